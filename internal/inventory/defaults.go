@@ -1,0 +1,36 @@
+package inventory
+
+import (
+	"path/filepath"
+	"time"
+)
+
+// defaultHost is every setting's default, in one place. It is where an
+// inventory without any setting would leave a host.
+func defaultHost(env Env) Host {
+	h := Host{
+		User:           env.User,
+		Port:           22,
+		ConnectTimeout: 10 * time.Second,
+		Sudo:           SudoPasswordless,
+		Agent: Agent{
+			Unit:        "az-aoi-ingestion.service",
+			Config:      "/etc/az-aoi-ingestion/config.yaml",
+			Log:         "/var/log/az-aoi-ingestion/stdout.log",
+			WhenStopped: "refuse",
+		},
+		Health: Health{
+			Window:      15 * time.Second,
+			Timeout:     2 * time.Minute,
+			DenyDefault: true,
+		},
+	}
+	if env.Home != "" {
+		h.KnownHosts = filepath.Join(env.Home, ".ssh", "known_hosts")
+	}
+	return h
+}
+
+func defaultRollout() Rollout {
+	return Rollout{Parallel: 1, MaxFailures: Amount{n: 1}, CountUnreachable: true}
+}

@@ -1,0 +1,192 @@
+package inventory
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"regexp"
+	"strconv"
+	"strings"
+	"unicode/utf8"
+
+	"gopkg.in/yaml.v3"
+)
+
+// decode turns the file into the node of its one document, or reports why it
+// can't and gives nil. The node is safe to walk: no cycles (aliases are
+// reported, and left as leaves).
+func (r *reader) decode(data []byte) *yaml.Node {
+	data = bytes.TrimPrefix(data, []byte("\xef\xbb\xbf"))
+	if !r.plainText(data) {
+		return nil
+	}
+	dec := yaml.NewDecoder(bytes.NewReader(data))
+	doc, err := next(dec)
+	if err != nil {
+		r.syntaxError(data, err)
+		return nil
+	}
+	if second, err := next(dec); !errors.Is(err, io.EOF) {
+		at := &yaml.Node{}
+		if err == nil {
+			at = second
+		}
+		r.fail(at, "leave only one document in the file", "a second YAML document (after ---) is not read")
+		return nil
+	}
+	root := doc.Content[0]
+	if root.Tag == "!!null" {
+		r.syntaxError(data, io.EOF)
+		return nil
+	}
+	r.refuseIndirection(root)
+	return root
+}
+
+// next decodes one document. yaml.v3 panics on some crafted input; that is
+// the file's fault here, never a crash.
+func next(dec *yaml.Decoder) (doc *yaml.Node, err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			err = fmt.Errorf("yaml: the file can't be parsed")
+		}
+	}()
+	doc = new(yaml.Node)
+	if err := dec.Decode(doc); err != nil {
+		return nil, err
+	}
+	if doc.Kind != yaml.DocumentNode || len(doc.Content) == 0 {
+		return nil, io.EOF
+	}
+	return doc, nil
+}
+
+// plainText refuses what is not UTF-8 text before the YAML library sees it,
+// because it reports neither line nor column for that.
+func (r *reader) plainText(data []byte) bool {
+	line, column := 1, 0
+	for i := 0; i < len(data); {
+		c, size := utf8.DecodeRune(data[i:])
+		column++
+		at := &yaml.Node{Line: line, Column: column}
+		switch {
+		case c == utf8.RuneError && size == 1:
+			r.fail(at, "save it as UTF-8", "the file is not UTF-8 text")
+			return false
+		case c == '\n':
+			line, column = line+1, 0
+		case c < ' ' && c != '\t' && c != '\r', c >= 0x7f && c < 0xa0 && c != 0x85:
+			r.fail(at, "", "the file has a control character (%U)", c)
+			return false
+		}
+		i += size
+	}
+	return true
+}
+
+var (
+	yamlLine = regexp.MustCompile(`^yaml: (?:line (\d+): )?(?s:(.*))$`)
+
+	// What the library's parser says, as opposed to its scanner.
+	parserError = regexp.MustCompile(`^did not find expected (key|'-' indicator|',' or '[]}]'|<|node content)`)
+
+	// A range without quotes where a flow mapping may have a text: after "{",
+	// "," or ": ".
+	rangeInFlow = regexp.MustCompile(`(?:[{,]|: )\s*([^\s"'{},\[\]]*\[\s*\w+\s*[-:]\s*\w+\s*\][^\s"'{},]*)`)
+
+	// A text outside of a flow mapping that begins with a range: to YAML, a
+	// list with something after it.
+	rangeFirst = regexp.MustCompile(`(?:^|: )\s*(\[\w+[-:]\w+\][^\s"'{},]+)`)
+)
+
+// syntaxError reports what the YAML library said, in its line.
+func (r *reader) syntaxError(data []byte, err error) {
+	if errors.Is(err, io.EOF) {
+		r.fail(&yaml.Node{Line: 1, Column: 1}, `begin it with "version: 1" and a "hosts:" section`, "the file is empty")
+		return
+	}
+	m := yamlLine.FindStringSubmatch(err.Error())
+	if m == nil {
+		m = []string{"", "", err.Error()}
+	}
+	lines := strings.Split(string(data), "\n")
+	at, hint, where := &yaml.Node{}, "", " at or after this line"
+	at.Line, _ = strconv.Atoi(m[1])
+	if parserError.MatchString(m[2]) {
+		at.Line++ // the library counts these from 0
+	}
+	at.Line = min(at.Line, len(lines))
+	if bare, why := unquotedRange(lines, at.Line, m[2]); bare.Line > 0 {
+		at, hint, where = &bare, why+" needs quotes: "+strconv.Quote(bare.Value), ""
+	} else if indentedByTab(lines, at.Line) {
+		hint = "YAML indents with spaces, not tabs"
+	}
+	if at.Line == 0 {
+		where = ""
+	}
+	r.fail(at, hint, "not valid YAML%s: %s", where, m[2])
+}
+
+// unquotedRange looks for the range without quotes that a syntax error is
+// about, from its line on: the library gives the line where the mapping
+// begins, not the one where it went wrong. It gives line 0 when there is none.
+func unquotedRange(lines []string, from int, problem string) (at yaml.Node, what string) {
+	const reach = 20 // lines; one host has fewer
+	pattern, what, flow := rangeFirst, `what begins with "["`, false
+	if strings.Contains(problem, "',' or '}'") {
+		pattern, what, flow = rangeInFlow, "a range inside {…}", true
+	}
+	inFlow := false
+	for n := max(from, 1); n <= min(from+reach, len(lines)); n++ {
+		s := strings.TrimSpace(lines[n-1])
+		inFlow = flow && (inFlow || strings.Contains(s, "{"))
+		if m := pattern.FindStringSubmatchIndex(lines[n-1]); m != nil && inFlow == flow {
+			text := strings.TrimSuffix(lines[n-1][m[2]:m[3]], ":")
+			column := utf8.RuneCountInString(lines[n-1][:m[2]]) + 1
+			return yaml.Node{Line: n, Column: column, Value: text}, what
+		}
+		if inFlow && !strings.HasSuffix(s, "{") && !strings.HasSuffix(s, ",") {
+			break // the mapping ends here, or was never closed
+		}
+	}
+	return yaml.Node{}, ""
+}
+
+// indentedByTab looks for a tab in the indentation of a line and its two
+// neighbours.
+func indentedByTab(lines []string, near int) bool {
+	for n := max(near-1, 1); n <= min(near+1, len(lines)); n++ {
+		text := strings.TrimLeft(lines[n-1], " \t")
+		if strings.Contains(strings.TrimSuffix(lines[n-1], text), "\t") {
+			return true
+		}
+	}
+	return false
+}
+
+// refuseIndirection reports anchors, aliases, merge keys and tags. Defaults
+// and groups already say a thing once for many hosts, and without aliases a
+// small file can't unfold into a huge one.
+func (r *reader) refuseIndirection(n *yaml.Node) {
+	const hint = `put what hosts share under "defaults" or a group`
+	switch {
+	case n.Kind == yaml.AliasNode:
+		r.fail(n, hint, "YAML aliases (*name) are not read")
+	case n.Anchor != "":
+		r.fail(n, hint, "YAML anchors (&name) are not read")
+	case n.Tag == "!!merge":
+		r.fail(n, hint, "YAML merge keys (<<) are not read")
+	case n.Style&yaml.TaggedStyle != 0:
+		r.fail(n, "", "YAML tags (!name) are not read")
+	}
+	for _, c := range n.Content {
+		r.refuseIndirection(c)
+	}
+}
+
+// refused tells a node that refuseIndirection has reported and whose content
+// means nothing: a second error about it would only confuse.
+func refused(n *yaml.Node) bool {
+	return n.Kind == yaml.AliasNode || n.Tag == "!!merge" || n.Style&yaml.TaggedStyle != 0
+}

@@ -1,0 +1,304 @@
+package inventory
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+
+	"gopkg.in/yaml.v3"
+)
+
+func TestAllErrorsAtOnce(t *testing.T) {
+	got := problems(t, `version: 2
+defaults:
+  prot: 22
+  port: "22"
+  sudo: sometimes
+  agent: {unit: -x.service, widow: 3}
+  window: 3s
+hosts:
+  vm-1: {address: 10.0.0.5:22}
+  vm-1: {}
+grups: {}
+rollout: {parallel: 0}
+`)
+	want := []string{
+		"1:10 the inventory's version is not known | this program reads version: 1",
+		`3:3 unknown key "prot" in defaults | did you mean "port"?`,
+		"4:9 port must be a whole number from 1 to 65535",
+		"5:9 sudo must be none or passwordless",
+		"6:17 agent.unit is not the name of a systemd service",
+		`6:29 unknown key "widow" in agent`,
+		`7:3 unknown key "window" in defaults | "window" belongs under health`,
+		`9:19 address "10.0.0.5:22" has a port in it | the port is a key of its own: "port"`,
+		`10:3 host "vm-1" is there twice; first at inv.yaml:9:3 | a host belongs to one group; use labels for a second grouping`,
+		`11:1 unknown key "grups" in the inventory | did you mean "groups"?`,
+		"12:21 rollout.parallel must be a whole number from 1 to 100000",
+	}
+	if !slices.Equal(got, want) {
+		t.Errorf("got\n%s\nwant\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))
+	}
+}
+
+// What is wrong with a file as a whole gives exactly the errors wanted.
+func TestDocumentErrors(t *testing.T) {
+	const fine = "version: 1\nhosts: {a: }\n"
+	const shared = ` | put what hosts share under "defaults" or a group`
+	cases := []struct{ name, text, want string }{
+		{"empty", "", `1:1 the file is empty | begin it with "version: 1" and a "hosts:" section`},
+		{"comment only", "# nothing\n", `1:1 the file is empty | begin it with "version: 1" and a "hosts:" section`},
+		{"null", "---\n", `1:1 the file is empty | begin it with "version: 1" and a "hosts:" section`},
+		{"a list", "- a\n", "1:1 the inventory must be a mapping (lines of key: value)"},
+		{"no version", "hosts: {a: }\n", "1:1 the inventory has no version | begin the file with version: 1"},
+		{"text version", "version: \"1\"\nhosts: {a: }\n", "1:10 the inventory's version is not known | this program reads version: 1"},
+		{"no hosts", "version: 1\n", `1:1 the inventory has no hosts | name them under "hosts" or "groups"`},
+		{"no hosts in groups", "version: 1\nhosts: {}\ngroups: {a: {hosts: }}\n", `1:1 the inventory has no hosts | name them under "hosts" or "groups"`},
+		{"second document", fine + "---\nversion: 1\n", "3:1 a second YAML document (after ---) is not read | leave only one document in the file"},
+		{"second document broken", fine + "---\n[", "0:0 a second YAML document (after ---) is not read | leave only one document in the file"},
+		{"control character", "version: 1\n# é\x1b[31m\n", "2:4 the file has a control character (U+001B)"},
+		{"not UTF-8", "version: 1\n# \xe9\n", "2:3 the file is not UTF-8 text | save it as UTF-8"},
+		{"UTF-16", "\xff\xfev\x00", "1:1 the file is not UTF-8 text | save it as UTF-8"},
+		{"byte order mark counts nothing", "\xef\xbb\xbf\x1b", "1:1 the file has a control character (U+001B)"},
+		{"unclosed", "version: 1\nhosts: {a: {port 3}\n  b: {}\n", "2:0 not valid YAML at or after this line: did not find expected ',' or '}'"},
+		{"unknown anchor", "version: *x\n", "0:0 not valid YAML: unknown anchor 'x' referenced"},
+		{"anchor", "version: 1\nhosts: {a: &x {}}\n", "2:12 YAML anchors (&name) are not read" + shared},
+		{"alias", "version: 1\nhosts: {a: &x {}, b: *x}\n",
+			"2:12 YAML anchors (&name) are not read" + shared + "\n2:22 YAML aliases (*name) are not read" + shared},
+		{"merge key", "version: 1\nhosts: {a: {<<: {port: 1}}}\n", "2:13 YAML merge keys (<<) are not read" + shared},
+		{"tag", "version: 1\nhosts: {a: {user: !vault x}}\n", "2:19 YAML tags (!name) are not read"},
+		{"panics yaml.v3", "[1]: 2\n<<: {a: 1}\n", "1:1 a key of the inventory must be a text | quote what begins with \"[\" or \"{\"\n" +
+			"1:1 the inventory has no version | begin the file with version: 1\n" +
+			"1:1 the inventory has no hosts | name them under \"hosts\" or \"groups\"\n2:1 YAML merge keys (<<) are not read" + shared},
+		{"duplicate key", fine + "version: 1\n", `3:1 "version" is given twice; first at inv.yaml:1:1`},
+		{"tab", "version: 1\nhosts:\n\ta: {}\n", "3:0 not valid YAML at or after this line: found character that cannot start any token | YAML indents with spaces, not tabs"},
+		{"hosts as a list", "version: 1\nhosts: [a]\n", "2:8 hosts must be a mapping from name to settings | write \"name: {}\" for each, not \"- name\"\n" +
+			"1:1 the inventory has no hosts | name them under \"hosts\" or \"groups\""},
+	}
+	for _, c := range cases {
+		t.Run(c.name, func(t *testing.T) {
+			got := problems(t, c.text)
+			want := strings.Split(c.want, "\n")
+			slices.Sort(got)
+			slices.Sort(want)
+			if !slices.Equal(got, want) {
+				t.Errorf("got\n%s\nwant\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))
+			}
+		})
+	}
+}
+
+// A range without quotes is YAML's start of a list, inside {…}.
+func TestUnquotedRange(t *testing.T) {
+	for _, c := range []struct{ text, at, quoted string }{
+		{"hosts: {a-[1-2]: {}}\n", "2:9", "a-[1-2]"},
+		{"hosts:\n  a-[1-2]: {address: 10.0.0.[1-2]}\n", "3:22", "10.0.0.[1-2]"},
+		{"hosts:\n  a-[1-2]: {port: 22, address: vm-[01-02].example.net}\n", "3:32", "vm-[01-02].example.net"},
+		{"hosts:\n  a-[1-2]: {\n    port: 22,\n    address: 10.0.0.[1-2]\n  }\n", "5:14", "10.0.0.[1-2]"},
+		{"hosts:\r\n  a-[1-2]: {address: 10.0.0.[1-2]}\r\n", "3:22", "10.0.0.[1-2]"},
+	} {
+		got := problems(t, "version: 1\n"+c.text)
+		want := fmt.Sprintf("| a range inside {…} needs quotes: %q", c.quoted)
+		if len(got) != 1 || !strings.HasPrefix(got[0], c.at+" ") || !strings.HasSuffix(got[0], want) {
+			t.Errorf("%q: got %q, want it at %s with %q", c.text, got, c.at, want)
+		}
+	}
+	if got := hostNames(parse(t, "version: 1\nhosts:\n  a-[1-2]:\n    address: 10.0.0.[1-2]\n").Hosts); got != "a-1 a-2" {
+		t.Errorf("a range outside of {…} needs no quotes, got %q", got)
+	}
+}
+
+// Each setting alone gives the one error wanted; "" for a value that is fine.
+func TestSettings(t *testing.T) {
+	long := strings.Repeat("x", maxText+1)
+	const yet = " is not supported by this version yet | leave it out"
+	cases := []struct{ setting, want string }{
+		{"user: [a]", "user must be a single text"},
+		{"user: 5", "user must be a text | put it in quotes if that is what it is"},
+		{`user: "5"`, ""},
+		{"user:", "user has no value | leave it out"},
+		{`user: ""`, "user is empty | leave it out"},
+		{"user: -oProxyCommand=x", `user begins with "-"`},
+		{"user: a b", "user has a space or a character that can't be printed"},
+		{`user: "a\nb"`, "user must be one line without control characters"},
+		{`user: "a\u202eb"`, "user has a space or a character that can't be printed"},
+		{`user: 'CORP\ops'`, ""},
+		{"port: 0", "port must be a whole number from 1 to 65535"},
+		{"port: 65535", ""},
+		{"port: 65536", "port must be a whole number from 1 to 65535"},
+		{"port: 022", "port must be a whole number from 1 to 65535"},
+		{"port: 0x16", "port must be a whole number from 1 to 65535"},
+		{"port: -1", "port must be a whole number from 1 to 65535"},
+		{"port: 99999999999999999999", "port must be a whole number from 1 to 65535"},
+		{"port: [22]", "port must be a whole number from 1 to 65535"},
+		{"identity_file: []", "identity_file must be a file path or a list of them | write none for ssh-agent"},
+		{"identity_file: [~/a, 5]", "identity_file must be a text | put it in quotes if that is what it is"},
+		{"identity_file: ~bob/key", "identity_file: ~ stands for your own home directory only, as in ~/file"},
+		{`identity_file: "-----BEGIN OPENSSH PRIVATE KEY-----\nc2VjcmV0"`, "identity_file must be one line without control characters"},
+		{"known_hosts: {a: b}", "known_hosts must be a single text"},
+		{"certificate: certs/{host}.b64", "certificate: only {name} is replaced in it | {name} stands for the host's name"},
+		{"certificate: " + long, "certificate is longer than 1024 bytes"},
+		{"certificate: keyvault://vault/name", "this value of certificate" + yet},
+		{"certificate: https://example.net/c", "certificate must be a file path"},
+		{"verify: none", ""},
+		{"verify: entra", "verify" + yet + ", or write verify: none"},
+		{"via: host", "via" + yet + ", or write via: workstation"},
+		{"ssh_config: none", ""},
+		{"jump: [a]", "jump" + yet + ", or write jump: none"},
+		{"strict_host_key_checking: true", ""},
+		{"strict_host_key_checking: accept-new", "this value of strict_host_key_checking" + yet},
+		{"strict_host_key_checking: no", "strict_host_key_checking must be yes | an unknown host key is never accepted blindly"},
+		{"host_key_fingerprint: SHA256:x", "host_key_fingerprint" + yet + ", or write host_key_fingerprint: none"},
+		{"sudo: {password_from: ask}", "this value of sudo" + yet},
+		{"sudo: [x]", "sudo must be none or passwordless"},
+		{"connect_timeout: 0s", "connect_timeout must be above 0"},
+		{"connect_timeout: 15", "connect_timeout needs a unit | write 15s for seconds"},
+		{"connect_timeout: 25h", "connect_timeout must be at most 24h"},
+		{"connect_timeout: 1d", ""},
+		{"connect_timeout: 999999999d", "connect_timeout must be at most 24h"},
+		{"connect_timeout: 0.5d1h", ""},
+		{"connect_timeout: 1d-1h", `connect_timeout must be a duration such as 15s or 2m, not "1d-1h" | units are ms, s, m, h and d`},
+		{"connect_timeout: soon", `connect_timeout must be a duration such as 15s or 2m, not "soon" | units are ms, s, m, h and d`},
+		{"health: {window: 0s}", ""},
+		{"health: {window: 0}", ""},
+		{"health: {window: -1s}", "health.window must not be negative"},
+		{"health: {timeout: 0s}", "health.timeout must be above 0"},
+		{"health: {timeout: }", "health.timeout must be a duration such as 15s or 2m"},
+		{"health: {expect: a}", `health.expect must be a list of regular expressions | write ["pattern"]`},
+		{"health: {deny: none}", `health.deny must be a list of regular expressions | write ["pattern"]`},
+		{"health: {deny: ['']}", "health.deny is empty | leave it out"},
+		{`health: {deny: ["a\nb"]}`, "health.deny must be one line without control characters"},
+		{`health: {deny: ["a\0b"]}`, "health.deny must be one line without control characters"},
+		{"health: {deny: ['a(']}", "health.deny: not a POSIX extended regular expression: missing closing ): `a(`"},
+		{`health: {deny: ['\d+']}`, "health.deny: not a POSIX extended regular expression: invalid escape sequence: `\\d`"},
+		{"health: {deny: ['(?i)a']}", "health.deny: not a POSIX extended regular expression: missing argument to repetition operator: `?`"},
+		{`health: {deny: ["a\u202e("]}`, "health.deny: not a POSIX extended regular expression: missing closing ): `a?(`"},
+		{"health: {deny_default: maybe}", "health.deny_default must be true or false"},
+		{`health: {deny_default: "true"}`, "health.deny_default must be true or false"},
+		{"health: {deny_default: off}", ""},
+		{`health: {command: "a\nb"}`, "health.command must be one line without control characters"},
+		{"health: {diagnostics: true}", "health.diagnostics" + yet + ", or write diagnostics: false"},
+		{"health: {confirm_timeout: 3m}", "health.confirm_timeout" + yet},
+		{"health: fine", "health must be a mapping (lines of key: value)"},
+		{"agent: {unit: agent}", `agent.unit must end in ".service" | the agent's is az-aoi-ingestion.service`},
+		{"agent: {unit: a b.service}", "agent.unit is not the name of a systemd service"},
+		{"agent: {unit: ../x.service}", "agent.unit is not the name of a systemd service"},
+		{"agent: {unit: a@.service}", "agent.unit is not the name of a systemd service"},
+		{"agent: {unit: .service}", "agent.unit is not the name of a systemd service"},
+		{"agent: {unit: a@b.service}", ""},
+		{"agent: {config: etc/x}", "agent.config must be an absolute path on the host"},
+		{"agent: {config: /etc/../x}", `agent.config must not have a ".." in it`},
+		{"agent: {config: /etc/..}", `agent.config must not have a ".." in it`},
+		{"agent: {config: /etc/a..b}", ""},
+		{"agent: {log: /var/log/}", "agent.log must name a file, not a folder"},
+		{`agent: {log: "/var\n/log"}`, "agent.log must be one line without control characters"},
+		{"agent: {certificate_path: ~/c}", "agent.certificate_path must be an absolute path on the host"},
+		{"agent: {when_stopped: replaced}", `agent.when_stopped must be refuse or replace | did you mean "replace"?`},
+		{"backups: {keep: 3}", "backups.keep" + yet},
+		{"backups: {kep: 3}", `unknown key "kep" in backups | did you mean "keep"?`},
+		{"labels: [a]", "labels must be a mapping (lines of key: value)"},
+		{"labels: {a: }", "label a must have a single value"},
+		{"labels: {a: [b]}", "label a must have a single value"},
+		{`labels: {a: "\e[31m"}`, "label a has a character that can't be printed"},
+		{"labels: {a b: c}", `label "a b" has a character other than letters, digits, ".", "_" and "-"`},
+		{"labels: {a: b, a: c}", `label "a" is given twice`},
+		{"address: x", `unknown key "address" in defaults | "address" belongs in a host`},
+		{"rollout: {}", `unknown key "rollout" in defaults | "rollout" belongs at the top level`},
+		{"canary: 1", `unknown key "canary" in defaults | "canary" belongs under rollout`},
+		{"ansible_user: x", `unknown key "ansible_user" in defaults | it is called "user" here`},
+		{`"a\eb": x`, `unknown key "a\x1bb" in defaults`},
+		{"agent: {unit: a.service, unit: b.service}", `"unit" is given twice; first at inv.yaml:4:11`},
+	}
+	for _, c := range cases {
+		got := problems(t, "version: 1\nhosts: {a: }\ndefaults:\n  "+c.setting+"\n")
+		for i := range got {
+			_, got[i], _ = strings.Cut(got[i], " ")
+		}
+		if s := strings.Join(got, "\n"); s != c.want {
+			t.Errorf("%.60s\ngot  %s\nwant %s", c.setting, s, c.want)
+		}
+	}
+}
+
+func TestRolloutErrors(t *testing.T) {
+	const amount = "rollout.max_failures must be a count of at least 1, or a percentage from 1% to 100%"
+	const yet = " is not supported by this version yet | leave it out"
+	for setting, want := range map[string]string{
+		"max_failures: 0":            amount,
+		"max_failures: 0%":           amount,
+		"max_failures: 101%":         amount,
+		"max_failures: 12.5%":        amount,
+		"max_failures: -1":           amount,
+		"max_failures: [1]":          amount,
+		"max_failures: '3'":          amount,
+		"max_failures: 100%":         "",
+		"max_failures: 3":            "",
+		"count_unreachable: 1":       "rollout.count_unreachable must be true or false",
+		"parallel: 50%":              "rollout.parallel must be a whole number from 1 to 100000",
+		"canary: 1":                  "rollout.canary" + yet + ", or write canary: 0",
+		"batch: [1, 50%]":            "rollout.batch" + yet + ", or write batch: 100%",
+		"soak: 1m":                   "rollout.soak" + yet + ", or write soak: 0s",
+		"connect_rate: 50":           "rollout.connect_rate" + yet,
+		"max_unavailable_per: {a: }": "rollout.max_unavailable_per" + yet + ", or write max_unavailable_per: none",
+	} {
+		got := problems(t, "version: 1\nhosts: {a: }\nrollout:\n  "+setting+"\n")
+		for i := range got {
+			_, got[i], _ = strings.Cut(got[i], " ")
+		}
+		if s := strings.Join(got, "\n"); s != want {
+			t.Errorf("%s\ngot  %s\nwant %s", setting, s, want)
+		}
+	}
+	got := problems(t, "version: 1\nhosts: {a: }\nazure: {cloud: china, vault_suffix: x}\n")
+	want := []string{"3:9 azure.cloud" + yet + ", or write cloud: public", "3:23 azure.vault_suffix" + yet}
+	if !slices.Equal(got, want) {
+		t.Errorf("got %q, want %q", got, want)
+	}
+}
+
+// What may be a secret in the wrong place is never repeated.
+func TestErrorsHoldNoSecret(t *testing.T) {
+	for _, setting := range []string{
+		"sudo: hunter2", "sudo: {password: hunter2}", "identity_file: \"x\\nhunter2\"",
+		"identity_file: https://hunter2", "certificate: \"{hunter2}\"", "health: {command: \"hunter2\\n\"}",
+		"certificate: hunter2" + strings.Repeat("x", maxText), "user: -hunter2", "via: hunter2", "agent: {provider: [hunter2]}",
+	} {
+		_, err := Parse("inv.yaml", []byte("version: 1\nhosts: {a: }\ndefaults:\n  "+setting+"\n"), testEnv)
+		if err == nil || strings.Contains(fmt.Sprintf("%v %+v %#v", err, err, err), "hunter2") {
+			t.Errorf("%.40s: %v", setting, err)
+		}
+	}
+}
+
+func TestErrorsShowTwenty(t *testing.T) {
+	var b strings.Builder
+	b.WriteString("version: 1\nhosts: {a: }\ndefaults:\n")
+	for i := range 25 {
+		fmt.Fprintf(&b, "  key%02d: 1\n", i)
+	}
+	_, err := Parse("inv.yaml", []byte(b.String()), testEnv)
+	lines := strings.Split(err.Error(), "\n")
+	if len(lines) != 21 || lines[20] != "and 5 more" || lines[0] != `inv.yaml:4:3: unknown key "key00" in defaults` {
+		t.Errorf("got %d lines:\n%s", len(lines), err)
+	}
+	var errs Errors
+	if errors.As(err, &errs); len(errs) != 25 {
+		t.Errorf("%d errors, want all 25", len(errs))
+	}
+	var first Error
+	if !errors.As(err, &first) || first.Line != 4 {
+		t.Errorf("the first error is %+v", first)
+	}
+}
+
+type panicking struct{}
+
+func (panicking) Read([]byte) (int, error) { panic("inside the library") }
+
+// A panic inside the YAML library is an error about the file.
+func TestPanicInTheLibrary(t *testing.T) {
+	if doc, err := next(yaml.NewDecoder(panicking{})); err == nil {
+		t.Errorf("got %v and no error", doc)
+	}
+}

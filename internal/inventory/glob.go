@@ -1,0 +1,138 @@
+package inventory
+
+import (
+	"errors"
+	"fmt"
+	"regexp"
+	"strconv"
+	"strings"
+)
+
+// compileGlob turns a glob into a regular expression that matches whole texts,
+// nil when it has nothing but literal text. Regular expressions keep matching
+// linear whatever the glob, and a range of any length small.
+func compileGlob(glob string) (*regexp.Regexp, error) {
+	if !strings.ContainsAny(glob, "*?[]") {
+		return nil, nil
+	}
+	var b strings.Builder
+	b.WriteString(`\A(?s:`)
+	for len(glob) > 0 {
+		stop := strings.IndexAny(glob, "*?[]")
+		if stop < 0 {
+			stop = len(glob)
+		}
+		b.WriteString(regexp.QuoteMeta(glob[:stop]))
+		glob = glob[stop:]
+		if glob == "" {
+			break
+		}
+		size, err := writeMeta(&b, glob)
+		if err != nil {
+			return nil, err
+		}
+		glob = glob[size:]
+	}
+	b.WriteString(`)\z`)
+	re, err := regexp.Compile(b.String())
+	if err != nil {
+		return nil, errors.New("it is too long or not a glob")
+	}
+	return re, nil
+}
+
+// writeMeta translates the wildcard, range or class that glob begins with, and
+// gives its length.
+func writeMeta(b *strings.Builder, glob string) (int, error) {
+	switch glob[0] {
+	case '*':
+		b.WriteString(".*")
+		return 1, nil
+	case '?':
+		b.WriteString(".")
+		return 1, nil
+	}
+	length := strings.IndexByte(glob, ']')
+	if glob[0] == ']' || length < 0 {
+		return 0, errors.New("it has a bracket without its other half")
+	}
+	content := glob[1:length]
+	if numberSpan.MatchString(content) {
+		s, err := parseSpan(content)
+		if err != nil {
+			return 0, err
+		}
+		b.WriteString(s.pattern())
+		return length + 1, nil
+	}
+	return length + 1, writeClass(b, content)
+}
+
+// writeClass translates the content of a class such as [abc], [a-c] or [!a-c].
+func writeClass(b *strings.Builder, content string) error {
+	body, negated := strings.CutPrefix(content, "!")
+	if body == "" {
+		return errors.New("it has empty brackets")
+	}
+	var class strings.Builder
+	class.WriteByte('[')
+	if negated {
+		class.WriteByte('^')
+	}
+	runes := []rune(body)
+	for i := 0; i < len(runes); i++ {
+		class.WriteString(classRune(runes[i]))
+		if i+2 < len(runes) && runes[i+1] == '-' {
+			class.WriteString("-" + classRune(runes[i+2]))
+			i += 2
+		}
+	}
+	class.WriteByte(']')
+	if _, err := regexp.Compile(class.String()); err != nil {
+		return fmt.Errorf("%s is neither a range nor a set of characters", quote("["+content+"]"))
+	}
+	b.WriteString(class.String())
+	return nil
+}
+
+// classRune is a character inside a class, by its code: nothing to escape.
+func classRune(c rune) string { return fmt.Sprintf(`\x{%x}`, c) }
+
+// pattern is a regular expression for the numbers of the span, written as the
+// span writes them.
+func (s span) pattern() string {
+	if s.width > 0 {
+		return "(?:" + digits(fmt.Sprintf("%0*d", s.width, s.lo), fmt.Sprintf("%0*d", s.width, s.hi)) + ")"
+	}
+	var parts []string
+	for lo := s.lo; lo <= s.hi; {
+		from := strconv.Itoa(lo)
+		hi := s.hi
+		if to := strconv.Itoa(s.hi); len(to) > len(from) {
+			hi, _ = strconv.Atoi(strings.Repeat("9", len(from)))
+		}
+		parts = append(parts, digits(from, strconv.Itoa(hi)))
+		lo = hi + 1
+	}
+	return "(?:" + strings.Join(parts, "|") + ")"
+}
+
+// digits is a regular expression for the numbers from lo to hi, which have the
+// same number of digits: 12 to 34 is 1[2-9]|2[0-9]|3[0-4].
+func digits(lo, hi string) string {
+	switch {
+	case lo == hi:
+		return lo
+	case len(lo) == 1:
+		return "[" + lo + "-" + hi + "]"
+	case lo[0] == hi[0]:
+		return lo[:1] + "(?:" + digits(lo[1:], hi[1:]) + ")"
+	}
+	rest := len(lo) - 1
+	parts := []string{lo[:1] + "(?:" + digits(lo[1:], strings.Repeat("9", rest)) + ")"}
+	if from, to := lo[0]+1, hi[0]-1; from <= to {
+		parts = append(parts, fmt.Sprintf("[%c-%c][0-9]{%d}", from, to, rest))
+	}
+	parts = append(parts, hi[:1]+"(?:"+digits(strings.Repeat("0", rest), hi[1:])+")")
+	return strings.Join(parts, "|")
+}

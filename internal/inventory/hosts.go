@@ -1,0 +1,213 @@
+package inventory
+
+import (
+	"fmt"
+	"net/netip"
+	"slices"
+	"strconv"
+	"strings"
+
+	"gopkg.in/yaml.v3"
+)
+
+// inventory reads the whole document. Each level starts as a copy of the one
+// around it and is then overwritten key by key, so the nearest value wins.
+func (r *reader) inventory(root *yaml.Node, inv *Inventory) {
+	f := file{rollout: inv.Rollout}
+	walk(r, r.fileKeys, 0, "the inventory", "", root, &f)
+	inv.Rollout = f.rollout
+	if root.Kind != yaml.MappingNode {
+		return
+	}
+	if f.version == nil {
+		r.fail(root, "begin the file with version: 1", "the inventory has no version")
+	}
+	base := draft{Host: defaultHost(r.env)}
+	walk(r, r.hostKeys, inDefaults, "defaults", "", f.defaults, &base)
+	groups := r.readGroups(f.groups, base)
+	inv.Hosts = r.readHosts(nil, f.hosts, base)
+	for i := range groups {
+		inv.Hosts = r.readHosts(inv.Hosts, groups[i].hosts, groups[i])
+	}
+	r.checkWhole(root, inv.Hosts)
+}
+
+// checkWhole reports what no single line is to blame for.
+func (r *reader) checkWhole(root *yaml.Node, hosts []Host) {
+	if r.entries == 0 {
+		r.fail(root, `name them under "hosts" or "groups"`, "the inventory has no hosts")
+	}
+	for i := range hosts {
+		h := &hosts[i]
+		switch {
+		case h.User == "":
+			r.fail(r.names[h.Name], `set "user"`, "host %s has no user, and your own login name is not known", h.Name)
+			return
+		case h.KnownHosts == "":
+			r.fail(r.names[h.Name], `set "known_hosts"`, "host %s has no known_hosts, and your home directory is not known", h.Name)
+			return
+		}
+	}
+}
+
+// readGroups reads the groups' own settings; their hosts come later, when
+// every group's name is known.
+func (r *reader) readGroups(n *yaml.Node, base draft) []draft {
+	var groups []draft
+	for name, body := range r.pairs(n, "groups") {
+		problem := nameProblem(name.Value)
+		if first := r.groups[name.Value]; first != nil {
+			r.fail(name, "", "group %s is given twice; first at %s", quote(name.Value), r.at(first))
+			continue
+		}
+		if strings.Contains(name.Value, "[") {
+			problem = "has a range, which only hosts can have"
+		}
+		if problem != "" {
+			r.fail(name, "", "group name %s %s", quote(name.Value), problem)
+		}
+		r.groups[name.Value] = name
+		group := base
+		group.Group = name.Value
+		walk(r, r.hostKeys, inGroup, "a group", "", body, &group)
+		groups = append(groups, group)
+	}
+	return groups
+}
+
+// readHosts reads a mapping of hosts, appends them and gives the result.
+func (r *reader) readHosts(hosts []Host, n *yaml.Node, outer draft) []Host {
+	if n != nil && n.Kind == yaml.SequenceNode {
+		r.fail(n, `write "name: {}" for each, not "- name"`, "hosts must be a mapping from name to settings")
+		return hosts
+	}
+	for name, body := range r.pairs(n, "hosts") {
+		r.entries++
+		h := outer
+		h.hosts = nil
+		walk(r, r.hostKeys, inHost, "a host", "", body, &h)
+		hosts = r.expand(hosts, name, h)
+	}
+	return hosts
+}
+
+// entry is one line of hosts: what its name and its address stand for.
+type entry struct {
+	draft
+	node  *yaml.Node // the name
+	names template
+	addr  endpoint
+}
+
+// endpoint is an address as written, with its ranges. The zero value is a host
+// whose name is its address; texts nil after an error.
+type endpoint struct {
+	node *yaml.Node
+	template
+}
+
+// expand appends the hosts that one entry stands for. It reports each kind of
+// mistake once for the entry, not once for each host.
+func (r *reader) expand(hosts []Host, name *yaml.Node, h draft) []Host {
+	e, err := entry{draft: h, node: name, addr: h.address}, error(nil)
+	if e.names, err = parseTemplate(name.Value); err != nil {
+		r.fail(name, "", "host name %s: %s", quote(name.Value), err)
+		return hosts
+	}
+	if e.addr.node == nil {
+		e.addr = endpoint{node: name, template: e.names}
+	}
+	n := e.names.size()
+	if r.full || len(hosts)+n > maxHosts {
+		r.tooMany(name)
+		return hosts
+	}
+	if !r.checkNames(e, n) || !r.checkAddresses(e, n) {
+		return hosts
+	}
+	hosts = slices.Grow(hosts, n)
+	for i := range n {
+		hosts = append(hosts, e.host(r, i))
+	}
+	return hosts
+}
+
+func (r *reader) tooMany(at *yaml.Node) {
+	if !r.full {
+		r.fail(at, "", "more than %d hosts", maxHosts)
+	}
+	r.full = true
+}
+
+// checkNames checks the n names of an entry, and notes them as taken.
+func (r *reader) checkNames(e entry, n int) bool {
+	for i := range n {
+		name := e.names.at(i)
+		if p := nameProblem(name); p != "" {
+			r.fail(e.node, nameHint(name), "host name %s %s", quote(name), p)
+			return false
+		}
+		if first := r.names[name]; first != nil {
+			r.fail(e.node, "a host belongs to one group; use labels for a second grouping",
+				"host %s is there twice; first at %s", quote(name), r.at(first))
+			return false
+		}
+		if group := r.groups[name]; group != nil {
+			r.fail(e.node, "", "host %s has the name of the group at %s", quote(name), r.at(group))
+			return false
+		}
+		r.names[name] = e.node
+	}
+	return true
+}
+
+// checkAddresses checks that an entry has n addresses, and each of them.
+func (r *reader) checkAddresses(e entry, n int) bool {
+	if e.addr.texts == nil { // already reported
+		return false
+	}
+	if size := e.addr.size(); size != n {
+		r.fail(e.addr.node, "a range in the name goes with one of the same length in the address",
+			"the name stands for %s, the address for %s", hostCount(n), hostCount(size))
+		return false
+	}
+	for i := range n {
+		addr := e.addr.at(i)
+		if p, hint := addressProblem(addr); p != "" {
+			if e.addr.node == e.node {
+				hint = `give the host an "address"`
+			}
+			r.fail(e.addr.node, hint, "address %s %s", quote(addr), p)
+			return false
+		}
+	}
+	return true
+}
+
+func nameHint(name string) string {
+	if _, err := netip.ParseAddr(name); err == nil {
+		return `give the host a name, and this as its "address"`
+	}
+	return ""
+}
+
+// host gives the i-th host of the entry.
+func (e *entry) host(r *reader, i int) Host {
+	h := e.Host
+	h.Name = e.names.at(i)
+	h.Address = e.addr.at(i)
+	if h.Certificate != "" {
+		h.Certificate = r.absolute(strings.ReplaceAll(h.Certificate, "{name}", h.Name))
+	}
+	return h
+}
+
+func hostCount(n int) string {
+	switch {
+	case n == 1:
+		return "1 host"
+	case n > maxHosts:
+		return fmt.Sprintf("more than %d", maxHosts)
+	}
+	return strconv.Itoa(n)
+}

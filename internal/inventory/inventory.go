@@ -1,0 +1,160 @@
+// Package inventory reads the file that names the agent virtual machines and
+// how they are reached, judged and rolled out, and selects hosts from it.
+//
+// Reading is strict: every mistake is reported, all at once, with its line and
+// column. What comes out is complete (defaults filled in, ranges expanded,
+// local paths absolute) and frozen: hosts share maps and slices, so nobody may
+// change them.
+package inventory
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"time"
+)
+
+// maxFileSize bounds the inventory file, in bytes. The largest fleet allowed
+// (maxHosts) with a line a host stays well below.
+const maxFileSize = 32 << 20
+
+// maxHosts bounds the fleet after ranges are expanded, so that a slip such as
+// [0-9999999] is an error and not an exhausted memory.
+const maxHosts = 100_000
+
+// Env is what the workstation gives; nothing in this package reads the
+// environment itself.
+type Env struct {
+	User string // login name used where the inventory names none
+	Home string // absolute home directory, for "~" and the default known_hosts
+}
+
+// Inventory is one inventory file, read and checked.
+type Inventory struct {
+	Path    string // as given to Load or Parse
+	Hosts   []Host // file order: hosts, then groups; ranges expanded; at most 100,000
+	Rollout Rollout
+}
+
+// Host is one agent virtual machine with everything that applies to it: its
+// own settings, else its group's, else the inventory's defaults.
+type Host struct {
+	Name           string        // unique in the inventory; letters, digits, ".", "_", "-"
+	Address        string        // DNS name or IP address, without port or brackets
+	User           string        // login name
+	Port           int           // TCP port of SSH, 1 to 65535
+	Group          string        // "" for a host in no group
+	IdentityFiles  []string      // absolute paths of private keys, in order; empty: ssh-agent
+	KnownHosts     string        // absolute path
+	Certificate    string        // absolute path of the base64 P12; "" when the inventory names none
+	ConnectTimeout time.Duration // above 0, at most 24 hours
+	Sudo           Sudo
+	Agent          Agent
+	Health         Health
+	Labels         map[string]string // shared between hosts: read only; may be nil
+}
+
+// Sudo says how the login user becomes root.
+type Sudo int
+
+// The ways to become root.
+const (
+	SudoPasswordless Sudo = iota // sudo without a password
+	SudoNone                     // the login user is root
+)
+
+// String gives the word that the inventory uses.
+func (s Sudo) String() string {
+	if s == SudoNone {
+		return "none"
+	}
+	return "passwordless"
+}
+
+// Agent says where the ingestion agent lives on the host. Paths are the
+// host's: absolute, without control characters and ".." components.
+type Agent struct {
+	Unit            string // systemd service, with its suffix
+	Config          string // the agent's configuration file
+	Log             string // the agent's log file
+	Provider        string // name of the secret provider to rotate; "" when there is only one
+	CertificatePath string // "" when it is to be told from the configuration
+	WhenStopped     string // "refuse" or "replace": what to do with a unit that a person stopped
+}
+
+// Health says when a restarted agent counts as healthy.
+type Health struct {
+	Window      time.Duration // how long it is watched; 0: checked once
+	Timeout     time.Duration // for the restart and for Expect; above 0
+	Expect      []string      // POSIX extended regular expressions that must appear in the log
+	Deny        []string      // the same, that must not appear
+	DenyDefault bool          // whether the built-in deny patterns apply too
+	Command     string        // run as the login user, exit 0 is healthy; "" for none
+}
+
+// Rollout is the policy of a run over many hosts.
+type Rollout struct {
+	Parallel         int    // restarts at once, at least 1
+	MaxFailures      Amount // the run stops when so many hosts have failed
+	CountUnreachable bool   // whether an unreachable host counts as failed
+}
+
+// Load reads and checks the inventory file at path, at most 32 MiB of it. The
+// error is always an Errors.
+func Load(path string, env Env) (*Inventory, error) {
+	data, err := readFile(path)
+	if err != nil {
+		return nil, Errors{readError(path, err)}
+	}
+	return Parse(path, data, env)
+}
+
+// Parse checks an inventory that is already in memory. path names the file in
+// errors, and relative paths in the inventory start from its folder. The error
+// is always an Errors, in the order of the file.
+func Parse(path string, data []byte, env Env) (*Inventory, error) {
+	r, err := newReader(path, env)
+	if err != nil {
+		return nil, Errors{{File: path, Message: "the inventory's folder can't be found: " + err.Error()}}
+	}
+	inv := &Inventory{Path: path, Rollout: defaultRollout()}
+	if root := r.decode(data); root != nil {
+		r.inventory(root, inv)
+	}
+	if errs := r.sorted(); len(errs) > 0 {
+		return nil, errs
+	}
+	return inv, nil
+}
+
+func readFile(path string) ([]byte, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	data, err := io.ReadAll(io.LimitReader(f, maxFileSize+1))
+	if err == nil && len(data) > maxFileSize {
+		err = errTooLarge
+	}
+	return data, err
+}
+
+var errTooLarge = fmt.Errorf("the file is larger than %d MiB", maxFileSize>>20)
+
+func readError(path string, err error) Error {
+	e := Error{File: path, Message: "can't be read: " + err.Error()}
+	var pathErr *fs.PathError
+	switch {
+	case errors.Is(err, errTooLarge):
+		e.Message = err.Error()
+	case errors.Is(err, fs.ErrNotExist):
+		e.Message = "there is no such file"
+		e.Hint = "name the inventory with -i FILE or AOIFLEET_INVENTORY"
+	case errors.As(err, &pathErr): // its text repeats the path
+		e.Message = "can't be read: " + pathErr.Err.Error()
+	}
+	return e
+}

@@ -1,0 +1,261 @@
+package inventory
+
+import (
+	"maps"
+	"net/netip"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"unicode"
+
+	"gopkg.in/yaml.v3"
+)
+
+// maxName bounds host, group and label names and addresses, in bytes, as DNS
+// does (RFC 1035 section 2.3.4).
+const maxName = 253
+
+// nameProblem says what is wrong with a host's or group's name, "" if nothing.
+// A name ends up in selectors, in local file names ({name}) and on the
+// terminal, so it is made of letters, digits, ".", "_" and "-" alone.
+func nameProblem(s string) string {
+	switch {
+	case s == "":
+		return "is empty"
+	case len(s) > maxName:
+		return "is longer than 253 bytes"
+	case s == "all":
+		return "is reserved: as a selector it means every host"
+	case s == "." || s == "..":
+		return "can't be part of a file name"
+	case s[0] == '-':
+		return `begins with "-"`
+	case strings.ContainsFunc(s, func(c rune) bool { return !nameRune(c) }):
+		return `has a character other than letters, digits, ".", "_" and "-"`
+	}
+	return ""
+}
+
+func nameRune(c rune) bool {
+	return c == '.' || c == '_' || c == '-' || unicode.IsLetter(c) || unicode.IsDigit(c) || unicode.IsMark(c)
+}
+
+var addressText = regexp.MustCompile(`^[A-Za-z0-9._:%-]+$`)
+
+// addressProblem says what is wrong with an address and what to do about it.
+func addressProblem(s string) (problem, hint string) {
+	host, port, one := strings.Cut(s, ":")
+	switch {
+	case s == "":
+		return "is empty", ""
+	case len(s) > maxName:
+		return "is longer than 253 bytes", ""
+	case s[0] == '-':
+		return `begins with "-"`, ""
+	case strings.Contains(s, "@"):
+		return "has a user in it", `the user is a key of its own: "user"`
+	case !addressText.MatchString(s):
+		return "is not a host name or IP address", ""
+	case one && !strings.Contains(port, ":") && host != "":
+		return "has a port in it", `the port is a key of its own: "port"`
+	case strings.ContainsAny(s, ":%") || strings.Trim(s, "0123456789.") == "":
+		if _, err := netip.ParseAddr(s); err != nil {
+			return "is not a host name or IP address", ""
+		}
+	}
+	return "", ""
+}
+
+// address reads an address and splits it at its ranges. What it stands for is
+// checked when the host's name is known.
+func (v value) address(to *endpoint) {
+	to.node, to.template = v.node, template{}
+	s, ok := v.text()
+	if !ok {
+		return
+	}
+	if strings.HasPrefix(s, "[") && strings.Contains(s, ":") {
+		v.fail(`write an IPv6 address without brackets; the port is a key of its own: "port"`, "address %s has brackets that are no range", quote(s))
+		return
+	}
+	t, err := parseTemplate(s)
+	if err != nil {
+		v.fail("", "address %s: %s", quote(s), err)
+		return
+	}
+	to.template = t
+}
+
+// user reads a login name. It must not be taken for an option, nor break a
+// line; what else is allowed is for the host to say.
+func (v value) user(to *string) {
+	s, ok := v.text()
+	switch {
+	case !ok:
+	case s[0] == '-':
+		v.fail("", `%s begins with "-"`, v.key)
+	case len(s) > maxName:
+		v.fail("", "%s is longer than 253 bytes", v.key)
+	case strings.ContainsFunc(s, func(c rune) bool { return unicode.IsSpace(c) || !unicode.IsPrint(c) }):
+		v.fail("", "%s has a space or a character that can't be printed", v.key)
+	default:
+		*to = s
+	}
+}
+
+// unitName follows systemd.unit(5), "unit name prefix": these characters, at
+// most 255 in all. A leading "-" would be an option to systemctl.
+var unitName = regexp.MustCompile(`^[A-Za-z0-9:_.\\@][A-Za-z0-9:_.\\@-]{0,246}\.service$`)
+
+func (v value) unit(to *string) {
+	s, ok := v.text()
+	switch {
+	case !ok:
+	case !strings.HasSuffix(s, ".service"):
+		v.fail("the agent's is az-aoi-ingestion.service", `%s must end in ".service"`, v.key)
+	case !unitName.MatchString(s) || strings.HasSuffix(s, "@.service"):
+		v.fail("", "%s is not the name of a systemd service", v.key)
+	default:
+		*to = s
+	}
+}
+
+// remotePath reads the path of a file on the host.
+func (v value) remotePath(to *string) {
+	s, ok := v.text()
+	switch {
+	case !ok:
+	case s[0] != '/':
+		v.fail("", "%s must be an absolute path on the host", v.key)
+	case strings.HasSuffix(s, "/"):
+		v.fail("", "%s must name a file, not a folder", v.key)
+	case strings.Contains(s, "\t"):
+		v.fail("", "%s must be one line without control characters", v.key)
+	case strings.Contains(s+"/", "/../"):
+		v.fail("", `%s must not have a ".." in it`, v.key)
+	default:
+		*to = s
+	}
+}
+
+// localPath reads the path of a file on the workstation, and makes it
+// absolute.
+func (v value) localPath(to *string) {
+	if s, ok := v.workstationPath(); ok {
+		*to = v.r.absolute(s)
+	}
+}
+
+// workstationPath checks a local path without making it absolute. Its errors
+// don't repeat it: people paste the key itself.
+func (v value) workstationPath() (string, bool) {
+	s, ok := v.text()
+	switch {
+	case !ok:
+		return "", false
+	case strings.Contains(s, "://"):
+		v.fail("", "%s must be a file path", v.key)
+	case strings.HasPrefix(s, "~") && !homeRelative(s):
+		v.fail("", "%s: ~ stands for your own home directory only, as in ~/file", v.key)
+	case homeRelative(s) && v.r.env.Home == "":
+		v.fail("write the whole path", "%s: ~ can't be replaced: the home directory is not known", v.key)
+	default:
+		return s, true
+	}
+	return "", false
+}
+
+func homeRelative(s string) bool { return strings.HasPrefix(s, "~/") }
+
+// absolute makes a local path absolute: "~" is the home directory, and a
+// relative path starts from the inventory's folder.
+func (r *reader) absolute(path string) string {
+	switch {
+	case homeRelative(path):
+		return filepath.Join(r.env.Home, path[2:])
+	case filepath.IsAbs(path):
+		return filepath.Clean(path)
+	}
+	return filepath.Join(r.folder, path)
+}
+
+// localPaths reads one path or a list of them; none: an empty list.
+func (v value) localPaths(to *[]string) {
+	nodes := v.node.Content
+	switch {
+	case isText(none)(v.node):
+		*to = nil
+		return
+	case v.node.Kind == yaml.ScalarNode:
+		nodes = []*yaml.Node{v.node}
+	case v.node.Kind != yaml.SequenceNode || len(nodes) == 0:
+		v.fail("write none for ssh-agent", "%s must be a file path or a list of them", v.key)
+		return
+	}
+	paths := make([]string, len(nodes))
+	ok := true
+	for i, n := range nodes {
+		item := v
+		item.node = n
+		item.localPath(&paths[i])
+		ok = ok && paths[i] != ""
+	}
+	if ok {
+		*to = paths
+	}
+}
+
+// certificate reads the path of a P12 and leaves it as it is, {name}
+// included, because only a host can make it absolute.
+func (v value) certificate(to *string) {
+	if isText(none)(v.node) {
+		*to = ""
+		return
+	}
+	s, ok := v.workstationPath()
+	if ok && strings.ContainsAny(strings.ReplaceAll(s, "{name}", ""), "{}") {
+		v.fail("{name} stands for the host's name", "%s: only {name} is replaced in it", v.key)
+		ok = false
+	}
+	if ok {
+		*to = s
+	}
+}
+
+// labels merges labels into those from further out. The map is copied first,
+// because other hosts share it.
+func (v value) labels(to *map[string]string) {
+	merged := make(map[string]string, len(*to)+len(v.node.Content)/2)
+	maps.Copy(merged, *to)
+	seen := map[string]bool{}
+	for k, n := range v.r.pairs(v.node, v.key) {
+		switch problem := nameProblem(k.Value); {
+		case seen[k.Value]:
+			v.r.fail(k, "", "label %s is given twice", quote(k.Value))
+		case problem != "":
+			v.r.fail(k, "", "label %s %s", quote(k.Value), problem)
+		default:
+			item := value{r: v.r, key: "label " + k.Value, name: k, node: n}
+			item.labelValue(merged)
+		}
+		seen[k.Value] = true
+	}
+	*to = merged
+}
+
+// labelValue takes any single value as it is written: a rack number or a yes
+// is as good a label as a text.
+func (v value) labelValue(labels map[string]string) {
+	n := v.node
+	switch {
+	case refused(n):
+	case n.Kind != yaml.ScalarNode || n.Tag == "!!null" || n.Value == "":
+		v.fail("", "%s must have a single value", v.key)
+	case len(n.Value) > maxName:
+		v.fail("", "%s is longer than 253 bytes", v.key)
+	case strings.ContainsFunc(n.Value, func(c rune) bool { return !unicode.IsPrint(c) }):
+		v.fail("", "%s has a character that can't be printed", v.key)
+	default:
+		labels[v.name.Value] = n.Value
+	}
+}

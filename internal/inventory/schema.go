@@ -1,0 +1,116 @@
+package inventory
+
+import "gopkg.in/yaml.v3"
+
+// place is where a mapping stands; a key's places are or-ed together.
+type place int
+
+const (
+	inDefaults place = 1 << iota
+	inGroup
+	inHost
+)
+
+// key is one entry of the schema.
+//
+// Every key of the contract is here, also those that this version does not act
+// on: they have no read, and only lists the values that ask for what this
+// version does anyway. To act on such a key, give it a read.
+type key[T any] struct {
+	name  string                // as it is written
+	in    place                 // where it may stand; 0: wherever its table applies
+	keys  []key[T]              // of a section; nil: a value
+	read  func(v value, to *T)  // checks the value and stores it
+	only  []string              // values accepted of a key that is not acted on
+	later func(*yaml.Node) bool // values of the contract that are not acted on yet
+}
+
+// draft is a host, a group or the defaults while being read.
+type draft struct {
+	Host
+	address endpoint   // the host's own
+	hosts   *yaml.Node // the group's
+}
+
+// file is the top level while being read.
+type file struct {
+	rollout                 Rollout
+	version                 *yaml.Node
+	defaults, hosts, groups *yaml.Node
+}
+
+// fileKeys is the schema of the top level.
+func fileKeys() []key[file] {
+	return []key[file]{
+		{name: "version", read: func(v value, f *file) { f.version = v.name; v.version() }},
+		{name: "defaults", read: func(v value, f *file) { f.defaults = v.node }},
+		{name: "hosts", read: func(v value, f *file) { f.hosts = v.node }},
+		{name: "groups", read: func(v value, f *file) { f.groups = v.node }},
+		{name: "azure", keys: []key[file]{
+			{name: "cloud", only: []string{"public"}},
+			{name: "authority_host"},
+			{name: "vault_suffix"},
+			{name: "disable_instance_discovery"},
+		}},
+		{name: "rollout", keys: []key[file]{
+			{name: "parallel", read: func(v value, f *file) { v.number(&f.rollout.Parallel, 1, maxHosts) }},
+			{name: "max_failures", read: func(v value, f *file) { v.amount(&f.rollout.MaxFailures) }},
+			{name: "count_unreachable", read: func(v value, f *file) { v.flag(&f.rollout.CountUnreachable) }},
+			{name: "canary", only: []string{"0"}},
+			{name: "batch", only: []string{"100%"}},
+			{name: "soak", only: []string{"0s", "0"}},
+			{name: "max_unavailable_per", only: []string{none}},
+			{name: "connect_rate"},
+		}},
+	}
+}
+
+// hostKeys is the schema of the defaults, a group and a host.
+func hostKeys() []key[draft] {
+	return []key[draft]{
+		{name: "address", in: inHost, read: func(v value, d *draft) { v.address(&d.address) }},
+		{name: "hosts", in: inGroup, read: func(v value, d *draft) { d.hosts = v.node }},
+		{name: "user", read: func(v value, d *draft) { v.user(&d.User) }},
+		{name: "port", read: func(v value, d *draft) { v.number(&d.Port, 1, 65535) }},
+		{name: "identity_file", read: func(v value, d *draft) { v.localPaths(&d.IdentityFiles) }},
+		{name: "known_hosts", read: func(v value, d *draft) { v.localPath(&d.KnownHosts) }},
+		{name: "certificate", later: isKeyVault, read: func(v value, d *draft) { v.certificate(&d.Certificate) }},
+		{name: "verify", only: []string{none}},
+		{name: "via", only: []string{"workstation"}},
+		{name: "connect_timeout", read: func(v value, d *draft) { v.duration(&d.ConnectTimeout, 1) }},
+		{name: "ssh_config", only: []string{none}},
+		{name: "jump", only: []string{none}},
+		{name: "strict_host_key_checking", later: isText("accept-new"),
+			read: func(v value, d *draft) { v.strict() }},
+		{name: "host_key_fingerprint", only: []string{none}},
+		{name: "sudo", later: isMapping, read: func(v value, d *draft) { v.sudo(&d.Sudo) }},
+		{name: "agent", keys: agentKeys()},
+		{name: "health", keys: healthKeys()},
+		{name: "backups", keys: []key[draft]{{name: "keep"}, {name: "max_age"}}},
+		{name: "labels", read: func(v value, d *draft) { v.labels(&d.Labels) }},
+	}
+}
+
+func agentKeys() []key[draft] {
+	return []key[draft]{
+		{name: "unit", read: func(v value, d *draft) { v.unit(&d.Agent.Unit) }},
+		{name: "config", read: func(v value, d *draft) { v.remotePath(&d.Agent.Config) }},
+		{name: "log", read: func(v value, d *draft) { v.remotePath(&d.Agent.Log) }},
+		{name: "provider", read: func(v value, d *draft) { v.orNone(&d.Agent.Provider, v.line) }},
+		{name: "certificate_path", read: func(v value, d *draft) { v.orNone(&d.Agent.CertificatePath, v.remotePath) }},
+		{name: "when_stopped", read: func(v value, d *draft) { v.oneOf(&d.Agent.WhenStopped, "refuse", "replace") }},
+	}
+}
+
+func healthKeys() []key[draft] {
+	return []key[draft]{
+		{name: "window", read: func(v value, d *draft) { v.duration(&d.Health.Window, 0) }},
+		{name: "timeout", read: func(v value, d *draft) { v.duration(&d.Health.Timeout, 1) }},
+		{name: "expect", read: func(v value, d *draft) { v.patternsOrNone(&d.Health.Expect) }},
+		{name: "deny", read: func(v value, d *draft) { v.patterns(&d.Health.Deny) }},
+		{name: "deny_default", read: func(v value, d *draft) { v.flag(&d.Health.DenyDefault) }},
+		{name: "command", read: func(v value, d *draft) { v.orNone(&d.Health.Command, v.line) }},
+		{name: "diagnostics", only: []string{"false"}},
+		{name: "confirm_timeout"},
+	}
+}

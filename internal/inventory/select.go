@@ -1,0 +1,249 @@
+package inventory
+
+import (
+	"fmt"
+	"iter"
+	"maps"
+	"regexp"
+	"slices"
+	"strings"
+)
+
+// Select gives the hosts that a selector names, in the order of the inventory,
+// each once; "" selects all. The language is that of Ansible's --limit:
+//
+//	name, group, all       a host, a group's hosts, every host
+//	lon*  ?  [abc] [!a-c]  globs, over names of hosts and groups
+//	edr-[01-12]            a range, as the inventory and the reports write it
+//	site=lon*              a label's value, which may be a glob
+//	a,b  a:b               union
+//	a:&b                   intersection with b, after every union
+//	a:!b                   without b, last of all
+//
+// Every term must match a host, and so must the whole: otherwise the error is
+// an Errors with one entry for each term at fault.
+func (inv *Inventory) Select(limit string) ([]Host, error) {
+	if limit == "" {
+		return slices.Clone(inv.Hosts), nil
+	}
+	terms, err := parseTerms(limit)
+	if err != nil {
+		return nil, selectorError(limit, err.Error(), "")
+	}
+	matches, errs := newFinder(inv.Hosts), Errors(nil)
+	for i := range terms {
+		var problem *Error
+		if terms[i].hosts, problem = matches.find(terms[i].text); problem != nil {
+			errs = append(errs, *problem)
+		}
+	}
+	if errs != nil {
+		return nil, errs
+	}
+	picked := combine(terms, len(inv.Hosts))
+	hosts := make([]Host, 0, len(inv.Hosts))
+	for i, h := range inv.Hosts {
+		if picked[i] {
+			hosts = append(hosts, h)
+		}
+	}
+	if len(hosts) == 0 {
+		return nil, selectorError(limit, "no host is left", "")
+	}
+	return hosts, nil
+}
+
+func selectorError(selector, message, hint string) error {
+	return Errors{{Message: "selector " + quote(selector) + ": " + message, Hint: hint}}
+}
+
+// term is one part of a selector.
+type term struct {
+	op    byte // 0: union, '&': intersection, '!': exclusion
+	text  string
+	hosts []int // what it matches, as indexes into the inventory
+}
+
+// parseTerms splits a selector at "," and ":" outside of brackets.
+func parseTerms(s string) ([]term, error) {
+	var terms []term
+	depth, start := false, 0
+	for i := 0; i <= len(s); i++ {
+		switch {
+		case i < len(s) && s[i] == '[':
+			depth = true
+		case i < len(s) && s[i] == ']':
+			depth = false
+		case i == len(s) || !depth && (s[i] == ',' || s[i] == ':'):
+			t := term{text: strings.TrimSpace(s[start:i])}
+			if t.text != "" && (t.text[0] == '&' || t.text[0] == '!') {
+				t.op, t.text = t.text[0], strings.TrimSpace(t.text[1:])
+			}
+			if t.text == "" {
+				return nil, fmt.Errorf("it has an empty part")
+			}
+			terms, start = append(terms, t), i+1
+		}
+	}
+	if depth {
+		return nil, fmt.Errorf(`it has a "[" without its "]"`)
+	}
+	return terms, nil
+}
+
+// combine applies unions, then intersections, then exclusions, whatever their
+// order (Ansible's habit); without a union it starts from every host.
+func combine(terms []term, total int) []bool {
+	picked := make([]bool, total)
+	unions := 0
+	for _, t := range terms {
+		if t.op == 0 {
+			unions++
+			setAll(picked, t.hosts, true)
+		}
+	}
+	if unions == 0 {
+		for i := range picked {
+			picked[i] = true
+		}
+	}
+	for _, t := range terms {
+		if t.op == '&' {
+			kept := make([]bool, total)
+			for _, i := range t.hosts {
+				kept[i] = picked[i]
+			}
+			picked = kept
+		}
+	}
+	for _, t := range terms {
+		if t.op == '!' {
+			setAll(picked, t.hosts, false)
+		}
+	}
+	return picked
+}
+
+func setAll(set []bool, indexes []int, to bool) {
+	for _, i := range indexes {
+		set[i] = to
+	}
+}
+
+// finder looks hosts up by what a term says.
+type finder struct {
+	hosts  []Host
+	names  map[string]int
+	groups map[string][]int
+}
+
+func newFinder(hosts []Host) *finder {
+	f := &finder{hosts: hosts, names: make(map[string]int, len(hosts)), groups: map[string][]int{}}
+	for i, h := range hosts {
+		f.names[h.Name] = i
+		if h.Group != "" {
+			f.groups[h.Group] = append(f.groups[h.Group], i)
+		}
+	}
+	return f
+}
+
+func (f *finder) find(text string) ([]int, *Error) {
+	problem := func(message, hint string) *Error {
+		return &Error{Message: "selector " + quote(text) + ": " + message, Hint: hint}
+	}
+	if label, want, ok := strings.Cut(text, "="); ok {
+		found, message, hint := f.byLabel(label, want)
+		if message != "" {
+			return nil, problem(message, hint)
+		}
+		return found, nil
+	}
+	match, err := compileGlob(text)
+	if err != nil {
+		return nil, problem(err.Error(), "")
+	}
+	found := f.byName(text, match)
+	if len(found) == 0 {
+		return nil, problem("no host or group has such a name", f.nameHint(text))
+	}
+	return found, nil
+}
+
+// byName finds by name; match is nil for a text that is no glob.
+func (f *finder) byName(text string, match *regexp.Regexp) []int {
+	var found []int
+	switch {
+	case text == "all" || text == "*":
+		for i := range f.hosts {
+			found = append(found, i)
+		}
+	case match == nil:
+		if i, ok := f.names[text]; ok {
+			found = append(found, i)
+		}
+		found = append(found, f.groups[text]...)
+	default:
+		groups := map[string]bool{}
+		for g := range f.groups {
+			groups[g] = match.MatchString(g)
+		}
+		for i, h := range f.hosts {
+			if groups[h.Group] || match.MatchString(h.Name) {
+				found = append(found, i)
+			}
+		}
+	}
+	return found
+}
+
+// byLabel finds by a label's value, literally or as a glob; or it says what is
+// wrong.
+func (f *finder) byLabel(label, want string) (found []int, message, hint string) {
+	match, err := compileGlob(want)
+	if err != nil {
+		return nil, err.Error(), ""
+	}
+	labels, values := map[string]bool{}, map[string]bool{}
+	for i, h := range f.hosts {
+		v, ok := h.Labels[label]
+		if ok && (v == want || match != nil && match.MatchString(v)) {
+			found = append(found, i)
+		}
+		if len(found) == 0 { // only for the hints
+			for l := range h.Labels {
+				labels[l] = true
+			}
+			values[v] = ok
+		}
+	}
+	switch {
+	case len(found) > 0:
+		return found, "", ""
+	case !labels[label]:
+		return nil, "no host has the label " + quote(label), didYouMean(label, inOrder(maps.Keys(labels)))
+	}
+	return nil, "no host has that value", didYouMean(want, inOrder(maps.Keys(values)))
+}
+
+// nameHint suggests a name near to text, else a few of the groups.
+func (f *finder) nameHint(text string) string {
+	candidates := slices.Collect(inOrder(maps.Keys(f.groups)))
+	for _, h := range f.hosts {
+		candidates = append(candidates, h.Name)
+	}
+	if hint := didYouMean(text, slices.Values(candidates)); hint != "" {
+		return hint
+	}
+	switch groups := candidates[:len(f.groups)]; {
+	case len(groups) == 0:
+		return ""
+	case len(groups) > 5:
+		return "groups are " + strings.Join(groups[:5], ", ") + ", …"
+	default:
+		return "groups are " + strings.Join(groups, ", ")
+	}
+}
+
+// inOrder sorts what comes from a map, so that hints are always the same.
+func inOrder(s iter.Seq[string]) iter.Seq[string] { return slices.Values(slices.Sorted(s)) }

@@ -1,0 +1,205 @@
+package inventory
+
+import (
+	"errors"
+	"regexp"
+	"strings"
+	"testing"
+)
+
+const fleet = `version: 1
+hosts:
+  lab-vm: {labels: {site: lab}}
+groups:
+  london:
+    labels: {site: london, tier: gold}
+    hosts:
+      london-edr-[01-12]: {}
+      sftp-1: {labels: {tier: "a*b"}}
+  paris:
+    labels: {site: paris}
+    hosts:
+      paris-edr-[1-3]: {}
+`
+
+func TestSelect(t *testing.T) {
+	inv := parse(t, fleet)
+	const (
+		london = "london-edr-01 london-edr-02 london-edr-03 london-edr-04 london-edr-05 london-edr-06 " +
+			"london-edr-07 london-edr-08 london-edr-09 london-edr-10 london-edr-11 london-edr-12 sftp-1"
+		paris = "paris-edr-1 paris-edr-2 paris-edr-3"
+		all   = "lab-vm " + london + " " + paris
+	)
+	for limit, want := range map[string]string{
+		"":                                   all,
+		"all":                                all,
+		"*":                                  all,
+		"lab-vm":                             "lab-vm",
+		"paris":                              paris,
+		"london":                             london,
+		"lon*":                               london, // the group's name matches too, as in Ansible
+		"london-*":                           strings.TrimSuffix(london, " sftp-1"),
+		"*-edr-?":                            paris,
+		"paris-edr-[13]":                     "paris-edr-1 paris-edr-3",
+		"[p,:]ari[s]":                        paris,
+		"paris-edr-[!13]":                    "paris-edr-2",
+		"paris-edr-[0-9]":                    paris,
+		"[k-m]a*":                            "lab-vm",
+		"london-edr-[03-05]":                 "london-edr-03 london-edr-04 london-edr-05",
+		"london-edr-[09-12]":                 "london-edr-09 london-edr-10 london-edr-11 london-edr-12",
+		"*-edr-[02-03]":                      "london-edr-02 london-edr-03",
+		"paris-edr-[2-999999999]":            "paris-edr-2 paris-edr-3",
+		"london-edr-[01-02],lab-vm":          "lab-vm london-edr-01 london-edr-02",
+		"paris-edr-3,paris-edr-1":            "paris-edr-1 paris-edr-3",
+		"paris, lab-vm ,paris-edr-1":         "lab-vm " + paris,
+		"lab-vm:paris":                       "lab-vm " + paris,
+		"all:&paris":                         paris,
+		"&paris":                             paris,
+		"london:&tier=gold:&*-0[1-2]":        "london-edr-01 london-edr-02",
+		"lab-vm,paris:&site=p*":              paris,
+		"paris:!paris-edr-2":                 "paris-edr-1 paris-edr-3",
+		"!paris-edr-2:paris":                 "paris-edr-1 paris-edr-3", // exclusion last, wherever it stands
+		"!london":                            "lab-vm " + paris,
+		"!london:!paris-edr-[1-2]":           "lab-vm paris-edr-3",
+		"site=paris":                         paris,
+		"site=*":                             all,
+		"site=[lp]*:!lab-vm:!london":         paris,
+		"tier=a*b":                           "sftp-1",
+		"all:!tier=gold:!tier=a*b":           "lab-vm " + paris,
+		"site=lab,london-edr-[01-02]:!a*b=x": "",
+	} {
+		hosts, err := inv.Select(limit)
+		if want == "" {
+			if err == nil {
+				t.Errorf("%q selects %s", limit, hostNames(hosts))
+			}
+			continue
+		}
+		if err != nil || hostNames(hosts) != want {
+			t.Errorf("%q\ngot  %s (%v)\nwant %s", limit, hostNames(hosts), err, want)
+		}
+	}
+}
+
+func TestSelectErrors(t *testing.T) {
+	inv := parse(t, fleet)
+	const empty = "it has an empty part"
+	for limit, want := range map[string]string{
+		"lodnon":             `selector "lodnon": no host or group has such a name (did you mean "london"?)`,
+		"lab-wm":             `selector "lab-wm": no host or group has such a name (did you mean "lab-vm"?)`,
+		"berlin":             `selector "berlin": no host or group has such a name (groups are london, paris)`,
+		"berlin*":            `selector "berlin*": no host or group has such a name (groups are london, paris)`,
+		"all:!berlin":        `selector "berlin": no host or group has such a name (groups are london, paris)`,
+		"LONDON":             `selector "LONDON": no host or group has such a name (groups are london, paris)`,
+		"lodnon,site=pari":   "selector \"lodnon\": no host or group has such a name (did you mean \"london\"?)\nselector \"site=pari\": no host has that value (did you mean \"paris\"?)",
+		"sit=paris":          `selector "sit=paris": no host has the label "sit" (did you mean "site"?)`,
+		"site=":              `selector "site=": no host has that value`,
+		"london-edr-[13-20]": `selector "london-edr-[13-20]": no host or group has such a name (groups are london, paris)`,
+		"london-edr-[12-01]": `selector "london-edr-[12-01]": the range [12-01] runs backwards`,
+		"a[c-a]":             `selector "a[c-a]": "[c-a]" is neither a range nor a set of characters`,
+		"a[b-\x1b]":          `selector "a[b-\x1b]": "[b-\x1b]" is neither a range nor a set of characters`,
+		"a[]":                `selector "a[]": it has empty brackets`,
+		"a[!]":               `selector "a[!]": it has empty brackets`,
+		"a]":                 `selector "a]": it has a bracket without its other half`,
+		"a[1-2,b":            `selector "a[1-2,b": it has a "[" without its "]"`,
+		"paris,":             `selector "paris,": ` + empty,
+		",":                  `selector ",": ` + empty,
+		" ":                  `selector " ": ` + empty,
+		"paris:!":            `selector "paris:!": ` + empty,
+		"paris:&london":      `selector "paris:&london": no host is left`,
+		"!all":               `selector "!all": no host is left`,
+		"\x1b[31m":           `selector "\x1b[31m": it has a "[" without its "]"`,
+		"\xff*":              `selector "\xff*": it is too long or not a glob`,
+	} {
+		hosts, err := inv.Select(limit)
+		var errs Errors
+		if err == nil || err.Error() != want || !errors.As(err, &errs) {
+			t.Errorf("%q\ngot  %v (%d hosts)\nwant %s", limit, err, len(hosts), want)
+		}
+	}
+}
+
+func TestSelectLeavesTheInventoryAlone(t *testing.T) {
+	inv := parse(t, fleet)
+	hosts, err := inv.Select("")
+	if err != nil {
+		t.Fatal(err)
+	}
+	hosts[0].Name = "changed"
+	if inv.Hosts[0].Name != "lab-vm" {
+		t.Error("the hosts selected are the inventory's own")
+	}
+}
+
+// A span's pattern matches exactly the texts of the span.
+func TestSpanPattern(t *testing.T) {
+	for _, text := range []string{"0-0", "3-7", "0-9", "8-12", "12-34", "1-100", "95-105", "99-1001", "01-12", "000-123", "007-107", "199-201"} {
+		s, err := parseSpan(text)
+		if err != nil {
+			t.Fatal(err)
+		}
+		re := regexp.MustCompile(`\A` + s.pattern() + `\z`)
+		in := map[string]bool{}
+		for i := range s.size() {
+			in[s.at(i)] = true
+		}
+		for _, width := range []int{0, 2, 3, 4} {
+			for n := range 1100 {
+				v := span{lo: n, hi: n, width: width}.at(0)
+				if re.MatchString(v) != in[v] {
+					t.Fatalf("[%s]: %s matches: %v, want %v", text, v, !in[v], in[v])
+				}
+			}
+		}
+	}
+}
+
+func TestSuggest(t *testing.T) {
+	words := []string{"port", "user", "via", "certificate", "known_hosts", "health", "healthy"}
+	for word, want := range map[string]string{
+		"prot": "port", "healht": "health", "prt": "port", "uesr": "user", "va": "via", "vai": "via", "vixx": "",
+		"certificat": "certificate", "cretifciate": "certificate", "known-hosts": "known_hosts", "xyz": "", "": "",
+	} {
+		if got := suggest(word, func(yield func(string) bool) {
+			for _, w := range words {
+				if !yield(w) {
+					return
+				}
+			}
+		}); got != want {
+			t.Errorf("%q suggests %q, want %q", word, got, want)
+		}
+	}
+}
+
+func TestAmount(t *testing.T) {
+	for _, c := range []struct {
+		a     Amount
+		total int
+		want  int
+		text  string
+	}{
+		{Amount{}, 10, 1, "1"},
+		{Count(3), 10, 3, "3"},
+		{Count(0), 10, 1, "1"},
+		{Count(20), 10, 20, "20"},
+		{Percent(10), 10, 1, "10%"},
+		{Percent(10), 11, 2, "10%"},
+		{Percent(1), 0, 1, "1%"},
+		{Percent(1), -5, 1, "1%"},
+		{Percent(100), 7, 7, "100%"},
+		{Percent(250), 7, 7, "100%"},
+		{Percent(33), 100_000, 33_000, "33%"},
+		{Percent(100), 1<<63 - 1, 1<<63 - 1, "100%"},
+	} {
+		if got := c.a.Of(c.total); got != c.want || c.a.String() != c.text {
+			t.Errorf("%s of %d is %d, want %d (%s)", c.a, c.total, got, c.want, c.text)
+		}
+	}
+}
+
+func TestSudoString(t *testing.T) {
+	if SudoNone.String() != "none" || SudoPasswordless.String() != "passwordless" {
+		t.Errorf("%s, %s", SudoNone, SudoPasswordless)
+	}
+}

@@ -1,0 +1,287 @@
+package inventory
+
+import (
+	"fmt"
+	"math"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+	"unicode"
+
+	"gopkg.in/yaml.v3"
+)
+
+// maxText bounds every single value, in bytes. It is above what a path, a
+// pattern or a command needs and below a base64 P12 pasted in place of its
+// file's name.
+const maxText = 1024
+
+// maxDuration bounds every duration: longer is a slip.
+const maxDuration = 24 * time.Hour
+
+const leaveOut = "leave it out"
+
+// value is one value of the file with the key it belongs to. Its methods
+// check it and store it through their first argument, or report and store
+// nothing. They don't repeat the value in an error where a secret may have
+// been pasted: the position says where it is.
+type value struct {
+	r    *reader
+	key  string     // as in "health.window"
+	name *yaml.Node // the key
+	node *yaml.Node // the value
+}
+
+func (v value) fail(hint, format string, args ...any) {
+	v.r.fail(v.node, hint, format, args...)
+}
+
+func isText(s string) func(*yaml.Node) bool {
+	return func(n *yaml.Node) bool { return n.Kind == yaml.ScalarNode && n.Value == s }
+}
+
+func isMapping(n *yaml.Node) bool { return n.Kind == yaml.MappingNode }
+
+func isKeyVault(n *yaml.Node) bool {
+	return n.Kind == yaml.ScalarNode && strings.HasPrefix(strings.ToLower(n.Value), "keyvault://")
+}
+
+// onlyAs refuses a key that this version does not act on, unless the value
+// asks for what this version does anyway.
+func (v value) onlyAs(accepted []string) {
+	if v.node.Kind == yaml.ScalarNode && slices.Contains(accepted, v.node.Value) {
+		return
+	}
+	hint := leaveOut
+	if len(accepted) > 0 {
+		hint += fmt.Sprintf(", or write %s: %s", v.name.Value, accepted[0])
+	}
+	v.r.fail(v.name, hint, "%s is not supported by this version yet", v.key)
+}
+
+// text gives a single text without control characters other than tab.
+func (v value) text() (string, bool) {
+	n := v.node
+	switch {
+	case refused(n):
+		return "", false
+	case n.Tag == "!!null":
+		v.fail(leaveOut, "%s has no value", v.key)
+	case n.Kind != yaml.ScalarNode:
+		v.fail("", "%s must be a single text", v.key)
+	case n.Tag == "!!int", n.Tag == "!!float", n.Tag == "!!bool":
+		v.fail("put it in quotes if that is what it is", "%s must be a text", v.key)
+	case n.Value == "":
+		v.fail(leaveOut, "%s is empty", v.key)
+	case len(n.Value) > maxText:
+		v.fail("", "%s is longer than %d bytes", v.key, maxText)
+	case strings.ContainsFunc(n.Value, func(c rune) bool { return unicode.IsControl(c) && c != '\t' }):
+		v.fail("", "%s must be one line without control characters", v.key)
+	default:
+		return n.Value, true
+	}
+	return "", false
+}
+
+func (v value) line(to *string) {
+	if s, ok := v.text(); ok {
+		*to = s
+	}
+}
+
+// orNone reads like read, except that "none" stores "".
+func (v value) orNone(to *string, read func(*string)) {
+	if isText(none)(v.node) {
+		*to = ""
+		return
+	}
+	read(to)
+}
+
+// plain gives a scalar as it is written, for values that are no texts.
+func (v value) plain(tag string) (string, bool) {
+	n := v.node
+	return n.Value, n.Kind == yaml.ScalarNode && n.Tag == tag
+}
+
+// decimal is a whole number as people write it: no sign, no leading zero
+// (octal to YAML 1.1), no underscore.
+var decimal = regexp.MustCompile(`^(0|[1-9][0-9]{0,8})$`)
+
+func (v value) number(to *int, least, most int) {
+	s, ok := v.plain("!!int")
+	n, _ := strconv.Atoi(s)
+	if !ok || !decimal.MatchString(s) || n < least || n > most {
+		v.fail("", "%s must be a whole number from %d to %d", v.key, least, most)
+		return
+	}
+	*to = n
+}
+
+func (v value) version() {
+	if s, ok := v.plain("!!int"); !ok || s != "1" {
+		v.fail("this program reads version: 1", "the inventory's version is not known")
+	}
+}
+
+// flag reads a boolean, also as yes/no and on/off (YAML 1.1), which yaml.v3
+// takes for text.
+func (v value) flag(to *bool) {
+	if v.node.Kind == yaml.ScalarNode && v.node.Style == 0 {
+		switch strings.ToLower(v.node.Value) {
+		case "true", "yes", "on":
+			*to = true
+			return
+		case "false", "no", "off":
+			*to = false
+			return
+		}
+	}
+	v.fail("", "%s must be true or false", v.key)
+}
+
+func (v value) oneOf(to *string, words ...string) {
+	if v.node.Kind == yaml.ScalarNode && slices.Contains(words, v.node.Value) {
+		*to = v.node.Value
+		return
+	}
+	v.fail(didYouMean(v.node.Value, slices.Values(words)), "%s must be %s", v.key, strings.Join(words, " or "))
+}
+
+func (v value) strict() {
+	on := false
+	if isText("yes")(v.node) || v.node.Tag == "!!bool" && strings.EqualFold(v.node.Value, "true") {
+		on = true
+	}
+	if !on {
+		v.fail("an unknown host key is never accepted blindly", "%s must be yes", v.key)
+	}
+}
+
+func (v value) sudo(to *Sudo) {
+	switch {
+	case isText(none)(v.node):
+		*to = SudoNone
+	case isText("passwordless")(v.node):
+		*to = SudoPasswordless
+	default:
+		v.fail("", "%s must be none or passwordless", v.key)
+	}
+}
+
+// amount reads a count of hosts or a percentage.
+func (v value) amount(to *Amount) {
+	s := v.node.Value
+	digits, percent := strings.CutSuffix(s, "%")
+	n, _ := strconv.Atoi(digits)
+	switch {
+	case v.node.Kind != yaml.ScalarNode || !decimal.MatchString(digits):
+	case percent && n >= 1 && n <= 100:
+		*to = Percent(n)
+		return
+	case !percent && v.node.Tag == "!!int" && n >= 1 && n <= maxHosts:
+		*to = Count(n)
+		return
+	}
+	v.fail("", "%s must be a count of at least 1, or a percentage from 1%% to 100%%", v.key)
+}
+
+// duration reads Go's notation with days ("1d12h"); least is 0, or anything
+// above 0 to refuse zero.
+func (v value) duration(to *time.Duration, least time.Duration) {
+	if v.node.Kind != yaml.ScalarNode || v.node.Tag == "!!null" {
+		v.fail("", "%s must be a duration such as 15s or 2m", v.key)
+		return
+	}
+	s := v.node.Value
+	d, err := parseDuration(s)
+	switch {
+	case err != nil && decimal.MatchString(s):
+		v.fail("write "+s+"s for seconds", "%s needs a unit", v.key)
+	case err != nil:
+		v.fail("units are ms, s, m, h and d", "%s must be a duration such as 15s or 2m, not %s", v.key, quote(s))
+	case d < 0:
+		v.fail("", "%s must not be negative", v.key)
+	case d < least:
+		v.fail("", "%s must be above 0", v.key)
+	case d > maxDuration:
+		v.fail("", "%s must be at most 24h", v.key)
+	default:
+		*to = d
+	}
+}
+
+var days = regexp.MustCompile(`^([0-9]{1,9}(?:\.[0-9]{1,9})?)d(.*)$`)
+
+// parseDuration is time.ParseDuration with days of 24 hours in front.
+func parseDuration(s string) (time.Duration, error) {
+	m := days.FindStringSubmatch(s)
+	if m == nil {
+		return time.ParseDuration(s)
+	}
+	n, err := strconv.ParseFloat(m[1], 64)
+	if err != nil {
+		return 0, err
+	}
+	rest := time.Duration(0)
+	if m[2] != "" {
+		if m[2][0] == '-' || m[2][0] == '+' {
+			return 0, fmt.Errorf("a sign inside a duration")
+		}
+		if rest, err = time.ParseDuration(m[2]); err != nil {
+			return 0, err
+		}
+	}
+	whole := n * float64(24*time.Hour)
+	if whole+float64(rest) >= math.MaxInt64 {
+		return math.MaxInt64, nil
+	}
+	return time.Duration(whole) + rest, nil
+}
+
+func (v value) patternsOrNone(to *[]string) {
+	if isText(none)(v.node) {
+		*to = nil
+		return
+	}
+	v.patterns(to)
+}
+
+// patterns reads a list of POSIX extended regular expressions. Go's POSIX
+// syntax is the nearest check there is to what grep -E on the host accepts.
+func (v value) patterns(to *[]string) {
+	if v.node.Kind != yaml.SequenceNode {
+		v.fail(`write ["pattern"]`, "%s must be a list of regular expressions", v.key)
+		return
+	}
+	list, ok := make([]string, 0, len(v.node.Content)), true
+	for _, n := range v.node.Content {
+		item := v
+		item.node = n
+		s, good := item.text()
+		if good {
+			if _, err := regexp.CompilePOSIX(s); err != nil {
+				good = false
+				reason := printable(strings.TrimPrefix(err.Error(), "error parsing regexp: "))
+				item.fail("", "%s: not a POSIX extended regular expression: %s", v.key, reason)
+			}
+		}
+		list, ok = append(list, s), ok && good
+	}
+	if ok {
+		*to = list
+	}
+}
+
+// printable replaces what must not reach a terminal, such as characters that
+// turn the direction of writing.
+func printable(s string) string {
+	return strings.Map(func(c rune) rune {
+		if unicode.IsPrint(c) {
+			return c
+		}
+		return '?'
+	}, s)
+}

@@ -1,0 +1,188 @@
+package inventory
+
+import (
+	"cmp"
+	"fmt"
+	"iter"
+	"path/filepath"
+	"slices"
+
+	"gopkg.in/yaml.v3"
+)
+
+// none is the value that unsets an optional key, also one from further out.
+const none = "none"
+
+// reader reads one inventory and collects what is wrong with it.
+type reader struct {
+	path   string // of the file, for errors
+	folder string // absolute, where relative paths start
+	env    Env
+	errs   Errors
+
+	fileKeys []key[file]
+	hostKeys []key[draft]
+
+	names   map[string]*yaml.Node // hosts so far, and where they stand
+	groups  map[string]*yaml.Node
+	entries int  // of hosts, also those with errors
+	full    bool // maxHosts is exceeded, and that is reported
+}
+
+func newReader(path string, env Env) (*reader, error) {
+	folder, err := filepath.Abs(filepath.Dir(path))
+	if err != nil {
+		return nil, err
+	}
+	return &reader{
+		path: path, folder: folder, env: env,
+		fileKeys: fileKeys(), hostKeys: hostKeys(),
+		names: map[string]*yaml.Node{}, groups: map[string]*yaml.Node{},
+	}, nil
+}
+
+// fail notes an error at a node. Past maxErrors it notes nothing.
+func (r *reader) fail(at *yaml.Node, hint, format string, args ...any) {
+	if len(r.errs) >= maxErrors {
+		return
+	}
+	r.errs = append(r.errs, Error{
+		File: r.path, Line: at.Line, Column: at.Column,
+		Message: fmt.Sprintf(format, args...), Hint: hint,
+	})
+}
+
+// sorted gives the errors in the order of the file.
+func (r *reader) sorted() Errors {
+	r.errs.sort()
+	return r.errs
+}
+
+// at gives "file:line:column" of a node, to point at from another error.
+func (r *reader) at(n *yaml.Node) string {
+	return fmt.Sprintf("%s:%d:%d", r.path, n.Line, n.Column)
+}
+
+// pairs gives the keys and values of a mapping, and reports what is no mapping
+// and keys that can't be one. An empty value (null) is an empty mapping.
+// Duplicate keys are given too: what they mean is the caller's to say.
+func (r *reader) pairs(n *yaml.Node, what string) iter.Seq2[*yaml.Node, *yaml.Node] {
+	return func(yield func(k, v *yaml.Node) bool) {
+		if n == nil || refused(n) || n.Tag == "!!null" {
+			return
+		}
+		if n.Kind != yaml.MappingNode {
+			r.fail(n, "", "%s must be a mapping (lines of key: value)", what)
+			return
+		}
+		for i := 0; i+1 < len(n.Content); i += 2 {
+			k := n.Content[i]
+			if refused(k) {
+				continue
+			}
+			if k.Kind != yaml.ScalarNode {
+				r.fail(k, `quote what begins with "[" or "{"`, "a key of %s must be a text", what)
+				continue
+			}
+			if !yield(k, n.Content[i+1]) {
+				return
+			}
+		}
+	}
+}
+
+// walk reads a mapping by its schema.
+func walk[T any](r *reader, keys []key[T], at place, what, prefix string, n *yaml.Node, to *T) {
+	seen := map[string]*yaml.Node{}
+	for name, node := range r.pairs(n, what) {
+		if first := seen[name.Value]; first != nil {
+			r.fail(name, "", "%s is given twice; first at %s", quote(name.Value), r.at(first))
+			continue
+		}
+		seen[name.Value] = name
+		i := slices.IndexFunc(keys, func(k key[T]) bool { return k.name == name.Value && k.standsIn(at) })
+		if i < 0 {
+			r.unknownKey(name, what, names(keys, at))
+			continue
+		}
+		k := &keys[i]
+		v := value{r: r, key: prefix + k.name, name: name, node: node}
+		switch {
+		case refused(node):
+		case k.keys != nil:
+			walk(r, k.keys, at, v.key, v.key+".", node, to)
+		case k.read == nil:
+			v.onlyAs(k.only)
+		case k.later != nil && k.later(node):
+			v.fail(leaveOut, "this value of %s is not supported by this version yet", v.key)
+		default:
+			k.read(v, to)
+		}
+	}
+}
+
+func (k *key[T]) standsIn(at place) bool { return k.in == 0 || k.in&at != 0 }
+
+func names[T any](keys []key[T], at place) iter.Seq[string] {
+	return func(yield func(string) bool) {
+		for _, k := range keys {
+			if k.standsIn(at) && !yield(k.name) {
+				return
+			}
+		}
+	}
+}
+
+func (r *reader) unknownKey(name *yaml.Node, what string, known iter.Seq[string]) {
+	hint := didYouMean(name.Value, known)
+	if hint == "" {
+		hint = r.whereItBelongs(name.Value)
+	}
+	r.fail(name, hint, "unknown key %s in %s", quote(name.Value), what)
+}
+
+// whereItBelongs is the hint for a key that exists in another place, or in
+// Ansible's inventories under another name.
+func (r *reader) whereItBelongs(name string) string {
+	for _, k := range r.fileKeys {
+		if k.name == name {
+			return fmt.Sprintf("%q belongs at the top level", name)
+		}
+	}
+	for _, k := range r.hostKeys {
+		switch {
+		case k.name == name && k.in == inHost:
+			return fmt.Sprintf("%q belongs in a host", name)
+		case k.name == name:
+			return fmt.Sprintf("%q belongs under defaults, a group or a host", name)
+		}
+	}
+	if in := cmp.Or(sectionOf(r.fileKeys, name), sectionOf(r.hostKeys, name)); in != "" {
+		return fmt.Sprintf("%q belongs under %s", name, in)
+	}
+	switch name {
+	case "ansible_host":
+		return `the address is called "address" here`
+	case "ansible_user", "ansible_port":
+		return fmt.Sprintf("it is called %q here", name[len("ansible_"):])
+	case "ansible_ssh_private_key_file":
+		return `it is called "identity_file" here`
+	case "children":
+		return "groups hold hosts only; use labels for a second grouping"
+	case "vars":
+		return "settings stand in the group itself"
+	}
+	return ""
+}
+
+// sectionOf gives the section that has a key of that name, "" when none has.
+func sectionOf[T any](keys []key[T], name string) string {
+	for _, section := range keys {
+		for _, k := range section.keys {
+			if k.name == name {
+				return section.name
+			}
+		}
+	}
+	return ""
+}
