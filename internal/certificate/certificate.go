@@ -1,0 +1,147 @@
+// Package certificate reads the base64 PKCS#12 file (RFC 7292) that the agent
+// signs in with, explains what is wrong with a bad one, and brings a good one
+// into the single form that every agent loads: base64 on one line without a
+// newline, no passphrase, AES-256-CBC, the certificate of the key first.
+//
+// A Certificate holds a private key. No method but Canonical gives it away.
+package certificate
+
+import (
+	"bytes"
+	"crypto/sha1" // #nosec: the thumbprint that Entra shows is SHA-1 by definition
+	"crypto/sha256"
+	"crypto/x509"
+	"encoding/hex"
+	"encoding/json"
+	"fmt"
+	"io"
+	"log/slog"
+	"strings"
+	"time"
+	"unicode"
+)
+
+// MaxSize is the largest file that is read, in bytes.
+const MaxSize = 1 << 20
+
+// maxName bounds each name of an Info, in characters: a name comes from a file
+// that somebody else wrote.
+const maxName = 256
+
+// Info is what one certificate says about itself. Names are free of control
+// characters and at most 256 characters long, so that they are safe to print.
+type Info struct {
+	Thumbprint string    `json:"thumbprint"` // SHA-1 in upper-case hex, as Entra shows it
+	SHA256     string    `json:"sha256"`     // lower-case hex
+	Subject    string    `json:"subject"`
+	Issuer     string    `json:"issuer"`
+	Serial     string    `json:"serial"` // upper-case hex, as openssl prints it
+	NotBefore  time.Time `json:"not_before"`
+	NotAfter   time.Time `json:"not_after"`
+}
+
+// Describe returns what c says about itself.
+func Describe(c *x509.Certificate) Info {
+	thumb, sum := sha1.Sum(c.Raw), sha256.Sum256(c.Raw)
+	return Info{
+		Thumbprint: strings.ToUpper(hex.EncodeToString(thumb[:])),
+		SHA256:     hex.EncodeToString(sum[:]),
+		Subject:    clean(c.Subject.String()),
+		Issuer:     clean(c.Issuer.String()),
+		Serial:     clean(fmt.Sprintf("%X", c.SerialNumber)),
+		NotBefore:  c.NotBefore.UTC(),
+		NotAfter:   c.NotAfter.UTC(),
+	}
+}
+
+// clean makes s safe for a terminal: a certificate's name may hold any bytes,
+// escape sequences and text-direction marks among them.
+func clean(s string) string {
+	s = strings.Map(func(r rune) rune {
+		if !unicode.IsPrint(r) {
+			return '?'
+		}
+		return r
+	}, s)
+	if r := []rune(s); len(r) > maxName {
+		return string(r[:maxName-1]) + "…"
+	}
+	return s
+}
+
+// Certificate is a P12 file that the agent can use, with everything that is
+// known about it. It prints, logs and marshals without its private key.
+type Certificate struct {
+	// Leaf is the certificate that belongs to the private key.
+	Leaf Info
+	// Chain has the other certificates of the file, issuer after issued where
+	// the file was re-encoded, else in the order of the file.
+	Chain []Info
+	// Encryption describes the file as it was given, e.g.
+	// "AES-256-CBC, MAC SHA-256, 2048 iterations".
+	Encryption string
+	// Notes say, one each, what was odd and is mended in Canonical.
+	Notes []string
+	// Normalised says that Canonical differs from the bytes that were given.
+	Normalised bool
+	// AgentLoads says that the file as given, byte for byte, loads in the
+	// agent, whether it uses OpenSSL 1.1.1 or 3.
+	AgentLoads bool
+
+	// A closure: fmt, slog, encoders and debug printers that walk unexported
+	// fields by reflection all stop at a function.
+	canonical func() []byte
+}
+
+// Canonical returns exactly what is to be installed: one line of base64 and no
+// newline. It holds the private key in the clear. The caller owns the slice.
+func (c *Certificate) Canonical() []byte {
+	if c == nil || c.canonical == nil {
+		return nil
+	}
+	return c.canonical()
+}
+
+// Digest returns the SHA-256 of Canonical in lower-case hex.
+func (c *Certificate) Digest() string {
+	sum := sha256.Sum256(c.Canonical())
+	return hex.EncodeToString(sum[:])
+}
+
+// seal stores the canonical bytes out of the reach of printers.
+func (c *Certificate) seal(canonical []byte) {
+	c.canonical = func() []byte { return bytes.Clone(canonical) }
+}
+
+// String names the certificate by thumbprint, subject and last day.
+func (c Certificate) String() string {
+	return fmt.Sprintf("certificate %s (%s, valid until %s)",
+		c.Leaf.Thumbprint, c.Leaf.Subject, c.Leaf.NotAfter.Format(time.DateOnly))
+}
+
+// GoString is String: %#v must not show more.
+func (c Certificate) GoString() string { return c.String() }
+
+// Format prints String for every verb: %+v and %x must not show more.
+func (c Certificate) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, c.String()) }
+
+// LogValue gives slog the public facts only.
+func (c Certificate) LogValue() slog.Value {
+	return slog.GroupValue(
+		slog.String("thumbprint", c.Leaf.Thumbprint),
+		slog.String("subject", c.Leaf.Subject),
+		slog.Time("not_after", c.Leaf.NotAfter),
+	)
+}
+
+// MarshalJSON writes the public facts only.
+func (c Certificate) MarshalJSON() ([]byte, error) {
+	return json.Marshal(struct {
+		Leaf       Info     `json:"leaf"`
+		Chain      []Info   `json:"chain"`
+		Encryption string   `json:"encryption"`
+		Notes      []string `json:"notes"`
+		Normalised bool     `json:"normalised"`
+		AgentLoads bool     `json:"agent_loads"`
+	}{c.Leaf, c.Chain, c.Encryption, c.Notes, c.Normalised, c.AgentLoads})
+}

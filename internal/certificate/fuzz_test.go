@@ -1,0 +1,89 @@
+package certificate
+
+import (
+	"bytes"
+	"encoding/binary"
+	"errors"
+	"path/filepath"
+	"strings"
+	"testing"
+	"unicode"
+)
+
+// FuzzParse: no input panics, every error is a Problem without control
+// characters, and what is accepted has a canonical form that is accepted
+// again unchanged.
+func FuzzParse(f *testing.F) {
+	files, err := filepath.Glob(filepath.Join(committed, "*.p12"))
+	if err != nil || len(files) == 0 {
+		f.Fatal(files, err)
+	}
+	for _, path := range files {
+		der := read(f, committed, filepath.Base(path))
+		f.Add(der)
+		f.Add(base64Line(der))
+	}
+	good := line(f, "default.p12")
+	f.Add([]byte(wrap(good, 64, "\r\n")))
+	f.Add([]byte(utf16Text(good, binary.LittleEndian)))
+	f.Add(read(f, committed, "pair.pem"))
+	f.Add(base64Line([]byte(good)))
+	f.Fuzz(func(t *testing.T, data []byte) {
+		c, err := Parse(data, now)
+		if err != nil {
+			soundProblem(t, err)
+			return
+		}
+		again, err := Parse(c.Canonical(), now)
+		if err != nil || !bytes.Equal(again.Canonical(), c.Canonical()) || again.Normalised || !again.AgentLoads || again.Leaf != c.Leaf {
+			t.Fatalf("canonical form does not stand: %v, %v", again, err)
+		}
+	})
+}
+
+// FuzzParsePublic: no input panics, and what is told is safe to print.
+func FuzzParsePublic(f *testing.F) {
+	for _, name := range []string{"default.txt", "chain.txt", "named.txt", "pair.pem", "chain.p7b", "ec.crt"} {
+		f.Add(read(f, committed, name))
+	}
+	f.Fuzz(func(t *testing.T, data []byte) {
+		info, err := ParsePublic(data)
+		if err != nil {
+			soundProblem(t, err)
+			return
+		}
+		for _, s := range []string{info.Subject, info.Issuer, info.Serial, info.Thumbprint} {
+			if strings.ContainsFunc(s, unicode.IsControl) || len([]rune(s)) > maxName {
+				t.Fatalf("unsafe: %q", s)
+			}
+		}
+	})
+}
+
+// FuzzPack: no input panics, and what is packed is canonical.
+func FuzzPack(f *testing.F) {
+	for _, pair := range [][2]string{{"agent.crt", "agent.key"}, {"agent.der", "agent-pkcs1.der"}, {"pair.pem", "pair.pem"}, {"ec.crt", "ec.key"}} {
+		f.Add(read(f, committed, pair[0]), read(f, committed, pair[1]))
+	}
+	f.Fuzz(func(t *testing.T, cert, key []byte) {
+		c, err := Pack(cert, key, now)
+		if err != nil {
+			soundProblem(t, err)
+			return
+		}
+		if c.Normalised || !c.AgentLoads {
+			t.Fatal("not canonical")
+		}
+	})
+}
+
+func soundProblem(t *testing.T, err error) {
+	t.Helper()
+	var p *Problem
+	if !errors.As(err, &p) {
+		t.Fatalf("no Problem: %v", err)
+	}
+	if p.Message == "" || strings.ContainsFunc(p.Message+p.Hint, unicode.IsControl) || len(p.Message) > 1024 {
+		t.Fatalf("unsound: %+v", p)
+	}
+}

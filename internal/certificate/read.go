@@ -1,0 +1,137 @@
+package certificate
+
+import (
+	"encoding/base64"
+	"errors"
+	"io"
+	"io/fs"
+	"os"
+	"time"
+)
+
+// ReadFile reads and checks the file at path as Parse does. Every error is a
+// *Problem with Path set and a Hint that names the file.
+func ReadFile(path string, now time.Time) (*Certificate, error) {
+	return fromFile(path, func(data []byte) (*Certificate, error) { return Parse(data, now) })
+}
+
+// InspectFile reads the file at path as Inspect does.
+func InspectFile(path string) (*Certificate, error) { return fromFile(path, Inspect) }
+
+func fromFile(path string, parse func([]byte) (*Certificate, error)) (*Certificate, error) {
+	data, err := readLimited(path)
+	if err != nil {
+		return nil, &Problem{Path: path, Message: reason(err), Hint: "check the path and who may read it"}
+	}
+	c, err := parse(data)
+	var p *Problem
+	if errors.As(err, &p) {
+		return nil, p.at(path)
+	}
+	return c, err
+}
+
+// readLimited reads one byte more than allowed at most, which Parse refuses.
+func readLimited(path string) ([]byte, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	return io.ReadAll(io.LimitReader(f, MaxSize+1))
+}
+
+// reason is err without the path, which the Problem has.
+func reason(err error) string {
+	var pe *fs.PathError
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return "does not exist"
+	case errors.Is(err, fs.ErrPermission):
+		return "may not be read by this user"
+	case errors.As(err, &pe):
+		return "can't be read: " + pe.Err.Error()
+	}
+	return "can't be read"
+}
+
+// Parse reads a P12 file without a passphrase: base64 in any usual shape, or
+// raw DER. The certificate must be valid at now. data is at most MaxSize
+// bytes. Every error is a *Problem; it decides within two seconds.
+func Parse(data []byte, now time.Time) (*Certificate, error) {
+	c, raw, p := parse(data)
+	if p == nil {
+		p = checkDates(c.Leaf, now)
+	}
+	if p != nil {
+		return nil, p.addressed(raw)
+	}
+	return c, nil
+}
+
+// Inspect is Parse for a certificate of any age: its dates are no error.
+func Inspect(data []byte) (*Certificate, error) {
+	c, raw, p := parse(data)
+	if p != nil {
+		return nil, p.addressed(raw)
+	}
+	return c, nil
+}
+
+// parse is the loader; raw tells whether data was DER, for the hints.
+func parse(data []byte) (c *Certificate, raw bool, p *Problem) {
+	load, p := unwrap(data)
+	if p != nil {
+		return nil, false, p
+	}
+	der, notes, p := envelope(load.der)
+	if p != nil {
+		return nil, load.raw, p
+	}
+	load.der, load.notes = der, append(load.notes, notes...)
+	l, p := inspectLayout(der)
+	if p != nil {
+		return nil, load.raw, p
+	}
+	opened, p := open(der, l, openLimit)
+	if p != nil {
+		return nil, load.raw, p
+	}
+	found, p := match(opened)
+	if p != nil {
+		return nil, load.raw, p
+	}
+	c, p = normalise(data, load, l, found)
+	return c, load.raw, p
+}
+
+// normalise builds the Certificate and its canonical form: the DER as it was
+// where every agent loads it, else a new one.
+func normalise(data []byte, load payload, l layout, found pair) (*Certificate, *Problem) {
+	odd := l.oddities()
+	if !found.leafFirst {
+		odd = append(odd, "had another certificate before its own (Key Vault's order); re-encoded with its own first")
+	}
+	der, chain := load.der, found.chain
+	if len(odd) > 0 {
+		var err error
+		if der, err = encode(found); err != nil {
+			return nil, problem(hintReexport, "can't be re-encoded")
+		}
+		chain = inOrder(found.leaf, found.chain)
+	}
+	canonical := []byte(base64.StdEncoding.EncodeToString(der))
+	asGiven := base64.StdEncoding.EncodeToString(load.der) == string(data)
+	c := &Certificate{
+		Leaf:       Describe(found.leaf),
+		Encryption: l.String(),
+		Notes:      append(load.notes, odd...),
+		Normalised: string(canonical) != string(data),
+		AgentLoads: asGiven && l.loads(),
+	}
+	for _, other := range chain {
+		c.Chain = append(c.Chain, Describe(other))
+	}
+	c.seal(canonical)
+	return c, nil
+}
