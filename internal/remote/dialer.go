@@ -1,0 +1,290 @@
+package remote
+
+import (
+	"context"
+	"errors"
+	"io"
+	"math/rand/v2"
+	"net"
+	"strconv"
+	"sync"
+	"time"
+
+	"golang.org/x/crypto/ssh"
+)
+
+// maxEarlyRetries is how often a connection is tried again that the server
+// dropped before it said who it is: sshd does so at random when more clients
+// than MaxStartups have not authenticated yet (sshd_config(5)).
+const maxEarlyRetries = 3
+
+// retryDelay is the mean wait before the first retry; it doubles each time.
+const retryDelay = 200 * time.Millisecond
+
+// Dialer makes the connections of a whole fleet. It reads each key file and
+// known_hosts file once and shares one connection to ssh-agent. It may be used
+// from several goroutines at the same time.
+type Dialer struct {
+	options    Options
+	retryDelay time.Duration
+	keys       keyring
+	knownHosts hostDatabases
+	work       sync.WaitGroup // handshakes that outlive their Dial
+	mu         sync.Mutex
+	closed     bool
+}
+
+// NewDialer returns a Dialer; it opens nothing yet.
+func NewDialer(opt Options) *Dialer {
+	if opt.MaxOutput <= 0 {
+		opt.MaxOutput = DefaultMaxOutput
+	}
+	if opt.KeepAlive <= 0 {
+		opt.KeepAlive = DefaultKeepAlive
+	}
+	return &Dialer{options: opt, retryDelay: retryDelay, keys: keyring{socket: opt.AgentSocket}}
+}
+
+// Close ends the connection to ssh-agent and waits for handshakes that were
+// given up. Connections that Dial has returned stay open.
+func (d *Dialer) Close() error {
+	d.mu.Lock()
+	d.closed = true
+	d.mu.Unlock()
+	d.keys.close()
+	d.work.Wait()
+	return nil
+}
+
+// spawn is Conn.spawn for handshakes.
+func (d *Dialer) spawn(f func()) bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.closed {
+		return false
+	}
+	d.work.Go(f)
+	return true
+}
+
+// Dial connects to t, verifies its host key and authenticates, all within
+// t.ConnectTimeout and ctx. A connection that is dropped before the server's
+// version line is tried again up to three times; nothing else is, least of all
+// a refused authentication (PerSourcePenalties in sshd_config(5)).
+func (d *Dialer) Dial(ctx context.Context, t Target) (*Conn, error) {
+	t = withDefaults(t)
+	if t.Address == "" || t.User == "" {
+		return nil, &Error{Class: ClassInternal, Message: "a target needs an address and a user"}
+	}
+	limited, cancel := context.WithTimeout(ctx, t.ConnectTimeout)
+	defer cancel()
+	for retries := 0; ; retries++ {
+		c, err := d.dialOnce(ctx, limited, t)
+		var early *droppedEarly
+		if !errors.As(err, &early) {
+			return c, err
+		}
+		if retries == maxEarlyRetries || !pause(limited, d.delay(retries)) {
+			if ctx.Err() != nil {
+				return nil, contextError(ctx, "connecting")
+			}
+			return nil, early.explain()
+		}
+	}
+}
+
+func withDefaults(t Target) Target {
+	if t.Port == 0 {
+		t.Port = DefaultPort
+	}
+	if t.ConnectTimeout <= 0 {
+		t.ConnectTimeout = DefaultConnectTimeout
+	}
+	return t
+}
+
+// delay is between half and one and a half of the mean, so that a fleet that
+// was turned away together does not come back together.
+func (d *Dialer) delay(retries int) time.Duration {
+	mean := d.retryDelay << retries
+	return mean/2 + rand.N(mean)
+}
+
+// pause waits; it returns false if ctx ends meanwhile.
+func pause(ctx context.Context, d time.Duration) bool {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-ctx.Done():
+		return false
+	case <-timer.C:
+		return true
+	}
+}
+
+// dialOnce runs one attempt aside: a key in ssh-agent may wait for a finger
+// (and ignores the end of the connection), the caller does not.
+func (d *Dialer) dialOnce(ctx, limited context.Context, t Target) (*Conn, error) {
+	type result struct {
+		conn *Conn
+		err  error
+	}
+	results := make(chan result)
+	a := &attempt{dialer: d, target: t, address: net.JoinHostPort(t.Address, strconv.Itoa(t.Port))}
+	ok := d.spawn(func() {
+		c, err := a.connect(limited)
+		select {
+		case results <- result{c, err}:
+		case <-limited.Done(): // nobody waits any more
+			if c != nil {
+				_ = c.Close()
+			}
+		}
+	})
+	if !ok {
+		return nil, &Error{Class: ClassInternal, Message: "the dialer is closed"}
+	}
+	select {
+	case r := <-results:
+		if r.err != nil && limited.Err() != nil && !isFinal(r.err) {
+			return nil, a.tooLate(ctx)
+		}
+		return r.conn, r.err
+	case <-limited.Done():
+		return nil, a.tooLate(ctx)
+	}
+}
+
+// isFinal tells an error that the end of the time did not cause.
+func isFinal(err error) bool {
+	var e *Error
+	return errors.As(err, &e) && e.Class != ClassUnreachable && e.Class != ClassTimeout
+}
+
+// attempt is one try to connect.
+type attempt struct {
+	dialer  *Dialer
+	target  Target
+	address string // host:port
+
+	mu    sync.Mutex
+	stage string // what the server had still to do, for a message about time
+	auth  bool   // authentication has begun
+	allow []string
+}
+
+func (a *attempt) enter(stage string) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.stage = stage
+}
+
+// connect does all that can be done without the server first.
+func (a *attempt) connect(ctx context.Context) (*Conn, error) {
+	hosts, err := a.dialer.knownHosts.get(a.target.KnownHosts)
+	if err != nil {
+		return nil, err
+	}
+	a.enter("ssh-agent did not answer")
+	keys, err := a.dialer.keys.offer(ctx, a.target.IdentityFiles)
+	if err != nil {
+		return nil, err
+	}
+	a.enter("")
+	dialer := net.Dialer{KeepAliveConfig: tcpKeepAlive(a.dialer.options.KeepAlive)}
+	transport, err := dialer.DialContext(ctx, "tcp", a.address)
+	if err != nil {
+		return nil, tcpError(err)
+	}
+	return a.handshake(ctx, transport, newHostCheck(hosts, a.target), keys)
+}
+
+// tcpKeepAlive lets the kernel notice a dead peer too.
+func tcpKeepAlive(interval time.Duration) net.KeepAliveConfig {
+	return net.KeepAliveConfig{Enable: true, Idle: interval, Interval: interval, Count: missedKeepAlives}
+}
+
+// handshake speaks SSH on transport and closes it on any error.
+// ClientConfig.Timeout would cover TCP only; the end of ctx closes the
+// transport whatever the server does or does not do.
+func (a *attempt) handshake(ctx context.Context, transport net.Conn, check *hostCheck, keys *offer) (*Conn, error) {
+	a.enter("connected, but there was no SSH answer")
+	stop := context.AfterFunc(ctx, func() { _ = transport.Close() })
+	wire := &versionWatch{Conn: transport, seen: func() { a.enter("the SSH handshake was not done") }}
+	conn, channels, requests, err := ssh.NewClientConn(wire, check.name, a.config(check, keys))
+	if !stop() && err == nil {
+		_ = conn.Close()
+		err = ctx.Err()
+	}
+	if err != nil {
+		_ = transport.Close()
+		return nil, a.explain(err, wire, check, keys)
+	}
+	client := ssh.NewClient(conn, channels, requests)
+	return newConn(client, transport, a.dialer.options, check.fingerprint()), nil
+}
+
+func (a *attempt) config(check *hostCheck, keys *offer) *ssh.ClientConfig {
+	return &ssh.ClientConfig{
+		User:              a.target.User,
+		Auth:              []ssh.AuthMethod{ssh.PublicKeys(keys.signers...)},
+		HostKeyCallback:   check.verify,
+		HostKeyAlgorithms: check.algorithms(),
+		AuthCallback: func(ctx *ssh.ClientAuthContext) (ssh.AuthMethod, error) {
+			a.mu.Lock()
+			defer a.mu.Unlock()
+			a.auth = true
+			a.allow = ctx.AllowedMethods
+			a.stage = "authentication was not done"
+			return nil, nil // the method in Auth, if the server allows it
+		},
+	}
+}
+
+// explain classes the error of a handshake by how far it came.
+func (a *attempt) explain(err error, wire *versionWatch, check *hostCheck, keys *offer) error {
+	a.mu.Lock()
+	authenticating, allowed := a.auth, a.allow
+	a.mu.Unlock()
+	if refused := check.refusal(); refused != nil {
+		return refused
+	}
+	greeting, spoke := wire.greeting()
+	switch {
+	case !spoke && isDrop(err):
+		return &droppedEarly{said: greeting, err: err}
+	case !spoke:
+		return &Error{Class: ClassUnreachable, Message: "what listens there does not speak SSH", Hint: "check the address and the port"}
+	case isDrop(err) && authenticating:
+		return &Error{Class: ClassUnreachable, Message: "connection closed by the server during authentication"}
+	case isDrop(err):
+		return &Error{Class: ClassUnreachable, Message: "connection closed by the server during the SSH handshake"}
+	case authenticating:
+		return keys.refused(a.target, allowed, err)
+	}
+	return &Error{Class: ClassUnreachable, Message: "SSH handshake failed: " + Sanitise(err.Error(), 400)}
+}
+
+// isDrop tells the end of the transport from what a server said over it.
+func isDrop(err error) bool {
+	var network *net.OpError
+	return errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.As(err, &network)
+}
+
+// tooLate is the error for an attempt that the time ran out on. ctx is the
+// caller's own, without the connect timeout.
+func (a *attempt) tooLate(ctx context.Context) *Error {
+	if errors.Is(ctx.Err(), context.Canceled) {
+		return contextError(ctx, "connecting")
+	}
+	message := "timed out after " + a.target.ConnectTimeout.String()
+	if ctx.Err() != nil {
+		message = "timed out"
+	}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.stage != "" {
+		message += ": " + a.stage
+	}
+	return &Error{Class: ClassUnreachable, Message: message, Err: context.DeadlineExceeded}
+}

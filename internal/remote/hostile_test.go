@@ -1,0 +1,264 @@
+package remote
+
+import (
+	"context"
+	"errors"
+	"io"
+	"net"
+	"strings"
+	"testing"
+	"time"
+
+	"golang.org/x/crypto/ssh"
+)
+
+// spew writes for ever, or until the connection ends.
+func spew(w io.Writer, what string) {
+	block := []byte(strings.Repeat(what, 1024))
+	for {
+		if _, err := w.Write(block); err != nil {
+			return
+		}
+	}
+}
+
+func TestDialFaults(t *testing.T) {
+	cases := []struct {
+		name        string
+		transport   func(n int, c net.Conn) bool
+		timeout     time.Duration
+		connections int // how many the server must have seen
+		message     string
+	}{
+		{"never speaks", func(int, net.Conn) bool { return true }, time.Second, 1,
+			"timed out after 1s: connected, but there was no SSH answer"},
+		{"speaks for ever", func(_ int, c net.Conn) bool { go spew(c, "x\n"); return true }, patience, 1,
+			"does not speak SSH"},
+		{"one endless line", func(_ int, c net.Conn) bool { go spew(c, "x"); return true }, patience, 1,
+			"does not speak SSH"},
+		{"stops after its version", func(_ int, c net.Conn) bool { _, _ = io.WriteString(c, "SSH-2.0-x\r\n"); return true },
+			time.Second, 1, "timed out after 1s: the SSH handshake was not done"},
+		{"garbage after its version", func(_ int, c net.Conn) bool {
+			go func() {
+				_, _ = io.WriteString(c, "SSH-2.0-x\r\n")
+				spew(c, "\xff")
+			}()
+			return true
+		}, patience, 1, "SSH handshake failed"},
+		{"closes at once", func(_ int, c net.Conn) bool { _ = c.Close(); return true }, patience, 1 + maxEarlyRetries,
+			"before the server said anything"},
+		{"turns away", func(_ int, c net.Conn) bool {
+			_, _ = io.WriteString(c, "Exceeded \x1b[31mMaxStartups\r\n")
+			_, _ = c.Read(make([]byte, 64)) // else unread input turns the close into a reset
+			_ = c.Close()
+			return true
+		}, patience, 1 + maxEarlyRetries, "the server turned the connection away: Exceeded MaxStartups"},
+		{"closes after its version", func(_ int, c net.Conn) bool {
+			_, _ = io.WriteString(c, "SSH-2.0-x\r\n")
+			_ = c.(*net.TCPConn).CloseWrite()
+			return true
+		}, patience, 1, "closed by the server during the SSH handshake"},
+	}
+	for _, tc := range cases {
+		t.Run(tc.name, func(t *testing.T) {
+			s := newFakeServer(t)
+			s.transport = tc.transport
+			s.start()
+			s.target.ConnectTimeout = tc.timeout
+			_, err := newDialer(t, Options{}).Dial(testContext(t), s.target)
+			wantError(t, err, ClassUnreachable, tc.message)
+			if n := s.connections(); n != tc.connections {
+				t.Errorf("%d connections, want %d", n, tc.connections)
+			}
+		})
+	}
+}
+
+func TestDialRetriesDroppedConnections(t *testing.T) {
+	s := newFakeServer(t)
+	s.transport = func(n int, c net.Conn) bool {
+		if n > 2 {
+			return false
+		}
+		_ = c.Close()
+		return true
+	}
+	c := dial(t, newDialer(t, Options{}), s.start().target)
+	if out, err := c.Run(testContext(t), "printf ok", nil); err != nil || string(out) != "ok" {
+		t.Errorf("%q, %v", out, err)
+	}
+}
+
+func TestDialWithoutServer(t *testing.T) {
+	s := newFakeServer(t)
+	_ = s.listener.Close()
+	d := newDialer(t, Options{})
+	_, err := d.Dial(testContext(t), s.target)
+	wantError(t, err, ClassUnreachable, "connection refused")
+	s.target.Address = "host.invalid"
+	s.target.ConnectTimeout = time.Second
+	_, err = d.Dial(testContext(t), s.target)
+	wantError(t, err, ClassUnreachable, "")
+	s.target.Address = ""
+	_, err = d.Dial(testContext(t), s.target)
+	wantError(t, err, ClassInternal, "address")
+}
+
+func TestTCPReasons(t *testing.T) {
+	cases := []struct {
+		err  error
+		want string
+	}{
+		{&net.OpError{Err: &net.DNSError{IsNotFound: true}}, "no such host"},
+		{&net.OpError{Err: &net.DNSError{IsTimeout: true}}, "name lookup failed"},
+		{&net.OpError{Op: "dial", Err: errors.New("odd\x1b[31m")}, "no connection: odd"},
+	}
+	for _, tc := range cases {
+		if got := tcpReason(tc.err); got != tc.want {
+			t.Errorf("%v: %q, want %q", tc.err, got, tc.want)
+		}
+	}
+}
+
+func TestDialIsCancelled(t *testing.T) {
+	s := newFakeServer(t)
+	ctx, cancel := context.WithCancel(testContext(t))
+	s.transport = func(int, net.Conn) bool { cancel(); return true }
+	_, err := newDialer(t, Options{}).Dial(ctx, s.start().target)
+	wantError(t, err, ClassTimeout, "interrupted")
+	if !errors.Is(err, context.Canceled) {
+		t.Errorf("%v does not unwrap to the cancellation", err)
+	}
+}
+
+func TestEndlessBanner(t *testing.T) {
+	s := newFakeServer(t)
+	s.config.BannerCallback = func(ssh.ConnMetadata) string { return strings.Repeat("\x1b[2J", 10_000) }
+	c := dial(t, newDialer(t, Options{}), s.start().target)
+	if _, err := c.Run(testContext(t), "true", nil); err != nil {
+		t.Error(err)
+	}
+}
+
+// TestSessionFaults: whatever a server does to a session, Run returns.
+func TestSessionFaults(t *testing.T) {
+	never := func(ssh.NewChannel) bool { return true }
+	cases := []struct {
+		name    string
+		prepare func(s *fakeServer)
+		limit   time.Duration // of the context; 0: it plays no part
+		class   Class
+		message string
+	}{
+		{"opens no session", func(s *fakeServer) {
+			s.open = func(n ssh.NewChannel) bool { _ = n.Reject(ssh.ResourceShortage, "no\x1b[2J more"); return true }
+		}, 0, ClassCommand, "opens no more sessions: no more"},
+		{"refuses to run", func(s *fakeServer) { s.refuse["exec"] = true }, 0, ClassCommand, "the server refused to run it"},
+		{"never answers the opening", func(s *fakeServer) { s.open = never }, 50 * time.Millisecond, ClassTimeout, "timed out"},
+		{"closes without a status", func(s *fakeServer) { s.exec = func(ssh.Channel, string) {} }, 0,
+			ClassCommand, "without an exit status"},
+		{"signal", func(s *fakeServer) {
+			s.exec = func(ch ssh.Channel, _ string) {
+				payload := ssh.Marshal(struct {
+					Signal string
+					Core   bool
+					Text   string
+					Lang   string
+				}{"KI\x1b[0mLL", false, "", ""})
+				_, _ = ch.SendRequest("exit-signal", false, payload)
+			}
+		}, 0, ClassCommand, "ended by signal KILL"},
+		{"endless stdout", func(s *fakeServer) { s.exec = func(ch ssh.Channel, _ string) { spew(ch, "x") } }, 0,
+			ClassCommand, "printed more than"},
+		{"endless stderr", func(s *fakeServer) { s.exec = func(ch ssh.Channel, _ string) { spew(ch.Stderr(), "\x1b[31m") } },
+			50 * time.Millisecond, ClassTimeout, "timed out"},
+		{"endless requests", func(s *fakeServer) {
+			s.exec = func(ch ssh.Channel, _ string) {
+				for _, err := ch.SendRequest("x", true, nil); err == nil; {
+					_, err = ch.SendRequest("x", true, nil)
+				}
+			}
+		}, 50 * time.Millisecond, ClassTimeout, "timed out"},
+		{"drops the connection", func(s *fakeServer) { s.exec = func(ssh.Channel, string) { s.drop() } }, 0,
+			ClassUnreachable, "connection lost: "},
+	}
+	for _, tc := range cases {
+		t.Run(tc.name, func(t *testing.T) {
+			s := newFakeServer(t)
+			tc.prepare(s)
+			c := dial(t, newDialer(t, Options{}), s.start().target)
+			ctx := testContext(t)
+			if tc.limit > 0 {
+				limited, cancel := context.WithTimeout(ctx, tc.limit)
+				defer cancel()
+				ctx = limited
+			}
+			_, err := c.Run(ctx, "secret command", []byte("input"))
+			e := wantError(t, err, tc.class, tc.message)
+			if strings.Contains(e.Message, "secret") {
+				t.Errorf("message %q repeats the command", e.Message)
+			}
+		})
+	}
+}
+
+// TestUncooperativeServer: a session that the server does not close takes the
+// connection with it.
+func TestUncooperativeServer(t *testing.T) {
+	s := newFakeServer(t)
+	ctx, cancel := context.WithCancel(testContext(t))
+	s.open = func(ssh.NewChannel) bool { cancel(); return true }
+	c := dial(t, newDialer(t, Options{}), s.start().target)
+	_, err := c.Run(ctx, "true", nil)
+	wantError(t, err, ClassTimeout, "interrupted")
+	_, err = c.Start(testContext(t), "true") // waits until the connection is closed
+	wantError(t, err, ClassUnreachable, "did not close a session in time")
+}
+
+// TestSilentPeer: a peer that answers no keepalive ends all waits.
+func TestSilentPeer(t *testing.T) {
+	s := newFakeServer(t)
+	s.silent = true
+	s.exec = func(ch ssh.Channel, _ string) { _, _ = io.Copy(io.Discard, ch) }
+	c := dial(t, newDialer(t, Options{KeepAlive: 5 * time.Millisecond}), s.start().target)
+	p, err := c.Start(testContext(t), "wait")
+	if err != nil { // may come too late already
+		wantError(t, err, ClassUnreachable, "no answer for 15ms")
+		return
+	}
+	wantError(t, p.Wait(), ClassUnreachable, "connection lost: no answer for 15ms")
+}
+
+func TestKeepAliveKeeps(t *testing.T) {
+	s := newFakeServer(t)
+	pings := make(chan struct{}, 1000)
+	s.exec = func(ch ssh.Channel, _ string) {
+		for range 2 {
+			<-pings
+		}
+		exitStatus(ch, 0)
+	}
+	s.onRequest = func() { pings <- struct{}{} }
+	c := dial(t, newDialer(t, Options{KeepAlive: 400 * time.Millisecond}), s.start().target)
+	if _, err := c.Run(testContext(t), "wait for two", nil); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestErrorTexts(t *testing.T) {
+	cases := []struct {
+		err  error
+		want string
+	}{
+		{&ExitError{Status: 3}, "command ended with exit status 3"},
+		{&ExitError{Status: 3, Stderr: "a\nb\n"}, "command ended with exit status 3: b"},
+		{&ExitError{Status: 137, Signal: "KILL"}, "command was ended by signal KILL"},
+		{&ExitError{Status: -1}, "command ended without an exit status"},
+		{&Error{Class: ClassDisk, Message: "full", Hint: "hint"}, "full"},
+	}
+	for _, tc := range cases {
+		if tc.err.Error() != tc.want {
+			t.Errorf("%q, want %q", tc.err, tc.want)
+		}
+	}
+}

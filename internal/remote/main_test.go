@@ -1,0 +1,61 @@
+package remote
+
+import (
+	"context"
+	"errors"
+	"strings"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+)
+
+// TestMain fails if any goroutine outlives the tests.
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// patience bounds what must not hang; no test waits for it to pass.
+const patience = 30 * time.Second
+
+func testContext(t *testing.T) context.Context {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	t.Cleanup(cancel)
+	return ctx
+}
+
+// wantError checks class and message, and that nothing raw is in the message.
+func wantError(t *testing.T, err error, class Class, contains string) *Error {
+	t.Helper()
+	var e *Error
+	if !errors.As(err, &e) {
+		t.Fatalf("error %v (%T), want *Error of class %s", err, err, class)
+	}
+	if e.Class != class || !strings.Contains(e.Message, contains) {
+		t.Fatalf("error %s %q, want %s with %q", e.Class, e.Message, class, contains)
+	}
+	if e.Message != Sanitise(e.Message, len(e.Message)) {
+		t.Errorf("message %q is not sanitised", e.Message)
+	}
+	if len(e.Message) > 2*MaxForeignText {
+		t.Errorf("message of %d bytes", len(e.Message))
+	}
+	return e
+}
+
+func newDialer(t *testing.T, opt Options) *Dialer {
+	t.Helper()
+	d := NewDialer(opt)
+	d.retryDelay = time.Millisecond
+	t.Cleanup(func() { _ = d.Close() })
+	return d
+}
+
+func dial(t *testing.T, d *Dialer, target Target) *Conn {
+	t.Helper()
+	c, err := d.Dial(testContext(t), target)
+	if err != nil {
+		t.Fatalf("dial: %v", err)
+	}
+	t.Cleanup(func() { _ = c.Close() })
+	return c
+}

@@ -1,0 +1,205 @@
+package remote
+
+import (
+	"net"
+	"os"
+	"path/filepath"
+	"strconv"
+	"sync"
+	"testing"
+	"time"
+)
+
+// TestUmask: the modes do not depend on the server's umask.
+func TestUmask(t *testing.T) {
+	for _, umask := range []string{"000", "022", "077"} {
+		s := startSSHD(t, sshdSettings{umask: umask})
+		c := dial(t, newDialer(t, Options{}), s.target)
+		if err := c.Put(testContext(t), "dir", "file", []byte("secret")); err != nil {
+			t.Fatal(err)
+		}
+		wantMode(t, filepath.Join(s.home, "dir"), os.ModeDir|0o700)
+		wantMode(t, filepath.Join(s.home, "dir", "file"), 0o600)
+	}
+}
+
+func TestSFTPSwitchedOff(t *testing.T) {
+	cases := map[string]string{"Subsystem x /bin/false": "SFTP is switched off", "Subsystem sftp /no/such/program": "SFTP does not work"}
+	for setting, message := range cases {
+		s := startSSHD(t, sshdSettings{extra: []string{setting}})
+		c := dial(t, newDialer(t, Options{}), s.target)
+		wantError(t, c.Put(testContext(t), "dir", "file", nil), ClassCommand, message)
+		if _, err := c.Run(testContext(t), "true", nil); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
+func TestMaxSessions(t *testing.T) {
+	s := startSSHD(t, sshdSettings{extra: []string{"MaxSessions 1"}})
+	c := dial(t, newDialer(t, Options{}), s.target)
+	p, err := c.Start(testContext(t), "cat")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = c.Run(testContext(t), "true", nil)
+	wantError(t, err, ClassCommand, "opens no more sessions")
+	wantError(t, c.OpenSFTP(testContext(t)), ClassCommand, "opens no more sessions")
+	if err := p.Stdin().Close(); err != nil {
+		t.Fatal(err)
+	}
+	if err := p.Wait(); err != nil {
+		t.Fatal(err)
+	}
+	ctx := testContext(t)
+	err = c.Put(ctx, "dir", "file", nil)
+	for err != nil && ctx.Err() == nil { // sshd frees the session a little later
+		err = c.Put(ctx, "dir", "file", nil)
+	}
+	if err != nil {
+		t.Errorf("with the session free again: %v", err)
+	}
+}
+
+// TestServerIsKilled: the shell kills the sshd that serves it.
+func TestServerIsKilled(t *testing.T) {
+	s := startSSHD(t, sshdSettings{})
+	c := dial(t, newDialer(t, Options{}), s.target)
+	_, err := c.Run(testContext(t), "kill -9 $PPID; cat", nil)
+	wantError(t, err, ClassUnreachable, "connection lost: ")
+	_, err = c.Run(testContext(t), "true", nil)
+	wantError(t, err, ClassUnreachable, "connection lost: ")
+	wantError(t, c.Put(testContext(t), "dir", "file", nil), ClassUnreachable, "connection lost: ")
+}
+
+func TestTooManyKeys(t *testing.T) {
+	s := startSSHD(t, sshdSettings{extra: []string{"MaxAuthTries 2"}})
+	s.target.IdentityFiles = nil
+	for _, name := range []string{"a", "b", "c", "d"} {
+		path := filepath.Join(s.dir, name)
+		writeKey(t, path, "")
+		s.target.IdentityFiles = append(s.target.IdentityFiles, path)
+	}
+	_, err := newDialer(t, Options{}).Dial(testContext(t), s.target)
+	wantError(t, err, ClassAuthentication, "Too many authentication failures")
+}
+
+// turnCounter is a proxy with a delay that counts turns: how often the client
+// sends after it has received.
+type turnCounter struct {
+	listener net.Listener
+	delay    time.Duration
+	work     sync.WaitGroup
+
+	mu      sync.Mutex
+	turns   int
+	waiting bool // the client has received since it last sent
+}
+
+func newTurnCounter(t *testing.T, to string, delay time.Duration) *turnCounter {
+	t.Helper()
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := &turnCounter{listener: listener, delay: delay}
+	p.work.Go(func() {
+		client, err := listener.Accept()
+		if err != nil {
+			return
+		}
+		server, err := net.Dial("tcp", to)
+		if err != nil {
+			_ = client.Close()
+			return
+		}
+		p.work.Go(func() { p.relay(server, client, func() { p.note(true) }, func() {}) })
+		p.relay(client, server, func() {}, func() { p.note(false) })
+	})
+	t.Cleanup(func() {
+		_ = listener.Close()
+		p.work.Wait()
+	})
+	return p
+}
+
+func (p *turnCounter) note(sent bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if sent && p.waiting {
+		p.turns++
+	}
+	p.waiting = !sent
+}
+
+func (p *turnCounter) count() int {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.turns
+}
+
+// relay copies with a delay, as a long line does: reading goes on meanwhile.
+func (p *turnCounter) relay(to, from net.Conn, received, delivered func()) {
+	type piece struct {
+		due  time.Time
+		data []byte
+	}
+	pieces := make(chan piece, 10_000)
+	p.work.Go(func() {
+		for piece := range pieces {
+			<-time.After(time.Until(piece.due))
+			delivered()
+			_, _ = to.Write(piece.data)
+		}
+		_ = to.Close()
+	})
+	defer close(pieces)
+	defer from.Close()
+	buffer := make([]byte, 64<<10)
+	for {
+		n, err := from.Read(buffer)
+		if n > 0 {
+			received()
+			pieces <- piece{time.Now().Add(p.delay), append([]byte(nil), buffer[:n]...)}
+		}
+		if err != nil {
+			return
+		}
+	}
+}
+
+// TestTurnsOnTheWire counts what Put and Run cost on a line with a delay. A
+// busy machine can split what is sent at once, so the best of three counts.
+func TestTurnsOnTheWire(t *testing.T) {
+	s := startSSHD(t, sshdSettings{})
+	proxy := newTurnCounter(t, net.JoinHostPort("127.0.0.1", strconv.Itoa(s.port)), 20*time.Millisecond)
+	target := s.target
+	target.Port = proxy.listener.Addr().(*net.TCPAddr).Port
+	s.port = target.Port
+	target.KnownHosts = s.writeKnownHosts(t, "known_hosts.proxy", "ed25519")
+	c := dial(t, newDialer(t, Options{}), target)
+	if err := c.OpenSFTP(testContext(t)); err != nil {
+		t.Fatal(err)
+	}
+	t.Logf("dial and SFTP: %d turns", proxy.count())
+	put, run := 100, 100
+	for range 3 {
+		before := proxy.count()
+		if err := c.Put(testContext(t), "dir", "file", make([]byte, 4096)); err != nil {
+			t.Fatal(err)
+		}
+		put = min(put, proxy.count()-before)
+		if err := c.Remove(testContext(t), "dir", "file"); err != nil {
+			t.Fatal(err)
+		}
+		before = proxy.count()
+		if _, err := c.Run(testContext(t), "cat", []byte("x")); err != nil {
+			t.Fatal(err)
+		}
+		run = min(run, proxy.count()-before)
+	}
+	t.Logf("put of 4 kB: %d turns; run: %d turns", put, run)
+	if put > 4 || run > 4 {
+		t.Errorf("put %d turns, run %d turns", put, run)
+	}
+}

@@ -1,0 +1,118 @@
+// Package remote is one SSH connection to one machine: dial it, run a command
+// on it, put a small file on it. It reads no environment and writes nothing to
+// the terminal; everything the machine sends is treated as hostile: bounded in
+// size and time, and stripped of control characters before anyone sees it.
+package remote
+
+import (
+	"fmt"
+	"strings"
+	"time"
+)
+
+// Class says what kind of failure an [Error] is, for the report and the exit
+// code. The values are part of the JSON contract: they may be added to, never
+// renamed.
+type Class string
+
+// The classes of failure that this package returns.
+const (
+	// ClassUnreachable: no connection, or the connection was lost.
+	ClassUnreachable Class = "unreachable"
+	// ClassAuthentication: the server refused every key, or there was none to offer.
+	ClassAuthentication Class = "authentication"
+	// ClassHostKeyUnknown: nothing vouches for the key that the server sent.
+	ClassHostKeyUnknown Class = "host_key_unknown"
+	// ClassHostKeyChanged: known_hosts has another key for the address, or the key is revoked.
+	ClassHostKeyChanged Class = "host_key_changed"
+	// ClassCommand: the server answered, and the command or request failed.
+	ClassCommand Class = "command"
+	// ClassTimeout: the caller's context ended first (deadline or cancellation).
+	ClassTimeout Class = "timeout"
+	// ClassDisk: the server could not store the file.
+	ClassDisk Class = "disk"
+	// ClassInternal: the caller asked for something that makes no sense.
+	ClassInternal Class = "internal"
+)
+
+const (
+	// DefaultPort is the TCP port used when Target.Port is 0.
+	DefaultPort = 22
+	// DefaultConnectTimeout bounds TCP and handshake together when
+	// Target.ConnectTimeout is 0.
+	DefaultConnectTimeout = 10 * time.Second
+	// DefaultMaxOutput is the most standard output that Run accepts, in bytes.
+	DefaultMaxOutput = 1 << 20
+	// DefaultKeepAlive is the time between two keepalive requests; after
+	// three of them without an answer the connection is closed.
+	DefaultKeepAlive = 15 * time.Second
+	// MaxForeignText bounds any text from a server that is kept, in bytes.
+	MaxForeignText = 4 << 10
+)
+
+// Error is every error of this package. Message is short, lower case, names no
+// host (so that equal failures of many hosts can be counted together) and
+// holds no secret; Hint, where there is one, is the next thing to do. Err is
+// the cause for errors.Is and errors.As: a context error, an [ExitError], or
+// nil; its text never holds unsanitised text from the server.
+type Error struct {
+	Class   Class
+	Message string
+	Hint    string
+	Err     error
+}
+
+// Error returns the message without the hint.
+func (e *Error) Error() string { return e.Message }
+
+// Unwrap returns the cause, or nil.
+func (e *Error) Unwrap() error { return e.Err }
+
+// ExitError is a command that ran and did not exit 0. It is found with
+// errors.As through an [Error] of [ClassCommand].
+type ExitError struct {
+	// Status is the exit status, or 128 plus the signal's number, or -1 when
+	// the server did not say.
+	Status int
+	// Signal is the name of the signal that ended it, without SIG, or empty.
+	Signal string
+	// Stderr is the last 4 KiB of its standard error, sanitised, with newlines.
+	Stderr string
+}
+
+// Error returns one line: how the command ended and the last line of its
+// standard error, if any.
+func (e *ExitError) Error() string {
+	how := fmt.Sprintf("command ended with exit status %d", e.Status)
+	switch {
+	case e.Signal != "":
+		how = "command was ended by signal " + e.Signal
+	case e.Status < 0:
+		how = "command ended without an exit status"
+	}
+	lines := strings.Split(strings.TrimSpace(e.Stderr), "\n")
+	if last := lines[len(lines)-1]; last != "" {
+		how += ": " + Sanitise(last, 200)
+	}
+	return how
+}
+
+// Target is a machine and how to log in to it.
+type Target struct {
+	Name    string // the inventory's name; not used to find or to verify the machine
+	Address string // host name or IP address, without a port
+	Port    int    // TCP port; 0 means DefaultPort
+	User    string // login name
+	// IdentityFiles are private key files in the order to offer them. When
+	// there are none, every key of ssh-agent is offered.
+	IdentityFiles  []string
+	KnownHosts     string        // path of the known_hosts file
+	ConnectTimeout time.Duration // TCP and handshake together; 0 means DefaultConnectTimeout
+}
+
+// Options are what all connections of a [Dialer] have in common.
+type Options struct {
+	AgentSocket string        // path of ssh-agent's socket; empty means no agent
+	MaxOutput   int           // most standard output of Run, in bytes; 0 means DefaultMaxOutput
+	KeepAlive   time.Duration // between keepalive requests; 0 means DefaultKeepAlive
+}

@@ -1,0 +1,123 @@
+package remote
+
+import (
+	"strings"
+	"unicode"
+	"unicode/utf8"
+)
+
+// Sanitise makes s, which a remote machine sent, safe to show on one line: it
+// removes escape sequences (ECMA-48), control and format characters (among
+// them the bidirectional overrides of UAX #9) and invalid UTF-8, and turns a
+// tab, a newline or any other space into a space. The result is valid UTF-8 of
+// at most limit bytes.
+func Sanitise(s string, limit int) string { return sanitise(s, limit, ' ') }
+
+// SanitiseText is [Sanitise] for text of several lines: newlines are kept.
+func SanitiseText(s string, limit int) string { return sanitise(s, limit, '\n') }
+
+func sanitise(s string, limit int, newline rune) string {
+	var out strings.Builder
+	for i := 0; i < len(s); {
+		r, size := utf8.DecodeRuneInString(s[i:])
+		if n := escapeLength(s[i:], r, size); n > 0 {
+			i += n
+			continue
+		}
+		i += size
+		if r == utf8.RuneError && size == 1 {
+			continue
+		}
+		r = shown(r, newline)
+		if r < 0 {
+			continue
+		}
+		if out.Len()+utf8.RuneLen(r) > limit {
+			break
+		}
+		out.WriteRune(r)
+	}
+	return out.String()
+}
+
+// shown is the rune to show for r, or -1 to drop it. unicode.IsPrint knows
+// letters, marks, numbers, punctuation, symbols and the ASCII space: everything
+// that could move the cursor or reorder text is outside it.
+func shown(r, newline rune) rune {
+	switch {
+	case r == '\n':
+		return newline
+	case r == '\r':
+		return -1
+	case unicode.IsPrint(r):
+		return r
+	case r == '\t' || unicode.Is(unicode.Zs, r):
+		return ' '
+	}
+	return -1
+}
+
+// escapeLength is the number of bytes of the escape sequence that s begins
+// with, or 0. ECMA-48 section 5: ESC may introduce a sequence, and so may the
+// C1 characters that stand for ESC and a letter.
+func escapeLength(s string, r rune, size int) int {
+	switch {
+	case r == 0x1b && len(s) > 1:
+		return escapedLength(s)
+	case r == 0x9b:
+		return size + controlSequenceLength(s[size:])
+	case r == 0x90 || r == 0x98 || r == 0x9d || r == 0x9e || r == 0x9f:
+		return size + controlStringLength(s[size:])
+	}
+	return 0
+}
+
+// escapedLength is escapeLength for a sequence that begins with ESC itself.
+func escapedLength(s string) int {
+	switch s[1] {
+	case '[':
+		return 2 + controlSequenceLength(s[2:])
+	case ']', 'P', 'X', '^', '_':
+		return 2 + controlStringLength(s[2:])
+	}
+	n := 1
+	for n < len(s) && s[n] >= 0x20 && s[n] <= 0x2f {
+		n++
+	}
+	if n < len(s) && s[n] >= 0x30 && s[n] <= 0x7e {
+		n++
+	}
+	return n
+}
+
+// controlSequenceLength is the length of what follows CSI: parameter and
+// intermediate bytes and one final byte (ECMA-48 section 5.4).
+func controlSequenceLength(s string) int {
+	n := 0
+	for n < len(s) && s[n] >= 0x20 && s[n] <= 0x3f {
+		n++
+	}
+	if n < len(s) && s[n] >= 0x40 && s[n] <= 0x7e {
+		n++
+	}
+	return n
+}
+
+// controlStringLength is the length of what follows OSC, DCS and the like, up
+// to and with its terminator: BEL, ESC \ or ST. A newline ends it too, so that
+// one unterminated string can't hide the rest of a text.
+func controlStringLength(s string) int {
+	for i := 0; i < len(s); i++ {
+		switch {
+		case s[i] == '\n':
+			return i
+		case s[i] == 0x07:
+			return i + 1
+		case s[i] == 0x1b && strings.HasPrefix(s[i:], "\x1b\\"):
+			return i + 2
+		case s[i] == 0xc2 && strings.HasPrefix(s[i:], "\u009c"):
+			return i + 2
+		}
+	}
+	return len(s)
+}

@@ -1,0 +1,213 @@
+package remote
+
+import (
+	"context"
+	"errors"
+	"io"
+	"os"
+	"sync"
+
+	"github.com/pkg/sftp"
+	"golang.org/x/crypto/ssh"
+)
+
+// sftpSession is an SFTP session of a connection. Its fields are set before
+// ready is closed.
+type sftpSession struct {
+	ready  chan struct{} // closed when the session is open, or could not be opened
+	ended  chan struct{} // closed when it is of no more use
+	err    error         // why it could not be opened
+	client *sftp.Client
+	order  *orderedWriter
+	close  io.Closer     // the SSH channel below
+	turn   chan struct{} // holds one token while a Put or Remove is at work
+	stderr tail
+}
+
+// Prefetch begins the SFTP session that Put and Remove need, three round
+// trips, without waiting for it: it can overlap with a Run. A failure shows in
+// the next call that needs the session.
+func (c *Conn) Prefetch() { c.startSFTP() }
+
+// OpenSFTP waits until the SFTP session is open, and begins it if need be.
+func (c *Conn) OpenSFTP(ctx context.Context) error {
+	_, err := c.openedSFTP(ctx)
+	return err
+}
+
+func (c *Conn) openedSFTP(ctx context.Context) (*sftpSession, error) {
+	if ctx.Err() != nil {
+		return nil, contextError(ctx, "copy")
+	}
+	s := c.startSFTP()
+	select {
+	case <-s.ready:
+		if s.err != nil {
+			return nil, s.err
+		}
+		return s, nil
+	case <-ctx.Done():
+		return nil, contextError(ctx, "copy")
+	}
+}
+
+// startSFTP returns the current session, or begins a new one if there is none
+// of use.
+func (c *Conn) startSFTP() *sftpSession {
+	c.sftpMu.Lock()
+	defer c.sftpMu.Unlock()
+	if c.sftp != nil && !c.sftp.over() {
+		return c.sftp
+	}
+	s := &sftpSession{
+		ready: make(chan struct{}),
+		ended: make(chan struct{}),
+		turn:  make(chan struct{}, 1),
+	}
+	if !c.spawn(func() { s.run(c) }) {
+		s.err = closedError()
+		close(s.ended)
+		close(s.ready)
+	}
+	c.sftp = s
+	return s
+}
+
+func (s *sftpSession) over() bool {
+	select {
+	case <-s.ended:
+		return true
+	default:
+		return false
+	}
+}
+
+// run is the session's goroutine: open it and wait for its end.
+func (s *sftpSession) run(c *Conn) {
+	defer close(s.ended)
+	err := s.open(c)
+	s.err = err
+	close(s.ready)
+	if err == nil {
+		_ = s.client.Wait()
+	}
+}
+
+// subsystemRequest is the payload of a "subsystem" request, RFC 4254 section 6.5.
+type subsystemRequest struct{ Name string }
+
+func (s *sftpSession) open(c *Conn) error {
+	const what = "cannot start SFTP"
+	channel, requests, err := c.client.OpenChannel("session", nil)
+	if err != nil {
+		return c.explain(what, err)
+	}
+	c.spawn(func() { ssh.DiscardRequests(requests) })
+	c.spawn(func() { _, _ = io.Copy(&s.stderr, channel.Stderr()) })
+	s.close = channel
+	ok, err := channel.SendRequest("subsystem", true, ssh.Marshal(&subsystemRequest{"sftp"}))
+	if err == nil && !ok {
+		c.abandon(channel, closedChannel())
+		return &Error{
+			Class:   ClassCommand,
+			Message: "SFTP is switched off on the host",
+			Hint:    "add to sshd_config on the host: Subsystem sftp internal-sftp",
+		}
+	}
+	if err != nil {
+		return c.explain(what, err)
+	}
+	s.order = &orderedWriter{WriteCloser: channel}
+	// Several writes of 32 KiB at once; a smaller file is one write anyway.
+	s.client, err = sftp.NewClientPipe(channel, s.order, sftp.UseConcurrentWrites(true))
+	if err != nil {
+		c.abandon(channel, closedChannel())
+		return s.noGreeting(c, err)
+	}
+	return nil
+}
+
+// noGreeting explains a subsystem that started and did not speak SFTP: no
+// server program behind it, or a login shell that prints something first.
+func (s *sftpSession) noGreeting(c *Conn, err error) error {
+	if c.ping() != nil {
+		return c.lostError()
+	}
+	said := s.stderr.text()
+	if said == "" {
+		said = err.Error()
+	}
+	return &Error{
+		Class:   ClassCommand,
+		Message: "SFTP does not work on the host: " + Sanitise(said, 200),
+		Hint:    "check the Subsystem line of sshd_config on the host, and that the login shell prints nothing when it is not interactive",
+	}
+}
+
+// closedChannel is a condition that is met already.
+func closedChannel() <-chan struct{} {
+	done := make(chan struct{})
+	close(done)
+	return done
+}
+
+// orderedWriter tells when the next packet is on its way. The library takes
+// its lock before the first byte of a packet and keeps it to the last, so what
+// is sent after that first byte was announced comes after that packet, and
+// sftp-server(8) works strictly in the order of arrival.
+type orderedWriter struct {
+	io.WriteCloser
+	mu   sync.Mutex
+	next chan struct{}
+}
+
+// Write announces the packet and passes b on.
+func (w *orderedWriter) Write(b []byte) (int, error) {
+	w.mu.Lock()
+	if w.next != nil {
+		close(w.next)
+		w.next = nil
+	}
+	w.mu.Unlock()
+	return w.WriteCloser.Write(b)
+}
+
+func (w *orderedWriter) announce() <-chan struct{} {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.next = make(chan struct{})
+	return w.next
+}
+
+// inOrder makes two requests of one packet or more each, the second behind the
+// first without waiting for its answer, and returns both results.
+func (s *sftpSession) inOrder(first, second func() error) (error, error) {
+	sent := s.order.announce()
+	result := make(chan error, 1)
+	go func() { result <- first() }() // ends with first, which this function waits for
+	select {
+	case <-sent:
+	case err := <-result: // the session is over: nothing was sent
+		return err, second()
+	}
+	err := second()
+	return <-result, err
+}
+
+// sftpError explains the failure of a request named by what. SSH_FX_FAILURE
+// says nothing about the cause (draft-ietf-secsh-filexfer-02 section 7); the
+// caller knows what is likely, and gives its class and words.
+func (c *Conn) sftpError(what string, err error, likely Class, guess string) *Error {
+	var status *sftp.StatusError
+	switch {
+	case errors.Is(err, sftp.ErrSSHFxConnectionLost) || errors.Is(err, io.EOF):
+		return c.explain(what, errors.New("the SFTP session ended"))
+	case errors.Is(err, os.ErrPermission):
+		return &Error{Class: ClassCommand, Message: what + ": permission denied"}
+	case errors.Is(err, os.ErrNotExist):
+		return &Error{Class: ClassCommand, Message: what + ": no such file or directory"}
+	case errors.As(err, &status) && status.FxCode() == sftp.ErrSSHFxFailure:
+		return &Error{Class: likely, Message: what + ": " + guess}
+	}
+	return &Error{Class: ClassCommand, Message: what + ": " + Sanitise(err.Error(), 200)}
+}

@@ -1,0 +1,342 @@
+package remote
+
+import (
+	"bytes"
+	"context"
+	"encoding/binary"
+	"errors"
+	"io"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"golang.org/x/crypto/ssh"
+)
+
+// Packet types and status codes of draft-ietf-secsh-filexfer-02.
+const (
+	fxInit, fxVersion                             = 1, 2
+	fxOpen, fxClose, fxWrite                      = 3, 4, 6
+	fxLstat, fxSetstat, fxFsetstat                = 7, 9, 10
+	fxRemove, fxMkdir, fxRmdir                    = 13, 14, 15
+	fxStatus, fxHandle                            = 101, 102
+	statusOK, statusMissing, statusDenied, failed = 0, 2, 3, 4
+)
+
+func appendString(b []byte, s string) []byte {
+	b = binary.BigEndian.AppendUint32(b, uint32(len(s)))
+	return append(b, s...)
+}
+
+func sendPacket(w io.Writer, kind byte, body []byte) {
+	b := binary.BigEndian.AppendUint32(nil, uint32(len(body)+1))
+	_, _ = w.Write(append(append(b, kind), body...))
+}
+
+// readPacket returns the type and what follows it.
+func readPacket(r io.Reader) (byte, []byte, error) {
+	var head [5]byte
+	if _, err := io.ReadFull(r, head[:]); err != nil {
+		return 0, nil, err
+	}
+	body := make([]byte, binary.BigEndian.Uint32(head[:])-1)
+	_, err := io.ReadFull(r, body)
+	return head[4], body, err
+}
+
+func sendStatus(w io.Writer, id []byte, code uint32) {
+	body := binary.BigEndian.AppendUint32(slices.Clone(id), code)
+	sendPacket(w, fxStatus, appendString(appendString(body, "text"), ""))
+}
+
+// scriptedSFTP is an SFTP server that obeys a script instead of a file system.
+// It counts turns: it answers nothing before it has read a whole batch, so a
+// client that does not send the batch at once waits for ever.
+type scriptedSFTP struct {
+	batches [][]byte                                             // types that come before the first of them is answered
+	answer  func(w io.Writer, kind byte, id []byte) (dealt bool) // instead of "ok"; may be nil
+
+	mu    sync.Mutex
+	seen  []byte
+	flags []byte // the last four bytes before the attributes of the last open
+}
+
+func (s *scriptedSFTP) serve(ch ssh.Channel) {
+	if kind, _, err := readPacket(ch); err != nil || kind != fxInit {
+		return
+	}
+	sendPacket(ch, fxVersion, []byte{0, 0, 0, 3})
+	for turn := 0; ; turn++ {
+		size := 1
+		if turn < len(s.batches) {
+			size = len(s.batches[turn])
+		}
+		kinds, ids := make([]byte, size), make([][]byte, size)
+		for i := range size {
+			kind, body, err := readPacket(ch)
+			if err != nil {
+				return
+			}
+			kinds[i], ids[i] = kind, body[:4]
+			s.mu.Lock()
+			s.seen = append(s.seen, kind)
+			if kind == fxOpen {
+				s.flags = body[len(body)-8 : len(body)-4]
+			}
+			s.mu.Unlock()
+		}
+		for i := range size {
+			s.reply(ch, kinds[i], ids[i])
+		}
+	}
+}
+
+func (s *scriptedSFTP) reply(w io.Writer, kind byte, id []byte) {
+	switch {
+	case s.answer != nil && s.answer(w, kind, id):
+	case kind == fxOpen:
+		sendPacket(w, fxHandle, appendString(slices.Clone(id), "handle"))
+	default:
+		sendStatus(w, id, statusOK)
+	}
+}
+
+func (s *scriptedSFTP) requests() []byte {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return slices.Clone(s.seen)
+}
+
+func dialScripted(t *testing.T, script *scriptedSFTP) *Conn {
+	t.Helper()
+	s := newFakeServer(t)
+	s.subsystem = script.serve
+	return dial(t, newDialer(t, Options{}), s.start().target)
+}
+
+// TestPutTurns: four round trips, and in this order, so that nothing is in the
+// directory before it is private and no byte in the file before it is.
+func TestPutTurns(t *testing.T) {
+	batches := [][]byte{{fxMkdir}, {fxSetstat, fxOpen}, {fxFsetstat, fxWrite}, {fxClose}, {fxRemove, fxRmdir}}
+	script := &scriptedSFTP{batches: batches}
+	c := dialScripted(t, script)
+	if err := c.Put(testContext(t), "dir", "file", make([]byte, 4096)); err != nil {
+		t.Fatal(err)
+	}
+	if err := c.Remove(testContext(t), "dir", "file"); err != nil {
+		t.Fatal(err)
+	}
+	if got, want := script.requests(), bytes.Join(batches, nil); !bytes.Equal(got, want) {
+		t.Errorf("requests %v, want %v", got, want)
+	}
+	if want := []byte{0, 0, 0, 0x2a}; !bytes.Equal(script.flags, want) { // write, create, exclusive
+		t.Errorf("open flags %x, want %x", script.flags, want)
+	}
+}
+
+// TestPutLargeOverlaps: more than 32 KiB are several writes in one turn.
+func TestPutLargeOverlaps(t *testing.T) {
+	batches := [][]byte{{fxMkdir}, {fxSetstat, fxOpen}, {fxFsetstat, fxWrite, fxWrite, fxWrite, fxWrite}, {fxClose}}
+	script := &scriptedSFTP{batches: batches}
+	if err := dialScripted(t, script).Put(testContext(t), "dir", "file", make([]byte, 100_000)); err != nil {
+		t.Fatal(err)
+	}
+	if got, want := script.requests(), bytes.Join(batches, nil); !bytes.Equal(got, want) {
+		t.Errorf("requests %v, want %v", got, want)
+	}
+}
+
+// TestPutFails: every step can fail; what was made is removed, what was there
+// is not touched, and nothing is written unless all before it succeeded.
+func TestPutFails(t *testing.T) {
+	tidy := []byte{fxRemove, fxRmdir}
+	toOpen := []byte{fxMkdir, fxSetstat, fxOpen}
+	toWrite := append(slices.Clone(toOpen), fxFsetstat, fxWrite)
+	cases := []struct {
+		name    string
+		kind    byte // of the request that fails
+		code    uint32
+		class   Class
+		message string
+		want    []byte
+	}{
+		{"mkdir, disk full", fxMkdir, failed, ClassDisk, "no space", []byte{fxMkdir, fxLstat}},
+		{"mkdir, denied", fxMkdir, statusDenied, ClassCommand, "permission denied", []byte{fxMkdir, fxLstat}},
+		{"mkdir, unknown status", fxMkdir, 99, ClassCommand, "cannot make the private directory", []byte{fxMkdir, fxLstat}},
+		{"chmod of the directory", fxSetstat, failed, ClassCommand, "private", slices.Concat(toOpen, []byte{fxClose}, tidy)},
+		{"open, disk full", fxOpen, failed, ClassDisk, "cannot create the file", slices.Concat(toOpen, tidy)},
+		{"open, answered with ok", fxOpen, statusOK, ClassCommand, "broke the SFTP protocol", slices.Concat(toOpen, tidy)},
+		{"chmod of the file", fxFsetstat, statusDenied, ClassCommand, "cannot make the file private", slices.Concat(toWrite, []byte{fxClose}, tidy)},
+		{"write, disk full", fxWrite, failed, ClassDisk, "cannot write the file", slices.Concat(toWrite, []byte{fxClose}, tidy)},
+		{"close", fxClose, failed, ClassDisk, "cannot close the file", slices.Concat(toWrite, []byte{fxClose}, tidy)},
+	}
+	for _, tc := range cases {
+		t.Run(tc.name, func(t *testing.T) {
+			script := &scriptedSFTP{answer: func(w io.Writer, kind byte, id []byte) bool {
+				switch kind {
+				case fxLstat:
+					sendStatus(w, id, statusMissing)
+				case tc.kind:
+					sendStatus(w, id, tc.code)
+				default:
+					return false
+				}
+				return true
+			}}
+			err := dialScripted(t, script).Put(testContext(t), "dir", "file", []byte("secret"))
+			wantError(t, err, tc.class, tc.message)
+			if got := script.requests(); !bytes.Equal(got, tc.want) {
+				t.Errorf("requests %v, want %v", got, tc.want)
+			}
+		})
+	}
+}
+
+func TestRemoveFails(t *testing.T) {
+	for kind, message := range map[byte]string{fxRemove: "cannot remove", fxRmdir: "cannot remove"} {
+		script := &scriptedSFTP{answer: func(w io.Writer, got byte, id []byte) bool {
+			if got == kind || (kind == fxRemove && got != fxMkdir) {
+				sendStatus(w, id, failed)
+				return true
+			}
+			return false
+		}}
+		wantError(t, dialScripted(t, script).Remove(testContext(t), "dir", "file"), ClassCommand, message)
+	}
+}
+
+// TestPutStalls: the server stops answering in mid-put. The caller's time ends
+// the wait; what was made is removed if the server comes back in time.
+func TestPutStalls(t *testing.T) {
+	for _, stalled := range []byte{fxMkdir, fxOpen, fxWrite, fxClose} {
+		ctx, cancel := context.WithCancel(testContext(t))
+		script := &scriptedSFTP{answer: func(w io.Writer, kind byte, id []byte) bool {
+			if kind == stalled {
+				cancel() // and answer only now
+			}
+			return false
+		}}
+		err := dialScripted(t, script).Put(ctx, "dir", "file", []byte("secret"))
+		got := script.requests()
+		if stalled == fxClose && err == nil {
+			continue // it was complete
+		}
+		wantError(t, err, ClassTimeout, "interrupted")
+		if !errors.Is(err, context.Canceled) || !bytes.HasSuffix(got, []byte{fxRemove, fxRmdir}) {
+			t.Errorf("%d: %v, requests %v", stalled, err, got)
+		}
+	}
+}
+
+// TestPutDeadServer: no answer at all. Put returns, and the next Put gets a
+// new session.
+func TestPutDeadServer(t *testing.T) {
+	s := newFakeServer(t)
+	ctx, cancel := context.WithCancel(testContext(t))
+	var mu sync.Mutex
+	sessions := 0
+	s.subsystem = func(ch ssh.Channel) {
+		mu.Lock()
+		sessions++
+		dead := sessions == 1
+		mu.Unlock()
+		(&scriptedSFTP{answer: func(_ io.Writer, kind byte, _ []byte) bool {
+			if dead && kind == fxWrite {
+				cancel()
+				return true // without any answer
+			}
+			return false
+		}}).serve(ch)
+	}
+	c := dial(t, newDialer(t, Options{}), s.start().target)
+	c.cleanupTimeout = 10 * time.Millisecond
+	wantError(t, c.Put(ctx, "dir", "file", []byte("x")), ClassTimeout, "interrupted")
+	<-c.sftp.ended // the server answers the close of a channel
+	c.cleanupTimeout = patience
+	if err := c.Put(testContext(t), "dir", "file", []byte("x")); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestSFTPFaults(t *testing.T) {
+	cases := []struct {
+		name    string
+		prepare func(s *fakeServer)
+		class   Class
+		message string
+	}{
+		{"switched off", func(s *fakeServer) { s.refuse["subsystem"] = true }, ClassCommand, "SFTP is switched off"},
+		{"no session", func(s *fakeServer) {
+			s.open = func(n ssh.NewChannel) bool { _ = n.Reject(ssh.ConnectionFailed, "open failed"); return true }
+		}, ClassCommand, "opens no more sessions"},
+		{"no server program", func(s *fakeServer) {
+			s.subsystem = func(ch ssh.Channel) { _, _ = io.WriteString(ch.Stderr(), "sh: sftp-server: not found\n") }
+		}, ClassCommand, "SFTP does not work"},
+		{"chatty shell", func(s *fakeServer) {
+			s.subsystem = func(ch ssh.Channel) { _, _ = io.WriteString(ch, "Welcome to this host\n") }
+		}, ClassCommand, "SFTP does not work"},
+		{"endless stdout", func(s *fakeServer) { s.subsystem = func(ch ssh.Channel) { spew(ch, "\x00\x00\x00\x05\x02") } },
+			ClassCommand, "SFTP does not work"},
+		{"ends in the middle", func(s *fakeServer) {
+			s.subsystem = func(ch ssh.Channel) {
+				_, _, _ = readPacket(ch)
+				sendPacket(ch, fxVersion, []byte{0, 0, 0, 3})
+				_, _, _ = readPacket(ch)
+			}
+		}, ClassCommand, "the SFTP session ended"},
+		{"answers what nobody asked", func(s *fakeServer) {
+			s.subsystem = func(ch ssh.Channel) {
+				_, _, _ = readPacket(ch)
+				sendPacket(ch, fxVersion, []byte{0, 0, 0, 3})
+				_, _, _ = readPacket(ch)
+				sendStatus(ch, []byte{9, 9, 9, 9}, statusOK)
+				_, _ = io.Copy(io.Discard, ch)
+			}
+		}, ClassCommand, "the SFTP session ended"},
+		{"drops the connection", func(s *fakeServer) {
+			s.subsystem = func(ch ssh.Channel) {
+				_, _, _ = readPacket(ch)
+				sendPacket(ch, fxVersion, []byte{0, 0, 0, 3})
+				_, _, _ = readPacket(ch)
+				s.drop()
+			}
+		}, ClassUnreachable, "connection lost"},
+	}
+	for _, tc := range cases {
+		t.Run(tc.name, func(t *testing.T) {
+			s := newFakeServer(t)
+			tc.prepare(s)
+			c := dial(t, newDialer(t, Options{}), s.start().target)
+			wantError(t, c.Put(testContext(t), "dir", "file", nil), tc.class, tc.message)
+		})
+	}
+}
+
+// TestSFTPSilent: a subsystem that never answers costs the caller's time only,
+// and the connection can still run commands.
+func TestSFTPSilent(t *testing.T) {
+	s := newFakeServer(t)
+	s.subsystem = func(ch ssh.Channel) { _, _ = io.Copy(io.Discard, ch) }
+	c := dial(t, newDialer(t, Options{}), s.start().target)
+	ctx, cancel := context.WithTimeout(testContext(t), 10*time.Millisecond)
+	defer cancel()
+	wantError(t, c.Put(ctx, "dir", "file", nil), ClassTimeout, "timed out")
+	if out, err := c.Run(testContext(t), "printf ok", nil); err != nil || string(out) != "ok" {
+		t.Errorf("%q, %v", out, err)
+	}
+}
+
+func TestSecretsStayOut(t *testing.T) {
+	script := &scriptedSFTP{answer: func(w io.Writer, kind byte, id []byte) bool {
+		if kind == fxWrite {
+			sendStatus(w, id, failed)
+		}
+		return kind == fxWrite
+	}}
+	err := dialScripted(t, script).Put(testContext(t), "dir", "file", []byte("hunter2"))
+	if e := wantError(t, err, ClassDisk, ""); strings.Contains(e.Message+e.Hint, "hunter2") {
+		t.Error("the data is in the error")
+	}
+}

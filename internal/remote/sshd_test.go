@@ -1,0 +1,167 @@
+package remote
+
+import (
+	"bufio"
+	"bytes"
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"os/user"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+
+	"golang.org/x/crypto/ssh"
+	"golang.org/x/crypto/ssh/knownhosts"
+)
+
+const sshdPath = "/usr/sbin/sshd"
+
+// sshdSettings are what a test changes; the zero value is usual.
+type sshdSettings struct {
+	umask string   // of the SFTP server; empty means 022
+	extra []string // lines of sshd_config
+}
+
+// sshd is a real OpenSSH server with three host keys, for the current user.
+type sshd struct {
+	target     Target
+	home       string
+	dir        string
+	authorized string                // the authorized_keys file
+	hostKeys   map[string]ssh.Signer // by type: rsa, ecdsa, ed25519
+	port       int
+}
+
+// startSSHD starts a server, and skips the test where there is none, except in CI.
+func startSSHD(t *testing.T, settings sshdSettings) *sshd {
+	t.Helper()
+	if _, err := os.Stat(sshdPath); err != nil {
+		if os.Getenv("CI") == "true" {
+			t.Fatalf("sshd is not installed: %v", err)
+		}
+		t.Skipf("sshd is not installed: %v", err)
+	}
+	if os.Getuid() == 0 { // sshd insists on its chroot for privilege separation
+		if err := os.MkdirAll("/run/sshd", 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	s := &sshd{dir: t.TempDir(), home: t.TempDir(), hostKeys: map[string]ssh.Signer{}}
+	s.authorized = filepath.Join(s.dir, "authorized_keys")
+	signer, _ := writeKey(t, filepath.Join(s.dir, "id"), "")
+	writeFile(t, s.authorized, ssh.MarshalAuthorizedKey(signer.PublicKey()))
+	s.makeHostKeys(t)
+	s.launch(t, settings)
+	me, err := user.Current()
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.target = Target{
+		Name: "sshd", Address: "127.0.0.1", Port: s.port, User: me.Username,
+		IdentityFiles:  []string{filepath.Join(s.dir, "id")},
+		KnownHosts:     s.writeKnownHosts(t, "known_hosts", "rsa", "ecdsa", "ed25519"),
+		ConnectTimeout: patience,
+	}
+	return s
+}
+
+func (s *sshd) makeHostKeys(t *testing.T) {
+	t.Helper()
+	for _, kind := range []string{"rsa", "ecdsa", "ed25519"} {
+		path := filepath.Join(s.dir, "host_"+kind)
+		if out, err := exec.Command("ssh-keygen", "-q", "-t", kind, "-N", "", "-f", path).CombinedOutput(); err != nil {
+			t.Fatalf("ssh-keygen: %v: %s", err, out)
+		}
+		data, err := os.ReadFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if s.hostKeys[kind], err = ssh.ParsePrivateKey(data); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// launch starts sshd on a free port; another program may take the port first,
+// so it tries again.
+func (s *sshd) launch(t *testing.T, settings sshdSettings) {
+	t.Helper()
+	if settings.umask == "" {
+		settings.umask = "022"
+	}
+	var failure string
+	for range 5 {
+		listener, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		s.port = listener.Addr().(*net.TCPAddr).Port
+		_ = listener.Close()
+		lines := []string{
+			fmt.Sprintf("ListenAddress 127.0.0.1:%d", s.port),
+			"HostKey " + filepath.Join(s.dir, "host_rsa"),
+			"HostKey " + filepath.Join(s.dir, "host_ecdsa"),
+			"HostKey " + filepath.Join(s.dir, "host_ed25519"),
+			"AuthorizedKeysFile " + s.authorized,
+			"PidFile none", "UsePAM no", "StrictModes no", "PasswordAuthentication no",
+			"MaxStartups 1000", "PermitRootLogin yes",
+		}
+		if !strings.Contains(strings.Join(settings.extra, "\n"), "Subsystem") {
+			lines = append(lines, fmt.Sprintf("Subsystem sftp internal-sftp -u %s -d %s", settings.umask, s.home))
+		}
+		config := strings.Join(append(settings.extra, lines...), "\n") + "\n"
+		writeFile(t, filepath.Join(s.dir, "sshd_config"), []byte(config))
+		if failure = s.run(t); failure == "" {
+			return
+		}
+	}
+	t.Fatalf("sshd does not start: %s", failure)
+}
+
+// run starts sshd and returns when it listens, or what it said instead.
+func (s *sshd) run(t *testing.T) string {
+	t.Helper()
+	cmd := exec.Command(sshdPath, "-D", "-e", "-f", filepath.Join(s.dir, "sshd_config"))
+	stderr, err := cmd.StderrPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	log := bufio.NewScanner(stderr)
+	var said bytes.Buffer
+	for log.Scan() {
+		fmt.Fprintln(&said, log.Text())
+		if strings.HasPrefix(log.Text(), "Server listening on") {
+			var drain sync.WaitGroup
+			drain.Go(func() {
+				for log.Scan() { // sshd stops when nobody reads its log
+				}
+			})
+			t.Cleanup(func() {
+				_ = cmd.Process.Kill()
+				drain.Wait()
+				_ = cmd.Wait()
+			})
+			return ""
+		}
+	}
+	_ = cmd.Wait()
+	return said.String()
+}
+
+// writeKnownHosts writes the lines for these kinds of host key.
+func (s *sshd) writeKnownHosts(t *testing.T, name string, kinds ...string) string {
+	t.Helper()
+	var lines strings.Builder
+	for _, kind := range kinds {
+		address := net.JoinHostPort("127.0.0.1", strconv.Itoa(s.port))
+		fmt.Fprintln(&lines, knownhosts.Line([]string{address}, s.hostKeys[kind].PublicKey()))
+	}
+	return writeFile(t, filepath.Join(s.dir, name), []byte(lines.String()))
+}

@@ -1,0 +1,104 @@
+package remote
+
+import (
+	"bytes"
+	"errors"
+	"net"
+	"strings"
+	"sync"
+	"syscall"
+)
+
+// maxGreeting bounds what is kept of the bytes before the version line.
+const maxGreeting = 512
+
+// versionWatch is a connection that remembers what the server said until it
+// has said that it speaks SSH.
+type versionWatch struct {
+	net.Conn
+	seen func() // called once, with the version line
+
+	mu    sync.Mutex
+	first []byte
+	spoke bool
+}
+
+// Read notes the first bytes.
+func (w *versionWatch) Read(b []byte) (int, error) {
+	n, err := w.Conn.Read(b)
+	if n > 0 {
+		w.note(b[:n])
+	}
+	return n, err
+}
+
+func (w *versionWatch) note(b []byte) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.spoke || len(w.first) >= maxGreeting {
+		return
+	}
+	w.first = append(w.first, b[:min(len(b), maxGreeting-len(w.first))]...)
+	if bytes.HasPrefix(w.first, []byte("SSH-")) || bytes.Contains(w.first, []byte("\nSSH-")) {
+		w.spoke = true
+		w.seen()
+	}
+}
+
+// greeting is what the server said before its version line, sanitised, and
+// whether that line came.
+func (w *versionWatch) greeting() (said string, spoke bool) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return strings.TrimSpace(Sanitise(string(w.first), 200)), w.spoke
+}
+
+// droppedEarly is a connection that ended before the server's version line:
+// the only one that is worth another try.
+type droppedEarly struct {
+	said string
+	err  error
+}
+
+// Error says what happened.
+func (e *droppedEarly) Error() string { return e.explain().Message }
+
+func (e *droppedEarly) explain() *Error {
+	if e.said != "" {
+		return &Error{Class: ClassUnreachable, Message: "the server turned the connection away: " + e.said, Hint: turnedAwayHint}
+	}
+	how := "connection closed"
+	if errors.Is(e.err, syscall.ECONNRESET) {
+		how = "connection reset"
+	}
+	return &Error{Class: ClassUnreachable, Message: how + " before the server said anything", Hint: turnedAwayHint}
+}
+
+const turnedAwayHint = "see MaxStartups and PerSourcePenalties in sshd_config(5) on the host, and what is in front of it"
+
+// tcpError is the short reason why there is no TCP connection.
+func tcpError(err error) *Error {
+	return &Error{Class: ClassUnreachable, Message: tcpReason(err)}
+}
+
+func tcpReason(err error) string {
+	var lookup *net.DNSError
+	var network net.Error
+	switch {
+	case errors.As(err, &lookup) && lookup.IsNotFound:
+		return "no such host"
+	case errors.As(err, &lookup):
+		return "name lookup failed"
+	case errors.Is(err, syscall.ECONNREFUSED):
+		return "connection refused"
+	case errors.Is(err, syscall.EHOSTUNREACH) || errors.Is(err, syscall.ENETUNREACH):
+		return "no route to host"
+	case errors.As(err, &network) && network.Timeout():
+		return "timed out"
+	}
+	var operation *net.OpError
+	if errors.As(err, &operation) { // without the addresses, so that equal failures look equal
+		err = operation.Err
+	}
+	return "no connection: " + Sanitise(err.Error(), 200)
+}
