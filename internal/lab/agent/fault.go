@@ -1,0 +1,143 @@
+package agent
+
+import (
+	"encoding/hex"
+	"fmt"
+	"strings"
+	"time"
+)
+
+// Fault is one line of a fault file: WORD [ARGUMENT] [THUMBPRINT]. With a
+// thumbprint it applies only while the live certificate has that one.
+type Fault struct {
+	Word       string
+	Argument   string
+	Thumbprint string // upper-case hexadecimal; empty: always
+}
+
+type faults []Fault
+
+// argument says what a word takes.
+type argument int
+
+const (
+	noArgument argument = iota
+	aDuration
+	someText
+)
+
+func faultWords() map[string]argument {
+	return map[string]argument{
+		"exit-at-start": noArgument, // exits with 1 at once
+		"exit-after":    aDuration,  // exits with 1 after this long
+		"crash-loop":    noArgument, // exits with 1 a moment after each start
+		"slow-start":    aDuration,  // does nothing for this long
+		"log-only":      noArgument, // logs an authentication error though accepted
+		"deny-line":     someText,   // logs this line as an error
+		"silent":        noArgument, // logs nothing
+		"no-listen":     noArgument, // does not open the listener
+	}
+}
+
+// IsFault tells whether word is one that ParseFault knows.
+func IsFault(word string) bool {
+	_, ok := faultWords()[word]
+	return ok
+}
+
+// ParseFault reads one line of a fault file.
+func ParseFault(line string) (Fault, error) {
+	word, rest, _ := strings.Cut(strings.TrimSpace(line), " ")
+	kind, ok := faultWords()[word]
+	if !ok {
+		return Fault{}, fmt.Errorf("unknown fault %q", word)
+	}
+	f := Fault{Word: word, Argument: strings.TrimSpace(rest)}
+	head, last := "", f.Argument
+	if i := strings.LastIndexByte(f.Argument, ' '); i >= 0 {
+		head, last = f.Argument[:i], f.Argument[i+1:]
+	}
+	if isThumbprint(last) {
+		f.Argument, f.Thumbprint = strings.TrimSpace(head), strings.ToUpper(last)
+	}
+	return f, f.check(kind)
+}
+
+func (f Fault) check(kind argument) error {
+	switch kind {
+	case noArgument:
+		if f.Argument != "" {
+			return fmt.Errorf("fault %s takes no argument but a thumbprint", f.Word)
+		}
+	case aDuration:
+		if d, err := time.ParseDuration(f.Argument); err != nil || d <= 0 {
+			return fmt.Errorf("fault %s needs a duration such as 3s", f.Word)
+		}
+	case someText:
+		if f.Argument == "" {
+			return fmt.Errorf("fault %s needs a text", f.Word)
+		}
+	}
+	return nil
+}
+
+func isThumbprint(s string) bool {
+	_, err := hex.DecodeString(s)
+	return err == nil && len(s) == 40
+}
+
+// readFaults reads the fault file as it is at this start. A line that can't be
+// read makes the agent say so and go on: there is nobody else to tell.
+func (a *agent) readFaults() faults {
+	if a.FaultPath == "" {
+		return nil
+	}
+	data, err := readBounded(a.FaultPath)
+	if err != nil {
+		return nil
+	}
+	var found faults
+	for line := range strings.Lines(string(data)) {
+		if strings.TrimSpace(line) == "" {
+			continue
+		}
+		f, err := ParseFault(line)
+		if err != nil {
+			a.log.line("WARN", "standin", err.Error())
+			continue
+		}
+		if f.Thumbprint == "" || a.hasThumbprint(f.Thumbprint) {
+			found = append(found, f)
+		}
+	}
+	return found
+}
+
+func (a *agent) hasThumbprint(thumbprint string) bool {
+	for _, path := range a.settings.certificates {
+		if cred, err := a.credential(path); err == nil && cred.Thumbprint == thumbprint {
+			return true
+		}
+	}
+	return false
+}
+
+func (fs faults) text(word string) (string, bool) {
+	for _, f := range fs {
+		if f.Word == word {
+			return f.Argument, true
+		}
+	}
+	return "", false
+}
+
+func (fs faults) has(word string) bool {
+	_, ok := fs.text(word)
+	return ok
+}
+
+func (fs faults) duration(word string) time.Duration {
+	text, _ := fs.text(word)
+	d, _ := time.ParseDuration(text)
+	return d
+}

@@ -1,0 +1,92 @@
+package agent
+
+import (
+	"fmt"
+
+	"gopkg.in/yaml.v3"
+)
+
+// settings is what the stand-in needs of config.yaml.
+type settings struct {
+	AgentID      string
+	certificates []string // of every service principal, in the order of the file
+	pulls        bool     // an SFTP pull source
+	port         int      // of the MCC EDR listener; 0: no such source
+}
+
+// document follows the vendor's config.yaml as far as it matters here. The
+// decoder is not strict: the real file has many more keys.
+type document struct {
+	AgentID         string `yaml:"agent_id"`
+	SecretProviders []struct {
+		KeyVault struct {
+			ServicePrincipal *struct {
+				CertPath string `yaml:"cert_path"`
+			} `yaml:"service_principal"`
+		} `yaml:"key_vault"`
+	} `yaml:"secret_providers"`
+	Pipelines []struct {
+		Source struct {
+			SFTPPull yaml.Node `yaml:"sftp_pull"`
+			MCCEDRs  *struct {
+				Listener struct {
+					Port int `yaml:"port"`
+				} `yaml:"listener"`
+			} `yaml:"mcc_edrs"`
+		} `yaml:"source"`
+	} `yaml:"pipelines"`
+}
+
+func readSettings(path string) (settings, error) {
+	data, err := readBounded(path)
+	if err != nil {
+		return settings{}, err
+	}
+	return parseSettings(data)
+}
+
+func parseSettings(data []byte) (s settings, err error) {
+	// yaml.v3 panics on some crafted documents, such as "[1]: 2\n<<: {a: 1}".
+	defer func() {
+		if r := recover(); r != nil {
+			s, err = settings{}, fmt.Errorf("yaml: %v", r)
+		}
+	}()
+	var doc document
+	if err := yaml.Unmarshal(data, &doc); err != nil {
+		return settings{}, err
+	}
+	if doc.AgentID == "" {
+		return settings{}, fmt.Errorf("missing field `agent_id`")
+	}
+	return doc.settings()
+}
+
+func (doc document) settings() (settings, error) {
+	s := settings{AgentID: doc.AgentID}
+	for _, provider := range doc.SecretProviders {
+		principal := provider.KeyVault.ServicePrincipal
+		if principal == nil {
+			continue
+		}
+		if principal.CertPath == "" {
+			return settings{}, fmt.Errorf("secret_providers: missing field `cert_path`")
+		}
+		s.certificates = append(s.certificates, principal.CertPath)
+	}
+	for _, pipeline := range doc.Pipelines {
+		if !pipeline.Source.SFTPPull.IsZero() {
+			s.pulls = true
+		}
+		if mcc := pipeline.Source.MCCEDRs; mcc != nil {
+			s.port = mcc.Listener.Port
+			if s.port == 0 {
+				s.port = DefaultPort
+			}
+		}
+	}
+	if s.port < 0 || s.port > 65535 {
+		return settings{}, fmt.Errorf("listener: port %d is out of range", s.port)
+	}
+	return s, nil
+}

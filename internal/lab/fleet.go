@@ -1,0 +1,199 @@
+package lab
+
+import (
+	"context"
+	"crypto/ed25519"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"runtime"
+	"time"
+
+	"github.com/aoifleet/aoifleet/internal/lab/agent"
+	"golang.org/x/crypto/ssh"
+)
+
+// faultPoll is how often the faults file is looked at between connections.
+const faultPoll = 100 * time.Millisecond
+
+// Fleet is a running lab.
+type Fleet struct {
+	opts      Options
+	dir       string
+	temporary bool
+	ctx       context.Context
+	cancel    context.CancelFunc
+	tasks     group
+	machines  []*Machine
+	byName    map[string]*Machine
+	userKey   ssh.PublicKey
+	certs     certificates
+	load      func([]byte) (agent.Credential, error)
+	tools     *toolbox
+	faultFile faultFile
+}
+
+// Start builds the fleet and returns when all of its machines take connections
+// and their agents have been started. It ends with ctx or Close, whichever is
+// first; Close has to be called in any case. On other systems than Linux it
+// returns an error.
+func Start(ctx context.Context, opts Options) (*Fleet, error) {
+	if runtime.GOOS != "linux" {
+		return nil, errors.New("the lab needs Linux")
+	}
+	opts, err := opts.withDefaults()
+	if err != nil {
+		return nil, err
+	}
+	names, err := opts.names()
+	if err != nil {
+		return nil, err
+	}
+	f := &Fleet{opts: opts, byName: make(map[string]*Machine, len(names)), load: memoise(agent.LoadCertificate)}
+	f.ctx, f.cancel = context.WithCancel(ctx)
+	if err := f.build(names); err != nil {
+		return nil, errors.Join(fmt.Errorf("the lab can't be built: %w", err), f.Close())
+	}
+	return f, nil
+}
+
+func (f *Fleet) build(names []string) error {
+	if err := f.makeDir(); err != nil {
+		return err
+	}
+	tools, err := installTools(f.dir)
+	if err != nil {
+		return err
+	}
+	f.tools = tools
+	if err := f.makeCertificates(); err != nil {
+		return err
+	}
+	if err := f.makeIdentity(); err != nil {
+		return err
+	}
+	for _, name := range names {
+		m, err := f.newMachine(name)
+		if err != nil {
+			return fmt.Errorf("machine %s: %w", name, err)
+		}
+		f.machines = append(f.machines, m)
+		f.byName[name] = m
+	}
+	if err := f.writeInventory(); err != nil {
+		return err
+	}
+	return f.run()
+}
+
+// run brings the machines to life.
+func (f *Fleet) run() error {
+	f.faultFile.path = filepath.Join(f.dir, "faults")
+	if err := f.loadFaults(); err != nil {
+		return err
+	}
+	for _, m := range f.machines {
+		if status := m.systemd.systemctl([]string{"start", Unit}).status; status != 0 {
+			return fmt.Errorf("machine %s: the agent does not start", m.Name)
+		}
+		m.faultsChanged()
+	}
+	f.tasks.Go(f.pollFaults)
+	return nil
+}
+
+// makeDir makes the directory of the fleet, empty but for a faults file.
+func (f *Fleet) makeDir() (err error) {
+	if f.opts.Dir == "" {
+		f.temporary = true
+		f.dir, err = os.MkdirTemp("", "aoifleet-lab-")
+	} else {
+		f.dir, err = filepath.Abs(f.opts.Dir)
+		err = errors.Join(err, os.MkdirAll(f.dir, 0o755))
+	}
+	if err != nil {
+		return err
+	}
+	if !plainPath.MatchString(f.dir) {
+		return fmt.Errorf("only letters, digits and /._- may be in the path %q", f.dir)
+	}
+	entries, err := os.ReadDir(f.dir)
+	if err != nil {
+		return err
+	}
+	for _, entry := range entries {
+		if entry.Name() != "faults" {
+			return fmt.Errorf("%s is not empty", f.dir)
+		}
+	}
+	return nil
+}
+
+// makeIdentity makes the key pair that the client logs in with.
+func (f *Fleet) makeIdentity() error {
+	public, private, err := ed25519.GenerateKey(nil)
+	if err != nil {
+		return err
+	}
+	if f.userKey, err = ssh.NewPublicKey(public); err != nil {
+		return err
+	}
+	if err := writePrivateKey(f.IdentityFile(), private); err != nil {
+		return err
+	}
+	return os.WriteFile(f.IdentityFile()+".pub", ssh.MarshalAuthorizedKey(f.userKey), 0o644)
+}
+
+// Close ends all machines, kills what still runs on them and removes a
+// temporary directory. It can be called more than once.
+func (f *Fleet) Close() error {
+	f.cancel()
+	for _, m := range f.machines {
+		m.close()
+	}
+	f.tasks.Close()
+	if f.temporary && f.dir != "" {
+		return os.RemoveAll(f.dir)
+	}
+	return nil
+}
+
+// Dir is the absolute path of the fleet's directory.
+func (f *Fleet) Dir() string { return f.dir }
+
+// InventoryFile is the path of the fleet's inventory.
+func (f *Fleet) InventoryFile() string { return filepath.Join(f.dir, "inventory.yaml") }
+
+// KnownHostsFile is the path of the known_hosts file with all machines.
+func (f *Fleet) KnownHostsFile() string { return filepath.Join(f.dir, "known_hosts") }
+
+// IdentityFile is the path of the private key that LoginUser logs in with.
+func (f *Fleet) IdentityFile() string { return filepath.Join(f.dir, "id_ed25519") }
+
+// EntraFile lists the thumbprints that are accepted, one a line; it is read at
+// each request for a token and may be changed at any time.
+func (f *Fleet) EntraFile() string { return filepath.Join(f.dir, "entra") }
+
+// FaultsFile is read before each connection: lines of MACHINE FAULT ARGUMENT,
+// where MACHINE is a name or a pattern such as london-*.
+func (f *Fleet) FaultsFile() string { return filepath.Join(f.dir, "faults") }
+
+// Machines are all machines in the order of their numbers.
+func (f *Fleet) Machines() []*Machine { return f.machines }
+
+// Machine is the one of that name, or nil.
+func (f *Fleet) Machine(name string) *Machine { return f.byName[name] }
+
+func (f *Fleet) pollFaults() {
+	ticker := time.NewTicker(faultPoll)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-ticker.C:
+			f.reloadFaults()
+		case <-f.ctx.Done():
+			return
+		}
+	}
+}

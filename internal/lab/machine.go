@@ -1,0 +1,177 @@
+package lab
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"os"
+	"path/filepath"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/aoifleet/aoifleet/internal/lab/agent"
+	"golang.org/x/crypto/ssh"
+)
+
+// Unit is the agent's unit on every machine.
+const Unit = "az-aoi-ingestion.service"
+
+const loopback = "127.0.0.1"
+
+// Machine is one pretend VM.
+type Machine struct {
+	Name string
+	Addr string // host:port of its SSH server
+	Root string // its root directory: Root + "/etc/…" is its /etc/…
+	Home string // the login directory of LoginUser
+
+	dir        string
+	fleet      *Fleet
+	systemd    *systemd
+	hostKey    ssh.Signer
+	otherKey   func() (ssh.Signer, error) // for a changed host key
+	agentFault string                     // path of the file that the agent reads
+
+	faults      faults
+	connections atomic.Int64
+	execs       atomic.Int64
+	transfers   atomic.Int64
+
+	listening sync.Mutex
+	listener  net.Listener // nil while unreachable
+}
+
+// Counts are how often a machine was used since the start.
+type Counts struct {
+	Connections int64 // TCP connections taken
+	Execs       int64 // commands run over SSH
+	Transfers   int64 // SFTP sessions
+}
+
+// Execs counts what the machine was asked for.
+func (m *Machine) Execs() Counts {
+	return Counts{Connections: m.connections.Load(), Execs: m.execs.Load(), Transfers: m.transfers.Load()}
+}
+
+func (f *Fleet) newMachine(name string) (*Machine, error) {
+	dir := filepath.Join(f.dir, "machines", name)
+	m := &Machine{
+		Name: name, Root: filepath.Join(dir, "root"), Home: filepath.Join(dir, "home"),
+		dir: dir, fleet: f, agentFault: filepath.Join(dir, "fault"), otherKey: sync.OnceValues(newHostKey),
+	}
+	m.systemd = newSystemd(f.ctx, &f.tasks, f.opts.RestartDelay, m.runTimed)
+	m.systemd.add(Unit, m.runAgent)
+	if err := m.lay(); err != nil {
+		return nil, err
+	}
+	var err error
+	if m.hostKey, err = newHostKey(); err != nil {
+		return nil, err
+	}
+	m.Addr = loopback + ":0"
+	if err := m.open(); err != nil {
+		return nil, err
+	}
+	m.Addr = m.listener.Addr().String()
+	return m, nil
+}
+
+// lay makes the machine's files.
+func (m *Machine) lay() error {
+	if err := os.MkdirAll(m.Home, 0o700); err != nil {
+		return err
+	}
+	for _, dir := range []string{"etc/az-aoi-ingestion/certs", "var/log/az-aoi-ingestion", "var/lib", "etc/systemd/system", "proc/net", "tmp"} {
+		if err := os.MkdirAll(filepath.Join(m.Root, dir), 0o755); err != nil {
+			return err
+		}
+	}
+	configuration := m.fleet.opts.Configuration(m.Name)
+	if configuration == "" {
+		configuration = defaultConfiguration(m.Name)
+	}
+	files := map[string]string{
+		agent.DefaultConfigPath: configuration,
+		agent.DefaultLogPath:    "",
+		"/proc/net/tcp":         "",
+		"/proc/net/tcp6":        "",
+	}
+	for path, text := range files {
+		if err := os.WriteFile(m.inRoot(path), []byte(text), 0o644); err != nil {
+			return err
+		}
+	}
+	if err := os.Symlink("/proc/uptime", m.inRoot("/proc/uptime")); err != nil {
+		return err
+	}
+	return m.layCertificate()
+}
+
+// layCertificate puts the live certificate in place, as old as it says it is:
+// the agent has been started since.
+func (m *Machine) layCertificate() error {
+	if m.fleet.opts.NoLive {
+		return nil
+	}
+	path := m.inRoot(CertificatePath)
+	if err := os.WriteFile(path, m.fleet.certs.old, 0o600); err != nil {
+		return err
+	}
+	then := time.Now().Add(-340 * day)
+	return os.Chtimes(path, then, then)
+}
+
+func (m *Machine) inRoot(path string) string { return filepath.Join(m.Root, path) }
+
+func (m *Machine) port() int {
+	_, port, _ := net.SplitHostPort(m.Addr)
+	var n int
+	_, _ = fmt.Sscan(port, &n)
+	return n
+}
+
+// runAgent is the process of the agent's unit.
+func (m *Machine) runAgent(ctx context.Context) error {
+	return agent.Run(ctx, agent.Config{
+		Root: m.Root, EntraPath: m.fleet.EntraFile(), FaultPath: m.agentFault, Load: m.fleet.load,
+	})
+}
+
+// LiveThumbprint is the SHA-1 thumbprint of the certificate file as it is now,
+// in upper-case hexadecimal; empty when the agent could not load it.
+func (m *Machine) LiveThumbprint() string {
+	data, err := os.ReadFile(m.inRoot(CertificatePath))
+	if err != nil {
+		return ""
+	}
+	cred, err := m.fleet.load(data)
+	if err != nil {
+		return ""
+	}
+	return cred.Thumbprint
+}
+
+// AgentState is what systemd knows of the agent's unit.
+func (m *Machine) AgentState() UnitState { return m.systemd.state(Unit) }
+
+// AgentLog is the agent's log as it is now.
+func (m *Machine) AgentLog() (string, error) {
+	data, err := os.ReadFile(m.inRoot(agent.DefaultLogPath))
+	return string(data), err
+}
+
+// Systemctl does what `systemctl ARGS` on the machine would do, and returns
+// its output, both streams together, and its exit status.
+func (m *Machine) Systemctl(args ...string) (output string, status int) {
+	r := m.systemd.systemctl(args)
+	for _, line := range append(r.out, r.err...) {
+		output += line + "\n"
+	}
+	return output, r.status
+}
+
+func (m *Machine) close() {
+	m.setListening(false)
+	m.systemd.close()
+}

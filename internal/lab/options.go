@@ -1,0 +1,132 @@
+package lab
+
+import (
+	"fmt"
+	"regexp"
+	"strings"
+	"time"
+)
+
+// MaxMachines is how many machines a fleet can have.
+const MaxMachines = 10_000
+
+// LoginUser is the user that every machine knows.
+const LoginUser = "azureuser"
+
+// Options say what fleet to build. The zero value is a fleet of one machine in
+// a temporary directory.
+type Options struct {
+	// Dir holds the whole fleet; only letters, digits and "/._-" may be in its
+	// absolute path. It is made when missing, must be empty but for a file
+	// "faults", and is kept by Close. Empty: a temporary one, removed by Close.
+	Dir      string
+	Machines int // 0: one; at most MaxMachines
+	// Name names machine i, counted from 0; letters, digits, "." and "-".
+	// nil: sites in turn, such as london-sftp-01, paris-edr-02.
+	Name func(i int) string
+	// Group is the inventory's group of a machine; nil: its name before the first "-".
+	Group func(name string) string
+	// Configuration is the text of a machine's config.yaml; nil, or an empty
+	// text: one service principal, and an MCC EDR source where the name holds
+	// "-edr-", else an SFTP pull source.
+	Configuration func(name string) string
+	// Live and New are certificate files, base64 P12, as the fleet has them
+	// and as they are to be; nil: throw-away ones.
+	Live, New   []byte
+	NoLive      bool          // no machine has a certificate file yet
+	Parallel    int           // rollout.parallel in the inventory; 0: 1
+	MaxFailures int           // rollout.max_failures there; 0: 1
+	Window      time.Duration // health.window there, whole seconds; 0: 1s
+	// RestartDelay is RestartSec= of the agent's unit; 0: one second.
+	RestartDelay time.Duration
+	// Notice is told, from any goroutine, what nobody else would hear of, such
+	// as a faults file that can't be read. nil: nobody.
+	Notice func(message string)
+}
+
+var (
+	plainPath = regexp.MustCompile(`^/[A-Za-z0-9/._-]+$`)
+	plainName = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9.-]*$`)
+)
+
+func (o Options) withDefaults() (Options, error) {
+	if o.Machines == 0 {
+		o.Machines = 1
+	}
+	if o.Machines < 0 || o.Machines > MaxMachines {
+		return o, fmt.Errorf("the lab has 1 to %d machines, not %d", MaxMachines, o.Machines)
+	}
+	if o.Name == nil {
+		o.Name = defaultName
+	}
+	if o.Group == nil {
+		o.Group = func(name string) string { group, _, _ := strings.Cut(name, "-"); return group }
+	}
+	if o.Configuration == nil {
+		o.Configuration = func(string) string { return "" }
+	}
+	o.Parallel, o.MaxFailures = max(o.Parallel, 1), max(o.MaxFailures, 1)
+	if o.Window == 0 {
+		o.Window = time.Second
+	}
+	if o.RestartDelay == 0 {
+		o.RestartDelay = time.Second
+	}
+	if o.Notice == nil {
+		o.Notice = func(string) {}
+	}
+	return o, nil
+}
+
+// names are the names of all machines, checked.
+func (o Options) names() ([]string, error) {
+	names := make([]string, o.Machines)
+	seen := make(map[string]bool, o.Machines)
+	for i := range names {
+		name := o.Name(i)
+		if !plainName.MatchString(name) {
+			return nil, fmt.Errorf("a machine of the lab can't be called %q", name)
+		}
+		if seen[name] {
+			return nil, fmt.Errorf("two machines of the lab are called %q", name)
+		}
+		seen[name] = true
+		names[i] = name
+	}
+	return names, nil
+}
+
+func defaultName(i int) string {
+	sites := []string{"london", "paris", "madrid"}
+	kinds := []string{"sftp", "edr"}
+	turn := i / len(sites)
+	return fmt.Sprintf("%s-%s-%02d", sites[i%len(sites)], kinds[turn%len(kinds)], turn+1)
+}
+
+// defaultConfiguration is an agent with one certificate.
+func defaultConfiguration(name string) string {
+	source := "sftp_pull: {server: {host: sftp.example.net, port: 22, user: collector}, base_path: /records}"
+	if strings.Contains(name, "-edr-") {
+		source = "mcc_edrs: {listener: {address: 0.0.0.0, port: 36001}}"
+	}
+	return `agent_id: ` + name + `
+secret_providers:
+  - name: data_product_keyvault
+    key_vault:
+      vault_name: contoso-dp-kv
+      service_principal:
+        tenant_id: 00000000-0000-0000-0000-000000000001
+        client_id: 00000000-0000-0000-0000-000000000002
+        cert_path: ` + CertificatePath + `
+  - name: local_file_system
+    file_system:
+      secrets_directory: /etc/az-aoi-ingestion/secrets
+pipelines:
+  - id: records
+    source:
+      ` + source + `
+    sink:
+      container_name: records
+      sas_token: {secret_provider: data_product_keyvault, secret_name: input-storage-sas, cache_period: 1h}
+`
+}

@@ -1,0 +1,239 @@
+package lab
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/hex"
+	"errors"
+	"os/user"
+	"sync"
+	"time"
+)
+
+// systemd's default start limit (systemd-system.conf(5), DefaultStartLimitBurst).
+const (
+	startLimitBurst    = 5
+	startLimitInterval = 10 * time.Second
+)
+
+// Results of a unit (systemd.service(5), $SERVICE_RESULT).
+const (
+	resultSuccess    = "success"
+	resultExitCode   = "exit-code"
+	resultStartLimit = "start-limit-hit"
+)
+
+var errStartLimit = errors.New("start limit hit")
+
+// UnitState is what `systemctl show` tells of a unit.
+type UnitState struct {
+	Load, Active, Sub, File string // LoadState, ActiveState, SubState, UnitFileState
+	InvocationID            string // 32 hexadecimal digits; empty before the first start
+	Restarts                int    // NRestarts
+	MainPID                 int
+	StartedAt               int64 // ExecMainStartTimestampMonotonic, microseconds
+	Result                  string
+}
+
+// systemd plays the service manager of one machine.
+type systemd struct {
+	ctx      context.Context
+	tasks    *group
+	delay    time.Duration                            // RestartSec= of all services
+	runTimed func(ctx context.Context, argv []string) // what a transient timer starts
+	owner    string                                   // User= and Group= of all services
+
+	mu       sync.Mutex
+	services map[string]*service
+	timers   map[string]*timer
+	lastPID  int
+	slow     time.Duration // every restart takes so long
+	refusal  string        // every restart fails with these words
+}
+
+// service is one unit of Type=simple with Restart=on-failure.
+type service struct {
+	name  string
+	run   func(ctx context.Context) error
+	job   sync.Mutex // held by a start or stop that was asked for, as systemd does one job a unit
+	state UnitState
+	// NRestarts goes back to 0 not when the service ends for good but at its
+	// next start, so that it can be looked at until then.
+	flush   bool
+	starts  []time.Time // within startLimitInterval
+	process *process    // nil: none
+	retry   *time.Timer
+}
+
+// process is one life of a service.
+type process struct {
+	cancel context.CancelFunc
+	done   chan struct{}
+}
+
+func newSystemd(ctx context.Context, tasks *group, delay time.Duration, runTimed func(context.Context, []string)) *systemd {
+	owner := ""
+	if me, err := user.Current(); err == nil {
+		owner = me.Username
+	}
+	return &systemd{
+		ctx: ctx, tasks: tasks, delay: delay, runTimed: runTimed, owner: owner,
+		services: map[string]*service{}, timers: map[string]*timer{}, lastPID: 400,
+	}
+}
+
+// add loads a service that is enabled and not running.
+func (d *systemd) add(name string, run func(context.Context) error) {
+	d.services[name] = &service{name: name, run: run, state: UnitState{
+		Load: "loaded", Active: "inactive", Sub: "dead", File: "enabled", Result: resultSuccess,
+	}}
+}
+
+// state is a copy; of a unit that is not loaded what systemd says of such.
+func (d *systemd) state(name string) UnitState {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if s, ok := d.services[name]; ok {
+		return s.state
+	}
+	if t, ok := d.timers[name]; ok {
+		return t.state()
+	}
+	return UnitState{Load: "not-found", Active: "inactive", Sub: "dead", Result: resultSuccess}
+}
+
+// start starts a service that does not run; d.mu must be held.
+func (d *systemd) start(s *service, automatic bool) error {
+	if s.process != nil {
+		return nil
+	}
+	now := time.Now()
+	for len(s.starts) > 0 && now.Sub(s.starts[0]) >= startLimitInterval {
+		s.starts = s.starts[1:]
+	}
+	if len(s.starts) >= startLimitBurst {
+		s.state.Active, s.state.Sub, s.state.Result = "failed", "failed", resultStartLimit
+		s.flush = true
+		return errStartLimit
+	}
+	s.starts = append(s.starts, now)
+	if automatic {
+		s.state.Restarts++
+	} else if s.flush {
+		s.state.Restarts = 0
+	}
+	s.flush = false
+	return d.spawn(s)
+}
+
+// spawn begins a life of the service; d.mu must be held.
+func (d *systemd) spawn(s *service) error {
+	ctx, cancel := context.WithCancel(d.ctx)
+	p := &process{cancel: cancel, done: make(chan struct{})}
+	if !d.tasks.Go(func() { d.live(ctx, s, p) }) {
+		cancel()
+		return context.Canceled
+	}
+	d.lastPID++
+	s.process = p
+	s.state.Active, s.state.Sub, s.state.Result = "active", "running", resultSuccess
+	s.state.InvocationID, s.state.MainPID, s.state.StartedAt = invocationID(), d.lastPID, monotonic().Microseconds()
+	return nil
+}
+
+func (d *systemd) live(ctx context.Context, s *service, p *process) {
+	defer close(p.done)
+	err := s.run(ctx)
+	p.cancel()
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if s.process != p {
+		return // it was stopped
+	}
+	s.process = nil
+	s.state.MainPID = 0
+	if err == nil || d.ctx.Err() != nil {
+		s.state.Active, s.state.Sub, s.flush = "inactive", "dead", true
+		return
+	}
+	s.state.Active, s.state.Sub, s.state.Result = "activating", "auto-restart", resultExitCode
+	s.retry = time.AfterFunc(d.delay, func() { d.again(s) })
+}
+
+// again is Restart=on-failure after RestartSec=.
+func (d *systemd) again(s *service) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if s.state.Sub == "auto-restart" && d.ctx.Err() == nil {
+		_ = d.start(s, true)
+	}
+}
+
+// stop ends a service and waits for its end; s.job must be held.
+func (d *systemd) stop(s *service) {
+	d.mu.Lock()
+	p := s.process
+	s.process = nil
+	if s.retry != nil {
+		s.retry.Stop()
+	}
+	failed := s.state.Active == "failed"
+	if p != nil {
+		s.state.Active, s.state.Sub = "deactivating", "stop-sigterm"
+	}
+	d.mu.Unlock()
+	if p != nil {
+		p.cancel()
+		<-p.done
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if failed {
+		return // it stays failed, as there was nothing to stop
+	}
+	s.state.Active, s.state.Sub, s.state.MainPID, s.flush = "inactive", "dead", 0, true
+}
+
+// resetFailed forgets failures and the starts that count for the limit.
+func (d *systemd) resetFailed(s *service) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	s.starts, s.state.Restarts, s.state.Result = nil, 0, resultSuccess
+	if s.state.Active == "failed" {
+		s.state.Active, s.state.Sub = "inactive", "dead"
+	}
+}
+
+// disturb sets how restarts go wrong: a delay, words of refusal, or neither.
+func (d *systemd) disturb(slow time.Duration, refusal string) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.slow, d.refusal = slow, refusal
+}
+
+func (d *systemd) disturbance() (time.Duration, string) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.slow, d.refusal
+}
+
+// close stops what would start something later; the context of the fleet ends
+// what runs.
+func (d *systemd) close() {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for _, s := range d.services {
+		if s.retry != nil {
+			s.retry.Stop()
+		}
+	}
+	for _, t := range d.timers {
+		t.clock.Stop()
+	}
+}
+
+func invocationID() string {
+	id := make([]byte, 16)
+	_, _ = rand.Read(id) // never fails, crypto/rand says
+	return hex.EncodeToString(id)
+}

@@ -1,0 +1,108 @@
+package lab
+
+import (
+	"embed"
+	"fmt"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"sync"
+)
+
+//go:embed standin
+var standins embed.FS
+
+const systemPath = "/usr/sbin:/usr/bin:/sbin:/bin"
+
+var plainTool = regexp.MustCompile(`^[A-Za-z0-9_][A-Za-z0-9._-]*$`)
+
+// toolbox is what the machines of a fleet have on their PATH.
+type toolbox struct {
+	dir     string
+	mu      sync.Mutex
+	without map[string]string // directories without one tool, made when needed
+}
+
+// installTools writes the stand-ins. Each directory below tools/ is put first
+// in PATH, alone or with others.
+func installTools(dir string) (*toolbox, error) {
+	t := &toolbox{dir: filepath.Join(dir, "tools"), without: map[string]string{}}
+	files := map[string]string{ // where it goes: what it is
+		"bin/systemctl":      "call",
+		"bin/systemd-run":    "call",
+		"bin/sudo":           "sudo",
+		"bin/setpriv":        "setpriv",
+		"bin/sync":           "sync",
+		"sudo-password/sudo": "sudo-password",
+		"disk-full/df":       "df",
+	}
+	for path, name := range files {
+		if err := t.install(path, name); err != nil {
+			return nil, err
+		}
+	}
+	return t, nil
+}
+
+func (t *toolbox) install(path, name string) error {
+	data, err := standins.ReadFile("standin/" + name)
+	if err != nil {
+		return err
+	}
+	path = filepath.Join(t.dir, path)
+	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+		return err
+	}
+	return os.WriteFile(path, data, 0o755)
+}
+
+// path is PATH with the given directories of stand-ins in front; missing is a
+// tool that must not be found, or empty.
+func (t *toolbox) path(first []string, missing string) (string, error) {
+	var dirs []string
+	for _, name := range first {
+		dirs = append(dirs, filepath.Join(t.dir, name))
+	}
+	if missing != "" {
+		dir, err := t.allBut(missing)
+		return strings.Join(append(dirs, dir), ":"), err
+	}
+	dirs = append(dirs, filepath.Join(t.dir, "bin"), systemPath)
+	return strings.Join(dirs, ":"), nil
+}
+
+// allBut is a directory with links to every tool of PATH except one: that is
+// the only way in which `command -v` does not find it.
+func (t *toolbox) allBut(tool string) (string, error) {
+	if !plainTool.MatchString(tool) {
+		return "", fmt.Errorf("a tool can't be called %q", tool)
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if dir, ok := t.without[tool]; ok {
+		return dir, nil
+	}
+	dir := filepath.Join(t.dir, "without-"+tool)
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return "", err
+	}
+	for _, from := range append([]string{filepath.Join(t.dir, "bin")}, filepath.SplitList(systemPath)...) {
+		entries, err := os.ReadDir(from)
+		if err != nil {
+			continue // not every system has all of them
+		}
+		for _, entry := range entries {
+			if entry.Name() == tool {
+				continue
+			}
+			// What is there already came from an earlier directory of PATH.
+			err := os.Symlink(filepath.Join(from, entry.Name()), filepath.Join(dir, entry.Name()))
+			if err != nil && !os.IsExist(err) {
+				return "", err
+			}
+		}
+	}
+	t.without[tool] = dir
+	return dir, nil
+}
