@@ -1,0 +1,42 @@
+# make help lists what there is to make.
+
+VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
+STATICCHECK = honnef.co/go/tools/cmd/staticcheck@v0.8.2
+# The race detector needs a C compiler.
+RACE := $(shell command -v cc >/dev/null 2>&1 && echo -race)
+SUDO := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
+
+.PHONY: help build demo test check e2e bench clean
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z0-9]+:.*## /{printf "make %-8s %s\n", $$1, $$2}' Makefile
+
+build: ## build ./aoifleet
+	CGO_ENABLED=0 go build -trimpath -ldflags '-s -w -X main.version=$(VERSION)' -o aoifleet ./cmd/aoifleet
+
+demo: build ## rotate an embedded fleet of 12 VMs, one of which fails (Linux)
+	@./aoifleet demo
+
+test: ## all tests that need only Go; with OpenSSH and openssl where they are installed
+	go test $(RACE) ./...
+
+check: ## formatting, vet (also for macOS and Windows), staticcheck, shellcheck
+	@test -z "$$(gofmt -l .)" || { gofmt -l .; echo "error: run gofmt -w on these"; exit 1; }
+	go vet ./...
+	go vet -tags e2e ./test/...
+	GOOS=darwin go vet ./cmd/... ./internal/...
+	GOOS=windows go vet ./cmd/... ./internal/...
+	go run $(STATICCHECK) ./...
+	cat internal/host/script/*.sh | shellcheck -s sh -
+	shellcheck $$(git ls-files '*.sh' .ci/run | grep -v internal/host/script)
+
+e2e: ## the whole program on real Debian hosts (root, Linux; installs what is missing)
+	$(SUDO) sh test/e2e/setup.sh
+	$(SUDO) env "PATH=$$PATH" go test -tags e2e -count=1 -timeout 20m ./test/e2e/...
+
+bench: ## speed, memory and round trips against the lab in a process of its own (Linux)
+	CGO_ENABLED=0 go build -o dist/aoifleet ./cmd/aoifleet
+	go run ./test/bench -program dist/aoifleet
+
+clean: ## remove what make built
+	rm -rf aoifleet dist

@@ -1,0 +1,118 @@
+package main
+
+import (
+	"encoding/json"
+	"errors"
+	"go/ast"
+	"go/parser"
+	"go/token"
+	"io"
+	"io/fs"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+)
+
+const internalPath = "github.com/aoifleet/aoifleet/internal/"
+
+// allowed are the internal packages that each may import. A package that is not
+// here has yet to find its place.
+var allowed = map[string][]string{
+	"inventory":   {},
+	"certificate": {},
+	"remote":      {},
+	"host":        {"certificate", "inventory", "remote"},
+	"rollout":     {"certificate", "host", "inventory", "remote"},
+	"report":      {"certificate", "host", "inventory", "remote", "rollout"},
+	"lab":         {"lab/agent"},
+	"lab/agent":   {},
+}
+
+// Imports run downward only (docs/architecture.md).
+func TestImportsRunDownward(t *testing.T) {
+	out, err := exec.Command("go", "list", "-json=ImportPath,Imports", "github.com/aoifleet/aoifleet/internal/...").Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	seen := 0
+	for decoder := json.NewDecoder(strings.NewReader(string(out))); ; {
+		var p struct {
+			ImportPath string
+			Imports    []string
+		}
+		if err := decoder.Decode(&p); errors.Is(err, io.EOF) {
+			break
+		} else if err != nil {
+			t.Fatal(err)
+		}
+		seen++
+		name := strings.TrimPrefix(p.ImportPath, internalPath)
+		may, known := allowed[name]
+		if !known {
+			t.Errorf("package %s has no place in the plan", name)
+		}
+		for _, path := range p.Imports {
+			if imported, internal := strings.CutPrefix(path, internalPath); internal && !slices.Contains(may, imported) {
+				t.Errorf("%s must not import %s", name, imported)
+			}
+		}
+	}
+	if seen < len(allowed) {
+		t.Errorf("only %d packages were looked at", seen)
+	}
+}
+
+// What belongs to the process is touched by cmd only.
+func TestNothingBelowCmdTouchesTheProcess(t *testing.T) {
+	forbidden := []string{"os.Exit", "os.Stdin", "os.Stdout", "os.Stderr", "os.Getenv", "os.LookupEnv", "os.Environ", "os.Args",
+		"log.Print", "log.Printf", "log.Println", "log.Fatal", "log.Fatalf", "slog.Default", "fmt.Print", "fmt.Printf", "fmt.Println"}
+	files := 0
+	err := filepath.WalkDir("../../internal", func(path string, d fs.DirEntry, err error) error {
+		if err != nil || d.IsDir() || !strings.HasSuffix(path, ".go") || strings.HasSuffix(path, "_test.go") {
+			return err
+		}
+		files++
+		set := token.NewFileSet()
+		file, err := parser.ParseFile(set, path, nil, 0)
+		if err != nil {
+			return err
+		}
+		for _, name := range standardNames(file) {
+			if slices.Contains(forbidden, name) {
+				t.Errorf("%s uses %s", path, name)
+			}
+		}
+		return nil
+	})
+	if err != nil || files < 20 {
+		t.Fatalf("%d files, %v", files, err)
+	}
+}
+
+// standardNames are the names PACKAGE.NAME that a file uses of packages of the
+// standard library with a path of one or two parts.
+func standardNames(file *ast.File) []string {
+	packages := map[string]string{} // as it is called in the file: its own name
+	for _, spec := range file.Imports {
+		path, _ := strconv.Unquote(spec.Path.Value)
+		name := path[strings.LastIndexByte(path, '/')+1:]
+		called := name
+		if spec.Name != nil {
+			called = spec.Name.Name
+		}
+		packages[called] = name
+	}
+	var names []string
+	ast.Inspect(file, func(n ast.Node) bool {
+		if s, ok := n.(*ast.SelectorExpr); ok {
+			if x, ok := s.X.(*ast.Ident); ok && packages[x.Name] != "" {
+				names = append(names, packages[x.Name]+"."+s.Sel.Name)
+			}
+		}
+		return true
+	})
+	return names
+}

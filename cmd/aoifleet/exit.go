@@ -1,0 +1,93 @@
+package main
+
+import (
+	"errors"
+	"os"
+	"syscall"
+
+	"github.com/aoifleet/aoifleet/internal/certificate"
+	"github.com/aoifleet/aoifleet/internal/inventory"
+	"github.com/aoifleet/aoifleet/internal/rollout"
+)
+
+// The exit codes; docs/reference.md is for their users.
+const (
+	exitOK          = 0
+	exitInternal    = 1
+	exitUsage       = 2 // usage, inventory or certificate wrong; nothing was contacted
+	exitChanges     = 3 // plan --detailed-exitcode: there is something to do
+	exitUnreachable = 4
+	exitRefused     = 5 // also: a check of status failed
+	exitRolledBack  = 6
+	exitFailed      = 7 // failed or unknown
+	exitStopped     = 8 // by the failure budget
+	exitEnded       = 9 // on purpose, before the end
+	exitInterrupted = 130
+	exitTerminated  = 143
+)
+
+// failure is an error with an exit code and a hint for the person who reads it.
+type failure struct {
+	code    int
+	message string
+	hint    string
+}
+
+func (f *failure) Error() string { return f.message }
+
+// usage is a failure before anything was contacted.
+func usage(message, hint string) error { return &failure{exitUsage, message, hint} }
+
+// codeOf is the exit code of a command that returned err.
+func codeOf(err error) int {
+	var (
+		f       *failure
+		many    inventory.Errors
+		problem *certificate.Problem
+	)
+	switch {
+	case err == nil:
+		return exitOK
+	case errors.As(err, &f):
+		return f.code
+	case errors.As(err, &many), errors.As(err, &problem):
+		return exitUsage
+	}
+	return exitInternal
+}
+
+// signalCode is 128 plus the signal's number, as shells have it.
+func signalCode(s os.Signal) int {
+	if s == syscall.SIGTERM {
+		return exitTerminated
+	}
+	return exitInterrupted
+}
+
+// runCode is the exit code of a run; the worst wins, in the order
+// 7 > 130, 143 > 6 > 8 > 9 > 4 > 5.
+func runCode(r *rollout.Run, interrupted os.Signal) int {
+	totals := r.Totals()
+	switch {
+	case totals[rollout.Failed]+totals[rollout.Unknown] > 0:
+		return exitFailed
+	case interrupted != nil:
+		return signalCode(interrupted)
+	case totals[rollout.RolledBack] > 0:
+		return exitRolledBack
+	case r.Stopped:
+		return exitStopped
+	}
+	return lookCode(totals)
+}
+
+// lookCode is the exit code where nothing was changed.
+func lookCode(totals map[rollout.Outcome]int) int {
+	switch {
+	case totals[rollout.Unreachable] > 0:
+		return exitUnreachable
+	case totals[rollout.Refused] > 0:
+		return exitRefused
+	}
+	return exitOK
+}

@@ -1,0 +1,169 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"regexp"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/aoifleet/aoifleet/internal/certificate"
+	"github.com/aoifleet/aoifleet/internal/host"
+	"github.com/aoifleet/aoifleet/internal/inventory"
+	"github.com/aoifleet/aoifleet/internal/rollout"
+)
+
+func runOf(outcomes ...rollout.Outcome) *rollout.Run {
+	r := &rollout.Run{}
+	for _, o := range outcomes {
+		r.Results = append(r.Results, rollout.Result{Entry: rollout.Entry{Outcome: o}})
+	}
+	return r
+}
+
+func TestRunCode(t *testing.T) {
+	tests := []struct {
+		outcome rollout.Outcome
+		want    int
+	}{
+		{rollout.Rotated, 0}, {rollout.Current, 0}, {rollout.NotApplicable, 0}, {rollout.Restored, 0},
+		{rollout.Unreachable, 4}, {rollout.Refused, 5}, {rollout.RolledBack, 6}, {rollout.Failed, 7}, {rollout.Unknown, 7},
+	}
+	for _, tt := range tests {
+		if got := runCode(runOf(tt.outcome), nil); got != tt.want {
+			t.Errorf("%s: %d, want %d", tt.outcome, got, tt.want)
+		}
+	}
+}
+
+// The worst wins, in the order 7 > 130, 143 > 6 > 8 > 4 > 5 (9 is showRun's):
+// every pair of reasons, in any order among good hosts.
+func TestTheWorstWins(t *testing.T) {
+	reasons := []struct { // from bad to good
+		code    int
+		outcome rollout.Outcome
+		signal  os.Signal
+		stopped bool
+	}{
+		{7, rollout.Failed, nil, false},
+		{7, rollout.Unknown, nil, false},
+		{130, rollout.Skipped, os.Interrupt, false},
+		{143, rollout.Skipped, syscall.SIGTERM, false},
+		{6, rollout.RolledBack, nil, false},
+		{8, rollout.Skipped, nil, true},
+		{4, rollout.Unreachable, nil, false},
+		{5, rollout.Refused, nil, false},
+		{0, rollout.Rotated, nil, false},
+	}
+	for i, worse := range reasons {
+		for _, better := range reasons[i:] {
+			if worse.signal != nil && better.signal != nil && worse.signal != better.signal {
+				continue // only the first counts
+			}
+			outcomes := []rollout.Outcome{rollout.Current, worse.outcome, better.outcome, rollout.Rotated}
+			rand.Shuffle(len(outcomes), func(a, b int) { outcomes[a], outcomes[b] = outcomes[b], outcomes[a] })
+			r := runOf(outcomes...)
+			r.Stopped = worse.stopped || better.stopped
+			sig := worse.signal
+			if sig == nil {
+				sig = better.signal
+			}
+			if got := runCode(r, sig); got != worse.code {
+				t.Errorf("%v with %v: %d", worse, better, got)
+			}
+		}
+	}
+}
+
+func TestCodeOf(t *testing.T) {
+	tests := []struct {
+		err  error
+		want int
+	}{
+		{nil, 0},
+		{errors.New("anything"), 1},
+		{usage("u", ""), 2},
+		{fmt.Errorf("wrapped: %w", usage("u", "")), 2},
+		{inventory.Errors{{Message: "m"}}, 2},
+		{&certificate.Problem{}, 2},
+	}
+	for _, tt := range tests {
+		if got := codeOf(tt.err); got != tt.want {
+			t.Errorf("%v: %d, want %d", tt.err, got, tt.want)
+		}
+	}
+}
+
+func TestPlanCode(t *testing.T) {
+	entry := func(o rollout.Outcome) rollout.Entry { return rollout.Entry{Outcome: o} }
+	tests := []struct {
+		entries  []rollout.Entry
+		detailed bool
+		want     int
+	}{
+		{[]rollout.Entry{entry("")}, false, 0},
+		{[]rollout.Entry{entry("")}, true, 3},
+		{[]rollout.Entry{entry(rollout.Current)}, true, 0},
+		{[]rollout.Entry{entry(""), entry(rollout.Refused)}, true, 5},
+		{[]rollout.Entry{entry(rollout.Refused), entry(rollout.Unreachable)}, true, 4},
+	}
+	for _, tt := range tests {
+		if got := planCode(&rollout.Plan{Entries: tt.entries}, tt.detailed); got != tt.want {
+			t.Errorf("%+v: %d, want %d", tt.entries, got, tt.want)
+		}
+	}
+}
+
+func TestStatusCode(t *testing.T) {
+	well := func() *host.Observation { return &host.Observation{Unit: host.Unit{Active: "active"}} }
+	tests := []struct {
+		name  string
+		entry rollout.Entry
+		want  int
+	}{
+		{"well", rollout.Entry{Seen: well()}, 0},
+		{"managed identity", rollout.Entry{Outcome: rollout.NotApplicable}, 0},
+		{"not running", rollout.Entry{Seen: &host.Observation{Unit: host.Unit{Active: "failed"}}}, 5},
+		{"refused by Entra", rollout.Entry{Seen: &host.Observation{Unit: host.Unit{Active: "active"}, Denied: "AADSTS7"}}, 5},
+		{"unfinished", rollout.Entry{Seen: &host.Observation{Unit: host.Unit{Active: "active"}, Receipts: []host.Receipt{{State: "pending"}}}}, 5},
+		{"unreachable", rollout.Entry{Outcome: rollout.Unreachable}, 4},
+	}
+	for _, tt := range tests {
+		if got := statusCode([]rollout.Entry{{Seen: well()}, tt.entry}); got != tt.want {
+			t.Errorf("%s: %d, want %d", tt.name, got, tt.want)
+		}
+	}
+}
+
+// A run's id names folders on the hosts and sorts by time.
+func TestRunID(t *testing.T) {
+	form := regexp.MustCompile(`^20261123-084512-[A-Z2-7]{4}$`)
+	at := time.Date(2026, 11, 23, 9, 45, 12, 0, time.FixedZone("CET", 3600))
+	if id := runID(at); !form.MatchString(id) {
+		t.Error(id)
+	}
+	if runID(at) > runID(at.Add(time.Second)) {
+		t.Error("it does not sort by time")
+	}
+	seen := map[string]bool{}
+	for range 5 {
+		seen[runID(at)] = true
+	}
+	if len(seen) == 1 {
+		t.Error("two runs in one second have one id")
+	}
+}
+
+func TestCommandOf(t *testing.T) {
+	for want, args := range map[string][]string{"": {"--limit", "secret"}, "rotate": {"rotate", "-y"}} {
+		if got := commandOf(args); got != want {
+			t.Errorf("%v: %q", args, got)
+		}
+	}
+	if commandOf(nil) != "" {
+		t.Error("no arguments")
+	}
+}

@@ -1,0 +1,146 @@
+package main
+
+import (
+	"context"
+	"crypto/rand"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/aoifleet/aoifleet/internal/certificate"
+	"github.com/aoifleet/aoifleet/internal/host"
+	"github.com/aoifleet/aoifleet/internal/inventory"
+	"github.com/aoifleet/aoifleet/internal/remote"
+	"github.com/aoifleet/aoifleet/internal/report"
+	"github.com/aoifleet/aoifleet/internal/rollout"
+)
+
+// fleet is what a command that goes to hosts works with.
+type fleet struct {
+	app      *app
+	inv      *inventory.Inventory
+	targets  []rollout.Target
+	run      host.Run
+	started  time.Time
+	dialer   *remote.Dialer
+	runner   *rollout.Runner
+	progress *report.Progress
+}
+
+// prepare reads everything that is local; nothing is contacted.
+func (a *app) prepare(withCertificates bool) (*fleet, error) {
+	if _, err := a.json(); err != nil {
+		return nil, err
+	}
+	inv, hosts, err := a.load()
+	if err != nil {
+		return nil, err
+	}
+	f := &fleet{app: a, inv: inv, started: time.Now()}
+	f.run = host.Run{ID: runID(f.started), Owner: a.owner}
+	f.targets = make([]rollout.Target, len(hosts))
+	for i, h := range hosts {
+		f.targets[i].Host = h
+	}
+	if withCertificates {
+		if err := f.readCertificates(); err != nil {
+			return nil, err
+		}
+	}
+	f.progress = &report.Progress{W: a.stderr, Terminal: a.draws, Width: a.width}
+	f.dialer = remote.NewDialer(remote.Options{AgentSocket: a.getenv("SSH_AUTH_SOCK")})
+	f.runner = &rollout.Runner{Dial: f.dial, Events: f.progress.Event, RunID: f.run.ID}
+	return f, nil
+}
+
+// runID is sortable by time and fit for a file name: 20261123-084512-K3F9.
+func runID(at time.Time) string {
+	return at.UTC().Format("20060102-150405") + "-" + rand.Text()[:4]
+}
+
+func (f *fleet) close() {
+	f.runner.Close()
+	_ = f.dialer.Close() // only an ssh-agent's socket
+}
+
+func (f *fleet) dial(ctx context.Context, h inventory.Host) (rollout.Host, error) {
+	conn, err := f.dialer.Dial(ctx, remote.Target{
+		Name: h.Name, Address: h.Address, Port: h.Port, User: h.User,
+		IdentityFiles: h.IdentityFiles, KnownHosts: h.KnownHosts, ConnectTimeout: h.ConnectTimeout,
+	})
+	if err != nil {
+		return nil, err
+	}
+	return host.New(conn, h, f.run), nil
+}
+
+// readCertificates reads every certificate that the targets need, each file once.
+func (f *fleet) readCertificates() error {
+	read := map[string]*certificate.Certificate{}
+	for i, t := range f.targets {
+		path := t.Host.Certificate
+		if f.app.certificateFile != "" {
+			path = f.app.certificateFile
+		}
+		if path == "" {
+			return usage("no certificate is named for host "+t.Host.Name, "set certificate: in the inventory, or use --certificate FILE")
+		}
+		if read[path] == nil {
+			cert, err := certificate.ReadFile(path, f.started)
+			if err != nil {
+				return err
+			}
+			read[path] = cert
+			for _, note := range cert.Notes {
+				fmt.Fprintf(f.app.stderr, "note: %s %s\n", path, note)
+			}
+		}
+		f.targets[i].Certificate = read[path]
+	}
+	return nil
+}
+
+// policy is how the inventory and the flags want it done.
+func (f *fleet) policy(force bool) rollout.Policy {
+	r := f.inv.Rollout
+	return rollout.Policy{Parallel: r.Parallel, MaxFailures: r.MaxFailures.Of, CountUnreachable: r.CountUnreachable, Force: force}
+}
+
+// survey looks at every host.
+func (f *fleet) survey() []rollout.Look {
+	if !f.app.draws {
+		fmt.Fprintf(f.app.stderr, "looking at %s\n", hostCount(len(f.targets)))
+	}
+	looks := f.runner.Survey(f.app.ctx, f.targets, f.inv.Rollout.Parallel)
+	f.progress.Done()
+	return looks
+}
+
+func hostCount(n int) string {
+	if n == 1 {
+		return "1 host"
+	}
+	return fmt.Sprintf("%d hosts", n)
+}
+
+// document begins the JSON of this run.
+func (f *fleet) document(hosts []report.Host, code int) *report.Document {
+	d := &report.Document{
+		SchemaVersion: report.SchemaVersion, ToolVersion: version, RunID: f.run.ID, Command: commandOf(f.app.args),
+		StartedAt: f.started.UTC(), FinishedAt: time.Now().UTC(), ExitCode: code, Hosts: hosts, Totals: map[string]int{},
+	}
+	for _, h := range hosts {
+		if h.Outcome != nil {
+			d.Totals[*h.Outcome]++
+		}
+	}
+	return d
+}
+
+// commandOf is the verb: the arguments may be anything.
+func commandOf(args []string) string {
+	if len(args) == 0 || strings.HasPrefix(args[0], "-") {
+		return ""
+	}
+	return args[0]
+}

@@ -1,0 +1,73 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"text/tabwriter"
+
+	"github.com/spf13/cobra"
+)
+
+func (a *app) inventoryCommand() *cobra.Command {
+	cmd := &cobra.Command{Use: "inventory", Short: "Check an inventory, or list its hosts", Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() }}
+	list := &cobra.Command{Use: "list", Short: "List the selected hosts", Args: cobra.NoArgs,
+		RunE: func(*cobra.Command, []string) error { return a.inventoryList() }}
+	a.fleetFlags(list)
+	validate := &cobra.Command{Use: "validate [FILE]", Short: "Check an inventory; opens no connection", Args: cobra.MaximumNArgs(1),
+		RunE: func(_ *cobra.Command, args []string) error { return a.inventoryValidate(args) }}
+	a.fleetFlags(validate)
+	cmd.AddCommand(list, validate)
+	return cmd
+}
+
+// listedHost is one host of `inventory list -o json`.
+type listedHost struct {
+	Name    string            `json:"name"`
+	Address string            `json:"address"`
+	Port    int               `json:"port"`
+	User    string            `json:"user"`
+	Group   string            `json:"group,omitempty"`
+	Labels  map[string]string `json:"labels,omitempty"`
+}
+
+func (a *app) inventoryList() error {
+	asJSON, err := a.json()
+	if err != nil {
+		return err
+	}
+	_, hosts, err := a.load()
+	if err != nil {
+		return err
+	}
+	if asJSON {
+		list := make([]listedHost, len(hosts))
+		for i, h := range hosts {
+			list[i] = listedHost{h.Name, h.Address, h.Port, h.User, h.Group, h.Labels}
+		}
+		enc := json.NewEncoder(a.stdout)
+		enc.SetIndent("", "  ")
+		return enc.Encode(list)
+	}
+	t := tabwriter.NewWriter(a.stdout, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(t, "HOST\tADDRESS\tPORT\tUSER\tGROUP")
+	for _, h := range hosts {
+		fmt.Fprintf(t, "%s\t%s\t%d\t%s\t%s\n", h.Name, h.Address, h.Port, h.User, h.Group)
+	}
+	return t.Flush()
+}
+
+func (a *app) inventoryValidate(args []string) error {
+	if _, err := a.json(); err != nil {
+		return err
+	}
+	if len(args) == 1 {
+		a.inventoryFile = args[0]
+	}
+	_, hosts, err := a.load()
+	if err != nil {
+		return err
+	}
+	fmt.Fprintf(a.stdout, "%s: %s, no mistakes found\n", a.inventoryFile, hostCount(len(hosts)))
+	return nil
+}

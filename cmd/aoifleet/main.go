@@ -1,0 +1,77 @@
+// aoifleet rotates the service principal certificate of a fleet of Azure
+// Operator Insights ingestion agents over SSH.
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"os/user"
+	"syscall"
+
+	"golang.org/x/term"
+)
+
+func main() {
+	os.Exit(realMain())
+}
+
+// realMain gathers what the process has; below it nothing touches os.
+func realMain() int {
+	p := &process{
+		stdin: os.Stdin, stdout: os.Stdout, stderr: os.Stderr,
+		getenv: os.Getenv,
+		asks:   term.IsTerminal(int(os.Stdin.Fd())) && term.IsTerminal(int(os.Stderr.Fd())),
+		draws:  term.IsTerminal(int(os.Stderr.Fd())) && os.Getenv("TERM") != "dumb",
+		home:   home(),
+		user:   userName(),
+		owner:  owner(),
+	}
+	if width, _, err := term.GetSize(int(os.Stderr.Fd())); err == nil {
+		p.width = width
+	}
+	// Else a reader that goes away, as in `aoifleet rotate | head`, would kill
+	// the run in mid-change (os/signal, "SIGPIPE").
+	signal.Ignore(syscall.SIGPIPE)
+	signals := make(chan os.Signal, 2)
+	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
+	defer signal.Stop(signals)
+	return run(context.Background(), p, signals, os.Args[1:])
+}
+
+// process is what the program has from its surroundings.
+type process struct {
+	stdin          io.Reader
+	stdout, stderr io.Writer
+	getenv         func(string) string
+	asks           bool // a person can be asked
+	draws          bool // stderr is a terminal that can redraw a line
+	width          int  // of that terminal, in columns
+	home, user     string
+	owner          string // USER@HOST, for people who meet a run's traces
+}
+
+func home() string {
+	dir, err := os.UserHomeDir()
+	if err != nil {
+		return ""
+	}
+	return dir
+}
+
+func userName() string {
+	if u, err := user.Current(); err == nil {
+		return u.Username
+	}
+	return os.Getenv("USER")
+}
+
+func owner() string {
+	name, err := os.Hostname()
+	if err != nil {
+		name = "unknown"
+	}
+	return fmt.Sprintf("%s@%s", userName(), name)
+}

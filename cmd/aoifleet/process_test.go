@@ -1,0 +1,182 @@
+//go:build linux
+
+package main
+
+import (
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"regexp"
+	"strconv"
+	"sync"
+	"syscall"
+	"time"
+
+	"github.com/rogpeppe/go-internal/testscript"
+	"golang.org/x/sys/unix"
+)
+
+func processCommands() map[string]func(*testscript.TestScript, bool, []string) {
+	return map[string]func(*testscript.TestScript, bool, []string){
+		"begin": begin, "until": until, "type": typeLine, "signal": signalIt, "finish": finish,
+	}
+}
+
+// begun is a command that runs aside.
+type begun struct {
+	cmd            *exec.Cmd
+	terminal       *os.File // the side of the person; nil: none
+	stdout, stderr *output
+	done           chan error
+}
+
+// output keeps what is written to it and tells of each change.
+type output struct {
+	mu      sync.Mutex
+	text    []byte
+	changed chan struct{}
+}
+
+func newOutput() *output { return &output{changed: make(chan struct{}, 1)} }
+
+func (o *output) Write(p []byte) (int, error) {
+	o.mu.Lock()
+	o.text = append(o.text, p...)
+	o.mu.Unlock()
+	select {
+	case o.changed <- struct{}{}:
+	default:
+	}
+	return len(p), nil
+}
+
+func (o *output) String() string {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return string(o.text)
+}
+
+// begin: begin [-terminal] PROGRAM ARGS starts a program aside; one at a time.
+// With -terminal it has a terminal as its input and its stderr.
+func begin(ts *testscript.TestScript, _ bool, args []string) {
+	b := &begun{stdout: newOutput(), stderr: newOutput(), done: make(chan error, 1)}
+	onTerminal := args[0] == "-terminal"
+	if onTerminal {
+		args = args[1:]
+	}
+	path, err := lookPath(ts, args[0])
+	ts.Check(err)
+	b.cmd = exec.Command(path, args[1:]...)
+	b.cmd.Dir = ts.Getenv("WORK")
+	for _, name := range []string{"AOIFLEET_INVENTORY", "HOME", "PATH", "TMPDIR", "GORACE"} {
+		b.cmd.Env = append(b.cmd.Env, name+"="+ts.Getenv(name))
+	}
+	b.cmd.Stdout, b.cmd.Stderr = b.stdout, b.stderr
+	if onTerminal {
+		ts.Check(b.onTerminal())
+	} else {
+		ts.Check(b.cmd.Start())
+	}
+	go func() { b.done <- b.cmd.Wait() }()
+	ts.Defer(func() { _ = b.cmd.Process.Kill() })
+	theState(ts).begun = b
+}
+
+func lookPath(ts *testscript.TestScript, name string) (string, error) {
+	// The PATH of the scripts is that of this process: see testscript.Main.
+	if ts.Getenv("PATH") != os.Getenv("PATH") {
+		return "", fmt.Errorf("the script has changed PATH")
+	}
+	return exec.LookPath(name)
+}
+
+// onTerminal starts the command on a pseudo-terminal of its own (pts(4)).
+func (b *begun) onTerminal() error {
+	master, err := os.OpenFile("/dev/ptmx", os.O_RDWR|unix.O_NOCTTY, 0)
+	if err != nil {
+		return err
+	}
+	if err := unix.IoctlSetPointerInt(int(master.Fd()), unix.TIOCSPTLCK, 0); err != nil {
+		return err
+	}
+	n, err := unix.IoctlGetInt(int(master.Fd()), unix.TIOCGPTN)
+	if err != nil {
+		return err
+	}
+	slave, err := os.OpenFile("/dev/pts/"+strconv.Itoa(n), os.O_RDWR|unix.O_NOCTTY, 0)
+	if err != nil {
+		return err
+	}
+	defer slave.Close()
+	b.cmd.Stdin, b.cmd.Stderr = slave, slave
+	b.cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true, Setctty: true}
+	b.cmd.Env = append(b.cmd.Env, "TERM=xterm")
+	b.terminal = master
+	if err := b.cmd.Start(); err != nil {
+		return err
+	}
+	// Reading fails with EIO when the last slave is closed.
+	go func() { _, _ = io.Copy(b.stderr, master) }()
+	return nil
+}
+
+func theBegun(ts *testscript.TestScript) *begun {
+	b := theState(ts).begun
+	if b == nil {
+		ts.Fatalf("nothing was begun")
+	}
+	return b
+}
+
+// until: until REGEXP waits for words on the stderr of what was begun.
+func until(ts *testscript.TestScript, _ bool, args []string) {
+	b := theBegun(ts)
+	want := regexp.MustCompile("(?m)" + args[0])
+	deadline := time.After(time.Minute)
+	for !want.MatchString(b.stderr.String()) {
+		select {
+		case <-b.stderr.changed:
+		case err := <-b.done:
+			b.done <- err
+			if !want.MatchString(b.stderr.String()) {
+				ts.Fatalf("it ended (%v) without %q:\n%s\n%s", err, args[0], b.stdout, b.stderr)
+			}
+		case <-deadline:
+			ts.Fatalf("never said %q:\n%s", args[0], b.stderr)
+		}
+	}
+}
+
+// typeLine: type TEXT types a line on the terminal of what was begun.
+func typeLine(ts *testscript.TestScript, _ bool, args []string) {
+	_, err := theBegun(ts).terminal.WriteString(args[0] + "\n")
+	ts.Check(err)
+}
+
+// signalIt: signal INT|TERM
+func signalIt(ts *testscript.TestScript, _ bool, args []string) {
+	number := unix.SignalNum("SIG" + args[0])
+	ts.Check(theBegun(ts).cmd.Process.Signal(number))
+}
+
+// finish: finish CODE waits for the end of what was begun; stdout and stderr
+// are its own then.
+func finish(ts *testscript.TestScript, _ bool, args []string) {
+	b := theBegun(ts)
+	theState(ts).begun = nil
+	var err error
+	select {
+	case err = <-b.done:
+	case <-time.After(time.Minute):
+		ts.Fatalf("it does not end:\n%s", b.stderr)
+	}
+	if b.terminal != nil {
+		_ = b.terminal.Close()
+	}
+	_, _ = io.WriteString(ts.Stdout(), b.stdout.String())
+	_, _ = io.WriteString(ts.Stderr(), b.stderr.String())
+	if got := exitCode(ts, err); strconv.Itoa(got) != args[0] {
+		ts.Fatalf("exit code %d, want %s", got, args[0])
+	}
+}

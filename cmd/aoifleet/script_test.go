@@ -1,0 +1,73 @@
+//go:build linux
+
+package main
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"strconv"
+	"testing"
+
+	"github.com/rogpeppe/go-internal/testscript"
+)
+
+func TestMain(m *testing.M) {
+	testscript.Main(m, map[string]func(){"aoifleet": func() { os.Exit(realMain()) }})
+}
+
+// TestScript tells users' stories: testdata/script has one a file. Beside
+// testscript's own commands they have these:
+//
+//	exits CODE COMMAND ARGS     runs a command that must end with CODE
+//	lab, fault, live, …         see lab_test.go
+//	begin, until, signal, …     see process_test.go
+func TestScript(t *testing.T) {
+	commands := map[string]func(*testscript.TestScript, bool, []string){"exits": exits}
+	for _, more := range []map[string]func(*testscript.TestScript, bool, []string){labCommands(), processCommands()} {
+		for name, command := range more {
+			commands[name] = command
+		}
+	}
+	testscript.Run(t, testscript.Params{Dir: "testdata/script", Cmds: commands, Setup: prepare, RequireExplicitExec: true, RequireUniqueNames: true})
+}
+
+// state is what the commands of one script share.
+type state struct {
+	lab   *scriptLab
+	begun *begun // nil: none
+}
+
+type stateKey struct{}
+
+func prepare(env *testscript.Env) error {
+	env.Values[stateKey{}] = &state{}
+	env.Setenv("GORACE", "atexit_sleep_ms=0") // a second for each call of the program else
+	return nil
+}
+
+func theState(ts *testscript.TestScript) *state { return ts.Value(stateKey{}).(*state) }
+
+func exits(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) < 2 {
+		ts.Fatalf("usage: exits CODE COMMAND ARGS")
+	}
+	want, err := strconv.Atoi(args[0])
+	ts.Check(err)
+	if got := exitCode(ts, ts.Exec(args[1], args[2:]...)); got != want {
+		ts.Fatalf("exit code %d, want %d", got, want)
+	}
+}
+
+func exitCode(ts *testscript.TestScript, err error) int {
+	var exit *exec.ExitError
+	switch {
+	case err == nil:
+		return 0
+	case errors.As(err, &exit):
+		return exit.ExitCode()
+	}
+	ts.Fatalf("%v", err)
+	panic(fmt.Sprint("unreachable: ", err))
+}

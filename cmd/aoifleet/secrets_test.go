@@ -1,0 +1,212 @@
+//go:build linux
+
+package main
+
+import (
+	"crypto/ed25519"
+	"crypto/x509"
+	"encoding/base64"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+
+	"golang.org/x/crypto/ssh"
+	"software.sslmate.com/src/go-pkcs12"
+
+	"github.com/aoifleet/aoifleet/internal/lab"
+)
+
+const windowSize = 24 // bytes; what is shorter may be there by chance
+
+// secrets are all windows of the bytes that must not be seen.
+type secrets map[string]bool
+
+func (s secrets) add(text []byte) {
+	for i := 0; i+windowSize <= len(text); i++ {
+		s[string(text[i:i+windowSize])] = true
+	}
+}
+
+// addBase64 adds the text that data becomes in base64, which differs with the
+// place where it begins.
+func (s secrets) addBase64(data []byte) {
+	for shift := range 3 {
+		s.add([]byte(base64.RawStdEncoding.EncodeToString(data[shift : len(data)-(len(data)-shift)%3])))
+	}
+}
+
+// addIdentity adds the seed of the key that the operator logs in with.
+func (s secrets) addIdentity(t *testing.T, path string) {
+	t.Helper()
+	text, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	key, err := ssh.ParseRawPrivateKey(text)
+	if err != nil {
+		t.Fatal(err)
+	}
+	seed := key.(*ed25519.PrivateKey).Seed()
+	s.add(seed)
+	s.addBase64(seed)
+}
+
+// found tells where in text a secret is.
+func (s secrets) found(text []byte) (at int, ok bool) {
+	for i := 0; i+windowSize <= len(text); i++ {
+		if s[string(text[i:i+windowSize])] {
+			return i, true
+		}
+	}
+	return 0, false
+}
+
+// secretsOf are those of a certificate file: its own text, and its private key
+// in every form in which it might slip out.
+func secretsOf(t *testing.T, s secrets, path string) {
+	t.Helper()
+	text, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.add(text)
+	der, err := base64.StdEncoding.DecodeString(string(text))
+	if err != nil {
+		t.Fatal(err)
+	}
+	key, _, _, err := pkcs12.DecodeChain(der, "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	pkcs8, err := x509.MarshalPKCS8PrivateKey(key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	// The modulus is public, so only what comes after it counts: the private
+	// exponent and the primes (RFC 8017 appendix A.1.2).
+	private := pkcs8[len(pkcs8)/2:]
+	s.add(private)
+	s.addBase64(private)
+	s.add([]byte(fmt.Sprintf("%x", private)))
+	s.add([]byte(fmt.Sprintf("%v", private)))
+}
+
+// arguments samples the command lines and the environments of all processes of
+// this machine until it is stopped (proc_pid_cmdline(5), proc_pid_environ(5)).
+func arguments(known secrets) (stop func() (samples int, leaks []string)) {
+	done := make(chan struct{})
+	var wg sync.WaitGroup
+	var samples int
+	var leaks []string
+	wg.Go(func() {
+		for {
+			select {
+			case <-done:
+				return
+			default:
+			}
+			for _, what := range []string{"cmdline", "environ"} {
+				paths, _ := filepath.Glob("/proc/[0-9]*/" + what)
+				for _, path := range paths {
+					text, err := os.ReadFile(path)
+					if err != nil {
+						continue // it has ended
+					}
+					samples++
+					if _, ok := known.found(text); ok {
+						leaks = append(leaks, path)
+					}
+				}
+			}
+		}
+	})
+	return func() (int, []string) { close(done); wg.Wait(); return samples, leaks }
+}
+
+// A rotation, a rollback, a broken connection and a look: nothing that comes out
+// holds a piece of a private key, and on the hosts nothing but the certificate,
+// its backups and the staging area, each for their owner only.
+func TestSecretsStayWhereTheyBelong(t *testing.T) {
+	t.Parallel()
+	names := []string{"well", "refused", "lost"}
+	f := startFleet(t, lab.Options{Machines: len(names), Name: func(i int) string { return names[i] }, Parallel: 3, MaxFailures: 99})
+	setFault(t, f, "refused", "log-only "+f.NewThumbprint())
+	setFault(t, f, "lost", "cut-on step=watch")
+	known := secrets{}
+	for _, name := range []string{lab.OldCertificate, lab.NewCertificate} {
+		secretsOf(t, known, f.CertificateFile(name))
+	}
+	known.addIdentity(t, f.IdentityFile())
+
+	stop := arguments(known)
+	for _, args := range [][]string{
+		{"plan"}, {"rotate", "--yes", "-o", "json"}, {"rotate", "--yes"}, {"status", "-o", "json"}, {"status"},
+		{"certificate", "inspect", f.CertificateFile(lab.NewCertificate)},
+		{"rotate", "--yes", "--certificate", f.IdentityFile()},
+		{"plan", "-i", f.CertificateFile(lab.NewCertificate)},
+	} {
+		_, stdout, stderr := call(f, args...)
+		for _, text := range []string{stdout, stderr} {
+			if at, ok := known.found([]byte(text)); ok {
+				t.Errorf("%v prints a secret: …%s", args, text[max(0, at-60):at])
+			}
+		}
+	}
+	if samples, leaks := stop(); samples == 0 || len(leaks) > 0 {
+		t.Errorf("%d samples, secrets in %v", samples, leaks)
+	}
+	if m := f.Machine("well"); m.LiveThumbprint() != f.NewThumbprint() {
+		t.Error("nothing was rotated")
+	}
+	checkFiles(t, f, known)
+}
+
+// checkFiles looks at every file of the fleet.
+func checkFiles(t *testing.T, f *lab.Fleet, known secrets) {
+	t.Helper()
+	held := 0
+	err := filepath.WalkDir(f.Dir(), func(path string, d fs.DirEntry, err error) error {
+		if err != nil || !d.Type().IsRegular() {
+			return err
+		}
+		text, err := os.ReadFile(path)
+		if err != nil {
+			return err
+		}
+		if _, ok := known.found(text); !ok {
+			return nil
+		}
+		held++
+		info, err := d.Info()
+		if err != nil {
+			return err
+		}
+		if !mayHold(strings.TrimPrefix(path, f.Dir())) || info.Mode().Perm() != 0o600 {
+			t.Errorf("%s (%v) holds a secret", path, info.Mode())
+		}
+		return nil
+	})
+	if err != nil || held < 5 {
+		t.Errorf("%d files hold a secret, %v", held, err)
+	}
+	for _, m := range f.Machines() {
+		for _, dir := range []string{"", "/backups"} {
+			info, err := os.Stat(m.Root + "/var/lib/aoifleet/" + lab.Unit + dir)
+			if err != nil || info.Mode().Perm() != 0o700 {
+				t.Errorf("%s: %v, %v", m.Name, info, err)
+			}
+		}
+	}
+}
+
+func mayHold(path string) bool {
+	switch {
+	case path == "/id_ed25519", strings.HasPrefix(path, "/certs/"), strings.HasSuffix(path, lab.CertificatePath):
+		return true
+	}
+	return strings.Contains(path, "/root/var/lib/aoifleet/"+lab.Unit+"/backups/") && strings.HasSuffix(path, "/certificate")
+}

@@ -1,0 +1,157 @@
+package host
+
+import (
+	"fmt"
+	"strings"
+
+	"gopkg.in/yaml.v3"
+
+	"github.com/aoifleet/aoifleet/internal/inventory"
+	"github.com/aoifleet/aoifleet/internal/remote"
+)
+
+// defaultListenerPort is where the agent's MCC EDR listener listens when its
+// configuration names no port.
+const defaultListenerPort = 36001
+
+// AgentConfig is what aoifleet needs to know of the agent's own config.yaml.
+type AgentConfig struct {
+	AgentID         string
+	Providers       []Provider // with a service principal, in file order
+	ManagedIdentity bool       // some provider has a managed identity
+	ListenerPort    int        // of an MCC EDR source; 0: there is none
+}
+
+// Provider is a secret provider that authenticates with a certificate.
+type Provider struct{ Name, Vault, TenantID, ClientID, Path string }
+
+// agentFile is the outline of config.yaml; unknown keys are the agent's own.
+type agentFile struct {
+	AgentID         string `yaml:"agent_id"`
+	SecretProviders []struct {
+		Name     string `yaml:"name"`
+		KeyVault *struct {
+			VaultName        string `yaml:"vault_name"`
+			ServicePrincipal *struct {
+				TenantID string `yaml:"tenant_id"`
+				ClientID string `yaml:"client_id"`
+				CertPath string `yaml:"cert_path"`
+			} `yaml:"service_principal"`
+			ManagedIdentity *yaml.Node `yaml:"managed_identity"`
+		} `yaml:"key_vault"`
+	} `yaml:"secret_providers"`
+	Pipelines []struct {
+		Source struct {
+			MCCEDRs *struct {
+				Listener struct {
+					Port int `yaml:"port"`
+				} `yaml:"listener"`
+			} `yaml:"mcc_edrs"`
+		} `yaml:"source"`
+	} `yaml:"pipelines"`
+}
+
+// parseAgentConfig reads config.yaml as a host sent it. yaml.v3 panics on some
+// crafted input, and the host is not to be trusted.
+func parseAgentConfig(text string) (cfg AgentConfig, err error) {
+	defer func() {
+		if r := recover(); r != nil {
+			err = fmt.Errorf("it is not YAML that can be read")
+		}
+	}()
+	var file agentFile
+	if err := yaml.Unmarshal([]byte(text), &file); err != nil {
+		return cfg, fmt.Errorf("%s", remote.Sanitise(err.Error(), 200))
+	}
+	cfg.AgentID = clean(file.AgentID)
+	for _, p := range file.SecretProviders {
+		switch kv := p.KeyVault; {
+		case kv == nil:
+		case kv.ServicePrincipal != nil:
+			sp := kv.ServicePrincipal
+			cfg.Providers = append(cfg.Providers, Provider{clean(p.Name), clean(kv.VaultName), clean(sp.TenantID), clean(sp.ClientID), sp.CertPath})
+		case kv.ManagedIdentity != nil:
+			cfg.ManagedIdentity = true
+		}
+	}
+	for _, p := range file.Pipelines {
+		if edr := p.Source.MCCEDRs; edr != nil {
+			cfg.ListenerPort = edr.Listener.Port
+			if cfg.ListenerPort < 1 || cfg.ListenerPort > 65535 {
+				cfg.ListenerPort = defaultListenerPort
+			}
+		}
+	}
+	return cfg, nil
+}
+
+func clean(s string) string { return remote.Sanitise(s, 200) }
+
+// choose finds the provider whose certificate is to be rotated: the one that
+// the inventory names, else the only one, or several that share one file.
+// A nil provider without an error means a managed identity: nothing to rotate.
+func (c AgentConfig) choose(agent inventory.Agent) (*Provider, error) {
+	candidates := c.Providers
+	if agent.Provider != "" {
+		candidates = nil
+		for _, p := range c.Providers {
+			if p.Name == agent.Provider {
+				candidates = append(candidates, p)
+			}
+		}
+		if candidates == nil {
+			return nil, &Problem{Class: "configuration",
+				Message: fmt.Sprintf("the agent's configuration has no secret provider %q with a service principal", agent.Provider),
+				Hint:    "set agent.provider to one of: " + c.names()}
+		}
+	}
+	if agent.CertificatePath != "" {
+		return matching(candidates, agent.CertificatePath), nil
+	}
+	switch {
+	case len(candidates) == 0 && c.ManagedIdentity:
+		return nil, nil
+	case len(candidates) == 0:
+		return nil, &Problem{Class: "configuration", Message: "the agent's configuration has no secret provider with a service principal",
+			Hint: "set agent.certificate_path in the inventory if the certificate is elsewhere"}
+	}
+	for _, p := range candidates[1:] {
+		if p.Path != candidates[0].Path {
+			return nil, &Problem{Class: "configuration", Message: "several secret providers use different certificate files",
+				Hint: "set agent.provider to one of: " + c.names()}
+		}
+	}
+	return usable(candidates[0])
+}
+
+// matching is the provider of a path that the inventory gives.
+func matching(providers []Provider, path string) *Provider {
+	for _, p := range providers {
+		if p.Path == path {
+			return &p
+		}
+	}
+	return &Provider{Path: path}
+}
+
+// usable refuses a path that can't be handed on safely, or that is relative:
+// the agent's working directory isn't known.
+func usable(p Provider) (*Provider, error) {
+	if !strings.HasPrefix(p.Path, "/") || p.Path != remote.Sanitise(p.Path, 4096) {
+		return nil, &Problem{Class: "configuration",
+			Message: fmt.Sprintf("cert_path of provider %q is not an absolute path: %q", p.Name, clean(p.Path)),
+			Hint:    "set agent.certificate_path in the inventory"}
+	}
+	return &p, nil
+}
+
+func (c AgentConfig) names() string {
+	var names []string
+	for _, p := range c.Providers {
+		names = append(names, p.Name)
+	}
+	if len(names) == 0 {
+		return "(none has a service principal)"
+	}
+	return strings.Join(names, ", ")
+}

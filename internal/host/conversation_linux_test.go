@@ -1,0 +1,212 @@
+package host
+
+import (
+	"bufio"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"strings"
+	"syscall"
+	"testing"
+)
+
+func TestOperatorsWord(t *testing.T) {
+	t.Parallel()
+	for answer, words := range map[string]string{
+		noAnswer:                         "contact with the operator was lost",
+		"confirm " + secondRun + "\n":    "unhealthy confirm " + secondRun,
+		"confirm " + firstRun:            "contact with the operator was lost", // no end of line: cut short
+		"confirm " + firstRun + " \n":    "unhealthy ",
+		"undo health.command exited 1\n": "unhealthy health.command exited 1",
+		"undo $(touch canary) `id`;\n":   "unhealthy $(touch canary) `id`;",
+		"\n":                             "unhealthy ",
+		"\x00\xff\x1b[2J*\n":             "unhealthy ",
+	} {
+		t.Run(answer, func(t *testing.T) {
+			inEachShell(t, func(t *testing.T, m *machine) {
+				r := m.run("rotate", m.change(firstRun, newBytes), answer)
+				m.wants(r, RolledBack)
+				m.wantsError(r, words)
+				m.live(oldBytes)
+				m.settled()
+				if m.read("/canary") != "(none)" {
+					t.Error("the answer was run")
+				}
+			})
+		})
+	}
+}
+
+// TestCutShort: whatever is missing at the end, nothing is changed.
+func TestCutShort(t *testing.T) {
+	t.Parallel()
+	for _, shell := range shells(t) {
+		t.Run(strings.Join(shell, ""), func(t *testing.T) {
+			t.Parallel()
+			m := newMachine(t)
+			m.shell, m.hangUp = shell, true
+			in, err := input("rotate", m.change(firstRun, newBytes))
+			m.must(err)
+			values := strings.Index(string(in), "\nmain ")
+			for at := values + 1; at < len(in)-len("\nAOIFLEET-VALUES\n"); at++ {
+				// Each line, and each place in the first and the last of them.
+				if in[at-1] != '\n' && at > values+40 && at < len(in)-30 {
+					continue
+				}
+				r := m.send(string(in[:at]), noAnswer)
+				if result := r.get("result"); r.exit == 0 && result != string(Refused) && at > values+5 {
+					t.Fatalf("%q: %v", in[values:at], r)
+				}
+				m.untouched()
+			}
+			for at := 0; at < values; at += 1500 { // and within the script
+				m.send(string(in[:at]), noAnswer)
+				m.untouched()
+			}
+		})
+	}
+}
+
+func TestValuesAreNeverRun(t *testing.T) {
+	t.Parallel()
+	nasty := "$(touch canary)`touch canary`'\";touch canary;\"\\\\ x[$(touch canary)] * ~ ${x:?} &"
+	for _, key := range []string{
+		"run", "owner", "unit", "config", "log", "path", "real", "old", "new", "size", "source", "thumbprint", "window",
+		"timeout", "port", "swap", "start", "deny", "expect", "unknown", "verb",
+	} {
+		t.Run(key, func(t *testing.T) {
+			t.Parallel()
+			m := newMachine(t)
+			m.shell = []string{"bash"}
+			for _, verb := range []string{"observe", "stage", "rotate", "recover", "discard"} {
+				m.run(verb, with(append(m.change(firstRun, newBytes, "timeout=1"), value{"port", ""}), key+"="+nasty), noAnswer)
+			}
+			for _, path := range m.tree() {
+				if strings.HasSuffix(path, "/canary") {
+					t.Fatal("a value was run")
+				}
+			}
+		})
+	}
+	m := newMachine(t)
+	r := m.run("rotate", append(m.change(firstRun, newBytes), value{"unknown", "1"}), noAnswer)
+	if r.exit != 65 || r.get("result") != "" {
+		t.Errorf("an unknown key: %v", r)
+	}
+	m.untouched()
+}
+
+// waiting starts a rotation and returns when it waits for its answer.
+func (m *machine) waiting(run string) (*exec.Cmd, io.WriteCloser, *bufio.Scanner) {
+	m.t.Helper()
+	in, err := input("rotate", m.change(run, newBytes))
+	m.must(err)
+	cmd := m.command("dash", "-s")
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	stdin, err := cmd.StdinPipe()
+	m.must(err)
+	stdout, err := cmd.StdoutPipe()
+	m.must(err)
+	m.must(cmd.Start())
+	m.t.Cleanup(func() { _ = syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL); _ = cmd.Wait() })
+	_, err = io.WriteString(stdin, m.onMachine(string(in)))
+	m.must(err)
+	lines := bufio.NewScanner(stdout)
+	for lines.Scan() {
+		if strings.HasPrefix(lines.Text(), "verdict=") {
+			return cmd, stdin, lines
+		}
+	}
+	m.t.Fatal("no verdict")
+	return nil, nil, nil
+}
+
+func TestOneRunAtATime(t *testing.T) {
+	t.Parallel()
+	m := newMachine(t)
+	first, stdin, lines := m.waiting(firstRun)
+	for _, r := range []result{m.rotate(secondRun, thirdOne), m.recover()} {
+		m.wants(r, Refused)
+		m.wantsError(r, "locked run "+firstRun+" of operator@console is at work on this host")
+	}
+	_, err := io.WriteString(stdin, "confirm "+firstRun+"\n")
+	m.must(err)
+	last := ""
+	for lines.Scan() {
+		last = lines.Text()
+	}
+	if _ = first.Wait(); last != "result=rotated" {
+		t.Fatalf("the first run ended with %q", last)
+	}
+	m.wants(m.rotate(secondRun, thirdOne, "run="+secondRun), Rotated)
+}
+
+func TestInterruptedRun(t *testing.T) {
+	t.Parallel()
+	inEachShell(t, func(t *testing.T, m *machine) {
+		first, _, _ := m.waiting(firstRun)
+		m.must(syscall.Kill(-first.Process.Pid, syscall.SIGKILL))
+		_ = first.Wait()
+		r := m.rotate(secondRun, thirdOne)
+		m.wants(r, Refused)
+		m.wantsError(r, "locked run "+firstRun+" of operator@console was interrupted on this host")
+		if m.read(certPath) != newBytes {
+			t.Error("a refused run changed the file")
+		}
+		r = m.recover()
+		m.wants(r, RolledBack)
+		m.live(oldBytes)
+		m.settled()
+		if m.receipts()["rolled-back"] != firstRun || m.unit("starts") != "2" {
+			t.Errorf("%v, %s starts", m.receipts(), m.unit("starts"))
+		}
+		m.wants(m.recover(), Clean)
+		m.wants(m.rotate(secondRun, thirdOne), Rotated)
+		m.live(thirdOne)
+	})
+}
+
+// TestRecoveryLeavesOthersWorkAlone: somebody has put a file there by hand
+// after a run was interrupted.
+func TestRecoveryLeavesOthersWorkAlone(t *testing.T) {
+	t.Parallel()
+	for name, byHand := range map[string]func(m *machine){
+		"another file": func(m *machine) { m.write(certPath, thirdOne) },
+		"another link": func(m *machine) {
+			m.write("/etc/az-aoi-ingestion/own.p12", thirdOne)
+			m.removeCertificate()
+			m.must(os.Symlink("own.p12", m.root+certPath))
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			m := newMachine(t)
+			interrupted(m)
+			m.faults = ""
+			byHand(m)
+			r := m.recover()
+			m.wants(r, Failed)
+			if m.read(certPath) != thirdOne || !strings.Contains(r.get("undo_error"), "somebody has changed it since") {
+				t.Errorf("it holds %q: %v", m.read(certPath), r)
+			}
+			m.settled()
+			m.wants(m.rotate(secondRun, newBytes), Rotated)
+		})
+	}
+}
+
+// TestSecondRotationOfARun is refused and keeps the first one's backup.
+func TestSecondRotationOfARun(t *testing.T) {
+	t.Parallel()
+	m := newMachine(t)
+	m.wants(m.rotate(firstRun, newBytes), Rotated)
+	r := m.rotate(firstRun, thirdOne)
+	m.wants(r, Refused)
+	if got := m.read(m.stateDir() + "/backups/" + firstRun + "/certificate"); got != oldBytes {
+		t.Errorf("the backup holds %q: %v", got, r)
+	}
+	if got := fmt.Sprint(m.receipts()); got != "map[confirmed:"+firstRun+"]" {
+		t.Error(got)
+	}
+}

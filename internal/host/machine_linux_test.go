@@ -1,0 +1,341 @@
+package host
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"os/user"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// The agent of the machines, and what its certificate file holds: one line
+// each, so that the stand-in of systemctl can tell what the agent has read.
+const (
+	unitName  = "az-aoi-ingestion.service"
+	logPath   = "/var/log/az-aoi-ingestion/stdout.log"
+	certPath  = "/etc/az-aoi-ingestion/certificate.p12"
+	oldBytes  = "MIIold"
+	newBytes  = "MIInew"
+	badBytes  = "BADnew" // the agent is refused with it
+	thirdOne  = "MIIthird"
+	firstRun  = "20261123T090000Z-aaaa"
+	secondRun = "20261123T100000Z-bbbb"
+	systemDir = "/usr/sbin:/usr/bin:/sbin:/bin"
+)
+
+// The commands of a transaction that change or decide something, and those
+// that only read the log. Stand-ins of the first are counted in the fault walk.
+var (
+	deciding = strings.Fields("mv cp ln sync sha256sum mkdir rm systemctl stat flock cat chown chmod readlink timeout id")
+	reading  = strings.Fields("date tail head cksum ls grep sed awk cut sleep tr")
+)
+
+// tools is where TestMain puts the stand-ins: before any test runs, because a
+// file that is open for writing in a forked child can't be executed (ETXTBSY).
+var tools string
+
+func TestMain(m *testing.M) {
+	code := 1
+	dir, err := os.MkdirTemp("", "host-tools")
+	if err == nil {
+		err = installTools(dir)
+	}
+	if err == nil {
+		tools = dir
+		code = m.Run()
+	} else {
+		fmt.Println(err)
+	}
+	os.RemoveAll(dir)
+	os.Exit(code)
+}
+
+func installTools(dir string) error {
+	errs := []error{
+		os.Chmod(dir, 0o755),
+		copyTool("systemctl", dir+"/bin/systemctl"), copyTool("sync", dir+"/bin/sync"), copyTool("fault", dir+"/fault"), copyTool("stat", dir+"/owners/stat"),
+		os.MkdirAll(dir+"/counted", 0o755), os.MkdirAll(dir+"/all", 0o755), os.MkdirAll(dir+"/few", 0o755),
+	}
+	for _, name := range append(append([]string{"base64"}, deciding...), reading...) { // no openssl
+		path, err := exec.LookPath(name)
+		errs = append(errs, err, os.Symlink(path, dir+"/few/"+name))
+	}
+	for _, name := range deciding {
+		errs = append(errs, os.Symlink(dir+"/fault", dir+"/counted/"+name), os.Symlink(dir+"/fault", dir+"/all/"+name))
+	}
+	for _, name := range reading {
+		errs = append(errs, os.Symlink(dir+"/fault", dir+"/all/"+name))
+	}
+	return errors.Join(errs...)
+}
+
+func copyTool(name, to string) error {
+	data, err := os.ReadFile("testdata/" + name)
+	return errors.Join(err, os.MkdirAll(filepath.Dir(to), 0o755), os.WriteFile(to, data, 0o755))
+}
+
+// shells are those that host.sh is said to work under.
+func shells(t *testing.T) [][]string {
+	t.Helper()
+	found := [][]string{}
+	for _, shell := range [][]string{{"dash"}, {"bash"}, {"bash", "--posix"}, {"busybox", "sh"}} {
+		if _, err := exec.LookPath(shell[0]); err == nil {
+			found = append(found, shell)
+		} else if shell[0] == "dash" || shell[0] == "bash" && os.Getenv("CI") == "true" {
+			t.Fatalf("%s is needed for this test", shell[0])
+		}
+	}
+	return found
+}
+
+// inEachShell runs a test on a machine of its own under every shell.
+func inEachShell(t *testing.T, test func(t *testing.T, m *machine)) {
+	t.Helper()
+	for _, shell := range shells(t) {
+		t.Run(strings.Join(shell, ""), func(t *testing.T) {
+			t.Parallel()
+			m := newMachine(t)
+			m.shell = shell
+			test(t, m)
+		})
+	}
+}
+
+// machine is a directory that host.sh takes for a whole machine.
+type machine struct {
+	t       *testing.T
+	root    string // also where SFTP and sudo would start
+	path    string // of the certificate, below root
+	shell   []string
+	text    string // the script
+	faults  string // a directory of stand-ins to go first on PATH
+	environ []string
+	hangUp  bool // the input ends right after what is sent
+}
+
+func newMachine(t *testing.T) *machine {
+	t.Helper()
+	root, err := filepath.EvalSymlinks(t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	m := &machine{t: t, root: root, path: certPath, shell: []string{"dash"}, text: sent}
+	for _, dir := range []string{"/proc/net", "/unit", "/var/lib", "/faults", filepath.Dir(logPath), filepath.Dir(certPath)} {
+		m.mkdir(dir, 0o755)
+	}
+	m.must(os.Symlink("/proc/uptime", root+"/proc/uptime"))
+	m.write("/proc/net/tcp", "  sl  local_address rem_address   st\n")
+	m.write("/faults/count", "0\n")
+	m.write("/faults/plan", "none\n")
+	m.write("/etc/az-aoi-ingestion/config.yaml", "agent_id: a\n")
+	m.write(logPath, "2026-11-23T08:00:00.000000Z  INFO agent: started\n")
+	m.write(certPath, oldBytes)
+	m.must(os.Chmod(root+certPath, 0o640))
+	m.state("load=loaded active=active sub=running id=before restarts=0 failure=success limit=no shows=0 starts=0",
+		"live="+root+certPath, "log="+root+logPath, "loaded="+oldBytes)
+	m.state("user="+serviceUser(t), "group="+serviceGroup(t))
+	m.hook("on-restart", "log INFO agent: started\ncase $loaded in BAD*) log 'ERROR azure: AADSTS700027: refused' ;; esac\n")
+	return m
+}
+
+// serviceUser is a user whom this process may give files to.
+func serviceUser(t *testing.T) string {
+	t.Helper()
+	if os.Getuid() == 0 {
+		return "daemon"
+	}
+	me, err := user.Current()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return me.Username
+}
+
+func serviceGroup(t *testing.T) string {
+	t.Helper()
+	owner, err := user.Lookup(serviceUser(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	group, err := user.LookupGroupId(owner.Gid)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return group.Name
+}
+
+func (m *machine) must(err error) {
+	m.t.Helper()
+	if err != nil {
+		m.t.Fatal(err)
+	}
+}
+
+func (m *machine) mkdir(path string, mode os.FileMode) {
+	m.t.Helper()
+	m.must(os.MkdirAll(m.root+path, 0o755))
+	m.must(os.Chmod(m.root+path, mode))
+}
+
+func (m *machine) write(path, text string) {
+	m.t.Helper()
+	m.must(os.WriteFile(m.root+path, []byte(text), 0o644))
+}
+
+// read is what a file holds, and "(none)" where there is no file.
+func (m *machine) read(path string) string {
+	m.t.Helper()
+	data, err := os.ReadFile(m.root + path)
+	if errors.Is(err, os.ErrNotExist) {
+		return "(none)"
+	}
+	m.must(err)
+	return string(data)
+}
+
+// state adds assignments to the state of the unit, one each or space-separated.
+func (m *machine) state(assignments ...string) {
+	m.t.Helper()
+	f, err := os.OpenFile(m.root+"/unit/state", os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o644)
+	m.must(err)
+	defer f.Close()
+	for _, a := range assignments {
+		if strings.Count(a, "=") > 1 {
+			m.state(strings.Fields(a)...)
+			continue
+		}
+		key, text, _ := strings.Cut(a, "=")
+		fmt.Fprintf(f, "%s='%s'\n", key, text)
+	}
+}
+
+// unit is a variable of the unit's state.
+func (m *machine) unit(name string) string {
+	text := ""
+	for line := range strings.Lines(m.read("/unit/state")) {
+		if key, value, _ := strings.Cut(strings.TrimSpace(line), "="); key == name {
+			text = strings.Trim(value, "'")
+		}
+	}
+	return text
+}
+
+// hook sets what the stand-in of systemctl does besides, see testdata/systemctl.
+func (m *machine) hook(name, text string) { m.write("/unit/"+name, text) }
+
+func (m *machine) stateDir() string { return "/var/lib/aoifleet/" + unitName }
+
+// stage puts a file where the verb stage leaves it.
+func (m *machine) stage(run, text string) {
+	m.t.Helper()
+	m.mkdir("/var/lib/aoifleet", 0o700)
+	m.mkdir(m.stateDir(), 0o700)
+	m.write(m.stateDir()+"/staged-"+run, text)
+}
+
+// result is what a verb said.
+type result struct {
+	lines  []string
+	stderr string
+	exit   int
+}
+
+// get is the last value of a key, all are all of them.
+func (r result) get(key string) string {
+	if all := r.all(key); len(all) > 0 {
+		return all[len(all)-1]
+	}
+	return ""
+}
+
+func (r result) all(key string) []string {
+	var found []string
+	for _, line := range r.lines {
+		if k, text, _ := strings.Cut(line, "="); k == key {
+			found = append(found, text)
+		}
+	}
+	return found
+}
+
+func (r result) String() string {
+	return fmt.Sprintf("exit %d\n%s\nstderr: %s", r.exit, strings.Join(r.lines, "\n"), r.stderr)
+}
+
+// noAnswer closes the script's input at the verdict.
+const noAnswer = ""
+
+// run sends a verb as the real thing is sent, and answers the verdict.
+func (m *machine) run(verb string, values []value, answer string) result {
+	m.t.Helper()
+	in, err := input(verb, values)
+	m.must(err)
+	return m.send(strings.Replace(string(in), sent, m.text, 1), answer)
+}
+
+// send runs text with `sh -s`, in a process group of its own.
+func (m *machine) send(text, answer string) result {
+	m.t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, m.shell[0], append(append([]string{}, m.shell[1:]...), "-s")...)
+	cmd.Dir = m.root
+	cmd.Env = append([]string{"PATH=" + systemDir, "MACHINE=" + m.root, "TOOLS=" + tools}, m.environ...)
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }
+	var stderr bytes.Buffer
+	cmd.Stderr = &stderr
+	stdin, err := cmd.StdinPipe()
+	m.must(err)
+	stdout, err := cmd.StdoutPipe()
+	m.must(err)
+	m.must(cmd.Start())
+	m.write("/faults/pid", strconv.Itoa(cmd.Process.Pid)+"\n")
+	_, _ = io.WriteString(stdin, m.onMachine(text)) // a script that ends early shows in its output
+	if m.hangUp {
+		stdin.Close()
+	}
+	r := result{}
+	for lines := bufio.NewScanner(stdout); lines.Scan(); {
+		r.lines = append(r.lines, lines.Text())
+		if strings.HasPrefix(lines.Text(), "verdict=") {
+			_, _ = io.WriteString(stdin, answer)
+			stdin.Close()
+		}
+	}
+	stdin.Close()
+	_ = cmd.Wait() // its status is in ProcessState
+	r.stderr, r.exit = stderr.String(), cmd.ProcessState.ExitCode()
+	return r
+}
+
+// command runs a program as the script would.
+func (m *machine) command(name string, args ...string) *exec.Cmd {
+	cmd := exec.Command(name, args...)
+	cmd.Dir, cmd.Env = m.root, []string{"PATH=" + systemDir, "MACHINE=" + m.root, "TOOLS=" + tools}
+	return cmd
+}
+
+// onMachine puts this machine into the script's first block, as the lab does.
+func (m *machine) onMachine(text string) string {
+	path := tools + "/bin:" + systemDir
+	if m.faults != "" {
+		path = m.faults + ":" + path
+	}
+	before, rest, ok := strings.Cut(text, "# --- machine ---\n")
+	_, after, ok2 := strings.Cut(rest, "# --- end machine ---\n")
+	if !ok || !ok2 {
+		return text // cut short by a test
+	}
+	return before + fmt.Sprintf("PATH='%s'\nexport PATH\nROOT='%s'\n", path, m.root) + after
+}

@@ -1,0 +1,212 @@
+package host
+
+import (
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/aoifleet/aoifleet/internal/certificate"
+	"github.com/aoifleet/aoifleet/internal/inventory"
+	"github.com/aoifleet/aoifleet/internal/remote"
+)
+
+// Observation is what one look at a host found. Everything in it came from the
+// host: it is bounded and sanitised, and may be a lie.
+type Observation struct {
+	Clock    time.Time // the host's
+	Unit     Unit
+	Config   AgentConfig
+	Provider *Provider         // nil: managed identity
+	File     File              // of Provider
+	Live     *certificate.Info // nil: it can't be told, see LiveNote
+	LiveNote string
+	Denied   string // a line of the log in which the agent that runs was refused, at most five minutes old
+	Receipts []Receipt
+	Space    int64 // free bytes below /var/lib
+	HostKey  string
+}
+
+// Unit is the agent's unit as `systemctl show` has it.
+type Unit struct {
+	Load, Active, Sub, File, InvocationID, Result string
+	Restarts                                      int
+	Started                                       time.Time // by the host's clock; zero: it doesn't run
+}
+
+// File is the live certificate file.
+type File struct {
+	Path, Real  string // as configured; with symlinks resolved
+	Kind        string // file, missing, other, nodir
+	Owner       string // user:group
+	Mode, Label string
+	Size        int64
+	Changed     time.Time
+	Digest      string // SHA-256, lower-case hex; "none" where there is no file
+	Unsafe      string // a folder on the way that others can write
+	ReadOnly    bool   // its folder can't be written even by root
+}
+
+// Receipt is the trace of a transaction on the host: its name is its state.
+type Receipt struct{ State, Run, Owner string }
+
+// Unfinished returns the receipt of a transaction that has not ended.
+func (o *Observation) Unfinished() (Receipt, bool) {
+	for _, r := range o.Receipts {
+		if r.State == "pending" || r.State == "undoing" {
+			return r, true
+		}
+	}
+	return Receipt{}, false
+}
+
+// found is the raw answer of the observe verb.
+type found struct {
+	fields map[string]string
+	config strings.Builder
+	unit   map[string]string
+	files  []*foundFile
+	recs   []Receipt
+	done   bool
+}
+
+type foundFile struct {
+	path, pem string
+	fields    map[string]string
+}
+
+// parseFound splits the script's lines; unknown keys are passed over, so that
+// what a host says beyond them is lost, not believed.
+func parseFound(out []byte) *found {
+	f := &found{fields: map[string]string{}, unit: map[string]string{}}
+	for _, line := range strings.Split(string(out), "\n") {
+		key, text, _ := strings.Cut(line, "=")
+		switch key {
+		case "config":
+			f.config.WriteString(text + "\n")
+		case "unit":
+			k, v, _ := strings.Cut(text, "=")
+			f.unit[k] = clean(v)
+		case "certificate":
+			f.files = append(f.files, &foundFile{path: text, fields: map[string]string{}})
+		case "receipt":
+			f.recs = append(f.recs, parseReceipt(text))
+		case "observed":
+			f.done = true
+		case "kind", "real", "unsafe", "readonly", "attributes", "digest", "no_openssl", "pem":
+			f.ofFile(key, text)
+		default:
+			f.fields[key] = text
+		}
+	}
+	return f
+}
+
+func (f *found) ofFile(key, text string) {
+	if len(f.files) == 0 {
+		return
+	}
+	file := f.files[len(f.files)-1]
+	if key == "pem" {
+		file.pem += text + "\n"
+		return
+	}
+	file.fields[key] = text
+}
+
+// parseReceipt reads `STATE run=R owner=WHO`.
+func parseReceipt(text string) Receipt {
+	state, rest, _ := strings.Cut(text, " ")
+	rest = strings.TrimPrefix(rest, "run=")
+	run, owner, _ := strings.Cut(rest, " owner=")
+	return Receipt{clean(state), clean(run), strings.TrimSpace(clean(owner))}
+}
+
+func (f *found) unitState(clock time.Time, uptime time.Duration) Unit {
+	u := Unit{Load: f.unit["LoadState"], Active: f.unit["ActiveState"], Sub: f.unit["SubState"], File: f.unit["UnitFileState"],
+		InvocationID: f.unit["InvocationID"], Result: f.unit["Result"]}
+	u.Restarts, _ = strconv.Atoi(f.unit["NRestarts"])
+	// Microseconds since boot (org.freedesktop.systemd1(5)).
+	if us, err := strconv.ParseInt(f.unit["ExecMainStartTimestampMonotonic"], 10, 64); err == nil && us > 0 && u.Active == "active" {
+		u.Started = clock.Add(time.Duration(us)*time.Microsecond - uptime)
+	}
+	return u
+}
+
+// observation turns the answer into values. An error means that this host
+// can't be rotated as it is; what could be told is returned all the same.
+func (f *found) observation(agent inventory.Agent) (*Observation, error) {
+	clock := seconds(f.fields["clock"])
+	uptime := seconds(f.fields["uptime"]).Sub(time.Unix(0, 0))
+	o := &Observation{Clock: clock, Unit: f.unitState(clock, uptime), Denied: remote.Sanitise(f.fields["denied"], 400), Receipts: f.recs}
+	o.Space, _ = strconv.ParseInt(f.fields["space"], 10, 64)
+	if _, missing := f.fields["config_missing"]; missing {
+		if agent.CertificatePath == "" {
+			return o, &Problem{Class: "configuration", Message: "the agent's configuration " + agent.Config + " does not exist",
+				Hint: "is the agent installed? set agent.config or agent.certificate_path in the inventory"}
+		}
+	} else {
+		cfg, err := parseAgentConfig(f.config.String())
+		if err != nil {
+			return o, &Problem{Class: "configuration", Message: "the agent's configuration " + agent.Config + ": " + err.Error()}
+		}
+		o.Config = cfg
+	}
+	provider, err := o.Config.choose(agent)
+	if err != nil {
+		return o, err
+	}
+	o.Provider = provider
+	return o, nil
+}
+
+// seconds reads SECONDS.FRACTION since the epoch; zero time when it's no number.
+func seconds(s string) time.Time {
+	whole, fraction, _ := strings.Cut(strings.TrimSpace(s), ".")
+	sec, err := strconv.ParseInt(whole, 10, 64)
+	if err != nil {
+		return time.Time{}
+	}
+	nanos, _ := strconv.ParseInt((fraction + "000000000")[:9], 10, 64)
+	return time.Unix(sec, nanos)
+}
+
+// file looks up what the script said of a path; nil: it did not look there.
+func (f *found) file(path string) *foundFile {
+	for _, file := range f.files {
+		if file.path == path {
+			return file
+		}
+	}
+	return nil
+}
+
+// describe fills in what is known of the certificate file.
+func (o *Observation) describe(file *foundFile) {
+	get := func(key string) string { return remote.Sanitise(file.fields[key], 4096) }
+	o.File = File{Path: file.path, Real: get("real"), Kind: get("kind"), Digest: "none", Unsafe: get("unsafe"), ReadOnly: get("readonly") != ""}
+	if o.File.Kind != "file" {
+		o.LiveNote = "there is no file"
+		return
+	}
+	o.File.Digest = get("digest")
+	if a := strings.Split(get("attributes"), ":"); len(a) >= 7 {
+		o.File.Owner, o.File.Mode, o.File.Label = a[1]+":"+a[2], a[3], strings.Join(a[6:], ":")
+		o.File.Size, _ = strconv.ParseInt(a[4], 10, 64)
+		o.File.Changed = seconds(a[5])
+	}
+	switch info, err := certificate.ParsePublic([]byte(file.pem)); {
+	case file.fields["no_openssl"] != "":
+		o.LiveNote = "the host has no openssl to read it with"
+	case err != nil:
+		o.LiveNote = "openssl on the host could not read it"
+	default:
+		o.Live = &info
+	}
+}
+
+// ProcessIsOlder tells whether the running agent started before the file last
+// changed, so that it may still use another certificate. The kernel stamps
+// files with a coarse clock that lags by up to one tick (10 ms).
+func (o *Observation) ProcessIsOlder() bool {
+	return !o.Unit.Started.IsZero() && !o.File.Changed.IsZero() && o.File.Changed.Sub(o.Unit.Started) > 50*time.Millisecond
+}

@@ -1,0 +1,143 @@
+package host
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/aoifleet/aoifleet/internal/inventory"
+	"github.com/aoifleet/aoifleet/internal/remote"
+)
+
+const answer = `uptime=1000.50
+clock=1800000000.250000000
+unit=LoadState=loaded
+unit=ActiveState=active
+unit=NRestarts=3
+unit=InvocationID=abc
+unit=ExecMainStartTimestampMonotonic=990500000
+config=secret_providers: [{name: p, key_vault: {service_principal: {cert_path: /p}}}]
+certificate=/q
+kind=missing
+certificate=/p
+kind=file
+real=/real p
+attributes=1:agent:agents:640:2345:1799999999.123456789:system_u:object_r:etc_t:s0
+digest=abcd
+readonly=/x
+receipt=pending run=r-1 owner=operator@console with spaces 
+receipt=confirmed run=r-0 owner=x
+denied=AADSTS1 ` + "\x1b[31mred" + `
+space=4096
+unheard=of
+observed=yes
+`
+
+func TestObservation(t *testing.T) {
+	f := parseFound([]byte(answer))
+	o, err := f.observation(inventory.Agent{})
+	if err != nil || !f.done {
+		t.Fatal(err)
+	}
+	o.describe(f.file(o.Provider.Path))
+	want := Unit{Load: "loaded", Active: "active", InvocationID: "abc", Restarts: 3, Started: time.Unix(1799999990, 250000000)}
+	if o.Unit != want {
+		t.Errorf("unit %+v", o.Unit)
+	}
+	file := File{Path: "/p", Real: "/real p", Kind: "file", Owner: "agent:agents", Mode: "640", Label: "system_u:object_r:etc_t:s0",
+		Size: 2345, Changed: time.Unix(1799999999, 123456789), Digest: "abcd", ReadOnly: true}
+	if o.File != file {
+		t.Errorf("file %+v", o.File)
+	}
+	if open, ok := o.Unfinished(); !ok || open != (Receipt{"pending", "r-1", "operator@console with spaces"}) || len(o.Receipts) != 2 {
+		t.Errorf("receipts %+v", o.Receipts)
+	}
+	if o.Denied != "AADSTS1 red" || o.Space != 4096 || o.Live != nil || o.LiveNote != "openssl on the host could not read it" {
+		t.Errorf("%+v", o)
+	}
+}
+
+func TestLiveNote(t *testing.T) {
+	for text, want := range map[string]string{
+		"kind=missing":              "there is no file",
+		"kind=other":                "there is no file",
+		"kind=file\nno_openssl=yes": "the host has no openssl to read it with",
+		"kind=file\npem=garbage":    "openssl on the host could not read it",
+	} {
+		f := parseFound([]byte("certificate=/p\n" + text))
+		o := &Observation{}
+		o.describe(f.file("/p"))
+		if o.LiveNote != want || o.Live != nil {
+			t.Errorf("%s: %q", text, o.LiveNote)
+		}
+	}
+}
+
+func TestProcessIsOlder(t *testing.T) {
+	at := time.Unix(1800000000, 0)
+	for _, c := range []struct {
+		started, changed time.Time
+		want             bool
+	}{
+		{at, at.Add(time.Second), true},
+		{at.Add(time.Second), at, false},
+		{at, at, false},
+		{at, at.Add(50 * time.Millisecond), false}, // within the kernel's coarse clock
+		{at, at.Add(51 * time.Millisecond), true},
+		{time.Time{}, at, false},
+		{at, time.Time{}, false},
+	} {
+		o := &Observation{Unit: Unit{Started: c.started}, File: File{Changed: c.changed}}
+		if o.ProcessIsOlder() != c.want {
+			t.Errorf("started %v, changed %v: want %v", c.started, c.changed, c.want)
+		}
+	}
+}
+
+func TestSeconds(t *testing.T) {
+	for text, want := range map[string]time.Time{
+		"1.5": time.Unix(1, 500000000), " 7 ": time.Unix(7, 0), "1.123456789999": time.Unix(1, 123456789),
+		"": {}, "x": {}, "99999999999999999999": {}, "1.x": time.Unix(1, 0),
+	} {
+		if got := seconds(text); !got.Equal(want) {
+			t.Errorf("%q: %v", text, got)
+		}
+	}
+}
+
+// TestRunsOnlyWhileActive: a start time of a unit that is not active is that of
+// a process that is gone.
+func TestRunsOnlyWhileActive(t *testing.T) {
+	for _, state := range []string{"failed", "inactive", "activating", ""} {
+		f := parseFound([]byte(strings.Replace(answer, "ActiveState=active", "ActiveState="+state, 1)))
+		if o, _ := f.observation(inventory.Agent{}); !o.Unit.Started.IsZero() {
+			t.Errorf("%s: started %v", state, o.Unit.Started)
+		}
+	}
+}
+
+// FuzzObservation: nothing that a host says panics or reaches a person as it is.
+func FuzzObservation(f *testing.F) {
+	f.Add([]byte(answer), "")
+	f.Add([]byte("pem=x\nkind=file\nconfig_missing=\ncertificate=/p\nattributes=::::::::\npem=-----BEGIN CERTIFICATE-----\n"), "/p")
+	f.Add([]byte("clock=-9223372036854775808.9\nuptime=9223372036854775807\nunit=ActiveState=active\nunit=ExecMainStartTimestampMonotonic=9223372036854775807"), "")
+	f.Add([]byte("receipt=\nreceipt= run= owner=\nunit\n=\n"), "")
+	f.Fuzz(func(t *testing.T, out []byte, path string) {
+		found := parseFound(out)
+		o, _ := found.observation(inventory.Agent{CertificatePath: path})
+		if o.Provider != nil {
+			if file := found.file(o.Provider.Path); file != nil {
+				o.describe(file)
+			}
+		}
+		o.ProcessIsOlder()
+		receipt, _ := o.Unfinished()
+		shown := []string{o.Denied, o.LiveNote, o.File.Real, o.File.Kind, o.File.Owner, o.File.Mode, o.File.Label, o.File.Digest, o.File.Unsafe,
+			o.Unit.Load, o.Unit.Active, o.Unit.Sub, o.Unit.Result, receipt.State, receipt.Run, receipt.Owner, o.Config.AgentID}
+		for _, text := range shown {
+			if text != remote.Sanitise(text, 4096) {
+				t.Errorf("not sanitised: %q", text)
+			}
+		}
+	})
+}

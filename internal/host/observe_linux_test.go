@@ -1,0 +1,204 @@
+package host
+
+import (
+	"crypto/rand"
+	"crypto/rsa"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"encoding/base64"
+	"fmt"
+	"math/big"
+	"os"
+	"strings"
+	"testing"
+	"time"
+
+	"software.sslmate.com/src/go-pkcs12"
+
+	"github.com/aoifleet/aoifleet/internal/inventory"
+)
+
+// look observes the machine, and reads it as the Go side does.
+func (m *machine) look(agent inventory.Agent, others ...string) (*Observation, *found, error) {
+	m.t.Helper()
+	r := m.run("observe", with(append(m.common(firstRun), value{"config", "/etc/az-aoi-ingestion/config.yaml"}), others...), noAnswer)
+	f := parseFound([]byte(strings.Join(r.lines, "\n")))
+	if !f.done || r.stderr != "" {
+		m.t.Fatalf("%v", r)
+	}
+	o, err := f.observation(agent)
+	if err == nil && o.Provider != nil {
+		if file := f.file(o.Provider.Path); file != nil {
+			o.describe(file)
+		}
+	}
+	return o, f, err
+}
+
+// p12 is a certificate file as encoder writes it.
+func p12(t *testing.T, encoder *pkcs12.Encoder) string {
+	t.Helper()
+	key, err := rsa.GenerateKey(rand.Reader, 2048)
+	if err != nil {
+		t.Fatal(err)
+	}
+	template := &x509.Certificate{SerialNumber: big.NewInt(7), Subject: pkix.Name{CommonName: "* agent"}, NotAfter: time.Now().Add(time.Hour)}
+	der, err := x509.CreateCertificate(rand.Reader, template, template, &key.PublicKey, key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	cert, err := x509.ParseCertificate(der)
+	if err != nil {
+		t.Fatal(err)
+	}
+	data, err := encoder.Encode(key, cert, nil, "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return base64.StdEncoding.EncodeToString(data)
+}
+
+func config(path string) string {
+	return "secret_providers: [{name: p, key_vault: {vault_name: v, service_principal: {tenant_id: t, client_id: c, cert_path: " + path + "}}}]\n"
+}
+
+func TestObserve(t *testing.T) {
+	t.Parallel()
+	modern, legacy := p12(t, pkcs12.Modern2023), p12(t, pkcs12.LegacyRC2)
+	for name, text := range map[string]string{"AES-256": modern, "RC2-40": legacy} {
+		t.Run(name, func(t *testing.T) {
+			inEachShell(t, func(t *testing.T, m *machine) {
+				m.write("/etc/az-aoi-ingestion/config.yaml", config(certPath))
+				m.write(certPath, text)
+				m.logLine(time.Minute, "ERROR AADSTS1 refused")
+				o, f, err := m.look(inventory.Agent{})
+				if err != nil || o.Live == nil || o.File.Digest != digest(text) || o.File.Mode != "640" || o.File.Kind != "file" || o.File.Unsafe != "" {
+					t.Fatalf("%+v %v", o, err)
+				}
+				if strings.Contains(fmt.Sprint(f.files[0]), "PRIVATE KEY") {
+					t.Error("the private key travels")
+				}
+				if o.Unit.Active != "active" || o.Unit.InvocationID != "before" || !strings.Contains(o.Denied, "AADSTS1") || o.Space <= 0 {
+					t.Errorf("%+v", o)
+				}
+				if age := time.Since(o.Clock); age < 0 || age > time.Minute || time.Since(o.File.Changed) > time.Hour {
+					t.Errorf("clock %v, changed %v", o.Clock, o.File.Changed)
+				}
+			})
+		})
+	}
+}
+
+// snapshot is everything that a look must leave as it is.
+func (m *machine) snapshot() string {
+	var b strings.Builder
+	for _, path := range m.tree() {
+		if strings.HasPrefix(path, "/unit") || strings.HasPrefix(path, "/faults") || path == "/proc/uptime" {
+			continue
+		}
+		info, err := os.Lstat(m.root + path)
+		m.must(err)
+		fmt.Fprintln(&b, path, info.Mode(), info.ModTime().UnixNano(), info.Size())
+		if info.Mode().IsRegular() {
+			fmt.Fprintln(&b, digest(m.read(path)))
+		}
+	}
+	return b.String()
+}
+
+func TestObserveChangesNothing(t *testing.T) {
+	t.Parallel()
+	inEachShell(t, func(t *testing.T, m *machine) {
+		m.write("/etc/az-aoi-ingestion/config.yaml", config(certPath)+config("/none/c.p12"))
+		before := m.snapshot()
+		m.look(inventory.Agent{}, "path=/etc/az-aoi-ingestion/new.p12")
+		if after := m.snapshot(); after != before {
+			t.Errorf("before:\n%s\nafter:\n%s", before, after)
+		}
+		interrupted(m)
+		m.faults = ""
+		before = m.snapshot()
+		o, _, _ := m.look(inventory.Agent{})
+		if after := m.snapshot(); after != before {
+			t.Errorf("before:\n%s\nafter:\n%s", before, after)
+		}
+		if open, ok := o.Unfinished(); !ok || open != (Receipt{"pending", firstRun, "operator@console"}) {
+			t.Errorf("receipts: %+v", o.Receipts)
+		}
+	})
+}
+
+// TestObserveFindsTheCertificate in one look, however its path is written.
+func TestObserveFindsTheCertificate(t *testing.T) {
+	t.Parallel()
+	block := "secret_providers:\n  - name: p\n    key_vault:\n      service_principal:\n"
+	for name, c := range map[string]struct {
+		text string
+		path string // "" needs a second look
+	}{
+		"flow":            {config("/a/b.p12"), "/a/b.p12"},
+		"flow, in front":  {"secret_providers: [{key_vault: {service_principal: {cert_path: /a/b c.p12, tenant_id: t}}}]", "/a/b c.p12"},
+		"block":           {block + "        cert_path: /a/b.p12\n", "/a/b.p12"},
+		"comment":         {block + "        cert_path:   /a/b#c.p12   # /old.p12\n", "/a/b#c.p12"},
+		"double quotes":   {block + "        cert_path: \"/a/b, c.p12\" # x\n", "/a/b, c.p12"},
+		"single quotes":   {block + "        cert_path: '/a/b} c.p12'\n", "/a/b} c.p12"},
+		"tab before":      {block + "        cert_path:\t/a/b.p12\t\n", "/a/b.p12"},
+		"no newline":      {block + "        cert_path: /a/b.p12", "/a/b.p12"},
+		"CRLF":            {strings.ReplaceAll(block+"        cert_path: /a/b.p12\n", "\n", "\r\n"), ""},
+		"next line":       {block + "        cert_path:\n          /a/b.p12\n", ""},
+		"escaped":         {block + "        cert_path: \"/a/\\u0062.p12\"\n", ""},
+		"quoted key":      {block + "        \"cert_path\": /a/b.p12\n", ""},
+		"commented twice": {"# cert_path: /old.p12\n" + block + "        cert_path: /a/b.p12\n", "/a/b.p12"},
+		"glob":            {block + "        cert_path: /*/[a-z]*\n", "/*/[a-z]*"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			m := newMachine(t)
+			m.write("/etc/az-aoi-ingestion/config.yaml", c.text)
+			o, f, err := m.look(inventory.Agent{})
+			if err != nil || o.Provider == nil {
+				t.Fatalf("%+v %v", o, err)
+			}
+			if c.path == "" {
+				_, f, err = m.look(inventory.Agent{}, "path="+o.Provider.Path)
+			} else if o.Provider.Path != c.path {
+				t.Errorf("path %q", o.Provider.Path)
+			}
+			if file := f.file(o.Provider.Path); err != nil || file == nil || file.fields["kind"] == "" {
+				t.Errorf("it was not looked at: %+v %v", f.files, err)
+			}
+		})
+	}
+}
+
+func TestObserveWhatIsMissing(t *testing.T) {
+	t.Parallel()
+	m := newMachine(t)
+	m.must(os.RemoveAll(m.root + "/etc/az-aoi-ingestion"))
+	m.must(os.Remove(m.root + logPath))
+	m.state("load=not-found", "active=inactive")
+	o, _, err := m.look(inventory.Agent{})
+	if p := AsProblem(err); err == nil || p.Class != "configuration" || !strings.Contains(p.Message, "does not exist") || o.Unit.Load != "not-found" {
+		t.Errorf("%+v %v", o, err)
+	}
+	o, _, err = m.look(inventory.Agent{CertificatePath: certPath}, "path="+certPath)
+	if err != nil || o.File.Kind != "nodir" || o.File.Digest != "none" || o.Live != nil {
+		t.Errorf("%+v %v", o, err)
+	}
+}
+
+func TestObserveWithoutOpenSSL(t *testing.T) {
+	t.Parallel()
+	m := newMachine(t)
+	in, err := input("observe", append(m.common(firstRun), value{"path", certPath}, value{"config", "/none"}))
+	m.must(err)
+	text := strings.Replace(m.onMachine(string(in)), systemDir, tools+"/few", 1)
+	text = strings.Replace(text, "# --- machine ---\n", "", 1)
+	f := parseFound([]byte(strings.Join(m.send(text, noAnswer).lines, "\n")))
+	o, err := f.observation(inventory.Agent{CertificatePath: certPath})
+	m.must(err)
+	o.describe(f.file(certPath))
+	if !f.done || o.LiveNote != "the host has no openssl to read it with" || o.File.Digest != digest(oldBytes) {
+		t.Errorf("%+v", o)
+	}
+}

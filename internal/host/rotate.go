@@ -1,0 +1,252 @@
+package host
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"io"
+	"math"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/aoifleet/aoifleet/internal/remote"
+)
+
+// Ending is how a transaction ended, in host.sh's own word.
+type Ending string
+
+// The endings of a transaction. Lost is ours: contact broke off before the
+// host had said how it ended.
+const (
+	Rotated    Ending = "rotated"     // confirmed by the host
+	RolledBack Ending = "rolled-back" // the old file is live again, the agent healthy
+	Failed     Ending = "failed"      // a person is needed
+	Refused    Ending = "refused"     // nothing was changed
+	Clean      Ending = "clean"       // of a recovery: there was nothing to recover
+	Lost       Ending = "lost"
+)
+
+// Change is the transaction that is asked for.
+type Change struct {
+	Seen       *Observation
+	Digest     string // of the new file, which Stage has brought
+	Thumbprint string // of the new certificate; log lines that name it count
+	Swap       bool   // false: the file is right, only a restart is due
+	Start      bool   // false: the agent is stopped and stays so
+}
+
+// Report is what the host said of a transaction.
+type Report struct {
+	Ending   Ending
+	Proof    string // expected_line, log_clean, process_only; "" where the agent was not started
+	Problem  *Problem
+	Notes    []string
+	Evidence []string
+	Steps    []Step
+}
+
+// Step is one effect on the host, with the time until the next began.
+type Step struct {
+	Name string
+	OK   bool
+	Took time.Duration
+}
+
+// Rotate runs the transaction. Its report is never nil. When ctx ends the
+// connection is cut, and the host undoes what it has begun. onStep is called
+// when a step begins.
+func (v *VM) Rotate(ctx context.Context, c Change, onStep func(step string)) *Report {
+	return v.converse(ctx, "rotate", v.changeValues(c), onStep)
+}
+
+// Recover carries an interrupted transaction on the host, of whichever run, to
+// its end: undone, by the same code as any undo. Ending is Clean where there
+// was none, Refused where its run is still at work.
+func (v *VM) Recover(ctx context.Context, onStep func(step string)) *Report {
+	return v.converse(ctx, "recover", v.common(), onStep)
+}
+
+func (v *VM) converse(ctx context.Context, verb string, values []value, onStep func(step string)) *Report {
+	ctx, cancel := context.WithTimeout(ctx, v.longest())
+	defer cancel()
+	in, err := input(verb, values)
+	if err != nil {
+		return &Report{Ending: Refused, Problem: AsProblem(err)}
+	}
+	process, err := v.conn.Start(ctx, v.command())
+	if err != nil {
+		return &Report{Ending: Refused, Problem: AsProblem(err)}
+	}
+	defer process.Close()
+	t := &talk{vm: v, process: process, onStep: onStep, report: &Report{Ending: Lost}}
+	if _, err := process.Stdin().Write(in); err != nil {
+		return t.ended(err)
+	}
+	return t.listen(ctx)
+}
+
+// longest bounds the whole conversation: the restart, the watch and its
+// patience, and the same again for an undo.
+func (v *VM) longest() time.Duration {
+	h := v.host.Health
+	return 2*(2*h.Timeout+h.Window) + 2*time.Minute
+}
+
+func (v *VM) changeValues(c Change) []value {
+	h, o := v.host.Health, c.Seen
+	values := append(v.common(),
+		value{"path", o.File.Path}, value{"real", o.File.Real}, value{"old", o.File.Digest}, value{"new", c.Digest},
+		value{"thumbprint", c.Thumbprint}, value{"swap", yes(c.Swap)}, value{"start", yes(c.Start)},
+		value{"window", wholeSeconds(h.Window)}, value{"timeout", wholeSeconds(h.Timeout)})
+	if o.Config.ListenerPort != 0 {
+		values = append(values, value{"port", strconv.Itoa(o.Config.ListenerPort)})
+	}
+	for _, p := range h.Expect {
+		values = append(values, value{"expect", p})
+	}
+	return values
+}
+
+func yes(b bool) string {
+	if b {
+		return "yes"
+	}
+	return "no"
+}
+
+func wholeSeconds(d time.Duration) string { return strconv.Itoa(int(math.Ceil(d.Seconds()))) }
+
+// talk is the conversation with host.sh during a transaction.
+type talk struct {
+	onStep  func(step string)
+	vm      *VM
+	process *remote.Process
+	report  *Report
+	step    time.Time
+	over    bool
+}
+
+// maxTalk bounds what a host may say: lines of 4 KiB, 1 MiB in all.
+const maxTalk = 1 << 20
+
+func (t *talk) listen(ctx context.Context) *Report {
+	lines := bufio.NewScanner(io.LimitReader(t.process.Stdout(), maxTalk))
+	lines.Buffer(make([]byte, 4096), 64<<10)
+	for lines.Scan() {
+		key, text, _ := strings.Cut(lines.Text(), "=")
+		t.hear(ctx, key, text)
+		if t.over {
+			break
+		}
+	}
+	t.process.Stdin().Close()
+	return t.ended(errors.Join(lines.Err(), t.process.Wait()))
+}
+
+// hear takes one line.
+func (t *talk) hear(ctx context.Context, key, text string) {
+	r := t.report
+	switch key {
+	case "step":
+		t.next(clean(text))
+	case "error":
+		if r.Problem == nil {
+			r.Problem = hostSaid(text)
+		}
+		t.failStep()
+	case "undo_error":
+		r.Notes = append(r.Notes, remote.Sanitise(text, 600))
+	case "note":
+		r.Notes = append(r.Notes, remote.Sanitise(text, 600))
+	case "evidence":
+		if len(r.Evidence) < 200 {
+			r.Evidence = append(r.Evidence, remote.Sanitise(text, 1000))
+		}
+	case "proof":
+		r.Proof = clean(text)
+	case "verdict":
+		t.answer(ctx)
+	case "result":
+		t.next("")
+		t.over = true
+		switch e := Ending(text); e {
+		case Rotated, RolledBack, Failed, Refused, Clean:
+			r.Ending = e
+		}
+	}
+}
+
+// answer gives the operator's word: the user's own health command decides last.
+func (t *talk) answer(ctx context.Context) {
+	t.next("confirm")
+	word := "confirm " + t.vm.run.ID
+	if why := t.vm.healthCommand(ctx); why != "" {
+		word = "undo " + why
+		t.failStep()
+	}
+	// A write that fails shows as the end of the host's output.
+	_, _ = io.WriteString(t.process.Stdin(), word+"\n")
+}
+
+// next ends the current step and begins another.
+func (t *talk) next(name string) {
+	now := time.Now()
+	if n := len(t.report.Steps); n > 0 && t.report.Steps[n-1].Took == 0 {
+		t.report.Steps[n-1].Took = now.Sub(t.step)
+	}
+	t.step = now
+	if name != "" && len(t.report.Steps) < 50 {
+		t.report.Steps = append(t.report.Steps, Step{Name: name, OK: true})
+		t.onStep(name)
+	}
+}
+
+func (t *talk) failStep() {
+	if n := len(t.report.Steps); n > 0 {
+		t.report.Steps[n-1].OK = false
+	}
+}
+
+// ended makes the report's last word: without a result from the host, what
+// happened there isn't known, unless the script never began.
+func (t *talk) ended(err error) *Report {
+	r := t.report
+	if r.Ending != Lost {
+		if r.Ending == Rotated {
+			r.Problem = nil
+		}
+		return r
+	}
+	var exit *remote.ExitError
+	if len(r.Steps) == 0 && errors.As(err, &exit) {
+		return &Report{Ending: Refused, Problem: AsProblem(err)}
+	}
+	if err == nil {
+		err = &Problem{Class: "command", Message: "the host's script stopped before its end"}
+	}
+	if r.Problem == nil {
+		r.Problem = AsProblem(err)
+	}
+	t.failStep()
+	return r
+}
+
+// healthCommand runs the inventory's health.command as the login user, never
+// as root, and returns why it failed.
+func (v *VM) healthCommand(ctx context.Context) string {
+	if v.host.Health.Command == "" {
+		return ""
+	}
+	ctx, cancel := context.WithTimeout(ctx, v.host.Health.Timeout)
+	defer cancel()
+	_, err := v.conn.Run(ctx, v.host.Health.Command, nil)
+	var exit *remote.ExitError
+	switch {
+	case err == nil:
+		return ""
+	case errors.As(err, &exit):
+		return "health.command exited " + strconv.Itoa(exit.Status) + ": " + firstLine(exit.Stderr)
+	}
+	return "health.command: " + clean(err.Error())
+}

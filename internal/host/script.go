@@ -1,0 +1,75 @@
+package host
+
+import (
+	"embed"
+	"fmt"
+	"sort"
+	"strings"
+)
+
+//go:embed script/*.sh
+var parts embed.FS
+
+// Script is host.sh as people read it: the parts of script/ joined in the
+// order of their names.
+func Script() string {
+	entries, err := parts.ReadDir("script")
+	if err != nil {
+		panic(err) // embedded: can't be missing
+	}
+	names := make([]string, 0, len(entries))
+	for _, e := range entries {
+		names = append(names, e.Name())
+	}
+	sort.Strings(names)
+	var b strings.Builder
+	for _, name := range names {
+		text, err := parts.ReadFile("script/" + name)
+		if err != nil {
+			panic(err)
+		}
+		b.Write(text)
+	}
+	return b.String()
+}
+
+// sent is the script as it travels: without comments and indentation, because
+// bash reads a script on a pipe byte by byte.
+var sent = slim(Script())
+
+// slim drops full-line comments, blank lines and indentation. The script keeps
+// to what that allows (no here-document or string whose lines start with #);
+// a test runs both forms. The two marker lines stay: the lab looks for them.
+func slim(script string) string {
+	var b strings.Builder
+	for _, line := range strings.Split(script, "\n") {
+		text := strings.TrimLeft(line, " ")
+		if text == "" || strings.HasPrefix(text, "#") && !strings.HasPrefix(text, "# ---") {
+			continue
+		}
+		b.WriteString(text)
+		b.WriteByte('\n')
+	}
+	return b.String()
+}
+
+// value is one key=value line of the script's input.
+type value struct{ key, text string }
+
+// input is what goes to `sh -s`: the script, then a call of main whose values
+// come from a here-document and whose operator is on file descriptor 3. Values
+// never become shell code: the delimiter is quoted, and no value can be it,
+// because each line starts with a key.
+func input(verb string, values []value) ([]byte, error) {
+	var b strings.Builder
+	b.WriteString(sent)
+	b.WriteString("main 3<&0 <<'AOIFLEET-VALUES'\n")
+	for _, v := range append([]value{{"verb", verb}}, values...) {
+		if strings.ContainsAny(v.text, "\n\r\x00") {
+			return nil, &Problem{Class: "configuration", Message: fmt.Sprintf("%s holds a line break", v.key)}
+		}
+		b.WriteString(v.key + "=" + v.text + "\n")
+	}
+	b.WriteString("end\nAOIFLEET-VALUES\n")
+	return []byte(b.String()), nil
+}

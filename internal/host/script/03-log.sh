@@ -1,0 +1,159 @@
+
+# --- the log since the restart ---
+
+# strip_colour also drops NUL bytes, about which bash complains.
+strip_colour() { tr -d '\000' | sed "s/$ESC\\[[0-9;]*[a-zA-Z]//g"; }
+ESC=$(printf '\033')
+
+# log_mark remembers where the log ends now, and the bytes before.
+log_mark() {
+    mark_time=$(date -u +%Y-%m-%dT%H:%M:%S.%6N)
+    mark_size='' mark_inode='' mark_sum='' mark_first='' log_at=''
+    [ -f "$ROOT$log" ] && stat_log "$ROOT$log" || return 0
+    mark_size=$log_size mark_inode=$log_inode
+    mark_sum=$(log_sum "$ROOT$log")
+    mark_first=$(log_first)
+}
+
+stat_log() {
+    log_inode=$(stat -L -c '%s %d:%i' -- "$1" 2>/dev/null) || return 1
+    log_size=${log_inode%% *} log_inode=${log_inode#* }
+}
+
+# log_sum: a checksum of the last 256 bytes of FILE before the mark.
+log_sum() {
+    from=$((mark_size > 256 ? mark_size - 255 : 1))
+    tail -c "+$from" -- "$1" 2>/dev/null | head -c "$((mark_size - from + 1))" | cksum
+}
+
+log_first() { head -c 200 -- "$ROOT$log" 2>/dev/null | tr -d '\000' | head -n 1; }
+
+# log_begins_in: does FILE hold the mark? An empty log has no bytes to tell it
+# by, so there the file has to be the same.
+log_begins_in() {
+    [ -f "$1" ] && stat_log "$1" || return 1
+    [ "$log_size" -ge "$mark_size" ] || return 1
+    [ "$mark_size" -gt 0 ] || { [ "$log_inode" = "$mark_inode" ]; return; }
+    [ "$(log_sum "$1")" = "$mark_sum" ]
+}
+
+# log_where finds the file that holds the mark: the log, or one of its two
+# newest uncompressed rotations (logrotate(8): rename, copytruncate, dateext).
+log_where() {
+    log_newer=''
+    [ -n "$mark_size" ] || { log_at=new; return; }
+    log_at=$ROOT$log
+    ! log_begins_in "$log_at" || return 0
+    # shellcheck disable=SC2010 # by time, which a glob can't
+    rotations=$(ls -td -- "$ROOT$log"[.-]* 2>/dev/null | grep -Ev '[.](gz|xz|bz2|zst|lz4)$' | head -n 2)
+    IFS=$NL
+    for log_at in $rotations; do
+        unset IFS
+        ! log_begins_in "$log_at" || return 0
+        log_newer=$log_at
+    done
+    unset IFS
+    log_newer='' log_at=unknown
+}
+
+# not_before TIME: lines whose own time is not before it; a line without a time
+# goes with the one above it.
+not_before() {
+    awk -v t="$1" '/^[0-9][0-9][0-9][0-9]-[0-9][0-9]-[0-9][0-9]T/ { on = (substr($0, 1, length(t)) >= t) } on'
+}
+
+# log_since prints the log since the mark, at most 8 MiB of it.
+log_since() {
+    case $log_at in
+    new) [ ! -f "$ROOT$log" ] || cat -- "$ROOT$log" 2>/dev/null ;;
+    unknown) strip_colour <"$ROOT$log" 2>/dev/null | not_before "$mark_time" ;;
+    "$ROOT$log")
+        tail -c "+$((mark_size + 1))" -- "$log_at"
+        # systemd 239's StandardOutput=file: writes over the log from byte 0.
+        [ "$(log_first)" = "$mark_first" ] || head -c "$mark_size" -- "$log_at" | strip_colour | not_before "$mark_time"
+        ;;
+    *)
+        tail -c "+$((mark_size + 1))" -- "$log_at"
+        cat -- ${log_newer:+"$log_newer"} "$ROOT$log" 2>/dev/null
+        ;;
+    esac | head -c 8388608 | strip_colour
+}
+
+# log_before keeps the last denied lines before the mark: what was there already.
+log_before() {
+    before=''
+    [ -z "$mark_size" ] || before=$(tail -c 65536 -- "$ROOT$log" | strip_colour | matches "$deny" | tail -n 20 | cut -c 1-500)
+}
+
+# since N: those of the lines kept by log_before that are at most N hundredths of
+# a second older than the mark.
+since() {
+    oldest=$(($(date -d "${mark_time}Z" +%s%2N) - $1))
+    printf '%s\n' "$before" | not_before "$(date -u -d "@${oldest%??}.${oldest#"${oldest%??}"}" +%Y-%m-%dT%H:%M:%S.%2N)"
+}
+
+# denied_lately: those of the lines kept by log_before that the process that
+# runs has written, at most five minutes old.
+denied_lately() {
+    [ -n "$before" ] || return 0
+    now_up
+    age=$((up - started / 10000))
+    since "$((age < 30000 ? age : 30000))"
+}
+
+# matches PATTERNS: the lines of stdin that match any of them (POSIX ERE, one
+# a line).
+matches() {
+    set -f
+    IFS=$NL
+    # shellcheck disable=SC2086 # one pattern a line
+    set -- $1
+    unset IFS
+    set +f
+    [ $# -gt 0 ] || return 1
+    for pattern in "$@"; do
+        set -- "$@" -e "$pattern"
+        shift
+    done
+    grep -aE "$@"
+}
+
+# log_denied leaves in $denied the line that fails the host. A pattern that
+# matched as long before the restart as has passed since is reported and does
+# not fail it, unless the line names the new certificate.
+log_denied() {
+    denied=''
+    hits=$(log_since | matches "$deny" | head -c 65536)
+    [ -n "$hits" ] || return 1
+    IFS=$NL
+    set -f
+    for pattern in $deny; do
+        hit=$(printf '%s\n' "$hits" | grep -aE -e "$pattern") || continue
+        named=''
+        [ -z "$thumbprint" ] || named=$(printf '%s\n' "$hit" | grep -aiF -e "$thumbprint")
+        if [ -z "$named" ] && since "$((up - began + 100))" | grep -aqE -e "$pattern"; then
+            known=$(clip "$hit")
+            continue
+        fi
+        denied=$(clip "${named:-$hit}")
+        break
+    done
+    set +f
+    unset IFS
+    [ -n "$denied" ]
+}
+
+# clip: the first line of TEXT, short enough for a line of our own.
+clip() { printf '%s\n' "$1" | cut -c 1-500 | head -n 1; }
+
+log_expected() {
+    missing=''
+    IFS=$NL
+    set -f
+    for pattern in $expect; do
+        log_since | grep -aqE -e "$pattern" || missing=$pattern
+    done
+    set +f
+    unset IFS
+    [ -z "$missing" ]
+}

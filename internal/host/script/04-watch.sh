@@ -1,0 +1,65 @@
+
+# --- the watch ---
+
+# now_up: hundredths of a second since boot (proc(5), uptime).
+now_up() {
+    read -r up _ <"$ROOT/proc/uptime"
+    up=${up%.*}${up#*.}
+}
+
+# look judges the agent once: 0 healthy, 1 not, 2 not yet; $why says what for.
+look() {
+    unit_state
+    case $active:$sub in
+    *:auto-restart) why="the agent exits and is started again ($failure)"; return 1 ;;
+    active:*) ;;
+    activating:* | reloading:* | deactivating:*) why="the unit is still $active"; return 2 ;;
+    *) why="the unit is $active ($failure)"; return 1 ;;
+    esac
+    [ "$id" != "$replaced" ] || { why='the agent was not restarted'; return 1; }
+    # A start by hand sets NRestarts to 0 and makes one InvocationID (systemd.exec(5)).
+    : "${seen:=$id} ${base:=$restarts}"
+    [ "$id:$restarts" = "$seen:$base" ] || { why="the agent exits and is started again"; return 1; }
+    log_where
+    if log_denied; then why="the log says: $denied"; return 1; fi
+    if ! log_expected; then why="the log does not say: $missing"; return 2; fi
+    if [ -n "$port" ] && ! port_listens; then why="nothing listens on port $port"; return 2; fi
+}
+
+# watch REPLACED BASE follows the agent for the whole window: REPLACED is the
+# invocation that must be gone, BASE how often systemd may have restarted it.
+# What has yet to come (the end of a start, expected lines, the port) has until
+# the time-out. A window of 0 looks once and waits for nothing else.
+watch() {
+    replaced=$1 base=$2 seen='' known=''
+    now_up
+    began=$up
+    while :; do
+        look
+        judged=$?
+        [ $judged -ne 1 ] || return 1
+        now_up
+        if [ $judged -eq 0 ] && [ $((up - began)) -ge "${window}00" ]; then return 0; fi
+        if [ $judged -eq 2 ] && [ $((up - began)) -ge "${timeout}00" ]; then return 1; fi
+        # Not with the lock open: it must not outlive this script.
+        if [ "$window" -gt 5 ]; then sleep 1; else sleep 0.25; fi 7>&-
+    done
+}
+
+# evidence sends home what the watch went by. A log that says nothing proves
+# nothing.
+evidence() {
+    say evidence "$unit: $load $active/$sub result=$failure restarts=$restarts invocation=$id"
+    [ -n "$log_at" ] || log_where
+    since=$(log_since | tail -c 8192 | tail -n 40)
+    [ "$log_at" != unknown ] || say note 'the start of the log since the restart could not be found'
+    [ -z "$known" ] || say note "not counted, the log said it before: $known"
+    proof=process_only
+    [ -z "$since" ] || [ -n "$known" ] || [ "$log_at" = unknown ] || proof=log_clean
+    [ -z "$expect" ] || proof=expected_line
+    set -f
+    IFS=$NL
+    for line in $since; do say evidence "$line"; done
+    unset IFS
+    set +f
+}

@@ -1,0 +1,84 @@
+
+# --- the file ---
+
+# look_at_file resolves $path and tells what is there; 1 if it can't be used.
+look_at_file() {
+    kind='missing' holder='' holder_name='' live=none attributes=''
+    real=$(readlink -f -- "$ROOT$path" 2>/dev/null)
+    case $real in
+    *"$NL"*) kind=other ;;
+    "$ROOT"/*) real=${real#"$ROOT"} ;;
+    *) real='' kind=nodir ;;
+    esac
+    [ "$kind" = missing ] || return 1
+    [ -e "$ROOT$real" ] || return 0
+    [ -f "$ROOT$real" ] || { kind=other; return 1; }
+    kind='file'
+    # The time of the last change (%Z) and not of the last write: `cp -p` and
+    # `mv` keep the latter.
+    attributes=$(stat -c '%u:%U:%G:%a:%s:%.Z:%C' -- "$ROOT$real" 2>/dev/null)
+    IFS=: read -r holder holder_name _ <<EOF
+$attributes
+EOF
+    live=$(sha256sum <"$ROOT$real")
+    live=${live%% *}
+}
+
+# safe_path refuses a path on which somebody else than root and the file's
+# owner can write a folder: they could put any file there. A group of the
+# owner's own name counts as the owner.
+safe_path() {
+    unsafe=''
+    if [ -z "$holder" ]; then
+        holder_name=${user:-root}
+        holder=$(id -u -- "$holder_name" 2>/dev/null)
+    fi
+    set --
+    for dir in "$path" "$real"; do
+        while [ -n "$dir" ]; do
+            dir=${dir%/*}
+            set -- "$@" "$ROOT$dir/"
+        done
+        [ "$path" != "$real" ] || break
+    done
+    set -f
+    IFS=$NL
+    for line in $(stat -c '%u:%U:%G:%a:%n' -- "$@" 2>/dev/null); do
+        IFS=: read -r uid _ gname mode dir <<EOF
+$line
+EOF
+        case $uid in 0 | "$holder") ;; *) unsafe=${dir#"$ROOT"} ;; esac
+        case $mode in
+        *[2367]) unsafe=${dir#"$ROOT"} ;;
+        *[2367]?) case $gname in root | "$holder_name") ;; *) unsafe=${dir#"$ROOT"} ;; esac ;;
+        esac
+    done
+    unset IFS
+    set +f
+    [ -z "$unsafe" ]
+}
+
+# new_file makes a temporary file beside the live one, with the old one's
+# owner, mode and label before it holds a byte.
+new_file() {
+    read -r random </proc/sys/kernel/random/uuid
+    tmp=$ROOT${real%/*}/.aoifleet-$random
+    if [ "$old" != none ]; then
+        cp -a --attributes-only -- "$ROOT$real" "$tmp"
+    else
+        (set -C && : >"$tmp") && chmod 600 -- "$tmp" && chown "${user:-root}:${group:-$(id -g -- "${user:-root}")}" -- "$tmp"
+    fi
+}
+
+make_state() {
+    [ -d "$state/backups" ] || mkdir -p -- "$state/backups" 2>/dev/null
+    [ -d "$state/backups" ] && [ ! -L "$state" ] && [ -O "$state" ]
+}
+
+# clean_up removes what a verb made before it changed anything.
+clean_up() {
+    [ -z "${tmp:-}" ] || rm -f -- "$tmp"
+    [ -z "${kept:-}" ] || rm -rf -- "$kept"
+    [ -z "${mine:-}" ] || rm -f -- "$state/pending"
+    tmp='' kept='' mine=''
+}

@@ -1,0 +1,90 @@
+
+# --- observe: changes nothing, not even a temporary file ---
+
+observe() {
+    read -r value <"$ROOT/proc/uptime"
+    say uptime "${value%% *}"
+    say clock "$(date +%s.%N)"
+    unit_state
+    set -f
+    IFS=$NL
+    for line in $shown; do say unit "$line"; done
+    unset IFS
+    observe_config
+    IFS=$NL
+    for path in $paths; do
+        unset IFS
+        observe_certificate
+    done
+    unset IFS
+    set +f
+    observe_log
+    for value in pending undoing confirmed rolled-back failed; do
+        [ ! -f "$state/$value" ] || say receipt "$value $(grep -E -m 2 '^(run|owner)=' "$state/$value" | tr '\n' ' ')"
+    done
+    value=$(stat -f -c '%a %S' -- "$ROOT/var/lib") || value='0 0'
+    say space "$((${value% *} * ${value#* }))"
+    say observed yes
+}
+
+# observe_config sends the agent's configuration home, where it is read as
+# YAML; here only the values of cert_path are picked out, so that one look at
+# the host is enough.
+observe_config() {
+    paths=$path count=0
+    if [ ! -f "$ROOT$config" ]; then say config_missing "$config"; return; fi
+    while IFS= read -r line || [ -n "$line" ]; do
+        count=$((count + 1))
+        [ $count -le 4000 ] || break
+        say config "$line"
+        case $line in *cert_path:*) ;; *) continue ;; esac
+        value=${line#*cert_path:}
+        value=${value#"${value%%[! "$TAB"]*}"}
+        case $value in
+        \"*) value=${value#\"} value=${value%%\"*} ;;
+        \'*) value=${value#\'} value=${value%%\'*} ;;
+        *) value=${value%%[,\}]*} value=${value%% #*} value=${value%"${value##*[! "$TAB"]}"} ;;
+        esac
+        case $NL$paths$NL in *"$NL$value$NL"*) continue ;; esac
+        case $value in /*) paths=$paths$NL$value ;; esac
+    done <"$ROOT$config"
+}
+
+observe_certificate() {
+    say certificate "$path"
+    look_at_file
+    say kind "$kind"
+    say real "$real"
+    case $kind in file | missing) ;; *) return ;; esac
+    safe_path || say unsafe "$unsafe"
+    [ -w "$ROOT${real%/*}" ] || say readonly "${real%/*}"
+    [ "$kind" = file ] || return 0
+    say attributes "$attributes"
+    say digest "$live"
+    if ! command -v openssl >/dev/null; then say no_openssl yes; return; fi
+    public_certificate
+    IFS=$NL
+    for line in $pem; do say pem "$line"; done
+    unset IFS
+}
+
+# public_certificate: -nokeys, so that the private key never leaves the host.
+# -legacy is what OpenSSL 3 needs for RC2-40; older ones do not know it.
+public_certificate() {
+    for legacy in '' -legacy; do
+        # shellcheck disable=SC2086 # no argument when empty
+        pem=$(head -c 1048576 -- "$ROOT$real" | base64 -d 2>/dev/null |
+            timeout 10 openssl pkcs12 -nokeys -passin pass: $legacy 2>/dev/null | head -c 65536)
+        case $pem in *CERTIFICATE*) return ;; esac
+    done
+    pem=''
+}
+
+# observe_log tells whether the agent has been refused lately.
+observe_log() {
+    [ -f "$ROOT$log" ] || { say log_missing "$log"; return; }
+    mark_time=$(date -u +%Y-%m-%dT%H:%M:%S.%6N) mark_size=1
+    log_before
+    value=$(denied_lately | tail -n 1)
+    [ -z "$value" ] || say denied "$value"
+}

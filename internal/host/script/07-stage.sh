@@ -1,0 +1,41 @@
+
+# --- stage: the new file, into root's own folder ---
+
+# as_caller runs a command with the login user's own rights, so that neither a
+# symlink nor a FIFO of theirs makes root read what they could not.
+as_caller() {
+    if [ -n "${SUDO_UID:-}" ]; then
+        # shellcheck disable=SC2153 # sudo(8) sets both
+        setpriv --reuid="$SUDO_UID" --regid="$SUDO_GID" --clear-groups -- timeout 5 "$@"
+    else
+        timeout 5 "$@"
+    fi
+}
+
+stage() {
+    case $source in
+    */* | *[!A-Za-z0-9._-]*) refuse internal 'not a staging folder' ;;
+    .aoifleet-*) ;;
+    *) refuse internal 'not a staging folder' ;;
+    esac
+    make_state || refuse disk "$state can not be made, or is not root's own"
+    said=$({ as_caller head -c "$((size + 1))" -- "$source/certificate" >"$state/staged-$run"; } 2>&1)
+    status=$?
+    as_caller rm -rf -- "$source" 2>/dev/null
+    sum=$(sha256sum <"$state/staged-$run")
+    if [ $status -eq 0 ] && [ "${sum%% *}" = "$new" ]; then
+        say result staged
+        return
+    fi
+    rm -f -- "$state/staged-$run"
+    case $said in
+    *'space left'* | *[qQ]uota* | *[rR]'ead-only'*) refuse disk "the certificate can not be written to $state: ${said%%"$NL"*}" ;;
+    *) refuse command "the certificate did not arrive whole: ${said%%"$NL"*}" ;;
+    esac
+}
+
+# discard removes what stage left.
+discard() {
+    rm -f -- "$state/staged-$run"
+    say result discarded
+}

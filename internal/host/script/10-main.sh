@@ -1,0 +1,16 @@
+
+main() {
+    tmp='' kept='' mine='' log_at='' mark_size='' mark_time='' known=''
+    read_values || { say error 'internal the values were cut short'; exit 65; }
+    exec </dev/null
+    state=$ROOT/var/lib/aoifleet/$unit
+    case $unit in '' | .* | *[!A-Za-z0-9:_.@\\-]*) refuse internal 'not a unit name' ;; esac
+    case $run in .* | *[!A-Za-z0-9-]*) refuse internal 'not a run id' ;; esac
+    # bash would run what it finds in the subscript of an arithmetic operand.
+    case $size:$window:$timeout:$port in *[!0-9:]*) refuse internal 'not a number' ;; esac
+    case $verb in
+    observe | stage | discard | rotate | recover) "$verb" ;;
+    *) refuse internal 'unknown verb' ;;
+    esac
+    exit 0
+}

@@ -1,0 +1,57 @@
+package host
+
+import (
+	"os"
+	"os/exec"
+	"strings"
+	"testing"
+)
+
+func TestScriptIsShellcheckClean(t *testing.T) {
+	path, err := exec.LookPath("shellcheck")
+	if err != nil {
+		if os.Getenv("CI") == "true" {
+			t.Fatal("shellcheck is needed for this test")
+		}
+		t.Skip("no shellcheck")
+	}
+	cmd := exec.Command(path, "-s", "sh", "-")
+	cmd.Stdin = strings.NewReader(Script())
+	if out, err := cmd.CombinedOutput(); err != nil {
+		t.Errorf("%v\n%s", err, out)
+	}
+}
+
+func TestScriptHasOneMachineBlock(t *testing.T) {
+	for name, text := range map[string]string{"read": Script(), "sent": sent} {
+		before, rest, ok := strings.Cut(text, "# --- machine ---\n")
+		block, after, ok2 := strings.Cut(rest, "# --- end machine ---\n")
+		if !ok || !ok2 || strings.Contains(before+after, "--- machine ---") || !strings.Contains(block, "PATH=/usr/sbin:/usr/bin:/sbin:/bin\n") {
+			t.Errorf("%s: no block, or several:\n%s", name, block)
+		}
+	}
+}
+
+func TestSlim(t *testing.T) {
+	got := slim("#!/bin/sh\n# a\n\n# --- machine ---\nif x; then\n    # b\n    say '#' # c\nfi\n")
+	if want := "# --- machine ---\nif x; then\nsay '#' # c\nfi\n"; got != want {
+		t.Errorf("got %q", got)
+	}
+}
+
+func TestInput(t *testing.T) {
+	in, err := input("observe", []value{{"run", "r"}, {"deny", "$(id) 'x' AOIFLEET-VALUES"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	call := strings.TrimPrefix(string(in), sent)
+	if want := "main 3<&0 <<'AOIFLEET-VALUES'\nverb=observe\nrun=r\ndeny=$(id) 'x' AOIFLEET-VALUES\nend\nAOIFLEET-VALUES\n"; call != want {
+		t.Errorf("got %q", call)
+	}
+	for _, text := range []string{"a\nAOIFLEET-VALUES\nid\n", "a\rb", "a\x00b", "\n"} {
+		in, err := input("observe", []value{{"owner", text}})
+		if p := AsProblem(err); err == nil || in != nil || p.Class != "configuration" || !strings.Contains(p.Message, "owner") {
+			t.Errorf("%q: %v", text, err)
+		}
+	}
+}

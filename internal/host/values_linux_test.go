@@ -1,0 +1,201 @@
+package host
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"io/fs"
+	"os"
+	"os/user"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+)
+
+func digest(text string) string {
+	sum := sha256.Sum256([]byte(text))
+	return hex.EncodeToString(sum[:])
+}
+
+// change are the values of a rotation of run from what is there now to text,
+// which is staged; others replace or, for deny and expect, are added.
+func (m *machine) change(run, text string, others ...string) []value {
+	m.t.Helper()
+	m.stage(run, text)
+	old := "none"
+	if live := m.read(m.path); live != "(none)" {
+		old = digest(live)
+	}
+	real, err := filepath.EvalSymlinks(m.root + m.path)
+	if err != nil {
+		real = m.root + m.path
+	}
+	values := append(m.common(run), value{"path", m.path}, value{"real", strings.TrimPrefix(real, m.root)},
+		value{"old", old}, value{"new", digest(text)}, value{"window", "0"}, value{"timeout", "30"}, value{"swap", "yes"}, value{"start", "yes"})
+	return with(values, others...)
+}
+
+func (m *machine) common(run string) []value {
+	values := []value{{"run", run}, {"owner", "operator@console"}, {"unit", unitName}, {"log", logPath}}
+	for _, pattern := range BuiltinDeny {
+		values = append(values, value{"deny", pattern})
+	}
+	return values
+}
+
+// with changes values: "key=text".
+func with(values []value, others ...string) []value {
+	for _, other := range others {
+		key, text, ok := strings.Cut(other, "=")
+		if !ok {
+			continue
+		}
+		i := slices.IndexFunc(values, func(v value) bool { return v.key == key })
+		if i < 0 || key == "deny" || key == "expect" {
+			values = append(values, value{key, text})
+		} else {
+			values[i].text = text
+		}
+	}
+	return values
+}
+
+// rotate runs a whole transaction and confirms it.
+func (m *machine) rotate(run, text string, others ...string) result {
+	m.t.Helper()
+	return m.run("rotate", m.change(run, text, others...), "confirm "+run+"\n")
+}
+
+func (m *machine) recover() result {
+	m.t.Helper()
+	return m.run("recover", m.common(secondRun), noAnswer)
+}
+
+// wants says how a verb ended.
+func (m *machine) wants(r result, ending Ending) {
+	m.t.Helper()
+	if r.get("result") != string(ending) {
+		m.t.Fatalf("want %s, got %v", ending, r)
+	}
+}
+
+// wantsError says of which class the error is and words that are in it.
+func (m *machine) wantsError(r result, words string) {
+	m.t.Helper()
+	if got := strings.Join(r.all("error"), "\n"); !strings.Contains(got, words) {
+		m.t.Fatalf("want an error with %q, got %v", words, r)
+	}
+}
+
+// live says what the certificate file and the agent hold.
+func (m *machine) live(text string) {
+	m.t.Helper()
+	if got := m.read(m.path); got != text {
+		m.t.Errorf("the file holds %q, want %q", got, text)
+	}
+	if got := m.unit("loaded"); got != text && text != "(none)" {
+		m.t.Errorf("the agent uses %q, want %q", got, text)
+	}
+}
+
+// untouched says that nothing was changed and nothing restarted.
+func (m *machine) untouched() {
+	m.t.Helper()
+	m.live(oldBytes)
+	if got := m.unit("starts"); got != "0" {
+		m.t.Errorf("the agent was started %s times", got)
+	}
+	m.settled()
+}
+
+var receiptRun = regexp.MustCompile(`(?m)^run=(.*)$`)
+
+// receipts are the names of the receipts with their runs.
+func (m *machine) receipts() map[string]string {
+	found := map[string]string{}
+	for _, name := range []string{"pending", "undoing", "confirmed", "rolled-back", "failed"} {
+		if run := receiptRun.FindStringSubmatch(m.read(m.stateDir() + "/" + name)); run != nil {
+			found[name] = run[1]
+		}
+	}
+	return found
+}
+
+// settled says that no transaction is open and no temporary file is left.
+func (m *machine) settled() {
+	m.t.Helper()
+	for name := range m.receipts() {
+		if name == "pending" || name == "undoing" {
+			m.t.Errorf("the receipt %s is left", name)
+		}
+	}
+	for _, path := range m.tree() {
+		if strings.Contains(path, "/.aoifleet-") {
+			m.t.Errorf("%s is left", path)
+		}
+	}
+}
+
+// tree lists all paths below the root.
+func (m *machine) tree() []string {
+	var paths []string
+	err := filepath.WalkDir(m.root, func(path string, _ fs.DirEntry, err error) error {
+		paths = append(paths, strings.TrimPrefix(path, m.root))
+		return err
+	})
+	m.must(err)
+	return paths
+}
+
+// owner is user, group and mode of a file.
+type owner struct {
+	uid, gid uint32
+	mode     os.FileMode
+}
+
+func (m *machine) owner(path string) owner {
+	m.t.Helper()
+	info, err := os.Lstat(m.root + path)
+	m.must(err)
+	stat := info.Sys().(*syscall.Stat_t)
+	return owner{stat.Uid, stat.Gid, info.Mode()}
+}
+
+// onRoot is needed where only root can prepare what a test is about.
+func onRoot(t *testing.T) bool {
+	t.Helper()
+	return os.Getuid() == 0
+}
+
+// holder is the name and the number of who owns the certificate file.
+func (m *machine) holder() [2]string {
+	m.t.Helper()
+	holder, err := user.LookupId(strconv.Itoa(int(m.owner(certPath).uid)))
+	m.must(err)
+	return [2]string{holder.Username, holder.Uid}
+}
+
+// logLine adds a line to the log, which is so old.
+func (m *machine) logLine(age time.Duration, text string) {
+	m.t.Helper()
+	line := time.Now().UTC().Add(-age).Format("2006-01-02T15:04:05.000000Z") + "  " + text + "\n"
+	m.write(logPath, m.read(logPath)+line)
+}
+
+func (m *machine) removeCertificate() {
+	m.t.Helper()
+	m.must(os.Remove(m.root + certPath))
+}
+
+// ownerOrNone is the zero owner where there is no file.
+func (m *machine) ownerOrNone() owner {
+	m.t.Helper()
+	if m.read(certPath) == "(none)" {
+		return owner{}
+	}
+	return m.owner(certPath)
+}

@@ -1,0 +1,198 @@
+// Package host is one agent VM: it observes it, stages a certificate file on
+// it, rotates that file in one transaction, and undoes the transaction where it
+// fails. The host's side is host.sh (script/), which knows a file, the bytes
+// it shall have and a unit; what a certificate is stays in Go.
+package host
+
+import (
+	"context"
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/aoifleet/aoifleet/internal/inventory"
+	"github.com/aoifleet/aoifleet/internal/remote"
+)
+
+// How long a host may take over steps that wait for nothing but itself. The
+// look includes two runs of openssl of at most ten seconds.
+const (
+	lookTimeout  = 45 * time.Second
+	stageTimeout = 60 * time.Second
+)
+
+// BuiltinDeny are the POSIX extended regular expressions of log lines that
+// prove that the agent is refused (docs/inventory.md).
+var BuiltinDeny = []string{
+	`AADSTS[0-9]+`,
+	`[Ff]ailed to authenticate|authentication failed|invalid_client|unauthorized_client`,
+	`cannot (load|read) .*(P12|PKCS|certificate)`,
+}
+
+// VM is one agent VM over one connection. It is not safe for concurrent use.
+type VM struct {
+	conn  *remote.Conn
+	host  inventory.Host
+	run   Run
+	stage string // the login user's staging folder, while it exists
+}
+
+// Run says on whose behalf something is done: ID is the run's id (letters,
+// digits and dashes), Owner a name for people who meet its traces on a host.
+type Run struct{ ID, Owner string }
+
+// New drives the host behind conn, which Close closes.
+func New(conn *remote.Conn, h inventory.Host, run Run) *VM {
+	return &VM{conn: conn, host: h, run: run}
+}
+
+// Close ends the connection.
+func (v *VM) Close() error { return v.conn.Close() }
+
+// command is what runs the script: never a value in an argument.
+func (v *VM) command() string {
+	if v.host.Sudo == inventory.SudoNone {
+		return "sh -s"
+	}
+	return "sudo -n sh -s"
+}
+
+// do runs a verb of host.sh that ends by itself.
+func (v *VM) do(ctx context.Context, timeout time.Duration, verb string, values []value) ([]byte, error) {
+	ctx, cancel := context.WithTimeout(ctx, timeout)
+	defer cancel()
+	in, err := input(verb, values)
+	if err != nil {
+		return nil, err
+	}
+	return v.conn.Run(ctx, v.command(), in)
+}
+
+// Observe looks at the host and changes nothing. The returned Observation is
+// nil only when nothing could be told; with an error beside it the host can't
+// be rotated as it is (configuration), and what was seen is there to be shown.
+func (v *VM) Observe(ctx context.Context) (*Observation, error) {
+	f, err := v.look(ctx, v.host.Agent.CertificatePath)
+	if err != nil {
+		return nil, err
+	}
+	o, err := f.observation(v.host.Agent)
+	o.HostKey = v.conn.HostKeyFingerprint()
+	if err != nil || o.Provider == nil {
+		return o, err
+	}
+	file := f.file(o.Provider.Path)
+	if file == nil {
+		// YAML can write a path in ways that the script's glance misses.
+		if f, err = v.look(ctx, o.Provider.Path); err != nil {
+			return o, err
+		}
+		if file = f.file(o.Provider.Path); file == nil {
+			return o, &Problem{Class: "command", Message: "the host did not look at " + clean(o.Provider.Path)}
+		}
+	}
+	o.describe(file)
+	return o, nil
+}
+
+func (v *VM) look(ctx context.Context, path string) (*found, error) {
+	values := append(v.common(), value{"config", v.host.Agent.Config})
+	if path != "" {
+		values = append(values, value{"path", path})
+	}
+	v.conn.Prefetch()
+	out, err := v.do(ctx, lookTimeout, "observe", values)
+	if err != nil {
+		return nil, err
+	}
+	f := parseFound(out)
+	if msg, ok := f.fields["error"]; ok {
+		return nil, hostSaid(msg)
+	}
+	if !f.done {
+		return nil, &Problem{Class: "command", Message: "the host's script stopped before its end: " + firstLine(string(out))}
+	}
+	return f, nil
+}
+
+// common are the values that every verb needs.
+func (v *VM) common() []value {
+	values := []value{{"run", v.run.ID}, {"owner", clean(v.run.Owner)}, {"unit", v.host.Agent.Unit}, {"log", v.host.Agent.Log}}
+	for _, p := range v.deny() {
+		values = append(values, value{"deny", p})
+	}
+	return values
+}
+
+func (v *VM) deny() []string {
+	var patterns []string
+	if v.host.Health.DenyDefault {
+		patterns = append(patterns, BuiltinDeny...)
+	}
+	return append(patterns, v.host.Health.Deny...)
+}
+
+// hostSaid reads host.sh's `CLASS MESSAGE`.
+func hostSaid(text string) *Problem {
+	class, message, _ := strings.Cut(text, " ")
+	switch class {
+	case "disk", "drift", "locked", "agent_not_running", "unhealthy", "configuration", "command", "unreachable":
+	default:
+		class = "internal"
+	}
+	return &Problem{Class: class, Message: remote.Sanitise(message, 600)}
+}
+
+// Stage brings data onto the host, into the tool's own root-only folder. It
+// changes nothing that the agent sees. Discard takes it away again.
+func (v *VM) Stage(ctx context.Context, data []byte, digest string) error {
+	ctx, cancel := context.WithTimeout(ctx, stageTimeout)
+	defer cancel()
+	dir := ".aoifleet-" + v.run.ID
+	if err := v.conn.Put(ctx, dir, "certificate", data); err != nil {
+		return err
+	}
+	v.stage = dir
+	values := append(v.common(), value{"source", dir}, value{"size", strconv.Itoa(len(data))}, value{"new", digest})
+	out, err := v.do(ctx, stageTimeout, "stage", values)
+	if err != nil {
+		v.unstage()
+		return err
+	}
+	f := parseFound(out)
+	if f.fields["result"] == "staged" {
+		v.stage = ""
+		return nil
+	}
+	v.unstage()
+	if msg, ok := f.fields["error"]; ok {
+		return hostSaid(msg)
+	}
+	return &Problem{Class: "command", Message: "the host's script stopped before its end: " + firstLine(string(out))}
+}
+
+// unstage removes the login user's copy where host.sh did not get to it.
+func (v *VM) unstage() {
+	if v.stage == "" {
+		return
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	defer cancel()
+	if v.conn.Remove(ctx, v.stage, "certificate") == nil {
+		v.stage = ""
+	}
+}
+
+// Discard removes what Stage brought and nobody used.
+func (v *VM) Discard(ctx context.Context) error {
+	v.unstage()
+	out, err := v.do(ctx, stageTimeout, "discard", v.common())
+	if err != nil {
+		return err
+	}
+	if parseFound(out).fields["result"] != "discarded" {
+		return fmt.Errorf("what was staged could not be removed: %s", firstLine(string(out)))
+	}
+	return nil
+}

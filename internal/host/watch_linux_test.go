@@ -1,0 +1,128 @@
+package host
+
+import (
+	"strings"
+	"testing"
+)
+
+// TestWatch: what the agent does after its restart, told by how often systemd
+// was asked ($shows), not by time. $starts is 1 for the new file, 2 for the undo.
+func TestWatch(t *testing.T) {
+	t.Parallel()
+	const started = "log INFO agent: started\n"
+	for name, c := range map[string]struct {
+		restart, show, values string
+		ending                Ending
+		words                 string // of the error
+	}{
+		"dies later": {started, "[ $starts$shows != 12 ] || { active=failed sub=failed failure=signal; }", "window=2", RolledBack, "the unit is failed (signal)"},
+		"exits 0":    {started, "[ $starts$shows != 12 ] || { active=inactive sub=dead; }", "window=2", RolledBack, "the unit is inactive (success)"},
+		"auto-restart": {started, "[ $starts != 1 ] || { active=activating sub=auto-restart failure=exit-code; }", "window=0", RolledBack,
+			"the agent exits and is started again (exit-code)"},
+		"restarts counted":            {started, "[ $starts != 1 ] || restarts=1", "window=0", RolledBack, "the agent exits and is started again"},
+		"restarts grow":               {started, "[ $starts$shows != 12 ] || restarts=1", "window=2", RolledBack, "the agent exits and is started again"},
+		"another invocation":          {started, "[ $starts$shows != 12 ] || id=other", "window=2", RolledBack, "the agent exits and is started again"},
+		"slow start":                  {started, "[ $starts != 1 ] || case $shows in [12]) active=activating sub=start;; *) active=active sub=running;; esac", "window=0", Rotated, ""},
+		"started never":               {started, "[ $starts != 1 ] || { active=activating sub=start; }", "timeout=1", RolledBack, "the unit is still activating"},
+		"not restarted":               {"[ $starts != 1 ] || id=before", "", "window=0", RolledBack, "the agent was not restarted"},
+		"restart fails":               {"[ $starts != 1 ] || { printf 'Job failed\\nSee journal\\n' >&2; exit 1; }", "", "expect=never", RolledBack, "systemctl restart failed: Job failed"},
+		"restart hangs":               {"[ $starts != 1 ] || { keep; exec sleep 20; }", "", "timeout=3", RolledBack, "systemctl restart did not return within 3s"},
+		"port late":                   {started, "[ $shows != 3 ] || listen 36001", "port=36001", Rotated, ""},
+		"port never":                  {started, "[ $starts != 2 ] || listen 36001", "port=36001", RolledBack, "nothing listens on port 36001"},
+		"other ports, that one never": {started + "listen 3600; listen 6001; listen 36002", "[ $starts != 2 ] || listen 36001", "port=36001", RolledBack, "nothing listens on port 36001"},
+		"expected late":               {started, "[ $shows != 3 ] || log INFO upload: done", "expect=upload: (done|ok)$", Rotated, ""},
+		"expected never":              {started, "[ $starts != 2 ] || log INFO upload: done", "expect=upload: done", RolledBack, "the log does not say: upload: done"},
+		"denied late":                 {started, "[ $starts$shows != 12 ] || log ERROR AADSTS7000222 expired", "window=2", RolledBack, "the log says: "},
+		"cannot load":                 {"[ $starts != 1 ] || log 'ERROR cannot load the PKCS12 file'", "", "window=0", RolledBack, "cannot load the PKCS12 file"},
+		"in colour":                   {"[ $starts != 1 ] || log \"$(printf '\\033[31mERROR\\033[0m AAD\\033[1mSTS\\033[0m50')\"", "", "window=0", RolledBack, "ERROR AADSTS50"},
+		"own pattern":                 {"[ $starts != 1 ] || log 'WARN * quota [x] used up'", "", "deny=\\* quota \\[x\\]", RolledBack, "WARN * quota [x] used up"},
+		"other errors":                {"log ERROR sink: 503, retrying", "", "window=0", Rotated, ""},
+		"long line":                   {"[ $starts != 1 ] || log \"AADSTS1 $(head -c 200000 /dev/zero | tr '\\0' x)\"", "", "window=0", RolledBack, "AADSTS1 xxx"},
+		"first of many lines":         {"[ $starts != 1 ] || { log AADSTS1 one; log AADSTS1 two; }", "", "window=0", RolledBack, "AADSTS1 one"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			m := newMachine(t)
+			m.hook("on-restart", c.restart)
+			m.hook("on-show", c.show)
+			timeout := "timeout=30"
+			if strings.HasSuffix(name, "never") {
+				timeout = "timeout=1"
+			}
+			r := m.rotate(firstRun, newBytes, timeout, c.values)
+			m.wants(r, c.ending)
+			m.wantsError(r, c.words)
+			for _, line := range r.lines {
+				if len(line) > 10000 {
+					t.Errorf("a line of %d bytes", len(line))
+				}
+			}
+			if c.ending == RolledBack && m.read(certPath) != oldBytes {
+				t.Error("not put back")
+			}
+			m.settled()
+		})
+	}
+}
+
+func TestStartLimit(t *testing.T) {
+	t.Parallel()
+	m := newMachine(t)
+	m.state("limit=yes")
+	// Every start uses the limit up; reset-failed is due before each restart.
+	m.hook("on-restart", "limit=yes; case $loaded in BAD*) log AADSTS1 ;; esac")
+	m.wants(m.rotate(firstRun, badBytes), RolledBack)
+	m.live(oldBytes)
+}
+
+func TestProof(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct{ hook, values, proof string }{
+		"silent":   {"", "window=0", "process_only"},
+		"clean":    {"log INFO x", "window=0", "log_clean"},
+		"expected": {"log INFO x", "expect=INFO", "expected_line"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			m := newMachine(t)
+			m.hook("on-restart", c.hook+"\n")
+			r := m.rotate(firstRun, newBytes, c.values)
+			m.wants(r, Rotated)
+			if r.get("proof") != c.proof {
+				t.Errorf("%v", r)
+			}
+		})
+	}
+}
+
+// TestDeniedBefore: a refusal that was in the log as shortly before the restart
+// as now after it does not count, unless it names the new certificate.
+func TestDeniedBefore(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		now    string // what the log says after the restart
+		before bool   // whether it said so just before
+		ending Ending
+	}{
+		"before and after": {"ERROR AADSTS7: other app", true, Rotated},
+		"only after":       {"ERROR AADSTS7: other app", false, Failed},
+		"with thumbprint":  {"ERROR AADSTS7: key abcdef0123 unknown", true, Failed},
+		"another pattern":  {"ERROR invalid_client", true, Failed},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			m := newMachine(t)
+			m.hook("on-restart", "[ $starts != 1 ] || log '"+c.now+"'; [ $starts = 1 ] || { active=failed; }")
+			if c.before {
+				m.hook("on-show", "[ -f \"$MACHINE/said\" ] || { : >\"$MACHINE/said\"; log 'ERROR AADSTS7: other app'; }")
+			} else {
+				m.logLine(3600e9, "ERROR AADSTS7: other app")
+			}
+			r := m.rotate(firstRun, newBytes, "thumbprint=ABCDEF0123")
+			m.wants(r, c.ending)
+			if c.ending == Rotated && (r.get("proof") != "process_only" || !strings.Contains(r.get("note"), "AADSTS7")) {
+				t.Errorf("%v", r)
+			}
+		})
+	}
+}

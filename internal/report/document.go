@@ -1,0 +1,188 @@
+package report
+
+import (
+	"encoding/json"
+	"io"
+	"time"
+
+	"github.com/aoifleet/aoifleet/internal/certificate"
+	"github.com/aoifleet/aoifleet/internal/host"
+	"github.com/aoifleet/aoifleet/internal/rollout"
+)
+
+// SchemaVersion is the version of the JSON document; values may be added
+// within one, nothing renamed.
+const SchemaVersion = 1
+
+// Document is what -o json prints (docs/reference.md).
+type Document struct {
+	SchemaVersion int            `json:"schema_version"`
+	ToolVersion   string         `json:"tool_version"`
+	RunID         string         `json:"run_id"`
+	Command       string         `json:"command"`
+	StartedAt     time.Time      `json:"started_at"`
+	FinishedAt    time.Time      `json:"finished_at"`
+	ExitCode      int            `json:"exit_code"`
+	Totals        map[string]int `json:"totals"`
+	Hosts         []Host         `json:"hosts"`
+}
+
+// Host is one host in the document.
+type Host struct {
+	Name     string       `json:"name"`
+	Address  string       `json:"address"`
+	Outcome  *string      `json:"outcome"` // null in a plan and a status, where nothing has been decided
+	Proof    *string      `json:"proof"`
+	Wave     *int         `json:"wave"`
+	Steps    []Step       `json:"steps"`
+	Old      *Certificate `json:"old"`
+	New      *Certificate `json:"new"`
+	Note     string       `json:"note,omitempty"`
+	Notes    []string     `json:"notes,omitempty"`
+	Error    *Error       `json:"error"`
+	Evidence []string     `json:"evidence,omitempty"`
+	Action   string       `json:"action,omitempty"`
+	Reason   string       `json:"reason,omitempty"`
+	DaysLeft *int         `json:"days_left,omitempty"`
+	Unit     *Unit        `json:"unit,omitempty"`
+}
+
+// Step is one effect on the host.
+type Step struct {
+	Name string `json:"name"`
+	OK   bool   `json:"ok"`
+	MS   int64  `json:"ms"`
+}
+
+// Certificate is what is public of a certificate.
+type Certificate struct {
+	Thumbprint string    `json:"thumbprint"` // SHA-1, upper-case hex, as Entra shows it
+	SHA256     string    `json:"sha256"`
+	Subject    string    `json:"subject"`
+	NotAfter   time.Time `json:"not_after"`
+}
+
+// Error is why a host did not end well.
+type Error struct {
+	Class   string `json:"class"`
+	Message string `json:"message"`
+	Hint    string `json:"hint,omitempty"`
+}
+
+// Unit is the agent's unit in a status.
+type Unit struct {
+	Name     string     `json:"name"`
+	Active   string     `json:"active_state"`
+	Sub      string     `json:"sub_state"`
+	File     string     `json:"unit_file_state"`
+	Restarts int        `json:"restarts"`
+	Started  *time.Time `json:"started_at"`
+}
+
+// Write prints the document, indented.
+func (d *Document) Write(w io.Writer) error {
+	if d.Totals == nil {
+		d.Totals = map[string]int{}
+	}
+	if d.Hosts == nil {
+		d.Hosts = []Host{}
+	}
+	enc := json.NewEncoder(w)
+	enc.SetIndent("", "  ")
+	enc.SetEscapeHTML(false)
+	return enc.Encode(d)
+}
+
+// PlanHosts are the hosts of a plan.
+func PlanHosts(p *rollout.Plan) []Host {
+	hosts := make([]Host, len(p.Entries))
+	for i, e := range p.Entries {
+		hosts[i] = entryHost(e)
+	}
+	return hosts
+}
+
+// RunHosts are the hosts of a run.
+func RunHosts(r *rollout.Run) []Host {
+	hosts := make([]Host, len(r.Results))
+	for i, res := range r.Results {
+		h := entryHost(res.Entry)
+		h.Notes, h.Evidence = res.Notes, res.Evidence
+		if res.Proof != "" {
+			h.Proof = &res.Proof
+		}
+		for _, s := range res.Steps {
+			h.Steps = append(h.Steps, Step{s.Name, s.OK, s.Took.Milliseconds()})
+		}
+		hosts[i] = h
+	}
+	return hosts
+}
+
+// StatusHosts are the hosts of a status; now is the workstation's clock.
+func StatusHosts(entries []rollout.Entry, now time.Time) []Host {
+	hosts := make([]Host, len(entries))
+	for i, e := range entries {
+		h := entryHost(e)
+		h.Action, h.Reason = "", ""
+		if e.Seen != nil {
+			h.Unit = unitOf(e)
+			if e.Seen.Live != nil {
+				days := DaysLeft(e.Seen.Live.NotAfter, now)
+				h.DaysLeft = &days
+			}
+		}
+		hosts[i] = h
+	}
+	return hosts
+}
+
+func entryHost(e rollout.Entry) Host {
+	h := Host{Name: e.Host.Name, Address: e.Host.Address, Steps: []Step{}, Action: string(e.Action), Reason: e.Reason, Error: errorOf(e.Problem)}
+	if e.Outcome != "" {
+		outcome := string(e.Outcome)
+		h.Outcome = &outcome
+	}
+	if e.Certificate != nil {
+		h.New = certificateOf(&e.Certificate.Leaf)
+	}
+	switch {
+	case e.Seen == nil:
+		h.Note = "the live certificate was not seen"
+	case e.Seen.Live != nil:
+		h.Old = certificateOf(e.Seen.Live)
+	default:
+		h.Note = e.Seen.LiveNote
+	}
+	return h
+}
+
+func certificateOf(info *certificate.Info) *Certificate {
+	return &Certificate{info.Thumbprint, info.SHA256, info.Subject, info.NotAfter.UTC()}
+}
+
+func errorOf(p *host.Problem) *Error {
+	if p == nil {
+		return nil
+	}
+	return &Error{p.Class, p.Message, p.Hint}
+}
+
+func unitOf(e rollout.Entry) *Unit {
+	u := e.Seen.Unit
+	unit := &Unit{Name: e.Host.Agent.Unit, Active: u.Active, Sub: u.Sub, File: u.File, Restarts: u.Restarts}
+	if !u.Started.IsZero() {
+		started := u.Started.UTC()
+		unit.Started = &started
+	}
+	return unit
+}
+
+// DaysLeft is how many whole days remain until t; negative once it has passed.
+func DaysLeft(t, now time.Time) int {
+	hours := t.Sub(now).Hours()
+	if hours < 0 {
+		return int(hours/24) - 1
+	}
+	return int(hours / 24)
+}

@@ -1,0 +1,254 @@
+package report
+
+import (
+	"fmt"
+	"io"
+	"regexp"
+	"slices"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	"al.essio.dev/pkg/shellescape"
+
+	"github.com/aoifleet/aoifleet/internal/certificate"
+	"github.com/aoifleet/aoifleet/internal/rollout"
+)
+
+// group is a set of hosts of which the same is to be said.
+type group struct {
+	label  string
+	lines  []string
+	hosts  []string
+	weight int
+}
+
+// grouped collects hosts under equal keys, in the order of first appearance.
+type grouped struct {
+	keys []string
+	of   map[string]*group
+}
+
+func (g *grouped) add(label string, weight int, host string, lines ...string) {
+	key := label + "\x00" + strings.Join(lines, "\x00")
+	if g.of == nil {
+		g.of = map[string]*group{}
+	}
+	if g.of[key] == nil {
+		g.of[key] = &group{label: label, lines: lines, weight: weight}
+		g.keys = append(g.keys, key)
+	}
+	g.of[key].hosts = append(g.of[key].hosts, host)
+}
+
+// write prints the groups, light ones first: what needs a person stands last,
+// next to the totals.
+func (g *grouped) write(w io.Writer) {
+	slices.SortStableFunc(g.keys, func(a, b string) int { return g.of[a].weight - g.of[b].weight })
+	for _, key := range g.keys {
+		it := g.of[key]
+		fmt.Fprintf(w, "%-14s %s\n", it.label, hosts(it.hosts))
+		for _, line := range it.lines {
+			if line != "" {
+				fmt.Fprintf(w, "%-14s   %s\n", "", line)
+			}
+		}
+	}
+}
+
+func weight(o rollout.Outcome) int { return slices.Index(rollout.Outcomes, o) }
+
+// Plan prints what would be done, grouped; old and new certificate as a
+// difference of what is public of them.
+func Plan(w io.Writer, p *rollout.Plan, now time.Time) {
+	var g grouped
+	for _, e := range p.Entries {
+		if e.Outcome != "" {
+			g.add(string(e.Outcome), weight(e.Outcome)+1, e.Host.Name, append([]string{timeless(e.Reason)}, hint(e)...)...)
+			continue
+		}
+		lines := append([]string{e.Reason}, difference(e, now)...)
+		g.add(string(e.Action), 0, e.Host.Name, lines...)
+	}
+	g.write(w)
+	if slices.ContainsFunc(p.Entries, func(e rollout.Entry) bool { return e.Action == rollout.NotSeen }) {
+		fmt.Fprintf(w, "plan: %s, not looked at; %d at a time\n", count(len(p.Entries)), p.Policy.Parallel)
+		return
+	}
+	fmt.Fprintf(w, "plan: %d of %s to change, %d at a time\n", p.Changes(), count(len(p.Entries)), p.Policy.Parallel)
+}
+
+func hint(e rollout.Entry) []string {
+	if e.Problem == nil || e.Problem.Hint == "" {
+		return nil
+	}
+	return []string{"hint: " + e.Problem.Hint}
+}
+
+func difference(e rollout.Entry, now time.Time) []string {
+	switch e.Action {
+	case rollout.NotSeen:
+		return []string{"+ " + describe(e.Certificate.Leaf, now)}
+	case rollout.Restart, rollout.None:
+		return nil
+	}
+	old := "- none: " + "the live certificate was not seen"
+	if e.Seen != nil {
+		old = "- " + e.Seen.LiveNote
+		if e.Seen.Live != nil {
+			old = "- " + describe(*e.Seen.Live, now)
+		}
+	}
+	return []string{old, "+ " + describe(e.Certificate.Leaf, now)}
+}
+
+func describe(c certificate.Info, now time.Time) string {
+	return fmt.Sprintf("%s  %s  until %s (%s)", c.Thumbprint, c.Subject, c.NotAfter.UTC().Format(time.DateOnly), left(c.NotAfter, now))
+}
+
+func left(t, now time.Time) string {
+	switch days := DaysLeft(t, now); {
+	case days < 0:
+		return "expired"
+	case days == 1:
+		return "1 day left"
+	default:
+		return fmt.Sprintf("%d days left", days)
+	}
+}
+
+func count(n int) string {
+	if n == 1 {
+		return "1 host"
+	}
+	return fmt.Sprintf("%d hosts", n)
+}
+
+// Commands are the command lines that an operator would type after a run,
+// without --limit.
+type Commands struct{ Rotate, Status []string }
+
+// Summary prints how a run ended: hosts grouped by outcome and cause, the next
+// command, the totals last.
+func Summary(w io.Writer, r *rollout.Run, again Commands) {
+	var g grouped
+	unproven := 0
+	for _, res := range r.Results {
+		if res.Outcome == rollout.Rotated && res.Proof == "process_only" {
+			unproven++
+		}
+		g.add(string(res.Outcome), weight(res.Outcome), res.Host.Name, because(res)...)
+	}
+	g.write(w)
+	if unproven > 0 {
+		fmt.Fprintf(w, "without proof  %s: the process runs, but the log said nothing of the new certificate\n", count(unproven))
+	}
+	if next := nextCommand(r, again); next != "" {
+		fmt.Fprintf(w, "next: %s\n", next)
+	}
+	fmt.Fprintln(w, Totals(r))
+}
+
+// because is what is said of a result beside its outcome.
+func because(res rollout.Result) []string {
+	var lines []string
+	switch {
+	case res.Problem != nil:
+		lines = append(lines, res.Problem.Class+": "+timeless(res.Problem.Message))
+	case res.Outcome == rollout.Rotated && res.Proof != "":
+		lines = append(lines, "proof: "+res.Proof)
+	case res.Outcome == rollout.Rotated:
+		lines = append(lines, "the agent is stopped: nothing was started, nothing checked")
+	case res.Outcome != rollout.Skipped:
+		lines = append(lines, timeless(res.Reason))
+	}
+	lines = append(lines, res.Notes...)
+	return append(lines, hint(res.Entry)...)
+}
+
+// logTime is the time that a line of the agent's log begins with.
+var logTime = regexp.MustCompile(`\b\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z +`)
+
+// timeless makes one cause of log lines that differ only in their time, so that
+// a hundred hosts that fail in one way are one group.
+func timeless(message string) string { return logTime.ReplaceAllString(message, "") }
+
+// Totals is the last line of a run.
+func Totals(r *rollout.Run) string {
+	totals := r.Totals()
+	var parts []string
+	for _, o := range rollout.Outcomes {
+		if totals[o] > 0 {
+			parts = append(parts, fmt.Sprintf("%d %s", totals[o], o))
+		}
+	}
+	line := count(len(r.Results)) + ": " + strings.Join(parts, ", ")
+	switch {
+	case r.Interrupted:
+		line += "; interrupted"
+	case r.Stopped:
+		line += "; stopped by the failure budget"
+	}
+	return line
+}
+
+// nextCommand goes on after a run that left hosts undone: without the bad ones
+// where it was stopped, with them where they are all that is left.
+func nextCommand(r *rollout.Run, again Commands) string {
+	var bad, skipped, unsettled []string
+	for _, res := range r.Results {
+		switch res.Outcome {
+		case rollout.Skipped:
+			skipped = append(skipped, res.Host.Name)
+		case rollout.Unknown, rollout.Failed:
+			unsettled = append(unsettled, res.Host.Name)
+		case rollout.RolledBack, rollout.Refused, rollout.Unreachable:
+			bad = append(bad, res.Host.Name)
+		}
+	}
+	command, limit := again.Rotate, skipped
+	switch {
+	case len(unsettled) > 0:
+		command, limit = again.Status, unsettled
+	case len(skipped) == 0:
+		limit = bad
+	}
+	if len(limit) == 0 {
+		return ""
+	}
+	return shellescape.QuoteCommand(append(slices.Clone(command), "--limit", strings.Join(Fold(limit), ",")))
+}
+
+// Status prints a line for each host.
+func Status(w io.Writer, entries []rollout.Entry, now time.Time) error {
+	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(t, "HOST\tUNIT\tTHUMBPRINT\tEXPIRES\tDAYS LEFT\tNOTE")
+	for _, e := range entries {
+		unit, thumb, expires, days := "-", "-", "-", "-"
+		if e.Seen != nil {
+			unit = e.Seen.Unit.Active
+			if live := e.Seen.Live; live != nil {
+				thumb, expires = live.Thumbprint, live.NotAfter.UTC().Format(time.DateOnly)
+				days = fmt.Sprint(DaysLeft(live.NotAfter, now))
+			}
+		}
+		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%s\n", e.Host.Name, unit, thumb, expires, days, statusNote(e))
+	}
+	return t.Flush()
+}
+
+func statusNote(e rollout.Entry) string {
+	switch {
+	case e.Problem != nil:
+		return e.Problem.Class + ": " + e.Problem.Message
+	case e.Seen == nil:
+		return ""
+	}
+	if r, unfinished := e.Seen.Unfinished(); unfinished {
+		return fmt.Sprintf("run %s of %s is unfinished (%s)", r.Run, r.Owner, r.State)
+	}
+	if e.Seen.Denied != "" {
+		return "the log says: " + e.Seen.Denied
+	}
+	return e.Seen.LiveNote
+}

@@ -1,0 +1,229 @@
+package report
+
+import (
+	"bytes"
+	"encoding/json"
+	"flag"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/aoifleet/aoifleet/internal/certificate"
+	"github.com/aoifleet/aoifleet/internal/host"
+	"github.com/aoifleet/aoifleet/internal/inventory"
+	"github.com/aoifleet/aoifleet/internal/rollout"
+)
+
+var update = flag.Bool("update", false, "write the golden files anew")
+
+var now = time.Date(2026, 11, 23, 9, 0, 0, 0, time.UTC)
+
+var (
+	oldLeaf = certificate.Info{Thumbprint: "0123456789ABCDEF0123456789ABCDEF01234567", SHA256: "aa", Subject: "CN=old", NotAfter: now.AddDate(0, 0, 20)}
+	newLeaf = certificate.Info{Thumbprint: "89ABCDEF0123456789ABCDEF0123456789ABCDEF", SHA256: "bb", Subject: "CN=new", NotAfter: now.AddDate(2, 0, 0)}
+)
+
+// golden compares with testdata/NAME.
+func golden(t *testing.T, name, got string) {
+	t.Helper()
+	path := filepath.Join("testdata", name)
+	if *update {
+		if err := os.WriteFile(path, []byte(got), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got != string(want) {
+		t.Errorf("%s:\n%s\nwant:\n%s", name, got, want)
+	}
+}
+
+func entry(name string, change func(*rollout.Entry)) rollout.Entry {
+	live := oldLeaf
+	e := rollout.Entry{
+		Target: rollout.Target{Host: inventory.Host{Name: name, Address: "192.0.2.1", Agent: inventory.Agent{Unit: "az-aoi-ingestion.service"}}, Certificate: &certificate.Certificate{Leaf: newLeaf}},
+		Seen:   &host.Observation{Live: &live, Unit: host.Unit{Active: "active", Sub: "running", File: "enabled", Started: now.Add(-time.Hour)}},
+		Action: rollout.Rotate, Reason: "new certificate",
+	}
+	if change != nil {
+		change(&e)
+	}
+	return e
+}
+
+func ended(outcome rollout.Outcome, problem *host.Problem) func(*rollout.Entry) {
+	return func(e *rollout.Entry) {
+		e.Action, e.Outcome, e.Problem, e.Reason = rollout.None, outcome, problem, "because"
+		if problem != nil {
+			e.Reason = problem.Message
+		}
+	}
+}
+
+var unreachable = &host.Problem{Class: "unreachable", Message: "connection refused", Hint: "is the VM running?"}
+
+func entries() []rollout.Entry {
+	return []rollout.Entry{
+		entry("edr-01", nil), entry("edr-02", nil), entry("edr-04", nil),
+		entry("first", func(e *rollout.Entry) {
+			e.Seen.Live, e.Seen.LiveNote, e.Reason = nil, "there is no file", "no certificate yet"
+		}),
+		entry("older", func(e *rollout.Entry) { e.Action, e.Reason = rollout.Restart, "the agent started before it changed" }),
+		entry("done", ended(rollout.Current, nil)),
+		entry("managed", ended(rollout.NotApplicable, nil)),
+		entry("away-1", func(e *rollout.Entry) { ended(rollout.Unreachable, unreachable)(e); e.Seen = nil }),
+		entry("away-2", func(e *rollout.Entry) { ended(rollout.Unreachable, unreachable)(e); e.Seen = nil }),
+		entry("shy", ended(rollout.Refused, &host.Problem{Class: "sudo", Message: "sudo asks for a password"})),
+	}
+}
+
+func TestPlanText(t *testing.T) {
+	var b bytes.Buffer
+	Plan(&b, &rollout.Plan{Entries: entries(), Policy: rollout.Policy{Parallel: 2}}, now)
+	golden(t, "plan.txt", b.String())
+}
+
+func TestOfflinePlanText(t *testing.T) {
+	var b bytes.Buffer
+	Plan(&b, rollout.Offline([]rollout.Target{entry("a-1", nil).Target, entry("a-2", nil).Target}, rollout.Policy{Parallel: 1}), now)
+	golden(t, "offline.txt", b.String())
+}
+
+func results() []rollout.Result {
+	unhealthy := &host.Problem{Class: "unhealthy", Message: "the log says: 2026-11-23T08:58:59.094831Z ERROR AADSTS700027"}
+	later := &host.Problem{Class: "unhealthy", Message: "the log says: 2026-11-23T08:59:01Z ERROR AADSTS700027"}
+	return []rollout.Result{
+		{Entry: entry("edr-01", ended(rollout.Rotated, nil)), Proof: "log_clean"},
+		{Entry: entry("edr-02", ended(rollout.Rotated, nil)), Proof: "log_clean"},
+		{Entry: entry("quiet", ended(rollout.Rotated, nil)), Proof: "process_only"},
+		{Entry: entry("stopped", ended(rollout.Rotated, nil))},
+		{Entry: entry("done", ended(rollout.Current, nil))},
+		{Entry: entry("bad", ended(rollout.RolledBack, unhealthy)), Notes: []string{"a note"}},
+		{Entry: entry("worse", ended(rollout.RolledBack, later)), Notes: []string{"a note"}},
+		{Entry: entry("away", ended(rollout.Unreachable, unreachable))},
+		{Entry: entry("later-1", ended(rollout.Skipped, nil))},
+		{Entry: entry("later-2", ended(rollout.Skipped, nil))},
+	}
+}
+
+var again = Commands{Rotate: []string{"aoifleet", "rotate", "-i", "my fleet.yaml", "--yes"}, Status: []string{"aoifleet", "status", "-i", "my fleet.yaml"}}
+
+func TestSummaryText(t *testing.T) {
+	var b bytes.Buffer
+	Summary(&b, &rollout.Run{Results: results(), Stopped: true}, again)
+	golden(t, "summary.txt", b.String())
+}
+
+func TestTotals(t *testing.T) {
+	run := &rollout.Run{Results: results()[:2]}
+	for want, change := range map[string]func(){
+		"2 hosts: 2 rotated":                                func() {},
+		"2 hosts: 2 rotated; interrupted":                   func() { run.Interrupted, run.Stopped = true, true },
+		"2 hosts: 2 rotated; stopped by the failure budget": func() { run.Interrupted, run.Stopped = false, true },
+	} {
+		run.Interrupted, run.Stopped = false, false
+		change()
+		if got := Totals(run); got != want {
+			t.Errorf("%q, want %q", got, want)
+		}
+	}
+}
+
+// What an operator should type next, for each way in which a run can end.
+func TestNextCommand(t *testing.T) {
+	const rotate, status = "aoifleet rotate -i 'my fleet.yaml' --yes --limit ", "aoifleet status -i 'my fleet.yaml' --limit "
+	tests := []struct {
+		outcomes []rollout.Outcome // of h1, h2, …
+		want     string
+	}{
+		{[]rollout.Outcome{rollout.Rotated, rollout.Current, rollout.NotApplicable, rollout.Restored}, ""},
+		{[]rollout.Outcome{rollout.Rotated, rollout.RolledBack, rollout.Refused, rollout.Unreachable}, rotate + "'h[2-4]'"},
+		{[]rollout.Outcome{rollout.RolledBack, rollout.Skipped, rollout.Skipped}, rotate + "'h[2-3]'"},
+		{[]rollout.Outcome{rollout.Skipped, rollout.Rotated, rollout.Skipped}, rotate + "h1,h3"},
+		{[]rollout.Outcome{rollout.Failed, rollout.Skipped}, status + "h1"},
+		{[]rollout.Outcome{rollout.RolledBack, rollout.Unknown}, status + "h2"},
+	}
+	for _, tt := range tests {
+		var run rollout.Run
+		for i, o := range tt.outcomes {
+			run.Results = append(run.Results, rollout.Result{Entry: entry("h"+string(rune('1'+i)), ended(o, nil))})
+		}
+		for range 2 { // it must leave its arguments alone
+			if got := nextCommand(&run, again); got != tt.want {
+				t.Errorf("%v: %q, want %q", tt.outcomes, got, tt.want)
+			}
+		}
+	}
+}
+
+func TestStatusText(t *testing.T) {
+	list := []rollout.Entry{
+		entry("well", nil),
+		entry("late", func(e *rollout.Entry) { e.Seen.Live.NotAfter = now.Add(-time.Minute); e.Seen.Denied = "AADSTS700027" }),
+		entry("half", func(e *rollout.Entry) {
+			e.Seen.Receipts = []host.Receipt{{State: "pending", Run: "R", Owner: "someone@somewhere"}}
+		}),
+		entry("dark", func(e *rollout.Entry) { e.Seen.Live, e.Seen.LiveNote = nil, "the host has no openssl to read it with" }),
+		entry("away", func(e *rollout.Entry) { ended(rollout.Unreachable, unreachable)(e); e.Seen = nil }),
+		entry("cut", func(e *rollout.Entry) { ended(rollout.Skipped, nil)(e); e.Seen = nil }),
+	}
+	var b bytes.Buffer
+	if err := Status(&b, list, now); err != nil {
+		t.Fatal(err)
+	}
+	golden(t, "status.txt", b.String())
+}
+
+func TestDaysLeft(t *testing.T) {
+	const day = 24 * time.Hour
+	for left, want := range map[time.Duration]int{0: 0, day - 1: 0, day: 1, 20*day + time.Hour: 20, -time.Second: -1, -day - time.Second: -2} {
+		if got := DaysLeft(now.Add(left), now); got != want {
+			t.Errorf("%v: %d, want %d", left, got, want)
+		}
+	}
+}
+
+func TestDocument(t *testing.T) {
+	res := results()[5]
+	res.Steps = []host.Step{{Name: "swap", OK: true, Took: 1500 * time.Microsecond}}
+	res.Evidence = []string{"<a line & more>"}
+	d := Document{SchemaVersion: SchemaVersion, RunID: "R", Command: "rotate", StartedAt: now, FinishedAt: now, ExitCode: 6,
+		Totals: map[string]int{"rolled_back": 1}, Hosts: RunHosts(&rollout.Run{Results: []rollout.Result{res}})}
+	var b bytes.Buffer
+	if err := d.Write(&b); err != nil {
+		t.Fatal(err)
+	}
+	golden(t, "rotate.json", b.String())
+}
+
+// A document without hosts has empty lists, never null.
+func TestEmptyDocument(t *testing.T) {
+	var b bytes.Buffer
+	if err := (&Document{}).Write(&b); err != nil {
+		t.Fatal(err)
+	}
+	var d map[string]json.RawMessage
+	if err := json.Unmarshal(b.Bytes(), &d); err != nil {
+		t.Fatal(err)
+	}
+	if string(d["hosts"]) != "[]" || string(d["totals"]) != "{}" {
+		t.Errorf("%s", b.String())
+	}
+}
+
+// A status decides nothing: no action, no reason, but the unit and the days.
+func TestStatusHosts(t *testing.T) {
+	hosts := StatusHosts([]rollout.Entry{entry("a", nil), entry("b", func(e *rollout.Entry) { e.Seen = nil })}, now)
+	a, b := hosts[0], hosts[1]
+	if a.Action+a.Reason != "" || a.DaysLeft == nil || *a.DaysLeft != 20 || a.Unit == nil || a.Unit.Active != "active" || a.Unit.Started == nil || a.Outcome != nil {
+		t.Errorf("%+v", a)
+	}
+	if b.DaysLeft != nil || b.Unit != nil || b.Old != nil || !strings.Contains(b.Note, "not seen") {
+		t.Errorf("%+v", b)
+	}
+}

@@ -1,0 +1,300 @@
+package rollout
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+
+	"github.com/aoifleet/aoifleet/internal/certificate"
+	"github.com/aoifleet/aoifleet/internal/host"
+	"github.com/aoifleet/aoifleet/internal/inventory"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+const (
+	runID  = "20261123-084512-K3F9"
+	oldSum = "old"
+)
+
+var (
+	// clock is the hosts' time, and that of testing/synctest at its start.
+	clock   = time.Date(2000, 1, 1, 0, 0, 0, 0, time.UTC)
+	errLost = &host.Problem{Class: "unreachable", Message: "the connection was lost"}
+)
+
+// newCertificate is one that expires in a year; its key is nobody's concern here.
+func newCertificate(thumbprint string) *certificate.Certificate {
+	return &certificate.Certificate{Leaf: certificate.Info{Thumbprint: thumbprint, NotBefore: clock.Add(-time.Hour), NotAfter: clock.AddDate(1, 0, 0)}}
+}
+
+// healthy is what a look at a VM finds on which a rotation is due.
+func healthy() *host.Observation {
+	return &host.Observation{
+		Clock:    clock,
+		Unit:     host.Unit{Load: "loaded", Active: "active", Sub: "running", File: "enabled", Started: clock.Add(-time.Hour)},
+		Provider: &host.Provider{Name: "p", ClientID: "client-1", Path: "/c.p12"},
+		File:     host.File{Path: "/c.p12", Real: "/c.p12", Kind: "file", Digest: oldSum, Changed: clock.Add(-48 * time.Hour)},
+		Live:     &certificate.Info{Thumbprint: "OLD", NotAfter: clock.AddDate(0, 0, 20)},
+		Space:    1 << 30,
+	}
+}
+
+// fate is how one call of a fake host fails: before it had any effect, or after.
+type fate int
+
+const (
+	well fate = iota
+	notApplied
+	applied
+)
+
+// fakeVM is one pretend VM behind any number of connections to it.
+type fakeVM struct {
+	fleet *fakeFleet
+	name  string
+
+	mu       sync.Mutex
+	seen     *host.Observation
+	fates    map[string]fate   // by call, once each
+	ending   host.Ending       // of its next transaction; "": rotated
+	recovery host.Ending       // of its next Recover; "": clean
+	calls    []string          // in order
+	staged   bool              // a certificate lies there
+	dead     bool              // takes no connection
+	during   func(call string) // runs inside a call, without the lock
+	settled  func(*fakeVM)     // runs in a Recover
+	dialErr  error
+}
+
+// fakeFleet counts what is open and what runs at once.
+type fakeFleet struct {
+	vms map[string]*fakeVM
+
+	mu                    sync.Mutex
+	open, restarting      int
+	mostOpen, mostRestart int
+	started               []string // rotations, in the order of their beginning
+	events                []Event
+}
+
+func newFakeFleet(names ...string) *fakeFleet {
+	f := &fakeFleet{vms: map[string]*fakeVM{}}
+	for _, name := range names {
+		f.vms[name] = &fakeVM{fleet: f, name: name, seen: healthy(), fates: map[string]fate{}}
+	}
+	return f
+}
+
+func (f *fakeFleet) runner() *Runner {
+	return &Runner{Dial: f.dial, RunID: runID, Events: func(e Event) {
+		f.mu.Lock()
+		defer f.mu.Unlock()
+		f.events = append(f.events, e)
+	}}
+}
+
+func (f *fakeFleet) targets(names ...string) []Target {
+	cert := newCertificate("NEW")
+	targets := make([]Target, len(names))
+	for i, name := range names {
+		targets[i] = Target{Host: inventory.Host{Name: name, Health: inventory.Health{Timeout: time.Second, Window: time.Second}}, Certificate: cert}
+	}
+	return targets
+}
+
+func (f *fakeFleet) dial(ctx context.Context, h inventory.Host) (Host, error) {
+	vm := f.vms[h.Name]
+	if err := vm.call("dial", nil); err != nil {
+		return nil, err
+	}
+	vm.mu.Lock()
+	defer vm.mu.Unlock()
+	if vm.dialErr != nil {
+		return nil, vm.dialErr
+	}
+	if vm.dead {
+		return nil, errLost
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.open++
+	f.mostOpen = max(f.mostOpen, f.open)
+	return &fakeHost{fakeVM: vm}, nil
+}
+
+// call runs effect unless the call is fated to fail before it.
+func (v *fakeVM) call(name string, effect func()) error {
+	v.mu.Lock()
+	v.calls = append(v.calls, name)
+	how, during := v.fates[name], v.during
+	delete(v.fates, name)
+	if how != notApplied && effect != nil {
+		effect()
+	}
+	v.mu.Unlock()
+	if during != nil {
+		during(name)
+	}
+	if how != well {
+		return errLost
+	}
+	return nil
+}
+
+func (v *fakeVM) called(name string) int {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	return len(slices.DeleteFunc(slices.Clone(v.calls), func(c string) bool { return c != name }))
+}
+
+func (v *fakeVM) receipt(state string) {
+	v.seen.Receipts = []host.Receipt{{State: state, Run: runID, Owner: "o"}}
+}
+
+// fakeHost is one connection.
+type fakeHost struct {
+	*fakeVM
+	closed bool
+}
+
+func (h *fakeHost) Observe(ctx context.Context) (seen *host.Observation, err error) {
+	if err := ctx.Err(); err != nil {
+		return nil, fmt.Errorf("observe: %w", err)
+	}
+	err = h.call("observe", func() { copied := *h.seen; seen = &copied })
+	if err != nil {
+		return nil, err
+	}
+	return seen, nil
+}
+
+func (h *fakeHost) Stage(context.Context, []byte, string) error {
+	return h.call("stage", func() { h.staged = true })
+}
+
+func (h *fakeHost) Discard(context.Context) error {
+	return h.call("discard", func() { h.staged = false })
+}
+
+func (h *fakeHost) Rotate(ctx context.Context, c host.Change, onStep func(string)) *host.Report {
+	f := h.fleet
+	f.mu.Lock()
+	f.restarting++
+	f.mostRestart = max(f.mostRestart, f.restarting)
+	f.started = append(f.started, h.name)
+	f.mu.Unlock()
+	defer func() { f.mu.Lock(); f.restarting--; f.mu.Unlock() }()
+	onStep("swap")
+	ending := h.ending
+	if ending == "" {
+		ending = host.Rotated
+	}
+	err := h.call("rotate", func() { h.end(ending, c.Digest) })
+	if err == nil && ctx.Err() != nil {
+		err = ctx.Err()
+	}
+	if err != nil {
+		return &host.Report{Ending: host.Lost, Problem: host.AsProblem(err)}
+	}
+	report := &host.Report{Ending: ending, Proof: "log_clean"}
+	if ending != host.Rotated {
+		report.Problem = &host.Problem{Class: "unhealthy", Message: "as fated"}
+	}
+	return report
+}
+
+// end is what a transaction leaves behind.
+func (v *fakeVM) end(ending host.Ending, digest string) {
+	switch ending {
+	case host.Rotated:
+		v.receipt("confirmed")
+		v.seen.File.Digest, v.staged = digest, false
+	case host.RolledBack, host.Failed:
+		v.receipt(string(ending))
+		v.staged = false
+	}
+}
+
+func (h *fakeHost) Recover(_ context.Context, _ func(string)) *host.Report {
+	f := h.fleet
+	f.mu.Lock()
+	f.restarting++
+	f.mostRestart = max(f.mostRestart, f.restarting)
+	f.mu.Unlock()
+	defer func() { f.mu.Lock(); f.restarting--; f.mu.Unlock() }()
+	ending := h.recovery
+	if ending == "" {
+		ending = host.Clean
+	}
+	err := h.call("recover", func() {
+		if h.settled != nil {
+			h.settled(h.fakeVM)
+		}
+	})
+	if err != nil {
+		return &host.Report{Ending: host.Lost, Problem: host.AsProblem(err)}
+	}
+	return &host.Report{Ending: ending, Problem: &host.Problem{Class: "locked", Message: "as fated"}}
+}
+
+func (h *fakeHost) Close() error {
+	h.fleet.mu.Lock()
+	defer h.fleet.mu.Unlock()
+	if h.closed {
+		return errors.New("closed twice")
+	}
+	h.closed = true
+	h.fleet.open--
+	return nil
+}
+
+// policy is one host at a time, any number of failures.
+func policy() Policy {
+	return Policy{Parallel: 1, MaxFailures: func(n int) int { return n + 1 }, CountUnreachable: true}
+}
+
+// rotateAll surveys, plans and applies as the rotate command does, and sees
+// that no connection is left open.
+func (f *fakeFleet) rotateAll(t *testing.T, soft context.Context, p Policy, names ...string) *Run {
+	t.Helper()
+	return f.rotateUntil(t, context.Background(), soft, p, names...)
+}
+
+func (f *fakeFleet) rotateUntil(t *testing.T, hard, soft context.Context, p Policy, names ...string) *Run {
+	t.Helper()
+	r := f.runner()
+	targets := f.targets(names...)
+	run := r.Apply(hard, soft, Make(targets, r.Survey(context.Background(), targets, p.Parallel), p))
+	r.Close()
+	if f.open != 0 {
+		t.Errorf("%d connections are left open", f.open)
+	}
+	for i, res := range run.Results {
+		if res.Host.Name != names[i] || res.Outcome == "" {
+			t.Errorf("result %d: %+v", i, res)
+		}
+	}
+	return run
+}
+
+func outcomes(r *Run) []Outcome {
+	var list []Outcome
+	for _, res := range r.Results {
+		list = append(list, res.Outcome)
+	}
+	return list
+}
+
+func wantOutcomes(t *testing.T, r *Run, want ...Outcome) {
+	t.Helper()
+	if got := outcomes(r); !slices.Equal(got, want) {
+		t.Errorf("outcomes %v, want %v", got, want)
+	}
+}

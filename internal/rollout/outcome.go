@@ -1,0 +1,81 @@
+// Package rollout takes a fleet through a rotation: what was seen becomes a
+// plan (pure), the plan is applied host by host within a failure budget (pure),
+// and every selected host ends with one truthful outcome.
+package rollout
+
+import (
+	"github.com/aoifleet/aoifleet/internal/certificate"
+	"github.com/aoifleet/aoifleet/internal/host"
+	"github.com/aoifleet/aoifleet/internal/inventory"
+)
+
+// Outcome is how a host ended; docs/reference.md defines each.
+type Outcome string
+
+// The outcomes of a host. The empty Outcome is a host not decided yet.
+const (
+	Rotated       Outcome = "rotated"
+	Current       Outcome = "current"
+	NotApplicable Outcome = "not_applicable"
+	Restored      Outcome = "restored"
+	RolledBack    Outcome = "rolled_back"
+	Refused       Outcome = "refused"
+	Unreachable   Outcome = "unreachable"
+	Skipped       Outcome = "skipped"
+	Unknown       Outcome = "unknown"
+	Failed        Outcome = "failed"
+)
+
+// Outcomes lists them from good to bad, the order in which they are counted.
+var Outcomes = []Outcome{Rotated, Current, NotApplicable, Restored, Skipped, Unreachable, Refused, RolledBack, Unknown, Failed}
+
+// Action is what a plan wants of a host.
+type Action string
+
+// The actions of a plan.
+const (
+	Rotate  Action = "rotate"  // swap the file and restart the agent
+	Restart Action = "restart" // the file is right, the process older than it
+	None    Action = "none"
+)
+
+// Target is a selected host and the certificate that it shall have.
+type Target struct {
+	Host        inventory.Host
+	Certificate *certificate.Certificate
+}
+
+// Look is what one look at a target found: Seen may be nil when Err is not.
+type Look struct {
+	Seen *host.Observation
+	Err  error
+}
+
+// Entry is one host in a plan. Outcome is set where there is nothing to do or
+// nothing can be done; Reason says why in either case.
+type Entry struct {
+	Target
+	Seen    *host.Observation
+	Action  Action
+	Reason  string
+	Outcome Outcome
+	Problem *host.Problem
+}
+
+// Result is one host at the end of a run.
+type Result struct {
+	Entry
+	Proof    string // expected_line, log_clean, process_only; "" where nothing was started
+	Notes    []string
+	Evidence []string
+	Steps    []host.Step
+}
+
+// Event is a change of a host's state, for whoever draws progress. Outcome is
+// set when the host has ended.
+type Event struct {
+	Host    string
+	Step    string // observe, stage, then host.sh's own; "": nothing is going on
+	Outcome Outcome
+	Problem *host.Problem
+}

@@ -1,0 +1,230 @@
+package rollout
+
+import (
+	"fmt"
+	"sort"
+	"strings"
+	"time"
+
+	"github.com/aoifleet/aoifleet/internal/host"
+)
+
+// Policy is what the inventory and the command line say about how to go about
+// it.
+type Policy struct {
+	Parallel         int                 // restarts at once
+	MaxFailures      func(hosts int) int // the run stops when so many have failed
+	CountUnreachable bool
+	Force            bool // also where the certificate looks like the wrong one
+}
+
+// Plan is what is to be done, host by host in the inventory's order.
+type Plan struct {
+	Entries []Entry
+	Policy  Policy
+}
+
+// Changes counts the hosts on which there is something to do.
+func (p *Plan) Changes() int {
+	n := 0
+	for _, e := range p.Entries {
+		if e.Outcome == "" {
+			n++
+		}
+	}
+	return n
+}
+
+// Make decides for every target what is to be done. It is a pure function of
+// what was seen.
+func Make(targets []Target, looks []Look, policy Policy) *Plan {
+	p := &Plan{Policy: policy, Entries: make([]Entry, len(targets))}
+	for i, t := range targets {
+		p.Entries[i] = decide(t, looks[i], policy.Force)
+	}
+	if !policy.Force {
+		refuseMixed(p.Entries)
+	}
+	return p
+}
+
+// decide is the plan for one host.
+func decide(t Target, look Look, force bool) Entry {
+	e := Entry{Target: t, Seen: look.Seen, Action: None}
+	switch {
+	case cancelled(look.Err):
+		e.Outcome, e.Reason = Skipped, "interrupted"
+		return e
+	case look.Err != nil:
+		return e.stop(failedLook(host.AsProblem(look.Err)))
+	case look.Seen.Provider == nil:
+		e.Outcome, e.Reason = NotApplicable, "managed identity: nothing to rotate"
+		return e
+	}
+	if _, unfinished := e.Seen.Unfinished(); unfinished {
+		e.Action, e.Reason = Rotate, "an interrupted run is settled first"
+		return e
+	}
+	for _, check := range []func(Entry) *host.Problem{fileProblem, unitProblem} {
+		if problem := check(e); problem != nil {
+			return e.stop(Refused, problem)
+		}
+	}
+	if e.Seen.File.Digest == t.Certificate.Digest() {
+		return decideSame(e)
+	}
+	if problem := certificateProblem(e); problem != nil && !force {
+		return e.stop(Refused, problem)
+	}
+	e.Action, e.Reason = Rotate, "new certificate"
+	switch live := e.Seen.Live; {
+	case e.Seen.File.Kind == "missing":
+		e.Reason = "no certificate yet"
+	case live != nil && live.Thumbprint == t.Certificate.Leaf.Thumbprint:
+		e.Reason = "same certificate, other file"
+	}
+	return e
+}
+
+func (e Entry) stop(outcome Outcome, problem *host.Problem) Entry {
+	e.Outcome, e.Problem, e.Reason = outcome, problem, problem.Message
+	return e
+}
+
+// failedLook: without a connection a host is unreachable, with one it refused.
+func failedLook(problem *host.Problem) (Outcome, *host.Problem) {
+	switch problem.Class {
+	case "unreachable", "authentication", "host_key_unknown", "host_key_changed":
+		return Unreachable, problem
+	}
+	return Refused, problem
+}
+
+// decideSame: the right file is there already.
+func decideSame(e Entry) Entry {
+	u := e.Seen.Unit
+	switch {
+	case u.Active == "inactive":
+		e.Outcome, e.Reason = Current, "the file is right; the agent is stopped"
+	case u.Active == "failed", u.Sub == "auto-restart":
+		e.Action, e.Reason = Restart, "the file is right, but the agent has failed"
+	case e.Seen.ProcessIsOlder():
+		e.Action, e.Reason = Restart, "the file is right, but the agent started before it changed"
+	case e.Seen.Denied != "":
+		return e.stop(Refused, &host.Problem{Class: "unhealthy", Message: "the certificate is live already, but the log says: " + e.Seen.Denied,
+			Hint: "is the certificate registered for the agent's service principal? rotate to one that is"})
+	default:
+		e.Outcome, e.Reason = Current, "already live"
+	}
+	return e
+}
+
+// fileProblem: a file that can't or must not be replaced.
+func fileProblem(e Entry) *host.Problem {
+	f := e.Seen.File
+	switch {
+	case f.Kind == "nodir":
+		return &host.Problem{Class: "configuration", Message: "the folder of " + f.Path + " does not exist", Hint: "create it, or correct cert_path in the agent's configuration"}
+	case f.Kind != "file" && f.Kind != "missing":
+		return &host.Problem{Class: "configuration", Message: f.Path + " is not a regular file"}
+	case f.Unsafe != "":
+		return &host.Problem{Class: "configuration", Message: "others than root and the file's owner can write the folder " + f.Unsafe,
+			Hint: "take the right to write it away: chmod go-w " + f.Unsafe}
+	case f.ReadOnly:
+		return &host.Problem{Class: "disk", Message: "the folder of " + f.Real + " is read-only"}
+	case e.Seen.Space < 1<<20:
+		return &host.Problem{Class: "disk", Message: fmt.Sprintf("only %d kB are free below /var/lib", e.Seen.Space>>10), Hint: "free at least 1 MB"}
+	}
+	return nil
+}
+
+// unitProblem: a unit that a person stopped or disabled is left alone, unless
+// the inventory says otherwise. A unit that has failed is not: the new
+// certificate may be the cure.
+func unitProblem(e Entry) *host.Problem {
+	u, name := e.Seen.Unit, e.Host.Agent.Unit
+	switch {
+	case u.Load == "not-found" || u.Load == "":
+		return &host.Problem{Class: "agent_not_running", Message: name + " is not known to systemd", Hint: "is the agent installed? set agent.unit in the inventory"}
+	case u.Load != "loaded":
+		return &host.Problem{Class: "agent_not_running", Message: name + " is " + u.Load, Hint: "look at: systemctl status " + name}
+	case e.Host.Agent.WhenStopped == "replace":
+		return nil
+	case u.Active == "inactive":
+		return &host.Problem{Class: "agent_not_running", Message: name + " is stopped", Hint: "start it, or set agent.when_stopped: replace to replace the file and start nothing"}
+	case u.File == "disabled":
+		return &host.Problem{Class: "agent_not_running", Message: name + " is disabled", Hint: "enable it, or set agent.when_stopped: replace"}
+	}
+	return nil
+}
+
+// certificateProblem: a certificate that is valid, but wrong for this host.
+func certificateProblem(e Entry) *host.Problem {
+	leaf, clock := e.Certificate.Leaf, e.Seen.Clock
+	at := clock.UTC().Format("2006-01-02 15:04")
+	switch live := e.Seen.Live; {
+	case clock.IsZero():
+		return &host.Problem{Class: "certificate", Message: "the host's clock can't be told, so neither can the certificate's validity there"}
+	case clock.Before(leaf.NotBefore):
+		return &host.Problem{Class: "certificate", Message: "by the host's clock (" + at + ") the certificate is not valid yet", Hint: "compare the host's clock with yours"}
+	case clock.After(leaf.NotAfter):
+		return &host.Problem{Class: "certificate", Message: "by the host's clock (" + at + ") the certificate has expired", Hint: "compare the host's clock with yours"}
+	case live != nil && live.Thumbprint != leaf.Thumbprint && !leaf.NotAfter.After(live.NotAfter):
+		return &host.Problem{Class: "certificate",
+			Message: fmt.Sprintf("the new certificate expires on %s, no later than the live one (%s)", leaf.NotAfter.Format(time.DateOnly), live.NotAfter.Format(time.DateOnly)),
+			Hint:    "is it the right file? --force rotates all the same"}
+	}
+	return nil
+}
+
+// refuseMixed refuses one certificate for several service principals: for all
+// but one of them it must be the wrong one, and which can't be told from here.
+func refuseMixed(entries []Entry) {
+	clients := map[string]map[string]bool{}
+	for _, e := range entries {
+		if id := clientID(e); id != "" {
+			thumb := e.Certificate.Leaf.Thumbprint
+			if clients[thumb] == nil {
+				clients[thumb] = map[string]bool{}
+			}
+			clients[thumb][id] = true
+		}
+	}
+	for i, e := range entries {
+		ids := clients[thumbprintOf(e)]
+		if e.Outcome != "" || len(ids) < 2 || clientID(e) == "" {
+			continue
+		}
+		entries[i] = e.stop(Refused, &host.Problem{Class: "certificate",
+			Message: "one certificate for several service principals: client_id " + listed(ids),
+			Hint:    "give each its own (certificate: in a group, or certs/{name}.p12.b64), or use --force if it is registered for all of them"})
+		entries[i].Action = None
+	}
+}
+
+func thumbprintOf(e Entry) string {
+	if e.Certificate == nil {
+		return ""
+	}
+	return e.Certificate.Leaf.Thumbprint
+}
+
+func clientID(e Entry) string {
+	if e.Certificate == nil || e.Seen == nil || e.Seen.Provider == nil {
+		return ""
+	}
+	return e.Seen.Provider.ClientID
+}
+
+// listed names at most three of a set, sorted.
+func listed(set map[string]bool) string {
+	var all []string
+	for s := range set {
+		all = append(all, s)
+	}
+	sort.Strings(all)
+	if len(all) > 3 {
+		return strings.Join(all[:3], ", ") + fmt.Sprintf(" and %d more", len(all)-3)
+	}
+	return strings.Join(all, ", ")
+}

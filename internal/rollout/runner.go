@@ -1,0 +1,118 @@
+package rollout
+
+import (
+	"context"
+	"errors"
+	"sync"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/aoifleet/aoifleet/internal/host"
+	"github.com/aoifleet/aoifleet/internal/inventory"
+)
+
+// keep is how many hosts are looked at or staged at once, and how many
+// connections are kept open between a host's look and its turn. The others are
+// dialled again, so that memory depends on Policy.Parallel and not on the fleet.
+const keep = 64
+
+// Host is one agent VM; *host.VM is the real one.
+type Host interface {
+	Observe(ctx context.Context) (*host.Observation, error)
+	Stage(ctx context.Context, data []byte, digest string) error
+	Rotate(ctx context.Context, change host.Change, onStep func(step string)) *host.Report
+	Recover(ctx context.Context, onStep func(step string)) *host.Report
+	Discard(ctx context.Context) error
+	Close() error
+}
+
+// Runner goes to the hosts. Its fields are set before the first call.
+type Runner struct {
+	Dial   func(ctx context.Context, h inventory.Host) (Host, error)
+	Events func(Event) // called from many goroutines
+	RunID  string      // by which a host's receipts name this run
+
+	mu   sync.Mutex
+	open map[string]Host
+}
+
+// Survey looks at every target, many at once, and changes nothing. It returns
+// one Look for each target, also when ctx ends.
+func (r *Runner) Survey(ctx context.Context, targets []Target, parallel int) []Look {
+	looks := make([]Look, len(targets))
+	each(len(targets), max(parallel, keep), func(i int) {
+		r.Events(Event{Host: targets[i].Host.Name, Step: "observe"})
+		looks[i] = r.look(ctx, targets[i].Host)
+		r.Events(Event{Host: targets[i].Host.Name})
+	})
+	return looks
+}
+
+func (r *Runner) look(ctx context.Context, target inventory.Host) Look {
+	h, err := r.take(ctx, target)
+	if err != nil {
+		return Look{Err: err}
+	}
+	seen, err := h.Observe(ctx)
+	if err != nil {
+		_ = h.Close() // nothing was changed, so nothing depends on it
+		return Look{seen, err}
+	}
+	r.put(target, h)
+	return Look{Seen: seen}
+}
+
+// Close ends the connections that were kept.
+func (r *Runner) Close() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for name, h := range r.open {
+		_ = h.Close()
+		delete(r.open, name)
+	}
+}
+
+// take returns the connection kept for a host, or dials.
+func (r *Runner) take(ctx context.Context, target inventory.Host) (Host, error) {
+	r.mu.Lock()
+	h := r.open[target.Name]
+	delete(r.open, target.Name)
+	r.mu.Unlock()
+	if h != nil {
+		return h, nil
+	}
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	return r.Dial(ctx, target)
+}
+
+// put keeps a connection for the host's next turn, or closes it.
+func (r *Runner) put(target inventory.Host, h Host) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if len(r.open) >= keep {
+		_ = h.Close()
+		return
+	}
+	if r.open == nil {
+		r.open = map[string]Host{}
+	}
+	r.open[target.Name] = h
+}
+
+// each runs n tasks, at most limit at once. One that fails does not stop its
+// neighbours: they may be in mid-change.
+func each(n, limit int, task func(i int)) {
+	var g errgroup.Group
+	g.SetLimit(limit)
+	for i := range n {
+		g.Go(func() error {
+			task(i)
+			return nil
+		})
+	}
+	_ = g.Wait() // the tasks return no error
+}
+
+func cancelled(err error) bool { return errors.Is(err, context.Canceled) }

@@ -1,0 +1,125 @@
+//go:build linux
+
+// bench measures the built program against the lab in a process of its own:
+// rotations a second, the client's CPU and peak memory for several sizes of
+// fleet, and the changes of direction on the wire of one rotation.
+package main
+
+import (
+	"bufio"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+)
+
+func main() {
+	program := flag.String("program", "dist/aoifleet", "the built program")
+	sizes := flag.String("sizes", "100,1000", "sizes of the fleet")
+	parallel := flag.Int("parallel", 50, "rollout.parallel")
+	flag.Parse()
+	if err := bench(*program, *sizes, *parallel); err != nil {
+		fmt.Fprintln(os.Stderr, "error:", err)
+		os.Exit(1)
+	}
+}
+
+func bench(program, sizes string, parallel int) error {
+	fmt.Printf("%-10s %-8s %10s %14s %18s %12s\n", "verb", "VMs", "wall s", "VMs a second", "client CPU ms/VM", "peak MB")
+	for _, size := range strings.Split(sizes, ",") {
+		n, err := strconv.Atoi(size)
+		if err != nil {
+			return err
+		}
+		if err := inLab(program, n, func(dir string) error { return measure(program, dir, n, parallel) }); err != nil {
+			return err
+		}
+	}
+	return inLab(program, 1, func(dir string) error { return trips(program, dir) })
+}
+
+// inLab runs task beside a lab of n machines in another process.
+func inLab(program string, n int, task func(dir string) error) error {
+	parent, err := os.MkdirTemp("", "aoifleet-bench-")
+	if err != nil {
+		return err
+	}
+	defer os.RemoveAll(parent)
+	dir := filepath.Join(parent, "lab")
+	lab := exec.Command(program, "lab", "--dir", dir, "--machines", strconv.Itoa(n))
+	out, err := lab.StdoutPipe()
+	if err != nil {
+		return err
+	}
+	lab.Stderr = io.Discard
+	if err := lab.Start(); err != nil {
+		return err
+	}
+	defer func() {
+		_ = lab.Process.Signal(os.Interrupt)
+		_ = lab.Wait()
+	}()
+	if _, err := bufio.NewReader(out).ReadString('\n'); err != nil {
+		return fmt.Errorf("the lab did not start: %w", err)
+	}
+	return task(dir)
+}
+
+var (
+	window  = regexp.MustCompile(`window: \w+`)
+	rollout = regexp.MustCompile(`rollout: \{.*\}`)
+)
+
+// inventory is the lab's own, with no window and another parallel.
+func inventory(dir string, parallel int) (string, error) {
+	text, err := os.ReadFile(filepath.Join(dir, "inventory.yaml"))
+	if err != nil {
+		return "", err
+	}
+	text = window.ReplaceAll(text, []byte("window: 0s"))
+	text = rollout.ReplaceAll(text, fmt.Appendf(nil, "rollout: {parallel: %d}", parallel))
+	path := filepath.Join(dir, "bench.yaml")
+	return path, os.WriteFile(path, text, 0o600)
+}
+
+func measure(program, dir string, n, parallel int) error {
+	path, err := inventory(dir, parallel)
+	if err != nil {
+		return err
+	}
+	for _, verb := range []string{"plan", "rotate"} {
+		took, usage, err := timed(program, verb, path)
+		if err != nil {
+			return err
+		}
+		cpu := time.Duration(usage.Utime.Nano() + usage.Stime.Nano())
+		fmt.Printf("%-10s %-8d %10.2f %14.1f %18.2f %12.1f\n", verb, n, took.Seconds(), float64(n)/took.Seconds(),
+			float64(cpu.Microseconds())/1000/float64(n), float64(usage.Maxrss)/1024)
+	}
+	return nil
+}
+
+// timed runs a verb and returns what the kernel says that it used.
+func timed(program, verb, inventory string) (time.Duration, *syscall.Rusage, error) {
+	args := []string{verb, "-i", inventory, "-o", "json"}
+	if verb == "rotate" {
+		args = append(args, "--yes")
+	}
+	cmd := exec.Command(program, args...)
+	var complaint strings.Builder
+	cmd.Stderr = &complaint
+	start := time.Now()
+	err := cmd.Run()
+	took := time.Since(start)
+	if err != nil {
+		return 0, nil, fmt.Errorf("%s: %w: %s", verb, err, complaint.String())
+	}
+	return took, cmd.ProcessState.SysUsage().(*syscall.Rusage), nil
+}

@@ -1,0 +1,325 @@
+//go:build e2e && linux
+
+package fleet
+
+import (
+	"bufio"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// dieEnv makes TestFleetThatDies boot a fleet and die in the way it says.
+const dieEnv = "AOIFLEET_E2E_DIE"
+
+// placeholder is an agent that does nothing.
+const placeholder = "#!/bin/sh\nexec sleep infinity\n"
+
+func smallFleet(t *testing.T) Options {
+	t.Helper()
+	agent := filepath.Join(t.TempDir(), "agent")
+	if err := os.WriteFile(agent, []byte(placeholder), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	options := Options{
+		Hosts:       []Spec{{Name: "london-1"}, {Name: "paris-1", Release: "bullseye"}},
+		AgentBinary: agent,
+	}
+	options.FromEnv(os.Getenv)
+	return options
+}
+
+// TestFleetThatDies is not a test: it is the process that the others kill.
+func TestFleetThatDies(t *testing.T) {
+	how := os.Getenv(dieEnv)
+	if how == "" {
+		return
+	}
+	f, err := Boot(t.Context(), smallFleet(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	// A client that outlives its parent and has the name in its arguments.
+	client := f.Command(t.Context(), "sh", "-c", "while :; do sleep 1; done", f.Netns)
+	client.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	if err := client.Start(); err != nil {
+		t.Fatal(err)
+	}
+	fmt.Println("booted")
+	switch how {
+	case "panic":
+		go func() { panic("in another goroutine, so that no deferred call runs") }()
+	case "exit":
+		os.Exit(3)
+	}
+	select {} // until the signal
+}
+
+// dying is a process that boots a fleet.
+type dying struct {
+	cmd    *exec.Cmd
+	booted chan struct{} // closed when it says so, or is gone
+}
+
+func startDying(t *testing.T, how string) *dying {
+	t.Helper()
+	d := &dying{cmd: exec.Command(os.Args[0], "-test.run=^TestFleetThatDies$"), booted: make(chan struct{})}
+	d.cmd.Env = append(os.Environ(), dieEnv+"="+how)
+	d.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	stdout, err := d.cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := d.cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	go func() {
+		defer close(d.booted)
+		lines := bufio.NewScanner(stdout)
+		for lines.Scan() && lines.Text() != "booted" {
+		}
+	}()
+	return d
+}
+
+// name waits for the fleet's name.
+func (d *dying) name(t *testing.T) string {
+	t.Helper()
+	var found []string
+	eventually(t, func() string { return "for the fleet's name" }, func() bool {
+		found, _ = filepath.Glob(fmt.Sprintf("%s/%s%d-*", stateDir, prefix, d.cmd.Process.Pid))
+		return len(found) == 1
+	})
+	return filepath.Base(found[0])
+}
+
+func (d *dying) waitBooted(t *testing.T) {
+	t.Helper()
+	select {
+	case <-d.booted:
+	case <-t.Context().Done():
+		t.Fatal(t.Context().Err())
+	}
+}
+
+// eventually polls, because the reaper works after the process is gone.
+func eventually(t *testing.T, what func() string, done func() bool) {
+	t.Helper()
+	deadline := time.After(30 * time.Second)
+	tick := time.NewTicker(2 * time.Millisecond)
+	defer tick.Stop()
+	for !done() {
+		select {
+		case <-tick.C:
+		case <-deadline:
+			t.Fatalf("waited in vain: %s", what())
+		}
+	}
+}
+
+// traces lists whatever of a fleet can be seen on the machine.
+func traces(name string) []string {
+	var found []string
+	for _, pattern := range []string{stateDir, DefaultDir, "/run/netns", "/sys/fs/cgroup", "/sys/fs/cgroup/*", "/run/systemd/nspawn/propagate"} {
+		paths, _ := filepath.Glob(pattern + "/" + name + "*")
+		found = append(found, paths...)
+	}
+	mounts, _ := os.ReadFile("/proc/self/mounts")
+	if strings.Contains(string(mounts), name) {
+		found = append(found, "/proc/self/mounts")
+	}
+	return append(found, processes(name)...)
+}
+
+// processes lists those that have the name in their arguments or their cgroup. A
+// zombie has ended: it waits for its new parent, the machine's first process.
+func processes(name string) []string {
+	var found []string
+	all, _ := filepath.Glob("/proc/[0-9]*")
+	for _, process := range all {
+		args, _ := os.ReadFile(process + "/cmdline")
+		cgroup, _ := os.ReadFile(process + "/cgroup")
+		status, _ := os.ReadFile(process + "/status")
+		if strings.Contains(string(args)+string(cgroup), name) && !strings.Contains(string(status), "State:\tZ") {
+			found = append(found, process)
+		}
+	}
+	return found
+}
+
+// checkNothingLeft waits for the reaper, which is the last trace of a fleet.
+func checkNothingLeft(t *testing.T, name string) {
+	t.Helper()
+	var left []string
+	eventually(t, func() string { return fmt.Sprintf("left: %q", left) }, func() bool {
+		left = traces(name)
+		return len(left) == 0
+	})
+}
+
+func TestNothingIsLeftOfADeadProcess(t *testing.T) {
+	for _, test := range []struct {
+		how    string
+		signal syscall.Signal // 0: it dies by itself
+	}{
+		{"panic", 0},
+		{"exit", 0},
+		{"interrupt", syscall.SIGINT},
+		{"terminate", syscall.SIGTERM},
+		{"kill", syscall.SIGKILL},
+	} {
+		t.Run(test.how, func(t *testing.T) {
+			d := startDying(t, test.how)
+			name := d.name(t)
+			d.waitBooted(t)
+			if test.signal != 0 {
+				if left := traces(name); len(left) < 6 {
+					t.Errorf("a running fleet shows only %q: this test looks in the wrong places", left)
+				}
+				// To the whole group, as a terminal does.
+				if err := syscall.Kill(-d.cmd.Process.Pid, test.signal); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if err := d.cmd.Wait(); err == nil {
+				t.Error("the process did not die")
+			}
+			checkNothingLeft(t, name)
+		})
+	}
+}
+
+// The process is killed as soon as a trace of the boot's next step shows.
+func TestNothingIsLeftOfABootCutShort(t *testing.T) {
+	cgroups, err := cgroupMount()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, pattern := range []string{
+		DefaultDir + "/NAME",
+		"/run/netns/NAME",
+		DefaultDir + "/NAME/hosts/*/root/etc",
+		cgroups + "/NAME/*-boot-1",
+		"/run/systemd/nspawn/propagate/NAME-*",
+	} {
+		t.Run(strings.ReplaceAll(pattern, "/", "_"), func(t *testing.T) {
+			d := startDying(t, "kill")
+			name := d.name(t)
+			eventually(t, func() string { return pattern }, func() bool {
+				found, _ := filepath.Glob(strings.Replace(pattern, "NAME", name, 1))
+				return len(found) > 0
+			})
+			if err := d.cmd.Process.Kill(); err != nil {
+				t.Fatal(err)
+			}
+			_ = d.cmd.Wait()
+			checkNothingLeft(t, name)
+		})
+	}
+}
+
+// When the reaper dies too, the next start does its work.
+func TestNextStartTakesDownStaleFleet(t *testing.T) {
+	d := startDying(t, "kill")
+	name := d.name(t)
+	d.waitBooted(t)
+	reaper := reaperOf(t, name)
+	if err := syscall.Kill(reaper, syscall.SIGKILL); err != nil {
+		t.Fatal(err)
+	}
+	if err := d.cmd.Process.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	_ = d.cmd.Wait()
+	orphan := filepath.Join(DefaultDir, prefix+"0-orphan")
+	if err := os.MkdirAll(filepath.Join(orphan, "hosts"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if left := traces(name); len(left) == 0 {
+		t.Error("nothing is left without a reaper: this test proves nothing")
+	}
+	f, err := Boot(t.Context(), smallFleet(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	checkNothingLeft(t, name)
+	if _, err := os.Stat(orphan); err == nil {
+		t.Errorf("%s is left", orphan)
+	}
+	if _, err := f.Hosts[0].Shell(t.Context(), "true"); err != nil {
+		t.Errorf("the new fleet was hit: %v", err)
+	}
+}
+
+// reaperOf finds the process that waits for the fleet's lock.
+func reaperOf(t *testing.T, name string) int {
+	t.Helper()
+	paths, _ := filepath.Glob("/proc/[0-9]*/cmdline")
+	for _, path := range paths {
+		text, _ := os.ReadFile(path)
+		if strings.HasPrefix(string(text), "flock\x00"+stateDir+"/"+name+"/lock") {
+			var pid int
+			if _, err := fmt.Sscanf(path, "/proc/%d/cmdline", &pid); err != nil {
+				t.Fatal(err)
+			}
+			return pid
+		}
+	}
+	t.Fatal("no reaper")
+	return 0
+}
+
+func TestNothingIsLeftOfAFailedBoot(t *testing.T) {
+	options := smallFleet(t)
+	options.AgentBinary = "/nonexistent"
+	f, err := Boot(t.Context(), options)
+	if err == nil {
+		t.Fatal("booted without an agent")
+	}
+	if f != nil {
+		t.Error("a fleet together with an error")
+	}
+	checkNothingLeft(t, fmt.Sprintf("%s%d-", prefix, os.Getpid()))
+}
+
+// The machine's own settings come back with the last fleet, unless another test
+// has a fleet of its own at the moment.
+func TestMachineIsPutBack(t *testing.T) {
+	before := settings(t)
+	f, err := Boot(t.Context(), smallFleet(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if raised := settings(t); raised == before && strings.HasPrefix(before, "128\n") {
+		t.Error("the limit of inotify instances was not raised")
+	}
+	if err := f.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if err := f.Close(); err != nil {
+		t.Errorf("closed again: %v", err)
+	}
+	if _, err := os.Stat(stateDir); err == nil {
+		return // another fleet is up: it is the last one's task
+	}
+	if after := settings(t); after != before {
+		t.Errorf("settings are %q, were %q", after, before)
+	}
+}
+
+func settings(t *testing.T) string {
+	t.Helper()
+	inotify, err := os.ReadFile(inotifyFile)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, netns := os.Stat("/run/netns")
+	_, nspawn := os.Stat("/run/systemd/nspawn")
+	return fmt.Sprintf("%s netns %t nspawn %t", inotify, netns == nil, nspawn == nil)
+}

@@ -1,0 +1,191 @@
+//go:build e2e && linux
+
+package e2e
+
+import (
+	"crypto/rand"
+	"crypto/rsa"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"encoding/json"
+	"encoding/pem"
+	"errors"
+	"math/big"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/aoifleet/aoifleet/internal/certificate"
+	"github.com/aoifleet/aoifleet/internal/report"
+	"github.com/aoifleet/aoifleet/test/e2e/fleet"
+)
+
+// world is a fleet of real hosts, the built program, and certificates that
+// expire later one after another.
+type world struct {
+	t       *testing.T
+	fleet   *fleet.Fleet
+	program string
+	dir     string
+	certs   map[string]*certificate.Certificate
+}
+
+// newWorld boots the hosts with the certificate "old"; Entra knows all but
+// "refused".
+func newWorld(t *testing.T, specs ...fleet.Spec) *world {
+	t.Helper()
+	w := &world{t: t, dir: t.TempDir(), certs: map[string]*certificate.Certificate{}}
+	for i, name := range []string{"old", "refused", "new", "newer", "newest"} {
+		w.certs[name] = makeCertificate(t, name, time.Now().AddDate(0, i+1, 0))
+		if err := os.WriteFile(w.file(name), w.certs[name].Canonical(), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	w.program = filepath.Join(w.dir, "aoifleet")
+	build := exec.Command("go", "build", "-o", w.program, "github.com/aoifleet/aoifleet/cmd/aoifleet")
+	build.Env = append(os.Environ(), "CGO_ENABLED=0")
+	if out, err := build.CombinedOutput(); err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+	w.fleet = boot(t, fleet.Options{Hosts: specs, Certificate: w.certs["old"].Canonical()})
+	for _, h := range w.fleet.Hosts {
+		w.entra(h, "old", "new", "newer", "newest")
+	}
+	return w
+}
+
+func (w *world) file(certificate string) string { return filepath.Join(w.dir, certificate+".p12.b64") }
+
+func makeCertificate(t *testing.T, name string, until time.Time) *certificate.Certificate {
+	t.Helper()
+	key, err := rsa.GenerateKey(rand.Reader, 2048)
+	if err != nil {
+		t.Fatal(err)
+	}
+	template := &x509.Certificate{SerialNumber: big.NewInt(time.Now().UnixNano()), Subject: pkix.Name{CommonName: name},
+		NotBefore: time.Now().Add(-time.Hour), NotAfter: until}
+	der, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	pkcs8, err := x509.MarshalPKCS8PrivateKey(key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c, err := certificate.Pack(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}),
+		pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: pkcs8}), time.Now())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return c
+}
+
+// entra says which certificates are registered.
+func (w *world) entra(h *fleet.Host, names ...string) {
+	w.t.Helper()
+	var lines strings.Builder
+	for _, name := range names {
+		lines.WriteString(w.certs[name].Leaf.Thumbprint + "\n")
+	}
+	w.write(h, "/etc/aoi-standin/entra", lines.String())
+}
+
+// write puts a file on a host's disk.
+func (w *world) write(h *fleet.Host, path, text string) {
+	w.t.Helper()
+	if err := os.WriteFile(filepath.Join(h.Root, path), []byte(text), 0o644); err != nil {
+		w.t.Fatal(err)
+	}
+}
+
+// run runs the program inside the network namespace and returns its document
+// and exit code.
+func (w *world) run(verb, certificate string, rollout map[string]any, more ...string) (*report.Document, int) {
+	w.t.Helper()
+	inventory := filepath.Join(w.dir, "inventory.yaml")
+	health := map[string]any{"window": "2s", "timeout": "20s"}
+	if err := w.fleet.WriteInventory(inventory, fleet.Inventory{Certificate: w.file(certificate), Rollout: rollout,
+		Defaults: map[string]any{"health": health}}); err != nil {
+		w.t.Fatal(err)
+	}
+	args := append([]string{verb, "-i", inventory, "-o", "json"}, more...)
+	if verb == "rotate" {
+		args = append(args, "--yes")
+	}
+	cmd := w.fleet.Command(w.t.Context(), w.program, args...)
+	var complaint strings.Builder
+	cmd.Stderr = &complaint
+	out, err := cmd.Output()
+	code := 0
+	var exit *exec.ExitError
+	if errors.As(err, &exit) {
+		code = exit.ExitCode()
+	} else if err != nil {
+		w.t.Fatal(err)
+	}
+	document := &report.Document{}
+	if len(out) > 0 {
+		if err := json.Unmarshal(out, document); err != nil {
+			w.t.Fatalf("%v: %s", err, out)
+		}
+	}
+	w.t.Logf("%s %s: exit code %d, %v\n%s", verb, certificate, code, document.Totals, complaint.String())
+	return document, code
+}
+
+// shell runs a command as root on a host.
+func (w *world) shell(h *fleet.Host, command string) string {
+	w.t.Helper()
+	out, err := h.Shell(w.t.Context(), command)
+	if err != nil {
+		w.t.Errorf("%s: %v", h.Name, err)
+	}
+	return strings.TrimSpace(out)
+}
+
+// expect checks exit code and outcomes, where all hosts end alike.
+func (w *world) expect(document *report.Document, code, wantCode int, outcomes map[string]int) {
+	w.t.Helper()
+	ok := code == wantCode && document.ExitCode == code && len(document.Totals) == len(outcomes)
+	for outcome, n := range outcomes {
+		ok = ok && document.Totals[outcome] == n
+	}
+	if !ok {
+		w.t.Errorf("exit code %d, totals %v; want %d, %v", code, document.Totals, wantCode, outcomes)
+		for _, h := range document.Hosts {
+			if h.Error != nil {
+				w.t.Logf("%s: %s: %s; %v", h.Name, h.Error.Class, h.Error.Message, h.Notes)
+			}
+		}
+	}
+}
+
+// live checks a host's disk: the certificate's bytes, owner and mode, and that
+// nothing is left of a transaction.
+func (w *world) live(h *fleet.Host, certificate string) {
+	w.t.Helper()
+	got, err := os.ReadFile(filepath.Join(h.Root, fleet.CertificatePath))
+	if err != nil || string(got) != string(w.certs[certificate].Canonical()) {
+		w.t.Errorf("%s: the live file is not %q, %v", h.Name, certificate, err)
+	}
+	if !h.Running() {
+		return
+	}
+	if owner := w.shell(h, "stat -c '%U:%G %a' "+fleet.CertificatePath); owner != "az-aoi-ingestion:az-aoi-ingestion 600" {
+		w.t.Errorf("%s: the live file belongs to %s", h.Name, owner)
+	}
+	left := w.shell(h, "ls -Ad /home/azureuser/.aoifleet-* "+filepath.Dir(fleet.CertificatePath)+"/.aoifleet-* /var/lib/aoifleet/*/staged-* "+
+		"/var/lib/aoifleet/*/pending /var/lib/aoifleet/*/undoing 2>/dev/null; :")
+	if left != "" {
+		w.t.Errorf("%s: left behind: %s", h.Name, left)
+	}
+}
+
+// invocation is the identity of the agent's current process as systemd has it.
+func (w *world) invocation(h *fleet.Host) string {
+	w.t.Helper()
+	return w.shell(h, "systemctl show -p ActiveState -p InvocationID -p NRestarts "+fleet.AgentUnit)
+}
