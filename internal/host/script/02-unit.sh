@@ -25,10 +25,11 @@ unit_state() {
 
 # restart_unit: reset-failed first, or a unit that has used up its start limit
 # is refused (systemd.unit(5), StartLimitBurst). `timeout` because a start job
-# can hang.
+# can hang; it runs in a process group of its own and may outlive a script that
+# was killed, so it does not get the lock.
 restart_unit() {
     systemctl reset-failed "$unit" >/dev/null 2>&1
-    said=$(timeout "$timeout" systemctl restart "$unit" 2>&1)
+    said=$(timeout "$timeout" systemctl restart "$unit" 2>&1 7>&-)
     status=$?
     case $status in
     0) return 0 ;;
