@@ -144,6 +144,8 @@ func (f *found) observation(agent inventory.Agent) (*Observation, error) {
 			return o, &Problem{Class: "configuration", Message: "the agent's configuration " + agent.Config + " does not exist",
 				Hint: "is the agent installed? set agent.config or agent.certificate_path in the inventory"}
 		}
+	} else if _, cut := f.fields["config_cut"]; cut {
+		return o, &Problem{Class: "configuration", Message: "the agent's configuration " + agent.Config + " has more than 4000 lines"}
 	} else {
 		cfg, err := parseAgentConfig(f.config.String())
 		if err != nil {

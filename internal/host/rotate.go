@@ -16,13 +16,14 @@ import (
 // Ending is how a transaction ended, in host.sh's own word.
 type Ending string
 
-// The endings of a transaction. Lost is ours: contact broke off before the
-// host had said how it ended.
+// The endings of a transaction. Unsent and Lost are ours: contact broke off
+// before it began, or before the host had said how it ended.
 const (
 	Rotated    Ending = "rotated"     // confirmed by the host
 	RolledBack Ending = "rolled-back" // the old file is live again, the agent healthy
 	Failed     Ending = "failed"      // a person is needed
 	Refused    Ending = "refused"     // nothing was changed
+	Unsent     Ending = "unsent"      // the connection was dead before a byte went to the host
 	Clean      Ending = "clean"       // of a recovery: there was nothing to recover
 	Lost       Ending = "lost"
 )
@@ -76,7 +77,7 @@ func (v *VM) converse(ctx context.Context, verb string, values []value, onStep f
 	}
 	process, err := v.conn.Start(ctx, v.command())
 	if err != nil {
-		return &Report{Ending: Refused, Problem: AsProblem(err)}
+		return &Report{Ending: Unsent, Problem: AsProblem(err)}
 	}
 	defer process.Close()
 	t := &talk{vm: v, process: process, onStep: onStep, report: &Report{Ending: Lost}}
@@ -125,6 +126,9 @@ type talk struct {
 	report  *Report
 	step    time.Time
 	over    bool
+	// asked: the host has asked for the confirmation and got it. It can't say
+	// that it is rotated before; what a profile prints is not its word.
+	asked bool
 }
 
 // maxTalk bounds what a host may say: lines of 4 KiB, 1 MiB in all.
@@ -171,8 +175,12 @@ func (t *talk) hear(ctx context.Context, key, text string) {
 		t.next("")
 		t.over = true
 		switch e := Ending(text); e {
-		case Rotated, RolledBack, Failed, Refused, Clean:
+		case RolledBack, Failed, Refused, Clean:
 			r.Ending = e
+		case Rotated:
+			if t.asked {
+				r.Ending = e
+			}
 		}
 	}
 }
@@ -180,6 +188,7 @@ func (t *talk) hear(ctx context.Context, key, text string) {
 // answer gives the operator's word: the user's own health command decides last.
 func (t *talk) answer(ctx context.Context) {
 	t.next("confirm")
+	t.asked = true
 	word := "confirm " + t.vm.run.ID
 	if why := t.vm.healthCommand(ctx); why != "" {
 		word = "undo " + why
@@ -240,7 +249,7 @@ func (v *VM) healthCommand(ctx context.Context) string {
 	}
 	ctx, cancel := context.WithTimeout(ctx, v.host.Health.Timeout)
 	defer cancel()
-	_, err := v.conn.Run(ctx, v.host.Health.Command, nil)
+	err := v.runQuietly(ctx, v.host.Health.Command)
 	var exit *remote.ExitError
 	switch {
 	case err == nil:
@@ -249,4 +258,16 @@ func (v *VM) healthCommand(ctx context.Context) string {
 		return "health.command exited " + strconv.Itoa(exit.Status) + ": " + firstLine(exit.Stderr)
 	}
 	return "health.command: " + clean(err.Error())
+}
+
+// runQuietly runs a command whose output nobody needs, however much it is.
+func (v *VM) runQuietly(ctx context.Context, command string) error {
+	process, err := v.conn.Start(ctx, command)
+	if err != nil {
+		return err
+	}
+	defer process.Close()
+	process.Stdin().Close()
+	_, _ = io.Copy(io.Discard, process.Stdout()) // Wait says how it ended
+	return process.Wait()
 }

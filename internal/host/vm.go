@@ -149,7 +149,7 @@ func hostSaid(text string) *Problem {
 func (v *VM) Stage(ctx context.Context, data []byte, digest string) error {
 	ctx, cancel := context.WithTimeout(ctx, stageTimeout)
 	defer cancel()
-	dir := ".aoifleet-" + v.run.ID
+	dir := v.stagingFolder()
 	if err := v.conn.Put(ctx, dir, "certificate", data); err != nil {
 		return err
 	}
@@ -172,6 +172,8 @@ func (v *VM) Stage(ctx context.Context, data []byte, digest string) error {
 	return &Problem{Class: "command", Message: "the host's script stopped before its end: " + firstLine(string(out))}
 }
 
+func (v *VM) stagingFolder() string { return ".aoifleet-" + v.run.ID }
+
 // unstage removes the login user's copy where host.sh did not get to it.
 func (v *VM) unstage() {
 	if v.stage == "" {
@@ -184,8 +186,10 @@ func (v *VM) unstage() {
 	}
 }
 
-// Discard removes what Stage brought and nobody used.
+// Discard removes what Stage brought and nobody used, also over another
+// connection.
 func (v *VM) Discard(ctx context.Context) error {
+	v.stage = v.stagingFolder()
 	v.unstage()
 	out, err := v.do(ctx, stageTimeout, "discard", v.common())
 	if err != nil {

@@ -110,8 +110,7 @@ func (a *apply) stage(ctx context.Context, i int) bool {
 		return false
 	}
 	if res.Action == Rotate {
-		if err := h.Stage(ctx, res.Certificate.Canonical(), res.Certificate.Digest()); err != nil {
-			_ = h.Close()
+		if h, err = a.bring(ctx, h, i); err != nil {
 			a.refuse(i, err)
 			return false
 		}
@@ -119,6 +118,41 @@ func (a *apply) stage(ctx context.Context, i int) bool {
 	a.put(res.Host, h)
 	a.Events(Event{Host: res.Host.Name})
 	return true
+}
+
+// bring stages on host i and returns the connection to go on with. One that has
+// died while it was kept for this host is made anew, once.
+func (a *apply) bring(ctx context.Context, h Host, i int) (Host, error) {
+	res := &a.run.Results[i]
+	data, digest := res.Certificate.Canonical(), res.Certificate.Digest()
+	err := h.Stage(ctx, data, digest)
+	if err == nil {
+		return h, nil
+	}
+	if outcome, _ := failedLook(host.AsProblem(err)); outcome == Unreachable {
+		_ = h.Close()
+		again, dialErr := a.Dial(ctx, res.Host)
+		if dialErr != nil {
+			a.left(i, dialErr)
+			return nil, dialErr
+		}
+		h = again
+		_ = h.Discard(ctx) // what came of the first attempt
+		if err = h.Stage(ctx, data, digest); err == nil {
+			return h, nil
+		}
+	}
+	a.left(i, h.Discard(ctx))
+	_ = h.Close()
+	return nil, err
+}
+
+// left notes that what was staged on host i could not be removed.
+func (a *apply) left(i int, err error) {
+	res := &a.run.Results[i]
+	if err != nil && res.Action == Rotate {
+		res.Notes = append(res.Notes, "the staged certificate may be left in /var/lib/aoifleet (root only): "+host.AsProblem(err).Message)
+	}
 }
 
 // refuse ends a host on which nothing was changed.
@@ -142,6 +176,9 @@ func (a *apply) settle(ctx context.Context, h Host, i int) bool {
 	res := &a.run.Results[i]
 	report := h.Recover(ctx, func(string) {})
 	switch report.Ending {
+	case host.Unsent:
+		a.refuse(i, report.Problem)
+		return false
 	case host.Refused:
 		a.end(i, Refused, report.Problem)
 		return false
@@ -166,14 +203,13 @@ func (a *apply) settle(ctx context.Context, h Host, i int) bool {
 // rotate takes host i through its transaction.
 func (a *apply) rotate(ctx context.Context, i int) {
 	res := &a.run.Results[i]
-	h, err := a.take(ctx, res.Host)
+	h, report, err := a.transact(ctx, i)
 	if err != nil {
+		a.left(i, err)
 		a.refuse(i, err)
 		return
 	}
 	defer h.Close()
-	onStep := func(step string) { a.Events(Event{Host: res.Host.Name, Step: step}) }
-	report := h.Rotate(ctx, change(res.Entry), onStep)
 	res.Proof, res.Steps, res.Evidence = report.Proof, report.Steps, report.Evidence
 	res.Notes = append(res.Notes, report.Notes...)
 	switch report.Ending {
@@ -183,7 +219,7 @@ func (a *apply) rotate(ctx context.Context, i int) {
 		a.end(i, RolledBack, report.Problem)
 	case host.Refused:
 		if res.Action == Rotate {
-			_ = h.Discard(ctx)
+			a.left(i, h.Discard(ctx))
 		}
 		a.end(i, Refused, report.Problem)
 	case host.Failed:
@@ -191,6 +227,27 @@ func (a *apply) rotate(ctx context.Context, i int) {
 	default:
 		a.lost(ctx, i, report.Problem)
 	}
+}
+
+// transact runs the transaction on host i. A connection that has died while it
+// was kept for the host's turn is made anew, once; an error means that nothing
+// was begun.
+func (a *apply) transact(ctx context.Context, i int) (Host, *host.Report, error) {
+	res := &a.run.Results[i]
+	h, err := a.take(ctx, res.Host)
+	onStep := func(step string) { a.Events(Event{Host: res.Host.Name, Step: step}) }
+	for attempt := 1; err == nil; attempt++ {
+		report := h.Rotate(ctx, change(res.Entry), onStep)
+		if report.Ending != host.Unsent {
+			return h, report, nil
+		}
+		_ = h.Close()
+		err = report.Problem
+		if outcome, _ := failedLook(report.Problem); outcome == Unreachable && attempt == 1 && ctx.Err() == nil {
+			h, err = a.Dial(ctx, res.Host)
+		}
+	}
+	return nil, nil, err
 }
 
 // change is the transaction that an entry asks for.
@@ -212,7 +269,5 @@ func (a *apply) discard(ctx context.Context, i int) {
 		err = h.Discard(ctx)
 		_ = h.Close()
 	}
-	if err != nil {
-		res.Notes = append(res.Notes, "the staged certificate is left in /var/lib/aoifleet (root only): "+host.AsProblem(err).Message)
-	}
+	a.left(i, err)
 }

@@ -25,8 +25,9 @@ const (
 
 var (
 	// clock is the hosts' time, and that of testing/synctest at its start.
-	clock   = time.Date(2000, 1, 1, 0, 0, 0, 0, time.UTC)
-	errLost = &host.Problem{Class: "unreachable", Message: "the connection was lost"}
+	clock     = time.Date(2000, 1, 1, 0, 0, 0, 0, time.UTC)
+	errUnsent = &host.Problem{Class: "unreachable", Message: "the connection was dead"}
+	errLost   = &host.Problem{Class: "unreachable", Message: "the connection was lost"}
 )
 
 // newCertificate is one that expires in a year; its key is nobody's concern here.
@@ -53,6 +54,7 @@ const (
 	well fate = iota
 	notApplied
 	applied
+	unsent // of rotate: the connection was dead already
 )
 
 // fakeVM is one pretend VM behind any number of connections to it.
@@ -135,17 +137,21 @@ func (v *fakeVM) call(name string, effect func()) error {
 	v.calls = append(v.calls, name)
 	how, during := v.fates[name], v.during
 	delete(v.fates, name)
-	if how != notApplied && effect != nil {
+	if how != notApplied && how != unsent && effect != nil {
 		effect()
 	}
 	v.mu.Unlock()
 	if during != nil {
 		during(name)
 	}
-	if how != well {
+	switch how {
+	case well:
+		return nil
+	case unsent:
+		return errUnsent
+	default:
 		return errLost
 	}
-	return nil
 }
 
 func (v *fakeVM) called(name string) int {
@@ -199,6 +205,9 @@ func (h *fakeHost) Rotate(ctx context.Context, c host.Change, onStep func(string
 	err := h.call("rotate", func() { h.end(ending, c.Digest) })
 	if err == nil && ctx.Err() != nil {
 		err = ctx.Err()
+	}
+	if err == errUnsent {
+		return &host.Report{Ending: host.Unsent, Problem: errUnsent}
 	}
 	if err != nil {
 		return &host.Report{Ending: host.Lost, Problem: host.AsProblem(err)}

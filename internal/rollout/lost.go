@@ -46,7 +46,7 @@ func (a *apply) ask(ctx context.Context, i int) Outcome {
 	}
 	defer h.Close()
 	switch h.Recover(ctx, func(string) {}).Ending {
-	case host.Refused, host.Lost:
+	case host.Refused, host.Lost, host.Unsent:
 		return ""
 	}
 	seen, err := h.Observe(ctx)
@@ -55,7 +55,7 @@ func (a *apply) ask(ctx context.Context, i int) Outcome {
 	}
 	outcome := fromReceipts(seen, a.RunID, res.Seen.File.Digest)
 	if outcome == Refused && res.Action == Rotate {
-		_ = h.Discard(ctx)
+		a.left(i, h.Discard(ctx))
 	}
 	return outcome
 }

@@ -33,6 +33,13 @@ refuse() {
     exit 0
 }
 
+# need refuses a host that lacks a tool which a later step would miss.
+need() {
+    for tool; do
+        command -v "$tool" >/dev/null || refuse configuration "the host has no $tool"
+    done
+}
+
 no_values() {
     verb='' run='' owner='' unit='' config='' log='' path='' old='' new=''
     size=0 source='' thumbprint='' window=0 timeout=60 port='' swap=yes start=yes

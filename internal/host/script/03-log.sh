@@ -8,7 +8,7 @@ ESC=$(printf '\033')
 # log_mark remembers where the log ends now, and the bytes before.
 log_mark() {
     mark_time=$(date -u +%Y-%m-%dT%H:%M:%S.%6N)
-    mark_size='' mark_inode='' mark_sum='' mark_first='' log_at=''
+    mark_size='' mark_inode='' mark_sum='' mark_first='' log_at='' start_time=''
     [ -f "$ROOT$log" ] && stat_log "$ROOT$log" || return 0
     mark_size=$log_size mark_inode=$log_inode
     mark_sum=$(log_sum "$ROOT$log")
@@ -62,11 +62,34 @@ not_before() {
     awk -v t="$1" '/^[0-9][0-9][0-9][0-9]-[0-9][0-9]-[0-9][0-9]T/ { on = (substr($0, 1, length(t)) >= t) } on'
 }
 
-# log_since prints the log since the mark, at most 8 MiB of it.
+# stamp N: N hundredths of a second since the epoch, as the log writes times.
+stamp() { date -u -d "@${1%??}.${1#"${1%??}"}" +%Y-%m-%dT%H:%M:%S.%2N; }
+
+# since_start notes when the process that runs was started; a hundredth or two
+# early, as neither clock is read finer.
+since_start() {
+    now_up
+    start_time=$(stamp "$(($(date +%s%2N) - up + started / 10000 - 2))")
+}
+
+# own_lines drops what the process before has written on its way out, between
+# the mark and the start of the one that runs. Only that span: should a clock
+# jump, a line counts.
+own_lines() {
+    awk -v from="$mark_time" -v to="$start_time" '
+        BEGIN { on = 1 }
+        to != "" && /^[0-9][0-9][0-9][0-9]-[0-9][0-9]-[0-9][0-9]T[0-9:.]*Z/ {
+            at = substr($0, 1, length(to))
+            on = at < substr(from, 1, length(to)) || at >= to
+        }
+        on'
+}
+
+# log_since prints the log since the mark.
 log_since() {
     case $log_at in
     new) [ ! -f "$ROOT$log" ] || cat -- "$ROOT$log" 2>/dev/null ;;
-    unknown) strip_colour <"$ROOT$log" 2>/dev/null | not_before "$mark_time" ;;
+    unknown) tail -c 67108864 -- "$ROOT$log" 2>/dev/null | strip_colour | not_before "$mark_time" ;;
     "$ROOT$log")
         tail -c "+$((mark_size + 1))" -- "$log_at"
         # systemd 239's StandardOutput=file: writes over the log from byte 0.
@@ -76,7 +99,7 @@ log_since() {
         tail -c "+$((mark_size + 1))" -- "$log_at"
         cat -- ${log_newer:+"$log_newer"} "$ROOT$log" 2>/dev/null
         ;;
-    esac | head -c 8388608 | strip_colour
+    esac | strip_colour | own_lines
 }
 
 # log_before keeps the last denied lines before the mark: what was there already.
@@ -88,8 +111,7 @@ log_before() {
 # since N: those of the lines kept by log_before that are at most N hundredths of
 # a second older than the mark.
 since() {
-    oldest=$(($(date -d "${mark_time}Z" +%s%2N) - $1))
-    printf '%s\n' "$before" | not_before "$(date -u -d "@${oldest%??}.${oldest#"${oldest%??}"}" +%Y-%m-%dT%H:%M:%S.%2N)"
+    printf '%s\n' "$before" | not_before "$(stamp "$(($(date -d "${mark_time}Z" +%s%2N) - $1))")"
 }
 
 # denied_lately: those of the lines kept by log_before that the process that
@@ -116,6 +138,12 @@ matches() {
         shift
     done
     grep -aE "$@"
+}
+
+# patterns_work: one that grep refuses would switch off all others.
+patterns_work() {
+    matches "$deny$expect" </dev/null >/dev/null 2>&1
+    [ $? -le 1 ] || refuse configuration 'grep on the host does not understand a pattern of health.deny or health.expect'
 }
 
 # log_denied leaves in $denied the line that fails the host. A pattern that

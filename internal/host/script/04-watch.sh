@@ -18,6 +18,7 @@ look() {
     esac
     [ "$id" != "$replaced" ] || { why='the agent was not restarted'; return 1; }
     # A start by hand sets NRestarts to 0 and makes one InvocationID (systemd.exec(5)).
+    [ -n "$seen" ] || since_start
     : "${seen:=$id} ${base:=$restarts}"
     [ "$id:$restarts" = "$seen:$base" ] || { why="the agent exits and is started again"; return 1; }
     log_where
@@ -29,17 +30,18 @@ look() {
 # watch REPLACED BASE follows the agent for the whole window: REPLACED is the
 # invocation that must be gone, BASE how often systemd may have restarted it.
 # What has yet to come (the end of a start, expected lines, the port) has until
-# the time-out. A window of 0 looks once and waits for nothing else.
+# the time-out, and the window begins when it is there. A window of 0 looks once and waits for nothing else.
 watch() {
     replaced=$1 base=$2 seen='' known=''
     now_up
-    began=$up
+    began=$up ready=$up
     while :; do
         look
         judged=$?
         [ $judged -ne 1 ] || return 1
         now_up
-        if [ $judged -eq 0 ] && [ $((up - began)) -ge "${window}00" ]; then return 0; fi
+        if [ $judged -eq 0 ]; then : "${ready:=$up}"; else ready=''; fi
+        if [ $judged -eq 0 ] && [ $((up - ready)) -ge "${window}00" ]; then return 0; fi
         if [ $judged -eq 2 ] && [ $((up - began)) -ge "${timeout}00" ]; then return 1; fi
         # Not with the lock open: it must not outlive this script.
         if [ "$window" -gt 5 ]; then sleep 1; else sleep 0.25; fi 7>&-

@@ -33,17 +33,11 @@ safe_path() {
         holder_name=${user:-root}
         holder=$(id -u -- "$holder_name" 2>/dev/null)
     fi
-    set --
-    for dir in "$path" "$real"; do
-        while [ -n "$dir" ]; do
-            dir=${dir%/*}
-            set -- "$@" "$ROOT$dir/"
-        done
-        [ "$path" != "$real" ] || break
-    done
+    walk_path || { unsafe=$path; return 1; }
     set -f
     IFS=$NL
-    for line in $(stat -c '%u:%U:%G:%a:%n' -- "$@" 2>/dev/null); do
+    # shellcheck disable=SC2086 # one folder a line
+    for line in $(stat -c '%u:%U:%G:%a:%n' -- $folders 2>/dev/null); do
         IFS=: read -r uid _ gname mode dir <<EOF
 $line
 EOF
@@ -56,6 +50,31 @@ EOF
     unset IFS
     set +f
     [ -z "$unsafe" ]
+}
+
+# walk_path lists in $folders every folder that a name is looked up in on the
+# way to the file, those on the way through symlinks too (path_resolution(7)).
+walk_path() {
+    folders='' at='' rest=$path hops=0
+    while [ -n "$rest" ]; do
+        part=${rest%%/*}
+        case $rest in */*) rest=${rest#*/} ;; *) rest='' ;; esac
+        case $part in
+        '' | .) continue ;;
+        ..) at=${at%/*}; continue ;;
+        esac
+        folders=$folders$ROOT$at/$NL
+        at=$at/$part
+        [ -L "$ROOT$at" ] || continue
+        target=$(readlink -- "$ROOT$at")
+        hops=$((hops + 1))
+        case $hops:$target in 41:* | *"$NL"*) return 1 ;; esac
+        case $target in
+        /*) at='' target=${target#"$ROOT"} ;;
+        *) at=${at%/*} ;;
+        esac
+        rest=$target${rest:+/$rest}
+    done
 }
 
 # new_file makes a temporary file beside the live one, with the old one's

@@ -2,6 +2,7 @@
 # --- observe: changes nothing, not even a temporary file ---
 
 observe() {
+    patterns_work
     read -r value <"$ROOT/proc/uptime"
     say uptime "${value%% *}"
     say clock "$(date +%s.%N)"
@@ -35,7 +36,7 @@ observe_config() {
     if [ ! -f "$ROOT$config" ]; then say config_missing "$config"; return; fi
     while IFS= read -r line || [ -n "$line" ]; do
         count=$((count + 1))
-        [ $count -le 4000 ] || break
+        [ $count -le 4000 ] || { say config_cut yes; break; }
         say config "$line"
         case $line in *cert_path:*) ;; *) continue ;; esac
         value=${line#*cert_path:}

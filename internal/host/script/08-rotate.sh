@@ -45,6 +45,7 @@ holder_of() {
 }
 
 check() {
+    patterns_work
     expected=$real
     look_at_file
     case $kind in

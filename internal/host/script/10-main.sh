@@ -8,6 +8,7 @@ main() {
     case $run in .* | *[!A-Za-z0-9-]*) refuse internal 'not a run id' ;; esac
     # bash would run what it finds in the subscript of an arithmetic operand.
     case $size:$window:$timeout:$port in *[!0-9:]*) refuse internal 'not a number' ;; esac
+    need awk base64 cat chmod chown cksum cp cut date flock grep head id ln ls mkdir mv readlink rm sed sha256sum sleep stat sync systemctl tail timeout tr
     case $verb in
     observe | stage | discard | rotate | recover) "$verb" ;;
     *) refuse internal 'unknown verb' ;;
