@@ -1,13 +1,8 @@
 package main
 
 import (
-	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
-	"io/fs"
-	"os"
-	"path/filepath"
 	"text/tabwriter"
 	"time"
 
@@ -34,7 +29,12 @@ func (a *app) certificateCommand() *cobra.Command {
 	return cmd
 }
 
-// inspected is `certificate inspect -o json`.
+// inspection is `certificate inspect -o json`.
+type inspection struct {
+	head
+	Certificate inspected `json:"certificate"`
+}
+
 type inspected struct {
 	File        string               `json:"file"`
 	Thumbprint  string               `json:"thumbprint"`
@@ -44,6 +44,8 @@ type inspected struct {
 	Serial      string               `json:"serial"`
 	NotBefore   time.Time            `json:"not_before"`
 	NotAfter    time.Time            `json:"not_after"`
+	Expired     bool                 `json:"expired"`
+	NotYetValid bool                 `json:"not_yet_valid"`
 	Chain       []report.Certificate `json:"chain"`
 	Encryption  string               `json:"encryption"`
 	AgentLoads  bool                 `json:"agent_loads"`
@@ -60,25 +62,26 @@ func (a *app) certificateInspect(path string) error {
 	if err != nil {
 		return err
 	}
+	now := time.Now()
 	if asJSON {
-		enc := json.NewEncoder(a.stdout)
-		enc.SetIndent("", "  ")
-		return enc.Encode(inspectedOf(path, c))
+		a.print(inspection{a.head(exitOK), inspectedOf(path, c, now)})
+		return nil
 	}
-	return printCertificate(a.stdout, c, time.Now())
+	printCertificate(a.stdout, c, now)
+	return nil
 }
 
-func inspectedOf(path string, c *certificate.Certificate) inspected {
+func inspectedOf(path string, c *certificate.Certificate, at time.Time) inspected {
 	l := c.Leaf
 	i := inspected{path, l.Thumbprint, l.SHA256, l.Subject, l.Issuer, l.Serial, l.NotBefore.UTC(), l.NotAfter.UTC(),
-		[]report.Certificate{}, c.Encryption, c.AgentLoads, c.Digest(), append([]string{}, c.Notes...)}
+		at.After(l.NotAfter), at.Before(l.NotBefore), []report.Certificate{}, c.Encryption, c.AgentLoads, c.Digest(), append([]string{}, c.Notes...)}
 	for _, other := range c.Chain {
 		i.Chain = append(i.Chain, report.Certificate{Thumbprint: other.Thumbprint, SHA256: other.SHA256, Subject: other.Subject, NotAfter: other.NotAfter.UTC()})
 	}
 	return i
 }
 
-func printCertificate(w io.Writer, c *certificate.Certificate, at time.Time) error {
+func printCertificate(w io.Writer, c *certificate.Certificate, at time.Time) {
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	l := c.Leaf
 	fmt.Fprintf(t, "subject\t%s\nissuer\t%s\nserial\t%s\nthumbprint\t%s\nsha-256\t%s\n", l.Subject, l.Issuer, l.Serial, l.Thumbprint, l.SHA256)
@@ -94,7 +97,13 @@ func printCertificate(w io.Writer, c *certificate.Certificate, at time.Time) err
 	for _, note := range c.Notes {
 		fmt.Fprintf(t, "note\t%s\n", note)
 	}
-	return t.Flush()
+	switch {
+	case at.After(l.NotAfter):
+		fmt.Fprintf(t, "note\thas expired: plan and rotate refuse it\n")
+	case at.Before(l.NotBefore):
+		fmt.Fprintf(t, "note\tis not valid yet: plan and rotate refuse it\n")
+	}
+	_ = t.Flush() // a.stdout remembers
 }
 
 func validity(l certificate.Info, at time.Time) string {
@@ -105,74 +114,4 @@ func validity(l certificate.Info, at time.Time) string {
 		return "expired"
 	}
 	return fmt.Sprintf("%d days left", report.DaysLeft(l.NotAfter, at))
-}
-
-type packFlags struct {
-	cert, key, out string
-	force          bool
-}
-
-func (a *app) certificatePack(flags packFlags) error {
-	if flags.cert == "" || flags.key == "" || flags.out == "" {
-		return usage("pack needs --cert, --key and --out", "aoifleet certificate pack --cert C.pem --key K.pem --out FILE")
-	}
-	cert, err := readSmall(flags.cert)
-	if err != nil {
-		return err
-	}
-	key, err := readSmall(flags.key)
-	if err != nil {
-		return err
-	}
-	c, err := certificate.Pack(cert, key, time.Now())
-	if err != nil {
-		return err
-	}
-	if err := writeSecret(flags.out, c.Canonical(), flags.force); err != nil {
-		return err
-	}
-	fmt.Fprintf(a.stderr, "wrote %s: %s, thumbprint %s\n", flags.out, c.Leaf.Subject, c.Leaf.Thumbprint)
-	return nil
-}
-
-// readSmall reads a file of at most 1 MiB.
-func readSmall(path string) ([]byte, error) {
-	file, err := os.Open(path)
-	if err != nil {
-		return nil, usage(err.Error(), "")
-	}
-	defer file.Close()
-	data, err := io.ReadAll(io.LimitReader(file, 1<<20+1))
-	if err == nil && len(data) > 1<<20 {
-		err = fmt.Errorf("%s is larger than 1 MiB", path)
-	}
-	if err != nil {
-		return nil, usage(err.Error(), "")
-	}
-	return data, nil
-}
-
-// writeSecret writes a file with mode 0600, whole or not at all.
-func writeSecret(path string, data []byte, replace bool) error {
-	if _, err := os.Lstat(path); !replace && !errors.Is(err, fs.ErrNotExist) {
-		return usage(path+" exists already", "use --force to replace it")
-	}
-	if err := writeWhole(path, data); err != nil {
-		return usage(err.Error(), "")
-	}
-	return nil
-}
-
-// writeWhole writes beside path and renames.
-func writeWhole(path string, data []byte) error {
-	file, err := os.CreateTemp(filepath.Dir(path), ".aoifleet-*") // 0600 by itself
-	if err != nil {
-		return err
-	}
-	defer os.Remove(file.Name()) // there is none after success
-	_, err = file.Write(data)
-	if err := errors.Join(err, file.Sync(), file.Close()); err != nil {
-		return err
-	}
-	return os.Rename(file.Name(), path)
 }

@@ -29,6 +29,7 @@ func demoName(i int) string {
 }
 
 func (a *app) demo() (err error) {
+	a.signals.heed() // its files are removed at the end
 	fleet, err := lab.Start(context.Background(), lab.Options{Machines: 12, Name: demoName, Parallel: 4, MaxFailures: 2})
 	if err != nil {
 		return err
@@ -72,14 +73,6 @@ func (a *app) demoAsserts(fleet *lab.Fleet, code int) error {
 // again runs the program with other arguments, as a user would.
 func (a *app) again(args ...string) int {
 	fmt.Fprintf(a.stdout, "\n$ aoifleet %s\n", strings.Join(args, " "))
-	inner := &app{process: a.process, ctx: a.ctx, signals: a.signals, args: args}
-	root := inner.command()
-	root.SetArgs(args)
-	root.SetOut(a.stdout)
-	root.SetErr(a.stderr)
-	if err := root.ExecuteContext(a.ctx); err != nil {
-		inner.tell(err)
-		return codeOf(err)
-	}
-	return inner.code
+	inner := &app{process: a.process, ctx: a.ctx, signals: a.signals}
+	return inner.execute(args)
 }

@@ -156,14 +156,3 @@ func TestRunID(t *testing.T) {
 		t.Error("two runs in one second have one id")
 	}
 }
-
-func TestCommandOf(t *testing.T) {
-	for want, args := range map[string][]string{"": {"--limit", "secret"}, "rotate": {"rotate", "-y"}} {
-		if got := commandOf(args); got != want {
-			t.Errorf("%v: %q", args, got)
-		}
-	}
-	if commandOf(nil) != "" {
-		t.Error("no arguments")
-	}
-}

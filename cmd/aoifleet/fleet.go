@@ -4,10 +4,8 @@ import (
 	"context"
 	"crypto/rand"
 	"fmt"
-	"strings"
 	"time"
 
-	"github.com/aoifleet/aoifleet/internal/certificate"
 	"github.com/aoifleet/aoifleet/internal/host"
 	"github.com/aoifleet/aoifleet/internal/inventory"
 	"github.com/aoifleet/aoifleet/internal/remote"
@@ -74,32 +72,6 @@ func (f *fleet) dial(ctx context.Context, h inventory.Host) (rollout.Host, error
 	return host.New(conn, h, f.run), nil
 }
 
-// readCertificates reads every certificate that the targets need, each file once.
-func (f *fleet) readCertificates() error {
-	read := map[string]*certificate.Certificate{}
-	for i, t := range f.targets {
-		path := t.Host.Certificate
-		if f.app.certificateFile != "" {
-			path = f.app.certificateFile
-		}
-		if path == "" {
-			return usage("no certificate is named for host "+t.Host.Name, "set certificate: in the inventory, or use --certificate FILE")
-		}
-		if read[path] == nil {
-			cert, err := certificate.ReadFile(path, f.started)
-			if err != nil {
-				return err
-			}
-			read[path] = cert
-			for _, note := range cert.Notes {
-				fmt.Fprintf(f.app.stderr, "note: %s %s\n", path, note)
-			}
-		}
-		f.targets[i].Certificate = read[path]
-	}
-	return nil
-}
-
 // policy is how the inventory and the flags want it done.
 func (f *fleet) policy(force bool) rollout.Policy {
 	r := f.inv.Rollout
@@ -108,6 +80,7 @@ func (f *fleet) policy(force bool) rollout.Policy {
 
 // survey looks at every host.
 func (f *fleet) survey() []rollout.Look {
+	f.app.signals.heed()
 	if !f.app.draws {
 		fmt.Fprintf(f.app.stderr, "looking at %s\n", hostCount(len(f.targets)))
 	}
@@ -126,7 +99,7 @@ func hostCount(n int) string {
 // document begins the JSON of this run.
 func (f *fleet) document(hosts []report.Host, code int) *report.Document {
 	d := &report.Document{
-		SchemaVersion: report.SchemaVersion, ToolVersion: version, RunID: f.run.ID, Command: commandOf(f.app.args),
+		SchemaVersion: report.SchemaVersion, ToolVersion: version, RunID: f.run.ID, Command: f.app.verb,
 		StartedAt: f.started.UTC(), FinishedAt: time.Now().UTC(), ExitCode: code, Hosts: hosts, Totals: map[string]int{},
 	}
 	for _, h := range hosts {
@@ -135,12 +108,4 @@ func (f *fleet) document(hosts []report.Host, code int) *report.Document {
 		}
 	}
 	return d
-}
-
-// commandOf is the verb: the arguments may be anything.
-func commandOf(args []string) string {
-	if len(args) == 0 || strings.HasPrefix(args[0], "-") {
-		return ""
-	}
-	return args[0]
 }

@@ -1,11 +1,12 @@
 package main
 
 import (
-	"encoding/json"
 	"fmt"
 	"text/tabwriter"
 
 	"github.com/spf13/cobra"
+
+	"github.com/aoifleet/aoifleet/internal/inventory"
 )
 
 func (a *app) inventoryCommand() *cobra.Command {
@@ -21,7 +22,7 @@ func (a *app) inventoryCommand() *cobra.Command {
 	return cmd
 }
 
-// listedHost is one host of `inventory list -o json`.
+// listedHost is one host of a listing.
 type listedHost struct {
 	Name    string            `json:"name"`
 	Address string            `json:"address"`
@@ -29,6 +30,21 @@ type listedHost struct {
 	User    string            `json:"user"`
 	Group   string            `json:"group,omitempty"`
 	Labels  map[string]string `json:"labels,omitempty"`
+}
+
+// listing is `inventory list -o json`, and validate's.
+type listing struct {
+	head
+	Inventory string       `json:"inventory"`
+	Hosts     []listedHost `json:"hosts"`
+}
+
+func (a *app) listing(hosts []inventory.Host) listing {
+	l := listing{a.head(exitOK), a.inventoryFile, make([]listedHost, len(hosts))}
+	for i, h := range hosts {
+		l.Hosts[i] = listedHost{h.Name, h.Address, h.Port, h.User, h.Group, h.Labels}
+	}
+	return l
 }
 
 func (a *app) inventoryList() error {
@@ -41,33 +57,37 @@ func (a *app) inventoryList() error {
 		return err
 	}
 	if asJSON {
-		list := make([]listedHost, len(hosts))
-		for i, h := range hosts {
-			list[i] = listedHost{h.Name, h.Address, h.Port, h.User, h.Group, h.Labels}
-		}
-		enc := json.NewEncoder(a.stdout)
-		enc.SetIndent("", "  ")
-		return enc.Encode(list)
+		a.print(a.listing(hosts))
+		return nil
 	}
 	t := tabwriter.NewWriter(a.stdout, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(t, "HOST\tADDRESS\tPORT\tUSER\tGROUP")
 	for _, h := range hosts {
 		fmt.Fprintf(t, "%s\t%s\t%d\t%s\t%s\n", h.Name, h.Address, h.Port, h.User, h.Group)
 	}
-	return t.Flush()
+	_ = t.Flush() // a.stdout remembers
+	return nil
 }
 
 func (a *app) inventoryValidate(args []string) error {
-	if _, err := a.json(); err != nil {
+	asJSON, err := a.json()
+	if err != nil {
 		return err
 	}
 	if len(args) == 1 {
+		if a.inventoryFile != "" {
+			return usage("two inventories are named: "+a.inventoryFile+" and "+args[0], "name one, with -i or without")
+		}
 		a.inventoryFile = args[0]
 	}
 	_, hosts, err := a.load()
 	if err != nil {
 		return err
 	}
-	fmt.Fprintf(a.stdout, "%s: %s, no mistakes found\n", a.inventoryFile, hostCount(len(hosts)))
+	if asJSON {
+		a.print(a.listing(hosts))
+		return nil
+	}
+	fmt.Fprintf(a.stdout, "%s: %s, no mistakes found\n", printable(a.inventoryFile), hostCount(len(hosts)))
 	return nil
 }

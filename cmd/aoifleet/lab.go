@@ -3,6 +3,9 @@ package main
 import (
 	"context"
 	"fmt"
+	"io/fs"
+	"os"
+	"slices"
 
 	"github.com/spf13/cobra"
 
@@ -29,6 +32,13 @@ func (a *app) labCommand() *cobra.Command {
 
 // lab runs until the first signal.
 func (a *app) lab(flags labFlags) error {
+	if flags.machines < 1 || flags.machines > lab.MaxMachines {
+		return usage(fmt.Sprintf("the lab has 1 to %d machines, not %d", lab.MaxMachines, flags.machines), "aoifleet lab --machines 12")
+	}
+	if entries, _ := os.ReadDir(flags.dir); slices.ContainsFunc(entries, func(e fs.DirEntry) bool { return e.Name() != "faults" }) {
+		return usage(flags.dir+" is not empty", "name a new folder with --dir, or leave it out")
+	}
+	a.signals.heed() // its files are removed at the end
 	fleet, err := lab.Start(context.Background(), lab.Options{Dir: flags.dir, Machines: flags.machines,
 		Notice: func(text string) { fmt.Fprintf(a.stderr, "lab: %s\n", text) }})
 	if err != nil {

@@ -36,14 +36,16 @@ func (a *app) plan(flags planFlags) error {
 	}
 	defer f.close()
 	if flags.offline {
-		return f.showPlan(rollout.Offline(f.targets, f.policy(flags.force)), exitOK)
+		f.showPlan(rollout.Offline(f.targets, f.policy(flags.force)), exitOK)
+		return nil
 	}
 	plan := rollout.Make(f.targets, f.survey(), f.policy(flags.force))
 	code := planCode(plan, flags.detailed)
 	if sig := a.signals.got(); sig != nil {
 		code = signalCode(sig)
 	}
-	return f.showPlan(plan, code)
+	f.showPlan(plan, code)
+	return nil
 }
 
 func planCode(plan *rollout.Plan, detailed bool) int {
@@ -58,11 +60,11 @@ func planCode(plan *rollout.Plan, detailed bool) int {
 	return code
 }
 
-func (f *fleet) showPlan(plan *rollout.Plan, code int) error {
+func (f *fleet) showPlan(plan *rollout.Plan, code int) {
 	f.app.code = code
 	if asJSON, _ := f.app.json(); asJSON {
-		return f.document(report.PlanHosts(plan), code).Write(f.app.stdout)
+		_ = f.document(report.PlanHosts(plan), code).Write(f.app.stdout) // which remembers
+		return
 	}
 	report.Plan(f.app.stdout, plan, f.started)
-	return nil
 }

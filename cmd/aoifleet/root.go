@@ -1,16 +1,15 @@
 package main
 
 import (
+	"cmp"
 	"context"
-	"errors"
 	"fmt"
 	"os"
 	"strings"
-	"sync"
 
+	"al.essio.dev/pkg/shellescape"
 	"github.com/spf13/cobra"
 
-	"github.com/aoifleet/aoifleet/internal/certificate"
 	"github.com/aoifleet/aoifleet/internal/inventory"
 )
 
@@ -19,8 +18,8 @@ type app struct {
 	*process
 	ctx     context.Context // ends at the first signal
 	signals *signals
-	args    []string
 
+	verb            string // the command, such as "inventory list"
 	inventoryFile   string
 	limit           string
 	output          string
@@ -31,58 +30,48 @@ type app struct {
 
 // run is the program: it returns the exit code.
 func run(ctx context.Context, p *process, received <-chan os.Signal, args []string) int {
-	s := &signals{}
 	soft, stop := context.WithCancel(ctx)
 	defer stop()
+	s := newSignals()
 	go s.listen(received, stop)
-	a := &app{process: p, ctx: soft, signals: s, args: args}
+	own, out := *p, &watchedOutput{w: p.stdout}
+	own.stdout = out
+	a := &app{process: &own, ctx: soft, signals: s}
+	ended := make(chan int, 1)
+	go func() {
+		code := a.execute(args)
+		if err := out.failure(); err != nil {
+			a.words("the output can't be written: "+err.Error(), "")
+			code = cmp.Or(code, exitInternal) // what was done counts for more
+		}
+		ended <- code
+	}()
+	select {
+	case code := <-ended:
+		return code
+	case sig := <-s.left:
+		return signalCode(sig)
+	}
+}
+
+// execute carries out one command line and returns the exit code.
+func (a *app) execute(args []string) int {
 	root := a.command()
 	root.SetArgs(args)
-	root.SetIn(p.stdin)
-	root.SetOut(p.stdout)
-	root.SetErr(p.stderr)
-	if err := root.ExecuteContext(soft); err != nil {
-		a.tell(err)
-		return codeOf(err)
+	root.SetIn(a.stdin)
+	root.SetOut(a.stdout)
+	root.SetErr(a.stderr)
+	cmd, err := root.ExecuteContextC(a.ctx)
+	if err == nil {
+		return a.code
 	}
-	return a.code
-}
-
-// signals remembers the first signal and calls hard at the second.
-type signals struct {
-	mu    sync.Mutex
-	first os.Signal
-	hard  func()
-}
-
-func (s *signals) listen(received <-chan os.Signal, stop func()) {
-	for sig := range received {
-		s.mu.Lock()
-		hard := s.hard
-		again := s.first != nil
-		if !again {
-			s.first = sig
-		}
-		s.mu.Unlock()
-		stop()
-		if again && hard != nil {
-			hard()
-		}
+	a.verb = verbOf(cmd)
+	why := explain(err)
+	a.words(why.Message, why.Hint)
+	if asksForJSON(args) {
+		a.print(failureDocument{a.head(codeOf(err)), why})
 	}
-}
-
-// got is the first signal, or nil.
-func (s *signals) got() os.Signal {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.first
-}
-
-// onSecond sets what the second signal does.
-func (s *signals) onSecond(f func()) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.hard = f
+	return codeOf(err)
 }
 
 func (a *app) command() *cobra.Command {
@@ -93,6 +82,10 @@ func (a *app) command() *cobra.Command {
 		SilenceUsage:  true,
 		Args:          cobra.NoArgs,
 		RunE:          func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+		PersistentPreRunE: func(cmd *cobra.Command, _ []string) error {
+			a.verb = verbOf(cmd)
+			return refuseEmpty(cmd)
+		},
 	}
 	root.CompletionOptions.HiddenDefaultCmd = true
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
@@ -100,8 +93,33 @@ func (a *app) command() *cobra.Command {
 	})
 	root.AddCommand(a.planCommand(), a.rotateCommand(), a.statusCommand(), a.inventoryCommand(),
 		a.certificateCommand(), a.labCommand(), a.demoCommand(), a.versionCommand())
+	root.SetHelpCommand(helpCommand())
 	checkArgs(root)
 	return root
+}
+
+// helpCommand is cobra's, but for an unknown command it fails.
+func helpCommand() *cobra.Command {
+	return &cobra.Command{Use: "help [COMMAND]", Short: "Help about a command",
+		RunE: func(cmd *cobra.Command, args []string) error {
+			about, rest, err := cmd.Root().Find(args)
+			if err != nil || len(rest) > 0 {
+				return usage(fmt.Sprintf("unknown command %q", strings.Join(args, " ")), "see: "+cmd.Root().Name()+" --help")
+			}
+			about.InitDefaultHelpFlag()
+			return about.Help()
+		}}
+}
+
+// refuseEmpty refuses a flag that is given without a value, as by a script whose
+// variable is not set: --limit "" would mean the whole fleet.
+func refuseEmpty(cmd *cobra.Command) error {
+	for _, name := range []string{"inventory", "limit", "certificate", "cert", "key", "out", "dir"} {
+		if f := cmd.Flag(name); f != nil && f.Changed && strings.TrimSpace(f.Value.String()) == "" {
+			return usage("--"+name+" is empty", "give it a value, or leave it out; is a variable not set?")
+		}
+	}
+	return nil
 }
 
 // checkArgs makes a wrong number of arguments, or an unknown command, an error
@@ -110,7 +128,7 @@ func checkArgs(cmd *cobra.Command) {
 	if check := cmd.Args; check != nil {
 		cmd.Args = func(cmd *cobra.Command, args []string) error {
 			if err := check(cmd, args); err != nil {
-				return usage(err.Error(), "see: "+cmd.CommandPath()+" --help")
+				return usage(err.Error(), argsHint(cmd, args))
 			}
 			return nil
 		}
@@ -118,6 +136,16 @@ func checkArgs(cmd *cobra.Command) {
 	for _, sub := range cmd.Commands() {
 		checkArgs(sub)
 	}
+}
+
+// argsHint guesses that a file without -i is the inventory.
+func argsHint(cmd *cobra.Command, args []string) string {
+	if cmd.Flags().Lookup("inventory") != nil && len(args) > 0 {
+		if info, err := os.Stat(args[0]); err == nil && info.Mode().IsRegular() {
+			return cmd.CommandPath() + " -i " + shellescape.Quote(args[0])
+		}
+	}
+	return "see: " + cmd.CommandPath() + " --help"
 }
 
 // fleetFlags are the flags of commands that go to a fleet.
@@ -160,32 +188,4 @@ func (a *app) load() (*inventory.Inventory, []inventory.Host, error) {
 	}
 	hosts, err := inv.Select(a.limit)
 	return inv, hosts, err
-}
-
-// tell is the one place where errors become words: error: what, hint: what to do.
-func (a *app) tell(err error) {
-	var (
-		many    inventory.Errors
-		problem *certificate.Problem
-		f       *failure
-	)
-	switch {
-	case errors.As(err, &many) && len(many) == 1:
-		a.words(many[0].Error(), many[0].Hint)
-	case errors.As(err, &many):
-		a.words(many.Error(), "")
-	case errors.As(err, &problem):
-		a.words(problem.Error(), problem.Hint)
-	case errors.As(err, &f):
-		a.words(f.message, f.hint)
-	default:
-		a.words(err.Error(), "")
-	}
-}
-
-func (a *app) words(message, hint string) {
-	fmt.Fprintf(a.stderr, "error: %s\n", strings.ReplaceAll(message, "\n", "\n       "))
-	if hint != "" {
-		fmt.Fprintf(a.stderr, "hint: %s\n", hint)
-	}
 }

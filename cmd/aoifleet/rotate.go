@@ -44,16 +44,19 @@ func (a *app) rotate(flags rotateFlags) error {
 	}
 	defer f.close()
 	plan := rollout.Make(f.targets, f.survey(), f.policy(flags.force))
-	asJSON, _ := a.json()
-	if !asJSON {
+	asks := plan.Changes() > 0 && a.signals.got() == nil && !flags.yes
+	if asJSON, _ := a.json(); !asJSON {
 		report.Plan(a.stdout, plan, f.started)
+	} else if asks {
+		report.Plan(a.stderr, plan, f.started) // stdout is for the document alone
 	}
 	agreed := true
-	if plan.Changes() > 0 && a.signals.got() == nil && !flags.yes {
+	if asks {
 		agreed = a.agree(fmt.Sprintf("rotate on %s?", hostCount(plan.Changes())))
 	}
 	result := f.apply(plan, agreed)
-	return f.showRun(result, flags, agreed)
+	f.showRun(result, flags, agreed)
+	return nil
 }
 
 // apply carries the plan out, until the first signal; the second cuts the
@@ -68,15 +71,17 @@ func (f *fleet) apply(plan *rollout.Plan, agreed bool) *rollout.Run {
 		end()
 		soft = ended
 	}
-	defer context.AfterFunc(f.app.ctx, func() {
-		f.progress.Say("interrupted: hosts in flight are finished or undone; interrupt again to leave at once")
-	})()
+	if f.app.signals.got() == nil { // else nothing is begun
+		defer context.AfterFunc(f.app.ctx, func() {
+			f.progress.Say("interrupted: hosts in flight are finished or undone; interrupt again to leave at once")
+		})()
+	}
 	result := f.runner.Apply(hard, soft, plan)
 	f.progress.Done()
 	return result
 }
 
-func (f *fleet) showRun(result *rollout.Run, flags rotateFlags, agreed bool) error {
+func (f *fleet) showRun(result *rollout.Run, flags rotateFlags, agreed bool) {
 	a := f.app
 	a.code = runCode(result, a.signals.got())
 	if !agreed {
@@ -86,10 +91,10 @@ func (f *fleet) showRun(result *rollout.Run, flags rotateFlags, agreed bool) err
 		}
 	}
 	if asJSON, _ := a.json(); asJSON {
-		return f.document(report.RunHosts(result), a.code).Write(a.stdout)
+		_ = f.document(report.RunHosts(result), a.code).Write(a.stdout) // which remembers
+		return
 	}
 	report.Summary(a.stdout, result, a.commands(flags))
-	return nil
 }
 
 // commands are the command lines to go on with, as this one was given.

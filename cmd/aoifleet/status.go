@@ -3,7 +3,6 @@ package main
 import (
 	"github.com/spf13/cobra"
 
-	"github.com/aoifleet/aoifleet/internal/host"
 	"github.com/aoifleet/aoifleet/internal/report"
 	"github.com/aoifleet/aoifleet/internal/rollout"
 )
@@ -31,9 +30,11 @@ func (a *app) status() error {
 		a.code = signalCode(sig)
 	}
 	if asJSON, _ := a.json(); asJSON {
-		return f.document(report.StatusHosts(entries, f.started), a.code).Write(a.stdout)
+		_ = f.document(report.StatusHosts(entries, f.started), a.code).Write(a.stdout) // which remembers
+		return nil
 	}
-	return report.Status(a.stdout, entries, f.started)
+	report.Status(a.stdout, entries, f.started)
+	return nil
 }
 
 // statusCode: 4 where a host could not be reached, 5 where a check failed.
@@ -41,16 +42,10 @@ func statusCode(entries []rollout.Entry) int {
 	totals := map[rollout.Outcome]int{}
 	for _, e := range entries {
 		outcome := e.Outcome
-		if outcome == "" && !healthy(e.Seen) {
+		if outcome == "" && report.StatusError(e) != nil {
 			outcome = rollout.Refused
 		}
 		totals[outcome]++
 	}
 	return lookCode(totals)
-}
-
-// healthy: the agent runs, is not refused, and nothing is left half done.
-func healthy(seen *host.Observation) bool {
-	_, unfinished := seen.Unfinished()
-	return seen.Unit.Active == "active" && seen.Denied == "" && !unfinished
 }

@@ -80,8 +80,11 @@ func algorithmName(oid string) string {
 // providers, as tried with PKCS12_parse of 1.1.1 and 3.0: 3 has no RC2, 1.1.1
 // insists on a MAC, and neither knows PBMAC1 (new in 3.4).
 func (l layout) loads() bool {
-	rc2 := func(name string) bool { return name == nameRC240 || name == nameRC2128 }
-	return l.mac != "" && l.mac != namePBMAC1 && !slices.ContainsFunc(l.ciphers(), rc2)
+	return l.mac != "" && l.mac != namePBMAC1 && !l.rc2()
+}
+
+func (l layout) rc2() bool {
+	return slices.ContainsFunc(l.ciphers(), func(name string) bool { return name == nameRC240 || name == nameRC2128 })
 }
 
 // oddities says why a file with this layout is re-encoded; none if it is not.

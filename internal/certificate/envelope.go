@@ -65,11 +65,11 @@ func different(der []byte) *Problem {
 	case first.Tag == asn1.TagInteger && bytes.Equal(first.Bytes, []byte{3}):
 		return nil
 	case first.Tag == asn1.TagInteger:
-		return problem(hintAddCert, "is a bare private key without its certificate, not PKCS#12")
+		return problem(hintAddCertDER, "is a bare private key without its certificate, not PKCS#12")
 	case first.Tag == asn1.TagOID:
-		return problem("openssl pkcs7 -inform DER -print_certs -in FILE, then "+hintAddKey, "is PKCS#7: certificates without a private key")
+		return problem(hintPKCS7DER, "is PKCS#7: certificates without a private key")
 	case isCertificate(der):
-		return problem(hintAddKey, "is a bare certificate without its private key, not PKCS#12")
+		return problem(hintAddKeyDER, "is a bare certificate without its private key, not PKCS#12")
 	}
 	return problem(hintFetch, "is not a PKCS#12 file")
 }

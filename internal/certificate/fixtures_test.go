@@ -51,10 +51,10 @@ var fixtures = []fixture{
 	{file: "nomac", subject: cn, encryption: "none (certificates), AES-256-CBC (key), no MAC, 2048 iterations", notes: []string{"had no MAC"}},
 	{file: "clear-nomac", subject: cn, encryption: "none, no MAC", notes: []string{"had no MAC"}},
 
-	{file: "passphrase", refused: "is protected with a passphrase (or damaged); the agent needs one without", hint: "openssl pkcs12 -in FILE -nodes -out"},
-	{file: "passphrase-legacy", refused: "is protected with a passphrase (or damaged)", hint: "openssl pkcs12 -in FILE -nodes -out"},
-	{file: "passphrase-nomac", refused: "is protected with a passphrase; the agent needs one without", hint: "FILE -nodes -out"},
-	{file: "passphrase-key-nomac", refused: "is protected with a passphrase; the agent needs one without", hint: "FILE -nodes -out"},
+	{file: "passphrase", refused: "is protected with a passphrase (or damaged); the agent needs one without", hint: "openssl pkcs12 -in FILE -nodes |"},
+	{file: "passphrase-legacy", refused: "is protected with a passphrase (or damaged)", hint: "openssl pkcs12 -in FILE -legacy -nodes |"},
+	{file: "passphrase-nomac", refused: "is protected with a passphrase; the agent needs one without", hint: "FILE -nodes |"},
+	{file: "passphrase-key-nomac", refused: "is protected with a passphrase; the agent needs one without", hint: "FILE -nodes |"},
 	{file: "ec", refused: "has an EC key; the agent signs RS256 and needs RSA", hint: "rsa:3072"},
 	{file: "ed25519", refused: "has an Ed25519 key; the agent signs RS256 and needs RSA", hint: "rsa:3072"},
 	{file: "small", refused: "has an RSA key of 1024 bits, too short: at least 2048 are needed", hint: "rsa:3072"},
@@ -65,8 +65,8 @@ var fixtures = []fixture{
 	{file: "sum-rounds", refused: "asks for too many key derivation rounds (limit 1000000 in all): re-encode it", hint: "-passin pass: -nodes"},
 	{file: "sha384-mac", refused: "has a MAC that is not supported (SHA-384): re-encode it", hint: "-passin pass: -nodes"},
 	{file: "camellia", refused: "is encrypted in a way that is not supported (Camellia-128-CBC): re-encode it", hint: "-passin pass: -nodes"},
-	{file: "cert-only", refused: "has no private key, only certificates", hint: "-inkey KEY"},
-	{file: "key-only", refused: "has a private key but no certificate", hint: "-in CERTIFICATE"},
+	{file: "cert-only", refused: "has no private key, only certificates", hint: "-nokeys | aoifleet certificate pack --cert /dev/stdin --key KEY"},
+	{file: "key-only", refused: "has a private key but no certificate", hint: "--cert CERTIFICATE --key /dev/stdin"},
 }
 
 func TestCommittedFixtures(t *testing.T) {
@@ -85,7 +85,6 @@ func TestFreshFixtures(t *testing.T) {
 	t.Run("read back", func(t *testing.T) { checkReadBack(t, dir) })
 	t.Run("public", func(t *testing.T) { checkPublic(t, dir) })
 	t.Run("pack", func(t *testing.T) { checkPack(t, dir) })
-	t.Run("hints", func(t *testing.T) { checkHints(t, dir) })
 }
 
 // freshFixtures makes the fixtures anew, once for each call.
@@ -171,7 +170,7 @@ func wantProblem(t *testing.T, err error, message, hint string) *Problem {
 	if !strings.HasPrefix(p.Message, message) {
 		t.Errorf("message %q, want %q", p.Message, message)
 	}
-	if !strings.Contains(p.Hint, hint) || strings.Contains(p.Hint, openP12) {
+	if !strings.Contains(p.Hint, hint) || strings.Contains(p.Hint, derFile) || strings.Contains(p.Hint, pipeDER) {
 		t.Errorf("hint %q, want %q in it", p.Hint, hint)
 	}
 	return p

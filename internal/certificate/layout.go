@@ -197,7 +197,7 @@ func (l *layout) addEach(bags []safeBag, outer string) *Problem {
 		}
 	}
 	if len(l.keys) > 1 {
-		return problem(hintSplit, "has %d private keys, the agent needs exactly one", len(l.keys))
+		return problem(hintPairUp, "has %d private keys, the agent needs exactly one", len(l.keys))
 	}
 	return nil
 }

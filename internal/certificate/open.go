@@ -84,7 +84,7 @@ func explain(err error, l layout) *Problem {
 	case errors.Is(err, pkcs12.ErrIncorrectPassword):
 		return problem(hintPassphrase, "is protected with a passphrase (or damaged); the agent needs one without")
 	case says("exactly one key bag"):
-		return problem(hintSplit, "has several private keys, the agent needs exactly one")
+		return problem(hintPairUp, "has several private keys, the agent needs exactly one")
 	case says("private key missing"):
 		return problem(hintMissingKey, "has no private key, only certificates")
 	case says("certificate missing") && len(l.keys) == 0:

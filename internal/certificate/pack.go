@@ -5,15 +5,52 @@ import (
 	"crypto/x509"
 	"encoding/base64"
 	"encoding/pem"
+	"errors"
 	"strings"
 	"time"
 )
 
-// The hints of Pack: there is no P12 yet, and its two files have no path here.
+// What messages about the files of Pack call them; ofFiles adds their paths.
 const (
-	hintDecryptKey = "openssl pkey -in KEY -out plain.key, then pack with plain.key"
-	hintSubmit     = "pack the certificate that the authority returned for the request"
+	certFile = "the certificate file"
+	keyFile  = "the key file"
 )
+
+// The hints of Pack, whose files have no path here.
+const (
+	hintDecryptKey = "openssl pkey -in KEY | " + pack + "CERTIFICATE --key /dev/stdin" + packAs
+	hintOpenSSH    = `d=$(mktemp -d) && cp KEY "$d/key" && ssh-keygen -p -m PEM -N '' -f "$d/key" && ` +
+		pack + `CERTIFICATE --key "$d/key"` + packAs + `; rm -r "$d"`
+	hintCertPKCS7    = "openssl pkcs7 -print_certs -in CERTIFICATE | " + pack + "/dev/stdin --key KEY" + packAs
+	hintCertPKCS7DER = "openssl pkcs7 -inform DER -print_certs -in CERTIFICATE | " + pack + "/dev/stdin --key KEY" + packAs
+	hintWhatIsCert   = "aoifleet certificate inspect CERTIFICATE says what it is; pack takes PEM and DER"
+	hintWhatIsKey    = "aoifleet certificate inspect KEY says what it is; pack takes PKCS#8 and PKCS#1, PEM and DER"
+	hintOneKey       = "keep the key of the certificate in a file of its own"
+	hintCompare      = "for a pair these two print the same: openssl x509 -noout -pubkey -in CERTIFICATE; openssl pkey -pubout -in KEY"
+	hintReadable     = "check the path and who may read it"
+)
+
+// PackFiles is Pack for two files, or one that has both: it is read once. Every
+// error is a *Problem that names them.
+func PackFiles(cert, key string, now time.Time) (*Certificate, error) {
+	data := map[string][]byte{}
+	for _, path := range []string{cert, key} {
+		if data[path] != nil {
+			continue
+		}
+		text, err := readLimited(path)
+		if err != nil {
+			return nil, &Problem{Path: path, Message: reason(err), Hint: hintReadable}
+		}
+		data[path] = text
+	}
+	c, err := Pack(data[cert], data[key], now)
+	var p *Problem
+	if errors.As(err, &p) {
+		return nil, p.ofFiles(cert, key)
+	}
+	return c, err
+}
 
 // Pack makes the canonical P12 of a certificate and its private key, both PEM
 // or DER, at most MaxSize bytes each. The chain may follow (or precede) the
@@ -34,7 +71,7 @@ func Pack(cert, key []byte, now time.Time) (*Certificate, error) {
 	}
 	der, err := encode(found)
 	if err != nil {
-		return nil, problem("", "the certificate and its key can't be packed")
+		return nil, problem(hintCompare, "the certificate and its key can't be packed")
 	}
 	// Read back what was written: the caller gets what a later Parse will say.
 	c, _, p := parse([]byte(base64.StdEncoding.EncodeToString(der)))
@@ -49,21 +86,21 @@ func Pack(cert, key []byte, now time.Time) (*Certificate, error) {
 
 // ofPair gives a message about a P12 ("has expired") a subject.
 func (p *Problem) ofPair() *Problem {
-	return &Problem{Message: "the pair " + p.Message, Hint: p.Hint}
+	hint := p.Hint
+	if hint == hintPairUp {
+		hint = hintCompare
+	}
+	return &Problem{Message: "the pair " + p.Message, Hint: hint}
 }
 
 // readCerts reads every certificate of a PEM or DER file.
 func readCerts(data []byte) ([]*x509.Certificate, *Problem) {
-	blocks, p := pemBlocks(data, "the certificate file")
+	blocks, p := pemBlocks(data, certFile)
 	if p != nil {
 		return nil, p
 	}
 	if blocks == nil {
-		certs, err := x509.ParseCertificates(data)
-		if err != nil || len(certs) == 0 {
-			return nil, problem("", "the certificate file is neither PEM nor a DER certificate")
-		}
-		return certs, nil
+		return derCerts(data)
 	}
 	var certs []*x509.Certificate
 	for _, b := range blocks {
@@ -71,26 +108,40 @@ func readCerts(data []byte) ([]*x509.Certificate, *Problem) {
 		case b.Type == "CERTIFICATE":
 			c, err := x509.ParseCertificate(b.Bytes)
 			if err != nil {
-				return nil, problem("", "the certificate file has a certificate that can't be read")
+				return nil, problem(hintFetch, certFile+" has a certificate that can't be read")
 			}
 			certs = append(certs, c)
 		case strings.HasSuffix(b.Type, "CERTIFICATE REQUEST"):
-			return nil, problem(hintSubmit, "the certificate file has a certificate request, not a certificate")
+			return nil, problem(hintSubmit, certFile+" has a certificate request, not a certificate")
 		case b.Type == "PKCS7":
-			return nil, problem("openssl pkcs7 -print_certs -in CERTIFICATE -out chain.pem, then pack with chain.pem",
-				"the certificate file is PKCS#7")
+			return nil, problem(hintCertPKCS7, certFile+" is PKCS#7")
 		}
 	}
 	if len(certs) == 0 {
-		return nil, problem("", "the certificate file has no certificate")
+		return nil, problem(hintWhatIsCert, certFile+" has no certificate")
 	}
 	return certs, nil
+}
+
+// derCerts reads DER certificates, and says what else it is.
+func derCerts(data []byte) ([]*x509.Certificate, *Problem) {
+	if certs, err := x509.ParseCertificates(data); err == nil && len(certs) > 0 {
+		return certs, nil
+	}
+	var signed contentInfo
+	if unmarshal(data, &signed) == nil {
+		return nil, problem(hintCertPKCS7DER, certFile+" is PKCS#7")
+	}
+	if _, err := Inspect(data); err == nil {
+		return nil, problem("use it as it is, as the certificate of the inventory", certFile+" is a finished P12 file: there is nothing to pack")
+	}
+	return nil, problem(hintWhatIsCert, certFile+" is neither PEM nor a DER certificate")
 }
 
 // readKey reads the only private key of a PEM or DER file. Its errors never
 // hold what a parser says: that may quote the key.
 func readKey(data []byte) (any, *Problem) {
-	blocks, p := pemBlocks(data, "the key file")
+	blocks, p := pemBlocks(data, keyFile)
 	if p != nil {
 		return nil, p
 	}
@@ -105,25 +156,25 @@ func readKey(data []byte) (any, *Problem) {
 	}
 	switch {
 	case len(keys) == 0:
-		return nil, problem("", "the key file has no private key")
+		return nil, problem(hintWhatIsKey, keyFile+" has no private key")
 	case len(keys) > 1:
-		return nil, problem("", "the key file has %d private keys, exactly one is needed", len(keys))
+		return nil, problem(hintOneKey, keyFile+" has %d private keys, exactly one is needed", len(keys))
 	case keys[0].Type == "ENCRYPTED PRIVATE KEY" || strings.Contains(keys[0].Headers["Proc-Type"], "ENCRYPTED"):
 		return nil, encryptedKeyProblem()
 	case keys[0].Type == "OPENSSH PRIVATE KEY":
-		return nil, problem("ssh-keygen -p -m PEM -f KEY", "the key file is an OpenSSH key, not PKCS#8 or PKCS#1")
+		return nil, problem(hintOpenSSH, keyFile+" is an OpenSSH key, not PKCS#8 or PKCS#1")
 	}
 	return derKey(keys[0].Bytes)
 }
 
 func encryptedKeyProblem() *Problem {
-	return problem(hintDecryptKey, "the private key is protected with a passphrase")
+	return problem(hintDecryptKey, keyFile+" is protected with a passphrase")
 }
 
 // derKey reads PKCS#8, PKCS#1 or, for a fitting message, SEC 1.
 func derKey(der []byte) (any, *Problem) {
 	if len(der) > maxKeyBag {
-		return nil, problem("", "the key file is too large for a private key")
+		return nil, problem(hintWhatIsKey, keyFile+" is too large for a private key")
 	}
 	if key, err := x509.ParsePKCS8PrivateKey(der); err == nil {
 		return key, nil
@@ -138,16 +189,16 @@ func derKey(der []byte) (any, *Problem) {
 	if unmarshal(der, &sealed) == nil {
 		return nil, encryptedKeyProblem()
 	}
-	return nil, problem("", "the key file holds no private key that can be read (PKCS#8 or PKCS#1, PEM or DER)")
+	return nil, problem(hintWhatIsKey, keyFile+" holds no private key that can be read (PKCS#8 or PKCS#1, PEM or DER)")
 }
 
 // pemBlocks returns the PEM blocks of data, nil if data is not PEM.
 func pemBlocks(data []byte, what string) ([]*pem.Block, *Problem) {
 	switch {
 	case len(data) > MaxSize:
-		return nil, problem("", "%s is larger than 1 MiB", what)
+		return nil, problem(hintFetch, "%s is larger than 1 MiB", what)
 	case len(bytes.TrimSpace(data)) == 0:
-		return nil, problem("", "%s is empty", what)
+		return nil, problem(hintFetch, "%s is empty", what)
 	case isDER(data):
 		return nil, nil
 	}

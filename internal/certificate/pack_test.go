@@ -2,8 +2,7 @@ package certificate
 
 import (
 	"bytes"
-	"os"
-	"os/exec"
+	"errors"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -77,30 +76,33 @@ func TestPackRefuses(t *testing.T) {
 		cert, key     []byte
 		message, hint string
 	}{
-		{"encrypted PKCS#8", cert, get("agent-locked.key"), "the private key is protected with a passphrase", "openssl pkey -in KEY"},
-		{"encrypted PKCS#1", cert, get("agent-locked-pkcs1.key"), "the private key is protected with a passphrase", "openssl pkey -in KEY"},
-		{"encrypted DER", cert, get("agent-locked.der"), "the private key is protected with a passphrase", "openssl pkey -in KEY"},
-		{"other key", cert, get("other.key"), "the pair has a private key that belongs to none of its 1 certificates (CN=agent.example)", "KEY"},
-		{"two keys", cert, join(key, get("other.key")), "the key file has 2 private keys", ""},
-		{"no key", cert, cert, "the key file has no private key", ""},
+		{"encrypted PKCS#8", cert, get("agent-locked.key"), "the key file is protected with a passphrase", "openssl pkey -in KEY"},
+		{"encrypted PKCS#1", cert, get("agent-locked-pkcs1.key"), "the key file is protected with a passphrase", "openssl pkey -in KEY"},
+		{"encrypted DER", cert, get("agent-locked.der"), "the key file is protected with a passphrase", "openssl pkey -in KEY"},
+		{"other key", cert, get("other.key"), "the pair has a private key that belongs to none of its 1 certificates (CN=agent.example)", "openssl pkey -pubout -in KEY"},
+		{"two keys", cert, join(key, get("other.key")), "the key file has 2 private keys", "file of its own"},
+		{"no key", cert, cert, "the key file has no private key", "certificate inspect KEY"},
 		{"EC", get("ec.crt"), get("ec.key"), "the pair has an EC key", "rsa:3072"},
 		{"Ed25519", get("ed25519.crt"), get("ed25519.key"), "the pair has an Ed25519 key", "rsa:3072"},
 		{"1024 bits", get("small.crt"), get("small.key"), "the pair has an RSA key of 1024 bits", "rsa:3072"},
 		{"expired", get("expired.crt"), key, "the pair has expired: CN=expired.example", "rsa:3072"},
 		{"not yet valid", get("future.crt"), key, "the pair is not valid yet: CN=future.example", "date"},
-		{"same key twice", join(cert, get("renewed.crt")), key, "the pair has several certificates for its private key", ""},
+		{"same key twice", join(cert, get("renewed.crt")), key, "the pair has several certificates for its private key", "-in CERTIFICATE"},
 		{"request", get("agent.csr"), key, "the certificate file has a certificate request", "authority"},
 		{"PKCS#7", get("chain.p7b"), key, "the certificate file is PKCS#7", "openssl pkcs7 -print_certs"},
-		{"PKCS#7 DER", get("chain.p7c"), key, "the certificate file is neither PEM nor a DER certificate", ""},
-		{"key as certificate", key, key, "the certificate file has no certificate", ""},
-		{"broken certificate", broken, key, "the certificate file has a certificate that can't be read", ""},
-		{"OpenSSH key", cert, ssh, "the key file is an OpenSSH key", "ssh-keygen -p -m PEM"},
-		{"words", cert, []byte("hello"), "the key file holds no private key that can be read", ""},
-		{"no certificate file", nil, key, "the certificate file is empty", ""},
-		{"empty key file", cert, []byte(" \n"), "the key file is empty", ""},
-		{"large certificate file", make([]byte, MaxSize+1), key, "the certificate file is larger than 1 MiB", ""},
-		{"large key file", cert, make([]byte, MaxSize+1), "the key file is larger than 1 MiB", ""},
-		{"large key", cert, append([]byte{0x30, 0x82}, make([]byte, maxKeyBag)...), "the key file is too large for a private key", ""},
+		{"PKCS#7 DER", get("chain.p7c"), key, "the certificate file is PKCS#7", "openssl pkcs7 -inform DER -print_certs -in CERTIFICATE |"},
+		{"P12", get("default.p12"), key, "the certificate file is a finished P12 file", "as it is"},
+		{"base64 P12", []byte(line(t, "default.p12")), key, "the certificate file is a finished P12 file", "as it is"},
+		{"binary", []byte{0x30, 0x82, 1}, key, "the certificate file is neither PEM nor a DER certificate", "certificate inspect CERTIFICATE"},
+		{"key as certificate", key, key, "the certificate file has no certificate", "certificate inspect CERTIFICATE"},
+		{"broken certificate", broken, key, "the certificate file has a certificate that can't be read", "again"},
+		{"OpenSSH key", cert, ssh, "the key file is an OpenSSH key", "ssh-keygen -p -m PEM -N '' -f \"$d/key\""},
+		{"words", cert, []byte("hello"), "the key file holds no private key that can be read", "certificate inspect KEY"},
+		{"no certificate file", nil, key, "the certificate file is empty", "again"},
+		{"empty key file", cert, []byte(" \n"), "the key file is empty", "again"},
+		{"large certificate file", make([]byte, MaxSize+1), key, "the certificate file is larger than 1 MiB", "again"},
+		{"large key file", cert, make([]byte, MaxSize+1), "the key file is larger than 1 MiB", "again"},
+		{"large key", cert, append([]byte{0x30, 0x82}, make([]byte, maxKeyBag)...), "the key file is too large for a private key", "certificate inspect KEY"},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -110,50 +112,31 @@ func TestPackRefuses(t *testing.T) {
 	}
 }
 
-// checkHints runs the commands of the hints and expects the mended file to be
-// accepted, with the certificate that was meant.
-func checkHints(t *testing.T, dir string) {
-	write := func(name, text string) string {
-		path := filepath.Join(t.TempDir(), name)
-		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
-			t.Fatal(err)
-		}
-		return path
+// Errors about files name them, also in the command that mends it, and never
+// hold up an existing key as the name of a new one.
+func TestPackFiles(t *testing.T) {
+	at := func(name string) string { return filepath.Join(committed, name) }
+	if c, err := PackFiles(at("pair.pem"), at("pair.pem"), now); err != nil || c.Leaf.Subject != cn {
+		t.Errorf("both in one file: %v, %v", c, err)
 	}
-	base64Of := func(name string) string { return wrap(string(base64Line(read(t, dir, name))), 64, "\r\n") }
-	// A passphrase is asked for on the terminal; here it is given.
-	answer := strings.NewReplacer("pkcs12 -nodes", "pkcs12 -passin pass:secret -nodes",
-		"CERTIFICATE", filepath.Join(dir, "agent.crt"), "KEY", filepath.Join(dir, "agent.key"))
-	for name, path := range map[string]string{
-		"passphrase":        filepath.Join(dir, "passphrase.p12"),
-		"passphrase base64": write("a.b64", base64Of("passphrase.p12")),
-		"PEM pair":          filepath.Join(dir, "pair.pem"),
-		"PEM certificate":   filepath.Join(dir, "agent.crt"),
-		"PEM key":           filepath.Join(dir, "agent.key"),
-		"base64 of PEM":     write("b.b64", base64Of("pair.pem")),
-		"key only":          filepath.Join(dir, "key-only.p12"),
-		"certificate only":  filepath.Join(dir, "cert-only.p12"),
-		"SHA-384":           filepath.Join(dir, "sha384-mac.p12"),
-		"Camellia":          filepath.Join(dir, "camellia.p12"),
-		"many rounds":       write("c.b64", base64Of("sum-rounds.p12")),
-		"JSON quotes":       write("it's.b64", `"`+string(base64Line(read(t, dir, "default.p12")))+`"`),
-		"encoded twice":     write("d.b64", string(base64Line(base64Line(read(t, dir, "default.p12"))))),
-	} {
-		t.Run(name, func(t *testing.T) {
-			_, err := ReadFile(path, now)
-			p := wantProblem(t, err, "", "")
-			cmd := exec.Command("sh", "-ec", answer.Replace(strings.ReplaceAll(p.Hint, path+" -nodes", path+" -passin pass:secret -nodes")))
-			cmd.Dir = t.TempDir()
-			if out, err := cmd.CombinedOutput(); err != nil {
-				t.Fatalf("%s: %v\n%s", p.Hint, err, out)
-			}
-			made, err := filepath.Glob(filepath.Join(cmd.Dir, "new.*"))
-			if err != nil || len(made) != 1 {
-				t.Fatalf("%s made %v", p.Hint, made)
-			}
-			c, err := ReadFile(made[0], now)
-			if err != nil || c.Leaf.Subject != cn {
-				t.Errorf("%s: %v, %v", p.Hint, c, err)
+	tests := []struct{ name, cert, key, message, hint string }{
+		{"no such file", "none.pem", "agent.key", "CERT: does not exist", "check the path"},
+		{"a folder", "agent.crt", "", "KEY: can't be read: is a directory", "check the path"},
+		{"encrypted", "agent.crt", "agent-locked.key", "the key file KEY is protected with a passphrase",
+			"openssl pkey -in KEY | aoifleet certificate pack --cert CERT --key /dev/stdin --out new.p12.b64"},
+		{"PKCS#7", "chain.p7b", "agent.key", "the certificate file CERT is PKCS#7",
+			"openssl pkcs7 -print_certs -in CERT | aoifleet certificate pack --cert /dev/stdin --key KEY --out new.p12.b64"},
+		{"words", "make.sh", "agent.key", "the certificate file CERT is neither PEM", "certificate inspect CERT"},
+		{"EC", "ec.crt", "ec.key", "the pair has an EC key", "-keyout NEW_KEY -out NEW_CERTIFICATE"},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			cert, key := at(tt.cert), at(tt.key)
+			real := strings.NewReplacer("NEW_CERT", "NEW_CERT", "NEW_KEY", "NEW_KEY", "CERT", cert, "KEY", key)
+			_, err := PackFiles(cert, key, now)
+			var p *Problem
+			if !errors.As(err, &p) || !strings.HasPrefix(p.Error(), real.Replace(tt.message)) || !strings.Contains(p.Hint, real.Replace(tt.hint)) {
+				t.Errorf("%v, hint %q", err, p.Hint)
 			}
 		})
 	}

@@ -22,50 +22,80 @@ func (p *Problem) Error() string {
 	return p.Path + ": " + p.Message
 }
 
-// openP12 stands, in a hint, for the start of an openssl command that reads
-// the file at hand; addressed fills it in.
-const openP12 = "OPEN-P12"
-
-// fromAllPEM packs anew what an openssl command before it wrote into all.pem.
-// Not a pipe: "pkcs12 -export" reads its input twice, first for the key, then
-// for the certificates.
-const fromAllPEM = "openssl pkcs12 -export -in all.pem -passout pass: -out new.p12; rm all.pem"
-
-// The hints. new.p12 is raw PKCS#12, which this package takes as it is.
+// Words in a hint that addressed fills in: a command reads the file at hand
+// directly where that is DER, else through base64, whose -i skips line ends and
+// byte order marks.
 const (
-	hintReexport    = openP12 + " -passin pass: -nodes -out all.pem && " + fromAllPEM
-	hintReexportOld = openP12 + " -legacy -passin pass: -nodes -out all.pem && " + fromAllPEM
-	hintPassphrase  = openP12 + " -nodes -out all.pem && " + fromAllPEM
-	hintAddKey      = "openssl pkcs12 -export -in FILE -inkey KEY -passout pass: -out new.p12"
-	hintAddCert     = "openssl pkcs12 -export -in CERTIFICATE -inkey FILE -passout pass: -out new.p12"
-	hintFromPEM     = "openssl pkcs12 -export -in FILE -passout pass: -out new.p12"
-	hintSplit       = openP12 + " -passin pass: -nodes -out all.pem, then " +
-		"openssl pkcs12 -export -in CERTIFICATE -inkey KEY -passout pass: -out new.p12 with the right pair"
-	hintMissingKey = openP12 + " -passin pass: -nokeys -out all.pem && openssl pkcs12 -export -in all.pem -inkey KEY " +
-		"-passout pass: -out new.p12; rm all.pem"
-	hintMissingCert = openP12 + " -passin pass: -nocerts -nodes -out all.pem && " +
-		"openssl pkcs12 -export -in CERTIFICATE -inkey all.pem -passout pass: -out new.p12; rm all.pem"
-	hintPairUp = "openssl pkcs12 -export -in CERTIFICATE -inkey KEY -passout pass: -out new.p12 with the right pair"
-	hintNewRSA = "ask for a new RSA certificate or make one, e.g. openssl req -x509 -newkey rsa:3072 -nodes -keyout new.key -out new.crt -days 365 -subj /CN=NAME"
-	hintFetch  = "get the file again from where it came from"
+	pipeDER = "PIPE-DER "
+	derFile = "DER-FILE"
+)
+
+// The hints leave no private key behind, in no file that others may read and in
+// place of no file of the user's: what goes through a pipe is packed by this
+// program, which refuses to overwrite.
+const (
+	packAs  = " --out new.p12.b64"
+	pack    = "aoifleet certificate pack --cert "
+	packAll = pack + "/dev/stdin --key /dev/stdin" + packAs
+
+	// noOverwrite: POSIX set -C (noclobber).
+	noOverwrite = "(umask 077; set -C; %s > new.p12.b64)"
+)
+
+// The hints. Words in capitals are the user's to fill in.
+const (
+	openP12         = pipeDER + "openssl pkcs12 -in " + derFile
+	hintReexport    = openP12 + " -passin pass: -nodes | " + packAll
+	hintReexportOld = openP12 + " -legacy -passin pass: -nodes | " + packAll
+	hintPassphrase  = openP12 + " -nodes | " + packAll
+	hintAddKey      = pack + "FILE --key KEY" + packAs
+	hintAddKeyDER   = pipeDER + pack + derFile + " --key KEY" + packAs
+	hintAddCert     = pack + "CERTIFICATE --key FILE" + packAs
+	hintAddCertDER  = pipeDER + pack + "CERTIFICATE --key " + derFile + packAs
+	hintFromPEM     = pack + "FILE --key FILE" + packAs
+	hintAllPEM      = "base64 -di FILE | " + packAll
+	hintPKCS7       = "openssl pkcs7 -print_certs -in FILE | " + pack + "/dev/stdin --key KEY" + packAs
+	hintPKCS7DER    = pipeDER + "openssl pkcs7 -inform DER -print_certs -in " + derFile + " | " + pack + "/dev/stdin --key KEY" + packAs
+	hintMissingKey  = openP12 + " -passin pass: -nokeys | " + pack + "/dev/stdin --key KEY" + packAs
+	hintMissingCert = openP12 + " -passin pass: -nocerts -nodes | " + pack + "CERTIFICATE --key /dev/stdin" + packAs
+	hintPairUp      = pack + "CERTIFICATE --key KEY" + packAs + " with the right pair"
+	hintSubmit      = "pack the certificate that the authority returned for the request"
+	hintNewRSA      = "ask for a new RSA certificate or make one, e.g. openssl req -x509 -newkey rsa:3072 -nodes -keyout NEW_KEY -out NEW_CERTIFICATE -days 365 -subj /CN=NAME"
+	hintFetch       = "get the file again from where it came from"
 )
 
 func problem(hint, format string, args ...any) *Problem {
 	return &Problem{Message: fmt.Sprintf(format, args...), Hint: hint}
 }
 
-// addressed fills in how the file at hand is opened: raw PKCS#12 directly, all
-// else through base64, where -i skips line ends and byte order marks.
+// addressed fills in how the file at hand is read.
 func (p *Problem) addressed(raw bool) *Problem {
-	open := "base64 -di FILE | openssl pkcs12"
+	words := strings.NewReplacer(pipeDER, "base64 -di FILE | ", derFile, "/dev/stdin")
 	if raw {
-		open = "openssl pkcs12 -in FILE"
+		words = strings.NewReplacer(pipeDER, "", derFile, "FILE")
 	}
-	return &Problem{Path: p.Path, Message: p.Message, Hint: strings.ReplaceAll(p.Hint, openP12, open)}
+	return &Problem{Path: p.Path, Message: p.Message, Hint: words.Replace(p.Hint)}
+}
+
+// sealedBy makes openssl read a file with the encryptions of l: OpenSSL 3 has
+// RC2 only with -legacy (openssl-pkcs12(1)).
+func (p *Problem) sealedBy(l layout) *Problem {
+	if !l.rc2() || strings.Contains(p.Hint, " -legacy") {
+		return p
+	}
+	return &Problem{Path: p.Path, Message: p.Message, Hint: strings.Replace(p.Hint, openP12, openP12+" -legacy", 1)}
 }
 
 // at names the file in error and hint.
 func (p *Problem) at(path string) *Problem {
 	hint := strings.ReplaceAll(p.Hint, "FILE", shellescape.Quote(path))
 	return &Problem{Path: path, Message: p.Message, Hint: hint}
+}
+
+// ofFiles names the files of Pack in message and hint.
+func (p *Problem) ofFiles(cert, key string) *Problem {
+	message := strings.NewReplacer(certFile, certFile+" "+cert, keyFile, keyFile+" "+key)
+	hint := strings.NewReplacer("NEW_KEY", "NEW_KEY", "NEW_CERTIFICATE", "NEW_CERTIFICATE",
+		"CERTIFICATE", shellescape.Quote(cert), "KEY", shellescape.Quote(key))
+	return &Problem{Message: message.Replace(p.Message), Hint: hint.Replace(p.Hint)}
 }

@@ -21,7 +21,7 @@ func InspectFile(path string) (*Certificate, error) { return fromFile(path, Insp
 func fromFile(path string, parse func([]byte) (*Certificate, error)) (*Certificate, error) {
 	data, err := readLimited(path)
 	if err != nil {
-		return nil, &Problem{Path: path, Message: reason(err), Hint: "check the path and who may read it"}
+		return nil, &Problem{Path: path, Message: reason(err), Hint: hintReadable}
 	}
 	c, err := parse(data)
 	var p *Problem
@@ -95,7 +95,7 @@ func parse(data []byte) (c *Certificate, raw bool, p *Problem) {
 	}
 	opened, p := open(der, l, openLimit)
 	if p != nil {
-		return nil, load.raw, p
+		return nil, load.raw, p.sealedBy(l)
 	}
 	found, p := match(opened)
 	if p != nil {

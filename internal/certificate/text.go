@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/base64"
 	"encoding/binary"
+	"fmt"
 	"unicode/utf16"
 )
 
@@ -82,11 +83,11 @@ func foreign(text []byte) *Problem {
 	case bytes.Contains(text, pemMark):
 		return foreignPEM(text)
 	case text[0] == '{' || text[0] == '[':
-		return problem("jq -j .value FILE > new.p12.b64", "is JSON, not base64: the certificate may be one of its values")
+		return problem(fmt.Sprintf(noOverwrite, "jq -j .value FILE"), "is JSON, not base64: the certificate may be one of its values")
 	case text[0] == '<':
 		return problem(hintFetch, "is HTML or XML, not a certificate: a failed download?")
 	case text[0] == '"' || text[0] == '\'':
-		return problem(`tr -d "\"'" < FILE > new.p12.b64`, "has quotes around the base64")
+		return problem(fmt.Sprintf(noOverwrite, `tr -d "\"'" < FILE`), "has quotes around the base64")
 	}
 	return nil
 }
@@ -102,6 +103,10 @@ func foreignPEM(text []byte) *Problem {
 		return problem(hintAddKey, "is a PEM certificate without its private key, not base64 PKCS#12")
 	case key:
 		return problem(hintAddCert, "is a PEM private key without its certificate, not base64 PKCS#12")
+	case bytes.Contains(text, []byte("CERTIFICATE REQUEST-----")):
+		return problem(hintSubmit, "is a certificate request, not a certificate")
+	case bytes.Contains(text, []byte("-----BEGIN PKCS7-----")):
+		return problem(hintPKCS7, "is PKCS#7: certificates without a private key")
 	}
 	return problem(hintFetch, "is PEM, and holds neither a certificate nor a private key")
 }
@@ -150,7 +155,7 @@ func decodeBase64(text, bare []byte) (der []byte, notes []string, p *Problem) {
 		}
 	}
 	if url {
-		return nil, nil, problem("tr _- /+ < FILE > new.p12.b64", "is base64url (it has - or _), not plain base64")
+		return nil, nil, problem(fmt.Sprintf(noOverwrite, "tr _- /+ < FILE"), "is base64url (it has - or _), not plain base64")
 	}
 	if len(body)%4 == 1 {
 		return nil, nil, problem(hintFetch, "is truncated: %d base64 characters are no whole number of bytes", len(body))
@@ -190,12 +195,12 @@ func wrappedTwice(der []byte) *Problem {
 	}
 	text, _ := plainText(der)
 	if bytes.Contains(text, pemMark) {
-		return problem("umask 077; base64 -di FILE > all.pem && "+fromAllPEM, "is base64 of PEM, not of PKCS#12")
+		return problem(hintAllPEM, "is base64 of PEM, not of PKCS#12")
 	}
 	for _, b := range text {
 		if !isBase64(b) && !isSpace(b) && b != '=' {
 			return nil
 		}
 	}
-	return problem("base64 -di FILE > new.p12.b64", "is base64 encoded twice")
+	return problem(fmt.Sprintf(noOverwrite, "base64 -di FILE"), "is base64 encoded twice")
 }

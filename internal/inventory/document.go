@@ -27,12 +27,12 @@ func (r *reader) decode(data []byte) *yaml.Node {
 		r.syntaxError(data, err)
 		return nil
 	}
-	if second, err := next(dec); !errors.Is(err, io.EOF) {
-		at := &yaml.Node{}
-		if err == nil {
-			at = second
-		}
-		r.fail(at, "leave only one document in the file", "a second YAML document (after ---) is not read")
+	switch second, err := next(dec); {
+	case err == nil:
+		r.fail(second, "leave only one document in the file", "a second YAML document (after ---) is not read")
+		return nil
+	case !errors.Is(err, io.EOF):
+		r.syntaxError(data, err)
 		return nil
 	}
 	root := doc.Content[0]
@@ -40,9 +40,15 @@ func (r *reader) decode(data []byte) *yaml.Node {
 		r.syntaxError(data, io.EOF)
 		return nil
 	}
+	if root.Kind != yaml.MappingNode && iniSection.Match(data) {
+		r.fail(root, iniHint, "the file is not an inventory")
+		return nil
+	}
 	r.refuseIndirection(root)
 	return root
 }
+
+const iniHint = `this looks like an Ansible inventory in INI; here it is YAML: "version: 1" and a "hosts:" section`
 
 // next decodes one document. yaml.v3 panics on some crafted input; that is
 // the file's fault here, never a crash.
@@ -77,7 +83,7 @@ func (r *reader) plainText(data []byte) bool {
 		case c == '\n':
 			line, column = line+1, 0
 		case c < ' ' && c != '\t' && c != '\r', c >= 0x7f && c < 0xa0 && c != 0x85:
-			r.fail(at, "", "the file has a control character (%U)", c)
+			r.fail(at, "delete it; cat -v shows where", "the file has a control character (%U)", c)
 			return false
 		}
 		i += size
@@ -94,6 +100,12 @@ var (
 	// A range without quotes where a flow mapping may have a text: after "{",
 	// "," or ": ".
 	rangeInFlow = regexp.MustCompile(`(?:[{,]|: )\s*([^\s"'{},\[\]]*\[\s*\w+\s*[-:]\s*\w+\s*\][^\s"'{},]*)`)
+
+	// The host's name without quotes in the same place.
+	nameInFlow = regexp.MustCompile(`(?:[{,]|: )\s*([^\s"'{},\[\]]*\{\s*name\s*\}[^\s"'{},]*)`)
+
+	// A section of an Ansible inventory in INI, alone on its line.
+	iniSection = regexp.MustCompile(`(?m)^\[[\w.:-]+\]\s*$`)
 
 	// A text outside of a flow mapping that begins with a range: to YAML, a
 	// list with something after it.
@@ -117,8 +129,10 @@ func (r *reader) syntaxError(data []byte, err error) {
 		at.Line++ // the library counts these from 0
 	}
 	at.Line = min(at.Line, len(lines))
-	if bare, why := unquotedRange(lines, at.Line, m[2]); bare.Line > 0 {
+	if bare, why := unquoted(lines, at.Line, m[2]); bare.Line > 0 {
 		at, hint, where = &bare, why+" needs quotes: "+strconv.Quote(bare.Value), ""
+	} else if iniSection.Match(data) {
+		hint = iniHint
 	} else if indentedByTab(lines, at.Line) {
 		hint = "YAML indents with spaces, not tabs"
 	}
@@ -128,15 +142,22 @@ func (r *reader) syntaxError(data []byte, err error) {
 	r.fail(at, hint, "not valid YAML%s: %s", where, m[2])
 }
 
-// unquotedRange looks for the range without quotes that a syntax error is
-// about, from its line on: the library gives the line where the mapping
-// begins, not the one where it went wrong. It gives line 0 when there is none.
-func unquotedRange(lines []string, from int, problem string) (at yaml.Node, what string) {
-	const reach = 20 // lines; one host has fewer
-	pattern, what, flow := rangeFirst, `what begins with "["`, false
-	if strings.Contains(problem, "',' or '}'") {
-		pattern, what, flow = rangeInFlow, "a range inside {…}", true
+// unquoted looks for the text without quotes that a syntax error is about.
+func unquoted(lines []string, from int, problem string) (at yaml.Node, what string) {
+	if !strings.Contains(problem, "',' or '}'") {
+		return without(lines, from, rangeFirst, false), `what begins with "["`
 	}
+	if at = without(lines, from, rangeInFlow, true); at.Line > 0 {
+		return at, "a range inside {…}"
+	}
+	return without(lines, from, nameInFlow, true), "{name} inside {…}"
+}
+
+// without looks for what matches, inside or outside of a flow mapping, from a
+// line on: the library gives the line where the mapping begins, not the one
+// where it went wrong. It gives line 0 when there is none.
+func without(lines []string, from int, pattern *regexp.Regexp, flow bool) yaml.Node {
+	const reach = 20 // lines; one host has fewer
 	inFlow := false
 	for n := max(from, 1); n <= min(from+reach, len(lines)); n++ {
 		s := strings.TrimSpace(lines[n-1])
@@ -144,13 +165,13 @@ func unquotedRange(lines []string, from int, problem string) (at yaml.Node, what
 		if m := pattern.FindStringSubmatchIndex(lines[n-1]); m != nil && inFlow == flow {
 			text := strings.TrimSuffix(lines[n-1][m[2]:m[3]], ":")
 			column := utf8.RuneCountInString(lines[n-1][:m[2]]) + 1
-			return yaml.Node{Line: n, Column: column, Value: text}, what
+			return yaml.Node{Line: n, Column: column, Value: text}
 		}
 		if inFlow && !strings.HasSuffix(s, "{") && !strings.HasSuffix(s, ",") {
 			break // the mapping ends here, or was never closed
 		}
 	}
-	return yaml.Node{}, ""
+	return yaml.Node{}
 }
 
 // indentedByTab looks for a tab in the indentation of a line and its two

@@ -56,11 +56,14 @@ func TestDocumentErrors(t *testing.T) {
 		{"no hosts", "version: 1\n", `1:1 the inventory has no hosts | name them under "hosts" or "groups"`},
 		{"no hosts in groups", "version: 1\nhosts: {}\ngroups: {a: {hosts: }}\n", `1:1 the inventory has no hosts | name them under "hosts" or "groups"`},
 		{"second document", fine + "---\nversion: 1\n", "3:1 a second YAML document (after ---) is not read | leave only one document in the file"},
-		{"second document broken", fine + "---\n[", "0:0 a second YAML document (after ---) is not read | leave only one document in the file"},
-		{"control character", "version: 1\n# é\x1b[31m\n", "2:4 the file has a control character (U+001B)"},
+		{"second document broken", fine + "---\n[", "4:0 not valid YAML at or after this line: did not find expected node content"},
+		{"broken after the document", "hosts\n- a\n  : b\n", "3:0 not valid YAML at or after this line: did not find expected <document start>"},
+		{"Ansible INI", "[web]\nhost1\n", "2:0 not valid YAML at or after this line: did not find expected <document start> | this looks like an Ansible inventory in INI; here it is YAML: \"version: 1\" and a \"hosts:\" section"},
+		{"Ansible INI, host first", "host1\n[web:children]\n", "1:1 the file is not an inventory | this looks like an Ansible inventory in INI; here it is YAML: \"version: 1\" and a \"hosts:\" section"},
+		{"control character", "version: 1\n# é\x1b[31m\n", "2:4 the file has a control character (U+001B) | delete it; cat -v shows where"},
 		{"not UTF-8", "version: 1\n# \xe9\n", "2:3 the file is not UTF-8 text | save it as UTF-8"},
 		{"UTF-16", "\xff\xfev\x00", "1:1 the file is not UTF-8 text | save it as UTF-8"},
-		{"byte order mark counts nothing", "\xef\xbb\xbf\x1b", "1:1 the file has a control character (U+001B)"},
+		{"byte order mark counts nothing", "\xef\xbb\xbf\x1b", "1:1 the file has a control character (U+001B) | delete it; cat -v shows where"},
 		{"unclosed", "version: 1\nhosts: {a: {port 3}\n  b: {}\n", "2:0 not valid YAML at or after this line: did not find expected ',' or '}'"},
 		{"unknown anchor", "version: *x\n", "0:0 not valid YAML: unknown anchor 'x' referenced"},
 		{"anchor", "version: 1\nhosts: {a: &x {}}\n", "2:12 YAML anchors (&name) are not read" + shared},
@@ -69,12 +72,12 @@ func TestDocumentErrors(t *testing.T) {
 		{"merge key", "version: 1\nhosts: {a: {<<: {port: 1}}}\n", "2:13 YAML merge keys (<<) are not read" + shared},
 		{"tag", "version: 1\nhosts: {a: {user: !vault x}}\n", "2:19 YAML tags (!name) are not read"},
 		{"panics yaml.v3", "[1]: 2\n<<: {a: 1}\n", "1:1 a key of the inventory must be a text | quote what begins with \"[\" or \"{\"\n" +
-			"1:1 the inventory has no version | begin the file with version: 1\n" +
-			"1:1 the inventory has no hosts | name them under \"hosts\" or \"groups\"\n2:1 YAML merge keys (<<) are not read" + shared},
+			"1:1 the inventory has no version | begin the file with version: 1\n2:1 YAML merge keys (<<) are not read" + shared},
 		{"duplicate key", fine + "version: 1\n", `3:1 "version" is given twice; first at inv.yaml:1:1`},
 		{"tab", "version: 1\nhosts:\n\ta: {}\n", "3:0 not valid YAML at or after this line: found character that cannot start any token | YAML indents with spaces, not tabs"},
-		{"hosts as a list", "version: 1\nhosts: [a]\n", "2:8 hosts must be a mapping from name to settings | write \"name: {}\" for each, not \"- name\"\n" +
-			"1:1 the inventory has no hosts | name them under \"hosts\" or \"groups\""},
+		{"hosts as a list", "version: 1\nhosts: [a]\n", "2:8 hosts must be a mapping from name to settings | write \"name: {}\" for each, not \"- name\""},
+		{"hosts as a text", "version: 1\nhosts: a\n", "2:8 hosts must be a mapping (lines of key: value)"},
+		{"hosts under another name", "version: 1\nHosts: {a: }\n", `2:1 unknown key "Hosts" in the inventory | did you mean "hosts"?`},
 	}
 	for _, c := range cases {
 		t.Run(c.name, func(t *testing.T) {
@@ -106,6 +109,20 @@ func TestUnquotedRange(t *testing.T) {
 	}
 	if got := hostNames(parse(t, "version: 1\nhosts:\n  a-[1-2]:\n    address: 10.0.0.[1-2]\n").Hosts); got != "a-1 a-2" {
 		t.Errorf("a range outside of {…} needs no quotes, got %q", got)
+	}
+}
+
+// {name} is the start of a mapping there.
+func TestUnquotedName(t *testing.T) {
+	for _, c := range []struct{ text, at, quoted string }{
+		{"defaults: {certificate: certs/{name}.b64}\nhosts: {a: }\n", "2:25", "certs/{name}.b64"},
+		{"hosts:\n  a: {\n    port: 22, certificate: {name}.b64 }\n", "4:28", "{name}.b64"},
+	} {
+		got := problems(t, "version: 1\n"+c.text)
+		want := fmt.Sprintf("| {name} inside {…} needs quotes: %q", c.quoted)
+		if len(got) != 1 || !strings.HasPrefix(got[0], c.at+" ") || !strings.HasSuffix(got[0], want) {
+			t.Errorf("%q: got %q, want it at %s with %q", c.text, got, c.at, want)
+		}
 	}
 }
 

@@ -34,7 +34,7 @@ func (r *reader) inventory(root *yaml.Node, inv *Inventory) {
 
 // checkWhole reports what no single line is to blame for.
 func (r *reader) checkWhole(root *yaml.Node, hosts []Host) {
-	if r.entries == 0 {
+	if r.entries == 0 && len(r.errs) == 0 { // else they may be what could not be read
 		r.fail(root, `name them under "hosts" or "groups"`, "the inventory has no hosts")
 	}
 	for i := range hosts {

@@ -145,11 +145,11 @@ func readFile(path string) ([]byte, error) {
 var errTooLarge = fmt.Errorf("the file is larger than %d MiB", maxFileSize>>20)
 
 func readError(path string, err error) Error {
-	e := Error{File: path, Message: "can't be read: " + err.Error()}
+	e := Error{File: path, Message: "can't be read: " + err.Error(), Hint: "name a file that you may read with -i FILE or AOIFLEET_INVENTORY"}
 	var pathErr *fs.PathError
 	switch {
 	case errors.Is(err, errTooLarge):
-		e.Message = err.Error()
+		e.Message, e.Hint = err.Error(), "is it the right file?"
 	case errors.Is(err, fs.ErrNotExist):
 		e.Message = "there is no such file"
 		e.Hint = "name the inventory with -i FILE or AOIFLEET_INVENTORY"

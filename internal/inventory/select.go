@@ -1,7 +1,6 @@
 package inventory
 
 import (
-	"fmt"
 	"iter"
 	"maps"
 	"regexp"
@@ -26,9 +25,9 @@ func (inv *Inventory) Select(limit string) ([]Host, error) {
 	if limit == "" {
 		return slices.Clone(inv.Hosts), nil
 	}
-	terms, err := parseTerms(limit)
-	if err != nil {
-		return nil, selectorError(limit, err.Error(), "")
+	terms, problem, hint := parseTerms(limit)
+	if problem != "" {
+		return nil, selectorError(limit, problem, hint)
 	}
 	matches, errs := newFinder(inv.Hosts), Errors(nil)
 	for i := range terms {
@@ -64,9 +63,9 @@ type term struct {
 	hosts []int // what it matches, as indexes into the inventory
 }
 
-// parseTerms splits a selector at "," and ":" outside of brackets.
-func parseTerms(s string) ([]term, error) {
-	var terms []term
+// parseTerms splits a selector at "," and ":" outside of brackets, or says what
+// is wrong with it.
+func parseTerms(s string) (terms []term, problem, hint string) {
 	depth, start := false, 0
 	for i := 0; i <= len(s); i++ {
 		switch {
@@ -80,15 +79,15 @@ func parseTerms(s string) ([]term, error) {
 				t.op, t.text = t.text[0], strings.TrimSpace(t.text[1:])
 			}
 			if t.text == "" {
-				return nil, fmt.Errorf("it has an empty part")
+				return nil, "it has an empty part", "one comma joins two parts: a,b"
 			}
 			terms, start = append(terms, t), i+1
 		}
 	}
 	if depth {
-		return nil, fmt.Errorf(`it has a "[" without its "]"`)
+		return nil, `it has a "[" without its "]"`, ""
 	}
-	return terms, nil
+	return terms, "", ""
 }
 
 // combine applies unions, then intersections, then exclusions, whatever their

@@ -83,7 +83,7 @@ func TestSelect(t *testing.T) {
 
 func TestSelectErrors(t *testing.T) {
 	inv := parse(t, fleet)
-	const empty = "it has an empty part"
+	const empty = "it has an empty part (one comma joins two parts: a,b)"
 	for limit, want := range map[string]string{
 		"lodnon":             `selector "lodnon": no host or group has such a name (did you mean "london"?)`,
 		"lab-wm":             `selector "lab-wm": no host or group has such a name (did you mean "lab-vm"?)`,

@@ -241,40 +241,6 @@ func parseDuration(s string) (time.Duration, error) {
 	return time.Duration(whole) + rest, nil
 }
 
-func (v value) patternsOrNone(to *[]string) {
-	if isText(none)(v.node) {
-		*to = nil
-		return
-	}
-	v.patterns(to)
-}
-
-// patterns reads a list of POSIX extended regular expressions. Go's POSIX
-// syntax is the nearest check there is to what grep -E on the host accepts.
-func (v value) patterns(to *[]string) {
-	if v.node.Kind != yaml.SequenceNode {
-		v.fail(`write ["pattern"]`, "%s must be a list of regular expressions", v.key)
-		return
-	}
-	list, ok := make([]string, 0, len(v.node.Content)), true
-	for _, n := range v.node.Content {
-		item := v
-		item.node = n
-		s, good := item.text()
-		if good {
-			if _, err := regexp.CompilePOSIX(s); err != nil {
-				good = false
-				reason := printable(strings.TrimPrefix(err.Error(), "error parsing regexp: "))
-				item.fail("", "%s: not a POSIX extended regular expression: %s", v.key, reason)
-			}
-		}
-		list, ok = append(list, s), ok && good
-	}
-	if ok {
-		*to = list
-	}
-}
-
 // printable replaces what must not reach a terminal, such as characters that
 // turn the direction of writing.
 func printable(s string) string {

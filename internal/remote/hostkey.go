@@ -51,7 +51,9 @@ func readKnownHosts(path string) (*knownhosts.HostKeyDB, error) {
 	case errors.Is(err, fs.ErrNotExist):
 		return nil, nil
 	case errors.Is(err, fs.ErrPermission):
-		return nil, &Error{Class: ClassHostKeyUnknown, Message: "cannot read " + path + ": permission denied"}
+		return nil, &Error{Class: ClassHostKeyUnknown, Message: "cannot read " + path + ": permission denied", Hint: "check who may read it"}
+	case err != nil && isFolder(path):
+		return nil, &Error{Class: ClassHostKeyUnknown, Message: "known_hosts is a folder: " + Sanitise(path, 400), Hint: "name a file in it"}
 	case err != nil:
 		return nil, &Error{
 			Class:   ClassHostKeyUnknown,
@@ -60,6 +62,11 @@ func readKnownHosts(path string) (*knownhosts.HostKeyDB, error) {
 		}
 	}
 	return db, nil
+}
+
+func isFolder(path string) bool {
+	info, err := os.Stat(path)
+	return err == nil && info.IsDir()
 }
 
 // hostCheck verifies the host key of one connection, strictly.

@@ -81,6 +81,16 @@ func TestNoKnownHosts(t *testing.T) {
 	}
 }
 
+// TestKnownHostsIsAFolder: there is no line to correct in it.
+func TestKnownHostsIsAFolder(t *testing.T) {
+	target := newFakeServer(t).start().target
+	target.KnownHosts = t.TempDir()
+	_, err := newDialer(t, Options{}).Dial(testContext(t), target)
+	if e := wantError(t, err, ClassHostKeyUnknown, "known_hosts is a folder"); e.Hint != "name a file in it" {
+		t.Errorf("hint %q", e.Hint)
+	}
+}
+
 // TestHostCertificate: a server whose key a known authority has signed.
 func TestHostCertificate(t *testing.T) {
 	ca, _ := newKey(t)

@@ -1,7 +1,9 @@
 package report
 
 import (
+	"cmp"
 	"encoding/json"
+	"fmt"
 	"io"
 	"time"
 
@@ -124,7 +126,7 @@ func StatusHosts(entries []rollout.Entry, now time.Time) []Host {
 	hosts := make([]Host, len(entries))
 	for i, e := range entries {
 		h := entryHost(e)
-		h.Action, h.Reason = "", ""
+		h.Action, h.Reason, h.Error = "", "", StatusError(e)
 		if e.Seen != nil {
 			h.Unit = unitOf(e)
 			if e.Seen.Live != nil {
@@ -135,6 +137,27 @@ func StatusHosts(entries []rollout.Entry, now time.Time) []Host {
 		hosts[i] = h
 	}
 	return hosts
+}
+
+// StatusError is why a host does not pass a status, or nil: it can't be looked
+// at, something on it is unfinished, the agent is refused or does not run.
+func StatusError(e rollout.Entry) *Error {
+	switch {
+	case e.Problem != nil:
+		return errorOf(e.Problem)
+	case e.Outcome != "" || e.Seen == nil:
+		return nil
+	}
+	if r, unfinished := e.Seen.Unfinished(); unfinished {
+		return &Error{Class: "locked", Message: fmt.Sprintf("run %s of %s is unfinished (%s)", r.Run, r.Owner, r.State)}
+	}
+	if e.Seen.Denied != "" {
+		return &Error{Class: "unhealthy", Message: "the log says: " + e.Seen.Denied}
+	}
+	if e.Seen.Unit.Active != "active" {
+		return &Error{Class: "agent_not_running", Message: fmt.Sprintf("%s is %s", e.Host.Agent.Unit, cmp.Or(e.Seen.Unit.Active, "not known to systemd"))}
+	}
+	return nil
 }
 
 func entryHost(e rollout.Entry) Host {

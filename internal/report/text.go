@@ -203,7 +203,9 @@ func nextCommand(r *rollout.Run, again Commands) string {
 		case rollout.Unknown, rollout.Failed:
 			unsettled = append(unsettled, res.Host.Name)
 		case rollout.RolledBack, rollout.Refused, rollout.Unreachable:
-			bad = append(bad, res.Host.Name)
+			if !needsMore(res) {
+				bad = append(bad, res.Host.Name)
+			}
 		}
 	}
 	command, limit := again.Rotate, skipped
@@ -219,8 +221,15 @@ func nextCommand(r *rollout.Run, again Commands) string {
 	return shellescape.QuoteCommand(append(slices.Clone(command), "--limit", strings.Join(Fold(limit), ",")))
 }
 
+// needsMore: something about the host has to be put right first, as its hint says;
+// the same command would be refused again.
+func needsMore(res rollout.Result) bool {
+	return res.Outcome == rollout.Refused && res.Problem != nil &&
+		slices.Contains([]string{"certificate", "configuration", "unhealthy"}, res.Problem.Class)
+}
+
 // Status prints a line for each host.
-func Status(w io.Writer, entries []rollout.Entry, now time.Time) error {
+func Status(w io.Writer, entries []rollout.Entry, now time.Time) {
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(t, "HOST\tUNIT\tTHUMBPRINT\tEXPIRES\tDAYS LEFT\tNOTE")
 	for _, e := range entries {
@@ -234,21 +243,19 @@ func Status(w io.Writer, entries []rollout.Entry, now time.Time) error {
 		}
 		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%s\n", e.Host.Name, unit, thumb, expires, days, statusNote(e))
 	}
-	return t.Flush()
+	_ = t.Flush() // as all writes here: w is asked whether it failed
 }
 
 func statusNote(e rollout.Entry) string {
-	switch {
+	switch why := StatusError(e); {
 	case e.Problem != nil:
-		return e.Problem.Class + ": " + e.Problem.Message
+		return why.Class + ": " + why.Message
+	case why != nil:
+		return why.Message
+	case e.Outcome == rollout.Skipped:
+		return "interrupted"
 	case e.Seen == nil:
 		return ""
-	}
-	if r, unfinished := e.Seen.Unfinished(); unfinished {
-		return fmt.Sprintf("run %s of %s is unfinished (%s)", r.Run, r.Owner, r.State)
-	}
-	if e.Seen.Denied != "" {
-		return "the log says: " + e.Seen.Denied
 	}
 	return e.Seen.LiveNote
 }

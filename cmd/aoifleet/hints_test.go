@@ -1,0 +1,189 @@
+//go:build linux
+
+package main
+
+import (
+	"encoding/base64"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/aoifleet/aoifleet/internal/certificate"
+)
+
+// fixtures has the files of the certificate package's tests.
+const fixtures = "../../internal/certificate/testdata/"
+
+func fixture(t *testing.T, name string) string {
+	t.Helper()
+	text, err := os.ReadFile(fixtures + name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(text)
+}
+
+// converted is what a command makes of the file "in" in the file "out".
+func converted(t *testing.T, name, command string) string {
+	t.Helper()
+	dir := t.TempDir()
+	write(t, filepath.Join(dir, "in"), fixture(t, name))
+	if out, err := shell(dir, command).CombinedOutput(); err != nil {
+		t.Fatalf("%s: %v\n%s", command, err, out)
+	}
+	text, err := os.ReadFile(filepath.Join(dir, "out"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(text)
+}
+
+func write(t *testing.T, path, text string) {
+	t.Helper()
+	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// The command of a hint makes of a bad file a good one with the certificate that
+// was meant. It takes nothing away from the user, and what it leaves behind is
+// for the user only.
+func TestHintsMend(t *testing.T) {
+	t.Parallel()
+	base64Of := func(name string) string { return base64.StdEncoding.EncodeToString([]byte(fixture(t, name))) }
+	good := base64Of("default.p12")
+	for name, text := range map[string]string{
+		"passphrase":              fixture(t, "passphrase.p12"),
+		"passphrase, base64":      base64Of("passphrase.p12") + "\r\n",
+		"passphrase, RC2":         fixture(t, "passphrase-legacy.p12"),
+		"passphrase, RC2, base64": base64Of("passphrase-legacy.p12"),
+		"passphrase, no MAC":      fixture(t, "passphrase-nomac.p12"),
+		"PEM pair":                fixture(t, "pair.pem"),
+		"PEM certificate":         fixture(t, "agent.crt"),
+		"PEM key":                 fixture(t, "agent.key"),
+		"PEM PKCS#7":              converted(t, "agent.crt", "openssl crl2pkcs7 -nocrl -certfile in -out out"),
+		"DER certificate":         fixture(t, "agent.der"),
+		"DER certificate, base64": base64Of("agent.der"),
+		"DER key":                 fixture(t, "agent-pkcs8.der"),
+		"DER key, base64":         base64Of("agent-pkcs1.der"),
+		"DER PKCS#7":              converted(t, "agent.crt", "openssl crl2pkcs7 -nocrl -certfile in -outform DER -out out"),
+		"base64 of PEM":           base64Of("pair.pem"),
+		"key only":                fixture(t, "key-only.p12"),
+		"certificate only":        fixture(t, "cert-only.p12"),
+		"SHA-384":                 fixture(t, "sha384-mac.p12"),
+		"Camellia":                fixture(t, "camellia.p12"),
+		"many rounds":             base64Of("sum-rounds.p12"),
+		"JSON":                    `{"value":"` + good + `"}`,
+		"quotes":                  `"` + good + `"`,
+		"encoded twice":           base64.StdEncoding.EncodeToString([]byte(good)),
+	} {
+		t.Run(name, func(t *testing.T) {
+			// These names are what hints made of their own once.
+			for _, called := range []string{"it's here", "all.pem"} {
+				dir := t.TempDir()
+				path := filepath.Join(dir, called)
+				write(t, path, text)
+				_, err := certificate.ReadFile(path, time.Now())
+				follow(t, dir, err)
+			}
+		})
+	}
+}
+
+func TestHintsOfPackMend(t *testing.T) {
+	t.Parallel()
+	cert, key := fixture(t, "agent.crt"), fixture(t, "agent.key")
+	for name, pair := range map[string][2]string{
+		"encrypted key":     {cert, fixture(t, "agent-locked.key")},
+		"encrypted PKCS#1":  {cert, fixture(t, "agent-locked-pkcs1.key")},
+		"encrypted DER key": {cert, fixture(t, "agent-locked.der")},
+		"OpenSSH key":       {cert, converted(t, "agent.key", "ssh-keygen -q -p -P '' -N '' -f in && mv in out")},
+		"PEM PKCS#7":        {converted(t, "agent.crt", "openssl crl2pkcs7 -nocrl -certfile in -out out"), key},
+		"DER PKCS#7":        {converted(t, "agent.crt", "openssl crl2pkcs7 -nocrl -certfile in -outform DER -out out"), key},
+	} {
+		t.Run(name, func(t *testing.T) {
+			dir := t.TempDir()
+			write(t, filepath.Join(dir, "c"), pair[0])
+			write(t, filepath.Join(dir, "k"), pair[1])
+			_, err := certificate.PackFiles(filepath.Join(dir, "c"), filepath.Join(dir, "k"), time.Now())
+			follow(t, dir, err)
+		})
+	}
+}
+
+// follow does what the hint of err says, under the usual umask and with files
+// of the user's about, and looks at what is there then.
+func follow(t *testing.T, dir string, err error) {
+	t.Helper()
+	hint := explain(err).Hint
+	for _, name := range []string{"all.pem", "plain.key", "chain.pem", "new.p12"} {
+		if _, err := os.Stat(filepath.Join(dir, name)); err != nil {
+			write(t, filepath.Join(dir, name), "mine")
+		}
+	}
+	before := files(t, dir)
+	if out, err := shell(dir, answered(hint)).CombinedOutput(); err != nil {
+		t.Fatalf("%s: %v\n%s", hint, err, out)
+	}
+	after := files(t, dir)
+	made := filepath.Join(dir, "new.p12.b64")
+	if c, err := certificate.ReadFile(made, time.Now()); err != nil || c.Leaf.Subject != "CN=agent.example" {
+		t.Errorf("%s: %v, %v", hint, c, err)
+	}
+	if info, err := os.Stat(made); err != nil || info.Mode().Perm() != 0o600 {
+		t.Errorf("%s: %v, %v", hint, info.Mode(), err)
+	}
+	for name, text := range before {
+		if after[name] != text {
+			t.Errorf("%s: changes %s", hint, name)
+		}
+	}
+	if len(after) != len(before)+1 {
+		t.Errorf("%s: leaves behind %v", hint, after)
+	}
+	write(t, made, "mine")
+	_ = shell(dir, answered(hint)).Run()
+	if text := files(t, dir)["new.p12.b64"]; text != "mine" {
+		t.Errorf("%s: overwrites what is there", hint)
+	}
+}
+
+func shell(dir, command string) *exec.Cmd {
+	cmd := exec.Command("sh", "-c", "umask 022; "+command)
+	cmd.Dir = dir
+	return cmd
+}
+
+func files(t *testing.T, dir string) map[string]string {
+	t.Helper()
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	texts := map[string]string{}
+	for _, e := range entries {
+		text, err := os.ReadFile(filepath.Join(dir, e.Name()))
+		if err != nil {
+			t.Fatal(err)
+		}
+		texts[e.Name()] = string(text)
+	}
+	return texts
+}
+
+// answered is a hint with what a person fills in and types.
+func answered(hint string) string {
+	if !strings.Contains(hint, "-passin") {
+		hint = strings.Replace(hint, " -nodes", " -passin pass:secret -nodes", 1)
+	}
+	hint = strings.ReplaceAll(hint, "openssl pkey", "openssl pkey -passin pass:secret")
+	for word, name := range map[string]string{"CERTIFICATE": "agent.crt", "KEY": "agent.key"} {
+		path, _ := filepath.Abs(fixtures + name)
+		hint = regexp.MustCompile(`\b`+word+`\b`).ReplaceAllString(hint, path)
+	}
+	return hint
+}

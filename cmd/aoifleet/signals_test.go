@@ -1,0 +1,77 @@
+//go:build unix
+
+package main
+
+import (
+	"bytes"
+	"context"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// A signal while a file is read that never comes ends the program: nothing is
+// at stake yet.
+func TestSignalWhileReading(t *testing.T) {
+	fifo := filepath.Join(t.TempDir(), "fifo")
+	if err := syscall.Mkfifo(fifo, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, args := range [][]string{
+		{"certificate", "inspect", fifo},
+		{"certificate", "pack", "--cert", fifo, "--key", fifo, "--out", fifo + ".out"},
+		{"inventory", "validate", fifo},
+		{"plan", "-i", fifo},
+		{"rotate", "--yes", "-i", fifo},
+	} {
+		for sig, want := range map[os.Signal]int{os.Interrupt: exitInterrupted, syscall.SIGTERM: exitTerminated} {
+			var out, errs bytes.Buffer
+			p := &process{stdin: strings.NewReader(""), stdout: &out, stderr: &errs, getenv: func(string) string { return "" }}
+			signals, ended := make(chan os.Signal), make(chan int)
+			go func() { ended <- run(context.Background(), p, signals, args) }()
+			signals <- sig
+			select {
+			case code := <-ended:
+				if code != want {
+					t.Errorf("%v at %v: exit code %d", sig, args, code)
+				}
+			case <-time.After(time.Minute):
+				t.Fatalf("%v does not end %v", sig, args)
+			}
+		}
+	}
+}
+
+// Who heeds the first signal is not left at it, but at the second.
+func TestSignalsThatAreHeeded(t *testing.T) {
+	s := newSignals()
+	s.heed()
+	received, stopped := make(chan os.Signal), make(chan struct{}, 2)
+	defer close(received)
+	go s.listen(received, func() { stopped <- struct{}{} })
+	received <- syscall.SIGTERM
+	<-stopped
+	if s.got() != syscall.SIGTERM || len(s.left) > 0 {
+		t.Errorf("first: %v, left %d", s.got(), len(s.left))
+	}
+	received <- os.Interrupt
+	if sig := <-s.left; sig != syscall.SIGTERM {
+		t.Errorf("left for %v", sig)
+	}
+	s = newSignals()
+	hard := make(chan struct{}, 1)
+	s.onSecond(func() { hard <- struct{}{} })
+	s.heed()
+	again := make(chan os.Signal)
+	defer close(again)
+	go s.listen(again, func() {})
+	again <- os.Interrupt
+	again <- os.Interrupt
+	<-hard
+	if len(s.left) > 0 {
+		t.Error("left in spite of what the second signal does")
+	}
+}

@@ -1,0 +1,114 @@
+package inventory
+
+import (
+	"regexp"
+	"slices"
+	"strings"
+
+	"gopkg.in/yaml.v3"
+)
+
+func (v value) patternsOrNone(to *[]string) {
+	if isText(none)(v.node) {
+		*to = nil
+		return
+	}
+	v.patterns(to)
+}
+
+// patterns reads a list of POSIX extended regular expressions.
+func (v value) patterns(to *[]string) {
+	if v.node.Kind != yaml.SequenceNode {
+		v.fail(`write ["pattern"]`, "%s must be a list of regular expressions", v.key)
+		return
+	}
+	list, ok := make([]string, 0, len(v.node.Content)), true
+	for _, n := range v.node.Content {
+		item := v
+		item.node = n
+		s, good := item.text()
+		if good {
+			problem, hint := patternProblem(s)
+			if good = problem == ""; !good {
+				item.fail(hint, "%s: %s", v.key, problem)
+			}
+		}
+		list, ok = append(list, s), ok && good
+	}
+	if ok {
+		*to = list
+	}
+}
+
+// patternProblem says what is wrong with a pattern and what to do about it, ""
+// if nothing. Go's POSIX syntax is near to that of grep -E on the host, but not
+// the same: a pattern that grep refuses would switch off all of them, and one
+// that it reads otherwise would be for nothing.
+func patternProblem(s string) (problem, hint string) {
+	if _, err := regexp.CompilePOSIX(s); err != nil {
+		reason := printable(strings.TrimPrefix(err.Error(), "error parsing regexp: "))
+		return "not a POSIX extended regular expression: " + reason, ""
+	}
+	for i := 0; i < len(s); i++ {
+		switch s[i] {
+		case '\\':
+			i++ // CompilePOSIX has seen to it that something follows
+			if wordByte(s[i]) || strings.IndexByte("<>'`", s[i]) >= 0 {
+				return "grep -E reads " + quote(s[i-1:i+1]) + " in its own way", "write the character itself, or a class such as [[:space:]] or [0-9]"
+			}
+		case '^', '$':
+			if i+1 < len(s) && strings.IndexByte("*+?{", s[i+1]) >= 0 {
+				return `an anchor (^ or $) is repeated`, "write [$] for the character"
+			}
+		case '{':
+			if !interval.MatchString(s[i:]) {
+				return `a "{" that begins no repetition such as {2,3}`, `write [{] for the character`
+			}
+		case '[':
+			length, problem, hint := bracketProblem(s[i:])
+			if problem != "" {
+				return problem, hint
+			}
+			i += length - 1
+		}
+	}
+	return "", ""
+}
+
+var interval = regexp.MustCompile(`^\{[0-9]+(,[0-9]*)?\}`)
+
+func wordByte(b byte) bool {
+	return b >= '0' && b <= '9' || b >= 'A' && b <= 'Z' || b >= 'a' && b <= 'z'
+}
+
+// classes are the character classes of POSIX (XBD section 9.3.5).
+var classes = []string{"alnum", "alpha", "blank", "cntrl", "digit", "graph", "lower", "print", "punct", "space", "upper", "xdigit"}
+
+// bracketProblem looks at the bracket expression that s begins with, and gives
+// its length.
+func bracketProblem(s string) (length int, problem, hint string) {
+	i := len("[")
+	if strings.HasPrefix(s[i:], "^") {
+		i++
+	}
+	if strings.HasPrefix(s[i:], ":") {
+		return 0, `a bracket expression begins with ":"`, "a class stands in brackets of its own: [[:space:]]"
+	}
+	for first := true; i < len(s); first = false {
+		switch {
+		case s[i] == ']' && !first:
+			return i + 1, "", ""
+		case s[i] == '\\':
+			return 0, `a backslash inside [...] stands for itself to grep -E`, `leave it out: [.] is a dot; "]" stands first, as in []x]`
+		case s[i] == '[' && i+1 < len(s) && strings.IndexByte(":.=", s[i+1]) >= 0:
+			name, _, ended := strings.Cut(s[i+2:], ":]")
+			if s[i+1] != ':' || !ended || !slices.Contains(classes, name) {
+				return 0, "unknown class in a bracket expression", "classes are [:" + strings.Join(classes, ":], [:") + ":]"
+			}
+			i += len("[:" + name + ":]")
+		default:
+			i++
+		}
+	}
+	return 0, `it has a "[" without its "]"`, ""
+}
