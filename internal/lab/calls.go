@@ -57,10 +57,10 @@ func (p *callPipes) close() {
 // serve answers until nobody holds the other end. Each request is answered
 // aside: one that waits, such as a slow restart, may have lost its caller to
 // timeout(1), and the next must not wait for it.
-func (p *callPipes) serve(f *Fleet, call func(program string, args []string) reply) {
+func (p *callPipes) serve(ctx context.Context, notice func(string), call func(program string, args []string) reply) {
 	var running sync.WaitGroup
 	defer p.close()
-	defer context.AfterFunc(f.ctx, p.close)()
+	defer context.AfterFunc(ctx, p.close)()
 	defer running.Wait()
 	lines := bufio.NewScanner(p.requests)
 	var writing sync.Mutex
@@ -76,8 +76,8 @@ func (p *callPipes) serve(f *Fleet, call func(program string, args []string) rep
 			_, _ = p.replies.WriteString(text)
 		})
 	}
-	if err := lines.Err(); err != nil && f.ctx.Err() == nil {
-		f.opts.Notice("a stand-in's request can't be read: " + err.Error())
+	if err := lines.Err(); err != nil && ctx.Err() == nil {
+		notice("a stand-in's request can't be read: " + err.Error())
 	}
 }
 

@@ -8,6 +8,8 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strconv"
+	"sync"
+	"syscall"
 	"time"
 )
 
@@ -15,75 +17,108 @@ import (
 // ended and something that it left behind still holds its streams.
 const drainTime = 10 * time.Second
 
+// markVariable is in the environment of every process of a machine and holds
+// the machine's directory, so that a power cut finds them all: a process group
+// is not enough, as timeout(1) makes one of its own.
+const markVariable = "LAB_MACHINE="
+
+// mark is the whole entry. No other machine's begins with it.
+func (m *Machine) mark() string { return markVariable + m.dir + "/" }
+
+var errNoPower = errors.New("the machine is off")
+
 // child is a command that runs on a machine.
 type child struct {
-	cmd   *exec.Cmd
 	stdin io.WriteCloser
-	calls *callPipes
+
+	mu      sync.Mutex // held until it has been started
+	cmd     *exec.Cmd
+	running bool
 }
 
 // start runs argv in the home directory, with the machine's environment and
 // the two descriptors of its stand-ins. The end of an SSH connection does not
-// end it, as with sshd: it only sees the end of its input. The fleet's end does.
-func (m *Machine) start(argv []string, stdout, stderr io.Writer) (*child, error) {
+// end it, as with sshd: it only sees the end of its input. The power cut does.
+func (c *child) start(m *Machine, life *life, argv []string, stdout, stderr io.Writer) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	cmd, err := m.command(life.ctx, argv)
+	if err != nil {
+		return err
+	}
+	cmd.Stdout, cmd.Stderr = stdout, stderr
+	if c.stdin, err = cmd.StdinPipe(); err != nil {
+		return err
+	}
+	calls, err := newCallPipes(cmd)
+	if err != nil {
+		return errors.Join(err, c.stdin.Close())
+	}
+	err = life.start(cmd)
+	calls.started()
+	if err != nil {
+		calls.close()
+		return errors.Join(err, c.stdin.Close())
+	}
+	c.cmd, c.running = cmd, true
+	if !life.tasks.Go(func() { calls.serve(life.ctx, m.fleet.opts.Notice, life.systemd.call) }) {
+		calls.close()
+	}
+	return nil
+}
+
+// command is argv in the machine's surroundings.
+func (m *Machine) command(ctx context.Context, argv []string) (*exec.Cmd, error) {
 	path, err := m.path()
 	if err != nil {
 		return nil, err
 	}
-	cmd := exec.CommandContext(m.fleet.ctx, "/bin/sh", argv[1:]...)
+	cmd := exec.CommandContext(ctx, "/bin/sh", argv[1:]...)
 	if argv[0] != "sh" && argv[0] != "/bin/sh" {
-		cmd = exec.CommandContext(m.fleet.ctx, argv[0], argv[1:]...)
+		cmd = exec.CommandContext(ctx, argv[0], argv[1:]...)
 	}
 	inGroup(cmd)
 	cmd.WaitDelay = drainTime
 	cmd.Dir = m.Home
 	cmd.Env = []string{
 		"PATH=" + path, "HOME=" + m.Home, "USER=" + LoginUser, "LOGNAME=" + LoginUser, "SHELL=/bin/sh", "LANG=C.UTF-8",
-		"LAB_UID=" + strconv.Itoa(os.Getuid()), "LAB_GID=" + strconv.Itoa(os.Getgid()),
+		"LAB_UID=" + strconv.Itoa(os.Getuid()), "LAB_GID=" + strconv.Itoa(os.Getgid()), m.mark(),
 	}
-	cmd.Stdout, cmd.Stderr = stdout, stderr
-	stdin, err := cmd.StdinPipe()
-	if err != nil {
-		return nil, err
-	}
-	calls, err := newCallPipes(cmd)
-	if err != nil {
-		return nil, errors.Join(err, stdin.Close())
-	}
-	err = cmd.Start()
-	calls.started()
-	if err != nil {
-		calls.close()
-		return nil, err
-	}
-	if !m.fleet.tasks.Go(func() { calls.serve(m.fleet, m.systemd.call) }) {
-		calls.close()
-	}
-	return &child{cmd: cmd, stdin: stdin, calls: calls}, nil
+	return cmd, nil
 }
 
 // wait waits for the end of the command and of its output.
 func (c *child) wait() (status int, signal string) {
 	_ = c.cmd.Wait()
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.running = false
 	return exitOf(c.cmd)
 }
 
-// path is the machine's PATH now.
-func (m *Machine) path() (string, error) {
-	var first []string
-	for _, name := range []string{faultSudoPassword, faultDiskFull} {
-		if _, ok := m.faults.get(name); ok {
-			first = append(first, name)
-		}
+// signal goes to the command's process group while it runs. There is nobody to
+// signal in a nil child.
+func (c *child) signal(s syscall.Signal) {
+	if c == nil {
+		return
 	}
-	missing, _ := m.faults.get(faultMissingTool)
-	if _, ok := m.faults.get(faultNoOpenSSL); ok {
-		missing = "openssl"
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.running {
+		signalGroup(c.cmd, s)
 	}
-	return m.fleet.tools.path(first, missing)
 }
 
-// block stands in a script for host.sh's own description of its machine.
+// freeze makes the command do nothing more; it has to be killed then.
+func (c *child) freeze() { c.signal(stopSignal) }
+
+// path is the machine's PATH now.
+func (m *Machine) path() (string, error) {
+	return m.fleet.tools.path(m.programs(), m.missingTool())
+}
+
+// block stands in a script for host.sh's own description of its machine. It
+// holds no single quote: the script may carry it inside of a pair.
 func (m *Machine) block() (string, error) {
 	path, err := m.path()
 	return "PATH=" + path + "\nexport PATH\nROOT=" + m.Root + "\n", err
@@ -106,18 +141,25 @@ func (m *Machine) shell(command string) []string {
 
 // runTimed is the process of a transient service: as root, nothing on stdin,
 // what it prints in the journal.
-func (m *Machine) runTimed(_ context.Context, argv []string) {
+func (m *Machine) runTimed(life *life, argv []string) {
 	journal, err := os.OpenFile(filepath.Join(m.dir, "journal"), os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o644)
 	if err != nil {
-		m.fleet.opts.Notice("machine " + m.Name + ": " + err.Error())
+		m.cannotRun(err)
 		return
 	}
 	defer journal.Close()
-	c, err := m.start(argv, journal, journal)
-	if err != nil {
-		m.fleet.opts.Notice("machine " + m.Name + ": " + err.Error())
+	c := &child{}
+	if err := c.start(m, life, argv, journal, journal); err != nil {
+		m.cannotRun(err)
 		return
 	}
 	_ = c.stdin.Close()
 	_, _ = c.wait()
+}
+
+// cannotRun tells why a command did not start, unless the power is off.
+func (m *Machine) cannotRun(err error) {
+	if !errors.Is(err, errNoPower) && !errors.Is(err, context.Canceled) {
+		m.fleet.opts.Notice("machine " + m.Name + ": " + err.Error())
+	}
 }

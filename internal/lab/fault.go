@@ -2,12 +2,9 @@ package lab
 
 import (
 	"fmt"
-	"os"
-	"path"
 	"slices"
 	"strconv"
 	"strings"
-	"sync"
 	"time"
 
 	"github.com/aoifleet/aoifleet/internal/lab/agent"
@@ -17,7 +14,7 @@ import (
 // argument, separated by a space; the words of package agent are faults too. An
 // argument in double quotes is read as Go reads a string. Before a TEXT that is
 // waited for there may be "in:" or "out:": only what comes from the client, or
-// from the machine.
+// from the machine. "Once" is until the faults are set anew.
 const (
 	faultUnreachable     = "unreachable"      // refuses connections
 	faultAcceptSilent    = "accept-silent"    // takes connections and never speaks
@@ -40,6 +37,15 @@ const (
 	faultSilentOn        = "silent-on"        // TEXT: passes nothing more on after TEXT, once; the connection stays
 	faultRestartSlow     = "restart-slow"     // DURATION: systemctl restart takes so much longer
 	faultRestartFails    = "restart-fails"    // TEXT: systemctl restart fails with these words
+	faultNotWanted       = "not-wanted"       // no target wants the agent's unit, systemctl show says
+	faultTimerFails      = "timer-fails"      // TEXT: systemd-run fails with these words
+	faultTimerDead       = "timer-dead"       // systemd-run ends well, but there is no timer
+	faultRebootOn        = "reboot-on"        // TEXT: the machine reboots when TEXT has been passed on, once; what it came for does not see it
+	faultKillOn          = "kill-on"          // TEXT: SIGKILL to the process group of the command when TEXT has been passed on, once; it does not see it
+	faultSSHDRestartOn   = "sshd-restart-on"  // TEXT: the port closes and opens again, connections stay, once
+	faultSudoRevokedOn   = "sudo-revoked-on"  // TEXT: from then on sudo refuses
+	faultClockJump       = "clock-jump"       // DURATION: date(1) is so much ahead; behind if negative
+	faultImmutable       = "immutable"        // mv, cp, ln and rm can't change anything in the certificate's folder, as after chattr +i
 	maxFaultText         = 256                // bytes
 	maxFaultFile         = 8 << 20            // bytes
 )
@@ -56,6 +62,9 @@ func faultKinds() map[string]faultKind {
 		faultEscapes: needsNothing, faultNoise: needsText, faultCutAfter: needsCount, faultCutBefore: needsText,
 		faultCutOn: needsText, faultGoneOn: needsText, faultSilentOn: needsText,
 		faultRestartSlow: needsDuration, faultRestartFails: needsText,
+		faultNotWanted: needsNothing, faultTimerFails: needsText, faultTimerDead: needsNothing,
+		faultRebootOn: needsText, faultKillOn: needsText, faultSSHDRestartOn: needsText, faultSudoRevokedOn: needsText,
+		faultClockJump: needsJump, faultImmutable: needsNothing,
 	}
 }
 
@@ -101,6 +110,13 @@ func needsDuration(argument string) error {
 	return nil
 }
 
+func needsJump(argument string) error {
+	if d, err := time.ParseDuration(argument); err != nil || d == 0 {
+		return fmt.Errorf("needs a duration such as 48h or -90m")
+	}
+	return nil
+}
+
 // fault is one thing that is wrong with a machine.
 type fault struct {
 	word, argument string
@@ -138,240 +154,14 @@ func parseFault(line string) (fault, error) {
 
 // direction takes "in:" or "out:" off the text of a fault that waits for one.
 func (f *fault) direction() {
-	if slices.Contains([]string{faultCutBefore, faultCutOn, faultGoneOn, faultSilentOn}, f.word) {
+	waiting := []string{
+		faultCutBefore, faultCutOn, faultGoneOn, faultSilentOn,
+		faultRebootOn, faultKillOn, faultSSHDRestartOn, faultSudoRevokedOn,
+	}
+	if slices.Contains(waiting, f.word) {
 		f.argument, f.onlyIn = strings.CutPrefix(f.argument, "in:")
 		if !f.onlyIn {
 			f.argument, f.onlyOut = strings.CutPrefix(f.argument, "out:")
 		}
 	}
-}
-
-// faults are what is wrong with one machine now: what a test has set and what
-// the faults file says. One that happens once is remembered as spent until that
-// side sets faults anew. The zero value is a healthy machine.
-type faults struct {
-	mu                sync.Mutex
-	set, file         []fault
-	setUsed, fileUsed map[fault]int
-	gone              bool // unreachable because of gone-on
-}
-
-// replace sets one side; it tells whether that changed anything.
-func (fs *faults) replace(list []fault, file bool) bool {
-	fs.mu.Lock()
-	defer fs.mu.Unlock()
-	switch {
-	case !file:
-		fs.set, fs.setUsed = list, nil
-	case slices.Equal(list, fs.file):
-		return false
-	default:
-		fs.file, fs.fileUsed = list, nil
-	}
-	fs.gone = false
-	return true
-}
-
-// get is the argument of a fault and whether the machine has it.
-func (fs *faults) get(word string) (argument string, ok bool) {
-	for _, f := range fs.all() {
-		if f.word == word {
-			return f.argument, true
-		}
-	}
-	return "", false
-}
-
-func (fs *faults) has(word string) bool {
-	_, ok := fs.get(word)
-	return ok
-}
-
-func (fs *faults) duration(word string) time.Duration {
-	argument, _ := fs.get(word)
-	d, _ := time.ParseDuration(argument)
-	return d
-}
-
-func (fs *faults) all() []fault {
-	fs.mu.Lock()
-	defer fs.mu.Unlock()
-	return slices.Concat(fs.set, fs.file)
-}
-
-// claim takes one of the times that a fault may happen.
-func (fs *faults) claim(f fault, times int) bool {
-	fs.mu.Lock()
-	defer fs.mu.Unlock()
-	used := &fs.fileUsed
-	if slices.Contains(fs.set, f) {
-		used = &fs.setUsed
-	} else if !slices.Contains(fs.file, f) {
-		return false
-	}
-	if (*used)[f] >= times {
-		return false
-	}
-	if *used == nil {
-		*used = map[fault]int{}
-	}
-	(*used)[f]++
-	return true
-}
-
-// claimCount is claim for a fault whose argument says how often.
-func (fs *faults) claimCount(word string) bool {
-	for _, f := range fs.all() {
-		times, _ := strconv.Atoi(f.argument)
-		if f.word == word && fs.claim(f, times) {
-			return true
-		}
-	}
-	return false
-}
-
-func (fs *faults) unreachable() bool {
-	fs.mu.Lock()
-	gone := fs.gone
-	fs.mu.Unlock()
-	return gone || fs.has(faultUnreachable)
-}
-
-func (fs *faults) vanish() {
-	fs.mu.Lock()
-	defer fs.mu.Unlock()
-	fs.gone = true
-}
-
-// SetFault replaces what was set before by the given faults, one a string, such
-// as "unreachable", "log-only" or "cut-on confirm"; without any the machine is
-// well again, but for what the faults file says. An unknown one is an error, and
-// then nothing is changed.
-func (m *Machine) SetFault(lines ...string) error {
-	list := make([]fault, 0, len(lines))
-	for _, line := range lines {
-		f, err := parseFault(line)
-		if err != nil {
-			return err
-		}
-		list = append(list, f)
-	}
-	m.faults.replace(list, false)
-	m.faultsChanged()
-	return nil
-}
-
-// faultsChanged brings the listener, systemd and the agent's file into line.
-func (m *Machine) faultsChanged() {
-	var agents strings.Builder
-	for _, f := range m.faults.all() {
-		if agent.IsFault(f.word) {
-			agents.WriteString(f.line + "\n")
-		}
-	}
-	if err := os.WriteFile(m.agentFault, []byte(agents.String()), 0o644); err != nil {
-		m.fleet.opts.Notice("machine " + m.Name + ": " + err.Error())
-	}
-	refusal, _ := m.faults.get(faultRestartFails)
-	m.systemd.disturb(m.faults.duration(faultRestartSlow), refusal)
-	m.setListening(!m.faults.unreachable())
-}
-
-// faultFile is the faults file as it was last read.
-type faultFile struct {
-	path string
-	mu   sync.Mutex
-	last os.FileInfo
-}
-
-// changed tells whether the file is another than last time.
-func (ff *faultFile) changed() bool {
-	info, err := os.Stat(ff.path)
-	if err != nil {
-		info = nil
-	}
-	last := ff.last
-	ff.last = info
-	if info == nil || last == nil {
-		return (info == nil) != (last == nil)
-	}
-	return !os.SameFile(info, last) || info.Size() != last.Size() || !info.ModTime().Equal(last.ModTime())
-}
-
-// reloadFaults reads the faults file again if it has changed. One that can't be
-// read changes nothing.
-func (f *Fleet) reloadFaults() {
-	if err := f.loadFaults(); err != nil {
-		f.opts.Notice(err.Error())
-	}
-}
-
-func (f *Fleet) loadFaults() error {
-	f.faultFile.mu.Lock()
-	defer f.faultFile.mu.Unlock()
-	if !f.faultFile.changed() {
-		return nil
-	}
-	lists, err := f.readFaults()
-	if err != nil {
-		return err
-	}
-	for _, m := range f.machines {
-		if m.faults.replace(lists[m.Name], true) {
-			m.faultsChanged()
-		}
-	}
-	return nil
-}
-
-func (f *Fleet) readFaults() (map[string][]fault, error) {
-	info := f.faultFile.last
-	if info == nil {
-		return nil, nil
-	}
-	if info.Size() > maxFaultFile {
-		return nil, fmt.Errorf("%s is too large", f.faultFile.path)
-	}
-	data, err := os.ReadFile(f.faultFile.path)
-	if err != nil {
-		return nil, err
-	}
-	lists := map[string][]fault{}
-	number := 0
-	for line := range strings.Lines(string(data)) {
-		number++
-		line = strings.TrimSpace(line)
-		if line == "" || strings.HasPrefix(line, "#") {
-			continue
-		}
-		if err := f.addFault(lists, line); err != nil {
-			return nil, fmt.Errorf("%s:%d: %w", f.faultFile.path, number, err)
-		}
-	}
-	return lists, nil
-}
-
-func (f *Fleet) addFault(lists map[string][]fault, line string) error {
-	pattern, rest, _ := strings.Cut(line, " ")
-	wrong, err := parseFault(rest)
-	if err != nil {
-		return err
-	}
-	if m := f.byName[pattern]; m != nil {
-		lists[m.Name] = append(lists[m.Name], wrong)
-		return nil
-	}
-	found := false
-	for _, m := range f.machines {
-		if ok, err := path.Match(pattern, m.Name); err != nil {
-			return fmt.Errorf("pattern %q: %w", pattern, err)
-		} else if ok {
-			found = true
-			lists[m.Name] = append(lists[m.Name], wrong)
-		}
-	}
-	if !found {
-		return fmt.Errorf("no machine is called %q", pattern)
-	}
-	return nil
 }

@@ -94,10 +94,9 @@ func (f *Fleet) run() error {
 		return err
 	}
 	for _, m := range f.machines {
-		if status := m.systemd.systemctl([]string{"start", Unit}).status; status != 0 {
-			return fmt.Errorf("machine %s: the agent does not start", m.Name)
+		if err := m.Boot(f.ctx); err != nil {
+			return err
 		}
-		m.faultsChanged()
 	}
 	f.tasks.Go(f.pollFaults)
 	return nil
@@ -146,9 +145,12 @@ func (f *Fleet) makeIdentity() error {
 }
 
 // Close ends all machines, kills what still runs on them and removes a
-// temporary directory. It can be called more than once.
+// temporary directory. It can be called more than once, and at any moment.
 func (f *Fleet) Close() error {
 	f.cancel()
+	if len(f.machines) > 0 { // else the directory may be another fleet's
+		killMarked(markVariable+f.dir+"/", drainTime)
+	}
 	for _, m := range f.machines {
 		m.close()
 	}

@@ -3,6 +3,7 @@ package lab
 import (
 	"context"
 	"fmt"
+	"io"
 	"net"
 	"os"
 	"path/filepath"
@@ -28,7 +29,6 @@ type Machine struct {
 
 	dir        string
 	fleet      *Fleet
-	systemd    *systemd
 	hostKey    ssh.Signer
 	otherKey   func() (ssh.Signer, error) // for a changed host key
 	agentFault string                     // path of the file that the agent reads
@@ -38,8 +38,15 @@ type Machine struct {
 	execs       atomic.Int64
 	transfers   atomic.Int64
 
-	listening sync.Mutex
-	listener  net.Listener // nil while unreachable
+	applying sync.Mutex        // held while the faults are brought into effect
+	laid     map[string]string // stand-ins of faults: program, its file
+
+	power   sync.Mutex // held while the machine boots or goes off
+	current atomic.Pointer[life]
+
+	reservation io.Closer // of its port, for as long as the fleet lives
+	listening   sync.Mutex
+	listener    net.Listener // nil while off or unreachable
 }
 
 // Counts are how often a machine was used since the start.
@@ -60,8 +67,7 @@ func (f *Fleet) newMachine(name string) (*Machine, error) {
 		Name: name, Root: filepath.Join(dir, "root"), Home: filepath.Join(dir, "home"),
 		dir: dir, fleet: f, agentFault: filepath.Join(dir, "fault"), otherKey: sync.OnceValues(newHostKey),
 	}
-	m.systemd = newSystemd(f.ctx, &f.tasks, f.opts.RestartDelay, m.runTimed)
-	m.systemd.add(Unit, m.runAgent)
+	m.current.Store(m.newLife())
 	if err := m.lay(); err != nil {
 		return nil, err
 	}
@@ -69,12 +75,8 @@ func (f *Fleet) newMachine(name string) (*Machine, error) {
 	if m.hostKey, err = newHostKey(); err != nil {
 		return nil, err
 	}
-	m.Addr = loopback + ":0"
-	if err := m.open(); err != nil {
-		return nil, err
-	}
-	m.Addr = m.listener.Addr().String()
-	return m, nil
+	m.Addr, m.reservation, err = reservePort()
+	return m, err
 }
 
 // lay makes the machine's files.
@@ -82,7 +84,7 @@ func (m *Machine) lay() error {
 	if err := os.MkdirAll(m.Home, 0o700); err != nil {
 		return err
 	}
-	for _, dir := range []string{"etc/az-aoi-ingestion/certs", "var/log/az-aoi-ingestion", "var/lib", "etc/systemd/system", "proc/net", "tmp"} {
+	for _, dir := range []string{"etc/az-aoi-ingestion/certs", "var/log/az-aoi-ingestion", "var/lib", "etc/systemd/system", "proc/net", "proc/sys/kernel/random", "tmp"} {
 		if err := os.MkdirAll(filepath.Join(m.Root, dir), 0o755); err != nil {
 			return err
 		}
@@ -153,7 +155,7 @@ func (m *Machine) LiveThumbprint() string {
 }
 
 // AgentState is what systemd knows of the agent's unit.
-func (m *Machine) AgentState() UnitState { return m.systemd.state(Unit) }
+func (m *Machine) AgentState() UnitState { return m.systemd().state(Unit) }
 
 // AgentLog is the agent's log as it is now.
 func (m *Machine) AgentLog() (string, error) {
@@ -164,14 +166,9 @@ func (m *Machine) AgentLog() (string, error) {
 // Systemctl does what `systemctl ARGS` on the machine would do, and returns
 // its output, both streams together, and its exit status.
 func (m *Machine) Systemctl(args ...string) (output string, status int) {
-	r := m.systemd.systemctl(args)
+	r := m.systemd().systemctl(args)
 	for _, line := range append(r.out, r.err...) {
 		output += line + "\n"
 	}
 	return output, r.status
-}
-
-func (m *Machine) close() {
-	m.setListening(false)
-	m.systemd.close()
 }

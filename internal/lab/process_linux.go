@@ -14,6 +14,12 @@ func inGroup(cmd *exec.Cmd) {
 	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }
 }
 
+// stopSignal halts a process, whatever it does about signals.
+const stopSignal = syscall.SIGSTOP
+
+// signalGroup sends s to all in the process group of cmd.
+func signalGroup(cmd *exec.Cmd, s syscall.Signal) { _ = syscall.Kill(-cmd.Process.Pid, s) }
+
 // exitOf is the exit status of a process that has ended, or the name of the
 // signal that ended it, as SSH calls it (RFC 4254 section 6.10).
 func exitOf(cmd *exec.Cmd) (status int, signal string) {

@@ -3,13 +3,23 @@
 package lab
 
 import (
+	"io"
 	"os/exec"
+	"syscall"
 	"time"
 )
 
 // Start refuses to run on this system: none of these is ever called.
 
 func inGroup(*exec.Cmd) {}
+
+const stopSignal = syscall.SIGKILL
+
+func signalGroup(*exec.Cmd, syscall.Signal) {}
+
+func killMarked(string, time.Duration) bool { return true }
+
+func reservePort() (address string, reservation io.Closer, err error) { return "", nil, nil }
 
 func exitOf(*exec.Cmd) (status int, signal string) { return -1, "" }
 

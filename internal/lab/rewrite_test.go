@@ -55,6 +55,8 @@ func TestRewrite(t *testing.T) {
 		"no last newline":    {"echo a", "echo a"},
 		"a block":            {"#!/bin/sh\n" + block + "main\n", "#!/bin/sh\n" + mine + "main\n"},
 		"two blocks":         {block + "x\n" + block + "y\n", mine + "x\n" + mine + "y\n"},
+		"carried, then run":  {"self='\n" + block + "main\n'\neval \"$self\"\n", "self='\n" + mine + "main\n'\neval \"$self\"\n"},
+		"carried and again":  {"self='\n" + block + "x\n'\n" + block + "x\n", "self='\n" + mine + "x\n'\n" + mine + "x\n"},
 		"block first":        {block, mine},
 		"indented":           {" " + block, " " + block},
 		"longer line":        {"# --- machine ---x\nROOT=\n", "# --- machine ---x\nROOT=\n"},

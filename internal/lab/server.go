@@ -18,13 +18,13 @@ const (
 
 var errNotAuthorised = errors.New("no such user or key")
 
-// open begins to listen, on the port that the machine had before if it had one.
-func (m *Machine) open() error {
+// open begins to listen; m.listening must be held.
+func (m *Machine) open(life *life) error {
 	l, err := net.Listen("tcp", m.Addr)
 	if err != nil {
 		return err
 	}
-	if !m.fleet.tasks.Go(func() { m.accept(l) }) {
+	if !life.tasks.Go(func() { m.accept(life, l) }) {
 		_ = l.Close()
 		return context.Canceled
 	}
@@ -32,55 +32,75 @@ func (m *Machine) open() error {
 	return nil
 }
 
-// setListening opens or closes the machine's port.
-func (m *Machine) setListening(yes bool) {
+func (m *Machine) shut() {
+	_ = m.listener.Close()
+	m.listener = nil
+}
+
+// adjustPort opens or closes the machine's port, as it runs and can be reached
+// or not. Only to open it can fail.
+func (m *Machine) adjustPort() error {
 	m.listening.Lock()
 	defer m.listening.Unlock()
-	if yes == (m.listener != nil) {
-		return
+	life := m.current.Load()
+	yes := life.up.Load() && !m.faults.unreachable()
+	switch {
+	case yes == (m.listener != nil):
+	case yes:
+		return m.open(life)
+	default:
+		m.shut()
 	}
-	if !yes {
-		_ = m.listener.Close()
-		m.listener = nil
-		return
-	}
-	if m.fleet.ctx.Err() != nil {
-		return
-	}
-	if err := m.open(); err != nil {
-		m.fleet.opts.Notice("machine " + m.Name + " is not reachable again: " + err.Error())
+	return nil
+}
+
+// reopenPort is `systemctl restart sshd`: each connection has a process of its
+// own, which stays.
+func (m *Machine) reopenPort() {
+	m.listening.Lock()
+	defer m.listening.Unlock()
+	if m.listener != nil {
+		m.shut()
+		m.tell(m.open(m.current.Load()))
 	}
 }
 
-func (m *Machine) accept(l net.Listener) {
-	defer context.AfterFunc(m.fleet.ctx, func() { _ = l.Close() })()
+// tell is for what opening the port says, where nobody waits for it.
+func (m *Machine) tell(err error) {
+	if err != nil && m.fleet.ctx.Err() == nil {
+		m.fleet.opts.Notice("machine " + m.Name + " is not reachable: " + err.Error())
+	}
+}
+
+func (m *Machine) accept(life *life, l net.Listener) {
+	defer context.AfterFunc(life.ctx, func() { _ = l.Close() })()
 	for {
 		conn, err := l.Accept()
-		if errors.Is(err, net.ErrClosed) || m.fleet.ctx.Err() != nil {
+		if errors.Is(err, net.ErrClosed) || life.ctx.Err() != nil {
 			return
 		}
 		if err != nil { // such as too many open files: others may be closed soon
 			m.fleet.opts.Notice("machine " + m.Name + ": " + err.Error())
-			sleep(m.fleet.ctx, 10*time.Millisecond)
+			sleep(life.ctx, 10*time.Millisecond)
 			continue
 		}
 		m.connections.Add(1)
-		if !m.fleet.tasks.Go(func() { m.take(conn) }) {
+		if !life.tasks.Go(func() { m.take(life, conn) }) {
 			_ = conn.Close()
 		}
 	}
 }
 
 // take is one connection from its first byte to its last.
-func (m *Machine) take(conn net.Conn) {
+func (m *Machine) take(life *life, conn net.Conn) {
 	defer conn.Close()
-	defer context.AfterFunc(m.fleet.ctx, func() { _ = conn.Close() })()
+	defer context.AfterFunc(life.ctx, func() { _ = conn.Close() })()
 	m.fleet.reloadFaults()
 	if m.faults.unreachable() || m.faults.claimCount(faultDropConnections) {
 		reset(conn)
 		return
 	}
-	line := &tap{Conn: conn, machine: m}
+	line := &tap{Conn: conn, machine: m, life: life}
 	if m.faults.has(faultAcceptSilent) {
 		line.silent.Store(true)
 		_, _ = line.Read(make([]byte, 512))
@@ -98,7 +118,7 @@ func (m *Machine) take(conn net.Conn) {
 	}
 	_ = conn.SetDeadline(time.Time{})
 	// A request that sshd does not know, such as a keep-alive, is refused.
-	m.fleet.tasks.Go(func() { ssh.DiscardRequests(requests) })
+	life.tasks.Go(func() { ssh.DiscardRequests(requests) })
 	m.sessions(line, channels)
 	_ = server.Close()
 }
@@ -148,8 +168,8 @@ func (m *Machine) sessions(line *tap, channels <-chan ssh.NewChannel) {
 			continue
 		}
 		open.Add(1)
-		s := &session{machine: m, channel: &watched{Channel: channel, line: line}}
-		if !m.fleet.tasks.Go(func() { defer open.Add(-1); s.serve(requests) }) {
+		s := &session{machine: m, life: line.life, channel: &watched{Channel: channel, line: line}}
+		if !line.life.tasks.Go(func() { defer open.Add(-1); s.serve(requests) }) {
 			_ = channel.Close()
 		}
 	}

@@ -11,11 +11,13 @@ import (
 // session is one channel of a connection.
 type session struct {
 	machine *Machine
+	life    *life
 	channel *watched
 }
 
 // serve answers the requests of the channel; the first command or subsystem is
-// its only one (RFC 4254 section 6.5).
+// its only one (RFC 4254 section 6.5). The answer goes out before the command
+// begins: one that ends at once closes the channel.
 func (s *session) serve(requests <-chan *ssh.Request) {
 	begun := false
 	for request := range requests {
@@ -23,12 +25,15 @@ func (s *session) serve(requests <-chan *ssh.Request) {
 		err := ssh.Unmarshal(request.Payload, &argument)
 		run := s.program(request.Type, argument.Text)
 		ok := err == nil && run != nil && !begun
-		if ok {
-			begun = s.machine.fleet.tasks.Go(run)
-			ok = begun
-		}
 		if request.WantReply {
 			_ = request.Reply(ok, nil)
+		}
+		if !ok {
+			continue
+		}
+		begun = true
+		if !s.life.tasks.Go(run) {
+			_ = s.channel.Close()
 		}
 	}
 }
@@ -59,13 +64,14 @@ func (s *session) exec(command string) {
 		s.exit(127, "")
 		return
 	}
-	c, err := s.machine.start(s.machine.shell(command), s.channel, s.channel.Stderr())
-	if err != nil {
-		s.machine.fleet.opts.Notice("machine " + s.machine.Name + ": " + err.Error())
+	c := &child{}
+	s.channel.command.Store(c)
+	if err := c.start(s.machine, s.life, s.machine.shell(command), s.channel, s.channel.Stderr()); err != nil {
+		s.machine.cannotRun(err)
 		s.exit(127, "")
 		return
 	}
-	if !s.machine.fleet.tasks.Go(func() { s.feed(c.stdin, block) }) {
+	if !s.life.tasks.Go(func() { s.feed(c.stdin, block) }) {
 		_ = c.stdin.Close()
 	}
 	s.exit(c.wait())

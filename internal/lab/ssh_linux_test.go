@@ -48,7 +48,7 @@ func TestExec(t *testing.T) {
 		"stand-in":      {"sh -s", hostScript("command -v systemctl"), result{stdout: filepath.Join(f.Dir(), "tools/bin/systemctl") + "\n"}},
 		"other program": {"sh -s", hostScript("command -v awk >/dev/null && echo yes"), result{stdout: "yes\n"}},
 		"setpriv":       {"sudo -n sh -s", hostScript("setpriv --reuid=$SUDO_UID --regid=$SUDO_GID --clear-groups -- timeout 5 head -c 3 -- $ROOT/etc/az-aoi-ingestion/config.yaml"), result{stdout: "age"}},
-		"a copy":        {"sh -s", hostScript("cat <<'X'", "# --- machine ---", "ROOT=/nowhere", "# --- end machine ---", "X"), result{stdout: machineBegin + "PATH=" + f.Dir() + "/tools/bin:" + systemPath + "\nexport PATH\nROOT=" + m.Root + "\n" + machineEnd}},
+		"a copy":        {"sh -s", hostScript("cat <<'X'", "# --- machine ---", "ROOT=/nowhere", "# --- end machine ---", "X"), result{stdout: machineBegin + "PATH=" + m.programs() + ":" + f.Dir() + "/tools/bin:" + systemPath + "\nexport PATH\nROOT=" + m.Root + "\n" + machineEnd}},
 		"bad sudo":      {"sudo --askpass true", "", result{stderr: "sudo: the lab does not know --askpass\n", status: 1}},
 		"uptime":        {"sh -s", hostScript(`read -r up _ <"$ROOT/proc/uptime"; [ -n "$up" ] && echo yes`), result{stdout: "yes\n"}},
 		"not found":     {"no-such-program", "", result{stderr: "sh: 1: no-such-program: not found\n", status: 127}},

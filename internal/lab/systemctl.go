@@ -135,8 +135,11 @@ func (d *systemd) show(name string, c systemctlArgs) reply {
 func (d *systemd) properties(name string) []string {
 	s := d.state(name)
 	wanted, owner := "", ""
-	if s.File != "" {
-		wanted, owner = "multi-user.target", d.owner
+	if d.loaded(name) != nil {
+		owner = d.owner
+	}
+	if s.File == "enabled" && !d.faults.has(faultNotWanted) {
+		wanted = wantingTarget
 	}
 	var started string
 	if s.StartedAt > 0 {
@@ -208,8 +211,7 @@ func (d *systemd) restartJob(name string, _ systemctlArgs) reply {
 	}
 	s.job.Lock()
 	defer s.job.Unlock()
-	slow, refusal := d.disturbance()
-	if slow > 0 {
+	if slow := d.faults.duration(faultRestartSlow); slow > 0 {
 		timer := time.NewTimer(slow)
 		defer timer.Stop()
 		select {
@@ -217,7 +219,7 @@ func (d *systemd) restartJob(name string, _ systemctlArgs) reply {
 		case <-d.ctx.Done():
 		}
 	}
-	if refusal != "" {
+	if refusal, ok := d.faults.get(faultRestartFails); ok {
 		return fail(1, "%s", refusal)
 	}
 	d.stop(s)

@@ -42,13 +42,12 @@ type systemd struct {
 	delay    time.Duration                            // RestartSec= of all services
 	runTimed func(ctx context.Context, argv []string) // what a transient timer starts
 	owner    string                                   // User= and Group= of all services
+	faults   *faults                                  // of the machine
 
 	mu       sync.Mutex
 	services map[string]*service
 	timers   map[string]*timer
 	lastPID  int
-	slow     time.Duration // every restart takes so long
-	refusal  string        // every restart fails with these words
 }
 
 // service is one unit of Type=simple with Restart=on-failure.
@@ -71,13 +70,13 @@ type process struct {
 	done   chan struct{}
 }
 
-func newSystemd(ctx context.Context, tasks *group, delay time.Duration, runTimed func(context.Context, []string)) *systemd {
+func newSystemd(ctx context.Context, tasks *group, delay time.Duration, wrong *faults, runTimed func(context.Context, []string)) *systemd {
 	owner := ""
 	if me, err := user.Current(); err == nil {
 		owner = me.Username
 	}
 	return &systemd{
-		ctx: ctx, tasks: tasks, delay: delay, runTimed: runTimed, owner: owner,
+		ctx: ctx, tasks: tasks, delay: delay, runTimed: runTimed, owner: owner, faults: wrong,
 		services: map[string]*service{}, timers: map[string]*timer{}, lastPID: 400,
 	}
 }
@@ -128,6 +127,9 @@ func (d *systemd) start(s *service, automatic bool) error {
 
 // spawn begins a life of the service; d.mu must be held.
 func (d *systemd) spawn(s *service) error {
+	if err := d.ctx.Err(); err != nil {
+		return err
+	}
 	ctx, cancel := context.WithCancel(d.ctx)
 	p := &process{cancel: cancel, done: make(chan struct{})}
 	if !d.tasks.Go(func() { d.live(ctx, s, p) }) {
@@ -204,21 +206,17 @@ func (d *systemd) resetFailed(s *service) {
 	}
 }
 
-// disturb sets how restarts go wrong: a delay, words of refusal, or neither.
-func (d *systemd) disturb(slow time.Duration, refusal string) {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	d.slow, d.refusal = slow, refusal
+// adopt takes over what a manager before the boot has left on disk: which units
+// are enabled, and which are masked.
+func (d *systemd) adopt(before *systemd) {
+	for name, s := range d.services {
+		was := before.state(name)
+		s.state.File, s.state.Load = was.File, was.Load
+	}
 }
 
-func (d *systemd) disturbance() (time.Duration, string) {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	return d.slow, d.refusal
-}
-
-// close stops what would start something later; the context of the fleet ends
-// what runs.
+// close drops the timers and stops what would start something later; the end of
+// its context ends what runs.
 func (d *systemd) close() {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -230,6 +228,7 @@ func (d *systemd) close() {
 	for _, t := range d.timers {
 		t.clock.Stop()
 	}
+	clear(d.timers)
 }
 
 func invocationID() string {

@@ -19,7 +19,8 @@ type manager struct {
 	t     *testing.T
 	crash chan error // what is sent here ends the service
 	timed []string   // what timers have started
-	hold  chan bool  // a service of a timer ends when this is closed
+	wrong faults
+	hold  chan bool // a service of a timer ends when this is closed
 }
 
 func inBubble(t *testing.T, test func(m *manager)) {
@@ -28,7 +29,7 @@ func inBubble(t *testing.T, test func(m *manager)) {
 		var tasks group
 		m := &manager{t: t, crash: make(chan error), hold: make(chan bool)}
 		close(m.hold)
-		m.systemd = newSystemd(ctx, &tasks, time.Second, func(ctx context.Context, argv []string) {
+		m.systemd = newSystemd(ctx, &tasks, time.Second, &m.wrong, func(ctx context.Context, argv []string) {
 			m.mu.Lock()
 			m.timed = append(m.timed, strings.Join(argv, " "))
 			hold := m.hold
@@ -51,6 +52,16 @@ func inBubble(t *testing.T, test func(m *manager)) {
 		m.systemd.close()
 		tasks.Close()
 	})
+}
+
+// fault gives the machine one fault.
+func (m *manager) fault(line string) {
+	m.t.Helper()
+	f, err := parseFault(line)
+	if err != nil {
+		m.t.Fatal(err)
+	}
+	m.wrong.replace([]fault{f}, false)
 }
 
 // do runs a command that must end with status 0.
@@ -176,7 +187,7 @@ func TestUnit(t *testing.T) {
 			m.is("active running success 0")
 		},
 		"a slow restart": func(m *manager) {
-			m.disturb(3*time.Second, "")
+			m.fault("restart-slow 3s")
 			began := time.Now()
 			m.do("restart", Unit)
 			if took := time.Since(began); took != 3*time.Second {
@@ -185,7 +196,7 @@ func TestUnit(t *testing.T) {
 		},
 		"a restart that fails": func(m *manager) {
 			m.do("start", Unit)
-			m.disturb(0, "Job failed.")
+			m.fault("restart-fails Job failed.")
 			m.want(1, "Job failed.", "restart", Unit)
 			m.is("active running success 0")
 		},
@@ -206,8 +217,10 @@ func TestSystemctlWords(t *testing.T) {
 		m.want(0, systemdVersion, "--version")
 		m.want(3, "inactive", "is-active", Unit)
 		m.want(0, "enabled", "is-enabled", Unit)
+		m.want(0, "WantedBy=multi-user.target", "show", "--property=WantedBy", Unit)
 		m.do("disable", Unit)
 		m.want(1, "disabled", "is-enabled", Unit)
+		m.want(0, "WantedBy=", "show", "--property=WantedBy", Unit)
 		m.do("start", "az-aoi-ingestion")
 		m.want(0, "active", "is-active", "az-aoi-ingestion")
 		m.want(0, "", "is-active", "-q", Unit)
@@ -221,7 +234,6 @@ func TestSystemctlWords(t *testing.T) {
 		m.want(1, "systemctl: unrecognized option '--dance'", "--dance")
 		m.want(1, "systemctl: option requires an argument -- 'p'", "show", "-p")
 		m.want(0, "active", "show", "-p", "ActiveState", "--value", Unit)
-		m.want(0, "WantedBy=multi-user.target", "show", "--property=WantedBy", Unit)
 		m.do("daemon-reload")
 	})
 }

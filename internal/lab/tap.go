@@ -2,11 +2,13 @@ package lab
 
 import (
 	"bytes"
+	"context"
 	"io"
 	"net"
 	"strconv"
 	"sync"
 	"sync/atomic"
+	"syscall"
 
 	"golang.org/x/crypto/ssh"
 )
@@ -15,6 +17,7 @@ import (
 type tap struct {
 	net.Conn
 	machine *Machine
+	life    *life
 	silent  atomic.Bool  // neither way passes anything on
 	came    atomic.Int64 // bytes from the client
 }
@@ -27,7 +30,7 @@ func (t *tap) Read(p []byte) (int, error) {
 		if err != nil {
 			return n, err
 		}
-		if t.silent.Load() {
+		if t.quiet() {
 			continue
 		}
 		if rest, cut := t.cutAfter(t.came.Load(), int64(n)); cut {
@@ -41,6 +44,9 @@ func (t *tap) Read(p []byte) (int, error) {
 		return n, nil
 	}
 }
+
+// quiet tells whether the line passes nothing on: told so, or without power.
+func (t *tap) quiet() bool { return t.silent.Load() || t.life.dark.Load() }
 
 // cutAfter tells how many of n more bytes may pass before the connection is cut.
 func (t *tap) cutAfter(before, n int64) (rest int64, cut bool) {
@@ -57,7 +63,7 @@ func (t *tap) cutAfter(before, n int64) (rest int64, cut bool) {
 }
 
 func (t *tap) Write(p []byte) (int, error) {
-	if t.silent.Load() {
+	if t.quiet() {
 		return len(p), nil
 	}
 	return t.Conn.Write(p)
@@ -67,7 +73,8 @@ func (t *tap) Write(p []byte) (int, error) {
 type watched struct {
 	ssh.Channel
 	line     *tap
-	in, out  watcher // from the client, and from the machine
+	command  atomic.Pointer[child] // nil: none was asked for yet
+	in, out  watcher               // from the client, and from the machine
 	watching sync.Mutex
 }
 
@@ -107,38 +114,67 @@ func (w *watched) look(direction *watcher, p []byte) (pass int, act func()) {
 	defer w.watching.Unlock()
 	defer direction.remember(p)
 	for _, f := range w.line.machine.faults.all() {
-		act := w.action(f.word)
-		if act == nil || f.onlyIn && direction != &w.in || f.onlyOut && direction != &w.out {
+		next, last := w.action(f.word)
+		if next == nil || f.onlyIn && direction != &w.in || f.onlyOut && direction != &w.out {
 			continue
 		}
 		begin, end, found := direction.find(f.argument, p)
 		if !found || !w.line.machine.faults.claim(f, 1) {
 			continue
 		}
-		if f.word == faultCutBefore {
+		act = both(act, next)
+		switch {
+		case f.word == faultCutBefore:
 			return begin, act
+		case last:
+			return end, act
 		}
-		return end, act
 	}
-	return len(p), nil
+	return len(p), act
 }
 
-// action is what a fault does when its text has come; nil for other faults.
-func (w *watched) action(word string) func() {
+func both(first, second func()) func() {
+	if first == nil {
+		return second
+	}
+	return func() { first(); second() }
+}
+
+// action is what a fault does when its text has come, nil for other faults, and
+// whether nothing passes after that.
+func (w *watched) action(word string) (act func(), last bool) {
+	m := w.line.machine
 	cut := func() { _ = w.line.Close() }
 	switch word {
 	case faultCutBefore, faultCutOn:
-		return cut
+		return cut, true
 	case faultGoneOn:
-		return func() {
-			w.line.machine.faults.vanish()
-			w.line.machine.setListening(false)
-			cut()
-		}
+		return func() { m.faults.vanish(); _ = m.adjustPort(); cut() }, true
 	case faultSilentOn:
-		return func() { w.line.silent.Store(true) }
+		return func() { w.line.silent.Store(true) }, true
+	case faultRebootOn:
+		return w.reboot, true
+	case faultKillOn:
+		return func() { w.command.Load().signal(syscall.SIGKILL) }, false
+	case faultSSHDRestartOn:
+		return m.reopenPort, false
+	case faultSudoRevokedOn:
+		return func() { m.faults.revoke(); m.faultsChanged() }, false
 	}
-	return nil
+	return nil, false
+}
+
+// reboot stops the command at once; all else follows aside, as this is called
+// by what the reboot waits for.
+func (w *watched) reboot() {
+	m := w.line.machine
+	w.command.Load().freeze()
+	w.line.life.dark.Store(true)
+	m.fleet.tasks.Go(func() {
+		if err := m.Reboot(context.Background()); err != nil && m.fleet.ctx.Err() == nil {
+			m.fleet.opts.Notice(err.Error())
+		}
+	})
 }
 
 // find looks for text in what came before and p together, and gives its place

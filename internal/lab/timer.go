@@ -2,6 +2,8 @@ package lab
 
 import (
 	"fmt"
+	"maps"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -83,11 +85,20 @@ func (d *systemd) systemdRun(args []string) reply {
 	if err != nil {
 		return fail(1, "%v", err)
 	}
+	if words, ok := d.faults.get(faultTimerFails); ok {
+		return fail(1, "%s", words)
+	}
 	name := c.unit + ".timer"
 	d.mu.Lock()
 	defer d.mu.Unlock()
+	if d.ctx.Err() != nil {
+		return fail(1, "Failed to connect to bus: Connection refused")
+	}
 	if d.timers[name] != nil {
 		return fail(1, "Failed to start transient timer unit: Unit %s was already loaded or has a fragment file.", name)
+	}
+	if d.faults.has(faultTimerDead) {
+		return reply{}
 	}
 	t := &timer{argv: c.argv, repeat: c.repeat}
 	t.clock = time.AfterFunc(c.onActive, func() { d.elapse(name, t) })
@@ -136,11 +147,8 @@ func (d *systemd) stopTimer(name string) bool {
 
 // Timers are the names of the machine's transient timers that are active.
 func (m *Machine) Timers() []string {
-	m.systemd.mu.Lock()
-	defer m.systemd.mu.Unlock()
-	names := make([]string, 0, len(m.systemd.timers))
-	for name := range m.systemd.timers {
-		names = append(names, name)
-	}
-	return names
+	d := m.systemd()
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return slices.Collect(maps.Keys(d.timers))
 }

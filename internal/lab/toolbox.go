@@ -24,18 +24,24 @@ type toolbox struct {
 	without map[string]string // directories without one tool, made when needed
 }
 
-// installTools writes the stand-ins. Each directory below tools/ is put first
-// in PATH, alone or with others.
+// installTools writes the stand-ins: those of all machines in tools/bin, those
+// of a fault in a directory of its name.
 func installTools(dir string) (*toolbox, error) {
 	t := &toolbox{dir: filepath.Join(dir, "tools"), without: map[string]string{}}
 	files := map[string]string{ // where it goes: what it is
-		"bin/systemctl":      "call",
-		"bin/systemd-run":    "call",
-		"bin/sudo":           "sudo",
-		"bin/setpriv":        "setpriv",
-		"bin/sync":           "sync",
-		"sudo-password/sudo": "sudo-password",
-		"disk-full/df":       "df",
+		"bin/systemctl":        "call",
+		"bin/systemd-run":      "call",
+		"bin/sudo":             "sudo",
+		"bin/setpriv":          "setpriv",
+		"bin/sync":             "sync",
+		"sudo-password/sudo":   "sudo-password",
+		"sudo-revoked-on/sudo": "sudo-revoked",
+		"disk-full/df":         "df",
+		"clock-jump/date":      "date",
+		"immutable/mv":         "immutable",
+		"immutable/cp":         "immutable",
+		"immutable/ln":         "immutable",
+		"immutable/rm":         "immutable",
 	}
 	for path, name := range files {
 		if err := t.install(path, name); err != nil {
@@ -57,19 +63,14 @@ func (t *toolbox) install(path, name string) error {
 	return os.WriteFile(path, data, 0o755)
 }
 
-// path is PATH with the given directories of stand-ins in front; missing is a
-// tool that must not be found, or empty.
-func (t *toolbox) path(first []string, missing string) (string, error) {
-	var dirs []string
-	for _, name := range first {
-		dirs = append(dirs, filepath.Join(t.dir, name))
-	}
+// path is PATH with one directory in front; missing is a tool that must not be
+// found, or empty.
+func (t *toolbox) path(first, missing string) (string, error) {
 	if missing != "" {
 		dir, err := t.allBut(missing)
-		return strings.Join(append(dirs, dir), ":"), err
+		return first + ":" + dir, err
 	}
-	dirs = append(dirs, filepath.Join(t.dir, "bin"), systemPath)
-	return strings.Join(dirs, ":"), nil
+	return strings.Join([]string{first, filepath.Join(t.dir, "bin"), systemPath}, ":"), nil
 }
 
 // allBut is a directory with links to every tool of PATH except one: that is

@@ -29,10 +29,15 @@ const (
 	defaultRetryDelay = 3 * time.Second
 	maxFileSize       = 1 << 20 // bytes; of every file that the agent reads
 	crashLoopLife     = 100 * time.Millisecond
+	requestTime       = 50 * time.Millisecond // nobody has a token from Entra at once
 )
 
 // ErrFault is what Run returns when the fault file told it to die.
 var ErrFault = errors.New("told to exit by the fault file")
+
+// ErrKilled is the cause of a context whose end is the agent's death without a
+// word, as by a power cut; see context.WithCancelCause.
+var ErrKilled = errors.New("killed")
 
 // Config says where one agent lives. The zero value of each field has a
 // meaning; only EntraPath and FaultPath are not put below Root.
@@ -83,7 +88,7 @@ type agent struct {
 	log      *logger
 }
 
-// Run is the life of the process: nil when ctx ended it, else the reason of an
+// Run is the life of the process: nil when ctx ended it (see ErrKilled), else the reason of an
 // exit with status 1, such as a configuration that can't be read. A
 // certificate that can't be used is no such reason: as the real agent, Run then
 // logs an error every RetryDelay and stays.
@@ -142,6 +147,9 @@ func (a *agent) ending(ctx context.Context) error {
 		a.log.line("ERROR", "az_aoi_ingestion", "panicked at 'called `Result::unwrap()` on an `Err` value'")
 		return ErrFault
 	}
+	if errors.Is(context.Cause(ctx), ErrKilled) {
+		return nil
+	}
 	a.log.line("INFO", "az_aoi_ingestion", "Shutting down")
 	return nil
 }
@@ -152,7 +160,7 @@ func (a *agent) ending(ctx context.Context) error {
 func (a *agent) authenticate(ctx context.Context) {
 	delay := a.TokenDelay
 	if a.settings.pulls {
-		delay = 0
+		delay = requestTime
 	}
 	todo := a.settings.certificates
 	for sleep(ctx, delay) && len(todo) > 0 {

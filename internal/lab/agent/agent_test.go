@@ -139,7 +139,7 @@ func TestRunAuthenticates(t *testing.T) {
 			m.write(m.EntraPath, tt.entra)
 			m.write(m.FaultPath, tt.fault)
 			var log string
-			if err := m.run(tt.after+time.Millisecond, func() { log = m.logged() }); err != nil {
+			if err := m.run(tt.after+100*time.Millisecond, func() { log = m.logged() }); err != nil {
 				t.Fatal(err)
 			}
 			if !regexp.MustCompile(tt.want).MatchString(log) || regexp.MustCompile(tt.never).MatchString(log) {
@@ -158,7 +158,7 @@ func TestRunTriesAgain(t *testing.T) {
 			t.Errorf("%d refusals in 7 s, want 3:\n%s", n, m.logged())
 		}
 		m.write(m.EntraPath, thumb)
-		time.Sleep(3 * time.Second)
+		time.Sleep(4 * time.Second)
 		if !strings.Contains(m.logged(), "upload finished") {
 			t.Errorf("no upload after the certificate was registered:\n%s", m.logged())
 		}
@@ -171,7 +171,7 @@ func TestRunTriesAgain(t *testing.T) {
 func TestRunExpired(t *testing.T) {
 	leaf := selfSigned(t, rsaKey(), time.Date(1999, 6, 1, 0, 0, 0, 0, time.UTC))
 	m := newMachine(t, pull, p12(t, pkcs12.Modern2023, rsaKey(), leaf))
-	_ = m.run(time.Millisecond, func() {
+	_ = m.run(100*time.Millisecond, func() {
 		if !strings.Contains(m.logged(), "AADSTS700027") || !strings.Contains(m.logged(), "certificate expired") {
 			t.Error(m.logged())
 		}
@@ -223,7 +223,7 @@ func TestListenInTable(t *testing.T) {
 	for fault, listens := range map[string]bool{"": true, "no-listen": false} {
 		m := newMachine(t, edrs, good)
 		m.write(m.FaultPath, fault)
-		_ = m.run(time.Millisecond, func() {
+		_ = m.run(100*time.Millisecond, func() {
 			// 36002 is 8CA2; 0A is TCP_LISTEN (proc_net_tcp(5)).
 			got := regexp.MustCompile(`(?m)^ *[0-9]+: [0-9A-F]+:8CA2 [0-9A-F]+:[0-9A-F]+ 0A `).MatchString(m.read("/proc/net/tcp"))
 			if got != listens {

@@ -1,0 +1,59 @@
+package journal
+
+import (
+	"errors"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"runtime"
+	"syscall"
+)
+
+// makeDir makes a directory and its parents, so that they survive a crash.
+func makeDir(dir string) error {
+	var changed []string // directories that get a new name
+	for d := filepath.Clean(dir); ; d = filepath.Dir(d) {
+		_, err := os.Stat(d)
+		if !errors.Is(err, fs.ErrNotExist) || filepath.Dir(d) == d {
+			break
+		}
+		changed = append(changed, filepath.Dir(d))
+	}
+	// The mode is that of the XDG Base Directory Specification, "Referencing
+	// this specification".
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return err
+	}
+	for _, parent := range changed {
+		if err := syncDir(parent); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// syncDir brings the names in a directory to disk: an fsync of a file does not
+// do that (fsync(2)). Windows has no such call for directories.
+func syncDir(dir string) error {
+	if runtime.GOOS == "windows" {
+		return nil
+	}
+	d, err := os.Open(dir)
+	if errors.Is(err, fs.ErrPermission) {
+		return nil // it can be written, but not opened
+	}
+	if err != nil {
+		return err
+	}
+	defer d.Close()
+	if err := d.Sync(); err != nil && !cannotSync(err) {
+		return err
+	}
+	return nil
+}
+
+// cannotSync tells that a file system knows no fsync (fsync(2) "EINVAL"; on
+// macOS network shares answer ENOTTY or ENOTSUP): there is nothing to wait for.
+func cannotSync(err error) bool {
+	return errors.Is(err, syscall.EINVAL) || errors.Is(err, syscall.ENOTTY) || errors.Is(err, errors.ErrUnsupported)
+}

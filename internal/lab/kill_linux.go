@@ -1,0 +1,81 @@
+package lab
+
+import (
+	"bytes"
+	"fmt"
+	"os"
+	"strconv"
+	"syscall"
+	"time"
+)
+
+// killMarked kills every process whose environment has an entry that begins
+// with mark, and waits until all are dead and have let go of their files and
+// locks. It tells whether that was so within patience.
+func killMarked(mark string, patience time.Duration) bool {
+	seen := map[int]bool{}
+	for deadline := time.Now().Add(patience); time.Now().Before(deadline); {
+		found := marked(mark)
+		for _, pid := range found {
+			seen[pid] = true
+			kill(pid)
+		}
+		// One that was found has no environment any more some time before its
+		// files are closed. One that forked in between is found in the next turn.
+		for pid := range seen {
+			if !alive(pid) {
+				delete(seen, pid)
+			}
+		}
+		if len(found) == 0 && len(seen) == 0 {
+			return true
+		}
+		time.Sleep(time.Millisecond)
+	}
+	return false
+}
+
+// kill kills a process with its whole group, all at one moment: one that was
+// stopped would go on for as long as it survives its parent, because the group
+// is orphaned then and gets SIGCONT (exit(3)).
+func kill(pid int) {
+	if group, err := syscall.Getpgid(pid); err == nil && group > 1 && group != syscall.Getpgrp() {
+		_ = syscall.Kill(-group, syscall.SIGKILL)
+	}
+	_ = syscall.Kill(pid, syscall.SIGKILL)
+}
+
+func marked(mark string) []int {
+	dir, err := os.Open("/proc")
+	if err != nil {
+		return nil
+	}
+	defer dir.Close()
+	names, _ := dir.Readdirnames(-1)
+	var found []int
+	for _, name := range names {
+		pid, err := strconv.Atoi(name)
+		if err != nil || pid == os.Getpid() {
+			continue
+		}
+		environ, err := os.ReadFile("/proc/" + name + "/environ") // empty when it is dead
+		if err != nil {
+			continue
+		}
+		if bytes.HasPrefix(environ, []byte(mark)) || bytes.Contains(environ, []byte("\x00"+mark)) {
+			found = append(found, pid)
+		}
+	}
+	return found
+}
+
+// alive tells whether a process is more than a zombie; one of those has closed
+// its files (proc_pid_stat(5)).
+func alive(pid int) bool {
+	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	if err != nil {
+		return false
+	}
+	_, rest, _ := bytes.Cut(stat[bytes.LastIndexByte(stat, ')')+1:], []byte(" "))
+	return len(rest) == 0 || rest[0] != 'Z' && rest[0] != 'X'
+}
