@@ -6,7 +6,7 @@ STATICCHECK = honnef.co/go/tools/cmd/staticcheck@v0.8.2
 RACE := $(shell command -v cc >/dev/null 2>&1 && echo -race)
 SUDO := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
 
-.PHONY: help build demo test check e2e bench clean
+.PHONY: help build demo test check matrix e2e bench clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z0-9]+:.*## /{printf "make %-8s %s\n", $$1, $$2}' Makefile
@@ -23,12 +23,15 @@ test: ## all tests that need only Go; with OpenSSH and openssl where they are in
 check: ## formatting, vet (also for macOS and Windows), staticcheck, shellcheck
 	@test -z "$$(gofmt -l .)" || { gofmt -l .; echo "error: run gofmt -w on these"; exit 1; }
 	go vet ./...
-	go vet -tags e2e ./test/...
+	go vet -tags e2e,matrix ./test/...
 	GOOS=darwin go vet ./cmd/... ./internal/...
 	GOOS=windows go vet ./cmd/... ./internal/...
 	go run $(STATICCHECK) ./...
 	cat internal/host/script/*.sh | shellcheck -s sh -
 	shellcheck $$(git ls-files '*.sh' .ci/run | grep -v internal/host/script)
+
+matrix: ## a fault at every step of a rotation, on the embedded fleet (Linux)
+	go test -tags matrix -count=1 -timeout 20m ./test/matrix
 
 e2e: ## the whole program on real Debian hosts (root, Linux; installs what is missing)
 	$(SUDO) sh test/e2e/setup.sh

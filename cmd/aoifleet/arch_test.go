@@ -26,7 +26,8 @@ var allowed = map[string][]string{
 	"remote":      {},
 	"host":        {"certificate", "inventory", "remote"},
 	"rollout":     {"certificate", "host", "inventory", "remote"},
-	"report":      {"certificate", "host", "inventory", "remote", "rollout"},
+	"journal":     {},
+	"report":      {"certificate", "host", "inventory", "journal", "remote", "rollout"},
 	"lab":         {"lab/agent"},
 	"lab/agent":   {},
 }

@@ -39,6 +39,9 @@ func (f *fleet) readCertificates() error {
 		}
 		f.targets[i].Certificate = c.read[path]
 	}
+	if len(c.unnamed) < len(f.targets) {
+		c.unnamed = nil // whether they need one can be told when they are seen
+	}
 	if err := c.failure(); err != nil {
 		return err
 	}

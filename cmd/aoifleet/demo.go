@@ -39,10 +39,10 @@ func (a *app) demo() (err error) {
 		return err
 	}
 	fmt.Fprintf(a.stdout, "# 12 agent VMs run on this machine, each with its own SSH server. On %s the\n# agent will be refused with the new certificate, while its unit stays active.\n", sick)
-	if code := a.again("plan", "-i", fleet.InventoryFile()); code != exitOK {
+	if code := a.again(fleet, "plan", "-i", fleet.InventoryFile()); code != exitOK {
 		return fmt.Errorf("plan ended with exit code %d", code)
 	}
-	code := a.again("rotate", "-i", fleet.InventoryFile(), "--yes")
+	code := a.again(fleet, "rotate", "-i", fleet.InventoryFile(), "--yes")
 	fmt.Fprintf(a.stdout, "# exit code %d\n", code)
 	if a.ctx.Err() != nil {
 		a.code = code
@@ -71,8 +71,15 @@ func (a *app) demoAsserts(fleet *lab.Fleet, code int) error {
 }
 
 // again runs the program with other arguments, as a user would.
-func (a *app) again(args ...string) int {
+func (a *app) again(fleet *lab.Fleet, args ...string) int {
 	fmt.Fprintf(a.stdout, "\n$ aoifleet %s\n", strings.Join(args, " "))
-	inner := &app{process: a.process, ctx: a.ctx, signals: a.signals}
+	own := *a.process
+	own.getenv = func(name string) string {
+		if name == "XDG_STATE_HOME" { // the journal goes with the fleet
+			return fleet.Dir()
+		}
+		return a.getenv(name)
+	}
+	inner := &app{process: &own, ctx: a.ctx, signals: a.signals}
 	return inner.execute(args)
 }

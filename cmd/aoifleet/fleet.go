@@ -23,6 +23,8 @@ type fleet struct {
 	dialer   *remote.Dialer
 	runner   *rollout.Runner
 	progress *report.Progress
+	record   *recorder // nil where nothing is changed
+	question string    // before a change, such as "rotate on"
 }
 
 // prepare reads everything that is local; nothing is contacted.
@@ -56,7 +58,31 @@ func runID(at time.Time) string {
 	return at.UTC().Format("20060102-150405") + "-" + rand.Text()[:4]
 }
 
+// begin opens the journal of a run that changes hosts; nothing is contacted.
+func (f *fleet) begin(flags changeFlags, question string) error {
+	f.question = question
+	if flags.dryRun {
+		return nil
+	}
+	names := make([]string, len(f.targets))
+	for i, t := range f.targets {
+		names[i] = t.Host.Name
+	}
+	var err error
+	if f.record, err = f.app.startJournal(f.run.ID, names, f.progress.Say); err != nil {
+		return err
+	}
+	f.runner.Events = func(e rollout.Event) {
+		f.record.event(e)
+		f.progress.Event(e)
+	}
+	return nil
+}
+
 func (f *fleet) close() {
+	if f.record != nil {
+		f.record.close()
+	}
 	f.runner.Close()
 	_ = f.dialer.Close() // only an ssh-agent's socket
 }
@@ -73,9 +99,10 @@ func (f *fleet) dial(ctx context.Context, h inventory.Host) (rollout.Host, error
 }
 
 // policy is how the inventory and the flags want it done.
-func (f *fleet) policy(force bool) rollout.Policy {
+func (f *fleet) policy(flags changeFlags) rollout.Policy {
 	r := f.inv.Rollout
-	return rollout.Policy{Parallel: r.Parallel, MaxFailures: r.MaxFailures.Of, CountUnreachable: r.CountUnreachable, Force: force}
+	return rollout.Policy{Parallel: r.Parallel, MaxFailures: r.MaxFailures.Of, CountUnreachable: r.CountUnreachable,
+		Force: flags.force, NoDeadman: flags.noDeadman}
 }
 
 // survey looks at every host.

@@ -8,6 +8,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -42,10 +43,10 @@ func call(f *lab.Fleet, args ...string) (code int, stdout, stderr string) {
 	p := &process{
 		stdin: strings.NewReader(""), stdout: &out, stderr: &err, home: "/no-home", user: "operator", owner: "operator@workstation",
 		getenv: func(name string) string {
-			if name == "AOIFLEET_INVENTORY" {
-				return f.InventoryFile()
-			}
-			return ""
+			return map[string]string{
+				"AOIFLEET_INVENTORY": f.InventoryFile(),
+				"XDG_STATE_HOME":     filepath.Join(f.Dir(), "state"), "LocalAppData": filepath.Join(f.Dir(), "state"),
+			}[name]
 		},
 	}
 	signals := make(chan os.Signal)
@@ -113,7 +114,7 @@ func TestJSONKeys(t *testing.T) {
 		{[]string{"plan"}, exitUnreachable, with(hostKeys, actionKeys...), map[string]string{"well": "", "refused": "", "away": "unreachable", "stopped": "refused"}},
 		{[]string{"plan", "--offline"}, exitOK, with(hostKeys, actionKeys...), map[string]string{"well": "", "refused": "", "away": "", "stopped": ""}},
 		{[]string{"rotate", "--yes"}, exitRolledBack, with(hostKeys, actionKeys...), map[string]string{"well": "rotated", "refused": "rolled_back", "away": "unreachable", "stopped": "refused"}},
-		{[]string{"status"}, exitUnreachable, keys{hostKeys.must, append([]string{"days_left", "unit"}, hostKeys.may...)}, map[string]string{"well": "", "refused": "", "away": "unreachable", "stopped": ""}},
+		{[]string{"status"}, exitUnreachable, keys{hostKeys.must, append([]string{"days_left", "unit", "backup_count", "unfinished", "leftovers"}, hostKeys.may...)}, map[string]string{"well": "", "refused": "", "away": "unreachable", "stopped": ""}},
 	}
 	for _, tt := range tests {
 		code, stdout, _ := call(f, append(tt.args, "-o", "json")...)

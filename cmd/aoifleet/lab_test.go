@@ -6,6 +6,7 @@ import (
 	"bytes"
 	"context"
 	"crypto/sha256"
+	"encoding/json"
 	"flag"
 	"fmt"
 	"io/fs"
@@ -45,6 +46,7 @@ func labCommands() map[string]func(*testscript.TestScript, bool, []string) {
 		"unchanged":    unchanged,
 		"restarted":    restarted,
 		"execs":        execs,
+		"runid":        runIDOf,
 		"connections":  connections,
 	}
 }
@@ -183,7 +185,8 @@ func settled(ts *testscript.TestScript, _ bool, args []string) {
 	await(ts, "the end of the transaction", func() bool {
 		ended, _ := filepath.Glob(filepath.Join(state, "rolled-back"))
 		open, _ := filepath.Glob(filepath.Join(state, "[pu]*ing"))
-		return len(ended) == 1 && len(open) == 0
+		armed, _ := filepath.Glob(filepath.Join(state, "backups/*/host.sh"))
+		return len(ended) == 1 && len(open)+len(armed) == 0
 	})
 }
 
@@ -195,12 +198,14 @@ func nothingLeft(ts *testscript.TestScript, neg bool, args []string) {
 	for _, root := range []string{m.Root, m.Home} {
 		ts.Check(filepath.WalkDir(root, func(path string, _ fs.DirEntry, err error) error {
 			name := filepath.Base(path)
-			if strings.HasPrefix(name, "staged-") || strings.HasPrefix(name, ".aoifleet-") || name == "pending" || name == "undoing" {
+			if strings.HasPrefix(name, "staged-") || strings.HasPrefix(name, ".aoifleet-") || name == "pending" || name == "undoing" ||
+				strings.HasPrefix(name, "aoifleet-guard") || name == "host.sh" || name == "deadline" {
 				left = append(left, path)
 			}
 			return err
 		}))
 	}
+	left = append(left, m.Timers()...)
 	if (len(left) == 0) == neg {
 		ts.Fatalf("left on %s: %v", m.Name, left)
 	}
@@ -280,4 +285,18 @@ func snapshot(ts *testscript.TestScript, m *lab.Machine) string {
 		}))
 	}
 	return b.String()
+}
+
+// runid: runid NAME N puts the id of the Nth run that `runs list -o json` has
+// just printed into a variable; 1 is the newest.
+func runIDOf(ts *testscript.TestScript, _ bool, args []string) {
+	var list struct {
+		Runs []struct {
+			ID string `json:"run_id"`
+		} `json:"runs"`
+	}
+	ts.Check(json.Unmarshal([]byte(ts.ReadFile("stdout")), &list))
+	n, err := strconv.Atoi(args[1])
+	ts.Check(err)
+	ts.Setenv(args[0], list.Runs[n-1].ID)
 }

@@ -36,10 +36,10 @@ func (a *app) plan(flags planFlags) error {
 	}
 	defer f.close()
 	if flags.offline {
-		f.showPlan(rollout.Offline(f.targets, f.policy(flags.force)), exitOK)
+		f.showPlan(rollout.Offline(f.targets, f.policy(changeFlags{force: flags.force})), exitOK)
 		return nil
 	}
-	plan := rollout.Make(f.targets, f.survey(), f.policy(flags.force))
+	plan := rollout.Make(f.targets, f.survey(), f.policy(changeFlags{force: flags.force}))
 	code := planCode(plan, flags.detailed)
 	if sig := a.signals.got(); sig != nil {
 		code = signalCode(sig)

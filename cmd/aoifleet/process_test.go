@@ -69,7 +69,7 @@ func begin(ts *testscript.TestScript, _ bool, args []string) {
 	ts.Check(err)
 	b.cmd = exec.Command(path, args[1:]...)
 	b.cmd.Dir = ts.Getenv("WORK")
-	for _, name := range []string{"AOIFLEET_INVENTORY", "HOME", "PATH", "TMPDIR", "GORACE"} {
+	for _, name := range []string{"AOIFLEET_INVENTORY", "HOME", "PATH", "TMPDIR", "GORACE", "XDG_STATE_HOME"} {
 		b.cmd.Env = append(b.cmd.Env, name+"="+ts.Getenv(name))
 	}
 	b.cmd.Stdout, b.cmd.Stderr = b.stdout, b.stderr

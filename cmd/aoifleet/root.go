@@ -91,8 +91,9 @@ func (a *app) command() *cobra.Command {
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
 		return usage(err.Error(), "see: "+cmd.CommandPath()+" --help")
 	})
-	root.AddCommand(a.planCommand(), a.rotateCommand(), a.statusCommand(), a.inventoryCommand(),
-		a.certificateCommand(), a.labCommand(), a.demoCommand(), a.versionCommand())
+	root.AddCommand(a.planCommand(), a.rotateCommand(), a.rollbackCommand(), a.recoverCommand(), a.statusCommand(),
+		a.runsCommand(), a.backupsCommand(), a.inventoryCommand(), a.certificateCommand(),
+		a.labCommand(), a.demoCommand(), a.versionCommand())
 	root.SetHelpCommand(helpCommand())
 	checkArgs(root)
 	return root

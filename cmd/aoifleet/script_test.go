@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"strconv"
 	"testing"
 
@@ -43,6 +44,7 @@ type stateKey struct{}
 
 func prepare(env *testscript.Env) error {
 	env.Values[stateKey{}] = &state{}
+	env.Setenv("XDG_STATE_HOME", filepath.Join(env.WorkDir, "state"))
 	env.Setenv("GORACE", "atexit_sleep_ms=0") // a second for each call of the program else
 	return nil
 }

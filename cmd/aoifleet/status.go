@@ -33,7 +33,7 @@ func (a *app) status() error {
 		_ = f.document(report.StatusHosts(entries, f.started), a.code).Write(a.stdout) // which remembers
 		return nil
 	}
-	report.Status(a.stdout, entries, f.started)
+	report.Status(a.stdout, entries, f.started, []string{"aoifleet", "recover", "-i", a.inventoryFile})
 	return nil
 }
 

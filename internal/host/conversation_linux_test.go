@@ -97,12 +97,19 @@ func TestValuesAreNeverRun(t *testing.T) {
 	m.untouched()
 }
 
+// waiting is a rotation that waits for its operator's word.
+type waiting struct {
+	cmd   *exec.Cmd
+	stdin io.WriteCloser
+	lines *bufio.Scanner
+}
+
 // waiting starts a rotation and returns when it waits for its answer.
-func (m *machine) waiting(run string) (*exec.Cmd, io.WriteCloser, *bufio.Scanner) {
+func (m *machine) waiting(run string) *waiting {
 	m.t.Helper()
 	in, err := input("rotate", m.change(run, newBytes))
 	m.must(err)
-	cmd := m.command("dash", "-s")
+	cmd := m.command(m.shell[0], append(append([]string{}, m.shell[1:]...), "-s")...)
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	stdin, err := cmd.StdinPipe()
 	m.must(err)
@@ -112,45 +119,45 @@ func (m *machine) waiting(run string) (*exec.Cmd, io.WriteCloser, *bufio.Scanner
 	m.t.Cleanup(func() { _ = syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL); _ = cmd.Wait() })
 	_, err = io.WriteString(stdin, m.onMachine(string(in)))
 	m.must(err)
-	lines := bufio.NewScanner(stdout)
-	for lines.Scan() {
-		if strings.HasPrefix(lines.Text(), "verdict=") {
-			return cmd, stdin, lines
+	w := &waiting{cmd, stdin, bufio.NewScanner(stdout)}
+	for w.lines.Scan() {
+		if strings.HasPrefix(w.lines.Text(), "verdict=") {
+			return w
 		}
 	}
 	m.t.Fatal("no verdict")
-	return nil, nil, nil
+	return nil
+}
+
+// killed ends the rotation as a crash would.
+func (m *machine) killed(w *waiting) {
+	m.t.Helper()
+	m.must(syscall.Kill(-w.cmd.Process.Pid, syscall.SIGKILL))
+	_ = w.cmd.Wait()
 }
 
 func TestOneRunAtATime(t *testing.T) {
 	t.Parallel()
 	m := newMachine(t)
-	first, stdin, lines := m.waiting(firstRun)
+	first := m.waiting(firstRun)
 	for _, r := range []result{m.rotate(secondRun, thirdOne), m.recover()} {
 		m.wants(r, Refused)
 		m.wantsError(r, "locked run "+firstRun+" of operator@console is at work on this host")
 	}
-	_, err := io.WriteString(stdin, "confirm "+firstRun+"\n")
-	m.must(err)
-	last := ""
-	for lines.Scan() {
-		last = lines.Text()
+	if got := m.read(m.stateRun(firstRun) + "/certificate"); got != oldBytes || len(m.timers()) != 1 {
+		t.Errorf("those who were refused have touched the first one's backup (%q) or switch", got)
 	}
-	if _ = first.Wait(); last != "result=rotated" {
-		t.Fatalf("the first run ended with %q", last)
-	}
+	m.wants(m.answered(first, "confirm "+firstRun), Rotated)
 	m.wants(m.rotate(secondRun, thirdOne, "run="+secondRun), Rotated)
 }
 
 func TestInterruptedRun(t *testing.T) {
 	t.Parallel()
 	inEachShell(t, func(t *testing.T, m *machine) {
-		first, _, _ := m.waiting(firstRun)
-		m.must(syscall.Kill(-first.Process.Pid, syscall.SIGKILL))
-		_ = first.Wait()
+		m.killed(m.waiting(firstRun))
 		r := m.rotate(secondRun, thirdOne)
 		m.wants(r, Refused)
-		m.wantsError(r, "locked run "+firstRun+" of operator@console was interrupted on this host")
+		m.wantsError(r, "locked run "+firstRun+" of operator@console was interrupted on this host; run recover")
 		if m.read(certPath) != newBytes {
 			t.Error("a refused run changed the file")
 		}

@@ -3,7 +3,6 @@ package host
 import (
 	"fmt"
 	"slices"
-	"strconv"
 	"strings"
 	"testing"
 )
@@ -15,33 +14,53 @@ type story struct {
 	prepare func(m *machine)      // nil: nothing
 	ending  Ending                // without a fault
 	first   bool                  // there is no old file
+	brief   bool                  // much of it is walked by the others
+	values  []string              // of the rotation, besides
 	run     func(*machine) result // nil: a rotation that is confirmed
 }
 
 var stories = []story{
 	{name: "healthy", text: newBytes, ending: Rotated},
 	{name: "refused by Entra", text: badBytes, ending: RolledBack},
-	{name: "first refused", text: badBytes, ending: RolledBack, first: true},
+	{name: "first refused", text: badBytes, ending: RolledBack, first: true, brief: true},
 	{name: "recovery", text: badBytes, ending: RolledBack, run: func(m *machine) result {
-		m.faults = tools + "/counted"
 		return m.recover()
 	}, prepare: interrupted},
+	{name: "tick", text: badBytes, ending: RolledBack, run: func(m *machine) result {
+		m.due()
+		return m.tick()
+	}, prepare: interrupted},
+	{name: "rollback", text: oldBytes, ending: Rotated, brief: true, values: []string{"saved=" + zerothRun}, prepare: rotatedBefore},
+	{name: "rollback to no file", text: "(none)", ending: Rotated, brief: true, values: []string{"new=none"}, prepare: rotatedBefore},
+}
+
+const zerothRun = "20261122T090000Z-zzzz"
+
+// rotatedBefore: another run has replaced the old file.
+func rotatedBefore(m *machine) {
+	m.wants(m.rotate(zerothRun, newBytes), Rotated)
+	m.before = newBytes
+	m.state("starts=0")
+	m.write("/faults/count", "0\n")
+	m.write("/faults/calls", "")
 }
 
 // interrupted kills a rotation right after the restart.
 func interrupted(m *machine) {
-	m.faults = tools + "/all"
-	m.hook("on-restart", "loaded=BADnew; log AADSTS1; keep; read -r pid <\"$MACHINE/faults/pid\"; kill -9 \"-$pid\"")
+	m.hook("on-restart", "loaded=BADnew; log AADSTS1; keep; read -r pid <\"$MACHINE/faults/pid\"; kill -9 \"-$pid\"; exit")
 	m.rotate(firstRun, badBytes)
 	m.hook("on-restart", "log INFO agent: started\ncase $loaded in BAD*) log AADSTS1 ;; esac\n")
 	m.write("/faults/count", "0\n")
 	m.write("/faults/calls", "")
 }
 
-func (s story) machine(t *testing.T) *machine {
+// machine is one on which the commands in the directory faults go first.
+func (s story) machine(t *testing.T, faults string) *machine {
 	m := newMachine(t)
+	m.faults, m.once = faults, s.brief || s.run != nil
 	if s.first {
 		m.removeCertificate()
+		m.before = "(none)"
 		m.state("loaded=")
 	}
 	if s.prepare != nil {
@@ -54,54 +73,92 @@ func (s story) tell(m *machine) result {
 	if s.run != nil {
 		return s.run(m)
 	}
-	m.faults = tools + "/counted"
-	return m.rotate(firstRun, s.text, "thumbprint=ABCD")
+	return m.rotate(firstRun, s.text, append([]string{"thumbprint=ABCD"}, s.values...)...)
 }
 
 // TestEveryFault walks all commands of a transaction: each fails before it has
 // done anything, or after; the script is killed before it, or after. Whatever
-// happens, the file is the old or the new one, what was said is true, a
-// recovery finds its way back, and the next rotation needs no help.
+// happens, the file is the old or the new one, what was said is true, and the
+// host finds its way back: by a recovery, by the timer when nobody does
+// anything, and over a reboot. The next rotation needs no help.
 func TestEveryFault(t *testing.T) {
 	t.Parallel()
 	for _, s := range stories {
 		t.Run(s.name, func(t *testing.T) {
 			t.Parallel()
-			m := s.machine(t)
+			m := s.machine(t, tools+"/counted")
 			m.wants(s.tell(m), s.ending)
 			calls := strings.Split(strings.TrimSpace(m.read("/faults/calls")), "\n")
 			if len(calls) < 10 {
 				t.Fatalf("calls: %v", calls)
 			}
-			for i, call := range calls[s.skip(calls):] {
-				i += s.skip(calls)
-				for _, mode := range modes(call) {
-					name := fmt.Sprint(i+1, " ", strings.ReplaceAll(call, m.root, ""), " ", mode)
-					t.Run(name, func(t *testing.T) { t.Parallel(); s.broken(t, strconv.Itoa(i+1)+" "+mode) })
+			taken := slices.IndexFunc(calls, func(call string) bool { return strings.Contains(call, " ln -T ") })
+			times := map[string]int{}
+			for i, call := range calls {
+				command := strings.Fields(call)[1]
+				times[command]++
+				if i < s.skip(calls) {
+					continue
+				}
+				at := fault{command, times[command]}
+				for _, mode := range s.modes(call) {
+					for end, carry := range s.ends(mode, i > taken) {
+						name := fmt.Sprint(i+1, " ", strings.ReplaceAll(call, m.root, ""), " ", mode, " ", end)
+						t.Run(name, func(t *testing.T) { t.Parallel(); s.broken(t, at, mode, carry) })
+					}
 				}
 			}
 		})
 	}
 }
 
-// skip is how many calls other stories have walked already: those up to the
-// restart, where it is only the restarted agent that is different.
-func (s story) skip(calls []string) int {
-	if s.ending != RolledBack || s.run != nil || s.first {
-		return 0
+// ends are the ways in which a broken transaction is carried to its end. Before
+// the receipt is taken there is nothing to carry.
+func (s story) ends(mode string, taken bool) map[string]func(*machine, result) {
+	ends := map[string]func(*machine, result){"": (*machine).after}
+	if mode != "killed-before" || !taken {
+		return ends
 	}
-	return 1 + slices.IndexFunc(calls, func(call string) bool { return strings.Contains(call, " systemctl restart ") })
+	switch {
+	case s.brief:
+		return map[string]func(*machine, result){"reboot": (*machine).afterReboot}
+	case s.name == "tick":
+		return map[string]func(*machine, result){"timer": (*machine).afterTheTimer}
+	case s.name == "refused by Entra": // the timer's undo is the tick's
+		ends["reboot"] = (*machine).afterReboot
+	case s.run == nil:
+		ends["timer"], ends["reboot"] = (*machine).afterTheTimer, (*machine).afterReboot
+	}
+	return ends
 }
 
-// modes are the ways in which a call can go wrong. To be killed after one that
-// changes nothing is to be killed before the next.
-func modes(call string) []string {
+// skip is how many calls other stories have walked already: those up to the
+// restart, where it is only the restarted agent that is different, or up to the
+// receipt.
+func (s story) skip(calls []string) int {
+	until := " systemctl restart "
+	switch {
+	case s.values != nil:
+		until = " ln -T "
+	case s.ending != RolledBack || s.run != nil || s.first:
+		return 0
+	}
+	return 1 + slices.IndexFunc(calls, func(call string) bool { return strings.Contains(call, until) })
+}
+
+// modes are the ways in which a call can go wrong. To be killed after one is to
+// be killed before the next, but for what the shell itself does in between.
+func (s story) modes(call string) []string {
 	command := strings.Fields(call)[1]
 	switch {
+	case s.brief:
+		return []string{"not-applied", "killed-before"}
 	case strings.Contains(call, "systemctl show"), slices.Contains(strings.Fields("stat readlink sha256sum id sync"), command):
-		return []string{"not-applied", "applied", "killed-before"}
+		return []string{"not-applied", "killed-before"}
+	case command == "mv", command == "systemd-run":
+		return []string{"not-applied", "applied", "killed-before", "killed-after"}
 	}
-	return []string{"not-applied", "applied", "killed-before", "killed-after"}
+	return []string{"not-applied", "applied", "killed-before"}
 }
 
 // TestEveryToolBroken: a command that never works, also of those that only
@@ -112,8 +169,7 @@ func TestEveryToolBroken(t *testing.T) {
 		for _, tool := range append(append([]string{}, deciding...), reading...) {
 			t.Run(s.name+" "+tool, func(t *testing.T) {
 				t.Parallel()
-				m := s.machine(t)
-				m.faults = tools + "/all"
+				m := s.machine(t, tools+"/one/"+tool)
 				m.write("/faults/plan", tool+" not-applied\n")
 				r := m.rotate(firstRun, s.text)
 				m.truthful(r, s)
@@ -124,49 +180,61 @@ func TestEveryToolBroken(t *testing.T) {
 	}
 }
 
-func (s story) broken(t *testing.T, plan string) {
-	m := s.machine(t)
+// fault is one call of a command: which, and the how many-th of it.
+type fault struct {
+	command string
+	time    int
+}
+
+func (s story) broken(t *testing.T, at fault, mode string, end func(*machine, result)) {
+	m := s.machine(t, tools+"/one/"+at.command)
 	before := m.ownerOrNone()
-	m.write("/faults/plan", plan+"\n")
+	m.write("/faults/plan", fmt.Sprintln(at.time, mode))
 	r := s.tell(m)
 	if s.run == nil {
 		m.truthful(r, s)
+	} else if r.get("result") == string(RolledBack) {
+		m.live(m.before)
 	}
 	if r.get("result") == string(Failed) && s.ending == Rotated {
 		t.Errorf("one fault of one command needs a person: %v", r)
 	}
 	m.write("/faults/plan", "none\n")
 	m.faults = ""
-	if now := m.ownerOrNone(); !s.first && now != before {
+	if now := m.ownerOrNone(); m.before != "(none)" && m.read(certPath) != "(none)" && now != before {
 		t.Errorf("the file is %v, it was %v", now, before)
 	}
-	if open := m.receipts()["pending"] + m.receipts()["undoing"]; r.exit == 0 && open == "" {
-		m.settled() // a recovery would find nothing
+	if r.get("result") != "" && r.exit == 0 && !m.open() {
+		// A recovery would find nothing; the switch may still have to go.
+		m.tick()
+		if len(m.timers()) == 0 && len(m.glob(m.stateDir()+"/backups/*/host.sh")) > 0 {
+			m.wants(m.recover(), Clean)
+		}
+		m.settled()
+		m.noBackup()
 		return
 	}
-	m.after(r)
+	end(m, r)
 }
 
 // truthful: what was said is what is there.
 func (m *machine) truthful(r result, s story) {
 	m.t.Helper()
 	live, started := m.read(certPath), m.unit("starts") != "0"
-	old, used := oldBytes, oldBytes
-	if s.first {
-		old, used = "(none)", ""
-	}
+	old := m.before
 	if live != old && live != s.text {
 		m.t.Errorf("the file holds %q: %v", live, r)
 	}
-	open := m.receipts()["pending"] + m.receipts()["undoing"]
+	open := m.open()
 	var wrong bool
 	switch Ending(r.get("result")) {
 	case Rotated:
-		wrong = live != s.text || m.receipts()["confirmed"] != firstRun || open != "" || started && m.unit("loaded") != s.text
+		wrong = live != s.text || m.receipts()["confirmed"] != firstRun || open || started && !m.uses(s.text)
 	case RolledBack:
-		wrong = live != old || started && m.unit("loaded") != used
+		wrong = live != old || started && !m.uses(old)
 	case Refused:
-		wrong = live != old || started || open != ""
+		// Without rm(1) a receipt stays, for a recovery.
+		wrong = live != old || started || open && !strings.HasSuffix(m.faults, "/rm")
 	}
 	if Ending(r.get("result")) != Rotated && r.exit == 0 {
 		wrong = wrong || m.receipts()["confirmed"] == firstRun
@@ -174,6 +242,11 @@ func (m *machine) truthful(r result, s story) {
 	if wrong {
 		m.t.Errorf("not true: the file holds %q, the agent %q, receipts %v, %v", live, m.unit("loaded"), m.receipts(), r)
 	}
+}
+
+// uses: is that what the agent has read? "(none)": there was nothing.
+func (m *machine) uses(text string) bool {
+	return strings.TrimSuffix(text, "(none)") == m.unit("loaded")
 }
 
 // after: a recovery and another rotation put everything right.
@@ -188,9 +261,11 @@ func (m *machine) after(r result) {
 	if used := m.unit("loaded"); m.unit("starts") != "0" && used != live && live != "(none)" && r.get("result") != string(Failed) {
 		m.t.Errorf("the agent uses %q, the file holds %q: %v\nafter %v", used, live, back, r)
 	}
-	m.wants(m.rotate(secondRun, thirdOne, "start=no"), Rotated)
-	if live = m.read(certPath); live != thirdOne {
-		m.t.Errorf("the next rotation left %q", live)
+	if !m.once {
+		m.wants(m.rotate(secondRun, thirdOne, "start=no"), Rotated)
+		if live = m.read(certPath); live != thirdOne {
+			m.t.Errorf("the next rotation left %q", live)
+		}
+		m.settled()
 	}
-	m.settled()
 }

@@ -36,7 +36,7 @@ const (
 // The commands of a transaction that change or decide something, and those
 // that only read the log. Stand-ins of the first are counted in the fault walk.
 var (
-	deciding = strings.Fields("mv cp ln sync sha256sum mkdir rm systemctl stat flock cat chown chmod readlink timeout id")
+	deciding = strings.Fields("mv cp ln sync sha256sum mkdir rm systemctl systemd-run stat flock cat chown chmod readlink timeout id")
 	reading  = strings.Fields("date tail head cksum ls grep sed awk cut sleep tr")
 )
 
@@ -63,18 +63,22 @@ func TestMain(m *testing.M) {
 func installTools(dir string) error {
 	errs := []error{
 		os.Chmod(dir, 0o755),
-		copyTool("systemctl", dir+"/bin/systemctl"), copyTool("sync", dir+"/bin/sync"), copyTool("fault", dir+"/fault"), copyTool("stat", dir+"/owners/stat"),
-		os.MkdirAll(dir+"/counted", 0o755), os.MkdirAll(dir+"/all", 0o755), os.MkdirAll(dir+"/few", 0o755),
+		copyTool("systemctl", dir+"/bin/systemctl"), copyTool("systemd-run", dir+"/bin/systemd-run"), copyTool("sync", dir+"/bin/sync"), copyTool("fault", dir+"/fault"), copyTool("stat", dir+"/owners/stat"),
+		os.MkdirAll(dir+"/counted", 0o755), os.MkdirAll(dir+"/few", 0o755),
 	}
-	for _, name := range append(append([]string{"base64"}, deciding...), reading...) { // no openssl
-		path, err := exec.LookPath(name)
-		errs = append(errs, err, os.Symlink(path, dir+"/few/"+name))
+	for _, name := range append(append([]string{"base64", "find"}, deciding...), reading...) { // no openssl
+		path := dir + "/bin/" + name
+		if _, err := os.Stat(path); err != nil {
+			path, err = exec.LookPath(name)
+			errs = append(errs, err)
+		}
+		errs = append(errs, os.Symlink(path, dir+"/few/"+name))
 	}
 	for _, name := range deciding {
-		errs = append(errs, os.Symlink(dir+"/fault", dir+"/counted/"+name), os.Symlink(dir+"/fault", dir+"/all/"+name))
+		errs = append(errs, os.Symlink(dir+"/fault", dir+"/counted/"+name))
 	}
-	for _, name := range reading {
-		errs = append(errs, os.Symlink(dir+"/fault", dir+"/all/"+name))
+	for _, name := range append(append([]string{}, deciding...), reading...) {
+		errs = append(errs, os.MkdirAll(dir+"/one/"+name, 0o755), os.Symlink(dir+"/fault", dir+"/one/"+name+"/"+name))
 	}
 	return errors.Join(errs...)
 }
@@ -84,11 +88,12 @@ func copyTool(name, to string) error {
 	return errors.Join(err, os.MkdirAll(filepath.Dir(to), 0o755), os.WriteFile(to, data, 0o755))
 }
 
-// shells are those that host.sh is said to work under.
+// shells are those that host.sh is said to work under. It is run as sh, which
+// makes bash one of POSIX mode; TestRotate runs it under a plain one too.
 func shells(t *testing.T) [][]string {
 	t.Helper()
 	found := [][]string{}
-	for _, shell := range [][]string{{"dash"}, {"bash"}, {"bash", "--posix"}, {"busybox", "sh"}} {
+	for _, shell := range [][]string{{"dash"}, {"bash", "--posix"}, {"busybox", "sh"}} {
 		if _, err := exec.LookPath(shell[0]); err == nil {
 			found = append(found, shell)
 		} else if shell[0] == "dash" || shell[0] == "bash" && os.Getenv("CI") == "true" {
@@ -101,7 +106,12 @@ func shells(t *testing.T) [][]string {
 // inEachShell runs a test on a machine of its own under every shell.
 func inEachShell(t *testing.T, test func(t *testing.T, m *machine)) {
 	t.Helper()
-	for _, shell := range shells(t) {
+	inShells(t, shells(t), test)
+}
+
+func inShells(t *testing.T, shells [][]string, test func(t *testing.T, m *machine)) {
+	t.Helper()
+	for _, shell := range shells {
 		t.Run(strings.Join(shell, ""), func(t *testing.T) {
 			t.Parallel()
 			m := newMachine(t)
@@ -116,32 +126,41 @@ type machine struct {
 	t       *testing.T
 	root    string // also where SFTP and sudo would start
 	path    string // of the certificate, below root
+	before  string // what it held at first
 	shell   []string
 	text    string // the script
 	faults  string // a directory of stand-ins to go first on PATH
+	only    string // the whole PATH, if not empty
+	once    bool   // no rotation after a recovery
 	environ []string
 	hangUp  bool // the input ends right after what is sent
 }
 
 func newMachine(t *testing.T) *machine {
 	t.Helper()
-	root, err := filepath.EvalSymlinks(t.TempDir())
+	// Not t.TempDir(): the test's name is in its path, with all its characters.
+	root, err := os.MkdirTemp("", "host-machine")
 	if err != nil {
 		t.Fatal(err)
 	}
-	m := &machine{t: t, root: root, path: certPath, shell: []string{"dash"}, text: sent}
-	for _, dir := range []string{"/proc/net", "/unit", "/var/lib", "/faults", filepath.Dir(logPath), filepath.Dir(certPath)} {
+	t.Cleanup(func() { _ = os.RemoveAll(root) })
+	if root, err = filepath.EvalSymlinks(root); err != nil {
+		t.Fatal(err)
+	}
+	m := &machine{t: t, root: root, path: certPath, before: oldBytes, shell: []string{"dash"}, text: sent}
+	for _, dir := range []string{"/proc/net", "/proc/sys/kernel/random", "/unit/timers", "/var/lib", "/faults", "/etc/systemd/system", filepath.Dir(logPath), filepath.Dir(certPath)} {
 		m.mkdir(dir, 0o755)
 	}
 	m.must(os.Symlink("/proc/uptime", root+"/proc/uptime"))
 	m.write("/proc/net/tcp", "  sl  local_address rem_address   st\n")
+	m.write("/proc/sys/kernel/random/boot_id", "first-boot\n")
 	m.write("/faults/count", "0\n")
 	m.write("/faults/plan", "none\n")
 	m.write("/etc/az-aoi-ingestion/config.yaml", "agent_id: a\n")
 	m.write(logPath, "2026-11-23T08:00:00.000000Z  INFO agent: started\n")
 	m.write(certPath, oldBytes)
 	m.must(os.Chmod(root+certPath, 0o640))
-	m.state("load=loaded active=active sub=running id=before restarts=0 failure=success limit=no shows=0 starts=0",
+	m.state("load=loaded active=active sub=running id=before restarts=0 failure=success limit=no shows=0 starts=0 started=0 wanted=multi-user.target",
 		"live="+root+certPath, "log="+root+logPath, "loaded="+oldBytes)
 	m.state("user="+serviceUser(t), "group="+serviceGroup(t))
 	m.hook("on-restart", "log INFO agent: started\ncase $loaded in BAD*) log 'ERROR azure: AADSTS700027: refused' ;; esac\n")
@@ -278,9 +297,9 @@ const noAnswer = ""
 // run sends a verb as the real thing is sent, and answers the verdict.
 func (m *machine) run(verb string, values []value, answer string) result {
 	m.t.Helper()
-	in, err := input(verb, values)
+	in, err := inputOf(m.text, verb, values)
 	m.must(err)
-	return m.send(strings.Replace(string(in), sent, m.text, 1), answer)
+	return m.send(string(in), answer)
 }
 
 // send runs text with `sh -s`, in a process group of its own.
@@ -329,7 +348,9 @@ func (m *machine) command(name string, args ...string) *exec.Cmd {
 // onMachine puts this machine into the script's first block, as the lab does.
 func (m *machine) onMachine(text string) string {
 	path := tools + "/bin:" + systemDir
-	if m.faults != "" {
+	if m.only != "" {
+		path = m.only
+	} else if m.faults != "" {
 		path = m.faults + ":" + path
 	}
 	before, rest, ok := strings.Cut(text, "# --- machine ---\n")
@@ -337,5 +358,5 @@ func (m *machine) onMachine(text string) string {
 	if !ok || !ok2 {
 		return text // cut short by a test
 	}
-	return before + fmt.Sprintf("PATH='%s'\nexport PATH\nROOT='%s'\n", path, m.root) + after
+	return before + fmt.Sprintf("PATH=%s\nexport PATH\nROOT=%s\n", path, m.root) + after
 }

@@ -22,7 +22,11 @@ type Observation struct {
 	LiveNote string
 	Denied   string // a line of the log in which the agent that runs was refused, at most five minutes old
 	Receipts []Receipt
-	Space    int64 // free bytes below /var/lib
+	AtWork   bool              // a transaction of the run that looks goes on
+	Backups  []Backup          // the oldest first
+	Leftover []string          // of runs that must have ended: staged files by name, dead-man switches
+	Saved    *certificate.Info // in the backup that was asked for; nil: it can't be told
+	Space    int64             // free bytes below /var/lib
 	HostKey  string
 }
 
@@ -47,7 +51,25 @@ type File struct {
 }
 
 // Receipt is the trace of a transaction on the host: its name is its state.
-type Receipt struct{ State, Run, Owner string }
+type Receipt struct {
+	State, Run, Owner string
+	AtWork            bool          // the process that made it lives
+	Armed             bool          // with a dead-man switch
+	Left              time.Duration // until the switch undoes it; 0: it is due
+}
+
+// Holds tells whether the transaction may still be confirmed, so that nobody
+// else may touch the host.
+func (r Receipt) Holds() bool {
+	return r.State == "pending" && r.AtWork && (!r.Armed || r.Left > 0)
+}
+
+// Backup is a replaced certificate that is kept on the host.
+type Backup struct {
+	Run string // the run that replaced it
+	Old string // its digest; "none": there was no file
+	New string // the digest of what replaced it
+}
 
 // Unfinished returns the receipt of a transaction that has not ended.
 func (o *Observation) Unfinished() (Receipt, bool) {
@@ -66,7 +88,11 @@ type found struct {
 	unit   map[string]string
 	files  []*foundFile
 	recs   []Receipt
-	done   bool
+
+	backups  []Backup
+	leftover []string
+	saved    strings.Builder
+	done     bool
 }
 
 type foundFile struct {
@@ -90,6 +116,16 @@ func parseFound(out []byte) *found {
 			f.files = append(f.files, &foundFile{path: text, fields: map[string]string{}})
 		case "receipt":
 			f.recs = append(f.recs, parseReceipt(text))
+		case "receipt_alive", "receipt_left":
+			f.ofReceipt(key, text)
+		case "backup":
+			if b := strings.Fields(clean(text)); len(b) == 3 {
+				f.backups = append(f.backups, Backup{b[0], b[1], b[2]})
+			}
+		case "leftover":
+			f.leftover = append(f.leftover, clean(text))
+		case "saved_pem":
+			f.saved.WriteString(text + "\n")
 		case "observed":
 			f.done = true
 		case "kind", "real", "unsafe", "readonly", "attributes", "digest", "no_openssl", "pem":
@@ -113,12 +149,27 @@ func (f *found) ofFile(key, text string) {
 	file.fields[key] = text
 }
 
+// ofReceipt adds to the receipt that was named last.
+func (f *found) ofReceipt(key, text string) {
+	if len(f.recs) == 0 {
+		return
+	}
+	r := &f.recs[len(f.recs)-1]
+	if key == "receipt_alive" {
+		r.AtWork = true
+		return
+	}
+	if left, err := strconv.ParseInt(text, 10, 32); err == nil {
+		r.Armed, r.Left = true, max(0, time.Duration(left)*time.Second)
+	}
+}
+
 // parseReceipt reads `STATE run=R owner=WHO`.
 func parseReceipt(text string) Receipt {
 	state, rest, _ := strings.Cut(text, " ")
 	rest = strings.TrimPrefix(rest, "run=")
 	run, owner, _ := strings.Cut(rest, " owner=")
-	return Receipt{clean(state), clean(run), strings.TrimSpace(clean(owner))}
+	return Receipt{State: clean(state), Run: clean(run), Owner: strings.TrimSpace(clean(owner))}
 }
 
 func (f *found) unitState(clock time.Time, uptime time.Duration) Unit {
@@ -137,7 +188,10 @@ func (f *found) unitState(clock time.Time, uptime time.Duration) Unit {
 func (f *found) observation(agent inventory.Agent) (*Observation, error) {
 	clock := seconds(f.fields["clock"])
 	uptime := seconds(f.fields["uptime"]).Sub(time.Unix(0, 0))
-	o := &Observation{Clock: clock, Unit: f.unitState(clock, uptime), Denied: remote.Sanitise(f.fields["denied"], 400), Receipts: f.recs}
+	o := &Observation{Clock: clock, Unit: f.unitState(clock, uptime), Denied: remote.Sanitise(f.fields["denied"], 400), Receipts: f.recs, AtWork: f.fields["at_work"] != "", Backups: f.backups, Leftover: f.leftover}
+	if info, err := certificate.ParsePublic([]byte(f.saved.String())); err == nil {
+		o.Saved = &info
+	}
 	o.Space, _ = strconv.ParseInt(f.fields["space"], 10, 64)
 	if _, missing := f.fields["config_missing"]; missing {
 		if agent.CertificatePath == "" {

@@ -49,7 +49,7 @@ func TestObservation(t *testing.T) {
 	if o.File != file {
 		t.Errorf("file %+v", o.File)
 	}
-	if open, ok := o.Unfinished(); !ok || open != (Receipt{"pending", "r-1", "operator@console with spaces"}) || len(o.Receipts) != 2 {
+	if open, ok := o.Unfinished(); !ok || open != (Receipt{State: "pending", Run: "r-1", Owner: "operator@console with spaces"}) || len(o.Receipts) != 2 {
 		t.Errorf("receipts %+v", o.Receipts)
 	}
 	if o.Denied != "AADSTS1 red" || o.Space != 4096 || o.Live != nil || o.LiveNote != "openssl on the host could not read it" {

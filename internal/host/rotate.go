@@ -31,10 +31,12 @@ const (
 // Change is the transaction that is asked for.
 type Change struct {
 	Seen       *Observation
-	Digest     string // of the new file, which Stage has brought
+	Digest     string // of the new file, which Stage has brought; "none": the file goes
 	Thumbprint string // of the new certificate; log lines that name it count
 	Swap       bool   // false: the file is right, only a restart is due
 	Start      bool   // false: the agent is stopped and stays so
+	Saved      string // the run whose backup is the new file; "": the staged one
+	Deadman    bool   // arm the dead-man switch
 }
 
 // Report is what the host said of a transaction.
@@ -80,7 +82,7 @@ func (v *VM) converse(ctx context.Context, verb string, values []value, onStep f
 		return &Report{Ending: Unsent, Problem: AsProblem(err)}
 	}
 	defer process.Close()
-	t := &talk{vm: v, process: process, onStep: onStep, report: &Report{Ending: Lost}}
+	t := &talk{vm: v, process: process, onStep: onStep, asked: verb == "recover", report: &Report{Ending: Lost}}
 	if _, err := process.Stdin().Write(in); err != nil {
 		return t.ended(err)
 	}
@@ -99,7 +101,9 @@ func (v *VM) changeValues(c Change) []value {
 	values := append(v.common(),
 		value{"path", o.File.Path}, value{"real", o.File.Real}, value{"old", o.File.Digest}, value{"new", c.Digest},
 		value{"thumbprint", c.Thumbprint}, value{"swap", yes(c.Swap)}, value{"start", yes(c.Start)},
-		value{"window", wholeSeconds(h.Window)}, value{"timeout", wholeSeconds(h.Timeout)})
+		value{"window", wholeSeconds(h.Window)}, value{"timeout", wholeSeconds(h.Timeout)},
+		value{"saved", c.Saved}, value{"deadman", yes(c.Deadman)}, value{"hold", wholeSeconds(h.Hold())})
+	values = append(values, v.kept()...)
 	if o.Config.ListenerPort != 0 {
 		values = append(values, value{"port", strconv.Itoa(o.Config.ListenerPort)})
 	}
@@ -126,8 +130,9 @@ type talk struct {
 	report  *Report
 	step    time.Time
 	over    bool
-	// asked: the host has asked for the confirmation and got it. It can't say
-	// that it is rotated before; what a profile prints is not its word.
+	// asked: the host has asked for the confirmation and got it, or it is to
+	// tell of an earlier run. Else it can't say that it is rotated; what a
+	// profile prints is not its word.
 	asked bool
 }
 

@@ -12,7 +12,7 @@ func TestRotate(t *testing.T) {
 	t.Parallel()
 	for name, text := range map[string]string{"read": Script(), "sent": sent} {
 		t.Run(name, func(t *testing.T) {
-			inEachShell(t, func(t *testing.T, m *machine) {
+			inShells(t, append(shells(t), []string{"bash"}), func(t *testing.T, m *machine) {
 				m.text = text
 				before := m.owner(certPath)
 				r := m.rotate(firstRun, newBytes, "thumbprint=ABCD")
@@ -33,7 +33,7 @@ func TestRotate(t *testing.T) {
 func said(t *testing.T, r result) {
 	t.Helper()
 	steps := strings.Join(r.all("step"), " ")
-	if steps != "lock check backup swap restart watch" || r.get("proof") != "log_clean" || r.get("verdict") != "healthy" {
+	if steps != "lock check backup arm swap restart watch" || r.get("proof") != "log_clean" || r.get("verdict") != "healthy" {
 		t.Errorf("steps %q: %v", steps, r)
 	}
 	if r.exit != 0 || r.stderr != "" || len(r.all("error")) > 0 || len(r.all("note")) > 0 {

@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"sort"
 	"strings"
+
+	"al.essio.dev/pkg/shellescape"
 )
 
 //go:embed script/*.sh
@@ -56,13 +58,27 @@ func slim(script string) string {
 // value is one key=value line of the script's input.
 type value struct{ key, text string }
 
+// carrying is the script in a form that knows its own text ($self), for the
+// verb that leaves a copy of it on the host. The text begins on a line of its
+// own, as the lab looks for whole lines.
+func carrying(script string) string {
+	return "self=" + shellescape.Quote("\n"+script) + "\neval \"$self\"\n"
+}
+
 // input is what goes to `sh -s`: the script, then a call of main whose values
 // come from a here-document and whose operator is on file descriptor 3. Values
 // never become shell code: the delimiter is quoted, and no value can be it,
 // because each line starts with a key.
 func input(verb string, values []value) ([]byte, error) {
+	return inputOf(sent, verb, values)
+}
+
+func inputOf(script, verb string, values []value) ([]byte, error) {
+	if verb == "rotate" {
+		script = carrying(script)
+	}
 	var b strings.Builder
-	b.WriteString(sent)
+	b.WriteString(script)
 	b.WriteString("main 3<&0 <<'AOIFLEET-VALUES'\n")
 	for _, v := range append([]value{{"verb", verb}}, values...) {
 		if strings.ContainsAny(v.text, "\n\r\x00") {

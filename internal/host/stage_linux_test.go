@@ -145,7 +145,7 @@ func TestStageOnAFullDisk(t *testing.T) {
 	m := newMachine(t)
 	m.upload(newBytes)
 	m.environ = nil
-	m.faults = tools + "/all"
+	m.faults = tools + "/one/head"
 	m.write("/faults/plan", "head no-space\n")
 	r := m.stageVerb()
 	m.wants(r, Refused)

@@ -35,7 +35,8 @@ func (m *machine) change(run, text string, others ...string) []value {
 		real = m.root + m.path
 	}
 	values := append(m.common(run), value{"path", m.path}, value{"real", strings.TrimPrefix(real, m.root)},
-		value{"old", old}, value{"new", digest(text)}, value{"window", "0"}, value{"timeout", "30"}, value{"swap", "yes"}, value{"start", "yes"})
+		value{"old", old}, value{"new", digest(text)}, value{"window", "0"}, value{"timeout", "30"}, value{"swap", "yes"}, value{"start", "yes"},
+		value{"hold", "60"}, value{"deadman", "yes"})
 	return with(values, others...)
 }
 
@@ -134,7 +135,9 @@ func (m *machine) settled() {
 		}
 	}
 	for _, path := range m.tree() {
-		if strings.Contains(path, "/.aoifleet-") {
+		// Nothing of a dead-man switch either.
+		if strings.Contains(path, "/.aoifleet-") || strings.Contains(path, "aoifleet-guard") ||
+			strings.HasSuffix(path, ".timer") || strings.HasSuffix(path, "/host.sh") || strings.HasSuffix(path, "/deadline") {
 			m.t.Errorf("%s is left", path)
 		}
 	}

@@ -72,8 +72,10 @@ func (v *VM) do(ctx context.Context, timeout time.Duration, verb string, values 
 // Observe looks at the host and changes nothing. The returned Observation is
 // nil only when nothing could be told; with an error beside it the host can't
 // be rotated as it is (configuration), and what was seen is there to be shown.
-func (v *VM) Observe(ctx context.Context) (*Observation, error) {
-	f, err := v.look(ctx, v.host.Agent.CertificatePath)
+//
+// saved names a run whose backup is to be looked at too; "" for none.
+func (v *VM) Observe(ctx context.Context, saved string) (*Observation, error) {
+	f, err := v.look(ctx, v.host.Agent.CertificatePath, saved)
 	if err != nil {
 		return nil, err
 	}
@@ -85,7 +87,7 @@ func (v *VM) Observe(ctx context.Context) (*Observation, error) {
 	file := f.file(o.Provider.Path)
 	if file == nil {
 		// YAML can write a path in ways that the script's glance misses.
-		if f, err = v.look(ctx, o.Provider.Path); err != nil {
+		if f, err = v.look(ctx, o.Provider.Path, saved); err != nil {
 			return o, err
 		}
 		if file = f.file(o.Provider.Path); file == nil {
@@ -96,8 +98,8 @@ func (v *VM) Observe(ctx context.Context) (*Observation, error) {
 	return o, nil
 }
 
-func (v *VM) look(ctx context.Context, path string) (*found, error) {
-	values := append(v.common(), value{"config", v.host.Agent.Config})
+func (v *VM) look(ctx context.Context, path, saved string) (*found, error) {
+	values := append(v.common(), value{"config", v.host.Agent.Config}, value{"saved", saved})
 	if path != "" {
 		values = append(values, value{"path", path})
 	}
@@ -199,4 +201,26 @@ func (v *VM) Discard(ctx context.Context) error {
 		return fmt.Errorf("what was staged could not be removed: %s", firstLine(string(out)))
 	}
 	return nil
+}
+
+// Prune removes backups beyond what the inventory keeps and returns how many.
+func (v *VM) Prune(ctx context.Context) (removed int, err error) {
+	out, err := v.do(ctx, stageTimeout, "prune", append(v.common(), v.kept()...))
+	if err != nil {
+		return 0, err
+	}
+	f := parseFound(out)
+	if msg, ok := f.fields["error"]; ok {
+		return 0, hostSaid(msg)
+	}
+	removed, err = strconv.Atoi(f.fields["removed"])
+	if f.fields["result"] != "pruned" || err != nil {
+		return 0, &Problem{Class: "command", Message: "the host's script stopped before its end: " + firstLine(string(out))}
+	}
+	return removed, nil
+}
+
+// kept says which backups stay.
+func (v *VM) kept() []value {
+	return []value{{"keep", strconv.Itoa(v.host.Backups.Keep)}, {"max_age", strconv.Itoa(int(v.host.Backups.MaxAge.Hours() / 24))}}
 }

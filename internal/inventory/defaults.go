@@ -24,6 +24,7 @@ func defaultHost(env Env) Host {
 			Timeout:     2 * time.Minute,
 			DenyDefault: true,
 		},
+		Backups: Backups{Keep: 3, MaxAge: 90 * 24 * time.Hour},
 	}
 	if env.Home != "" {
 		h.KnownHosts = filepath.Join(env.Home, ".ssh", "known_hosts")

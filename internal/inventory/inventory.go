@@ -53,6 +53,7 @@ type Host struct {
 	Sudo           Sudo
 	Agent          Agent
 	Health         Health
+	Backups        Backups
 	Labels         map[string]string // shared between hosts: read only; may be nil
 }
 
@@ -92,6 +93,25 @@ type Health struct {
 	Deny        []string      // the same, that must not appear
 	DenyDefault bool          // whether the built-in deny patterns apply too
 	Command     string        // run as the login user, exit 0 is healthy; "" for none
+	// ConfirmTimeout is how long a host waits for the confirmation before it
+	// undoes by itself; 0: Timeout + Window + 60 s, see Hold.
+	ConfirmTimeout time.Duration
+}
+
+// Hold is how long a host waits for the operator's confirmation, counted anew
+// from each sign of life of the transaction.
+func (h Health) Hold() time.Duration {
+	if h.ConfirmTimeout > 0 {
+		return h.ConfirmTimeout
+	}
+	return h.Timeout + h.Window + time.Minute
+}
+
+// Backups says how long replaced certificates are kept on the host. They hold
+// private keys.
+type Backups struct {
+	Keep   int           // the newest so many
+	MaxAge time.Duration // whole days
 }
 
 // Rollout is the policy of a run over many hosts.

@@ -75,7 +75,8 @@ func TestDefaults(t *testing.T) {
 			Log:         "/var/log/az-aoi-ingestion/stdout.log",
 			WhenStopped: "refuse",
 		},
-		Health: Health{Window: 15 * time.Second, Timeout: 2 * time.Minute, DenyDefault: true},
+		Health:  Health{Window: 15 * time.Second, Timeout: 2 * time.Minute, DenyDefault: true},
+		Backups: Backups{Keep: 3, MaxAge: 90 * 24 * time.Hour},
 	}
 	if len(inv.Hosts) != 1 || !reflect.DeepEqual(inv.Hosts[0], want) {
 		t.Errorf("got  %+v\nwant %+v", inv.Hosts, want)
@@ -118,6 +119,8 @@ defaults:
     deny_default: no
     command: systemctl is-active "my agent"
     diagnostics: false
+    confirm_timeout: 40s
+  backups: {keep: 5, max_age: 30d}
   labels: {site: london, rack: 012, edge: yes}
 azure: {cloud: public}
 rollout:
@@ -148,9 +151,10 @@ func TestEveryKeyActedOn(t *testing.T) {
 		},
 		Health: Health{
 			Timeout: 12 * time.Hour, Expect: []string{"token (acquired|refreshed)"},
-			Deny: []string{"[Ee]rror [0-9]+", "a\tb"}, Command: `systemctl is-active "my agent"`,
+			Deny: []string{"[Ee]rror [0-9]+", "a\tb"}, Command: `systemctl is-active "my agent"`, ConfirmTimeout: 40 * time.Second,
 		},
-		Labels: map[string]string{"site": "london", "rack": "012", "edge": "yes"},
+		Backups: Backups{Keep: 5, MaxAge: 30 * 24 * time.Hour},
+		Labels:  map[string]string{"site": "london", "rack": "012", "edge": "yes"},
 	}
 	if !reflect.DeepEqual(inv.Hosts[0], want) {
 		t.Errorf("got  %+v\nwant %+v", inv.Hosts[0], want)
@@ -245,9 +249,6 @@ func TestContractExample(t *testing.T) {
 		"11:3 ssh_config" + yet + ", or write ssh_config: none",
 		"12:3 jump" + yet + ", or write jump: none",
 		"14:3 host_key_fingerprint" + yet + ", or write host_key_fingerprint: none",
-		"31:5 health.confirm_timeout" + yet,
-		"32:13 backups.keep" + yet,
-		"32:22 backups.max_age" + yet,
 		"42:3 rollout.max_unavailable_per" + yet + ", or write max_unavailable_per: none",
 		"43:3 rollout.connect_rate" + yet,
 	}
@@ -328,5 +329,16 @@ func TestEnvironmentMissing(t *testing.T) {
 	_, err := Parse("inv.yaml", []byte("version: 1\ndefaults: {user: u, known_hosts: ~/k}\nhosts: {a: }\n"), Env{})
 	if err == nil || !strings.Contains(err.Error(), "~ can't be replaced") {
 		t.Errorf("got %v", err)
+	}
+}
+
+func TestHold(t *testing.T) {
+	h := Health{Timeout: 2 * time.Minute, Window: 15 * time.Second}
+	if got := h.Hold(); got != 3*time.Minute+15*time.Second {
+		t.Errorf("by default %v", got)
+	}
+	h.ConfirmTimeout = 10 * time.Second
+	if got := h.Hold(); got != 10*time.Second {
+		t.Errorf("as given %v", got)
 	}
 }

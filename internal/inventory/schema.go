@@ -86,7 +86,10 @@ func hostKeys() []key[draft] {
 		{name: "sudo", later: isMapping, read: func(v value, d *draft) { v.sudo(&d.Sudo) }},
 		{name: "agent", keys: agentKeys()},
 		{name: "health", keys: healthKeys()},
-		{name: "backups", keys: []key[draft]{{name: "keep"}, {name: "max_age"}}},
+		{name: "backups", keys: []key[draft]{
+			{name: "keep", read: func(v value, d *draft) { v.number(&d.Backups.Keep, 1, 100) }},
+			{name: "max_age", read: func(v value, d *draft) { v.days(&d.Backups.MaxAge) }},
+		}},
 		{name: "labels", read: func(v value, d *draft) { v.labels(&d.Labels) }},
 	}
 }
@@ -111,6 +114,6 @@ func healthKeys() []key[draft] {
 		{name: "deny_default", read: func(v value, d *draft) { v.flag(&d.Health.DenyDefault) }},
 		{name: "command", read: func(v value, d *draft) { v.orNone(&d.Health.Command, v.line) }},
 		{name: "diagnostics", only: []string{"false"}},
-		{name: "confirm_timeout"},
+		{name: "confirm_timeout", read: func(v value, d *draft) { v.duration(&d.Health.ConfirmTimeout, 1) }},
 	}
 }

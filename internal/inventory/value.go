@@ -213,6 +213,17 @@ func (v value) duration(to *time.Duration, least time.Duration) {
 	}
 }
 
+// days reads a whole number of days ("90d"), at most ten years.
+func (v value) days(to *time.Duration) {
+	const day = 24 * time.Hour
+	d, err := parseDuration(v.node.Value)
+	if v.node.Kind != yaml.ScalarNode || err != nil || d < day || d > 3650*day || d%day != 0 {
+		v.fail("", "%s must be whole days, such as 90d", v.key)
+		return
+	}
+	*to = d
+}
+
 var days = regexp.MustCompile(`^([0-9]{1,9}(?:\.[0-9]{1,9})?)d(.*)$`)
 
 // parseDuration is time.ParseDuration with days of 24 hours in front.

@@ -45,8 +45,25 @@ type Host struct {
 	Evidence []string     `json:"evidence,omitempty"`
 	Action   string       `json:"action,omitempty"`
 	Reason   string       `json:"reason,omitempty"`
-	DaysLeft *int         `json:"days_left,omitempty"`
-	Unit     *Unit        `json:"unit,omitempty"`
+	// SettlesAt is when an unknown host will have settled by itself.
+	SettlesAt  *time.Time  `json:"settles_at,omitempty"`
+	DaysLeft   *int        `json:"days_left,omitempty"`
+	Unit       *Unit       `json:"unit,omitempty"`
+	Unfinished *Unfinished `json:"unfinished,omitempty"`
+	Leftovers  []string    `json:"leftovers,omitempty"`    // of runs that have ended
+	Kept       *int        `json:"backup_count,omitempty"` // in a status
+	Backups    []Backup    `json:"backups,omitempty"`      // in `backups list`
+	Removed    *int        `json:"removed,omitempty"`      // in `backups prune`
+}
+
+// Unfinished is a transaction on the host that has not ended.
+type Unfinished struct {
+	RunID  string `json:"run_id"`
+	Owner  string `json:"owner"`
+	State  string `json:"state"` // pending, undoing
+	AtWork bool   `json:"at_work"`
+	// SecondsLeft is when the host's dead-man switch undoes it; null: it has none.
+	SecondsLeft *int `json:"seconds_left"`
 }
 
 // Step is one effect on the host.
@@ -113,6 +130,10 @@ func RunHosts(r *rollout.Run) []Host {
 		if res.Proof != "" {
 			h.Proof = &res.Proof
 		}
+		if !res.SettlesAt.IsZero() {
+			at := res.SettlesAt.UTC().Truncate(time.Second)
+			h.SettlesAt = &at
+		}
 		for _, s := range res.Steps {
 			h.Steps = append(h.Steps, Step{s.Name, s.OK, s.Took.Milliseconds()})
 		}
@@ -128,7 +149,9 @@ func StatusHosts(entries []rollout.Entry, now time.Time) []Host {
 		h := entryHost(e)
 		h.Action, h.Reason, h.Error = "", "", StatusError(e)
 		if e.Seen != nil {
-			h.Unit = unitOf(e)
+			h.Unit, h.Unfinished, h.Leftovers = unitOf(e), unfinishedOf(e), e.Seen.Leftover
+			kept := len(e.Seen.Backups)
+			h.Kept = &kept
 			if e.Seen.Live != nil {
 				days := DaysLeft(e.Seen.Live.NotAfter, now)
 				h.DaysLeft = &days
@@ -149,7 +172,7 @@ func StatusError(e rollout.Entry) *Error {
 		return nil
 	}
 	if r, unfinished := e.Seen.Unfinished(); unfinished {
-		return &Error{Class: "locked", Message: fmt.Sprintf("run %s of %s is unfinished (%s)", r.Run, r.Owner, r.State)}
+		return unfinishedError(r)
 	}
 	if e.Seen.Denied != "" {
 		return &Error{Class: "unhealthy", Message: "the log says: " + e.Seen.Denied}
@@ -160,14 +183,25 @@ func StatusError(e rollout.Entry) *Error {
 	return nil
 }
 
+func unfinishedError(r host.Receipt) *Error {
+	if r.Holds() {
+		e := &Error{Class: "locked", Message: fmt.Sprintf("run %s of %s is at work", r.Run, r.Owner)}
+		if r.Armed {
+			e.Message += fmt.Sprintf("; undone in %s if not confirmed", r.Left)
+		}
+		return e
+	}
+	return &Error{Class: "locked", Message: fmt.Sprintf("run %s of %s was interrupted (%s)", r.Run, r.Owner, r.State), Hint: "settle it: aoifleet recover"}
+}
+
 func entryHost(e rollout.Entry) Host {
 	h := Host{Name: e.Host.Name, Address: e.Host.Address, Steps: []Step{}, Action: string(e.Action), Reason: e.Reason, Error: errorOf(e.Problem)}
 	if e.Outcome != "" {
 		outcome := string(e.Outcome)
 		h.Outcome = &outcome
 	}
-	if e.Certificate != nil {
-		h.New = certificateOf(&e.Certificate.Leaf)
+	if next := nextCertificate(e); next != nil {
+		h.New = certificateOf(next)
 	}
 	switch {
 	case e.Seen == nil:
@@ -189,6 +223,19 @@ func errorOf(p *host.Problem) *Error {
 		return nil
 	}
 	return &Error{p.Class, p.Message, p.Hint}
+}
+
+func unfinishedOf(e rollout.Entry) *Unfinished {
+	r, unfinished := e.Seen.Unfinished()
+	if !unfinished {
+		return nil
+	}
+	u := &Unfinished{RunID: r.Run, Owner: r.Owner, State: r.State, AtWork: r.AtWork}
+	if r.Armed {
+		left := int(r.Left.Seconds())
+		u.SecondsLeft = &left
+	}
+	return u
 }
 
 func unitOf(e rollout.Entry) *Unit {

@@ -86,20 +86,35 @@ func hint(e rollout.Entry) []string {
 }
 
 func difference(e rollout.Entry, now time.Time) []string {
-	switch e.Action {
-	case rollout.NotSeen:
-		return []string{"+ " + describe(e.Certificate.Leaf, now)}
-	case rollout.Restart, rollout.None:
+	next := nextCertificate(e)
+	switch {
+	case e.Action == rollout.NotSeen && next != nil:
+		return []string{"+ " + describe(*next, now)}
+	case e.Action != rollout.Rotate && e.Action != rollout.Restore:
 		return nil
 	}
-	old := "- none: " + "the live certificate was not seen"
+	old, to := "- none: the live certificate was not seen", "+ the saved file"
 	if e.Seen != nil {
 		old = "- " + e.Seen.LiveNote
 		if e.Seen.Live != nil {
 			old = "- " + describe(*e.Seen.Live, now)
 		}
 	}
-	return []string{old, "+ " + describe(e.Certificate.Leaf, now)}
+	if next != nil {
+		to = "+ " + describe(*next, now)
+	}
+	return []string{old, to}
+}
+
+// nextCertificate is what shall be live, or nil where it can't be told.
+func nextCertificate(e rollout.Entry) *certificate.Info {
+	switch {
+	case e.Certificate != nil:
+		return &e.Certificate.Leaf
+	case e.Action == rollout.Restore && e.Seen != nil:
+		return e.Seen.Saved
+	}
+	return nil
 }
 
 func describe(c certificate.Info, now time.Time) string {
@@ -126,22 +141,39 @@ func count(n int) string {
 
 // Commands are the command lines that an operator would type after a run,
 // without --limit.
-type Commands struct{ Rotate, Status []string }
+type Commands struct {
+	Again    []string // the run itself
+	Status   []string
+	Rollback []string // of this run; nil where there is nothing to go back to
+}
 
 // Summary prints how a run ended: hosts grouped by outcome and cause, the next
 // command, the totals last.
 func Summary(w io.Writer, r *rollout.Run, again Commands) {
 	var g grouped
-	unproven := 0
+	unproven, changed := 0, 0
+	var settled time.Time
 	for _, res := range r.Results {
 		if res.Outcome == rollout.Rotated && res.Proof == "process_only" {
 			unproven++
+		}
+		if res.Outcome == rollout.Rotated {
+			changed++
+		}
+		if res.SettlesAt.After(settled) {
+			settled = res.SettlesAt
 		}
 		g.add(string(res.Outcome), weight(res.Outcome), res.Host.Name, because(res)...)
 	}
 	g.write(w)
 	if unproven > 0 {
-		fmt.Fprintf(w, "without proof  %s: the process runs, but the log said nothing of the new certificate\n", count(unproven))
+		fmt.Fprintf(w, "without proof  %s: the process runs, but its log proves nothing: it said nothing, or what it had said before\n", count(unproven))
+	}
+	if !settled.IsZero() {
+		fmt.Fprintf(w, "undecided      those that are unknown settle by themselves until %s\n", settled.UTC().Format(time.TimeOnly+"Z"))
+	}
+	if changed > 0 && again.Rollback != nil {
+		fmt.Fprintf(w, "to go back: %s\n", shellescape.QuoteCommand(again.Rollback))
 	}
 	if next := nextCommand(r, again); next != "" {
 		fmt.Fprintf(w, "next: %s\n", next)
@@ -157,7 +189,7 @@ func because(res rollout.Result) []string {
 		lines = append(lines, res.Problem.Class+": "+timeless(res.Problem.Message))
 	case res.Outcome == rollout.Rotated && res.Proof != "":
 		lines = append(lines, "proof: "+res.Proof)
-	case res.Outcome == rollout.Rotated:
+	case res.Outcome == rollout.Rotated && res.Seen != nil && res.Seen.Unit.Active == "inactive":
 		lines = append(lines, "the agent is stopped: nothing was started, nothing checked")
 	case res.Outcome != rollout.Skipped:
 		lines = append(lines, timeless(res.Reason))
@@ -208,7 +240,7 @@ func nextCommand(r *rollout.Run, again Commands) string {
 			}
 		}
 	}
-	command, limit := again.Rotate, skipped
+	command, limit := again.Again, skipped
 	switch {
 	case len(unsettled) > 0:
 		command, limit = again.Status, unsettled
@@ -228,22 +260,30 @@ func needsMore(res rollout.Result) bool {
 		slices.Contains([]string{"certificate", "configuration", "unhealthy"}, res.Problem.Class)
 }
 
-// Status prints a line for each host.
-func Status(w io.Writer, entries []rollout.Entry, now time.Time) {
+// Status prints a line for each host, and what settles those with something
+// unfinished: recover is that command without --limit.
+func Status(w io.Writer, entries []rollout.Entry, now time.Time, recover []string) {
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(t, "HOST\tUNIT\tTHUMBPRINT\tEXPIRES\tDAYS LEFT\tNOTE")
+	fmt.Fprintln(t, "HOST\tUNIT\tTHUMBPRINT\tEXPIRES\tDAYS LEFT\tBACKUPS\tNOTE")
+	var unsettled []string
 	for _, e := range entries {
-		unit, thumb, expires, days := "-", "-", "-", "-"
+		unit, thumb, expires, days, backups := "-", "-", "-", "-", "-"
 		if e.Seen != nil {
-			unit = e.Seen.Unit.Active
+			unit, backups = e.Seen.Unit.Active, fmt.Sprint(len(e.Seen.Backups))
 			if live := e.Seen.Live; live != nil {
 				thumb, expires = live.Thumbprint, live.NotAfter.UTC().Format(time.DateOnly)
 				days = fmt.Sprint(DaysLeft(live.NotAfter, now))
 			}
+			if r, open := e.Seen.Unfinished(); open && !r.Holds() || len(e.Seen.Leftover) > 0 {
+				unsettled = append(unsettled, e.Host.Name)
+			}
 		}
-		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%s\n", e.Host.Name, unit, thumb, expires, days, statusNote(e))
+		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%s\t%s\n", e.Host.Name, unit, thumb, expires, days, backups, statusNote(e))
 	}
 	_ = t.Flush() // as all writes here: w is asked whether it failed
+	if unsettled != nil {
+		fmt.Fprintf(w, "next: %s\n", shellescape.QuoteCommand(append(slices.Clone(recover), "--limit", strings.Join(Fold(unsettled), ","))))
+	}
 }
 
 func statusNote(e rollout.Entry) string {
@@ -256,6 +296,8 @@ func statusNote(e rollout.Entry) string {
 		return "interrupted"
 	case e.Seen == nil:
 		return ""
+	case len(e.Seen.Leftover) > 0:
+		return "ended runs have left: " + strings.Join(e.Seen.Leftover, ", ")
 	}
 	return e.Seen.LiveNote
 }

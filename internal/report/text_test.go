@@ -101,17 +101,41 @@ func results() []rollout.Result {
 		{Entry: entry("edr-01", ended(rollout.Rotated, nil)), Proof: "log_clean"},
 		{Entry: entry("edr-02", ended(rollout.Rotated, nil)), Proof: "log_clean"},
 		{Entry: entry("quiet", ended(rollout.Rotated, nil)), Proof: "process_only"},
-		{Entry: entry("stopped", ended(rollout.Rotated, nil))},
+		{Entry: entry("stopped", func(e *rollout.Entry) { ended(rollout.Rotated, nil)(e); e.Seen.Unit.Active = "inactive" })},
 		{Entry: entry("done", ended(rollout.Current, nil))},
 		{Entry: entry("bad", ended(rollout.RolledBack, unhealthy)), Notes: []string{"a note"}},
 		{Entry: entry("worse", ended(rollout.RolledBack, later)), Notes: []string{"a note"}},
 		{Entry: entry("away", ended(rollout.Unreachable, unreachable))},
 		{Entry: entry("later-1", ended(rollout.Skipped, nil))},
 		{Entry: entry("later-2", ended(rollout.Skipped, nil))},
+		{Entry: entry("back", func(e *rollout.Entry) {
+			ended(rollout.Restored, nil)(e)
+			e.Reason = "the certificate from before run R"
+		})},
 	}
 }
 
-var again = Commands{Rotate: []string{"aoifleet", "rotate", "-i", "my fleet.yaml", "--yes"}, Status: []string{"aoifleet", "status", "-i", "my fleet.yaml"}}
+var again = Commands{Again: []string{"aoifleet", "rotate", "-i", "my fleet.yaml", "--yes"}, Status: []string{"aoifleet", "status", "-i", "my fleet.yaml"},
+	Rollback: []string{"aoifleet", "rollback", "R", "-i", "my fleet.yaml"}}
+
+// Hosts that are undecided say until when they are.
+func TestUndecided(t *testing.T) {
+	at := time.Date(2026, 11, 23, 23, 59, 30, 0, time.UTC)
+	run := &rollout.Run{Results: []rollout.Result{
+		{Entry: entry("a", ended(rollout.Unknown, nil)), SettlesAt: at.Add(-time.Hour)},
+		{Entry: entry("b", ended(rollout.Unknown, nil)), SettlesAt: at},
+		{Entry: entry("c", ended(rollout.Unknown, nil))},
+	}}
+	var b bytes.Buffer
+	Summary(&b, run, again)
+	if !strings.Contains(b.String(), "settle by themselves until 23:59:30Z") || !strings.Contains(b.String(), "next: aoifleet status") {
+		t.Error(b.String())
+	}
+	list := RunHosts(run)
+	if list[1].SettlesAt == nil || !list[1].SettlesAt.Equal(at) || list[2].SettlesAt != nil {
+		t.Errorf("%+v", list)
+	}
+}
 
 func TestSummaryText(t *testing.T) {
 	var b bytes.Buffer
@@ -214,7 +238,7 @@ func TestStatusText(t *testing.T) {
 		entry("cut", func(e *rollout.Entry) { ended(rollout.Skipped, nil)(e); e.Seen = nil }),
 	}
 	var b bytes.Buffer
-	Status(&b, list, now)
+	Status(&b, list, now, []string{"aoifleet", "recover", "-i", "inventory.yaml"})
 	golden(t, "status.txt", b.String())
 }
 

@@ -151,20 +151,22 @@ func TestSettle(t *testing.T) {
 		{"undone, then rotated", host.RolledBack, well, func(vm *fakeVM) { vm.receipt("rolled-back") }, Rotated},
 		{"failed before, then rotated", host.Failed, well, func(vm *fakeVM) { vm.receipt("failed") }, Rotated},
 		{"another run is at work", host.Refused, well, nil, Refused},
-		{"contact lost", "", notApplied, nil, Unknown},
+		{"contact lost, found again", host.RolledBack, notApplied, func(vm *fakeVM) { vm.receipt("rolled-back") }, Rotated},
 		{"already current then", host.Clean, well, func(vm *fakeVM) { vm.end(host.Rotated, newCertificate("NEW").Digest()) }, Current},
 		{"stopped then", host.RolledBack, well, func(vm *fakeVM) { vm.seen.Unit.Active = "inactive"; vm.receipt("rolled-back") }, Refused},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			f := newFakeFleet("a")
-			vm := f.vms["a"]
-			vm.receipt("pending")
-			vm.recovery, vm.settled, vm.fates["recover"] = tt.recovery, tt.after, tt.fate
-			wantOutcomes(t, f.rotateAll(t, context.Background(), policy(), "a"), tt.outcome)
-			if vm.staged {
-				t.Error("the certificate is left behind")
-			}
+			synctest.Test(t, func(t *testing.T) {
+				f := newFakeFleet("a")
+				vm := f.vms["a"]
+				vm.receipt("pending")
+				vm.recovery, vm.settled, vm.fates["recover"] = tt.recovery, tt.after, tt.fate
+				wantOutcomes(t, f.rotateAll(t, context.Background(), policy(), "a"), tt.outcome)
+				if vm.staged {
+					t.Error("the certificate is left behind")
+				}
+			})
 		})
 	}
 }

@@ -70,6 +70,7 @@ type fakeVM struct {
 	calls    []string          // in order
 	staged   bool              // a certificate lies there
 	dead     bool              // takes no connection
+	swaps    bool              // a transaction that is lost had swapped
 	during   func(call string) // runs inside a call, without the lock
 	settled  func(*fakeVM)     // runs in a Recover
 	dialErr  error
@@ -170,7 +171,7 @@ type fakeHost struct {
 	closed bool
 }
 
-func (h *fakeHost) Observe(ctx context.Context) (seen *host.Observation, err error) {
+func (h *fakeHost) Observe(ctx context.Context, _ string) (seen *host.Observation, err error) {
 	if err := ctx.Err(); err != nil {
 		return nil, fmt.Errorf("observe: %w", err)
 	}
@@ -188,6 +189,8 @@ func (h *fakeHost) Stage(context.Context, []byte, string) error {
 func (h *fakeHost) Discard(context.Context) error {
 	return h.call("discard", func() { h.staged = false })
 }
+
+func (h *fakeHost) Prune(context.Context) (int, error) { return 0, h.call("prune", nil) }
 
 func (h *fakeHost) Rotate(ctx context.Context, c host.Change, onStep func(string)) *host.Report {
 	f := h.fleet
@@ -210,7 +213,11 @@ func (h *fakeHost) Rotate(ctx context.Context, c host.Change, onStep func(string
 		return &host.Report{Ending: host.Unsent, Problem: errUnsent}
 	}
 	if err != nil {
-		return &host.Report{Ending: host.Lost, Problem: host.AsProblem(err)}
+		report := &host.Report{Ending: host.Lost, Problem: host.AsProblem(err), Proof: "log_clean"}
+		if h.swaps {
+			report.Steps = []host.Step{{Name: "swap", OK: true}}
+		}
+		return report
 	}
 	report := &host.Report{Ending: ending, Proof: "log_clean"}
 	if ending != host.Rotated {

@@ -2,36 +2,68 @@ package rollout
 
 import (
 	"context"
+	"slices"
 	"time"
 
 	"github.com/aoifleet/aoifleet/internal/host"
+	"github.com/aoifleet/aoifleet/internal/inventory"
 )
+
+// How long to wait between attempts to see a host again.
+const (
+	firstPause   = 500 * time.Millisecond
+	longestPause = 10 * time.Second
+)
+
+// patience is how long a host may take to end what goes on there by itself,
+// while its operator looks for it: the restart and the watch, there and back.
+func patience(h inventory.Health) time.Duration { return 2*(h.Timeout+h.Window) + time.Minute }
+
+// settles is how long after the last contact a host with a dead-man switch has
+// settled at the latest: the switch looks every 15 s (and a second of accuracy)
+// whether its time is up, and undoes: a restart and a watch.
+func settles(h inventory.Health) time.Duration {
+	return h.Hold() + 16*time.Second + h.Timeout + max(h.Timeout, h.Window)
+}
 
 // lost decides about a host whose connection broke off in mid-change. An error
 // is no proof of anything: it looks at the host again until its receipts say
 // how the transaction ended, for as long as the host may take to end it.
 func (a *apply) lost(ctx context.Context, i int, why *host.Problem) {
 	res := &a.run.Results[i]
-	health := res.Host.Health
-	ctx, cancel := context.WithTimeout(ctx, 2*(health.Timeout+health.Window)+time.Minute)
+	res.SettlesAt = a.settlesAt(res.Host.Health)
+	ctx, cancel := context.WithTimeout(ctx, patience(res.Host.Health))
 	defer cancel()
 	a.Events(Event{Host: res.Host.Name, Step: "reconnect"})
-	for pause := 500 * time.Millisecond; ; pause = min(2*pause, 10*time.Second) {
+	for pause := firstPause; ; pause = min(2*pause, longestPause) {
 		if outcome := a.ask(ctx, i); outcome != "" {
 			res.Notes = append(res.Notes, "contact was lost in mid-change; this is what the host itself says")
-			if outcome == Rotated {
+			if outcome == Rotated || outcome == Restored {
 				why = nil
 			}
+			res.SettlesAt = time.Time{}
 			a.end(i, outcome, why)
 			return
 		}
-		select {
-		case <-ctx.Done():
+		if !rest(ctx, pause) {
 			a.end(i, Unknown, why)
 			return
-		case <-time.After(pause):
 		}
 	}
+}
+
+// unknown ends a host of which nothing more can be told now.
+func (a *apply) unknown(i int, why *host.Problem) {
+	res := &a.run.Results[i]
+	res.SettlesAt = a.settlesAt(res.Host.Health)
+	a.end(i, Unknown, why)
+}
+
+func (a *apply) settlesAt(h inventory.Health) time.Time {
+	if a.plan.Policy.NoDeadman {
+		return time.Time{}
+	}
+	return time.Now().Add(settles(h))
 }
 
 // ask lets the host end what is unfinished and reads its receipts; "" means
@@ -49,15 +81,30 @@ func (a *apply) ask(ctx context.Context, i int) Outcome {
 	case host.Refused, host.Lost, host.Unsent:
 		return ""
 	}
-	seen, err := h.Observe(ctx)
+	if res.Action == Rotate && h.Discard(ctx) != nil {
+		return "" // what is not staged can't be installed any more
+	}
+	seen, err := h.Observe(ctx, a.Saved)
 	if err != nil {
 		return ""
 	}
 	outcome := fromReceipts(seen, a.RunID, res.Seen.File.Digest)
-	if outcome == Refused && res.Action == Rotate {
-		a.left(i, h.Discard(ctx))
+	if outcome == Refused && changed(res.Steps) {
+		// Its receipt has been replaced by a later run's: it was undone.
+		if seen.Unit.Active != "active" || seen.Denied != "" {
+			return ""
+		}
+		outcome = RolledBack
+	}
+	if outcome == Rotated && res.Action == Restore {
+		return Restored
 	}
 	return outcome
+}
+
+// changed tells whether the host had begun to replace the file or to restart.
+func changed(steps []host.Step) bool {
+	return slices.ContainsFunc(steps, func(s host.Step) bool { return s.Name == "swap" || s.Name == "restart" })
 }
 
 // fromReceipts is what a host's receipts prove about a run.
@@ -77,7 +124,7 @@ func fromReceipts(seen *host.Observation, run, oldDigest string) Outcome {
 			return "" // pending, undoing
 		}
 	}
-	if seen.File.Digest == oldDigest {
+	if seen.File.Digest == oldDigest && !seen.AtWork {
 		return Refused // it never began, or ended before any change
 	}
 	return ""

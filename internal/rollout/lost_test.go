@@ -157,3 +157,34 @@ func TestFromReceipts(t *testing.T) {
 		}
 	}
 }
+
+// Contact is lost after the swap, the host undoes it, and another run is undone
+// there too, so that its receipt stands in the place of ours: that is no refusal.
+func TestReceiptOfAnotherRun(t *testing.T) {
+	for name, denied := range map[string]string{"healthy": "", "refused by Entra": "AADSTS7"} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				f := newFakeFleet("a")
+				vm := f.vms["a"]
+				vm.fates["rotate"], vm.swaps = notApplied, true
+				vm.during = func(call string) {
+					if call == "rotate" {
+						vm.mu.Lock()
+						vm.seen.Receipts = []host.Receipt{{State: "rolled-back", Run: "another"}}
+						vm.seen.Denied = denied
+						vm.mu.Unlock()
+					}
+				}
+				want := RolledBack
+				if denied != "" {
+					want = Unknown
+				}
+				run := f.rotateAll(t, context.Background(), policy(), "a")
+				wantOutcomes(t, run, want)
+				if run.Results[0].Proof != "" {
+					t.Errorf("proof %q", run.Results[0].Proof)
+				}
+			})
+		})
+	}
+}

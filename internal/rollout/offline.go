@@ -10,7 +10,11 @@ const NotSeen Action = "unknown"
 func Offline(targets []Target, policy Policy) *Plan {
 	p := &Plan{Policy: policy}
 	for _, t := range targets {
-		p.Entries = append(p.Entries, Entry{Target: t, Action: NotSeen, Reason: "not looked at (--offline)"})
+		e := Entry{Target: t, Action: NotSeen, Reason: "not looked at (--offline)"}
+		if t.Certificate == nil {
+			e.Reason += "; no certificate is named"
+		}
+		p.Entries = append(p.Entries, e)
 	}
 	return p
 }

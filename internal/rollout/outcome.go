@@ -4,6 +4,8 @@
 package rollout
 
 import (
+	"time"
+
 	"github.com/aoifleet/aoifleet/internal/certificate"
 	"github.com/aoifleet/aoifleet/internal/host"
 	"github.com/aoifleet/aoifleet/internal/inventory"
@@ -36,6 +38,8 @@ type Action string
 const (
 	Rotate  Action = "rotate"  // swap the file and restart the agent
 	Restart Action = "restart" // the file is right, the process older than it
+	Restore Action = "restore" // a backup goes back
+	Recover Action = "recover" // an interrupted run is settled
 	None    Action = "none"
 )
 
@@ -60,6 +64,7 @@ type Entry struct {
 	Reason  string
 	Outcome Outcome
 	Problem *host.Problem
+	Backup  *host.Backup // of Restore
 }
 
 // Result is one host at the end of a run.
@@ -69,6 +74,9 @@ type Result struct {
 	Notes    []string
 	Evidence []string
 	Steps    []host.Step
+	// SettlesAt is when an unknown host will have settled by itself; zero: it
+	// has no dead-man switch.
+	SettlesAt time.Time
 }
 
 // Event is a change of a host's state, for whoever draws progress. Outcome is
@@ -78,4 +86,5 @@ type Event struct {
 	Step    string // observe, stage, then host.sh's own; "": nothing is going on
 	Outcome Outcome
 	Problem *host.Problem
+	Proof   string
 }

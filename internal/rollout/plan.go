@@ -16,12 +16,25 @@ type Policy struct {
 	MaxFailures      func(hosts int) int // the run stops when so many have failed
 	CountUnreachable bool
 	Force            bool // also where the certificate looks like the wrong one
+	NoDeadman        bool // do not arm the hosts' dead-man switch
 }
 
 // Plan is what is to be done, host by host in the inventory's order.
 type Plan struct {
 	Entries []Entry
 	Policy  Policy
+	// decide is what Entries were made with, for a host that has to be looked
+	// at again.
+	decide func(Target, Look) Entry
+}
+
+// plan decides for every target.
+func plan(targets []Target, looks []Look, policy Policy, decide func(Target, Look) Entry) *Plan {
+	p := &Plan{Policy: policy, Entries: make([]Entry, len(targets)), decide: decide}
+	for i, t := range targets {
+		p.Entries[i] = decide(t, looks[i])
+	}
+	return p
 }
 
 // Changes counts the hosts on which there is something to do.
@@ -38,31 +51,54 @@ func (p *Plan) Changes() int {
 // Make decides for every target what is to be done. It is a pure function of
 // what was seen.
 func Make(targets []Target, looks []Look, policy Policy) *Plan {
-	p := &Plan{Policy: policy, Entries: make([]Entry, len(targets))}
-	for i, t := range targets {
-		p.Entries[i] = decide(t, looks[i], policy.Force)
-	}
+	p := plan(targets, looks, policy, func(t Target, look Look) Entry { return decide(t, look, policy.Force) })
 	if !policy.Force {
 		refuseMixed(p.Entries)
 	}
 	return p
 }
 
-// decide is the plan for one host.
-func decide(t Target, look Look, force bool) Entry {
-	e := Entry{Target: t, Seen: look.Seen, Action: None}
+// begin is what is the same in all plans: what could not be looked at, and
+// what another run holds. done means that Outcome or Action is set.
+func begin(t Target, look Look) (e Entry, done bool) {
+	e = Entry{Target: t, Seen: look.Seen, Action: None}
 	switch {
 	case cancelled(look.Err):
 		e.Outcome, e.Reason = Skipped, "interrupted"
-		return e
+		return e, true
 	case look.Err != nil:
-		return e.stop(failedLook(host.AsProblem(look.Err)))
+		return e.stop(failedLook(host.AsProblem(look.Err))), true
 	case look.Seen.Provider == nil:
 		e.Outcome, e.Reason = NotApplicable, "managed identity: nothing to rotate"
-		return e
+		return e, true
 	}
-	if _, unfinished := e.Seen.Unfinished(); unfinished {
-		e.Action, e.Reason = Rotate, "an interrupted run is settled first"
+	if r, unfinished := e.Seen.Unfinished(); unfinished && r.Holds() {
+		return e.stop(Refused, heldBy(r)), true
+	}
+	return e, false
+}
+
+// heldBy says who holds a host, from where, and until when.
+func heldBy(r host.Receipt) *host.Problem {
+	p := &host.Problem{Class: "locked", Message: fmt.Sprintf("run %s of %s is at work on this host", r.Run, r.Owner), Hint: "wait until it has ended"}
+	if r.Armed {
+		p.Hint = "wait: if nobody confirms it, the host undoes it in " + r.Left.String()
+	}
+	return p
+}
+
+// decide is the plan of a rotation for one host.
+func decide(t Target, look Look, force bool) Entry {
+	e, done := begin(t, look)
+	switch {
+	case done:
+		return e
+	case t.Certificate == nil:
+		return e.stop(Refused, &host.Problem{Class: "configuration", Message: "no certificate is named for this host",
+			Hint: "set certificate: in the inventory, or use --certificate FILE"})
+	}
+	if r, unfinished := e.Seen.Unfinished(); unfinished {
+		e.Action, e.Reason = Rotate, "run "+r.Run+" was interrupted here; it is settled first"
 		return e
 	}
 	for _, check := range []func(Entry) *host.Problem{fileProblem, unitProblem} {

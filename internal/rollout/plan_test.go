@@ -51,8 +51,8 @@ func TestDecide(t *testing.T) {
 		{name: "disabled, replace", change: func(s *host.Observation) { s.Unit.File = "disabled" }, stopped: "replace", action: Rotate, reason: "new"},
 		{name: "failed: may be the cure", change: func(s *host.Observation) { s.Unit.Active = "failed" }, action: Rotate, reason: "new"},
 
-		{name: "unfinished", change: func(s *host.Observation) { s.Receipts = []host.Receipt{{State: "pending", Run: "r"}} }, action: Rotate, reason: "interrupted run"},
-		{name: "unfinished undo, file right", change: func(s *host.Observation) { same(s); s.Receipts = []host.Receipt{{State: "undoing", Run: "r"}} }, action: Rotate, reason: "interrupted run"},
+		{name: "unfinished", change: func(s *host.Observation) { s.Receipts = []host.Receipt{{State: "pending", Run: "r"}} }, action: Rotate, reason: "settled first"},
+		{name: "unfinished undo, file right", change: func(s *host.Observation) { same(s); s.Receipts = []host.Receipt{{State: "undoing", Run: "r"}} }, action: Rotate, reason: "settled first"},
 		{name: "finished", change: func(s *host.Observation) { s.Receipts = []host.Receipt{{State: "failed", Run: "r"}} }, action: Rotate, reason: "new"},
 
 		{name: "current", change: same, action: None, outcome: Current, reason: "already live"},
@@ -222,5 +222,22 @@ func TestBudget(t *testing.T) {
 		if b.spent() != tt.spent {
 			t.Errorf("%s: spent %v", tt.name, b.spent())
 		}
+	}
+}
+
+// A host may have no certificate of its own: whether that is right depends on
+// its agent.
+func TestNoCertificateNamed(t *testing.T) {
+	seen := healthy()
+	target := Target{Host: inventory.Host{Name: "h"}}
+	if e := decide(target, Look{Seen: seen}, false); e.Outcome != Refused || e.Problem.Class != "configuration" {
+		t.Errorf("%q %+v", e.Outcome, e.Problem)
+	}
+	seen.Provider = nil
+	if e := decide(target, Look{Seen: seen}, false); e.Outcome != NotApplicable {
+		t.Errorf("%q %+v", e.Outcome, e.Problem)
+	}
+	if e := Offline([]Target{target}, policy()).Entries[0]; e.Action != NotSeen || !strings.Contains(e.Reason, "no certificate is named") {
+		t.Errorf("offline: %+v", e)
 	}
 }

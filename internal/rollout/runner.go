@@ -18,11 +18,12 @@ const keep = 64
 
 // Host is one agent VM; *host.VM is the real one.
 type Host interface {
-	Observe(ctx context.Context) (*host.Observation, error)
+	Observe(ctx context.Context, saved string) (*host.Observation, error)
 	Stage(ctx context.Context, data []byte, digest string) error
 	Rotate(ctx context.Context, change host.Change, onStep func(step string)) *host.Report
 	Recover(ctx context.Context, onStep func(step string)) *host.Report
 	Discard(ctx context.Context) error
+	Prune(ctx context.Context) (removed int, err error)
 	Close() error
 }
 
@@ -31,6 +32,7 @@ type Runner struct {
 	Dial   func(ctx context.Context, h inventory.Host) (Host, error)
 	Events func(Event) // called from many goroutines
 	RunID  string      // by which a host's receipts name this run
+	Saved  string      // a run whose backups are looked at too; "" for none
 
 	mu   sync.Mutex
 	open map[string]Host
@@ -53,7 +55,7 @@ func (r *Runner) look(ctx context.Context, target inventory.Host) Look {
 	if err != nil {
 		return Look{Err: err}
 	}
-	seen, err := h.Observe(ctx)
+	seen, err := h.Observe(ctx, r.Saved)
 	if err != nil {
 		_ = h.Close() // nothing was changed, so nothing depends on it
 		return Look{seen, err}

@@ -113,6 +113,7 @@ func timed(program, verb, inventory string) (time.Duration, *syscall.Rusage, err
 		args = append(args, "--yes")
 	}
 	cmd := exec.Command(program, args...)
+	cmd.Env = append(os.Environ(), "XDG_STATE_HOME="+filepath.Dir(inventory))
 	var complaint strings.Builder
 	cmd.Stderr = &complaint
 	start := time.Now()

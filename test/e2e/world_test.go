@@ -116,6 +116,7 @@ func (w *world) run(verb, certificate string, rollout map[string]any, more ...st
 		args = append(args, "--yes")
 	}
 	cmd := w.fleet.Command(w.t.Context(), w.program, args...)
+	cmd.Env = w.environment()
 	var complaint strings.Builder
 	cmd.Stderr = &complaint
 	out, err := cmd.Output()
@@ -134,6 +135,11 @@ func (w *world) run(verb, certificate string, rollout map[string]any, more ...st
 	}
 	w.t.Logf("%s %s: exit code %d, %v\n%s", verb, certificate, code, document.Totals, complaint.String())
 	return document, code
+}
+
+// environment keeps the program's records out of the home of whoever tests.
+func (w *world) environment() []string {
+	return append(os.Environ(), "XDG_STATE_HOME="+filepath.Join(w.dir, "state"))
 }
 
 // shell runs a command as root on a host.
@@ -178,7 +184,9 @@ func (w *world) live(h *fleet.Host, certificate string) {
 		w.t.Errorf("%s: the live file belongs to %s", h.Name, owner)
 	}
 	left := w.shell(h, "ls -Ad /home/azureuser/.aoifleet-* "+filepath.Dir(fleet.CertificatePath)+"/.aoifleet-* /var/lib/aoifleet/*/staged-* "+
-		"/var/lib/aoifleet/*/pending /var/lib/aoifleet/*/undoing 2>/dev/null; :")
+		"/var/lib/aoifleet/*/pending /var/lib/aoifleet/*/undoing /var/lib/aoifleet/*/backups/*/host.sh /var/lib/aoifleet/*/backups/*/deadline "+
+		"/etc/systemd/system/aoifleet-* /etc/systemd/system/*/aoifleet-* 2>/dev/null; "+
+		"systemctl list-units --no-legend 'aoifleet-*'; systemctl list-timers --all --no-legend 'aoifleet-*'")
 	if left != "" {
 		w.t.Errorf("%s: left behind: %s", h.Name, left)
 	}

@@ -44,7 +44,8 @@ no_values() {
     verb='' run='' owner='' unit='' config='' log='' path='' old='' new=''
     size=0 source='' thumbprint='' window=0 timeout=60 port='' swap=yes start=yes
     deny='' expect=''
-    real='' was='' invocation='' sick=no before=''
+    hold=0 deadman=no keep=3 max_age=90 saved=''
+    real='' was='' invocation='' sick=no before='' boot=''
 }
 
 # shellcheck disable=SC2034 # some values are only passed on, into the receipt
@@ -71,12 +72,18 @@ read_values() {
         port=*) port=$value ;;
         swap=*) swap=$value ;;
         start=*) start=$value ;;
+        hold=*) hold=$value ;;
+        deadman=*) deadman=$value ;;
+        keep=*) keep=$value ;;
+        max_age=*) max_age=$value ;;
+        saved=*) saved=$value ;;
         deny=*) deny=$deny$value$NL ;;
         expect=*) expect=$expect$value$NL ;;
         # Written by this script into a receipt, for whoever has to undo.
         was=*) was=$value ;;
         invocation=*) invocation=$value ;;
         sick=*) sick=$value ;;
+        boot=*) boot=$value ;;
         before=*) before=$before$value$NL ;;
         end) return 0 ;;
         *) return 1 ;;

@@ -3,8 +3,8 @@
 
 # unit_state asks systemd once and leaves what it says in variables.
 unit_state() {
-    shown=$(systemctl show -p LoadState,ActiveState,SubState,UnitFileState,InvocationID,NRestarts,MainPID,ExecMainStartTimestampMonotonic,Result,User,Group "$unit" 2>/dev/null)
-    load='' active='' sub='' id='' restarts=0 failure='' user='' group='' started=0
+    shown=$(systemctl show -p LoadState,ActiveState,SubState,UnitFileState,InvocationID,NRestarts,MainPID,ExecMainStartTimestampMonotonic,Result,User,Group,WantedBy "$unit" 2>/dev/null)
+    load='' active='' sub='' id='' restarts=0 failure='' user='' group='' wanted='' started=0
     IFS=$NL
     for line in $shown; do
         value=${line#*=}
@@ -18,6 +18,7 @@ unit_state() {
         Result=*) failure=$value ;;
         User=*) user=$value ;;
         Group=*) group=$value ;;
+        WantedBy=*) wanted=$value ;;
         esac
     done
     unset IFS
@@ -27,9 +28,14 @@ unit_state() {
 # is refused (systemd.unit(5), StartLimitBurst). `timeout` because a start job
 # can hang; it runs in a process group of its own and may outlive a script that
 # was killed, so it does not get the lock.
+# A unit that systemd starts again by itself is stopped first: its restart would
+# merge with ours, and NRestarts tell of one more than there was.
 restart_unit() {
+    case $restarts:$sub in
+    0:auto-restart* | [!0]*) timeout "$timeout" systemctl stop "$unit" >/dev/null 2>&1 6>&- 7>&- ;;
+    esac
     systemctl reset-failed "$unit" >/dev/null 2>&1
-    said=$(timeout "$timeout" systemctl restart "$unit" 2>&1 7>&-)
+    said=$(timeout "$timeout" systemctl restart "$unit" 2>&1 6>&- 7>&-)
     status=$?
     case $status in
     0) return 0 ;;

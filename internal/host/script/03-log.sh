@@ -8,11 +8,11 @@ ESC=$(printf '\033')
 # log_mark remembers where the log ends now, and the bytes before.
 log_mark() {
     mark_time=$(date -u +%Y-%m-%dT%H:%M:%S.%6N)
-    mark_size='' mark_inode='' mark_sum='' mark_first='' log_at='' start_time=''
+    mark_size='' mark_inode='' mark_sum='' mark_head='' log_at='' start_time='' start_late=''
     [ -f "$ROOT$log" ] && stat_log "$ROOT$log" || return 0
     mark_size=$log_size mark_inode=$log_inode
     mark_sum=$(log_sum "$ROOT$log")
-    mark_first=$(log_first)
+    mark_head=$(log_head)
 }
 
 stat_log() {
@@ -26,7 +26,8 @@ log_sum() {
     tail -c "+$from" -- "$1" 2>/dev/null | head -c "$((mark_size - from + 1))" | cksum
 }
 
-log_first() { head -c 200 -- "$ROOT$log" 2>/dev/null | tr -d '\000' | head -n 1; }
+# log_head: a checksum of the first bytes that were there at the mark.
+log_head() { head -c "$((mark_size < 200 ? mark_size : 200))" -- "$ROOT$log" 2>/dev/null | cksum; }
 
 # log_begins_in: does FILE hold the mark? An empty log has no bytes to tell it
 # by, so there the file has to be the same.
@@ -65,25 +66,33 @@ not_before() {
 # stamp N: N hundredths of a second since the epoch, as the log writes times.
 stamp() { date -u -d "@${1%??}.${1#"${1%??}"}" +%Y-%m-%dT%H:%M:%S.%2N; }
 
-# since_start notes when the process that runs was started; a hundredth or two
-# early, as neither clock is read finer.
+# since_start notes between which two times the process that runs was started:
+# neither clock is read finer than to a hundredth, nor both at once.
 since_start() {
     now_up
-    start_time=$(stamp "$(($(date +%s%2N) - up + started / 10000 - 2))")
+    start_time=$(($(date +%s%2N) - up + started / 10000))
+    began_at=$up
+    now_up
+    start_late=$(stamp "$((start_time + 2))")
+    start_time=$(stamp "$((start_time - 2 - up + began_at))")
 }
 
-# own_lines drops what the process before has written on its way out, between
-# the mark and the start of the one that runs. Only that span: should a clock
-# jump, a line counts.
+# own_lines START drops colour codes, and what the process before has written on its way out,
+# between the mark and START. Only that span: should a clock jump, a line counts.
 own_lines() {
-    awk -v from="$mark_time" -v to="$start_time" '
+    awk -v from="$mark_time" -v to="$1" '
         BEGIN { on = 1 }
+        { gsub(/\033\[[0-9;]*[a-zA-Z]/, "") }
         to != "" && /^[0-9][0-9][0-9][0-9]-[0-9][0-9]-[0-9][0-9]T[0-9:.]*Z/ {
             at = substr($0, 1, length(to))
             on = at < substr(from, 1, length(to)) || at >= to
         }
         on'
 }
+
+# log_own prints what the process that runs has written for certain; the rest of
+# log_since may be its predecessor's, and proves nothing.
+log_own() { log_since | own_lines "$start_late"; }
 
 # log_since prints the log since the mark.
 log_since() {
@@ -93,19 +102,20 @@ log_since() {
     "$ROOT$log")
         tail -c "+$((mark_size + 1))" -- "$log_at"
         # systemd 239's StandardOutput=file: writes over the log from byte 0.
-        [ "$(log_first)" = "$mark_first" ] || head -c "$mark_size" -- "$log_at" | strip_colour | not_before "$mark_time"
+        [ "$(log_head)" = "$mark_head" ] || head -c "$mark_size" -- "$log_at" | strip_colour | not_before "$mark_time"
         ;;
     *)
         tail -c "+$((mark_size + 1))" -- "$log_at"
         cat -- ${log_newer:+"$log_newer"} "$ROOT$log" 2>/dev/null
         ;;
-    esac | strip_colour | own_lines
+    esac | tr -d '\000' | own_lines "$start_time"
 }
 
-# log_before keeps the last denied lines before the mark: what was there already.
+# log_before keeps the last denied lines of the log as it is now: what was there
+# already.
 log_before() {
-    before=''
-    [ -z "$mark_size" ] || before=$(tail -c 65536 -- "$ROOT$log" | strip_colour | matches "$deny" | tail -n 20 | cut -c 1-500)
+    before='' mark_time=$(date -u +%Y-%m-%dT%H:%M:%S.%6N)
+    [ ! -f "$ROOT$log" ] || before=$(tail -c 65536 -- "$ROOT$log" | strip_colour | matches "$deny" | tail -n 20 | cut -c 1-500)
 }
 
 # since N: those of the lines kept by log_before that are at most N hundredths of
@@ -115,12 +125,11 @@ since() {
 }
 
 # denied_lately: those of the lines kept by log_before that the process that
-# runs has written, at most five minutes old.
+# runs has written for certain, at most five minutes old.
 denied_lately() {
     [ -n "$before" ] || return 0
-    now_up
-    age=$((up - started / 10000))
-    since "$((age < 30000 ? age : 30000))"
+    since_start
+    since 30000 | not_before "$start_late"
 }
 
 # matches PATTERNS: the lines of stdin that match any of them (POSIX ERE, one
@@ -179,7 +188,7 @@ log_expected() {
     IFS=$NL
     set -f
     for pattern in $expect; do
-        log_since | grep -aqE -e "$pattern" || missing=$pattern
+        log_own | grep -aqE -e "$pattern" || missing=$pattern
     done
     set +f
     unset IFS

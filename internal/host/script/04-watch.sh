@@ -1,10 +1,10 @@
 
 # --- the watch ---
 
-# now_up: hundredths of a second since boot (proc(5), uptime).
+# now_up: hundredths of a second since boot; no clock can jump here.
 now_up() {
     read -r up _ <"$ROOT/proc/uptime"
-    up=${up%.*}${up#*.}
+    up=$((${up%.*} * 100 + 1${up#*.} - 100))
 }
 
 # look judges the agent once: 0 healthy, 1 not, 2 not yet; $why says what for.
@@ -41,10 +41,11 @@ watch() {
         [ $judged -ne 1 ] || return 1
         now_up
         if [ $judged -eq 0 ]; then : "${ready:=$up}"; else ready=''; fi
-        if [ $judged -eq 0 ] && [ $((up - ready)) -ge "${window}00" ]; then return 0; fi
-        if [ $judged -eq 2 ] && [ $((up - began)) -ge "${timeout}00" ]; then return 1; fi
-        # Not with the lock open: it must not outlive this script.
-        if [ "$window" -gt 5 ]; then sleep 1; else sleep 0.25; fi 7>&-
+        if [ $judged -eq 0 ] && [ $((up - ready)) -ge $((window * 100)) ]; then return 0; fi
+        if [ $judged -eq 2 ] && [ $((up - began)) -ge $((timeout * 100)) ]; then return 1; fi
+        extend
+        # Not with the locks open: they must not outlive this script.
+        if [ "$window" -gt 5 ]; then sleep 1; else sleep 0.25; fi 6>&- 7>&-
     done
 }
 
@@ -57,7 +58,7 @@ evidence() {
     [ "$log_at" != unknown ] || say note 'the start of the log since the restart could not be found'
     [ -z "$known" ] || say note "not counted, the log said it before: $known"
     proof=process_only
-    [ -z "$since" ] || [ -n "$known" ] || [ "$log_at" = unknown ] || proof=log_clean
+    [ -n "$known" ] || [ "$log_at" = unknown ] || [ -z "$(printf '%s\n' "$since" | own_lines "$start_late" | head -c 1)" ] || proof=log_clean
     [ -z "$expect" ] || proof=expected_line
     set -f
     IFS=$NL

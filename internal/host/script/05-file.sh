@@ -78,11 +78,13 @@ walk_path() {
 }
 
 # new_file makes a temporary file beside the live one, with the old one's
-# owner, mode and label before it holds a byte.
+# owner, mode and label before it holds a byte; a saved file gets its own back.
 new_file() {
     read -r random </proc/sys/kernel/random/uuid
     tmp=$ROOT${real%/*}/.aoifleet-$random
-    if [ "$old" != none ]; then
+    if [ -n "$saved" ]; then
+        cp -a --attributes-only -- "$bytes" "$tmp"
+    elif [ "$old" != none ]; then
         cp -a --attributes-only -- "$ROOT$real" "$tmp"
     else
         (set -C && : >"$tmp") && chmod 600 -- "$tmp" && chown "${user:-root}:${group:-$(id -g -- "${user:-root}")}" -- "$tmp"
@@ -94,10 +96,11 @@ make_state() {
     [ -d "$state/backups" ] && [ ! -L "$state" ] && [ -O "$state" ]
 }
 
-# clean_up removes what a verb made before it changed anything.
+# clean_up removes what this run made before it changed anything, and nothing of
+# another run. As long as the receipt is there the switch cleans up too.
 clean_up() {
-    [ -z "${tmp:-}" ] || rm -f -- "$tmp"
-    [ -z "${kept:-}" ] || rm -rf -- "$kept"
-    [ -z "${mine:-}" ] || rm -f -- "$state/pending"
-    tmp='' kept='' mine=''
+    [ -n "${made:-}" ] || return 0
+    kept=$made made=''
+    ended pending || mine=''
+    rm -f -- ${tmp:+"$tmp"} "$kept/receipt" "$kept/certificate" ${mine:+"$state/pending"} && forget
 }

@@ -20,9 +20,7 @@ observe() {
     unset IFS
     set +f
     observe_log
-    for value in pending undoing confirmed rolled-back failed; do
-        [ ! -f "$state/$value" ] || say receipt "$value $(grep -E -m 2 '^(run|owner)=' "$state/$value" | tr '\n' ' ')"
-    done
+    observe_state
     value=$(stat -f -c '%a %S' -- "$ROOT/var/lib") || value='0 0'
     say space "$((${value% *} * ${value#* }))"
     say observed yes
@@ -63,18 +61,18 @@ observe_certificate() {
     say attributes "$attributes"
     say digest "$live"
     if ! command -v openssl >/dev/null; then say no_openssl yes; return; fi
-    public_certificate
+    public_certificate "$ROOT$real"
     IFS=$NL
     for line in $pem; do say pem "$line"; done
     unset IFS
 }
 
-# public_certificate: -nokeys, so that the private key never leaves the host.
+# public_certificate FILE: -nokeys, so that the private key never leaves the host.
 # -legacy is what OpenSSL 3 needs for RC2-40; older ones do not know it.
 public_certificate() {
     for legacy in '' -legacy; do
         # shellcheck disable=SC2086 # no argument when empty
-        pem=$(head -c 1048576 -- "$ROOT$real" | base64 -d 2>/dev/null |
+        pem=$(head -c 1048576 -- "$1" | base64 -d 2>/dev/null |
             timeout 10 openssl pkcs12 -nokeys -passin pass: $legacy 2>/dev/null | head -c 65536)
         case $pem in *CERTIFICATE*) return ;; esac
     done
@@ -84,8 +82,64 @@ public_certificate() {
 # observe_log tells whether the agent has been refused lately.
 observe_log() {
     [ -f "$ROOT$log" ] || { say log_missing "$log"; return; }
-    mark_time=$(date -u +%Y-%m-%dT%H:%M:%S.%6N) mark_size=1
     log_before
     value=$(denied_lately | tail -n 1)
     [ -z "$value" ] || say denied "$value"
+}
+
+# observe_state tells of the tool's own traces: receipts, backups, leftovers.
+observe_state() {
+    read -r boot <"$ROOT/proc/sys/kernel/random/boot_id"
+    for value in pending undoing confirmed rolled-back failed; do
+        [ -f "$state/$value" ] || continue
+        of_receipt "$state/$value"
+        say receipt "$value run=$of owner=$who"
+        case $value in pending | undoing) ;; *) continue ;; esac
+        kept=$state/backups/$of
+        ! alive "$kept" || say receipt_alive yes
+        # A boot has ended the timer, and uptime began anew.
+        [ "$was_boot" = "$boot" ] || continue
+        seconds_left "$kept"
+        [ -z "$left" ] || say receipt_left "$left"
+    done
+    for kept in "$state"/backups/*; do
+        ! is_backup || say backup "$of $was_live $was_new"
+    done
+    kept=$state/backups/$run
+    ! alive "$kept" || say at_work yes
+    timeout 5 find "$state" . -maxdepth 1 \( -name 'staged-*' -mmin +1440 -o -name '.aoifleet-*' -mmin +60 \) 2>/dev/null |
+        head -n 100 | while IFS= read -r value; do say leftover "${value##*/}"; done
+    this=$run
+    for value in "$state"/backups/*/host.sh; do
+        kept=${value%/*} run=${kept##*/}
+        [ ! -f "$value" ] || goes_on || say leftover "dead-man switch of run $run"
+    done
+    run=$this
+    [ -n "$saved" ] && [ -f "$state/backups/$saved/certificate" ] || return 0
+    public_certificate "$state/backups/$saved/certificate"
+    IFS=$NL
+    for line in $pem; do say saved_pem "$line"; done
+    unset IFS
+}
+
+# is_backup: is there something in $kept to go back to?
+is_backup() {
+    [ -f "$kept/receipt" ] || return
+    of_receipt "$kept/receipt"
+    [ -f "$kept/certificate" ] || [ "$was_live" = none ]
+}
+
+# of_receipt FILE reads what a receipt says of itself.
+of_receipt() {
+    of='' who='' was_live='' was_new='' was_boot=''
+    while IFS= read -r line; do
+        case $line in
+        run=*) of=${line#*=} ;;
+        owner=*) who=${line#*=} ;;
+        old=*) was_live=${line#*=} ;;
+        new=*) was_new=${line#*=} ;;
+        boot=*) was_boot=${line#*=} ;;
+        deny=* | before=* | end) break ;;
+        esac
+    done <"$1"
 }

@@ -1,28 +1,33 @@
 
-# --- rotate: back up, swap, restart, watch, confirm; or undo ---
+# --- rotate: back up, arm, swap, restart, watch, confirm; or undo ---
 
 rotate() {
     say step lock
     make_state || refuse disk "$state can not be made, or is not root's own"
-    lock
-    { [ ! -f "$state/pending" ] && [ ! -f "$state/undoing" ]; } || refuse locked "$(holder_of) was interrupted on this host; run rotate again"
+    nobody_else
     say step check
     check
     say step backup
     back_up
+    if [ "$deadman" = yes ]; then
+        say step arm
+        arm
+    fi
+    log_mark
     if [ "$swap" = yes ]; then
         say step swap
         swap
     fi
     if [ "$start" = yes ]; then
         say step restart
-        log_mark
+        extend
         restart_unit || undo unhealthy "$why"
         say step watch
         watch "$invocation" 0 || undo unhealthy "$why"
         evidence
         say proof "$proof"
     fi
+    extend
     say verdict healthy
     # The operator's word. End of input means that there is nobody any more.
     IFS= read -r answer <&3 || answer='undo contact with the operator was lost'
@@ -30,19 +35,29 @@ rotate() {
     confirm
 }
 
-# lock: one run at a time. The kernel drops the lock of a process that died, so
-# a receipt that is found under it is nobody's.
-lock() {
-    exec 7>"$state/lock"
-    flock -n 7 || refuse locked "$(holder_of) is at work on this host"
+# nobody_else: a receipt that has not ended is the lock.
+nobody_else() {
+    for receipt in "$state/pending" "$state/undoing"; do
+        [ ! -f "$receipt" ] || refuse locked "$(whose "$receipt")"
+    done
 }
 
-holder_of() {
-    run_id=$(grep -h -m 1 '^run=' "$state/pending" "$state/undoing" 2>/dev/null)
-    run_of=$(grep -h -m 1 '^owner=' "$state/pending" "$state/undoing" 2>/dev/null)
-    [ -n "$run_id" ] || run_id='another run'
-    printf '%s' "run ${run_id#run=}${run_of:+ of }${run_of#owner=}"
+# whose RECEIPT says in words who holds the host, and until when.
+whose() {
+    of=another who='' left=''
+    [ ! -f "$1" ] || of_receipt "$1"
+    who="run $of${who:+ of $who}"
+    if [ "$of" = another ] || alive "$state/backups/$of"; then
+        seconds_left "$state/backups/$of"
+        printf '%s' "$who is at work on this host${left:+, for at most ${left}s more}"
+    else
+        printf '%s' "$who was interrupted on this host; run recover"
+    fi
 }
+
+# alive FOLDER: does the process that made its receipt live? With a shared lock,
+# so that two who ask do not take each other for it.
+alive() { [ -f "$1/receipt" ] && ! { flock -s -n 0 <"$1/receipt"; } 2>/dev/null; }
 
 check() {
     patterns_work
@@ -59,7 +74,6 @@ check() {
     [ "$load" = loaded ] || refuse agent_not_running "$unit is ${load:-not known to systemd}"
     [ "$start" = no ] || [ "$active" != inactive ] || refuse agent_not_running "$unit was stopped meanwhile"
     was=$active invocation=$id
-    log_mark
     log_before
     sick=no
     case $was:$sub in
@@ -72,32 +86,56 @@ check() {
 
 # back_up writes everything that is needed to undo, and the new file beside the
 # old one; after the sync nothing but renames is left to do. The receipt comes
-# before the new file, so that whoever finds it knows where to clean up.
+# first, so that whoever finds it knows where to clean up.
 back_up() {
-    [ ! -e "$state/backups/$run" ] || refuse locked "run $run was here already"
     kept=$state/backups/$run
+    [ ! -e "$kept" ] || refuse locked "run $run was here already"
+    read -r boot <"$ROOT/proc/sys/kernel/random/boot_id"
+    [ -n "$boot" ] || refuse command 'the host does not tell its boot'
+    made=$kept
     { mkdir -- "$kept" && receipt >"$kept/receipt"; } 2>/dev/null || refuse disk "nothing can be written in $state"
+    # Held until this process ends: the sign of life of the run.
+    { command exec 7<"$kept/receipt" && flock -n 7; } 2>/dev/null || refuse disk "nothing can be locked in $state"
+    if [ "$deadman" = yes ]; then armed=yes; fi
+    extend
+    take
     set --
     if [ "$old" != none ]; then
         cp -a -- "$ROOT$real" "$kept/certificate" 2>/dev/null || refuse disk 'the old certificate can not be saved'
         set -- "$kept/certificate"
     fi
-    arm
-    if [ "$swap" = yes ]; then
-        { new_file && cat -- "$state/staged-$run" >"$tmp"; } 2>/dev/null || refuse disk "no file can be written in ${real%/*}"
+    if [ "$swap" = yes ] && [ "$new" != none ]; then
+        bytes=$state/staged-$run
+        if [ -n "$saved" ]; then
+            bytes=$state/backups/$saved/certificate
+            [ -f "$bytes" ] || refuse drift "the backup of run $saved is not there"
+        fi
+        # Of a run that could not remove it; this folder is ours now.
+        for left in "$ROOT${real%/*}"/.aoifleet-*; do [ ! -e "$left" ] || rm -f -- "$left"; done
+        { new_file && cat -- "$bytes" >"$tmp"; } 2>/dev/null || refuse disk "no file can be written in ${real%/*}"
         set -- "$@" "$tmp"
     fi
     digests "$@"
     [ "$sums." = "$(right_digests)" ] || refuse disk 'the backup is not what was saved'
+    # The bytes are beside the live file now.
+    rm -f -- "$state/staged-$run" "$state/undo.log"
+    if [ "$deadman" = yes ]; then
+        prepare_deadman
+        set -- "$@" "$kept/host.sh" "$guard" "$units"
+        for target in $wanted; do set -- "$@" "$units/$target.wants"; done
+    fi
     sync -- "$@" "$kept/receipt" "$kept" "$state/backups" "$state" 2>/dev/null || refuse disk 'the backup can not be written to disk'
 }
 
-# arm: link(2) fails where the name is taken: whole and exclusive in one step.
+# take: link(2) fails where the name is taken: whole and exclusive in one step.
 # Where ln fails all the same, a second name of the receipt is ours.
-arm() {
-    said=$(ln -T -- "$kept/receipt" "$state/pending" 2>&1) && { mine=yes; return; }
-    [ "$(stat -c %h -- "$kept/receipt")" = 1 ] || mine=yes
-    refuse disk "the receipt can not be made: ${said##*: }"
+take() {
+    said=$(ln -T -- "$kept/receipt" "$state/pending" 2>&1) && mine=yes
+    [ -n "$mine" ] || [ "$(stat -c %h -- "$kept/receipt")" = 1 ] || mine=yes
+    [ -n "$mine" ] || [ ! -f "$state/pending" ] || refuse locked "$(whose "$state/pending")"
+    [ -n "$mine" ] || refuse disk "the receipt can not be made: ${said##*: }"
+    # An undo has taken the other name since this run looked.
+    [ ! -f "$state/undoing" ] || refuse locked "$(whose "$state/undoing")"
 }
 
 digests() {
@@ -113,13 +151,13 @@ digests() {
 
 right_digests() {
     [ "$old" = none ] || printf '%s\n' "$old"
-    [ "$swap" = no ] || printf '%s\n' "$new"
+    [ "$swap" = no ] || [ "$new" = none ] || printf '%s\n' "$new"
     printf .
 }
 
 # receipt: what an undo has to know, also one by another process, later.
 receipt() {
-    for key in run owner unit log path real old new thumbprint window timeout port swap start was invocation sick; do
+    for key in run owner unit log path real old new thumbprint window timeout port swap start hold deadman was invocation sick boot; do
         eval "say $key \"\$$key\""
     done
     set -f
@@ -131,29 +169,81 @@ receipt() {
     printf 'end\n'
 }
 
-# swap: rename(2) is the moment of change.
+# swap: rename(2) is the moment of change. Not where a switch that was due has
+# undone already; the lock keeps it from doing so just now.
 swap() {
-    said=$(mv -T -- "$tmp" "$ROOT$real" 2>&1) && { tmp=''; return; }
+    { lock 5 && ended pending; } || undo timeout 'the time to confirm was up before the swap'
+    if [ "$new" = none ]; then
+        said=$(rm -f -- "$ROOT$real" 2>&1)
+    else
+        said=$(mv -T -- "$tmp" "$ROOT$real" 2>&1) && tmp=''
+    fi && { exec 6>&-; return; }
     look_at_file
     [ "$live" = "$old" ] || undo command "the file can not be replaced: ${said##*: }"
     refuse command "the file can not be replaced: ${said##*: }"
 }
 
+# confirm: the rename decides; whoever has undone meanwhile has won, and the
+# receipt may be another run's by now.
 confirm() {
-    mv -T -- "$state/pending" "$state/confirmed" || [ ! -f "$state/pending" ] || undo command 'the receipt can not be confirmed'
+    { lock 5 && ended pending; } || undo timeout 'the time to confirm was up'
+    said=$(mv -T -- "$state/pending" "$state/confirmed" 2>&1) || ended confirmed ||
+        undo command "the receipt can not be confirmed: ${said##*: }"
+    exec 7>&-
     sync -- "$state" "$ROOT${real%/*}"
-    rm -f -- "$state/staged-$run"
-    prune
     say result rotated
+    disarm
+    # What other runs have staged was meant for the file that is gone now.
+    rm -f -- "$state"/staged-*
+    deadman=no
+    prune_backups
     exit 0
 }
 
-# prune: backups hold private keys; the newest three stay (their names sort by
-# time).
-prune() {
-    set -- "$state"/backups/*
-    while [ $# -gt 3 ]; do
-        rm -rf -- "$1"
-        shift
+# ended STATE: is that this run's state? A receipt begins with its run.
+ended() {
+    first=''
+    { IFS= read -r first <"$state/$1"; } 2>/dev/null
+    [ "$first" = "run=$run" ]
+}
+
+# goes_on: has the run in $kept not ended? In the order in which the names change.
+goes_on() { ended pending || ended undoing || alive "$kept"; }
+
+# forget removes the folder of a run that has left nothing to go back to. What
+# makes it a backup goes first; where the switch can't be taken away it has to
+# stay, and the next tick tries again.
+forget() { rm -f -- "$kept/receipt" "$kept/certificate" && disarm && rm -rf -- "$kept"; }
+
+# prune_backups: backups hold private keys; the newest $keep stay, for at most $max_age
+# days (their names begin with their day), and always the one of a transaction
+# that has not ended.
+prune_backups() {
+    oldest=$(date -u -d "-$max_age days" +%Y%m%d) || oldest=0
+    set -- "$state"/backups/*/receipt
+    for receipt; do
+        kept=${receipt%/*} run=${receipt%/receipt} run=${run##*/}
+        day=${run%"${run#????????}"}
+        case $day in *[!0-9]* | '') day=$oldest ;; esac
+        if [ $# -gt "$keep" ] || [ "$day" -lt "$oldest" ]; then
+            shift
+            goes_on || forget
+        fi
     done
+}
+
+# prune removes backups and changes nothing else.
+prune() {
+    count_backups
+    were=$count
+    [ "$were" = 0 ] || prune_backups
+    count_backups
+    say removed "$((were - count))"
+    say result pruned
+}
+
+count_backups() {
+    set -- "$state"/backups/*/receipt
+    count=$#
+    [ -e "$1" ] || count=0
 }

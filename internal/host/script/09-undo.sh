@@ -1,43 +1,81 @@
 
 # --- undo: the way back, also for whoever finds a receipt ---
 
-# undo CLASS REASON ends the verb: rolled-back when the old certificate is live again
-# and the agent healthy, failed when a person is needed.
+# undo CLASS REASON ends the verb: rolled-back when the old certificate is live
+# again and the agent healthy, failed when a person is needed.
 undo() {
     say step undo
     say error "$1 $2"
     [ "$start" = no ] || evidence
-    [ ! -f "$state/pending" ] || mv -T -- "$state/pending" "$state/undoing"
+    kept=$state/backups/$run
+    [ -n "$claimed" ] || claim || await
     rm -f -- "$state/staged-$run"
     restore || give_up "the old certificate can not be put back: $why"
-    [ "$start" = no ] || bring_back || give_up "the old certificate is live again, but the agent is not healthy: $why"
+    [ "$start" = no ] || bring_back || [ "$sick" = yes ] || give_up "the old certificate is live again, but the agent is not healthy: $why"
     [ "$sick" = no ] || give_up 'the agent was unhealthy before; everything is as it was'
-    end_as rolled-back
-    rm -rf -- "$state/backups/$run"
-    sync -- "$state"
+    # Before its end: whoever finds the folder then knows that it is no backup.
+    rm -f -- "$kept/receipt" "$kept/certificate"
+    end_as rolled-back || exit 1
     say result rolled-back
+    forget
     exit 0
 }
 
 give_up() {
     say undo_error "$1"
     say sick "$sick"
-    end_as failed
+    end_as failed || exit 1
     say result failed
+    disarm
     exit 0
 }
 
-# end_as gives the receipt its last name.
-end_as() {
-    for receipt in "$state/undoing" "$state/pending"; do
-        [ ! -f "$receipt" ] || mv -T -- "$receipt" "$state/$1"
+# lock SECONDS: whoever changes the name of a receipt, or has to be sure of it,
+# holds the folder's lock; an undo until it ends. Not with a file of the run:
+# who undoes it removes them. `command` keeps a shell alive that can't open it.
+lock() { { command exec 6<"$state" && flock -w "$1" 6; } 2>/dev/null; }
+
+# claim makes this process the one that undoes. The rename lets either the
+# confirmation or one undo win; the lock tells a living undo from a dead one.
+claim() {
+    lock 0 || return 1
+    if ended pending && [ ! -e "$state/undoing" ]; then
+        mv -T -- "$state/pending" "$state/undoing" 2>/dev/null
+    fi
+    ended undoing && claimed=yes
+}
+
+# await: another process (the timer, recover) undoes this run, or has confirmed
+# it; how that ends is how this run ends.
+await() {
+    now_up
+    patience=$((up + (2 * timeout + window + 60) * 100))
+    while now_up; [ "$up" -lt "$patience" ]; do
+        open=''
+        if ended pending || ended undoing; then open=yes; fi
+        ! ended confirmed || { say result rotated; exit 0; }
+        ! ended rolled-back || { say note 'the dead-man switch was quicker'; say result rolled-back; exit 0; }
+        ! ended failed || { say note 'the dead-man switch was quicker'; say result failed; exit 0; }
+        ! claim || return 0
+        [ -n "$open" ] || exit 1
+        sleep 0.25 6>&- 7>&-
     done
+    exit 1
+}
+
+# end_as gives the receipt its last name. Where that fails the switch stays, to
+# try again.
+end_as() {
+    mv -T -- "$state/undoing" "$state/$1" 2>/dev/null || ended "$1" || return
+    sync -- "$state"
+    return 0
 }
 
 # restore writes nothing where the bytes are right already, and leaves alone
 # what somebody else has put there since.
 restore() {
     place=$real
+    rm -f -- "$ROOT${real%/*}"/.aoifleet-*
     look_at_file
     case $real:$live in
     "$place:$old") return 0 ;;
@@ -48,7 +86,7 @@ restore() {
     why=$(put_back 2>&1) || {
         # An error is no proof that nothing happened.
         look_at_file
-        [ "$live" = "$old" ] || { why=${why##*: }; return 1; }
+        [ "$live" = "$old" ] || { why=${why##*: }; not_for_now; return 1; }
     }
     sync -- "$ROOT${place%/*}"
 }
@@ -58,14 +96,22 @@ put_back() {
         rm -f -- "$ROOT$real"
         return
     fi
-    backup=$state/backups/$run/certificate
-    digests "$backup"
+    backup=$kept/certificate
+    digests "$backup" 2>/dev/null
     [ "$sums" = "$old$NL" ] || { printf 'the backup is damaged'; return 1; }
     read -r random </proc/sys/kernel/random/uuid
     tmp=$ROOT${real%/*}/.aoifleet-$random
     cp -a -- "$backup" "$tmp" && sync -- "$tmp" && mv -T -- "$tmp" "$ROOT$real" && return
     rm -f -- "$tmp"
     return 1
+}
+
+# not_for_now: with nobody there to see a failure (a full disk, say), the next
+# tick tries again.
+not_for_now() {
+    [ -n "$ticking" ] && [ "$why" != 'the backup is damaged' ] || return 0
+    say undo_error "$why"
+    exit 1
 }
 
 # bring_back restarts only an agent that may have seen the new file, and
@@ -76,7 +122,7 @@ bring_back() {
     # Lines of the certificate that was just taken out do not count, and what
     # was expected of the new one is not asked of the old.
     thumbprint='' expect='' replaced=none base=$restarts said=''
-    if [ "$id" != "$invocation" ] || [ "$active" != "$was" ]; then
+    if [ "$active" != "$was" ] || { [ "$id" != "$invocation" ] && started_before_the_file; }; then
         replaced=$id base=0
         say step restart
         restart_unit || said=$why
@@ -86,22 +132,47 @@ bring_back() {
     evidence
 }
 
-# recover carries an interrupted transaction of any run to its end.
+# started_before_the_file: the process that runs may have read another file
+# than the one that is there now. Hundredths of seconds; the kernel stamps files
+# with a clock that lags by up to one tick.
+started_before_the_file() {
+    now_up
+    # No file tells nothing.
+    changed=$(stat -c %.2Z -- "$ROOT$real" 2>/dev/null) || return 0
+    [ $(($(date +%s%2N) - up + started / 10000)) -le $((${changed%.*}${changed#*.} + 2)) ]
+}
+
+# recover carries an interrupted transaction of any run to its end, and removes
+# what runs that ended have left.
 recover() {
     make_state || refuse disk "$state can not be made, or is not root's own"
     say step lock
-    lock
-    for receipt in "$state/undoing" "$state/pending"; do
-        [ ! -f "$receipt" ] || settle "$receipt"
+    # Twice, as it may change from one name to the other just now.
+    for receipt in undoing pending undoing; do
+        [ ! -f "$state/$receipt" ] || settle "$receipt"
     done
+    say step clean
+    for left in "$state"/backups/*/receipt "$state"/backups/*/host.sh "$state"/backups/*/deadline; do
+        kept=${left%/*}
+        run=${kept##*/}
+        [ ! -f "$left" ] || goes_on || no_switch
+    done
+    find "$state" "$state/backups" -maxdepth 1 \( -name 'staged-*' -mmin +1440 -o -path "$state/backups/*" -empty -mmin +60 \) -exec rm -rf -- {} +
+    as_caller find . -maxdepth 1 -name '.aoifleet-*' -mmin +60 -exec rm -rf -- {} + 2>/dev/null
     say result clean
 }
 
-# settle RECEIPT ends the verb: undone, by what the receipt says. A receipt
-# that was cut short while it was written stands before any change.
+# settle RECEIPT ends the verb: undone, by what the receipt says, unless its
+# run is at work. A receipt that was cut short while it was written stands
+# before any change.
 settle() {
-    read_values <"$1" || { rm -f -- "$1"; return; }
-    rm -f -- "$ROOT${real%/*}"/.aoifleet-*
+    read_values <"$state/$1" || { rm -f -- "$state/$1"; return; }
+    kept=$state/backups/$run
+    if [ "$1" = pending ]; then ! at_work || refuse locked "$(whose "$state/$1")"; fi
+    unit_state
     log_mark
-    undo unreachable 'the operator of an earlier run was lost'
+    undo unreachable "the operator of run $run was lost"
 }
+
+# at_work: the process of the run lives, and its time is not up.
+at_work() { alive "$kept" && ! overdue; }

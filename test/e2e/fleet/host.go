@@ -212,6 +212,16 @@ func (h *Host) Shell(ctx context.Context, command string) (string, error) {
 	return stdout.String(), nil
 }
 
+// View is the host's root directory as the host sees it, with all that is mounted
+// there, as a path of this machine. It ends with the present boot.
+func (h *Host) View() (string, error) {
+	leader, err := h.machine.leader()
+	if err != nil {
+		return "", err
+	}
+	return "/proc/" + leader + "/root", nil
+}
+
 // Console returns the end of what the host has printed while booting and
 // shutting down.
 func (h *Host) Console() string { return readTail(h.machine.console) }

@@ -1,0 +1,97 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/aoifleet/aoifleet/internal/journal"
+	"github.com/aoifleet/aoifleet/internal/report"
+)
+
+func (a *app) runsCommand() *cobra.Command {
+	cmd := &cobra.Command{Use: "runs", Short: "List the runs of this workstation, or show one", Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() }}
+	var number int
+	list := &cobra.Command{Use: "list", Short: "List the newest runs", Args: cobra.NoArgs,
+		RunE: func(*cobra.Command, []string) error { return a.runsList(number) }}
+	list.Flags().IntVarP(&number, "number", "n", 20, "at most `N` runs")
+	a.outputFlag(list)
+	var steps bool
+	show := &cobra.Command{Use: "show ID", Short: "Show what a run did on each host", Args: cobra.ExactArgs(1),
+		Long: "Show what a run did on each host. ID is the run's, its beginning or end if that is unique, or last for the newest.",
+		RunE: func(_ *cobra.Command, args []string) error { return a.runsShow(args[0], steps) }}
+	show.Flags().BoolVar(&steps, "steps", false, "also every step, with its time")
+	a.outputFlag(show)
+	cmd.AddCommand(list, show)
+	return cmd
+}
+
+func (a *app) runsList(number int) error {
+	asJSON, err := a.json()
+	if err != nil {
+		return err
+	}
+	if number < 1 {
+		return usage(fmt.Sprintf("no such number of runs: %d", number), "use a number from 1")
+	}
+	dir, err := a.stateDir()
+	if err != nil {
+		return err
+	}
+	runs, err := journal.List(dir, number)
+	if err != nil && len(runs) == 0 {
+		return err
+	}
+	if err != nil { // the others are worth showing
+		fmt.Fprintf(a.stderr, "warning: %s\n", strings.ReplaceAll(err.Error(), "\n", "\nwarning: "))
+	}
+	switch {
+	case asJSON:
+		return report.RunsJSON(a.stdout, runs)
+	case len(runs) == 0:
+		fmt.Fprintln(a.stderr, "no runs in "+dir)
+		return nil
+	}
+	return report.Runs(a.stdout, runs)
+}
+
+func (a *app) runsShow(id string, steps bool) error {
+	asJSON, err := a.json()
+	if err != nil {
+		return err
+	}
+	run, err := a.readRun(id)
+	if err != nil {
+		return err
+	}
+	if asJSON {
+		return report.RunJSON(a.stdout, run)
+	}
+	return report.Run(a.stdout, run, steps)
+}
+
+// readRun reads the journal of the run that id means.
+func (a *app) readRun(id string) (*journal.Run, error) {
+	run, err := a.findRun(id)
+	var none *journal.NoRunError
+	if errors.As(err, &none) {
+		return nil, usage(none.Error(), "see: aoifleet runs list")
+	}
+	return run, err
+}
+
+// findRun is readRun whose error is a *journal.NoRunError where there is none.
+func (a *app) findRun(id string) (*journal.Run, error) {
+	dir, err := a.stateDir()
+	if err != nil {
+		return nil, err
+	}
+	full, err := journal.Resolve(dir, id)
+	if err != nil {
+		return nil, err
+	}
+	return journal.Read(dir, full)
+}

@@ -1,0 +1,176 @@
+package host
+
+import (
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+// stateRun is the folder of a run.
+func (m *machine) stateRun(run string) string { return m.stateDir() + "/backups/" + run }
+
+// TestArming: the timer is made, and the guard is there, before the file is
+// swapped; afterwards nothing of them is left.
+func TestArming(t *testing.T) {
+	t.Parallel()
+	inEachShell(t, func(t *testing.T, m *machine) {
+		m.hook("on-restart", `[ -f "$MACHINE/seen" ] || cat "$MACHINE`+m.stateRun(firstRun)+`/deadline" "$MACHINE"/etc/systemd/system/*.service >"$MACHINE/seen"`)
+		from := m.uptime()/1_000_000 + 77
+		m.wants(m.rotate(firstRun, newBytes, "hold=77"), Rotated)
+		to := m.uptime()/1_000_000 + 77
+		want := "-q --collect --unit=aoifleet-undo-az-aoi-ingestion-" + firstRun +
+			" --on-active=77 --on-unit-active=15 --timer-property=AccuracySec=1s /bin/sh " + m.root + m.stateRun(firstRun) + "/host.sh\n"
+		if got := m.read("/unit/armed"); got != want+oldBytes+"\n" {
+			t.Errorf("armed with %q,\nwant %q and the old file", got, want)
+		}
+		var deadline int64
+		if _, err := fmt.Sscan(m.read("/seen"), &deadline); err != nil || deadline < from || deadline > to {
+			t.Errorf("the deadline is %d, not in %d to %d: %v", deadline, from, to, err)
+		}
+		if !strings.Contains(m.read("/seen"), "\n[Unit]\n") {
+			t.Errorf("no guard at the restart: %s", m.read("/seen"))
+		}
+		if calls := m.read("/unit/calls"); strings.Contains(calls, "daemon-reload") || !strings.Contains(calls, "\nstop aoifleet-undo-") {
+			t.Errorf("systemctl was told:\n%s", calls)
+		}
+		m.settled()
+	})
+}
+
+// TestNotArmed: where half of the switch can't be had, nothing is changed and
+// nothing is left; the message says which half. Without a switch it goes on.
+func TestNotArmed(t *testing.T) {
+	t.Parallel()
+	const wants = "/etc/systemd/system/multi-user.target.wants"
+	for name, c := range map[string]struct {
+		prepare func(m *machine)
+		words   string
+	}{
+		"no systemd-run": {func(m *machine) { m.without("systemd-run") }, "no timer, systemd-run is not there"},
+		"refused":        {func(m *machine) { m.write("/unit/refuse-timer", "") }, "no timer, Failed to start transient timer unit: refused"},
+		"not active":     {func(m *machine) { m.write("/unit/lose-timer", "") }, "no timer, systemd-run has made none"},
+		"no folder": {func(m *machine) {
+			m.must(os.Remove(m.root + filepath.Dir(wants)))
+			m.write(filepath.Dir(wants), "")
+		}, "no boot guard, " + "MACHINE/etc/systemd/system can not be written"},
+		"no links":   {func(m *machine) { m.write(wants, "") }, "no boot guard, MACHINE/etc/systemd/system can not be written"},
+		"not wanted": {func(m *machine) { m.state("wanted=") }, "no boot guard, no target wants " + unitName},
+	} {
+		t.Run(name, func(t *testing.T) {
+			inEachShell(t, func(t *testing.T, m *machine) {
+				c.prepare(m)
+				r := m.rotate(firstRun, newBytes)
+				m.wants(r, Refused)
+				m.wantsError(r, "configuration the dead-man switch can not be armed: "+strings.ReplaceAll(c.words, "MACHINE", m.root))
+				m.untouched()
+				if left := append(m.glob(m.stateDir()+"/backups/*"), m.glob(m.stateDir()+"/*.log")...); len(left) > 0 || r.stderr != "" {
+					t.Errorf("left: %v, %v", left, r)
+				}
+				m.wants(m.rotate(secondRun, newBytes, "deadman=no"), Rotated)
+				m.live(newBytes)
+				m.settled()
+			})
+		})
+	}
+}
+
+// without takes a tool away.
+func (m *machine) without(tool string) {
+	m.t.Helper()
+	m.only = m.root + "/tools"
+	m.mkdir("/tools", 0o755)
+	entries, err := os.ReadDir(tools + "/few")
+	m.must(err)
+	for _, e := range entries {
+		if e.Name() != tool {
+			m.must(os.Symlink(tools+"/few/"+e.Name(), m.only+"/"+e.Name()))
+		}
+	}
+}
+
+func TestNoSwitch(t *testing.T) {
+	t.Parallel()
+	inEachShell(t, func(t *testing.T, m *machine) {
+		m.hook("on-restart", `ls "$MACHINE`+m.stateRun(firstRun)+`" "$MACHINE/etc/systemd/system" >>"$MACHINE/seen"; log INFO started`)
+		r := m.rotate(firstRun, newBytes, "deadman=no")
+		m.wants(r, Rotated)
+		if strings.Contains(m.read("/seen"), "host.sh") || strings.Contains(m.read("/seen"), "guard") || m.read("/unit/armed") != "(none)" {
+			t.Errorf("armed: %s", m.read("/seen"))
+		}
+		if steps := strings.Join(r.all("step"), " "); steps != "lock check backup swap restart watch" {
+			t.Errorf("steps %q", steps)
+		}
+	})
+}
+
+// A unit that stays stopped needs no start at boot; the timer is armed all the same.
+func TestStoppedUnitThatNothingWants(t *testing.T) {
+	t.Parallel()
+	m := newMachine(t)
+	m.state("active=inactive", "sub=dead", "wanted=")
+	m.wants(m.rotate(firstRun, newBytes, "start=no"), Rotated)
+	if !strings.HasSuffix(m.read("/unit/armed"), "\n"+oldBytes+"\n") {
+		t.Error("not armed")
+	}
+	m.settled()
+}
+
+// TestGuard: what systemd will read at the next boot.
+func TestGuard(t *testing.T) {
+	t.Parallel()
+	const folder = `/etc/a b/100%n "x" back\slash`
+	for _, unit := range []string{"az-sftp-uploader.service", "az@london.service"} {
+		t.Run(unit, func(t *testing.T) {
+			inEachShell(t, func(t *testing.T, m *machine) {
+				m.path = folder + "/c.p12"
+				m.mkdir(folder, 0o755)
+				m.write(m.path, oldBytes)
+				m.state("wanted=" + "multi-user.target graphical.target")
+				m.hook("on-restart", `cp -a "$MACHINE/etc/systemd/system" "$MACHINE/seen"`)
+				values := m.change(firstRun, newBytes, "unit="+unit)
+				state := m.root + "/var/lib/aoifleet/" + unit
+				m.must(os.Rename(m.root+m.stateDir(), state))
+				m.wants(m.run("rotate", values, "confirm "+firstRun+"\n"), Rotated)
+				name := "aoifleet-guard-" + strings.NewReplacer("@", "-", ".service", "").Replace(unit) + "-" + firstRun + ".service"
+				want := `[Unit]
+Description=Puts the old certificate of ` + unit + ` back after an interrupted rotation
+Before=` + unit + `
+RequiresMountsFor="` + state + `/backups/` + firstRun + `" "` + m.root + `/etc/a b/100%%n \"x\" back\\slash"
+ConditionPathExists=|` + state + `/pending
+ConditionPathExists=|` + state + `/undoing
+[Service]
+Type=oneshot
+ExecStart=/bin/sh "` + state + `/backups/` + firstRun + `/host.sh"
+`
+				if got := strings.ReplaceAll(m.read("/seen/"+name), "\n\n", "\n"); got != want {
+					t.Errorf("the guard is\n%s\nwant\n%s", got, want)
+				}
+				for _, target := range []string{"multi-user.target", "graphical.target"} {
+					if to, err := os.Readlink(m.root + "/seen/" + target + ".wants/" + name); to != m.root+"/etc/systemd/system/"+name {
+						t.Errorf("under %s: %q %v", target, to, err)
+					}
+				}
+				if links := m.glob("/seen/*.wants/*"); len(links) != 2 {
+					t.Errorf("links: %v", links)
+				}
+				m.verified("/seen/" + name)
+				m.must(os.RemoveAll(m.root + "/seen"))
+				m.settled()
+			})
+		})
+	}
+}
+
+// verified asks systemd itself, where it is.
+func (m *machine) verified(unit string) {
+	m.t.Helper()
+	if _, err := exec.LookPath("systemd-analyze"); err != nil {
+		return
+	}
+	if out, err := exec.Command("systemd-analyze", "verify", "--man=no", m.root+unit).CombinedOutput(); err != nil || len(out) > 0 {
+		m.t.Errorf("systemd-analyze verify: %v\n%s", err, out)
+	}
+}

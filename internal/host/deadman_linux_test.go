@@ -1,0 +1,209 @@
+package host
+
+import (
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+)
+
+// passed is a deadline, in seconds of uptime.
+const passed = "1\n"
+
+// due lets the time of every armed switch be up.
+func (m *machine) due() {
+	m.t.Helper()
+	for _, file := range m.glob(m.stateDir() + "/backups/*/host.sh") {
+		m.write(filepath.Dir(file)+"/deadline", passed)
+	}
+}
+
+// timers are the commands of the transient timers, by name.
+func (m *machine) timers() map[string]string {
+	m.t.Helper()
+	found := map[string]string{}
+	for _, file := range m.glob("/unit/timers/*.timer") {
+		found[filepath.Base(file)] = strings.TrimSpace(m.read(file))
+	}
+	return found
+}
+
+// tick runs what the timers run, and returns what that has added to undo.log.
+func (m *machine) tick() result {
+	m.t.Helper()
+	log := m.stateDir() + "/undo.log"
+	before := m.readOr(log, "")
+	r := result{}
+	for name, command := range m.timers() {
+		words := strings.SplitN(command, " ", 2)
+		if words[0] != "/bin/sh" {
+			m.t.Fatalf("%s runs %q", name, command)
+		}
+		r.stderr, r.exit = m.unattended(words[1])
+	}
+	if added := strings.TrimSpace(strings.TrimPrefix(m.readOr(log, ""), before)); added != "" {
+		r.lines = strings.Split(added, "\n")
+	}
+	return r
+}
+
+// unattended runs a stored script as systemd would, in a process group whose
+// number the stand-in `fault` is told.
+func (m *machine) unattended(script string) (output string, exit int) {
+	m.t.Helper()
+	cmd := m.stored(script)
+	out, _ := cmd.CombinedOutput() // its status is in ProcessState
+	return string(out), cmd.ProcessState.ExitCode()
+}
+
+func (m *machine) stored(script string) *exec.Cmd {
+	args := append([]string{"-c", `printf '%s\n' $$ >"$MACHINE/faults/pid"; exec "$@"`, "sh"}, append(append([]string{}, m.shell...), script)...)
+	cmd := m.command("sh", args...)
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	return cmd
+}
+
+// reboot: the timers are gone, the boot is another one, the guards that are
+// linked and whose conditions hold run, and then the agent starts.
+func (m *machine) reboot() {
+	m.t.Helper()
+	for name := range m.timers() {
+		m.must(os.Remove(m.root + "/unit/timers/" + name))
+	}
+	m.write("/proc/sys/kernel/random/boot_id", "boot-after-"+m.read("/proc/sys/kernel/random/boot_id"))
+	starts := m.unit("starts")
+	m.state("active=inactive", "sub=dead", "id=")
+	for _, guard := range m.glob("/etc/systemd/system/multi-user.target.wants/*.service") {
+		m.boot(guard)
+	}
+	if m.unit("starts") != starts {
+		m.t.Error("a guard has restarted the agent")
+	}
+	// A boot takes longer than the clocks of files and processes differ.
+	m.state("active=active", "sub=running", "restarts=0", "id=started-at-boot", "loaded="+m.readOr(certPath, ""),
+		fmt.Sprintf("started=%d", m.uptime()+100_000))
+}
+
+// uptime is in microseconds.
+func (m *machine) uptime() int64 {
+	m.t.Helper()
+	text, _, _ := strings.Cut(m.read("/proc/uptime"), " ")
+	hundredths, err := strconv.ParseInt(strings.ReplaceAll(text, ".", ""), 10, 64)
+	m.must(err)
+	return hundredths * 10_000
+}
+
+// boot runs one guard unit if its conditions hold.
+func (m *machine) boot(guard string) {
+	m.t.Helper()
+	holds, run := false, ""
+	for line := range strings.Lines(m.read(guard)) {
+		key, text, _ := strings.Cut(strings.TrimSpace(line), "=")
+		switch key {
+		case "ConditionPathExists":
+			_, err := os.Stat(strings.TrimPrefix(text, "|"))
+			holds = holds || err == nil
+		case "ExecStart":
+			run = strings.Trim(strings.TrimPrefix(text, "/bin/sh "), `"`)
+		}
+	}
+	if holds {
+		if out, exit := m.unattended(run); exit != 0 || out != "" {
+			m.t.Errorf("the guard: exit %d %s", exit, out)
+		}
+	}
+}
+
+func (m *machine) glob(pattern string) []string {
+	m.t.Helper()
+	found, err := filepath.Glob(m.root + pattern)
+	m.must(err)
+	for i := range found {
+		found[i] = strings.TrimPrefix(found[i], m.root)
+	}
+	return found
+}
+
+func (m *machine) readOr(path, otherwise string) string {
+	m.t.Helper()
+	if text := m.read(path); text != "(none)" {
+		return text
+	}
+	return otherwise
+}
+
+// open: has a transaction not ended?
+func (m *machine) open() bool { return m.receipts()["pending"]+m.receipts()["undoing"] != "" }
+
+// noBackup: a run that was undone, or has never begun, leaves no certificate.
+func (m *machine) noBackup() {
+	m.t.Helper()
+	if ended := m.receipts(); ended["confirmed"] == firstRun || ended["failed"] == firstRun {
+		return
+	}
+	for _, path := range m.glob(m.stateDir() + "/backups/" + firstRun + "/*") {
+		// "There was no file" is kept as a receipt alone.
+		if m.before != "(none)" || filepath.Base(path) != "receipt" {
+			m.t.Errorf("%s is left", path)
+		}
+	}
+}
+
+// afterTheTimer: nobody does anything, and the time is up.
+func (m *machine) afterTheTimer(r result) {
+	m.t.Helper()
+	open, armed, live := m.open(), len(m.timers()) > 0, m.read(certPath)
+	swapped := m.unit("starts") != "0"
+	if !armed {
+		if open && live != m.before || swapped && open {
+			m.t.Errorf("it has changed something without a switch: %q, %v", live, r)
+		}
+		m.after(r)
+		return
+	}
+	if m.receipts()["pending"] != "" && m.read(m.stateDir()+"/backups/"+firstRun+"/deadline") != passed {
+		if quiet := m.tick(); len(quiet.lines) > 0 || quiet.stderr != "" || m.read(certPath) != live {
+			m.t.Errorf("a tick before the deadline: %v", quiet)
+		}
+		m.due()
+	}
+	tick := m.tick()
+	if open {
+		m.wants(tick, RolledBack)
+		m.noBackup()
+		live = m.before
+	}
+	if got := m.read(certPath); got != live || len(m.timers()) > 0 || tick.stderr != "" {
+		m.t.Errorf("the file holds %q: %v", got, tick)
+	}
+	if used := m.unit("loaded"); m.unit("starts") != "0" && used != m.readOr(certPath, "") {
+		m.t.Errorf("the agent uses %q, the file holds %q: %v\nafter %v", used, live, tick, r)
+	}
+	m.settled()
+}
+
+// afterReboot: the power fails, and somebody recovers the host later.
+func (m *machine) afterReboot(r result) {
+	m.t.Helper()
+	open, live := m.open(), m.read(certPath)
+	m.reboot()
+	if open {
+		live = m.before
+	}
+	if got := m.read(certPath); got != live {
+		m.t.Errorf("after the boot the file holds %q, not %q: %v", got, live, r)
+	}
+	starts := m.unit("starts")
+	back := m.recover()
+	if got := back.get("result"); open && got != string(RolledBack) || !open && got != string(Clean) {
+		m.t.Errorf("the recovery: %v\nafter %v", back, r)
+	}
+	if now, _ := strconv.Atoi(m.unit("starts")); live != "(none)" && strconv.Itoa(now) != starts || m.unit("loaded") != m.readOr(certPath, "") {
+		m.t.Errorf("the agent was started before: %v", back)
+	}
+	m.noBackup()
+	m.settled()
+}

@@ -1,0 +1,154 @@
+package host
+
+import (
+	"os"
+	"strings"
+	"testing"
+	"time"
+)
+
+// aged gives a file the time of its last write.
+func (m *machine) aged(path string, age time.Duration) {
+	m.t.Helper()
+	at := time.Now().Add(-age)
+	m.must(os.Chtimes(m.root+path, at, at))
+}
+
+// TestRecoverRemovesWhatIsOld, and nothing that may belong to a run at work.
+func TestRecoverRemovesWhatIsOld(t *testing.T) {
+	t.Parallel()
+	inEachShell(t, func(t *testing.T, m *machine) {
+		m.caller()
+		m.mkdir(m.stateDir()+"/backups", 0o700)
+		gone := []string{m.stateDir() + "/staged-old", "/.aoifleet-old/certificate", m.stateDir() + "/backups/20260101T000000Z-none"}
+		stay := []string{m.stateDir() + "/staged-young", "/.aoifleet-young/certificate", m.stateDir() + "/backups/20261123T000000Z-none", "/.ssh/old",
+			m.stateDir() + "/backups/own/old"}
+		m.write(gone[0], newBytes)
+		m.write(stay[0], newBytes)
+		m.mkdir(gone[2], 0o700)
+		m.mkdir(stay[2], 0o700)
+		for _, path := range []string{gone[1], stay[1], stay[3], stay[4]} {
+			m.mkdir(path[:strings.LastIndex(path, "/")], 0o700)
+			m.write(path, newBytes)
+		}
+		if onRoot(t) {
+			for _, path := range []string{"/", "/.aoifleet-old", gone[1], "/.aoifleet-young", stay[1]} {
+				m.must(os.Lchown(m.root+path, 65534, 65534))
+			}
+		}
+		m.aged(gone[0], 25*time.Hour)
+		m.aged(stay[0], 23*time.Hour)
+		m.aged("/.aoifleet-old", 61*time.Minute)
+		m.aged("/.aoifleet-young", 50*time.Minute)
+		m.aged(gone[2], 61*time.Minute)
+		m.aged("/.ssh", 100*time.Hour)
+		m.aged(stay[4], 100*time.Hour)
+		m.aged(m.stateDir()+"/backups/own", 100*time.Hour)
+		r := m.recover()
+		m.wants(r, Clean)
+		for _, path := range gone {
+			if _, err := os.Lstat(m.root + path); err == nil {
+				t.Errorf("%s is left: %v", path, r)
+			}
+		}
+		for _, path := range stay {
+			if _, err := os.Lstat(m.root + path); err != nil {
+				t.Errorf("%s is gone", path)
+			}
+		}
+		m.live(oldBytes)
+	})
+}
+
+// stale leaves the whole switch of a run that has been confirmed.
+func (m *machine) stale() {
+	m.t.Helper()
+	m.hook("on-restart", `[ $starts != 1 ] || { cp -a "$MACHINE/etc/systemd/system" "$MACHINE/units"; cp -a "$MACHINE/unit/timers" "$MACHINE/timers"; cp -a "$MACHINE`+m.stateRun(firstRun)+`" "$MACHINE/run"; }
+log INFO agent: started`)
+	m.wants(m.rotate(firstRun, newBytes), Rotated)
+	for from, to := range map[string]string{"/units": "/etc/systemd/system", "/timers": "/unit/timers", "/run": m.stateRun(firstRun)} {
+		m.must(m.command("cp", "-a", m.root+from+"/.", m.root+to+"/").Run())
+		m.must(os.RemoveAll(m.root + from))
+	}
+	if len(m.timers()) != 1 || len(m.glob("/etc/systemd/system/*.wants/*")) != 1 || m.read(m.stateRun(firstRun)+"/host.sh") == "(none)" {
+		m.t.Fatal("no switch is left")
+	}
+}
+
+// TestStaleSwitch of a run that was confirmed: recover and the timer itself take
+// it away, and what is about another run's stays.
+func TestStaleSwitch(t *testing.T) {
+	t.Parallel()
+	for name, clean := range map[string]func(m *machine){
+		"recover": func(m *machine) { m.wants(m.recover(), Clean) },
+		"tick":    func(m *machine) { m.tick() },
+		"prune":   func(m *machine) { m.run("prune", append(m.common(secondRun), value{"keep", "0"}), noAnswer) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			inEachShell(t, func(t *testing.T, m *machine) {
+				m.stale()
+				clean(m)
+				m.live(newBytes)
+				m.settled()
+				if got := m.read(m.stateRun(firstRun) + "/certificate"); name != "prune" && got != oldBytes {
+					t.Errorf("the backup holds %q", got)
+				}
+			})
+		})
+	}
+}
+
+// TestStaleSwitchBesideARunAtWork: whoever cleans up meanwhile leaves that alone.
+func TestStaleSwitchBesideARunAtWork(t *testing.T) {
+	t.Parallel()
+	inEachShell(t, func(t *testing.T, m *machine) {
+		m.stale()
+		w := m.waiting(secondRun)
+		before := m.snapshotOf(secondRun)
+		m.wants(m.recover(), Refused)
+		m.run("prune", append(m.common("other"), value{"keep", "0"}), noAnswer)
+		m.unattended(m.root + m.stateRun(firstRun) + "/host.sh")
+		if after := m.snapshotOf(secondRun); after != before || strings.Count(before, "\n") != 8 {
+			t.Errorf("before:\n%s\nafter:\n%s", before, after)
+		}
+		m.wants(m.answered(w, "undo"), RolledBack)
+		m.live(newBytes)
+	})
+}
+
+// snapshotOf lists what there is of a run.
+func (m *machine) snapshotOf(run string) string {
+	var found []string
+	for _, path := range m.tree() {
+		if strings.Contains(path, run) {
+			found = append(found, path+"\n")
+		}
+	}
+	return strings.Join(found, "")
+}
+
+// TestReceiptThatIsGone: its receipt is gone; a confirmation proves nothing.
+func TestReceiptThatIsGone(t *testing.T) {
+	t.Parallel()
+	m := newMachine(t)
+	w := m.waiting(firstRun)
+	m.must(os.Remove(m.root + m.stateDir() + "/pending"))
+	if r := m.answered(w, "confirm "+firstRun); r.get("result") != "" || r.exit != 1 {
+		t.Errorf("%v", r)
+	}
+}
+
+// TestBackupThatIsGone: somebody has removed the folder of an interrupted run.
+func TestBackupThatIsGone(t *testing.T) {
+	t.Parallel()
+	inEachShell(t, func(t *testing.T, m *machine) {
+		interrupted(m)
+		m.must(os.RemoveAll(m.root + m.stateDir() + "/backups"))
+		r := m.recover()
+		m.wants(r, Failed)
+		if !strings.Contains(r.get("undo_error"), "the backup is damaged") {
+			t.Errorf("%v", r)
+		}
+		m.settled()
+	})
+}

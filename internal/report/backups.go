@@ -1,0 +1,99 @@
+package report
+
+import (
+	"fmt"
+	"io"
+	"text/tabwriter"
+
+	"github.com/aoifleet/aoifleet/internal/host"
+	"github.com/aoifleet/aoifleet/internal/rollout"
+)
+
+// Backup is a replaced certificate that is kept on a host.
+type Backup struct {
+	RunID string `json:"run_id"` // the run that replaced it
+	// Digests of the files; old is "none" where there was no file before.
+	Old string `json:"old_file_sha256"`
+	New string `json:"new_file_sha256"`
+	// Restorable: what replaced it is still live, so rollback needs no --force.
+	Restorable bool `json:"restorable"`
+}
+
+// BackupsHosts are the hosts of `backups list`.
+func BackupsHosts(entries []rollout.Entry) []Host {
+	hosts := make([]Host, len(entries))
+	for i, e := range entries {
+		hosts[i] = entryHost(e)
+		hosts[i].Action, hosts[i].Reason = "", ""
+		if e.Seen == nil {
+			continue
+		}
+		hosts[i].Backups = []Backup{}
+		for _, b := range e.Seen.Backups {
+			hosts[i].Backups = append(hosts[i].Backups, Backup{b.Run, b.Old, b.New, restorable(e, b)})
+		}
+	}
+	return hosts
+}
+
+func restorable(e rollout.Entry, b host.Backup) bool { return e.Seen.File.Digest == b.New }
+
+// Backups prints a line for each backup, the oldest of a host first.
+func Backups(w io.Writer, entries []rollout.Entry) {
+	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(t, "HOST\tRUN\tOLD FILE (SHA-256)\tNOTE")
+	for _, e := range entries {
+		switch {
+		case e.Problem != nil:
+			fmt.Fprintf(t, "%s\t-\t-\t%s: %s\n", e.Host.Name, e.Problem.Class, e.Problem.Message)
+		case e.Seen == nil || len(e.Seen.Backups) == 0:
+			fmt.Fprintf(t, "%s\t-\t-\tno backup\n", e.Host.Name)
+		default:
+			for _, b := range e.Seen.Backups {
+				fmt.Fprintf(t, "%s\t%s\t%.16s\t%s\n", e.Host.Name, b.Run, b.Old, backupNote(e, b))
+			}
+		}
+	}
+	_ = t.Flush() // as all writes here: w is asked whether it failed
+}
+
+func backupNote(e rollout.Entry, b host.Backup) string {
+	switch {
+	case e.Seen.File.Digest == b.Old:
+		return "is live"
+	case b.Old == "none":
+		return "there was no file before"
+	case restorable(e, b):
+		return "rollback " + b.Run + " restores it"
+	}
+	return "replaced again since"
+}
+
+// PrunedHosts are the hosts of `backups prune`.
+func PrunedHosts(entries []rollout.Entry, removed []int) []Host {
+	hosts := make([]Host, len(entries))
+	for i, e := range entries {
+		hosts[i] = entryHost(e)
+		hosts[i].Action, hosts[i].Note = "", ""
+		if e.Outcome == "" {
+			hosts[i].Removed = &removed[i]
+		}
+	}
+	return hosts
+}
+
+// Pruned prints how many backups were removed, grouped.
+func Pruned(w io.Writer, entries []rollout.Entry, removed []int) {
+	var g grouped
+	total := 0
+	for i, e := range entries {
+		total += removed[i]
+		if e.Outcome != "" {
+			g.add(string(e.Outcome), 1, e.Host.Name, append([]string{e.Reason}, hint(e)...)...)
+			continue
+		}
+		g.add(fmt.Sprintf("removed %d", removed[i]), 0, e.Host.Name)
+	}
+	g.write(w)
+	fmt.Fprintf(w, "%s: %d backups removed\n", count(len(entries)), total)
+}

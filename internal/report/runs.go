@@ -1,0 +1,253 @@
+package report
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"maps"
+	"slices"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	"github.com/aoifleet/aoifleet/internal/journal"
+	"github.com/aoifleet/aoifleet/internal/remote"
+	"github.com/aoifleet/aoifleet/internal/rollout"
+)
+
+// A journal may hold what hosts said: all of it is sanitised here, to at most
+// so many bytes.
+const (
+	wordLimit    = 300
+	messageLimit = 4000
+)
+
+func word(s string) string    { return remote.Sanitise(s, wordLimit) }
+func message(s string) string { return remote.Sanitise(s, messageLimit) }
+
+// RunSummary is one run in JSON (docs/reference.md).
+type RunSummary struct {
+	RunID        string         `json:"run_id"`
+	Command      string         `json:"command"`
+	ToolVersion  string         `json:"tool_version"`
+	Owner        string         `json:"owner"`
+	Inventory    string         `json:"inventory"`
+	StartedAt    time.Time      `json:"started_at"`
+	FinishedAt   *time.Time     `json:"finished_at"` // null: unfinished
+	ExitCode     *int           `json:"exit_code"`
+	Totals       map[string]int `json:"totals"`
+	Hosts        []string       `json:"hosts"`
+	DamagedLines int            `json:"damaged_lines,omitempty"`
+}
+
+// runList is what runs list -o json prints.
+type runList struct {
+	SchemaVersion int          `json:"schema_version"`
+	Runs          []RunSummary `json:"runs"`
+}
+
+// runDocument is what runs show -o json prints.
+type runDocument struct {
+	SchemaVersion int `json:"schema_version"`
+	RunSummary
+	Entries []journal.Entry `json:"entries"`
+}
+
+// RunsJSON prints a list of runs as JSON.
+func RunsJSON(w io.Writer, runs []*journal.Run) error {
+	list := runList{SchemaVersion, make([]RunSummary, len(runs))}
+	for i, run := range runs {
+		list.Runs[i] = summary(run)
+	}
+	return encode(w, list)
+}
+
+// RunJSON prints one run with all its entries as JSON.
+func RunJSON(w io.Writer, run *journal.Run) error {
+	d := runDocument{SchemaVersion, summary(run), make([]journal.Entry, len(run.Entries))}
+	for i, e := range run.Entries {
+		e.Head = nil // its fields are those of the document
+		d.Entries[i] = shownEntry(e)
+	}
+	return encode(w, d)
+}
+
+func encode(w io.Writer, v any) error {
+	enc := json.NewEncoder(w)
+	enc.SetIndent("", "  ")
+	enc.SetEscapeHTML(false)
+	return enc.Encode(v)
+}
+
+func summary(run *journal.Run) RunSummary {
+	s := RunSummary{
+		RunID: run.Run, Command: word(run.Command), ToolVersion: word(run.Tool), Owner: word(run.Owner), Inventory: message(run.Inventory),
+		StartedAt: run.Started, ExitCode: run.Exit, Totals: totals(run), Hosts: make([]string, len(run.Hosts)), DamagedLines: run.Damaged,
+	}
+	for i, name := range run.Hosts {
+		s.Hosts[i] = word(name)
+	}
+	if !run.Unfinished() {
+		s.FinishedAt = &run.Finished
+	}
+	return s
+}
+
+func totals(run *journal.Run) map[string]int {
+	shown := map[string]int{}
+	for outcome, n := range run.Outcomes() {
+		shown[word(outcome)] += n
+	}
+	return shown
+}
+
+func shownEntry(e journal.Entry) journal.Entry {
+	for _, field := range []*string{&e.Event, &e.Host, &e.Step, &e.Outcome, &e.Proof, &e.Class, &e.Old, &e.New} {
+		*field = word(*field)
+	}
+	e.Message = message(e.Message)
+	return e
+}
+
+// Runs prints a line for each run.
+func Runs(w io.Writer, runs []*journal.Run) error {
+	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(t, "RUN\tSTARTED\tCOMMAND\tHOSTS\tRESULT\tEXIT")
+	for _, run := range runs {
+		fmt.Fprintf(t, "%s\t%s\t%s\t%d\t%s\t%s\n", run.Run, run.Started.Format(time.RFC3339), word(run.Command), len(run.Hosts), result(run), exit(run))
+	}
+	return t.Flush()
+}
+
+// result is such as "11 rotated, 1 rolled_back" or "unfinished; 3 rotated".
+func result(run *journal.Run) string {
+	counted := totals(run)
+	var parts []string
+	for _, o := range rollout.Outcomes {
+		if n := counted[string(o)]; n > 0 {
+			parts = append(parts, fmt.Sprintf("%d %s", n, o))
+		}
+		delete(counted, string(o))
+	}
+	for _, o := range slices.Sorted(maps.Keys(counted)) { // of a later version
+		parts = append(parts, fmt.Sprintf("%d %s", counted[o], o))
+	}
+	text := strings.Join(parts, ", ")
+	switch {
+	case run.Unfinished() && text != "":
+		return "unfinished; " + text
+	case run.Unfinished():
+		return "unfinished"
+	case text == "":
+		return "-"
+	}
+	return text
+}
+
+func exit(run *journal.Run) string {
+	if run.Exit == nil {
+		return "-"
+	}
+	return fmt.Sprint(*run.Exit)
+}
+
+// Run prints a run: its head, a line for each host and, with steps, all that the
+// journal holds.
+func Run(w io.Writer, run *journal.Run, steps bool) error {
+	runHead(w, run)
+	fmt.Fprintln(w)
+	if err := runHosts(w, run); err != nil || !steps {
+		return err
+	}
+	fmt.Fprintln(w)
+	return runEntries(w, run)
+}
+
+func runHead(w io.Writer, run *journal.Run) {
+	line := func(label, text string) { fmt.Fprintf(w, "%-10s %s\n", label, text) }
+	line("run", run.Run)
+	line("command", word(run.Command))
+	line("started", fmt.Sprintf("%s by %s, aoifleet %s", run.Started.Format(time.RFC3339), word(run.Owner), word(run.Tool)))
+	if run.Unfinished() {
+		line("finished", "no: it still runs, or was cut off")
+	} else {
+		line("finished", fmt.Sprintf("%s, exit code %s", run.Finished.Format(time.RFC3339), exit(run)))
+	}
+	line("inventory", message(run.Inventory))
+	line("result", count(len(run.Hosts))+": "+result(run))
+	if run.Damaged > 0 {
+		line("note", fmt.Sprintf("lines of the journal that can't be read: %d", run.Damaged))
+	}
+}
+
+func runHosts(w io.Writer, run *journal.Run) error {
+	planned, steps := map[string]journal.Entry{}, map[string]string{}
+	for _, e := range run.Entries {
+		switch e.Event {
+		case journal.Plan:
+			planned[e.Host] = e
+		case journal.Step:
+			steps[e.Host] = e.Step
+		}
+	}
+	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(t, "HOST\tOUTCOME\tCERTIFICATE\tNOTE")
+	for _, name := range run.Hosts {
+		e, ended := run.Ends[name]
+		outcome, note := word(e.Outcome), remark(e)
+		if !ended {
+			e, outcome, note = planned[name], "-", "no outcome"
+			if step := steps[name]; step != "" {
+				note = "no outcome; its last step: " + word(step)
+			}
+		}
+		fmt.Fprintf(t, "%s\t%s\t%s\t%s\n", word(name), outcome, exchange(e), note)
+	}
+	return t.Flush()
+}
+
+// remark is what an entry says beside the outcome.
+func remark(e journal.Entry) string {
+	switch {
+	case e.Class != "":
+		return word(e.Class) + ": " + message(e.Message)
+	case e.Message != "":
+		return message(e.Message)
+	case e.Proof != "":
+		return "proof: " + word(e.Proof)
+	}
+	return ""
+}
+
+// exchange is a certificate and the one that was to take its place.
+func exchange(e journal.Entry) string {
+	old, next := word(e.Old), word(e.New)
+	switch {
+	case old == "" && next == "":
+		return "-"
+	case old == "":
+		return "- → " + next
+	case next == "" || next == old:
+		return old
+	}
+	return old + " → " + next
+}
+
+func runEntries(w io.Writer, run *journal.Run) error {
+	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(t, "TIME\tHOST\tEVENT\tDETAIL")
+	for _, e := range run.Entries {
+		host, detail := word(e.Host), strings.TrimSpace(word(e.Step)+" "+word(e.Outcome))
+		if host == "" {
+			host = "-"
+		}
+		if e.Exit != nil {
+			detail = fmt.Sprintf("exit code %d", *e.Exit)
+		}
+		if why := remark(e); why != "" {
+			detail += " (" + why + ")"
+		}
+		fmt.Fprintf(t, "%s\t%s\t%s\t%s\n", e.At.Format("2006-01-02T15:04:05.000Z07:00"), host, word(e.Event), detail)
+	}
+	return t.Flush()
+}

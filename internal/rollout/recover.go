@@ -1,0 +1,129 @@
+package rollout
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/aoifleet/aoifleet/internal/host"
+)
+
+// MakeRecovery decides for every target whether there is something to settle.
+func MakeRecovery(targets []Target, looks []Look, policy Policy) *Plan {
+	return plan(targets, looks, policy, decideRecovery)
+}
+
+func decideRecovery(t Target, look Look) Entry {
+	e, done := begin(t, look)
+	if done {
+		return e
+	}
+	if r, unfinished := e.Seen.Unfinished(); unfinished {
+		e.Action, e.Reason = Recover, fmt.Sprintf("run %s of %s was interrupted (%s)", r.Run, r.Owner, r.State)
+		return e
+	}
+	if left := e.Seen.Leftover; len(left) > 0 {
+		e.Action, e.Reason = Recover, "ended runs have left: "+strings.Join(left, ", ")
+		return e
+	}
+	e.Outcome, e.Reason = Current, "nothing is unfinished"
+	return e
+}
+
+// recover settles host i because it was asked for.
+func (a *apply) recover(ctx context.Context, i int) {
+	res := &a.run.Results[i]
+	h, err := a.take(ctx, res.Host)
+	if err != nil {
+		a.refuse(i, err)
+		return
+	}
+	defer h.Close()
+	report := a.recovered(ctx, h, i)
+	res.Proof, res.Steps, res.Evidence = report.Proof, report.Steps, report.Evidence
+	res.Notes = append(res.Notes, report.Notes...)
+	switch report.Ending {
+	case host.RolledBack:
+		a.end(i, Restored, nil)
+	case host.Rotated:
+		a.end(i, Rotated, nil)
+	case host.Clean:
+		res.Notes = append(res.Notes, "what was left has been removed")
+		a.end(i, Current, nil)
+	case host.Unsent:
+		a.refuse(i, report.Problem)
+	case host.Refused:
+		a.end(i, Refused, report.Problem)
+	case host.Failed:
+		a.end(i, Failed, report.Problem)
+	default:
+		a.unknown(i, report.Problem)
+	}
+}
+
+// settle carries an interrupted run on host i to its end, looks again and
+// decides again; false if the host has ended by that. It restarts an agent, so
+// it takes its turn among the others.
+func (a *apply) settle(ctx context.Context, h Host, i int) bool {
+	a.restarts <- struct{}{}
+	defer func() { <-a.restarts }()
+	if a.soft.Err() != nil {
+		return false // becomes skipped
+	}
+	res := &a.run.Results[i]
+	report := a.recovered(ctx, h, i)
+	switch report.Ending {
+	case host.Unsent:
+		a.refuse(i, report.Problem)
+		return false
+	case host.Refused:
+		a.end(i, Refused, report.Problem)
+		return false
+	case host.Lost:
+		a.unknown(i, report.Problem)
+		return false
+	}
+	res.Notes = append(res.Notes, "an interrupted run was settled first: "+string(report.Ending))
+	seen, err := h.Observe(ctx, a.Saved)
+	if err != nil {
+		a.refuse(i, err)
+		return false
+	}
+	res.Entry = a.plan.decide(res.Target, Look{Seen: seen})
+	if res.Outcome != "" {
+		a.end(i, res.Outcome, res.Problem)
+		return false
+	}
+	return true
+}
+
+// recovered carries what is unfinished on a host to its end. To recover again
+// does no harm, so contact that is lost meanwhile is sought again.
+func (a *apply) recovered(ctx context.Context, h Host, i int) *host.Report {
+	res := &a.run.Results[i]
+	ctx, cancel := context.WithTimeout(ctx, patience(res.Host.Health))
+	defer cancel()
+	onStep := func(step string) { a.Events(Event{Host: res.Host.Name, Step: step}) }
+	report := h.Recover(ctx, onStep)
+	for pause := firstPause; (report.Ending == host.Lost || report.Ending == host.Unsent) && rest(ctx, pause); pause = min(2*pause, longestPause) {
+		onStep("reconnect")
+		again, err := a.Dial(ctx, res.Host)
+		if err != nil {
+			continue
+		}
+		report = again.Recover(ctx, onStep)
+		_ = again.Close()
+	}
+	return report
+}
+
+// rest waits; false if ctx ended first.
+func rest(ctx context.Context, d time.Duration) bool {
+	select {
+	case <-ctx.Done():
+		return false
+	case <-time.After(d):
+		return true
+	}
+}

@@ -1,0 +1,184 @@
+package rollout
+
+import (
+	"context"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/aoifleet/aoifleet/internal/certificate"
+	"github.com/aoifleet/aoifleet/internal/host"
+	"github.com/aoifleet/aoifleet/internal/inventory"
+)
+
+func TestHeldHosts(t *testing.T) {
+	tests := []struct {
+		name    string
+		receipt host.Receipt
+		held    bool
+	}{
+		{"at work", host.Receipt{State: "pending", AtWork: true, Armed: true, Left: time.Minute}, true},
+		{"at work without a switch", host.Receipt{State: "pending", AtWork: true}, true},
+		{"overdue", host.Receipt{State: "pending", AtWork: true, Armed: true}, false},
+		{"dead, not yet overdue", host.Receipt{State: "pending", Armed: true, Left: time.Minute}, false},
+		{"undone by somebody", host.Receipt{State: "undoing", AtWork: true, Armed: true, Left: time.Minute}, false},
+		{"ended", host.Receipt{State: "confirmed", AtWork: true}, false},
+	}
+	decisions := map[string]func(Target, Look) Entry{
+		"rotate":   func(t Target, l Look) Entry { return decide(t, l, true) },
+		"rollback": func(t Target, l Look) Entry { return decideRollback("r", t, l, true) },
+		"recover":  decideRecovery,
+	}
+	for _, tt := range tests {
+		for verb, decision := range decisions {
+			t.Run(tt.name+", "+verb, func(t *testing.T) {
+				seen := healthy()
+				tt.receipt.Run, tt.receipt.Owner = "r-1", "operator@laptop"
+				seen.Receipts = []host.Receipt{tt.receipt}
+				e := decision(Target{Host: inventory.Host{Name: "h"}, Certificate: newCertificate("NEW")}, Look{Seen: seen})
+				locked := e.Outcome == Refused && e.Problem.Class == "locked"
+				if locked != tt.held {
+					t.Fatalf("%q %+v", e.Outcome, e.Problem)
+				}
+				if locked && !strings.Contains(e.Problem.Message, "run r-1 of operator@laptop") {
+					t.Errorf("message %q", e.Problem.Message)
+				}
+				if locked && tt.receipt.Armed && !strings.Contains(e.Problem.Hint, "1m0s") {
+					t.Errorf("hint %q", e.Problem.Hint)
+				}
+			})
+		}
+	}
+}
+
+func TestDecideRollback(t *testing.T) {
+	backup := func(s *host.Observation) {
+		s.Backups = []host.Backup{{Run: "other", Old: "x", New: "y"}, {Run: "r", Old: "before", New: oldSum}}
+		s.Saved = &certificate.Info{Thumbprint: "BEFORE", NotAfter: clock.AddDate(0, 1, 0)}
+	}
+	tests := []struct {
+		name    string
+		change  func(*host.Observation)
+		force   bool
+		action  Action
+		outcome Outcome
+		class   string
+	}{
+		{name: "as it was", action: Restore},
+		{name: "no backup", change: func(s *host.Observation) { s.Backups = s.Backups[:1] }, outcome: Refused, class: "configuration"},
+		{name: "no backup, forced", change: func(s *host.Observation) { s.Backups = nil }, force: true, outcome: Refused, class: "configuration"},
+		{name: "rotated since", change: func(s *host.Observation) { s.File.Digest = "newer" }, outcome: Refused, class: "drift"},
+		{name: "rotated since, forced", change: func(s *host.Observation) { s.File.Digest = "newer" }, force: true, action: Restore},
+		{name: "expired", change: func(s *host.Observation) { s.Saved.NotAfter = clock.Add(-time.Second) }, outcome: Refused, class: "certificate"},
+		{name: "expired, forced", change: func(s *host.Observation) { s.Saved.NotAfter = clock.Add(-time.Second) }, force: true, action: Restore},
+		{name: "can't be read there", change: func(s *host.Observation) { s.Saved = nil }, action: Restore},
+		{name: "there was none", change: func(s *host.Observation) { s.Backups[1].Old = "none" }, outcome: Refused, class: "certificate"},
+		{name: "back already", change: func(s *host.Observation) { s.File.Digest = "before" }, outcome: Current},
+		{name: "back, agent failed", change: func(s *host.Observation) { s.File.Digest = "before"; s.Unit.Active = "failed" }, action: Restart},
+		{name: "stopped", change: func(s *host.Observation) { s.Unit.Active = "inactive" }, outcome: Refused, class: "agent_not_running"},
+		{name: "interrupted", change: func(s *host.Observation) { s.Receipts = []host.Receipt{{State: "undoing", Run: "r"}} }, action: Restore},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			seen := healthy()
+			backup(seen)
+			if tt.change != nil {
+				tt.change(seen)
+			}
+			e := decideRollback("r", Target{Host: inventory.Host{Name: "h"}}, Look{Seen: seen}, tt.force)
+			if e.Outcome != tt.outcome || tt.action != "" && e.Action != tt.action {
+				t.Errorf("%q %q %q", e.Action, e.Outcome, e.Reason)
+			}
+			if (e.Problem == nil) != (tt.class == "") || e.Problem != nil && e.Problem.Class != tt.class {
+				t.Errorf("problem %+v", e.Problem)
+			}
+		})
+	}
+}
+
+// rollBack is what the rollback command does.
+func (f *fakeFleet) rollBack(p Policy, names ...string) *Run {
+	r := f.runner()
+	r.Saved = "before"
+	defer r.Close()
+	targets := f.targets(names...)
+	for i := range targets {
+		targets[i].Certificate = nil
+	}
+	return r.Apply(context.Background(), context.Background(), MakeRollback("before", targets, r.Survey(context.Background(), targets, 1), p))
+}
+
+func TestRollback(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFakeFleet("a", "b", "c", "d", "e")
+		for _, vm := range f.vms {
+			vm.seen.Backups = []host.Backup{{Run: "before", Old: "first", New: oldSum}}
+		}
+		f.vms["b"].ending = host.RolledBack
+		f.vms["c"].ending = host.Failed
+		f.vms["d"].fates["rotate"] = applied // contact lost after it was confirmed
+		f.vms["e"].seen.Receipts = []host.Receipt{{State: "pending", Run: "x"}}
+		f.vms["e"].recovery = host.RolledBack
+		f.vms["e"].settled = func(vm *fakeVM) { vm.receipt("rolled-back") }
+		run := f.rollBack(policy(), "a", "b", "c", "d", "e")
+		wantOutcomes(t, run, Restored, RolledBack, Failed, Restored, Restored)
+		for _, vm := range f.vms {
+			if vm.called("stage") > 0 {
+				t.Error("something was staged")
+			}
+		}
+		if got := f.vms["a"].seen.File.Digest; got != "first" {
+			t.Errorf("a has %q", got)
+		}
+	})
+}
+
+func TestRecovery(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		names := []string{"a", "b", "c", "d", "e", "f", "g"}
+		f := newFakeFleet(names...)
+		for name, ending := range map[string]host.Ending{"b": host.RolledBack, "c": host.Failed, "d": host.Rotated, "e": host.Clean, "f": host.RolledBack, "g": host.Refused} {
+			f.vms[name].recovery = ending
+			f.vms[name].receipt("pending")
+		}
+		f.vms["e"].seen.Receipts, f.vms["e"].seen.Leftover = nil, []string{"staged-x"}
+		f.vms["f"].fates["recover"] = applied // contact lost, found again
+		r := f.runner()
+		defer r.Close()
+		targets := f.targets(names...)
+		run := r.Apply(context.Background(), context.Background(), MakeRecovery(targets, r.Survey(context.Background(), targets, 1), policy()))
+		wantOutcomes(t, run, Current, Restored, Failed, Rotated, Current, Restored, Refused)
+		if f.vms["a"].called("recover") != 0 || f.vms["f"].called("recover") != 2 {
+			t.Error("recovered where there was nothing, or not again where contact was lost")
+		}
+	})
+}
+
+// An unknown host says when it will have settled by itself: its switch's time,
+// counted from the last contact, and an undo.
+func TestSettlesAt(t *testing.T) {
+	for name, deadman := range map[string]bool{"with a switch": true, "without": false} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				f := newFakeFleet("a")
+				f.vms["a"].fates["rotate"] = notApplied
+				f.vms["a"].during = func(call string) {
+					if call == "rotate" {
+						f.vms["a"].dead = true
+					}
+				}
+				p := policy()
+				p.NoDeadman = !deadman
+				lost := time.Now()
+				run := f.rotateAll(t, context.Background(), p, "a")
+				wantOutcomes(t, run, Unknown)
+				h := inventory.Health{Timeout: time.Second, Window: time.Second}
+				want := lost.Add(h.Timeout + h.Window + time.Minute + 16*time.Second + 2*time.Second)
+				if got := run.Results[0].SettlesAt; deadman && !got.Equal(want) || !deadman && !got.IsZero() {
+					t.Errorf("settles at %v, want %v", got, want)
+				}
+			})
+		})
+	}
+}

@@ -1,0 +1,105 @@
+//go:build e2e && linux
+
+package e2e
+
+import (
+	"fmt"
+	"os"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/aoifleet/aoifleet/test/e2e/fleet"
+	"github.com/aoifleet/aoifleet/test/matrix"
+)
+
+// faultCase is one row of the matrix: what strikes, when, and what may come of
+// it.
+type faultCase struct {
+	step, fault string
+	at          point
+	before      func(*trial) // the host before the program starts
+	strike      func(*trial) // while the script waits at the point
+	after       func(*trial) // takes away what before has made
+	rollback    bool         // of a run that was confirmed
+	recover     bool         // what is left is settled by the verb of that name
+
+	reported []string // outcomes of which one must be reported; "none": the program was killed
+	found    string   // "old", "new"; "": either
+	settled  string   // by what, where it isn't plain
+	sick     bool     // the agent ends unhealthy
+	// Another run has ended on the host since: the receipt is that one's.
+	overwritten bool
+	check       func(*trial)
+}
+
+// TestReliability is the fault matrix on real hosts. The slow cases come
+// first; each host takes the next case when it is free.
+func TestReliability(t *testing.T) {
+	w := newWorld(t, fleet.Spec{Name: "london-1"}, fleet.Spec{Name: "london-2"}, fleet.Spec{Name: "london-3"},
+		fleet.Spec{Name: "london-4"}, fleet.Spec{Name: "paris-1", Release: "bullseye"}, fleet.Spec{Name: "paris-2", Release: "bullseye"})
+	cases := faultCases()
+	rows := make([]matrix.Row, len(cases))
+	links := w.links()
+	queue := make(chan int, len(cases))
+	for i := range cases {
+		queue <- i
+	}
+	close(queue)
+	began := time.Now()
+	var hosts sync.WaitGroup
+	for i, h := range w.fleet.Hosts {
+		if err := installTraps(h); err != nil {
+			t.Fatal(err)
+		}
+		hosts.Go(func() {
+			for n := range queue {
+				t.Run(cases[n].step+" "+cases[n].fault, func(t *testing.T) { rows[n] = runCase(t, w, h, links[i], &cases[n]) })
+			}
+		})
+	}
+	hosts.Wait()
+	t.Logf("%d cases on %d hosts in %.0f s", len(cases), len(w.fleet.Hosts), time.Since(began).Seconds())
+	if !t.Failed() {
+		matrix.Publish(t, "hosts", rows)
+	}
+}
+
+func runCase(t *testing.T, w *world, h *fleet.Host, l *link, kase *faultCase) matrix.Row {
+	began := time.Now()
+	c := newTrial(t, w, h, l, kase)
+	defer func() {
+		if t.Failed() {
+			t.Log(c.receipts())
+			c.clean()
+		}
+		t.Logf("%.1f s", time.Since(began).Seconds())
+	}()
+	if kase.before != nil {
+		kase.before(c)
+	}
+	return c.run()
+}
+
+// links puts a link before every host and makes its address known.
+func (w *world) links() []*link {
+	known, err := os.ReadFile(w.fleet.KnownHosts)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	var links []*link
+	for i, h := range w.fleet.Hosts {
+		addr := fmt.Sprintf("127.0.20.%d", i+1)
+		for line := range strings.Lines(string(known)) {
+			if rest, ok := strings.CutPrefix(line, h.Addr+" "); ok {
+				known = append(known, addr+" "+rest...)
+			}
+		}
+		links = append(links, newLink(w.t, w.fleet, h, addr))
+	}
+	if err := os.WriteFile(w.fleet.KnownHosts, known, 0o644); err != nil {
+		w.t.Fatal(err)
+	}
+	return links
+}

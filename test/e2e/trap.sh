@@ -1,0 +1,31 @@
+#!/bin/sh
+# Stands in a host's /usr/sbin under the names of other programs. That folder is
+# the first in the PATH of the program's script there, so a test can stop the
+# script at any of its commands. Three lines of the file `set` say at which: a
+# pattern for name and arguments, `before` or `after` it runs, and a file that
+# must be there. The file becomes `held`, with the process that waits, until a
+# test removes that one. Where there is a file `count`, the calls are noted in it.
+real=/usr/bin/${0##*/}
+dir=/var/lib/e2e-trap
+[ ! -f "$dir/count" ] || printf '%s\n' "${0##*/}" >>"$dir/count"
+[ -f "$dir/set" ] || exec "$real" "$@"
+{ IFS= read -r pattern && IFS= read -r when && IFS= read -r file; } <"$dir/set" || exec "$real" "$@"
+# shellcheck disable=SC2254 # a pattern
+case "${0##*/} $*" in $pattern) ;; *) exec "$real" "$@" ;; esac
+[ -e "$file" ] || exec "$real" "$@"
+
+hold() {
+	/usr/bin/mv -T "$dir/set" "$dir/held.$$" 2>/dev/null || return
+	echo "$$" >"$dir/held.$$"
+	/usr/bin/mv -T "$dir/held.$$" "$dir/held"
+	while [ -e "$dir/held" ]; do /usr/bin/sleep 0.02; done
+}
+
+if [ "$when" = before ]; then
+	hold
+	exec "$real" "$@"
+fi
+"$real" "$@"
+status=$?
+hold
+exit "$status"

@@ -1,0 +1,56 @@
+//go:build matrix && linux
+
+package matrix
+
+// trial is one case on a machine of its own.
+type trial struct {
+	step, fault string
+	lab         string // the lab's fault
+	killAt      string // the program is killed when its journal says this step
+	health      string // replaces the inventory's health
+}
+
+// quick makes deadlines come soon.
+const quick = "{window: 0s, timeout: 2s, confirm_timeout: 3s}"
+
+// points are where in a rotation a fault of the lab strikes: when the text has
+// been passed on between the program and the host.
+var points = []struct{ step, text string }{
+	{"lock", "out:step=lock"}, {"check", "out:step=check"}, {"backup", "out:step=backup"}, {"arm", "out:step=arm"},
+	{"swap", "out:step=swap"}, {"restart", "out:step=restart"}, {"watch", "out:step=watch"},
+	{"verdict", "out:verdict=healthy"}, {"confirm", "in:confirm 20"}, {"end", "out:result=rotated"},
+}
+
+var strikes = []struct{ fault, word string }{
+	{"link gone silent", "silent-on"}, // first: it takes longest
+	{"connection cut", "cut-on"},
+	{"host.sh killed", "kill-on"},
+	{"host rebooted", "reboot-on"},
+	{"SSH daemon restarted", "sshd-restart-on"},
+	{"sudo revoked", "sudo-revoked-on"},
+}
+
+func trials() []trial {
+	var all []trial
+	for _, s := range strikes {
+		for _, p := range points {
+			all = append(all, trial{step: p.step, fault: s.fault, lab: s.word + " " + p.text})
+		}
+	}
+	for _, step := range []string{"stage", "rotate", "lock", "check", "backup", "arm", "swap", "restart", "watch", "confirm"} {
+		all = append(all, trial{step: step, fault: "program killed", killAt: step})
+	}
+	return append(all,
+		trial{step: "from the start", fault: "disk full", lab: "disk-full"},
+		trial{step: "backup", fault: "disk full", lab: "disk-full 4"},
+		trial{step: "from the start", fault: "file immutable", lab: "immutable"},
+		trial{step: "from the start", fault: "clock an hour ahead", lab: "clock-jump 1h"},
+		trial{step: "from the start", fault: "clock an hour behind", lab: "clock-jump -1h"},
+		trial{step: "confirm", fault: "timer fires", health: `{window: 0s, timeout: 10s, confirm_timeout: 2s, command: "sleep 6"}`},
+		trial{step: "arm", fault: "no systemd-run", lab: "missing-tool systemd-run"},
+		trial{step: "arm", fault: "systemd-run fails", lab: "timer-fails no such bus"},
+		trial{step: "arm", fault: "timer is not active", lab: "timer-dead"},
+		trial{step: "arm", fault: "no target wants the unit", lab: "not-wanted"},
+		trial{step: "restart", fault: "systemctl restart fails", lab: "restart-fails Job failed."},
+	)
+}
