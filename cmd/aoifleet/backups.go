@@ -63,8 +63,8 @@ func seenCode(a *app, entries []rollout.Entry) int {
 }
 
 func (a *app) backupsPrune(flags pruneFlags) error {
-	if flags.keep < -1 || flags.maxAge < -1 {
-		return usage("--keep and --max-age must not be negative", "leave them out for what the inventory says")
+	if flags.keep < -1 || flags.keep > 1000 || flags.maxAge < -1 || flags.maxAge > 36500 {
+		return usage("--keep is 0 to 1000, --max-age 0 to 36500 days", "leave them out for what the inventory says")
 	}
 	if err := a.mayAsk(changeFlags{yes: flags.yes}); err != nil {
 		return err

@@ -17,8 +17,8 @@ func (a *app) rollbackCommand() *cobra.Command {
 		Use:   "rollback RUN",
 		Short: "Put back the certificates that a run has replaced, also days later",
 		Long: `Put back the certificates that a run has replaced, from the backups on the hosts,
-through the same transaction as a rotation. RUN is a run's id, the end of one,
-or "last" (see: aoifleet runs list).`,
+through the same transaction as a rotation. RUN is a run's id, its beginning or
+end if that is unique, or last for the newest rotation (see: aoifleet runs list).`,
 		Args: cobra.ExactArgs(1),
 		RunE: func(_ *cobra.Command, args []string) error { return a.rollback(args[0], flags) },
 	}
@@ -53,7 +53,7 @@ func (a *app) rollback(run string, flags changeFlags) error {
 // far as its journal is here, and returns the run's whole id. The truth is on
 // the hosts; without a journal all selected hosts are asked.
 func (f *fleet) onlyHostsOf(run string) (string, error) {
-	past, err := f.app.findRun(run)
+	past, err := f.app.pastRun(run)
 	var none *journal.NoRunError
 	switch {
 	case errors.As(err, &none) && journal.IsID(run):
@@ -63,6 +63,10 @@ func (f *fleet) onlyHostsOf(run string) (string, error) {
 		return "", usage(none.Error(), "see: aoifleet runs list")
 	case err != nil:
 		return "", err
+	}
+	if past.Unfinished() || past.Damaged > 0 {
+		fmt.Fprintf(f.app.stderr, "note: the journal of run %s is not whole; all selected hosts are asked for its backups\n", past.Run)
+		return past.Run, nil
 	}
 	began := map[string]bool{}
 	for _, e := range past.Entries {
@@ -77,10 +81,33 @@ func (f *fleet) onlyHostsOf(run string) (string, error) {
 	return past.Run, nil
 }
 
+// pastRun finds the run to go back from. "last" is the newest rotation that
+// changed something: to repeat a rollback must not undo the rollback.
+func (a *app) pastRun(run string) (*journal.Run, error) {
+	if run != "last" {
+		return a.findRun(run)
+	}
+	dir, err := a.stateDir()
+	if err != nil {
+		return nil, err
+	}
+	runs, err := journal.List(dir, 0)
+	for _, r := range runs {
+		ends := r.Outcomes()
+		if r.Command == "rotate" && (r.Unfinished() || ends[string(rollout.Rotated)]+ends[string(rollout.Unknown)]+ends[string(rollout.Failed)] > 0) {
+			return journal.Read(dir, r.Run)
+		}
+	}
+	if err != nil {
+		return nil, err
+	}
+	return nil, &journal.NoRunError{ID: run}
+}
+
 // mayHaveChanged: a host without an end was in flight when its run died.
 func mayHaveChanged(end journal.Entry) bool {
 	switch rollout.Outcome(end.Outcome) {
-	case rollout.Rotated, rollout.Restored, rollout.Unknown, "":
+	case rollout.Rotated, rollout.Restored, rollout.Unknown, rollout.Failed, "":
 		return true
 	}
 	return false

@@ -133,3 +133,16 @@ func TestLongConfigurationIsNotBelieved(t *testing.T) {
 		t.Errorf("%v", err)
 	}
 }
+
+// A receipt that a later version has left may hold keys that this one does not
+// know; it is settled all the same.
+func TestReceiptOfALaterVersion(t *testing.T) {
+	t.Parallel()
+	m := newMachine(t)
+	interrupted(m)
+	receipt := m.stateDir() + "/pending"
+	m.write(receipt, strings.Replace(m.read(receipt), "\nend\n", "\naudit=x\nend\n", 1))
+	m.wants(m.recover(), RolledBack)
+	m.live(oldBytes)
+	m.settled()
+}

@@ -139,11 +139,15 @@ func (v *VM) deny() []string {
 func hostSaid(text string) *Problem {
 	class, message, _ := strings.Cut(text, " ")
 	switch class {
-	case "disk", "drift", "locked", "agent_not_running", "unhealthy", "configuration", "command", "unreachable":
+	case "disk", "drift", "locked", "agent_not_running", "unhealthy", "configuration", "command", "unreachable", "timeout":
 	default:
 		class = "internal"
 	}
-	return &Problem{Class: class, Message: remote.Sanitise(message, 600)}
+	p := &Problem{Class: class, Message: remote.Sanitise(message, 600)}
+	if strings.HasPrefix(message, "the dead-man switch can not be armed") {
+		p.Hint = "--no-deadman goes on without it"
+	}
+	return p
 }
 
 // Stage brings data onto the host, into the tool's own root-only folder. It

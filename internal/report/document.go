@@ -165,14 +165,16 @@ func StatusHosts(entries []rollout.Entry, now time.Time) []Host {
 // StatusError is why a host does not pass a status, or nil: it can't be looked
 // at, something on it is unfinished, the agent is refused or does not run.
 func StatusError(e rollout.Entry) *Error {
+	if e.Seen != nil {
+		if r, unfinished := e.Seen.Unfinished(); unfinished {
+			return unfinishedError(r)
+		}
+	}
 	switch {
 	case e.Problem != nil:
 		return errorOf(e.Problem)
 	case e.Outcome != "" || e.Seen == nil:
 		return nil
-	}
-	if r, unfinished := e.Seen.Unfinished(); unfinished {
-		return unfinishedError(r)
 	}
 	if e.Seen.Denied != "" {
 		return &Error{Class: "unhealthy", Message: "the log says: " + e.Seen.Denied}

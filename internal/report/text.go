@@ -153,12 +153,16 @@ func Summary(w io.Writer, r *rollout.Run, again Commands) {
 	var g grouped
 	unproven, changed := 0, 0
 	var settled time.Time
+	var alone []string
 	for _, res := range r.Results {
 		if res.Outcome == rollout.Rotated && res.Proof == "process_only" {
 			unproven++
 		}
 		if res.Outcome == rollout.Rotated {
 			changed++
+		}
+		if res.Outcome == rollout.Unknown && res.SettlesAt.IsZero() {
+			alone = append(alone, res.Host.Name)
 		}
 		if res.SettlesAt.After(settled) {
 			settled = res.SettlesAt
@@ -170,7 +174,10 @@ func Summary(w io.Writer, r *rollout.Run, again Commands) {
 		fmt.Fprintf(w, "without proof  %s: the process runs, but its log proves nothing: it said nothing, or what it had said before\n", count(unproven))
 	}
 	if !settled.IsZero() {
-		fmt.Fprintf(w, "undecided      those that are unknown settle by themselves until %s\n", settled.UTC().Format(time.TimeOnly+"Z"))
+		fmt.Fprintf(w, "undecided      those that are unknown settle by themselves until %s; after a reboot they have the old file, and recover ends it\n", settled.UTC().Format(time.TimeOnly+"Z"))
+	}
+	if len(alone) > 0 {
+		fmt.Fprintf(w, "undecided      %s: without a dead-man switch they may stay as they are; settle them: recover\n", hosts(alone))
 	}
 	if changed > 0 && again.Rollback != nil {
 		fmt.Fprintf(w, "to go back: %s\n", shellescape.QuoteCommand(again.Rollback))

@@ -204,7 +204,7 @@ func TestNextCommandLeavesOutWhatNeedsMore(t *testing.T) {
 func TestStatusError(t *testing.T) {
 	for want, change := range map[string]func(*rollout.Entry){
 		"": nil,
-		"locked: run R of someone is unfinished (pending)": func(e *rollout.Entry) {
+		"locked: run R of someone was interrupted (pending)": func(e *rollout.Entry) {
 			e.Seen.Receipts = []host.Receipt{{State: "pending", Run: "R", Owner: "someone"}}
 		},
 		"unhealthy: the log says: AADSTS7":                      func(e *rollout.Entry) { e.Seen.Denied = "AADSTS7" },

@@ -47,7 +47,9 @@ func (r *Runner) Apply(ctx, soft context.Context, plan *Plan) *Run {
 	a.budget = budget{limit: plan.Policy.MaxFailures(len(plan.Entries)), countUnreachable: plan.Policy.CountUnreachable}
 	for i, e := range plan.Entries {
 		a.run.Results[i].Entry = e
-		a.budget.add(e.Outcome)
+		if !plan.lenient {
+			a.budget.add(e.Outcome)
+		}
 	}
 	staged := make([]bool, len(plan.Entries))
 	each(len(plan.Entries), max(plan.Policy.Parallel, keep), func(i int) {

@@ -20,10 +20,11 @@ const (
 func patience(h inventory.Health) time.Duration { return 2*(h.Timeout+h.Window) + time.Minute }
 
 // settles is how long after the last contact a host with a dead-man switch has
-// settled at the latest: the switch looks every 15 s (and a second of accuracy)
-// whether its time is up, and undoes: a restart and a watch.
+// settled at the latest: it may go on to its verdict, a restart and a watch; the
+// switch looks every 15 s (and a second of accuracy) whether its time is up, and
+// undoes: a restart and a watch again.
 func settles(h inventory.Health) time.Duration {
-	return h.Hold() + 16*time.Second + h.Timeout + max(h.Timeout, h.Window)
+	return 2*(2*h.Timeout+h.Window) + h.Hold() + 16*time.Second
 }
 
 // lost decides about a host whose connection broke off in mid-change. An error

@@ -26,6 +26,9 @@ type Plan struct {
 	// decide is what Entries were made with, for a host that has to be looked
 	// at again.
 	decide func(Target, Look) Entry
+	// lenient: what the plan itself refuses does not count as a failure of the
+	// run, as one host that can't go back must not keep the others.
+	lenient bool
 }
 
 // plan decides for every target.

@@ -11,20 +11,27 @@ import (
 
 // MakeRecovery decides for every target whether there is something to settle.
 func MakeRecovery(targets []Target, looks []Look, policy Policy) *Plan {
-	return plan(targets, looks, policy, decideRecovery)
+	p := plan(targets, looks, policy, decideRecovery)
+	p.lenient = true
+	return p
 }
 
 func decideRecovery(t Target, look Look) Entry {
+	e := Entry{Target: t, Seen: look.Seen, Action: None}
+	if e.Seen != nil {
+		// Also where the agent's configuration can't be told: the receipt tells
+		// all that is needed.
+		if r, unfinished := e.Seen.Unfinished(); unfinished && !r.Holds() {
+			e.Action, e.Reason = Recover, fmt.Sprintf("run %s of %s was interrupted (%s)", r.Run, r.Owner, r.State)
+			return e
+		}
+		if left := e.Seen.Leftover; len(left) > 0 {
+			e.Action, e.Reason = Recover, "ended runs have left: "+strings.Join(left, ", ")
+			return e
+		}
+	}
 	e, done := begin(t, look)
 	if done {
-		return e
-	}
-	if r, unfinished := e.Seen.Unfinished(); unfinished {
-		e.Action, e.Reason = Recover, fmt.Sprintf("run %s of %s was interrupted (%s)", r.Run, r.Owner, r.State)
-		return e
-	}
-	if left := e.Seen.Leftover; len(left) > 0 {
-		e.Action, e.Reason = Recover, "ended runs have left: "+strings.Join(left, ", ")
 		return e
 	}
 	e.Outcome, e.Reason = Current, "nothing is unfinished"
@@ -105,6 +112,7 @@ func (a *apply) recovered(ctx context.Context, h Host, i int) *host.Report {
 	ctx, cancel := context.WithTimeout(ctx, patience(res.Host.Health))
 	defer cancel()
 	onStep := func(step string) { a.Events(Event{Host: res.Host.Name, Step: step}) }
+	onStep("recover") // told, and written down, before anything happens
 	report := h.Recover(ctx, onStep)
 	for pause := firstPause; (report.Ending == host.Lost || report.Ending == host.Unsent) && rest(ctx, pause); pause = min(2*pause, longestPause) {
 		onStep("reconnect")

@@ -1,6 +1,7 @@
 package rollout
 
 import (
+	"slices"
 	"time"
 
 	"github.com/aoifleet/aoifleet/internal/host"
@@ -9,7 +10,9 @@ import (
 // MakeRollback decides for every target how to put back what run replaced
 // there. The looks must have been made with Runner.Saved set to run.
 func MakeRollback(run string, targets []Target, looks []Look, policy Policy) *Plan {
-	return plan(targets, looks, policy, func(t Target, look Look) Entry { return decideRollback(run, t, look, policy.Force) })
+	p := plan(targets, looks, policy, func(t Target, look Look) Entry { return decideRollback(run, t, look, policy.Force) })
+	p.lenient = true
+	return p
 }
 
 func decideRollback(run string, t Target, look Look, force bool) Entry {
@@ -27,6 +30,10 @@ func decideRollback(run string, t Target, look Look, force bool) Entry {
 		}
 	}
 	backup := backupOf(e.Seen, run)
+	if backup == nil && slices.ContainsFunc(e.Seen.Receipts, func(r host.Receipt) bool { return r.Run == run && r.State == "rolled-back" }) {
+		e.Outcome, e.Reason = Current, "the host has undone run "+run+" by itself"
+		return e
+	}
 	if backup == nil {
 		return e.stop(Refused, &host.Problem{Class: "configuration", Message: "there is no backup of run " + run + " on this host",
 			Hint: "see which there are: aoifleet backups list"})

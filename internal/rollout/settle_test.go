@@ -77,6 +77,9 @@ func TestDecideRollback(t *testing.T) {
 		{name: "back already", change: func(s *host.Observation) { s.File.Digest = "before" }, outcome: Current},
 		{name: "back, agent failed", change: func(s *host.Observation) { s.File.Digest = "before"; s.Unit.Active = "failed" }, action: Restart},
 		{name: "stopped", change: func(s *host.Observation) { s.Unit.Active = "inactive" }, outcome: Refused, class: "agent_not_running"},
+		{name: "undone by the host itself", change: func(s *host.Observation) {
+			s.Backups, s.Receipts = nil, []host.Receipt{{State: "rolled-back", Run: "r"}}
+		}, outcome: Current},
 		{name: "interrupted", change: func(s *host.Observation) { s.Receipts = []host.Receipt{{State: "undoing", Run: "r"}} }, action: Restore},
 	}
 	for _, tt := range tests {
@@ -155,6 +158,35 @@ func TestRecovery(t *testing.T) {
 	})
 }
 
+// A host that can't go back does not keep the others from it.
+func TestRollbackIsLenient(t *testing.T) {
+	f := newFakeFleet("a", "b")
+	f.vms["b"].seen.Backups = []host.Backup{{Run: "before", Old: "first", New: oldSum}}
+	p := policy()
+	p.MaxFailures = func(int) int { return 1 }
+	wantOutcomes(t, f.rollBack(p, "a", "b"), Refused, Restored)
+}
+
+// What is unfinished is settled even where the agent's configuration can't be
+// told any more: the receipt tells all that is needed.
+func TestRecoveryWithoutAConfiguration(t *testing.T) {
+	broken := &host.Problem{Class: "configuration", Message: "no YAML"}
+	for name, change := range map[string]func(*Look){
+		"broken":           func(l *Look) { l.Err = broken },
+		"managed identity": func(l *Look) { l.Seen.Provider = nil },
+	} {
+		look := Look{Seen: healthy()}
+		change(&look)
+		if e := decideRecovery(Target{}, look); e.Action == Recover {
+			t.Errorf("%s: nothing is unfinished: %+v", name, e)
+		}
+		look.Seen.Receipts = []host.Receipt{{State: "undoing", Run: "r"}}
+		if e := decideRecovery(Target{}, look); e.Action != Recover || e.Outcome != "" {
+			t.Errorf("%s: %q %q", name, e.Action, e.Outcome)
+		}
+	}
+}
+
 // An unknown host says when it will have settled by itself: its switch's time,
 // counted from the last contact, and an undo.
 func TestSettlesAt(t *testing.T) {
@@ -174,7 +206,7 @@ func TestSettlesAt(t *testing.T) {
 				run := f.rotateAll(t, context.Background(), p, "a")
 				wantOutcomes(t, run, Unknown)
 				h := inventory.Health{Timeout: time.Second, Window: time.Second}
-				want := lost.Add(h.Timeout + h.Window + time.Minute + 16*time.Second + 2*time.Second)
+				want := lost.Add(h.Hold() + 16*time.Second + 6*time.Second)
 				if got := run.Results[0].SettlesAt; deadman && !got.Equal(want) || !deadman && !got.IsZero() {
 					t.Errorf("settles at %v, want %v", got, want)
 				}

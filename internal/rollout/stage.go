@@ -9,7 +9,9 @@ import (
 // stage brings the certificate to host i; true if it is there, or not needed.
 func (a *apply) stage(ctx context.Context, i int) bool {
 	res := &a.run.Results[i]
-	a.Events(Event{Host: res.Host.Name, Step: "stage"})
+	if res.Action == Rotate {
+		a.Events(Event{Host: res.Host.Name, Step: "stage"})
+	}
 	h, err := a.take(ctx, res.Host)
 	if err != nil {
 		a.refuse(i, err)

@@ -86,7 +86,7 @@ read_values() {
         boot=*) boot=$value ;;
         before=*) before=$before$value$NL ;;
         end) return 0 ;;
-        *) return 1 ;;
+        # Others are of a later version that has left a receipt.
         esac
     done
     return 1

@@ -166,7 +166,12 @@ recover() {
 # run is at work. A receipt that was cut short while it was written stands
 # before any change.
 settle() {
-    read_values <"$state/$1" || { rm -f -- "$state/$1"; return; }
+    read_values <"$state/$1" || {
+        of_receipt "$state/$1"
+        ! alive "$state/backups/$of" || refuse locked "$(whose "$state/$1")"
+        rm -f -- "$state/$1"
+        return
+    }
     kept=$state/backups/$run
     if [ "$1" = pending ]; then ! at_work || refuse locked "$(whose "$state/$1")"; fi
     unit_state

@@ -145,6 +145,10 @@ unattended() {
 # before_the_agent runs at boot. The receipt stays: the agent has yet to start,
 # and whoever comes next (recover) watches it and ends the transaction.
 before_the_agent() {
-    claim && restore
+    if claim && restore; then
+        # Or what a person does until then would be undone at the next boot.
+        deadman_names
+        rm -f -- "$units"/*.wants/"${guard##*/}" "$guard"
+    fi
     exit 0
 }
