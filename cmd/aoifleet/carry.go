@@ -14,7 +14,10 @@ import (
 )
 
 // changeFlags are the flags of commands that change hosts.
-type changeFlags struct{ dryRun, yes, force, noDeadman bool }
+type changeFlags struct {
+	dryRun, yes, force, noDeadman bool
+	saved                         string // the file of a saved plan; "": none
+}
 
 func (flags *changeFlags) add(cmd *cobra.Command) {
 	f := cmd.Flags()
@@ -26,13 +29,14 @@ func (flags *changeFlags) addDeadman(cmd *cobra.Command) {
 	cmd.Flags().BoolVar(&flags.noDeadman, "no-deadman", false, "go on where a host can't put the old certificate back by itself when contact is lost")
 }
 
-// args are the flags as they were given.
+// args are the flags as they were given. What is left of a saved plan is
+// planned anew, and to plan nobody need say yes.
 func (flags changeFlags) args() []string {
 	var args []string
 	for _, flag := range []struct {
 		given bool
 		name  string
-	}{{flags.force, "--force"}, {flags.noDeadman, "--no-deadman"}, {flags.yes, "--yes"}} {
+	}{{flags.force, "--force"}, {flags.noDeadman, "--no-deadman"}, {flags.yes && flags.saved == "", "--yes"}} {
 		if flag.given {
 			args = append(args, flag.name)
 		}
@@ -67,6 +71,7 @@ func (f *fleet) carryOut(plan *rollout.Plan, flags changeFlags, again []string) 
 	if asks {
 		agreed = a.agree(fmt.Sprintf("%s %s?", f.question, hostCount(plan.Changes())))
 	}
+	f.runner.Ask = f.askAfter(plan)
 	result := f.apply(plan, agreed)
 	f.showRun(result, agreed, report.Commands{
 		Again:    append(again, flags.args()...),

@@ -77,6 +77,11 @@ func runCode(r *rollout.Run, interrupted os.Signal) int {
 		return exitRolledBack
 	case r.Stopped:
 		return exitStopped
+	case r.Ended:
+		return exitEnded
+	}
+	if totals[rollout.Skipped] > 0 { // by an answer, or because the plan leaves it alone
+		return exitEnded
 	}
 	return lookCode(totals)
 }

@@ -39,7 +39,7 @@ func TestRunCode(t *testing.T) {
 	}
 }
 
-// The worst wins, in the order 7 > 130, 143 > 6 > 8 > 4 > 5 (9 is showRun's):
+// The worst wins, in the order 7 > 130, 143 > 6 > 8 > 9 > 4 > 5:
 // every pair of reasons, in any order among good hosts.
 func TestTheWorstWins(t *testing.T) {
 	reasons := []struct { // from bad to good
@@ -47,16 +47,18 @@ func TestTheWorstWins(t *testing.T) {
 		outcome rollout.Outcome
 		signal  os.Signal
 		stopped bool
+		ended   bool
 	}{
-		{7, rollout.Failed, nil, false},
-		{7, rollout.Unknown, nil, false},
-		{130, rollout.Skipped, os.Interrupt, false},
-		{143, rollout.Skipped, syscall.SIGTERM, false},
-		{6, rollout.RolledBack, nil, false},
-		{8, rollout.Skipped, nil, true},
-		{4, rollout.Unreachable, nil, false},
-		{5, rollout.Refused, nil, false},
-		{0, rollout.Rotated, nil, false},
+		{7, rollout.Failed, nil, false, false},
+		{7, rollout.Unknown, nil, false, false},
+		{130, rollout.Skipped, os.Interrupt, false, false},
+		{143, rollout.Skipped, syscall.SIGTERM, false, false},
+		{6, rollout.RolledBack, nil, false, false},
+		{8, rollout.Skipped, nil, true, false},
+		{9, rollout.Skipped, nil, false, true},
+		{4, rollout.Unreachable, nil, false, false},
+		{5, rollout.Refused, nil, false, false},
+		{0, rollout.Rotated, nil, false, false},
 	}
 	for i, worse := range reasons {
 		for _, better := range reasons[i:] {
@@ -66,7 +68,7 @@ func TestTheWorstWins(t *testing.T) {
 			outcomes := []rollout.Outcome{rollout.Current, worse.outcome, better.outcome, rollout.Rotated}
 			rand.Shuffle(len(outcomes), func(a, b int) { outcomes[a], outcomes[b] = outcomes[b], outcomes[a] })
 			r := runOf(outcomes...)
-			r.Stopped = worse.stopped || better.stopped
+			r.Stopped, r.Ended = worse.stopped || better.stopped, worse.ended || better.ended
 			sig := worse.signal
 			if sig == nil {
 				sig = better.signal

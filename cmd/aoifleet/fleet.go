@@ -36,6 +36,11 @@ func (a *app) prepare(withCertificates bool) (*fleet, error) {
 	if err != nil {
 		return nil, err
 	}
+	return a.fleetOf(inv, hosts, withCertificates)
+}
+
+// fleetOf is prepare once it is known which hosts are meant.
+func (a *app) fleetOf(inv *inventory.Inventory, hosts []inventory.Host, withCertificates bool) (*fleet, error) {
 	f := &fleet{app: a, inv: inv, started: time.Now()}
 	f.run = host.Run{ID: runID(f.started), Owner: a.owner}
 	f.targets = make([]rollout.Target, len(hosts))
@@ -48,8 +53,10 @@ func (a *app) prepare(withCertificates bool) (*fleet, error) {
 		}
 	}
 	f.progress = &report.Progress{W: a.stderr, Terminal: a.draws, Width: a.width}
-	f.dialer = remote.NewDialer(remote.Options{AgentSocket: a.getenv("SSH_AUTH_SOCK")})
-	f.runner = &rollout.Runner{Dial: f.dial, Events: f.progress.Event, RunID: f.run.ID}
+	f.dialer = remote.NewDialer(remote.Options{AgentSocket: a.getenv("SSH_AUTH_SOCK"),
+		ConnectRate: inv.Rollout.ConnectRate, ConnectParallel: inv.Rollout.ConnectParallel})
+	undo := host.Run{ID: rollout.UndoID(f.run.ID), Owner: a.owner}
+	f.runner = &rollout.Runner{Dial: f.dialFor(f.run), DialUndo: f.dialFor(undo), Events: f.progress.Event, RunID: f.run.ID}
 	return f, nil
 }
 
@@ -87,31 +94,51 @@ func (f *fleet) close() {
 	_ = f.dialer.Close() // only an ssh-agent's socket
 }
 
-func (f *fleet) dial(ctx context.Context, h inventory.Host) (rollout.Host, error) {
-	conn, err := f.dialer.Dial(ctx, remote.Target{
-		Name: h.Name, Address: h.Address, Port: h.Port, User: h.User,
-		IdentityFiles: h.IdentityFiles, KnownHosts: h.KnownHosts, ConnectTimeout: h.ConnectTimeout,
-	})
-	if err != nil {
-		return nil, err
+// dialFor dials on behalf of a run.
+func (f *fleet) dialFor(run host.Run) func(context.Context, inventory.Host) (rollout.Host, error) {
+	return func(ctx context.Context, h inventory.Host) (rollout.Host, error) {
+		conn, err := f.dialer.Dial(ctx, remote.Target{
+			Name: h.Name, Address: h.Address, Port: h.Port, User: h.User,
+			IdentityFiles: h.IdentityFiles, KnownHosts: h.KnownHosts, ConnectTimeout: h.ConnectTimeout,
+		})
+		if err != nil {
+			return nil, err
+		}
+		return host.New(conn, h, run), nil
 	}
-	return host.New(conn, h, f.run), nil
 }
 
 // policy is how the inventory and the flags want it done.
 func (f *fleet) policy(flags changeFlags) rollout.Policy {
 	r := f.inv.Rollout
 	return rollout.Policy{Parallel: r.Parallel, MaxFailures: r.MaxFailures.Of, CountUnreachable: r.CountUnreachable,
-		Force: flags.force, NoDeadman: flags.noDeadman}
+		Force: flags.force, NoDeadman: flags.noDeadman,
+		Canary: r.Canary, Batches: r.Batches, Soak: r.Soak, MaxUnavailable: r.MaxUnavailable}
 }
 
 // survey looks at every host.
-func (f *fleet) survey() []rollout.Look {
+func (f *fleet) survey() []rollout.Look { return f.look(f.targets) }
+
+// surveyOf looks at some hosts, by their place among the targets; of the others
+// there is an empty Look.
+func (f *fleet) surveyOf(places []int) []rollout.Look {
+	some := make([]rollout.Target, len(places))
+	for i, place := range places {
+		some[i] = f.targets[place]
+	}
+	looks := make([]rollout.Look, len(f.targets))
+	for i, look := range f.look(some) {
+		looks[places[i]] = look
+	}
+	return looks
+}
+
+func (f *fleet) look(targets []rollout.Target) []rollout.Look {
 	f.app.signals.heed()
 	if !f.app.draws {
-		fmt.Fprintf(f.app.stderr, "looking at %s\n", hostCount(len(f.targets)))
+		fmt.Fprintf(f.app.stderr, "looking at %s\n", hostCount(len(targets)))
 	}
-	looks := f.runner.Survey(f.app.ctx, f.targets, f.inv.Rollout.Parallel)
+	looks := f.runner.Survey(f.app.ctx, targets, f.inv.Rollout.Parallel)
 	f.progress.Done()
 	return looks
 }

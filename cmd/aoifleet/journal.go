@@ -115,6 +115,8 @@ func (r *recorder) entry(e rollout.Event) (journal.Entry, bool) {
 	looked := r.looking[e.Host]
 	delete(r.looking, e.Host)
 	switch {
+	case e.Host == "": // of a wave: the hosts tell the same
+		return journal.Entry{}, false
 	case e.Outcome != "":
 		end := r.end(e.Host, e.Outcome, e.Problem)
 		end.Proof = e.Proof

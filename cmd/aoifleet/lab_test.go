@@ -7,6 +7,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/json"
+	"errors"
 	"flag"
 	"fmt"
 	"io/fs"
@@ -35,6 +36,8 @@ func labCommands() map[string]func(*testscript.TestScript, bool, []string) {
 	return map[string]func(*testscript.TestScript, bool, []string){
 		"lab":          startLab,
 		"defaults":     setDefaults,
+		"rollout":      setRollout,
+		"denies":       denies,
 		"fault":        fault,
 		"systemctl":    systemctl,
 		"agent":        agentState,
@@ -115,6 +118,22 @@ func setDefaults(ts *testscript.TestScript, _ bool, args []string) {
 		lines = kept
 	}
 	ts.Check(os.WriteFile(path, []byte(strings.Join(lines, "\n")), 0o644))
+}
+
+// setRollout: rollout TEXT sets the inventory's rollout.
+func setRollout(ts *testscript.TestScript, _ bool, args []string) {
+	path := theLab(ts).InventoryFile()
+	line := regexp.MustCompile(`(?m)^rollout: .*$`)
+	ts.Check(os.WriteFile(path, []byte(line.ReplaceAllLiteralString(ts.ReadFile(path), "rollout: "+args[0])), 0o644))
+}
+
+// denies: denies MACHINE lets Entra refuse the agent that runs: its log says so.
+func denies(ts *testscript.TestScript, _ bool, args []string) {
+	m := machine(ts, args, 1)
+	log, err := os.OpenFile(filepath.Join(m.Root, "var/log/az-aoi-ingestion/stdout.log"), os.O_APPEND|os.O_WRONLY, 0)
+	ts.Check(err)
+	_, err = fmt.Fprintf(log, "%s ERROR az_aoi_ingestion::secrets: Failed to authenticate: AADSTS700027\n", time.Now().UTC().Format("2006-01-02T15:04:05.000000Z"))
+	ts.Check(errors.Join(err, log.Close()))
 }
 
 // fault: fault MACHINE [FAULT]… sets the faults of a machine; OLD and NEW as a

@@ -3,11 +3,16 @@ package main
 import (
 	"github.com/spf13/cobra"
 
+	"github.com/aoifleet/aoifleet/internal/planfile"
 	"github.com/aoifleet/aoifleet/internal/report"
 	"github.com/aoifleet/aoifleet/internal/rollout"
 )
 
-type planFlags struct{ offline, detailed, force bool }
+type planFlags struct {
+	changeFlags
+	offline, detailed bool
+	out               string
+}
 
 func (a *app) planCommand() *cobra.Command {
 	var flags planFlags
@@ -21,7 +26,9 @@ func (a *app) planCommand() *cobra.Command {
 	a.certificateFlag(cmd)
 	cmd.Flags().BoolVar(&flags.offline, "offline", false, "open no connection: show only what the inventory and the certificates say")
 	cmd.Flags().BoolVar(&flags.detailed, "detailed-exitcode", false, "exit 3 when there is something to do")
+	cmd.Flags().StringVar(&flags.out, "out", "", "save the plan in `FILE`, for rotate --plan; an older saved plan is replaced")
 	forceFlag(cmd, &flags.force)
+	flags.addDeadman(cmd)
 	return cmd
 }
 
@@ -30,22 +37,49 @@ func forceFlag(cmd *cobra.Command, force *bool) {
 }
 
 func (a *app) plan(flags planFlags) error {
+	if err := flags.check(); err != nil {
+		return err
+	}
 	f, err := a.prepare(true)
 	if err != nil {
 		return err
 	}
 	defer f.close()
 	if flags.offline {
-		f.showPlan(rollout.Offline(f.targets, f.policy(changeFlags{force: flags.force})), exitOK)
+		f.showPlan(rollout.Offline(f.targets, f.policy(flags.changeFlags)), exitOK)
 		return nil
 	}
-	plan := rollout.Make(f.targets, f.survey(), f.policy(changeFlags{force: flags.force}))
+	plan := rollout.Make(f.targets, f.survey(), f.policy(flags.changeFlags))
 	code := planCode(plan, flags.detailed)
 	if sig := a.signals.got(); sig != nil {
 		code = signalCode(sig)
 	}
+	saves := flags.out != "" && a.signals.got() == nil // what was not looked at can't be approved
+	if flags.out != "" && !saves {
+		f.progress.Say("interrupted: the plan is not saved")
+	}
+	if saves {
+		if err := f.save(flags.out, plan, flags.changeFlags); err != nil {
+			return err
+		}
+	}
 	f.showPlan(plan, code)
+	if saves {
+		f.tellSaved(flags.out)
+	}
 	return nil
+}
+
+// check finds what would be in the way of saving the plan before hosts are
+// looked at.
+func (flags planFlags) check() error {
+	switch {
+	case flags.out == "":
+		return nil
+	case flags.offline:
+		return usage("--out saves what was seen, --offline looks at nothing", "leave one of them out")
+	}
+	return planProblem(planfile.MayWrite(flags.out))
 }
 
 func planCode(plan *rollout.Plan, detailed bool) int {

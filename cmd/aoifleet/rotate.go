@@ -1,6 +1,8 @@
 package main
 
 import (
+	"cmp"
+
 	"github.com/spf13/cobra"
 
 	"github.com/aoifleet/aoifleet/internal/rollout"
@@ -8,36 +10,43 @@ import (
 
 func (a *app) rotateCommand() *cobra.Command {
 	var flags changeFlags
+	var steering steerFlags
 	cmd := &cobra.Command{
 		Use:   "rotate",
 		Short: "Replace the certificate on every host that needs it, restart its agent, check it, undo where it fails",
 		Args:  cobra.NoArgs,
-		RunE:  func(*cobra.Command, []string) error { return a.rotate(flags) },
+		RunE:  func(*cobra.Command, []string) error { return a.rotate(flags, steering) },
 	}
 	a.fleetFlags(cmd)
 	a.certificateFlag(cmd)
 	flags.add(cmd)
 	forceFlag(cmd, &flags.force)
 	flags.addDeadman(cmd)
+	steering.add(cmd)
+	cmd.Flags().StringVar(&flags.saved, "plan", "", "carry out the saved plan in `FILE` and nothing else (see: aoifleet plan --out)")
 	return cmd
 }
 
-func (a *app) rotate(flags changeFlags) error {
-	if err := a.mayAsk(flags); err != nil {
+func (a *app) rotate(flags changeFlags, steering steerFlags) error {
+	if err := cmp.Or(a.mayAsk(flags), steering.check(a, flags.dryRun)); err != nil {
 		return err
+	}
+	if flags.saved != "" {
+		return a.rotateSaved(flags, steering)
 	}
 	f, err := a.prepare(true)
 	if err != nil {
 		return err
 	}
 	defer f.close()
+	policy := f.policy(flags)
+	if err := steering.steer(&policy); err != nil {
+		return err
+	}
 	if err := f.begin(flags, "rotate on"); err != nil {
 		return err
 	}
-	plan := rollout.Make(f.targets, f.survey(), f.policy(flags))
-	again := []string{"aoifleet", "rotate", "-i", a.inventoryFile}
-	if a.certificateFile != "" {
-		again = append(again, "--certificate", a.certificateFile)
-	}
-	return f.carryOut(plan, flags, again)
+	plan := rollout.Make(f.targets, f.survey(), policy)
+	again := append([]string{"aoifleet", "rotate", "-i", a.inventoryFile}, a.certificateArgs()...)
+	return f.carryOut(plan, flags, append(again, steering.given()...))
 }

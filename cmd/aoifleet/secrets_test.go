@@ -144,7 +144,7 @@ func TestSecretsStayWhereTheyBelong(t *testing.T) {
 
 	stop := arguments(known)
 	for _, args := range [][]string{
-		{"plan"}, {"rotate", "--yes", "-o", "json"}, {"rotate", "--yes"}, {"status", "-o", "json"}, {"status"},
+		{"plan", "--out", f.Dir() + "/plan.json"}, {"rotate", "--plan", f.Dir() + "/plan.json", "--dry-run"}, {"rotate", "--yes", "-o", "json"}, {"rotate", "--yes"}, {"status", "-o", "json"}, {"status"},
 		{"certificate", "inspect", f.CertificateFile(lab.NewCertificate)},
 		{"rotate", "--yes", "--certificate", f.IdentityFile()},
 		{"plan", "-i", f.CertificateFile(lab.NewCertificate)},
@@ -161,6 +161,9 @@ func TestSecretsStayWhereTheyBelong(t *testing.T) {
 	}
 	if m := f.Machine("well"); m.LiveThumbprint() != f.NewThumbprint() {
 		t.Error("nothing was rotated")
+	}
+	if text, err := os.ReadFile(f.Dir() + "/plan.json"); err != nil || !strings.Contains(string(text), f.NewThumbprint()) {
+		t.Errorf("the saved plan is not among the files: %v", err)
 	}
 	checkFiles(t, f, known)
 }

@@ -259,6 +259,7 @@ func (m *machine) after(r result) {
 		m.t.Errorf("the recovery: %v\nafter %v", back, r)
 	}
 	m.settled()
+	m.noBackup()
 	if used := m.unit("loaded"); m.unit("starts") != "0" && used != live && live != "(none)" && r.get("result") != string(Failed) {
 		m.t.Errorf("the agent uses %q, the file holds %q: %v\nafter %v", used, live, back, r)
 	}

@@ -3,6 +3,7 @@ package host
 import (
 	"os"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 )
@@ -116,6 +117,27 @@ func TestStaleSwitchBesideARunAtWork(t *testing.T) {
 	})
 }
 
+// TestRunThatBegins has a folder and a lock, and not yet the receipt's name.
+func TestRunThatBegins(t *testing.T) {
+	t.Parallel()
+	inEachShell(t, func(t *testing.T, m *machine) {
+		m.save(firstRun, "")
+		m.must(os.Remove(m.root + m.stateRun(firstRun) + "/certificate"))
+		lock, err := os.Open(m.root + m.stateRun(firstRun) + "/receipt")
+		m.must(err)
+		m.must(syscall.Flock(int(lock.Fd()), syscall.LOCK_EX))
+		m.wants(m.recover(), Clean)
+		if m.read(m.stateRun(firstRun)+"/receipt") == "(none)" {
+			t.Error("the folder of a run at work was removed")
+		}
+		m.must(lock.Close())
+		m.wants(m.recover(), Clean)
+		if m.read(m.stateRun(firstRun)+"/receipt") != "(none)" {
+			t.Error("the folder of a run that never began is left")
+		}
+	})
+}
+
 // snapshotOf lists what there is of a run.
 func (m *machine) snapshotOf(run string) string {
 	var found []string
@@ -131,10 +153,14 @@ func (m *machine) snapshotOf(run string) string {
 func TestReceiptThatIsGone(t *testing.T) {
 	t.Parallel()
 	m := newMachine(t)
+	m.faults = tools + "/one/sleep"
 	w := m.waiting(firstRun)
 	m.must(os.Remove(m.root + m.stateDir() + "/pending"))
 	if r := m.answered(w, "confirm "+firstRun); r.get("result") != "" || r.exit != 1 {
 		t.Errorf("%v", r)
+	}
+	if waited := m.readOr("/faults/calls", ""); waited != "" {
+		t.Errorf("it waits for nobody: %s", waited)
 	}
 }
 

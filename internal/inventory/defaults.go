@@ -33,5 +33,6 @@ func defaultHost(env Env) Host {
 }
 
 func defaultRollout() Rollout {
-	return Rollout{Parallel: 1, MaxFailures: Amount{n: 1}, CountUnreachable: true}
+	return Rollout{Parallel: 1, Batches: []Amount{Percent(100)}, MaxFailures: Amount{n: 1}, CountUnreachable: true,
+		ConnectRate: 50, ConnectParallel: 8}
 }

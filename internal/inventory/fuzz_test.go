@@ -78,7 +78,8 @@ func checkPromises(t *testing.T, inv *Inventory) {
 			}
 		}
 	}
-	if inv.Rollout.Parallel < 1 || inv.Rollout.MaxFailures.Of(10) < 1 {
+	if inv.Rollout.Parallel < 1 || inv.Rollout.MaxFailures.Of(10) < 1 || len(inv.Rollout.Batches) == 0 ||
+		inv.Rollout.MaxUnavailable.Label != "" && inv.Rollout.MaxUnavailable.Count < 1 {
 		t.Fatalf("bad rollout %+v", inv.Rollout)
 	}
 	if len(inv.Hosts) > 1000 {

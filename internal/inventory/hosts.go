@@ -30,6 +30,7 @@ func (r *reader) inventory(root *yaml.Node, inv *Inventory) {
 		inv.Hosts = r.readHosts(inv.Hosts, groups[i].hosts, groups[i])
 	}
 	r.checkWhole(root, inv.Hosts)
+	r.labelInUse(f.unavailable, inv)
 }
 
 // checkWhole reports what no single line is to blame for.

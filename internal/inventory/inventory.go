@@ -8,6 +8,8 @@
 package inventory
 
 import (
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
@@ -34,6 +36,7 @@ type Env struct {
 // Inventory is one inventory file, read and checked.
 type Inventory struct {
 	Path    string // as given to Load or Parse
+	Digest  string // SHA-256 of the file as it was read, lower-case hex
 	Hosts   []Host // file order: hosts, then groups; ranges expanded; at most 100,000
 	Rollout Rollout
 }
@@ -116,9 +119,22 @@ type Backups struct {
 
 // Rollout is the policy of a run over many hosts.
 type Rollout struct {
-	Parallel         int    // restarts at once, at least 1
-	MaxFailures      Amount // the run stops when so many hosts have failed
-	CountUnreachable bool   // whether an unreachable host counts as failed
+	Parallel         int           // restarts at once, at least 1
+	Canary           int           // hosts of the first wave; 0: there is no canary
+	Batches          []Amount      // of the waves after it, the last for all that follow; never empty
+	Soak             time.Duration // watched on between two waves; 0: not
+	MaxFailures      Amount        // the run stops when so many hosts have failed
+	CountUnreachable bool          // whether an unreachable host counts as failed
+	MaxUnavailable   Unavailable
+	ConnectRate      int // new connections in any second, 1 to 10,000
+	ConnectParallel  int // handshakes at once at the machine connected to first, 1 to 1000
+}
+
+// Unavailable bounds how many hosts with the same value of a label may be in
+// mid-restart at once. The zero value is no bound.
+type Unavailable struct {
+	Label string // "": no bound
+	Count int    // at least 1
 }
 
 // Load reads and checks the inventory file at path, at most 32 MiB of it. The
@@ -139,7 +155,8 @@ func Parse(path string, data []byte, env Env) (*Inventory, error) {
 	if err != nil {
 		return nil, Errors{{File: path, Message: "the inventory's folder can't be found: " + err.Error()}}
 	}
-	inv := &Inventory{Path: path, Rollout: defaultRollout()}
+	sum := sha256.Sum256(data)
+	inv := &Inventory{Path: path, Digest: hex.EncodeToString(sum[:]), Rollout: defaultRollout()}
 	if root := r.decode(data); root != nil {
 		r.inventory(root, inv)
 	}

@@ -36,6 +36,7 @@ type draft struct {
 type file struct {
 	rollout                 Rollout
 	version                 *yaml.Node
+	unavailable             *yaml.Node // the label of max_unavailable_per
 	defaults, hosts, groups *yaml.Node
 }
 
@@ -56,11 +57,12 @@ func fileKeys() []key[file] {
 			{name: "parallel", read: func(v value, f *file) { v.number(&f.rollout.Parallel, 1, maxHosts) }},
 			{name: "max_failures", read: func(v value, f *file) { v.amount(&f.rollout.MaxFailures) }},
 			{name: "count_unreachable", read: func(v value, f *file) { v.flag(&f.rollout.CountUnreachable) }},
-			{name: "canary", only: []string{"0"}},
-			{name: "batch", only: []string{"100%"}},
-			{name: "soak", only: []string{"0s", "0"}},
-			{name: "max_unavailable_per", only: []string{none}},
-			{name: "connect_rate"},
+			{name: "canary", read: func(v value, f *file) { v.number(&f.rollout.Canary, 0, maxHosts) }},
+			{name: "batch", read: func(v value, f *file) { v.amounts(&f.rollout.Batches) }},
+			{name: "soak", read: func(v value, f *file) { v.duration(&f.rollout.Soak, 0) }},
+			{name: "max_unavailable_per", read: func(v value, f *file) { f.unavailable = v.unavailable(&f.rollout.MaxUnavailable) }},
+			{name: "connect_rate", read: func(v value, f *file) { v.number(&f.rollout.ConnectRate, 1, 10_000) }},
+			{name: "connect_parallel", read: func(v value, f *file) { v.number(&f.rollout.ConnectParallel, 1, 1000) }},
 		}},
 	}
 }

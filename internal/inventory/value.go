@@ -171,8 +171,8 @@ func (v value) sudo(to *Sudo) {
 	}
 }
 
-// amount reads a count of hosts or a percentage.
-func (v value) amount(to *Amount) {
+// amount reads a count of hosts or a percentage; false: it is reported.
+func (v value) amount(to *Amount) bool {
 	s := v.node.Value
 	digits, percent := strings.CutSuffix(s, "%")
 	n, _ := strconv.Atoi(digits)
@@ -180,12 +180,13 @@ func (v value) amount(to *Amount) {
 	case v.node.Kind != yaml.ScalarNode || !decimal.MatchString(digits):
 	case percent && n >= 1 && n <= 100:
 		*to = Percent(n)
-		return
+		return true
 	case !percent && v.node.Tag == "!!int" && n >= 1 && n <= maxHosts:
 		*to = Count(n)
-		return
+		return true
 	}
 	v.fail("", "%s must be a count of at least 1, or a percentage from 1%% to 100%%", v.key)
+	return false
 }
 
 // duration reads Go's notation with days ("1d12h"); least is 0, or anything

@@ -8,18 +8,19 @@ import (
 	"net"
 	"strconv"
 	"sync"
+	"syscall"
 	"time"
 
 	"golang.org/x/crypto/ssh"
 )
 
-// maxEarlyRetries is how often a connection is tried again that the server
-// dropped before it said who it is: sshd does so at random when more clients
-// than MaxStartups have not authenticated yet (sshd_config(5)).
+// maxEarlyRetries is how often a connection is tried again that was dropped
+// before authentication: sshd does so at random when more clients than
+// MaxStartups have not authenticated yet (sshd_config(5)).
 const maxEarlyRetries = 3
 
-// retryDelay is the mean wait before the first retry; it doubles each time.
-const retryDelay = 200 * time.Millisecond
+// retryDelay is the shortest wait before a retry; the longest is four times that.
+const retryDelay = 500 * time.Millisecond
 
 // Dialer makes the connections of a whole fleet. It reads each key file and
 // known_hosts file once and shares one connection to ssh-agent. It may be used
@@ -27,6 +28,7 @@ const retryDelay = 200 * time.Millisecond
 type Dialer struct {
 	options    Options
 	retryDelay time.Duration
+	gate       *gate
 	keys       keyring
 	knownHosts hostDatabases
 	work       sync.WaitGroup // handshakes that outlive their Dial
@@ -42,7 +44,10 @@ func NewDialer(opt Options) *Dialer {
 	if opt.KeepAlive <= 0 {
 		opt.KeepAlive = DefaultKeepAlive
 	}
-	return &Dialer{options: opt, retryDelay: retryDelay, keys: keyring{socket: opt.AgentSocket}}
+	if opt.ConnectParallel <= 0 {
+		opt.ConnectParallel = DefaultConnectParallel
+	}
+	return &Dialer{options: opt, retryDelay: retryDelay, gate: newGate(max(opt.ConnectRate, 0), opt.ConnectParallel), keys: keyring{socket: opt.AgentSocket}}
 }
 
 // Close ends the connection to ssh-agent and waits for handshakes that were
@@ -67,24 +72,23 @@ func (d *Dialer) spawn(f func()) bool {
 	return true
 }
 
-// Dial connects to t, verifies its host key and authenticates, all within
-// t.ConnectTimeout and ctx. A connection that is dropped before the server's
-// version line is tried again up to three times; nothing else is, least of all
-// a refused authentication (PerSourcePenalties in sshd_config(5)).
+// Dial connects to t, verifies its host key and authenticates, within
+// t.ConnectTimeout once it is this connection's turn (Options.ConnectRate). A
+// connection that is dropped before authentication has begun is tried again, up
+// to three times; nothing else is, least of all a refused authentication
+// (PerSourcePenalties in sshd_config(5)).
 func (d *Dialer) Dial(ctx context.Context, t Target) (*Conn, error) {
 	t = withDefaults(t)
 	if t.Address == "" || t.User == "" {
 		return nil, &Error{Class: ClassInternal, Message: "a target needs an address and a user"}
 	}
-	limited, cancel := context.WithTimeout(ctx, t.ConnectTimeout)
-	defer cancel()
 	for retries := 0; ; retries++ {
-		c, err := d.dialOnce(ctx, limited, t)
+		c, err := d.dialInTurn(ctx, t)
 		var early *droppedEarly
 		if !errors.As(err, &early) {
 			return c, err
 		}
-		if retries == maxEarlyRetries || !pause(limited, d.delay(retries)) {
+		if retries == maxEarlyRetries || !pause(ctx, d.delay()) {
 			if ctx.Err() != nil {
 				return nil, contextError(ctx, "connecting")
 			}
@@ -92,6 +96,20 @@ func (d *Dialer) Dial(ctx context.Context, t Target) (*Conn, error) {
 		}
 	}
 }
+
+// dialInTurn makes one attempt when its turn has come.
+func (d *Dialer) dialInTurn(ctx context.Context, t Target) (*Conn, error) {
+	leave, ok := d.gate.enter(ctx, address(t))
+	if !ok {
+		return nil, contextError(ctx, "connecting")
+	}
+	defer leave()
+	limited, cancel := context.WithTimeout(ctx, t.ConnectTimeout)
+	defer cancel()
+	return d.dialOnce(ctx, limited, t)
+}
+
+func address(t Target) string { return net.JoinHostPort(t.Address, strconv.Itoa(t.Port)) }
 
 func withDefaults(t Target) Target {
 	if t.Port == 0 {
@@ -103,12 +121,9 @@ func withDefaults(t Target) Target {
 	return t
 }
 
-// delay is between half and one and a half of the mean, so that a fleet that
-// was turned away together does not come back together.
-func (d *Dialer) delay(retries int) time.Duration {
-	mean := d.retryDelay << retries
-	return mean/2 + rand.N(mean)
-}
+// delay is drawn anew each time, so that a fleet that was turned away together
+// does not come back together.
+func (d *Dialer) delay() time.Duration { return d.retryDelay + rand.N(3*d.retryDelay) }
 
 // pause waits; it returns false if ctx ends meanwhile.
 func pause(ctx context.Context, d time.Duration) bool {
@@ -130,7 +145,7 @@ func (d *Dialer) dialOnce(ctx, limited context.Context, t Target) (*Conn, error)
 		err  error
 	}
 	results := make(chan result)
-	a := &attempt{dialer: d, target: t, address: net.JoinHostPort(t.Address, strconv.Itoa(t.Port))}
+	a := &attempt{dialer: d, target: t, address: address(t)}
 	ok := d.spawn(func() {
 		c, err := a.connect(limited)
 		select {
@@ -193,7 +208,10 @@ func (a *attempt) connect(ctx context.Context) (*Conn, error) {
 	a.enter("")
 	dialer := net.Dialer{KeepAliveConfig: tcpKeepAlive(a.dialer.options.KeepAlive)}
 	transport, err := dialer.DialContext(ctx, "tcp", a.address)
-	if err != nil {
+	switch {
+	case errors.Is(err, syscall.ECONNRESET): // accepted and reset before connect(2) could tell
+		return nil, &droppedEarly{err: err}
+	case err != nil:
 		return nil, tcpError(err)
 	}
 	return a.handshake(ctx, transport, newHostCheck(hosts, a.target), keys)
@@ -258,7 +276,7 @@ func (a *attempt) explain(err error, wire *versionWatch, check *hostCheck, keys 
 	case isDrop(err) && authenticating:
 		return &Error{Class: ClassUnreachable, Message: "connection closed by the server during authentication"}
 	case isDrop(err):
-		return &Error{Class: ClassUnreachable, Message: "connection closed by the server during the SSH handshake"}
+		return &droppedEarly{spoke: true, err: err}
 	case authenticating:
 		return keys.refused(a.target, allowed, err)
 	}

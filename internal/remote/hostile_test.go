@@ -47,6 +47,11 @@ func TestDialFaults(t *testing.T) {
 		}, patience, 1, "SSH handshake failed"},
 		{"closes at once", func(_ int, c net.Conn) bool { _ = c.Close(); return true }, patience, 1 + maxEarlyRetries,
 			"before the server said anything"},
+		{"resets at once", func(_ int, c net.Conn) bool {
+			_ = c.(*net.TCPConn).SetLinger(0)
+			_ = c.Close()
+			return true
+		}, patience, 1 + maxEarlyRetries, "connection reset before the server said anything"},
 		{"turns away", func(_ int, c net.Conn) bool {
 			_, _ = io.WriteString(c, "Exceeded \x1b[31mMaxStartups\r\n")
 			_, _ = c.Read(make([]byte, 64)) // else unread input turns the close into a reset
@@ -57,7 +62,7 @@ func TestDialFaults(t *testing.T) {
 			_, _ = io.WriteString(c, "SSH-2.0-x\r\n")
 			_ = c.(*net.TCPConn).CloseWrite()
 			return true
-		}, patience, 1, "closed by the server during the SSH handshake"},
+		}, patience, 1 + maxEarlyRetries, "closed by the server during the SSH handshake"},
 	}
 	for _, tc := range cases {
 		t.Run(tc.name, func(t *testing.T) {

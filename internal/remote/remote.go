@@ -46,6 +46,10 @@ const (
 	// DefaultKeepAlive is the time between two keepalive requests; after
 	// three of them without an answer the connection is closed.
 	DefaultKeepAlive = 15 * time.Second
+	// DefaultConnectParallel is how many connections are in their handshake at
+	// one machine when Options.ConnectParallel is 0: below the ten from which
+	// on sshd drops some (MaxStartups in sshd_config(5)).
+	DefaultConnectParallel = 8
 	// MaxForeignText bounds any text from a server that is kept, in bytes.
 	MaxForeignText = 4 << 10
 )
@@ -107,7 +111,7 @@ type Target struct {
 	// there are none, every key of ssh-agent is offered.
 	IdentityFiles  []string
 	KnownHosts     string        // path of the known_hosts file
-	ConnectTimeout time.Duration // TCP and handshake together; 0 means DefaultConnectTimeout
+	ConnectTimeout time.Duration // TCP and handshake of one attempt together; 0 means DefaultConnectTimeout
 }
 
 // Options are what all connections of a [Dialer] have in common.
@@ -115,4 +119,10 @@ type Options struct {
 	AgentSocket string        // path of ssh-agent's socket; empty means no agent
 	MaxOutput   int           // most standard output of Run, in bytes; 0 means DefaultMaxOutput
 	KeepAlive   time.Duration // between keepalive requests; 0 means DefaultKeepAlive
+	// ConnectRate is the most connections that begin in any second, retries
+	// included; 0 means no limit.
+	ConnectRate int
+	// ConnectParallel is the most connections in their handshake at one address
+	// and port; 0 means DefaultConnectParallel.
+	ConnectParallel int
 }

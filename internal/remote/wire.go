@@ -53,17 +53,21 @@ func (w *versionWatch) greeting() (said string, spoke bool) {
 	return strings.TrimSpace(Sanitise(string(w.first), 200)), w.spoke
 }
 
-// droppedEarly is a connection that ended before the server's version line:
-// the only one that is worth another try.
+// droppedEarly is a connection that ended before authentication had begun: the
+// only one that is worth another try.
 type droppedEarly struct {
-	said string
-	err  error
+	said  string // instead of its version
+	spoke bool   // the server has said its version
+	err   error
 }
 
 // Error says what happened.
 func (e *droppedEarly) Error() string { return e.explain().Message }
 
 func (e *droppedEarly) explain() *Error {
+	if e.spoke {
+		return &Error{Class: ClassUnreachable, Message: "connection closed by the server during the SSH handshake"}
+	}
 	if e.said != "" {
 		return &Error{Class: ClassUnreachable, Message: "the server turned the connection away: " + e.said, Hint: turnedAwayHint}
 	}

@@ -202,6 +202,9 @@ func entryHost(e rollout.Entry) Host {
 		outcome := string(e.Outcome)
 		h.Outcome = &outcome
 	}
+	if e.Wave > 0 {
+		h.Wave = &e.Wave
+	}
 	if next := nextCertificate(e); next != nil {
 		h.New = certificateOf(next)
 	}

@@ -29,6 +29,10 @@ var told = []string{"swap", "restart", "undo", "reconnect"}
 
 // Event takes one event.
 func (p *Progress) Event(e rollout.Event) {
+	if e.Host == "" {
+		p.Say(fmt.Sprintf("wave %d: %s", e.Wave, waveWords(e.Step)))
+		return
+	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if !p.Terminal {
@@ -70,6 +74,14 @@ func (p *Progress) Done() {
 	defer p.mu.Unlock()
 	p.clear()
 	p.going = nil
+}
+
+// waveWords is what is going on with a wave.
+func waveWords(step string) string {
+	if step == "soak" {
+		return "watched on before the next begins"
+	}
+	return "begins"
 }
 
 func line(e rollout.Event) string {

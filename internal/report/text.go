@@ -75,7 +75,8 @@ func Plan(w io.Writer, p *rollout.Plan, now time.Time) {
 		fmt.Fprintf(w, "plan: %s, not looked at; %d at a time\n", count(len(p.Entries)), p.Policy.Parallel)
 		return
 	}
-	fmt.Fprintf(w, "plan: %d of %s to change, %d at a time\n", p.Changes(), count(len(p.Entries)), p.Policy.Parallel)
+	writeWaves(w, p)
+	fmt.Fprintf(w, "plan: %d of %s to change, %s\n", p.Changes(), count(len(p.Entries)), pace(p))
 }
 
 func hint(e rollout.Entry) []string {
@@ -227,6 +228,8 @@ func Totals(r *rollout.Run) string {
 		line += "; interrupted"
 	case r.Stopped:
 		line += "; stopped by the failure budget"
+	case r.Ended:
+		line += "; ended on purpose"
 	}
 	return line
 }
@@ -239,6 +242,10 @@ func nextCommand(r *rollout.Run, again Commands) string {
 		switch res.Outcome {
 		case rollout.Skipped:
 			skipped = append(skipped, res.Host.Name)
+		case rollout.Restored:
+			if res.Action == rollout.Rotate { // undone with the rest of its run
+				skipped = append(skipped, res.Host.Name)
+			}
 		case rollout.Unknown, rollout.Failed:
 			unsettled = append(unsettled, res.Host.Name)
 		case rollout.RolledBack, rollout.Refused, rollout.Unreachable:

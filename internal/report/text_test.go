@@ -148,9 +148,10 @@ func TestTotals(t *testing.T) {
 	for want, change := range map[string]func(){
 		"2 hosts: 2 rotated":                                func() {},
 		"2 hosts: 2 rotated; interrupted":                   func() { run.Interrupted, run.Stopped = true, true },
+		"2 hosts: 2 rotated; ended on purpose":              func() { run.Ended = true },
 		"2 hosts: 2 rotated; stopped by the failure budget": func() { run.Interrupted, run.Stopped = false, true },
 	} {
-		run.Interrupted, run.Stopped = false, false
+		run.Interrupted, run.Stopped, run.Ended = false, false, false
 		change()
 		if got := Totals(run); got != want {
 			t.Errorf("%q, want %q", got, want)

@@ -66,6 +66,7 @@ type fakeVM struct {
 	seen     *host.Observation
 	fates    map[string]fate   // by call, once each
 	ending   host.Ending       // of its next transaction; "": rotated
+	undoing  host.Ending       // of its next undo of a confirmed one; "": rotated
 	recovery host.Ending       // of its next Recover; "": clean
 	calls    []string          // in order
 	staged   bool              // a certificate lies there
@@ -74,6 +75,7 @@ type fakeVM struct {
 	during   func(call string) // runs inside a call, without the lock
 	settled  func(*fakeVM)     // runs in a Recover
 	dialErr  error
+	stageErr error
 }
 
 // fakeFleet counts what is open and what runs at once.
@@ -96,7 +98,7 @@ func newFakeFleet(names ...string) *fakeFleet {
 }
 
 func (f *fakeFleet) runner() *Runner {
-	return &Runner{Dial: f.dial, RunID: runID, Events: func(e Event) {
+	return &Runner{Dial: f.dial, DialUndo: f.dialUndo, RunID: runID, Events: func(e Event) {
 		f.mu.Lock()
 		defer f.mu.Unlock()
 		f.events = append(f.events, e)
@@ -113,6 +115,14 @@ func (f *fakeFleet) targets(names ...string) []Target {
 }
 
 func (f *fakeFleet) dial(ctx context.Context, h inventory.Host) (Host, error) {
+	return f.dialAs(ctx, h, runID)
+}
+
+func (f *fakeFleet) dialUndo(ctx context.Context, h inventory.Host) (Host, error) {
+	return f.dialAs(ctx, h, UndoID(runID))
+}
+
+func (f *fakeFleet) dialAs(_ context.Context, h inventory.Host, run string) (Host, error) {
 	vm := f.vms[h.Name]
 	if err := vm.call("dial", nil); err != nil {
 		return nil, err
@@ -129,7 +139,7 @@ func (f *fakeFleet) dial(ctx context.Context, h inventory.Host) (Host, error) {
 	defer f.mu.Unlock()
 	f.open++
 	f.mostOpen = max(f.mostOpen, f.open)
-	return &fakeHost{fakeVM: vm}, nil
+	return &fakeHost{fakeVM: vm, run: run}, nil
 }
 
 // call runs effect unless the call is fated to fail before it.
@@ -161,13 +171,16 @@ func (v *fakeVM) called(name string) int {
 	return len(slices.DeleteFunc(slices.Clone(v.calls), func(c string) bool { return c != name }))
 }
 
-func (v *fakeVM) receipt(state string) {
-	v.seen.Receipts = []host.Receipt{{State: state, Run: runID, Owner: "o"}}
+func (v *fakeVM) receipt(state string) { v.receiptOf(runID, state) }
+
+func (v *fakeVM) receiptOf(run, state string) {
+	v.seen.Receipts = []host.Receipt{{State: state, Run: run, Owner: "o"}}
 }
 
 // fakeHost is one connection.
 type fakeHost struct {
 	*fakeVM
+	run    string
 	closed bool
 }
 
@@ -183,6 +196,9 @@ func (h *fakeHost) Observe(ctx context.Context, _ string) (seen *host.Observatio
 }
 
 func (h *fakeHost) Stage(context.Context, []byte, string) error {
+	if h.stageErr != nil {
+		return h.stageErr
+	}
 	return h.call("stage", func() { h.staged = true })
 }
 
@@ -201,11 +217,19 @@ func (h *fakeHost) Rotate(ctx context.Context, c host.Change, onStep func(string
 	f.mu.Unlock()
 	defer func() { f.mu.Lock(); f.restarting--; f.mu.Unlock() }()
 	onStep("swap")
-	ending := h.ending
+	ending, call := h.ending, "rotate"
+	if h.run != runID {
+		ending, call = h.undoing, "undo"
+	}
 	if ending == "" {
 		ending = host.Rotated
 	}
-	err := h.call("rotate", func() { h.end(ending, c.Digest) })
+	err := h.call(call, func() {
+		if ending == host.Rotated {
+			h.seen.Backups = append(slices.Clone(h.seen.Backups), host.Backup{Run: h.run, Old: h.seen.File.Digest, New: c.Digest})
+		}
+		h.endOf(h.run, ending, c.Digest)
+	})
 	if err == nil && ctx.Err() != nil {
 		err = ctx.Err()
 	}
@@ -227,13 +251,15 @@ func (h *fakeHost) Rotate(ctx context.Context, c host.Change, onStep func(string
 }
 
 // end is what a transaction leaves behind.
-func (v *fakeVM) end(ending host.Ending, digest string) {
+func (v *fakeVM) end(ending host.Ending, digest string) { v.endOf(runID, ending, digest) }
+
+func (v *fakeVM) endOf(run string, ending host.Ending, digest string) {
 	switch ending {
 	case host.Rotated:
-		v.receipt("confirmed")
+		v.receiptOf(run, "confirmed")
 		v.seen.File.Digest, v.staged = digest, false
 	case host.RolledBack, host.Failed:
-		v.receipt(string(ending))
+		v.receiptOf(run, string(ending))
 		v.staged = false
 	}
 }

@@ -65,6 +65,7 @@ type Entry struct {
 	Outcome Outcome
 	Problem *host.Problem
 	Backup  *host.Backup // of Restore
+	Wave    int          // counted from 1; 0: in none
 }
 
 // Result is one host at the end of a run.
@@ -80,9 +81,11 @@ type Result struct {
 }
 
 // Event is a change of a host's state, for whoever draws progress. Outcome is
-// set when the host has ended.
+// set when the host has ended; it may be set again, to a worse one. Without a
+// Host it is one of a wave: "wave" when it begins, "soak" when its soak does.
 type Event struct {
 	Host    string
+	Wave    int
 	Step    string // observe, stage, then host.sh's own; "": nothing is going on
 	Outcome Outcome
 	Problem *host.Problem

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/aoifleet/aoifleet/internal/host"
+	"github.com/aoifleet/aoifleet/internal/inventory"
 )
 
 // Policy is what the inventory and the command line say about how to go about
@@ -17,11 +18,31 @@ type Policy struct {
 	CountUnreachable bool
 	Force            bool // also where the certificate looks like the wrong one
 	NoDeadman        bool // do not arm the hosts' dead-man switch
+
+	Canary         int // hosts of the first wave; 0: no canary
+	Batches        []inventory.Amount
+	Soak           time.Duration // watched on between two waves
+	MaxUnavailable inventory.Unavailable
+
+	UndoAll    bool  // undo what the run has rotated when the budget stops it
+	PauseAfter Pause // ask Runner.Ask whether to go on
+	Until      int   // end after this wave; 0: the last
 }
+
+// Pause is after which waves somebody is asked.
+type Pause string
+
+// The pauses.
+const (
+	NoPause     Pause = ""
+	AfterCanary Pause = "canary"
+	AfterWave   Pause = "wave"
+)
 
 // Plan is what is to be done, host by host in the inventory's order.
 type Plan struct {
 	Entries []Entry
+	Waves   []Wave // of the hosts to change, each in one
 	Policy  Policy
 	// decide is what Entries were made with, for a host that has to be looked
 	// at again.
@@ -29,6 +50,8 @@ type Plan struct {
 	// lenient: what the plan itself refuses does not count as a failure of the
 	// run, as one host that can't go back must not keep the others.
 	lenient bool
+	// fixed: the waves are those of a saved plan, and are not divided anew.
+	fixed bool
 }
 
 // plan decides for every target.
@@ -58,7 +81,7 @@ func Make(targets []Target, looks []Look, policy Policy) *Plan {
 	if !policy.Force {
 		refuseMixed(p.Entries)
 	}
-	return p
+	return p.inWaves()
 }
 
 // begin is what is the same in all plans: what could not be looked at, and

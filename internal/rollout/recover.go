@@ -11,7 +11,7 @@ import (
 
 // MakeRecovery decides for every target whether there is something to settle.
 func MakeRecovery(targets []Target, looks []Look, policy Policy) *Plan {
-	p := plan(targets, looks, policy, decideRecovery)
+	p := plan(targets, looks, policy, decideRecovery).inOneWave()
 	p.lenient = true
 	return p
 }
@@ -70,14 +70,26 @@ func (a *apply) recover(ctx context.Context, i int) {
 }
 
 // settle carries an interrupted run on host i to its end, looks again and
-// decides again; false if the host has ended by that. It restarts an agent, so
-// it takes its turn among the others.
-func (a *apply) settle(ctx context.Context, h Host, i int) bool {
-	a.restarts <- struct{}{}
-	defer func() { <-a.restarts }()
-	if a.soft.Err() != nil {
-		return false // becomes skipped
+// decides again. It restarts an agent, so it takes its turn among the others.
+func (a *apply) settle(ctx context.Context, i int) {
+	if !a.mayStart(i) {
+		return
 	}
+	res := &a.run.Results[i]
+	h, err := a.take(ctx, res.Host)
+	if err != nil {
+		a.refuse(i, err)
+		return
+	}
+	if a.settleOver(ctx, h, i) {
+		a.put(res.Host, h)
+		return
+	}
+	_ = h.Close()
+}
+
+// settleOver is settle over one connection; false if the host has ended by it.
+func (a *apply) settleOver(ctx context.Context, h Host, i int) bool {
 	res := &a.run.Results[i]
 	report := a.recovered(ctx, h, i)
 	switch report.Ending {
@@ -97,7 +109,9 @@ func (a *apply) settle(ctx context.Context, h Host, i int) bool {
 		a.refuse(i, err)
 		return false
 	}
+	wave := res.Wave
 	res.Entry = a.plan.decide(res.Target, Look{Seen: seen})
+	res.Wave = wave
 	if res.Outcome != "" {
 		a.end(i, res.Outcome, res.Problem)
 		return false

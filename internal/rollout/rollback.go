@@ -10,7 +10,7 @@ import (
 // MakeRollback decides for every target how to put back what run replaced
 // there. The looks must have been made with Runner.Saved set to run.
 func MakeRollback(run string, targets []Target, looks []Look, policy Policy) *Plan {
-	p := plan(targets, looks, policy, func(t Target, look Look) Entry { return decideRollback(run, t, look, policy.Force) })
+	p := plan(targets, looks, policy, func(t Target, look Look) Entry { return decideRollback(run, t, look, policy.Force) }).inOneWave()
 	p.lenient = true
 	return p
 }

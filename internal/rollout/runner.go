@@ -33,6 +33,12 @@ type Runner struct {
 	Events func(Event) // called from many goroutines
 	RunID  string      // by which a host's receipts name this run
 	Saved  string      // a run whose backups are looked at too; "" for none
+	// DialUndo dials on behalf of the run UndoID(RunID); nil: this run never
+	// undoes what a host has confirmed.
+	DialUndo func(ctx context.Context, h inventory.Host) (Host, error)
+	// Ask asks whether to go on after a wave, where Policy.PauseAfter wants it;
+	// nothing else is going on meanwhile.
+	Ask func(wave int, soFar *Run) bool
 
 	mu   sync.Mutex
 	open map[string]Host

@@ -6,30 +6,29 @@ import (
 	"github.com/aoifleet/aoifleet/internal/host"
 )
 
-// stage brings the certificate to host i; true if it is there, or not needed.
-func (a *apply) stage(ctx context.Context, i int) bool {
+// stage brings the certificate to host i, if it needs one.
+func (a *apply) stage(ctx context.Context, i int) {
 	res := &a.run.Results[i]
+	if res.Outcome != "" || a.soft.Err() != nil {
+		return
+	}
 	if res.Action == Rotate {
 		a.Events(Event{Host: res.Host.Name, Step: "stage"})
 	}
 	h, err := a.take(ctx, res.Host)
 	if err != nil {
 		a.refuse(i, err)
-		return false
-	}
-	if _, unfinished := res.Seen.Unfinished(); unfinished && res.Action != Recover && !a.settle(ctx, h, i) {
-		_ = h.Close()
-		return false
+		return
 	}
 	if res.Action == Rotate {
 		if h, err = a.bring(ctx, h, i); err != nil {
 			a.refuse(i, err)
-			return false
+			return
 		}
+		a.staged[i] = true
 	}
 	a.put(res.Host, h)
 	a.Events(Event{Host: res.Host.Name})
-	return true
 }
 
 // bring stages on host i and returns the connection to go on with. One that has
@@ -61,19 +60,18 @@ func (a *apply) bring(ctx context.Context, h Host, i int) (Host, error) {
 
 // left notes that what was staged on host i could not be removed.
 func (a *apply) left(i int, err error) {
-	res := &a.run.Results[i]
-	if err != nil && res.Action == Rotate {
+	if err != nil {
+		res := &a.run.Results[i]
 		res.Notes = append(res.Notes, "the staged certificate may be left in /var/lib/aoifleet (root only): "+host.AsProblem(err).Message)
 	}
 }
 
 // discard takes away what was staged for a host whose turn never came.
 func (a *apply) discard(ctx context.Context, i int) {
-	res := &a.run.Results[i]
-	if res.Action != Rotate {
+	if !a.staged[i] {
 		return
 	}
-	h, err := a.take(ctx, res.Host)
+	h, err := a.take(ctx, a.run.Results[i].Host)
 	if err == nil {
 		err = h.Discard(ctx)
 		_ = h.Close()

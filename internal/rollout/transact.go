@@ -9,9 +9,13 @@ import (
 // rotate takes host i through its transaction.
 func (a *apply) rotate(ctx context.Context, i int) {
 	res := &a.run.Results[i]
+	staged := a.staged[i]
+	a.staged[i] = false // the transaction takes it, or it is removed here
 	h, report, err := a.transact(ctx, i)
 	if err != nil {
-		a.left(i, err)
+		if staged {
+			a.left(i, err)
+		}
 		a.refuse(i, err)
 		return
 	}
@@ -24,7 +28,7 @@ func (a *apply) rotate(ctx context.Context, i int) {
 	case host.RolledBack:
 		a.end(i, RolledBack, report.Problem)
 	case host.Refused:
-		if res.Action == Rotate {
+		if staged {
 			a.left(i, h.Discard(ctx))
 		}
 		a.end(i, Refused, report.Problem)

@@ -166,7 +166,7 @@ recover() {
 # run is at work. A receipt that was cut short while it was written stands
 # before any change.
 settle() {
-    read_values <"$state/$1" || {
+    read_values receipt <"$state/$1" || {
         of_receipt "$state/$1"
         ! alive "$state/backups/$of" || refuse locked "$(whose "$state/$1")"
         rm -f -- "$state/$1"

@@ -128,7 +128,7 @@ unattended() {
     unit=$1 run=$2 state=$ROOT/var/lib/aoifleet/$1 kept=$ROOT/var/lib/aoifleet/$1/backups/$2
     for receipt in pending undoing; do
         ended "$receipt" || continue
-        read_values <"$state/$receipt" || exit 1
+        read_values receipt <"$state/$receipt" || exit 1
         read -r now_boot <"$ROOT/proc/sys/kernel/random/boot_id"
         [ "$now_boot" = "$boot" ] || before_the_agent
         [ "$receipt" = undoing ] || overdue || exit 0

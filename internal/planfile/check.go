@@ -1,0 +1,134 @@
+package planfile
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"reflect"
+	"regexp"
+	"slices"
+	"strings"
+	"unicode"
+)
+
+// Bounds of a plan: the inventory's own number of hosts, and more than the
+// longest text that a host is asked for.
+const (
+	maxHosts = 100_000
+	maxText  = 8 << 10 // bytes
+)
+
+var (
+	digest = regexp.MustCompile(`^[0-9a-f]{64}$`)
+
+	actions  = []string{"rotate", "restart", "none"}
+	outcomes = []string{"", "current", "not_applicable", "refused", "unreachable"}
+)
+
+// check tells a plan that this package wrote from one that is damaged. What
+// passes is safe to print and complete enough to be carried out.
+func (p *Plan) check() error {
+	if err := plainText(reflect.ValueOf(p)); err != nil {
+		return err
+	}
+	switch {
+	case !digest.MatchString(p.Inventory.SHA256):
+		return errors.New("it has no digest of the inventory")
+	case p.PlanID == "", p.CreatedAt.IsZero():
+		return errors.New("it does not say when it was made")
+	case p.Policy.Parallel < 1, p.Policy.MaxFailures == "":
+		return errors.New("it has no policy")
+	case len(p.Hosts) == 0, len(p.Hosts) > maxHosts:
+		return fmt.Errorf("it has %d hosts", len(p.Hosts))
+	}
+	names := make(map[string]bool, len(p.Hosts))
+	for i := range p.Hosts {
+		h := &p.Hosts[i]
+		if h.Name == "" || names[h.Name] {
+			return fmt.Errorf("host %d has no name of its own", i+1)
+		}
+		names[h.Name] = true
+		if what := h.missing(); what != "" {
+			return fmt.Errorf("host %s has no %s", h.Name, what)
+		}
+	}
+	return nil
+}
+
+// missing is what a host lacks to be carried out; "" for nothing.
+func (h *Host) missing() string {
+	switch {
+	case !slices.Contains(actions, h.Action):
+		return "known action"
+	case !slices.Contains(outcomes, h.Outcome):
+		return "known outcome"
+	case (h.Outcome == "") == (h.Action == "none"):
+		return "action that fits its outcome"
+	case h.New != nil && (!digest.MatchString(h.New.FileSHA256) || h.New.Thumbprint == ""):
+		return "new certificate"
+	case h.Outcome != "":
+		return ""
+	case h.New == nil:
+		return "new certificate"
+	case h.Seen == nil || h.Seen.HostKey == "" || h.Seen.File.SHA256 == "":
+		return "record of what was seen"
+	}
+	return ""
+}
+
+// plainText refuses texts that are too long, and characters that must not
+// reach a terminal, wherever they are.
+func plainText(v reflect.Value) error {
+	switch v.Kind() {
+	case reflect.Pointer:
+		if !v.IsNil() {
+			return plainText(v.Elem())
+		}
+	case reflect.Slice:
+		for i := range v.Len() {
+			if err := plainText(v.Index(i)); err != nil {
+				return err
+			}
+		}
+	case reflect.Struct:
+		for i := range v.NumField() {
+			if !v.Type().Field(i).IsExported() {
+				continue // time.Time
+			}
+			if err := plainText(v.Field(i)); err != nil {
+				return err
+			}
+		}
+	case reflect.String:
+		if len(v.String()) > maxText || strings.ContainsFunc(v.String(), func(c rune) bool { return !unicode.IsPrint(c) }) {
+			return errors.New("a text in it is too long or has a control character")
+		}
+	}
+	return nil
+}
+
+// jsonProblem is a decoding error without what the file holds.
+func jsonProblem(err error) string {
+	var syntax *json.SyntaxError
+	var wrong *json.UnmarshalTypeError
+	switch {
+	case errors.As(err, &syntax):
+		return fmt.Sprintf("it is not JSON from byte %d on", syntax.Offset)
+	case errors.As(err, &wrong):
+		return fmt.Sprintf("%s is a %s", printable(wrong.Field), printable(wrong.Value))
+	case strings.HasPrefix(err.Error(), "json: unknown field "):
+		return "it has a key that this version does not know: " + printable(strings.TrimPrefix(err.Error(), "json: unknown field "))
+	}
+	return "it ends too early"
+}
+
+// printable bounds and cleans what comes from the file.
+func printable(s string) string {
+	s = s[:min(len(s), 100)]
+	return strings.Map(func(c rune) rune {
+		if unicode.IsPrint(c) {
+			return c
+		}
+		return '?'
+	}, s)
+}

@@ -1,0 +1,213 @@
+package planfile
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"os"
+	"path/filepath"
+	"reflect"
+	"runtime"
+	"strings"
+	"testing"
+	"time"
+)
+
+func sum(c string) string { return strings.Repeat(c, 64) }
+
+// example has every key.
+func example() *Plan {
+	at := time.Date(2026, 11, 23, 9, 0, 0, 0, time.UTC)
+	wave := 1
+	return &Plan{
+		SchemaVersion: SchemaVersion, Kind: Kind, ToolVersion: "v1", PlanID: "20261123-090000-AAAA", CreatedAt: at, Owner: "op@vm",
+		Inventory:    Inventory{"fleet.yaml", sum("1")},
+		Certificates: []Certificate{{"NEW", "CN=x", at.AddDate(1, 0, 0), sum("2")}},
+		Policy:       Policy{Parallel: 2, MaxFailures: "10%", CountUnreachable: true, Force: true, Deadman: true},
+		Hosts: []Host{
+			{Name: "a", Address: "10.0.0.1", Wave: &wave, Action: "rotate", Reason: "new certificate", New: &New{"NEW", sum("2")}, Seen: &Seen{
+				HostKey: "SHA256:k", Provider: "p", ClientID: "c", File: File{"/c", sum("3"), "root:root", "600"}, Live: &Live{"OLD", at},
+				Unit: Unit{"u.service", "loaded", "active", "enabled"}, Unfinished: "r",
+			}},
+			{Name: "b", Address: "b", Action: "none", Reason: "no", Outcome: "refused", Error: &Error{"disk", "full", "free some"}},
+			{Name: "c", Address: "c", Action: "none", Outcome: "current", New: &New{"NEW", sum("2")}, Seen: &Seen{HostKey: "SHA256:k"}},
+		},
+	}
+}
+
+func encoded(t testing.TB, p *Plan) []byte {
+	data, err := json.Marshal(p)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return data
+}
+
+func TestWriteAndRead(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "plan.json")
+	for range 2 { // a plan may take the place of a plan
+		if err := MayWrite(path); err != nil {
+			t.Fatal(err)
+		}
+		if err := Write(path, example()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	got, err := Read(path)
+	if err != nil || !reflect.DeepEqual(got, example()) {
+		t.Errorf("%+v, %v", got, err)
+	}
+	info, err := os.Stat(path)
+	if err != nil || runtime.GOOS != "windows" && info.Mode() != 0o600 {
+		t.Errorf("%v, %v", info.Mode(), err)
+	}
+	if entries, _ := os.ReadDir(filepath.Dir(path)); len(entries) != 1 {
+		t.Errorf("left behind: %v", entries)
+	}
+}
+
+// A plan that could not be written leaves the old one, and nothing else.
+func TestWriteFails(t *testing.T) {
+	dir := t.TempDir()
+	path := filepath.Join(dir, "plan.json")
+	if err := Write(path, example()); err != nil {
+		t.Fatal(err)
+	}
+	bad := example()
+	bad.Hosts[0].Reason = "two\nlines"
+	if err := Write(path, bad); err == nil {
+		t.Error("a plan that can't be read was written")
+	}
+	var problem *Problem
+	if err := write(path, example(), 1000); !errors.As(err, &problem) || problem.Hint == "" {
+		t.Errorf("too large: %v", err)
+	}
+	if err := os.Mkdir(filepath.Join(dir, "folder"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := Write(filepath.Join(dir, "folder"), example()); err == nil {
+		t.Error("a folder was replaced")
+	}
+	if got, err := Read(path); err != nil || !reflect.DeepEqual(got, example()) {
+		t.Errorf("%+v, %v", got, err)
+	}
+	if entries, _ := os.ReadDir(dir); len(entries) != 2 {
+		t.Errorf("left behind: %v", entries)
+	}
+}
+
+func TestMayWrite(t *testing.T) {
+	dir := t.TempDir()
+	plan, other, link := filepath.Join(dir, "plan"), filepath.Join(dir, "other"), filepath.Join(dir, "link")
+	if err := Write(plan, example()); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(other, []byte("{}"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	tests := map[string]string{plan: "", filepath.Join(dir, "new"): "", other: "not a saved plan", dir: "not a regular file",
+		filepath.Join(dir, "none", "new"): "does not exist", filepath.Join(other, "new"): ""}
+	if runtime.GOOS != "windows" {
+		if err := os.Symlink(plan, link); err != nil {
+			t.Fatal(err)
+		}
+		tests[link] = "not a regular file"
+		tests[filepath.Join(other, "new")] = "can't be read"
+	}
+	for path, want := range tests {
+		err := MayWrite(path)
+		if (err == nil) != (want == "") || err != nil && (!strings.Contains(err.Error(), want) || err.(*Problem).Hint == "") {
+			t.Errorf("%s: %v, want %q", path, err, want)
+		}
+	}
+}
+
+// Every way in which a file is no plan that can be carried out.
+func TestParseRefuses(t *testing.T) {
+	whole := string(encoded(t, example()))
+	with := func(change func(*Plan)) string {
+		p := example()
+		change(p)
+		return string(encoded(t, p))
+	}
+	tests := []struct{ name, data, want string }{
+		{"empty", "", "is not a saved plan"},
+		{"no JSON", "hosts:\n", "is not a saved plan"},
+		{"another document", `{"schema_version":1,"hosts":[]}`, "is not a saved plan"},
+		{"a list", "[]", "is not a saved plan"},
+		{"another kind", strings.Replace(whole, Kind, "aoifleet-plam", 1), "is not a saved plan"},
+		{"later", with(func(p *Plan) { p.SchemaVersion = 2 }), "is a saved plan of schema version 2; this program reads 1"},
+		{"later, with other keys", `{"schema_version":2,"kind":"aoifleet-plan","stages":[]}`, "schema version 2"},
+		{"cut", whole[:len(whole)-20], "is damaged: it ends too early"},
+		{"cut early", whole[:60], "is damaged: it ends too early"},
+		{"a byte wrong", strings.Replace(whole, `"policy":{`, `"policy":(`, 1), "is damaged: it is not JSON from byte"},
+		{"more", whole + "{}", "is damaged: something follows the plan"},
+		{"a wrong type", strings.Replace(whole, `"parallel":2`, `"parallel":"2"`, 1), "is damaged: policy.parallel is a string"},
+		{"an unknown key", strings.Replace(whole, `"policy":{`, `"policy":{"sook":"1h",`, 1), `a key that this version does not know: "sook"`},
+		{"an unknown key with escapes", strings.Replace(whole, `"policy":{`, `"policy":{"\u001b[2J":1,`, 1), `does not know: "`},
+		{"too large", strings.Repeat(" ", MaxSize+1), "is larger than 64 MiB"},
+
+		{"no digest", with(func(p *Plan) { p.Inventory.SHA256 = "1" }), "no digest of the inventory"},
+		{"no id", with(func(p *Plan) { p.PlanID = "" }), "when it was made"},
+		{"no time", with(func(p *Plan) { p.CreatedAt = time.Time{} }), "when it was made"},
+		{"no policy", with(func(p *Plan) { p.Policy.Parallel = 0 }), "no policy"},
+		{"no budget", with(func(p *Plan) { p.Policy.MaxFailures = "" }), "no policy"},
+		{"no hosts", with(func(p *Plan) { p.Hosts = nil }), "it has 0 hosts"},
+		{"no name", with(func(p *Plan) { p.Hosts[1].Name = "" }), "host 2 has no name of its own"},
+		{"the same twice", with(func(p *Plan) { p.Hosts[1].Name = "a" }), "host 2 has no name of its own"},
+		{"an unknown action", with(func(p *Plan) { p.Hosts[0].Action = "reboot" }), "host a has no known action"},
+		{"an unknown outcome", with(func(p *Plan) { p.Hosts[1].Outcome = "gone" }), "host b has no known outcome"},
+		{"action and outcome", with(func(p *Plan) { p.Hosts[1].Action = "rotate" }), "host b has no action that fits its outcome"},
+		{"neither", with(func(p *Plan) { p.Hosts[0].Action = "none" }), "host a has no action that fits its outcome"},
+		{"no new certificate", with(func(p *Plan) { p.Hosts[0].New = nil }), "host a has no new certificate"},
+		{"no digest of it", with(func(p *Plan) { p.Hosts[2].New.FileSHA256 = "" }), "host c has no new certificate"},
+		{"not seen", with(func(p *Plan) { p.Hosts[0].Seen = nil }), "host a has no record of what was seen"},
+		{"no host key", with(func(p *Plan) { p.Hosts[0].Seen.HostKey = "" }), "host a has no record of what was seen"},
+		{"a control character", with(func(p *Plan) { p.Hosts[0].Seen.File.Owner = "\x1b[2J" }), "has a control character"},
+		{"a text too long", with(func(p *Plan) { p.Hosts[1].Error.Hint = strings.Repeat("x", maxText+1) }), "too long"},
+	}
+	for _, tt := range tests {
+		p, err := Parse([]byte(tt.data))
+		if p != nil || err == nil || !strings.Contains(err.Error(), tt.want) {
+			t.Errorf("%s: %v, want %q", tt.name, err, tt.want)
+		}
+	}
+	if _, err := Parse([]byte(whole)); err != nil {
+		t.Errorf("the example: %v", err)
+	}
+}
+
+func TestReadNamesTheFile(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "x.json")
+	if _, err := Read(path); err == nil || !strings.HasPrefix(err.Error(), path+" can't be read: ") || strings.Count(err.Error(), path) != 1 {
+		t.Error(err)
+	}
+	if err := os.WriteFile(path, []byte("{}"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Read(path); err == nil || err.Error() != path+" is not a saved plan" || err.(*Problem).Hint == "" {
+		t.Error(err)
+	}
+}
+
+// Whatever the file holds: no panic, and what is accepted is safe to print and
+// survives being written.
+func FuzzParse(f *testing.F) {
+	whole := encoded(f, example())
+	f.Add(whole)
+	f.Add(whole[:len(whole)/2])
+	f.Add([]byte(`{"kind":"aoifleet-plan","schema_version":1,"hosts":[{"name":"a","action":"none","outcome":"current","new":null,"seen":null}]}`))
+	f.Fuzz(func(t *testing.T, data []byte) {
+		p, err := Parse(data)
+		if err != nil {
+			if bytes.ContainsAny([]byte(err.Error()), "\x1b\x00\n") || len(err.Error()) > 1000 {
+				t.Errorf("the error is %q", err)
+			}
+			return
+		}
+		again, err := Parse(encoded(t, p))
+		if err != nil || !bytes.Equal(encoded(t, p), encoded(t, again)) {
+			t.Errorf("%+v became %+v, %v", p, again, err)
+		}
+	})
+}

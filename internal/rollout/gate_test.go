@@ -1,0 +1,290 @@
+package rollout
+
+import (
+	"context"
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/aoifleet/aoifleet/internal/host"
+	"github.com/aoifleet/aoifleet/internal/inventory"
+)
+
+// oneByOne is a canary of one, then waves of two.
+func oneByOne() Policy {
+	p := policy()
+	p.Canary, p.Batches, p.MaxFailures = 1, []inventory.Amount{inventory.Count(2)}, func(int) int { return 1 }
+	return p
+}
+
+// Whatever fails before the first restart is known by then: staging goes over
+// all hosts, and a budget that is spent by it restarts nothing.
+func TestAllIsStagedBeforeTheFirstRestart(t *testing.T) {
+	for _, limit := range []int{2, 3} {
+		names := manyNames(6)
+		f := newFakeFleet(names...)
+		var mu sync.Mutex
+		var order []string
+		for _, vm := range f.vms {
+			vm.during = func(call string) {
+				mu.Lock()
+				defer mu.Unlock()
+				order = append(order, call)
+			}
+		}
+		for _, i := range []int{1, 4} {
+			f.vms[names[i]].stageErr = &host.Problem{Class: "disk", Message: "full"}
+		}
+		p := oneByOne()
+		p.MaxFailures = func(int) int { return limit }
+		run := f.rotateAll(t, context.Background(), p, names...)
+		want := map[Outcome]int{Refused: 2, Rotated: 4}
+		if limit == 2 {
+			want = map[Outcome]int{Refused: 2, Skipped: 4}
+		}
+		for o, n := range want {
+			if run.Totals()[o] != n {
+				t.Errorf("budget %d: %v", limit, run.Totals())
+			}
+		}
+		if run.Stopped != (limit == 2) {
+			t.Errorf("budget %d: %+v", limit, run)
+		}
+		first, lastStage := slices.Index(order, "rotate"), len(order)-1
+		for ; lastStage >= 0 && order[lastStage] != "stage"; lastStage-- {
+		}
+		if first >= 0 && first < lastStage {
+			t.Errorf("restarted before all was staged: %v", order)
+		}
+		for _, vm := range f.vms {
+			if vm.staged {
+				t.Errorf("%s: the certificate is left", vm.name)
+			}
+		}
+	}
+}
+
+// A wave begins when the one before has ended; a failure in one stops the next.
+func TestWaveByWave(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		names := manyNames(6)
+		f := newFakeFleet(names...)
+		began := map[string]time.Duration{}
+		start := time.Now()
+		for i, name := range names {
+			vm := f.vms[name]
+			vm.during = func(call string) {
+				if call == "rotate" {
+					f.mu.Lock()
+					began[name] = time.Since(start)
+					f.mu.Unlock()
+					time.Sleep(time.Duration(i+1) * time.Second)
+				}
+			}
+		}
+		f.vms[names[4]].ending = host.RolledBack
+		p := oneByOne()
+		p.Parallel = 10
+		run := f.rotateAll(t, context.Background(), p, names...)
+		wantOutcomes(t, run, Rotated, Rotated, Rotated, Rotated, RolledBack, Skipped)
+		want := []time.Duration{0, 1 * time.Second, 1 * time.Second, 4 * time.Second, 4 * time.Second}
+		for i, at := range want {
+			if began[names[i]] != at {
+				t.Errorf("%s began at %v, want %v", names[i], began[names[i]], at)
+			}
+		}
+		if !run.Stopped || run.Ended {
+			t.Errorf("%+v", run)
+		}
+	})
+}
+
+// Random fleets: no domain has more than its limit in mid-restart, over waves,
+// settling and undoing; no more than parallel in all.
+func TestDomainsAreKept(t *testing.T) {
+	for seed := range uint64(60) {
+		synctest.Test(t, func(t *testing.T) { domainsAreKept(t, rand.New(rand.NewPCG(seed, 7))) })
+	}
+}
+
+func domainsAreKept(t *testing.T, rnd *rand.Rand) {
+	names := manyNames(1 + rnd.IntN(30))
+	f := newFakeFleet(names...)
+	p := policy()
+	p.Parallel, p.Canary, p.Batches = 1+rnd.IntN(8), rnd.IntN(3), []inventory.Amount{inventory.Percent(1 + rnd.IntN(100))}
+	p.UndoAll, p.MaxFailures = rnd.IntN(2) == 0, func(n int) int { return 1 + rnd.IntN(n+1) }
+	if rnd.IntN(2) == 0 {
+		p.MaxUnavailable = inventory.Unavailable{Label: "site", Count: 1 + rnd.IntN(3)}
+	}
+	targets := f.targets(names...)
+	busy, most := map[domain]int{}, map[domain]int{}
+	for i := range targets {
+		h := &targets[i].Host
+		h.Group = fmt.Sprint("g", rnd.IntN(3))
+		h.Labels = map[string]string{"site": fmt.Sprint("s", rnd.IntN(4))}
+		vm := f.vms[h.Name]
+		if rnd.IntN(2) == 0 {
+			vm.seen.Config.ListenerPort = 36001
+		}
+		if rnd.IntN(6) == 0 {
+			vm.receipt("pending")
+			vm.settled = func(vm *fakeVM) { vm.receiptOf("other", "rolled-back") }
+		}
+		vm.ending = []host.Ending{"", "", "", "", "", host.RolledBack, host.Refused, host.Failed}[rnd.IntN(8)]
+		d := p.domainOf(Entry{Target: targets[i], Seen: vm.seen})
+		pause := time.Duration(1+rnd.IntN(5)) * time.Second
+		vm.during = func(call string) {
+			if call != "rotate" && call != "undo" && call != "recover" {
+				return
+			}
+			f.mu.Lock()
+			busy[d]++
+			most[d] = max(most[d], busy[d])
+			f.mu.Unlock()
+			time.Sleep(pause)
+			f.mu.Lock()
+			busy[d]--
+			f.mu.Unlock()
+		}
+	}
+	r := f.runner()
+	run := r.Apply(t.Context(), t.Context(), Make(targets, r.Survey(t.Context(), targets, p.Parallel), p))
+	r.Close()
+	for d, n := range most {
+		if d.limit > 0 && n > d.limit {
+			t.Errorf("%d of %+v at once", n, d)
+		}
+	}
+	if f.mostRestart > p.Parallel || f.open != 0 {
+		t.Errorf("%d at once with parallel %d; %d connections left", f.mostRestart, p.Parallel, f.open)
+	}
+	for i, res := range run.Results {
+		if res.Outcome == "" || f.vms[names[i]].staged || f.vms[names[i]].called("rotate") > 1 {
+			t.Errorf("%s: %s, %v", names[i], res.Outcome, f.vms[names[i]].calls)
+		}
+	}
+}
+
+// The next of a domain begins only when the last is known to be well: behind
+// one that failed nobody of its domain does, others do.
+func TestAFailedHostHoldsItsDomain(t *testing.T) {
+	names := []string{"a1", "a2", "b1", "b2", "a3"}
+	f := newFakeFleet(names...)
+	f.vms["a1"].ending = host.Failed
+	f.vms["b1"].ending = host.RolledBack // known to be well
+	p := policy()
+	p.Batches = []inventory.Amount{inventory.Count(3)}
+	p.MaxUnavailable = inventory.Unavailable{Label: "site", Count: 1}
+	targets := f.targets(names...)
+	for i := range targets {
+		targets[i].Host.Labels = map[string]string{"site": names[i][:1]}
+	}
+	r := f.runner()
+	defer r.Close()
+	run := r.Apply(t.Context(), t.Context(), Make(targets, r.Survey(t.Context(), targets, 1), p))
+	wantOutcomes(t, run, Failed, Skipped, RolledBack, Rotated, Skipped)
+	for _, i := range []int{1, 4} {
+		if !strings.Contains(strings.Join(run.Results[i].Notes, ""), "same failure domain") || f.vms[names[i]].staged {
+			t.Errorf("%s: %q", names[i], run.Results[i].Notes)
+		}
+	}
+	if run.Stopped || run.Interrupted || run.Ended {
+		t.Errorf("%+v", run)
+	}
+}
+
+// A canary that can't be staged is not one: the next takes its place.
+func TestTheCanaryIsOneThatCanBeRotated(t *testing.T) {
+	names := manyNames(5)
+	f := newFakeFleet(names...)
+	f.vms[names[0]].stageErr = &host.Problem{Class: "disk", Message: "full"}
+	p := oneByOne()
+	p.MaxFailures, p.Until = func(int) int { return 9 }, 1
+	run := f.rotateAll(t, context.Background(), p, names...)
+	wantOutcomes(t, run, Refused, Rotated, Skipped, Skipped, Skipped)
+	for i, want := range []int{0, 1, 2, 2, 3} {
+		if got := run.Results[i].Wave; got != want {
+			t.Errorf("%s: wave %d, want %d", names[i], got, want)
+		}
+	}
+}
+
+func TestUntil(t *testing.T) {
+	tests := []struct {
+		until   int
+		rotated int
+		ended   bool
+	}{{1, 1, true}, {2, 3, true}, {3, 5, true}, {4, 6, false}, {9, 6, false}, {0, 6, false}}
+	for _, tt := range tests {
+		names := manyNames(6)
+		f := newFakeFleet(names...)
+		p := oneByOne()
+		p.Until = tt.until
+		run := f.rotateAll(t, context.Background(), p, names...)
+		if run.Totals()[Rotated] != tt.rotated || run.Totals()[Skipped] != 6-tt.rotated || run.Ended != tt.ended || run.Stopped {
+			t.Errorf("until %d: %v, %+v", tt.until, run.Totals(), run)
+		}
+		again := f.rotateAll(t, context.Background(), policy(), names...)
+		if again.Totals()[Rotated] != 6-tt.rotated || again.Totals()[Current] != tt.rotated {
+			t.Errorf("until %d, again: %v", tt.until, again.Totals())
+		}
+	}
+}
+
+func TestPause(t *testing.T) {
+	tests := []struct {
+		pause Pause
+		no    int // the wave after which the answer is no
+		asked []int
+		ended bool
+	}{
+		{NoPause, 0, nil, false},
+		{AfterCanary, 0, []int{1}, false},
+		{AfterCanary, 1, []int{1}, true},
+		{AfterWave, 0, []int{1, 2, 3}, false}, // not after the last
+		{AfterWave, 2, []int{1, 2}, true},
+	}
+	for _, tt := range tests {
+		names := manyNames(6)
+		f := newFakeFleet(names...)
+		r := f.runner()
+		var asked []int
+		r.Ask = func(wave int, soFar *Run) bool {
+			asked = append(asked, wave)
+			if soFar.Totals()[Rotated] != []int{1, 3, 5}[wave-1] {
+				t.Errorf("after wave %d: %v", wave, soFar.Totals())
+			}
+			return wave != tt.no
+		}
+		p := oneByOne()
+		p.PauseAfter = tt.pause
+		targets := f.targets(names...)
+		run := r.Apply(t.Context(), t.Context(), Make(targets, r.Survey(t.Context(), targets, 1), p))
+		r.Close()
+		if !slices.Equal(asked, tt.asked) || run.Ended != tt.ended || (run.Totals()[Skipped] == 0) == tt.ended {
+			t.Errorf("%+v: asked %v, %+v", tt, asked, run.Totals())
+		}
+	}
+}
+
+// A wave that has failed is nothing to ask about.
+func TestNoPauseWhenStopped(t *testing.T) {
+	names := manyNames(3)
+	f := newFakeFleet(names...)
+	f.vms[names[0]].ending = host.RolledBack
+	r := f.runner()
+	defer r.Close()
+	r.Ask = func(int, *Run) bool { t.Error("asked"); return true }
+	p := oneByOne()
+	p.PauseAfter = AfterWave
+	targets := f.targets(names...)
+	run := r.Apply(t.Context(), t.Context(), Make(targets, r.Survey(t.Context(), targets, 1), p))
+	if !run.Stopped || run.Ended {
+		t.Errorf("%+v", run)
+	}
+}

@@ -1,0 +1,199 @@
+package rollout
+
+import (
+	"context"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/aoifleet/aoifleet/internal/certificate"
+	"github.com/aoifleet/aoifleet/internal/host"
+	"github.com/aoifleet/aoifleet/internal/inventory"
+	"github.com/aoifleet/aoifleet/internal/planfile"
+)
+
+// planTarget is a host whose plan is saved and carried out.
+func planTarget() Target {
+	return Target{Host: inventory.Host{Name: "h", Address: "10.0.0.1", Agent: inventory.Agent{Unit: "u.service", WhenStopped: "refuse"}}, Certificate: newCertificate("NEW")}
+}
+
+func planSeen() *host.Observation {
+	seen := healthy()
+	seen.HostKey = "SHA256:abc"
+	seen.File.Owner, seen.File.Mode, seen.File.Digest = "root:root", "600", strings.Repeat("0", 64)
+	return seen
+}
+
+// savedWhen is the saved plan of a host that was as change left it.
+func savedWhen(change func(*host.Observation)) planfile.Host {
+	seen := planSeen()
+	if change != nil {
+		change(seen)
+	}
+	return Make([]Target{planTarget()}, []Look{{Seen: seen}}, policy()).Save()[0]
+}
+
+// What a host may have become between its plan and its turn, each alone.
+func TestDrift(t *testing.T) {
+	right := newCertificate("NEW").Digest()
+	same := func(s *host.Observation) { s.File.Digest = right }
+	tests := []struct {
+		name      string
+		then, now func(*host.Observation)
+		action    Action
+		outcome   Outcome
+		class     string
+		says      string
+	}{
+		{name: "as it was", action: Rotate},
+		{name: "what always moves", now: func(s *host.Observation) {
+			s.Clock, s.Space, s.Unit.InvocationID = clock.Add(time.Hour), 2<<30, "another"
+			s.Unit.Started, s.Unit.Restarts, s.File.Changed = clock, 3, clock.Add(-time.Hour)
+		}, action: Rotate},
+
+		{name: "host key", now: func(s *host.Observation) { s.HostKey = "SHA256:def" }, outcome: Refused, class: "drift", says: "host key SHA256:abc → SHA256:def"},
+		{name: "digest", now: func(s *host.Observation) { s.File.Digest = strings.Repeat("1", 64) }, outcome: Refused, class: "drift", says: "file digest 000000000000… → 111111111111…"},
+		{name: "digest in its last character", now: func(s *host.Observation) { s.File.Digest = strings.Repeat("0", 63) + "1" }, outcome: Refused, class: "drift", says: "file digest 000000000000… → 000000000000…"},
+		{name: "file gone", now: func(s *host.Observation) { s.File.Kind, s.File.Digest, s.Live = "missing", "none", nil }, outcome: Refused, class: "drift", says: "file digest 000000000000… → none"},
+		{name: "owner", now: func(s *host.Observation) { s.File.Owner = "agent:agent" }, outcome: Refused, class: "drift", says: "owner root:root → agent:agent"},
+		{name: "mode", now: func(s *host.Observation) { s.File.Mode = "644" }, outcome: Refused, class: "drift", says: "mode 600 → 644"},
+		{name: "path", now: func(s *host.Observation) { s.File.Real = "/d.p12" }, outcome: Refused, class: "drift", says: "file /c.p12 → /d.p12"},
+		{name: "live certificate", now: func(s *host.Observation) { s.Live = &certificate.Info{Thumbprint: "X"} }, outcome: Refused, class: "drift", says: "live certificate OLD → X"},
+		{name: "openssl is gone", now: func(s *host.Observation) { s.Live = nil }, action: Rotate},
+		{name: "provider", now: func(s *host.Observation) { s.Provider.Name = "q" }, outcome: Refused, class: "drift", says: "secret provider p → q"},
+		{name: "client", now: func(s *host.Observation) { s.Provider.ClientID = "client-2" }, outcome: Refused, class: "drift", says: "client_id client-1 → client-2"},
+		{name: "now a managed identity", now: func(s *host.Observation) { s.Provider = nil }, outcome: Refused, class: "drift", says: "secret provider p → none"},
+		{name: "stopped", now: func(s *host.Observation) { s.Unit.Active = "inactive" }, outcome: Refused, class: "drift", says: "unit active → inactive"},
+		{name: "failed", now: func(s *host.Observation) { s.Unit.Active = "failed" }, outcome: Refused, class: "drift", says: "unit active → failed"},
+		{name: "disabled", now: func(s *host.Observation) { s.Unit.File = "disabled" }, outcome: Refused, class: "drift", says: "unit enabled → disabled"},
+		{name: "masked", now: func(s *host.Observation) { s.Unit.Load = "masked" }, outcome: Refused, class: "drift", says: "unit loaded → masked"},
+		{name: "several", now: func(s *host.Observation) { s.File.Owner, s.File.Mode = "a:a", "644" }, outcome: Refused, class: "drift", says: "owner root:root → a:a, mode 600 → 644"},
+
+		{name: "interrupted since", now: func(s *host.Observation) { s.Receipts = []host.Receipt{{State: "undoing", Run: "r"}} }, outcome: Refused, class: "drift", says: "interrupted run none → r"},
+		{name: "interrupted then, and planned so", then: func(s *host.Observation) { s.Receipts = []host.Receipt{{State: "pending", Run: "r"}} },
+			now: func(s *host.Observation) { s.Receipts = []host.Receipt{{State: "pending", Run: "r"}} }, action: Rotate},
+		{name: "another run is at work", now: func(s *host.Observation) {
+			s.Receipts = []host.Receipt{{State: "pending", Run: "r", AtWork: true}}
+		}, outcome: Refused, class: "locked", says: "is at work"},
+
+		{name: "carried out already", now: same, outcome: Current, says: "already live"},
+		{name: "carried out, and the agent has failed since", now: func(s *host.Observation) { same(s); s.Unit.Active = "failed" }, outcome: Refused, class: "drift", says: "unit active → failed"},
+		{name: "current then and now", then: same, now: same, outcome: Current, says: "already live"},
+		{name: "current then, replaced since", then: same, outcome: Refused, class: "drift", says: "file digest "},
+		{name: "current then, its process older now", then: same, now: func(s *host.Observation) { same(s); s.File.Changed = clock }, outcome: Refused, class: "drift", says: "to do current → restart"},
+		{name: "restart", then: func(s *host.Observation) { same(s); s.File.Changed = clock }, now: func(s *host.Observation) { same(s); s.File.Changed = clock }, action: Restart},
+		{name: "managed identity", then: func(s *host.Observation) { s.Provider = nil }, now: func(s *host.Observation) { s.Provider = nil }, outcome: NotApplicable},
+		{name: "no managed identity any more", then: func(s *host.Observation) { s.Provider = nil }, outcome: Refused, class: "drift", says: "secret provider none → p"},
+
+		{name: "no drift, and yet refused", now: func(s *host.Observation) { s.Space = 0 }, outcome: Refused, class: "disk", says: "kB are free"},
+		{name: "stopped then", then: func(s *host.Observation) { s.Unit.Active = "inactive" }, outcome: Skipped, says: "not in the plan: it was refused then: u.service is stopped"},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			now := planSeen()
+			if tt.now != nil {
+				tt.now(now)
+			}
+			saved := []planfile.Host{savedWhen(tt.then)}
+			e := MakeSaved(saved, []Target{planTarget()}, []Look{{Seen: now}}, policy()).Entries[0]
+			if tt.action == "" {
+				tt.action = None
+			}
+			if e.Action != tt.action || e.Outcome != tt.outcome || !strings.Contains(e.Reason, tt.says) {
+				t.Errorf("%q %q %q", e.Action, e.Outcome, e.Reason)
+			}
+			if (e.Problem == nil) != (tt.class == "") || e.Problem != nil && (e.Problem.Class != tt.class || e.Problem.Class == "drift" && e.Problem.Hint == "") {
+				t.Errorf("problem %+v, want class %q", e.Problem, tt.class)
+			}
+		})
+	}
+}
+
+// A host that can't be seen now is what it is, and no drift.
+func TestSavedWithoutALook(t *testing.T) {
+	saved := []planfile.Host{savedWhen(nil)}
+	for class, want := range map[string]Outcome{"unreachable": Unreachable, "host_key_changed": Unreachable, "sudo": Refused} {
+		e := MakeSaved(saved, []Target{planTarget()}, []Look{{Err: &host.Problem{Class: class}}}, policy()).Entries[0]
+		if e.Outcome != want || e.Problem.Class != class {
+			t.Errorf("%s: %+v", class, e)
+		}
+	}
+	e := MakeSaved(saved, []Target{planTarget()}, []Look{{Err: context.Canceled}}, policy()).Entries[0]
+	if e.Outcome != Skipped {
+		t.Errorf("%+v", e)
+	}
+}
+
+// A change of one host's client is a drift of that host; the others' certificate
+// is as right as it was.
+func TestDriftStaysWithItsHost(t *testing.T) {
+	drifted := planSeen()
+	drifted.Provider = &host.Provider{Name: "p", ClientID: "client-2", Path: "/c.p12"}
+	targets := []Target{planTarget(), planTarget()}
+	plan := MakeSaved([]planfile.Host{savedWhen(nil), savedWhen(nil)}, targets, []Look{{Seen: drifted}, {Seen: planSeen()}}, policy())
+	if plan.Entries[0].Outcome != Refused || plan.Entries[1].Action != Rotate || plan.Changes() != 1 {
+		t.Errorf("%+v", plan.Entries)
+	}
+}
+
+// What can't be carried out is not looked at again.
+func TestLookAgain(t *testing.T) {
+	saved := []planfile.Host{{Outcome: ""}, {Outcome: "refused"}, {Outcome: "current"}, {Outcome: "unreachable"}, {Outcome: "not_applicable"}}
+	if got := LookAgain(saved); len(got) != 3 || got[0] != 0 || got[1] != 2 || got[2] != 4 {
+		t.Error(got)
+	}
+}
+
+// Nothing that a host says gets into the file as it is.
+func TestSaveSanitises(t *testing.T) {
+	saved := savedWhen(func(s *host.Observation) {
+		s.File.Owner, s.Provider.ClientID, s.Unit.Active = "a\x1b[2J\nb", "c\u202e", strings.Repeat("x", 100_000)
+	})
+	if saved.Seen.File.Owner != "a b" || saved.Seen.ClientID != "c" || len(saved.Seen.Unit.Active) > 4096 {
+		t.Errorf("%+v", saved.Seen)
+	}
+}
+
+// A host that the plan leaves alone does not make a run that ended by itself a
+// stopped one.
+func TestLeftAloneIsNotStopped(t *testing.T) {
+	f := newFakeFleet("a", "b")
+	targets := f.targets("a", "b")
+	saved := []planfile.Host{{Outcome: "refused", Action: "none"}, Make(targets[1:], []Look{{Seen: f.vms["b"].seen}}, policy()).Save()[0]}
+	f.vms["b"].ending = host.RolledBack
+	r, p := f.runner(), policy()
+	p.MaxFailures = func(int) int { return 1 }
+	run := r.Apply(context.Background(), context.Background(), MakeSaved(saved, targets, []Look{{}, {Seen: f.vms["b"].seen}}, p))
+	r.Close()
+	wantOutcomes(t, run, Skipped, RolledBack)
+	if run.Stopped || run.Interrupted || f.vms["a"].called("dial") != 0 {
+		t.Errorf("%+v", run)
+	}
+}
+
+// Hosts stay in the wave that was approved, also where others of it are not to
+// be changed any more.
+func TestSavedWaves(t *testing.T) {
+	f := newFakeFleet("a", "b", "c", "d")
+	p := policy()
+	p.Canary = 1
+	p.Batches = []inventory.Amount{inventory.Count(2)}
+	targets := f.targets("a", "b", "c", "d")
+	r := f.runner()
+	defer r.Close()
+	looks := r.Survey(context.Background(), targets, 1)
+	saved := Make(targets, looks, p).Save()
+	for i, want := range []int{1, 2, 2, 3} {
+		if saved[i].Wave == nil || *saved[i].Wave != want {
+			t.Fatalf("host %d: wave %v, want %d", i, saved[i].Wave, want)
+		}
+	}
+	drifted := healthy()
+	drifted.File.Owner = "somebody:else"
+	looks[0] = Look{Seen: drifted}
+	again := MakeSaved(saved, targets, looks, p)
+	if len(again.Waves) != 2 || !slices.Equal(again.Waves[0].Hosts, []int{1, 2}) || again.Waves[0].Canary || !slices.Equal(again.Waves[1].Hosts, []int{3}) {
+		t.Errorf("%+v", again.Waves)
+	}
+}

@@ -1,0 +1,118 @@
+package rollout
+
+import (
+	"context"
+	"slices"
+	"time"
+
+	"github.com/aoifleet/aoifleet/internal/host"
+)
+
+// How often hosts are looked at while they soak: often enough to know early,
+// and at most so many times that a long soak is no load on a jump host.
+const (
+	shortestLook = 10 * time.Second
+	longestLook  = time.Minute
+)
+
+// lookEvery is the time between two looks of a soak.
+func lookEvery(soak time.Duration) time.Duration {
+	return min(soak, max(shortestLook, min(soak/30, longestLook)))
+}
+
+// soak watches the hosts of a wave that were rotated for Policy.Soak longer. One
+// that turns unhealthy is undone and counts. It ends early when the budget is
+// spent or a signal came; those that are well stay as they are.
+func (a *apply) soak(ctx context.Context, wave int, hosts []int) {
+	hosts = slices.DeleteFunc(slices.Clone(hosts), func(i int) bool { return !a.soaks(i) })
+	if len(hosts) == 0 {
+		return
+	}
+	a.Events(Event{Wave: wave, Step: "soak"})
+	before := make([]*host.Observation, len(a.run.Results))
+	end := time.Now().Add(a.plan.Policy.Soak)
+	for rounds := 1; ; rounds++ {
+		last := !time.Now().Before(end)
+		a.soakLook(ctx, hosts, before, last)
+		hosts = slices.DeleteFunc(hosts, func(i int) bool { return !a.passes(i) })
+		if last || len(hosts) == 0 || !a.goesOn() || !rest(a.soft, min(lookEvery(a.plan.Policy.Soak), time.Until(end))) {
+			return
+		}
+	}
+}
+
+// soaks: only an agent that was started can turn unhealthy.
+func (a *apply) soaks(i int) bool {
+	res := &a.run.Results[i]
+	return a.outcome(i) == Rotated && res.Seen.Unit.Active != "inactive"
+}
+
+// passes tells whether host i is well so far; one that is not known to be well
+// again keeps its place in its domain.
+func (a *apply) passes(i int) bool {
+	o := a.outcome(i)
+	if d := a.plan.Policy.domainOf(a.plan.Entries[i]); d.limit > 0 && !settled(o) {
+		a.held[d]++
+	}
+	return o == Rotated
+}
+
+// soakLook looks at hosts once, many at once, and undoes those that are not
+// well, each in its turn. A host that does not answer is asked again; only one
+// that does not at the end has not passed.
+func (a *apply) soakLook(ctx context.Context, hosts []int, before []*host.Observation, last bool) {
+	why := make([]*host.Problem, len(a.run.Results))
+	away := make([]*host.Problem, len(a.run.Results))
+	each(len(hosts), max(a.plan.Policy.Parallel, keep), func(n int) {
+		i := hosts[n]
+		seen, err := a.soakSee(ctx, i, last)
+		switch {
+		case err != nil && !cancelled(err) && last:
+			away[i] = host.AsProblem(err)
+		case err == nil:
+			if before[i] == nil {
+				before[i] = seen
+			}
+			why[i] = ill(before[i], seen)
+		}
+	})
+	var sick []int
+	for _, i := range hosts {
+		if away[i] != nil && a.soft.Err() == nil {
+			res := &a.run.Results[i]
+			res.Notes = append(res.Notes, "rotated and healthy then, but out of contact at the end of the soak")
+			a.end(i, Unknown, away[i])
+		}
+		if why[i] != nil {
+			sick = append(sick, i)
+		}
+	}
+	a.inTurn(sick, nil, func(i int) { a.undo(ctx, i, RolledBack, why[i]) })
+}
+
+// soakSee looks at host i, at the end up to three times over new connections.
+func (a *apply) soakSee(ctx context.Context, i int, last bool) (*host.Observation, error) {
+	target := a.run.Results[i].Host
+	for attempt := 1; ; attempt++ {
+		a.Events(Event{Host: target.Name, Step: "observe"})
+		look := a.look(ctx, target)
+		a.Events(Event{Host: target.Name})
+		if look.Err == nil || !last || attempt == 3 || !rest(a.soft, firstPause<<attempt) {
+			return look.Seen, look.Err
+		}
+	}
+}
+
+// ill tells what is wrong with an agent since the soak began, nil if nothing.
+func ill(before, seen *host.Observation) *host.Problem {
+	const soaking = "while soaking: "
+	switch {
+	case seen.Denied != "":
+		return &host.Problem{Class: "unhealthy", Message: soaking + "the log says: " + seen.Denied}
+	case seen.Unit.Active != "active" && seen.Unit.Active != "reloading":
+		return &host.Problem{Class: "unhealthy", Message: soaking + "the agent is " + seen.Unit.Active}
+	case seen.Unit.Restarts > before.Unit.Restarts:
+		return &host.Problem{Class: "unhealthy", Message: soaking + "the agent restarts by itself"}
+	}
+	return nil
+}

@@ -1,0 +1,262 @@
+package rollout
+
+import (
+	"context"
+	"slices"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/aoifleet/aoifleet/internal/host"
+)
+
+func soaking() Policy {
+	p := oneByOne()
+	p.Soak = time.Minute
+	return p
+}
+
+// hosts that were rotated are looked at for the whole soak, and no longer.
+func TestSoak(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFakeFleet("a", "b", "c")
+		start := time.Now()
+		run := f.rotateAll(t, context.Background(), soaking(), "a", "b", "c")
+		wantOutcomes(t, run, Rotated, Rotated, Rotated)
+		// One soak, between the two waves; a is looked at every 10 s.
+		if took, looks := time.Since(start), f.vms["a"].called("observe"); took != time.Minute || looks != 1+7 {
+			t.Errorf("%v, %d looks", took, looks)
+		}
+		if f.vms["b"].called("observe") != 1 {
+			t.Errorf("%v", f.vms["b"].calls)
+		}
+	})
+}
+
+// What turns a host unhealthy while it soaks, and what does not.
+func TestSoakFinds(t *testing.T) {
+	tests := []struct {
+		name    string
+		change  func(*fakeVM)
+		undoing host.Ending
+		outcome Outcome
+		says    string
+	}{
+		{"denied", func(vm *fakeVM) { vm.seen.Denied = "AADSTS7" }, "", RolledBack, "while soaking: the log says: AADSTS7"},
+		{"crashed", func(vm *fakeVM) { vm.seen.Unit.Active = "failed" }, "", RolledBack, "the agent is failed"},
+		{"restarts", func(vm *fakeVM) { vm.seen.Unit.Restarts = 3 }, "", RolledBack, "restarts by itself"},
+		{"undo is undone", func(vm *fakeVM) { vm.seen.Denied = "AADSTS7" }, host.RolledBack, Failed, "AADSTS7; the old certificate could not be put back"},
+		{"undo fails", func(vm *fakeVM) { vm.seen.Denied = "AADSTS7" }, host.Failed, Failed, "could not be put back"},
+		{"undo is refused", func(vm *fakeVM) { vm.seen.Denied = "AADSTS7" }, host.Refused, Failed, "could not be put back"},
+		{"no way back", func(vm *fakeVM) { vm.seen.Denied, vm.seen.Backups = "AADSTS7", nil }, "", Failed, "no backup"},
+		{"replaced since", func(vm *fakeVM) { vm.seen.Denied, vm.seen.File.Digest = "AADSTS7", "other" }, "", Failed, "replaced again"},
+		{"gone", func(vm *fakeVM) { vm.dead, vm.fates["observe"] = true, notApplied }, "", Unknown, "lost"},
+		{"away for a moment", func(vm *fakeVM) { vm.fates["observe"] = notApplied }, "", Rotated, ""},
+		{"reloading", func(vm *fakeVM) { vm.seen.Unit.Active = "reloading" }, "", Rotated, ""},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				f := newFakeFleet("a", "b")
+				vm := f.vms["a"]
+				vm.undoing = tt.undoing
+				go func() {
+					time.Sleep(25 * time.Second)
+					vm.mu.Lock()
+					defer vm.mu.Unlock()
+					copied := *vm.seen
+					vm.seen = &copied
+					tt.change(vm)
+				}()
+				run := f.rotateAll(t, context.Background(), soaking(), "a", "b")
+				after := Skipped
+				if tt.outcome == Rotated {
+					after = Rotated
+				}
+				wantOutcomes(t, run, tt.outcome, after)
+				res := run.Results[0]
+				if tt.says != "" && (res.Problem == nil || !strings.Contains(res.Problem.Message, tt.says)) {
+					t.Errorf("%+v", res.Problem)
+				}
+				if (vm.seen.File.Digest == oldSum) != (tt.outcome == RolledBack) {
+					t.Errorf("%s, but on the host is %s", tt.outcome, vm.seen.File.Digest)
+				}
+				if vm.staged || f.vms["b"].staged || run.Stopped != (after == Skipped) {
+					t.Errorf("left behind, or %+v", run)
+				}
+			})
+		})
+	}
+}
+
+// A signal ends the soak at once, and what is well stays as it is.
+func TestSoakInterrupted(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFakeFleet("a", "b")
+		soft, stop := context.WithTimeout(context.Background(), 15*time.Second)
+		defer stop()
+		start := time.Now()
+		run := f.rotateAll(t, soft, soaking(), "a", "b")
+		wantOutcomes(t, run, Rotated, Skipped)
+		if time.Since(start) != 15*time.Second || !run.Interrupted {
+			t.Errorf("%v, %+v", time.Since(start), run)
+		}
+	})
+}
+
+// After a wave that spent the budget there is nothing to wait for.
+func TestNoSoakWhenStopped(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFakeFleet("a", "b", "c")
+		f.vms["b"].ending = host.RolledBack
+		p := soaking()
+		p.Canary = 2
+		start := time.Now()
+		wantOutcomes(t, f.rotateAll(t, context.Background(), p, "a", "b", "c"), Rotated, RolledBack, Skipped)
+		if took := time.Since(start); took != 0 || f.vms["a"].called("observe") != 1 {
+			t.Errorf("%v, %v", took, f.vms["a"].calls)
+		}
+	})
+}
+
+// A host that fails in its soak holds its domain like one that fails in its turn.
+func TestAFailedSoakHoldsTheDomain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFakeFleet("a", "b", "c")
+		f.vms["a"].undoing = host.Failed
+		f.vms["a"].during = func(call string) {
+			if call == "rotate" {
+				f.vms["a"].seen.Denied = "AADSTS7"
+			}
+		}
+		for _, name := range []string{"a", "b"} {
+			f.vms[name].seen.Config.ListenerPort = 36001
+		}
+		p := soaking()
+		p.MaxFailures = func(int) int { return 2 }
+		run := f.rotateAll(t, context.Background(), p, "a", "b", "c")
+		wantOutcomes(t, run, Failed, Skipped, Rotated)
+	})
+}
+
+// An agent that was stopped and stays so can't turn unhealthy; a host whose file
+// was right has nothing to go back to.
+func TestSoakOfOthers(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFakeFleet("stopped", "restarted", "rest")
+		f.vms["stopped"].seen.Unit.Active = "inactive"
+		f.vms["restarted"].end(host.Rotated, newCertificate("NEW").Digest())
+		f.vms["restarted"].seen.Unit.Active = "failed"
+		p := soaking()
+		p.Canary = 2
+		targets := f.targets("stopped", "restarted", "rest")
+		targets[0].Host.Agent.WhenStopped = "replace"
+		r := f.runner()
+		defer r.Close()
+		run := r.Apply(t.Context(), t.Context(), Make(targets, r.Survey(t.Context(), targets, 1), p))
+		wantOutcomes(t, run, Rotated, Failed, Skipped)
+		if f.vms["restarted"].called("undo")+f.vms["stopped"].called("undo") != 0 {
+			t.Error("undone")
+		}
+	})
+}
+
+func TestLookEvery(t *testing.T) {
+	for soak, want := range map[time.Duration]time.Duration{
+		time.Second: time.Second, 10 * time.Second: 10 * time.Second, time.Minute: 10 * time.Second,
+		10 * time.Minute: 20 * time.Second, 24 * time.Hour: time.Minute,
+	} {
+		if got := lookEvery(soak); got != want {
+			t.Errorf("%v: %v, want %v", soak, got, want)
+		}
+	}
+}
+
+// rollback-all: the newest first, each watched; one that fails does not stop
+// the others.
+func TestUndoAll(t *testing.T) {
+	f := newFakeFleet("a", "b", "c", "d", "e")
+	f.vms["d"].ending = host.RolledBack
+	f.vms["b"].undoing = host.Failed
+	p := oneByOne()
+	p.UndoAll = true
+	run := f.rotateAll(t, context.Background(), p, "a", "b", "c", "d", "e")
+	wantOutcomes(t, run, Restored, Failed, Restored, RolledBack, Skipped)
+	if want := []string{"a", "b", "c", "d", "c", "b", "a"}; !slices.Equal(f.started, want) {
+		t.Errorf("order %v, want %v", f.started, want)
+	}
+	if !run.Stopped || f.vms["a"].seen.File.Digest != oldSum || run.Results[0].Proof != "log_clean" {
+		t.Errorf("%+v", run)
+	}
+	if res := run.Results[0]; res.Problem != nil || !slices.Contains(res.Notes, "undone because the run was stopped") {
+		t.Errorf("%+v", res)
+	}
+}
+
+// Without a failure, or with fewer than the budget bears, nothing is undone; a
+// failure of the last host is one too.
+func TestUndoAllOnlyWhenStopped(t *testing.T) {
+	tests := []struct {
+		bad    string
+		budget int
+		want   []Outcome
+	}{
+		{"", 1, []Outcome{Rotated, Rotated, Rotated}},
+		{"b", 2, []Outcome{Rotated, RolledBack, Rotated}},
+		{"c", 1, []Outcome{Restored, Restored, RolledBack}},
+		{"a", 1, []Outcome{RolledBack, Skipped, Skipped}},
+	}
+	for _, tt := range tests {
+		f := newFakeFleet("a", "b", "c")
+		if tt.bad != "" {
+			f.vms[tt.bad].ending = host.RolledBack
+		}
+		p := oneByOne()
+		p.UndoAll, p.MaxFailures = true, func(int) int { return tt.budget }
+		wantOutcomes(t, f.rotateAll(t, context.Background(), p, "a", "b", "c"), tt.want...)
+	}
+}
+
+// Contact is lost in the middle of an undo: the host's receipts of the undo
+// say how it ended, not those of the rotation.
+func TestUndoLost(t *testing.T) {
+	tests := []struct {
+		how  fate
+		want Outcome
+	}{{applied, Restored}, {notApplied, Failed}, {unsent, Restored}}
+	for _, tt := range tests {
+		synctest.Test(t, func(t *testing.T) {
+			f := newFakeFleet("a", "b")
+			f.vms["a"].fates["undo"] = tt.how
+			f.vms["b"].ending = host.RolledBack
+			p := oneByOne()
+			p.UndoAll = true
+			run := f.rotateAll(t, context.Background(), p, "a", "b")
+			wantOutcomes(t, run, tt.want, RolledBack)
+			if (f.vms["a"].seen.File.Digest == oldSum) != (tt.want == Restored) {
+				t.Errorf("%+v", f.vms["a"].seen)
+			}
+		})
+	}
+}
+
+// A signal ends the undoing after the host in flight.
+func TestUndoAllInterrupted(t *testing.T) {
+	f := newFakeFleet("a", "b", "c", "d")
+	soft, stop := context.WithCancel(context.Background())
+	defer stop()
+	f.vms["d"].ending = host.RolledBack
+	f.vms["c"].during = func(call string) {
+		if call == "undo" {
+			stop()
+		}
+	}
+	p := oneByOne()
+	p.UndoAll = true
+	run := f.rotateAll(t, soft, p, "a", "b", "c", "d")
+	wantOutcomes(t, run, Rotated, Rotated, Restored, RolledBack)
+	if !strings.Contains(strings.Join(run.Results[0].Notes, ""), "not undone") {
+		t.Errorf("%q", run.Results[0].Notes)
+	}
+}
