@@ -3,7 +3,6 @@ package main
 import (
 	"fmt"
 	"strconv"
-	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -67,7 +66,7 @@ func (flags steerFlags) wave() (int, error) {
 	case "canary":
 		return 1, nil
 	}
-	n, err := strconv.Atoi(strings.TrimLeft(strings.TrimPrefix(flags.until, "wave"), " -="))
+	n, err := strconv.Atoi(flags.until)
 	if err != nil || n < 1 {
 		return 0, usage(fmt.Sprintf("--until can't be %q", flags.until), "use --until canary, or the number of a wave: --until 2")
 	}

@@ -91,3 +91,29 @@ func hosts(names []string) string {
 	}
 	return text
 }
+
+// inOrder is hosts for a list whose order matters: only neighbours are folded.
+func inOrder(names []string) string {
+	var folded []string
+	all := len(names)
+	for len(names) > 0 {
+		n := 1
+		for n < len(names) && follows(names[n-1], names[n]) {
+			n++
+		}
+		folded = append(folded, Fold(names[:n])...)
+		names = names[n:]
+	}
+	text := strings.Join(folded, ", ")
+	if all > 1 {
+		text += fmt.Sprintf(" (%d hosts)", all)
+	}
+	return text
+}
+
+// follows tells whether b is the next number after a.
+func follows(a, b string) bool {
+	stemA, numberA := splitNumber(a)
+	stemB, numberB := splitNumber(b)
+	return stemA == stemB && numberA.digits != "" && len(numberA.digits) == len(numberB.digits) && numberB.value == numberA.value+1
+}

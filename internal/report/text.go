@@ -162,7 +162,7 @@ func Summary(w io.Writer, r *rollout.Run, again Commands) {
 		if res.Outcome == rollout.Rotated {
 			changed++
 		}
-		if res.Outcome == rollout.Unknown && res.SettlesAt.IsZero() {
+		if res.Outcome == rollout.Unknown && res.SettlesAt.IsZero() && !res.Confirmed {
 			alone = append(alone, res.Host.Name)
 		}
 		if res.SettlesAt.After(settled) {

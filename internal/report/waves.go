@@ -27,7 +27,7 @@ func writeWaves(w io.Writer, p *rollout.Plan) {
 		if wave.Canary {
 			label += " (canary)"
 		}
-		fmt.Fprintf(w, "%s: %s", label, hosts(waveHosts(p, wave)))
+		fmt.Fprintf(w, "%s: %s", label, inOrder(waveHosts(p, wave)))
 		if why := p.Pace(wave); why != "" {
 			fmt.Fprintf(w, "; %s", why)
 		}
@@ -41,7 +41,7 @@ func writeOtherWaves(w io.Writer, p *rollout.Plan, n int) {
 	for _, wave := range p.Waves[n:] {
 		rest.Hosts = append(rest.Hosts, wave.Hosts...)
 	}
-	fmt.Fprintf(w, "waves %d to %d: %s", n+1, len(p.Waves), hosts(waveHosts(p, rest)))
+	fmt.Fprintf(w, "waves %d to %d: %s", n+1, len(p.Waves), inOrder(waveHosts(p, rest)))
 	if why := p.Pace(rest); why != "" {
 		fmt.Fprintf(w, "; %s", why)
 	}

@@ -78,6 +78,9 @@ type Result struct {
 	// SettlesAt is when an unknown host will have settled by itself; zero: it
 	// has no dead-man switch.
 	SettlesAt time.Time
+	// Confirmed: an unknown host whose transaction has ended well; what became
+	// of it since can't be told.
+	Confirmed bool
 }
 
 // Event is a change of a host's state, for whoever draws progress. Outcome is

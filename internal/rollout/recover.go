@@ -112,7 +112,11 @@ func (a *apply) settleOver(ctx context.Context, h Host, i int) bool {
 	wave := res.Wave
 	res.Entry = a.plan.decide(res.Target, Look{Seen: seen})
 	res.Wave = wave
-	if res.Outcome != "" {
+	switch {
+	case report.Ending == host.Failed && res.Outcome == Refused: // our undo has failed: that is no refusal
+		a.end(i, Failed, report.Problem)
+		return false
+	case res.Outcome != "":
 		a.end(i, res.Outcome, res.Problem)
 		return false
 	}

@@ -3,6 +3,7 @@ package rollout
 import (
 	"context"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/aoifleet/aoifleet/internal/host"
@@ -29,11 +30,10 @@ func (a *apply) soak(ctx context.Context, wave int, hosts []int) {
 		return
 	}
 	a.Events(Event{Wave: wave, Step: "soak"})
-	before := make([]*host.Observation, len(a.run.Results))
 	end := time.Now().Add(a.plan.Policy.Soak)
 	for rounds := 1; ; rounds++ {
 		last := !time.Now().Before(end)
-		a.soakLook(ctx, hosts, before, last)
+		a.soakLook(ctx, hosts, last)
 		hosts = slices.DeleteFunc(hosts, func(i int) bool { return !a.passes(i) })
 		if last || len(hosts) == 0 || !a.goesOn() || !rest(a.soft, min(lookEvery(a.plan.Policy.Soak), time.Until(end))) {
 			return
@@ -60,7 +60,7 @@ func (a *apply) passes(i int) bool {
 // soakLook looks at hosts once, many at once, and undoes those that are not
 // well, each in its turn. A host that does not answer is asked again; only one
 // that does not at the end has not passed.
-func (a *apply) soakLook(ctx context.Context, hosts []int, before []*host.Observation, last bool) {
+func (a *apply) soakLook(ctx context.Context, hosts []int, last bool) {
 	why := make([]*host.Problem, len(a.run.Results))
 	away := make([]*host.Problem, len(a.run.Results))
 	each(len(hosts), max(a.plan.Policy.Parallel, keep), func(n int) {
@@ -70,17 +70,15 @@ func (a *apply) soakLook(ctx context.Context, hosts []int, before []*host.Observ
 		case err != nil && !cancelled(err) && last:
 			away[i] = host.AsProblem(err)
 		case err == nil:
-			if before[i] == nil {
-				before[i] = seen
-			}
-			why[i] = ill(before[i], seen)
+			why[i] = ill(&a.run.Results[i], seen)
 		}
 	})
 	var sick []int
 	for _, i := range hosts {
 		if away[i] != nil && a.soft.Err() == nil {
 			res := &a.run.Results[i]
-			res.Notes = append(res.Notes, "rotated and healthy then, but out of contact at the end of the soak")
+			res.Notes = append(res.Notes, "rotated, confirmed and healthy then, but it could not be looked at at the end of the soak")
+			res.Confirmed = true
 			a.end(i, Unknown, away[i])
 		}
 		if why[i] != nil {
@@ -103,16 +101,24 @@ func (a *apply) soakSee(ctx context.Context, i int, last bool) (*host.Observatio
 	}
 }
 
-// ill tells what is wrong with an agent since the soak began, nil if nothing.
-func ill(before, seen *host.Observation) *host.Problem {
+// ill tells what is wrong with an agent that was rotated, nil if nothing. The
+// watch has seen no restart by itself; a start by hand sets NRestarts to 0.
+func ill(res *Result, seen *host.Observation) *host.Problem {
 	const soaking = "while soaking: "
 	switch {
-	case seen.Denied != "":
+	case seen.Denied != "" && !excused(res, seen.Denied):
 		return &host.Problem{Class: "unhealthy", Message: soaking + "the log says: " + seen.Denied}
 	case seen.Unit.Active != "active" && seen.Unit.Active != "reloading":
 		return &host.Problem{Class: "unhealthy", Message: soaking + "the agent is " + seen.Unit.Active}
-	case seen.Unit.Restarts > before.Unit.Restarts:
+	case seen.Unit.Restarts > 0:
 		return &host.Problem{Class: "unhealthy", Message: soaking + "the agent restarts by itself"}
 	}
 	return nil
+}
+
+// excused: a line like those that the log held before the rotation does not
+// count, as in the watch, unless it names the new certificate.
+func excused(res *Result, line string) bool {
+	known := res.Seen.Denied != "" || slices.ContainsFunc(res.Notes, func(note string) bool { return strings.HasPrefix(note, "not counted,") })
+	return known && !strings.Contains(strings.ToUpper(line), res.Certificate.Leaf.Thumbprint)
 }

@@ -50,7 +50,8 @@ func (a *apply) undo(ctx context.Context, i int, to Outcome, why *host.Problem) 
 	res.Notes = append(res.Notes, back.Notes...)
 	res.Proof, res.SettlesAt = back.Proof, back.SettlesAt
 	switch back.Outcome {
-	case Restored, Current:
+	case Restored, Current, Rotated: // as rotated ends a restart where the old file was back already
+		res.Reason = "undone"
 		if to == Restored {
 			res.Notes = append(res.Notes, "undone because the run was stopped")
 		}
@@ -74,6 +75,9 @@ func (a *apply) back(ctx context.Context, res *Result) Result {
 	target := Target{Host: res.Host}
 	r.Events(Event{Host: res.Host.Name, Step: "undo"})
 	look := r.look(ctx, res.Host)
+	for attempt := 1; attempt < 3 && outOfReach(look.Err) && rest(ctx, firstPause<<attempt); attempt++ {
+		look = r.look(ctx, res.Host)
+	}
 	e := decideRollback(a.RunID, target, look, false)
 	if e.Outcome == "" && e.Backup == nil && e.Action != Restart {
 		e = e.stop(Refused, &host.Problem{Class: "locked", Message: e.Reason})
@@ -87,6 +91,11 @@ func (a *apply) back(ctx context.Context, res *Result) Result {
 		u.rotate(ctx, 0)
 	}
 	return u.run.Results[0]
+}
+
+// outOfReach: a connection that may come about at the next attempt.
+func outOfReach(err error) bool {
+	return err != nil && !cancelled(err) && host.AsProblem(err).Class == "unreachable"
 }
 
 // notUndone is the problem of a host that has the new certificate for all that

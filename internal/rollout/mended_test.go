@@ -1,0 +1,89 @@
+package rollout
+
+import (
+	"context"
+	"slices"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/aoifleet/aoifleet/internal/host"
+)
+
+// at runs change on a VM within a call of another.
+func (f *fakeFleet) at(vm, call, on string, change func(*fakeVM)) {
+	f.vms[vm].during = func(c string) {
+		if c == call {
+			v := f.vms[on]
+			v.mu.Lock()
+			change(v)
+			v.mu.Unlock()
+		}
+	}
+}
+
+// An agent that restarts by itself while the others of its wave have their turn
+// does not pass the soak.
+func TestCrashBeforeTheSoak(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFakeFleet("a", "b", "c")
+		p := policy()
+		p.Canary, p.Soak, p.MaxFailures = 2, 30*time.Second, func(int) int { return 1 }
+		f.at("b", "rotate", "a", func(v *fakeVM) { v.seen.Unit.Restarts = 40 })
+		run := f.rotateAll(t, context.Background(), p, "a", "b", "c")
+		if got := outcomes(run); got[0] == Rotated || got[2] != Skipped {
+			t.Errorf("%v", got)
+		}
+	})
+}
+
+// A line like those that were there before the rotation does not fail a soak,
+// unless it names the new certificate.
+func TestSoakExcusesWhatWasThere(t *testing.T) {
+	for _, tt := range []struct {
+		before, line string
+		well         bool
+	}{
+		{"", "AADSTS90002 tenant", false},
+		{"AADSTS90002 tenant", "AADSTS90002 tenant", true},
+		{"AADSTS90002 tenant", "AADSTS700027 thumbprint new", false},
+	} {
+		res := &Result{Entry: Entry{Target: Target{Certificate: newCertificate("NEW")}, Seen: &host.Observation{Denied: tt.before}}}
+		seen := healthy()
+		seen.Denied = tt.line
+		if got := ill(res, seen) == nil; got != tt.well {
+			t.Errorf("before %q, then %q: well %v", tt.before, tt.line, got)
+		}
+	}
+	res := &Result{Entry: Entry{Target: Target{Certificate: newCertificate("NEW")}, Seen: healthy()}, Notes: []string{"not counted, the log said it before: AADSTS1"}}
+	seen := healthy()
+	seen.Denied = "AADSTS1"
+	if problem := ill(res, seen); problem != nil {
+		t.Errorf("the watch excused it: %+v", problem)
+	}
+}
+
+// One dropped connection does not leave a host with a certificate that is to go.
+func TestUndoDialsAgain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFakeFleet("a", "b", "c")
+		p := policy()
+		p.MaxFailures, p.UndoAll = func(int) int { return 1 }, true
+		f.vms["b"].ending = host.RolledBack
+		f.at("b", "rotate", "a", func(v *fakeVM) { v.fates["dial"] = notApplied })
+		run := f.rotateAll(t, context.Background(), p, "a", "b", "c")
+		if got := outcomes(run); !slices.Equal(got, []Outcome{Restored, RolledBack, Skipped}) {
+			t.Errorf("%v", got)
+		}
+	})
+}
+
+// A settling that fails is no refusal: it has changed the host.
+func TestSettlingThatFails(t *testing.T) {
+	f := newFakeFleet("a", "b")
+	vm := f.vms["a"]
+	vm.receipt("pending")
+	vm.recovery = host.Failed
+	vm.settled = func(v *fakeVM) { v.receipt("failed"); v.seen.Unit.Active = "inactive" }
+	wantOutcomes(t, f.rotateAll(t, context.Background(), policy(), "a", "b"), Failed, Rotated)
+}
