@@ -31,7 +31,8 @@ check: ## formatting, vet (also for macOS and Windows), staticcheck, shellcheck
 	shellcheck $$(git ls-files '*.sh' .ci/run | grep -v internal/host/script)
 
 matrix: ## a fault at every step of a rotation, on the embedded fleet (Linux)
-	go test -tags matrix -count=1 -timeout 20m ./test/matrix
+	@# Most of its time is waiting for deadlines.
+	go test -tags matrix -count=1 -parallel 24 -timeout 20m ./test/matrix
 
 e2e: ## the whole program on real Debian hosts (root, Linux; installs what is missing)
 	$(SUDO) sh test/e2e/setup.sh

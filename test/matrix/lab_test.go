@@ -11,6 +11,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -42,12 +43,9 @@ func TestFaultMatrix(t *testing.T) {
 		t.Fatalf("%v: %s", err, out)
 	}
 	t.Run("trials", func(t *testing.T) {
-		turns := make(chan struct{}, 20) // most of the time is waiting
 		for i, tr := range all {
 			t.Run(tr.fault+", "+tr.step, func(t *testing.T) {
 				t.Parallel()
-				turns <- struct{}{}
-				defer func() { <-turns }()
 				s.rows[i] = s.try(t, f.Machines()[i], tr)
 			})
 		}
@@ -106,7 +104,7 @@ func (s *suite) try(t *testing.T, m *lab.Machine, tr trial) Row {
 		g.healthy()
 	}
 	row.Found = g.found()
-	if !g.await("nothing of the switch is left", func() bool { return rebooted || len(g.left()) == 0 }) || len(g.left()) > 0 {
+	if !g.await("nothing of the switch is left", func() bool { return rebooted || len(g.armed()) == 0 }) || len(g.armed()) > 0 {
 		row.Settled = "a reboot, then recover"
 		g.run(0, "recover", "--yes")
 	}
@@ -211,7 +209,7 @@ func (g *ground) awaitStep(step string) {
 
 // await polls what other processes do.
 func (g *ground) await(what string, done func() bool) bool {
-	for deadline := time.Now().Add(patience); !done(); time.Sleep(5 * time.Millisecond) {
+	for deadline := time.Now().Add(patience); !done(); time.Sleep(25 * time.Millisecond) {
 		if time.Now().After(deadline) {
 			g.t.Errorf("waited in vain: %s", what)
 			return false
@@ -230,7 +228,7 @@ func (g *ground) sample() (stop func()) {
 			select {
 			case <-quit:
 				return
-			case <-time.After(time.Millisecond):
+			case <-time.After(4 * time.Millisecond):
 			}
 			if live := g.live(); !bytes.Equal(live, g.old) && !bytes.Equal(live, g.new) {
 				g.t.Errorf("the certificate file held %d other bytes", len(live))
@@ -331,14 +329,20 @@ func (g *ground) nothingLeft() {
 
 // left is what is there of a transaction or of a switch.
 func (g *ground) left() []string {
-	left := g.m.Timers()
-	for _, pattern := range []string{"pending", "undoing", "staged-*", "backups/*/host.sh", "backups/*/deadline"} {
-		found, _ := filepath.Glob(filepath.Join(g.state(), pattern))
-		left = append(left, found...)
+	return append(g.armed(), slices.Concat(g.glob(g.state(), "pending", "undoing", "staged-*"), g.glob(g.m.Root, "etc/az-aoi-ingestion/certs/.aoifleet-*"))...)
+}
+
+// armed is what is there of a dead-man switch.
+func (g *ground) armed() []string {
+	return slices.Concat(g.m.Timers(), g.glob(g.state(), "backups/*/host.sh", "backups/*/deadline"),
+		g.glob(g.m.Root, "etc/systemd/system/aoifleet-*", "etc/systemd/system/*/aoifleet-*"))
+}
+
+func (g *ground) glob(dir string, patterns ...string) []string {
+	var found []string
+	for _, pattern := range patterns {
+		paths, _ := filepath.Glob(filepath.Join(dir, pattern))
+		found = append(found, paths...)
 	}
-	for _, pattern := range []string{"etc/systemd/system/aoifleet-*", "etc/systemd/system/*/aoifleet-*", "etc/az-aoi-ingestion/certs/.aoifleet-*"} {
-		found, _ := filepath.Glob(filepath.Join(g.m.Root, pattern))
-		left = append(left, found...)
-	}
-	return left
+	return found
 }
