@@ -3,6 +3,7 @@ package host
 import (
 	"bufio"
 	"fmt"
+	"regexp"
 	"strings"
 	"testing"
 )
@@ -102,8 +103,10 @@ func TestTwoAtOnce(t *testing.T) {
 			}
 			m.wants(ends[winner], Rotated)
 			m.wants(ends[1-winner], Refused)
+			// The winner may end while it is looked at: then nothing is left of its deadline, its process, its receipt.
 			if why := ends[1-winner].get("error"); !strings.HasPrefix(why, "drift ") &&
-				!strings.HasPrefix(why, "locked run "+runs[winner]+" of operator@console is at work on this host, for at most ") {
+				!strings.HasPrefix(why, "locked run "+runs[winner]+" of operator@console is at work on this host") &&
+				!regexp.MustCompile(`^locked .* has ended on this host only now; try again`).MatchString(why) {
 				t.Errorf("refused with %q", why)
 			}
 			m.live(texts[winner])

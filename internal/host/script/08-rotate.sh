@@ -44,14 +44,16 @@ nobody_else() {
 
 # whose RECEIPT says in words who holds the host, and until when.
 whose() {
-    of=another who='' left=''
-    [ ! -f "$1" ] || of_receipt "$1"
-    who="run $of${who:+ of $who}"
-    if [ "$of" = another ] || alive "$state/backups/$of"; then
+    of='' who='' left=''
+    [ ! -f "$1" ] || of_receipt "$1" 2>/dev/null
+    who="${of:+run $of}${who:+ of $who}"
+    if [ -n "$of" ] && alive "$state/backups/$of"; then
         seconds_left "$state/backups/$of"
         printf '%s' "$who is at work on this host${left:+, for at most ${left}s more}"
+    elif [ ! -f "$1" ]; then
+        printf '%s' "${who:-another run} has ended on this host only now; try again"
     else
-        printf '%s' "$who was interrupted on this host; run recover"
+        printf '%s' "${who:-a run} was interrupted on this host; run recover"
     fi
 }
 
