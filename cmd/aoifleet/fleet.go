@@ -24,6 +24,7 @@ type fleet struct {
 	runner   *rollout.Runner
 	progress *report.Progress
 	record   *recorder // nil where nothing is changed
+	planID   string    // of the saved plan that is carried out
 	question string    // before a change, such as "rotate on"
 }
 
@@ -76,7 +77,7 @@ func (f *fleet) begin(flags changeFlags, question string) error {
 		names[i] = t.Host.Name
 	}
 	var err error
-	if f.record, err = f.app.startJournal(f.run.ID, names, f.progress.Say); err != nil {
+	if f.record, err = f.app.startJournal(f.run.ID, f.planID, names, f.progress.Say); err != nil {
 		return err
 	}
 	f.runner.Events = func(e rollout.Event) {

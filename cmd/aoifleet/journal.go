@@ -44,10 +44,11 @@ type recorder struct {
 	ended   map[string]journal.Entry // by host: what the journal holds of its end
 }
 
-// startJournal begins the journal of run id; say prints a line on stderr, and
+// startJournal begins the journal of run id, which carries out a saved plan or
+// none (""); say prints a line on stderr, and
 // may be called from many goroutines. An error is meant for before anything is
 // contacted.
-func (a *app) startJournal(id string, hosts []string, say func(line string)) (*recorder, error) {
+func (a *app) startJournal(id, planID string, hosts []string, say func(line string)) (*recorder, error) {
 	dir, err := a.stateDir()
 	if err != nil {
 		return nil, err
@@ -59,7 +60,7 @@ func (a *app) startJournal(id string, hosts []string, say func(line string)) (*r
 		}
 	}
 	j, err := journal.Create(dir, journal.Head{
-		Run: id, Command: a.verb, Tool: version, Owner: a.owner, Inventory: inventory, Hosts: hosts,
+		Run: id, Command: a.verb, Tool: version, Owner: a.owner, Inventory: inventory, Plan: planID, Hosts: hosts,
 	})
 	if err != nil {
 		return nil, &failure{exitInternal, "the journal of this run can't be kept, so nothing was begun: " + err.Error(),

@@ -60,7 +60,7 @@ func startedJournal(t *testing.T, state string) (r *recorder, said func() []stri
 	a := &app{process: p, verb: "rotate", inventoryFile: "fleet.yaml"}
 	var mu sync.Mutex
 	var lines []string
-	r, err := a.startJournal(testRun, []string{"edr-01", "edr-02", "edr-03", "edr-04"}, func(line string) {
+	r, err := a.startJournal(testRun, "", []string{"edr-01", "edr-02", "edr-03", "edr-04"}, func(line string) {
 		mu.Lock()
 		defer mu.Unlock()
 		lines = append(lines, line)
@@ -210,13 +210,13 @@ func TestJournalThatCannotBeginStopsTheRun(t *testing.T) {
 	}
 	p, _, _ := stateProcess(state)
 	a := &app{process: p}
-	_, err := a.startJournal(testRun, nil, nil)
+	_, err := a.startJournal(testRun, "", nil, nil)
 	var f *failure
 	if !errors.As(err, &f) || f.code != exitInternal || !strings.Contains(f.message, state) || f.hint == "" {
 		t.Errorf("%#v", err)
 	}
 	nowhere, _, _ := stateProcess("")
-	if _, err := (&app{process: nowhere}).startJournal(testRun, nil, nil); codeOf(err) != exitInternal {
+	if _, err := (&app{process: nowhere}).startJournal(testRun, "", nil, nil); codeOf(err) != exitInternal {
 		t.Errorf("no home: %v", err)
 	}
 }

@@ -173,6 +173,7 @@ func (a *app) rotateSaved(flags changeFlags, steering steerFlags) error {
 		return err
 	}
 	defer f.close()
+	f.planID = saved.PlanID
 	flags.force, flags.noDeadman = saved.Policy.Force, !saved.Policy.Deadman
 	policy := f.policy(flags)
 	if err := steering.steer(&policy); err != nil {

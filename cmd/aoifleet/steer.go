@@ -91,8 +91,20 @@ func (f *fleet) askAfter(plan *rollout.Plan) func(wave int, soFar *rollout.Run) 
 		report.SoFar(f.app.stderr, soFar, plan, wave)
 		left := 0
 		for _, w := range plan.Waves[wave:] {
-			left += len(w.Hosts)
+			left += due(soFar, w)
 		}
-		return f.app.agree(fmt.Sprintf("go on with wave %d (%s; %s left)?", wave+1, hostCount(len(plan.Waves[wave].Hosts)), hostCount(left)))
+		return f.app.agree(fmt.Sprintf("go on with wave %d (%s; %s left)?", wave+1, hostCount(due(soFar, plan.Waves[wave])), hostCount(left)))
 	}
+}
+
+// due counts the hosts of a wave that have not ended: one may be refused while
+// the certificate is brought to it.
+func due(soFar *rollout.Run, w rollout.Wave) int {
+	n := 0
+	for _, i := range w.Hosts {
+		if soFar.Results[i].Outcome == "" {
+			n++
+		}
+	}
+	return n
 }

@@ -57,9 +57,10 @@ type Head struct {
 	Run       string   `json:"run_id"`
 	Command   string   `json:"command"`
 	Tool      string   `json:"tool_version"`
-	Owner     string   `json:"owner"`     // USER@HOST
-	Inventory string   `json:"inventory"` // absolute path
-	Hosts     []string `json:"hosts"`     // in the inventory's order
+	Owner     string   `json:"owner"`             // USER@HOST
+	Inventory string   `json:"inventory"`         // absolute path
+	Plan      string   `json:"plan_id,omitempty"` // of the saved plan that is carried out
+	Hosts     []string `json:"hosts"`             // in the inventory's order
 }
 
 // idPattern is what the id of a run looks like: 20261123-084512-K3F9.

@@ -32,6 +32,7 @@ type RunSummary struct {
 	ToolVersion  string         `json:"tool_version"`
 	Owner        string         `json:"owner"`
 	Inventory    string         `json:"inventory"`
+	PlanID       string         `json:"plan_id,omitempty"` // of the saved plan that was carried out
 	StartedAt    time.Time      `json:"started_at"`
 	FinishedAt   *time.Time     `json:"finished_at"` // null: unfinished
 	ExitCode     *int           `json:"exit_code"`
@@ -81,7 +82,7 @@ func encode(w io.Writer, v any) error {
 
 func summary(run *journal.Run) RunSummary {
 	s := RunSummary{
-		RunID: run.Run, Command: word(run.Command), ToolVersion: word(run.Tool), Owner: word(run.Owner), Inventory: message(run.Inventory),
+		RunID: run.Run, Command: word(run.Command), ToolVersion: word(run.Tool), Owner: word(run.Owner), Inventory: message(run.Inventory), PlanID: word(run.Plan),
 		StartedAt: run.Started, ExitCode: run.Exit, Totals: totals(run), Hosts: make([]string, len(run.Hosts)), DamagedLines: run.Damaged,
 	}
 	for i, name := range run.Hosts {
@@ -174,6 +175,9 @@ func runHead(w io.Writer, run *journal.Run) {
 		line("finished", fmt.Sprintf("%s, exit code %s", run.Finished.Format(time.RFC3339), exit(run)))
 	}
 	line("inventory", message(run.Inventory))
+	if run.Plan != "" {
+		line("plan", word(run.Plan))
+	}
 	line("result", count(len(run.Hosts))+": "+result(run))
 	if run.Damaged > 0 {
 		line("note", fmt.Sprintf("lines of the journal that can't be read: %d", run.Damaged))

@@ -72,7 +72,8 @@ func Plan(w io.Writer, p *rollout.Plan, now time.Time) {
 	}
 	g.write(w)
 	if slices.ContainsFunc(p.Entries, func(e rollout.Entry) bool { return e.Action == rollout.NotSeen }) {
-		fmt.Fprintf(w, "plan: %s, not looked at; %d at a time\n", count(len(p.Entries)), p.Policy.Parallel)
+		writeWaves(w, p)
+		fmt.Fprintf(w, "plan: %s, not looked at; %s\n", count(len(p.Entries)), pace(p))
 		return
 	}
 	writeWaves(w, p)

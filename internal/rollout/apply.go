@@ -53,7 +53,7 @@ func (r *Runner) Apply(ctx, soft context.Context, plan *Plan) *Run {
 	for i, e := range plan.Entries {
 		a.run.Results[i].Entry = e
 		if !plan.lenient {
-			a.budget.add(e.Outcome)
+			a.budget.add(e.Outcome, false) // it has no wave
 		}
 	}
 	if !a.budget.spent() {
@@ -61,10 +61,7 @@ func (r *Runner) Apply(ctx, soft context.Context, plan *Plan) *Run {
 	}
 	a.inTurn(a.unfinished(), a.held, func(i int) { a.settle(ctx, i) })
 	a.mendCanary()
-	for wave := range plan.Waves {
-		if !a.wave(ctx, wave) {
-			break
-		}
+	for wave := 0; wave < len(plan.Waves) && a.wave(ctx, wave); wave++ {
 	}
 	undone := a.undoAll(ctx)
 	each(n, keep, func(i int) { a.discard(ctx, i) })
@@ -164,7 +161,7 @@ func (a *apply) end(i int, outcome Outcome, problem *host.Problem) {
 	if outcome != Rotated && outcome != Restored {
 		res.Proof = "" // of a certificate that is not live any more
 	}
-	a.budget.add(outcome)
+	a.budget.add(outcome, a.plan.inCanary(res.Wave))
 	a.ends++
 	a.ended[i] = a.ends
 	a.mu.Unlock()

@@ -6,10 +6,15 @@ type budget struct {
 	limit            int
 	countUnreachable bool
 	failed           int
+	canary           bool // a host of the canary was changed and did not get well
 }
 
-// add counts an outcome.
-func (b *budget) add(o Outcome) {
+// add counts the outcome of a host, of the canary or not. A canary that fails
+// has said what it is there to say, whatever else the budget allows.
+func (b *budget) add(o Outcome, canary bool) {
+	if canary && (o == Failed || o == Unknown || o == RolledBack) {
+		b.canary = true
+	}
 	switch o {
 	case Failed, Unknown, RolledBack, Refused:
 		b.failed++
@@ -20,4 +25,4 @@ func (b *budget) add(o Outcome) {
 	}
 }
 
-func (b *budget) spent() bool { return b.failed >= b.limit }
+func (b *budget) spent() bool { return b.canary || b.failed >= b.limit }

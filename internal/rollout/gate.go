@@ -18,6 +18,12 @@ func (a *apply) wave(ctx context.Context, n int) bool {
 	}
 	hosts := a.plan.Waves[n].Hosts
 	a.inTurn(hosts, a.held, func(i int) { a.turn(ctx, i) })
+	if a.goesOn() && a.provedNothing(n) {
+		if a.mendCanary(); len(a.plan.Waves) == 0 {
+			return false
+		}
+		return a.wave(ctx, n)
+	}
 	if last || !a.goesOn() {
 		return false
 	}
@@ -31,8 +37,29 @@ func (a *apply) wave(ctx context.Context, n int) bool {
 	return !a.run.Ended
 }
 
+// provedNothing tells whether wave n is a canary of which no host was changed:
+// each was refused, or not reached, when its turn came. The waves of a saved plan
+// stay what they are, so its run stops there.
+func (a *apply) provedNothing(n int) bool {
+	if !a.plan.Waves[n].Canary {
+		return false
+	}
+	for _, i := range a.plan.Waves[n].Hosts {
+		if o := a.outcome(i); o != Refused && o != Unreachable {
+			return false
+		}
+	}
+	if a.plan.fixed {
+		a.mu.Lock()
+		defer a.mu.Unlock()
+		a.budget.canary = true
+		return false
+	}
+	return true
+}
+
 // mendCanary divides anew what is still due where a host of the canary has
-// ended before its turn: a canary of nobody would prove nothing.
+// ended without a change: a canary of nobody would prove nothing.
 func (a *apply) mendCanary() {
 	p := a.plan
 	ended := func(i int) bool { return a.run.Results[i].Outcome != "" }

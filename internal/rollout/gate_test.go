@@ -214,6 +214,43 @@ func TestTheCanaryIsOneThatCanBeRotated(t *testing.T) {
 	}
 }
 
+// Nor is one that is refused when its turn comes, whatever the budget allows;
+// one that was changed and did not get well ends the run.
+func TestWhatACanaryProves(t *testing.T) {
+	for _, tt := range []struct {
+		first, second host.Ending
+		want          []Outcome
+		waves         []int
+	}{
+		{host.Refused, "", []Outcome{Refused, Rotated, Rotated, Rotated, Rotated}, []int{0, 1, 2, 2, 3}},
+		{host.Refused, host.Refused, []Outcome{Refused, Refused, Rotated, Rotated, Rotated}, []int{0, 0, 1, 2, 2}},
+		{host.RolledBack, "", []Outcome{RolledBack, Skipped, Skipped, Skipped, Skipped}, []int{1, 2, 2, 3, 3}},
+		{host.Refused, host.RolledBack, []Outcome{Refused, RolledBack, Skipped, Skipped, Skipped}, []int{0, 1, 2, 2, 3}},
+	} {
+		names := manyNames(5)
+		f := newFakeFleet(names...)
+		f.vms[names[0]].ending, f.vms[names[1]].ending = tt.first, tt.second
+		p := oneByOne()
+		p.MaxFailures = func(int) int { return 9 }
+		run := f.rotateAll(t, context.Background(), p, names...)
+		wantOutcomes(t, run, tt.want...)
+		for i, want := range tt.waves {
+			if got := run.Results[i].Wave; got != want {
+				t.Errorf("%s, %s: %s in wave %d, want %d", tt.first, tt.second, names[i], got, want)
+			}
+		}
+		if run.Stopped != slices.Contains(tt.want, Skipped) {
+			t.Errorf("stopped %v", run.Stopped)
+		}
+	}
+	// All of a small fleet refuse.
+	f := newFakeFleet("a", "b")
+	f.vms["a"].ending, f.vms["b"].ending = host.Refused, host.Refused
+	p := oneByOne()
+	p.MaxFailures = func(int) int { return 9 }
+	wantOutcomes(t, f.rotateAll(t, context.Background(), p, "a", "b"), Refused, Refused)
+}
+
 func TestUntil(t *testing.T) {
 	tests := []struct {
 		until   int

@@ -16,7 +16,7 @@ func Offline(targets []Target, policy Policy) *Plan {
 		}
 		p.Entries = append(p.Entries, e)
 	}
-	return p
+	return p.inWaves()
 }
 
 // Status says of every target what was seen. Outcome is set where nothing

@@ -217,10 +217,16 @@ func TestBudget(t *testing.T) {
 	for _, tt := range tests {
 		b := budget{limit: tt.limit, countUnreachable: tt.count}
 		for _, o := range tt.ended {
-			b.add(o)
+			b.add(o, false)
 		}
 		if b.spent() != tt.spent {
 			t.Errorf("%s: spent %v", tt.name, b.spent())
+		}
+	}
+	for o, spent := range map[Outcome]bool{Rotated: false, Refused: false, Unreachable: false, RolledBack: true, Failed: true, Unknown: true} {
+		b := budget{limit: 9}
+		if b.add(o, true); b.spent() != spent {
+			t.Errorf("a canary that is %s: spent %v", o, b.spent())
 		}
 	}
 }

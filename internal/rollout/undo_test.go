@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/aoifleet/aoifleet/internal/host"
+	"github.com/aoifleet/aoifleet/internal/inventory"
 )
 
 func soaking() Policy {
@@ -134,6 +135,7 @@ func TestAFailedSoakHoldsTheDomain(t *testing.T) {
 			f.vms[name].seen.Config.ListenerPort = 36001
 		}
 		p := soaking()
+		p.Canary, p.Batches = 0, []inventory.Amount{inventory.Count(1)}
 		p.MaxFailures = func(int) int { return 2 }
 		run := f.rotateAll(t, context.Background(), p, "a", "b", "c")
 		wantOutcomes(t, run, Failed, Skipped, Rotated)

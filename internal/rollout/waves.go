@@ -35,6 +35,9 @@ func waves(due []int, canary int, batches []inventory.Amount) []Wave {
 	return list
 }
 
+// inCanary tells whether wave n, counted from 1, is a canary; 0 is none.
+func (p *Plan) inCanary(n int) bool { return n > 0 && n <= len(p.Waves) && p.Waves[n-1].Canary }
+
 // due are the hosts on which there is something to do.
 func (p *Plan) due() []int {
 	var list []int
