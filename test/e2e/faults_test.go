@@ -161,6 +161,16 @@ func deadLink(c *trial) {
 	c.link.reroute()
 }
 
+// endLink: sshd learns of the end at last, and with it the first run's script,
+// which has nothing left to do.
+func endLink(c *trial) {
+	c.t.Helper()
+	c.link.cut()
+	c.eventually(10*time.Second, "the first run's script does not end", func() bool {
+		return c.shell(c.h, "pgrep -x -f 'sh -s' || :") == ""
+	})
+}
+
 func awaitUndo(c *trial) {
 	c.t.Helper()
 	c.eventually(time.Minute, "the host does not undo by itself", func() bool {

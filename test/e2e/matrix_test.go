@@ -16,7 +16,7 @@ func faultCases() []faultCase {
 // slowCases wait for a switch, for a keepalive or for the program's patience.
 func slowCases() []faultCase {
 	return []faultCase{
-		{step: "watch", fault: "link silent for good", at: atWatch, strike: deadLink, reported: one("rolled_back"), found: "old", settled: "the host"},
+		{step: "watch", fault: "link silent for good", at: atWatch, strike: deadLink, after: endLink, reported: one("rolled_back"), found: "old", settled: "the host"},
 		{step: "watch", fault: "host off until the program gives up", at: atWatch, strike: staysOff, reported: one("unknown"), found: "old", check: hasSettlesAt},
 		{step: "watch", fault: "connection cut and sudo revoked", at: atWatch, strike: revokeSudoForGood, reported: one("unknown"), found: "old", settled: "the host", check: hasSettlesAt},
 		{step: "undo", fault: "program and host.sh killed, then the timer's undo", at: atWatch, strike: killUndo, reported: one("none"), found: "old"},
