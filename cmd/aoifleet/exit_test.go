@@ -13,6 +13,7 @@ import (
 	"github.com/aoifleet/aoifleet/internal/certificate"
 	"github.com/aoifleet/aoifleet/internal/host"
 	"github.com/aoifleet/aoifleet/internal/inventory"
+	"github.com/aoifleet/aoifleet/internal/report"
 	"github.com/aoifleet/aoifleet/internal/rollout"
 )
 
@@ -134,7 +135,7 @@ func TestStatusCode(t *testing.T) {
 		{"unreachable", rollout.Entry{Outcome: rollout.Unreachable}, 4},
 	}
 	for _, tt := range tests {
-		if got := statusCode([]rollout.Entry{{Seen: well()}, tt.entry}); got != tt.want {
+		if got := statusCode(&report.Status{Entries: []rollout.Entry{{Seen: well()}, tt.entry}}); got != tt.want {
 			t.Errorf("%s: %d, want %d", tt.name, got, tt.want)
 		}
 	}

@@ -78,7 +78,7 @@ func (k keys) check(t *testing.T, where string, object map[string]json.RawMessag
 
 // The contract of docs/reference.md: these and no others.
 var (
-	documentKeys    = keys{must: []string{"schema_version", "tool_version", "run_id", "command", "started_at", "finished_at", "exit_code", "totals", "hosts"}}
+	documentKeys    = keys{must: []string{"schema_version", "tool_version", "run_id", "command", "started_at", "finished_at", "exit_code", "totals", "hosts"}, may: []string{"service_principals"}}
 	hostKeys        = keys{must: []string{"name", "address", "outcome", "proof", "wave", "steps", "old", "new", "error"}, may: []string{"note", "notes", "evidence"}}
 	actionKeys      = []string{"action", "reason"}
 	stepKeys        = keys{must: []string{"name", "ok", "ms"}}
@@ -114,7 +114,7 @@ func TestJSONKeys(t *testing.T) {
 		{[]string{"plan"}, exitUnreachable, with(hostKeys, actionKeys...), map[string]string{"well": "", "refused": "", "away": "unreachable", "stopped": "refused"}},
 		{[]string{"plan", "--offline"}, exitOK, with(hostKeys, actionKeys...), map[string]string{"well": "", "refused": "", "away": "", "stopped": ""}},
 		{[]string{"rotate", "--yes"}, exitRolledBack, with(hostKeys, actionKeys...), map[string]string{"well": "rotated", "refused": "rolled_back", "away": "unreachable", "stopped": "refused"}},
-		{[]string{"status"}, exitUnreachable, keys{hostKeys.must, append([]string{"days_left", "unit", "backup_count", "unfinished", "leftovers"}, hostKeys.may...)}, map[string]string{"well": "", "refused": "", "away": "unreachable", "stopped": ""}},
+		{[]string{"status"}, exitUnreachable, keys{hostKeys.must, append([]string{"days_left", "unit", "backup_count", "unfinished", "leftovers", "drifted", "rotated"}, hostKeys.may...)}, map[string]string{"well": "", "refused": "", "away": "unreachable", "stopped": ""}},
 	}
 	for _, tt := range tests {
 		code, stdout, _ := call(f, append(tt.args, "-o", "json")...)

@@ -1,9 +1,7 @@
 package report
 
 import (
-	"cmp"
 	"encoding/json"
-	"fmt"
 	"io"
 	"time"
 
@@ -27,6 +25,8 @@ type Document struct {
 	ExitCode      int            `json:"exit_code"`
 	Totals        map[string]int `json:"totals"`
 	Hosts         []Host         `json:"hosts"`
+	// Principals is, in a status, which certificates are in use.
+	Principals []Principal `json:"service_principals,omitempty"`
 }
 
 // Host is one host in the document.
@@ -48,6 +48,8 @@ type Host struct {
 	// SettlesAt is when an unknown host will have settled by itself.
 	SettlesAt  *time.Time  `json:"settles_at,omitempty"`
 	DaysLeft   *int        `json:"days_left,omitempty"`
+	Rotated    *Rotation   `json:"rotated,omitempty"` // in a status: what the journals tell
+	Drifted    *bool       `json:"drifted,omitempty"` // in a status: not the inventory's certificate
 	Unit       *Unit       `json:"unit,omitempty"`
 	Unfinished *Unfinished `json:"unfinished,omitempty"`
 	Leftovers  []string    `json:"leftovers,omitempty"`    // of runs that have ended
@@ -140,60 +142,6 @@ func RunHosts(r *rollout.Run) []Host {
 		hosts[i] = h
 	}
 	return hosts
-}
-
-// StatusHosts are the hosts of a status; now is the workstation's clock.
-func StatusHosts(entries []rollout.Entry, now time.Time) []Host {
-	hosts := make([]Host, len(entries))
-	for i, e := range entries {
-		h := entryHost(e)
-		h.Action, h.Reason, h.Error = "", "", StatusError(e)
-		if e.Seen != nil {
-			h.Unit, h.Unfinished, h.Leftovers = unitOf(e), unfinishedOf(e), e.Seen.Leftover
-			kept := len(e.Seen.Backups)
-			h.Kept = &kept
-			if e.Seen.Live != nil {
-				days := DaysLeft(e.Seen.Live.NotAfter, now)
-				h.DaysLeft = &days
-			}
-		}
-		hosts[i] = h
-	}
-	return hosts
-}
-
-// StatusError is why a host does not pass a status, or nil: it can't be looked
-// at, something on it is unfinished, the agent is refused or does not run.
-func StatusError(e rollout.Entry) *Error {
-	if e.Seen != nil {
-		if r, unfinished := e.Seen.Unfinished(); unfinished {
-			return unfinishedError(r)
-		}
-	}
-	switch {
-	case e.Problem != nil:
-		return errorOf(e.Problem)
-	case e.Outcome != "" || e.Seen == nil:
-		return nil
-	}
-	if e.Seen.Denied != "" {
-		return &Error{Class: "unhealthy", Message: "the log says: " + e.Seen.Denied}
-	}
-	if e.Seen.Unit.Active != "active" {
-		return &Error{Class: "agent_not_running", Message: fmt.Sprintf("%s is %s", e.Host.Agent.Unit, cmp.Or(e.Seen.Unit.Active, "not known to systemd"))}
-	}
-	return nil
-}
-
-func unfinishedError(r host.Receipt) *Error {
-	if r.Holds() {
-		e := &Error{Class: "locked", Message: fmt.Sprintf("run %s of %s is at work", r.Run, r.Owner)}
-		if r.Armed {
-			e.Message += fmt.Sprintf("; undone in %s if not confirmed", r.Left)
-		}
-		return e
-	}
-	return &Error{Class: "locked", Message: fmt.Sprintf("run %s of %s was interrupted (%s)", r.Run, r.Owner, r.State), Hint: "settle it: aoifleet recover"}
 }
 
 func entryHost(e rollout.Entry) Host {

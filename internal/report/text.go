@@ -6,7 +6,6 @@ import (
 	"regexp"
 	"slices"
 	"strings"
-	"text/tabwriter"
 	"time"
 
 	"al.essio.dev/pkg/shellescape"
@@ -273,46 +272,4 @@ func nextCommand(r *rollout.Run, again Commands) string {
 func needsMore(res rollout.Result) bool {
 	return res.Outcome == rollout.Refused && res.Problem != nil &&
 		slices.Contains([]string{"certificate", "configuration", "unhealthy"}, res.Problem.Class)
-}
-
-// Status prints a line for each host, and what settles those with something
-// unfinished: recover is that command without --limit.
-func Status(w io.Writer, entries []rollout.Entry, now time.Time, recover []string) {
-	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(t, "HOST\tUNIT\tTHUMBPRINT\tEXPIRES\tDAYS LEFT\tBACKUPS\tNOTE")
-	var unsettled []string
-	for _, e := range entries {
-		unit, thumb, expires, days, backups := "-", "-", "-", "-", "-"
-		if e.Seen != nil {
-			unit, backups = e.Seen.Unit.Active, fmt.Sprint(len(e.Seen.Backups))
-			if live := e.Seen.Live; live != nil {
-				thumb, expires = live.Thumbprint, live.NotAfter.UTC().Format(time.DateOnly)
-				days = fmt.Sprint(DaysLeft(live.NotAfter, now))
-			}
-			if r, open := e.Seen.Unfinished(); open && !r.Holds() || len(e.Seen.Leftover) > 0 {
-				unsettled = append(unsettled, e.Host.Name)
-			}
-		}
-		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%s\t%s\n", e.Host.Name, unit, thumb, expires, days, backups, statusNote(e))
-	}
-	_ = t.Flush() // as all writes here: w is asked whether it failed
-	if unsettled != nil {
-		fmt.Fprintf(w, "next: %s\n", shellescape.QuoteCommand(append(slices.Clone(recover), "--limit", strings.Join(Fold(unsettled), ","))))
-	}
-}
-
-func statusNote(e rollout.Entry) string {
-	switch why := StatusError(e); {
-	case e.Problem != nil:
-		return why.Class + ": " + why.Message
-	case why != nil:
-		return why.Message
-	case e.Outcome == rollout.Skipped:
-		return "interrupted"
-	case e.Seen == nil:
-		return ""
-	case len(e.Seen.Leftover) > 0:
-		return "ended runs have left: " + strings.Join(e.Seen.Leftover, ", ")
-	}
-	return e.Seen.LiveNote
 }

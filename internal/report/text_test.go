@@ -201,48 +201,6 @@ func TestNextCommandLeavesOutWhatNeedsMore(t *testing.T) {
 	}
 }
 
-// A status says why the exit code is not 0, in JSON too.
-func TestStatusError(t *testing.T) {
-	for want, change := range map[string]func(*rollout.Entry){
-		"": nil,
-		"locked: run R of someone was interrupted (pending)": func(e *rollout.Entry) {
-			e.Seen.Receipts = []host.Receipt{{State: "pending", Run: "R", Owner: "someone"}}
-		},
-		"unhealthy: the log says: AADSTS7":                      func(e *rollout.Entry) { e.Seen.Denied = "AADSTS7" },
-		"agent_not_running: az-aoi-ingestion.service is failed": func(e *rollout.Entry) { e.Seen.Unit.Active = "failed" },
-		"unreachable: connection refused":                       func(e *rollout.Entry) { ended(rollout.Unreachable, unreachable)(e); e.Seen = nil },
-	} {
-		h := StatusHosts([]rollout.Entry{entry("a", change)}, now)[0]
-		got := ""
-		if h.Error != nil {
-			got = h.Error.Class + ": " + h.Error.Message
-		}
-		if got != want {
-			t.Errorf("%q, want %q", got, want)
-		}
-	}
-	idle := entry("a", func(e *rollout.Entry) { e.Outcome, e.Seen.Unit.Active = rollout.NotApplicable, "inactive" })
-	if err := StatusError(idle); err != nil {
-		t.Errorf("a host without a certificate: %v", err)
-	}
-}
-
-func TestStatusText(t *testing.T) {
-	list := []rollout.Entry{
-		entry("well", nil),
-		entry("late", func(e *rollout.Entry) { e.Seen.Live.NotAfter = now.Add(-time.Minute); e.Seen.Denied = "AADSTS700027" }),
-		entry("half", func(e *rollout.Entry) {
-			e.Seen.Receipts = []host.Receipt{{State: "pending", Run: "R", Owner: "someone@somewhere"}}
-		}),
-		entry("dark", func(e *rollout.Entry) { e.Seen.Live, e.Seen.LiveNote = nil, "the host has no openssl to read it with" }),
-		entry("away", func(e *rollout.Entry) { ended(rollout.Unreachable, unreachable)(e); e.Seen = nil }),
-		entry("cut", func(e *rollout.Entry) { ended(rollout.Skipped, nil)(e); e.Seen = nil }),
-	}
-	var b bytes.Buffer
-	Status(&b, list, now, []string{"aoifleet", "recover", "-i", "inventory.yaml"})
-	golden(t, "status.txt", b.String())
-}
-
 func TestDaysLeft(t *testing.T) {
 	const day = 24 * time.Hour
 	for left, want := range map[time.Duration]int{0: 0, day - 1: 0, day: 1, 20*day + time.Hour: 20, -time.Second: -1, -day - time.Second: -2} {
@@ -277,17 +235,5 @@ func TestEmptyDocument(t *testing.T) {
 	}
 	if string(d["hosts"]) != "[]" || string(d["totals"]) != "{}" {
 		t.Errorf("%s", b.String())
-	}
-}
-
-// A status decides nothing: no action, no reason, but the unit and the days.
-func TestStatusHosts(t *testing.T) {
-	hosts := StatusHosts([]rollout.Entry{entry("a", nil), entry("b", func(e *rollout.Entry) { e.Seen = nil })}, now)
-	a, b := hosts[0], hosts[1]
-	if a.Action+a.Reason != "" || a.DaysLeft == nil || *a.DaysLeft != 20 || a.Unit == nil || a.Unit.Active != "active" || a.Unit.Started == nil || a.Outcome != nil {
-		t.Errorf("%+v", a)
-	}
-	if b.DaysLeft != nil || b.Unit != nil || b.Old != nil || !strings.Contains(b.Note, "not seen") {
-		t.Errorf("%+v", b)
 	}
 }

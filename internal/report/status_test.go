@@ -1,0 +1,127 @@
+package report
+
+import (
+	"bytes"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/aoifleet/aoifleet/internal/host"
+	"github.com/aoifleet/aoifleet/internal/rollout"
+)
+
+// status looks two days ahead.
+func status(entries ...rollout.Entry) *Status {
+	return &Status{Entries: entries, Now: now, Expiring: 48 * time.Hour, Recover: []string{"aoifleet", "recover", "-i", "inventory.yaml"}}
+}
+
+// A status says why the exit code is not 0, in JSON too.
+func TestStatusError(t *testing.T) {
+	for want, change := range map[string]func(*rollout.Entry){
+		"": nil,
+		"locked: run R of someone was interrupted (pending)": func(e *rollout.Entry) {
+			e.Seen.Receipts = []host.Receipt{{State: "pending", Run: "R", Owner: "someone"}}
+		},
+		"unhealthy: the log says: AADSTS7":                      func(e *rollout.Entry) { e.Seen.Denied = "AADSTS7" },
+		"agent_not_running: az-aoi-ingestion.service is failed": func(e *rollout.Entry) { e.Seen.Unit.Active = "failed" },
+		"certificate: the certificate has expired":              func(e *rollout.Entry) { e.Seen.Live.NotAfter = now },
+		"certificate: the certificate expires in 1 day":         func(e *rollout.Entry) { e.Seen.Live.NotAfter = now.Add(47 * time.Hour) },
+		"unreachable: connection refused":                       func(e *rollout.Entry) { ended(rollout.Unreachable, unreachable)(e); e.Seen = nil },
+	} {
+		h := status(entry("a", change)).Hosts()[0]
+		got := ""
+		if h.Error != nil {
+			got = h.Error.Class + ": " + h.Error.Message
+		}
+		if got != want {
+			t.Errorf("%q, want %q", got, want)
+		}
+	}
+	idle := entry("a", func(e *rollout.Entry) { e.Outcome, e.Seen.Unit.Active = rollout.NotApplicable, "inactive" })
+	if err := status(idle).Error(idle); err != nil {
+		t.Errorf("a host without a certificate: %v", err)
+	}
+}
+
+func TestStatusText(t *testing.T) {
+	list := []rollout.Entry{
+		entry("well", func(e *rollout.Entry) { e.Seen.Provider = &host.Provider{ClientID: "client-1"} }),
+		entry("late", func(e *rollout.Entry) { e.Seen.Live.NotAfter = now.Add(-time.Minute); e.Seen.Denied = "AADSTS700027" }),
+		entry("half", func(e *rollout.Entry) {
+			e.Seen.Receipts = []host.Receipt{{State: "pending", Run: "R", Owner: "someone@somewhere"}}
+		}),
+		entry("dark", func(e *rollout.Entry) { e.Seen.Live, e.Seen.LiveNote = nil, "the host has no openssl to read it with" }),
+		entry("away", func(e *rollout.Entry) { ended(rollout.Unreachable, unreachable)(e); e.Seen = nil }),
+		entry("cut", func(e *rollout.Entry) { ended(rollout.Skipped, nil)(e); e.Seen = nil }),
+	}
+	var b bytes.Buffer
+	s := status(list...)
+	s.Rotated = map[string]Rotation{"well": {RunID: "R", At: now, Proof: "log_clean"}, "dark": {RunID: "R", At: now, Proof: "log_clean"}}
+	s.Text(&b)
+	golden(t, "status.txt", b.String())
+}
+
+// A status decides nothing: no action, no reason, but the unit and the days.
+func TestStatusHosts(t *testing.T) {
+	hosts := status(entry("a", nil), entry("b", func(e *rollout.Entry) { e.Seen = nil })).Hosts()
+	a, b := hosts[0], hosts[1]
+	if a.Action+a.Reason != "" || a.DaysLeft == nil || *a.DaysLeft != 20 || a.Unit == nil || a.Unit.Active != "active" || a.Unit.Started == nil || a.Outcome != nil {
+		t.Errorf("%+v", a)
+	}
+	if b.DaysLeft != nil || b.Unit != nil || b.Old != nil || !strings.Contains(b.Note, "not seen") {
+		t.Errorf("%+v", b)
+	}
+}
+
+// TestSafe is whether the old credential may go: only where every host is known
+// to use what the inventory names.
+func TestSafe(t *testing.T) {
+	yes, no := true, false
+	p := func(change func(*rollout.Principal)) rollout.Principal {
+		p := rollout.Principal{Named: true, Credentials: []rollout.Credential{{Wanted: true, Hosts: []string{"a-1", "a-2"}}}}
+		if change != nil {
+			change(&p)
+		}
+		return p
+	}
+	old := func(p *rollout.Principal) {
+		p.Credentials = append(p.Credentials, rollout.Credential{Hosts: []string{"b-1", "b-2"}})
+	}
+	for _, tt := range []struct {
+		principal rollout.Principal
+		unseen    []string
+		elsewhere int
+		safe      *bool
+		why       string
+	}{
+		{p(nil), nil, 0, &yes, "yes, as far"},
+		{p(old), nil, 0, &no, "no, 2 hosts still use it: b-[1-2]"},
+		{p(old), []string{"x"}, 3, &no, "no, 2 hosts"},
+		{p(func(p *rollout.Principal) { p.Stale = []string{"a-2"} }), nil, 0, &no, "no, 1 host still uses it: a-2"},
+		{p(nil), []string{"x"}, 0, nil, "not known: of x it can't be told"},
+		{p(nil), nil, 3, nil, "not known: 3 hosts of the inventory were not looked at"},
+		{p(func(p *rollout.Principal) { p.Named = false }), nil, 0, nil, "not known: the inventory does not name"},
+	} {
+		s := status()
+		s.Elsewhere = tt.elsewhere
+		safe, why := s.safe(tt.principal, tt.unseen)
+		if (safe == nil) != (tt.safe == nil) || safe != nil && *safe != *tt.safe || !strings.HasPrefix(why, tt.why) {
+			t.Errorf("%q, want %q", why, tt.why)
+		}
+	}
+}
+
+// What a host or a journal says can't break out of a label or a line.
+func TestPrometheus(t *testing.T) {
+	list := []rollout.Entry{
+		entry("well", func(e *rollout.Entry) { e.Seen.Provider = &host.Provider{ClientID: "c\"\n"} }),
+		entry("late", func(e *rollout.Entry) { e.Seen.Live.NotAfter = now.Add(time.Hour) }),
+		entry("away", func(e *rollout.Entry) { ended(rollout.Unreachable, unreachable)(e); e.Seen = nil }),
+		entry("cut", func(e *rollout.Entry) { ended(rollout.Skipped, nil)(e); e.Seen = nil }),
+	}
+	var b bytes.Buffer
+	if err := status(list...).Prometheus(&b); err != nil {
+		t.Fatal(err)
+	}
+	golden(t, "status.prom", b.String())
+}

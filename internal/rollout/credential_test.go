@@ -1,0 +1,81 @@
+package rollout
+
+import (
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/aoifleet/aoifleet/internal/certificate"
+	"github.com/aoifleet/aoifleet/internal/host"
+	"github.com/aoifleet/aoifleet/internal/inventory"
+)
+
+// using is a host that has a certificate; the inventory names NEW.
+func using(name, thumbprint string, change func(*Entry)) Entry {
+	e := Entry{Target: Target{Host: inventory.Host{Name: name}, Certificate: newCertificate("NEW")}, Seen: healthy()}
+	e.Seen.Live = &certificate.Info{Thumbprint: thumbprint, NotAfter: clock}
+	if change != nil {
+		change(&e)
+	}
+	return e
+}
+
+// TestPrincipals is who uses what: every host is in one credential, or unseen, or
+// has a managed identity.
+func TestPrincipals(t *testing.T) {
+	none := func(e *Entry) { e.Seen.Live = nil }
+	list, unseen := Principals([]Entry{
+		using("new-1", "NEW", nil),
+		using("old-1", "OLD", nil),
+		using("stale", "NEW", func(e *Entry) { e.Seen.File.Changed = clock }),
+		using("stopped", "NEW", func(e *Entry) { e.Seen.File.Changed, e.Seen.Unit.Active = clock, "inactive" }),
+		using("other", "OLDER", func(e *Entry) { e.Seen.Live.NotAfter = clock.Add(-time.Hour) }),
+		using("second", "OLD", func(e *Entry) { e.Seen.Provider = &host.Provider{TenantID: "t", ClientID: "client-2"} }),
+		using("away", "", func(e *Entry) { e.Seen, e.Outcome = nil, Unreachable }),
+		using("dark", "", none),
+		using("dark but right", "", func(e *Entry) { none(e); e.Seen.File.Digest = e.Certificate.Digest() }),
+		using("managed", "", func(e *Entry) { e.Seen.Provider, e.Outcome = nil, NotApplicable }),
+	})
+	if got := strings.Join(unseen, ","); got != "away,dark" {
+		t.Errorf("unseen: %s", got)
+	}
+	if len(list) != 2 || list[0].ClientID != "client-1" || list[1].ClientID != "client-2" || list[1].TenantID != "t" {
+		t.Fatalf("%+v", list)
+	}
+	var got []string
+	for _, c := range list[0].Credentials {
+		line := c.Certificate.Thumbprint + ":" + strings.Join(c.Hosts, ",")
+		if c.Wanted {
+			line += "!"
+		}
+		got = append(got, line)
+	}
+	if want := []string{"NEW:new-1,stale,stopped,dark but right!", "OLDER:other", "OLD:old-1"}; !slices.Equal(got, want) {
+		t.Errorf("%q, want %q", got, want)
+	}
+	if got := strings.Join(list[0].Old(), ","); got != "stale,other,old-1" || !list[0].Named {
+		t.Errorf("old: %s, %+v", got, list[0])
+	}
+}
+
+// Without a named certificate there is no old one.
+func TestPrincipalWithoutName(t *testing.T) {
+	list, _ := Principals([]Entry{using("a", "NEW", nil), using("b", "OLD", func(e *Entry) { e.Certificate = nil })})
+	if len(list) != 1 || list[0].Named {
+		t.Errorf("%+v", list)
+	}
+}
+
+func TestDrifted(t *testing.T) {
+	for want, e := range map[bool]Entry{true: using("a", "OLD", nil), false: using("a", "NEW", nil)} {
+		if e.Drifted() != want {
+			t.Errorf("drifted: %v", !want)
+		}
+	}
+	for _, e := range []Entry{{}, using("a", "OLD", func(e *Entry) { e.Certificate = nil }), using("a", "", func(e *Entry) { e.Seen.Live = nil })} {
+		if e.Drifted() {
+			t.Errorf("%+v", e)
+		}
+	}
+}
