@@ -67,7 +67,14 @@ func (s settings) host(q Query, opt Options) (Host, error) {
 	steps := []func() error{
 		func() error { return x.identities(s, &h) },
 		func() (err error) { h.IdentityAgent, err = x.agent(s.first("identityagent")); return },
-		func() error { return x.knownHosts(s, &h) },
+		func() (err error) {
+			h.KnownHosts, err = x.knownHosts("UserKnownHostsFile", s.first("userknownhostsfile"))
+			return
+		},
+		func() (err error) {
+			h.SystemKnownHosts, err = x.knownHosts("GlobalKnownHostsFile", s.first("globalknownhostsfile"))
+			return
+		},
 		func() error { return x.proxy(s, &h) },
 	}
 	for _, step := range steps {
@@ -132,22 +139,21 @@ func exists(path string) bool {
 	return err == nil
 }
 
-// knownHosts reads two lists of files. /dev/null, which many configurations have
-// in order to know no host, is as good as no file.
-func (x expander) knownHosts(s settings, h *Host) error {
-	for _, keyword := range []string{"userknownhostsfile", "globalknownhostsfile"} {
-		for _, name := range splitPaths(s.first(keyword)) {
-			if name == None || name == os.DevNull {
-				continue
-			}
-			path, err := x.tilde(keyword, name)
-			if err != nil {
-				return err
-			}
-			h.KnownHosts = append(h.KnownHosts, path)
+// knownHosts reads a list of files. /dev/null, which many configurations have in
+// order to know no host, is as good as no file.
+func (x expander) knownHosts(keyword, value string) ([]string, error) {
+	var paths []string
+	for _, name := range splitPaths(value) {
+		if name == None || name == os.DevNull {
+			continue
 		}
+		path, err := x.tilde(keyword, name)
+		if err != nil {
+			return nil, err
+		}
+		paths = append(paths, path)
 	}
-	return nil
+	return paths, nil
 }
 
 // splitPaths takes a list of paths apart that `ssh -G` has joined with spaces,

@@ -67,7 +67,8 @@ type Host struct {
 	IdentitiesOnly   bool
 	CertificateFiles []string
 	IdentityAgent    string   // path of a socket; "": that of the environment; "none": no agent
-	KnownHosts       []string // the user's first, then the system's
+	KnownHosts       []string // the user's; new keys go into the first
+	SystemKnownHosts []string // only read
 	HostKeyAlias     string   // "": none
 	Jump             []Hop    // in the order in which they are passed
 	ProxyCommand     string   // for sh, tokens replaced; "": none

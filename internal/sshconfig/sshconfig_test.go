@@ -56,8 +56,8 @@ func TestKeywords(t *testing.T) {
 		{"certificates", "CertificateFile ~/c-%d\nCertificateFile /d\n", Query{Host: "a"},
 			func(h *Host) { h.CertificateFiles = []string{inHome("c-" + home), "/d"} }},
 		{"known_hosts", "UserKnownHostsFile ~/kh_%h /dev/null\nGlobalKnownHostsFile /g/1 /g/2\n", Query{Host: "a"},
-			func(h *Host) { h.KnownHosts = []string{inHome("kh_a"), "/g/1", "/g/2"} }},
-		{"no known_hosts", "UserKnownHostsFile /dev/null\nGlobalKnownHostsFile none\n", Query{Host: "a"}, func(h *Host) { h.KnownHosts = nil }},
+			func(h *Host) { h.KnownHosts, h.SystemKnownHosts = []string{inHome("kh_a")}, []string{"/g/1", "/g/2"} }},
+		{"no known_hosts", "UserKnownHostsFile /dev/null\nGlobalKnownHostsFile none\n", Query{Host: "a"}, func(h *Host) { h.KnownHosts, h.SystemKnownHosts = nil, nil }},
 		{"alias", "HostKeyAlias other\n", Query{Host: "a"}, func(h *Host) { h.HostKeyAlias = "other" }},
 		{"agent", "IdentityAgent ~/agent-%h\n", Query{Host: "a"}, func(h *Host) { h.IdentityAgent = inHome("agent-a") }},
 		{"no agent", "IdentityAgent none\n", Query{Host: "a"}, func(h *Host) { h.IdentityAgent = "none" }},
@@ -106,7 +106,8 @@ func TestKeywords(t *testing.T) {
 					t.Fatal(err)
 				}
 				want := Host{Alias: tc.query.Host, HostName: tc.query.Host, User: tc.query.User, Port: 22,
-					KnownHosts: []string{inHome(".ssh/known_hosts"), inHome(".ssh/known_hosts2"), "/etc/ssh/ssh_known_hosts", "/etc/ssh/ssh_known_hosts2"}}
+					KnownHosts:       []string{inHome(".ssh/known_hosts"), inHome(".ssh/known_hosts2")},
+					SystemKnownHosts: []string{"/etc/ssh/ssh_known_hosts", "/etc/ssh/ssh_known_hosts2"}}
 				if want.User == "" {
 					want.User = got.User // the login name
 				}
