@@ -18,6 +18,7 @@ type fleet struct {
 	app      *app
 	inv      *inventory.Inventory
 	targets  []rollout.Target
+	ways     map[string]remote.Target // how each is reached, by name
 	run      host.Run
 	started  time.Time
 	dialer   *remote.Dialer
@@ -52,6 +53,9 @@ func (a *app) fleetOf(inv *inventory.Inventory, hosts []inventory.Host, withCert
 		if err := f.readCertificates(); err != nil {
 			return nil, err
 		}
+	}
+	if err := f.findWays(hosts); err != nil {
+		return nil, err
 	}
 	f.progress = &report.Progress{W: a.stderr, Terminal: a.draws, Width: a.width}
 	f.dialer = remote.NewDialer(remote.Options{AgentSocket: a.getenv("SSH_AUTH_SOCK"),
@@ -92,16 +96,13 @@ func (f *fleet) close() {
 		f.record.close()
 	}
 	f.runner.Close()
-	_ = f.dialer.Close() // only an ssh-agent's socket
+	_ = f.dialer.Close() // it never fails
 }
 
 // dialFor dials on behalf of a run.
 func (f *fleet) dialFor(run host.Run) func(context.Context, inventory.Host) (rollout.Host, error) {
 	return func(ctx context.Context, h inventory.Host) (rollout.Host, error) {
-		conn, err := f.dialer.Dial(ctx, remote.Target{
-			Name: h.Name, Address: h.Address, Port: h.Port, User: h.User,
-			IdentityFiles: h.IdentityFiles, KnownHosts: h.KnownHosts, ConnectTimeout: h.ConnectTimeout,
-		})
+		conn, err := f.dialer.Dial(ctx, f.ways[h.Name])
 		if err != nil {
 			return nil, err
 		}

@@ -28,6 +28,7 @@ type listedHost struct {
 	Address string            `json:"address"`
 	Port    int               `json:"port"`
 	User    string            `json:"user"`
+	Jump    []string          `json:"jump,omitempty"` // the inventory's own
 	Group   string            `json:"group,omitempty"`
 	Labels  map[string]string `json:"labels,omitempty"`
 }
@@ -42,9 +43,17 @@ type listing struct {
 func (a *app) listing(hosts []inventory.Host) listing {
 	l := listing{a.head(exitOK), a.inventoryFile, make([]listedHost, len(hosts))}
 	for i, h := range hosts {
-		l.Hosts[i] = listedHost{h.Name, h.Address, h.Port, h.User, h.Group, h.Labels}
+		l.Hosts[i] = listedHost{h.Name, h.Address, h.Port, h.User, jumpNames(h), h.Group, h.Labels}
 	}
 	return l
+}
+
+func jumpNames(h inventory.Host) []string {
+	var names []string
+	for _, hop := range h.Jump {
+		names = append(names, hop.String())
+	}
+	return names
 }
 
 func (a *app) inventoryList() error {

@@ -7,8 +7,10 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"os/exec"
 	"os/signal"
 	"os/user"
+	"strconv"
 	"syscall"
 
 	"golang.org/x/term"
@@ -29,6 +31,9 @@ func realMain() int {
 		user:   userName(),
 		owner:  owner(),
 	}
+	p.ssh, _ = exec.LookPath("ssh")
+	p.sshHome, p.sshHomeGuessed = sshHome()
+	p.hostname, _ = os.Hostname()
 	if width, _, err := term.GetSize(int(os.Stderr.Fd())); err == nil {
 		p.width = width
 	}
@@ -51,6 +56,19 @@ type process struct {
 	width          int  // of that terminal, in columns
 	home, user     string
 	owner          string // USER@HOST, for people who meet a run's traces
+	hostname       string
+	ssh            string // path of the program; "": there is none
+	sshHome        string // where ssh looks for its configuration
+	sshHomeGuessed bool
+}
+
+// sshHome is the home directory in the user database, which ssh takes, or else
+// $HOME.
+func sshHome() (dir string, guessed bool) {
+	if u, err := user.LookupId(strconv.Itoa(os.Getuid())); err == nil && u.HomeDir != "" {
+		return u.HomeDir, false
+	}
+	return home(), true
 }
 
 func home() string {

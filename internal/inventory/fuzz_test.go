@@ -69,6 +69,14 @@ func checkPromises(t *testing.T, inv *Inventory) {
 		if h.Certificate != "" && !filepath.IsAbs(h.Certificate) || h.ConnectTimeout <= 0 || h.Health.Timeout <= 0 || h.Health.Window < 0 {
 			t.Fatalf("bad host %+v", h)
 		}
+		for _, hop := range h.Jump {
+			if p, _ := addressProblem(hop.Host); p != "" || hop.Port < 0 || hop.Port > 65535 || strings.HasPrefix(hop.User, "-") {
+				t.Fatalf("bad hop %+v", hop)
+			}
+		}
+		if h.SSHConfig != "" && h.SSHConfig != "none" && !filepath.IsAbs(h.SSHConfig) {
+			t.Fatalf("bad ssh_config %q", h.SSHConfig)
+		}
 		if !strings.HasPrefix(h.Agent.Config, "/") || !strings.HasSuffix(h.Agent.Unit, ".service") || h.Agent.Unit[0] == '-' {
 			t.Fatalf("bad agent %+v", h.Agent)
 		}

@@ -53,11 +53,20 @@ type Host struct {
 	KnownHosts     string        // absolute path
 	Certificate    string        // absolute path of the base64 P12; "" when the inventory names none
 	ConnectTimeout time.Duration // above 0, at most 24 hours
+	SSHConfig      string        // absolute path of an ssh_config(5) file; "": those that ssh reads by itself; "none"
+	Jump           []Hop         // passed in this order; shared between hosts: read only
+	Given          Given
 	Sudo           Sudo
 	Agent          Agent
 	Health         Health
 	Backups        Backups
 	Labels         map[string]string // shared between hosts: read only; may be nil
+}
+
+// Given tells what the inventory itself says about a host: the rest may be told
+// by ssh_config, and is else the default that the host has.
+type Given struct {
+	User, Port, IdentityFiles, KnownHosts, ConnectTimeout, Jump bool
 }
 
 // Sudo says how the login user becomes root.

@@ -100,8 +100,8 @@ defaults:
   verify: none
   via: workstation
   connect_timeout: 1m30s
-  ssh_config: none
-  jump: none
+  ssh_config: ssh/config
+  jump: [bastion, "u@[::1]:7"]
   strict_host_key_checking: yes
   host_key_fingerprint: none
   sudo: none
@@ -146,6 +146,9 @@ func TestEveryKeyActedOn(t *testing.T) {
 		KnownHosts:     filepath.Join(folder(t), "known_hosts"),
 		Certificate:    filepath.Join(folder(t), "certs", "vm-1.p12.b64"),
 		ConnectTimeout: 90 * time.Second,
+		SSHConfig:      filepath.Join(folder(t), "ssh", "config"),
+		Jump:           []Hop{{Host: "bastion"}, {Host: "::1", User: "u", Port: 7}},
+		Given:          Given{User: true, Port: true, IdentityFiles: true, KnownHosts: true, ConnectTimeout: true, Jump: true},
 		Sudo:           SudoNone,
 		Agent: Agent{
 			Unit:   "az-mcc-edr-uploader.service",
@@ -175,6 +178,7 @@ defaults:
   port: 1
   identity_file: ~/key
   certificate: fleet.b64
+  jump: [a, b]
   agent: {unit: outer.service, log: /outer, provider: p, certificate_path: /c}
   health: {window: 1s, timeout: 1m, expect: [a], deny: [b], command: check}
   labels: {site: none, tier: gold}
@@ -185,7 +189,7 @@ groups:
     hosts:
       inner: {port: 3, agent: {log: /inner}, labels: {rack: a}}
       plain: {}
-      undone: {identity_file: none, certificate: none, agent: {provider: none, certificate_path: none}, health: {expect: none, deny: [], command: none}}
+      undone: {jump: none, ssh_config: none, identity_file: none, certificate: none, agent: {provider: none, certificate_path: none}, health: {expect: none, deny: [], command: none}}
     port: 2
     agent: {unit: group.service}
     health: {window: 2s}
@@ -206,12 +210,27 @@ groups:
 	if plain.Labels["rack"] != "" || plain.Port != 2 || plain.Agent.Log != "/outer" {
 		t.Errorf("a neighbour's settings leak into %+v", plain)
 	}
-	if undone.IdentityFiles != nil || undone.Certificate != "" || undone.Agent.Provider != "" || undone.Agent.CertificatePath != "" ||
+	if undone.Jump != nil || !undone.Given.Jump || undone.SSHConfig != "none" || undone.IdentityFiles != nil || undone.Certificate != "" || undone.Agent.Provider != "" || undone.Agent.CertificatePath != "" ||
 		undone.Health.Expect != nil || len(undone.Health.Deny) != 0 || undone.Health.Command != "" {
 		t.Errorf("none does not undo: %+v", undone)
 	}
-	if len(plain.IdentityFiles) != 1 || plain.Certificate == "" || len(plain.Health.Expect) != 1 {
+	if len(plain.Jump) != 2 || plain.SSHConfig != "" || len(plain.IdentityFiles) != 1 || plain.Certificate == "" || len(plain.Health.Expect) != 1 {
 		t.Errorf("defaults are lost: %+v", plain)
+	}
+}
+
+// What the inventory says is told from what it leaves to others.
+func TestGiven(t *testing.T) {
+	inv := parse(t, "version: 1\ndefaults: {user: operator}\nhosts:\n  a: {port: 22}\n  b: {}\n")
+	if a, b := inv.Hosts[0].Given, inv.Hosts[1].Given; a != (Given{User: true, Port: true}) || b != (Given{User: true}) {
+		t.Errorf("%+v, %+v", a, b)
+	}
+}
+
+func TestHopAsWritten(t *testing.T) {
+	inv := parse(t, "version: 1\nhosts:\n  a: {jump: [u@b:7, c, '[::1]', 'u@[::1]:7']}\n")
+	if got := fmt.Sprint(inv.Hosts[0].Jump); got != "[u@b:7 c [::1] u@[::1]:7]" {
+		t.Error(got)
 	}
 }
 
@@ -250,8 +269,6 @@ func TestContractExample(t *testing.T) {
 	}
 	const yet = " is not supported by this version yet | leave it out"
 	want := []string{
-		"11:3 ssh_config" + yet + ", or write ssh_config: none",
-		"12:3 jump" + yet + ", or write jump: none",
 		"14:3 host_key_fingerprint" + yet + ", or write host_key_fingerprint: none",
 	}
 	if got := problems(t, string(data)); !slices.Equal(got, want) {

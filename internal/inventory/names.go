@@ -146,6 +146,15 @@ func (v value) localPath(to *string) {
 	}
 }
 
+// pathOrNone reads a local path; none: the word itself.
+func (v value) pathOrNone(to *string) {
+	if isText(none)(v.node) {
+		*to = none
+		return
+	}
+	v.localPath(to)
+}
+
 // workstationPath checks a local path without making it absolute. Its errors
 // don't repeat it: people paste the key itself.
 func (v value) workstationPath() (string, bool) {

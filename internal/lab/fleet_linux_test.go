@@ -22,6 +22,7 @@ type inventoryFile struct {
 		IdentityFile string `yaml:"identity_file"`
 		KnownHosts   string `yaml:"known_hosts"`
 		Certificate  string
+		SSHConfig    string `yaml:"ssh_config"`
 		Health       struct{ Window, Timeout string }
 	}
 	Rollout struct {
@@ -49,7 +50,7 @@ func TestInventory(t *testing.T) {
 	if err := decoder.Decode(&got); err != nil {
 		t.Fatalf("%v\n%s", err, data)
 	}
-	if got.Version != 1 || got.Rollout.Parallel != 3 || got.Rollout.MaxFailures != 2 || got.Defaults.Health.Window != "2s" || got.Defaults.User != LoginUser ||
+	if got.Version != 1 || got.Defaults.SSHConfig != "none" || got.Rollout.Parallel != 3 || got.Rollout.MaxFailures != 2 || got.Defaults.Health.Window != "2s" || got.Defaults.User != LoginUser ||
 		got.Defaults.Certificate != "certs/"+NewCertificate || got.Defaults.KnownHosts != f.KnownHostsFile() || got.Defaults.IdentityFile != f.IdentityFile() {
 		t.Errorf("%+v", got)
 	}

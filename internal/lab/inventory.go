@@ -26,6 +26,7 @@ func (f *Fleet) inventory() string {
 	var b strings.Builder
 	fmt.Fprintf(&b, `version: 1
 defaults:
+  ssh_config: none
   user: %s
   identity_file: %s
   known_hosts: %s

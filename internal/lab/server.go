@@ -155,6 +155,12 @@ func (m *Machine) serverConfig() (*ssh.ServerConfig, error) {
 func (m *Machine) sessions(line *tap, channels <-chan ssh.NewChannel) {
 	var open atomic.Int64
 	for asked := range channels {
+		if asked.ChannelType() == "direct-tcpip" { // sshd counts none of these
+			if !line.life.tasks.Go(func() { m.forward(line, asked) }) {
+				_ = asked.Reject(ssh.ConnectionFailed, "open failed")
+			}
+			continue
+		}
 		if asked.ChannelType() != "session" {
 			_ = asked.Reject(ssh.UnknownChannelType, "unknown channel type")
 			continue

@@ -133,7 +133,7 @@ func TestAuthentication(t *testing.T) {
 	for _, tc := range cases {
 		t.Run(tc.name, func(t *testing.T) {
 			target := s.target
-			target.IdentityFiles = nil
+			target.IdentityFiles, target.IdentitiesOnly = nil, tc.files != ""
 			for _, name := range strings.Fields(tc.files) {
 				target.IdentityFiles = append(target.IdentityFiles, path(name))
 			}
@@ -171,7 +171,7 @@ func TestCertificateComesFirst(t *testing.T) {
 	key, _ := writeKey(t, path, "")
 	ca, _ := newKey(t)
 	writeCertificate(t, path+"-cert.pub", ca, key.PublicKey(), "admin")
-	offered, err := new(keyring).offer(testContext(t), []string{path})
+	offered, err := new(keyring).offer(testContext(t), Target{IdentityFiles: []string{path}})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -24,6 +24,8 @@ const missedKeepAlives = 3
 // Conn is an authenticated connection to one machine. Its methods may be used
 // at the same time from several goroutines. Close it when done.
 type Conn struct {
+	name        string // of its target
+	via         *Conn  // the jump host that it goes through; nil: none
 	client      *ssh.Client
 	transport   net.Conn
 	options     Options
@@ -43,8 +45,10 @@ type Conn struct {
 	sftp   *sftpSession // the newest; nil before the first use
 }
 
-func newConn(client *ssh.Client, transport net.Conn, options Options, fingerprint string) *Conn {
+func newConn(name string, via *Conn, client *ssh.Client, transport net.Conn, options Options, fingerprint string) *Conn {
 	c := &Conn{
+		name:        name,
+		via:         via,
 		client:      client,
 		transport:   transport,
 		options:     options,
@@ -186,19 +190,38 @@ func (c *Conn) explain(what string, err error) *Error {
 // known to be broken: it closes what may be left of it and waits for the end.
 func (c *Conn) lostError() *Error {
 	_ = c.transport.Close()
+	return &Error{Class: ClassUnreachable, Message: "connection lost: " + c.lossReason()}
+}
+
+// lossReason waits for the end of the connection and tells why it ended. That of
+// a jump host ends all that goes through it, with nothing said to them: so ask.
+func (c *Conn) lossReason() string {
 	<-c.lost
 	c.mu.Lock()
 	reason := c.reason
 	c.mu.Unlock()
-	if reason == "" {
-		reason = lossReason(c.lostErr)
+	switch {
+	case reason != "":
+		return reason
+	case c.via != nil && c.via.ping() != nil:
+		return "jump host " + c.via.name + ": " + c.via.lossReason()
 	}
-	return &Error{Class: ClassUnreachable, Message: "connection lost: " + reason}
+	return lossReason(c.lostErr)
+}
+
+// ended tells whether the connection is known to have ended.
+func (c *Conn) ended() bool {
+	select {
+	case <-c.lost:
+		return true
+	default:
+		return false
+	}
 }
 
 func lossReason(err error) string {
 	switch {
-	case err == nil || errors.Is(err, io.EOF) || errors.Is(err, net.ErrClosed):
+	case err == nil || errors.Is(err, io.EOF) || errors.Is(err, net.ErrClosed) || errors.Is(err, io.ErrClosedPipe):
 		return "closed by the server"
 	case errors.Is(err, syscall.ECONNRESET):
 		return "connection reset"

@@ -6,6 +6,7 @@ import (
 	"io"
 	"math/rand/v2"
 	"net"
+	"os"
 	"strconv"
 	"sync"
 	"syscall"
@@ -23,14 +24,17 @@ const maxEarlyRetries = 3
 const retryDelay = 500 * time.Millisecond
 
 // Dialer makes the connections of a whole fleet. It reads each key file and
-// known_hosts file once and shares one connection to ssh-agent. It may be used
-// from several goroutines at the same time.
+// known_hosts file once and shares one connection to ssh-agent and one to each
+// jump host. It may be used from several goroutines at the same time.
 type Dialer struct {
 	options    Options
 	retryDelay time.Duration
 	gate       *gate
-	keys       keyring
+	keys       keyrings
 	knownHosts hostDatabases
+	jumps      jumpHosts
+	ctx        context.Context // ends with Close; what is shared is dialled with it
+	cancel     context.CancelFunc
 	work       sync.WaitGroup // handshakes that outlive their Dial
 	mu         sync.Mutex
 	closed     bool
@@ -47,17 +51,23 @@ func NewDialer(opt Options) *Dialer {
 	if opt.ConnectParallel <= 0 {
 		opt.ConnectParallel = DefaultConnectParallel
 	}
-	return &Dialer{options: opt, retryDelay: retryDelay, gate: newGate(max(opt.ConnectRate, 0), opt.ConnectParallel), keys: keyring{socket: opt.AgentSocket}}
+	d := &Dialer{options: opt, retryDelay: retryDelay, gate: newGate(max(opt.ConnectRate, 0), opt.ConnectParallel), keys: keyrings{socket: opt.AgentSocket}}
+	d.jumps.holdoff = jumpHoldoff
+	d.ctx, d.cancel = context.WithCancel(context.Background())
+	return d
 }
 
-// Close ends the connection to ssh-agent and waits for handshakes that were
-// given up. Connections that Dial has returned stay open.
+// Close ends the connections to ssh-agent and to jump hosts, and waits for
+// handshakes that were given up. Connections that Dial has returned stay open,
+// except those through a jump host.
 func (d *Dialer) Close() error {
 	d.mu.Lock()
 	d.closed = true
 	d.mu.Unlock()
+	d.cancel()
 	d.keys.close()
 	d.work.Wait()
+	d.jumps.close()
 	return nil
 }
 
@@ -76,14 +86,20 @@ func (d *Dialer) spawn(f func()) bool {
 // t.ConnectTimeout once it is this connection's turn (Options.ConnectRate). A
 // connection that is dropped before authentication has begun is tried again, up
 // to three times; nothing else is, least of all a refused authentication
-// (PerSourcePenalties in sshd_config(5)).
+// (PerSourcePenalties in sshd_config(5)). The connection to a jump host is made
+// before, when there is none; its time counts on its own.
 func (d *Dialer) Dial(ctx context.Context, t Target) (*Conn, error) {
 	t = withDefaults(t)
 	if t.Address == "" || t.User == "" {
 		return nil, &Error{Class: ClassInternal, Message: "a target needs an address and a user"}
 	}
 	for retries := 0; ; retries++ {
-		c, err := d.dialInTurn(ctx, t)
+		// First the jump host, then the turn: it needs a turn of its own.
+		via, err := d.jumpHost(ctx, t.Via)
+		if err != nil {
+			return nil, err
+		}
+		c, err := d.dialInTurn(ctx, t, via)
 		var early *droppedEarly
 		if !errors.As(err, &early) {
 			return c, err
@@ -98,15 +114,15 @@ func (d *Dialer) Dial(ctx context.Context, t Target) (*Conn, error) {
 }
 
 // dialInTurn makes one attempt when its turn has come.
-func (d *Dialer) dialInTurn(ctx context.Context, t Target) (*Conn, error) {
-	leave, ok := d.gate.enter(ctx, address(t))
+func (d *Dialer) dialInTurn(ctx context.Context, t Target, via *Conn) (*Conn, error) {
+	leave, ok := d.gate.enter(ctx, firstHop(t))
 	if !ok {
 		return nil, contextError(ctx, "connecting")
 	}
 	defer leave()
 	limited, cancel := context.WithTimeout(ctx, t.ConnectTimeout)
 	defer cancel()
-	return d.dialOnce(ctx, limited, t)
+	return d.dialOnce(ctx, limited, t, via)
 }
 
 func address(t Target) string { return net.JoinHostPort(t.Address, strconv.Itoa(t.Port)) }
@@ -139,13 +155,13 @@ func pause(ctx context.Context, d time.Duration) bool {
 
 // dialOnce runs one attempt aside: a key in ssh-agent may wait for a finger
 // (and ignores the end of the connection), the caller does not.
-func (d *Dialer) dialOnce(ctx, limited context.Context, t Target) (*Conn, error) {
+func (d *Dialer) dialOnce(ctx, limited context.Context, t Target, via *Conn) (*Conn, error) {
 	type result struct {
 		conn *Conn
 		err  error
 	}
 	results := make(chan result)
-	a := &attempt{dialer: d, target: t, address: address(t)}
+	a := &attempt{dialer: d, target: t, via: via, address: address(t)}
 	ok := d.spawn(func() {
 		c, err := a.connect(limited)
 		select {
@@ -180,6 +196,7 @@ func isFinal(err error) bool {
 type attempt struct {
 	dialer  *Dialer
 	target  Target
+	via     *Conn  // the jump host; nil: none
 	address string // host:port
 
 	mu    sync.Mutex
@@ -196,30 +213,21 @@ func (a *attempt) enter(stage string) {
 
 // connect does all that can be done without the server first.
 func (a *attempt) connect(ctx context.Context) (*Conn, error) {
-	hosts, err := a.dialer.knownHosts.get(a.target.KnownHosts)
+	hosts, err := a.dialer.knownHosts.get(a.target)
 	if err != nil {
 		return nil, err
 	}
 	a.enter("ssh-agent did not answer")
-	keys, err := a.dialer.keys.offer(ctx, a.target.IdentityFiles)
+	keys, err := a.dialer.keys.get(a.target).offer(ctx, a.target)
 	if err != nil {
 		return nil, err
 	}
 	a.enter("")
-	dialer := net.Dialer{KeepAliveConfig: tcpKeepAlive(a.dialer.options.KeepAlive)}
-	transport, err := dialer.DialContext(ctx, "tcp", a.address)
-	switch {
-	case errors.Is(err, syscall.ECONNRESET): // accepted and reset before connect(2) could tell
-		return nil, &droppedEarly{err: err}
-	case err != nil:
-		return nil, tcpError(err)
+	transport, err := a.transport(ctx)
+	if err != nil {
+		return nil, err
 	}
 	return a.handshake(ctx, transport, newHostCheck(hosts, a.target), keys)
-}
-
-// tcpKeepAlive lets the kernel notice a dead peer too.
-func tcpKeepAlive(interval time.Duration) net.KeepAliveConfig {
-	return net.KeepAliveConfig{Enable: true, Idle: interval, Interval: interval, Count: missedKeepAlives}
 }
 
 // handshake speaks SSH on transport and closes it on any error.
@@ -236,10 +244,13 @@ func (a *attempt) handshake(ctx context.Context, transport net.Conn, check *host
 	}
 	if err != nil {
 		_ = transport.Close()
+		if ended := a.transportEnded(ctx, wire, err); ended != nil {
+			return nil, ended
+		}
 		return nil, a.explain(err, wire, check, keys)
 	}
 	client := ssh.NewClient(conn, channels, requests)
-	return newConn(client, transport, a.dialer.options, check.fingerprint()), nil
+	return newConn(a.target.Name, a.via, client, transport, a.dialer.options, check.fingerprint()), nil
 }
 
 func (a *attempt) config(check *hostCheck, keys *offer) *ssh.ClientConfig {
@@ -286,7 +297,8 @@ func (a *attempt) explain(err error, wire *versionWatch, check *hostCheck, keys 
 // isDrop tells the end of the transport from what a server said over it.
 func isDrop(err error) bool {
 	var network *net.OpError
-	return errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.As(err, &network)
+	return errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.As(err, &network) ||
+		errors.Is(err, io.ErrClosedPipe) || errors.Is(err, os.ErrClosed) || errors.Is(err, syscall.EPIPE) // through a jump host or a ProxyCommand
 }
 
 // tooLate is the error for an attempt that the time ran out on. ctx is the

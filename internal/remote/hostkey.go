@@ -17,7 +17,7 @@ import (
 	xknownhosts "golang.org/x/crypto/ssh/knownhosts"
 )
 
-// hostDatabases holds each known_hosts file, parsed once.
+// hostDatabases holds each set of known_hosts files, parsed once.
 type hostDatabases struct {
 	mu    sync.Mutex
 	files map[string]hostDatabase
@@ -28,28 +28,37 @@ type hostDatabase struct {
 	err error
 }
 
-func (h *hostDatabases) get(path string) (*knownhosts.HostKeyDB, error) {
+func (h *hostDatabases) get(t Target) (*knownhosts.HostKeyDB, error) {
+	paths := append([]string{t.KnownHosts}, t.KnownHostsFiles...)
+	key := strings.Join(paths, "\x00")
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if known, ok := h.files[path]; ok {
+	if known, ok := h.files[key]; ok {
 		return known.db, known.err
 	}
-	db, err := readKnownHosts(path)
+	db, err := readKnownHosts(paths)
 	if h.files == nil {
 		h.files = make(map[string]hostDatabase)
 	}
-	h.files[path] = hostDatabase{db, err}
+	h.files[key] = hostDatabase{db, err}
 	return db, err
 }
 
-func readKnownHosts(path string) (*knownhosts.HostKeyDB, error) {
-	if path == "" {
+// readKnownHosts reads the files that there are; nil: there is none.
+func readKnownHosts(paths []string) (*knownhosts.HostKeyDB, error) {
+	paths = slices.DeleteFunc(slices.Clone(paths), func(path string) bool {
+		_, err := os.Stat(path)
+		return path == "" || errors.Is(err, fs.ErrNotExist)
+	})
+	if len(paths) == 0 {
 		return nil, nil
 	}
-	db, err := knownhosts.NewDB(path)
+	db, err := knownhosts.NewDB(paths...)
+	path := paths[0]
+	if at := (*fs.PathError)(nil); errors.As(err, &at) {
+		path = at.Path
+	}
 	switch {
-	case errors.Is(err, fs.ErrNotExist):
-		return nil, nil
 	case errors.Is(err, fs.ErrPermission):
 		return nil, &Error{Class: ClassHostKeyUnknown, Message: "cannot read " + path + ": permission denied", Hint: "check who may read it"}
 	case err != nil && isFolder(path):
@@ -81,8 +90,12 @@ type hostCheck struct {
 }
 
 // newHostCheck looks the address up as it is written, and in lower case as
-// OpenSSH does if that finds nothing.
+// OpenSSH does if that finds nothing. An alias stands for it without a port
+// (HostKeyAlias in ssh_config(5)).
 func newHostCheck(db *knownhosts.HostKeyDB, t Target) *hostCheck {
+	if t.HostKeyAlias != "" {
+		return &hostCheck{db: db, target: t, name: net.JoinHostPort(t.HostKeyAlias, strconv.Itoa(DefaultPort))}
+	}
 	port := strconv.Itoa(t.Port)
 	h := &hostCheck{db: db, target: t, name: net.JoinHostPort(t.Address, port)}
 	lower := net.JoinHostPort(strings.ToLower(t.Address), port)
@@ -181,7 +194,12 @@ func (h *hostCheck) changed(key ssh.PublicKey, known []xknownhosts.KnownKey) *Er
 	}
 }
 
+// scanCommand is how its key gets into known_hosts. What is behind a jump host or
+// a ProxyCommand, or has an alias, ssh-keyscan can't help with: ssh asks.
 func (h *hostCheck) scanCommand() string {
+	if len(h.target.Via) > 0 || h.target.ProxyCommand != "" || h.target.HostKeyAlias != "" {
+		return "ssh " + shellescape.Quote(h.target.Name)
+	}
 	file := h.target.KnownHosts
 	if file == "" {
 		file = "~/.ssh/known_hosts"

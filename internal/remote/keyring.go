@@ -54,15 +54,15 @@ func (o *offer) add(signer ssh.Signer, path string) {
 	o.names = append(o.names, strings.TrimSpace(path+" "+describe(signer.PublicKey())))
 }
 
-// offer collects the keys to offer. With identity files only those are, as
-// with IdentitiesOnly in ssh_config(5): every key costs one of MaxAuthTries.
-// ssh-agent then signs only for files that can't be used themselves.
-func (k *keyring) offer(ctx context.Context, paths []string) (*offer, error) {
-	if len(paths) == 0 {
+// offer collects the keys to offer: those that are configured, then what else
+// ssh-agent holds, unless Target.IdentitiesOnly says that every key costs one of
+// MaxAuthTries.
+func (k *keyring) offer(ctx context.Context, t Target) (*offer, error) {
+	if len(t.IdentityFiles) == 0 {
 		return k.offerAgent(ctx)
 	}
 	o := new(offer)
-	for _, path := range paths {
+	for _, path := range t.IdentityFiles {
 		file := k.file(path)
 		signer := file.signer
 		if signer == nil && file.public != nil {
@@ -77,12 +77,42 @@ func (k *keyring) offer(ctx context.Context, paths []string) (*offer, error) {
 				o.add(certified, path+"-cert.pub")
 			}
 		}
+		o.addCertificates(t.CertificateFiles, signer)
 		o.add(signer, path)
+	}
+	if !t.IdentitiesOnly && k.socket != "" {
+		if rest, err := k.agentSigners(ctx); err == nil {
+			o.addRest(rest)
+		}
 	}
 	if len(o.signers) == 0 {
 		return nil, o.problems[0]
 	}
 	return o, nil
+}
+
+// addCertificates adds the certificates among these files that are for the key
+// of signer.
+func (o *offer) addCertificates(paths []string, signer ssh.Signer) {
+	for _, path := range paths {
+		certificate, ok := readPublic(path).(*ssh.Certificate)
+		if !ok {
+			continue
+		}
+		if certified, err := ssh.NewCertSigner(certificate, signer); err == nil {
+			o.add(certified, path)
+		}
+	}
+}
+
+// addRest adds what is not offered yet.
+func (o *offer) addRest(signers []ssh.Signer) {
+	for _, signer := range signers {
+		key := signer.PublicKey().Marshal()
+		if !slices.ContainsFunc(o.signers, func(have ssh.Signer) bool { return bytes.Equal(have.PublicKey().Marshal(), key) }) {
+			o.add(signer, "")
+		}
+	}
 }
 
 func (k *keyring) offerAgent(ctx context.Context) (*offer, error) {

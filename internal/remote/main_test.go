@@ -3,6 +3,10 @@ package remote
 import (
 	"context"
 	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
 	"strings"
 	"testing"
 	"time"
@@ -10,8 +14,31 @@ import (
 	"go.uber.org/goleak"
 )
 
-// TestMain fails if any goroutine outlives the tests.
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+// TestMain fails if any goroutine outlives the tests. With proxyTo this program is
+// a test's ProxyCommand.
+func TestMain(m *testing.M) {
+	if to := os.Getenv(proxyTo); to != "" {
+		os.Exit(relayToAddress(to))
+	}
+	goleak.VerifyTestMain(m)
+}
+
+// proxyTo makes this program a relay, when it is run with it in its environment.
+const proxyTo = "AOIFLEET_TEST_PROXY_TO"
+
+func relayToAddress(address string) int {
+	conn, err := net.Dial("tcp", address)
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	go func() {
+		_, _ = io.Copy(conn, os.Stdin)
+		_ = conn.(*net.TCPConn).CloseWrite()
+	}()
+	_, _ = io.Copy(os.Stdout, conn)
+	return 0
+}
 
 // patience bounds what must not hang; no test waits for it to pass.
 const patience = 30 * time.Second

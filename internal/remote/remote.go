@@ -31,6 +31,8 @@ const (
 	ClassTimeout Class = "timeout"
 	// ClassDisk: the server could not store the file.
 	ClassDisk Class = "disk"
+	// ClassConfiguration: what is configured can't be done here.
+	ClassConfiguration Class = "configuration"
 	// ClassInternal: the caller asked for something that makes no sense.
 	ClassInternal Class = "internal"
 )
@@ -46,7 +48,7 @@ const (
 	// DefaultKeepAlive is the time between two keepalive requests; after
 	// three of them without an answer the connection is closed.
 	DefaultKeepAlive = 15 * time.Second
-	// DefaultConnectParallel is how many connections are in their handshake at
+	// DefaultConnectParallel is how many connections are in their handshake behind
 	// one machine when Options.ConnectParallel is 0: below the ten from which
 	// on sshd drops some (MaxStartups in sshd_config(5)).
 	DefaultConnectParallel = 8
@@ -64,6 +66,7 @@ type Error struct {
 	Message string
 	Hint    string
 	Err     error
+	Hop     string // the jump host that failed, which Message names too; empty: the machine itself
 }
 
 // Error returns the message without the hint.
@@ -107,11 +110,29 @@ type Target struct {
 	Address string // host name or IP address, without a port
 	Port    int    // TCP port; 0 means DefaultPort
 	User    string // login name
-	// IdentityFiles are private key files in the order to offer them. When
-	// there are none, every key of ssh-agent is offered.
-	IdentityFiles  []string
-	KnownHosts     string        // path of the known_hosts file
-	ConnectTimeout time.Duration // TCP and handshake of one attempt together; 0 means DefaultConnectTimeout
+	// IdentityFiles are private key files in the order to offer them, each
+	// with the certificate in FILE-cert.pub, if there is one.
+	IdentityFiles []string
+	// CertificateFiles are certificates of the user (ssh-keygen(1),
+	// CERTIFICATES) for keys of IdentityFiles or of ssh-agent.
+	CertificateFiles []string
+	// IdentitiesOnly: of what ssh-agent holds only what is configured here is
+	// offered, not the rest after it.
+	IdentitiesOnly bool
+	AgentSocket    string // of this target's ssh-agent; empty: Options.AgentSocket; "none": it has none
+	KnownHosts     string // path of the known_hosts file: the one that hints name
+	// KnownHostsFiles are more known_hosts files, as UserKnownHostsFile and
+	// GlobalKnownHostsFile of ssh_config(5) may name. A missing one knows no host.
+	KnownHostsFiles []string
+	HostKeyAlias    string        // what known_hosts is searched for instead of address and port; empty: those
+	ConnectTimeout  time.Duration // connection and handshake of one attempt together; 0 means DefaultConnectTimeout
+	// Via are the jump hosts, in the order in which they are passed. All targets
+	// of a Dialer that name one in the same way share one connection to it. Their
+	// own Via is not looked at; a ProxyCommand may stand in the first.
+	Via []Target
+	// ProxyCommand is run by /bin/sh instead of opening a TCP connection; its
+	// standard input and output are the transport. It has no effect with Via.
+	ProxyCommand string
 }
 
 // Options are what all connections of a [Dialer] have in common.
@@ -122,7 +143,7 @@ type Options struct {
 	// ConnectRate is the most connections that begin in any second, retries
 	// included; 0 means no limit.
 	ConnectRate int
-	// ConnectParallel is the most connections in their handshake at one address
-	// and port; 0 means DefaultConnectParallel.
+	// ConnectParallel is the most connections in their handshake behind one
+	// machine that is connected to first; 0 means DefaultConnectParallel.
 	ConnectParallel int
 }

@@ -34,6 +34,17 @@ type sshd struct {
 	authorized string                // the authorized_keys file
 	hostKeys   map[string]ssh.Signer // by type: rsa, ecdsa, ed25519
 	port       int
+	stop       func() // ends it, not what serves its connections
+
+	mu  sync.Mutex
+	log strings.Builder
+}
+
+// logged is how often the server's log has a text.
+func (s *sshd) logged(text string) int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return strings.Count(s.log.String(), text)
 }
 
 // startSSHD starts a server, and skips the test where there is none, except in CI.
@@ -141,13 +152,17 @@ func (s *sshd) run(t *testing.T) string {
 			var drain sync.WaitGroup
 			drain.Go(func() {
 				for log.Scan() { // sshd stops when nobody reads its log
+					s.mu.Lock()
+					fmt.Fprintln(&s.log, log.Text())
+					s.mu.Unlock()
 				}
 			})
-			t.Cleanup(func() {
+			s.stop = sync.OnceFunc(func() {
 				_ = cmd.Process.Kill()
+				_ = cmd.Wait() // closes the log, which its connections have open as well
 				drain.Wait()
-				_ = cmd.Wait()
 			})
+			t.Cleanup(s.stop)
 			return ""
 		}
 	}

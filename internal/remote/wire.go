@@ -58,6 +58,7 @@ func (w *versionWatch) greeting() (said string, spoke bool) {
 type droppedEarly struct {
 	said  string // instead of its version
 	spoke bool   // the server has said its version
+	hop   *Error // it was a jump host's connection that ended
 	err   error
 }
 
@@ -65,6 +66,9 @@ type droppedEarly struct {
 func (e *droppedEarly) Error() string { return e.explain().Message }
 
 func (e *droppedEarly) explain() *Error {
+	if e.hop != nil {
+		return e.hop
+	}
 	if e.spoke {
 		return &Error{Class: ClassUnreachable, Message: "connection closed by the server during the SSH handshake"}
 	}

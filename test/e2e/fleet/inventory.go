@@ -24,6 +24,7 @@ type Inventory struct {
 // WriteInventory writes an inventory of all hosts, in the namespace's addresses.
 func (f *Fleet) WriteInventory(path string, inventory Inventory) error {
 	defaults := map[string]any{
+		"ssh_config":    "none", // the workstation's is none of the test's business
 		"user":          loginUser,
 		"identity_file": f.IdentityFile,
 		"known_hosts":   f.KnownHosts,

@@ -1,0 +1,100 @@
+package main
+
+import (
+	"path/filepath"
+	"reflect"
+	"testing"
+	"time"
+
+	"github.com/aoifleet/aoifleet/internal/inventory"
+	"github.com/aoifleet/aoifleet/internal/remote"
+	"github.com/aoifleet/aoifleet/internal/sshconfig"
+)
+
+// What the inventory says wins over ssh_config, which wins over the defaults.
+func TestTargetOf(t *testing.T) {
+	defaults := inventory.Host{Name: "vm-1", Address: "vm-1", User: "me", Port: 22, KnownHosts: "/home/me/.ssh/known_hosts", ConnectTimeout: 10 * time.Second}
+	given := defaults
+	given.IdentityFiles, given.KnownHosts, given.ConnectTimeout = []string{"/inv/key"}, "/inv/known_hosts", time.Minute
+	given.Given = inventory.Given{IdentityFiles: true, KnownHosts: true, ConnectTimeout: true}
+	only := given
+	only.SSHConfig = sshconfig.None
+	agentOnly := defaults
+	agentOnly.Given.IdentityFiles = true
+	answer := sshconfig.Host{Alias: "vm-1", HostName: "10.0.0.1", User: "u", Port: 2222, IdentityFiles: []string{"/ssh/id"}, IdentityGiven: true,
+		IdentitiesOnly: true, CertificateFiles: []string{"/ssh/cert"}, IdentityAgent: "/ssh/agent", KnownHosts: []string{"/ssh/kh", "/ssh/kh2"},
+		SystemKnownHosts: []string{"/etc/kh"}, HostKeyAlias: "alias", ProxyCommand: "nc", ConnectTimeout: 7 * time.Second}
+	bastion := sshconfig.Host{Alias: "bastion", HostName: "192.0.2.1", User: "jumper", Port: 22, IdentityFiles: []string{"/ssh/id_ed25519"},
+		KnownHosts: []string{"/ssh/kh"}, SystemKnownHosts: []string{"/etc/kh"}}
+	fromSSH := remote.Target{Name: "vm-1", Address: "10.0.0.1", Port: 2222, User: "u", IdentityFiles: []string{"/ssh/id"}, IdentitiesOnly: true,
+		CertificateFiles: []string{"/ssh/cert"}, AgentSocket: "/ssh/agent", KnownHosts: "/ssh/kh", KnownHostsFiles: []string{"/ssh/kh2", "/etc/kh"},
+		HostKeyAlias: "alias", ProxyCommand: "nc", ConnectTimeout: 7 * time.Second}
+	with := func(t remote.Target, change func(*remote.Target)) remote.Target { change(&t); return t }
+	cases := []struct {
+		name string
+		host inventory.Host
+		way  []sshconfig.Host
+		want remote.Target
+	}{
+		{"ssh_config", defaults, []sshconfig.Host{answer}, fromSSH},
+		{"the inventory", given, []sshconfig.Host{answer}, with(fromSSH, func(t *remote.Target) {
+			t.IdentityFiles, t.KnownHosts, t.KnownHostsFiles, t.ConnectTimeout = []string{"/inv/key"}, "/inv/known_hosts", nil, time.Minute
+		})},
+		{"identity_file: none", agentOnly, []sshconfig.Host{answer}, with(fromSSH, func(t *remote.Target) { t.IdentityFiles, t.IdentitiesOnly = nil, false })},
+		{"ssh_config: none", only, []sshconfig.Host{{Alias: "vm-1", HostName: "vm-1"}},
+			remote.Target{Name: "vm-1", Address: "vm-1", User: "me", IdentityFiles: []string{"/inv/key"}, IdentitiesOnly: true, KnownHosts: "/inv/known_hosts", ConnectTimeout: time.Minute}},
+		{"a jump host with its own key", given, []sshconfig.Host{ownKey(bastion), {Alias: "vm-1", HostName: "vm-1", User: "u", Port: 22}},
+			remote.Target{Name: "vm-1", Address: "vm-1", User: "u", Port: 22, IdentityFiles: []string{"/inv/key"}, IdentitiesOnly: true, KnownHosts: "/inv/known_hosts", ConnectTimeout: time.Minute,
+				Via: []remote.Target{{Name: "bastion", Address: "192.0.2.1", User: "jumper", Port: 22, IdentityFiles: []string{"/ssh/id_ed25519"},
+					KnownHosts: "/inv/known_hosts", KnownHostsFiles: []string{"/ssh/kh", "/etc/kh"}, ConnectTimeout: time.Minute}}}},
+		{"a jump host without", given, []sshconfig.Host{bastion, {Alias: "vm-1", HostName: "vm-1", User: "u", Port: 22}},
+			remote.Target{Name: "vm-1", Address: "vm-1", User: "u", Port: 22, IdentityFiles: []string{"/inv/key"}, IdentitiesOnly: true, KnownHosts: "/inv/known_hosts", ConnectTimeout: time.Minute,
+				Via: []remote.Target{{Name: "bastion", Address: "192.0.2.1", User: "jumper", Port: 22, IdentityFiles: []string{"/inv/key", "/ssh/id_ed25519"},
+					KnownHosts: "/inv/known_hosts", KnownHostsFiles: []string{"/ssh/kh", "/etc/kh"}, ConnectTimeout: time.Minute}}}},
+		{"a jump host and ssh_config: none", only, []sshconfig.Host{{Alias: "b", HostName: "b", Port: 7}, {Alias: "vm-1", HostName: "vm-1"}},
+			remote.Target{Name: "vm-1", Address: "vm-1", User: "me", IdentityFiles: []string{"/inv/key"}, IdentitiesOnly: true, KnownHosts: "/inv/known_hosts", ConnectTimeout: time.Minute,
+				Via: []remote.Target{{Name: "b", Address: "b", User: "me", Port: 7, IdentityFiles: []string{"/inv/key"}, IdentitiesOnly: true,
+					KnownHosts: "/inv/known_hosts", ConnectTimeout: time.Minute}}}},
+	}
+	for _, tc := range cases {
+		if got := targetOf(tc.host, tc.way); !reflect.DeepEqual(tidy(got), tidy(tc.want)) {
+			t.Errorf("%s:\ngot  %+v\nwant %+v", tc.name, got, tc.want)
+		}
+	}
+}
+
+func ownKey(h sshconfig.Host) sshconfig.Host {
+	h.IdentityGiven = true
+	return h
+}
+
+// tidy makes empty lists equal.
+func tidy(t remote.Target) remote.Target {
+	for _, list := range []*[]string{&t.IdentityFiles, &t.KnownHostsFiles, &t.CertificateFiles} {
+		if len(*list) == 0 {
+			*list = nil
+		}
+	}
+	for i := range t.Via {
+		t.Via[i] = tidy(t.Via[i])
+	}
+	return t
+}
+
+func TestQueryOf(t *testing.T) {
+	text := "version: 1\ndefaults: {known_hosts: kh, ssh_config: cfg}\nhosts:\n  a: {}\n  b: {address: 10.0.0.1, user: u, port: 7, jump: [v@j:9, k]}\n  c: {jump: none, ssh_config: none}\n"
+	inv, err := inventory.Parse("/x/inv.yaml", []byte(text), inventory.Env{User: "me", Home: "/home/me"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	config := filepath.Join("/x", "cfg")
+	want := []sshconfig.Query{{Host: "a", File: config}, {Host: "10.0.0.1", User: "u", Port: 7, File: config, Direct: true}, {Host: "c", File: "none", Direct: true}}
+	for i, h := range inv.Hosts {
+		if got := queryOf(h); got != want[i] {
+			t.Errorf("%+v, want %+v", got, want[i])
+		}
+	}
+	if got := hopsOf(inv.Hosts[1]); !reflect.DeepEqual(got, []sshconfig.Hop{{Host: "j", User: "v", Port: 9}, {Host: "k"}}) {
+		t.Errorf("%+v", got)
+	}
+}

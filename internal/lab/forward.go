@@ -1,0 +1,52 @@
+package lab
+
+import (
+	"context"
+	"io"
+	"net"
+	"net/netip"
+	"strconv"
+	"sync"
+
+	"golang.org/x/crypto/ssh"
+)
+
+// forward makes a machine a jump host: it serves a direct-tcpip channel (RFC 4254
+// section 7.2). It leads to this workstation only, where the lab's machines are.
+func (m *Machine) forward(line *tap, asked ssh.NewChannel) {
+	var to struct {
+		Host       string
+		Port       uint32
+		Originator string
+		From       uint32
+	}
+	if err := ssh.Unmarshal(asked.ExtraData(), &to); err != nil {
+		_ = asked.Reject(ssh.ConnectionFailed, "bad request")
+		return
+	}
+	if address, err := netip.ParseAddr(to.Host); err != nil || !address.IsLoopback() {
+		_ = asked.Reject(ssh.Prohibited, "open failed")
+		return
+	}
+	conn, err := new(net.Dialer).DialContext(line.life.ctx, "tcp", net.JoinHostPort(to.Host, strconv.Itoa(int(to.Port))))
+	if err != nil {
+		_ = asked.Reject(ssh.ConnectionFailed, "Connection refused")
+		return
+	}
+	defer conn.Close()
+	channel, requests, err := asked.Accept()
+	if err != nil {
+		return
+	}
+	defer channel.Close()
+	defer context.AfterFunc(line.life.ctx, func() { _ = conn.Close() })()
+	var both sync.WaitGroup
+	both.Go(func() { ssh.DiscardRequests(requests) })
+	both.Go(func() {
+		_, _ = io.Copy(conn, channel)
+		_ = conn.Close()
+	})
+	_, _ = io.Copy(channel, conn)
+	_ = channel.Close()
+	both.Wait()
+}

@@ -1,0 +1,315 @@
+package remote
+
+import (
+	"context"
+	"errors"
+	"net"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+)
+
+// behind gives a fake machine that is reached through these.
+func behind(t *testing.T, via ...Target) *fakeServer {
+	t.Helper()
+	s := newFakeServer(t)
+	s.target.Via = via
+	return s
+}
+
+// bastion is a real sshd with these lines in its configuration.
+func bastion(t *testing.T, lines ...string) *sshd {
+	t.Helper()
+	s := startSSHD(t, sshdSettings{extra: append(lines, "LogLevel VERBOSE")})
+	s.target.Name = "bastion"
+	return s
+}
+
+func mustRun(t *testing.T, c *Conn) {
+	t.Helper()
+	if out, err := c.Run(testContext(t), "printf out", nil); err != nil || string(out) != "out" {
+		t.Errorf("%q, %v", out, err)
+	}
+}
+
+func TestJump(t *testing.T) {
+	b := bastion(t)
+	d := newDialer(t, Options{})
+	for range 3 {
+		s := behind(t, b.target).start()
+		c := dial(t, d, s.target)
+		mustRun(t, c)
+		if c.HostKeyFingerprint() != fingerprint(s.hostKey.PublicKey()) {
+			t.Errorf("fingerprint %s", c.HostKeyFingerprint())
+		}
+		if err := c.Put(testContext(t), "dir", "file", make([]byte, 300_000)); err != nil {
+			t.Error(err)
+		}
+		if err := c.Close(); err != nil {
+			t.Error(err)
+		}
+	}
+	if n := b.logged("Accepted publickey"); n != 1 {
+		t.Errorf("%d connections to the jump host", n)
+	}
+}
+
+// A chain of two real jump hosts; each vouches for nobody but itself.
+func TestJumpChain(t *testing.T) {
+	first, second := bastion(t), bastion(t)
+	first.target.Name, second.target.Name = "first", "second"
+	d := newDialer(t, Options{})
+	mustRun(t, dial(t, d, behind(t, first.target, second.target).start().target))
+	mustRun(t, dial(t, d, behind(t, first.target).start().target))
+	if first.logged("Accepted publickey") != 1 || second.logged("Accepted publickey") != 1 {
+		t.Errorf("%d and %d connections to the jump hosts", first.logged("Accepted publickey"), second.logged("Accepted publickey"))
+	}
+
+	second.target.KnownHosts = first.target.KnownHosts
+	_, err := d.Dial(testContext(t), behind(t, first.target, second.target).start().target)
+	if e := wantError(t, err, ClassHostKeyUnknown, "jump host second: host key "); e.Hop != "second" {
+		t.Errorf("hop %q", e.Hop)
+	}
+	first.target.KnownHosts = filepath.Join(t.TempDir(), "none")
+	_, err = d.Dial(testContext(t), behind(t, first.target, second.target).start().target)
+	if e := wantError(t, err, ClassHostKeyUnknown, "jump host first: host key "); e.Hop != "first" || strings.Contains(e.Message, "second") {
+		t.Errorf("%q at hop %q", e.Message, e.Hop)
+	}
+}
+
+// TestHundredBehindOne: sshd drops connections that have not authenticated, from
+// the second on, or from the tenth as is usual; one connection is not dropped.
+func TestHundredBehindOne(t *testing.T) {
+	for _, limit := range []string{"2:50:5", "10:30:100"} {
+		t.Run(limit, func(t *testing.T) {
+			b := bastion(t, "MaxStartups "+limit)
+			d := newDialer(t, Options{})
+			var targets []Target
+			for range 100 {
+				targets = append(targets, behind(t, b.target).start().target)
+			}
+			for i, err := range dialAll(t, d, targets) {
+				if err != nil {
+					t.Errorf("host %d: %v", i, err)
+				}
+			}
+			if n := b.logged("Accepted publickey"); n != 1 {
+				t.Errorf("%d connections to the jump host", n)
+			}
+		})
+	}
+}
+
+// dialAll dials all at once, runs a command on each, and gives the errors.
+func dialAll(t *testing.T, d *Dialer, targets []Target) []error {
+	t.Helper()
+	var wg sync.WaitGroup
+	errs := make([]error, len(targets))
+	for i, target := range targets {
+		wg.Go(func() {
+			c, err := d.Dial(testContext(t), target)
+			if err == nil {
+				_, err = c.Run(testContext(t), "true", nil)
+				_ = c.Close()
+			}
+			errs[i] = err
+		})
+	}
+	wg.Wait()
+	return errs
+}
+
+// TestJumpHostRestarts: what goes through it is lost and says so; the next dial
+// connects to it anew.
+func TestJumpHostRestarts(t *testing.T) {
+	b := bastion(t)
+	d := newDialer(t, Options{})
+	d.jumps.holdoff = 0
+	s := behind(t, b.target).start()
+	c := dial(t, d, s.target)
+	p, err := c.Start(testContext(t), "cat")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, _ = c.via.Run(testContext(t), "kill -9 $PPID", nil) // the sshd that serves it
+	wantError(t, p.Wait(), ClassUnreachable, "connection lost: jump host bastion: closed by the server")
+	b.stop()
+	_, err = d.Dial(testContext(t), s.target)
+	wantError(t, err, ClassUnreachable, "jump host bastion: connection refused")
+	if said := b.run(t); said != "" {
+		t.Fatal(said)
+	}
+	mustRun(t, dial(t, d, s.target))
+}
+
+// TestJumpHostIsDown: one attempt is shared, and what comes soon after it fails
+// with it.
+func TestJumpHostIsDown(t *testing.T) {
+	b := newFakeServer(t)
+	b.transport = func(_ int, c net.Conn) bool { _ = c.Close(); return true }
+	b.start()
+	b.target.Name = "bastion"
+	d := newDialer(t, Options{})
+	var targets []Target
+	for range 50 {
+		targets = append(targets, behind(t, b.target).target)
+	}
+	for range 2 {
+		for i, err := range dialAll(t, d, targets) {
+			if e := wantError(t, err, ClassUnreachable, "jump host bastion: connection "); e.Hop != "bastion" {
+				t.Errorf("host %d: hop %q", i, e.Hop)
+			}
+		}
+	}
+	if n := b.connections(); n != 1+maxEarlyRetries {
+		t.Errorf("%d connections", n)
+	}
+	d.jumps.holdoff = 0
+	_, err := d.Dial(testContext(t), targets[0])
+	wantError(t, err, ClassUnreachable, "jump host bastion: ")
+	if n := b.connections(); n != 2*(1+maxEarlyRetries) {
+		t.Errorf("%d connections after a while", n)
+	}
+}
+
+// TestJumpHostRefuses: a refused authentication is not tried again, neither for
+// the hosts that wait nor for those that come later.
+func TestJumpHostRefuses(t *testing.T) {
+	b := bastion(t)
+	stranger := filepath.Join(t.TempDir(), "stranger")
+	writeKey(t, stranger, "")
+	b.target.IdentityFiles = []string{stranger}
+	d := newDialer(t, Options{})
+	d.jumps.holdoff = 0
+	var targets []Target
+	for range 30 {
+		targets = append(targets, behind(t, b.target).target)
+	}
+	for range 2 {
+		for _, err := range dialAll(t, d, targets) {
+			wantError(t, err, ClassAuthentication, "jump host bastion: the server refused user")
+		}
+	}
+	if connections, failed := b.logged("Connection from "), b.logged("Failed publickey"); connections != 1 || failed != 1 {
+		t.Errorf("%d connections, %d refusals", connections, failed)
+	}
+}
+
+// TestJumpHostKey: an ed25519 line alone will do, a changed key will not.
+func TestJumpHostKey(t *testing.T) {
+	b := bastion(t)
+	b.target.KnownHosts = b.writeKnownHosts(t, "ed25519-only", "ed25519")
+	mustRun(t, dial(t, newDialer(t, Options{}), behind(t, b.target).start().target))
+
+	b.hostKeys["ed25519"], _ = newKey(t)
+	b.target.KnownHosts = b.writeKnownHosts(t, "changed", "ed25519")
+	d := newDialer(t, Options{})
+	d.jumps.holdoff = 0
+	for range 2 {
+		_, err := d.Dial(testContext(t), behind(t, b.target).target)
+		wantError(t, err, ClassHostKeyChanged, "jump host bastion: host key has changed: ")
+	}
+	if n := b.logged("Connection from "); n != 2 {
+		t.Errorf("%d connections", n)
+	}
+}
+
+// TestJumpHostForwards: what the jump host says about the machine behind it, and
+// about itself.
+func TestJumpHostForwards(t *testing.T) {
+	closed, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_ = closed.Close()
+	t.Run("nobody listens", func(t *testing.T) {
+		s := behind(t, bastion(t).target)
+		s.target.Port = closed.Addr().(*net.TCPAddr).Port
+		_, err := newDialer(t, Options{}).Dial(testContext(t), s.target)
+		if e := wantError(t, err, ClassUnreachable, "jump host bastion can't connect to it: "); e.Hop != "" {
+			t.Errorf("hop %q", e.Hop)
+		}
+	})
+	for _, setting := range []string{"AllowTcpForwarding no", "PermitOpen 192.0.2.1:22"} {
+		t.Run(setting, func(t *testing.T) {
+			_, err := newDialer(t, Options{}).Dial(testContext(t), behind(t, bastion(t, setting).target).target)
+			if e := wantError(t, err, ClassUnreachable, "jump host bastion refuses to forward: "); e.Hop != "bastion" || !strings.Contains(e.Hint, "AllowTcpForwarding") {
+				t.Errorf("hop %q, hint %q", e.Hop, e.Hint)
+			}
+		})
+	}
+	t.Run("its own fault", func(t *testing.T) {
+		s := behind(t, bastion(t).target).start()
+		writeKey(t, s.target.IdentityFiles[0], "")
+		_, err := newDialer(t, Options{}).Dial(testContext(t), s.target)
+		if e := wantError(t, err, ClassAuthentication, "the server refused user admin"); e.Hop != "" || strings.Contains(e.Message, "jump host") {
+			t.Errorf("%q at hop %q", e.Message, e.Hop)
+		}
+	})
+}
+
+// TestSilentBehindJump: a machine that says nothing holds nobody up, and leaves
+// the jump host to the others.
+func TestSilentBehindJump(t *testing.T) {
+	b := bastion(t)
+	d := newDialer(t, Options{})
+	s := behind(t, b.target)
+	s.transport = func(int, net.Conn) bool { return true }
+	s.start()
+	mustRun(t, dial(t, d, behind(t, b.target).start().target)) // the jump host is there
+	s.target.ConnectTimeout = 100 * time.Millisecond
+	_, err := d.Dial(testContext(t), s.target)
+	e := wantError(t, err, ClassUnreachable, "timed out after 100ms")
+	if !errors.Is(e, context.DeadlineExceeded) {
+		t.Errorf("%v does not unwrap to the deadline", e)
+	}
+	mustRun(t, dial(t, d, behind(t, b.target).start().target))
+	if n := b.logged("Accepted publickey"); n != 1 {
+		t.Errorf("%d connections to the jump host", n)
+	}
+}
+
+// TestKeepAliveBehindJump: a peer that answers no keepalive is noticed there too.
+func TestKeepAliveBehindJump(t *testing.T) {
+	b := bastion(t)
+	s := behind(t, b.target)
+	s.silent = true
+	d := newDialer(t, Options{KeepAlive: 50 * time.Millisecond})
+	c := dial(t, d, s.start().target)
+	p, err := c.Start(testContext(t), "cat")
+	if err == nil {
+		err = p.Wait()
+	}
+	wantError(t, err, ClassUnreachable, "no answer for 150ms")
+	mustRun(t, dial(t, d, behind(t, b.target).start().target))
+}
+
+// TestSilentJumpHost: one that forwards no more and answers nothing is given up,
+// and all behind it.
+func TestSilentJumpHost(t *testing.T) {
+	b := newFakeServer(t)
+	b.silent = true
+	b.target.Name = "bastion"
+	b.open = forward(t)
+	c := dial(t, newDialer(t, Options{KeepAlive: 50 * time.Millisecond}), behind(t, b.start().target).start().target)
+	<-c.via.lost
+	_, err := c.Run(testContext(t), "true", nil)
+	wantError(t, err, ClassUnreachable, "connection lost: jump host bastion: no answer for 150ms")
+}
+
+// TestJumpIsCancelled: who waits for a jump host need not wait for ever.
+func TestJumpIsCancelled(t *testing.T) {
+	b := newFakeServer(t)
+	b.transport = func(int, net.Conn) bool { return true }
+	ctx, cancel := context.WithCancel(testContext(t))
+	d := newDialer(t, Options{})
+	ended := make(chan error, 1)
+	go func() { _, err := d.Dial(ctx, behind(t, b.start().target).target); ended <- err }()
+	for b.connections() == 0 {
+		time.Sleep(time.Millisecond)
+	}
+	cancel()
+	wantError(t, <-ended, ClassTimeout, "connecting interrupted")
+}

@@ -1,0 +1,12 @@
+//go:build !unix
+
+package remote
+
+import "os/exec"
+
+// startGroup refuses: there is no /bin/sh.
+func startGroup(*exec.Cmd) error {
+	return &Error{Class: ClassConfiguration, Message: "a ProxyCommand can't be run on this system", Hint: "use a jump host: jump in the inventory, or ProxyJump"}
+}
+
+func endGroup(*exec.Cmd, bool) {}

@@ -1,0 +1,163 @@
+//go:build unix
+
+package remote
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"al.essio.dev/pkg/shellescape"
+)
+
+func proxyCommand(t Target) string {
+	return "env " + proxyTo + "=" + address(t) + " " + shellescape.Quote(os.Args[0])
+}
+
+func TestProxyCommand(t *testing.T) {
+	s := newFakeServer(t).start()
+	s.target.ProxyCommand = proxyCommand(s.target)
+	s.target.Address, s.target.HostKeyAlias = "no.such.host", ""
+	s.target.KnownHosts = writeFile(t, filepath.Join(t.TempDir(), "known_hosts"),
+		[]byte(strings.ReplaceAll(readFile(t, s.target.KnownHosts), "127.0.0.1", "no.such.host")))
+	c := dial(t, newDialer(t, Options{}), s.target)
+	mustRun(t, c)
+	if err := c.Put(testContext(t), "dir", "file", make([]byte, 300_000)); err != nil {
+		t.Error(err)
+	}
+}
+
+func readFile(t *testing.T, path string) string {
+	t.Helper()
+	data, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(data)
+}
+
+// TestProxyCommandSSH: ssh -W, as many a configuration has it, for more hosts than
+// MaxStartups of the machine in between lets in at once.
+func TestProxyCommandSSH(t *testing.T) {
+	b := bastion(t, "MaxStartups 9:100:9")
+	var targets []Target
+	for range 20 {
+		s := newFakeServer(t).start()
+		s.target.ProxyCommand = fmt.Sprintf("ssh -F /dev/null -i %s -o UserKnownHostsFile=%s -o BatchMode=yes -p %d -W %s %s@127.0.0.1",
+			b.target.IdentityFiles[0], b.target.KnownHosts, b.port, address(s.target), b.target.User)
+		targets = append(targets, s.target)
+	}
+	for i, err := range dialAll(t, newDialer(t, Options{}), targets) {
+		if err != nil {
+			t.Errorf("host %d: %v", i, err)
+		}
+	}
+}
+
+// A jump host behind a ProxyCommand.
+func TestJumpThroughProxyCommand(t *testing.T) {
+	b := bastion(t)
+	b.target.ProxyCommand = proxyCommand(b.target)
+	mustRun(t, dial(t, newDialer(t, Options{}), behind(t, b.target).start().target))
+}
+
+// TestProxyCommandFails: it is run once, and what it says is in the error.
+func TestProxyCommandFails(t *testing.T) {
+	cases := []struct{ name, script, message string }{
+		{"status and words", "echo first >&2; printf 'no \\033[31mroute\\n' >&2; exit 7", "ProxyCommand: exit status 7: no route"},
+		{"no such command", "", "ProxyCommand: exit status 127: "},
+		{"ends well", "exit 0", "ProxyCommand: it has ended"},
+		{"closes its output only", "exec >&- ; sleep 1000", "ProxyCommand: it has closed its output"},
+		{"speaks something else", "echo hello; cat >/dev/null; true", "timed out after 1s: connected, but there was no SSH answer"},
+		{"many words", "head -c 1000000 /dev/zero | tr '\\0' x >&2; exit 1", "ProxyCommand: exit status 1: xxx"},
+	}
+	for _, tc := range cases {
+		t.Run(tc.name, func(t *testing.T) {
+			dir := t.TempDir()
+			calls := filepath.Join(dir, "calls")
+			s := newFakeServer(t)
+			s.target.ProxyCommand = "/no/such/command"
+			if tc.script != "" {
+				s.target.ProxyCommand = "sh " + writeFile(t, filepath.Join(dir, "script"), []byte("echo call >>"+calls+"\n"+tc.script+"\n"))
+			}
+			if tc.name == "speaks something else" {
+				s.target.ConnectTimeout = time.Second
+			}
+			_, err := newDialer(t, Options{}).Dial(testContext(t), s.target)
+			wantError(t, err, ClassUnreachable, tc.message)
+			if tc.script != "" && readFile(t, calls) != "call\n" {
+				t.Errorf("calls: %q", readFile(t, calls))
+			}
+		})
+	}
+}
+
+// TestProxyCommandEnds: with the connection, whatever it does, and all that it
+// has started; it has no terminal.
+func TestProxyCommandEnds(t *testing.T) {
+	for _, trap := range []string{"", "trap '' TERM HUP; "} {
+		t.Run("trap="+trap, func(t *testing.T) {
+			s := newFakeServer(t).start()
+			fifo := filepath.Join(t.TempDir(), "fifo")
+			if err := exec.Command("mkfifo", fifo).Run(); err != nil {
+				t.Fatal(err)
+			}
+			alive, err := os.OpenFile(fifo, os.O_RDWR, 0) // opening to read only would wait for a writer
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer alive.Close()
+			script := trap + "if true </dev/tty; then echo terminal; fi 2>/dev/null >" + fifo + "\n" + // as one line: where there is one
+				"sleep 1000 & echo $$ $! >" + fifo + "\n" + proxyCommand(s.target) + "\nwait\n"
+			s.target.ProxyCommand = "sh " + writeFile(t, filepath.Join(t.TempDir(), "script"), []byte(script))
+			c := dial(t, newDialer(t, Options{}), s.target)
+			line := make([]byte, 100)
+			n, err := alive.Read(line)
+			if err != nil {
+				t.Fatal(err)
+			}
+			pids := strings.Fields(string(line[:n]))
+			if len(pids) != 2 {
+				t.Fatalf("the command said %q", line[:n])
+			}
+			if err := c.Close(); err != nil {
+				t.Fatal(err)
+			}
+			for _, pid := range pids {
+				wantGone(t, pid)
+			}
+		})
+	}
+}
+
+// wantGone waits for the end of a process; what has ended may wait for its parent.
+func wantGone(t *testing.T, pid string) {
+	t.Helper()
+	n, err := strconv.Atoi(pid)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for ctx := testContext(t); ctx.Err() == nil; {
+		stat, _ := os.ReadFile(filepath.Join("/proc", pid, "stat"))
+		if errors.Is(syscall.Kill(n, 0), syscall.ESRCH) || strings.Contains(string(stat), ") Z ") {
+			return
+		}
+	}
+	t.Errorf("process %s still runs", pid)
+}
+
+// TestProxyCommandIsSilent: it counts as a machine that says nothing.
+func TestProxyCommandIsSilent(t *testing.T) {
+	s := newFakeServer(t)
+	s.target.ProxyCommand = "sleep 1000"
+	s.target.ConnectTimeout = 100 * time.Millisecond
+	_, err := newDialer(t, Options{}).Dial(testContext(t), s.target)
+	wantError(t, err, ClassUnreachable, "timed out after 100ms: connected, but there was no SSH answer")
+}

@@ -1,0 +1,130 @@
+package sshconfig
+
+import (
+	"path/filepath"
+	"strconv"
+	"strings"
+)
+
+// expander replaces tokens, variables and ~ (ssh_config(5), TOKENS and
+// ENVIRONMENT VARIABLES) for one host. What it does not know it refuses: a path
+// that is almost right is worse than none.
+type expander struct {
+	options Options
+	host    Host
+}
+
+// tokens are those of paths but %C, %i and %j, which nobody has asked for.
+func (x expander) tokens() map[byte]string {
+	short, _, _ := strings.Cut(x.options.HostName, ".")
+	key := x.host.HostKeyAlias
+	if key == "" {
+		key = x.host.Alias
+	}
+	return map[byte]string{'%': "%", 'd': x.options.Home, 'h': x.host.HostName, 'k': key, 'L': short, 'l': x.options.HostName,
+		'n': x.host.Alias, 'p': strconv.Itoa(x.host.Port), 'r': x.host.User, 'u': x.options.User}
+}
+
+// path replaces all that can stand in a path.
+func (x expander) path(keyword, s string) (string, error) {
+	s, err := x.tilde(keyword, s)
+	if err != nil {
+		return "", err
+	}
+	if s, err = x.variables(keyword, s); err != nil {
+		return "", err
+	}
+	return replace(keyword, s, x.tokens())
+}
+
+func (x expander) tilde(keyword, s string) (string, error) {
+	switch {
+	case s == "~" || strings.HasPrefix(s, "~/"):
+		if x.options.Home == "" {
+			return "", &Error{Message: keyword + ": ~ can't be replaced: the home directory is not known", Hint: "write the whole path"}
+		}
+		return filepath.Join(x.options.Home, s[1:]), nil
+	case strings.HasPrefix(s, "~"):
+		return "", &Error{Message: keyword + ": the home directory of another user is not looked up: " + quote(s), Hint: "write the whole path"}
+	}
+	return s, nil
+}
+
+// variables replaces ${NAME}. One that is not set is an error, as it is to ssh.
+func (x expander) variables(keyword, s string) (string, error) {
+	var out strings.Builder
+	for {
+		before, rest, found := strings.Cut(s, "${")
+		out.WriteString(before)
+		if !found {
+			return out.String(), nil
+		}
+		name, after, closed := strings.Cut(rest, "}")
+		value := x.options.Getenv(name)
+		if !closed || name == "" || value == "" {
+			return "", &Error{Message: keyword + ": the environment variable " + quote(name) + " is not set"}
+		}
+		out.WriteString(value)
+		s = after
+	}
+}
+
+// agent reads IdentityAgent, whose tokens ssh has replaced. $NAME is its older
+// form of a variable.
+func (x expander) agent(s string) (string, error) {
+	switch {
+	case s == "" || s == "SSH_AUTH_SOCK":
+		return "", nil
+	case s == None:
+		return None, nil
+	case s[0] == '$' && !strings.HasPrefix(s, "${"):
+		if socket := x.options.Getenv(s[1:]); socket != "" {
+			return socket, nil
+		}
+		return None, nil // as ssh has it
+	}
+	path, err := x.tilde("IdentityAgent", s)
+	if err != nil {
+		return "", err
+	}
+	return x.variables("IdentityAgent", path)
+}
+
+// command replaces the tokens of a line for sh. As ssh since 9.6, it refuses a
+// name that sh could take for something else (CVE-2023-51385).
+func (x expander) command(keyword, s string) (string, error) {
+	tokens := map[byte]string{'%': "%"}
+	for token, value := range map[byte]string{'h': x.host.HostName, 'n': x.host.Alias, 'r': x.host.User} {
+		tokens[token] = value
+		if strings.Contains(s, "%"+string(token)) && !harmless(value) {
+			return "", &Error{Message: keyword + ": " + quote(value) + " has characters that a shell would not take as they are",
+				Hint: "reach this host with jump in the inventory, or ProxyJump"}
+		}
+	}
+	tokens['p'] = strconv.Itoa(x.host.Port)
+	return replace(keyword, s, tokens)
+}
+
+func harmless(s string) bool {
+	return s != "" && s[0] != '-' && !strings.ContainsAny(s, "'`\"$\\;&<>|(){}, \t\r\n*?[]!#~=")
+}
+
+func replace(keyword, s string, tokens map[byte]string) (string, error) {
+	var out strings.Builder
+	for i := 0; i < len(s); i++ {
+		if s[i] != '%' {
+			out.WriteByte(s[i])
+			continue
+		}
+		i++
+		if i == len(s) {
+			return "", &Error{Message: keyword + " ends with a single %", Hint: "write %% for the character"}
+		}
+		value, known := tokens[s[i]]
+		if !known {
+			return "", &Error{Message: keyword + ": the token " + quote(s[i-1:i+1]) + " is not supported"}
+		}
+		out.WriteString(value)
+	}
+	return out.String(), nil
+}

@@ -1,0 +1,209 @@
+package sshconfig
+
+import (
+	"bufio"
+	"bytes"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+	"unicode"
+)
+
+// settings are what `ssh -G` prints: keywords in lower case, with their values
+// in order. Of the values only those of HostName, UserKnownHostsFile and
+// IdentityAgent have their tokens replaced already.
+type settings map[string][]string
+
+// parseOutput reads what `ssh -G` prints.
+func parseOutput(out []byte) settings {
+	s := settings{}
+	lines := bufio.NewScanner(bytes.NewReader(out))
+	lines.Buffer(nil, maxOutput)
+	for lines.Scan() {
+		keyword, value, _ := strings.Cut(strings.TrimRight(lines.Text(), "\r"), " ")
+		keyword = strings.ToLower(keyword)
+		s[keyword] = append(s[keyword], value)
+	}
+	return s
+}
+
+func (s settings) first(keyword string) string {
+	if values := s[keyword]; len(values) > 0 {
+		return values[0]
+	}
+	return ""
+}
+
+// of makes the answer for one host that for another which ssh treats alike: a
+// host that is its own HostName.
+func (s settings) of(asked, host string) settings {
+	if asked == host || s.first("hostname") != asked {
+		return s
+	}
+	own := settings{}
+	for keyword, values := range s {
+		own[keyword] = values
+	}
+	own["hostname"] = []string{host}
+	return own
+}
+
+// host reads the settings that are acted on.
+func (s settings) host(q Query, opt Options) (Host, error) {
+	h := Host{Alias: q.Host, HostName: s.first("hostname"), User: s.first("user"), HostKeyAlias: s.first("hostkeyalias"),
+		IdentitiesOnly: s.first("identitiesonly") == "yes"}
+	var err error
+	if h.Port, err = strconv.Atoi(s.first("port")); err != nil || h.Port < 1 || h.Port > 65535 || h.HostName == "" || h.User == "" {
+		return h, &Error{Message: "ssh gives no host name, port and user for it", Hint: opt.try(q)}
+	}
+	if h.ConnectTimeout, err = seconds(s.first("connecttimeout")); err != nil {
+		return h, err
+	}
+	x := expander{options: opt, host: h}
+	steps := []func() error{
+		func() error { return x.identities(s, &h) },
+		func() (err error) { h.IdentityAgent, err = x.agent(s.first("identityagent")); return },
+		func() (err error) {
+			h.KnownHosts, err = x.knownHosts("UserKnownHostsFile", s.first("userknownhostsfile"))
+			return
+		},
+		func() (err error) {
+			h.SystemKnownHosts, err = x.knownHosts("GlobalKnownHostsFile", s.first("globalknownhostsfile"))
+			return
+		},
+		func() error { return x.proxy(s, &h) },
+	}
+	for _, step := range steps {
+		if err := step(); err != nil {
+			return h, err
+		}
+	}
+	return h, nil
+}
+
+// seconds reads ConnectTimeout as `ssh -G` prints it.
+func seconds(s string) (time.Duration, error) {
+	if s == "" || s == None {
+		return 0, nil
+	}
+	n, err := strconv.Atoi(s)
+	if err != nil || n < 0 || n > 24*60*60 {
+		return 0, &Error{Message: "ConnectTimeout is not a number of seconds within a day: " + quote(s)}
+	}
+	return time.Duration(n) * time.Second, nil
+}
+
+// defaultNames are the identity files that ssh tries where none is named.
+var defaultNames = []string{"~/.ssh/id_rsa", "~/.ssh/id_ecdsa", "~/.ssh/id_ecdsa_sk", "~/.ssh/id_ed25519",
+	"~/.ssh/id_ed25519_sk", "~/.ssh/id_xmss", "~/.ssh/id_dsa"}
+
+// isDefault tells the list that ssh itself makes: every version has tried at
+// least four names.
+func isDefault(names []string) bool {
+	return len(names) >= 4 && !slices.ContainsFunc(names, func(name string) bool { return !slices.Contains(defaultNames, name) })
+}
+
+func (x expander) identities(s settings, h *Host) error {
+	h.IdentityGiven = len(s["identityfile"]) > 0 && !isDefault(s["identityfile"])
+	for _, name := range s["identityfile"] {
+		if name == None {
+			continue
+		}
+		path, err := x.path("IdentityFile", name)
+		if err != nil {
+			return err
+		}
+		if h.IdentityGiven || exists(path) || exists(path+".pub") {
+			h.IdentityFiles = append(h.IdentityFiles, path)
+		}
+	}
+	for _, name := range s["certificatefile"] {
+		if name == None {
+			continue
+		}
+		path, err := x.path("CertificateFile", name)
+		if err != nil {
+			return err
+		}
+		h.CertificateFiles = append(h.CertificateFiles, path)
+	}
+	return nil
+}
+
+func exists(path string) bool {
+	_, err := os.Stat(path)
+	return err == nil
+}
+
+// knownHosts reads a list of files. /dev/null, which many configurations have in
+// order to know no host, is as good as no file.
+func (x expander) knownHosts(keyword, value string) ([]string, error) {
+	var paths []string
+	for _, name := range splitPaths(value) {
+		if name == None || name == os.DevNull {
+			continue
+		}
+		path, err := x.tilde(keyword, name)
+		if err != nil {
+			return nil, err
+		}
+		paths = append(paths, path)
+	}
+	return paths, nil
+}
+
+// splitPaths takes a list of paths apart that `ssh -G` has joined with spaces,
+// without the quotes of those that have spaces in them: a path begins with a
+// slash, a tilde or a drive.
+func splitPaths(s string) []string {
+	var paths []string
+	for word := range strings.SplitSeq(s, " ") {
+		begins := word != "" && (word[0] == '/' || word[0] == '~' || filepath.VolumeName(word) != "" || word == None)
+		if begins || len(paths) == 0 {
+			paths = append(paths, word)
+		} else {
+			paths[len(paths)-1] += " " + word
+		}
+	}
+	return slices.DeleteFunc(paths, func(path string) bool { return strings.TrimSpace(path) == "" })
+}
+
+func (x expander) proxy(s settings, h *Host) error {
+	jump, err := x.command("ProxyJump", s.first("proxyjump"))
+	if err != nil {
+		return err
+	}
+	if h.Jump, err = parseHops(jump); err != nil || h.Jump != nil {
+		return err
+	}
+	if line := s.first("proxycommand"); line != None {
+		h.ProxyCommand, err = x.command("ProxyCommand", line)
+	}
+	if s.first("proxyusefdpass") == "yes" && h.ProxyCommand != "" {
+		return &Error{Message: "ProxyUseFdpass is not supported", Hint: "write jump in the inventory, or ProxyJump"}
+	}
+	return err
+}
+
+// quote shows a text of a configuration in a message: printable and short.
+func quote(s string) string {
+	const most = 100
+	s = printable(s)
+	if runes := []rune(s); len(runes) > most {
+		s = string(runes[:most]) + "…"
+	}
+	return fmt.Sprintf("%q", s)
+}
+
+func printable(s string) string {
+	return strings.Map(func(c rune) rune {
+		if unicode.IsPrint(c) {
+			return c
+		}
+		return -1
+	}, s)
+}

@@ -1,0 +1,170 @@
+package sshconfig
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+)
+
+const (
+	systemFile = "/etc/ssh/ssh_config" // where it is, except in unusual builds of ssh
+	maxFile    = 1 << 20               // bytes of one file
+	maxFiles   = 256                   // with those that are included
+	maxDepth   = 16                    // of Include, as in ssh
+)
+
+// line is one line of a configuration with a keyword.
+type line struct {
+	file    string
+	number  int
+	keyword string // lower case
+	value   string
+}
+
+func (l line) at() string { return fmt.Sprintf("%s line %d", printable(l.file), l.number) }
+
+// survey is what stands in the files that apply to a query, as far as this
+// package can tell: only ssh knows what it means.
+type survey struct {
+	lines []line
+	// doubt is why the lines may not be all, or not be what they seem; nil: none.
+	doubt error
+	// patterns tell hosts apart; alike: nothing else does. See share.go.
+	patterns []string
+	alike    bool
+}
+
+// survey looks into the files of a query, once.
+func (r *Resolver) survey(file string) *survey {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if known := r.files[file]; known != nil {
+		return known
+	}
+	s := &survey{}
+	r.files[file] = s
+	reader := &fileReader{survey: s, home: r.options.Home}
+	switch {
+	case file != "":
+		reader.read(file, r.userFolder(), 0)
+	default:
+		if r.options.Home != "" {
+			reader.read(filepath.Join(r.userFolder(), "config"), r.userFolder(), 0)
+		}
+		reader.read(r.options.system, filepath.Dir(r.options.system), 0)
+	}
+	s.judge()
+	return s
+}
+
+func (r *Resolver) userFolder() string { return filepath.Join(r.options.Home, ".ssh") }
+
+// fileReader follows Include.
+type fileReader struct {
+	survey *survey
+	home   string
+	files  int
+}
+
+func (f *fileReader) doubts(err error) {
+	if f.survey.doubt == nil {
+		f.survey.doubt = err
+	}
+}
+
+// read adds the lines of a file; relative is where its relative Includes start.
+// A file that is missing has none.
+func (f *fileReader) read(path, relative string, depth int) {
+	if f.files++; f.files > maxFiles || depth > maxDepth {
+		f.doubts(errors.New("too many files are included"))
+		return
+	}
+	text, err := readBounded(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return
+	}
+	if err != nil {
+		f.doubts(err)
+		return
+	}
+	for i, raw := range strings.Split(text, "\n") {
+		l, ok := parseLine(raw)
+		if !ok {
+			continue
+		}
+		l.file, l.number = path, i+1
+		f.survey.lines = append(f.survey.lines, l)
+		if !plainKeyword(l.keyword) {
+			f.doubts(fmt.Errorf("%s can't be read", l.at()))
+		}
+		if l.keyword == "include" {
+			f.include(l, relative, depth)
+		}
+	}
+}
+
+func (f *fileReader) include(l line, relative string, depth int) {
+	if strings.ContainsAny(l.value, `"'\%$#`) {
+		f.doubts(fmt.Errorf("%s: not a plain list of paths", l.at()))
+		return
+	}
+	for _, path := range strings.Fields(l.value) {
+		switch {
+		case strings.HasPrefix(path, "~/"):
+			path = filepath.Join(f.home, path[2:])
+		case path[0] == '~':
+			f.doubts(fmt.Errorf("%s: the home directory of another user is not looked up", l.at()))
+		case !filepath.IsAbs(path):
+			path = filepath.Join(relative, path)
+		}
+		matches, err := filepath.Glob(path)
+		if err != nil {
+			f.doubts(fmt.Errorf("%s: %w", l.at(), err))
+		}
+		for _, match := range matches {
+			f.read(match, relative, depth+1)
+		}
+	}
+}
+
+// parseLine takes a line apart; false: it is empty or a comment. The keyword and
+// its value are separated by spaces, or one = with spaces around it.
+func parseLine(raw string) (line, bool) {
+	raw = strings.Trim(raw, " \t\r\f\v")
+	if raw == "" || raw[0] == '#' {
+		return line{}, false
+	}
+	end := strings.IndexAny(raw, " \t=")
+	if end < 0 {
+		end = len(raw)
+	}
+	value := strings.TrimLeft(raw[end:], " \t")
+	value = strings.TrimLeft(strings.TrimPrefix(value, "="), " \t")
+	return line{keyword: strings.ToLower(raw[:end]), value: value}, true
+}
+
+func plainKeyword(s string) bool {
+	return s != "" && strings.Trim(s, "abcdefghijklmnopqrstuvwxyz0123456789") == ""
+}
+
+// readBounded reads a small regular file; a FIFO would block for ever.
+func readBounded(path string) (string, error) {
+	info, err := os.Stat(path)
+	if err != nil {
+		return "", err
+	}
+	if !info.Mode().IsRegular() || info.Size() > maxFile {
+		return "", fmt.Errorf("%s is not a small file", printable(path))
+	}
+	f, err := os.Open(path)
+	if err != nil {
+		return "", err
+	}
+	defer f.Close()
+	data, err := io.ReadAll(io.LimitReader(f, maxFile))
+	return string(data), err
+}
