@@ -10,6 +10,7 @@ import (
 	"math/big"
 	"net/http"
 	"os"
+	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -55,6 +56,7 @@ type world struct {
 	app    *cloud.Application
 	vault  *cloud.KeyVault
 	client *Client
+	atEnd  []func()
 }
 
 // inBubble runs a test with a clock of its own, which goes on while all wait.
@@ -71,9 +73,16 @@ func inBubble(t *testing.T, o cloud.Options, p Patience, f func(w *world)) {
 		w.vault.Allow(app, true)
 		w.vault.Set(InputSecret, cloud.StoredSecret{Value: sas, Expires: time.Now().Add(48 * time.Hour)})
 		transport, stop := w.cloud.Transport()
-		defer stop()
 		w.client = w.with(transport, Cloud{}, p)
-		defer w.client.Close()
+		w.atEnd = []func(){stop, w.client.Close}
+		defer func() {
+			for _, end := range slices.Backward(w.atEnd) {
+				end()
+			}
+			// TLS waits 5 s for the other side to take its goodbye, and the bubble's
+			// clock stops when this function is over.
+			time.Sleep(10 * time.Second)
+		}()
 		f(w)
 	})
 }

@@ -35,7 +35,7 @@ func identifier(n int, cert *x509.Certificate) *string {
 	return &s
 }
 
-var applicationPath = regexp.MustCompile(`^/v1\.0/applications(?:\(appId='([^']+)'\)|/([0-9a-f-]+))(/addKey|/removeKey)?$`)
+var applicationPath = regexp.MustCompile(`^/v1\.0/applications(?:\(appId='([^']+)'\)|/([^/()]+))(/addKey|/removeKey)?$`)
 
 func graphError(w http.ResponseWriter, status int, code, format string, args ...any) {
 	answer(w, status, map[string]any{"error": map[string]any{"code": code, "message": fmt.Sprintf(format, args...),
