@@ -25,7 +25,7 @@ func TestVerifyAccepted(t *testing.T) {
 		if !r.Accepted || r.Tries != 3 || r.Waited > 2*time.Second {
 			w.Errorf("%+v", r)
 		}
-		if s := r.Secret; s.Name != InputSecret || !s.Enabled || s.Expires.Sub(time.Now()) < 47*time.Hour || len(s.Version) != 32 {
+		if s := r.Secret; s.Name != InputSecret || !s.Enabled || time.Until(s.Expires) < 47*time.Hour || len(s.Version) != 32 {
 			w.Errorf("%+v", s)
 		}
 		// A question to each front end, and one challenge and one answer of the vault.
