@@ -22,6 +22,7 @@ const internalPath = "github.com/aoifleet/aoifleet/internal/"
 // here has yet to find its place.
 var allowed = map[string][]string{
 	"inventory":   {},
+	"azure":       {},
 	"certificate": {},
 	"remote":      {},
 	"sshconfig":   {},
@@ -32,6 +33,7 @@ var allowed = map[string][]string{
 	"report":      {"certificate", "host", "inventory", "journal", "remote", "rollout"},
 	"lab":         {"lab/agent"},
 	"lab/agent":   {},
+	"lab/cloud":   {},
 }
 
 // Imports run downward only (docs/architecture.md).

@@ -5,6 +5,7 @@ import (
 	"os"
 	"syscall"
 
+	"github.com/aoifleet/aoifleet/internal/azure"
 	"github.com/aoifleet/aoifleet/internal/certificate"
 	"github.com/aoifleet/aoifleet/internal/inventory"
 	"github.com/aoifleet/aoifleet/internal/rollout"
@@ -17,7 +18,7 @@ const (
 	exitUsage       = 2 // usage, inventory or certificate wrong; nothing was contacted
 	exitChanges     = 3 // plan --detailed-exitcode: there is something to do
 	exitUnreachable = 4
-	exitRefused     = 5 // also: a check of status failed
+	exitRefused     = 5 // also: a check of status failed, or Azure said no
 	exitRolledBack  = 6
 	exitFailed      = 7 // failed or unknown
 	exitStopped     = 8 // by the failure budget
@@ -53,7 +54,13 @@ func codeOf(err error) int {
 	case errors.As(err, &many), errors.As(err, &problem):
 		return exitUsage
 	}
-	return exitInternal
+	switch e := azure.AsError(err); {
+	case e == nil:
+		return exitInternal
+	case e.Class == azure.Configuration:
+		return exitUsage
+	}
+	return exitRefused
 }
 
 // signalCode is 128 plus the signal's number, as shells have it.

@@ -30,7 +30,7 @@ func (a *app) certificatePack(flags packFlags) error {
 		return err
 	}
 	a.signals.heed() // a key half written must not stay behind
-	if err := writeWhole(flags.out, c.Canonical()); err != nil {
+	if err := writeAll([]newFile{{flags.out, c.Canonical(), 0o600}}); err != nil {
 		return usage(flags.out+": can't be written: "+err.Error(), "name a file in a folder that you may write with --out")
 	}
 	fmt.Fprintf(a.stderr, "wrote %s: %s, thumbprint %s\n", printable(flags.out), c.Leaf.Subject, c.Leaf.Thumbprint)
@@ -70,19 +70,4 @@ func (flags packFlags) checkOut() error {
 func isFolder(path string) bool {
 	info, err := os.Stat(path)
 	return err == nil && info.IsDir()
-}
-
-// writeWhole writes a file with mode 0600, whole or not at all: beside path, then
-// renamed.
-func writeWhole(path string, data []byte) error {
-	file, err := os.CreateTemp(filepath.Dir(path), ".aoifleet-*") // 0600 by itself
-	if err != nil {
-		return err
-	}
-	defer os.Remove(file.Name()) // there is none after success
-	_, err = file.Write(data)
-	if err := errors.Join(err, file.Sync(), file.Close()); err != nil {
-		return err
-	}
-	return os.Rename(file.Name(), path)
 }

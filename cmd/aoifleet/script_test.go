@@ -24,8 +24,9 @@ func TestMain(m *testing.M) {
 //	exits CODE COMMAND ARGS     runs a command that must end with CODE
 //	lab, fault, live, …         see lab_test.go
 //	begin, until, signal, …     see process_test.go
+//	azure, unpem                see azure_test.go
 func TestScript(t *testing.T) {
-	commands := map[string]func(*testscript.TestScript, bool, []string){"exits": exits}
+	commands := map[string]func(*testscript.TestScript, bool, []string){"exits": exits, "azure": pretendAzure, "unpem": unpem}
 	for _, more := range []map[string]func(*testscript.TestScript, bool, []string){labCommands(), processCommands()} {
 		for name, command := range more {
 			commands[name] = command
@@ -38,6 +39,7 @@ func TestScript(t *testing.T) {
 type state struct {
 	lab   *scriptLab
 	begun *begun // nil: none
+	azure *scriptAzure
 }
 
 type stateKey struct{}

@@ -6,6 +6,7 @@ import (
 	"strings"
 	"unicode"
 
+	"github.com/aoifleet/aoifleet/internal/azure"
 	"github.com/aoifleet/aoifleet/internal/certificate"
 	"github.com/aoifleet/aoifleet/internal/inventory"
 	"github.com/aoifleet/aoifleet/internal/report"
@@ -29,6 +30,11 @@ func explain(err error) report.Error {
 		return report.Error{Class: "inventory", Message: many.Error()}
 	case errors.As(err, &problem):
 		return report.Error{Class: "certificate", Message: problem.Error(), Hint: problem.Hint}
+	}
+	if e := azure.AsError(err); e != nil && e.Class == azure.Configuration {
+		return report.Error{Class: "usage", Message: e.Message, Hint: e.Hint}
+	} else if e != nil {
+		return report.Error{Class: string(e.Class), Message: e.Message, Hint: e.Hint}
 	}
 	return report.Error{Class: "internal", Message: err.Error()}
 }

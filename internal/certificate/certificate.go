@@ -3,7 +3,8 @@
 // into the single form that every agent loads: base64 on one line without a
 // newline, no passphrase, AES-256-CBC, the certificate of the key first.
 //
-// A Certificate holds a private key. No method but Canonical gives it away.
+// A Certificate holds a private key. No method but Canonical and KeyPair gives it
+// away.
 package certificate
 
 import (

@@ -3,7 +3,6 @@ package certificate
 import (
 	"bytes"
 	"crypto/x509"
-	"encoding/base64"
 	"encoding/pem"
 	"errors"
 	"strings"
@@ -69,17 +68,9 @@ func Pack(cert, key []byte, now time.Time) (*Certificate, error) {
 	if p != nil {
 		return nil, p.ofPair()
 	}
-	der, err := encode(found)
-	if err != nil {
-		return nil, problem(hintCompare, "the certificate and its key can't be packed")
-	}
-	// Read back what was written: the caller gets what a later Parse will say.
-	c, _, p := parse([]byte(base64.StdEncoding.EncodeToString(der)))
-	if p == nil {
-		p = checkDates(c.Leaf, now)
-	}
+	c, p := packed(found, now)
 	if p != nil {
-		return nil, p.ofPair()
+		return nil, p
 	}
 	return c, nil
 }

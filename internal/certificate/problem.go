@@ -60,7 +60,7 @@ const (
 	hintMissingCert = openP12 + " -passin pass: -nocerts -nodes | " + pack + "CERTIFICATE --key /dev/stdin" + packAs
 	hintPairUp      = pack + "CERTIFICATE --key KEY" + packAs + " with the right pair"
 	hintSubmit      = "pack the certificate that the authority returned for the request"
-	hintNewRSA      = "ask for a new RSA certificate or make one, e.g. openssl req -x509 -newkey rsa:3072 -nodes -keyout NEW_KEY -out NEW_CERTIFICATE -days 365 -subj /CN=NAME"
+	hintNewRSA      = "ask for a new RSA certificate, or make one: aoifleet certificate new --out new.p12.b64"
 	hintFetch       = "get the file again from where it came from"
 )
 
@@ -95,7 +95,6 @@ func (p *Problem) at(path string) *Problem {
 // ofFiles names the files of Pack in message and hint.
 func (p *Problem) ofFiles(cert, key string) *Problem {
 	message := strings.NewReplacer(certFile, certFile+" "+cert, keyFile, keyFile+" "+key)
-	hint := strings.NewReplacer("NEW_KEY", "NEW_KEY", "NEW_CERTIFICATE", "NEW_CERTIFICATE",
-		"CERTIFICATE", shellescape.Quote(cert), "KEY", shellescape.Quote(key))
+	hint := strings.NewReplacer("CERTIFICATE", shellescape.Quote(cert), "KEY", shellescape.Quote(key))
 	return &Problem{Message: message.Replace(p.Message), Hint: hint.Replace(p.Hint)}
 }

@@ -188,7 +188,7 @@ func TestReadFile(t *testing.T) {
 		{at("locked.b64", line(t, "passphrase.p12")), "is protected with a passphrase", "base64 -di PATH | openssl pkcs12 -in /dev/stdin -nodes"},
 		{at("locked.p12", string(read(t, committed, "passphrase.p12"))), "is protected with a passphrase", "openssl pkcs12 -in PATH -nodes"},
 		{at("it's here.p12", string(read(t, committed, "cert-only.p12"))), "has no private key", `here.p12' -passin`},
-		{at("expired.p12", string(read(t, committed, "expired.p12"))), "has expired", "openssl"},
+		{at("expired.p12", string(read(t, committed, "expired.p12"))), "has expired", "certificate new"},
 		{at("large", strings.Repeat("A", MaxSize+1)), "is larger than 1 MiB", "again"},
 	}
 	for _, tt := range tests {

@@ -13,9 +13,10 @@ import (
 // inventory reads the whole document. Each level starts as a copy of the one
 // around it and is then overwritten key by key, so the nearest value wins.
 func (r *reader) inventory(root *yaml.Node, inv *Inventory) {
-	f := file{rollout: inv.Rollout}
+	f := file{rollout: inv.Rollout, azure: inv.Azure}
 	walk(r, r.fileKeys, 0, "the inventory", "", root, &f)
-	inv.Rollout = f.rollout
+	inv.Rollout, inv.Azure = f.rollout, f.azure
+	r.checkAzure(f.custom, f.azure)
 	if root.Kind != yaml.MappingNode {
 		return
 	}

@@ -39,6 +39,7 @@ type Inventory struct {
 	Digest  string // SHA-256 of the file as it was read, lower-case hex
 	Hosts   []Host // file order: hosts, then groups; ranges expanded; at most 100,000
 	Rollout Rollout
+	Azure   Azure
 }
 
 // Host is one agent virtual machine with everything that applies to it: its
@@ -165,7 +166,7 @@ func Parse(path string, data []byte, env Env) (*Inventory, error) {
 		return nil, Errors{{File: path, Message: "the inventory's folder can't be found: " + err.Error()}}
 	}
 	sum := sha256.Sum256(data)
-	inv := &Inventory{Path: path, Digest: hex.EncodeToString(sum[:]), Rollout: defaultRollout()}
+	inv := &Inventory{Path: path, Digest: hex.EncodeToString(sum[:]), Rollout: defaultRollout(), Azure: Azure{Cloud: "public"}}
 	if root := r.decode(data); root != nil {
 		r.inventory(root, inv)
 	}

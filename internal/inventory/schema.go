@@ -37,6 +37,8 @@ type file struct {
 	rollout                 Rollout
 	version                 *yaml.Node
 	unavailable             *yaml.Node // the label of max_unavailable_per
+	azure                   Azure
+	custom                  *yaml.Node // azure.cloud
 	defaults, hosts, groups *yaml.Node
 }
 
@@ -47,12 +49,7 @@ func fileKeys() []key[file] {
 		{name: "defaults", read: func(v value, f *file) { f.defaults = v.node }},
 		{name: "hosts", read: func(v value, f *file) { f.hosts = v.node }},
 		{name: "groups", read: func(v value, f *file) { f.groups = v.node }},
-		{name: "azure", keys: []key[file]{
-			{name: "cloud", only: []string{"public"}},
-			{name: "authority_host"},
-			{name: "vault_suffix"},
-			{name: "disable_instance_discovery"},
-		}},
+		{name: "azure", keys: azureKeys()},
 		{name: "rollout", keys: []key[file]{
 			{name: "parallel", read: func(v value, f *file) { v.number(&f.rollout.Parallel, 1, maxHosts) }},
 			{name: "max_failures", read: func(v value, f *file) { v.amount(&f.rollout.MaxFailures) }},

@@ -1,0 +1,131 @@
+//go:build linux
+
+package main
+
+import (
+	"crypto/x509"
+	"encoding/base64"
+	"encoding/pem"
+	"os"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/rogpeppe/go-internal/testscript"
+
+	"github.com/aoifleet/aoifleet/internal/certificate"
+	"github.com/aoifleet/aoifleet/internal/lab/cloud"
+)
+
+// What the lab's agents are configured with.
+const (
+	azureTenant = "00000000-0000-0000-0000-000000000001"
+	azureClient = "00000000-0000-0000-0000-000000000002"
+	azureObject = "00000000-0000-0000-0000-000000000003"
+	azureVault  = "contoso-dp-kv"
+)
+
+// scriptAzure is the pretend Azure of one script.
+type scriptAzure struct {
+	cloud *cloud.Cloud
+	app   *cloud.Application
+	vault *cloud.KeyVault
+}
+
+// pretendAzure: azure start leads the program to a pretend Azure, through a proxy
+// and with an authority of its own. Then
+//
+//	azure register FILE [ASKS]    Entra knows a certificate, after so many requests
+//	azure secret                  the vault has the agents' secret
+//	azure keep NAME FILE [TYPE]   the vault has a certificate
+//	azure fail SERVICE STATUS     every request from now on
+//	azure recover                 no longer
+//	azure disable                 the application
+//	azure firewall                of the vault
+func pretendAzure(ts *testscript.TestScript, _ bool, args []string) {
+	s := theState(ts)
+	if args[0] == "start" {
+		s.azure = startAzure(ts)
+		return
+	}
+	z := s.azure
+	if z == nil {
+		ts.Fatalf("azure start comes first")
+	}
+	switch args[0] {
+	case "register":
+		spread := cloud.Spread{}
+		if len(args) > 2 {
+			n, err := strconv.Atoi(args[2])
+			ts.Check(err)
+			spread.Asks = n
+		}
+		z.app.Register(leafOf(ts, args[1]), spread)
+	case "secret":
+		z.vault.Set("input-storage-sas", cloud.StoredSecret{Value: "sv=2024&sig=TOPSECRET", Expires: time.Now().Add(time.Hour)})
+	case "keep":
+		kind := "application/x-pkcs12"
+		if len(args) > 3 {
+			kind = args[3]
+		}
+		z.vault.Set(args[1], cloud.StoredSecret{Value: strings.TrimSpace(ts.ReadFile(args[2])), ContentType: kind})
+	case "fail":
+		status, err := strconv.Atoi(args[2])
+		ts.Check(err)
+		z.cloud.Fail(cloud.Service(args[1]), cloud.Fault{Times: -1, Status: status})
+	case "recover":
+		z.cloud.Recover()
+	case "disable":
+		z.app.Disable(true)
+	case "firewall":
+		z.vault.Firewall(true)
+	default:
+		ts.Fatalf("no such thing: azure %s", args[0])
+	}
+}
+
+func startAzure(ts *testscript.TestScript) *scriptAzure {
+	c, err := cloud.New(cloud.Options{})
+	ts.Check(err)
+	server, err := c.Start()
+	ts.Check(err)
+	ts.Defer(server.Close)
+	ca := ts.MkAbs("azure-ca.pem")
+	ts.Check(os.WriteFile(ca, c.CA(), 0o600))
+	ts.Setenv("SSL_CERT_FILE", ca)
+	ts.Setenv("HTTPS_PROXY", server.Proxy)
+	for name, value := range map[string]string{"TENANT": azureTenant, "CLIENT": azureClient, "VAULT": azureVault} {
+		ts.Setenv(name, value)
+	}
+	z := &scriptAzure{c, c.AddApplication(azureTenant, azureClient, azureObject), c.AddVault(azureVault, azureTenant)}
+	z.vault.Allow(azureClient, true)
+	return z
+}
+
+// leafOf is the certificate of an agent's file, or of a PEM file.
+func leafOf(ts *testscript.TestScript, path string) *x509.Certificate {
+	text := ts.ReadFile(path)
+	if block, _ := pem.Decode([]byte(text)); block != nil {
+		cert, err := x509.ParseCertificate(block.Bytes)
+		ts.Check(err)
+		return cert
+	}
+	c, err := certificate.Inspect([]byte(text))
+	ts.Check(err)
+	_, chain := c.KeyPair()
+	return chain[0]
+}
+
+// unpem: unpem FILE OUT writes an agent's file as PEM: key and certificates.
+func unpem(ts *testscript.TestScript, _ bool, args []string) {
+	c, err := certificate.Inspect([]byte(ts.ReadFile(args[0])))
+	ts.Check(err)
+	key, chain := c.KeyPair()
+	der, err := x509.MarshalPKCS8PrivateKey(key)
+	ts.Check(err)
+	text := "-----BEGIN PRIVATE KEY-----\n" + base64.StdEncoding.EncodeToString(der) + "\n-----END PRIVATE KEY-----\n"
+	for _, cert := range chain {
+		text += string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: cert.Raw}))
+	}
+	ts.Check(os.WriteFile(ts.MkAbs(args[1]), []byte(text), 0o600))
+}

@@ -1,0 +1,100 @@
+package main
+
+import (
+	"fmt"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/aoifleet/aoifleet/internal/azure"
+	"github.com/aoifleet/aoifleet/internal/certificate"
+	"github.com/aoifleet/aoifleet/internal/inventory"
+)
+
+type fetchFlags struct {
+	out, cloud string
+	force      bool
+}
+
+func (a *app) certificateFetchCommand() *cobra.Command {
+	var flags fetchFlags
+	cmd := &cobra.Command{Use: "fetch keyvault://VAULT/NAME[/VERSION]", Short: "Get a certificate with its key from a Key Vault and write the agent's file", Args: cobra.ExactArgs(1),
+		RunE: func(_ *cobra.Command, args []string) error { return a.certificateFetch(args[0], flags) }}
+	f := cmd.Flags()
+	f.StringVarP(&flags.out, "out", "O", "", "the `FILE` to write, mode 0600; must not exist")
+	f.BoolVar(&flags.force, "force", false, "replace the file if it exists")
+	f.StringVarP(&a.inventoryFile, "inventory", "i", "", "inventory `FILE` whose azure: says which cloud (also AOIFLEET_INVENTORY)")
+	f.StringVar(&flags.cloud, "cloud", "", "public, usgovernment or china, instead of the inventory's")
+	return cmd
+}
+
+func (a *app) certificateFetch(source string, flags fetchFlags) error {
+	ref, err := azure.ParseReference(source)
+	if err != nil {
+		return err
+	}
+	if flags.out == "" {
+		return usage("fetch needs --out", "aoifleet certificate fetch "+ref.String()+" --out certs/"+ref.Name+".p12.b64")
+	}
+	if err := (packFlags{out: flags.out, force: flags.force}).checkOut(); err != nil {
+		return err
+	}
+	cloud, err := a.fetchCloud(flags)
+	if err != nil {
+		return err
+	}
+	client, err := azure.New(cloud, nil, azure.Patience{})
+	if err != nil {
+		return err
+	}
+	defer client.Close()
+	fmt.Fprintf(a.stderr, "asking vault %s\n", ref.Vault)
+	file, err := client.Fetch(a.ctx, nil, ref)
+	if err != nil {
+		return err
+	}
+	c, err := certificateIn(file, ref, time.Now())
+	if err != nil {
+		return err
+	}
+	a.signals.heed() // a key half written must not stay behind
+	if err := writeAll([]newFile{{flags.out, c.Canonical(), 0o600}}); err != nil {
+		return usage(flags.out+": can't be written: "+err.Error(), "name a file in a folder that you may write with --out")
+	}
+	fmt.Fprintf(a.stderr, "wrote %s: %s, thumbprint %s\n", printable(flags.out), c.Leaf.Subject, c.Leaf.Thumbprint)
+	return nil
+}
+
+// certificateIn reads what a vault keeps as any file: PKCS#12, often with the root
+// first, or PEM.
+func certificateIn(file *azure.File, ref azure.Reference, now time.Time) (*certificate.Certificate, error) {
+	data := file.Bytes()
+	var c *certificate.Certificate
+	var err error
+	if file.PEM {
+		c, err = certificate.Pack(data, data, now)
+	} else {
+		c, err = certificate.Parse(data, now)
+	}
+	if err != nil {
+		// The hints of a file don't fit: there is none here.
+		return nil, &certificate.Problem{Path: ref.String(), Message: err.Error(), Hint: "make a new version of the certificate in the vault, with an exportable RSA key"}
+	}
+	return c, nil
+}
+
+// fetchCloud is the cloud of the flag, else of the inventory where one is named.
+func (a *app) fetchCloud(flags fetchFlags) (azure.Cloud, error) {
+	file := a.inventoryFile
+	if file == "" {
+		file = a.getenv("AOIFLEET_INVENTORY")
+	}
+	if flags.cloud != "" || file == "" {
+		return azure.Cloud{Name: flags.cloud}, nil
+	}
+	inv, err := inventory.Load(file, inventory.Env{User: a.user, Home: a.home})
+	if err != nil {
+		return azure.Cloud{}, err
+	}
+	return cloudOf(inv.Azure), nil
+}

@@ -1,0 +1,174 @@
+// Package azure asks Microsoft Entra, Azure Key Vault and Microsoft Graph what
+// a rotation needs to know: whether a certificate is accepted, what a vault
+// holds, which certificates an application has.
+//
+// Entra and Key Vault are asked with Microsoft's own libraries, Graph through
+// their pipeline. No error, and nothing that a value of this package prints,
+// holds a key, a token or a secret's value. What a service answers is bounded in
+// size and time, and stripped of control characters before anyone sees it.
+package azure
+
+import (
+	"crypto/rsa"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"time"
+
+	"github.com/Azure/azure-sdk-for-go/sdk/azcore"
+	"github.com/Azure/azure-sdk-for-go/sdk/azcore/policy"
+)
+
+// Class says what kind of failure an Error is. Values may be added to, never
+// renamed.
+type Class string
+
+// The classes of failure.
+const (
+	// Refused: Entra does not accept the certificate or the application.
+	Refused Class = "refused"
+	// Unreachable: no usable answer in time: no connection, throttled, an outage.
+	Unreachable Class = "unreachable"
+	// Forbidden: Key Vault or Graph answered that this may not be done.
+	Forbidden Class = "forbidden"
+	// Secret: the secret is missing, disabled, expired or not valid yet.
+	Secret Class = "secret"
+	// Configuration: what was asked makes no sense; nothing was contacted.
+	Configuration Class = "configuration"
+	// Unexpected: an answer that is not what the service documents.
+	Unexpected Class = "unexpected"
+	// Interrupted: the caller's context ended first.
+	Interrupted Class = "interrupted"
+)
+
+// Error is every error of this package. Message is short, lower case and holds
+// the vendor's own words where there are any; Hint, where there is one, is the
+// next thing to do.
+type Error struct {
+	Class   Class
+	Code    string // the vendor's, such as AADSTS700027 or ForbiddenByFirewall; "" for none
+	Message string
+	Hint    string
+	Err     error // the context's error of Interrupted, else nil
+}
+
+// Error returns the message without the hint.
+func (e *Error) Error() string { return e.Message }
+
+// Unwrap returns the context's error, or nil.
+func (e *Error) Unwrap() error { return e.Err }
+
+// AsError finds the Error in err, nil if there is none.
+func AsError(err error) *Error {
+	var e *Error
+	if errors.As(err, &e) {
+		return e
+	}
+	return nil
+}
+
+// Patience is how long is waited for what. A zero field is its default.
+type Patience struct {
+	// Propagation is how long Entra may take to know a certificate that was
+	// registered just now, 5 minutes by default; negative: it is asked once.
+	Propagation time.Duration
+	// Outage is how long is tried without any definite answer, 30 s by default.
+	Outage time.Duration
+	// Try bounds one request for a token or a secret, 10 s by default.
+	Try time.Duration
+	// InARow is how often Entra must accept, one after the other: its front ends
+	// do not learn of a certificate at the same moment. 3 by default.
+	InARow int
+}
+
+func (p Patience) withDefaults() Patience {
+	set := func(to *time.Duration, d time.Duration) {
+		if *to == 0 {
+			*to = d
+		}
+	}
+	set(&p.Propagation, 5*time.Minute)
+	set(&p.Outage, 30*time.Second)
+	set(&p.Try, 10*time.Second)
+	if p.InARow == 0 {
+		p.InARow = 3
+	}
+	return p
+}
+
+// Client asks one cloud. Its methods may be used at the same time.
+type Client struct {
+	at        endpoints
+	transport *http.Transport
+	patience  Patience
+}
+
+// New returns a client of a cloud. Requests go through a copy of transport, for
+// instance one whose DialContext leads through another machine; nil is a copy of
+// http.DefaultTransport, which obeys HTTPS_PROXY and SSL_CERT_FILE. The error is
+// an *Error of class Configuration.
+func New(cloud Cloud, transport *http.Transport, patience Patience) (*Client, error) {
+	at, err := cloud.endpoints()
+	if err != nil {
+		return nil, err
+	}
+	if transport == nil {
+		transport = http.DefaultTransport.(*http.Transport)
+	}
+	return &Client{at: at, transport: transport.Clone(), patience: patience.withDefaults()}, nil
+}
+
+// Close closes idle connections.
+func (c *Client) Close() { c.transport.CloseIdleConnections() }
+
+// options are what all libraries are given. Retries are this package's own
+// where tries is 0.
+func (c *Client) options(w *wire, tries int32) azcore.ClientOptions {
+	if tries == 0 {
+		tries = -1 // azcore: 0 is three
+	}
+	return azcore.ClientOptions{
+		Cloud:     c.at.cloud,
+		Transport: w,
+		Telemetry: policy.TelemetryOptions{ApplicationID: "aoifleet"},
+		Retry:     policy.RetryOptions{MaxRetries: tries, TryTimeout: c.patience.Try, RetryDelay: time.Second, MaxRetryDelay: c.patience.Outage},
+	}
+}
+
+// Pair is a certificate with its private key. It prints without the key.
+type Pair struct {
+	chain []*x509.Certificate // its own first
+	// A closure: fmt, slog and debug printers that walk unexported fields by
+	// reflection all stop at a function.
+	key func() *rsa.PrivateKey
+}
+
+// NewPair joins a private key and its certificate, the first of chain. The
+// error is an *Error of class Configuration.
+func NewPair(chain []*x509.Certificate, key *rsa.PrivateKey) (Pair, error) {
+	if len(chain) == 0 || key == nil || !key.PublicKey.Equal(chain[0].PublicKey) {
+		return Pair{}, &Error{Class: Configuration, Message: "the private key does not belong to the certificate"}
+	}
+	return Pair{chain: chain, key: func() *rsa.PrivateKey { return key }}, nil
+}
+
+// Leaf is the certificate, nil in the zero Pair.
+func (p Pair) Leaf() *x509.Certificate {
+	if len(p.chain) == 0 {
+		return nil
+	}
+	return p.chain[0]
+}
+
+// String names the certificate by its thumbprint.
+func (p Pair) String() string {
+	if p.Leaf() == nil {
+		return "no certificate"
+	}
+	return "certificate " + Thumbprint(p.Leaf())
+}
+
+// Format prints String for every verb.
+func (p Pair) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, p.String()) }

@@ -1,0 +1,100 @@
+package azure
+
+import (
+	"crypto/sha1" // #nosec: the thumbprint that Entra shows is SHA-1 by definition
+	"crypto/x509"
+	"encoding/hex"
+	"fmt"
+	"net/url"
+	"strings"
+
+	"github.com/Azure/azure-sdk-for-go/sdk/azcore/cloud"
+)
+
+// Cloud says which Azure is asked. The zero value is the public one.
+type Cloud struct {
+	Name          string // public, usgovernment, china or custom; "" is public
+	AuthorityHost string // https://HOST[:PORT] of Entra; "" is the cloud's
+	VaultSuffix   string // what follows the vault's name and a dot; "" is the cloud's
+	GraphHost     string // https://HOST[:PORT] of Microsoft Graph; "" is the cloud's
+	// DisableInstanceDiscovery leaves out the question to login.microsoftonline.com
+	// whether an authority that Microsoft's library does not know may be trusted.
+	DisableInstanceDiscovery bool
+}
+
+// endpoints is a Cloud with everything filled in.
+type endpoints struct {
+	cloud       cloud.Configuration
+	authority   string // of errors: the host
+	vaultSuffix string
+	vaultScope  string
+	graph       string // base URL without a slash at its end; "" if it is not known
+	trusted     bool   // Entra need not be asked whether the authority is its own
+}
+
+// clouds are the endpoints that Microsoft documents: "Azure Key Vault
+// authentication, requests and responses", "National cloud deployments" of
+// Microsoft Graph, and azcore/cloud.
+var clouds = map[string]Cloud{
+	"public": {AuthorityHost: cloud.AzurePublic.ActiveDirectoryAuthorityHost, VaultSuffix: "vault.azure.net",
+		GraphHost: "https://graph.microsoft.com"},
+	"usgovernment": {AuthorityHost: cloud.AzureGovernment.ActiveDirectoryAuthorityHost, VaultSuffix: "vault.usgovcloudapi.net",
+		GraphHost: "https://graph.microsoft.us"},
+	"china": {AuthorityHost: cloud.AzureChina.ActiveDirectoryAuthorityHost, VaultSuffix: "vault.azure.cn",
+		GraphHost: "https://microsoftgraph.chinacloudapi.cn"},
+	"custom": {},
+}
+
+func (c Cloud) endpoints() (endpoints, error) {
+	name := c.Name
+	if name == "" {
+		name = "public"
+	}
+	known, ok := clouds[name]
+	if !ok {
+		return endpoints{}, configuration("set azure.cloud to public, usgovernment, china or custom", "there is no cloud %q", name)
+	}
+	or := func(own, usual string) string {
+		if own != "" {
+			return own
+		}
+		return usual
+	}
+	authority, suffix, graph := or(c.AuthorityHost, known.AuthorityHost), or(c.VaultSuffix, known.VaultSuffix), or(c.GraphHost, known.GraphHost)
+	for key, base := range map[string]string{"authority_host": authority, "graph_host": graph} {
+		if base == "" && key == "graph_host" {
+			continue // needed for registering only
+		}
+		if u, err := url.Parse(base); err != nil || u.Scheme != "https" || u.Host == "" || strings.Trim(u.Path, "/") != "" || u.RawQuery != "" || u.User != nil {
+			return endpoints{}, configuration("write it as https://HOST", "azure.%s is not an https address without a path", key)
+		}
+	}
+	if !validSuffix(suffix) {
+		return endpoints{}, configuration("write it as vault.azure.net", "azure.vault_suffix is not a DNS name")
+	}
+	bare, _, _ := strings.Cut(suffix, ":")
+	return endpoints{
+		cloud:       cloud.Configuration{ActiveDirectoryAuthorityHost: strings.TrimSuffix(authority, "/") + "/", Services: map[cloud.ServiceName]cloud.ServiceConfiguration{}},
+		authority:   strings.Trim(strings.TrimPrefix(authority, "https://"), "/"),
+		vaultSuffix: suffix, vaultScope: "https://" + bare + "/.default",
+		graph: strings.TrimSuffix(graph, "/"), trusted: c.DisableInstanceDiscovery || c.AuthorityHost == "" && known.AuthorityHost != "",
+	}, nil
+}
+
+// validSuffix accepts a DNS name, with a port where a test needs one.
+func validSuffix(s string) bool {
+	u, err := url.Parse("https://v." + s)
+	return err == nil && s != "" && u.Host == "v."+s && !strings.ContainsFunc(s, func(r rune) bool {
+		return !(r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || r == '-' || r == '.' || r == ':')
+	})
+}
+
+func configuration(hint, format string, args ...any) *Error {
+	return &Error{Class: Configuration, Message: fmt.Sprintf(format, args...), Hint: hint}
+}
+
+// Thumbprint is the SHA-1 of a certificate in upper-case hex, as Entra shows it.
+func Thumbprint(c *x509.Certificate) string {
+	sum := sha1.Sum(c.Raw)
+	return strings.ToUpper(hex.EncodeToString(sum[:]))
+}

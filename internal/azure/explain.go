@@ -1,0 +1,126 @@
+package azure
+
+import (
+	"encoding/json"
+	"fmt"
+	"regexp"
+	"strings"
+	"unicode"
+)
+
+// maxText bounds the words of a service, in characters.
+const maxText = 600
+
+var (
+	aadsts = regexp.MustCompile(`AADSTS([0-9]{4,9})`)
+	// What looks like a token (RFC 7519) or a long base64: a service has no
+	// reason to quote one, and then it must not be passed on.
+	tokenLike = regexp.MustCompile(`eyJ[A-Za-z0-9_-]{8,}(\.[A-Za-z0-9_-]*){0,2}|[A-Za-z0-9+/=_-]{120,}|(?i:\bsig=)[^&\s]+`)
+)
+
+// clean makes the words of others safe to show: one line, no control
+// characters, nothing that looks like a token, at most limit characters.
+func clean(s string, limit int) string {
+	if len(s) > 16*maxText {
+		s = s[:16*maxText]
+	}
+	s = tokenLike.ReplaceAllString(s, "(…)")
+	s = strings.Join(strings.FieldsFunc(s, unicode.IsSpace), " ")
+	s = strings.Map(func(r rune) rune {
+		if !unicode.IsPrint(r) {
+			return '?'
+		}
+		return r
+	}, strings.ToValidUTF8(s, "?"))
+	if r := []rune(s); len(r) > limit {
+		return string(r[:limit-1]) + "…"
+	}
+	return s
+}
+
+// vendor is what an answer says went wrong.
+type vendor struct{ code, inner, message string }
+
+// vendorText reads an error of Entra ({"error": …, "error_description": …}), or
+// of Key Vault and Graph ({"error": {"code": …, "message": …, "innererror": {"code": …}}}).
+// From anything else it takes nothing.
+func vendorText(body []byte) vendor {
+	var top struct {
+		Error       json.RawMessage `json:"error"`
+		Description string          `json:"error_description"`
+	}
+	if json.Unmarshal(body, &top) != nil {
+		return vendor{}
+	}
+	if top.Description != "" {
+		v := vendor{message: clean(top.Description, maxText)}
+		if code := aadsts.FindString(top.Description); code != "" {
+			v.code = code
+		} else if json.Unmarshal(top.Error, &v.code) == nil {
+			v.code = clean(v.code, 60)
+		}
+		return v
+	}
+	var nested struct {
+		Code    string `json:"code"`
+		Message string `json:"message"`
+		Inner   struct {
+			Code string `json:"code"`
+		} `json:"innererror"`
+	}
+	if json.Unmarshal(top.Error, &nested) != nil {
+		return vendor{}
+	}
+	return vendor{clean(nested.Code, 60), clean(nested.Inner.Code, 60), clean(nested.Message, maxText)}
+}
+
+// entraHints are what to do, by code: "Microsoft Entra authentication and
+// authorization error codes". CLIENT and TENANT are filled in.
+var entraHints = map[string]string{
+	"AADSTS700027":  "register the certificate's public part: az ad app credential reset --id CLIENT --append --cert @new.cer",
+	"AADSTS700016":  "is client_id right, and the application in this tenant? az ad sp show --id CLIENT",
+	"AADSTS7000229": "create the application's service principal in this tenant: az ad sp create --id CLIENT",
+	"AADSTS90002":   "check tenant_id, and azure.cloud in the inventory",
+	"AADSTS7000112": "the application is disabled; an administrator enables it: az ad sp update --id CLIENT --set accountEnabled=true",
+	"AADSTS53003":   "Conditional Access blocks sign-ins from here: ask from the agents' network",
+	"AADSTS90055":   "wait, then run it again",
+	"AADSTS90038":   "the tenant is in another cloud: set azure.cloud in the inventory",
+	"AADSTS900382":  "the tenant is in another cloud: set azure.cloud in the inventory",
+	"AADSTS700024":  "check the clock of this machine: date -u",
+	"AADSTS1000502": "the certificate is not within its own validity: make a new one, aoifleet certificate new",
+}
+
+// refused is Entra's "no".
+func (c *Client) refused(x exchange, q Question) *Error {
+	v := vendorText(x.body)
+	if v.message == "" {
+		return notTheService(x)
+	}
+	hint := strings.NewReplacer("CLIENT", q.ClientID, "TENANT", q.TenantID).Replace(entraHints[v.code])
+	if expired(v) {
+		hint = "the certificate has expired: make a new one, aoifleet certificate new"
+	}
+	return &Error{Class: Refused, Code: v.code, Message: "Entra refuses the certificate: " + v.message, Hint: hint}
+}
+
+// expired tells the 700027 that no waiting mends.
+func expired(v vendor) bool {
+	return v.code == "AADSTS700027" && strings.Contains(v.message, "The key used is expired")
+}
+
+// pending tells a refusal that the propagation of a new certificate explains.
+func pending(e *Error) bool {
+	return e.Class == Refused && e.Code == "AADSTS700027" &&
+		!strings.Contains(e.Message, "The key used is expired") && !strings.Contains(e.Message, "did not match the expected signature")
+}
+
+// notTheService is an answer that is not in the service's form: a proxy's, a
+// captive portal's, or a wrong address.
+func notTheService(x exchange) *Error {
+	what := "an answer that can't be read"
+	if x.status >= 300 {
+		what = fmt.Sprintf("HTTP %d and nothing that can be read", x.status)
+	}
+	return &Error{Class: Unexpected, Message: fmt.Sprintf("%s gives %s", x.host, what),
+		Hint: "is a proxy or another server in between? check HTTPS_PROXY, and azure: in the inventory"}
+}

@@ -1,0 +1,229 @@
+package azure
+
+import (
+	"context"
+	"crypto/x509"
+	"encoding/pem"
+	"errors"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/Azure/azure-sdk-for-go/sdk/azcore"
+	"github.com/Azure/azure-sdk-for-go/sdk/azcore/policy"
+
+	"github.com/aoifleet/aoifleet/internal/lab/cloud"
+)
+
+// person has signed in elsewhere, as with az login.
+type person struct{ token string }
+
+func (p person) GetToken(context.Context, policy.TokenRequestOptions) (azcore.AccessToken, error) {
+	return azcore.AccessToken{Token: p.token, ExpiresOn: time.Now().Add(time.Hour)}, nil
+}
+
+func (w *world) reader() person {
+	w.vault.Allow("", true)
+	return person{w.cloud.IssueToken(tenant, "https://vault.azure.net", "")}
+}
+
+func TestParseReference(t *testing.T) {
+	good := map[string]Reference{
+		"keyvault://contoso-kv/fleet":                                     {Vault: "contoso-kv", Name: "fleet"},
+		"KeyVault://Contoso-KV/Fleet-2026":                                {Vault: "contoso-kv", Name: "Fleet-2026"},
+		"keyvault://abc/f/0123456789abcdef0123456789ABCDEF":               {Vault: "abc", Name: "f", Version: "0123456789abcdef0123456789abcdef"},
+		"keyvault://a23456789012345678901234/" + strings.Repeat("n", 127): {Vault: "a23456789012345678901234", Name: strings.Repeat("n", 127)},
+	}
+	for text, want := range good {
+		got, err := ParseReference(text)
+		if err != nil || got != want {
+			t.Errorf("%s: %+v, %v", text, got, err)
+		}
+		if again, err := ParseReference(got.String()); err != nil || again != want {
+			t.Errorf("%s: %+v, %v", got, again, err)
+		}
+	}
+	for text, words := range map[string]string{
+		"certs/x": "does not begin", "keyvault://": "does not name", "keyvault://kv": "does not name", "keyvault://kv1/a/b/c": "does not name",
+		"keyvault:///a": "vault's name", "keyvault://1kv/a": "vault's name", "keyvault://k--v/a": "vault's name", "keyvault://kv-/a": "vault's name",
+		"keyvault://ab/a": "vault's name", "keyvault://a234567890123456789012345/a": "vault's name", "keyvault://kv1.vault.azure.net/a": "by its address",
+		"keyvault://kv1/": "certificate's name", "keyvault://kv1/a b": "certificate's name", "keyvault://kv1/a?x": "certificate's name",
+		"keyvault://kv1/a/": "version", "keyvault://kv1/a/latest": "version",
+	} {
+		if _, err := ParseReference(text); err == nil || AsError(err).Class != Configuration || !strings.Contains(err.Error(), words) || AsError(err).Hint == "" {
+			t.Errorf("%s: %v", text, err)
+		}
+	}
+}
+
+func FuzzParseReference(f *testing.F) {
+	f.Add("keyvault://contoso-kv/fleet/0123456789abcdef0123456789abcdef")
+	f.Add("KEYVAULT://a-b/c")
+	f.Fuzz(func(t *testing.T, s string) {
+		r, err := ParseReference(s)
+		if err != nil {
+			return
+		}
+		if again, err := ParseReference(r.String()); err != nil || again != r || strings.ContainsAny(r.Vault+r.Name+r.Version, "/?#%@:.\\ ") {
+			t.Errorf("%q: %+v, %+v, %v", s, r, again, err)
+		}
+	})
+}
+
+func TestFetch(t *testing.T) {
+	const pemText = "-----BEGIN PRIVATE KEY-----\nTOPSECRET\n-----END PRIVATE KEY-----\n"
+	inBubble(t, cloud.Options{}, Patience{}, func(w *world) {
+		first := w.vault.Set("fleet", cloud.StoredSecret{Value: "TOPSECRETOLD", ContentType: "application/x-pkcs12"})
+		w.vault.Set("fleet", cloud.StoredSecret{Value: "TOPSECRETNEW", ContentType: "application/x-pkcs12", Expires: time.Now().Add(time.Hour)})
+		w.vault.Set("pem", cloud.StoredSecret{Value: pemText, ContentType: "application/x-pem-file"})
+		who := w.reader()
+		for _, tt := range []struct {
+			ref  Reference
+			want string
+			pem  bool
+		}{
+			{Reference{Vault: vault, Name: "fleet"}, "TOPSECRETNEW", false},
+			{Reference{Vault: vault, Name: "fleet", Version: first}, "TOPSECRETOLD", false},
+			{Reference{Vault: vault, Name: "pem"}, pemText, true},
+		} {
+			file, err := w.client.Fetch(background(), who, tt.ref)
+			if err != nil {
+				w.Fatal(err)
+			}
+			if string(file.Bytes()) != tt.want || file.PEM != tt.pem || file.State.Name != tt.ref.Name || len(file.State.Version) != 32 {
+				w.Errorf("%s: %s, PEM %v", tt.ref, file, file.PEM)
+			}
+			noSecrets(w.T, file, *file, &file)
+		}
+	})
+}
+
+func TestFetchFails(t *testing.T) {
+	ref := Reference{Vault: vault, Name: "fleet"}
+	tests := []struct {
+		name    string
+		arrange func(w *world)
+		class   Class
+		words   string
+	}{
+		{"forbidden", func(w *world) { w.vault.Allow("", false) }, Forbidden, "Key Vault Secrets User"},
+		{"missing", func(w *world) { w.vault.Delete("fleet") }, Secret, "has no secret fleet"},
+		{"disabled", func(w *world) {
+			w.vault.Set("fleet", cloud.StoredSecret{Value: "TOPSECRET", ContentType: "application/x-pkcs12", Disabled: true})
+		}, Secret, "disabled"},
+		{"a password", func(w *world) {
+			w.vault.Set("fleet", cloud.StoredSecret{Value: "TOPSECRET", ContentType: "text/plain"})
+		}, Secret, "is not a certificate"},
+		{"unreachable", func(w *world) { w.cloud.Fail(cloud.Vault, cloud.Fault{Times: -1, Hang: true}) }, Unreachable, "no answer in time"},
+		{"throttled", func(w *world) { w.cloud.Fail(cloud.Vault, cloud.Fault{Times: -1, Status: 429, RetryAfter: "60"}) }, Unreachable, "for 1m0s"},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			inBubble(t, cloud.Options{}, Patience{}, func(w *world) {
+				w.vault.Set("fleet", cloud.StoredSecret{Value: "TOPSECRET", ContentType: "application/x-pkcs12"})
+				who := w.reader()
+				tt.arrange(w)
+				began := time.Now()
+				_, err := w.client.Fetch(background(), who, ref)
+				w.fails(err, tt.class, tt.words)
+				if took := time.Since(began); took > 30*time.Second {
+					w.Errorf("took %s", took)
+				}
+			})
+		})
+	}
+}
+
+// nobody can sign in: the words of the chain, and of what it asked, are shown
+// without what they quote.
+type nobody struct{ err error }
+
+func (n nobody) GetToken(context.Context, policy.TokenRequestOptions) (azcore.AccessToken, error) {
+	return azcore.AccessToken{}, n.err
+}
+
+func TestFetchNotSignedIn(t *testing.T) {
+	inBubble(t, cloud.Options{}, Patience{}, func(w *world) {
+		said := errors.New("DefaultAzureCredential: failed to acquire a token.\nAzureCLICredential: Please run 'az login'\nraw message was: eyJhbGciOiJSUzI1NiJ9.VE9QU0VDUkVU.c2ln")
+		_, err := w.client.Fetch(background(), nobody{said}, Reference{Vault: vault, Name: "fleet"})
+		e := w.fails(err, Refused, "Please run 'az login'")
+		if !strings.Contains(e.Hint, "az login") {
+			w.Error(e.Hint)
+		}
+		_, err = w.client.Fetch(background(), nobody{context.DeadlineExceeded}, Reference{Vault: vault, Name: "fleet"})
+		w.fails(err, Unreachable, "too long")
+	})
+}
+
+// The chain of the operator, with what Microsoft's library reads from the
+// environment.
+func TestFetchAsOperator(t *testing.T) {
+	p := newPair(t, 0, year)
+	der, err := x509.MarshalPKCS8PrivateKey(keys[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	text := append(pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der}), pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: p.Leaf().Raw})...)
+	path := filepath.Join(t.TempDir(), "operator.pem")
+	if err := os.WriteFile(path, text, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for name, value := range map[string]string{"AZURE_TENANT_ID": tenant, "AZURE_CLIENT_ID": app, "AZURE_CLIENT_CERTIFICATE_PATH": path,
+		"AZURE_CLIENT_SECRET": "", "AZURE_TOKEN_CREDENTIALS": "EnvironmentCredential", "AZURE_AUTHORITY_HOST": "https://127.0.0.1:1"} {
+		t.Setenv(name, value)
+	}
+	c, server := onLoopback(t)
+	a, v := c.AddApplication(tenant, app, object), c.AddVault(vault, tenant)
+	v.Allow(app, true)
+	v.Set("fleet", cloud.StoredSecret{Value: "TOPSECRET", ContentType: "application/x-pkcs12"})
+	w := &world{T: t}
+	client := w.with(server.Transport(), Cloud{}, Patience{})
+	_, err = client.Fetch(background(), nil, Reference{Vault: vault, Name: "fleet"})
+	if e := w.fails(err, Refused, "AADSTS700027"); e.Code != "AADSTS700027" {
+		t.Error(e.Code)
+	}
+	a.Register(p.Leaf(), cloud.Spread{})
+	file, err := client.Fetch(background(), nil, Reference{Vault: vault, Name: "fleet"})
+	if err != nil || string(file.Bytes()) != "TOPSECRET" {
+		t.Error(file, err)
+	}
+}
+
+func TestCloud(t *testing.T) {
+	for name, want := range map[string]endpoints{
+		"":             {authority: "login.microsoftonline.com", vaultSuffix: "vault.azure.net", vaultScope: "https://vault.azure.net/.default", graph: "https://graph.microsoft.com", trusted: true},
+		"public":       {authority: "login.microsoftonline.com", vaultSuffix: "vault.azure.net", vaultScope: "https://vault.azure.net/.default", graph: "https://graph.microsoft.com", trusted: true},
+		"usgovernment": {authority: "login.microsoftonline.us", vaultSuffix: "vault.usgovcloudapi.net", vaultScope: "https://vault.usgovcloudapi.net/.default", graph: "https://graph.microsoft.us", trusted: true},
+		"china":        {authority: "login.chinacloudapi.cn", vaultSuffix: "vault.azure.cn", vaultScope: "https://vault.azure.cn/.default", graph: "https://microsoftgraph.chinacloudapi.cn", trusted: true},
+	} {
+		got, err := Cloud{Name: name}.endpoints()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got.authority != want.authority || got.vaultSuffix != want.vaultSuffix || got.vaultScope != want.vaultScope || got.graph != want.graph || got.trusted != want.trusted {
+			t.Errorf("%s: %+v", name, got)
+		}
+	}
+	own, err := Cloud{Name: "custom", AuthorityHost: "https://login.local:8443/", VaultSuffix: "vault.local:8443"}.endpoints()
+	if err != nil || own.authority != "login.local:8443" || own.vaultScope != "https://vault.local/.default" || own.trusted || own.cloud.ActiveDirectoryAuthorityHost != "https://login.local:8443/" {
+		t.Errorf("%+v, %v", own, err)
+	}
+	for _, bad := range []Cloud{{Name: "germany"}, {Name: "custom"}, {Name: "custom", AuthorityHost: "https://login.local"}, {AuthorityHost: "http://login.local"},
+		{AuthorityHost: "https://login.local/tenant"}, {AuthorityHost: "https://u:p@login.local"}, {VaultSuffix: "vault/x"}, {VaultSuffix: "@evil.example"}, {GraphHost: "graph.microsoft.com"}} {
+		if _, err := New(bad, nil, Patience{}); err == nil || AsError(err).Class != Configuration {
+			t.Errorf("%+v: %v", bad, err)
+		}
+	}
+}
+
+func TestNewPairWantsItsKey(t *testing.T) {
+	p := newPair(t, 0, year)
+	if _, err := NewPair(p.chain, keys[1]); err == nil {
+		t.Error("a foreign key is taken")
+	}
+	if _, err := NewPair(nil, keys[0]); err == nil {
+		t.Error("no certificate is taken")
+	}
+}

@@ -1,0 +1,223 @@
+package azure
+
+import (
+	"bytes"
+	"context"
+	"crypto/x509"
+	"encoding/base64"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"time"
+
+	"github.com/Azure/azure-sdk-for-go/sdk/azcore"
+	"github.com/Azure/azure-sdk-for-go/sdk/azcore/policy"
+	"github.com/Azure/azure-sdk-for-go/sdk/azcore/runtime"
+	"github.com/Azure/azure-sdk-for-go/sdk/azcore/streaming"
+)
+
+// graphTimeout bounds one operation on an application, with all its requests
+// and the wait for Graph to show it.
+const graphTimeout = 2 * time.Minute
+
+// Graph reads and changes the certificates of an application registration, one
+// call at a time. Close it when done.
+type Graph struct {
+	base     string
+	wire     *wire
+	pipeline runtime.Pipeline
+	signIn   *signIn
+}
+
+// Graph returns access to Microsoft Graph. A nil credential is the operator's,
+// as in Fetch. The error is an *Error of class Configuration.
+func (c *Client) Graph(credential azcore.TokenCredential) (*Graph, error) {
+	if c.at.graph == "" {
+		return nil, configuration("set azure.graph_host in the inventory", "it is not known where this cloud has Microsoft Graph")
+	}
+	if credential == nil {
+		var err error
+		if credential, err = c.operator(); err != nil {
+			return nil, err
+		}
+	}
+	w, own := c.newWire(), &signIn{TokenCredential: credential}
+	o := c.options(w, 5)
+	o.Retry.MaxRetryDelay = time.Minute
+	o.Retry.ShouldRetry = turnedAway // a change that got no answer may have been made
+	bearer := runtime.NewBearerTokenPolicy(own, []string{c.at.graph + "/.default"}, nil)
+	pipeline := runtime.NewPipeline("aoifleet", "v1", runtime.PipelineOptions{PerRetry: []policy.Policy{bearer}}, &o)
+	return &Graph{base: c.at.graph + "/v1.0", wire: w, pipeline: pipeline, signIn: own}, nil
+}
+
+// Close closes idle connections.
+func (g *Graph) Close() { g.wire.close() }
+
+// turnedAway tells answers after which nothing was changed.
+func turnedAway(r *http.Response, _ error) bool {
+	return r != nil && (r.StatusCode == http.StatusTooManyRequests || r.StatusCode == http.StatusServiceUnavailable)
+}
+
+// AppCredential signs in as an application with a certificate of its own: that is
+// enough to add and remove its certificates.
+func (c *Client) AppCredential(tenant, client string, p Pair) (azcore.TokenCredential, error) {
+	if err := (Question{TenantID: tenant, ClientID: client, Pair: p}).check(); err != nil {
+		return nil, err
+	}
+	credential, err := c.certificateCredential(tenant, client, p, c.options(c.newSignInWire(), 1))
+	if err != nil {
+		return nil, configuration("", "the certificate can't be used to sign in: %s", clean(err.Error(), 200))
+	}
+	return credential, nil
+}
+
+// Application is an application registration and its certificates.
+type Application struct {
+	ClientID string
+	ObjectID string
+	Keys     []Key
+}
+
+// Key is one certificate of an application. Compare Certificate, the DER: Graph's
+// customKeyIdentifier is a thumbprint in several forms, a name, or nothing.
+type Key struct {
+	ID          string // keyId
+	Name        string
+	Start, End  time.Time
+	Certificate []byte
+
+	raw map[string]json.RawMessage // as Graph sent it
+}
+
+// Valid tells whether the key can be used at a time.
+func (k Key) Valid(at time.Time) bool { return !at.Before(k.Start) && at.Before(k.End) }
+
+// Find looks for a certificate.
+func (a Application) Find(cert *x509.Certificate) (Key, bool) {
+	for _, k := range a.Keys {
+		if bytes.Equal(k.Certificate, cert.Raw) {
+			return k, true
+		}
+	}
+	return Key{}, false
+}
+
+// Application reads an application by its client id. Every error is an *Error.
+func (g *Graph) Application(ctx context.Context, clientID string) (*Application, error) {
+	ctx, cancel := context.WithTimeout(ctx, graphTimeout)
+	defer cancel()
+	return g.read(ctx, clientID)
+}
+
+func (g *Graph) read(ctx context.Context, clientID string) (*Application, error) {
+	if !plainID(clientID) {
+		return nil, configuration("it is the GUID of the application (client)", "the client id is not valid")
+	}
+	// Without $select, key is null.
+	body, err := g.call(ctx, http.MethodGet, g.application(clientID)+"?$select=id,appId,keyCredentials", nil)
+	if err != nil {
+		return nil, err
+	}
+	var answer struct {
+		ID    string                       `json:"id"`
+		AppID string                       `json:"appId"`
+		Keys  []map[string]json.RawMessage `json:"keyCredentials"`
+	}
+	if json.Unmarshal(body, &answer) != nil || !plainID(answer.ID) {
+		return nil, notTheService(g.wire.outcome())
+	}
+	a := &Application{ClientID: clientID, ObjectID: answer.ID}
+	for _, raw := range answer.Keys {
+		key, err := keyOf(raw)
+		if err != nil {
+			return nil, notTheService(g.wire.outcome())
+		}
+		a.Keys = append(a.Keys, key)
+	}
+	return a, nil
+}
+
+func keyOf(raw map[string]json.RawMessage) (Key, error) {
+	var k struct {
+		KeyID       string    `json:"keyId"`
+		DisplayName string    `json:"displayName"`
+		Start       time.Time `json:"startDateTime"`
+		End         time.Time `json:"endDateTime"`
+		Key         []byte    `json:"key"`
+	}
+	text, err := json.Marshal(raw)
+	if err != nil {
+		return Key{}, err
+	}
+	if err := json.Unmarshal(text, &k); err != nil || k.KeyID == "" {
+		return Key{}, fmt.Errorf("not a key credential")
+	}
+	return Key{ID: k.KeyID, Name: clean(k.DisplayName, 120), Start: k.Start, End: k.End, Certificate: k.Key, raw: raw}, nil
+}
+
+func (g *Graph) application(clientID string) string {
+	return "/applications(appId='" + clientID + "')"
+}
+
+// call sends one request; body nil is none. What only reads is sent twice where
+// there was no answer.
+func (g *Graph) call(ctx context.Context, method, path string, body any) ([]byte, error) {
+	answer, err := g.send(ctx, method, path, body)
+	if x := g.wire.outcome(); err != nil && method == http.MethodGet && x.err != nil && !x.lasting() && ctx.Err() == nil && g.signIn.failed == nil {
+		return g.send(ctx, method, path, body)
+	}
+	return answer, err
+}
+
+func (g *Graph) send(ctx context.Context, method, path string, body any) ([]byte, error) {
+	req, err := runtime.NewRequest(ctx, method, g.base+path)
+	if err != nil {
+		return nil, configuration("", "Microsoft Graph can't be asked: %s", clean(err.Error(), 200))
+	}
+	if body != nil {
+		text, err := json.Marshal(body)
+		if err != nil {
+			return nil, err
+		}
+		if err := req.SetBody(streaming.NopCloser(bytes.NewReader(text)), "application/json"); err != nil {
+			return nil, err
+		}
+	}
+	g.signIn.failed = nil
+	resp, err := g.pipeline.Do(req)
+	if err == nil && resp.StatusCode < 300 {
+		return runtime.Payload(resp)
+	}
+	return nil, g.failure(ctx)
+}
+
+// failure judges the last request.
+func (g *Graph) failure(ctx context.Context) *Error {
+	x := g.wire.outcome()
+	switch {
+	case ctx.Err() == context.Canceled:
+		return interrupted(ctx, "Microsoft Graph")
+	case g.signIn.failed != nil:
+		return signInError(g.signIn.failed)
+	case x.host == "":
+		return exchange{host: "Microsoft Graph", err: context.DeadlineExceeded}.unreachable()
+	case x.outage():
+		return x.unreachable()
+	}
+	v := vendorText(x.body)
+	e := &Error{Class: Forbidden, Code: v.code, Message: fmt.Sprintf("Microsoft Graph refuses it: %s", v.message)}
+	switch {
+	case v.message == "":
+		return notTheService(x)
+	case x.status == 403 || x.status == 401:
+		e.Hint = "sign in as an owner of the application, or with Application.ReadWrite.OwnedBy: az login"
+	case x.status == 404:
+		e.Class, e.Hint = Refused, "is client_id right, and the application registered in this tenant? az ad app show --id …"
+	default:
+		e.Class = Unexpected
+	}
+	return e
+}
+
+// base64Key is how Graph takes bytes (Edm.Binary).
+func base64Key(der []byte) string { return base64.StdEncoding.EncodeToString(der) }

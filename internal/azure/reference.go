@@ -1,0 +1,185 @@
+package azure
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"regexp"
+	"strings"
+	"time"
+
+	"github.com/Azure/azure-sdk-for-go/sdk/azcore"
+	"github.com/Azure/azure-sdk-for-go/sdk/azcore/policy"
+	"github.com/Azure/azure-sdk-for-go/sdk/azidentity"
+	"github.com/Azure/azure-sdk-for-go/sdk/security/keyvault/azsecrets"
+)
+
+// Names as "Azure Key Vault keys, secrets and certificates overview" has them.
+var (
+	vaultName     = regexp.MustCompile(`^[a-zA-Z]([a-zA-Z0-9]|-[a-zA-Z0-9]){2,23}$`)
+	secretName    = regexp.MustCompile(`^[0-9a-zA-Z-]{1,127}$`)
+	secretVersion = regexp.MustCompile(`^[0-9a-fA-F]{32}$`)
+)
+
+const (
+	vaultNameHint  = "a vault's name has 3 to 24 letters, digits and single hyphens"
+	secretNameHint = "a secret's name has 1 to 127 letters, digits and hyphens"
+	scheme         = "keyvault://"
+)
+
+// Reference names a secret in a vault; a certificate's own secret has the
+// certificate's name.
+type Reference struct {
+	Vault   string
+	Name    string
+	Version string // 32 hex digits; "" is the newest
+}
+
+// String is the form that ParseReference reads.
+func (r Reference) String() string {
+	s := scheme + r.Vault + "/" + r.Name
+	if r.Version != "" {
+		s += "/" + r.Version
+	}
+	return s
+}
+
+// IsReference tells a reference, right or wrong, from a file's name.
+func IsReference(s string) bool {
+	return len(s) >= len(scheme) && strings.EqualFold(s[:len(scheme)], scheme)
+}
+
+// ParseReference reads keyvault://VAULT/NAME[/VERSION]. The error is an *Error of
+// class Configuration.
+func ParseReference(s string) (Reference, error) {
+	const form = "write it as keyvault://VAULT/NAME or keyvault://VAULT/NAME/VERSION"
+	if !IsReference(s) {
+		return Reference{}, configuration(form, "it does not begin with %s", scheme)
+	}
+	parts := strings.Split(s[len(scheme):], "/")
+	if len(parts) < 2 || len(parts) > 3 {
+		return Reference{}, configuration(form, "it does not name a vault and a certificate")
+	}
+	r := Reference{Vault: strings.ToLower(parts[0]), Name: parts[1]}
+	switch {
+	case strings.Contains(r.Vault, "."):
+		return Reference{}, configuration("name the vault alone; azure.vault_suffix has the rest", "the vault is given by its address")
+	case !vaultName.MatchString(r.Vault):
+		return Reference{}, configuration(vaultNameHint, "the vault's name is not valid")
+	case !secretName.MatchString(r.Name):
+		return Reference{}, configuration(secretNameHint, "the certificate's name is not valid")
+	case len(parts) == 3 && !secretVersion.MatchString(parts[2]):
+		return Reference{}, configuration("a version has 32 hex digits; without one the newest is taken", "the version is not valid")
+	case len(parts) == 3:
+		r.Version = strings.ToLower(parts[2])
+	}
+	return r, nil
+}
+
+// Content types of a certificate's secret: "Certificate operations", secret
+// content type.
+const (
+	typePKCS12 = "application/x-pkcs12"
+	typePEM    = "application/x-pem-file"
+)
+
+// File is a certificate with its key as a vault keeps it, in memory only. It
+// prints without what it holds.
+type File struct {
+	State SecretState
+	PEM   bool // Bytes is PEM: key and certificates; else a PKCS#12 in base64
+	data  func() []byte
+}
+
+// Bytes is what a file of it would have. It holds the private key in the clear.
+func (f *File) Bytes() []byte { return f.data() }
+
+// String names it.
+func (f File) String() string { return fmt.Sprintf("%s, version %s", f.State.Name, f.State.Version) }
+
+// Format prints String for every verb.
+func (f File) Format(s fmt.State, _ rune) { _, _ = io.WriteString(s, f.String()) }
+
+// Fetch gets a certificate with its key from a vault. A nil credential is the
+// operator's: environment, workload identity, managed identity, az login
+// (azidentity.DefaultAzureCredential). It ends after Patience.Outage at the
+// latest. Every error is an *Error.
+func (c *Client) Fetch(ctx context.Context, credential azcore.TokenCredential, ref Reference) (*File, error) {
+	if credential == nil {
+		var err error
+		if credential, err = c.operator(); err != nil {
+			return nil, err
+		}
+	}
+	// az login may take longer than a request.
+	secret, err := c.secretInTime(ctx, &signIn{TokenCredential: credential}, ref, c.patience.Outage)
+	if err != nil {
+		return nil, err
+	}
+	return fileOf(ref, secret)
+}
+
+// signIn remembers why there was no token: the vault's client hands on other
+// words.
+type signIn struct {
+	azcore.TokenCredential
+	failed error
+}
+
+// GetToken is azcore.TokenCredential.
+func (s *signIn) GetToken(ctx context.Context, o policy.TokenRequestOptions) (azcore.AccessToken, error) {
+	token, err := s.TokenCredential.GetToken(ctx, o)
+	s.failed = err
+	return token, err
+}
+
+// operator is whoever runs this program.
+func (c *Client) operator() (azcore.TokenCredential, error) {
+	credential, err := azidentity.NewDefaultAzureCredential(&azidentity.DefaultAzureCredentialOptions{
+		ClientOptions: c.options(c.newSignInWire(), 1), DisableInstanceDiscovery: c.at.trusted,
+	})
+	if err != nil {
+		return nil, configuration("", "no way to sign in to Azure: %s", clean(err.Error(), 300))
+	}
+	return credential, nil
+}
+
+// signInError says why nobody could sign in. The library's own words quote whole
+// answers; those of a refusal are read from the answer instead.
+func signInError(err error) *Error {
+	const hint = "az login, or set AZURE_TENANT_ID, AZURE_CLIENT_ID and AZURE_CLIENT_SECRET"
+	var failed *azidentity.AuthenticationFailedError
+	switch {
+	case errors.Is(err, context.DeadlineExceeded):
+		return &Error{Class: Unreachable, Message: "signing in to Azure took too long", Hint: "check network, firewall and HTTPS_PROXY"}
+	case errors.As(err, &failed) && failed.RawResponse != nil:
+		body, _ := readWhole(failed.RawResponse)
+		v := vendorText(body)
+		return &Error{Class: Refused, Code: v.code, Message: fmt.Sprintf("signing in to Azure failed (HTTP %d)%s", failed.RawResponse.StatusCode, said(v.message)), Hint: hint}
+	case errors.As(err, &failed):
+		return &Error{Class: Unreachable, Message: "signing in to Azure failed: no usable answer", Hint: "check network, firewall and HTTPS_PROXY"}
+	}
+	return &Error{Class: Refused, Message: "nobody is signed in to Azure: " + clean(err.Error(), maxText), Hint: hint}
+}
+
+func fileOf(ref Reference, s azsecrets.Secret) (*File, error) {
+	f := &File{State: stateOf(ref.Name, s)}
+	if !f.State.Enabled {
+		return nil, f.State.problem(ref.Vault, time.Time{})
+	}
+	content := ""
+	if s.ContentType != nil {
+		content = strings.ToLower(*s.ContentType)
+	}
+	value := []byte(*s.Value)
+	f.data = func() []byte { return append([]byte(nil), value...) }
+	switch {
+	case content == typePEM || strings.HasPrefix(*s.Value, "-----BEGIN "):
+		f.PEM = true
+	case content != typePKCS12 && content != "":
+		return nil, &Error{Class: Secret, Message: fmt.Sprintf("%s is not a certificate: its content type is %q", ref, clean(content, 60)),
+			Hint: "name a certificate: az keyvault certificate list --vault-name " + ref.Vault}
+	}
+	return f, nil
+}

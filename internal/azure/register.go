@@ -1,0 +1,245 @@
+package azure
+
+import (
+	"context"
+	"crypto/sha1" // #nosec: x5t is SHA-1 by definition (RFC 7515 section 4.1.7)
+	"crypto/x509"
+	"encoding/base64"
+	"fmt"
+	"net/http"
+	"slices"
+	"time"
+
+	"github.com/golang-jwt/jwt/v5"
+)
+
+// proofAudience is what a proof of possession is for, and proofLife how long it
+// may last: "Generate proof of possession tokens for rolling keys" of Microsoft Graph.
+const (
+	proofAudience = "00000002-0000-0000-c000-000000000000"
+	proofLife     = 10 * time.Minute
+)
+
+// How a change was made.
+const (
+	ByNothing = "nothing" // it was so already
+	ByProof   = "proof"   // addKey or removeKey, with a proof signed by a certificate that the application has
+	ByList    = "list"    // the whole list was replaced
+)
+
+// proof shows that whoever asks has the private key of a valid certificate of
+// the application.
+func proof(p Pair, objectID string, now time.Time) (string, error) {
+	token := jwt.NewWithClaims(jwt.SigningMethodRS256, jwt.MapClaims{
+		"aud": proofAudience, "iss": objectID, "nbf": now.Unix(), "exp": now.Add(proofLife).Unix(),
+	})
+	// What X509SecurityKey of the documentation's example writes.
+	sum := sha1.Sum(p.Leaf().Raw)
+	token.Header["kid"], token.Header["x5t"] = Thumbprint(p.Leaf()), base64.RawURLEncoding.EncodeToString(sum[:])
+	return token.SignedString(p.key())
+}
+
+// Register adds a certificate to an application, and reads back that it is
+// there and that no other has gone. With a current certificate it adds the new
+// one by proof, which needs no permission; without, or where that is refused, it
+// replaces the list, which needs Application.ReadWrite.OwnedBy. objectID may be
+// "" where the application may be read; else only a proof can be tried. It
+// returns how it was done. Every error is an *Error.
+func (g *Graph) Register(ctx context.Context, clientID, objectID string, cert *x509.Certificate, current Pair) (string, error) {
+	ctx, cancel := context.WithTimeout(ctx, graphTimeout)
+	defer cancel()
+	before, err := g.read(ctx, clientID)
+	if err != nil && (objectID == "" || current.Leaf() == nil || AsError(err) == nil || AsError(err).Class != Forbidden) {
+		return "", err
+	}
+	if err != nil { // may not be read: an application without any permission
+		if err := g.addKey(ctx, clientID, objectID, cert, current); err != nil {
+			return "", err
+		}
+		return ByProof, nil
+	}
+	if _, there := before.Find(cert); there {
+		return ByNothing, nil
+	}
+	if current.Leaf() != nil && before.usable(current.Leaf(), time.Now()) {
+		err := g.addKey(ctx, clientID, before.ObjectID, cert, current)
+		if err == nil || g.has(ctx, clientID, cert) {
+			return ByProof, g.settled(ctx, before, cert, nil)
+		}
+		if e := AsError(err); e == nil || e.Class == Interrupted || e.Class == Unreachable {
+			return "", err
+		}
+	}
+	if err := g.replace(ctx, before, append(before.kept(nil), newKey(cert))); err != nil && !g.has(ctx, clientID, cert) {
+		return "", err
+	}
+	return ByList, g.settled(ctx, before, cert, nil)
+}
+
+// Retire removes a certificate from an application, and reads back that it has
+// gone and no other with it. The last valid certificate is never removed. signer
+// is another certificate of the application, or the zero Pair: see Register. It
+// returns how it was done. Every error is an *Error.
+func (g *Graph) Retire(ctx context.Context, clientID string, cert *x509.Certificate, signer Pair) (string, error) {
+	ctx, cancel := context.WithTimeout(ctx, graphTimeout)
+	defer cancel()
+	before, err := g.read(ctx, clientID)
+	if err != nil {
+		return "", err
+	}
+	key, there := before.Find(cert)
+	if !there {
+		return ByNothing, nil
+	}
+	now := time.Now()
+	if !slices.ContainsFunc(before.Keys, func(k Key) bool { return k.ID != key.ID && k.Valid(now) }) {
+		return "", &Error{Class: Configuration, Message: "it is the application's last valid certificate: without it no agent could sign in",
+			Hint: "register the new certificate first"}
+	}
+	if signer.Leaf() != nil && before.usable(signer.Leaf(), now) {
+		err := g.removeKey(ctx, clientID, before.ObjectID, key.ID, signer)
+		if err == nil {
+			return ByProof, g.settled(ctx, before, nil, cert)
+		}
+		if e := AsError(err); e == nil || e.Class == Interrupted || e.Class == Unreachable {
+			return "", err
+		}
+	}
+	if err := g.replace(ctx, before, before.kept(&key)); err != nil {
+		return "", err
+	}
+	return ByList, g.settled(ctx, before, nil, cert)
+}
+
+// usable tells whether a certificate is one that can sign a proof.
+func (a *Application) usable(cert *x509.Certificate, now time.Time) bool {
+	k, there := a.Find(cert)
+	return there && k.Valid(now)
+}
+
+// newKey is a keyCredential for a certificate.
+func newKey(cert *x509.Certificate) map[string]any {
+	return map[string]any{
+		"type": "AsymmetricX509Cert", "usage": "Verify", "key": base64Key(cert.Raw),
+		"displayName":   "CN=" + clean(cert.Subject.CommonName, 80),
+		"startDateTime": cert.NotBefore.UTC().Format(time.RFC3339), "endDateTime": cert.NotAfter.UTC().Format(time.RFC3339),
+	}
+}
+
+// kept is the list of an application as it is sent back: every entry with its
+// keyId and a null key, which leaves its certificate as it is.
+func (a *Application) kept(but *Key) []map[string]any {
+	list := []map[string]any{}
+	for _, k := range a.Keys {
+		if but != nil && k.ID == but.ID {
+			continue
+		}
+		entry := map[string]any{}
+		for name, value := range k.raw {
+			entry[name] = value
+		}
+		entry["key"] = nil
+		list = append(list, entry)
+	}
+	return list
+}
+
+func (g *Graph) addKey(ctx context.Context, clientID, objectID string, cert *x509.Certificate, current Pair) error {
+	signed, err := proof(current, objectID, time.Now())
+	if err != nil {
+		return configuration("", "the current certificate can't sign")
+	}
+	key := map[string]any{"type": "AsymmetricX509Cert", "usage": "Verify", "key": base64Key(cert.Raw)}
+	_, err = g.call(ctx, http.MethodPost, g.application(clientID)+"/addKey", map[string]any{"keyCredential": key, "passwordCredential": nil, "proof": signed})
+	return err
+}
+
+func (g *Graph) removeKey(ctx context.Context, clientID, objectID, keyID string, signer Pair) error {
+	signed, err := proof(signer, objectID, time.Now())
+	if err != nil {
+		return configuration("", "the certificate can't sign")
+	}
+	_, err = g.call(ctx, http.MethodPost, g.application(clientID)+"/removeKey", map[string]any{"keyId": keyID, "proof": signed})
+	return err
+}
+
+// replace sends the whole list. It reads the list once more just before: Graph
+// has no way to refuse a list that is out of date.
+func (g *Graph) replace(ctx context.Context, before *Application, list []map[string]any) error {
+	now, err := g.read(ctx, before.ClientID)
+	if err != nil {
+		return err
+	}
+	if missing, more := differ(before, now); len(missing)+len(more) > 0 {
+		return &Error{Class: Unexpected, Message: "somebody else is changing the certificates of this application", Hint: "run it again when they are done"}
+	}
+	_, err = g.call(ctx, http.MethodPatch, g.application(before.ClientID), map[string]any{"keyCredentials": list})
+	return err
+}
+
+func (g *Graph) has(ctx context.Context, clientID string, cert *x509.Certificate) bool {
+	a, err := g.read(ctx, clientID)
+	if err != nil {
+		return false
+	}
+	_, there := a.Find(cert)
+	return there
+}
+
+// settled reads back until what was added is there and what was removed has
+// gone, and says what else has changed. Graph's copies agree within seconds.
+func (g *Graph) settled(ctx context.Context, before *Application, added, removed *x509.Certificate) error {
+	for pause := time.Second; ; pause = min(2*pause, mostPause) {
+		now, err := g.read(ctx, before.ClientID)
+		if err != nil {
+			return err
+		}
+		done := true
+		if added != nil {
+			_, done = now.Find(added)
+		}
+		if removed != nil {
+			_, still := now.Find(removed)
+			done = !still
+		}
+		if done {
+			return lost(before, now, removed)
+		}
+		if !sleep(ctx, pause) {
+			if e := interrupted(ctx, "Microsoft Graph"); ctx.Err() == context.Canceled {
+				return e
+			}
+			return &Error{Class: Unreachable, Message: "Microsoft Graph has taken the change and does not show it", Hint: "look again in a few minutes: az ad app credential list --cert --id " + before.ClientID}
+		}
+	}
+}
+
+// lost reports certificates that were there before and are not any more: another
+// writer's list has replaced ours, or ours theirs.
+func lost(before, now *Application, removed *x509.Certificate) error {
+	missing, _ := differ(before, now)
+	missing = slices.DeleteFunc(missing, func(k Key) bool { return removed != nil && slices.Equal(k.Certificate, removed.Raw) })
+	if len(missing) == 0 {
+		return nil
+	}
+	return &Error{Class: Unexpected, Message: fmt.Sprintf("%d other certificate(s) of the application have gone meanwhile, the first with keyId %s: somebody else was changing them too", len(missing), clean(missing[0].ID, 60)),
+		Hint: "compare with az ad app credential list --cert --id " + before.ClientID}
+}
+
+// differ compares two lists by keyId.
+func differ(before, now *Application) (missing, more []Key) {
+	in := func(list []Key, id string) bool {
+		return slices.ContainsFunc(list, func(k Key) bool { return k.ID == id })
+	}
+	for _, k := range before.Keys {
+		if !in(now.Keys, k.ID) {
+			missing = append(missing, k)
+		}
+	}
+	for _, k := range now.Keys {
+		if !in(before.Keys, k.ID) {
+			more = append(more, k)
+		}
+	}
+	return missing, more
+}

@@ -1,0 +1,177 @@
+package azure
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/Azure/azure-sdk-for-go/sdk/azcore"
+	"github.com/Azure/azure-sdk-for-go/sdk/azcore/policy"
+	"github.com/Azure/azure-sdk-for-go/sdk/security/keyvault/azsecrets"
+)
+
+// heldToken is a token that is there already. Whatever tenant a vault names in
+// its challenge, this is the one that the agent would present.
+type heldToken struct {
+	scope string
+	token func() azcore.AccessToken
+}
+
+var errOtherResource = errors.New("the vault asks for a token for another resource")
+
+// GetToken is azcore.TokenCredential.
+func (h heldToken) GetToken(_ context.Context, o policy.TokenRequestOptions) (azcore.AccessToken, error) {
+	if len(o.Scopes) != 1 || o.Scopes[0] != h.scope || o.Claims != "" {
+		return azcore.AccessToken{}, errOtherResource
+	}
+	return h.token(), nil
+}
+
+// checkSecret looks whether the agent will find its secret, and fills in r.Secret.
+func (c *Client) checkSecret(ctx context.Context, q Question, token azcore.AccessToken, r *Result) error {
+	name := q.Secret
+	if name == "" {
+		name = InputSecret
+	}
+	held := heldToken{c.at.vaultScope, func() azcore.AccessToken { return token }}
+	secret, err := c.secretInTime(ctx, held, Reference{Vault: q.Vault, Name: name}, c.patience.Try)
+	if err != nil {
+		return err
+	}
+	r.Secret = stateOf(name, secret)
+	if err := r.Secret.problem(q.Vault, time.Now()); err != nil {
+		return err
+	}
+	return nil
+}
+
+func stateOf(name string, s azsecrets.Secret) SecretState {
+	state := SecretState{Name: name, Enabled: true}
+	if s.ID != nil && strings.Count(string(*s.ID), "/") >= 4 { // else azsecrets can't split it
+		state.Version = clean(s.ID.Version(), 64)
+	}
+	if a := s.Attributes; a != nil {
+		state.Enabled = a.Enabled == nil || *a.Enabled
+		set := func(to *time.Time, from *time.Time) {
+			if from != nil {
+				*to = from.UTC()
+			}
+		}
+		set(&state.Expires, a.Expires)
+		set(&state.NotBefore, a.NotBefore)
+		set(&state.Updated, a.Updated)
+	}
+	return state
+}
+
+// problem says why the agent can't use the secret. Key Vault hands out expired
+// secrets too ("About Azure Key Vault secrets"): the storage then refuses them.
+func (s SecretState) problem(vault string, now time.Time) *Error {
+	e := &Error{Class: Secret, Hint: "renew the secret in the vault; the certificate is not to blame"}
+	switch {
+	case !s.Enabled:
+		e.Message = fmt.Sprintf("secret %s in vault %s is disabled", s.Name, vault)
+	case !s.Expires.IsZero() && !now.Before(s.Expires):
+		e.Message = fmt.Sprintf("secret %s in vault %s has expired, on %s", s.Name, vault, s.Expires.Format(time.DateOnly))
+	case now.Before(s.NotBefore):
+		e.Message = fmt.Sprintf("secret %s in vault %s is not valid before %s", s.Name, vault, s.NotBefore.Format(time.RFC3339))
+	default:
+		return nil
+	}
+	return e
+}
+
+// secretInTime gets a secret, and tries again while the vault gives no answer.
+// One try takes at most limit.
+func (c *Client) secretInTime(ctx context.Context, credential azcore.TokenCredential, ref Reference, limit time.Duration) (azsecrets.Secret, error) {
+	host := ref.Vault + "." + c.at.vaultSuffix
+	for t := startWatch(); ; {
+		try, cancel := context.WithTimeout(ctx, min(limit, c.patience.Outage-time.Since(t.began)))
+		secret, x, err := c.getSecret(try, credential, ref)
+		cancel()
+		switch {
+		case ctx.Err() != nil:
+			return secret, interrupted(ctx, host)
+		case err == nil:
+			return secret, nil
+		case err.Class != Unreachable || x.lasting() || !t.next(ctx, x.retryAfter, t.began, c.patience.Outage):
+			return secret, firstOf(interrupted(ctx, host), err)
+		}
+	}
+}
+
+// getSecret asks a vault once.
+func (c *Client) getSecret(ctx context.Context, credential azcore.TokenCredential, ref Reference) (secret azsecrets.Secret, x exchange, failure *Error) {
+	w := c.newWire()
+	defer w.close()
+	host := ref.Vault + "." + c.at.vaultSuffix
+	defer func() {
+		// azsecrets v1.5.1 splits the challenge's address without looking (parseTenant).
+		if recover() != nil {
+			failure = notTheService(exchange{host: host, status: 401})
+		}
+	}()
+	client, err := azsecrets.NewClient("https://"+host, credential, &azsecrets.ClientOptions{ClientOptions: c.options(w, 0)})
+	if err != nil {
+		return secret, x, configuration("", "vault %s can't be asked: %s", ref.Vault, clean(err.Error(), 200))
+	}
+	answer, err := client.GetSecret(ctx, ref.Name, ref.Version, nil)
+	x = w.outcome()
+	if x.host == "" {
+		x = exchange{host: host, err: context.DeadlineExceeded}
+	}
+	own, _ := credential.(*signIn)
+	switch {
+	case err == nil && answer.Value != nil:
+		return answer.Secret, x, nil
+	case own != nil && own.failed != nil:
+		return secret, x, signInError(own.failed)
+	case errors.Is(err, errOtherResource):
+		return secret, x, &Error{Class: Unexpected, Message: fmt.Sprintf("vault %s asks for a token for another resource than %s", ref.Vault, strings.TrimSuffix(c.at.vaultScope, "/.default")),
+			Hint: "set azure.cloud, or azure.vault_suffix, in the inventory"}
+	case x.outage():
+		failure = x.unreachable()
+		if x.lasting() && x.err != nil {
+			failure.Hint = fmt.Sprintf("is the vault's name right? az keyvault show --name %s", ref.Vault)
+		}
+		return secret, x, failure
+	case x.status >= 400:
+		return secret, x, vaultRefusal(x, ref)
+	}
+	return secret, x, notTheService(x)
+}
+
+// vaultRefusal puts Key Vault's "no" into words: "Azure Key Vault REST API error
+// codes".
+func vaultRefusal(x exchange, ref Reference) *Error {
+	v := vendorText(x.body)
+	code := v.inner
+	if code == "" {
+		code = v.code
+	}
+	switch {
+	case v.message == "" && x.status != 401:
+		return notTheService(x)
+	case x.status == 404:
+		return &Error{Class: Secret, Code: code, Message: fmt.Sprintf("vault %s has no secret %s: %s", ref.Vault, ref.Name, v.message),
+			Hint: fmt.Sprintf("az keyvault secret list --vault-name %s", ref.Vault)}
+	case code == "SecretDisabled" || strings.Contains(v.message, "disabled secret"):
+		return &Error{Class: Secret, Code: code, Message: fmt.Sprintf("secret %s in vault %s is disabled: %s", ref.Name, ref.Vault, v.message),
+			Hint: "renew the secret in the vault; the certificate is not to blame"}
+	case x.status == 401:
+		return &Error{Class: Forbidden, Code: code, Message: fmt.Sprintf("vault %s does not take the token%s", ref.Vault, said(v.message)),
+			Hint: "is the vault in the application's tenant?"}
+	case x.status == 403:
+		return &Error{Class: Forbidden, Code: code, Message: fmt.Sprintf("vault %s forbids it: %s", ref.Vault, v.message), Hint: forbiddenHint(code, v.message)}
+	}
+	return &Error{Class: Unexpected, Code: code, Message: fmt.Sprintf("vault %s: HTTP %d: %s", ref.Vault, x.status, v.message)}
+}
+
+func forbiddenHint(code, message string) string {
+	if code == "ForbiddenByFirewall" || code == "ForbiddenByConnection" || strings.Contains(message, "Client address is not authorized") {
+		return "the vault's firewall does not admit this machine: ask from the agents' network"
+	}
+	return "the role that is needed on the vault is Key Vault Secrets User"
+}

@@ -1,0 +1,227 @@
+package azure
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/Azure/azure-sdk-for-go/sdk/azcore"
+	"github.com/Azure/azure-sdk-for-go/sdk/azcore/policy"
+	"github.com/Azure/azure-sdk-for-go/sdk/azidentity"
+)
+
+// InputSecret is the secret that an agent fetches from its Data Product's vault.
+const InputSecret = "input-storage-sas"
+
+// Question asks what an agent will ask: may this certificate sign in as the
+// application, and read the secret?
+type Question struct {
+	TenantID string
+	ClientID string
+	Vault    string // its name, not its address; "" asks Entra only
+	Secret   string // "" is InputSecret
+	Pair     Pair
+}
+
+// Result is what is known at the end, also of a Verify that failed.
+type Result struct {
+	Accepted bool          // Entra accepted the certificate, as often as was asked for
+	Tries    int           // tokens asked for
+	Waited   time.Duration // from the first of them to the last answer
+	Secret   SecretState   // zero where the vault was not asked, or did not say
+}
+
+// SecretState is what is known of a secret; never its value.
+type SecretState struct {
+	Name      string // "": it is not known whether there is one
+	Version   string
+	Enabled   bool
+	Expires   time.Time // zero: never
+	NotBefore time.Time // zero: at once
+	Updated   time.Time // zero: it is not said
+}
+
+// How long is waited between two tries. The first grows to the second.
+const (
+	firstPause = time.Second
+	mostPause  = 15 * time.Second
+	// confirmPause is the time between two acceptances.
+	confirmPause = 500 * time.Millisecond
+)
+
+// Verify asks Entra for a token with the certificate, InARow times and each time
+// on a connection of its own, and then Key Vault for the secret with the last
+// token. A certificate that Entra does not know is waited for (Propagation), and
+// so is a service that gives no answer (Outage). Every error is an *Error; the
+// Result is never nil.
+func (c *Client) Verify(ctx context.Context, q Question) (*Result, error) {
+	r := &Result{}
+	if err := q.check(); err != nil {
+		return r, err
+	}
+	token, err := c.accepted(ctx, q, r)
+	if err != nil {
+		return r, err
+	}
+	r.Accepted = true
+	if q.Vault == "" {
+		return r, nil
+	}
+	return r, c.checkSecret(ctx, q, token, r)
+}
+
+func (q Question) check() error {
+	switch {
+	case q.Pair.Leaf() == nil:
+		return configuration("", "there is no certificate to ask with")
+	case !plainID(q.TenantID):
+		return configuration("it is a GUID or a domain name", "the tenant id is not valid")
+	case !plainID(q.ClientID):
+		return configuration("it is the GUID of the application (client)", "the client id is not valid")
+	case q.Vault != "" && !vaultName.MatchString(q.Vault):
+		return configuration(vaultNameHint, "the vault's name is not valid")
+	case q.Secret != "" && !secretName.MatchString(q.Secret):
+		return configuration(secretNameHint, "the secret's name is not valid")
+	}
+	return nil
+}
+
+// plainID accepts GUIDs and domain names: nothing that has a meaning in a URL.
+func plainID(s string) bool {
+	return s != "" && len(s) <= 253 && !strings.ContainsFunc(s, func(r rune) bool {
+		return !(r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || r == '-' || r == '.')
+	})
+}
+
+// watch counts the time of the tries of one question. It knows no fake clock:
+// tests run it in a bubble of testing/synctest.
+type watch struct {
+	began, answered time.Time // answered: the last definite answer, or the beginning
+	pause           time.Duration
+}
+
+func startWatch() *watch {
+	now := time.Now()
+	return &watch{now, now, firstPause}
+}
+
+// answer notes a definite answer.
+func (t *watch) answer() { t.answered = time.Now() }
+
+// next waits before another try, at least as long as wanted. It returns false
+// where the wait would end at limit after since or later.
+func (t *watch) next(ctx context.Context, wanted time.Duration, since time.Time, limit time.Duration) bool {
+	pause := max(t.pause, wanted)
+	t.pause = min(2*t.pause, mostPause)
+	if time.Since(since)+pause >= limit {
+		return false
+	}
+	return sleep(ctx, pause)
+}
+
+func sleep(ctx context.Context, d time.Duration) bool {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}
+
+// accepted asks for a token until Entra has accepted as often as wanted, or until
+// it is plain that it won't.
+func (c *Client) accepted(ctx context.Context, q Question, r *Result) (azcore.AccessToken, error) {
+	t := startWatch()
+	defer func() { r.Waited = time.Since(t.began) }()
+	for row := 0; ; {
+		r.Tries++
+		token, x, err := c.askToken(ctx, q, min(c.patience.Try, c.patience.Outage-time.Since(t.answered)))
+		switch {
+		case ctx.Err() != nil:
+			return token, interrupted(ctx, c.at.authority)
+		case err == nil:
+			t.answer()
+			if row++; row >= c.patience.InARow {
+				return token, nil
+			}
+			t.pause = firstPause
+			if !sleep(ctx, confirmPause) {
+				return token, interrupted(ctx, c.at.authority)
+			}
+		case err.Class == Unreachable:
+			if x.lasting() || !t.next(ctx, x.retryAfter, t.answered, c.patience.Outage) {
+				return token, firstOf(interrupted(ctx, c.at.authority), err)
+			}
+		case pending(err):
+			row = 0
+			t.answer()
+			if !t.next(ctx, 0, t.began, c.patience.Propagation) {
+				return token, firstOf(interrupted(ctx, c.at.authority), err.after(time.Since(t.began)))
+			}
+		default:
+			return token, err
+		}
+	}
+}
+
+// after says how long Entra was waited for.
+func (e *Error) after(d time.Duration) *Error {
+	if d < time.Second {
+		return e
+	}
+	waited := *e
+	waited.Message += fmt.Sprintf(" (still so after %s)", d.Round(time.Second))
+	return &waited
+}
+
+// firstOf is the interruption if there was one, else the error.
+func firstOf(first, second *Error) *Error {
+	if first != nil {
+		return first
+	}
+	return second
+}
+
+// interrupted is nil while ctx has not ended.
+func interrupted(ctx context.Context, host string) *Error {
+	if ctx.Err() == nil {
+		return nil
+	}
+	return &Error{Class: Interrupted, Message: "interrupted while " + host + " was asked", Err: ctx.Err()}
+}
+
+// askToken asks once, within limit. EnableCAE is what the other libraries ask
+// for too (azcore/runtime, BearerTokenPolicy).
+func (c *Client) askToken(ctx context.Context, q Question, limit time.Duration) (azcore.AccessToken, exchange, *Error) {
+	ctx, cancel := context.WithTimeout(ctx, limit)
+	defer cancel()
+	w := c.newWire()
+	defer w.close()
+	credential, err := c.certificateCredential(q.TenantID, q.ClientID, q.Pair, c.options(w, 0))
+	if err != nil {
+		return azcore.AccessToken{}, exchange{}, configuration("", "the certificate can't be used to sign in: %s", clean(err.Error(), 200))
+	}
+	token, err := credential.GetToken(ctx, policy.TokenRequestOptions{Scopes: []string{c.at.vaultScope}, EnableCAE: true})
+	x := w.outcome()
+	switch {
+	case err == nil:
+		return token, x, nil
+	case x.host == "": // ctx ended before anything was sent
+		x = exchange{host: c.at.authority, err: context.DeadlineExceeded}
+		return token, x, x.unreachable()
+	case x.outage():
+		return token, x, x.unreachable()
+	case x.status >= 400:
+		return token, x, c.refused(x, q)
+	}
+	return token, x, notTheService(x) // err may quote the answer, and a token in it
+}
+
+func (c *Client) certificateCredential(tenant, client string, p Pair, o azcore.ClientOptions) (azcore.TokenCredential, error) {
+	return azidentity.NewClientCertificateCredential(tenant, client, p.chain, p.key(), &azidentity.ClientCertificateCredentialOptions{
+		ClientOptions: o, DisableInstanceDiscovery: c.at.trusted,
+	})
+}

@@ -1,0 +1,196 @@
+package azure
+
+import (
+	"bytes"
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/url"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+)
+
+// maxAnswer bounds every answer, in bytes, after decompression. Key Vault's
+// largest secret has 25 kB, an application with all its credentials less than
+// 300 kB.
+const maxAnswer = 1 << 20
+
+// maxHeader bounds an answer's header, in bytes.
+const maxHeader = 64 << 10
+
+// wire carries the requests of one question, and remembers how the last one
+// went. Failures are judged by that: the errors of the libraries drop the cause,
+// and some quote whole answers, tokens among them.
+type wire struct {
+	client *http.Client
+
+	mu   sync.Mutex
+	last exchange
+}
+
+// exchange is one request and its answer.
+type exchange struct {
+	host       string
+	status     int           // 0: there was no answer
+	retryAfter time.Duration // 0: it does not say
+	body       []byte        // of an answer that is an error, else nil
+	err        error         // why there was no answer
+}
+
+var errTooLarge = fmt.Errorf("the answer is larger than %d MiB", maxAnswer>>20)
+
+// newWire returns a wire with connections of its own: a new connection is how
+// another front end of a service is reached. Close its idle connections when done.
+func (c *Client) newWire() *wire {
+	transport := c.transport.Clone()
+	transport.MaxResponseHeaderBytes = maxHeader
+	return &wire{client: &http.Client{
+		Transport: transport,
+		// None of the services redirects; a token must not follow one.
+		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+	}}
+}
+
+// newSignInWire is a wire for a credential, which nobody closes.
+func (c *Client) newSignInWire() *wire {
+	w := c.newWire()
+	w.client.Transport.(*http.Transport).DisableKeepAlives = true
+	return w
+}
+
+func (w *wire) close() { w.client.CloseIdleConnections() }
+
+// Do is azcore's policy.Transporter. The answer has arrived whole.
+func (w *wire) Do(req *http.Request) (*http.Response, error) {
+	x := exchange{host: req.URL.Host}
+	resp, err := w.client.Do(req)
+	var body []byte
+	if err == nil {
+		body, err = readWhole(resp)
+	}
+	if err == nil {
+		x.status, x.retryAfter = resp.StatusCode, retryAfter(resp.Header, time.Now())
+		if x.status >= 300 {
+			x.body = body
+		}
+	}
+	x.err = err
+	w.mu.Lock()
+	w.last = x
+	w.mu.Unlock()
+	if err != nil {
+		return nil, err
+	}
+	return resp, nil
+}
+
+func (w *wire) outcome() exchange {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.last
+}
+
+func readWhole(resp *http.Response) ([]byte, error) {
+	body, err := io.ReadAll(io.LimitReader(resp.Body, maxAnswer+1))
+	_ = resp.Body.Close()
+	if err == nil && len(body) > maxAnswer {
+		err = errTooLarge
+	}
+	resp.Body = io.NopCloser(bytes.NewReader(body))
+	return body, err
+}
+
+// retryAfter reads RFC 9110 section 10.2.3: seconds, or a date.
+func retryAfter(h http.Header, now time.Time) time.Duration {
+	value := h.Get("Retry-After")
+	if s, err := strconv.Atoi(value); err == nil {
+		return time.Duration(max(0, min(s, 24*3600))) * time.Second
+	}
+	if at, err := http.ParseTime(value); err == nil {
+		return max(0, at.Sub(now))
+	}
+	return 0
+}
+
+// outage tells an exchange that says nothing about the question: another try
+// may do better.
+func (x exchange) outage() bool {
+	return x.err != nil || x.status == http.StatusTooManyRequests || x.status >= 500 || x.status == http.StatusRequestTimeout
+}
+
+// lasting tells an outage that another try a moment later does not mend.
+func (x exchange) lasting() bool {
+	var (
+		dns       *net.DNSError
+		authority x509.UnknownAuthorityError
+	)
+	return errors.As(x.err, &dns) && dns.IsNotFound || errors.As(x.err, &authority) || errors.Is(x.err, errTooLarge) || badProxy(x.err)
+}
+
+func badProxy(err error) bool {
+	return err != nil && strings.Contains(err.Error(), "invalid proxy address")
+}
+
+// unreachable says why there was no usable answer.
+func (x exchange) unreachable() *Error {
+	e := &Error{Class: Unreachable}
+	switch {
+	case x.err != nil:
+		reason, hint := transportReason(x.err)
+		e.Message, e.Hint = fmt.Sprintf("%s can't be reached: %s", x.host, reason), hint
+	case x.status == http.StatusTooManyRequests:
+		e.Message = x.host + " has too many requests and turns this one away (HTTP 429)"
+		if x.retryAfter > 0 {
+			e.Message += fmt.Sprintf(", for %s", x.retryAfter)
+		}
+		e.Hint = "wait, then run it again"
+	default:
+		e.Message = fmt.Sprintf("%s is out of order (HTTP %d)%s", x.host, x.status, said(vendorText(x.body).message))
+		e.Hint = "see https://azure.status.microsoft, then run it again"
+	}
+	return e
+}
+
+// transportReason puts what the network did into words that name no address
+// twice and no password of a proxy.
+func transportReason(err error) (reason, hint string) {
+	var (
+		dns       *net.DNSError
+		authority x509.UnknownAuthorityError
+		verify    *tls.CertificateVerificationError
+		outer     *url.Error
+		netErr    net.Error
+	)
+	const firewall = "check network, firewall and HTTPS_PROXY"
+	switch {
+	case errors.As(err, &dns) && dns.IsNotFound:
+		return "there is no such host", "check the name, and DNS on this machine"
+	case errors.As(err, &authority):
+		return "its TLS certificate is from an authority that is not trusted here", "behind a proxy that opens TLS, set SSL_CERT_FILE to its CA certificates"
+	case errors.As(err, &verify):
+		return "its TLS certificate is not valid: " + clean(verify.Err.Error(), 200), "check the clock (date -u) and the address"
+	case badProxy(err):
+		return "the proxy's address is not valid", "set HTTPS_PROXY to http://HOST:PORT"
+	case errors.Is(err, context.DeadlineExceeded), errors.As(err, &netErr) && netErr.Timeout():
+		return "no answer in time", firewall
+	case errors.Is(err, errTooLarge):
+		return errTooLarge.Error(), firewall
+	case errors.As(err, &outer):
+		return clean(outer.Err.Error(), 200), firewall
+	}
+	return clean(err.Error(), 200), firewall
+}
+
+func said(text string) string {
+	if text == "" {
+		return ""
+	}
+	return ": " + text
+}

@@ -1,0 +1,194 @@
+package certificate
+
+import (
+	"crypto/rand"
+	"crypto/rsa"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"encoding/base64"
+	"encoding/pem"
+	"math/big"
+	"slices"
+	"strings"
+	"time"
+	"unicode"
+)
+
+// Limits of New and NewRequest.
+const (
+	MinLife = 24 * time.Hour
+	MaxLife = 10 * 366 * 24 * time.Hour
+)
+
+// backdated is how far before its making a certificate is valid, for clocks that
+// are behind.
+const backdated = 5 * time.Minute
+
+// Bits are the sizes of RSA keys that can be made: Entra takes no less, and more
+// only costs time.
+var Bits = []int{2048, 3072, 4096}
+
+// ParseSubject reads a distinguished name such as CN=agents,O=Contoso (RFC 4514,
+// with CN, O, OU, C, ST and L, each once; a backslash before a comma keeps it).
+// It needs a CN. The error is a *Problem.
+func ParseSubject(s string) (pkix.Name, error) {
+	var n pkix.Name
+	seen := map[string]bool{}
+	for _, part := range splitUnescaped(s) {
+		name, value, found := strings.Cut(part, "=")
+		name, value = strings.ToUpper(strings.TrimSpace(name)), strings.TrimSpace(value)
+		switch {
+		case !found || value == "" || seen[name]:
+			return n, badSubject(s)
+		case strings.ContainsFunc(value, func(r rune) bool { return !unicode.IsPrint(r) }) || len(value) > 64: // X.520's upper bound
+			return n, badSubject(s)
+		}
+		seen[name] = true
+		switch name {
+		case "CN":
+			n.CommonName = value
+		case "O":
+			n.Organization = []string{value}
+		case "OU":
+			n.OrganizationalUnit = []string{value}
+		case "C":
+			n.Country = []string{value}
+		case "ST":
+			n.Province = []string{value}
+		case "L":
+			n.Locality = []string{value}
+		default:
+			return n, badSubject(s)
+		}
+	}
+	if n.CommonName == "" {
+		return n, badSubject(s)
+	}
+	return n, nil
+}
+
+func badSubject(s string) *Problem {
+	return problem("write it as CN=agents,O=Contoso", "%q is not a subject that can be used", clean(s))
+}
+
+// splitUnescaped splits at commas, except after a backslash.
+func splitUnescaped(s string) []string {
+	var parts []string
+	var b strings.Builder
+	escaped := false
+	for _, r := range s {
+		switch {
+		case escaped:
+			b.WriteRune(r)
+			escaped = false
+		case r == '\\':
+			escaped = true
+		case r == ',':
+			parts = append(parts, b.String())
+			b.Reset()
+		default:
+			b.WriteRune(r)
+		}
+	}
+	return append(parts, b.String())
+}
+
+// New makes a key of so many bits and a certificate that it signs itself, valid
+// for life from now on, and for five minutes before, as clocks differ. It
+// returns the public part too, in PEM. Every error is a *Problem.
+func New(subject pkix.Name, bits int, life time.Duration, now time.Time) (c *Certificate, public []byte, err error) {
+	if life < MinLife || life > MaxLife {
+		return nil, nil, problem("", "a certificate is made for 1 to %d days", MaxLife/MinLife)
+	}
+	key, p := newKey(bits)
+	if p != nil {
+		return nil, nil, p
+	}
+	serial, err := rand.Int(rand.Reader, new(big.Int).Lsh(big.NewInt(1), 127))
+	if err != nil {
+		return nil, nil, problem("", "no random number could be drawn")
+	}
+	now = now.Truncate(time.Second)
+	template := &x509.Certificate{
+		SerialNumber: serial.Add(serial, big.NewInt(1)), // RFC 5280 section 4.1.2.2: positive
+		Subject:      subject, NotBefore: now.Add(-backdated), NotAfter: now.Add(life),
+		KeyUsage: x509.KeyUsageDigitalSignature, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth},
+		BasicConstraintsValid: true,
+	}
+	der, err := x509.CreateCertificate(rand.Reader, template, template, &key.PublicKey, key)
+	if err != nil {
+		return nil, nil, problem("", "the certificate could not be made")
+	}
+	leaf, err := x509.ParseCertificate(der)
+	if err != nil {
+		return nil, nil, problem("", "the certificate could not be made")
+	}
+	c, p = packed(pair{key: key, leaf: leaf}, now)
+	if p != nil {
+		return nil, nil, p
+	}
+	return c, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}), nil
+}
+
+// NewRequest makes a key of so many bits, in PKCS#8, and a request for a
+// certificate (PKCS#10, RFC 2986) for an authority, both PEM. Every error is a
+// *Problem. The key is in the clear.
+func NewRequest(subject pkix.Name, bits int) (key, request []byte, err error) {
+	private, p := newKey(bits)
+	if p != nil {
+		return nil, nil, p
+	}
+	der, err := x509.CreateCertificateRequest(rand.Reader, &x509.CertificateRequest{Subject: subject}, private)
+	if err != nil {
+		return nil, nil, problem("", "the request could not be made")
+	}
+	secret, err := x509.MarshalPKCS8PrivateKey(private)
+	if err != nil {
+		return nil, nil, problem("", "the key could not be written")
+	}
+	return pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: secret}),
+		pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE REQUEST", Bytes: der}), nil
+}
+
+func newKey(bits int) (*rsa.PrivateKey, *Problem) {
+	if !slices.Contains(Bits, bits) {
+		return nil, problem("", "an RSA key has 2048, 3072 or 4096 bits")
+	}
+	key, err := rsa.GenerateKey(rand.Reader, bits)
+	if err != nil {
+		return nil, problem("", "the key could not be made")
+	}
+	return key, nil
+}
+
+// packed makes the canonical P12, and reads it back: the caller gets what a
+// later Parse will say.
+func packed(found pair, now time.Time) (*Certificate, *Problem) {
+	der, err := encode(found)
+	if err != nil {
+		return nil, problem(hintCompare, "the certificate and its key can't be packed")
+	}
+	c, _, p := parse([]byte(base64.StdEncoding.EncodeToString(der)))
+	if p == nil {
+		p = checkDates(c.Leaf, now)
+	}
+	if p != nil {
+		return nil, p.ofPair()
+	}
+	return c, nil
+}
+
+// KeyPair returns the private key and the certificates, its own first, for
+// whoever signs in with them. It is nil for a Certificate that was not read.
+func (c *Certificate) KeyPair() (*rsa.PrivateKey, []*x509.Certificate) {
+	der, err := base64.StdEncoding.DecodeString(string(c.Canonical()))
+	if err != nil || len(der) == 0 {
+		return nil, nil
+	}
+	opened := decode(der)
+	found, p := match(contents{opened.key, unique(opened.certs)})
+	if opened.err != nil || p != nil {
+		return nil, nil
+	}
+	return found.key, append([]*x509.Certificate{found.leaf}, found.chain...)
+}

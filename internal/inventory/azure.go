@@ -1,0 +1,69 @@
+package inventory
+
+import (
+	"net/url"
+	"regexp"
+	"strings"
+
+	"gopkg.in/yaml.v3"
+)
+
+// Azure says where Entra and Key Vault are asked.
+type Azure struct {
+	Cloud         string // public, usgovernment, china or custom
+	AuthorityHost string // https://HOST[:PORT]; "" is the cloud's
+	VaultSuffix   string // what follows a vault's name and a dot; "" is the cloud's
+	GraphHost     string // https://HOST[:PORT]; "" is the cloud's
+	// DisableInstanceDiscovery leaves out the question to the public cloud whether
+	// an authority that is not Microsoft's may be trusted.
+	DisableInstanceDiscovery bool
+}
+
+func azureKeys() []key[file] {
+	return []key[file]{
+		{name: "cloud", read: func(v value, f *file) {
+			f.custom = v.node
+			v.oneOf(&f.azure.Cloud, "public", "usgovernment", "china", "custom")
+		}},
+		{name: "authority_host", read: func(v value, f *file) { v.base(&f.azure.AuthorityHost) }},
+		{name: "vault_suffix", read: func(v value, f *file) { v.suffix(&f.azure.VaultSuffix) }},
+		{name: "graph_host", read: func(v value, f *file) { v.base(&f.azure.GraphHost) }},
+		{name: "disable_instance_discovery", read: func(v value, f *file) { v.flag(&f.azure.DisableInstanceDiscovery) }},
+	}
+}
+
+// base reads https://HOST[:PORT].
+func (v value) base(to *string) {
+	s, ok := v.text()
+	if !ok {
+		return
+	}
+	u, err := url.Parse(s)
+	if err != nil || u.Scheme != "https" || u.Hostname() == "" || strings.Trim(u.Path, "/") != "" || u.RawQuery != "" || u.Fragment != "" || u.User != nil {
+		v.fail("write it as https://HOST, without a path", "%s must be an https address", v.key)
+		return
+	}
+	*to = "https://" + u.Host
+}
+
+// dnsSuffix is a DNS name, with a port where a private cloud needs one.
+var dnsSuffix = regexp.MustCompile(`^[a-zA-Z0-9]([a-zA-Z0-9-]*[a-zA-Z0-9])?(\.[a-zA-Z0-9]([a-zA-Z0-9-]*[a-zA-Z0-9])?)*(:[0-9]{1,5})?$`)
+
+func (v value) suffix(to *string) {
+	s, ok := v.text()
+	if !ok {
+		return
+	}
+	if s = strings.TrimPrefix(s, "."); !dnsSuffix.MatchString(s) {
+		v.fail("write it as vault.azure.net", "%s must be a DNS name", v.key)
+		return
+	}
+	*to = s
+}
+
+// checkAzure reports a cloud of which nothing is known.
+func (r *reader) checkAzure(at *yaml.Node, a Azure) {
+	if a.Cloud == "custom" && (a.AuthorityHost == "" || a.VaultSuffix == "") {
+		r.fail(at, "name both: authority_host: https://HOST and vault_suffix: NAME", "a custom cloud needs azure.authority_host and azure.vault_suffix")
+	}
+}

@@ -1,0 +1,38 @@
+package inventory
+
+import (
+	"strings"
+	"testing"
+)
+
+func TestAzure(t *testing.T) {
+	const none = `version: 1
+hosts: {a: }
+`
+	for text, want := range map[string]Azure{
+		"":                             {Cloud: "public"},
+		"azure: {cloud: usgovernment}": {Cloud: "usgovernment"},
+		"azure: {cloud: china, vault_suffix: .vault.azure.cn}":                                    {Cloud: "china", VaultSuffix: "vault.azure.cn"},
+		"azure: {authority_host: 'https://login.local:8443/', graph_host: 'https://graph.local'}": {Cloud: "public", AuthorityHost: "https://login.local:8443", GraphHost: "https://graph.local"},
+		"azure: {cloud: custom, authority_host: 'https://l', vault_suffix: 'v.local:8443', disable_instance_discovery: true}": {
+			Cloud: "custom", AuthorityHost: "https://l", VaultSuffix: "v.local:8443", DisableInstanceDiscovery: true},
+	} {
+		if got := parse(t, none+text+"\n").Azure; got != want {
+			t.Errorf("%s: %+v", text, got)
+		}
+	}
+	for text, want := range map[string]string{
+		"cloud: germany":                          "3:16 azure.cloud must be public or usgovernment or china or custom",
+		"authority_host: http://login.local":      "3:25 azure.authority_host must be an https address | write it as https://HOST, without a path",
+		"authority_host: https://l/tenant":        "3:25 azure.authority_host must be an https address | write it as https://HOST, without a path",
+		"authority_host: https://me:pw@l":         "3:25 azure.authority_host must be an https address | write it as https://HOST, without a path",
+		"vault_suffix: 'https://vault.azure.net'": "3:23 azure.vault_suffix must be a DNS name | write it as vault.azure.net",
+		"vault_suffix: 'a/b'":                     "3:23 azure.vault_suffix must be a DNS name | write it as vault.azure.net",
+		"disable_instance_discovery: perhaps":     "3:37 azure.disable_instance_discovery must be true or false",
+		"cloud: custom":                           "3:16 a custom cloud needs azure.authority_host and azure.vault_suffix | name both: authority_host: https://HOST and vault_suffix: NAME",
+	} {
+		if got := strings.Join(problems(t, none+"azure: {"+text+"}\n"), "\n"); got != want {
+			t.Errorf("%s:\n%s\nwant\n%s", text, got, want)
+		}
+	}
+}

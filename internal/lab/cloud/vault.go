@@ -1,0 +1,141 @@
+package cloud
+
+import (
+	"fmt"
+	"net/http"
+	"strings"
+	"time"
+)
+
+// KeyVault is one vault.
+type KeyVault struct {
+	cloud        *Cloud
+	name, tenant string
+	secrets      map[string][]StoredSecret
+	readers      map[string]bool // client ids; "" is every person
+	firewall     bool
+}
+
+// StoredSecret is one version of a secret.
+type StoredSecret struct {
+	Value, ContentType string
+	Version            string // 32 hex digits; drawn where it is ""
+	Disabled           bool
+	NotBefore, Expires time.Time // zero: none
+}
+
+// AddVault makes a vault. Nobody may read it yet.
+func (c *Cloud) AddVault(name, tenant string) *KeyVault {
+	v := &KeyVault{cloud: c, name: strings.ToLower(name), tenant: tenant, secrets: map[string][]StoredSecret{}, readers: map[string]bool{}}
+	c.set(func() { c.vaults[v.name] = v })
+	return v
+}
+
+// Set adds a version of a secret, the newest, and returns its name.
+func (v *KeyVault) Set(name string, s StoredSecret) string {
+	if s.Version == "" {
+		s.Version = strings.ReplaceAll(newID(), "-", "")
+	}
+	v.cloud.set(func() { v.secrets[name] = append(v.secrets[name], s) })
+	return s.Version
+}
+
+// Delete removes a secret.
+func (v *KeyVault) Delete(name string) { v.cloud.set(func() { delete(v.secrets, name) }) }
+
+// Allow lets an application, or "" every person, read secrets (Key Vault Secrets
+// User), or takes it back.
+func (v *KeyVault) Allow(client string, yes bool) {
+	v.cloud.set(func() { v.readers[strings.ToLower(client)] = yes })
+}
+
+// Firewall shuts everybody out by address.
+func (v *KeyVault) Firewall(on bool) { v.cloud.set(func() { v.firewall = on }) }
+
+func vaultError(w http.ResponseWriter, status int, code, inner, format string, args ...any) {
+	e := map[string]any{"code": code, "message": fmt.Sprintf(format, args...)}
+	if inner != "" {
+		e["innererror"] = map[string]any{"code": inner}
+	}
+	answer(w, status, map[string]any{"error": e})
+}
+
+func (c *Cloud) serveVault(w http.ResponseWriter, r *http.Request) {
+	name := strings.ToLower(strings.Split(r.Host, ".")[0])
+	c.mu.Lock()
+	v := c.vaults[name]
+	c.mu.Unlock()
+	path := strings.Split(strings.Trim(r.URL.Path, "/"), "/")
+	switch {
+	case v == nil:
+		http.NotFound(w, r)
+	case r.Method != http.MethodGet || path[0] != "secrets" || len(path) < 2 || len(path) > 3:
+		vaultError(w, http.StatusMethodNotAllowed, "BadParameter", "", "The pretend vault answers GetSecret only")
+	case r.URL.Query().Get("api-version") == "":
+		vaultError(w, http.StatusBadRequest, "BadParameter", "", "api-version must be specified")
+	default:
+		version := ""
+		if len(path) == 3 {
+			version = path[2]
+		}
+		v.get(w, r, path[1], version)
+	}
+}
+
+// get answers GetSecret in the order in which Key Vault looks: token, firewall,
+// role, secret.
+func (v *KeyVault) get(w http.ResponseWriter, r *http.Request, name, version string) {
+	c := v.cloud
+	g := c.bearer(r, "https://"+VaultSuffix)
+	switch {
+	case g == nil:
+		w.Header().Set("WWW-Authenticate", fmt.Sprintf(`Bearer authorization="https://%s/%s", resource="https://%s"`, EntraHost, v.tenant, VaultSuffix))
+		vaultError(w, http.StatusUnauthorized, "Unauthorized", "", "AKV10000: Request is missing a Bearer or PoP token.")
+		return
+	case !strings.EqualFold(g.tenant, v.tenant):
+		w.Header().Set("WWW-Authenticate", fmt.Sprintf(`Bearer authorization="https://%s/%s", resource="https://%s"`, EntraHost, v.tenant, VaultSuffix))
+		vaultError(w, http.StatusUnauthorized, "Unauthorized", "", "AKV10032: Invalid issuer. Expected one of https://sts.windows.net/%s/, found https://sts.windows.net/%s/.", v.tenant, g.tenant)
+		return
+	}
+	reader := ""
+	if g.app != nil {
+		reader = strings.ToLower(g.app.ClientID)
+	}
+	c.mu.Lock()
+	firewall, allowed, versions := v.firewall, v.readers[reader], v.secrets[name]
+	c.mu.Unlock()
+	switch {
+	case firewall:
+		vaultError(w, http.StatusForbidden, "Forbidden", "ForbiddenByFirewall", "Client address is not authorized and caller is not a trusted service.\r\nClient address: 192.0.2.7\r\nCaller: appid=%s\r\nVault: %s;location=westeurope", reader, v.name)
+		return
+	case !allowed:
+		vaultError(w, http.StatusForbidden, "Forbidden", "ForbiddenByRbac", "Caller is not authorized to perform action on resource.\r\nIf role assignments, deny assignments or role definitions were changed recently, please observe propagation time.\r\nCaller: appid=%s\r\nAction: 'Microsoft.KeyVault/vaults/secrets/getSecret/action'\r\nVault: %s;location=westeurope", reader, v.name)
+		return
+	}
+	for i := len(versions) - 1; i >= 0; i-- {
+		if version == "" || strings.EqualFold(versions[i].Version, version) {
+			v.show(w, r, name, versions[i])
+			return
+		}
+	}
+	vaultError(w, http.StatusNotFound, "SecretNotFound", "", "A secret with (name/id) %s was not found in this key vault. If you recently deleted this secret you may be able to recover it using the correct recovery command.", strings.Trim(name+"/"+version, "/"))
+}
+
+func (v *KeyVault) show(w http.ResponseWriter, r *http.Request, name string, s StoredSecret) {
+	if s.Disabled {
+		vaultError(w, http.StatusForbidden, "Forbidden", "SecretDisabled", "Operation get is not allowed on a disabled secret.")
+		return
+	}
+	attributes := map[string]any{"enabled": true, "created": int64(1), "updated": int64(1), "recoveryLevel": "Recoverable+Purgeable", "recoverableDays": 90}
+	if !s.NotBefore.IsZero() {
+		attributes["nbf"] = s.NotBefore.Unix()
+	}
+	if !s.Expires.IsZero() {
+		attributes["exp"] = s.Expires.Unix()
+	}
+	body := map[string]any{"value": s.Value, "id": "https://" + r.Host + "/secrets/" + name + "/" + s.Version, "attributes": attributes}
+	if s.ContentType != "" {
+		body["contentType"] = s.ContentType
+	}
+	answer(w, http.StatusOK, body)
+}
