@@ -47,7 +47,6 @@ func (a *app) certificateFetch(source string, flags fetchFlags) error {
 	if err != nil {
 		return err
 	}
-	defer client.Close()
 	fmt.Fprintf(a.stderr, "asking vault %s\n", ref.Vault)
 	file, err := client.Fetch(a.ctx, nil, ref)
 	if err != nil {

@@ -75,7 +75,6 @@ func (a *app) certificateVerify(flags verifyFlags) error {
 	if err != nil {
 		return err
 	}
-	defer client.Close()
 	questions, rest := ask(rollout.Status(f.targets, f.survey()), flags.secret)
 	a.answerAll(client, questions)
 	return a.tellVerified(questions, rest)
@@ -98,7 +97,6 @@ func (a *app) verifyOne(flags verifyFlags) error {
 	if err != nil {
 		return err
 	}
-	defer client.Close()
 	q, err := questionOf(cert, &host.Provider{TenantID: flags.tenant, ClientID: flags.client, Vault: flags.vault}, flags.secret)
 	if err != nil {
 		return err

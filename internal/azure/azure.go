@@ -120,9 +120,6 @@ func New(cloud Cloud, transport *http.Transport, patience Patience) (*Client, er
 	return &Client{at: at, transport: transport.Clone(), patience: patience.withDefaults()}, nil
 }
 
-// Close closes idle connections.
-func (c *Client) Close() { c.transport.CloseIdleConnections() }
-
 // options are what all libraries are given. Retries are this package's own
 // where tries is 0.
 func (c *Client) options(w *wire, tries int32) azcore.ClientOptions {

@@ -83,7 +83,6 @@ var entraHints = map[string]string{
 	"AADSTS90002":   "check tenant_id, and azure.cloud in the inventory",
 	"AADSTS7000112": "the application is disabled; an administrator enables it: az ad sp update --id CLIENT --set accountEnabled=true",
 	"AADSTS53003":   "Conditional Access blocks sign-ins from here: ask from the agents' network",
-	"AADSTS90055":   "wait, then run it again",
 	"AADSTS90038":   "the tenant is in another cloud: set azure.cloud in the inventory",
 	"AADSTS900382":  "the tenant is in another cloud: set azure.cloud in the inventory",
 	"AADSTS700024":  "check the clock of this machine: date -u",

@@ -64,7 +64,7 @@ func (c *Client) AppCredential(tenant, client string, p Pair) (azcore.TokenCrede
 	if err := (Question{TenantID: tenant, ClientID: client, Pair: p}).check(); err != nil {
 		return nil, err
 	}
-	credential, err := c.certificateCredential(tenant, client, p, c.options(c.newSignInWire(), 1))
+	credential, err := c.certificateCredential(tenant, client, p, c.options(c.newSignInWire(), 0))
 	if err != nil {
 		return nil, configuration("", "the certificate can't be used to sign in: %s", clean(err.Error(), 200))
 	}
@@ -163,10 +163,19 @@ func (g *Graph) application(clientID string) string {
 // there was no answer.
 func (g *Graph) call(ctx context.Context, method, path string, body any) ([]byte, error) {
 	answer, err := g.send(ctx, method, path, body)
-	if x := g.wire.outcome(); err != nil && method == http.MethodGet && x.err != nil && !x.lasting() && ctx.Err() == nil && g.signIn.failed == nil {
+	if err != nil && method == http.MethodGet && g.unanswered() && sleep(ctx, firstPause) {
 		return g.send(ctx, method, path, body)
 	}
 	return answer, err
+}
+
+// unanswered tells a last request to which nothing was said, by Entra or by Graph.
+func (g *Graph) unanswered() bool {
+	if g.signIn.failed != nil {
+		return signInError(g.signIn.failed).Class == Unreachable
+	}
+	x := g.wire.outcome()
+	return x.err != nil && !x.lasting()
 }
 
 func (g *Graph) send(ctx context.Context, method, path string, body any) ([]byte, error) {

@@ -120,8 +120,9 @@ func (c *Client) Fetch(ctx context.Context, credential azcore.TokenCredential, r
 	return fileOf(ref, secret)
 }
 
-// signIn remembers why there was no token: the vault's client hands on other
-// words.
+// signIn remembers why there was no token: the clients of vault and Graph hand on
+// other words. The credential in it does not try again by itself: it would send
+// the same assertion, which may not be used twice (RFC 7523 section 3, jti).
 type signIn struct {
 	azcore.TokenCredential
 	failed error
@@ -137,7 +138,7 @@ func (s *signIn) GetToken(ctx context.Context, o policy.TokenRequestOptions) (az
 // operator is whoever runs this program.
 func (c *Client) operator() (azcore.TokenCredential, error) {
 	credential, err := azidentity.NewDefaultAzureCredential(&azidentity.DefaultAzureCredentialOptions{
-		ClientOptions: c.options(c.newSignInWire(), 1), DisableInstanceDiscovery: c.at.trusted,
+		ClientOptions: c.options(c.newSignInWire(), 0), DisableInstanceDiscovery: c.at.trusted,
 	})
 	if err != nil {
 		return nil, configuration("", "no way to sign in to Azure: %s", clean(err.Error(), 300))
@@ -155,8 +156,11 @@ func signInError(err error) *Error {
 		return &Error{Class: Unreachable, Message: "signing in to Azure took too long", Hint: "check network, firewall and HTTPS_PROXY"}
 	case errors.As(err, &failed) && failed.RawResponse != nil:
 		body, _ := readWhole(failed.RawResponse)
-		v := vendorText(body)
-		return &Error{Class: Refused, Code: v.code, Message: fmt.Sprintf("signing in to Azure failed (HTTP %d)%s", failed.RawResponse.StatusCode, said(v.message)), Hint: hint}
+		v, class := vendorText(body), Refused
+		if (exchange{status: failed.RawResponse.StatusCode, body: body}).outage() {
+			class = Unreachable
+		}
+		return &Error{Class: class, Code: v.code, Message: fmt.Sprintf("signing in to Azure failed (HTTP %d)%s", failed.RawResponse.StatusCode, said(v.message)), Hint: hint}
 	case errors.As(err, &failed):
 		return &Error{Class: Unreachable, Message: "signing in to Azure failed: no usable answer", Hint: "check network, firewall and HTTPS_PROXY"}
 	}

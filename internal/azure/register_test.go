@@ -230,6 +230,30 @@ func TestGraphFaults(t *testing.T) {
 	}
 }
 
+// Entra's answer gets lost after the assertion has arrived: another one is sent.
+func TestSignInWithoutAnAnswer(t *testing.T) {
+	for _, fault := range []cloud.Fault{{Times: 1, Path: "/token", Hang: true, After: true}, {Times: 1, Path: "/token", Status: 502, After: true}} {
+		inBubble(t, cloud.Options{}, Patience{}, func(w *world) {
+			p := w.registered(0, cloud.Spread{})
+			w.app.Permit(readAll)
+			w.cloud.Fail(cloud.Entra, fault)
+			began := time.Now()
+			if _, err := w.asApplication(p).Application(background(), app); err != nil || time.Since(began) > 15*time.Second {
+				w.Error(err, time.Since(began))
+			}
+		})
+	}
+	inBubble(t, cloud.Options{}, Patience{}, func(w *world) {
+		w.cloud.Fail(cloud.Entra, cloud.Fault{Times: -1, Hang: true})
+		began := time.Now()
+		_, err := w.asApplication(w.registered(0, cloud.Spread{})).Application(background(), app)
+		w.fails(err, Unreachable, "no usable answer")
+		if took := time.Since(began); took > 30*time.Second {
+			w.Error(took)
+		}
+	})
+}
+
 // A list that was read is out of date when somebody else has changed it.
 func TestRegisterBesideAnotherWriter(t *testing.T) {
 	var onRead func(reads int)

@@ -135,8 +135,9 @@ func TestVerifyOutage(t *testing.T) {
 		words string
 		most  time.Duration
 	}{
-		{"503 for good", cloud.Fault{Times: -1, Status: 503}, Unreachable, "out of order (HTTP 503)", 30 * time.Second},
+		{"503 for good", cloud.Fault{Times: -1, Status: 503}, Unreachable, "gives no answer (HTTP 503)", 30 * time.Second},
 		{"500 for good", cloud.Fault{Times: -1, Status: 500, Body: `{"error":"server_error","error_description":"AADSTS90033: A transient error has occurred."}`}, Unreachable, "AADSTS90033", 30 * time.Second},
+		{"throttled with 400", cloud.Fault{Times: -1, Path: "/token", Status: 400, Body: `{"error":"temporarily_unavailable","error_description":"AADSTS90055: There are too many incoming requests."}`}, Unreachable, "AADSTS90055", 30 * time.Second},
 		{"429 for good", cloud.Fault{Times: -1, Status: 429, RetryAfter: "5"}, Unreachable, "for 5s", 30 * time.Second},
 		{"429 for too long", cloud.Fault{Times: -1, Status: 429, RetryAfter: "3600"}, Unreachable, "for 1h0m0s", time.Second},
 		{"hangs", cloud.Fault{Times: -1, Hang: true}, Unreachable, "no answer in time", 30 * time.Second},

@@ -122,7 +122,8 @@ func retryAfter(h http.Header, now time.Time) time.Duration {
 // outage tells an exchange that says nothing about the question: another try
 // may do better.
 func (x exchange) outage() bool {
-	return x.err != nil || x.status == http.StatusTooManyRequests || x.status >= 500 || x.status == http.StatusRequestTimeout
+	return x.err != nil || x.status == http.StatusTooManyRequests || x.status >= 500 || x.status == http.StatusRequestTimeout ||
+		vendorText(x.body).code == "AADSTS90055" // too many requests, as Entra says it
 }
 
 // lasting tells an outage that another try a moment later does not mend.
@@ -152,7 +153,7 @@ func (x exchange) unreachable() *Error {
 		}
 		e.Hint = "wait, then run it again"
 	default:
-		e.Message = fmt.Sprintf("%s is out of order (HTTP %d)%s", x.host, x.status, said(vendorText(x.body).message))
+		e.Message = fmt.Sprintf("%s gives no answer (HTTP %d)%s", x.host, x.status, said(vendorText(x.body).message))
 		e.Hint = "see https://azure.status.microsoft, then run it again"
 	}
 	return e

@@ -74,12 +74,12 @@ func inBubble(t *testing.T, o cloud.Options, p Patience, f func(w *world)) {
 		w.vault.Set(InputSecret, cloud.StoredSecret{Value: sas, Expires: time.Now().Add(48 * time.Hour)})
 		transport, stop := w.cloud.Transport()
 		w.client = w.with(transport, Cloud{}, p)
-		w.atEnd = []func(){stop, w.client.Close}
+		w.atEnd = []func(){stop}
 		defer func() {
 			for _, end := range slices.Backward(w.atEnd) {
 				end()
 			}
-			// TLS waits 5 s for the other side to take its goodbye, and the bubble's
+			// What is closed has a second to say goodbye, and the bubble's
 			// clock stops when this function is over.
 			time.Sleep(10 * time.Second)
 		}()

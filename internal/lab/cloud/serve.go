@@ -8,7 +8,6 @@ import (
 	"crypto/x509"
 	"encoding/hex"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
 	"log"
@@ -57,7 +56,7 @@ func (f *Fault) answer(w http.ResponseWriter, r *http.Request) {
 	if f.Hang {
 		_, _ = io.Copy(io.Discard, r.Body) // else nobody notices that the client goes
 		<-r.Context().Done()
-		return
+		panic(http.ErrAbortHandler) // else an empty 200 is sent after the client's goodbye
 	}
 	for name, values := range f.Header {
 		w.Header()[name] = values
@@ -137,42 +136,6 @@ func (c *Cloud) transport(dial func(context.Context) (net.Conn, error)) *http.Tr
 		},
 	}
 }
-
-// memory is a listener whose connections are pipes.
-type memory struct {
-	conns chan net.Conn
-	done  chan struct{}
-	once  sync.Once
-}
-
-func (m *memory) dial(ctx context.Context) (net.Conn, error) {
-	near, far := net.Pipe()
-	select {
-	case m.conns <- far:
-		return near, nil
-	case <-m.done:
-		return nil, errors.New("connection refused")
-	case <-ctx.Done():
-		return nil, ctx.Err()
-	}
-}
-
-func (m *memory) Accept() (net.Conn, error) {
-	select {
-	case conn := <-m.conns:
-		return conn, nil
-	case <-m.done:
-		return nil, net.ErrClosed
-	}
-}
-
-func (m *memory) Close() error {
-	m.once.Do(func() { close(m.done) })
-	return nil
-}
-
-// Addr is net.Listener's.
-func (m *memory) Addr() net.Addr { return &net.UnixAddr{Name: "memory", Net: "unix"} }
 
 // Server is the cloud on a loopback address.
 type Server struct {
