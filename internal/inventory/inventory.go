@@ -53,11 +53,21 @@ type Host struct {
 	KnownHosts     string        // absolute path
 	Certificate    string        // absolute path of the base64 P12; "" when the inventory names none
 	ConnectTimeout time.Duration // above 0, at most 24 hours
-	Sudo           Sudo
-	Agent          Agent
-	Health         Health
-	Backups        Backups
-	Labels         map[string]string // shared between hosts: read only; may be nil
+	// AcceptNewHostKeys: the key of a host that known_hosts does not know is
+	// written there; one that has changed is refused all the same.
+	AcceptNewHostKeys bool
+	// HostKeyFingerprints are SHA-256 fingerprints as ssh-keygen -l prints them;
+	// where there are any, the host's key must be one of them and known_hosts is
+	// not looked at.
+	HostKeyFingerprints []string
+	PasswordFrom        Secret // of the login user; the zero value: there is none
+	PassphraseFrom      Secret // of encrypted identity files; the zero value: a terminal, if there is one
+	Sudo                Sudo
+	SudoPassword        Secret // set with SudoPassword only
+	Agent               Agent
+	Health              Health
+	Backups             Backups
+	Labels              map[string]string // shared between hosts: read only; may be nil
 }
 
 // Sudo says how the login user becomes root.
@@ -67,12 +77,16 @@ type Sudo int
 const (
 	SudoPasswordless Sudo = iota // sudo without a password
 	SudoNone                     // the login user is root
+	SudoPassword                 // sudo with a password, see Host.SudoPassword
 )
 
-// String gives the word that the inventory uses.
+// String gives the word that the inventory uses; where it has none, "password".
 func (s Sudo) String() string {
-	if s == SudoNone {
+	switch s {
+	case SudoNone:
 		return "none"
+	case SudoPassword:
+		return "password"
 	}
 	return "passwordless"
 }
