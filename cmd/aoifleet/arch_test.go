@@ -24,6 +24,7 @@ var allowed = map[string][]string{
 	"inventory":   {},
 	"certificate": {},
 	"remote":      {},
+	"secret":      {},
 	"host":        {"certificate", "inventory", "remote"},
 	"planfile":    {},
 	"rollout":     {"certificate", "host", "inventory", "planfile", "remote"},
