@@ -30,6 +30,7 @@ type Dialer struct {
 	retryDelay time.Duration
 	gate       *gate
 	keys       keyring
+	trials     trials
 	knownHosts hostDatabases
 	work       sync.WaitGroup // handshakes that outlive their Dial
 	mu         sync.Mutex
@@ -76,7 +77,10 @@ func (d *Dialer) spawn(f func()) bool {
 // t.ConnectTimeout once it is this connection's turn (Options.ConnectRate). A
 // connection that is dropped before authentication has begun is tried again, up
 // to three times; nothing else is, least of all a refused authentication
-// (PerSourcePenalties in sshd_config(5)).
+// (PerSourcePenalties in sshd_config(5)). A credential is found out on one host:
+// of the targets that log in with the same one the others wait, connected, until
+// a host has accepted it. When three have refused it and none has accepted it,
+// Dial returns an *Error of ClassAuthentication for the others, without a try.
 func (d *Dialer) Dial(ctx context.Context, t Target) (*Conn, error) {
 	t = withDefaults(t)
 	if t.Address == "" || t.User == "" {
@@ -104,9 +108,9 @@ func (d *Dialer) dialInTurn(ctx context.Context, t Target) (*Conn, error) {
 		return nil, contextError(ctx, "connecting")
 	}
 	defer leave()
-	limited, cancel := context.WithTimeout(ctx, t.ConnectTimeout)
+	limited, clock, cancel := newAllowance(ctx, t.ConnectTimeout)
 	defer cancel()
-	return d.dialOnce(ctx, limited, t)
+	return d.dialOnce(ctx, limited, clock, t)
 }
 
 func address(t Target) string { return net.JoinHostPort(t.Address, strconv.Itoa(t.Port)) }
@@ -139,13 +143,13 @@ func pause(ctx context.Context, d time.Duration) bool {
 
 // dialOnce runs one attempt aside: a key in ssh-agent may wait for a finger
 // (and ignores the end of the connection), the caller does not.
-func (d *Dialer) dialOnce(ctx, limited context.Context, t Target) (*Conn, error) {
+func (d *Dialer) dialOnce(ctx, limited context.Context, clock *allowance, t Target) (*Conn, error) {
 	type result struct {
 		conn *Conn
 		err  error
 	}
 	results := make(chan result)
-	a := &attempt{dialer: d, target: t, address: address(t)}
+	a := &attempt{dialer: d, target: t, address: address(t), clock: clock}
 	ok := d.spawn(func() {
 		c, err := a.connect(limited)
 		select {
@@ -181,11 +185,10 @@ type attempt struct {
 	dialer  *Dialer
 	target  Target
 	address string // host:port
+	clock   *allowance
 
 	mu    sync.Mutex
 	stage string // what the server had still to do, for a message about time
-	auth  bool   // authentication has begun
-	allow []string
 }
 
 func (a *attempt) enter(stage string) {
@@ -200,21 +203,43 @@ func (a *attempt) connect(ctx context.Context) (*Conn, error) {
 	if err != nil {
 		return nil, err
 	}
-	a.enter("ssh-agent did not answer")
-	keys, err := a.dialer.keys.offer(ctx, a.target.IdentityFiles)
+	login, err := a.login(ctx)
 	if err != nil {
 		return nil, err
 	}
 	a.enter("")
 	dialer := net.Dialer{KeepAliveConfig: tcpKeepAlive(a.dialer.options.KeepAlive)}
-	transport, err := dialer.DialContext(ctx, "tcp", a.address)
+	// With a deadline the time is shared out among a name's addresses; that ctx
+	// ends first says more.
+	within, cancel := context.WithTimeout(ctx, a.target.ConnectTimeout+time.Second)
+	defer cancel()
+	transport, err := dialer.DialContext(within, "tcp", a.address)
 	switch {
 	case errors.Is(err, syscall.ECONNRESET): // accepted and reset before connect(2) could tell
 		return nil, &droppedEarly{err: err}
 	case err != nil:
 		return nil, tcpError(err)
 	}
-	return a.handshake(ctx, transport, newHostCheck(hosts, a.target), keys)
+	return a.handshake(ctx, transport, newHostCheck(hosts, a.target), login)
+}
+
+// login prepares the authentication, as far as that is possible without the
+// server.
+func (a *attempt) login(ctx context.Context) (*login, error) {
+	trial := a.dialer.trials.get(credentialOf(a.target))
+	if err := trial.spared(); err != nil {
+		return nil, err
+	}
+	most := maxOffered
+	if a.target.Password != nil {
+		most--
+	}
+	a.enter("ssh-agent did not answer")
+	keys, err := a.dialer.keys.offer(ctx, a.clock.rest, a.target, most)
+	if err != nil {
+		return nil, err
+	}
+	return &login{target: a.target, ctx: ctx, keys: keys, trial: trial, rest: a.clock.rest}, nil
 }
 
 // tcpKeepAlive lets the kernel notice a dead peer too.
@@ -225,45 +250,41 @@ func tcpKeepAlive(interval time.Duration) net.KeepAliveConfig {
 // handshake speaks SSH on transport and closes it on any error.
 // ClientConfig.Timeout would cover TCP only; the end of ctx closes the
 // transport whatever the server does or does not do.
-func (a *attempt) handshake(ctx context.Context, transport net.Conn, check *hostCheck, keys *offer) (*Conn, error) {
+func (a *attempt) handshake(ctx context.Context, transport net.Conn, check *hostCheck, login *login) (*Conn, error) {
 	a.enter("connected, but there was no SSH answer")
 	stop := context.AfterFunc(ctx, func() { _ = transport.Close() })
 	wire := &versionWatch{Conn: transport, seen: func() { a.enter("the SSH handshake was not done") }}
-	conn, channels, requests, err := ssh.NewClientConn(wire, check.name, a.config(check, keys))
-	if !stop() && err == nil {
-		_ = conn.Close()
-		err = ctx.Err()
-	}
+	conn, channels, requests, err := ssh.NewClientConn(wire, check.name, a.config(check, login))
+	inTime := stop()
 	if err != nil {
 		_ = transport.Close()
-		return nil, a.explain(err, wire, check, keys)
+		err = a.explain(err, wire, check, login)
+		login.over(err)
+		return nil, err
+	}
+	login.over(nil)
+	if !inTime {
+		_ = conn.Close()
+		return nil, contextError(ctx, "connecting")
 	}
 	client := ssh.NewClient(conn, channels, requests)
 	return newConn(client, transport, a.dialer.options, check.fingerprint()), nil
 }
 
-func (a *attempt) config(check *hostCheck, keys *offer) *ssh.ClientConfig {
+func (a *attempt) config(check *hostCheck, login *login) *ssh.ClientConfig {
 	return &ssh.ClientConfig{
 		User:              a.target.User,
-		Auth:              []ssh.AuthMethod{ssh.PublicKeys(keys.signers...)},
 		HostKeyCallback:   check.verify,
 		HostKeyAlgorithms: check.algorithms(),
 		AuthCallback: func(ctx *ssh.ClientAuthContext) (ssh.AuthMethod, error) {
-			a.mu.Lock()
-			defer a.mu.Unlock()
-			a.auth = true
-			a.allow = ctx.AllowedMethods
-			a.stage = "authentication was not done"
-			return nil, nil // the method in Auth, if the server allows it
+			a.enter("authentication was not done")
+			return login.next(ctx)
 		},
 	}
 }
 
 // explain classes the error of a handshake by how far it came.
-func (a *attempt) explain(err error, wire *versionWatch, check *hostCheck, keys *offer) error {
-	a.mu.Lock()
-	authenticating, allowed := a.auth, a.allow
-	a.mu.Unlock()
+func (a *attempt) explain(err error, wire *versionWatch, check *hostCheck, login *login) error {
 	if refused := check.refusal(); refused != nil {
 		return refused
 	}
@@ -273,12 +294,12 @@ func (a *attempt) explain(err error, wire *versionWatch, check *hostCheck, keys 
 		return &droppedEarly{said: greeting, err: err}
 	case !spoke:
 		return &Error{Class: ClassUnreachable, Message: "what listens there does not speak SSH", Hint: "check the address and the port"}
-	case isDrop(err) && authenticating:
+	case isDrop(err) && login.begun:
 		return &Error{Class: ClassUnreachable, Message: "connection closed by the server during authentication"}
 	case isDrop(err):
 		return &droppedEarly{spoke: true, err: err}
-	case authenticating:
-		return keys.refused(a.target, allowed, err)
+	case login.begun:
+		return login.failed(err)
 	}
 	return &Error{Class: ClassUnreachable, Message: "SSH handshake failed: " + Sanitise(err.Error(), 400)}
 }

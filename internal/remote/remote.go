@@ -5,6 +5,7 @@
 package remote
 
 import (
+	"context"
 	"fmt"
 	"strings"
 	"time"
@@ -107,11 +108,33 @@ type Target struct {
 	Address string // host name or IP address, without a port
 	Port    int    // TCP port; 0 means DefaultPort
 	User    string // login name
-	// IdentityFiles are private key files in the order to offer them. When
-	// there are none, every key of ssh-agent is offered.
-	IdentityFiles  []string
+	// IdentityFiles are private key files in the order to offer them, each
+	// with the certificate in FILE-cert.pub, if there is one.
+	IdentityFiles []string
+	// CertificateFiles are certificates of the user (ssh-keygen(1),
+	// CERTIFICATES) for keys of IdentityFiles or of ssh-agent.
+	CertificateFiles []string
+	// IdentitiesOnly: of what ssh-agent holds only what is configured here is
+	// offered, not the rest after it.
+	IdentitiesOnly bool
+	AgentSocket    string // of this target's ssh-agent; empty: Options.AgentSocket; "none": it has none
+	// Passphrase gives the passphrase of an encrypted identity file that
+	// ssh-agent does not hold, when it is needed; nil: there is none.
+	Passphrase     func(ctx context.Context, file string) (string, error)
+	Password       *Password     // tried once, after the keys; nil: there is none
 	KnownHosts     string        // path of the known_hosts file
 	ConnectTimeout time.Duration // TCP and handshake of one attempt together; 0 means DefaultConnectTimeout
+}
+
+// Password is the password of a target's user, for the methods password and
+// keyboard-interactive (RFC 4252 section 8, RFC 4256).
+type Password struct {
+	// Source names where it comes from, not the password. Targets with the same
+	// user, keys and Source have the same credential: see Dialer.Dial.
+	Source string
+	// Get returns it, when a server asks for it. It may take its time and is
+	// called for each connection. Its error, if it is an *Error, is Dial's.
+	Get func(ctx context.Context) (string, error)
 }
 
 // Options are what all connections of a [Dialer] have in common.
