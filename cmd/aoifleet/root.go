@@ -24,6 +24,7 @@ type app struct {
 	limit           string
 	output          string
 	certificateFile string
+	offline         bool // nothing will be contacted
 
 	code int // the exit code of a command that ended without an error
 }

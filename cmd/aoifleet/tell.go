@@ -9,6 +9,7 @@ import (
 	"github.com/aoifleet/aoifleet/internal/certificate"
 	"github.com/aoifleet/aoifleet/internal/inventory"
 	"github.com/aoifleet/aoifleet/internal/report"
+	"github.com/aoifleet/aoifleet/internal/secret"
 )
 
 // explain is the one place where errors become words: what, and what to do.
@@ -16,6 +17,7 @@ func explain(err error) report.Error {
 	var (
 		many    inventory.Errors
 		problem *certificate.Problem
+		lacking *secret.Problem
 		f       *failure
 	)
 	switch {
@@ -29,6 +31,8 @@ func explain(err error) report.Error {
 		return report.Error{Class: "inventory", Message: many.Error()}
 	case errors.As(err, &problem):
 		return report.Error{Class: "certificate", Message: problem.Error(), Hint: problem.Hint}
+	case errors.As(err, &lacking):
+		return report.Error{Class: "usage", Message: lacking.Message, Hint: lacking.Hint}
 	}
 	return report.Error{Class: "internal", Message: err.Error()}
 }

@@ -125,7 +125,7 @@ func (l *login) host() string {
 	return address(l.target)
 }
 
-// tried is what the server was offered.
+// tried is what the server did not want.
 func (l *login) tried() []string {
 	list := l.keys.tried()
 	if l.sent {
@@ -140,10 +140,13 @@ func (l *login) failed(err error) error {
 	switch {
 	case l.problem != nil && !ok:
 		return contextError(l.ctx, "connecting")
-	case ours == nil && (l.partial && !l.sent || len(l.tried()) == 0):
-		return l.lacking()
-	case len(l.tried()) == 0:
+	case len(l.tried()) > 0 && !l.partial:
+	case ours != nil && !l.sent:
 		return ours
+	case l.keys.failure() != nil && !l.sent:
+		return l.keys.failure()
+	case !l.sent:
+		return l.lacking()
 	}
 	return l.refused(ours, err)
 }

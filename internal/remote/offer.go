@@ -50,11 +50,11 @@ func (o *offer) rest() []ssh.Signer {
 	return list
 }
 
-// tried are the keys that the server was asked about, for a message.
+// tried are the keys that the server did not want, for a message.
 func (o *offer) tried() []string {
 	var list []string
 	for _, key := range o.keys {
-		if !key.asked {
+		if !key.asked || key.failed != nil {
 			continue
 		}
 		name := key.name
@@ -78,14 +78,26 @@ func (o *offer) notTried() []string {
 	return append(list, o.left...)
 }
 
+// failure is what kept a key from signing that the server would have accepted,
+// or nil.
+func (o *offer) failure() *Error {
+	for _, key := range o.keys {
+		if e, ok := key.failed.(*Error); ok { // a passphrase
+			return e
+		}
+		if key.failed != nil {
+			return keyProblem(fmt.Sprintf("%s could not sign: %s", key.name, Sanitise(strings.TrimPrefix(key.failed.Error(), "agent: "), 200)), "see: ssh-add -l")
+		}
+	}
+	return nil
+}
+
 // failures says what went wrong on this side: files that gave no key, and keys
-// that the server would have accepted and that could not sign.
+// that could not sign.
 func (o *offer) failures() []string {
 	var list []string
-	for _, key := range o.keys {
-		if key.failed != nil {
-			list = append(list, fmt.Sprintf("%s could not sign: %s", key.name, Sanitise(strings.TrimPrefix(key.failed.Error(), "agent: "), 200)))
-		}
+	if e := o.failure(); e != nil {
+		list = append(list, e.Message)
 	}
 	for _, problem := range o.problems {
 		list = append(list, problem.Message)
