@@ -31,6 +31,7 @@ type Dialer struct {
 	gate       *gate
 	keys       keyring
 	trials     trials
+	pins       pinTypes
 	knownHosts hostDatabases
 	work       sync.WaitGroup // handshakes that outlive their Dial
 	mu         sync.Mutex
@@ -86,6 +87,20 @@ func (d *Dialer) Dial(ctx context.Context, t Target) (*Conn, error) {
 	if t.Address == "" || t.User == "" {
 		return nil, &Error{Class: ClassInternal, Message: "a target needs an address and a user"}
 	}
+	for {
+		c, err := d.dial(ctx, t)
+		var other *otherKey
+		switch {
+		case !errors.As(err, &other):
+			return c, err
+		case t.see(other.key):
+			return nil, t.unpinned()
+		}
+	}
+}
+
+// dial tries again where the connection was dropped early.
+func (d *Dialer) dial(ctx context.Context, t Target) (*Conn, error) {
 	for retries := 0; ; retries++ {
 		c, err := d.dialInTurn(ctx, t)
 		var early *droppedEarly
@@ -199,8 +214,8 @@ func (a *attempt) enter(stage string) {
 
 // connect does all that can be done without the server first.
 func (a *attempt) connect(ctx context.Context) (*Conn, error) {
-	hosts, err := a.dialer.knownHosts.get(a.target.KnownHosts)
-	if err != nil {
+	known, err := a.dialer.knownHosts.get(a.target.KnownHosts)
+	if err != nil && !a.target.anyKey() {
 		return nil, err
 	}
 	login, err := a.login(ctx)
@@ -220,12 +235,15 @@ func (a *attempt) connect(ctx context.Context) (*Conn, error) {
 	case err != nil:
 		return nil, tcpError(err)
 	}
-	return a.handshake(ctx, transport, newHostCheck(hosts, a.target), login)
+	return a.handshake(ctx, transport, newHostCheck(known, &a.dialer.pins, a.target), login)
 }
 
 // login prepares the authentication, as far as that is possible without the
 // server.
 func (a *attempt) login(ctx context.Context) (*login, error) {
+	if a.target.scan {
+		return &login{}, nil
+	}
 	trial := a.dialer.trials.get(credentialOf(a.target))
 	if err := trial.spared(); err != nil {
 		return nil, err
@@ -289,6 +307,7 @@ func (a *attempt) explain(err error, wire *versionWatch, check *hostCheck, login
 		return refused
 	}
 	greeting, spoke := wire.greeting()
+	var none *ssh.AlgorithmNegotiationError
 	switch {
 	case !spoke && isDrop(err):
 		return &droppedEarly{said: greeting, err: err}
@@ -300,6 +319,10 @@ func (a *attempt) explain(err error, wire *versionWatch, check *hostCheck, login
 		return &droppedEarly{spoke: true, err: err}
 	case login.begun:
 		return login.failed(err)
+	case errors.As(err, &none) && len(a.target.seen) > 0 && !a.target.scan:
+		return a.target.unpinned()
+	case errors.As(err, &none) && a.target.scan:
+		return errNoOtherKey
 	}
 	return &Error{Class: ClassUnreachable, Message: "SSH handshake failed: " + Sanitise(err.Error(), 400)}
 }

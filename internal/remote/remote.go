@@ -9,6 +9,8 @@ import (
 	"fmt"
 	"strings"
 	"time"
+
+	"golang.org/x/crypto/ssh"
 )
 
 // Class says what kind of failure an [Error] is, for the report and the exit
@@ -120,10 +122,21 @@ type Target struct {
 	AgentSocket    string // of this target's ssh-agent; empty: Options.AgentSocket; "none": it has none
 	// Passphrase gives the passphrase of an encrypted identity file that
 	// ssh-agent does not hold, when it is needed; nil: there is none.
-	Passphrase     func(ctx context.Context, file string) (string, error)
-	Password       *Password     // tried once, after the keys; nil: there is none
-	KnownHosts     string        // path of the known_hosts file
-	ConnectTimeout time.Duration // TCP and handshake of one attempt together; 0 means DefaultConnectTimeout
+	Passphrase func(ctx context.Context, file string) (string, error)
+	Password   *Password // tried once, after the keys; nil: there is none
+	KnownHosts string    // path of the known_hosts file
+	// AcceptNewHostKeys: the key of a host that KnownHosts does not know is
+	// appended to it and accepted; the file and its folder are made where they
+	// are missing. A changed or revoked key is refused all the same.
+	AcceptNewHostKeys bool
+	// HostKeyFingerprints are those of which the host's key must have one, in
+	// the form of Conn.HostKeyFingerprint. Where there are any, KnownHosts is not
+	// looked at.
+	HostKeyFingerprints []string
+	ConnectTimeout      time.Duration // TCP and handshake of one attempt together; 0 means DefaultConnectTimeout
+
+	scan bool            // the host's keys are all that is wanted
+	seen []ssh.PublicKey // that it has sent, and that are not the right one
 }
 
 // Password is the password of a target's user, for the methods password and
