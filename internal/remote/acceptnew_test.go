@@ -138,6 +138,12 @@ func TestAcceptNewAgain(t *testing.T) {
 	}
 	other, _ := newKey(t)
 	check := newHostCheck(known, new(pinTypes), target)
+	// As for a connection that looked before the other one had written.
+	err = check.accept(nobody, other.PublicKey())
+	wantError(t, err, ClassHostKeyChanged, "host key has changed: "+target.KnownHosts+":1 has ssh-ed25519")
+	if err := check.accept(nobody, s.hostKeys["ed25519"].PublicKey()); err != nil {
+		t.Error(err)
+	}
 	err = check.judge(nobody, other.PublicKey(), true)
 	wantError(t, err, ClassHostKeyChanged, "host key has changed: "+target.KnownHosts+":1 has ssh-ed25519")
 }
