@@ -80,7 +80,8 @@ func (f *fleet) target(h inventory.Host) remote.Target {
 	t := remote.Target{
 		Name: h.Name, Address: h.Address, Port: h.Port, User: h.User,
 		IdentityFiles: h.IdentityFiles, IdentitiesOnly: len(h.IdentityFiles) > 0,
-		KnownHosts: h.KnownHosts, ConnectTimeout: h.ConnectTimeout,
+		KnownHosts: h.KnownHosts, AcceptNewHostKeys: h.AcceptNewHostKeys, HostKeyFingerprints: h.HostKeyFingerprints,
+		ConnectTimeout: h.ConnectTimeout,
 	}
 	if h.PasswordFrom != (inventory.Secret{}) {
 		t.Password = &remote.Password{
