@@ -19,10 +19,13 @@ import (
 
 // plainAlgorithms are the kinds of host key in the order in which they are asked
 // for where nothing is known of the host, which is OpenSSH's: people compare what
-// they are shown with what ssh shows them.
-var plainAlgorithms = []string{
-	ssh.KeyAlgoED25519, ssh.KeyAlgoECDSA256, ssh.KeyAlgoECDSA384, ssh.KeyAlgoECDSA521,
-	ssh.KeyAlgoRSASHA512, ssh.KeyAlgoRSASHA256,
+// they are shown with what ssh shows them. In FIPS 140-3 mode some are missing.
+func plainAlgorithms() []string {
+	supported := ssh.SupportedAlgorithms().HostKeys
+	return slices.DeleteFunc([]string{
+		ssh.KeyAlgoED25519, ssh.KeyAlgoECDSA256, ssh.KeyAlgoECDSA384, ssh.KeyAlgoECDSA521,
+		ssh.KeyAlgoRSASHA512, ssh.KeyAlgoRSASHA256,
+	}, func(algorithm string) bool { return !slices.Contains(supported, algorithm) })
 }
 
 // hostCheck verifies the host key of one connection, strictly. A pin decides
@@ -65,7 +68,7 @@ func (h *hostCheck) algorithms() []string {
 			list = append(list, algorithm)
 		}
 	}
-	for _, algorithm := range plainAlgorithms {
+	for _, algorithm := range plainAlgorithms() {
 		if !slices.Contains(list, algorithm) {
 			list = append(list, algorithm)
 		}

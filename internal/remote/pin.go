@@ -26,7 +26,7 @@ func (t *Target) anyKey() bool { return t.scan || len(t.HostKeyFingerprints) > 0
 
 // unseen are the algorithms for the kinds of key that the host has not sent yet.
 func (t *Target) unseen() []string {
-	return slices.DeleteFunc(slices.Clone(plainAlgorithms), func(algorithm string) bool {
+	return slices.DeleteFunc(plainAlgorithms(), func(algorithm string) bool {
 		return slices.ContainsFunc(t.seen, func(key ssh.PublicKey) bool { return isOfKind(algorithm, key.Type()) })
 	})
 }
@@ -71,7 +71,7 @@ func (p *pinTypes) first(algorithms, pins []string) []string {
 // see notes a key; it returns true when no other kind can be asked for.
 func (t *Target) see(key ssh.PublicKey) (all bool) {
 	t.seen = append(slices.Clip(t.seen), key)
-	return len(t.unseen()) == 0 || len(t.seen) == len(plainAlgorithms)
+	return len(t.unseen()) == 0 || len(t.seen) >= len(plainAlgorithms())
 }
 
 // unpinned is the error where the host has none of the keys that it should have.
