@@ -26,6 +26,7 @@ var allowed = map[string][]string{
 	"certificate": {},
 	"remote":      {},
 	"sshconfig":   {},
+	"secret":      {},
 	"host":        {"certificate", "inventory", "remote"},
 	"planfile":    {},
 	"rollout":     {"certificate", "host", "inventory", "planfile", "remote"},

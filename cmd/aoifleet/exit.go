@@ -9,6 +9,7 @@ import (
 	"github.com/aoifleet/aoifleet/internal/certificate"
 	"github.com/aoifleet/aoifleet/internal/inventory"
 	"github.com/aoifleet/aoifleet/internal/rollout"
+	"github.com/aoifleet/aoifleet/internal/secret"
 )
 
 // The exit codes; docs/reference.md is for their users.
@@ -45,13 +46,14 @@ func codeOf(err error) int {
 		f       *failure
 		many    inventory.Errors
 		problem *certificate.Problem
+		lacking *secret.Problem
 	)
 	switch {
 	case err == nil:
 		return exitOK
 	case errors.As(err, &f):
 		return f.code
-	case errors.As(err, &many), errors.As(err, &problem):
+	case errors.As(err, &many), errors.As(err, &problem), errors.As(err, &lacking):
 		return exitUsage
 	}
 	switch e := azure.AsError(err); {

@@ -11,6 +11,7 @@ import (
 	"github.com/aoifleet/aoifleet/internal/remote"
 	"github.com/aoifleet/aoifleet/internal/report"
 	"github.com/aoifleet/aoifleet/internal/rollout"
+	"github.com/aoifleet/aoifleet/internal/secret"
 )
 
 // fleet is what a command that goes to hosts works with.
@@ -22,6 +23,7 @@ type fleet struct {
 	run      host.Run
 	started  time.Time
 	dialer   *remote.Dialer
+	secrets  *secret.Resolver
 	runner   *rollout.Runner
 	progress *report.Progress
 	record   *recorder // nil where nothing is changed
@@ -58,6 +60,12 @@ func (a *app) fleetOf(inv *inventory.Inventory, hosts []inventory.Host, withCert
 		return nil, err
 	}
 	f.progress = &report.Progress{W: a.stderr, Terminal: a.draws, Width: a.width}
+	f.secrets = secret.NewResolver(a.ctx, f.asker(), a.getenv)
+	if !a.offline {
+		if err := f.checkSecrets(hosts); err != nil {
+			return nil, err
+		}
+	}
 	f.dialer = remote.NewDialer(remote.Options{AgentSocket: a.getenv("SSH_AUTH_SOCK"),
 		ConnectRate: inv.Rollout.ConnectRate, ConnectParallel: inv.Rollout.ConnectParallel})
 	undo := host.Run{ID: rollout.UndoID(f.run.ID), Owner: a.owner}
@@ -102,7 +110,7 @@ func (f *fleet) close() {
 // dialFor dials on behalf of a run.
 func (f *fleet) dialFor(run host.Run) func(context.Context, inventory.Host) (rollout.Host, error) {
 	return func(ctx context.Context, h inventory.Host) (rollout.Host, error) {
-		conn, err := f.dialer.Dial(ctx, f.ways[h.Name])
+		conn, err := f.dialer.Dial(ctx, f.target(h))
 		if err != nil {
 			return nil, err
 		}

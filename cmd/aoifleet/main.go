@@ -34,6 +34,9 @@ func realMain() int {
 	p.ssh, _ = exec.LookPath("ssh")
 	p.sshHome, p.sshHomeGuessed = sshHome()
 	p.hostname, _ = os.Hostname()
+	if p.asks {
+		p.readSecret = readSecret
+	}
 	if width, _, err := term.GetSize(int(os.Stderr.Fd())); err == nil {
 		p.width = width
 	}
@@ -52,6 +55,9 @@ type process struct {
 	stdout, stderr io.Writer
 	getenv         func(string) string
 	asks           bool // a person can be asked
+	// readSecret reads a line from the terminal that is not shown; nil: a person
+	// can't be asked.
+	readSecret     func(context.Context) (string, error)
 	draws          bool // stderr is a terminal that can redraw a line
 	width          int  // of that terminal, in columns
 	home, user     string
@@ -92,4 +98,30 @@ func owner() string {
 		name = "unknown"
 	}
 	return fmt.Sprintf("%s@%s", userName(), name)
+}
+
+// readSecret reads what is typed without showing it. The end of ctx puts the
+// terminal back as it was: whoever interrupts wants to see what they type next.
+func readSecret(ctx context.Context) (string, error) {
+	fd := int(os.Stdin.Fd())
+	before, err := term.GetState(fd)
+	if err != nil {
+		return "", err
+	}
+	type answer struct {
+		text []byte
+		err  error
+	}
+	answers := make(chan answer, 1)
+	go func() {
+		text, err := term.ReadPassword(fd)
+		answers <- answer{text, err}
+	}()
+	select {
+	case <-ctx.Done():
+		_ = term.Restore(fd, before)
+		return "", ctx.Err()
+	case got := <-answers:
+		return string(got.text), got.err
+	}
 }

@@ -40,6 +40,7 @@ func (a *app) plan(flags planFlags) error {
 	if err := flags.check(); err != nil {
 		return err
 	}
+	a.offline = flags.offline
 	f, err := a.prepare(true)
 	if err != nil {
 		return err

@@ -148,9 +148,19 @@ func until(ts *testscript.TestScript, _ bool, args []string) {
 	}
 }
 
-// typeLine: type TEXT types a line on the terminal of what was begun.
+// typeLine: type [-hidden] TEXT types a line on the terminal of what was begun;
+// hidden, once the terminal does not show what is typed.
 func typeLine(ts *testscript.TestScript, _ bool, args []string) {
-	_, err := theBegun(ts).terminal.WriteString(args[0] + "\n")
+	terminal := theBegun(ts).terminal
+	if args[0] == "-hidden" {
+		args = args[1:]
+		await(ts, "a terminal without echo", func() bool {
+			state, err := unix.IoctlGetTermios(int(terminal.Fd()), unix.TCGETS)
+			ts.Check(err)
+			return state.Lflag&unix.ECHO == 0
+		})
+	}
+	_, err := terminal.WriteString(args[0] + "\n")
 	ts.Check(err)
 }
 

@@ -24,6 +24,7 @@ type app struct {
 	limit           string
 	output          string
 	certificateFile string
+	offline         bool // nothing will be contacted
 
 	code int // the exit code of a command that ended without an error
 }
@@ -92,7 +93,7 @@ func (a *app) command() *cobra.Command {
 		return usage(err.Error(), "see: "+cmd.CommandPath()+" --help")
 	})
 	root.AddCommand(a.planCommand(), a.rotateCommand(), a.rollbackCommand(), a.recoverCommand(), a.statusCommand(),
-		a.runsCommand(), a.backupsCommand(), a.inventoryCommand(), a.certificateCommand(),
+		a.runsCommand(), a.backupsCommand(), a.hostkeysCommand(), a.inventoryCommand(), a.certificateCommand(),
 		a.labCommand(), a.demoCommand(), a.versionCommand())
 	root.SetHelpCommand(helpCommand())
 	checkArgs(root)

@@ -10,6 +10,7 @@ import (
 	"github.com/aoifleet/aoifleet/internal/certificate"
 	"github.com/aoifleet/aoifleet/internal/inventory"
 	"github.com/aoifleet/aoifleet/internal/report"
+	"github.com/aoifleet/aoifleet/internal/secret"
 )
 
 // explain is the one place where errors become words: what, and what to do.
@@ -17,6 +18,7 @@ func explain(err error) report.Error {
 	var (
 		many    inventory.Errors
 		problem *certificate.Problem
+		lacking *secret.Problem
 		f       *failure
 	)
 	switch {
@@ -30,6 +32,8 @@ func explain(err error) report.Error {
 		return report.Error{Class: "inventory", Message: many.Error()}
 	case errors.As(err, &problem):
 		return report.Error{Class: "certificate", Message: problem.Error(), Hint: problem.Hint}
+	case errors.As(err, &lacking):
+		return report.Error{Class: "usage", Message: lacking.Message, Hint: lacking.Hint}
 	}
 	if e := azure.AsError(err); e != nil && e.Class == azure.Configuration {
 		return report.Error{Class: "usage", Message: e.Message, Hint: e.Hint}

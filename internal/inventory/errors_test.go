@@ -28,7 +28,7 @@ rollout: {parallel: 0}
 		"1:10 the inventory's version is not known | this program reads version: 1",
 		`3:3 unknown key "prot" in defaults | did you mean "port"?`,
 		"4:9 port must be a whole number from 1 to 65535",
-		"5:9 sudo must be none or passwordless",
+		"5:9 sudo must be none, passwordless or {password_from: …}",
 		"6:17 agent.unit is not the name of a systemd service",
 		`6:29 unknown key "widow" in agent`,
 		`7:3 unknown key "window" in defaults | "window" belongs under health`,
@@ -130,6 +130,8 @@ func TestUnquotedName(t *testing.T) {
 func TestSettings(t *testing.T) {
 	long := strings.Repeat("x", maxText+1)
 	const yet = " is not supported by this version yet | leave it out"
+	const print = "SHA256:47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU"
+	const notPrint = "host_key_fingerprint is not the SHA-256 fingerprint of a key | ssh-keygen -lf KEY.pub prints it: SHA256: and 43 characters"
 	cases := []struct{ setting, want string }{
 		{"user: [a]", "user must be a single text"},
 		{"user: 5", "user must be a text | put it in quotes if that is what it is"},
@@ -179,11 +181,36 @@ func TestSettings(t *testing.T) {
 		{"jump: a b", `jump: host "a b" is not a host name or IP address | write [user@]host[:port]`},
 		{"jump: a,b", `jump: host "a,b" is not a host name or IP address | write [user@]host[:port]`},
 		{"strict_host_key_checking: true", ""},
-		{"strict_host_key_checking: accept-new", "this value of strict_host_key_checking" + yet},
-		{"strict_host_key_checking: no", "strict_host_key_checking must be yes | an unknown host key is never accepted blindly"},
-		{"host_key_fingerprint: SHA256:x", "host_key_fingerprint" + yet + ", or write host_key_fingerprint: none"},
-		{"sudo: {password_from: ask}", "this value of sudo" + yet},
-		{"sudo: [x]", "sudo must be none or passwordless"},
+		{"strict_host_key_checking: accept-new", ""},
+		{"strict_host_key_checking: no", "strict_host_key_checking must be yes or accept-new | an unknown host key is never accepted blindly"},
+		{"strict_host_key_checking: [yes]", "strict_host_key_checking must be yes or accept-new | an unknown host key is never accepted blindly"},
+		{"host_key_fingerprint: " + print, ""},
+		{"host_key_fingerprint: [" + print + ", " + print + "]", ""},
+		{"host_key_fingerprint: SHA256:x", notPrint},
+		{"host_key_fingerprint: [" + print + ", 5]", "host_key_fingerprint must be a text | put it in quotes if that is what it is"},
+		{"host_key_fingerprint: " + print + "=", notPrint},
+		{"host_key_fingerprint: " + strings.TrimPrefix(print, "SHA256:"), notPrint},
+		{"host_key_fingerprint: MD5:16:27:ac:a5:76:28:2d:36:63:1b:56:4d:eb:df:a6:48", notPrint},
+		{"host_key_fingerprint: []", "host_key_fingerprint must be a fingerprint or a list of them | write none where known_hosts is to decide"},
+		{"password_from: ask", ""},
+		{"password_from: none", ""},
+		{"password_from: {file: ~/pw}", ""},
+		{"password_from: {env: SSH_PASSWORD}", ""},
+		{"password_from: {command: pass show fleet | head -n 1}", ""},
+		{"password_from: geheim", "password_from " + secretForms + " | the secret itself never stands in the inventory"},
+		{"password_from: {}", "password_from " + secretForms + ": exactly one of them"},
+		{"password_from: {file: a, env: B}", "password_from " + secretForms + ": exactly one of them"},
+		{"password_from: {fil: a}", `unknown key "fil" in password_from | did you mean "file"?`},
+		{"password_from: {env: $PW}", "password_from.env is not the name of an environment variable | write the variable's name, without $"},
+		{"password_from: {env: 1PW}", "password_from.env is not the name of an environment variable | write the variable's name, without $"},
+		{`password_from: {command: "a\nb"}`, "password_from.command must be one line without control characters"},
+		{"passphrase_from: {ask: true}", `unknown key "ask" in passphrase_from`},
+		{"sudo: {password_from: ask}", ""},
+		{"sudo: {password_from: {file: pw}}", ""},
+		{"sudo: {password_from: none}", "sudo.password_from " + secretForms + " | the secret itself never stands in the inventory"},
+		{"sudo: {}", "sudo has no password_from"},
+		{"sudo: {password: x}", `unknown key "password" in sudo`},
+		{"sudo: [x]", "sudo must be none, passwordless or {password_from: …}"},
 		{"connect_timeout: 0s", "connect_timeout must be above 0"},
 		{"connect_timeout: 15", "connect_timeout needs a unit | write 15s for seconds"},
 		{"connect_timeout: 25h", "connect_timeout must be at most 24h"},
@@ -316,7 +343,9 @@ func TestRolloutErrors(t *testing.T) {
 // What may be a secret in the wrong place is never repeated.
 func TestErrorsHoldNoSecret(t *testing.T) {
 	for _, setting := range []string{
-		"sudo: hunter2", "sudo: {password: hunter2}", "identity_file: \"x\\nhunter2\"",
+		"sudo: hunter2", "sudo: {password: hunter2}", "sudo: {password_from: hunter2}", "password_from: hunter2", "passphrase_from: [hunter2]",
+		"password_from: {env: $hunter2}", "password_from: {command: \"hunter2\\n\"}", "host_key_fingerprint: hunter2", "password_from: {file: ~hunter2/x}",
+		"identity_file: \"x\\nhunter2\"",
 		"identity_file: https://hunter2", "certificate: \"{hunter2}\"", "health: {command: \"hunter2\\n\"}",
 		"certificate: hunter2" + strings.Repeat("x", maxText), "user: -hunter2", "via: hunter2", "agent: {provider: [hunter2]}",
 	} {

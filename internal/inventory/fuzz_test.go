@@ -77,6 +77,7 @@ func checkPromises(t *testing.T, inv *Inventory) {
 		if h.SSHConfig != "" && h.SSHConfig != "none" && !filepath.IsAbs(h.SSHConfig) {
 			t.Fatalf("bad ssh_config %q", h.SSHConfig)
 		}
+		checkSecrets(t, h)
 		if !strings.HasPrefix(h.Agent.Config, "/") || !strings.HasSuffix(h.Agent.Unit, ".service") || h.Agent.Unit[0] == '-' {
 			t.Fatalf("bad agent %+v", h.Agent)
 		}
@@ -96,6 +97,29 @@ func checkPromises(t *testing.T, inv *Inventory) {
 	for _, h := range inv.Hosts {
 		if got, err := inv.Select(h.Name); err != nil || len(got) == 0 {
 			t.Fatalf("%s selects %d hosts: %v", h.Name, len(got), err)
+		}
+	}
+}
+
+func checkSecrets(t *testing.T, h Host) {
+	t.Helper()
+	for _, s := range []Secret{h.PasswordFrom, h.PassphraseFrom, h.SudoPassword} {
+		given := 0
+		for _, is := range []bool{s.Ask, s.File != "", s.Env != "", s.Command != ""} {
+			if is {
+				given++
+			}
+		}
+		if given > 1 || s.File != "" && !filepath.IsAbs(s.File) {
+			t.Fatalf("bad source %+v", s)
+		}
+	}
+	if (h.Sudo == SudoPassword) != (h.SudoPassword != Secret{}) {
+		t.Fatalf("sudo %v with %+v", h.Sudo, h.SudoPassword)
+	}
+	for _, print := range h.HostKeyFingerprints {
+		if len(print) != len("SHA256:")+43 {
+			t.Fatalf("bad fingerprint %q", print)
 		}
 	}
 }

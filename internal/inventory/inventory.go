@@ -57,11 +57,21 @@ type Host struct {
 	SSHConfig      string        // absolute path of an ssh_config(5) file; "": those that ssh reads by itself; "none"
 	Jump           []Hop         // passed in this order; shared between hosts: read only
 	Given          Given
-	Sudo           Sudo
-	Agent          Agent
-	Health         Health
-	Backups        Backups
-	Labels         map[string]string // shared between hosts: read only; may be nil
+	// AcceptNewHostKeys: the key of a host that known_hosts does not know is
+	// written there; one that has changed is refused all the same.
+	AcceptNewHostKeys bool
+	// HostKeyFingerprints are SHA-256 fingerprints as ssh-keygen -l prints them;
+	// where there are any, the host's key must be one of them and known_hosts is
+	// not looked at.
+	HostKeyFingerprints []string
+	PasswordFrom        Secret // of the login user; the zero value: there is none
+	PassphraseFrom      Secret // of encrypted identity files; the zero value: a terminal, if there is one
+	Sudo                Sudo
+	SudoPassword        Secret // set with SudoPassword only
+	Agent               Agent
+	Health              Health
+	Backups             Backups
+	Labels              map[string]string // shared between hosts: read only; may be nil
 }
 
 // Given tells what the inventory itself says about a host: the rest may be told
@@ -77,12 +87,16 @@ type Sudo int
 const (
 	SudoPasswordless Sudo = iota // sudo without a password
 	SudoNone                     // the login user is root
+	SudoPassword                 // sudo with a password, see Host.SudoPassword
 )
 
-// String gives the word that the inventory uses.
+// String gives the word that the inventory uses; where it has none, "password".
 func (s Sudo) String() string {
-	if s == SudoNone {
+	switch s {
+	case SudoNone:
 		return "none"
+	case SudoPassword:
+		return "password"
 	}
 	return "passwordless"
 }

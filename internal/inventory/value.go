@@ -42,8 +42,6 @@ func isText(s string) func(*yaml.Node) bool {
 	return func(n *yaml.Node) bool { return n.Kind == yaml.ScalarNode && n.Value == s }
 }
 
-func isMapping(n *yaml.Node) bool { return n.Kind == yaml.MappingNode }
-
 func isKeyVault(n *yaml.Node) bool {
 	return n.Kind == yaml.ScalarNode && strings.HasPrefix(strings.ToLower(n.Value), "keyvault://")
 }
@@ -148,27 +146,6 @@ func (v value) oneOf(to *string, words ...string) {
 		return
 	}
 	v.fail(didYouMean(v.node.Value, slices.Values(words)), "%s must be %s", v.key, strings.Join(words, " or "))
-}
-
-func (v value) strict() {
-	on := false
-	if isText("yes")(v.node) || v.node.Tag == "!!bool" && strings.EqualFold(v.node.Value, "true") {
-		on = true
-	}
-	if !on {
-		v.fail("an unknown host key is never accepted blindly", "%s must be yes", v.key)
-	}
-}
-
-func (v value) sudo(to *Sudo) {
-	switch {
-	case isText(none)(v.node):
-		*to = SudoNone
-	case isText("passwordless")(v.node):
-		*to = SudoPasswordless
-	default:
-		v.fail("", "%s must be none or passwordless", v.key)
-	}
 }
 
 // amount reads a count of hosts or a percentage; false: it is reported.

@@ -171,13 +171,13 @@ func TestCertificateComesFirst(t *testing.T) {
 	key, _ := writeKey(t, path, "")
 	ca, _ := newKey(t)
 	writeCertificate(t, path+"-cert.pub", ca, key.PublicKey(), "admin")
-	offered, err := new(keyring).offer(testContext(t), Target{IdentityFiles: []string{path}})
+	offered, err := new(keyring).offer(testContext(t), nil, Target{IdentityFiles: []string{path}}, maxOffered)
 	if err != nil {
 		t.Fatal(err)
 	}
 	var types []string
-	for _, signer := range offered.signers {
-		types = append(types, signer.PublicKey().Type())
+	for _, key := range offered.keys {
+		types = append(types, key.public.Type())
 	}
 	if got := fmt.Sprint(types); got != "[ssh-ed25519-cert-v01@openssh.com ssh-ed25519]" {
 		t.Error(got)
@@ -201,22 +201,26 @@ func TestPasswordOnlyServer(t *testing.T) {
 	s.config.PublicKeyCallback = nil
 	s.config.PasswordCallback = func(ssh.ConnMetadata, []byte) (*ssh.Permissions, error) { return nil, errors.New("no") }
 	_, err := newDialer(t, Options{}).Dial(testContext(t), s.start().target)
-	wantError(t, err, ClassAuthentication, "accepts no keys from user admin, only: password")
+	if e := wantError(t, err, ClassAuthentication, "accepts no keys from user admin, only: password"); !strings.Contains(e.Hint, "password_from") {
+		t.Errorf("hint %q", e.Hint)
+	}
 }
 
 // TestAgentRestarts: the shared connection is made anew.
 func TestAgentRestarts(t *testing.T) {
 	_, key := newKey(t)
-	first, stop := startAgent(t, key)
-	ring := keyring{socket: first}
-	defer ring.close()
-	if signers, err := ring.agentSigners(testContext(t)); err != nil || len(signers) != 1 {
+	socket, stop := startAgent(t, key)
+	var shared agents
+	defer shared.close()
+	if signers, err := shared.signers(testContext(t), socket); err != nil || len(signers) != 1 {
 		t.Fatal(signers, err)
 	}
 	stop()
 	second, _ := startAgent(t, key)
-	ring.socket = second
-	if signers, err := ring.agentSigners(testContext(t)); err != nil || len(signers) != 1 {
+	if err := os.Rename(second, socket); err != nil {
+		t.Fatal(err)
+	}
+	if signers, err := shared.signers(testContext(t), socket); err != nil || len(signers) != 1 {
 		t.Error(signers, err)
 	}
 }

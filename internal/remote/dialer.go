@@ -24,13 +24,15 @@ const maxEarlyRetries = 3
 const retryDelay = 500 * time.Millisecond
 
 // Dialer makes the connections of a whole fleet. It reads each key file and
-// known_hosts file once and shares one connection to ssh-agent and one to each
-// jump host. It may be used from several goroutines at the same time.
+// known_hosts file once and shares one connection to ssh-agent. It may be used
+// from several goroutines at the same time.
 type Dialer struct {
 	options    Options
 	retryDelay time.Duration
 	gate       *gate
-	keys       keyrings
+	keys       keyring
+	trials     trials
+	pins       pinTypes
 	knownHosts hostDatabases
 	jumps      jumpHosts
 	ctx        context.Context // ends with Close; what is shared is dialled with it
@@ -51,7 +53,7 @@ func NewDialer(opt Options) *Dialer {
 	if opt.ConnectParallel <= 0 {
 		opt.ConnectParallel = DefaultConnectParallel
 	}
-	d := &Dialer{options: opt, retryDelay: retryDelay, gate: newGate(max(opt.ConnectRate, 0), opt.ConnectParallel), keys: keyrings{socket: opt.AgentSocket}}
+	d := &Dialer{options: opt, retryDelay: retryDelay, gate: newGate(max(opt.ConnectRate, 0), opt.ConnectParallel), keys: keyring{socket: opt.AgentSocket}}
 	d.jumps.holdoff = jumpHoldoff
 	d.ctx, d.cancel = context.WithCancel(context.Background())
 	return d
@@ -86,13 +88,31 @@ func (d *Dialer) spawn(f func()) bool {
 // t.ConnectTimeout once it is this connection's turn (Options.ConnectRate). A
 // connection that is dropped before authentication has begun is tried again, up
 // to three times; nothing else is, least of all a refused authentication
-// (PerSourcePenalties in sshd_config(5)). The connection to a jump host is made
-// before, when there is none; its time counts on its own.
+// (PerSourcePenalties in sshd_config(5)). A credential is found out on one host:
+// of the targets that log in with the same one the others wait, connected, until
+// a host has accepted it. When three have refused it and none has accepted it,
+// Dial returns an *Error of ClassAuthentication for the others, without a try.
+// The connection to a jump host is made before, when there is none; its time
+// counts on its own.
 func (d *Dialer) Dial(ctx context.Context, t Target) (*Conn, error) {
 	t = withDefaults(t)
 	if t.Address == "" || t.User == "" {
 		return nil, &Error{Class: ClassInternal, Message: "a target needs an address and a user"}
 	}
+	for {
+		c, err := d.dial(ctx, t)
+		var other *otherKey
+		switch {
+		case !errors.As(err, &other):
+			return c, err
+		case t.see(other.key):
+			return nil, t.unpinned()
+		}
+	}
+}
+
+// dial tries again where the connection was dropped early.
+func (d *Dialer) dial(ctx context.Context, t Target) (*Conn, error) {
 	for retries := 0; ; retries++ {
 		// First the jump host, then the turn: it needs a turn of its own.
 		via, err := d.jumpHost(ctx, t.Via)
@@ -120,9 +140,9 @@ func (d *Dialer) dialInTurn(ctx context.Context, t Target, via *Conn) (*Conn, er
 		return nil, contextError(ctx, "connecting")
 	}
 	defer leave()
-	limited, cancel := context.WithTimeout(ctx, t.ConnectTimeout)
+	limited, clock, cancel := newAllowance(ctx, t.ConnectTimeout)
 	defer cancel()
-	return d.dialOnce(ctx, limited, t, via)
+	return d.dialOnce(ctx, limited, &attempt{dialer: d, target: t, via: via, address: address(t), clock: clock})
 }
 
 func address(t Target) string { return net.JoinHostPort(t.Address, strconv.Itoa(t.Port)) }
@@ -155,13 +175,12 @@ func pause(ctx context.Context, d time.Duration) bool {
 
 // dialOnce runs one attempt aside: a key in ssh-agent may wait for a finger
 // (and ignores the end of the connection), the caller does not.
-func (d *Dialer) dialOnce(ctx, limited context.Context, t Target, via *Conn) (*Conn, error) {
+func (d *Dialer) dialOnce(ctx, limited context.Context, a *attempt) (*Conn, error) {
 	type result struct {
 		conn *Conn
 		err  error
 	}
 	results := make(chan result)
-	a := &attempt{dialer: d, target: t, via: via, address: address(t)}
 	ok := d.spawn(func() {
 		c, err := a.connect(limited)
 		select {
@@ -198,11 +217,10 @@ type attempt struct {
 	target  Target
 	via     *Conn  // the jump host; nil: none
 	address string // host:port
+	clock   *allowance
 
 	mu    sync.Mutex
 	stage string // what the server had still to do, for a message about time
-	auth  bool   // authentication has begun
-	allow []string
 }
 
 func (a *attempt) enter(stage string) {
@@ -213,12 +231,11 @@ func (a *attempt) enter(stage string) {
 
 // connect does all that can be done without the server first.
 func (a *attempt) connect(ctx context.Context) (*Conn, error) {
-	hosts, err := a.dialer.knownHosts.get(a.target)
-	if err != nil {
+	known, err := a.dialer.knownHosts.get(a.target)
+	if err != nil && !a.target.anyKey() {
 		return nil, err
 	}
-	a.enter("ssh-agent did not answer")
-	keys, err := a.dialer.keys.get(a.target).offer(ctx, a.target)
+	login, err := a.login(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -227,69 +244,93 @@ func (a *attempt) connect(ctx context.Context) (*Conn, error) {
 	if err != nil {
 		return nil, err
 	}
-	return a.handshake(ctx, transport, newHostCheck(hosts, a.target), keys)
+	return a.handshake(ctx, transport, newHostCheck(known, &a.dialer.pins, a.target), login)
+}
+
+// login prepares the authentication, as far as that is possible without the
+// server.
+func (a *attempt) login(ctx context.Context) (*login, error) {
+	if a.target.scan {
+		return &login{}, nil
+	}
+	trial := a.dialer.trials.get(credentialOf(a.target))
+	if err := trial.spared(); err != nil {
+		return nil, err
+	}
+	most := maxOffered
+	if a.target.Password != nil {
+		most--
+	}
+	a.enter("ssh-agent did not answer")
+	keys, err := a.dialer.keys.offer(ctx, a.clock.rest, a.target, most)
+	if err != nil {
+		return nil, err
+	}
+	return &login{target: a.target, ctx: ctx, keys: keys, trial: trial, rest: a.clock.rest}, nil
 }
 
 // handshake speaks SSH on transport and closes it on any error.
 // ClientConfig.Timeout would cover TCP only; the end of ctx closes the
 // transport whatever the server does or does not do.
-func (a *attempt) handshake(ctx context.Context, transport net.Conn, check *hostCheck, keys *offer) (*Conn, error) {
+func (a *attempt) handshake(ctx context.Context, transport net.Conn, check *hostCheck, login *login) (*Conn, error) {
 	a.enter("connected, but there was no SSH answer")
 	stop := context.AfterFunc(ctx, func() { _ = transport.Close() })
 	wire := &versionWatch{Conn: transport, seen: func() { a.enter("the SSH handshake was not done") }}
-	conn, channels, requests, err := ssh.NewClientConn(wire, check.name, a.config(check, keys))
-	if !stop() && err == nil {
-		_ = conn.Close()
-		err = ctx.Err()
-	}
+	conn, channels, requests, err := ssh.NewClientConn(wire, check.name, a.config(check, login))
+	inTime := stop()
 	if err != nil {
 		_ = transport.Close()
-		if ended := a.transportEnded(ctx, wire, err); ended != nil {
-			return nil, ended
+		if ended := a.transportEnded(ctx, wire, login, err); ended != nil {
+			err = ended
+		} else {
+			err = a.explain(err, wire, check, login)
 		}
-		return nil, a.explain(err, wire, check, keys)
+		login.over(err)
+		return nil, err
+	}
+	login.over(nil)
+	if !inTime {
+		_ = conn.Close()
+		return nil, contextError(ctx, "connecting")
 	}
 	client := ssh.NewClient(conn, channels, requests)
 	return newConn(a.target.Name, a.via, client, transport, a.dialer.options, check.fingerprint()), nil
 }
 
-func (a *attempt) config(check *hostCheck, keys *offer) *ssh.ClientConfig {
+func (a *attempt) config(check *hostCheck, login *login) *ssh.ClientConfig {
 	return &ssh.ClientConfig{
 		User:              a.target.User,
-		Auth:              []ssh.AuthMethod{ssh.PublicKeys(keys.signers...)},
 		HostKeyCallback:   check.verify,
 		HostKeyAlgorithms: check.algorithms(),
 		AuthCallback: func(ctx *ssh.ClientAuthContext) (ssh.AuthMethod, error) {
-			a.mu.Lock()
-			defer a.mu.Unlock()
-			a.auth = true
-			a.allow = ctx.AllowedMethods
-			a.stage = "authentication was not done"
-			return nil, nil // the method in Auth, if the server allows it
+			a.enter("authentication was not done")
+			return login.next(ctx)
 		},
 	}
 }
 
 // explain classes the error of a handshake by how far it came.
-func (a *attempt) explain(err error, wire *versionWatch, check *hostCheck, keys *offer) error {
-	a.mu.Lock()
-	authenticating, allowed := a.auth, a.allow
-	a.mu.Unlock()
+func (a *attempt) explain(err error, wire *versionWatch, check *hostCheck, login *login) error {
 	if refused := check.refusal(); refused != nil {
 		return refused
 	}
 	greeting, spoke := wire.greeting()
+	var none *ssh.AlgorithmNegotiationError
 	switch {
 	case !spoke && isDrop(err):
 		return &droppedEarly{said: greeting, err: err}
 	case !spoke:
 		return &Error{Class: ClassUnreachable, Message: "what listens there does not speak SSH", Hint: "check the address and the port"}
-	case isDrop(err) && authenticating:
+	case isDrop(err) && login.begun:
 		return &Error{Class: ClassUnreachable, Message: "connection closed by the server during authentication"}
 	case isDrop(err):
 		return &droppedEarly{spoke: true, err: err}
-	case authenticating:
-		return keys.refused(a.target, allowed, err)
+	case login.begun:
+		return login.failed(err)
+	case errors.As(err, &none) && len(a.target.seen) > 0 && !a.target.scan:
+		return a.target.unpinned()
+	case errors.As(err, &none) && a.target.scan:
+		return errNoOtherKey
 	}
 	return &Error{Class: ClassUnreachable, Message: "SSH handshake failed: " + Sanitise(err.Error(), 400)}
 }

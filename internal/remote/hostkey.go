@@ -17,90 +17,41 @@ import (
 	xknownhosts "golang.org/x/crypto/ssh/knownhosts"
 )
 
-// hostDatabases holds each set of known_hosts files, parsed once.
-type hostDatabases struct {
-	mu    sync.Mutex
-	files map[string]hostDatabase
+// plainAlgorithms are the kinds of host key in the order in which they are asked
+// for where nothing is known of the host, which is OpenSSH's: people compare what
+// they are shown with what ssh shows them. In FIPS 140-3 mode some are missing.
+func plainAlgorithms() []string {
+	supported := ssh.SupportedAlgorithms().HostKeys
+	return slices.DeleteFunc([]string{
+		ssh.KeyAlgoED25519, ssh.KeyAlgoECDSA256, ssh.KeyAlgoECDSA384, ssh.KeyAlgoECDSA521,
+		ssh.KeyAlgoRSASHA512, ssh.KeyAlgoRSASHA256,
+	}, func(algorithm string) bool { return !slices.Contains(supported, algorithm) })
 }
 
-type hostDatabase struct {
-	db  *knownhosts.HostKeyDB // nil when there is no file: it knows no host
-	err error
-}
-
-func (h *hostDatabases) get(t Target) (*knownhosts.HostKeyDB, error) {
-	paths := append([]string{t.KnownHosts}, t.KnownHostsFiles...)
-	key := strings.Join(paths, "\x00")
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	if known, ok := h.files[key]; ok {
-		return known.db, known.err
-	}
-	db, err := readKnownHosts(paths)
-	if h.files == nil {
-		h.files = make(map[string]hostDatabase)
-	}
-	h.files[key] = hostDatabase{db, err}
-	return db, err
-}
-
-// readKnownHosts reads the files that there are; nil: there is none.
-func readKnownHosts(paths []string) (*knownhosts.HostKeyDB, error) {
-	paths = slices.DeleteFunc(slices.Clone(paths), func(path string) bool {
-		_, err := os.Stat(path)
-		return path == "" || errors.Is(err, fs.ErrNotExist)
-	})
-	if len(paths) == 0 {
-		return nil, nil
-	}
-	db, err := knownhosts.NewDB(paths...)
-	path := paths[0]
-	if at := (*fs.PathError)(nil); errors.As(err, &at) {
-		path = at.Path
-	}
-	switch {
-	case errors.Is(err, fs.ErrPermission):
-		return nil, &Error{Class: ClassHostKeyUnknown, Message: "cannot read " + path + ": permission denied", Hint: "check who may read it"}
-	case err != nil && isFolder(path):
-		return nil, &Error{Class: ClassHostKeyUnknown, Message: "known_hosts is a folder: " + Sanitise(path, 400), Hint: "name a file in it"}
-	case err != nil:
-		return nil, &Error{
-			Class:   ClassHostKeyUnknown,
-			Message: "cannot use known_hosts: " + Sanitise(strings.TrimPrefix(err.Error(), "knownhosts: "), 400),
-			Hint:    "correct or remove that line",
-		}
-	}
-	return db, nil
-}
-
-func isFolder(path string) bool {
-	info, err := os.Stat(path)
-	return err == nil && info.IsDir()
-}
-
-// hostCheck verifies the host key of one connection, strictly.
+// hostCheck verifies the host key of one connection, strictly. A pin decides
+// alone; else known_hosts does.
 type hostCheck struct {
-	db     *knownhosts.HostKeyDB // nil: nothing is known
+	known  *knownFile
+	pins   *pinTypes
 	target Target
 	name   string // host:port, as it is looked up
 
 	mu      sync.Mutex // the library verifies again, aside, whenever keys are exchanged anew
 	print   string
-	problem *Error
+	problem error
 }
 
 // newHostCheck looks the address up as it is written, and in lower case as
 // OpenSSH does if that finds nothing. An alias stands for it without a port
 // (HostKeyAlias in ssh_config(5)).
-func newHostCheck(db *knownhosts.HostKeyDB, t Target) *hostCheck {
+func newHostCheck(known *knownFile, pins *pinTypes, t Target) *hostCheck {
 	if t.HostKeyAlias != "" {
-		return &hostCheck{db: db, target: t, name: net.JoinHostPort(t.HostKeyAlias, strconv.Itoa(DefaultPort))}
+		return &hostCheck{known: known, pins: pins, target: t, name: net.JoinHostPort(t.HostKeyAlias, strconv.Itoa(DefaultPort))}
 	}
 	port := strconv.Itoa(t.Port)
-	h := &hostCheck{db: db, target: t, name: net.JoinHostPort(t.Address, port)}
-	lower := net.JoinHostPort(strings.ToLower(t.Address), port)
-	if db != nil && len(db.HostKeys(h.name)) == 0 && len(db.HostKeys(lower)) > 0 {
-		h.name = lower
+	h := &hostCheck{known: known, pins: pins, target: t, name: net.JoinHostPort(t.Address, port)}
+	if len(known.keys(h.name)) == 0 {
+		h.name = net.JoinHostPort(strings.ToLower(t.Address), port)
 	}
 	return h
 }
@@ -111,15 +62,18 @@ func newHostCheck(db *knownhosts.HostKeyDB, t Target) *hostCheck {
 // follow, so that a key that did change is seen as that; the kinds that need a
 // certificate authority only where one is known.
 func (h *hostCheck) algorithms() []string {
+	if h.target.anyKey() {
+		return h.pins.first(h.target.unseen(), h.target.HostKeyFingerprints)
+	}
 	supported := ssh.SupportedAlgorithms().HostKeys
 	var list []string
-	if h.db != nil {
-		list = slices.DeleteFunc(h.db.HostKeyAlgorithms(h.name), func(algorithm string) bool {
-			return !slices.Contains(supported, algorithm)
-		})
+	for _, algorithm := range h.known.algorithms(h.name) {
+		if slices.Contains(supported, algorithm) {
+			list = append(list, algorithm)
+		}
 	}
-	for _, algorithm := range supported {
-		if !slices.Contains(list, algorithm) && !strings.Contains(algorithm, "-cert-v01@") {
+	for _, algorithm := range plainAlgorithms() {
+		if !slices.Contains(list, algorithm) {
 			list = append(list, algorithm)
 		}
 	}
@@ -127,23 +81,24 @@ func (h *hostCheck) algorithms() []string {
 }
 
 // verify is the ssh.HostKeyCallback.
-func (h *hostCheck) verify(hostname string, remote net.Addr, key ssh.PublicKey) error {
-	problem := h.judge(hostname, remote, key)
+func (h *hostCheck) verify(_ string, remote net.Addr, key ssh.PublicKey) error {
+	problem := h.judge(remote, key, h.target.AcceptNewHostKeys)
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.print = fingerprint(key)
 	h.problem = problem
-	if problem != nil {
-		return problem
-	}
-	return nil
+	return problem
 }
 
-func (h *hostCheck) judge(hostname string, remote net.Addr, key ssh.PublicKey) *Error {
-	if h.db == nil {
-		return h.unknown(key)
+func (h *hostCheck) judge(remote net.Addr, key ssh.PublicKey, acceptNew bool) error {
+	if h.target.anyKey() {
+		if !h.target.scan && slices.Contains(h.target.HostKeyFingerprints, fingerprint(key)) {
+			h.pins.learn(fingerprint(key), key.Type())
+			return nil
+		}
+		return &otherKey{key}
 	}
-	err := h.db.HostKeyCallback()(hostname, remote, key)
+	err := h.known.check(h.name, remote, key)
 	var other *xknownhosts.KeyError
 	var revoked *xknownhosts.RevokedError
 	switch {
@@ -155,12 +110,31 @@ func (h *hostCheck) judge(hostname string, remote net.Addr, key ssh.PublicKey) *
 			Message: fmt.Sprintf("host key %s is marked @revoked at %s:%d", describe(key), revoked.Revoked.Filename, revoked.Revoked.Line),
 			Hint:    "do not connect before the host has a new key",
 		}
+	case errors.As(err, &other) && len(other.Want) == 0 && acceptNew:
+		return h.accept(remote, key)
 	case errors.As(err, &other) && len(other.Want) == 0:
 		return h.unknown(key)
 	case errors.As(err, &other):
 		return h.changed(key, other.Want)
 	}
 	return &Error{Class: ClassHostKeyUnknown, Message: "host certificate not accepted: " + Sanitise(err.Error(), 200)}
+}
+
+// accept writes the key of a host that is not known. Another program may have
+// written one meanwhile; then that decides.
+func (h *hostCheck) accept(remote net.Addr, key ssh.PublicKey) error {
+	err := h.known.add(h.name, key)
+	if errors.Is(err, errWrittenMeanwhile) {
+		return h.judge(remote, key, false)
+	}
+	if err != nil {
+		return &Error{
+			Class:   ClassHostKeyUnknown,
+			Message: fmt.Sprintf("host key %s is new and could not be written to %s: %s", describe(key), h.known.path, plainReason(err)),
+			Hint:    "check who may write there",
+		}
+	}
+	return nil
 }
 
 func (h *hostCheck) unknown(key ssh.PublicKey) *Error {
@@ -178,8 +152,16 @@ func (h *hostCheck) unknown(key ssh.PublicKey) *Error {
 }
 
 func (h *hostCheck) changed(key ssh.PublicKey, known []xknownhosts.KnownKey) *Error {
-	expected := known[0]
-	for _, k := range known {
+	plain := h.known.withoutAuthorities(h.name, known)
+	if len(plain) == 0 {
+		return &Error{
+			Class:   ClassHostKeyUnknown,
+			Message: fmt.Sprintf("host key %s is not signed by the authority at %s:%d", describe(key), known[0].Filename, known[0].Line),
+			Hint:    "compare the fingerprint; the host needs a certificate (HostCertificate in sshd_config(5)), or a line of its own in known_hosts",
+		}
+	}
+	expected := plain[0]
+	for _, k := range plain {
 		if k.Key.Type() == key.Type() {
 			expected = k
 			break
@@ -215,7 +197,8 @@ func (h *hostCheck) fingerprint() string {
 	return h.print
 }
 
-func (h *hostCheck) refusal() *Error {
+// refusal is why the key was not accepted, or nil: an *Error or an *otherKey.
+func (h *hostCheck) refusal() error {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	return h.problem
@@ -224,10 +207,7 @@ func (h *hostCheck) refusal() *Error {
 // fingerprint is that of the key itself, as ssh-keygen -l shows it, also for a
 // certificate.
 func fingerprint(key ssh.PublicKey) string {
-	if certificate, ok := key.(*ssh.Certificate); ok {
-		key = certificate.Key
-	}
-	return ssh.FingerprintSHA256(key)
+	return ssh.FingerprintSHA256(bare(key))
 }
 
 func describe(key ssh.PublicKey) string { return key.Type() + " " + fingerprint(key) }

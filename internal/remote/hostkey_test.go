@@ -140,12 +140,12 @@ func TestFilesAreReadOnce(t *testing.T) {
 func TestNameCase(t *testing.T) {
 	key, _ := newKey(t)
 	line := knownhosts.Line([]string{"vm.example"}, key.PublicKey())
-	db, err := readKnownHosts([]string{writeFile(t, filepath.Join(t.TempDir(), "known_hosts"), []byte(line+"\n"))})
+	known, err := new(hostDatabases).get(Target{KnownHosts: writeFile(t, filepath.Join(t.TempDir(), "known_hosts"), []byte(line+"\n"))})
 	if err != nil {
 		t.Fatal(err)
 	}
-	check := newHostCheck(db, Target{Address: "VM.Example", Port: 22})
-	if problem := check.judge(check.name, &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1), Port: 22}, key.PublicKey()); problem != nil {
+	check := newHostCheck(known, new(pinTypes), Target{Address: "VM.Example", Port: 22})
+	if problem := check.judge(&net.TCPAddr{IP: net.IPv4(127, 0, 0, 1), Port: 22}, key.PublicKey(), false); problem != nil {
 		t.Error(problem)
 	}
 }

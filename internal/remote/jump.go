@@ -72,8 +72,8 @@ func jumpKey(via []Target) string {
 	var key strings.Builder
 	for _, t := range via {
 		t = withDefaults(t)
-		fmt.Fprintf(&key, "%q %q %q %q %v %q %q %q %q\n", address(t), t.User, t.IdentityFiles, t.CertificateFiles, t.IdentitiesOnly,
-			t.AgentSocket, append([]string{t.KnownHosts}, t.KnownHostsFiles...), t.HostKeyAlias, t.ProxyCommand)
+		fmt.Fprintf(&key, "%q %q %q %q %v %q %q %v %q %q\n", address(t), t.User, t.IdentityFiles, t.CertificateFiles, t.IdentitiesOnly,
+			t.AgentSocket, append([]string{t.KnownHosts}, t.KnownHostsFiles...), t.AcceptNewHostKeys, t.HostKeyAlias, t.ProxyCommand)
 	}
 	return key.String()
 }

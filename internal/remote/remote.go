@@ -5,9 +5,12 @@
 package remote
 
 import (
+	"context"
 	"fmt"
 	"strings"
 	"time"
+
+	"golang.org/x/crypto/ssh"
 )
 
 // Class says what kind of failure an [Error] is, for the report and the exit
@@ -120,12 +123,24 @@ type Target struct {
 	// offered, not the rest after it.
 	IdentitiesOnly bool
 	AgentSocket    string // of this target's ssh-agent; empty: Options.AgentSocket; "none": it has none
-	KnownHosts     string // path of the known_hosts file: the one that hints name
+	// Passphrase gives the passphrase of an encrypted identity file that
+	// ssh-agent does not hold, when it is needed; nil: there is none.
+	Passphrase func(ctx context.Context, file string) (string, error)
+	Password   *Password // tried once, after the keys; nil: there is none
+	KnownHosts string    // path of the known_hosts file: the one that hints name and that is written to
 	// KnownHostsFiles are more known_hosts files, as UserKnownHostsFile and
 	// GlobalKnownHostsFile of ssh_config(5) may name. A missing one knows no host.
 	KnownHostsFiles []string
-	HostKeyAlias    string        // what known_hosts is searched for instead of address and port; empty: those
-	ConnectTimeout  time.Duration // connection and handshake of one attempt together; 0 means DefaultConnectTimeout
+	HostKeyAlias    string // what known_hosts is searched for instead of address and port; empty: those
+	// AcceptNewHostKeys: the key of a host that KnownHosts does not know is
+	// appended to it and accepted; the file and its folder are made where they
+	// are missing. A changed or revoked key is refused all the same.
+	AcceptNewHostKeys bool
+	// HostKeyFingerprints are those of which the host's key must have one, in
+	// the form of Conn.HostKeyFingerprint. Where there are any, KnownHosts is not
+	// looked at.
+	HostKeyFingerprints []string
+	ConnectTimeout      time.Duration // connection and handshake of one attempt together; 0 means DefaultConnectTimeout
 	// Via are the jump hosts, in the order in which they are passed. All targets
 	// of a Dialer that name one in the same way share one connection to it. Their
 	// own Via is not looked at; a ProxyCommand may stand in the first.
@@ -133,6 +148,20 @@ type Target struct {
 	// ProxyCommand is run by /bin/sh instead of opening a TCP connection; its
 	// standard input and output are the transport. It has no effect with Via.
 	ProxyCommand string
+
+	scan bool            // the host's keys are all that is wanted
+	seen []ssh.PublicKey // that it has sent, and that are not the right one
+}
+
+// Password is the password of a target's user, for the methods password and
+// keyboard-interactive (RFC 4252 section 8, RFC 4256).
+type Password struct {
+	// Source names where it comes from, not the password. Targets with the same
+	// user, keys and Source have the same credential: see Dialer.Dial.
+	Source string
+	// Get returns it, when a server asks for it. It may take its time and is
+	// called for each connection. Its error, if it is an *Error, is Dial's.
+	Get func(ctx context.Context) (string, error)
 }
 
 // Options are what all connections of a [Dialer] have in common.

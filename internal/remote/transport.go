@@ -7,6 +7,7 @@ import (
 	"net"
 	"sync"
 	"syscall"
+	"time"
 
 	"golang.org/x/crypto/ssh"
 )
@@ -23,7 +24,11 @@ func (a *attempt) transport(ctx context.Context) (net.Conn, error) {
 	interval := a.dialer.options.KeepAlive
 	dialer := net.Dialer{KeepAliveConfig: net.KeepAliveConfig{ // the kernel notices a dead peer too
 		Enable: true, Idle: interval, Interval: interval, Count: missedKeepAlives}}
-	transport, err := dialer.DialContext(ctx, "tcp", a.address)
+	// With a deadline the time is shared out among a name's addresses; that ctx
+	// ends first says more.
+	within, cancel := context.WithTimeout(ctx, a.target.ConnectTimeout+time.Second)
+	defer cancel()
+	transport, err := dialer.DialContext(within, "tcp", a.address)
 	switch {
 	case errors.Is(err, syscall.ECONNRESET): // accepted and reset before connect(2) could tell
 		return nil, &droppedEarly{err: err}
@@ -87,13 +92,13 @@ func (a *attempt) viaLost(err error) *droppedEarly {
 
 // transportEnded says that a handshake failed because of what is below it; nil
 // if that still stands, or can't tell.
-func (a *attempt) transportEnded(ctx context.Context, wire *versionWatch, err error) error {
+func (a *attempt) transportEnded(ctx context.Context, wire *versionWatch, login *login, err error) error {
 	if ctx.Err() != nil || !isDrop(err) {
 		return nil
 	}
 	if a.via != nil && a.via.ping() != nil {
 		lost := a.viaLost(err)
-		if a.authenticating() { // whose end is not known: no second try
+		if login.begun { // whose end is not known: no second try
 			return lost.hop
 		}
 		return lost
@@ -103,12 +108,6 @@ func (a *attempt) transportEnded(ctx context.Context, wire *versionWatch, err er
 		return proxy.failure(spoke)
 	}
 	return nil
-}
-
-func (a *attempt) authenticating() bool {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	return a.auth
 }
 
 // endpoint is the address of a machine that is not connected to directly. It

@@ -21,6 +21,8 @@ type Progress struct {
 	mu    sync.Mutex
 	going map[string]string // host → step
 	drawn bool
+	aside bool     // somebody else has the terminal
+	later []func() // what has come meanwhile
 }
 
 // told are the steps worth a line of a log: from here on an agent's state
@@ -29,12 +31,49 @@ var told = []string{"swap", "restart", "undo", "reconnect"}
 
 // Event takes one event.
 func (p *Progress) Event(e rollout.Event) {
-	if e.Host == "" {
-		p.Say(fmt.Sprintf("wave %d: %s", e.Wave, waveWords(e.Step)))
-		return
-	}
+	p.do(func() {
+		if e.Host == "" {
+			p.say(fmt.Sprintf("wave %d: %s", e.Wave, waveWords(e.Step)))
+			return
+		}
+		p.event(e)
+	})
+}
+
+// Say prints one line between the events.
+func (p *Progress) Say(text string) { p.do(func() { p.say(text) }) }
+
+// Aside gives the terminal to f, such as a question, and shows afterwards what
+// has come meanwhile: who sends events does not wait. One at a time.
+func (p *Progress) Aside(f func()) {
+	p.mu.Lock()
+	p.clear()
+	p.aside = true
+	p.mu.Unlock()
+	defer func() {
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		p.aside = false
+		for _, show := range p.later {
+			show()
+		}
+		p.later = nil
+	}()
+	f()
+}
+
+// do shows something now, or once the terminal is free.
+func (p *Progress) do(show func()) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	if p.aside {
+		p.later = append(p.later, show)
+		return
+	}
+	show()
+}
+
+func (p *Progress) event(e rollout.Event) {
 	if !p.Terminal {
 		if e.Outcome != "" || slices.Contains(told, e.Step) {
 			fmt.Fprintln(p.W, line(e))
@@ -57,10 +96,7 @@ func (p *Progress) Event(e rollout.Event) {
 	p.draw()
 }
 
-// Say prints one line between the events.
-func (p *Progress) Say(text string) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
+func (p *Progress) say(text string) {
 	p.clear()
 	fmt.Fprintln(p.W, text)
 	if p.Terminal {
@@ -70,10 +106,10 @@ func (p *Progress) Say(text string) {
 
 // Done ends a phase: nothing is going on any more.
 func (p *Progress) Done() {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.clear()
-	p.going = nil
+	p.do(func() {
+		p.clear()
+		p.going = nil
+	})
 }
 
 // waveWords is what is going on with a wave.

@@ -110,3 +110,29 @@ func TestProgressIsConcurrent(t *testing.T) {
 		}
 	}
 }
+
+// Who is asked something has the terminal alone; nobody waits for the answer,
+// and nothing is lost.
+func TestProgressAside(t *testing.T) {
+	for _, terminal := range []bool{true, false} {
+		var b bytes.Buffer
+		p := &Progress{W: &b, Terminal: terminal}
+		p.Event(rollout.Event{Host: "a", Step: "observe"})
+		p.Aside(func() {
+			before := b.Len()
+			p.Event(rollout.Event{Host: "b", Step: "swap"})
+			p.Say("interrupted")
+			if b.Len() != before {
+				t.Errorf("drawn meanwhile: %q", b.String()[before:])
+			}
+			b.WriteString("password: \n")
+		})
+		want := "password: \nb: swap\ninterrupted\n"
+		if terminal {
+			want = "password: \ninterrupted\nobserve 1  swap 1"
+		}
+		if got := screen(b.String()); got != want && b.String() != want {
+			t.Errorf("screen %q, want %q", got, want)
+		}
+	}
+}

@@ -1,0 +1,141 @@
+package inventory
+
+import (
+	"encoding/base64"
+	"strings"
+
+	"gopkg.in/yaml.v3"
+)
+
+// Secret says where a secret is read from, never the secret itself. At most one
+// of its fields is set; the zero value is no source.
+type Secret struct {
+	Ask     bool   // on the terminal
+	File    string // absolute path on the workstation
+	Env     string // name of an environment variable
+	Command string // a line for sh; its standard output is the secret
+}
+
+const secretForms = "must be ask, {file: PATH}, {env: NAME} or {command: \"…\"}"
+
+// secret reads a source. What is refused is never repeated: people write the
+// password itself there.
+func (v value) secret(to *Secret) {
+	switch {
+	case refused(v.node):
+	case isText("ask")(v.node):
+		*to = Secret{Ask: true}
+	case v.node.Kind != yaml.MappingNode:
+		v.fail("the secret itself never stands in the inventory", "%s %s", v.key, secretForms)
+	case len(v.node.Content) != 2:
+		v.fail("", "%s %s: exactly one of them", v.key, secretForms)
+	default:
+		var read Secret
+		walk(v.r, []key[Secret]{
+			{name: "file", read: func(v value, s *Secret) { v.localPath(&s.File) }},
+			{name: "env", read: func(v value, s *Secret) { v.variable(&s.Env) }},
+			{name: "command", read: func(v value, s *Secret) { v.line(&s.Command) }},
+		}, 0, v.key, v.key+".", v.node, &read)
+		if read != (Secret{}) {
+			*to = read
+		}
+	}
+}
+
+// secretOrNone is secret; none undoes what is set further out.
+func (v value) secretOrNone(to *Secret) {
+	if isText(none)(v.node) {
+		*to = Secret{}
+		return
+	}
+	v.secret(to)
+}
+
+// variable reads the name of an environment variable (POSIX.1-2017, 8.1).
+func (v value) variable(to *string) {
+	s, ok := v.text()
+	if !ok {
+		return
+	}
+	for i, c := range s {
+		letter := c == '_' || c >= 'A' && c <= 'Z' || c >= 'a' && c <= 'z'
+		if !letter && (i == 0 || c < '0' || c > '9') {
+			v.fail("write the variable's name, without $", "%s is not the name of an environment variable", v.key)
+			return
+		}
+	}
+	*to = s
+}
+
+// sudo reads how the login user becomes root: a word, or where sudo's password
+// comes from.
+func (v value) sudo(to *Sudo, password *Secret) {
+	switch {
+	case isText(none)(v.node):
+		*to, *password = SudoNone, Secret{}
+	case isText("passwordless")(v.node):
+		*to, *password = SudoPasswordless, Secret{}
+	case v.node.Kind == yaml.MappingNode:
+		var read Secret
+		walk(v.r, []key[Secret]{{name: "password_from", read: value.secret}}, 0, v.key, v.key+".", v.node, &read)
+		if len(v.node.Content) == 0 {
+			v.fail("", "%s has no password_from", v.key)
+		}
+		if read != (Secret{}) {
+			*to, *password = SudoPassword, read
+		}
+	default:
+		v.fail("", "%s must be none, passwordless or {password_from: …}", v.key)
+	}
+}
+
+// strict reads whether a host whose key nobody vouches for is refused.
+func (v value) strict(acceptNew *bool) {
+	switch {
+	case isText("yes")(v.node), v.node.Tag == "!!bool" && strings.EqualFold(v.node.Value, "true"):
+		*acceptNew = false
+	case isText("accept-new")(v.node):
+		*acceptNew = true
+	default:
+		v.fail("an unknown host key is never accepted blindly", "%s must be yes or accept-new", v.key)
+	}
+}
+
+// fingerprints reads one fingerprint of a host key or a list of them; none: an
+// empty list.
+func (v value) fingerprints(to *[]string) {
+	nodes := v.node.Content
+	switch {
+	case isText(none)(v.node):
+		*to = nil
+		return
+	case v.node.Kind == yaml.ScalarNode:
+		nodes = []*yaml.Node{v.node}
+	case v.node.Kind != yaml.SequenceNode || len(nodes) == 0:
+		v.fail("write none where known_hosts is to decide", "%s must be a fingerprint or a list of them", v.key)
+		return
+	}
+	list := make([]string, 0, len(nodes))
+	for _, n := range nodes {
+		item := v
+		item.node = n
+		if s, ok := item.text(); ok && item.isFingerprint(s) {
+			list = append(list, s)
+		}
+	}
+	if len(list) == len(nodes) {
+		*to = list
+	}
+}
+
+// isFingerprint reports what is not a fingerprint as ssh-keygen -l prints it:
+// "SHA256:" and the digest in base64 without padding.
+func (v value) isFingerprint(s string) bool {
+	encoded, ok := strings.CutPrefix(s, "SHA256:")
+	digest, err := base64.RawStdEncoding.Strict().DecodeString(encoded)
+	if !ok || err != nil || len(digest) != 32 || strings.ContainsAny(s, "\r\n") {
+		v.fail("ssh-keygen -lf KEY.pub prints it: SHA256: and 43 characters", "%s is not the SHA-256 fingerprint of a key", v.key)
+		return false
+	}
+	return true
+}

@@ -1,0 +1,215 @@
+package remote
+
+import (
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+
+	"golang.org/x/crypto/ssh"
+	"golang.org/x/crypto/ssh/knownhosts"
+)
+
+// sshAccepts tells whether OpenSSH's client, strict, connects with a known_hosts
+// file.
+func sshAccepts(t *testing.T, target Target) bool {
+	t.Helper()
+	out, err := exec.CommandContext(testContext(t), "ssh", "-F", "none", "-o", "BatchMode=yes", "-o", "StrictHostKeyChecking=yes",
+		"-o", "GlobalKnownHostsFile=none", "-o", "UserKnownHostsFile="+target.KnownHosts, "-o", "IdentitiesOnly=yes",
+		"-i", target.IdentityFiles[0], "-p", strconv.Itoa(target.Port), target.User+"@"+target.Address, "true").CombinedOutput()
+	if err != nil {
+		t.Logf("ssh: %v: %s", err, out)
+	}
+	return err == nil
+}
+
+func read(t *testing.T, path string) string {
+	t.Helper()
+	text, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(text)
+}
+
+// TestAcceptNew: what is written is what OpenSSH would have written, and another
+// program that is strict accepts the host then.
+func TestAcceptNew(t *testing.T) {
+	s := startSSHD(t, sshdSettings{})
+	name := fmt.Sprintf("[127.0.0.1]:%d", s.port)
+	other, _ := newKey(t)
+	plain := authorizedLine(other.PublicKey())
+	for _, tc := range []struct {
+		name, before string // "": there is no file, nor its folder
+		hashed       bool
+		lines        int
+	}{
+		{"no file", "", false, 1},
+		{"plain names", "a.example " + plain + "\n", false, 2},
+		{"no end of line", "a.example " + plain, false, 2},
+		{"hashed names", knownhosts.HashHostname("a") + " " + plain + "\n" + knownhosts.HashHostname("b") + " " + plain + "\nc " + plain + "\n", true, 4},
+		{"empty file", "\n", false, 2},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			target := s.target
+			target.AcceptNewHostKeys = true
+			target.KnownHosts = filepath.Join(t.TempDir(), ".ssh", "known_hosts")
+			if tc.before != "" {
+				if err := os.Mkdir(filepath.Dir(target.KnownHosts), 0o700); err != nil {
+					t.Fatal(err)
+				}
+				writeFile(t, target.KnownHosts, []byte(tc.before))
+			}
+			d := newDialer(t, Options{})
+			for range 2 { // the second finds it known
+				c := dial(t, d, target)
+				if want := ssh.FingerprintSHA256(s.hostKeys["ed25519"].PublicKey()); c.HostKeyFingerprint() != want {
+					t.Errorf("the key is %s, want the ed25519 one", c.HostKeyFingerprint())
+				}
+			}
+			text := read(t, target.KnownHosts)
+			if strings.Count(text, "\n") != tc.lines || !strings.HasPrefix(text, tc.before) || strings.Contains(text, name) == tc.hashed {
+				t.Errorf("wrote\n%s", text)
+			}
+			wantMode(t, target.KnownHosts, 0o600)
+			wantMode(t, filepath.Dir(target.KnownHosts), os.ModeDir|0o700)
+			if out, err := exec.Command("ssh-keygen", "-F", name, "-f", target.KnownHosts).Output(); err != nil || !strings.Contains(string(out), "ssh-ed25519") {
+				t.Errorf("ssh-keygen does not find it: %v: %s", err, out)
+			}
+			if !sshAccepts(t, target) {
+				t.Error("ssh does not accept it")
+			}
+			target.AcceptNewHostKeys = false
+			dial(t, newDialer(t, Options{}), target)
+		})
+	}
+}
+
+// TestAcceptNewRefuses: only what is new is accepted.
+func TestAcceptNewRefuses(t *testing.T) {
+	s := startSSHD(t, sshdSettings{})
+	name := fmt.Sprintf("[127.0.0.1]:%d", s.port)
+	other, _ := newKey(t)
+	for _, tc := range []struct {
+		name, line string
+		class      Class
+		message    string
+	}{
+		{"changed", name + " " + authorizedLine(other.PublicKey()), ClassHostKeyChanged, "host key has changed: "},
+		{"revoked", "@revoked * " + authorizedLine(s.hostKeys["ed25519"].PublicKey()), ClassHostKeyChanged, "@revoked"},
+		{"an authority that has not signed it", "@cert-authority * " + authorizedLine(other.PublicKey()), ClassHostKeyUnknown, "is not signed by the authority at "},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			target := s.target
+			target.AcceptNewHostKeys = true
+			target.KnownHosts = writeFile(t, filepath.Join(t.TempDir(), "known_hosts"), []byte(tc.line+"\n"))
+			_, err := newDialer(t, Options{}).Dial(testContext(t), target)
+			if e := wantError(t, err, tc.class, tc.message); !strings.Contains(e.Message, target.KnownHosts+":1") || e.Hint == "" {
+				t.Errorf("%s, hint %s", e.Message, e.Hint)
+			}
+			if got := read(t, target.KnownHosts); got != tc.line+"\n" {
+				t.Errorf("the file is now\n%s", got)
+			}
+		})
+	}
+	target := s.target
+	target.AcceptNewHostKeys, target.KnownHosts = true, "/proc/no/such/folder/known_hosts"
+	_, err := newDialer(t, Options{}).Dial(testContext(t), target)
+	wantError(t, err, ClassHostKeyUnknown, "could not be written to /proc/no/such/folder/known_hosts")
+}
+
+// TestAcceptNewAgain: a host that sends another key in the same run is refused,
+// with the line that was written for it.
+func TestAcceptNewAgain(t *testing.T) {
+	s := startSSHD(t, sshdSettings{})
+	target := s.target
+	target.AcceptNewHostKeys = true
+	target.KnownHosts = filepath.Join(t.TempDir(), "known_hosts")
+	d := newDialer(t, Options{})
+	dial(t, d, target)
+	known, err := d.knownHosts.get(target)
+	if err != nil {
+		t.Fatal(err)
+	}
+	other, _ := newKey(t)
+	check := newHostCheck(known, new(pinTypes), target)
+	// As for a connection that looked before the other one had written.
+	err = check.accept(nobody, other.PublicKey())
+	wantError(t, err, ClassHostKeyChanged, "host key has changed: "+target.KnownHosts+":1 has ssh-ed25519")
+	if err := check.accept(nobody, s.hostKeys["ed25519"].PublicKey()); err != nil {
+		t.Error(err)
+	}
+	err = check.judge(nobody, other.PublicKey(), true)
+	wantError(t, err, ClassHostKeyChanged, "host key has changed: "+target.KnownHosts+":1 has ssh-ed25519")
+}
+
+// TestAcceptNewTogether: two programs, each with many connections to many new
+// hosts, write each host once and no line into another.
+func TestAcceptNewTogether(t *testing.T) {
+	const hosts, programs = 40, 4
+	path := filepath.Join(t.TempDir(), "known_hosts")
+	keys := make([]ssh.PublicKey, hosts)
+	for i := range keys {
+		signer, _ := newKey(t)
+		keys[i] = signer.PublicKey()
+	}
+	var work sync.WaitGroup
+	for range programs {
+		known, err := new(hostDatabases).get(Target{KnownHosts: path}) // the lock is the open file's, so a program can stand for two
+		if err != nil {
+			t.Fatal(err)
+		}
+		for range 2 {
+			work.Go(func() {
+				for i, key := range keys {
+					target := Target{Address: fmt.Sprintf("host-%d.example", i), Port: 2222, AcceptNewHostKeys: true}
+					check := newHostCheck(known, new(pinTypes), target)
+					if err := check.verify("", &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1), Port: 22}, key); err != nil {
+						t.Errorf("host %d: %v", i, err)
+					}
+				}
+			})
+		}
+	}
+	work.Wait()
+	lines := strings.Split(strings.TrimSuffix(read(t, path), "\n"), "\n")
+	if len(lines) != hosts {
+		t.Errorf("%d lines", len(lines))
+	}
+	if _, err := knownhosts.New(path); err != nil {
+		t.Error(err)
+	}
+}
+
+// TestAcceptNewRace: of two programs that are told two keys for one host, one
+// writes its own and the other refuses.
+func TestAcceptNewRace(t *testing.T) {
+	path := writeFile(t, filepath.Join(t.TempDir(), "known_hosts"), nil)
+	refusals := make([]error, 2)
+	var work sync.WaitGroup
+	for i := range refusals {
+		known, err := new(hostDatabases).get(Target{KnownHosts: path})
+		if err != nil {
+			t.Fatal(err)
+		}
+		key, _ := newKey(t)
+		work.Go(func() {
+			check := newHostCheck(known, new(pinTypes), Target{Address: "host.example", Port: 22, AcceptNewHostKeys: true})
+			refusals[i] = check.verify("", nobody, key.PublicKey())
+		})
+	}
+	work.Wait()
+	if (refusals[0] == nil) == (refusals[1] == nil) {
+		t.Errorf("%v and %v", refusals[0], refusals[1])
+	}
+	for _, err := range refusals {
+		if err != nil {
+			wantError(t, err, ClassHostKeyChanged, "host key has changed: "+path+":1")
+		}
+	}
+}

@@ -1,0 +1,254 @@
+package remote
+
+import (
+	"bytes"
+	"context"
+	"slices"
+	"time"
+
+	"golang.org/x/crypto/ssh"
+)
+
+// keyring collects the keys to log in with.
+type keyring struct {
+	socket string // Options.AgentSocket
+	files  keyFiles
+	agents agents
+}
+
+func (k *keyring) close() { k.agents.close() }
+
+// candidate is one key that may be offered.
+type candidate struct {
+	signer ssh.Signer
+	public ssh.PublicKey // of the signer, parsed
+	name   string        // what people call it: path and fingerprint
+	rank   int           // the lower, the sooner it is offered
+}
+
+// The ranks of candidates: a certificate is what the server most likely wants,
+// then what is configured, as in ssh (sshconnect2.c, pubkey_prepare).
+const (
+	rankCertificate = iota
+	rankConfiguredInAgent
+	rankConfigured
+	rankAgentCertificate
+	rankAgent
+)
+
+// offer collects the keys to offer to t, no more than most of them: ctx ends
+// what ssh-agent does not answer, and rest stops the clock while a passphrase is
+// asked for and tried. With Target.IdentitiesOnly ssh-agent signs only for what
+// is configured.
+func (k *keyring) offer(ctx context.Context, rest func() func(), t Target, most int) (*offer, error) {
+	c := &collection{keyring: k, ctx: ctx, rest: rest, target: t, socket: k.socketOf(t)}
+	for _, path := range t.IdentityFiles {
+		c.addFile(k.files.key(path))
+	}
+	for _, path := range t.CertificateFiles {
+		c.addCertificateFile(path)
+	}
+	if !t.IdentitiesOnly {
+		for _, key := range c.fromAgent() {
+			c.add(key)
+		}
+	}
+	slices.SortStableFunc(c.candidates, func(a, b candidate) int { return a.rank - b.rank })
+	if len(c.candidates) == 0 && t.Password == nil {
+		return nil, c.nothing()
+	}
+	return newOffer(c.candidates, c.problems, most), nil
+}
+
+func (k *keyring) socketOf(t Target) string {
+	switch t.AgentSocket {
+	case "":
+		return k.socket
+	case noAgent:
+		return ""
+	}
+	return t.AgentSocket
+}
+
+// collection is an offer in the making.
+type collection struct {
+	*keyring
+	ctx        context.Context
+	rest       func() (resume func())
+	target     Target
+	socket     string
+	candidates []candidate
+	problems   []*Error // files that gave no key
+	missing    []*Error // files that are not there
+
+	asked    bool // ssh-agent, once
+	inAgent  []candidate
+	agentErr error
+}
+
+// fromAgent is what ssh-agent holds; it is asked when that is first needed.
+func (c *collection) fromAgent() []candidate {
+	if c.asked || c.socket == "" {
+		return c.inAgent
+	}
+	c.asked = true
+	signers, err := c.agents.signers(c.ctx, c.socket)
+	c.agentErr = err
+	for _, signer := range signers {
+		public, err := ssh.ParsePublicKey(signer.PublicKey().Marshal())
+		if err != nil { // a kind that this program does not know
+			continue
+		}
+		rank := rankAgent
+		if _, certified := public.(*ssh.Certificate); certified {
+			rank = rankAgentCertificate
+		}
+		c.inAgent = append(c.inAgent, candidate{signer, public, describe(public), rank})
+	}
+	return c.inAgent
+}
+
+// addFile adds what an identity file gives: certificates for its key, and the
+// key itself from the file or from ssh-agent.
+func (c *collection) addFile(f *keyFile) {
+	signer, rank, problem := f.signer, rankConfigured, f.problem
+	for _, key := range c.agentKeysOf(f) {
+		if _, certified := key.public.(*ssh.Certificate); certified {
+			key.rank = rankCertificate
+			c.add(key)
+			continue
+		}
+		rank = rankConfiguredInAgent
+		if signer == nil {
+			signer = key.signer
+		}
+	}
+	if signer == nil && f.locked != nil && c.target.Passphrase != nil {
+		signer, problem = c.locked(f)
+	}
+	switch {
+	case signer != nil:
+		if f.certificate != nil {
+			c.addCertificate(f.certificate, f.path+"-cert.pub", signer)
+		}
+		public := signer.PublicKey()
+		c.add(candidate{signer, public, f.path + " " + describe(public), rank})
+	case f.missing:
+		c.missing = append(c.missing, problem)
+	default:
+		c.problems = append(c.problems, problem)
+	}
+}
+
+// agentKeysOf is what ssh-agent holds of an identity file. It is not asked
+// where the file alone will do.
+func (c *collection) agentKeysOf(f *keyFile) []candidate {
+	if f.public == nil || f.signer != nil && c.target.IdentitiesOnly {
+		return nil
+	}
+	var own []candidate
+	for _, key := range c.fromAgent() {
+		if sameKey(bare(key.public), f.public) {
+			own = append(own, key)
+		}
+	}
+	return own
+}
+
+// locked is a signer for a file that a passphrase protects. Where the file does
+// not tell the public key, the passphrase is needed at once.
+func (c *collection) locked(f *keyFile) (ssh.Signer, *Error) {
+	unlock := func() (ssh.Signer, error) {
+		defer c.rest()()
+		return f.unlock(c.ctx, c.target.Passphrase)
+	}
+	if f.public != nil {
+		return &lockedSigner{f.public, unlock}, nil
+	}
+	signer, err := unlock()
+	switch e, ours := err.(*Error); {
+	case ours:
+		return nil, e
+	case err != nil: // that of ctx
+		return nil, f.problem
+	}
+	return signer, nil
+}
+
+func (c *collection) addCertificateFile(path string) {
+	certificate := c.files.certificate(path)
+	if certificate == nil {
+		c.problems = append(c.problems, keyProblem(path+" is not a certificate that can be used", "see: ssh-keygen -L -f FILE"))
+		return
+	}
+	for _, have := range slices.Concat(c.candidates, c.fromAgent()) {
+		if sameKey(have.public, certificate.Key) {
+			c.addCertificate(certificate, path, have.signer)
+			return
+		}
+	}
+	c.problems = append(c.problems, keyProblem("there is no private key for the certificate "+path, "name its key in identity_file, or: ssh-add FILE"))
+}
+
+func (c *collection) addCertificate(certificate *ssh.Certificate, path string, signer ssh.Signer) {
+	certified, err := ssh.NewCertSigner(certificate, signer)
+	if err != nil {
+		c.problems = append(c.problems, keyProblem("the certificate "+path+" is for another key", "see: ssh-keygen -L -f FILE"))
+		return
+	}
+	c.add(candidate{certified, certificate, path + " " + describe(certificate), rankCertificate})
+}
+
+// add adds a key once.
+func (c *collection) add(key candidate) {
+	if !slices.ContainsFunc(c.candidates, func(have candidate) bool { return sameKey(have.public, key.public) }) {
+		c.candidates = append(c.candidates, key)
+	}
+}
+
+// nothing says why there is no key.
+func (c *collection) nothing() *Error {
+	const hint = "set identity_file or password_from in the inventory, or: ssh-add FILE"
+	none := func(message string) *Error { return keyProblem("no key to offer: "+message, hint) }
+	switch {
+	case len(c.problems) > 0:
+		return c.problems[0]
+	case len(c.missing) > 0 && c.target.IdentitiesOnly:
+		return c.missing[0]
+	case c.agentErr != nil:
+		return keyProblem("ssh-agent can't be used: "+Sanitise(c.agentErr.Error(), 200), hint)
+	case c.asked:
+		return none("ssh-agent holds none")
+	case len(c.missing) > 0:
+		return none("none of the identity files is there, and there is no ssh-agent")
+	}
+	return none("no identity file is set and there is no ssh-agent")
+}
+
+func sameKey(a, b ssh.PublicKey) bool { return bytes.Equal(a.Marshal(), b.Marshal()) }
+
+// bare is the key that a certificate is for.
+func bare(key ssh.PublicKey) ssh.PublicKey {
+	if certificate, ok := key.(*ssh.Certificate); ok {
+		return certificate.Key
+	}
+	return key
+}
+
+// expiry says that a certificate is not valid at this time, "" if it is: the
+// server only refuses it.
+func expiry(key ssh.PublicKey) string {
+	c, ok := key.(*ssh.Certificate)
+	now := uint64(time.Now().Unix())
+	day := func(seconds uint64) string {
+		return time.Unix(int64(seconds), 0).UTC().Format("2006-01-02 15:04 MST")
+	}
+	switch {
+	case !ok:
+	case c.ValidBefore != ssh.CertTimeInfinity && now >= c.ValidBefore:
+		return "expired on " + day(c.ValidBefore)
+	case now < c.ValidAfter:
+		return "not valid before " + day(c.ValidAfter)
+	}
+	return ""
+}

@@ -1,0 +1,235 @@
+package remote
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"runtime"
+	"sync"
+
+	"al.essio.dev/pkg/shellescape"
+	"golang.org/x/crypto/ssh"
+)
+
+// maxKeyFile bounds a key file, in bytes.
+const maxKeyFile = 1 << 20
+
+// keyFiles holds the key and certificate files of a fleet, each parsed once.
+type keyFiles struct {
+	mu           sync.Mutex
+	keys         map[string]*keyFile
+	certificates map[string]*ssh.Certificate // nil: there is none
+}
+
+// keyFile is what one identity file gave.
+type keyFile struct {
+	path        string
+	signer      ssh.Signer       // nil when it can't be used by itself
+	public      ssh.PublicKey    // nil when it could not be told
+	certificate *ssh.Certificate // from PATH-cert.pub; nil when there is none
+	problem     *Error           // why signer is nil
+	missing     bool             // there is no such file
+	locked      []byte           // the file's text where a passphrase protects it
+
+	mu       sync.Mutex // for what follows: the passphrase is tried once
+	tried    bool
+	unlocked ssh.Signer
+	refusal  *Error
+}
+
+// key returns the parsed identity file; the first call reads it.
+func (k *keyFiles) key(path string) *keyFile {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if known, ok := k.keys[path]; ok {
+		return known
+	}
+	if k.keys == nil {
+		k.keys = make(map[string]*keyFile)
+	}
+	k.keys[path] = readKeyFile(path)
+	return k.keys[path]
+}
+
+// certificate returns the certificate in a file, nil if there is none.
+func (k *keyFiles) certificate(path string) *ssh.Certificate {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if known, ok := k.certificates[path]; ok {
+		return known
+	}
+	if k.certificates == nil {
+		k.certificates = make(map[string]*ssh.Certificate)
+	}
+	k.certificates[path], _ = readPublic(path).(*ssh.Certificate)
+	return k.certificates[path]
+}
+
+func readKeyFile(path string) *keyFile {
+	f := &keyFile{path: path}
+	f.certificate, _ = readPublic(path + "-cert.pub").(*ssh.Certificate)
+	pem, err := readPrivate(path)
+	var exposed *exposedError
+	switch {
+	case errors.As(err, &exposed):
+		f.problem = keyProblem(fmt.Sprintf("%s can be read or written by others (mode %04o) and is not used, as ssh does not", path, exposed.mode), "chmod 600 "+shellescape.Quote(path))
+	case err != nil:
+		f.problem = keyProblem("cannot read "+path+": "+fileReason(err), "check identity_file")
+		f.missing = errors.Is(err, fs.ErrNotExist)
+	default:
+		f.parse(pem)
+	}
+	if f.signer == nil && f.public == nil {
+		f.public = readPublic(path + ".pub")
+	}
+	return f
+}
+
+func (f *keyFile) parse(pem []byte) {
+	signer, err := ssh.ParsePrivateKey(pem)
+	if err == nil {
+		f.signer, f.public = signer, signer.PublicKey()
+		return
+	}
+	var locked *ssh.PassphraseMissingError
+	if errors.As(err, &locked) {
+		f.problem = keyProblem(f.path+" is protected with a passphrase and ssh-agent does not hold it", "ssh-add "+shellescape.Quote(f.path)+", or set passphrase_from")
+		f.public, f.locked = locked.PublicKey, pem
+		return
+	}
+	// The parser's own words could quote the file.
+	f.problem = keyProblem(f.path+" is not a private key that can be used", "check identity_file, or add the key to ssh-agent and keep its public key in "+f.path+".pub")
+	f.public, _, _, _, _ = ssh.ParseAuthorizedKey(pem) // as OpenSSH, a public key is enough with an agent
+}
+
+// unlock returns the signer of a file that a passphrase protects. What comes of
+// the first passphrase stays so for the run.
+func (f *keyFile) unlock(ctx context.Context, passphrase func(context.Context, string) (string, error)) (ssh.Signer, error) {
+	text, err := passphrase(ctx, f.path)
+	if err != nil {
+		return nil, secretError(err)
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if !f.tried {
+		f.tried = true
+		if f.unlocked, err = ssh.ParsePrivateKeyWithPassphrase(f.locked, []byte(text)); err != nil {
+			f.refusal = keyProblem("the passphrase of "+f.path+" is wrong", "try it with: ssh-keygen -y -f "+shellescape.Quote(f.path))
+		}
+	}
+	if f.refusal != nil {
+		return nil, f.refusal
+	}
+	return f.unlocked, nil
+}
+
+// secretError is for what Target.Passphrase or a Password returned.
+func secretError(err error) error {
+	var e *Error
+	switch {
+	case errors.As(err, &e):
+		return e
+	case errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
+		return err
+	}
+	return keyProblem(Sanitise(err.Error(), 400), "")
+}
+
+// lockedSigner offers a key whose passphrase is asked for only when the server
+// has accepted it, as ssh does (RFC 4252 section 7: the query comes without a
+// signature).
+type lockedSigner struct {
+	public ssh.PublicKey
+	unlock func() (ssh.Signer, error)
+}
+
+func (s *lockedSigner) PublicKey() ssh.PublicKey { return s.public }
+
+func (s *lockedSigner) Sign(rand io.Reader, data []byte) (*ssh.Signature, error) {
+	return s.SignWithAlgorithm(rand, data, "")
+}
+
+func (s *lockedSigner) SignWithAlgorithm(rand io.Reader, data []byte, algorithm string) (*ssh.Signature, error) {
+	signer, err := s.unlock()
+	if err != nil {
+		return nil, err
+	}
+	if with, ok := signer.(ssh.AlgorithmSigner); ok {
+		return with.SignWithAlgorithm(rand, data, algorithm)
+	}
+	return signer.Sign(rand, data)
+}
+
+func keyProblem(message, hint string) *Error {
+	return &Error{Class: ClassAuthentication, Message: message, Hint: hint}
+}
+
+func fileReason(err error) string {
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return "no such file"
+	case errors.Is(err, fs.ErrPermission):
+		return "permission denied"
+	}
+	return "it is no regular file, or too large"
+}
+
+// readPublic reads a public key or certificate in OpenSSH's one-line form; nil
+// if there is none.
+func readPublic(path string) ssh.PublicKey {
+	line, err := readBounded(path)
+	if err != nil {
+		return nil
+	}
+	key, _, _, _, err := ssh.ParseAuthorizedKey(line)
+	if err != nil {
+		return nil
+	}
+	return key
+}
+
+// exposedError is a private key that others can read.
+type exposedError struct{ mode fs.FileMode }
+
+func (e *exposedError) Error() string { return fmt.Sprintf("mode %04o", e.mode) }
+
+// readPrivate is readBounded for private keys: one of one's own files that
+// others can read or write is refused, as ssh refuses it. There, too, what is
+// only the public key may be open.
+func readPrivate(path string) ([]byte, error) {
+	pem, err := readBounded(path)
+	if err != nil || runtime.GOOS == "windows" { // where the mode says nothing
+		return pem, err
+	}
+	if _, _, _, _, notPublic := ssh.ParseAuthorizedKey(pem); notPublic == nil {
+		return pem, nil
+	}
+	info, err := os.Stat(path)
+	if err != nil {
+		return nil, err
+	}
+	if mode := info.Mode().Perm(); mode&0o077 != 0 && isOwn(info) {
+		return nil, &exposedError{mode}
+	}
+	return pem, nil
+}
+
+// readBounded reads a small regular file; a FIFO would block for ever.
+func readBounded(path string) ([]byte, error) {
+	info, err := os.Stat(path)
+	if err != nil {
+		return nil, err
+	}
+	if !info.Mode().IsRegular() || info.Size() > maxKeyFile {
+		return nil, errors.New("not a small regular file")
+	}
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	return io.ReadAll(io.LimitReader(f, maxKeyFile))
+}

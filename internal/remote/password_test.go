@@ -1,0 +1,195 @@
+package remote
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+
+	"golang.org/x/crypto/ssh"
+)
+
+const rightPassword, wrongPassword = "correct horse", "battery staple"
+
+// doorman is what a fake server asks for, and a record of what it got.
+type doorman struct {
+	mu       sync.Mutex
+	keys     int // queries
+	password int // passwords sent, either way
+}
+
+func (d *doorman) check(password string) error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.password++
+	if password != rightPassword {
+		return errors.New("wrong")
+	}
+	return nil
+}
+
+func (d *doorman) refuseKey(ssh.ConnMetadata, ssh.PublicKey) (*ssh.Permissions, error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.keys++
+	return nil, errors.New("no")
+}
+
+func (d *doorman) passwordMethod(_ ssh.ConnMetadata, password []byte) (*ssh.Permissions, error) {
+	return nil, d.check(string(password))
+}
+
+// asks is keyboard-interactive with these questions, one after another; those
+// that begin with "!" are asked with an echo. The first answer is the password.
+func (d *doorman) asks(questions ...string) func(ssh.ConnMetadata, ssh.KeyboardInteractiveChallenge) (*ssh.Permissions, error) {
+	return func(_ ssh.ConnMetadata, ask ssh.KeyboardInteractiveChallenge) (*ssh.Permissions, error) {
+		if _, err := ask("greeting", "be good", nil, nil); err != nil { // RFC 4256: may be without a question
+			return nil, err
+		}
+		for i, question := range questions {
+			answers, err := ask("", "", []string{strings.TrimPrefix(question, "!")}, []bool{question[0] == '!'})
+			if err != nil {
+				return nil, err
+			}
+			if err := d.check(answers[0]); i == 0 && err != nil {
+				return nil, err
+			}
+		}
+		return nil, nil
+	}
+}
+
+func TestPassword(t *testing.T) {
+	for _, tc := range []struct {
+		name      string
+		server    func(*ssh.ServerConfig, *doorman)
+		password  string
+		keys      int // offered, all refused
+		message   string
+		sent, got int // passwords and key queries that reached the server
+	}{
+		{name: "password", password: rightPassword, sent: 1,
+			server: func(c *ssh.ServerConfig, d *doorman) { c.PasswordCallback = d.passwordMethod }},
+		{name: "keyboard-interactive", password: rightPassword, sent: 1,
+			server: func(c *ssh.ServerConfig, d *doorman) { c.KeyboardInteractiveCallback = d.asks("Passwort: ") }},
+		{name: "after the keys", password: rightPassword, keys: 2, sent: 1, got: 2,
+			server: func(c *ssh.ServerConfig, d *doorman) {
+				c.PublicKeyCallback, c.PasswordCallback = d.refuseKey, d.passwordMethod
+			}},
+		{name: "room is left for it", password: rightPassword, keys: 8, sent: 1, got: 5,
+			server: func(c *ssh.ServerConfig, d *doorman) {
+				c.PublicKeyCallback, c.PasswordCallback = d.refuseKey, d.passwordMethod
+			}},
+		{name: "wrong, with both methods there", password: wrongPassword, sent: 1, message: "the server refused user admin with the password",
+			server: func(c *ssh.ServerConfig, d *doorman) {
+				c.PasswordCallback, c.KeyboardInteractiveCallback = d.passwordMethod, d.asks("Password: ")
+			}},
+		{name: "wrong, keyboard-interactive", password: wrongPassword, sent: 1, message: "the server refused user admin with the password",
+			server: func(c *ssh.ServerConfig, d *doorman) { c.KeyboardInteractiveCallback = d.asks("Password: ") }},
+		{name: "wrong, after the keys", password: wrongPassword, keys: 1, sent: 1, got: 1, message: ", the password",
+			server: func(c *ssh.ServerConfig, d *doorman) {
+				c.PublicKeyCallback, c.PasswordCallback = d.refuseKey, d.passwordMethod
+			}},
+		{name: "a code as well", password: rightPassword, sent: 1, message: "the server asks for more than a password: Verification code:",
+			server: func(c *ssh.ServerConfig, d *doorman) {
+				c.KeyboardInteractiveCallback = d.asks("Password: ", "Verification code: ")
+			}},
+		{name: "a question that is no password", password: rightPassword, message: "the server asks for more than a password: Favourite colour?",
+			server: func(c *ssh.ServerConfig, d *doorman) {
+				c.KeyboardInteractiveCallback = d.asks("!Favourite \x1b[31mcolour?")
+			}},
+		{name: "a server that takes keys only", password: rightPassword, keys: 1, got: 1, message: "refused user admin",
+			server: func(c *ssh.ServerConfig, d *doorman) { c.PublicKeyCallback = d.refuseKey }},
+		{name: "no keys, and a server that takes nothing else", password: rightPassword, message: "there is nothing to offer that the server accepts from user admin, which is: publickey",
+			server: func(c *ssh.ServerConfig, d *doorman) { c.PublicKeyCallback = d.refuseKey }},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			s, d := newFakeServer(t), new(doorman)
+			s.config.PublicKeyCallback = nil
+			tc.server(s.config, d)
+			target := s.start().target
+			target.IdentityFiles = nil
+			for i := range tc.keys {
+				path := filepath.Join(t.TempDir(), fmt.Sprint(i))
+				writeKey(t, path, "")
+				target.IdentityFiles = append(target.IdentityFiles, path)
+			}
+			target.Password = &Password{Source: "test", Get: func(context.Context) (string, error) { return tc.password, nil }}
+			c, err := newDialer(t, Options{}).Dial(testContext(t), target)
+			if tc.message == "" {
+				if err != nil {
+					t.Fatal(err)
+				}
+				_ = c.Close()
+			} else {
+				e := wantError(t, err, ClassAuthentication, tc.message)
+				if strings.Contains(e.Message+e.Hint, tc.password) || e.Hint == "" {
+					t.Errorf("message %q, hint %q", e.Message, e.Hint)
+				}
+			}
+			if d.password != tc.sent || d.keys != tc.got {
+				t.Errorf("the server got %d passwords and %d keys, want %d and %d", d.password, d.keys, tc.sent, tc.got)
+			}
+			if n := s.connections(); n != 1 {
+				t.Errorf("%d connections", n)
+			}
+		})
+	}
+}
+
+// TestKeyAndPassword: a server that wants both (AuthenticationMethods in
+// sshd_config(5)).
+func TestKeyAndPassword(t *testing.T) {
+	s, d := newFakeServer(t), new(doorman)
+	own := s.config.PublicKeyCallback
+	s.config.PublicKeyCallback = func(meta ssh.ConnMetadata, key ssh.PublicKey) (*ssh.Permissions, error) {
+		if _, err := own(meta, key); err != nil {
+			return nil, err
+		}
+		return nil, &ssh.PartialSuccessError{Next: ssh.ServerAuthCallbacks{PasswordCallback: d.passwordMethod}}
+	}
+	target := s.start().target
+	password := rightPassword
+	target.Password = &Password{Get: func(context.Context) (string, error) { return password, nil }}
+	dial(t, newDialer(t, Options{}), target)
+	password = wrongPassword
+	_, err := newDialer(t, Options{}).Dial(testContext(t), target)
+	wantError(t, err, ClassAuthentication, "refused user admin with "+target.IdentityFiles[0])
+	target.Password = nil
+	_, err = newDialer(t, Options{}).Dial(testContext(t), target)
+	wantError(t, err, ClassAuthentication, "the server wants more than a key from user admin: password")
+}
+
+// TestPasswordOnDemand: nobody is asked for a password that no server wants, and
+// where there is none to be had all hosts hear so without a try.
+func TestPasswordOnDemand(t *testing.T) {
+	s, asked := newFakeServer(t).start(), 0
+	target := s.target
+	target.Password = &Password{Get: func(context.Context) (string, error) {
+		asked++
+		return "", &Error{Class: ClassAuthentication, Message: "password: the file is gone", Hint: "find it"}
+	}}
+	dial(t, newDialer(t, Options{}), target)
+	if asked != 0 {
+		t.Error("asked although a key was enough")
+	}
+	target.IdentityFiles = nil
+	p := newFakeServer(t)
+	p.config.PublicKeyCallback = nil
+	p.config.PasswordCallback = new(doorman).passwordMethod
+	p.start()
+	target.Port, target.KnownHosts = p.target.Port, p.target.KnownHosts
+	d := newDialer(t, Options{})
+	for range 3 {
+		_, err := d.Dial(testContext(t), target)
+		if e := wantError(t, err, ClassAuthentication, "password: the file is gone"); e.Hint != "find it" {
+			t.Errorf("hint %q", e.Hint)
+		}
+	}
+	if asked != 1 || p.connections() != 1 {
+		t.Errorf("asked %d times, %d connections", asked, p.connections())
+	}
+}

@@ -1,0 +1,318 @@
+package remote
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"golang.org/x/crypto/ssh"
+)
+
+// contest is hosts that try one credential, each with what comes of it.
+type contest struct {
+	t     *testing.T
+	trial *trial
+
+	mu     sync.Mutex
+	began  map[string]time.Duration // since the start
+	errors map[string]error
+	work   sync.WaitGroup
+	start  time.Time
+}
+
+func newContest(t *testing.T) *contest {
+	return &contest{t: t, trial: new(trials).get("x"), began: map[string]time.Duration{}, errors: map[string]error{}, start: time.Now()}
+}
+
+// host authenticates for so long, with that end.
+func (c *contest) host(name string, takes time.Duration, v verdict) {
+	c.work.Go(func() {
+		err := c.trial.enter(c.t.Context())
+		c.mu.Lock()
+		c.errors[name] = err
+		c.began[name] = time.Since(c.start)
+		c.mu.Unlock()
+		if err == nil {
+			time.Sleep(takes)
+			c.trial.leave(name, v, nil)
+		}
+	})
+	synctest.Wait() // so that the order is the one of the calls
+}
+
+func TestTrialOneHostFirst(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newContest(t)
+		c.host("first", time.Second, accepted)
+		for i := range 100 {
+			c.host(fmt.Sprint("other", i), time.Second, refused)
+		}
+		c.work.Wait()
+		for name, at := range c.began {
+			want := time.Second
+			if name == "first" {
+				want = 0
+			}
+			if at != want || c.errors[name] != nil {
+				t.Errorf("%s began after %v, %v", name, at, c.errors[name])
+			}
+		}
+		if took := time.Since(c.start); took != 2*time.Second {
+			t.Errorf("took %v", took)
+		}
+	})
+}
+
+// Three refusals, each alone, and nobody else tries.
+func TestTrialThreeRefusals(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newContest(t)
+		for i := range 100 {
+			c.host(fmt.Sprint("host", i), time.Second, refused)
+		}
+		c.work.Wait()
+		tried, spared := []time.Duration{}, 0
+		for name, err := range c.errors {
+			if err == nil {
+				tried = append(tried, c.began[name])
+				continue
+			}
+			spared++
+			e := wantError(t, err, ClassAuthentication, "not tried: 3 hosts refused this credential and none has accepted it (host")
+			if e.Hint == "" || c.began[name] != 3*time.Second {
+				t.Errorf("%s after %v: %v", name, c.began[name], e)
+			}
+		}
+		slices.Sort(tried)
+		if fmt.Sprint(tried) != "[0s 1s 2s]" || spared != 97 {
+			t.Errorf("tried after %v, %d spared", tried, spared)
+		}
+		if c.trial.spared() == nil {
+			t.Error("later hosts are tried")
+		}
+	})
+}
+
+// A good credential survives hosts that do not know it.
+func TestTrialAcceptedAfterRefusals(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newContest(t)
+		c.host("a", time.Second, refused)
+		c.host("b", time.Second, undecided)
+		c.host("c", time.Second, refused)
+		c.host("d", time.Second, accepted)
+		for i := range 10 {
+			c.host(fmt.Sprint("e", i), time.Second, refused)
+		}
+		c.work.Wait()
+		for name, err := range c.errors {
+			if err != nil || strings.HasPrefix(name, "e") && c.began[name] > 4*time.Second {
+				t.Errorf("%s after %v: %v", name, c.began[name], err)
+			}
+		}
+		if c.trial.spared() != nil {
+			t.Error("refusals count after it was accepted")
+		}
+	})
+}
+
+// One host that is tried again and again is one refusal.
+func TestTrialCountsHosts(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newContest(t)
+		for range 10 {
+			c.host("same", time.Second, refused)
+		}
+		c.work.Wait()
+		if err := c.trial.spared(); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+// A host that hangs in authentication holds the others up for two seconds, and
+// with those that were let in meanwhile there are never more than three tries.
+func TestTrialHangingHost(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newContest(t)
+		c.host("hangs", time.Minute, undecided)
+		c.host("good", time.Second, accepted)
+		c.host("other", time.Second, undecided)
+		c.work.Wait()
+		if c.began["good"] != probePatience || c.began["other"] != probePatience+time.Second {
+			t.Errorf("began %v", c.began)
+		}
+	})
+	synctest.Test(t, func(t *testing.T) {
+		c := newContest(t)
+		for i := range 10 {
+			c.host(fmt.Sprint("host", i), time.Minute, refused)
+		}
+		c.work.Wait()
+		tried := 0
+		for _, err := range c.errors {
+			if err == nil {
+				tried++
+			}
+		}
+		if tried != maxRefusals {
+			t.Errorf("%d hosts tried", tried)
+		}
+	})
+}
+
+// What is wrong on this side is said to all, at once.
+func TestTrialFault(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		tr := new(trials).get("x")
+		if err := tr.enter(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		others := make(chan error, 2)
+		for range 2 {
+			go func() { others <- tr.enter(t.Context()) }()
+		}
+		synctest.Wait()
+		fault := keyProblem("the passphrase is wrong", "")
+		tr.leave("a", undecided, fault)
+		for range 2 {
+			if err := <-others; !errors.Is(err, fault) {
+				t.Error(err)
+			}
+		}
+	})
+}
+
+func TestTrialIsInterrupted(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		tr := new(trials).get("x")
+		if err := tr.enter(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		ctx, cancel := context.WithCancel(t.Context())
+		waiting := make(chan error, 1)
+		go func() { waiting <- tr.enter(ctx) }()
+		synctest.Wait()
+		cancel()
+		if err := <-waiting; !errors.Is(err, context.Canceled) {
+			t.Error(err)
+		}
+		tr.leave("a", undecided, nil)
+		if err := tr.enter(t.Context()); err != nil { // who gave up takes no place
+			t.Error(err)
+		}
+	})
+}
+
+func TestCredentialOf(t *testing.T) {
+	base := Target{User: "a", IdentityFiles: []string{"x", "y"}, Password: &Password{Source: "env X"}}
+	same := base
+	same.Name, same.Address, same.Port, same.KnownHosts = "other", "10.0.0.1", 2222, "elsewhere"
+	same.Password = &Password{Source: "env X"}
+	if credentialOf(base) != credentialOf(same) {
+		t.Error("a credential depends on the machine")
+	}
+	seen := map[string]bool{credentialOf(base): true}
+	for i, change := range []func(*Target){
+		func(t *Target) { t.User = "b" },
+		func(t *Target) { t.IdentityFiles = []string{"x"} },
+		func(t *Target) { t.IdentityFiles = []string{"y", "x"} },
+		func(t *Target) { t.IdentityFiles, t.CertificateFiles = []string{"x"}, []string{"y"} },
+		func(t *Target) { t.AgentSocket = "none" },
+		func(t *Target) { t.IdentitiesOnly = true },
+		func(t *Target) { t.Password = nil },
+		func(t *Target) { t.Password = &Password{Source: "env Y"} },
+	} {
+		other := base
+		change(&other)
+		if seen[credentialOf(other)] {
+			t.Errorf("change %d makes no difference", i)
+		}
+		seen[credentialOf(other)] = true
+	}
+}
+
+func TestAllowance(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ctx, clock, cancel := newAllowance(t.Context(), 10*time.Second)
+		defer cancel()
+		start := time.Now()
+		time.Sleep(4 * time.Second)
+		first, second := clock.rest(), clock.rest()
+		time.Sleep(time.Hour)
+		first()
+		first() // counts once
+		time.Sleep(time.Hour)
+		second()
+		if ctx.Err() != nil {
+			t.Fatal("it ran on while it was held")
+		}
+		<-ctx.Done()
+		if got := time.Since(start) - 2*time.Hour; got != 10*time.Second {
+			t.Errorf("ended after %v", got)
+		}
+	})
+	ctx, cancel := context.WithCancel(t.Context())
+	limited, _, stop := newAllowance(ctx, time.Hour)
+	defer stop()
+	cancel()
+	<-limited.Done()
+}
+
+// TestWrongKeyForManyHosts: three hosts hear a wrong key, one after another, and
+// the other ninety-seven never do.
+func TestWrongKeyForManyHosts(t *testing.T) {
+	var heard, at, most atomic.Int32
+	refuse := func(ssh.ConnMetadata, ssh.PublicKey) (*ssh.Permissions, error) {
+		heard.Add(1)
+		most.Store(max(most.Load(), at.Add(1)))
+		defer at.Add(-1)
+		return nil, errors.New("no")
+	}
+	s := newFakeServer(t)
+	s.config.PublicKeyCallback = refuse
+	s.start()
+	d := newDialer(t, Options{ConnectParallel: 100})
+	failures := make([]error, 100)
+	var work sync.WaitGroup
+	for i := range failures {
+		work.Go(func() {
+			target := s.target
+			target.Name = fmt.Sprint("host-", i)
+			_, failures[i] = d.Dial(testContext(t), target)
+		})
+	}
+	work.Wait()
+	refusals, spared := 0, 0
+	for _, err := range failures {
+		var e *Error
+		switch {
+		case !errors.As(err, &e) || e.Class != ClassAuthentication:
+			t.Errorf("%v", err)
+		case strings.Contains(e.Message, "refused user admin"):
+			refusals++
+		case strings.Contains(e.Message, "not tried: 3 hosts refused this credential"):
+			spared++
+		}
+	}
+	if refusals != 3 || spared != 97 || heard.Load() != 3 || most.Load() != 1 {
+		t.Errorf("%d refusals, %d spared; the server heard %d, %d at once", refusals, spared, heard.Load(), most.Load())
+	}
+	before := s.connections()
+	_, err := d.Dial(testContext(t), s.target)
+	wantError(t, err, ClassAuthentication, "not tried")
+	if s.connections() != before {
+		t.Error("one more was connected to")
+	}
+	target := s.target
+	target.User = "another"
+	_, err = d.Dial(testContext(t), target)
+	wantError(t, err, ClassAuthentication, "refused user another")
+}

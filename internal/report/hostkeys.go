@@ -1,0 +1,139 @@
+package report
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"strconv"
+	"text/tabwriter"
+
+	"github.com/aoifleet/aoifleet/internal/inventory"
+	"github.com/aoifleet/aoifleet/internal/remote"
+)
+
+// Scanned is a host with the keys that it has, or why that could not be told.
+type Scanned struct {
+	Host  inventory.Host
+	Keys  []remote.HostKey
+	Added int // keys written to known_hosts
+	Err   error
+}
+
+// Has tells whether a key of the host is in one of these states.
+func (s Scanned) Has(states ...remote.KeyState) bool { return s.Count(states...) > 0 }
+
+// Count is how many keys of the host are in one of these states.
+func (s Scanned) Count(states ...remote.KeyState) int {
+	n := 0
+	for _, k := range s.Keys {
+		for _, state := range states {
+			if k.State == state {
+				n++
+			}
+		}
+	}
+	return n
+}
+
+// ScannedHost is a host of `hostkeys scan -o json`.
+type ScannedHost struct {
+	Name    string       `json:"name"`
+	Address string       `json:"address"`
+	Port    int          `json:"port"`
+	Keys    []ScannedKey `json:"keys"`
+	Added   int          `json:"added"`
+	Error   *Error       `json:"error"`
+}
+
+// ScannedKey is one of its keys.
+type ScannedKey struct {
+	Type        string          `json:"type"`
+	Fingerprint string          `json:"fingerprint"`
+	State       remote.KeyState `json:"state"`
+	Line        string          `json:"line,omitempty"` // of known_hosts that says so
+}
+
+// ScannedHosts are the hosts of `hostkeys scan`.
+func ScannedHosts(scans []Scanned) []ScannedHost {
+	hosts := make([]ScannedHost, len(scans))
+	for i, s := range scans {
+		hosts[i] = ScannedHost{Name: s.Host.Name, Address: s.Host.Address, Port: s.Host.Port, Keys: []ScannedKey{}, Added: s.Added, Error: scanError(s.Err)}
+		for _, k := range s.Keys {
+			hosts[i].Keys = append(hosts[i].Keys, ScannedKey{k.Type, k.Fingerprint, k.State, k.Line})
+		}
+	}
+	return hosts
+}
+
+func scanError(err error) *Error {
+	var e *remote.Error
+	switch {
+	case err == nil:
+		return nil
+	case errors.As(err, &e):
+		return &Error{Class: string(e.Class), Message: e.Message, Hint: e.Hint}
+	}
+	return &Error{Class: string(remote.ClassInternal), Message: err.Error()}
+}
+
+// HostKeys prints a line for each key of each host.
+func HostKeys(w io.Writer, scans []Scanned) {
+	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(t, "HOST\tADDRESS\tTYPE\tFINGERPRINT\tSTATE")
+	for _, s := range scans {
+		address := s.Host.Address
+		if s.Host.Port != remote.DefaultPort {
+			address = net.JoinHostPort(address, strconv.Itoa(s.Host.Port))
+		}
+		for _, k := range s.Keys {
+			fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\n", s.Host.Name, address, k.Type, k.Fingerprint, stateWords(k))
+		}
+		if e := scanError(s.Err); e != nil {
+			fmt.Fprintf(t, "%s\t%s\t-\t-\t%s: %s\n", s.Host.Name, address, e.Class, e.Message)
+		}
+	}
+	_ = t.Flush() // as all writes here: w is asked whether it failed
+}
+
+func stateWords(k remote.HostKey) string {
+	switch {
+	case k.State == remote.KeyChanged && k.Line != "":
+		return "changed: " + k.Line + " has another"
+	case k.State == remote.KeyChanged:
+		return "changed: the pin is of another"
+	case k.State == remote.KeyRevoked:
+		return "revoked at " + k.Line
+	}
+	return string(k.State)
+}
+
+// HostKeyPins prints the inventory's lines that pin each host's key. What must
+// not be pinned without a look is a comment.
+func HostKeyPins(w io.Writer, scans []Scanned) {
+	fmt.Fprintln(w, "# Nothing vouches for these but the network: compare them on the hosts first,\n# with ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub")
+	for _, s := range scans {
+		switch {
+		case s.Err != nil:
+			fmt.Fprintf(w, "# %s: %s\n", s.Host.Name, s.Err)
+		case s.Has(remote.KeyChanged, remote.KeyRevoked):
+			fmt.Fprintf(w, "# %s: its key has changed or is revoked, see: aoifleet hostkeys scan --limit %s\n", s.Host.Name, s.Host.Name)
+		default:
+			k := s.toPin()
+			fmt.Fprintf(w, "%s:\n  host_key_fingerprint: %q  # %s, %s\n", s.Host.Name, k.Fingerprint, k.Type, k.State)
+		}
+	}
+}
+
+// toPin is the key that is pinned or known already, else the first, which is the
+// one that connections ask for first.
+func (s Scanned) toPin() remote.HostKey {
+	for _, state := range []remote.KeyState{remote.KeyPinned, remote.KeyKnown} {
+		for _, k := range s.Keys {
+			if k.State == state {
+				return k
+			}
+		}
+	}
+	return s.Keys[0]
+}

@@ -1,0 +1,178 @@
+package secret
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"os/exec"
+	"runtime"
+	"strings"
+	"time"
+
+	"al.essio.dev/pkg/shellescape"
+)
+
+const (
+	// commandTimeout is how long a command may take: a person may have to unlock
+	// the password manager first.
+	commandTimeout = time.Minute
+	// commandGrace is how long what a command has started may keep its output
+	// open once the command itself has ended.
+	commandGrace = time.Second
+)
+
+// read reads a source for the first time.
+func (r *Resolver) read(s Source, what string) (Value, error) {
+	var text string
+	var err error
+	switch {
+	case s.Ask:
+		text, err = r.fromTerminal(what)
+	case s.File != "":
+		text, err = fromFile(s.File)
+	case s.Env != "":
+		text, err = r.fromEnv(s.Env)
+	case s.Command != "":
+		text, err = fromCommand(r.ctx, s.Command)
+	default:
+		err = &Problem{Message: "no source is named"}
+	}
+	if err != nil {
+		return Value{}, err
+	}
+	if text, err = oneLine(text); err != nil {
+		return Value{}, err
+	}
+	return New(text), nil
+}
+
+// oneLine takes the end of the line off, as people write files with editors.
+func oneLine(text string) (string, error) {
+	text = strings.TrimSuffix(strings.TrimSuffix(text, "\n"), "\r")
+	switch {
+	case text == "":
+		return "", &Problem{Message: "it is empty"}
+	case len(text) > MaxSize:
+		return "", tooLong()
+	case strings.ContainsAny(text, "\n\x00"):
+		return "", &Problem{Message: "it has more than one line", Hint: "of a command's output take one line: … | head -n 1"}
+	}
+	return text, nil
+}
+
+func tooLong() *Problem {
+	return &Problem{Message: fmt.Sprintf("it is longer than %d bytes", MaxSize)}
+}
+
+func (r *Resolver) fromTerminal(what string) (string, error) {
+	if r.ask == nil {
+		return "", &Problem{Message: "nobody can be asked: standard input is not a terminal", Hint: "name a file, an environment variable or a command in the inventory"}
+	}
+	r.asking.Lock()
+	defer r.asking.Unlock()
+	if err := r.ctx.Err(); err != nil {
+		return "", err
+	}
+	text, err := r.ask(what + ": ")
+	switch {
+	case err == nil:
+		return text, nil
+	case r.ctx.Err() != nil:
+		return "", r.ctx.Err()
+	}
+	return "", &Problem{Message: "nothing could be read from the terminal"}
+}
+
+// fromEnv does not tell an empty variable from one that is not set: both are
+// mistakes.
+func (r *Resolver) fromEnv(name string) (string, error) {
+	if text := r.getenv(name); text != "" {
+		return text, nil
+	}
+	return "", &Problem{Message: "the environment variable " + name + " is not set", Hint: "is it exported?"}
+}
+
+// fromFile reads a file that nobody else may read, as ssh wants it of private
+// keys. Stat comes first, because to open a FIFO would wait for a writer.
+func fromFile(path string) (string, error) {
+	info, err := os.Stat(path)
+	if err != nil {
+		return "", fileProblem(path, err)
+	}
+	if !info.Mode().IsRegular() {
+		return "", &Problem{Message: path + " is not a regular file"}
+	}
+	f, err := os.Open(path)
+	if err != nil {
+		return "", fileProblem(path, err)
+	}
+	defer f.Close()
+	if info, err = f.Stat(); err != nil {
+		return "", fileProblem(path, err)
+	}
+	if mode := info.Mode().Perm(); mode&0o077 != 0 && runtime.GOOS != "windows" { // there the mode says nothing
+		return "", &Problem{Message: fmt.Sprintf("%s can be read or written by others (mode %04o)", path, mode), Hint: "chmod 600 " + shellescape.Quote(path)}
+	}
+	text, err := io.ReadAll(io.LimitReader(f, MaxSize+3)) // and the end of the line
+	if err != nil {
+		return "", fileProblem(path, err)
+	}
+	return string(text), nil
+}
+
+func fileProblem(path string, err error) *Problem {
+	reason := "it can't be read"
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		reason = "no such file"
+	case errors.Is(err, fs.ErrPermission):
+		reason = "permission denied"
+	}
+	return &Problem{Message: "cannot read " + path + ": " + reason}
+}
+
+// fromCommand runs a line of sh. It stays in the terminal's foreground process
+// group, so that a password manager can ask on /dev/tty; what it says on its
+// standard error is not shown, as that could be the secret too.
+func fromCommand(ctx context.Context, line string) (string, error) {
+	const hint = "run it yourself to see what it says"
+	ctx, cancel := context.WithTimeout(ctx, commandTimeout)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, "sh", "-c", line)
+	var out bounded
+	cmd.Stdout = &out
+	cmd.WaitDelay = commandGrace
+	err := cmd.Run()
+	var exit *exec.ExitError
+	switch {
+	case out.full:
+		return "", tooLong()
+	case errors.Is(ctx.Err(), context.DeadlineExceeded):
+		return "", &Problem{Message: "its command did not end within " + commandTimeout.String(), Hint: hint}
+	case ctx.Err() != nil:
+		return "", ctx.Err()
+	case errors.As(err, &exit):
+		return "", &Problem{Message: "its command failed: " + exit.ProcessState.String(), Hint: hint}
+	case err != nil && !errors.Is(err, exec.ErrWaitDelay):
+		return "", &Problem{Message: "its command can't be run", Hint: "it is given to sh"}
+	}
+	return out.text.String(), nil
+}
+
+// bounded keeps what a secret can be, and refuses more.
+type bounded struct {
+	text bytes.Buffer
+	full bool
+}
+
+func (b *bounded) Write(p []byte) (int, error) {
+	if b.text.Len()+len(p) > MaxSize+2 {
+		b.full = true
+		return 0, io.ErrShortBuffer
+	}
+	return b.text.Write(p)
+}
