@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"al.essio.dev/pkg/shellescape"
+	"golang.org/x/sys/unix"
 )
 
 func proxyCommand(t Target) string {
@@ -114,8 +115,7 @@ func TestProxyCommandEnds(t *testing.T) {
 				t.Fatal(err)
 			}
 			defer alive.Close()
-			script := trap + "if true </dev/tty; then echo terminal; fi 2>/dev/null >" + fifo + "\n" + // as one line: where there is one
-				"sleep 1000 & echo $$ $! >" + fifo + "\n" + proxyCommand(s.target) + "\nwait\n"
+			script := trap + "sleep 1000 & echo $$ $! >" + fifo + "\n" + proxyCommand(s.target) + "\nwait\n"
 			s.target.ProxyCommand = "sh " + writeFile(t, filepath.Join(t.TempDir(), "script"), []byte(script))
 			c := dial(t, newDialer(t, Options{}), s.target)
 			line := make([]byte, 100)
@@ -127,6 +127,9 @@ func TestProxyCommandEnds(t *testing.T) {
 			if len(pids) != 2 {
 				t.Fatalf("the command said %q", line[:n])
 			}
+			if leader, _ := strconv.Atoi(pids[0]); !ownSession(leader) {
+				t.Error("the command has the terminal of this program")
+			}
 			if err := c.Close(); err != nil {
 				t.Fatal(err)
 			}
@@ -135,6 +138,12 @@ func TestProxyCommandEnds(t *testing.T) {
 			}
 		})
 	}
+}
+
+// ownSession: a session's first process has no terminal.
+func ownSession(pid int) bool {
+	session, err := unix.Getsid(pid)
+	return err == nil && session == pid
 }
 
 // wantGone waits for the end of a process; what has ended may wait for its parent.

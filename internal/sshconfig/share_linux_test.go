@@ -41,6 +41,7 @@ func TestShared(t *testing.T) {
 		{"a token", "IdentityFile ~/%h\n", hosts},
 		{"a token in HostName", "HostName %h\n", hosts},
 		{"Match exec", "Match exec \"test %h = 10.0.0.5\"\n Port 7\n", hosts},
+		{"Match exec without quotes", "Match exec true\n Port 7\n", hosts},
 		{"canonical names", "CanonicalizeHostname yes\n", hosts},
 		{"quotes", "Host \"10.0.0.1\"\n Port 7\n", hosts},
 		{"a class of characters is none", "Host 10.0.0.[12]\n Port 7\n", hosts},

@@ -1,16 +1,11 @@
 package sshconfig
 
 import (
-	"bufio"
-	"context"
 	"errors"
-	"os"
-	"os/exec"
 	"os/user"
 	"path/filepath"
 	"reflect"
 	"slices"
-	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -220,44 +215,4 @@ func TestMatchExecIsBounded(t *testing.T) {
 	if _, err := r.Resolve(testContext(t), Query{Host: "a", File: config}); err == nil || !strings.Contains(err.Error(), "did not end within 100ms") {
 		t.Fatal(err)
 	}
-}
-
-// What ssh has started has no terminal, and ends with it.
-func TestMatchExecEndsWithSSH(t *testing.T) {
-	dir := t.TempDir()
-	fifo := filepath.Join(dir, "fifo")
-	if err := exec.Command("mkfifo", fifo).Run(); err != nil {
-		t.Fatal(err)
-	}
-	alive, err := os.OpenFile(fifo, os.O_RDWR, 0) // opening to read only would wait for a writer
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer alive.Close()
-	config := write(t, filepath.Join(dir, "config"), "Match exec \"{ true </dev/tty; } 2>/dev/null && echo terminal > "+fifo+"; echo $$ > "+fifo+"; exec sleep 1000\"\n Port 7\n")
-	ctx, cancel := context.WithCancel(testContext(t))
-	ended := make(chan error, 1)
-	r := New(Options{Program: sshProgram(t), Home: dir, Timeout: time.Minute})
-	go func() { _, err := r.Resolve(ctx, Query{Host: "a", File: config}); ended <- err }()
-	said, err := bufio.NewReader(alive).ReadString('\n')
-	cancel()
-	if end := <-ended; err != nil || !errors.Is(end, context.Canceled) {
-		t.Fatal(err, end)
-	}
-	pid, err := strconv.Atoi(strings.TrimSpace(said))
-	if err != nil {
-		t.Fatalf("the command said %q", said)
-	}
-	wait := testContext(t)
-	for runs(pid) {
-		if wait.Err() != nil {
-			t.Fatalf("process %d still runs", pid)
-		}
-	}
-}
-
-// runs: a process that has ended may wait for its parent a little.
-func runs(pid int) bool {
-	stat, err := os.ReadFile(filepath.Join("/proc", strconv.Itoa(pid), "stat"))
-	return err == nil && !strings.Contains(string(stat), ") Z ")
 }
