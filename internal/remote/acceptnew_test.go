@@ -132,7 +132,7 @@ func TestAcceptNewAgain(t *testing.T) {
 	target.KnownHosts = filepath.Join(t.TempDir(), "known_hosts")
 	d := newDialer(t, Options{})
 	dial(t, d, target)
-	known, err := d.knownHosts.get(target.KnownHosts)
+	known, err := d.knownHosts.get(target)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -160,7 +160,7 @@ func TestAcceptNewTogether(t *testing.T) {
 	}
 	var work sync.WaitGroup
 	for range programs {
-		known, err := new(hostDatabases).get(path) // the lock is the open file's, so a program can stand for two
+		known, err := new(hostDatabases).get(Target{KnownHosts: path}) // the lock is the open file's, so a program can stand for two
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -193,7 +193,7 @@ func TestAcceptNewRace(t *testing.T) {
 	refusals := make([]error, 2)
 	var work sync.WaitGroup
 	for i := range refusals {
-		known, err := new(hostDatabases).get(path)
+		known, err := new(hostDatabases).get(Target{KnownHosts: path})
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -214,7 +214,7 @@ func (a *attempt) enter(stage string) {
 
 // connect does all that can be done without the server first.
 func (a *attempt) connect(ctx context.Context) (*Conn, error) {
-	known, err := a.dialer.knownHosts.get(a.target.KnownHosts)
+	known, err := a.dialer.knownHosts.get(a.target)
 	if err != nil && !a.target.anyKey() {
 		return nil, err
 	}

@@ -140,7 +140,7 @@ func TestFilesAreReadOnce(t *testing.T) {
 func TestNameCase(t *testing.T) {
 	key, _ := newKey(t)
 	line := knownhosts.Line([]string{"vm.example"}, key.PublicKey())
-	known, err := new(hostDatabases).get(writeFile(t, filepath.Join(t.TempDir(), "known_hosts"), []byte(line+"\n")))
+	known, err := new(hostDatabases).get(Target{KnownHosts: writeFile(t, filepath.Join(t.TempDir(), "known_hosts"), []byte(line+"\n"))})
 	if err != nil {
 		t.Fatal(err)
 	}

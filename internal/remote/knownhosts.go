@@ -20,62 +20,76 @@ import (
 	xknownhosts "golang.org/x/crypto/ssh/knownhosts"
 )
 
-// hostDatabases holds each known_hosts file, parsed once.
+// hostDatabases holds each set of known_hosts files, parsed once.
 type hostDatabases struct {
-	mu    sync.Mutex
-	files map[string]*knownFile
+	mu   sync.Mutex
+	sets map[string]*knownFile
 }
 
-// get returns the file at path, with the error of its first reading.
-func (h *hostDatabases) get(path string) (*knownFile, error) {
+// get returns the files that vouch for t, with the error of their first reading.
+func (h *hostDatabases) get(t Target) (*knownFile, error) {
+	paths := t.knownHostsFiles()
+	key := strings.Join(paths, "\x00")
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	f := h.files[path]
+	f := h.sets[key]
 	if f == nil {
-		f = &knownFile{path: path}
+		f = &knownFile{path: paths[0], more: paths[1:]}
 		f.load()
-		if h.files == nil {
-			h.files = make(map[string]*knownFile)
+		if h.sets == nil {
+			h.sets = make(map[string]*knownFile)
 		}
-		h.files[path] = f
+		h.sets[key] = f
 	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	return f, f.err
 }
 
-// knownFile is one known_hosts file, as it was read and with what this run has
-// added: to read it again after each of a thousand new hosts would take minutes.
+// knownHostsFiles are t's; new keys are written to the first.
+func (t *Target) knownHostsFiles() []string { return []string{t.KnownHosts} }
+
+// knownFile is a known_hosts file, and those that are read with it, as they were
+// read and with what this run has added: to read them again after each of a
+// thousand new hosts would take minutes.
 type knownFile struct {
 	path string
+	more []string
 
 	mu     sync.Mutex
 	db     *knownhosts.HostKeyDB // nil when there is no file: it knows no host
 	err    error
 	hashed bool                       // most names in it are
-	size   int64                      // of the file as it was last read or written here
+	size   int64                      // of the file at path as it was last read or written here
 	time   time.Time                  // of that
 	added  map[string][]ssh.PublicKey // by host:port
 }
 
-// load reads the file; mu is held, or nobody else knows f.
+// load reads the files; mu is held, or nobody else knows f.
 func (f *knownFile) load() {
 	f.size, f.time, f.added = 0, time.Time{}, map[string][]ssh.PublicKey{}
 	if info, err := os.Stat(f.path); err == nil {
 		f.size, f.time = info.Size(), info.ModTime()
 	}
-	f.db, f.err = readKnownHosts(f.path)
+	f.db, f.err = readKnownHosts(append([]string{f.path}, f.more...))
 	f.hashed = f.db != nil && mostlyHashed(f.path)
 }
 
-func readKnownHosts(path string) (*knownhosts.HostKeyDB, error) {
-	if path == "" {
+// readKnownHosts reads the files that there are; nil: there is none.
+func readKnownHosts(paths []string) (*knownhosts.HostKeyDB, error) {
+	paths = slices.DeleteFunc(slices.Clone(paths), func(path string) bool {
+		_, err := os.Stat(path)
+		return path == "" || errors.Is(err, fs.ErrNotExist)
+	})
+	if len(paths) == 0 {
 		return nil, nil
 	}
-	db, err := knownhosts.NewDB(path)
+	db, err := knownhosts.NewDB(paths...)
+	path := paths[0]
+	if at := (*fs.PathError)(nil); errors.As(err, &at) {
+		path = at.Path
+	}
 	switch {
-	case errors.Is(err, fs.ErrNotExist):
-		return nil, nil
 	case errors.Is(err, fs.ErrPermission):
 		return nil, &Error{Class: ClassHostKeyUnknown, Message: "cannot read " + path + ": permission denied", Hint: "check who may read it"}
 	case err != nil && isFolder(path):

@@ -45,7 +45,7 @@ func (d *Dialer) ScanHostKeys(ctx context.Context, t Target) ([]HostKey, error) 
 	if t.Address == "" {
 		return nil, &Error{Class: ClassInternal, Message: "a target needs an address"}
 	}
-	known, err := d.knownHosts.get(t.KnownHosts)
+	known, err := d.knownHosts.get(t)
 	if err != nil && len(t.HostKeyFingerprints) == 0 {
 		return nil, err
 	}
@@ -141,7 +141,7 @@ func (h *hostCheck) lookUp(k *HostKey) {
 // Fingerprints are to be compared first. The error is an *Error.
 func (d *Dialer) AddHostKeys(t Target, keys []HostKey) (int, error) {
 	t = withDefaults(t)
-	known, err := d.knownHosts.get(t.KnownHosts)
+	known, err := d.knownHosts.get(t)
 	if err != nil {
 		return 0, err
 	}
