@@ -22,32 +22,38 @@ import (
 
 // hostDatabases holds each set of known_hosts files, parsed once.
 type hostDatabases struct {
-	mu    sync.Mutex
-	files map[string]*knownFile
+	mu   sync.Mutex
+	sets map[string]*knownFile
 }
 
-// get returns the files of t, with the error of their first reading.
+// get returns the files that vouch for t, with the error of their first reading.
 func (h *hostDatabases) get(t Target) (*knownFile, error) {
-	key := strings.Join(append([]string{t.KnownHosts}, t.KnownHostsFiles...), "\x00")
+	paths := t.knownHostsFiles()
+	key := strings.Join(paths, "\x00")
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	f := h.files[key]
+	f := h.sets[key]
 	if f == nil {
-		f = &knownFile{path: t.KnownHosts, more: t.KnownHostsFiles}
+		f = &knownFile{path: paths[0], more: paths[1:]}
 		f.load()
-		if h.files == nil {
-			h.files = make(map[string]*knownFile)
+		if h.sets == nil {
+			h.sets = make(map[string]*knownFile)
 		}
-		h.files[key] = f
+		h.sets[key] = f
 	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	return f, f.err
 }
 
-// knownFile is a known_hosts file, as it was read and with what this run has
-// added: to read it again after each of a thousand new hosts would take minutes.
-// With it go more files, in which nothing is written.
+// knownHostsFiles are t's; new keys are written to the first.
+func (t *Target) knownHostsFiles() []string {
+	return append([]string{t.KnownHosts}, t.KnownHostsFiles...)
+}
+
+// knownFile is a known_hosts file, and those that are read with it, as they were
+// read and with what this run has added: to read them again after each of a
+// thousand new hosts would take minutes.
 type knownFile struct {
 	path string
 	more []string
@@ -56,12 +62,12 @@ type knownFile struct {
 	db     *knownhosts.HostKeyDB // nil when there is no file: it knows no host
 	err    error
 	hashed bool                       // most names in it are
-	size   int64                      // of the file as it was last read or written here
+	size   int64                      // of the file at path as it was last read or written here
 	time   time.Time                  // of that
 	added  map[string][]ssh.PublicKey // by host:port
 }
 
-// load reads the file; mu is held, or nobody else knows f.
+// load reads the files; mu is held, or nobody else knows f.
 func (f *knownFile) load() {
 	f.size, f.time, f.added = 0, time.Time{}, map[string][]ssh.PublicKey{}
 	if info, err := os.Stat(f.path); err == nil {

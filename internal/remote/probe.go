@@ -45,6 +45,7 @@ func credentialOf(t Target) string {
 	if len(t.Via) > 0 {
 		parts = append(parts, jumpKey(t.Via))
 	}
+	parts = append(parts, t.ProxyCommand)
 	if t.Password != nil {
 		parts = append(parts, t.Password.Source)
 	}
