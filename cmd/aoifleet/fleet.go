@@ -104,7 +104,7 @@ func (f *fleet) dialFor(run host.Run) func(context.Context, inventory.Host) (rol
 		if err != nil {
 			return nil, err
 		}
-		return host.New(conn, h, run), nil
+		return host.New(conn, h, run, nil), nil
 	}
 }
 
