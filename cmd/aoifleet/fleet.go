@@ -11,6 +11,7 @@ import (
 	"github.com/aoifleet/aoifleet/internal/remote"
 	"github.com/aoifleet/aoifleet/internal/report"
 	"github.com/aoifleet/aoifleet/internal/rollout"
+	"github.com/aoifleet/aoifleet/internal/secret"
 )
 
 // fleet is what a command that goes to hosts works with.
@@ -22,6 +23,7 @@ type fleet struct {
 	started  time.Time
 	dialer   *remote.Dialer
 	runner   *rollout.Runner
+	sudo     *sudoPasswords
 	progress *report.Progress
 	record   *recorder // nil where nothing is changed
 	question string    // before a change, such as "rotate on"
@@ -55,6 +57,7 @@ func (a *app) fleetOf(inv *inventory.Inventory, hosts []inventory.Host, withCert
 	f.progress = &report.Progress{W: a.stderr, Terminal: a.draws, Width: a.width}
 	f.dialer = remote.NewDialer(remote.Options{AgentSocket: a.getenv("SSH_AUTH_SOCK"),
 		ConnectRate: inv.Rollout.ConnectRate, ConnectParallel: inv.Rollout.ConnectParallel})
+	f.sudo = &sudoPasswords{secrets: secret.NewResolver(a.ctx, nil, a.getenv), known: map[sudoSource]*host.Password{}}
 	undo := host.Run{ID: rollout.UndoID(f.run.ID), Owner: a.owner}
 	f.runner = &rollout.Runner{Dial: f.dialFor(f.run), DialUndo: f.dialFor(undo), Events: f.progress.Event, RunID: f.run.ID}
 	return f, nil
@@ -104,7 +107,7 @@ func (f *fleet) dialFor(run host.Run) func(context.Context, inventory.Host) (rol
 		if err != nil {
 			return nil, err
 		}
-		return host.New(conn, h, run, nil), nil
+		return host.New(conn, h, run, f.sudo.of(h)), nil
 	}
 }
 

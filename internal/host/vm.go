@@ -6,7 +6,9 @@ package host
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"io/fs"
 	"strconv"
 	"strings"
 	"time"
@@ -157,10 +159,8 @@ func hostSaid(text string) *Problem {
 // Stage brings data onto the host, into the tool's own root-only folder. It
 // changes nothing that the agent sees. Discard takes it away again.
 func (v *VM) Stage(ctx context.Context, data []byte, digest string) error {
-	ctx, cancel := context.WithTimeout(ctx, stageTimeout)
-	defer cancel()
-	dir := v.stagingFolder()
-	if err := v.conn.Put(ctx, dir, "certificate", data); err != nil {
+	dir, err := v.upload(ctx, data)
+	if err != nil {
 		return err
 	}
 	v.stage = dir
@@ -180,6 +180,21 @@ func (v *VM) Stage(ctx context.Context, data []byte, digest string) error {
 		return hostSaid(msg)
 	}
 	return &Problem{Class: "command", Message: "the host's script stopped before its end: " + firstLine(string(out))}
+}
+
+// upload brings data into a private folder of the login user.
+func (v *VM) upload(ctx context.Context, data []byte) (dir string, err error) {
+	ctx, cancel := context.WithTimeout(ctx, stageTimeout)
+	defer cancel()
+	dir = v.stagingFolder()
+	err = v.conn.Put(ctx, dir, "certificate", data)
+	if errors.Is(err, fs.ErrPermission) {
+		// There is no login directory, or it is not the user's own. The folder
+		// is exclusive and private, so it may be in a place for everybody.
+		dir = "/tmp/" + dir
+		err = v.conn.Put(ctx, dir, "certificate", data)
+	}
+	return dir, err
 }
 
 func (v *VM) stagingFolder() string { return ".aoifleet-" + v.run.ID }
