@@ -68,12 +68,12 @@ func carrying(script string) string {
 // input is what goes to root: the script, then a call of main whose values come
 // from a here-document and whose operator is on file descriptor 3. Values never
 // become shell code: the delimiter is quoted, and no value can be it, because
-// each line starts with a key. An installed helper has the script already, and
-// reads the same lines from its input.
+// each line starts with a key. An installed helper has the script already: it gets
+// the same lines, and their length before them.
 func (v *VM) input(verb string, values []value) ([]byte, error) {
 	if v.helper() {
 		lines, err := valueLines(verb, values)
-		return []byte(lines), err
+		return fmt.Appendf(nil, "%07d\n%s", len(lines), lines), err
 	}
 	return inputOf(sent, verb, values)
 }

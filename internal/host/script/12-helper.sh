@@ -10,17 +10,29 @@ helper=''
 helper_path=/usr/local/libexec/aoifleet-host
 helper_conf=/etc/aoifleet/helper.conf
 
-# installed VERSION is the last line of the installed file. Values and the
-# operator's word come on the same input.
+# installed VERSION is the last line of the installed file. Its input is the
+# length of what follows, in seven digits and a line break, then the values, then
+# the operator's word. head(1) reads no byte more than it is told.
 installed() {
+    begin
     helper=$1
-    # An endless line must not take all of the host's memory.
-    # shellcheck disable=SC3045 # dash, bash and busybox have it
-    ulimit -v 2000000 2>/dev/null
     say ready helper
     # 1 is the conversation's: values, results, and who says what when.
     say helper "1 $helper"
-    main
+    # A pattern must not take all of the host's memory.
+    # shellcheck disable=SC3045 # dash, bash and busybox have it
+    ulimit -v 2000000 2>/dev/null
+    length=$(timeout 60 head -c 8 | tr -d '\000')
+    case $length in
+    [0-9][0-9][0-9][0-9][0-9][0-9][0-9]) length=${length#"${length%%[!0]*}"} ;;
+    *) refuse internal 'not a length' ;;
+    esac
+    [ "${length:-0}" -le 262144 ] || refuse internal 'the values are too long'
+    # A shell takes long over a long line; no value is as long as this.
+    values=$(timeout 60 head -c "${length:-0}" | tr -d '\000' | cut -b 1-8192)
+    main <<EOF
+$values
+EOF
 }
 
 # confine refuses what the caller must not decide.
@@ -113,14 +125,16 @@ allow_paths() {
 # only_allowed leaves in $paths what may be looked at.
 only_allowed() { [ -z "$helper" ] || paths=$allowed; }
 
+# allowed_path refuses $path unless it is one of those.
 allowed_path() {
-    case $NL$allowed$NL in *"$NL$path$NL"*) [ -z "$path" ] || return 0 ;; esac
+    [ -n "$path" ] || refuse internal 'no path'
+    case $NL$allowed$NL in *"$NL$path$NL"*) return ;; esac
     case $NL$within$NL in *"$NL$path$NL"*)
         out_of_reach "$path"
         refuse configuration "${SUDO_USER:-the caller} can write the folder $unsafe: with the helper the certificate must be out of their reach"
         ;;
     esac
-    refuse configuration "neither the agent's configuration nor $helper_conf on the host names ${path:-a path} as a certificate"
+    refuse configuration "neither the agent's configuration nor $helper_conf on the host names $path as a certificate"
 }
 
 # roots_own FILE: can root alone write it, and the folders on the way?
