@@ -25,6 +25,7 @@ type fleet struct {
 	dialer   *remote.Dialer
 	secrets  *secret.Resolver
 	runner   *rollout.Runner
+	sudo     *sudoPasswords
 	progress *report.Progress
 	record   *recorder // nil where nothing is changed
 	planID   string    // of the saved plan that is carried out
@@ -68,6 +69,7 @@ func (a *app) fleetOf(inv *inventory.Inventory, hosts []inventory.Host, withCert
 	}
 	f.dialer = remote.NewDialer(remote.Options{AgentSocket: a.getenv("SSH_AUTH_SOCK"),
 		ConnectRate: inv.Rollout.ConnectRate, ConnectParallel: inv.Rollout.ConnectParallel})
+	f.sudo = &sudoPasswords{secrets: f.secrets, known: map[sudoSource]*host.Password{}}
 	undo := host.Run{ID: rollout.UndoID(f.run.ID), Owner: a.owner}
 	f.runner = &rollout.Runner{Dial: f.dialFor(f.run), DialUndo: f.dialFor(undo), Events: f.progress.Event, RunID: f.run.ID}
 	return f, nil
@@ -114,7 +116,7 @@ func (f *fleet) dialFor(run host.Run) func(context.Context, inventory.Host) (rol
 		if err != nil {
 			return nil, err
 		}
-		return host.New(conn, h, run), nil
+		return host.New(conn, h, run, f.sudo.of(h)), nil
 	}
 }
 

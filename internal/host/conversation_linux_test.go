@@ -46,7 +46,7 @@ func TestCutShort(t *testing.T) {
 			t.Parallel()
 			m := newMachine(t)
 			m.shell, m.hangUp = shell, true
-			in, err := input("rotate", m.change(firstRun, newBytes))
+			in, err := inputOf(sent, "rotate", m.change(firstRun, newBytes))
 			m.must(err)
 			values := strings.Index(string(in), "\nmain ")
 			for at := values + 1; at < len(in)-len("\nAOIFLEET-VALUES\n"); at++ {
@@ -107,7 +107,7 @@ type waiting struct {
 // waiting starts a rotation and returns when it waits for its answer.
 func (m *machine) waiting(run string) *waiting {
 	m.t.Helper()
-	in, err := input("rotate", m.change(run, newBytes))
+	in, err := inputOf(sent, "rotate", m.change(run, newBytes))
 	m.must(err)
 	cmd := m.command(m.shell[0], append(append([]string{}, m.shell[1:]...), "-s")...)
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}

@@ -81,7 +81,7 @@ func TestMissingTool(t *testing.T) {
 					m.must(os.Symlink(tools+"/few/"+e.Name(), dir+"/"+e.Name()))
 				}
 			}
-			in, err := input("observe", m.common(firstRun))
+			in, err := inputOf(sent, "observe", m.common(firstRun))
 			m.must(err)
 			cmd := exec.Command("dash", "-s")
 			cmd.Stdin = strings.NewReader(strings.Replace(m.onMachine(string(in)), "PATH="+tools+"/bin:"+systemDir, "PATH="+dir, 1))

@@ -28,6 +28,7 @@ type Observation struct {
 	Saved    *certificate.Info // in the backup that was asked for; nil: it can't be told
 	Space    int64             // free bytes below /var/lib
 	HostKey  string
+	Note     string // what a person should know of the host; usually ""
 }
 
 // Unit is the agent's unit as `systemctl show` has it.
@@ -93,6 +94,7 @@ type found struct {
 	leftover []string
 	saved    strings.Builder
 	done     bool
+	note     string // of the helper's version
 }
 
 type foundFile struct {

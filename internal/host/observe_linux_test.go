@@ -190,7 +190,7 @@ func TestObserveWhatIsMissing(t *testing.T) {
 func TestObserveWithoutOpenSSL(t *testing.T) {
 	t.Parallel()
 	m := newMachine(t)
-	in, err := input("observe", append(m.common(firstRun), value{"path", certPath}, value{"config", "/none"}))
+	in, err := inputOf(sent, "observe", append(m.common(firstRun), value{"path", certPath}, value{"config", "/none"}))
 	m.must(err)
 	text := strings.Replace(m.onMachine(string(in)), systemDir, tools+"/few", 1)
 	text = strings.Replace(text, "# --- machine ---\n", "", 1)

@@ -71,22 +71,31 @@ func (v *VM) Recover(ctx context.Context, onStep func(step string)) *Report {
 }
 
 func (v *VM) converse(ctx context.Context, verb string, values []value, onStep func(step string)) *Report {
-	ctx, cancel := context.WithTimeout(ctx, v.longest())
+	ctx, cancel := context.WithTimeout(ctx, v.longest()+v.patience())
 	defer cancel()
-	in, err := input(verb, values)
+	in, err := v.input(verb, values)
 	if err != nil {
 		return &Report{Ending: Refused, Problem: AsProblem(err)}
 	}
-	process, err := v.conn.Start(ctx, v.command())
+	process, err := v.start(ctx)
 	if err != nil {
-		return &Report{Ending: Unsent, Problem: AsProblem(err)}
+		return unstarted(AsProblem(err))
 	}
 	defer process.Close()
 	t := &talk{vm: v, process: process, onStep: onStep, asked: verb == "recover", report: &Report{Ending: Lost}}
 	if _, err := process.Stdin().Write(in); err != nil {
-		return t.ended(err)
+		return t.ended(ctx, err)
 	}
 	return t.listen(ctx)
+}
+
+// unstarted is the report where nothing was sent: by sudo's word, or because the
+// connection was dead.
+func unstarted(p *Problem) *Report {
+	if p.Class == "sudo" || p.Class == "configuration" {
+		return &Report{Ending: Refused, Problem: p}
+	}
+	return &Report{Ending: Unsent, Problem: p}
 }
 
 // longest bounds the whole conversation: the restart, the watch and its
@@ -150,7 +159,7 @@ func (t *talk) listen(ctx context.Context) *Report {
 		}
 	}
 	t.process.Stdin().Close()
-	return t.ended(errors.Join(lines.Err(), t.process.Wait()))
+	return t.ended(ctx, errors.Join(lines.Err(), t.process.Wait()))
 }
 
 // hear takes one line.
@@ -224,7 +233,7 @@ func (t *talk) failStep() {
 
 // ended makes the report's last word: without a result from the host, what
 // happened there isn't known, unless the script never began.
-func (t *talk) ended(err error) *Report {
+func (t *talk) ended(ctx context.Context, err error) *Report {
 	r := t.report
 	if r.Ending != Lost {
 		if r.Ending == Rotated {
@@ -234,7 +243,7 @@ func (t *talk) ended(err error) *Report {
 	}
 	var exit *remote.ExitError
 	if len(r.Steps) == 0 && errors.As(err, &exit) {
-		return &Report{Ending: Refused, Problem: AsProblem(err)}
+		return &Report{Ending: Refused, Problem: AsProblem(t.vm.notRoot(ctx, err))}
 	}
 	if err == nil {
 		err = &Problem{Class: "command", Message: "the host's script stopped before its end"}

@@ -65,27 +65,41 @@ func carrying(script string) string {
 	return "self=" + shellescape.Quote("\n"+script) + "\neval \"$self\"\n"
 }
 
-// input is what goes to `sh -s`: the script, then a call of main whose values
-// come from a here-document and whose operator is on file descriptor 3. Values
-// never become shell code: the delimiter is quoted, and no value can be it,
-// because each line starts with a key.
-func input(verb string, values []value) ([]byte, error) {
+// input is what goes to root: the script, then a call of main whose values come
+// from a here-document and whose operator is on file descriptor 3. Values never
+// become shell code: the delimiter is quoted, and no value can be it, because
+// each line starts with a key. An installed helper has the script already: it gets
+// the same lines, and their length before them.
+func (v *VM) input(verb string, values []value) ([]byte, error) {
+	if v.helper() {
+		lines, err := valueLines(verb, values)
+		return fmt.Appendf(nil, "%07d\n%s", len(lines), lines), err
+	}
 	return inputOf(sent, verb, values)
 }
 
 func inputOf(script, verb string, values []value) ([]byte, error) {
-	if verb == "rotate" {
+	switch verb {
+	case "rotate":
 		script = carrying(script)
+	case "install":
+		script = carrying(Script()) // to be read by people there
 	}
+	lines, err := valueLines(verb, values)
+	if err != nil {
+		return nil, err
+	}
+	return []byte(script + "main 3<&0 <<'AOIFLEET-VALUES'\n" + lines + "AOIFLEET-VALUES\n"), nil
+}
+
+func valueLines(verb string, values []value) (string, error) {
 	var b strings.Builder
-	b.WriteString(script)
-	b.WriteString("main 3<&0 <<'AOIFLEET-VALUES'\n")
 	for _, v := range append([]value{{"verb", verb}}, values...) {
 		if strings.ContainsAny(v.text, "\n\r\x00") {
-			return nil, &Problem{Class: "configuration", Message: fmt.Sprintf("%s holds a line break", v.key)}
+			return "", &Problem{Class: "configuration", Message: fmt.Sprintf("%s holds a line break", v.key)}
 		}
 		b.WriteString(v.key + "=" + v.text + "\n")
 	}
-	b.WriteString("end\nAOIFLEET-VALUES\n")
-	return []byte(b.String()), nil
+	b.WriteString("end\n")
+	return b.String(), nil
 }

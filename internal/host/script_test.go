@@ -40,7 +40,7 @@ func TestSlim(t *testing.T) {
 }
 
 func TestInput(t *testing.T) {
-	in, err := input("observe", []value{{"run", "r"}, {"deny", "$(id) 'x' AOIFLEET-VALUES"}})
+	in, err := inputOf(sent, "observe", []value{{"run", "r"}, {"deny", "$(id) 'x' AOIFLEET-VALUES"}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -49,7 +49,7 @@ func TestInput(t *testing.T) {
 		t.Errorf("got %q", call)
 	}
 	for _, text := range []string{"a\nAOIFLEET-VALUES\nid\n", "a\rb", "a\x00b", "\n"} {
-		in, err := input("observe", []value{{"owner", text}})
+		in, err := inputOf(sent, "observe", []value{{"owner", text}})
 		if p := AsProblem(err); err == nil || in != nil || p.Class != "configuration" || !strings.Contains(p.Message, "owner") {
 			t.Errorf("%q: %v", text, err)
 		}

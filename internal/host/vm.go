@@ -6,7 +6,9 @@ package host
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"io/fs"
 	"strconv"
 	"strings"
 	"time"
@@ -32,41 +34,41 @@ var BuiltinDeny = []string{
 
 // VM is one agent VM over one connection. It is not safe for concurrent use.
 type VM struct {
-	conn  *remote.Conn
-	host  inventory.Host
-	run   Run
-	stage string // the login user's staging folder, while it exists
+	conn     *remote.Conn
+	host     inventory.Host
+	run      Run
+	password *Password // sudo's; nil: it needs none
+	stage    string    // the login user's staging folder, while it exists
 }
 
 // Run says on whose behalf something is done: ID is the run's id (letters,
 // digits and dashes), Owner a name for people who meet its traces on a host.
 type Run struct{ ID, Owner string }
 
-// New drives the host behind conn, which Close closes.
-func New(conn *remote.Conn, h inventory.Host, run Run) *VM {
-	return &VM{conn: conn, host: h, run: run}
+// New drives the host behind conn, which Close closes. password is sudo's, which
+// hosts of the same source share; nil where it needs none.
+func New(conn *remote.Conn, h inventory.Host, run Run, password *Password) *VM {
+	return &VM{conn: conn, host: h, run: run, password: password}
 }
 
 // Close ends the connection.
 func (v *VM) Close() error { return v.conn.Close() }
 
-// command is what runs the script: never a value in an argument.
-func (v *VM) command() string {
-	if v.host.Sudo == inventory.SudoNone {
-		return "sh -s"
-	}
-	return "sudo -n sh -s"
-}
-
 // do runs a verb of host.sh that ends by itself.
 func (v *VM) do(ctx context.Context, timeout time.Duration, verb string, values []value) ([]byte, error) {
-	ctx, cancel := context.WithTimeout(ctx, timeout)
-	defer cancel()
-	in, err := input(verb, values)
+	in, err := v.input(verb, values)
 	if err != nil {
 		return nil, err
 	}
-	return v.conn.Run(ctx, v.command(), in)
+	ctx, cancel := context.WithTimeout(ctx, timeout+v.patience())
+	defer cancel()
+	process, err := v.start(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer process.Close()
+	out, err := process.Exchange(ctx, in)
+	return out, v.notRoot(ctx, err)
 }
 
 // Observe looks at the host and changes nothing. The returned Observation is
@@ -81,6 +83,7 @@ func (v *VM) Observe(ctx context.Context, saved string) (*Observation, error) {
 	}
 	o, err := f.observation(v.host.Agent)
 	o.HostKey = v.conn.HostKeyFingerprint()
+	o.Note = f.note
 	if err != nil || o.Provider == nil {
 		return o, err
 	}
@@ -109,6 +112,9 @@ func (v *VM) look(ctx context.Context, path, saved string) (*found, error) {
 		return nil, err
 	}
 	f := parseFound(out)
+	if f.note, err = v.checkHelper(f); err != nil {
+		return nil, err
+	}
 	if msg, ok := f.fields["error"]; ok {
 		return nil, hostSaid(msg)
 	}
@@ -139,7 +145,7 @@ func (v *VM) deny() []string {
 func hostSaid(text string) *Problem {
 	class, message, _ := strings.Cut(text, " ")
 	switch class {
-	case "disk", "drift", "locked", "agent_not_running", "unhealthy", "configuration", "command", "unreachable", "timeout":
+	case "disk", "drift", "locked", "sudo", "agent_not_running", "unhealthy", "configuration", "command", "unreachable", "timeout":
 	default:
 		class = "internal"
 	}
@@ -153,10 +159,8 @@ func hostSaid(text string) *Problem {
 // Stage brings data onto the host, into the tool's own root-only folder. It
 // changes nothing that the agent sees. Discard takes it away again.
 func (v *VM) Stage(ctx context.Context, data []byte, digest string) error {
-	ctx, cancel := context.WithTimeout(ctx, stageTimeout)
-	defer cancel()
-	dir := v.stagingFolder()
-	if err := v.conn.Put(ctx, dir, "certificate", data); err != nil {
+	dir, err := v.upload(ctx, data)
+	if err != nil {
 		return err
 	}
 	v.stage = dir
@@ -176,6 +180,21 @@ func (v *VM) Stage(ctx context.Context, data []byte, digest string) error {
 		return hostSaid(msg)
 	}
 	return &Problem{Class: "command", Message: "the host's script stopped before its end: " + firstLine(string(out))}
+}
+
+// upload brings data into a private folder of the login user.
+func (v *VM) upload(ctx context.Context, data []byte) (dir string, err error) {
+	ctx, cancel := context.WithTimeout(ctx, stageTimeout)
+	defer cancel()
+	dir = v.stagingFolder()
+	err = v.conn.Put(ctx, dir, "certificate", data)
+	if errors.Is(err, fs.ErrPermission) {
+		// There is no login directory, or it is not the user's own. The folder
+		// is exclusive and private, so it may be in a place for everybody.
+		dir = "/tmp/" + dir
+		err = v.conn.Put(ctx, dir, "certificate", data)
+	}
+	return dir, err
 }
 
 func (v *VM) stagingFolder() string { return ".aoifleet-" + v.run.ID }

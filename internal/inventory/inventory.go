@@ -68,6 +68,7 @@ type Host struct {
 	PassphraseFrom      Secret // of encrypted identity files; the zero value: a terminal, if there is one
 	Sudo                Sudo
 	SudoPassword        Secret // set with SudoPassword only
+	Helper              string // path on the host of the installed script that sudo runs; "": the script is sent
 	Agent               Agent
 	Health              Health
 	Backups             Backups

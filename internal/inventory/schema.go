@@ -84,6 +84,11 @@ func hostKeys() []key[draft] {
 		{name: "password_from", read: func(v value, d *draft) { v.secretOrNone(&d.PasswordFrom) }},
 		{name: "passphrase_from", read: func(v value, d *draft) { v.secretOrNone(&d.PassphraseFrom) }},
 		{name: "sudo", read: func(v value, d *draft) { v.sudo(&d.Sudo, &d.SudoPassword) }},
+		{name: "helper", read: func(v value, d *draft) {
+			if v.oneOf(&d.Helper, none, "/usr/local/libexec/aoifleet-host"); d.Helper == none {
+				d.Helper = ""
+			}
+		}},
 		{name: "agent", keys: agentKeys()},
 		{name: "health", keys: healthKeys()},
 		{name: "backups", keys: []key[draft]{

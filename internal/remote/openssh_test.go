@@ -1,6 +1,8 @@
 package remote
 
 import (
+	"bytes"
+	"errors"
 	"net"
 	"os"
 	"path/filepath"
@@ -23,15 +25,48 @@ func TestUmask(t *testing.T) {
 	}
 }
 
+// Where SFTP is off, a command does the same.
 func TestSFTPSwitchedOff(t *testing.T) {
 	cases := map[string]string{"Subsystem x /bin/false": "SFTP is switched off", "Subsystem sftp /no/such/program": "SFTP does not work"}
 	for setting, message := range cases {
-		s := startSSHD(t, sshdSettings{extra: []string{setting}})
+		s := startSSHD(t, sshdSettings{umask: "000", extra: []string{setting}})
 		c := dial(t, newDialer(t, Options{}), s.target)
-		wantError(t, c.Put(testContext(t), "dir", "file", nil), ClassCommand, message)
-		if _, err := c.Run(testContext(t), "true", nil); err != nil {
+		wantError(t, c.OpenSFTP(testContext(t)), ClassCommand, message)
+		putAndRemove(t, c, s.home)
+	}
+}
+
+// putAndRemove tries Put and Remove in a directory.
+func putAndRemove(t *testing.T, c *Conn, home string) {
+	t.Helper()
+	ctx := testContext(t)
+	data := bytes.Repeat([]byte("s3cret\x00\xff!'\"\n"), 10_000)
+	if err := c.Put(ctx, filepath.Join(home, ".dir"), "file", data); err != nil {
+		t.Fatal(err)
+	}
+	wantMode(t, filepath.Join(home, ".dir"), os.ModeDir|0o700)
+	wantMode(t, filepath.Join(home, ".dir", "file"), 0o600)
+	if got, err := os.ReadFile(filepath.Join(home, ".dir", "file")); err != nil || !bytes.Equal(got, data) {
+		t.Errorf("%d bytes arrived, %v", len(got), err)
+	}
+	wantError(t, c.Put(ctx, filepath.Join(home, ".dir"), "file", data), ClassCommand, "cannot make the private directory: it exists already")
+	if got, err := os.ReadFile(filepath.Join(home, ".dir", "file")); err != nil || !bytes.Equal(got, data) {
+		t.Errorf("what was there is gone: %v", err)
+	}
+	if err := os.WriteFile(filepath.Join(home, ".dir", "other"), nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	wantError(t, c.Remove(ctx, filepath.Join(home, ".dir"), "file"), ClassCommand, "cannot remove")
+	if err := os.Remove(filepath.Join(home, ".dir", "other")); err != nil {
+		t.Fatal(err)
+	}
+	for range 2 { // the second time there is nothing
+		if err := c.Remove(ctx, filepath.Join(home, ".dir"), "file"); err != nil {
 			t.Error(err)
 		}
+	}
+	if _, err := os.Stat(filepath.Join(home, ".dir")); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("left behind: %v", err)
 	}
 }
 

@@ -20,6 +20,8 @@ type Process struct {
 	stdout io.Reader
 	stderr tail
 
+	watcher io.Writer // of standard error; may be nil
+
 	mu      sync.Mutex
 	session *ssh.Session // nil until it is open
 
@@ -32,10 +34,17 @@ type Process struct {
 // closed and Wait returns. (A command that ignores its input may run on.)
 // It costs two round trips.
 func (c *Conn) Start(ctx context.Context, command string) (*Process, error) {
+	return c.StartWatched(ctx, command, nil)
+}
+
+// StartWatched is [Conn.Start]; watcher, if not nil, is given the command's
+// standard error as it comes, unsanitised and from one goroutine. It must not
+// block.
+func (c *Conn) StartWatched(ctx context.Context, command string, watcher io.Writer) (*Process, error) {
 	if ctx.Err() != nil {
 		return nil, contextError(ctx, "command")
 	}
-	p := &Process{conn: c, done: make(chan struct{})}
+	p := &Process{conn: c, watcher: watcher, done: make(chan struct{})}
 	p.ctx, p.cancel = context.WithCancel(ctx)
 	context.AfterFunc(p.ctx, p.abandon)
 	started := make(chan error, 1)
@@ -116,6 +125,9 @@ func (p *Process) open(command string) (*ssh.Session, error) {
 		return nil, p.ctx.Err()
 	}
 	session.Stderr = &p.stderr
+	if p.watcher != nil {
+		session.Stderr = io.MultiWriter(&p.stderr, p.watcher)
+	}
 	if p.stdin, err = session.StdinPipe(); err != nil {
 		return nil, err
 	}
@@ -196,19 +208,26 @@ func (c *Conn) Run(ctx context.Context, command string, stdin []byte) ([]byte, e
 		return nil, err
 	}
 	defer p.Close()
-	c.spawn(func() {
+	return p.Exchange(ctx, stdin)
+}
+
+// Exchange is what [Conn.Run] does with a command that was started: it sends
+// stdin and the end of input, and returns what the command prints from now on.
+// ctx is the one given to Start, or ends before it.
+func (p *Process) Exchange(ctx context.Context, stdin []byte) ([]byte, error) {
+	p.conn.spawn(func() {
 		_, _ = p.stdin.Write(stdin) // a command that ends without reading is its own affair
 		_ = p.stdin.Close()
 	})
 	output := make(chan []byte, 1)
-	limit := c.options.MaxOutput
-	if !c.spawn(func() { output <- readUpTo(p.stdout, limit+1) }) {
+	limit := p.conn.options.MaxOutput
+	if !p.conn.spawn(func() { output <- readUpTo(p.stdout, limit+1) }) {
 		return nil, closedError()
 	}
 	select {
 	case out := <-output:
 		if len(out) > limit {
-			c.end("too much output")
+			p.conn.end("too much output")
 			return nil, &Error{Class: ClassCommand, Message: fmt.Sprintf("command printed more than %d bytes", limit)}
 		}
 		return out, p.Wait()

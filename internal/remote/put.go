@@ -22,9 +22,11 @@ const noSpace = "the host reports a failure, probably no space left or a quota"
 // relative path is relative to the login directory) and in it the file name
 // (mode 0600) with data. On any error it removes what it made, for at most
 // three seconds more than ctx allows. With the SFTP session open it costs four
-// round trips up to 32 KiB.
+// round trips up to 32 KiB. Where the machine has no SFTP that works, a command
+// does it, which takes plain names only. Without the right to make dir the error
+// is fs.ErrPermission.
 func (c *Conn) Put(ctx context.Context, dir, name string, data []byte) error {
-	return c.withSFTP(ctx, dir, name, func(s *sftpSession, failed func()) error {
+	err := c.withSFTP(ctx, dir, name, func(s *sftpSession, failed func()) error {
 		p := &put{conn: c, session: s, dir: dir, file: path.Join(dir, name)}
 		err := p.store(ctx, data)
 		if err != nil {
@@ -33,12 +35,16 @@ func (c *Conn) Put(ctx context.Context, dir, name string, data []byte) error {
 		}
 		return err
 	})
+	if errors.Is(err, errNoSFTP) {
+		return c.putByExec(ctx, dir, name, data)
+	}
+	return err
 }
 
 // Remove removes the file name in dir, and dir. That either is missing is no
 // error; anything else in dir is.
 func (c *Conn) Remove(ctx context.Context, dir, name string) error {
-	return c.withSFTP(ctx, dir, name, func(s *sftpSession, failed func()) error {
+	err := c.withSFTP(ctx, dir, name, func(s *sftpSession, failed func()) error {
 		fileErr, dirErr := s.inOrder(
 			func() error { return s.client.Remove(path.Join(dir, name)) },
 			func() error { return s.client.RemoveDirectory(dir) })
@@ -50,6 +56,10 @@ func (c *Conn) Remove(ctx context.Context, dir, name string) error {
 		}
 		return nil
 	})
+	if errors.Is(err, errNoSFTP) {
+		return c.removeByExec(ctx, dir, name)
+	}
+	return err
 }
 
 // withSFTP runs do, alone on the SFTP session. SFTP requests know no context:

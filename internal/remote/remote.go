@@ -62,8 +62,8 @@ const (
 // Error is every error of this package. Message is short, lower case, names no
 // host (so that equal failures of many hosts can be counted together) and
 // holds no secret; Hint, where there is one, is the next thing to do. Err is
-// the cause for errors.Is and errors.As: a context error, an [ExitError], or
-// nil; its text never holds unsanitised text from the server.
+// the cause for errors.Is and errors.As: a context error, an [ExitError],
+// fs.ErrPermission, or nil; its text never holds unsanitised text from the server.
 type Error struct {
 	Class   Class
 	Message string

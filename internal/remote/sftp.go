@@ -56,7 +56,7 @@ func (c *Conn) openedSFTP(ctx context.Context) (*sftpSession, error) {
 func (c *Conn) startSFTP() *sftpSession {
 	c.sftpMu.Lock()
 	defer c.sftpMu.Unlock()
-	if c.sftp != nil && !c.sftp.over() {
+	if c.sftp != nil && (!c.sftp.over() || errors.Is(c.sftp.err, errNoSFTP)) {
 		return c.sftp
 	}
 	s := &sftpSession{
@@ -112,6 +112,7 @@ func (s *sftpSession) open(c *Conn) error {
 			Class:   ClassCommand,
 			Message: "SFTP is switched off on the host",
 			Hint:    "add to sshd_config on the host: Subsystem sftp internal-sftp",
+			Err:     errNoSFTP,
 		}
 	}
 	if err != nil {
@@ -141,6 +142,7 @@ func (s *sftpSession) noGreeting(c *Conn, err error) error {
 		Class:   ClassCommand,
 		Message: "SFTP does not work on the host: " + Sanitise(said, 200),
 		Hint:    "check the Subsystem line of sshd_config on the host, and that the login shell prints nothing when it is not interactive",
+		Err:     errNoSFTP,
 	}
 }
 
@@ -203,7 +205,7 @@ func (c *Conn) sftpError(what string, err error, likely Class, guess string) *Er
 	case errors.Is(err, sftp.ErrSSHFxConnectionLost) || errors.Is(err, io.EOF):
 		return c.explain(what, errors.New("the SFTP session ended"))
 	case errors.Is(err, os.ErrPermission):
-		return &Error{Class: ClassCommand, Message: what + ": permission denied"}
+		return &Error{Class: ClassCommand, Message: what + ": permission denied", Err: os.ErrPermission}
 	case errors.Is(err, os.ErrNotExist):
 		return &Error{Class: ClassCommand, Message: what + ": no such file or directory"}
 	case errors.As(err, &status) && status.FxCode() == sftp.ErrSSHFxFailure:

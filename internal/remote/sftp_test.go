@@ -309,6 +309,11 @@ func TestSFTPFaults(t *testing.T) {
 			s := newFakeServer(t)
 			tc.prepare(s)
 			c := dial(t, newDialer(t, Options{}), s.start().target)
+			if strings.HasPrefix(tc.message, "SFTP ") { // then it goes without
+				wantError(t, c.OpenSFTP(testContext(t)), tc.class, tc.message)
+				putAndRemove(t, c, s.home)
+				return
+			}
 			wantError(t, c.Put(testContext(t), "dir", "file", nil), tc.class, tc.message)
 		})
 	}

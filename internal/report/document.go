@@ -56,6 +56,7 @@ type Host struct {
 	Kept       *int        `json:"backup_count,omitempty"` // in a status
 	Backups    []Backup    `json:"backups,omitempty"`      // in `backups list`
 	Removed    *int        `json:"removed,omitempty"`      // in `backups prune`
+	Helper     string      `json:"helper,omitempty"`       // in `install-helper`: installed, current
 }
 
 // Unfinished is a transaction on the host that has not ended.
@@ -128,7 +129,7 @@ func RunHosts(r *rollout.Run) []Host {
 	hosts := make([]Host, len(r.Results))
 	for i, res := range r.Results {
 		h := entryHost(res.Entry)
-		h.Notes, h.Evidence = res.Notes, res.Evidence
+		h.Notes, h.Evidence = append(h.Notes, res.Notes...), res.Evidence
 		if res.Proof != "" {
 			h.Proof = &res.Proof
 		}
@@ -152,6 +153,9 @@ func entryHost(e rollout.Entry) Host {
 	}
 	if e.Wave > 0 {
 		h.Wave = &e.Wave
+	}
+	if e.Seen != nil && e.Seen.Note != "" {
+		h.Notes = []string{e.Seen.Note}
 	}
 	if next := nextCertificate(e); next != nil {
 		h.New = certificateOf(next)

@@ -225,9 +225,9 @@ func (s *Status) note(e rollout.Entry) string {
 	case e.Drifted():
 		return "not the inventory's certificate"
 	case e.Live() != nil:
-		return ""
+		return e.Seen.Note
 	}
-	return e.Seen.LiveNote
+	return cmp.Or(e.Seen.LiveNote, e.Seen.Note)
 }
 
 // inUse prints which certificates the service principals' hosts use.

@@ -79,11 +79,16 @@ func Plan(w io.Writer, p *rollout.Plan, now time.Time) {
 	fmt.Fprintf(w, "plan: %d of %s to change, %s\n", p.Changes(), count(len(p.Entries)), pace(p))
 }
 
+// hint is what a person should know or do beside the outcome.
 func hint(e rollout.Entry) []string {
-	if e.Problem == nil || e.Problem.Hint == "" {
-		return nil
+	var lines []string
+	if e.Seen != nil && e.Seen.Note != "" {
+		lines = append(lines, e.Seen.Note)
 	}
-	return []string{"hint: " + e.Problem.Hint}
+	if e.Problem != nil && e.Problem.Hint != "" {
+		lines = append(lines, "hint: "+e.Problem.Hint)
+	}
+	return lines
 }
 
 func difference(e rollout.Entry, now time.Time) []string {

@@ -208,6 +208,10 @@ func (h *fakeHost) Discard(context.Context) error {
 
 func (h *fakeHost) Prune(context.Context) (int, error) { return 0, h.call("prune", nil) }
 
+func (h *fakeHost) InstallHelper(context.Context) (host.Installed, error) {
+	return host.Installed{}, h.call("install-helper", nil)
+}
+
 func (h *fakeHost) Rotate(ctx context.Context, c host.Change, onStep func(string)) *host.Report {
 	f := h.fleet
 	f.mu.Lock()

@@ -24,6 +24,7 @@ type Host interface {
 	Recover(ctx context.Context, onStep func(step string)) *host.Report
 	Discard(ctx context.Context) error
 	Prune(ctx context.Context) (removed int, err error)
+	InstallHelper(ctx context.Context) (host.Installed, error)
 	Close() error
 }
 

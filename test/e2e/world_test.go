@@ -10,10 +10,12 @@ import (
 	"encoding/json"
 	"encoding/pem"
 	"errors"
+	"maps"
 	"math/big"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -31,6 +33,8 @@ type world struct {
 	program string
 	dir     string
 	certs   map[string]*certificate.Certificate
+	// defaults are added to those of the inventory, or instead of ours.
+	defaults map[string]any
 }
 
 // newWorld boots the hosts with the certificate "old"; Entra knows all but
@@ -106,13 +110,14 @@ func (w *world) write(h *fleet.Host, path, text string) {
 func (w *world) run(verb, certificate string, rollout map[string]any, more ...string) (*report.Document, int) {
 	w.t.Helper()
 	inventory := filepath.Join(w.dir, "inventory.yaml")
-	health := map[string]any{"window": "2s", "timeout": "20s"}
+	defaults := map[string]any{"health": map[string]any{"window": "2s", "timeout": "20s"}}
+	maps.Copy(defaults, w.defaults)
 	if err := w.fleet.WriteInventory(inventory, fleet.Inventory{Certificate: w.file(certificate), Rollout: rollout,
-		Defaults: map[string]any{"health": health}}); err != nil {
+		Defaults: defaults}); err != nil {
 		w.t.Fatal(err)
 	}
 	args := append([]string{verb, "-i", inventory, "-o", "json"}, more...)
-	if verb == "rotate" {
+	if slices.Contains([]string{"rotate", "rollback", "recover", "install-helper"}, verb) {
 		args = append(args, "--yes")
 	}
 	cmd := w.fleet.Command(w.t.Context(), w.program, args...)

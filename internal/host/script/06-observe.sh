@@ -12,6 +12,7 @@ observe() {
     for line in $shown; do say unit "$line"; done
     unset IFS
     observe_config
+    only_allowed
     IFS=$NL
     for path in $paths; do
         unset IFS
@@ -36,7 +37,7 @@ observe_config() {
         count=$((count + 1))
         [ $count -le 4000 ] || { say config_cut yes; break; }
         say config "$line"
-        case $line in *cert_path:*) ;; *) continue ;; esac
+        case $line in *'#'*cert_path:*) continue ;; *cert_path:*) ;; *) continue ;; esac
         value=${line#*cert_path:}
         value=${value#"${value%%[! "$TAB"]*}"}
         case $value in

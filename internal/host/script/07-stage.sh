@@ -13,7 +13,7 @@ as_caller() {
 }
 
 stage() {
-    case $source in
+    case ${source#/tmp/} in
     */* | *[!A-Za-z0-9._-]*) refuse internal 'not a staging folder' ;;
     .aoifleet-*) ;;
     *) refuse internal 'not a staging folder' ;;

@@ -158,7 +158,7 @@ recover() {
         [ ! -f "$left" ] || goes_on || no_switch
     done
     find "$state" "$state/backups" -maxdepth 1 \( -name 'staged-*' -mmin +1440 -o -path "$state/backups/*" -empty -mmin +60 \) -exec rm -rf -- {} +
-    as_caller find . -maxdepth 1 -name '.aoifleet-*' -mmin +60 -exec rm -rf -- {} + 2>/dev/null
+    as_caller find . "$ROOT/tmp" -maxdepth 1 -name '.aoifleet-*' -mmin +60 -exec rm -rf -- {} + 2>/dev/null
     say result clean
 }
 

@@ -11,9 +11,13 @@ main() {
     # bash would run what it finds in the subscript of an arithmetic operand.
     case $size:$window:$timeout:$port:$hold:$keep:$max_age in *[!0-9:]*) refuse internal 'not a number' ;; esac
     need awk base64 cat chmod chown cksum cp cut date find flock grep head id ln ls mkdir mv readlink rm sed sha256sum sleep stat sync systemctl tail timeout tr
+    [ -O "$ROOT/proc" ] || refuse sudo 'the host runs the script as somebody else than root; does a start-up file of the login shell run another shell?'
     case $verb in
-    observe | stage | discard | rotate | recover | prune) "$verb" ;;
+    observe | stage | discard | rotate | recover | prune) ;;
+    install) [ -z "$helper" ] || refuse sudo 'the helper does not install itself' ;;
     *) refuse internal 'unknown verb' ;;
     esac
+    [ -z "$helper" ] || confine
+    "$verb"
     exit 0
 }

@@ -47,13 +47,15 @@ choose() {
 mirror=$(choose "$@") || fail "no archive that apt is configured with has $release" \
 	"name one that has it: AOIFLEET_E2E_MIRROR=URL"
 debootstrap --variant=minbase \
-	--include=systemd,systemd-sysv,dbus,openssh-server,sudo,iproute2,procps,openssl \
+	--include=systemd,systemd-sysv,dbus,openssh-server,sudo,iproute2,procps,openssl,tcsh,fish,locales \
 	"$release" "$new" "$mirror"
 
 # Accounts: the login user and the agent's own. The numbers are known to provision.go.
 chroot "$new" useradd --uid 1000 --user-group --create-home --shell /bin/bash azureuser
 chroot "$new" useradd --system --uid 980 --user-group --home-dir /nonexistent --no-create-home \
 	--shell /usr/sbin/nologin az-aoi-ingestion
+# One more language for what sudo and coreutils say.
+chroot "$new" localedef -i de_DE -f UTF-8 de_DE.UTF-8
 printf 'azureuser ALL=(ALL) NOPASSWD:ALL\n' >"$new/etc/sudoers.d/azureuser"
 chmod 0440 "$new/etc/sudoers.d/azureuser"
 
@@ -77,7 +79,8 @@ rm -f "$new"/etc/ssh/ssh_host_* "$new/etc/resolv.conf"
 : >"$new/etc/resolv.conf"
 : >"$new/etc/machine-id"
 rm -rf "$new"/var/cache/apt/*.bin "$new"/var/cache/apt/archives/*.deb "$new"/var/lib/apt/lists/* \
-	"$new"/var/cache/debconf/*-old "$new"/usr/share/doc/* "$new"/usr/share/locale/*
+	"$new"/var/cache/debconf/*-old "$new"/usr/share/doc/*
+find "$new/usr/share/locale" -mindepth 1 -maxdepth 1 ! -name de -exec rm -rf {} +
 
 sync -f "$new"
 mv -T "$new" "$target"

@@ -1,0 +1,45 @@
+package main
+
+import (
+	"context"
+	"sync"
+
+	"github.com/aoifleet/aoifleet/internal/host"
+	"github.com/aoifleet/aoifleet/internal/inventory"
+	"github.com/aoifleet/aoifleet/internal/secret"
+)
+
+// sudoPasswords has one host.Password for each source, so that hosts of one
+// source know of each other.
+type sudoPasswords struct {
+	secrets *secret.Resolver
+	mu      sync.Mutex
+	known   map[sudoSource]*host.Password
+}
+
+// sudoSource: a person is asked once for each user, any other source is the same
+// password whoever it is for.
+type sudoSource struct {
+	secret inventory.Secret
+	user   string
+}
+
+// of is the password for sudo on a host; nil where it needs none.
+func (p *sudoPasswords) of(h inventory.Host) *host.Password {
+	if h.Sudo != inventory.SudoPassword {
+		return nil
+	}
+	key := sudoSource{secret: h.SudoPassword}
+	if h.SudoPassword.Ask {
+		key.user = h.User
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.known[key] == nil {
+		p.known[key] = host.NewPassword(func(ctx context.Context) ([]byte, error) {
+			value, err := p.secrets.Get(ctx, secret.Source(h.SudoPassword), "sudo password of "+h.User)
+			return []byte(value.Reveal()), err
+		})
+	}
+	return p.known[key]
+}

@@ -1,0 +1,124 @@
+package host
+
+import (
+	"context"
+	"errors"
+	"strings"
+
+	"github.com/aoifleet/aoifleet/internal/inventory"
+	"github.com/aoifleet/aoifleet/internal/remote"
+)
+
+// refusal is why sudo did not run the script.
+type refusal int
+
+const (
+	notSudo refusal = iota // it was not sudo that failed
+	noSudo
+	noTerminal // requiretty in sudoers(5)
+	noHelper
+	notInSudoers
+	otherCommands
+	wantsPassword
+	otherwise
+)
+
+// refusalOf goes by the exit status where that is enough (sudo(8): 1; env(1):
+// 127) and else by words of sudo 1.8 to 1.9, which are asked for in the C locale.
+func refusalOf(exit *remote.ExitError) refusal {
+	if exit.Status == 127 {
+		return noSudo
+	}
+	if exit.Status != 1 {
+		return notSudo
+	}
+	for _, known := range []struct {
+		words string
+		why   refusal
+	}{
+		{"must have a tty", noTerminal},
+		{HelperPath + ": command not found", noHelper},
+		{"not in the sudoers", notInSudoers},
+		{"may not run sudo", notInSudoers},
+		{"is not allowed to", otherCommands},
+		{"password is required", wantsPassword},
+		{"terminal is required", wantsPassword},
+	} {
+		if strings.Contains(exit.Stderr, known.words) {
+			return known.why
+		}
+	}
+	return otherwise
+}
+
+// notRoot explains the end of a command that was to run host.sh as root, and
+// did not get to its first line. Any other error it returns as it is.
+func (v *VM) notRoot(ctx context.Context, err error) error {
+	var exit *remote.ExitError
+	if !errors.As(err, &exit) || v.host.Sudo == inventory.SudoNone {
+		return err
+	}
+	why := refusalOf(exit)
+	if why == wantsPassword && v.password == nil && v.onlyOthers(ctx) {
+		why = otherCommands
+	}
+	p := &Problem{Class: "sudo", Message: why.words(), Hint: v.sudoHint(why)}
+	switch why {
+	case notSudo:
+		return err
+	case noHelper:
+		p.Class = "configuration"
+	case otherwise:
+		p.Message = "sudo refused: " + lastLine(exit.Stderr)
+	}
+	return p
+}
+
+func (r refusal) words() string {
+	switch r {
+	case noSudo:
+		return "sudo is not installed on the host"
+	case noTerminal:
+		return "sudo wants a terminal (requiretty)"
+	case noHelper:
+		return "the helper is not installed on the host"
+	case notInSudoers:
+		return "sudoers does not name the login user"
+	case otherCommands:
+		return "sudoers lets the login user run other commands only"
+	case wantsPassword:
+		return "sudo asks for a password"
+	}
+	return ""
+}
+
+// sudoHint has the line of sudoers(5) that is missing.
+func (v *VM) sudoHint(why refusal) string {
+	switch why {
+	case noSudo:
+		return "install sudo, or log in as root with sudo: none"
+	case noTerminal:
+		return "in sudoers on the host: Defaults:" + sudoersName(v.host.User) + " !requiretty"
+	case noHelper:
+		return "aoifleet install-helper, once, with an account that may run any command"
+	case notInSudoers, otherCommands:
+		return "in sudoers on the host: " + v.sudoersLine()
+	case wantsPassword:
+		return "in sudoers on the host: " + v.sudoersLine() + "; or give the password with sudo: {password_from: …}; or log in as root with sudo: none"
+	}
+	return ""
+}
+
+// onlyOthers tells a login user who may run other commands from one who has to
+// give a password: sudo -l with a command that is not allowed says nothing, where
+// any other may be run without a password (sudoers(5), listpw).
+func (v *VM) onlyOthers(ctx context.Context) bool {
+	_, err := v.conn.Run(ctx, sudo+"-n -l "+v.program(), nil)
+	var exit *remote.ExitError
+	return errors.As(err, &exit) && exit.Status == 1 && refusalOf(exit) != wantsPassword && !strings.Contains(exit.Stderr, "sudo")
+}
+
+func lastLine(s string) string {
+	s = strings.TrimSpace(s)
+	return remote.Sanitise(s[strings.LastIndexByte(s, '\n')+1:], 400)
+}

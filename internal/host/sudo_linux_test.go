@@ -1,0 +1,247 @@
+package host
+
+import (
+	"context"
+	"errors"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/aoifleet/aoifleet/internal/inventory"
+)
+
+// fakeSudo asks like sudo(8) -S, for a password that is in the file password,
+// at most three times, and notes each line that it read. Behind -- or its
+// options comes the command. The files lecture, after and pass tell it to print
+// something before, to refuse after a right password with these words, and to
+// ask for nothing.
+const fakeSudo = `
+prompt='' ask=yes
+while [ $# -gt 0 ]; do
+    case $1 in
+    -S) shift ;;
+    -n) ask=no; shift ;;
+    -l) [ -f "$DIR/others" ] || echo 'sudo: a password is required' >&2; exit 1 ;;
+    -p) prompt=$2; shift 2 ;;
+    --) shift; break ;;
+    *) break ;;
+    esac
+done
+[ ! -f "$DIR/lecture" ] || cat "$DIR/lecture" >&2
+[ ! -f "$DIR/refuse" ] || { cat "$DIR/refuse" >&2; exit 1; }
+if [ ! -f "$DIR/pass" ]; then
+    [ $ask = yes ] || { echo 'sudo: a password is required' >&2; exit 1; }
+    for try in 1 2 3; do
+        printf '%s' "$prompt" >&2
+        IFS= read -r line || { echo 'sudo: 1 incorrect password attempt' >&2; exit 1; }
+        printf '%s\n' "$line" >>"$DIR/tried"
+        [ "$line" != "$(cat "$DIR/password")" ] || break
+        [ -f "$DIR/once" ] && { cat "$DIR/once" >&2; exit 1; }
+        echo 'Leider falsch.' >&2
+        [ $try -lt 3 ] || exit 1
+    done
+fi
+[ ! -f "$DIR/after" ] || { cat "$DIR/after" >&2; exit 1; }
+exec "$@"`
+
+// asking is a host whose sudo asks for the password "s3cret".
+func asking(t *testing.T, files map[string]string) *server {
+	t.Helper()
+	s := newServer(t)
+	s.install(t, "sudo", fakeSudo)
+	check(t, os.WriteFile(filepath.Join(s.dir, "password"), []byte("s3cret\n"), 0o600))
+	for name, text := range files {
+		check(t, os.WriteFile(filepath.Join(s.dir, name), []byte(text), 0o600))
+	}
+	return s
+}
+
+func (s *server) tried(t *testing.T) string {
+	t.Helper()
+	text, err := os.ReadFile(filepath.Join(s.dir, "tried"))
+	if !errors.Is(err, os.ErrNotExist) {
+		check(t, err)
+	}
+	return string(text)
+}
+
+func password(secret string) *Password {
+	return NewPassword(func(context.Context) ([]byte, error) { return []byte(secret), nil })
+}
+
+// become becomes root and has it say something, after 100 kB of input.
+func (s *server) become(t *testing.T, p *Password) (string, *Problem) {
+	t.Helper()
+	h := inventory.Host{Name: "vm", User: "azureuser"}
+	v := New(s.dial(t), h, Run{ID: "r"}, p)
+	process, err := v.start(t.Context())
+	if err != nil {
+		return "", AsProblem(err)
+	}
+	defer process.Close()
+	out, err := process.Exchange(t.Context(), []byte("# "+strings.Repeat("x", 100_000)+"\necho I am $0\n"))
+	if err := v.notRoot(t.Context(), err); err != nil {
+		return string(out), AsProblem(err)
+	}
+	return string(out), nil
+}
+
+func TestSudoPassword(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		files          map[string]string
+		secret         string
+		class, message string
+		tried          string
+		verdict        verdict
+	}{
+		"right":               {secret: "s3cret", tried: "s3cret\n", verdict: right},
+		"a lecture":           {files: map[string]string{"lecture": "Wir gehen davon aus,\n#1) Respektieren Sie\n"}, secret: "s3cret", tried: "s3cret\n", verdict: right},
+		"not needed":          {files: map[string]string{"pass": ""}, secret: "s3cret"},
+		"wrong":               {secret: "wrong", tried: "wrong\n", class: "sudo", message: "sudo refuses the password", verdict: wrong},
+		"wrong, no second":    {files: map[string]string{"once": "sudo: 1 incorrect password attempt\n"}, secret: "wrong", tried: "wrong\n", class: "sudo", message: "sudo refuses the password", verdict: wrong},
+		"wrong, in German":    {files: map[string]string{"once": "sudo: 1 falsche Passworteingabe\n"}, secret: "wrong", tried: "wrong\n", class: "sudo", message: "sudo refused after the password: sudo: 1 falsche Passworteingabe", verdict: wrong},
+		"right, no sudoers":   {files: map[string]string{"after": "azureuser is not in the sudoers file.\n"}, secret: "s3cret", tried: "s3cret\n", class: "sudo", message: "sudoers does not name the login user", verdict: right},
+		"right, other rule":   {files: map[string]string{"after": "Sorry, user azureuser is not allowed to execute '/bin/sh -s' as root on vm.\n"}, secret: "s3cret", tried: "s3cret\n", class: "sudo", message: "sudoers lets the login user run other commands only", verdict: right},
+		"no terminal":         {files: map[string]string{"refuse": "sudo: sorry, you must have a tty to run sudo\n"}, secret: "s3cret", class: "sudo", message: "sudo wants a terminal (requiretty)"},
+		"empty":               {secret: "", class: "sudo", message: "the password for sudo is empty, or more than one line"},
+		"two lines":           {secret: "s3cret\nid", class: "sudo", message: "the password for sudo is empty, or more than one line"},
+		"nothing of it shows": {files: map[string]string{"once": "no\n"}, secret: "t0ps", tried: "t0ps\n", class: "sudo", message: "sudo refused after the password: no", verdict: wrong},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s, p := asking(t, c.files), password(c.secret)
+			out, problem := s.become(t, p)
+			if c.class == "" && (problem != nil || out != "I am sh\n") {
+				t.Errorf("%q, %+v", out, problem)
+			}
+			if c.class != "" && (problem == nil || problem.Class != c.class || problem.Message != c.message || problem.Hint == "") {
+				t.Errorf("%q, %+v", out, problem)
+			}
+			if got := s.tried(t); got != c.tried {
+				t.Errorf("sudo read %q", got)
+			}
+			if p.told() != c.verdict {
+				t.Errorf("verdict %v", p.told())
+			}
+		})
+	}
+}
+
+// TestWrongPasswordOnce: of many hosts at once, one sees a wrong password.
+func TestWrongPasswordOnce(t *testing.T) {
+	t.Parallel()
+	p := password("wrong")
+	servers := make([]*server, 6)
+	problems := make([]*Problem, len(servers))
+	var all sync.WaitGroup
+	for i := range servers {
+		servers[i] = asking(t, nil)
+		all.Go(func() { _, problems[i] = servers[i].become(t, p) })
+	}
+	all.Wait()
+	tried := 0
+	for i, s := range servers {
+		if problems[i] == nil || problems[i].Class != "sudo" {
+			t.Errorf("%d: %+v", i, problems[i])
+		}
+		tried += strings.Count(s.tried(t), "\n")
+	}
+	if tried != 1 {
+		t.Errorf("tried %d times", tried)
+	}
+	if _, problem := asking(t, nil).become(t, p); problem == nil || !strings.HasPrefix(problem.Message, "not tried: ") {
+		t.Errorf("%+v", problem)
+	}
+	// Where none is asked for, none is given.
+	if _, problem := asking(t, map[string]string{"pass": ""}).become(t, p); problem != nil {
+		t.Errorf("%+v", problem)
+	}
+}
+
+func TestSudoWithoutPassword(t *testing.T) {
+	t.Parallel()
+	line := "azureuser ALL=(root) NOPASSWD: /bin/sh -s"
+	for name, c := range map[string]struct {
+		files         map[string]string
+		message, hint string
+	}{
+		"passwordless":    {files: map[string]string{"pass": ""}},
+		"asks":            {message: "sudo asks for a password", hint: line},
+		"other commands":  {files: map[string]string{"others": ""}, message: "sudoers lets the login user run other commands only", hint: line},
+		"not in sudoers":  {files: map[string]string{"refuse": "azureuser is not in the sudoers file.\n"}, message: "sudoers does not name the login user", hint: line},
+		"requiretty":      {files: map[string]string{"refuse": "sudo: sorry, you must have a tty to run sudo\n"}, message: "sudo wants a terminal (requiretty)", hint: "Defaults:azureuser !requiretty"},
+		"another locale":  {files: map[string]string{"refuse": "Leider darf der Benutzer das nicht.\x1b[2J\n"}, message: "sudo refused: Leider darf der Benutzer das nicht."},
+		"behind greeting": {files: map[string]string{"lecture": "Welcome\n"}, message: "sudo asks for a password", hint: line},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			out, problem := asking(t, c.files).become(t, nil)
+			if c.message == "" && (problem != nil || out != "I am sh\n") {
+				t.Fatalf("%q, %+v", out, problem)
+			}
+			if c.message != "" && (problem == nil || problem.Class != "sudo" || problem.Message != c.message || !strings.Contains(problem.Hint, c.hint)) {
+				t.Errorf("%q, %+v", out, problem)
+			}
+		})
+	}
+	t.Run("no sudo", func(t *testing.T) {
+		t.Parallel()
+		s := newServer(t)
+		s.install(t, "sudo", "exit 127") // as env(1) ends where there is none
+		if _, problem := s.become(t, nil); problem == nil || problem.Message != "sudo is not installed on the host" {
+			t.Errorf("%+v", problem)
+		}
+	})
+}
+
+func TestPrompts(t *testing.T) {
+	seen := func(c chan struct{}) bool {
+		select {
+		case <-c:
+			return true
+		default:
+			return false
+		}
+	}
+	p := newPrompts("MARK")
+	for _, part := range []string{"lecture ", "MAR", "KE", "", "MA"} {
+		_, _ = p.Write([]byte(part))
+	}
+	if !seen(p.first) || seen(p.second) {
+		t.Error("one prompt in two pieces")
+	}
+	_, _ = p.Write([]byte("RKMARK"))
+	if !seen(p.second) {
+		t.Error("no second prompt")
+	}
+	p = newPrompts("MARK")
+	_, _ = p.Write(make([]byte, maxBefore))
+	_, _ = p.Write([]byte("MARK"))
+	if seen(p.first) {
+		t.Error("found behind more than is looked at")
+	}
+}
+
+func TestSudoersName(t *testing.T) {
+	for user, want := range map[string]string{
+		"azureuser": "azureuser", "svc.aoi-1": "svc.aoi-1", "_x": "_x",
+		"FLEET":    `"FLEET"`, // else an alias
+		`CORP\bob`: `"CORP\bob"`, "bob@corp": `"bob@corp"`, "a,b": `"a,b"`, `a"b`: `"a\"b"`, "1st": `"1st"`,
+	} {
+		if got := sudoersName(user); got != want {
+			t.Errorf("%s: %s", user, got)
+		}
+	}
+	for _, user := range []string{"%admins", "+net", "#0", "ALL", "!x", ""} {
+		if rule, err := Sudoers(user, false); err == nil {
+			t.Errorf("%q: %s", user, rule)
+		}
+	}
+	rule, err := Sudoers("azureuser", false)
+	if want := `azureuser ALL=(root) NOPASSWD: /usr/local/libexec/aoifleet-host ""`; rule != want || err != nil {
+		t.Errorf("%s, %v", rule, err)
+	}
+}

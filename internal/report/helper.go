@@ -1,0 +1,47 @@
+package report
+
+import (
+	"fmt"
+	"io"
+
+	"github.com/aoifleet/aoifleet/internal/host"
+	"github.com/aoifleet/aoifleet/internal/rollout"
+)
+
+// HelperHosts are the hosts of `install-helper`.
+func HelperHosts(entries []rollout.Entry, done []host.Installed) []Host {
+	hosts := make([]Host, len(entries))
+	for i, e := range entries {
+		hosts[i] = entryHost(e)
+		hosts[i].Action, hosts[i].Note = "", ""
+		if e.Outcome == "" {
+			hosts[i].Helper, hosts[i].Notes = installed(done[i]), done[i].Notes
+		}
+	}
+	return hosts
+}
+
+func installed(i host.Installed) string {
+	if i.Changed {
+		return "installed"
+	}
+	return "current"
+}
+
+// Helpers prints what was done with the helper of each host, grouped.
+func Helpers(w io.Writer, entries []rollout.Entry, done []host.Installed) {
+	var g grouped
+	changed := 0
+	for i, e := range entries {
+		if e.Outcome != "" {
+			g.add(string(e.Outcome), 1, e.Host.Name, append([]string{e.Reason}, hint(e)...)...)
+			continue
+		}
+		if done[i].Changed {
+			changed++
+		}
+		g.add(installed(done[i]), 0, e.Host.Name, done[i].Notes...)
+	}
+	g.write(w)
+	fmt.Fprintf(w, "%s: the helper was installed on %d\n", count(len(entries)), changed)
+}
