@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/aoifleet/aoifleet/internal/diags"
 	"github.com/aoifleet/aoifleet/internal/host"
 	"github.com/aoifleet/aoifleet/internal/inventory"
 	"github.com/aoifleet/aoifleet/internal/remote"
@@ -57,7 +58,8 @@ func (a *app) fleetOf(inv *inventory.Inventory, hosts []inventory.Host, withCert
 	f.dialer = remote.NewDialer(remote.Options{AgentSocket: a.getenv("SSH_AUTH_SOCK"),
 		ConnectRate: inv.Rollout.ConnectRate, ConnectParallel: inv.Rollout.ConnectParallel})
 	undo := host.Run{ID: rollout.UndoID(f.run.ID), Owner: a.owner}
-	f.runner = &rollout.Runner{Dial: f.dialFor(f.run), DialUndo: f.dialFor(undo), Events: f.progress.Event, RunID: f.run.ID}
+	f.runner = &rollout.Runner{Dial: f.dialFor(f.run), DialUndo: f.dialFor(undo), Events: f.progress.Event, RunID: f.run.ID,
+		Home: diags.In("diags-" + f.run.ID)}
 	return f, nil
 }
 

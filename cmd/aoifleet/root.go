@@ -92,7 +92,7 @@ func (a *app) command() *cobra.Command {
 		return usage(err.Error(), "see: "+cmd.CommandPath()+" --help")
 	})
 	root.AddCommand(a.planCommand(), a.rotateCommand(), a.rollbackCommand(), a.recoverCommand(), a.statusCommand(),
-		a.runsCommand(), a.backupsCommand(), a.inventoryCommand(), a.certificateCommand(),
+		a.runsCommand(), a.backupsCommand(), a.diagsCommand(), a.inventoryCommand(), a.certificateCommand(),
 		a.labCommand(), a.demoCommand(), a.versionCommand())
 	root.SetHelpCommand(helpCommand())
 	checkArgs(root)
