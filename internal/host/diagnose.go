@@ -27,6 +27,9 @@ const (
 	// host for its operator. Below the hour after which a recovery removes it.
 	zipTimeout = 30 * time.Minute
 	zipName    = "diagnostics.zip"
+	// sftpTimeout is how long a host's SFTP may take to say its first word; it has
+	// had all the time of the tool for that.
+	sftpTimeout = 10 * time.Second
 )
 
 // Diagnosis says which diagnostics are wanted.
@@ -94,7 +97,7 @@ func (c *collection) collect(ctx context.Context) (*Diagnostics, error) {
 	case c.To == nil:
 		_, err = c.answer("keep", "kept")
 		return &c.told, err
-	case c.vm.conn.OpenSFTP(ctx) != nil: // if it is the connection that is lost, what follows says so
+	case !c.hasSFTP(ctx): // if it is the connection that is lost, what follows says so
 		err = c.send(to)
 	default:
 		err = c.hand(ctx, to)
@@ -103,6 +106,13 @@ func (c *collection) collect(ctx context.Context) (*Diagnostics, error) {
 		return nil, err
 	}
 	return &c.told, nil
+}
+
+// hasSFTP also gives up one that does not answer.
+func (c *collection) hasSFTP(ctx context.Context) bool {
+	ctx, cancel := context.WithTimeout(ctx, sftpTimeout)
+	defer cancel()
+	return c.vm.conn.OpenSFTP(ctx) == nil
 }
 
 // hand takes the zip over SFTP, out of a folder of the login user's.

@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"slices"
 	"testing"
+	"time"
 
 	"golang.org/x/crypto/ssh"
 )
@@ -126,7 +127,10 @@ func TestGetFromALiar(t *testing.T) {
 			s := newFakeServer(t)
 			s.subsystem = c.liar.serve
 			conn := dial(t, newDialer(t, Options{}), s.start().target)
-			conn.cleanupTimeout /= 10
+			conn.cleanupTimeout = patience
+			if c.words == "" { // it never answers
+				conn.cleanupTimeout = 100 * time.Millisecond
+			}
 			var got bytes.Buffer
 			err := conn.Get(testContext(t), "dir", "file", said, &got)
 			if got.Len() > said || err == nil {

@@ -66,7 +66,7 @@ func (r *Runner) Apply(ctx, soft context.Context, plan *Plan) *Run {
 	}
 	undone := a.undoAll(ctx)
 	each(n, keep, func(i int) { a.discard(ctx, i) })
-	each(n, keep, func(i int) { a.bringHome(ctx, i) })
+	a.bringAllHome(ctx)
 	a.skipRest(undone)
 	return a.run
 }

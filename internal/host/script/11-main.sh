@@ -1,5 +1,5 @@
 
-begin() { tmp='' kept='' made='' mine='' claimed='' ticking='' armed='' log_at='' mark_size='' mark_time='' known=''; }
+begin() { tmp='' kept='' made='' mine='' claimed='' ticking='' armed='' log_at='' mark_size='' mark_time='' known='' within=''; }
 
 main() {
     begin
