@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/aoifleet/aoifleet/internal/diags"
 	"github.com/aoifleet/aoifleet/internal/host"
 	"github.com/aoifleet/aoifleet/internal/inventory"
 	"github.com/aoifleet/aoifleet/internal/remote"
@@ -71,7 +72,8 @@ func (a *app) fleetOf(inv *inventory.Inventory, hosts []inventory.Host, withCert
 		ConnectRate: inv.Rollout.ConnectRate, ConnectParallel: inv.Rollout.ConnectParallel})
 	f.sudo = &sudoPasswords{secrets: f.secrets, known: map[sudoSource]*host.Password{}}
 	undo := host.Run{ID: rollout.UndoID(f.run.ID), Owner: a.owner}
-	f.runner = &rollout.Runner{Dial: f.dialFor(f.run), DialUndo: f.dialFor(undo), Events: f.progress.Event, RunID: f.run.ID}
+	f.runner = &rollout.Runner{Dial: f.dialFor(f.run), DialUndo: f.dialFor(undo), Events: f.progress.Event, RunID: f.run.ID,
+		Home: diags.In("diags-" + f.run.ID)}
 	return f, nil
 }
 

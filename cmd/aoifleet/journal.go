@@ -113,6 +113,9 @@ func (r *recorder) event(e rollout.Event) {
 func (r *recorder) entry(e rollout.Event) (journal.Entry, bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	if e.Total > 0 { // bytes of a download
+		return journal.Entry{}, false
+	}
 	looked := r.looking[e.Host]
 	delete(r.looking, e.Host)
 	switch {
@@ -123,7 +126,7 @@ func (r *recorder) entry(e rollout.Event) (journal.Entry, bool) {
 		end.Proof = e.Proof
 		r.ended[e.Host] = end
 		return end, true
-	case e.Step == "observe":
+	case e.Step == "observe" || e.Step == "download":
 		r.looking[e.Host] = true
 		return journal.Entry{}, false
 	case e.Step == "":

@@ -45,6 +45,7 @@ func labCommands() map[string]func(*testscript.TestScript, bool, []string) {
 		"aged":         aged,
 		"settled":      settled,
 		"nothing-left": nothingLeft,
+		"cleaned":      cleaned,
 		"remember":     remember,
 		"unchanged":    unchanged,
 		"restarted":    restarted,
@@ -213,21 +214,34 @@ func settled(ts *testscript.TestScript, _ bool, args []string) {
 // machine, nor any file that the tool made for a moment.
 func nothingLeft(ts *testscript.TestScript, neg bool, args []string) {
 	m := machine(ts, args, 1)
-	var left []string
+	if left := leftOn(ts, m); (len(left) == 0) == neg {
+		ts.Fatalf("left on %s: %v", m.Name, left)
+	}
+}
+
+// cleaned: cleaned MACHINE… waits until nothing is left.
+func cleaned(ts *testscript.TestScript, _ bool, args []string) {
+	for i := range args {
+		m := machine(ts, args[i:], 1)
+		await(ts, "nothing left on "+m.Name, func() bool { return len(leftOn(ts, m)) == 0 })
+	}
+}
+
+func leftOn(ts *testscript.TestScript, m *lab.Machine) (left []string) {
 	for _, root := range []string{m.Root, m.Home} {
 		ts.Check(filepath.WalkDir(root, func(path string, _ fs.DirEntry, err error) error {
 			name := filepath.Base(path)
-			if strings.HasPrefix(name, "staged-") || strings.HasPrefix(name, ".aoifleet-") || name == "pending" || name == "undoing" ||
+			if strings.HasPrefix(name, "staged-") || strings.HasPrefix(name, ".aoifleet-") || strings.HasPrefix(name, "diags-") || name == "pending" || name == "undoing" ||
 				strings.HasPrefix(name, "aoifleet-guard") || name == "host.sh" || name == "deadline" {
 				left = append(left, path)
+			}
+			if errors.Is(err, fs.ErrNotExist) {
+				return nil // it went away meanwhile
 			}
 			return err
 		}))
 	}
-	left = append(left, m.Timers()...)
-	if (len(left) == 0) == neg {
-		ts.Fatalf("left on %s: %v", m.Name, left)
-	}
+	return append(left, m.Timers()...)
 }
 
 // remember: remember MACHINE… keeps what machines are now like.

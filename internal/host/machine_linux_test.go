@@ -24,6 +24,7 @@ const (
 	unitName  = "az-aoi-ingestion.service"
 	logPath   = "/var/log/az-aoi-ingestion/stdout.log"
 	certPath  = "/etc/az-aoi-ingestion/certificate.p12"
+	diagsTool = "/usr/bin/microsoft/az-aoi-ingestion-gather-diags"
 	oldBytes  = "MIIold"
 	newBytes  = "MIInew"
 	badBytes  = "BADnew" // the agent is refused with it
@@ -36,7 +37,7 @@ const (
 // The commands of a transaction that change or decide something, and those
 // that only read the log. Stand-ins of the first are counted in the fault walk.
 var (
-	deciding = strings.Fields("mv cp ln sync sha256sum mkdir rm systemctl systemd-run stat flock cat chown chmod readlink timeout id")
+	deciding = strings.Fields("mv cp ln sync sha256sum mkdir rm systemctl systemd-run stat flock cat chown chmod readlink timeout id dd")
 	reading  = strings.Fields("date tail head cksum ls grep sed awk cut sleep tr")
 )
 
@@ -63,7 +64,7 @@ func TestMain(m *testing.M) {
 func installTools(dir string) error {
 	errs := []error{
 		os.Chmod(dir, 0o755),
-		copyTool("systemctl", dir+"/bin/systemctl"), copyTool("systemd-run", dir+"/bin/systemd-run"), copyTool("sync", dir+"/bin/sync"), copyTool("fault", dir+"/fault"), copyTool("stat", dir+"/owners/stat"),
+		copyTool("systemctl", dir+"/bin/systemctl"), copyTool("systemd-run", dir+"/bin/systemd-run"), copyTool("sync", dir+"/bin/sync"), copyTool("fault", dir+"/fault"), copyTool("stat", dir+"/owners/stat"), copyTool("gather-diags", dir+"/gather-diags"),
 		os.MkdirAll(dir+"/counted", 0o755), os.MkdirAll(dir+"/few", 0o755),
 	}
 	for _, name := range append(append([]string{"base64", "find"}, deciding...), reading...) { // no openssl
@@ -148,10 +149,11 @@ func newMachine(t *testing.T) *machine {
 		t.Fatal(err)
 	}
 	m := &machine{t: t, root: root, path: certPath, before: oldBytes, shell: []string{"dash"}, text: sent}
-	for _, dir := range []string{"/proc/net", "/proc/sys/kernel/random", "/unit/timers", "/var/lib", "/faults", "/etc/systemd/system", filepath.Dir(logPath), filepath.Dir(certPath)} {
+	for _, dir := range []string{"/proc/net", "/proc/sys/kernel/random", "/unit/timers", "/var/lib", "/faults", "/etc/systemd/system", filepath.Dir(diagsTool), filepath.Dir(logPath), filepath.Dir(certPath)} {
 		m.mkdir(dir, 0o755)
 	}
 	m.must(os.Symlink("/proc/uptime", root+"/proc/uptime"))
+	m.must(os.Symlink(tools+"/gather-diags", root+diagsTool))
 	m.write("/proc/net/tcp", "  sl  local_address rem_address   st\n")
 	m.write("/proc/sys/kernel/random/boot_id", "first-boot\n")
 	m.write("/faults/count", "0\n")

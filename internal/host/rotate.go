@@ -37,6 +37,7 @@ type Change struct {
 	Start      bool   // false: the agent is stopped and stays so
 	Saved      string // the run whose backup is the new file; "": the staged one
 	Deadman    bool   // arm the dead-man switch
+	Diagnose   bool   // gather the agent's diagnostics before an undo, for a later Diagnose
 }
 
 // Report is what the host said of a transaction.
@@ -47,6 +48,7 @@ type Report struct {
 	Notes    []string
 	Evidence []string
 	Steps    []Step
+	Gathered bool // the host has diagnostics for Diagnose
 }
 
 // Step is one effect on the host, with the time until the next began.
@@ -99,10 +101,10 @@ func unstarted(p *Problem) *Report {
 }
 
 // longest bounds the whole conversation: the restart, the watch and its
-// patience, and the same again for an undo.
+// patience, the diagnostics, and the same again for an undo.
 func (v *VM) longest() time.Duration {
 	h := v.host.Health
-	return 2*(2*h.Timeout+h.Window) + 2*time.Minute
+	return 2*(2*h.Timeout+h.Window) + 3*time.Minute
 }
 
 func (v *VM) changeValues(c Change) []value {
@@ -113,6 +115,9 @@ func (v *VM) changeValues(c Change) []value {
 		value{"window", wholeSeconds(h.Window)}, value{"timeout", wholeSeconds(h.Timeout)},
 		value{"saved", c.Saved}, value{"deadman", yes(c.Deadman)}, value{"hold", wholeSeconds(h.Hold())})
 	values = append(values, v.kept()...)
+	if c.Diagnose {
+		values = append(values, value{"diagnostics", wholeSeconds(BeforeUndo)}, value{"size", strconv.Itoa(MaxDiagnostics)})
+	}
 	if o.Config.ListenerPort != 0 {
 		values = append(values, value{"port", strconv.Itoa(o.Config.ListenerPort)})
 	}
@@ -181,6 +186,8 @@ func (t *talk) hear(ctx context.Context, key, text string) {
 		if len(r.Evidence) < 200 {
 			r.Evidence = append(r.Evidence, remote.Sanitise(text, 1000))
 		}
+	case "gathered":
+		r.Gathered = true
 	case "proof":
 		r.Proof = clean(text)
 	case "verdict":

@@ -237,7 +237,6 @@ func TestSettings(t *testing.T) {
 		{`health: {deny_default: "true"}`, "health.deny_default must be true or false"},
 		{"health: {deny_default: off}", ""},
 		{`health: {command: "a\nb"}`, "health.command must be one line without control characters"},
-		{"health: {diagnostics: true}", "health.diagnostics" + yet + ", or write diagnostics: false"},
 		{"health: {confirm_timeout: 3m}", ""},
 		{"health: {confirm_timeout: 0s}", "health.confirm_timeout must be above 0"},
 		{"health: {confirm_timeout: 3}", "health.confirm_timeout needs a unit | write 3s for seconds"},

@@ -121,6 +121,7 @@ type Health struct {
 	Deny        []string      // the same, that must not appear
 	DenyDefault bool          // whether the built-in deny patterns apply too
 	Command     string        // run as the login user, exit 0 is healthy; "" for none
+	Diagnostics bool          // whether the agent's diagnostics are brought home before a rollback
 	// ConfirmTimeout is how long a host waits for the confirmation before it
 	// undoes by itself; 0: Timeout + Window + 60 s, see Hold.
 	ConfirmTimeout time.Duration

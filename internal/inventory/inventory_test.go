@@ -120,7 +120,7 @@ defaults:
     deny: ["[Ee]rror [0-9]+", "a\tb"]
     deny_default: no
     command: systemctl is-active "my agent"
-    diagnostics: false
+    diagnostics: true
     confirm_timeout: 40s
   backups: {keep: 5, max_age: 30d}
   labels: {site: london, rack: 012, edge: yes}
@@ -162,7 +162,7 @@ func TestEveryKeyActedOn(t *testing.T) {
 		},
 		Health: Health{
 			Timeout: 12 * time.Hour, Expect: []string{"token (acquired|refreshed)"},
-			Deny: []string{"[Ee]rror [0-9]+", "a\tb"}, Command: `systemctl is-active "my agent"`, ConfirmTimeout: 40 * time.Second,
+			Deny: []string{"[Ee]rror [0-9]+", "a\tb"}, Command: `systemctl is-active "my agent"`, Diagnostics: true, ConfirmTimeout: 40 * time.Second,
 		},
 		Backups: Backups{Keep: 5, MaxAge: 30 * 24 * time.Hour},
 		Labels:  map[string]string{"site": "london", "rack": "012", "edge": "yes"},

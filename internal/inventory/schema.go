@@ -118,7 +118,7 @@ func healthKeys() []key[draft] {
 		{name: "deny", read: func(v value, d *draft) { v.patterns(&d.Health.Deny) }},
 		{name: "deny_default", read: func(v value, d *draft) { v.flag(&d.Health.DenyDefault) }},
 		{name: "command", read: func(v value, d *draft) { v.orNone(&d.Health.Command, v.line) }},
-		{name: "diagnostics", only: []string{"false"}},
+		{name: "diagnostics", read: func(v value, d *draft) { v.flag(&d.Health.Diagnostics) }},
 		{name: "confirm_timeout", read: func(v value, d *draft) { v.duration(&d.Health.ConfirmTimeout, 1) }},
 	}
 }

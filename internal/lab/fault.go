@@ -46,6 +46,7 @@ const (
 	faultSudoRevokedOn   = "sudo-revoked-on"  // TEXT: from then on sudo refuses
 	faultClockJump       = "clock-jump"       // DURATION: date(1) is so much ahead; behind if negative
 	faultImmutable       = "immutable"        // mv, cp, ln and rm can't change anything in the certificate's folder, as after chattr +i
+	faultDiags           = "diags"            // HOW: the agent's diagnostics tool is missing, hangs, fails TEXT, writes garbage, none, two or link; or a zip of large BYTES
 	maxFaultText         = 256                // bytes
 	maxFaultFile         = 8 << 20            // bytes
 )
@@ -65,6 +66,7 @@ func faultKinds() map[string]faultKind {
 		faultNotWanted: needsNothing, faultTimerFails: needsText, faultTimerDead: needsNothing,
 		faultRebootOn: needsText, faultKillOn: needsText, faultSSHDRestartOn: needsText, faultSudoRevokedOn: needsText,
 		faultClockJump: needsJump, faultImmutable: needsNothing,
+		faultDiags: needsHow,
 	}
 }
 

@@ -1,6 +1,7 @@
 package lab
 
 import (
+	"errors"
 	"os"
 	"slices"
 	"strconv"
@@ -156,7 +157,7 @@ func (m *Machine) faultsChanged() {
 	if err := os.WriteFile(m.agentFault, []byte(agents.String()), 0o644); err != nil {
 		m.fleet.opts.Notice("machine " + m.Name + ": " + err.Error())
 	}
-	if err := m.layPrograms(); err != nil {
+	if err := errors.Join(m.layPrograms(), m.layDiags()); err != nil {
 		m.fleet.opts.Notice("machine " + m.Name + ": " + err.Error())
 	}
 	m.tell(m.adjustPort())

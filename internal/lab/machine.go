@@ -2,6 +2,7 @@ package lab
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -107,7 +108,7 @@ func (m *Machine) lay() error {
 	if err := os.Symlink("/proc/uptime", m.inRoot("/proc/uptime")); err != nil {
 		return err
 	}
-	return m.layCertificate()
+	return errors.Join(m.layDiags(), m.layCertificate())
 }
 
 // layCertificate puts the live certificate in place, as old as it says it is:

@@ -42,6 +42,7 @@ func installTools(dir string) (*toolbox, error) {
 		"immutable/cp":         "immutable",
 		"immutable/ln":         "immutable",
 		"immutable/rm":         "immutable",
+		gatherDiags:            "gather-diags",
 	}
 	for path, name := range files {
 		if err := t.install(path, name); err != nil {

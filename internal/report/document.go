@@ -57,6 +57,8 @@ type Host struct {
 	Backups    []Backup    `json:"backups,omitempty"`      // in `backups list`
 	Removed    *int        `json:"removed,omitempty"`      // in `backups prune`
 	Helper     string      `json:"helper,omitempty"`       // in `install-helper`: installed, current
+	// Diagnostics is the zip that was brought home.
+	Diagnostics *Diagnostics `json:"diagnostics,omitempty"`
 }
 
 // Unfinished is a transaction on the host that has not ended.
@@ -67,6 +69,13 @@ type Unfinished struct {
 	AtWork bool   `json:"at_work"`
 	// SecondsLeft is when the host's dead-man switch undoes it; null: it has none.
 	SecondsLeft *int `json:"seconds_left"`
+}
+
+// Diagnostics is the zip of the agent's own diagnostics tool.
+type Diagnostics struct {
+	File   string `json:"file"`
+	Bytes  int64  `json:"bytes"`
+	SHA256 string `json:"sha256"`
 }
 
 // Step is one effect on the host.
@@ -129,7 +138,7 @@ func RunHosts(r *rollout.Run) []Host {
 	hosts := make([]Host, len(r.Results))
 	for i, res := range r.Results {
 		h := entryHost(res.Entry)
-		h.Notes, h.Evidence = append(h.Notes, res.Notes...), res.Evidence
+		h.Notes, h.Evidence, h.Diagnostics = append(h.Notes, res.Notes...), res.Evidence, diagnosticsOf(res)
 		if res.Proof != "" {
 			h.Proof = &res.Proof
 		}

@@ -19,8 +19,8 @@ type Progress struct {
 	Width    int // of the terminal, in columns; 0: 80
 
 	mu    sync.Mutex
-	going map[string]string // host → step
-	drawn bool
+	going map[string]rollout.Event // by host: what is going on there
+	drawn string
 	aside bool     // somebody else has the terminal
 	later []func() // what has come meanwhile
 }
@@ -75,26 +75,29 @@ func (p *Progress) do(show func()) {
 
 func (p *Progress) event(e rollout.Event) {
 	if !p.Terminal {
-		if e.Outcome != "" || slices.Contains(told, e.Step) {
+		if e.Outcome != "" || slices.Contains(told, e.Step) || arrived(e) {
 			fmt.Fprintln(p.W, line(e))
 		}
 		return
 	}
 	if p.going == nil {
-		p.going = map[string]string{}
+		p.going = map[string]rollout.Event{}
 	}
-	p.clear()
 	switch {
-	case e.Outcome != "":
+	case e.Outcome != "" || arrived(e):
 		delete(p.going, e.Host)
+		p.clear()
 		fmt.Fprintln(p.W, line(e))
 	case e.Step == "":
 		delete(p.going, e.Host)
 	default:
-		p.going[e.Host] = e.Step
+		p.going[e.Host] = e
 	}
 	p.draw()
 }
+
+// arrived: a download has ended.
+func arrived(e rollout.Event) bool { return e.Step == "" && e.Total > 0 }
 
 func (p *Progress) say(text string) {
 	p.clear()
@@ -121,7 +124,10 @@ func waveWords(step string) string {
 }
 
 func line(e rollout.Event) string {
-	if e.Outcome == "" {
+	switch {
+	case arrived(e):
+		return e.Host + ": diagnostics " + size(e.Total)
+	case e.Outcome == "":
 		return e.Host + ": " + e.Step
 	}
 	text := e.Host + ": " + string(e.Outcome)
@@ -133,16 +139,44 @@ func line(e rollout.Event) string {
 
 // clear wipes the last line (ECMA-48 EL).
 func (p *Progress) clear() {
-	if p.drawn {
+	if p.drawn != "" {
 		fmt.Fprint(p.W, "\r\x1b[K")
-		p.drawn = false
+		p.drawn = ""
 	}
 }
 
+// draw brings the last line up to date, if it has changed: bytes come by the
+// thousand.
 func (p *Progress) draw() {
+	text := p.last()
+	if text == p.drawn {
+		return
+	}
+	p.clear()
+	fmt.Fprint(p.W, text)
+	p.drawn = text
+}
+
+// last is the last line, narrower than the terminal.
+func (p *Progress) last() string {
+	text := strings.Join(append(p.steps(), p.downloads()...), "  ")
+	width := p.Width
+	if width == 0 {
+		width = 80
+	}
+	if len(text) >= width {
+		text = text[:width-1]
+	}
+	return text
+}
+
+// steps count the hosts at each step.
+func (p *Progress) steps() []string {
 	steps := map[string]int{}
-	for _, step := range p.going {
-		steps[step]++
+	for _, e := range p.going {
+		if e.Total == 0 {
+			steps[e.Step]++
+		}
 	}
 	names := make([]string, 0, len(steps))
 	for step := range steps {
@@ -153,17 +187,22 @@ func (p *Progress) draw() {
 	for _, step := range names {
 		parts = append(parts, fmt.Sprintf("%s %d", step, steps[step]))
 	}
-	if len(parts) == 0 {
-		return
+	return parts
+}
+
+// downloads are a bar for all that are under way, and how far each has come.
+func (p *Progress) downloads() []string {
+	var done, total int64
+	var each []string
+	for _, e := range p.going {
+		if e.Total > 0 {
+			done, total = done+e.Done, total+e.Total
+			each = append(each, fmt.Sprintf("%s %s of %s MB", e.Host, megabytes(e.Done), megabytes(e.Total)))
+		}
 	}
-	text := strings.Join(parts, "  ")
-	width := p.Width
-	if width == 0 {
-		width = 80
+	if total == 0 {
+		return nil
 	}
-	if len(text) >= width {
-		text = text[:width-1]
-	}
-	fmt.Fprint(p.W, text)
-	p.drawn = true
+	slices.Sort(each)
+	return append([]string{bar(done, total)}, each...)
 }

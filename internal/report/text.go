@@ -185,6 +185,7 @@ func Summary(w io.Writer, r *rollout.Run, again Commands) {
 	if len(alone) > 0 {
 		fmt.Fprintf(w, "undecided      %s: without a dead-man switch they may stay as they are; settle them: recover\n", hosts(alone))
 	}
+	writeDiagnostics(w, r.Results)
 	if changed > 0 && again.Rollback != nil {
 		fmt.Fprintf(w, "to go back: %s\n", shellescape.QuoteCommand(again.Rollback))
 	}

@@ -31,8 +31,9 @@ type apply struct {
 	plan *Plan
 	soft context.Context // ended: start nothing more
 
-	staged []bool         // by host: a certificate of this run lies there
-	held   map[domain]int // places of hosts that are not known to be well again
+	staged   []bool         // by host: a certificate of this run lies there
+	gathered []bool         // by host: diagnostics may lie there
+	held     map[domain]int // places of hosts that are not known to be well again
 
 	mu     sync.Mutex
 	budget budget
@@ -48,7 +49,7 @@ type apply struct {
 // themselves.
 func (r *Runner) Apply(ctx, soft context.Context, plan *Plan) *Run {
 	n := len(plan.Entries)
-	a := &apply{Runner: r, plan: plan, soft: soft, run: &Run{Results: make([]Result, n)}, staged: make([]bool, n), ended: make([]int, n), held: map[domain]int{}}
+	a := &apply{Runner: r, plan: plan, soft: soft, run: &Run{Results: make([]Result, n)}, staged: make([]bool, n), gathered: make([]bool, n), ended: make([]int, n), held: map[domain]int{}}
 	a.budget = budget{limit: plan.Policy.MaxFailures(n), countUnreachable: plan.Policy.CountUnreachable}
 	for i, e := range plan.Entries {
 		a.run.Results[i].Entry = e
@@ -65,6 +66,7 @@ func (r *Runner) Apply(ctx, soft context.Context, plan *Plan) *Run {
 	}
 	undone := a.undoAll(ctx)
 	each(n, keep, func(i int) { a.discard(ctx, i) })
+	a.bringAllHome(ctx)
 	a.skipRest(undone)
 	return a.run
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"slices"
 	"sync"
 	"testing"
@@ -70,6 +71,7 @@ type fakeVM struct {
 	recovery host.Ending       // of its next Recover; "": clean
 	calls    []string          // in order
 	staged   bool              // a certificate lies there
+	zip      string            // diagnostics that were gathered
 	dead     bool              // takes no connection
 	swaps    bool              // a transaction that is lost had swapped
 	during   func(call string) // runs inside a call, without the lock
@@ -206,6 +208,21 @@ func (h *fakeHost) Discard(context.Context) error {
 	return h.call("discard", func() { h.staged = false })
 }
 
+func (h *fakeHost) Diagnose(_ context.Context, d host.Diagnosis) (*host.Diagnostics, error) {
+	if err := h.call("diagnose", nil); err != nil {
+		return nil, err
+	}
+	if d.To == nil {
+		return &host.Diagnostics{Size: int64(len(h.zip))}, nil
+	}
+	if h.zip == "" {
+		return nil, nil
+	}
+	_, err := io.WriteString(d.To, h.zip)
+	d.Progress(int64(len(h.zip)), int64(len(h.zip)))
+	return &host.Diagnostics{Size: int64(len(h.zip)), SHA256: "digest"}, err
+}
+
 func (h *fakeHost) Prune(context.Context) (int, error) { return 0, h.call("prune", nil) }
 
 func (h *fakeHost) InstallHelper(context.Context) (host.Installed, error) {
@@ -243,11 +260,11 @@ func (h *fakeHost) Rotate(ctx context.Context, c host.Change, onStep func(string
 	if err != nil {
 		report := &host.Report{Ending: host.Lost, Problem: host.AsProblem(err), Proof: "log_clean"}
 		if h.swaps {
-			report.Steps = []host.Step{{Name: "swap", OK: true}}
+			report.Steps = []host.Step{{Name: "swap", OK: true}, {Name: "diagnostics", OK: true}}
 		}
 		return report
 	}
-	report := &host.Report{Ending: ending, Proof: "log_clean"}
+	report := &host.Report{Ending: ending, Proof: "log_clean", Gathered: c.Diagnose && h.zip != "" && ending != host.Rotated}
 	if ending != host.Rotated {
 		report.Problem = &host.Problem{Class: "unhealthy", Message: "as fated"}
 	}

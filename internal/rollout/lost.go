@@ -17,14 +17,25 @@ const (
 
 // patience is how long a host may take to end what goes on there by itself,
 // while its operator looks for it: the restart and the watch, there and back.
-func patience(h inventory.Health) time.Duration { return 2*(h.Timeout+h.Window) + time.Minute }
+func patience(h inventory.Health) time.Duration {
+	return 2*(h.Timeout+h.Window) + time.Minute + diagnosing(h)
+}
+
+// diagnosing is how much longer an undo may take because diagnostics are
+// gathered before it.
+func diagnosing(h inventory.Health) time.Duration {
+	if h.Diagnostics {
+		return time.Minute
+	}
+	return 0
+}
 
 // settles is how long after the last contact a host with a dead-man switch has
 // settled at the latest: it may go on to its verdict, a restart and a watch; the
 // switch looks every 15 s (and a second of accuracy) whether its time is up, and
 // undoes: a restart and a watch again.
 func settles(h inventory.Health) time.Duration {
-	return 2*(2*h.Timeout+h.Window) + h.Hold() + 16*time.Second
+	return 2*(2*h.Timeout+h.Window) + h.Hold() + 16*time.Second + diagnosing(h)
 }
 
 // lost decides about a host whose connection broke off in mid-change. An error

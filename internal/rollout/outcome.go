@@ -80,7 +80,8 @@ type Result struct {
 	SettlesAt time.Time
 	// Confirmed: an unknown host whose transaction has ended well; what became
 	// of it since can't be told.
-	Confirmed bool
+	Confirmed   bool
+	Diagnostics *Diagnostics // nil: none came home
 }
 
 // Event is a change of a host's state, for whoever draws progress. Outcome is
@@ -93,4 +94,6 @@ type Event struct {
 	Outcome Outcome
 	Problem *host.Problem
 	Proof   string
+	// Done and Total are the bytes of a "download"; without a Step it has ended.
+	Done, Total int64
 }

@@ -7,6 +7,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"github.com/aoifleet/aoifleet/internal/diags"
 	"github.com/aoifleet/aoifleet/internal/host"
 	"github.com/aoifleet/aoifleet/internal/inventory"
 )
@@ -25,6 +26,7 @@ type Host interface {
 	Discard(ctx context.Context) error
 	Prune(ctx context.Context) (removed int, err error)
 	InstallHelper(ctx context.Context) (host.Installed, error)
+	Diagnose(ctx context.Context, d host.Diagnosis) (*host.Diagnostics, error)
 	Close() error
 }
 
@@ -37,6 +39,8 @@ type Runner struct {
 	// DialUndo dials on behalf of the run UndoID(RunID); nil: this run never
 	// undoes what a host has confirmed.
 	DialUndo func(ctx context.Context, h inventory.Host) (Host, error)
+	// Home is where diagnostics go; nil: none are gathered.
+	Home *diags.Folder
 	// Ask asks whether to go on after a wave, where Policy.PauseAfter wants it;
 	// nothing else is going on meanwhile.
 	Ask func(wave int, soFar *Run) bool

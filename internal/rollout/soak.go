@@ -85,7 +85,10 @@ func (a *apply) soakLook(ctx context.Context, hosts []int, last bool) {
 			sick = append(sick, i)
 		}
 	}
-	a.inTurn(sick, nil, func(i int) { a.undo(ctx, i, RolledBack, why[i]) })
+	a.inTurn(sick, nil, func(i int) {
+		a.gatherBefore(ctx, i)
+		a.undo(ctx, i, RolledBack, why[i])
+	})
 }
 
 // soakSee looks at host i, at the end up to three times over new connections.

@@ -22,6 +22,7 @@ func (a *apply) rotate(ctx context.Context, i int) {
 	defer h.Close()
 	res.Proof, res.Steps, res.Evidence = report.Proof, report.Steps, report.Evidence
 	res.Notes = append(res.Notes, report.Notes...)
+	a.gathered[i] = mayHaveGathered(report)
 	switch report.Ending {
 	case host.Rotated:
 		a.end(i, a.done(i), nil)
@@ -71,7 +72,8 @@ func (a *apply) done(i int) Outcome {
 
 // change is the transaction that an entry asks for.
 func (a *apply) change(e Entry) host.Change {
-	c := host.Change{Seen: e.Seen, Start: e.Seen.Unit.Active != "inactive", Deadman: !a.plan.Policy.NoDeadman}
+	c := host.Change{Seen: e.Seen, Start: e.Seen.Unit.Active != "inactive", Deadman: !a.plan.Policy.NoDeadman,
+		Diagnose: e.Host.Health.Diagnostics && a.Home != nil}
 	if e.Backup != nil {
 		c.Saved, c.Digest, c.Swap = e.Backup.Run, e.Backup.Old, e.Action == Restore
 		if e.Seen.Saved != nil {

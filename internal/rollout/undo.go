@@ -86,7 +86,7 @@ func (a *apply) back(ctx context.Context, res *Result) Result {
 		e = e.stop(Unreachable, &host.Problem{Class: "unreachable", Message: "the connection was cut"})
 	}
 	u := &apply{Runner: r, plan: &Plan{Entries: []Entry{e}, Policy: a.plan.Policy}, soft: ctx,
-		run: &Run{Results: []Result{{Entry: e}}}, staged: make([]bool, 1), ended: make([]int, 1)}
+		run: &Run{Results: []Result{{Entry: e}}}, staged: make([]bool, 1), gathered: make([]bool, 1), ended: make([]int, 1)}
 	if e.Outcome == "" {
 		u.rotate(ctx, 0)
 	}

@@ -108,7 +108,7 @@ observe_state() {
     done
     kept=$state/backups/$run
     ! alive "$kept" || say at_work yes
-    timeout 5 find "$state" . -maxdepth 1 \( -name 'staged-*' -mmin +1440 -o -name '.aoifleet-*' -mmin +60 \) 2>/dev/null |
+    timeout 5 find "$state" . -maxdepth 1 \( -name 'staged-*' -mmin +1440 -o -name '.aoifleet-*' -mmin +60 -o -name 'diags-*' -mmin +60 \) 2>/dev/null |
         head -n 100 | while IFS= read -r value; do say leftover "${value##*/}"; done
     this=$run
     for value in "$state"/backups/*/host.sh; do

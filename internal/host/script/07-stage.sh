@@ -2,22 +2,28 @@
 # --- stage: the new file, into root's own folder ---
 
 # as_caller runs a command with the login user's own rights, so that neither a
-# symlink nor a FIFO of theirs makes root read what they could not.
+# symlink nor a FIFO of theirs makes root read what they could not; for $within
+# seconds, or five.
 as_caller() {
     if [ -n "${SUDO_UID:-}" ]; then
         # shellcheck disable=SC2153 # sudo(8) sets both
-        setpriv --reuid="$SUDO_UID" --regid="$SUDO_GID" --clear-groups -- timeout 5 "$@"
+        setpriv --reuid="$SUDO_UID" --regid="$SUDO_GID" --clear-groups -- timeout "${within:-5}" "$@"
     else
-        timeout 5 "$@"
+        timeout "${within:-5}" "$@"
     fi
 }
 
-stage() {
+# staging_folder refuses any other name for what is to be removed later.
+staging_folder() {
     case ${source#/tmp/} in
     */* | *[!A-Za-z0-9._-]*) refuse internal 'not a staging folder' ;;
     .aoifleet-*) ;;
     *) refuse internal 'not a staging folder' ;;
     esac
+}
+
+stage() {
+    staging_folder
     make_state || refuse disk "$state can not be made, or is not root's own"
     said=$({ as_caller head -c "$((size + 1))" -- "$source/certificate" >"$state/staged-$run"; } 2>&1)
     status=$?

@@ -21,17 +21,17 @@ rotate() {
     if [ "$start" = yes ]; then
         say step restart
         extend
-        restart_unit || undo unhealthy "$why"
+        restart_unit || unhealthy "$why"
         say step watch
-        watch "$invocation" 0 || undo unhealthy "$why"
+        watch "$invocation" 0 || unhealthy "$why"
         evidence
         say proof "$proof"
     fi
     extend
     say verdict healthy
     # The operator's word. End of input means that there is nobody any more.
-    IFS= read -r answer <&3 || answer='undo contact with the operator was lost'
-    [ "$answer" = "confirm $run" ] || undo unhealthy "${answer#undo }"
+    IFS= read -r answer <&3 || { answer='undo contact with the operator was lost' diagnostics=0; }
+    [ "$answer" = "confirm $run" ] || unhealthy "${answer#undo }"
     confirm
 }
 

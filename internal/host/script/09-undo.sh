@@ -157,7 +157,7 @@ recover() {
         run=${kept##*/}
         [ ! -f "$left" ] || goes_on || no_switch
     done
-    find "$state" "$state/backups" -maxdepth 1 \( -name 'staged-*' -mmin +1440 -o -path "$state/backups/*" -empty -mmin +60 \) -exec rm -rf -- {} +
+    find "$state" "$state/backups" -maxdepth 1 \( -name 'staged-*' -mmin +1440 -o -name 'diags-*' -mmin +60 -o -path "$state/backups/*" -empty -mmin +60 \) -exec rm -rf -- {} +
     as_caller find . "$ROOT/tmp" -maxdepth 1 -name '.aoifleet-*' -mmin +60 -exec rm -rf -- {} + 2>/dev/null
     say result clean
 }

@@ -60,11 +60,14 @@ confine() {
 # sound_values: what the verbs trust the program to send.
 sound_values() {
     if [ -z "$run" ] || [ "${#run}" -gt 64 ]; then refuse internal 'not a run id'; fi
-    for value in "$size" "$window" "$timeout" "${port:-0}" "$hold" "$keep" "$max_age"; do
+    # That of diagnostics is only a limit, of what there is room for.
+    room=$size
+    case $verb:$size in diagnose:0* | diagnose:?????????????*) ;; diagnose:?*) room=$((size / 1048576)) ;; esac
+    for value in "$room" "$window" "$timeout" "${port:-0}" "$hold" "$keep" "$max_age" "$diagnostics"; do
         case $value in '' | 0?* | ????????*) refuse internal 'not a sound number' ;; esac
     done
     # A certificate; a day, and what confirm_timeout makes of two.
-    if [ "$size" -gt 1048576 ] || [ "$window" -gt 86400 ] || [ "$timeout" -gt 86400 ] || [ "$hold" -gt 259200 ]; then
+    if [ "$room" -gt 1048576 ] || [ "$window" -gt 86400 ] || [ "$timeout" -gt 86400 ] || [ "$hold" -gt 259200 ] || [ "$diagnostics" -gt 900 ]; then
         refuse internal 'a number is too large'
     fi
     for value in "$swap" "$start" "$deadman"; do

@@ -10,6 +10,8 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+
+	"github.com/aoifleet/aoifleet/internal/lab"
 )
 
 // Accounts of the root file system, see rootfs.sh.
@@ -20,8 +22,8 @@ const (
 )
 
 // The stand-in agent's places on a host. Entra's list holds the accepted
-// thumbprints, one a line, and accepts all while it is missing; the fault file
-// says how to misbehave.
+// thumbprints, one a line, and accepts all while it is missing; the fault files
+// say how agent and diagnostics tool misbehave.
 const (
 	AgentUnit       = "az-aoi-ingestion.service"
 	AgentConfig     = "/etc/az-aoi-ingestion/config.yaml"
@@ -29,6 +31,7 @@ const (
 	LogPath         = "/var/log/az-aoi-ingestion/stdout.log"
 	EntraPath       = "/etc/aoi-standin/entra"
 	FaultPath       = "/etc/aoi-standin/fault"
+	DiagsPath       = "/etc/aoi-standin/diags"
 )
 
 const agentBinary = "/usr/bin/az-aoi-ingestion"
@@ -104,6 +107,15 @@ func (h *Host) provision(ctx context.Context, base string, o Options, spec Spec,
 	}
 	if err := copyFile(o.AgentBinary, h.path(agentBinary), 0o755); err != nil {
 		return err
+	}
+	tool, err := lab.DiagsStandIn()
+	if err != nil {
+		return err
+	}
+	for _, file := range []placed{{filepath.Dir(lab.DiagsTool), os.ModeDir | 0o755, 0, ""}, {lab.DiagsTool, 0o755, 0, string(tool)}} {
+		if err := h.place(file); err != nil {
+			return err
+		}
 	}
 	return os.Symlink("/etc/systemd/system/"+AgentUnit, h.path("/etc/systemd/system/multi-user.target.wants/"+AgentUnit))
 }

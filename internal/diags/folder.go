@@ -1,0 +1,107 @@
+// Package diags keeps the diagnostics of hosts as files in one folder of the
+// workstation: private, whole or not at all, and never in the place of another.
+package diags
+
+import (
+	"errors"
+	"io/fs"
+	"os"
+	"path/filepath"
+)
+
+// Folder is where the files go. It is made, with mode 0700, when it is needed.
+type Folder struct {
+	path string
+}
+
+// In names a folder; nothing is touched yet.
+func In(path string) *Folder { return &Folder{path} }
+
+// Path is the folder as it was named.
+func (f *Folder) Path() string { return f.path }
+
+// Problem is a folder that can't be used as it is. Hint is what to do.
+type Problem struct{ Message, Hint string }
+
+// Error returns the message without the hint.
+func (p *Problem) Error() string { return p.Message }
+
+// Check makes the folder and sees that a file can be made in it, and that none of
+// these hosts has one there already. The error is always a Problem.
+func (f *Folder) Check(hosts []string) error {
+	if err := os.MkdirAll(f.path, 0o700); err != nil {
+		return &Problem{f.path + " can't be made: " + reason(err), "name a folder that you may write with --dir DIR"}
+	}
+	probe, err := os.CreateTemp(f.path, ".aoifleet-*")
+	if err != nil {
+		return &Problem{"nothing can be written in " + f.path + ": " + reason(err), "name a folder that you may write with --dir DIR"}
+	}
+	_ = probe.Close() // empty
+	_ = os.Remove(probe.Name())
+	for _, host := range hosts {
+		if _, err := os.Lstat(f.file(host)); err == nil {
+			return &Problem{f.file(host) + " is there already", "name another folder with --dir DIR; nothing is overwritten"}
+		}
+	}
+	return nil
+}
+
+// Leave removes the folder if nothing is in it.
+func (f *Folder) Leave() { _ = os.Remove(f.path) }
+
+func (f *Folder) file(host string) string { return filepath.Join(f.path, host+".zip") }
+
+// File is the file of one host while it comes in: readable by its owner only,
+// and under another name until Save.
+type File struct {
+	*os.File
+	path string
+}
+
+// Create begins the file of a host. Save or Discard ends it.
+func (f *Folder) Create(host string) (*File, error) {
+	if err := os.MkdirAll(f.path, 0o700); err != nil {
+		return nil, err
+	}
+	// os.CreateTemp makes files with mode 0600.
+	temporary, err := os.CreateTemp(f.path, ".aoifleet-*")
+	if err != nil {
+		return nil, err
+	}
+	return &File{temporary, f.file(host)}, nil
+}
+
+// Save gives the file its name and returns it. It fails where there is one of
+// that name: first an empty file takes the name, which only one can
+// (O_EXCL of open(2)), then the whole one takes its place in one step.
+func (f *File) Save() (path string, err error) {
+	defer f.Discard()
+	if err := errors.Join(f.Sync(), f.Close()); err != nil {
+		return "", err
+	}
+	place, err := os.OpenFile(f.path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+	if err != nil {
+		return "", err
+	}
+	_ = place.Close() // empty
+	if err := os.Rename(f.Name(), f.path); err != nil {
+		_ = os.Remove(f.path)
+		return "", err
+	}
+	return f.path, nil
+}
+
+// Discard removes what has come. After Save it does nothing.
+func (f *File) Discard() {
+	_ = f.Close()
+	_ = os.Remove(f.Name())
+}
+
+// reason is an error without the path, which its reader knows.
+func reason(err error) string {
+	var pathErr *fs.PathError
+	if errors.As(err, &pathErr) {
+		return pathErr.Err.Error()
+	}
+	return err.Error()
+}

@@ -1,0 +1,299 @@
+package host
+
+import (
+	"bufio"
+	"io"
+	"os"
+	"os/exec"
+	"slices"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+)
+
+const handed = ".aoifleet-diags-" + firstRun
+
+// diagnosis are the values of a diagnosis.
+func (m *machine) diagnosis(others ...string) []value {
+	return with(append(m.common(firstRun), value{"diagnostics", "20"}, value{"size", "1000000"}, value{"source", handed}, value{"hold", "30"}), others...)
+}
+
+// collected is a diagnosis that was talked with.
+type collected struct {
+	result
+	cmd *exec.Cmd
+	zip string // what was handed over, or sent
+}
+
+// collect runs a diagnosis and answers each of its questions: words has the
+// answers by the key of the line; "" closes the input. seen is called before.
+func (m *machine) collect(values []value, words map[string]string, seen func(key string, cmd *exec.Cmd)) collected {
+	m.t.Helper()
+	in, err := inputOf(m.text, "diagnose", values)
+	m.must(err)
+	cmd := m.command(m.shell[0], append(slices.Clone(m.shell[1:]), "-s")...)
+	cmd.Env = append(cmd.Env, m.environ...)
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	stdin, err := cmd.StdinPipe()
+	m.must(err)
+	stdout, err := cmd.StdoutPipe()
+	m.must(err)
+	m.must(cmd.Start())
+	m.write("/faults/pid", strconv.Itoa(cmd.Process.Pid)+"\n")
+	deadline := time.AfterFunc(time.Minute, func() { _ = syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) })
+	defer deadline.Stop()
+	_, err = io.WriteString(stdin, m.onMachine(string(in)))
+	m.must(err)
+	c := collected{cmd: cmd}
+	reader := bufio.NewReader(stdout)
+	for {
+		line, err := reader.ReadString('\n')
+		if err != nil {
+			break
+		}
+		line = strings.TrimSuffix(line, "\n")
+		c.lines = append(c.lines, line)
+		key, text, _ := strings.Cut(line, "=")
+		word, asked := words[key]
+		if !asked {
+			continue
+		}
+		if key == "handed" {
+			c.zip = m.read("/" + handed + "/" + zipName)
+		}
+		if seen != nil {
+			seen(key, cmd)
+		}
+		if word == "" {
+			stdin.Close()
+			continue
+		}
+		_, _ = io.WriteString(stdin, word+"\n")
+		if word == "send" {
+			size, _, _ := strings.Cut(text, " ")
+			n, err := strconv.Atoi(size)
+			m.must(err)
+			data := make([]byte, n)
+			_, err = io.ReadFull(reader, data)
+			m.must(err)
+			c.zip = string(data)
+		}
+	}
+	stdin.Close()
+	_ = cmd.Wait() // its status is in ProcessState
+	c.exit = cmd.ProcessState.ExitCode()
+	return c
+}
+
+var byHand = map[string]string{"zip": "hand", "handed": "done"}
+
+// noDiagnostics says that nothing is left of them.
+func (m *machine) noDiagnostics() {
+	m.t.Helper()
+	for _, path := range m.tree() {
+		if strings.Contains(path, "/diags-") || strings.Contains(path, "/.aoifleet-") {
+			m.t.Errorf("%s is left", path)
+		}
+	}
+}
+
+func TestDiagnose(t *testing.T) {
+	t.Parallel()
+	inEachShell(t, func(t *testing.T, m *machine) {
+		m.caller()
+		m.own0()
+		m.hook("diags", "printf 'collecting\\n'; id -u >\"$MACHINE/unit/who\"; pwd >\"$MACHINE/unit/where\"; printf PK123 >diags-2026.zip; touch \"$TMPDIR/x\"")
+		r := m.collect(m.diagnosis(), byHand, func(key string, _ *exec.Cmd) {
+			if key != "handed" {
+				return
+			}
+			folder, file := m.owner("/"+handed), m.owner("/"+handed+"/"+zipName)
+			want := uint32(os.Getuid())
+			if onRoot(t) {
+				want = 65534
+			}
+			if folder.uid != want || file.uid != want || folder.mode.Perm() != 0o700 || file.mode.Perm() != 0o600 {
+				t.Errorf("handed over: %v %v", folder, file)
+			}
+			if len(m.glob(m.stateDir()+"/diags-*")) > 0 {
+				t.Error("root's own copy is left")
+			}
+		})
+		if r.get("result") != "gathered" || r.zip != "PK123" || r.get("zip") != "5 "+digest("PK123") {
+			t.Fatalf("%v, zip %q", r, r.zip)
+		}
+		if got := strings.TrimSpace(m.read("/unit/where")); got != m.root+m.stateDir()+"/diags-"+firstRun+"/out" {
+			t.Errorf("the tool ran in %s", got)
+		}
+		if got := strings.TrimSpace(m.read("/unit/who")); got != strconv.Itoa(os.Getuid()) {
+			t.Errorf("the tool ran as %s", got)
+		}
+		m.noDiagnostics()
+		m.untouched()
+	})
+}
+
+// own0 gives the login directory to the login user.
+func (m *machine) own0() {
+	m.t.Helper()
+	if onRoot(m.t) {
+		m.must(os.Chown(m.root, 65534, 65534))
+	}
+}
+
+func TestDiagnoseSends(t *testing.T) {
+	t.Parallel()
+	inEachShell(t, func(t *testing.T, m *machine) {
+		binary := "PK\x00\xff\nresult=refused\n\n"
+		m.hook("diags", "printf 'PK\\000\\377\\nresult=refused\\n\\n' >a.zip")
+		r := m.collect(m.diagnosis(), map[string]string{"zip": "send"}, nil)
+		if r.get("result") != "gathered" || r.zip != binary {
+			t.Fatalf("%v, zip %q", r, r.zip)
+		}
+		m.noDiagnostics()
+	})
+}
+
+// TestDiagnoseLeavesNothing: the operator is gone, at any time.
+func TestDiagnoseLeavesNothing(t *testing.T) {
+	t.Parallel()
+	term := func(at string) func(string, *exec.Cmd) {
+		return func(key string, cmd *exec.Cmd) {
+			if key == at {
+				_ = syscall.Kill(cmd.Process.Pid, syscall.SIGTERM)
+			}
+		}
+	}
+	for name, c := range map[string]struct {
+		words map[string]string
+		seen  func(string, *exec.Cmd)
+	}{
+		"gone before the tool ends":  {map[string]string{"step": ""}, nil},
+		"gone at the zip":            {map[string]string{"zip": ""}, nil},
+		"gone at the copy":           {map[string]string{"zip": "hand", "handed": ""}, nil},
+		"another word":               {map[string]string{"zip": "confirm"}, nil},
+		"ended by a signal":          {map[string]string{"zip": ""}, term("zip")},
+		"a signal while it is taken": {map[string]string{"zip": "hand", "handed": ""}, term("handed")},
+	} {
+		t.Run(name, func(t *testing.T) {
+			inEachShell(t, func(t *testing.T, m *machine) {
+				m.caller()
+				m.own0()
+				m.collect(m.diagnosis(), c.words, c.seen)
+				m.noDiagnostics()
+				m.untouched()
+			})
+		})
+	}
+}
+
+func TestDiagnoseRefuses(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		tool   string
+		values string
+		words  string
+	}{
+		"fails":          {"echo collecting; echo 'no such unit' >&2; exit 3", "", "command the agent's tool failed (exit status 3): no such unit"},
+		"full disk":      {"echo 'write: No space left on device' >&2; exit 1", "", "disk the agent's tool failed (exit status 1): write: No space"},
+		"hangs":          {"trap '' TERM; exec sleep 90", "diagnostics=1", "timeout the agent's tool did not end within 1s"},
+		"leaves a child": {"sleep 90 & echo $! >\"$MACHINE/unit/child\"; printf PK >a; exit 4", "diagnostics=1", "command the agent's tool failed (exit status 4)"},
+		"garbage":        {"head -c 3000000 /dev/zero | tr '\\000' '\\033'; printf '\\000\\377'; exit 7", "", "command the agent's tool failed (exit status 7)"},
+		"no zip":         {"echo done; printf PK >a.tar; mkdir b.zip.d", "", "command the agent's tool wrote no zip: done"},
+		"two zips":       {"printf PK >a.zip; printf PK >b.zip", "", "command the agent's tool wrote 2 zips"},
+		"symlink":        {"ln -s \"$live\" a.zip", "", "command what the agent's tool wrote is not a regular file"},
+		"dead symlink":   {"ln -s /nowhere a.zip", "", "command what the agent's tool wrote is not a regular file"},
+		"folder":         {"mkdir a.zip", "", "command what the agent's tool wrote is not a regular file"},
+		"FIFO":           {"mkfifo a.zip", "", "command what the agent's tool wrote is not a regular file"},
+		"empty":          {": >a.zip", "", "command the agent's tool wrote an empty zip"},
+		"too large":      {"exec head -c 4000000 /dev/zero >a.zip", "size=1500000", "disk the agent's tool writes more than 1500000 bytes"},
+		"folder above":   {"", "source=../x", "internal not a staging folder"},
+		"another name":   {"", "source=.ssh", "internal not a staging folder"},
+		"no name":        {"", "source=", "internal not a staging folder"},
+		"time":           {"", "diagnostics=x[$(touch canary)]", "internal not a number"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			shells := shells(t)
+			if c.values == "diagnostics=1" { // it takes seconds
+				shells = shells[:1]
+			}
+			inShells(t, shells, func(t *testing.T, m *machine) {
+				m.hook("diags", c.tool)
+				r := m.collect(m.diagnosis("size=2000000", c.values), byHand, nil)
+				if child, err := strconv.Atoi(strings.TrimSpace(m.read("/unit/child"))); err == nil {
+					_ = syscall.Kill(child, syscall.SIGKILL)
+				}
+				m.wants(r.result, Refused)
+				m.wantsError(r.result, c.words)
+				m.noDiagnostics()
+				m.untouched()
+			})
+		})
+	}
+}
+
+// TestDiagnoseUnderALimit: where root has a limit of its own it is not raised,
+// and the size of what came about counts all the same.
+func TestDiagnoseUnderALimit(t *testing.T) {
+	t.Parallel()
+	m := newMachine(t)
+	m.shell = []string{"dash", "-c", `ulimit -f 4000; exec dash "$@"`, "dash"}
+	m.hook("diags", "ulimit -f >\"$MACHINE/unit/limit\"; head -c 1800000 /dev/zero >a.zip")
+	r := m.collect(m.diagnosis("size=1500000"), byHand, nil)
+	m.wants(r.result, Refused)
+	m.wantsError(r.result, "disk the zip has 1800000 bytes, more than the 1500000 that are taken")
+	if got := strings.TrimSpace(m.read("/unit/limit")); got != "4000" {
+		t.Errorf("the limit was %s", got)
+	}
+	m.noDiagnostics()
+}
+
+func TestDiagnoseWithoutTheTool(t *testing.T) {
+	t.Parallel()
+	for name, prepare := range map[string]func(m *machine){
+		"missing":        func(m *machine) { m.must(os.Remove(m.root + diagsTool)) },
+		"not executable": func(m *machine) { m.must(os.Remove(m.root + diagsTool)); m.write(diagsTool, "exit 0") },
+		"folder":         func(m *machine) { m.must(os.Remove(m.root + diagsTool)); m.mkdir(diagsTool, 0o755) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			m := newMachine(t)
+			prepare(m)
+			r := m.collect(m.diagnosis(), byHand, nil)
+			m.wants(r.result, Refused)
+			m.wantsError(r.result, "configuration the host has no "+diagsTool)
+			m.noDiagnostics()
+		})
+	}
+}
+
+// TestDiagnoseOnAFullDisk: in the login directory, and in root's own folder. The
+// space is looked at first.
+func TestDiagnoseOnAFullDisk(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct{ faults, plan, stat, words string }{
+		"when it is copied":    {"/one/dd", "dd no-space\n", "", "disk the diagnostics can not be written in the login directory: No space left on device"},
+		"in root's own folder": {"/one/mkdir", "mkdir no-space\n", "", "disk "},
+		"seen before":          {"/owners", "", "s/^[0-9]* [0-9]*$/100 4096/", "disk there is no room for the diagnostics in "},
+		"half of it is kept":   {"/owners", "", "s/^[0-9]* [0-9]*$/1000 4096/", "disk the agent's tool writes more than 2048000 bytes"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			m := newMachine(t)
+			m.mkdir("/var/lib/aoifleet", 0o700)
+			m.mkdir(m.stateDir(), 0o700)
+			m.mkdir(m.stateDir()+"/backups", 0o700)
+			m.hook("diags", "exec head -c 3000000 /dev/zero >a.zip")
+			m.faults = tools + c.faults
+			m.write("/faults/plan", c.plan)
+			m.write("/faults/stat", c.stat)
+			r := m.collect(m.diagnosis("size=5000000"), byHand, nil)
+			m.wants(r.result, Refused)
+			m.wantsError(r.result, c.words)
+			m.noDiagnostics()
+		})
+	}
+}

@@ -1,0 +1,90 @@
+package host
+
+import (
+	"bufio"
+	"bytes"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"io"
+	"strings"
+	"testing"
+)
+
+func TestAnnounced(t *testing.T) {
+	sum := strings.Repeat("0a", sha256.Size)
+	for text, want := range map[string]bool{
+		"1 " + sum: true, "1000 " + sum: true, "1001 " + sum: false, "0 " + sum: false, "-1 " + sum: false,
+		"": false, "1": false, " " + sum: false, "x " + sum: false, "1  " + sum: false, "1 " + sum + " ": false,
+		"1 " + sum[2:]: false, "1 " + strings.ToUpper(sum): false, "1 " + strings.Repeat("zz", 32): false,
+		"99999999999999999999 " + sum: false,
+	} {
+		c := &collection{Diagnosis: Diagnosis{MaxSize: 1000}}
+		if got := c.announced(text); got != want {
+			t.Errorf("%q: %v", text, got)
+		}
+	}
+}
+
+func sumOf(text string) string {
+	sum := sha256.Sum256([]byte(text))
+	return hex.EncodeToString(sum[:])
+}
+
+type fullDisk struct{}
+
+func (fullDisk) Write([]byte) (int, error) { return 0, errors.New("no space\x1b[2J left") }
+
+func TestArrival(t *testing.T) {
+	var came bytes.Buffer
+	var told []int64
+	a := &arrival{To: &came, digest: sha256.New(), total: 8, progress: func(done, total int64) { told = append(told, done, total) }}
+	for _, part := range []string{"PK12", "3456"} {
+		if n, err := a.Write([]byte(part)); n != 4 || err != nil {
+			t.Fatal(n, err)
+		}
+	}
+	if came.String() != "PK123456" || len(told) != 4 || told[2] != 8 || told[3] != 8 {
+		t.Errorf("%q %v", came.String(), told)
+	}
+	if err := a.verdict(nil, sumOf("PK123456")); err != nil {
+		t.Error(err)
+	}
+	if p := AsProblem(a.verdict(nil, sumOf("PK123457"))); p.Class != "command" || !strings.Contains(p.Message, "did not arrive whole") {
+		t.Errorf("%+v", p)
+	}
+	lost := &Problem{Class: "unreachable"}
+	if err := a.verdict(lost, sumOf("PK123456")); err != lost {
+		t.Error(err)
+	}
+	a = &arrival{To: fullDisk{}, digest: sha256.New()}
+	_, _ = a.Write([]byte("PK"))
+	if p := AsProblem(a.verdict(nil, sumOf(""))); p.Class != "disk" || strings.Contains(p.Message, "\x1b") {
+		t.Errorf("%+v", p)
+	}
+}
+
+// FuzzHear: whatever a host says, it is either understood or an error, and no
+// error holds a control character.
+func FuzzHear(f *testing.F) {
+	for _, text := range []string{
+		"zip=5 " + strings.Repeat("0a", 32) + "\n", "error=configuration the host has no gather-diags\nresult=refused\n",
+		"result=none\n", "zip=", "error=\nresult=refused\n", "result=refused\n", strings.Repeat("x", 70000), "\x00\x1b[2J=\n",
+	} {
+		f.Add(text)
+	}
+	f.Fuzz(func(t *testing.T, text string) {
+		// The end of the output is another test's: it asks how the command ended.
+		endless := io.MultiReader(strings.NewReader(text), strings.NewReader("\n"+strings.Repeat("x", 70000)))
+		c := &collection{out: bufio.NewReader(endless), Diagnosis: Diagnosis{MaxSize: 1000}}
+		key, err := c.hear("zip", "none")
+		switch {
+		case err == nil && key == "zip" && (c.told.Size < 1 || c.told.Size > 1000 || len(c.told.SHA256) != 64):
+			t.Errorf("%+v", c.told)
+		case err == nil && key != "zip" && key != "none":
+			t.Errorf("heard %q", key)
+		case err != nil && strings.ContainsAny(err.Error(), "\x1b\x00\n"):
+			t.Errorf("%q", err)
+		}
+	})
+}

@@ -1,0 +1,88 @@
+package report
+
+import (
+	"fmt"
+	"io"
+	"path/filepath"
+	"strings"
+
+	"github.com/aoifleet/aoifleet/internal/rollout"
+)
+
+func diagnosticsOf(res rollout.Result) *Diagnostics {
+	if res.Diagnostics == nil {
+		return nil
+	}
+	return &Diagnostics{res.Diagnostics.File, res.Diagnostics.Size, res.Diagnostics.SHA256}
+}
+
+// GatheredHosts are the hosts of `gather-diags`.
+func GatheredHosts(results []rollout.Result) []Host {
+	hosts := make([]Host, len(results))
+	for i, res := range results {
+		hosts[i] = entryHost(res.Entry)
+		hosts[i].Action, hosts[i].Reason, hosts[i].Note = "", "", ""
+		hosts[i].Diagnostics = diagnosticsOf(res)
+	}
+	return hosts
+}
+
+// Gathered prints which diagnostics came home, and why the others did not.
+func Gathered(w io.Writer, results []rollout.Result) {
+	var g grouped
+	var bytes int64
+	home := 0
+	for _, res := range results {
+		if res.Outcome != "" {
+			g.add(string(res.Outcome), weight(res.Outcome)+1, res.Host.Name, append([]string{res.Reason}, hint(res.Entry)...)...)
+			continue
+		}
+		home++
+		bytes += res.Diagnostics.Size
+	}
+	g.write(w)
+	writeDiagnostics(w, results)
+	total := fmt.Sprintf("%s: %d gathered", count(len(results)), home)
+	if home > 0 {
+		total += ", " + size(bytes)
+	}
+	fmt.Fprintln(w, total)
+}
+
+// writeDiagnostics says where the zips are: HOST.zip in one folder.
+func writeDiagnostics(w io.Writer, results []rollout.Result) {
+	folder := ""
+	var names []string
+	for _, res := range results {
+		if res.Diagnostics != nil {
+			folder = filepath.Dir(res.Diagnostics.File)
+			names = append(names, res.Host.Name)
+		}
+	}
+	switch len(names) {
+	case 0:
+	case 1:
+		fmt.Fprintf(w, "%-14s %s\n", "diagnostics", filepath.Join(folder, names[0]+".zip"))
+	default:
+		fmt.Fprintf(w, "%-14s %s\n%-14s   each as HOST.zip in %s\n", "diagnostics", hosts(names), "", folder)
+	}
+}
+
+// size is a number of bytes for people.
+func size(bytes int64) string {
+	if bytes < 1e6 {
+		return fmt.Sprintf("%.1f kB", float64(bytes)/1e3)
+	}
+	return megabytes(bytes) + " MB"
+}
+
+// megabytes are of a million bytes, with one decimal.
+func megabytes(bytes int64) string { return fmt.Sprintf("%.1f", float64(bytes)/1e6) }
+
+// bar is how far downloads have come, in twenty columns.
+func bar(done, total int64) string {
+	const columns = 20
+	full := int(float64(done) / float64(max(total, 1)) * columns)
+	full = min(max(full, 0), columns)
+	return "[" + strings.Repeat("#", full) + strings.Repeat("-", columns-full) + "]"
+}

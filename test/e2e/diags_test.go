@@ -1,0 +1,140 @@
+//go:build e2e && linux
+
+package e2e
+
+import (
+	"archive/zip"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/aoifleet/aoifleet/internal/report"
+	"github.com/aoifleet/aoifleet/test/e2e/fleet"
+)
+
+// TestDiagnostics brings the diagnostics of real hosts home: asked for, and by
+// themselves before a rollback.
+func TestDiagnostics(t *testing.T) {
+	w := newWorld(t, fleet.Spec{Name: "london-1"}, fleet.Spec{Name: "paris-1", Release: "bullseye"})
+	out := filepath.Join(w.dir, "out")
+	document, code := w.run("gather-diags", "new", nil, "--dir", out)
+	if code != 0 || len(document.Hosts) != 2 {
+		t.Fatalf("exit code %d: %+v", code, document.Hosts)
+	}
+	for i, h := range w.fleet.Hosts {
+		checkZip(t, document.Hosts[i].Diagnostics, filepath.Join(out, h.Name+".zip"), "catch-up upload finished")
+		noDiagnosticsOn(w, h)
+	}
+
+	hung := w.fleet.Host("london-1")
+	w.write(hung, fleet.DiagsPath, "hangs\n")
+	document, code = w.run("gather-diags", "new", nil, "--dir", filepath.Join(w.dir, "hung"), "--timeout", "2s")
+	if e := document.Hosts[0].Error; code != 5 || e == nil || e.Class != "timeout" {
+		t.Errorf("exit code %d, %+v", code, e)
+	}
+	noDiagnosticsOn(w, hung)
+	if n := w.shell(hung, "pgrep -fc '^sleep 3600' || :"); n != "0" {
+		t.Errorf("%s processes of the tool are left", n)
+	}
+	w.write(hung, fleet.DiagsPath, "large 40000000\n")
+	document, code = w.run("gather-diags", "new", nil, "--dir", filepath.Join(w.dir, "large"), "--limit", hung.Name)
+	if d := document.Hosts[0].Diagnostics; code != 0 || d == nil || d.Bytes != 40_000_000 || digestOf(t, d.File) != d.SHA256 {
+		t.Errorf("exit code %d, %+v, %+v", code, d, document.Hosts[0].Error)
+	}
+	noDiagnosticsOn(w, hung)
+	w.write(hung, fleet.DiagsPath, "\n")
+
+	// Before a rollback: what the tool sees is the agent that is refused.
+	document, code = w.diagnosed("refused")
+	w.expect(document, code, 6, map[string]int{"rolled_back": 2})
+	for i, h := range w.fleet.Hosts {
+		w.live(h, "old")
+		d := document.Hosts[i].Diagnostics
+		checkZip(t, d, filepath.Join(w.dir, "diags-"+document.RunID, h.Name+".zip"), w.certs["refused"].Leaf.Thumbprint)
+		noDiagnosticsOn(w, h)
+	}
+	w.write(hung, fleet.DiagsPath, "fails out of order\n")
+	document, code = w.diagnosed("refused", "--limit", hung.Name)
+	w.expect(document, code, 6, map[string]int{"rolled_back": 1})
+	if h := document.Hosts[0]; h.Diagnostics != nil || !strings.Contains(strings.Join(h.Notes, "\n"), "no diagnostics: ") {
+		t.Errorf("%+v", h)
+	}
+	w.live(hung, "old")
+}
+
+// diagnosed is a rotation with health.diagnostics, in the world's own folder.
+func (w *world) diagnosed(certificate string, more ...string) (*report.Document, int) {
+	w.t.Helper()
+	inventory := filepath.Join(w.dir, "diagnosed.yaml")
+	if err := w.fleet.WriteInventory(inventory, fleet.Inventory{Certificate: w.file(certificate), Rollout: map[string]any{"parallel": 2, "max_failures": 5},
+		Defaults: map[string]any{"health": map[string]any{"window": "2s", "timeout": "20s", "diagnostics": true}}}); err != nil {
+		w.t.Fatal(err)
+	}
+	cmd := w.fleet.Command(w.t.Context(), w.program, append([]string{"rotate", "--yes", "-o", "json", "-i", inventory}, more...)...)
+	cmd.Env, cmd.Dir = w.environment(), w.dir
+	out, err := cmd.Output()
+	var exit *exec.ExitError
+	if err != nil && !errors.As(err, &exit) {
+		w.t.Fatal(err)
+	}
+	document := &report.Document{}
+	if err := json.Unmarshal(out, document); err != nil {
+		w.t.Fatalf("%v: %s", err, out)
+	}
+	for i := range document.Hosts {
+		if d := document.Hosts[i].Diagnostics; d != nil {
+			d.File = filepath.Join(w.dir, d.File)
+		}
+	}
+	return document, cmd.ProcessState.ExitCode()
+}
+
+func checkZip(t *testing.T, d *report.Diagnostics, file, words string) {
+	t.Helper()
+	if d == nil || d.File != file {
+		t.Fatalf("diagnostics %+v, want %s", d, file)
+	}
+	info, err := os.Stat(file)
+	if err != nil || info.Size() != d.Bytes || info.Mode().Perm() != 0o600 || digestOf(t, file) != d.SHA256 {
+		t.Errorf("%s: %v, %v; said %+v", file, info, err, d)
+	}
+	z, err := zip.OpenReader(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer z.Close()
+	entry, err := z.Open("log.txt")
+	if err != nil {
+		t.Fatal(err)
+	}
+	text, err := io.ReadAll(entry)
+	if err != nil || !strings.Contains(string(text), words) {
+		t.Errorf("%s: no %q in %s, %v", file, words, text, err)
+	}
+}
+
+func digestOf(t *testing.T, file string) string {
+	t.Helper()
+	data, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	sum := sha256.Sum256(data)
+	return hex.EncodeToString(sum[:])
+}
+
+// noDiagnosticsOn: neither root's copy, nor the login user's, nor the tool's own
+// temporary files.
+func noDiagnosticsOn(w *world, h *fleet.Host) {
+	w.t.Helper()
+	if left := w.shell(h, "ls -Ad /home/azureuser/.aoifleet-* /var/lib/aoifleet/*/diags-* /tmp/tmp.* 2>/dev/null || :"); left != "" {
+		w.t.Errorf("%s: left: %s", h.Name, left)
+	}
+}
