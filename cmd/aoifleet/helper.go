@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -71,11 +72,18 @@ func (a *app) sudoers() error {
 		return err
 	}
 	var rules []string
+	defaults := "env_reset, !requiretty"
 	for _, h := range hosts {
+		password := h.Sudo == inventory.SudoPassword
 		if h.Sudo == inventory.SudoNone {
 			continue
 		}
-		rule, err := host.Sudoers(h.User, h.Sudo == inventory.SudoPassword)
+		if password && !strings.Contains(defaults, "passwd_tries") {
+			// The question that sudo puts in vain after a wrong password would
+			// count as another failure for pam_faillock(8).
+			defaults += ", passwd_tries=1"
+		}
+		rule, err := host.Sudoers(h.User, password)
 		if err != nil {
 			return usage(fmt.Sprintf("host %s: %v", h.Name, err), host.AsProblem(err).Hint)
 		}
@@ -86,7 +94,7 @@ func (a *app) sudoers() error {
 	if len(rules) == 0 {
 		return usage("these hosts log in as root: sudoers(5) has nothing to say", "see sudo and helper in the inventory")
 	}
-	fmt.Fprintf(a.stdout, "# /etc/sudoers.d/aoifleet on each host, mode 0440; check it before: visudo -cf FILE\nDefaults!%s env_reset, !requiretty\n", host.HelperPath)
+	fmt.Fprintf(a.stdout, "# /etc/sudoers.d/aoifleet on each host, mode 0440; check it before: visudo -cf FILE\nDefaults!%s %s\n", host.HelperPath, defaults)
 	for _, rule := range rules {
 		fmt.Fprintln(a.stdout, rule)
 	}

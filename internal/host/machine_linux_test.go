@@ -135,6 +135,7 @@ type machine struct {
 	once    bool   // no rotation after a recovery
 	environ []string
 	hangUp  bool // the input ends right after what is sent
+	helper  bool // the installed script runs, and gets values only
 }
 
 func newMachine(t *testing.T) *machine {
@@ -300,6 +301,9 @@ const noAnswer = ""
 func (m *machine) run(verb string, values []value, answer string) result {
 	m.t.Helper()
 	in, err := inputOf(m.text, verb, values)
+	if m.helper {
+		in, err = helperInput(verb, values)
+	}
 	m.must(err)
 	return m.send(string(in), answer)
 }
@@ -309,7 +313,11 @@ func (m *machine) send(text, answer string) result {
 	m.t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
 	defer cancel()
-	cmd := exec.CommandContext(ctx, m.shell[0], append(append([]string{}, m.shell[1:]...), "-s")...)
+	program := "-s"
+	if m.helper {
+		program = m.root + HelperPath
+	}
+	cmd := exec.CommandContext(ctx, m.shell[0], append(append([]string{}, m.shell[1:]...), program)...)
 	cmd.Dir = m.root
 	cmd.Env = append([]string{"PATH=" + systemDir, "MACHINE=" + m.root, "TOOLS=" + tools}, m.environ...)
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}

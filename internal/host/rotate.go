@@ -193,15 +193,15 @@ func (t *talk) hear(ctx context.Context, key, text string) {
 	case "verdict":
 		t.answer(ctx)
 	case "result":
+		e := Ending(text)
+		if e == Rotated && !t.asked {
+			return
+		}
 		t.next("")
 		t.over = true
-		switch e := Ending(text); e {
-		case RolledBack, Failed, Refused, Clean:
+		switch e {
+		case Rotated, RolledBack, Failed, Refused, Clean:
 			r.Ending = e
-		case Rotated:
-			if t.asked {
-				r.Ending = e
-			}
 		}
 	}
 }

@@ -68,14 +68,22 @@ func carrying(script string) string {
 // input is what goes to root: the script, then a call of main whose values come
 // from a here-document and whose operator is on file descriptor 3. Values never
 // become shell code: the delimiter is quoted, and no value can be it, because
-// each line starts with a key. An installed helper has the script already: it gets
-// the same lines, and their length before them.
+// each line starts with a key.
 func (v *VM) input(verb string, values []value) ([]byte, error) {
 	if v.helper() {
-		lines, err := valueLines(verb, values)
-		return fmt.Appendf(nil, "%07d\n%s", len(lines), lines), err
+		return helperInput(verb, values)
 	}
 	return inputOf(sent, verb, values)
+}
+
+// helperInput is what goes to an installed helper, which has the script already:
+// the same lines, and their length before them.
+func helperInput(verb string, values []value) ([]byte, error) {
+	lines, err := valueLines(verb, values)
+	if err != nil {
+		return nil, err
+	}
+	return fmt.Appendf(nil, "%07d\n%s", len(lines), lines), nil
 }
 
 func inputOf(script, verb string, values []value) ([]byte, error) {

@@ -1,6 +1,7 @@
 package host
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"os"
@@ -244,4 +245,30 @@ func TestSudoersName(t *testing.T) {
 	if want := `azureuser ALL=(root) NOPASSWD: /usr/local/libexec/aoifleet-host ""`; rule != want || err != nil {
 		t.Errorf("%s, %v", rule, err)
 	}
+}
+
+// FuzzPrompts: however a text comes in pieces, as many prompts are seen as it
+// holds.
+func FuzzPrompts(f *testing.F) {
+	f.Add([]byte("lecture MARKno MARK"), 3)
+	f.Add([]byte("MAMARKRKMARK"), 1)
+	f.Fuzz(func(t *testing.T, text []byte, size int) {
+		if len(text) >= maxBefore || size < 1 {
+			return
+		}
+		p := newPrompts("MARK")
+		for rest := text; len(rest) > 0; {
+			n := min(size, len(rest))
+			if got, err := p.Write(rest[:n]); got != n || err != nil {
+				t.Fatal(got, err)
+			}
+			rest = rest[n:]
+		}
+		if want := bytes.Count(text, []byte("MARK")); p.seen != want {
+			t.Errorf("%q in pieces of %d: %d, want %d", text, size, p.seen, want)
+		}
+		if len(p.tail) > len("MARK") {
+			t.Errorf("%d bytes are kept", len(p.tail))
+		}
+	})
 }

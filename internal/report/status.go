@@ -222,12 +222,18 @@ func (s *Status) note(e rollout.Entry) string {
 		return ""
 	case len(e.Seen.Leftover) > 0:
 		return "ended runs have left: " + strings.Join(e.Seen.Leftover, ", ")
-	case e.Drifted():
-		return "not the inventory's certificate"
-	case e.Live() != nil:
-		return e.Seen.Note
 	}
-	return cmp.Or(e.Seen.LiveNote, e.Seen.Note)
+	var notes []string
+	if e.Drifted() {
+		notes = append(notes, "not the inventory's certificate")
+	}
+	if e.Live() == nil && e.Seen.LiveNote != "" {
+		notes = append(notes, e.Seen.LiveNote)
+	}
+	if e.Seen.Note != "" {
+		notes = append(notes, e.Seen.Note)
+	}
+	return strings.Join(notes, "; ")
 }
 
 // inUse prints which certificates the service principals' hosts use.

@@ -102,6 +102,16 @@ func TestLeastPrivilege(t *testing.T) {
 	})
 	step("the dead-man timer", func() { w.deadman() })
 	step("recover", func() { w.recoverAfterReboot() })
+	step("with a password", func() {
+		for _, h := range w.fleet.Hosts {
+			w.shell(h, "echo azureuser:s3cret | chpasswd")
+			w.sudoers(h, `azureuser ALL=(root) `+helperPath+` ""`)
+		}
+		w.defaults = map[string]any{"helper": helperPath, "sudo": w.passwordFile("s3cret")}
+		document, code := w.run("rotate", "new", rollout)
+		w.expect(document, code, 0, map[string]int{"rotated": 2})
+		all("new")
+	})
 	step("backups", func() {
 		document, code := w.run("backups", "new", rollout, "prune", "--keep", "0", "--yes")
 		w.expect(document, code, 0, map[string]int{})

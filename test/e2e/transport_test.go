@@ -5,6 +5,7 @@ package e2e
 import (
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/aoifleet/aoifleet/test/e2e/fleet"
@@ -58,6 +59,9 @@ func TestOddLogins(t *testing.T) {
 	// The words of sudo are the same in every language.
 	w.defaults = nil
 	german := w.fleet.Host("german")
+	if out, _ := output(t, w.fleet, german, "sudo -n true 2>&1"); !strings.Contains(out, "Passwort") {
+		t.Errorf("the host does not speak German: %s", out)
+	}
 	document, code = w.run("plan", "newest", nil, "--limit", german.Name)
 	if e := document.Hosts[0].Error; code != 5 || e == nil || e.Message != "sudo asks for a password" {
 		t.Errorf("%d, %+v", code, e)

@@ -1,0 +1,271 @@
+package host
+
+import (
+	"fmt"
+	"os"
+	"os/exec"
+	"strings"
+	"testing"
+)
+
+const configPath = "/etc/az-aoi-ingestion/config.yaml"
+
+// withHelper is a machine on which the helper is installed, asked by somebody
+// else than root where the test may be somebody else.
+func withHelper(m *machine) {
+	m.t.Helper()
+	m.write(configPath, "agent_id: a\nsecret_providers:\n# cert_path: /etc/shadow\n- cert_path: "+certPath+"\n")
+	r := m.run("install", append(m.common(firstRun), value{"config", configPath}, value{"path", ""}, value{"new", HelperVersion()}), noAnswer)
+	if r.get("result") != "installed" || r.stderr != "" {
+		m.t.Fatalf("%v", r)
+	}
+	m.helper = true
+	if onRoot(m.t) {
+		m.environ = []string{"SUDO_UID=65534", "SUDO_GID=65534", "SUDO_USER=caller"}
+	}
+}
+
+func TestInstall(t *testing.T) {
+	t.Parallel()
+	inEachShell(t, func(t *testing.T, m *machine) {
+		values := append(m.common(firstRun), value{"config", configPath}, value{"path", ""}, value{"new", HelperVersion()})
+		withHelper(m)
+		m.helper, m.environ = false, nil
+		text := m.read(HelperPath)
+		if !strings.HasPrefix(text, "#!/bin/sh\n# aoifleet's side") || !strings.HasSuffix(text, "}\ninstalled "+HelperVersion()+" 3<&0\n") {
+			t.Errorf("%.80q … %q", text, text[len(text)-80:])
+		}
+		if info, err := os.Stat(m.root + HelperPath); err != nil || info.Mode() != 0o755 {
+			t.Errorf("%v, %v", info.Mode(), err)
+		}
+		if m.read("/etc/aoifleet/helper.conf") != "(none)" {
+			t.Error("the defaults were written down")
+		}
+		if r := m.run("install", values, noAnswer); r.get("result") != "current" {
+			t.Errorf("%v", r)
+		}
+		// What was there goes by one rename, whoever's it was.
+		m.write(HelperPath, "echo old")
+		other := with(append([]value{}, values...), "unit=az-sftp-uploader.service", "path=/x/y.p12")
+		if r := m.run("install", other, noAnswer); r.get("result") != "installed" || !strings.Contains(r.get("note"), "helper.conf is written") {
+			t.Errorf("%v", r)
+		}
+		if got, want := m.read("/etc/aoifleet/helper.conf"), "unit=az-sftp-uploader.service\nconfig="+configPath+"\nlog="+logPath+"\npath=/x/y.p12\n"; got != want {
+			t.Errorf("%q", got)
+		}
+		if r := m.run("install", other, noAnswer); r.get("result") != "current" || r.get("note") != "" {
+			t.Errorf("%v", r)
+		}
+		if r := m.run("install", values, noAnswer); !strings.Contains(r.get("note"), "is kept") || strings.Contains(m.read("/etc/aoifleet/helper.conf"), "ingestion.service") {
+			t.Errorf("%v", r)
+		}
+		m.must(os.Chmod(m.root+"/usr/local", 0o777))
+		r := m.run("install", values, noAnswer)
+		m.wants(r, Refused)
+		m.wantsError(r, "others than root can write the folder /usr/local")
+		m.settled()
+	})
+}
+
+// TestHelper does the job with values alone.
+func TestHelper(t *testing.T) {
+	t.Parallel()
+	inEachShell(t, func(t *testing.T, m *machine) {
+		withHelper(m)
+		r := m.run("observe", append(m.common(firstRun), value{"config", configPath}), noAnswer)
+		if got := r.all("certificate"); r.get("observed") != "yes" || len(got) != 1 || got[0] != certPath || r.stderr != "" {
+			t.Fatalf("%v", r)
+		}
+		if r.lines[0] != "ready=helper" || r.get("helper") != helperTalk+" "+HelperVersion() {
+			t.Errorf("%v", r)
+		}
+		r = m.run("rotate", m.change(firstRun, badBytes, "deadman=yes", "hold=60"), "confirm "+firstRun+"\n")
+		m.wants(r, RolledBack)
+		m.live(oldBytes)
+		r = m.run("rotate", m.change(secondRun, newBytes, "deadman=yes", "hold=60"), noAnswer)
+		m.wants(r, RolledBack)
+		m.wantsError(r, "contact with the operator was lost")
+		m.live(oldBytes)
+		const thirdRun = "20261123T110000Z-cccc"
+		r = m.run("rotate", m.change(thirdRun, newBytes, "deadman=yes", "hold=60"), "confirm "+thirdRun+"\n")
+		m.wants(r, Rotated)
+		m.live(newBytes)
+		m.settled()
+		m.wants(m.run("recover", m.common(firstRun), noAnswer), Clean)
+	})
+}
+
+// TestHelperCopy: what the dead-man switch runs is the helper without its call.
+func TestHelperCopy(t *testing.T) {
+	t.Parallel()
+	inEachShell(t, func(t *testing.T, m *machine) {
+		withHelper(m)
+		m.hook("on-restart", "cp \"$MACHINE\"/var/lib/aoifleet/*/backups/"+firstRun+"/host.sh \"$MACHINE\"/copy\n")
+		m.run("rotate", m.change(firstRun, newBytes, "deadman=yes", "hold=60"), noAnswer)
+		copied := m.read("/copy")
+		if strings.Contains(copied, "\ninstalled ") || !strings.Contains(copied, "\nunattended '"+unitName+"' '"+firstRun+"' ") {
+			t.Errorf("%q", copied[max(0, len(copied)-300):])
+		}
+	})
+}
+
+// TestHelperRefuses what is the host's to say; nothing is changed or read.
+func TestHelperRefuses(t *testing.T) {
+	t.Parallel()
+	inEachShell(t, func(t *testing.T, m *machine) {
+		withHelper(m)
+		m.write("/etc/shadow", "root:secret")
+		for _, c := range []struct{ verb, values, words string }{
+			{"observe", "path=/etc/shadow", "names /etc/shadow as a certificate"},
+			{"rotate", "path=/etc/shadow", "names /etc/shadow as a certificate"},
+			{"rotate", "path=", "no path"},
+			{"rotate", "path=" + certPath + "/../certificate.p12", "as a certificate"},
+			{"observe", "log=/etc/shadow", "agent.log is /etc/shadow"},
+			{"observe", "config=/etc/shadow", "agent.config is /etc/shadow"},
+			{"recover", "unit=ssh.service", "agent.unit is ssh.service"},
+			{"install", "new=00", "does not install itself"},
+			{"discard", "run=", "not a run id"},
+			{"stage", "size=010", "not a sound number"},
+			{"stage", "size=99999999999999999999", "not a sound number"},
+			{"stage", "size=1048577", "a number is too large"},
+			{"rotate", "hold=300000", "a number is too large"},
+			{"rotate", "start=maybe", "neither yes nor no"},
+			{"rotate", "old=-x", "not a digest"},
+			{"rotate", "owner=a\tb", "control character"},
+			{"rotate", "owner=" + strings.Repeat("a", 201), "too long"},
+			{"observe", `deny=(a)\1`, "back-reference"},
+		} {
+			values := with(m.change(firstRun, newBytes, "window=0"), c.values)
+			r := m.run(c.verb, values, "confirm "+firstRun+"\n")
+			if r.get("result") != "refused" || !strings.Contains(r.get("error"), c.words) || strings.Contains(r.String(), "secret") || strings.Contains(r.String(), digest("root:secret")) {
+				t.Errorf("%s %s: %v", c.verb, c.values, r)
+			}
+			m.live(oldBytes)
+		}
+		for input, words := range map[string]string{"": "not a length", "end\n": "not a length", "1234567\n": "too long", "00000a1\n": "not a length", "0000004\nrun=": "cut short", "0000000\n": "cut short"} {
+			m.hangUp = true
+			if r := m.send(input, noAnswer); !strings.Contains(r.get("error"), words) {
+				t.Errorf("%q: %v", input, r)
+			}
+		}
+	})
+}
+
+// TestHelperConfiguration: only what root alone can write is believed, and only
+// what the caller can't reach is touched.
+func TestHelperConfiguration(t *testing.T) {
+	t.Parallel()
+	if !onRoot(t) {
+		return // only root can be asked by somebody else
+	}
+	inShells(t, shells(t)[:1], func(t *testing.T, m *machine) {
+		withHelper(m)
+		const conf = "/etc/aoifleet/helper.conf"
+		m.mkdir("/etc/aoifleet", 0o755)
+		m.mkdir("/home", 0o755)
+		m.mkdir("/home/caller", 0o755)
+		m.must(os.Lchown(m.root+"/home/caller", 65534, 65534))
+		m.write("/home/caller/c.p12", oldBytes)
+		m.write("/etc/other.p12", oldBytes)
+		look := func(path, words string) {
+			t.Helper()
+			r := m.run("observe", append(m.common(firstRun), value{"path", path}), noAnswer)
+			said := r.get("error")
+			if words == "" && said == "" && r.get("observed") == "yes" {
+				return
+			}
+			if words == "" || !strings.Contains(said, words) || r.get("digest") != "" {
+				t.Errorf("%s: %v", path, r)
+			}
+		}
+		look(certPath, "")
+		m.write(conf, "# ours\n\npath=/etc/other.p12\npath=/home/caller/c.p12")
+		look("/etc/other.p12", "")
+		look(certPath, "names "+certPath+" as a certificate")
+		look("/home/caller/c.p12", "caller can write the folder /home/caller")
+		m.must(os.Remove(m.root + conf))
+		config := m.read(configPath)
+		m.write(configPath, config+"- cert_path: /home/caller/c.p12\n")
+		if r := m.run("observe", m.common(firstRun), noAnswer); strings.Join(r.all("certificate"), " ") != certPath {
+			t.Errorf("%v", r)
+		}
+		look("/home/caller/c.p12", "caller can write the folder /home/caller")
+		m.write(configPath, config)
+		m.must(os.Symlink("/home/caller/c.p12", m.root+"/etc/link.p12"))
+		m.write(conf, "path=/etc/link.p12")
+		look("/etc/link.p12", "caller can write the folder /home/caller")
+		for text, words := range map[string]string{
+			"unit":                    "a line of " + conf,
+			"path=relative":           "a line of " + conf,
+			"unit=b.service":          "agent.unit is " + unitName,
+			"log=/home/caller/x\n":    "agent.log is " + logPath,
+			"config=/home/caller/c\n": "caller can write the folder /home/caller/ on the way to the agent's configuration",
+		} {
+			m.write(conf, text)
+			look("", words)
+		}
+		m.must(os.Remove(m.root + conf))
+		for _, path := range []string{configPath, "/etc/az-aoi-ingestion"} {
+			m.must(os.Lchown(m.root+path, 65533, 65533))
+			look("", "others than root can write "+configPath)
+			m.must(os.Lchown(m.root+path, 0, 0))
+		}
+		m.must(os.Chmod(m.root+configPath, 0o664))
+		look("", "others than root can write "+configPath)
+		m.must(os.Chmod(m.root+configPath, 0o644))
+		m.must(os.Chmod(m.root+"/var/log/az-aoi-ingestion", 0o777))
+		look("", "caller can write the folder /var/log/az-aoi-ingestion/ on the way to the agent's log")
+		m.must(os.Chmod(m.root+"/var/log/az-aoi-ingestion", 0o755))
+		m.write(conf, "unit=x\n")
+		m.must(os.Lchown(m.root+conf, 65534, 65534))
+		look("", "others than root can write "+conf)
+		m.must(os.Remove(m.root + conf))
+		m.must(os.Symlink("/home/caller/conf", m.root+conf))
+		look("", "others than root can write "+conf)
+		m.must(os.Remove(m.root + conf))
+		look("", "")
+	})
+}
+
+// TestSudoersRuleIsSound asks sudo's own reader.
+func TestSudoersRuleIsSound(t *testing.T) {
+	path, err := exec.LookPath("visudo")
+	if err != nil {
+		if os.Getenv("CI") == "true" {
+			t.Fatal("visudo is needed for this test")
+		}
+		t.Skip("no visudo")
+	}
+	text := "Defaults!" + HelperPath + " env_reset, !requiretty, passwd_tries=1\n"
+	for _, user := range []string{"azureuser", `CORP\bob`, "bob@corp.example", "FLEET", "a,b=c:d", `x"y`} {
+		for _, password := range []bool{true, false} {
+			rule, err := Sudoers(user, password)
+			if err != nil {
+				t.Fatal(err)
+			}
+			text += rule + "\n"
+		}
+	}
+	cmd := exec.Command(path, "-cf", "-")
+	cmd.Stdin = strings.NewReader(text)
+	if out, err := cmd.CombinedOutput(); err != nil {
+		t.Errorf("%v: %s\n%s", err, out, text)
+	}
+}
+
+func TestCheckHelper(t *testing.T) {
+	v := &VM{}
+	v.host.Helper = HelperPath
+	for said, want := range map[string]string{
+		"helper=1 " + HelperVersion(): "",
+		"helper=1 0123":               "another version than this program",
+		"helper=2 0123":               "can't work with",
+		"helper=":                     "is not aoifleet's helper",
+		"welcome":                     "is not aoifleet's helper",
+	} {
+		note, err := v.checkHelper(parseFound([]byte(said + "\nobserved=yes\n")))
+		if got := note + fmt.Sprint(err); want == "" && (note != "" || err != nil) || !strings.Contains(got, want) {
+			t.Errorf("%s: %s", said, got)
+		}
+	}
+}
