@@ -145,7 +145,7 @@ func (o *offer) refused(t Target, allowed []string, err error) *Error {
 	for _, problem := range o.problems {
 		message += "; " + problem.Message
 	}
-	try := fmt.Sprintf("ssh -v -p %d %s", t.Port, shellescape.Quote(t.User+"@"+t.Address))
+	try := sshCommand(t, "-v")
 	return &Error{Class: ClassAuthentication, Message: message, Hint: "check authorized_keys of the user on the host, or try: " + try}
 }
 
