@@ -180,7 +180,7 @@ func (h *hostCheck) changed(key ssh.PublicKey, known []xknownhosts.KnownKey) *Er
 // a ProxyCommand, or has an alias, ssh-keyscan can't help with: ssh asks.
 func (h *hostCheck) scanCommand() string {
 	if len(h.target.Via) > 0 || h.target.ProxyCommand != "" || h.target.HostKeyAlias != "" {
-		return "ssh " + shellescape.Quote(h.target.Name)
+		return sshCommand(h.target)
 	}
 	file := h.target.KnownHosts
 	if file == "" {

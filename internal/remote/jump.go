@@ -4,9 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strconv"
 	"strings"
 	"sync"
 	"time"
+
+	"al.essio.dev/pkg/shellescape"
 )
 
 // jumpHoldoff is how long nobody tries a jump host that could not be reached:
@@ -160,4 +163,23 @@ func firstHop(t Target) string {
 		return proxied
 	}
 	return address(first)
+}
+
+// sshCommand is how a person goes the same way with ssh.
+func sshCommand(t Target, options ...string) string {
+	args := append([]string{"ssh"}, options...)
+	var hops []string
+	for _, hop := range t.Via {
+		hops = append(hops, hop.User+"@"+address(withDefaults(hop)))
+	}
+	if len(hops) > 0 {
+		args = append(args, "-J", strings.Join(hops, ","))
+	} else if t.ProxyCommand != "" {
+		args = append(args, "-o", "ProxyCommand="+t.ProxyCommand)
+	}
+	if t.HostKeyAlias != "" {
+		args = append(args, "-o", "HostKeyAlias="+t.HostKeyAlias)
+	}
+	args = append(args, "-p", strconv.Itoa(t.Port), t.User+"@"+t.Address)
+	return shellescape.QuoteCommand(args)
 }

@@ -7,7 +7,6 @@ import (
 	"slices"
 	"strings"
 
-	"al.essio.dev/pkg/shellescape"
 	"golang.org/x/crypto/ssh"
 )
 
@@ -191,5 +190,5 @@ func (l *login) refused(ours *Error, err error) *Error {
 
 // byHand is a command that shows what the server says.
 func (l *login) byHand() string {
-	return fmt.Sprintf("ssh -v -p %d %s", l.target.Port, shellescape.Quote(l.target.User+"@"+l.target.Address))
+	return sshCommand(l.target, "-v")
 }

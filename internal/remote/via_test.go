@@ -57,6 +57,25 @@ func TestFirstHop(t *testing.T) {
 	}
 }
 
+// TestSSHCommand: what a hint says can be typed as it is.
+func TestSSHCommand(t *testing.T) {
+	host := Target{Address: "h", Port: 22, User: "u"}
+	through, command, alias := host, host, host
+	through.Via = []Target{{Address: "a", User: "v", Port: 7}, {Address: "::1", User: "w"}}
+	command.ProxyCommand = "nc h 22"
+	alias.HostKeyAlias = "x"
+	for want, target := range map[string]Target{
+		"ssh -p 22 u@h":                           host,
+		"ssh -J 'v@a:7,w@[::1]:22' -p 22 u@h":     through,
+		"ssh -o 'ProxyCommand=nc h 22' -p 22 u@h": command,
+		"ssh -o HostKeyAlias=x -p 22 u@h":         alias,
+	} {
+		if got := sshCommand(target); got != want {
+			t.Errorf("%s, want %s", got, want)
+		}
+	}
+}
+
 // TestKnownHostsFiles: any of them may know the host, by its alias if it has one.
 func TestKnownHostsFiles(t *testing.T) {
 	s := newFakeServer(t).start()
