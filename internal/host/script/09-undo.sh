@@ -134,12 +134,14 @@ bring_back() {
 
 # started_before_the_file: the process that runs may have read another file
 # than the one that is there now. Hundredths of seconds; the kernel stamps files
-# with a clock that lags by up to one tick.
+# with a clock that lags by up to one tick. The time since boot is read last, so
+# that a slow machine makes the process older, and never younger.
 started_before_the_file() {
-    now_up
     # No file tells nothing.
     changed=$(stat -c %.2Z -- "$ROOT$real" 2>/dev/null) || return 0
-    [ $(($(date +%s%2N) - up + started / 10000)) -le $((${changed%.*}${changed#*.} + 2)) ]
+    now=$(date +%s%2N)
+    now_up
+    [ $((now - up + started / 10000)) -le $((${changed%.*}${changed#*.} + 2)) ]
 }
 
 # recover carries an interrupted transaction of any run to its end, and removes
