@@ -18,7 +18,7 @@ demo: build ## rotate an embedded fleet of 12 VMs, one of which fails (Linux)
 	@./aoifleet demo
 
 test: ## all tests that need only Go; with OpenSSH and openssl where they are installed
-	go test $(RACE) ./...
+	go test $(RACE) -timeout 20m ./...
 
 check: ## formatting, vet (also for macOS and Windows), staticcheck, shellcheck
 	@test -z "$$(gofmt -l .)" || { gofmt -l .; echo "error: run gofmt -w on these"; exit 1; }
