@@ -222,6 +222,8 @@ func (s *Status) note(e rollout.Entry) string {
 		return ""
 	case len(e.Seen.Leftover) > 0:
 		return "ended runs have left: " + strings.Join(e.Seen.Leftover, ", ")
+	case e.Drifted() && e.Seen.Note != "":
+		return "not the inventory's certificate; " + e.Seen.Note
 	case e.Drifted():
 		return "not the inventory's certificate"
 	case e.Live() != nil:
