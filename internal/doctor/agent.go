@@ -42,8 +42,8 @@ func (c chart) files(v Visit) {
 
 // form: the agent reads one line of base64 and nothing else, with OpenSSL 3.
 func (c chart) form(found *host.Examination) {
-	form := found.Form()
-	if form == nil {
+	form, told := found.Form()
+	if !told {
 		return
 	}
 	const name = "certificate_form"
@@ -138,9 +138,11 @@ func (c chart) log(v Visit, kind string) {
 	}
 }
 
-// accepted: whether the agent that runs was refused in the last five minutes.
+// accepted: whether the agent that runs was refused in the last five minutes. A
+// file that it can't read explains that already.
 func (c chart) accepted(v Visit) {
 	switch {
+	case !c.passed("certificate_path") || c["certificate_form"].Failed():
 	case v.Found.Seen.Denied != "":
 		c.fail("accepted", "the log says: "+v.Found.Seen.Denied,
 			"is the certificate registered for the agent's service principal? rotate to one that is: aoifleet certificate verify tells")

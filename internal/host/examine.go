@@ -36,7 +36,15 @@ type Facts struct {
 	Wanted    bool          // some target wants the unit
 	Log       string        // file, missing, other
 	OpenSSL   bool          // is there
-	forms     map[string]*Form
+	forms     map[string]Form
+}
+
+// SetForm notes how the certificate file at path is written down.
+func (f *Facts) SetForm(path string, form Form) {
+	if f.forms == nil {
+		f.forms = map[string]Form{}
+	}
+	f.forms[path] = form
 }
 
 // Form is how a certificate file is written down.
@@ -48,12 +56,13 @@ type Form struct {
 	Opens       string // whether OpenSSL 3 opens it: yes, legacy, no; "": not told
 }
 
-// Form is that of the certificate file of Seen, or nil where it was not told.
-func (e *Examination) Form() *Form {
+// Form is that of the certificate file of Seen, where it was told.
+func (e *Examination) Form() (form Form, told bool) {
 	if e.Facts == nil || e.Seen == nil || e.Seen.Provider == nil {
-		return nil
+		return Form{}, false
 	}
-	return e.Facts.forms[e.Seen.Provider.Path]
+	form, told = e.Facts.forms[e.Seen.Provider.Path]
+	return form, told
 }
 
 // Examine looks at the host more closely than Observe does, and changes nothing.
@@ -66,7 +75,7 @@ func (v *VM) Examine(ctx context.Context) *Examination {
 		return e
 	}
 	e.Seen, e.SeenErr = v.Observe(ctx, "")
-	if e.Facts != nil && e.SeenErr == nil && e.Seen.Provider != nil && e.Seen.File.Kind == "file" && e.Form() == nil {
+	if _, told := e.Form(); !told && e.Facts != nil && e.SeenErr == nil && e.Seen.Provider != nil && e.Seen.File.Kind == "file" {
 		// YAML can write a path in ways that the script's glance misses.
 		v.ask(ctx, e, e.Seen.Provider.Path)
 	}
@@ -125,26 +134,30 @@ func isClass(err error, class string) bool {
 func parseFacts(out []byte, f *found, before, after time.Time) *Facts {
 	get := func(key string) string { return clean(f.fields[key]) }
 	facts := &Facts{Installer: get("installer"), Systemd: get("systemd"), Timer: get("timer") != "", Guard: get("guard") != "",
-		Wanted: strings.TrimSpace(get("wanted")) != "", Log: get("log"), OpenSSL: get("openssl") != "", forms: map[string]*Form{}}
+		Wanted: strings.TrimSpace(get("wanted")) != "", Log: get("log"), OpenSSL: get("openssl") != ""}
 	if clock := seconds(f.fields["clock"]); !clock.IsZero() {
 		facts.Clock, facts.Ahead = true, ahead(clock, before, after)
 	}
-	form := &Form{} // of nothing, until one is named
+	var path string // of the form that the lines tell of
+	var form Form
 	for line := range strings.SplitSeq(string(out), "\n") {
 		key, text, _ := strings.Cut(line, "=")
 		switch key {
 		case "lacks":
 			facts.Lacks = append(facts.Lacks, clean(text))
+			continue
 		case "form":
-			form = &Form{}
-			facts.forms[text] = form
+			path, form = text, Form{}
 		case "strange":
 			form.Strange = remote.Sanitise(text, 64)
 		case "newline_ends":
 			form.NewlineEnds = true
 		case "opens":
 			form.Opens = clean(text)
+		default:
+			continue
 		}
+		facts.SetForm(path, form)
 	}
 	return facts
 }

@@ -106,7 +106,7 @@ func (d *Doctor) failures(w io.Writer) {
 	d.eachFailure(func(host, key string, _ doctor.Check) { alike[key] = append(alike[key], host) })
 	var g grouped
 	d.eachFailure(func(host, key string, c doctor.Check) {
-		lines := []string{c.Message}
+		lines := []string{timeless(c.Message)}
 		if mend := d.mend(c, alike[key]); mend != "" {
 			lines = append(lines, "hint: "+mend)
 		}
@@ -120,7 +120,7 @@ func (d *Doctor) eachFailure(do func(host, key string, c doctor.Check)) {
 	for i, v := range d.Visits {
 		for _, c := range d.Checks[i] {
 			if c.Failed() {
-				do(v.Host.Name, strings.Join(append([]string{c.Name, c.Message, c.Hint}, c.Command...), "\x00"), c)
+				do(v.Host.Name, strings.Join(append([]string{c.Name, timeless(c.Message), c.Hint}, c.Command...), "\x00"), c)
 			}
 		}
 	}

@@ -46,7 +46,7 @@ examine_file() {
     say form "$path"
     # shellcheck disable=SC2020 # three bytes, one letter
     say strange "$(head -c 1048576 -- "$ROOT$real" | tr -d 'A-Za-z0-9+/=' | tr '\n\r \t\357\273\277' 'NRSTBBB' | tr -c 'NRSTB' X | head -c 64)"
-    [ -n "$(tail -c 1 -- "$ROOT$real")" ] || say newline_ends yes
+    [ -n "$(tail -c 1 -- "$ROOT$real" | tr '\000' X)" ] || say newline_ends yes
     ! command -v openssl >/dev/null || say opens "$(opens "$ROOT$real")"
 }
 
