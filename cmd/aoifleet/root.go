@@ -93,7 +93,7 @@ func (a *app) command() *cobra.Command {
 		return usage(err.Error(), "see: "+cmd.CommandPath()+" --help")
 	})
 	root.AddCommand(a.planCommand(), a.rotateCommand(), a.rollbackCommand(), a.recoverCommand(), a.statusCommand(),
-		a.runsCommand(), a.backupsCommand(), a.diagsCommand(), a.hostkeysCommand(), a.inventoryCommand(), a.certificateCommand(),
+		a.doctorCommand(), a.runsCommand(), a.backupsCommand(), a.diagsCommand(), a.hostkeysCommand(), a.inventoryCommand(), a.certificateCommand(),
 		a.installHelperCommand(), a.sudoersCommand(),
 		a.labCommand(), a.demoCommand(), a.versionCommand())
 	root.SetHelpCommand(helpCommand())

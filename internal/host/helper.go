@@ -59,6 +59,10 @@ func (v *VM) checkHelper(f *found) (note string, err error) {
 	if !v.helper() {
 		return "", nil
 	}
+	return helperProblem(f)
+}
+
+func helperProblem(f *found) (note string, err error) {
 	talk, version, _ := strings.Cut(f.fields["helper"], " ")
 	const again = "aoifleet install-helper"
 	switch {

@@ -145,8 +145,12 @@ func TestAuthentication(t *testing.T) {
 				return
 			}
 			_, err := d.Dial(testContext(t), target)
-			if e := wantError(t, err, ClassAuthentication, tc.message); e.Hint == "" {
+			e := wantError(t, err, ClassAuthentication, tc.message)
+			if e.Hint == "" {
 				t.Error("no hint")
+			}
+			if tried := strings.HasPrefix(tc.message, "refused user"); e.Untried == tried {
+				t.Errorf("tried: %v, want %v", !e.Untried, tried)
 			}
 		})
 	}

@@ -233,11 +233,11 @@ func (a *attempt) enter(stage string) {
 func (a *attempt) connect(ctx context.Context) (*Conn, error) {
 	known, err := a.dialer.knownHosts.get(a.target)
 	if err != nil && !a.target.anyKey() {
-		return nil, err
+		return nil, untried(err)
 	}
 	login, err := a.login(ctx)
 	if err != nil {
-		return nil, err
+		return nil, untried(err)
 	}
 	a.enter("")
 	transport, err := a.transport(ctx)
@@ -245,6 +245,17 @@ func (a *attempt) connect(ctx context.Context) (*Conn, error) {
 		return nil, err
 	}
 	return a.handshake(ctx, transport, newHostCheck(known, &a.dialer.pins, a.target), login)
+}
+
+// untried says in an error that the machine knows nothing of this attempt.
+func untried(err error) error {
+	var e *Error
+	if !errors.As(err, &e) {
+		return err
+	}
+	early := *e
+	early.Untried = true
+	return &early
 }
 
 // login prepares the authentication, as far as that is possible without the

@@ -70,6 +70,7 @@ type Error struct {
 	Hint    string
 	Err     error
 	Hop     string // the jump host that failed, which Message names too; empty: the machine itself
+	Untried bool   // of Dial: it failed before anything was sent to the machine
 }
 
 // Error returns the message without the hint.

@@ -181,23 +181,12 @@ func decideSame(e Entry) Entry {
 	return e
 }
 
-// fileProblem: a file that can't or must not be replaced.
+// fileProblem: a file that can't or must not be replaced, or no room for it.
 func fileProblem(e Entry) *host.Problem {
-	f := e.Seen.File
-	switch {
-	case f.Kind == "nodir":
-		return &host.Problem{Class: "configuration", Message: "the folder of " + f.Path + " does not exist", Hint: "create it, or correct cert_path in the agent's configuration"}
-	case f.Kind != "file" && f.Kind != "missing":
-		return &host.Problem{Class: "configuration", Message: f.Path + " is not a regular file"}
-	case f.Unsafe != "":
-		return &host.Problem{Class: "configuration", Message: "others than root and the file's owner can write the folder " + f.Unsafe,
-			Hint: "take the right to write it away: chmod go-w " + f.Unsafe}
-	case f.ReadOnly:
-		return &host.Problem{Class: "disk", Message: "the folder of " + f.Real + " is read-only"}
-	case e.Seen.Space < 1<<20:
-		return &host.Problem{Class: "disk", Message: fmt.Sprintf("only %d kB are free below /var/lib", e.Seen.Space>>10), Hint: "free at least 1 MB"}
+	if problem := e.Seen.File.Problem(); problem != nil {
+		return problem
 	}
-	return nil
+	return e.Seen.SpaceProblem()
 }
 
 // unitProblem: a unit that a person stopped or disabled is left alone, unless
@@ -205,11 +194,10 @@ func fileProblem(e Entry) *host.Problem {
 // certificate may be the cure.
 func unitProblem(e Entry) *host.Problem {
 	u, name := e.Seen.Unit, e.Host.Agent.Unit
+	if problem := u.LoadProblem(name); problem != nil {
+		return problem
+	}
 	switch {
-	case u.Load == "not-found" || u.Load == "":
-		return &host.Problem{Class: "agent_not_running", Message: name + " is not known to systemd", Hint: "is the agent installed? set agent.unit in the inventory"}
-	case u.Load != "loaded":
-		return &host.Problem{Class: "agent_not_running", Message: name + " is " + u.Load, Hint: "look at: systemctl status " + name}
 	case e.Host.Agent.WhenStopped == "replace":
 		return nil
 	case u.Active == "inactive":

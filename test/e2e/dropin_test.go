@@ -111,6 +111,7 @@ func (w *world) noOtherFile(h *fleet.Host) {
 		words  string
 	}{
 		"another path to look at":     {[]string{"verb=observe", "path=/etc/shadow"}, "names /etc/shadow as a certificate"},
+		"another path to examine":     {[]string{"verb=examine", "path=/etc/shadow"}, "names /etc/shadow as a certificate"},
 		"another path to write":       {append(rotate, "path=/etc/shadow"), "names /etc/shadow as a certificate"},
 		"no path to write":            {append(rotate, "path="), "no path"},
 		"a path around":               {append(rotate, "path=/etc/az-aoi-ingestion/certs/../../shadow"), "as a certificate"},

@@ -10,10 +10,12 @@ main() {
     case $run$saved in .* | *[!A-Za-z0-9-]*) refuse internal 'not a run id' ;; esac
     # bash would run what it finds in the subscript of an arithmetic operand.
     case $size:$window:$timeout:$port:$hold:$keep:$max_age:$diagnostics in *[!0-9:]*) refuse internal 'not a number' ;; esac
-    need awk base64 cat chmod chown cksum cp cut date dd find flock grep head id ln ls mkdir mv readlink rm sed sha256sum sleep stat sync systemctl tail timeout tr
+    tools='awk base64 cat chmod chown cksum cp cut date dd find flock grep head id ln ls mkdir mv readlink rm sed sha256sum sleep stat sync systemctl tail timeout tr'
+    # shellcheck disable=SC2086 # one word each
+    [ "$verb" = examine ] || need $tools
     [ -O "$ROOT/proc" ] || refuse sudo 'the host runs the script as somebody else than root; does a start-up file of the login shell run another shell?'
     case $verb in
-    observe | stage | discard | rotate | recover | prune | diagnose) ;;
+    observe | examine | stage | discard | rotate | recover | prune | diagnose) ;;
     install) [ -z "$helper" ] || refuse sudo 'the helper does not install itself' ;;
     *) refuse internal 'unknown verb' ;;
     esac

@@ -47,11 +47,11 @@ confine() {
     out_of_reach "$log" || refuse configuration "${SUDO_USER:-the caller} can write the folder $unsafe on the way to the agent's log"
     out_of_reach "$config" || refuse configuration "${SUDO_USER:-the caller} can write the folder $unsafe on the way to the agent's configuration"
     case $verb in
-    observe | rotate) allow_paths ;;
+    observe | examine | rotate) allow_paths ;;
     esac
     holder='' path=$asked
     case $verb:$path in
-    rotate:* | observe:?*) allowed_path ;;
+    rotate:* | observe:?* | examine:?*) allowed_path ;;
     esac
     # What the dead-man switch needs a copy of: this file without its last line.
     [ "$verb" != rotate ] || self=$(sed '$d' -- "$ROOT$helper_path")

@@ -1,0 +1,128 @@
+package doctor
+
+import (
+	"errors"
+	"strings"
+
+	"github.com/aoifleet/aoifleet/internal/host"
+	"github.com/aoifleet/aoifleet/internal/inventory"
+	"github.com/aoifleet/aoifleet/internal/remote"
+)
+
+// connection is the way to the host up to the login. What fails there proves
+// what comes before it, unless it failed before anything was sent.
+func (c chart) connection(v Visit) {
+	err := v.lost()
+	var e *remote.Error
+	_ = errors.As(err, &e)
+	if e != nil && e.Hop != "" {
+		c.fail("jump", e.Message, e.Hint)
+		return
+	}
+	way := []string{"jump", "reach", "host_key", "authentication"}
+	failed := failedAt(err)
+	for _, name := range way {
+		switch {
+		case name == failed:
+			p := host.AsProblem(err)
+			c.fail(name, p.Message, p.Hint)
+			return
+		case e != nil && e.Untried:
+		default:
+			c.ok(name, v.wayWords(name))
+		}
+	}
+}
+
+// failedAt is the check that an error of the connection fails; "" for none.
+func failedAt(err error) string {
+	if err == nil {
+		return ""
+	}
+	switch remote.Class(host.AsProblem(err).Class) {
+	case remote.ClassHostKeyUnknown, remote.ClassHostKeyChanged:
+		return "host_key"
+	case remote.ClassAuthentication:
+		return "authentication"
+	}
+	return "reach"
+}
+
+func (v Visit) wayWords(name string) string {
+	if name != "jump" {
+		return ""
+	}
+	if len(v.Jumps) == 0 {
+		return "none on the way"
+	}
+	return "through " + strings.Join(v.Jumps, ", ")
+}
+
+// session is what the connection is used for: files, and root.
+func (c chart) session(v Visit) {
+	f := v.Found
+	c.sftp(f.SFTP)
+	problem := problemOf(f.Err)
+	switch {
+	case f.Root && problem != nil && problem.Class == "configuration" && v.usesHelper():
+		c.ok("sudo", sudoWords(v.Host))
+		c.fail("helper", problem.Message, problem.Hint)
+		return
+	case f.Root:
+		c.ok("sudo", sudoWords(v.Host))
+	case problem != nil && problem.Class == "configuration" && v.usesHelper():
+		c.fail("helper", problem.Message, problem.Hint) // sudo finds no helper to run
+		return
+	case problem != nil:
+		c.fail("sudo", problem.Message, problem.Hint)
+		return
+	}
+	c.helper(v)
+	if problem == nil {
+		problem = problemOf(f.SeenErr)
+	}
+	if problem != nil && problem.Class == "configuration" {
+		problem = nil // which is told of below
+	}
+	c.problem("script", problem, "")
+}
+
+func (c chart) sftp(err error) {
+	problem := problemOf(err)
+	if problem != nil && problem.Hint == "" {
+		problem.Hint = "see Subsystem in sshd_config(5) on the host, and what the login shell's start-up files print"
+	}
+	c.problem("sftp", problem, "")
+}
+
+func (c chart) helper(v Visit) {
+	switch {
+	case !v.usesHelper():
+		c.ok("helper", "not used")
+	case v.Found.OldHelper:
+		c.settle("helper", "the helper on the host is of another version than this program", "install-helper")
+	default:
+		c.ok("helper", "version "+host.HelperVersion())
+	}
+}
+
+func (v Visit) usesHelper() bool { return v.Host.Helper != "" && v.Host.Sudo != inventory.SudoNone }
+
+func sudoWords(h inventory.Host) string {
+	switch h.Sudo {
+	case inventory.SudoNone:
+		return "not used, the login user is root"
+	case inventory.SudoPassword:
+		return "with a password"
+	}
+	return "without a password"
+}
+
+// problemOf is a copy of what is wrong, or nil.
+func problemOf(err error) *host.Problem {
+	if err == nil {
+		return nil
+	}
+	p := *host.AsProblem(err)
+	return &p
+}

@@ -1,0 +1,248 @@
+package doctor
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/aoifleet/aoifleet/internal/host"
+	"github.com/aoifleet/aoifleet/internal/inventory"
+	"github.com/aoifleet/aoifleet/internal/remote"
+)
+
+const unit = "az-aoi-ingestion.service"
+
+// well is a visit on which nothing fails.
+func well() Visit {
+	facts := &host.Facts{Clock: true, Installer: "dnf", Systemd: "systemd 252 (252-46.el9)", Timer: true, Guard: true, Wanted: true, Log: "file", OpenSSL: true}
+	facts.SetForm("/c.p12", host.Form{Opens: "yes"})
+	seen := &host.Observation{Unit: host.Unit{Load: "loaded", Active: "active", Sub: "running", File: "enabled"}, Space: 1 << 30,
+		Provider: &host.Provider{Name: "p", Path: "/c.p12"}, File: host.File{Path: "/c.p12", Real: "/c.p12", Kind: "file", Size: 2000}}
+	agent := inventory.Agent{Unit: unit, Log: "/log", WhenStopped: "refuse"}
+	return Visit{Host: inventory.Host{Name: "a-1", Agent: agent, Sudo: inventory.SudoPasswordless}, Found: &host.Examination{Root: true, Facts: facts, Seen: seen}}
+}
+
+func failedOf(checks []Check) (failed []Check) {
+	for _, c := range checks {
+		if c.Failed() {
+			failed = append(failed, c)
+		}
+	}
+	return failed
+}
+
+func TestWell(t *testing.T) {
+	checks := Checks(well())
+	for i, c := range checks {
+		if c.Name != Names[i] || c.OK == nil || !*c.OK || c.Hint != "" || c.Command != nil {
+			t.Errorf("%+v", c)
+		}
+	}
+	if len(checks) != len(Names) || well().Unreachable() || well().Interrupted() {
+		t.Error(len(checks))
+	}
+}
+
+func fails(class remote.Class) error {
+	return &remote.Error{Class: class, Message: "why", Hint: "how"}
+}
+
+// sick is one thing that is wrong with a host, and the one check that fails.
+type sick struct {
+	name   string
+	change func(v *Visit)
+	failed string // the check
+	says   string // in message and mend
+	// unchecked are checks that were not made, "*" all that come after the one
+	// that failed.
+	unchecked []string
+}
+
+var sicknesses = []sick{
+	{"no connection", func(v *Visit) { v.DialErr, v.Found = fails(remote.ClassUnreachable), nil }, "reach", "why how", []string{"*"}},
+	{"time is up", func(v *Visit) { v.DialErr, v.Found = fails(remote.ClassTimeout), nil }, "reach", "why", []string{"*"}},
+	{"changed key", func(v *Visit) { v.DialErr, v.Found = fails(remote.ClassHostKeyChanged), nil }, "host_key", "why", []string{"*"}},
+	{"unknown key", func(v *Visit) { v.DialErr, v.Found = fails(remote.ClassHostKeyUnknown), nil }, "host_key", "why", []string{"*"}},
+	{"refused login", func(v *Visit) { v.DialErr, v.Found = fails(remote.ClassAuthentication), nil }, "authentication", "why", []string{"*"}},
+	{"no key to log in with", func(v *Visit) {
+		v.DialErr, v.Found = &remote.Error{Class: remote.ClassAuthentication, Message: "why", Untried: true}, nil
+	}, "authentication", "why", []string{"jump", "reach", "host_key", "*"}},
+	{"jump host away", func(v *Visit) {
+		v.DialErr, v.Found = &remote.Error{Class: remote.ClassAuthentication, Message: "jump host b: why", Hop: "b"}, nil
+	}, "jump", "jump host b: why", []string{"*"}},
+	{"contact lost", func(v *Visit) { v.Found = &host.Examination{Root: true, Err: fails(remote.ClassUnreachable)} }, "reach", "why", []string{"*"}},
+	{"contact lost later", func(v *Visit) { v.Found.Seen, v.Found.SeenErr = nil, fails(remote.ClassUnreachable) }, "reach", "why", []string{"*"}},
+
+	{"no SFTP", func(v *Visit) { v.Found.SFTP = fails(remote.ClassCommand) }, "sftp", "why how", nil},
+	{"no sudo", func(v *Visit) {
+		v.Found = &host.Examination{Err: &host.Problem{Class: "sudo", Message: "why", Hint: "how"}}
+	}, "sudo", "why how", []string{"*"}},
+	{"another shell", func(v *Visit) {
+		v.Found = &host.Examination{Err: &remote.ExitError{Status: 3, Stderr: "boom"}}
+	}, "sudo", "boom", []string{"*"}},
+	{"no helper", func(v *Visit) {
+		v.Host.Helper, v.Found = host.HelperPath, &host.Examination{Err: &host.Problem{Class: "configuration", Message: "why"}}
+	}, "helper", "why", []string{"sudo", "*"}},
+	{"helper that refuses", func(v *Visit) {
+		v.Host.Helper, v.Found = host.HelperPath, &host.Examination{Root: true, Err: &host.Problem{Class: "configuration", Message: "why"}}
+	}, "helper", "why", []string{"*"}},
+	{"old helper", func(v *Visit) {
+		v.Host.Helper, v.Found.OldHelper, v.Found.Facts = host.HelperPath, true, nil
+	}, "helper", "than this program aoifleet install-helper", []string{"tools", "systemd", "openssl", "clock", "certificate_form", "log", "accepted", "dead_man"}},
+	{"script cut short", func(v *Visit) {
+		v.Found = &host.Examination{Root: true, Err: &host.Problem{Class: "command", Message: "why"}}
+	}, "script", "why", []string{"*"}},
+	{"look takes too long", func(v *Visit) { v.Found.Seen, v.Found.SeenErr = nil, context.DeadlineExceeded }, "script", "did not answer in time",
+		[]string{"space", "configuration", "certificate_path", "certificate_form", "unit", "running", "accepted", "dead_man", "unfinished", "leftovers"}},
+
+	{"no tools", func(v *Visit) { v.Found.Facts.Lacks, v.Found.Seen = []string{"flock", "awk", "cp", "mv"}, nil }, "tools",
+		"the host has no flock, awk, cp, mv on the host: dnf install util-linux gawk coreutils",
+		[]string{"space", "configuration", "certificate_path", "certificate_form", "unit", "running", "accepted", "dead_man", "unfinished", "leftovers"}},
+	{"old systemd", func(v *Visit) { v.Found.Facts.Systemd = "systemd 238 (x)" }, "systemd", "systemd 238 is older than 239", nil},
+	{"another init", func(v *Visit) { v.Found.Facts.Systemd = "" }, "systemd", "does not tell", nil},
+	{"no openssl", func(v *Visit) {
+		v.Found.Facts.OpenSSL, v.Found.Facts.Installer = false, "rm -rf /"
+		v.Found.Facts.SetForm("/c.p12", host.Form{})
+	}, "openssl", "on the host: install openssl", []string{"certificate_form"}},
+	{"clock ahead", func(v *Visit) { v.Found.Facts.Ahead = 31 * time.Second }, "clock", "31s ahead of ours: tokens are refused on the host: timedatectl", nil},
+	{"clock behind", func(v *Visit) { v.Found.Facts.Ahead = -2 * time.Minute }, "clock", "2m0s behind ours", nil},
+	{"no clock", func(v *Visit) { v.Found.Facts.Clock = false }, "clock", "does not tell its time", nil},
+	{"full disk", func(v *Visit) { v.Found.Seen.Space = 1<<20 - 1 }, "space", "1023 kB", nil},
+
+	{"configuration", func(v *Visit) {
+		v.Found.Seen.Provider, v.Found.SeenErr = nil, &host.Problem{Class: "configuration", Message: "why", Hint: "how"}
+	}, "configuration", "why how", []string{"certificate_path", "certificate_form", "accepted"}},
+	{"no folder", func(v *Visit) { v.Found.Seen.File.Kind = "nodir" }, "certificate_path", "the folder of /c.p12 does not exist", []string{"certificate_form", "accepted"}},
+	{"unsafe folder", func(v *Visit) { v.Found.Seen.File.Unsafe = "/tmp" }, "certificate_path", "chmod go-w /tmp", []string{"accepted"}},
+	{"read-only folder", func(v *Visit) { v.Found.Seen.File.ReadOnly = true }, "certificate_path", "read-only see on the host: findmnt -T /c.p12", []string{"accepted"}},
+
+	{"masked unit", func(v *Visit) { v.Found.Seen.Unit = host.Unit{Load: "masked", Active: "inactive"} }, "unit", "systemctl unmask " + unit, []string{"running", "accepted"}},
+	{"no unit", func(v *Visit) { v.Found.Seen.Unit, v.Found.Facts.Wanted = host.Unit{Load: "not-found"}, false }, "unit", "not known to systemd",
+		[]string{"running", "accepted", "dead_man"}},
+	{"disabled unit", func(v *Visit) { v.Found.Seen.Unit.File, v.Found.Facts.Wanted = "disabled", false }, "unit", "systemctl enable " + unit, []string{"dead_man"}},
+	{"stopped", func(v *Visit) { v.Found.Seen.Unit.Active = "inactive" }, "running", "systemctl start " + unit, []string{"accepted"}},
+	{"failed", func(v *Visit) { v.Found.Seen.Unit.Active, v.Found.Seen.Unit.Result = "failed", "exit-code" }, "running", "has failed (exit-code) look at: journalctl", []string{"accepted"}},
+	{"crash loop", func(v *Visit) { v.Found.Seen.Unit.Active, v.Found.Seen.Unit.Sub = "activating", "auto-restart" }, "running", "exits and is started again", []string{"accepted"}},
+	{"starting", func(v *Visit) { v.Found.Seen.Unit.Active = "activating" }, "running", "is activating", []string{"accepted"}},
+	{"no log", func(v *Visit) { v.Found.Facts.Log = "missing" }, "log", "/log does not exist set agent.log", []string{"accepted"}},
+	{"odd log", func(v *Visit) { v.Found.Facts.Log = "other" }, "log", "not a regular file", []string{"accepted"}},
+	{"refused", func(v *Visit) { v.Found.Seen.Denied = "AADSTS1" }, "accepted", "AADSTS1 is the certificate registered", nil},
+
+	{"no timer", func(v *Visit) { v.Found.Facts.Timer = false }, "dead_man", "no timer, systemd-run is not there on the host: dnf install systemd; or go without: --no-deadman", nil},
+	{"no guard", func(v *Visit) { v.Found.Facts.Guard = false }, "dead_man", "no boot guard, /etc/systemd/system can't be written", nil},
+	{"unwanted", func(v *Visit) { v.Found.Facts.Wanted = false }, "dead_man", "no target wants " + unit + " on the host: systemctl enable", nil},
+	{"both halves", func(v *Visit) { v.Found.Facts.Guard, v.Found.Facts.Timer = false, false }, "dead_man", "systemd-run is not there; no boot guard", nil},
+
+	{"interrupted run", func(v *Visit) { v.Found.Seen.Receipts = []host.Receipt{{State: "undoing", Run: "R", Owner: "me"}} }, "unfinished",
+		"run R of me was interrupted (undoing) aoifleet recover", nil},
+	{"run at work", func(v *Visit) {
+		v.Found.Seen.Receipts = []host.Receipt{{State: "pending", Run: "R", Owner: "me", AtWork: true}}
+	}, "unfinished", "at work wait", nil},
+	{"leftovers", func(v *Visit) { v.Found.Seen.Leftover = []string{"x", "y"} }, "leftovers", "x, y aoifleet recover", nil},
+}
+
+func TestSick(t *testing.T) {
+	all := slices.Clone(sicknesses)
+	for form, says := range map[host.Form]string{
+		{Strange: "XX"}:                    "is not base64",
+		{Strange: "BBB"}:                   "byte order mark",
+		{Strange: "RNRN"}:                  "CRLF",
+		{Strange: "N", NewlineEnds: true}:  "ends with a newline",
+		{Strange: "NN", NewlineEnds: true}: "wrapped",
+		{Strange: "N"}:                     "wrapped",
+		{Strange: "ST"}:                    "blanks",
+		{Opens: "legacy"}:                  "RC2",
+		{Opens: "no"}:                      "not a P12, or has a passphrase",
+	} {
+		all = append(all, sick{"form " + form.Strange + form.Opens,
+			func(v *Visit) { v.Found.Facts.SetForm("/c.p12", form) }, "certificate_form", says, []string{"accepted"}})
+	}
+	all = append(all, sick{"empty file", func(v *Visit) { v.Found.Seen.File.Size = 0 }, "certificate_form", "empty aoifleet rotate", []string{"accepted"}})
+	for _, s := range all {
+		t.Run(s.name, func(t *testing.T) {
+			v := well()
+			s.change(&v)
+			s.check(t, Checks(v))
+		})
+	}
+}
+
+func (s sick) check(t *testing.T, checks []Check) {
+	failed := failedOf(checks)
+	if len(failed) != 1 || failed[0].Name != s.failed {
+		t.Fatalf("failed: %+v", failed)
+	}
+	c := failed[0]
+	mend := c.Hint + strings.Join(c.Command, " ")
+	if said := c.Message + " " + mend; !strings.Contains(said, s.says) {
+		t.Errorf("%q", said)
+	}
+	place := slices.Index(Names, s.failed)
+	for i, c := range checks {
+		unchecked := slices.Contains(s.unchecked, c.Name) || i > place && slices.Contains(s.unchecked, "*")
+		if (c.OK == nil) != unchecked {
+			if s.failed == "sudo" || s.failed == "helper" || s.failed == "script" {
+				if c.Name == "sftp" { // which needs no root
+					continue
+				}
+			}
+			t.Errorf("%+v, want unchecked: %v", c, unchecked)
+		}
+	}
+}
+
+// What looks odd and is as it should be.
+func TestNothingIsWrong(t *testing.T) {
+	for name, c := range map[string]struct {
+		change    func(v *Visit)
+		unchecked []string
+	}{
+		"managed identity":  {func(v *Visit) { v.Found.Seen.Provider = nil }, nil},
+		"no certificate":    {func(v *Visit) { v.Found.Seen.File.Kind = "missing" }, []string{"certificate_form"}},
+		"path by inventory": {func(v *Visit) { v.Found.Seen.Provider.Name = "" }, nil},
+		"root":              {func(v *Visit) { v.Host.Sudo, v.Host.Helper = inventory.SudoNone, host.HelperPath }, nil},
+		"helper":            {func(v *Visit) { v.Host.Helper = host.HelperPath }, nil},
+		"password":          {func(v *Visit) { v.Host.Sudo = inventory.SudoPassword }, nil},
+		"jump hosts":        {func(v *Visit) { v.Jumps = []string{"b-1", "b-2"} }, nil},
+		"almost in time":    {func(v *Visit) { v.Found.Facts.Ahead = -30 * time.Second }, nil},
+		"systemd 239":       {func(v *Visit) { v.Found.Facts.Systemd = "systemd 239" }, nil},
+		"stopped on purpose": {func(v *Visit) {
+			v.Host.Agent.WhenStopped, v.Found.Facts.Wanted = "replace", false
+			v.Found.Seen.Unit = host.Unit{Load: "loaded", Active: "inactive", File: "disabled"}
+		}, []string{"accepted"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			v := well()
+			c.change(&v)
+			checks := Checks(v)
+			if failed := failedOf(checks); failed != nil {
+				t.Errorf("%+v", failed)
+			}
+			for _, check := range checks {
+				if (check.OK == nil) != slices.Contains(c.unchecked, check.Name) {
+					t.Errorf("%+v", check)
+				}
+			}
+		})
+	}
+}
+
+func TestInterrupted(t *testing.T) {
+	for _, v := range []Visit{
+		{DialErr: context.Canceled},
+		{DialErr: &remote.Error{Class: remote.ClassTimeout, Message: "connecting interrupted", Err: context.Canceled}},
+		{Found: &host.Examination{Root: true, SeenErr: errors.Join(context.Canceled)}},
+	} {
+		if !v.Interrupted() || v.Unreachable() {
+			t.Errorf("%+v", v)
+		}
+		for _, c := range Checks(v) {
+			if c.OK != nil {
+				t.Errorf("%+v", c)
+			}
+		}
+	}
+}

@@ -1,0 +1,68 @@
+
+# --- examine: what a doctor wants to know beyond observe; changes nothing ---
+
+# examine needs none of the tools whose absence it tells of.
+examine() {
+    say clock "$(date +%s.%N 2>/dev/null)"
+    lacking=''
+    for tool in $tools; do
+        command -v "$tool" >/dev/null || { lacking=yes; say lacks "$tool"; }
+    done
+    # What as_caller runs; nobody else needs it.
+    [ -z "${SUDO_UID:-}" ] || command -v setpriv >/dev/null || say lacks setpriv
+    for tool in dnf yum apt-get zypper; do
+        ! command -v "$tool" >/dev/null || { say installer "$tool"; break; }
+    done
+    value=$(systemctl --version 2>/dev/null)
+    say systemd "${value%%"$NL"*}"
+    ! command -v systemd-run >/dev/null || say timer yes
+    [ ! -w "$ROOT/etc/systemd/system" ] || say guard yes
+    unit_state
+    say wanted "$wanted"
+    if [ -f "$ROOT$log" ]; then say log file; elif [ -e "$ROOT$log" ]; then say log other; else say log missing; fi
+    ! command -v openssl >/dev/null || say openssl yes
+    [ -n "$lacking" ] || examine_files
+    say examined yes
+}
+
+examine_files() {
+    observe_config >/dev/null
+    only_allowed
+    set -f
+    IFS=$NL
+    for path in $paths; do
+        unset IFS
+        examine_file
+    done
+    unset IFS
+    set +f
+}
+
+# examine_file tells how a certificate file is written down. What is no base64 is
+# told by kind only: N(ewline), R(eturn), S(pace), T(ab), B(yte order mark), X.
+examine_file() {
+    look_at_file
+    [ "$kind" = file ] || return 0
+    say form "$path"
+    # shellcheck disable=SC2020 # three bytes, one letter
+    say strange "$(head -c 1048576 -- "$ROOT$real" | tr -d 'A-Za-z0-9+/=' | tr '\n\r \t\357\273\277' 'NRSTBBB' | tr -c 'NRSTB' X | head -c 64)"
+    [ -n "$(tail -c 1 -- "$ROOT$real" | tr '\000' X)" ] || say newline_ends yes
+    ! command -v openssl >/dev/null || say opens "$(opens "$ROOT$real")"
+}
+
+# opens tells whether OpenSSL 3, which the agent brings along, opens FILE as it is:
+# yes, legacy (it has put away RC2, RC4 and DES, openssl-pkcs12(1)) or no. An
+# older openssl opens them all, but names what it met.
+opens() {
+    for legacy in '' -legacy; do
+        # shellcheck disable=SC2086 # no argument when empty
+        value=$(head -c 1048576 -- "$1" | tr -dc 'A-Za-z0-9+/=' | base64 -d 2>/dev/null |
+            timeout 10 openssl pkcs12 -info -noout -passin pass: $legacy 2>&1) || continue
+        case $legacy$value in
+        -legacy* | *RC2* | *RC4* | *AndDES*) printf legacy ;;
+        *) printf yes ;;
+        esac
+        return
+    done
+    printf no
+}

@@ -1,0 +1,41 @@
+package host
+
+import "fmt"
+
+// LeastSpace is how many free bytes a host needs below /var/lib.
+const LeastSpace = 1 << 20
+
+// Problem is why the file can't or must not be replaced; nil: it can.
+func (f File) Problem() *Problem {
+	switch {
+	case f.Kind == "nodir":
+		return &Problem{Class: "configuration", Message: "the folder of " + f.Path + " does not exist", Hint: "create it, or correct cert_path in the agent's configuration"}
+	case f.Kind != "file" && f.Kind != "missing":
+		return &Problem{Class: "configuration", Message: f.Path + " is not a regular file"}
+	case f.Unsafe != "":
+		return &Problem{Class: "configuration", Message: "others than root and the file's owner can write the folder " + f.Unsafe,
+			Hint: "take the right to write it away: chmod go-w " + f.Unsafe}
+	case f.ReadOnly:
+		return &Problem{Class: "disk", Message: "the folder of " + f.Real + " is read-only"}
+	}
+	return nil
+}
+
+// SpaceProblem is too little free space; nil: there is enough.
+func (o *Observation) SpaceProblem() *Problem {
+	if o.Space >= LeastSpace {
+		return nil
+	}
+	return &Problem{Class: "disk", Message: fmt.Sprintf("only %d kB are free below /var/lib", o.Space>>10), Hint: "free at least 1 MB"}
+}
+
+// LoadProblem is why systemd has not loaded the unit of that name; nil: it has.
+func (u Unit) LoadProblem(name string) *Problem {
+	switch u.Load {
+	case "loaded":
+		return nil
+	case "not-found", "":
+		return &Problem{Class: "agent_not_running", Message: name + " is not known to systemd", Hint: "is the agent installed? set agent.unit in the inventory"}
+	}
+	return &Problem{Class: "agent_not_running", Message: name + " is " + u.Load, Hint: "look at: systemctl status " + name}
+}

@@ -1,0 +1,169 @@
+//go:build e2e && linux
+
+package e2e
+
+import (
+	"encoding/json"
+	"errors"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/aoifleet/aoifleet/internal/report"
+	"github.com/aoifleet/aoifleet/test/e2e/fleet"
+)
+
+// doctor returns what the program's doctor says of every host.
+func (w *world) doctor(wantCode int) []report.DoctorHost {
+	w.t.Helper()
+	inventory := filepath.Join(w.dir, "inventory.yaml")
+	if err := w.fleet.WriteInventory(inventory, fleet.Inventory{Certificate: w.file("new"), Defaults: w.defaults}); err != nil {
+		w.t.Fatal(err)
+	}
+	cmd := w.fleet.Command(w.t.Context(), w.program, "doctor", "-i", inventory, "-o", "json")
+	cmd.Env = w.environment()
+	out, err := cmd.Output()
+	code := 0
+	var exit *exec.ExitError
+	if errors.As(err, &exit) {
+		code = exit.ExitCode()
+	} else if err != nil {
+		w.t.Fatal(err)
+	}
+	var document struct {
+		ExitCode int                 `json:"exit_code"`
+		Hosts    []report.DoctorHost `json:"hosts"`
+	}
+	if err := json.Unmarshal(out, &document); err != nil {
+		w.t.Fatalf("%v: %s", err, out)
+	}
+	if code != wantCode || document.ExitCode != code || len(document.Hosts) != len(w.fleet.Hosts) {
+		w.t.Errorf("exit code %d, want %d:\n%s", code, wantCode, out)
+	}
+	return document.Hosts
+}
+
+// ails sees that on every host exactly one check failed, and what mends it.
+func (w *world) ails(code int, check, message, mend string) {
+	w.t.Helper()
+	for _, h := range w.doctor(code) {
+		failed := 0
+		for _, c := range h.Checks {
+			if c.OK == nil || *c.OK {
+				continue
+			}
+			failed++
+			if c.Name != check || !strings.Contains(c.Message, message) || !strings.Contains(c.Hint, mend) {
+				w.t.Errorf("%s: %s: %s; %s", h.Name, c.Name, c.Message, c.Hint)
+			}
+		}
+		if failed != 1 {
+			w.t.Errorf("%s: %d checks failed: %+v", h.Name, failed, h.Checks)
+		}
+	}
+}
+
+// well sees that no check failed, and none was left out.
+func (w *world) well() {
+	w.t.Helper()
+	for _, h := range w.doctor(0) {
+		for _, c := range h.Checks {
+			if c.OK == nil || !*c.OK {
+				w.t.Errorf("%s: %+v", h.Name, c)
+			}
+		}
+	}
+}
+
+func (w *world) everywhere(command string) {
+	w.t.Helper()
+	for _, h := range w.fleet.Hosts {
+		w.shell(h, command)
+	}
+}
+
+// TestDoctor gives real hosts one fault after another, and takes it away by what
+// the doctor says.
+func TestDoctor(t *testing.T) {
+	w := newWorld(t, fleet.Spec{Name: "london-1"}, fleet.Spec{Name: "paris-1", Release: "bullseye"})
+	for _, c := range []struct {
+		name                 string
+		upset, mend          func()
+		code                 int
+		check, message, hint string
+	}{
+		{"sudo wants a password", func() { w.rules("azureuser ALL=(ALL) ALL") }, func() { w.rules("azureuser ALL=(root) NOPASSWD: /bin/sh -s") },
+			5, "sudo", "sudo asks for a password", "azureuser ALL=(root) NOPASSWD: /bin/sh -s"},
+		{"requiretty", func() { w.rules("Defaults requiretty\nazureuser ALL=(ALL) NOPASSWD: ALL") },
+			func() {
+				w.rules("Defaults requiretty\nDefaults:azureuser !requiretty\nazureuser ALL=(ALL) NOPASSWD: ALL")
+			},
+			5, "sudo", "requiretty", "Defaults:azureuser !requiretty"},
+		{"SFTP off", func() { w.everywhere("sed -i.was '/^Subsystem/d' /etc/ssh/sshd_config && systemctl restart ssh") },
+			func() { w.everywhere("mv /etc/ssh/sshd_config.was /etc/ssh/sshd_config && systemctl restart ssh") },
+			5, "sftp", "SFTP is switched off", "Subsystem sftp internal-sftp"},
+		{"unit not enabled", func() { w.everywhere("systemctl disable " + fleet.AgentUnit) }, func() { w.everywhere("systemctl enable " + fleet.AgentUnit) },
+			5, "unit", "is disabled", "systemctl enable " + fleet.AgentUnit},
+		{"CRLF", func() { w.form("\r\n") }, func() { w.form("") }, 5, "certificate_form", "CRLF", "aoifleet rotate -i "},
+		{"read-only /etc", w.readOnly, func() { w.everywhere("umount /etc/az-aoi-ingestion /mnt; umount /etc") },
+			5, "dead_man", "no boot guard, /etc/systemd/system can't be written", "findmnt -T /etc/systemd/system"},
+		{"no openssl", func() { w.everywhere("mv /usr/bin/openssl /usr/bin/openssl.away") }, func() { w.everywhere("mv /usr/bin/openssl.away /usr/bin/openssl") },
+			5, "openssl", "no openssl", "on the host: apt-get install openssl"},
+		{"full disk", func() { w.everywhere("mkdir -p /var/lib/aoifleet; mount -t tmpfs -o size=512k none /var/lib") }, func() { w.everywhere("umount /var/lib") },
+			5, "space", "kB are free below /var/lib", "free at least"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			w.t = t
+			c.upset()
+			w.ails(c.code, c.check, c.message, c.hint)
+			c.mend()
+			w.well()
+		})
+	}
+	t.Run("host key changed", func(t *testing.T) {
+		w.t = t
+		w.otherKeys()
+		w.ails(4, "host_key", "host key has changed", "ssh-keygen -R ")
+	})
+}
+
+func (w *world) rules(rules string) {
+	w.t.Helper()
+	for _, h := range w.fleet.Hosts {
+		w.sudoers(h, rules)
+	}
+}
+
+// form writes the live certificate with this in its middle and at its end.
+func (w *world) form(end string) {
+	w.t.Helper()
+	text := string(w.certs["old"].Canonical())
+	text = text[:76] + end + text[76:] + end
+	for _, h := range w.fleet.Hosts {
+		// In place, so that it keeps its owner.
+		if err := os.WriteFile(filepath.Join(h.Root, fleet.CertificatePath), []byte(text), 0o600); err != nil {
+			w.t.Fatal(err)
+		}
+	}
+}
+
+// readOnly makes /etc read-only, but for the agent's own folder.
+func (w *world) readOnly() {
+	w.t.Helper()
+	w.everywhere("mount --bind /etc/az-aoi-ingestion /mnt && mount --bind /etc /etc && mount -o remount,ro,bind /etc && mount --bind /mnt /etc/az-aoi-ingestion")
+}
+
+// otherKeys lets known_hosts know each host by the key of the other.
+func (w *world) otherKeys() {
+	w.t.Helper()
+	known, err := os.ReadFile(w.fleet.KnownHosts)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	a, b := w.fleet.Hosts[0].Addr, w.fleet.Hosts[1].Addr
+	if err := os.WriteFile(w.fleet.KnownHosts, []byte(strings.NewReplacer(a, b, b, a).Replace(string(known))), 0o600); err != nil {
+		w.t.Fatal(err)
+	}
+}
