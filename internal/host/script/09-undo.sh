@@ -136,10 +136,13 @@ bring_back() {
 # than the one that is there now. Hundredths of seconds; the kernel stamps files
 # with a clock that lags by up to one tick.
 started_before_the_file() {
-    now_up
     # No file tells nothing.
     changed=$(stat -c %.2Z -- "$ROOT$real" 2>/dev/null) || return 0
-    [ $(($(date +%s%2N) - up + started / 10000)) -le $((${changed%.*}${changed#*.} + 2)) ]
+    # The clock before the uptime: what passes in between, on a host that is
+    # busy, makes the process older and never younger.
+    now=$(date +%s%2N)
+    now_up
+    [ $((now - up + started / 10000)) -le $((${changed%.*}${changed#*.} + 2)) ]
 }
 
 # recover carries an interrupted transaction of any run to its end, and removes
