@@ -48,7 +48,7 @@ func TestCutShort(t *testing.T) {
 			m.shell, m.hangUp = shell, true
 			in, err := inputOf(sent, "rotate", m.change(firstRun, newBytes))
 			m.must(err)
-			values := strings.Index(string(in), "\nmain ")
+			values := strings.Index(string(in), "\nmain 3<&0 ")
 			for at := values + 1; at < len(in)-len("\nAOIFLEET-VALUES\n"); at++ {
 				// Each line, and each place in the first and the last of them.
 				if in[at-1] != '\n' && at > values+40 && at < len(in)-30 {
