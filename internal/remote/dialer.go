@@ -9,6 +9,7 @@ import (
 	"os"
 	"strconv"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -218,9 +219,29 @@ type attempt struct {
 	via     *Conn  // the jump host; nil: none
 	address string // host:port
 	clock   *allowance
+	wire    atomic.Pointer[versionWatch] // nil before there is a transport
+	lapsed  atomic.Bool                  // it ended while something that is not the server's was waited for
 
 	mu    sync.Mutex
 	stage string // what the server had still to do, for a message about time
+}
+
+// rest stops the clock of the attempt; LoginGraceTime of the server does not stand
+// still.
+func (a *attempt) rest() (resume func()) {
+	run := a.clock.rest()
+	return func() {
+		run()
+		if a.gone() {
+			a.lapsed.Store(true)
+		}
+	}
+}
+
+// gone tells whether the connection has ended.
+func (a *attempt) gone() bool {
+	wire := a.wire.Load()
+	return wire != nil && wire.ended.Load()
 }
 
 func (a *attempt) enter(stage string) {
@@ -262,7 +283,7 @@ func untried(err error) error {
 // server.
 func (a *attempt) login(ctx context.Context) (*login, error) {
 	if a.target.scan {
-		return &login{}, nil
+		return &login{gone: a.gone}, nil
 	}
 	trial := a.dialer.trials.get(credentialOf(a.target))
 	if err := trial.spared(); err != nil {
@@ -273,11 +294,11 @@ func (a *attempt) login(ctx context.Context) (*login, error) {
 		most--
 	}
 	a.enter("ssh-agent did not answer")
-	keys, err := a.dialer.keys.offer(ctx, a.clock.rest, a.target, most)
+	keys, err := a.dialer.keys.offer(ctx, a.rest, a.target, most)
 	if err != nil {
 		return nil, err
 	}
-	return &login{target: a.target, ctx: ctx, keys: keys, trial: trial, rest: a.clock.rest}, nil
+	return &login{target: a.target, ctx: ctx, keys: keys, trial: trial, rest: a.rest, gone: a.gone}, nil
 }
 
 // handshake speaks SSH on transport and closes it on any error.
@@ -287,6 +308,7 @@ func (a *attempt) handshake(ctx context.Context, transport net.Conn, check *host
 	a.enter("connected, but there was no SSH answer")
 	stop := context.AfterFunc(ctx, func() { _ = transport.Close() })
 	wire := &versionWatch{Conn: transport, seen: func() { a.enter("the SSH handshake was not done") }}
+	a.wire.Store(wire)
 	conn, channels, requests, err := ssh.NewClientConn(wire, check.name, a.config(check, login))
 	inTime := stop()
 	if err != nil {
@@ -332,6 +354,8 @@ func (a *attempt) explain(err error, wire *versionWatch, check *hostCheck, login
 		return &droppedEarly{said: greeting, err: err}
 	case !spoke:
 		return &Error{Class: ClassUnreachable, Message: "what listens there does not speak SSH", Hint: "check the address and the port"}
+	case isDrop(err) && a.lapsed.Load() && !login.sent:
+		return &droppedEarly{spoke: true, err: err}
 	case isDrop(err) && login.begun:
 		return &Error{Class: ClassUnreachable, Message: "connection closed by the server during authentication"}
 	case isDrop(err):

@@ -167,7 +167,7 @@ func (h *hostCheck) changed(key ssh.PublicKey, known []xknownhosts.KnownKey) *Er
 			break
 		}
 	}
-	forget := fmt.Sprintf("ssh-keygen -R %s -f %s", shellescape.Quote(knownhosts.Normalize(h.name)), shellescape.Quote(h.target.KnownHosts))
+	forget := fmt.Sprintf("ssh-keygen -R %s -f %s", shellescape.Quote(knownhosts.Normalize(h.name)), shellescape.Quote(expected.Filename))
 	return &Error{
 		Class: ClassHostKeyChanged,
 		Message: fmt.Sprintf("host key has changed: %s:%d has %s, the server sent %s",

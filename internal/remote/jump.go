@@ -75,8 +75,9 @@ func jumpKey(via []Target) string {
 	var key strings.Builder
 	for _, t := range via {
 		t = withDefaults(t)
-		fmt.Fprintf(&key, "%q %q %q %q %v %q %q %v %q %q\n", address(t), t.User, t.IdentityFiles, t.CertificateFiles, t.IdentitiesOnly,
-			t.AgentSocket, append([]string{t.KnownHosts}, t.KnownHostsFiles...), t.AcceptNewHostKeys, t.HostKeyAlias, t.ProxyCommand)
+		fmt.Fprintf(&key, "%q %q %q %q %v %q %q %v %q %v %q %q\n", address(t), t.User, t.IdentityFiles, t.CertificateFiles, t.IdentitiesOnly,
+			t.AgentSocket, append([]string{t.KnownHosts}, t.KnownHostsFiles...), t.AcceptNewHostKeys,
+			t.HostKeyFingerprints, t.Passphrase != nil, t.HostKeyAlias, t.ProxyCommand)
 	}
 	return key.String()
 }
@@ -92,7 +93,7 @@ func (h *jumpHost) join(d *Dialer, via []Target) *jumpFlight {
 	h.flight = f
 	last := len(via) - 1
 	hop := via[last]
-	hop.Via = via[:last]
+	hop.Via, hop.hop = via[:last], true
 	if last > 0 {
 		hop.ProxyCommand = ""
 	}
@@ -132,8 +133,15 @@ func (j *jumpHosts) close() {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	for _, h := range j.hosts {
-		if h.flight != nil && h.flight.conn != nil {
-			_ = h.flight.conn.Close()
+		h.mu.Lock()
+		f := h.flight
+		h.mu.Unlock()
+		if f == nil {
+			continue
+		}
+		<-f.done // Close has waited for it
+		if f.conn != nil {
+			_ = f.conn.Close()
 		}
 	}
 }
@@ -175,7 +183,7 @@ func sshCommand(t Target, options ...string) string {
 	if len(hops) > 0 {
 		args = append(args, "-J", strings.Join(hops, ","))
 	} else if t.ProxyCommand != "" {
-		args = append(args, "-o", "ProxyCommand="+t.ProxyCommand)
+		args = append(args, "-o", "ProxyCommand=…") // it may hold a secret
 	}
 	if t.HostKeyAlias != "" {
 		args = append(args, "-o", "HostKeyAlias="+t.HostKeyAlias)

@@ -218,6 +218,9 @@ func (f *knownFile) add(name string, keys ...ssh.PublicKey) error {
 	if len(f.added[name]) > 0 {
 		return errWrittenMeanwhile
 	}
+	if f.path == "" {
+		return errors.New("no known_hosts file is named")
+	}
 	if err := os.MkdirAll(filepath.Dir(f.path), 0o700); err != nil {
 		return err
 	}

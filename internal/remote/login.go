@@ -18,6 +18,7 @@ type login struct {
 	ctx    context.Context
 	keys   *offer
 	trial  *trial
+	gone   func() bool            // the connection has ended
 	rest   func() (resume func()) // the clock of the attempt stands still meanwhile
 
 	begun   bool     // the server has named the methods that it allows
@@ -33,6 +34,9 @@ type login struct {
 // next is ssh.ClientConfig.AuthCallback: the method to try next, nil when there
 // is none left. It is first asked when the server has named its methods.
 func (l *login) next(ctx *ssh.ClientAuthContext) (ssh.AuthMethod, error) {
+	if l.gone() { // the library asks all the same
+		return nil, nil
+	}
 	l.begun, l.allowed, l.partial = true, ctx.AllowedMethods, len(ctx.PartialSuccessMethods) > 0
 	if l.problem != nil {
 		return nil, l.problem
@@ -110,8 +114,8 @@ func (l *login) over(err error) {
 	switch {
 	case err == nil:
 		v = accepted
-	case errors.As(err, &e) && e.Class == ClassAuthentication && len(l.tried()) > 0:
-		v = refused
+	case errors.As(err, &e) && e.Class == ClassAuthentication && len(l.tried()) > 0, l.sent:
+		v = refused // without an answer the password may have been counted all the same
 	}
 	l.trial.leave(l.host(), v, l.fault)
 }

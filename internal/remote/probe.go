@@ -42,10 +42,9 @@ func (t *trials) get(credential string) *trial {
 func credentialOf(t Target) string {
 	parts := []string{t.User, t.AgentSocket, fmt.Sprint(t.IdentitiesOnly, len(t.IdentityFiles))}
 	parts = append(append(parts, t.IdentityFiles...), t.CertificateFiles...)
-	if len(t.Via) > 0 {
-		parts = append(parts, jumpKey(t.Via))
+	if t.hop { // what a jump host accepts, those behind it need not
+		parts = append(parts, "jump host")
 	}
-	parts = append(parts, t.ProxyCommand)
 	if t.Password != nil {
 		parts = append(parts, t.Password.Source)
 	}

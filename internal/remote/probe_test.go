@@ -216,6 +216,7 @@ func TestCredentialOf(t *testing.T) {
 	same := base
 	same.Name, same.Address, same.Port, same.KnownHosts = "other", "10.0.0.1", 2222, "elsewhere"
 	same.Password = &Password{Source: "env X"}
+	same.ProxyCommand, same.Via = "nc 10.0.0.1 2222", []Target{{Address: "bastion"}}
 	if credentialOf(base) != credentialOf(same) {
 		t.Error("a credential depends on the machine")
 	}
@@ -228,6 +229,7 @@ func TestCredentialOf(t *testing.T) {
 		func(t *Target) { t.AgentSocket = "none" },
 		func(t *Target) { t.IdentitiesOnly = true },
 		func(t *Target) { t.Password = nil },
+		func(t *Target) { t.hop = true },
 		func(t *Target) { t.Password = &Password{Source: "env Y"} },
 	} {
 		other := base

@@ -150,6 +150,7 @@ type Target struct {
 	// standard input and output are the transport. It has no effect with Via.
 	ProxyCommand string
 
+	hop  bool            // it is dialled as a jump host
 	scan bool            // the host's keys are all that is wanted
 	seen []ssh.PublicKey // that it has sent, and that are not the right one
 }

@@ -1,6 +1,7 @@
 package remote
 
 import (
+	"context"
 	"fmt"
 	"net"
 	"path/filepath"
@@ -28,6 +29,8 @@ func TestJumpKey(t *testing.T) {
 		"only": func(t *Target) { t.IdentitiesOnly = true }, "agent": func(t *Target) { t.AgentSocket = "none" },
 		"known_hosts": func(t *Target) { t.KnownHosts = "/l" }, "more": func(t *Target) { t.KnownHostsFiles = []string{"/l"} },
 		"alias": func(t *Target) { t.HostKeyAlias = "a" }, "command": func(t *Target) { t.ProxyCommand = "nc" },
+		"pin":        func(t *Target) { t.HostKeyFingerprints = []string{"SHA256:x"} },
+		"passphrase": func(t *Target) { t.Passphrase = func(context.Context, string) (string, error) { return "", nil } },
 	} {
 		other := base
 		change(&other)
@@ -65,10 +68,10 @@ func TestSSHCommand(t *testing.T) {
 	command.ProxyCommand = "nc h 22"
 	alias.HostKeyAlias = "x"
 	for want, target := range map[string]Target{
-		"ssh -p 22 u@h":                           host,
-		"ssh -J 'v@a:7,w@[::1]:22' -p 22 u@h":     through,
-		"ssh -o 'ProxyCommand=nc h 22' -p 22 u@h": command,
-		"ssh -o HostKeyAlias=x -p 22 u@h":         alias,
+		"ssh -p 22 u@h":                       host,
+		"ssh -J 'v@a:7,w@[::1]:22' -p 22 u@h": through,
+		"ssh -o 'ProxyCommand=…' -p 22 u@h":   command,
+		"ssh -o HostKeyAlias=x -p 22 u@h":     alias,
 	} {
 		if got := sshCommand(target); got != want {
 			t.Errorf("%s, want %s", got, want)

@@ -6,6 +6,7 @@ import (
 	"net"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 )
 
@@ -18,6 +19,8 @@ type versionWatch struct {
 	net.Conn
 	seen func() // called once, with the version line
 
+	ended atomic.Bool // nothing more can be read or written
+
 	mu    sync.Mutex
 	first []byte
 	spoke bool
@@ -28,6 +31,9 @@ func (w *versionWatch) Read(b []byte) (int, error) {
 	n, err := w.Conn.Read(b)
 	if n > 0 {
 		w.note(b[:n])
+	}
+	if err != nil {
+		w.ended.Store(true)
 	}
 	return n, err
 }
