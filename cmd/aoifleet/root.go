@@ -164,7 +164,7 @@ func (a *app) outputFlag(cmd *cobra.Command) {
 }
 
 func (a *app) certificateFlag(cmd *cobra.Command) {
-	cmd.Flags().StringVar(&a.certificateFile, "certificate", "", "certificate `FILE` for all selected hosts instead of the inventory's")
+	cmd.Flags().StringVar(&a.certificateFile, "certificate", "", "certificate `FILE`, or keyvault://VAULT/NAME, for all selected hosts instead of the inventory's")
 }
 
 func (a *app) json() (bool, error) {

@@ -71,7 +71,7 @@ func (a *app) certificateVerify(flags verifyFlags) error {
 		return err
 	}
 	defer f.close()
-	client, err := azure.New(cloudOf(f.inv.Azure), nil, patienceOf(flags.wait))
+	client, err := a.azureClient(cloudOf(f.inv.Azure), patienceOf(flags.wait))
 	if err != nil {
 		return err
 	}
@@ -89,11 +89,11 @@ func (a *app) verifyOne(flags verifyFlags) error {
 	case a.inventoryFile != "" || a.limit != "":
 		return usage("--inventory and --limit don't go with --tenant: no host is contacted", hint)
 	}
-	cert, err := certificate.ReadFile(a.certificateFile, time.Now())
+	client, err := a.azureClient(azure.Cloud{Name: flags.cloud}, patienceOf(flags.wait))
 	if err != nil {
 		return err
 	}
-	client, err := azure.New(azure.Cloud{Name: flags.cloud}, nil, patienceOf(flags.wait))
+	cert, err := a.readCertificate(a.certificateFile, client)
 	if err != nil {
 		return err
 	}

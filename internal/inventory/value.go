@@ -42,10 +42,6 @@ func isText(s string) func(*yaml.Node) bool {
 	return func(n *yaml.Node) bool { return n.Kind == yaml.ScalarNode && n.Value == s }
 }
 
-func isKeyVault(n *yaml.Node) bool {
-	return n.Kind == yaml.ScalarNode && strings.HasPrefix(strings.ToLower(n.Value), "keyvault://")
-}
-
 // onlyAs refuses a key that this version does not act on, unless the value
 // asks for what this version does anyway.
 func (v value) onlyAs(accepted []string) {
