@@ -40,8 +40,8 @@ type scriptAzure struct {
 //	azure keep NAME FILE [TYPE]   the vault has a certificate
 //	azure fail SERVICE STATUS     every request from now on
 //	azure recover                 no longer
-//	azure disable                 the application
-//	azure firewall                of the vault
+//	azure disable [on|off]        the application
+//	azure firewall [on|off]       of the vault
 func pretendAzure(ts *testscript.TestScript, _ bool, args []string) {
 	s := theState(ts)
 	if args[0] == "start" {
@@ -76,9 +76,9 @@ func pretendAzure(ts *testscript.TestScript, _ bool, args []string) {
 	case "recover":
 		z.cloud.Recover()
 	case "disable":
-		z.app.Disable(true)
+		z.app.Disable(len(args) < 2 || args[1] == "on")
 	case "firewall":
-		z.vault.Firewall(true)
+		z.vault.Firewall(len(args) < 2 || args[1] == "on")
 	default:
 		ts.Fatalf("no such thing: azure %s", args[0])
 	}

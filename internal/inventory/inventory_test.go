@@ -96,7 +96,7 @@ defaults:
   identity_file: [~/.ssh/one, keys/two]
   known_hosts: known_hosts
   certificate: certs/{name}.p12.b64
-  verify: none
+  verify: entra
   via: workstation
   connect_timeout: 1m30s
   ssh_config: ssh/config
@@ -149,6 +149,7 @@ func TestEveryKeyActedOn(t *testing.T) {
 		IdentityFiles:     []string{filepath.FromSlash("/home/operator/.ssh/one"), filepath.Join(folder(t), "keys", "two")},
 		KnownHosts:        filepath.Join(folder(t), "known_hosts"),
 		Certificate:       filepath.Join(folder(t), "certs", "vm-1.p12.b64"),
+		VerifyEntra:       true,
 		ConnectTimeout:    90 * time.Second,
 		AcceptNewHostKeys: true, HostKeyFingerprints: []string{"SHA256:47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU"},
 		PasswordFrom:   Secret{File: filepath.Join(folder(t), "secrets", "login")},

@@ -73,7 +73,7 @@ func hostKeys() []key[draft] {
 		{name: "identity_file", read: func(v value, d *draft) { v.localPaths(&d.IdentityFiles); d.Given.IdentityFiles = true }},
 		{name: "known_hosts", read: func(v value, d *draft) { v.localPath(&d.KnownHosts); d.Given.KnownHosts = true }},
 		{name: "certificate", read: func(v value, d *draft) { v.certificate(&d.Certificate) }},
-		{name: "verify", only: []string{none}},
+		{name: "verify", read: func(v value, d *draft) { v.either(&d.VerifyEntra, none, "entra") }},
 		{name: "via", only: []string{"workstation"}},
 		{name: "connect_timeout", read: func(v value, d *draft) { v.duration(&d.ConnectTimeout, 1); d.Given.ConnectTimeout = true }},
 		{name: "ssh_config", read: func(v value, d *draft) { v.pathOrNone(&d.SSHConfig) }},

@@ -144,6 +144,14 @@ func (v value) oneOf(to *string, words ...string) {
 	v.fail(didYouMean(v.node.Value, slices.Values(words)), "%s must be %s", v.key, strings.Join(words, " or "))
 }
 
+// either reads one of two words.
+func (v value) either(to *bool, no, yes string) {
+	word := ""
+	if v.oneOf(&word, no, yes); word != "" {
+		*to = word == yes
+	}
+}
+
 // amount reads a count of hosts or a percentage; false: it is reported.
 func (v value) amount(to *Amount) bool {
 	s := v.node.Value

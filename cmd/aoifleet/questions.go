@@ -1,0 +1,183 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/aoifleet/aoifleet/internal/azure"
+	"github.com/aoifleet/aoifleet/internal/certificate"
+	"github.com/aoifleet/aoifleet/internal/host"
+	"github.com/aoifleet/aoifleet/internal/rollout"
+)
+
+// askedAtOnce is how many questions are asked at the same time.
+const askedAtOnce = 4
+
+// question is asked once for all hosts that would ask the same.
+type question struct {
+	azure.Question
+	cert  *certificate.Certificate
+	hosts []string
+
+	result *azure.Result // never nil once it was asked
+	err    *azure.Error
+}
+
+// unasked is a host of which nothing can be asked.
+type unasked struct {
+	host    string
+	outcome rollout.Outcome
+	reason  *host.Problem
+}
+
+func questionOf(cert *certificate.Certificate, p *host.Provider, secret string) (*question, error) {
+	pair, err := pairOf(cert)
+	if err != nil {
+		return nil, err
+	}
+	q := azure.Question{TenantID: p.TenantID, ClientID: p.ClientID, Vault: p.Vault, Secret: secret, Pair: pair}
+	return &question{Question: q, cert: cert}, nil
+}
+
+// pairOf is a certificate with its key, to sign in with.
+func pairOf(cert *certificate.Certificate) (azure.Pair, error) {
+	key, chain := cert.KeyPair()
+	return azure.NewPair(chain, key)
+}
+
+// ask makes the questions of the hosts, each once, in the order of the hosts.
+func ask(entries []rollout.Entry, secret string) ([]*question, []unasked) {
+	type key struct{ tenant, client, vault, thumbprint string }
+	known := map[key]*question{}
+	var questions []*question
+	var rest []unasked
+	for _, t := range entries {
+		if u := unaskable(t); u != nil {
+			rest = append(rest, *u)
+			continue
+		}
+		p := t.Seen.Provider
+		k := key{p.TenantID, p.ClientID, p.Vault, t.Certificate.Leaf.Thumbprint}
+		if known[k] == nil {
+			q, err := questionOf(t.Certificate, p, secret)
+			if err != nil {
+				rest = append(rest, unasked{t.Host.Name, rollout.Refused, &host.Problem{Class: "certificate", Message: err.Error()}})
+				continue
+			}
+			known[k] = q
+			questions = append(questions, q)
+		}
+		known[k].hosts = append(known[k].hosts, t.Host.Name)
+	}
+	return questions, rest
+}
+
+// unaskable says why nothing can be asked of a host, nil if it can.
+func unaskable(t rollout.Entry) *unasked {
+	switch {
+	case t.Outcome != "":
+		return &unasked{t.Host.Name, t.Outcome, t.Problem}
+	case t.Certificate == nil:
+		return &unasked{t.Host.Name, rollout.Refused, &host.Problem{Class: "certificate", Message: "no certificate is named for it",
+			Hint: "set certificate: in the inventory, or use --certificate FILE"}}
+	case t.Seen.Provider.TenantID == "":
+		return &unasked{t.Host.Name, rollout.Refused, &host.Problem{Class: "configuration", Message: "the agent's configuration does not say for which application its certificate is",
+			Hint: "ask with --tenant, --client-id and --vault"}}
+	}
+	return nil
+}
+
+// inquiry is how questions are asked.
+type inquiry struct {
+	app   *app
+	cloud azure.Cloud
+	// wait is how long certificates may take to become known to Entra, all of them
+	// together; 0: each is asked about once.
+	wait time.Duration
+	say  func(line string) // may be called from many goroutines
+
+	began time.Time
+	mu    sync.Mutex
+	away  map[string]*azure.Error // who gives no answer: a vault, or "" for Entra
+}
+
+// answerAll asks them. One that is refused does not stop the others; one that
+// nobody answers stops those that would ask the same service, so that an outage
+// costs its time once.
+func (in *inquiry) answerAll(questions []*question) {
+	in.began, in.away = time.Now(), map[string]*azure.Error{}
+	var group errgroup.Group
+	group.SetLimit(askedAtOnce)
+	for _, q := range questions {
+		group.Go(func() error {
+			in.answer(q)
+			return nil
+		})
+	}
+	_ = group.Wait() // they return no error
+}
+
+func (in *inquiry) answer(q *question) {
+	if q.err = in.gone(q); q.err != nil {
+		q.result = &azure.Result{}
+		return
+	}
+	in.say(fmt.Sprintf("asking about %s for application %s", q.cert.Leaf.Thumbprint, printable(q.ClientID)))
+	left := in.wait - time.Since(in.began)
+	var once sync.Once
+	q.Pending = func(*azure.Error) {
+		once.Do(func() {
+			in.say(fmt.Sprintf("waiting: Entra does not know %s yet; for up to %s", q.cert.Leaf.Thumbprint, left.Round(time.Second)))
+		})
+	}
+	client, err := in.app.azureClient(in.cloud, patienceOf(left))
+	if err != nil {
+		q.result, q.err = &azure.Result{}, azure.AsError(err)
+		return
+	}
+	q.answer(in.app.ctx, client)
+	in.note(q)
+}
+
+// gone is why a question need not be asked: nobody has answered another one.
+func (in *inquiry) gone(q *question) *azure.Error {
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	if e := in.away[""]; e != nil || q.Vault == "" {
+		return e
+	}
+	return in.away[q.Vault]
+}
+
+func (in *inquiry) note(q *question) {
+	if q.err == nil || q.err.Class != azure.Unreachable {
+		return
+	}
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	who := ""
+	if q.result.Accepted {
+		who = q.Vault
+	}
+	in.away[who] = q.err
+}
+
+func (q *question) answer(ctx context.Context, client *azure.Client) {
+	var err error
+	q.result, err = client.Verify(ctx, q.Question)
+	q.err = azure.AsError(err)
+	if err != nil && q.err == nil {
+		q.err = &azure.Error{Class: azure.Unexpected, Message: err.Error()}
+	}
+}
+
+func patienceOf(wait time.Duration) azure.Patience {
+	if wait <= 0 {
+		wait = -1
+	}
+	return azure.Patience{Propagation: wait}
+}
