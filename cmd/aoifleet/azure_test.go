@@ -28,6 +28,7 @@ const (
 // scriptAzure is the pretend Azure of one script.
 type scriptAzure struct {
 	cloud *cloud.Cloud
+	url   string
 	app   *cloud.Application
 	vault *cloud.KeyVault
 }
@@ -35,6 +36,7 @@ type scriptAzure struct {
 // pretendAzure: azure start leads the program to a pretend Azure, through a proxy
 // and with an authority of its own. Then
 //
+//	azure outside                 only the machines get there from now on
 //	azure register FILE [ASKS]    Entra knows a certificate, after so many requests
 //	azure secret                  the vault has the agents' secret
 //	azure keep NAME FILE [TYPE]   the vault has a certificate
@@ -53,6 +55,10 @@ func pretendAzure(ts *testscript.TestScript, _ bool, args []string) {
 		ts.Fatalf("azure start comes first")
 	}
 	switch args[0] {
+	case "outside":
+		at := strings.TrimPrefix(z.url, "https://")
+		s.outside.Store(&at)
+		ts.Setenv("HTTPS_PROXY", "http://127.0.0.1:9") // discard: nobody listens
 	case "register":
 		spread := cloud.Spread{}
 		if len(args) > 2 {
@@ -97,7 +103,7 @@ func startAzure(ts *testscript.TestScript) *scriptAzure {
 	for name, value := range map[string]string{"TENANT": azureTenant, "CLIENT": azureClient, "VAULT": azureVault} {
 		ts.Setenv(name, value)
 	}
-	z := &scriptAzure{c, c.AddApplication(azureTenant, azureClient, azureObject), c.AddVault(azureVault, azureTenant)}
+	z := &scriptAzure{c, server.URL, c.AddApplication(azureTenant, azureClient, azureObject), c.AddVault(azureVault, azureTenant)}
 	z.vault.Allow(azureClient, true)
 	return z
 }

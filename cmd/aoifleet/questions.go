@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"net/http"
 	"sync"
 	"time"
 
@@ -11,6 +12,7 @@ import (
 	"github.com/aoifleet/aoifleet/internal/azure"
 	"github.com/aoifleet/aoifleet/internal/certificate"
 	"github.com/aoifleet/aoifleet/internal/host"
+	"github.com/aoifleet/aoifleet/internal/inventory"
 	"github.com/aoifleet/aoifleet/internal/rollout"
 )
 
@@ -22,6 +24,7 @@ type question struct {
 	azure.Question
 	cert  *certificate.Certificate
 	hosts []string
+	via   *inventory.Host // through which it is asked; nil: from this machine
 
 	result *azure.Result // never nil once it was asked
 	err    *azure.Error
@@ -51,7 +54,10 @@ func pairOf(cert *certificate.Certificate) (azure.Pair, error) {
 
 // ask makes the questions of the hosts, each once, in the order of the hosts.
 func ask(entries []rollout.Entry, secret string) ([]*question, []unasked) {
-	type key struct{ tenant, client, vault, thumbprint string }
+	type key struct {
+		tenant, client, vault, thumbprint string
+		through                           bool
+	}
 	known := map[key]*question{}
 	var questions []*question
 	var rest []unasked
@@ -61,14 +67,16 @@ func ask(entries []rollout.Entry, secret string) ([]*question, []unasked) {
 			continue
 		}
 		p := t.Seen.Provider
-		k := key{p.TenantID, p.ClientID, p.Vault, t.Certificate.Leaf.Thumbprint}
+		k := key{p.TenantID, p.ClientID, p.Vault, t.Certificate.Leaf.Thumbprint, t.Host.ViaHost}
 		if known[k] == nil {
 			q, err := questionOf(t.Certificate, p, secret)
 			if err != nil {
 				rest = append(rest, unasked{t.Host.Name, rollout.Refused, &host.Problem{Class: "certificate", Message: err.Error()}})
 				continue
 			}
-			known[k] = q
+			if known[k] = q; t.Host.ViaHost {
+				q.via = &t.Host
+			}
 			questions = append(questions, q)
 		}
 		known[k].hosts = append(known[k].hosts, t.Host.Name)
@@ -94,6 +102,7 @@ func unaskable(t rollout.Entry) *unasked {
 // inquiry is how questions are asked.
 type inquiry struct {
 	app   *app
+	fleet *fleet // nil: no host can be asked through
 	cloud azure.Cloud
 	// wait is how long certificates may take to become known to Entra, all of them
 	// together; 0: each is asked about once.
@@ -102,14 +111,20 @@ type inquiry struct {
 
 	began time.Time
 	mu    sync.Mutex
-	away  map[string]*azure.Error // who gives no answer: a vault, or "" for Entra
+	away  map[service]*azure.Error // who gives no answer
+}
+
+// service is who is asked, and from where: Entra where vault is "".
+type service struct {
+	vault   string
+	through bool
 }
 
 // answerAll asks them. One that is refused does not stop the others; one that
 // nobody answers stops those that would ask the same service, so that an outage
 // costs its time once.
 func (in *inquiry) answerAll(questions []*question) {
-	in.began, in.away = time.Now(), map[string]*azure.Error{}
+	in.began, in.away = time.Now(), map[service]*azure.Error{}
 	var group errgroup.Group
 	group.SetLimit(askedAtOnce)
 	for _, q := range questions {
@@ -126,7 +141,11 @@ func (in *inquiry) answer(q *question) {
 		q.result = &azure.Result{}
 		return
 	}
-	in.say(fmt.Sprintf("asking about %s for application %s", q.cert.Leaf.Thumbprint, printable(q.ClientID)))
+	from := ""
+	if q.via != nil {
+		from = " through " + q.via.Name
+	}
+	in.say(fmt.Sprintf("asking about %s for application %s%s", q.cert.Leaf.Thumbprint, printable(q.ClientID), from))
 	left := in.wait - time.Since(in.began)
 	var once sync.Once
 	q.Pending = func(*azure.Error) {
@@ -134,12 +153,11 @@ func (in *inquiry) answer(q *question) {
 			in.say(fmt.Sprintf("waiting: Entra does not know %s yet; for up to %s", q.cert.Leaf.Thumbprint, left.Round(time.Second)))
 		})
 	}
-	client, err := in.app.azureClient(in.cloud, patienceOf(left))
-	if err != nil {
-		q.result, q.err = &azure.Result{}, azure.AsError(err)
-		return
+	if q.via == nil {
+		q.answer(in.app.ctx, in.app.azure, in.cloud, patienceOf(left))
+	} else {
+		in.answerThrough(q, patienceOf(left))
 	}
-	q.answer(in.app.ctx, client)
 	in.note(q)
 }
 
@@ -147,10 +165,10 @@ func (in *inquiry) answer(q *question) {
 func (in *inquiry) gone(q *question) *azure.Error {
 	in.mu.Lock()
 	defer in.mu.Unlock()
-	if e := in.away[""]; e != nil || q.Vault == "" {
+	if e := in.away[service{"", q.via != nil}]; e != nil || q.Vault == "" {
 		return e
 	}
-	return in.away[q.Vault]
+	return in.away[service{q.Vault, q.via != nil}]
 }
 
 func (in *inquiry) note(q *question) {
@@ -159,16 +177,19 @@ func (in *inquiry) note(q *question) {
 	}
 	in.mu.Lock()
 	defer in.mu.Unlock()
-	who := ""
+	who := service{"", q.via != nil}
 	if q.result.Accepted {
-		who = q.Vault
+		who.vault = q.Vault
 	}
 	in.away[who] = q.err
 }
 
-func (q *question) answer(ctx context.Context, client *azure.Client) {
-	var err error
-	q.result, err = client.Verify(ctx, q.Question)
+func (q *question) answer(ctx context.Context, transport *http.Transport, cloud azure.Cloud, patience azure.Patience) {
+	q.result = &azure.Result{}
+	client, err := azure.New(cloud, transport, patience)
+	if err == nil {
+		q.result, err = client.Verify(ctx, q.Question)
+	}
 	q.err = azure.AsError(err)
 	if err != nil && q.err == nil {
 		q.err = &azure.Error{Class: azure.Unexpected, Message: err.Error()}

@@ -23,7 +23,7 @@ func (flags *changeFlags) addVerify(cmd *cobra.Command) {
 }
 
 func (f *fleet) inquiry(wait time.Duration) *inquiry {
-	return &inquiry{app: f.app, cloud: cloudOf(f.inv.Azure), wait: wait, say: f.progress.Say}
+	return &inquiry{app: f.app, fleet: f, cloud: cloudOf(f.inv.Azure), wait: wait, say: f.progress.Say}
 }
 
 // verify asks Azure about the certificates of the hosts to change, where their

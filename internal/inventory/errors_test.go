@@ -130,7 +130,6 @@ func TestUnquotedName(t *testing.T) {
 func TestSettings(t *testing.T) {
 	long := strings.Repeat("x", maxText+1)
 	const vaultForms = "write it as keyvault://VAULT/NAME or keyvault://VAULT/NAME/VERSION"
-	const yet = " is not supported by this version yet | leave it out"
 	const print = "SHA256:47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU"
 	const notPrint = "host_key_fingerprint is not the SHA-256 fingerprint of a key | ssh-keygen -lf KEY.pub prints it: SHA256: and 43 characters"
 	cases := []struct{ setting, want string }{
@@ -168,7 +167,8 @@ func TestSettings(t *testing.T) {
 		{"verify: none", ""},
 		{"verify: entra", ""},
 		{"verify: yes", "verify must be none or entra"},
-		{"via: host", "via" + yet + ", or write via: workstation"},
+		{"via: host", ""},
+		{"via: bastion", "via must be workstation or host"},
 		{"ssh_config: none", ""},
 		{"ssh_config: ~/x", ""},
 		{"ssh_config: [a]", "ssh_config must be a single text"},

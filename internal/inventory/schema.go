@@ -12,16 +12,11 @@ const (
 )
 
 // key is one entry of the schema.
-//
-// Every key of the contract is here, also those that this version does not act
-// on: they have no read, and only lists the values that ask for what this
-// version does anyway. To act on such a key, give it a read.
 type key[T any] struct {
 	name string               // as it is written
 	in   place                // where it may stand; 0: wherever its table applies
 	keys []key[T]             // of a section; nil: a value
 	read func(v value, to *T) // checks the value and stores it
-	only []string             // values accepted of a key that is not acted on
 }
 
 // draft is a host, a group or the defaults while being read.
@@ -74,7 +69,7 @@ func hostKeys() []key[draft] {
 		{name: "known_hosts", read: func(v value, d *draft) { v.localPath(&d.KnownHosts); d.Given.KnownHosts = true }},
 		{name: "certificate", read: func(v value, d *draft) { v.certificate(&d.Certificate) }},
 		{name: "verify", read: func(v value, d *draft) { v.either(&d.VerifyEntra, none, "entra") }},
-		{name: "via", only: []string{"workstation"}},
+		{name: "via", read: func(v value, d *draft) { v.either(&d.ViaHost, "workstation", "host") }},
 		{name: "connect_timeout", read: func(v value, d *draft) { v.duration(&d.ConnectTimeout, 1); d.Given.ConnectTimeout = true }},
 		{name: "ssh_config", read: func(v value, d *draft) { v.pathOrNone(&d.SSHConfig) }},
 		{name: "jump", read: func(v value, d *draft) { v.jump(&d.Jump); d.Given.Jump = true }},

@@ -39,6 +39,9 @@ type Options struct {
 	Window      time.Duration // health.window there, whole seconds; 0: 1s
 	// RestartDelay is RestartSec= of the agent's unit; 0: one second.
 	RestartDelay time.Duration
+	// Route says where a connection leads that is made from a machine (direct-tcpip)
+	// to another address than a loopback one, host:port; "" is nowhere. nil: nowhere.
+	Route func(address string) string
 	// Notice is told, from any goroutine, what nobody else would hear of, such
 	// as a faults file that can't be read. nil: nobody.
 	Notice func(message string)
@@ -71,6 +74,9 @@ func (o Options) withDefaults() (Options, error) {
 	}
 	if o.RestartDelay == 0 {
 		o.RestartDelay = time.Second
+	}
+	if o.Route == nil {
+		o.Route = func(string) string { return "" }
 	}
 	if o.Notice == nil {
 		o.Notice = func(string) {}
