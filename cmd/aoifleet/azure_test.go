@@ -38,6 +38,8 @@ type scriptAzure struct {
 //
 //	azure outside                 only the machines get there from now on
 //	azure register FILE [ASKS]    Entra knows a certificate, after so many requests
+//	azure permit PERMISSION       of Microsoft Graph, for the application itself
+//	azure has THUMBPRINT…         the application's certificates
 //	azure secret                  the vault has the agents' secret
 //	azure keep NAME FILE [TYPE]   the vault has a certificate
 //	azure fail SERVICE STATUS     every request from now on
@@ -83,6 +85,17 @@ func pretendAzure(ts *testscript.TestScript, _ bool, args []string) {
 		z.cloud.Recover()
 	case "disable":
 		z.app.Disable(len(args) < 2 || args[1] == "on")
+	case "permit":
+		z.app.Permit(args[1])
+	case "has":
+		want := args[1:]
+		var got []string
+		for _, cert := range z.app.Certificates() {
+			got = append(got, certificate.Describe(cert).Thumbprint)
+		}
+		if strings.Join(got, " ") != strings.Join(want, " ") {
+			ts.Fatalf("the application has %v, want %v", got, want)
+		}
 	case "firewall":
 		z.vault.Firewall(len(args) < 2 || args[1] == "on")
 	default:
