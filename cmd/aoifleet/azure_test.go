@@ -14,15 +14,16 @@ import (
 	"github.com/rogpeppe/go-internal/testscript"
 
 	"github.com/aoifleet/aoifleet/internal/certificate"
+	"github.com/aoifleet/aoifleet/internal/lab"
 	"github.com/aoifleet/aoifleet/internal/lab/cloud"
 )
 
 // What the lab's agents are configured with.
 const (
-	azureTenant = "00000000-0000-0000-0000-000000000001"
-	azureClient = "00000000-0000-0000-0000-000000000002"
+	azureTenant = lab.TenantID
+	azureClient = lab.ClientID
 	azureObject = "00000000-0000-0000-0000-000000000003"
-	azureVault  = "contoso-dp-kv"
+	azureVault  = lab.Vault
 )
 
 // scriptAzure is the pretend Azure of one script.
