@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -135,17 +136,27 @@ func (f *fleet) fetch(c *certificates, refs []azure.Reference) error {
 		return err
 	}
 	certs, errs := make([]*certificate.Certificate, len(refs)), make([]error, len(refs))
+	var away atomic.Bool // nobody answers: an outage is waited for once
 	var group errgroup.Group
 	group.SetLimit(askedAtOnce)
 	for i, ref := range refs {
 		fmt.Fprintf(a.stderr, "getting %s\n", ref)
 		group.Go(func() error {
+			if away.Load() {
+				return nil
+			}
 			certs[i], errs[i] = a.fetchOne(client, ref, f.started)
+			if e := azure.AsError(errs[i]); e != nil && e.Class == azure.Unreachable {
+				away.Store(true)
+			}
 			return nil
 		})
 	}
 	_ = group.Wait() // the errors have their places
 	for i, ref := range refs {
+		if certs[i] == nil && errs[i] == nil {
+			continue // not asked
+		}
 		if err := c.add(ref.String(), certs[i], errs[i]); err != nil {
 			return err
 		}
