@@ -14,20 +14,22 @@ import (
 	"github.com/rogpeppe/go-internal/testscript"
 
 	"github.com/aoifleet/aoifleet/internal/certificate"
+	"github.com/aoifleet/aoifleet/internal/lab"
 	"github.com/aoifleet/aoifleet/internal/lab/cloud"
 )
 
 // What the lab's agents are configured with.
 const (
-	azureTenant = "00000000-0000-0000-0000-000000000001"
-	azureClient = "00000000-0000-0000-0000-000000000002"
+	azureTenant = lab.TenantID
+	azureClient = lab.ClientID
 	azureObject = "00000000-0000-0000-0000-000000000003"
-	azureVault  = "contoso-dp-kv"
+	azureVault  = lab.Vault
 )
 
 // scriptAzure is the pretend Azure of one script.
 type scriptAzure struct {
 	cloud *cloud.Cloud
+	url   string
 	app   *cloud.Application
 	vault *cloud.KeyVault
 }
@@ -35,13 +37,16 @@ type scriptAzure struct {
 // pretendAzure: azure start leads the program to a pretend Azure, through a proxy
 // and with an authority of its own. Then
 //
+//	azure outside                 only the machines get there from now on
 //	azure register FILE [ASKS]    Entra knows a certificate, after so many requests
+//	azure permit PERMISSION       of Microsoft Graph, for the application itself
+//	azure has THUMBPRINT…         the application's certificates
 //	azure secret                  the vault has the agents' secret
 //	azure keep NAME FILE [TYPE]   the vault has a certificate
 //	azure fail SERVICE STATUS     every request from now on
 //	azure recover                 no longer
-//	azure disable                 the application
-//	azure firewall                of the vault
+//	azure disable [on|off]        the application
+//	azure firewall [on|off]       of the vault
 func pretendAzure(ts *testscript.TestScript, _ bool, args []string) {
 	s := theState(ts)
 	if args[0] == "start" {
@@ -53,6 +58,10 @@ func pretendAzure(ts *testscript.TestScript, _ bool, args []string) {
 		ts.Fatalf("azure start comes first")
 	}
 	switch args[0] {
+	case "outside":
+		at := strings.TrimPrefix(z.url, "https://")
+		s.outside.Store(&at)
+		ts.Setenv("HTTPS_PROXY", "http://127.0.0.1:9") // discard: nobody listens
 	case "register":
 		spread := cloud.Spread{}
 		if len(args) > 2 {
@@ -76,9 +85,20 @@ func pretendAzure(ts *testscript.TestScript, _ bool, args []string) {
 	case "recover":
 		z.cloud.Recover()
 	case "disable":
-		z.app.Disable(true)
+		z.app.Disable(len(args) < 2 || args[1] == "on")
+	case "permit":
+		z.app.Permit(args[1])
+	case "has":
+		want := args[1:]
+		var got []string
+		for _, cert := range z.app.Certificates() {
+			got = append(got, certificate.Describe(cert).Thumbprint)
+		}
+		if strings.Join(got, " ") != strings.Join(want, " ") {
+			ts.Fatalf("the application has %v, want %v", got, want)
+		}
 	case "firewall":
-		z.vault.Firewall(true)
+		z.vault.Firewall(len(args) < 2 || args[1] == "on")
 	default:
 		ts.Fatalf("no such thing: azure %s", args[0])
 	}
@@ -97,7 +117,7 @@ func startAzure(ts *testscript.TestScript) *scriptAzure {
 	for name, value := range map[string]string{"TENANT": azureTenant, "CLIENT": azureClient, "VAULT": azureVault} {
 		ts.Setenv(name, value)
 	}
-	z := &scriptAzure{c, c.AddApplication(azureTenant, azureClient, azureObject), c.AddVault(azureVault, azureTenant)}
+	z := &scriptAzure{c, server.URL, c.AddApplication(azureTenant, azureClient, azureObject), c.AddVault(azureVault, azureTenant)}
 	z.vault.Allow(azureClient, true)
 	return z
 }

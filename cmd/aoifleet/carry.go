@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -17,6 +18,8 @@ import (
 type changeFlags struct {
 	dryRun, yes, force, noDeadman bool
 	saved                         string // the file of a saved plan; "": none
+	skipVerify                    bool
+	verifyWait                    time.Duration
 }
 
 func (flags *changeFlags) add(cmd *cobra.Command) {
@@ -36,7 +39,7 @@ func (flags changeFlags) args() []string {
 	for _, flag := range []struct {
 		given bool
 		name  string
-	}{{flags.force, "--force"}, {flags.noDeadman, "--no-deadman"}, {flags.yes && flags.saved == "", "--yes"}} {
+	}{{flags.force, "--force"}, {flags.noDeadman, "--no-deadman"}, {flags.skipVerify, "--skip-verify"}, {flags.yes && flags.saved == "", "--yes"}} {
 		if flag.given {
 			args = append(args, flag.name)
 		}

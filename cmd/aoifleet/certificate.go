@@ -13,7 +13,7 @@ import (
 )
 
 func (a *app) certificateCommand() *cobra.Command {
-	cmd := &cobra.Command{Use: "certificate", Short: "Make, inspect, fetch and verify certificates", Args: cobra.NoArgs,
+	cmd := &cobra.Command{Use: "certificate", Short: "Make, inspect, fetch, verify, register and retire certificates", Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() }}
 	inspect := &cobra.Command{Use: "inspect FILE", Short: "Show what is in a base64 P12 file, and whether the agent can load it", Args: cobra.ExactArgs(1),
 		RunE: func(_ *cobra.Command, args []string) error { return a.certificateInspect(args[0]) }}
@@ -25,7 +25,7 @@ func (a *app) certificateCommand() *cobra.Command {
 	pack.Flags().StringVar(&flags.key, "key", "", "private key `FILE`, PEM or DER, not encrypted")
 	pack.Flags().StringVarP(&flags.out, "out", "O", "", "the `FILE` to write, mode 0600; must not exist")
 	pack.Flags().BoolVar(&flags.force, "force", false, "replace the file if it exists")
-	cmd.AddCommand(a.certificateNewCommand(), inspect, pack, a.certificateFetchCommand(), a.certificateVerifyCommand())
+	cmd.AddCommand(a.certificateNewCommand(), inspect, pack, a.certificateFetchCommand(), a.certificateVerifyCommand(), a.certificateRegisterCommand(), a.certificateRetireCommand())
 	return cmd
 }
 

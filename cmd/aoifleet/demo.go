@@ -14,7 +14,7 @@ import (
 func (a *app) demoCommand() *cobra.Command {
 	return &cobra.Command{
 		Use:   "demo",
-		Short: "Show a plan and a rotation of an embedded fleet of 12 VMs, one of which fails and is rolled back (Linux)",
+		Short: "Show a rotation of an embedded fleet of 12 VMs: refused before its certificate is registered, then carried out, but for one VM that fails and is rolled back (Linux)",
 		Args:  cobra.NoArgs,
 		RunE:  func(*cobra.Command, []string) error { return a.demo() },
 	}
@@ -30,7 +30,7 @@ func demoName(i int) string {
 
 func (a *app) demo() (err error) {
 	a.signals.heed() // its files are removed at the end
-	fleet, err := lab.Start(context.Background(), lab.Options{Machines: 12, Name: demoName, Parallel: 4, MaxFailures: 2})
+	fleet, err := lab.Start(context.Background(), lab.Options{Machines: 12, Name: demoName, Parallel: 4, MaxFailures: 2, VerifyEntra: true})
 	if err != nil {
 		return err
 	}
@@ -38,26 +38,82 @@ func (a *app) demo() (err error) {
 	if err := fleet.Machine(sick).SetFault("log-only " + fleet.NewThumbprint()); err != nil {
 		return err
 	}
-	fmt.Fprintf(a.stdout, "# 12 agent VMs run on this machine, each with its own SSH server. On %s the\n# agent will be refused with the new certificate, while its unit stays active.\n", sick)
-	if code := a.again(fleet, "plan", "-i", fleet.InventoryFile()); code != exitOK {
-		return fmt.Errorf("plan ended with exit code %d", code)
+	azure, err := startDemoAzure(fleet)
+	if err != nil {
+		return err
 	}
-	code := a.again(fleet, "rotate", "-i", fleet.InventoryFile(), "--yes")
-	fmt.Fprintf(a.stdout, "# exit code %d\n", code)
-	if a.ctx.Err() != nil {
-		a.code = code
-		return nil
+	defer azure.server.Close()
+	own := *a.process
+	own.azure = azure.server.Transport()
+	d := &demo{app: a, process: &own, fleet: fleet, azure: azure}
+	for _, act := range []func() error{d.unregistered, d.register, d.rotate} {
+		if err := act(); err != nil || a.ctx.Err() != nil {
+			return err
+		}
 	}
-	return a.demoAsserts(fleet, code)
+	return nil
 }
 
-// demoAsserts looks at the machines themselves: the demo claims nothing that is
-// not so.
-func (a *app) demoAsserts(fleet *lab.Fleet, code int) error {
-	for _, m := range fleet.Machines() {
-		want := fleet.NewThumbprint()
+// demo is the stage: a fleet, and the Azure that it is asked about.
+type demo struct {
+	*app
+	process *process
+	fleet   *lab.Fleet
+	azure   *demoAzure
+}
+
+// unregistered shows that nobody is touched for a certificate that is not accepted.
+func (d *demo) unregistered() error {
+	fmt.Fprintf(d.stdout, "# 12 agent VMs run on this machine, each with its own SSH server, beside a pretend Entra\n# and Key Vault. The new certificate is not registered yet, and verify: entra asks first.\n")
+	code := d.again("rotate", "-i", d.fleet.InventoryFile(), "--yes", "--verify-wait", "0s")
+	fmt.Fprintf(d.stdout, "# exit code %d\n", code)
+	if d.ctx.Err() != nil {
+		d.code = code
+		return nil
+	}
+	if code != exitRefused {
+		return fmt.Errorf("rotate ended with exit code %d, not %d", code, exitRefused)
+	}
+	for _, m := range d.fleet.Machines() {
+		if m.LiveThumbprint() != d.fleet.OldThumbprint() {
+			return fmt.Errorf("%s was touched", m.Name)
+		}
+	}
+	fmt.Fprintln(d.stdout, "# on their disks: no machine was touched")
+	return nil
+}
+
+func (d *demo) register() error {
+	code := d.again("certificate", "register", "-i", d.fleet.InventoryFile(), "--sign-with", d.fleet.CertificateFile(lab.OldCertificate), "--yes")
+	if d.ctx.Err() != nil {
+		d.code = code
+		return nil
+	}
+	if code != exitOK {
+		return fmt.Errorf("register ended with exit code %d", code)
+	}
+	return d.azure.known(d.fleet)
+}
+
+// rotate is the main job, with one machine on which the agent is refused all the
+// same.
+func (d *demo) rotate() error {
+	fmt.Fprintf(d.stdout, "\n# Now it is registered. On %s the agent will be refused all the same, while\n# its unit stays active.\n", sick)
+	code := d.again("rotate", "-i", d.fleet.InventoryFile(), "--yes")
+	fmt.Fprintf(d.stdout, "# exit code %d\n", code)
+	if d.ctx.Err() != nil {
+		d.code = code
+		return nil
+	}
+	return d.asserts(code)
+}
+
+// asserts looks at the machines themselves: the demo claims nothing that is not so.
+func (d *demo) asserts(code int) error {
+	for _, m := range d.fleet.Machines() {
+		want := d.fleet.NewThumbprint()
 		if m.Name == sick {
-			want = fleet.OldThumbprint()
+			want = d.fleet.OldThumbprint()
 		}
 		if got := m.LiveThumbprint(); got != want {
 			return fmt.Errorf("%s has certificate %s, not %s", m.Name, got, want)
@@ -66,20 +122,20 @@ func (a *app) demoAsserts(fleet *lab.Fleet, code int) error {
 	if code != exitRolledBack {
 		return fmt.Errorf("rotate ended with exit code %d, not %d", code, exitRolledBack)
 	}
-	fmt.Fprintln(a.stdout, "# on their disks: 11 machines have the new certificate, the one that failed has its old one")
+	fmt.Fprintln(d.stdout, "# on their disks: 11 machines have the new certificate, the one that failed has its old one")
 	return nil
 }
 
 // again runs the program with other arguments, as a user would.
-func (a *app) again(fleet *lab.Fleet, args ...string) int {
-	fmt.Fprintf(a.stdout, "\n$ aoifleet %s\n", strings.Join(args, " "))
-	own := *a.process
+func (d *demo) again(args ...string) int {
+	fmt.Fprintf(d.stdout, "\n$ aoifleet %s\n", strings.Join(args, " "))
+	own := *d.process
 	own.getenv = func(name string) string {
 		if name == "XDG_STATE_HOME" { // the journal goes with the fleet
-			return fleet.Dir()
+			return d.fleet.Dir()
 		}
-		return a.getenv(name)
+		return d.getenv(name)
 	}
-	inner := &app{process: &own, ctx: a.ctx, signals: a.signals}
+	inner := &app{process: &own, ctx: d.ctx, signals: d.signals}
 	return inner.execute(args)
 }

@@ -82,6 +82,8 @@ func runCode(r *rollout.Run, interrupted os.Signal) int {
 		return exitFailed
 	case interrupted != nil:
 		return signalCode(interrupted)
+	case r.Unaccepted: // so no host was begun
+		return lookCode(totals)
 	case totals[rollout.RolledBack] > 0:
 		return exitRolledBack
 	case r.Stopped:

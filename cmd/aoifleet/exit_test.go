@@ -81,6 +81,21 @@ func TestTheWorstWins(t *testing.T) {
 	}
 }
 
+// Where Azure does not accept a certificate the hosts that were left alone do not
+// count: the code says why nothing was done.
+func TestUnacceptedCode(t *testing.T) {
+	for outcome, want := range map[rollout.Outcome]int{rollout.Refused: 5, rollout.Unreachable: 4} {
+		r := runOf(rollout.Current, outcome, rollout.Skipped)
+		r.Unaccepted = true
+		if got := runCode(r, nil); got != want {
+			t.Errorf("%s: %d, want %d", outcome, got, want)
+		}
+		if got := runCode(r, os.Interrupt); got != 130 {
+			t.Errorf("interrupted: %d", got)
+		}
+	}
+}
+
 func TestCodeOf(t *testing.T) {
 	tests := []struct {
 		err  error

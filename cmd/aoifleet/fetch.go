@@ -43,7 +43,7 @@ func (a *app) certificateFetch(source string, flags fetchFlags) error {
 	if err != nil {
 		return err
 	}
-	client, err := azure.New(cloud, nil, azure.Patience{})
+	client, err := a.azureClient(cloud, azure.Patience{})
 	if err != nil {
 		return err
 	}
@@ -62,6 +62,21 @@ func (a *app) certificateFetch(source string, flags fetchFlags) error {
 	}
 	fmt.Fprintf(a.stderr, "wrote %s: %s, thumbprint %s\n", printable(flags.out), c.Leaf.Subject, c.Leaf.Thumbprint)
 	return nil
+}
+
+// azureClient asks a cloud from this machine.
+func (a *app) azureClient(cloud azure.Cloud, patience azure.Patience) (*azure.Client, error) {
+	return azure.New(cloud, a.azure, patience)
+}
+
+// pkcs12In is certificateIn where nobody looks at what is taken: what is installed
+// is what the vault keeps, so it must be the agent's own form.
+func pkcs12In(file *azure.File, ref azure.Reference, now time.Time) (*certificate.Certificate, error) {
+	if file.PEM {
+		return nil, &certificate.Problem{Path: ref.String(), Message: "the vault keeps it as PEM, not as PKCS#12",
+			Hint: "set its content type to application/x-pkcs12 and make a new version, or take a file: aoifleet certificate fetch " + ref.String() + " --out certs/" + ref.Name + ".p12.b64"}
+	}
+	return certificateIn(file, ref, now)
 }
 
 // certificateIn reads what a vault keeps as any file: PKCS#12, often with the root

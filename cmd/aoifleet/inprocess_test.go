@@ -7,6 +7,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"net/http"
 	"os"
 	"path/filepath"
 	"strings"
@@ -39,9 +40,14 @@ func setFault(t *testing.T, f *lab.Fleet, name string, faults ...string) {
 
 // call runs the program in this process, on the lab's inventory.
 func call(f *lab.Fleet, args ...string) (code int, stdout, stderr string) {
+	return callOver(nil, f, args...)
+}
+
+// callOver is call with a way to Azure.
+func callOver(azure *http.Transport, f *lab.Fleet, args ...string) (code int, stdout, stderr string) {
 	var out, err bytes.Buffer
 	p := &process{
-		stdin: strings.NewReader(""), stdout: &out, stderr: &err, home: "/no-home", user: "operator", owner: "operator@workstation",
+		stdin: strings.NewReader(""), stdout: &out, stderr: &err, home: "/no-home", user: "operator", owner: "operator@workstation", azure: azure,
 		getenv: func(name string) string {
 			return map[string]string{
 				"AOIFLEET_INVENTORY": f.InventoryFile(),
@@ -79,7 +85,7 @@ func (k keys) check(t *testing.T, where string, object map[string]json.RawMessag
 // The contract of docs/reference.md: these and no others.
 var (
 	documentKeys    = keys{must: []string{"schema_version", "tool_version", "run_id", "command", "started_at", "finished_at", "exit_code", "totals", "hosts"}, may: []string{"service_principals"}}
-	hostKeys        = keys{must: []string{"name", "address", "outcome", "proof", "wave", "steps", "old", "new", "error"}, may: []string{"note", "notes", "evidence"}}
+	hostKeys        = keys{must: []string{"name", "address", "outcome", "proof", "wave", "verified", "steps", "old", "new", "error"}, may: []string{"note", "notes", "evidence"}}
 	actionKeys      = []string{"action", "reason"}
 	stepKeys        = keys{must: []string{"name", "ok", "ms"}}
 	certificateKeys = keys{must: []string{"thumbprint", "sha256", "subject", "not_after"}}

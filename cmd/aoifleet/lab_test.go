@@ -72,6 +72,13 @@ func startLab(ts *testscript.TestScript, _ bool, args []string) {
 		text := ts.ReadFile(*configuration)
 		opts.Configuration = func(string) string { return text }
 	}
+	s := theState(ts)
+	opts.Route = func(address string) string {
+		if at := s.outside.Load(); at != nil && strings.HasSuffix(address, ":443") {
+			return *at
+		}
+		return ""
+	}
 	fleet, err := lab.Start(context.Background(), opts)
 	ts.Check(err)
 	ts.Defer(func() { _ = fleet.Close() })

@@ -13,6 +13,7 @@ import (
 	"github.com/spf13/cobra"
 	"golang.org/x/sync/errgroup"
 
+	"github.com/aoifleet/aoifleet/internal/azure"
 	"github.com/aoifleet/aoifleet/internal/certificate"
 )
 
@@ -128,6 +129,8 @@ func (a *app) newItems(flags newFlags) ([]*newItem, error) {
 		switch other, there := taken[h.Certificate]; {
 		case h.Certificate == "":
 			return nil, usage("the inventory names no certificate for "+h.Name, write)
+		case azure.IsReference(h.Certificate):
+			return nil, usage("the certificate of "+h.Name+" comes from a Key Vault: "+h.Certificate, "make its new version there, or "+write)
 		case there:
 			return nil, usage(fmt.Sprintf("%s and %s have the same certificate file in the inventory", other, h.Name), write)
 		}

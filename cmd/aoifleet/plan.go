@@ -29,6 +29,7 @@ func (a *app) planCommand() *cobra.Command {
 	cmd.Flags().StringVar(&flags.out, "out", "", "save the plan in `FILE`, for rotate --plan; an older saved plan is replaced")
 	forceFlag(cmd, &flags.force)
 	flags.addDeadman(cmd)
+	flags.addVerify(cmd)
 	return cmd
 }
 
@@ -51,12 +52,18 @@ func (a *app) plan(flags planFlags) error {
 		return nil
 	}
 	plan := rollout.Make(f.targets, f.survey(), f.policy(flags.changeFlags))
+	f.verify(plan, flags.changeFlags)
 	code := planCode(plan, flags.detailed)
 	if sig := a.signals.got(); sig != nil {
 		code = signalCode(sig)
 	}
-	saves := flags.out != "" && a.signals.got() == nil // what was not looked at can't be approved
-	if flags.out != "" && !saves {
+	// What was not looked at can't be approved, nor what Azure does not accept.
+	saves := flags.out != "" && a.signals.got() == nil && !plan.Unaccepted
+	switch {
+	case flags.out == "" || saves:
+	case plan.Unaccepted:
+		f.progress.Say("nothing can be done: the plan is not saved")
+	default:
 		f.progress.Say("interrupted: the plan is not saved")
 	}
 	if saves {

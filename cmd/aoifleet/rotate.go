@@ -22,6 +22,7 @@ func (a *app) rotateCommand() *cobra.Command {
 	flags.add(cmd)
 	forceFlag(cmd, &flags.force)
 	flags.addDeadman(cmd)
+	flags.addVerify(cmd)
 	steering.add(cmd)
 	cmd.Flags().StringVar(&flags.saved, "plan", "", "carry out the saved plan in `FILE` and nothing else (see: aoifleet plan --out)")
 	return cmd
@@ -47,6 +48,7 @@ func (a *app) rotate(flags changeFlags, steering steerFlags) error {
 		return err
 	}
 	plan := rollout.Make(f.targets, f.survey(), policy)
+	f.verify(plan, flags)
 	again := append([]string{"aoifleet", "rotate", "-i", a.inventoryFile}, a.certificateArgs()...)
 	return f.carryOut(plan, flags, append(again, steering.given()...))
 }

@@ -73,10 +73,23 @@ func (f *fleet) savedCertificates() []planfile.Certificate {
 // savedPolicy is policy in the words of a saved plan.
 func (f *fleet) savedPolicy(flags changeFlags) planfile.Policy {
 	r := f.inv.Rollout
-	return planfile.Policy{Parallel: r.Parallel, MaxFailures: r.MaxFailures.String(), CountUnreachable: r.CountUnreachable,
+	return planfile.Policy{Verify: f.verifyWord(flags), Parallel: r.Parallel, MaxFailures: r.MaxFailures.String(), CountUnreachable: r.CountUnreachable,
 		Force: flags.force, Deadman: !flags.noDeadman, Canary: r.Canary, Batch: batchWords(r.Batches), Soak: r.Soak.String(),
 		MaxUnavailable: unavailableWords(r.MaxUnavailable)}
 }
+
+// verifyWord is whether Azure is asked about the certificates of a plan.
+func (f *fleet) verifyWord(flags changeFlags) string {
+	switch {
+	case !slices.ContainsFunc(f.targets, func(t rollout.Target) bool { return t.Host.VerifyEntra }):
+		return "none"
+	case flags.skipVerify:
+		return skippedVerify
+	}
+	return "entra"
+}
+
+const skippedVerify = "skipped"
 
 func batchWords(batches []inventory.Amount) string {
 	words := make([]string, len(batches))
@@ -121,7 +134,7 @@ func (a *app) prepareSaved(saved *planfile.Plan) (*fleet, error) {
 			return nil, usage(err.Error(), anew)
 		}
 	}
-	flags := changeFlags{force: saved.Policy.Force, noDeadman: !saved.Policy.Deadman}
+	flags := changeFlags{force: saved.Policy.Force, noDeadman: !saved.Policy.Deadman, skipVerify: saved.Policy.Verify == skippedVerify}
 	if f.savedPolicy(flags) != saved.Policy {
 		f.close()
 		return nil, usage("the plan is gone about in another way than it says: was it changed by hand?", anew)
@@ -161,8 +174,8 @@ func sameCertificate(h planfile.Host, t rollout.Target) error {
 
 // rotateSaved carries out a saved plan and nothing else.
 func (a *app) rotateSaved(flags changeFlags, steering steerFlags) error {
-	if a.limit != "" || flags.force || flags.noDeadman {
-		return usage("--plan is carried out as it is: without --limit, --force and --no-deadman", "give them to: aoifleet plan --out FILE")
+	if a.limit != "" || flags.force || flags.noDeadman || flags.skipVerify {
+		return usage("--plan is carried out as it is: without --limit, --force, --no-deadman and --skip-verify", "give them to: aoifleet plan --out FILE")
 	}
 	saved, err := planfile.Read(flags.saved)
 	if err != nil {
@@ -174,7 +187,7 @@ func (a *app) rotateSaved(flags changeFlags, steering steerFlags) error {
 	}
 	defer f.close()
 	f.planID = saved.PlanID
-	flags.force, flags.noDeadman = saved.Policy.Force, !saved.Policy.Deadman
+	flags.force, flags.noDeadman, flags.skipVerify = saved.Policy.Force, !saved.Policy.Deadman, saved.Policy.Verify == skippedVerify
 	policy := f.policy(flags)
 	if err := steering.steer(&policy); err != nil {
 		return err
@@ -183,6 +196,7 @@ func (a *app) rotateSaved(flags changeFlags, steering steerFlags) error {
 		return err
 	}
 	plan := rollout.MakeSaved(saved.Hosts, f.targets, f.surveyOf(rollout.LookAgain(saved.Hosts)), policy)
+	f.verify(plan, flags)
 	// What is left needs a plan of its own, and somebody who approves it.
 	again := slices.Concat([]string{"aoifleet", "plan", "-i", a.inventoryFile}, a.certificateArgs(), []string{"--out", flags.saved})
 	return f.carryOut(plan, flags, again)

@@ -9,6 +9,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strconv"
+	"sync/atomic"
 	"testing"
 
 	"github.com/rogpeppe/go-internal/testscript"
@@ -40,6 +41,8 @@ type state struct {
 	lab   *scriptLab
 	begun *begun // nil: none
 	azure *scriptAzure
+	// outside is where the machines' connections to Azure lead; nil: nowhere.
+	outside atomic.Pointer[string]
 }
 
 type stateKey struct{}

@@ -24,6 +24,8 @@ func explain(err error) report.Error {
 	switch {
 	case errors.As(err, &f) && f.code == exitUsage:
 		return report.Error{Class: "usage", Message: f.message, Hint: f.hint}
+	case errors.As(err, &f) && f.code == exitRefused:
+		return report.Error{Class: string(azure.Refused), Message: f.message, Hint: f.hint}
 	case errors.As(err, &f):
 		return report.Error{Class: "internal", Message: f.message, Hint: f.hint}
 	case errors.As(err, &many) && len(many) == 1:

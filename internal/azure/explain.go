@@ -77,7 +77,7 @@ func vendorText(body []byte) vendor {
 // entraHints are what to do, by code: "Microsoft Entra authentication and
 // authorization error codes". CLIENT and TENANT are filled in.
 var entraHints = map[string]string{
-	"AADSTS700027":  "register the certificate's public part: az ad app credential reset --id CLIENT --append --cert @new.cer",
+	"AADSTS700027":  "register the certificate's public part: az ad app credential reset --id CLIENT --append --cert @new.cer, or aoifleet certificate register",
 	"AADSTS700016":  "is client_id right, and the application in this tenant? az ad sp show --id CLIENT",
 	"AADSTS7000229": "create the application's service principal in this tenant: az ad sp create --id CLIENT",
 	"AADSTS90002":   "check tenant_id, and azure.cloud in the inventory",

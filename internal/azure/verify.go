@@ -22,6 +22,9 @@ type Question struct {
 	Vault    string // its name, not its address; "" asks Entra only
 	Secret   string // "" is InputSecret
 	Pair     Pair
+	// Pending is told each time that Entra does not know the certificate yet and is
+	// going to be asked again. nil: nobody is told.
+	Pending func(*Error)
 }
 
 // Result is what is known at the end, also of a Verify that failed.
@@ -158,6 +161,9 @@ func (c *Client) accepted(ctx context.Context, q Question, r *Result) (azcore.Ac
 		case pending(err):
 			row = 0
 			t.answer()
+			if q.Pending != nil && time.Since(t.began) < c.patience.Propagation {
+				q.Pending(err)
+			}
 			if !t.next(ctx, 0, t.began, c.patience.Propagation) {
 				return token, firstOf(interrupted(ctx, c.at.authority), err.after(time.Since(t.began)))
 			}

@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"net"
 	"strconv"
 	"strings"
 	"time"
@@ -49,6 +50,12 @@ type Run struct{ ID, Owner string }
 // hosts of the same source share; nil where it needs none.
 func New(conn *remote.Conn, h inventory.Host, run Run, password *Password) *VM {
 	return &VM{conn: conn, host: h, run: run, password: password}
+}
+
+// DialContext connects to address, host:port, from the host, which looks the name
+// up; see remote.Conn.
+func (v *VM) DialContext(ctx context.Context, network, address string) (net.Conn, error) {
+	return v.conn.DialContext(ctx, network, address)
 }
 
 // Close ends the connection.

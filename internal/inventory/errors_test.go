@@ -129,7 +129,7 @@ func TestUnquotedName(t *testing.T) {
 // Each setting alone gives the one error wanted; "" for a value that is fine.
 func TestSettings(t *testing.T) {
 	long := strings.Repeat("x", maxText+1)
-	const yet = " is not supported by this version yet | leave it out"
+	const vaultForms = "write it as keyvault://VAULT/NAME or keyvault://VAULT/NAME/VERSION"
 	const print = "SHA256:47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU"
 	const notPrint = "host_key_fingerprint is not the SHA-256 fingerprint of a key | ssh-keygen -lf KEY.pub prints it: SHA256: and 43 characters"
 	cases := []struct{ setting, want string }{
@@ -158,11 +158,17 @@ func TestSettings(t *testing.T) {
 		{"known_hosts: {a: b}", "known_hosts must be a single text"},
 		{"certificate: certs/{host}.b64", "certificate: only {name} is replaced in it | {name} stands for the host's name"},
 		{"certificate: " + long, "certificate is longer than 1024 bytes"},
-		{"certificate: keyvault://vault/name", "this value of certificate" + yet},
+		{"certificate: keyvault://vault/name", ""},
+		{"certificate: KeyVault://vault/{name}/0123456789abcdef0123456789abcdef", ""},
+		{"certificate: keyvault://vault", "certificate does not name a vault and a certificate | " + vaultForms},
+		{"certificate: keyvault://vault/a/b/c", "certificate does not name a vault and a certificate | " + vaultForms},
+		{"certificate: keyvault://vault/{host}", "certificate: only {name} is replaced in it | {name} stands for the host's name"},
 		{"certificate: https://example.net/c", "certificate must be a file path"},
 		{"verify: none", ""},
-		{"verify: entra", "verify" + yet + ", or write verify: none"},
-		{"via: host", "via" + yet + ", or write via: workstation"},
+		{"verify: entra", ""},
+		{"verify: yes", "verify must be none or entra"},
+		{"via: host", ""},
+		{"via: bastion", "via must be workstation or host"},
 		{"ssh_config: none", ""},
 		{"ssh_config: ~/x", ""},
 		{"ssh_config: [a]", "ssh_config must be a single text"},

@@ -198,8 +198,9 @@ func (e *entry) host(r *reader, i int) Host {
 	h := e.Host
 	h.Name = e.names.at(i)
 	h.Address = e.addr.at(i)
-	if h.Certificate != "" {
-		h.Certificate = r.absolute(strings.ReplaceAll(h.Certificate, "{name}", h.Name))
+	h.Certificate = strings.ReplaceAll(h.Certificate, "{name}", h.Name)
+	if h.Certificate != "" && !inVault(h.Certificate) {
+		h.Certificate = r.absolute(h.Certificate)
 	}
 	return h
 }

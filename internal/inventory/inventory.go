@@ -52,7 +52,9 @@ type Host struct {
 	Group          string        // "" for a host in no group
 	IdentityFiles  []string      // absolute paths of private keys, in order; empty: ssh-agent
 	KnownHosts     string        // absolute path
-	Certificate    string        // absolute path of the base64 P12; "" when the inventory names none
+	Certificate    string        // absolute path of the base64 P12, or keyvault://VAULT/NAME[/VERSION]; "": none is named
+	VerifyEntra    bool          // whether Entra is asked about the certificate before a host is touched
+	ViaHost        bool          // whether that is asked from the host's network, through it
 	ConnectTimeout time.Duration // above 0, at most 24 hours
 	SSHConfig      string        // absolute path of an ssh_config(5) file; "": those that ssh reads by itself; "none"
 	Jump           []Hop         // passed in this order; shared between hosts: read only

@@ -96,8 +96,8 @@ defaults:
   identity_file: [~/.ssh/one, keys/two]
   known_hosts: known_hosts
   certificate: certs/{name}.p12.b64
-  verify: none
-  via: workstation
+  verify: entra
+  via: host
   connect_timeout: 1m30s
   ssh_config: ssh/config
   jump: [bastion, "u@[::1]:7"]
@@ -143,12 +143,13 @@ func TestEveryKeyActedOn(t *testing.T) {
 	inv := parse(t, everyKey)
 	want := Host{
 		Name: "vm-1", Address: "10.0.0.5", User: "azureuser", Port: 2222,
-		SSHConfig:         filepath.Join(folder(t), "ssh", "config"),
-		Jump:              []Hop{{Host: "bastion"}, {Host: "::1", User: "u", Port: 7}},
-		Given:             Given{User: true, Port: true, IdentityFiles: true, KnownHosts: true, ConnectTimeout: true, Jump: true},
-		IdentityFiles:     []string{filepath.FromSlash("/home/operator/.ssh/one"), filepath.Join(folder(t), "keys", "two")},
-		KnownHosts:        filepath.Join(folder(t), "known_hosts"),
-		Certificate:       filepath.Join(folder(t), "certs", "vm-1.p12.b64"),
+		SSHConfig:     filepath.Join(folder(t), "ssh", "config"),
+		Jump:          []Hop{{Host: "bastion"}, {Host: "::1", User: "u", Port: 7}},
+		Given:         Given{User: true, Port: true, IdentityFiles: true, KnownHosts: true, ConnectTimeout: true, Jump: true},
+		IdentityFiles: []string{filepath.FromSlash("/home/operator/.ssh/one"), filepath.Join(folder(t), "keys", "two")},
+		KnownHosts:    filepath.Join(folder(t), "known_hosts"),
+		Certificate:   filepath.Join(folder(t), "certs", "vm-1.p12.b64"),
+		VerifyEntra:   true, ViaHost: true,
 		ConnectTimeout:    90 * time.Second,
 		AcceptNewHostKeys: true, HostKeyFingerprints: []string{"SHA256:47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU"},
 		PasswordFrom:   Secret{File: filepath.Join(folder(t), "secrets", "login")},

@@ -214,14 +214,29 @@ func (v value) localPaths(to *[]string) {
 	}
 }
 
-// certificate reads the path of a P12 and leaves it as it is, {name}
-// included, because only a host can make it absolute.
+// vaultForm is a certificate in a Key Vault; what the names may be is for those
+// who ask the vault to say.
+var vaultForm = regexp.MustCompile(`^[kK][eE][yY][vV][aA][uU][lL][tT]://[^/\s]+/[^/\s]+(/[^/\s]+)?$`)
+
+func inVault(s string) bool { return strings.HasPrefix(strings.ToLower(s), "keyvault://") }
+
+// certificate reads the path of a P12, or where a Key Vault has it, and leaves
+// it as it is, {name} included, because only a host can make it absolute.
 func (v value) certificate(to *string) {
 	if isText(none)(v.node) {
 		*to = ""
 		return
 	}
-	s, ok := v.workstationPath()
+	var s string
+	var ok bool
+	if inVault(v.node.Value) {
+		if s, ok = v.text(); ok && !vaultForm.MatchString(s) {
+			v.fail("write it as keyvault://VAULT/NAME or keyvault://VAULT/NAME/VERSION", "%s does not name a vault and a certificate", v.key)
+			ok = false
+		}
+	} else {
+		s, ok = v.workstationPath()
+	}
 	if ok && strings.ContainsAny(strings.ReplaceAll(s, "{name}", ""), "{}") {
 		v.fail("{name} stands for the host's name", "%s: only {name} is replaced in it", v.key)
 		ok = false

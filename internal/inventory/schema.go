@@ -12,17 +12,11 @@ const (
 )
 
 // key is one entry of the schema.
-//
-// Every key of the contract is here, also those that this version does not act
-// on: they have no read, and only lists the values that ask for what this
-// version does anyway. To act on such a key, give it a read.
 type key[T any] struct {
-	name  string                // as it is written
-	in    place                 // where it may stand; 0: wherever its table applies
-	keys  []key[T]              // of a section; nil: a value
-	read  func(v value, to *T)  // checks the value and stores it
-	only  []string              // values accepted of a key that is not acted on
-	later func(*yaml.Node) bool // values of the contract that are not acted on yet
+	name string               // as it is written
+	in   place                // where it may stand; 0: wherever its table applies
+	keys []key[T]             // of a section; nil: a value
+	read func(v value, to *T) // checks the value and stores it
 }
 
 // draft is a host, a group or the defaults while being read.
@@ -73,9 +67,9 @@ func hostKeys() []key[draft] {
 		{name: "port", read: func(v value, d *draft) { v.number(&d.Port, 1, 65535); d.Given.Port = true }},
 		{name: "identity_file", read: func(v value, d *draft) { v.localPaths(&d.IdentityFiles); d.Given.IdentityFiles = true }},
 		{name: "known_hosts", read: func(v value, d *draft) { v.localPath(&d.KnownHosts); d.Given.KnownHosts = true }},
-		{name: "certificate", later: isKeyVault, read: func(v value, d *draft) { v.certificate(&d.Certificate) }},
-		{name: "verify", only: []string{none}},
-		{name: "via", only: []string{"workstation"}},
+		{name: "certificate", read: func(v value, d *draft) { v.certificate(&d.Certificate) }},
+		{name: "verify", read: func(v value, d *draft) { v.either(&d.VerifyEntra, none, "entra") }},
+		{name: "via", read: func(v value, d *draft) { v.either(&d.ViaHost, "workstation", "host") }},
 		{name: "connect_timeout", read: func(v value, d *draft) { v.duration(&d.ConnectTimeout, 1); d.Given.ConnectTimeout = true }},
 		{name: "ssh_config", read: func(v value, d *draft) { v.pathOrNone(&d.SSHConfig) }},
 		{name: "jump", read: func(v value, d *draft) { v.jump(&d.Jump); d.Given.Jump = true }},

@@ -42,23 +42,6 @@ func isText(s string) func(*yaml.Node) bool {
 	return func(n *yaml.Node) bool { return n.Kind == yaml.ScalarNode && n.Value == s }
 }
 
-func isKeyVault(n *yaml.Node) bool {
-	return n.Kind == yaml.ScalarNode && strings.HasPrefix(strings.ToLower(n.Value), "keyvault://")
-}
-
-// onlyAs refuses a key that this version does not act on, unless the value
-// asks for what this version does anyway.
-func (v value) onlyAs(accepted []string) {
-	if v.node.Kind == yaml.ScalarNode && slices.Contains(accepted, v.node.Value) {
-		return
-	}
-	hint := leaveOut
-	if len(accepted) > 0 {
-		hint += fmt.Sprintf(", or write %s: %s", v.name.Value, accepted[0])
-	}
-	v.r.fail(v.name, hint, "%s is not supported by this version yet", v.key)
-}
-
 // text gives a single text without control characters other than tab.
 func (v value) text() (string, bool) {
 	n := v.node
@@ -146,6 +129,14 @@ func (v value) oneOf(to *string, words ...string) {
 		return
 	}
 	v.fail(didYouMean(v.node.Value, slices.Values(words)), "%s must be %s", v.key, strings.Join(words, " or "))
+}
+
+// either reads one of two words.
+func (v value) either(to *bool, no, yes string) {
+	word := ""
+	if v.oneOf(&word, no, yes); word != "" {
+		*to = word == yes
+	}
 }
 
 // amount reads a count of hosts or a percentage; false: it is reported.

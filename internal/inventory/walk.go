@@ -111,10 +111,6 @@ func walk[T any](r *reader, keys []key[T], at place, what, prefix string, n *yam
 		case refused(node):
 		case k.keys != nil:
 			walk(r, k.keys, at, v.key, v.key+".", node, to)
-		case k.read == nil:
-			v.onlyAs(k.only)
-		case k.later != nil && k.later(node):
-			v.fail(leaveOut, "this value of %s is not supported by this version yet", v.key)
 		default:
 			k.read(v, to)
 		}

@@ -23,6 +23,7 @@ type inventoryFile struct {
 		KnownHosts   string `yaml:"known_hosts"`
 		Certificate  string
 		SSHConfig    string `yaml:"ssh_config"`
+		Verify       string
 		Health       struct{ Window, Timeout string }
 	}
 	Rollout struct {
@@ -39,7 +40,7 @@ type inventoryFile struct {
 }
 
 func TestInventory(t *testing.T) {
-	f := start(t, Options{Machines: 8, Parallel: 3, MaxFailures: 2, Window: 2 * time.Second})
+	f := start(t, Options{Machines: 8, Parallel: 3, MaxFailures: 2, Window: 2 * time.Second, VerifyEntra: true})
 	data, err := os.ReadFile(f.InventoryFile())
 	if err != nil {
 		t.Fatal(err)
@@ -50,7 +51,7 @@ func TestInventory(t *testing.T) {
 	if err := decoder.Decode(&got); err != nil {
 		t.Fatalf("%v\n%s", err, data)
 	}
-	if got.Version != 1 || got.Defaults.SSHConfig != "none" || got.Rollout.Parallel != 3 || got.Rollout.MaxFailures != 2 || got.Defaults.Health.Window != "2s" || got.Defaults.User != LoginUser ||
+	if got.Version != 1 || got.Defaults.SSHConfig != "none" || got.Defaults.Verify != "entra" || got.Rollout.Parallel != 3 || got.Rollout.MaxFailures != 2 || got.Defaults.Health.Window != "2s" || got.Defaults.User != LoginUser ||
 		got.Defaults.Certificate != "certs/"+NewCertificate || got.Defaults.KnownHosts != f.KnownHostsFile() || got.Defaults.IdentityFile != f.IdentityFile() {
 		t.Errorf("%+v", got)
 	}

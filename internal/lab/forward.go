@@ -12,7 +12,8 @@ import (
 )
 
 // forward makes a machine a jump host: it serves a direct-tcpip channel (RFC 4254
-// section 7.2). It leads to this workstation only, where the lab's machines are.
+// section 7.2). It leads to this workstation only, where the lab's machines are, and to
+// where Options.Route says.
 func (m *Machine) forward(line *tap, asked ssh.NewChannel) {
 	var to struct {
 		Host       string
@@ -24,11 +25,15 @@ func (m *Machine) forward(line *tap, asked ssh.NewChannel) {
 		_ = asked.Reject(ssh.ConnectionFailed, "bad request")
 		return
 	}
+	target := net.JoinHostPort(to.Host, strconv.Itoa(int(to.Port)))
 	if address, err := netip.ParseAddr(to.Host); err != nil || !address.IsLoopback() {
+		target = m.fleet.opts.Route(target)
+	}
+	if target == "" {
 		_ = asked.Reject(ssh.Prohibited, "open failed")
 		return
 	}
-	conn, err := new(net.Dialer).DialContext(line.life.ctx, "tcp", net.JoinHostPort(to.Host, strconv.Itoa(int(to.Port))))
+	conn, err := new(net.Dialer).DialContext(line.life.ctx, "tcp", target)
 	if err != nil {
 		_ = asked.Reject(ssh.ConnectionFailed, "Connection refused")
 		return

@@ -24,6 +24,10 @@ func (f *Fleet) writeInventory() error {
 
 func (f *Fleet) inventory() string {
 	var b strings.Builder
+	verify := "none"
+	if f.opts.VerifyEntra {
+		verify = "entra"
+	}
 	fmt.Fprintf(&b, `version: 1
 defaults:
   ssh_config: none
@@ -31,10 +35,11 @@ defaults:
   identity_file: %s
   known_hosts: %s
   certificate: certs/%s
+  verify: %s
   health: {window: %s, timeout: 10s}
 rollout: {parallel: %d, max_failures: %d}
 groups:
-`, LoginUser, f.IdentityFile(), f.KnownHostsFile(), NewCertificate, f.opts.Window, f.opts.Parallel, f.opts.MaxFailures)
+`, LoginUser, f.IdentityFile(), f.KnownHostsFile(), NewCertificate, verify, f.opts.Window, f.opts.Parallel, f.opts.MaxFailures)
 	var order []string
 	groups := map[string][]*Machine{}
 	for _, m := range f.machines {

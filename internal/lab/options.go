@@ -10,6 +10,14 @@ import (
 // MaxMachines is how many machines a fleet can have.
 const MaxMachines = 10_000
 
+// What the agents' own configuration says of Azure, unless Options.Configuration
+// does.
+const (
+	TenantID = "00000000-0000-0000-0000-000000000001"
+	ClientID = "00000000-0000-0000-0000-000000000002"
+	Vault    = "contoso-dp-kv"
+)
+
 // LoginUser is the user that every machine knows.
 const LoginUser = "azureuser"
 
@@ -37,8 +45,12 @@ type Options struct {
 	Parallel    int           // rollout.parallel in the inventory; 0: 1
 	MaxFailures int           // rollout.max_failures there; 0: 1
 	Window      time.Duration // health.window there, whole seconds; 0: 1s
+	VerifyEntra bool          // verify: entra there
 	// RestartDelay is RestartSec= of the agent's unit; 0: one second.
 	RestartDelay time.Duration
+	// Route says where a connection leads that is made from a machine (direct-tcpip)
+	// to another address than a loopback one, host:port; "" is nowhere. nil: nowhere.
+	Route func(address string) string
 	// Notice is told, from any goroutine, what nobody else would hear of, such
 	// as a faults file that can't be read. nil: nobody.
 	Notice func(message string)
@@ -71,6 +83,9 @@ func (o Options) withDefaults() (Options, error) {
 	}
 	if o.RestartDelay == 0 {
 		o.RestartDelay = time.Second
+	}
+	if o.Route == nil {
+		o.Route = func(string) string { return "" }
 	}
 	if o.Notice == nil {
 		o.Notice = func(string) {}
@@ -113,10 +128,10 @@ func defaultConfiguration(name string) string {
 secret_providers:
   - name: data_product_keyvault
     key_vault:
-      vault_name: contoso-dp-kv
+      vault_name: ` + Vault + `
       service_principal:
-        tenant_id: 00000000-0000-0000-0000-000000000001
-        client_id: 00000000-0000-0000-0000-000000000002
+        tenant_id: ` + TenantID + `
+        client_id: ` + ClientID + `
         cert_path: ` + CertificatePath + `
   - name: local_file_system
     file_system:

@@ -65,6 +65,7 @@ type Policy struct {
 	Batch            string `json:"batch"` // as the inventory has it: "1, 10%, 100%"
 	Soak             string `json:"soak"`  // "1m0s"
 	MaxUnavailable   string `json:"max_unavailable_per"`
+	Verify           string `json:"verify"` // whether Azure is asked first: none, entra, skipped
 }
 
 // Host is one host of the plan. Outcome is set where nothing is to be done.

@@ -42,16 +42,55 @@ func (a *attempt) transport(ctx context.Context) (net.Conn, error) {
 // looks the name up, and connects.
 func (a *attempt) tunnel(ctx context.Context) (net.Conn, error) {
 	a.enter("jump host " + a.via.name + " had no connection to it")
-	channel, err := a.via.client.DialContext(ctx, "tcp", a.address)
+	conn, err := a.via.forward(ctx, a.address)
 	if err != nil {
 		return nil, a.tunnelError(ctx, err)
 	}
+	return conn, nil
+}
+
+// forward opens a direct-tcpip channel to address, host:port. The error is the
+// library's, or of this package where the connection is closed.
+func (c *Conn) forward(ctx context.Context, address string) (net.Conn, error) {
+	channel, err := c.client.DialContext(ctx, "tcp", address)
+	if err != nil {
+		return nil, err
+	}
 	near, far := net.Pipe()
-	if !a.via.spawn(func() { relay(far, channel) }) {
+	if !c.spawn(func() { relay(far, channel) }) {
 		_ = channel.Close()
 		return nil, closedError()
 	}
-	return &tunnelConn{Conn: near, remote: endpoint(a.address)}, nil
+	return &tunnelConn{Conn: near, remote: endpoint(address)}, nil
+}
+
+// DialContext connects to address, host:port, from the machine at the other end,
+// which looks the name up; network is tcp. It is fit for http.Transport. The
+// connection has deadlines and ends with the Conn. Every error is an *Error, of
+// class ClassCommand where the machine forwards nothing.
+func (c *Conn) DialContext(ctx context.Context, network, address string) (net.Conn, error) {
+	if network != "tcp" {
+		return nil, &Error{Class: ClassInternal, Message: "only TCP is forwarded, not " + network}
+	}
+	conn, err := c.forward(ctx, address)
+	var own *Error
+	var refused *ssh.OpenChannelError
+	switch {
+	case err == nil:
+		return conn, nil
+	case errors.As(err, &own):
+		return nil, own
+	case ctx.Err() != nil:
+		return nil, contextError(ctx, "connecting to "+address+" from "+c.name)
+	case errors.As(err, &refused) && refused.Reason == ssh.ConnectionFailed:
+		return nil, &Error{Class: ClassUnreachable, Message: c.name + " can't connect to " + address + ": " + Sanitise(refused.Message, 200)}
+	case errors.As(err, &refused):
+		return nil, &Error{Class: ClassCommand, Message: c.name + " refuses to forward: " + Sanitise(refused.Message, 200),
+			Hint: "see AllowTcpForwarding and PermitOpen in sshd_config(5) on the host"}
+	case c.ping() == nil: // an address that is none, which the library did not ask about
+		return nil, &Error{Class: ClassUnreachable, Message: Sanitise(err.Error(), 200)}
+	}
+	return nil, c.lostError()
 }
 
 // relay joins a pipe and a channel until either ends. The pipe is there because

@@ -36,6 +36,7 @@ type Host struct {
 	Outcome  *string      `json:"outcome"` // null in a plan and a status, where nothing has been decided
 	Proof    *string      `json:"proof"`
 	Wave     *int         `json:"wave"`
+	Verified *bool        `json:"verified"` // null: Azure was not to be asked
 	Steps    []Step       `json:"steps"`
 	Old      *Certificate `json:"old"`
 	New      *Certificate `json:"new"`
@@ -163,6 +164,7 @@ func entryHost(e rollout.Entry) Host {
 	if e.Wave > 0 {
 		h.Wave = &e.Wave
 	}
+	h.Verified = e.Verified
 	if e.Seen != nil && e.Seen.Note != "" {
 		h.Notes = []string{e.Seen.Note}
 	}

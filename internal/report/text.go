@@ -76,7 +76,28 @@ func Plan(w io.Writer, p *rollout.Plan, now time.Time) {
 		return
 	}
 	writeWaves(w, p)
+	writeVerified(w, p)
 	fmt.Fprintf(w, "plan: %d of %s to change, %s\n", p.Changes(), count(len(p.Entries)), pace(p))
+}
+
+// writeVerified says what Azure was asked about the hosts to change.
+func writeVerified(w io.Writer, p *rollout.Plan) {
+	accepted, skipped := 0, 0
+	for _, e := range p.Entries {
+		switch {
+		case e.Outcome != "" || e.Verified == nil:
+		case *e.Verified:
+			accepted++
+		default:
+			skipped++
+		}
+	}
+	if accepted > 0 {
+		fmt.Fprintf(w, "verified: Azure accepts the new certificate (%s)\n", count(accepted))
+	}
+	if skipped > 0 {
+		fmt.Fprintf(w, "not verified: Azure was not asked about the new certificate of %s (--skip-verify)\n", count(skipped))
+	}
 }
 
 // hint is what a person should know or do beside the outcome.

@@ -14,6 +14,7 @@ type Run struct {
 	Stopped     bool // by the failure budget
 	Interrupted bool // by the operator
 	Ended       bool // on purpose: Policy.Until, or an answer "no" between waves
+	Unaccepted  bool // see Plan.Unaccepted
 }
 
 // Totals counts the results by outcome.
@@ -49,7 +50,7 @@ type apply struct {
 // themselves.
 func (r *Runner) Apply(ctx, soft context.Context, plan *Plan) *Run {
 	n := len(plan.Entries)
-	a := &apply{Runner: r, plan: plan, soft: soft, run: &Run{Results: make([]Result, n)}, staged: make([]bool, n), gathered: make([]bool, n), ended: make([]int, n), held: map[domain]int{}}
+	a := &apply{Runner: r, plan: plan, soft: soft, run: &Run{Results: make([]Result, n), Unaccepted: plan.Unaccepted}, staged: make([]bool, n), gathered: make([]bool, n), ended: make([]int, n), held: map[domain]int{}}
 	a.budget = budget{limit: plan.Policy.MaxFailures(n), countUnreachable: plan.Policy.CountUnreachable}
 	for i, e := range plan.Entries {
 		a.run.Results[i].Entry = e

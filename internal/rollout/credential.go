@@ -2,6 +2,7 @@ package rollout
 
 import (
 	"slices"
+	"strings"
 
 	"github.com/aoifleet/aoifleet/internal/certificate"
 )
@@ -105,4 +106,32 @@ func (e Entry) Live() *certificate.Info {
 func (e Entry) Drifted() bool {
 	live := e.Live()
 	return live != nil && e.Certificate != nil && live.Thumbprint != e.Certificate.Leaf.Thumbprint
+}
+
+// InUse is which hosts use a certificate of an application, in their file or in
+// the memory of an agent that has not been restarted since, and of which that
+// can't be told: they may use any, or go back to it. It says nothing of hosts that
+// are not among the entries.
+func InUse(entries []Entry, tenant, client, thumbprint string) (using, unsure []string) {
+	for _, e := range entries {
+		if e.Outcome == NotApplicable {
+			continue
+		}
+		live := e.Live()
+		if live == nil || e.Seen.Provider == nil || e.Seen.Provider.ClientID == "" {
+			unsure = append(unsure, e.Host.Name)
+			continue
+		}
+		if p := e.Seen.Provider; !strings.EqualFold(p.TenantID, tenant) || !strings.EqualFold(p.ClientID, client) {
+			continue
+		}
+		_, unfinished := e.Seen.Unfinished()
+		switch {
+		case live.Thumbprint == thumbprint, e.Seen.Unit.Active == "active" && e.Seen.ProcessIsOlder():
+			using = append(using, e.Host.Name)
+		case unfinished:
+			unsure = append(unsure, e.Host.Name)
+		}
+	}
+	return using, unsure
 }

@@ -79,3 +79,38 @@ func TestDrifted(t *testing.T) {
 		}
 	}
 }
+
+// TestInUse: nobody who may need a certificate is forgotten.
+func TestInUse(t *testing.T) {
+	principal := func(tenant, client string) func(*Entry) {
+		return func(e *Entry) { e.Seen.Provider = &host.Provider{TenantID: tenant, ClientID: client} }
+	}
+	mine := func(more func(*Entry)) func(*Entry) {
+		return func(e *Entry) {
+			principal("T", "C")(e)
+			if more != nil {
+				more(e)
+			}
+		}
+	}
+	in, unsure := InUse([]Entry{
+		using("new", "NEW", mine(nil)),
+		using("old", "OLD", mine(nil)),
+		using("case", "OLD", principal("t", "c")),
+		using("in memory", "NEW", mine(func(e *Entry) { e.Seen.File.Changed = clock })),
+		using("stopped", "NEW", mine(func(e *Entry) { e.Seen.File.Changed, e.Seen.Unit.Active = clock, "inactive" })),
+		using("other client", "OLD", principal("T", "D")),
+		using("other tenant", "OLD", principal("U", "C")),
+		using("nameless", "NEW", principal("", "")),
+		using("away", "", func(e *Entry) { e.Seen, e.Outcome = nil, Unreachable }),
+		using("dark", "", mine(func(e *Entry) { e.Seen.Live = nil })),
+		using("unfinished", "NEW", mine(func(e *Entry) { e.Seen.Receipts = []host.Receipt{{Run: "R", State: "pending"}} })),
+		using("managed", "", func(e *Entry) { e.Seen.Provider, e.Outcome = nil, NotApplicable }),
+	}, "T", "C", "OLD")
+	if got := strings.Join(in, ","); got != "old,case,in memory" {
+		t.Errorf("in use on %s", got)
+	}
+	if got := strings.Join(unsure, ","); got != "nameless,away,dark,unfinished" {
+		t.Errorf("not known of %s", got)
+	}
+}

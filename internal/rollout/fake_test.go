@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"slices"
 	"sync"
 	"testing"
@@ -305,6 +306,11 @@ func (h *fakeHost) Recover(_ context.Context, _ func(string)) *host.Report {
 		return &host.Report{Ending: host.Lost, Problem: host.AsProblem(err)}
 	}
 	return &host.Report{Ending: ending, Problem: &host.Problem{Class: "locked", Message: "as fated"}}
+}
+
+func (h *fakeHost) DialContext(context.Context, string, string) (net.Conn, error) {
+	near, _ := net.Pipe()
+	return near, h.call("forward", nil)
 }
 
 func (h *fakeHost) Close() error {

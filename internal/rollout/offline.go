@@ -11,7 +11,10 @@ func Offline(targets []Target, policy Policy) *Plan {
 	p := &Plan{Policy: policy}
 	for _, t := range targets {
 		e := Entry{Target: t, Action: NotSeen, Reason: "not looked at (--offline)"}
-		if t.Certificate == nil {
+		switch {
+		case t.Certificate == nil && t.Host.Certificate != "":
+			e.Reason += "; its certificate is in a Key Vault"
+		case t.Certificate == nil:
 			e.Reason += "; no certificate is named"
 		}
 		p.Entries = append(p.Entries, e)

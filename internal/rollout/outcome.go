@@ -66,6 +66,10 @@ type Entry struct {
 	Problem *host.Problem
 	Backup  *host.Backup // of Restore
 	Wave    int          // counted from 1; 0: in none
+	// Verified is whether Azure was asked about the certificate, before any host was
+	// touched, and accepts it; nil: the inventory does not want that, or nothing is
+	// to be done.
+	Verified *bool
 }
 
 // Result is one host at the end of a run.

@@ -50,6 +50,9 @@ type Plan struct {
 	// lenient: what the plan itself refuses does not count as a failure of the
 	// run, as one host that can't go back must not keep the others.
 	lenient bool
+	// Unaccepted: Azure does not accept a certificate, or could not be asked; so
+	// nothing is to be done on any host.
+	Unaccepted bool
 	// fixed: the waves are those of a saved plan, and are not divided anew.
 	fixed bool
 }

@@ -109,9 +109,9 @@ func (a *apply) settleOver(ctx context.Context, h Host, i int) bool {
 		a.refuse(i, err)
 		return false
 	}
-	wave := res.Wave
+	wave, verified := res.Wave, res.Verified
 	res.Entry = a.plan.decide(res.Target, Look{Seen: seen})
-	res.Wave = wave
+	res.Wave, res.Verified = wave, verified
 	switch {
 	case report.Ending == host.Failed && res.Outcome == Refused: // our undo has failed: that is no refusal
 		a.end(i, Failed, report.Problem)

@@ -3,6 +3,7 @@ package rollout
 import (
 	"context"
 	"errors"
+	"net"
 	"sync"
 
 	"golang.org/x/sync/errgroup"
@@ -27,6 +28,7 @@ type Host interface {
 	Prune(ctx context.Context) (removed int, err error)
 	InstallHelper(ctx context.Context) (host.Installed, error)
 	Diagnose(ctx context.Context, d host.Diagnosis) (*host.Diagnostics, error)
+	DialContext(ctx context.Context, network, address string) (net.Conn, error)
 	Close() error
 }
 
@@ -73,6 +75,18 @@ func (r *Runner) look(ctx context.Context, target inventory.Host) Look {
 	}
 	r.put(target, h)
 	return Look{Seen: seen}
+}
+
+// Through does something over connections that a host makes to others (see
+// remote.Conn.DialContext). Only a host that can't be reached is its error.
+func (r *Runner) Through(ctx context.Context, target inventory.Host, do func(dial func(ctx context.Context, network, address string) (net.Conn, error))) error {
+	h, err := r.take(ctx, target)
+	if err != nil {
+		return err
+	}
+	do(h.DialContext)
+	r.put(target, h)
+	return nil
 }
 
 // Close ends the connections that were kept.
