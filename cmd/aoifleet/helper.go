@@ -72,7 +72,7 @@ func (a *app) sudoers() error {
 		return err
 	}
 	var rules []string
-	defaults := "env_reset, !requiretty"
+	defaults := "env_reset, !setenv, !requiretty"
 	for _, h := range hosts {
 		password := h.Sudo == inventory.SudoPassword
 		if h.Sudo == inventory.SudoNone {

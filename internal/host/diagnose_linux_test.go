@@ -235,8 +235,8 @@ func TestDiagnoseRefuses(t *testing.T) {
 	}
 }
 
-// TestDiagnoseUnderALimit: where root has a limit of its own it is not raised,
-// and the size of what came about counts all the same.
+// TestDiagnoseUnderALimit: a limit of root's own that is higher does not take the
+// tool's away.
 func TestDiagnoseUnderALimit(t *testing.T) {
 	t.Parallel()
 	m := newMachine(t)
@@ -244,8 +244,8 @@ func TestDiagnoseUnderALimit(t *testing.T) {
 	m.hook("diags", "ulimit -f >\"$MACHINE/unit/limit\"; head -c 1800000 /dev/zero >a.zip")
 	r := m.collect(m.diagnosis("size=1500000"), byHand, nil)
 	m.wants(r.result, Refused)
-	m.wantsError(r.result, "disk the zip has 1800000 bytes, more than the 1500000 that are taken")
-	if got := strings.TrimSpace(m.read("/unit/limit")); got != "4000" {
+	m.wantsError(r.result, "disk the agent's tool writes more than 1500000 bytes")
+	if got := strings.TrimSpace(m.read("/unit/limit")); got != "2929" {
 		t.Errorf("the limit was %s", got)
 	}
 	m.noDiagnostics()

@@ -236,7 +236,7 @@ func TestSudoersRuleIsSound(t *testing.T) {
 		}
 		t.Skip("no visudo")
 	}
-	text := "Defaults!" + HelperPath + " env_reset, !requiretty, passwd_tries=1\n"
+	text := "Defaults!" + HelperPath + " env_reset, !setenv, !requiretty, passwd_tries=1\n"
 	for _, user := range []string{"azureuser", `CORP\bob`, "bob@corp.example", "FLEET", "a,b=c:d", `x"y`} {
 		for _, password := range []bool{true, false} {
 			rule, err := Sudoers(user, password)

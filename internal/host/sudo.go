@@ -68,17 +68,19 @@ func (v *VM) patience() time.Duration {
 	return unlockTimeout
 }
 
-// unlock runs sudo with a prompt that nothing else on the host can print, and a
+// unlock runs sudo with a prompt that nothing else on the host can print: not even
+// a shell that shows what it runs, because sudo makes one % of two. With it goes a
 // command that says when it runs. Where no password is needed (NOPASSWD, one
 // given lately) none is written: `sh -s` would run it.
 func (v *VM) unlock(ctx context.Context, secret []byte) (*remote.Process, error) {
-	u := &unlocking{vm: v, prompts: newPrompts(rand.Text()), secret: secret}
+	left, right := rand.Text(), rand.Text()
+	u := &unlocking{vm: v, prompts: newPrompts(left + "%" + right), secret: secret}
 	program, ready := HelperPath, "ready=helper"
 	if !v.helper() {
 		ready = rand.Text()
 		program = "sh -c 'echo " + ready + "; exec sh -s'"
 	}
-	p, err := v.conn.StartWatched(ctx, sudo+"-S -p "+u.prompts.marker+" -- "+program, u.prompts)
+	p, err := v.conn.StartWatched(ctx, sudo+"-S -p "+left+"%%"+right+" -- "+program, u.prompts)
 	if err != nil {
 		return nil, err
 	}

@@ -25,7 +25,11 @@ while [ $# -gt 0 ]; do
     -S) shift ;;
     -n) ask=no; shift ;;
     -l) [ -f "$DIR/others" ] || echo 'sudo: a password is required' >&2; exit 1 ;;
-    -p) prompt=$2; shift 2 ;;
+    -p)
+        [ ! -f "$DIR/trace" ] || { printf '+ sudo -S -p %s\n' "$2" >&2; sleep 0.1; }
+        prompt=${2%%\%%*}%${2#*%%}
+        shift 2
+        ;;
     --) shift; break ;;
     *) break ;;
     esac
@@ -100,6 +104,8 @@ func TestSudoPassword(t *testing.T) {
 	}{
 		"right":               {secret: "s3cret", tried: "s3cret\n", verdict: right},
 		"a lecture":           {files: map[string]string{"lecture": "Wir gehen davon aus,\n#1) Respektieren Sie\n"}, secret: "s3cret", tried: "s3cret\n", verdict: right},
+		"a shell that traces": {files: map[string]string{"trace": ""}, secret: "s3cret", tried: "s3cret\n", verdict: right},
+		"traced, not needed":  {files: map[string]string{"trace": "", "pass": ""}, secret: "s3cret"},
 		"not needed":          {files: map[string]string{"pass": ""}, secret: "s3cret"},
 		"wrong":               {secret: "wrong", tried: "wrong\n", class: "sudo", message: "sudo refuses the password", verdict: wrong},
 		"wrong, no second":    {files: map[string]string{"once": "sudo: 1 incorrect password attempt\n"}, secret: "wrong", tried: "wrong\n", class: "sudo", message: "sudo refuses the password", verdict: wrong},

@@ -37,7 +37,10 @@ safe_path() {
     set -f
     IFS=$NL
     # shellcheck disable=SC2086 # one folder a line
-    for line in $(stat -c '%u:%U:%G:%a:%n' -- $folders 2>/dev/null); do
+    checked=$(stat -c '%u:%U:%G:%a:%n' -- $folders 2>/dev/null)
+    # What could not be looked at is not safe.
+    [ -n "$checked" ] || unsafe=$path
+    for line in $checked; do
         IFS=: read -r uid _ gname mode dir <<EOF
 $line
 EOF
@@ -64,6 +67,7 @@ walk_path() {
         ..) at=${at%/*}; continue ;;
         esac
         folders=$folders$ROOT$at/$NL
+        [ "${#folders}" -le 65536 ] || return 1
         at=$at/$part
         [ -L "$ROOT$at" ] || continue
         target=$(readlink -- "$ROOT$at")

@@ -37,7 +37,7 @@ observe_config() {
         count=$((count + 1))
         [ $count -le 4000 ] || { say config_cut yes; break; }
         say config "$line"
-        case $line in *'#'*cert_path:*) continue ;; *cert_path:*) ;; *) continue ;; esac
+        case $line in *'#'*cert_path:* | *[A-Za-z0-9_]cert_path:*) continue ;; *cert_path:*) ;; *) continue ;; esac
         value=${line#*cert_path:}
         value=${value#"${value%%[! "$TAB"]*}"}
         case $value in
@@ -63,9 +63,7 @@ observe_certificate() {
     say digest "$live"
     if ! command -v openssl >/dev/null; then say no_openssl yes; return; fi
     public_certificate "$ROOT$real"
-    IFS=$NL
-    for line in $pem; do say pem "$line"; done
-    unset IFS
+    printf '%s\n' "$pem" | while IFS= read -r line; do say pem "$line"; done
 }
 
 # public_certificate FILE: -nokeys, so that the private key never leaves the host.
@@ -118,9 +116,7 @@ observe_state() {
     run=$this
     [ -n "$saved" ] && [ -f "$state/backups/$saved/certificate" ] || return 0
     public_certificate "$state/backups/$saved/certificate"
-    IFS=$NL
-    for line in $pem; do say saved_pem "$line"; done
-    unset IFS
+    printf '%s\n' "$pem" | while IFS= read -r line; do say saved_pem "$line"; done
 }
 
 # is_backup: is there something in $kept to go back to?

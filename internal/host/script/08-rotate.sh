@@ -94,8 +94,11 @@ back_up() {
     [ ! -e "$kept" ] || refuse locked "run $run was here already"
     read -r boot <"$ROOT/proc/sys/kernel/random/boot_id"
     [ -n "$boot" ] || refuse command 'the host does not tell its boot'
+    # Two of one name: only who has made the folder may take it away.
+    mkdir -- "$kept" 2>/dev/null || [ ! -e "$kept" ] || refuse locked "run $run was here already"
+    [ -d "$kept" ] || refuse disk "nothing can be written in $state"
     made=$kept
-    { mkdir -- "$kept" && receipt >"$kept/receipt"; } 2>/dev/null || refuse disk "nothing can be written in $state"
+    receipt 2>/dev/null >"$kept/receipt" || refuse disk "nothing can be written in $state"
     # Held until this process ends: the sign of life of the run.
     { command exec 7<"$kept/receipt" && flock -n 7; } 2>/dev/null || refuse disk "nothing can be locked in $state"
     if [ "$deadman" = yes ]; then armed=yes; fi
@@ -174,7 +177,7 @@ receipt() {
 # swap: rename(2) is the moment of change. Not where a switch that was due has
 # undone already; the lock keeps it from doing so just now.
 swap() {
-    { lock 5 && ended pending; } || undo timeout 'the time to confirm was up before the swap'
+    { lock 5 && ended pending; } || { exec 6>&-; undo timeout 'the time to confirm was up before the swap'; }
     if [ "$new" = none ]; then
         said=$(rm -f -- "$ROOT$real" 2>&1)
     else
@@ -188,11 +191,13 @@ swap() {
 # confirm: the rename decides; whoever has undone meanwhile has won, and the
 # receipt may be another run's by now.
 confirm() {
-    { lock 5 && ended pending; } || undo timeout 'the time to confirm was up'
+    { lock 5 && ended pending; } || { exec 6>&-; undo timeout 'the time to confirm was up'; }
     said=$(mv -T -- "$state/pending" "$state/confirmed" 2>&1) || ended confirmed ||
         undo command "the receipt can not be confirmed: ${said##*: }"
     exec 7>&-
     sync -- "$state" "$ROOT${real%/*}"
+    # Before a word is said: who does not listen must not hold the lock.
+    exec 6>&-
     say result rotated
     disarm
     # What other runs have staged was meant for the file that is gone now.

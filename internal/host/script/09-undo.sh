@@ -42,7 +42,10 @@ claim() {
     if ended pending && [ ! -e "$state/undoing" ]; then
         mv -T -- "$state/pending" "$state/undoing" 2>/dev/null
     fi
-    ended undoing && claimed=yes
+    ended undoing && claimed=yes && return
+    # Nobody else has to wait for one that does nothing.
+    exec 6>&-
+    return 1
 }
 
 # await: another process (the timer, recover) undoes this run, or has confirmed

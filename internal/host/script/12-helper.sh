@@ -19,9 +19,10 @@ installed() {
     say ready helper
     # 1 is the conversation's: values, results, and who says what when.
     say helper "1 $helper"
-    # A pattern must not take all of the host's memory.
-    # shellcheck disable=SC3045 # dash, bash and busybox have it
-    ulimit -v 2000000 2>/dev/null
+    # A pattern must not take all of the host's memory; and the caller's own limits
+    # must not stop root half-way.
+    # shellcheck disable=SC3045 # dash, bash and busybox have them
+    { ulimit -v 2000000; ulimit -s 8192; ulimit -n 1024; ulimit -t unlimited; ulimit -f unlimited; } 2>/dev/null
     length=$(timeout 60 head -c 8 | tr -d '\000')
     case $length in
     [0-9][0-9][0-9][0-9][0-9][0-9][0-9]) length=${length#"${length%%[!0]*}"} ;;
@@ -43,6 +44,8 @@ confine() {
     same agent.unit "$unit" "$conf_unit"
     same agent.log "$log" "$conf_log"
     [ -z "$config" ] || same agent.config "$config" "$conf_config"
+    [ "$verb:$conf_diagnostics" != diagnose:no ] || refuse configuration "the host gives no diagnostics away ($helper_conf)"
+    [ "$conf_diagnostics" = yes ] || diagnostics=0
     config=$conf_config
     out_of_reach "$log" || refuse configuration "${SUDO_USER:-the caller} can write the folder $unsafe on the way to the agent's log"
     out_of_reach "$config" || refuse configuration "${SUDO_USER:-the caller} can write the folder $unsafe on the way to the agent's configuration"
@@ -62,7 +65,7 @@ sound_values() {
     if [ -z "$run" ] || [ "${#run}" -gt 64 ]; then refuse internal 'not a run id'; fi
     # That of diagnostics is only a limit, of what there is room for.
     room=$size
-    case $verb:$size in diagnose:0* | diagnose:?????????????*) ;; diagnose:?*) room=$((size / 1048576)) ;; esac
+    case $verb:$size in *:0* | *:?????????????*) ;; diagnose:?* | rotate:?*) room=$((size / 1048576)) ;; esac
     for value in "$room" "$window" "$timeout" "${port:-0}" "$hold" "$keep" "$max_age" "$diagnostics"; do
         case $value in '' | 0?* | ????????*) refuse internal 'not a sound number' ;; esac
     done
@@ -78,6 +81,15 @@ sound_values() {
     if [ "${#owner}" -gt 200 ] || [ "${#thumbprint}" -gt 128 ] || [ "${#path}" -gt 4096 ] || [ "${#deny}" -gt 65536 ] || [ "${#expect}" -gt 65536 ]; then
         refuse internal 'a value is too long'
     fi
+    set -f
+    IFS=$NL
+    count=0
+    for value in $deny$expect; do
+        count=$((count + 1))
+        if [ "$count" -gt 100 ] || [ "${#value}" -gt 1000 ]; then refuse configuration 'health.deny and health.expect have too many patterns, or one that is too long'; fi
+    done
+    unset IFS
+    set +f
     # grep tries a back-reference in every way that there is.
     case $deny$expect in *\\[1-9]*) refuse configuration 'a pattern of health.deny or health.expect has a back-reference' ;; esac
 }
@@ -85,7 +97,7 @@ sound_values() {
 # read_conf: for what this host lets the helper work.
 read_conf() {
     conf_unit=az-aoi-ingestion.service conf_config=/etc/az-aoi-ingestion/config.yaml
-    conf_log=/var/log/az-aoi-ingestion/stdout.log conf_paths=''
+    conf_log=/var/log/az-aoi-ingestion/stdout.log conf_paths='' conf_diagnostics=yes
     [ -e "$ROOT$helper_conf" ] || [ -L "$ROOT$helper_conf" ] || return 0
     roots_own "$helper_conf" || refuse configuration "others than root can write $helper_conf"
     while IFS= read -r line || [ -n "$line" ]; do
@@ -94,8 +106,9 @@ read_conf() {
         unit=?*) conf_unit=${line#*=} ;;
         config=/*) conf_config=${line#*=} ;;
         log=/*) conf_log=${line#*=} ;;
+        diagnostics=yes | diagnostics=no) conf_diagnostics=${line#*=} ;;
         path=/*) conf_paths=$conf_paths$NL${line#*=} ;;
-        *) refuse configuration "a line of $helper_conf is not unit=, config=, log= or path= with a path" ;;
+        *) refuse configuration "a line of $helper_conf is not unit=, config=, log= or path= with a path, nor diagnostics=yes or no" ;;
         esac
     done <"$ROOT$helper_conf"
 }
@@ -143,7 +156,7 @@ allowed_path() {
 # roots_own FILE: can root alone write it, and the folders on the way?
 roots_own() {
     path=$1 holder=$me holder_name=root
-    safe_path && [ -f "$ROOT$path" ] || return 1
+    safe_path && out_of_reach "$1" && [ -f "$ROOT$path" ] || return 1
     IFS=: read -r uid mode <<EOF
 $(stat -L -c '%u:%a' -- "$ROOT$path")
 EOF
@@ -160,16 +173,15 @@ out_of_reach() {
     set -f
     IFS=$NL
     # shellcheck disable=SC2086 # one folder a line
-    for line in $(stat -c '%u:%g:%a:%n' -- $folders 2>/dev/null); do
-        IFS=: read -r uid gid mode dir <<EOF
+    checked=$(stat -c '%u:%a:%n' -- $folders 2>/dev/null)
+    [ -n "$checked" ] || unsafe=$1
+    for line in $checked; do
+        IFS=: read -r uid mode dir <<EOF
 $line
 EOF
         [ "$uid" != "$SUDO_UID" ] || unsafe=${dir#"$ROOT"}
-        case $gid:$mode in
-        *[2367]) unsafe=${dir#"$ROOT"} ;;
-        0:*) ;;
-        *[2367]?) unsafe=${dir#"$ROOT"} ;;
-        esac
+        # Whatever the group: with an ACL its bits are the mask (acl(5)).
+        case $mode in *[2367] | *[2367]?) unsafe=${dir#"$ROOT"} ;; esac
     done
     unset IFS
     set +f
