@@ -80,7 +80,10 @@ func targetOf(h inventory.Host, way []sshconfig.Host) remote.Target {
 	t := commonTarget(h, own)
 	t.Name = h.Name
 	if h.Given.IdentityFiles {
-		t.IdentityFiles, t.CertificateFiles, t.IdentitiesOnly = h.IdentityFiles, nil, len(h.IdentityFiles) > 0
+		t.IdentityFiles, t.IdentitiesOnly = h.IdentityFiles, len(h.IdentityFiles) > 0
+		if t.IdentitiesOnly { // these and no other
+			t.CertificateFiles = nil
+		}
 	}
 	if h.Given.KnownHosts || t.KnownHosts == "" && h.SSHConfig == sshconfig.None {
 		t.KnownHosts, t.KnownHostsFiles = h.KnownHosts, nil

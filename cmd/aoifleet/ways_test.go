@@ -38,7 +38,8 @@ func TestTargetOf(t *testing.T) {
 	}{
 		{"ssh_config", defaults, []sshconfig.Host{answer}, fromSSH},
 		{"the inventory", given, []sshconfig.Host{answer}, with(fromSSH, func(t *remote.Target) {
-			t.IdentityFiles, t.KnownHosts, t.KnownHostsFiles, t.ConnectTimeout = []string{"/inv/key"}, "/inv/known_hosts", nil, time.Minute
+			t.IdentityFiles, t.CertificateFiles = []string{"/inv/key"}, nil
+			t.KnownHosts, t.KnownHostsFiles, t.ConnectTimeout = "/inv/known_hosts", nil, time.Minute
 		})},
 		{"identity_file: none", agentOnly, []sshconfig.Host{answer}, with(fromSSH, func(t *remote.Target) { t.IdentityFiles, t.IdentitiesOnly = nil, false })},
 		{"ssh_config: none", only, []sshconfig.Host{{Alias: "vm-1", HostName: "vm-1"}},
