@@ -143,7 +143,8 @@ func (c *trial) settle() {
 	if c.kase.sick {
 		return
 	}
-	c.healthy(c.live())
+	// After a boot the guard may be about to put the old file back.
+	c.healthyWith(c.live)
 }
 
 func (c *trial) exists(onHost string) bool {
@@ -171,10 +172,15 @@ func (c *trial) live() string {
 // after all else that it has logged.
 func (c *trial) healthy(certificate string) {
 	c.t.Helper()
-	var state string
-	c.eventually(20*time.Second, "the agent is not healthy with the certificate "+certificate, func() bool {
-		state = c.shell(c.h, "systemctl show -p ActiveState "+fleet.AgentUnit)
-		return state == "ActiveState=active" && c.lastLoaded() == c.certs[certificate].Leaf.Thumbprint
+	c.healthyWith(func() string { return certificate })
+}
+
+// healthyWith is healthy with whatever certificate it is to be by then.
+func (c *trial) healthyWith(certificate func() string) {
+	c.t.Helper()
+	c.eventually(20*time.Second, "the agent is not healthy with the certificate that it should have", func() bool {
+		state := c.shell(c.h, "systemctl show -p ActiveState "+fleet.AgentUnit)
+		return state == "ActiveState=active" && c.lastLoaded() == c.certs[certificate()].Leaf.Thumbprint
 	})
 }
 
