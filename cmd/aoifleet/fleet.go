@@ -71,6 +71,7 @@ func (a *app) fleetOf(inv *inventory.Inventory, hosts []inventory.Host, withCert
 	f.dialer = remote.NewDialer(remote.Options{AgentSocket: a.getenv("SSH_AUTH_SOCK"),
 		ConnectRate: inv.Rollout.ConnectRate, ConnectParallel: inv.Rollout.ConnectParallel})
 	f.sudo = &sudoPasswords{secrets: f.secrets, known: map[sudoSource]*host.Password{}}
+	f.run.Stages = f.app.verb == "rotate"
 	undo := host.Run{ID: rollout.UndoID(f.run.ID), Owner: a.owner}
 	f.runner = &rollout.Runner{Dial: f.dialFor(f.run), DialUndo: f.dialFor(undo), Events: f.progress.Event, RunID: f.run.ID,
 		Home: diags.In("diags-" + f.run.ID)}

@@ -46,22 +46,21 @@ func TestCutShort(t *testing.T) {
 			t.Parallel()
 			m := newMachine(t)
 			m.shell, m.hangUp = shell, true
-			in, err := inputOf(sent, "rotate", m.change(firstRun, newBytes))
-			m.must(err)
-			values := strings.LastIndex(string(in), "\nmain 3<&0")
+			in := m.input("rotate", m.change(firstRun, newBytes))
+			values := strings.LastIndex(in, "\nmain ") // the helper has a call too
 			for at := values + 1; at < len(in)-len("\nAOIFLEET-VALUES\n"); at++ {
 				// Each line, and each place in the first and the last of them.
 				if in[at-1] != '\n' && at > values+40 && at < len(in)-30 {
 					continue
 				}
-				r := m.send(string(in[:at]), noAnswer)
-				if result := r.get("result"); r.exit == 0 && result != string(Refused) && at > values+5 {
+				r := m.send(in[:at], noAnswer)
+				if result := r.get("result"); r.exit == 0 && result != string(Refused) && at > values+45 {
 					t.Fatalf("%q: %v", in[values:at], r)
 				}
 				m.untouched()
 			}
 			for at := 0; at < values; at += 1500 { // and within the script
-				m.send(string(in[:at]), noAnswer)
+				m.send(in[:at], noAnswer)
 				m.untouched()
 			}
 		})
@@ -107,8 +106,7 @@ type waiting struct {
 // waiting starts a rotation and returns when it waits for its answer.
 func (m *machine) waiting(run string) *waiting {
 	m.t.Helper()
-	in, err := inputOf(sent, "rotate", m.change(run, newBytes))
-	m.must(err)
+	in := m.input("rotate", m.change(run, newBytes))
 	cmd := m.command(m.shell[0], append(append([]string{}, m.shell[1:]...), "-s")...)
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	stdin, err := cmd.StdinPipe()
@@ -117,7 +115,7 @@ func (m *machine) waiting(run string) *waiting {
 	m.must(err)
 	m.must(cmd.Start())
 	m.t.Cleanup(func() { _ = syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL); _ = cmd.Wait() })
-	_, err = io.WriteString(stdin, m.onMachine(string(in)))
+	_, err = io.WriteString(stdin, m.onMachine(in))
 	m.must(err)
 	w := &waiting{cmd, stdin, bufio.NewScanner(stdout)}
 	for w.lines.Scan() {

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"hash"
 	"io"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -62,7 +63,7 @@ func (v *VM) Diagnose(ctx context.Context, d Diagnosis) (*Diagnostics, error) {
 	v.conn.Prefetch()
 	values := append(v.common(), value{"diagnostics", wholeSeconds(d.Within)}, value{"size", strconv.FormatInt(d.MaxSize, 10)},
 		value{"source", ".aoifleet-diags-" + v.run.ID}, value{"hold", wholeSeconds(zipTimeout)})
-	in, err := v.input("diagnose", values)
+	in, err := v.framed("diagnose", values)
 	if err != nil {
 		return nil, err
 	}
@@ -71,7 +72,7 @@ func (v *VM) Diagnose(ctx context.Context, d Diagnosis) (*Diagnostics, error) {
 		return nil, err
 	}
 	defer process.Close()
-	if _, err := process.Stdin().Write(in); err != nil {
+	if _, err := process.Stdin().Write(slices.Concat(v.opening("diagnose"), in)); err != nil {
 		return nil, v.notRoot(ctx, process.Wait())
 	}
 	c := &collection{ctx: ctx, vm: v, process: process, out: bufio.NewReaderSize(process.Stdout(), 64<<10), Diagnosis: d}

@@ -31,8 +31,7 @@ type collected struct {
 // answers by the key of the line; "" closes the input. seen is called before.
 func (m *machine) collect(values []value, words map[string]string, seen func(key string, cmd *exec.Cmd)) collected {
 	m.t.Helper()
-	in, err := inputOf(m.text, "diagnose", values)
-	m.must(err)
+	in := m.input("diagnose", values)
 	cmd := m.command(m.shell[0], append(slices.Clone(m.shell[1:]), "-s")...)
 	cmd.Env = append(cmd.Env, m.environ...)
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
@@ -44,7 +43,7 @@ func (m *machine) collect(values []value, words map[string]string, seen func(key
 	m.write("/faults/pid", strconv.Itoa(cmd.Process.Pid)+"\n")
 	deadline := time.AfterFunc(time.Minute, func() { _ = syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) })
 	defer deadline.Stop()
-	_, err = io.WriteString(stdin, m.onMachine(string(in)))
+	_, err = io.WriteString(stdin, m.onMachine(in))
 	m.must(err)
 	c := collected{cmd: cmd}
 	reader := bufio.NewReader(stdout)

@@ -69,7 +69,7 @@ func (e *Examination) Form() (form Form, told bool) {
 func (v *VM) Examine(ctx context.Context) *Examination {
 	e := &Examination{}
 	v.conn.Prefetch()
-	v.ask(ctx, e, v.host.Agent.CertificatePath)
+	v.examine(ctx, e, v.host.Agent.CertificatePath)
 	e.SFTP = v.openSFTP(ctx)
 	if e.Err != nil || e.Facts != nil && len(e.Facts.Lacks) > 0 {
 		return e
@@ -77,7 +77,7 @@ func (v *VM) Examine(ctx context.Context) *Examination {
 	e.Seen, e.SeenErr = v.Observe(ctx, "")
 	if _, told := e.Form(); !told && e.Facts != nil && e.SeenErr == nil && e.Seen.Provider != nil && e.Seen.File.Kind == "file" {
 		// YAML can write a path in ways that the script's glance misses.
-		v.ask(ctx, e, e.Seen.Provider.Path)
+		v.examine(ctx, e, e.Seen.Provider.Path)
 	}
 	return e
 }
@@ -88,8 +88,8 @@ func (v *VM) openSFTP(ctx context.Context) error {
 	return v.conn.OpenSFTP(ctx)
 }
 
-// ask runs the script's verb examine and notes in e what came of it.
-func (v *VM) ask(ctx context.Context, e *Examination, path string) {
+// examine runs the script's verb examine and notes in e what came of it.
+func (v *VM) examine(ctx context.Context, e *Examination, path string) {
 	values := append(v.common(), value{"config", v.host.Agent.Config})
 	if path != "" {
 		values = append(values, value{"path", path})

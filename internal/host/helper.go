@@ -31,7 +31,7 @@ type Installed struct {
 // command as root, and does not use the helper itself.
 func (v *VM) InstallHelper(ctx context.Context) (Installed, error) {
 	agent := v.host.Agent
-	full := *v
+	full := New(v.conn, v.host, v.run, v.password)
 	full.host.Helper = ""
 	values := append(full.common(), value{"config", agent.Config}, value{"path", agent.CertificatePath}, value{"new", HelperVersion()})
 	out, err := full.do(ctx, stageTimeout, "install", values)

@@ -87,9 +87,13 @@ func TestHelper(t *testing.T) {
 		m.wantsError(r, "contact with the operator was lost")
 		m.live(oldBytes)
 		const thirdRun = "20261123T110000Z-cccc"
-		r = m.run("rotate", m.change(thirdRun, newBytes, "deadman=yes", "hold=60"), "confirm "+thirdRun+"\n")
+		r = m.run("rotate", m.change(thirdRun, newBytes, "deadman=yes", "hold=60", `about={"subject":"CN=another"}`), "confirm "+thirdRun+"\n")
 		m.wants(r, Rotated)
 		m.live(newBytes)
+		// What the caller says of the certificate is not told to others.
+		if r = m.run("observe", append(m.common(firstRun), value{"config", configPath}), noAnswer); r.get("digest") != digest(newBytes) || len(r.all("about")) > 0 {
+			t.Errorf("%v", r)
+		}
 		m.settled()
 		m.wants(m.run("recover", m.common(firstRun), noAnswer), Clean)
 	})
@@ -119,6 +123,7 @@ func TestHelperRefuses(t *testing.T) {
 			{"observe", "path=/etc/shadow", "names /etc/shadow as a certificate"},
 			{"rotate", "path=/etc/shadow", "names /etc/shadow as a certificate"},
 			{"rotate", "path=", "no path"},
+			{"rotate", "real=/etc/shadow", "leads to " + certPath + " now, not to /etc/shadow"},
 			{"rotate", "path=" + certPath + "/../certificate.p12", "as a certificate"},
 			{"observe", "log=/etc/shadow", "agent.log is /etc/shadow"},
 			{"observe", "config=/etc/shadow", "agent.config is /etc/shadow"},
@@ -190,7 +195,16 @@ func TestHelperConfiguration(t *testing.T) {
 			t.Errorf("%v", r)
 		}
 		look("/home/caller/c.p12", "caller can write the folder /home/caller")
+		// No line of it is taken for the name of a file.
+		m.write(configPath, config+"*/*\n")
+		m.mkdir("/config=x cert_path: ", 0o755)
+		m.write("/config=x cert_path: /y", "")
+		look("/y", "names /y as a certificate")
+		// What is not there yet nobody can write.
 		m.write(configPath, config)
+		m.must(os.Rename(m.root+"/var/log/az-aoi-ingestion", m.root+"/var/log/later"))
+		look(certPath, "")
+		m.must(os.Rename(m.root+"/var/log/later", m.root+"/var/log/az-aoi-ingestion"))
 		m.must(os.Symlink("/home/caller/c.p12", m.root+"/etc/link.p12"))
 		m.write(conf, "path=/etc/link.p12")
 		look("/etc/link.p12", "caller can write the folder /home/caller")

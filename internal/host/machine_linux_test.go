@@ -38,7 +38,7 @@ const (
 // that only read the log. Stand-ins of the first are counted in the fault walk.
 var (
 	deciding = strings.Fields("mv cp ln sync sha256sum mkdir rm systemctl systemd-run stat flock cat chown chmod readlink timeout id dd")
-	reading  = strings.Fields("date tail head cksum ls grep sed awk cut sleep tr")
+	reading  = strings.Fields("date tail head ls grep sed awk cut sleep tr")
 )
 
 // tools is where TestMain puts the stand-ins: before any test runs, because a
@@ -163,7 +163,7 @@ func newMachine(t *testing.T) *machine {
 	m.write(logPath, "2026-11-23T08:00:00.000000Z  INFO agent: started\n")
 	m.write(certPath, oldBytes)
 	m.must(os.Chmod(root+certPath, 0o640))
-	m.state("load=loaded active=active sub=running id=before restarts=0 failure=success limit=no shows=0 starts=0 started=0 wanted=multi-user.target",
+	m.state("load=loaded active=active sub=running id=before restarts=0 failure=success limit=no shows=0 starts=0 started=0 pid=0 action= wanted=multi-user.target",
 		"live="+root+certPath, "log="+root+logPath, "loaded="+oldBytes)
 	m.state("user="+serviceUser(t), "group="+serviceGroup(t))
 	m.hook("on-restart", "log INFO agent: started\ncase $loaded in BAD*) log 'ERROR azure: AADSTS700027: refused' ;; esac\n")
@@ -300,12 +300,25 @@ const noAnswer = ""
 // run sends a verb as the real thing is sent, and answers the verdict.
 func (m *machine) run(verb string, values []value, answer string) result {
 	m.t.Helper()
-	in, err := inputOf(m.text, verb, values)
+	return m.send(m.input(verb, values), answer)
+}
+
+// input is a process's whole life: the script, unless it is installed there, and
+// one call.
+func (m *machine) input(verb string, values []value) string {
+	m.t.Helper()
 	if m.helper {
-		in, err = helperInput(verb, values)
+		in, err := helperCall(verb, values)
+		m.must(err)
+		return string(in)
 	}
+	text := m.text
+	if verb == "install" {
+		text = Script()
+	}
+	in, err := call(verb, values, thenExit)
 	m.must(err)
-	return m.send(string(in), answer)
+	return carrying(text) + string(in)
 }
 
 // send runs text with `sh -s`, in a process group of its own.

@@ -1,6 +1,8 @@
 package host
 
 import (
+	"encoding/json"
+	"regexp"
 	"strconv"
 	"strings"
 	"time"
@@ -130,7 +132,7 @@ func parseFound(out []byte) *found {
 			f.saved.WriteString(text + "\n")
 		case "observed":
 			f.done = true
-		case "kind", "real", "unsafe", "readonly", "attributes", "digest", "no_openssl", "pem":
+		case "kind", "real", "unsafe", "readonly", "attributes", "digest", "no_openssl", "about", "pem":
 			f.ofFile(key, text)
 		default:
 			f.fields[key] = text
@@ -252,7 +254,10 @@ func (o *Observation) describe(file *foundFile) {
 		o.File.Size, _ = strconv.ParseInt(a[4], 10, 64)
 		o.File.Changed = seconds(a[5])
 	}
-	switch info, err := certificate.ParsePublic([]byte(file.pem)); {
+	info, err := certificate.ParsePublic([]byte(file.pem))
+	switch kept, ok := parseAbout(file.fields["about"]); {
+	case ok:
+		o.Live = &kept
 	case file.fields["no_openssl"] != "":
 		o.LiveNote = "the host has no openssl to read it with"
 	case err != nil:
@@ -260,6 +265,22 @@ func (o *Observation) describe(file *foundFile) {
 	default:
 		o.Live = &info
 	}
+}
+
+var hexDigits = regexp.MustCompile(`^[0-9A-Fa-f]+$`)
+
+// parseAbout reads what the receipt of the run that brought the live file says
+// of its certificate (Change.about).
+func parseAbout(text string) (certificate.Info, bool) {
+	var info certificate.Info
+	if text == "" || json.Unmarshal([]byte(text), &info) != nil ||
+		len(info.Thumbprint) != 40 || len(info.SHA256) != 64 || !hexDigits.MatchString(info.Thumbprint+info.SHA256) {
+		return certificate.Info{}, false
+	}
+	for _, name := range []*string{&info.Subject, &info.Issuer, &info.Serial} {
+		*name = remote.Sanitise(*name, 400)
+	}
+	return info, true
 }
 
 // ProcessIsOlder tells whether the running agent started before the file last

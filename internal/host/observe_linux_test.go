@@ -190,9 +190,8 @@ func TestObserveWhatIsMissing(t *testing.T) {
 func TestObserveWithoutOpenSSL(t *testing.T) {
 	t.Parallel()
 	m := newMachine(t)
-	in, err := inputOf(sent, "observe", append(m.common(firstRun), value{"path", certPath}, value{"config", "/none"}))
-	m.must(err)
-	text := strings.Replace(m.onMachine(string(in)), systemDir, tools+"/few", 1)
+	in := m.input("observe", append(m.common(firstRun), value{"path", certPath}, value{"config", "/none"}))
+	text := strings.Replace(m.onMachine(in), systemDir, tools+"/few", 1)
 	text = strings.Replace(text, "# --- machine ---\n", "", 1)
 	f := parseFound([]byte(strings.Join(m.send(text, noAnswer).lines, "\n")))
 	o, err := f.observation(inventory.Agent{CertificatePath: certPath})

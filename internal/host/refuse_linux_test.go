@@ -85,7 +85,7 @@ func TestNotARegularFile(t *testing.T) {
 
 // otherStat makes stat(1) tell that a folder belongs to UID:USER:GROUP:MODE.
 func (m *machine) otherStat(folder, owner string) {
-	m.write("/faults/stat", `s#^.*:\(`+m.root+folder+`/\)$#`+owner+`:\1#`+"\n")
+	m.write("/faults/stat", `s#^[^:]*:[^:]*:[^:]*:[^:]*\(:.*:`+m.root+folder+`/\)$#`+owner+`\1#`+"\n")
 	m.faults = tools + "/owners"
 }
 

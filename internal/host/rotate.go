@@ -1,8 +1,8 @@
 package host
 
 import (
-	"bufio"
 	"context"
+	"encoding/json"
 	"errors"
 	"io"
 	"math"
@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/aoifleet/aoifleet/internal/certificate"
 	"github.com/aoifleet/aoifleet/internal/remote"
 )
 
@@ -30,14 +31,14 @@ const (
 
 // Change is the transaction that is asked for.
 type Change struct {
-	Seen       *Observation
-	Digest     string // of the new file, which Stage has brought; "none": the file goes
-	Thumbprint string // of the new certificate; log lines that name it count
-	Swap       bool   // false: the file is right, only a restart is due
-	Start      bool   // false: the agent is stopped and stays so
-	Saved      string // the run whose backup is the new file; "": the staged one
-	Deadman    bool   // arm the dead-man switch
-	Diagnose   bool   // gather the agent's diagnostics before an undo, for a later Diagnose
+	Seen     *Observation
+	Digest   string            // of the new file, which Stage has brought; "none": the file goes
+	New      *certificate.Info // of the new certificate; log lines that name its thumbprint count. nil: it can't be told
+	Swap     bool              // false: the file is right, only a restart is due
+	Start    bool              // false: the agent is stopped and stays so
+	Saved    string            // the run whose backup is the new file; "": the staged one
+	Deadman  bool              // arm the dead-man switch
+	Diagnose bool              // gather the agent's diagnostics before an undo, for a later Diagnose
 }
 
 // Report is what the host said of a transaction.
@@ -75,20 +76,12 @@ func (v *VM) Recover(ctx context.Context, onStep func(step string)) *Report {
 func (v *VM) converse(ctx context.Context, verb string, values []value, onStep func(step string)) *Report {
 	ctx, cancel := context.WithTimeout(ctx, v.longest()+v.patience())
 	defer cancel()
-	in, err := v.input(verb, values)
-	if err != nil {
-		return &Report{Ending: Refused, Problem: AsProblem(err)}
-	}
-	process, err := v.start(ctx)
-	if err != nil {
+	t := &talk{vm: v, onStep: onStep, asked: verb == "recover", report: &Report{Ending: Lost}}
+	err := v.ask(ctx, verb, values, func(line string) { t.hear(ctx, line) })
+	if errors.As(err, new(unsent)) {
 		return unstarted(AsProblem(err))
 	}
-	defer process.Close()
-	t := &talk{vm: v, process: process, onStep: onStep, asked: verb == "recover", report: &Report{Ending: Lost}}
-	if _, err := process.Stdin().Write(in); err != nil {
-		return t.ended(ctx, err)
-	}
-	return t.listen(ctx)
+	return t.ended(ctx, err)
 }
 
 // unstarted is the report where nothing was sent: by sudo's word, or because the
@@ -111,9 +104,10 @@ func (v *VM) changeValues(c Change) []value {
 	h, o := v.host.Health, c.Seen
 	values := append(v.common(),
 		value{"path", o.File.Path}, value{"real", o.File.Real}, value{"old", o.File.Digest}, value{"new", c.Digest},
-		value{"thumbprint", c.Thumbprint}, value{"swap", yes(c.Swap)}, value{"start", yes(c.Start)},
+		value{"thumbprint", c.thumbprint()}, value{"swap", yes(c.Swap)}, value{"start", yes(c.Start)},
 		value{"window", wholeSeconds(h.Window)}, value{"timeout", wholeSeconds(h.Timeout)},
-		value{"saved", c.Saved}, value{"deadman", yes(c.Deadman)}, value{"hold", wholeSeconds(h.Hold())})
+		value{"saved", c.Saved}, value{"deadman", yes(c.Deadman)}, value{"hold", wholeSeconds(h.Hold())},
+		value{"about", c.about()})
 	values = append(values, v.kept()...)
 	if c.Diagnose {
 		values = append(values, value{"diagnostics", wholeSeconds(BeforeUndo)}, value{"size", strconv.Itoa(MaxDiagnostics)})
@@ -127,6 +121,26 @@ func (v *VM) changeValues(c Change) []value {
 	return values
 }
 
+func (c Change) thumbprint() string {
+	if c.New == nil {
+		return ""
+	}
+	return c.New.Thumbprint
+}
+
+// about is what the host keeps in its receipt, so that the next look need not
+// open the file; "" where it is not known.
+func (c Change) about() string {
+	if c.New == nil {
+		return ""
+	}
+	text, err := json.Marshal(c.New)
+	if err != nil {
+		return ""
+	}
+	return string(text)
+}
+
 func yes(b bool) string {
 	if b {
 		return "yes"
@@ -138,37 +152,23 @@ func wholeSeconds(d time.Duration) string { return strconv.Itoa(int(math.Ceil(d.
 
 // talk is the conversation with host.sh during a transaction.
 type talk struct {
-	onStep  func(step string)
-	vm      *VM
-	process *remote.Process
-	report  *Report
-	step    time.Time
-	over    bool
+	onStep func(step string)
+	vm     *VM
+	report *Report
+	step   time.Time
+	over   bool
 	// asked: the host has asked for the confirmation and got it, or it is to
 	// tell of an earlier run. Else it can't say that it is rotated; what a
 	// profile prints is not its word.
 	asked bool
 }
 
-// maxTalk bounds what a host may say: lines of 4 KiB, 1 MiB in all.
-const maxTalk = 1 << 20
-
-func (t *talk) listen(ctx context.Context) *Report {
-	lines := bufio.NewScanner(io.LimitReader(t.process.Stdout(), maxTalk))
-	lines.Buffer(make([]byte, 4096), 64<<10)
-	for lines.Scan() {
-		key, text, _ := strings.Cut(lines.Text(), "=")
-		t.hear(ctx, key, text)
-		if t.over {
-			break
-		}
+// hear takes one line; after the result nothing counts.
+func (t *talk) hear(ctx context.Context, line string) {
+	if t.over {
+		return
 	}
-	t.process.Stdin().Close()
-	return t.ended(ctx, errors.Join(lines.Err(), t.process.Wait()))
-}
-
-// hear takes one line.
-func (t *talk) hear(ctx context.Context, key, text string) {
+	key, text, _ := strings.Cut(line, "=")
 	r := t.report
 	switch key {
 	case "step":
@@ -216,7 +216,7 @@ func (t *talk) answer(ctx context.Context) {
 		t.failStep()
 	}
 	// A write that fails shows as the end of the host's output.
-	_, _ = io.WriteString(t.process.Stdin(), word+"\n")
+	_, _ = io.WriteString(t.vm.shell.process.Stdin(), word+"\n")
 }
 
 // next ends the current step and begins another.

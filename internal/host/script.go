@@ -65,20 +65,42 @@ func carrying(script string) string {
 	return "self=" + shellescape.Quote("\n"+script) + "\neval \"$self\"\n"
 }
 
-// input is what goes to root: the script, then a call of main whose values come
-// from a here-document and whose operator is on file descriptor 3. Values never
-// become shell code: the delimiter is quoted, and no value can be it, because
-// each line starts with a key.
-func (v *VM) input(verb string, values []value) ([]byte, error) {
-	if v.helper() {
-		return helperInput(verb, values)
+// sentOpening is what goes to `sh -s` first, before any call.
+var sentOpening = []byte(carrying(sent))
+
+// opening is what a process for this verb is told before its first call: nothing
+// where the script is installed, and what is to be installed as people read it.
+func (v *VM) opening(verb string) []byte {
+	switch {
+	case v.helper():
+		return nil
+	case verb == "install":
+		return []byte(carrying(Script()))
 	}
-	return inputOf(sent, verb, values)
+	return sentOpening
 }
 
-// helperInput is what goes to an installed helper, which has the script already:
-// the same lines, and their length before them.
-func helperInput(verb string, values []value) ([]byte, error) {
+// alone tells whether a verb has a process of its own, whose end is the call's:
+// a helper takes one call, diagnose prints bytes that are no lines, and install
+// carries another text. The others share a shell, and an `end` line tells.
+func (v *VM) alone(verb string) bool {
+	return v.helper() || verb == "diagnose" || verb == "install"
+}
+
+// framed is a call as the process reads it.
+func (v *VM) framed(verb string, values []value) ([]byte, error) {
+	switch {
+	case v.helper():
+		return helperCall(verb, values)
+	case v.alone(verb):
+		return call(verb, values, thenExit)
+	}
+	return call(verb, values, thenGoOn)
+}
+
+// helperCall is what goes to an installed helper, which has the script already:
+// the values, and their length before them.
+func helperCall(verb string, values []value) ([]byte, error) {
 	lines, err := valueLines(verb, values)
 	if err != nil {
 		return nil, err
@@ -86,18 +108,27 @@ func helperInput(verb string, values []value) ([]byte, error) {
 	return fmt.Appendf(nil, "%07d\n%s", len(lines), lines), nil
 }
 
-func inputOf(script, verb string, values []value) ([]byte, error) {
-	switch verb {
-	case "rotate":
-		script = carrying(script)
-	case "install":
-		script = carrying(Script()) // to be read by people there
-	}
+// ended is the key of the line that follows a call's last one where the shell
+// goes on; its value is the exit status.
+const ended = "end"
+
+// What the shell does after a call.
+const (
+	thenGoOn = "say " + ended + ` "$?"`
+	thenExit = "exit"
+)
+
+// call is shell text that runs one verb; the shell does what then says when it
+// has ended. Values come from a here-document and never become shell code: the
+// delimiter is quoted, and no value can be it, because each line starts with a
+// key. The operator, whose input the shell does not read ahead as long as the
+// client waits for the end, is on file descriptor 3.
+func call(verb string, values []value, then string) ([]byte, error) {
 	lines, err := valueLines(verb, values)
 	if err != nil {
 		return nil, err
 	}
-	return []byte(script + "main 3<&0 <<'AOIFLEET-VALUES'\n" + lines + "AOIFLEET-VALUES\n"), nil
+	return []byte("main 3<&0 <<'AOIFLEET-VALUES'; " + then + "\n" + lines + "AOIFLEET-VALUES\n"), nil
 }
 
 func valueLines(verb string, values []value) (string, error) {

@@ -39,17 +39,16 @@ func TestSlim(t *testing.T) {
 	}
 }
 
-func TestInput(t *testing.T) {
-	in, err := inputOf(sent, "observe", []value{{"run", "r"}, {"deny", "$(id) 'x' AOIFLEET-VALUES"}})
+func TestCall(t *testing.T) {
+	in, err := call("observe", []value{{"run", "r"}, {"deny", "$(id) 'x' AOIFLEET-VALUES"}}, thenGoOn)
 	if err != nil {
 		t.Fatal(err)
 	}
-	call := strings.TrimPrefix(string(in), sent)
-	if want := "main 3<&0 <<'AOIFLEET-VALUES'\nverb=observe\nrun=r\ndeny=$(id) 'x' AOIFLEET-VALUES\nend\nAOIFLEET-VALUES\n"; call != want {
-		t.Errorf("got %q", call)
+	if want := "main 3<&0 <<'AOIFLEET-VALUES'; say end \"$?\"\nverb=observe\nrun=r\ndeny=$(id) 'x' AOIFLEET-VALUES\nend\nAOIFLEET-VALUES\n"; string(in) != want {
+		t.Errorf("got %q", in)
 	}
 	for _, text := range []string{"a\nAOIFLEET-VALUES\nid\n", "a\rb", "a\x00b", "\n"} {
-		in, err := inputOf(sent, "observe", []value{{"owner", text}})
+		in, err := call("observe", []value{{"owner", text}}, thenGoOn)
 		if p := AsProblem(err); err == nil || in != nil || p.Class != "configuration" || !strings.Contains(p.Message, "owner") {
 			t.Errorf("%q: %v", text, err)
 		}

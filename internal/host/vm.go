@@ -5,6 +5,7 @@
 package host
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -40,11 +41,15 @@ type VM struct {
 	run      Run
 	password *Password // sudo's; nil: it needs none
 	stage    string    // the login user's staging folder, while it exists
+	shell    *shell    // nil: none is open
 }
 
-// Run says on whose behalf something is done: ID is the run's id (letters,
-// digits and dashes), Owner a name for people who meet its traces on a host.
-type Run struct{ ID, Owner string }
+// Run says on whose behalf something is done.
+type Run struct {
+	ID     string // letters, digits and dashes, beginning with the day: 20261123-…
+	Owner  string // a name for people who meet its traces on a host
+	Stages bool   // a look will be followed by Stage, which may be prepared meanwhile
+}
 
 // New drives the host behind conn, which Close closes. password is sudo's, which
 // hosts of the same source share; nil where it needs none.
@@ -59,23 +64,19 @@ func (v *VM) DialContext(ctx context.Context, network, address string) (net.Conn
 }
 
 // Close ends the connection.
-func (v *VM) Close() error { return v.conn.Close() }
+func (v *VM) Close() error {
+	err := v.conn.Close()
+	v.hangUp()
+	return err
+}
 
-// do runs a verb of host.sh that ends by itself.
+// do runs a verb of host.sh that ends by itself, and returns what it said.
 func (v *VM) do(ctx context.Context, timeout time.Duration, verb string, values []value) ([]byte, error) {
-	in, err := v.input(verb, values)
-	if err != nil {
-		return nil, err
-	}
 	ctx, cancel := context.WithTimeout(ctx, timeout+v.patience())
 	defer cancel()
-	process, err := v.start(ctx)
-	if err != nil {
-		return nil, err
-	}
-	defer process.Close()
-	out, err := process.Exchange(ctx, in)
-	return out, v.notRoot(ctx, err)
+	var said bytes.Buffer
+	err := v.ask(ctx, verb, values, func(line string) { said.WriteString(line + "\n") })
+	return said.Bytes(), v.notRoot(ctx, err)
 }
 
 // Observe looks at the host and changes nothing. The returned Observation is
@@ -113,7 +114,9 @@ func (v *VM) look(ctx context.Context, path, saved string) (*found, error) {
 	if path != "" {
 		values = append(values, value{"path", path})
 	}
-	v.conn.Prefetch()
+	if v.run.Stages {
+		v.conn.Prefetch()
+	}
 	out, err := v.do(ctx, lookTimeout, "observe", values)
 	if err != nil {
 		return nil, err

@@ -67,12 +67,21 @@ func TestWatch(t *testing.T) {
 
 func TestStartLimit(t *testing.T) {
 	t.Parallel()
-	m := newMachine(t)
-	m.state("limit=yes")
-	// Every start uses the limit up; reset-failed is due before each restart.
-	m.hook("on-restart", "limit=yes; case $loaded in BAD*) log AADSTS1 ;; esac")
-	m.wants(m.rotate(firstRun, badBytes), RolledBack)
-	m.live(oldBytes)
+	// StartLimitAction: without one a restart that is refused does no harm, and
+	// is told by its result.
+	for _, action := range []string{"", "none", "reboot"} {
+		m := newMachine(t)
+		m.state("limit=yes", "action="+action)
+		// Every start uses the limit up; reset-failed is due for each restart.
+		m.hook("on-restart", "limit=yes; case $loaded in BAD*) log AADSTS1 ;; esac")
+		m.wants(m.rotate(firstRun, badBytes), RolledBack)
+		m.live(oldBytes)
+		calls := m.read("/unit/calls")
+		reset, restart := strings.Index(calls, "reset-failed"), strings.Index(calls, "restart")
+		if (reset < restart) != (action != "none") {
+			t.Errorf("action %q: %s", action, calls)
+		}
+	}
 }
 
 func TestProof(t *testing.T) {

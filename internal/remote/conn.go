@@ -143,6 +143,24 @@ func (c *Conn) pause(d time.Duration) bool {
 	}
 }
 
+// Ping asks the server for any answer, one round trip. An error means that the
+// connection is of no more use.
+func (c *Conn) Ping(ctx context.Context) error {
+	answer := make(chan error, 1)
+	if !c.spawn(func() { answer <- c.ping() }) {
+		return closedError()
+	}
+	select {
+	case err := <-answer:
+		if err != nil {
+			return c.lostError()
+		}
+		return nil
+	case <-ctx.Done():
+		return contextError(ctx, "connection check")
+	}
+}
+
 // ping asks the server for any answer. An error means that the connection has
 // ended.
 func (c *Conn) ping() error {

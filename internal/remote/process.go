@@ -91,6 +91,16 @@ func (p *Process) Wait() error {
 	}
 }
 
+// Ended tells whether the process is known to have ended.
+func (p *Process) Ended() bool {
+	select {
+	case <-p.done:
+		return true
+	default:
+		return false
+	}
+}
+
 // Close gives the process up if it has not ended. It does not wait.
 func (p *Process) Close() error {
 	p.cancel()

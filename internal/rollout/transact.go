@@ -76,11 +76,9 @@ func (a *apply) change(e Entry) host.Change {
 		Diagnose: e.Host.Health.Diagnostics && a.Home != nil}
 	if e.Backup != nil {
 		c.Saved, c.Digest, c.Swap = e.Backup.Run, e.Backup.Old, e.Action == Restore
-		if e.Seen.Saved != nil {
-			c.Thumbprint = e.Seen.Saved.Thumbprint
-		}
+		c.New = e.Seen.Saved
 		return c
 	}
-	c.Digest, c.Thumbprint, c.Swap = e.Certificate.Digest(), e.Certificate.Leaf.Thumbprint, e.Action == Rotate
+	c.Digest, c.New, c.Swap = e.Certificate.Digest(), &e.Certificate.Leaf, e.Action == Rotate
 	return c
 }

@@ -2,8 +2,8 @@
 # Stands in a host's /usr/sbin under the names of other programs. That folder is
 # the first in the PATH of the program's script there, so a test can stop the
 # script at any of its commands. Three lines of the file `set` say at which: a
-# pattern for name and arguments, `before` or `after` it runs, and a file that
-# must be there. The file becomes `held`, with the process that waits, until a
+# pattern for name and arguments, `before` or `after` it runs, and a file (a
+# pattern, too) that must be there. The file becomes `held`, with the process that waits, until a
 # test removes that one. Where there is a file `count`, the calls are noted in it.
 real=/usr/bin/${0##*/}
 dir=/var/lib/e2e-trap
@@ -12,7 +12,9 @@ dir=/var/lib/e2e-trap
 { IFS= read -r pattern && IFS= read -r when && IFS= read -r file; } <"$dir/set" || exec "$real" "$@"
 # shellcheck disable=SC2254 # a pattern
 case "${0##*/} $*" in $pattern) ;; *) exec "$real" "$@" ;; esac
-[ -e "$file" ] || exec "$real" "$@"
+there=
+for one in $file; do [ ! -e "$one" ] || there=yes; done
+[ "$there" ] || exec "$real" "$@"
 
 hold() {
 	/usr/bin/mv -T "$dir/set" "$dir/held.$$" 2>/dev/null || return

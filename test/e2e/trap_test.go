@@ -26,15 +26,15 @@ const (
 
 // trapped are the programs at which the host's script can be stopped. The
 // inventory's health.command is `/usr/sbin/true confirm`.
-var trapped = []string{"mv", "cp", "sync", "sleep", "cksum", "systemctl", "systemd-run", "sha256sum", "true"}
+var trapped = []string{"mv", "cp", "sync", "sleep", "stat", "systemctl", "systemd-run", "sha256sum", "true"}
 
 // point is a moment of a transaction: before or after a command of the host's
-// script (a pattern of sh), while a file is there.
+// script (a pattern of sh), while a file (a pattern, too) is there.
 type point struct{ when, command, while string }
 
 // The moments at which the faults strike.
 var (
-	atCheck   = point{"before", "cksum *", "/"} // the log's checksum is taken in no other step
+	atCheck   = point{"before", "stat *", stateDir + "/staged-*"} // no step before it asks once something is staged
 	atSave    = point{"before", "cp -a -- *", "/"}
 	atBackup  = point{"before", "sync -- */host.sh *", "/"}
 	atArm     = point{"after", "systemd-run *", "/"}

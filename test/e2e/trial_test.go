@@ -36,6 +36,7 @@ type trial struct {
 	dir      string
 	verb     []string // what the program is told to do
 	started  string   // the agent's invocation before
+	others   []string // the host's shells of earlier trials, whose link went silent for good
 	program  *program
 	// What was done to it, as far as it matters for what is expected.
 	killed, booted bool
@@ -69,8 +70,14 @@ func newTrial(t *testing.T, w *world, h *fleet.Host, l *link, kase *faultCase) *
 	if kase.rollback {
 		c.rotateFirst()
 	}
-	c.started = c.invocation(h)
+	c.started, c.others = c.invocation(h), c.shells()
 	return c
+}
+
+// shells are the processes in which the program's script runs.
+func (c *trial) shells() []string {
+	c.t.Helper()
+	return strings.Fields(c.shell(c.h, "pgrep -x -f 'sh -s' || :"))
 }
 
 // rotateFirst is the run that a rollback takes back.
@@ -132,7 +139,7 @@ func (c *trial) settle() {
 		return
 	}
 	c.eventually(60*time.Second, "the host does not settle", func() bool {
-		if c.killed && c.shell(c.h, "pgrep -x -f 'sh -s' || :") != "" {
+		if c.killed && slices.ContainsFunc(c.shells(), func(pid string) bool { return !slices.Contains(c.others, pid) }) {
 			return false
 		}
 		if c.exists(stateDir + "/pending") {

@@ -95,8 +95,9 @@ func (s *suite) try(t *testing.T, m *lab.Machine, tr trial) Row {
 	if atOnce != "" || row.Reported == "unknown" || said == nil {
 		row.Settled = "the host"
 	}
-	rebooted := m.BootID() != boot
-	g.await("the host settles by itself", func() bool { open := g.open(); return open == "" || rebooted && open == "undoing" })
+	// It may be on its way down just now.
+	rebooted := func() bool { return m.BootID() != boot }
+	g.await("the host settles by itself", func() bool { open := g.open(); return open == "" || rebooted() && open == "undoing" })
 	g.healthy()
 	if g.open() != "" {
 		row.Settled = "a reboot, then recover"
@@ -104,7 +105,7 @@ func (s *suite) try(t *testing.T, m *lab.Machine, tr trial) Row {
 		g.healthy()
 	}
 	row.Found = g.found()
-	if !g.await("nothing of the switch is left", func() bool { return rebooted || len(g.armed()) == 0 }) || len(g.armed()) > 0 {
+	if !g.await("nothing of the switch is left", func() bool { return rebooted() || len(g.armed()) == 0 }) || len(g.armed()) > 0 {
 		row.Settled = "a reboot, then recover"
 		g.run(0, "recover", "--yes")
 	}

@@ -45,7 +45,7 @@ no_values() {
     size=0 source='' thumbprint='' window=0 timeout=60 port='' swap=yes start=yes
     deny='' expect=''
     hold=0 deadman=no keep=3 max_age=90 saved='' diagnostics=0
-    real='' was='' invocation='' sick=no before='' boot=''
+    real='' was='' invocation='' sick=no before='' boot='' about=''
 }
 
 # read_values reads what stdin says. In a receipt (read_values receipt) there may
@@ -87,6 +87,7 @@ read_values() {
         invocation=*) invocation=$value ;;
         sick=*) sick=$value ;;
         boot=*) boot=$value ;;
+        about=*) about=$value ;;
         before=*) before=$before$value$NL ;;
         end) return 0 ;;
         *) [ "${1:-}" = receipt ] || return 1 ;;

@@ -1,5 +1,9 @@
 
 # --- the log since the restart ---
+#
+# Mostly the log has not been written since the mark, or has grown by a few
+# lines in which nothing is denied: that is told at once. The rest is judged at
+# length. Times are hundredths of a second since the epoch.
 
 # strip_colour also drops NUL bytes, about which bash complains.
 strip_colour() { tr -d '\000' | sed "s/$ESC\\[[0-9;]*[a-zA-Z]//g"; }
@@ -7,27 +11,31 @@ ESC=$(printf '\033')
 
 # log_mark remembers where the log ends now, and the bytes before.
 log_mark() {
-    mark_time=$(date -u +%Y-%m-%dT%H:%M:%S.%6N)
-    mark_size='' mark_inode='' mark_sum='' mark_head='' log_at='' start_time='' start_late=''
+    now_up
+    mark_up=$up mark_state='' mark_size='' mark_inode='' mark_bytes='' log_at='' log_is='' start_time='' start_late=''
     [ -f "$ROOT$log" ] && stat_log "$ROOT$log" || return 0
-    mark_size=$log_size mark_inode=$log_inode
-    mark_sum=$(log_sum "$ROOT$log")
-    mark_head=$(log_head)
+    mark_state=$log_state mark_size=$log_size mark_inode=$log_inode
+    log_bytes "$ROOT$log"
+    mark_bytes=$bytes
 }
 
+# stat_log: any write changes the time (inode(7), mtime), also one that keeps
+# the size.
 stat_log() {
-    log_inode=$(stat -L -c '%s %d:%i' -- "$1" 2>/dev/null) || return 1
-    log_size=${log_inode%% *} log_inode=${log_inode#* }
+    log_state=$(stat -L -c '%s %.Y %d:%i' -- "$1" 2>/dev/null) || return 1
+    log_size=${log_state%% *} log_inode=${log_state##* }
 }
 
-# log_sum: a checksum of the last 256 bytes of FILE before the mark.
-log_sum() {
-    from=$((mark_size > 256 ? mark_size - 255 : 1))
-    tail -c "+$from" -- "$1" 2>/dev/null | head -c "$((mark_size - from + 1))" | cksum
+# log_bytes leaves in $bytes the last 256 bytes of FILE before the mark, without
+# line ends at their end.
+log_bytes() {
+    bytes=''
+    [ "$mark_size" -gt 0 ] || return 0
+    before_mark
+    { bytes=$(dd if="$1" bs="$count" skip="$((mark_size - count))" iflag=skip_bytes count=1 status=none); } 2>/dev/null
 }
 
-# log_head: a checksum of the first bytes that were there at the mark.
-log_head() { head -c "$((mark_size < 200 ? mark_size : 200))" -- "$ROOT$log" 2>/dev/null | cksum; }
+before_mark() { count=$((mark_size < 256 ? mark_size : 256)); }
 
 # log_begins_in: does FILE hold the mark? An empty log has no bytes to tell it
 # by, so there the file has to be the same.
@@ -35,8 +43,32 @@ log_begins_in() {
     [ -f "$1" ] && stat_log "$1" || return 1
     [ "$log_size" -ge "$mark_size" ] || return 1
     [ "$mark_size" -gt 0 ] || { [ "$log_inode" = "$mark_inode" ]; return; }
-    [ "$(log_sum "$1")" = "$mark_sum" ]
+    log_bytes "$1"
+    [ "$bytes" = "$mark_bytes" ]
 }
+
+# log_news leaves in $log_is what has become of the log since the mark: quiet,
+# plain (it has grown by $news, in which nothing is denied), or odd.
+log_news() {
+    log_is=odd news=''
+    if [ ! -f "$ROOT$log" ]; then
+        [ -n "$mark_size" ] || log_is=quiet
+        return
+    fi
+    [ -n "$mark_size" ] && stat_log "$ROOT$log" || return 0
+    [ "$log_state" != "$mark_state" ] || { log_is=quiet; return; }
+    [ "$log_inode" = "$mark_inode" ] && [ "$log_size" -gt "$mark_size" ] && [ "$((log_size - mark_size))" -le 65536 ] || return 0
+    before_mark
+    { news=$(tail -c "+$((mark_size - count + 1))" -- "$ROOT$log"); } 2>/dev/null
+    case $news in "$mark_bytes"*) ;; *) return ;; esac
+    news=${news#"$mark_bytes"} news=${news#"$NL"}
+    printf '%s\n' "$news" | any_denied
+    [ $? -ne 1 ] || log_is=plain
+}
+
+# any_denied: does a line of stdin match a pattern, or hold a colour code that may
+# be hiding it? As grep(1): 0 yes, 1 no, 2 there is a pattern that it refuses.
+any_denied() { matches "$deny$ESC" q; }
 
 # log_where finds the file that holds the mark: the log, or one of its two
 # newest uncompressed rotations (logrotate(8): rename, copytruncate, dateext).
@@ -57,72 +89,108 @@ log_where() {
     log_newer='' log_at=unknown
 }
 
+# line_time is for awk: at() tells when the line says that it was written. Its
+# years begin in March, so that the leap day is their last; a time that is
+# coarser than a hundredth is taken as its end.
+# shellcheck disable=SC2016 # for awk
+line_time='
+function at(  y, m, f) {
+    y = substr($0, 1, 4) + 0; m = substr($0, 6, 2) + 0
+    if (m < 3) { y--; m += 12 }
+    f = substr($0, 20, 1) == "." ? substr($0, 21, 2) : ""
+    if (f !~ /^[0-9][0-9]$/) f = f ~ /^[0-9]/ ? substr(f, 1, 1) 9 : 99
+    y = 365 * y + int(y / 4) - int(y / 100) + int(y / 400) + int((153 * m - 457) / 5) + substr($0, 9, 2) - 719469
+    return ((y * 24 + substr($0, 12, 2)) * 60 + substr($0, 15, 2)) * 6000 + substr($0, 18, 2) * 100 + f
+}'
+
 # not_before TIME: lines whose own time is not before it; a line without a time
 # goes with the one above it.
 not_before() {
-    awk -v t="$1" '/^[0-9][0-9][0-9][0-9]-[0-9][0-9]-[0-9][0-9]T/ { on = (substr($0, 1, length(t)) >= t) } on'
+    awk -v t="$1" "$line_time"'/^[0-9][0-9][0-9][0-9]-[0-9][0-9]-[0-9][0-9]T/ { on = at() >= t } on'
 }
-
-# stamp N: N hundredths of a second since the epoch, as the log writes times.
-stamp() { date -u -d "@${1%??}.${1#"${1%??}"}" +%Y-%m-%dT%H:%M:%S.%2N; }
 
 # since_start notes between which two times the process that runs was started:
 # neither clock is read finer than to a hundredth, nor both at once.
 since_start() {
     now_up
-    start_time=$(($(date +%s%2N) - up + started / 10000))
-    began_at=$up
+    start_late=$up
+    now=$(date +%s%2N)
     now_up
-    start_late=$(stamp "$((start_time + 2))")
-    start_time=$(stamp "$((start_time - 2 - up + began_at))")
+    start_late=$((now - start_late + started / 10000 + 2))
+    start_time=$((now - up + started / 10000 - 2))
+    mark_time=$((now - up + mark_up))
 }
 
-# own_lines START drops colour codes, and what the process before has written on its way out,
-# between the mark and START. Only that span: should a clock jump, a line counts.
+# own_lines START [LAST] drops colour codes, and what the process before has written on its way
+# out, between the mark and START. Only that span: should a clock jump, a line counts.
+# With LAST it prints no more than so many lines, and before them whether one
+# of them is the running process's for certain.
 own_lines() {
-    awk -v from="$mark_time" -v to="$1" '
-        BEGIN { on = 1 }
+    awk -v from="$mark_time" -v to="$1" -v late="$start_late" -v last="${2:-0}" "$line_time"'
+        BEGIN { on = 1; sure = 1 }
         { gsub(/\033\[[0-9;]*[a-zA-Z]/, "") }
         to != "" && /^[0-9][0-9][0-9][0-9]-[0-9][0-9]-[0-9][0-9]T[0-9:.]*Z/ {
-            at = substr($0, 1, length(to))
-            on = at < substr(from, 1, length(to)) || at >= to
+            t = at()
+            on = t < from || t >= to
+            sure = t < from || t >= late
         }
-        on'
+        !on { next }
+        !last { print; next }
+        { own = own || sure && $0 != ""; kept[n++ % last] = substr($0, 1, 1000) }
+        END {
+            if (last) print own ? "own" : "not own"
+            for (i = n > last ? n - last : 0; last && i < n; i++) print kept[i % last]
+        }'
 }
 
-# log_own prints what the process that runs has written for certain; the rest of
-# log_since may be its predecessor's, and proves nothing.
-log_own() { log_since | own_lines "$start_late"; }
+# log_since prints the log since the mark, and log_own what the process that
+# runs has written of it for certain; the rest may be its predecessor's, and
+# proves nothing.
+log_since() { log_raw | own_lines "$start_time"; }
+log_own() { log_raw | own_lines "$start_late"; }
 
-# log_since prints the log since the mark.
-log_since() {
+log_raw() {
+    case $log_is in
+    quiet) return ;;
+    plain) printf '%s\n' "$news"; return ;;
+    esac
     case $log_at in
     new) [ ! -f "$ROOT$log" ] || cat -- "$ROOT$log" 2>/dev/null ;;
     unknown) tail -c 67108864 -- "$ROOT$log" 2>/dev/null | strip_colour | not_before "$mark_time" ;;
     "$ROOT$log")
         tail -c "+$((mark_size + 1))" -- "$log_at"
         # systemd 239's StandardOutput=file: writes over the log from byte 0.
-        [ "$(log_head)" = "$mark_head" ] || head -c "$mark_size" -- "$log_at" | strip_colour | not_before "$mark_time"
+        [ "$log_size" -gt "$mark_size" ] || head -c "$mark_size" -- "$log_at" | strip_colour | not_before "$mark_time"
         ;;
     *)
         tail -c "+$((mark_size + 1))" -- "$log_at"
         cat -- ${log_newer:+"$log_newer"} "$ROOT$log" 2>/dev/null
         ;;
-    esac | tr -d '\000' | own_lines "$start_time"
+    esac | tr -d '\000'
 }
 
 # log_before keeps the last denied lines of the log as it is now: what was there
-# already.
+# already. Where there is none, $calm remembers of which log that was said.
+calm=''
 log_before() {
-    before='' mark_time=$(date -u +%Y-%m-%dT%H:%M:%S.%6N)
-    [ ! -f "$ROOT$log" ] || before=$(tail -c 65536 -- "$ROOT$log" | strip_colour | matches "$deny" | tail -n 20 | cut -c 1-500)
+    now_up
+    before='' mark_up=$up
+    [ -f "$ROOT$log" ] || { patterns_work; return; }
+    if [ -n "$log_state" ] && [ "$log_size" -le 65536 ]; then
+        any_denied <"$ROOT$log"
+    else
+        tail -c 65536 -- "$ROOT$log" 2>/dev/null | any_denied
+    fi
+    case $? in
+    0) before=$(tail -c 65536 -- "$ROOT$log" | strip_colour | matches "$deny" | tail -n 20 | cut -c 1-500) ;;
+    1) [ -z "$log_state" ] || calm=$log_state$NL$deny ;;
+    *) patterns_work ;;
+    esac
 }
 
 # since N: those of the lines kept by log_before that are at most N hundredths of
 # a second older than the mark.
-since() {
-    printf '%s\n' "$before" | not_before "$(stamp "$(($(date -d "${mark_time}Z" +%s%2N) - $1))")"
-}
+since() { printf '%s\n' "$before" | not_before "$((mark_time - $1))"; }
 
 # denied_lately: those of the lines kept by log_before that the process that
 # runs has written for certain, at most five minutes old.
@@ -132,9 +200,10 @@ denied_lately() {
     since 30000 | not_before "$start_late"
 }
 
-# matches PATTERNS: the lines of stdin that match any of them (POSIX ERE, one
-# a line).
+# matches PATTERNS [q]: the lines of stdin that match any of them (POSIX ERE, one
+# a line); with q it only tells whether there are any.
 matches() {
+    options=-aE${2:-}
     set -f
     IFS=$NL
     # shellcheck disable=SC2086 # one pattern a line
@@ -146,7 +215,7 @@ matches() {
         set -- "$@" -e "$pattern"
         shift
     done
-    grep -aE "$@"
+    grep "$options" "$@"
 }
 
 # patterns_work: one that grep refuses would switch off all others.

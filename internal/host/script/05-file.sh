@@ -2,52 +2,63 @@
 # --- the file ---
 
 # look_at_file resolves $path and tells what is there; 1 if it can't be used.
+# One stat(1) answers for the file, for the folders on the way to it, and for
+# the log, whose turn comes soon.
 look_at_file() {
-    kind='missing' holder='' holder_name='' live=none attributes=''
-    real=$(readlink -f -- "$ROOT$path" 2>/dev/null)
-    case $real in
-    *"$NL"*) kind=other ;;
-    "$ROOT"/*) real=${real#"$ROOT"} ;;
-    *) real='' kind=nodir ;;
-    esac
-    [ "$kind" = missing ] || return 1
-    [ -e "$ROOT$real" ] || return 0
-    [ -f "$ROOT$real" ] || { kind=other; return 1; }
-    kind='file'
+    kind='missing' holder='' holder_name='' live=none attributes='' facts=''
+    walk_path || { real='' kind=nodir; return 1; }
+    [ ! -e "$ROOT$real" ] || kind='file'
+    [ "$kind" = missing ] || [ -f "$ROOT$real" ] || { kind=other; return 1; }
+    set -f
+    IFS=$NL
     # The time of the last change (%Z) and not of the last write: `cp -p` and
     # `mv` keep the latter.
-    attributes=$(stat -c '%u:%U:%G:%a:%s:%.Z:%C' -- "$ROOT$real" 2>/dev/null)
-    IFS=: read -r holder holder_name _ <<EOF
-$attributes
-EOF
+    # shellcheck disable=SC2086 # one folder a line
+    facts=$(stat -L -c '%u:%U:%G:%a:%s:%.Z:%d:%i:%.Y:%C:%n' -- "$ROOT$real" "$ROOT$log" $folders 2>/dev/null)
+    for line in $facts; do
+        # No here-document: the shell reads byte by byte.
+        IFS=:
+        # shellcheck disable=SC2086
+        set -- $line
+        case /${line#*:/} in
+        "$ROOT$real") holder=$1 holder_name=$2 label=${line#*:*:*:*:*:*:*:*:*:} attributes=$1:$2:$3:$4:$5:$6:${label%%:/*} ;;
+        "$ROOT$log") log_size=$5 log_inode=$7:$8 log_state="$5 $9 $7:$8" ;;
+        esac
+    done
+    unset IFS
+    set +f
+}
+
+# digest_of_live: not every look needs it.
+digest_of_live() {
+    live=none
+    [ -f "$ROOT$real" ] || return 0
     live=$(sha256sum <"$ROOT$real")
     live=${live%% *}
 }
 
 # safe_path refuses a path on which somebody else than root and the file's
 # owner can write a folder: they could put any file there. A group of the
-# owner's own name counts as the owner.
+# owner's own name counts as the owner. It goes by what look_at_file has seen.
 safe_path() {
     unsafe=''
     if [ -z "$holder" ]; then
         holder_name=${user:-root}
         holder=$(id -u -- "$holder_name" 2>/dev/null)
     fi
-    walk_path || { unsafe=$path; return 1; }
+    [ -n "$facts" ] || unsafe=$path
     set -f
     IFS=$NL
-    # shellcheck disable=SC2086 # one folder a line
-    checked=$(stat -c '%u:%U:%G:%a:%n' -- $folders 2>/dev/null)
-    # What could not be looked at is not safe.
-    [ -n "$checked" ] || unsafe=$path
-    for line in $checked; do
-        IFS=: read -r uid _ gname mode dir <<EOF
-$line
-EOF
-        case $uid in 0 | "$holder") ;; *) unsafe=${dir#"$ROOT"} ;; esac
-        case $mode in
-        *[2367]) unsafe=${dir#"$ROOT"} ;;
-        *[2367]?) case $gname in root | "$holder_name") ;; *) unsafe=${dir#"$ROOT"} ;; esac ;;
+    for line in $facts; do
+        dir=/${line#*:/} dir=${dir#"$ROOT"}
+        case $dir in */) ;; *) continue ;; esac
+        IFS=:
+        # shellcheck disable=SC2086
+        set -- $line
+        case $1 in 0 | "$holder") ;; *) unsafe=$dir ;; esac
+        case $4 in
+        *[2367]) unsafe=$dir ;;
+        *[2367]?) case $3 in root | "$holder_name") ;; *) unsafe=$dir ;; esac ;;
         esac
     done
     unset IFS
@@ -55,27 +66,30 @@ EOF
     [ -z "$unsafe" ]
 }
 
-# walk_path lists in $folders every folder that a name is looked up in on the
-# way to the file, those on the way through symlinks too (path_resolution(7)).
+# walk_path leaves in $real the file that $path leads to, and in $folders every
+# folder that a name is looked up in on the way, those on the way through
+# symlinks too (path_resolution(7)). 1 where a folder is missing, 2 where the
+# links go in a circle or the way is too long to be looked at.
 walk_path() {
-    folders='' at='' rest=$path hops=0
+    folders='' real='' rest=$path hops=0
     while [ -n "$rest" ]; do
         part=${rest%%/*}
         case $rest in */*) rest=${rest#*/} ;; *) rest='' ;; esac
         case $part in
         '' | .) continue ;;
-        ..) at=${at%/*}; continue ;;
+        ..) real=${real%/*}; continue ;;
         esac
-        folders=$folders$ROOT$at/$NL
-        [ "${#folders}" -le 65536 ] || return 1
-        at=$at/$part
-        [ -L "$ROOT$at" ] || continue
-        target=$(readlink -- "$ROOT$at")
+        [ -d "$ROOT$real/" ] || return 1
+        folders=$folders$ROOT$real/$NL
+        [ "${#folders}" -le 65536 ] || return 2
+        real=$real/$part
+        [ -L "$ROOT$real" ] || continue
+        target=$(readlink -- "$ROOT$real")
         hops=$((hops + 1))
-        case $hops:$target in 41:* | *"$NL"*) return 1 ;; esac
+        case $hops:$target in 41:* | *"$NL"*) return 2 ;; esac
         case $target in
-        /*) at='' target=${target#"$ROOT"} ;;
-        *) at=${at%/*} ;;
+        /*) real='' target=${target#"$ROOT"} ;;
+        *) real=${real%/*} ;;
         esac
         rest=$target${rest:+/$rest}
     done

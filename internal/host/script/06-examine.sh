@@ -26,9 +26,9 @@ examine() {
 }
 
 examine_files() {
+    set -f
     observe_config >/dev/null
     only_allowed
-    set -f
     IFS=$NL
     for path in $paths; do
         unset IFS

@@ -2,7 +2,6 @@
 # --- observe: changes nothing, not even a temporary file ---
 
 observe() {
-    patterns_work
     read -r value <"$ROOT/proc/uptime"
     say uptime "${value%% *}"
     say clock "$(date +%s.%N)"
@@ -33,10 +32,12 @@ observe() {
 observe_config() {
     paths=$path count=0
     if [ ! -f "$ROOT$config" ]; then say config_missing "$config"; return; fi
-    while IFS= read -r line || [ -n "$line" ]; do
+    text=$(sed 's/^/config=/;4001q' <"$ROOT$config")
+    IFS=$NL
+    for line in $text; do
         count=$((count + 1))
         [ $count -le 4000 ] || { say config_cut yes; break; }
-        say config "$line"
+        printf '%s\n' "$line"
         case $line in *'#'*cert_path:* | *[A-Za-z0-9_]cert_path:*) continue ;; *cert_path:*) ;; *) continue ;; esac
         value=${line#*cert_path:}
         value=${value#"${value%%[! "$TAB"]*}"}
@@ -47,7 +48,8 @@ observe_config() {
         esac
         case $NL$paths$NL in *"$NL$value$NL"*) continue ;; esac
         case $value in /*) paths=$paths$NL$value ;; esac
-    done <"$ROOT$config"
+    done
+    unset IFS
 }
 
 observe_certificate() {
@@ -59,8 +61,12 @@ observe_certificate() {
     safe_path || say unsafe "$unsafe"
     [ -w "$ROOT${real%/*}" ] || say readonly "${real%/*}"
     [ "$kind" = file ] || return 0
+    digest_of_live
     say attributes "$attributes"
     say digest "$live"
+    was_new='' was_about=''
+    [ ! -f "$state/confirmed" ] || of_receipt "$state/confirmed" about
+    if [ "$was_new" = "$live" ] && [ -n "$was_about" ]; then say about "$was_about"; return; fi
     if ! command -v openssl >/dev/null; then say no_openssl yes; return; fi
     public_certificate "$ROOT$real"
     printf '%s\n' "$pem" | while IFS= read -r line; do say pem "$line"; done
@@ -71,8 +77,8 @@ observe_certificate() {
 public_certificate() {
     for legacy in '' -legacy; do
         # shellcheck disable=SC2086 # no argument when empty
-        pem=$(head -c 1048576 -- "$1" | base64 -d 2>/dev/null |
-            timeout 10 openssl pkcs12 -nokeys -passin pass: $legacy 2>/dev/null | head -c 65536)
+        pem=$(head -c 262144 -- "$1" | base64 -d 2>/dev/null |
+            timeout 10 openssl pkcs12 -nokeys -passin pass: $legacy 2>/dev/null)
         case $pem in *CERTIFICATE*) return ;; esac
     done
     pem=''
@@ -80,9 +86,10 @@ public_certificate() {
 
 # observe_log tells whether the agent has been refused lately.
 observe_log() {
-    [ -f "$ROOT$log" ] || { say log_missing "$log"; return; }
+    [ -f "$ROOT$log" ] || say log_missing "$log"
     log_before
-    value=$(denied_lately | tail -n 1)
+    value=''
+    [ -z "$before" ] || value=$(denied_lately | tail -n 1)
     [ -z "$value" ] || say denied "$value"
 }
 
@@ -106,8 +113,12 @@ observe_state() {
     done
     kept=$state/backups/$run
     ! alive "$kept" || say at_work yes
-    timeout 5 find "$state" . -maxdepth 1 \( -name 'staged-*' -mmin +1440 -o -name '.aoifleet-*' -mmin +60 -o -name 'diags-*' -mmin +60 \) 2>/dev/null |
-        head -n 100 | while IFS= read -r value; do say leftover "${value##*/}"; done
+    for value in "$state"/staged-* "$state"/diags-* .aoifleet-*; do
+        [ -e "$value" ] || continue
+        timeout 5 find "$state" . -maxdepth 1 \( -name 'staged-*' -mmin +1440 -o -name '.aoifleet-*' -mmin +60 -o -name 'diags-*' -mmin +60 \) 2>/dev/null |
+            head -n 100 | while IFS= read -r value; do say leftover "${value##*/}"; done
+        break
+    done
     this=$run
     for value in "$state"/backups/*/host.sh; do
         kept=${value%/*} run=${kept##*/}
@@ -126,16 +137,21 @@ is_backup() {
     [ -f "$kept/certificate" ] || [ "$was_live" = none ]
 }
 
-# of_receipt FILE reads what a receipt says of itself.
+# of_receipt FILE [about] reads what a receipt says of itself, which is what it
+# begins with, and what it says about the new certificate.
 of_receipt() {
-    of='' who='' was_live='' was_new='' was_boot=''
+    of='' who='' was_live='' was_new='' was_boot='' was_about=''
     while IFS= read -r line; do
         case $line in
         run=*) of=${line#*=} ;;
         owner=*) who=${line#*=} ;;
         old=*) was_live=${line#*=} ;;
         new=*) was_new=${line#*=} ;;
-        boot=*) was_boot=${line#*=} ;;
+        boot=*)
+            was_boot=${line#*=}
+            [ -n "${2:-}" ] || break
+            ;;
+        about=*) was_about=${line#*=}; break ;;
         deny=* | before=* | end) break ;;
         esac
     done <"$1"

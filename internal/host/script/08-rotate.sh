@@ -62,7 +62,7 @@ whose() {
 alive() { [ -f "$1/receipt" ] && ! { flock -s -n 0 <"$1/receipt"; } 2>/dev/null; }
 
 check() {
-    patterns_work
+    [ -z "$expect" ] || patterns_work
     expected=$real
     look_at_file
     case $kind in
@@ -70,21 +70,24 @@ check() {
     other) refuse configuration "$path is not a regular file" ;;
     esac
     [ "$real" = "$expected" ] || refuse drift "$path leads to $real now, not to $expected"
-    [ "$live" = "$old" ] || refuse drift "$path is not the file that was seen before"
-    unit_state
+    case $kind:$old in missing:none | file:[!n]*) ;; *) seen_otherwise ;; esac
+    same_process || unit_state
     safe_path || refuse configuration "others than root and the file's owner can write the folder $unsafe"
     [ "$load" = loaded ] || refuse agent_not_running "$unit is ${load:-not known to systemd}"
     [ "$start" = no ] || [ "$active" != inactive ] || refuse agent_not_running "$unit was stopped meanwhile"
     was=$active invocation=$id
-    log_before
+    if [ -z "$log_state" ] || [ "$calm" != "$log_state$NL$deny" ]; then log_before; fi
     sick=no
     case $was:$sub in
     *:auto-restart) sick=yes ;;
-    active:* | reloading:* | activating:*) [ -z "$(denied_lately)" ] || sick=yes ;;
+    active:* | reloading:* | activating:*) [ -z "$before" ] || [ -z "$(denied_lately)" ] || sick=yes ;;
     *) sick=yes ;;
     esac
     [ "$start" = yes ] || sick=no
 }
+
+# The digest of the file is asked of its copy, in back_up.
+seen_otherwise() { refuse drift "$path is not the file that was seen before"; }
 
 # back_up writes everything that is needed to undo, and the new file beside the
 # old one; after the sync nothing but renames is left to do. The receipt comes
@@ -121,9 +124,13 @@ back_up() {
         set -- "$@" "$tmp"
     fi
     digests "$@"
-    [ "$sums." = "$(right_digests)" ] || refuse disk 'the backup is not what was saved'
-    # The bytes are beside the live file now.
-    rm -f -- "$state/staged-$run" "$state/undo.log"
+    right_digests
+    if [ "$sums" != "$right" ]; then
+        digest_of_live
+        [ "$live" = "$old" ] || seen_otherwise
+        refuse disk 'the backup is not what was saved'
+    fi
+    [ ! -e "$state/undo.log" ] || rm -f -- "$state/undo.log"
     if [ "$deadman" = yes ]; then
         prepare_deadman
         set -- "$@" "$kept/host.sh" "$guard" "$units"
@@ -155,14 +162,15 @@ digests() {
 }
 
 right_digests() {
-    [ "$old" = none ] || printf '%s\n' "$old"
-    [ "$swap" = no ] || [ "$new" = none ] || printf '%s\n' "$new"
-    printf .
+    right=''
+    [ "$old" = none ] || right=$old$NL
+    [ "$swap" = no ] || [ "$new" = none ] || right=$right$new$NL
 }
 
-# receipt: what an undo has to know, also one by another process, later.
+# receipt: what an undo has to know, also one by another process, later. What others
+# ask of it goes first (of_receipt), and its run in the first line (ended).
 receipt() {
-    for key in run owner unit log path real old new thumbprint window timeout port swap start hold deadman was invocation sick boot; do
+    for key in run owner old new boot about unit log path real thumbprint window timeout port swap start hold deadman was invocation sick; do
         eval "say $key \"\$$key\""
     done
     set -f
@@ -183,7 +191,7 @@ swap() {
     else
         said=$(mv -T -- "$tmp" "$ROOT$real" 2>&1) && tmp=''
     fi && { exec 6>&-; return; }
-    look_at_file
+    look_at_file && digest_of_live
     [ "$live" = "$old" ] || undo command "the file can not be replaced: ${said##*: }"
     refuse command "the file can not be replaced: ${said##*: }"
 }
@@ -199,9 +207,8 @@ confirm() {
     # Before a word is said: who does not listen must not hold the lock.
     exec 6>&-
     say result rotated
-    disarm
-    # What other runs have staged was meant for the file that is gone now.
-    rm -f -- "$state"/staged-*
+    # What other runs have staged was meant for the file that is gone now, too.
+    disarm "$state"/staged-*
     deadman=no
     prune_backups
     exit 0
@@ -220,23 +227,36 @@ goes_on() { ended pending || ended undoing || alive "$kept"; }
 # forget removes the folder of a run that has left nothing to go back to. What
 # makes it a backup goes first; where the switch can't be taken away it has to
 # stay, and the next tick tries again.
-forget() { rm -f -- "$kept/receipt" "$kept/certificate" && disarm && rm -rf -- "$kept"; }
+forget() {
+    if armed_once; then
+        rm -f -- "$kept/receipt" "$kept/certificate" && disarm || return
+    fi
+    rm -rf -- "$kept/receipt" "$kept/certificate" "$kept"
+}
 
 # prune_backups: backups hold private keys; the newest $keep stay, for at most $max_age
 # days (their names begin with their day), and always the one of a transaction
 # that has not ended.
 prune_backups() {
-    oldest=$(date -u -d "-$max_age days" +%Y%m%d) || oldest=0
+    # The day of a run is in its name, of the one at work too.
+    today=${run%"${run#????????}"} oldest=''
     set -- "$state"/backups/*/receipt
     for receipt; do
         kept=${receipt%/*} run=${receipt%/receipt} run=${run##*/}
         day=${run%"${run#????????}"}
-        case $day in *[!0-9]* | '') day=$oldest ;; esac
-        if [ $# -gt "$keep" ] || [ "$day" -lt "$oldest" ]; then
+        case $day in *[!0-9]* | '') day=$today ;; esac
+        if [ $# -gt "$keep" ] || too_old; then
             shift
             goes_on || forget
         fi
     done
+}
+
+# too_old: what is of today is not, whatever that is.
+too_old() {
+    [ "$max_age" = 0 ] || [ "$day" != "$today" ] || return
+    [ -n "$oldest" ] || oldest=$(date -u -d "-$max_age days" +%Y%m%d) || oldest=0
+    [ "$day" -lt "$oldest" ]
 }
 
 # prune removes backups and changes nothing else.

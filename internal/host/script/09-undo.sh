@@ -79,7 +79,7 @@ end_as() {
 restore() {
     place=$real
     rm -f -- "$ROOT${real%/*}"/.aoifleet-*
-    look_at_file
+    look_at_file && digest_of_live
     case $real:$live in
     "$place:$old") return 0 ;;
     "$place:$new" | "$place:none" | "$place:" | :*) ;;
@@ -88,7 +88,7 @@ restore() {
     real=$place
     why=$(put_back 2>&1) || {
         # An error is no proof that nothing happened.
-        look_at_file
+        look_at_file && digest_of_live
         [ "$live" = "$old" ] || { why=${why##*: }; not_for_now; return 1; }
     }
     sync -- "$ROOT${place%/*}"

@@ -62,7 +62,10 @@ guard_links() {
 arm() {
     extend
     ! overdue || refuse disk "the deadline can not be written in $kept"
-    said=$(systemd-run -q --collect --unit="$timer" --on-active="$hold" --on-unit-active=15 --timer-property=AccuracySec=1s /bin/sh "$kept/host.sh" 2>&1)
+    # It waits until systemd has started the timer, whose file is there as long
+    # as the timer is (--collect). If either is not so, systemd is asked.
+    said=$(systemd-run -q --collect --unit="$timer" --on-active="$hold" --on-unit-active=15 --timer-property=AccuracySec=1s /bin/sh "$kept/host.sh" 2>&1) &&
+        [ -f "$ROOT/run/systemd/transient/$timer.timer" ] && return
     [ "$(systemctl show -p ActiveState "$timer.timer" 2>/dev/null)" = ActiveState=active ] ||
         refuse configuration "the dead-man switch can not be armed: no timer, ${said:-systemd-run has made none}"
 }
@@ -99,12 +102,18 @@ overdue() {
     [ $((up / 100)) -ge "${deadline:-0}" ]
 }
 
-# disarm takes the switch of this run away. What the timer runs goes last: as
-# long as anything is left, the next tick tries again.
+# armed_once: is anything of a switch in $kept, or on its way there?
+armed_once() { [ "$deadman" = yes ] || [ -f "$kept/host.sh" ] || [ -f "$kept/deadline" ]; }
+
+# disarm [FILE ...] takes the files and the switch of this run away. What the
+# timer runs goes last: as long as anything is left, the next tick tries again.
 disarm() {
-    [ "$deadman" = yes ] || [ -f "$kept/host.sh" ] || [ -f "$kept/deadline" ] || return 0
+    if ! armed_once; then
+        for left; do [ ! -e "$left" ] || rm -f -- "$left"; done
+        return
+    fi
     deadman_names
-    rm -f -- "$units"/*.wants/"${guard##*/}" "$guard" || return
+    rm -f -- "$@" "$units"/*.wants/"${guard##*/}" "$guard" || return
     systemctl stop "$timer.timer" >/dev/null 2>&1 ||
         case $(systemctl show -p ActiveState "$timer.timer" 2>/dev/null) in
         ActiveState=inactive | ActiveState=failed) ;;
@@ -114,9 +123,12 @@ disarm() {
     armed=''
 }
 
-# no_switch: a run that has ended needs none, and without anything to go back to
-# no folder either.
-no_switch() { if is_backup && ! ended rolled-back; then disarm; else forget; fi; }
+# no_switch: a run that has ended needs none, nor what was staged for it, and
+# without anything to go back to no folder either.
+no_switch() {
+    rm -f -- "$state/staged-$run"
+    if is_backup && ! ended rolled-back; then disarm; else forget; fi
+}
 
 # unattended UNIT RUN is what timer and guard run. A tick before the deadline
 # does nothing, nor one that finds another process at it; an undo that died is

@@ -1,18 +1,25 @@
 
-begin() { tmp='' kept='' made='' mine='' claimed='' ticking='' armed='' log_at='' mark_size='' mark_time='' known='' within=''; }
+begin() { tmp='' kept='' made='' mine='' claimed='' ticking='' armed='' log_at='' log_is='' log_state='' mark_size='' mark_time='' known='' within=''; }
 
+# main runs one verb. One after the other they are called in the same shell: all
+# but observe, which changes nothing and leaves behind what it has seen, in a
+# shell of their own.
 main() {
     begin
-    read_values || { say error 'internal the values were cut short'; exit 65; }
-    exec </dev/null
+    read_values || { say error 'internal the values were cut short'; return 65; }
     state=$ROOT/var/lib/aoifleet/$unit
+    case $verb in
+    observe) run_verb </dev/null ;;
+    *) (run_verb) </dev/null ;;
+    esac
+}
+
+run_verb() {
     case $unit in '' | .* | *[!A-Za-z0-9:_.@\\-]*) refuse internal 'not a unit name' ;; esac
     case $run$saved in .* | *[!A-Za-z0-9-]*) refuse internal 'not a run id' ;; esac
     # bash would run what it finds in the subscript of an arithmetic operand.
     case $size:$window:$timeout:$port:$hold:$keep:$max_age:$diagnostics in *[!0-9:]*) refuse internal 'not a number' ;; esac
-    tools='awk base64 cat chmod chown cksum cp cut date dd find flock grep head id ln ls mkdir mv readlink rm sed sha256sum sleep stat sync systemctl tail timeout tr'
-    # shellcheck disable=SC2086 # one word each
-    [ "$verb" = examine ] || need $tools
+    [ "$verb" = examine ] || tools_are_there
     [ -O "$ROOT/proc" ] || refuse sudo 'the host runs the script as somebody else than root; does a start-up file of the login shell run another shell?'
     case $verb in
     observe | examine | stage | discard | rotate | recover | prune | diagnose) ;;
@@ -21,5 +28,14 @@ main() {
     esac
     [ -z "$helper" ] || confine
     "$verb"
-    exit 0
+}
+
+# tools_are_there is asked once in a shell.
+found=''
+tools='awk base64 cat chmod chown cp cut date dd find flock grep head id ln ls mkdir mv readlink rm sed sha256sum sleep stat sync systemctl tail timeout tr'
+tools_are_there() {
+    [ -z "$found" ] || return 0
+    # shellcheck disable=SC2086 # one word each
+    need $tools
+    found=yes
 }

@@ -38,8 +38,11 @@ EOF
 
 # confine refuses what the caller must not decide.
 confine() {
-    me=$(id -u) asked=$path
+    me=$(id -u) asked=$path expected=$real
     sound_values
+    # The receipt would tell it to whoever looks next, in place of what is in the file.
+    # shellcheck disable=SC2034
+    about=''
     read_conf
     same agent.unit "$unit" "$conf_unit"
     same agent.log "$log" "$conf_log"
@@ -52,7 +55,7 @@ confine() {
     case $verb in
     observe | examine | rotate) allow_paths ;;
     esac
-    holder='' path=$asked
+    holder='' path=$asked real=$expected
     case $verb:$path in
     rotate:* | observe:?* | examine:?*) allowed_path ;;
     esac
@@ -119,19 +122,20 @@ same() {
 }
 
 # allow_paths: where certificates may be is what root has written down, in $paths;
-# in $within, where the caller can put something else in their place.
+# in $reachable, where the caller can put something else in their place.
 allow_paths() {
     paths=$conf_paths path=''
     if [ -z "$paths" ] && [ -e "$ROOT$config" ]; then
         roots_own "$config" || refuse configuration "others than root can write $config: name the certificate with path= in $helper_conf"
         path=''
+        set -f
         observe_config >/dev/null
     fi
-    within='' allowed=''
+    reachable='' allowed=''
     set -f
     IFS=$NL
     for path in $paths; do
-        if out_of_reach "$path"; then allowed=$allowed$NL$path; else within=$within$NL$path; fi
+        if out_of_reach "$path"; then allowed=$allowed$NL$path; else reachable=$reachable$NL$path; fi
         IFS=$NL
     done
     unset IFS
@@ -145,7 +149,7 @@ only_allowed() { [ -z "$helper" ] || paths=$allowed; }
 allowed_path() {
     [ -n "$path" ] || refuse internal 'no path'
     case $NL$allowed$NL in *"$NL$path$NL"*) return ;; esac
-    case $NL$within$NL in *"$NL$path$NL"*)
+    case $NL$reachable$NL in *"$NL$path$NL"*)
         out_of_reach "$path"
         refuse configuration "${SUDO_USER:-the caller} can write the folder $unsafe: with the helper the certificate must be out of their reach"
         ;;
@@ -155,8 +159,8 @@ allowed_path() {
 
 # roots_own FILE: can root alone write it, and the folders on the way?
 roots_own() {
-    path=$1 holder=$me holder_name=root
-    safe_path && out_of_reach "$1" && [ -f "$ROOT$path" ] || return 1
+    path=$1
+    look_at_file && [ "$kind" = file ] && only_root && out_of_reach "$1" || return 1
     IFS=: read -r uid mode <<EOF
 $(stat -L -c '%u:%a' -- "$ROOT$path")
 EOF
@@ -164,12 +168,20 @@ EOF
     case $mode in *[2367] | *[2367]?) return 1 ;; esac
 }
 
+# only_root: goes by what look_at_file has seen.
+only_root() {
+    holder=$me holder_name=root
+    safe_path
+}
+
 # out_of_reach PATH: can the caller write none of the folders on the way? Else
 # they could lead root somewhere else between two looks.
 out_of_reach() {
     [ "${SUDO_UID:-$me}" != "$me" ] || return 0
     path=$1 unsafe=''
-    walk_path || { unsafe=$path; return 1; }
+    walk_path
+    # Where a folder is missing, it counts who could make it.
+    [ $? -ne 2 ] || { unsafe=$path; return 1; }
     set -f
     IFS=$NL
     # shellcheck disable=SC2086 # one folder a line
@@ -227,8 +239,8 @@ install_conf() {
 # make_folder PATH, which must be root's alone, as must be all on the way.
 make_folder() {
     (umask 022 && mkdir -p -- "$ROOT$1") 2>/dev/null || refuse disk "$1 can not be made"
-    path=$1/x holder=$me holder_name=root
-    safe_path || refuse configuration "others than root can write the folder $unsafe"
+    path=$1/x
+    { look_at_file && only_root; } || refuse configuration "others than root can write the folder ${unsafe:-$1}"
 }
 
 # put_file FILE MODE TEXT: by one rename, and on disk before it.

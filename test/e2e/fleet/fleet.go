@@ -235,6 +235,24 @@ func (f *Fleet) Command(ctx context.Context, name string, args ...string) *exec.
 	return exec.CommandContext(ctx, "ip", append([]string{"netns", "exec", f.Netns, name}, args...)...)
 }
 
+// CPU is the processor time that the processes of all hosts have used since the
+// fleet was booted, those that have ended too (cpu.stat of the kernel's cgroup2).
+func (f *Fleet) CPU() (time.Duration, error) {
+	mount, err := cgroupMount()
+	if err != nil {
+		return 0, err
+	}
+	text, err := os.ReadFile(filepath.Join(mount, f.session.name, "cpu.stat"))
+	if err != nil {
+		return 0, err
+	}
+	var used int64
+	if _, err := fmt.Sscanf(string(text), "usage_usec %d", &used); err != nil {
+		return 0, fmt.Errorf("cpu.stat: %w", err)
+	}
+	return time.Duration(used) * time.Microsecond, nil
+}
+
 // Close cuts the power of every host and removes all that the fleet made. It may
 // be called more than once. Programs still running in the namespace are killed.
 func (f *Fleet) Close() error {

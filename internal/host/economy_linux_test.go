@@ -1,0 +1,247 @@
+package host
+
+import (
+	"bufio"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+	"testing"
+
+	"github.com/aoifleet/aoifleet/internal/certificate"
+	"github.com/aoifleet/aoifleet/internal/inventory"
+)
+
+// conversation runs verbs one after the other in one shell, as a VM does.
+func (m *machine) conversation(verbs ...func() (verb string, values []value)) []result {
+	m.t.Helper()
+	cmd := m.command(m.shell[0], append(append([]string{}, m.shell[1:]...), "-s")...)
+	stdin, err := cmd.StdinPipe()
+	m.must(err)
+	stdout, err := cmd.StdoutPipe()
+	m.must(err)
+	var stderr strings.Builder
+	cmd.Stderr = &stderr
+	m.must(cmd.Start())
+	_, _ = io.WriteString(stdin, m.onMachine(carrying(m.text))) // a shell that has gone shows in its output
+	lines := bufio.NewScanner(stdout)
+	var results []result
+	for _, next := range verbs {
+		verb, values := next()
+		in, err := call(verb, values, thenGoOn)
+		m.must(err)
+		_, _ = stdin.Write(in)
+		r := result{exit: -1}
+		for r.exit < 0 && lines.Scan() {
+			key, text, _ := strings.Cut(lines.Text(), "=")
+			if key == ended {
+				_, err = fmt.Sscan(text, &r.exit)
+				m.must(err)
+				break
+			}
+			r.lines = append(r.lines, lines.Text())
+			if key == "verdict" {
+				_, _ = io.WriteString(stdin, "confirm "+firstRun+"\n")
+			}
+		}
+		results = append(results, r)
+	}
+	stdin.Close()
+	_ = cmd.Wait()
+	results[len(results)-1].stderr = stderr.String()
+	return results
+}
+
+func (m *machine) observing(others ...string) func() (string, []value) {
+	return func() (string, []value) {
+		return "observe", with(append(m.common(firstRun), value{"config", "/etc/az-aoi-ingestion/config.yaml"}, value{"path", certPath}), others...)
+	}
+}
+
+func (m *machine) rotating(others ...string) func() (string, []value) {
+	return func() (string, []value) { return "rotate", m.change(firstRun, newBytes, others...) }
+}
+
+// TestConversation: one shell for all verbs. What one has left behind, values,
+// descriptors or settings of the shell, does not reach the next.
+func TestConversation(t *testing.T) {
+	t.Parallel()
+	inEachShell(t, func(t *testing.T, m *machine) {
+		m.write("/etc/az-aoi-ingestion/config.yaml", config(certPath))
+		refused := func() (string, []value) { return "rotate", m.change(secondRun, newBytes, "old="+digest("another")) }
+		cut := func() (string, []value) { return "discard", []value{{"unknown", "key"}} }
+		rs := m.conversation(m.observing("saved="+secondRun), refused, cut, m.observing(), m.rotating(), m.observing())
+		for i, want := range []string{"", "refused", "", "", "rotated", ""} {
+			if got := rs[i].get("result"); got != want || rs[i].exit != map[bool]int{true: 65}[i == 2] {
+				t.Errorf("verb %d: %v", i+1, rs[i])
+			}
+		}
+		if rs[5].stderr != "" || rs[5].get("observed") != "yes" || rs[5].get("digest") != digest(newBytes) || len(rs[5].all("receipt_alive")) > 0 {
+			t.Errorf("%v", rs[5])
+		}
+		m.live(newBytes)
+		m.settled()
+	})
+}
+
+// shows is how often systemd was asked for the unit's state.
+func (m *machine) shows() int {
+	n := 0
+	for call := range strings.Lines(m.read("/unit/calls")) {
+		if strings.HasPrefix(call, "show ") && strings.Contains(call, "InvocationID") {
+			n++
+		}
+	}
+	return n
+}
+
+// TestUnitIsAskedOnce as long as its main process is the one that was seen: a
+// rotation asks again only after the restart.
+func TestUnitIsAskedOnce(t *testing.T) {
+	t.Parallel()
+	// Fields 4 to 21 of proc_pid_stat(5), and the start, in hundredths.
+	const stat = "4711 (a ) b) S 1 1 1 0 -1 0 0 0 0 0 0 0 0 0 20 0 1 0 %d 0 0\n"
+	for name, c := range map[string]struct {
+		start int
+		state string // of the unit
+		meant int    // how often it is asked
+	}{
+		"the same process":             {500, "", 2},
+		"another with its number":      {700, "", 3},
+		"one before it":                {440, "", 3},
+		"gone":                         {0, "", 3},
+		"on its way down":              {500, "active=deactivating", 3},
+		"started again by systemd":     {500, "restarts=1", 3},
+		"no main process, as far seen": {500, "pid=0", 3},
+	} {
+		t.Run(name, func(t *testing.T) {
+			inEachShell(t, func(t *testing.T, m *machine) {
+				m.state("pid=4711", "started=5010000", c.state)
+				if c.start > 0 {
+					m.mkdir("/proc/4711", 0o755)
+					m.write("/proc/4711/stat", fmt.Sprintf(stat, c.start))
+				}
+				rs := m.conversation(m.observing(), m.rotating())
+				if got := m.shows(); rs[1].get("result") != string(Rotated) && c.state != "active=deactivating" || got != c.meant {
+					t.Errorf("asked %d times, want %d: %v", got, c.meant, rs[1])
+				}
+			})
+		})
+	}
+}
+
+// TestUnitThatWasStoppedSince the look is refused, though the look is remembered.
+func TestUnitThatWasStoppedSince(t *testing.T) {
+	t.Parallel()
+	m := newMachine(t)
+	m.state("pid=4711", "started=5010000")
+	rs := m.conversation(m.observing(), func() (string, []value) {
+		m.state("active=inactive", "sub=dead")
+		return m.rotating()()
+	})
+	m.wantsError(rs[1], "agent_not_running ")
+	m.untouched()
+}
+
+// TestTimerIsSeen by its file where systemd-run says that it has started it;
+// else systemd is asked.
+func TestTimerIsSeen(t *testing.T) {
+	t.Parallel()
+	file := "/run/systemd/transient/aoifleet-undo-az-aoi-ingestion-" + firstRun + ".timer"
+	for name, c := range map[string]struct {
+		file, refuse bool
+		asked        int
+		ending       Ending
+	}{
+		"there":                  {true, false, 0, Rotated},
+		"not where it is looked": {false, false, 1, Rotated},
+		// And once more when the switch is taken away.
+		"an earlier one, no new":    {true, true, 2, Refused},
+		"neither started nor there": {false, true, 2, Refused},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			m := newMachine(t)
+			if c.file {
+				m.mkdir("/run/systemd/transient", 0o755)
+				m.write(file, "")
+			}
+			if c.refuse {
+				m.hook("refuse-timer", "")
+			}
+			m.wants(m.rotate(firstRun, newBytes), c.ending)
+			if got := strings.Count(m.read("/unit/calls"), "show -p ActiveState aoifleet-undo-"); got != c.asked {
+				t.Errorf("systemd was asked %d times for the timer, want %d", got, c.asked)
+			}
+			m.must(os.RemoveAll(m.root + "/run"))
+			m.settled()
+		})
+	}
+}
+
+// TestReceiptKnowsTheCertificate: the next look need not open the file, as long
+// as it is the one that the run brought.
+func TestReceiptKnowsTheCertificate(t *testing.T) {
+	t.Parallel()
+	thumbprint, sum := strings.Repeat("AB", 20), strings.Repeat("cd", 32)
+	about := Change{New: &certificate.Info{Thumbprint: thumbprint, SHA256: sum, Subject: `CN="$(id)" 'x'`}}.about()
+	inEachShell(t, func(t *testing.T, m *machine) {
+		m.write("/etc/az-aoi-ingestion/config.yaml", config(certPath))
+		m.wants(m.rotate(firstRun, newBytes, "about="+about), Rotated)
+		o, _, err := m.look(inventory.Agent{})
+		if err != nil || o.Live == nil || o.Live.Thumbprint != thumbprint || o.Live.Subject != `CN="$(id)" 'x'` {
+			t.Errorf("%+v %v %v", o.Live, o.LiveNote, err)
+		}
+		m.write(certPath, thirdOne)
+		if o, _, err = m.look(inventory.Agent{}); err != nil || o.Live != nil {
+			t.Errorf("another file passes for it: %+v %v", o.Live, err)
+		}
+	})
+}
+
+func TestAboutIsNotBelieved(t *testing.T) {
+	good := `{"thumbprint":"` + strings.Repeat("AB", 20) + `","sha256":"` + strings.Repeat("cd", 32) + `","subject":"CN=\u001b[2Ja"}`
+	if info, ok := parseAbout(good); !ok || strings.Contains(info.Subject, "\x1b") {
+		t.Errorf("%+v %v", info, ok)
+	}
+	for _, text := range []string{"", "{}", "null", good[1:], strings.Replace(good, "AB", "XY", 1), strings.Replace(good, "ABAB", "AB", 1)} {
+		if info, ok := parseAbout(text); ok || info != (certificate.Info{}) {
+			t.Errorf("%q: %+v", text, info)
+		}
+	}
+}
+
+// TestLogInShort: a log that was only added to is judged by what was added, and
+// one that nobody wrote to is not read at all.
+func TestLogInShort(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		restart string
+		without string // a tool that is not needed
+		ending  Ending
+	}{
+		"quiet":            {"", "awk", Rotated},
+		"quiet, no grep":   {"", "tail", Rotated},
+		"plain":            {"log INFO after", "head", Rotated},
+		"denied":           {"log ERROR AADSTS42", "", RolledBack},
+		"hidden by colour": {`log "$(printf 'AAD\033[1mSTS42')"`, "", RolledBack},
+		"a great deal":     {"yes 'an INFO line' | head -c 100000 >>\"$log\"; log ERROR AADSTS42", "", RolledBack},
+		"same size":        {`size=$(wc -c <"$log"); log ERROR AADSTS42 | :; tail -c "$size" "$log" >"$log.x"; cat "$log.x" >"$log"; rm "$log.x"`, "", RolledBack},
+	} {
+		t.Run(name, func(t *testing.T) {
+			inEachShell(t, func(t *testing.T, m *machine) {
+				m.write(logPath, strings.Repeat("2026-11-23T08:00:00.000000Z  INFO agent: started\n", 20))
+				m.hook("on-restart", "[ $starts = 1 ] || return 0\n"+c.restart+"\n")
+				if c.without != "" {
+					m.faults = tools + "/one/" + c.without
+					m.write("/faults/plan", c.without+" not-applied\n")
+				}
+				r := m.rotate(firstRun, newBytes)
+				m.wants(r, c.ending)
+				if err := os.Remove(m.root + "/unit/on-restart"); err != nil {
+					t.Error(err)
+				}
+			})
+		})
+	}
+}

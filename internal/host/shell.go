@@ -1,0 +1,140 @@
+package host
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"io"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/aoifleet/aoifleet/internal/remote"
+)
+
+// Limits on what a host may say to one call, in bytes.
+const (
+	maxTalk = 1 << 20
+	maxLine = 64 << 10
+)
+
+// maxIdle is how long a shell may have been idle for its connection to be taken
+// for alive without asking.
+const maxIdle = time.Second
+
+// shell is host.sh at work on the host: one root shell for all the verbs of a
+// connection, so that logging in to sudo and the script's way are paid for once.
+// Where a verb is alone, it is that verb's process.
+type shell struct {
+	process *remote.Process
+	end     context.CancelFunc
+	lines   *bufio.Scanner
+	quota   io.LimitedReader // what the host may still say to this call
+	used    time.Time        // when it last answered
+}
+
+// unsent is an error before a byte of the call went to the host.
+type unsent struct{ error }
+
+func (u unsent) Unwrap() error { return u.error }
+
+// ask runs a verb and gives hear each line of the answer, until the call has
+// ended on the host: whether it did what it should is in what it said. When ctx
+// ends so does the shell, which a transaction sees as the end of its input.
+func (v *VM) ask(ctx context.Context, verb string, values []value, hear func(line string)) error {
+	in, err := v.framed(verb, values)
+	if err != nil {
+		return unsent{err}
+	}
+	first, err := v.open(ctx)
+	if err != nil {
+		return unsent{err}
+	}
+	s, alone := v.shell, v.alone(verb)
+	if alone {
+		defer v.hangUp()
+	}
+	defer context.AfterFunc(ctx, s.end)()
+	if first {
+		in = slices.Concat(v.opening(verb), in)
+	}
+	s.quota.N = maxTalk
+	if _, err := s.process.Stdin().Write(in); err != nil {
+		return v.over(ctx, err)
+	}
+	for s.lines.Scan() {
+		key, text, _ := strings.Cut(s.lines.Text(), "=")
+		if alone || key != ended {
+			hear(s.lines.Text())
+			continue
+		}
+		s.used = time.Now()
+		if status, err := strconv.Atoi(text); err != nil || status != 0 {
+			return &Problem{Class: "command", Message: "the host's script stopped before its end"}
+		}
+		return nil
+	}
+	return v.over(ctx, s.lines.Err())
+}
+
+// open makes the shell where there is none, and tells whether it has. One that
+// has been idle may be at the end of a dead connection: that is found out here,
+// while it is still certain that the host has not begun.
+func (v *VM) open(ctx context.Context) (first bool, err error) {
+	if v.shell != nil && v.shell.process.Ended() {
+		v.hangUp()
+	}
+	if v.shell != nil {
+		if time.Since(v.shell.used) < maxIdle {
+			return false, nil
+		}
+		return false, v.conn.Ping(ctx)
+	}
+	life, end := context.WithCancel(context.WithoutCancel(ctx))
+	defer context.AfterFunc(ctx, end)()
+	process, err := v.start(life)
+	if err != nil {
+		end()
+		return false, outOfTime(ctx, err)
+	}
+	s := &shell{process: process, end: end}
+	s.quota.R = process.Stdout()
+	s.lines = bufio.NewScanner(&s.quota)
+	s.lines.Buffer(make([]byte, 4096), maxLine)
+	v.shell = s
+	return true, nil
+}
+
+// over is the end of a shell that says no more: nil where it has ended by itself
+// and well, as one that has a single call does, or one that refuses a look.
+func (v *VM) over(ctx context.Context, err error) error {
+	s := v.shell
+	defer v.hangUp()
+	if errors.Is(err, bufio.ErrTooLong) || err == nil && s.quota.N <= 0 {
+		return &Problem{Class: "command", Message: "the host says more than is believed"}
+	}
+	_ = s.process.Stdin().Close()
+	return outOfTime(ctx, s.process.Wait())
+}
+
+// outOfTime: a shell that was ended because the caller's time was up says only
+// that it was ended.
+func outOfTime(ctx context.Context, err error) error {
+	if err == nil || ctx.Err() == nil {
+		return err
+	}
+	how := "timed out"
+	if errors.Is(ctx.Err(), context.Canceled) {
+		how = "interrupted"
+	}
+	return &remote.Error{Class: remote.ClassTimeout, Message: "command " + how, Err: ctx.Err()}
+}
+
+// hangUp gives the shell up without waiting for its end.
+func (v *VM) hangUp() {
+	if v.shell != nil {
+		v.shell.end()
+		v.shell = nil
+	}
+}

@@ -1,0 +1,110 @@
+package host
+
+import (
+	"context"
+	"errors"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/aoifleet/aoifleet/internal/inventory"
+	"github.com/aoifleet/aoifleet/internal/remote"
+)
+
+// fakeShell takes calls as host.sh does, notes each and answers by its verb.
+const fakeShell = `
+echo shell >>"$DIR/noted"
+while IFS= read -r line; do
+    case $line in
+    verb=*) verb=${line#verb=} ;;
+    AOIFLEET-VALUES)
+        echo "$verb" >>"$DIR/noted"
+        case $verb in
+        discard) printf 'result=discarded\nend=0\n' ;;
+        prune) printf 'removed=1\nresult=pruned\n' ;;
+        stage) printf 'result=staged\nend=1\n' ;;
+        observe) printf 'error=configuration the host has no awk\nresult=refused\n'; exit ;;
+        recover) printf 'step=lock\n'; exit 3 ;;
+        rotate) yes 'note=x' ;;
+        esac
+        ;;
+    esac
+done`
+
+// TestSharedShell: a call goes into the shell of the one before only where that
+// has told its end; what has none is an error, whatever it has said.
+func TestSharedShell(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		call  func(v *VM) error
+		words string // of the error
+		noted string
+	}{
+		"ended":    {discards, "", "shell discard discard discard"},
+		"no end":   {briefly("prune"), "timed out", "shell discard prune shell discard"},
+		"bad end":  {briefly("stage"), "stopped before its end", "shell discard stage discard"},
+		"refuses":  {func(v *VM) error { _, err := v.Observe(t.Context(), ""); return err }, "the host has no awk", "shell discard observe shell discard"},
+		"dies":     {lost, "the host's script failed", "shell discard recover shell discard"},
+		"too much": {func(v *VM) error { return complaint(v.converse(t.Context(), "rotate", nil, func(string) {})) }, "more than is believed", "shell discard rotate shell discard"},
+		"not sound": {func(v *VM) error {
+			_, err := v.do(t.Context(), time.Minute, "stage", []value{{"owner", "a\nb"}})
+			return err
+		}, "owner holds a line break", "shell discard discard"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s := newServer(t)
+			s.install(t, "sh", fakeShell)
+			v := New(s.dial(t), inventory.Host{Name: "vm", Sudo: inventory.SudoNone}, Run{ID: "r"}, nil)
+			check(t, discards(v))
+			if err := c.call(v); (err == nil) != (c.words == "") || err != nil && !strings.Contains(err.Error(), c.words) {
+				t.Errorf("got %v, want %q", err, c.words)
+			}
+			check(t, discards(v))
+			text, err := os.ReadFile(filepath.Join(s.dir, "noted"))
+			check(t, err)
+			if got := strings.Join(strings.Fields(string(text)), " "); got != c.noted {
+				t.Errorf("got %s, want %s", got, c.noted)
+			}
+		})
+	}
+}
+
+// discards is a call that ends well, and nothing besides it.
+func discards(v *VM) error {
+	_, err := v.do(context.Background(), time.Minute, "discard", nil)
+	return err
+}
+
+func briefly(verb string) func(v *VM) error {
+	return func(v *VM) error {
+		_, err := v.do(context.Background(), time.Second, verb, nil)
+		return err
+	}
+}
+
+func lost(v *VM) error { return complaint(v.Recover(context.Background(), func(string) {})) }
+
+// complaint is what a report complains of, where it is not known how it ended.
+func complaint(r *Report) error {
+	if r.Ending != Lost {
+		return errors.New("not lost: " + string(r.Ending))
+	}
+	return r.Problem
+}
+
+// TestShellEndsWithTheConnection: Close waits for all that runs on it.
+func TestShellEndsWithTheConnection(t *testing.T) {
+	t.Parallel()
+	s := newServer(t)
+	s.install(t, "sh", fakeShell)
+	v := New(s.dial(t), inventory.Host{Name: "vm", Sudo: inventory.SudoNone}, Run{ID: "r"}, nil)
+	check(t, discards(v))
+	check(t, v.Close())
+	var lost *remote.Error
+	if err := discards(v); !errors.As(err, &lost) || lost.Class != remote.ClassUnreachable {
+		t.Errorf("%v", err)
+	}
+}

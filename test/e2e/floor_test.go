@@ -1,0 +1,218 @@
+//go:build e2e && bench && linux
+
+package e2e
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/aoifleet/aoifleet/test/distance"
+	"github.com/aoifleet/aoifleet/test/e2e/fleet"
+	"golang.org/x/crypto/ssh"
+	"golang.org/x/crypto/ssh/knownhosts"
+)
+
+const (
+	floorHosts  = 30
+	floorRounds = 7
+	roundTrip   = 100 * time.Millisecond
+)
+
+// TestFloor compares a whole rotation of real hosts with the least that can be
+// done at all: dial and restart the agent, with x/crypto/ssh, on the same hosts
+// and as many at once. Both take turns, so that what else the machine does
+// meets both. It prints what it measured and asserts no speed.
+func TestFloor(t *testing.T) {
+	specs := make([]fleet.Spec, floorHosts)
+	for i := range specs {
+		specs[i].Name = fmt.Sprintf("vm-%02d", i+1)
+	}
+	w := newWorld(t, specs...)
+	for _, h := range w.fleet.Hosts {
+		// Without it systemd refuses the sixth restart in ten seconds.
+		w.shell(h, "mkdir -p /etc/systemd/system/"+fleet.AgentUnit+".d && cd /etc/systemd/system/"+fleet.AgentUnit+".d && "+
+			"printf '[Unit]\\nStartLimitIntervalSec=0\\n' >floor.conf && systemctl daemon-reload")
+	}
+	near := map[string]string{}
+	for _, h := range w.fleet.Hosts {
+		near[h.Name] = h.Addr
+	}
+	far := w.far()
+	t.Run("no distance", func(t *testing.T) { w.on(t).floor(near) })
+	t.Run("round trip "+roundTrip.String(), func(t *testing.T) { w.on(t).floor(far) })
+}
+
+func (w *world) on(t *testing.T) *world {
+	own := *w
+	own.t = t
+	return &own
+}
+
+// far puts a delaying forwarder before each host and returns their addresses.
+func (w *world) far() map[string]string {
+	w.t.Helper()
+	known, err := os.ReadFile(w.fleet.KnownHosts)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	addresses := map[string]string{}
+	for i, h := range w.fleet.Hosts {
+		address := "127.0.200." + strconv.Itoa(1+i)
+		listener, err := w.fleet.Listen(w.t.Context(), net.JoinHostPort(address, "22"))
+		if err != nil {
+			w.t.Fatal(err)
+		}
+		link := &distance.Link{Delay: roundTrip / 2, Dial: func() (net.Conn, error) { return h.Dial(w.t.Context()) }}
+		var serving sync.WaitGroup
+		serving.Go(func() { link.Serve(listener) })
+		w.t.Cleanup(func() {
+			_ = listener.Close()
+			serving.Wait()
+		})
+		for line := range strings.Lines(string(known)) {
+			if key, ok := strings.CutPrefix(line, h.Addr+" "); ok {
+				known = append(known, address+" "+key...)
+			}
+		}
+		addresses[h.Name] = address
+	}
+	if err := os.WriteFile(w.fleet.KnownHosts, known, 0o644); err != nil {
+		w.t.Fatal(err)
+	}
+	return addresses
+}
+
+// sample is one run over all hosts: the wall time, and what the hosts have
+// used of the machine's processors.
+type sample struct{ wall, hosts time.Duration }
+
+func (w *world) floor(addresses map[string]string) {
+	w.t.Helper()
+	client := w.bareClient()
+	certificates := []string{"new", "old"}
+	var bare, whole []sample
+	for round := range floorRounds + 1 {
+		b := w.sampled(func() { w.bareRestart(client, addresses) })
+		r := w.sampled(func() { w.rotateAll(addresses, certificates[round%2]) })
+		if round == 0 {
+			continue // files are read for the first time
+		}
+		w.t.Logf("bare %.2f s, hosts' CPU %.2f s; rotation %.2f s, hosts' CPU %.2f s", b.wall.Seconds(), b.hosts.Seconds(), r.wall.Seconds(), r.hosts.Seconds())
+		bare, whole = append(bare, b), append(whole, r)
+	}
+	b, r := median(bare), median(whole)
+	w.t.Logf("%d hosts, medians of %d: bare dial and restart %.2f s, hosts' CPU %.2f s; whole rotation %.2f s, hosts' CPU %.2f s; ratio of wall times %.2f, of CPU %.2f",
+		len(addresses), floorRounds, b.wall.Seconds(), b.hosts.Seconds(), r.wall.Seconds(), r.hosts.Seconds(),
+		r.wall.Seconds()/b.wall.Seconds(), r.hosts.Seconds()/b.hosts.Seconds())
+}
+
+// median takes wall time and CPU each by itself.
+func median(samples []sample) sample {
+	middle := func(of func(sample) time.Duration) time.Duration {
+		var all []time.Duration
+		for _, s := range samples {
+			all = append(all, of(s))
+		}
+		slices.Sort(all)
+		return all[len(all)/2]
+	}
+	return sample{middle(func(s sample) time.Duration { return s.wall }), middle(func(s sample) time.Duration { return s.hosts })}
+}
+
+func (w *world) sampled(run func()) sample {
+	w.t.Helper()
+	before, began := w.hostsCPU(), time.Now()
+	run()
+	return sample{time.Since(began), w.hostsCPU() - before}
+}
+
+func (w *world) hostsCPU() time.Duration {
+	w.t.Helper()
+	used, err := w.fleet.CPU()
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	return used
+}
+
+// bareClient is what aoifleet's own inventory says, without aoifleet.
+func (w *world) bareClient() *ssh.ClientConfig {
+	w.t.Helper()
+	key, err := os.ReadFile(w.fleet.IdentityFile)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	signer, err := ssh.ParsePrivateKey(key)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	known, err := knownhosts.New(w.fleet.KnownHosts)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	return &ssh.ClientConfig{User: w.fleet.Hosts[0].User, Auth: []ssh.AuthMethod{ssh.PublicKeys(signer)},
+		HostKeyCallback: known, HostKeyAlgorithms: []string{ssh.KeyAlgoED25519}}
+}
+
+// bareRestart is the floor: all hosts at once, as `parallel: 30` has it.
+func (w *world) bareRestart(client *ssh.ClientConfig, addresses map[string]string) {
+	w.t.Helper()
+	failures := make([]error, len(w.fleet.Hosts))
+	var group sync.WaitGroup
+	for i, h := range w.fleet.Hosts {
+		group.Go(func() { failures[i] = w.dialAndRestart(client, addresses[h.Name]) })
+	}
+	group.Wait()
+	if err := errors.Join(failures...); err != nil {
+		w.t.Fatal(err)
+	}
+}
+
+func (w *world) dialAndRestart(client *ssh.ClientConfig, address string) error {
+	address = net.JoinHostPort(address, "22")
+	transport, err := w.fleet.Dial(context.Background(), address)
+	if err != nil {
+		return err
+	}
+	conn, channels, requests, err := ssh.NewClientConn(transport, address, client)
+	if err != nil {
+		return err
+	}
+	c := ssh.NewClient(conn, channels, requests)
+	defer c.Close()
+	session, err := c.NewSession()
+	if err != nil {
+		return err
+	}
+	return session.Run("sudo -n systemctl restart " + fleet.AgentUnit)
+}
+
+// rotateAll is a whole rotation of all hosts by the built program.
+func (w *world) rotateAll(addresses map[string]string, certificate string) {
+	w.t.Helper()
+	path := filepath.Join(w.dir, "floor.yaml")
+	hosts := map[string]map[string]any{}
+	for name, address := range addresses {
+		hosts[name] = map[string]any{"address": address}
+	}
+	if err := w.fleet.WriteInventory(path, fleet.Inventory{Certificate: w.file(certificate), Hosts: hosts,
+		Defaults: map[string]any{"health": map[string]any{"window": "0s"}},
+		Rollout:  map[string]any{"parallel": len(hosts), "canary": 0, "batch": "100%"}}); err != nil {
+		w.t.Fatal(err)
+	}
+	cmd := w.fleet.Command(w.t.Context(), w.program, "rotate", "-i", path, "--force", "--yes")
+	cmd.Env = w.environment()
+	if out, err := cmd.CombinedOutput(); err != nil || !strings.Contains(string(out), fmt.Sprintf("%d rotated", len(hosts))) {
+		w.t.Fatalf("%v: %s", err, out)
+	}
+}
