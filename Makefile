@@ -23,7 +23,7 @@ test: ## all tests that need only Go; with OpenSSH and openssl where they are in
 check: ## formatting, vet (also for macOS and Windows), staticcheck, shellcheck
 	@test -z "$$(gofmt -l .)" || { gofmt -l .; echo "error: run gofmt -w on these"; exit 1; }
 	go vet ./...
-	go vet -tags e2e,matrix ./test/...
+	go vet -tags e2e,matrix,bench ./test/...
 	GOOS=darwin go vet ./cmd/... ./internal/...
 	GOOS=windows go vet ./cmd/... ./internal/...
 	go run $(STATICCHECK) ./...
@@ -38,9 +38,12 @@ e2e: ## the whole program on real Debian hosts (root, Linux; installs what is mi
 	$(SUDO) sh test/e2e/setup.sh
 	$(SUDO) env "PATH=$$PATH" go test -tags e2e -count=1 -timeout 20m ./test/e2e/...
 
-bench: ## speed, memory and round trips against the lab in a process of its own (Linux)
+bench: ## speed, memory and round trips: the lab, ten thousand servers, 30 real hosts (root, Linux)
 	CGO_ENABLED=0 go build -o dist/aoifleet ./cmd/aoifleet
-	go run ./test/bench -program dist/aoifleet
+	CGO_ENABLED=0 go build -o dist/bench ./test/bench
+	dist/bench -program dist/aoifleet
+	$(SUDO) sh test/e2e/setup.sh
+	$(SUDO) env "PATH=$$PATH" go test -tags e2e,bench -count=1 -timeout 15m -v -run 'TestFloor|TestCost' ./test/e2e
 
 clean: ## remove what make built
 	rm -rf aoifleet dist

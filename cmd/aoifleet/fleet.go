@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/rand"
 	"fmt"
+	"runtime/debug"
 	"time"
 
 	"github.com/aoifleet/aoifleet/internal/diags"
@@ -18,7 +19,7 @@ import (
 // fleet is what a command that goes to hosts works with.
 type fleet struct {
 	app      *app
-	inv      *inventory.Inventory
+	inv      *inventory.Inventory // without its hosts
 	targets  []rollout.Target
 	ways     map[string]remote.Target // how each is reached, by name
 	run      host.Run
@@ -47,7 +48,10 @@ func (a *app) prepare(withCertificates bool) (*fleet, error) {
 
 // fleetOf is prepare once it is known which hosts are meant.
 func (a *app) fleetOf(inv *inventory.Inventory, hosts []inventory.Host, withCertificates bool) (*fleet, error) {
-	f := &fleet{app: a, inv: inv, started: time.Now()}
+	boundMemory(len(hosts))
+	settings := *inv
+	settings.Hosts = nil // the targets have them
+	f := &fleet{app: a, inv: &settings, started: time.Now()}
 	f.run = host.Run{ID: runID(f.started), Owner: a.owner}
 	f.targets = make([]rollout.Target, len(hosts))
 	for i, h := range hosts {
@@ -76,6 +80,14 @@ func (a *app) fleetOf(inv *inventory.Inventory, hosts []inventory.Host, withCert
 	f.runner = &rollout.Runner{Dial: f.dialFor(f.run), DialUndo: f.dialFor(undo), Events: f.progress.Event, RunID: f.run.ID,
 		Home: diags.In("diags-" + f.run.ID)}
 	return f, nil
+}
+
+// boundMemory has the garbage collected sooner than the runtime would of its own
+// accord, which is at twice of what is in use: what a fleet needs grows with its
+// hosts, what goes through the connections need not.
+func boundMemory(hosts int) {
+	const tenThousand = 68 << 20
+	debug.SetMemoryLimit(int64(max(tenThousand, tenThousand/10_000*hosts)))
 }
 
 // runID is sortable by time and fit for a file name: 20261123-084512-K3F9.

@@ -69,7 +69,8 @@ func parseAgentConfig(text string) (cfg AgentConfig, err error) {
 		case kv == nil:
 		case kv.ServicePrincipal != nil:
 			sp := kv.ServicePrincipal
-			cfg.Providers = append(cfg.Providers, Provider{clean(p.Name), clean(kv.VaultName), clean(sp.TenantID), clean(sp.ClientID), sp.CertPath})
+			cfg.Providers = append(cfg.Providers, Provider{shared(clean(p.Name)), shared(clean(kv.VaultName)),
+				shared(clean(sp.TenantID)), shared(clean(sp.ClientID)), shared(sp.CertPath)})
 		case kv.ManagedIdentity != nil:
 			cfg.ManagedIdentity = true
 		}

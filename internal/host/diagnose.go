@@ -8,7 +8,6 @@ import (
 	"errors"
 	"hash"
 	"io"
-	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -72,7 +71,7 @@ func (v *VM) Diagnose(ctx context.Context, d Diagnosis) (*Diagnostics, error) {
 		return nil, err
 	}
 	defer process.Close()
-	if _, err := process.Stdin().Write(slices.Concat(v.opening("diagnose"), in)); err != nil {
+	if err := send(process.Stdin(), append(v.needed(&shell{}, "diagnose"), in)); err != nil {
 		return nil, v.notRoot(ctx, process.Wait())
 	}
 	c := &collection{ctx: ctx, vm: v, process: process, out: bufio.NewReaderSize(process.Stdout(), 64<<10), Diagnosis: d}

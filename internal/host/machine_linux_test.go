@@ -318,7 +318,7 @@ func (m *machine) input(verb string, values []value) string {
 	}
 	in, err := call(verb, values, thenExit)
 	m.must(err)
-	return carrying(text) + string(in)
+	return text + string(knowing(text)) + string(in)
 }
 
 // send runs text with `sh -s`, in a process group of its own.
@@ -368,7 +368,8 @@ func (m *machine) command(name string, args ...string) *exec.Cmd {
 	return cmd
 }
 
-// onMachine puts this machine into the script's first block, as the lab does.
+// onMachine puts this machine into the script's first block, as the lab does
+// wherever the script is.
 func (m *machine) onMachine(text string) string {
 	path := tools + "/bin:" + systemDir
 	if m.only != "" {
@@ -376,10 +377,14 @@ func (m *machine) onMachine(text string) string {
 	} else if m.faults != "" {
 		path = m.faults + ":" + path
 	}
-	before, rest, ok := strings.Cut(text, "# --- machine ---\n")
-	_, after, ok2 := strings.Cut(rest, "# --- end machine ---\n")
-	if !ok || !ok2 {
-		return text // cut short by a test
+	var b strings.Builder
+	for {
+		before, rest, ok := strings.Cut(text, "# --- machine ---\n")
+		_, after, ok2 := strings.Cut(rest, "# --- end machine ---\n")
+		if !ok || !ok2 {
+			return b.String() + text // the rest, or cut short by a test
+		}
+		fmt.Fprintf(&b, "%sPATH=%s\nexport PATH\nROOT=%s\n", before, path, m.root)
+		text = after
 	}
-	return before + fmt.Sprintf("PATH=%s\nexport PATH\nROOT=%s\n", path, m.root) + after
 }

@@ -1,11 +1,13 @@
 package host
 
 import (
+	"bytes"
 	"encoding/json"
 	"regexp"
 	"strconv"
 	"strings"
 	"time"
+	"unique"
 
 	"github.com/aoifleet/aoifleet/internal/certificate"
 	"github.com/aoifleet/aoifleet/internal/inventory"
@@ -100,22 +102,27 @@ type found struct {
 }
 
 type foundFile struct {
-	path, pem string
-	fields    map[string]string
+	path   string
+	pem    bytes.Buffer
+	fields map[string]string
 }
 
 // parseFound splits the script's lines; unknown keys are passed over, so that
 // what a host says beyond them is lost, not believed.
 func parseFound(out []byte) *found {
 	f := &found{fields: map[string]string{}, unit: map[string]string{}}
-	for _, line := range strings.Split(string(out), "\n") {
+	for line := range strings.SplitSeq(string(out), "\n") {
 		key, text, _ := strings.Cut(line, "=")
+		if key != "config" && key != "pem" && key != "saved_pem" {
+			text = shared(text)
+		}
 		switch key {
 		case "config":
-			f.config.WriteString(text + "\n")
+			f.config.WriteString(text)
+			f.config.WriteByte('\n')
 		case "unit":
 			k, v, _ := strings.Cut(text, "=")
-			f.unit[k] = clean(v)
+			f.unit[k] = shared(clean(v))
 		case "certificate":
 			f.files = append(f.files, &foundFile{path: text, fields: map[string]string{}})
 		case "receipt":
@@ -141,13 +148,18 @@ func parseFound(out []byte) *found {
 	return f
 }
 
+// shared is text without what surrounded it, and for all hosts that say the same
+// one text in memory: what is kept of ten thousand answers stays small.
+func shared(text string) string { return unique.Make(text).Value() }
+
 func (f *found) ofFile(key, text string) {
 	if len(f.files) == 0 {
 		return
 	}
 	file := f.files[len(f.files)-1]
 	if key == "pem" {
-		file.pem += text + "\n"
+		file.pem.WriteString(text)
+		file.pem.WriteByte('\n')
 		return
 	}
 	file.fields[key] = text
@@ -254,7 +266,7 @@ func (o *Observation) describe(file *foundFile) {
 		o.File.Size, _ = strconv.ParseInt(a[4], 10, 64)
 		o.File.Changed = seconds(a[5])
 	}
-	info, err := certificate.ParsePublic([]byte(file.pem))
+	info, err := certificate.ParsePublic(file.pem.Bytes())
 	switch kept, ok := parseAbout(file.fields["about"]); {
 	case ok:
 		o.Live = &kept
@@ -264,6 +276,11 @@ func (o *Observation) describe(file *foundFile) {
 		o.LiveNote = "openssl on the host could not read it"
 	default:
 		o.Live = &info
+	}
+	if o.Live != nil {
+		for _, name := range []*string{&o.Live.Thumbprint, &o.Live.SHA256, &o.Live.Subject, &o.Live.Issuer, &o.Live.Serial} {
+			*name = shared(*name)
+		}
 	}
 }
 

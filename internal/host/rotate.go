@@ -219,6 +219,9 @@ func (t *talk) answer(ctx context.Context) {
 	_, _ = io.WriteString(t.vm.shell.process.Stdin(), word+"\n")
 }
 
+// usualSteps: lock, check, backup, arm, swap, restart, watch, confirm.
+const usualSteps = 8
+
 // next ends the current step and begins another.
 func (t *talk) next(name string) {
 	now := time.Now()
@@ -227,7 +230,10 @@ func (t *talk) next(name string) {
 	}
 	t.step = now
 	if name != "" && len(t.report.Steps) < 50 {
-		t.report.Steps = append(t.report.Steps, Step{Name: name, OK: true})
+		if t.report.Steps == nil {
+			t.report.Steps = make([]Step, 0, usualSteps)
+		}
+		t.report.Steps = append(t.report.Steps, Step{Name: shared(name), OK: true})
 		t.onStep(name)
 	}
 }

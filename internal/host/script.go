@@ -58,27 +58,17 @@ func slim(script string) string {
 // value is one key=value line of the script's input.
 type value struct{ key, text string }
 
-// carrying is the script in a form that knows its own text ($self), for the
-// verb that leaves a copy of it on the host. The text begins on a line of its
-// own, as the lab looks for whole lines.
-func carrying(script string) string {
-	return "self=" + shellescape.Quote("\n"+script) + "\neval \"$self\"\n"
+// itself is what goes before a call of a verb that leaves a copy of the script on
+// the host ($self). The text begins on a line of its own, as the lab looks for
+// whole lines.
+var itself = knowing(sent)
+
+func knowing(script string) []byte {
+	return []byte("self=" + shellescape.Quote("\n"+script) + "\n")
 }
 
-// sentOpening is what goes to `sh -s` first, before any call.
-var sentOpening = []byte(carrying(sent))
-
-// opening is what a process for this verb is told before its first call: nothing
-// where the script is installed, and what is to be installed as people read it.
-func (v *VM) opening(verb string) []byte {
-	switch {
-	case v.helper():
-		return nil
-	case verb == "install":
-		return []byte(carrying(Script()))
-	}
-	return sentOpening
-}
+// opening is what goes to `sh -s` first, before any call.
+var opening = []byte(sent)
 
 // alone tells whether a verb has a process of its own, whose end is the call's:
 // a helper takes one call, diagnose prints bytes that are no lines, and install

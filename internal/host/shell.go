@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"io"
-	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -31,6 +30,8 @@ type shell struct {
 	end     context.CancelFunc
 	lines   *bufio.Scanner
 	quota   io.LimitedReader // what the host may still say to this call
+	opened  bool             // the script has gone to the host
+	itself  bool             // so has its own text
 	used    time.Time        // when it last answered
 }
 
@@ -47,8 +48,7 @@ func (v *VM) ask(ctx context.Context, verb string, values []value, hear func(lin
 	if err != nil {
 		return unsent{err}
 	}
-	first, err := v.open(ctx)
-	if err != nil {
+	if err := v.open(ctx); err != nil {
 		return unsent{err}
 	}
 	s, alone := v.shell, v.alone(verb)
@@ -56,11 +56,8 @@ func (v *VM) ask(ctx context.Context, verb string, values []value, hear func(lin
 		defer v.hangUp()
 	}
 	defer context.AfterFunc(ctx, s.end)()
-	if first {
-		in = slices.Concat(v.opening(verb), in)
-	}
 	s.quota.N = maxTalk
-	if _, err := s.process.Stdin().Write(in); err != nil {
+	if err := send(s.process.Stdin(), append(v.needed(s, verb), in)); err != nil {
 		return v.over(ctx, err)
 	}
 	for s.lines.Scan() {
@@ -78,32 +75,61 @@ func (v *VM) ask(ctx context.Context, verb string, values []value, hear func(lin
 	return v.over(ctx, s.lines.Err())
 }
 
-// open makes the shell where there is none, and tells whether it has. One that
-// has been idle may be at the end of a dead connection: that is found out here,
-// while it is still certain that the host has not begun.
-func (v *VM) open(ctx context.Context) (first bool, err error) {
+func send(to io.Writer, parts [][]byte) error {
+	for _, part := range parts {
+		if _, err := to.Write(part); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// needed is what a shell has yet to be told before a call of this verb: nothing
+// where the script is installed. What is to be installed goes as people read it.
+func (v *VM) needed(s *shell, verb string) (parts [][]byte) {
+	switch {
+	case v.helper():
+		return nil
+	case verb == "install":
+		text := Script()
+		return [][]byte{[]byte(text), knowing(text)}
+	case !s.opened:
+		parts = append(parts, opening)
+		s.opened = true
+	}
+	if verb == "rotate" && !s.itself {
+		parts = append(parts, itself)
+		s.itself = true
+	}
+	return parts
+}
+
+// open makes the shell where there is none. One that has been idle may be at the
+// end of a dead connection: that is found out here, while it is still certain
+// that the host has not begun.
+func (v *VM) open(ctx context.Context) error {
 	if v.shell != nil && v.shell.process.Ended() {
 		v.hangUp()
 	}
 	if v.shell != nil {
 		if time.Since(v.shell.used) < maxIdle {
-			return false, nil
+			return nil
 		}
-		return false, v.conn.Ping(ctx)
+		return v.conn.Ping(ctx)
 	}
 	life, end := context.WithCancel(context.WithoutCancel(ctx))
 	defer context.AfterFunc(ctx, end)()
 	process, err := v.start(life)
 	if err != nil {
 		end()
-		return false, outOfTime(ctx, err)
+		return outOfTime(ctx, err)
 	}
 	s := &shell{process: process, end: end}
 	s.quota.R = process.Stdout()
 	s.lines = bufio.NewScanner(&s.quota)
 	s.lines.Buffer(make([]byte, 4096), maxLine)
 	v.shell = s
-	return true, nil
+	return nil
 }
 
 // over is the end of a shell that says no more: nil where it has ended by itself

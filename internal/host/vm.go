@@ -75,7 +75,10 @@ func (v *VM) do(ctx context.Context, timeout time.Duration, verb string, values 
 	ctx, cancel := context.WithTimeout(ctx, timeout+v.patience())
 	defer cancel()
 	var said bytes.Buffer
-	err := v.ask(ctx, verb, values, func(line string) { said.WriteString(line + "\n") })
+	err := v.ask(ctx, verb, values, func(line string) {
+		said.WriteString(line)
+		said.WriteByte('\n')
+	})
 	return said.Bytes(), v.notRoot(ctx, err)
 }
 

@@ -16,7 +16,20 @@ func Sanitise(s string, limit int) string { return sanitise(s, limit, ' ') }
 // SanitiseText is [Sanitise] for text of several lines: newlines are kept.
 func SanitiseText(s string, limit int) string { return sanitise(s, limit, '\n') }
 
+// isPlain: nearly all text is printable ASCII, and needs no copy.
+func isPlain(s string) bool {
+	for i := range len(s) {
+		if s[i] < ' ' || s[i] > '~' {
+			return false
+		}
+	}
+	return true
+}
+
 func sanitise(s string, limit int, newline rune) string {
+	if len(s) <= limit && isPlain(s) {
+		return s
+	}
 	var out strings.Builder
 	for i := 0; i < len(s); {
 		r, size := utf8.DecodeRuneInString(s[i:])

@@ -1,6 +1,9 @@
 package report
 
 import (
+	"bufio"
+	"bytes"
+	"cmp"
 	"encoding/json"
 	"io"
 	"time"
@@ -119,10 +122,50 @@ func (d *Document) Write(w io.Writer) error {
 	if d.Hosts == nil {
 		d.Hosts = []Host{}
 	}
-	enc := json.NewEncoder(w)
-	enc.SetIndent("", "  ")
+	out := bufio.NewWriter(w)
+	if err := d.write(out); err != nil {
+		return err
+	}
+	return out.Flush()
+}
+
+// write makes one host after the other into text, so that a large fleet's
+// document is never in memory as a whole.
+func (d *Document) write(out *bufio.Writer) error {
+	head := *d
+	head.Hosts = []Host{}
+	text, err := indented(head, "")
+	if err != nil {
+		return err
+	}
+	const noHosts = "[]\n}\n" // hosts is the last key
+	if len(d.Hosts) == 0 {
+		_, err = out.Write(text)
+		return err
+	}
+	_, _ = out.Write(text[:len(text)-len(noHosts)]) // an error stays until Flush
+	_, _ = out.WriteString("[\n    ")
+	for i := range d.Hosts {
+		if text, err = indented(d.Hosts[i], "    "); err != nil {
+			return err
+		}
+		_, _ = out.Write(text[:len(text)-1])
+		if i < len(d.Hosts)-1 {
+			_, _ = out.WriteString(",\n    ")
+		}
+	}
+	_, _ = out.WriteString("\n  ]\n}\n")
+	return nil
+}
+
+// indented is v as an encoder with indentation writes it, with a line end.
+func indented(v any, prefix string) ([]byte, error) {
+	var text bytes.Buffer
+	enc := json.NewEncoder(&text)
+	enc.SetIndent(prefix, "  ")
 	enc.SetEscapeHTML(false)
-	return enc.Encode(d)
+	err := enc.Encode(v)
+	return text.Bytes(), err
 }
 
 // PlanHosts are the hosts of a plan.

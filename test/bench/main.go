@@ -2,7 +2,8 @@
 
 // bench measures the built program against the lab in a process of its own:
 // rotations a second, the client's CPU and peak memory for several sizes of
-// fleet, and the changes of direction on the wire of one rotation.
+// fleet, and the changes of direction on the wire of one rotation; and against
+// servers that answer from a table, where nothing but the client is at work.
 package main
 
 import (
@@ -22,16 +23,26 @@ import (
 
 func main() {
 	program := flag.String("program", "dist/aoifleet", "the built program")
-	sizes := flag.String("sizes", "100,1000", "sizes of the fleet")
-	parallel := flag.Int("parallel", 50, "rollout.parallel")
+	sizes := flag.String("sizes", "100,1000", "sizes of the lab")
+	parallel := flag.Int("parallel", 50, "rollout.parallel in the lab")
+	tableSizes := flag.String("table-sizes", "1000,10000", "sizes of the fleet that answers from a table")
+	tableParallel := flag.Int("table-parallel", 200, "rollout.parallel against the table")
+	serving := flag.String("serve", "", "be the servers of the table in `DIR`")
+	hosts := flag.Int("hosts", 0, "how many servers")
 	flag.Parse()
-	if err := bench(*program, *sizes, *parallel); err != nil {
+	err := error(nil)
+	if *serving != "" {
+		err = serve(tableFiles{*serving}, *hosts)
+	} else {
+		err = bench(*program, *sizes, *parallel, *tableSizes, *tableParallel)
+	}
+	if err != nil {
 		fmt.Fprintln(os.Stderr, "error:", err)
 		os.Exit(1)
 	}
 }
 
-func bench(program, sizes string, parallel int) error {
+func bench(program, sizes string, parallel int, tableSizes string, tableParallel int) error {
 	fmt.Printf("%-10s %-8s %10s %14s %18s %12s\n", "verb", "VMs", "wall s", "VMs a second", "client CPU ms/VM", "peak MB")
 	for _, size := range strings.Split(sizes, ",") {
 		n, err := strconv.Atoi(size)
@@ -42,7 +53,10 @@ func bench(program, sizes string, parallel int) error {
 			return err
 		}
 	}
-	return inLab(program, 1, func(dir string) error { return trips(program, dir) })
+	if err := inLab(program, 1, func(dir string) error { return trips(program, dir) }); err != nil {
+		return err
+	}
+	return inLab(program, 1, func(dir string) error { return tables(program, dir, tableSizes, tableParallel) })
 }
 
 // inLab runs task beside a lab of n machines in another process.
@@ -120,7 +134,8 @@ func timed(program, verb, inventory string) (time.Duration, *syscall.Rusage, err
 	err := cmd.Run()
 	took := time.Since(start)
 	if err != nil {
-		return 0, nil, fmt.Errorf("%s: %w: %s", verb, err, complaint.String())
+		said := complaint.String()
+		return 0, nil, fmt.Errorf("%s: %w: …%s", verb, err, said[max(0, len(said)-2000):])
 	}
 	return took, cmd.ProcessState.SysUsage().(*syscall.Rusage), nil
 }

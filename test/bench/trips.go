@@ -4,7 +4,6 @@ package main
 
 import (
 	"fmt"
-	"io"
 	"net"
 	"os"
 	"path/filepath"
@@ -12,118 +11,77 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"github.com/aoifleet/aoifleet/test/distance"
 )
-
-// counter forwards TCP, delays each direction, and counts how often the
-// direction of the traffic changes.
-type counter struct {
-	to    string
-	delay time.Duration
-	mu    sync.Mutex
-	last  int
-	turns int
-}
-
-func (c *counter) seen(direction int) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.last != direction {
-		c.turns++
-		c.last = direction
-	}
-}
-
-func (c *counter) serve(l net.Listener) {
-	for {
-		client, err := l.Accept()
-		if err != nil {
-			return
-		}
-		server, err := net.Dial("tcp", c.to)
-		if err != nil {
-			client.Close()
-			continue
-		}
-		go c.pipe(server, client, 1)
-		go c.pipe(client, server, 2)
-	}
-}
-
-// pipe keeps the order and the distance: what is read is written delay later,
-// while reading goes on.
-func (c *counter) pipe(to, from net.Conn, direction int) {
-	type piece struct {
-		at   time.Time
-		data []byte
-	}
-	pieces := make(chan piece, 1024)
-	go func() {
-		defer to.Close()
-		for p := range pieces {
-			time.Sleep(time.Until(p.at)) // the distance itself
-			if _, err := to.Write(p.data); err != nil {
-				return
-			}
-		}
-	}()
-	defer close(pieces)
-	for {
-		buffer := make([]byte, 64<<10)
-		n, err := from.Read(buffer)
-		if n > 0 {
-			c.seen(direction)
-			pieces <- piece{time.Now().Add(c.delay), buffer[:n]}
-		}
-		if err != nil {
-			if err != io.EOF {
-				from.Close()
-			}
-			return
-		}
-	}
-}
 
 var hostLine = regexp.MustCompile(`address: ([0-9.]+), port: ([0-9]+)`)
 
-// trips rotates one VM through a forwarder with 100 ms of round trip, and
-// without distance.
+// roundTrip is the distance of the host whose trips are counted.
+const roundTrip = 100 * time.Millisecond
+
+// trips rotates one VM of the lab through a forwarder and counts the changes of
+// direction.
 func trips(program, dir string) error {
-	path, err := inventory(dir, 1)
+	link := &distance.Link{Delay: roundTrip / 2}
+	path, done, err := behind(dir, func(listener net.Listener, address string) error {
+		link.Dial = func() (net.Conn, error) { return net.Dial("tcp", address) }
+		link.Serve(listener)
+		return nil
+	})
 	if err != nil {
-		return err
-	}
-	text, err := os.ReadFile(path)
-	if err != nil {
-		return err
-	}
-	found := hostLine.FindStringSubmatch(string(text))
-	if found == nil {
-		return fmt.Errorf("no host in %s", path)
-	}
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return err
-	}
-	defer l.Close()
-	_, port, err := net.SplitHostPort(l.Addr().String())
-	if err != nil {
-		return err
-	}
-	c := &counter{to: found[1] + ":" + found[2], delay: 50 * time.Millisecond}
-	go c.serve(l)
-	moved := strings.Replace(string(text), "port: "+found[2], "port: "+port, 1)
-	if err := os.WriteFile(path, []byte(moved), 0o600); err != nil {
-		return err
-	}
-	if err := trust(filepath.Join(dir, "known_hosts"), found[2], port); err != nil {
 		return err
 	}
 	took, _, err := timed(program, "rotate", path)
-	if err != nil {
+	if err := done(err); err != nil {
 		return err
 	}
-	fmt.Printf("\none rotation at 100 ms round trip: %.2f s, %d changes of direction on the wire\n", took.Seconds(), c.turns)
+	fmt.Printf("\none rotation at %s round trip: %.2f s, %d changes of direction on the wire\n", roundTrip, took.Seconds(), link.Turns())
 	return nil
+}
+
+// behind puts something before the only VM of a lab: serve gets a listener and
+// the VM's address, and returns when the listener is closed. done does that. The
+// inventory leads to the listener.
+func behind(dir string, serve func(listener net.Listener, address string) error) (inventoryFile string, done func(error) error, err error) {
+	path, err := inventory(dir, 1)
+	if err != nil {
+		return "", nil, err
+	}
+	text, err := os.ReadFile(path)
+	if err != nil {
+		return "", nil, err
+	}
+	found := hostLine.FindStringSubmatch(string(text))
+	if found == nil {
+		return "", nil, fmt.Errorf("no host in %s", path)
+	}
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return "", nil, err
+	}
+	_, port, err := net.SplitHostPort(listener.Addr().String())
+	if err != nil {
+		return "", nil, err
+	}
+	moved := strings.Replace(string(text), "port: "+found[2], "port: "+port, 1)
+	if err := os.WriteFile(path, []byte(moved), 0o600); err != nil {
+		return "", nil, err
+	}
+	if err := trust(filepath.Join(dir, "known_hosts"), found[2], port); err != nil {
+		return "", nil, err
+	}
+	var served error
+	var serving sync.WaitGroup
+	serving.Go(func() { served = serve(listener, net.JoinHostPort(found[1], found[2])) })
+	return path, func(err error) error {
+		_ = listener.Close()
+		serving.Wait()
+		if err != nil {
+			return err
+		}
+		return served
+	}, nil
 }
 
 // trust lets the forwarder's port have the host key of the VM's.
