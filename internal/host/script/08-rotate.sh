@@ -130,7 +130,8 @@ back_up() {
         [ "$live" = "$old" ] || seen_otherwise
         refuse disk 'the backup is not what was saved'
     fi
-    [ ! -e "$state/undo.log" ] || rm -f -- "$state/undo.log"
+    # The bytes are beside the live file now.
+    rm -f -- "$state/staged-$run" "$state/undo.log"
     if [ "$deadman" = yes ]; then
         prepare_deadman
         set -- "$@" "$kept/host.sh" "$guard" "$units"
