@@ -20,6 +20,7 @@ import (
 type fleet struct {
 	app      *app
 	inv      *inventory.Inventory // without its hosts
+	others   int                  // hosts of the inventory that are not meant
 	targets  []rollout.Target
 	ways     map[string]remote.Target // how each is reached, by name
 	run      host.Run
@@ -51,7 +52,7 @@ func (a *app) fleetOf(inv *inventory.Inventory, hosts []inventory.Host, withCert
 	boundMemory(len(hosts))
 	settings := *inv
 	settings.Hosts = nil // the targets have them
-	f := &fleet{app: a, inv: &settings, started: time.Now()}
+	f := &fleet{app: a, inv: &settings, others: len(inv.Hosts) - len(hosts), started: time.Now()}
 	f.run = host.Run{ID: runID(f.started), Owner: a.owner}
 	f.targets = make([]rollout.Target, len(hosts))
 	for i, h := range hosts {

@@ -49,7 +49,7 @@ func (a *app) status(expiring string) error {
 	if err := f.compareWith(); err != nil {
 		return err
 	}
-	s := &report.Status{Entries: rollout.Status(f.targets, f.survey()), Now: f.started, Expiring: within, Elsewhere: len(f.inv.Hosts) - len(f.targets),
+	s := &report.Status{Entries: rollout.Status(f.targets, f.survey()), Now: f.started, Expiring: within, Elsewhere: f.others,
 		Recover: []string{"aoifleet", "recover", "-i", a.inventoryFile}}
 	s.Rotated = a.rotations(s.Entries)
 	a.code = statusCode(s)
