@@ -5,6 +5,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"io"
+	"strings"
 	"time"
 
 	"github.com/aoifleet/aoifleet/internal/certificate"
@@ -137,23 +138,25 @@ func (d *Document) write(out *bufio.Writer) error {
 	if err != nil {
 		return err
 	}
-	const noHosts = "[]\n}\n" // hosts is the last key
-	if len(d.Hosts) == 0 {
-		_, err = out.Write(text)
-		return err
-	}
-	_, _ = out.Write(text[:len(text)-len(noHosts)]) // an error stays until Flush
-	_, _ = out.WriteString("[\n    ")
+	// No text can look like it: a line break in one is written as \n.
+	const empty = "\n  \"hosts\": []"
+	before, after, _ := bytes.Cut(text, []byte(empty))
+	_, _ = out.Write(before) // an error stays until Flush
+	_, _ = out.WriteString(strings.TrimSuffix(empty, "]"))
 	for i := range d.Hosts {
 		if text, err = indented(d.Hosts[i], "    "); err != nil {
 			return err
 		}
+		_, _ = out.WriteString("\n    ")
 		_, _ = out.Write(text[:len(text)-1])
 		if i < len(d.Hosts)-1 {
-			_, _ = out.WriteString(",\n    ")
+			_, _ = out.WriteString(",")
+		} else {
+			_, _ = out.WriteString("\n  ")
 		}
 	}
-	_, _ = out.WriteString("\n  ]\n}\n")
+	_, _ = out.WriteString("]")
+	_, _ = out.Write(after)
 	return nil
 }
 

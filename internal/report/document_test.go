@@ -15,6 +15,7 @@ func TestDocumentIsWrittenAsOne(t *testing.T) {
 		d := &Document{SchemaVersion: 1, ToolVersion: "v", RunID: "r", Command: "plan", StartedAt: time.Unix(0, 0), Hosts: []Host{}, Totals: map[string]int{"rotated": n}}
 		for i := range n {
 			outcome := "rotated"
+			d.Principals = make([]Principal, i)
 			d.Hosts = append(d.Hosts, Host{Name: fmt.Sprint("vm-", i), Outcome: &outcome, Steps: []Step{{Name: "swap", OK: true}}, Note: "<&>\n[]\n}\n", Notes: []string{"a", "b"}})
 		}
 		var want, got bytes.Buffer
