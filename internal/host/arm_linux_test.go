@@ -103,6 +103,11 @@ func TestNoSwitch(t *testing.T) {
 		if steps := strings.Join(r.all("step"), " "); steps != "lock check backup swap restart watch" {
 			t.Errorf("steps %q", steps)
 		}
+		// Nothing would end it but its own patience.
+		r = m.run("rotate", m.change(secondRun, thirdOne, "deadman=no", "hold=1"), silence)
+		m.wants(r, RolledBack)
+		m.wantsError(r, "contact with the operator was lost")
+		m.live(newBytes)
 	})
 }
 

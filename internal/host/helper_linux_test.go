@@ -156,6 +156,18 @@ func TestHelperRefuses(t *testing.T) {
 	})
 }
 
+// TestHelperSlowPattern: some take grep minutes before it has seen any text.
+func TestHelperSlowPattern(t *testing.T) {
+	t.Parallel()
+	inShells(t, shells(t)[:1], func(t *testing.T, m *machine) {
+		withHelper(m)
+		r := m.run("observe", append(m.common(firstRun), value{"deny", "((a{1,100}){1,100}){1,100}"}), noAnswer)
+		if r.get("result") != "refused" || !strings.Contains(r.get("error"), "not in time") {
+			t.Errorf("%v", r)
+		}
+	})
+}
+
 // TestHelperConfiguration: only what root alone can write is believed, and only
 // what the caller can't reach is touched.
 func TestHelperConfiguration(t *testing.T) {

@@ -215,13 +215,16 @@ matches() {
         set -- "$@" -e "$pattern"
         shift
     done
-    grep "$options" "$@"
+    # shellcheck disable=SC2086 # no word when empty
+    ${bounded:-} grep "$options" "$@"
 }
 
-# patterns_work: one that grep refuses would switch off all others.
+# patterns_work [BOUNDED BY]: one that grep refuses would switch off all others.
 patterns_work() {
+    bounded=${1:-}
     matches "$deny$expect" </dev/null >/dev/null 2>&1
-    [ $? -le 1 ] || refuse configuration 'grep on the host does not understand a pattern of health.deny or health.expect'
+    [ $? -le 1 ] || refuse configuration "grep on the host does not understand a pattern of health.deny or health.expect${bounded:+, or not in time}"
+    bounded=''
 }
 
 # log_denied leaves in $denied the line that fails the host. A pattern that

@@ -29,10 +29,20 @@ rotate() {
     fi
     extend
     say verdict healthy
-    # The operator's word. End of input means that there is nobody any more.
-    IFS= read -r answer <&3 || { answer='undo contact with the operator was lost' diagnostics=0; }
+    hear || { answer='undo contact with the operator was lost' diagnostics=0; }
     [ "$answer" = "confirm $run" ] || unhealthy "${answer#undo }"
     confirm
+}
+
+# hear waits for the operator's word. The end of input means that there is nobody
+# any more; so does silence, where no switch sees to that.
+hear() {
+    if [ "$deadman" = yes ]; then
+        IFS= read -r answer <&3
+    else
+        answer=$(timeout "$hold" head -n 1 <&3)
+        [ -n "$answer" ]
+    fi
 }
 
 # nobody_else: a receipt that has not ended is the lock.
