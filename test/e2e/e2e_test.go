@@ -254,6 +254,7 @@ func TestProgramInside(t *testing.T) {
         window: 1s
     identity_file: IDENTITY
     known_hosts: KNOWN
+    ssh_config: none
     user: azureuser
 hosts:
     london-1:
