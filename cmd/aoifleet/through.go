@@ -19,8 +19,10 @@ func (in *inquiry) answerThrough(q *question, patience azure.Patience) {
 	ctx, cancel := context.WithCancel(in.app.ctx)
 	defer cancel()
 	refused := noWay{end: cancel}
+	cloud := in.cloud
+	cloud.Proxy = "" // it is meant for connections of this machine
 	err := in.fleet.runner.Through(ctx, *q.via, func(dial func(context.Context, string, string) (net.Conn, error)) {
-		q.answer(ctx, in.app.transportOver(refused.watch(dial)), in.cloud, patience)
+		q.answer(ctx, in.app.transportOver(refused.watch(dial)), cloud, patience)
 	})
 	switch {
 	case err != nil && in.app.ctx.Err() != nil:
