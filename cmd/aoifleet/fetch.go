@@ -66,7 +66,7 @@ func (a *app) certificateFetch(source string, flags fetchFlags) error {
 
 // azureClient asks a cloud from this machine.
 func (a *app) azureClient(cloud azure.Cloud, patience azure.Patience) (*azure.Client, error) {
-	return azure.New(cloud, a.azure, patience)
+	return azure.New(cloud, nil, patience)
 }
 
 // certificateIn reads what a vault keeps as any file: PKCS#12, often with the root
