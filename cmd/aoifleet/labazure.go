@@ -39,7 +39,7 @@ func startLabAzure() (*labAzure, error) {
 	z.application.Permit("Application.ReadWrite.OwnedBy")
 	vault := c.AddVault(lab.Vault, lab.TenantID)
 	vault.Allow(lab.ClientID, true)
-	vault.Set(azure.InputSecret, cloud.StoredSecret{Value: labSASSecret, Expires: time.Now().Add(24 * time.Hour)})
+	vault.Set(azure.InputSecret, cloud.StoredSecret{Value: labSASSecret, Expires: time.Now().AddDate(1, 0, 0)})
 	z.server, err = c.Start()
 	return z, err
 }
