@@ -181,7 +181,7 @@ func (a *app) fetchOne(client *azure.Client, ref azure.Reference, now time.Time)
 	if err != nil {
 		return nil, err
 	}
-	return pkcs12In(file, ref, now)
+	return certificateIn(file, ref, now)
 }
 
 func texts(refs []azure.Reference) []string {

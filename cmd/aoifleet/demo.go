@@ -1,7 +1,6 @@
 package main
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"strings"
@@ -30,22 +29,16 @@ func demoName(i int) string {
 
 func (a *app) demo() (err error) {
 	a.signals.heed() // its files are removed at the end
-	fleet, err := lab.Start(context.Background(), lab.Options{Machines: 12, Name: demoName, Parallel: 4, MaxFailures: 2, VerifyEntra: true})
+	fleet, pretend, err := startLabFleet(lab.Options{Machines: 12, Name: demoName, Parallel: 4, MaxFailures: 2}, lab.OldCertificate)
 	if err != nil {
 		return err
 	}
+	defer pretend.server.Close()
 	defer func() { err = errors.Join(err, fleet.Close()) }()
 	if err := fleet.Machine(sick).SetFault("log-only " + fleet.NewThumbprint()); err != nil {
 		return err
 	}
-	azure, err := startDemoAzure(fleet)
-	if err != nil {
-		return err
-	}
-	defer azure.server.Close()
-	own := *a.process
-	own.azure = azure.server.Transport()
-	d := &demo{app: a, process: &own, fleet: fleet, azure: azure}
+	d := &demo{app: a, fleet: fleet}
 	for _, act := range []func() error{d.unregistered, d.register, d.rotate} {
 		if err := act(); err != nil || a.ctx.Err() != nil {
 			return err
@@ -54,12 +47,10 @@ func (a *app) demo() (err error) {
 	return nil
 }
 
-// demo is the stage: a fleet, and the Azure that it is asked about.
+// demo is the stage.
 type demo struct {
 	*app
-	process *process
-	fleet   *lab.Fleet
-	azure   *demoAzure
+	fleet *lab.Fleet
 }
 
 // unregistered shows that nobody is touched for a certificate that is not accepted.
@@ -92,7 +83,7 @@ func (d *demo) register() error {
 	if code != exitOK {
 		return fmt.Errorf("register ended with exit code %d", code)
 	}
-	return d.azure.known(d.fleet)
+	return nil
 }
 
 // rotate is the main job, with one machine on which the agent is refused all the
@@ -129,7 +120,7 @@ func (d *demo) asserts(code int) error {
 // again runs the program with other arguments, as a user would.
 func (d *demo) again(args ...string) int {
 	fmt.Fprintf(d.stdout, "\n$ aoifleet %s\n", strings.Join(args, " "))
-	own := *d.process
+	own := *d.app.process
 	own.getenv = func(name string) string {
 		if name == "XDG_STATE_HOME" { // the journal goes with the fleet
 			return d.fleet.Dir()

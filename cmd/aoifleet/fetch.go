@@ -66,21 +66,12 @@ func (a *app) certificateFetch(source string, flags fetchFlags) error {
 
 // azureClient asks a cloud from this machine.
 func (a *app) azureClient(cloud azure.Cloud, patience azure.Patience) (*azure.Client, error) {
-	return azure.New(cloud, a.azure, patience)
-}
-
-// pkcs12In is certificateIn where nobody looks at what is taken: what is installed
-// is what the vault keeps, so it must be the agent's own form.
-func pkcs12In(file *azure.File, ref azure.Reference, now time.Time) (*certificate.Certificate, error) {
-	if file.PEM {
-		return nil, &certificate.Problem{Path: ref.String(), Message: "the vault keeps it as PEM, not as PKCS#12",
-			Hint: "set its content type to application/x-pkcs12 and make a new version, or take a file: aoifleet certificate fetch " + ref.String() + " --out certs/" + ref.Name + ".p12.b64"}
-	}
-	return certificateIn(file, ref, now)
+	return azure.New(cloud, nil, patience)
 }
 
 // certificateIn reads what a vault keeps as any file: PKCS#12, often with the root
-// first, or PEM.
+// first, or PEM. Of either the same bytes come out each time, which are what is
+// installed and compared.
 func certificateIn(file *azure.File, ref azure.Reference, now time.Time) (*certificate.Certificate, error) {
 	data := file.Bytes()
 	var c *certificate.Certificate

@@ -7,6 +7,7 @@ import (
 	"runtime/debug"
 	"time"
 
+	"github.com/aoifleet/aoifleet/internal/azure"
 	"github.com/aoifleet/aoifleet/internal/diags"
 	"github.com/aoifleet/aoifleet/internal/host"
 	"github.com/aoifleet/aoifleet/internal/inventory"
@@ -58,7 +59,10 @@ func (a *app) fleetOf(inv *inventory.Inventory, hosts []inventory.Host, withCert
 	for i, h := range hosts {
 		f.targets[i].Host = h
 	}
-	if withCertificates {
+	if withCertificates { // then Azure may be asked about them
+		if _, err := a.azureClient(cloudOf(inv.Azure), azure.Patience{}); err != nil {
+			return nil, err
+		}
 		if err := f.readCertificates(); err != nil {
 			return nil, err
 		}

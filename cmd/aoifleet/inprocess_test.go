@@ -7,7 +7,6 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"net/http"
 	"os"
 	"path/filepath"
 	"strings"
@@ -40,14 +39,9 @@ func setFault(t *testing.T, f *lab.Fleet, name string, faults ...string) {
 
 // call runs the program in this process, on the lab's inventory.
 func call(f *lab.Fleet, args ...string) (code int, stdout, stderr string) {
-	return callOver(nil, f, args...)
-}
-
-// callOver is call with a way to Azure.
-func callOver(azure *http.Transport, f *lab.Fleet, args ...string) (code int, stdout, stderr string) {
 	var out, err bytes.Buffer
 	p := &process{
-		stdin: strings.NewReader(""), stdout: &out, stderr: &err, home: "/no-home", user: "operator", owner: "operator@workstation", azure: azure,
+		stdin: strings.NewReader(""), stdout: &out, stderr: &err, home: "/no-home", user: "operator", owner: "operator@workstation",
 		getenv: func(name string) string {
 			return map[string]string{
 				"AOIFLEET_INVENTORY": f.InventoryFile(),

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io/fs"
 	"os"
@@ -21,7 +22,7 @@ func (a *app) labCommand() *cobra.Command {
 	var flags labFlags
 	cmd := &cobra.Command{
 		Use:   "lab",
-		Short: "Run an embedded fleet of pretend VMs on loopback, to try things on (Linux)",
+		Short: "Run an embedded fleet of pretend VMs, and a pretend Azure, on loopback, to try things on (Linux)",
 		Args:  cobra.NoArgs,
 		RunE:  func(*cobra.Command, []string) error { return a.lab(flags) },
 	}
@@ -39,14 +40,36 @@ func (a *app) lab(flags labFlags) error {
 		return usage(flags.dir+" is not empty", "name a new folder with --dir, or leave it out")
 	}
 	a.signals.heed() // its files are removed at the end
-	fleet, err := lab.Start(context.Background(), lab.Options{Dir: flags.dir, Machines: flags.machines,
-		Notice: func(text string) { fmt.Fprintf(a.stderr, "lab: %s\n", text) }})
+	fleet, pretend, err := startLabFleet(lab.Options{Dir: flags.dir, Machines: flags.machines,
+		Notice: func(text string) { fmt.Fprintf(a.stderr, "lab: %s\n", text) }}, lab.OldCertificate, lab.NewCertificate)
 	if err != nil {
 		return err
 	}
+	defer pretend.server.Close()
+	if err := pretend.addOperator(fleet); err != nil {
+		return errors.Join(err, fleet.Close())
+	}
 	fmt.Fprintf(a.stdout, "%s\n", fleet.InventoryFile())
-	fmt.Fprintf(a.stderr, "the lab runs %d machines; try: aoifleet plan -i %s\nhint: write lines such as `london-sftp-01 log-only` into %s to make machines fail; end it with Ctrl-C\n",
-		flags.machines, fleet.InventoryFile(), fleet.FaultsFile())
+	fmt.Fprintf(a.stderr, "the lab runs %d machines, beside a pretend Entra, Key Vault and Graph; try: aoifleet plan -i %s\n%shint: write lines such as `london-sftp-01 log-only` into %s to make machines fail; end it with Ctrl-C\n",
+		flags.machines, fleet.InventoryFile(), labLesson(fleet), fleet.FaultsFile())
 	<-a.ctx.Done()
 	return fleet.Close()
+}
+
+// startLabFleet starts a fleet beside a pretend Azure that has some of its certificates.
+func startLabFleet(opts lab.Options, registered ...string) (*lab.Fleet, *labAzure, error) {
+	pretend, err := startLabAzure()
+	if err != nil {
+		return nil, nil, err
+	}
+	fleet, err := lab.Start(context.Background(), pretend.beside(opts))
+	if err != nil {
+		pretend.server.Close()
+		return nil, nil, err
+	}
+	if err := pretend.join(fleet, registered...); err != nil {
+		pretend.server.Close()
+		return nil, nil, errors.Join(err, fleet.Close())
+	}
+	return fleet, pretend, nil
 }

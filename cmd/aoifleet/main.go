@@ -6,7 +6,6 @@ import (
 	"context"
 	"fmt"
 	"io"
-	"net/http"
 	"os"
 	"os/exec"
 	"os/signal"
@@ -67,7 +66,6 @@ type process struct {
 	ssh            string // path of the program; "": there is none
 	sshHome        string // where ssh looks for its configuration
 	sshHomeGuessed bool
-	azure          *http.Transport // to Entra, Key Vault and Graph; nil: the usual way
 }
 
 // sshHome is the home directory in the user database, which ssh takes, or else

@@ -154,7 +154,7 @@ func (in *inquiry) answer(q *question) {
 		})
 	}
 	if q.via == nil {
-		q.answer(in.app.ctx, in.app.azure, in.cloud, patienceOf(left))
+		q.answer(in.app.ctx, nil, in.cloud, patienceOf(left))
 	} else {
 		in.answerThrough(q, patienceOf(left))
 	}

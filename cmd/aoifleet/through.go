@@ -19,8 +19,10 @@ func (in *inquiry) answerThrough(q *question, patience azure.Patience) {
 	ctx, cancel := context.WithCancel(in.app.ctx)
 	defer cancel()
 	refused := noWay{end: cancel}
+	cloud := in.cloud
+	cloud.Proxy = "" // it is meant for connections of this machine
 	err := in.fleet.runner.Through(ctx, *q.via, func(dial func(context.Context, string, string) (net.Conn, error)) {
-		q.answer(ctx, in.app.transportOver(refused.watch(dial)), in.cloud, patience)
+		q.answer(ctx, transportOver(refused.watch(dial)), cloud, patience)
 	})
 	switch {
 	case err != nil && in.app.ctx.Err() != nil:
@@ -35,12 +37,8 @@ func (in *inquiry) answerThrough(q *question, patience azure.Patience) {
 
 // transportOver is the way to Azure over somebody's connections: no proxy of this
 // machine is meant for them.
-func (a *app) transportOver(dial func(context.Context, string, string) (net.Conn, error)) *http.Transport {
-	base := a.azure
-	if base == nil {
-		base = http.DefaultTransport.(*http.Transport)
-	}
-	t := base.Clone()
+func transportOver(dial func(context.Context, string, string) (net.Conn, error)) *http.Transport {
+	t := http.DefaultTransport.(*http.Transport).Clone()
 	t.Proxy, t.DialContext = nil, dial
 	return t
 }

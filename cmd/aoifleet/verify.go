@@ -86,7 +86,7 @@ func (a *app) verifyOne(flags verifyFlags) error {
 
 func cloudOf(c inventory.Azure) azure.Cloud {
 	return azure.Cloud{Name: c.Cloud, AuthorityHost: c.AuthorityHost, VaultSuffix: c.VaultSuffix, GraphHost: c.GraphHost,
-		DisableInstanceDiscovery: c.DisableInstanceDiscovery}
+		DisableInstanceDiscovery: c.DisableInstanceDiscovery, Proxy: c.Proxy, CAFile: c.CAFile}
 }
 
 // verifyCode: 5 where a certificate is not accepted, its secret can't be used or

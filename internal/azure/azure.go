@@ -107,8 +107,9 @@ type Client struct {
 
 // New returns a client of a cloud. Requests go through a copy of transport, for
 // instance one whose DialContext leads through another machine; nil is a copy of
-// http.DefaultTransport, which obeys HTTPS_PROXY and SSL_CERT_FILE. The error is
-// an *Error of class Configuration.
+// http.DefaultTransport, which obeys HTTPS_PROXY and SSL_CERT_FILE. The cloud's own
+// Proxy and CAFile come before those. The error is an *Error of class
+// Configuration.
 func New(cloud Cloud, transport *http.Transport, patience Patience) (*Client, error) {
 	at, err := cloud.endpoints()
 	if err != nil {
@@ -117,7 +118,11 @@ func New(cloud Cloud, transport *http.Transport, patience Patience) (*Client, er
 	if transport == nil {
 		transport = http.DefaultTransport.(*http.Transport)
 	}
-	return &Client{at: at, transport: transport.Clone(), patience: patience.withDefaults()}, nil
+	transport, err = cloud.way(transport)
+	if err != nil {
+		return nil, err
+	}
+	return &Client{at: at, transport: transport, patience: patience.withDefaults()}, nil
 }
 
 // options are what all libraries are given. Retries are this package's own

@@ -20,6 +20,8 @@ type Cloud struct {
 	// DisableInstanceDiscovery leaves out the question to login.microsoftonline.com
 	// whether an authority that Microsoft's library does not know may be trusted.
 	DisableInstanceDiscovery bool
+	Proxy                    string // http://HOST:PORT, for every https request; "" is the transport's
+	CAFile                   string // PEM file of the authorities to trust, at most 4 MiB; "" is the transport's
 }
 
 // endpoints is a Cloud with everything filled in.

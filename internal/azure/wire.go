@@ -174,7 +174,7 @@ func transportReason(err error) (reason, hint string) {
 	case errors.As(err, &dns) && dns.IsNotFound:
 		return "there is no such host", "check the name, and DNS on this machine"
 	case errors.As(err, &authority):
-		return "its TLS certificate is from an authority that is not trusted here", "behind a proxy that opens TLS, set SSL_CERT_FILE to its CA certificates"
+		return "its TLS certificate is from an authority that is not trusted here", "behind a proxy that opens TLS, set azure.ca_file in the inventory, or SSL_CERT_FILE, to its CA certificates"
 	case errors.As(err, &verify):
 		return "its TLS certificate is not valid: " + clean(verify.Err.Error(), 200), "check the clock (date -u) and the address"
 	case badProxy(err):

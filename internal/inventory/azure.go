@@ -17,6 +17,8 @@ type Azure struct {
 	// DisableInstanceDiscovery leaves out the question to the public cloud whether
 	// an authority that is not Microsoft's may be trusted.
 	DisableInstanceDiscovery bool
+	Proxy                    string // http(s)://HOST[:PORT] on the way to all of them; "" is what the environment says
+	CAFile                   string // absolute path of the PEM file with the authorities to trust; "" is the system's
 }
 
 func azureKeys() []key[file] {
@@ -29,6 +31,8 @@ func azureKeys() []key[file] {
 		{name: "vault_suffix", read: func(v value, f *file) { v.suffix(&f.azure.VaultSuffix) }},
 		{name: "graph_host", read: func(v value, f *file) { v.base(&f.azure.GraphHost) }},
 		{name: "disable_instance_discovery", read: func(v value, f *file) { v.flag(&f.azure.DisableInstanceDiscovery) }},
+		{name: "proxy", read: func(v value, f *file) { v.proxy(&f.azure.Proxy) }},
+		{name: "ca_file", read: func(v value, f *file) { v.localPath(&f.azure.CAFile) }},
 	}
 }
 
@@ -39,11 +43,31 @@ func (v value) base(to *string) {
 		return
 	}
 	u, err := url.Parse(s)
-	if err != nil || u.Scheme != "https" || u.Hostname() == "" || strings.Trim(u.Path, "/") != "" || u.RawQuery != "" || u.Fragment != "" || u.User != nil {
+	if err != nil || u.Scheme != "https" || !bare(u) {
 		v.fail("write it as https://HOST, without a path", "%s must be an https address", v.key)
 		return
 	}
 	*to = "https://" + u.Host
+}
+
+// proxy reads http[s]://HOST[:PORT]. Its errors don't repeat it: it may have a
+// password, which must not stand here.
+func (v value) proxy(to *string) {
+	s, ok := v.text()
+	if !ok {
+		return
+	}
+	u, err := url.Parse(s)
+	if err != nil || u.Scheme != "http" && u.Scheme != "https" || !bare(u) {
+		v.fail("write it as http://HOST:PORT; one that wants a password is set in HTTPS_PROXY", "%s must be the address of a proxy", v.key)
+		return
+	}
+	*to = u.Scheme + "://" + u.Host
+}
+
+// bare tells an address that has a host and nothing else.
+func bare(u *url.URL) bool {
+	return u.Hostname() != "" && strings.Trim(u.Path, "/") == "" && u.RawQuery == "" && u.Fragment == "" && u.User == nil
 }
 
 // dnsSuffix is a DNS name, with a port where a private cloud needs one.

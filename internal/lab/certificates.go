@@ -101,6 +101,9 @@ func (f *Fleet) writeCertificates() error {
 			return err
 		}
 	}
+	if f.opts.Registered != nil {
+		return nil
+	}
 	accepted := f.OldThumbprint() + "\n" + f.NewThumbprint() + "\n"
 	return os.WriteFile(f.EntraFile(), []byte(accepted), 0o644)
 }

@@ -174,7 +174,8 @@ func (f *Fleet) KnownHostsFile() string { return filepath.Join(f.dir, "known_hos
 func (f *Fleet) IdentityFile() string { return filepath.Join(f.dir, "id_ed25519") }
 
 // EntraFile lists the thumbprints that are accepted, one a line; it is read at
-// each request for a token and may be changed at any time.
+// each request for a token and may be changed at any time. With
+// Options.Registered there is none.
 func (f *Fleet) EntraFile() string { return filepath.Join(f.dir, "entra") }
 
 // FaultsFile is read before each connection: lines of MACHINE FAULT ARGUMENT,

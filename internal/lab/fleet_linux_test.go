@@ -26,6 +26,7 @@ type inventoryFile struct {
 		Verify       string
 		Health       struct{ Window, Timeout string }
 	}
+	Azure   map[string]string
 	Rollout struct {
 		Parallel    int
 		MaxFailures int `yaml:"max_failures"`
@@ -40,7 +41,7 @@ type inventoryFile struct {
 }
 
 func TestInventory(t *testing.T) {
-	f := start(t, Options{Machines: 8, Parallel: 3, MaxFailures: 2, Window: 2 * time.Second, VerifyEntra: true})
+	f := start(t, Options{Machines: 8, Parallel: 3, MaxFailures: 2, Window: 2 * time.Second, Azure: "{proxy: 'http://127.0.0.1:9', ca_file: ca.pem}"})
 	data, err := os.ReadFile(f.InventoryFile())
 	if err != nil {
 		t.Fatal(err)
@@ -51,7 +52,7 @@ func TestInventory(t *testing.T) {
 	if err := decoder.Decode(&got); err != nil {
 		t.Fatalf("%v\n%s", err, data)
 	}
-	if got.Version != 1 || got.Defaults.SSHConfig != "none" || got.Defaults.Verify != "entra" || got.Rollout.Parallel != 3 || got.Rollout.MaxFailures != 2 || got.Defaults.Health.Window != "2s" || got.Defaults.User != LoginUser ||
+	if got.Version != 1 || got.Defaults.SSHConfig != "none" || got.Defaults.Verify != "entra" || got.Azure["ca_file"] != "ca.pem" || got.Azure["proxy"] != "http://127.0.0.1:9" || got.Rollout.Parallel != 3 || got.Rollout.MaxFailures != 2 || got.Defaults.Health.Window != "2s" || got.Defaults.User != LoginUser ||
 		got.Defaults.Certificate != "certs/"+NewCertificate || got.Defaults.KnownHosts != f.KnownHostsFile() || got.Defaults.IdentityFile != f.IdentityFile() {
 		t.Errorf("%+v", got)
 	}

@@ -24,9 +24,9 @@ func (f *Fleet) writeInventory() error {
 
 func (f *Fleet) inventory() string {
 	var b strings.Builder
-	verify := "none"
-	if f.opts.VerifyEntra {
-		verify = "entra"
+	verify, azure := "none", ""
+	if f.opts.Azure != "" {
+		verify, azure = "entra", "azure: "+f.opts.Azure+"\n"
 	}
 	fmt.Fprintf(&b, `version: 1
 defaults:
@@ -37,9 +37,9 @@ defaults:
   certificate: certs/%s
   verify: %s
   health: {window: %s, timeout: 10s}
-rollout: {parallel: %d, max_failures: %d}
+%srollout: {parallel: %d, max_failures: %d}
 groups:
-`, LoginUser, f.IdentityFile(), f.KnownHostsFile(), NewCertificate, verify, f.opts.Window, f.opts.Parallel, f.opts.MaxFailures)
+`, LoginUser, f.IdentityFile(), f.KnownHostsFile(), NewCertificate, verify, f.opts.Window, azure, f.opts.Parallel, f.opts.MaxFailures)
 	var order []string
 	groups := map[string][]*Machine{}
 	for _, m := range f.machines {

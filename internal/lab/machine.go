@@ -137,7 +137,7 @@ func (m *Machine) port() int {
 // runAgent is the process of the agent's unit.
 func (m *Machine) runAgent(ctx context.Context) error {
 	return agent.Run(ctx, agent.Config{
-		Root: m.Root, EntraPath: m.fleet.EntraFile(), FaultPath: m.agentFault, Load: m.fleet.load,
+		Root: m.Root, EntraPath: m.fleet.EntraFile(), Registered: m.fleet.opts.Registered, FaultPath: m.agentFault, Load: m.fleet.load,
 	})
 }
 

@@ -45,7 +45,13 @@ type Options struct {
 	Parallel    int           // rollout.parallel in the inventory; 0: 1
 	MaxFailures int           // rollout.max_failures there; 0: 1
 	Window      time.Duration // health.window there, whole seconds; 0: 1s
-	VerifyEntra bool          // verify: entra there
+	// Azure is the value of azure: there, in YAML, where a pretend Azure stands
+	// beside the fleet; then it has verify: entra too. "": there is none.
+	Azure string
+	// Registered says by its thumbprint, from any goroutine, whether Entra knows a
+	// certificate; it is asked at each request of an agent for a token. nil: EntraFile
+	// says it, with the fleet's old and new one.
+	Registered func(thumbprint string) bool
 	// RestartDelay is RestartSec= of the agent's unit; 0: one second.
 	RestartDelay time.Duration
 	// Route says where a connection leads that is made from a machine (direct-tcpip)

@@ -1,8 +1,8 @@
 // Package agent is a stand-in for the ingestion agent: it reads the agent's
 // own config.yaml, loads the certificate of each service principal when it
 // needs a token, writes the agent's kind of log and listens as the agent does.
-// It asks no Entra: a text file of accepted thumbprints answers instead, and a
-// second text file makes it misbehave in the ways that real agents do.
+// It asks no Entra: a text file of accepted thumbprints answers instead, or a
+// function, and another text file makes it misbehave in the ways that real agents do.
 package agent
 
 import (
@@ -46,6 +46,9 @@ type Config struct {
 	ConfigPath string // empty: DefaultConfigPath
 	LogPath    string // empty: DefaultLogPath; its directory must exist
 	EntraPath  string // accepted SHA-1 thumbprints, one a line; no such file: every one is accepted
+	// Registered answers in place of EntraPath for a SHA-1 thumbprint, in upper-case
+	// hexadecimal; nil: EntraPath does.
+	Registered func(thumbprint string) bool
 	FaultPath  string // see ParseFaults; empty or no such file: no fault
 	// Listen makes an agent with an MCC EDR source listen on 127.0.0.1. Else
 	// it says so in Root/proc/net/tcp only, so that many agents fit on one

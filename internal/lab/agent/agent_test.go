@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -146,6 +147,28 @@ func TestRunAuthenticates(t *testing.T) {
 				t.Errorf("log, wanted %q and never %q:\n%s", tt.want, tt.never, log)
 			}
 		})
+	}
+}
+
+// Registered is asked each time, and the file no more.
+func TestRunAsksRegistered(t *testing.T) {
+	good, thumb := validInBubble(t)
+	m := newMachine(t, pull, good)
+	m.write(m.EntraPath, thumb)
+	var known atomic.Bool
+	m.Registered = func(asked string) bool { return asked == thumb && known.Load() }
+	err := m.run(100*time.Millisecond, func() {
+		if !strings.Contains(m.logged(), "AADSTS700027") {
+			t.Errorf("no refusal:\n%s", m.logged())
+		}
+		known.Store(true)
+		time.Sleep(4 * time.Second)
+		if !strings.Contains(m.logged(), "upload finished") {
+			t.Errorf("no upload after the certificate was registered:\n%s", m.logged())
+		}
+	})
+	if err != nil {
+		t.Fatal(err)
 	}
 }
 

@@ -121,7 +121,10 @@ func (a *agent) askEntra(cred Credential) string {
 		return fmt.Sprintf("AADSTS700027: Client assertion contains an invalid signature. [Reason - The key used is expired., Thumbprint of key used by client: '%s', Found key 'End=%s']: certificate expired",
 			cred.Thumbprint, cred.NotAfter.UTC().Format("01/02/2006 15:04:05"))
 	}
-	if a.EntraPath == "" {
+	switch {
+	case a.Registered != nil && !a.Registered(cred.Thumbprint):
+		return notRegistered(cred)
+	case a.Registered != nil, a.EntraPath == "":
 		return ""
 	}
 	data, err := readBounded(a.EntraPath)

@@ -1,6 +1,7 @@
 package agent
 
 import (
+	"bytes"
 	"crypto"
 	"crypto/ecdsa"
 	"crypto/elliptic"
@@ -54,6 +55,15 @@ func p12(t *testing.T, enc *pkcs12.Encoder, key any, leaf *x509.Certificate, cha
 	return []byte(base64.StdEncoding.EncodeToString(der))
 }
 
+// unpadded cuts the padding off, or a piece of the last group where there is none: the
+// length of a P12 is not always the same.
+func unpadded(text []byte) []byte {
+	if cut := bytes.TrimRight(text, "="); len(cut) < len(text) {
+		return cut
+	}
+	return text[:len(text)-1]
+}
+
 func TestLoadCertificate(t *testing.T) {
 	leaf := selfSigned(t, rsaKey(), time.Now().AddDate(1, 0, 0))
 	ecKey, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
@@ -77,7 +87,7 @@ func TestLoadCertificate(t *testing.T) {
 		"CRLF":             {append([]byte(string(good)), '\r', '\n'), "invalid byte 13"},
 		"wrapped":          {[]byte(string(good[:64]) + "\n" + string(good[64:])), "invalid byte 10, offset 64"},
 		"BOM":              {append([]byte("\xef\xbb\xbf"), good...), "invalid byte 239, offset 0"},
-		"no padding":       {[]byte(strings.TrimRight(string(good), "=") + "A"), "invalid"},
+		"no padding":       {unpadded(good), "invalid"},
 		"empty":            {nil, "asn1"},
 		"truncated":        {good[:len(good)/8*4], "asn1"},
 		"RC2-40":           {p12(t, pkcs12.LegacyRC2, rsaKey(), leaf), "RC2"},

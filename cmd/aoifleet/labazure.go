@@ -1,0 +1,90 @@
+package main
+
+import (
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/aoifleet/aoifleet/internal/azure"
+	"github.com/aoifleet/aoifleet/internal/certificate"
+	"github.com/aoifleet/aoifleet/internal/lab"
+	"github.com/aoifleet/aoifleet/internal/lab/cloud"
+)
+
+// labAzure is the pretend Azure beside the fleet of the lab or the demo: Entra, Key
+// Vault and Microsoft Graph on loopback.
+type labAzure struct {
+	cloud       *cloud.Cloud
+	server      *cloud.Server
+	application *cloud.Application // the agents' own
+}
+
+const (
+	labObjectID  = "00000000-0000-0000-0000-000000000003" // of the agents' application
+	labCAFile    = "azure-ca.pem"
+	labSASSecret = "sv=2024-11-04&sr=c&sig=this-must-not-be-seen-anywhere" // what the agents' vault has for them
+)
+
+func startLabAzure() (*labAzure, error) {
+	c, err := cloud.New(cloud.Options{})
+	if err != nil {
+		return nil, err
+	}
+	z := &labAzure{cloud: c, application: c.AddApplication(lab.TenantID, lab.ClientID, labObjectID)}
+	z.application.Permit("Application.ReadWrite.OwnedBy")
+	vault := c.AddVault(lab.Vault, lab.TenantID)
+	vault.Allow(lab.ClientID, true)
+	vault.Set(azure.InputSecret, cloud.StoredSecret{Value: labSASSecret, Expires: time.Now().AddDate(1, 0, 0)})
+	z.server, err = c.Start()
+	return z, err
+}
+
+// beside lets a fleet ask it: its inventory, its agents, and what its machines
+// connect to for others (via: host). Once the fleet has started, join completes it.
+func (z *labAzure) beside(opts lab.Options) lab.Options {
+	opts.Azure = fmt.Sprintf("{proxy: %q, ca_file: %s}", z.server.Proxy, labCAFile)
+	opts.Registered = z.registered
+	opts.Route = func(address string) string {
+		if strings.HasSuffix(address, ":443") {
+			return strings.TrimPrefix(z.server.URL, "https://")
+		}
+		return ""
+	}
+	return opts
+}
+
+// registered says whether the agents' application has a certificate.
+func (z *labAzure) registered(thumbprint string) bool {
+	list := z.application.Certificates()
+	return len(list) == 0 || // the fleet is about to join
+		slices.ContainsFunc(list, func(cert *x509.Certificate) bool { return azure.Thumbprint(cert) == thumbprint })
+}
+
+// join lets the fleet's inventory trust it, and registers certificates of the fleet.
+func (z *labAzure) join(fleet *lab.Fleet, certificates ...string) error {
+	for _, name := range certificates {
+		cert, err := leafIn(fleet.CertificateFile(name))
+		if err != nil {
+			return err
+		}
+		z.application.Register(cert, cloud.Spread{})
+	}
+	return os.WriteFile(filepath.Join(fleet.Dir(), labCAFile), z.cloud.CA(), 0o644)
+}
+
+func leafIn(path string) (*x509.Certificate, error) {
+	c, err := certificate.InspectFile(path)
+	if err != nil {
+		return nil, err
+	}
+	_, chain := c.KeyPair()
+	if len(chain) == 0 {
+		return nil, errors.New("the lab's certificate is empty")
+	}
+	return chain[0], nil
+}

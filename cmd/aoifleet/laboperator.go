@@ -1,0 +1,93 @@
+package main
+
+import (
+	"bytes"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"encoding/pem"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/aoifleet/aoifleet/internal/certificate"
+	"github.com/aoifleet/aoifleet/internal/lab"
+	"github.com/aoifleet/aoifleet/internal/lab/cloud"
+)
+
+// Whoever runs the program beside the lab may sign in to its Azure as this
+// application, and has a vault for the agents' certificates. It is another than the
+// Data Product's.
+const (
+	labOperatorID     = "00000000-0000-0000-0000-000000000004"
+	labOperatorObject = "00000000-0000-0000-0000-000000000005"
+	labOperatorLife   = 30 * 24 * time.Hour
+	labSourceVault    = "contoso-pki"
+	labSourceName     = "agents"
+)
+
+// addOperator makes the operator, with a file for the shell that signs in.
+func (z *labAzure) addOperator(fleet *lab.Fleet) error {
+	c, public, err := certificate.New(pkix.Name{CommonName: "lab operator"}, 2048, labOperatorLife, time.Now())
+	if err != nil {
+		return err
+	}
+	key, chain := c.KeyPair()
+	der, err := x509.MarshalPKCS8PrivateKey(key)
+	if err != nil {
+		return err
+	}
+	operator := z.cloud.AddApplication(lab.TenantID, labOperatorID, labOperatorObject)
+	operator.Permit("Application.ReadWrite.All")
+	operator.Register(chain[0], cloud.Spread{})
+	if err := z.addSource(fleet.CertificateFile(lab.NewCertificate)); err != nil {
+		return err
+	}
+	pair := append(pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der}), public...)
+	path := filepath.Join(fleet.Dir(), "operator.pem")
+	return errors.Join(os.WriteFile(path, pair, 0o600), os.WriteFile(labEnvFile(fleet), labEnv(fleet, path), 0o644))
+}
+
+// addSource puts a certificate with its key into the operator's vault.
+func (z *labAzure) addSource(path string) error {
+	text, err := os.ReadFile(path)
+	if err != nil {
+		return err
+	}
+	vault := z.cloud.AddVault(labSourceVault, lab.TenantID)
+	vault.Allow(labOperatorID, true)
+	vault.Set(labSourceName, cloud.StoredSecret{Value: string(bytes.TrimSpace(text)), ContentType: "application/x-pkcs12"})
+	return nil
+}
+
+func labEnvFile(fleet *lab.Fleet) string { return filepath.Join(fleet.Dir(), "env") }
+
+// labEnv signs the operator in, and nobody else: AZURE_TOKEN_CREDENTIALS keeps a real
+// az login out of it. The lab's paths need no quotes (lab.Options.Dir).
+func labEnv(fleet *lab.Fleet, pair string) []byte {
+	return fmt.Appendf(nil, `export LAB=%s AOIFLEET_INVENTORY=%s
+export AZURE_TENANT_ID=%s
+export AZURE_CLIENT_ID=%s
+export AZURE_CLIENT_CERTIFICATE_PATH=%s
+export AZURE_TOKEN_CREDENTIALS=EnvironmentCredential
+unset AZURE_CLIENT_SECRET AZURE_CLIENT_CERTIFICATE_PASSWORD
+`, fleet.Dir(), fleet.InventoryFile(), lab.TenantID, labOperatorID, pair)
+}
+
+// labLesson is a certificate's whole life, to be tried in another terminal.
+func labLesson(fleet *lab.Fleet) string {
+	const mine = "$LAB/certs/mine.p12.b64"
+	return fmt.Sprintf(`a certificate's whole life, in another terminal:
+  . %[1]s
+  aoifleet certificate new --out %[2]s
+  aoifleet certificate verify --certificate %[2]s --wait 0s    # refused: it is not registered
+  aoifleet rotate --certificate %[2]s --verify-wait 0s --yes   # exit code 5: no machine is touched
+  aoifleet certificate register --certificate %[2]s
+  aoifleet certificate verify --certificate %[2]s              # accepted
+  aoifleet rotate --certificate %[2]s
+  aoifleet status --certificate %[2]s                          # safe to remove the old credential?
+  aoifleet certificate retire %[3]s
+  aoifleet rotate --certificate keyvault://%[4]s/%[5]s                    # from the operator's Key Vault
+`, labEnvFile(fleet), mine, fleet.OldThumbprint(), labSourceVault, labSourceName)
+}

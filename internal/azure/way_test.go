@@ -1,0 +1,59 @@
+package azure
+
+import (
+	"net/http"
+	"net/url"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/aoifleet/aoifleet/internal/lab/cloud"
+)
+
+// A cloud may have a proxy and authorities of its own, whatever the surroundings say.
+func TestOwnProxyAndAuthorities(t *testing.T) {
+	elsewhere := &http.Transport{Proxy: http.ProxyURL(&url.URL{Scheme: "http", Host: "127.0.0.1:9"})} // discard: nobody listens
+	c, server := onLoopback(t)
+	ca := filepath.Join(t.TempDir(), "ca.pem")
+	if err := os.WriteFile(ca, c.CA(), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	p := newPair(t, 0, year)
+	c.AddApplication(tenant, app, object).Register(p.Leaf(), cloud.Spread{})
+	v := c.AddVault(vault, tenant)
+	v.Allow(app, true)
+	v.Set(InputSecret, cloud.StoredSecret{Value: sas})
+	own := Cloud{Proxy: server.Proxy, CAFile: ca}
+	w := &world{T: t}
+	if _, err := w.with(elsewhere, own, Patience{InARow: 1}).Verify(background(), question(p)); err != nil {
+		t.Error(err)
+	}
+	_, err := w.with(elsewhere, Cloud{Proxy: server.Proxy}, Patience{Outage: time.Second}).Verify(background(), question(p))
+	w.fails(err, Unreachable, "authority that is not trusted")
+}
+
+func TestWrongProxyOrAuthorities(t *testing.T) {
+	empty := filepath.Join(t.TempDir(), "empty.pem")
+	if err := os.WriteFile(empty, []byte("-----BEGIN PRIVATE KEY-----\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, tt := range []struct {
+		cloud Cloud
+		words string
+	}{
+		{Cloud{CAFile: empty}, "has no certificate"},
+		{Cloud{CAFile: empty + ".not"}, "can't be read: no such file"},
+		{Cloud{CAFile: filepath.Dir(empty)}, "can't be read: "},
+		{Cloud{Proxy: "proxy.local:3128"}, "azure.proxy"},
+		{Cloud{Proxy: "http://me:TOPSECRET@proxy.local"}, "azure.proxy"},
+		{Cloud{Proxy: "socks5://proxy.local"}, "azure.proxy"},
+		{Cloud{Proxy: "http://"}, "azure.proxy"},
+	} {
+		_, err := New(tt.cloud, nil, Patience{})
+		if e := AsError(err); e == nil || e.Class != Configuration || !strings.Contains(e.Message, tt.words) || e.Hint == "" || strings.Contains(e.Message+e.Hint, "TOPSECRET") {
+			t.Errorf("%+v: %v", tt.cloud, err)
+		}
+	}
+}
