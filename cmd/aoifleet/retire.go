@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"crypto/x509"
 	"fmt"
 	"regexp"
@@ -64,7 +65,7 @@ func (a *app) certificateRetire(thumbprint string, flags signInFlags, force bool
 	if err != nil {
 		return err
 	}
-	using, unsure := rollout.InUse(entries, r.tenant, r.client, thumbprint)
+	using, unsure := rollout.InUse(entries, r.client, thumbprint)
 	if err := a.mayGo(thumbprint, using, unsure, force); err != nil {
 		return err
 	}
@@ -87,11 +88,11 @@ func applicationOf(entries []rollout.Entry, flags signInFlags) (*registration, e
 	principals, _ := rollout.Principals(entries)
 	var found []*registration
 	for _, p := range principals {
-		if (flags.client == "" || strings.EqualFold(flags.client, p.ClientID)) && (flags.tenant == "" || strings.EqualFold(flags.tenant, p.TenantID)) && p.ClientID != "" {
-			found = append(found, &registration{tenant: p.TenantID, client: p.ClientID})
+		if (flags.client == "" || strings.EqualFold(flags.client, p.ClientID)) && p.ClientID != "" {
+			found = append(found, &registration{tenant: cmp.Or(flags.tenant, p.TenantID), client: p.ClientID})
 		}
 	}
-	const hint = "name it with --tenant and --client-id: aoifleet status lists them"
+	const hint = "name it with --client-id: aoifleet status lists them"
 	switch {
 	case len(found) == 1:
 		return found[0], nil

@@ -15,14 +15,18 @@ type Credential struct {
 	Hosts       []string
 }
 
-// Principal is a service principal as the fleet uses it.
+// Principal is an application as the fleet uses it. Its client id is its own in
+// all tenants, and so are its certificates: a tenant may be written as a GUID on
+// one host and as a domain on another.
 type Principal struct {
-	TenantID, ClientID string
+	TenantID, ClientID string       // as its first host writes them
 	Credentials        []Credential // the wanted ones first, then by their end
 	Named              bool         // the inventory names a certificate for every host of it
 	// Stale are hosts whose file is right and whose agent runs since before it
 	// changed: it still has the old certificate in its memory.
 	Stale []string
+	// Open are hosts on which a run has not ended: they may go back to the old one.
+	Open []string
 }
 
 // Old are the hosts that use a certificate which the inventory does not name.
@@ -36,11 +40,11 @@ func (p Principal) Old() []string {
 	return old
 }
 
-// Principals is which certificate each host uses, by service principal in the
-// order of their first hosts, and the hosts of which that can't be told: they
-// may use any. Hosts with a managed identity use none.
+// Principals is which certificate each host uses, by client id in the order of
+// their first hosts, and the hosts of which that can't be told: they may use any.
+// Hosts with a managed identity use none.
 func Principals(entries []Entry) (list []Principal, unseen []string) {
-	places := map[[2]string]int{}
+	places := map[string]int{}
 	for _, e := range entries {
 		if e.Outcome == NotApplicable {
 			continue
@@ -50,12 +54,12 @@ func Principals(entries []Entry) (list []Principal, unseen []string) {
 			unseen = append(unseen, e.Host.Name)
 			continue
 		}
-		key := [2]string{e.Seen.Provider.TenantID, e.Seen.Provider.ClientID}
-		place, known := places[key]
+		by := e.Seen.Provider
+		place, known := places[strings.ToLower(by.ClientID)]
 		if !known {
 			place = len(list)
-			places[key] = place
-			list = append(list, Principal{TenantID: key[0], ClientID: key[1], Named: true})
+			places[strings.ToLower(by.ClientID)] = place
+			list = append(list, Principal{TenantID: by.TenantID, ClientID: by.ClientID, Named: true})
 		}
 		list[place].add(e, *live)
 	}
@@ -78,6 +82,9 @@ func (p *Principal) add(e Entry, live certificate.Info) {
 	wanted := e.Certificate != nil && live.Thumbprint == e.Certificate.Leaf.Thumbprint
 	if wanted && e.Seen.Unit.Active == "active" && e.Seen.ProcessIsOlder() {
 		p.Stale = append(p.Stale, e.Host.Name)
+	}
+	if _, unfinished := e.Seen.Unfinished(); unfinished {
+		p.Open = append(p.Open, e.Host.Name)
 	}
 	at := slices.IndexFunc(p.Credentials, func(c Credential) bool { return c.Certificate.Thumbprint == live.Thumbprint })
 	if at < 0 {
@@ -110,9 +117,10 @@ func (e Entry) Drifted() bool {
 
 // InUse is which hosts use a certificate of an application, in their file or in
 // the memory of an agent that has not been restarted since, and of which that
-// can't be told: they may use any, or go back to it. It says nothing of hosts that
-// are not among the entries.
-func InUse(entries []Entry, tenant, client, thumbprint string) (using, unsure []string) {
+// can't be told: they may use any, or go back to it. Whatever tenant a host names,
+// the client id says which application it is. It says nothing of hosts that are
+// not among the entries.
+func InUse(entries []Entry, client, thumbprint string) (using, unsure []string) {
 	for _, e := range entries {
 		if e.Outcome == NotApplicable {
 			continue
@@ -122,7 +130,7 @@ func InUse(entries []Entry, tenant, client, thumbprint string) (using, unsure []
 			unsure = append(unsure, e.Host.Name)
 			continue
 		}
-		if p := e.Seen.Provider; !strings.EqualFold(p.TenantID, tenant) || !strings.EqualFold(p.ClientID, client) {
+		if !strings.EqualFold(e.Seen.Provider.ClientID, client) {
 			continue
 		}
 		_, unfinished := e.Seen.Unfinished()
