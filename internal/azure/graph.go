@@ -17,7 +17,7 @@ import (
 )
 
 // graphTimeout bounds one operation on an application, with all its requests
-// and the wait for Graph to show it.
+// and the waits for Graph to take more of them and to show what was done.
 const graphTimeout = 2 * time.Minute
 
 // Graph reads and changes the certificates of an application registration, one
@@ -27,6 +27,8 @@ type Graph struct {
 	wire     *wire
 	pipeline runtime.Pipeline
 	signIn   *signIn
+	patience Patience
+	answered time.Time // the last definite answer, or the beginning of the operation
 }
 
 // Graph returns access to Microsoft Graph. A nil credential is the operator's,
@@ -42,20 +44,19 @@ func (c *Client) Graph(credential azcore.TokenCredential) (*Graph, error) {
 		}
 	}
 	w, own := c.newWire(), &signIn{TokenCredential: credential}
-	o := c.options(w, 5)
-	o.Retry.MaxRetryDelay = time.Minute
-	o.Retry.ShouldRetry = turnedAway // a change that got no answer may have been made
+	o := c.options(w, 0)
 	bearer := runtime.NewBearerTokenPolicy(own, []string{c.at.graph + "/.default"}, nil)
 	pipeline := runtime.NewPipeline("aoifleet", "v1", runtime.PipelineOptions{PerRetry: []policy.Policy{bearer}}, &o)
-	return &Graph{base: c.at.graph + "/v1.0", wire: w, pipeline: pipeline, signIn: own}, nil
+	return &Graph{base: c.at.graph + "/v1.0", wire: w, pipeline: pipeline, signIn: own, patience: c.patience}, nil
 }
 
 // Close closes idle connections.
 func (g *Graph) Close() { g.wire.close() }
 
-// turnedAway tells answers after which nothing was changed.
-func turnedAway(r *http.Response, _ error) bool {
-	return r != nil && (r.StatusCode == http.StatusTooManyRequests || r.StatusCode == http.StatusServiceUnavailable)
+// begin starts the clocks of one operation.
+func (g *Graph) begin(ctx context.Context) (context.Context, context.CancelFunc) {
+	g.answered = time.Now()
+	return context.WithTimeout(ctx, graphTimeout)
 }
 
 // AppCredential signs in as an application with a certificate of its own: that is
@@ -104,7 +105,7 @@ func (a Application) Find(cert *x509.Certificate) (Key, bool) {
 
 // Application reads an application by its client id. Every error is an *Error.
 func (g *Graph) Application(ctx context.Context, clientID string) (*Application, error) {
-	ctx, cancel := context.WithTimeout(ctx, graphTimeout)
+	ctx, cancel := g.begin(ctx)
 	defer cancel()
 	return g.read(ctx, clientID)
 }
@@ -159,23 +160,49 @@ func (g *Graph) application(clientID string) string {
 	return "/applications(appId='" + clientID + "')"
 }
 
-// call sends one request; body nil is none. What only reads is sent twice where
-// there was no answer.
+// call sends one request; body nil is none. It tries again where there was no
+// answer (Outage) and where Graph has too many requests, but never a change that
+// may have been made.
 func (g *Graph) call(ctx context.Context, method, path string, body any) ([]byte, error) {
-	answer, err := g.send(ctx, method, path, body)
-	if err != nil && method == http.MethodGet && g.unanswered() && sleep(ctx, firstPause) {
-		return g.send(ctx, method, path, body)
+	for t := startWatch(); ; {
+		try, cancel := context.WithTimeout(ctx, min(g.patience.Try, g.patience.Outage-time.Since(g.answered)))
+		answer, err := g.send(try, method, path, body)
+		cancel()
+		x := g.wire.outcome()
+		throttled := err != nil && g.signIn.failed == nil && x.status == http.StatusTooManyRequests
+		if e := AsError(err); e == nil || e.Class != Unreachable || throttled {
+			g.answered = time.Now()
+		}
+		again := err != nil
+		switch {
+		case throttled:
+			again = t.next(ctx, x.retryAfter, time.Now(), remaining(ctx))
+			g.answered = time.Now()
+		case again:
+			again = g.mayRepeat(method, x) && t.next(ctx, x.retryAfter, g.answered, g.patience.Outage)
+		}
+		switch {
+		case err != nil && ctx.Err() == context.Canceled:
+			return nil, interrupted(ctx, "Microsoft Graph")
+		case !again:
+			return answer, err
+		}
 	}
-	return answer, err
 }
 
-// unanswered tells a last request to which nothing was said, by Entra or by Graph.
-func (g *Graph) unanswered() bool {
+// remaining is how long a context has: those of calls all end.
+func remaining(ctx context.Context) time.Duration {
+	end, _ := ctx.Deadline()
+	return time.Until(end)
+}
+
+// mayRepeat tells whether a request without an answer can be sent again: one that
+// only reads, and one that has not come to the point of changing anything.
+func (g *Graph) mayRepeat(method string, x exchange) bool {
 	if g.signIn.failed != nil {
 		return signInError(g.signIn.failed).Class == Unreachable
 	}
-	x := g.wire.outcome()
-	return x.err != nil && !x.lasting()
+	return x.outage() && !x.lasting() && (method == http.MethodGet || x.status == http.StatusServiceUnavailable)
 }
 
 func (g *Graph) send(ctx context.Context, method, path string, body any) ([]byte, error) {
@@ -193,19 +220,18 @@ func (g *Graph) send(ctx context.Context, method, path string, body any) ([]byte
 		}
 	}
 	g.signIn.failed = nil
+	g.wire.forget()
 	resp, err := g.pipeline.Do(req)
 	if err == nil && resp.StatusCode < 300 {
 		return runtime.Payload(resp)
 	}
-	return nil, g.failure(ctx)
+	return nil, g.failure()
 }
 
 // failure judges the last request.
-func (g *Graph) failure(ctx context.Context) *Error {
+func (g *Graph) failure() *Error {
 	x := g.wire.outcome()
 	switch {
-	case ctx.Err() == context.Canceled:
-		return interrupted(ctx, "Microsoft Graph")
 	case g.signIn.failed != nil:
 		return signInError(g.signIn.failed)
 	case x.host == "":

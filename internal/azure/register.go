@@ -46,7 +46,7 @@ func proof(p Pair, objectID string, now time.Time) (string, error) {
 // "" where the application may be read; else only a proof can be tried. It
 // returns how it was done. Every error is an *Error.
 func (g *Graph) Register(ctx context.Context, clientID, objectID string, cert *x509.Certificate, current Pair) (string, error) {
-	ctx, cancel := context.WithTimeout(ctx, graphTimeout)
+	ctx, cancel := g.begin(ctx)
 	defer cancel()
 	before, err := g.read(ctx, clientID)
 	if err != nil && (objectID == "" || current.Leaf() == nil || AsError(err) == nil || AsError(err).Class != Forbidden) {
@@ -81,7 +81,7 @@ func (g *Graph) Register(ctx context.Context, clientID, objectID string, cert *x
 // is another certificate of the application, or the zero Pair: see Register. It
 // returns how it was done. Every error is an *Error.
 func (g *Graph) Retire(ctx context.Context, clientID string, cert *x509.Certificate, signer Pair) (string, error) {
-	ctx, cancel := context.WithTimeout(ctx, graphTimeout)
+	ctx, cancel := g.begin(ctx)
 	defer cancel()
 	before, err := g.read(ctx, clientID)
 	if err != nil {

@@ -193,6 +193,11 @@ func TestGraphFaults(t *testing.T) {
 		{"out of order twice", cloud.Fault{Times: 2, Status: 503}, "", time.Second, 20 * time.Second},
 		{"throttled for good", cloud.Fault{Times: -1, Status: 429, RetryAfter: "50"}, Unreachable, 100 * time.Second, 2 * time.Minute},
 		{"hangs", cloud.Fault{Times: -1, Hang: true}, Unreachable, 15 * time.Second, 30 * time.Second},
+		{"out of order for good", cloud.Fault{Times: -1, Status: 503}, Unreachable, 10 * time.Second, 30 * time.Second},
+		{"an outage for good", cloud.Fault{Times: -1, Status: 502}, Unreachable, 10 * time.Second, 30 * time.Second},
+		{"an outage that passes", cloud.Fault{Times: 3, Status: 502}, "", time.Second, 20 * time.Second},
+		{"addKey out of order for good", cloud.Fault{Times: -1, Path: "/addKey", Status: 503}, Unreachable, 10 * time.Second, 30 * time.Second},
+		{"addKey hangs, and nothing after it", cloud.Fault{Times: -1, Hang: true, Skip: 1}, Unreachable, 10 * time.Second, 30 * time.Second},
 		{"read hangs once", cloud.Fault{Times: 1, Hang: true}, "", 10 * time.Second, 20 * time.Second},
 		{"addKey is done, its answer lost", cloud.Fault{Times: 1, Path: "/addKey", Hang: true, After: true}, "", 10 * time.Second, 20 * time.Second},
 		{"addKey is done, the answer an error", cloud.Fault{Times: 1, Path: "/addKey", Status: 500, After: true}, "", 0, 5 * time.Second},
@@ -290,15 +295,17 @@ func TestRegisterBesideAnotherWriter(t *testing.T) {
 }
 
 func TestGraphInterrupted(t *testing.T) {
-	inBubble(t, cloud.Options{}, Patience{}, func(w *world) {
-		w.cloud.Fail(cloud.Graph, cloud.Fault{Times: -1, Hang: true})
-		ctx, cancel := context.WithCancel(background())
-		time.AfterFunc(3*time.Second, cancel)
-		began := time.Now()
-		_, err := w.asOwner(ownedBy).Application(ctx, app)
-		w.fails(err, Interrupted, "interrupted")
-		if took := time.Since(began); took != 3*time.Second {
-			w.Error(took)
-		}
-	})
+	for _, fault := range []cloud.Fault{{Times: -1, Hang: true}, {Times: -1, Status: 503}, {Times: -1, Status: 429, RetryAfter: "20"}} {
+		inBubble(t, cloud.Options{}, Patience{}, func(w *world) {
+			w.cloud.Fail(cloud.Graph, fault)
+			ctx, cancel := context.WithCancel(background())
+			time.AfterFunc(5*time.Second, cancel)
+			began := time.Now()
+			_, err := w.asOwner(ownedBy).Application(ctx, app)
+			w.fails(err, Interrupted, "interrupted")
+			if took := time.Since(began); took != 5*time.Second {
+				w.Error(took)
+			}
+		})
+	}
 }

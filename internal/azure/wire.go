@@ -91,6 +91,13 @@ func (w *wire) Do(req *http.Request) (*http.Response, error) {
 	return resp, nil
 }
 
+// forget begins anew: what is not sent has no outcome.
+func (w *wire) forget() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.last = exchange{}
+}
+
 func (w *wire) outcome() exchange {
 	w.mu.Lock()
 	defer w.mu.Unlock()

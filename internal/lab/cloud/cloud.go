@@ -180,6 +180,7 @@ func (c *Cloud) set(change func()) {
 // Fault is how requests fail.
 type Fault struct {
 	Times      int    // how many requests; below 0: all from now on
+	Skip       int    // so many before them go well
 	Path       string // only requests whose path contains it; "" is any
 	Status     int    // the answer's status
 	RetryAfter string // its Retry-After; "" is none
@@ -201,7 +202,11 @@ func (c *Cloud) fault(s Service, path string) *Fault {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for _, f := range c.faults[s] {
-		if f.Times != 0 && strings.Contains(path, f.Path) {
+		switch {
+		case f.Times == 0 || !strings.Contains(path, f.Path):
+		case f.Skip > 0:
+			f.Skip--
+		default:
 			f.Times = max(f.Times-1, -1)
 			return f
 		}
