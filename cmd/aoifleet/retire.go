@@ -129,6 +129,9 @@ func (a *app) registeredCertificate(graph *azure.Graph, client, thumbprint strin
 		return nil, err
 	}
 	for _, k := range application.Keys {
+		if !k.SignsIn {
+			continue
+		}
 		if cert, err := x509.ParseCertificate(k.Certificate); err == nil && azure.Thumbprint(cert) == thumbprint {
 			return cert, nil
 		}

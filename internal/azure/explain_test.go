@@ -53,7 +53,7 @@ func FuzzKey(f *testing.F) {
 			return
 		}
 		a := Application{Keys: []Key{k}}
-		if list := a.kept(nil); len(list) != 1 || list[0]["key"] != nil || list[0]["keyId"] == nil {
+		if list := a.without(nil); len(list) != 1 || list[0]["key"] != nil || list[0]["keyId"] == nil {
 			t.Errorf("%+v", list)
 		}
 	})

@@ -8,6 +8,8 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/Azure/azure-sdk-for-go/sdk/azcore"
@@ -19,6 +21,12 @@ import (
 // graphTimeout bounds one operation on an application, with all its requests
 // and the waits for Graph to take more of them and to show what was done.
 const graphTimeout = 2 * time.Minute
+
+// What a keyCredential to sign in with is ("keyCredential resource type").
+const (
+	certificateType = "AsymmetricX509Cert"
+	signInUsage     = "Verify"
+)
 
 // Graph reads and changes the certificates of an application registration, one
 // call at a time. Close it when done.
@@ -86,21 +94,28 @@ type Key struct {
 	Name        string
 	Start, End  time.Time
 	Certificate []byte
+	// SignsIn: it is there to sign in with (usage Verify). The others on the list
+	// are those that tokens are encrypted with, of SAML and the like.
+	SignsIn bool
 
 	raw map[string]json.RawMessage // as Graph sent it
 }
 
-// Valid tells whether the key can be used at a time.
-func (k Key) Valid(at time.Time) bool { return !at.Before(k.Start) && at.Before(k.End) }
+// Valid tells whether somebody can sign in with the key at a time.
+func (k Key) Valid(at time.Time) bool { return k.SignsIn && !at.Before(k.Start) && at.Before(k.End) }
 
-// Find looks for a certificate.
+// is tells whether the key is a certificate to sign in with.
+func (k Key) is(cert *x509.Certificate) bool {
+	return k.SignsIn && bytes.Equal(k.Certificate, cert.Raw)
+}
+
+// Find looks for a certificate to sign in with.
 func (a Application) Find(cert *x509.Certificate) (Key, bool) {
-	for _, k := range a.Keys {
-		if bytes.Equal(k.Certificate, cert.Raw) {
-			return k, true
-		}
+	i := slices.IndexFunc(a.Keys, func(k Key) bool { return k.is(cert) })
+	if i < 0 {
+		return Key{}, false
 	}
-	return Key{}, false
+	return a.Keys[i], true
 }
 
 // Application reads an application by its client id. Every error is an *Error.
@@ -145,6 +160,8 @@ func keyOf(raw map[string]json.RawMessage) (Key, error) {
 		Start       time.Time `json:"startDateTime"`
 		End         time.Time `json:"endDateTime"`
 		Key         []byte    `json:"key"`
+		Type        string    `json:"type"`
+		Usage       string    `json:"usage"`
 	}
 	text, err := json.Marshal(raw)
 	if err != nil {
@@ -153,7 +170,8 @@ func keyOf(raw map[string]json.RawMessage) (Key, error) {
 	if err := json.Unmarshal(text, &k); err != nil || k.KeyID == "" {
 		return Key{}, fmt.Errorf("not a key credential")
 	}
-	return Key{ID: k.KeyID, Name: clean(k.DisplayName, 120), Start: k.Start, End: k.End, Certificate: k.Key, raw: raw}, nil
+	return Key{ID: k.KeyID, Name: clean(k.DisplayName, 120), Start: k.Start, End: k.End, Certificate: k.Key,
+		SignsIn: strings.EqualFold(k.Type, certificateType) && strings.EqualFold(k.Usage, signInUsage), raw: raw}, nil
 }
 
 func (g *Graph) application(clientID string) string {

@@ -70,7 +70,7 @@ func (g *Graph) Register(ctx context.Context, clientID, objectID string, cert *x
 			return "", err
 		}
 	}
-	if err := g.replace(ctx, before, append(before.kept(nil), newKey(cert))); err != nil && !g.has(ctx, clientID, cert) {
+	if err := g.replace(ctx, before, append(before.without(nil), newKey(cert))); err != nil && !g.has(ctx, clientID, cert) {
 		return "", err
 	}
 	return ByList, g.settled(ctx, before, cert, nil)
@@ -87,17 +87,16 @@ func (g *Graph) Retire(ctx context.Context, clientID string, cert *x509.Certific
 	if err != nil {
 		return "", err
 	}
-	key, there := before.Find(cert)
-	if !there {
+	if _, there := before.Find(cert); !there {
 		return ByNothing, nil
 	}
 	now := time.Now()
-	if !slices.ContainsFunc(before.Keys, func(k Key) bool { return k.ID != key.ID && k.Valid(now) }) {
+	if !slices.ContainsFunc(before.Keys, func(k Key) bool { return !k.is(cert) && k.Valid(now) }) {
 		return "", &Error{Class: Configuration, Message: "it is the application's last valid certificate: without it no agent could sign in",
 			Hint: "register the new certificate first"}
 	}
 	if signer.Leaf() != nil && before.usable(signer.Leaf(), now) {
-		err := g.removeKey(ctx, clientID, before.ObjectID, key.ID, signer)
+		err := g.removeKeys(ctx, before, cert, signer)
 		if err == nil {
 			return ByProof, g.settled(ctx, before, nil, cert)
 		}
@@ -105,7 +104,7 @@ func (g *Graph) Retire(ctx context.Context, clientID string, cert *x509.Certific
 			return "", err
 		}
 	}
-	if err := g.replace(ctx, before, before.kept(&key)); err != nil {
+	if err := g.replace(ctx, before, before.without(cert)); err != nil {
 		return "", err
 	}
 	return ByList, g.settled(ctx, before, nil, cert)
@@ -120,18 +119,19 @@ func (a *Application) usable(cert *x509.Certificate, now time.Time) bool {
 // newKey is a keyCredential for a certificate.
 func newKey(cert *x509.Certificate) map[string]any {
 	return map[string]any{
-		"type": "AsymmetricX509Cert", "usage": "Verify", "key": base64Key(cert.Raw),
+		"type": certificateType, "usage": signInUsage, "key": base64Key(cert.Raw),
 		"displayName":   "CN=" + clean(cert.Subject.CommonName, 80),
 		"startDateTime": cert.NotBefore.UTC().Format(time.RFC3339), "endDateTime": cert.NotAfter.UTC().Format(time.RFC3339),
 	}
 }
 
-// kept is the list of an application as it is sent back: every entry with its
-// keyId and a null key, which leaves its certificate as it is.
-func (a *Application) kept(but *Key) []map[string]any {
+// without is the list of an application as it is sent back, without a certificate
+// (nil: with all): every entry with its keyId and a null key, which leaves it as
+// it is.
+func (a *Application) without(cert *x509.Certificate) []map[string]any {
 	list := []map[string]any{}
 	for _, k := range a.Keys {
-		if but != nil && k.ID == but.ID {
+		if cert != nil && k.is(cert) {
 			continue
 		}
 		entry := map[string]any{}
@@ -149,18 +149,26 @@ func (g *Graph) addKey(ctx context.Context, clientID, objectID string, cert *x50
 	if err != nil {
 		return configuration("", "the current certificate can't sign")
 	}
-	key := map[string]any{"type": "AsymmetricX509Cert", "usage": "Verify", "key": base64Key(cert.Raw)}
+	key := map[string]any{"type": certificateType, "usage": signInUsage, "key": base64Key(cert.Raw)}
 	_, err = g.call(ctx, http.MethodPost, g.application(clientID)+"/addKey", map[string]any{"keyCredential": key, "passwordCredential": nil, "proof": signed})
 	return err
 }
 
-func (g *Graph) removeKey(ctx context.Context, clientID, objectID, keyID string, signer Pair) error {
-	signed, err := proof(signer, objectID, time.Now())
-	if err != nil {
-		return configuration("", "the certificate can't sign")
+// removeKeys removes a certificate, as often as it is on the list.
+func (g *Graph) removeKeys(ctx context.Context, before *Application, cert *x509.Certificate, signer Pair) error {
+	for _, k := range before.Keys {
+		if !k.is(cert) {
+			continue
+		}
+		signed, err := proof(signer, before.ObjectID, time.Now())
+		if err != nil {
+			return configuration("", "the certificate can't sign")
+		}
+		if _, err := g.call(ctx, http.MethodPost, g.application(before.ClientID)+"/removeKey", map[string]any{"keyId": k.ID, "proof": signed}); err != nil {
+			return err
+		}
 	}
-	_, err = g.call(ctx, http.MethodPost, g.application(clientID)+"/removeKey", map[string]any{"keyId": keyID, "proof": signed})
-	return err
+	return nil
 }
 
 // replace sends the whole list. It reads the list once more just before: Graph
@@ -218,7 +226,7 @@ func (g *Graph) settled(ctx context.Context, before *Application, added, removed
 // writer's list has replaced ours, or ours theirs.
 func lost(before, now *Application, removed *x509.Certificate) error {
 	missing, _ := differ(before, now)
-	missing = slices.DeleteFunc(missing, func(k Key) bool { return removed != nil && slices.Equal(k.Certificate, removed.Raw) })
+	missing = slices.DeleteFunc(missing, func(k Key) bool { return removed != nil && k.is(removed) })
 	if len(missing) == 0 {
 		return nil
 	}

@@ -159,6 +159,62 @@ func TestRetireKeepsTheLastValidOne(t *testing.T) {
 	})
 }
 
+// A certificate that is on the list twice goes altogether, and does not count as
+// another one.
+func TestRetireOneThatIsThereTwice(t *testing.T) {
+	for _, how := range []string{ByProof, ByList} {
+		inBubble(t, cloud.Options{}, Patience{}, func(w *world) {
+			twice := w.registered(0, cloud.Spread{})
+			w.app.Register(twice.Leaf(), cloud.Spread{})
+			g, signer := w.asOwner(ownedBy), Pair{}
+			_, err := g.Retire(background(), app, twice.Leaf(), signer)
+			w.fails(err, Configuration, "last valid certificate")
+			next := w.registered(1, cloud.Spread{})
+			if how == ByProof {
+				signer = next
+			}
+			if got, err := g.Retire(background(), app, twice.Leaf(), signer); err != nil || got != how {
+				w.Fatal(got, err)
+			}
+			w.has(next)
+		})
+	}
+}
+
+// A certificate that tokens are encrypted with is on the same list: nobody can sign
+// in with it, so it is neither a last valid one, nor one that signs a proof, nor
+// one that is registered already. It stays.
+func TestCertificateForEncryption(t *testing.T) {
+	inBubble(t, cloud.Options{}, Patience{}, func(w *world) {
+		last := w.registered(0, cloud.Spread{})
+		encryption := w.pair(1, year)
+		w.app.RegisterEncryption(encryption.Leaf())
+		g := w.asOwner(ownedBy)
+		_, err := g.Retire(background(), app, last.Leaf(), Pair{})
+		w.fails(err, Configuration, "last valid certificate")
+		if how, err := g.Retire(background(), app, encryption.Leaf(), Pair{}); err != nil || how != ByNothing {
+			w.Error(how, err)
+		}
+		w.has(last, encryption)
+		next := w.pair(2, year)
+		if how, err := g.Register(background(), app, "", next.Leaf(), encryption); err != nil || how != ByList {
+			w.Fatal(how, err)
+		}
+		w.has(last, encryption, next)
+		if how, err := g.Retire(background(), app, last.Leaf(), Pair{}); err != nil || how != ByList {
+			w.Fatal(how, err)
+		}
+		w.has(encryption, next)
+		a, err := g.Application(background(), app)
+		if err != nil {
+			w.Fatal(err)
+		}
+		if _, there := a.Find(encryption.Leaf()); there {
+			w.Error("a certificate for encryption is taken for one to sign in with")
+		}
+	})
+}
+
 func TestGraphRefuses(t *testing.T) {
 	inBubble(t, cloud.Options{}, Patience{}, func(w *world) {
 		old := w.registered(0, cloud.Spread{})

@@ -88,6 +88,7 @@ type Application struct {
 // key is one certificate of an application.
 type key struct {
 	id, name   string
+	usage      string // Verify: to sign in with; Encrypt: tokens for it are encrypted so
 	cert       *x509.Certificate
 	custom     *string // customKeyIdentifier
 	start, end time.Time
@@ -130,8 +131,16 @@ func (a *Application) Register(cert *x509.Certificate, s Spread) {
 	a.add(cert, cert.Subject.String(), s)
 }
 
+// RegisterEncryption adds a certificate that tokens for the application are
+// encrypted with: nobody can sign in with it.
+func (a *Application) RegisterEncryption(cert *x509.Certificate) {
+	a.cloud.mu.Lock()
+	defer a.cloud.mu.Unlock()
+	a.add(cert, "encryption", Spread{}).usage = "Encrypt"
+}
+
 func (a *Application) add(cert *x509.Certificate, name string, s Spread) *key {
-	k := &key{id: newID(), name: name, cert: cert, start: cert.NotBefore, end: cert.NotAfter, since: a.cloud.options.Now(), spread: s}
+	k := &key{id: newID(), name: name, usage: "Verify", cert: cert, start: cert.NotBefore, end: cert.NotAfter, since: a.cloud.options.Now(), spread: s}
 	k.custom = identifier(len(a.keys), cert)
 	a.keys = append(slices.Clone(a.keys), k)
 	return k
