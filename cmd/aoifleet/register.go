@@ -1,8 +1,10 @@
 package main
 
 import (
+	"cmp"
 	"crypto/x509"
 	"fmt"
+	"io"
 	"strings"
 	"time"
 
@@ -94,7 +96,7 @@ func (a *app) toRegister(flags signInFlags) ([]*registration, azure.Cloud, error
 	var todo []*registration
 	known := map[string]*registration{}
 	for _, q := range questions { // which may differ in their vault alone
-		key := q.TenantID + " " + q.ClientID + " " + q.cert.Leaf.Thumbprint
+		key := strings.ToLower(q.ClientID) + " " + q.cert.Leaf.Thumbprint
 		if known[key] == nil {
 			known[key] = &registration{tenant: q.TenantID, client: q.ClientID, cert: q.Pair.Leaf()}
 			todo = append(todo, known[key])
@@ -106,6 +108,7 @@ func (a *app) toRegister(flags signInFlags) ([]*registration, azure.Cloud, error
 			fmt.Fprintf(a.stderr, "note: %s was left out: %s\n", u.host, u.outcome)
 		}
 	}
+	a.code = restCode(rest) // where nothing else is to be said
 	if len(todo) == 0 {
 		return nil, azure.Cloud{}, &failure{exitRefused, "no host says for which application its certificate is", "name it with --tenant, --client-id and --certificate"}
 	}
@@ -167,6 +170,8 @@ func (a *app) graph(cloud azure.Cloud, signer azure.Pair, r *registration) (*azu
 }
 
 // change shows what is to be done, asks, does it one after the other, and tells.
+// Where Azure gives no answer it is not asked for the others: an outage costs its
+// time once.
 func (a *app) change(verb string, todo []*registration, yes bool, do func(*registration) (string, error)) error {
 	out := a.stderr // stdout is for the document alone
 	if asJSON, _ := a.json(); !asJSON {
@@ -184,20 +189,8 @@ func (a *app) change(verb string, todo []*registration, yes bool, do func(*regis
 	case !yes && !a.agree(verb+" it?"):
 		a.code = exitEnded
 	default:
-		for _, r := range todo {
-			if a.ctx.Err() != nil {
-				break
-			}
-			var err error
-			if r.done, err = do(r); err != nil {
-				if r.err = azure.AsError(err); r.err == nil {
-					return err
-				}
-				a.code = exitRefused
-			}
-			if asJSON, _ := a.json(); !asJSON {
-				r.print(out)
-			}
+		if err := a.changeAll(todo, do, out); err != nil {
+			return err
 		}
 	}
 	if sig := a.signals.got(); sig != nil {
@@ -209,7 +202,33 @@ func (a *app) change(verb string, todo []*registration, yes bool, do func(*regis
 	return nil
 }
 
-func (r *registration) print(w interface{ Write([]byte) (int, error) }) {
+func (a *app) changeAll(todo []*registration, do func(*registration) (string, error), out io.Writer) error {
+	asJSON, _ := a.json()
+	var away *azure.Error
+	answers := make([]*azure.Error, len(todo))
+	for i, r := range todo {
+		if a.ctx.Err() != nil {
+			break
+		}
+		if r.err = away; away == nil {
+			var err error
+			if r.done, err = do(r); err != nil && azure.AsError(err) == nil {
+				return err
+			}
+			r.err = azure.AsError(err)
+		}
+		if answers[i] = r.err; answerCode(r.err) == exitUnreachable {
+			away = r.err
+		}
+		if !asJSON {
+			r.print(out)
+		}
+	}
+	a.code = cmp.Or(answersCode(answers), a.code)
+	return nil
+}
+
+func (r *registration) print(w io.Writer) {
 	thumb := azure.Thumbprint(r.cert)
 	switch {
 	case r.err != nil:

@@ -37,7 +37,10 @@ const (
 	Secret Class = "secret"
 	// Configuration: what was asked makes no sense; nothing was contacted.
 	Configuration Class = "configuration"
-	// Unexpected: an answer that is not what the service documents.
+	// Unsettled: an application's certificates are not what they were, or should be
+	// after a change: somebody else changes them too, or Graph does not show it yet.
+	Unsettled Class = "unsettled"
+	// Unexpected: an answer that is not of the service: somebody else's, or cut off.
 	Unexpected Class = "unexpected"
 	// Interrupted: the caller's context ended first.
 	Interrupted Class = "interrupted"

@@ -266,8 +266,6 @@ func (g *Graph) failure() *Error {
 		e.Hint = "sign in as an owner of the application, or with Application.ReadWrite.OwnedBy: az login"
 	case x.status == 404:
 		e.Class, e.Hint = Refused, "is client_id right, and the application registered in this tenant? az ad app show --id …"
-	default:
-		e.Class = Unexpected
 	}
 	return e
 }

@@ -179,7 +179,7 @@ func (g *Graph) replace(ctx context.Context, before *Application, list []map[str
 		return err
 	}
 	if missing, more := differ(before, now); len(missing)+len(more) > 0 {
-		return &Error{Class: Unexpected, Message: "somebody else is changing the certificates of this application", Hint: "run it again when they are done"}
+		return &Error{Class: Unsettled, Message: "somebody else is changing the certificates of this application", Hint: "run it again when they are done"}
 	}
 	_, err = g.call(ctx, http.MethodPatch, g.application(before.ClientID), map[string]any{"keyCredentials": list})
 	return err
@@ -199,27 +199,35 @@ func (g *Graph) has(ctx context.Context, clientID string, cert *x509.Certificate
 func (g *Graph) settled(ctx context.Context, before *Application, added, removed *x509.Certificate) error {
 	for pause := time.Second; ; pause = min(2*pause, mostPause) {
 		now, err := g.read(ctx, before.ClientID)
-		if err != nil {
+		switch {
+		case err != nil && ctx.Err() == nil:
 			return err
-		}
-		done := true
-		if added != nil {
-			_, done = now.Find(added)
-		}
-		if removed != nil {
-			_, still := now.Find(removed)
-			done = !still
-		}
-		if done {
+		case err == nil && now.shows(added, removed):
 			return lost(before, now, removed)
 		}
 		if !sleep(ctx, pause) {
 			if e := interrupted(ctx, "Microsoft Graph"); ctx.Err() == context.Canceled {
 				return e
 			}
-			return &Error{Class: Unreachable, Message: "Microsoft Graph has taken the change and does not show it", Hint: "look again in a few minutes: az ad app credential list --cert --id " + before.ClientID}
+			return &Error{Class: Unsettled, Message: "Microsoft Graph has taken the change and does not show it", Hint: "look again in a few minutes: az ad app credential list --cert --id " + before.ClientID}
 		}
 	}
+}
+
+// shows tells whether what was added is there and what was removed is not; nil is
+// neither.
+func (a *Application) shows(added, removed *x509.Certificate) bool {
+	if added != nil {
+		if _, there := a.Find(added); !there {
+			return false
+		}
+	}
+	if removed != nil {
+		if _, still := a.Find(removed); still {
+			return false
+		}
+	}
+	return true
 }
 
 // lost reports certificates that were there before and are not any more: another
@@ -230,7 +238,7 @@ func lost(before, now *Application, removed *x509.Certificate) error {
 	if len(missing) == 0 {
 		return nil
 	}
-	return &Error{Class: Unexpected, Message: fmt.Sprintf("%d other certificate(s) of the application have gone meanwhile, the first with keyId %s: somebody else was changing them too", len(missing), clean(missing[0].ID, 60)),
+	return &Error{Class: Unsettled, Message: fmt.Sprintf("%d other certificate(s) of the application have gone meanwhile, the first with keyId %s: somebody else was changing them too", len(missing), clean(missing[0].ID, 60)),
 		Hint: "compare with az ad app credential list --cert --id " + before.ClientID}
 }
 

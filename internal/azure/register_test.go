@@ -315,6 +315,20 @@ func TestSignInWithoutAnAnswer(t *testing.T) {
 	})
 }
 
+// What Graph has taken and does not show is not called done, nor an outage.
+func TestRegisterIsNotShown(t *testing.T) {
+	inBubble(t, cloud.Options{}, Patience{}, func(w *world) {
+		w.registered(0, cloud.Spread{})
+		w.app.Lag(1000)
+		began := time.Now()
+		_, err := w.asOwner(ownedBy).Register(background(), app, "", w.pair(1, year).Leaf(), Pair{})
+		w.fails(err, Unsettled, "does not show it")
+		if took := time.Since(began); took > 2*time.Minute {
+			w.Error(took)
+		}
+	})
+}
+
 // A list that was read is out of date when somebody else has changed it.
 func TestRegisterBesideAnotherWriter(t *testing.T) {
 	var onRead func(reads int)
@@ -335,7 +349,7 @@ func TestRegisterBesideAnotherWriter(t *testing.T) {
 			}
 		}
 		_, err := w.asOwner(ownedBy).Register(background(), app, "", next.Leaf(), Pair{})
-		w.fails(err, Unexpected, "somebody else")
+		w.fails(err, Unsettled, "somebody else")
 		w.has(old, third)
 		// After it: what they have removed is told.
 		reads = 0
@@ -345,7 +359,7 @@ func TestRegisterBesideAnotherWriter(t *testing.T) {
 			}
 		}
 		_, err = w.asOwner(ownedBy).Register(background(), app, "", next.Leaf(), Pair{})
-		w.fails(err, Unexpected, "1 other certificate(s) of the application have gone")
+		w.fails(err, Unsettled, "1 other certificate(s) of the application have gone")
 		w.has(old, next)
 	})
 }

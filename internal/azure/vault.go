@@ -166,7 +166,7 @@ func vaultRefusal(x exchange, ref Reference) *Error {
 	case x.status == 403:
 		return &Error{Class: Forbidden, Code: code, Message: fmt.Sprintf("vault %s forbids it: %s", ref.Vault, v.message), Hint: forbiddenHint(code, v.message)}
 	}
-	return &Error{Class: Unexpected, Code: code, Message: fmt.Sprintf("vault %s: HTTP %d: %s", ref.Vault, x.status, v.message)}
+	return &Error{Class: Forbidden, Code: code, Message: fmt.Sprintf("vault %s: HTTP %d: %s", ref.Vault, x.status, v.message)}
 }
 
 func forbiddenHint(code, message string) string {
