@@ -55,6 +55,9 @@ type Error struct {
 	Message string
 	Hint    string
 	Err     error // the context's error of Interrupted, else nil
+	// Lasting, of Unreachable: it was told at once and no time was spent on trying
+	// again, as where there is no host of that name.
+	Lasting bool
 }
 
 // Error returns the message without the hint.

@@ -30,12 +30,15 @@ func (h heldToken) GetToken(_ context.Context, o policy.TokenRequestOptions) (az
 }
 
 // checkSecret looks whether the agent will find its secret, and fills in r.Secret.
-func (c *Client) checkSecret(ctx context.Context, q Question, token azcore.AccessToken, r *Result) error {
+func (c *Client) checkSecret(ctx context.Context, q Question, r *Result) error {
+	if q.Vault == "" {
+		return nil
+	}
 	name := q.Secret
 	if name == "" {
 		name = InputSecret
 	}
-	held := heldToken{c.at.vaultScope, func() azcore.AccessToken { return token }}
+	held := heldToken{c.at.vaultScope, r.token}
 	secret, err := c.secretInTime(ctx, held, Reference{Vault: q.Vault, Name: name}, c.patience.Try)
 	if err != nil {
 		return err

@@ -148,7 +148,7 @@ func badProxy(err error) bool {
 
 // unreachable says why there was no usable answer.
 func (x exchange) unreachable() *Error {
-	e := &Error{Class: Unreachable}
+	e := &Error{Class: Unreachable, Lasting: x.lasting()}
 	switch {
 	case x.err != nil:
 		reason, hint := transportReason(x.err)
