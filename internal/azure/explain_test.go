@@ -16,6 +16,7 @@ func TestVendorText(t *testing.T) {
 		`{"error":"invalid_request","error_description":"nothing more"}`:                                           {"invalid_request", "", "nothing more"},
 		`{"error":{"code":"Forbidden","message":"Client\r\naddress","innererror":{"code":"ForbiddenByFirewall"}}}`: {"Forbidden", "ForbiddenByFirewall", "Client address"},
 		`{"error":{"code":"x","message":"a https://h/?sv=1&sig=abc%2Fd&x=1 b"}}`:                                   {"x", "", "a https://h/?sv=1&(…)&x=1 b"},
+		`{"error":{"code":"x","message":"url=h%3Fsv%3D1%26sig%3Dabc%252Fd b"}}`:                                    {"x", "", "url=h%3Fsv%3D1(…) b"},
 		`{"error":{"code":"x","message":"` + strings.Repeat("QUJD", 40) + `"}}`:                                    {"x", "", "(…)"},
 		`{"error":{"code":7}}`: {}, `{"error":[]}`: {}, `[]`: {}, ``: {}, `<html>`: {}, `{"value":"secret"}`: {},
 	} {

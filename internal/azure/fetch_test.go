@@ -2,9 +2,14 @@ package azure
 
 import (
 	"context"
+	"crypto/tls"
 	"crypto/x509"
 	"encoding/pem"
 	"errors"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"net/url"
 	"os"
 	"path/filepath"
 	"strings"
@@ -116,6 +121,9 @@ func TestFetchFails(t *testing.T) {
 		{"a password", func(w *world) {
 			w.vault.Set("fleet", cloud.StoredSecret{Value: "TOPSECRET", ContentType: "text/plain"})
 		}, Secret, "is not a certificate"},
+		{"opened by a proxy", func(w *world) {
+			w.client.transport.TLSClientConfig = &tls.Config{Time: time.Now, MinVersion: tls.VersionTLS12}
+		}, Unreachable, "| behind a proxy that opens TLS, set SSL_CERT_FILE"},
 		{"unreachable", func(w *world) { w.cloud.Fail(cloud.Vault, cloud.Fault{Times: -1, Hang: true}) }, Unreachable, "no answer in time"},
 		{"throttled", func(w *world) { w.cloud.Fail(cloud.Vault, cloud.Fault{Times: -1, Status: 429, RetryAfter: "60"}) }, Unreachable, "for 1m0s"},
 	}
@@ -155,6 +163,46 @@ func TestFetchNotSignedIn(t *testing.T) {
 		_, err = w.client.Fetch(background(), nobody{context.DeadlineExceeded}, Reference{Vault: vault, Name: "fleet"})
 		w.fails(err, Unreachable, "too long")
 	})
+}
+
+// A managed identity is looked for on this machine, whatever proxy there is. One
+// that refuses ends the search: whoever meant az login is told how to say so.
+func TestManagedIdentityIsNotAskedThroughAProxy(t *testing.T) {
+	for name, value := range map[string]string{"AZURE_CLIENT_SECRET": "", "AZURE_CLIENT_CERTIFICATE_PATH": "", "AZURE_TOKEN_CREDENTIALS": "ManagedIdentityCredential",
+		"AZURE_TENANT_ID": "", "AZURE_CLIENT_ID": "", "IDENTITY_ENDPOINT": "", "IMDS_ENDPOINT": "", "MSI_ENDPOINT": ""} {
+		if t.Setenv(name, value); value == "" {
+			_ = os.Unsetenv(name) // Setenv puts back what was there
+		}
+	}
+	identity := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusForbidden) }))
+	defer identity.Close()
+	_, server := onLoopback(t)
+	transport := server.Transport()
+	usual := transport.DialContext
+	transport.DialContext = func(ctx context.Context, network, address string) (net.Conn, error) {
+		if address == "169.254.169.254:80" {
+			return new(net.Dialer).DialContext(ctx, network, identity.Listener.Addr().String())
+		}
+		return usual(ctx, network, address)
+	}
+	transport.Proxy = func(req *http.Request) (*url.URL, error) {
+		if req.URL.Scheme == "http" {
+			t.Errorf("%s is asked through a proxy", req.URL.Host)
+		}
+		return nil, nil
+	}
+	w := &world{T: t}
+	client := w.with(transport, Cloud{}, Patience{})
+	g, err := client.Graph(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer g.Close()
+	_, err = g.Application(background(), app)
+	e := w.fails(err, Refused, "managed identity failed (HTTP 403)")
+	if !strings.Contains(e.Hint, "AZURE_TOKEN_CREDENTIALS=AzureCLICredential") {
+		t.Error(e.Hint)
+	}
 }
 
 // The chain of the operator, with what Microsoft's library reads from the

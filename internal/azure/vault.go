@@ -136,7 +136,7 @@ func (c *Client) getSecret(ctx context.Context, credential azcore.TokenCredentia
 			Hint: "set azure.cloud, or azure.vault_suffix, in the inventory"}
 	case x.outage():
 		failure = x.unreachable()
-		if x.lasting() && x.err != nil {
+		if noSuchHost(x.err) {
 			failure.Hint = fmt.Sprintf("is the vault's name right? az keyvault show --name %s", ref.Vault)
 		}
 		return secret, x, failure
