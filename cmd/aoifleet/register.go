@@ -72,12 +72,20 @@ func (a *app) certificateRegister(flags signInFlags) error {
 	if err != nil {
 		return err
 	}
-	return a.change("register", todo, flags.yes, func(r *registration) (string, error) {
-		graph, err := a.graph(cloud, signer, r)
-		if err != nil {
-			return "", err
+	graphs := map[string]*azure.Graph{} // by client id: it remembers what it has done
+	defer func() {
+		for _, graph := range graphs {
+			graph.Close()
 		}
-		defer graph.Close()
+	}()
+	return a.change("register", todo, flags.yes, func(r *registration) (string, error) {
+		graph := graphs[strings.ToLower(r.client)]
+		if graph == nil {
+			if graph, err = a.graph(cloud, signer, r); err != nil {
+				return "", err
+			}
+			graphs[strings.ToLower(r.client)] = graph
+		}
 		return graph.Register(a.ctx, r.client, flags.objectID, r.cert, signer)
 	})
 }
@@ -238,6 +246,8 @@ func (r *registration) print(w io.Writer) {
 		}
 	case r.done == azure.ByNothing:
 		fmt.Fprintf(w, "%s: it was so already\n", thumb)
+	case r.done == azure.ByProofUnread:
+		fmt.Fprintf(w, "%s: done, and not read back: the application may not read itself\n", thumb)
 	default:
 		fmt.Fprintf(w, "%s: done, and read back\n", thumb)
 	}
@@ -254,7 +264,7 @@ type registered struct {
 	TenantID    string             `json:"tenant_id"`
 	ClientID    string             `json:"client_id"`
 	Hosts       []string           `json:"hosts"`
-	Done        *string            `json:"done"` // nothing, proof, list; null: it was not done
+	Done        *string            `json:"done"` // nothing, proof, proof_not_read_back, list; null: it was not done
 	Error       *azureError        `json:"error"`
 }
 

@@ -28,15 +28,17 @@ const (
 	signInUsage     = "Verify"
 )
 
-// Graph reads and changes the certificates of an application registration, one
-// call at a time. Close it when done.
+// Graph reads and changes the certificates of application registrations, one call
+// at a time. Changes to one application belong on one Graph, which knows what it
+// has done there. Close it when done.
 type Graph struct {
 	base     string
 	wire     *wire
 	pipeline runtime.Pipeline
 	signIn   *signIn
 	patience Patience
-	answered time.Time // the last definite answer, or the beginning of the operation
+	answered time.Time               // the last definite answer, or the beginning of the operation
+	left     map[string]*Application // by client id: as it was read back after the last change
 }
 
 // Graph returns access to Microsoft Graph. A nil credential is the operator's,
@@ -55,7 +57,7 @@ func (c *Client) Graph(credential azcore.TokenCredential) (*Graph, error) {
 	o := c.options(w, 0)
 	bearer := runtime.NewBearerTokenPolicy(own, []string{c.at.graph + "/.default"}, nil)
 	pipeline := runtime.NewPipeline("aoifleet", "v1", runtime.PipelineOptions{PerRetry: []policy.Policy{bearer}}, &o)
-	return &Graph{base: c.at.graph + "/v1.0", wire: w, pipeline: pipeline, signIn: own, patience: c.patience}, nil
+	return &Graph{base: c.at.graph + "/v1.0", wire: w, pipeline: pipeline, signIn: own, patience: c.patience, left: map[string]*Application{}}, nil
 }
 
 // Close closes idle connections.

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"net/http"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/golang-jwt/jwt/v5"
@@ -25,6 +26,9 @@ const (
 	ByNothing = "nothing" // it was so already
 	ByProof   = "proof"   // addKey or removeKey, with a proof signed by a certificate that the application has
 	ByList    = "list"    // the whole list was replaced
+	// ByProofUnread is ByProof of an application that may not be read: nothing was
+	// read back.
+	ByProofUnread = "proof_not_read_back"
 )
 
 // proof shows that whoever asks has the private key of a valid certificate of
@@ -48,7 +52,7 @@ func proof(p Pair, objectID string, now time.Time) (string, error) {
 func (g *Graph) Register(ctx context.Context, clientID, objectID string, cert *x509.Certificate, current Pair) (string, error) {
 	ctx, cancel := g.begin(ctx)
 	defer cancel()
-	before, err := g.read(ctx, clientID)
+	before, err := g.current(ctx, clientID)
 	if err != nil && (objectID == "" || current.Leaf() == nil || AsError(err) == nil || AsError(err).Class != Forbidden) {
 		return "", err
 	}
@@ -56,7 +60,7 @@ func (g *Graph) Register(ctx context.Context, clientID, objectID string, cert *x
 		if err := g.addKey(ctx, clientID, objectID, cert, current); err != nil {
 			return "", err
 		}
-		return ByProof, nil
+		return ByProofUnread, nil
 	}
 	if _, there := before.Find(cert); there {
 		return ByNothing, nil
@@ -83,7 +87,7 @@ func (g *Graph) Register(ctx context.Context, clientID, objectID string, cert *x
 func (g *Graph) Retire(ctx context.Context, clientID string, cert *x509.Certificate, signer Pair) (string, error) {
 	ctx, cancel := g.begin(ctx)
 	defer cancel()
-	before, err := g.read(ctx, clientID)
+	before, err := g.current(ctx, clientID)
 	if err != nil {
 		return "", err
 	}
@@ -171,15 +175,40 @@ func (g *Graph) removeKeys(ctx context.Context, before *Application, cert *x509.
 	return nil
 }
 
+// current reads an application as it is before a change. Graph has several copies:
+// one that does not show yet what this Graph has left there would, sent back with
+// one more, take it away again.
+func (g *Graph) current(ctx context.Context, clientID string) (*Application, error) {
+	for pause := time.Second; ; pause = min(2*pause, mostPause) {
+		now, err := g.read(ctx, clientID)
+		if err != nil || g.left[strings.ToLower(clientID)] == nil {
+			return now, err
+		}
+		if missing, _ := differ(g.left[strings.ToLower(clientID)], now); len(missing) == 0 {
+			return now, nil
+		}
+		if !sleep(ctx, pause) {
+			if ctx.Err() == context.Canceled {
+				return nil, interrupted(ctx, "Microsoft Graph")
+			}
+			return nil, othersChange()
+		}
+	}
+}
+
+func othersChange() *Error {
+	return &Error{Class: Unsettled, Message: "somebody else is changing the certificates of this application", Hint: "run it again when they are done"}
+}
+
 // replace sends the whole list. It reads the list once more just before: Graph
 // has no way to refuse a list that is out of date.
 func (g *Graph) replace(ctx context.Context, before *Application, list []map[string]any) error {
-	now, err := g.read(ctx, before.ClientID)
+	now, err := g.current(ctx, before.ClientID)
 	if err != nil {
 		return err
 	}
 	if missing, more := differ(before, now); len(missing)+len(more) > 0 {
-		return &Error{Class: Unsettled, Message: "somebody else is changing the certificates of this application", Hint: "run it again when they are done"}
+		return othersChange()
 	}
 	_, err = g.call(ctx, http.MethodPatch, g.application(before.ClientID), map[string]any{"keyCredentials": list})
 	return err
@@ -203,6 +232,7 @@ func (g *Graph) settled(ctx context.Context, before *Application, added, removed
 		case err != nil && ctx.Err() == nil:
 			return err
 		case err == nil && now.shows(added, removed):
+			g.left[strings.ToLower(before.ClientID)] = now
 			return lost(before, now, removed)
 		}
 		if !sleep(ctx, pause) {

@@ -85,7 +85,7 @@ func TestRegisterByProof(t *testing.T) {
 		old := w.registered(0, cloud.Spread{})
 		next := w.pair(1, year)
 		w.app.Permit(readAll)
-		w.app.Lag(2)
+		w.app.Lag(0, 2)
 		g := w.asApplication(old)
 		how, err := g.Register(background(), app, "", next.Leaf(), old)
 		if err != nil || how != ByProof {
@@ -118,7 +118,7 @@ func TestRegisterWithoutAnyPermission(t *testing.T) {
 		_, err = g.Register(background(), app, "33333333-aaaa-4bbb-8ccc-00000000ffff", next.Leaf(), old)
 		w.fails(err, Forbidden, "Access Token missing or malformed")
 		w.has(old)
-		if how, err := g.Register(background(), app, object, next.Leaf(), old); err != nil || how != ByProof {
+		if how, err := g.Register(background(), app, object, next.Leaf(), old); err != nil || how != ByProofUnread {
 			w.Fatal(how, err)
 		}
 		w.has(old, next)
@@ -132,7 +132,7 @@ func TestRegisterByList(t *testing.T) {
 		w.app.Register(expired.Leaf(), cloud.Spread{})
 		second := w.registered(2, cloud.Spread{})
 		next := w.pair(1, year)
-		w.app.Lag(1)
+		w.app.Lag(0, 1)
 		g := w.asOwner(ownedBy)
 		for _, signer := range []Pair{expired, {}} { // an expired certificate signs no proof
 			if how, err := g.Register(background(), app, "", next.Leaf(), signer); err != nil || how != ByList && how != ByNothing {
@@ -315,11 +315,31 @@ func TestSignInWithoutAnAnswer(t *testing.T) {
 	})
 }
 
+// Several certificates for one application, one after the other: a copy of Graph
+// that has not heard of the first must not have it replaced away.
+func TestRegisterSeveralByList(t *testing.T) {
+	inBubble(t, cloud.Options{}, Patience{}, func(w *world) {
+		old, second, third := w.registered(0, cloud.Spread{}), w.pair(1, year), w.pair(2, year)
+		w.app.Lag(1, 3)
+		g := w.asOwner(ownedBy)
+		for _, p := range []Pair{second, third} {
+			if how, err := g.Register(background(), app, "", p.Leaf(), Pair{}); err != nil || how != ByList {
+				w.Fatal(how, err)
+			}
+		}
+		w.has(old, second, third)
+		if how, err := g.Retire(background(), app, old.Leaf(), Pair{}); err != nil || how != ByList {
+			w.Fatal(how, err)
+		}
+		w.has(second, third)
+	})
+}
+
 // What Graph has taken and does not show is not called done, nor an outage.
 func TestRegisterIsNotShown(t *testing.T) {
 	inBubble(t, cloud.Options{}, Patience{}, func(w *world) {
 		w.registered(0, cloud.Spread{})
-		w.app.Lag(1000)
+		w.app.Lag(0, 1000)
 		began := time.Now()
 		_, err := w.asOwner(ownedBy).Register(background(), app, "", w.pair(1, year).Leaf(), Pair{})
 		w.fails(err, Unsettled, "does not show it")

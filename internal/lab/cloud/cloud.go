@@ -81,8 +81,9 @@ type Application struct {
 	disabled   bool
 	blocked    bool
 	permission string
-	lag        int    // reads that still show old
-	old        []*key // the list before the last change
+	fresh, lag int    // so many reads after a change show it; then so many show the list before
+	reads      int    // since the last change
+	old        []*key // the list before the last change; nil: there was none
 }
 
 // key is one certificate of an application.
@@ -174,8 +175,9 @@ func (a *Application) Block(on bool) { a.cloud.set(func() { a.blocked = on }) }
 // Application.ReadWrite.OwnedBy (on itself) or Application.ReadWrite.All.
 func (a *Application) Permit(permission string) { a.cloud.set(func() { a.permission = permission }) }
 
-// Lag makes so many reads after each change show the list before it.
-func (a *Application) Lag(reads int) { a.cloud.set(func() { a.lag = reads }) }
+// Lag makes so many reads after each change show the list before it, as a copy of
+// the directory does that has not heard of it; fresh reads before them show it.
+func (a *Application) Lag(fresh, reads int) { a.cloud.set(func() { a.fresh, a.lag = fresh, reads }) }
 
 // Skew moves Entra's clock.
 func (c *Cloud) Skew(d time.Duration) { c.set(func() { c.skew = d }) }

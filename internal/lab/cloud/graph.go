@@ -104,8 +104,7 @@ func (a *Application) show(w http.ResponseWriter, r *http.Request, g *grant) {
 		return
 	}
 	keys := a.keys
-	if a.old != nil && a.lag > 0 {
-		a.lag--
+	if a.reads++; a.old != nil && a.reads > a.fresh && a.reads <= a.fresh+a.lag {
 		keys = a.old
 	}
 	query := r.URL.Query().Get("$select")
@@ -135,7 +134,7 @@ func (k *key) entry(withKey bool) map[string]any {
 }
 
 // change replaces the list; the reads of Lag still show the one before.
-func (a *Application) change(keys []*key) { a.old, a.keys = a.keys, keys }
+func (a *Application) change(keys []*key) { a.old, a.keys, a.reads = a.keys, keys, 0 }
 
 // sent is a keyCredential of a request.
 type sent struct {
@@ -253,7 +252,7 @@ func (a *Application) addKey(w http.ResponseWriter, r *http.Request, g *grant) {
 	}
 	before := a.keys
 	k := a.add(cert, body.Key.DisplayName, Spread{})
-	a.old = before
+	a.old, a.reads = before, 0
 	answer(w, http.StatusOK, k.entry(false))
 }
 
