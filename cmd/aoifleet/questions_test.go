@@ -23,7 +23,6 @@ type asker struct {
 	*inquiry
 	cloud *cloud.Cloud
 	cert  *certificate.Certificate
-	said  []string
 }
 
 func inInquiry(t *testing.T, f func(*asker)) {
