@@ -68,7 +68,11 @@ func (a *app) certificateRegister(flags signInFlags) error {
 	if err != nil {
 		return err
 	}
-	signer, err := a.signer(flags, cloud)
+	client, err := a.azureClient(cloud, azure.Patience{})
+	if err != nil {
+		return err
+	}
+	signer, err := a.signer(flags, client)
 	if err != nil {
 		return err
 	}
@@ -81,7 +85,7 @@ func (a *app) certificateRegister(flags signInFlags) error {
 	return a.change("register", todo, flags.yes, func(r *registration) (string, error) {
 		graph := graphs[strings.ToLower(r.client)]
 		if graph == nil {
-			if graph, err = a.graph(cloud, signer, r); err != nil {
+			if graph, err = graphAs(client, signer, r); err != nil {
 				return "", err
 			}
 			graphs[strings.ToLower(r.client)] = graph
@@ -146,13 +150,9 @@ func (a *app) registerOne(flags signInFlags) ([]*registration, azure.Cloud, erro
 
 // signer is the certificate that signs in as the application; the zero Pair where
 // the operator does.
-func (a *app) signer(flags signInFlags, cloud azure.Cloud) (azure.Pair, error) {
+func (a *app) signer(flags signInFlags, client *azure.Client) (azure.Pair, error) {
 	if flags.signWith == "" {
 		return azure.Pair{}, nil
-	}
-	client, err := a.azureClient(cloud, azure.Patience{})
-	if err != nil {
-		return azure.Pair{}, err
 	}
 	cert, err := a.readCertificate(flags.signWith, client)
 	if err != nil {
@@ -161,12 +161,8 @@ func (a *app) signer(flags signInFlags, cloud azure.Cloud) (azure.Pair, error) {
 	return pairOf(cert)
 }
 
-// graph is Microsoft Graph as whoever signs in.
-func (a *app) graph(cloud azure.Cloud, signer azure.Pair, r *registration) (*azure.Graph, error) {
-	client, err := a.azureClient(cloud, azure.Patience{})
-	if err != nil {
-		return nil, err
-	}
+// graphAs is Microsoft Graph as whoever signs in.
+func graphAs(client *azure.Client, signer azure.Pair, r *registration) (*azure.Graph, error) {
 	if signer.Leaf() == nil {
 		return client.Graph(nil)
 	}

@@ -49,8 +49,11 @@ func (a *app) certificateRetire(thumbprint string, flags signInFlags, force bool
 	if err := f.compareWith(); err != nil { // a VM without openssl says by the digest what it has
 		return err
 	}
-	cloud := cloudOf(f.inv.Azure)
-	signer, err := a.signer(flags, cloud)
+	client, err := a.azureClient(cloudOf(f.inv.Azure), azure.Patience{})
+	if err != nil {
+		return err
+	}
+	signer, err := a.signer(flags, client)
 	if err != nil {
 		return err
 	}
@@ -69,7 +72,7 @@ func (a *app) certificateRetire(thumbprint string, flags signInFlags, force bool
 	if err := a.mayGo(thumbprint, using, unsure, force); err != nil {
 		return err
 	}
-	graph, err := a.graph(cloud, signer, r)
+	graph, err := graphAs(client, signer, r)
 	if err != nil {
 		return err
 	}

@@ -15,6 +15,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"sync"
 	"time"
 
 	"github.com/Azure/azure-sdk-for-go/sdk/azcore"
@@ -109,6 +110,7 @@ type Client struct {
 	at        endpoints
 	transport *http.Transport
 	patience  Patience
+	operator  func() (azcore.TokenCredential, error) // who runs this program; once
 }
 
 // New returns a client of a cloud. Requests go through a copy of transport, for
@@ -123,7 +125,9 @@ func New(cloud Cloud, transport *http.Transport, patience Patience) (*Client, er
 	if transport == nil {
 		transport = http.DefaultTransport.(*http.Transport)
 	}
-	return &Client{at: at, transport: transport.Clone(), patience: patience.withDefaults()}, nil
+	c := &Client{at: at, transport: transport.Clone(), patience: patience.withDefaults()}
+	c.operator = sync.OnceValues(c.newOperator)
+	return c, nil
 }
 
 // options are what all libraries are given. Retries are this package's own

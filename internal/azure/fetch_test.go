@@ -13,7 +13,9 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/Azure/azure-sdk-for-go/sdk/azcore"
@@ -237,6 +239,81 @@ func TestFetchAsOperator(t *testing.T) {
 	if err != nil || string(file.Bytes()) != "TOPSECRET" {
 		t.Error(file, err)
 	}
+	// Whoever asks is asked to sign in once, however many certificates there are:
+	// az login starts a program each time.
+	before := tokensOf(c)
+	client = w.with(server.Transport(), Cloud{}, Patience{})
+	var group sync.WaitGroup
+	for range 8 {
+		group.Go(func() {
+			if _, err := client.Fetch(background(), nil, Reference{Vault: vault, Name: "fleet"}); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	group.Wait()
+	if got := tokensOf(c) - before; got != 1 {
+		t.Errorf("%d tokens for 8 certificates", got)
+	}
+}
+
+func tokensOf(c *cloud.Cloud) (n int) {
+	for _, path := range c.Paths() {
+		if strings.HasSuffix(path, "/token") {
+			n++
+		}
+	}
+	return n
+}
+
+// A token is kept for as long as it is good, for what it was asked for. Whoever
+// waits for it while another asks does not wait longer than it may.
+func TestSharedCredential(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		asked, hang := 0, false
+		s := newShared(tokenFunc(func(ctx context.Context, o policy.TokenRequestOptions) (azcore.AccessToken, error) {
+			if asked++; hang {
+				<-ctx.Done()
+				return azcore.AccessToken{}, ctx.Err()
+			}
+			return azcore.AccessToken{Token: o.Scopes[0], ExpiresOn: time.Now().Add(time.Hour)}, nil
+		}))
+		get := func(scope, claims string, want int) {
+			t.Helper()
+			token, err := s.GetToken(background(), policy.TokenRequestOptions{Scopes: []string{scope}, Claims: claims})
+			if err != nil || token.Token != scope || asked != want {
+				t.Errorf("%q, %v, asked %d times, want %d", token.Token, err, asked, want)
+			}
+		}
+		get("a", "", 1)
+		get("a", "", 1)
+		get("b", "", 2)
+		get("a", "more", 3)
+		time.Sleep(56 * time.Minute)
+		get("a", "", 4)
+		hang = true
+		began := time.Now()
+		var group sync.WaitGroup
+		for range 5 {
+			group.Go(func() {
+				ctx, cancel := context.WithTimeout(background(), 10*time.Second)
+				defer cancel()
+				if _, err := s.GetToken(ctx, policy.TokenRequestOptions{Scopes: []string{"c"}}); !errors.Is(err, context.DeadlineExceeded) {
+					t.Error(err)
+				}
+			})
+		}
+		group.Wait()
+		if took := time.Since(began); took > 10*time.Second {
+			t.Errorf("took %s", took)
+		}
+	})
+}
+
+type tokenFunc func(context.Context, policy.TokenRequestOptions) (azcore.AccessToken, error)
+
+func (f tokenFunc) GetToken(ctx context.Context, o policy.TokenRequestOptions) (azcore.AccessToken, error) {
+	return f(ctx, o)
 }
 
 func TestCloud(t *testing.T) {

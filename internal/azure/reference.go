@@ -135,17 +135,6 @@ func (s *signIn) GetToken(ctx context.Context, o policy.TokenRequestOptions) (az
 	return token, err
 }
 
-// operator is whoever runs this program.
-func (c *Client) operator() (azcore.TokenCredential, error) {
-	credential, err := azidentity.NewDefaultAzureCredential(&azidentity.DefaultAzureCredentialOptions{
-		ClientOptions: c.options(c.newSignInWire(), 0), DisableInstanceDiscovery: c.at.trusted,
-	})
-	if err != nil {
-		return nil, configuration("", "no way to sign in to Azure: %s", clean(err.Error(), 300))
-	}
-	return credential, nil
-}
-
 // signInError says why nobody could sign in. The library's own words quote whole
 // answers; those of a refusal are read from the answer instead.
 func signInError(err error) *Error {
