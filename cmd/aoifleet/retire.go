@@ -113,7 +113,11 @@ func (a *app) mayGo(thumbprint string, using, unsure []string, force bool) error
 	case len(using) > 0:
 		words = fmt.Sprintf("%s is still in use on %s: %s", thumbprint, hostCount(len(using)), strings.Join(report.Fold(using), ", "))
 	case len(unsure) > 0:
-		words = fmt.Sprintf("it can't be told whether %s uses %s: %s", hostCount(len(unsure)), thumbprint, strings.Join(report.Fold(unsure), ", "))
+		use := "use"
+		if len(unsure) == 1 {
+			use = "uses"
+		}
+		words = fmt.Sprintf("it can't be told whether %s %s %s: %s", hostCount(len(unsure)), use, thumbprint, strings.Join(report.Fold(unsure), ", "))
 		hint = "see aoifleet status; --force takes it away all the same"
 	default:
 		return nil

@@ -141,7 +141,7 @@ func (g *Graph) read(ctx context.Context, clientID string) (*Application, error)
 		AppID string                       `json:"appId"`
 		Keys  []map[string]json.RawMessage `json:"keyCredentials"`
 	}
-	if json.Unmarshal(body, &answer) != nil || !plainID(answer.ID) {
+	if json.Unmarshal(body, &answer) != nil || !plainID(answer.ID) || !strings.EqualFold(answer.AppID, clientID) {
 		return nil, notTheService(g.wire.outcome())
 	}
 	a := &Application{ClientID: clientID, ObjectID: answer.ID}

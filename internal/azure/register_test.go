@@ -261,6 +261,7 @@ func TestGraphFaults(t *testing.T) {
 		{"addKey is not allowed", cloud.Fault{Times: 1, Path: "/addKey", Status: 403, Body: `{"error":{"code":"Authorization_RequestDenied","message":"no"}}`}, "", 0, 5 * time.Second},
 		{"not JSON", cloud.Fault{Times: -1, Status: 200, Body: "TOPSECRET"}, Unexpected, 0, time.Second},
 		{"a list of something else", cloud.Fault{Times: -1, Status: 200, Body: `{"id":"x","keyCredentials":[{"key":"TOPSECRET"}]}`}, Unexpected, 0, time.Second},
+		{"another application", cloud.Fault{Times: -1, Status: 200, Body: `{"id":"x","appId":"` + other + `","keyCredentials":[]}`}, Unexpected, 0, time.Second},
 		{"redirect", cloud.Fault{Times: -1, Status: 302, Header: http.Header{"Location": {"https://evil.example/"}}}, Unexpected, 0, time.Second},
 		{"huge", cloud.Fault{Times: -1, Status: 200, Body: strings.Repeat("x", 2<<20)}, Unreachable, 0, time.Second},
 	}
