@@ -75,24 +75,25 @@ func ask(entries []rollout.Entry, secret string) ([]*question, []unasked) {
 			rest = append(rest, *u)
 			continue
 		}
-		p := t.Seen.Provider
-		c, vault := credential{strings.ToLower(p.TenantID), strings.ToLower(p.ClientID), t.Certificate.Leaf.Thumbprint, t.Host.ViaHost}, strings.ToLower(p.Vault)
-		if known[c][vault] == nil {
-			q, err := questionOf(t.Certificate, p, secret)
-			if err != nil {
-				rest = append(rest, unasked{t.Host.Name, rollout.Refused, &host.Problem{Class: "certificate", Message: err.Error()}})
-				continue
+		for _, p := range t.Providers() { // each will sign in with the new certificate
+			c, vault := credential{strings.ToLower(p.TenantID), strings.ToLower(p.ClientID), t.Certificate.Leaf.Thumbprint, t.Host.ViaHost}, strings.ToLower(p.Vault)
+			if known[c][vault] == nil {
+				q, err := questionOf(t.Certificate, &p, secret)
+				if err != nil {
+					rest = append(rest, unasked{t.Host.Name, rollout.Refused, &host.Problem{Class: "certificate", Message: err.Error()}})
+					break
+				}
+				if t.Host.ViaHost {
+					q.via = &t.Host
+				}
+				if q.first = first[c]; q.first == nil {
+					first[c], known[c] = q, map[string]*question{}
+				}
+				known[c][vault] = q
+				questions = append(questions, q)
 			}
-			if t.Host.ViaHost {
-				q.via = &t.Host
-			}
-			if q.first = first[c]; q.first == nil {
-				first[c], known[c] = q, map[string]*question{}
-			}
-			known[c][vault] = q
-			questions = append(questions, q)
+			known[c][vault].hosts = append(known[c][vault].hosts, t.Host.Name)
 		}
-		known[c][vault].hosts = append(known[c][vault].hosts, t.Host.Name)
 	}
 	return questions, rest
 }

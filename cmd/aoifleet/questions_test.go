@@ -103,6 +103,24 @@ func TestEntraIsAskedOnce(t *testing.T) {
 	}
 }
 
+// Secret providers that share a file all sign in with the new certificate: each of
+// their applications is asked about.
+func TestEveryProviderOfTheFileIsAskedAbout(t *testing.T) {
+	inInquiry(t, func(a *asker) {
+		a.application("abcdef", "vault-1")
+		e := a.host("a", "abcdef", "vault-1")
+		e.Seen.Config.Providers = []host.Provider{*e.Seen.Provider, {TenantID: askedTenant, ClientID: "other", Vault: "vault-1"}, {TenantID: askedTenant, ClientID: "third", Path: "/another"}}
+		questions, _ := ask([]rollout.Entry{e}, azure.InputSecret)
+		if len(questions) != 2 || questions[1].ClientID != "other" {
+			t.Fatalf("%d questions", len(questions))
+		}
+		a.answerAll(questions)
+		if questions[0].err != nil || questions[1].err == nil || questions[1].err.Code != "AADSTS700016" {
+			t.Errorf("%v, %v", questions[0].err, questions[1].err)
+		}
+	})
+}
+
 // One that is refused is refused for every vault.
 func TestEntraRefusesOnce(t *testing.T) {
 	inInquiry(t, func(a *asker) {

@@ -5,6 +5,7 @@ import (
 	"crypto/x509"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"time"
 
@@ -113,7 +114,11 @@ func (a *app) toRegister(flags signInFlags) ([]*registration, azure.Cloud, error
 			known[key] = &registration{tenant: q.TenantID, client: q.ClientID, cert: q.Pair.Leaf()}
 			todo = append(todo, known[key])
 		}
-		known[key].hosts = append(known[key].hosts, q.hosts...)
+		for _, name := range q.hosts {
+			if !slices.Contains(known[key].hosts, name) {
+				known[key].hosts = append(known[key].hosts, name)
+			}
+		}
 	}
 	for _, u := range rest {
 		if u.outcome != rollout.NotApplicable {

@@ -155,9 +155,10 @@ func (s *Status) Principals() []Principal {
 }
 
 // unsure are the hosts that may use any certificate of p: those that were not seen,
-// and those with an old one whose configuration does not say whose it is.
+// those with another file for it, and those with an old one whose configuration
+// does not say whose it is.
 func unsure(p rollout.Principal, list []rollout.Principal, unseen []string) []string {
-	all := slices.Clone(unseen)
+	all := slices.Concat(unseen, p.Beside)
 	for _, other := range list {
 		if other.ClientID == "" && p.ClientID != "" {
 			all = append(all, other.Old()...)

@@ -131,6 +131,12 @@ func TestSafeBesideANamelessHost(t *testing.T) {
 	if p := s.Principals(); p[0].SafeToDrop != nil || !strings.Contains(p[0].Why, "of b it can't be told") {
 		t.Errorf("%+v", p)
 	}
+	beside := has("a", "C", "NEW")
+	beside.Seen.Config.Providers = []host.Provider{{ClientID: "c", Path: "/another/file"}}
+	s = status(beside)
+	if p := s.Principals(); p[0].SafeToDrop != nil || !strings.Contains(p[0].Why, "of a it can't be told") {
+		t.Errorf("%+v", p)
+	}
 }
 
 // What a host or a journal says can't break out of a label or a line.

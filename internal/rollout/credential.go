@@ -5,6 +5,7 @@ import (
 	"strings"
 
 	"github.com/aoifleet/aoifleet/internal/certificate"
+	"github.com/aoifleet/aoifleet/internal/host"
 )
 
 // Credential is one certificate of a service principal, and the hosts whose
@@ -27,6 +28,9 @@ type Principal struct {
 	Stale []string
 	// Open are hosts on which a run has not ended: they may go back to the old one.
 	Open []string
+	// Beside are hosts that have another file for this application too, which is
+	// not the one that is rotated: nobody has looked at it.
+	Beside []string
 }
 
 // Old are the hosts that use a certificate which the inventory does not name.
@@ -45,6 +49,15 @@ func (p Principal) Old() []string {
 // Hosts with a managed identity use none.
 func Principals(entries []Entry) (list []Principal, unseen []string) {
 	places := map[string]int{}
+	place := func(by host.Provider) *Principal {
+		at, known := places[strings.ToLower(by.ClientID)]
+		if !known {
+			at = len(list)
+			places[strings.ToLower(by.ClientID)] = at
+			list = append(list, Principal{TenantID: by.TenantID, ClientID: by.ClientID, Named: true})
+		}
+		return &list[at]
+	}
 	for _, e := range entries {
 		if e.Outcome == NotApplicable {
 			continue
@@ -54,14 +67,20 @@ func Principals(entries []Entry) (list []Principal, unseen []string) {
 			unseen = append(unseen, e.Host.Name)
 			continue
 		}
-		by := e.Seen.Provider
-		place, known := places[strings.ToLower(by.ClientID)]
-		if !known {
-			place = len(list)
-			places[strings.ToLower(by.ClientID)] = place
-			list = append(list, Principal{TenantID: by.TenantID, ClientID: by.ClientID, Named: true})
+		done := map[string]bool{}
+		for _, by := range e.Providers() { // which may differ in their vault alone
+			if client := strings.ToLower(by.ClientID); !done[client] {
+				done[client] = true
+				place(by).add(e, *live)
+			}
 		}
-		list[place].add(e, *live)
+	}
+	for _, e := range entries {
+		for i := range list {
+			if e.beside(list[i].ClientID) {
+				list[i].Beside = append(list[i].Beside, e.Host.Name)
+			}
+		}
 	}
 	for _, p := range list {
 		slices.SortStableFunc(p.Credentials, func(a, b Credential) int {
@@ -94,6 +113,32 @@ func (p *Principal) add(e Entry, live certificate.Info) {
 	c := &p.Credentials[at]
 	c.Wanted = c.Wanted || wanted
 	c.Hosts = append(c.Hosts, e.Host.Name)
+}
+
+// Providers are the secret providers that use the certificate file of e: the one
+// that was chosen, and others of its configuration with the same file, once for
+// each application and vault.
+func (e Entry) Providers() []host.Provider {
+	if e.Seen == nil || e.Seen.Provider == nil {
+		return nil
+	}
+	list := []host.Provider{*e.Seen.Provider}
+	for _, p := range e.Seen.Config.Providers {
+		same := func(other host.Provider) bool {
+			return strings.EqualFold(p.TenantID, other.TenantID) && strings.EqualFold(p.ClientID, other.ClientID) && strings.EqualFold(p.Vault, other.Vault)
+		}
+		if p.Path == list[0].Path && !slices.ContainsFunc(list, same) {
+			list = append(list, p)
+		}
+	}
+	return list
+}
+
+// beside tells whether the agent signs in as an application with another file too.
+func (e Entry) beside(client string) bool {
+	return e.Seen != nil && e.Seen.Provider != nil && client != "" && slices.ContainsFunc(e.Seen.Config.Providers, func(p host.Provider) bool {
+		return p.Path != e.Seen.Provider.Path && strings.EqualFold(p.ClientID, client)
+	})
 }
 
 // Live is the certificate in the host's file, nil if it can't be told. A host
@@ -130,14 +175,15 @@ func InUse(entries []Entry, client, thumbprint string) (using, unsure []string) 
 			unsure = append(unsure, e.Host.Name)
 			continue
 		}
-		if !strings.EqualFold(e.Seen.Provider.ClientID, client) {
-			continue
-		}
+		mine := slices.ContainsFunc(e.Providers(), func(p host.Provider) bool { return strings.EqualFold(p.ClientID, client) })
 		_, unfinished := e.Seen.Unfinished()
 		switch {
+		case !mine && !e.beside(client):
+		case !mine:
+			unsure = append(unsure, e.Host.Name)
 		case live.Thumbprint == thumbprint, e.Seen.Unit.Active == "active" && e.Seen.ProcessIsOlder():
 			using = append(using, e.Host.Name)
-		case unfinished:
+		case unfinished, e.beside(client):
 			unsure = append(unsure, e.Host.Name)
 		}
 	}

@@ -77,6 +77,40 @@ func TestPrincipalIsTheClient(t *testing.T) {
 	}
 }
 
+// An agent may have several secret providers: some with the file that is rotated,
+// some with files that nobody looks at.
+func TestSeveralProviders(t *testing.T) {
+	provider := func(client, vault, path string) host.Provider {
+		return host.Provider{TenantID: "T", ClientID: client, Vault: vault, Path: path}
+	}
+	has := func(name, thumbprint string, list ...host.Provider) Entry {
+		return using(name, thumbprint, func(e *Entry) { e.Seen.Provider, e.Seen.Config.Providers = &list[0], list })
+	}
+	one := has("one", "OLD", provider("A", "v", "/f"), provider("a", "V", "/f"), provider("B", "v", "/f"), provider("B", "w", "/f"), provider("C", "v", "/g"))
+	var got []string
+	for _, p := range one.Providers() {
+		got = append(got, p.ClientID+" "+p.Vault)
+	}
+	if want := []string{"A v", "B v", "B w"}; !slices.Equal(got, want) {
+		t.Errorf("%q, want %q", got, want)
+	}
+	entries := []Entry{one, has("two", "NEW", provider("C", "v", "/f"))}
+	for client, want := range map[string][2]string{"a": {"one", ""}, "B": {"one", ""}, "C": {"", "one"}, "D": {"", ""}} {
+		in, unsure := InUse(entries, client, "OLD")
+		if strings.Join(in, ",") != want[0] || strings.Join(unsure, ",") != want[1] {
+			t.Errorf("%s: in use on %v, not known of %v", client, in, unsure)
+		}
+	}
+	list, _ := Principals(entries)
+	got = nil
+	for _, p := range list {
+		got = append(got, p.ClientID+" old "+strings.Join(p.Old(), ",")+" beside "+strings.Join(p.Beside, ","))
+	}
+	if want := []string{"A old one beside ", "B old one beside ", "C old  beside one"}; !slices.Equal(got, want) {
+		t.Errorf("%q, want %q", got, want)
+	}
+}
+
 // Without a named certificate there is no old one.
 func TestPrincipalWithoutName(t *testing.T) {
 	list, _ := Principals([]Entry{using("a", "NEW", nil), using("b", "OLD", func(e *Entry) { e.Certificate = nil })})
