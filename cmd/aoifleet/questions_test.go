@@ -142,7 +142,7 @@ func TestEntraRefusesOnce(t *testing.T) {
 // An outage costs its 30 s once, however many applications and vaults there are;
 // one vault that is away does not keep the others from being asked.
 func TestAnOutageOfManyCostsItsTimeOnce(t *testing.T) {
-	const many = 40
+	const many = 24
 	for _, tt := range []struct {
 		name    string
 		service cloud.Service
