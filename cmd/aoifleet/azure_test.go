@@ -39,6 +39,7 @@ type scriptAzure struct {
 //
 //	azure outside                 only the machines get there from now on
 //	azure register FILE [ASKS]    Entra knows a certificate, after so many requests
+//	azure remove FILE             and knows it no longer
 //	azure permit PERMISSION       of Microsoft Graph, for the application itself
 //	azure has THUMBPRINT…         the application's certificates
 //	azure secret                  the vault has the agents' secret
@@ -70,6 +71,8 @@ func pretendAzure(ts *testscript.TestScript, _ bool, args []string) {
 			spread.Asks = n
 		}
 		z.app.Register(leafOf(ts, args[1]), spread)
+	case "remove":
+		z.app.Remove(leafOf(ts, args[1]))
 	case "secret":
 		z.vault.Set("input-storage-sas", cloud.StoredSecret{Value: "sv=2024&sig=TOPSECRET", Expires: time.Now().Add(time.Hour)})
 	case "keep":

@@ -146,7 +146,7 @@ func (f *fleet) fetch(c *certificates, refs []azure.Reference) error {
 				return nil
 			}
 			certs[i], errs[i] = a.fetchOne(client, ref, f.started)
-			if e := azure.AsError(errs[i]); e != nil && e.Class == azure.Unreachable {
+			if e := azure.AsError(errs[i]); e != nil && e.Class == azure.Unreachable && !e.Lasting {
 				away.Store(true)
 			}
 			return nil

@@ -62,7 +62,34 @@ func codeOf(err error) int {
 	case e.Class == azure.Configuration:
 		return exitUsage
 	}
+	return answerCode(azure.AsError(err))
+}
+
+// answerCode is 5 where Azure said no, 4 where it gave no answer.
+func answerCode(e *azure.Error) int {
+	switch {
+	case e == nil:
+		return exitOK
+	case e.Class == azure.Unreachable, e.Class == azure.Unexpected:
+		return exitUnreachable
+	case e.Class == azure.Interrupted:
+		return exitInterrupted // or what the signal says
+	}
 	return exitRefused
+}
+
+// answersCode is the code of several answers: a "no" counts for more than none.
+func answersCode(list []*azure.Error) int {
+	code := exitOK
+	for _, e := range list {
+		switch answer := answerCode(e); {
+		case answer == exitRefused:
+			return exitRefused
+		case answer != exitOK:
+			code = answer
+		}
+	}
+	return code
 }
 
 // signalCode is 128 plus the signal's number, as shells have it.

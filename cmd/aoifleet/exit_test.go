@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/aoifleet/aoifleet/internal/azure"
 	"github.com/aoifleet/aoifleet/internal/certificate"
 	"github.com/aoifleet/aoifleet/internal/host"
 	"github.com/aoifleet/aoifleet/internal/inventory"
@@ -107,10 +108,48 @@ func TestCodeOf(t *testing.T) {
 		{fmt.Errorf("wrapped: %w", usage("u", "")), 2},
 		{inventory.Errors{{Message: "m"}}, 2},
 		{&certificate.Problem{}, 2},
+		{&azure.Error{Class: azure.Configuration}, 2},
+		{&azure.Error{Class: azure.Unreachable}, 4},
+		{&azure.Error{Class: azure.Unexpected}, 4},
+		{&azure.Error{Class: azure.Interrupted}, 130},
+		{&azure.Error{Class: azure.Refused}, 5},
+		{&azure.Error{Class: azure.Forbidden}, 5},
+		{&azure.Error{Class: azure.Secret}, 5},
+		{&azure.Error{Class: azure.Unsettled}, 5},
 	}
 	for _, tt := range tests {
 		if got := codeOf(tt.err); got != tt.want {
 			t.Errorf("%v: %d, want %d", tt.err, got, tt.want)
+		}
+	}
+}
+
+// A "no" of Azure's counts for more than no answer, and that for more than a host
+// that was left out.
+func TestVerifyCode(t *testing.T) {
+	no, away := &azure.Error{Class: azure.Refused}, &azure.Error{Class: azure.Unreachable}
+	for _, tt := range []struct {
+		errs []*azure.Error
+		rest []rollout.Outcome
+		want int
+	}{
+		{[]*azure.Error{nil}, nil, 0},
+		{[]*azure.Error{away, no, nil}, nil, 5},
+		{[]*azure.Error{nil, away}, []rollout.Outcome{rollout.Refused}, 4},
+		{[]*azure.Error{nil}, []rollout.Outcome{rollout.Unreachable}, 4},
+		{nil, []rollout.Outcome{rollout.Refused, rollout.NotApplicable}, 5},
+		{nil, []rollout.Outcome{rollout.NotApplicable}, 0},
+	} {
+		var questions []*question
+		for _, e := range tt.errs {
+			questions = append(questions, &question{err: e})
+		}
+		var rest []unasked
+		for _, o := range tt.rest {
+			rest = append(rest, unasked{outcome: o})
+		}
+		if got := verifyCode(questions, rest); got != tt.want {
+			t.Errorf("%v, %v: %d, want %d", tt.errs, tt.rest, got, tt.want)
 		}
 	}
 }

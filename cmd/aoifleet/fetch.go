@@ -57,7 +57,7 @@ func (a *app) certificateFetch(source string, flags fetchFlags) error {
 		return err
 	}
 	a.signals.heed() // a key half written must not stay behind
-	if err := writeAll([]newFile{{flags.out, c.Canonical(), 0o600}}); err != nil {
+	if err := writeAll([]newFile{{flags.out, c.Canonical(), 0o600}}, flags.force); err != nil {
 		return usage(flags.out+": can't be written: "+err.Error(), "name a file in a folder that you may write with --out")
 	}
 	fmt.Fprintf(a.stderr, "wrote %s: %s, thumbprint %s\n", printable(flags.out), c.Leaf.Subject, c.Leaf.Thumbprint)
@@ -66,7 +66,7 @@ func (a *app) certificateFetch(source string, flags fetchFlags) error {
 
 // azureClient asks a cloud from this machine.
 func (a *app) azureClient(cloud azure.Cloud, patience azure.Patience) (*azure.Client, error) {
-	return azure.New(cloud, nil, patience)
+	return azure.New(cloud, a.azure, patience)
 }
 
 // certificateIn reads what a vault keeps as any file: PKCS#12, often with the root

@@ -6,6 +6,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"net/http"
 	"os"
 	"os/exec"
 	"os/signal"
@@ -66,6 +67,7 @@ type process struct {
 	ssh            string // path of the program; "": there is none
 	sshHome        string // where ssh looks for its configuration
 	sshHomeGuessed bool
+	azure          *http.Transport // to Azure; nil: the usual one
 }
 
 // sshHome is the home directory in the user database, which ssh takes, or else

@@ -90,7 +90,7 @@ func (a *app) certificateNew(flags newFlags) error {
 	for _, i := range items {
 		files = append(files, i.files(flags.csr)...)
 	}
-	if err := writeAll(files); err != nil {
+	if err := writeAll(files, flags.force); err != nil {
 		return usage("the files can't be written: "+err.Error(), "name a place in a folder that you may write")
 	}
 	if asJSON {

@@ -88,12 +88,16 @@ func folderProblem(dir string) string {
 }
 
 // writeAll writes files, all of them or none: each beside its place and on disk
-// before the first is renamed. Folders that are missing are the owner's only.
-func writeAll(files []newFile) (err error) {
-	staged := make([]string, 0, len(files))
+// before the first is put there. Folders that are missing are the owner's only.
+// Without force nothing is overwritten, not even what came there meanwhile.
+func writeAll(files []newFile, force bool) (err error) {
+	staged, placed := make([]string, 0, len(files)), 0
 	defer func() {
 		for _, path := range staged {
-			_ = os.Remove(path) // there is none after success
+			_ = os.Remove(path) // what was renamed is gone
+		}
+		for i := 0; err != nil && !force && i < placed; i++ {
+			_ = os.Remove(files[i].path)
 		}
 	}()
 	for _, f := range files {
@@ -108,12 +112,29 @@ func writeAll(files []newFile) (err error) {
 			return err
 		}
 	}
-	for n, f := range files {
-		if err := os.Rename(staged[n], f.path); err != nil {
+	for placed < len(files) {
+		if err := place(staged[placed], files[placed].path, force); err != nil {
 			return err
 		}
+		placed++
 	}
 	return nil
+}
+
+// place puts a staged file where it belongs. A link, unlike a rename, never
+// replaces a file (link(2)); where the file system has none, what is there is
+// looked for just before.
+func place(staged, path string, force bool) error {
+	if !force {
+		err := os.Link(staged, path)
+		if err == nil {
+			return nil
+		}
+		if _, there := os.Lstat(path); errors.Is(err, fs.ErrExist) || !errors.Is(there, fs.ErrNotExist) {
+			return fmt.Errorf("%s: %w", path, fs.ErrExist)
+		}
+	}
+	return os.Rename(staged, path)
 }
 
 // stageFile writes a file under another name in its folder, which it returns also

@@ -30,7 +30,7 @@ func (a *app) certificatePack(flags packFlags) error {
 		return err
 	}
 	a.signals.heed() // a key half written must not stay behind
-	if err := writeAll([]newFile{{flags.out, c.Canonical(), 0o600}}); err != nil {
+	if err := writeAll([]newFile{{flags.out, c.Canonical(), 0o600}}, flags.force); err != nil {
 		return usage(flags.out+": can't be written: "+err.Error(), "name a file in a folder that you may write with --out")
 	}
 	fmt.Fprintf(a.stderr, "wrote %s: %s, thumbprint %s\n", printable(flags.out), c.Leaf.Subject, c.Leaf.Thumbprint)

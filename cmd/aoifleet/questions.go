@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"net/http"
+	"strings"
 	"sync"
 	"time"
 
@@ -16,8 +17,9 @@ import (
 	"github.com/aoifleet/aoifleet/internal/rollout"
 )
 
-// askedAtOnce is how many questions are asked at the same time.
-const askedAtOnce = 4
+// askedAtOnce is how many questions are asked at the same time: most of the time
+// of each is spent waiting.
+const askedAtOnce = 16
 
 // question is asked once for all hosts that would ask the same.
 type question struct {
@@ -25,9 +27,14 @@ type question struct {
 	cert  *certificate.Certificate
 	hosts []string
 	via   *inventory.Host // through which it is asked; nil: from this machine
+	// first is the question before it with the same certificate for the same
+	// application: what Entra says to that counts here too. nil: it is itself.
+	first *question
 
-	result *azure.Result // never nil once it was asked
-	err    *azure.Error
+	answered chan struct{} // closed when the rest is there
+	result   *azure.Result // never nil once it was asked
+	err      *azure.Error
+	noWay    bool // it is the host to ask through that failed
 }
 
 // unasked is a host of which nothing can be asked.
@@ -43,7 +50,7 @@ func questionOf(cert *certificate.Certificate, p *host.Provider, secret string) 
 		return nil, err
 	}
 	q := azure.Question{TenantID: p.TenantID, ClientID: p.ClientID, Vault: p.Vault, Secret: secret, Pair: pair}
-	return &question{Question: q, cert: cert}, nil
+	return &question{Question: q, cert: cert, answered: make(chan struct{})}, nil
 }
 
 // pairOf is a certificate with its key, to sign in with.
@@ -52,13 +59,15 @@ func pairOf(cert *certificate.Certificate) (azure.Pair, error) {
 	return azure.NewPair(chain, key)
 }
 
+// credential is what Entra is asked about.
+type credential struct {
+	tenant, client, thumbprint string
+	through                    bool
+}
+
 // ask makes the questions of the hosts, each once, in the order of the hosts.
 func ask(entries []rollout.Entry, secret string) ([]*question, []unasked) {
-	type key struct {
-		tenant, client, vault, thumbprint string
-		through                           bool
-	}
-	known := map[key]*question{}
+	known, first := map[credential]map[string]*question{}, map[credential]*question{}
 	var questions []*question
 	var rest []unasked
 	for _, t := range entries {
@@ -66,20 +75,25 @@ func ask(entries []rollout.Entry, secret string) ([]*question, []unasked) {
 			rest = append(rest, *u)
 			continue
 		}
-		p := t.Seen.Provider
-		k := key{p.TenantID, p.ClientID, p.Vault, t.Certificate.Leaf.Thumbprint, t.Host.ViaHost}
-		if known[k] == nil {
-			q, err := questionOf(t.Certificate, p, secret)
-			if err != nil {
-				rest = append(rest, unasked{t.Host.Name, rollout.Refused, &host.Problem{Class: "certificate", Message: err.Error()}})
-				continue
+		for _, p := range t.Providers() { // each will sign in with the new certificate
+			c, vault := credential{strings.ToLower(p.TenantID), strings.ToLower(p.ClientID), t.Certificate.Leaf.Thumbprint, t.Host.ViaHost}, strings.ToLower(p.Vault)
+			if known[c][vault] == nil {
+				q, err := questionOf(t.Certificate, &p, secret)
+				if err != nil {
+					rest = append(rest, unasked{t.Host.Name, rollout.Refused, &host.Problem{Class: "certificate", Message: err.Error()}})
+					break
+				}
+				if t.Host.ViaHost {
+					q.via = &t.Host
+				}
+				if q.first = first[c]; q.first == nil {
+					first[c], known[c] = q, map[string]*question{}
+				}
+				known[c][vault] = q
+				questions = append(questions, q)
 			}
-			if known[k] = q; t.Host.ViaHost {
-				q.via = &t.Host
-			}
-			questions = append(questions, q)
+			known[c][vault].hosts = append(known[c][vault].hosts, t.Host.Name)
 		}
-		known[k].hosts = append(known[k].hosts, t.Host.Name)
 	}
 	return questions, rest
 }
@@ -112,6 +126,7 @@ type inquiry struct {
 	began time.Time
 	mu    sync.Mutex
 	away  map[service]*azure.Error // who gives no answer
+	heard map[service]bool         // some vault has given one
 }
 
 // service is who is asked, and from where: Entra where vault is "".
@@ -120,15 +135,23 @@ type service struct {
 	through bool
 }
 
+// anyVault stands for all vaults: no vault has a star in its name.
+const anyVault = "*"
+
 // answerAll asks them. One that is refused does not stop the others; one that
-// nobody answers stops those that would ask the same service, so that an outage
-// costs its time once.
+// nobody answers stops those that would ask the same service, and where no vault
+// has answered yet those that would ask another, so that an outage costs its time
+// once.
 func (in *inquiry) answerAll(questions []*question) {
-	in.began, in.away = time.Now(), map[service]*azure.Error{}
+	in.began, in.away, in.heard = time.Now(), map[service]*azure.Error{}, map[service]bool{}
 	var group errgroup.Group
 	group.SetLimit(askedAtOnce)
 	for _, q := range questions {
 		group.Go(func() error {
+			defer close(q.answered)
+			if q.first != nil {
+				<-q.first.answered // it was begun before
+			}
 			in.answer(q)
 			return nil
 		})
@@ -137,8 +160,12 @@ func (in *inquiry) answerAll(questions []*question) {
 }
 
 func (in *inquiry) answer(q *question) {
+	q.result = &azure.Result{}
+	if f := q.first; f != nil && !f.noWay && !f.result.Accepted {
+		q.err = f.err
+		return
+	}
 	if q.err = in.gone(q); q.err != nil {
-		q.result = &azure.Result{}
 		return
 	}
 	from := ""
@@ -154,7 +181,7 @@ func (in *inquiry) answer(q *question) {
 		})
 	}
 	if q.via == nil {
-		q.answer(in.app.ctx, nil, in.cloud, patienceOf(left))
+		q.answer(in.app.ctx, in.app.azure, in.cloud, patienceOf(left))
 	} else {
 		in.answerThrough(q, patienceOf(left))
 	}
@@ -165,29 +192,48 @@ func (in *inquiry) answer(q *question) {
 func (in *inquiry) gone(q *question) *azure.Error {
 	in.mu.Lock()
 	defer in.mu.Unlock()
-	if e := in.away[service{"", q.via != nil}]; e != nil || q.Vault == "" {
+	through := q.via != nil
+	e, vaults := in.away[service{"", through}], service{anyVault, through}
+	switch {
+	case e != nil || q.Vault == "":
 		return e
+	case in.away[service{q.Vault, through}] != nil:
+		return in.away[service{q.Vault, through}]
+	case in.away[vaults] != nil && !in.heard[vaults]:
+		e = in.away[vaults]
+		return &azure.Error{Class: azure.Unreachable, Message: "vault " + printable(q.Vault) + " was not asked: " + e.Message, Hint: e.Hint}
 	}
-	return in.away[service{q.Vault, q.via != nil}]
+	return nil
 }
 
+// note remembers who gives no answer. A host that can't be asked through says
+// nothing of Azure, and a vault that does not exist nothing of the others.
 func (in *inquiry) note(q *question) {
-	if q.err == nil || q.err.Class != azure.Unreachable {
-		return
-	}
 	in.mu.Lock()
 	defer in.mu.Unlock()
-	who := service{"", q.via != nil}
-	if q.result.Accepted {
-		who.vault = q.Vault
+	through := q.via != nil
+	vaults := service{anyVault, through}
+	switch asked := q.result.Accepted && q.Vault != ""; {
+	case asked && answerCode(q.err) != exitUnreachable:
+		in.heard[vaults] = true
+	case q.err == nil || q.err.Class != azure.Unreachable || q.noWay:
+	case asked:
+		in.away[service{q.Vault, through}] = q.err
+		if !q.err.Lasting {
+			in.away[vaults] = q.err
+		}
+	default:
+		in.away[service{"", through}] = q.err
 	}
-	in.away[who] = q.err
 }
 
 func (q *question) answer(ctx context.Context, transport *http.Transport, cloud azure.Cloud, patience azure.Patience) {
-	q.result = &azure.Result{}
 	client, err := azure.New(cloud, transport, patience)
-	if err == nil {
+	switch {
+	case err != nil:
+	case q.first != nil && q.first.result.Accepted:
+		q.result, err = client.VerifySecret(ctx, q.Question, q.first.result)
+	default:
 		q.result, err = client.Verify(ctx, q.Question)
 	}
 	q.err = azure.AsError(err)

@@ -1,8 +1,11 @@
 package main
 
 import (
+	"cmp"
 	"crypto/x509"
 	"fmt"
+	"io"
+	"slices"
 	"strings"
 	"time"
 
@@ -66,16 +69,28 @@ func (a *app) certificateRegister(flags signInFlags) error {
 	if err != nil {
 		return err
 	}
-	signer, err := a.signer(flags, cloud)
+	client, err := a.azureClient(cloud, azure.Patience{})
 	if err != nil {
 		return err
 	}
-	return a.change("register", todo, flags.yes, func(r *registration) (string, error) {
-		graph, err := a.graph(cloud, signer, r)
-		if err != nil {
-			return "", err
+	signer, err := a.signer(flags, client)
+	if err != nil {
+		return err
+	}
+	graphs := map[string]*azure.Graph{} // by client id: it remembers what it has done
+	defer func() {
+		for _, graph := range graphs {
+			graph.Close()
 		}
-		defer graph.Close()
+	}()
+	return a.change("register", todo, flags.yes, func(r *registration) (string, error) {
+		graph := graphs[strings.ToLower(r.client)]
+		if graph == nil {
+			if graph, err = graphAs(client, signer, r); err != nil {
+				return "", err
+			}
+			graphs[strings.ToLower(r.client)] = graph
+		}
 		return graph.Register(a.ctx, r.client, flags.objectID, r.cert, signer)
 	})
 }
@@ -94,18 +109,23 @@ func (a *app) toRegister(flags signInFlags) ([]*registration, azure.Cloud, error
 	var todo []*registration
 	known := map[string]*registration{}
 	for _, q := range questions { // which may differ in their vault alone
-		key := q.TenantID + " " + q.ClientID + " " + q.cert.Leaf.Thumbprint
+		key := strings.ToLower(q.ClientID) + " " + q.cert.Leaf.Thumbprint
 		if known[key] == nil {
 			known[key] = &registration{tenant: q.TenantID, client: q.ClientID, cert: q.Pair.Leaf()}
 			todo = append(todo, known[key])
 		}
-		known[key].hosts = append(known[key].hosts, q.hosts...)
+		for _, name := range q.hosts {
+			if !slices.Contains(known[key].hosts, name) {
+				known[key].hosts = append(known[key].hosts, name)
+			}
+		}
 	}
 	for _, u := range rest {
 		if u.outcome != rollout.NotApplicable {
 			fmt.Fprintf(a.stderr, "note: %s was left out: %s\n", u.host, u.outcome)
 		}
 	}
+	a.code = restCode(rest) // where nothing else is to be said
 	if len(todo) == 0 {
 		return nil, azure.Cloud{}, &failure{exitRefused, "no host says for which application its certificate is", "name it with --tenant, --client-id and --certificate"}
 	}
@@ -135,13 +155,9 @@ func (a *app) registerOne(flags signInFlags) ([]*registration, azure.Cloud, erro
 
 // signer is the certificate that signs in as the application; the zero Pair where
 // the operator does.
-func (a *app) signer(flags signInFlags, cloud azure.Cloud) (azure.Pair, error) {
+func (a *app) signer(flags signInFlags, client *azure.Client) (azure.Pair, error) {
 	if flags.signWith == "" {
 		return azure.Pair{}, nil
-	}
-	client, err := a.azureClient(cloud, azure.Patience{})
-	if err != nil {
-		return azure.Pair{}, err
 	}
 	cert, err := a.readCertificate(flags.signWith, client)
 	if err != nil {
@@ -150,12 +166,8 @@ func (a *app) signer(flags signInFlags, cloud azure.Cloud) (azure.Pair, error) {
 	return pairOf(cert)
 }
 
-// graph is Microsoft Graph as whoever signs in.
-func (a *app) graph(cloud azure.Cloud, signer azure.Pair, r *registration) (*azure.Graph, error) {
-	client, err := a.azureClient(cloud, azure.Patience{})
-	if err != nil {
-		return nil, err
-	}
+// graphAs is Microsoft Graph as whoever signs in.
+func graphAs(client *azure.Client, signer azure.Pair, r *registration) (*azure.Graph, error) {
 	if signer.Leaf() == nil {
 		return client.Graph(nil)
 	}
@@ -167,6 +179,8 @@ func (a *app) graph(cloud azure.Cloud, signer azure.Pair, r *registration) (*azu
 }
 
 // change shows what is to be done, asks, does it one after the other, and tells.
+// Where Azure gives no answer it is not asked for the others: an outage costs its
+// time once.
 func (a *app) change(verb string, todo []*registration, yes bool, do func(*registration) (string, error)) error {
 	out := a.stderr // stdout is for the document alone
 	if asJSON, _ := a.json(); !asJSON {
@@ -184,20 +198,8 @@ func (a *app) change(verb string, todo []*registration, yes bool, do func(*regis
 	case !yes && !a.agree(verb+" it?"):
 		a.code = exitEnded
 	default:
-		for _, r := range todo {
-			if a.ctx.Err() != nil {
-				break
-			}
-			var err error
-			if r.done, err = do(r); err != nil {
-				if r.err = azure.AsError(err); r.err == nil {
-					return err
-				}
-				a.code = exitRefused
-			}
-			if asJSON, _ := a.json(); !asJSON {
-				r.print(out)
-			}
+		if err := a.changeAll(todo, do, out); err != nil {
+			return err
 		}
 	}
 	if sig := a.signals.got(); sig != nil {
@@ -209,7 +211,33 @@ func (a *app) change(verb string, todo []*registration, yes bool, do func(*regis
 	return nil
 }
 
-func (r *registration) print(w interface{ Write([]byte) (int, error) }) {
+func (a *app) changeAll(todo []*registration, do func(*registration) (string, error), out io.Writer) error {
+	asJSON, _ := a.json()
+	var away *azure.Error
+	answers := make([]*azure.Error, len(todo))
+	for i, r := range todo {
+		if a.ctx.Err() != nil {
+			break
+		}
+		if r.err = away; away == nil {
+			var err error
+			if r.done, err = do(r); err != nil && azure.AsError(err) == nil {
+				return err
+			}
+			r.err = azure.AsError(err)
+		}
+		if answers[i] = r.err; answerCode(r.err) == exitUnreachable {
+			away = r.err
+		}
+		if !asJSON {
+			r.print(out)
+		}
+	}
+	a.code = cmp.Or(answersCode(answers), a.code)
+	return nil
+}
+
+func (r *registration) print(w io.Writer) {
 	thumb := azure.Thumbprint(r.cert)
 	switch {
 	case r.err != nil:
@@ -219,6 +247,8 @@ func (r *registration) print(w interface{ Write([]byte) (int, error) }) {
 		}
 	case r.done == azure.ByNothing:
 		fmt.Fprintf(w, "%s: it was so already\n", thumb)
+	case r.done == azure.ByProofUnread:
+		fmt.Fprintf(w, "%s: done, and not read back: the application may not read itself\n", thumb)
 	default:
 		fmt.Fprintf(w, "%s: done, and read back\n", thumb)
 	}
@@ -235,7 +265,7 @@ type registered struct {
 	TenantID    string             `json:"tenant_id"`
 	ClientID    string             `json:"client_id"`
 	Hosts       []string           `json:"hosts"`
-	Done        *string            `json:"done"` // nothing, proof, list; null: it was not done
+	Done        *string            `json:"done"` // nothing, proof, proof_not_read_back, list; null: it was not done
 	Error       *azureError        `json:"error"`
 }
 

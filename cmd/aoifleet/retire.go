@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"crypto/x509"
 	"fmt"
 	"regexp"
@@ -48,8 +49,11 @@ func (a *app) certificateRetire(thumbprint string, flags signInFlags, force bool
 	if err := f.compareWith(); err != nil { // a VM without openssl says by the digest what it has
 		return err
 	}
-	cloud := cloudOf(f.inv.Azure)
-	signer, err := a.signer(flags, cloud)
+	client, err := a.azureClient(cloudOf(f.inv.Azure), azure.Patience{})
+	if err != nil {
+		return err
+	}
+	signer, err := a.signer(flags, client)
 	if err != nil {
 		return err
 	}
@@ -64,11 +68,11 @@ func (a *app) certificateRetire(thumbprint string, flags signInFlags, force bool
 	if err != nil {
 		return err
 	}
-	using, unsure := rollout.InUse(entries, r.tenant, r.client, thumbprint)
+	using, unsure := rollout.InUse(entries, r.client, thumbprint)
 	if err := a.mayGo(thumbprint, using, unsure, force); err != nil {
 		return err
 	}
-	graph, err := a.graph(cloud, signer, r)
+	graph, err := graphAs(client, signer, r)
 	if err != nil {
 		return err
 	}
@@ -87,11 +91,11 @@ func applicationOf(entries []rollout.Entry, flags signInFlags) (*registration, e
 	principals, _ := rollout.Principals(entries)
 	var found []*registration
 	for _, p := range principals {
-		if (flags.client == "" || strings.EqualFold(flags.client, p.ClientID)) && (flags.tenant == "" || strings.EqualFold(flags.tenant, p.TenantID)) && p.ClientID != "" {
-			found = append(found, &registration{tenant: p.TenantID, client: p.ClientID})
+		if (flags.client == "" || strings.EqualFold(flags.client, p.ClientID)) && p.ClientID != "" {
+			found = append(found, &registration{tenant: cmp.Or(flags.tenant, p.TenantID), client: p.ClientID})
 		}
 	}
-	const hint = "name it with --tenant and --client-id: aoifleet status lists them"
+	const hint = "name it with --client-id: aoifleet status lists them"
 	switch {
 	case len(found) == 1:
 		return found[0], nil
@@ -109,7 +113,11 @@ func (a *app) mayGo(thumbprint string, using, unsure []string, force bool) error
 	case len(using) > 0:
 		words = fmt.Sprintf("%s is still in use on %s: %s", thumbprint, hostCount(len(using)), strings.Join(report.Fold(using), ", "))
 	case len(unsure) > 0:
-		words = fmt.Sprintf("it can't be told whether %s uses %s: %s", hostCount(len(unsure)), thumbprint, strings.Join(report.Fold(unsure), ", "))
+		use := "use"
+		if len(unsure) == 1 {
+			use = "uses"
+		}
+		words = fmt.Sprintf("it can't be told whether %s %s %s: %s", hostCount(len(unsure)), use, thumbprint, strings.Join(report.Fold(unsure), ", "))
 		hint = "see aoifleet status; --force takes it away all the same"
 	default:
 		return nil
@@ -128,6 +136,9 @@ func (a *app) registeredCertificate(graph *azure.Graph, client, thumbprint strin
 		return nil, err
 	}
 	for _, k := range application.Keys {
+		if !k.SignsIn {
+			continue
+		}
 		if cert, err := x509.ParseCertificate(k.Certificate); err == nil && azure.Thumbprint(cert) == thumbprint {
 			return cert, nil
 		}

@@ -69,10 +69,14 @@ func (a *app) execute(args []string) int {
 	a.verb = verbOf(cmd)
 	why := explain(err)
 	a.words(why.Message, why.Hint)
-	if asksForJSON(args) {
-		a.print(failureDocument{a.head(codeOf(err)), why})
+	code := codeOf(err)
+	if sig := a.signals.got(); sig != nil && code == exitInterrupted {
+		code = signalCode(sig)
 	}
-	return codeOf(err)
+	if asksForJSON(args) {
+		a.print(failureDocument{a.head(code), why})
+	}
+	return code
 }
 
 func (a *app) command() *cobra.Command {

@@ -29,6 +29,7 @@ func (in *inquiry) answerThrough(q *question, patience azure.Patience) {
 		q.result, q.err = &azure.Result{}, &azure.Error{Class: azure.Interrupted, Message: "interrupted", Err: ctx.Err()}
 	case err != nil:
 		p := host.AsProblem(err)
+		q.noWay = true
 		q.result, q.err = &azure.Result{}, &azure.Error{Class: azure.Unreachable, Message: q.via.Name + ", to ask through, can't be reached: " + p.Message, Hint: p.Hint}
 	case q.err != nil && in.app.ctx.Err() == nil:
 		refused.explain(q)
@@ -71,6 +72,7 @@ func (n *noWay) explain(q *question) {
 	defer n.mu.Unlock()
 	unanswered := q.err.Class == azure.Unreachable || q.err.Class == azure.Interrupted
 	if unanswered && n.last != nil && n.last.Class != remote.ClassTimeout {
+		q.noWay = true
 		q.err = &azure.Error{Class: azure.Unreachable, Message: n.last.Message, Hint: n.last.Hint}
 	}
 }

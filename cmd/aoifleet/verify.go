@@ -89,17 +89,21 @@ func cloudOf(c inventory.Azure) azure.Cloud {
 		DisableInstanceDiscovery: c.DisableInstanceDiscovery, Proxy: c.Proxy, CAFile: c.CAFile}
 }
 
-// verifyCode: 5 where a certificate is not accepted, its secret can't be used or
-// nobody could be asked, 4 where only hosts could not be reached.
+// verifyCode: 5 where a certificate is not accepted or its secret can't be used, 4
+// where only Azure gave no answer or hosts could not be reached.
 func verifyCode(questions []*question, rest []unasked) int {
+	list := make([]*azure.Error, len(questions))
+	for i, q := range questions {
+		list[i] = q.err
+	}
+	return cmp.Or(answersCode(list), restCode(rest), exitOK)
+}
+
+// restCode is the code of hosts of which nothing was asked.
+func restCode(rest []unasked) int {
 	totals := map[rollout.Outcome]int{}
 	for _, u := range rest {
 		totals[u.outcome]++
 	}
-	for _, q := range questions {
-		if q.err != nil {
-			return exitRefused
-		}
-	}
-	return cmp.Or(lookCode(totals), exitOK)
+	return lookCode(totals)
 }

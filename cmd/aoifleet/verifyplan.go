@@ -50,8 +50,10 @@ func (f *fleet) verify(plan *rollout.Plan, flags changeFlags) {
 	answers := make(map[int]*host.Problem, len(places))
 	for _, q := range questions {
 		f.tellAnswer(q)
-		for _, name := range q.hosts {
-			answers[place[name]] = q.problem()
+		for _, name := range q.hosts { // of several questions one "no" is enough
+			if answers[place[name]] == nil {
+				answers[place[name]] = q.problem()
+			}
 		}
 	}
 	for _, u := range rest {

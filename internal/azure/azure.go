@@ -15,6 +15,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"sync"
 	"time"
 
 	"github.com/Azure/azure-sdk-for-go/sdk/azcore"
@@ -37,7 +38,10 @@ const (
 	Secret Class = "secret"
 	// Configuration: what was asked makes no sense; nothing was contacted.
 	Configuration Class = "configuration"
-	// Unexpected: an answer that is not what the service documents.
+	// Unsettled: an application's certificates are not what they were, or should be
+	// after a change: somebody else changes them too, or Graph does not show it yet.
+	Unsettled Class = "unsettled"
+	// Unexpected: an answer that is not of the service: somebody else's, or cut off.
 	Unexpected Class = "unexpected"
 	// Interrupted: the caller's context ended first.
 	Interrupted Class = "interrupted"
@@ -52,6 +56,9 @@ type Error struct {
 	Message string
 	Hint    string
 	Err     error // the context's error of Interrupted, else nil
+	// Lasting, of Unreachable: it was told at once and no time was spent on trying
+	// again, as where there is no host of that name.
+	Lasting bool
 }
 
 // Error returns the message without the hint.
@@ -103,6 +110,7 @@ type Client struct {
 	at        endpoints
 	transport *http.Transport
 	patience  Patience
+	operator  func() (azcore.TokenCredential, error) // who runs this program; once
 }
 
 // New returns a client of a cloud. Requests go through a copy of transport, for
@@ -122,7 +130,9 @@ func New(cloud Cloud, transport *http.Transport, patience Patience) (*Client, er
 	if err != nil {
 		return nil, err
 	}
-	return &Client{at: at, transport: transport, patience: patience.withDefaults()}, nil
+	c := &Client{at: at, transport: transport, patience: patience.withDefaults()}
+	c.operator = sync.OnceValues(c.newOperator)
+	return c, nil
 }
 
 // options are what all libraries are given. Retries are this package's own

@@ -15,7 +15,7 @@ var (
 	aadsts = regexp.MustCompile(`AADSTS([0-9]{4,9})`)
 	// What looks like a token (RFC 7519) or a long base64: a service has no
 	// reason to quote one, and then it must not be passed on.
-	tokenLike = regexp.MustCompile(`eyJ[A-Za-z0-9_-]{8,}(\.[A-Za-z0-9_-]*){0,2}|[A-Za-z0-9+/=_-]{120,}|(?i:\bsig=)[^&\s]+`)
+	tokenLike = regexp.MustCompile(`eyJ[A-Za-z0-9_-]{8,}(\.[A-Za-z0-9_-]*){0,2}|[A-Za-z0-9+/=_-]{120,}|(?i:(?:\b|%26|%3f)sig(?:=|%3d))[^&\s]+`)
 )
 
 // clean makes the words of others safe to show: one line, no control

@@ -16,6 +16,7 @@ func TestVendorText(t *testing.T) {
 		`{"error":"invalid_request","error_description":"nothing more"}`:                                           {"invalid_request", "", "nothing more"},
 		`{"error":{"code":"Forbidden","message":"Client\r\naddress","innererror":{"code":"ForbiddenByFirewall"}}}`: {"Forbidden", "ForbiddenByFirewall", "Client address"},
 		`{"error":{"code":"x","message":"a https://h/?sv=1&sig=abc%2Fd&x=1 b"}}`:                                   {"x", "", "a https://h/?sv=1&(…)&x=1 b"},
+		`{"error":{"code":"x","message":"url=h%3Fsv%3D1%26sig%3Dabc%252Fd b"}}`:                                    {"x", "", "url=h%3Fsv%3D1(…) b"},
 		`{"error":{"code":"x","message":"` + strings.Repeat("QUJD", 40) + `"}}`:                                    {"x", "", "(…)"},
 		`{"error":{"code":7}}`: {}, `{"error":[]}`: {}, `[]`: {}, ``: {}, `<html>`: {}, `{"value":"secret"}`: {},
 	} {
@@ -53,7 +54,7 @@ func FuzzKey(f *testing.F) {
 			return
 		}
 		a := Application{Keys: []Key{k}}
-		if list := a.kept(nil); len(list) != 1 || list[0]["key"] != nil || list[0]["keyId"] == nil {
+		if list := a.without(nil); len(list) != 1 || list[0]["key"] != nil || list[0]["keyId"] == nil {
 			t.Errorf("%+v", list)
 		}
 	})

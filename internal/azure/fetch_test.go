@@ -2,13 +2,20 @@ package azure
 
 import (
 	"context"
+	"crypto/tls"
 	"crypto/x509"
 	"encoding/pem"
 	"errors"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"net/url"
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/Azure/azure-sdk-for-go/sdk/azcore"
@@ -116,6 +123,9 @@ func TestFetchFails(t *testing.T) {
 		{"a password", func(w *world) {
 			w.vault.Set("fleet", cloud.StoredSecret{Value: "TOPSECRET", ContentType: "text/plain"})
 		}, Secret, "is not a certificate"},
+		{"opened by a proxy", func(w *world) {
+			w.client.transport.TLSClientConfig = &tls.Config{Time: time.Now, MinVersion: tls.VersionTLS12}
+		}, Unreachable, "| behind a proxy that opens TLS, set SSL_CERT_FILE"},
 		{"unreachable", func(w *world) { w.cloud.Fail(cloud.Vault, cloud.Fault{Times: -1, Hang: true}) }, Unreachable, "no answer in time"},
 		{"throttled", func(w *world) { w.cloud.Fail(cloud.Vault, cloud.Fault{Times: -1, Status: 429, RetryAfter: "60"}) }, Unreachable, "for 1m0s"},
 	}
@@ -157,6 +167,46 @@ func TestFetchNotSignedIn(t *testing.T) {
 	})
 }
 
+// A managed identity is looked for on this machine, whatever proxy there is. One
+// that refuses ends the search: whoever meant az login is told how to say so.
+func TestManagedIdentityIsNotAskedThroughAProxy(t *testing.T) {
+	for name, value := range map[string]string{"AZURE_CLIENT_SECRET": "", "AZURE_CLIENT_CERTIFICATE_PATH": "", "AZURE_TOKEN_CREDENTIALS": "ManagedIdentityCredential",
+		"AZURE_TENANT_ID": "", "AZURE_CLIENT_ID": "", "IDENTITY_ENDPOINT": "", "IMDS_ENDPOINT": "", "MSI_ENDPOINT": ""} {
+		if t.Setenv(name, value); value == "" {
+			_ = os.Unsetenv(name) // Setenv puts back what was there
+		}
+	}
+	identity := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusForbidden) }))
+	defer identity.Close()
+	_, server := onLoopback(t)
+	transport := server.Transport()
+	usual := transport.DialContext
+	transport.DialContext = func(ctx context.Context, network, address string) (net.Conn, error) {
+		if address == "169.254.169.254:80" {
+			return new(net.Dialer).DialContext(ctx, network, identity.Listener.Addr().String())
+		}
+		return usual(ctx, network, address)
+	}
+	transport.Proxy = func(req *http.Request) (*url.URL, error) {
+		if req.URL.Scheme == "http" {
+			t.Errorf("%s is asked through a proxy", req.URL.Host)
+		}
+		return nil, nil
+	}
+	w := &world{T: t}
+	client := w.with(transport, Cloud{}, Patience{})
+	g, err := client.Graph(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer g.Close()
+	_, err = g.Application(background(), app)
+	e := w.fails(err, Refused, "managed identity failed (HTTP 403)")
+	if !strings.Contains(e.Hint, "AZURE_TOKEN_CREDENTIALS=AzureCLICredential") {
+		t.Error(e.Hint)
+	}
+}
+
 // The chain of the operator, with what Microsoft's library reads from the
 // environment.
 func TestFetchAsOperator(t *testing.T) {
@@ -189,6 +239,81 @@ func TestFetchAsOperator(t *testing.T) {
 	if err != nil || string(file.Bytes()) != "TOPSECRET" {
 		t.Error(file, err)
 	}
+	// Whoever asks is asked to sign in once, however many certificates there are:
+	// az login starts a program each time.
+	before := tokensOf(c)
+	client = w.with(server.Transport(), Cloud{}, Patience{})
+	var group sync.WaitGroup
+	for range 8 {
+		group.Go(func() {
+			if _, err := client.Fetch(background(), nil, Reference{Vault: vault, Name: "fleet"}); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	group.Wait()
+	if got := tokensOf(c) - before; got != 1 {
+		t.Errorf("%d tokens for 8 certificates", got)
+	}
+}
+
+func tokensOf(c *cloud.Cloud) (n int) {
+	for _, path := range c.Paths() {
+		if strings.HasSuffix(path, "/token") {
+			n++
+		}
+	}
+	return n
+}
+
+// A token is kept for as long as it is good, for what it was asked for. Whoever
+// waits for it while another asks does not wait longer than it may.
+func TestSharedCredential(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		asked, hang := 0, false
+		s := newShared(tokenFunc(func(ctx context.Context, o policy.TokenRequestOptions) (azcore.AccessToken, error) {
+			if asked++; hang {
+				<-ctx.Done()
+				return azcore.AccessToken{}, ctx.Err()
+			}
+			return azcore.AccessToken{Token: o.Scopes[0], ExpiresOn: time.Now().Add(time.Hour)}, nil
+		}))
+		get := func(scope, claims string, want int) {
+			t.Helper()
+			token, err := s.GetToken(background(), policy.TokenRequestOptions{Scopes: []string{scope}, Claims: claims})
+			if err != nil || token.Token != scope || asked != want {
+				t.Errorf("%q, %v, asked %d times, want %d", token.Token, err, asked, want)
+			}
+		}
+		get("a", "", 1)
+		get("a", "", 1)
+		get("b", "", 2)
+		get("a", "more", 3)
+		time.Sleep(56 * time.Minute)
+		get("a", "", 4)
+		hang = true
+		began := time.Now()
+		var group sync.WaitGroup
+		for range 5 {
+			group.Go(func() {
+				ctx, cancel := context.WithTimeout(background(), 10*time.Second)
+				defer cancel()
+				if _, err := s.GetToken(ctx, policy.TokenRequestOptions{Scopes: []string{"c"}}); !errors.Is(err, context.DeadlineExceeded) {
+					t.Error(err)
+				}
+			})
+		}
+		group.Wait()
+		if took := time.Since(began); took > 10*time.Second {
+			t.Errorf("took %s", took)
+		}
+	})
+}
+
+type tokenFunc func(context.Context, policy.TokenRequestOptions) (azcore.AccessToken, error)
+
+func (f tokenFunc) GetToken(ctx context.Context, o policy.TokenRequestOptions) (azcore.AccessToken, error) {
+	return f(ctx, o)
 }
 
 func TestCloud(t *testing.T) {

@@ -8,6 +8,8 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/Azure/azure-sdk-for-go/sdk/azcore"
@@ -17,16 +19,26 @@ import (
 )
 
 // graphTimeout bounds one operation on an application, with all its requests
-// and the wait for Graph to show it.
+// and the waits for Graph to take more of them and to show what was done.
 const graphTimeout = 2 * time.Minute
 
-// Graph reads and changes the certificates of an application registration, one
-// call at a time. Close it when done.
+// What a keyCredential to sign in with is ("keyCredential resource type").
+const (
+	certificateType = "AsymmetricX509Cert"
+	signInUsage     = "Verify"
+)
+
+// Graph reads and changes the certificates of application registrations, one call
+// at a time. Changes to one application belong on one Graph, which knows what it
+// has done there. Close it when done.
 type Graph struct {
 	base     string
 	wire     *wire
 	pipeline runtime.Pipeline
 	signIn   *signIn
+	patience Patience
+	answered time.Time               // the last definite answer, or the beginning of the operation
+	left     map[string]*Application // by client id: as it was read back after the last change
 }
 
 // Graph returns access to Microsoft Graph. A nil credential is the operator's,
@@ -42,20 +54,19 @@ func (c *Client) Graph(credential azcore.TokenCredential) (*Graph, error) {
 		}
 	}
 	w, own := c.newWire(), &signIn{TokenCredential: credential}
-	o := c.options(w, 5)
-	o.Retry.MaxRetryDelay = time.Minute
-	o.Retry.ShouldRetry = turnedAway // a change that got no answer may have been made
+	o := c.options(w, 0)
 	bearer := runtime.NewBearerTokenPolicy(own, []string{c.at.graph + "/.default"}, nil)
 	pipeline := runtime.NewPipeline("aoifleet", "v1", runtime.PipelineOptions{PerRetry: []policy.Policy{bearer}}, &o)
-	return &Graph{base: c.at.graph + "/v1.0", wire: w, pipeline: pipeline, signIn: own}, nil
+	return &Graph{base: c.at.graph + "/v1.0", wire: w, pipeline: pipeline, signIn: own, patience: c.patience, left: map[string]*Application{}}, nil
 }
 
 // Close closes idle connections.
 func (g *Graph) Close() { g.wire.close() }
 
-// turnedAway tells answers after which nothing was changed.
-func turnedAway(r *http.Response, _ error) bool {
-	return r != nil && (r.StatusCode == http.StatusTooManyRequests || r.StatusCode == http.StatusServiceUnavailable)
+// begin starts the clocks of one operation.
+func (g *Graph) begin(ctx context.Context) (context.Context, context.CancelFunc) {
+	g.answered = time.Now()
+	return context.WithTimeout(ctx, graphTimeout)
 }
 
 // AppCredential signs in as an application with a certificate of its own: that is
@@ -85,26 +96,33 @@ type Key struct {
 	Name        string
 	Start, End  time.Time
 	Certificate []byte
+	// SignsIn: it is there to sign in with (usage Verify). The others on the list
+	// are those that tokens are encrypted with, of SAML and the like.
+	SignsIn bool
 
 	raw map[string]json.RawMessage // as Graph sent it
 }
 
-// Valid tells whether the key can be used at a time.
-func (k Key) Valid(at time.Time) bool { return !at.Before(k.Start) && at.Before(k.End) }
+// Valid tells whether somebody can sign in with the key at a time.
+func (k Key) Valid(at time.Time) bool { return k.SignsIn && !at.Before(k.Start) && at.Before(k.End) }
 
-// Find looks for a certificate.
+// is tells whether the key is a certificate to sign in with.
+func (k Key) is(cert *x509.Certificate) bool {
+	return k.SignsIn && bytes.Equal(k.Certificate, cert.Raw)
+}
+
+// Find looks for a certificate to sign in with.
 func (a Application) Find(cert *x509.Certificate) (Key, bool) {
-	for _, k := range a.Keys {
-		if bytes.Equal(k.Certificate, cert.Raw) {
-			return k, true
-		}
+	i := slices.IndexFunc(a.Keys, func(k Key) bool { return k.is(cert) })
+	if i < 0 {
+		return Key{}, false
 	}
-	return Key{}, false
+	return a.Keys[i], true
 }
 
 // Application reads an application by its client id. Every error is an *Error.
 func (g *Graph) Application(ctx context.Context, clientID string) (*Application, error) {
-	ctx, cancel := context.WithTimeout(ctx, graphTimeout)
+	ctx, cancel := g.begin(ctx)
 	defer cancel()
 	return g.read(ctx, clientID)
 }
@@ -123,7 +141,7 @@ func (g *Graph) read(ctx context.Context, clientID string) (*Application, error)
 		AppID string                       `json:"appId"`
 		Keys  []map[string]json.RawMessage `json:"keyCredentials"`
 	}
-	if json.Unmarshal(body, &answer) != nil || !plainID(answer.ID) {
+	if json.Unmarshal(body, &answer) != nil || !plainID(answer.ID) || !strings.EqualFold(answer.AppID, clientID) {
 		return nil, notTheService(g.wire.outcome())
 	}
 	a := &Application{ClientID: clientID, ObjectID: answer.ID}
@@ -144,6 +162,8 @@ func keyOf(raw map[string]json.RawMessage) (Key, error) {
 		Start       time.Time `json:"startDateTime"`
 		End         time.Time `json:"endDateTime"`
 		Key         []byte    `json:"key"`
+		Type        string    `json:"type"`
+		Usage       string    `json:"usage"`
 	}
 	text, err := json.Marshal(raw)
 	if err != nil {
@@ -152,30 +172,57 @@ func keyOf(raw map[string]json.RawMessage) (Key, error) {
 	if err := json.Unmarshal(text, &k); err != nil || k.KeyID == "" {
 		return Key{}, fmt.Errorf("not a key credential")
 	}
-	return Key{ID: k.KeyID, Name: clean(k.DisplayName, 120), Start: k.Start, End: k.End, Certificate: k.Key, raw: raw}, nil
+	return Key{ID: k.KeyID, Name: clean(k.DisplayName, 120), Start: k.Start, End: k.End, Certificate: k.Key,
+		SignsIn: strings.EqualFold(k.Type, certificateType) && strings.EqualFold(k.Usage, signInUsage), raw: raw}, nil
 }
 
 func (g *Graph) application(clientID string) string {
 	return "/applications(appId='" + clientID + "')"
 }
 
-// call sends one request; body nil is none. What only reads is sent twice where
-// there was no answer.
+// call sends one request; body nil is none. It tries again where there was no
+// answer (Outage) and where Graph has too many requests, but never a change that
+// may have been made.
 func (g *Graph) call(ctx context.Context, method, path string, body any) ([]byte, error) {
-	answer, err := g.send(ctx, method, path, body)
-	if err != nil && method == http.MethodGet && g.unanswered() && sleep(ctx, firstPause) {
-		return g.send(ctx, method, path, body)
+	for t := startWatch(); ; {
+		try, cancel := context.WithTimeout(ctx, min(g.patience.Try, g.patience.Outage-time.Since(g.answered)))
+		answer, err := g.send(try, method, path, body)
+		cancel()
+		x := g.wire.outcome()
+		throttled := err != nil && g.signIn.failed == nil && x.status == http.StatusTooManyRequests
+		if e := AsError(err); e == nil || e.Class != Unreachable || throttled {
+			g.answered = time.Now()
+		}
+		again := err != nil
+		switch {
+		case throttled:
+			again = t.next(ctx, x.retryAfter, time.Now(), remaining(ctx))
+			g.answered = time.Now()
+		case again:
+			again = g.mayRepeat(method, x) && t.next(ctx, x.retryAfter, g.answered, g.patience.Outage)
+		}
+		switch {
+		case err != nil && ctx.Err() == context.Canceled:
+			return nil, interrupted(ctx, "Microsoft Graph")
+		case !again:
+			return answer, err
+		}
 	}
-	return answer, err
 }
 
-// unanswered tells a last request to which nothing was said, by Entra or by Graph.
-func (g *Graph) unanswered() bool {
+// remaining is how long a context has: those of calls all end.
+func remaining(ctx context.Context) time.Duration {
+	end, _ := ctx.Deadline()
+	return time.Until(end)
+}
+
+// mayRepeat tells whether a request without an answer can be sent again: one that
+// only reads, and one that has not come to the point of changing anything.
+func (g *Graph) mayRepeat(method string, x exchange) bool {
 	if g.signIn.failed != nil {
 		return signInError(g.signIn.failed).Class == Unreachable
 	}
-	x := g.wire.outcome()
-	return x.err != nil && !x.lasting()
+	return x.outage() && !x.lasting() && (method == http.MethodGet || x.status == http.StatusServiceUnavailable)
 }
 
 func (g *Graph) send(ctx context.Context, method, path string, body any) ([]byte, error) {
@@ -193,19 +240,18 @@ func (g *Graph) send(ctx context.Context, method, path string, body any) ([]byte
 		}
 	}
 	g.signIn.failed = nil
+	g.wire.forget()
 	resp, err := g.pipeline.Do(req)
 	if err == nil && resp.StatusCode < 300 {
 		return runtime.Payload(resp)
 	}
-	return nil, g.failure(ctx)
+	return nil, g.failure()
 }
 
 // failure judges the last request.
-func (g *Graph) failure(ctx context.Context) *Error {
+func (g *Graph) failure() *Error {
 	x := g.wire.outcome()
 	switch {
-	case ctx.Err() == context.Canceled:
-		return interrupted(ctx, "Microsoft Graph")
 	case g.signIn.failed != nil:
 		return signInError(g.signIn.failed)
 	case x.host == "":
@@ -222,8 +268,6 @@ func (g *Graph) failure(ctx context.Context) *Error {
 		e.Hint = "sign in as an owner of the application, or with Application.ReadWrite.OwnedBy: az login"
 	case x.status == 404:
 		e.Class, e.Hint = Refused, "is client_id right, and the application registered in this tenant? az ad app show --id …"
-	default:
-		e.Class = Unexpected
 	}
 	return e
 }

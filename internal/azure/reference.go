@@ -135,21 +135,10 @@ func (s *signIn) GetToken(ctx context.Context, o policy.TokenRequestOptions) (az
 	return token, err
 }
 
-// operator is whoever runs this program.
-func (c *Client) operator() (azcore.TokenCredential, error) {
-	credential, err := azidentity.NewDefaultAzureCredential(&azidentity.DefaultAzureCredentialOptions{
-		ClientOptions: c.options(c.newSignInWire(), 0), DisableInstanceDiscovery: c.at.trusted,
-	})
-	if err != nil {
-		return nil, configuration("", "no way to sign in to Azure: %s", clean(err.Error(), 300))
-	}
-	return credential, nil
-}
-
 // signInError says why nobody could sign in. The library's own words quote whole
 // answers; those of a refusal are read from the answer instead.
 func signInError(err error) *Error {
-	const hint = "az login, or set AZURE_TENANT_ID, AZURE_CLIENT_ID and AZURE_CLIENT_SECRET"
+	hint := "az login, or set AZURE_TENANT_ID, AZURE_CLIENT_ID and AZURE_CLIENT_SECRET"
 	var failed *azidentity.AuthenticationFailedError
 	switch {
 	case errors.Is(err, context.DeadlineExceeded):
@@ -160,7 +149,11 @@ func signInError(err error) *Error {
 		if (exchange{status: failed.RawResponse.StatusCode, body: body}).outage() {
 			class = Unreachable
 		}
-		return &Error{Class: class, Code: v.code, Message: fmt.Sprintf("signing in to Azure failed (HTTP %d)%s", failed.RawResponse.StatusCode, said(v.message)), Hint: hint}
+		who := "signing in to Azure"
+		if req := failed.RawResponse.Request; req != nil && req.URL.Hostname() == metadataService {
+			who, hint = "signing in as this machine's managed identity", "where az login is meant: AZURE_TOKEN_CREDENTIALS=AzureCLICredential"
+		}
+		return &Error{Class: class, Code: v.code, Message: fmt.Sprintf("%s failed (HTTP %d)%s", who, failed.RawResponse.StatusCode, said(v.message)), Hint: hint}
 	case errors.As(err, &failed):
 		return &Error{Class: Unreachable, Message: "signing in to Azure failed: no usable answer", Hint: "check network, firewall and HTTPS_PROXY"}
 	}

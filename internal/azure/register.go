@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"net/http"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/golang-jwt/jwt/v5"
@@ -25,6 +26,9 @@ const (
 	ByNothing = "nothing" // it was so already
 	ByProof   = "proof"   // addKey or removeKey, with a proof signed by a certificate that the application has
 	ByList    = "list"    // the whole list was replaced
+	// ByProofUnread is ByProof of an application that may not be read: nothing was
+	// read back.
+	ByProofUnread = "proof_not_read_back"
 )
 
 // proof shows that whoever asks has the private key of a valid certificate of
@@ -46,9 +50,9 @@ func proof(p Pair, objectID string, now time.Time) (string, error) {
 // "" where the application may be read; else only a proof can be tried. It
 // returns how it was done. Every error is an *Error.
 func (g *Graph) Register(ctx context.Context, clientID, objectID string, cert *x509.Certificate, current Pair) (string, error) {
-	ctx, cancel := context.WithTimeout(ctx, graphTimeout)
+	ctx, cancel := g.begin(ctx)
 	defer cancel()
-	before, err := g.read(ctx, clientID)
+	before, err := g.current(ctx, clientID)
 	if err != nil && (objectID == "" || current.Leaf() == nil || AsError(err) == nil || AsError(err).Class != Forbidden) {
 		return "", err
 	}
@@ -56,7 +60,7 @@ func (g *Graph) Register(ctx context.Context, clientID, objectID string, cert *x
 		if err := g.addKey(ctx, clientID, objectID, cert, current); err != nil {
 			return "", err
 		}
-		return ByProof, nil
+		return ByProofUnread, nil
 	}
 	if _, there := before.Find(cert); there {
 		return ByNothing, nil
@@ -70,7 +74,7 @@ func (g *Graph) Register(ctx context.Context, clientID, objectID string, cert *x
 			return "", err
 		}
 	}
-	if err := g.replace(ctx, before, append(before.kept(nil), newKey(cert))); err != nil && !g.has(ctx, clientID, cert) {
+	if err := g.replace(ctx, before, append(before.without(nil), newKey(cert))); err != nil && !g.has(ctx, clientID, cert) {
 		return "", err
 	}
 	return ByList, g.settled(ctx, before, cert, nil)
@@ -81,23 +85,22 @@ func (g *Graph) Register(ctx context.Context, clientID, objectID string, cert *x
 // is another certificate of the application, or the zero Pair: see Register. It
 // returns how it was done. Every error is an *Error.
 func (g *Graph) Retire(ctx context.Context, clientID string, cert *x509.Certificate, signer Pair) (string, error) {
-	ctx, cancel := context.WithTimeout(ctx, graphTimeout)
+	ctx, cancel := g.begin(ctx)
 	defer cancel()
-	before, err := g.read(ctx, clientID)
+	before, err := g.current(ctx, clientID)
 	if err != nil {
 		return "", err
 	}
-	key, there := before.Find(cert)
-	if !there {
+	if _, there := before.Find(cert); !there {
 		return ByNothing, nil
 	}
 	now := time.Now()
-	if !slices.ContainsFunc(before.Keys, func(k Key) bool { return k.ID != key.ID && k.Valid(now) }) {
+	if !slices.ContainsFunc(before.Keys, func(k Key) bool { return !k.is(cert) && k.Valid(now) }) {
 		return "", &Error{Class: Configuration, Message: "it is the application's last valid certificate: without it no agent could sign in",
 			Hint: "register the new certificate first"}
 	}
 	if signer.Leaf() != nil && before.usable(signer.Leaf(), now) {
-		err := g.removeKey(ctx, clientID, before.ObjectID, key.ID, signer)
+		err := g.removeKeys(ctx, before, cert, signer)
 		if err == nil {
 			return ByProof, g.settled(ctx, before, nil, cert)
 		}
@@ -105,7 +108,7 @@ func (g *Graph) Retire(ctx context.Context, clientID string, cert *x509.Certific
 			return "", err
 		}
 	}
-	if err := g.replace(ctx, before, before.kept(&key)); err != nil {
+	if err := g.replace(ctx, before, before.without(cert)); err != nil {
 		return "", err
 	}
 	return ByList, g.settled(ctx, before, nil, cert)
@@ -120,18 +123,19 @@ func (a *Application) usable(cert *x509.Certificate, now time.Time) bool {
 // newKey is a keyCredential for a certificate.
 func newKey(cert *x509.Certificate) map[string]any {
 	return map[string]any{
-		"type": "AsymmetricX509Cert", "usage": "Verify", "key": base64Key(cert.Raw),
+		"type": certificateType, "usage": signInUsage, "key": base64Key(cert.Raw),
 		"displayName":   "CN=" + clean(cert.Subject.CommonName, 80),
 		"startDateTime": cert.NotBefore.UTC().Format(time.RFC3339), "endDateTime": cert.NotAfter.UTC().Format(time.RFC3339),
 	}
 }
 
-// kept is the list of an application as it is sent back: every entry with its
-// keyId and a null key, which leaves its certificate as it is.
-func (a *Application) kept(but *Key) []map[string]any {
+// without is the list of an application as it is sent back, without a certificate
+// (nil: with all): every entry with its keyId and a null key, which leaves it as
+// it is.
+func (a *Application) without(cert *x509.Certificate) []map[string]any {
 	list := []map[string]any{}
 	for _, k := range a.Keys {
-		if but != nil && k.ID == but.ID {
+		if cert != nil && k.is(cert) {
 			continue
 		}
 		entry := map[string]any{}
@@ -149,29 +153,62 @@ func (g *Graph) addKey(ctx context.Context, clientID, objectID string, cert *x50
 	if err != nil {
 		return configuration("", "the current certificate can't sign")
 	}
-	key := map[string]any{"type": "AsymmetricX509Cert", "usage": "Verify", "key": base64Key(cert.Raw)}
+	key := map[string]any{"type": certificateType, "usage": signInUsage, "key": base64Key(cert.Raw)}
 	_, err = g.call(ctx, http.MethodPost, g.application(clientID)+"/addKey", map[string]any{"keyCredential": key, "passwordCredential": nil, "proof": signed})
 	return err
 }
 
-func (g *Graph) removeKey(ctx context.Context, clientID, objectID, keyID string, signer Pair) error {
-	signed, err := proof(signer, objectID, time.Now())
-	if err != nil {
-		return configuration("", "the certificate can't sign")
+// removeKeys removes a certificate, as often as it is on the list.
+func (g *Graph) removeKeys(ctx context.Context, before *Application, cert *x509.Certificate, signer Pair) error {
+	for _, k := range before.Keys {
+		if !k.is(cert) {
+			continue
+		}
+		signed, err := proof(signer, before.ObjectID, time.Now())
+		if err != nil {
+			return configuration("", "the certificate can't sign")
+		}
+		if _, err := g.call(ctx, http.MethodPost, g.application(before.ClientID)+"/removeKey", map[string]any{"keyId": k.ID, "proof": signed}); err != nil {
+			return err
+		}
 	}
-	_, err = g.call(ctx, http.MethodPost, g.application(clientID)+"/removeKey", map[string]any{"keyId": keyID, "proof": signed})
-	return err
+	return nil
+}
+
+// current reads an application as it is before a change. Graph has several copies:
+// one that does not show yet what this Graph has left there would, sent back with
+// one more, take it away again.
+func (g *Graph) current(ctx context.Context, clientID string) (*Application, error) {
+	for pause := time.Second; ; pause = min(2*pause, mostPause) {
+		now, err := g.read(ctx, clientID)
+		if err != nil || g.left[strings.ToLower(clientID)] == nil {
+			return now, err
+		}
+		if missing, _ := differ(g.left[strings.ToLower(clientID)], now); len(missing) == 0 {
+			return now, nil
+		}
+		if !sleep(ctx, pause) {
+			if ctx.Err() == context.Canceled {
+				return nil, interrupted(ctx, "Microsoft Graph")
+			}
+			return nil, othersChange()
+		}
+	}
+}
+
+func othersChange() *Error {
+	return &Error{Class: Unsettled, Message: "somebody else is changing the certificates of this application", Hint: "run it again when they are done"}
 }
 
 // replace sends the whole list. It reads the list once more just before: Graph
 // has no way to refuse a list that is out of date.
 func (g *Graph) replace(ctx context.Context, before *Application, list []map[string]any) error {
-	now, err := g.read(ctx, before.ClientID)
+	now, err := g.current(ctx, before.ClientID)
 	if err != nil {
 		return err
 	}
 	if missing, more := differ(before, now); len(missing)+len(more) > 0 {
-		return &Error{Class: Unexpected, Message: "somebody else is changing the certificates of this application", Hint: "run it again when they are done"}
+		return othersChange()
 	}
 	_, err = g.call(ctx, http.MethodPatch, g.application(before.ClientID), map[string]any{"keyCredentials": list})
 	return err
@@ -191,38 +228,47 @@ func (g *Graph) has(ctx context.Context, clientID string, cert *x509.Certificate
 func (g *Graph) settled(ctx context.Context, before *Application, added, removed *x509.Certificate) error {
 	for pause := time.Second; ; pause = min(2*pause, mostPause) {
 		now, err := g.read(ctx, before.ClientID)
-		if err != nil {
+		switch {
+		case err != nil && ctx.Err() == nil:
 			return err
-		}
-		done := true
-		if added != nil {
-			_, done = now.Find(added)
-		}
-		if removed != nil {
-			_, still := now.Find(removed)
-			done = !still
-		}
-		if done {
+		case err == nil && now.shows(added, removed):
+			g.left[strings.ToLower(before.ClientID)] = now
 			return lost(before, now, removed)
 		}
 		if !sleep(ctx, pause) {
 			if e := interrupted(ctx, "Microsoft Graph"); ctx.Err() == context.Canceled {
 				return e
 			}
-			return &Error{Class: Unreachable, Message: "Microsoft Graph has taken the change and does not show it", Hint: "look again in a few minutes: az ad app credential list --cert --id " + before.ClientID}
+			return &Error{Class: Unsettled, Message: "Microsoft Graph has taken the change and does not show it", Hint: "look again in a few minutes: az ad app credential list --cert --id " + before.ClientID}
 		}
 	}
+}
+
+// shows tells whether what was added is there and what was removed is not; nil is
+// neither.
+func (a *Application) shows(added, removed *x509.Certificate) bool {
+	if added != nil {
+		if _, there := a.Find(added); !there {
+			return false
+		}
+	}
+	if removed != nil {
+		if _, still := a.Find(removed); still {
+			return false
+		}
+	}
+	return true
 }
 
 // lost reports certificates that were there before and are not any more: another
 // writer's list has replaced ours, or ours theirs.
 func lost(before, now *Application, removed *x509.Certificate) error {
 	missing, _ := differ(before, now)
-	missing = slices.DeleteFunc(missing, func(k Key) bool { return removed != nil && slices.Equal(k.Certificate, removed.Raw) })
+	missing = slices.DeleteFunc(missing, func(k Key) bool { return removed != nil && k.is(removed) })
 	if len(missing) == 0 {
 		return nil
 	}
-	return &Error{Class: Unexpected, Message: fmt.Sprintf("%d other certificate(s) of the application have gone meanwhile, the first with keyId %s: somebody else was changing them too", len(missing), clean(missing[0].ID, 60)),
+	return &Error{Class: Unsettled, Message: fmt.Sprintf("%d other certificate(s) of the application have gone meanwhile, the first with keyId %s: somebody else was changing them too", len(missing), clean(missing[0].ID, 60)),
 		Hint: "compare with az ad app credential list --cert --id " + before.ClientID}
 }
 

@@ -30,12 +30,15 @@ func (h heldToken) GetToken(_ context.Context, o policy.TokenRequestOptions) (az
 }
 
 // checkSecret looks whether the agent will find its secret, and fills in r.Secret.
-func (c *Client) checkSecret(ctx context.Context, q Question, token azcore.AccessToken, r *Result) error {
+func (c *Client) checkSecret(ctx context.Context, q Question, r *Result) error {
+	if q.Vault == "" {
+		return nil
+	}
 	name := q.Secret
 	if name == "" {
 		name = InputSecret
 	}
-	held := heldToken{c.at.vaultScope, func() azcore.AccessToken { return token }}
+	held := heldToken{c.at.vaultScope, r.token}
 	secret, err := c.secretInTime(ctx, held, Reference{Vault: q.Vault, Name: name}, c.patience.Try)
 	if err != nil {
 		return err
@@ -133,7 +136,7 @@ func (c *Client) getSecret(ctx context.Context, credential azcore.TokenCredentia
 			Hint: "set azure.cloud, or azure.vault_suffix, in the inventory"}
 	case x.outage():
 		failure = x.unreachable()
-		if x.lasting() && x.err != nil {
+		if noSuchHost(x.err) {
 			failure.Hint = fmt.Sprintf("is the vault's name right? az keyvault show --name %s", ref.Vault)
 		}
 		return secret, x, failure
@@ -166,7 +169,7 @@ func vaultRefusal(x exchange, ref Reference) *Error {
 	case x.status == 403:
 		return &Error{Class: Forbidden, Code: code, Message: fmt.Sprintf("vault %s forbids it: %s", ref.Vault, v.message), Hint: forbiddenHint(code, v.message)}
 	}
-	return &Error{Class: Unexpected, Code: code, Message: fmt.Sprintf("vault %s: HTTP %d: %s", ref.Vault, x.status, v.message)}
+	return &Error{Class: Forbidden, Code: code, Message: fmt.Sprintf("vault %s: HTTP %d: %s", ref.Vault, x.status, v.message)}
 }
 
 func forbiddenHint(code, message string) string {

@@ -33,6 +33,8 @@ type Result struct {
 	Tries    int           // tokens asked for
 	Waited   time.Duration // from the first of them to the last answer
 	Secret   SecretState   // zero where the vault was not asked, or did not say
+
+	token func() azcore.AccessToken // the last one, for VerifySecret; a closure as in Pair
 }
 
 // SecretState is what is known of a secret; never its value.
@@ -67,11 +69,21 @@ func (c *Client) Verify(ctx context.Context, q Question) (*Result, error) {
 	if err != nil {
 		return r, err
 	}
-	r.Accepted = true
-	if q.Vault == "" {
-		return r, nil
+	r.Accepted, r.token = true, func() azcore.AccessToken { return token }
+	return r, c.checkSecret(ctx, q, r)
+}
+
+// VerifySecret is Verify for another vault, with what a Verify of the same tenant,
+// application and certificate has come to: Entra is not asked again.
+func (c *Client) VerifySecret(ctx context.Context, q Question, accepted *Result) (*Result, error) {
+	if !accepted.Accepted || accepted.token == nil {
+		return &Result{}, configuration("", "Entra has not accepted the certificate")
 	}
-	return r, c.checkSecret(ctx, q, token, r)
+	r := &Result{Accepted: true, Tries: accepted.Tries, Waited: accepted.Waited, token: accepted.token}
+	if err := q.check(); err != nil {
+		return r, err
+	}
+	return r, c.checkSecret(ctx, q, r)
 }
 
 func (q Question) check() error {

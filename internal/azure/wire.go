@@ -61,9 +61,23 @@ func (c *Client) newWire() *wire {
 // newSignInWire is a wire for a credential, which nobody closes.
 func (c *Client) newSignInWire() *wire {
 	w := c.newWire()
-	w.client.Transport.(*http.Transport).DisableKeepAlives = true
+	transport := w.client.Transport.(*http.Transport)
+	transport.DisableKeepAlives = true
+	if proxy := transport.Proxy; proxy != nil {
+		transport.Proxy = func(req *http.Request) (*url.URL, error) {
+			if req.URL.Hostname() == metadataService {
+				return nil, nil
+			}
+			return proxy(req)
+		}
+	}
 	return w
 }
+
+// metadataService is where a machine in Azure is told its managed identity. A
+// proxy would answer for itself, and what it says end the search for somebody who
+// is signed in ("Azure Instance Metadata Service": it must not be asked through one).
+const metadataService = "169.254.169.254"
 
 func (w *wire) close() { w.client.CloseIdleConnections() }
 
@@ -89,6 +103,13 @@ func (w *wire) Do(req *http.Request) (*http.Response, error) {
 		return nil, err
 	}
 	return resp, nil
+}
+
+// forget begins anew: what is not sent has no outcome.
+func (w *wire) forget() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.last = exchange{}
 }
 
 func (w *wire) outcome() exchange {
@@ -128,11 +149,13 @@ func (x exchange) outage() bool {
 
 // lasting tells an outage that another try a moment later does not mend.
 func (x exchange) lasting() bool {
-	var (
-		dns       *net.DNSError
-		authority x509.UnknownAuthorityError
-	)
-	return errors.As(x.err, &dns) && dns.IsNotFound || errors.As(x.err, &authority) || errors.Is(x.err, errTooLarge) || badProxy(x.err)
+	var authority x509.UnknownAuthorityError
+	return noSuchHost(x.err) || errors.As(x.err, &authority) || errors.Is(x.err, errTooLarge) || badProxy(x.err)
+}
+
+func noSuchHost(err error) bool {
+	var dns *net.DNSError
+	return errors.As(err, &dns) && dns.IsNotFound
 }
 
 func badProxy(err error) bool {
@@ -141,7 +164,7 @@ func badProxy(err error) bool {
 
 // unreachable says why there was no usable answer.
 func (x exchange) unreachable() *Error {
-	e := &Error{Class: Unreachable}
+	e := &Error{Class: Unreachable, Lasting: x.lasting()}
 	switch {
 	case x.err != nil:
 		reason, hint := transportReason(x.err)
@@ -163,7 +186,6 @@ func (x exchange) unreachable() *Error {
 // twice and no password of a proxy.
 func transportReason(err error) (reason, hint string) {
 	var (
-		dns       *net.DNSError
 		authority x509.UnknownAuthorityError
 		verify    *tls.CertificateVerificationError
 		outer     *url.Error
@@ -171,7 +193,7 @@ func transportReason(err error) (reason, hint string) {
 	)
 	const firewall = "check network, firewall and HTTPS_PROXY"
 	switch {
-	case errors.As(err, &dns) && dns.IsNotFound:
+	case noSuchHost(err):
 		return "there is no such host", "check the name, and DNS on this machine"
 	case errors.As(err, &authority):
 		return "its TLS certificate is from an authority that is not trusted here", "behind a proxy that opens TLS, set azure.ca_file in the inventory, or SSL_CERT_FILE, to its CA certificates"

@@ -145,13 +145,26 @@ func (s *Status) Principals() []Principal {
 	list, unseen := rollout.Principals(s.Entries)
 	shown := make([]Principal, len(list))
 	for i, p := range list {
-		safe, why := s.safe(p, unseen)
+		safe, why := s.safe(p, unsure(p, list, unseen))
 		shown[i] = Principal{TenantID: p.TenantID, ClientID: p.ClientID, SafeToDrop: safe, Why: why}
 		for _, c := range p.Credentials {
 			shown[i].InUse = append(shown[i].InUse, UsedByWho{*certificateOf(&c.Certificate), c.Wanted, c.Hosts})
 		}
 	}
 	return shown
+}
+
+// unsure are the hosts that may use any certificate of p: those that were not seen,
+// those with another file for it, and those with an old one whose configuration
+// does not say whose it is.
+func unsure(p rollout.Principal, list []rollout.Principal, unseen []string) []string {
+	all := slices.Concat(unseen, p.Beside)
+	for _, other := range list {
+		if other.ClientID == "" && p.ClientID != "" {
+			all = append(all, other.Old()...)
+		}
+	}
+	return all
 }
 
 // safe tells whether the old credential of p may be removed as far as this fleet
@@ -166,6 +179,8 @@ func (s *Status) safe(p rollout.Principal, unseen []string) (safe *bool, why str
 		return verdict(false), "no, 1 host still uses it: " + old[0]
 	case len(old) > 1:
 		return verdict(false), fmt.Sprintf("no, %d hosts still use it: %s", len(old), strings.Join(Fold(old), ", "))
+	case len(p.Open) > 0:
+		return nil, "not known: on " + hosts(p.Open) + " a run has not ended, which may bring it back"
 	case len(unseen) > 0:
 		return nil, "not known: of " + hosts(unseen) + " it can't be told which they use"
 	case s.Elsewhere > 0:
@@ -250,7 +265,7 @@ func (s *Status) inUse(w io.Writer) {
 				days(DaysLeft(c.Certificate.NotAfter, s.Now)), named, hosts(c.Hosts))
 		}
 		if p.Named {
-			_, why := s.safe(p, unseen)
+			_, why := s.safe(p, unsure(p, list, unseen))
 			fmt.Fprintf(w, "  safe to remove the old credential: %s\n", why)
 		}
 	}

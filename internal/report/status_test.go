@@ -6,6 +6,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/aoifleet/aoifleet/internal/certificate"
 	"github.com/aoifleet/aoifleet/internal/host"
 	"github.com/aoifleet/aoifleet/internal/rollout"
 )
@@ -100,6 +101,7 @@ func TestSafe(t *testing.T) {
 		{p(func(p *rollout.Principal) { p.Stale = []string{"a-2"} }), nil, 0, &no, "no, 1 host still uses it: a-2"},
 		{p(nil), []string{"x"}, 0, nil, "not known: of x it can't be told"},
 		{p(nil), nil, 3, nil, "not known: 3 hosts of the inventory were not looked at"},
+		{p(func(p *rollout.Principal) { p.Open = []string{"a-1"} }), nil, 0, nil, "not known: on a-1 a run has not ended"},
 		{p(func(p *rollout.Principal) { p.Named = false }), nil, 0, nil, "not known: the inventory does not name"},
 	} {
 		s := status()
@@ -108,6 +110,32 @@ func TestSafe(t *testing.T) {
 		if (safe == nil) != (tt.safe == nil) || safe != nil && *safe != *tt.safe || !strings.HasPrefix(why, tt.why) {
 			t.Errorf("%q, want %q", why, tt.why)
 		}
+	}
+}
+
+// A host that does not say which application it is may use any: then nobody's old
+// certificate is safe to remove.
+func TestSafeBesideANamelessHost(t *testing.T) {
+	wanted := &certificate.Certificate{Leaf: certificate.Info{Thumbprint: "NEW", NotAfter: now.Add(time.Hour)}}
+	has := func(name, client, thumbprint string) rollout.Entry {
+		return entry(name, func(e *rollout.Entry) {
+			e.Certificate, e.Seen.Provider = wanted, &host.Provider{ClientID: client}
+			e.Seen.Live = &certificate.Info{Thumbprint: thumbprint, NotAfter: now.Add(time.Hour)}
+		})
+	}
+	s := status(has("a", "C", "NEW"), has("b", "", "NEW"))
+	if p := s.Principals(); p[0].SafeToDrop == nil || !*p[0].SafeToDrop {
+		t.Errorf("%+v", p)
+	}
+	s = status(has("a", "C", "NEW"), has("b", "", "OLD"))
+	if p := s.Principals(); p[0].SafeToDrop != nil || !strings.Contains(p[0].Why, "of b it can't be told") {
+		t.Errorf("%+v", p)
+	}
+	beside := has("a", "C", "NEW")
+	beside.Seen.Config.Providers = []host.Provider{{ClientID: "c", Path: "/another/file"}}
+	s = status(beside)
+	if p := s.Principals(); p[0].SafeToDrop != nil || !strings.Contains(p[0].Why, "of a it can't be told") {
+		t.Errorf("%+v", p)
 	}
 }
 

@@ -5,6 +5,7 @@ import (
 	"strings"
 
 	"github.com/aoifleet/aoifleet/internal/certificate"
+	"github.com/aoifleet/aoifleet/internal/host"
 )
 
 // Credential is one certificate of a service principal, and the hosts whose
@@ -15,14 +16,21 @@ type Credential struct {
 	Hosts       []string
 }
 
-// Principal is a service principal as the fleet uses it.
+// Principal is an application as the fleet uses it. Its client id is its own in
+// all tenants, and so are its certificates: a tenant may be written as a GUID on
+// one host and as a domain on another.
 type Principal struct {
-	TenantID, ClientID string
+	TenantID, ClientID string       // as its first host writes them
 	Credentials        []Credential // the wanted ones first, then by their end
 	Named              bool         // the inventory names a certificate for every host of it
 	// Stale are hosts whose file is right and whose agent runs since before it
 	// changed: it still has the old certificate in its memory.
 	Stale []string
+	// Open are hosts on which a run has not ended: they may go back to the old one.
+	Open []string
+	// Beside are hosts that have another file for this application too, which is
+	// not the one that is rotated: nobody has looked at it.
+	Beside []string
 }
 
 // Old are the hosts that use a certificate which the inventory does not name.
@@ -36,11 +44,20 @@ func (p Principal) Old() []string {
 	return old
 }
 
-// Principals is which certificate each host uses, by service principal in the
-// order of their first hosts, and the hosts of which that can't be told: they
-// may use any. Hosts with a managed identity use none.
+// Principals is which certificate each host uses, by client id in the order of
+// their first hosts, and the hosts of which that can't be told: they may use any.
+// Hosts with a managed identity use none.
 func Principals(entries []Entry) (list []Principal, unseen []string) {
-	places := map[[2]string]int{}
+	places := map[string]int{}
+	place := func(by host.Provider) *Principal {
+		at, known := places[strings.ToLower(by.ClientID)]
+		if !known {
+			at = len(list)
+			places[strings.ToLower(by.ClientID)] = at
+			list = append(list, Principal{TenantID: by.TenantID, ClientID: by.ClientID, Named: true})
+		}
+		return &list[at]
+	}
 	for _, e := range entries {
 		if e.Outcome == NotApplicable {
 			continue
@@ -50,14 +67,20 @@ func Principals(entries []Entry) (list []Principal, unseen []string) {
 			unseen = append(unseen, e.Host.Name)
 			continue
 		}
-		key := [2]string{e.Seen.Provider.TenantID, e.Seen.Provider.ClientID}
-		place, known := places[key]
-		if !known {
-			place = len(list)
-			places[key] = place
-			list = append(list, Principal{TenantID: key[0], ClientID: key[1], Named: true})
+		done := map[string]bool{}
+		for _, by := range e.Providers() { // which may differ in their vault alone
+			if client := strings.ToLower(by.ClientID); !done[client] {
+				done[client] = true
+				place(by).add(e, *live)
+			}
 		}
-		list[place].add(e, *live)
+	}
+	for _, e := range entries {
+		for i := range list {
+			if e.beside(list[i].ClientID) {
+				list[i].Beside = append(list[i].Beside, e.Host.Name)
+			}
+		}
 	}
 	for _, p := range list {
 		slices.SortStableFunc(p.Credentials, func(a, b Credential) int {
@@ -79,6 +102,9 @@ func (p *Principal) add(e Entry, live certificate.Info) {
 	if wanted && e.Seen.Unit.Active == "active" && e.Seen.ProcessIsOlder() {
 		p.Stale = append(p.Stale, e.Host.Name)
 	}
+	if _, unfinished := e.Seen.Unfinished(); unfinished {
+		p.Open = append(p.Open, e.Host.Name)
+	}
 	at := slices.IndexFunc(p.Credentials, func(c Credential) bool { return c.Certificate.Thumbprint == live.Thumbprint })
 	if at < 0 {
 		at = len(p.Credentials)
@@ -87,6 +113,32 @@ func (p *Principal) add(e Entry, live certificate.Info) {
 	c := &p.Credentials[at]
 	c.Wanted = c.Wanted || wanted
 	c.Hosts = append(c.Hosts, e.Host.Name)
+}
+
+// Providers are the secret providers that use the certificate file of e: the one
+// that was chosen, and others of its configuration with the same file, once for
+// each application and vault.
+func (e Entry) Providers() []host.Provider {
+	if e.Seen == nil || e.Seen.Provider == nil {
+		return nil
+	}
+	list := []host.Provider{*e.Seen.Provider}
+	for _, p := range e.Seen.Config.Providers {
+		same := func(other host.Provider) bool {
+			return strings.EqualFold(p.TenantID, other.TenantID) && strings.EqualFold(p.ClientID, other.ClientID) && strings.EqualFold(p.Vault, other.Vault)
+		}
+		if p.Path == list[0].Path && !slices.ContainsFunc(list, same) {
+			list = append(list, p)
+		}
+	}
+	return list
+}
+
+// beside tells whether the agent signs in as an application with another file too.
+func (e Entry) beside(client string) bool {
+	return e.Seen != nil && e.Seen.Provider != nil && client != "" && slices.ContainsFunc(e.Seen.Config.Providers, func(p host.Provider) bool {
+		return p.Path != e.Seen.Provider.Path && strings.EqualFold(p.ClientID, client)
+	})
 }
 
 // Live is the certificate in the host's file, nil if it can't be told. A host
@@ -110,9 +162,10 @@ func (e Entry) Drifted() bool {
 
 // InUse is which hosts use a certificate of an application, in their file or in
 // the memory of an agent that has not been restarted since, and of which that
-// can't be told: they may use any, or go back to it. It says nothing of hosts that
-// are not among the entries.
-func InUse(entries []Entry, tenant, client, thumbprint string) (using, unsure []string) {
+// can't be told: they may use any, or go back to it. Whatever tenant a host names,
+// the client id says which application it is. It says nothing of hosts that are
+// not among the entries.
+func InUse(entries []Entry, client, thumbprint string) (using, unsure []string) {
 	for _, e := range entries {
 		if e.Outcome == NotApplicable {
 			continue
@@ -122,14 +175,15 @@ func InUse(entries []Entry, tenant, client, thumbprint string) (using, unsure []
 			unsure = append(unsure, e.Host.Name)
 			continue
 		}
-		if p := e.Seen.Provider; !strings.EqualFold(p.TenantID, tenant) || !strings.EqualFold(p.ClientID, client) {
-			continue
-		}
+		mine := slices.ContainsFunc(e.Providers(), func(p host.Provider) bool { return strings.EqualFold(p.ClientID, client) })
 		_, unfinished := e.Seen.Unfinished()
 		switch {
+		case !mine && !e.beside(client):
+		case !mine:
+			unsure = append(unsure, e.Host.Name)
 		case live.Thumbprint == thumbprint, e.Seen.Unit.Active == "active" && e.Seen.ProcessIsOlder():
 			using = append(using, e.Host.Name)
-		case unfinished:
+		case unfinished, e.beside(client):
 			unsure = append(unsure, e.Host.Name)
 		}
 	}

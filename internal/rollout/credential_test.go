@@ -59,6 +59,58 @@ func TestPrincipals(t *testing.T) {
 	}
 }
 
+// An application is one, however its hosts write its ids: what one of them still
+// uses is not to go.
+func TestPrincipalIsTheClient(t *testing.T) {
+	as := func(tenant, client string) func(*Entry) {
+		return func(e *Entry) { e.Seen.Provider = &host.Provider{TenantID: tenant, ClientID: client} }
+	}
+	list, _ := Principals([]Entry{
+		using("new", "NEW", as("T", "AB")), using("case", "OLD", as("t", "ab")), using("domain", "OLD", as("contoso.example", "AB")),
+		using("open", "NEW", func(e *Entry) {
+			as("T", "AB")(e)
+			e.Seen.Receipts = []host.Receipt{{Run: "R", State: "pending"}}
+		}),
+	})
+	if len(list) != 1 || list[0].TenantID != "T" || list[0].ClientID != "AB" || strings.Join(list[0].Old(), ",") != "case,domain" || strings.Join(list[0].Open, ",") != "open" {
+		t.Errorf("%+v", list)
+	}
+}
+
+// An agent may have several secret providers: some with the file that is rotated,
+// some with files that nobody looks at.
+func TestSeveralProviders(t *testing.T) {
+	provider := func(client, vault, path string) host.Provider {
+		return host.Provider{TenantID: "T", ClientID: client, Vault: vault, Path: path}
+	}
+	has := func(name, thumbprint string, list ...host.Provider) Entry {
+		return using(name, thumbprint, func(e *Entry) { e.Seen.Provider, e.Seen.Config.Providers = &list[0], list })
+	}
+	one := has("one", "OLD", provider("A", "v", "/f"), provider("a", "V", "/f"), provider("B", "v", "/f"), provider("B", "w", "/f"), provider("C", "v", "/g"))
+	var got []string
+	for _, p := range one.Providers() {
+		got = append(got, p.ClientID+" "+p.Vault)
+	}
+	if want := []string{"A v", "B v", "B w"}; !slices.Equal(got, want) {
+		t.Errorf("%q, want %q", got, want)
+	}
+	entries := []Entry{one, has("two", "NEW", provider("C", "v", "/f"))}
+	for client, want := range map[string][2]string{"a": {"one", ""}, "B": {"one", ""}, "C": {"", "one"}, "D": {"", ""}} {
+		in, unsure := InUse(entries, client, "OLD")
+		if strings.Join(in, ",") != want[0] || strings.Join(unsure, ",") != want[1] {
+			t.Errorf("%s: in use on %v, not known of %v", client, in, unsure)
+		}
+	}
+	list, _ := Principals(entries)
+	got = nil
+	for _, p := range list {
+		got = append(got, p.ClientID+" old "+strings.Join(p.Old(), ",")+" beside "+strings.Join(p.Beside, ","))
+	}
+	if want := []string{"A old one beside ", "B old one beside ", "C old  beside one"}; !slices.Equal(got, want) {
+		t.Errorf("%q, want %q", got, want)
+	}
+}
+
 // Without a named certificate there is no old one.
 func TestPrincipalWithoutName(t *testing.T) {
 	list, _ := Principals([]Entry{using("a", "NEW", nil), using("b", "OLD", func(e *Entry) { e.Certificate = nil })})
@@ -100,14 +152,14 @@ func TestInUse(t *testing.T) {
 		using("in memory", "NEW", mine(func(e *Entry) { e.Seen.File.Changed = clock })),
 		using("stopped", "NEW", mine(func(e *Entry) { e.Seen.File.Changed, e.Seen.Unit.Active = clock, "inactive" })),
 		using("other client", "OLD", principal("T", "D")),
-		using("other tenant", "OLD", principal("U", "C")),
+		using("tenant as a domain", "OLD", principal("contoso.example", "C")),
 		using("nameless", "NEW", principal("", "")),
 		using("away", "", func(e *Entry) { e.Seen, e.Outcome = nil, Unreachable }),
 		using("dark", "", mine(func(e *Entry) { e.Seen.Live = nil })),
 		using("unfinished", "NEW", mine(func(e *Entry) { e.Seen.Receipts = []host.Receipt{{Run: "R", State: "pending"}} })),
 		using("managed", "", func(e *Entry) { e.Seen.Provider, e.Outcome = nil, NotApplicable }),
-	}, "T", "C", "OLD")
-	if got := strings.Join(in, ","); got != "old,case,in memory" {
+	}, "C", "OLD")
+	if got := strings.Join(in, ","); got != "old,case,in memory,tenant as a domain" {
 		t.Errorf("in use on %s", got)
 	}
 	if got := strings.Join(unsure, ","); got != "nameless,away,dark,unfinished" {

@@ -266,7 +266,7 @@ func clientID(e Entry) string {
 	if e.Certificate == nil || e.Seen == nil || e.Seen.Provider == nil {
 		return ""
 	}
-	return e.Seen.Provider.ClientID
+	return strings.ToLower(e.Seen.Provider.ClientID) // a GUID, in any case
 }
 
 // listed names at most three of a set, sorted.

@@ -135,6 +135,7 @@ func TestRefuseMixed(t *testing.T) {
 		refused []bool
 	}{
 		{"one client", []string{"1", "1", "2"}, false, []bool{false, false, false}},
+		{"in another case", []string{"ab", "AB", "2"}, false, []bool{false, false, false}},
 		{"two clients", []string{"1", "2", "3"}, false, []bool{true, true, false}},
 		{"unknown client", []string{"1", "", "3"}, false, []bool{false, false, false}},
 		{"forced", []string{"1", "2", "3"}, true, []bool{false, false, false}},

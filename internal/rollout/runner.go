@@ -118,7 +118,7 @@ func (r *Runner) take(ctx context.Context, target inventory.Host) (Host, error) 
 func (r *Runner) put(target inventory.Host, h Host) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if len(r.open) >= keep {
+	if len(r.open) >= keep || r.open[target.Name] != nil { // another turn's, at the same time
 		_ = h.Close()
 		return
 	}

@@ -108,7 +108,7 @@ func (c *Cloud) signer(app *Application, header map[string]any) (*key, *refusal)
 		return nil, refuse("invalid_client", 5002723, "Invalid JWT token. No certificate thumbprint specified in token header.")
 	}
 	for _, k := range app.keys {
-		if string(sum(k.cert)) != string(want) {
+		if k.usage != "Verify" || string(sum(k.cert)) != string(want) {
 			continue
 		}
 		k.asked++

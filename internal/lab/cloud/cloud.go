@@ -81,13 +81,15 @@ type Application struct {
 	disabled   bool
 	blocked    bool
 	permission string
-	lag        int    // reads that still show old
-	old        []*key // the list before the last change
+	fresh, lag int    // so many reads after a change show it; then so many show the list before
+	reads      int    // since the last change
+	old        []*key // the list before the last change; nil: there was none
 }
 
 // key is one certificate of an application.
 type key struct {
 	id, name   string
+	usage      string // Verify: to sign in with; Encrypt: tokens for it are encrypted so
 	cert       *x509.Certificate
 	custom     *string // customKeyIdentifier
 	start, end time.Time
@@ -130,8 +132,16 @@ func (a *Application) Register(cert *x509.Certificate, s Spread) {
 	a.add(cert, cert.Subject.String(), s)
 }
 
+// RegisterEncryption adds a certificate that tokens for the application are
+// encrypted with: nobody can sign in with it.
+func (a *Application) RegisterEncryption(cert *x509.Certificate) {
+	a.cloud.mu.Lock()
+	defer a.cloud.mu.Unlock()
+	a.add(cert, "encryption", Spread{}).usage = "Encrypt"
+}
+
 func (a *Application) add(cert *x509.Certificate, name string, s Spread) *key {
-	k := &key{id: newID(), name: name, cert: cert, start: cert.NotBefore, end: cert.NotAfter, since: a.cloud.options.Now(), spread: s}
+	k := &key{id: newID(), name: name, usage: "Verify", cert: cert, start: cert.NotBefore, end: cert.NotAfter, since: a.cloud.options.Now(), spread: s}
 	k.custom = identifier(len(a.keys), cert)
 	a.keys = append(slices.Clone(a.keys), k)
 	return k
@@ -165,8 +175,9 @@ func (a *Application) Block(on bool) { a.cloud.set(func() { a.blocked = on }) }
 // Application.ReadWrite.OwnedBy (on itself) or Application.ReadWrite.All.
 func (a *Application) Permit(permission string) { a.cloud.set(func() { a.permission = permission }) }
 
-// Lag makes so many reads after each change show the list before it.
-func (a *Application) Lag(reads int) { a.cloud.set(func() { a.lag = reads }) }
+// Lag makes so many reads after each change show the list before it, as a copy of
+// the directory does that has not heard of it; fresh reads before them show it.
+func (a *Application) Lag(fresh, reads int) { a.cloud.set(func() { a.fresh, a.lag = fresh, reads }) }
 
 // Skew moves Entra's clock.
 func (c *Cloud) Skew(d time.Duration) { c.set(func() { c.skew = d }) }
@@ -180,6 +191,7 @@ func (c *Cloud) set(change func()) {
 // Fault is how requests fail.
 type Fault struct {
 	Times      int    // how many requests; below 0: all from now on
+	Skip       int    // so many before them go well
 	Path       string // only requests whose path contains it; "" is any
 	Status     int    // the answer's status
 	RetryAfter string // its Retry-After; "" is none
@@ -201,7 +213,11 @@ func (c *Cloud) fault(s Service, path string) *Fault {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for _, f := range c.faults[s] {
-		if f.Times != 0 && strings.Contains(path, f.Path) {
+		switch {
+		case f.Times == 0 || !strings.Contains(path, f.Path):
+		case f.Skip > 0:
+			f.Skip--
+		default:
 			f.Times = max(f.Times-1, -1)
 			return f
 		}

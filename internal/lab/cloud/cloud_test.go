@@ -259,7 +259,10 @@ func TestGraph(t *testing.T) {
 		_, answer := call(http.MethodGet, "(appId='"+client+"')"+query, "")
 		return answer["keyCredentials"].([]any)[0].(map[string]any)
 	}
-	if entry("")["key"] != nil || entry("?$select=id,appId")["key"] != nil || entry("?$select=id,keyCredentials")["key"] != base64.StdEncoding.EncodeToString(first.Raw) {
+	if _, answer := call(http.MethodGet, "(appId='"+client+"')?$select=id,appId", ""); answer["keyCredentials"] != nil || answer["appId"] != client {
+		t.Error(answer, "is not what was selected")
+	}
+	if entry("")["key"] != nil || entry("?$select=id,keyCredentials")["key"] != base64.StdEncoding.EncodeToString(first.Raw) {
 		t.Error("key is not there exactly where it is selected")
 	}
 	if status, answer := call(http.MethodGet, "/"+object, ""); status != 200 || answer["appId"] != client {
@@ -279,6 +282,53 @@ func TestGraph(t *testing.T) {
 	}
 	if got := a.Certificates(); len(got) != 1 || !got[0].Equal(second) {
 		t.Error("an entry that was not sent is still there")
+	}
+}
+
+// A proof is enough for the application itself, and for nobody else. A certificate
+// for encryption signs none, and nobody signs in with it.
+func TestWhoMayAddKeys(t *testing.T) {
+	c, _ := New(Options{Now: func() time.Time { return noon }})
+	a := c.AddApplication(tenant, client, object)
+	cert, encryption := certificateOf(t, 0, noon.Add(-time.Hour), noon.Add(time.Hour)), certificateOf(t, 1, noon.Add(-time.Hour), noon.Add(time.Hour))
+	a.Register(cert, Spread{})
+	a.RegisterEncryption(encryption)
+	send := func(g grant, signer int) int {
+		token := c.issue(g)
+		signed, err := jwt.NewWithClaims(jwt.SigningMethodRS256, jwt.MapClaims{"aud": proofAudience, "iss": object, "nbf": noon.Unix(), "exp": noon.Add(10 * time.Minute).Unix()}).SignedString(testKeys[signer])
+		if err != nil {
+			t.Fatal(err)
+		}
+		r := httptest.NewRequest(http.MethodPost, "https://"+GraphHost+"/v1.0/applications(appId='"+client+"')/addKey", strings.NewReader(`{"proof":"`+signed+`","keyCredential":{}}`))
+		r.Header.Set("Authorization", "Bearer "+token)
+		w := httptest.NewRecorder()
+		c.ServeHTTP(w, r)
+		return w.Code
+	}
+	grantOf := func(by *Application, may string) grant {
+		return grant{app: by, tenant: tenant, audience: "https://" + GraphHost, until: noon.Add(time.Hour), may: may}
+	}
+	stranger := c.AddApplication(tenant, "client-2", "object-2")
+	for _, tt := range []struct {
+		name   string
+		g      grant
+		signer int
+		want   int
+	}{
+		{"itself", grantOf(a, ""), 0, 400}, // the proof is good, the key is none
+		{"another application", grantOf(stranger, ""), 0, 403},
+		{"nobody in particular", grantOf(nil, "Application.Read.All"), 0, 403},
+		{"an owner", grantOf(nil, "Application.ReadWrite.OwnedBy"), 0, 400},
+		{"with the certificate for encryption", grantOf(a, ""), 1, 401},
+	} {
+		if got := send(tt.g, tt.signer); got != tt.want {
+			t.Errorf("%s: %d, want %d", tt.name, got, tt.want)
+		}
+	}
+	r := newRequest(encryption)
+	r.key = testKeys[1]
+	if status, body := r.send(t, c); status != 401 || !strings.Contains(body, "AADSTS700027") {
+		t.Error(status, body)
 	}
 }
 

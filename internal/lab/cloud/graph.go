@@ -69,9 +69,9 @@ func (c *Cloud) serveGraph(w http.ResponseWriter, r *http.Request) {
 	case r.Method == http.MethodPatch && m[3] == "":
 		app.patch(w, r, g)
 	case r.Method == http.MethodPost && m[3] == "/addKey":
-		app.addKey(w, r)
+		app.addKey(w, r, g)
 	case r.Method == http.MethodPost && m[3] == "/removeKey":
-		app.removeKey(w, r)
+		app.removeKey(w, r, g)
 	default:
 		graphError(w, http.StatusMethodNotAllowed, "Request_BadRequest", "Specified HTTP method is not allowed for the request target.")
 	}
@@ -104,22 +104,29 @@ func (a *Application) show(w http.ResponseWriter, r *http.Request, g *grant) {
 		return
 	}
 	keys := a.keys
-	if a.old != nil && a.lag > 0 {
-		a.lag--
+	if a.reads++; a.old != nil && a.reads > a.fresh && a.reads <= a.fresh+a.lag {
 		keys = a.old
 	}
-	selected := strings.Split(r.URL.Query().Get("$select"), ",")
+	query := r.URL.Query().Get("$select")
+	selected := strings.Split(query, ",")
 	list := []any{}
 	for _, k := range keys {
 		// key is there only where keyCredentials is selected.
 		list = append(list, k.entry(slices.Contains(selected, "keyCredentials")))
 	}
-	answer(w, http.StatusOK, map[string]any{"@odata.context": "https://graph.microsoft.com/v1.0/$metadata#applications/$entity", "id": a.ObjectID, "appId": a.ClientID, "keyCredentials": list})
+	body := map[string]any{"id": a.ObjectID, "appId": a.ClientID, "keyCredentials": list}
+	for name := range body {
+		if query != "" && !slices.Contains(selected, name) {
+			delete(body, name)
+		}
+	}
+	body["@odata.context"] = "https://graph.microsoft.com/v1.0/$metadata#applications/$entity"
+	answer(w, http.StatusOK, body)
 }
 
 func (k *key) entry(withKey bool) map[string]any {
 	e := map[string]any{"customKeyIdentifier": k.custom, "displayName": k.name, "endDateTime": k.end.UTC().Format(time.RFC3339), "key": nil,
-		"keyId": k.id, "startDateTime": k.start.UTC().Format(time.RFC3339), "type": "AsymmetricX509Cert", "usage": "Verify"}
+		"keyId": k.id, "startDateTime": k.start.UTC().Format(time.RFC3339), "type": "AsymmetricX509Cert", "usage": k.usage}
 	if withKey {
 		e["key"] = k.cert.Raw
 	}
@@ -127,7 +134,7 @@ func (k *key) entry(withKey bool) map[string]any {
 }
 
 // change replaces the list; the reads of Lag still show the one before.
-func (a *Application) change(keys []*key) { a.old, a.keys = a.keys, keys }
+func (a *Application) change(keys []*key) { a.old, a.keys, a.reads = a.keys, keys, 0 }
 
 // sent is a keyCredential of a request.
 type sent struct {
@@ -139,8 +146,8 @@ type sent struct {
 }
 
 func (s sent) certificate() (*x509.Certificate, error) {
-	if s.Type != "AsymmetricX509Cert" || s.Usage != "Verify" {
-		return nil, errors.New("type must be AsymmetricX509Cert and usage Verify")
+	if s.Type != "AsymmetricX509Cert" || s.Usage != "Verify" && s.Usage != "Encrypt" {
+		return nil, errors.New("type must be AsymmetricX509Cert and usage Verify or Encrypt")
 	}
 	return x509.ParseCertificate(s.Key)
 }
@@ -172,7 +179,7 @@ func (a *Application) patch(w http.ResponseWriter, r *http.Request, g *grant) {
 			graphError(w, http.StatusBadRequest, "Request_BadRequest", "A duplicate key credential was sent.")
 			return
 		default:
-			list = append(list, &key{id: newID(), name: s.DisplayName, cert: cert, custom: identifier(len(list), cert), start: cert.NotBefore, end: cert.NotAfter, since: a.cloud.options.Now()})
+			list = append(list, &key{id: newID(), name: s.DisplayName, usage: s.Usage, cert: cert, custom: identifier(len(list), cert), start: cert.NotBefore, end: cert.NotAfter, since: a.cloud.options.Now()})
 		}
 	}
 	a.change(list)
@@ -188,7 +195,7 @@ func (a *Application) checkProof(proof string) error {
 	now := a.cloud.options.Now()
 	for _, k := range a.keys {
 		public, isRSA := k.cert.PublicKey.(*rsa.PublicKey)
-		if !isRSA || now.Before(k.start) || !now.Before(k.end) {
+		if !isRSA || k.usage != "Verify" || now.Before(k.start) || !now.Before(k.end) {
 			continue
 		}
 		var claims jwt.RegisteredClaims
@@ -208,8 +215,13 @@ func (a *Application) checkProof(proof string) error {
 	return errors.New("no valid key of the application has signed it")
 }
 
-// proven reads the body of addKey and removeKey and checks its proof.
-func (a *Application) proven(w http.ResponseWriter, r *http.Request, into any) bool {
+// proven reads the body of addKey and removeKey and checks its proof. The proof is
+// all that the application itself needs; anybody else needs a permission too.
+func (a *Application) proven(w http.ResponseWriter, r *http.Request, g *grant, into any) bool {
+	if g.app != a && !g.mayTouch(a, true) {
+		denied(w)
+		return false
+	}
 	text := new(bytes.Buffer)
 	if _, err := text.ReadFrom(r.Body); err != nil || json.Unmarshal(text.Bytes(), into) != nil {
 		graphError(w, http.StatusBadRequest, "Request_BadRequest", "Unable to read JSON request payload.")
@@ -226,30 +238,29 @@ func (a *Application) proven(w http.ResponseWriter, r *http.Request, into any) b
 	return true
 }
 
-// addKey takes any valid token: the proof is the permission.
-func (a *Application) addKey(w http.ResponseWriter, r *http.Request) {
+func (a *Application) addKey(w http.ResponseWriter, r *http.Request, g *grant) {
 	var body struct {
 		Key sent `json:"keyCredential"`
 	}
-	if !a.proven(w, r, &body) {
+	if !a.proven(w, r, g, &body) {
 		return
 	}
 	cert, err := body.Key.certificate()
-	if err != nil {
+	if err != nil || body.Key.Usage != "Verify" {
 		graphError(w, http.StatusBadRequest, "KeyCredentialsInvalidValue", "Key credential is invalid.")
 		return
 	}
 	before := a.keys
 	k := a.add(cert, body.Key.DisplayName, Spread{})
-	a.old = before
+	a.old, a.reads = before, 0
 	answer(w, http.StatusOK, k.entry(false))
 }
 
-func (a *Application) removeKey(w http.ResponseWriter, r *http.Request) {
+func (a *Application) removeKey(w http.ResponseWriter, r *http.Request, g *grant) {
 	var body struct {
 		KeyID string `json:"keyId"`
 	}
-	if !a.proven(w, r, &body) {
+	if !a.proven(w, r, g, &body) {
 		return
 	}
 	at := slices.IndexFunc(a.keys, func(k *key) bool { return k.id == body.KeyID })
