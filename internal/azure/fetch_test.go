@@ -125,7 +125,7 @@ func TestFetchFails(t *testing.T) {
 		}, Secret, "is not a certificate"},
 		{"opened by a proxy", func(w *world) {
 			w.client.transport.TLSClientConfig = &tls.Config{Time: time.Now, MinVersion: tls.VersionTLS12}
-		}, Unreachable, "| behind a proxy that opens TLS, set SSL_CERT_FILE"},
+		}, Unreachable, "| behind a proxy that opens TLS, set azure.ca_file"},
 		{"unreachable", func(w *world) { w.cloud.Fail(cloud.Vault, cloud.Fault{Times: -1, Hang: true}) }, Unreachable, "no answer in time"},
 		{"throttled", func(w *world) { w.cloud.Fail(cloud.Vault, cloud.Fault{Times: -1, Status: 429, RetryAfter: "60"}) }, Unreachable, "for 1m0s"},
 	}
