@@ -41,7 +41,7 @@ func (f *fleet) readCertificates() error {
 		}
 	}()
 	for i := range f.targets {
-		h := &f.targets[i].Host
+		h := f.targets[i].Host
 		h.Certificate = cmp.Or(f.app.certificateFile, h.Certificate)
 		if h.Certificate == "" {
 			c.unnamed = append(c.unnamed, h.Name)

@@ -78,7 +78,7 @@ func (f *fleet) askSecret(prompt string) (text string, err error) {
 
 // target is a host as a connection needs it.
 func (f *fleet) target(h inventory.Host) remote.Target {
-	t := f.ways[h.Name]
+	t := *f.ways[h.Name]
 	t.AcceptNewHostKeys, t.HostKeyFingerprints = h.AcceptNewHostKeys, h.HostKeyFingerprints
 	f.unlock(h, &t)
 	t.Via = slices.Clone(t.Via)

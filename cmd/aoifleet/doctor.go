@@ -56,7 +56,7 @@ func (f *fleet) examine() []doctor.Visit {
 	work.SetLimit(doctorParallel)
 	for i, t := range f.targets {
 		work.Go(func() error {
-			visits[i] = f.examineOne(t.Host)
+			visits[i] = f.examineOne(*t.Host)
 			return nil
 		})
 	}

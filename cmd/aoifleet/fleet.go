@@ -23,7 +23,7 @@ type fleet struct {
 	inv      *inventory.Inventory // without its hosts
 	others   int                  // hosts of the inventory that are not meant
 	targets  []rollout.Target
-	ways     map[string]remote.Target // how each is reached, by name
+	ways     map[string]*remote.Target // how each is reached, by name
 	run      host.Run
 	started  time.Time
 	dialer   *remote.Dialer
@@ -56,8 +56,8 @@ func (a *app) fleetOf(inv *inventory.Inventory, hosts []inventory.Host, withCert
 	f := &fleet{app: a, inv: &settings, others: len(inv.Hosts) - len(hosts), started: time.Now()}
 	f.run = host.Run{ID: runID(f.started), Owner: a.owner}
 	f.targets = make([]rollout.Target, len(hosts))
-	for i, h := range hosts {
-		f.targets[i].Host = h
+	for i := range hosts {
+		f.targets[i].Host = &hosts[i]
 	}
 	if withCertificates { // then Azure may be asked about them
 		if _, err := a.azureClient(cloudOf(inv.Azure), azure.Patience{}); err != nil {
@@ -91,7 +91,7 @@ func (a *app) fleetOf(inv *inventory.Inventory, hosts []inventory.Host, withCert
 // accord, which is at twice of what is in use: what a fleet needs grows with its
 // hosts, what goes through the connections need not.
 func boundMemory(hosts int) {
-	const tenThousand = 68 << 20
+	const tenThousand = 80 << 20
 	debug.SetMemoryLimit(int64(max(tenThousand, tenThousand/10_000*hosts)))
 }
 

@@ -88,8 +88,8 @@ func (f *fleet) scan() []report.Scanned {
 	work.SetLimit(scanParallel)
 	for i, t := range f.targets {
 		work.Go(func() error {
-			keys, err := f.dialer.ScanHostKeys(f.app.ctx, f.target(t.Host))
-			scans[i] = report.Scanned{Host: t.Host, Keys: keys, Err: err}
+			keys, err := f.dialer.ScanHostKeys(f.app.ctx, f.target(*t.Host))
+			scans[i] = report.Scanned{Host: *t.Host, Keys: keys, Err: err}
 			return nil
 		})
 	}

@@ -40,7 +40,7 @@ type recorder struct {
 
 	mu      sync.Mutex
 	looking map[string]bool          // hosts that are being looked at
-	planned map[string]journal.Entry // by host, for its thumbprints
+	planned map[string]change        // by host
 	ended   map[string]journal.Entry // by host: what the journal holds of its end
 }
 
@@ -67,7 +67,7 @@ func (a *app) startJournal(id, planID string, hosts []string, say func(line stri
 			"make " + dir + " writable, or set XDG_STATE_HOME to a directory that is"}
 	}
 	return &recorder{journal: j, say: say, looking: map[string]bool{},
-		planned: map[string]journal.Entry{}, ended: map[string]journal.Entry{}}, nil
+		planned: map[string]change{}, ended: map[string]journal.Entry{}}, nil
 }
 
 // plan records what is to be done on each host, and which hosts are at their end
@@ -76,9 +76,9 @@ func (r *recorder) plan(p *rollout.Plan) {
 	entries := make([]journal.Entry, len(p.Entries))
 	r.mu.Lock()
 	for i, e := range p.Entries {
-		entry := journal.Entry{Event: journal.Plan, Host: e.Host.Name, Step: string(e.Action)}
-		entry.Old, entry.New = thumbprints(e)
-		r.planned[entry.Host] = entry
+		c := changeOf(e)
+		r.planned[e.Host.Name] = c
+		entry := journal.Entry{Event: journal.Plan, Host: e.Host.Name, Step: string(e.Action), Old: c.old, New: c.new}
 		if e.Outcome != "" {
 			entry = r.end(e.Host.Name, e.Outcome, e.Problem)
 		}
@@ -88,16 +88,18 @@ func (r *recorder) plan(p *rollout.Plan) {
 	r.append(entries...)
 }
 
-// thumbprints are those of the live certificate and of the one that is to take
-// its place, "" where they are not known.
-func thumbprints(e rollout.Entry) (old, next string) {
+// change is the thumbprints of the live certificate and of the one that is to
+// take its place, "" where they are not known.
+type change struct{ old, new string }
+
+func changeOf(e rollout.Entry) (c change) {
 	if e.Seen != nil && e.Seen.Live != nil {
-		old = e.Seen.Live.Thumbprint
+		c.old = e.Seen.Live.Thumbprint
 	}
 	if e.Certificate != nil {
-		next = e.Certificate.Leaf.Thumbprint
+		c.new = e.Certificate.Leaf.Thumbprint
 	}
-	return old, next
+	return c
 }
 
 // event records an event. It returns when that is on disk, so that what follows
@@ -137,7 +139,8 @@ func (r *recorder) entry(e rollout.Event) (journal.Entry, bool) {
 
 // end is the end of a host, which the journal is going to hold; r.mu is held.
 func (r *recorder) end(name string, outcome rollout.Outcome, problem *host.Problem) journal.Entry {
-	e := journal.Entry{Event: journal.End, Host: name, Outcome: string(outcome), Old: r.planned[name].Old, New: r.planned[name].New}
+	c := r.planned[name]
+	e := journal.Entry{Event: journal.End, Host: name, Outcome: string(outcome), Old: c.old, New: c.new}
 	if problem != nil {
 		e.Class, e.Message = problem.Class, problem.Message
 	}

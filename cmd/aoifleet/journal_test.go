@@ -86,7 +86,7 @@ func readBack(t *testing.T, state string) *journal.Run {
 }
 
 func planEntry(name string, seen bool, outcome rollout.Outcome, problem *host.Problem) rollout.Entry {
-	e := rollout.Entry{Target: rollout.Target{Host: inventory.Host{Name: name}, Certificate: &certificate.Certificate{Leaf: certificate.Info{Thumbprint: "BB"}}},
+	e := rollout.Entry{Target: rollout.Target{Host: &inventory.Host{Name: name}, Certificate: &certificate.Certificate{Leaf: certificate.Info{Thumbprint: "BB"}}},
 		Action: rollout.Rotate, Outcome: outcome, Problem: problem}
 	if seen {
 		e.Seen = &host.Observation{Live: &certificate.Info{Thumbprint: "AA"}}

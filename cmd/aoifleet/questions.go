@@ -84,7 +84,7 @@ func ask(entries []rollout.Entry, secret string) ([]*question, []unasked) {
 					break
 				}
 				if t.Host.ViaHost {
-					q.via = &t.Host
+					q.via = t.Host
 				}
 				if q.first = first[c]; q.first == nil {
 					first[c], known[c] = q, map[string]*question{}

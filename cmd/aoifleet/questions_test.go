@@ -62,7 +62,7 @@ func (a *asker) application(client string, vaults ...string) {
 }
 
 func (a *asker) host(name, client, vault string) rollout.Entry {
-	return rollout.Entry{Target: rollout.Target{Host: inventory.Host{Name: name}, Certificate: a.cert},
+	return rollout.Entry{Target: rollout.Target{Host: &inventory.Host{Name: name}, Certificate: a.cert},
 		Seen: &host.Observation{Provider: &host.Provider{TenantID: askedTenant, ClientID: client, Vault: vault}}}
 }
 

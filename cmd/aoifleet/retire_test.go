@@ -14,7 +14,7 @@ import (
 
 // vm is a host that was seen with a certificate.
 func vm(name, tenant, client, thumbprint string) rollout.Entry {
-	return rollout.Entry{Target: rollout.Target{Host: inventory.Host{Name: name}},
+	return rollout.Entry{Target: rollout.Target{Host: &inventory.Host{Name: name}},
 		Seen: &host.Observation{Provider: &host.Provider{TenantID: tenant, ClientID: client}, Live: &certificate.Info{Thumbprint: thumbprint, NotAfter: time.Now()}}}
 }
 

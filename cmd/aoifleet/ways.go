@@ -34,12 +34,12 @@ func (f *fleet) findWays(hosts []inventory.Host) error {
 	if sig := a.signals.got(); sig != nil {
 		return &failure{code: signalCode(sig), message: "interrupted: nothing was contacted"}
 	}
-	f.ways = make(map[string]remote.Target, len(hosts))
+	f.ways = make(map[string]*remote.Target, len(hosts))
 	for i, h := range hosts {
 		if errs[i] != nil {
 			return wayProblem(h, errs[i])
 		}
-		f.ways[h.Name] = ways[i]
+		f.ways[h.Name] = &ways[i]
 	}
 	return nil
 }

@@ -296,7 +296,7 @@ func (r result) String() string {
 
 // What may be said at the verdict instead of an answer.
 const (
-	noAnswer = ""       // the script's input is closed
+	noAnswer = ""        // the script's input is closed
 	silence  = "\x00..." // it stays open
 )
 

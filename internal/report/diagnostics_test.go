@@ -14,13 +14,13 @@ import (
 
 func gathered(name string, bytes int64) rollout.Result {
 	res := rollout.Result{Diagnostics: &rollout.Diagnostics{File: filepath.Join("out", name+".zip"), Size: bytes, SHA256: "ab"}}
-	res.Host = inventory.Host{Name: name, Address: "10.0.0.1"}
+	res.Host = &inventory.Host{Name: name, Address: "10.0.0.1"}
 	return res
 }
 
 func TestGathered(t *testing.T) {
 	without := rollout.Result{}
-	without.Host.Name = "paris-1"
+	without.Host = &inventory.Host{Name: "paris-1"}
 	without.Outcome, without.Reason = rollout.Refused, "the host has no tool"
 	without.Problem = &host.Problem{Class: "configuration", Message: "the host has no tool", Hint: "install it"}
 	all := []rollout.Result{gathered("london-1", 3_100_000), gathered("london-2", 12_400_000), without}

@@ -46,7 +46,7 @@ func golden(t *testing.T, name, got string) {
 func entry(name string, change func(*rollout.Entry)) rollout.Entry {
 	live := oldLeaf
 	e := rollout.Entry{
-		Target: rollout.Target{Host: inventory.Host{Name: name, Address: "192.0.2.1", Agent: inventory.Agent{Unit: "az-aoi-ingestion.service"}}, Certificate: &certificate.Certificate{Leaf: newLeaf}},
+		Target: rollout.Target{Host: &inventory.Host{Name: name, Address: "192.0.2.1", Agent: inventory.Agent{Unit: "az-aoi-ingestion.service"}}, Certificate: &certificate.Certificate{Leaf: newLeaf}},
 		Seen:   &host.Observation{Live: &live, Unit: host.Unit{Active: "active", Sub: "running", File: "enabled", Started: now.Add(-time.Hour)}},
 		Action: rollout.Rotate, Reason: "new certificate",
 	}

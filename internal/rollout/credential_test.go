@@ -13,7 +13,7 @@ import (
 
 // using is a host that has a certificate; the inventory names NEW.
 func using(name, thumbprint string, change func(*Entry)) Entry {
-	e := Entry{Target: Target{Host: inventory.Host{Name: name}, Certificate: newCertificate("NEW")}, Seen: healthy()}
+	e := Entry{Target: Target{Host: &inventory.Host{Name: name}, Certificate: newCertificate("NEW")}, Seen: healthy()}
 	e.Seen.Live = &certificate.Info{Thumbprint: thumbprint, NotAfter: clock}
 	if change != nil {
 		change(&e)

@@ -112,7 +112,7 @@ func (f *fakeFleet) targets(names ...string) []Target {
 	cert := newCertificate("NEW")
 	targets := make([]Target, len(names))
 	for i, name := range names {
-		targets[i] = Target{Host: inventory.Host{Name: name, Health: inventory.Health{Timeout: time.Second, Window: time.Second}}, Certificate: cert}
+		targets[i] = Target{Host: &inventory.Host{Name: name, Health: inventory.Health{Timeout: time.Second, Window: time.Second}}, Certificate: cert}
 	}
 	return targets
 }

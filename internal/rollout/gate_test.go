@@ -124,7 +124,7 @@ func domainsAreKept(t *testing.T, rnd *rand.Rand) {
 	targets := f.targets(names...)
 	busy, most := map[domain]int{}, map[domain]int{}
 	for i := range targets {
-		h := &targets[i].Host
+		h := targets[i].Host
 		h.Group = fmt.Sprint("g", rnd.IntN(3))
 		h.Labels = map[string]string{"site": fmt.Sprint("s", rnd.IntN(4))}
 		vm := f.vms[h.Name]

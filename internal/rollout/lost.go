@@ -84,7 +84,7 @@ func (a *apply) settlesAt(h inventory.Health) time.Time {
 // has died is undone by it.
 func (a *apply) ask(ctx context.Context, i int) Outcome {
 	res := &a.run.Results[i]
-	h, err := a.Dial(ctx, res.Host)
+	h, err := a.Dial(ctx, *res.Host)
 	if err != nil {
 		return ""
 	}

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/aoifleet/aoifleet/internal/host"
+	"github.com/aoifleet/aoifleet/internal/inventory"
 )
 
 // at runs change on a VM within a call of another.
@@ -48,14 +49,14 @@ func TestSoakExcusesWhatWasThere(t *testing.T) {
 		{"AADSTS90002 tenant", "AADSTS90002 tenant", true},
 		{"AADSTS90002 tenant", "AADSTS700027 thumbprint new", false},
 	} {
-		res := &Result{Entry: Entry{Target: Target{Certificate: newCertificate("NEW")}, Seen: &host.Observation{Denied: tt.before}}}
+		res := &Result{Entry: Entry{Target: Target{Host: &inventory.Host{}, Certificate: newCertificate("NEW")}, Seen: &host.Observation{Denied: tt.before}}}
 		seen := healthy()
 		seen.Denied = tt.line
 		if got := ill(res, seen) == nil; got != tt.well {
 			t.Errorf("before %q, then %q: well %v", tt.before, tt.line, got)
 		}
 	}
-	res := &Result{Entry: Entry{Target: Target{Certificate: newCertificate("NEW")}, Seen: healthy()}, Notes: []string{"not counted, the log said it before: AADSTS1"}}
+	res := &Result{Entry: Entry{Target: Target{Host: &inventory.Host{}, Certificate: newCertificate("NEW")}, Seen: healthy()}, Notes: []string{"not counted, the log said it before: AADSTS1"}}
 	seen := healthy()
 	seen.Denied = "AADSTS1"
 	if problem := ill(res, seen); problem != nil {

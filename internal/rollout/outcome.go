@@ -45,7 +45,7 @@ const (
 
 // Target is a selected host and the certificate that it shall have.
 type Target struct {
-	Host        inventory.Host
+	Host        *inventory.Host // shared: read only
 	Certificate *certificate.Certificate
 }
 

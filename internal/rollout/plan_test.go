@@ -82,7 +82,7 @@ func TestDecide(t *testing.T) {
 			if tt.change != nil {
 				tt.change(seen)
 			}
-			target := Target{Host: inventory.Host{Name: "h", Agent: inventory.Agent{Unit: "u", WhenStopped: tt.stopped}}, Certificate: newCertificate("NEW")}
+			target := Target{Host: &inventory.Host{Name: "h", Agent: inventory.Agent{Unit: "u", WhenStopped: tt.stopped}}, Certificate: newCertificate("NEW")}
 			e := decide(target, Look{Seen: seen}, tt.force)
 			if e.Action != tt.action || e.Outcome != tt.outcome || !strings.Contains(e.Reason, tt.reason) {
 				t.Errorf("%q %q %q", e.Action, e.Outcome, e.Reason)
@@ -110,11 +110,11 @@ func TestDecideWithoutALook(t *testing.T) {
 		{fmt.Errorf("dial: %w", context.Canceled), Skipped},
 	}
 	for _, tt := range tests {
-		e := decide(Target{}, Look{Err: tt.err}, true)
+		e := decide(Target{Host: &inventory.Host{}}, Look{Err: tt.err}, true)
 		if e.Outcome != tt.outcome || e.Action != None || (e.Problem == nil) != (tt.outcome == Skipped) {
 			t.Errorf("%v: %+v", tt.err, e)
 		}
-		if s := Status([]Target{{}}, []Look{{Err: tt.err}})[0]; s.Outcome != tt.outcome {
+		if s := Status([]Target{{Host: &inventory.Host{}}}, []Look{{Err: tt.err}})[0]; s.Outcome != tt.outcome {
 			t.Errorf("status of %v: %s", tt.err, s.Outcome)
 		}
 	}
@@ -127,7 +127,7 @@ func TestRefuseMixed(t *testing.T) {
 		seen.Provider.ClientID = client
 		return Look{Seen: seen}
 	}
-	targets := []Target{{Certificate: newCertificate("A")}, {Certificate: newCertificate("A")}, {Certificate: newCertificate("B")}}
+	targets := []Target{{Host: &inventory.Host{}, Certificate: newCertificate("A")}, {Host: &inventory.Host{}, Certificate: newCertificate("A")}, {Host: &inventory.Host{}, Certificate: newCertificate("B")}}
 	tests := []struct {
 		name    string
 		clients []string
@@ -163,7 +163,7 @@ func TestRefuseMixedLeavesOthers(t *testing.T) {
 	first, second := healthy(), healthy()
 	second.Provider.ClientID = "client-2"
 	second.File.Digest = cert.Digest()
-	plan := Make([]Target{{Certificate: cert}, {Certificate: cert}}, []Look{{Seen: first}, {Seen: second}}, policy())
+	plan := Make([]Target{{Host: &inventory.Host{}, Certificate: cert}, {Host: &inventory.Host{}, Certificate: cert}}, []Look{{Seen: first}, {Seen: second}}, policy())
 	if plan.Entries[0].Outcome != Refused || plan.Entries[1].Outcome != Current || plan.Changes() != 0 {
 		t.Errorf("%+v", plan.Entries)
 	}
@@ -189,7 +189,8 @@ func TestStatus(t *testing.T) {
 }
 
 func TestOffline(t *testing.T) {
-	p := Offline(make([]Target, 3), policy())
+	h := &inventory.Host{}
+	p := Offline([]Target{{Host: h}, {Host: h}, {Host: h}}, policy())
 	if len(p.Entries) != 3 || p.Entries[0].Action != NotSeen || p.Changes() != 3 {
 		t.Errorf("%+v", p.Entries)
 	}
@@ -236,7 +237,7 @@ func TestBudget(t *testing.T) {
 // its agent.
 func TestNoCertificateNamed(t *testing.T) {
 	seen := healthy()
-	target := Target{Host: inventory.Host{Name: "h"}}
+	target := Target{Host: &inventory.Host{Name: "h"}}
 	if e := decide(target, Look{Seen: seen}, false); e.Outcome != Refused || e.Problem.Class != "configuration" {
 		t.Errorf("%q %+v", e.Outcome, e.Problem)
 	}

@@ -41,7 +41,7 @@ func decideRecovery(t Target, look Look) Entry {
 // recover settles host i because it was asked for.
 func (a *apply) recover(ctx context.Context, i int) {
 	res := &a.run.Results[i]
-	h, err := a.take(ctx, res.Host)
+	h, err := a.take(ctx, *res.Host)
 	if err != nil {
 		a.refuse(i, err)
 		return
@@ -76,13 +76,13 @@ func (a *apply) settle(ctx context.Context, i int) {
 		return
 	}
 	res := &a.run.Results[i]
-	h, err := a.take(ctx, res.Host)
+	h, err := a.take(ctx, *res.Host)
 	if err != nil {
 		a.refuse(i, err)
 		return
 	}
 	if a.settleOver(ctx, h, i) {
-		a.put(res.Host, h)
+		a.put(*res.Host, h)
 		return
 	}
 	_ = h.Close()
@@ -134,7 +134,7 @@ func (a *apply) recovered(ctx context.Context, h Host, i int) *host.Report {
 	report := h.Recover(ctx, onStep)
 	for pause := firstPause; (report.Ending == host.Lost || report.Ending == host.Unsent) && rest(ctx, pause); pause = min(2*pause, longestPause) {
 		onStep("reconnect")
-		again, err := a.Dial(ctx, res.Host)
+		again, err := a.Dial(ctx, *res.Host)
 		if err != nil {
 			continue
 		}

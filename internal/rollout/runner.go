@@ -57,7 +57,7 @@ func (r *Runner) Survey(ctx context.Context, targets []Target, parallel int) []L
 	looks := make([]Look, len(targets))
 	each(len(targets), max(parallel, keep), func(i int) {
 		r.Events(Event{Host: targets[i].Host.Name, Step: "observe"})
-		looks[i] = r.look(ctx, targets[i].Host)
+		looks[i] = r.look(ctx, *targets[i].Host)
 		r.Events(Event{Host: targets[i].Host.Name})
 	})
 	return looks

@@ -15,7 +15,7 @@ import (
 
 // planTarget is a host whose plan is saved and carried out.
 func planTarget() Target {
-	return Target{Host: inventory.Host{Name: "h", Address: "10.0.0.1", Agent: inventory.Agent{Unit: "u.service", WhenStopped: "refuse"}}, Certificate: newCertificate("NEW")}
+	return Target{Host: &inventory.Host{Name: "h", Address: "10.0.0.1", Agent: inventory.Agent{Unit: "u.service", WhenStopped: "refuse"}}, Certificate: newCertificate("NEW")}
 }
 
 func planSeen() *host.Observation {

@@ -36,7 +36,7 @@ func TestHeldHosts(t *testing.T) {
 				seen := healthy()
 				tt.receipt.Run, tt.receipt.Owner = "r-1", "operator@laptop"
 				seen.Receipts = []host.Receipt{tt.receipt}
-				e := decision(Target{Host: inventory.Host{Name: "h"}, Certificate: newCertificate("NEW")}, Look{Seen: seen})
+				e := decision(Target{Host: &inventory.Host{Name: "h"}, Certificate: newCertificate("NEW")}, Look{Seen: seen})
 				locked := e.Outcome == Refused && e.Problem.Class == "locked"
 				if locked != tt.held {
 					t.Fatalf("%q %+v", e.Outcome, e.Problem)
@@ -89,7 +89,7 @@ func TestDecideRollback(t *testing.T) {
 			if tt.change != nil {
 				tt.change(seen)
 			}
-			e := decideRollback("r", Target{Host: inventory.Host{Name: "h"}}, Look{Seen: seen}, tt.force)
+			e := decideRollback("r", Target{Host: &inventory.Host{Name: "h"}}, Look{Seen: seen}, tt.force)
 			if e.Outcome != tt.outcome || tt.action != "" && e.Action != tt.action {
 				t.Errorf("%q %q %q", e.Action, e.Outcome, e.Reason)
 			}
@@ -177,11 +177,11 @@ func TestRecoveryWithoutAConfiguration(t *testing.T) {
 	} {
 		look := Look{Seen: healthy()}
 		change(&look)
-		if e := decideRecovery(Target{}, look); e.Action == Recover {
+		if e := decideRecovery(Target{Host: &inventory.Host{}}, look); e.Action == Recover {
 			t.Errorf("%s: nothing is unfinished: %+v", name, e)
 		}
 		look.Seen.Receipts = []host.Receipt{{State: "undoing", Run: "r"}}
-		if e := decideRecovery(Target{}, look); e.Action != Recover || e.Outcome != "" {
+		if e := decideRecovery(Target{Host: &inventory.Host{}}, look); e.Action != Recover || e.Outcome != "" {
 			t.Errorf("%s: %q %q", name, e.Action, e.Outcome)
 		}
 	}

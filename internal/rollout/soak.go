@@ -96,7 +96,7 @@ func (a *apply) soakSee(ctx context.Context, i int, last bool) (*host.Observatio
 	target := a.run.Results[i].Host
 	for attempt := 1; ; attempt++ {
 		a.Events(Event{Host: target.Name, Step: "observe"})
-		look := a.look(ctx, target)
+		look := a.look(ctx, *target)
 		a.Events(Event{Host: target.Name})
 		if look.Err == nil || !last || attempt == 3 || !rest(a.soft, firstPause<<attempt) {
 			return look.Seen, look.Err

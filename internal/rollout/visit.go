@@ -48,7 +48,7 @@ func (r *Runner) visit(ctx, soft context.Context, targets []Target, do func(i in
 }
 
 func (r *Runner) visitOne(ctx context.Context, t Target, do func(Host) error) error {
-	h, err := r.take(ctx, t.Host)
+	h, err := r.take(ctx, *t.Host)
 	if err != nil {
 		return err
 	}

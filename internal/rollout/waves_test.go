@@ -131,7 +131,7 @@ func TestDomainOf(t *testing.T) {
 		if site != "" {
 			h.Labels = map[string]string{"site": site}
 		}
-		return Entry{Target: Target{Host: h}, Seen: seen}
+		return Entry{Target: Target{Host: &h}, Seen: seen}
 	}
 	bySite := Policy{MaxUnavailable: inventory.Unavailable{Label: "site", Count: 2}}
 	tests := []struct {
