@@ -31,7 +31,12 @@ type newFlags struct {
 func (a *app) certificateNewCommand() *cobra.Command {
 	var flags newFlags
 	cmd := &cobra.Command{Use: "new", Short: "Make a key and a self-signed certificate, or a request for one; for the fleet or one per VM", Args: cobra.NoArgs,
-		RunE: func(*cobra.Command, []string) error { return a.certificateNew(flags) }}
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if flags.csr && cmd.Flags().Changed("days") {
+				return usage("--csr and --days exclude each other", "how long it is valid says the authority")
+			}
+			return a.certificateNew(flags)
+		}}
 	a.fleetFlags(cmd)
 	f := cmd.Flags()
 	f.StringVarP(&flags.out, "out", "O", "", "the `FILE` to write, such as certs/fleet.p12.b64; the public part goes beside it")
