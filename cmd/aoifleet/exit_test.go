@@ -189,7 +189,9 @@ func TestStatusCode(t *testing.T) {
 		{"unreachable", rollout.Entry{Outcome: rollout.Unreachable}, 4},
 	}
 	for _, tt := range tests {
-		if got := statusCode(&report.Status{Entries: []rollout.Entry{{Seen: well()}, tt.entry}}); got != tt.want {
+		tt.entry.Host = &inventory.Host{Name: "a"}
+		other := rollout.Entry{Target: tt.entry.Target, Seen: well()}
+		if got := statusCode(&report.Status{Entries: []rollout.Entry{other, tt.entry}}); got != tt.want {
 			t.Errorf("%s: %d, want %d", tt.name, got, tt.want)
 		}
 	}
