@@ -35,6 +35,8 @@ var logCases = []logCase{
 	{name: "overwritten from the start", prepare: `for i in $(seq 1000); do printf '2026-11-23T08:00:00.000000Z  INFO old line %s\n' $i; done >>"$log"`,
 		restart: `l=$log; log=$l.new; log INFO after; BAD; log=$l; dd if="$l.new" of="$l" conv=notrunc status=none; rm "$l.new"`},
 	{name: "overwritten past the mark", restart: `l=$log; log=$l.new; log INFO after; BAD; log INFO x; log INFO x; log=$l; dd if="$l.new" of="$l" conv=notrunc status=none; rm "$l.new"`, unknown: true},
+	{name: "last words, then overwritten from the start", prepare: `for i in $(seq 1000); do printf '2026-11-23T08:00:00.000000Z  INFO old line %s\n' $i; done >>"$log"`,
+		restart: `log INFO last words; l=$log; log=$l.new; log INFO after; BAD; log=$l; dd if="$l.new" of="$l" conv=notrunc status=none; rm "$l.new"`},
 	{name: "no times", prepare: `printf 'a line\nanother\n' >"$log"`, restart: `printf 'INFO after\n' >>"$log"; BAD`, silent: true},
 	{name: "binary", prepare: `head -c 100000 /dev/urandom >"$log"`, restart: `{ head -c 5000 /dev/urandom; printf '\0\n'; } >>"$log"; log INFO after; BAD`},
 	{name: "one long line before", prepare: `head -c 1000000 /dev/zero | tr '\0' x >"$log"`, restart: `printf '\n' >>"$log"; log INFO after; BAD`},

@@ -12,11 +12,13 @@ ESC=$(printf '\033')
 # log_mark remembers where the log ends now, and the bytes before.
 log_mark() {
     now_up
-    mark_up=$up mark_state='' mark_size='' mark_inode='' mark_bytes='' log_at='' log_is='' start_time='' start_late=''
+    mark_up=$up mark_state='' mark_size='' mark_inode='' mark_bytes='' mark_head='' log_at='' log_is='' start_time='' start_late=''
     [ -f "$ROOT$log" ] && stat_log "$ROOT$log" || return 0
     mark_state=$log_state mark_size=$log_size mark_inode=$log_inode
     log_bytes "$ROOT$log"
     mark_bytes=$bytes
+    log_head
+    mark_head=$head
 }
 
 # stat_log: any write changes the time (inode(7), mtime), also one that keeps
@@ -36,6 +38,23 @@ log_bytes() {
 }
 
 before_mark() { count=$((mark_size < 256 ? mark_size : 256)); }
+
+# log_head leaves in $head the first bytes of the log, where log_bytes does not
+# hold them too.
+log_head() {
+    head=''
+    [ "$mark_size" -gt 256 ] || return 0
+    { head=$(head -c 200 -- "$ROOT$log"); } 2>/dev/null
+}
+
+# only_added: has the log become longer, and begins as it did at the mark?
+# systemd 239's StandardOutput=file: writes over it from byte 0, also where the
+# last words of the process before stand after the mark.
+only_added() {
+    [ "$log_size" -gt "$mark_size" ] || return
+    log_head
+    [ "$head" = "$mark_head" ]
+}
 
 # log_begins_in: does FILE hold the mark? An empty log has no bytes to tell it
 # by, so there the file has to be the same.
@@ -61,6 +80,7 @@ log_news() {
     before_mark
     { news=$(tail -c "+$((mark_size - count + 1))" -- "$ROOT$log"); } 2>/dev/null
     case $news in "$mark_bytes"*) ;; *) return ;; esac
+    only_added || return 0
     news=${news#"$mark_bytes"} news=${news#"$NL"}
     printf '%s\n' "$news" | any_denied
     [ $? -ne 1 ] || log_is=plain
@@ -159,8 +179,7 @@ log_raw() {
     unknown) tail -c 67108864 -- "$ROOT$log" 2>/dev/null | strip_colour | not_before "$mark_time" ;;
     "$ROOT$log")
         tail -c "+$((mark_size + 1))" -- "$log_at"
-        # systemd 239's StandardOutput=file: writes over the log from byte 0.
-        [ "$log_size" -gt "$mark_size" ] || head -c "$mark_size" -- "$log_at" | strip_colour | not_before "$mark_time"
+        only_added || head -c "$mark_size" -- "$log_at" | strip_colour | not_before "$mark_time"
         ;;
     *)
         tail -c "+$((mark_size + 1))" -- "$log_at"
