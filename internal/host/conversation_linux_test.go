@@ -38,6 +38,41 @@ func TestOperatorsWord(t *testing.T) {
 	}
 }
 
+// TestWordThatComesTooLate: where the host has undone for want of a word, the one
+// that comes then is no command of the shell's.
+func TestWordThatComesTooLate(t *testing.T) {
+	t.Parallel()
+	for _, word := range []string{"confirm " + firstRun, "undo health.command exited 1: $(touch $ROOT/canary)"} {
+		t.Run(word, func(t *testing.T) {
+			inEachShell(t, func(t *testing.T, m *machine) {
+				in, err := new(VM).framed("rotate", m.change(firstRun, newBytes, "deadman=no", "hold=1"))
+				m.must(err)
+				cmd := m.command(m.shell[0], append(append([]string{}, m.shell[1:]...), "-s")...)
+				stdin, err := cmd.StdinPipe()
+				m.must(err)
+				stdout, err := cmd.StdoutPipe()
+				m.must(err)
+				m.must(cmd.Start())
+				_, err = io.WriteString(stdin, m.onMachine(m.text)+string(in))
+				m.must(err)
+				var said []string
+				for lines := bufio.NewScanner(stdout); lines.Scan(); {
+					said = append(said, lines.Text())
+					if lines.Text() == ended+"=0" {
+						_, _ = io.WriteString(stdin, word+"\n") // best where nobody is there any more
+						stdin.Close()
+					}
+				}
+				_ = cmd.Wait()
+				if n := len(said); n < 2 || said[n-2] != "result=rolled-back" || said[n-1] != ended+"=0" || m.read("/canary") != "(none)" {
+					t.Errorf("%s\n%s", strings.Join(said, "\n"), m.read("/canary"))
+				}
+				m.live(oldBytes)
+			})
+		})
+	}
+}
+
 // TestCutShort: whatever is missing at the end, nothing is changed.
 func TestCutShort(t *testing.T) {
 	t.Parallel()

@@ -77,6 +77,11 @@ func (v *VM) alone(verb string) bool {
 	return v.helper() || verb == "diagnose" || verb == "install"
 }
 
+// last tells whether a shell takes no call after this verb. The operator's word
+// may come when nobody waits for it any more (the host has undone meanwhile, or
+// the transaction was killed); a shell that went on would run it as root.
+func last(verb string) bool { return verb == "rotate" }
+
 // framed is a call as the process reads it.
 func (v *VM) framed(verb string, values []value) ([]byte, error) {
 	switch {
@@ -84,6 +89,8 @@ func (v *VM) framed(verb string, values []value) ([]byte, error) {
 		return helperCall(verb, values)
 	case v.alone(verb):
 		return call(verb, values, thenExit)
+	case last(verb):
+		return call(verb, values, thenEnd)
 	}
 	return call(verb, values, thenGoOn)
 }
@@ -105,6 +112,7 @@ const ended = "end"
 // What the shell does after a call.
 const (
 	thenGoOn = "say " + ended + ` "$?"`
+	thenEnd  = thenGoOn + "; exit"
 	thenExit = "exit"
 )
 

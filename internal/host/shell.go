@@ -22,9 +22,9 @@ const (
 // for alive without asking.
 const maxIdle = time.Second
 
-// shell is host.sh at work on the host: one root shell for all the verbs of a
-// connection, so that logging in to sudo and the script's way are paid for once.
-// Where a verb is alone, it is that verb's process.
+// shell is host.sh at work on the host: one root shell for the verbs of a
+// connection up to a rotation, so that logging in to sudo and the script's way
+// are paid for once. Where a verb is alone, it is that verb's process.
 type shell struct {
 	process *remote.Process
 	end     context.CancelFunc
@@ -52,7 +52,7 @@ func (v *VM) ask(ctx context.Context, verb string, values []value, hear func(lin
 		return unsent{err}
 	}
 	s, alone := v.shell, v.alone(verb)
-	if alone {
+	if alone || last(verb) {
 		defer v.hangUp()
 	}
 	defer context.AfterFunc(ctx, s.end)()

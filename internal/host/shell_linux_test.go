@@ -27,7 +27,8 @@ while IFS= read -r line; do
         stage) printf 'result=staged\nend=1\n' ;;
         observe) printf 'error=configuration the host has no awk\nresult=refused\n'; exit ;;
         recover) printf 'step=lock\n'; exit 3 ;;
-        rotate) yes 'note=x' ;;
+        examine) yes 'note=x' ;;
+        rotate) printf 'step=lock\nresult=refused\nend=0\n' ;;
         esac
         ;;
     esac
@@ -47,7 +48,8 @@ func TestSharedShell(t *testing.T) {
 		"bad end":  {briefly("stage"), "stopped before its end", "shell discard stage discard"},
 		"refuses":  {func(v *VM) error { _, err := v.Observe(t.Context(), ""); return err }, "the host has no awk", "shell discard observe shell discard"},
 		"dies":     {lost, "the host's script failed", "shell discard recover shell discard"},
-		"too much": {func(v *VM) error { return complaint(v.converse(t.Context(), "rotate", nil, func(string) {})) }, "more than is believed", "shell discard rotate shell discard"},
+		"too much": {briefly("examine"), "more than is believed", "shell discard examine shell discard"},
+		"last":     {func(v *VM) error { return complaint(v.converse(t.Context(), "rotate", nil, func(string) {})) }, "not lost: refused", "shell discard rotate shell discard"},
 		"not sound": {func(v *VM) error {
 			_, err := v.do(t.Context(), time.Minute, "stage", []value{{"owner", "a\nb"}})
 			return err
