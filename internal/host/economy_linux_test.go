@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
 	"strings"
 	"testing"
 
@@ -197,6 +198,18 @@ func TestReceiptKnowsTheCertificate(t *testing.T) {
 			t.Errorf("another file passes for it: %+v %v", o.Live, err)
 		}
 	})
+}
+
+// A helper of an earlier version refuses a call with a key that it does not know,
+// and one of this version would drop this one.
+func TestAboutIsNotForTheHelper(t *testing.T) {
+	for helper, want := range map[string]bool{"": true, HelperPath: false} {
+		v := New(nil, inventory.Host{Helper: helper}, Run{ID: "r"}, nil)
+		values := v.changeValues(Change{Seen: &Observation{}, New: &certificate.Info{}})
+		if got := slices.ContainsFunc(values, func(v value) bool { return v.key == "about" }); got != want {
+			t.Errorf("helper %q: %v", helper, values)
+		}
+	}
 }
 
 func TestAboutIsNotBelieved(t *testing.T) {

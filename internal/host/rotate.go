@@ -106,8 +106,10 @@ func (v *VM) changeValues(c Change) []value {
 		value{"path", o.File.Path}, value{"real", o.File.Real}, value{"old", o.File.Digest}, value{"new", c.Digest},
 		value{"thumbprint", c.thumbprint()}, value{"swap", yes(c.Swap)}, value{"start", yes(c.Start)},
 		value{"window", wholeSeconds(h.Window)}, value{"timeout", wholeSeconds(h.Timeout)},
-		value{"saved", c.Saved}, value{"deadman", yes(c.Deadman)}, value{"hold", wholeSeconds(h.Hold())},
-		value{"about", c.about()})
+		value{"saved", c.Saved}, value{"deadman", yes(c.Deadman)}, value{"hold", wholeSeconds(h.Hold())})
+	if !v.helper() { // which would not believe it, and an earlier one does not know the key
+		values = append(values, value{"about", c.about()})
+	}
 	values = append(values, v.kept()...)
 	if c.Diagnose {
 		values = append(values, value{"diagnostics", wholeSeconds(BeforeUndo)}, value{"size", strconv.Itoa(MaxDiagnostics)})
