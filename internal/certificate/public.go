@@ -5,6 +5,7 @@ import (
 	"crypto/x509"
 	"encoding/pem"
 	"strings"
+	"time"
 )
 
 // Limits on what a host sends.
@@ -39,7 +40,13 @@ func ParsePublic(text []byte) (Info, error) {
 	if !ok {
 		return Info{}, problem("", "the host sent %d certificates, and it can't be told which is the agent's", len(bags))
 	}
-	return Describe(leaf), nil
+	info := Describe(leaf)
+	for _, at := range []time.Time{info.NotBefore, info.NotAfter} {
+		if at.Year() < 0 || at.Year() > 9999 { // RFC 3339 can't write it
+			return Info{}, problem("", "the host sent a certificate with times that no calendar has")
+		}
+	}
+	return info, nil
 }
 
 // publicBags reads the certificates of text, each once, with the attributes

@@ -77,6 +77,7 @@ func TestParsePublicRefuses(t *testing.T) {
 		{"broken", broken, "the host sent a certificate that can't be read"},
 		{"unrelated", join(get("agent.crt"), get("other.crt")), "the host sent 2 certificates, and it can't be told"},
 		{"too large", make([]byte, maxPublic+1), "the host sent more than 256 KiB"},
+		{"after the year 9999", afterTime(t), "the host sent a certificate with times"},
 		{"too many", join(many...), "the host sent more than 64 certificates"},
 	}
 	for _, tt := range tests {
@@ -85,6 +86,24 @@ func TestParsePublicRefuses(t *testing.T) {
 			wantProblem(t, err, tt.message, "")
 		})
 	}
+}
+
+// afterTime is a PEM certificate whose end has a time zone, which Go reads, and
+// is in the year 10000 of UTC.
+func afterTime(t *testing.T) []byte {
+	t.Helper()
+	block, _ := pem.Decode(read(t, committed, "issued.crt"))
+	der := block.Bytes
+	const end = "\x18\x0f21191231235959Z"
+	at := bytes.Index(der, []byte(end))
+	if at < 0 {
+		t.Fatal("no such end")
+	}
+	der = append(append(bytes.Clone(der[:at]), "\x18\x1399991231235959-1200"...), der[at+len(end):]...)
+	for _, length := range []int{3, 7, at - 16} { // of Certificate, TBSCertificate and Validity (RFC 5280 section 4.1)
+		der[length] += 4
+	}
+	return pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})
 }
 
 // named is a PEM certificate with a subject of one's own choosing.

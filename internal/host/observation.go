@@ -194,7 +194,7 @@ func (f *found) unitState(clock time.Time, uptime time.Duration) Unit {
 	u.Restarts, _ = strconv.Atoi(f.unit["NRestarts"])
 	// Microseconds since boot (org.freedesktop.systemd1(5)).
 	if us, err := strconv.ParseInt(f.unit["ExecMainStartTimestampMonotonic"], 10, 64); err == nil && us > 0 && u.Active == "active" {
-		u.Started = clock.Add(time.Duration(us)*time.Microsecond - uptime)
+		u.Started = told(clock.Add(time.Duration(us)*time.Microsecond - uptime))
 	}
 	return u
 }
@@ -239,7 +239,16 @@ func seconds(s string) time.Time {
 		return time.Time{}
 	}
 	nanos, _ := strconv.ParseInt((fraction + "000000000")[:9], 10, 64)
-	return time.Unix(sec, nanos)
+	return told(time.Unix(sec, nanos))
+}
+
+// told is t, or the zero time where RFC 3339 has none for it: with such a one no
+// document that the host is in could be written (time.Time.MarshalJSON).
+func told(t time.Time) time.Time {
+	if year := t.UTC().Year(); year < 0 || year > 9999 {
+		return time.Time{}
+	}
+	return t
 }
 
 // file looks up what the script said of a path; nil: it did not look there.
@@ -291,6 +300,7 @@ var hexDigits = regexp.MustCompile(`^[0-9A-Fa-f]+$`)
 func parseAbout(text string) (certificate.Info, bool) {
 	var info certificate.Info
 	if text == "" || json.Unmarshal([]byte(text), &info) != nil ||
+		told(info.NotBefore) != info.NotBefore || told(info.NotAfter) != info.NotAfter ||
 		len(info.Thumbprint) != 40 || len(info.SHA256) != 64 || !hexDigits.MatchString(info.Thumbprint+info.SHA256) {
 		return certificate.Info{}, false
 	}

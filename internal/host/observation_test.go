@@ -1,6 +1,7 @@
 package host
 
 import (
+	"encoding/json"
 	"strings"
 	"testing"
 	"time"
@@ -98,6 +99,7 @@ func TestSeconds(t *testing.T) {
 	for text, want := range map[string]time.Time{
 		"1.5": time.Unix(1, 500000000), " 7 ": time.Unix(7, 0), "1.123456789999": time.Unix(1, 123456789),
 		"": {}, "x": {}, "99999999999999999999": {}, "1.x": time.Unix(1, 0),
+		"253402300799": time.Unix(253402300799, 0), "253402300800": {}, "-99999999999": {},
 	} {
 		if got := seconds(text); !got.Equal(want) {
 			t.Errorf("%q: %v", text, got)
@@ -112,6 +114,27 @@ func TestRunsOnlyWhileActive(t *testing.T) {
 		f := parseFound([]byte(strings.Replace(answer, "ActiveState=active", "ActiveState="+state, 1)))
 		if o, _ := f.observation(inventory.Agent{}); !o.Unit.Started.IsZero() {
 			t.Errorf("%s: started %v", state, o.Unit.Started)
+		}
+	}
+}
+
+// TestTimesCanBeWritten: one host can't keep the whole fleet's document from being
+// written.
+func TestTimesCanBeWritten(t *testing.T) {
+	for _, clock := range []string{"253402300799", "0", ""} {
+		out := strings.NewReplacer("clock=1800000000.250000000", "clock="+clock, "Monotonic=990500000", "Monotonic=9000000000000000000", "uptime=1000.50", "uptime=0").Replace(answer)
+		o, err := parseFound([]byte(out)).observation(inventory.Agent{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := json.Marshal(o.Unit.Started.UTC()); err != nil {
+			t.Errorf("%s: %v", clock, err)
+		}
+	}
+	about := `{"thumbprint":"` + strings.Repeat("AB", 20) + `","sha256":"` + strings.Repeat("cd", 32) + `","not_after":"9999-12-31T23:59:59%s"}`
+	for zone, want := range map[string]bool{"Z": true, "-01:00": false} {
+		if _, ok := parseAbout(strings.Replace(about, "%s", zone, 1)); ok != want {
+			t.Errorf("zone %s: %v", zone, ok)
 		}
 	}
 }
