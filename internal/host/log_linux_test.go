@@ -100,6 +100,26 @@ func (c logCase) run(t *testing.T, m *machine, denied bool) {
 	}
 }
 
+// TestDoubtfulLineProvesNothing, whatever its words: of one that was written just
+// when the process was started it can't be told whose it is.
+func TestDoubtfulLineProvesNothing(t *testing.T) {
+	t.Parallel()
+	inEachShell(t, func(t *testing.T, m *machine) {
+		m.hook("on-restart", `until
+	read -r a _ </proc/uptime; now=$(date +%s%2N); read -r b _ </proc/uptime
+	[ "$a" = "$b" ]
+do :; done
+started=${a%.*}${a#*.}0000
+printf '%s.%sZ INFO task:owner\n' "$(date -u -d "@${now%??}" +%Y-%m-%dT%H:%M:%S)" "${now#"${now%??}"}" >>"$log"
+`)
+		r := m.rotate(firstRun, newBytes)
+		m.wants(r, Rotated)
+		if got := strings.Join(r.all("evidence"), "\n"); r.get("proof") != "process_only" || !strings.Contains(got, "task:owner") {
+			t.Errorf("%v", r)
+		}
+	})
+}
+
 func TestLogPathWithSpaces(t *testing.T) {
 	t.Parallel()
 	inEachShell(t, func(t *testing.T, m *machine) {

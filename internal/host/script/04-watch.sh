@@ -65,9 +65,8 @@ evidence() {
     [ "$log_at" != unknown ] || say note 'the start of the log since the restart could not be found'
     [ -z "$known" ] || say note "not counted, the log said it before: $known"
     proof=process_only
-    case $log_at:$since in
-    unknown:*) ;;
-    *:own*) [ -n "$known" ] || proof=log_clean ;;
+    case $since in
+    own*) [ "$log_at" = unknown ] || [ -n "$known" ] || proof=log_clean ;;
     esac
     [ -z "$expect" ] || proof=expected_line
     set -f
