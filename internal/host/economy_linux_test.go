@@ -106,14 +106,17 @@ func TestUnitIsAskedOnce(t *testing.T) {
 		start int
 		state string // of the unit
 		meant int    // how often it is asked
+		later int    // seconds between the look and the rotation
 	}{
-		"the same process":             {500, "", 2},
-		"another with its number":      {700, "", 3},
-		"one before it":                {440, "", 3},
-		"gone":                         {0, "", 3},
-		"on its way down":              {500, "active=deactivating", 3},
-		"started again by systemd":     {500, "restarts=1", 3},
-		"no main process, as far seen": {500, "pid=0", 3},
+		"the same process":             {500, "", 2, 0},
+		"the same, a little later":     {500, "", 2, 50},
+		"the same, much later":         {500, "", 3, 70},
+		"another with its number":      {700, "", 3, 0},
+		"one before it":                {440, "", 3, 0},
+		"gone":                         {0, "", 3, 0},
+		"on its way down":              {500, "active=deactivating", 3, 0},
+		"started again by systemd":     {500, "restarts=1", 3, 0},
+		"no main process, as far seen": {500, "pid=0", 3, 0},
 	} {
 		t.Run(name, func(t *testing.T) {
 			inEachShell(t, func(t *testing.T, m *machine) {
@@ -122,13 +125,29 @@ func TestUnitIsAskedOnce(t *testing.T) {
 					m.mkdir("/proc/4711", 0o755)
 					m.write("/proc/4711/stat", fmt.Sprintf(stat, c.start))
 				}
-				rs := m.conversation(m.observing(), m.rotating())
+				rs := m.conversation(m.observing(), func() (string, []value) {
+					m.passed(c.later)
+					return m.rotating()()
+				})
 				if got := m.shows(); rs[1].get("result") != string(Rotated) && c.state != "active=deactivating" || got != c.meant {
 					t.Errorf("asked %d times, want %d: %v", got, c.meant, rs[1])
 				}
 			})
 		})
 	}
+}
+
+// passed sets the host's uptime so many seconds on; 0: it goes on by itself.
+func (m *machine) passed(seconds int) {
+	m.t.Helper()
+	if seconds == 0 {
+		return
+	}
+	var up float64
+	_, err := fmt.Sscan(m.read("/proc/uptime"), &up)
+	m.must(err)
+	m.must(os.Remove(m.root + "/proc/uptime"))
+	m.write("/proc/uptime", fmt.Sprintf("%.2f 0.00\n", up+float64(seconds)))
 }
 
 // TestUnitThatWasStoppedSince the look is refused, though the look is remembered.

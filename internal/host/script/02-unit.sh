@@ -3,6 +3,8 @@
 
 # unit_state asks systemd once and leaves what it says in variables.
 unit_state() {
+    now_up
+    shown_at=$up
     shown=$(systemctl show -p LoadState,ActiveState,SubState,UnitFileState,InvocationID,NRestarts,MainPID,ExecMainStartTimestampMonotonic,Result,User,Group,WantedBy,StartLimitAction "$unit" 2>/dev/null)
     load='' active='' sub='' id='' restarts=0 failure='' user='' group='' wanted='' started=0 pid=0 limit=''
     IFS=$NL
@@ -27,13 +29,16 @@ unit_state() {
 }
 
 # What observe saw is remembered for the verbs that follow it in the same shell.
-pid=0 active=''
+pid=0 active='' shown_at=0
 
-# same_process: does the main process that unit_state saw still run? Then the
-# unit is in the state that it was in, and systemd need not be asked again. A
+# same_process: does the main process that unit_state saw a moment ago still run?
+# Then the unit is in the state that it was in, and systemd need not be asked
+# again. (Later it may have another definition: masked, wanted by other targets.) A
 # number can come again, its start can't: field 22 of proc_pid_stat(5), in
 # hundredths of a second since boot; systemd takes the time a little later.
 same_process() {
+    now_up
+    [ "$((up - shown_at))" -le 6000 ] || return
     [ "$active:$sub:$restarts" = active:running:0 ] && { read -r line <"$ROOT/proc/$pid/stat"; } 2>/dev/null || return
     set -f
     # shellcheck disable=SC2086 # fields; the name before them may hold anything
