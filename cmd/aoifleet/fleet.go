@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/rand"
 	"fmt"
+	"math"
 	"runtime/debug"
 	"time"
 
@@ -89,10 +90,12 @@ func (a *app) fleetOf(inv *inventory.Inventory, hosts []inventory.Host, withCert
 
 // boundMemory has the garbage collected sooner than the runtime would of its own
 // accord, which is at twice of what is in use: what a fleet needs grows with its
-// hosts, what goes through the connections need not.
+// hosts, what goes through the connections need not. GOMEMLIMIT wins.
 func boundMemory(hosts int) {
 	const tenThousand = 80 << 20
-	debug.SetMemoryLimit(int64(max(tenThousand, tenThousand/10_000*hosts)))
+	if debug.SetMemoryLimit(-1) == math.MaxInt64 {
+		debug.SetMemoryLimit(int64(max(tenThousand, tenThousand/10_000*hosts)))
+	}
 }
 
 // runID is sortable by time and fit for a file name: 20261123-084512-K3F9.
