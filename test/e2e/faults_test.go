@@ -265,7 +265,7 @@ func refuseAll(c *trial) { c.entra(c.h, "refused") }
 func sickBefore(c *trial) {
 	c.t.Helper()
 	refuseAll(c)
-	c.shell(c.h, "systemctl restart "+fleet.AgentUnit)
+	c.shell(c.h, "systemctl reset-failed; systemctl restart "+fleet.AgentUnit)
 	c.eventually(10*time.Second, "the agent is not refused", func() bool { return c.lastLoaded() == "" })
 	c.started = c.invocation(c.h)
 }

@@ -134,7 +134,7 @@ func secondRun(w *world, rollout map[string]any) {
 
 func cured(w *world, rollout map[string]any) {
 	for _, h := range w.fleet.Hosts[:2] {
-		w.shell(h, "echo broken >"+fleet.CertificatePath+"; systemctl restart "+fleet.AgentUnit)
+		w.shell(h, "echo broken >"+fleet.CertificatePath+"; systemctl reset-failed; systemctl restart "+fleet.AgentUnit)
 	}
 	document, code := w.run("rotate", "new", rollout)
 	w.expect(document, code, 0, map[string]int{"rotated": 2, "current": 2})
