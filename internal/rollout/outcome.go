@@ -45,7 +45,7 @@ const (
 
 // Target is a selected host and the certificate that it shall have.
 type Target struct {
-	Host        *inventory.Host // shared: read only
+	Host        *inventory.Host // shared by all that is said of it: not changed once a Runner has it
 	Certificate *certificate.Certificate
 }
 
