@@ -173,8 +173,14 @@ func decideSame(e Entry) Entry {
 		e.Outcome, e.Reason = Current, "the file is right; the agent is stopped"
 	case u.Active == "failed", u.Sub == "auto-restart":
 		e.Action, e.Reason = Restart, "the file is right, but the agent has failed"
+	case u.Restarts > 0 && e.Seen.Clock.Sub(u.Started) < e.Host.Health.Window:
+		// Between two exits an agent looks well; only time tells (unstable.txtar).
+		e.Action, e.Reason = Restart, "the file is right, but the agent has exited, and systemd has just started it again"
 	case e.Seen.ProcessIsOlder():
 		e.Action, e.Reason = Restart, "the file is right, but the agent started before it changed"
+	case u.Active == "activating", u.Active == "deactivating":
+		return e.stop(Refused, &host.Problem{Class: "agent_not_running", Message: "the certificate is live already, but " + e.Host.Agent.Unit + " is " + u.Active,
+			Hint: "run this again when the unit has come to rest"})
 	case e.Seen.Denied != "":
 		return e.stop(Refused, &host.Problem{Class: "unhealthy", Message: "the certificate is live already, but the log says: " + e.Seen.Denied,
 			Hint: "is the certificate registered for the agent's service principal? rotate to one that is"})

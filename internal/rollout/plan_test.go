@@ -59,6 +59,18 @@ func TestDecide(t *testing.T) {
 		{name: "current, stopped", change: func(s *host.Observation) { same(s); stopped(s) }, stopped: "replace", action: None, outcome: Current, reason: "the agent is stopped"},
 		{name: "restart: failed", change: func(s *host.Observation) { same(s); s.Unit.Active = "failed" }, action: Restart, reason: "has failed"},
 		{name: "restart: crash loop", change: func(s *host.Observation) { same(s); s.Unit.Active, s.Unit.Sub = "activating", "auto-restart" }, action: Restart, reason: "has failed"},
+		{name: "restart: crash loop, between two exits", change: func(s *host.Observation) {
+			same(s)
+			s.Unit.Restarts, s.Unit.Started = 1, s.Clock.Add(-9*time.Second)
+		}, action: Restart, reason: "started it again"},
+		{name: "exited once, long ago", change: func(s *host.Observation) {
+			same(s)
+			s.Unit.Restarts, s.Unit.Started = 1, s.Clock.Add(-10*time.Second)
+		}, action: None, outcome: Current, reason: "already live"},
+		{name: "on its way down", change: func(s *host.Observation) {
+			same(s)
+			s.Unit.Active, s.Unit.Sub, s.Unit.Started = "deactivating", "stop-sigterm", time.Time{}
+		}, action: None, outcome: Refused, class: "agent_not_running", reason: "is deactivating"},
 		{name: "restart: process older", change: func(s *host.Observation) { same(s); s.File.Changed = s.Unit.Started.Add(51 * time.Millisecond) }, action: Restart, reason: "started before it changed"},
 		{name: "within the clock's tick", change: func(s *host.Observation) { same(s); s.File.Changed = s.Unit.Started.Add(50 * time.Millisecond) }, action: None, outcome: Current, reason: "already live"},
 		{name: "live and refused", change: func(s *host.Observation) { same(s); s.Denied = "AADSTS7" }, action: None, outcome: Refused, class: "unhealthy", reason: "AADSTS7"},
@@ -82,7 +94,7 @@ func TestDecide(t *testing.T) {
 			if tt.change != nil {
 				tt.change(seen)
 			}
-			target := Target{Host: &inventory.Host{Name: "h", Agent: inventory.Agent{Unit: "u", WhenStopped: tt.stopped}}, Certificate: newCertificate("NEW")}
+			target := Target{Host: &inventory.Host{Name: "h", Agent: inventory.Agent{Unit: "u", WhenStopped: tt.stopped}, Health: inventory.Health{Window: 10 * time.Second}}, Certificate: newCertificate("NEW")}
 			e := decide(target, Look{Seen: seen}, tt.force)
 			if e.Action != tt.action || e.Outcome != tt.outcome || !strings.Contains(e.Reason, tt.reason) {
 				t.Errorf("%q %q %q", e.Action, e.Outcome, e.Reason)
