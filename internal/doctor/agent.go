@@ -112,7 +112,7 @@ func (c chart) running(v Visit) {
 	u, name := v.Found.Seen.Unit, v.Host.Agent.Unit
 	look := "look at: journalctl -u " + name + " -n 50; or bring its diagnostics home: aoifleet gather-diags"
 	switch {
-	case u.Sub == "auto-restart":
+	case u.Sub == "auto-restart", v.Found.Seen.StartedAgain(v.Host.Health.Window):
 		c.fail("running", name+" exits and is started again", look)
 	case u.Active == "active":
 		c.ok("running", u.Sub)

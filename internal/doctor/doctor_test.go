@@ -126,6 +126,11 @@ var sicknesses = []sick{
 	{"stopped", func(v *Visit) { v.Found.Seen.Unit.Active = "inactive" }, "running", "systemctl start " + unit, []string{"accepted"}},
 	{"failed", func(v *Visit) { v.Found.Seen.Unit.Active, v.Found.Seen.Unit.Result = "failed", "exit-code" }, "running", "has failed (exit-code) look at: journalctl", []string{"accepted"}},
 	{"crash loop", func(v *Visit) { v.Found.Seen.Unit.Active, v.Found.Seen.Unit.Sub = "activating", "auto-restart" }, "running", "exits and is started again", []string{"accepted"}},
+	{"crash loop, between two exits", func(v *Visit) {
+		now := time.Date(2026, 11, 24, 0, 0, 0, 0, time.UTC)
+		v.Host.Health.Window = 15 * time.Second
+		v.Found.Seen.Clock, v.Found.Seen.Unit.Restarts, v.Found.Seen.Unit.Started = now, 1, now.Add(-14*time.Second)
+	}, "running", "exits and is started again", []string{"accepted"}},
 	{"starting", func(v *Visit) { v.Found.Seen.Unit.Active = "activating" }, "running", "is activating", []string{"accepted"}},
 	{"no log", func(v *Visit) { v.Found.Facts.Log = "missing" }, "log", "/log does not exist set agent.log", []string{"accepted"}},
 	{"odd log", func(v *Visit) { v.Found.Facts.Log = "other" }, "log", "not a regular file", []string{"accepted"}},

@@ -316,3 +316,9 @@ func parseAbout(text string) (certificate.Info, bool) {
 func (o *Observation) ProcessIsOlder() bool {
 	return !o.Unit.Started.IsZero() && !o.File.Changed.IsZero() && o.File.Changed.Sub(o.Unit.Started) > 50*time.Millisecond
 }
+
+// StartedAgain tells whether systemd has started the agent again, after an exit of
+// its own, less than window ago. Between two exits an agent in a loop looks well.
+func (o *Observation) StartedAgain(window time.Duration) bool {
+	return o.Unit.Restarts > 0 && !o.Clock.IsZero() && !o.Unit.Started.IsZero() && o.Clock.Sub(o.Unit.Started) < window
+}

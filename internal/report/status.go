@@ -73,6 +73,10 @@ func (s *Status) Error(e rollout.Entry) *Error {
 	if e.Seen.Unit.Active != "active" {
 		return &Error{Class: "agent_not_running", Message: fmt.Sprintf("%s is %s", e.Host.Agent.Unit, cmp.Or(e.Seen.Unit.Active, "not known to systemd"))}
 	}
+	if e.Seen.StartedAgain(e.Host.Health.Window) {
+		return &Error{Class: "unhealthy", Message: e.Host.Agent.Unit + " has exited, and systemd has just started it again",
+			Hint: "look at: journalctl -u " + e.Host.Agent.Unit + " -n 50"}
+	}
 	return s.ending(e)
 }
 

@@ -25,9 +25,14 @@ func TestStatusError(t *testing.T) {
 		},
 		"unhealthy: the log says: AADSTS7":                      func(e *rollout.Entry) { e.Seen.Denied = "AADSTS7" },
 		"agent_not_running: az-aoi-ingestion.service is failed": func(e *rollout.Entry) { e.Seen.Unit.Active = "failed" },
-		"certificate: the certificate has expired":              func(e *rollout.Entry) { e.Seen.Live.NotAfter = now },
-		"certificate: the certificate expires in 1 day":         func(e *rollout.Entry) { e.Seen.Live.NotAfter = now.Add(47 * time.Hour) },
-		"unreachable: connection refused":                       func(e *rollout.Entry) { ended(rollout.Unreachable, unreachable)(e); e.Seen = nil },
+		"unhealthy: az-aoi-ingestion.service has exited, and systemd has just started it again": func(e *rollout.Entry) {
+			h := *e.Host
+			h.Health.Window = 15 * time.Second
+			e.Host, e.Seen.Clock, e.Seen.Unit.Restarts, e.Seen.Unit.Started = &h, now, 1, now.Add(-14*time.Second)
+		},
+		"certificate: the certificate has expired":      func(e *rollout.Entry) { e.Seen.Live.NotAfter = now },
+		"certificate: the certificate expires in 1 day": func(e *rollout.Entry) { e.Seen.Live.NotAfter = now.Add(47 * time.Hour) },
+		"unreachable: connection refused":               func(e *rollout.Entry) { ended(rollout.Unreachable, unreachable)(e); e.Seen = nil },
 	} {
 		h := status(entry("a", change)).Hosts()[0]
 		got := ""

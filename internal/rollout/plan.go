@@ -173,8 +173,7 @@ func decideSame(e Entry) Entry {
 		e.Outcome, e.Reason = Current, "the file is right; the agent is stopped"
 	case u.Active == "failed", u.Sub == "auto-restart":
 		e.Action, e.Reason = Restart, "the file is right, but the agent has failed"
-	case u.Restarts > 0 && e.Seen.Clock.Sub(u.Started) < e.Host.Health.Window:
-		// Between two exits an agent looks well; only time tells (unstable.txtar).
+	case e.Seen.StartedAgain(e.Host.Health.Window):
 		e.Action, e.Reason = Restart, "the file is right, but the agent has exited, and systemd has just started it again"
 	case e.Seen.ProcessIsOlder():
 		e.Action, e.Reason = Restart, "the file is right, but the agent started before it changed"
