@@ -167,6 +167,7 @@ func (m *machine) killed(w *waiting) {
 	m.t.Helper()
 	m.must(syscall.Kill(-w.cmd.Process.Pid, syscall.SIGKILL))
 	_ = w.cmd.Wait()
+	m.gone(w.cmd)
 }
 
 func TestOneRunAtATime(t *testing.T) {

@@ -1,6 +1,8 @@
 package host
 
 import (
+	"bytes"
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -8,6 +10,7 @@ import (
 	"strconv"
 	"strings"
 	"syscall"
+	"time"
 )
 
 // passed is a deadline, in seconds of uptime.
@@ -56,6 +59,7 @@ func (m *machine) unattended(script string) (output string, exit int) {
 	m.t.Helper()
 	cmd := m.stored(script)
 	out, _ := cmd.CombinedOutput() // its status is in ProcessState
+	m.gone(cmd)
 	return string(out), cmd.ProcessState.ExitCode()
 }
 
@@ -64,6 +68,39 @@ func (m *machine) stored(script string) *exec.Cmd {
 	cmd := m.command("sh", args...)
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	return cmd
+}
+
+// gone waits until no process of a killed group is left: each dies when it is next
+// scheduled, and holds its locks until then.
+func (m *machine) gone(cmd *exec.Cmd) {
+	m.t.Helper()
+	if status, ok := cmd.ProcessState.Sys().(syscall.WaitStatus); !ok || !status.Signaled() {
+		return
+	}
+	tick := time.NewTicker(time.Millisecond)
+	defer tick.Stop()
+	for deadline := time.Now().Add(time.Minute); m.lives(cmd.Process.Pid); <-tick.C {
+		if time.Now().After(deadline) {
+			m.t.Fatal("a process that was killed lives on")
+		}
+	}
+}
+
+// lives: is there a process of that group that is no zombie (proc_pid_stat(5))?
+func (m *machine) lives(group int) bool {
+	m.t.Helper()
+	if errors.Is(syscall.Kill(-group, 0), syscall.ESRCH) {
+		return false
+	}
+	stats, err := filepath.Glob("/proc/[0-9]*/stat")
+	m.must(err)
+	for _, path := range stats {
+		text, _ := os.ReadFile(path) // it may have gone meanwhile
+		if f := strings.Fields(string(text[bytes.LastIndexByte(text, ')')+1:])); len(f) > 2 && f[2] == strconv.Itoa(group) && f[0] != "Z" && f[0] != "X" {
+			return true
+		}
+	}
+	return false
 }
 
 // reboot: the timers are gone, the boot is another one, the guards that are

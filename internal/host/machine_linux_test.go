@@ -360,6 +360,7 @@ func (m *machine) send(text, answer string) result {
 	}
 	stdin.Close()
 	_ = cmd.Wait() // its status is in ProcessState
+	m.gone(cmd)
 	r.stderr, r.exit = stderr.String(), cmd.ProcessState.ExitCode()
 	return r
 }

@@ -40,7 +40,7 @@ hear() {
     if [ "$deadman" = yes ]; then
         IFS= read -r answer <&3
     else
-        answer=$(timeout "$hold" head -n 1 <&3)
+        answer=$(timeout "$hold" head -n 1 <&3 6>&- 7>&-)
         [ -n "$answer" ]
     fi
 }
