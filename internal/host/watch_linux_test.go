@@ -1,8 +1,12 @@
 package host
 
 import (
+	"fmt"
 	"strings"
 	"testing"
+	"time"
+
+	"github.com/aoifleet/aoifleet/internal/inventory"
 )
 
 // TestWatch: what the agent does after its restart, told by how often systemd
@@ -61,6 +65,59 @@ func TestWatch(t *testing.T) {
 				t.Error("not put back")
 			}
 			m.settled()
+		})
+	}
+}
+
+// TestMachineThatStalls through the window has not been watched: it is looked at
+// once more. What stalls here is the clock.
+func TestMachineThatStalls(t *testing.T) {
+	t.Parallel()
+	inEachShell(t, func(t *testing.T, m *machine) {
+		m.hook("on-show", `case $starts$shows in
+11)
+	read -r up _ <"$MACHINE/proc/uptime"
+	rm "$MACHINE/proc/uptime"
+	echo "$((${up%.*} + 9)).00 0.00" >"$MACHINE/proc/uptime"
+	;;
+12) active=failed sub=failed ;;
+esac`)
+		m.hook("on-restart", `[ $starts != 2 ] || ln -sf /proc/uptime "$MACHINE/proc/uptime"`)
+		r := m.rotate(firstRun, newBytes, "window=2")
+		m.wants(r, RolledBack)
+		m.wantsError(r, "the unit is failed")
+	})
+}
+
+// TestMachineThatStallsBetweenTwoClocks: when the agent was started is told by
+// both, read at one time. The first reading is spoilt, or all are: then the
+// process is rather taken for older than for younger.
+func TestMachineThatStallsBetweenTwoClocks(t *testing.T) {
+	t.Parallel()
+	for name, spoilt := range map[string]string{"once": "[ ! -e $ROOT/stalled ] || return 0", "always": ""} {
+		t.Run(name, func(t *testing.T) {
+			inEachShell(t, func(t *testing.T, m *machine) {
+				m.passed(1)
+				m.state("started=5000000")
+				m.text += `
+date() {
+	command date "$@"
+	` + spoilt + `
+	: >"$ROOT/stalled"
+	read -r up _ <"$ROOT/proc/uptime"
+	echo "$((${up%.*} + 3)).00 0.00" >"$ROOT/proc/uptime"
+}
+`
+				o, _, err := m.look(inventory.Agent{CertificatePath: certPath}, "path="+certPath)
+				m.must(err)
+				var up float64
+				_, err = fmt.Sscan(m.read("/proc/uptime"), &up)
+				m.must(err)
+				want := o.Clock.Add(5*time.Second - time.Duration(up*float64(time.Second)))
+				if off := o.Unit.Started.Sub(want); off < -50*time.Millisecond || off > 50*time.Millisecond {
+					t.Errorf("started at %v, want %v", o.Unit.Started, want)
+				}
+			})
 		})
 	}
 }

@@ -132,11 +132,8 @@ not_before() {
 # since_start notes between which two times the process that runs was started:
 # neither clock is read finer than to a hundredth, nor both at once.
 since_start() {
-    now_up
-    start_late=$up
-    now=$(date +%s%2N)
-    now_up
-    start_late=$((now - start_late + started / 10000 + 2))
+    both_clocks
+    start_late=$((now - earlier + started / 10000 + 2))
     start_time=$((now - up + started / 10000 - 2))
     mark_time=$((now - up + mark_up))
 }

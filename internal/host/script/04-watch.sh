@@ -7,6 +7,19 @@ now_up() {
     up=$((${up%.*} * 100 + 1${up#*.} - 100))
 }
 
+# both_clocks reads the time of day, in $now, after $earlier and before $up. A
+# machine that stalls in between would make a process look younger or older by so
+# much: then they are read again, though not for ever on one that is always slow.
+both_clocks() {
+    for _ in 1 2 3 4 5; do
+        now_up
+        earlier=$up
+        now=$(date +%s%2N)
+        now_up
+        [ "$((up - earlier))" -gt 4 ] || return 0
+    done
+}
+
 # look judges the agent once: 0 healthy, 1 not, 2 not yet; $why says what for.
 look() {
     unit_state
@@ -37,17 +50,19 @@ look_at_log() {
 # invocation that must be gone, BASE how often systemd may have restarted it.
 # What has yet to come (the end of a start, expected lines, the port) has until
 # the time-out, and the window begins when it is there. A window of 0 looks once and waits for nothing else.
+# What counts is when a look began: a machine that stalls through the window has
+# not been watched for as long, so that a last look is due.
 watch() {
-    replaced=$1 base=$2 seen='' known=''
+    replaced=$1 base=$2 seen='' known='' ready=''
     now_up
-    began=$up ready=$up
+    began=$up
     while :; do
         look
         judged=$?
         [ $judged -ne 1 ] || return 1
+        if [ $judged -eq 0 ]; then : "${ready:=$shown_at}"; else ready=''; fi
+        if [ $judged -eq 0 ] && [ $((shown_at - ready)) -ge $((window * 100)) ]; then return 0; fi
         now_up
-        if [ $judged -eq 0 ]; then : "${ready:=$up}"; else ready=''; fi
-        if [ $judged -eq 0 ] && [ $((up - ready)) -ge $((window * 100)) ]; then return 0; fi
         if [ $judged -eq 2 ] && [ $((up - began)) -ge $((timeout * 100)) ]; then return 1; fi
         extend
         # Not with the locks open: they must not outlive this script.

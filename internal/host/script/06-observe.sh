@@ -2,9 +2,9 @@
 # --- observe: changes nothing, not even a temporary file ---
 
 observe() {
-    read -r value <"$ROOT/proc/uptime"
-    say uptime "${value%% *}"
-    say clock "$(date +%s.%N)"
+    both_clocks
+    say uptime "$((up / 100)).$((up / 10 % 10))$((up % 10))"
+    say clock "${now%??}.${now#"${now%??}"}"
     unit_state
     set -f
     IFS=$NL

@@ -142,8 +142,7 @@ bring_back() {
 started_before_the_file() {
     # No file tells nothing.
     changed=$(stat -c %.2Z -- "$ROOT$real" 2>/dev/null) || return 0
-    now=$(date +%s%2N)
-    now_up
+    both_clocks
     [ $((now - up + started / 10000)) -le $((${changed%.*}${changed#*.} + 2)) ]
 }
 
