@@ -61,6 +61,7 @@ func (o *output) String() string {
 // With -terminal it has a terminal as its input and its stderr.
 func begin(ts *testscript.TestScript, _ bool, args []string) {
 	b := &begun{stdout: newOutput(), stderr: newOutput(), done: make(chan error, 1)}
+	shown := make(chan struct{}) // closed when all that it has written is here
 	onTerminal := args[0] == "-terminal"
 	if onTerminal {
 		args = args[1:]
@@ -74,11 +75,16 @@ func begin(ts *testscript.TestScript, _ bool, args []string) {
 	}
 	b.cmd.Stdout, b.cmd.Stderr = b.stdout, b.stderr
 	if onTerminal {
-		ts.Check(b.onTerminal())
+		ts.Check(b.onTerminal(shown))
 	} else {
+		close(shown) // Wait waits for that
 		ts.Check(b.cmd.Start())
 	}
-	go func() { b.done <- b.cmd.Wait() }()
+	go func() {
+		err := b.cmd.Wait()
+		<-shown
+		b.done <- err
+	}()
 	ts.Defer(func() { _ = b.cmd.Process.Kill() })
 	theState(ts).begun = b
 }
@@ -91,8 +97,9 @@ func lookPath(ts *testscript.TestScript, name string) (string, error) {
 	return exec.LookPath(name)
 }
 
-// onTerminal starts the command on a pseudo-terminal of its own (pts(4)).
-func (b *begun) onTerminal() error {
+// onTerminal starts the command on a pseudo-terminal of its own (pts(4)), and
+// closes shown when that has been read to its end.
+func (b *begun) onTerminal(shown chan<- struct{}) error {
 	master, err := os.OpenFile("/dev/ptmx", os.O_RDWR|unix.O_NOCTTY, 0)
 	if err != nil {
 		return err
@@ -117,7 +124,10 @@ func (b *begun) onTerminal() error {
 		return err
 	}
 	// Reading fails with EIO when the last slave is closed.
-	go func() { _, _ = io.Copy(b.stderr, master) }()
+	go func() {
+		defer close(shown)
+		_, _ = io.Copy(b.stderr, master)
+	}()
 	return nil
 }
 

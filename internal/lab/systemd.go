@@ -132,6 +132,7 @@ func (d *systemd) spawn(s *service) error {
 	}
 	ctx, cancel := context.WithCancel(d.ctx)
 	p := &process{cancel: cancel, done: make(chan struct{})}
+	started := monotonic() // before it could say a word
 	if !d.tasks.Go(func() { d.live(ctx, s, p) }) {
 		cancel()
 		return context.Canceled
@@ -139,7 +140,7 @@ func (d *systemd) spawn(s *service) error {
 	d.lastPID++
 	s.process = p
 	s.state.Active, s.state.Sub, s.state.Result = "active", "running", resultSuccess
-	s.state.InvocationID, s.state.MainPID, s.state.StartedAt = invocationID(), d.lastPID, monotonic().Microseconds()
+	s.state.InvocationID, s.state.MainPID, s.state.StartedAt = invocationID(), d.lastPID, started.Microseconds()
 	return nil
 }
 

@@ -336,13 +336,13 @@ func TestTimerOnMachine(t *testing.T) {
 // timeout(1) kills a caller; its reply must not be taken for the next one's.
 func TestReplyOfKilledCaller(t *testing.T) {
 	_, m := startOne(t, Options{})
-	if err := m.SetFault("restart-slow 1s"); err != nil {
+	if err := m.SetFault("restart-slow 3s"); err != nil {
 		t.Fatal(err)
 	}
 	r := onHost(t, m,
 		"timeout 0.1 systemctl restart "+Unit+"; echo $?",
 		"systemctl show -p LoadState x.service",
-		"sleep 1.2; systemctl is-enabled "+Unit)
+		"sleep 3.2; systemctl is-enabled "+Unit)
 	if r.stdout != "124\nLoadState=not-found\nenabled\n" {
 		t.Errorf("%+v", r)
 	}
