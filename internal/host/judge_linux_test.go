@@ -31,15 +31,17 @@ func TestLastWordsOfTheOldProcess(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			m := newMachine(t)
-			// The new process starts in half a second, so that what is logged
-			// now is the old one's; its own lines carry a time after that.
+			// The new process starts half a second after what is logged now, which
+			// is the old one's; its own lines carry a time after that.
 			m.hook("on-restart", `
 [ "$loaded" = MIInew ] || return 0
-started=$((started + 500000))
 [ -z '`+tt.before+`' ] || log '`+tt.before+`'
+read -r up _ </proc/uptime
+started=${up%.*}${up#*.}0000
+started=$((started + 500000))
 [ -z '`+tt.after+`' ] || printf '%sZ  %s\n' "$(date -u -d '1 seconds' +%Y-%m-%dT%H:%M:%S.%6N)" '`+tt.after+`' >>"$log"
 `)
-			in := m.change(firstRun, newBytes, "timeout=1")
+			in := m.change(firstRun, newBytes, "timeout=4")
 			if tt.expect != "" {
 				in = with(in, "expect="+tt.expect)
 			}

@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"regexp"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -160,13 +162,17 @@ func (m *machine) save(run, state string) {
 	}
 }
 
-func day(age int, rest string) string {
-	return time.Now().UTC().AddDate(0, 0, -age).Format("20060102") + rest
+// dated puts the day so many days ago in the place of {N}.
+func dated(now time.Time, name string) string {
+	return regexp.MustCompile(`\{[0-9]+\}`).ReplaceAllStringFunc(name, func(days string) string {
+		n, _ := strconv.Atoi(strings.Trim(days, "{}"))
+		return now.UTC().AddDate(0, 0, -n).Format("20060102")
+	})
 }
 
 func TestPrune(t *testing.T) {
 	t.Parallel()
-	old, edge, young, today := day(91, "T080000Z-a"), day(90, "T080000Z-a"), day(2, "T080000Z-a"), day(0, "T000000Z-a")
+	const old, edge, young, today = "{91}T080000Z-a", "{90}T080000Z-a", "{2}T080000Z-a", "{0}T000000Z-a"
 	for name, c := range map[string]struct {
 		have   []string // a name, or name=state
 		values []string
@@ -174,8 +180,8 @@ func TestPrune(t *testing.T) {
 	}{
 		"keep and age":         {[]string{old, edge, young, today}, nil, []string{edge, young, today}},
 		"age":                  {[]string{old, today}, nil, []string{today}},
-		"all too old":          {[]string{old, day(100, "T1-a")}, nil, nil},
-		"keep":                 {[]string{edge, young, today, day(1, "T1-a")}, []string{"keep=2"}, []string{day(1, "T1-a"), today}},
+		"all too old":          {[]string{old, "{100}T1-a"}, nil, nil},
+		"keep":                 {[]string{edge, young, today, "{1}T1-a"}, []string{"keep=2"}, []string{"{1}T1-a", today}},
 		"keep none":            {[]string{young, today}, []string{"keep=0"}, nil},
 		"fewer than keep":      {[]string{young}, nil, []string{young}},
 		"today only":           {[]string{young, today}, []string{"max_age=0"}, []string{today}},
@@ -190,8 +196,9 @@ func TestPrune(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			inEachShell(t, func(t *testing.T, m *machine) {
+				now := time.Now() // the script's own day, not that of the table
 				for _, have := range c.have {
-					run, state, _ := strings.Cut(have, "=")
+					run, state, _ := strings.Cut(dated(now, have), "=")
 					m.save(run, state)
 				}
 				r := m.run("prune", with(append(m.common("20261231T000000Z-self"), value{"keep", "3"}, value{"max_age", "90"}), c.values...), noAnswer)
@@ -200,8 +207,8 @@ func TestPrune(t *testing.T) {
 				for _, path := range m.glob(m.stateDir() + "/backups/*") {
 					left = append(left, filepath.Base(path))
 				}
-				if fmt.Sprint(left) != fmt.Sprint(c.left) || r.stderr != "" {
-					t.Errorf("left %v, want %v: %v", left, c.left, r)
+				if want := dated(now, fmt.Sprint(c.left)); fmt.Sprint(left) != want || r.stderr != "" {
+					t.Errorf("left %v, want %v: %v", left, want, r)
 				}
 				if want := fmt.Sprint(len(c.have) - len(c.left)); r.get("removed") != want {
 					t.Errorf("%s removed, not %s", r.get("removed"), want)

@@ -44,11 +44,11 @@ func TestSharedShell(t *testing.T) {
 		noted string
 	}{
 		"ended":    {discards, "", "shell discard discard discard"},
-		"no end":   {briefly("prune"), "timed out", "shell discard prune shell discard"},
-		"bad end":  {briefly("stage"), "stopped before its end", "shell discard stage discard"},
+		"no end":   {within(2*time.Second, "prune"), "timed out", "shell discard prune shell discard"},
+		"bad end":  {within(time.Minute, "stage"), "stopped before its end", "shell discard stage discard"},
 		"refuses":  {func(v *VM) error { _, err := v.Observe(t.Context(), ""); return err }, "the host has no awk", "shell discard observe shell discard"},
 		"dies":     {lost, "the host's script failed", "shell discard recover shell discard"},
-		"too much": {briefly("examine"), "more than is believed", "shell discard examine shell discard"},
+		"too much": {within(time.Minute, "examine"), "more than is believed", "shell discard examine shell discard"},
 		"last":     {func(v *VM) error { return complaint(v.converse(t.Context(), "rotate", nil, func(string) {})) }, "not lost: refused", "shell discard rotate shell discard"},
 		"not sound": {func(v *VM) error {
 			_, err := v.do(t.Context(), time.Minute, "stage", []value{{"owner", "a\nb"}})
@@ -80,9 +80,9 @@ func discards(v *VM) error {
 	return err
 }
 
-func briefly(verb string) func(v *VM) error {
+func within(limit time.Duration, verb string) func(v *VM) error {
 	return func(v *VM) error {
-		_, err := v.do(context.Background(), time.Second, verb, nil)
+		_, err := v.do(context.Background(), limit, verb, nil)
 		return err
 	}
 }

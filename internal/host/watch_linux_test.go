@@ -27,7 +27,7 @@ func TestWatch(t *testing.T) {
 		"restarts grow":               {started, "[ $starts$shows != 12 ] || restarts=1", "window=2", RolledBack, "the agent exits and is started again"},
 		"another invocation":          {started, "[ $starts$shows != 12 ] || id=other", "window=2", RolledBack, "the agent exits and is started again"},
 		"slow start":                  {started, "[ $starts != 1 ] || case $shows in [12]) active=activating sub=start;; *) active=active sub=running;; esac", "window=0", Rotated, ""},
-		"started never":               {started, "[ $starts != 1 ] || { active=activating sub=start; }", "timeout=1", RolledBack, "the unit is still activating"},
+		"started never":               {started, "[ $starts != 1 ] || { active=activating sub=start; }", "timeout=4", RolledBack, "the unit is still activating"},
 		"not restarted":               {"[ $starts != 1 ] || id=before", "", "window=0", RolledBack, "the agent was not restarted"},
 		"restart fails":               {"[ $starts != 1 ] || { printf 'Job failed\\nSee journal\\n' >&2; exit 1; }", "", "expect=never", RolledBack, "systemctl restart failed: Job failed"},
 		"restart hangs":               {"[ $starts != 1 ] || { keep; exec sleep 20; }", "", "timeout=3", RolledBack, "systemctl restart did not return within 3s"},
@@ -51,7 +51,7 @@ func TestWatch(t *testing.T) {
 			m.hook("on-show", c.show)
 			timeout := "timeout=30"
 			if strings.HasSuffix(name, "never") {
-				timeout = "timeout=1"
+				timeout = "timeout=4"
 			}
 			r := m.rotate(firstRun, newBytes, timeout, c.values)
 			m.wants(r, c.ending)
@@ -180,7 +180,8 @@ func TestDeniedBefore(t *testing.T) {
 			m := newMachine(t)
 			m.hook("on-restart", "[ $starts != 1 ] || log '"+c.now+"'; [ $starts = 1 ] || { active=failed; }")
 			if c.before {
-				m.hook("on-show", "[ -f \"$MACHINE/said\" ] || { : >\"$MACHINE/said\"; log 'ERROR AADSTS7: other app'; }")
+				// Its time is ahead: however long the backup takes, it is not long before.
+				m.hook("on-show", "[ -f \"$MACHINE/said\" ] || { : >\"$MACHINE/said\"; printf '%sZ ERROR AADSTS7: other app\\n' \"$(date -u -d '+1 minute' +%FT%T.%6N)\" >>\"$log\"; }")
 			} else {
 				m.logLine(3600e9, "ERROR AADSTS7: other app")
 			}
