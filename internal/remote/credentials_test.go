@@ -246,7 +246,7 @@ func TestPassphraseTakesItsTime(t *testing.T) {
 	openssh(t, "", "ssh-keygen", "-q", "-t", "ecdsa", "-m", "PEM", "-N", "open sesame", "-f", path) // that costs little to open
 	s.config.PublicKeyCallback = func(ssh.ConnMetadata, ssh.PublicKey) (*ssh.Permissions, error) { return nil, nil }
 	target := s.start().target
-	target.IdentityFiles, target.ConnectTimeout = []string{path}, 2*time.Second
+	target.IdentityFiles, target.ConnectTimeout = []string{path}, 4*time.Second
 	target.Passphrase = func(ctx context.Context, _ string) (string, error) {
 		select {
 		case <-time.After(target.ConnectTimeout + time.Second/2):

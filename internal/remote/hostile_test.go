@@ -30,14 +30,14 @@ func TestDialFaults(t *testing.T) {
 		connections int // how many the server must have seen
 		message     string
 	}{
-		{"never speaks", func(int, net.Conn) bool { return true }, time.Second, 1,
-			"timed out after 1s: connected, but there was no SSH answer"},
+		{"never speaks", func(int, net.Conn) bool { return true }, 3 * time.Second, 1,
+			"timed out after 3s: connected, but there was no SSH answer"},
 		{"speaks for ever", func(_ int, c net.Conn) bool { go spew(c, "x\n"); return true }, patience, 1,
 			"does not speak SSH"},
 		{"one endless line", func(_ int, c net.Conn) bool { go spew(c, "x"); return true }, patience, 1,
 			"does not speak SSH"},
 		{"stops after its version", func(_ int, c net.Conn) bool { _, _ = io.WriteString(c, "SSH-2.0-x\r\n"); return true },
-			time.Second, 1, "timed out after 1s: the SSH handshake was not done"},
+			3 * time.Second, 1, "timed out after 3s: the SSH handshake was not done"},
 		{"garbage after its version", func(_ int, c net.Conn) bool {
 			go func() {
 				_, _ = io.WriteString(c, "SSH-2.0-x\r\n")
@@ -244,7 +244,7 @@ func TestKeepAliveKeeps(t *testing.T) {
 		exitStatus(ch, 0)
 	}
 	s.onRequest = func() { pings <- struct{}{} }
-	c := dial(t, newDialer(t, Options{KeepAlive: 400 * time.Millisecond}), s.start().target)
+	c := dial(t, newDialer(t, Options{KeepAlive: time.Second}), s.start().target)
 	if _, err := c.Run(testContext(t), "wait for two", nil); err != nil {
 		t.Error(err)
 	}

@@ -76,7 +76,7 @@ func TestProxyCommandFails(t *testing.T) {
 		{"no such command", "", "ProxyCommand: exit status 127: "},
 		{"ends well", "exit 0", "ProxyCommand: it has ended"},
 		{"closes its output only", "exec >&- ; sleep 1000", "ProxyCommand: it has closed its output"},
-		{"speaks something else", "echo hello; cat >/dev/null; true", "timed out after 1s: connected, but there was no SSH answer"},
+		{"speaks something else", "echo hello; cat >/dev/null; true", "timed out after 3s: connected, but there was no SSH answer"},
 		{"many words", "head -c 1000000 /dev/zero | tr '\\0' x >&2; exit 1", "ProxyCommand: exit status 1: xxx"},
 	}
 	for _, tc := range cases {
@@ -89,7 +89,7 @@ func TestProxyCommandFails(t *testing.T) {
 				s.target.ProxyCommand = "sh " + writeFile(t, filepath.Join(dir, "script"), []byte("echo call >>"+calls+"\n"+tc.script+"\n"))
 			}
 			if tc.name == "speaks something else" {
-				s.target.ConnectTimeout = time.Second
+				s.target.ConnectTimeout = 3 * time.Second
 			}
 			_, err := newDialer(t, Options{}).Dial(testContext(t), s.target)
 			wantError(t, err, ClassUnreachable, tc.message)
@@ -166,7 +166,7 @@ func wantGone(t *testing.T, pid string) {
 func TestProxyCommandIsSilent(t *testing.T) {
 	s := newFakeServer(t)
 	s.target.ProxyCommand = "sleep 1000"
-	s.target.ConnectTimeout = 100 * time.Millisecond
+	s.target.ConnectTimeout = 2 * time.Second // the command has to be begun by then
 	_, err := newDialer(t, Options{}).Dial(testContext(t), s.target)
-	wantError(t, err, ClassUnreachable, "timed out after 100ms: connected, but there was no SSH answer")
+	wantError(t, err, ClassUnreachable, "timed out after 2s: connected, but there was no SSH answer")
 }

@@ -13,6 +13,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"golang.org/x/crypto/ssh"
 	"golang.org/x/crypto/ssh/knownhosts"
@@ -40,7 +41,18 @@ type sshd struct {
 	log strings.Builder
 }
 
-// logged is how often the server's log has a text.
+// wantLogged says how often the server's log has a text. It comes aside: what has
+// not come yet is waited for.
+func (s *sshd) wantLogged(t *testing.T, n int, text string) {
+	t.Helper()
+	for ctx := testContext(t); s.logged(text) < n && ctx.Err() == nil; {
+		time.Sleep(time.Millisecond)
+	}
+	if got := s.logged(text); got != n {
+		t.Errorf("sshd has logged %q %d times, want %d", text, got, n)
+	}
+}
+
 func (s *sshd) logged(text string) int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
