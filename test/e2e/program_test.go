@@ -29,7 +29,11 @@ type program struct {
 func (c *trial) start(verb ...string) *program {
 	c.t.Helper()
 	inventory := filepath.Join(c.dir, "inventory.yaml")
-	health := map[string]any{"window": trialWindow, "timeout": trialTimeout, "confirm_timeout": trialHold,
+	hold := trialHold
+	if c.kase.goesOn {
+		hold = patientHold
+	}
+	health := map[string]any{"window": trialWindow, "timeout": trialTimeout, "confirm_timeout": hold,
 		"command": "/usr/sbin/true confirm"}
 	if err := c.fleet.WriteInventory(inventory, fleet.Inventory{Certificate: c.file(c.goal),
 		Defaults: map[string]any{"health": health, "connect_timeout": "5s"},

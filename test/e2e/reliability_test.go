@@ -24,6 +24,7 @@ type faultCase struct {
 	after       func(*trial) // takes away what before has made
 	rollback    bool         // of a run that was confirmed
 	recover     bool         // what is left is settled by the verb of that name
+	goesOn      bool         // the switch must not strike, however long the fault takes
 
 	reported []string // outcomes of which one must be reported; "none": the program was killed
 	found    string   // "old", "new"; "": either

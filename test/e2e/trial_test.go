@@ -22,6 +22,8 @@ const (
 	trialWindow  = "1s"
 	trialTimeout = "5s"
 	trialHold    = "6s"
+	// Where the host is to go on in spite of what strikes while it waits.
+	patientHold = "1m"
 )
 
 // trial is one case on one host: a rotation from the certificate that is live

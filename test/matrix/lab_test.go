@@ -112,7 +112,7 @@ func (s *suite) try(t *testing.T, m *lab.Machine, tr trial) Row {
 		}
 		g.run(0, "recover", "--yes")
 	}
-	g.lay("")
+	g.lay(calm)
 	g.again()
 	stop()
 	if !bytes.Equal(g.live(), g.new) {

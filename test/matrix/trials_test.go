@@ -10,8 +10,12 @@ type trial struct {
 	health      string // replaces the inventory's health
 }
 
-// quick makes deadlines come soon.
-const quick = "{window: 0s, timeout: 2s, confirm_timeout: 3s}"
+// quick makes deadlines come soon. Within its time-out a restart has to be done,
+// also on a busy machine.
+const quick = "{window: 0s, timeout: 4s, confirm_timeout: 3s}"
+
+// calm is for what must go well.
+const calm = "{window: 0s, timeout: 30s}"
 
 // points are where in a rotation a fault of the lab strikes: when the text has
 // been passed on between the program and the host.
