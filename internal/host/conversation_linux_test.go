@@ -228,7 +228,7 @@ func TestRecoveryLeavesOthersWorkAlone(t *testing.T) {
 			byHand(m)
 			r := m.recover()
 			m.wants(r, Failed)
-			if m.read(certPath) != thirdOne || !strings.Contains(r.get("undo_error"), "somebody has changed it since") {
+			if m.read(certPath) != thirdOne || !strings.Contains(r.get("undo_error"), "it was changed since, and not by this run") {
 				t.Errorf("it holds %q: %v", m.read(certPath), r)
 			}
 			m.settled()

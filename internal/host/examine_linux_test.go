@@ -115,7 +115,7 @@ func TestExamineTellsOfAllMissingTools(t *testing.T) {
 func TestHeard(t *testing.T) {
 	t.Parallel()
 	now := time.Unix(1800000000, 0)
-	old, same := "helper=1 0123\n", "helper=1 "+HelperVersion()+"\n"
+	old, same := "helper=2 0123\n", "helper=2 "+HelperVersion()+"\n"
 	for name, c := range map[string]struct {
 		out                    string
 		helper                 bool
@@ -128,7 +128,7 @@ func TestHeard(t *testing.T) {
 		"does not know the verb":   {old + "error=internal unknown verb\nresult=refused\n", true, true, true, false, ""},
 		"of this version, refuses": {same + "error=internal unknown verb\n", true, true, false, false, "internal"},
 		"old, refuses the log":     {old + "error=configuration agent.log is\n", true, true, true, false, "configuration"},
-		"another conversation":     {"helper=2 x\nexamined=yes\n", true, true, false, false, "configuration"},
+		"another conversation":     {"helper=3 x\nexamined=yes\n", true, true, false, false, "configuration"},
 		"no helper at all":         {"hello\n", true, false, false, false, "configuration"},
 		"somebody else":            {"error=sudo somebody else\n", false, false, false, false, "sudo"},
 		"refused":                  {"error=configuration x\n", false, true, false, false, "configuration"},
@@ -170,7 +170,7 @@ func TestAhead(t *testing.T) {
 func FuzzHeard(f *testing.F) {
 	f.Add([]byte("clock=1.5\nlacks=a\nform=/p\nstrange=N\nnewline_ends=yes\nopens=yes\nexamined=yes\n"), false)
 	f.Add([]byte("strange=\x1b[31m\nopens=\x00\nform=\nsystemd=\x1b\nclock=99999999999999999999\nexamined=1\n"), false)
-	f.Add([]byte("helper=1 0\nerror=internal unknown verb\n"), true)
+	f.Add([]byte("helper=2 0\nerror=internal unknown verb\n"), true)
 	f.Fuzz(func(t *testing.T, out []byte, helper bool) {
 		e := &Examination{Seen: &Observation{Provider: &Provider{Path: "/p"}}}
 		e.heard(out, helper, time.Unix(0, 0), time.Unix(1, 0))

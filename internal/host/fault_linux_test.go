@@ -31,6 +31,8 @@ var stories = []story{
 		m.due()
 		return m.tick()
 	}, prepare: interrupted},
+	{name: "in the agent's folder", text: badBytes, ending: RolledBack, brief: true, prepare: (*machine).agentsFolder},
+	{name: "first in the agent's folder", text: newBytes, ending: Rotated, brief: true, first: true, prepare: (*machine).agentsFolder},
 	{name: "rollback", text: oldBytes, ending: Rotated, brief: true, values: []string{"saved=" + zerothRun}, prepare: rotatedBefore},
 	{name: "rollback to no file", text: "(none)", ending: Rotated, brief: true, values: []string{"new=none"}, prepare: rotatedBefore},
 }

@@ -12,7 +12,7 @@ import (
 
 // helperTalk is the number of the conversation with an installed helper. It
 // changes when a program can no longer work with an earlier script.
-const helperTalk = "1"
+const helperTalk = "2"
 
 // HelperVersion names the text of host.sh, as the helper on a host does.
 var HelperVersion = sync.OnceValue(func() string {

@@ -283,9 +283,9 @@ func TestCheckHelper(t *testing.T) {
 	v := &VM{}
 	v.host.Helper = HelperPath
 	for said, want := range map[string]string{
-		"helper=1 " + HelperVersion(): "",
-		"helper=1 0123":               "another version than this program",
-		"helper=2 0123":               "can't work with",
+		"helper=2 " + HelperVersion(): "",
+		"helper=2 0123":               "another version than this program",
+		"helper=1 0123":               "can't work with",
 		"helper=":                     "is not aoifleet's helper",
 		"welcome":                     "is not aoifleet's helper",
 	} {

@@ -38,7 +38,7 @@ const (
 // that only read the log. Stand-ins of the first are counted in the fault walk.
 var (
 	deciding = strings.Fields("mv cp ln sync sha256sum mkdir rm systemctl systemd-run stat flock cat chown chmod readlink timeout id dd")
-	reading  = strings.Fields("date tail head ls grep sed awk cut sleep tr")
+	reading  = strings.Fields("date tail head ls grep sed awk cut sleep tr fold")
 )
 
 // tools is where TestMain puts the stand-ins: before any test runs, because a
@@ -67,7 +67,7 @@ func installTools(dir string) error {
 		copyTool("systemctl", dir+"/bin/systemctl"), copyTool("systemd-run", dir+"/bin/systemd-run"), copyTool("sync", dir+"/bin/sync"), copyTool("fault", dir+"/fault"), copyTool("stat", dir+"/owners/stat"), copyTool("gather-diags", dir+"/gather-diags"),
 		os.MkdirAll(dir+"/counted", 0o755), os.MkdirAll(dir+"/few", 0o755),
 	}
-	for _, name := range append(append([]string{"base64", "find"}, deciding...), reading...) { // no openssl
+	for _, name := range append(append([]string{"base64", "find", "setsid"}, deciding...), reading...) { // no openssl
 		path := dir + "/bin/" + name
 		if _, err := os.Stat(path); err != nil {
 			path, err = exec.LookPath(name)

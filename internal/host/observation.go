@@ -2,7 +2,11 @@ package host
 
 import (
 	"bytes"
+	"crypto/sha256"
+	"encoding/hex"
 	"encoding/json"
+	"fmt"
+	"hash"
 	"regexp"
 	"strconv"
 	"strings"
@@ -20,19 +24,23 @@ type Observation struct {
 	Clock    time.Time // the host's
 	Unit     Unit
 	Config   AgentConfig
-	Provider *Provider         // nil: managed identity
-	File     File              // of Provider
-	Live     *certificate.Info // nil: it can't be told, see LiveNote
-	LiveNote string
-	Denied   string // a line of the log in which the agent that runs was refused, at most five minutes old
-	Receipts []Receipt
-	AtWork   bool              // a transaction of the run that looks goes on
-	Backups  []Backup          // the oldest first
-	Leftover []string          // of runs that must have ended: staged files by name, dead-man switches
-	Saved    *certificate.Info // in the backup that was asked for; nil: it can't be told
-	Space    int64             // free bytes below /var/lib
-	HostKey  string
-	Note     string // what a person should know of the host; usually ""
+	Provider *Provider // nil: managed identity
+	// Configured is the SHA-256 of the agent's configuration in the form in which it
+	// was read, and Settings the inode that it was in, where that is certain. They go
+	// back to the host: a rotation is for this configuration.
+	Configured, Settings string
+	File                 File              // of Provider
+	Live                 *certificate.Info // nil: it can't be told, see LiveNote
+	LiveNote             string
+	Denied               string // a line of the log in which the agent that runs was refused, at most five minutes old
+	Receipts             []Receipt
+	AtWork               bool              // a transaction of the run that looks goes on
+	Backups              []Backup          // the oldest first
+	Leftover             []string          // of runs that must have ended: staged files by name, dead-man switches
+	Saved                *certificate.Info // in the backup that was asked for; nil: it can't be told
+	Space                int64             // free bytes below /var/lib
+	HostKey              string
+	Note                 string // what a person should know of the host; usually ""
 }
 
 // Unit is the agent's unit as `systemctl show` has it.
@@ -44,15 +52,16 @@ type Unit struct {
 
 // File is the live certificate file.
 type File struct {
-	Path, Real  string // as configured; with symlinks resolved
-	Kind        string // file, missing, other, nodir
-	Owner       string // user:group
-	Mode, Label string
-	Size        int64
-	Changed     time.Time
-	Digest      string // SHA-256, lower-case hex; "none" where there is no file
-	Unsafe      string // a folder on the way that others can write
-	ReadOnly    bool   // its folder can't be written even by root
+	Path, Real string // as configured; with symlinks resolved
+	Kind       string // file, missing, other, nodir; moved: its folder was replaced while it was looked at
+	Folder     string // who and which its folder is: UID:DEVICE:INODE
+	Owner      string // user:group
+	Mode       string
+	Size       int64
+	Changed    time.Time
+	Digest     string // SHA-256, lower-case hex; "none" where there is no file
+	Unsafe     string // a folder on the way that others can write
+	ReadOnly   bool   // its folder can't be written even by root
 }
 
 // Receipt is the trace of a transaction on the host: its name is its state.
@@ -90,6 +99,7 @@ func (o *Observation) Unfinished() (Receipt, bool) {
 type found struct {
 	fields map[string]string
 	config strings.Builder
+	digest hash.Hash // of the configuration's lines as they came
 	unit   map[string]string
 	files  []*foundFile
 	recs   []Receipt
@@ -110,7 +120,7 @@ type foundFile struct {
 // parseFound splits the script's lines; unknown keys are passed over, so that
 // what a host says beyond them is lost, not believed.
 func parseFound(out []byte) *found {
-	f := &found{fields: map[string]string{}, unit: map[string]string{}}
+	f := &found{fields: map[string]string{}, unit: map[string]string{}, digest: sha256.New()}
 	for line := range strings.SplitSeq(string(out), "\n") {
 		key, text, _ := strings.Cut(line, "=")
 		if key != "config" && key != "pem" && key != "saved_pem" {
@@ -120,6 +130,7 @@ func parseFound(out []byte) *found {
 		case "config":
 			f.config.WriteString(text)
 			f.config.WriteByte('\n')
+			fmt.Fprintln(f.digest, line) // a hash takes everything
 		case "unit":
 			k, v, _ := strings.Cut(text, "=")
 			f.unit[k] = shared(clean(v))
@@ -139,7 +150,7 @@ func parseFound(out []byte) *found {
 			f.saved.WriteString(text + "\n")
 		case "observed":
 			f.done = true
-		case "kind", "real", "unsafe", "readonly", "attributes", "digest", "no_openssl", "about", "pem":
+		case "kind", "real", "folder", "unsafe", "readonly", "attributes", "digest", "no_openssl", "about", "pem":
 			f.ofFile(key, text)
 		default:
 			f.fields[key] = text
@@ -209,7 +220,13 @@ func (f *found) observation(agent inventory.Agent) (*Observation, error) {
 		o.Saved = &info
 	}
 	o.Space, _ = strconv.ParseInt(f.fields["space"], 10, 64)
+	if folder, unsafe := f.fields["config_unsafe"]; unsafe {
+		return o, &Problem{Class: "configuration", Message: "the agent's configuration " + agent.Config + " is a link, and others than root can write the folder " + clean(folder),
+			Hint: "name the file itself in agent.config"}
+	}
+	o.Settings, o.Configured = clean(f.fields["settings"]), hex.EncodeToString(f.digest.Sum(nil))
 	if _, missing := f.fields["config_missing"]; missing {
+		o.Configured = ""
 		if agent.CertificatePath == "" {
 			return o, &Problem{Class: "configuration", Message: "the agent's configuration " + agent.Config + " does not exist",
 				Hint: "is the agent installed? set agent.config or agent.certificate_path in the inventory"}
@@ -264,14 +281,14 @@ func (f *found) file(path string) *foundFile {
 // describe fills in what is known of the certificate file.
 func (o *Observation) describe(file *foundFile) {
 	get := func(key string) string { return remote.Sanitise(file.fields[key], 4096) }
-	o.File = File{Path: file.path, Real: get("real"), Kind: get("kind"), Digest: "none", Unsafe: get("unsafe"), ReadOnly: get("readonly") != ""}
+	o.File = File{Path: file.path, Real: get("real"), Kind: get("kind"), Folder: get("folder"), Digest: "none", Unsafe: get("unsafe"), ReadOnly: get("readonly") != ""}
 	if o.File.Kind != "file" {
 		o.LiveNote = "there is no file"
 		return
 	}
 	o.File.Digest = get("digest")
-	if a := strings.Split(get("attributes"), ":"); len(a) >= 7 {
-		o.File.Owner, o.File.Mode, o.File.Label = a[1]+":"+a[2], a[3], strings.Join(a[6:], ":")
+	if a := strings.Split(get("attributes"), ":"); len(a) >= 6 {
+		o.File.Owner, o.File.Mode = a[1]+":"+a[2], a[3]
 		o.File.Size, _ = strconv.ParseInt(a[4], 10, 64)
 		o.File.Changed = seconds(a[5])
 	}

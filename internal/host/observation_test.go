@@ -45,7 +45,7 @@ func TestObservation(t *testing.T) {
 	if o.Unit != want {
 		t.Errorf("unit %+v", o.Unit)
 	}
-	file := File{Path: "/p", Real: "/real p", Kind: "file", Owner: "agent:agents", Mode: "640", Label: "system_u:object_r:etc_t:s0",
+	file := File{Path: "/p", Real: "/real p", Kind: "file", Owner: "agent:agents", Mode: "640",
 		Size: 2345, Changed: time.Unix(1799999999, 123456789), Digest: "abcd", ReadOnly: true}
 	if o.File != file {
 		t.Errorf("file %+v", o.File)
@@ -155,7 +155,7 @@ func FuzzObservation(f *testing.F) {
 		}
 		o.ProcessIsOlder()
 		receipt, _ := o.Unfinished()
-		shown := []string{o.Denied, o.LiveNote, o.File.Real, o.File.Kind, o.File.Owner, o.File.Mode, o.File.Label, o.File.Digest, o.File.Unsafe,
+		shown := []string{o.Denied, o.LiveNote, o.File.Real, o.File.Kind, o.File.Owner, o.File.Mode, o.File.Digest, o.File.Unsafe,
 			o.Unit.Load, o.Unit.Active, o.Unit.Sub, o.Unit.Result, receipt.State, receipt.Run, receipt.Owner, o.Config.AgentID}
 		for _, text := range shown {
 			if text != remote.Sanitise(text, 4096) {

@@ -109,7 +109,7 @@ func TestStaleSwitchBesideARunAtWork(t *testing.T) {
 		m.wants(m.recover(), Refused)
 		m.run("prune", append(m.common("other"), value{"keep", "0"}), noAnswer)
 		m.unattended(m.root + m.stateRun(firstRun) + "/host.sh")
-		if after := m.snapshotOf(secondRun); after != before || strings.Count(before, "\n") != 8 {
+		if after := m.snapshotOf(secondRun); after != before || strings.Count(before, "\n") != 9 {
 			t.Errorf("before:\n%s\nafter:\n%s", before, after)
 		}
 		m.wants(m.answered(w, "undo"), RolledBack)

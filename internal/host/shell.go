@@ -2,6 +2,7 @@ package host
 
 import (
 	"bufio"
+	"bytes"
 	"context"
 	"errors"
 	"io"
@@ -128,8 +129,21 @@ func (v *VM) open(ctx context.Context) error {
 	s.quota.R = process.Stdout()
 	s.lines = bufio.NewScanner(&s.quota)
 	s.lines.Buffer(make([]byte, 4096), maxLine)
+	s.lines.Split(scanWhole)
 	v.shell = s
 	return nil
+}
+
+// scanWhole is bufio.ScanLines that keeps a carriage return: the configuration's
+// digest is of its lines as they are.
+func scanWhole(data []byte, atEOF bool) (advance int, token []byte, err error) {
+	if i := bytes.IndexByte(data, '\n'); i >= 0 {
+		return i + 1, data[:i], nil
+	}
+	if atEOF && len(data) > 0 {
+		return len(data), data, nil
+	}
+	return 0, nil, nil
 }
 
 // over is the end of a shell that says no more: nil where it has ended by itself

@@ -145,8 +145,8 @@ func TestStageOnAFullDisk(t *testing.T) {
 	m := newMachine(t)
 	m.upload(newBytes)
 	m.environ = nil
-	m.faults = tools + "/one/dd"
-	m.write("/faults/plan", "dd no-space\n")
+	m.faults = tools + "/one/head"
+	m.write("/faults/plan", "head no-space\n")
 	r := m.stageVerb()
 	m.wants(r, Refused)
 	m.wantsError(r, "disk the certificate can not be written to ")

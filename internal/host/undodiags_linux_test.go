@@ -16,7 +16,7 @@ func TestDiagnoseBeforeTheUndo(t *testing.T) {
 	t.Parallel()
 	inEachShell(t, func(t *testing.T, m *machine) {
 		// Neither the operator's words nor the locks are the tool's.
-		m.hook("diags", "for fd in 3 6 7; do [ ! -e /proc/$$/fd/$fd ] || exit 9; done; cat \"$live\" >a.zip; read -r up _ </proc/uptime; read -r due <\"$MACHINE"+m.stateRun(firstRun)+"/deadline\"; echo $((due - ${up%.*})) >\"$MACHINE/unit/left\"")
+		m.hook("diags", "for fd in 3 6 7; do [ ! -e /proc/$$/fd/$fd ] || exit 9; done; cat \"$live\" >a.zip; read -r up _ </proc/uptime; read -r due _ <\"$MACHINE"+m.stateRun(firstRun)+"/deadline\"; echo $((due - ${up%.*})) >\"$MACHINE/unit/left\"")
 		r := m.rotate(firstRun, badBytes, "diagnostics=20", "size=2000000", "hold=7")
 		m.wants(r, RolledBack)
 		m.wantsError(r, "unhealthy the log says: ")

@@ -10,6 +10,8 @@ func (f File) Problem() *Problem {
 	switch {
 	case f.Kind == "nodir":
 		return &Problem{Class: "configuration", Message: "the folder of " + f.Path + " does not exist", Hint: "create it, or correct cert_path in the agent's configuration"}
+	case f.Kind == "moved":
+		return &Problem{Class: "drift", Message: "the folder of " + f.Path + " was replaced while it was looked at", Hint: "run this again; if it comes again, find out who replaces it"}
 	case f.Kind != "file" && f.Kind != "missing":
 		return &Problem{Class: "configuration", Message: f.Path + " is not a regular file"}
 	case f.Unsafe != "":

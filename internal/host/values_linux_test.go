@@ -202,3 +202,20 @@ func (m *machine) ownerOrNone() owner {
 	}
 	return m.owner(certPath)
 }
+
+// agentsFolder gives the certificate and its folder to the user of the unit, where
+// only root can do that: elsewhere they are not root's anyway.
+func (m *machine) agentsFolder() {
+	m.t.Helper()
+	if !onRoot(m.t) {
+		return
+	}
+	owner, err := user.Lookup(serviceUser(m.t))
+	m.must(err)
+	uid, _ := strconv.Atoi(owner.Uid)
+	gid, _ := strconv.Atoi(owner.Gid)
+	m.must(os.Chown(m.root+filepath.Dir(certPath), uid, gid))
+	if m.read(certPath) != "(none)" {
+		m.must(os.Chown(m.root+certPath, uid, gid))
+	}
+}

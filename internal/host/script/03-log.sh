@@ -5,36 +5,54 @@
 # lines in which nothing is denied: that is told at once. The rest is judged at
 # length. Times are hundredths of a second since the epoch.
 
-# strip_colour also drops NUL bytes, about which bash complains.
-strip_colour() { tr -d '\000' | sed "s/$ESC\\[[0-9;]*[a-zA-Z]//g"; }
-ESC=$(printf '\033')
+# find_log resolves the log's path, once in a call. $log_unsafe is a folder that
+# others than root can write, and in which the path has a link.
+find_log() {
+    log_real='' log_place='' log_name='' log_unsafe=''
+    walk "$log" || return 0
+    followed || { log_unsafe=$unsafe; return; }
+    log_real=$walked log_place=$ROOT${walked%/*} log_name=${walked##*/}
+}
 
-# log_mark remembers where the log ends now, and the bytes before.
+# log_part SKIP COUNT [NAME] prints bytes of the log, or of a file beside it.
+log_part() { contents "$log_place" "${3:-$log_name}" "$1" "$2"; }
+
+# How much of the log is looked at, from its start and from its end, in bytes;
+# and how much of a line at once.
+log_most=2097152
+log_width=4000
+
+# log_span FROM [NAME] prints a file of the log from there on; of one that has
+# grown by more the first and the last part.
+log_span() {
+    end=$(stat -c %s -- "$log_place/${2:-$log_name}" 2>/dev/null) || return 0
+    log_part "$1" "$log_most" "${2:-}"
+    from=$(($1 + log_most)) last=$((end - log_most))
+    [ "$end" -gt "$from" ] || return 0
+    [ "$last" -le "$from" ] || { printf '\n'; from=$last; }
+    log_part "$from" "$log_most" "${2:-}"
+}
+
+# log_mark remembers where the log ends, as the last look at the files has it, and
+# the bytes before.
 log_mark() {
     now_up
     mark_up=$up mark_state='' mark_size='' mark_inode='' mark_bytes='' mark_head='' log_at='' log_is='' start_time='' start_late=''
-    [ -f "$ROOT$log" ] && stat_log "$ROOT$log" || return 0
+    [ -n "$log_state" ] || return 0
     mark_state=$log_state mark_size=$log_size mark_inode=$log_inode
-    log_bytes "$ROOT$log"
+    log_bytes
     mark_bytes=$bytes
     log_head
     mark_head=$head
 }
 
-# stat_log: any write changes the time (inode(7), mtime), also one that keeps
-# the size.
-stat_log() {
-    log_state=$(stat -L -c '%s %.Y %d:%i' -- "$1" 2>/dev/null) || return 1
-    log_size=${log_state%% *} log_inode=${log_state##* }
-}
-
-# log_bytes leaves in $bytes the last 256 bytes of FILE before the mark, without
-# line ends at their end.
+# log_bytes [NAME] leaves in $bytes the last 256 bytes before the mark, without line
+# ends at their end.
 log_bytes() {
     bytes=''
     [ "$mark_size" -gt 0 ] || return 0
     before_mark
-    { bytes=$(dd if="$1" bs="$count" skip="$((mark_size - count))" iflag=skip_bytes count=1 status=none); } 2>/dev/null
+    { bytes=$(log_part "$((mark_size - count))" "$count" "${1:-}"); } 2>/dev/null
 }
 
 before_mark() { count=$((mark_size < 256 ? mark_size : 256)); }
@@ -44,24 +62,23 @@ before_mark() { count=$((mark_size < 256 ? mark_size : 256)); }
 log_head() {
     head=''
     [ "$mark_size" -gt 256 ] || return 0
-    { head=$(head -c 200 -- "$ROOT$log"); } 2>/dev/null
+    { head=$(log_part 0 200); } 2>/dev/null
 }
 
 # only_added: has the log become longer, and begins as it did at the mark?
 # systemd 239's StandardOutput=file: writes over it from byte 0, also where the
 # last words of the process before stand after the mark.
 only_added() {
-    [ "$log_size" -gt "$mark_size" ] || return
+    [ "${log_size:-0}" -gt "$mark_size" ] || return
     log_head
     [ "$head" = "$mark_head" ]
 }
 
-# log_begins_in: does FILE hold the mark? An empty log has no bytes to tell it
-# by, so there the file has to be the same.
+# log_begins_in NAME SIZE INODE: does that file hold the mark? An empty log has no
+# bytes to tell it by, so there the file has to be the same.
 log_begins_in() {
-    [ -f "$1" ] && stat_log "$1" || return 1
-    [ "$log_size" -ge "$mark_size" ] || return 1
-    [ "$mark_size" -gt 0 ] || { [ "$log_inode" = "$mark_inode" ]; return; }
+    [ "${2:-0}" -ge "$mark_size" ] || return 1
+    [ "$mark_size" -gt 0 ] || { [ "$3" = "$mark_inode" ]; return; }
     log_bytes "$1"
     [ "$bytes" = "$mark_bytes" ]
 }
@@ -70,15 +87,15 @@ log_begins_in() {
 # plain (it has grown by $news, in which nothing is denied), or odd.
 log_news() {
     log_is=odd news=''
-    if [ ! -f "$ROOT$log" ]; then
+    if [ "$log_kind" != file ]; then
         [ -n "$mark_size" ] || log_is=quiet
         return
     fi
-    [ -n "$mark_size" ] && stat_log "$ROOT$log" || return 0
+    [ -n "$mark_size" ] || return 0
     [ "$log_state" != "$mark_state" ] || { log_is=quiet; return; }
     [ "$log_inode" = "$mark_inode" ] && [ "$log_size" -gt "$mark_size" ] && [ "$((log_size - mark_size))" -le 65536 ] || return 0
     before_mark
-    { news=$(tail -c "+$((mark_size - count + 1))" -- "$ROOT$log"); } 2>/dev/null
+    { news=$(log_part "$((mark_size - count))" 131072); } 2>/dev/null
     case $news in "$mark_bytes"*) ;; *) return ;; esac
     only_added || return 0
     news=${news#"$mark_bytes"} news=${news#"$NL"}
@@ -86,34 +103,62 @@ log_news() {
     [ $? -ne 1 ] || log_is=plain
 }
 
-# any_denied: does a line of stdin match a pattern, or hold a colour code that may
-# be hiding it? As grep(1): 0 yes, 1 no, 2 there is a pattern that it refuses.
-any_denied() { matches "$deny$ESC" q; }
+# any_denied: does a line of stdin match a pattern, or hold a control sequence that
+# may be hiding it? As grep(1): 0 yes, 1 no, 2 there is a pattern that it refuses.
+any_denied() { matches "$deny$ESC$NL$C1" q; }
+ESC=$(printf '\033')
+C1=$(printf '\302[\200-\237]')
 
 # log_where finds the file that holds the mark: the log, or one of its two
 # newest uncompressed rotations (logrotate(8): rename, copytruncate, dateext).
 log_where() {
     log_newer=''
-    [ -n "$mark_size" ] || { log_at=new; return; }
-    log_at=$ROOT$log
-    ! log_begins_in "$log_at" || return 0
+    [ -n "$mark_size" ] || { log_at=/new; return; }
+    log_at=$log_name
+    [ "$log_kind" != file ] || ! log_begins_in "$log_name" "$log_size" "$log_inode" || return 0
     # shellcheck disable=SC2010 # by time, which a glob can't
-    rotations=$(ls -td -- "$ROOT$log"[.-]* 2>/dev/null | grep -Ev '[.](gz|xz|bz2|zst|lz4)$' | head -n 2)
+    rotations=$(enter "$log_place" && ls -td -- "./$log_name"[.-]* 2>/dev/null | grep -Ev '[.](gz|xz|bz2|zst|lz4)$' | head -n 2)
+    set -f
     IFS=$NL
-    for log_at in $rotations; do
-        unset IFS
-        ! log_begins_in "$log_at" || return 0
+    # shellcheck disable=SC2086 # one name a line
+    set -- $rotations
+    unset IFS
+    set +f
+    for log_at; do
+        log_at=${log_at#./}
+        other=$(stat -c '%F:%s:%d:%i' -- "$log_place/$log_at" 2>/dev/null)
+        case $other in
+        regular*)
+            other=${other#*:}
+            ! log_begins_in "$log_at" "${other%%:*}" "${other#*:}" || return 0
+            ;;
+        esac
         log_newer=$log_at
     done
-    unset IFS
-    log_newer='' log_at=unknown
+    log_newer='' log_at=/unknown
 }
 
-# line_time is for awk: at() tells when the line says that it was written. Its
-# years begin in March, so that the leap day is their last; a time that is
-# coarser than a hundredth is taken as its end.
+# for_awk: bare() takes the control sequences of ECMA-48 out of a text: strings
+# (OSC, DCS and the like; of one without an end only its introducer), CSI, and the
+# rest; also those that UTF-8 writes as one character (U+0080 to U+009F). at()
+# tells when the line says that it was written. Its years begin in March, so that
+# the leap day is their last; a time that is coarser than a hundredth is taken as
+# its end.
 # shellcheck disable=SC2016 # for awk
-line_time='
+for_awk='
+function bare(text) {
+    if (index(text, "\302")) {
+        gsub(/\302\220/, "\033P", text); gsub(/\302\230/, "\033X", text); gsub(/\302\233/, "\033[", text)
+        gsub(/\302\235/, "\033]", text); gsub(/\302\236/, "\033^", text); gsub(/\302\237/, "\033_", text)
+        gsub(/\302[\200-\237]/, "", text)
+    }
+    if (index(text, "\033")) {
+        gsub(/\033[]PX^_][^\007\033]*(\007|\033\\)/, "", text)
+        gsub(/\033\[[0-?]*[ -\/]*[@-~]/, "", text)
+        gsub(/\033[ -\/]*[0-~]?/, "", text)
+    }
+    return text
+}
 function at(  y, m, f) {
     y = substr($0, 1, 4) + 0; m = substr($0, 6, 2) + 0
     if (m < 3) { y--; m += 12 }
@@ -126,7 +171,7 @@ function at(  y, m, f) {
 # not_before TIME: lines whose own time is not before it; a line without a time
 # goes with the one above it.
 not_before() {
-    awk -v t="$1" "$line_time"'/^[0-9][0-9][0-9][0-9]-[0-9][0-9]-[0-9][0-9]T/ { on = at() >= t } on'
+    awk -v t="$1" "$for_awk"'/^[0-9][0-9][0-9][0-9]-[0-9][0-9]-[0-9][0-9]T/ { on = at() >= t } on'
 }
 
 # since_start notes between which two times the process that runs was started:
@@ -138,14 +183,17 @@ since_start() {
     mark_time=$((now - up + mark_up))
 }
 
-# own_lines START [LAST] drops colour codes, and what the process before has written on its way
-# out, between the mark and START. Only that span: should a clock jump, a line counts.
-# With LAST it prints no more than so many lines, and before them whether one
+# strip_colour also drops NUL bytes, about which bash complains.
+strip_colour() { tr -d '\000' | awk "$for_awk"'{ print bare($0) }'; }
+
+# own_lines START [LAST] drops control sequences, and what the process before has
+# written on its way out, between the mark and START. Only that span: should a clock
+# jump, a line counts. With LAST it prints no more than so many lines, and before them whether one
 # of them is the running process's for certain.
 own_lines() {
-    awk -v from="$mark_time" -v to="$1" -v late="$start_late" -v last="${2:-0}" "$line_time"'
+    awk -v from="$mark_time" -v to="$1" -v late="$start_late" -v last="${2:-0}" "$for_awk"'
         BEGIN { on = 1; sure = 1 }
-        { gsub(/\033\[[0-9;]*[a-zA-Z]/, "") }
+        { $0 = bare($0) }
         to != "" && /^[0-9][0-9][0-9][0-9]-[0-9][0-9]-[0-9][0-9]T[0-9:.]*Z/ {
             t = at()
             on = t < from || t >= to
@@ -166,24 +214,30 @@ own_lines() {
 log_since() { log_raw | own_lines "$start_time"; }
 log_own() { log_raw | own_lines "$start_late"; }
 
+# log_raw prints what has been written since the mark. A line is cut into parts: one
+# of many megabytes would cost all who look at it as much.
 log_raw() {
     case $log_is in
     quiet) return ;;
     plain) printf '%s\n' "$news"; return ;;
     esac
     case $log_at in
-    new) [ ! -f "$ROOT$log" ] || cat -- "$ROOT$log" 2>/dev/null ;;
-    unknown) tail -c 67108864 -- "$ROOT$log" 2>/dev/null | strip_colour | not_before "$mark_time" ;;
-    "$ROOT$log")
-        tail -c "+$((mark_size + 1))" -- "$log_at"
-        only_added || head -c "$mark_size" -- "$log_at" | strip_colour | not_before "$mark_time"
+    /new) log_span 0 ;;
+    /unknown) [ "$log_kind" != file ] || log_tail "$((2 * log_most))" | strip_colour | not_before "$mark_time" ;;
+    "$log_name")
+        log_span "$mark_size"
+        only_added || log_part 0 "$mark_size" | strip_colour | not_before "$mark_time"
         ;;
     *)
-        tail -c "+$((mark_size + 1))" -- "$log_at"
-        cat -- ${log_newer:+"$log_newer"} "$ROOT$log" 2>/dev/null
+        log_span "$mark_size" "$log_at"
+        [ -z "$log_newer" ] || log_span 0 "$log_newer"
+        log_span 0
         ;;
-    esac | tr -d '\000'
+    esac | tr -d '\000' | fold -b -w "$log_width"
 }
+
+# log_tail COUNT prints the last bytes of the log.
+log_tail() { log_part "$((log_size > $1 ? log_size - $1 : 0))" "$1"; }
 
 # log_before keeps the last denied lines of the log as it is now: what was there
 # already. Where there is none, $calm remembers of which log that was said.
@@ -191,15 +245,11 @@ calm=''
 log_before() {
     now_up
     before='' mark_up=$up
-    [ -f "$ROOT$log" ] || { patterns_work; return; }
-    if [ -n "$log_state" ] && [ "$log_size" -le 65536 ]; then
-        any_denied <"$ROOT$log"
-    else
-        tail -c 65536 -- "$ROOT$log" 2>/dev/null | any_denied
-    fi
+    [ "$log_kind" = file ] || { patterns_work; return; }
+    log_tail 65536 | any_denied
     case $? in
-    0) before=$(tail -c 65536 -- "$ROOT$log" | strip_colour | matches "$deny" | tail -n 20 | cut -c 1-500) ;;
-    1) [ -z "$log_state" ] || calm=$log_state$NL$deny ;;
+    0) before=$(log_tail 65536 | strip_colour | fold -b -w "$log_width" | matches "$deny" | tail -n 20 | cut -c 1-500) ;;
+    1) calm=$log_state$NL$deny ;;
     *) patterns_work ;;
     esac
 }
@@ -271,12 +321,15 @@ log_denied() {
 # clip: the first line of TEXT, short enough for a line of our own.
 clip() { printf '%s\n' "$1" | cut -c 1-500 | head -n 1; }
 
+# log_expected: has the running process said all that is expected? What it has said
+# once need not be looked for again.
 log_expected() {
     missing=''
     IFS=$NL
     set -f
     for pattern in $expect; do
-        log_own | grep -aqE -e "$pattern" || missing=$pattern
+        case $NL$said_so in *"$NL$pattern$NL"*) continue ;; esac
+        if log_own | grep -aqE -e "$pattern"; then said_so=$said_so$pattern$NL; else missing=$pattern; fi
     done
     set +f
     unset IFS

@@ -34,13 +34,17 @@ look() {
     : "${seen:=$id} ${base:=$restarts}"
     [ "$id:$restarts" = "$seen:$base" ] || { why="the agent exits and is started again"; return 1; }
     look_at_log
+    if [ -n "$mark_size" ] && [ "$log_kind" = other ]; then why="$log is no longer a regular file"; return 1; fi
+    same_files || return 1
     if [ "$log_is" = odd ] && log_denied; then why="the log says: $denied"; return 1; fi
     if ! log_expected; then why="the log does not say: $missing"; return 2; fi
     if [ -n "$port" ] && ! port_listens; then why="nothing listens on port $port"; return 2; fi
 }
 
-# look_at_log: what is new in it, and what is the running process's own.
+# look_at_log: what is new in it, and what is the running process's own. One stat(1)
+# answers for the certificate and the configuration, too.
 look_at_log() {
+    look_at_files
     log_news
     [ "$log_is" != odd ] || log_where
     [ "$log_is" = quiet ] || [ -n "$start_time" ] || since_start
@@ -53,7 +57,7 @@ look_at_log() {
 # What counts is when a look began: a machine that stalls through the window has
 # not been watched for as long, so that a last look is due.
 watch() {
-    replaced=$1 base=$2 seen='' known='' ready=''
+    replaced=$1 base=$2 seen='' known='' ready='' said_so=''
     now_up
     began=$up
     while :; do
@@ -77,11 +81,12 @@ evidence() {
     [ -n "$log_is" ] || look_at_log
     since=''
     [ "$log_is" = quiet ] || since=$(log_raw | own_lines "$start_time" 40)
-    [ "$log_at" != unknown ] || say note 'the start of the log since the restart could not be found'
+    [ "$log_at" != /unknown ] || say note 'the start of the log since the restart could not be found'
+    [ "$log_is" != odd ] || [ "$((${log_size:-0} - ${mark_size:-0}))" -le "$((2 * log_most))" ] || say note "the log has grown by more than $((2 * log_most)) bytes: only its first and its last part were looked at"
     [ -z "$known" ] || say note "not counted, the log said it before: $known"
     proof=process_only
     case $since in
-    own*) [ "$log_at" = unknown ] || [ -n "$known" ] || proof=log_clean ;;
+    own*) [ "$log_at" = /unknown ] || [ -n "$known" ] || proof=log_clean ;;
     esac
     [ -z "$expect" ] || proof=expected_line
     set -f

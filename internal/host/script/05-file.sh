@@ -1,45 +1,162 @@
 
-# --- the file ---
+# --- files, also in folders that others can write ---
+#
+# The folders of the certificate, the log and the configuration may belong to the
+# agent's user, who can put another thing under any name in them at any moment. So
+# root opens, makes and removes nothing there by its path. It enters the folder,
+# sees that this is the one that the path names, and goes by single names: dd(1)
+# opens with O_NOFOLLOW and O_NONBLOCK, cp(1) creates with O_EXCL and sets owner
+# and mode through the descriptor, mv(1) and rm(1) act on the name itself. What is
+# only looked up (stat(2)) may be named by its path.
 
-# look_at_file resolves $path and tells what is there; 1 if it can't be used.
-# One stat(1) answers for the file, for the folders on the way to it, and for
-# the log, whose turn comes soon.
-look_at_file() {
-    kind='missing' holder='' holder_name='' live=none attributes='' facts=''
-    walk_path || { real='' kind=nodir; return 1; }
-    [ ! -e "$ROOT$real" ] || kind='file'
-    [ "$kind" = missing ] || [ -f "$ROOT$real" ] || { kind=other; return 1; }
+# enter FOLDER, whose path has no link in it: one that has come since shows in
+# $PWD, which cd -P asks of getcwd(3).
+enter() { cd -P -- "$1/" 2>/dev/null && { [ "$PWD" = "$1" ] || [ "$PWD$1" = / ]; }; }
+
+# contents FOLDER NAME [SKIP COUNT] prints bytes of a file, at most 1 MiB and one
+# byte unless told. A link fails, a FIFO is empty, and neither is waited for.
+contents() (enter "$1" && exec dd if="./$2" bs=65536 skip="${3:-0}" count="${4:-1048577}" \
+    iflag=nofollow,nonblock,fullblock,skip_bytes,count_bytes status=none 2>/dev/null)
+
+# walk PATH follows the links on it (path_resolution(7)). It leaves in $walked where
+# they lead, in $folders every folder that a name is looked up in, and in $way those
+# up to the last link that leads to another folder. 1 where a folder is missing, 2
+# where the links go in a circle or the way is too long to be looked at.
+walk() {
+    folders='' way='' walked='' rest=$1 hops=0
+    while [ -n "$rest" ]; do
+        part=${rest%%/*}
+        case $rest in */*) rest=${rest#*/} ;; *) rest='' ;; esac
+        case $part in
+        '' | .) continue ;;
+        ..) walked=${walked%/*}; continue ;;
+        esac
+        [ -d "$ROOT$walked/" ] || return 1
+        folders=$folders$ROOT$walked/$NL
+        [ "${#folders}" -le 65536 ] || return 2
+        walked=$walked/$part
+        [ -L "$ROOT$walked" ] || continue
+        target=$(readlink -- "$ROOT$walked")
+        hops=$((hops + 1))
+        case $hops:$target in 41:* | *"$NL"*) return 2 ;; esac
+        case $target in
+        /*) walked='' target=${target#"$ROOT"} ;;
+        *) walked=${walked%/*} ;;
+        esac
+        case $target in */* | . | ..) way=$folders ;; esac
+        rest=$target${rest:+/$rest}
+    done
+}
+
+# roots_alone FOLDERS: can nobody but root write any of them? Else $unsafe is one.
+# The first that another can write shows for certain: only root can put another in
+# its place.
+roots_alone() {
+    unsafe=${1%%"$NL"*} me=$(id -u)
     set -f
     IFS=$NL
-    # The time of the last change (%Z) and not of the last write: `cp -p` and
-    # `mv` keep the latter.
     # shellcheck disable=SC2086 # one folder a line
-    facts=$(stat -L -c '%u:%U:%G:%a:%s:%.Z:%d:%i:%.Y:%C:%n' -- "$ROOT$real" "$ROOT$log" $folders 2>/dev/null)
+    checked=$(stat -c '%u:%a:%n' -- $1 2>/dev/null) && unsafe=''
+    for line in $checked; do
+        mode=${line#*:} mode=${mode%%:*}
+        case ${line%%:*}:$mode in
+        "$me":*[2367] | "$me":*[2367]?) ;;
+        "$me":*) continue ;;
+        esac
+        unsafe=${line#*:*:} unsafe=${unsafe#"$ROOT"}
+        break
+    done
+    unset IFS
+    set +f
+    [ -z "$unsafe" ]
+}
+
+# followed: may the links of the last walk be followed? One in a folder that others
+# can write may lead root to a file that they can't read, or to one that is not
+# there yet.
+followed() { [ -z "$way" ] || roots_alone "$way"; }
+
+form='%u:%U:%G:%a:%s:%.Z:%d:%i:%.Y:%F:%n'
+
+# look_at_file resolves $path and tells what is there; 1 if it can't be used.
+# One stat(1) answers for the file, for its folder and those on the way to it, and
+# for the log and the configuration, whose turn comes soon. With $stays the
+# script is in the folder from then on.
+look_at_file() {
+    no_facts
+    here='' guarded=''
+    walk "$path" || { real='' kind=nodir; return 1; }
+    real=$walked place=$ROOT${walked%/*} leaf=${walked##*/}
+    [ -z "$stays" ] || enter "$place" || { kind=moved; return 1; }
+    set -f
+    IFS=$NL
+    # shellcheck disable=SC2086 # one folder a line
+    facts=$({ [ -n "$stays" ] || enter "$place"; } && stat -c "$form" -- . "./$leaf" ${log_real:+"$ROOT$log_real"} ${config_real:+"$ROOT$config_real"} $folders 2>/dev/null)
+    unset IFS
+    set +f
+    read_facts "./$leaf"
+    [ -n "$here" ] || kind=moved
+    case $kind in file | missing) ;; *) return 1 ;; esac
+}
+
+# look_at_files looks at the certificate, the log and the configuration again, by one
+# stat(1) and their paths.
+look_at_files() {
+    no_facts
+    facts=$(stat -c "$form" -- ${real:+"$ROOT$real"} ${log_real:+"$ROOT$log_real"} ${config_real:+"$ROOT$config_real"} 2>/dev/null)
+    read_facts "$ROOT$real"
+}
+
+no_facts() {
+    kind=missing holder='' holder_name='' live=none attributes='' size_of_file='' file_state='' facts=''
+    log_kind=missing log_state='' log_size='' log_inode='' config_state=''
+}
+
+# read_facts FILE takes $facts apart; FILE is the certificate's name there. Changed
+# is when the inode changed (%Z): unlike the time of the last write nobody can set
+# it. $guarded: others than root can write a folder on the way.
+read_facts() {
+    its=$1
+    set -f
+    IFS=$NL
     for line in $facts; do
         # No here-document: the shell reads byte by byte.
         IFS=:
         # shellcheck disable=SC2086
         set -- $line
-        case /${line#*:/} in
-        "$ROOT$real") holder=$1 holder_name=$2 label=${line#*:*:*:*:*:*:*:*:*:} attributes=$1:$2:$3:$4:$5:$6:${label%%:/*} ;;
-        "$ROOT$log") log_size=$5 log_inode=$7:$8 log_state="$5 $9 $7:$8" ;;
+        case $line in
+        */) case $1:$4 in 0:*[2367] | 0:*[2367]? | [!0]*) guarded=yes ;; esac ;;
+        *:.) here=$1:$7:$8 ;;
+        *:"$its")
+            kind=${10} holder=$1 holder_name=$2 size_of_file=$5
+            attributes=$1:$2:$3:$4:$5:$6 file_state=$7:$8:$5:$6
+            ;;
+        *:"$ROOT$log_real") log_kind=${10} log_size=$5 log_inode=$7:$8 log_state="$5 $9 $7:$8" ;;
+        *:"$ROOT$config_real") config_state=$7:$8:$5:$6 ;;
         esac
     done
     unset IFS
     set +f
+    case $kind in regular*) kind='file' ;; missing) ;; *) kind=other ;; esac
+    case $log_kind in regular*) log_kind='file' ;; missing) ;; *) log_kind=other log_size='' log_state='' ;; esac
 }
 
 # digest_of_live: not every look needs it.
 digest_of_live() {
     live=none
-    [ -f "$ROOT$real" ] || return 0
-    live=$(sha256sum <"$ROOT$real")
+    [ "$kind" = file ] || return 0
+    if [ -n "$guarded" ]; then
+        live=$(contents "$place" "$leaf" | sha256sum)
+    else
+        live=$(sha256sum <"$ROOT$real")
+    fi
     live=${live%% *}
 }
 
-# safe_path refuses a path on which somebody else than root and the file's
-# owner can write a folder: they could put any file there. A group of the
-# owner's own name counts as the owner. It goes by what look_at_file has seen.
+# safe_path refuses a path on which others than root and the file's owner can write
+# a folder: they could put any file there. A group of the owner's own name counts as
+# the owner. Where there is no file yet, links may only be root's: the owner could
+# have one made anywhere. It goes by what look_at_file has seen.
 safe_path() {
     unsafe=''
     if [ -z "$holder" ]; then
@@ -63,50 +180,61 @@ safe_path() {
     done
     unset IFS
     set +f
+    [ -n "$unsafe" ] || [ "$kind" = file ] || followed
     [ -z "$unsafe" ]
 }
 
-# walk_path leaves in $real the file that $path leads to, and in $folders every
-# folder that a name is looked up in on the way, those on the way through
-# symlinks too (path_resolution(7)). 1 where a folder is missing, 2 where the
-# links go in a circle or the way is too long to be looked at.
-walk_path() {
-    folders='' real='' rest=$path hops=0
-    while [ -n "$rest" ]; do
-        part=${rest%%/*}
-        case $rest in */*) rest=${rest#*/} ;; *) rest='' ;; esac
-        case $part in
-        '' | .) continue ;;
-        ..) real=${real%/*}; continue ;;
-        esac
-        [ -d "$ROOT$real/" ] || return 1
-        folders=$folders$ROOT$real/$NL
-        [ "${#folders}" -le 65536 ] || return 2
-        real=$real/$part
-        [ -L "$ROOT$real" ] || continue
-        target=$(readlink -- "$ROOT$real")
-        hops=$((hops + 1))
-        case $hops:$target in 41:* | *"$NL"*) return 2 ;; esac
-        case $target in
-        /*) real='' target=${target#"$ROOT"} ;;
-        *) real=${real%/*} ;;
-        esac
-        rest=$target${rest:+/$rest}
-    done
+# keep_old saves the live file: bytes, owner, mode, times and label.
+keep_old() {
+    if [ -z "$guarded" ]; then
+        cp -a -- "./$leaf" "$kept/certificate"
+        return
+    fi
+    # cp(1) opens without O_NONBLOCK, and would wait for a FIFO.
+    timeout -k 2 10 cp -a --attributes-only -- "./$leaf" "$kept/certificate" 3<&- 6>&- 7>&- &&
+        [ -f "$kept/certificate" ] && [ ! -L "$kept/certificate" ] &&
+        dd if="./$leaf" of="$kept/certificate" bs=1048577 count=1 iflag=nofollow,nonblock,fullblock conv=notrunc status=none
 }
 
-# new_file makes a temporary file beside the live one, with the old one's
-# owner, mode and label before it holds a byte; a saved file gets its own back.
+# new_file puts the new file beside the live one, as $tmp. It gets owner, mode and
+# label in root's own folder: those of the old one, for a saved file its own.
 new_file() {
-    read -r random </proc/sys/kernel/random/uuid
-    tmp=$ROOT${real%/*}/.aoifleet-$random
+    origin=$state/staged-$run
     if [ -n "$saved" ]; then
-        cp -a --attributes-only -- "$bytes" "$tmp"
+        origin=$state/backups/$saved/certificate
+    elif [ ! -f "$origin" ]; then
+        return 1
     elif [ "$old" != none ]; then
-        cp -a --attributes-only -- "$ROOT$real" "$tmp"
+        cp -a --no-preserve=timestamps --attributes-only -- "$kept/certificate" "$origin" || return
     else
-        (set -C && : >"$tmp") && chmod 600 -- "$tmp" && chown "${user:-root}:${group:-$(id -g -- "${user:-root}")}" -- "$tmp"
+        chmod 600 -- "$origin" && chown "${user:-root}:${group:-$(id -g -- "${user:-root}")}" -- "$origin" || return
     fi
+    beside "$origin" --no-preserve=timestamps
+}
+
+# beside FILE [OPTION] copies it into the folder that the script is in, under a new
+# name, $tmp. All users of a host can read that name in cp's arguments (proc(5)), and
+# cp follows a link that it finds there: so it has to remove it first. What comes
+# after that makes open(2) with O_EXCL fail, and cp too, unless POSIXLY_CORRECT is set.
+beside() {
+    read -r random </proc/sys/kernel/random/uuid
+    tmp=./.aoifleet-$random
+    (unset POSIXLY_CORRECT && exec cp -aT --remove-destination ${2:+"$2"} -- "$1" "$tmp")
+}
+
+# landed FILE DIGEST: is what now stands under the live name, or under $tmp, that
+# file, with its owner and mode? Whoever can write the folder can have put another
+# in its place.
+landed() {
+    expected=$(stat -c '%u:%U:%G:%a' -- "$1" 2>/dev/null)
+    look_at_file && digest_of_live
+    [ "$kind:$live" = "file:$2" ] && case $attributes in "$expected":*) ;; *) return 1 ;; esac
+}
+
+# flush puts on disk what was written in the folder that the script is in. A name
+# in it is not opened where it can be another's.
+flush() {
+    if [ -n "$guarded" ]; then sync -f .; else sync -- "$@" .; fi
 }
 
 make_state() {

@@ -26,16 +26,10 @@ examine() {
 }
 
 examine_files() {
-    set -f
+    find_log
     observe_config >/dev/null
     only_allowed
-    IFS=$NL
-    for path in $paths; do
-        unset IFS
-        examine_file
-    done
-    unset IFS
-    set +f
+    each_path examine_file
 }
 
 # examine_file tells how a certificate file is written down. What is no base64 is
@@ -45,18 +39,18 @@ examine_file() {
     [ "$kind" = file ] || return 0
     say form "$path"
     # shellcheck disable=SC2020 # three bytes, one letter
-    say strange "$(head -c 1048576 -- "$ROOT$real" | tr -d 'A-Za-z0-9+/=' | tr '\n\r \t\357\273\277' 'NRSTBBB' | tr -c 'NRSTB' X | head -c 64)"
-    [ -n "$(tail -c 1 -- "$ROOT$real" | tr '\000' X)" ] || say newline_ends yes
-    ! command -v openssl >/dev/null || say opens "$(opens "$ROOT$real")"
+    say strange "$(contents "$place" "$leaf" | tr -d 'A-Za-z0-9+/=' | tr '\n\r \t\357\273\277' 'NRSTBBB' | tr -c 'NRSTB' X | head -c 64)"
+    [ -n "$(contents "$place" "$leaf" "$((size_of_file - 1))" 1 | tr '\000' X)" ] || say newline_ends yes
+    ! command -v openssl >/dev/null || say opens "$(opens)"
 }
 
-# opens tells whether OpenSSL 3, which the agent brings along, opens FILE as it is:
+# opens tells whether OpenSSL 3, which the agent brings along, opens the file as it is:
 # yes, legacy (it has put away RC2, RC4 and DES, openssl-pkcs12(1)) or no. An
 # older openssl opens them all, but names what it met.
 opens() {
     for legacy in '' -legacy; do
         # shellcheck disable=SC2086 # no argument when empty
-        value=$(head -c 1048576 -- "$1" | tr -dc 'A-Za-z0-9+/=' | base64 -d 2>/dev/null |
+        value=$(contents "$place" "$leaf" | tr -dc 'A-Za-z0-9+/=' | base64 -d 2>/dev/null |
             timeout 10 openssl pkcs12 -info -noout -passin pass: $legacy 2>&1) || continue
         case $legacy$value in
         -legacy* | *RC2* | *RC4* | *AndDES*) printf legacy ;;

@@ -6,19 +6,12 @@ observe() {
     say uptime "$((up / 100)).$((up / 10 % 10))$((up % 10))"
     say clock "${now%??}.${now#"${now%??}"}"
     unit_state
-    set -f
-    IFS=$NL
-    for line in $shown; do say unit "$line"; done
-    unset IFS
+    say_lines unit "$shown"
+    find_log
+    log_kind=''
     observe_config
     only_allowed
-    IFS=$NL
-    for path in $paths; do
-        unset IFS
-        observe_certificate
-    done
-    unset IFS
-    set +f
+    each_path observe_certificate
     observe_log
     observe_state
     value=$(stat -f -c '%a %S' -- "$ROOT/var/lib") || value='0 0'
@@ -26,13 +19,15 @@ observe() {
     say observed yes
 }
 
-# observe_config sends the agent's configuration home, where it is read as
-# YAML; here only the values of cert_path are picked out, so that one look at
+# observe_config sends the agent's configuration to the workstation, which reads it
+# as YAML; here only the values of cert_path are picked out, so that one look at
 # the host is enough.
 observe_config() {
     paths=$path count=0
-    if [ ! -f "$ROOT$config" ]; then say config_missing "$config"; return; fi
-    text=$(sed 's/^/config=/;4001q' <"$ROOT$config")
+    find_config || { say config_unsafe "$unsafe"; return; }
+    if [ ! -f "$ROOT$config_real" ]; then say config_missing "$config"; return; fi
+    read_config
+    set -f
     IFS=$NL
     for line in $text; do
         count=$((count + 1))
@@ -50,7 +45,20 @@ observe_config() {
         case $value in /*) paths=$paths$NL$value ;; esac
     done
     unset IFS
+    set +f
 }
+
+# find_config resolves the path of the configuration; 1 where a link on it may not be
+# followed.
+find_config() {
+    config_real=''
+    walk "$config" || return 0
+    followed || return
+    config_real=$walked
+}
+
+# read_config leaves the configuration in $text, as it is sent.
+read_config() { text=$(contents "$ROOT${config_real%/*}" "${config_real##*/}" | sed 's/^/config=/;4001q'); }
 
 observe_certificate() {
     say certificate "$path"
@@ -58,6 +66,8 @@ observe_certificate() {
     say kind "$kind"
     say real "$real"
     case $kind in file | missing) ;; *) return ;; esac
+    say folder "$here"
+    settled_config
     safe_path || say unsafe "$unsafe"
     [ -w "$ROOT${real%/*}" ] || say readonly "${real%/*}"
     [ "$kind" = file ] || return 0
@@ -68,16 +78,45 @@ observe_certificate() {
     [ ! -f "$state/confirmed" ] || of_receipt "$state/confirmed" about
     if [ "$was_new" = "$live" ] && [ -n "$was_about" ]; then say about "$was_about"; return; fi
     if ! command -v openssl >/dev/null; then say no_openssl yes; return; fi
-    public_certificate "$ROOT$real"
-    printf '%s\n' "$pem" | while IFS= read -r line; do say pem "$line"; done
+    public_certificate contents "$place" "$leaf"
+    say_lines pem "$pem"
 }
 
-# public_certificate FILE: -nokeys, so that the private key never leaves the host.
-# -legacy is what OpenSSL 3 needs for RC2-40; older ones do not know it.
+say_lines() {
+    set -f
+    IFS=$NL
+    for line in $2; do say "$1" "$line"; done
+    unset IFS
+    set +f
+}
+
+# each_path FUNCTION calls it for each of $paths, in $path.
+each_path() {
+    set -f
+    IFS=$NL
+    # shellcheck disable=SC2086 # one path a line
+    set -- "$1" $paths
+    unset IFS
+    set +f
+    todo=$1
+    shift
+    for path; do "$todo"; done
+}
+
+# settled_config tells which configuration file was read a moment ago: known by its
+# inode, where that had not changed for a while before.
+settled_config() {
+    changed=${config_state##*:} changed=${changed%.*}
+    [ -z "$changed" ] || [ "$changed" -ge "$((now / 100 - 2))" ] || say settings "$config_state"
+}
+
+# public_certificate COMMAND, which prints the file: -nokeys, so that the private key
+# never leaves the host. -legacy is what OpenSSL 3 needs for RC2-40; older ones do
+# not know it.
 public_certificate() {
     for legacy in '' -legacy; do
         # shellcheck disable=SC2086 # no argument when empty
-        pem=$(head -c 262144 -- "$1" | base64 -d 2>/dev/null |
+        pem=$("$@" 2>/dev/null | base64 -d 2>/dev/null |
             timeout 10 openssl pkcs12 -nokeys -passin pass: $legacy 2>/dev/null)
         case $pem in *CERTIFICATE*) return ;; esac
     done
@@ -86,7 +125,8 @@ public_certificate() {
 
 # observe_log tells whether the agent has been refused lately.
 observe_log() {
-    [ -f "$ROOT$log" ] || say log_missing "$log"
+    [ -n "$log_kind" ] || look_at_files
+    [ "$log_kind" = file ] || say log_missing "$log"
     log_before
     value=''
     [ -z "$before" ] || value=$(denied_lately | tail -n 1)
@@ -106,7 +146,10 @@ observe_state() {
         # A boot has ended the timer, and uptime began anew.
         [ "$was_boot" = "$boot" ] || continue
         seconds_left "$kept"
-        [ -z "$left" ] || say receipt_left "$left"
+        [ -n "$left" ] || continue
+        say receipt_left "$left"
+        if [ -f "$kept/host.sh" ]; then say receipt_armed yes; else say receipt_armed no; fi
+        [ "$left" -gt 0 ] || ! alive "$kept" || say receipt_pid "$worker"
     done
     for kept in "$state"/backups/*; do
         ! is_backup || say backup "$of $was_live $was_new"
@@ -126,8 +169,8 @@ observe_state() {
     done
     run=$this
     [ -n "$saved" ] && [ -f "$state/backups/$saved/certificate" ] || return 0
-    public_certificate "$state/backups/$saved/certificate"
-    printf '%s\n' "$pem" | while IFS= read -r line; do say saved_pem "$line"; done
+    public_certificate head -c 262144 -- "$state/backups/$saved/certificate"
+    say_lines saved_pem "$pem"
 }
 
 # is_backup: is there something in $kept to go back to?

@@ -1,16 +1,17 @@
 
 # --- stage: the new file, into root's own folder ---
 
-# as_caller runs a command with the login user's own rights, so that neither a
-# symlink nor a FIFO of theirs makes root read what they could not; for $within
-# seconds, or five.
+# as_caller runs a command with the login user's own rights and groups and nothing
+# of root's: no capability, no way to gain one, no terminal, none of the script's
+# descriptors; for $within seconds, or ten. What it prints may be anybody's who has
+# that user's rights, and its output may stay open after its end (pidfd_getfd(2)):
+# it goes through a pipe that is bounded in size and time, never into a file of root's.
 as_caller() {
     if [ -n "${SUDO_UID:-}" ]; then
         # shellcheck disable=SC2153 # sudo(8) sets both
-        setpriv --reuid="$SUDO_UID" --regid="$SUDO_GID" --clear-groups -- timeout "${within:-5}" "$@"
-    else
-        timeout "${within:-5}" "$@"
+        set -- setsid -w setpriv --reuid="$SUDO_UID" --regid="$SUDO_GID" --init-groups --bounding-set=-all --inh-caps=-all --no-new-privs -- "$@"
     fi
+    timeout -k 2 "${within:-10}" "$@" 3<&- 6>&- 7>&-
 }
 
 # staging_folder refuses any other name for what is to be removed later.
@@ -27,8 +28,8 @@ stage() {
     make_state || refuse disk "$state can not be made, or is not root's own"
     # A byte more than there should be. O_NONBLOCK keeps a FIFO from being waited for (fifo(7)).
     # shellcheck disable=SC2016 # for the caller's shell
-    said=$({ as_caller sh -c 'dd if="$1/certificate" bs="$2" count=1 iflag=nonblock status=none; status=$?; rm -rf -- "$1"; exit "$status"' \
-        sh "$source" "$((size + 1))" >"$state/staged-$run"; } 2>&1)
+    said=$({ as_caller sh -c 'dd if="$1/certificate" bs="$2" count=1 iflag=nonblock status=none; exec rm -rf -- "$1"' \
+        sh "$source" "$((size + 1))" 2>/dev/null | timeout -k 2 12 head -c "$((size + 1))" >"$state/staged-$run"; } 2>&1)
     status=$?
     sum=$(sha256sum <"$state/staged-$run")
     if [ $status -eq 0 ] && [ "${sum%% *}" = "$new" ]; then
@@ -38,7 +39,7 @@ stage() {
     rm -f -- "$state/staged-$run"
     case $said in
     *'space left'* | *[qQ]uota* | *[rR]'ead-only'*) refuse disk "the certificate can not be written to $state: ${said%%"$NL"*}" ;;
-    *) refuse command "the certificate did not arrive whole: ${said%%"$NL"*}" ;;
+    *) refuse command 'the certificate did not arrive whole' ;;
     esac
 }
 

@@ -31,7 +31,40 @@ rotate() {
     say verdict healthy
     hear || { answer='undo contact with the operator was lost' diagnostics=0; }
     [ "$answer" = "confirm $run" ] || unhealthy "${answer#undo }"
+    look_at_files
+    same_files || unhealthy "$why"
     confirm
+}
+
+# same_files: are the certificate and the configuration still those of this run? By
+# their inodes, and where these have changed by their bytes.
+same_files() {
+    class=drift
+    if [ -z "$file_known$guarded" ] && [ "$ours" != none ]; then file_known=$file_state; fi
+    if [ "$file_state" != "$file_known" ]; then
+        digest_of_live
+        case $kind:$live in
+        "file:$ours" | "missing:$ours") file_known=$file_state ;;
+        *) why="$path was changed during the rotation, and not by it"; not_undone; return ;;
+        esac
+    fi
+    same_config || { why="$config was changed during the rotation"; return 1; }
+    class=''
+}
+
+# not_undone fails, with another reason where the dead-man switch has undone the run.
+not_undone() {
+    [ -n "$claimed" ] || ended pending || { class=timeout why='the time to confirm was up'; }
+    return 1
+}
+
+# same_config: is the configuration the one that the workstation has read?
+same_config() {
+    [ -n "$configured" ] && [ "$config_state" != "$settings" ] || return 0
+    read_config
+    text=$(printf '%s\n' "$text" | sha256sum)
+    [ "${text%% *}" = "$configured" ] || return 1
+    settings=$config_state
 }
 
 # hear waits for the operator's word. The end of input means that there is nobody
@@ -73,14 +106,22 @@ alive() { [ -f "$1/receipt" ] && ! { flock -s -n 0 <"$1/receipt"; } 2>/dev/null;
 
 check() {
     [ -z "$expect" ] || patterns_work
-    expected=$real
+    expected=$real stays=yes
+    find_log
+    [ -z "$log_unsafe" ] || refuse configuration "the log $log is a link, and others than root can write the folder $log_unsafe"
+    find_config || refuse configuration "$config is a link, and others than root can write the folder $unsafe"
     look_at_file
     case $kind in
     nodir) refuse configuration "the folder of $path does not exist" ;;
     other) refuse configuration "$path is not a regular file" ;;
+    moved) refuse drift "the folder of $path was changed just now" ;;
     esac
     [ "$real" = "$expected" ] || refuse drift "$path leads to $real now, not to $expected"
+    [ -z "$folder" ] || [ "$here" = "$folder" ] || refuse drift "the folder of $path is not the one that was seen before"
     case $kind:$old in missing:none | file:[!n]*) ;; *) seen_otherwise ;; esac
+    [ "${size_of_file:-0}" -le 1048576 ] || refuse configuration "$path is larger than 1 MiB"
+    same_config || refuse drift "$config is not the configuration that was seen before"
+    folder=$here ours=$old file_known=$file_state
     same_process || unit_state
     safe_path || refuse configuration "others than root and the file's owner can write the folder $unsafe"
     [ "$load" = loaded ] || refuse agent_not_running "$unit is ${load:-not known to systemd}"
@@ -114,24 +155,20 @@ back_up() {
     receipt 2>/dev/null >"$kept/receipt" || refuse disk "nothing can be written in $state"
     # Held until this process ends: the sign of life of the run.
     { command exec 7<"$kept/receipt" && flock -n 7; } 2>/dev/null || refuse disk "nothing can be locked in $state"
-    if [ "$deadman" = yes ]; then armed=yes; fi
     extend
     take
     set --
     if [ "$old" != none ]; then
-        cp -a -- "$ROOT$real" "$kept/certificate" 2>/dev/null || refuse disk 'the old certificate can not be saved'
+        keep_old 2>/dev/null || refuse disk 'the old certificate can not be saved'
         set -- "$kept/certificate"
     fi
     if [ "$swap" = yes ] && [ "$new" != none ]; then
-        bytes=$state/staged-$run
-        if [ -n "$saved" ]; then
-            bytes=$state/backups/$saved/certificate
-            [ -f "$bytes" ] || refuse drift "the backup of run $saved is not there"
-        fi
+        [ -z "$saved" ] || [ -f "$state/backups/$saved/certificate" ] || refuse drift "the backup of run $saved is not there"
         # Of a run that could not remove it; this folder is ours now.
-        for left in "$ROOT${real%/*}"/.aoifleet-*; do [ ! -e "$left" ] || rm -f -- "$left"; done
-        { new_file && cat -- "$bytes" >"$tmp"; } 2>/dev/null || refuse disk "no file can be written in ${real%/*}"
-        set -- "$@" "$tmp"
+        for left in ./.aoifleet-*; do [ ! -e "$left" ] || rm -f -- "$left"; done
+        new_file 2>/dev/null || refuse disk "no file can be written in ${real%/*}"
+        # Where others can write the folder, what is live after the swap is looked at.
+        if [ -n "$guarded" ]; then set -- "$@" "$origin"; else set -- "$@" "$tmp"; fi
     fi
     digests "$@"
     right_digests
@@ -140,14 +177,13 @@ back_up() {
         [ "$live" = "$old" ] || seen_otherwise
         refuse disk 'the backup is not what was saved'
     fi
-    # The bytes are beside the live file now.
-    rm -f -- "$state/staged-$run" "$state/undo.log"
     if [ "$deadman" = yes ]; then
         prepare_deadman
         set -- "$@" "$kept/host.sh" "$guard" "$units"
         for target in $wanted; do set -- "$@" "$units/$target.wants"; done
     fi
-    sync -- "$@" "$kept/receipt" "$kept" "$state/backups" "$state" 2>/dev/null || refuse disk 'the backup can not be written to disk'
+    { sync -- "$@" "$kept/receipt" "$kept" "$state/backups" "$state" && { [ -z "$guarded" ] || flush; }; } 2>/dev/null ||
+        refuse disk 'the backup can not be written to disk'
 }
 
 # take: link(2) fails where the name is taken: whole and exclusive in one step.
@@ -181,7 +217,7 @@ right_digests() {
 # receipt: what an undo has to know, also one by another process, later. What others
 # ask of it goes first (of_receipt), and its run in the first line (ended).
 receipt() {
-    for key in run owner old new boot about unit log path real thumbprint window timeout port swap start hold deadman was invocation sick; do
+    for key in run owner old new boot about unit log path real folder thumbprint window timeout port swap start hold deadman was invocation sick; do
         eval "say $key \"\$$key\""
     done
     set -f
@@ -198,13 +234,22 @@ receipt() {
 swap() {
     { lock 5 && ended pending; } || { exec 6>&-; undo timeout 'the time to confirm was up before the swap'; }
     if [ "$new" = none ]; then
-        said=$(rm -f -- "$ROOT$real" 2>&1)
+        said=$(rm -f -- "./$leaf" 2>&1)
     else
-        said=$(mv -T -- "$tmp" "$ROOT$real" 2>&1) && tmp=''
-    fi && { exec 6>&-; return; }
+        said=$(mv -T -- "$tmp" "./$leaf" 2>&1) && tmp=''
+    fi && { exec 6>&-; swapped; return; }
     look_at_file && digest_of_live
     [ "$live" = "$old" ] || undo command "the file can not be replaced: ${said##*: }"
     refuse command "the file can not be replaced: ${said##*: }"
+}
+
+# swapped: in a folder that others can write, another file can have taken the place
+# of the new one before it was moved.
+swapped() {
+    ours=$new file_known=''
+    [ -n "$guarded" ] && [ "$new" != none ] || return 0
+    landed "$origin" "$new" || undo drift "another file was put in the place of the new $path"
+    file_known=$file_state
 }
 
 # confirm: the rename decides; whoever has undone meanwhile has won, and the
@@ -214,12 +259,12 @@ confirm() {
     said=$(mv -T -- "$state/pending" "$state/confirmed" 2>&1) || ended confirmed ||
         undo command "the receipt can not be confirmed: ${said##*: }"
     exec 7>&-
-    sync -- "$state" "$ROOT${real%/*}"
+    sync -- "$state" .
     # Before a word is said: who does not listen must not hold the lock.
     exec 6>&-
     say result rotated
     # What other runs have staged was meant for the file that is gone now, too.
-    disarm "$state"/staged-*
+    disarm "$state"/staged-* "$state/undo.log"
     deadman=no
     prune_backups
     exit 0

@@ -74,37 +74,55 @@ end_as() {
     return 0
 }
 
-# restore writes nothing where the bytes are right already, and leaves alone
-# what somebody else has put there since.
+# restore writes nothing where the bytes are right already, and leaves alone what
+# others have put there since.
 restore() {
-    place=$real
-    rm -f -- "$ROOT${real%/*}"/.aoifleet-*
+    where=$real stays=yes
     look_at_file && digest_of_live
-    case $real:$live in
-    "$place:$old") return 0 ;;
-    "$place:$new" | "$place:none" | "$place:" | :*) ;;
-    *) why='somebody has changed it since'; return 1 ;;
+    case $real in "$where" | '') ;; *) why='it was changed since, and not by this run'; return 1 ;; esac
+    same_folder || { why="the folder of $path is not the one that it was"; return 1; }
+    rm -f -- ./.aoifleet-*
+    case $live in
+    "$old") landed_before; return 0 ;;
+    "$new" | none | '') ;;
+    *) why='it was changed since, and not by this run'; return 1 ;;
     esac
-    real=$place
     why=$(put_back 2>&1) || {
         # An error is no proof that nothing happened.
         look_at_file && digest_of_live
         [ "$live" = "$old" ] || { why=${why##*: }; not_for_now; return 1; }
     }
-    sync -- "$ROOT${place%/*}"
+    landed_before
+    sync -- .
 }
+
+# same_folder: is the script in the folder that the transaction was in? A device may
+# have another number after a boot.
+same_folder() {
+    [ -n "$here" ] || return
+    read -r now_boot <"$ROOT/proc/sys/kernel/random/boot_id"
+    case $folder in
+    '') return 0 ;; # a receipt of an earlier version
+    "$here") return 0 ;;
+    esac
+    [ "$now_boot" != "$boot" ] && [ "${folder%%:*}:${folder##*:}" = "${here%%:*}:${here##*:}" ]
+}
+
+# landed_before: what the watch after an undo finds live.
+landed_before() { ours=$old file_known='' configured=''; }
 
 put_back() {
     if [ "$old" = none ]; then
-        rm -f -- "$ROOT$real"
+        rm -f -- "./$leaf"
         return
     fi
     backup=$kept/certificate
     digests "$backup" 2>/dev/null
     [ "$sums" = "$old$NL" ] || { printf 'the backup is damaged'; return 1; }
-    read -r random </proc/sys/kernel/random/uuid
-    tmp=$ROOT${real%/*}/.aoifleet-$random
-    cp -a -- "$backup" "$tmp" && sync -- "$tmp" && mv -T -- "$tmp" "$ROOT$real" && return
+    if beside "$backup" && flush "$tmp" && mv -T -- "$tmp" "./$leaf"; then
+        [ -z "$guarded" ] || landed "$backup" "$old" || { printf 'another file was put in its place'; return 1; }
+        return 0
+    fi
     rm -f -- "$tmp"
     return 1
 }
@@ -120,8 +138,7 @@ not_for_now() {
 # bring_back restarts only an agent that may have seen the new file, and
 # watches it in either case.
 bring_back() {
-    unit_state
-    log_mark
+    look_before
     # Lines of the certificate that was just taken out do not count, and what
     # was expected of the new one is not asked of the old.
     thumbprint='' expect='' replaced=none base=$restarts said=''
@@ -178,9 +195,17 @@ settle() {
     }
     kept=$state/backups/$run
     if [ "$1" = pending ]; then ! at_work || refuse locked "$(whose "$state/$1")"; fi
-    unit_state
-    log_mark
+    ! alive "$kept" || say note "process ${worker:-unknown} of run $run is past its time, and still there"
+    look_before
     undo unreachable "the operator of run $run was lost"
+}
+
+# look_before is for the evidence of an undo by another process.
+look_before() {
+    unit_state
+    find_log
+    look_at_files
+    log_mark
 }
 
 # at_work: the process of the run lives, and its time is not up.

@@ -30,24 +30,27 @@ prepare_deadman() {
 # guard_unit: a oneshot before the agent, which never restarts it (that would
 # wait for itself). daemon-reload is not needed: only the next boot reads it.
 guard_unit() {
-    folder=$(escaped "$kept")
+    escaped "$kept"
+    home=$text
+    escaped "$ROOT${real%/*}"
     printf '%s\n' "[Unit]
 Description=Puts the old certificate of $unit back after an interrupted rotation
 Before=$unit
-RequiresMountsFor=\"$folder\" \"$(escaped "$ROOT${real%/*}")\"
+RequiresMountsFor=\"$home\" \"$text\"
 ConditionPathExists=|$state/pending
 ConditionPathExists=|$state/undoing
 
 [Service]
 Type=oneshot
-ExecStart=/bin/sh \"$folder/host.sh\""
+TimeoutStartSec=120
+ExecStart=/bin/sh \"$home/host.sh\""
 }
 
-# escaped: a path inside double quotes in a unit file (systemd.syntax(7)).
+# escaped leaves in $text a path inside double quotes in a unit file (systemd.syntax(7)).
 escaped() {
     case $1 in
-    *[\\\"%]*) printf '%s' "$1" | sed 's/[\\"]/\\&/g; s/%/%%/g' ;;
-    *) printf '%s' "$1" ;;
+    *[\\\"%]*) text=$(printf '%s' "$1" | sed 's/[\\"]/\\&/g; s/%/%%/g') ;;
+    *) text=$1 ;;
     esac
 }
 
@@ -58,35 +61,36 @@ guard_links() {
     done
 }
 
-# arm: systemd.timer(5) fires up to a minute late without AccuracySec.
+# arm: systemd.timer(5) fires up to a minute late without AccuracySec. A tick that
+# does not come to its end (RuntimeMaxSec) is followed by another.
 arm() {
     extend
     ! overdue || refuse disk "the deadline can not be written in $kept"
     # It waits until systemd has started the timer, whose file is there as long
     # as the timer is (--collect). If either is not so, systemd is asked.
-    said=$(systemd-run -q --collect --unit="$timer" --on-active="$hold" --on-unit-active=15 --timer-property=AccuracySec=1s /bin/sh "$kept/host.sh" 2>&1) &&
+    said=$(systemd-run -q --collect --unit="$timer" --on-active="$hold" --on-unit-active=15 --timer-property=AccuracySec=1s --property=RuntimeMaxSec="$((2 * timeout + window + 1800))" /bin/sh "$kept/host.sh" 2>&1) &&
         [ -f "$ROOT/run/systemd/transient/$timer.timer" ] && return
     [ "$(systemctl show -p ActiveState "$timer.timer" 2>/dev/null)" = ActiveState=active ] ||
         refuse configuration "the dead-man switch can not be armed: no timer, ${said:-systemd-run has made none}"
 }
 
-# extend puts the deadline off, while this process works.
+# extend puts the deadline off, while this process works. Without a switch it tells
+# until when the run counts as one that is at work.
 extend() {
-    [ "$armed" = yes ] || return 0
     now_up
-    { printf '%s\n' "$((up / 100 + hold))" >"$kept/deadline"; } 2>/dev/null
+    { printf '%s %s\n' "$((up / 100 + hold))" $$ >"$kept/deadline"; } 2>/dev/null
 }
 
-# read_deadline FOLDER: in seconds of uptime; empty when it can't be told.
+# read_deadline FOLDER: in seconds of uptime, empty where it is unknown; and $worker,
+# the process that wrote it.
 read_deadline() {
-    deadline=''
-    { read -r deadline <"$1/deadline"; } 2>/dev/null
-    case $deadline in *[!0-9]*) deadline='' ;; esac
+    deadline='' worker=''
+    { read -r deadline worker <"$1/deadline"; } 2>/dev/null
+    case $deadline$worker in *[!0-9]*) deadline='' worker='' ;; esac
     now_up
 }
 
-# seconds_left FOLDER: until the switch of that run undoes it, in $left; empty
-# when it has none.
+# seconds_left FOLDER: until that run counts as lost, in $left.
 seconds_left() {
     read_deadline "$1"
     left=$deadline
@@ -96,20 +100,20 @@ seconds_left() {
 # overdue: the time to confirm is up. A deadline that can't be read counts as
 # one that has passed; it is written anew now and then, so it is read twice.
 overdue() {
-    [ "$deadman" = yes ] || return 1
     read_deadline "$kept"
     [ -n "$deadline" ] || { sleep 0.2 6>&- 7>&-; read_deadline "$kept"; }
+    [ -n "$deadline" ] || [ "$deadman" = yes ] || return 1
     [ $((up / 100)) -ge "${deadline:-0}" ]
 }
 
 # armed_once: is anything of a switch in $kept, or on its way there?
-armed_once() { [ "$deadman" = yes ] || [ -f "$kept/host.sh" ] || [ -f "$kept/deadline" ]; }
+armed_once() { [ "$deadman" = yes ] || [ -f "$kept/host.sh" ]; }
 
 # disarm [FILE ...] takes the files and the switch of this run away. What the
 # timer runs goes last: as long as anything is left, the next tick tries again.
 disarm() {
     if ! armed_once; then
-        for left; do [ ! -e "$left" ] || rm -f -- "$left"; done
+        for left in "$@" "$kept/deadline"; do [ ! -e "$left" ] || rm -f -- "$left"; done
         return
     fi
     deadman_names
@@ -120,7 +124,6 @@ disarm() {
         *) return 1 ;;
         esac
     rm -f -- "$kept/deadline" "$kept/host.sh"
-    armed=''
 }
 
 # no_switch: a run that has ended needs none, nor what was staged for it, and
@@ -146,8 +149,7 @@ unattended() {
         [ "$receipt" = undoing ] || overdue || exit 0
         claim || exit 0
         ticking=yes
-        unit_state
-        log_mark
+        look_before
         undo timeout 'nobody confirmed in time'
     done
     no_switch

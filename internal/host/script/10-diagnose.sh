@@ -83,7 +83,7 @@ unhealthy() {
             say gathered yes
         extend
     fi
-    undo unhealthy "$1"
+    undo "${class:-unhealthy}" "$1"
 }
 
 # diagnose: gathers, or takes what a rotation of this run has gathered

@@ -1,5 +1,5 @@
 
-begin() { tmp='' kept='' made='' mine='' claimed='' ticking='' armed='' log_at='' log_is='' log_state='' mark_size='' mark_time='' known='' within=''; }
+begin() { tmp='' kept='' made='' mine='' claimed='' ticking='' log_at='' log_is='' log_state='' mark_size='' mark_time='' known='' within='' stays='' class='' said_so='' log_real='' config_real='' ours='' file_known='' guarded='' here=''; }
 
 # main runs one verb. One after the other they are called in the same shell: all
 # but observe, which changes nothing and leaves behind what it has seen, in a
@@ -32,7 +32,7 @@ run_verb() {
 
 # tools_are_there is asked once in a shell.
 found=''
-tools='awk base64 cat chmod chown cp cut date dd find flock grep head id ln ls mkdir mv readlink rm sed sha256sum sleep stat sync systemctl tail timeout tr'
+tools='awk base64 cat chmod chown cp cut date dd find flock fold grep head id ln ls mkdir mv readlink rm sed setsid sha256sum sleep stat sync systemctl tail timeout tr'
 tools_are_there() {
     [ -z "$found" ] || return 0
     # shellcheck disable=SC2086 # one word each

@@ -18,7 +18,7 @@ installed() {
     helper=$1
     say ready helper
     # 1 is the conversation's: values, results, and who says what when.
-    say helper "1 $helper"
+    say helper "2 $helper"
     # A pattern must not take all of the host's memory; and the caller's own limits
     # must not stop root half-way.
     # shellcheck disable=SC3045 # dash, bash and busybox have them
@@ -180,10 +180,10 @@ only_root() {
 # they could lead root somewhere else between two looks.
 out_of_reach() {
     [ "${SUDO_UID:-$me}" != "$me" ] || return 0
-    path=$1 unsafe=''
-    walk_path
+    unsafe=''
+    walk "$1"
     # Where a folder is missing, it counts who could make it.
-    [ $? -ne 2 ] || { unsafe=$path; return 1; }
+    [ $? -ne 2 ] || { unsafe=$1; return 1; }
     set -f
     IFS=$NL
     # shellcheck disable=SC2086 # one folder a line
