@@ -139,9 +139,9 @@ type waiting struct {
 }
 
 // waiting starts a rotation and returns when it waits for its answer.
-func (m *machine) waiting(run string) *waiting {
+func (m *machine) waiting(run string, others ...string) *waiting {
 	m.t.Helper()
-	in := m.input("rotate", m.change(run, newBytes))
+	in := m.input("rotate", m.change(run, newBytes, others...))
 	cmd := m.command(m.shell[0], append(append([]string{}, m.shell[1:]...), "-s")...)
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	stdin, err := cmd.StdinPipe()

@@ -351,7 +351,9 @@ func (m *machine) send(text, answer string) result {
 		stdin.Close()
 	}
 	r := result{}
-	for lines := bufio.NewScanner(stdout); lines.Scan(); {
+	lines := bufio.NewScanner(stdout)
+	lines.Split(scanWhole)
+	for lines.Scan() {
 		r.lines = append(r.lines, lines.Text())
 		if strings.HasPrefix(lines.Text(), "verdict=") && answer != silence {
 			_, _ = io.WriteString(stdin, answer)

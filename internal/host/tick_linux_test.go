@@ -182,7 +182,7 @@ func TestTickThatCanNotWrite(t *testing.T) {
 func TestTickThatCanNotHelp(t *testing.T) {
 	t.Parallel()
 	for name, prepare := range map[string]func(m *machine){
-		"the backup is damaged":         func(m *machine) { m.write(m.stateRun(firstRun)+"/certificate", "MIIother") },
+		"the backup is damaged":                     func(m *machine) { m.write(m.stateRun(firstRun)+"/certificate", "MIIother") },
 		"it was changed since, and not by this run": func(m *machine) { m.write(certPath, thirdOne) },
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -78,15 +78,20 @@ followed() { [ -z "$way" ] || roots_alone "$way"; }
 
 form='%u:%U:%G:%a:%s:%.Z:%d:%i:%.Y:%F:%n'
 
-# look_at_file resolves $path and tells what is there; 1 if it can't be used.
-# One stat(1) answers for the file, for its folder and those on the way to it, and
-# for the log and the configuration, whose turn comes soon. With $stays the
-# script is in the folder from then on.
+# look_at_file resolves $path and tells what is there; 1 if it can't be used. With
+# $stays the script is in the file's folder from then on.
 look_at_file() {
+    walk "$path" || { no_facts && real='' here='' kind=nodir; return 1; }
+    real=$walked
+    look_in_place
+}
+
+# look_in_place looks at the file $real, whose folders are $folders: at itself, not at
+# what a link there leads to. One stat(1) answers for it, for its folder and those on
+# the way, and for the log and the configuration, whose turn comes soon.
+look_in_place() {
     no_facts
-    here='' guarded=''
-    walk "$path" || { real='' kind=nodir; return 1; }
-    real=$walked place=$ROOT${walked%/*} leaf=${walked##*/}
+    here='' guarded='' place=$ROOT${real%/*} leaf=${real##*/}
     [ -z "$stays" ] || enter "$place" || { kind=moved; return 1; }
     set -f
     IFS=$NL
@@ -227,7 +232,7 @@ beside() {
 # in its place.
 landed() {
     expected=$(stat -c '%u:%U:%G:%a' -- "$1" 2>/dev/null)
-    look_at_file && digest_of_live
+    look_in_place && digest_of_live
     [ "$kind:$live" = "file:$2" ] && case $attributes in "$expected":*) ;; *) return 1 ;; esac
 }
 

@@ -60,7 +60,7 @@ not_undone() {
 
 # same_config: is the configuration the one that the workstation has read?
 same_config() {
-    [ -n "$configured" ] && [ "$config_state" != "$settings" ] || return 0
+    if [ -z "$configured" ] || { [ -n "$settings" ] && [ "$config_state" = "$settings" ]; }; then return 0; fi
     read_config
     text=$(printf '%s\n' "$text" | sha256sum)
     [ "${text%% *}" = "$configured" ] || return 1
@@ -238,7 +238,7 @@ swap() {
     else
         said=$(mv -T -- "$tmp" "./$leaf" 2>&1) && tmp=''
     fi && { exec 6>&-; swapped; return; }
-    look_at_file && digest_of_live
+    look_in_place && digest_of_live
     [ "$live" = "$old" ] || undo command "the file can not be replaced: ${said##*: }"
     refuse command "the file can not be replaced: ${said##*: }"
 }
@@ -248,7 +248,7 @@ swap() {
 swapped() {
     ours=$new file_known=''
     [ -n "$guarded" ] && [ "$new" != none ] || return 0
-    landed "$origin" "$new" || undo drift "another file was put in the place of the new $path"
+    landed "$origin" "$new" || { astray=yes; undo drift "another file was put in the place of the new $path"; }
     file_known=$file_state
 }
 

@@ -75,22 +75,29 @@ end_as() {
 }
 
 # restore writes nothing where the bytes are right already, and leaves alone what
-# others have put there since.
+# others have put there since: another file, or a link to one.
 restore() {
-    where=$real stays=yes
-    look_at_file && digest_of_live
-    case $real in "$where" | '') ;; *) why='it was changed since, and not by this run'; return 1 ;; esac
-    same_folder || { why="the folder of $path is not the one that it was"; return 1; }
+    stays=yes
+    why="the folder of $path is not the one that it was"
+    { walk "${real%/*}" && [ "$walked" = "${real%/*}" ]; } || return 1
+    folders=$folders$ROOT$walked/$NL
+    look_in_place && digest_of_live
+    same_folder || return 1
     rm -f -- ./.aoifleet-*
+    if [ -L "./$leaf" ] && [ -z "$astray" ]; then live='link'; fi
     case $live in
-    "$old") landed_before; return 0 ;;
+    "$old") [ "$kind" = other ] || { landed_before; return 0; } ;;
     "$new" | none | '') ;;
     *) why='it was changed since, and not by this run'; return 1 ;;
     esac
     why=$(put_back 2>&1) || {
         # An error is no proof that nothing happened.
-        look_at_file && digest_of_live
-        [ "$live" = "$old" ] || { why=${why##*: }; not_for_now; return 1; }
+        look_in_place && digest_of_live
+        if [ "$kind" = other ] || [ "$live" != "$old" ]; then
+            why=${why##*: }
+            not_for_now
+            return 1
+        fi
     }
     landed_before
     sync -- .
@@ -101,10 +108,8 @@ restore() {
 same_folder() {
     [ -n "$here" ] || return
     read -r now_boot <"$ROOT/proc/sys/kernel/random/boot_id"
-    case $folder in
-    '') return 0 ;; # a receipt of an earlier version
-    "$here") return 0 ;;
-    esac
+    # A receipt of an earlier version has none.
+    case $folder in '' | "$here") return 0 ;; esac
     [ "$now_boot" != "$boot" ] && [ "${folder%%:*}:${folder##*:}" = "${here%%:*}:${here##*:}" ]
 }
 

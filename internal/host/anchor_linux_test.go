@@ -1,0 +1,342 @@
+package host
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+
+	"github.com/aoifleet/aoifleet/internal/inventory"
+)
+
+const canary = "root's own line"
+
+// secret puts a file on the machine that root alone can read.
+func (m *machine) secret() (path string) {
+	m.t.Helper()
+	m.mkdir("/root", 0o700)
+	m.write("/root/secret", canary+"\n")
+	m.must(os.Chmod(m.root+"/root/secret", 0o600))
+	return "/root/secret"
+}
+
+// foreign gives a folder to the user of the unit; a user who is not root tells so
+// by its mode, which is as good.
+func (m *machine) foreign(folder string) {
+	m.t.Helper()
+	m.mkdir(folder, 0o777)
+}
+
+func (m *machine) link(to, path string) {
+	m.t.Helper()
+	if err := os.Remove(m.root + path); err != nil && !errors.Is(err, os.ErrNotExist) {
+		m.t.Fatal(err)
+	}
+	m.must(os.Symlink(m.root+to, m.root+path))
+}
+
+// TestLinkInAForeignFolder is not followed: what it leads to is neither read, nor
+// made, nor replaced, and is not sent.
+func TestLinkInAForeignFolder(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		prepare func(m *machine)
+		values  []string
+		words   string
+	}{
+		"the log": {func(m *machine) {
+			m.foreign(filepath.Dir(logPath))
+			m.link(m.secret(), logPath)
+		}, nil, "configuration the log " + logPath + " is a link"},
+		"the configuration": {func(m *machine) {
+			m.foreign("/opt/conf")
+			m.link(m.secret(), "/opt/conf/config.yaml")
+		}, []string{"config=/opt/conf/config.yaml", "configured=" + digest("x")}, "configuration /opt/conf/config.yaml is a link"},
+		"a certificate that is not there yet": {func(m *machine) {
+			m.agentsFolder()
+			m.link("/etc/ld.so.preload", certPath)
+		}, []string{"old=none", "real=/etc/ld.so.preload"}, "write the folder /etc/az-aoi-ingestion"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			if name[0] == 'a' && !onRoot(t) {
+				return // a folder of the own user is root's own here
+			}
+			inEachShell(t, func(t *testing.T, m *machine) {
+				c.prepare(m)
+				if !strings.HasPrefix(name, "a ") {
+					r := m.run("observe", with(append(m.common(firstRun), value{"config", "/etc/az-aoi-ingestion/config.yaml"}, value{"path", certPath}), c.values...), noAnswer)
+					if strings.Contains(r.String(), canary) || r.get("observed") != "yes" {
+						t.Errorf("the look: %v", r)
+					}
+				}
+				r := m.rotate(firstRun, newBytes, c.values...)
+				m.wants(r, Refused)
+				m.wantsError(r, c.words)
+				if strings.Contains(r.String(), canary) || m.read("/etc/ld.so.preload") != "(none)" {
+					t.Errorf("%v", r)
+				}
+			})
+		})
+	}
+}
+
+// TestLogThatIsReplaced in the watch is no log any more; what has come is neither
+// read nor waited for.
+func TestLogThatIsReplaced(t *testing.T) {
+	t.Parallel()
+	for name, replace := range map[string]string{
+		"by a link":   `rm "$log"; ln -s "$MACHINE/root/secret" "$log"`,
+		"by a FIFO":   `rm "$log"; mkfifo "$log"`,
+		"by a folder": `rm "$log"; mkdir "$log"`,
+	} {
+		t.Run(name, func(t *testing.T) {
+			inEachShell(t, func(t *testing.T, m *machine) {
+				m.secret()
+				m.hook("on-restart", "[ $starts = 1 ] || return 0\n"+replace+"\n")
+				r := m.rotate(firstRun, newBytes, "deadman=no")
+				m.wants(r, RolledBack)
+				m.wantsError(r, "is no longer a regular file")
+				if strings.Contains(r.String(), canary) {
+					t.Errorf("it was read: %v", r)
+				}
+				m.live(oldBytes)
+				m.settled()
+			})
+		})
+	}
+}
+
+// TestFIFOInTheWay is not waited for, whoever looks.
+func TestFIFOInTheWay(t *testing.T) {
+	t.Parallel()
+	inEachShell(t, func(t *testing.T, m *machine) {
+		for _, path := range []string{logPath, "/etc/az-aoi-ingestion/config.yaml"} {
+			m.must(os.Remove(m.root + path))
+			m.must(syscall.Mkfifo(m.root+path, 0o600))
+		}
+		if r := m.run("observe", append(m.common(firstRun), value{"config", "/etc/az-aoi-ingestion/config.yaml"}, value{"path", certPath}), noAnswer); r.get("observed") != "yes" || r.get("config_missing") == "" || r.get("log_missing") == "" {
+			t.Errorf("the look: %v", r)
+		}
+		if r := m.run("examine", append(m.common(firstRun), value{"config", "/etc/az-aoi-ingestion/config.yaml"}, value{"path", certPath}), noAnswer); r.get("examined") != "yes" || r.get("log") != "other" {
+			t.Errorf("the doctor's: %v", r)
+		}
+		m.hook("on-restart", "") // the agent would wait to write
+		m.wants(m.rotate(firstRun, newBytes), Rotated)
+		m.live(newBytes)
+	})
+}
+
+// TestFolderThatIsAnother than the one that was seen.
+func TestFolderThatIsAnother(t *testing.T) {
+	t.Parallel()
+	folder := filepath.Dir(certPath)
+	inEachShell(t, func(t *testing.T, m *machine) {
+		seen := m.run("observe", append(m.common(firstRun), value{"path", certPath}), noAnswer).get("folder")
+		m.must(os.Rename(m.root+folder, m.root+folder+".x"))
+		m.mkdir(folder, 0o755)
+		m.write(certPath, oldBytes)
+		r := m.rotate(firstRun, newBytes, "folder="+seen)
+		m.wants(r, Refused)
+		m.wantsError(r, "drift the folder of "+certPath)
+		m.must(os.RemoveAll(m.root + folder))
+		m.must(os.Rename(m.root+folder+".x", m.root+folder))
+		m.wants(m.rotate(secondRun, newBytes, "folder="+seen), Rotated)
+	})
+}
+
+// TestFolderReplacedBeforeTheUndo: the undo touches nothing in another folder, nor
+// behind a link, of whatever name.
+func TestFolderReplacedBeforeTheUndo(t *testing.T) {
+	t.Parallel()
+	folder := filepath.Dir(certPath)
+	for name, replace := range map[string]string{
+		"by a folder": `mkdir "$MACHINE` + folder + `"; echo "` + canary + `" >"$MACHINE` + certPath + `"; touch "$MACHINE` + folder + `/.aoifleet-x"`,
+		"by a link":   `mkdir "$MACHINE/other"; echo "` + canary + `" >"$MACHINE/other/certificate.p12"; touch "$MACHINE/other/.aoifleet-x"; ln -s "$MACHINE/other" "$MACHINE` + folder + `"`,
+	} {
+		t.Run(name, func(t *testing.T) {
+			inEachShell(t, func(t *testing.T, m *machine) {
+				m.hook("on-restart", `[ $starts = 1 ] || return 0
+mv "$MACHINE`+folder+`" "$MACHINE/moved"
+`+replace+"\nlog ERROR AADSTS1\n")
+				r := m.rotate(firstRun, badBytes, "folder="+m.identity(folder))
+				m.wants(r, Failed)
+				if m.read(certPath) != canary+"\n" || m.read(folder+"/.aoifleet-x") != "" {
+					t.Errorf("something was done in the other folder: %q, %v", m.read(certPath), r)
+				}
+			})
+		})
+	}
+}
+
+// identity is that of a folder as the host tells it.
+func (m *machine) identity(folder string) string {
+	m.t.Helper()
+	var stat syscall.Stat_t
+	m.must(syscall.Stat(m.root+folder, &stat))
+	return fmt.Sprintf("%d:%d:%d", stat.Uid, stat.Dev, stat.Ino)
+}
+
+// TestNewFileThatIsReplaced before it is moved, or just after, in a folder that
+// others can write: what is live is looked at, and the old one comes back.
+func TestNewFileThatIsReplaced(t *testing.T) {
+	t.Parallel()
+	if !onRoot(t) {
+		return // all folders are the own user's
+	}
+	for name, replace := range map[string]string{
+		"by a link":       `rm -f "$MACHINE` + certPath + `"; ln -s "$MACHINE/root/secret" "$MACHINE` + certPath + `"`,
+		"by another file": `echo other >"$MACHINE` + certPath + `"`,
+		"another mode":    `chmod 644 "$MACHINE` + certPath + `"`,
+	} {
+		t.Run(name, func(t *testing.T) {
+			inEachShell(t, func(t *testing.T, m *machine) {
+				m.secret()
+				m.agentsFolder()
+				m.text = strings.Replace(m.text, "swapped() {\n", "swapped() {\n( MACHINE=$ROOT; "+replace+" )\n", 1)
+				r := m.rotate(firstRun, newBytes)
+				ending := RolledBack
+				if name == "by another file" { // which is left alone
+					ending = Failed
+				}
+				m.wants(r, ending)
+				m.wantsError(r, "drift another file was put in the place of the new "+certPath)
+				if m.read("/root/secret") != canary+"\n" || m.unit("starts") != "0" {
+					t.Errorf("%v", r)
+				}
+			})
+		})
+	}
+}
+
+// TestConfigurationOfTheRotation is the one that was read: another is a drift before
+// and after the restart, the same bytes in another inode are not.
+func TestConfigurationOfTheRotation(t *testing.T) {
+	t.Parallel()
+	const path = "/etc/az-aoi-ingestion/config.yaml"
+	const change = `echo "agent_id: b" >>"$MACHINE` + path + `"`
+	for name, c := range map[string]struct {
+		before, restart, prompt string
+		ending                  Ending
+	}{
+		"as it was":                 {"", "", "", Rotated},
+		"touched":                   {`cp "$MACHINE` + path + `" "$MACHINE/x"; mv "$MACHINE/x" "$MACHINE` + path + `"`, `touch "$MACHINE` + path + `"`, "", Rotated},
+		"changed before":            {change, "", "", Refused},
+		"gone before":               {`rm "$MACHINE` + path + `"`, "", "", Refused},
+		"changed after the restart": {"", change, "", RolledBack},
+		"changed at the prompt":     {"", "", change, RolledBack},
+	} {
+		t.Run(name, func(t *testing.T) {
+			inEachShell(t, func(t *testing.T, m *machine) {
+				m.write(path, config(certPath)+"\r\n\n# no end of line")
+				o, f, err := m.look(inventory.Agent{})
+				m.must(err)
+				m.do(c.before)
+				m.state("starts=0")
+				m.hook("on-restart", "log INFO agent: started\n[ $starts = 1 ] || return 0\n"+c.restart+"\n")
+				m.text = strings.Replace(m.text, "hear() {\n", "hear() {\n( MACHINE=$ROOT; "+c.prompt+" )\n", 1)
+				r := m.rotate(firstRun, newBytes, "config="+path, "configured="+o.Configured, "settings="+o.Settings, "folder="+f.file(certPath).fields["folder"])
+				m.wants(r, c.ending)
+				if c.ending != Rotated {
+					m.wantsError(r, "drift "+path)
+					m.live(oldBytes)
+				}
+				m.settled()
+			})
+		})
+	}
+}
+
+// TestCertificateChangedByOthers in the watch or at the prompt: it is not undone, and
+// said.
+func TestCertificateChangedByOthers(t *testing.T) {
+	t.Parallel()
+	const change = `echo other >"$MACHINE` + certPath + `"`
+	for name, at := range map[string]string{"watch": "look() {\n", "prompt": "hear() {\n"} {
+		t.Run(name, func(t *testing.T) {
+			inEachShell(t, func(t *testing.T, m *machine) {
+				m.text = strings.Replace(m.text, at, at+"( [ -n \"$file_known\" ] && MACHINE=$ROOT && "+change+" )\n", 1)
+				r := m.rotate(firstRun, newBytes, "window=1")
+				m.wants(r, Failed)
+				m.wantsError(r, "drift "+certPath+" was changed during the rotation")
+				if m.read(certPath) != "other\n" {
+					t.Errorf("it holds %q", m.read(certPath))
+				}
+			})
+		})
+	}
+}
+
+// TestDeniedWordInControlSequences can't hide, whichever ECMA-48 has.
+func TestDeniedWordInControlSequences(t *testing.T) {
+	t.Parallel()
+	for name, inside := range map[string]string{
+		"CSI, private":      `\033[?25l`,
+		"CSI, colons":       `\033[38:2::10:20:30m`,
+		"CSI, intermediate": `\033[1 q`,
+		"OSC, BEL":          `\033]0;title\007`,
+		"OSC, ST":           `\033]8;;http://x\033\\`,
+		"OSC without end":   `\033]`,
+		"DCS":               `\033Pq#0\033\\`,
+		"character set":     `\033(B`,
+		"reset":             `\033c`,
+		"C1 of UTF-8":       `\302\2331m`,
+		"C1 OSC of UTF-8":   `\302\2350;x\007`,
+		"other C1":          `\302\205`,
+	} {
+		t.Run(name, func(t *testing.T) {
+			inEachShell(t, func(t *testing.T, m *machine) {
+				m.hook("on-restart", `[ $starts != 1 ] || log "$(printf 'ERROR AAD`+inside+`STS700027')"`)
+				r := m.rotate(firstRun, newBytes)
+				m.wants(r, RolledBack)
+				m.wantsError(r, "the log says: ")
+				if !strings.Contains(strings.Join(r.all("error"), ""), "AADSTS700027") {
+					t.Errorf("%v", r)
+				}
+			})
+		})
+	}
+}
+
+// TestHugeLine: a log of one line, and one that grows by far more than is looked at.
+func TestHugeLine(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		restart string
+		ending  Ending
+	}{
+		"one line":          {`head -c 30000000 /dev/zero | tr '\0' x >>"$log"`, Rotated},
+		"denied at its end": {`{ head -c 30000000 /dev/zero | tr '\0' x; printf ' AADSTS42\n'; } >>"$log"`, RolledBack},
+		"many lines":        {`yes "$(date -u +%Y-%m-%dT%H:%M:%S.999999Z) INFO x" | head -c 30000000 >>"$log"`, Rotated},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			m := newMachine(t)
+			m.hook("on-restart", "[ $starts = 1 ] || return 0\n"+c.restart+"\n")
+			r := m.rotate(firstRun, newBytes)
+			m.wants(r, c.ending)
+			if note := strings.Join(r.all("note"), "\n"); c.ending == Rotated && !strings.Contains(note, "first and its last part") {
+				t.Errorf("%v", r)
+			}
+		})
+	}
+}
+
+// TestRunWithoutASwitch counts as one at work until its deadline, not for ever.
+func TestRunWithoutASwitch(t *testing.T) {
+	t.Parallel()
+	inEachShell(t, func(t *testing.T, m *machine) {
+		w := m.waiting(firstRun, "deadman=no")
+		m.wants(m.recover(), Refused)
+		m.write(m.stateRun(firstRun)+"/deadline", passed)
+		r := m.recover()
+		m.wants(r, RolledBack)
+		if !strings.Contains(strings.Join(r.all("note"), ""), "is past its time, and still there") {
+			t.Errorf("the process is not named: %v", r)
+		}
+		m.live(oldBytes)
+		m.wants(m.answered(w, "confirm "+firstRun), RolledBack)
+	})
+}
