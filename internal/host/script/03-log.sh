@@ -26,11 +26,11 @@ log_width=4000
 # grown by more the first and the last part.
 log_span() {
     end=$(stat -c %s -- "$log_place/${2:-$log_name}" 2>/dev/null) || return 0
-    log_part "$1" "$log_most" "${2:-}"
+    (log_part "$1" "$log_most" "${2:-}")
     from=$(($1 + log_most)) last=$((end - log_most))
     [ "$end" -gt "$from" ] || return 0
     [ "$last" -le "$from" ] || { printf '\n'; from=$last; }
-    log_part "$from" "$log_most" "${2:-}"
+    (log_part "$from" "$log_most" "${2:-}")
 }
 
 # log_mark remembers where the log ends, as the last look at the files has it, and

@@ -14,9 +14,12 @@
 enter() { cd -P -- "$1/" 2>/dev/null && { [ "$PWD" = "$1" ] || [ "$PWD$1" = / ]; }; }
 
 # contents FOLDER NAME [SKIP COUNT] prints bytes of a file, at most 1 MiB and one
-# byte unless told. A link fails, a FIFO is empty, and neither is waited for.
-contents() (enter "$1" && exec dd if="./$2" bs=65536 skip="${3:-0}" count="${4:-1048577}" \
-    iflag=nofollow,nonblock,fullblock,skip_bytes,count_bytes status=none 2>/dev/null)
+# byte unless told. A link fails, a FIFO is empty, and neither is waited for. It takes
+# the place of the shell that calls it: one of a pipe, or of $( ).
+contents() {
+    enter "$1" && exec dd if="./$2" bs=65536 skip="${3:-0}" count="${4:-1048577}" \
+        iflag=nofollow,nonblock,fullblock,skip_bytes,count_bytes status=none 2>/dev/null
+}
 
 # walk PATH follows the links on it (path_resolution(7)). It leaves in $walked where
 # they lead, in $folders every folder that a name is looked up in, and in $way those
@@ -86,20 +89,22 @@ look_at_file() {
     look_in_place
 }
 
-# look_in_place looks at the file $real, whose folders are $folders: at itself, not at
-# what a link there leads to. One stat(1) answers for it, for its folder and those on
-# the way, and for the log and the configuration, whose turn comes soon.
+# look_in_place [FILE] looks at the file $real, whose folders are $folders: at itself,
+# not at what a link there leads to. One stat(1) answers for it, for its folder and
+# those on the way, for the log and the configuration, whose turn comes soon, and for
+# FILE, of root's: its owner and mode are $expected.
 look_in_place() {
     no_facts
+    expected='' root_file=${1:-}
     here='' guarded='' place=$ROOT${real%/*} leaf=${real##*/}
     [ -z "$stays" ] || enter "$place" || { kind=moved; return 1; }
     set -f
     IFS=$NL
     # shellcheck disable=SC2086 # one folder a line
-    facts=$({ [ -n "$stays" ] || enter "$place"; } && stat -c "$form" -- . "./$leaf" ${log_real:+"$ROOT$log_real"} ${config_real:+"$ROOT$config_real"} $folders 2>/dev/null)
+    facts=$({ [ -n "$stays" ] || enter "$place"; } && stat -c "$form" -- . "./$leaf" ${log_real:+"$ROOT$log_real"} ${config_real:+"$ROOT$config_real"} ${root_file:+"$root_file"} $folders 2>/dev/null)
     unset IFS
     set +f
-    read_facts "./$leaf"
+    read_facts "./$leaf" "$root_file"
     [ -n "$here" ] || kind=moved
     case $kind in file | missing) ;; *) return 1 ;; esac
 }
@@ -117,11 +122,11 @@ no_facts() {
     log_kind=missing log_state='' log_size='' log_inode='' config_state=''
 }
 
-# read_facts FILE takes $facts apart; FILE is the certificate's name there. Changed
+# read_facts FILE [OTHER] takes $facts apart; FILE is the certificate's name there. Changed
 # is when the inode changed (%Z): unlike the time of the last write nobody can set
 # it. $guarded: others than root can write a folder on the way.
 read_facts() {
-    its=$1
+    its=$1 root_file=${2:-/}
     set -f
     IFS=$NL
     for line in $facts; do
@@ -136,6 +141,7 @@ read_facts() {
             kind=${10} holder=$1 holder_name=$2 size_of_file=$5
             attributes=$1:$2:$3:$4:$5:$6 file_state=$7:$8:$5:$6
             ;;
+        *:"$root_file") expected=$1:$2:$3:$4 ;;
         *:"$ROOT$log_real") log_kind=${10} log_size=$5 log_inode=$7:$8 log_state="$5 $9 $7:$8" ;;
         *:"$ROOT$config_real") config_state=$7:$8:$5:$6 ;;
         esac
@@ -231,15 +237,15 @@ beside() {
 # file, with its owner and mode? Whoever can write the folder can have put another
 # in its place.
 landed() {
-    expected=$(stat -c '%u:%U:%G:%a' -- "$1" 2>/dev/null)
-    look_in_place && digest_of_live
+    look_in_place "$1" && digest_of_live
     [ "$kind:$live" = "file:$2" ] && case $attributes in "$expected":*) ;; *) return 1 ;; esac
 }
 
-# flush puts on disk what was written in the folder that the script is in. A name
-# in it is not opened where it can be another's.
+# flush FILE... puts them on disk, and what was written in the folder that the script
+# is in. Where a name in it can be another's, no name is opened: all that is there is
+# written.
 flush() {
-    if [ -n "$guarded" ]; then sync -f .; else sync -- "$@" .; fi
+    if [ -n "$guarded" ]; then sync -f -- . "$state" "$ROOT/etc/systemd/system"; else sync -- "$@" .; fi
 }
 
 make_state() {

@@ -106,7 +106,7 @@ alive() { [ -f "$1/receipt" ] && ! { flock -s -n 0 <"$1/receipt"; } 2>/dev/null;
 
 check() {
     [ -z "$expect" ] || patterns_work
-    expected=$real stays=yes
+    planned=$real stays=yes
     find_log
     [ -z "$log_unsafe" ] || refuse configuration "the log $log is a link, and others than root can write the folder $log_unsafe"
     find_config || refuse configuration "$config is a link, and others than root can write the folder $unsafe"
@@ -116,7 +116,7 @@ check() {
     other) refuse configuration "$path is not a regular file" ;;
     moved) refuse drift "the folder of $path was changed just now" ;;
     esac
-    [ "$real" = "$expected" ] || refuse drift "$path leads to $real now, not to $expected"
+    [ "$real" = "$planned" ] || refuse drift "$path leads to $real now, not to $planned"
     [ -z "$folder" ] || [ "$here" = "$folder" ] || refuse drift "the folder of $path is not the one that was seen before"
     case $kind:$old in missing:none | file:[!n]*) ;; *) seen_otherwise ;; esac
     [ "${size_of_file:-0}" -le 1048576 ] || refuse configuration "$path is larger than 1 MiB"
@@ -182,8 +182,7 @@ back_up() {
         set -- "$@" "$kept/host.sh" "$guard" "$units"
         for target in $wanted; do set -- "$@" "$units/$target.wants"; done
     fi
-    { sync -- "$@" "$kept/receipt" "$kept" "$state/backups" "$state" && { [ -z "$guarded" ] || flush; }; } 2>/dev/null ||
-        refuse disk 'the backup can not be written to disk'
+    flush "$@" "$kept/receipt" "$kept" "$state/backups" "$state" 2>/dev/null || refuse disk 'the backup can not be written to disk'
 }
 
 # take: link(2) fails where the name is taken: whole and exclusive in one step.

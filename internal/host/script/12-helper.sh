@@ -38,7 +38,7 @@ EOF
 
 # confine refuses what the caller must not decide.
 confine() {
-    me=$(id -u) asked=$path expected=$real
+    me=$(id -u) asked=$path asked_real=$real
     sound_values
     # The receipt would tell it to whoever looks next, in place of what is in the file.
     # shellcheck disable=SC2034
@@ -55,7 +55,7 @@ confine() {
     case $verb in
     observe | examine | rotate) allow_paths ;;
     esac
-    holder='' path=$asked real=$expected
+    holder='' path=$asked real=$asked_real
     case $verb:$path in
     rotate:* | observe:?* | examine:?*) allowed_path ;;
     esac
