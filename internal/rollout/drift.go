@@ -2,6 +2,7 @@ package rollout
 
 import (
 	"cmp"
+	"fmt"
 	"regexp"
 	"strings"
 
@@ -66,4 +67,50 @@ func (e Entry) refuseDrift(changes []string) Entry {
 		hint = "settle it with aoifleet recover, then carry out the plan again or plan anew"
 	}
 	return e.stop(Refused, &host.Problem{Class: "drift", Message: "changed since the plan: " + strings.Join(changes, ", "), Hint: hint})
+}
+
+// replaced tells whether something other than run has replaced the certificate
+// of a host since the host confirmed it, and what is known of that; nil: not so.
+func replaced(run string, res *Result, seen *host.Observation) *host.Problem {
+	if seen.File.Digest == res.Certificate.Digest() {
+		return nil
+	}
+	var what string
+	switch {
+	case seen.Provider == nil:
+		what = "the agent's configuration names no certificate any more"
+	case seen.File.Path != res.Seen.File.Path:
+		what = "the agent's configuration names another file, " + oneLine(seen.File.Path)
+	case seen.File.Kind == "file":
+		what = "the certificate was replaced: live is " + liveFile(seen)
+	default:
+		what = "the certificate file is gone: " + oneLine(seen.File.Path)
+	}
+	return &host.Problem{Class: "drift", Message: "while soaking: " + what + byRun(run, seen),
+		Hint: "not this run's change, so it is not undone: find what else writes the file, then rotate again"}
+}
+
+// liveFile names the live file by its digest, and by its certificate where the
+// host can read it.
+func liveFile(seen *host.Observation) string {
+	digest := "sha256 " + oneLine(short(seen.File.Digest))
+	if seen.Live == nil {
+		return digest
+	}
+	return seen.Live.Thumbprint + ", " + digest
+}
+
+// byRun names another run whose receipt is newer than that of run; "" where the
+// host has none.
+func byRun(run string, seen *host.Observation) string {
+	for _, r := range seen.Receipts {
+		switch who := fmt.Sprintf("run %s of %s", oneLine(r.Run), oneLine(r.Owner)); {
+		case r.Run == run:
+		case r.State == "pending", r.State == "undoing":
+			return "; " + who + " is at work there"
+		case r.State == "confirmed":
+			return "; by " + who
+		}
+	}
+	return ""
 }

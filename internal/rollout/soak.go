@@ -22,8 +22,9 @@ func lookEvery(soak time.Duration) time.Duration {
 }
 
 // soak watches the hosts of a wave that were rotated for Policy.Soak longer. One
-// that turns unhealthy is undone and counts. It ends early when the budget is
-// spent or a signal came; those that are well stay as they are.
+// that turns unhealthy is undone and counts; one whose certificate something
+// else has replaced counts, and is left as it is. It ends early when the budget
+// is spent or a signal came; those that are well stay as they are.
 func (a *apply) soak(ctx context.Context, wave int, hosts []int) {
 	hosts = slices.DeleteFunc(slices.Clone(hosts), func(i int) bool { return !a.soaks(i) })
 	if len(hosts) == 0 {
@@ -58,11 +59,13 @@ func (a *apply) passes(i int) bool {
 }
 
 // soakLook looks at hosts once, many at once, and undoes those that are not
-// well, each in its turn. A host that does not answer is asked again; only one
+// well, each in its turn. A file that something else has put there is not
+// undone: it is not this run's change. A host that does not answer is asked again; only one
 // that does not at the end has not passed.
 func (a *apply) soakLook(ctx context.Context, hosts []int, last bool) {
 	why := make([]*host.Problem, len(a.run.Results))
 	away := make([]*host.Problem, len(a.run.Results))
+	foreign := make([]*host.Problem, len(a.run.Results))
 	each(len(hosts), max(a.plan.Policy.Parallel, keep), func(n int) {
 		i := hosts[n]
 		seen, err := a.soakSee(ctx, i, last)
@@ -70,7 +73,9 @@ func (a *apply) soakLook(ctx context.Context, hosts []int, last bool) {
 		case err != nil && !cancelled(err) && last:
 			away[i] = host.AsProblem(err)
 		case err == nil:
-			why[i] = ill(&a.run.Results[i], seen)
+			if foreign[i] = replaced(a.RunID, &a.run.Results[i], seen); foreign[i] == nil {
+				why[i] = ill(&a.run.Results[i], seen)
+			}
 		}
 	})
 	var sick []int
@@ -80,6 +85,9 @@ func (a *apply) soakLook(ctx context.Context, hosts []int, last bool) {
 			res.Notes = append(res.Notes, "rotated, confirmed and healthy then, but it could not be looked at at the end of the soak")
 			res.Confirmed = true
 			a.end(i, Unknown, away[i])
+		}
+		if foreign[i] != nil {
+			a.end(i, Failed, foreign[i])
 		}
 		if why[i] != nil {
 			sick = append(sick, i)

@@ -51,7 +51,6 @@ func TestSoakFinds(t *testing.T) {
 		{"undo fails", func(vm *fakeVM) { vm.seen.Denied = "AADSTS7" }, host.Failed, Failed, "could not be put back"},
 		{"undo is refused", func(vm *fakeVM) { vm.seen.Denied = "AADSTS7" }, host.Refused, Failed, "could not be put back"},
 		{"no way back", func(vm *fakeVM) { vm.seen.Denied, vm.seen.Backups = "AADSTS7", nil }, "", Failed, "no backup"},
-		{"replaced since", func(vm *fakeVM) { vm.seen.Denied, vm.seen.File.Digest = "AADSTS7", "other" }, "", Failed, "replaced again"},
 		{"gone", func(vm *fakeVM) { vm.dead, vm.fates["observe"] = true, notApplied }, "", Unknown, "lost"},
 		{"away for a moment", func(vm *fakeVM) { vm.fates["observe"] = notApplied }, "", Rotated, ""},
 		{"reloading", func(vm *fakeVM) { vm.seen.Unit.Active = "reloading" }, "", Rotated, ""},
@@ -88,6 +87,61 @@ func TestSoakFinds(t *testing.T) {
 				}
 			})
 		})
+	}
+}
+
+// A file that something else has put in place of the certificate is reported as
+// what it is, and left there: it is not this run's change.
+func TestSoakFindsAnotherFile(t *testing.T) {
+	other := strings.Repeat("a", 64)
+	tests := []struct {
+		name   string
+		change func(*host.Observation)
+		says   string
+	}{
+		{"replaced", func(s *host.Observation) { s.File.Digest = other }, "the certificate was replaced: live is OLD, sha256 aaaaaaaaaaaa…"},
+		{"replaced, unreadable", func(s *host.Observation) { s.File.Digest, s.Live = other, nil }, "the certificate was replaced: live is sha256 aaaaaaaaaaaa…"},
+		{"replaced and unhealthy", func(s *host.Observation) { s.File.Digest, s.Denied = other, "AADSTS7" }, "the certificate was replaced"},
+		{"gone", func(s *host.Observation) { s.File.Digest, s.File.Kind, s.Live = "none", "missing", nil }, "the certificate file is gone: /c.p12"},
+		{"no file", func(s *host.Observation) { s.File.Digest, s.File.Kind, s.Live = "none", "other", nil }, "the certificate file is gone: /c.p12"},
+		{"another path", func(s *host.Observation) { s.File.Digest, s.File.Path = other, "/d.p12" }, "the agent's configuration names another file, /d.p12"},
+		{"managed identity", func(s *host.Observation) { s.Provider, s.File, s.Live = nil, host.File{}, nil }, "names no certificate any more"},
+		{"by another run", func(s *host.Observation) {
+			s.File.Digest, s.Receipts = other, []host.Receipt{{State: "rolled-back", Run: "x", Owner: "y"}, {State: "confirmed", Run: "r2", Owner: "op@pc"}}
+		}, "sha256 aaaaaaaaaaaa…; by run r2 of op@pc"},
+		{"another run is at work", func(s *host.Observation) {
+			s.File.Digest, s.Receipts = other, []host.Receipt{{State: "pending", Run: "r2", Owner: "op@pc"}}
+		}, "; run r2 of op@pc is at work there"},
+	}
+	for _, tt := range tests {
+		// Seen in the middle of the soak, and only by its last look.
+		for _, after := range []time.Duration{25 * time.Second, 55 * time.Second} {
+			t.Run(tt.name, func(t *testing.T) {
+				synctest.Test(t, func(t *testing.T) {
+					f := newFakeFleet("a", "b")
+					vm := f.vms["a"]
+					go func() {
+						time.Sleep(after)
+						vm.mu.Lock()
+						defer vm.mu.Unlock()
+						copied := *vm.seen
+						vm.seen = &copied
+						tt.change(vm.seen)
+					}()
+					p := soaking()
+					p.UndoAll = true // undoes what the run has rotated, and this it has not
+					run := f.rotateAll(t, context.Background(), p, "a", "b")
+					wantOutcomes(t, run, Failed, Skipped)
+					res := run.Results[0]
+					if res.Problem == nil || res.Problem.Class != "drift" || !strings.Contains(res.Problem.Message, tt.says) || res.Problem.Hint == "" {
+						t.Errorf("%+v", res.Problem)
+					}
+					if vm.called("undo") != 0 || vm.called("recover") != 0 || !run.Stopped {
+						t.Errorf("%v, %+v", vm.calls, run)
+					}
+				})
+			})
+		}
 	}
 }
 
