@@ -18,6 +18,7 @@ import (
 type changeFlags struct {
 	dryRun, yes, force, noDeadman bool
 	saved                         string // the file of a saved plan; "": none
+	planID                        string // of the saved plan that was approved; "": not compared
 	skipVerify                    bool
 	verifyWait                    time.Duration
 }
@@ -69,7 +70,10 @@ func (f *fleet) carryOut(plan *rollout.Plan, flags changeFlags, again []string) 
 		report.Plan(a.stdout, plan, f.started)
 	} else if asks {
 		report.Plan(a.stderr, plan, f.started) // stdout is for the document alone
+	} else {
+		report.Warnings(a.stderr, plan.Warnings())
 	}
+	f.warnings = report.PlanWarnings(plan)
 	agreed := true
 	if asks {
 		agreed = a.agree(fmt.Sprintf("%s %s?", f.question, hostCount(plan.Changes())))

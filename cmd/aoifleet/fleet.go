@@ -33,8 +33,9 @@ type fleet struct {
 	sudo     *sudoPasswords
 	progress *report.Progress
 	record   *recorder // nil where nothing is changed
-	planID   string    // of the saved plan that is carried out
-	question string    // before a change, such as "rotate on"
+	planID   string    // of the saved plan that is made or carried out
+	warnings []report.Warning
+	question string // before a change, such as "rotate on"
 }
 
 // prepare reads everything that is local; nothing is contacted.
@@ -190,6 +191,7 @@ func (f *fleet) document(hosts []report.Host, code int) *report.Document {
 	d := &report.Document{
 		SchemaVersion: report.SchemaVersion, ToolVersion: version, RunID: f.run.ID, Command: f.app.verb,
 		StartedAt: f.started.UTC(), FinishedAt: time.Now().UTC(), ExitCode: code, Hosts: hosts, Totals: map[string]int{},
+		PlanID: f.planID, Warnings: f.warnings,
 	}
 	for _, h := range hosts {
 		if h.Outcome != nil {

@@ -104,7 +104,9 @@ func planCode(plan *rollout.Plan, detailed bool) int {
 
 func (f *fleet) showPlan(plan *rollout.Plan, code int) {
 	f.app.code = code
+	f.warnings = report.PlanWarnings(plan)
 	if asJSON, _ := f.app.json(); asJSON {
+		report.Warnings(f.app.stderr, plan.Warnings())
 		_ = f.document(report.PlanHosts(plan), code).Write(f.app.stdout) // which remembers
 		return
 	}

@@ -30,6 +30,15 @@ type Document struct {
 	Hosts         []Host         `json:"hosts"`
 	// Principals is, in a status, which certificates are in use.
 	Principals []Principal `json:"service_principals,omitempty"`
+	// PlanID is the id of the saved plan that was made or carried out.
+	PlanID   string    `json:"plan_id,omitempty"`
+	Warnings []Warning `json:"warnings,omitempty"`
+}
+
+// Warning is a safeguard that a plan goes without.
+type Warning struct {
+	Name    string `json:"name"`
+	Message string `json:"message"`
 }
 
 // Host is one host in the document.
@@ -177,6 +186,15 @@ func PlanHosts(p *rollout.Plan) []Host {
 		hosts[i] = entryHost(e)
 	}
 	return hosts
+}
+
+// PlanWarnings are the safeguards that a plan goes without.
+func PlanWarnings(p *rollout.Plan) []Warning {
+	var list []Warning
+	for _, it := range p.Warnings() {
+		list = append(list, Warning(it))
+	}
+	return list
 }
 
 // RunHosts are the hosts of a run.

@@ -72,31 +72,33 @@ func Plan(w io.Writer, p *rollout.Plan, now time.Time) {
 	g.write(w)
 	if slices.ContainsFunc(p.Entries, func(e rollout.Entry) bool { return e.Action == rollout.NotSeen }) {
 		writeWaves(w, p)
+		Warnings(w, p.Warnings())
 		fmt.Fprintf(w, "plan: %s, not looked at; %s\n", count(len(p.Entries)), pace(p))
 		return
 	}
 	writeWaves(w, p)
 	writeVerified(w, p)
+	Warnings(w, p.Warnings())
 	fmt.Fprintf(w, "plan: %d of %s to change, %s\n", p.Changes(), count(len(p.Entries)), pace(p))
 }
 
-// writeVerified says what Azure was asked about the hosts to change.
+// writeVerified says that Azure was asked about the hosts to change, and accepts.
 func writeVerified(w io.Writer, p *rollout.Plan) {
-	accepted, skipped := 0, 0
+	accepted := 0
 	for _, e := range p.Entries {
-		switch {
-		case e.Outcome != "" || e.Verified == nil:
-		case *e.Verified:
+		if e.Outcome == "" && e.Verified != nil && *e.Verified {
 			accepted++
-		default:
-			skipped++
 		}
 	}
 	if accepted > 0 {
 		fmt.Fprintf(w, "verified: Azure accepts the new certificate (%s)\n", count(accepted))
 	}
-	if skipped > 0 {
-		fmt.Fprintf(w, "not verified: Azure was not asked about the new certificate of %s (--skip-verify)\n", count(skipped))
+}
+
+// Warnings prints the safeguards that a plan goes without.
+func Warnings(w io.Writer, list []rollout.Warning) {
+	for _, it := range list {
+		fmt.Fprintf(w, "warning: %s\n", it.Message)
 	}
 }
 

@@ -88,6 +88,29 @@ func TestPlanText(t *testing.T) {
 	golden(t, "plan.txt", b.String())
 }
 
+// What a plan goes without stands right before its last line, in JSON beside the
+// hosts.
+func TestPlanWarnings(t *testing.T) {
+	p := &rollout.Plan{Entries: entries(), Policy: rollout.Policy{Parallel: 2, NoDeadman: true, Force: true}}
+	var b bytes.Buffer
+	Plan(&b, p, now)
+	lines := strings.Split(strings.TrimSpace(b.String()), "\n")
+	last := lines[len(lines)-3:]
+	if !strings.HasPrefix(last[0], "warning: WITHOUT dead-man switch: ") || !strings.HasPrefix(last[1], "warning: --force: ") || !strings.HasPrefix(last[2], "plan: ") {
+		t.Errorf("%q", last)
+	}
+	b.Reset()
+	if err := (&Document{Hosts: PlanHosts(p), Warnings: PlanWarnings(p)}).Write(&b); err != nil {
+		t.Fatal(err)
+	}
+	var d struct {
+		Warnings []Warning `json:"warnings"`
+	}
+	if err := json.Unmarshal(b.Bytes(), &d); err != nil || len(d.Warnings) != 2 || d.Warnings[0].Name != "no_deadman" || d.Warnings[0].Message == "" || d.Warnings[1].Name != "force" {
+		t.Errorf("%v, %+v", err, d)
+	}
+}
+
 func TestOfflinePlanText(t *testing.T) {
 	var b bytes.Buffer
 	Plan(&b, rollout.Offline([]rollout.Target{entry("a-1", nil).Target, entry("a-2", nil).Target}, rollout.Policy{Parallel: 1}), now)
