@@ -121,7 +121,7 @@ func helpCommand() *cobra.Command {
 // refuseEmpty refuses a flag that is given without a value, as by a script whose
 // variable is not set: --limit "" would mean the whole fleet.
 func refuseEmpty(cmd *cobra.Command) error {
-	for _, name := range []string{"inventory", "limit", "certificate", "cert", "key", "out", "plan", "dir", "subject", "tenant", "client-id", "vault", "secret", "cloud", "object-id", "sign-with", "until", "pause-after", "user"} {
+	for _, name := range []string{"inventory", "limit", "certificate", "cert", "key", "out", "plan", "plan-id", "dir", "subject", "tenant", "client-id", "vault", "secret", "cloud", "object-id", "sign-with", "until", "pause-after", "user"} {
 		if f := cmd.Flag(name); f != nil && f.Changed && strings.TrimSpace(f.Value.String()) == "" {
 			return usage("--"+name+" is empty", "give it a value, or leave it out; is a variable not set?")
 		}

@@ -25,6 +25,7 @@ func (a *app) rotateCommand() *cobra.Command {
 	flags.addVerify(cmd)
 	steering.add(cmd)
 	cmd.Flags().StringVar(&flags.saved, "plan", "", "carry out the saved plan in `FILE` and nothing else (see: aoifleet plan --out)")
+	cmd.Flags().StringVar(&flags.planID, "plan-id", "", "carry out the saved plan only if it is the one with this `ID`, as the plan that was approved has shown it")
 	return cmd
 }
 
@@ -34,6 +35,9 @@ func (a *app) rotate(flags changeFlags, steering steerFlags) error {
 	}
 	if flags.saved != "" {
 		return a.rotateSaved(flags, steering)
+	}
+	if flags.planID != "" {
+		return usage("--plan-id goes with --plan", "name the file of the saved plan: --plan FILE")
 	}
 	f, err := a.prepare(true)
 	if err != nil {

@@ -23,7 +23,7 @@ func planProblem(err error) error {
 	return err
 }
 
-// save writes the plan to path.
+// save writes the plan to path, and keeps its id.
 func (f *fleet) save(path string, plan *rollout.Plan, flags changeFlags) error {
 	a := f.app
 	saved := &planfile.Plan{
@@ -38,13 +38,15 @@ func (f *fleet) save(path string, plan *rollout.Plan, flags changeFlags) error {
 		}
 		return &failure{exitInternal, "the plan could not be saved: " + err.Error(), "name another file with --out"}
 	}
+	f.planID = saved.ID()
 	return nil
 }
 
-// tellSaved says how the plan in path is carried out.
+// tellSaved says which plan is in path, for a reviewer, and how it is carried out.
 func (f *fleet) tellSaved(path string) {
-	command := slices.Concat([]string{"aoifleet", "rotate", "-i", f.app.inventoryFile}, f.app.certificateArgs(), []string{"--plan", path})
-	f.progress.Say("the plan is saved; to carry it out: " + printable(shellescape.QuoteCommand(command)))
+	command := slices.Concat([]string{"aoifleet", "rotate", "-i", f.app.inventoryFile}, f.app.certificateArgs(), []string{"--plan", path, "--plan-id", f.planID})
+	f.progress.Say("the plan is saved: " + f.planID)
+	f.progress.Say("to carry it out: " + printable(shellescape.QuoteCommand(command)))
 }
 
 // certificateArgs is --certificate as it was given.
@@ -134,13 +136,23 @@ func (a *app) prepareSaved(saved *planfile.Plan) (*fleet, error) {
 			return nil, usage(err.Error(), anew)
 		}
 	}
+	if err := f.sameWay(saved); err != nil {
+		f.close()
+		return nil, usage(err.Error()+": was it edited?", anew)
+	}
+	f.planID = saved.ID()
+	fmt.Fprintf(a.stderr, "carrying out plan %s of %s, made by %s\n", f.planID, saved.CreatedAt.UTC().Format(time.DateTime+"Z"), saved.Owner)
+	return f, nil
+}
+
+// sameWay compares the policy and the waves of a saved plan with what they come
+// to now.
+func (f *fleet) sameWay(saved *planfile.Plan) error {
 	flags := changeFlags{force: saved.Policy.Force, noDeadman: !saved.Policy.Deadman, skipVerify: saved.Policy.Verify == skippedVerify}
 	if f.savedPolicy(flags) != saved.Policy {
-		f.close()
-		return nil, usage("the plan is gone about in another way than it says: was it changed by hand?", anew)
+		return errors.New("the plan has another policy than the inventory")
 	}
-	fmt.Fprintf(a.stderr, "carrying out plan %s of %s, made by %s\n", saved.PlanID, saved.CreatedAt.UTC().Format(time.DateTime+"Z"), saved.Owner)
-	return f, nil
+	return rollout.CheckWaves(saved.Hosts, f.policy(flags))
 }
 
 // planned are the inventory's hosts that a plan has, in the plan's order.
@@ -181,12 +193,14 @@ func (a *app) rotateSaved(flags changeFlags, steering steerFlags) error {
 	if err != nil {
 		return planProblem(err)
 	}
+	if id := saved.ID(); flags.planID != "" && flags.planID != id {
+		return usage("the plan in "+flags.saved+" is "+id+", not "+flags.planID, "carry out the file that was approved, or have this plan approved")
+	}
 	f, err := a.prepareSaved(saved)
 	if err != nil {
 		return err
 	}
 	defer f.close()
-	f.planID = saved.PlanID
 	flags.force, flags.noDeadman, flags.skipVerify = saved.Policy.Force, !saved.Policy.Deadman, saved.Policy.Verify == skippedVerify
 	policy := f.policy(flags)
 	if err := steering.steer(&policy); err != nil {

@@ -26,8 +26,9 @@ func TestMain(m *testing.M) {
 //	lab, fault, live, …         see lab_test.go
 //	begin, until, signal, …     see process_test.go
 //	azure, unpem                see azure_test.go
+//	reseal, planid              see savedplan_test.go
 func TestScript(t *testing.T) {
-	commands := map[string]func(*testscript.TestScript, bool, []string){"exits": exits, "azure": pretendAzure, "unpem": unpem}
+	commands := map[string]func(*testscript.TestScript, bool, []string){"exits": exits, "azure": pretendAzure, "unpem": unpem, "reseal": reseal, "planid": planIDOf}
 	for _, more := range []map[string]func(*testscript.TestScript, bool, []string){labCommands(), processCommands()} {
 		for name, command := range more {
 			commands[name] = command

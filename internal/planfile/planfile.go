@@ -16,8 +16,8 @@ import (
 )
 
 // SchemaVersion is the version of the format. A key that it does not have is
-// an error: it may ask for what this program does not do.
-const SchemaVersion = 1
+// an error: it may ask for what this program does not do. Version 1 had no digest.
+const SchemaVersion = 2
 
 // Kind is what tells a saved plan from any other JSON.
 const Kind = "aoifleet-plan"
@@ -32,6 +32,7 @@ type Plan struct {
 	Kind          string        `json:"kind"`
 	ToolVersion   string        `json:"tool_version"`
 	PlanID        string        `json:"plan_id"`
+	Digest        string        `json:"digest"` // of all the rest, see ID; set by Write
 	CreatedAt     time.Time     `json:"created_at"`
 	Owner         string        `json:"owner"` // USER@HOST that made it
 	Inventory     Inventory     `json:"inventory"`
@@ -137,20 +138,27 @@ const again = "make a new one: aoifleet plan --out FILE"
 
 // Read reads the plan at path. The error is always a Problem.
 func Read(path string) (*Plan, error) {
-	f, err := os.Open(path)
-	if err != nil {
-		return nil, unreadable(path, err)
-	}
-	defer f.Close()
-	data, err := io.ReadAll(io.LimitReader(f, MaxSize+1))
+	data, err := readFile(path)
 	if err != nil {
 		return nil, unreadable(path, err)
 	}
 	p, err := Parse(data)
-	if err != nil {
+	switch {
+	case errors.Is(err, errEdited):
+		return nil, &Problem{path + " " + err.Error(), noSignature}
+	case err != nil:
 		return nil, &Problem{path + " " + err.Error(), again}
 	}
 	return p, nil
+}
+
+func readFile(path string) ([]byte, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	return io.ReadAll(io.LimitReader(f, MaxSize+1))
 }
 
 func unreadable(path string, err error) *Problem {
@@ -178,7 +186,7 @@ func Parse(data []byte) (*Plan, error) {
 		case head.Kind != Kind:
 			return nil, errors.New("is not a saved plan")
 		case head.SchemaVersion != SchemaVersion:
-			return nil, fmt.Errorf("is a saved plan of schema version %d; this program reads %d", head.SchemaVersion, SchemaVersion)
+			return nil, otherVersion(head.SchemaVersion)
 		}
 	} else if !bytes.Contains(data[:min(len(data), 512)], []byte(Kind)) {
 		return nil, errors.New("is not a saved plan")
@@ -195,22 +203,33 @@ func Parse(data []byte) (*Plan, error) {
 	if err := p.check(); err != nil {
 		return nil, fmt.Errorf("is damaged: %w", err)
 	}
+	if digestOf(data, p.Digest) != p.Digest {
+		return nil, errEdited
+	}
 	return p, nil
 }
 
-// Write writes the plan to path, readable by its owner only, whole or not at
-// all. The path must be one that MayWrite.
+// otherVersion is a schema version that this program does not read.
+type otherVersion int
+
+// Error says so of a file.
+func (v otherVersion) Error() string {
+	return fmt.Sprintf("is a saved plan of schema version %d; this program reads %d", int(v), SchemaVersion)
+}
+
+// Write sets the plan's digest and writes it to path, readable by its owner only,
+// whole or not at all. The path must be one that MayWrite.
 func Write(path string, p *Plan) error { return write(path, p, MaxSize) }
 
 func write(path string, p *Plan, limit int) error {
 	if err := p.check(); err != nil {
 		return err
 	}
-	data, err := json.MarshalIndent(p, "", " ")
+	data, err := p.seal()
 	if err != nil {
 		return err
 	}
-	if data = append(data, '\n'); len(data) > limit {
+	if len(data) > limit {
 		return &Problem{fmt.Sprintf("the plan is larger than %d MiB", limit>>20), "plan a part of the fleet: --limit"}
 	}
 	// os.CreateTemp makes files with mode 0600.
@@ -228,7 +247,7 @@ func write(path string, p *Plan, limit int) error {
 }
 
 // MayWrite tells whether a plan may be written to path: where there is nothing
-// yet, or a saved plan. The error is always a Problem.
+// yet, or a saved plan, also of an earlier version. The error is always a Problem.
 func MayWrite(path string) error {
 	info, err := os.Lstat(path)
 	switch {
@@ -242,7 +261,12 @@ func MayWrite(path string) error {
 	case !info.Mode().IsRegular():
 		return &Problem{path + " is not a regular file", "name another file"}
 	}
-	if _, err := Read(path); err != nil {
+	data, err := readFile(path)
+	if err != nil {
+		return unreadable(path, err)
+	}
+	var version otherVersion
+	if _, err := Parse(data); err != nil && !(errors.As(err, &version) && version > 0 && version < SchemaVersion) {
 		return &Problem{path + " exists and is not a saved plan that this program reads", "name another file, or remove it"}
 	}
 	return nil

@@ -35,12 +35,24 @@ func example() *Plan {
 	}
 }
 
+// encoded is p with its digest, without white space.
 func encoded(t testing.TB, p *Plan) []byte {
-	data, err := json.Marshal(p)
+	data, err := p.seal()
 	if err != nil {
 		t.Fatal(err)
 	}
-	return data
+	var text bytes.Buffer
+	if err := json.Compact(&text, data); err != nil {
+		t.Fatal(err)
+	}
+	return text.Bytes()
+}
+
+// sealed is example as it is read again.
+func sealed(t testing.TB) *Plan {
+	p := example()
+	encoded(t, p)
+	return p
 }
 
 func TestWriteAndRead(t *testing.T) {
@@ -54,7 +66,7 @@ func TestWriteAndRead(t *testing.T) {
 		}
 	}
 	got, err := Read(path)
-	if err != nil || !reflect.DeepEqual(got, example()) {
+	if err != nil || !reflect.DeepEqual(got, sealed(t)) {
 		t.Errorf("%+v, %v", got, err)
 	}
 	info, err := os.Stat(path)
@@ -88,7 +100,7 @@ func TestWriteFails(t *testing.T) {
 	if err := Write(filepath.Join(dir, "folder"), example()); err == nil {
 		t.Error("a folder was replaced")
 	}
-	if got, err := Read(path); err != nil || !reflect.DeepEqual(got, example()) {
+	if got, err := Read(path); err != nil || !reflect.DeepEqual(got, sealed(t)) {
 		t.Errorf("%+v, %v", got, err)
 	}
 	if entries, _ := os.ReadDir(dir); len(entries) != 2 {
@@ -105,7 +117,14 @@ func TestMayWrite(t *testing.T) {
 	if err := os.WriteFile(other, []byte("{}"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	tests := map[string]string{plan: "", filepath.Join(dir, "new"): "", other: "not a saved plan", dir: "not a regular file",
+	for name, version := range map[string]int{"earlier": 1, "later": 3} {
+		p := example()
+		p.SchemaVersion = version
+		if err := os.WriteFile(filepath.Join(dir, name), encoded(t, p), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	tests := map[string]string{plan: "", filepath.Join(dir, "earlier"): "", filepath.Join(dir, "later"): "not a saved plan", filepath.Join(dir, "new"): "", other: "not a saved plan", dir: "not a regular file",
 		filepath.Join(dir, "none", "new"): "does not exist", filepath.Join(other, "new"): ""}
 	if runtime.GOOS != "windows" {
 		if err := os.Symlink(plan, link); err != nil {
@@ -136,8 +155,9 @@ func TestParseRefuses(t *testing.T) {
 		{"another document", `{"schema_version":1,"hosts":[]}`, "is not a saved plan"},
 		{"a list", "[]", "is not a saved plan"},
 		{"another kind", strings.Replace(whole, Kind, "aoifleet-plam", 1), "is not a saved plan"},
-		{"later", with(func(p *Plan) { p.SchemaVersion = 2 }), "is a saved plan of schema version 2; this program reads 1"},
-		{"later, with other keys", `{"schema_version":2,"kind":"aoifleet-plan","stages":[]}`, "schema version 2"},
+		{"later", with(func(p *Plan) { p.SchemaVersion = 3 }), "is a saved plan of schema version 3; this program reads 2"},
+		{"later, with other keys", `{"schema_version":3,"kind":"aoifleet-plan","stages":[]}`, "schema version 3"},
+		{"earlier, without a digest", with(func(p *Plan) { p.SchemaVersion = 1 }), "is a saved plan of schema version 1; this program reads 2"},
 		{"cut", whole[:len(whole)-20], "is damaged: it ends too early"},
 		{"cut early", whole[:60], "is damaged: it ends too early"},
 		{"a byte wrong", strings.Replace(whole, `"policy":{`, `"policy":(`, 1), "is damaged: it is not JSON from byte"},

@@ -2,6 +2,7 @@ package rollout
 
 import (
 	"cmp"
+	"fmt"
 	"maps"
 	"slices"
 
@@ -78,6 +79,41 @@ func LookAgain(saved []planfile.Host) []int {
 		}
 	}
 	return list
+}
+
+// CheckWaves works out the waves of a saved plan anew from its own hosts and the
+// policy that it was made with, and tells of the first host that is in another.
+// A plan that was not edited has none.
+func CheckWaves(saved []planfile.Host, policy Policy) error {
+	var due []int
+	for i, h := range saved {
+		if h.Outcome == "" {
+			due = append(due, i)
+		}
+	}
+	want := make([]int, len(saved)) // 0: in none
+	for n, w := range waves(due, policy.Canary, policy.Batches) {
+		for _, i := range w.Hosts {
+			want[i] = n + 1
+		}
+	}
+	for i, h := range saved {
+		is := 0
+		if h.Wave != nil {
+			is = *h.Wave
+		}
+		if is != want[i] {
+			return fmt.Errorf("the plan has %s in %s; by its own policy it is in %s", h.Name, waveName(is), waveName(want[i]))
+		}
+	}
+	return nil
+}
+
+func waveName(n int) string {
+	if n == 0 {
+		return "no wave"
+	}
+	return fmt.Sprintf("wave %d", n)
 }
 
 func leftAlone(h planfile.Host) bool {

@@ -197,3 +197,57 @@ func TestSavedWaves(t *testing.T) {
 		t.Errorf("%+v", again.Waves)
 	}
 }
+
+// The waves that a plan was saved with are those of its policy, and any other
+// are found: hosts that join the canary, leave it, or change their order.
+func TestCheckWaves(t *testing.T) {
+	f := newFakeFleet("a", "b", "c", "d", "e", "f")
+	f.vms["c"].seen.Unit.Active = "inactive" // refused
+	p := policy()
+	p.Canary, p.Batches = 1, []inventory.Amount{inventory.Count(1), inventory.Percent(50)}
+	targets := f.targets("a", "b", "c", "d", "e", "f")
+	r := f.runner()
+	defer r.Close()
+	made := func() []planfile.Host { return Make(targets, r.Survey(context.Background(), targets, 1), p).Save() }
+	if err := CheckWaves(made(), p); err != nil {
+		t.Errorf("as it was made: %v", err)
+	}
+	if err := CheckWaves(nil, p); err != nil {
+		t.Errorf("no hosts: %v", err)
+	}
+	wave := func(n int) *int { return &n }
+	tests := []struct {
+		name string
+		edit func([]planfile.Host)
+		says string
+	}{
+		{"all are the canary", func(h []planfile.Host) {
+			for i := range h {
+				if h[i].Wave != nil {
+					h[i].Wave = wave(1)
+				}
+			}
+		}, "the plan has b in wave 1; by its own policy it is in wave 2"},
+		{"one joins it", func(h []planfile.Host) { h[5].Wave = wave(1) }, "the plan has f in wave 1; by its own policy it is in wave 3"},
+		{"the canary is another", func(h []planfile.Host) { h[0].Wave, h[5].Wave = h[5].Wave, h[0].Wave }, "the plan has a in wave 3"},
+		{"no canary", func(h []planfile.Host) { h[0].Wave = wave(2) }, "the plan has a in wave 2; by its own policy it is in wave 1"},
+		{"none", func(h []planfile.Host) { h[1].Wave = nil }, "the plan has b in no wave; by its own policy it is in wave 2"},
+		{"one more", func(h []planfile.Host) { h[5].Wave = wave(4) }, "the plan has f in wave 4"},
+		{"before the first", func(h []planfile.Host) { h[0].Wave = wave(-1) }, "the plan has a in wave -1"},
+		{"a refused one", func(h []planfile.Host) { h[2].Wave = wave(1) }, "the plan has c in wave 1; by its own policy it is in no wave"},
+		{"the canary refused", func(h []planfile.Host) { h[0].Outcome, h[0].Wave = "refused", nil }, "the plan has b in wave 2; by its own policy it is in wave 1"},
+	}
+	for _, tt := range tests {
+		hosts := made()
+		tt.edit(hosts)
+		if err := CheckWaves(hosts, p); err == nil || !strings.Contains(err.Error(), tt.says) {
+			t.Errorf("%s: %v", tt.name, err)
+		}
+	}
+	// A plan without waves of more than one, and with another policy than it had.
+	one := p
+	one.Canary, one.Batches = 0, nil
+	if err := CheckWaves(made(), one); err == nil {
+		t.Error("the policy does not count")
+	}
+}
