@@ -3,7 +3,10 @@ package main
 import (
 	"cmp"
 	"fmt"
+	"net"
 	"slices"
+	"strconv"
+	"strings"
 
 	"golang.org/x/sync/errgroup"
 
@@ -41,8 +44,36 @@ func (f *fleet) findWays(hosts []inventory.Host) error {
 		}
 		f.ways[h.Name] = &ways[i]
 	}
+	return oneWayEach(ways)
+}
+
+// oneWayEach refuses a machine under two names where ssh_config leads both to it;
+// what the inventory itself says has been compared when it was read.
+func oneWayEach(ways []remote.Target) error {
+	first := make(map[string]string, len(ways))
+	for _, way := range ways {
+		end := endOf(way)
+		if name, twice := first[end]; twice {
+			return usage(fmt.Sprintf("host %s is host %s under another name: ssh_config leads both to %s", way.Name, name, net.JoinHostPort(way.Address, strconv.Itoa(portOf(way)))),
+				"leave one of them out of the inventory; see: ssh -G ADDRESS")
+		}
+		first[end] = way.Name
+	}
 	return nil
 }
+
+// endOf is the machine at the end of a way, and the way: targets for which it is
+// equal are one machine. Who logs in there does not count.
+func endOf(t remote.Target) string {
+	var b strings.Builder
+	for _, hop := range t.Via {
+		fmt.Fprintf(&b, "%q %q ", hop.User, endOf(hop))
+	}
+	fmt.Fprintf(&b, "%q %q %d", t.ProxyCommand, inventory.CanonicalAddress(t.Address), portOf(t))
+	return b.String()
+}
+
+func portOf(t remote.Target) int { return cmp.Or(t.Port, remote.DefaultPort) }
 
 func wayProblem(h inventory.Host, err error) error {
 	message, hint := err.Error(), ""

@@ -3,6 +3,8 @@ package main
 import (
 	"path/filepath"
 	"reflect"
+	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -97,5 +99,45 @@ func TestQueryOf(t *testing.T) {
 	}
 	if got := hopsOf(inv.Hosts[1]); !reflect.DeepEqual(got, []sshconfig.Hop{{Host: "j", User: "v", Port: 9}, {Host: "k"}}) {
 		t.Errorf("%+v", got)
+	}
+}
+
+// Names that ssh_config leads to one machine are one host; what it leads to two is
+// two, though the addresses are alike.
+func TestOneWayEach(t *testing.T) {
+	base := remote.Target{Name: "a", Address: "10.0.0.1", Port: 22, User: "u", Via: []remote.Target{{Name: "gate", Address: "192.0.2.1", User: "u", Port: 22}}}
+	with := func(change func(*remote.Target)) remote.Target {
+		other := base
+		other.Name, other.Via = "b", slices.Clone(base.Via)
+		change(&other)
+		return other
+	}
+	tests := []struct {
+		name string
+		b    remote.Target
+		one  bool
+	}{
+		{"equal", with(func(*remote.Target) {}), true},
+		{"another user", with(func(t *remote.Target) { t.User = "v" }), true},
+		{"another spelling", with(func(t *remote.Target) { t.Address = "::ffff:10.0.0.1" }), true},
+		{"the default port", with(func(t *remote.Target) { t.Port = 0 }), true},
+		{"another name of the jump host", with(func(t *remote.Target) { t.Via[0].Name = "bastion" }), true},
+		{"another address", with(func(t *remote.Target) { t.Address = "10.0.0.2" }), false},
+		{"another port", with(func(t *remote.Target) { t.Port = 2222 }), false},
+		{"another jump host", with(func(t *remote.Target) { t.Via[0].Address = "192.0.2.2" }), false},
+		{"another port of it", with(func(t *remote.Target) { t.Via[0].Port = 2222 }), false},
+		{"another user on it", with(func(t *remote.Target) { t.Via[0].User = "v" }), false},
+		{"none", with(func(t *remote.Target) { t.Via = nil }), false},
+		{"a proxy", with(func(t *remote.Target) { t.ProxyCommand = "nc b" }), false},
+	}
+	for _, tt := range tests {
+		err := oneWayEach([]remote.Target{base, tt.b})
+		if (err != nil) != tt.one || err != nil && (codeOf(err) != exitUsage || !strings.Contains(err.Error(), "host b is host a under another name")) {
+			t.Errorf("%s: %v", tt.name, err)
+		}
+	}
+	secret := with(func(t *remote.Target) { t.ProxyCommand = "nc --token TOPSECRET" })
+	if err := oneWayEach([]remote.Target{secret, secret}); err == nil || strings.Contains(err.Error(), "TOPSECRET") {
+		t.Error(err)
 	}
 }

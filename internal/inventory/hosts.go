@@ -127,6 +127,7 @@ func (r *reader) expand(hosts []Host, name *yaml.Node, h draft) []Host {
 	if !r.checkNames(e, n) || !r.checkAddresses(e, n) {
 		return hosts
 	}
+	r.checkRoutes(e, n)
 	hosts = slices.Grow(hosts, n)
 	for i := range n {
 		hosts = append(hosts, e.host(r, i))

@@ -25,8 +25,9 @@ type reader struct {
 
 	names   map[string]*yaml.Node // hosts so far, and where they stand
 	groups  map[string]*yaml.Node
-	entries int  // of hosts, also those with errors
-	full    bool // maxHosts is exceeded, and that is reported
+	routes  map[route]taken // of the hosts so far
+	entries int             // of hosts, also those with errors
+	full    bool            // maxHosts is exceeded, and that is reported
 }
 
 func newReader(path string, env Env) (*reader, error) {
@@ -37,7 +38,7 @@ func newReader(path string, env Env) (*reader, error) {
 	return &reader{
 		path: path, folder: folder, env: env,
 		fileKeys: fileKeys(), hostKeys: hostKeys(),
-		names: map[string]*yaml.Node{}, groups: map[string]*yaml.Node{},
+		names: map[string]*yaml.Node{}, groups: map[string]*yaml.Node{}, routes: map[route]taken{},
 	}, nil
 }
 

@@ -85,8 +85,8 @@ func inventoryOf(t *testing.T, names []string) *inventory.Inventory {
 	t.Helper()
 	var b strings.Builder
 	b.WriteString("version: 1\nhosts:\n")
-	for _, name := range names {
-		fmt.Fprintf(&b, "  %q: {address: 192.0.2.1}\n", name)
+	for i, name := range names {
+		fmt.Fprintf(&b, "  %q: {address: 192.0.2.%d}\n", name, i+1)
 	}
 	inv, err := inventory.Parse("i.yaml", []byte(b.String()), inventory.Env{User: "u", Home: "/home/u"})
 	if err != nil {
