@@ -24,23 +24,24 @@ type Observation struct {
 	Clock    time.Time // the host's
 	Unit     Unit
 	Config   AgentConfig
-	Provider *Provider // nil: managed identity
+	Provider *Provider         // nil: managed identity
+	File     File              // of Provider
+	Live     *certificate.Info // nil: it can't be told, see LiveNote
+	LiveNote string
+	Denied   string // a line of the log in which the agent that runs was refused, at most five minutes old
+	Receipts []Receipt
+	AtWork   bool              // a transaction of the run that looks goes on
+	Backups  []Backup          // the oldest first
+	Leftover []string          // of runs that must have ended: staged files by name, dead-man switches
+	Saved    *certificate.Info // in the backup that was asked for; nil: it can't be told
+	Space    int64             // free bytes below /var/lib
+	HostKey  string
+	Machine  string // MACHINE-ID/BOOT-ID, equal for one machine under two names; "": the host does not tell
+	Note     string // what a person should know of the host; usually ""
 	// Configured is the SHA-256 of the agent's configuration in the form in which it
 	// was read, and Settings the inode that it was in, where that is certain. They go
 	// back to the host: a rotation is for this configuration.
 	Configured, Settings string
-	File                 File              // of Provider
-	Live                 *certificate.Info // nil: it can't be told, see LiveNote
-	LiveNote             string
-	Denied               string // a line of the log in which the agent that runs was refused, at most five minutes old
-	Receipts             []Receipt
-	AtWork               bool              // a transaction of the run that looks goes on
-	Backups              []Backup          // the oldest first
-	Leftover             []string          // of runs that must have ended: staged files by name, dead-man switches
-	Saved                *certificate.Info // in the backup that was asked for; nil: it can't be told
-	Space                int64             // free bytes below /var/lib
-	HostKey              string
-	Note                 string // what a person should know of the host; usually ""
 }
 
 // Unit is the agent's unit as `systemctl show` has it.
@@ -215,7 +216,8 @@ func (f *found) unitState(clock time.Time, uptime time.Duration) Unit {
 func (f *found) observation(agent inventory.Agent) (*Observation, error) {
 	clock := seconds(f.fields["clock"])
 	uptime := seconds(f.fields["uptime"]).Sub(time.Unix(0, 0))
-	o := &Observation{Clock: clock, Unit: f.unitState(clock, uptime), Denied: remote.Sanitise(f.fields["denied"], 400), Receipts: f.recs, AtWork: f.fields["at_work"] != "", Backups: f.backups, Leftover: f.leftover}
+	o := &Observation{Clock: clock, Unit: f.unitState(clock, uptime), Denied: remote.Sanitise(f.fields["denied"], 400), Receipts: f.recs, AtWork: f.fields["at_work"] != "", Backups: f.backups, Leftover: f.leftover,
+		Machine: machineOf(f.fields["machine"])}
 	if info, err := certificate.ParsePublic([]byte(f.saved.String())); err == nil {
 		o.Saved = &info
 	}
@@ -246,6 +248,17 @@ func (f *found) observation(agent inventory.Agent) (*Observation, error) {
 	}
 	o.Provider = provider
 	return o, nil
+}
+
+// machineIDs are a machine id and a boot id, as machine-id(5) and random(4) have
+// them. An "uninitialized" machine id, or none, is that of no machine.
+var machineIDs = regexp.MustCompile(`^[0-9a-f]{32} [0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$`)
+
+func machineOf(ids string) string {
+	if !machineIDs.MatchString(ids) {
+		return ""
+	}
+	return strings.Replace(ids, " ", "/", 1)
 }
 
 // seconds reads SECONDS.FRACTION since the epoch; zero time when it's no number.

@@ -164,3 +164,23 @@ func FuzzObservation(f *testing.F) {
 		}
 	})
 }
+
+// Only a whole machine id and a whole boot id together say which machine it is:
+// with less, or anything else, two hosts are never taken for one.
+func TestMachine(t *testing.T) {
+	const id, boot = "0123456789abcdef0123456789abcdef", "01234567-89ab-cdef-0123-456789abcdef"
+	tests := []struct{ says, want string }{
+		{id + " " + boot, id + "/" + boot},
+		{"", ""}, {" ", ""}, {" " + boot, ""}, {id + " ", ""}, {id, ""},
+		{"uninitialized " + boot, ""},
+		{strings.ToUpper(id) + " " + boot, ""},
+		{id + "0 " + boot, ""}, {id[1:] + " " + boot, ""}, {id + " " + boot + "0", ""}, {id + " " + boot[1:], ""},
+		{id + "  " + boot, ""}, {id + " " + boot + "\x1b[31m", ""}, {strings.Repeat("0", 1<<20), ""},
+	}
+	for _, tt := range tests {
+		f := parseFound([]byte(strings.Replace(answer, "uptime=", "machine="+tt.says+"\nuptime=", 1)))
+		if o, err := f.observation(inventory.Agent{}); err != nil || o.Machine != tt.want {
+			t.Errorf("%.80q: %.80q, want %q, %v", tt.says, o.Machine, tt.want, err)
+		}
+	}
+}

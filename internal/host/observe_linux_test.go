@@ -201,3 +201,28 @@ func TestObserveWithoutOpenSSL(t *testing.T) {
 		t.Errorf("%+v", o)
 	}
 }
+
+// Which machine it is, is told where the machine has both ids, and cut short.
+func TestObserveTellsTheMachine(t *testing.T) {
+	t.Parallel()
+	const id, boot = "0123456789abcdef0123456789abcdef", "01234567-89ab-cdef-0123-456789abcdef"
+	inEachShell(t, func(t *testing.T, m *machine) {
+		m.write("/proc/sys/kernel/random/boot_id", boot+"\n")
+		for text, want := range map[string]string{"": "", id + "\n": id + "/" + boot, id: id + "/" + boot, id + "\nmore\n": id + "/" + boot,
+			"uninitialized\n": "", strings.Repeat("a", 1<<16): ""} {
+			m.write("/etc/machine-id", text)
+			o, f, _ := m.look(inventory.Agent{})
+			if o.Machine != want || len(f.fields["machine"]) > 81 {
+				t.Errorf("%.40q: %q, %d bytes", text, o.Machine, len(f.fields["machine"]))
+			}
+		}
+		m.must(os.Remove(m.root + "/etc/machine-id"))
+		if o, _, _ := m.look(inventory.Agent{}); o.Machine != "" {
+			t.Errorf("no machine id: %q", o.Machine)
+		}
+		m.mkdir("/etc/machine-id", 0o755)
+		if o, _, _ := m.look(inventory.Agent{}); o.Machine != "" {
+			t.Errorf("a folder: %q", o.Machine)
+		}
+	})
+}

@@ -261,3 +261,20 @@ func BenchmarkStart(b *testing.B) {
 		})
 	}
 }
+
+// Each machine is one of its own, and stays it when it boots again.
+func TestMachineIDs(t *testing.T) {
+	f := start(t, Options{Machines: 2})
+	a, b := f.machines[0], f.machines[1]
+	const path = "/etc/machine-id"
+	id, boot := a.read(path), a.BootID()
+	if !regexp.MustCompile(`^[0-9a-f]{32}\n$`).MatchString(id) || id == b.read(path) || boot == b.BootID() {
+		t.Errorf("%q and %q, booted as %s and %s", id, b.read(path), boot, b.BootID())
+	}
+	if err := a.Reboot(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if a.read(path) != id || a.BootID() == boot {
+		t.Errorf("%q, booted as %s", a.read(path), a.BootID())
+	}
+}

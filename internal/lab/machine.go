@@ -2,6 +2,8 @@ package lab
 
 import (
 	"context"
+	"crypto/rand"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
@@ -94,7 +96,10 @@ func (m *Machine) lay() error {
 	if configuration == "" {
 		configuration = defaultConfiguration(m.Name)
 	}
+	id := make([]byte, 16)
+	_, _ = rand.Read(id) // never fails
 	files := map[string]string{
+		"/etc/machine-id":       hex.EncodeToString(id) + "\n",
 		agent.DefaultConfigPath: configuration,
 		agent.DefaultLogPath:    "",
 		"/proc/net/tcp":         "",

@@ -63,6 +63,7 @@ func plan(targets []Target, looks []Look, policy Policy, decide func(Target, Loo
 	for i, t := range targets {
 		p.Entries[i] = decide(t, looks[i])
 	}
+	refuseTwins(p.Entries)
 	return p
 }
 

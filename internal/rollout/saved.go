@@ -137,6 +137,7 @@ func MakeSaved(saved []planfile.Host, targets []Target, looks []Look, policy Pol
 	for i, t := range targets {
 		p.Entries[i] = decideSaved(saved[i], t, looks[i], policy.Force)
 	}
+	refuseTwins(p.Entries)
 	p.savedWaves(saved)
 	return p
 }

@@ -5,6 +5,7 @@ observe() {
     both_clocks
     say uptime "$((up / 100)).$((up / 10 % 10))$((up % 10))"
     say clock "${now%??}.${now#"${now%??}"}"
+    which_machine
     unit_state
     say_lines unit "$shown"
     find_log
@@ -17,6 +18,15 @@ observe() {
     value=$(stat -f -c '%a %S' -- "$ROOT/var/lib") || value='0 0'
     say space "$((${value% *} * ${value#* }))"
     say observed yes
+}
+
+# which_machine tells one machine under two names from two. A clone may have the
+# machine id of another (machine-id(5)), but not its boot's.
+which_machine() {
+    value='' boot=''
+    [ ! -f "$ROOT/etc/machine-id" ] || read -r value <"$ROOT/etc/machine-id"
+    read -r boot <"$ROOT/proc/sys/kernel/random/boot_id"
+    printf 'machine=%.40s %.40s\n' "$value" "$boot"
 }
 
 # observe_config sends the agent's configuration to the workstation, which reads it

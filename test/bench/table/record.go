@@ -32,6 +32,9 @@ const (
 	wantsTheWord = "verdict="
 )
 
+// whichMachine is the line that is not passed on: many hosts answer with the table.
+const whichMachine = "machine="
+
 // calls reads what a client sends to the script, and tells of each call once it
 // is whole. Other lines are the script, or the operator's word.
 func calls(client io.Reader, called func(verb string), other func(line string)) {
@@ -195,7 +198,7 @@ func (r *Recorder) listen(machine, client ssh.Channel) {
 func (r *Recorder) note(line string) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if r.verb == "" {
+	if r.verb == "" || strings.HasPrefix(line, whichMachine) {
 		return
 	}
 	r.answers[r.verb] = append(r.answers[r.verb], line)

@@ -1,0 +1,96 @@
+package rollout
+
+import (
+	"context"
+	"strings"
+	"testing"
+
+	"github.com/aoifleet/aoifleet/internal/host"
+)
+
+// Of two names of one machine the first in the inventory is done, and the other
+// is refused before anything is staged, with the first one's name.
+func TestTwins(t *testing.T) {
+	f := newFakeFleet("a", "b", "c", "d", "e")
+	for name, machine := range map[string]string{"a": "m1", "b": "m2", "c": "m1", "d": "", "e": ""} {
+		f.vms[name].seen.Machine = machine
+	}
+	run := f.rotateAll(t, context.Background(), policy(), "a", "b", "c", "d", "e")
+	wantOutcomes(t, run, Rotated, Rotated, Refused, Rotated, Rotated)
+	p := run.Results[2].Problem
+	if p == nil || p.Class != "configuration" || !strings.Contains(p.Message, "this is host a under another name") || p.Hint == "" || run.Results[2].Action != None {
+		t.Errorf("%+v", p)
+	}
+	if f.vms["c"].called("stage")+f.vms["c"].called("rotate") != 0 {
+		t.Errorf("%v", f.vms["c"].calls)
+	}
+}
+
+// What is known of the first does not matter, and what the second would end as
+// only where that is something worse.
+func TestTwinsOfAllKinds(t *testing.T) {
+	right := newCertificate("NEW").Digest()
+	tests := []struct {
+		name          string
+		first, second func(*host.Observation)
+		want          Outcome // of the second
+		class         string
+	}{
+		{"both current", func(s *host.Observation) { s.File.Digest = right }, func(s *host.Observation) { s.File.Digest = right }, Refused, "configuration"},
+		{"the first is refused", func(s *host.Observation) { s.Unit.Active = "inactive" }, nil, Refused, "configuration"},
+		{"the second is refused anyway", nil, func(s *host.Observation) { s.Space = 0 }, Refused, "disk"},
+		{"managed identity", nil, func(s *host.Observation) { s.Provider = nil }, NotApplicable, ""},
+		{"it says nothing", nil, func(s *host.Observation) { s.Machine = "" }, "", ""},
+		{"another boot", nil, func(s *host.Observation) { s.Machine = "m/2" }, "", ""},
+	}
+	for _, tt := range tests {
+		f := newFakeFleet("a", "b")
+		looks := make([]Look, 2)
+		for i, change := range []func(*host.Observation){tt.first, tt.second} {
+			looks[i].Seen = healthy()
+			looks[i].Seen.Machine = "m/1"
+			if change != nil {
+				change(looks[i].Seen)
+			}
+		}
+		e := Make(f.targets("a", "b"), looks, policy()).Entries[1]
+		if e.Outcome != tt.want || (e.Problem == nil) != (tt.class == "") || e.Problem != nil && e.Problem.Class != tt.class {
+			t.Errorf("%s: %q, %+v", tt.name, e.Outcome, e.Problem)
+		}
+	}
+	// One that was seen although it can't be rotated is the first as well.
+	broken, seen := healthy(), healthy()
+	broken.Machine, seen.Machine = "m/1", "m/1"
+	f := newFakeFleet("a", "b")
+	looks := []Look{{Seen: broken, Err: &host.Problem{Class: "configuration", Message: "no such provider"}}, {Seen: seen}}
+	if e := Make(f.targets("a", "b"), looks, policy()).Entries; e[0].Problem.Message != "no such provider" || e[1].Outcome != Refused {
+		t.Errorf("%+v", e)
+	}
+}
+
+// A saved plan that was made of two machines is not carried out on one; a way back
+// does not go to one machine twice either.
+func TestTwinsElsewhere(t *testing.T) {
+	f := newFakeFleet("a", "b")
+	two := func(machines ...string) []Look {
+		looks := make([]Look, 2)
+		for i := range looks {
+			looks[i].Seen = healthy()
+			looks[i].Seen.Machine, looks[i].Seen.HostKey = machines[i], "SHA256:k"
+			looks[i].Seen.Backups = []host.Backup{{Run: "r", Old: "older", New: oldSum}}
+			looks[i].Seen.Leftover = []string{"staged-r"}
+		}
+		return looks
+	}
+	targets := f.targets("a", "b")
+	plans := map[string]*Plan{
+		"saved":    MakeSaved(Make(targets, two("m/1", "m/2"), policy()).Save(), targets, two("m/1", "m/1"), policy()),
+		"rollback": MakeRollback("r", targets, two("m/1", "m/1"), policy()),
+		"recover":  MakeRecovery(targets, two("m/1", "m/1"), policy()),
+	}
+	for name, p := range plans {
+		if p.Changes() != 1 || p.Entries[1].Outcome != Refused || p.Entries[1].Wave != 0 || !strings.Contains(p.Entries[1].Reason, "host a under another name") {
+			t.Errorf("%s: %+v", name, p.Entries[1])
+		}
+	}
+}
