@@ -74,6 +74,7 @@ func (a *app) fleetOf(inv *inventory.Inventory, hosts []inventory.Host, withCert
 	}
 	f.progress = &report.Progress{W: a.stderr, Terminal: a.draws, Width: a.width}
 	f.secrets = secret.NewResolver(a.ctx, f.asker(), a.getenv)
+	f.secrets.Tell(remote.Hide)
 	if !a.offline {
 		if err := f.checkSecrets(hosts); err != nil {
 			return nil, err

@@ -172,7 +172,7 @@ func (in *inquiry) answer(q *question) {
 	if q.via != nil {
 		from = " through " + q.via.Name
 	}
-	in.say(fmt.Sprintf("asking about %s for application %s%s", q.cert.Leaf.Thumbprint, printable(q.ClientID), from))
+	in.say(fmt.Sprintf("asking about %s for application %s%s", q.cert.Leaf.Thumbprint, hostText(q.ClientID), from))
 	left := in.wait - time.Since(in.began)
 	var once sync.Once
 	q.Pending = func(*azure.Error) {
@@ -201,7 +201,7 @@ func (in *inquiry) gone(q *question) *azure.Error {
 		return in.away[service{q.Vault, through}]
 	case in.away[vaults] != nil && !in.heard[vaults]:
 		e = in.away[vaults]
-		return &azure.Error{Class: azure.Unreachable, Message: "vault " + printable(q.Vault) + " was not asked: " + e.Message, Hint: e.Hint}
+		return &azure.Error{Class: azure.Unreachable, Message: "vault " + hostText(q.Vault) + " was not asked: " + e.Message, Hint: e.Hint}
 	}
 	return nil
 }

@@ -188,7 +188,7 @@ func (a *app) change(verb string, todo []*registration, yes bool, do func(*regis
 	}
 	for _, r := range todo {
 		l := certificate.Describe(r.cert)
-		fmt.Fprintf(out, "%s %s  %s, until %s\n  application %s in tenant %s\n", verb, l.Thumbprint, l.Subject, l.NotAfter.Format(time.DateOnly), printable(r.client), printable(r.tenant))
+		fmt.Fprintf(out, "%s %s  %s, until %s\n  application %s in tenant %s\n", verb, l.Thumbprint, l.Subject, l.NotAfter.Format(time.DateOnly), hostText(r.client), hostText(r.tenant))
 		if len(r.hosts) > 0 {
 			fmt.Fprintf(out, "  of %s: %s\n", hostCount(len(r.hosts)), strings.Join(report.Fold(r.hosts), ", "))
 		}
@@ -274,7 +274,7 @@ func (a *app) changes(list []*registration) registrations {
 	for _, r := range list {
 		l := certificate.Describe(r.cert)
 		c := registered{Certificate: report.Certificate{Thumbprint: l.Thumbprint, SHA256: l.SHA256, Subject: l.Subject, NotAfter: l.NotAfter},
-			TenantID: r.tenant, ClientID: r.client, Hosts: append([]string{}, r.hosts...), Error: azureErrorOf(r.err)}
+			TenantID: hostText(r.tenant), ClientID: hostText(r.client), Hosts: append([]string{}, r.hosts...), Error: azureErrorOf(r.err)}
 		if r.err == nil && r.done != "" {
 			c.Done = &r.done
 		}

@@ -143,5 +143,5 @@ func (a *app) registeredCertificate(graph *azure.Graph, client, thumbprint strin
 			return cert, nil
 		}
 	}
-	return nil, &failure{exitRefused, "application " + printable(client) + " has no certificate " + thumbprint, "az ad app credential list --cert --id " + printable(client)}
+	return nil, &failure{exitRefused, "application " + hostText(client) + " has no certificate " + thumbprint, "az ad app credential list --cert --id " + hostText(client)}
 }

@@ -9,6 +9,7 @@ import (
 	"github.com/aoifleet/aoifleet/internal/azure"
 	"github.com/aoifleet/aoifleet/internal/certificate"
 	"github.com/aoifleet/aoifleet/internal/inventory"
+	"github.com/aoifleet/aoifleet/internal/remote"
 	"github.com/aoifleet/aoifleet/internal/report"
 	"github.com/aoifleet/aoifleet/internal/secret"
 )
@@ -63,3 +64,7 @@ func printable(s string) string {
 		return '?'
 	}, s)
 }
+
+// hostText is a name out of an agent's configuration, which is compared and asked
+// about as it is, fit to be shown.
+func hostText(s string) string { return remote.Sanitise(s, 200) }

@@ -85,7 +85,7 @@ func (a *app) tellVerified(questions []*question, rest []unasked) error {
 func (q *question) print(w io.Writer) {
 	l := q.cert.Leaf
 	fmt.Fprintf(w, "%s  %s, until %s\n", l.Thumbprint, l.Subject, l.NotAfter.Format(time.DateOnly))
-	fmt.Fprintf(w, "  for application %s in tenant %s\n", printable(q.ClientID), printable(q.TenantID))
+	fmt.Fprintf(w, "  for application %s in tenant %s\n", hostText(q.ClientID), hostText(q.TenantID))
 	if len(q.hosts) > 0 {
 		fmt.Fprintf(w, "  of %s: %s\n", hostCount(len(q.hosts)), strings.Join(report.Fold(q.hosts), ", "))
 	}
@@ -107,7 +107,7 @@ func (q *question) print(w io.Writer) {
 		if !s.Expires.IsZero() {
 			until = "until " + s.Expires.Format(time.RFC3339)
 		}
-		fmt.Fprintf(w, "  ok: secret %s in vault %s, %s\n", s.Name, printable(q.Vault), until)
+		fmt.Fprintf(w, "  ok: secret %s in vault %s, %s\n", s.Name, hostText(q.Vault), until)
 	}
 }
 
@@ -136,11 +136,12 @@ func (q *question) document() verified {
 	l, r := q.cert.Leaf, q.result
 	d := verified{
 		Certificate: report.Certificate{Thumbprint: l.Thumbprint, SHA256: l.SHA256, Subject: l.Subject, NotAfter: l.NotAfter},
-		TenantID:    q.TenantID, ClientID: q.ClientID, Hosts: append([]string{}, q.hosts...),
+		TenantID:    hostText(q.TenantID), ClientID: hostText(q.ClientID), Hosts: append([]string{}, q.hosts...),
 		Accepted: r.Accepted, Tries: r.Tries, WaitedMS: r.Waited.Milliseconds(), Error: azureErrorOf(q.err),
 	}
 	if q.Vault != "" {
-		d.Vault = &q.Vault
+		vault := hostText(q.Vault)
+		d.Vault = &vault
 	}
 	if s := r.Secret; s.Name != "" {
 		d.Secret = &verifiedSecret{s.Name, s.Version, s.Enabled, timeOrNull(s.NotBefore), timeOrNull(s.Expires)}

@@ -5,6 +5,7 @@ import (
 	"strings"
 
 	"github.com/aoifleet/aoifleet/internal/host"
+	"github.com/aoifleet/aoifleet/internal/remote"
 )
 
 // files are the agent's configuration and its certificate.
@@ -24,17 +25,17 @@ func (c chart) files(v Visit) {
 	}
 	provider := "agent.certificate_path"
 	if seen.Provider.Name != "" {
-		provider = "provider " + seen.Provider.Name
+		provider = "provider " + remote.Sanitise(seen.Provider.Name, 200)
 	}
 	c.ok("configuration", provider)
 	trouble := seen.File.Problem()
 	if trouble != nil && trouble.Hint == "" {
-		trouble.Hint = "see on the host: findmnt -T " + seen.File.Path
+		trouble.Hint = "see on the host: findmnt -T " + remote.Sanitise(seen.File.Path, 4096)
 	}
-	c.problem("certificate_path", trouble, seen.File.Path)
+	c.problem("certificate_path", trouble, remote.Sanitise(seen.File.Path, 4096))
 	switch {
 	case seen.File.Kind == "missing":
-		c.ok("certificate_path", "no certificate yet at "+seen.File.Path)
+		c.ok("certificate_path", "no certificate yet at "+remote.Sanitise(seen.File.Path, 4096))
 	case seen.File.Kind == "file":
 		c.form(v.Found)
 	}

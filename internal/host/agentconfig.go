@@ -2,6 +2,7 @@ package host
 
 import (
 	"fmt"
+	"regexp"
 	"strings"
 
 	"gopkg.in/yaml.v3"
@@ -69,8 +70,8 @@ func parseAgentConfig(text string) (cfg AgentConfig, err error) {
 		case kv == nil:
 		case kv.ServicePrincipal != nil:
 			sp := kv.ServicePrincipal
-			cfg.Providers = append(cfg.Providers, Provider{shared(clean(p.Name)), shared(clean(kv.VaultName)),
-				shared(clean(sp.TenantID)), shared(clean(sp.ClientID)), shared(sp.CertPath)})
+			cfg.Providers = append(cfg.Providers, Provider{shared(plain(p.Name)), shared(plain(kv.VaultName)),
+				shared(plain(sp.TenantID)), shared(plain(sp.ClientID)), shared(sp.CertPath)})
 		case kv.ManagedIdentity != nil:
 			cfg.ManagedIdentity = true
 		}
@@ -86,7 +87,26 @@ func parseAgentConfig(text string) (cfg AgentConfig, err error) {
 	return cfg, nil
 }
 
-func clean(s string) string { return remote.Sanitise(s, 200) }
+// clean is a short text of the host, to be shown. What is wholly a word that every
+// host says is kept, though it were somebody's password too: it is compared.
+func clean(s string) string {
+	if vocabulary.MatchString(s) {
+		return s
+	}
+	return remote.Sanitise(s, 200)
+}
+
+var vocabulary = regexp.MustCompile(`^(` +
+	`[0-9a-f]{32}|[0-9a-f]{64}|[0-9]{8}-[0-9]{6}-[A-Z2-7]{4}(UNDO)?|none|` + // invocations, digests, runs
+	`pending|undoing|confirmed|rolled-back|failed|` +
+	`lock|check|backup|arm|swap|restart|watch|confirm|diagnostics|undo|clean|` +
+	`log_clean|expected_line|process_only|` +
+	`loaded|not-found|masked|active|inactive|activating|deactivating|reloading|running|dead|auto-restart|exited|` +
+	`enabled|disabled|static|success|exit-code|signal|file|missing|other|nodir|yes|no|legacy)$`)
+
+// plain is clean for what is compared, or asked of others: it is not kept from
+// holding a secret, so show it with clean.
+func plain(s string) string { return remote.Plain(s, 200) }
 
 // choose finds the provider whose certificate is to be rotated: the one that
 // the inventory names, else the only one, or several that share one file.
@@ -138,9 +158,9 @@ func matching(providers []Provider, path string) *Provider {
 // usable refuses a path that can't be handed on safely, or that is relative:
 // the agent's working directory isn't known.
 func usable(p Provider) (*Provider, error) {
-	if !strings.HasPrefix(p.Path, "/") || p.Path != remote.Sanitise(p.Path, 4096) {
+	if !strings.HasPrefix(p.Path, "/") || p.Path != remote.Plain(p.Path, 4096) {
 		return nil, &Problem{Class: "configuration",
-			Message: fmt.Sprintf("cert_path of provider %q is not an absolute path: %q", p.Name, clean(p.Path)),
+			Message: fmt.Sprintf("cert_path of provider %q is not an absolute path: %q", clean(p.Name), clean(p.Path)),
 			Hint:    "set agent.certificate_path in the inventory"}
 	}
 	return &p, nil
@@ -149,7 +169,7 @@ func usable(p Provider) (*Provider, error) {
 func (c AgentConfig) names() string {
 	var names []string
 	for _, p := range c.Providers {
-		names = append(names, p.Name)
+		names = append(names, clean(p.Name))
 	}
 	if len(names) == 0 {
 		return "(none has a service principal)"

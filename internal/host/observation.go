@@ -53,7 +53,7 @@ type Unit struct {
 
 // File is the live certificate file.
 type File struct {
-	Path, Real string // as configured; with symlinks resolved
+	Path, Real string // as configured; with symlinks resolved. Neither is fit to be shown as it is, see remote.Plain
 	Kind       string // file, missing, other, nodir; moved: its folder was replaced while it was looked at
 	Folder     string // who and which its folder is: UID:DEVICE:INODE
 	Owner      string // user:group
@@ -142,8 +142,8 @@ func parseFound(out []byte) *found {
 		case "receipt_alive", "receipt_left":
 			f.ofReceipt(key, text)
 		case "backup":
-			if b := strings.Fields(clean(text)); len(b) == 3 {
-				f.backups = append(f.backups, Backup{b[0], b[1], b[2]})
+			if b := strings.Fields(plain(text)); len(b) == 3 {
+				f.backups = append(f.backups, Backup{clean(b[0]), clean(b[1]), clean(b[2])})
 			}
 		case "leftover":
 			f.leftover = append(f.leftover, clean(text))
@@ -219,14 +219,14 @@ func (f *found) observation(agent inventory.Agent) (*Observation, error) {
 	o := &Observation{Clock: clock, Unit: f.unitState(clock, uptime), Denied: remote.Sanitise(f.fields["denied"], 400), Receipts: f.recs, AtWork: f.fields["at_work"] != "", Backups: f.backups, Leftover: f.leftover,
 		Machine: machineOf(f.fields["machine"])}
 	if info, err := certificate.ParsePublic([]byte(f.saved.String())); err == nil {
-		o.Saved = &info
+		o.Saved = shown(info)
 	}
 	o.Space, _ = strconv.ParseInt(f.fields["space"], 10, 64)
 	if folder, unsafe := f.fields["config_unsafe"]; unsafe {
 		return o, &Problem{Class: "configuration", Message: "the agent's configuration " + agent.Config + " is a link, and others than root can write the folder " + clean(folder),
 			Hint: "name the file itself in agent.config"}
 	}
-	o.Settings, o.Configured = clean(f.fields["settings"]), hex.EncodeToString(f.digest.Sum(nil))
+	o.Settings, o.Configured = remote.Plain(f.fields["settings"], 200), hex.EncodeToString(f.digest.Sum(nil))
 	if _, missing := f.fields["config_missing"]; missing {
 		o.Configured = ""
 		if agent.CertificatePath == "" {
@@ -293,15 +293,15 @@ func (f *found) file(path string) *foundFile {
 
 // describe fills in what is known of the certificate file.
 func (o *Observation) describe(file *foundFile) {
-	get := func(key string) string { return remote.Sanitise(file.fields[key], 4096) }
-	o.File = File{Path: file.path, Real: get("real"), Kind: get("kind"), Folder: get("folder"), Digest: "none", Unsafe: get("unsafe"), ReadOnly: get("readonly") != ""}
+	get := func(key string) string { return remote.Plain(file.fields[key], 4096) }
+	o.File = File{Path: file.path, Real: get("real"), Kind: clean(get("kind")), Folder: get("folder"), Digest: "none", Unsafe: get("unsafe"), ReadOnly: get("readonly") != ""}
 	if o.File.Kind != "file" {
 		o.LiveNote = "there is no file"
 		return
 	}
-	o.File.Digest = get("digest")
+	o.File.Digest = clean(get("digest"))
 	if a := strings.Split(get("attributes"), ":"); len(a) >= 6 {
-		o.File.Owner, o.File.Mode = a[1]+":"+a[2], a[3]
+		o.File.Owner, o.File.Mode = clean(a[1]+":"+a[2]), clean(a[3])
 		o.File.Size, _ = strconv.ParseInt(a[4], 10, 64)
 		o.File.Changed = seconds(a[5])
 	}
@@ -314,7 +314,7 @@ func (o *Observation) describe(file *foundFile) {
 	case err != nil:
 		o.LiveNote = "openssl on the host could not read it"
 	default:
-		o.Live = &info
+		o.Live = shown(info)
 	}
 	if o.Live != nil {
 		for _, name := range []*string{&o.Live.Thumbprint, &o.Live.SHA256, &o.Live.Subject, &o.Live.Issuer, &o.Live.Serial} {
@@ -334,10 +334,15 @@ func parseAbout(text string) (certificate.Info, bool) {
 		len(info.Thumbprint) != 40 || len(info.SHA256) != 64 || !hexDigits.MatchString(info.Thumbprint+info.SHA256) {
 		return certificate.Info{}, false
 	}
+	return *shown(info), true
+}
+
+// shown is what a certificate of the host says of itself, fit to be shown.
+func shown(info certificate.Info) *certificate.Info {
 	for _, name := range []*string{&info.Subject, &info.Issuer, &info.Serial} {
 		*name = remote.Sanitise(*name, 400)
 	}
-	return info, true
+	return &info
 }
 
 // ProcessIsOlder tells whether the running agent started before the file last

@@ -1,6 +1,10 @@
 package host
 
-import "fmt"
+import (
+	"fmt"
+
+	"github.com/aoifleet/aoifleet/internal/remote"
+)
 
 // LeastSpace is how many free bytes a host needs below /var/lib.
 const LeastSpace = 1 << 20
@@ -9,19 +13,21 @@ const LeastSpace = 1 << 20
 func (f File) Problem() *Problem {
 	switch {
 	case f.Kind == "nodir":
-		return &Problem{Class: "configuration", Message: "the folder of " + f.Path + " does not exist", Hint: "create it, or correct cert_path in the agent's configuration"}
+		return &Problem{Class: "configuration", Message: "the folder of " + f.shown() + " does not exist", Hint: "create it, or correct cert_path in the agent's configuration"}
 	case f.Kind == "moved":
-		return &Problem{Class: "drift", Message: "the folder of " + f.Path + " was replaced while it was looked at", Hint: "run this again; if it comes again, find out who replaces it"}
+		return &Problem{Class: "drift", Message: "the folder of " + f.shown() + " was replaced while it was looked at", Hint: "run this again; if it comes again, find out who replaces it"}
 	case f.Kind != "file" && f.Kind != "missing":
-		return &Problem{Class: "configuration", Message: f.Path + " is not a regular file"}
+		return &Problem{Class: "configuration", Message: f.shown() + " is not a regular file"}
 	case f.Unsafe != "":
-		return &Problem{Class: "configuration", Message: "others than root and the file's owner can write the folder " + f.Unsafe,
-			Hint: "take the right to write it away: chmod go-w " + f.Unsafe}
+		return &Problem{Class: "configuration", Message: "others than root and the file's owner can write the folder " + remote.Sanitise(f.Unsafe, 4096),
+			Hint: "take the right to write it away: chmod go-w " + remote.Sanitise(f.Unsafe, 4096)}
 	case f.ReadOnly:
-		return &Problem{Class: "disk", Message: "the folder of " + f.Real + " is read-only"}
+		return &Problem{Class: "disk", Message: "the folder of " + remote.Sanitise(f.Real, 4096) + " is read-only"}
 	}
 	return nil
 }
+
+func (f File) shown() string { return remote.Sanitise(f.Path, 4096) }
 
 // SpaceProblem is too little free space; nil: there is enough.
 func (o *Observation) SpaceProblem() *Problem {

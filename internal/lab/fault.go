@@ -24,6 +24,7 @@ const (
 	faultNoSFTP          = "no-sftp"          // has no SFTP subsystem
 	faultSFTPFull        = "sftp-full"        // SFTP can make files but not write to them
 	faultSudoPassword    = "sudo-password"    // sudo wants a password
+	faultSudoTells       = "sudo-tells"       // [fails]: sudo wants a password, takes any and tells it on standard error; then it runs nothing if so
 	faultNoOpenSSL       = "no-openssl"       // has no openssl
 	faultMissingTool     = "missing-tool"     // NAME: has no such program
 	faultDiskFull        = "disk-full"        // [BLOCKS]: no command can write more to a file than so many 512 bytes, none if absent
@@ -59,7 +60,7 @@ func faultKinds() map[string]faultKind {
 		faultUnreachable: needsNothing, faultAcceptSilent: needsNothing, faultDropConnections: needsCount,
 		faultChangedHostKey: needsNothing, faultAuthRefused: needsNothing, faultNoSFTP: needsNothing,
 		faultSFTPFull: needsNothing, faultSudoPassword: needsNothing, faultNoOpenSSL: needsNothing,
-		faultMissingTool: needsTool, faultDiskFull: mayHaveCount, faultEndlessOutput: needsNothing,
+		faultSudoTells: mayFail, faultMissingTool: needsTool, faultDiskFull: mayHaveCount, faultEndlessOutput: needsNothing,
 		faultEscapes: needsNothing, faultNoise: needsText, faultCutAfter: needsCount, faultCutBefore: needsText,
 		faultCutOn: needsText, faultGoneOn: needsText, faultSilentOn: needsText,
 		faultRestartSlow: needsDuration, faultRestartFails: needsText,
@@ -89,6 +90,13 @@ func mayHaveCount(argument string) error {
 		return nil
 	}
 	return needsCount(argument)
+}
+
+func mayFail(argument string) error {
+	if argument != "" && argument != "fails" {
+		return fmt.Errorf("takes no other argument than fails")
+	}
+	return nil
 }
 
 func needsTool(argument string) error {

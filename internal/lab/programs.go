@@ -34,6 +34,9 @@ func (m *Machine) wantedPrograms() map[string]string {
 		}
 	}
 	add(faultSudoPassword, m.faults.has(faultSudoPassword), "sudo")
+	how, tells := m.faults.get(faultSudoTells)
+	add(faultSudoTells, tells && how == "", "sudo")
+	add(faultSudoTells+"-fails", tells && how != "", "sudo")
 	add(faultSudoRevokedOn, m.faults.sudoRevoked(), "sudo")
 	add(faultDiskFull, m.faults.has(faultDiskFull), "df")
 	add(faultClockJump, m.faults.has(faultClockJump), "date")

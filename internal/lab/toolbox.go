@@ -29,20 +29,22 @@ type toolbox struct {
 func installTools(dir string) (*toolbox, error) {
 	t := &toolbox{dir: filepath.Join(dir, "tools"), without: map[string]string{}}
 	files := map[string]string{ // where it goes: what it is
-		"bin/systemctl":        "call",
-		"bin/systemd-run":      "call",
-		"bin/sudo":             "sudo",
-		"bin/setpriv":          "setpriv",
-		"bin/sync":             "sync",
-		"sudo-password/sudo":   "sudo-password",
-		"sudo-revoked-on/sudo": "sudo-revoked",
-		"disk-full/df":         "df",
-		"clock-jump/date":      "date",
-		"immutable/mv":         "immutable",
-		"immutable/cp":         "immutable",
-		"immutable/ln":         "immutable",
-		"immutable/rm":         "immutable",
-		gatherDiags:            "gather-diags",
+		"bin/systemctl":         "call",
+		"bin/systemd-run":       "call",
+		"bin/sudo":              "sudo",
+		"bin/setpriv":           "setpriv",
+		"bin/sync":              "sync",
+		"sudo-password/sudo":    "sudo-password",
+		"sudo-tells/sudo":       "sudo-tells",
+		"sudo-tells-fails/sudo": "sudo-tells",
+		"sudo-revoked-on/sudo":  "sudo-revoked",
+		"disk-full/df":          "df",
+		"clock-jump/date":       "date",
+		"immutable/mv":          "immutable",
+		"immutable/cp":          "immutable",
+		"immutable/ln":          "immutable",
+		"immutable/rm":          "immutable",
+		gatherDiags:             "gather-diags",
 	}
 	for path, name := range files {
 		if err := t.install(path, name); err != nil {

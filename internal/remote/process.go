@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"sync"
+	"unicode/utf8"
 
 	"golang.org/x/crypto/ssh"
 )
@@ -253,7 +254,11 @@ func readUpTo(r io.Reader, n int) []byte {
 	return out
 }
 
-// tail is a writer that keeps the last MaxForeignText bytes.
+// maxTail is twice what is shown, so that no part of a secret is left over where
+// the text is cut.
+const maxTail = 2 * MaxForeignText
+
+// tail is a writer that keeps the last maxTail bytes.
 type tail struct {
 	mu  sync.Mutex
 	buf []byte
@@ -264,11 +269,11 @@ func (t *tail) Write(b []byte) (int, error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	n := len(b)
-	if n > MaxForeignText {
-		b = b[n-MaxForeignText:]
+	if n > maxTail {
+		b = b[n-maxTail:]
 	}
 	t.buf = append(t.buf, b...)
-	if extra := len(t.buf) - MaxForeignText; extra > 0 {
+	if extra := len(t.buf) - maxTail; extra > 0 {
 		t.buf = t.buf[:copy(t.buf, t.buf[extra:])]
 	}
 	return n, nil
@@ -293,5 +298,10 @@ func (t *tail) ReadFrom(r io.Reader) (int64, error) {
 func (t *tail) text() string {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	return SanitiseText(string(t.buf), MaxForeignText)
+	text := SanitiseText(string(t.buf), maxTail)
+	start := max(0, len(text)-MaxForeignText)
+	for start < len(text) && !utf8.RuneStart(text[start]) {
+		start++
+	}
+	return text[start:]
 }

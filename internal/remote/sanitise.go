@@ -8,13 +8,34 @@ import (
 
 // Sanitise makes s, which a remote machine sent, safe to show on one line: it
 // removes escape sequences (ECMA-48), control and format characters (among
-// them the bidirectional overrides of UAX #9) and invalid UTF-8, and turns a
-// tab, a newline or any other space into a space. The result is valid UTF-8 of
-// at most limit bytes.
-func Sanitise(s string, limit int) string { return sanitise(s, limit, ' ') }
+// them the bidirectional overrides of UAX #9) and invalid UTF-8, turns a tab, a
+// newline or any other space into a space, and puts [Redacted] in the place of
+// a secret that [Hide] knows. The result is valid UTF-8 of at most limit bytes.
+func Sanitise(s string, limit int) string {
+	return cut(oneLine(hide(printable(s, limit+longestHidden()))), limit)
+}
 
 // SanitiseText is [Sanitise] for text of several lines: newlines are kept.
-func SanitiseText(s string, limit int) string { return sanitise(s, limit, '\n') }
+func SanitiseText(s string, limit int) string {
+	return cut(hide(printable(s, limit+longestHidden())), limit)
+}
+
+// Plain is [Sanitise] without an eye on secrets, for what is compared or goes
+// back to the machine. Show it with Sanitise only.
+func Plain(s string, limit int) string { return cut(oneLine(printable(s, limit)), limit) }
+
+func oneLine(s string) string { return strings.ReplaceAll(s, "\n", " ") }
+
+// cut keeps whole characters.
+func cut(s string, limit int) string {
+	if len(s) <= limit {
+		return s
+	}
+	for limit > 0 && !utf8.RuneStart(s[limit]) {
+		limit--
+	}
+	return s[:limit]
+}
 
 // isPlain: nearly all text is printable ASCII, and needs no copy.
 func isPlain(s string) bool {
@@ -26,7 +47,8 @@ func isPlain(s string) bool {
 	return true
 }
 
-func sanitise(s string, limit int, newline rune) string {
+// printable is what of s can be shown, with its newlines, at most limit bytes.
+func printable(s string, limit int) string {
 	if len(s) <= limit && isPlain(s) {
 		return s
 	}
@@ -41,7 +63,7 @@ func sanitise(s string, limit int, newline rune) string {
 		if r == utf8.RuneError && size == 1 {
 			continue
 		}
-		r = shown(r, newline)
+		r = shown(r)
 		if r < 0 {
 			continue
 		}
@@ -56,10 +78,10 @@ func sanitise(s string, limit int, newline rune) string {
 // shown is the rune to show for r, or -1 to drop it. unicode.IsPrint knows
 // letters, marks, numbers, punctuation, symbols and the ASCII space: everything
 // that could move the cursor or reorder text is outside it.
-func shown(r, newline rune) rune {
+func shown(r rune) rune {
 	switch {
 	case r == '\n':
-		return newline
+		return r
 	case r == '\r':
 		return -1
 	case unicode.IsPrint(r):

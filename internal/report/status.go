@@ -150,7 +150,7 @@ func (s *Status) Principals() []Principal {
 	shown := make([]Principal, len(list))
 	for i, p := range list {
 		safe, why := s.safe(p, unsure(p, list, unseen))
-		shown[i] = Principal{TenantID: p.TenantID, ClientID: p.ClientID, SafeToDrop: safe, Why: why}
+		shown[i] = Principal{TenantID: word(p.TenantID), ClientID: word(p.ClientID), SafeToDrop: safe, Why: why}
 		for _, c := range p.Credentials {
 			shown[i].InUse = append(shown[i].InUse, UsedByWho{*certificateOf(&c.Certificate), c.Wanted, c.Hosts})
 		}

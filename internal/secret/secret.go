@@ -70,6 +70,7 @@ type Resolver struct {
 	ctx    context.Context
 	ask    func(prompt string) (string, error)
 	getenv func(string) string
+	tell   func(text string) // may be nil
 
 	asking sync.Mutex // a terminal has room for one question
 	mu     sync.Mutex
@@ -95,6 +96,10 @@ type read struct {
 func NewResolver(ctx context.Context, ask func(prompt string) (string, error), getenv func(string) string) *Resolver {
 	return &Resolver{ctx: ctx, ask: ask, getenv: getenv, reads: map[readKey]*read{}}
 }
+
+// Tell has known called with each secret when it is read, before anybody has it: so
+// it can be kept out of what is shown. Call it before the first Get.
+func (r *Resolver) Tell(known func(text string)) { r.tell = known }
 
 // Get returns the secret at s, from 1 byte to MaxSize, one line without its end.
 // what says what it is, such as "password of azureuser": in the question and in

@@ -47,6 +47,9 @@ func (r *Resolver) read(s Source, what string) (Value, error) {
 	if text, err = oneLine(text); err != nil {
 		return Value{}, err
 	}
+	if r.tell != nil {
+		r.tell(text)
+	}
 	return New(text), nil
 }
 
