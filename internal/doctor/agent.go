@@ -189,7 +189,7 @@ func (c chart) traces(v Visit) {
 	case r.Holds():
 		c.fail("unfinished", fmt.Sprintf("run %s of %s is at work", r.Run, r.Owner), "wait until it has ended")
 	default:
-		c.settle("unfinished", fmt.Sprintf("run %s of %s was interrupted (%s)", r.Run, r.Owner, r.State), "recover")
+		c.settle("unfinished", r.Interrupted(), "recover")
 	}
 	if len(seen.Leftover) > 0 {
 		c.settle("leftovers", "ended runs have left: "+strings.Join(seen.Leftover, ", "), "recover")

@@ -57,7 +57,7 @@ func (v *VM) Diagnose(ctx context.Context, d Diagnosis) (*Diagnostics, error) {
 	if d.MaxSize == 0 {
 		d.MaxSize = MaxDiagnostics
 	}
-	ctx, cancel := context.WithTimeout(ctx, d.Within+zipTimeout+2*time.Minute+v.patience())
+	ctx, cancel := v.within(ctx, d.Within+zipTimeout+2*time.Minute+v.patience())
 	defer cancel()
 	v.conn.Prefetch()
 	values := append(v.common(), value{"diagnostics", wholeSeconds(d.Within)}, value{"size", strconv.FormatInt(d.MaxSize, 10)},
@@ -71,7 +71,7 @@ func (v *VM) Diagnose(ctx context.Context, d Diagnosis) (*Diagnostics, error) {
 		return nil, err
 	}
 	defer process.Close()
-	if err := send(process.Stdin(), append(v.needed(&shell{}, "diagnose"), in)); err != nil {
+	if _, err := send(process.Stdin(), append(v.needed(&shell{}, "diagnose"), in)); err != nil {
 		return nil, v.notRoot(ctx, process.Wait())
 	}
 	c := &collection{ctx: ctx, vm: v, process: process, out: bufio.NewReaderSize(process.Stdout(), 64<<10), Diagnosis: d}
@@ -111,7 +111,7 @@ func (c *collection) collect(ctx context.Context) (*Diagnostics, error) {
 
 // hasSFTP also gives up one that does not answer.
 func (c *collection) hasSFTP(ctx context.Context) bool {
-	ctx, cancel := context.WithTimeout(ctx, sftpTimeout)
+	ctx, cancel := c.vm.within(ctx, sftpTimeout)
 	defer cancel()
 	return c.vm.conn.OpenSFTP(ctx) == nil
 }

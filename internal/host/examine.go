@@ -83,7 +83,7 @@ func (v *VM) Examine(ctx context.Context) *Examination {
 }
 
 func (v *VM) openSFTP(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, sftpTimeout)
+	ctx, cancel := v.within(ctx, sftpTimeout)
 	defer cancel()
 	return v.conn.OpenSFTP(ctx)
 }

@@ -32,7 +32,7 @@ type Installed struct {
 func (v *VM) InstallHelper(ctx context.Context) (Installed, error) {
 	agent := v.host.Agent
 	full := New(v.conn, v.host, v.run, v.password)
-	full.host.Helper = ""
+	full.host.Helper, full.hurry = "", v.hurry
 	values := append(full.common(), value{"config", agent.Config}, value{"path", agent.CertificatePath}, value{"new", HelperVersion()})
 	out, err := full.do(ctx, stageTimeout, "install", values)
 	if err != nil {

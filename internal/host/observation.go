@@ -69,14 +69,38 @@ type File struct {
 type Receipt struct {
 	State, Run, Owner string
 	AtWork            bool          // the process that made it lives
-	Armed             bool          // with a dead-man switch
-	Left              time.Duration // until the switch undoes it; 0: it is due
+	Armed             bool          // with a dead-man switch, which undoes it when Left is over
+	Timed             bool          // Left is known, as it always is with a switch
+	Left              time.Duration // until it can't be confirmed any more; 0: that is past
+	PID               int           // of its process, where it goes on although Left is over; 0: it does not
 }
 
 // Holds tells whether the transaction may still be confirmed, so that nobody
-// else may touch the host.
+// else may touch the host. Without a known end it may be for as long as it lives.
 func (r Receipt) Holds() bool {
-	return r.State == "pending" && r.AtWork && (!r.Armed || r.Left > 0)
+	return r.State == "pending" && r.AtWork && (r.Left > 0 || !r.Armed && !r.Timed)
+}
+
+// Interrupted says in words that the transaction has not ended and can't be
+// confirmed any more.
+func (r Receipt) Interrupted() string {
+	text := fmt.Sprintf("run %s of %s was interrupted (%s)", r.Run, r.Owner, r.State)
+	if left := r.LeftBehind(); left != "" {
+		text += "; " + left
+	}
+	return text
+}
+
+// LeftBehind names the process of a transaction that goes on although its time is
+// over; "" where there is none.
+func (r Receipt) LeftBehind() string {
+	switch {
+	case r.PID == 0:
+		return ""
+	case r.Run == "":
+		return fmt.Sprintf("process %d of an interrupted run is still running on the host", r.PID)
+	}
+	return fmt.Sprintf("process %d of run %s is still running on the host", r.PID, r.Run)
 }
 
 // Backup is a replaced certificate that is kept on the host.
@@ -139,7 +163,7 @@ func parseFound(out []byte) *found {
 			f.files = append(f.files, &foundFile{path: text, fields: map[string]string{}})
 		case "receipt":
 			f.recs = append(f.recs, parseReceipt(text))
-		case "receipt_alive", "receipt_left":
+		case "receipt_alive", "receipt_left", "receipt_armed", "receipt_pid":
 			f.ofReceipt(key, text)
 		case "backup":
 			if b := strings.Fields(plain(text)); len(b) == 3 {
@@ -183,13 +207,27 @@ func (f *found) ofReceipt(key, text string) {
 		return
 	}
 	r := &f.recs[len(f.recs)-1]
-	if key == "receipt_alive" {
+	switch key {
+	case "receipt_alive":
 		r.AtWork = true
-		return
+	case "receipt_armed": // after receipt_left, which an earlier script has for those alone
+		r.Armed = text == "yes"
+	case "receipt_pid":
+		r.PID = parsePID(text)
+	case "receipt_left":
+		if left, err := strconv.ParseInt(text, 10, 32); err == nil {
+			r.Armed, r.Timed, r.Left = true, true, max(0, time.Duration(left)*time.Second)
+		}
 	}
-	if left, err := strconv.ParseInt(text, 10, 32); err == nil {
-		r.Armed, r.Left = true, max(0, time.Duration(left)*time.Second)
+}
+
+// parsePID reads the number of a process, 0 where it can't be one (proc(5), PID_MAX_LIMIT).
+func parsePID(text string) int {
+	const most = 1 << 22
+	if n, err := strconv.Atoi(text); err == nil && n > 1 && n <= most {
+		return n
 	}
+	return 0
 }
 
 // parseReceipt reads `STATE run=R owner=WHO`.

@@ -23,7 +23,7 @@ func AsProblem(err error) *Problem {
 	}
 	var exit *remote.ExitError
 	if errors.As(err, &exit) {
-		return &Problem{Class: "command", Message: "the host's script failed: " + firstLine(exit.Stderr)}
+		return scriptFailed(exit)
 	}
 	var rerr *remote.Error
 	if errors.As(err, &rerr) {
@@ -33,6 +33,19 @@ func AsProblem(err error) *Problem {
 		return &Problem{Class: "timeout", Message: "the host did not answer in time"}
 	}
 	return &Problem{Class: "internal", Message: remote.Sanitise(err.Error(), 400)}
+}
+
+// scriptFailed tells a script that failed from a session that the server closed under it.
+func scriptFailed(exit *remote.ExitError) *Problem {
+	said := firstLine(exit.Stderr)
+	switch {
+	case exit.Status < 0 && said == "":
+		return &Problem{Class: "unreachable", Message: "connection lost: the server closed the session, as after an idle time-out",
+			Hint: "see ChannelTimeout in sshd_config(5) on the host"}
+	case said == "":
+		said = exit.Error()
+	}
+	return &Problem{Class: "command", Message: "the host's script failed: " + said}
 }
 
 func firstLine(s string) string {

@@ -50,6 +50,7 @@ type Report struct {
 	Evidence []string
 	Steps    []Step
 	Gathered bool // the host has diagnostics for Diagnose
+	PID      int  // of a recovery: see Receipt.PID
 }
 
 // Step is one effect on the host, with the time until the next began.
@@ -74,7 +75,7 @@ func (v *VM) Recover(ctx context.Context, onStep func(step string)) *Report {
 }
 
 func (v *VM) converse(ctx context.Context, verb string, values []value, onStep func(step string)) *Report {
-	ctx, cancel := context.WithTimeout(ctx, v.longest()+v.patience())
+	ctx, cancel := v.within(ctx, v.longest()+v.patience())
 	defer cancel()
 	t := &talk{vm: v, onStep: onStep, asked: verb == "recover", report: &Report{Ending: Lost}}
 	err := v.ask(ctx, verb, values, func(line string) { t.hear(ctx, line) })
@@ -191,6 +192,8 @@ func (t *talk) hear(ctx context.Context, line string) {
 		}
 	case "gathered":
 		r.Gathered = true
+	case "receipt_pid":
+		r.PID = parsePID(text)
 	case "proof":
 		r.Proof = clean(text)
 	case "verdict":
@@ -258,17 +261,32 @@ func (t *talk) ended(ctx context.Context, err error) *Report {
 		return r
 	}
 	var exit *remote.ExitError
-	if len(r.Steps) == 0 && errors.As(err, &exit) {
+	if len(r.Steps) == 0 && errors.As(err, &exit) && exit.Status >= 0 {
 		return &Report{Ending: Refused, Problem: AsProblem(t.vm.notRoot(ctx, err))}
 	}
 	if err == nil {
 		err = &Problem{Class: "command", Message: "the host's script stopped before its end"}
 	}
 	if r.Problem == nil {
-		r.Problem = AsProblem(err)
+		r.Problem = t.brokenOff(AsProblem(err))
 	}
 	t.failStep()
 	return r
+}
+
+// brokenOff says in which step contact was lost: "connection lost in the watch: …".
+func (t *talk) brokenOff(p *Problem) *Problem {
+	n := len(t.report.Steps)
+	if n == 0 {
+		return p
+	}
+	within := *p
+	what, why, told := strings.Cut(p.Message, ": ")
+	within.Message = what + " in the " + t.report.Steps[n-1].Name
+	if told {
+		within.Message += ": " + why
+	}
+	return &within
 }
 
 // healthCommand runs the inventory's health.command as the login user, never
@@ -277,7 +295,7 @@ func (v *VM) healthCommand(ctx context.Context) string {
 	if v.host.Health.Command == "" {
 		return ""
 	}
-	ctx, cancel := context.WithTimeout(ctx, v.host.Health.Timeout)
+	ctx, cancel := v.within(ctx, v.host.Health.Timeout)
 	defer cancel()
 	err := v.runQuietly(ctx, v.host.Health.Command)
 	var exit *remote.ExitError

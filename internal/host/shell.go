@@ -58,8 +58,11 @@ func (v *VM) ask(ctx context.Context, verb string, values []value, hear func(lin
 	}
 	defer context.AfterFunc(ctx, s.end)()
 	s.quota.N = maxTalk
-	if err := send(s.process.Stdin(), append(v.needed(s, verb), in)); err != nil {
-		return v.over(ctx, err)
+	if sent, err := send(s.process.Stdin(), append(v.needed(s, verb), in)); err != nil {
+		if err = v.over(ctx, err); sent == 0 {
+			err = unsent{orClosed(err)}
+		}
+		return err
 	}
 	for s.lines.Scan() {
 		key, text, _ := strings.Cut(s.lines.Text(), "=")
@@ -76,13 +79,23 @@ func (v *VM) ask(ctx context.Context, verb string, values []value, hear func(lin
 	return v.over(ctx, s.lines.Err())
 }
 
-func send(to io.Writer, parts [][]byte) error {
+// send returns how many bytes may have gone to the host.
+func send(to io.Writer, parts [][]byte) (sent int, err error) {
 	for _, part := range parts {
-		if _, err := to.Write(part); err != nil {
-			return err
+		n, err := to.Write(part)
+		if sent += n; err != nil {
+			return sent, err
 		}
 	}
-	return nil
+	return sent, nil
+}
+
+// orClosed is why a shell took nothing, also where it has ended well.
+func orClosed(err error) error {
+	if err == nil {
+		return &Problem{Class: "unreachable", Message: "connection lost: the host's shell has ended"}
+	}
+	return err
 }
 
 // needed is what a shell has yet to be told before a call of this verb: nothing

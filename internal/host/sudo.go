@@ -102,7 +102,7 @@ type unlocking struct {
 }
 
 func (u *unlocking) converse(ctx context.Context) error {
-	timer := time.NewTimer(sudoPatience)
+	timer := time.NewTimer(sudoPatience / time.Duration(u.vm.hurry))
 	defer timer.Stop()
 	select {
 	case is := <-u.root:
@@ -130,7 +130,7 @@ func (u *unlocking) answer(ctx context.Context) (verdict, error) {
 	if _, err := u.process.Stdin().Write(u.secret); err != nil {
 		return untold, u.process.Wait()
 	}
-	timer := time.NewTimer(sudoPatience)
+	timer := time.NewTimer(sudoPatience / time.Duration(u.vm.hurry))
 	defer timer.Stop()
 	select {
 	case is := <-u.root:

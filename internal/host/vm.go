@@ -24,6 +24,8 @@ import (
 const (
 	lookTimeout  = 45 * time.Second
 	stageTimeout = 60 * time.Second
+	// unstageTimeout is for a copy that nobody took over, also once all other time is up.
+	unstageTimeout = 10 * time.Second
 )
 
 // BuiltinDeny are the POSIX extended regular expressions of log lines that
@@ -42,6 +44,7 @@ type VM struct {
 	password *Password // sudo's; nil: it needs none
 	stage    string    // the login user's staging folder, while it exists
 	shell    *shell    // nil: none is open
+	hurry    int       // by how much every limit of time is shorter, in tests that wait for its end; else 1
 }
 
 // Run says on whose behalf something is done.
@@ -54,7 +57,7 @@ type Run struct {
 // New drives the host behind conn, which Close closes. password is sudo's, which
 // hosts of the same source share; nil where it needs none.
 func New(conn *remote.Conn, h inventory.Host, run Run, password *Password) *VM {
-	return &VM{conn: conn, host: h, run: run, password: password}
+	return &VM{conn: conn, host: h, run: run, password: password, hurry: 1}
 }
 
 // DialContext connects to address, host:port, from the host, which looks the name
@@ -70,9 +73,15 @@ func (v *VM) Close() error {
 	return err
 }
 
+// within bounds everything here that waits for the host: one that blocks, whatever it
+// blocks on, is given up then.
+func (v *VM) within(ctx context.Context, limit time.Duration) (context.Context, context.CancelFunc) {
+	return context.WithTimeout(ctx, limit/time.Duration(v.hurry))
+}
+
 // do runs a verb of host.sh that ends by itself, and returns what it said.
 func (v *VM) do(ctx context.Context, timeout time.Duration, verb string, values []value) ([]byte, error) {
-	ctx, cancel := context.WithTimeout(ctx, timeout+v.patience())
+	ctx, cancel := v.within(ctx, timeout+v.patience())
 	defer cancel()
 	var said bytes.Buffer
 	err := v.ask(ctx, verb, values, func(line string) {
@@ -197,7 +206,7 @@ func (v *VM) Stage(ctx context.Context, data []byte, digest string) error {
 
 // upload brings data into a private folder of the login user.
 func (v *VM) upload(ctx context.Context, data []byte) (dir string, err error) {
-	ctx, cancel := context.WithTimeout(ctx, stageTimeout)
+	ctx, cancel := v.within(ctx, stageTimeout)
 	defer cancel()
 	dir = v.stagingFolder()
 	err = v.conn.Put(ctx, dir, "certificate", data)
@@ -217,7 +226,7 @@ func (v *VM) unstage() {
 	if v.stage == "" {
 		return
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	ctx, cancel := v.within(context.Background(), unstageTimeout)
 	defer cancel()
 	if v.conn.Remove(ctx, v.stage, "certificate") == nil {
 		v.stage = ""

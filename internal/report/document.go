@@ -82,6 +82,8 @@ type Unfinished struct {
 	AtWork bool   `json:"at_work"`
 	// SecondsLeft is when the host's dead-man switch undoes it; null: it has none.
 	SecondsLeft *int `json:"seconds_left"`
+	// PID is its process on the host, where it goes on although its time is over.
+	PID int `json:"pid,omitempty"`
 }
 
 // Diagnostics is the zip of the agent's own diagnostics tool.
@@ -261,7 +263,7 @@ func unfinishedOf(e rollout.Entry) *Unfinished {
 	if !unfinished {
 		return nil
 	}
-	u := &Unfinished{RunID: r.Run, Owner: r.Owner, State: r.State, AtWork: r.AtWork}
+	u := &Unfinished{RunID: r.Run, Owner: r.Owner, State: r.State, AtWork: r.AtWork, PID: r.PID}
 	if r.Armed {
 		left := int(r.Left.Seconds())
 		u.SecondsLeft = &left

@@ -108,7 +108,7 @@ func unfinishedError(r host.Receipt) *Error {
 		}
 		return e
 	}
-	return &Error{Class: "locked", Message: fmt.Sprintf("run %s of %s was interrupted (%s)", r.Run, r.Owner, r.State), Hint: "settle it: aoifleet recover"}
+	return &Error{Class: "locked", Message: r.Interrupted(), Hint: "settle it: aoifleet recover"}
 }
 
 // rotation is what the journals tell of the certificate that is live, if they do.

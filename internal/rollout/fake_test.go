@@ -70,6 +70,7 @@ type fakeVM struct {
 	ending   host.Ending       // of its next transaction; "": rotated
 	undoing  host.Ending       // of its next undo of a confirmed one; "": rotated
 	recovery host.Ending       // of its next Recover; "": clean
+	pid      int               // that Recover tells of
 	calls    []string          // in order
 	staged   bool              // a certificate lies there
 	zip      string            // diagnostics that were gathered
@@ -305,7 +306,7 @@ func (h *fakeHost) Recover(_ context.Context, _ func(string)) *host.Report {
 	if err != nil {
 		return &host.Report{Ending: host.Lost, Problem: host.AsProblem(err)}
 	}
-	return &host.Report{Ending: ending, Problem: &host.Problem{Class: "locked", Message: "as fated"}}
+	return &host.Report{Ending: ending, Problem: &host.Problem{Class: "locked", Message: "as fated"}, PID: h.pid}
 }
 
 func (h *fakeHost) DialContext(context.Context, string, string) (net.Conn, error) {

@@ -44,11 +44,17 @@ func settles(h inventory.Health) time.Duration {
 func (a *apply) lost(ctx context.Context, i int, why *host.Problem) {
 	res := &a.run.Results[i]
 	res.SettlesAt = a.settlesAt(res.Host.Health)
-	ctx, cancel := context.WithTimeout(ctx, patience(res.Host.Health))
+	limit := patience(res.Host.Health)
+	if a.plan.Policy.NoDeadman { // nobody else undoes it, and nobody may before its time is over
+		limit += res.Host.Health.Hold()
+	}
+	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
 	a.Events(Event{Host: res.Host.Name, Step: "reconnect"})
+	var last string
 	for pause := firstPause; ; pause = min(2*pause, longestPause) {
-		if outcome := a.ask(ctx, i); outcome != "" {
+		outcome, said := a.ask(ctx, i)
+		if outcome != "" {
 			res.Notes = append(res.Notes, "contact was lost in mid-change; this is what the host itself says")
 			if outcome == Rotated || outcome == Restored {
 				why = nil
@@ -57,7 +63,13 @@ func (a *apply) lost(ctx context.Context, i int, why *host.Problem) {
 			a.end(i, outcome, why)
 			return
 		}
+		if said != "" {
+			last = said
+		}
 		if !rest(ctx, pause) {
+			if last != "" {
+				res.note("contact was lost in mid-change; the host said last: " + last)
+			}
 			a.end(i, Unknown, why)
 			return
 		}
@@ -78,40 +90,44 @@ func (a *apply) settlesAt(h inventory.Health) time.Time {
 	return time.Now().Add(settles(h))
 }
 
-// ask lets the host end what is unfinished and reads its receipts; "" means
-// that it can't be told yet. Recover goes first because it takes the host's
+// ask lets the host end what is unfinished and reads its receipts; no outcome means
+// that it can't be told yet, and said is why, if the host says so. Recover goes first because it takes the host's
 // lock: a transaction that is still at work refuses it, and one whose process
 // has died is undone by it.
-func (a *apply) ask(ctx context.Context, i int) Outcome {
+func (a *apply) ask(ctx context.Context, i int) (outcome Outcome, said string) {
 	res := &a.run.Results[i]
 	h, err := a.Dial(ctx, *res.Host)
 	if err != nil {
-		return ""
+		return "", ""
 	}
 	defer h.Close()
-	switch h.Recover(ctx, func(string) {}).Ending {
-	case host.Refused, host.Lost, host.Unsent:
-		return ""
+	report := h.Recover(ctx, func(string) {})
+	res.note(host.Receipt{Run: a.RunID, PID: report.PID}.LeftBehind())
+	switch report.Ending {
+	case host.Refused:
+		return "", report.Problem.Message
+	case host.Lost, host.Unsent:
+		return "", ""
 	}
 	if res.Action == Rotate && h.Discard(ctx) != nil {
-		return "" // what is not staged can't be installed any more
+		return "", "" // what is not staged can't be installed any more
 	}
 	seen, err := h.Observe(ctx, a.Saved)
 	if err != nil {
-		return ""
+		return "", ""
 	}
-	outcome := fromReceipts(seen, a.RunID, res.Seen.File.Digest)
+	outcome = fromReceipts(seen, a.RunID, res.Seen.File.Digest)
 	if outcome == Refused && changed(res.Steps) {
 		// Its receipt has been replaced by a later run's: it was undone.
 		if seen.Unit.Active != "active" || seen.Denied != "" {
-			return ""
+			return "", ""
 		}
 		outcome = RolledBack
 	}
 	if outcome == Rotated && res.Action == Restore {
-		return Restored
+		return Restored, ""
 	}
-	return outcome
+	return outcome, ""
 }
 
 // changed tells whether the host had begun to replace the file or to restart.

@@ -39,7 +39,11 @@ func TestLost(t *testing.T) {
 				if (res.Problem == nil) != (tt.outcome == Rotated) {
 					t.Errorf("problem %+v", res.Problem)
 				}
-				if (len(res.Notes) == 0) != (tt.outcome == Unknown) {
+				note := "contact was lost in mid-change; this is what the host itself says"
+				if tt.outcome == Unknown {
+					note = "contact was lost in mid-change; the host said last: as fated"
+				}
+				if !slices.Equal(res.Notes, []string{note}) {
 					t.Errorf("notes %q", res.Notes)
 				}
 				if !slices.ContainsFunc(f.events, func(e Event) bool { return e.Host == "a" && e.Step == "reconnect" }) {

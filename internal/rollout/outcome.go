@@ -4,6 +4,7 @@
 package rollout
 
 import (
+	"slices"
 	"time"
 
 	"github.com/aoifleet/aoifleet/internal/certificate"
@@ -86,6 +87,13 @@ type Result struct {
 	// of it since can't be told.
 	Confirmed   bool
 	Diagnostics *Diagnostics // nil: none came home
+}
+
+// note adds to the notes what is not "" and not there yet.
+func (r *Result) note(text string) {
+	if text != "" && !slices.Contains(r.Notes, text) {
+		r.Notes = append(r.Notes, text)
+	}
 }
 
 // Event is a change of a host's state, for whoever draws progress. Outcome is

@@ -111,8 +111,11 @@ func begin(t Target, look Look) (e Entry, done bool) {
 // heldBy says who holds a host, from where, and until when.
 func heldBy(r host.Receipt) *host.Problem {
 	p := &host.Problem{Class: "locked", Message: fmt.Sprintf("run %s of %s is at work on this host", r.Run, r.Owner), Hint: "wait until it has ended"}
-	if r.Armed {
+	switch {
+	case r.Armed:
 		p.Hint = "wait: if nobody confirms it, the host undoes it in " + r.Left.String()
+	case r.Timed:
+		p.Hint = "wait until it has ended; in " + r.Left.String() + " recover can undo it"
 	}
 	return p
 }

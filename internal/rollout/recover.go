@@ -1,8 +1,8 @@
 package rollout
 
 import (
+	"cmp"
 	"context"
-	"fmt"
 	"strings"
 	"time"
 
@@ -22,7 +22,7 @@ func decideRecovery(t Target, look Look) Entry {
 		// Also where the agent's configuration can't be told: the receipt tells
 		// all that is needed.
 		if r, unfinished := e.Seen.Unfinished(); unfinished && !r.Holds() {
-			e.Action, e.Reason = Recover, fmt.Sprintf("run %s of %s was interrupted (%s)", r.Run, r.Owner, r.State)
+			e.Action, e.Reason = Recover, r.Interrupted()
 			return e
 		}
 		if left := e.Seen.Leftover; len(left) > 0 {
@@ -141,7 +141,19 @@ func (a *apply) recovered(ctx context.Context, h Host, i int) *host.Report {
 		report = again.Recover(ctx, onStep)
 		_ = again.Close()
 	}
+	res.note(leftBehind(res.Seen, report))
 	return report
+}
+
+// leftBehind names the process of an interrupted run that goes on, "" where there
+// is none: what a recovery says of it is newer than a look before.
+func leftBehind(seen *host.Observation, report *host.Report) string {
+	var r host.Receipt
+	if seen != nil {
+		r, _ = seen.Unfinished()
+	}
+	r.PID = cmp.Or(report.PID, r.PID)
+	return r.LeftBehind()
 }
 
 // rest waits; false if ctx ended first.

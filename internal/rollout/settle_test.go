@@ -20,6 +20,8 @@ func TestHeldHosts(t *testing.T) {
 	}{
 		{"at work", host.Receipt{State: "pending", AtWork: true, Armed: true, Left: time.Minute}, true},
 		{"at work without a switch", host.Receipt{State: "pending", AtWork: true}, true},
+		{"at work without a switch, its time known", host.Receipt{State: "pending", AtWork: true, Timed: true, Left: time.Minute}, true},
+		{"without a switch, its time over", host.Receipt{State: "pending", AtWork: true, Timed: true, PID: 4711}, false},
 		{"overdue", host.Receipt{State: "pending", AtWork: true, Armed: true}, false},
 		{"dead, not yet overdue", host.Receipt{State: "pending", Armed: true, Left: time.Minute}, false},
 		{"undone by somebody", host.Receipt{State: "undoing", AtWork: true, Armed: true, Left: time.Minute}, false},
@@ -44,8 +46,11 @@ func TestHeldHosts(t *testing.T) {
 				if locked && !strings.Contains(e.Problem.Message, "run r-1 of operator@laptop") {
 					t.Errorf("message %q", e.Problem.Message)
 				}
-				if locked && tt.receipt.Armed && !strings.Contains(e.Problem.Hint, "1m0s") {
+				if locked && tt.receipt.Left > 0 && !strings.Contains(e.Problem.Hint, "1m0s") {
 					t.Errorf("hint %q", e.Problem.Hint)
+				}
+				if named := strings.Contains(e.Reason, "process 4711 of run r-1 is still running on the host"); verb == "recover" && named != (tt.receipt.PID != 0) {
+					t.Errorf("reason %q", e.Reason)
 				}
 			})
 		}
