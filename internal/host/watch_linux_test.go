@@ -2,6 +2,7 @@ package host
 
 import (
 	"fmt"
+	"os"
 	"strings"
 	"testing"
 	"time"
@@ -192,4 +193,20 @@ func TestDeniedBefore(t *testing.T) {
 			}
 		})
 	}
+}
+
+// TestWordInTheWatch: a server that closes a session in which nothing is said hears
+// something every five seconds of a watch, by the host's own clock.
+func TestWordInTheWatch(t *testing.T) {
+	t.Parallel()
+	inEachShell(t, func(t *testing.T, m *machine) {
+		m.must(os.Remove(m.root + "/proc/uptime"))
+		m.write("/proc/uptime", "100000.00 0.00\n")
+		m.hook("on-show", `printf '%s.00 0.00\n' "$((100000 + 3 * shows))" >"$MACHINE/proc/uptime"`)
+		r := m.rotate(firstRun, newBytes, "timeout=30", "window=17")
+		m.wants(r, Rotated)
+		if words := len(r.all("watching")); words != 3 {
+			t.Errorf("%d words\n%s", words, r)
+		}
+	})
 }

@@ -294,7 +294,9 @@ func (h *fakeHost) Recover(_ context.Context, _ func(string)) *host.Report {
 	f.mostRestart = max(f.mostRestart, f.restarting)
 	f.mu.Unlock()
 	defer func() { f.mu.Lock(); f.restarting--; f.mu.Unlock() }()
-	ending := h.recovery
+	h.fakeVM.mu.Lock()
+	ending, pid := h.recovery, h.pid
+	h.fakeVM.mu.Unlock()
 	if ending == "" {
 		ending = host.Clean
 	}
@@ -306,7 +308,7 @@ func (h *fakeHost) Recover(_ context.Context, _ func(string)) *host.Report {
 	if err != nil {
 		return &host.Report{Ending: host.Lost, Problem: host.AsProblem(err)}
 	}
-	return &host.Report{Ending: ending, Problem: &host.Problem{Class: "locked", Message: "as fated"}, PID: h.pid}
+	return &host.Report{Ending: ending, Problem: &host.Problem{Class: "locked", Message: "as fated"}, PID: pid}
 }
 
 func (h *fakeHost) DialContext(context.Context, string, string) (net.Conn, error) {

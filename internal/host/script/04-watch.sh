@@ -54,12 +54,14 @@ look_at_log() {
 # invocation that must be gone, BASE how often systemd may have restarted it.
 # What has yet to come (the end of a start, expected lines, the port) has until
 # the time-out, and the window begins when it is there. A window of 0 looks once and waits for nothing else.
+# A word now and then keeps a server from closing a session in which nothing is said
+# (sshd_config(5), ChannelTimeout); keepalives of the connection do not count there.
 # What counts is when a look began: a machine that stalls through the window has
 # not been watched for as long, so that a last look is due.
 watch() {
     replaced=$1 base=$2 seen='' known='' ready='' said_so=''
     now_up
-    began=$up
+    began=$up told=$up
     while :; do
         look
         judged=$?
@@ -69,6 +71,7 @@ watch() {
         now_up
         if [ $judged -eq 2 ] && [ $((up - began)) -ge $((timeout * 100)) ]; then return 1; fi
         extend
+        if [ -z "$ticking" ] && [ $((up - told)) -ge 500 ]; then say watching yes; told=$up; fi
         # Not with the locks open: they must not outlive this script.
         if [ "$window" -gt 5 ]; then sleep 1; else sleep 0.25; fi 6>&- 7>&-
     done
