@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -330,10 +331,10 @@ func TestRunWithoutASwitch(t *testing.T) {
 	inEachShell(t, func(t *testing.T, m *machine) {
 		w := m.waiting(firstRun, "deadman=no")
 		m.wants(m.recover(), Refused)
-		m.write(m.stateRun(firstRun)+"/deadline", passed)
+		m.write(m.stateRun(firstRun)+"/deadline", fmt.Sprintln(strings.TrimSpace(passed), w.cmd.Process.Pid))
 		r := m.recover()
 		m.wants(r, RolledBack)
-		if !strings.Contains(strings.Join(r.all("note"), ""), "is past its time, and still there") {
+		if r.get("receipt_pid") != strconv.Itoa(w.cmd.Process.Pid) {
 			t.Errorf("the process is not named: %v", r)
 		}
 		m.live(oldBytes)

@@ -200,7 +200,8 @@ settle() {
     }
     kept=$state/backups/$run
     if [ "$1" = pending ]; then ! at_work || refuse locked "$(whose "$state/$1")"; fi
-    ! alive "$kept" || say note "process ${worker:-unknown} of run $run is past its time, and still there"
+    # Its time is over, and it may go on one day: the undo takes its receipt.
+    ! alive "$kept" || say receipt_pid "$worker"
     look_before
     undo unreachable "the operator of run $run was lost"
 }
