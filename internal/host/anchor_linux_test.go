@@ -10,6 +10,8 @@ import (
 	"syscall"
 	"testing"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/aoifleet/aoifleet/internal/inventory"
 )
 
@@ -339,5 +341,64 @@ func TestRunWithoutASwitch(t *testing.T) {
 		}
 		m.live(oldBytes)
 		m.wants(m.answered(w, "confirm "+firstRun), RolledBack)
+	})
+}
+
+// TestEnterIsNotRaced: whoever exchanges a folder and a link all the time does not
+// get the script into another folder, in any shell. bash tells its way there from the
+// path, before it goes.
+func TestEnterIsNotRaced(t *testing.T) {
+	inEachShell(t, func(t *testing.T, m *machine) {
+		m.mkdir("/agent/folder", 0o755)
+		m.write("/agent/folder/name", "its own\n")
+		m.mkdir("/root", 0o700)
+		m.write("/root/name", canary+"\n")
+		m.link("/root", "/agent/other")
+		stop, stopped := make(chan struct{}), make(chan int)
+		go func() {
+			swaps := 0
+			for {
+				select {
+				case <-stop:
+					stopped <- swaps
+					return
+				default:
+				}
+				if unix.Renameat2(unix.AT_FDCWD, m.root+"/agent/folder", unix.AT_FDCWD, m.root+"/agent/other", unix.RENAME_EXCHANGE) == nil {
+					swaps++
+				}
+			}
+		}()
+		in := m.onMachine(m.text) + `
+i=0
+while [ $i -lt 1500 ]; do
+	i=$((i + 1))
+	(contents "$ROOT/agent/folder" name)
+done
+exit 0
+`
+		cmd := m.command(m.shell[0], append(append([]string{}, m.shell[1:]...), "-s")...)
+		cmd.Stdin = strings.NewReader(in)
+		out, err := cmd.Output()
+		close(stop)
+		swaps := <-stopped
+		if err != nil || strings.Contains(string(out), canary) {
+			t.Errorf("%d times in root's folder, %v", strings.Count(string(out), canary), err)
+		}
+		if own := strings.Count(string(out), "its own"); own == 0 || own == 1500 || swaps < 50 {
+			t.Errorf("it was read %d times of 1500, %d swaps: no race", own, swaps)
+		}
+	})
+}
+
+// TestLongLineInTheConfiguration: no pattern of the shell is tried on it.
+func TestLongLineInTheConfiguration(t *testing.T) {
+	t.Parallel()
+	inEachShell(t, func(t *testing.T, m *machine) {
+		m.write("/etc/az-aoi-ingestion/config.yaml", strings.Repeat(" ", 60000)+"cert_path: /x\n"+config(certPath))
+		o, _, err := m.look(inventory.Agent{})
+		if err == nil || o.Configured == "" {
+			t.Errorf("%+v %v", o, err)
+		}
 	})
 }

@@ -9,9 +9,14 @@
 # and mode through the descriptor, mv(1) and rm(1) act on the name itself. What is
 # only looked up (stat(2)) may be named by its path.
 
-# enter FOLDER, whose path has no link in it: one that has come since shows in
-# $PWD, which cd -P asks of getcwd(3).
-enter() { cd -P -- "$1/" 2>/dev/null && { [ "$PWD" = "$1" ] || [ "$PWD$1" = / ]; }; }
+# enter FOLDER, whose path has no link in it: one that has come since shows in $PWD.
+# dash and busybox ask getcwd(3) for it when they are there; bash works it out from
+# the path, before it goes. The kernel's own link to where the script is leads all of
+# them to the same folder again, by its true path.
+enter() {
+    cd -P -- "$1/" 2>/dev/null && cd -P /proc/self/cwd 2>/dev/null &&
+        case $PWD:$1 in "$1:$1" | /: | //:) ;; *) return 1 ;; esac
+}
 
 # contents FOLDER NAME [SKIP COUNT] prints bytes of a file, at most 1 MiB and one
 # byte unless told. A link fails, a FIFO is empty, and neither is waited for. It takes
@@ -105,7 +110,7 @@ look_in_place() {
     unset IFS
     set +f
     read_facts "./$leaf" "$root_file"
-    [ -n "$here" ] || kind=moved
+    case $here in *:"$there") ;; *) here='' kind=moved ;; esac
     case $kind in file | missing) ;; *) return 1 ;; esac
 }
 
@@ -126,7 +131,7 @@ no_facts() {
 # is when the inode changed (%Z): unlike the time of the last write nobody can set
 # it. $guarded: others than root can write a folder on the way.
 read_facts() {
-    its=$1 root_file=${2:-/}
+    its=$1 root_file=${2:-/} there=''
     set -f
     IFS=$NL
     for line in $facts; do
@@ -135,7 +140,10 @@ read_facts() {
         # shellcheck disable=SC2086
         set -- $line
         case $line in
-        */) case $1:$4 in 0:*[2367] | 0:*[2367]? | [!0]*) guarded=yes ;; esac ;;
+        */)
+            case $1:$4 in 0:*[2367] | 0:*[2367]? | [!0]*) guarded=yes ;; esac
+            [ "/${line#*:/}" != "$place/" ] || there=$7:$8
+            ;;
         *:.) here=$1:$7:$8 ;;
         *:"$its")
             kind=${10} holder=$1 holder_name=$2 size_of_file=$5
@@ -245,7 +253,7 @@ landed() {
 # is in. Where a name in it can be another's, no name is opened: all that is there is
 # written.
 flush() {
-    if [ -n "$guarded" ]; then sync -f -- . "$state" "$ROOT/etc/systemd/system"; else sync -- "$@" .; fi
+    if [ -n "$guarded" ]; then sync -f . "$state" "$ROOT/etc/systemd/system"; else sync -- "$@" .; fi
 }
 
 make_state() {

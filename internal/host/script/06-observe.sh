@@ -43,6 +43,8 @@ observe_config() {
         count=$((count + 1))
         [ $count -le 4000 ] || { say config_cut yes; break; }
         printf '%s\n' "$line"
+        # No path is as long, and a shell takes very long to match what is.
+        [ "${#line}" -le 4096 ] || continue
         case $line in *'#'*cert_path:* | *[A-Za-z0-9_]cert_path:*) continue ;; *cert_path:*) ;; *) continue ;; esac
         value=${line#*cert_path:}
         value=${value#"${value%%[! "$TAB"]*}"}
