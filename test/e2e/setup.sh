@@ -5,7 +5,7 @@ set -eu
 
 # program:package, the package that brings the program.
 needs='debootstrap:debootstrap systemd-nspawn:systemd-container ip:iproute2 ssh:openssh-client
-flock:util-linux nsenter:util-linux unshare:util-linux'
+flock:util-linux nsenter:util-linux unshare:util-linux strace:strace'
 
 missing=
 for need in $needs; do
