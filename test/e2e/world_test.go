@@ -178,17 +178,23 @@ func (w *world) expect(document *report.Document, code, wantCode int, outcomes m
 // nothing is left of a transaction.
 func (w *world) live(h *fleet.Host, certificate string) {
 	w.t.Helper()
-	got, err := os.ReadFile(filepath.Join(h.Root, fleet.CertificatePath))
+	w.liveAt(h, fleet.CertificatePath, certificate)
+}
+
+// liveAt is live for a certificate at another path.
+func (w *world) liveAt(h *fleet.Host, path, certificate string) {
+	w.t.Helper()
+	got, err := os.ReadFile(filepath.Join(h.Root, path))
 	if err != nil || string(got) != string(w.certs[certificate].Canonical()) {
 		w.t.Errorf("%s: the live file is not %q, %v", h.Name, certificate, err)
 	}
 	if !h.Running() {
 		return
 	}
-	if owner := w.shell(h, "stat -c '%U:%G %a' "+fleet.CertificatePath); owner != "az-aoi-ingestion:az-aoi-ingestion 600" {
+	if owner := w.shell(h, "stat -c '%U:%G %a' "+path); owner != "az-aoi-ingestion:az-aoi-ingestion 600" {
 		w.t.Errorf("%s: the live file belongs to %s", h.Name, owner)
 	}
-	left := w.shell(h, "ls -Ad /home/azureuser/.aoifleet-* "+filepath.Dir(fleet.CertificatePath)+"/.aoifleet-* /var/lib/aoifleet/*/staged-* "+
+	left := w.shell(h, "ls -Ad /home/azureuser/.aoifleet-* "+filepath.Dir(path)+"/.aoifleet-* /var/lib/aoifleet/*/staged-* "+
 		"/var/lib/aoifleet/*/pending /var/lib/aoifleet/*/undoing /var/lib/aoifleet/*/backups/*/host.sh /var/lib/aoifleet/*/backups/*/deadline "+
 		"/etc/systemd/system/aoifleet-* /etc/systemd/system/*/aoifleet-* 2>/dev/null; "+
 		"systemctl list-units --no-legend 'aoifleet-*'; systemctl list-timers --all --no-legend 'aoifleet-*'")
