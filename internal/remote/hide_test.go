@@ -1,6 +1,7 @@
 package remote
 
 import (
+	"context"
 	"strings"
 	"testing"
 	"unicode/utf8"
@@ -60,5 +61,22 @@ func TestHideInTail(t *testing.T) {
 		if len(text) > MaxForeignText || !utf8.ValidString(text) || strings.Contains(plain, "ball") {
 			t.Fatalf("%d bytes, left over: %q", len(text), plain)
 		}
+	}
+}
+
+// A server that has heard the password asks a question with it.
+func TestHideInQuestion(t *testing.T) {
+	Hide(rightPassword)
+	s, d := newFakeServer(t), new(doorman)
+	s.config.PublicKeyCallback = nil
+	s.config.KeyboardInteractiveCallback = d.asks("Password: ", "\x1b[1mcorr\x1b[0mect\n horse has expired, the new one?")
+	target := s.start().target
+	target.IdentityFiles = nil
+	target.Password = &Password{Source: "test", Get: func(context.Context) (string, error) { return rightPassword, nil }}
+	dialer := NewDialer(Options{})
+	defer dialer.Close()
+	_, err := dialer.Dial(t.Context(), target)
+	if err == nil || !strings.Contains(err.Error(), "[redacted] has expired") || strings.Contains(err.Error(), "horse") {
+		t.Errorf("%v", err)
 	}
 }
