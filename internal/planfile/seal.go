@@ -14,8 +14,8 @@ var errEdited = errors.New("was edited: its content does not match its digest")
 // noSignature is the hint of errEdited.
 const noSignature = again + ". The digest is no signature: compare the plan id with the approved one"
 
-// shownDigest is how much of the digest an id shows, in hex digits: too much
-// for somebody to find another plan with the same.
+// shownDigest is how much of the digest an id shows, in hex digits: so many that
+// no other plan with the same can be found.
 const shownDigest = 32
 
 // ID is what a reviewer approves: it names the plan and pins its content. It is

@@ -12,8 +12,8 @@ const (
 	NotVerified    = "skip_verify"
 )
 
-// Warnings are the safeguards that the plan goes without, so that nobody agrees
-// to that unseen; none where there is nothing to change.
+// Warnings are the safeguards that the plan goes without, to be shown before the
+// question; none where there is nothing to change.
 func (p *Plan) Warnings() []Warning {
 	if p.Changes() == 0 {
 		return nil
