@@ -98,6 +98,7 @@ func TestLogThatIsReplaced(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			inEachShell(t, func(t *testing.T, m *machine) {
 				m.secret()
+				m.foreign(filepath.Dir(logPath))
 				m.hook("on-restart", "[ $starts = 1 ] || return 0\n"+replace+"\n")
 				r := m.rotate(firstRun, newBytes, "deadman=no")
 				m.wants(r, RolledBack)
@@ -250,6 +251,86 @@ func TestConfigurationOfTheRotation(t *testing.T) {
 			})
 		})
 	}
+}
+
+// TestChangedRightAfterTheSwap: also before the first look, and behind a link of
+// root's own.
+func TestChangedRightAfterTheSwap(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		prepare func(m *machine)
+		restart string
+		ending  Ending
+	}{
+		"another file":    {nil, `printf other >"$live.x"; mv "$live.x" "$live"`, Failed},
+		"other bytes":     {nil, `printf other >"$live"`, Failed},
+		"much larger":     {nil, `truncate -s 8T "$live"`, Failed},
+		"the same bytes":  {nil, `cp "$live" "$live.x"; mv "$live.x" "$live"`, Rotated},
+		"the link, moved": {func(m *machine) { m.linked(certPath) }, `ln -sfT other "$MACHINE` + certPath + `"`, Failed},
+		"the configuration's link, moved": {func(m *machine) { m.linked("/etc/az-aoi-ingestion/config.yaml") },
+			`ln -sfT other "$MACHINE/etc/az-aoi-ingestion/config.yaml"`, RolledBack},
+	} {
+		t.Run(name, func(t *testing.T) {
+			inEachShell(t, func(t *testing.T, m *machine) {
+				if c.prepare != nil {
+					c.prepare(m)
+				}
+				o, _, err := m.look(inventory.Agent{CertificatePath: certPath}, "path="+certPath)
+				m.must(err)
+				m.state("live=" + m.root + o.File.Real)
+				m.hook("on-restart", "log INFO agent: started\n[ $starts = 1 ] || return 0\n"+c.restart+"\n")
+				r := m.rotate(firstRun, newBytes, "config=/etc/az-aoi-ingestion/config.yaml", "configured="+o.Configured)
+				m.wants(r, c.ending)
+				if c.ending != Rotated {
+					m.wantsError(r, "drift /etc/az-aoi-ingestion/")
+				}
+				m.settled()
+			})
+		})
+	}
+}
+
+// linked moves a file aside and puts a link in its place; there is another, too.
+func (m *machine) linked(path string) {
+	m.t.Helper()
+	m.must(os.Rename(m.root+path, m.root+path+".1"))
+	m.must(os.Symlink(filepath.Base(path)+".1", m.root+path))
+	m.write(filepath.Dir(path)+"/other", "agent_id: other\n")
+}
+
+// TestKnownLinesHideNothing: however many lines do not count, one that does is seen.
+func TestKnownLinesHideNothing(t *testing.T) {
+	t.Parallel()
+	inEachShell(t, func(t *testing.T, m *machine) {
+		m.logLine(0, "ERROR AADSTS1: another application")
+		m.hook("on-restart", `[ $starts = 1 ] || return 0
+log ERROR AADSTS1: another application
+for _ in $(seq 11); do tail -n 1 "$log" >"$log.x"; for _ in $(seq 100); do cat "$log.x"; done >>"$log"; done; rm "$log.x"
+log ERROR invalid_client
+`)
+		r := m.rotate(firstRun, newBytes)
+		m.wants(r, Failed)
+		m.wantsError(r, "the log says: ")
+		if !strings.Contains(strings.Join(r.all("error"), ""), "invalid_client") {
+			t.Errorf("%v", r)
+		}
+	})
+}
+
+// TestFileWithoutEnd of the agent's, in a folder of root's: no look at it takes long.
+func TestFileWithoutEnd(t *testing.T) {
+	t.Parallel()
+	inEachShell(t, func(t *testing.T, m *machine) {
+		values := with(m.change(secondRun, newBytes), "old=large")
+		m.must(os.Truncate(m.root+certPath, 8<<40))
+		r := m.run("observe", append(m.common(firstRun), value{"path", certPath}), noAnswer)
+		if r.get("digest") != "large" || r.get("observed") != "yes" {
+			t.Errorf("%v", r)
+		}
+		r = m.run("rotate", values, noAnswer)
+		m.wants(r, Refused)
+		m.wantsError(r, "is larger than 1 MiB")
+	})
 }
 
 // TestCertificateChangedByOthers in the watch or at the prompt: it is not undone, and

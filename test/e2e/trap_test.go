@@ -35,8 +35,8 @@ type point struct{ when, command, while string }
 // The moments at which the faults strike.
 var (
 	atCheck   = point{"before", "stat *", stateDir + "/staged-*"} // no step before it asks once something is staged
-	atSave    = point{"before", "cp -a -- *", "/"}
-	atBackup  = point{"before", "sync -- */host.sh *", "/"}
+	atSave    = point{"before", "cp -a --attributes-only -- ./*", "/"}
+	atBackup  = point{"before", "sync -f . *", "/"}
 	atArm     = point{"after", "systemd-run *", "/"}
 	atSwap    = point{"before", "mv -T -- */.aoifleet-* *", stateDir + "/pending"}
 	swapped   = point{"after", "mv -T -- */.aoifleet-* *", stateDir + "/pending"}

@@ -171,7 +171,7 @@ function at(  y, m, f) {
 # not_before TIME: lines whose own time is not before it; a line without a time
 # goes with the one above it.
 not_before() {
-    awk -v t="$1" "$for_awk"'/^[0-9][0-9][0-9][0-9]-[0-9][0-9]-[0-9][0-9]T/ { on = at() >= t } on'
+    exec awk -v t="$1" "$for_awk"'/^[0-9][0-9][0-9][0-9]-[0-9][0-9]-[0-9][0-9]T/ { on = at() >= t } on'
 }
 
 # since_start notes between which two times the process that runs was started:
@@ -191,7 +191,7 @@ strip_colour() { tr -d '\000' | awk "$for_awk"'{ print bare($0) }'; }
 # jump, a line counts. With LAST it prints no more than so many lines, and before them whether one
 # of them is the running process's for certain.
 own_lines() {
-    awk -v from="$mark_time" -v to="$1" -v late="$start_late" -v last="${2:-0}" "$for_awk"'
+    exec awk -v from="$mark_time" -v to="$1" -v late="$start_late" -v last="${2:-0}" "$for_awk"'
         BEGIN { on = 1; sure = 1 }
         { $0 = bare($0) }
         to != "" && /^[0-9][0-9][0-9][0-9]-[0-9][0-9]-[0-9][0-9]T[0-9:.]*Z/ {
@@ -267,7 +267,8 @@ denied_lately() {
 }
 
 # matches PATTERNS [q]: the lines of stdin that match any of them (POSIX ERE, one
-# a line); with q it only tells whether there are any.
+# a line); with q it only tells whether there are any. Like own_lines and not_before it
+# takes the place of the shell that calls it, one of a pipe.
 matches() {
     options=-aE${2:-}
     set -f
@@ -282,13 +283,13 @@ matches() {
         shift
     done
     # shellcheck disable=SC2086 # no word when empty
-    ${bounded:-} grep "$options" "$@"
+    exec ${bounded:-} grep "$options" "$@"
 }
 
 # patterns_work [BOUNDED BY]: one that grep refuses would switch off all others.
 patterns_work() {
     bounded=${1:-}
-    matches "$deny$expect" </dev/null >/dev/null 2>&1
+    (matches "$deny$expect" </dev/null >/dev/null 2>&1)
     [ $? -le 1 ] || refuse configuration "grep on the host does not understand a pattern of health.deny or health.expect${bounded:+, or not in time}"
     bounded=''
 }
@@ -298,14 +299,14 @@ patterns_work() {
 # not fail it, unless the line names the new certificate.
 log_denied() {
     denied=''
-    hits=$(log_since | matches "$deny" | head -c 65536)
-    [ -n "$hits" ] || return 1
+    log_since | matches "$deny" q || return 1
     IFS=$NL
     set -f
     for pattern in $deny; do
-        hit=$(printf '%s\n' "$hits" | grep -aE -e "$pattern") || continue
+        hit=$(log_since | grep -aE -e "$pattern" 2>/dev/null | head -c 65536)
+        [ -n "$hit" ] || continue
         named=''
-        [ -z "$thumbprint" ] || named=$(printf '%s\n' "$hit" | grep -aiF -e "$thumbprint")
+        [ -z "$thumbprint" ] || named=$(log_since | grep -aiF -e "$thumbprint" | grep -aE -e "$pattern" 2>/dev/null | head -c 65536)
         if [ -z "$named" ] && since "$((up - began + 100))" | grep -aqE -e "$pattern"; then
             known=$(clip "$hit")
             continue

@@ -34,7 +34,7 @@ look() {
     : "${seen:=$id} ${base:=$restarts}"
     [ "$id:$restarts" = "$seen:$base" ] || { why="the agent exits and is started again"; return 1; }
     look_at_log
-    if [ -n "$mark_size" ] && [ "$log_kind" = other ]; then why="$log is no longer a regular file"; return 1; fi
+    if [ -n "$mark_size" ] && { [ "$log_kind" = other ] || [ -n "$log_unsafe" ]; }; then why="$log is no longer a regular file"; return 1; fi
     same_files || return 1
     if [ "$log_is" = odd ] && log_denied; then why="the log says: $denied"; return 1; fi
     if ! log_expected; then why="the log does not say: $missing"; return 2; fi
@@ -44,6 +44,7 @@ look() {
 # look_at_log: what is new in it, and what is the running process's own. One stat(1)
 # answers for the certificate and the configuration, too.
 look_at_log() {
+    find_log
     look_at_files
     log_news
     [ "$log_is" != odd ] || log_where

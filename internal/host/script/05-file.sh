@@ -160,17 +160,22 @@ read_facts() {
     case $log_kind in regular*) log_kind='file' ;; missing) ;; *) log_kind=other log_size='' log_state='' ;; esac
 }
 
-# digest_of_live: not every look needs it.
+# digest_of_live: not every look needs it. In a folder of root's own the file is not
+# another, but it may grow without end while it is read.
 digest_of_live() {
     live=none
     [ "$kind" = file ] || return 0
-    if [ -n "$guarded" ]; then
+    if [ "$size_of_file" -gt "$most" ]; then
+        live=large
+    elif [ -n "$guarded" ]; then
         live=$(contents "$place" "$leaf" | sha256sum)
     else
-        live=$(sha256sum <"$ROOT$real")
+        # shellcheck disable=SC3045 # dash, bash and busybox have it
+        live=$(ulimit -t 5 && exec sha256sum <"$ROOT$real")
     fi
     live=${live%% *}
 }
+most=1048576 # bytes of a certificate file
 
 # safe_path refuses a path on which others than root and the file's owner can write
 # a folder: they could put any file there. A group of the owner's own name counts as
@@ -206,7 +211,8 @@ safe_path() {
 # keep_old saves the live file: bytes, owner, mode, times and label.
 keep_old() {
     if [ -z "$guarded" ]; then
-        cp -a -- "./$leaf" "$kept/certificate"
+        # No more than 2 or 4 MiB, however the file grows.
+        (ulimit -f 4096 && exec cp -a -- "./$leaf" "$kept/certificate")
         return
     fi
     # cp(1) opens without O_NONBLOCK, and would wait for a FIFO.

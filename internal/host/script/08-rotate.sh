@@ -36,11 +36,11 @@ rotate() {
     confirm
 }
 
-# same_files: are the certificate and the configuration still those of this run? By
-# their inodes, and where these have changed by their bytes.
+# same_files: are the certificate and the configuration still those of this run? Where
+# their paths lead, by their inodes, and where these have changed by their bytes.
 same_files() {
     class=drift
-    if [ -z "$file_known$guarded" ] && [ "$ours" != none ]; then file_known=$file_state; fi
+    if ! leads_to "$path" "$real"; then why="$path leads to another file since the rotation began"; not_undone; return; fi
     if [ "$file_state" != "$file_known" ]; then
         digest_of_live
         case $kind:$live in
@@ -52,6 +52,13 @@ same_files() {
     class=''
 }
 
+# leads_to PATH FILE: the last name of FILE may be a link that has come since, which
+# shows as such when it is looked at.
+leads_to() {
+    [ "$1" != "$2" ] || return 0
+    walk "$1" && [ "$walked" = "$2" ]
+}
+
 # not_undone fails, with another reason where the dead-man switch has undone the run.
 not_undone() {
     [ -n "$claimed" ] || ended pending || { class=timeout why='the time to confirm was up'; }
@@ -60,7 +67,9 @@ not_undone() {
 
 # same_config: is the configuration the one that the workstation has read?
 same_config() {
-    if [ -z "$configured" ] || { [ -n "$settings" ] && [ "$config_state" = "$settings" ]; }; then return 0; fi
+    [ -n "$configured" ] || return 0
+    leads_to "$config" "$config_real" || return
+    if [ -n "$settings" ] && [ "$config_state" = "$settings" ]; then return 0; fi
     read_config
     text=$(printf '%s\n' "$text" | sha256sum)
     [ "${text%% *}" = "$configured" ] || return 1
@@ -119,7 +128,7 @@ check() {
     [ "$real" = "$planned" ] || refuse drift "$path leads to $real now, not to $planned"
     [ -z "$folder" ] || [ "$here" = "$folder" ] || refuse drift "the folder of $path is not the one that was seen before"
     case $kind:$old in missing:none | file:[!n]*) ;; *) seen_otherwise ;; esac
-    [ "${size_of_file:-0}" -le 1048576 ] || refuse configuration "$path is larger than 1 MiB"
+    [ "${size_of_file:-0}" -le "$most" ] || refuse configuration "$path is larger than 1 MiB"
     same_config || refuse drift "$config is not the configuration that was seen before"
     folder=$here ours=$old file_known=$file_state
     same_process || unit_state
