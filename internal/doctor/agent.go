@@ -86,6 +86,7 @@ func (c chart) agent(v Visit) {
 	c.unit(v)
 	if v.Found.Seen.Unit.Load == "loaded" {
 		c.running(v)
+		c.restartTime(v)
 	}
 	c.accepted(v)
 	if v.Found.Facts != nil {
@@ -99,6 +100,9 @@ func (c chart) unit(v Visit) {
 	if problem == nil && u.File == "disabled" && !v.mayStop() {
 		problem = &host.Problem{Message: name + " is disabled: nothing starts it at boot",
 			Hint: "on the host: systemctl enable " + name + "; or set agent.when_stopped: replace"}
+	}
+	if problem == nil && !(v.mayStop() && u.Active == "inactive") {
+		problem = u.Oneshot(name)
 	}
 	if problem != nil && u.Load == "masked" {
 		problem.Hint = "on the host: systemctl unmask " + name
@@ -115,6 +119,8 @@ func (c chart) running(v Visit) {
 	switch {
 	case u.Sub == "auto-restart", v.Found.Seen.StartedAgain(v.Host.Health.Window):
 		c.fail("running", name+" exits and is started again", look)
+	case u.Sub == "exited":
+		c.fail("running", name+" is active, but its main process has exited", look)
 	case u.Active == "active":
 		c.ok("running", u.Sub)
 	case u.Active == "inactive" && v.mayStop():
@@ -125,6 +131,14 @@ func (c chart) running(v Visit) {
 		c.fail("running", fmt.Sprintf("%s has failed (%s)", name, u.Result), look)
 	default:
 		c.fail("running", name+" is "+u.Active, "wait, or look at: systemctl status "+name)
+	}
+}
+
+// restartTime: a rotation waits for a restart as long as health.timeout says.
+func (c chart) restartTime(v Visit) {
+	u := v.Found.Seen.Unit
+	if takes := u.RestartTime(); takes > 0 && u.Type != "oneshot" {
+		c.problem("restart_time", u.SlowProblem(v.Host.Agent.Unit, v.Host.Health.Timeout), "at most "+takes.String())
 	}
 }
 

@@ -18,7 +18,7 @@ var Names = []string{
 	"jump", "reach", "host_key", "authentication", "sftp", "sudo", "helper", "script",
 	"tools", "systemd", "openssl", "clock", "space",
 	"configuration", "certificate_path", "certificate_form",
-	"unit", "running", "log", "accepted", "dead_man", "unfinished", "leftovers",
+	"unit", "running", "restart_time", "log", "accepted", "dead_man", "unfinished", "leftovers",
 }
 
 // LeastSystemd is the oldest version of systemd that host.sh works with.

@@ -19,10 +19,10 @@ const unit = "az-aoi-ingestion.service"
 func well() Visit {
 	facts := &host.Facts{Clock: true, Installer: "dnf", Systemd: "systemd 252 (252-46.el9)", Timer: true, Guard: true, Wanted: true, Log: "file", OpenSSL: true}
 	facts.SetForm("/c.p12", host.Form{Opens: "yes"})
-	seen := &host.Observation{Unit: host.Unit{Load: "loaded", Active: "active", Sub: "running", File: "enabled"}, Space: 1 << 30,
+	seen := &host.Observation{Unit: host.Unit{Type: "simple", Load: "loaded", Active: "active", Sub: "running", File: "enabled", StopTime: 90 * time.Second, StartTime: 90 * time.Second}, Space: 1 << 30,
 		Provider: &host.Provider{Name: "p", Path: "/c.p12"}, File: host.File{Path: "/c.p12", Real: "/c.p12", Kind: "file", Size: 2000}}
 	agent := inventory.Agent{Unit: unit, Log: "/log", WhenStopped: "refuse"}
-	return Visit{Host: inventory.Host{Name: "a-1", Agent: agent, Sudo: inventory.SudoPasswordless}, Found: &host.Examination{Root: true, Facts: facts, Seen: seen}}
+	return Visit{Host: inventory.Host{Name: "a-1", Agent: agent, Sudo: inventory.SudoPasswordless, Health: inventory.Health{Timeout: 2 * time.Minute}}, Found: &host.Examination{Root: true, Facts: facts, Seen: seen}}
 }
 
 func failedOf(checks []Check) (failed []Check) {
@@ -96,11 +96,11 @@ var sicknesses = []sick{
 		v.Found = &host.Examination{Root: true, Err: &host.Problem{Class: "command", Message: "why"}}
 	}, "script", "why", []string{"*"}},
 	{"look takes too long", func(v *Visit) { v.Found.Seen, v.Found.SeenErr = nil, context.DeadlineExceeded }, "script", "did not answer in time",
-		[]string{"space", "configuration", "certificate_path", "certificate_form", "unit", "running", "accepted", "dead_man", "unfinished", "leftovers"}},
+		[]string{"space", "configuration", "certificate_path", "certificate_form", "unit", "running", "restart_time", "accepted", "dead_man", "unfinished", "leftovers"}},
 
 	{"no tools", func(v *Visit) { v.Found.Facts.Lacks, v.Found.Seen = []string{"flock", "awk", "cp", "mv"}, nil }, "tools",
 		"the host has no flock, awk, cp, mv on the host: dnf install util-linux gawk coreutils",
-		[]string{"space", "configuration", "certificate_path", "certificate_form", "unit", "running", "accepted", "dead_man", "unfinished", "leftovers"}},
+		[]string{"space", "configuration", "certificate_path", "certificate_form", "unit", "running", "restart_time", "accepted", "dead_man", "unfinished", "leftovers"}},
 	{"old systemd", func(v *Visit) { v.Found.Facts.Systemd = "systemd 238 (x)" }, "systemd", "systemd 238 is older than 239", nil},
 	{"another init", func(v *Visit) { v.Found.Facts.Systemd = "" }, "systemd", "does not tell", nil},
 	{"no openssl", func(v *Visit) {
@@ -119,9 +119,9 @@ var sicknesses = []sick{
 	{"unsafe folder", func(v *Visit) { v.Found.Seen.File.Unsafe = "/tmp" }, "certificate_path", "chmod go-w /tmp", []string{"accepted"}},
 	{"read-only folder", func(v *Visit) { v.Found.Seen.File.ReadOnly = true }, "certificate_path", "read-only see on the host: findmnt -T /c.p12", []string{"accepted"}},
 
-	{"masked unit", func(v *Visit) { v.Found.Seen.Unit = host.Unit{Load: "masked", Active: "inactive"} }, "unit", "systemctl unmask " + unit, []string{"running", "accepted"}},
+	{"masked unit", func(v *Visit) { v.Found.Seen.Unit = host.Unit{Load: "masked", Active: "inactive"} }, "unit", "systemctl unmask " + unit, []string{"running", "restart_time", "accepted"}},
 	{"no unit", func(v *Visit) { v.Found.Seen.Unit, v.Found.Facts.Wanted = host.Unit{Load: "not-found"}, false }, "unit", "not known to systemd",
-		[]string{"running", "accepted", "dead_man"}},
+		[]string{"running", "restart_time", "accepted", "dead_man"}},
 	{"disabled unit", func(v *Visit) { v.Found.Seen.Unit.File, v.Found.Facts.Wanted = "disabled", false }, "unit", "systemctl enable " + unit, []string{"dead_man"}},
 	{"stopped", func(v *Visit) { v.Found.Seen.Unit.Active = "inactive" }, "running", "systemctl start " + unit, []string{"accepted"}},
 	{"failed", func(v *Visit) { v.Found.Seen.Unit.Active, v.Found.Seen.Unit.Result = "failed", "exit-code" }, "running", "has failed (exit-code) look at: journalctl", []string{"accepted"}},
@@ -132,6 +132,12 @@ var sicknesses = []sick{
 		v.Found.Seen.Clock, v.Found.Seen.Unit.Restarts, v.Found.Seen.Unit.Started = now, 1, now.Add(-14*time.Second)
 	}, "running", "exits and is started again", []string{"accepted"}},
 	{"starting", func(v *Visit) { v.Found.Seen.Unit.Active = "activating" }, "running", "is activating", []string{"accepted"}},
+	{"main process gone", func(v *Visit) { v.Found.Seen.Unit.Sub = "exited" }, "running", "its main process has exited", []string{"accepted"}},
+	{"oneshot", func(v *Visit) { v.Found.Seen.Unit.Type = "oneshot" }, "unit", "is Type=oneshot: whether the agent runs is not known set agent.unit", []string{"restart_time"}},
+	{"slow to stop", func(v *Visit) { v.Found.Seen.Unit.StopTime = 121 * time.Second }, "restart_time",
+		"may take 2m1s, longer than health.timeout (2m0s) set health.timeout to 2m1s or more", nil},
+	{"slow to start", func(v *Visit) { v.Found.Seen.Unit.Type = "notify" }, "restart_time", "may take 3m0s", nil},
+	{"no limit", func(v *Visit) { v.Found.Seen.Unit.StopTime = host.Endless }, "restart_time", "has no time-out, and health.timeout is 2m0s set TimeoutStopSec=", nil},
 	{"no log", func(v *Visit) { v.Found.Facts.Log = "missing" }, "log", "/log does not exist set agent.log", []string{"accepted"}},
 	{"odd log", func(v *Visit) { v.Found.Facts.Log = "other" }, "log", "not a regular file", []string{"accepted"}},
 	{"refused", func(v *Visit) { v.Found.Seen.Denied = "AADSTS1" }, "accepted", "AADSTS1 is the certificate registered", nil},
@@ -216,7 +222,7 @@ func TestNothingIsWrong(t *testing.T) {
 		"systemd 239":       {func(v *Visit) { v.Found.Facts.Systemd = "systemd 239" }, nil},
 		"stopped on purpose": {func(v *Visit) {
 			v.Host.Agent.WhenStopped, v.Found.Facts.Wanted = "replace", false
-			v.Found.Seen.Unit = host.Unit{Load: "loaded", Active: "inactive", File: "disabled"}
+			v.Found.Seen.Unit.Active, v.Found.Seen.Unit.File = "inactive", "disabled"
 		}, []string{"accepted"}},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"hash"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -42,13 +43,6 @@ type Observation struct {
 	// was read, and Settings the inode that it was in, where that is certain. They go
 	// back to the host: a rotation is for this configuration.
 	Configured, Settings string
-}
-
-// Unit is the agent's unit as `systemctl show` has it.
-type Unit struct {
-	Load, Active, Sub, File, InvocationID, Result string
-	Restarts                                      int
-	Started                                       time.Time // by the host's clock; zero: it doesn't run
 }
 
 // File is the live certificate file.
@@ -170,7 +164,9 @@ func parseFound(out []byte) *found {
 				f.backups = append(f.backups, Backup{clean(b[0]), clean(b[1]), clean(b[2])})
 			}
 		case "leftover":
-			f.leftover = append(f.leftover, clean(text))
+			if !slices.Contains(f.leftover, clean(text)) {
+				f.leftover = append(f.leftover, clean(text))
+			}
 		case "saved_pem":
 			f.saved.WriteString(text + "\n")
 		case "observed":
@@ -236,17 +232,6 @@ func parseReceipt(text string) Receipt {
 	rest = strings.TrimPrefix(rest, "run=")
 	run, owner, _ := strings.Cut(rest, " owner=")
 	return Receipt{State: clean(state), Run: clean(run), Owner: strings.TrimSpace(clean(owner))}
-}
-
-func (f *found) unitState(clock time.Time, uptime time.Duration) Unit {
-	u := Unit{Load: f.unit["LoadState"], Active: f.unit["ActiveState"], Sub: f.unit["SubState"], File: f.unit["UnitFileState"],
-		InvocationID: f.unit["InvocationID"], Result: f.unit["Result"]}
-	u.Restarts, _ = strconv.Atoi(f.unit["NRestarts"])
-	// Microseconds since boot (org.freedesktop.systemd1(5)).
-	if us, err := strconv.ParseInt(f.unit["ExecMainStartTimestampMonotonic"], 10, 64); err == nil && us > 0 && u.Active == "active" {
-		u.Started = told(clock.Add(time.Duration(us)*time.Microsecond - uptime))
-	}
-	return u
 }
 
 // observation turns the answer into values. An error means that this host

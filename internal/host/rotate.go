@@ -64,6 +64,7 @@ type Step struct {
 // connection is cut, and the host undoes what it has begun. onStep is called
 // when a step begins.
 func (v *VM) Rotate(ctx context.Context, c Change, onStep func(step string)) *Report {
+	v.unit = c.Seen.Unit
 	return v.converse(ctx, "rotate", v.changeValues(c), onStep)
 }
 
@@ -95,10 +96,10 @@ func unstarted(p *Problem) *Report {
 }
 
 // longest bounds the whole conversation: the restart, the watch and its
-// patience, the diagnostics, and the same again for an undo.
+// patience, the diagnostics, and an undo.
 func (v *VM) longest() time.Duration {
 	h := v.host.Health
-	return 2*(2*h.Timeout+h.Window) + 3*time.Minute
+	return 2*h.Timeout + h.Window + v.unit.UndoTime(h) + 3*time.Minute
 }
 
 func (v *VM) changeValues(c Change) []value {

@@ -6,6 +6,7 @@ package host
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -45,6 +46,7 @@ type VM struct {
 	stage    string    // the login user's staging folder, while it exists
 	shell    *shell    // nil: none is open
 	hurry    int       // by how much every limit of time is shorter, in tests that wait for its end; else 1
+	unit     Unit      // as it was seen last
 }
 
 // Run says on whose behalf something is done.
@@ -102,6 +104,7 @@ func (v *VM) Observe(ctx context.Context, saved string) (*Observation, error) {
 		return nil, err
 	}
 	o, err := f.observation(v.host.Agent)
+	v.unit = o.Unit
 	o.HostKey = v.conn.HostKeyFingerprint()
 	o.Note = f.note
 	if err != nil || o.Provider == nil {
@@ -148,7 +151,7 @@ func (v *VM) look(ctx context.Context, path, saved string) (*found, error) {
 
 // common are the values that every verb needs.
 func (v *VM) common() []value {
-	values := []value{{"run", v.run.ID}, {"owner", clean(v.run.Owner)}, {"unit", v.host.Agent.Unit}, {"log", v.host.Agent.Log}}
+	values := []value{{"run", v.run.ID}, {"owner", clean(v.run.Owner)}, {"unit", cmp.Or(v.unit.ID, v.host.Agent.Unit)}, {"log", v.host.Agent.Log}}
 	for _, p := range v.deny() {
 		values = append(values, value{"deny", p})
 	}
@@ -174,6 +177,9 @@ func hostSaid(text string) *Problem {
 	p := &Problem{Class: class, Message: remote.Sanitise(message, 600)}
 	if strings.HasPrefix(message, "the dead-man switch can not be armed") {
 		p.Hint = "--no-deadman goes on without it"
+	}
+	if class == "agent_not_running" && strings.HasPrefix(message, "an operator stopped ") {
+		p.Hint = "the unit was left stopped: start it, then rotate again"
 	}
 	return p
 }

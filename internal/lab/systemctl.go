@@ -101,8 +101,11 @@ func (d *systemd) systemctl(args []string) reply {
 		return fail(1, "Too few arguments.")
 	}
 	var all reply
-	for _, name := range c.units {
+	for i, name := range c.units {
 		r := verb(name, c)
+		if i > 0 && c.verb == "show" {
+			all.out = append(all.out, "")
+		}
 		all.out, all.err, all.status = append(all.out, r.out...), append(all.err, r.err...), max(all.status, r.status)
 	}
 	return all
@@ -152,6 +155,9 @@ func (d *systemd) properties(name string) []string {
 		"NRestarts=" + strconv.Itoa(s.Restarts),
 		"ExecMainStartTimestamp=" + started,
 		"ExecMainStartTimestampMonotonic=" + strconv.FormatInt(s.StartedAt, 10),
+		"NotifyAccess=none", "TimeoutStartUSec=5s", "TimeoutStopUSec=5s",
+		"InactiveExitTimestampMonotonic=" + strconv.FormatInt(s.StartedAt, 10), "ActiveExitTimestampMonotonic=" + strconv.FormatInt(s.leftAt, 10),
+		"ExecMainExitTimestampMonotonic=" + strconv.FormatInt(s.exitedAt, 10), "Job=",
 		"User=" + owner, "Group=" + owner,
 		"Id=" + name, "Names=" + name,
 		"WantedBy=" + wanted,

@@ -33,6 +33,8 @@ type UnitState struct {
 	MainPID                 int
 	StartedAt               int64 // ExecMainStartTimestampMonotonic, microseconds
 	Result                  string
+	// When it was last left active, and when its main process ended; microseconds.
+	leftAt, exitedAt int64
 }
 
 // systemd plays the service manager of one machine.
@@ -140,7 +142,7 @@ func (d *systemd) spawn(s *service) error {
 	d.lastPID++
 	s.process = p
 	s.state.Active, s.state.Sub, s.state.Result = "active", "running", resultSuccess
-	s.state.InvocationID, s.state.MainPID, s.state.StartedAt = invocationID(), d.lastPID, started.Microseconds()
+	s.state.InvocationID, s.state.MainPID, s.state.StartedAt, s.state.exitedAt = invocationID(), d.lastPID, started.Microseconds(), 0
 	return nil
 }
 
@@ -155,6 +157,8 @@ func (d *systemd) live(ctx context.Context, s *service, p *process) {
 	}
 	s.process = nil
 	s.state.MainPID = 0
+	s.state.exitedAt = monotonic().Microseconds()
+	s.state.leftAt = s.state.exitedAt + 1
 	if err == nil || d.ctx.Err() != nil {
 		s.state.Active, s.state.Sub, s.flush = "inactive", "dead", true
 		return
@@ -183,6 +187,7 @@ func (d *systemd) stop(s *service) {
 	failed := s.state.Active == "failed"
 	if p != nil {
 		s.state.Active, s.state.Sub = "deactivating", "stop-sigterm"
+		s.state.leftAt = monotonic().Microseconds()
 	}
 	d.mu.Unlock()
 	if p != nil {
@@ -191,6 +196,9 @@ func (d *systemd) stop(s *service) {
 	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
+	if p != nil {
+		s.state.exitedAt = max(monotonic().Microseconds(), s.state.leftAt+1)
+	}
 	if failed {
 		return // it stays failed, as there was nothing to stop
 	}

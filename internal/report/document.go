@@ -230,9 +230,7 @@ func entryHost(e rollout.Entry) Host {
 		h.Wave = &e.Wave
 	}
 	h.Verified = e.Verified
-	if e.Seen != nil && e.Seen.Note != "" {
-		h.Notes = []string{e.Seen.Note}
-	}
+	h.Notes = e.Remarks()
 	if next := nextCertificate(e); next != nil {
 		h.New = certificateOf(next)
 	}

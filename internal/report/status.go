@@ -70,6 +70,9 @@ func (s *Status) Error(e rollout.Entry) *Error {
 	if e.Seen.Denied != "" {
 		return &Error{Class: "unhealthy", Message: "the log says: " + e.Seen.Denied}
 	}
+	if e.Seen.Unit.Sub == "exited" {
+		return &Error{Class: "agent_not_running", Message: e.Host.Agent.Unit + " is active, but its main process has exited"}
+	}
 	if e.Seen.Unit.Active != "active" {
 		return &Error{Class: "agent_not_running", Message: fmt.Sprintf("%s is %s", e.Host.Agent.Unit, cmp.Or(e.Seen.Unit.Active, "not known to systemd"))}
 	}
@@ -249,9 +252,7 @@ func (s *Status) note(e rollout.Entry) string {
 	if e.Live() == nil && e.Seen.LiveNote != "" {
 		notes = append(notes, e.Seen.LiveNote)
 	}
-	if e.Seen.Note != "" {
-		notes = append(notes, e.Seen.Note)
-	}
+	notes = append(notes, e.Remarks()...)
 	return strings.Join(notes, "; ")
 }
 

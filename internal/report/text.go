@@ -104,10 +104,7 @@ func Warnings(w io.Writer, list []rollout.Warning) {
 
 // hint is what a person should know or do beside the outcome.
 func hint(e rollout.Entry) []string {
-	var lines []string
-	if e.Seen != nil && e.Seen.Note != "" {
-		lines = append(lines, e.Seen.Note)
-	}
+	lines := e.Remarks()
 	if e.Problem != nil && e.Problem.Hint != "" {
 		lines = append(lines, "hint: "+e.Problem.Hint)
 	}

@@ -95,7 +95,7 @@ func (a *apply) gatherBefore(ctx context.Context, i int) {
 	ctx, cancel := context.WithTimeout(ctx, host.BeforeUndo+15*time.Second)
 	defer cancel()
 	a.Events(Event{Host: res.Host.Name, Step: "diagnostics"})
-	h, err := a.take(ctx, *res.Host)
+	h, err := a.take(ctx, res.at())
 	if err == nil {
 		_, err = h.Diagnose(ctx, host.Diagnosis{Within: host.BeforeUndo})
 		_ = h.Close()
@@ -123,7 +123,7 @@ func (a *apply) bringHome(ctx context.Context, i int) {
 	if !a.gathered[i] || res.Outcome != RolledBack && res.Outcome != Failed {
 		return
 	}
-	got, err := a.gather(ctx, *res.Host, host.Diagnosis{})
+	got, err := a.gather(ctx, res.at(), host.Diagnosis{})
 	if err != nil {
 		res.Notes = append(res.Notes, "the diagnostics could not be brought home: "+host.AsProblem(err).Message)
 		return

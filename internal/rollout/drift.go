@@ -13,7 +13,7 @@ import (
 // drift names what is another on a host than when its plan was saved, as in
 // "owner root:root → agent:agent".
 func drift(saved planfile.Host, e Entry) []string {
-	was, is := saved.Seen, saveSeen(e.Host.Agent.Unit, e.Seen)
+	was, is := saved.Seen, saveSeen(e.unitName(), e.Seen)
 	if was == nil {
 		return []string{"it was not seen then"}
 	}

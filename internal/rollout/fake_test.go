@@ -40,8 +40,9 @@ func newCertificate(thumbprint string) *certificate.Certificate {
 // healthy is what a look at a VM finds on which a rotation is due.
 func healthy() *host.Observation {
 	return &host.Observation{
-		Clock:    clock,
-		Unit:     host.Unit{Load: "loaded", Active: "active", Sub: "running", File: "enabled", Started: clock.Add(-time.Hour)},
+		Clock: clock,
+		Unit: host.Unit{ID: "a.service", Type: "simple", Load: "loaded", Active: "active", Sub: "running", File: "enabled", Started: clock.Add(-time.Hour),
+			StopTime: time.Second, StartTime: time.Second},
 		Provider: &host.Provider{Name: "p", ClientID: "client-1", Path: "/c.p12"},
 		File:     host.File{Path: "/c.p12", Real: "/c.p12", Kind: "file", Digest: oldSum, Changed: clock.Add(-48 * time.Hour)},
 		Live:     &certificate.Info{Thumbprint: "OLD", NotAfter: clock.AddDate(0, 0, 20)},
@@ -113,7 +114,7 @@ func (f *fakeFleet) targets(names ...string) []Target {
 	cert := newCertificate("NEW")
 	targets := make([]Target, len(names))
 	for i, name := range names {
-		targets[i] = Target{Host: &inventory.Host{Name: name, Health: inventory.Health{Timeout: time.Second, Window: time.Second}}, Certificate: cert}
+		targets[i] = Target{Host: &inventory.Host{Name: name, Agent: inventory.Agent{Unit: "a.service"}, Health: inventory.Health{Timeout: time.Second, Window: time.Second}}, Certificate: cert}
 	}
 	return targets
 }

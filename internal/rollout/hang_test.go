@@ -82,7 +82,7 @@ func (h *hanging) Recover(ctx context.Context, onStep func(string)) *host.Report
 // that claims no more than is known; and the other host is rotated.
 func TestHangs(t *testing.T) {
 	const forGood = 1 << 20
-	lostFor := patience(inventory.Health{Timeout: time.Second, Window: time.Second})
+	lostFor := patience(Entry{Target: Target{Host: &inventory.Host{Health: inventory.Health{Timeout: time.Second, Window: time.Second}}}})
 	broken := func(vm *fakeVM) { // a run that was interrupted before
 		vm.receiptOf("earlier", "pending")
 	}

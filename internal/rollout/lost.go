@@ -16,9 +16,18 @@ const (
 )
 
 // patience is how long a host may take to end what goes on there by itself,
-// while its operator looks for it: the restart and the watch, there and back.
-func patience(h inventory.Health) time.Duration {
-	return 2*(h.Timeout+h.Window) + time.Minute + diagnosing(h)
+// while its operator looks for it: the restart and the watch, and an undo.
+func patience(e Entry) time.Duration {
+	h := e.Host.Health
+	return h.Timeout + h.Window + e.unit().UndoTime(h) + time.Minute + diagnosing(h)
+}
+
+// unit is the agent's unit as it was seen.
+func (e Entry) unit() host.Unit {
+	if e.Seen == nil {
+		return host.Unit{}
+	}
+	return e.Seen.Unit
 }
 
 // diagnosing is how much longer an undo may take because diagnostics are
@@ -33,9 +42,10 @@ func diagnosing(h inventory.Health) time.Duration {
 // settles is how long after the last contact a host with a dead-man switch has
 // settled at the latest: it may go on to its verdict, a restart and a watch; the
 // switch looks every 15 s (and a second of accuracy) whether its time is up, and
-// undoes: a restart and a watch again.
-func settles(h inventory.Health) time.Duration {
-	return 2*(2*h.Timeout+h.Window) + h.Hold() + 16*time.Second + diagnosing(h)
+// undoes.
+func settles(e Entry) time.Duration {
+	h := e.Host.Health
+	return 2*h.Timeout + h.Window + e.unit().UndoTime(h) + h.Hold() + 16*time.Second + diagnosing(h)
 }
 
 // lost decides about a host whose connection broke off in mid-change. An error
@@ -43,8 +53,8 @@ func settles(h inventory.Health) time.Duration {
 // how the transaction ended, for as long as the host may take to end it.
 func (a *apply) lost(ctx context.Context, i int, why *host.Problem) {
 	res := &a.run.Results[i]
-	res.SettlesAt = a.settlesAt(res.Host.Health)
-	limit := patience(res.Host.Health)
+	res.SettlesAt = a.settlesAt(res.Entry)
+	limit := patience(res.Entry)
 	if a.plan.Policy.NoDeadman { // nobody else undoes it, and nobody may before its time is over
 		limit += res.Host.Health.Hold()
 	}
@@ -79,15 +89,15 @@ func (a *apply) lost(ctx context.Context, i int, why *host.Problem) {
 // unknown ends a host of which nothing more can be told now.
 func (a *apply) unknown(i int, why *host.Problem) {
 	res := &a.run.Results[i]
-	res.SettlesAt = a.settlesAt(res.Host.Health)
+	res.SettlesAt = a.settlesAt(res.Entry)
 	a.end(i, Unknown, why)
 }
 
-func (a *apply) settlesAt(h inventory.Health) time.Time {
+func (a *apply) settlesAt(e Entry) time.Time {
 	if a.plan.Policy.NoDeadman {
 		return time.Time{}
 	}
-	return time.Now().Add(settles(h))
+	return time.Now().Add(settles(e))
 }
 
 // ask lets the host end what is unfinished and reads its receipts; no outcome means
@@ -96,7 +106,7 @@ func (a *apply) settlesAt(h inventory.Health) time.Time {
 // has died is undone by it.
 func (a *apply) ask(ctx context.Context, i int) (outcome Outcome, said string) {
 	res := &a.run.Results[i]
-	h, err := a.Dial(ctx, *res.Host)
+	h, err := a.Dial(ctx, res.at())
 	if err != nil {
 		return "", ""
 	}
@@ -119,7 +129,7 @@ func (a *apply) ask(ctx context.Context, i int) (outcome Outcome, said string) {
 	outcome = fromReceipts(seen, a.RunID, res.Seen.File.Digest)
 	if outcome == Refused && changed(res.Steps) {
 		// Its receipt has been replaced by a later run's: it was undone.
-		if seen.Unit.Active != "active" || seen.Denied != "" {
+		if !seen.Unit.Runs() || seen.Denied != "" {
 			return "", ""
 		}
 		outcome = RolledBack

@@ -4,6 +4,7 @@
 package rollout
 
 import (
+	"cmp"
 	"slices"
 	"time"
 
@@ -71,6 +72,34 @@ type Entry struct {
 	// touched, and accepts it; nil: the inventory does not want that, or nothing is
 	// to be done.
 	Verified *bool
+}
+
+// at is the host with the unit called by its own name, once that is known: its
+// folder on the host has that name, whoever asks.
+func (e Entry) at() inventory.Host {
+	h := *e.Host
+	h.Agent.Unit = e.unitName()
+	return h
+}
+
+func (e Entry) unitName() string { return cmp.Or(e.unit().ID, e.Host.Agent.Unit) }
+
+// Remarks are what a person should know of a host beside its outcome.
+func (e Entry) Remarks() []string {
+	if e.Seen == nil {
+		return nil
+	}
+	var remarks []string
+	if e.Seen.Note != "" {
+		remarks = append(remarks, e.Seen.Note)
+	}
+	if name := e.unitName(); name != e.Host.Agent.Unit {
+		remarks = append(remarks, e.Host.Agent.Unit+" is an alias of "+name+" on the host")
+	}
+	if slow := e.Seen.Unit.SlowProblem(e.unitName(), e.Host.Health.Timeout); slow != nil && e.Outcome == "" && e.Action != "" && e.Action != None {
+		remarks = append(remarks, slow.Message+": "+slow.Hint)
+	}
+	return remarks
 }
 
 // Result is one host at the end of a run.

@@ -177,6 +177,8 @@ func decideSame(e Entry) Entry {
 		e.Outcome, e.Reason = Current, "the file is right; the agent is stopped"
 	case u.Active == "failed", u.Sub == "auto-restart":
 		e.Action, e.Reason = Restart, "the file is right, but the agent has failed"
+	case u.Sub == "exited":
+		e.Action, e.Reason = Restart, "the file is right, but the agent's main process has exited"
 	case e.Seen.StartedAgain(e.Host.Health.Window):
 		e.Action, e.Reason = Restart, "the file is right, but the agent has exited, and systemd has just started it again"
 	case e.Seen.ProcessIsOlder():
@@ -209,8 +211,12 @@ func unitProblem(e Entry) *host.Problem {
 	if problem := u.LoadProblem(name); problem != nil {
 		return problem
 	}
+	replace := e.Host.Agent.WhenStopped == "replace"
+	if problem := u.Oneshot(name); problem != nil && !(replace && u.Active == "inactive") {
+		return problem
+	}
 	switch {
-	case e.Host.Agent.WhenStopped == "replace":
+	case replace:
 		return nil
 	case u.Active == "inactive":
 		return &host.Problem{Class: "agent_not_running", Message: name + " is stopped", Hint: "start it, or set agent.when_stopped: replace to replace the file and start nothing"}

@@ -58,6 +58,10 @@ func TestDecide(t *testing.T) {
 		{name: "current", change: same, action: None, outcome: Current, reason: "already live"},
 		{name: "current, stopped", change: func(s *host.Observation) { same(s); stopped(s) }, stopped: "replace", action: None, outcome: Current, reason: "the agent is stopped"},
 		{name: "restart: failed", change: func(s *host.Observation) { same(s); s.Unit.Active = "failed" }, action: Restart, reason: "has failed"},
+		{name: "restart: main process gone", change: func(s *host.Observation) { same(s); s.Unit.Sub = "exited" }, action: Restart, reason: "main process has exited"},
+		{name: "oneshot", change: func(s *host.Observation) { s.Unit.Type, s.Unit.Sub = "oneshot", "exited" }, action: None, outcome: Refused, class: "configuration", reason: "is Type=oneshot"},
+		{name: "oneshot that is run by a timer", change: func(s *host.Observation) { stopped(s); s.Unit.Type = "oneshot" }, stopped: "replace", action: Rotate, reason: "new"},
+		{name: "oneshot, may be stopped", change: func(s *host.Observation) { s.Unit.Type = "oneshot" }, stopped: "replace", action: None, outcome: Refused, class: "configuration", reason: "is Type=oneshot"},
 		{name: "restart: crash loop", change: func(s *host.Observation) { same(s); s.Unit.Active, s.Unit.Sub = "activating", "auto-restart" }, action: Restart, reason: "has failed"},
 		{name: "restart: crash loop, between two exits", change: func(s *host.Observation) {
 			same(s)

@@ -41,7 +41,7 @@ func decideRecovery(t Target, look Look) Entry {
 // recover settles host i because it was asked for.
 func (a *apply) recover(ctx context.Context, i int) {
 	res := &a.run.Results[i]
-	h, err := a.take(ctx, *res.Host)
+	h, err := a.take(ctx, res.at())
 	if err != nil {
 		a.refuse(i, err)
 		return
@@ -76,7 +76,7 @@ func (a *apply) settle(ctx context.Context, i int) {
 		return
 	}
 	res := &a.run.Results[i]
-	h, err := a.take(ctx, *res.Host)
+	h, err := a.take(ctx, res.at())
 	if err != nil {
 		a.refuse(i, err)
 		return
@@ -127,19 +127,26 @@ func (a *apply) settleOver(ctx context.Context, h Host, i int) bool {
 // does no harm, so contact that is lost meanwhile is sought again.
 func (a *apply) recovered(ctx context.Context, h Host, i int) *host.Report {
 	res := &a.run.Results[i]
-	ctx, cancel := context.WithTimeout(ctx, patience(res.Host.Health))
+	ctx, cancel := context.WithTimeout(ctx, patience(res.Entry))
 	defer cancel()
 	onStep := func(step string) { a.Events(Event{Host: res.Host.Name, Step: step}) }
 	onStep("recover") // told, and written down, before anything happens
 	report := h.Recover(ctx, onStep)
 	for pause := firstPause; (report.Ending == host.Lost || report.Ending == host.Unsent) && rest(ctx, pause); pause = min(2*pause, longestPause) {
 		onStep("reconnect")
-		again, err := a.Dial(ctx, *res.Host)
+		again, err := a.Dial(ctx, res.at())
 		if err != nil {
 			continue
 		}
 		report = again.Recover(ctx, onStep)
 		_ = again.Close()
+	}
+	// One call settles one; an earlier version may have left one under each name of the unit.
+	for left := unfinished(res.Seen); left > 1 && report.Ending == host.RolledBack; left-- {
+		switch next := h.Recover(ctx, onStep); next.Ending {
+		case host.RolledBack, host.Rotated, host.Failed:
+			report = next
+		}
 	}
 	res.note(leftBehind(res.Seen, report))
 	return report
@@ -164,4 +171,17 @@ func rest(ctx context.Context, d time.Duration) bool {
 	case <-time.After(d):
 		return true
 	}
+}
+
+// unfinished counts the transactions on a host that have not ended.
+func unfinished(seen *host.Observation) (n int) {
+	if seen == nil {
+		return 0
+	}
+	for _, r := range seen.Receipts {
+		if r.State == "pending" || r.State == "undoing" {
+			n++
+		}
+	}
+	return n
 }

@@ -32,7 +32,7 @@ func saveEntry(e Entry) planfile.Host {
 		h.New = &planfile.New{Thumbprint: e.Certificate.Leaf.Thumbprint, FileSHA256: e.Certificate.Digest()}
 	}
 	if e.Seen != nil {
-		h.Seen = saveSeen(e.Host.Agent.Unit, e.Seen)
+		h.Seen = saveSeen(e.unitName(), e.Seen)
 	}
 	return h
 }

@@ -211,7 +211,7 @@ func TestSettlesAt(t *testing.T) {
 				run := f.rotateAll(t, context.Background(), p, "a")
 				wantOutcomes(t, run, Unknown)
 				h := inventory.Health{Timeout: time.Second, Window: time.Second}
-				want := lost.Add(h.Hold() + 16*time.Second + 6*time.Second)
+				want := lost.Add(h.Hold() + 16*time.Second + 3*time.Second + healthy().Unit.UndoTime(h))
 				if got := run.Results[0].SettlesAt; deadman && !got.Equal(want) || !deadman && !got.IsZero() {
 					t.Errorf("settles at %v, want %v", got, want)
 				}

@@ -121,6 +121,8 @@ func ill(res *Result, seen *host.Observation) *host.Problem {
 		return &host.Problem{Class: "unhealthy", Message: soaking + "the log says: " + seen.Denied}
 	case seen.Unit.Active != "active" && seen.Unit.Active != "reloading":
 		return &host.Problem{Class: "unhealthy", Message: soaking + "the agent is " + seen.Unit.Active}
+	case seen.Unit.Sub == "exited":
+		return &host.Problem{Class: "unhealthy", Message: soaking + "the agent's main process has exited"}
 	case seen.Unit.Restarts > 0:
 		return &host.Problem{Class: "unhealthy", Message: soaking + "the agent restarts by itself"}
 	}

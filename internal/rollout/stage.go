@@ -15,7 +15,7 @@ func (a *apply) stage(ctx context.Context, i int) {
 	if res.Action == Rotate {
 		a.Events(Event{Host: res.Host.Name, Step: "stage"})
 	}
-	h, err := a.take(ctx, *res.Host)
+	h, err := a.take(ctx, res.at())
 	if err != nil {
 		a.refuse(i, err)
 		return
@@ -42,7 +42,7 @@ func (a *apply) bring(ctx context.Context, h Host, i int) (Host, error) {
 	}
 	if outcome, _ := failedLook(host.AsProblem(err)); outcome == Unreachable {
 		_ = h.Close()
-		again, dialErr := a.Dial(ctx, *res.Host)
+		again, dialErr := a.Dial(ctx, res.at())
 		if dialErr != nil {
 			a.left(i, dialErr)
 			return nil, dialErr
@@ -71,7 +71,7 @@ func (a *apply) discard(ctx context.Context, i int) {
 	if !a.staged[i] {
 		return
 	}
-	h, err := a.take(ctx, *a.run.Results[i].Host)
+	h, err := a.take(ctx, a.run.Results[i].at())
 	if err == nil {
 		err = h.Discard(ctx)
 		_ = h.Close()

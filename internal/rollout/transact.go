@@ -45,7 +45,7 @@ func (a *apply) rotate(ctx context.Context, i int) {
 // was begun.
 func (a *apply) transact(ctx context.Context, i int) (Host, *host.Report, error) {
 	res := &a.run.Results[i]
-	h, err := a.take(ctx, *res.Host)
+	h, err := a.take(ctx, res.at())
 	onStep := func(step string) { a.Events(Event{Host: res.Host.Name, Step: step}) }
 	for attempt := 1; err == nil; attempt++ {
 		onStep("rotate") // told, and written down, before anything happens
@@ -56,7 +56,7 @@ func (a *apply) transact(ctx context.Context, i int) (Host, *host.Report, error)
 		_ = h.Close()
 		err = report.Problem
 		if outcome, _ := failedLook(report.Problem); outcome == Unreachable && attempt == 1 && ctx.Err() == nil {
-			h, err = a.Dial(ctx, *res.Host)
+			h, err = a.Dial(ctx, res.at())
 		}
 	}
 	return nil, nil, err

@@ -25,9 +25,14 @@ look() {
     unit_state
     case $active:$sub in
     *:auto-restart) why="the agent exits and is started again ($failure)"; return 1 ;;
+    active:exited) why='the main process has exited'; return 1 ;; # RemainAfterExit=yes
     active:*) ;;
     activating:* | reloading:* | deactivating:*) why="the unit is still $active"; return 2 ;;
-    *) why="the unit is $active ($failure)"; return 1 ;;
+    *)
+        why="the unit is $active ($failure)"
+        ! was_stopped || why="an operator stopped $unit during the watch"
+        return 1
+        ;;
     esac
     [ "$id" != "$replaced" ] || { why='the agent was not restarted'; return 1; }
     # A start by hand sets NRestarts to 0 and makes one InvocationID (systemd.exec(5)).

@@ -222,13 +222,13 @@ keep_old() {
 }
 
 # new_file puts the new file beside the live one, as $tmp. It gets owner, mode and
-# label in root's own folder: those of the old one, for a saved file its own.
+# label in root's own folder: those of the old one; a saved file, $origin, has its own.
 new_file() {
-    origin=$state/staged-$run
-    if [ -n "$saved" ]; then
-        origin=$state/backups/$saved/certificate
-    elif [ ! -f "$origin" ]; then
+    [ -n "$saved" ] || origin=$state/staged-$run
+    if [ ! -f "$origin" ]; then
         return 1
+    elif [ -n "$saved" ]; then
+        :
     elif [ "$old" != none ]; then
         cp -a --no-preserve=timestamps --attributes-only -- "$kept/certificate" "$origin" || return
     else

@@ -6,7 +6,8 @@ observe() {
     say uptime "$((up / 100)).$((up / 10 % 10))$((up % 10))"
     say clock "${now%??}.${now#"${now%??}"}"
     which_machine
-    unit_state
+    shown_of=''
+    own_name
     say_lines unit "$shown"
     find_log
     log_kind=''
@@ -148,6 +149,10 @@ observe_log() {
 # observe_state tells of the tool's own traces: receipts, backups, leftovers.
 observe_state() {
     read -r boot <"$ROOT/proc/sys/kernel/random/boot_id"
+    in_each observe_folder
+}
+
+observe_folder() {
     for value in pending undoing confirmed rolled-back failed; do
         [ -f "$state/$value" ] || continue
         of_receipt "$state/$value"

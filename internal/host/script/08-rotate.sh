@@ -3,6 +3,7 @@
 
 rotate() {
     say step lock
+    own_name
     make_state || refuse disk "$state can not be made, or is not root's own"
     nobody_else
     say step check
@@ -87,25 +88,49 @@ hear() {
     fi
 }
 
-# nobody_else: a receipt that has not ended is the lock.
+# nobody_else: a receipt that has not ended is the lock, for the unit and for its
+# certificate.
 nobody_else() {
-    for receipt in "$state/pending" "$state/undoing"; do
-        [ ! -f "$receipt" ] || refuse locked "$(whose "$receipt")"
+    for receipt in "$ROOT"/var/lib/aoifleet/*/pending "$ROOT"/var/lib/aoifleet/*/undoing; do
+        [ ! -f "$receipt" ] || ! in_the_way "$receipt" || refuse locked "$(whose "$receipt")"
     done
+}
+
+# in_the_way RECEIPT: is it of this unit, under any of its names, or of one with the
+# same certificate? The file may have two paths (mount(8), --bind).
+in_the_way() {
+    other=${1%/*}
+    case " $aliases $unit " in *" ${other##*/} "*) [ "$1" != "$state/pending" ] || ! ended pending; return ;; esac
+    { same_certificate <"$1"; } 2>/dev/null
+}
+
+same_certificate() {
+    while IFS= read -r line; do
+        case $line in
+        real=*) break ;;
+        deny=* | end) return 1 ;;
+        esac
+    done
+    # shellcheck disable=SC3013 # dash, bash and busybox have it
+    [ "$line" = "real=$real" ] || [ "$ROOT${line#*=}" -ef "$ROOT$real" ]
 }
 
 # whose RECEIPT says in words who holds the host, and until when.
 whose() {
-    of='' who='' left=''
+    of='' who='' left='' state=${1%/*} whole=''
+    case " $aliases " in
+    *" ${state##*/} "*) whole=" for ${state##*/} (the same unit)" ;;
+    *) [ "${state##*/}" = "$unit" ] || whole=" for ${state##*/} (the same certificate)" ;;
+    esac
     [ ! -f "$1" ] || of_receipt "$1" 2>/dev/null
     who="${of:+run $of}${who:+ of $who}"
     if [ -n "$of" ] && alive "$state/backups/$of"; then
         seconds_left "$state/backups/$of"
-        printf '%s' "$who is at work on this host${left:+, for at most ${left}s more}"
+        printf '%s' "$who is at work on this host$whole${left:+, for at most ${left}s more}"
     elif [ ! -f "$1" ]; then
-        printf '%s' "${who:-another run} has ended on this host only now; try again"
+        printf '%s' "${who:-another run} has ended on this host$whole only now; try again"
     else
-        printf '%s' "${who:-a run} was interrupted on this host; run recover"
+        printf '%s' "${who:-a run} was interrupted on this host$whole; run recover"
     fi
 }
 
@@ -131,8 +156,8 @@ check() {
     [ "${size_of_file:-0}" -le "$most" ] || refuse configuration "$path is larger than 1 MiB"
     same_config || refuse drift "$config is not the configuration that was seen before"
     folder=$here ours=$old file_known=$file_state
-    same_process || unit_state
     safe_path || refuse configuration "others than root and the file's owner can write the folder $unsafe"
+    [ "$type:$start" != oneshot:yes ] || refuse configuration "$unit is Type=oneshot: whether the agent runs is not known"
     [ "$load" = loaded ] || refuse agent_not_running "$unit is ${load:-not known to systemd}"
     [ "$start" = no ] || [ "$active" != inactive ] || refuse agent_not_running "$unit was stopped meanwhile"
     was=$active invocation=$id
@@ -140,6 +165,7 @@ check() {
     sick=no
     case $was:$sub in
     *:auto-restart) sick=yes ;;
+    active:exited) sick=yes ;;
     active:* | reloading:* | activating:*) [ -z "$before" ] || [ -z "$(denied_lately)" ] || sick=yes ;;
     *) sick=yes ;;
     esac
@@ -172,7 +198,11 @@ back_up() {
         set -- "$kept/certificate"
     fi
     if [ "$swap" = yes ] && [ "$new" != none ]; then
-        [ -z "$saved" ] || [ -f "$state/backups/$saved/certificate" ] || refuse drift "the backup of run $saved is not there"
+        if [ -n "$saved" ]; then
+            origin=''
+            in_each find_saved
+            [ -f "$origin" ] || refuse drift "the backup of run $saved is not there"
+        fi
         # Of a run that could not remove it; this folder is ours now.
         for left in ./.aoifleet-*; do [ ! -e "$left" ] || rm -f -- "$left"; done
         new_file 2>/dev/null || refuse disk "no file can be written in ${real%/*}"
@@ -194,6 +224,8 @@ back_up() {
     flush "$@" "$kept/receipt" "$kept" "$state/backups" "$state" 2>/dev/null || refuse disk 'the backup can not be written to disk'
 }
 
+find_saved() { [ ! -f "$state/backups/$saved/certificate" ] || origin=$state/backups/$saved/certificate; }
+
 # take: link(2) fails where the name is taken: whole and exclusive in one step.
 # Where ln fails all the same, a second name of the receipt is ours.
 take() {
@@ -201,8 +233,8 @@ take() {
     [ -n "$mine" ] || [ "$(stat -c %h -- "$kept/receipt")" = 1 ] || mine=yes
     [ -n "$mine" ] || [ ! -f "$state/pending" ] || refuse locked "$(whose "$state/pending")"
     [ -n "$mine" ] || refuse disk "the receipt can not be made: ${said##*: }"
-    # An undo has taken the other name since this run looked.
-    [ ! -f "$state/undoing" ] || refuse locked "$(whose "$state/undoing")"
+    # Since this run looked, an undo may have taken the other name, or another unit its own.
+    nobody_else
 }
 
 digests() {
@@ -274,7 +306,7 @@ confirm() {
     # What other runs have staged was meant for the file that is gone now, too.
     disarm "$state"/staged-* "$state/undo.log"
     deadman=no
-    prune_backups
+    in_each prune_backups
     exit 0
 }
 
@@ -303,7 +335,7 @@ forget() {
 # that has not ended.
 prune_backups() {
     # The day of a run is in its name, of the one at work too.
-    today=${run%"${run#????????}"} oldest=''
+    this=$run today=${run%"${run#????????}"} oldest=''
     set -- "$state"/backups/*/receipt
     for receipt; do
         kept=${receipt%/*} run=${receipt%/receipt} run=${run##*/}
@@ -314,6 +346,7 @@ prune_backups() {
             goes_on || forget
         fi
     done
+    run=$this
 }
 
 # too_old: what is of today is not, whatever that is.
@@ -325,16 +358,17 @@ too_old() {
 
 # prune removes backups and changes nothing else.
 prune() {
-    count_backups
-    were=$count
-    [ "$were" = 0 ] || prune_backups
-    count_backups
+    own_folder
+    count=0
+    in_each count_backups
+    were=$count count=0
+    [ "$were" = 0 ] || in_each prune_backups
+    in_each count_backups
     say removed "$((were - count))"
     say result pruned
 }
 
 count_backups() {
     set -- "$state"/backups/*/receipt
-    count=$#
-    [ -e "$1" ] || count=0
+    [ ! -e "$1" ] || count=$((count + $#))
 }

@@ -52,7 +52,8 @@ claim() {
 # it; how that ends is how this run ends.
 await() {
     now_up
-    patience=$((up + (2 * timeout + window + 60) * 100))
+    undo_time
+    patience=$((up + (patient + timeout + window + 60) * 100))
     while now_up; [ "$up" -lt "$patience" ]; do
         open=''
         if ended pending || ended undoing; then open=yes; fi
@@ -143,14 +144,21 @@ not_for_now() {
 # bring_back restarts only an agent that may have seen the new file, and
 # watches it in either case.
 bring_back() {
-    look_before
+    unit_state
+    undo_time
+    come_to_rest
+    ! was_stopped || give_up "the old certificate is live again; $unit was left stopped"
+    [ -z "$unsure" ] || say note "$unit is stopped, and systemd does not tell by whom: it is started again"
+    mark_log
     # Lines of the certificate that was just taken out do not count, and what
     # was expected of the new one is not asked of the old.
     thumbprint='' expect='' replaced=none base=$restarts said=''
     if [ "$active" != "$was" ] || { [ "$id" != "$invocation" ] && started_before_the_file; }; then
         replaced=$id base=0
         say step restart
+        told=$timeout timeout=$patient
         restart_unit || said=$why
+        timeout=$told
     fi
     say step watch
     watch "$replaced" "$base" || { why=${said:-$why}; return 1; }
@@ -171,21 +179,30 @@ started_before_the_file() {
 # recover carries an interrupted transaction of any run to its end, and removes
 # what runs that ended have left.
 recover() {
+    own_folder
     make_state || refuse disk "$state can not be made, or is not root's own"
     say step lock
-    # Twice, as it may change from one name to the other just now.
+    in_each settle_first
+    say step clean
+    in_each clean_folder
+    as_caller find . "$ROOT/tmp" -maxdepth 1 -name '.aoifleet-*' -mmin +60 -exec rm -rf -- {} + 2>/dev/null
+    say result clean
+}
+
+# settle_first: twice, as it may change from one name to the other just now.
+settle_first() {
     for receipt in undoing pending undoing; do
         [ ! -f "$state/$receipt" ] || settle "$receipt"
     done
-    say step clean
+}
+
+clean_folder() {
     for left in "$state"/backups/*/receipt "$state"/backups/*/host.sh "$state"/backups/*/deadline; do
         kept=${left%/*}
         run=${kept##*/}
         [ ! -f "$left" ] || goes_on || no_switch
     done
     find "$state" "$state/backups" -maxdepth 1 \( -name 'staged-*' -mmin +1440 -o -name 'diags-*' -mmin +60 -o -path "$state/backups/*" -empty -mmin +60 \) -exec rm -rf -- {} +
-    as_caller find . "$ROOT/tmp" -maxdepth 1 -name '.aoifleet-*' -mmin +60 -exec rm -rf -- {} + 2>/dev/null
-    say result clean
 }
 
 # settle RECEIPT ends the verb: undone, by what the receipt says, unless its
@@ -209,6 +226,10 @@ settle() {
 # look_before is for the evidence of an undo by another process.
 look_before() {
     unit_state
+    mark_log
+}
+
+mark_log() {
     find_log
     look_at_files
     log_mark

@@ -68,7 +68,7 @@ arm() {
     ! overdue || refuse disk "the deadline can not be written in $kept"
     # It waits until systemd has started the timer, whose file is there as long
     # as the timer is (--collect). If either is not so, systemd is asked.
-    said=$(systemd-run -q --collect --unit="$timer" --on-active="$hold" --on-unit-active=15 --timer-property=AccuracySec=1s --property=RuntimeMaxSec="$((2 * timeout + window + 1800))" /bin/sh "$kept/host.sh" 2>&1) &&
+    said=$(systemd-run -q --collect --unit="$timer" --on-active="$hold" --on-unit-active=15 --timer-property=AccuracySec=1s --property=RuntimeMaxSec="$((2 * timeout + window + 3600))" /bin/sh "$kept/host.sh" 2>&1) &&
         [ -f "$ROOT/run/systemd/transient/$timer.timer" ] && return
     [ "$(systemctl show -p ActiveState "$timer.timer" 2>/dev/null)" = ActiveState=active ] ||
         refuse configuration "the dead-man switch can not be armed: no timer, ${said:-systemd-run has made none}"

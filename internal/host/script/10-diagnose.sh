@@ -73,6 +73,7 @@ take_zip() {
 # unhealthy REASON: the way back; before it, where that is asked for, a look at
 # the agent that needs it. A failure to gather stops nothing.
 unhealthy() {
+    [ -z "$halted" ] || undo agent_not_running "$1"
     if [ "$diagnostics" -gt 0 ]; then
         say step diagnostics
         # The switch waits for the tool too, and for who waits for that.
@@ -91,6 +92,7 @@ unhealthy() {
 # when it has arrived; whatever he says, or if he is gone, nothing is left.
 diagnose() {
     staging_folder
+    own_folder
     make_state || refuse disk "$state can not be made, or is not root's own"
     folder=$state/diags-$run
     trap 'take_away' EXIT

@@ -44,7 +44,8 @@ confine() {
     # shellcheck disable=SC2034
     about=''
     read_conf
-    same agent.unit "$unit" "$conf_unit"
+    # The unit's own name too, which is what it is called from the first look on.
+    [ "$unit" = "$conf_unit" ] || [ "$(systemctl show -p Id "$conf_unit" 2>/dev/null)" = "Id=$unit" ] || same agent.unit "$unit" "$conf_unit"
     same agent.log "$log" "$conf_log"
     [ -z "$config" ] || same agent.config "$config" "$conf_config"
     [ "$verb:$conf_diagnostics" != diagnose:no ] || refuse configuration "the host gives no diagnostics away ($helper_conf)"

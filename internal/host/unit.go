@@ -1,0 +1,124 @@
+package host
+
+import (
+	"math"
+	"regexp"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/aoifleet/aoifleet/internal/inventory"
+)
+
+// Unit is the agent's unit as `systemctl show` has it.
+type Unit struct {
+	ID                                                  string // its own name, which the inventory may call by an alias; "": not told
+	Type, Load, Active, Sub, File, InvocationID, Result string
+	Restarts                                            int
+	Started                                             time.Time     // by the host's clock; zero: it doesn't run
+	StopTime, StartTime                                 time.Duration // systemd's time-outs; 0: not told, Endless: none
+}
+
+// Endless is a time-out that a unit has not (infinity in systemd.service(5)).
+const Endless = time.Duration(math.MaxInt64)
+
+func (f *found) unitState(clock time.Time, uptime time.Duration) Unit {
+	u := Unit{Type: f.unit["Type"], Load: f.unit["LoadState"], Active: f.unit["ActiveState"], Sub: f.unit["SubState"], File: f.unit["UnitFileState"],
+		InvocationID: f.unit["InvocationID"], Result: f.unit["Result"],
+		StopTime: parseSpan(f.unit["TimeoutStopUSec"]), StartTime: parseSpan(f.unit["TimeoutStartUSec"])}
+	if id := f.unit["Id"]; ownName.MatchString(id) {
+		u.ID = id
+	}
+	u.Restarts, _ = strconv.Atoi(f.unit["NRestarts"])
+	// Microseconds since boot (org.freedesktop.systemd1(5)).
+	if us, err := strconv.ParseInt(f.unit["ExecMainStartTimestampMonotonic"], 10, 64); err == nil && us > 0 && u.Active == "active" {
+		u.Started = told(clock.Add(time.Duration(us)*time.Microsecond - uptime))
+	}
+	return u
+}
+
+// ownName is a name that host.sh takes for a unit's.
+var ownName = regexp.MustCompile(`^[A-Za-z0-9:_@\\-][A-Za-z0-9:_.@\\-]{0,246}\.service$`)
+
+// spanUnits are those of a time span as systemctl(1) prints it.
+var spanUnits = map[string]time.Duration{"us": time.Microsecond, "ms": time.Millisecond, "s": time.Second, "min": time.Minute, "h": time.Hour, "d": 24 * time.Hour}
+
+// parseSpan reads a time span such as "1min 30.5s"; Endless where it is longer than
+// some days, 0 where it is none.
+func parseSpan(text string) time.Duration {
+	var span time.Duration
+	for _, word := range strings.Fields(text) {
+		number := strings.TrimRight(word, "abcdefghijklmnopqrstuvwxyz")
+		unit, known := spanUnits[word[len(number):]]
+		n, err := strconv.ParseFloat(number, 64)
+		switch {
+		case word == "infinity", !known && err == nil: // months, years
+			return Endless
+		case err != nil || !(n >= 0): // NaN is a number to ParseFloat
+			return 0
+		case n*unit.Seconds() > 1e8 || span > Endless/4:
+			return Endless
+		}
+		span += time.Duration(n * float64(unit))
+	}
+	return span
+}
+
+// Runs tells whether the main process runs. A unit with RemainAfterExit=yes is active
+// without.
+func (u Unit) Runs() bool { return u.Active == "active" && u.Sub != "exited" }
+
+// Oneshot is why a unit of Type=oneshot can't be rotated; nil: it is of another type.
+func (u Unit) Oneshot(name string) *Problem {
+	if u.Type != "oneshot" {
+		return nil
+	}
+	return &Problem{Class: "configuration", Message: name + " is Type=oneshot: whether the agent runs is not known", Hint: "set agent.unit to the unit that runs the agent"}
+}
+
+// RestartTime is how long systemd gives a restart of the unit: 0 where that is not told.
+// The start of a unit that does not say when it is up takes no time.
+func (u Unit) RestartTime() time.Duration {
+	switch u.Type {
+	case "simple", "exec", "idle":
+		return u.StopTime
+	}
+	return sum(u.StopTime, u.StartTime)
+}
+
+func sum(a, b time.Duration) time.Duration {
+	if a == Endless || b == Endless {
+		return Endless
+	}
+	return a + b
+}
+
+// SlowProblem is a restart of the unit of that name for which systemd waits longer than
+// health.timeout does; nil: there is none. A rotation is then undone though the agent
+// would have come up.
+func (u Unit) SlowProblem(name string, timeout time.Duration) *Problem {
+	takes := u.RestartTime()
+	if takes <= timeout {
+		return nil
+	}
+	p := &Problem{Class: "configuration", Message: "a restart of " + name + " may take " + takes.String() + ", longer than health.timeout (" + timeout.String() + ")",
+		Hint: "set health.timeout to " + takes.String() + " or more"}
+	if takes == Endless {
+		p.Message = "a restart of " + name + " has no time-out, and health.timeout is " + timeout.String()
+		p.Hint = "set TimeoutStopSec= and TimeoutStartSec= in the unit to less than health.timeout"
+	}
+	return p
+}
+
+// longestRestart is how long an undo waits for a restart at most, where systemd waits longer.
+const longestRestart = 10 * time.Minute
+
+// UndoTime is how long an undo on the host may take: a restart for as long as systemd waits
+// for one (undo_time in host.sh), until the agent is healthy, and the window.
+func (u Unit) UndoTime(h inventory.Health) time.Duration {
+	restart := longestRestart
+	if u.StopTime > 0 && u.StartTime > 0 && sum(u.StopTime, u.StartTime) < longestRestart {
+		restart = min(restart, u.StopTime+u.StartTime+10*time.Second)
+	}
+	return max(restart, h.Timeout) + h.Timeout + h.Window
+}

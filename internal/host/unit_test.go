@@ -1,0 +1,80 @@
+package host
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/aoifleet/aoifleet/internal/inventory"
+)
+
+func TestParseSpan(t *testing.T) {
+	for text, want := range map[string]time.Duration{
+		"1min 30s": 90 * time.Second, "1min 30.500000s": 90*time.Second + 500*time.Millisecond, "100ms": 100 * time.Millisecond, "5us": 5 * time.Microsecond,
+		"1d 2h 3min 1ms": 26*time.Hour + 3*time.Minute + time.Millisecond, "1month 2w": Endless, "1w": Endless, "2y": Endless, "infinity": Endless,
+		"": 0, "s": 0, "-5s": 0, "1e9s": Endless, "999999d": Endless, "NaNs": 0, "soon": 0, "1min soon": 0,
+	} {
+		if got := parseSpan(text); got != want {
+			t.Errorf("%q is %v, want %v", text, got, want)
+		}
+	}
+}
+
+func TestSlowProblem(t *testing.T) {
+	const m = time.Minute
+	for name, c := range map[string]struct {
+		unit Unit
+		says string // "": nothing
+	}{
+		"systemd's own":       {Unit{Type: "simple", StopTime: 90 * time.Second, StartTime: 90 * time.Second}, ""},
+		"just in time":        {Unit{Type: "exec", StopTime: 2 * m, StartTime: Endless}, ""},
+		"slow to stop":        {Unit{Type: "idle", StopTime: 2*m + 1}, "set health.timeout to"},
+		"slow to start":       {Unit{Type: "notify", StopTime: 90 * time.Second, StartTime: 90 * time.Second}, "may take 3m0s, longer than health.timeout (2m0s)"},
+		"no end of the stop":  {Unit{Type: "simple", StopTime: Endless}, "has no time-out"},
+		"no end of the start": {Unit{Type: "forking", StopTime: m, StartTime: Endless}, "set TimeoutStopSec="},
+		"not told":            {Unit{}, ""},
+	} {
+		p := c.unit.SlowProblem("a.service", 2*m)
+		if (p == nil) != (c.says == "") || p != nil && !strings.Contains(p.Message+" "+p.Hint, c.says) {
+			t.Errorf("%s: %+v", name, p)
+		}
+	}
+}
+
+// TestBoundsFitAnUndo: who waits for a transaction waits for its undo too.
+func TestBoundsFitAnUndo(t *testing.T) {
+	h := inventory.Health{Timeout: 20 * time.Second, Window: time.Second}
+	for _, c := range []struct {
+		unit Unit
+		undo time.Duration
+	}{
+		{Unit{StopTime: 90 * time.Second, StartTime: 90 * time.Second}, 190*time.Second + h.Timeout + time.Second},
+		{Unit{StopTime: time.Second, StartTime: time.Second}, 2*h.Timeout + time.Second},
+		{Unit{StopTime: time.Second, StartTime: Endless}, 10*time.Minute + h.Timeout + time.Second},
+		{Unit{StopTime: parseSpan("1000d"), StartTime: parseSpan("1000d")}, 10*time.Minute + h.Timeout + time.Second},
+		{Unit{}, 10*time.Minute + h.Timeout + time.Second},
+	} {
+		if got := c.unit.UndoTime(h); got != c.undo {
+			t.Errorf("%+v: %v, want %v", c.unit, got, c.undo)
+		}
+		v := VM{unit: c.unit, host: inventory.Host{Health: h}}
+		if v.longest() < 2*h.Timeout+h.Window+c.undo {
+			t.Errorf("%+v: the conversation ends after %v", c.unit, v.longest())
+		}
+	}
+}
+
+// TestUnitIsCalledByItsName once that is known, and not by one that a host makes up.
+func TestUnitIsCalledByItsName(t *testing.T) {
+	for told, want := range map[string]string{"own.service": "own.service", "foo@a.service": "foo@a.service", `x\x2d.service`: `x\x2d.service`,
+		"": "ali.service", "../x.service": "ali.service", ".x.service": "ali.service", "a.timer": "ali.service", "a b.service": "ali.service", strings.Repeat("x", 300) + ".service": "ali.service"} {
+		f := parseFound([]byte("unit=Id=" + told + "\n"))
+		v := New(nil, inventory.Host{Agent: inventory.Agent{Unit: "ali.service"}}, Run{ID: "r"}, nil)
+		v.unit = f.unitState(time.Time{}, 0)
+		for _, value := range v.common() {
+			if value.key == "unit" && value.text != want {
+				t.Errorf("told %q: asks for %q", told, value.text)
+			}
+		}
+	}
+}
