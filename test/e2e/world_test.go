@@ -142,6 +142,21 @@ func (w *world) run(verb, certificate string, rollout map[string]any, more ...st
 	return document, code
 }
 
+// background runs the program on one host, with what w.defaults says now.
+func (w *world) background(verb, certificate string, h *fleet.Host) *exec.Cmd {
+	w.t.Helper()
+	inventory := filepath.Join(w.dir, "background.yaml")
+	if err := w.fleet.WriteInventory(inventory, fleet.Inventory{Certificate: w.file(certificate), Defaults: w.defaults}); err != nil {
+		w.t.Fatal(err)
+	}
+	cmd := w.fleet.Command(w.t.Context(), w.program, verb, "-i", inventory, "--yes", "--limit", h.Name)
+	cmd.Env = w.environment()
+	if err := cmd.Start(); err != nil {
+		w.t.Fatal(err)
+	}
+	return cmd
+}
+
 // environment keeps the program's records out of the home of whoever tests.
 func (w *world) environment() []string {
 	return append(os.Environ(), "XDG_STATE_HOME="+filepath.Join(w.dir, "state"))

@@ -45,6 +45,7 @@ User=az-aoi-ingestion
 ExecStart=` + agentBinary + ` -entra ` + EntraPath + ` -fault ` + FaultPath + `
 Restart=on-failure
 RestartSec=1
+TimeoutSec=5
 
 [Install]
 WantedBy=multi-user.target
