@@ -298,6 +298,36 @@ func (m *machine) linked(path string) {
 	m.write(filepath.Dir(path)+"/other", "agent_id: other\n")
 }
 
+// TestLongLineHidesNothing: a denied word is seen wherever in a long line it stands.
+func TestLongLineHidesNothing(t *testing.T) {
+	t.Parallel()
+	for _, before := range []int{3900, 3990, 3995, 3999, 4000, 7650, 20000} {
+		t.Run(strconv.Itoa(before), func(t *testing.T) {
+			t.Parallel()
+			m := newMachine(t)
+			m.hook("on-restart", `[ $starts = 1 ] || return 0
+printf '%sZ %0`+strconv.Itoa(before)+`d AADSTS700027: refused, and more\n' "$(date -u +%Y-%m-%dT%H:%M:%S.%6N)" 0 >>"$log"
+mv "$log" "$log.1"
+`) // the long way of looking at it
+			r := m.rotate(firstRun, newBytes)
+			m.wants(r, RolledBack)
+			m.wantsError(r, "the log says: ")
+		})
+	}
+}
+
+// TestManyNames in the folder, in the script's own form, are no hindrance.
+func TestManyNames(t *testing.T) {
+	t.Parallel()
+	m := newMachine(t)
+	for i := range 20000 {
+		m.must(os.Symlink("x", fmt.Sprintf("%s%s/.aoifleet-%0200d", m.root, filepath.Dir(certPath), i)))
+	}
+	m.wants(m.rotate(firstRun, badBytes), RolledBack)
+	m.live(oldBytes)
+	m.settled()
+}
+
 // TestKnownLinesHideNothing: however many lines do not count, one that does is seen.
 func TestKnownLinesHideNothing(t *testing.T) {
 	t.Parallel()

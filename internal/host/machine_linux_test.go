@@ -38,7 +38,7 @@ const (
 // that only read the log. Stand-ins of the first are counted in the fault walk.
 var (
 	deciding = strings.Fields("mv cp ln sync sha256sum mkdir rm systemctl systemd-run stat flock cat chown chmod readlink timeout id dd")
-	reading  = strings.Fields("date tail head ls grep sed awk cut sleep tr fold")
+	reading  = strings.Fields("date tail head ls grep sed awk cut sleep tr")
 )
 
 // tools is where TestMain puts the stand-ins: before any test runs, because a

@@ -17,10 +17,12 @@ find_log() {
 # log_part SKIP COUNT [NAME] prints bytes of the log, or of a file beside it.
 log_part() { contents "$log_place" "${3:-$log_name}" "$1" "$2"; }
 
-# How much of the log is looked at, from its start and from its end, in bytes;
-# and how much of a line at once.
+# How much of the log is looked at, from its start and from its end, in bytes.
 log_most=2097152
-log_width=4000
+
+# parts cuts long lines into parts of 4000 bytes: one of megabytes would cost all who
+# look at it as much. What lies across two parts is in both.
+parts() { exec awk '{ for (i = 1; i == 1 || i + 300 <= length($0); i += 3700) print substr($0, i, 4000) }'; }
 
 # log_span FROM [NAME] prints a file of the log from there on; of one that has
 # grown by more the first and the last part.
@@ -214,8 +216,7 @@ own_lines() {
 log_since() { log_raw | own_lines "$start_time"; }
 log_own() { log_raw | own_lines "$start_late"; }
 
-# log_raw prints what has been written since the mark. A line is cut into parts: one
-# of many megabytes would cost all who look at it as much.
+# log_raw prints what has been written since the mark.
 log_raw() {
     case $log_is in
     quiet) return ;;
@@ -223,17 +224,17 @@ log_raw() {
     esac
     case $log_at in
     /new) log_span 0 ;;
-    /unknown) [ "$log_kind" != file ] || log_tail "$((2 * log_most))" | strip_colour | not_before "$mark_time" ;;
+    /unknown) [ "$log_kind" != file ] || log_tail "$((2 * log_most))" | parts | strip_colour | not_before "$mark_time" ;;
     "$log_name")
         log_span "$mark_size"
-        only_added || log_part 0 "$mark_size" | strip_colour | not_before "$mark_time"
+        only_added || log_part 0 "$mark_size" | parts | strip_colour | not_before "$mark_time"
         ;;
     *)
         log_span "$mark_size" "$log_at"
         [ -z "$log_newer" ] || log_span 0 "$log_newer"
         log_span 0
         ;;
-    esac | tr -d '\000' | fold -b -w "$log_width"
+    esac | tr -d '\000' | parts
 }
 
 # log_tail COUNT prints the last bytes of the log.
@@ -248,7 +249,7 @@ log_before() {
     [ "$log_kind" = file ] || { patterns_work; return; }
     log_tail 65536 | any_denied
     case $? in
-    0) before=$(log_tail 65536 | strip_colour | fold -b -w "$log_width" | matches "$deny" | tail -n 20 | cut -c 1-500) ;;
+    0) before=$(log_tail 65536 | parts | strip_colour | matches "$deny" | tail -n 20 | cut -c 1-500) ;;
     1) calm=$log_state$NL$deny ;;
     *) patterns_work ;;
     esac

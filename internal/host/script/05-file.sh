@@ -247,6 +247,10 @@ beside() {
     (unset POSIXLY_CORRECT && exec cp -aT --remove-destination ${2:+"$2"} -- "$1" "$tmp")
 }
 
+# sweep removes what runs that could not do so have left beside the live file. There
+# may be any number of such names.
+sweep() { timeout -k 2 10 find . -maxdepth 1 -name '.aoifleet-*' ! -type d -delete 2>/dev/null 6>&- 7>&-; }
+
 # landed FILE DIGEST: is what now stands under the live name, or under $tmp, that
 # file, with its owner and mode? Whoever can write the folder can have put another
 # in its place.

@@ -15,18 +15,21 @@ rotate() {
         arm
     fi
     log_mark
-    if [ "$swap" = yes ]; then
-        say step swap
-        swap
-    fi
+    [ "$swap" = no ] || say step swap
+    # Until the agent is restarted: it would be in the middle of another's undo.
+    { lock 5 && ended pending; } || { exec 6>&-; undo timeout 'the time to confirm was up before the swap'; }
+    [ "$swap" = no ] || swap
     if [ "$start" = yes ]; then
         say step restart
         extend
-        restart_unit || unhealthy "$why"
+        restart_unit || { exec 6>&-; unhealthy "$why"; }
+        exec 6>&-
         say step watch
         watch "$invocation" 0 || unhealthy "$why"
         evidence
         say proof "$proof"
+    else
+        exec 6>&-
     fi
     extend
     say verdict healthy
@@ -203,8 +206,11 @@ back_up() {
             in_each find_saved
             [ -f "$origin" ] || refuse drift "the backup of run $saved is not there"
         fi
-        # Of a run that could not remove it; this folder is ours now.
-        for left in ./.aoifleet-*; do [ ! -e "$left" ] || rm -f -- "$left"; done
+        # This folder is ours now.
+        for left in ./.aoifleet-*; do
+            if [ -e "$left" ] || [ -L "$left" ]; then sweep; fi
+            break
+        done
         new_file 2>/dev/null || refuse disk "no file can be written in ${real%/*}"
         # Where others can write the folder, what is live after the swap is looked at.
         if [ -n "$guarded" ]; then set -- "$@" "$origin"; else set -- "$@" "$tmp"; fi
@@ -272,12 +278,12 @@ receipt() {
 # swap: rename(2) is the moment of change. Not where a switch that was due has
 # undone already; the lock keeps it from doing so just now.
 swap() {
-    { lock 5 && ended pending; } || { exec 6>&-; undo timeout 'the time to confirm was up before the swap'; }
     if [ "$new" = none ]; then
         said=$(rm -f -- "./$leaf" 2>&1)
     else
         said=$(mv -T -- "$tmp" "./$leaf" 2>&1) && tmp=''
-    fi && { exec 6>&-; swapped; return; }
+    fi && { swapped; return; }
+    exec 6>&-
     look_in_place && digest_of_live
     [ "$live" = "$old" ] || undo command "the file can not be replaced: ${said##*: }"
     refuse command "the file can not be replaced: ${said##*: }"
@@ -288,7 +294,7 @@ swap() {
 swapped() {
     ours=$new file_known=''
     [ -n "$guarded" ] && [ "$new" != none ] || return 0
-    landed "$origin" "$new" || { astray=yes; undo drift "another file was put in the place of the new $path"; }
+    landed "$origin" "$new" || { exec 6>&-; astray=yes; undo drift "another file was put in the place of the new $path"; }
     file_known=$file_state
 }
 

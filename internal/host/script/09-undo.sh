@@ -84,7 +84,7 @@ restore() {
     folders=$folders$ROOT$walked/$NL
     look_in_place && digest_of_live
     same_folder || return 1
-    rm -f -- ./.aoifleet-*
+    sweep
     if [ -L "./$leaf" ] && [ -z "$astray" ]; then live='link'; fi
     case $live in
     "$old") [ "$kind" = other ] || { landed_before; return 0; } ;;
