@@ -88,7 +88,7 @@ func parseAgentConfig(text string) (cfg AgentConfig, err error) {
 }
 
 // clean is a short text of the host, to be shown. What is wholly a word that every
-// host says is kept, though it were somebody's password too: it is compared.
+// host says is kept, though it may be a password too: it is compared.
 func clean(s string) string {
 	if vocabulary.MatchString(s) {
 		return s

@@ -25,7 +25,7 @@ import (
 const (
 	lookTimeout  = 45 * time.Second
 	stageTimeout = 60 * time.Second
-	// unstageTimeout is for a copy that nobody took over, also once all other time is up.
+	// unstageTimeout is for a copy that root did not take over, also once all other time is up.
 	unstageTimeout = 10 * time.Second
 )
 

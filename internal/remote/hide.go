@@ -29,7 +29,7 @@ var hidden struct {
 // from now on, also where a machine has spread it over lines or put control
 // characters into it, and where a library has quoted it. A secret of fewer than
 // four characters is not looked for, nor one that was encoded (base64, say): a
-// machine that means to tell it can always do so in a way that nobody knows.
+// machine that means to tell it can always do so in another form.
 func Hide(secret string) {
 	text := strings.TrimSpace(printable(secret, len(secret)*utf8.UTFMax))
 	if utf8.RuneCountInString(text) < shortestHidden {

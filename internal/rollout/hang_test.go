@@ -137,7 +137,7 @@ func TestHangs(t *testing.T) {
 }
 
 // Without a dead-man switch a run that hangs holds its host until its time is over:
-// until then the program goes on trying, as nobody else will undo it. The process
+// until then the program goes on trying, as nothing else undoes it. The process
 // that goes on is named.
 func TestHangsWithoutSwitch(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -55,7 +55,7 @@ func (a *apply) lost(ctx context.Context, i int, why *host.Problem) {
 	res := &a.run.Results[i]
 	res.SettlesAt = a.settlesAt(res.Entry)
 	limit := patience(res.Entry)
-	if a.plan.Policy.NoDeadman { // nobody else undoes it, and nobody may before its time is over
+	if a.plan.Policy.NoDeadman { // nothing else undoes it, and not before its time is over
 		limit += res.Host.Health.Hold()
 	}
 	ctx, cancel := context.WithTimeout(ctx, limit)
@@ -101,7 +101,7 @@ func (a *apply) settlesAt(e Entry) time.Time {
 }
 
 // ask lets the host end what is unfinished and reads its receipts; no outcome means
-// that it can't be told yet, and said is why, if the host says so. Recover goes first because it takes the host's
+// that it is not known yet, and said is why, if the host says so. Recover goes first because it takes the host's
 // lock: a transaction that is still at work refuses it, and one whose process
 // has died is undone by it.
 func (a *apply) ask(ctx context.Context, i int) (outcome Outcome, said string) {

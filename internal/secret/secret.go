@@ -97,7 +97,7 @@ func NewResolver(ctx context.Context, ask func(prompt string) (string, error), g
 	return &Resolver{ctx: ctx, ask: ask, getenv: getenv, reads: map[readKey]*read{}}
 }
 
-// Tell has known called with each secret when it is read, before anybody has it: so
+// Tell has known called with each secret when it is read, before any Get returns it: so
 // it can be kept out of what is shown. Call it before the first Get.
 func (r *Resolver) Tell(known func(text string)) { r.tell = known }
 

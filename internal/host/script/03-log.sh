@@ -38,8 +38,7 @@ log_span() {
 # log_mark remembers where the log ends, as the last look at the files has it, and
 # the bytes before.
 log_mark() {
-    now_up
-    mark_up=$up mark_state='' mark_size='' mark_inode='' mark_bytes='' mark_head='' log_at='' log_is='' start_time='' start_late=''
+    mark_up=$looked_at mark_state='' mark_size='' mark_inode='' mark_bytes='' mark_head='' log_at='' log_is='' start_time='' start_late=''
     [ -n "$log_state" ] || return 0
     mark_state=$log_state mark_size=$log_size mark_inode=$log_inode
     log_bytes

@@ -123,6 +123,8 @@ look_at_files() {
 }
 
 no_facts() {
+    now_up
+    looked_at=$up
     kind=missing holder='' holder_name='' live=none attributes='' size_of_file='' file_state='' facts=''
     log_kind=missing log_state='' log_size='' log_inode='' config_state=''
 }
