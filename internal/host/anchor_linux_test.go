@@ -513,3 +513,14 @@ func TestLongLineInTheConfiguration(t *testing.T) {
 		}
 	})
 }
+
+// TestLineBetweenTheLookAndTheMark is the process's that was there then.
+func TestLineBetweenTheLookAndTheMark(t *testing.T) {
+	t.Parallel()
+	inEachShell(t, func(t *testing.T, m *machine) {
+		m.hook("on-restart", "[ $starts = 1 ] || return 0\nread -r up _ </proc/uptime; started=${up%.*}${up#*.}0000\nsleep 0.1; log INFO agent: started\n")
+		m.text = strings.Replace(m.text, "back_up() {\n", "back_up() {\nprintf '%sZ ERROR AADSTS1\\n' \"$(date -u +%Y-%m-%dT%H:%M:%S.%6N)\" >>\"$ROOT$log\"; sleep 0.3\n", 1)
+		r := m.rotate(firstRun, newBytes)
+		m.wants(r, Rotated)
+	})
+}
