@@ -524,3 +524,53 @@ func TestLineBetweenTheLookAndTheMark(t *testing.T) {
 		m.wants(r, Rotated)
 	})
 }
+
+// TestPathInAForeignConfiguration leads only to what is the agent's user's own, unless
+// the inventory names it: whoever writes the configuration could have root write
+// anywhere.
+func TestPathInAForeignConfiguration(t *testing.T) {
+	t.Parallel()
+	if !onRoot(t) {
+		return // root's files are the own user's here
+	}
+	const foreign = "/opt/agent/config.yaml"
+	for name, c := range map[string]struct {
+		path   string
+		values []string
+		agents bool
+		ending Ending
+	}{
+		"a file of root's":             {"/etc/passwords", nil, false, Refused},
+		"no file yet":                  {"/etc/ld.so.preload", nil, false, Refused},
+		"named in the inventory":       {"/etc/passwords", []string{"named=yes"}, false, Rotated},
+		"the agent's user's own":       {certPath, nil, true, Rotated},
+		"in a configuration of root's": {"/etc/passwords", []string{"config=/etc/az-aoi-ingestion/config.yaml"}, false, Rotated},
+	} {
+		t.Run(name, func(t *testing.T) {
+			inEachShell(t, func(t *testing.T, m *machine) {
+				m.foreign(filepath.Dir(foreign))
+				m.write(foreign, "agent_id: a\n")
+				if m.path = c.path; strings.HasSuffix(c.path, "words") {
+					m.write(c.path, "words")
+				}
+				if c.agents {
+					m.agentsFolder()
+				}
+				m.state("live="+m.root+c.path, "loaded="+m.read(c.path))
+				before := m.read(c.path)
+				r := m.rotate(firstRun, newBytes, append([]string{"config=" + foreign}, c.values...)...)
+				m.wants(r, c.ending)
+				if c.ending == Refused {
+					m.wantsError(r, "configuration others than root can write "+foreign)
+					if m.read(c.path) != before {
+						t.Errorf("%s holds %q", c.path, m.read(c.path))
+					}
+				}
+				look := m.run("observe", with(append(m.common(secondRun), value{"path", c.path}, value{"config", foreign}), c.values...), noAnswer)
+				if got := look.get("untrusted") != ""; got != (c.ending == Refused) || look.stderr != "" {
+					t.Errorf("the look: %v", look)
+				}
+			})
+		})
+	}
+}

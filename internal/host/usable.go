@@ -21,6 +21,8 @@ func (f File) Problem() *Problem {
 	case f.Unsafe != "":
 		return &Problem{Class: "configuration", Message: "others than root and the file's owner can write the folder " + remote.Sanitise(f.Unsafe, 4096),
 			Hint: "take the right to write it away: chmod go-w " + remote.Sanitise(f.Unsafe, 4096)}
+	case f.Untrusted != "":
+		return &Problem{Class: "configuration", Message: f.Untrusted, Hint: "name the file in agent.certificate_path, or give the configuration to root"}
 	case f.ReadOnly:
 		return &Problem{Class: "disk", Message: "the folder of " + remote.Sanitise(f.Real, 4096) + " is read-only"}
 	}

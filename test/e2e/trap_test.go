@@ -35,7 +35,7 @@ type point struct{ when, command, while string }
 // The moments at which the faults strike.
 var (
 	atCheck   = point{"before", "stat *", stateDir + "/staged-*"} // no step before it asks once something is staged
-	atSave    = point{"before", "cp -a --attributes-only -- ./*", "/"}
+	atSave    = point{"before", "cp -P --preserve=all --attributes-only -- ./*", "/"}
 	atBackup  = point{"before", "sync -f . *", "/"}
 	atArm     = point{"after", "systemd-run *", "/"}
 	atSwap    = point{"before", "mv -T -- */.aoifleet-* *", stateDir + "/pending"}

@@ -101,12 +101,12 @@ look_at_file() {
 look_in_place() {
     no_facts
     expected='' root_file=${1:-}
-    here='' guarded='' place=$ROOT${real%/*} leaf=${real##*/}
+    here='' guarded='' theirs='' place=$ROOT${real%/*} leaf=${real##*/}
     [ -z "$stays" ] || enter "$place" || { kind=moved; return 1; }
     set -f
     IFS=$NL
     # shellcheck disable=SC2086 # one folder a line
-    facts=$({ [ -n "$stays" ] || enter "$place"; } && stat -c "$form" -- . "./$leaf" ${log_real:+"$ROOT$log_real"} ${config_real:+"$ROOT$config_real"} ${root_file:+"$root_file"} $folders 2>/dev/null)
+    facts=$({ [ -n "$stays" ] || enter "$place"; } && stat -c "$form" -- . "./$leaf" ${log_real:+"$ROOT$log_real"} ${config_real:+"$ROOT$config_real"} $config_folders ${root_file:+"$root_file"} $folders 2>/dev/null)
     unset IFS
     set +f
     read_facts "./$leaf" "$root_file"
@@ -131,7 +131,8 @@ no_facts() {
 
 # read_facts FILE [OTHER] takes $facts apart; FILE is the certificate's name there. Changed
 # is when the inode changed (%Z): unlike the time of the last write nobody can set
-# it. $guarded: others than root can write a folder on the way.
+# it. $guarded: others than root can write a folder on the way; $theirs: or the
+# configuration.
 read_facts() {
     its=$1 root_file=${2:-/} there=''
     set -f
@@ -142,8 +143,9 @@ read_facts() {
         # shellcheck disable=SC2086
         set -- $line
         case $line in
+        */.) ! others_write "$1" "$4" || theirs=yes ;;
         */)
-            case $1:$4 in 0:*[2367] | 0:*[2367]? | [!0]*) guarded=yes ;; esac
+            ! others_write "$1" "$4" || guarded=yes
             [ "/${line#*:/}" != "$place/" ] || there=$7:$8
             ;;
         *:.) here=$1:$7:$8 ;;
@@ -153,7 +155,10 @@ read_facts() {
             ;;
         *:"$root_file") expected=$1:$2:$3:$4 ;;
         *:"$ROOT$log_real") log_kind=${10} log_size=$5 log_inode=$7:$8 log_state="$5 $9 $7:$8" ;;
-        *:"$ROOT$config_real") config_state=$7:$8:$5:$6 ;;
+        *:"$ROOT$config_real")
+            config_state=$7:$8:$5:$6
+            ! others_write "$1" "$4" || theirs=yes
+            ;;
         esac
     done
     unset IFS
@@ -161,6 +166,9 @@ read_facts() {
     case $kind in regular*) kind='file' ;; missing) ;; *) kind=other ;; esac
     case $log_kind in regular*) log_kind='file' ;; missing) ;; *) log_kind=other log_size='' log_state='' ;; esac
 }
+
+# others_write UID MODE: can others than root write what has these?
+others_write() { case $1:$2 in 0:*[2367] | 0:*[2367]? | [!0]*) ;; *) return 1 ;; esac; }
 
 # digest_of_live: not every look needs it. In a folder of root's own the file is not
 # another, but it may grow without end while it is read.
@@ -184,7 +192,7 @@ most=1048576 # bytes of a certificate file
 # the owner. Where there is no file yet, links may only be root's: the owner could
 # have one made anywhere. It goes by what look_at_file has seen.
 safe_path() {
-    unsafe=''
+    unsafe='' untrusted=''
     if [ -z "$holder" ]; then
         holder_name=${user:-root}
         holder=$(id -u -- "$holder_name" 2>/dev/null)
@@ -207,7 +215,21 @@ safe_path() {
     unset IFS
     set +f
     [ -n "$unsafe" ] || [ "$kind" = file ] || followed
-    [ -z "$unsafe" ]
+    [ -z "$unsafe" ] && named_by_root
+}
+
+# named_by_root: may root believe the path? One in a configuration that others can
+# write may lead only to what is the agent's user's own; unless the inventory names it.
+named_by_root() {
+    untrusted=''
+    [ -n "$theirs" ] && [ "$named" = no ] || return 0
+    holder=$(id -u -- "${user:-root}" 2>/dev/null)
+    case $holder:$kind:$attributes:$here in
+    0:*) ;;
+    "$holder:file:$holder:"* | "$holder:missing::$holder:"*) return 0 ;;
+    esac
+    untrusted="others than root can write $config, and the file that it names is not the agent's user's own"
+    return 1
 }
 
 # keep_old saves the live file: bytes, owner, mode, times and label.
@@ -217,8 +239,9 @@ keep_old() {
         (ulimit -f 4096 && exec cp -a -- "./$leaf" "$kept/certificate")
         return
     fi
-    # cp(1) opens without O_NONBLOCK, and would wait for a FIFO.
-    timeout -k 2 10 cp -a --attributes-only -- "./$leaf" "$kept/certificate" 3<&- 6>&- 7>&- &&
+    # cp(1) opens without O_NONBLOCK, and would wait for a FIFO. Without -R it takes no
+    # folder.
+    timeout -k 2 10 cp -P --preserve=all --attributes-only -- "./$leaf" "$kept/certificate" 3<&- 6>&- 7>&- &&
         [ -f "$kept/certificate" ] && [ ! -L "$kept/certificate" ] &&
         dd if="./$leaf" of="$kept/certificate" bs=1048577 count=1 iflag=nofollow,nonblock,fullblock conv=notrunc status=none
 }
@@ -279,5 +302,6 @@ clean_up() {
     [ -n "${made:-}" ] || return 0
     kept=$made made=''
     ended pending || mine=''
-    rm -f -- ${tmp:+"$tmp"} "$kept/receipt" "$kept/certificate" ${mine:+"$state/pending"} && forget
+    [ -z "$tmp" ] || rm -f -- "$tmp" 2>/dev/null
+    rm -f -- "$kept/receipt" "$kept/certificate" ${mine:+"$state/pending"} && forget
 }

@@ -64,10 +64,16 @@ observe_config() {
 # find_config resolves the path of the configuration; 1 where a link on it may not be
 # followed.
 find_config() {
-    config_real=''
+    config_real='' config_folders=''
     walk "$config" || return 0
     followed || return
     config_real=$walked
+    # Marked by a dot, as the certificate's folders are others.
+    rest=$folders
+    while [ -n "$rest" ]; do
+        config_folders=$config_folders${rest%%"$NL"*}.$NL
+        rest=${rest#*"$NL"}
+    done
 }
 
 # read_config leaves the configuration in $text, as it is sent.
@@ -81,7 +87,7 @@ observe_certificate() {
     case $kind in file | missing) ;; *) return ;; esac
     say folder "$here"
     settled_config
-    safe_path || say unsafe "$unsafe"
+    safe_path || say "${untrusted:+untrusted}${unsafe:+unsafe}" "$untrusted$unsafe"
     [ -w "$ROOT${real%/*}" ] || say readonly "${real%/*}"
     [ "$kind" = file ] || return 0
     digest_of_live

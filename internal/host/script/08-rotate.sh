@@ -159,7 +159,8 @@ check() {
     [ "${size_of_file:-0}" -le "$most" ] || refuse configuration "$path is larger than 1 MiB"
     same_config || refuse drift "$config is not the configuration that was seen before"
     folder=$here ours=$old file_known=$file_state
-    safe_path || refuse configuration "others than root and the file's owner can write the folder $unsafe"
+    safe_path || [ -z "$untrusted" ] || refuse configuration "$untrusted"
+    [ -z "$unsafe" ] || refuse configuration "others than root and the file's owner can write the folder $unsafe"
     [ "$type:$start" != oneshot:yes ] || refuse configuration "$unit is Type=oneshot: whether the agent runs is not known"
     [ "$load" = loaded ] || refuse agent_not_running "$unit is ${load:-not known to systemd}"
     [ "$start" = no ] || [ "$active" != inactive ] || refuse agent_not_running "$unit was stopped meanwhile"

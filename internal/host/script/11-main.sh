@@ -1,5 +1,5 @@
 
-begin() { tmp='' kept='' made='' mine='' claimed='' ticking='' log_at='' log_is='' log_state='' mark_size='' mark_time='' known='' within='' halted='' stays='' astray='' class='' said_so='' log_real='' config_real='' ours='' file_known='' guarded='' here=''; }
+begin() { tmp='' kept='' made='' mine='' claimed='' ticking='' log_at='' log_is='' log_state='' mark_size='' mark_time='' known='' within='' halted='' stays='' astray='' class='' said_so='' log_real='' config_real='' config_folders='' ours='' file_known='' guarded='' here=''; }
 
 # main runs one verb. One after the other they are called in the same shell: all
 # but observe, which changes nothing and leaves behind what it has seen, in a
