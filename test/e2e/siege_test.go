@@ -72,7 +72,9 @@ func newSiege(w *world, h *fleet.Host, path string) *siege {
 	if out, err := build.CombinedOutput(); err != nil {
 		w.t.Fatalf("%v: %s", err, out)
 	}
-	w.shell(h, "chmod 777 "+adversaryDir+"; chmod 755 "+adversaryDir+"/adversary")
+	// An agent that waits for a FIFO is killed soon when it has to stop.
+	w.shell(h, "chmod 777 "+adversaryDir+"; chmod 755 "+adversaryDir+"/adversary; "+
+		"mkdir -p "+limitDir+"; printf '[Service]\\nTimeoutStopSec=1s\\n' >"+limitDir+"/stop.conf; systemctl daemon-reload")
 	config, err := os.ReadFile(filepath.Join(h.Root, fleet.AgentConfig))
 	if err != nil {
 		w.t.Fatal(err)
