@@ -120,8 +120,9 @@ func (r *tracedRun) overSSH() {
 	r.step("gather-diags", 0, nil, "gather-diags", "new", append(one, "--dir", filepath.Join(r.dir, "out"))...)
 	r.shell(r.fleet.Host("london-2"), "rm "+fleet.CertificatePath)
 	r.step("first file, refused", 7, map[string]int{"failed": 1}, "rotate", "refused", append(one, "--force")...)
-	// The process without a certificate complains until it is replaced.
+	// A process without a certificate complains every few seconds.
 	r.write(r.fleet.Host("london-2"), fleet.FaultPath, "silent\n")
+	r.shell(r.fleet.Host("london-2"), "systemctl restart "+fleet.AgentUnit)
 	r.step("first file", 0, map[string]int{"rotated": 1}, "rotate", "new", append(one, "--force")...)
 	r.write(r.fleet.Host("london-2"), fleet.FaultPath, "")
 	recovers := func(h *fleet.Host) {
