@@ -38,7 +38,7 @@ func (f *found) unitState(clock time.Time, uptime time.Duration) Unit {
 }
 
 // ownName is a name that host.sh takes for a unit's.
-var ownName = regexp.MustCompile(`^[A-Za-z0-9:_@\\-][A-Za-z0-9:_.@\\-]{0,246}\.service$`)
+var ownName = regexp.MustCompile(`^[A-Za-z0-9:_@\\][A-Za-z0-9:_.@\\-]{0,246}\.service$`)
 
 // spanUnits are those of a time span as systemctl(1) prints it.
 var spanUnits = map[string]time.Duration{"us": time.Microsecond, "ms": time.Millisecond, "s": time.Second, "min": time.Minute, "h": time.Hour, "d": 24 * time.Hour}

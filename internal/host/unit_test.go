@@ -67,7 +67,7 @@ func TestBoundsFitAnUndo(t *testing.T) {
 // TestUnitIsCalledByItsName once that is known, and not by one that a host makes up.
 func TestUnitIsCalledByItsName(t *testing.T) {
 	for told, want := range map[string]string{"own.service": "own.service", "foo@a.service": "foo@a.service", `x\x2d.service`: `x\x2d.service`,
-		"": "ali.service", "../x.service": "ali.service", ".x.service": "ali.service", "a.timer": "ali.service", "a b.service": "ali.service", strings.Repeat("x", 300) + ".service": "ali.service"} {
+		"": "ali.service", "../x.service": "ali.service", "-x.service": "ali.service", ".x.service": "ali.service", "a.timer": "ali.service", "a b.service": "ali.service", strings.Repeat("x", 300) + ".service": "ali.service"} {
 		f := parseFound([]byte("unit=Id=" + told + "\n"))
 		v := New(nil, inventory.Host{Agent: inventory.Agent{Unit: "ali.service"}}, Run{ID: "r"}, nil)
 		v.unit = f.unitState(time.Time{}, 0)

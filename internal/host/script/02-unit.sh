@@ -44,7 +44,7 @@ unit_state() {
 # What observe saw is remembered for the verbs that follow it in the same shell.
 pid=0 active='' shown_at=0 shown_of=''
 
-is_unit() { case $1 in '' | .* | *[!A-Za-z0-9:_.@\\-]*) return 1 ;; esac; }
+is_unit() { case $1 in '' | [.-]* | *[!A-Za-z0-9:_.@\\-]*) return 1 ;; esac; }
 
 # own_name: whatever the unit was called, its folder, timer and guard have its own name
 # (Id). Earlier versions went by the name that they were told: $aliases are those of

@@ -148,6 +148,7 @@ bring_back() {
     undo_time
     come_to_rest
     ! was_stopped || give_up "the old certificate is live again; $unit was left stopped"
+    halted=''
     [ -z "$unsure" ] || say note "$unit is stopped, and systemd does not tell by whom: it is started again"
     mark_log
     # Lines of the certificate that was just taken out do not count, and what

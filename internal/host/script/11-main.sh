@@ -8,6 +8,7 @@ main() {
     begin
     read_values || { say error 'internal the values were cut short'; return 65; }
     state=$ROOT/var/lib/aoifleet/$unit
+    [ "$shown_of" = "$unit" ] || aliases=''
     case $verb in
     observe) run_verb </dev/null ;;
     *) (run_verb) </dev/null ;;
