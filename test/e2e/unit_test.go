@@ -73,8 +73,8 @@ func TestUnit(t *testing.T) {
 // slowToStop: the restart takes longer than health.timeout. A plan and the doctor say so,
 // and the undo waits for systemd.
 func slowToStop(w *world, h *fleet.Host) {
-	w.dropIn(h, "[Service]\nExecStop=/bin/sleep 9\nTimeoutStopSec=40s")
-	w.defaults = map[string]any{"health": map[string]any{"window": "1s", "timeout": "6s"}}
+	w.dropIn(h, "[Service]\nExecStop=/bin/sleep 17\nTimeoutStopSec=40s")
+	w.defaults = map[string]any{"health": map[string]any{"window": "1s", "timeout": "5s"}}
 	document, _ := w.run("plan", "new", nil, "--limit", h.Name)
 	if !noted(document.Hosts[0], "set health.timeout to 40s or more") {
 		w.t.Errorf("notes %v", document.Hosts[0].Notes)
