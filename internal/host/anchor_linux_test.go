@@ -542,7 +542,7 @@ func TestPathInAForeignConfiguration(t *testing.T) {
 	}{
 		"a file of root's":             {"/etc/passwords", nil, false, Refused},
 		"no file yet":                  {"/etc/ld.so.preload", nil, false, Refused},
-		"named in the inventory":       {"/etc/passwords", []string{"named=yes"}, false, Rotated},
+		"named in the inventory":       {"/etc/passwords", []string{"by_inventory=yes"}, false, Rotated},
 		"the agent's user's own":       {certPath, nil, true, Rotated},
 		"in a configuration of root's": {"/etc/passwords", []string{"config=/etc/az-aoi-ingestion/config.yaml"}, false, Rotated},
 	} {

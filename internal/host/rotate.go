@@ -106,7 +106,7 @@ func (v *VM) changeValues(c Change) []value {
 	h, o := v.host.Health, c.Seen
 	values := append(v.common(),
 		value{"path", o.File.Path}, value{"real", o.File.Real}, value{"folder", o.File.Folder}, value{"old", o.File.Digest}, value{"new", c.Digest},
-		value{"named", yes(v.host.Agent.CertificatePath != "")}, value{"config", v.host.Agent.Config}, value{"configured", o.Configured}, value{"settings", o.Settings},
+		value{"by_inventory", yes(v.host.Agent.CertificatePath != "")}, value{"config", v.host.Agent.Config}, value{"configured", o.Configured}, value{"settings", o.Settings},
 		value{"thumbprint", c.thumbprint()}, value{"swap", yes(c.Swap)}, value{"start", yes(c.Start)},
 		value{"window", wholeSeconds(h.Window)}, value{"timeout", wholeSeconds(h.Timeout)},
 		value{"saved", c.Saved}, value{"deadman", yes(c.Deadman)}, value{"hold", wholeSeconds(h.Hold())})

@@ -125,7 +125,7 @@ func (v *VM) Observe(ctx context.Context, saved string) (*Observation, error) {
 }
 
 func (v *VM) look(ctx context.Context, path, saved string) (*found, error) {
-	values := append(v.common(), value{"config", v.host.Agent.Config}, value{"saved", saved}, value{"named", yes(v.host.Agent.CertificatePath != "")})
+	values := append(v.common(), value{"config", v.host.Agent.Config}, value{"saved", saved}, value{"by_inventory", yes(v.host.Agent.CertificatePath != "")})
 	if path != "" {
 		values = append(values, value{"path", path})
 	}

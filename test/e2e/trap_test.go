@@ -26,7 +26,7 @@ const (
 
 // trapped are the programs at which the host's script can be stopped. The
 // inventory's health.command is `/usr/sbin/true confirm`.
-var trapped = []string{"mv", "cp", "sync", "sleep", "stat", "systemctl", "systemd-run", "sha256sum", "true"}
+var trapped = []string{"mv", "cp", "ln", "sync", "sleep", "stat", "systemctl", "systemd-run", "sha256sum", "true"}
 
 // point is a moment of a transaction: before or after a command of the host's
 // script (a pattern of sh), while a file (a pattern, too) is there.
@@ -38,8 +38,8 @@ var (
 	atSave    = point{"before", "cp -P --preserve=all --attributes-only -- ./*", "/"}
 	atBackup  = point{"before", "sync -f . *", "/"}
 	atArm     = point{"after", "systemd-run *", "/"}
-	atSwap    = point{"before", "mv -T -- */.aoifleet-* *", stateDir + "/pending"}
-	swapped   = point{"after", "mv -T -- */.aoifleet-* *", stateDir + "/pending"}
+	atSwap    = point{"before", "ln -fTP -- */.aoifleet-* *", stateDir + "/pending"}
+	swapped   = point{"after", "ln -fTP -- */.aoifleet-* *", stateDir + "/pending"}
 	atRestart = point{"before", "systemctl restart *", stateDir + "/pending"}
 	restarted = point{"after", "systemctl restart *", stateDir + "/pending"}
 	atWatch   = point{"before", "sleep 0.25*", stateDir + "/pending"}
@@ -48,7 +48,7 @@ var (
 	confirmed = point{"after", "mv -T -- */pending */confirmed", "/"}
 	atUndo    = point{"before", "mv -T -- */pending */undoing", "/"}
 	claimed   = point{"after", "mv -T -- */pending */undoing", "/"}
-	atRestore = point{"before", "mv -T -- */.aoifleet-* *", stateDir + "/undoing"}
+	atRestore = point{"before", "ln -fTP -- */.aoifleet-* *", stateDir + "/undoing"}
 	atBack    = point{"before", "systemctl restart *", stateDir + "/undoing"}
 )
 

@@ -45,7 +45,7 @@ no_values() {
     size=0 source='' thumbprint='' window=0 timeout=60 port='' swap=yes start=yes
     deny='' expect=''
     hold=0 deadman=no keep=3 max_age=90 saved='' diagnostics=0
-    named=no real='' folder='' settings='' configured='' was='' invocation='' sick=no before='' boot='' about=''
+    by_inventory=no real='' folder='' settings='' configured='' was='' invocation='' sick=no before='' boot='' about=''
 }
 
 # read_values reads what stdin says. In a receipt (read_values receipt) there may
@@ -64,7 +64,7 @@ read_values() {
         log=*) log=$value ;;
         path=*) path=$value ;;
         real=*) real=$value ;;
-        named=*) named=$value ;;
+        by_inventory=*) by_inventory=$value ;;
         folder=*) folder=$value ;;
         settings=*) settings=$value ;;
         configured=*) configured=$value ;;

@@ -47,6 +47,7 @@ walk() {
         target=$(readlink -- "$ROOT$walked")
         hops=$((hops + 1))
         case $hops:$target in 41:* | *"$NL"*) return 2 ;; esac
+        [ "${#rest}" -le 8192 ] || return 2
         case $target in
         /*) walked='' target=${target#"$ROOT"} ;;
         *) walked=${walked%/*} ;;
@@ -110,7 +111,8 @@ look_in_place() {
     unset IFS
     set +f
     read_facts "./$leaf" "$root_file"
-    case $here in *:"$there") ;; *) here='' kind=moved ;; esac
+    [ "$told_config" = "$config_folders" ] || theirs=yes
+    case $told_of:$here in "$folders":*:"$there") ;; *) here='' kind=moved ;; esac
     case $kind in file | missing) ;; *) return 1 ;; esac
 }
 
@@ -132,9 +134,10 @@ no_facts() {
 # read_facts FILE [OTHER] takes $facts apart; FILE is the certificate's name there. Changed
 # is when the inode changed (%Z): unlike the time of the last write nobody can set
 # it. $guarded: others than root can write a folder on the way; $theirs: or the
-# configuration.
+# configuration. A folder that nothing is told of (FUSE hides its own from root) is
+# no folder of root's.
 read_facts() {
-    its=$1 root_file=${2:-/} there=''
+    its=$1 root_file=${2:-/} there='' told_of='' told_config=''
     set -f
     IFS=$NL
     for line in $facts; do
@@ -142,22 +145,29 @@ read_facts() {
         IFS=:
         # shellcheck disable=SC2086
         set -- $line
-        case $line in
-        */.) ! others_write "$1" "$4" || theirs=yes ;;
+        f_uid=$1 f_owner=$1:$2:$3 f_mode=$4 f_size=$5 f_changed=$6 f_inode=$7:$8 f_written=$9 f_type=${10}
+        shift 10
+        f_name=$*
+        case $f_name in
+        .) here=$f_uid:$f_inode ;;
+        */.)
+            told_config=$told_config$f_name$NL
+            ! others_write "$f_uid" "$f_mode" || theirs=yes
+            ;;
         */)
-            ! others_write "$1" "$4" || guarded=yes
-            [ "/${line#*:/}" != "$place/" ] || there=$7:$8
+            told_of=$told_of$f_name$NL
+            ! others_write "$f_uid" "$f_mode" || guarded=yes
+            [ "$f_name" != "$place/" ] || there=$f_inode
             ;;
-        *:.) here=$1:$7:$8 ;;
-        *:"$its")
-            kind=${10} holder=$1 holder_name=$2 size_of_file=$5
-            attributes=$1:$2:$3:$4:$5:$6 file_state=$7:$8:$5:$6
+        "$its")
+            kind=$f_type holder=$f_uid holder_name=${f_owner#*:} holder_name=${holder_name%:*} size_of_file=$f_size
+            attributes=$f_owner:$f_mode:$f_size:$f_changed file_state=$f_inode:$f_size:$f_changed
             ;;
-        *:"$root_file") expected=$1:$2:$3:$4 ;;
-        *:"$ROOT$log_real") log_kind=${10} log_size=$5 log_inode=$7:$8 log_state="$5 $9 $7:$8" ;;
-        *:"$ROOT$config_real")
-            config_state=$7:$8:$5:$6
-            ! others_write "$1" "$4" || theirs=yes
+        "$root_file") expected=$f_owner:$f_mode ;;
+        "$ROOT$log_real") log_kind=$f_type log_size=$f_size log_inode=$f_inode log_state="$f_size $f_written $f_inode" ;;
+        "$ROOT$config_real")
+            config_state=$f_inode:$f_size:$f_changed
+            ! others_write "$f_uid" "$f_mode" || theirs=yes
             ;;
         esac
     done
@@ -222,7 +232,7 @@ safe_path() {
 # write may lead only to what is the agent's user's own; unless the inventory names it.
 named_by_root() {
     untrusted=''
-    [ -n "$theirs" ] && [ "$named" = no ] || return 0
+    [ -n "$theirs" ] && [ "$by_inventory" != yes ] || return 0
     holder=$(id -u -- "${user:-root}" 2>/dev/null)
     case $holder:$kind:$attributes:$here in
     0:*) ;;
@@ -259,7 +269,8 @@ new_file() {
     else
         chmod 600 -- "$origin" && chown "${user:-root}:${group:-$(id -g -- "${user:-root}")}" -- "$origin" || return
     fi
-    beside "$origin" --no-preserve=timestamps
+    # A first file has the label that its folder gives it.
+    if [ "$old$saved" = none ]; then beside "$origin" --no-preserve=timestamps,context; else beside "$origin" --no-preserve=timestamps; fi
 }
 
 # beside FILE [OPTION] copies it into the folder that the script is in, under a new
@@ -272,9 +283,21 @@ beside() {
     (unset POSIXLY_CORRECT && exec cp -aT --remove-destination ${2:+"$2"} -- "$1" "$tmp")
 }
 
+# put_in_place moves $tmp to the live name, in one step. mv(1) copies where rename(2)
+# does not work, by names and file by file; whoever owns a folder can bring that about
+# (EXDEV between project ids, xfs_quota(8)). ln(1) never copies: it makes a link under
+# another name and renames that.
+put_in_place() {
+    if [ -z "$guarded" ]; then
+        mv -T -- "$tmp" "./$leaf"
+    else
+        ln -fTP -- "$tmp" "./$leaf" && rm -f -- "$tmp"
+    fi
+}
+
 # sweep removes what runs that could not do so have left beside the live file. There
 # may be any number of such names.
-sweep() { timeout -k 2 10 find . -maxdepth 1 -name '.aoifleet-*' ! -type d -delete 2>/dev/null 6>&- 7>&-; }
+sweep() { timeout -k 2 10 find . -maxdepth 1 \( -name '.aoifleet-*' -o -name 'Cu??????' -user root \) ! -type d -delete 2>/dev/null 6>&- 7>&-; }
 
 # landed FILE DIGEST: is what now stands under the live name, or under $tmp, that
 # file, with its owner and mode? Whoever can write the folder can have put another

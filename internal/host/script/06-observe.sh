@@ -34,7 +34,7 @@ which_machine() {
 # as YAML; here only the values of cert_path are picked out, so that one look at
 # the host is enough.
 observe_config() {
-    paths=$path count=0
+    paths=$path count=0 named_here=0
     find_config || { say config_unsafe "$unsafe"; return; }
     if [ ! -f "$ROOT$config_real" ]; then say config_missing "$config"; return; fi
     read_config
@@ -45,7 +45,7 @@ observe_config() {
         [ $count -le 4000 ] || { say config_cut yes; break; }
         printf '%s\n' "$line"
         # No path is as long, and a shell takes very long to match what is.
-        [ "${#line}" -le 4096 ] || continue
+        if [ "${#line}" -gt 4096 ] || [ "$named_here" -ge 20 ]; then continue; fi
         case $line in *'#'*cert_path:* | *[A-Za-z0-9_]cert_path:*) continue ;; *cert_path:*) ;; *) continue ;; esac
         value=${line#*cert_path:}
         value=${value#"${value%%[! "$TAB"]*}"}
@@ -55,7 +55,7 @@ observe_config() {
         *) value=${value%%[,\}]*} value=${value%% #*} value=${value%"${value##*[! "$TAB"]}"} ;;
         esac
         case $NL$paths$NL in *"$NL$value$NL"*) continue ;; esac
-        case $value in /*) paths=$paths$NL$value ;; esac
+        case $value in /*) paths=$paths$NL$value named_here=$((named_here + 1)) ;; esac
     done
     unset IFS
     set +f

@@ -282,7 +282,7 @@ swap() {
     if [ "$new" = none ]; then
         said=$(rm -f -- "./$leaf" 2>&1)
     else
-        said=$(mv -T -- "$tmp" "./$leaf" 2>&1) && tmp=''
+        said=$(put_in_place 2>&1) && tmp=''
     fi && { swapped; return; }
     exec 6>&-
     look_in_place && digest_of_live

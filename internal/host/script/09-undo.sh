@@ -125,7 +125,7 @@ put_back() {
     backup=$kept/certificate
     digests "$backup" 2>/dev/null
     [ "$sums" = "$old$NL" ] || { printf 'the backup is damaged'; return 1; }
-    if beside "$backup" && flush "$tmp" && mv -T -- "$tmp" "./$leaf"; then
+    if beside "$backup" && flush "$tmp" && put_in_place; then
         [ -z "$guarded" ] || landed "$backup" "$old" || { printf 'another file was put in its place'; return 1; }
         return 0
     fi

@@ -19,6 +19,8 @@ deadman_names() {
 # shellcheck disable=SC2154
 prepare_deadman() {
     deadman_names
+    # systemd takes some of them for the end of a line.
+    case $real in *[[:cntrl:]]*) refuse configuration "the path of the certificate has a control character" ;; esac
     command -v systemd-run >/dev/null || refuse configuration 'the dead-man switch can not be armed: no timer, systemd-run is not there'
     [ -n "$wanted" ] || [ "$start" = no ] || refuse configuration "the dead-man switch can not be armed: no boot guard, no target wants $unit"
     {
@@ -149,6 +151,8 @@ unattended() {
         [ "$receipt" = undoing ] || overdue || exit 0
         claim || exit 0
         ticking=yes
+        # One attempt's words: there may be one every 15 seconds.
+        exec >"$state/undo.log" 2>&1
         look_before
         undo timeout 'nobody confirmed in time'
     done

@@ -22,7 +22,7 @@ installed() {
     # A pattern must not take all of the host's memory; and the caller's own limits
     # must not stop root half-way.
     # shellcheck disable=SC3045 # dash, bash and busybox have them
-    { ulimit -v 2000000; ulimit -s 8192; ulimit -n 1024; ulimit -t unlimited; ulimit -f unlimited; } 2>/dev/null
+    { ulimit -v 2000000; ulimit -s 8192; ulimit -n 1024; ulimit -t unlimited; ulimit -f unlimited; ulimit -d unlimited; } 2>/dev/null
     length=$(timeout 60 head -c 8 | tr -d '\000')
     case $length in
     [0-9][0-9][0-9][0-9][0-9][0-9][0-9]) length=${length#"${length%%[!0]*}"} ;;
@@ -61,7 +61,7 @@ confine() {
     rotate:* | observe:?* | examine:?*) allowed_path ;;
     esac
     # What root has written down, here or in the configuration, is believed.
-    named=yes
+    by_inventory=yes
     # What the dead-man switch needs a copy of: this file without its last line.
     [ "$verb" != rotate ] || self=$(sed '$d' -- "$ROOT$helper_path")
 }
@@ -190,8 +190,7 @@ out_of_reach() {
     set -f
     IFS=$NL
     # shellcheck disable=SC2086 # one folder a line
-    checked=$(stat -c '%u:%a:%n' -- $folders 2>/dev/null)
-    [ -n "$checked" ] || unsafe=$1
+    checked=$(stat -c '%u:%a:%n' -- $folders 2>/dev/null) || unsafe=$1
     for line in $checked; do
         IFS=: read -r uid mode dir <<EOF
 $line

@@ -1,6 +1,9 @@
 package trace
 
-import "strings"
+import (
+	"slices"
+	"strings"
+)
 
 // place says where a call has a path: the argument of the folder's descriptor
 // (-1: none) and that of the name.
@@ -120,7 +123,10 @@ func (j *judge) verdict(c *Call, p *process, what string, names []named) (string
 	switch what {
 	case "open":
 		return openVerdict(c, p, names[0])
-	case "rename":
+	case "rename", "link":
+		if what == "link" && slices.ContainsFunc(c.Args, func(arg string) bool { return strings.Contains(arg, "AT_SYMLINK_FOLLOW") }) {
+			return what, "follows a link"
+		}
 		if parent(names[0]) != parent(names[1]) {
 			return what, "from one folder to another"
 		}
