@@ -18,13 +18,14 @@ type diagsFlags struct {
 	dir     string
 	timeout time.Duration
 	maxSize int // MiB
+	asRoot  bool
 }
 
 func (a *app) diagsCommand() *cobra.Command {
 	var flags diagsFlags
 	cmd := &cobra.Command{
 		Use:   "gather-diags",
-		Short: "Run the agent's diagnostics tool on every host and bring the zips home",
+		Short: "Run the agent's diagnostics tool on every host, as the agent's user, and download the zips",
 		Args:  cobra.NoArgs,
 		RunE:  func(*cobra.Command, []string) error { return a.gatherDiags(flags) },
 	}
@@ -33,6 +34,7 @@ func (a *app) diagsCommand() *cobra.Command {
 	f.StringVar(&flags.dir, "dir", "", "`DIR` for the zips, HOST.zip each (default: diags-RUN)")
 	f.DurationVar(&flags.timeout, "timeout", 5*time.Minute, "how long the tool may take on a host, at most 15m")
 	f.IntVar(&flags.maxSize, "max-size", host.MaxDiagnostics>>20, "the largest zip that is taken, in `MIB`")
+	f.BoolVar(&flags.asRoot, "as-root", false, "run the tool as root: whoever controls the agent's user can then have it pack any file of the host")
 	return cmd
 }
 
@@ -64,7 +66,7 @@ func (a *app) gatherDiags(flags diagsFlags) error {
 		return notThere(err)
 	}
 	defer f.runner.Home.Leave()
-	results := f.gather(host.Diagnosis{Within: flags.timeout, MaxSize: int64(flags.maxSize) << 20})
+	results := f.gather(host.Diagnosis{Within: flags.timeout, MaxSize: int64(flags.maxSize) << 20, AsRoot: flags.asRoot})
 	if asJSON, _ := a.json(); asJSON {
 		_ = f.document(report.GatheredHosts(results), a.code).Write(a.stdout) // which remembers
 		return nil
@@ -79,7 +81,11 @@ func (f *fleet) gather(d host.Diagnosis) []rollout.Result {
 	a := f.app
 	a.signals.heed()
 	if !a.draws {
-		fmt.Fprintf(a.stderr, "gathering diagnostics on %s\n", hostCount(len(f.targets)))
+		as := ""
+		if d.AsRoot {
+			as = ", as root"
+		}
+		fmt.Fprintf(a.stderr, "gathering diagnostics on %s%s\n", hostCount(len(f.targets)), as)
 	}
 	results := f.runner.Gather(a.ctx, f.targets, d)
 	f.progress.Done()

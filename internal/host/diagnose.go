@@ -16,9 +16,8 @@ import (
 )
 
 const (
-	// BeforeUndo is what the agent's diagnostics tool has before a rollback;
-	// with the grace of the kill that follows the agent waits for less than a
-	// minute.
+	// BeforeUndo is what the agent's diagnostics tool has before a rollback; with
+	// the copy of a large zip the agent waits for up to a minute longer.
 	BeforeUndo = 45 * time.Second
 	// MaxDiagnostics is the most that is taken of a host unless a Diagnosis says
 	// else, in bytes.
@@ -37,8 +36,11 @@ type Diagnosis struct {
 	// Within is how long the agent's tool may take, in whole seconds; 0: it is
 	// not run, what a rotation of this run has gathered is wanted.
 	Within  time.Duration
-	MaxSize int64     // of the zip, in bytes; 0: MaxDiagnostics
-	To      io.Writer // gets the zip; nil: it stays on the host, for a later Diagnose of this run
+	MaxSize int64 // of the zip, in bytes; 0: MaxDiagnostics
+	// AsRoot runs the tool as root. What the agent's user can write may then lead it
+	// to any file of the host. Otherwise it runs as the unit's user.
+	AsRoot bool
+	To     io.Writer // gets the zip; nil: it stays on the host, for a later Diagnose of this run
 	// Progress is called as the bytes come; may be nil.
 	Progress func(done, total int64)
 }
@@ -60,9 +62,7 @@ func (v *VM) Diagnose(ctx context.Context, d Diagnosis) (*Diagnostics, error) {
 	ctx, cancel := v.within(ctx, d.Within+zipTimeout+2*time.Minute+v.patience())
 	defer cancel()
 	v.conn.Prefetch()
-	values := append(v.common(), value{"diagnostics", wholeSeconds(d.Within)}, value{"size", strconv.FormatInt(d.MaxSize, 10)},
-		value{"source", ".aoifleet-diags-" + v.run.ID}, value{"hold", wholeSeconds(zipTimeout)})
-	in, err := v.framed("diagnose", values)
+	in, err := v.framed("diagnose", v.diagnosisValues(d))
 	if err != nil {
 		return nil, err
 	}
@@ -76,6 +76,15 @@ func (v *VM) Diagnose(ctx context.Context, d Diagnosis) (*Diagnostics, error) {
 	}
 	c := &collection{ctx: ctx, vm: v, process: process, out: bufio.NewReaderSize(process.Stdout(), 64<<10), Diagnosis: d}
 	return c.collect(ctx)
+}
+
+func (v *VM) diagnosisValues(d Diagnosis) []value {
+	values := append(v.common(), value{"diagnostics", wholeSeconds(d.Within)}, value{"size", strconv.FormatInt(d.MaxSize, 10)},
+		value{"source", ".aoifleet-diags-" + v.run.ID}, value{"hold", wholeSeconds(zipTimeout)})
+	if d.AsRoot { // an earlier helper does not know the key
+		values = append(values, value{"as_root", "yes"})
+	}
+	return values
 }
 
 // collection is the conversation with host.sh while it diagnoses.
@@ -168,9 +177,8 @@ func (c *collection) hear(until ...string) (string, error) {
 		key, text, _ := strings.Cut(strings.TrimSuffix(string(line), "\n"), "=")
 		switch key {
 		case "error":
-			if why = hostSaid(text); strings.Contains(why.Message, "gather-diags") {
-				why.Hint = "it comes with the agent's package, az-aoi-ingestion; leave the host out with --limit"
-			}
+			why = hostSaid(text)
+			why.Hint = c.vm.diagnosisHint(why.Message)
 		case "result":
 			key = text
 			if text == string(Refused) && why != nil {
@@ -188,6 +196,22 @@ func (c *collection) hear(until ...string) (string, error) {
 		}
 	}
 	return "", &Problem{Class: "command", Message: "what the host says can't be understood"}
+}
+
+// diagnosisHint is what to do where a host has no diagnostics to give.
+func (v *VM) diagnosisHint(message string) string {
+	switch {
+	case strings.Contains(message, "gather-diags"):
+		return "it comes with the agent's package, az-aoi-ingestion; leave the host out with --limit"
+	case strings.Contains(message, "no diagnostics as root"):
+		return "leave --as-root out, or let an administrator of the host write that line"
+	case !strings.Contains(message, " as user "):
+	case v.helper():
+		return "if it needs root: --as-root, which the host allows with diagnostics=root in /etc/aoifleet/helper.conf"
+	default:
+		return "if it needs root: --as-root, see docs/reference.md first"
+	}
+	return ""
 }
 
 // announced reads `SIZE DIGEST`.

@@ -2,9 +2,11 @@ package host
 
 import (
 	"bufio"
+	"fmt"
 	"io"
 	"os"
 	"os/exec"
+	"os/user"
 	"slices"
 	"strconv"
 	"strings"
@@ -92,7 +94,7 @@ var byHand = map[string]string{"zip": "hand", "handed": "done"}
 func (m *machine) noDiagnostics() {
 	m.t.Helper()
 	for _, path := range m.tree() {
-		if strings.Contains(path, "/diags-") || strings.Contains(path, "/.aoifleet-") {
+		if strings.Contains(path, "diags-") || strings.Contains(path, "/.aoifleet-") {
 			m.t.Errorf("%s is left", path)
 		}
 	}
@@ -103,7 +105,7 @@ func TestDiagnose(t *testing.T) {
 	inEachShell(t, func(t *testing.T, m *machine) {
 		m.caller()
 		m.own0()
-		m.hook("diags", "printf 'collecting\\n'; id -u >\"$MACHINE/unit/who\"; pwd >\"$MACHINE/unit/where\"; printf PK123 >diags-2026.zip; touch \"$TMPDIR/x\"")
+		m.hook("diags", "printf 'collecting\\n'; id >\"$MACHINE/told/who\"; pwd >\"$MACHINE/told/where\"; env >\"$MACHINE/told/env\"; cat /proc/self/status >\"$MACHINE/told/status\"; printf PK123 >diags-2026.zip; touch \"$TMPDIR/x\"")
 		r := m.collect(m.diagnosis(), byHand, func(key string, _ *exec.Cmd) {
 			if key != "handed" {
 				return
@@ -123,15 +125,49 @@ func TestDiagnose(t *testing.T) {
 		if r.get("result") != "gathered" || r.zip != "PK123" || r.get("zip") != "5 "+digest("PK123") {
 			t.Fatalf("%v, zip %q", r, r.zip)
 		}
-		if got := strings.TrimSpace(m.read("/unit/where")); got != m.root+m.stateDir()+"/diags-"+firstRun+"/out" {
+		if got := strings.TrimSpace(m.read("/told/where")); got != m.root+m.workFolder()+"/out" {
 			t.Errorf("the tool ran in %s", got)
 		}
-		if got := strings.TrimSpace(m.read("/unit/who")); got != strconv.Itoa(os.Getuid()) {
-			t.Errorf("the tool ran as %s", got)
-		}
+		m.toolHadNoRights()
 		m.noDiagnostics()
 		m.untouched()
 	})
+}
+
+// workFolder is where the tool runs.
+func (m *machine) workFolder() string {
+	return "/var/lib/aoifleet-diags-" + unitName + "-" + firstRun
+}
+
+// toolHadNoRights: it ran as the unit's user, and where that is another than the
+// script's without a capability or a word of its environment.
+func (m *machine) toolHadNoRights() {
+	m.t.Helper()
+	owner, err := user.Lookup(serviceUser(m.t))
+	m.must(err)
+	if got, want := m.read("/told/who"), fmt.Sprintf("uid=%s(%s) gid=%s(%s)", owner.Uid, owner.Username, owner.Gid, serviceGroup(m.t)); !strings.HasPrefix(got, want) {
+		m.t.Errorf("the tool ran as %s, want %s", got, want)
+	}
+	if !onRoot(m.t) {
+		return
+	}
+	status := m.read("/told/status")
+	for _, set := range []string{"CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb"} {
+		if !strings.Contains(status, set+":\t0000000000000000\n") {
+			m.t.Errorf("the tool has capabilities, no empty %s in:\n%s", set, status)
+		}
+	}
+	if !strings.Contains(status, "NoNewPrivs:\t1\n") || strings.Contains(m.read("/told/env"), "SUDO_") {
+		m.t.Errorf("%s\n%s", status, m.read("/told/env"))
+	}
+}
+
+// asUser is what messages say where the tool ran as another user.
+func asUser(t *testing.T) string {
+	if !onRoot(t) {
+		return ""
+	}
+	return " as user " + serviceUser(t)
 }
 
 // own0 gives the login directory to the login user.
@@ -195,13 +231,13 @@ func TestDiagnoseRefuses(t *testing.T) {
 		values string
 		words  string
 	}{
-		"fails":          {"echo collecting; echo 'no such unit' >&2; exit 3", "", "command the agent's tool failed (exit status 3): no such unit"},
-		"full disk":      {"echo 'write: No space left on device' >&2; exit 1", "", "disk the agent's tool failed (exit status 1): write: No space"},
+		"fails":          {"echo collecting; echo 'no such unit' >&2; exit 3", "", "command the agent's tool failed{as} (exit status 3): no such unit"},
+		"full disk":      {"echo 'write: No space left on device' >&2; exit 1", "", "disk the agent's tool failed{as} (exit status 1): write: No space"},
 		"hangs":          {"trap '' TERM; exec sleep 90", "diagnostics=1", "timeout the agent's tool did not end within 1s"},
-		"leaves a child": {"sleep 90 & echo $! >\"$MACHINE/unit/child\"; printf PK >a; exit 4", "diagnostics=4", "command the agent's tool failed (exit status 4)"},
-		"garbage":        {"head -c 3000000 /dev/zero | tr '\\000' '\\033'; printf '\\000\\377'; exit 7", "", "command the agent's tool failed (exit status 7)"},
-		"no zip":         {"echo done; printf PK >a.tar; mkdir b.zip.d", "", "command the agent's tool wrote no zip: done"},
-		"two zips":       {"printf PK >a.zip; printf PK >b.zip", "", "command the agent's tool wrote 2 zips"},
+		"leaves a child": {"setsid sleep 90 & echo $! >\"$MACHINE/told/child\"; printf PK >a; exit 4", "diagnostics=4", "command the agent's tool failed{as} (exit status 4)"},
+		"garbage":        {"head -c 3000000 /dev/zero | tr '\\000' '\\033'; printf '\\000\\377'; exit 7", "", "command the agent's tool failed{as} (exit status 7)"},
+		"no zip":         {"echo done; printf PK >a.tar; mkdir b.zip.d", "", "command the agent's tool wrote no zip{as}: done"},
+		"two zips":       {"printf PK >a.zip; printf PK >b.zip", "", "command the agent's tool wrote more than one zip"},
 		"symlink":        {"ln -s \"$live\" a.zip", "", "command what the agent's tool wrote is not a regular file"},
 		"dead symlink":   {"ln -s /nowhere a.zip", "", "command what the agent's tool wrote is not a regular file"},
 		"folder":         {"mkdir a.zip", "", "command what the agent's tool wrote is not a regular file"},
@@ -222,11 +258,11 @@ func TestDiagnoseRefuses(t *testing.T) {
 			inShells(t, shells, func(t *testing.T, m *machine) {
 				m.hook("diags", c.tool)
 				r := m.collect(m.diagnosis("size=2000000", c.values), byHand, nil)
-				if child, err := strconv.Atoi(strings.TrimSpace(m.read("/unit/child"))); err == nil {
+				if child, err := strconv.Atoi(strings.TrimSpace(m.read("/told/child"))); err == nil {
 					_ = syscall.Kill(child, syscall.SIGKILL)
 				}
 				m.wants(r.result, Refused)
-				m.wantsError(r.result, c.words)
+				m.wantsError(r.result, strings.ReplaceAll(c.words, "{as}", asUser(t)))
 				m.noDiagnostics()
 				m.untouched()
 			})
@@ -240,11 +276,11 @@ func TestDiagnoseUnderALimit(t *testing.T) {
 	t.Parallel()
 	m := newMachine(t)
 	m.shell = []string{"dash", "-c", `ulimit -f 4000; exec dash "$@"`, "dash"}
-	m.hook("diags", "ulimit -f >\"$MACHINE/unit/limit\"; head -c 1800000 /dev/zero >a.zip")
+	m.hook("diags", "ulimit -f >\"$MACHINE/told/limit\"; head -c 1800000 /dev/zero >a.zip")
 	r := m.collect(m.diagnosis("size=1500000"), byHand, nil)
 	m.wants(r.result, Refused)
 	m.wantsError(r.result, "disk the agent's tool writes more than 1500000 bytes")
-	if got := strings.TrimSpace(m.read("/unit/limit")); got != "2929" {
+	if got := strings.TrimSpace(m.read("/told/limit")); got != "2929" {
 		t.Errorf("the limit was %s", got)
 	}
 	m.noDiagnostics()
@@ -273,11 +309,15 @@ func TestDiagnoseWithoutTheTool(t *testing.T) {
 // space is looked at first.
 func TestDiagnoseOnAFullDisk(t *testing.T) {
 	t.Parallel()
+	handing := "2" // the first dd reads the tool's zip
+	if onRoot(t) {
+		handing = "1" // as another user, so it is not counted
+	}
 	for name, c := range map[string]struct{ faults, plan, stat, words string }{
-		"when it is copied":    {"/one/dd", "dd no-space\n", "", "disk the diagnostics can not be written in the login directory: No space left on device"},
+		"when it is copied":    {"/one/dd", handing + " no-space\n", "", "disk the diagnostics can not be written in the login directory: No space left on device"},
 		"in root's own folder": {"/one/mkdir", "mkdir no-space\n", "", "disk "},
 		"seen before":          {"/owners", "", "s/^[0-9]* [0-9]*$/100 4096/", "disk there is no room for the diagnostics in "},
-		"half of it is kept":   {"/owners", "", "s/^[0-9]* [0-9]*$/1000 4096/", "disk the agent's tool writes more than 2048000 bytes"},
+		"two thirds are kept":  {"/owners", "", "s/^[0-9]* [0-9]*$/1500 4096/", "disk the agent's tool writes more than 2048000 bytes"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

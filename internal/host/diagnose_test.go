@@ -7,8 +7,11 @@ import (
 	"encoding/hex"
 	"errors"
 	"io"
+	"slices"
 	"strings"
 	"testing"
+
+	"github.com/aoifleet/aoifleet/internal/inventory"
 )
 
 func TestAnnounced(t *testing.T) {
@@ -64,19 +67,46 @@ func TestArrival(t *testing.T) {
 	}
 }
 
+// TestDiagnosisValues: as root only where that is asked for.
+func TestDiagnosisValues(t *testing.T) {
+	v := &VM{}
+	if slices.Contains(v.diagnosisValues(Diagnosis{}), value{"as_root", "yes"}) || !slices.Contains(v.diagnosisValues(Diagnosis{AsRoot: true}), value{"as_root", "yes"}) {
+		t.Errorf("%v", v.diagnosisValues(Diagnosis{AsRoot: true}))
+	}
+}
+
+// TestDiagnosisHints: --as-root is named where it may help.
+func TestDiagnosisHints(t *testing.T) {
+	for said, want := range map[string][2]string{ // without the helper, with it
+		"command the agent's tool failed as user agent (exit status 1): x":         {"--as-root", "diagnostics=root in /etc/aoifleet/helper.conf"},
+		"command the agent's tool wrote no zip as user agent":                      {"--as-root", "diagnostics=root"},
+		"command the agent's tool failed (exit status 1): x":                       {"", ""},
+		"configuration the host lets its helper run no diagnostics as root (conf)": {"leave --as-root out", "leave --as-root out"},
+		"configuration the host has no /usr/bin/az-aoi-ingestion-gather-diags":     {"the agent's package", "the agent's package"},
+	} {
+		for i, helper := range []string{"", HelperPath} {
+			c := &collection{vm: &VM{host: inventory.Host{Helper: helper, Sudo: inventory.SudoPasswordless}}, out: bufio.NewReader(strings.NewReader("error=" + said + "\nresult=refused\n"))}
+			_, err := c.hear("zip")
+			if hint := AsProblem(err).Hint; !strings.Contains(hint, want[i]) || want[i] == "" && hint != "" {
+				t.Errorf("%s, helper %q: %q", said, helper, hint)
+			}
+		}
+	}
+}
+
 // FuzzHear: whatever a host says, it is either understood or an error, and no
 // error holds a control character.
 func FuzzHear(f *testing.F) {
 	for _, text := range []string{
 		"zip=5 " + strings.Repeat("0a", 32) + "\n", "error=configuration the host has no gather-diags\nresult=refused\n",
-		"result=none\n", "zip=", "error=\nresult=refused\n", "result=refused\n", strings.Repeat("x", 70000), "\x00\x1b[2J=\n",
+		"error=command the tool failed as user x\nresult=refused\n", "result=none\n", "zip=", "error=\nresult=refused\n", "result=refused\n", strings.Repeat("x", 70000), "\x00\x1b[2J=\n",
 	} {
 		f.Add(text)
 	}
 	f.Fuzz(func(t *testing.T, text string) {
 		// The end of the output is another test's: it asks how the command ended.
 		endless := io.MultiReader(strings.NewReader(text), strings.NewReader("\n"+strings.Repeat("x", 70000)))
-		c := &collection{out: bufio.NewReader(endless), Diagnosis: Diagnosis{MaxSize: 1000}}
+		c := &collection{vm: &VM{}, out: bufio.NewReader(endless), Diagnosis: Diagnosis{MaxSize: 1000}}
 		key, err := c.hear("zip", "none")
 		switch {
 		case err == nil && key == "zip" && (c.told.Size < 1 || c.told.Size > 1000 || len(c.told.SHA256) != 64):

@@ -136,6 +136,8 @@ func TestHelperRefuses(t *testing.T) {
 			{"rotate", "hold=300000", "a number is too large"},
 			{"rotate", "start=maybe", "neither yes nor no"},
 			{"rotate", "old=-x", "not a digest"},
+			{"rotate", "as_root=maybe", "neither yes nor no"},
+			{"diagnose", "as_root=yes", "no diagnostics as root"},
 			{"rotate", "owner=a\tb", "control character"},
 			{"rotate", "owner=" + strings.Repeat("a", 201), "too long"},
 			{"observe", `deny=(a)\1`, "back-reference"},

@@ -67,7 +67,7 @@ func installTools(dir string) error {
 		copyTool("systemctl", dir+"/bin/systemctl"), copyTool("systemd-run", dir+"/bin/systemd-run"), copyTool("sync", dir+"/bin/sync"), copyTool("fault", dir+"/fault"), copyTool("stat", dir+"/owners/stat"), copyTool("gather-diags", dir+"/gather-diags"),
 		os.MkdirAll(dir+"/counted", 0o755), os.MkdirAll(dir+"/few", 0o755),
 	}
-	for _, name := range append(append([]string{"base64", "find", "setsid"}, deciding...), reading...) { // no openssl
+	for _, name := range append(append([]string{"base64", "env", "find", "setsid"}, deciding...), reading...) { // no openssl
 		path := dir + "/bin/" + name
 		if _, err := os.Stat(path); err != nil {
 			path, err = exec.LookPath(name)
@@ -150,13 +150,19 @@ func newMachine(t *testing.T) *machine {
 		t.Fatal(err)
 	}
 	m := &machine{t: t, root: root, path: certPath, before: oldBytes, shell: []string{"dash"}, text: sent}
-	for _, dir := range []string{"/proc/net", "/proc/sys/kernel/random", "/unit/timers", "/var/lib", "/faults", "/etc/systemd/system", filepath.Dir(diagsTool), filepath.Dir(logPath), filepath.Dir(certPath)} {
+	for _, dir := range []string{"/proc/net", "/proc/sys/kernel/random", "/proc/sys/fs", "/told", "/unit/timers", "/var/lib", "/faults", "/etc/systemd/system", filepath.Dir(diagsTool), filepath.Dir(logPath), filepath.Dir(certPath)} {
 		m.mkdir(dir, 0o755)
 	}
 	m.must(os.Symlink("/proc/uptime", root+"/proc/uptime"))
 	m.must(os.Symlink(tools+"/gather-diags", root+diagsTool))
 	m.write("/proc/net/tcp", "  sl  local_address rem_address   st\n")
 	m.write("/proc/sys/kernel/random/boot_id", "first-boot\n")
+	for _, kind := range []string{"hardlinks", "symlinks"} {
+		m.write("/proc/sys/fs/protected_"+kind, "1\n")
+	}
+	// The agent's user goes where it may go on a host.
+	m.must(os.Chmod(root, 0o755))
+	m.must(os.Chmod(root+"/told", 0o1777))
 	m.write("/faults/count", "0\n")
 	m.write("/faults/plan", "none\n")
 	m.write("/etc/az-aoi-ingestion/config.yaml", "agent_id: a\n")

@@ -1,11 +1,15 @@
 package host
 
 import (
+	"errors"
 	"fmt"
 	"os"
+	"os/user"
+	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 )
@@ -16,7 +20,10 @@ func TestDiagnoseBeforeTheUndo(t *testing.T) {
 	t.Parallel()
 	inEachShell(t, func(t *testing.T, m *machine) {
 		// Neither the operator's words nor the locks are the tool's.
-		m.hook("diags", "for fd in 3 6 7; do [ ! -e /proc/$$/fd/$fd ] || exit 9; done; cat \"$live\" >a.zip; read -r up _ </proc/uptime; read -r due _ <\"$MACHINE"+m.stateRun(firstRun)+"/deadline\"; echo $((due - ${up%.*})) >\"$MACHINE/unit/left\"")
+		m.ownedByTheAgent(certPath)
+		// Neither the operator's words nor the locks are the tool's.
+		m.hook("diags", "for fd in 3 6 7; do [ ! -e /proc/$$/fd/$fd ] || exit 9; done; cat \"$live\" >a.zip; echo >\"$MACHINE/told/began\"; read -r _ <\"$MACHINE/told/goon\"")
+		left := m.whenTheToolRuns(func() int { return m.secondsLeft(firstRun) })
 		r := m.rotate(firstRun, badBytes, "diagnostics=20", "size=2000000", "hold=7")
 		m.wants(r, RolledBack)
 		m.wantsError(r, "unhealthy the log says: ")
@@ -24,8 +31,8 @@ func TestDiagnoseBeforeTheUndo(t *testing.T) {
 		if i := slices.Index(steps, "diagnostics"); i < 0 || steps[i+1] != "undo" || r.get("gathered") != "yes" {
 			t.Errorf("%v", r)
 		}
-		if left, err := strconv.Atoi(strings.TrimSpace(m.read("/unit/left"))); err != nil || left < 20+7 {
-			t.Errorf("the switch was due in %d s, %v", left, err)
+		if got := left(); got < 20+7 {
+			t.Errorf("the switch was due in %d s", got)
 		}
 		m.live(oldBytes)
 		m.settled()
@@ -43,6 +50,64 @@ func TestDiagnoseBeforeTheUndo(t *testing.T) {
 	})
 }
 
+// ownedByTheAgent gives files to the unit's user.
+func (m *machine) ownedByTheAgent(paths ...string) {
+	m.t.Helper()
+	if !onRoot(m.t) {
+		return
+	}
+	owner, err := user.Lookup(serviceUser(m.t))
+	m.must(err)
+	uid, err := strconv.Atoi(owner.Uid)
+	m.must(err)
+	gid, err := strconv.Atoi(owner.Gid)
+	m.must(err)
+	for _, path := range paths {
+		m.must(os.Lchown(m.root+path, uid, gid))
+	}
+}
+
+// whenTheToolRuns calls look as soon as the tool writes to /told/began, and lets the
+// tool read /told/goon then. What it returns is called once the tool has run, or failed to.
+func (m *machine) whenTheToolRuns(look func() int) func() int {
+	m.t.Helper()
+	var ends []*os.File
+	for _, name := range []string{"began", "goon"} {
+		path := m.root + "/told/" + name
+		m.must(errors.Join(syscall.Mkfifo(path, 0o666), os.Chmod(path, 0o666)))
+		end, err := os.OpenFile(path, os.O_RDWR, 0) // opens at once (fifo(7))
+		m.must(err)
+		m.t.Cleanup(func() { _ = end.Close() })
+		ends = append(ends, end)
+	}
+	found := make(chan int, 1)
+	go func() {
+		defer close(found)
+		if _, err := ends[0].Read(make([]byte, 1)); err == nil {
+			found <- look()
+			_, _ = ends[1].WriteString("\n")
+		}
+	}()
+	return func() int {
+		_ = ends[0].Close()
+		return <-found
+	}
+}
+
+// secondsLeft until the run's deadline; negative where it can't be read.
+func (m *machine) secondsLeft(run string) int {
+	up, err := os.ReadFile("/proc/uptime")
+	deadline, err2 := os.ReadFile(m.root + m.stateRun(run) + "/deadline")
+	var now float64
+	var due int
+	_, err3 := fmt.Sscan(string(up), &now)
+	_, err4 := fmt.Sscan(string(deadline), &due)
+	if errors.Join(err, err2, err3, err4) != nil {
+		return -1
+	}
+	return due - int(now)
+}
+
 // TestUndoWithoutDiagnostics: a failure to gather stops no undo, and where nobody
 // is there or nothing is wrong nothing is gathered.
 func TestUndoWithoutDiagnostics(t *testing.T) {
@@ -52,10 +117,10 @@ func TestUndoWithoutDiagnostics(t *testing.T) {
 		ending             Ending
 		note               string
 	}{
-		"the tool fails":  {badBytes, "exit 1", "", RolledBack, "no diagnostics: the agent's tool failed (exit status 1)"},
+		"the tool fails":  {badBytes, "exit 1", "", RolledBack, "no diagnostics: the agent's tool failed" + asUser(t) + " (exit status 1)"},
 		"it hangs":        {badBytes, "exec sleep 60", "", RolledBack, "no diagnostics: the agent's tool did not end within 1s"},
-		"well":            {newBytes, "touch \"$MACHINE/canary\"", "confirm " + firstRun + "\n", Rotated, ""},
-		"nobody is there": {newBytes, "touch \"$MACHINE/canary\"", noAnswer, RolledBack, ""},
+		"well":            {newBytes, "touch \"$MACHINE/told/canary\"", "confirm " + firstRun + "\n", Rotated, ""},
+		"nobody is there": {newBytes, "touch \"$MACHINE/told/canary\"", noAnswer, RolledBack, ""},
 	} {
 		t.Run(name, func(t *testing.T) {
 			inEachShell(t, func(t *testing.T, m *machine) {
@@ -66,7 +131,7 @@ func TestUndoWithoutDiagnostics(t *testing.T) {
 				}
 				r := m.run("rotate", m.change(firstRun, c.text, patience, "size=2000000"), c.answer)
 				m.wants(r, c.ending)
-				if got := strings.Join(r.all("note"), "\n"); !strings.Contains(got, c.note) || r.get("gathered") != "" || m.read("/canary") != "(none)" {
+				if got := strings.Join(r.all("note"), "\n"); !strings.Contains(got, c.note) || r.get("gathered") != "" || m.read("/told/canary") != "(none)" {
 					t.Errorf("%v", r)
 				}
 				m.settled()
@@ -80,6 +145,7 @@ func TestUndoWithoutDiagnostics(t *testing.T) {
 func TestDiagnoseForTheHealthCommand(t *testing.T) {
 	t.Parallel()
 	m := newMachine(t)
+	m.ownedByTheAgent(certPath)
 	r := m.run("rotate", m.change(firstRun, newBytes, "diagnostics=20", "size=2000000"), "undo health.command exited 1\n")
 	m.wants(r, RolledBack)
 	if r.get("gathered") != "yes" {
@@ -92,6 +158,7 @@ func TestDiagnoseForTheHealthCommand(t *testing.T) {
 func TestKeptDiagnostics(t *testing.T) {
 	t.Parallel()
 	m := newMachine(t)
+	m.ownedByTheAgent(certPath)
 	if r := m.collect(m.diagnosis(), map[string]string{"zip": "keep"}, nil); r.get("result") != "kept" {
 		t.Fatalf("%v", r)
 	}
@@ -109,16 +176,54 @@ func TestKeptDiagnostics(t *testing.T) {
 	m.noDiagnostics()
 }
 
+// TestWorkOfAKilledRun: status names the folder that the tool worked in after an
+// hour, and a recovery removes it, whatever is in it.
+func TestWorkOfAKilledRun(t *testing.T) {
+	t.Parallel()
+	inEachShell(t, func(t *testing.T, m *machine) {
+		m.hook("diags", "mkdir a.zip; : >a.zip/x; ln -s \"$live\" l; read -r pid <\"$MACHINE/faults/pid\"; echo >\"$MACHINE/told/began\"; read -r _ <\"$MACHINE/told/goon\"")
+		killed := m.whenTheToolRuns(func() int {
+			pid, _ := strconv.Atoi(strings.TrimSpace(m.read("/faults/pid")))
+			_ = syscall.Kill(-pid, syscall.SIGKILL)
+			return pid
+		})
+		r := m.collect(m.diagnosis(), byHand, nil)
+		if killed() == 0 || r.get("result") != "" {
+			t.Fatalf("%v", r)
+		}
+		work := m.workFolder()
+		if r := m.run("observe", m.common(secondRun), noAnswer); len(r.all("leftover")) > 0 {
+			t.Errorf("too early: %v", r)
+		}
+		m.wants(m.recover(), Clean)
+		if m.owner(work).mode != os.ModeDir|0o711 {
+			t.Errorf("%v", m.owner(work))
+		}
+		old := time.Now().Add(-61 * time.Minute)
+		m.must(os.Chtimes(m.root+work, old, old))
+		m.must(os.Chtimes(m.root+m.stateDir()+"/diags-"+firstRun, old, old))
+		if r := m.run("observe", m.common(secondRun), noAnswer); !slices.Contains(r.all("leftover"), filepath.Base(work)) {
+			t.Errorf("%v", r)
+		}
+		m.wants(m.recover(), Clean)
+		m.noDiagnostics()
+		m.live(oldBytes)
+	})
+}
+
 // TestEveryFaultOfTheDiagnostics: each command between the verdict and the undo
 // fails, or the script is killed there; see TestEveryFault.
 func TestEveryFaultOfTheDiagnostics(t *testing.T) {
 	t.Parallel()
-	s := story{name: "diagnostics", text: badBytes, ending: RolledBack, brief: true, values: []string{"diagnostics=20", "size=2000000"}}
+	s := story{name: "diagnostics", text: badBytes, ending: RolledBack, brief: true, values: []string{"diagnostics=20", "size=2000000"},
+		prepare: func(m *machine) { m.ownedByTheAgent(certPath) }}
 	m := s.machine(t, tools+"/counted")
 	m.wants(s.tell(m), RolledBack)
 	calls := strings.Split(strings.TrimSpace(m.read("/faults/calls")), "\n")
 	first := slices.IndexFunc(calls, func(call string) bool { return strings.Contains(call, " stat -f -c ") })
-	last := first + slices.IndexFunc(calls[first:], func(call string) bool { return strings.Contains(call, " mv -T ") && strings.HasSuffix(call, "/zip") })
+	last := first + slices.IndexFunc(calls[first:], func(call string) bool {
+		return strings.Contains(call, " rm -rf ") && strings.HasSuffix(call, m.workFolder())
+	})
 	if first < 0 || last <= first {
 		t.Fatalf("calls: %v", calls)
 	}

@@ -92,7 +92,7 @@ func (a *apply) gatherBefore(ctx context.Context, i int) {
 	if !res.Host.Health.Diagnostics || a.Home == nil {
 		return
 	}
-	ctx, cancel := context.WithTimeout(ctx, host.BeforeUndo+15*time.Second)
+	ctx, cancel := context.WithTimeout(ctx, host.BeforeUndo+90*time.Second)
 	defer cancel()
 	a.Events(Event{Host: res.Host.Name, Step: "diagnostics"})
 	h, err := a.take(ctx, res.at())

@@ -44,7 +44,7 @@ no_values() {
     verb='' run='' owner='' unit='' config='' log='' path='' old='' new=''
     size=0 source='' thumbprint='' window=0 timeout=60 port='' swap=yes start=yes
     deny='' expect=''
-    hold=0 deadman=no keep=3 max_age=90 saved='' diagnostics=0
+    hold=0 deadman=no keep=3 max_age=90 saved='' diagnostics=0 as_root=no
     by_inventory=no real='' folder='' settings='' configured='' was='' invocation='' sick=no before='' boot='' about=''
 }
 
@@ -84,6 +84,7 @@ read_values() {
         max_age=*) max_age=$value ;;
         saved=*) saved=$value ;;
         diagnostics=*) diagnostics=$value ;;
+        as_root=*) as_root=$value ;;
         deny=*) deny=$deny$value$NL ;;
         expect=*) expect=$expect$value$NL ;;
         # Written by this script into a receipt, for whoever has to undo.

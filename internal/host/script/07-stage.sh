@@ -1,18 +1,24 @@
 
 # --- stage: the new file, into root's own folder ---
 
-# as_caller runs a command with the login user's own rights and groups and nothing
-# of root's: no capability, no way to gain one, no terminal, none of the script's
-# descriptors; for $within seconds, or ten. What it prints may be anybody's who has
-# that user's rights, and its output may stay open after its end (pidfd_getfd(2)):
-# it goes through a pipe that is bounded in size and time, never into a file of root's.
-as_caller() {
-    if [ -n "${SUDO_UID:-}" ]; then
-        # shellcheck disable=SC2153 # sudo(8) sets both
-        set -- setsid -w setpriv --reuid="$SUDO_UID" --regid="$SUDO_GID" --init-groups --bounding-set=-all --inh-caps=-all --no-new-privs -- "$@"
-    fi
-    timeout -k 2 "${within:-10}" "$@" 3<&- 6>&- 7>&-
+# without_rights UID GID COMMAND runs a command with that user's own rights and groups
+# and nothing of root's: no capability, no way to gain one, no terminal, no variable
+# of its environment, none of the script's descriptors; for $within seconds, or ten.
+# Its children are killed with it unless they leave its process group. Without a UID
+# it runs as whoever runs the script.
+# What it prints may be anybody's who has that user's rights, and its output may stay
+# open after its end (pidfd_getfd(2)): it goes through a pipe that is bounded in size
+# and time, never into a file of root's.
+without_rights() {
+    as_uid=$1 as_gid=$2
+    shift 2
+    [ -z "$as_uid" ] ||
+        set -- env -i PATH="$PATH" LC_ALL=C setpriv --reuid="$as_uid" --regid="$as_gid" --init-groups --bounding-set=-all --inh-caps=-all --no-new-privs -- "$@"
+    setsid -w timeout -k 2 "${within:-10}" "$@" 3<&- 6>&- 7>&-
 }
+
+# as_caller runs a command with the login user's rights.
+as_caller() { without_rights "${SUDO_UID:-}" "${SUDO_GID:-}" "$@"; }
 
 # staging_folder refuses any other name for what is to be removed later.
 staging_folder() {

@@ -186,6 +186,7 @@ recover() {
     in_each settle_first
     say step clean
     in_each clean_folder
+    sweep_work
     as_caller find . "$ROOT/tmp" -maxdepth 1 -name '.aoifleet-*' -mmin +60 -exec rm -rf -- {} + 2>/dev/null
     say result clean
 }

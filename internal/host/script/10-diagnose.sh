@@ -1,26 +1,56 @@
 
 # --- diagnose: what the agent's own tool tells of it, as one zip ---
+#
+# The tool is the vendor's, and what it reads the agent's user can write. So it runs
+# as that user, with nothing of root's, and root takes nothing from it but bytes out
+# of pipes: also the zip is read with that user's rights.
+#
+# It works in a folder of its own, $work, that this user can reach and write: not in
+# $state, which is root's alone, but in /var/lib. Only root makes names there, so
+# nobody can put another thing in its place, as in /tmp or /var/tmp; those are often
+# small or mounted noexec, which keeps a tool that unpacks itself from running. A run
+# that was killed leaves it, under a name that tells the unit and the run.
 
-# gather runs the tool in a folder that is root's own, for at most $diagnostics
-# seconds, and leaves $folder/zip there; or nothing, and $why begins with a class.
-# It runs in a process of its own and prints nothing.
+# gather runs the tool, for at most $diagnostics seconds, and leaves $folder/zip; or
+# nothing, and $why begins with a class. It runs in a process of its own and prints
+# nothing.
 gather() {
     tool=/usr/bin/microsoft/az-aoi-ingestion-gather-diags
     if [ ! -f "$ROOT$tool" ] || [ ! -x "$ROOT$tool" ]; then
         why="configuration the host has no $tool"
         return 1
     fi
-    # What the tool may write: never more than half of what is free, because the
-    # agent needs room too, and the login user's copy comes from the same disk.
-    most=$(($(free_in "$state") / 2))
-    [ "$most" -ge 1048576 ] || { why="disk there is no room for the diagnostics in $state"; return 1; }
+    tool_user || return
+    # What the tool may write: never more than a third of what is free, because the
+    # agent needs room too, and the copies of root and of the login user come from the
+    # same disk.
+    most=$(($(free_in "$ROOT/var/lib") / 3))
+    [ "$most" -ge 1048576 ] || { why='disk there is no room for the diagnostics in /var/lib'; return 1; }
     [ "$most" -lt "$size" ] || most=$size
-    { rm -rf -- "$folder" && mkdir -- "$folder" "$folder/out" "$folder/tmp"; } 2>/dev/null ||
-        { why="disk nothing can be written in $state"; return 1; }
-    said=$(run_tool | timeout "$((diagnostics + 8))" tail -c 2000 | tr -d '\000' | tail -n 1)
-    take_zip && return
-    rm -rf -- "$folder"
+    if make_work 2>/dev/null; then
+        said=$(run_tool | timeout -k 2 "$((diagnostics + 8))" tail -c 2000 | tr -d '\000' | tail -n 1)
+        ran && take_zip && { clear_work; return 0; }
+    else
+        why="disk nothing can be written in /var/lib"
+    fi
+    take_away_zip
     return 1
+}
+
+# diags_places: root's own folder, and the tool's.
+diags_places() { folder=$state/diags-$run work=$ROOT/var/lib/aoifleet-diags-$unit-$run; }
+
+# tool_user leaves in $as_user and $as_group as whom the tool runs; empty for root, where
+# the agent itself is root. Where the unit does not tell, it is not taken for root's.
+tool_user() {
+    as_user='' as_group='' as=''
+    [ "$as_root" != yes ] || return 0
+    [ "$load" = loaded ] || { why="configuration $unit is not loaded, so as whom the agent's tool has to run is unknown"; return 1; }
+    [ -n "$user" ] || return 0
+    value=$(id -u -- "$user" 2>/dev/null) || { why="configuration the host has no user $user, which $unit runs as"; return 1; }
+    [ "$value" != "$(id -u)" ] || return 0
+    command -v setpriv >/dev/null || { why='configuration the host has no setpriv'; return 1; }
+    as_user=$user as_group=${group:-$(id -g -- "$user")} as=" as user $user"
 }
 
 free_in() {
@@ -28,46 +58,100 @@ free_in() {
     printf '%s' "$((${value% *} * ${value#* }))"
 }
 
-# run_tool: not with the operator's input or the locks. The tool has to end in
-# time, and who reads its words too: what it left behind may hold them open.
+make_work() {
+    clear_work && rm -rf -- "$folder" && mkdir -- "$folder" && mkdir -m 711 -- "$work" && mkdir -m 700 -- "$work/out" "$work/tmp" &&
+        { [ -z "$as_user" ] || chown -- "$as_user:$as_group" "$work/out" "$work/tmp"; }
+}
+
+# clear_work takes the folder from the user first, who then can make no more names in
+# it. rm(1) follows no link. What that user has mounted there may keep any of it waiting.
+clear_work() {
+    [ -d "$work" ] || return 0
+    # shellcheck disable=SC2016 # for the other shell
+    timeout -k 2 20 sh -c 'chown 0:0 -- "$1/out" "$1/tmp"; chmod 700 -- "$1" "$1/out" "$1/tmp"; exec rm -rf --one-file-system -- "$1"' \
+        sh "$work" >/dev/null 2>&1 3<&- 6>&- 7>&-
+}
+
+# sweep_work removes what killed runs have left, after an hour.
+sweep_work() {
+    for work in "$ROOT/var/lib/aoifleet-diags-$unit-"*; do
+        [ -z "$(find "$work" -maxdepth 0 -mmin +60 2>/dev/null)" ] || clear_work
+    done
+}
+
+# run_tool: its words may be held open by what it has left behind, so who reads them
+# has to end in time too.
 run_tool() {
     {
-        cd -- "$folder/out" || exit
         # Blocks of 512 bytes, as POSIX has it; a bash that is not called sh has larger
         # ones. Where the limit is lower already it stays.
         ulimit -f "$((most / 512))" 2>/dev/null || :
-        TMPDIR=$folder/tmp timeout -k 5 "$diagnostics" "$ROOT$tool"
+        within=$diagnostics
+        # shellcheck disable=SC2016 # for the other shell
+        without_rights "$as_user" "$as_group" sh -c 'cd -- "$1/out" && HOME=$1/tmp TMPDIR=$1/tmp && export HOME TMPDIR && exec "$2"' sh "$work" "$ROOT$tool"
         printf '%s\n' $? >"$folder/status"
-    } 2>&1 3<&- 6>&- 7>&-
+    } 2>&1
 }
 
-# take_zip: exactly one file may be there, and no symlink: that would lead root
-# to hand out another.
-take_zip() {
+read_status() {
     status=''
     { read -r status <"$folder/status"; } 2>/dev/null
+}
+
+# ran: has the tool come to a good end?
+ran() {
+    read_status
     case $status in
-    0) ;;
-    124 | 137) why="timeout the agent's tool did not end within ${diagnostics}s"; return 1 ;;
-    153) why="disk the agent's tool writes more than $most bytes"; return 1 ;;
+    0) return 0 ;;
+    124 | 137) why="timeout the agent's tool did not end within ${diagnostics}s" ;;
+    153) why="disk the agent's tool writes more than $most bytes" ;;
     *)
-        why="command the agent's tool failed (exit status ${status:-unknown})${said:+: $said}"
+        why="command the agent's tool failed$as (exit status ${status:-unknown})${said:+: $said}"
         case $said in *'space left'* | *'too large'* | *'size limit'* | *[qQ]uota*) why="disk ${why#* }" ;; esac
-        return 1
         ;;
     esac
-    set -- "$folder"/out/*.zip
-    [ -e "$1" ] || [ -L "$1" ] || { why="command the agent's tool wrote no zip${said:+: $said}"; return 1; }
-    [ $# -eq 1 ] || { why="command the agent's tool wrote $# zips"; return 1; }
-    if [ ! -f "$1" ] || [ -L "$1" ]; then
-        why="command what the agent's tool wrote is not a regular file"
-        return 1
-    fi
-    bytes=$(stat -c %s -- "$1")
-    [ "$bytes" -gt 0 ] || { why="command the agent's tool wrote an empty zip"; return 1; }
-    [ "$bytes" -le "$size" ] || { why="disk the zip has $bytes bytes, more than the $size that are taken"; return 1; }
-    mv -T -- "$1" "$folder/zip" 2>/dev/null || { why='disk the zip can not be moved'; return 1; }
-    rm -rf -- "$folder/out" "$folder/tmp" "$folder/status"
+    return 1
+}
+
+# the_zip prints the one zip that is there. It is for the user's own shell, and only
+# tells what a sound tool has done wrong: that user can lie, but about its own bytes.
+# shellcheck disable=SC2016
+the_zip='cd -- "$1" || exit
+set -- ./*.zip
+[ -e "$1" ] || [ -L "$1" ] || exit 90
+[ $# -eq 1 ] || exit 91
+[ -f "$1" ] && [ ! -L "$1" ] || exit 92
+exec dd if="$1" bs=1048576 iflag=nofollow,nonblock status=none'
+
+# copying is how many seconds that may take.
+copying() { printf '%s' "$((10 + size / 16777216))"; }
+
+# take_zip copies what the tool has left, bounded in size and time, into root's own
+# folder. It is a copy because that user may hold the file open.
+take_zip() {
+    within=$(copying)
+    copied=$({ { without_rights "$as_user" "$as_group" sh -c "$the_zip" sh "$work/out" 2>/dev/null; printf '%s\n' $? >"$folder/status"; } |
+        timeout -k 2 "$((within + 5))" head -c "$((size + 1))" >"$folder/zip"; } 2>&1)
+    case $? in
+    0) ;;
+    124 | 137) why="timeout the zip could not be read within ${within}s"; return 1 ;;
+    *) why="disk the zip can not be copied to $state: ${copied##*: }"; return 1 ;;
+    esac
+    read_status
+    bytes=$(stat -c %s -- "$folder/zip")
+    case $status:$bytes in
+    90:*) why="command the agent's tool wrote no zip$as${said:+: $said}" ;;
+    91:*) why="command the agent's tool wrote more than one zip" ;;
+    92:*) why="command what the agent's tool wrote is not a regular file" ;;
+    0:0) why="command the agent's tool wrote an empty zip" ;;
+    *)
+        [ "$bytes" -le "$size" ] || { why="disk the zip has more than the $size bytes that are taken"; return 1; }
+        [ "$status" = 0 ] || { why="command the zip can not be read$as"; return 1; }
+        rm -f -- "$folder/status"
+        return
+        ;;
+    esac
+    return 1
 }
 
 # unhealthy REASON: the way back; before it, where that is asked for, a look at
@@ -76,11 +160,14 @@ unhealthy() {
     [ -z "$halted" ] || undo agent_not_running "$1"
     if [ "$diagnostics" -gt 0 ]; then
         say step diagnostics
-        # The switch waits for the tool too, and for who waits for that.
-        hold=$((hold + diagnostics + 15))
+        # The switch waits for the tool too, for who waits for that, and for the copy.
+        patience=$((diagnostics + $(copying) + 65))
+        hold=$((hold + patience))
         extend
-        hold=$((hold - diagnostics - 15))
-        (exec 7>&- && folder=$state/diags-$run && { gather || { say note "no diagnostics: ${why#* }"; exit 1; }; }) &&
+        hold=$((hold - patience))
+        # Never as root: nobody was asked.
+        as_root=no
+        (exec 7>&- && diags_places && { gather || { say note "no diagnostics: ${why#* }"; exit 1; }; }) &&
             say gathered yes
         extend
     fi
@@ -94,11 +181,12 @@ diagnose() {
     staging_folder
     own_folder
     make_state || refuse disk "$state can not be made, or is not root's own"
-    folder=$state/diags-$run
+    diags_places
     trap 'take_away' EXIT
     trap 'exit 143' INT TERM
     if [ "$diagnostics" -gt 0 ]; then
         say step gather
+        unit_state
         gather || refuse "${why%% *}" "${why#* }"
     fi
     [ -f "$folder/zip" ] || { say result none; return; }
@@ -146,9 +234,15 @@ hand_over() {
     rm -rf -- "$folder"
 }
 
+# take_away_zip removes what is in root's own folder, and where the tool was at work.
+take_away_zip() {
+    rm -rf -- "$folder"
+    clear_work
+}
+
 take_away() {
     trap - EXIT
-    rm -rf -- "$folder"
+    take_away_zip
     within=''
     as_caller rm -rf -- "$source" 2>/dev/null
 }

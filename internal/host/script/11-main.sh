@@ -33,7 +33,7 @@ run_verb() {
 
 # tools_are_there is asked once in a shell.
 found=''
-tools='awk base64 cat chmod chown cp cut date dd find flock grep head id ln ls mkdir mv readlink rm sed setsid sha256sum sleep stat sync systemctl tail timeout tr'
+tools='awk base64 cat chmod chown cp cut date dd env find flock grep head id ln ls mkdir mv readlink rm sed setsid sha256sum sleep stat sync systemctl tail timeout tr'
 tools_are_there() {
     [ -z "$found" ] || return 0
     # shellcheck disable=SC2086 # one word each

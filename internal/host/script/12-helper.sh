@@ -49,7 +49,11 @@ confine() {
     same agent.log "$log" "$conf_log"
     [ -z "$config" ] || same agent.config "$config" "$conf_config"
     [ "$verb:$conf_diagnostics" != diagnose:no ] || refuse configuration "the host gives no diagnostics away ($helper_conf)"
-    [ "$conf_diagnostics" = yes ] || diagnostics=0
+    case $as_root:$conf_diagnostics in
+    no:* | yes:root) ;;
+    *) refuse configuration "the host lets its helper run no diagnostics as root (diagnostics=root in $helper_conf)" ;;
+    esac
+    [ "$conf_diagnostics" != no ] || diagnostics=0
     config=$conf_config
     out_of_reach "$log" || refuse configuration "${SUDO_USER:-the caller} can write the folder $unsafe on the way to the agent's log"
     out_of_reach "$config" || refuse configuration "${SUDO_USER:-the caller} can write the folder $unsafe on the way to the agent's configuration"
@@ -79,7 +83,7 @@ sound_values() {
     if [ "$room" -gt 1048576 ] || [ "$window" -gt 86400 ] || [ "$timeout" -gt 86400 ] || [ "$hold" -gt 259200 ] || [ "$diagnostics" -gt 900 ]; then
         refuse internal 'a number is too large'
     fi
-    for value in "$swap" "$start" "$deadman"; do
+    for value in "$swap" "$start" "$deadman" "$as_root"; do
         case $value in yes | no) ;; *) refuse internal 'neither yes nor no' ;; esac
     done
     case $old$new in *[!0-9a-z]*) refuse internal 'not a digest' ;; esac
@@ -114,9 +118,9 @@ read_conf() {
         unit=?*) conf_unit=${line#*=} ;;
         config=/*) conf_config=${line#*=} ;;
         log=/*) conf_log=${line#*=} ;;
-        diagnostics=yes | diagnostics=no) conf_diagnostics=${line#*=} ;;
+        diagnostics=yes | diagnostics=no | diagnostics=root) conf_diagnostics=${line#*=} ;;
         path=/*) conf_paths=$conf_paths$NL${line#*=} ;;
-        *) refuse configuration "a line of $helper_conf is not unit=, config=, log= or path= with a path, nor diagnostics=yes or no" ;;
+        *) refuse configuration "a line of $helper_conf is not unit=, config=, log= or path= with a path, nor diagnostics=yes, no or root" ;;
         esac
     done <"$ROOT$helper_conf"
 }

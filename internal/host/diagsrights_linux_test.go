@@ -1,0 +1,159 @@
+package host
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+// TestDiagnoseGivesNothingAway: what the agent's user can't read does not come to the
+// workstation, wherever that user has links to it.
+func TestDiagnoseGivesNothingAway(t *testing.T) {
+	t.Parallel()
+	if !onRoot(t) {
+		return // there is one user only
+	}
+	for name, tool := range map[string]string{
+		"read through a link of the agent's": "cat \"$MACHINE\"/told/log >a.zip; exit 0",
+		"a link of the tool's":               "ln -s \"$MACHINE/secret\" a.zip",
+		"a hard link of the tool's":          "ln \"$MACHINE/secret\" a.zip",
+		"a link as the folder":               "cd ..; mv out x; ln -s \"$MACHINE/secrets\" out",
+		"a link as the tool's whole folder":  "cd ../..; mv aoifleet-diags-* x; ln -s \"$MACHINE/secrets\" aoifleet-diags-x",
+	} {
+		t.Run(name, func(t *testing.T) {
+			inEachShell(t, func(t *testing.T, m *machine) {
+				const secret = "root:$6$secret"
+				m.write("/secret", secret)
+				m.must(os.Chmod(m.root+"/secret", 0o600))
+				m.mkdir("/secrets", 0o700)
+				m.write("/secrets/a.zip", secret)
+				m.must(os.Symlink(m.root+"/secret", m.root+"/told/log"))
+				m.hook("diags", tool)
+				r := m.collect(m.diagnosis(), byHand, nil)
+				m.wants(r.result, Refused)
+				if strings.Contains(r.zip+r.String(), secret) {
+					t.Errorf("%v, %q", r, r.zip)
+				}
+				if m.read("/secret") != secret || m.read("/secrets/a.zip") != secret {
+					t.Error("root's file has changed")
+				}
+				m.noDiagnostics()
+			})
+		})
+	}
+}
+
+// TestDiagnoseRemovesAll that the agent's user has made hard to remove.
+func TestDiagnoseRemovesAll(t *testing.T) {
+	t.Parallel()
+	inEachShell(t, func(t *testing.T, m *machine) {
+		m.mkdir("/kept", 0o755)
+		m.write("/kept/x", "x")
+		m.hook("diags", `mkdir -p d/e "$TMPDIR/-rf"; : >d/e/f; ln -s "$MACHINE/kept" d/link; ln -s "$MACHINE/kept/x" "a
+b"; chmod 0 d/e; chmod 777 . ..; printf PK >a.zip`)
+		r := m.collect(m.diagnosis(), byHand, nil)
+		if r.get("result") != "gathered" || r.zip != "PK" {
+			t.Errorf("%v", r)
+		}
+		if onRoot(t) {
+			m.noDiagnostics()
+		}
+		if m.read("/kept/x") != "x" {
+			t.Error("what a link leads to was removed")
+		}
+	})
+}
+
+// TestDiagnoseAsRoot is a decision of the operator, and of the host where it has the
+// helper; a rotation never makes it.
+func TestDiagnoseAsRoot(t *testing.T) {
+	t.Parallel()
+	const who = `id -u >"$MACHINE/told/who"; id -u >a.zip`
+	if !onRoot(t) {
+		return // there is one user only
+	}
+	const as, user = "0\n", "1\n" // daemon's
+	inEachShell(t, func(t *testing.T, m *machine) {
+		m.hook("diags", who)
+		if r := m.collect(m.diagnosis("as_root=yes"), byHand, nil); r.zip != as {
+			t.Errorf("as_root=yes: %v, %q", r, r.zip)
+		}
+		if r := m.collect(m.diagnosis("as_root=no"), byHand, nil); r.zip != user {
+			t.Errorf("as_root=no: %v, %q", r, r.zip)
+		}
+		m.must(os.Remove(m.root + "/told/who"))
+		r := m.rotate(firstRun, badBytes, "diagnostics=20", "size=2000000", "as_root=yes")
+		m.wants(r, RolledBack)
+		if r.get("gathered") != "yes" || m.read("/told/who") != user {
+			t.Errorf("before an undo: %v, %q", r, m.read("/told/who"))
+		}
+		m.must(os.RemoveAll(m.root + m.stateDir() + "/diags-" + firstRun))
+		m.noDiagnostics()
+	})
+}
+
+// TestHelperDiagnosesAsRoot only where the host says so.
+func TestHelperDiagnosesAsRoot(t *testing.T) {
+	t.Parallel()
+	inEachShell(t, func(t *testing.T, m *machine) {
+		withHelper(m)
+		m.hangUp = true
+		m.mkdir("/etc/aoifleet", 0o755)
+		m.hook("diags", `id -u >"$MACHINE/told/who"; printf PK >a.zip`)
+		root, agent := os.Getuid(), map[bool]int{true: 1, false: os.Getuid()}[onRoot(t)]
+		for _, c := range []struct {
+			conf, asRoot string
+			who          int // -1: refused
+		}{
+			{"", "no", agent}, {"", "yes", -1}, {"diagnostics=yes", "yes", -1}, {"diagnostics=no", "no", -1}, {"diagnostics=no", "yes", -1},
+			{"diagnostics=root", "no", agent}, {"diagnostics=root", "yes", root}, {"diagnostics=maybe", "no", -1},
+		} {
+			m.must(os.RemoveAll(m.root + "/told/who"))
+			m.write("/etc/aoifleet/helper.conf", c.conf+"\n")
+			values := append(m.common(firstRun), value{"source", ".aoifleet-x"}, value{"diagnostics", "9"}, value{"size", "9000000"}, value{"hold", "5"}, value{"as_root", c.asRoot})
+			r := m.run("diagnose", values, noAnswer)
+			want := "(none)"
+			if c.who >= 0 {
+				want = fmt.Sprintln(c.who)
+			}
+			if got := m.read("/told/who"); got != want || (r.get("result") == "refused") != (c.who < 0) {
+				t.Errorf("%+v: %q, %v", c, got, r)
+			}
+		}
+	})
+}
+
+// TestDiagnoseAsAnUnknownUser: where systemd does not tell the user, it is not root.
+func TestDiagnoseAsAnUnknownUser(t *testing.T) {
+	t.Parallel()
+	for state, words := range map[string]string{
+		"load=not-found user=":     "configuration " + unitName + " is not loaded",
+		"load= user=":              "configuration " + unitName + " is not loaded",
+		"user=no-such-user group=": "configuration the host has no user no-such-user",
+	} {
+		t.Run(state, func(t *testing.T) {
+			t.Parallel()
+			m := newMachine(t)
+			m.state(strings.Fields(state)...)
+			m.hook("diags", `touch "$MACHINE/told/ran"; printf PK >a.zip`)
+			r := m.collect(m.diagnosis(), byHand, nil)
+			m.wants(r.result, Refused)
+			m.wantsError(r.result, words)
+			if ran, _ := filepath.Glob(m.root + "/told/ran"); ran != nil {
+				t.Error("the tool ran")
+			}
+			m.noDiagnostics()
+		})
+	}
+	t.Run("the agent runs as root", func(t *testing.T) {
+		t.Parallel()
+		m := newMachine(t)
+		m.state("user=", "group=")
+		m.hook("diags", "id -u >a.zip")
+		if r := m.collect(m.diagnosis(), byHand, nil); r.zip != fmt.Sprintln(os.Getuid()) {
+			t.Errorf("%v, %q", r, r.zip)
+		}
+	})
+}
