@@ -32,13 +32,21 @@ func (c chart) files(v Visit) {
 	if trouble != nil && trouble.Hint == "" {
 		trouble.Hint = "see on the host: findmnt -T " + remote.Sanitise(seen.File.Path, 4096)
 	}
-	c.problem("certificate_path", trouble, remote.Sanitise(seen.File.Path, 4096))
+	c.problem("certificate_path", trouble, pathMessage(seen.File))
 	switch {
 	case seen.File.Kind == "missing":
 		c.ok("certificate_path", "no certificate yet at "+remote.Sanitise(seen.File.Path, 4096))
 	case seen.File.Kind == "file":
 		c.form(v.Found)
 	}
+}
+
+// pathMessage names a path that can be used, and who else can write there.
+func pathMessage(file host.File) string {
+	if file.Guarded {
+		return file.Path + "; others than root can write its folder, see docs/security.md"
+	}
+	return file.Path
 }
 
 // form: the agent reads one line of base64 and nothing else, with OpenSSL 3.
@@ -78,7 +86,7 @@ func (c chart) form(found *host.Examination) {
 // agent is the unit and what runs of it.
 func (c chart) agent(v Visit) {
 	if facts := v.Found.Facts; facts != nil {
-		c.log(v, facts.Log)
+		c.log(v, facts)
 	}
 	if v.Found.Seen == nil {
 		return
@@ -142,11 +150,13 @@ func (c chart) restartTime(v Visit) {
 	}
 }
 
-func (c chart) log(v Visit, kind string) {
-	switch kind {
-	case "file":
+func (c chart) log(v Visit, facts *host.Facts) {
+	switch {
+	case facts.LogUnsafe != "":
+		c.fail("log", v.Host.Agent.Log+" is a link, and others than root can write the folder "+facts.LogUnsafe, "name the file itself in agent.log")
+	case facts.Log == "file":
 		c.ok("log", v.Host.Agent.Log)
-	case "missing":
+	case facts.Log == "missing":
 		c.fail("log", v.Host.Agent.Log+" does not exist", "set agent.log in the inventory to what StandardOutput= says: systemctl cat "+v.Host.Agent.Unit)
 	default:
 		c.fail("log", v.Host.Agent.Log+" is not a regular file", "set agent.log in the inventory to what StandardOutput= says: systemctl cat "+v.Host.Agent.Unit)

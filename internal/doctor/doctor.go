@@ -16,7 +16,7 @@ import (
 // part of the JSON contract: they may be added to, never renamed.
 var Names = []string{
 	"jump", "reach", "host_key", "authentication", "sftp", "sudo", "helper", "script",
-	"tools", "systemd", "openssl", "clock", "space",
+	"tools", "systemd", "openssl", "clock", "space", "protected_links",
 	"configuration", "certificate_path", "certificate_form",
 	"unit", "running", "restart_time", "log", "accepted", "dead_man", "unfinished", "leftovers",
 }
@@ -24,7 +24,8 @@ var Names = []string{
 // LeastSystemd is the oldest version of systemd that host.sh works with.
 const LeastSystemd = 239
 
-// Check is one thing that was looked at. OK is nil where it was not. Message says
+// Check is one thing that was looked at. OK is nil where it was not; with a Message
+// the host did not tell. Message says
 // what was seen; it names no host, so that equal failures can be counted
 // together. Hint is what mends a failure, or empty; where a command of this
 // program does, Command is that command without inventory and hosts.
@@ -92,6 +93,9 @@ func (c chart) fail(name, message, hint string) {
 	no := false
 	c[name] = Check{Name: name, OK: &no, Message: message, Hint: hint}
 }
+
+// unknown is a check to which the host has no answer.
+func (c chart) unknown(name, message string) { c[name] = Check{Name: name, Message: message} }
 
 // settle fails a check which a command of this program mends.
 func (c chart) settle(name, message string, command ...string) {

@@ -17,7 +17,7 @@ const unit = "az-aoi-ingestion.service"
 
 // well is a visit on which nothing fails.
 func well() Visit {
-	facts := &host.Facts{Clock: true, Installer: "dnf", Systemd: "systemd 252 (252-46.el9)", Timer: true, Guard: true, Wanted: true, Log: "file", OpenSSL: true}
+	facts := &host.Facts{Clock: true, Installer: "dnf", Systemd: "systemd 252 (252-46.el9)", Timer: true, Guard: true, Wanted: true, Log: "file", OpenSSL: true, Hardlinks: "1", Symlinks: "1"}
 	facts.SetForm("/c.p12", host.Form{Opens: "yes"})
 	seen := &host.Observation{Unit: host.Unit{Type: "simple", Load: "loaded", Active: "active", Sub: "running", File: "enabled", StopTime: 90 * time.Second, StartTime: 90 * time.Second}, Space: 1 << 30,
 		Provider: &host.Provider{Name: "p", Path: "/c.p12"}, File: host.File{Path: "/c.p12", Real: "/c.p12", Kind: "file", Size: 2000}}
@@ -91,7 +91,7 @@ var sicknesses = []sick{
 	}, "helper", "why", []string{"*"}},
 	{"old helper", func(v *Visit) {
 		v.Host.Helper, v.Found.OldHelper, v.Found.Facts = host.HelperPath, true, nil
-	}, "helper", "than this program aoifleet install-helper", []string{"tools", "systemd", "openssl", "clock", "certificate_form", "log", "accepted", "dead_man"}},
+	}, "helper", "than this program aoifleet install-helper", []string{"tools", "systemd", "openssl", "clock", "protected_links", "certificate_form", "log", "accepted", "dead_man"}},
 	{"script cut short", func(v *Visit) {
 		v.Found = &host.Examination{Root: true, Err: &host.Problem{Class: "command", Message: "why"}}
 	}, "script", "why", []string{"*"}},
@@ -110,6 +110,9 @@ var sicknesses = []sick{
 	{"clock ahead", func(v *Visit) { v.Found.Facts.Ahead = 31 * time.Second }, "clock", "31s ahead of ours: tokens are refused on the host: timedatectl", nil},
 	{"clock behind", func(v *Visit) { v.Found.Facts.Ahead = -2 * time.Minute }, "clock", "2m0s behind ours", nil},
 	{"no clock", func(v *Visit) { v.Found.Facts.Clock = false }, "clock", "does not tell its time", nil},
+	{"hard links", func(v *Visit) { v.Found.Facts.Hardlinks, v.Found.Facts.Symlinks = "0", "0" }, "protected_links",
+		"fs.protected_hardlinks is 0: users can link files of others into folders of theirs on the host: sysctl -w fs.protected_hardlinks=1; to keep it: ", nil},
+	{"odd answer for hard links", func(v *Visit) { v.Found.Facts.Hardlinks = "2" }, "protected_links", "is 2", nil},
 	{"full disk", func(v *Visit) { v.Found.Seen.Space = 1<<20 - 1 }, "space", "1023 kB", nil},
 
 	{"configuration", func(v *Visit) {
@@ -139,6 +142,8 @@ var sicknesses = []sick{
 	{"slow to start", func(v *Visit) { v.Found.Seen.Unit.Type = "notify" }, "restart_time", "may take 3m0s", nil},
 	{"no limit", func(v *Visit) { v.Found.Seen.Unit.StopTime = host.Endless }, "restart_time", "has no time-out, and health.timeout is 2m0s set TimeoutStopSec=", nil},
 	{"no log", func(v *Visit) { v.Found.Facts.Log = "missing" }, "log", "/log does not exist set agent.log", []string{"accepted"}},
+	{"log through another's link", func(v *Visit) { v.Found.Facts.LogUnsafe = "/var/log/x" }, "log",
+		"/log is a link, and others than root can write the folder /var/log/x name the file itself in agent.log", []string{"accepted"}},
 	{"odd log", func(v *Visit) { v.Found.Facts.Log = "other" }, "log", "not a regular file", []string{"accepted"}},
 	{"refused", func(v *Visit) { v.Found.Seen.Denied = "AADSTS1" }, "accepted", "AADSTS1 is the certificate registered", nil},
 
@@ -219,6 +224,9 @@ func TestNothingIsWrong(t *testing.T) {
 		"password":          {func(v *Visit) { v.Host.Sudo = inventory.SudoPassword }, nil},
 		"jump hosts":        {func(v *Visit) { v.Jumps = []string{"b-1", "b-2"} }, nil},
 		"almost in time":    {func(v *Visit) { v.Found.Facts.Ahead = -30 * time.Second }, nil},
+		"symbolic links":    {func(v *Visit) { v.Found.Facts.Symlinks = "0" }, nil},
+		"no word of links":  {func(v *Visit) { v.Found.Facts.Hardlinks, v.Found.Facts.Symlinks = "", "" }, []string{"protected_links"}},
+		"agent's folder":    {func(v *Visit) { v.Found.Seen.File.Guarded = true }, nil},
 		"systemd 239":       {func(v *Visit) { v.Found.Facts.Systemd = "systemd 239" }, nil},
 		"stopped on purpose": {func(v *Visit) {
 			v.Host.Agent.WhenStopped, v.Found.Facts.Wanted = "replace", false
@@ -238,6 +246,32 @@ func TestNothingIsWrong(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// What is no failure and worth knowing.
+func TestWorthKnowing(t *testing.T) {
+	v := well()
+	v.Found.Seen.File.Guarded, v.Found.Facts.Symlinks = true, "0"
+	unknown := well()
+	unknown.Found.Facts.Hardlinks = ""
+	for _, c := range []struct {
+		v           Visit
+		name, words string
+	}{
+		{v, "certificate_path", "/c.p12; others than root can write its folder, see docs/security.md"},
+		{v, "protected_links", "fs.protected_symlinks is not 1"},
+		{well(), "certificate_path", "/c.p12"},
+		{well(), "protected_links", "hard and symbolic links"},
+		{unknown, "protected_links", "the host does not tell fs.protected_hardlinks"},
+	} {
+		check := Checks(c.v)[slices.Index(Names, c.name)]
+		if !strings.Contains(check.Message, c.words) || check.Failed() {
+			t.Errorf("%+v, want %q", check, c.words)
+		}
+	}
+	if message := Checks(well())[slices.Index(Names, "certificate_path")].Message; message != "/c.p12" {
+		t.Errorf("root's own folder: %q", message)
 	}
 }
 

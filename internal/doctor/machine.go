@@ -36,6 +36,25 @@ func (c chart) machine(v Visit) {
 		c.fail("openssl", "the host has no openssl: plans can't show the live certificate, nor compare it with the new one", onTheHost(install(facts, "openssl")))
 	}
 	c.clock(facts)
+	c.protectedLinks(facts)
+}
+
+// protectedLinks: root's work in folders that others can write relies on it that
+// nobody can link a file there that is not their own (docs/host-side.md). Symbolic
+// links are not followed in any case.
+func (c chart) protectedLinks(facts *host.Facts) {
+	const name = "protected_links"
+	switch {
+	case facts.Hardlinks == "":
+		c.unknown(name, "the host does not tell fs.protected_hardlinks")
+	case facts.Hardlinks != "1":
+		c.fail(name, "fs.protected_hardlinks is "+facts.Hardlinks+": users can link files of others into folders of theirs",
+			onTheHost("sysctl -w fs.protected_hardlinks=1; to keep it: echo fs.protected_hardlinks=1 >/etc/sysctl.d/60-hardlinks.conf"))
+	case facts.Symlinks != "1":
+		c.ok(name, "hard links; fs.protected_symlinks is not 1, which is no hindrance, but 1 is safer")
+	default:
+		c.ok(name, "hard and symbolic links")
+	}
 }
 
 // systemd reads `systemd 252 (252-46.el9)`.

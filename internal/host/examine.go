@@ -35,8 +35,12 @@ type Facts struct {
 	Guard     bool          // /etc/systemd/system can be written
 	Wanted    bool          // some target wants the unit
 	Log       string        // file, missing, other
+	LogUnsafe string        // a folder that others can write, in which the log's path has a link; "": none
 	OpenSSL   bool          // is there
-	forms     map[string]Form
+	// Hardlinks and Symlinks are fs.protected_hardlinks and fs.protected_symlinks
+	// (proc_sys_fs(5)): 0 or 1; "" where the host does not tell.
+	Hardlinks, Symlinks string
+	forms               map[string]Form
 }
 
 // SetForm notes how the certificate file at path is written down.
@@ -134,7 +138,8 @@ func isClass(err error, class string) bool {
 func parseFacts(out []byte, f *found, before, after time.Time) *Facts {
 	get := func(key string) string { return clean(f.fields[key]) }
 	facts := &Facts{Installer: get("installer"), Systemd: get("systemd"), Timer: get("timer") != "", Guard: get("guard") != "",
-		Wanted: strings.TrimSpace(get("wanted")) != "", Log: get("log"), OpenSSL: get("openssl") != ""}
+		Wanted: strings.TrimSpace(get("wanted")) != "", Log: get("log"), LogUnsafe: get("log_unsafe"), OpenSSL: get("openssl") != "",
+		Hardlinks: get("protected_hardlinks"), Symlinks: get("protected_symlinks")}
 	if clock := seconds(f.fields["clock"]); !clock.IsZero() {
 		facts.Clock, facts.Ahead = true, ahead(clock, before, after)
 	}

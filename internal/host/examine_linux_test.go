@@ -3,6 +3,7 @@ package host
 import (
 	"encoding/base64"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -41,6 +42,9 @@ func TestExamine(t *testing.T) {
 		if f.Lacks != nil || !f.Timer || !f.Guard || !f.Wanted || f.Log != "file" || !f.OpenSSL || !f.Clock || f.Ahead != 0 {
 			t.Errorf("%+v", f)
 		}
+		if f.Hardlinks != "1" || f.Symlinks != "1" || f.LogUnsafe != "" {
+			t.Errorf("%+v", f)
+		}
 		if got := f.forms[certPath]; got != (Form{Opens: "legacy"}) {
 			t.Errorf("%+v", got)
 		}
@@ -57,6 +61,52 @@ func TestExamine(t *testing.T) {
 		m.must(os.Remove(m.root + "/var/log/az-aoi-ingestion/stdout.log"))
 		if f := m.examine().Facts; f == nil || f.Log != "missing" || f.forms != nil {
 			t.Errorf("%+v", f)
+		}
+	})
+}
+
+// TestExamineLinks: who can put links where root looks, and what the kernel makes of
+// them. A host that does not tell is not taken for a safe one.
+func TestExamineLinks(t *testing.T) {
+	t.Parallel()
+	inEachShell(t, func(t *testing.T, m *machine) {
+		m.write("/etc/az-aoi-ingestion/config.yaml", config(certPath))
+		m.write("/proc/sys/fs/protected_hardlinks", "0\n")
+		m.must(os.Remove(m.root + "/proc/sys/fs/protected_symlinks"))
+		m.must(os.Rename(m.root+logPath, m.root+"/var/log/elsewhere"))
+		m.must(os.Symlink(m.root+"/var/log/elsewhere", m.root+logPath))
+		if f := m.examine().Facts; f == nil || f.Hardlinks != "0" || f.Symlinks != "" || f.LogUnsafe != "" {
+			t.Errorf("root's link: %+v", f)
+		}
+		m.mkdir(filepath.Dir(logPath), 0o777)
+		f := m.examine().Facts
+		if f == nil || strings.TrimSuffix(f.LogUnsafe, "/") != filepath.Dir(logPath) {
+			t.Errorf("anybody's link: %+v", f)
+		}
+	})
+}
+
+// TestObserveTellsWhoseTheFolderIs is for the doctor, who says what follows.
+func TestObserveTellsWhoseTheFolderIs(t *testing.T) {
+	t.Parallel()
+	if !onRoot(t) {
+		return // root's own folders can't be made
+	}
+	inEachShell(t, func(t *testing.T, m *machine) {
+		m.write("/etc/az-aoi-ingestion/config.yaml", config(certPath))
+		look := func() bool {
+			r := m.run("observe", append(m.common(firstRun), value{"config", configPath}), noAnswer)
+			f := parseFound([]byte(strings.Join(r.lines, "\n")))
+			o := &Observation{}
+			o.describe(f.file(certPath))
+			return o.File.Guarded
+		}
+		if look() {
+			t.Error("root's own folder")
+		}
+		m.ownedByTheAgent(filepath.Dir(certPath))
+		if !look() {
+			t.Error("the agent's folder is taken for root's own")
 		}
 	})
 }
@@ -169,6 +219,7 @@ func TestAhead(t *testing.T) {
 // FuzzHeard: nothing that a host says panics or reaches a person as it is.
 func FuzzHeard(f *testing.F) {
 	f.Add([]byte("clock=1.5\nlacks=a\nform=/p\nstrange=N\nnewline_ends=yes\nopens=yes\nexamined=yes\n"), false)
+	f.Add([]byte("protected_hardlinks=\x1b[31m\nlog_unsafe=/\x00\nexamined=1\n"), false)
 	f.Add([]byte("strange=\x1b[31m\nopens=\x00\nform=\nsystemd=\x1b\nclock=99999999999999999999\nexamined=1\n"), false)
 	f.Add([]byte("helper=2 0\nerror=internal unknown verb\n"), true)
 	f.Fuzz(func(t *testing.T, out []byte, helper bool) {
@@ -181,7 +232,7 @@ func FuzzHeard(f *testing.F) {
 			return
 		}
 		form, _ := e.Form()
-		for _, text := range append(e.Facts.Lacks, e.Facts.Installer, e.Facts.Systemd, e.Facts.Log, form.Strange, form.Opens) {
+		for _, text := range append(e.Facts.Lacks, e.Facts.Hardlinks, e.Facts.Symlinks, e.Facts.LogUnsafe, e.Facts.Installer, e.Facts.Systemd, e.Facts.Log, form.Strange, form.Opens) {
 			if text != clean(text) {
 				t.Errorf("not sanitised: %q", text)
 			}

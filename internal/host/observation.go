@@ -57,6 +57,7 @@ type File struct {
 	Digest     string // SHA-256, lower-case hex; "none" where there is no file
 	Unsafe     string // a folder on the way that others can write
 	Untrusted  string // why a path in the agent's configuration is not believed; "": it is
+	Guarded    bool   // others than root can write its folder, or one on the way; in an Unsafe one too
 	ReadOnly   bool   // its folder can't be written even by root
 }
 
@@ -172,7 +173,7 @@ func parseFound(out []byte) *found {
 			f.saved.WriteString(text + "\n")
 		case "observed":
 			f.done = true
-		case "kind", "real", "folder", "unsafe", "untrusted", "readonly", "attributes", "digest", "no_openssl", "about", "pem":
+		case "kind", "real", "folder", "guarded", "unsafe", "untrusted", "readonly", "attributes", "digest", "no_openssl", "about", "pem":
 			f.ofFile(key, text)
 		default:
 			f.fields[key] = text
@@ -318,7 +319,7 @@ func (f *found) file(path string) *foundFile {
 // describe fills in what is known of the certificate file.
 func (o *Observation) describe(file *foundFile) {
 	get := func(key string) string { return remote.Plain(file.fields[key], 4096) }
-	o.File = File{Path: file.path, Real: get("real"), Kind: clean(get("kind")), Folder: get("folder"), Digest: "none", Unsafe: get("unsafe"), Untrusted: clean(get("untrusted")), ReadOnly: get("readonly") != ""}
+	o.File = File{Path: file.path, Real: get("real"), Kind: clean(get("kind")), Folder: get("folder"), Digest: "none", Unsafe: get("unsafe"), Untrusted: clean(get("untrusted")), Guarded: get("guarded") != "", ReadOnly: get("readonly") != ""}
 	if o.File.Kind != "file" {
 		o.LiveNote = "there is no file"
 		return

@@ -87,7 +87,7 @@ func (m *Machine) lay() error {
 	if err := os.MkdirAll(m.Home, 0o700); err != nil {
 		return err
 	}
-	for _, dir := range []string{"etc/az-aoi-ingestion/certs", "var/log/az-aoi-ingestion", "var/lib", "etc/systemd/system", "proc/net", "proc/sys/kernel/random", "tmp"} {
+	for _, dir := range []string{"etc/az-aoi-ingestion/certs", "var/log/az-aoi-ingestion", "var/lib", "etc/systemd/system", "proc/net", "proc/sys/kernel/random", "proc/sys/fs", "tmp"} {
 		if err := os.MkdirAll(filepath.Join(m.Root, dir), 0o755); err != nil {
 			return err
 		}
@@ -104,6 +104,9 @@ func (m *Machine) lay() error {
 		agent.DefaultLogPath:    "",
 		"/proc/net/tcp":         "",
 		"/proc/net/tcp6":        "",
+
+		"/proc/sys/fs/protected_hardlinks": "1\n",
+		"/proc/sys/fs/protected_symlinks":  "1\n",
 	}
 	for path, text := range files {
 		if err := os.WriteFile(m.inRoot(path), []byte(text), 0o644); err != nil {

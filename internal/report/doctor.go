@@ -90,6 +90,8 @@ func (d *Doctor) rows(w io.Writer, visit int) {
 			result = "FAILED"
 		case c.OK != nil:
 			result = "ok"
+		case c.Message != "":
+			result = "unknown"
 		}
 		fmt.Fprintln(w, strings.TrimRight(fmt.Sprintf("  %-18s %-12s %s", checkWords(c.Name), result, c.Message), " "))
 		if mend := d.mend(c, []string{name}); c.Failed() && mend != "" {

@@ -21,12 +21,19 @@ examine() {
     say wanted "$wanted"
     if [ -f "$ROOT$log" ]; then say log file; elif [ -e "$ROOT$log" ]; then say log other; else say log missing; fi
     ! command -v openssl >/dev/null || say openssl yes
+    # proc_sys_fs(5)
+    for kind in hardlinks symlinks; do
+        value=''
+        { read -r value <"$ROOT/proc/sys/fs/protected_$kind"; } 2>/dev/null
+        say "protected_$kind" "$value"
+    done
     [ -n "$lacking" ] || examine_files
     say examined yes
 }
 
 examine_files() {
     find_log
+    [ -z "$log_unsafe" ] || say log_unsafe "$log_unsafe"
     observe_config >/dev/null
     only_allowed
     each_path examine_file

@@ -86,6 +86,7 @@ observe_certificate() {
     say real "$real"
     case $kind in file | missing) ;; *) return ;; esac
     say folder "$here"
+    [ -z "$guarded" ] || say guarded yes
     settled_config
     safe_path || say "${untrusted:+untrusted}${unsafe:+unsafe}" "$untrusted$unsafe"
     [ -w "$ROOT${real%/*}" ] || say readonly "${real%/*}"
