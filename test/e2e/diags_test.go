@@ -69,6 +69,88 @@ func TestDiagnostics(t *testing.T) {
 	w.live(hung, "old")
 }
 
+// TestDiagnosticsWithoutRights: the tool has the agent's rights and no others, and
+// somebody who has those gets neither root's files out of the host nor root to write.
+func TestDiagnosticsWithoutRights(t *testing.T) {
+	w := newWorld(t, fleet.Spec{Name: "london-1"}, fleet.Spec{Name: "paris-1", Release: "bullseye"})
+	const secret = "root:$6$secret"
+	w.everywhere("printf '%s' '" + secret + "' >/opt/secret; chmod 600 /opt/secret; install -d -m 1777 /told")
+	gather := func(t *testing.T, tool string, more ...string) (*report.Document, int) {
+		w.t = t
+		for _, h := range w.fleet.Hosts {
+			w.write(h, "/etc/aoi-standin/tool", tool+"\n")
+			w.shell(h, "chmod 755 /etc/aoi-standin/tool")
+		}
+		return w.run("gather-diags", "new", nil, append([]string{"--dir", filepath.Join(t.TempDir(), "out")}, more...)...)
+	}
+	const tell = "cat /proc/self/status >/told/status; id -un >/told/name; env >/told/env; ls -l /proc/self/fd >/told/fd"
+	t.Run("who it is", func(t *testing.T) {
+		document, code := gather(t, tell)
+		for i, h := range w.fleet.Hosts {
+			if code != 0 || document.Hosts[i].Diagnostics == nil {
+				t.Fatalf("%s: exit code %d, %+v", h.Name, code, document.Hosts[i].Error)
+			}
+			status := w.shell(h, "cat /told/status")
+			for _, line := range []string{"Uid:\t980\t980\t980\t980", "Gid:\t980\t980\t980\t980", "NoNewPrivs:\t1", "CapPrm:\t0000000000000000", "CapEff:\t0000000000000000", "CapBnd:\t0000000000000000", "CapInh:\t0000000000000000"} {
+				if !strings.Contains(status, line+"\n") {
+					t.Errorf("%s: no %q in\n%s", h.Name, line, status)
+				}
+			}
+			if env := w.shell(h, "cat /told/env"); strings.Contains(env, "SUDO_") || strings.Contains(env, "/root") {
+				t.Errorf("%s: %s", h.Name, env)
+			}
+			noDiagnosticsOn(w, h)
+		}
+	})
+	t.Run("as root", func(t *testing.T) {
+		_, code := gather(t, "rm -f /told/*; "+tell, "--as-root")
+		for _, h := range w.fleet.Hosts {
+			if name := w.shell(h, "cat /told/name"); code != 0 || name != "root" {
+				t.Errorf("%s: exit code %d, the tool ran as %q", h.Name, code, name)
+			}
+			noDiagnosticsOn(w, h)
+		}
+	})
+	t.Run("link of the agent's", func(t *testing.T) {
+		document, code := gather(t, "mv /var/log/az-aoi-ingestion/stdout.log /var/log/az-aoi-ingestion/was; ln -s /opt/secret /var/log/az-aoi-ingestion/stdout.log")
+		for i, h := range w.fleet.Hosts {
+			d := document.Hosts[i].Diagnostics
+			if code != 0 || d == nil {
+				t.Fatalf("%s: exit code %d, %+v", h.Name, code, document.Hosts[i].Error)
+			}
+			if text := packed(t, d.File); strings.Contains(text, secret) {
+				t.Errorf("%s: root's file is in the zip: %q", h.Name, text)
+			}
+			w.shell(h, "cd /var/log/az-aoi-ingestion && mv was stdout.log")
+		}
+	})
+	for name, c := range map[string]struct{ tool, words string }{
+		"symbolic link": {"ln -s /opt/secret a.zip; exit 0", "not a regular file"},
+		"hard link":     {"ln /opt/secret a.zip || exit 7", "as user az-aoi-ingestion (exit status 7)"},
+		"FIFO":          {"mkfifo a.zip; exit 0", "not a regular file"},
+		"folder":        {"mkdir a.zip; exit 0", "not a regular file"},
+		"two zips":      {"echo PK >a.zip; echo PK >b.zip; exit 0", "more than one zip"},
+		"endless":       {"exec cat /dev/zero >a.zip", "writes more than 2097152 bytes"},
+		"its folder":    {"cd ..; mv out x && exit 0; ln -s /root out", "as user az-aoi-ingestion"},
+		"open for ever": {"setsid sleep 3600 & exit 3", "(exit status 3)"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			document, code := gather(t, c.tool, "--timeout", "10s", "--max-size", "2")
+			for i, h := range w.fleet.Hosts {
+				got := document.Hosts[i]
+				if code != 5 || got.Diagnostics != nil || got.Error == nil || !strings.Contains(got.Error.Message, c.words) || strings.Contains(got.Error.Message, secret) {
+					t.Errorf("%s: exit code %d, %+v, %+v", h.Name, code, got.Diagnostics, got.Error)
+				}
+				if text := w.shell(h, "cat /opt/secret; stat -c ' %u:%a' /opt/secret"); text != secret+" 0:600" {
+					t.Errorf("%s: root's file: %s", h.Name, text)
+				}
+				noDiagnosticsOn(w, h)
+				w.shell(h, "pkill -f '^sleep 3600' || :")
+			}
+		})
+	}
+}
+
 // diagnosed is a rotation with health.diagnostics, in the world's own folder.
 func (w *world) diagnosed(certificate string, more ...string) (*report.Document, int) {
 	w.t.Helper()
@@ -105,6 +187,14 @@ func checkZip(t *testing.T, d *report.Diagnostics, file, words string) {
 	if err != nil || info.Size() != d.Bytes || info.Mode().Perm() != 0o600 || digestOf(t, file) != d.SHA256 {
 		t.Errorf("%s: %v, %v; said %+v", file, info, err, d)
 	}
+	if text := packed(t, file); !strings.Contains(text, words) {
+		t.Errorf("%s: no %q in %s", file, words, text)
+	}
+}
+
+// packed is the log in a zip of the stand-in.
+func packed(t *testing.T, file string) string {
+	t.Helper()
 	z, err := zip.OpenReader(file)
 	if err != nil {
 		t.Fatal(err)
@@ -115,9 +205,10 @@ func checkZip(t *testing.T, d *report.Diagnostics, file, words string) {
 		t.Fatal(err)
 	}
 	text, err := io.ReadAll(entry)
-	if err != nil || !strings.Contains(string(text), words) {
-		t.Errorf("%s: no %q in %s, %v", file, words, text, err)
+	if err != nil {
+		t.Fatal(err)
 	}
+	return string(text)
 }
 
 func digestOf(t *testing.T, file string) string {
@@ -134,7 +225,7 @@ func digestOf(t *testing.T, file string) string {
 // temporary files.
 func noDiagnosticsOn(w *world, h *fleet.Host) {
 	w.t.Helper()
-	if left := w.shell(h, "ls -Ad /home/azureuser/.aoifleet-* /var/lib/aoifleet/*/diags-* /tmp/tmp.* 2>/dev/null || :"); left != "" {
+	if left := w.shell(h, "ls -Ad /home/azureuser/.aoifleet-* /var/lib/aoifleet/*/diags-* /var/lib/aoifleet-diags-* /tmp/tmp.* 2>/dev/null || :"); left != "" {
 		w.t.Errorf("%s: left: %s", h.Name, left)
 	}
 }

@@ -112,6 +112,21 @@ func TestDoctor(t *testing.T) {
 			5, "dead_man", "no boot guard, /etc/systemd/system can't be written", "findmnt -T /etc/systemd/system"},
 		{"no openssl", func() { w.everywhere("mv /usr/bin/openssl /usr/bin/openssl.away") }, func() { w.everywhere("mv /usr/bin/openssl.away /usr/bin/openssl") },
 			5, "openssl", "no openssl", "on the host: apt-get install openssl"},
+		{"hard links", func() {
+			w.everywhere("echo 0 >/run/zero && mount --bind /run/zero /proc/sys/fs/protected_hardlinks")
+		}, func() { w.everywhere("umount /proc/sys/fs/protected_hardlinks") },
+			5, "protected_links", "fs.protected_hardlinks is 0", "sysctl -w fs.protected_hardlinks=1"},
+		{"log is the agent's link", func() {
+			w.everywhere("cd /var/log && mv az-aoi-ingestion/stdout.log agent.log && ln -s ../agent.log az-aoi-ingestion/stdout.log")
+		},
+			func() { w.everywhere("mv /var/log/agent.log /var/log/az-aoi-ingestion/stdout.log") },
+			5, "log", "is a link, and others than root can write the folder /var/log/az-aoi-ingestion", "agent.log"},
+		{"configuration is the agent's link", func() {
+			w.everywhere("cd /etc && chown az-aoi-ingestion az-aoi-ingestion && mv az-aoi-ingestion/config.yaml agent.yaml && ln -s ../agent.yaml az-aoi-ingestion/config.yaml")
+		}, func() {
+			w.everywhere("mv /etc/agent.yaml /etc/az-aoi-ingestion/config.yaml && chown root /etc/az-aoi-ingestion")
+		},
+			5, "configuration", "is a link, and others than root can write the folder /etc/az-aoi-ingestion", "agent.config"},
 		{"full disk", func() { w.everywhere("mkdir -p /var/lib/aoifleet; mount -t tmpfs -o size=512k none /var/lib") }, func() { w.everywhere("umount /var/lib") },
 			5, "space", "kB are free below /var/lib", "free at least"},
 	} {
