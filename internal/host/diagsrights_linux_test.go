@@ -66,6 +66,25 @@ b"; chmod 0 d/e; chmod 777 . ..; printf PK >a.zip`)
 	})
 }
 
+// TestDiagnoseRemovesWhatIsFilled: processes that the tool has left make files for as
+// long as they can.
+func TestDiagnoseRemovesWhatIsFilled(t *testing.T) {
+	t.Parallel()
+	if !onRoot(t) {
+		return // there is one user only
+	}
+	inEachShell(t, func(t *testing.T, m *machine) {
+		m.hook("diags", `printf PK >a.zip
+for i in 1 2 3 4 5 6; do setsid sh -c 'n=0; while [ $n -lt 20000 ] && : >"$1.$n"; do n=$((n + 1)); done' sh $i >/dev/null 2>&1 & done
+until [ -e 6.99 ]; do sleep 0.01; done`)
+		r := m.collect(m.diagnosis(), byHand, nil)
+		if r.get("result") != "gathered" {
+			t.Errorf("%v", r)
+		}
+		m.noDiagnostics()
+	})
+}
+
 // TestDiagnoseAsRoot is a decision of the operator, and of the host where it has the
 // helper; a rotation never makes it.
 func TestDiagnoseAsRoot(t *testing.T) {
