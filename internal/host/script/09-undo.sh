@@ -187,7 +187,7 @@ recover() {
     say step clean
     in_each clean_folder
     sweep_work
-    as_caller find . "$ROOT/tmp" -maxdepth 1 -name '.aoifleet-*' -mmin +60 -exec rm -rf -- {} + 2>/dev/null
+    as_caller find . "$ROOT/tmp" -maxdepth 1 -name '.aoifleet-*' -mmin +60 -exec rm -rf -- {} + >/dev/null 2>&1
     say result clean
 }
 

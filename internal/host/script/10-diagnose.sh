@@ -222,12 +222,16 @@ word() { timeout "$hold" head -n 1 <&3; }
 # only that user can read.
 hand_over() {
     within=$hold
-    free=$(as_caller stat -f -c '%a %S' . 2>/dev/null) || free='0 0'
+    free=$(as_caller stat -f -c '%a %S' . 2>/dev/null | timeout -k 2 12 head -c 100)
+    case $free in *[!0-9\ ]* | *' '*' '* | ' '* | *' ' | '' | ??????????????????*) free='0 0' ;; esac
     [ "$((${free% *} * ${free#* }))" -gt "$((bytes + 1048576))" ] || {
         take_away
         refuse disk "there is no room for $bytes bytes in the login directory"
     }
-    said=$({ as_caller mkdir -- "$source" && as_caller dd "of=$source/diagnostics.zip" bs=1048576 iflag=fullblock conv=excl status=none <"$folder/zip"; } 2>&1) || {
+    # Whoever has that user's rights can say that it failed, and not that it did not.
+    said=$({ { as_caller mkdir -- "$source" && as_caller dd "of=$source/diagnostics.zip" bs=1048576 iflag=fullblock conv=excl status=none <"$folder/zip"; } || printf ' failed'; } 2>&1 |
+        timeout -k 2 "$((2 * hold + 10))" head -c 2000)
+    [ -z "$said" ] || {
         take_away
         refuse disk "the diagnostics can not be written in the login directory: ${said##*: }"
     }
@@ -244,5 +248,5 @@ take_away() {
     trap - EXIT
     take_away_zip
     within=''
-    as_caller rm -rf -- "$source" 2>/dev/null
+    as_caller rm -rf -- "$source" >/dev/null 2>&1
 }
