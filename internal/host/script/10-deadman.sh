@@ -20,7 +20,7 @@ deadman_names() {
 prepare_deadman() {
     deadman_names
     # systemd takes some of them for the end of a line.
-    case $real in *[[:cntrl:]]*) refuse configuration "the path of the certificate has a control character" ;; esac
+    case ${real%/*} in *[[:cntrl:]]*) refuse configuration "the folder of the certificate has a control character in its path" ;; esac
     command -v systemd-run >/dev/null || refuse configuration 'the dead-man switch can not be armed: no timer, systemd-run is not there'
     [ -n "$wanted" ] || [ "$start" = no ] || refuse configuration "the dead-man switch can not be armed: no boot guard, no target wants $unit"
     {
