@@ -574,3 +574,31 @@ func TestPathInAForeignConfiguration(t *testing.T) {
 		})
 	}
 }
+
+// TestNoCopyInAForeignFolder: mv(1) copies, by names, where rename(2) does not work, and
+// the owner of a folder can bring that about. So neither a swap nor an undo uses it there.
+func TestNoCopyInAForeignFolder(t *testing.T) {
+	t.Parallel()
+	if !onRoot(t) {
+		return // root's own folder can't be had
+	}
+	for name, c := range map[string]struct {
+		agents bool
+		wanted string
+	}{"the agent's folder": {true, " ln -fTP -- ./.aoifleet-"}, "root's folder": {false, " mv -T -- ./.aoifleet-"}} {
+		t.Run(name, func(t *testing.T) {
+			inEachShell(t, func(t *testing.T, m *machine) {
+				if c.agents {
+					m.agentsFolder()
+				}
+				m.faults = tools + "/counted"
+				m.wants(m.rotate(firstRun, badBytes), RolledBack)
+				m.live(oldBytes)
+				calls := m.read("/faults/calls")
+				if strings.Count(calls, c.wanted) != 2 || c.agents && strings.Contains(calls, " mv -T -- ./.aoifleet-") {
+					t.Errorf("calls:\n%s", calls)
+				}
+			})
+		})
+	}
+}

@@ -59,7 +59,7 @@ func descendsFromRoot(pid int) bool {
 	if unix.Stat(fmt.Sprintf("/proc/%d", pid), &info) != nil || int(info.Uid) != os.Getuid() {
 		return false
 	}
-	for range 4 {
+	for range 12 { // the script's own subshells are in between
 		text, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
 		if err != nil {
 			return false
