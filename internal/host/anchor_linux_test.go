@@ -602,3 +602,24 @@ func TestNoCopyInAForeignFolder(t *testing.T) {
 		})
 	}
 }
+
+// TestForeignFolderCosts at most eight processes more than one of root's alone.
+func TestForeignFolderCosts(t *testing.T) {
+	t.Parallel()
+	if !onRoot(t) {
+		return // root's own folder can't be had
+	}
+	calls := func(agents bool) int {
+		m := newMachine(t)
+		if agents {
+			m.agentsFolder()
+		}
+		m.faults = tools + "/counted"
+		r := m.conversation(m.observing(), m.rotating())
+		m.wants(r[1], Rotated)
+		return strings.Count(m.read("/faults/calls"), "\n")
+	}
+	if more := calls(true) - calls(false); more < 1 || more > 8 {
+		t.Errorf("%d calls more", more)
+	}
+}

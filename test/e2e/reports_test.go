@@ -28,6 +28,7 @@ func TestReportsAreTrue(t *testing.T) {
 		{"a machine under two names", twoNames},
 		{"a plan that was edited", editedPlan},
 		{"a certificate that is replaced in a soak", replacedInSoak},
+		{"a configuration that is changed", changedConfiguration},
 	} {
 		if !t.Run(step.name, func(t *testing.T) {
 			w.t = t
@@ -65,7 +66,9 @@ func (c *call) said(text string) bool {
 func (w *world) begin(inventory fleet.Inventory, args ...string) *call {
 	w.t.Helper()
 	path := filepath.Join(w.dir, "reports.yaml")
-	inventory.Defaults = map[string]any{"health": map[string]any{"window": "1s", "timeout": "20s"}}
+	if inventory.Defaults == nil {
+		inventory.Defaults = map[string]any{"health": map[string]any{"window": "1s", "timeout": "20s"}}
+	}
 	if err := w.fleet.WriteInventory(path, inventory); err != nil {
 		w.t.Fatal(err)
 	}
@@ -229,4 +232,27 @@ func replacedInSoak(w *world) {
 	if got := w.shell(h, "ls "+fleet.CertificatePath+" 2>/dev/null || echo none"); got != "none" {
 		w.t.Errorf("the file is back: %s", got)
 	}
+}
+
+// changedConfiguration: a rotation is for the configuration that was looked at. One that
+// was changed while others soaked is refused, one that changes at the last moment undone.
+func changedConfiguration(w *world) {
+	for _, h := range w.fleet.Hosts {
+		w.write(h, fleet.CertificatePath, string(w.certs["old"].Canonical()))
+		w.shell(h, "chown az-aoi-ingestion: "+fleet.CertificatePath+"; chmod 600 "+fleet.CertificatePath+"; systemctl reset-failed "+fleet.AgentUnit+"; systemctl restart "+fleet.AgentUnit)
+	}
+	const change = "echo '# changed' >>/etc/az-aoi-ingestion/config.yaml"
+	inventory := fleet.Inventory{Certificate: w.file("new"), Rollout: map[string]any{"batch": 1, "soak": "5s", "max_failures": 5}}
+	c := w.begin(inventory, "rotate", "--yes")
+	w.until("the rotation does not get to its soak", func() bool { return c.said("wave 1: watched on") })
+	w.shell(w.fleet.Hosts[1], change)
+	c = w.finish(c, 5)
+	w.ended(c, "london-1", "rotated", "", "")
+	w.ended(c, "london-2", "refused", "drift", "/etc/az-aoi-ingestion/config.yaml is not the configuration that was seen before")
+	w.live(w.fleet.Hosts[1], "old")
+	// The health command runs between the verdict and the operator's word.
+	inventory.Defaults = map[string]any{"health": map[string]any{"window": "1s", "timeout": "20s", "command": `sudo sh -c "` + change + `"`}}
+	c = w.finish(w.begin(inventory, "rotate", "--yes", "--limit", "london-2"), 6)
+	w.ended(c, "london-2", "rolled_back", "drift", "/etc/az-aoi-ingestion/config.yaml was changed during the rotation")
+	w.live(w.fleet.Hosts[1], "old")
 }
