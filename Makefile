@@ -18,7 +18,7 @@ demo: build ## rotate an embedded fleet of 12 VMs, one of which fails (Linux)
 	@./aoifleet demo
 
 test: ## all tests that need only Go; with OpenSSH and openssl where they are installed
-	go test $(RACE) -timeout 20m ./...
+	go test $(RACE) -timeout 30m ./...
 
 check: ## formatting, vet (also for macOS and Windows), staticcheck, shellcheck
 	@test -z "$$(gofmt -l .)" || { gofmt -l .; echo "error: run gofmt -w on these"; exit 1; }
@@ -36,7 +36,7 @@ matrix: ## a fault at every step of a rotation, on the embedded fleet (Linux)
 
 e2e: ## the whole program on real Debian hosts (root, Linux; installs what is missing)
 	$(SUDO) sh test/e2e/setup.sh
-	$(SUDO) env "PATH=$$PATH" go test -tags e2e -count=1 -timeout 20m ./test/e2e/...
+	$(SUDO) env "PATH=$$PATH" go test -tags e2e -count=1 -timeout 30m ./test/e2e/...
 
 bench: ## speed, memory and round trips: the lab, ten thousand servers, 30 real hosts (root, Linux)
 	CGO_ENABLED=0 go build -o dist/aoifleet ./cmd/aoifleet
