@@ -41,11 +41,12 @@ rotate() {
 }
 
 # same_files: are the certificate and the configuration still those of this run? Where
-# their paths lead, by their inodes, and where these have changed by their bytes.
+# their paths lead, by their inodes, and where these have changed by their bytes. A file
+# that is not there has no inode to be known by.
 same_files() {
     class=drift
     if ! leads_to "$path" "$real"; then why="$path leads to another file since the rotation began"; not_undone; return; fi
-    if [ "$file_state" != "$file_known" ]; then
+    if [ -z "$file_state" ] || [ "$file_state" != "$file_known" ]; then
         digest_of_live
         case $kind:$live in
         "file:$ours" | "missing:$ours") file_known=$file_state ;;
