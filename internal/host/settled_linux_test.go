@@ -1,6 +1,8 @@
 package host
 
 import (
+	"os"
+	"path/filepath"
 	"testing"
 )
 
@@ -26,4 +28,41 @@ func TestCertificateThatIsRemoved(t *testing.T) {
 			})
 		})
 	}
+}
+
+// TestNamesLikeThoseOfLn, beside the certificate or its own, are not taken for what ln(1)
+// has left; what it has left goes.
+func TestNamesLikeThoseOfLn(t *testing.T) {
+	t.Parallel()
+	folder := filepath.Dir(certPath)
+	for name, prepare := range map[string]func(m *machine){
+		"nothing left": func(*machine) {},
+		"ended at the link": func(m *machine) {
+			m.write(folder+"/.aoifleet-x", newBytes)
+			m.hardLink(folder+"/.aoifleet-x", folder+"/CuAb12xY")
+		},
+		"ended at the name": func(m *machine) { m.hardLink(m.path, folder+"/.aoifleet-x") },
+	} {
+		t.Run(name, func(t *testing.T) {
+			inEachShell(t, func(t *testing.T, m *machine) {
+				m.path = folder + "/Cust.p12"
+				m.must(os.Rename(m.root+certPath, m.root+m.path))
+				m.state("live=" + m.root + m.path)
+				m.write(folder+"/Customer", "of another program")
+				prepare(m)
+				m.hook("on-restart", "[ $starts != 1 ] || log ERROR AADSTS1\n")
+				m.wants(m.rotate(firstRun, oldBytes, "swap=no"), RolledBack)
+				m.live(oldBytes)
+				m.settled()
+				if m.read(folder+"/Customer") == "(none)" || m.read(folder+"/CuAb12xY") != "(none)" {
+					t.Errorf("%v", m.tree())
+				}
+			})
+		})
+	}
+}
+
+func (m *machine) hardLink(from, to string) {
+	m.t.Helper()
+	m.must(os.Link(m.root+from, m.root+to))
 }

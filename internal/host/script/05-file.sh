@@ -296,8 +296,18 @@ put_in_place() {
 }
 
 # sweep removes what runs that could not do so have left beside the live file. There
-# may be any number of such names.
-sweep() { timeout -k 2 10 find . -maxdepth 1 \( -name '.aoifleet-*' -o -name 'Cu??????' -user root \) ! -type d -delete 2>/dev/null 6>&- 7>&-; }
+# may be any number of such names. Until ln(1) has renamed it, the link that it makes is
+# a second name of $tmp; another file may have such a name, too.
+sweep() {
+    for left in ./.aoifleet-*; do
+        # shellcheck disable=SC3013 # dash, bash and busybox have it
+        [ "$left" -ef "./$leaf" ] || swept -name 'Cu??????' -samefile "$left"
+        break
+    done
+    swept -name '.aoifleet-*'
+}
+
+swept() { timeout -k 2 10 find . -maxdepth 1 "$@" ! -type d -delete 2>/dev/null 6>&- 7>&-; }
 
 # landed FILE DIGEST: is what now stands under the live name, or under $tmp, that
 # file, with its owner and mode? Whoever can write the folder can have put another
