@@ -4,6 +4,8 @@ import (
 	"os"
 	"path/filepath"
 	"testing"
+
+	"github.com/aoifleet/aoifleet/internal/inventory"
 )
 
 // TestCertificateThatIsRemoved after the swap, or after the undo, is not taken for
@@ -65,4 +67,29 @@ func TestNamesLikeThoseOfLn(t *testing.T) {
 func (m *machine) hardLink(from, to string) {
 	m.t.Helper()
 	m.must(os.Link(m.root+from, m.root+to))
+}
+
+// TestLinkedConfiguration, of root's own, does not hinder a rotation in the agent's folder.
+func TestLinkedConfiguration(t *testing.T) {
+	t.Parallel()
+	for _, target := range []string{"config.yaml.1", "/etc/real/config.yaml"} {
+		t.Run(filepath.Dir(target), func(t *testing.T) {
+			inEachShell(t, func(t *testing.T, m *machine) {
+				m.agentsFolder()
+				m.mkdir("/etc/conf", 0o755)
+				m.mkdir("/etc/real", 0o755)
+				to, file := target, "/etc/conf/"+target
+				if filepath.IsAbs(target) {
+					to, file = m.root+target, target
+				}
+				m.write(file, config(certPath))
+				m.must(os.Symlink(to, m.root+"/etc/conf/config.yaml"))
+				o, _, err := m.look(inventory.Agent{}, "config=/etc/conf/config.yaml")
+				m.must(err)
+				m.wants(m.rotate(firstRun, newBytes, "config=/etc/conf/config.yaml", "configured="+o.Configured, "folder="+o.File.Folder), Rotated)
+				m.live(newBytes)
+				m.settled()
+			})
+		})
+	}
 }

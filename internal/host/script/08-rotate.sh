@@ -58,10 +58,10 @@ same_files() {
 }
 
 # leads_to PATH FILE: the last name of FILE may be a link that has come since, which
-# shows as such when it is looked at.
+# shows as such when it is looked at. What the walk to the certificate has found stays.
 leads_to() {
     [ "$1" != "$2" ] || return 0
-    walk "$1" && [ "$walked" = "$2" ]
+    (walk "$1" && [ "$walked" = "$2" ])
 }
 
 # not_undone fails, with another reason where the dead-man switch has undone the run.
