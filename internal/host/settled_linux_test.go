@@ -3,7 +3,9 @@ package host
 import (
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
+	"time"
 
 	"github.com/aoifleet/aoifleet/internal/inventory"
 )
@@ -89,6 +91,27 @@ func TestLinkedConfiguration(t *testing.T) {
 				m.wants(m.rotate(firstRun, newBytes, "config=/etc/conf/config.yaml", "configured="+o.Configured, "folder="+o.File.Folder), Rotated)
 				m.live(newBytes)
 				m.settled()
+			})
+		})
+	}
+}
+
+// TestReceiptThatWasCutShort: what it says, or does not, of the unit does not matter to
+// what a recovery cleans.
+func TestReceiptThatWasCutShort(t *testing.T) {
+	t.Parallel()
+	for name, text := range map[string]string{"empty": "", "before the unit": "run=x-1\nowner=o\n", "in the unit": "run=x-1\nowner=o\nunit=az\n"} {
+		t.Run(name, func(t *testing.T) {
+			inEachShell(t, func(t *testing.T, m *machine) {
+				m.stage("x-1", newBytes)
+				m.aged(m.stateDir()+"/staged-x-1", 48*time.Hour)
+				m.mkdir(m.stateDir()+"/backups", 0o700)
+				m.write(m.stateDir()+"/pending", text)
+				r := m.recover()
+				m.wants(r, Clean)
+				if left := strings.Join(m.tree(), "\n"); strings.Contains(left, "staged-") || strings.Contains(left, "/pending") || r.stderr != "" {
+					t.Errorf("%v\n%s", r, left)
+				}
 			})
 		})
 	}

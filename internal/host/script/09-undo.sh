@@ -215,6 +215,7 @@ settle() {
         of_receipt "$state/$1"
         ! alive "$state/backups/$of" || refuse locked "$(whose "$state/$1")"
         rm -f -- "$state/$1"
+        unit=${state##*/}
         return
     }
     kept=$state/backups/$run
