@@ -116,3 +116,19 @@ func TestReceiptThatWasCutShort(t *testing.T) {
 		})
 	}
 }
+
+// TestEmptyConfiguration is the one that was seen, however often it is written.
+func TestEmptyConfiguration(t *testing.T) {
+	t.Parallel()
+	inEachShell(t, func(t *testing.T, m *machine) {
+		const path = "/etc/az-aoi-ingestion/config.yaml"
+		m.write(path, "")
+		o, _, err := m.look(inventory.Agent{CertificatePath: certPath}, "path="+certPath)
+		m.must(err)
+		m.wants(m.rotate(firstRun, newBytes, "config="+path, "configured="+o.Configured), Rotated)
+		m.write(path, config(certPath))
+		r := m.rotate(secondRun, thirdOne, "config="+path, "configured="+o.Configured)
+		m.wants(r, Refused)
+		m.wantsError(r, "drift "+path)
+	})
+}

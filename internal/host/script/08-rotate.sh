@@ -76,7 +76,7 @@ same_config() {
     leads_to "$config" "$config_real" || return
     if [ -n "$settings" ] && [ "$config_state" = "$settings" ]; then return 0; fi
     read_config
-    text=$(printf '%s\n' "$text" | sha256sum)
+    text=$(printf '%s' "${text:+$text$NL}" | sha256sum)
     [ "${text%% *}" = "$configured" ] || return 1
     settings=$config_state
 }

@@ -17,7 +17,7 @@ installed() {
     begin
     helper=$1
     say ready helper
-    # 1 is the conversation's: values, results, and who says what when.
+    # 2 is the conversation's: values, results, and who says what when.
     say helper "2 $helper"
     # A pattern must not take all of the host's memory; and the caller's own limits
     # must not stop root half-way.
