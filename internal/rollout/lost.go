@@ -31,10 +31,11 @@ func (e Entry) unit() host.Unit {
 }
 
 // diagnosing is how much longer an undo may take because diagnostics are
-// gathered before it.
+// gathered before it: the tool, the copy of its zip, and what the host waits for
+// besides (unhealthy in host.sh).
 func diagnosing(h inventory.Health) time.Duration {
 	if h.Diagnostics {
-		return time.Minute
+		return host.BeforeUndo + 2*time.Minute
 	}
 	return 0
 }
