@@ -623,3 +623,16 @@ func TestForeignFolderCosts(t *testing.T) {
 		t.Errorf("%d calls more", more)
 	}
 }
+
+// TestStagedFileThatIsGone with the run that has ended meanwhile: it is that run's
+// file that is live, and not a full disk.
+func TestStagedFileThatIsGone(t *testing.T) {
+	t.Parallel()
+	inEachShell(t, func(t *testing.T, m *machine) {
+		m.text = strings.Replace(m.text, "take() {\n", "take() {\nrm -f \"$state/staged-$run\"; printf other >\"$ROOT$real\"\n", 1)
+		r := m.rotate(firstRun, newBytes)
+		m.wants(r, Refused)
+		m.wantsError(r, "drift "+certPath+" is not the file that was seen before")
+		m.settled()
+	})
+}

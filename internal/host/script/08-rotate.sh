@@ -213,15 +213,14 @@ back_up() {
             if [ -e "$left" ] || [ -L "$left" ]; then sweep; fi
             break
         done
-        new_file 2>/dev/null || refuse disk "no file can be written in ${real%/*}"
+        new_file 2>/dev/null || { still_old; refuse disk "no file can be written in ${real%/*}"; }
         # Where others can write the folder, what is live after the swap is looked at.
         if [ -n "$guarded" ]; then set -- "$@" "$origin"; else set -- "$@" "$tmp"; fi
     fi
     digests "$@"
     right_digests
     if [ "$sums" != "$right" ]; then
-        digest_of_live
-        [ "$live" = "$old" ] || seen_otherwise
+        still_old
         refuse disk 'the backup is not what was saved'
     fi
     if [ "$deadman" = yes ]; then
@@ -230,6 +229,13 @@ back_up() {
         for target in $wanted; do set -- "$@" "$units/$target.wants"; done
     fi
     flush "$@" "$kept/receipt" "$kept" "$state/backups" "$state" 2>/dev/null || refuse disk 'the backup can not be written to disk'
+}
+
+# still_old refuses where another run has ended since the file was looked at: what was
+# staged for this one is gone with it.
+still_old() {
+    look_in_place && digest_of_live
+    [ "$live" = "$old" ] || seen_otherwise
 }
 
 find_saved() { [ ! -f "$state/backups/$saved/certificate" ] || origin=$state/backups/$saved/certificate; }
