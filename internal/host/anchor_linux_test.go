@@ -5,14 +5,11 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"strconv"
 	"strings"
 	"syscall"
 	"testing"
 
 	"golang.org/x/sys/unix"
-
-	"github.com/aoifleet/aoifleet/internal/inventory"
 )
 
 const canary = "root's own line"
@@ -217,244 +214,16 @@ func TestNewFileThatIsReplaced(t *testing.T) {
 
 // TestConfigurationOfTheRotation is the one that was read: another is a drift before
 // and after the restart, the same bytes in another inode are not.
-func TestConfigurationOfTheRotation(t *testing.T) {
-	t.Parallel()
-	const path = "/etc/az-aoi-ingestion/config.yaml"
-	const change = `echo "agent_id: b" >>"$MACHINE` + path + `"`
-	for name, c := range map[string]struct {
-		before, restart, prompt string
-		ending                  Ending
-	}{
-		"as it was":                 {"", "", "", Rotated},
-		"touched":                   {`cp "$MACHINE` + path + `" "$MACHINE/x"; mv "$MACHINE/x" "$MACHINE` + path + `"`, `touch "$MACHINE` + path + `"`, "", Rotated},
-		"changed before":            {change, "", "", Refused},
-		"gone before":               {`rm "$MACHINE` + path + `"`, "", "", Refused},
-		"changed after the restart": {"", change, "", RolledBack},
-		"changed at the prompt":     {"", "", change, RolledBack},
-	} {
-		t.Run(name, func(t *testing.T) {
-			inEachShell(t, func(t *testing.T, m *machine) {
-				m.write(path, config(certPath)+"\r\n\n# no end of line")
-				o, f, err := m.look(inventory.Agent{})
-				m.must(err)
-				m.do(c.before)
-				m.state("starts=0")
-				m.hook("on-restart", "log INFO agent: started\n[ $starts = 1 ] || return 0\n"+c.restart+"\n")
-				m.text = strings.Replace(m.text, "hear() {\n", "hear() {\n( MACHINE=$ROOT; "+c.prompt+" )\n", 1)
-				r := m.rotate(firstRun, newBytes, "config="+path, "configured="+o.Configured, "settings="+o.Settings, "folder="+f.file(certPath).fields["folder"])
-				m.wants(r, c.ending)
-				if c.ending != Rotated {
-					m.wantsError(r, "drift "+path)
-					m.live(oldBytes)
-				}
-				m.settled()
-			})
-		})
-	}
-}
-
 // TestChangedRightAfterTheSwap: also before the first look, and behind a link of
 // root's own.
-func TestChangedRightAfterTheSwap(t *testing.T) {
-	t.Parallel()
-	for name, c := range map[string]struct {
-		prepare func(m *machine)
-		restart string
-		ending  Ending
-	}{
-		"another file":    {nil, `printf other >"$live.x"; mv "$live.x" "$live"`, Failed},
-		"other bytes":     {nil, `printf other >"$live"`, Failed},
-		"much larger":     {nil, `truncate -s 8T "$live"`, Failed},
-		"the same bytes":  {nil, `cp "$live" "$live.x"; mv "$live.x" "$live"`, Rotated},
-		"the link, moved": {func(m *machine) { m.linked(certPath) }, `ln -sfT other "$MACHINE` + certPath + `"`, Failed},
-		"the configuration's link, moved": {func(m *machine) { m.linked("/etc/az-aoi-ingestion/config.yaml") },
-			`ln -sfT other "$MACHINE/etc/az-aoi-ingestion/config.yaml"`, RolledBack},
-	} {
-		t.Run(name, func(t *testing.T) {
-			inEachShell(t, func(t *testing.T, m *machine) {
-				if c.prepare != nil {
-					c.prepare(m)
-				}
-				o, _, err := m.look(inventory.Agent{CertificatePath: certPath}, "path="+certPath)
-				m.must(err)
-				m.state("live=" + m.root + o.File.Real)
-				m.hook("on-restart", "log INFO agent: started\n[ $starts = 1 ] || return 0\n"+c.restart+"\n")
-				r := m.rotate(firstRun, newBytes, "config=/etc/az-aoi-ingestion/config.yaml", "configured="+o.Configured)
-				m.wants(r, c.ending)
-				if c.ending != Rotated {
-					m.wantsError(r, "drift /etc/az-aoi-ingestion/")
-				}
-				m.settled()
-			})
-		})
-	}
-}
-
-// linked moves a file aside and puts a link in its place; there is another, too.
-func (m *machine) linked(path string) {
-	m.t.Helper()
-	m.must(os.Rename(m.root+path, m.root+path+".1"))
-	m.must(os.Symlink(filepath.Base(path)+".1", m.root+path))
-	m.write(filepath.Dir(path)+"/other", "agent_id: other\n")
-}
-
 // TestLongLineHidesNothing: a denied word is seen wherever in a long line it stands.
-func TestLongLineHidesNothing(t *testing.T) {
-	t.Parallel()
-	for _, before := range []int{3900, 3990, 3995, 3999, 4000, 7650, 20000} {
-		t.Run(strconv.Itoa(before), func(t *testing.T) {
-			t.Parallel()
-			m := newMachine(t)
-			m.hook("on-restart", `[ $starts = 1 ] || return 0
-printf '%sZ %0`+strconv.Itoa(before)+`d AADSTS700027: refused, and more\n' "$(date -u +%Y-%m-%dT%H:%M:%S.%6N)" 0 >>"$log"
-mv "$log" "$log.1"
-`) // the long way of looking at it
-			r := m.rotate(firstRun, newBytes)
-			m.wants(r, RolledBack)
-			m.wantsError(r, "the log says: ")
-		})
-	}
-}
-
 // TestManyNames in the folder, in the script's own form, are no hindrance.
-func TestManyNames(t *testing.T) {
-	t.Parallel()
-	m := newMachine(t)
-	for i := range 20000 {
-		m.must(os.Symlink("x", fmt.Sprintf("%s%s/.aoifleet-%0200d", m.root, filepath.Dir(certPath), i)))
-	}
-	m.wants(m.rotate(firstRun, badBytes), RolledBack)
-	m.live(oldBytes)
-	m.settled()
-}
-
 // TestKnownLinesHideNothing: however many lines do not count, one that does is seen.
-func TestKnownLinesHideNothing(t *testing.T) {
-	t.Parallel()
-	inEachShell(t, func(t *testing.T, m *machine) {
-		m.logLine(0, "ERROR AADSTS1: another application")
-		m.hook("on-restart", `[ $starts = 1 ] || return 0
-log ERROR AADSTS1: another application
-for _ in $(seq 11); do tail -n 1 "$log" >"$log.x"; for _ in $(seq 100); do cat "$log.x"; done >>"$log"; done; rm "$log.x"
-log ERROR invalid_client
-`)
-		r := m.rotate(firstRun, newBytes)
-		m.wants(r, Failed)
-		m.wantsError(r, "the log says: ")
-		if !strings.Contains(strings.Join(r.all("error"), ""), "invalid_client") {
-			t.Errorf("%v", r)
-		}
-	})
-}
-
-// TestFileWithoutEnd of the agent's, in a folder of root's: no look at it takes long.
-func TestFileWithoutEnd(t *testing.T) {
-	t.Parallel()
-	inEachShell(t, func(t *testing.T, m *machine) {
-		values := with(m.change(secondRun, newBytes), "old=large")
-		m.must(os.Truncate(m.root+certPath, 8<<40))
-		r := m.run("observe", append(m.common(firstRun), value{"path", certPath}), noAnswer)
-		if r.get("digest") != "large" || r.get("observed") != "yes" {
-			t.Errorf("%v", r)
-		}
-		r = m.run("rotate", values, noAnswer)
-		m.wants(r, Refused)
-		m.wantsError(r, "is larger than 1 MiB")
-	})
-}
-
 // TestCertificateChangedByOthers in the watch or at the prompt: it is not undone, and
 // said.
-func TestCertificateChangedByOthers(t *testing.T) {
-	t.Parallel()
-	const change = `echo other >"$MACHINE` + certPath + `"`
-	for name, at := range map[string]string{"watch": "look() {\n", "prompt": "hear() {\n"} {
-		t.Run(name, func(t *testing.T) {
-			inEachShell(t, func(t *testing.T, m *machine) {
-				m.text = strings.Replace(m.text, at, at+"( [ -n \"$file_known\" ] && MACHINE=$ROOT && "+change+" )\n", 1)
-				r := m.rotate(firstRun, newBytes, "window=1")
-				m.wants(r, Failed)
-				m.wantsError(r, "drift "+certPath+" was changed during the rotation")
-				if m.read(certPath) != "other\n" {
-					t.Errorf("it holds %q", m.read(certPath))
-				}
-			})
-		})
-	}
-}
-
 // TestDeniedWordInControlSequences can't hide, whichever ECMA-48 has.
-func TestDeniedWordInControlSequences(t *testing.T) {
-	t.Parallel()
-	for name, inside := range map[string]string{
-		"CSI, private":      `\033[?25l`,
-		"CSI, colons":       `\033[38:2::10:20:30m`,
-		"CSI, intermediate": `\033[1 q`,
-		"OSC, BEL":          `\033]0;title\007`,
-		"OSC, ST":           `\033]8;;http://x\033\\`,
-		"OSC without end":   `\033]`,
-		"DCS":               `\033Pq#0\033\\`,
-		"character set":     `\033(B`,
-		"reset":             `\033c`,
-		"C1 of UTF-8":       `\302\2331m`,
-		"C1 OSC of UTF-8":   `\302\2350;x\007`,
-		"other C1":          `\302\205`,
-	} {
-		t.Run(name, func(t *testing.T) {
-			inEachShell(t, func(t *testing.T, m *machine) {
-				m.hook("on-restart", `[ $starts != 1 ] || log "$(printf 'ERROR AAD`+inside+`STS700027')"`)
-				r := m.rotate(firstRun, newBytes)
-				m.wants(r, RolledBack)
-				m.wantsError(r, "the log says: ")
-				if !strings.Contains(strings.Join(r.all("error"), ""), "AADSTS700027") {
-					t.Errorf("%v", r)
-				}
-			})
-		})
-	}
-}
-
 // TestHugeLine: a log of one line, and one that grows by far more than is looked at.
-func TestHugeLine(t *testing.T) {
-	t.Parallel()
-	for name, c := range map[string]struct {
-		restart string
-		ending  Ending
-	}{
-		"one line":          {`head -c 30000000 /dev/zero | tr '\0' x >>"$log"`, Rotated},
-		"denied at its end": {`{ head -c 30000000 /dev/zero | tr '\0' x; printf ' AADSTS42\n'; } >>"$log"`, RolledBack},
-		"many lines":        {`yes "$(date -u +%Y-%m-%dT%H:%M:%S.999999Z) INFO x" | head -c 30000000 >>"$log"`, Rotated},
-	} {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			m := newMachine(t)
-			m.hook("on-restart", "[ $starts = 1 ] || return 0\n"+c.restart+"\n")
-			r := m.rotate(firstRun, newBytes)
-			m.wants(r, c.ending)
-			if note := strings.Join(r.all("note"), "\n"); c.ending == Rotated && !strings.Contains(note, "first and its last part") {
-				t.Errorf("%v", r)
-			}
-		})
-	}
-}
-
 // TestRunWithoutASwitch counts as one at work until its deadline, not for ever.
-func TestRunWithoutASwitch(t *testing.T) {
-	t.Parallel()
-	inEachShell(t, func(t *testing.T, m *machine) {
-		w := m.waiting(firstRun, "deadman=no")
-		m.wants(m.recover(), Refused)
-		m.write(m.stateRun(firstRun)+"/deadline", fmt.Sprintln(strings.TrimSpace(passed), w.cmd.Process.Pid))
-		r := m.recover()
-		m.wants(r, RolledBack)
-		if r.get("receipt_pid") != strconv.Itoa(w.cmd.Process.Pid) {
-			t.Errorf("the process is not named: %v", r)
-		}
-		m.live(oldBytes)
-		m.wants(m.answered(w, "confirm "+firstRun), RolledBack)
-	})
-}
-
 // TestEnterIsNotRaced: whoever exchanges a folder and a link all the time does not
 // get the script into another folder, in any shell. bash tells its way there from the
 // path, before it goes.
@@ -502,29 +271,7 @@ exit 0
 	})
 }
 
-// TestLongLineInTheConfiguration: no pattern of the shell is tried on it.
-func TestLongLineInTheConfiguration(t *testing.T) {
-	t.Parallel()
-	inEachShell(t, func(t *testing.T, m *machine) {
-		m.write("/etc/az-aoi-ingestion/config.yaml", strings.Repeat(" ", 60000)+"cert_path: /x\n"+config(certPath))
-		o, _, err := m.look(inventory.Agent{})
-		if err == nil || o.Configured == "" {
-			t.Errorf("%+v %v", o, err)
-		}
-	})
-}
-
 // TestLineBetweenTheLookAndTheMark is the process's that was there then.
-func TestLineBetweenTheLookAndTheMark(t *testing.T) {
-	t.Parallel()
-	inEachShell(t, func(t *testing.T, m *machine) {
-		m.hook("on-restart", "[ $starts = 1 ] || return 0\nread -r up _ </proc/uptime; started=${up%.*}${up#*.}0000\nsleep 0.1; log INFO agent: started\n")
-		m.text = strings.Replace(m.text, "back_up() {\n", "back_up() {\nprintf '%sZ ERROR AADSTS1\\n' \"$(date -u +%Y-%m-%dT%H:%M:%S.%6N)\" >>\"$ROOT$log\"; sleep 0.3\n", 1)
-		r := m.rotate(firstRun, newBytes)
-		m.wants(r, Rotated)
-	})
-}
-
 // TestPathInAForeignConfiguration leads only to what is the agent's user's own, unless
 // the inventory names it: whoever writes the configuration could have root write
 // anywhere.
@@ -626,13 +373,3 @@ func TestForeignFolderCosts(t *testing.T) {
 
 // TestStagedFileThatIsGone with the run that has ended meanwhile: it is that run's
 // file that is live, and not a full disk.
-func TestStagedFileThatIsGone(t *testing.T) {
-	t.Parallel()
-	inEachShell(t, func(t *testing.T, m *machine) {
-		m.text = strings.Replace(m.text, "take() {\n", "take() {\nrm -f \"$state/staged-$run\"; printf other >\"$ROOT$real\"\n", 1)
-		r := m.rotate(firstRun, newBytes)
-		m.wants(r, Refused)
-		m.wantsError(r, "drift "+certPath+" is not the file that was seen before")
-		m.settled()
-	})
-}

@@ -138,8 +138,9 @@ func (a *apply) recovered(ctx context.Context, h Host, i int) *host.Report {
 		if err != nil {
 			continue
 		}
-		report = again.Recover(ctx, onStep)
-		_ = again.Close()
+		defer again.Close()
+		h = again
+		report = h.Recover(ctx, onStep)
 	}
 	// One call settles one; an earlier version may have left one under each name of the unit.
 	for left := unfinished(res.Seen); left > 1 && report.Ending == host.RolledBack; left-- {
