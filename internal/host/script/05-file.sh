@@ -6,7 +6,7 @@
 # root opens, makes and removes nothing there by its path. It enters the folder,
 # sees that this is the one that the path names, and goes by single names: dd(1)
 # opens with O_NOFOLLOW and O_NONBLOCK, cp(1) creates with O_EXCL and sets owner
-# and mode through the descriptor, mv(1) and rm(1) act on the name itself. What is
+# and mode through the descriptor, ln(1) and rm(1) act on the name itself. What is
 # only looked up (stat(2)) may be named by its path.
 
 # enter FOLDER, whose path has no link in it: one that has come since shows in $PWD.
@@ -57,7 +57,7 @@ walk() {
     done
 }
 
-# roots_alone FOLDERS: can nobody but root write any of them? Else $unsafe is one.
+# roots_alone FOLDERS: can only root write them? Else $unsafe is one that others can.
 # The first that another can write shows for certain: only root can put another in
 # its place.
 roots_alone() {
@@ -131,9 +131,9 @@ no_facts() {
     log_kind=missing log_state='' log_size='' log_inode='' config_state=''
 }
 
-# read_facts FILE [OTHER] takes $facts apart; FILE is the certificate's name there. Changed
-# is when the inode changed (%Z): unlike the time of the last write nobody can set
-# it. $guarded: others than root can write a folder on the way; $theirs: or the
+# read_facts FILE [OTHER] takes $facts apart; FILE is the certificate's name there.
+# Changed is when the inode changed (%Z): unlike the time of the last write it can't be
+# set. $guarded: others than root can write a folder on the way; $theirs: or the
 # configuration. A folder that nothing is told of (FUSE hides its own from root) is
 # no folder of root's.
 read_facts() {
@@ -242,7 +242,8 @@ named_by_root() {
     return 1
 }
 
-# keep_old saves the live file: bytes, owner, mode, times and label.
+# keep_old saves the live file: bytes, owner, mode and label; its times only where
+# others can't write the folder, because its bytes are filled in afterwards there.
 keep_old() {
     if [ -z "$guarded" ]; then
         # No more than 2 or 4 MiB, however the file grows.
@@ -309,8 +310,8 @@ sweep() {
 
 swept() { timeout -k 2 10 find . -maxdepth 1 "$@" ! -type d -delete 2>/dev/null 6>&- 7>&-; }
 
-# landed FILE DIGEST: is what now stands under the live name, or under $tmp, that
-# file, with its owner and mode? Whoever can write the folder can have put another
+# landed FILE DIGEST: is what now stands under the live name that file, with its owner
+# and mode? Whoever can write the folder can have put another
 # in its place.
 landed() {
     look_in_place "$1" && digest_of_live
