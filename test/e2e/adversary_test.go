@@ -137,12 +137,13 @@ func (s *siege) sortie(f front, i int) (outcome string, unharmed bool) {
 	if kind.certificate == "refused" {
 		s.health["window"] = "1s" // the agent needs a moment to be refused
 	}
+	mode := s.modeAfter()
 	end := s.begin(goal, "rotate", append([]string{"--force"}, kind.more...)...)
 	if kind.kill {
 		s.killScript()
 	}
 	a := end()
-	unharmed = s.check(f, goal, a)
+	unharmed = s.check(f, goal, mode, a)
 	if !a.ended || !unharmed {
 		return a.outcome, false
 	}
@@ -154,18 +155,28 @@ func (s *siege) sortie(f front, i int) (outcome string, unharmed bool) {
 	}
 	// Whatever it was, the next operator settles it.
 	settled := s.run(goal, "recover")
-	return a.outcome, s.check(f, goal, settled)
+	return a.outcome, s.check(f, goal, mode, settled)
+}
+
+// modeAfter is the mode that a new certificate gets: that of the file in its place,
+// which may be one that the adversary has put there for good.
+func (s *siege) modeAfter() os.FileMode {
+	info, err := os.Lstat(filepath.Join(s.h.Root, s.path))
+	if err != nil || !info.Mode().IsRegular() {
+		return 0o600
+	}
+	return info.Mode().Perm()
 }
 
 // check holds an attempt against what must be so, whoever attacks.
-func (s *siege) check(f front, goal string, a attempt) bool {
+func (s *siege) check(f front, goal string, mode os.FileMode, a attempt) bool {
 	s.t.Helper()
 	unharmed := s.unharmed(a)
 	if a.outcome == "rotated" && !f.ownFile {
 		file := filepath.Join(s.h.Root, s.path)
 		info, err := os.Lstat(file)
 		got, _ := os.ReadFile(file)
-		if err != nil || !info.Mode().IsRegular() || info.Mode().Perm() != 0o600 || info.Sys().(*syscall.Stat_t).Uid == 0 ||
+		if err != nil || !info.Mode().IsRegular() || info.Mode().Perm() != mode || info.Sys().(*syscall.Stat_t).Uid == 0 ||
 			string(got) != string(s.certs[goal].Canonical()) {
 			s.t.Errorf("%s: %v: it is not true: the live file is %v, %v", s.h.Name, a, info, err)
 			return false
