@@ -18,6 +18,9 @@ import (
 // shownProblems is how many bad certificates are named.
 const shownProblems = 20
 
+// fetchedAtOnce is how many certificates are fetched at the same time.
+const fetchedAtOnce = 16
+
 // certificates are those that a run needs, each read once from its source: a
 // file, or keyvault://VAULT/NAME[/VERSION].
 type certificates struct {
@@ -138,7 +141,7 @@ func (f *fleet) fetch(c *certificates, refs []azure.Reference) error {
 	certs, errs := make([]*certificate.Certificate, len(refs)), make([]error, len(refs))
 	var away atomic.Bool // nobody answers: an outage is waited for once
 	var group errgroup.Group
-	group.SetLimit(askedAtOnce)
+	group.SetLimit(fetchedAtOnce)
 	for i, ref := range refs {
 		fmt.Fprintf(a.stderr, "getting %s\n", ref)
 		group.Go(func() error {

@@ -16,6 +16,7 @@ import (
 	"github.com/aoifleet/aoifleet/internal/inventory"
 	"github.com/aoifleet/aoifleet/internal/report"
 	"github.com/aoifleet/aoifleet/internal/rollout"
+	"github.com/aoifleet/aoifleet/internal/verify"
 )
 
 func runOf(outcomes ...rollout.Outcome) *rollout.Run {
@@ -140,15 +141,14 @@ func TestVerifyCode(t *testing.T) {
 		{nil, []rollout.Outcome{rollout.Refused, rollout.NotApplicable}, 5},
 		{nil, []rollout.Outcome{rollout.NotApplicable}, 0},
 	} {
-		var questions []*question
+		answers := &verify.Answers{}
 		for _, e := range tt.errs {
-			questions = append(questions, &question{err: e})
+			answers.Questions = append(answers.Questions, &verify.Question{Err: e})
 		}
-		var rest []unasked
 		for _, o := range tt.rest {
-			rest = append(rest, unasked{outcome: o})
+			answers.NotAsked = append(answers.NotAsked, verify.NotAsked{Outcome: o})
 		}
-		if got := verifyCode(questions, rest); got != tt.want {
+		if got := verifyCode(answers); got != tt.want {
 			t.Errorf("%v, %v: %d, want %d", tt.errs, tt.rest, got, tt.want)
 		}
 	}

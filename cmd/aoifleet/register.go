@@ -15,6 +15,7 @@ import (
 	"github.com/aoifleet/aoifleet/internal/certificate"
 	"github.com/aoifleet/aoifleet/internal/report"
 	"github.com/aoifleet/aoifleet/internal/rollout"
+	"github.com/aoifleet/aoifleet/internal/verify"
 )
 
 // registration is one certificate that is to be on, or off, an application.
@@ -105,27 +106,27 @@ func (a *app) toRegister(flags signInFlags) ([]*registration, azure.Cloud, error
 		return nil, azure.Cloud{}, err
 	}
 	defer f.close()
-	questions, rest := ask(rollout.Status(f.targets, f.survey()), "")
+	answers := verify.Questions(rollout.Status(f.targets, f.survey()), "")
 	var todo []*registration
 	known := map[string]*registration{}
-	for _, q := range questions { // which may differ in their vault alone
-		key := strings.ToLower(q.ClientID) + " " + q.cert.Leaf.Thumbprint
+	for _, q := range answers.Questions { // which may differ in their vault alone
+		key := strings.ToLower(q.ClientID) + " " + q.Certificate.Leaf.Thumbprint
 		if known[key] == nil {
 			known[key] = &registration{tenant: q.TenantID, client: q.ClientID, cert: q.Pair.Leaf()}
 			todo = append(todo, known[key])
 		}
-		for _, name := range q.hosts {
+		for _, name := range q.Hosts {
 			if !slices.Contains(known[key].hosts, name) {
 				known[key].hosts = append(known[key].hosts, name)
 			}
 		}
 	}
-	for _, u := range rest {
-		if u.outcome != rollout.NotApplicable {
-			fmt.Fprintf(a.stderr, "note: %s was left out: %s\n", u.host, u.outcome)
+	for _, n := range answers.NotAsked {
+		if n.Outcome != rollout.NotApplicable {
+			fmt.Fprintf(a.stderr, "note: %s was left out: %s\n", n.Host, n.Outcome)
 		}
 	}
-	a.code = restCode(rest) // where nothing else is to be said
+	a.code = notAskedCode(answers.NotAsked) // where nothing else is to be said
 	if len(todo) == 0 {
 		return nil, azure.Cloud{}, &failure{exitRefused, "no host says for which application its certificate is", "name it with --tenant, --client-id and --certificate"}
 	}
@@ -163,7 +164,8 @@ func (a *app) signer(flags signInFlags, client *azure.Client) (azure.Pair, error
 	if err != nil {
 		return azure.Pair{}, err
 	}
-	return pairOf(cert)
+	key, chain := cert.KeyPair()
+	return azure.NewPair(chain, key)
 }
 
 // graphAs is Microsoft Graph as whoever signs in.
@@ -266,7 +268,7 @@ type registered struct {
 	ClientID    string             `json:"client_id"`
 	Hosts       []string           `json:"hosts"`
 	Done        *string            `json:"done"` // nothing, proof, proof_not_read_back, list; null: it was not done
-	Error       *azureError        `json:"error"`
+	Error       *report.AzureError `json:"error"`
 }
 
 func (a *app) changes(list []*registration) registrations {
@@ -274,7 +276,7 @@ func (a *app) changes(list []*registration) registrations {
 	for _, r := range list {
 		l := certificate.Describe(r.cert)
 		c := registered{Certificate: report.Certificate{Thumbprint: l.Thumbprint, SHA256: l.SHA256, Subject: l.Subject, NotAfter: l.NotAfter},
-			TenantID: hostText(r.tenant), ClientID: hostText(r.client), Hosts: append([]string{}, r.hosts...), Error: azureErrorOf(r.err)}
+			TenantID: hostText(r.tenant), ClientID: hostText(r.client), Hosts: append([]string{}, r.hosts...), Error: report.AzureErrorOf(r.err)}
 		if r.err == nil && r.done != "" {
 			c.Done = &r.done
 		}

@@ -8,9 +8,10 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/aoifleet/aoifleet/internal/azure"
-	"github.com/aoifleet/aoifleet/internal/host"
 	"github.com/aoifleet/aoifleet/internal/inventory"
+	"github.com/aoifleet/aoifleet/internal/report"
 	"github.com/aoifleet/aoifleet/internal/rollout"
+	"github.com/aoifleet/aoifleet/internal/verify"
 )
 
 type verifyFlags struct {
@@ -30,9 +31,9 @@ func (a *app) certificateVerifyCommand() *cobra.Command {
 	f.StringVar(&flags.tenant, "tenant", "", "`ID` of the tenant; then no host is contacted")
 	f.StringVar(&flags.client, "client-id", "", "`ID` of the application (client), with --tenant")
 	f.StringVar(&flags.vault, "vault", "", "`NAME` of the Data Product's vault, with --tenant; without it only Entra is asked")
-	f.StringVar(&flags.secret, "secret", azure.InputSecret, "`NAME` of the agent's secret in it")
+	f.StringVar(&flags.secret, "secret", verify.InputSecret, "`NAME` of the agent's secret in it")
 	f.StringVar(&flags.cloud, "cloud", "", "with --tenant: public, usgovernment or china")
-	f.DurationVar(&flags.wait, "wait", propagation, "how long to wait for Entra to know the certificate; 0: ask once")
+	f.DurationVar(&flags.wait, "wait", verify.DefaultWait, "how long to wait for Entra to know the certificate; 0: ask once")
 	return cmd
 }
 
@@ -48,9 +49,10 @@ func (a *app) certificateVerify(flags verifyFlags) error {
 		return err
 	}
 	defer f.close()
-	questions, rest := ask(rollout.Status(f.targets, f.survey()), flags.secret)
-	f.inquiry(flags.wait).answerAll(questions)
-	return a.tellVerified(questions, rest)
+	answers := verify.Questions(rollout.Status(f.targets, f.survey()), flags.secret)
+	f.verifier(flags.wait).Ask(a.ctx, answers.Questions)
+	a.showAnswers(answers)
+	return nil
 }
 
 // verifyOne asks without an inventory.
@@ -62,8 +64,7 @@ func (a *app) verifyOne(flags verifyFlags) error {
 	case a.inventoryFile != "" || a.limit != "":
 		return usage("--inventory and --limit don't go with --tenant: no host is contacted", hint)
 	}
-	cloud := azure.Cloud{Name: flags.cloud}
-	client, err := a.azureClient(cloud, azure.Patience{})
+	client, err := a.azureClient(azure.Cloud{Name: flags.cloud}, azure.Patience{})
 	if err != nil {
 		return err
 	}
@@ -71,17 +72,17 @@ func (a *app) verifyOne(flags verifyFlags) error {
 	if err != nil {
 		return err
 	}
-	q, err := questionOf(cert, &host.Provider{TenantID: flags.tenant, ClientID: flags.client, Vault: flags.vault}, flags.secret)
+	q, err := verify.NewQuestion(cert, flags.tenant, flags.client, flags.vault, flags.secret)
 	if err != nil {
 		return err
 	}
-	questions := []*question{q}
-	in := &inquiry{app: a, cloud: cloud, wait: flags.wait, say: func(line string) { fmt.Fprintln(a.stderr, line) }}
-	in.answerAll(questions)
-	if e := q.err; e != nil && e.Class == azure.Configuration {
+	verifier := verify.Verifier{Cloud: inventory.Azure{Cloud: flags.cloud}, Transport: a.azure, Wait: flags.wait, Say: func(line string) { fmt.Fprintln(a.stderr, line) }}
+	verifier.Ask(a.ctx, []*verify.Question{q})
+	if e := q.Err; e != nil && e.Class == azure.Configuration {
 		return e
 	}
-	return a.tellVerified(questions, nil)
+	a.showAnswers(&verify.Answers{Questions: []*verify.Question{q}})
+	return nil
 }
 
 func cloudOf(c inventory.Azure) azure.Cloud {
@@ -89,21 +90,37 @@ func cloudOf(c inventory.Azure) azure.Cloud {
 		DisableInstanceDiscovery: c.DisableInstanceDiscovery, Proxy: c.Proxy, CAFile: c.CAFile}
 }
 
-// verifyCode: 5 where a certificate is not accepted or its secret can't be used, 4
-// where only Azure gave no answer or hosts could not be reached.
-func verifyCode(questions []*question, rest []unasked) int {
-	list := make([]*azure.Error, len(questions))
-	for i, q := range questions {
-		list[i] = q.err
+// showAnswers prints the answers and sets the exit code.
+func (a *app) showAnswers(answers *verify.Answers) {
+	a.code = verifyCode(answers)
+	if sig := a.signals.got(); sig != nil {
+		a.code = signalCode(sig)
 	}
-	return cmp.Or(answersCode(list), restCode(rest), exitOK)
+	if asJSON, _ := a.json(); asJSON {
+		a.print(struct {
+			head
+			report.Verification
+		}{a.head(a.code), report.VerificationOf(answers)})
+		return
+	}
+	report.VerificationText(a.stdout, answers)
 }
 
-// restCode is the code of hosts of which nothing was asked.
-func restCode(rest []unasked) int {
+// verifyCode: 5 where a certificate is not accepted or its secret can't be used, 4
+// where only Azure gave no answer or hosts could not be reached.
+func verifyCode(answers *verify.Answers) int {
+	list := make([]*azure.Error, len(answers.Questions))
+	for i, q := range answers.Questions {
+		list[i] = q.Err
+	}
+	return cmp.Or(answersCode(list), notAskedCode(answers.NotAsked), exitOK)
+}
+
+// notAskedCode is the code of hosts about which nothing was asked.
+func notAskedCode(list []verify.NotAsked) int {
 	totals := map[rollout.Outcome]int{}
-	for _, u := range rest {
-		totals[u.outcome]++
+	for _, n := range list {
+		totals[n.Outcome]++
 	}
 	return lookCode(totals)
 }

@@ -1,4 +1,4 @@
-package main
+package verify
 
 import (
 	"context"
@@ -18,14 +18,14 @@ import (
 
 const askedTenant = "11111111-aaaa-4bbb-8ccc-000000000001"
 
-// asker is an inquiry at a pretend Azure, in a bubble with a clock of its own.
+// asker is a Verifier at a pretend Azure, in a bubble with a clock of its own.
 type asker struct {
-	*inquiry
+	Verifier
 	cloud *cloud.Cloud
 	cert  *certificate.Certificate
 }
 
-func inInquiry(t *testing.T, f func(*asker)) {
+func inBubble(t *testing.T, f func(*asker)) {
 	t.Helper()
 	subject, err := certificate.ParseSubject("CN=agents")
 	if err != nil {
@@ -43,7 +43,7 @@ func inInquiry(t *testing.T, f func(*asker)) {
 		}
 		transport, stop := c.Transport()
 		a := &asker{cloud: c, cert: cert}
-		a.inquiry = &inquiry{app: &app{process: &process{azure: transport}, ctx: context.Background()}, wait: 0, say: func(string) {}}
+		a.Transport = transport
 		f(a)
 		stop()
 		time.Sleep(10 * time.Second) // connections say goodbye
@@ -57,7 +57,7 @@ func (a *asker) application(client string, vaults ...string) {
 	for _, name := range vaults {
 		v := a.cloud.AddVault(name, askedTenant)
 		v.Allow(client, true)
-		v.Set(azure.InputSecret, cloud.StoredSecret{Value: "sv=1&sig=TOPSECRET"})
+		v.Set(InputSecret, cloud.StoredSecret{Value: "sv=1&sig=TOPSECRET"})
 	}
 }
 
@@ -70,20 +70,21 @@ func (a *asker) host(name, client, vault string) rollout.Entry {
 // certificate, however hosts write their ids.
 func TestEntraIsAskedOnce(t *testing.T) {
 	count := func(vaults ...string) (tokens, secrets int) {
-		inInquiry(t, func(a *asker) {
+		inBubble(t, func(a *asker) {
 			a.application("abcdef", vaults...)
 			var entries []rollout.Entry
 			for i, v := range vaults {
 				entries = append(entries, a.host(fmt.Sprint("a-", i), "abcdef", v), a.host(fmt.Sprint("b-", i), "ABCDEF", strings.ToUpper(v)))
 			}
-			questions, rest := ask(entries, azure.InputSecret)
-			if len(questions) != len(vaults) || len(rest) > 0 || len(questions[0].hosts) != 2 {
+			answers := Questions(entries, InputSecret)
+			questions, rest := answers.Questions, answers.NotAsked
+			if len(questions) != len(vaults) || len(rest) > 0 || len(questions[0].Hosts) != 2 {
 				t.Fatalf("%d questions, %v", len(questions), rest)
 			}
-			a.answerAll(questions)
+			a.Ask(context.Background(), questions)
 			for _, q := range questions {
-				if q.err != nil || !q.result.Accepted || q.result.Secret.Name == "" {
-					t.Errorf("%s: %+v, %v", q.Vault, q.result, q.err)
+				if q.Err != nil || !q.Result.Accepted || q.Result.Secret.Name == "" {
+					t.Errorf("%s: %+v, %v", q.Vault, q.Result, q.Err)
 				}
 			}
 			for _, p := range a.cloud.Paths() {
@@ -106,34 +107,34 @@ func TestEntraIsAskedOnce(t *testing.T) {
 // Secret providers that share a file all sign in with the new certificate: each of
 // their applications is asked about.
 func TestEveryProviderOfTheFileIsAskedAbout(t *testing.T) {
-	inInquiry(t, func(a *asker) {
+	inBubble(t, func(a *asker) {
 		a.application("abcdef", "vault-1")
 		e := a.host("a", "abcdef", "vault-1")
 		e.Seen.Config.Providers = []host.Provider{*e.Seen.Provider, {TenantID: askedTenant, ClientID: "other", Vault: "vault-1"}, {TenantID: askedTenant, ClientID: "third", Path: "/another"}}
-		questions, _ := ask([]rollout.Entry{e}, azure.InputSecret)
+		questions := Questions([]rollout.Entry{e}, InputSecret).Questions
 		if len(questions) != 2 || questions[1].ClientID != "other" {
 			t.Fatalf("%d questions", len(questions))
 		}
-		a.answerAll(questions)
-		if questions[0].err != nil || questions[1].err == nil || questions[1].err.Code != "AADSTS700016" {
-			t.Errorf("%v, %v", questions[0].err, questions[1].err)
+		a.Ask(context.Background(), questions)
+		if questions[0].Err != nil || questions[1].Err == nil || questions[1].Err.Code != "AADSTS700016" {
+			t.Errorf("%v, %v", questions[0].Err, questions[1].Err)
 		}
 	})
 }
 
 // One that is refused is refused for every vault.
 func TestEntraRefusesOnce(t *testing.T) {
-	inInquiry(t, func(a *asker) {
+	inBubble(t, func(a *asker) {
 		a.application("abcdef", "vault-1", "vault-2")
 		a.cloud.AddApplication(askedTenant, "other", "object")
-		questions, _ := ask([]rollout.Entry{a.host("a", "other", "vault-1"), a.host("b", "other", "vault-2"), a.host("c", "abcdef", "vault-2")}, azure.InputSecret)
-		a.answerAll(questions)
+		questions := Questions([]rollout.Entry{a.host("a", "other", "vault-1"), a.host("b", "other", "vault-2"), a.host("c", "abcdef", "vault-2")}, InputSecret).Questions
+		a.Ask(context.Background(), questions)
 		for i, class := range []azure.Class{azure.Refused, azure.Refused, ""} {
-			if e := questions[i].err; (e == nil) != (class == "") || e != nil && e.Class != class {
+			if e := questions[i].Err; (e == nil) != (class == "") || e != nil && e.Class != class {
 				t.Errorf("%d: %v", i, e)
 			}
 		}
-		if questions[2].result.Secret.Name == "" {
+		if questions[2].Result.Secret.Name == "" {
 			t.Error("the other application's question is not answered")
 		}
 	})
@@ -154,7 +155,7 @@ func TestAnOutageOfManyCostsItsTimeOnce(t *testing.T) {
 		{"every vault hangs", cloud.Vault, cloud.Fault{Times: -1, Hang: true}, 0},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			inInquiry(t, func(a *asker) {
+			inBubble(t, func(a *asker) {
 				var entries []rollout.Entry
 				for i := range many {
 					client, vault := fmt.Sprintf("client-%d", i), fmt.Sprintf("vault-%d", i)
@@ -162,22 +163,22 @@ func TestAnOutageOfManyCostsItsTimeOnce(t *testing.T) {
 					entries = append(entries, a.host(fmt.Sprint("vm-", i), client, vault))
 				}
 				a.cloud.Fail(tt.service, tt.fault)
-				questions, _ := ask(entries, azure.InputSecret)
+				questions := Questions(entries, InputSecret).Questions
 				began := time.Now()
-				a.answerAll(questions)
+				a.Ask(context.Background(), questions)
 				if took := time.Since(began); took > 33*time.Second {
 					t.Errorf("took %s", took)
 				}
 				for _, q := range questions {
-					if q.err == nil || q.err.Class != azure.Unreachable {
-						t.Fatalf("%s: %v", q.Vault, q.err)
+					if q.Err == nil || q.Err.Class != azure.Unreachable {
+						t.Fatalf("%s: %v", q.Vault, q.Err)
 					}
 				}
 			})
 		})
 	}
 	t.Run("one vault is away", func(t *testing.T) {
-		inInquiry(t, func(a *asker) {
+		inBubble(t, func(a *asker) {
 			var entries []rollout.Entry
 			for i := range many {
 				client, vault := fmt.Sprintf("client-%d", i), fmt.Sprintf("vault-%d", i)
@@ -186,11 +187,11 @@ func TestAnOutageOfManyCostsItsTimeOnce(t *testing.T) {
 				}
 				entries = append(entries, a.host(fmt.Sprint("vm-", i), client, vault))
 			}
-			questions, _ := ask(entries, azure.InputSecret)
-			a.answerAll(questions)
+			questions := Questions(entries, InputSecret).Questions
+			a.Ask(context.Background(), questions)
 			for i, q := range questions {
-				if (q.err == nil) != (i != 0) {
-					t.Errorf("%s: %v", q.Vault, q.err)
+				if (q.Err == nil) != (i != 0) {
+					t.Errorf("%s: %v", q.Vault, q.Err)
 				}
 			}
 		})

@@ -1,0 +1,79 @@
+package verify
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/aoifleet/aoifleet/internal/azure"
+	"github.com/aoifleet/aoifleet/internal/host"
+	"github.com/aoifleet/aoifleet/internal/rollout"
+)
+
+// Plan asks Azure about the certificates of the hosts that a plan changes, where the
+// inventory wants that (verify: entra), and puts the answers into the plan. Once ctx
+// has ended it puts in nothing: then no host is begun.
+func (v *Verifier) Plan(ctx context.Context, plan *rollout.Plan) {
+	places := plan.ToVerify()
+	if len(places) == 0 || ctx.Err() != nil {
+		return
+	}
+	entries, place := make([]rollout.Entry, len(places)), make(map[string]int, len(places))
+	for n, i := range places {
+		entries[n] = plan.Entries[i]
+		place[entries[n].Host.Name] = i
+	}
+	a := Questions(entries, InputSecret)
+	v.Ask(ctx, a.Questions)
+	if ctx.Err() != nil {
+		return
+	}
+	answers := make(map[int]*host.Problem, len(places))
+	for _, q := range a.Questions {
+		v.sayAccepted(q)
+		for _, name := range q.Hosts { // of several questions one "no" is enough
+			if answers[place[name]] == nil {
+				answers[place[name]] = q.problem()
+			}
+		}
+	}
+	for _, n := range a.NotAsked {
+		answers[place[n.Host]] = &host.Problem{Class: n.Problem.Class, Message: n.Problem.Message, Hint: "set verify: none for it in the inventory, or use --skip-verify"}
+	}
+	plan.Verify(answers)
+}
+
+// sayAccepted shows a yes; the plan shows the others.
+func (v *Verifier) sayAccepted(q *Question) {
+	switch {
+	case q.Err != nil:
+	case q.Result.Waited >= 2*time.Second:
+		v.say(fmt.Sprintf("Azure accepts %s, after %s", q.Certificate.Leaf.Thumbprint, q.Result.Waited.Round(time.Second)))
+	default:
+		v.say(fmt.Sprintf("Azure accepts %s", q.Certificate.Leaf.Thumbprint))
+	}
+}
+
+// problem returns the answer as the problem of a host, nil for yes: of class
+// certificate where Entra refuses it, configuration where the vault does, and
+// unreachable where Azure gave no answer.
+func (q *Question) problem() *host.Problem {
+	if q.Err == nil {
+		return nil
+	}
+	p := &host.Problem{Class: "configuration", Message: q.Err.Message, Hint: q.Err.Hint}
+	switch q.Err.Class {
+	case azure.Refused:
+		p.Class = "certificate"
+		return p
+	case azure.Unreachable, azure.Unexpected:
+		p.Class = "unreachable"
+	}
+	const skip = "--skip-verify goes on without asking"
+	if p.Hint == "" {
+		p.Hint = skip
+	} else {
+		p.Hint += "; " + skip
+	}
+	return p
+}

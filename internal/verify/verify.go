@@ -1,0 +1,65 @@
+// Package verify asks Azure about the certificates of a fleet: whether Entra
+// accepts each for the application of its hosts, and whether the vault of these
+// hosts has the agent's secret. Hosts that would ask the same share one question.
+//
+// It knows no terminal: a Verifier takes the connections to Azure and a function
+// that shows a line, and fills in the questions that it is given.
+package verify
+
+import (
+	"context"
+	"net"
+	"net/http"
+	"time"
+
+	"github.com/aoifleet/aoifleet/internal/azure"
+	"github.com/aoifleet/aoifleet/internal/inventory"
+)
+
+const (
+	// InputSecret is the name of the secret that an agent reads from its vault.
+	InputSecret = azure.InputSecret
+	// DefaultWait is how long Entra is given to know a new certificate: Microsoft
+	// promises no time, and minutes have been seen.
+	DefaultWait = 5 * time.Minute
+	// parallel is how many questions are asked at the same time: most of the time of
+	// each is spent waiting.
+	parallel = 16
+)
+
+// Dial opens a connection to an address, as net.Dialer.DialContext does.
+type Dial = func(ctx context.Context, network, address string) (net.Conn, error)
+
+// Verifier says how questions are asked. Its zero value asks the public cloud once
+// about each certificate, from this machine.
+type Verifier struct {
+	Cloud     inventory.Azure
+	Transport *http.Transport // to Azure; nil: http.DefaultTransport
+	// Through calls do with a function that dials from a host; its error is that the
+	// host itself is unreachable. nil: no question has a Via.
+	Through func(ctx context.Context, h inventory.Host, do func(Dial)) error
+	// Wait is how long all certificates together may take to become known to Entra;
+	// 0: each is asked about once.
+	Wait time.Duration
+	// Say shows a line of progress. Many goroutines call it. nil: nothing is shown.
+	Say func(line string)
+}
+
+func (v *Verifier) say(line string) {
+	if v.Say != nil {
+		v.Say(line)
+	}
+}
+
+// CheckCloud returns what is wrong with the settings of a cloud, an *azure.Error of
+// class configuration, or nil. Nothing is contacted.
+func CheckCloud(cloud inventory.Azure) error {
+	_, err := azure.New(cloudOf(cloud), nil, azure.Patience{})
+	return err
+}
+
+// cloudOf returns the inventory's cloud as package azure takes it.
+func cloudOf(c inventory.Azure) azure.Cloud {
+	return azure.Cloud{Name: c.Cloud, AuthorityHost: c.AuthorityHost, VaultSuffix: c.VaultSuffix, GraphHost: c.GraphHost,
+		DisableInstanceDiscovery: c.DisableInstanceDiscovery, Proxy: c.Proxy, CAFile: c.CAFile}
+}
