@@ -7,6 +7,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/aoifleet/aoifleet/internal/inventory"
 	"github.com/aoifleet/aoifleet/internal/report"
 	"github.com/aoifleet/aoifleet/internal/rollout"
 )
@@ -82,7 +83,7 @@ func (a *app) backupsPrune(flags pruneFlags) error {
 			f.targets[i].Host.Backups.MaxAge = time.Duration(flags.maxAge) * 24 * time.Hour
 		}
 	}
-	if !flags.yes && !a.agree(fmt.Sprintf("remove backups on %s? They can't be restored then", hostCount(len(f.targets)))) {
+	if !flags.yes && !a.agree(fmt.Sprintf("remove backups on %s? They can't be restored then", inventory.HostCount(len(f.targets)))) {
 		a.code = exitEnded
 		return nil
 	}

@@ -10,6 +10,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/aoifleet/aoifleet/internal/inventory"
 	"github.com/aoifleet/aoifleet/internal/report"
 	"github.com/aoifleet/aoifleet/internal/rollout"
 )
@@ -76,7 +77,7 @@ func (f *fleet) carryOut(plan *rollout.Plan, flags changeFlags, again []string) 
 	f.warnings = report.PlanWarnings(plan)
 	agreed := true
 	if asks {
-		agreed = a.agree(fmt.Sprintf("%s %s?", f.question, hostCount(plan.Changes())))
+		agreed = a.agree(fmt.Sprintf("%s %s?", f.question, inventory.HostCount(plan.Changes())))
 	}
 	f.runner.Ask = f.askAfter(plan)
 	result := f.apply(plan, agreed)

@@ -12,7 +12,7 @@ import (
 
 	"github.com/aoifleet/aoifleet/internal/azure"
 	"github.com/aoifleet/aoifleet/internal/certificate"
-	"github.com/aoifleet/aoifleet/internal/report"
+	"github.com/aoifleet/aoifleet/internal/inventory"
 )
 
 // shownProblems is how many bad certificates are named.
@@ -199,9 +199,9 @@ func texts(refs []azure.Reference) []string {
 func (c *certificates) failure() error {
 	const hint = "set certificate: in the inventory, or use --certificate FILE"
 	var lines []string
-	hosts := strings.Join(report.Fold(c.unnamed), ", ")
+	hosts := strings.Join(inventory.Fold(c.unnamed), ", ")
 	if len(c.unnamed) > 0 {
-		lines = append(lines, fmt.Sprintf("no certificate is named for %s: %s", hostCount(len(c.unnamed)), hosts))
+		lines = append(lines, fmt.Sprintf("no certificate is named for %s: %s", inventory.HostCount(len(c.unnamed)), hosts))
 	}
 	switch {
 	case len(c.problems) == 0 && len(c.refusals) > 0:

@@ -10,6 +10,7 @@ import (
 
 	"github.com/aoifleet/aoifleet/internal/diags"
 	"github.com/aoifleet/aoifleet/internal/host"
+	"github.com/aoifleet/aoifleet/internal/inventory"
 	"github.com/aoifleet/aoifleet/internal/report"
 	"github.com/aoifleet/aoifleet/internal/rollout"
 )
@@ -85,7 +86,7 @@ func (f *fleet) gather(d host.Diagnosis) []rollout.Result {
 		if d.AsRoot {
 			as = ", as root"
 		}
-		fmt.Fprintf(a.stderr, "gathering diagnostics on %s%s\n", hostCount(len(f.targets)), as)
+		fmt.Fprintf(a.stderr, "gathering diagnostics on %s%s\n", inventory.HostCount(len(f.targets)), as)
 	}
 	results := f.runner.Gather(a.ctx, f.targets, d)
 	f.progress.Done()

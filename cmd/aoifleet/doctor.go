@@ -50,7 +50,7 @@ func (a *app) doctor(verbose bool) error {
 // examine goes to all hosts.
 func (f *fleet) examine() []doctor.Visit {
 	f.app.signals.heed()
-	fmt.Fprintf(f.app.stderr, "looking at %s\n", hostCount(len(f.targets)))
+	fmt.Fprintf(f.app.stderr, "looking at %s\n", inventory.HostCount(len(f.targets)))
 	visits := make([]doctor.Visit, len(f.targets))
 	var work errgroup.Group
 	work.SetLimit(doctorParallel)

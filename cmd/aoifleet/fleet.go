@@ -173,18 +173,11 @@ func (f *fleet) surveyOf(places []int) []rollout.Look {
 func (f *fleet) look(targets []rollout.Target) []rollout.Look {
 	f.app.signals.heed()
 	if !f.app.draws {
-		fmt.Fprintf(f.app.stderr, "looking at %s\n", hostCount(len(targets)))
+		fmt.Fprintf(f.app.stderr, "looking at %s\n", inventory.HostCount(len(targets)))
 	}
 	looks := f.runner.Survey(f.app.ctx, targets, f.inv.Rollout.Parallel)
 	f.progress.Done()
 	return looks
-}
-
-func hostCount(n int) string {
-	if n == 1 {
-		return "1 host"
-	}
-	return fmt.Sprintf("%d hosts", n)
 }
 
 // document begins the JSON of this run.

@@ -42,7 +42,7 @@ func (a *app) installHelper(flags helperFlags) error {
 			f.targets[i].Host.User = flags.user
 		}
 	}
-	if !flags.yes && !a.agree(fmt.Sprintf("install %s, version %s, on %s?", host.HelperPath, host.HelperVersion(), hostCount(len(f.targets)))) {
+	if !flags.yes && !a.agree(fmt.Sprintf("install %s, version %s, on %s?", host.HelperPath, host.HelperVersion(), inventory.HostCount(len(f.targets)))) {
 		a.code = exitEnded
 		return nil
 	}

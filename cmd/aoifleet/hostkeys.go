@@ -6,6 +6,7 @@ import (
 	"github.com/spf13/cobra"
 	"golang.org/x/sync/errgroup"
 
+	"github.com/aoifleet/aoifleet/internal/inventory"
 	"github.com/aoifleet/aoifleet/internal/remote"
 	"github.com/aoifleet/aoifleet/internal/report"
 )
@@ -82,7 +83,7 @@ func (a *app) hostkeysScan(flags scanFlags) error {
 // scan gets the keys of all hosts.
 func (f *fleet) scan() []report.Scanned {
 	f.app.signals.heed()
-	fmt.Fprintf(f.app.stderr, "getting the keys of %s\n", hostCount(len(f.targets)))
+	fmt.Fprintf(f.app.stderr, "getting the keys of %s\n", inventory.HostCount(len(f.targets)))
 	scans := make([]report.Scanned, len(f.targets))
 	var work errgroup.Group
 	work.SetLimit(scanParallel)
@@ -127,7 +128,7 @@ func (f *fleet) addHostKeys(scans []report.Scanned, yes bool) {
 		fmt.Fprintln(a.stderr, "there is no new key to add")
 		return
 	}
-	question := fmt.Sprintf("add %s of %s to known_hosts? Compare the fingerprints first", keyCount(keys), hostCount(hosts))
+	question := fmt.Sprintf("add %s of %s to known_hosts? Compare the fingerprints first", keyCount(keys), inventory.HostCount(hosts))
 	if !yes && !a.agree(question) {
 		a.code = exitEnded
 		if sig := a.signals.got(); sig != nil {

@@ -97,6 +97,6 @@ func (a *app) inventoryValidate(args []string) error {
 		a.print(a.listing(hosts))
 		return nil
 	}
-	fmt.Fprintf(a.stdout, "%s: %s, no mistakes found\n", printable(a.inventoryFile), hostCount(len(hosts)))
+	fmt.Fprintf(a.stdout, "%s: %s, no mistakes found\n", printable(a.inventoryFile), inventory.HostCount(len(hosts)))
 	return nil
 }

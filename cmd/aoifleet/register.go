@@ -13,6 +13,7 @@ import (
 
 	"github.com/aoifleet/aoifleet/internal/azure"
 	"github.com/aoifleet/aoifleet/internal/certificate"
+	"github.com/aoifleet/aoifleet/internal/inventory"
 	"github.com/aoifleet/aoifleet/internal/report"
 	"github.com/aoifleet/aoifleet/internal/rollout"
 	"github.com/aoifleet/aoifleet/internal/verify"
@@ -192,7 +193,7 @@ func (a *app) change(verb string, todo []*registration, yes bool, do func(*regis
 		l := certificate.Describe(r.cert)
 		fmt.Fprintf(out, "%s %s  %s, until %s\n  application %s in tenant %s\n", verb, l.Thumbprint, l.Subject, l.NotAfter.Format(time.DateOnly), hostText(r.client), hostText(r.tenant))
 		if len(r.hosts) > 0 {
-			fmt.Fprintf(out, "  of %s: %s\n", hostCount(len(r.hosts)), strings.Join(report.Fold(r.hosts), ", "))
+			fmt.Fprintf(out, "  of %s: %s\n", inventory.HostCount(len(r.hosts)), strings.Join(inventory.Fold(r.hosts), ", "))
 		}
 	}
 	a.signals.heed()

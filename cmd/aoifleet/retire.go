@@ -10,7 +10,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/aoifleet/aoifleet/internal/azure"
-	"github.com/aoifleet/aoifleet/internal/report"
+	"github.com/aoifleet/aoifleet/internal/inventory"
 	"github.com/aoifleet/aoifleet/internal/rollout"
 )
 
@@ -111,13 +111,13 @@ func (a *app) mayGo(thumbprint string, using, unsure []string, force bool) error
 	hint := "rotate them first, then run it again; --force takes it away all the same"
 	switch {
 	case len(using) > 0:
-		words = fmt.Sprintf("%s is still in use on %s: %s", thumbprint, hostCount(len(using)), strings.Join(report.Fold(using), ", "))
+		words = fmt.Sprintf("%s is still in use on %s: %s", thumbprint, inventory.HostCount(len(using)), strings.Join(inventory.Fold(using), ", "))
 	case len(unsure) > 0:
 		use := "use"
 		if len(unsure) == 1 {
 			use = "uses"
 		}
-		words = fmt.Sprintf("it can't be told whether %s %s %s: %s", hostCount(len(unsure)), use, thumbprint, strings.Join(report.Fold(unsure), ", "))
+		words = fmt.Sprintf("it can't be told whether %s %s %s: %s", inventory.HostCount(len(unsure)), use, thumbprint, strings.Join(inventory.Fold(unsure), ", "))
 		hint = "see aoifleet status; --force takes it away all the same"
 	default:
 		return nil

@@ -6,6 +6,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/aoifleet/aoifleet/internal/inventory"
 	"github.com/aoifleet/aoifleet/internal/report"
 	"github.com/aoifleet/aoifleet/internal/rollout"
 )
@@ -93,7 +94,7 @@ func (f *fleet) askAfter(plan *rollout.Plan) func(wave int, soFar *rollout.Run) 
 		for _, w := range plan.Waves[wave:] {
 			left += due(soFar, w)
 		}
-		return f.app.agree(fmt.Sprintf("go on with wave %d (%s; %s left)?", wave+1, hostCount(due(soFar, plan.Waves[wave])), hostCount(left)))
+		return f.app.agree(fmt.Sprintf("go on with wave %d (%s; %s left)?", wave+1, inventory.HostCount(due(soFar, plan.Waves[wave])), inventory.HostCount(left)))
 	}
 }
 

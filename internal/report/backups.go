@@ -6,6 +6,7 @@ import (
 	"text/tabwriter"
 
 	"github.com/aoifleet/aoifleet/internal/host"
+	"github.com/aoifleet/aoifleet/internal/inventory"
 	"github.com/aoifleet/aoifleet/internal/rollout"
 )
 
@@ -95,5 +96,5 @@ func Pruned(w io.Writer, entries []rollout.Entry, removed []int) {
 		g.add(fmt.Sprintf("removed %d", removed[i]), 0, e.Host.Name)
 	}
 	g.write(w)
-	fmt.Fprintf(w, "%s: %d backups removed\n", count(len(entries)), total)
+	fmt.Fprintf(w, "%s: %d backups removed\n", inventory.HostCount(len(entries)), total)
 }

@@ -6,6 +6,7 @@ import (
 	"path/filepath"
 	"strings"
 
+	"github.com/aoifleet/aoifleet/internal/inventory"
 	"github.com/aoifleet/aoifleet/internal/rollout"
 )
 
@@ -42,7 +43,7 @@ func Gathered(w io.Writer, results []rollout.Result) {
 	}
 	g.write(w)
 	writeDiagnostics(w, results)
-	total := fmt.Sprintf("%s: %d gathered", count(len(results)), home)
+	total := fmt.Sprintf("%s: %d gathered", inventory.HostCount(len(results)), home)
 	if home > 0 {
 		total += ", " + size(bytes)
 	}

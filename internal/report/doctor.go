@@ -9,6 +9,7 @@ import (
 	"al.essio.dev/pkg/shellescape"
 
 	"github.com/aoifleet/aoifleet/internal/doctor"
+	"github.com/aoifleet/aoifleet/internal/inventory"
 )
 
 // Doctor is what `doctor` found.
@@ -64,7 +65,7 @@ func (d *Doctor) mend(c doctor.Check, names []string) string {
 	if c.Command == nil {
 		return c.Hint
 	}
-	return shellescape.QuoteCommand(append(slices.Clone(c.Command), "-i", d.Inventory, "--limit", strings.Join(Fold(names), ",")))
+	return shellescape.QuoteCommand(append(slices.Clone(c.Command), "-i", d.Inventory, "--limit", strings.Join(inventory.Fold(names), ",")))
 }
 
 // Text prints every check of every host where each is set, else the failures,
@@ -147,7 +148,7 @@ func (d *Doctor) totals() string {
 			}
 		}
 	}
-	text := fmt.Sprintf("%s: %d well", count(len(d.Visits)), well)
+	text := fmt.Sprintf("%s: %d well", inventory.HostCount(len(d.Visits)), well)
 	for _, more := range []struct {
 		n     int
 		words string

@@ -5,6 +5,7 @@ import (
 	"io"
 
 	"github.com/aoifleet/aoifleet/internal/host"
+	"github.com/aoifleet/aoifleet/internal/inventory"
 	"github.com/aoifleet/aoifleet/internal/rollout"
 )
 
@@ -43,5 +44,5 @@ func Helpers(w io.Writer, entries []rollout.Entry, done []host.Installed) {
 		g.add(installed(done[i]), 0, e.Host.Name, done[i].Notes...)
 	}
 	g.write(w)
-	fmt.Fprintf(w, "%s: the helper was installed on %d\n", count(len(entries)), changed)
+	fmt.Fprintf(w, "%s: the helper was installed on %d\n", inventory.HostCount(len(entries)), changed)
 }

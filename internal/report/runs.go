@@ -10,6 +10,7 @@ import (
 	"text/tabwriter"
 	"time"
 
+	"github.com/aoifleet/aoifleet/internal/inventory"
 	"github.com/aoifleet/aoifleet/internal/journal"
 	"github.com/aoifleet/aoifleet/internal/remote"
 	"github.com/aoifleet/aoifleet/internal/rollout"
@@ -178,7 +179,7 @@ func runHead(w io.Writer, run *journal.Run) {
 	if run.Plan != "" {
 		line("plan", word(run.Plan))
 	}
-	line("result", count(len(run.Hosts))+": "+result(run))
+	line("result", inventory.HostCount(len(run.Hosts))+": "+result(run))
 	if run.Damaged > 0 {
 		line("note", fmt.Sprintf("lines of the journal that can't be read: %d", run.Damaged))
 	}

@@ -12,6 +12,7 @@ import (
 	"al.essio.dev/pkg/shellescape"
 
 	"github.com/aoifleet/aoifleet/internal/host"
+	"github.com/aoifleet/aoifleet/internal/inventory"
 	"github.com/aoifleet/aoifleet/internal/rollout"
 )
 
@@ -185,13 +186,13 @@ func (s *Status) safe(p rollout.Principal, unseen []string) (safe *bool, why str
 	case len(old) == 1:
 		return verdict(false), "no, 1 host still uses it: " + old[0]
 	case len(old) > 1:
-		return verdict(false), fmt.Sprintf("no, %d hosts still use it: %s", len(old), strings.Join(Fold(old), ", "))
+		return verdict(false), fmt.Sprintf("no, %d hosts still use it: %s", len(old), strings.Join(inventory.Fold(old), ", "))
 	case len(p.Open) > 0:
 		return nil, "not known: on " + hosts(p.Open) + " a run has not ended, which may bring it back"
 	case len(unseen) > 0:
 		return nil, "not known: of " + hosts(unseen) + " it can't be told which they use"
 	case s.Elsewhere > 0:
-		return nil, "not known: " + count(s.Elsewhere) + " of the inventory were not looked at (--limit)"
+		return nil, "not known: " + inventory.HostCount(s.Elsewhere) + " of the inventory were not looked at (--limit)"
 	}
 	return verdict(true), "yes, as far as the hosts of this inventory go"
 }
@@ -213,7 +214,7 @@ func (s *Status) Text(w io.Writer) {
 	_ = t.Flush() // as all writes here: w is asked whether it failed
 	s.inUse(w)
 	if unsettled != nil {
-		fmt.Fprintf(w, "next: %s\n", shellescape.QuoteCommand(append(slices.Clone(s.Recover), "--limit", strings.Join(Fold(unsettled), ","))))
+		fmt.Fprintf(w, "next: %s\n", shellescape.QuoteCommand(append(slices.Clone(s.Recover), "--limit", strings.Join(inventory.Fold(unsettled), ","))))
 	}
 }
 

@@ -11,6 +11,7 @@ import (
 	"al.essio.dev/pkg/shellescape"
 
 	"github.com/aoifleet/aoifleet/internal/certificate"
+	"github.com/aoifleet/aoifleet/internal/inventory"
 	"github.com/aoifleet/aoifleet/internal/rollout"
 )
 
@@ -73,13 +74,13 @@ func Plan(w io.Writer, p *rollout.Plan, now time.Time) {
 	if slices.ContainsFunc(p.Entries, func(e rollout.Entry) bool { return e.Action == rollout.NotSeen }) {
 		writeWaves(w, p)
 		Warnings(w, p.Warnings())
-		fmt.Fprintf(w, "plan: %s, not looked at; %s\n", count(len(p.Entries)), pace(p))
+		fmt.Fprintf(w, "plan: %s, not looked at; %s\n", inventory.HostCount(len(p.Entries)), pace(p))
 		return
 	}
 	writeWaves(w, p)
 	writeVerified(w, p)
 	Warnings(w, p.Warnings())
-	fmt.Fprintf(w, "plan: %d of %s to change, %s\n", p.Changes(), count(len(p.Entries)), pace(p))
+	fmt.Fprintf(w, "plan: %d of %s to change, %s\n", p.Changes(), inventory.HostCount(len(p.Entries)), pace(p))
 }
 
 // writeVerified says that Azure was asked about the hosts to change, and accepts.
@@ -91,7 +92,7 @@ func writeVerified(w io.Writer, p *rollout.Plan) {
 		}
 	}
 	if accepted > 0 {
-		fmt.Fprintf(w, "verified: Azure accepts the new certificate (%s)\n", count(accepted))
+		fmt.Fprintf(w, "verified: Azure accepts the new certificate (%s)\n", inventory.HostCount(accepted))
 	}
 }
 
@@ -158,13 +159,6 @@ func left(t, now time.Time) string {
 	}
 }
 
-func count(n int) string {
-	if n == 1 {
-		return "1 host"
-	}
-	return fmt.Sprintf("%d hosts", n)
-}
-
 // Commands are the command lines that an operator would type after a run,
 // without --limit.
 type Commands struct {
@@ -197,7 +191,7 @@ func Summary(w io.Writer, r *rollout.Run, again Commands) {
 	}
 	g.write(w)
 	if unproven > 0 {
-		fmt.Fprintf(w, "without proof  %s: the process runs, but its log proves nothing: it said nothing, or what it had said before\n", count(unproven))
+		fmt.Fprintf(w, "without proof  %s: the process runs, but its log proves nothing: it said nothing, or what it had said before\n", inventory.HostCount(unproven))
 	}
 	if !settled.IsZero() {
 		fmt.Fprintf(w, "undecided      those that are unknown settle by themselves until %s; after a reboot they have the old file, and recover ends it\n", settled.UTC().Format(time.TimeOnly+"Z"))
@@ -248,7 +242,7 @@ func Totals(r *rollout.Run) string {
 			parts = append(parts, fmt.Sprintf("%d %s", totals[o], o))
 		}
 	}
-	line := count(len(r.Results)) + ": " + strings.Join(parts, ", ")
+	line := inventory.HostCount(len(r.Results)) + ": " + strings.Join(parts, ", ")
 	switch {
 	case r.Interrupted:
 		line += "; interrupted"
@@ -290,7 +284,7 @@ func nextCommand(r *rollout.Run, again Commands) string {
 	if len(limit) == 0 {
 		return ""
 	}
-	return shellescape.QuoteCommand(append(slices.Clone(command), "--limit", strings.Join(Fold(limit), ",")))
+	return shellescape.QuoteCommand(append(slices.Clone(command), "--limit", strings.Join(inventory.Fold(limit), ",")))
 }
 
 // needsMore: something about the host has to be put right first, as its hint says;

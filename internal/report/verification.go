@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/aoifleet/aoifleet/internal/azure"
+	"github.com/aoifleet/aoifleet/internal/inventory"
 	"github.com/aoifleet/aoifleet/internal/remote"
 	"github.com/aoifleet/aoifleet/internal/verify"
 )
@@ -118,7 +119,7 @@ func verifiedText(w io.Writer, q *verify.Question) {
 	fmt.Fprintf(w, "%s  %s, until %s\n", l.Thumbprint, l.Subject, l.NotAfter.Format(time.DateOnly))
 	fmt.Fprintf(w, "  for application %s in tenant %s\n", azureName(q.ClientID), azureName(q.TenantID))
 	if len(q.Hosts) > 0 {
-		fmt.Fprintf(w, "  of %s: %s\n", count(len(q.Hosts)), strings.Join(Fold(q.Hosts), ", "))
+		fmt.Fprintf(w, "  of %s: %s\n", inventory.HostCount(len(q.Hosts)), strings.Join(inventory.Fold(q.Hosts), ", "))
 	}
 	switch r := q.Result; {
 	case r.Accepted && r.Waited >= 2*time.Second:

@@ -1,6 +1,10 @@
 package rollout
 
-import "fmt"
+import (
+	"fmt"
+
+	"github.com/aoifleet/aoifleet/internal/inventory"
+)
 
 // Warning is a safeguard that a plan goes without. Name is for programs.
 type Warning struct{ Name, Message string }
@@ -32,7 +36,7 @@ func (p *Plan) Warnings() []Warning {
 		}
 	}
 	if skipped > 0 {
-		list = append(list, Warning{NotVerified, fmt.Sprintf("WITHOUT verification: Azure was not asked about the new certificate of %s (--skip-verify)", hostCount(skipped))})
+		list = append(list, Warning{NotVerified, fmt.Sprintf("WITHOUT verification: Azure was not asked about the new certificate of %s (--skip-verify)", inventory.HostCount(skipped))})
 	}
 	return list
 }
@@ -42,11 +46,4 @@ func forced(back bool) string {
 		return "--force: also where the certificate was replaced again since, where the saved one has expired, or where there was none"
 	}
 	return "--force: also with a certificate that expires no later than the live one, or that several service principals would share"
-}
-
-func hostCount(n int) string {
-	if n == 1 {
-		return "1 host"
-	}
-	return fmt.Sprintf("%d hosts", n)
 }

@@ -1,0 +1,109 @@
+package inventory
+
+import (
+	"fmt"
+	"sort"
+	"strconv"
+	"strings"
+)
+
+// Fold shortens a list of host names to ranges that --limit reads back:
+// london-edr-01 … london-edr-12 becomes london-edr-[01-12]. Only the last
+// number in a name is folded; the order of names does not matter.
+func Fold(names []string) []string {
+	stems := map[string][]numbered{}
+	var order []string
+	for _, name := range names {
+		stem, n := splitNumber(name)
+		if _, seen := stems[stem]; !seen {
+			order = append(order, stem)
+		}
+		stems[stem] = append(stems[stem], n)
+	}
+	sort.Strings(order)
+	var folded []string
+	for _, stem := range order {
+		folded = append(folded, foldStem(stem, stems[stem])...)
+	}
+	return folded
+}
+
+// numbered is the last number of a name, with what follows it in the stem.
+type numbered struct {
+	value  int
+	digits string // as written, "" where the name has none
+}
+
+// splitNumber replaces the last run of at most nine digits by a NUL, which no
+// host name holds.
+func splitNumber(name string) (stem string, n numbered) {
+	end := strings.LastIndexAny(name, "0123456789") + 1
+	start := end
+	for start > 0 && name[start-1] >= '0' && name[start-1] <= '9' {
+		start--
+	}
+	if start == end || end-start > 9 {
+		return name, numbered{}
+	}
+	value, err := strconv.Atoi(name[start:end])
+	if err != nil {
+		return name, numbered{}
+	}
+	return name[:start] + "\x00" + name[end:], numbered{value, name[start:end]}
+}
+
+func foldStem(stem string, numbers []numbered) []string {
+	if numbers[0].digits == "" {
+		return []string{stem}
+	}
+	sort.Slice(numbers, func(i, j int) bool {
+		a, b := numbers[i], numbers[j]
+		if len(a.digits) != len(b.digits) {
+			return len(a.digits) < len(b.digits)
+		}
+		return a.value < b.value
+	})
+	var folded []string
+	for len(numbers) > 0 {
+		n := 1
+		for n < len(numbers) && len(numbers[n].digits) == len(numbers[0].digits) && numbers[n].value == numbers[n-1].value+1 {
+			n++
+		}
+		text := numbers[0].digits
+		if n > 1 {
+			text = fmt.Sprintf("[%s-%s]", text, numbers[n-1].digits)
+		}
+		folded = append(folded, strings.Replace(stem, "\x00", text, 1))
+		numbers = numbers[n:]
+	}
+	return folded
+}
+
+// FoldInOrder is Fold for a list whose order matters: only neighbours are folded.
+func FoldInOrder(names []string) []string {
+	var folded []string
+	for len(names) > 0 {
+		n := 1
+		for n < len(names) && follows(names[n-1], names[n]) {
+			n++
+		}
+		folded = append(folded, Fold(names[:n])...)
+		names = names[n:]
+	}
+	return folded
+}
+
+// follows reports whether b is the next number after a.
+func follows(a, b string) bool {
+	stemA, numberA := splitNumber(a)
+	stemB, numberB := splitNumber(b)
+	return stemA == stemB && numberA.digits != "" && len(numberA.digits) == len(numberB.digits) && numberB.value == numberA.value+1
+}
+
+// HostCount returns a number of hosts as text: "1 host", "12 hosts".
+func HostCount(n int) string {
+	if n == 1 {
+		return "1 host"
+	}
+	return fmt.Sprintf("%d hosts", n)
+}
