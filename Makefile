@@ -1,4 +1,4 @@
-# make help lists what there is to make.
+# make help lists the targets.
 
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 STATICCHECK = honnef.co/go/tools/cmd/staticcheck@v0.8.2
@@ -17,7 +17,7 @@ build: ## build ./aoifleet
 demo: build ## rotate an embedded fleet of 12 VMs, one of which fails (Linux)
 	@./aoifleet demo
 
-test: ## all tests that need only Go; with OpenSSH and openssl where they are installed
+test: ## all tests that need only Go; more if OpenSSH and openssl are installed
 	go test $(RACE) -timeout 30m ./...
 
 check: ## formatting, vet (also for macOS and Windows), staticcheck, shellcheck
@@ -31,10 +31,10 @@ check: ## formatting, vet (also for macOS and Windows), staticcheck, shellcheck
 	shellcheck $$(git ls-files '*.sh' .ci/run | grep -v internal/host/script)
 
 matrix: ## a fault at every step of a rotation, on the embedded fleet (Linux)
-	@# Most of its time is waiting for deadlines.
+	@# The tests mostly wait for deadlines.
 	go test -tags matrix -count=1 -parallel 24 -timeout 20m ./test/matrix
 
-e2e: ## the whole program on real Debian hosts (root, Linux; installs what is missing)
+e2e: ## the whole program on real Debian hosts (root, Linux; installs missing programs)
 	$(SUDO) sh test/e2e/setup.sh
 	$(SUDO) env "PATH=$$PATH" go test -tags e2e -count=1 -timeout 30m ./test/e2e/...
 
@@ -45,5 +45,5 @@ bench: ## speed, memory and round trips: the lab, ten thousand servers, 30 real 
 	$(SUDO) sh test/e2e/setup.sh
 	$(SUDO) env "PATH=$$PATH" go test -tags e2e,bench -count=1 -timeout 15m -v -run 'TestFloor|TestCost' ./test/e2e
 
-clean: ## remove what make built
+clean: ## remove the files that make built
 	rm -rf aoifleet dist
