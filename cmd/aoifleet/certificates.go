@@ -167,8 +167,12 @@ func (f *fleet) fetch(c *certificates, refs []azure.Reference) error {
 	return c.failure()
 }
 
-// readCertificate reads a certificate from a file or a vault.
-func (a *app) readCertificate(source string, client *azure.Client) (*certificate.Certificate, error) {
+// readOne reads a certificate from a file or a vault.
+func (a *app) readOne(source string, cloud inventory.Azure) (*certificate.Certificate, error) {
+	client, err := a.azureClient(cloudOf(cloud), azure.Patience{})
+	if err != nil {
+		return nil, err
+	}
 	if !azure.IsReference(source) {
 		return certificate.ReadFile(source, time.Now())
 	}

@@ -154,6 +154,30 @@ func TestVerifyCode(t *testing.T) {
 	}
 }
 
+// What Azure answered counts for more than a host that was left out before.
+func TestRegistrationsCode(t *testing.T) {
+	no, away := &azure.Error{Class: azure.Forbidden}, &azure.Error{Class: azure.Unreachable}
+	for _, tt := range []struct {
+		errs   []*azure.Error
+		before int // the code so far
+		want   int
+	}{
+		{[]*azure.Error{nil, nil}, exitOK, exitOK},
+		{[]*azure.Error{nil, nil}, exitUnreachable, exitUnreachable},
+		{[]*azure.Error{no, nil, nil}, exitUnreachable, exitRefused},
+		{[]*azure.Error{nil, away, away, away}, exitOK, exitUnreachable},
+		{[]*azure.Error{no, away, away}, exitOK, exitRefused},
+	} {
+		var list []*verify.Registration
+		for _, e := range tt.errs {
+			list = append(list, &verify.Registration{Err: e})
+		}
+		if got := registrationsCode(list, tt.before); got != tt.want {
+			t.Errorf("%v after %d: %d, want %d", tt.errs, tt.before, got, tt.want)
+		}
+	}
+}
+
 func TestPlanCode(t *testing.T) {
 	entry := func(o rollout.Outcome) rollout.Entry { return rollout.Entry{Outcome: o} }
 	tests := []struct {

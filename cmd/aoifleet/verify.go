@@ -64,11 +64,8 @@ func (a *app) verifyOne(flags verifyFlags) error {
 	case a.inventoryFile != "" || a.limit != "":
 		return usage("--inventory and --limit don't go with --tenant: no host is contacted", hint)
 	}
-	client, err := a.azureClient(azure.Cloud{Name: flags.cloud}, azure.Patience{})
-	if err != nil {
-		return err
-	}
-	cert, err := a.readCertificate(a.certificateFile, client)
+	cloud := inventory.Azure{Cloud: flags.cloud}
+	cert, err := a.readOne(a.certificateFile, cloud)
 	if err != nil {
 		return err
 	}
@@ -76,7 +73,7 @@ func (a *app) verifyOne(flags verifyFlags) error {
 	if err != nil {
 		return err
 	}
-	verifier := verify.Verifier{Cloud: inventory.Azure{Cloud: flags.cloud}, Transport: a.azure, Wait: flags.wait, Say: func(line string) { fmt.Fprintln(a.stderr, line) }}
+	verifier := verify.Verifier{Cloud: cloud, Transport: a.azure, Wait: flags.wait, Say: func(line string) { fmt.Fprintln(a.stderr, line) }}
 	verifier.Ask(a.ctx, []*verify.Question{q})
 	if e := q.Err; e != nil && e.Class == azure.Configuration {
 		return e

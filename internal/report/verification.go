@@ -85,7 +85,7 @@ func verifiedOf(q *verify.Question) Verified {
 	v := Verified{
 		Certificate: *certificateOf(&q.Certificate.Leaf),
 		TenantID:    azureName(q.TenantID), ClientID: azureName(q.ClientID), Hosts: append([]string{}, q.Hosts...),
-		Accepted: r.Accepted, Tries: r.Tries, WaitedMS: r.Waited.Milliseconds(), Error: AzureErrorOf(q.Err),
+		Accepted: r.Accepted, Tries: r.Tries, WaitedMS: r.Waited.Milliseconds(), Error: azureErrorOf(q.Err),
 	}
 	if q.Vault != "" {
 		vault := azureName(q.Vault)
@@ -147,8 +147,7 @@ func verifiedText(w io.Writer, q *verify.Question) {
 // about as it is, fit to be shown.
 func azureName(s string) string { return remote.Sanitise(s, 200) }
 
-// AzureErrorOf returns an error of Azure for a document, nil for nil.
-func AzureErrorOf(e *azure.Error) *AzureError {
+func azureErrorOf(e *azure.Error) *AzureError {
 	if e == nil {
 		return nil
 	}

@@ -1,0 +1,78 @@
+package report
+
+import (
+	"fmt"
+	"io"
+	"strings"
+	"time"
+
+	"github.com/aoifleet/aoifleet/internal/azure"
+	"github.com/aoifleet/aoifleet/internal/certificate"
+	"github.com/aoifleet/aoifleet/internal/inventory"
+	"github.com/aoifleet/aoifleet/internal/verify"
+)
+
+// Registrations is what `certificate register` and `retire -o json` print after their
+// head.
+type Registrations struct {
+	Changes []Registered `json:"changes"`
+}
+
+// Registered is one certificate that was to be registered or retired.
+type Registered struct {
+	Certificate Certificate `json:"certificate"`
+	TenantID    string      `json:"tenant_id"`
+	ClientID    string      `json:"client_id"`
+	Hosts       []string    `json:"hosts"`
+	Done        *string     `json:"done"` // nothing, proof, proof_not_read_back, list; null: it was not done
+	Error       *AzureError `json:"error"`
+}
+
+// RegistrationsOf returns the document of certificates that were to be registered or
+// retired.
+func RegistrationsOf(list []*verify.Registration) Registrations {
+	d := Registrations{Changes: []Registered{}}
+	for _, r := range list {
+		l := certificate.Describe(r.Certificate)
+		item := Registered{Certificate: *certificateOf(&l), TenantID: azureName(r.TenantID), ClientID: azureName(r.ClientID),
+			Hosts: append([]string{}, r.Hosts...), Error: azureErrorOf(r.Err)}
+		if r.Err == nil && r.Done != "" {
+			item.Done = &r.Done
+		}
+		d.Changes = append(d.Changes, item)
+	}
+	return d
+}
+
+// RegistrationsPlan prints what register or retire is about to do.
+func RegistrationsPlan(w io.Writer, verb string, list []*verify.Registration) {
+	for _, r := range list {
+		l := certificate.Describe(r.Certificate)
+		fmt.Fprintf(w, "%s %s  %s, until %s\n", verb, l.Thumbprint, l.Subject, l.NotAfter.Format(time.DateOnly))
+		fmt.Fprintf(w, "  application %s in tenant %s\n", azureName(r.ClientID), azureName(r.TenantID))
+		if len(r.Hosts) > 0 {
+			fmt.Fprintf(w, "  of %s: %s\n", inventory.HostCount(len(r.Hosts)), strings.Join(inventory.Fold(r.Hosts), ", "))
+		}
+	}
+}
+
+// RegistrationResult prints how register or retire of one certificate has ended.
+func RegistrationResult(w io.Writer, verb string, r *verify.Registration) {
+	thumbprint := azure.Thumbprint(r.Certificate)
+	if r.Err != nil {
+		fmt.Fprintf(w, "%s: %s: %s\n", thumbprint, r.Err.Class, r.Err.Message)
+		if r.Err.Hint != "" {
+			fmt.Fprintf(w, "hint: %s\n", r.Err.Hint)
+		}
+		return
+	}
+	done := map[string]string{"register": "registered", "retire": "retired"}[verb]
+	switch r.Done {
+	case azure.ByNothing:
+		fmt.Fprintf(w, "%s: already %s\n", thumbprint, done)
+	case azure.ByProofUnread:
+		fmt.Fprintf(w, "%s: %s (not verified: the application may not read itself)\n", thumbprint, done)
+	default:
+		fmt.Fprintf(w, "%s: %s (verified)\n", thumbprint, done)
+	}
+}

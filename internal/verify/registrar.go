@@ -1,0 +1,151 @@
+package verify
+
+import (
+	"context"
+	"crypto/x509"
+	"net/http"
+	"slices"
+	"strings"
+
+	"github.com/aoifleet/aoifleet/internal/azure"
+	"github.com/aoifleet/aoifleet/internal/certificate"
+	"github.com/aoifleet/aoifleet/internal/inventory"
+)
+
+// Registration is a certificate that is to be on an application, or off it. A
+// Registrar fills in Done and Err.
+type Registration struct {
+	TenantID, ClientID string
+	Certificate        *x509.Certificate
+	Hosts              []string // that need it, or use it still; none where no host was asked
+
+	Done string       // how it was done, one of azure.By…; "": it was not
+	Err  *azure.Error // why not
+}
+
+// Registrations returns the certificates that the hosts of questions need on their
+// applications, each once.
+func Registrations(questions []*Question) []*Registration {
+	var list []*Registration
+	known := map[string]*Registration{}
+	for _, q := range questions { // which may differ in their vault alone
+		key := strings.ToLower(q.ClientID) + " " + q.Certificate.Leaf.Thumbprint
+		r := known[key]
+		if r == nil {
+			r = &Registration{TenantID: q.TenantID, ClientID: q.ClientID, Certificate: q.Pair.Leaf()}
+			known[key], list = r, append(list, r)
+		}
+		for _, name := range q.Hosts {
+			if !slices.Contains(r.Hosts, name) {
+				r.Hosts = append(r.Hosts, name)
+			}
+		}
+	}
+	return list
+}
+
+// Registrar registers and retires certificates of applications with Microsoft Graph.
+// Close it when done.
+type Registrar struct {
+	client *azure.Client
+	signer azure.Pair              // signs in as the application; zero: the operator does
+	graphs map[string]*azure.Graph // by client id: each remembers what it has done
+}
+
+// NewRegistrar returns a Registrar for a cloud. signer is a certificate that the
+// application has, with which the Registrar signs in as the application; nil: the
+// operator signs in. transport is as in Verifier. The error is an *azure.Error of class
+// configuration.
+func NewRegistrar(cloud inventory.Azure, transport *http.Transport, signer *certificate.Certificate) (*Registrar, error) {
+	client, err := azure.New(cloudOf(cloud), transport, azure.Patience{})
+	if err != nil {
+		return nil, err
+	}
+	r := &Registrar{client: client, graphs: map[string]*azure.Graph{}}
+	if signer != nil {
+		if r.signer, err = pairOf(signer); err != nil {
+			return nil, err
+		}
+	}
+	return r, nil
+}
+
+// Close closes idle connections.
+func (r *Registrar) Close() {
+	for _, graph := range r.graphs {
+		graph.Close()
+	}
+}
+
+// Register adds certificates to their applications, one after the other, and calls
+// each with every one that has ended. objectID is that of the application, for a
+// signer that may not read it; "": it is read. The error is one of this program, not of
+// Azure.
+func (r *Registrar) Register(ctx context.Context, list []*Registration, objectID string, each func(*Registration)) error {
+	return change(ctx, list, each, func(item *Registration) (string, error) {
+		graph, err := r.graph(item)
+		if err != nil {
+			return "", err
+		}
+		return graph.Register(ctx, item.ClientID, objectID, item.Certificate, r.signer)
+	})
+}
+
+// Retire removes a certificate that Find has returned, and calls each when that has
+// ended. The error is as with Register.
+func (r *Registrar) Retire(ctx context.Context, item *Registration, each func(*Registration)) error {
+	return change(ctx, []*Registration{item}, each, func(item *Registration) (string, error) {
+		graph, err := r.graph(item)
+		if err != nil {
+			return "", err
+		}
+		return graph.Retire(ctx, item.ClientID, item.Certificate, r.signer)
+	})
+}
+
+// graph returns Microsoft Graph as whoever signs in, one for each application.
+func (r *Registrar) graph(item *Registration) (*azure.Graph, error) {
+	key := strings.ToLower(item.ClientID)
+	if graph := r.graphs[key]; graph != nil {
+		return graph, nil
+	}
+	graph, err := r.openGraph(item)
+	if err == nil {
+		r.graphs[key] = graph
+	}
+	return graph, err
+}
+
+func (r *Registrar) openGraph(item *Registration) (*azure.Graph, error) {
+	if r.signer.Leaf() == nil {
+		return r.client.Graph(nil)
+	}
+	credential, err := r.client.AppCredential(item.TenantID, item.ClientID, r.signer)
+	if err != nil {
+		return nil, err
+	}
+	return r.client.Graph(credential)
+}
+
+// change does one after the other, until ctx ends. Where Azure gives no answer it is
+// not asked for the rest: an outage costs its time once.
+func change(ctx context.Context, list []*Registration, each func(*Registration), do func(*Registration) (string, error)) error {
+	var outage *azure.Error
+	for _, item := range list {
+		if ctx.Err() != nil {
+			return nil
+		}
+		if item.Err = outage; outage == nil {
+			var err error
+			if item.Done, err = do(item); err != nil && azure.AsError(err) == nil {
+				return err
+			}
+			item.Err = azure.AsError(err)
+		}
+		if noAnswer(item.Err) {
+			outage = item.Err
+		}
+		each(item)
+	}
+	return nil
+}

@@ -1,0 +1,99 @@
+package verify
+
+import (
+	"context"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/aoifleet/aoifleet/internal/azure"
+	"github.com/aoifleet/aoifleet/internal/certificate"
+	"github.com/aoifleet/aoifleet/internal/host"
+	"github.com/aoifleet/aoifleet/internal/inventory"
+	"github.com/aoifleet/aoifleet/internal/lab/cloud"
+	"github.com/aoifleet/aoifleet/internal/rollout"
+)
+
+// vm is a host that was seen with a certificate.
+func vm(name, tenant, client, thumbprint string) rollout.Entry {
+	return rollout.Entry{Target: rollout.Target{Host: &inventory.Host{Name: name}},
+		Seen: &host.Observation{Provider: &host.Provider{TenantID: tenant, ClientID: client}, Live: &certificate.Info{Thumbprint: thumbprint, NotAfter: time.Now()}}}
+}
+
+// Which application is meant: the fleet's only one, or the one that is named. How
+// a host writes its tenant makes no other of it.
+func TestApplicationOf(t *testing.T) {
+	one := []rollout.Entry{vm("a", "T", "C", "OLD"), vm("b", "contoso.example", "c", "NEW"), vm("nameless", "", "", "OLD")}
+	two := append(one, vm("d", "T", "D", "OLD"))
+	for _, tt := range []struct {
+		name    string
+		entries []rollout.Entry
+		flags   Retirement
+		want    string // "": none
+		message string
+	}{
+		{"the only one", one, Retirement{}, "T C", ""},
+		{"named", two, Retirement{ClientID: "d"}, "T D", ""},
+		{"named with its tenant", two, Retirement{ClientID: "C", TenantID: "contoso.example"}, "contoso.example C", ""},
+		{"two", two, Retirement{}, "", "the fleet has 2 applications"},
+		{"another", two, Retirement{ClientID: "E"}, "", "no host of the inventory"},
+		{"nobody says", one[2:], Retirement{}, "", "no host of the inventory"},
+	} {
+		r, err := applicationOf(tt.entries, tt.flags.TenantID, tt.flags.ClientID)
+		got, message := "", ""
+		if err != nil {
+			message = err.Error()
+		} else {
+			got = r.TenantID + " " + r.ClientID
+		}
+		if got != tt.want || !strings.Contains(message, tt.message) {
+			t.Errorf("%s: %q, %v", tt.name, got, err)
+		}
+	}
+}
+
+// Nothing that a host uses, or may use, is removed without force.
+func TestCheckUnused(t *testing.T) {
+	for _, tt := range []struct {
+		name          string
+		using, unsure []string
+		message       string
+	}{
+		{"nobody", nil, nil, ""},
+		{"in use", []string{"a"}, []string{"b"}, "OLD is still in use on 1 host: a"},
+		{"unsure", nil, []string{"b-1", "b-2"}, "OLD may still be in use; could not check 2 hosts: b-[1-2]"},
+	} {
+		err := checkUnused("OLD", tt.using, tt.unsure)
+		if (err == nil) != (tt.message == "") || err != nil && (err.Message != tt.message || err.Class != azure.Refused) {
+			t.Errorf("%s: %v", tt.name, err)
+		}
+	}
+}
+
+// With force a certificate in use is found too, and a warning says so.
+func TestFindWithForce(t *testing.T) {
+	inBubble(t, func(a *asker) {
+		_, chain := a.cert.KeyPair()
+		application := a.cloud.AddApplication(askedTenant, "abcdef", "object")
+		application.Register(chain[0], cloud.Spread{})
+		application.Permit("Application.ReadWrite.OwnedBy")
+		registrar, err := NewRegistrar(inventory.Azure{}, a.Transport, a.cert)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer registrar.Close()
+		thumbprint, warnings := a.cert.Leaf.Thumbprint, []string(nil)
+		entries := []rollout.Entry{vm("a", askedTenant, "abcdef", thumbprint)}
+		what := Retirement{Thumbprint: thumbprint, Warn: func(message string) { warnings = append(warnings, message) }}
+		inUse := thumbprint + " is still in use on 1 host: a"
+		if _, err := registrar.Find(context.Background(), entries, what); err == nil || err.Error() != inUse || warnings != nil {
+			t.Errorf("%v, %q", err, warnings)
+		}
+		what.Force = true
+		item, err := registrar.Find(context.Background(), entries, what)
+		if err != nil || !item.Certificate.Equal(chain[0]) || !slices.Equal(item.Hosts, []string{"a"}) || !slices.Equal(warnings, []string{inUse}) {
+			t.Errorf("%+v, %v, %q", item, err, warnings)
+		}
+	})
+}
