@@ -11,6 +11,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/aoifleet/aoifleet/internal/azure"
+	"github.com/aoifleet/aoifleet/internal/azurecloud"
 	"github.com/aoifleet/aoifleet/internal/certificate"
 	"github.com/aoifleet/aoifleet/internal/inventory"
 )
@@ -134,7 +135,7 @@ func (f *fleet) fetch(c *certificates, refs []azure.Reference) error {
 		fmt.Fprintf(a.stderr, "note: not fetched (--offline): %s\n", andMore(texts(refs)))
 		return nil
 	}
-	client, err := a.azureClient(cloudOf(f.inv.Azure), azure.Patience{})
+	client, err := a.azureClient(f.inv.Azure, azure.Patience{})
 	if err != nil {
 		return err
 	}
@@ -168,8 +169,8 @@ func (f *fleet) fetch(c *certificates, refs []azure.Reference) error {
 }
 
 // readOne reads a certificate from a file or a vault.
-func (a *app) readOne(source string, cloud inventory.Azure) (*certificate.Certificate, error) {
-	client, err := a.azureClient(cloudOf(cloud), azure.Patience{})
+func (a *app) readOne(source string, cloud azurecloud.Settings) (*certificate.Certificate, error) {
+	client, err := a.azureClient(cloud, azure.Patience{})
 	if err != nil {
 		return nil, err
 	}

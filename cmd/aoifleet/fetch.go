@@ -7,6 +7,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/aoifleet/aoifleet/internal/azure"
+	"github.com/aoifleet/aoifleet/internal/azurecloud"
 	"github.com/aoifleet/aoifleet/internal/certificate"
 	"github.com/aoifleet/aoifleet/internal/inventory"
 )
@@ -65,7 +66,7 @@ func (a *app) certificateFetch(source string, flags fetchFlags) error {
 }
 
 // azureClient asks a cloud from this machine.
-func (a *app) azureClient(cloud azure.Cloud, patience azure.Patience) (*azure.Client, error) {
+func (a *app) azureClient(cloud azurecloud.Settings, patience azure.Patience) (*azure.Client, error) {
 	return azure.New(cloud, a.azure, patience)
 }
 
@@ -89,17 +90,17 @@ func certificateIn(file *azure.File, ref azure.Reference, now time.Time) (*certi
 }
 
 // fetchCloud is the cloud of the flag, else of the inventory where one is named.
-func (a *app) fetchCloud(flags fetchFlags) (azure.Cloud, error) {
+func (a *app) fetchCloud(flags fetchFlags) (azurecloud.Settings, error) {
 	file := a.inventoryFile
 	if file == "" {
 		file = a.getenv("AOIFLEET_INVENTORY")
 	}
 	if flags.cloud != "" || file == "" {
-		return azure.Cloud{Name: flags.cloud}, nil
+		return azurecloud.Settings{Name: flags.cloud}, nil
 	}
 	inv, err := inventory.Load(file, inventory.Env{User: a.user, Home: a.home})
 	if err != nil {
-		return azure.Cloud{}, err
+		return azurecloud.Settings{}, err
 	}
-	return cloudOf(inv.Azure), nil
+	return inv.Azure, nil
 }

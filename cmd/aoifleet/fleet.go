@@ -62,7 +62,7 @@ func (a *app) fleetOf(inv *inventory.Inventory, hosts []inventory.Host, withCert
 		f.targets[i].Host = &hosts[i]
 	}
 	if withCertificates { // then Azure may be asked about them
-		if _, err := a.azureClient(cloudOf(inv.Azure), azure.Patience{}); err != nil {
+		if _, err := a.azureClient(inv.Azure, azure.Patience{}); err != nil {
 			return nil, err
 		}
 		if err := f.readCertificates(); err != nil {

@@ -7,8 +7,8 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/aoifleet/aoifleet/internal/azure"
+	"github.com/aoifleet/aoifleet/internal/azurecloud"
 	"github.com/aoifleet/aoifleet/internal/certificate"
-	"github.com/aoifleet/aoifleet/internal/inventory"
 	"github.com/aoifleet/aoifleet/internal/report"
 	"github.com/aoifleet/aoifleet/internal/rollout"
 	"github.com/aoifleet/aoifleet/internal/verify"
@@ -71,13 +71,13 @@ func (a *app) certificateRegister(flags signInFlags) error {
 }
 
 // toRegister returns the certificates of the flags, or of the fleet, and their cloud.
-func (a *app) toRegister(flags signInFlags) ([]*verify.Registration, inventory.Azure, error) {
+func (a *app) toRegister(flags signInFlags) ([]*verify.Registration, azurecloud.Settings, error) {
 	if flags.tenant != "" || flags.client != "" || flags.cloud != "" {
 		return a.registerOne(flags)
 	}
 	f, err := a.prepare(true)
 	if err != nil {
-		return nil, inventory.Azure{}, err
+		return nil, azurecloud.Settings{}, err
 	}
 	defer f.close()
 	answers := verify.Questions(rollout.Status(f.targets, f.survey()), "")
@@ -89,14 +89,14 @@ func (a *app) toRegister(flags signInFlags) ([]*verify.Registration, inventory.A
 	a.code = notAskedCode(answers.NotAsked) // where nothing else is to be said
 	list := verify.Registrations(answers.Questions)
 	if len(list) == 0 {
-		return nil, inventory.Azure{}, &failure{exitRefused, "no host says for which application its certificate is", "name it with --tenant, --client-id and --certificate"}
+		return nil, azurecloud.Settings{}, &failure{exitRefused, "no host says for which application its certificate is", "name it with --tenant, --client-id and --certificate"}
 	}
 	return list, f.inv.Azure, nil
 }
 
-func (a *app) registerOne(flags signInFlags) ([]*verify.Registration, inventory.Azure, error) {
+func (a *app) registerOne(flags signInFlags) ([]*verify.Registration, azurecloud.Settings, error) {
 	const hint = "aoifleet certificate register --tenant ID --client-id ID --certificate FILE"
-	cloud := inventory.Azure{Cloud: flags.cloud}
+	cloud := azurecloud.Settings{Name: flags.cloud}
 	switch {
 	case flags.tenant == "" || flags.client == "" || a.certificateFile == "":
 		return nil, cloud, usage("without the inventory register needs --tenant, --client-id and --certificate", hint)
@@ -113,7 +113,7 @@ func (a *app) registerOne(flags signInFlags) ([]*verify.Registration, inventory.
 
 // signer returns the certificate that signs in as the application, nil where the
 // operator does.
-func (a *app) signer(flags signInFlags, cloud inventory.Azure) (*certificate.Certificate, error) {
+func (a *app) signer(flags signInFlags, cloud azurecloud.Settings) (*certificate.Certificate, error) {
 	if flags.signWith == "" {
 		return nil, nil
 	}

@@ -8,7 +8,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/aoifleet/aoifleet/internal/azure"
-	"github.com/aoifleet/aoifleet/internal/inventory"
+	"github.com/aoifleet/aoifleet/internal/azurecloud"
 	"github.com/aoifleet/aoifleet/internal/report"
 	"github.com/aoifleet/aoifleet/internal/rollout"
 	"github.com/aoifleet/aoifleet/internal/verify"
@@ -64,7 +64,7 @@ func (a *app) verifyOne(flags verifyFlags) error {
 	case a.inventoryFile != "" || a.limit != "":
 		return usage("--inventory and --limit don't go with --tenant: no host is contacted", hint)
 	}
-	cloud := inventory.Azure{Cloud: flags.cloud}
+	cloud := azurecloud.Settings{Name: flags.cloud}
 	cert, err := a.readOne(a.certificateFile, cloud)
 	if err != nil {
 		return err
@@ -80,11 +80,6 @@ func (a *app) verifyOne(flags verifyFlags) error {
 	}
 	a.showAnswers(&verify.Answers{Questions: []*verify.Question{q}})
 	return nil
-}
-
-func cloudOf(c inventory.Azure) azure.Cloud {
-	return azure.Cloud{Name: c.Cloud, AuthorityHost: c.AuthorityHost, VaultSuffix: c.VaultSuffix, GraphHost: c.GraphHost,
-		DisableInstanceDiscovery: c.DisableInstanceDiscovery, Proxy: c.Proxy, CAFile: c.CAFile}
 }
 
 // showAnswers prints the answers and sets the exit code.

@@ -20,6 +20,8 @@ import (
 
 	"github.com/Azure/azure-sdk-for-go/sdk/azcore"
 	"github.com/Azure/azure-sdk-for-go/sdk/azcore/policy"
+
+	"github.com/aoifleet/aoifleet/internal/azurecloud"
 )
 
 // Class says what kind of failure an Error is. Values may be added to, never
@@ -118,15 +120,15 @@ type Client struct {
 // http.DefaultTransport, which obeys HTTPS_PROXY and SSL_CERT_FILE. The cloud's own
 // Proxy and CAFile come before those. The error is an *Error of class
 // Configuration.
-func New(cloud Cloud, transport *http.Transport, patience Patience) (*Client, error) {
-	at, err := cloud.endpoints()
+func New(cloud azurecloud.Settings, transport *http.Transport, patience Patience) (*Client, error) {
+	at, err := endpointsOf(cloud)
 	if err != nil {
 		return nil, err
 	}
 	if transport == nil {
 		transport = http.DefaultTransport.(*http.Transport)
 	}
-	transport, err = cloud.way(transport)
+	transport, err = transportTo(cloud, transport)
 	if err != nil {
 		return nil, err
 	}

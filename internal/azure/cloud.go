@@ -9,22 +9,11 @@ import (
 	"strings"
 
 	"github.com/Azure/azure-sdk-for-go/sdk/azcore/cloud"
+
+	"github.com/aoifleet/aoifleet/internal/azurecloud"
 )
 
-// Cloud says which Azure is asked. The zero value is the public one.
-type Cloud struct {
-	Name          string // public, usgovernment, china or custom; "" is public
-	AuthorityHost string // https://HOST[:PORT] of Entra; "" is the cloud's
-	VaultSuffix   string // what follows the vault's name and a dot; "" is the cloud's
-	GraphHost     string // https://HOST[:PORT] of Microsoft Graph; "" is the cloud's
-	// DisableInstanceDiscovery leaves out the question to login.microsoftonline.com
-	// whether an authority that Microsoft's library does not know may be trusted.
-	DisableInstanceDiscovery bool
-	Proxy                    string // http://HOST:PORT, for every https request; "" is the transport's
-	CAFile                   string // PEM file of the authorities to trust, at most 4 MiB; "" is the transport's
-}
-
-// endpoints is a Cloud with everything filled in.
+// endpoints are a cloud's settings with everything filled in.
 type endpoints struct {
 	cloud       cloud.Configuration
 	authority   string // of errors: the host
@@ -37,7 +26,7 @@ type endpoints struct {
 // clouds are the endpoints that Microsoft documents: "Azure Key Vault
 // authentication, requests and responses", "National cloud deployments" of
 // Microsoft Graph, and azcore/cloud.
-var clouds = map[string]Cloud{
+var clouds = map[string]azurecloud.Settings{
 	"public": {AuthorityHost: cloud.AzurePublic.ActiveDirectoryAuthorityHost, VaultSuffix: "vault.azure.net",
 		GraphHost: "https://graph.microsoft.com"},
 	"usgovernment": {AuthorityHost: cloud.AzureGovernment.ActiveDirectoryAuthorityHost, VaultSuffix: "vault.usgovcloudapi.net",
@@ -47,7 +36,7 @@ var clouds = map[string]Cloud{
 	"custom": {},
 }
 
-func (c Cloud) endpoints() (endpoints, error) {
+func endpointsOf(c azurecloud.Settings) (endpoints, error) {
 	name := c.Name
 	if name == "" {
 		name = "public"

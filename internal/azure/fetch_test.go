@@ -21,6 +21,7 @@ import (
 	"github.com/Azure/azure-sdk-for-go/sdk/azcore"
 	"github.com/Azure/azure-sdk-for-go/sdk/azcore/policy"
 
+	"github.com/aoifleet/aoifleet/internal/azurecloud"
 	"github.com/aoifleet/aoifleet/internal/lab/cloud"
 )
 
@@ -194,7 +195,7 @@ func TestManagedIdentityIsNotAskedThroughAProxy(t *testing.T) {
 		return nil, nil
 	}
 	w := &world{T: t}
-	client := w.with(transport, Cloud{}, Patience{})
+	client := w.with(transport, azurecloud.Settings{}, Patience{})
 	g, err := client.Graph(nil)
 	if err != nil {
 		t.Fatal(err)
@@ -229,7 +230,7 @@ func TestFetchAsOperator(t *testing.T) {
 	v.Allow(app, true)
 	v.Set("fleet", cloud.StoredSecret{Value: "TOPSECRET", ContentType: "application/x-pkcs12"})
 	w := &world{T: t}
-	client := w.with(server.Transport(), Cloud{}, Patience{})
+	client := w.with(server.Transport(), azurecloud.Settings{}, Patience{})
 	_, err = client.Fetch(background(), nil, Reference{Vault: vault, Name: "fleet"})
 	if e := w.fails(err, Refused, "AADSTS700027"); e.Code != "AADSTS700027" {
 		t.Error(e.Code)
@@ -242,7 +243,7 @@ func TestFetchAsOperator(t *testing.T) {
 	// Whoever asks is asked to sign in once, however many certificates there are:
 	// az login starts a program each time.
 	before := tokensOf(c)
-	client = w.with(server.Transport(), Cloud{}, Patience{})
+	client = w.with(server.Transport(), azurecloud.Settings{}, Patience{})
 	var group sync.WaitGroup
 	for range 8 {
 		group.Go(func() {
@@ -323,7 +324,7 @@ func TestCloud(t *testing.T) {
 		"usgovernment": {authority: "login.microsoftonline.us", vaultSuffix: "vault.usgovcloudapi.net", vaultScope: "https://vault.usgovcloudapi.net/.default", graph: "https://graph.microsoft.us", trusted: true},
 		"china":        {authority: "login.chinacloudapi.cn", vaultSuffix: "vault.azure.cn", vaultScope: "https://vault.azure.cn/.default", graph: "https://microsoftgraph.chinacloudapi.cn", trusted: true},
 	} {
-		got, err := Cloud{Name: name}.endpoints()
+		got, err := endpointsOf(azurecloud.Settings{Name: name})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -331,11 +332,11 @@ func TestCloud(t *testing.T) {
 			t.Errorf("%s: %+v", name, got)
 		}
 	}
-	own, err := Cloud{Name: "custom", AuthorityHost: "https://login.local:8443/", VaultSuffix: "vault.local:8443"}.endpoints()
+	own, err := endpointsOf(azurecloud.Settings{Name: "custom", AuthorityHost: "https://login.local:8443/", VaultSuffix: "vault.local:8443"})
 	if err != nil || own.authority != "login.local:8443" || own.vaultScope != "https://vault.local/.default" || own.trusted || own.cloud.ActiveDirectoryAuthorityHost != "https://login.local:8443/" {
 		t.Errorf("%+v, %v", own, err)
 	}
-	for _, bad := range []Cloud{{Name: "germany"}, {Name: "custom"}, {Name: "custom", AuthorityHost: "https://login.local"}, {AuthorityHost: "http://login.local"},
+	for _, bad := range []azurecloud.Settings{{Name: "germany"}, {Name: "custom"}, {Name: "custom", AuthorityHost: "https://login.local"}, {AuthorityHost: "http://login.local"},
 		{AuthorityHost: "https://login.local/tenant"}, {AuthorityHost: "https://u:p@login.local"}, {VaultSuffix: "vault/x"}, {VaultSuffix: "@evil.example"}, {GraphHost: "graph.microsoft.com"}} {
 		if _, err := New(bad, nil, Patience{}); err == nil || AsError(err).Class != Configuration {
 			t.Errorf("%+v: %v", bad, err)

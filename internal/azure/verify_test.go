@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/aoifleet/aoifleet/internal/azurecloud"
 	"github.com/aoifleet/aoifleet/internal/lab/cloud"
 )
 
@@ -215,7 +216,7 @@ func TestVerifyNoConnection(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			inBubble(t, cloud.Options{}, Patience{}, func(w *world) {
-				c := w.with(&http.Transport{DialContext: tt.dial}, Cloud{}, Patience{})
+				c := w.with(&http.Transport{DialContext: tt.dial}, azurecloud.Settings{}, Patience{})
 				began := time.Now()
 				_, err := c.Verify(background(), question(w.pair(0, year)))
 				w.fails(err, Unreachable, tt.words)
@@ -245,11 +246,11 @@ func TestVerifyThroughProxy(t *testing.T) {
 	pool.AppendCertsFromPEM(c.CA())
 	transport := &http.Transport{Proxy: http.ProxyURL(proxy), TLSClientConfig: &tls.Config{RootCAs: pool}}
 	w := &world{T: t}
-	if r, err := w.with(transport, Cloud{}, Patience{InARow: 2}).Verify(background(), question(p)); err != nil || r.Secret.Name != InputSecret {
+	if r, err := w.with(transport, azurecloud.Settings{}, Patience{InARow: 2}).Verify(background(), question(p)); err != nil || r.Secret.Name != InputSecret {
 		t.Errorf("%+v, %v", r, err)
 	}
 	// An authority that Microsoft does not know is asked about, and refused, unless that is off.
-	custom := Cloud{Name: "custom", AuthorityHost: server.URL, VaultSuffix: "vault.azure.net"}
+	custom := azurecloud.Settings{Name: "custom", AuthorityHost: server.URL, VaultSuffix: "vault.azure.net"}
 	direct := &http.Transport{TLSClientConfig: &tls.Config{RootCAs: pool}, Proxy: func(r *http.Request) (*url.URL, error) {
 		if strings.HasPrefix(r.Host, "127.") {
 			return nil, nil
@@ -263,7 +264,7 @@ func TestVerifyThroughProxy(t *testing.T) {
 		t.Error(err)
 	}
 	untrusted := &http.Transport{Proxy: http.ProxyURL(proxy)}
-	_, err = w.with(untrusted, Cloud{}, Patience{}).Verify(background(), question(p))
+	_, err = w.with(untrusted, azurecloud.Settings{}, Patience{}).Verify(background(), question(p))
 	w.fails(err, Unreachable, "SSL_CERT_FILE")
 }
 
@@ -287,7 +288,7 @@ func TestVerifyProxyPasswordStaysSecret(t *testing.T) {
 		transport := &http.Transport{Proxy: func(*http.Request) (*url.URL, error) {
 			return nil, fmt.Errorf("invalid proxy address %q: parse error", "http://me:TOPSECRET@proxy:port")
 		}}
-		_, err := w.with(transport, Cloud{}, Patience{}).Verify(background(), question(w.pair(0, year)))
+		_, err := w.with(transport, azurecloud.Settings{}, Patience{}).Verify(background(), question(w.pair(0, year)))
 		w.fails(err, Unreachable, "the proxy's address is not valid")
 	})
 }

@@ -18,6 +18,7 @@ import (
 
 	"go.uber.org/goleak"
 
+	"github.com/aoifleet/aoifleet/internal/azurecloud"
 	"github.com/aoifleet/aoifleet/internal/lab/cloud"
 )
 
@@ -73,7 +74,7 @@ func inBubble(t *testing.T, o cloud.Options, p Patience, f func(w *world)) {
 		w.vault.Allow(app, true)
 		w.vault.Set(InputSecret, cloud.StoredSecret{Value: sas, Expires: time.Now().Add(48 * time.Hour)})
 		transport, stop := w.cloud.Transport()
-		w.client = w.with(transport, Cloud{}, p)
+		w.client = w.with(transport, azurecloud.Settings{}, p)
 		w.atEnd = []func(){stop}
 		defer func() {
 			for _, end := range slices.Backward(w.atEnd) {
@@ -87,7 +88,7 @@ func inBubble(t *testing.T, o cloud.Options, p Patience, f func(w *world)) {
 	})
 }
 
-func (w *world) with(transport *http.Transport, c Cloud, p Patience) *Client {
+func (w *world) with(transport *http.Transport, c azurecloud.Settings, p Patience) *Client {
 	w.Helper()
 	client, err := New(c, transport, p)
 	if err != nil {

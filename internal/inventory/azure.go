@@ -6,26 +6,15 @@ import (
 	"strings"
 
 	"gopkg.in/yaml.v3"
-)
 
-// Azure says where Entra and Key Vault are asked.
-type Azure struct {
-	Cloud         string // public, usgovernment, china or custom
-	AuthorityHost string // https://HOST[:PORT]; "" is the cloud's
-	VaultSuffix   string // what follows a vault's name and a dot; "" is the cloud's
-	GraphHost     string // https://HOST[:PORT]; "" is the cloud's
-	// DisableInstanceDiscovery leaves out the question to the public cloud whether
-	// an authority that is not Microsoft's may be trusted.
-	DisableInstanceDiscovery bool
-	Proxy                    string // http(s)://HOST[:PORT] on the way to all of them; "" is what the environment says
-	CAFile                   string // absolute path of the PEM file with the authorities to trust; "" is the system's
-}
+	"github.com/aoifleet/aoifleet/internal/azurecloud"
+)
 
 func azureKeys() []key[file] {
 	return []key[file]{
 		{name: "cloud", read: func(v value, f *file) {
 			f.custom = v.node
-			v.oneOf(&f.azure.Cloud, "public", "usgovernment", "china", "custom")
+			v.oneOf(&f.azure.Name, "public", "usgovernment", "china", "custom")
 		}},
 		{name: "authority_host", read: func(v value, f *file) { v.base(&f.azure.AuthorityHost) }},
 		{name: "vault_suffix", read: func(v value, f *file) { v.suffix(&f.azure.VaultSuffix) }},
@@ -86,8 +75,8 @@ func (v value) suffix(to *string) {
 }
 
 // checkAzure reports a cloud of which nothing is known.
-func (r *reader) checkAzure(at *yaml.Node, a Azure) {
-	if a.Cloud == "custom" && (a.AuthorityHost == "" || a.VaultSuffix == "") {
+func (r *reader) checkAzure(at *yaml.Node, a azurecloud.Settings) {
+	if a.Name == "custom" && (a.AuthorityHost == "" || a.VaultSuffix == "") {
 		r.fail(at, "name both: authority_host: https://HOST and vault_suffix: NAME", "a custom cloud needs azure.authority_host and azure.vault_suffix")
 	}
 }

@@ -3,6 +3,8 @@ package inventory
 import (
 	"strings"
 	"testing"
+
+	"github.com/aoifleet/aoifleet/internal/azurecloud"
 )
 
 func TestAzure(t *testing.T) {
@@ -10,15 +12,15 @@ func TestAzure(t *testing.T) {
 hosts: {a: }
 `
 	const proxyHint = " | write it as http://HOST:PORT; one that wants a password is set in HTTPS_PROXY"
-	for text, want := range map[string]Azure{
-		"":                             {Cloud: "public"},
-		"azure: {cloud: usgovernment}": {Cloud: "usgovernment"},
-		"azure: {cloud: china, vault_suffix: .vault.azure.cn}":                                    {Cloud: "china", VaultSuffix: "vault.azure.cn"},
-		"azure: {authority_host: 'https://login.local:8443/', graph_host: 'https://graph.local'}": {Cloud: "public", AuthorityHost: "https://login.local:8443", GraphHost: "https://graph.local"},
+	for text, want := range map[string]azurecloud.Settings{
+		"":                             {Name: "public"},
+		"azure: {cloud: usgovernment}": {Name: "usgovernment"},
+		"azure: {cloud: china, vault_suffix: .vault.azure.cn}":                                    {Name: "china", VaultSuffix: "vault.azure.cn"},
+		"azure: {authority_host: 'https://login.local:8443/', graph_host: 'https://graph.local'}": {Name: "public", AuthorityHost: "https://login.local:8443", GraphHost: "https://graph.local"},
 		"azure: {cloud: custom, authority_host: 'https://l', vault_suffix: 'v.local:8443', disable_instance_discovery: true}": {
-			Cloud: "custom", AuthorityHost: "https://l", VaultSuffix: "v.local:8443", DisableInstanceDiscovery: true},
-		"azure: {proxy: 'http://proxy.local:3128/', ca_file: /etc/ca.pem}": {Cloud: "public", Proxy: "http://proxy.local:3128", CAFile: "/etc/ca.pem"},
-		"azure: {proxy: 'https://[::1]:1', ca_file: ~/ca.pem}":             {Cloud: "public", Proxy: "https://[::1]:1", CAFile: "/home/operator/ca.pem"},
+			Name: "custom", AuthorityHost: "https://l", VaultSuffix: "v.local:8443", DisableInstanceDiscovery: true},
+		"azure: {proxy: 'http://proxy.local:3128/', ca_file: /etc/ca.pem}": {Name: "public", Proxy: "http://proxy.local:3128", CAFile: "/etc/ca.pem"},
+		"azure: {proxy: 'https://[::1]:1', ca_file: ~/ca.pem}":             {Name: "public", Proxy: "https://[::1]:1", CAFile: "/home/operator/ca.pem"},
 	} {
 		if got := parse(t, none+text+"\n").Azure; got != want {
 			t.Errorf("%s: %+v", text, got)

@@ -16,6 +16,8 @@ import (
 	"io/fs"
 	"os"
 	"time"
+
+	"github.com/aoifleet/aoifleet/internal/azurecloud"
 )
 
 // maxFileSize bounds the inventory file, in bytes. The largest fleet allowed
@@ -39,7 +41,7 @@ type Inventory struct {
 	Digest  string // SHA-256 of the file as it was read, lower-case hex
 	Hosts   []Host // file order: hosts, then groups; ranges expanded; at most 100,000
 	Rollout Rollout
-	Azure   Azure
+	Azure   azurecloud.Settings
 }
 
 // Host is one agent virtual machine with everything that applies to it: its
@@ -184,7 +186,7 @@ func Parse(path string, data []byte, env Env) (*Inventory, error) {
 		return nil, Errors{{File: path, Message: "the inventory's folder can't be found: " + err.Error()}}
 	}
 	sum := sha256.Sum256(data)
-	inv := &Inventory{Path: path, Digest: hex.EncodeToString(sum[:]), Rollout: defaultRollout(), Azure: Azure{Cloud: "public"}}
+	inv := &Inventory{Path: path, Digest: hex.EncodeToString(sum[:]), Rollout: defaultRollout(), Azure: azurecloud.Settings{Name: "public"}}
 	if root := r.decode(data); root != nil {
 		r.inventory(root, inv)
 	}

@@ -1,6 +1,10 @@
 package inventory
 
-import "gopkg.in/yaml.v3"
+import (
+	"gopkg.in/yaml.v3"
+
+	"github.com/aoifleet/aoifleet/internal/azurecloud"
+)
 
 // place is where a mapping stands; a key's places are or-ed together.
 type place int
@@ -31,7 +35,7 @@ type file struct {
 	rollout                 Rollout
 	version                 *yaml.Node
 	unavailable             *yaml.Node // the label of max_unavailable_per
-	azure                   Azure
+	azure                   azurecloud.Settings
 	custom                  *yaml.Node // azure.cloud
 	defaults, hosts, groups *yaml.Node
 }

@@ -10,6 +10,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/aoifleet/aoifleet/internal/azure"
+	"github.com/aoifleet/aoifleet/internal/azurecloud"
 	"github.com/aoifleet/aoifleet/internal/remote"
 )
 
@@ -53,13 +54,13 @@ func (v *Verifier) ask(ctx context.Context, q *Question, left time.Duration) {
 		})
 	}
 	if q.Via == nil {
-		q.ask(ctx, v.Transport, cloudOf(v.Cloud), patienceOf(left))
+		q.ask(ctx, v.Transport, v.Cloud, patienceOf(left))
 	} else {
 		v.askThrough(ctx, q, patienceOf(left))
 	}
 }
 
-func (q *Question) ask(ctx context.Context, transport *http.Transport, cloud azure.Cloud, patience azure.Patience) {
+func (q *Question) ask(ctx context.Context, transport *http.Transport, cloud azurecloud.Settings, patience azure.Patience) {
 	client, err := azure.New(cloud, transport, patience)
 	switch {
 	case err != nil:

@@ -8,8 +8,8 @@ import (
 	"strings"
 
 	"github.com/aoifleet/aoifleet/internal/azure"
+	"github.com/aoifleet/aoifleet/internal/azurecloud"
 	"github.com/aoifleet/aoifleet/internal/certificate"
-	"github.com/aoifleet/aoifleet/internal/inventory"
 )
 
 // Registration is a certificate that is to be on an application, or off it. A
@@ -56,8 +56,8 @@ type Registrar struct {
 // application has, with which the Registrar signs in as the application; nil: the
 // operator signs in. transport is as in Verifier. The error is an *azure.Error of class
 // configuration.
-func NewRegistrar(cloud inventory.Azure, transport *http.Transport, signer *certificate.Certificate) (*Registrar, error) {
-	client, err := azure.New(cloudOf(cloud), transport, azure.Patience{})
+func NewRegistrar(cloud azurecloud.Settings, transport *http.Transport, signer *certificate.Certificate) (*Registrar, error) {
+	client, err := azure.New(cloud, transport, azure.Patience{})
 	if err != nil {
 		return nil, err
 	}

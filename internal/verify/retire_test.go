@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/aoifleet/aoifleet/internal/azure"
+	"github.com/aoifleet/aoifleet/internal/azurecloud"
 	"github.com/aoifleet/aoifleet/internal/certificate"
 	"github.com/aoifleet/aoifleet/internal/host"
 	"github.com/aoifleet/aoifleet/internal/inventory"
@@ -78,7 +79,7 @@ func TestFindWithForce(t *testing.T) {
 		application := a.cloud.AddApplication(askedTenant, "abcdef", "object")
 		application.Register(chain[0], cloud.Spread{})
 		application.Permit("Application.ReadWrite.OwnedBy")
-		registrar, err := NewRegistrar(inventory.Azure{}, a.Transport, a.cert)
+		registrar, err := NewRegistrar(azurecloud.Settings{}, a.Transport, a.cert)
 		if err != nil {
 			t.Fatal(err)
 		}

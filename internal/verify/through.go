@@ -19,7 +19,7 @@ func (v *Verifier) askThrough(ctx context.Context, q *Question, patience azure.P
 	asking, cancel := context.WithCancel(ctx)
 	defer cancel()
 	failures := dialFailures{giveUp: cancel}
-	cloud := cloudOf(v.Cloud)
+	cloud := v.Cloud
 	cloud.Proxy = "" // it is meant for connections of this machine
 	err := v.Through(asking, *q.Via, func(dial Dial) {
 		q.ask(asking, transportOver(failures.watch(dial)), cloud, patience)

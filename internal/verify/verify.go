@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/aoifleet/aoifleet/internal/azure"
+	"github.com/aoifleet/aoifleet/internal/azurecloud"
 	"github.com/aoifleet/aoifleet/internal/inventory"
 )
 
@@ -33,7 +34,7 @@ type Dial = func(ctx context.Context, network, address string) (net.Conn, error)
 // Verifier says how questions are asked. Its zero value asks the public cloud once
 // about each certificate, from this machine.
 type Verifier struct {
-	Cloud     inventory.Azure
+	Cloud     azurecloud.Settings
 	Transport *http.Transport // to Azure; nil: http.DefaultTransport
 	// Through calls do with a function that dials from a host; its error is that the
 	// host itself is unreachable. nil: no question has a Via.
@@ -53,13 +54,7 @@ func (v *Verifier) say(line string) {
 
 // CheckCloud returns what is wrong with the settings of a cloud, an *azure.Error of
 // class configuration, or nil. Nothing is contacted.
-func CheckCloud(cloud inventory.Azure) error {
-	_, err := azure.New(cloudOf(cloud), nil, azure.Patience{})
+func CheckCloud(cloud azurecloud.Settings) error {
+	_, err := azure.New(cloud, nil, azure.Patience{})
 	return err
-}
-
-// cloudOf returns the inventory's cloud as package azure takes it.
-func cloudOf(c inventory.Azure) azure.Cloud {
-	return azure.Cloud{Name: c.Cloud, AuthorityHost: c.AuthorityHost, VaultSuffix: c.VaultSuffix, GraphHost: c.GraphHost,
-		DisableInstanceDiscovery: c.DisableInstanceDiscovery, Proxy: c.Proxy, CAFile: c.CAFile}
 }

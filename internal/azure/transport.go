@@ -10,15 +10,17 @@ import (
 	"net/url"
 	"os"
 	"strings"
+
+	"github.com/aoifleet/aoifleet/internal/azurecloud"
 )
 
 // maxCAFile bounds the file of authorities, in bytes: those of a whole system have
 // about 250 kB.
 const maxCAFile = 4 << 20
 
-// way is a copy of a transport that goes through the cloud's own proxy and trusts its
+// transportTo returns a copy of t that goes through the cloud's own proxy and trusts its
 // own authorities, where it has them.
-func (c Cloud) way(t *http.Transport) (*http.Transport, error) {
+func transportTo(c azurecloud.Settings, t *http.Transport) (*http.Transport, error) {
 	t = t.Clone()
 	if c.Proxy != "" {
 		proxy, err := url.Parse(c.Proxy)

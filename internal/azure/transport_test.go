@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/aoifleet/aoifleet/internal/azurecloud"
 	"github.com/aoifleet/aoifleet/internal/lab/cloud"
 )
 
@@ -25,12 +26,12 @@ func TestOwnProxyAndAuthorities(t *testing.T) {
 	v := c.AddVault(vault, tenant)
 	v.Allow(app, true)
 	v.Set(InputSecret, cloud.StoredSecret{Value: sas})
-	own := Cloud{Proxy: server.Proxy, CAFile: ca}
+	own := azurecloud.Settings{Proxy: server.Proxy, CAFile: ca}
 	w := &world{T: t}
 	if _, err := w.with(elsewhere, own, Patience{InARow: 1}).Verify(background(), question(p)); err != nil {
 		t.Error(err)
 	}
-	_, err := w.with(elsewhere, Cloud{Proxy: server.Proxy}, Patience{Outage: time.Second}).Verify(background(), question(p))
+	_, err := w.with(elsewhere, azurecloud.Settings{Proxy: server.Proxy}, Patience{Outage: time.Second}).Verify(background(), question(p))
 	w.fails(err, Unreachable, "authority that is not trusted")
 }
 
@@ -40,16 +41,16 @@ func TestWrongProxyOrAuthorities(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, tt := range []struct {
-		cloud Cloud
+		cloud azurecloud.Settings
 		words string
 	}{
-		{Cloud{CAFile: empty}, "has no certificate"},
-		{Cloud{CAFile: empty + ".not"}, "can't be read: no such file"},
-		{Cloud{CAFile: filepath.Dir(empty)}, "can't be read: "},
-		{Cloud{Proxy: "proxy.local:3128"}, "azure.proxy"},
-		{Cloud{Proxy: "http://me:TOPSECRET@proxy.local"}, "azure.proxy"},
-		{Cloud{Proxy: "socks5://proxy.local"}, "azure.proxy"},
-		{Cloud{Proxy: "http://"}, "azure.proxy"},
+		{azurecloud.Settings{CAFile: empty}, "has no certificate"},
+		{azurecloud.Settings{CAFile: empty + ".not"}, "can't be read: no such file"},
+		{azurecloud.Settings{CAFile: filepath.Dir(empty)}, "can't be read: "},
+		{azurecloud.Settings{Proxy: "proxy.local:3128"}, "azure.proxy"},
+		{azurecloud.Settings{Proxy: "http://me:TOPSECRET@proxy.local"}, "azure.proxy"},
+		{azurecloud.Settings{Proxy: "socks5://proxy.local"}, "azure.proxy"},
+		{azurecloud.Settings{Proxy: "http://"}, "azure.proxy"},
 	} {
 		_, err := New(tt.cloud, nil, Patience{})
 		if e := AsError(err); e == nil || e.Class != Configuration || !strings.Contains(e.Message, tt.words) || e.Hint == "" || strings.Contains(e.Message+e.Hint, "TOPSECRET") {
