@@ -34,6 +34,7 @@ var allowed = map[string][]string{
 	"rollout":     {"certificate", "diags", "host", "inventory", "planfile", "remote"},
 	"journal":     {},
 	"doctor":      {"host", "inventory", "remote"},
+	"certsource":  {"azure", "azurecloud", "certificate", "inventory", "rollout"},
 	"verify":      {"azure", "azurecloud", "certificate", "host", "inventory", "remote", "rollout"},
 	"report":      {"azure", "certificate", "doctor", "host", "inventory", "journal", "remote", "rollout", "verify"},
 	"lab":         {"lab/agent"},

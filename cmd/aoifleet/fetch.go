@@ -6,9 +6,8 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/aoifleet/aoifleet/internal/azure"
 	"github.com/aoifleet/aoifleet/internal/azurecloud"
-	"github.com/aoifleet/aoifleet/internal/certificate"
+	"github.com/aoifleet/aoifleet/internal/certsource"
 	"github.com/aoifleet/aoifleet/internal/inventory"
 )
 
@@ -30,7 +29,7 @@ func (a *app) certificateFetchCommand() *cobra.Command {
 }
 
 func (a *app) certificateFetch(source string, flags fetchFlags) error {
-	ref, err := azure.ParseReference(source)
+	ref, err := certsource.ParseVault(source)
 	if err != nil {
 		return err
 	}
@@ -44,16 +43,12 @@ func (a *app) certificateFetch(source string, flags fetchFlags) error {
 	if err != nil {
 		return err
 	}
-	client, err := a.azureClient(cloud, azure.Patience{})
-	if err != nil {
+	reader := a.reader(cloud, time.Now())
+	if err := reader.Check(); err != nil {
 		return err
 	}
 	fmt.Fprintf(a.stderr, "asking vault %s\n", ref.Vault)
-	file, err := client.Fetch(a.ctx, nil, ref)
-	if err != nil {
-		return err
-	}
-	c, err := certificateIn(file, ref, time.Now())
+	c, err := reader.Fetch(a.ctx, ref)
 	if err != nil {
 		return err
 	}
@@ -63,30 +58,6 @@ func (a *app) certificateFetch(source string, flags fetchFlags) error {
 	}
 	fmt.Fprintf(a.stderr, "wrote %s: %s, thumbprint %s\n", printable(flags.out), c.Leaf.Subject, c.Leaf.Thumbprint)
 	return nil
-}
-
-// azureClient asks a cloud from this machine.
-func (a *app) azureClient(cloud azurecloud.Settings, patience azure.Patience) (*azure.Client, error) {
-	return azure.New(cloud, a.azure, patience)
-}
-
-// certificateIn reads what a vault keeps as any file: PKCS#12, often with the root
-// first, or PEM. Of either the same bytes come out each time, which are what is
-// installed and compared.
-func certificateIn(file *azure.File, ref azure.Reference, now time.Time) (*certificate.Certificate, error) {
-	data := file.Bytes()
-	var c *certificate.Certificate
-	var err error
-	if file.PEM {
-		c, err = certificate.Pack(data, data, now)
-	} else {
-		c, err = certificate.Parse(data, now)
-	}
-	if err != nil {
-		// The hints of a file don't fit: there is none here.
-		return nil, &certificate.Problem{Path: ref.String(), Message: err.Error(), Hint: "make a new version of the certificate in the vault, with an exportable RSA key"}
-	}
-	return c, nil
 }
 
 // fetchCloud is the cloud of the flag, else of the inventory where one is named.

@@ -8,7 +8,6 @@ import (
 	"runtime/debug"
 	"time"
 
-	"github.com/aoifleet/aoifleet/internal/azure"
 	"github.com/aoifleet/aoifleet/internal/diags"
 	"github.com/aoifleet/aoifleet/internal/host"
 	"github.com/aoifleet/aoifleet/internal/inventory"
@@ -62,7 +61,7 @@ func (a *app) fleetOf(inv *inventory.Inventory, hosts []inventory.Host, withCert
 		f.targets[i].Host = &hosts[i]
 	}
 	if withCertificates { // then Azure may be asked about them
-		if _, err := a.azureClient(inv.Azure, azure.Patience{}); err != nil {
+		if err := a.reader(inv.Azure, f.started).Check(); err != nil {
 			return nil, err
 		}
 		if err := f.readCertificates(); err != nil {

@@ -94,7 +94,7 @@ func (f *fleet) compareWith() error {
 		return err
 	}
 	for _, t := range f.targets {
-		if t.Host.Certificate != "" {
+		if t.Source != "" {
 			message, _, _ := strings.Cut(err.Error(), "\n")
 			f.progress.Say("note: not compared with the inventory's certificate: " + printable(message))
 			break

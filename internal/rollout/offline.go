@@ -12,7 +12,7 @@ func Offline(targets []Target, policy Policy) *Plan {
 	for _, t := range targets {
 		e := Entry{Target: t, Action: NotSeen, Reason: "not looked at (--offline)"}
 		switch {
-		case t.Certificate == nil && t.Host.Certificate != "":
+		case t.Certificate == nil && t.Source != "":
 			e.Reason += "; its certificate is in a Key Vault"
 		case t.Certificate == nil:
 			e.Reason += "; no certificate is named"

@@ -47,7 +47,8 @@ const (
 
 // Target is a selected host and the certificate that it shall have.
 type Target struct {
-	Host        *inventory.Host // shared by all that is said of it: not changed once a Runner has it
+	Host        *inventory.Host // shared by all that is said of it, never changed
+	Source      string          // of the certificate: a file or keyvault://…; "": none is named
 	Certificate *certificate.Certificate
 }
 

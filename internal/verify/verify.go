@@ -51,10 +51,3 @@ func (v *Verifier) say(line string) {
 		v.Say(line)
 	}
 }
-
-// CheckCloud returns what is wrong with the settings of a cloud, an *azure.Error of
-// class configuration, or nil. Nothing is contacted.
-func CheckCloud(cloud azurecloud.Settings) error {
-	_, err := azure.New(cloud, nil, azure.Patience{})
-	return err
-}

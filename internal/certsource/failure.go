@@ -1,0 +1,63 @@
+package certsource
+
+import (
+	"fmt"
+	"strings"
+
+	"github.com/aoifleet/aoifleet/internal/azure"
+	"github.com/aoifleet/aoifleet/internal/certificate"
+	"github.com/aoifleet/aoifleet/internal/inventory"
+)
+
+// shownProblems is how many unusable certificates an error names.
+const shownProblems = 20
+
+// failure returns everything that is wrong as one error, nil if nothing is; the hint
+// is the first's.
+func (s *sources) failure() error {
+	var lines []string
+	if len(s.unnamed) > 0 {
+		lines = append(lines, fmt.Sprintf("no certificate is named for %s: %s", inventory.HostCount(len(s.unnamed)), strings.Join(inventory.Fold(s.unnamed), ", ")))
+	}
+	switch {
+	case len(s.problems) == 0 && len(s.refusals) > 0:
+		all := *s.refusals[0]
+		all.Message = strings.Join(messages(s.refusals), "\n")
+		return &all
+	case len(s.problems) == 0 && lines == nil:
+		return nil
+	case len(s.problems) == 0:
+		return &azure.Error{Class: azure.Configuration, Message: lines[0], Hint: "set certificate: in the inventory, or use --certificate FILE"}
+	case len(s.problems) == 1 && lines == nil:
+		return s.problems[0]
+	}
+	lines = append(lines, messages(s.problems)...)
+	return &certificate.Problem{Message: strings.Join(lines, "\n"), Hint: s.problems[0].Hint}
+}
+
+func messages[E error](list []E) []string {
+	var lines []string
+	for i, e := range list {
+		if i == shownProblems {
+			return append(lines, fmt.Sprintf("and %d more", len(list)-i))
+		}
+		lines = append(lines, e.Error())
+	}
+	return lines
+}
+
+func texts(refs []azure.Reference) []string {
+	list := make([]string, len(refs))
+	for i, ref := range refs {
+		list[i] = ref.String()
+	}
+	return list
+}
+
+// andMore returns the first of several sources, and how many there are beside it.
+func andMore(sources []string) string {
+	if len(sources) == 1 {
+		return sources[0]
+	}
+	return fmt.Sprintf("%s and %d more:", sources[0], len(sources)-1)
+}
