@@ -10,14 +10,14 @@ import (
 	"sync"
 )
 
-// The descriptors that the stand-ins talk over; standin/call has them too.
+// The descriptors of the stand-ins; standin/call has the same numbers.
 const (
 	callWrites = 8
 	callReads  = 9
 	firstExtra = 3 // exec.Cmd.ExtraFiles begins here
 )
 
-// callPipes carry the requests of one command's stand-ins and the replies.
+// callPipes carry the requests of one command's stand-ins, and the replies.
 type callPipes struct {
 	requests, replies *os.File // the lab's ends
 	theirs            []*os.File
@@ -41,8 +41,8 @@ func newCallPipes(cmd *exec.Cmd) (*callPipes, error) {
 	return &callPipes{requests: requests, replies: replies, theirs: []*os.File{theirWriter, theirReader}}, nil
 }
 
-// started closes the ends that only the command may hold, so that its end is
-// seen.
+// started closes the command's ends of the pipes in this process, so that the end
+// of the command is noticed.
 func (p *callPipes) started() {
 	for _, f := range p.theirs {
 		_ = f.Close()
@@ -54,9 +54,9 @@ func (p *callPipes) close() {
 	_ = p.replies.Close()
 }
 
-// serve answers until nobody holds the other end. Each request is answered
-// aside: one that waits, such as a slow restart, may have lost its caller to
-// timeout(1), and the next must not wait for it.
+// serve answers requests until the command's ends are closed. Each request has its
+// own goroutine: timeout(1) may have killed the caller of a slow request, such as a
+// slow restart, and the next request must not wait for it.
 func (p *callPipes) serve(ctx context.Context, notice func(string), call func(program string, args []string) reply) {
 	var running sync.WaitGroup
 	defer p.close()
@@ -81,7 +81,7 @@ func (p *callPipes) serve(ctx context.Context, notice func(string), call func(pr
 	}
 }
 
-// lines is the reply as standin/call reads it.
+// lines returns the reply in the format of standin/call.
 func (r reply) lines(id string) string {
 	var b strings.Builder
 	for _, line := range r.out {

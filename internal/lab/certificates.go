@@ -25,11 +25,11 @@ import (
 // The certificate files of a fleet, in its directory "certs".
 const (
 	OldCertificate     = "old.p12.b64"     // live on every machine; it expires in 20 days
-	NewCertificate     = "new.p12.b64"     // what the inventory names; good for two years
-	RefusedCertificate = "refused.p12.b64" // well made, but not registered in Entra; absent with Options.Live and Options.New
+	NewCertificate     = "new.p12.b64"     // the inventory's certificate; valid for two years
+	RefusedCertificate = "refused.p12.b64" // valid, but not registered in Entra; absent with Options.Live and Options.New
 )
 
-// CertificatePath is where the agents have their certificate.
+// CertificatePath is the path of the agents' certificate.
 const CertificatePath = "/etc/az-aoi-ingestion/certs/dp.p12"
 
 const day = 24 * time.Hour
@@ -37,15 +37,15 @@ const day = 24 * time.Hour
 // certificates are the bytes of the fleet's certificate files.
 type certificates struct{ old, new, refused []byte }
 
-// CertificateFile is the path of one of the fleet's certificate files, such as
+// CertificateFile returns the path of one of the fleet's certificate files, such as
 // NewCertificate.
 func (f *Fleet) CertificateFile(name string) string { return filepath.Join(f.dir, "certs", name) }
 
-// OldThumbprint is the SHA-1 thumbprint of the live certificate at the start,
-// in upper-case hexadecimal; empty when the agent can't load that file.
+// OldThumbprint returns the SHA-1 thumbprint of the live certificate at the start,
+// in upper-case hexadecimal; empty if the agent can't load that file.
 func (f *Fleet) OldThumbprint() string { return f.thumbprint(f.certs.old) }
 
-// NewThumbprint is the same for the certificate that is to be installed.
+// NewThumbprint returns the same for the certificate to install.
 func (f *Fleet) NewThumbprint() string { return f.thumbprint(f.certs.new) }
 
 func (f *Fleet) thumbprint(data []byte) string {
@@ -57,11 +57,11 @@ func (f *Fleet) thumbprint(data []byte) string {
 }
 
 // makeCertificates writes the certificate files and the list of those that
-// "Entra" accepts. To make a key takes long: none is made that is not needed.
+// "Entra" accepts. It creates only the keys that it needs, because that is slow.
 func (f *Fleet) makeCertificates() error {
 	f.certs = certificates{old: f.opts.Live, new: f.opts.New}
 	if f.certs.old == nil || f.certs.new == nil {
-		made, err := throwAway(time.Now())
+		made, err := newCertificates(time.Now())
 		if err != nil {
 			return err
 		}
@@ -76,8 +76,8 @@ func (f *Fleet) makeCertificates() error {
 	return f.writeCertificates()
 }
 
-// throwAway makes three certificates with two keys.
-func throwAway(now time.Time) (certificates, error) {
+// newCertificates creates three certificates with two keys.
+func newCertificates(now time.Time) (certificates, error) {
 	keys, err := twoKeys()
 	if err != nil {
 		return certificates{}, err
@@ -121,7 +121,7 @@ func twoKeys() (keys [2]*rsa.PrivateKey, err error) {
 	return keys, errs[1]
 }
 
-// selfSigned is a certificate file as the documentation wants it: the base64 of
+// selfSigned returns a certificate file in the documented form: the base64 of
 // a P12 without passphrase, one line.
 func selfSigned(key *rsa.PrivateKey, serial int64, from, to time.Time) ([]byte, error) {
 	template := &x509.Certificate{
@@ -155,7 +155,7 @@ func writePrivateKey(path string, key ed25519.PrivateKey) error {
 	return os.WriteFile(path, pem.EncodeToMemory(block), 0o600)
 }
 
-// memoise remembers what load made of a file: a thousand agents with one
+// memoise caches the results of load by file: a thousand agents with one
 // certificate derive its keys once.
 func memoise(load func([]byte) (agent.Credential, error)) func([]byte) (agent.Credential, error) {
 	type result struct {
@@ -163,7 +163,7 @@ func memoise(load func([]byte) (agent.Credential, error)) func([]byte) (agent.Cr
 		cred agent.Credential
 		err  error
 	}
-	var results sync.Map // by SHA-256, so that no key is kept
+	var results sync.Map // by SHA-256, so that no key is stored
 	return func(data []byte) (agent.Credential, error) {
 		entry, _ := results.LoadOrStore(sha256.Sum256(data), new(result))
 		r := entry.(*result)

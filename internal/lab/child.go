@@ -13,16 +13,16 @@ import (
 	"time"
 )
 
-// drainTime is how long the output of a command is waited for when it has
-// ended and something that it left behind still holds its streams.
+// drainTime is the wait for the output of a command that has ended, if another
+// process still holds its streams.
 const drainTime = 10 * time.Second
 
-// markVariable is in the environment of every process of a machine and holds
-// the machine's directory, so that a power cut finds them all: a process group
-// is not enough, as timeout(1) makes one of its own.
+// markVariable is in the environment of every process of a machine and contains
+// the machine's directory, so that a power cut finds all of them: a process group
+// is not enough, because timeout(1) creates its own.
 const markVariable = "LAB_MACHINE="
 
-// mark is the whole entry. No other machine's begins with it.
+// mark returns the whole entry. No other machine's entry begins with it.
 func (m *Machine) mark() string { return markVariable + m.dir + "/" }
 
 var errNoPower = errors.New("the machine is off")
@@ -31,14 +31,14 @@ var errNoPower = errors.New("the machine is off")
 type child struct {
 	stdin io.WriteCloser
 
-	mu      sync.Mutex // held until it has been started
+	mu      sync.Mutex // held during the start
 	cmd     *exec.Cmd
 	running bool
 }
 
 // start runs argv in the home directory, with the machine's environment and
-// the two descriptors of its stand-ins. The end of an SSH connection does not
-// end it, as with sshd: it only sees the end of its input. The power cut does.
+// the two descriptors of its stand-ins. As with sshd, the end of an SSH connection
+// does not end the command, which only sees the end of its input. A power cut does.
 func (c *child) start(m *Machine, life *life, argv []string, stdout, stderr io.Writer) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -67,7 +67,7 @@ func (c *child) start(m *Machine, life *life, argv []string, stdout, stderr io.W
 	return nil
 }
 
-// command is argv in the machine's surroundings.
+// command returns a command with the machine's environment and directory.
 func (m *Machine) command(ctx context.Context, argv []string) (*exec.Cmd, error) {
 	path, err := m.path()
 	if err != nil {
@@ -87,7 +87,7 @@ func (m *Machine) command(ctx context.Context, argv []string) (*exec.Cmd, error)
 	return cmd, nil
 }
 
-// wait waits for the end of the command and of its output.
+// wait waits for the end of the command and of its output, and returns its status or signal.
 func (c *child) wait() (status int, signal string) {
 	_ = c.cmd.Wait()
 	c.mu.Lock()
@@ -96,8 +96,8 @@ func (c *child) wait() (status int, signal string) {
 	return exitOf(c.cmd)
 }
 
-// signal goes to the command's process group while it runs. There is nobody to
-// signal in a nil child.
+// signal sends a signal to the command's process group while the command runs. A
+// nil child gets none.
 func (c *child) signal(s syscall.Signal) {
 	if c == nil {
 		return
@@ -109,25 +109,25 @@ func (c *child) signal(s syscall.Signal) {
 	}
 }
 
-// freeze makes the command do nothing more; it has to be killed then.
+// freeze stops the command, which must be killed afterwards.
 func (c *child) freeze() { c.signal(stopSignal) }
 
-// path is the machine's PATH now.
+// path returns the machine's current PATH.
 func (m *Machine) path() (string, error) {
 	return m.fleet.tools.path(m.programs(), m.missingTool())
 }
 
-// block stands in a script for host.sh's own description of its machine. It
-// holds no single quote: the script may carry it inside of a pair.
+// block returns the text that replaces host.sh's own description of its machine.
+// It has no single quote, because the script may contain it within a pair.
 func (m *Machine) block() (string, error) {
 	path, err := m.path()
 	return "PATH=" + path + "\nexport PATH\nROOT=" + m.Root + "\n", err
 }
 
-// shell is the command line that runs a command as sshd does. With a full disk
-// no file can grow over the given number of 512-byte blocks, zero unless the
-// fault says more: that also fails with an error from write(2), EFBIG instead of
-// ENOSPC, and needs no file system of its own.
+// shell returns the argv that runs a command as sshd does. With a full disk
+// no file can grow beyond the number of 512-byte blocks of the fault, by default
+// zero: that also fails with an error of write(2), EFBIG instead of
+// ENOSPC, and needs no separate file system.
 func (m *Machine) shell(command string) []string {
 	blocks, full := m.faults.get(faultDiskFull)
 	if !full {
@@ -139,26 +139,26 @@ func (m *Machine) shell(command string) []string {
 	return []string{"sh", "-c", `trap '' XFSZ; ulimit -f "$1"; exec sh -c "$2"`, "sh", blocks, command}
 }
 
-// runTimed is the process of a transient service: as root, nothing on stdin,
-// what it prints in the journal.
+// runTimed runs the process of a transient service: as root, without input, with
+// its output in the journal.
 func (m *Machine) runTimed(life *life, argv []string) {
 	journal, err := os.OpenFile(filepath.Join(m.dir, "journal"), os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o644)
 	if err != nil {
-		m.cannotRun(err)
+		m.noticeStartError(err)
 		return
 	}
 	defer journal.Close()
 	c := &child{}
 	if err := c.start(m, life, argv, journal, journal); err != nil {
-		m.cannotRun(err)
+		m.noticeStartError(err)
 		return
 	}
 	_ = c.stdin.Close()
 	_, _ = c.wait()
 }
 
-// cannotRun tells why a command did not start, unless the power is off.
-func (m *Machine) cannotRun(err error) {
+// noticeStartError passes the reason why a command did not start to Options.Notice, unless the power is off.
+func (m *Machine) noticeStartError(err error) {
 	if !errors.Is(err, errNoPower) && !errors.Is(err, context.Canceled) {
 		m.fleet.opts.Notice("machine " + m.Name + ": " + err.Error())
 	}

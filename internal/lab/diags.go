@@ -10,17 +10,17 @@ import (
 	"strings"
 )
 
-// DiagsTool is where the agent's diagnostics tool is on a machine.
+// DiagsTool is the path of the agent's diagnostics tool on a machine.
 const DiagsTool = "/usr/bin/microsoft/az-aoi-ingestion-gather-diags"
 
-// gatherDiags is its stand-in among the fleet's tools.
+// gatherDiags is the path of its stand-in in the fleet's tools.
 const gatherDiags = "agent/gather-diags"
 
-// DiagsStandIn is the stand-in as a program, for machines that are not the lab's:
-// it reads how to misbehave from /etc/aoi-standin/diags.
+// DiagsStandIn returns the stand-in as a program for machines outside the lab. It
+// reads its misbehaviour from /etc/aoi-standin/diags.
 func DiagsStandIn() ([]byte, error) { return standins.ReadFile("standin/gather-diags") }
 
-// needsHow checks the argument of the fault diags.
+// needsHow checks the argument of the fault "diags".
 func needsHow(argument string) error {
 	how, _, _ := strings.Cut(argument, " ")
 	if !slices.Contains([]string{"missing", "hangs", "fails", "garbage", "none", "two", "link", "large"}, how) {
@@ -29,9 +29,9 @@ func needsHow(argument string) error {
 	return needsText(argument)
 }
 
-// layDiags brings the tool into line with the faults. It is linked, not written:
-// see layPrograms.
-func (m *Machine) layDiags() error {
+// linkDiags updates the tool for the faults. The tool is linked, not written:
+// see linkPrograms.
+func (m *Machine) linkDiags() error {
 	how, wrong := m.faults.get(faultDiags)
 	tool, file := m.inRoot(DiagsTool), filepath.Join(m.dir, "diags")
 	if how == "missing" {

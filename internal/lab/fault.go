@@ -10,43 +10,43 @@ import (
 	"github.com/aoifleet/aoifleet/internal/lab/agent"
 )
 
-// What can be wrong with a machine. A fault is one of these words and its
+// The faults of a machine. A fault is one of these words and its
 // argument, separated by a space; the words of package agent are faults too. An
-// argument in double quotes is read as Go reads a string. Before a TEXT that is
-// waited for there may be "in:" or "out:": only what comes from the client, or
-// from the machine. "Once" is until the faults are set anew.
+// argument in double quotes has the syntax of a Go string. A TEXT that triggers a
+// fault may have the prefix "in:" or "out:": only data from the client, or from the
+// machine, then counts. "Once" means until the faults are set again.
 const (
 	faultUnreachable     = "unreachable"      // refuses connections
-	faultAcceptSilent    = "accept-silent"    // takes connections and never speaks
-	faultDropConnections = "drop-connections" // N: closes the next N connections before a word, as MaxStartups does
-	faultChangedHostKey  = "changed-host-key" // has another host key than known_hosts says
+	faultAcceptSilent    = "accept-silent"    // accepts connections and sends nothing
+	faultDropConnections = "drop-connections" // N: closes the next N connections before the handshake, as MaxStartups does
+	faultChangedHostKey  = "changed-host-key" // has another host key than the one in known_hosts
 	faultAuthRefused     = "auth-refused"     // refuses every key
 	faultNoSFTP          = "no-sftp"          // has no SFTP subsystem
-	faultSFTPFull        = "sftp-full"        // SFTP can make files but not write to them
-	faultSudoPassword    = "sudo-password"    // sudo wants a password
-	faultSudoTells       = "sudo-tells"       // [fails]: sudo wants a password, takes any and tells it on standard error; then it runs nothing if so
+	faultSFTPFull        = "sftp-full"        // SFTP can create files but not write to them
+	faultSudoPassword    = "sudo-password"    // sudo requires a password
+	faultSudoTells       = "sudo-tells"       // [fails]: sudo requires a password, accepts any and prints it on standard error; with "fails" it then runs nothing
 	faultNoOpenSSL       = "no-openssl"       // has no openssl
-	faultMissingTool     = "missing-tool"     // NAME: has no such program
-	faultDiskFull        = "disk-full"        // [BLOCKS]: no command can write more to a file than so many 512 bytes, none if absent
-	faultEndlessOutput   = "endless-output"   // answers every command with output without end
-	faultEscapes         = "escapes"          // puts terminal escapes before what a command prints, on both streams
-	faultNoise           = "noise"            // TEXT: puts a line before what a command prints, as a careless profile does
-	faultCutAfter        = "cut-after"        // N: closes a connection when N bytes have come from the client, once
-	faultCutBefore       = "cut-before"       // TEXT: closes a connection instead of passing TEXT on, either way, once
-	faultCutOn           = "cut-on"           // TEXT: closes a connection when TEXT has been passed on, either way, once
-	faultGoneOn          = "gone-on"          // TEXT: the same, and is unreachable then
-	faultSilentOn        = "silent-on"        // TEXT: passes nothing more on after TEXT, once; the connection stays
-	faultRestartSlow     = "restart-slow"     // DURATION: systemctl restart takes so much longer
-	faultRestartFails    = "restart-fails"    // TEXT: systemctl restart fails with these words
-	faultNotWanted       = "not-wanted"       // no target wants the agent's unit, systemctl show says
-	faultTimerFails      = "timer-fails"      // TEXT: systemd-run fails with these words
-	faultTimerDead       = "timer-dead"       // systemd-run ends well, but there is no timer
-	faultRebootOn        = "reboot-on"        // TEXT: the machine reboots when TEXT has been passed on, once; what it came for does not see it
-	faultKillOn          = "kill-on"          // TEXT: SIGKILL to the process group of the command when TEXT has been passed on, once; it does not see it
-	faultSSHDRestartOn   = "sshd-restart-on"  // TEXT: the port closes and opens again, connections stay, once
-	faultSudoRevokedOn   = "sudo-revoked-on"  // TEXT: from then on sudo refuses
-	faultClockJump       = "clock-jump"       // DURATION: date(1) is so much ahead; behind if negative
-	faultImmutable       = "immutable"        // mv, cp, ln and rm can't change anything in the certificate's folder, as after chattr +i
+	faultMissingTool     = "missing-tool"     // NAME: lacks this program
+	faultDiskFull        = "disk-full"        // [BLOCKS]: no command can write more than BLOCKS × 512 bytes to a file; default 0
+	faultEndlessOutput   = "endless-output"   // answers every command with endless output
+	faultEscapes         = "escapes"          // prints terminal escapes before a command's output, on both streams
+	faultNoise           = "noise"            // TEXT: prints a line before a command's output, as some profiles do
+	faultCutAfter        = "cut-after"        // N: closes a connection after N bytes from the client, once
+	faultCutBefore       = "cut-before"       // TEXT: closes a connection instead of passing TEXT, in either direction, once
+	faultCutOn           = "cut-on"           // TEXT: closes a connection after TEXT, in either direction, once
+	faultGoneOn          = "gone-on"          // TEXT: the same, and the machine is unreachable afterwards
+	faultSilentOn        = "silent-on"        // TEXT: passes nothing after TEXT, once; the connection stays
+	faultRestartSlow     = "restart-slow"     // DURATION: systemctl restart takes this much longer
+	faultRestartFails    = "restart-fails"    // TEXT: systemctl restart fails with this message
+	faultNotWanted       = "not-wanted"       // systemctl show reports no target that wants the agent's unit
+	faultTimerFails      = "timer-fails"      // TEXT: systemd-run fails with this message
+	faultTimerDead       = "timer-dead"       // systemd-run succeeds, but creates no timer
+	faultRebootOn        = "reboot-on"        // TEXT: the machine reboots after TEXT, once; the receiver does not see TEXT
+	faultKillOn          = "kill-on"          // TEXT: SIGKILL to the process group of the command after TEXT, once; the command does not see TEXT
+	faultSSHDRestartOn   = "sshd-restart-on"  // TEXT: the port closes and opens again after TEXT, once; connections stay
+	faultSudoRevokedOn   = "sudo-revoked-on"  // TEXT: sudo refuses after TEXT
+	faultClockJump       = "clock-jump"       // DURATION: date(1) is ahead by DURATION; behind if negative
+	faultImmutable       = "immutable"        // mv, cp, ln and rm can change nothing in the certificate's folder, as after chattr +i
 	faultDiags           = "diags"            // HOW: the agent's diagnostics tool is missing, hangs, fails TEXT, writes garbage, none, two or link; or a zip of large BYTES
 	maxFaultText         = 256                // bytes
 	maxFaultFile         = 8 << 20            // bytes
@@ -127,12 +127,12 @@ func needsJump(argument string) error {
 	return nil
 }
 
-// fault is one thing that is wrong with a machine.
+// fault is one fault of a machine.
 type fault struct {
 	word, argument string
-	line           string // as it was given; the agent reads its own
-	// Of a text that is waited for: only from the client, or only from the
-	// machine. The script that the client sends holds most of what it prints.
+	line           string // as given; the agent reads its own faults
+	// The direction of the text: only from the client, or only from the machine.
+	// The client's script contains most of the text that it prints.
 	onlyIn, onlyOut bool
 }
 
@@ -162,7 +162,7 @@ func parseFault(line string) (fault, error) {
 	return f, nil
 }
 
-// direction takes "in:" or "out:" off the text of a fault that waits for one.
+// direction removes the prefix "in:" or "out:" of the text of a fault.
 func (f *fault) direction() {
 	waiting := []string{
 		faultCutBefore, faultCutOn, faultGoneOn, faultSilentOn,

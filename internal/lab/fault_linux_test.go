@@ -16,7 +16,7 @@ import (
 	"golang.org/x/crypto/ssh"
 )
 
-// TestHostFaults are faults that a command meets.
+// TestHostFaults tests faults of commands.
 func TestHostFaults(t *testing.T) {
 	f, m := startOne(t, Options{})
 	tests := map[string]struct {
@@ -38,7 +38,7 @@ func TestHostFaults(t *testing.T) {
 			}
 			got := mustRun(t, m, tt.command, tt.stdin)
 			if strings.HasPrefix(tt.fault, "disk-full") {
-				got.stderr = "" // each shell has its own words
+				got.stderr = "" // each shell has its own message
 			}
 			if got != tt.want {
 				t.Errorf("got %+v, want %+v", got, tt.want)
@@ -85,7 +85,7 @@ func TestEndlessOutput(t *testing.T) {
 	}
 }
 
-// TestDialFaults are faults that a connection meets; each ends with SetFault().
+// TestDialFaults tests faults of connections; SetFault() ends each of them.
 func TestDialFaults(t *testing.T) {
 	_, m := startOne(t, Options{})
 	tests := map[string]struct {
@@ -182,12 +182,12 @@ func TestSFTPFaults(t *testing.T) {
 	}
 }
 
-// TestCut: what the script has seen when the connection was cut at a text.
+// TestCut tests the script's input after a connection is cut at a text.
 func TestCut(t *testing.T) {
 	tests := map[string]struct {
 		fault  string
-		stdout string // what the client has seen
-		seen   string // what the script has seen
+		stdout string // received by the client
+		seen   string // received by the script
 	}{
 		"before, from the client": {"cut-before \"confirm RUN\"", "verdict=good\n", "ended\n"},
 		"on, from the client":     {"cut-on \"confirm RUN\\n\"", "verdict=good\n", "confirm RUN\n"},
@@ -259,7 +259,7 @@ func TestSilentOn(t *testing.T) {
 		_, _, err := client.SendRequest("keepalive@openssh.com", true, nil)
 		reply <- err
 	}()
-	mustRun(t, m, "true", "") // another connection is well
+	mustRun(t, m, "true", "") // another connection works
 	select {
 	case err := <-reply:
 		t.Errorf("an answer on a silent line: %v", err)
@@ -293,7 +293,7 @@ func TestFaultsFile(t *testing.T) {
 		t.Error("the file is not followed")
 	}
 	write("london-sftp-01 exit-at-start\n")
-	if refused(london) { // read at the connection, at the latest
+	if refused(london) { // read with the connection, at the latest
 		t.Error("the change is not followed")
 	}
 	if data, err := os.ReadFile(london.agentFault); err != nil || string(data) != "exit-at-start\n" {
@@ -373,7 +373,7 @@ func FuzzWatcher(f *testing.F) {
 	f.Add("aab", "aaab", 1)
 	f.Fuzz(func(t *testing.T, text, stream string, size int) {
 		if text == "" || len(text) > maxFaultText || size <= 0 {
-			return // nothing to look for
+			return // nothing to search for
 		}
 		var w watcher
 		want, at := strings.Index(stream, text), 0

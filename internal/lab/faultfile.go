@@ -8,14 +8,14 @@ import (
 	"sync"
 )
 
-// faultFile is the faults file as it was last read.
+// faultFile is the state of the faults file at its last read.
 type faultFile struct {
 	path string
 	mu   sync.Mutex
 	last os.FileInfo
 }
 
-// changed tells whether the file is another than last time.
+// changed reports whether the file has changed since its last read.
 func (ff *faultFile) changed() bool {
 	info, err := os.Stat(ff.path)
 	if err != nil {
@@ -29,7 +29,7 @@ func (ff *faultFile) changed() bool {
 	return !os.SameFile(info, last) || info.Size() != last.Size() || !info.ModTime().Equal(last.ModTime())
 }
 
-// reloadFaults reads the faults file again if it has changed. One that can't be
+// reloadFaults reads the faults file again if it has changed. A file that can't be
 // read changes nothing.
 func (f *Fleet) reloadFaults() {
 	if err := f.loadFaults(); err != nil {

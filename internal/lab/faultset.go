@@ -12,9 +12,9 @@ import (
 	"github.com/aoifleet/aoifleet/internal/lab/agent"
 )
 
-// faults are what is wrong with one machine now: what a test has set and what
-// the faults file says. One that happens once is remembered as spent until that
-// side sets faults anew. The zero value is a healthy machine.
+// faults are the current faults of one machine: those of a test and those of the
+// faults file. A fault that happens once counts as spent until its source sets
+// faults again. The zero value is a healthy machine.
 type faults struct {
 	mu                sync.Mutex
 	set, file         []fault
@@ -23,7 +23,7 @@ type faults struct {
 	revoked           bool // no sudo because of sudo-revoked-on
 }
 
-// replace sets one side; it tells whether that changed anything.
+// replace sets the faults of one source; it reports whether that changed anything.
 func (fs *faults) replace(list []fault, file bool) bool {
 	fs.mu.Lock()
 	defer fs.mu.Unlock()
@@ -39,7 +39,7 @@ func (fs *faults) replace(list []fault, file bool) bool {
 	return true
 }
 
-// get is the argument of a fault and whether the machine has it.
+// get returns the argument of a fault and whether the machine has it.
 func (fs *faults) get(word string) (argument string, ok bool) {
 	for _, f := range fs.all() {
 		if f.word == word {
@@ -66,7 +66,7 @@ func (fs *faults) all() []fault {
 	return slices.Concat(fs.set, fs.file)
 }
 
-// claim takes one of the times that a fault may happen.
+// claim reports whether a fault may happen once more, and counts it.
 func (fs *faults) claim(f fault, times int) bool {
 	fs.mu.Lock()
 	defer fs.mu.Unlock()
@@ -86,7 +86,7 @@ func (fs *faults) claim(f fault, times int) bool {
 	return true
 }
 
-// claimCount is claim for a fault whose argument says how often.
+// claimCount is claim for a fault whose argument is the number of times.
 func (fs *faults) claimCount(word string) bool {
 	for _, f := range fs.all() {
 		times, _ := strconv.Atoi(f.argument)
@@ -122,10 +122,10 @@ func (fs *faults) sudoRevoked() bool {
 	return fs.revoked
 }
 
-// SetFault replaces what was set before by the given faults, one a string, such
-// as "unreachable", "log-only" or "cut-on confirm"; without any the machine is
-// well again, but for what the faults file says. An unknown one is an error, and
-// then nothing is changed.
+// SetFault replaces the previously set faults, one per string, such
+// as "unreachable", "log-only" or "cut-on confirm". Without any the machine is
+// healthy again, except for the faults file. An unknown fault is an error that
+// changes nothing.
 func (m *Machine) SetFault(lines ...string) error {
 	list := make([]fault, 0, len(lines))
 	for _, line := range lines {
@@ -140,8 +140,7 @@ func (m *Machine) SetFault(lines ...string) error {
 	return nil
 }
 
-// faultsChanged brings the listener, the programs and the agent's file into
-// line.
+// faultsChanged updates the listener, the programs and the agent's fault file.
 func (m *Machine) faultsChanged() {
 	m.applying.Lock()
 	defer m.applying.Unlock()
@@ -157,8 +156,8 @@ func (m *Machine) faultsChanged() {
 	if err := os.WriteFile(m.agentFault, []byte(agents.String()), 0o644); err != nil {
 		m.fleet.opts.Notice("machine " + m.Name + ": " + err.Error())
 	}
-	if err := errors.Join(m.layPrograms(), m.layDiags()); err != nil {
+	if err := errors.Join(m.linkPrograms(), m.linkDiags()); err != nil {
 		m.fleet.opts.Notice("machine " + m.Name + ": " + err.Error())
 	}
-	m.tell(m.adjustPort())
+	m.noticePort(m.adjustPort())
 }

@@ -14,7 +14,7 @@ import (
 	"golang.org/x/crypto/ssh"
 )
 
-// faultPoll is how often the faults file is looked at between connections.
+// faultPoll is the interval of checks of the faults file between connections.
 const faultPoll = 100 * time.Millisecond
 
 // Fleet is a running lab.
@@ -34,9 +34,9 @@ type Fleet struct {
 	faultFile faultFile
 }
 
-// Start builds the fleet and returns when all of its machines take connections
-// and their agents have been started. It ends with ctx or Close, whichever is
-// first; Close has to be called in any case. On other systems than Linux it
+// Start builds the fleet and returns when all of its machines accept connections
+// and their agents have been started. The fleet ends with ctx or Close, whichever is
+// first; Close must be called in any case. On systems other than Linux Start
 // returns an error.
 func Start(ctx context.Context, opts Options) (*Fleet, error) {
 	if runtime.GOOS != "linux" {
@@ -87,7 +87,7 @@ func (f *Fleet) build(names []string) error {
 	return f.run()
 }
 
-// run brings the machines to life.
+// run boots the machines.
 func (f *Fleet) run() error {
 	f.faultFile.path = filepath.Join(f.dir, "faults")
 	if err := f.loadFaults(); err != nil {
@@ -102,7 +102,7 @@ func (f *Fleet) run() error {
 	return nil
 }
 
-// makeDir makes the directory of the fleet, empty but for a faults file.
+// makeDir creates the directory of the fleet, empty except for a faults file.
 func (f *Fleet) makeDir() (err error) {
 	if f.opts.Dir == "" {
 		f.temporary = true
@@ -129,7 +129,7 @@ func (f *Fleet) makeDir() (err error) {
 	return nil
 }
 
-// makeIdentity makes the key pair that the client logs in with.
+// makeIdentity creates the key pair with which the client logs in.
 func (f *Fleet) makeIdentity() error {
 	public, private, err := ed25519.GenerateKey(nil)
 	if err != nil {
@@ -144,11 +144,11 @@ func (f *Fleet) makeIdentity() error {
 	return os.WriteFile(f.IdentityFile()+".pub", ssh.MarshalAuthorizedKey(f.userKey), 0o644)
 }
 
-// Close ends all machines, kills what still runs on them and removes a
-// temporary directory. It can be called more than once, and at any moment.
+// Close ends all machines, kills their remaining processes and removes a
+// temporary directory. It can be called more than once, and at any time.
 func (f *Fleet) Close() error {
 	f.cancel()
-	if len(f.machines) > 0 { // else the directory may be another fleet's
+	if len(f.machines) > 0 { // otherwise the directory may belong to another fleet
 		killMarked(markVariable+f.dir+"/", drainTime)
 	}
 	for _, m := range f.machines {
@@ -161,31 +161,32 @@ func (f *Fleet) Close() error {
 	return nil
 }
 
-// Dir is the absolute path of the fleet's directory.
+// Dir returns the absolute path of the fleet's directory.
 func (f *Fleet) Dir() string { return f.dir }
 
-// InventoryFile is the path of the fleet's inventory.
+// InventoryFile returns the path of the fleet's inventory.
 func (f *Fleet) InventoryFile() string { return filepath.Join(f.dir, "inventory.yaml") }
 
-// KnownHostsFile is the path of the known_hosts file with all machines.
+// KnownHostsFile returns the path of the known_hosts file with all machines.
 func (f *Fleet) KnownHostsFile() string { return filepath.Join(f.dir, "known_hosts") }
 
-// IdentityFile is the path of the private key that LoginUser logs in with.
+// IdentityFile returns the path of LoginUser's private key.
 func (f *Fleet) IdentityFile() string { return filepath.Join(f.dir, "id_ed25519") }
 
-// EntraFile lists the thumbprints that are accepted, one a line; it is read at
-// each request for a token and may be changed at any time. With
-// Options.Registered there is none.
+// EntraFile returns the path of the list of accepted thumbprints, one per line. The
+// file is read for each token request and may be changed at any time. With
+// Options.Registered there is no such file.
 func (f *Fleet) EntraFile() string { return filepath.Join(f.dir, "entra") }
 
-// FaultsFile is read before each connection: lines of MACHINE FAULT ARGUMENT,
-// where MACHINE is a name or a pattern such as london-*.
+// FaultsFile returns the path of the faults file, which is read before each
+// connection: lines of MACHINE FAULT ARGUMENT, where MACHINE is a name or a pattern
+// such as london-*.
 func (f *Fleet) FaultsFile() string { return filepath.Join(f.dir, "faults") }
 
-// Machines are all machines in the order of their numbers.
+// Machines returns all machines in the order of their numbers.
 func (f *Fleet) Machines() []*Machine { return f.machines }
 
-// Machine is the one of that name, or nil.
+// Machine returns the machine with that name, or nil.
 func (f *Fleet) Machine(name string) *Machine { return f.byName[name] }
 
 func (f *Fleet) pollFaults() {

@@ -100,7 +100,7 @@ func TestCertificates(t *testing.T) {
 	}
 }
 
-// What the tool is for: the file is replaced, the agent restarted, the log tells.
+// A rotation: the file is replaced, the agent restarted, and the log shows the result.
 func TestRotation(t *testing.T) {
 	f := startWith(t, Options{})
 	m := f.Machines()[0]
@@ -196,7 +196,7 @@ func TestClose(t *testing.T) {
 	}
 	eventually(t, "what the script left behind is gone", func() bool {
 		stat, err := os.ReadFile(left)
-		return err != nil || strings.Contains(string(stat), ") Z ") // dead, and nobody has waited for it
+		return err != nil || strings.Contains(string(stat), ") Z ") // dead, and its parent has not waited for it
 	})
 }
 
@@ -241,7 +241,7 @@ func TestListenerTable(t *testing.T) {
 	}
 }
 
-// BenchmarkStart is a large fleet from nothing to nothing.
+// BenchmarkStart starts and closes a large fleet.
 func BenchmarkStart(b *testing.B) {
 	for _, machines := range []int{100, 1000} {
 		b.Run(fmt.Sprint(machines), func(b *testing.B) {
@@ -262,7 +262,7 @@ func BenchmarkStart(b *testing.B) {
 	}
 }
 
-// Each machine is one of its own, and stays it when it boots again.
+// Each machine has its own id, also after a reboot.
 func TestMachineIDs(t *testing.T) {
 	f := start(t, Options{Machines: 2})
 	a, b := f.machines[0], f.machines[1]

@@ -12,17 +12,17 @@ import (
 )
 
 // forward makes a machine a jump host: it serves a direct-tcpip channel (RFC 4254
-// section 7.2). It leads to this workstation only, where the lab's machines are, and to
-// where Options.Route says.
-func (m *Machine) forward(line *tap, asked ssh.NewChannel) {
+// section 7.2). It connects only to this workstation, where the lab's machines are,
+// and to the addresses of Options.Route.
+func (m *Machine) forward(line *tap, request ssh.NewChannel) {
 	var to struct {
 		Host       string
 		Port       uint32
 		Originator string
 		From       uint32
 	}
-	if err := ssh.Unmarshal(asked.ExtraData(), &to); err != nil {
-		_ = asked.Reject(ssh.ConnectionFailed, "bad request")
+	if err := ssh.Unmarshal(request.ExtraData(), &to); err != nil {
+		_ = request.Reject(ssh.ConnectionFailed, "bad request")
 		return
 	}
 	target := net.JoinHostPort(to.Host, strconv.Itoa(int(to.Port)))
@@ -30,28 +30,28 @@ func (m *Machine) forward(line *tap, asked ssh.NewChannel) {
 		target = m.fleet.opts.Route(target)
 	}
 	if target == "" {
-		_ = asked.Reject(ssh.Prohibited, "open failed")
+		_ = request.Reject(ssh.Prohibited, "open failed")
 		return
 	}
 	conn, err := new(net.Dialer).DialContext(line.life.ctx, "tcp", target)
 	if err != nil {
-		_ = asked.Reject(ssh.ConnectionFailed, "Connection refused")
+		_ = request.Reject(ssh.ConnectionFailed, "Connection refused")
 		return
 	}
 	defer conn.Close()
-	channel, requests, err := asked.Accept()
+	channel, requests, err := request.Accept()
 	if err != nil {
 		return
 	}
 	defer channel.Close()
 	defer context.AfterFunc(line.life.ctx, func() { _ = conn.Close() })()
-	var both sync.WaitGroup
-	both.Go(func() { ssh.DiscardRequests(requests) })
-	both.Go(func() {
+	var tasks sync.WaitGroup
+	tasks.Go(func() { ssh.DiscardRequests(requests) })
+	tasks.Go(func() {
 		_, _ = io.Copy(conn, channel)
 		_ = conn.Close()
 	})
 	_, _ = io.Copy(channel, conn)
 	_ = channel.Close()
-	both.Wait()
+	tasks.Wait()
 }

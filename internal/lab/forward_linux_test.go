@@ -9,7 +9,7 @@ import (
 	"golang.org/x/crypto/ssh"
 )
 
-// A machine is a jump host to the others, and to nobody else.
+// A machine is a jump host to the other machines only.
 func TestForward(t *testing.T) {
 	f := start(t, Options{Machines: 2})
 	jump, behind := f.Machines()[0], f.Machines()[1]

@@ -9,8 +9,8 @@ import (
 	"github.com/pkg/sftp"
 )
 
-// disk serves a home directory in which files can be made but not filled, as on
-// a disk whose last block is used up: inodes are left, blocks are not.
+// disk serves a home directory in which files can be created but not written, as on
+// a disk with free inodes and no free blocks.
 type disk struct{ home string }
 
 func fullDisk(home string) sftp.Handlers {
@@ -18,8 +18,8 @@ func fullDisk(home string) sftp.Handlers {
 	return sftp.Handlers{FileGet: d, FilePut: d, FileCmd: d, FileList: d}
 }
 
-// real is the file behind a path of a request; those are absolute, from "/",
-// and the home directory is all that there is.
+// real returns the file for the path of a request. Paths are absolute, and "/" is
+// the home directory.
 func (d disk) real(path string) string { return filepath.Join(d.home, filepath.Clean("/"+path)) }
 
 type noSpace struct{ io.Closer }
@@ -29,7 +29,7 @@ func (noSpace) WriteAt([]byte, int64) (int, error) { return 0, syscall.ENOSPC }
 // Fileread opens a file to read.
 func (d disk) Fileread(r *sftp.Request) (io.ReaderAt, error) { return os.Open(d.real(r.Filepath)) }
 
-// Filewrite makes a file that can't be written to.
+// Filewrite creates a file that can't be written.
 func (d disk) Filewrite(r *sftp.Request) (io.WriterAt, error) {
 	flags := os.O_WRONLY
 	if r.Pflags().Creat {
@@ -45,7 +45,7 @@ func (d disk) Filewrite(r *sftp.Request) (io.WriterAt, error) {
 	return noSpace{f}, nil
 }
 
-// Filecmd does what needs no space.
+// Filecmd runs the commands that need no space.
 func (d disk) Filecmd(r *sftp.Request) error {
 	path := d.real(r.Filepath)
 	switch r.Method {
@@ -64,7 +64,7 @@ func (d disk) Filecmd(r *sftp.Request) error {
 	return sftp.ErrSSHFxOpUnsupported
 }
 
-// Filelist tells of one file; directories are not listed.
+// Filelist returns one file; directories are not listed.
 func (d disk) Filelist(r *sftp.Request) (sftp.ListerAt, error) {
 	if r.Method != "Stat" {
 		return nil, sftp.ErrSSHFxOpUnsupported
@@ -78,7 +78,7 @@ func (d disk) Filelist(r *sftp.Request) (sftp.ListerAt, error) {
 
 type oneFile struct{ info os.FileInfo }
 
-// ListAt gives the one entry.
+// ListAt returns the one entry.
 func (o oneFile) ListAt(list []os.FileInfo, offset int64) (int, error) {
 	if offset > 0 || len(list) == 0 {
 		return 0, io.EOF

@@ -2,15 +2,15 @@ package lab
 
 import "sync"
 
-// group is a WaitGroup that can be closed: after that it starts nothing more,
-// so that Close never races with a connection that has just come in.
+// group is a WaitGroup that can be closed. A closed group starts no goroutine,
+// so that Close never races with a new connection.
 type group struct {
 	mu     sync.Mutex
 	closed bool
 	wg     sync.WaitGroup
 }
 
-// Go runs f in a goroutine of its own, or tells that the group is closed.
+// Go runs f in a new goroutine and returns true, or returns false if the group is closed.
 func (g *group) Go(f func()) bool {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -21,7 +21,7 @@ func (g *group) Go(f func()) bool {
 	return true
 }
 
-// Close waits for all that runs.
+// Close waits for all goroutines of the group.
 func (g *group) Close() {
 	g.mu.Lock()
 	g.closed = true

@@ -8,16 +8,16 @@ import (
 	"strings"
 )
 
-// The target that wants the agent, and where its units are.
+// The target that wants the agent, and the directory of its units.
 const (
 	wantingTarget = "multi-user.target"
 	unitDir       = "/etc/systemd/system"
 )
 
 // guard is a unit that undoes an interrupted rotation at boot, as far as the
-// lab understands it: a file aoifleet-guard-*.service that is linked under the
-// target. Of the unit file Before=, ConditionPathExists= and ExecStart= count;
-// as nothing but the boot reads it, it needs no daemon-reload.
+// lab supports it: a file aoifleet-guard-*.service that is linked under the
+// target. The lab uses Before=, ConditionPathExists= and ExecStart= of the unit file;
+// only the boot reads it, so it needs no daemon-reload.
 type guard struct {
 	name       string
 	before     []string
@@ -25,19 +25,19 @@ type guard struct {
 	argv       []string // nil: no ExecStart=
 }
 
-// guards are the linked ones in the order of their names.
+// guards returns the linked guards in the order of their names.
 func (m *Machine) guards() []guard {
 	links, _ := filepath.Glob(m.inRoot(unitDir + "/" + wantingTarget + ".wants/aoifleet-guard-*.service"))
 	var found []guard
 	for _, link := range links {
 		info, err := os.Lstat(link)
 		if err != nil || info.Mode()&os.ModeSymlink == 0 {
-			continue // systemd.unit(5) knows only links there
+			continue // systemd.unit(5) allows only links there
 		}
 		name := filepath.Base(link)
 		text, err := os.ReadFile(m.inRoot(unitDir + "/" + name))
 		if err != nil {
-			continue // a link to a unit that is not there is passed over
+			continue // a link to a missing unit is skipped
 		}
 		g, err := parseGuard(name, string(text))
 		if err != nil {
@@ -49,7 +49,7 @@ func (m *Machine) guards() []guard {
 	return found
 }
 
-// runGuards runs those that come before the agent, or the others, to the end.
+// runGuards runs the guards ordered before the agent, or the others, and waits for them.
 func (m *Machine) runGuards(l *life, guards []guard, first bool) {
 	for _, g := range guards {
 		if slices.Contains(g.before, Unit) == first && g.argv != nil && g.holds() {
@@ -58,8 +58,8 @@ func (m *Machine) runGuards(l *life, guards []guard, first bool) {
 	}
 }
 
-// holds judges the conditions (systemd.unit(5), "Conditions and asserts"): of
-// those with "|" at least one must hold, of the others every one; "!" is not.
+// holds reports whether the conditions hold (systemd.unit(5), "Conditions and
+// asserts"): at least one of those with "|", and every other one; "!" negates.
 func (g guard) holds() bool {
 	triggers, triggered := false, false
 	for _, condition := range g.conditions {
@@ -95,7 +95,7 @@ func parseGuard(name, text string) (guard, error) {
 	return g, nil
 }
 
-// set takes one line; an empty value forgets the ones before it.
+// set applies one line; an empty value resets the previous ones.
 func (g *guard) set(key, value string) (err error) {
 	switch key {
 	case "[Unit]Before":
@@ -114,7 +114,7 @@ func (g *guard) set(key, value string) (err error) {
 }
 
 // specifiers expands %% (systemd.unit(5), "Specifiers"), the only one that the
-// lab knows.
+// lab supports.
 func specifiers(text string) (string, error) {
 	rest := strings.ReplaceAll(text, "%%", "")
 	if strings.Contains(rest, "%") {
@@ -124,8 +124,8 @@ func specifiers(text string) (string, error) {
 }
 
 // commandLine splits a command line as systemd does (systemd.service(5),
-// "Command lines"; systemd.syntax(7), "Quoting"): white space outside of quotes
-// parts the words, and backslashes escape inside of them too. Variables are not
+// "Command lines"; systemd.syntax(7), "Quoting"): white space outside quotes
+// separates the words, and backslashes escape inside quotes too. Variables are not
 // expanded: a dollar sign is an error.
 func commandLine(text string) ([]string, error) {
 	if strings.Contains(text, "$") {
@@ -179,8 +179,8 @@ func firstWord(text string) (word, rest string, err error) {
 	return b.String(), "", nil
 }
 
-// unescaped is what a backslash and c stand for; systemd keeps both where it
-// knows no such escape. Those for a byte by its number are not known here.
+// unescaped returns the text for a backslash and c; systemd keeps both for an
+// unknown escape. Escapes with the number of a byte are not supported.
 func unescaped(c byte) string {
 	switch c {
 	case '\\', '"', '\'':

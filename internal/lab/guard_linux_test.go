@@ -8,8 +8,8 @@ import (
 	"testing"
 )
 
-// layGuard writes a guard unit and links it.
-func (m *Machine) layGuard(t testing.TB, name, text string) {
+// writeGuard writes a guard unit and links it.
+func (m *Machine) writeGuard(t testing.TB, name, text string) {
 	t.Helper()
 	name = "aoifleet-guard-" + name + ".service"
 	wants := m.inRoot(unitDir + "/" + wantingTarget + ".wants")
@@ -24,10 +24,10 @@ func (m *Machine) layGuard(t testing.TB, name, text string) {
 	}
 }
 
-// The guard's command sees the agent not started yet, or started.
+// The guard's command runs before the agent's start, or after it.
 func TestGuard(t *testing.T) {
 	tests := map[string]struct {
-		unit string // where SEEN is a file that does not exist, THERE one that does
+		unit string // SEEN stands for a missing file, THERE for an existing one
 		want string
 	}{
 		"before":              {"[Unit]\nBefore=" + Unit + "\n[Service]\nType=oneshot\nExecStart=/bin/sh \"SCRIPT\"\n", "inactive\n"},
@@ -56,7 +56,7 @@ func TestGuard(t *testing.T) {
 			if err := os.WriteFile(script, []byte(text), 0o600); err != nil {
 				t.Fatal(err)
 			}
-			m.layGuard(t, "x", strings.NewReplacer("SCRIPT", script, "SEEN", m.inRoot("/tmp/seen"), "THERE", script).Replace(tt.unit))
+			m.writeGuard(t, "x", strings.NewReplacer("SCRIPT", script, "SEEN", m.inRoot("/tmp/seen"), "THERE", script).Replace(tt.unit))
 			mustReboot(t, m)
 			if got := m.read("/tmp/seen"); got != tt.want || m.AgentState().Active != "active" {
 				t.Errorf("seen %q, want %q; the agent is %+v", got, tt.want, m.AgentState())
@@ -74,9 +74,9 @@ func TestGuardNotLinked(t *testing.T) {
 	_, m := startOne(t, Options{Notice: func(text string) { notices = append(notices, text) }})
 	unit := "[Service]\nExecStart=/bin/sh -c \"echo x >> " + m.Root + "/tmp/ran\"\n"
 	for _, name := range []string{"unlinked", "copied", "gone", "wrong", "good"} {
-		m.layGuard(t, name, unit)
+		m.writeGuard(t, name, unit)
 	}
-	m.layGuard(t, "wrong2", "[Service]\nExecStart=/bin/echo %n\n")
+	m.writeGuard(t, "wrong2", "[Service]\nExecStart=/bin/echo %n\n")
 	wants := m.inRoot(unitDir + "/" + wantingTarget + ".wants/aoifleet-guard-")
 	for _, err := range []error{
 		os.Remove(wants + "unlinked.service"),
@@ -117,7 +117,7 @@ func TestCommandLine(t *testing.T) {
 	}
 }
 
-// What is escaped as systemd.syntax(7) says comes back.
+// A text escaped by the rules of systemd.syntax(7) is restored.
 func FuzzCommandLine(f *testing.F) {
 	f.Add(`/var/lib/aoifleet/a b%\"`, "x")
 	f.Add("", `\x2d'`)

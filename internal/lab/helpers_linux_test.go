@@ -18,11 +18,11 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// patience is how long a test waits for what must happen.
+// patience is the limit of a test's wait for an expected event.
 const patience = 30 * time.Second
 
-// pair are certificates for all fleets: to make a key takes long.
-var pair = sync.OnceValues(func() (certificates, error) { return throwAway(time.Now()) })
+// pair returns certificates for all fleets, because creating a key is slow.
+var pair = sync.OnceValues(func() (certificates, error) { return newCertificates(time.Now()) })
 
 func start(t testing.TB, opts Options) *Fleet {
 	t.Helper()
@@ -57,7 +57,7 @@ func startWith(t testing.TB, opts Options) *Fleet {
 	return f
 }
 
-// startOne is a fleet of one machine.
+// startOne starts a fleet of one machine.
 func startOne(t testing.TB, opts Options) (*Fleet, *Machine) {
 	t.Helper()
 	f := start(t, opts)
@@ -92,10 +92,10 @@ func mustDial(t testing.TB, m *Machine) *ssh.Client {
 	return client
 }
 
-// result is what a command left.
+// result is the output and status of a command.
 type result struct {
 	stdout, stderr string
-	status         int // -1: none came
+	status         int // -1: none
 }
 
 func run(client *ssh.Client, command, stdin string) (r result, err error) {
@@ -128,19 +128,19 @@ func mustRun(t testing.TB, m *Machine, command, stdin string) result {
 	return r
 }
 
-// hostScript is a script as host.sh is one: with the block that the lab replaces.
+// hostScript returns a script like host.sh, with the block that the lab replaces.
 func hostScript(lines ...string) string {
 	head := []string{"# --- machine ---", "PATH=/nowhere", "export PATH", "ROOT=/nowhere", "# --- end machine ---"}
 	return script(append(head, lines...)...)
 }
 
-// onHost runs such a script as root.
+// onHost runs a hostScript as root.
 func onHost(t testing.TB, m *Machine, lines ...string) result {
 	t.Helper()
 	return mustRun(t, m, "sudo -n sh -s", hostScript(lines...))
 }
 
-// eventually polls: what is waited for happens in another process.
+// eventually polls, because the event happens in another process.
 func eventually(t testing.TB, what string, condition func() bool) {
 	t.Helper()
 	tick := time.NewTicker(5 * time.Millisecond)
@@ -155,14 +155,14 @@ func eventually(t testing.TB, what string, condition func() bool) {
 	}
 }
 
-// talk is a command that is still running.
-type talk struct {
+// runningCommand is a command that has not ended.
+type runningCommand struct {
 	session *ssh.Session
 	stdin   io.WriteCloser
 	stdout  *syncBuffer
 }
 
-func begin(t testing.TB, client *ssh.Client, command, input string) talk {
+func begin(t testing.TB, client *ssh.Client, command, input string) runningCommand {
 	t.Helper()
 	session, err := client.NewSession()
 	if err != nil {
@@ -180,5 +180,5 @@ func begin(t testing.TB, client *ssh.Client, command, input string) talk {
 	if _, err := io.WriteString(stdin, input); err != nil {
 		t.Fatal(err)
 	}
-	return talk{session: session, stdin: stdin, stdout: out}
+	return runningCommand{session: session, stdin: stdin, stdout: out}
 }

@@ -58,7 +58,7 @@ groups:
 	return b.String()
 }
 
-// newHostKey makes the key of one machine's SSH server.
+// newHostKey creates the key of one machine's SSH server.
 func newHostKey() (ssh.Signer, error) {
 	_, key, err := ed25519.GenerateKey(nil)
 	if err != nil {

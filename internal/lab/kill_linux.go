@@ -10,8 +10,8 @@ import (
 )
 
 // killMarked kills every process whose environment has an entry that begins
-// with mark, and waits until all are dead and have let go of their files and
-// locks. It tells whether that was so within patience.
+// with mark, and waits until all are dead and have released their files and
+// locks. It reports whether that happened within patience.
 func killMarked(mark string, patience time.Duration) bool {
 	seen := map[int]bool{}
 	for deadline := time.Now().Add(patience); time.Now().Before(deadline); {
@@ -20,8 +20,8 @@ func killMarked(mark string, patience time.Duration) bool {
 			seen[pid] = true
 			kill(pid)
 		}
-		// One that was found has no environment any more some time before its
-		// files are closed. One that forked in between is found in the next turn.
+		// A dying process loses its environment before its files are closed. A
+		// process that forked in between is found in the next iteration.
 		for pid := range seen {
 			if !alive(pid) {
 				delete(seen, pid)
@@ -35,9 +35,9 @@ func killMarked(mark string, patience time.Duration) bool {
 	return false
 }
 
-// kill kills a process with its whole group, all at one moment: one that was
-// stopped would go on for as long as it survives its parent, because the group
-// is orphaned then and gets SIGCONT (exit(3)).
+// kill kills a process with its whole group at once: a stopped process would
+// continue after the death of its parent, because the group is then orphaned and
+// gets SIGCONT (exit(3)).
 func kill(pid int) {
 	if group, err := syscall.Getpgid(pid); err == nil && group > 1 && group != syscall.Getpgrp() {
 		_ = syscall.Kill(-group, syscall.SIGKILL)
@@ -58,7 +58,7 @@ func marked(mark string) []int {
 		if err != nil || pid == os.Getpid() {
 			continue
 		}
-		environ, err := os.ReadFile("/proc/" + name + "/environ") // empty when it is dead
+		environ, err := os.ReadFile("/proc/" + name + "/environ") // empty if the process is dead
 		if err != nil {
 			continue
 		}
@@ -69,7 +69,7 @@ func marked(mark string) []int {
 	return found
 }
 
-// alive tells whether a process is more than a zombie; one of those has closed
+// alive reports whether a process exists and is not a zombie; a zombie has closed
 // its files (proc_pid_stat(5)).
 func alive(pid int) bool {
 	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))

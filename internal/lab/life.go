@@ -9,18 +9,18 @@ import (
 	"github.com/aoifleet/aoifleet/internal/lab/agent"
 )
 
-// life is what a machine is from one boot to the next power cut: all that runs
-// on it, and all that talks to it.
+// life is the state of a machine between a boot and the next power cut: its
+// processes and its connections.
 type life struct {
 	ctx     context.Context
 	cancel  context.CancelCauseFunc
 	tasks   group
 	systemd *systemd
-	up      atomic.Bool // booted, and takes connections
-	dark    atomic.Bool // nothing comes through its connections any more
+	up      atomic.Bool // booted, and accepts connections
+	dark    atomic.Bool // its connections pass nothing
 
-	starting sync.RWMutex // held shared by whoever starts a process
-	over     bool         // nothing starts any more
+	starting sync.RWMutex // held shared while a process is started
+	ended    bool         // no process may start
 	end      sync.Once
 }
 
@@ -33,29 +33,29 @@ func (m *Machine) newLife() *life {
 	return l
 }
 
-// systemd is the manager of now.
+// systemd returns the service manager of the current life.
 func (m *Machine) systemd() *systemd { return m.current.Load().systemd }
 
-// start starts a process, or tells that the power is off.
+// start starts a process, or returns errNoPower.
 func (l *life) start(cmd *exec.Cmd) error {
 	l.starting.RLock()
 	defer l.starting.RUnlock()
-	if l.over {
+	if l.ended {
 		return errNoPower
 	}
 	return cmd.Start()
 }
 
-// endLife is the moment of the power cut. The processes die before they could
-// see that their connections end, and the clients do not hear that they died.
-// It does not wait for the lab's own goroutines: off does.
+// endLife cuts the power. The processes die before they can see the end of their
+// connections, and the clients get no message of it. endLife does not wait for the
+// lab's own goroutines; off does.
 func (m *Machine) endLife(l *life) {
 	l.dark.Store(true)
 	l.up.Store(false)
 	_ = m.adjustPort()
 	l.end.Do(func() {
 		l.starting.Lock()
-		l.over = true
+		l.ended = true
 		l.starting.Unlock()
 		if !killMarked(m.mark(), drainTime) {
 			m.fleet.opts.Notice("machine " + m.Name + ": a process can't be killed")

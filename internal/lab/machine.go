@@ -23,7 +23,7 @@ const Unit = "az-aoi-ingestion.service"
 
 const loopback = "127.0.0.1"
 
-// Machine is one pretend VM.
+// Machine is one simulated VM.
 type Machine struct {
 	Name string
 	Addr string // host:port of its SSH server
@@ -34,17 +34,17 @@ type Machine struct {
 	fleet      *Fleet
 	hostKey    ssh.Signer
 	otherKey   func() (ssh.Signer, error) // for a changed host key
-	agentFault string                     // path of the file that the agent reads
+	agentFault string                     // path of the agent's fault file
 
 	faults      faults
 	connections atomic.Int64
 	execs       atomic.Int64
 	transfers   atomic.Int64
 
-	applying sync.Mutex        // held while the faults are brought into effect
-	laid     map[string]string // stand-ins of faults: program, its file
+	applying sync.Mutex        // held while the faults are applied
+	linked   map[string]string // linked stand-ins of faults: program to file
 
-	power   sync.Mutex // held while the machine boots or goes off
+	power   sync.Mutex // held during a boot or a power cut
 	current atomic.Pointer[life]
 
 	reservation io.Closer // of its port, for as long as the fleet lives
@@ -52,14 +52,14 @@ type Machine struct {
 	listener    net.Listener // nil while off or unreachable
 }
 
-// Counts are how often a machine was used since the start.
+// Counts are the uses of a machine since the start.
 type Counts struct {
-	Connections int64 // TCP connections taken
+	Connections int64 // accepted TCP connections
 	Execs       int64 // commands run over SSH
 	Transfers   int64 // SFTP sessions
 }
 
-// Execs counts what the machine was asked for.
+// Execs returns the uses of the machine.
 func (m *Machine) Execs() Counts {
 	return Counts{Connections: m.connections.Load(), Execs: m.execs.Load(), Transfers: m.transfers.Load()}
 }
@@ -71,7 +71,7 @@ func (f *Fleet) newMachine(name string) (*Machine, error) {
 		dir: dir, fleet: f, agentFault: filepath.Join(dir, "fault"), otherKey: sync.OnceValues(newHostKey),
 	}
 	m.current.Store(m.newLife())
-	if err := m.lay(); err != nil {
+	if err := m.createFiles(); err != nil {
 		return nil, err
 	}
 	var err error
@@ -82,8 +82,8 @@ func (f *Fleet) newMachine(name string) (*Machine, error) {
 	return m, err
 }
 
-// lay makes the machine's files.
-func (m *Machine) lay() error {
+// createFiles creates the machine's files.
+func (m *Machine) createFiles() error {
 	if err := os.MkdirAll(m.Home, 0o700); err != nil {
 		return err
 	}
@@ -116,12 +116,12 @@ func (m *Machine) lay() error {
 	if err := os.Symlink("/proc/uptime", m.inRoot("/proc/uptime")); err != nil {
 		return err
 	}
-	return errors.Join(m.layDiags(), m.layCertificate())
+	return errors.Join(m.linkDiags(), m.writeCertificate())
 }
 
-// layCertificate puts the live certificate in place, as old as it says it is:
-// the agent has been started since.
-func (m *Machine) layCertificate() error {
+// writeCertificate writes the live certificate, with the time of the start of its
+// validity: the agent has been started since.
+func (m *Machine) writeCertificate() error {
 	if m.fleet.opts.NoLive {
 		return nil
 	}
@@ -142,15 +142,15 @@ func (m *Machine) port() int {
 	return n
 }
 
-// runAgent is the process of the agent's unit.
+// runAgent runs the process of the agent's unit.
 func (m *Machine) runAgent(ctx context.Context) error {
 	return agent.Run(ctx, agent.Config{
 		Root: m.Root, EntraPath: m.fleet.EntraFile(), Registered: m.fleet.opts.Registered, FaultPath: m.agentFault, Load: m.fleet.load,
 	})
 }
 
-// LiveThumbprint is the SHA-1 thumbprint of the certificate file as it is now,
-// in upper-case hexadecimal; empty when the agent could not load it.
+// LiveThumbprint returns the SHA-1 thumbprint of the current certificate file,
+// in upper-case hexadecimal; empty if the agent could not load it.
 func (m *Machine) LiveThumbprint() string {
 	data, err := os.ReadFile(m.inRoot(CertificatePath))
 	if err != nil {
@@ -163,17 +163,17 @@ func (m *Machine) LiveThumbprint() string {
 	return cred.Thumbprint
 }
 
-// AgentState is what systemd knows of the agent's unit.
+// AgentState returns systemd's state of the agent's unit.
 func (m *Machine) AgentState() UnitState { return m.systemd().state(Unit) }
 
-// AgentLog is the agent's log as it is now.
+// AgentLog returns the agent's current log.
 func (m *Machine) AgentLog() (string, error) {
 	data, err := os.ReadFile(m.inRoot(agent.DefaultLogPath))
 	return string(data), err
 }
 
-// Systemctl does what `systemctl ARGS` on the machine would do, and returns
-// its output, both streams together, and its exit status.
+// Systemctl runs `systemctl ARGS` on the machine, and returns its output, both
+// streams together, and its exit status.
 func (m *Machine) Systemctl(args ...string) (output string, status int) {
 	r := m.systemd().systemctl(args)
 	for _, line := range append(r.out, r.err...) {

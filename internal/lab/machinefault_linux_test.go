@@ -48,7 +48,7 @@ func TestTimerFaults(t *testing.T) {
 	}
 }
 
-// A stopped timer is gone, but not the service that it has started.
+// Stopping a timer does not stop the service that it has started.
 func TestStoppedTimer(t *testing.T) {
 	_, m := startOne(t, Options{})
 	r := onHost(t, m,
@@ -152,7 +152,7 @@ func TestSSHDRestartOn(t *testing.T) {
 func TestSudoRevokedOn(t *testing.T) {
 	_, m := startOne(t, Options{})
 	setFaults(t, m, "sudo-revoked-on out:armed")
-	// The script goes on as root; only what asks sudo anew is refused.
+	// The script continues as root; only a new sudo is refused.
 	c := begin(t, mustDial(t, m), "sudo -n sh -s", hostScript("echo armed; read -r line; id -u; sudo -n id -u 2>&1; exit"))
 	eventually(t, "it is armed", func() bool { return c.stdout.String() == "armed\n" })
 	refusal := LoginUser + " is not in the sudoers file.  This incident will be reported.\n"
@@ -169,12 +169,12 @@ func TestSudoRevokedOn(t *testing.T) {
 	}
 	setFaults(t, m)
 	if r := onHost(t, m, "echo root"); r.stdout != "root\n" {
-		t.Errorf("well again: %+v", r)
+		t.Errorf("without fault: %+v", r)
 	}
 }
 
-// What date says on a machine whose clock has jumped, against what the real one
-// says of the instant that is meant.
+// The output of date on a machine whose clock has jumped equals that of the real
+// date for the intended time.
 func TestClockJump(t *testing.T) {
 	_, m := startOne(t, Options{})
 	file := m.inRoot("/tmp/file")
@@ -185,7 +185,7 @@ func TestClockJump(t *testing.T) {
 	at := func(layout string) func(time.Time) string {
 		return func(now time.Time) string { return now.UTC().Format(layout) }
 	}
-	tests := map[string]func(now time.Time) string{ // arguments: what it says
+	tests := map[string]func(now time.Time) string{ // arguments: output
 		"-u +%Y-%m-%dT%H":                     at("2006-01-02T15"),
 		"--utc +%F":                           at("2006-01-02"),
 		"-u -d now +%FT%H":                    at("2006-01-02T15"),
@@ -229,7 +229,7 @@ func TestClockJump(t *testing.T) {
 	}
 }
 
-// A script of before finds the clock of now, and so does one that runs already.
+// A stored script and a running script use the current clock.
 func TestClockJumpsUnderScript(t *testing.T) {
 	_, m := startOne(t, Options{})
 	c := begin(t, mustDial(t, m), "sh -s", hostScript("echo $PATH; read -r line; date -u +%Y; exit"))
@@ -246,7 +246,7 @@ func TestClockJumpsUnderScript(t *testing.T) {
 func TestImmutable(t *testing.T) {
 	_, m := startOne(t, Options{})
 	folder := filepath.Dir(m.inRoot(CertificatePath))
-	tests := map[string]string{ // command, in the certificate's folder: what it says
+	tests := map[string]string{ // command, in the certificate's folder: output
 		"mv -T -- ../../../tmp/new dp.p12":       "mv: cannot move '../../../tmp/new' to 'dp.p12'",
 		"mv -T -- $ROOT/tmp/new $PWD/dp.p12":     "mv: cannot move",
 		"mv dp.p12 $ROOT/tmp/gone":               "mv: cannot move 'dp.p12'",
@@ -261,17 +261,17 @@ func TestImmutable(t *testing.T) {
 		"ln -s dp.p12 $ROOT/tmp/other":           "",
 		"cd $ROOT/tmp && rm -f -- new":           "",
 	}
-	for command, words := range tests {
+	for command, message := range tests {
 		setFaults(t, m)
 		if r := onHost(t, m, "cd $ROOT/tmp && rm -f -- * && echo new >new && ln -s "+folder+"/dp.p12 link"); r.status != 0 {
 			t.Fatalf("%+v", r)
 		}
 		setFaults(t, m, "immutable")
 		r := onHost(t, m, "cd "+folder+" || exit", command)
-		if words == "" && r != (result{}) {
+		if message == "" && r != (result{}) {
 			t.Errorf("%s: %+v", command, r)
 		}
-		if words != "" && (r.status != 1 || !strings.HasPrefix(r.stderr, words) || !strings.HasSuffix(r.stderr, ": Operation not permitted\n")) {
+		if message != "" && (r.status != 1 || !strings.HasPrefix(r.stderr, message) || !strings.HasSuffix(r.stderr, ": Operation not permitted\n")) {
 			t.Errorf("%s: %+v", command, r)
 		}
 		entries, err := os.ReadDir(filepath.Dir(folder))
@@ -281,11 +281,11 @@ func TestImmutable(t *testing.T) {
 	}
 	setFaults(t, m)
 	if r := onHost(t, m, "rm -- $ROOT"+CertificatePath); r.status != 0 || m.LiveThumbprint() != "" {
-		t.Errorf("well again: %+v", r)
+		t.Errorf("without fault: %+v", r)
 	}
 }
 
-// The script may carry its own text in single quotes.
+// The script may contain its own text in single quotes.
 func TestBlockHasNoQuote(t *testing.T) {
 	_, m := startOne(t, Options{})
 	setFaults(t, m, "missing-tool awk", "disk-full", "sudo-password", "immutable", "noise it's")
@@ -300,7 +300,7 @@ func TestBlockHasNoQuote(t *testing.T) {
 	}
 }
 
-// Several faults may wait for the same text.
+// The same text may trigger several faults.
 func TestFaultsOnOneText(t *testing.T) {
 	_, m := startOne(t, Options{})
 	client := mustDial(t, m)

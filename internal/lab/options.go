@@ -7,58 +7,58 @@ import (
 	"time"
 )
 
-// MaxMachines is how many machines a fleet can have.
+// MaxMachines is the largest number of machines of a fleet.
 const MaxMachines = 10_000
 
-// What the agents' own configuration says of Azure, unless Options.Configuration
-// does.
+// The Azure settings in the agents' own configuration, unless Options.Configuration
+// sets it.
 const (
 	TenantID = "00000000-0000-0000-0000-000000000001"
 	ClientID = "00000000-0000-0000-0000-000000000002"
 	Vault    = "contoso-dp-kv"
 )
 
-// LoginUser is the user that every machine knows.
+// LoginUser is the login user of every machine.
 const LoginUser = "azureuser"
 
-// Options say what fleet to build. The zero value is a fleet of one machine in
+// Options describe the fleet to build. The zero value is a fleet of one machine in
 // a temporary directory.
 type Options struct {
 	// Dir holds the whole fleet; only letters, digits and "/._-" may be in its
-	// absolute path. It is made when missing, must be empty but for a file
-	// "faults", and is kept by Close. Empty: a temporary one, removed by Close.
+	// absolute path. It is created if missing, must be empty except for a file
+	// "faults", and is kept by Close. Empty: a temporary directory, removed by Close.
 	Dir      string
 	Machines int // 0: one; at most MaxMachines
-	// Name names machine i, counted from 0; letters, digits, "." and "-".
+	// Name returns the name of machine i, counted from 0; letters, digits, "." and "-".
 	// nil: sites in turn, such as london-sftp-01, paris-edr-02.
 	Name func(i int) string
-	// Group is the inventory's group of a machine; nil: its name before the first "-".
+	// Group returns the inventory's group of a machine; nil: the part of its name before the first "-".
 	Group func(name string) string
-	// Configuration is the text of a machine's config.yaml; nil, or an empty
-	// text: one service principal, and an MCC EDR source where the name holds
+	// Configuration returns the text of a machine's config.yaml; nil, or an empty
+	// text: one service principal, and an MCC EDR source if the name contains
 	// "-edr-", else an SFTP pull source.
 	Configuration func(name string) string
-	// Live and New are certificate files, base64 P12, as the fleet has them
-	// and as they are to be; nil: throw-away ones.
+	// Live and New are certificate files, base64 P12: the live one of the fleet and
+	// the one to install; nil: throw-away certificates.
 	Live, New   []byte
 	NoLive      bool          // no machine has a certificate file yet
 	Parallel    int           // rollout.parallel in the inventory; 0: 1
 	MaxFailures int           // rollout.max_failures there; 0: 1
 	Window      time.Duration // health.window there, whole seconds; 0: 1s
-	// Azure is the value of azure: there, in YAML, where a pretend Azure stands
-	// beside the fleet; then it has verify: entra too. "": there is none.
+	// Azure is the value of azure: in the inventory, in YAML, if a simulated Azure
+	// runs next to the fleet; the inventory then has verify: entra too. "": none.
 	Azure string
-	// Registered says by its thumbprint, from any goroutine, whether Entra knows a
-	// certificate; it is asked at each request of an agent for a token. nil: EntraFile
-	// says it, with the fleet's old and new one.
+	// Registered reports, from any goroutine, whether Entra knows the certificate with
+	// a thumbprint; it is called for each token request of an agent. nil: EntraFile
+	// lists them, with the fleet's old and new certificate.
 	Registered func(thumbprint string) bool
 	// RestartDelay is RestartSec= of the agent's unit; 0: one second.
 	RestartDelay time.Duration
-	// Route says where a connection leads that is made from a machine (direct-tcpip)
-	// to another address than a loopback one, host:port; "" is nowhere. nil: nowhere.
+	// Route returns the address, host:port, to which a connection from a machine
+	// (direct-tcpip) to an address other than loopback leads; "": refused. nil: all refused.
 	Route func(address string) string
-	// Notice is told, from any goroutine, what nobody else would hear of, such
-	// as a faults file that can't be read. nil: nobody.
+	// Notice receives, from any goroutine, errors that no caller sees, such
+	// as a faults file that can't be read. nil: they are dropped.
 	Notice func(message string)
 }
 
@@ -99,7 +99,7 @@ func (o Options) withDefaults() (Options, error) {
 	return o, nil
 }
 
-// names are the names of all machines, checked.
+// names returns the names of all machines, checked.
 func (o Options) names() ([]string, error) {
 	names := make([]string, o.Machines)
 	seen := make(map[string]bool, o.Machines)
@@ -124,7 +124,7 @@ func defaultName(i int) string {
 	return fmt.Sprintf("%s-%s-%02d", sites[i%len(sites)], kinds[turn%len(kinds)], turn+1)
 }
 
-// defaultConfiguration is an agent with one certificate.
+// defaultConfiguration returns the configuration of an agent with one certificate.
 func defaultConfiguration(name string) string {
 	source := "sftp_pull: {server: {host: sftp.example.net, port: 22, user: collector}, base_path: /records}"
 	if strings.Contains(name, "-edr-") {

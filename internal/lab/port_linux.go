@@ -8,10 +8,10 @@ import (
 	"syscall"
 )
 
-// reservePort takes a free port of loopback: as long as the reservation is
-// open nobody is given that port, but it can be listened on with SO_REUSEADDR,
-// which net.Listen sets (socket(7)). Without it another process could get the
-// port of a machine that is off.
+// reservePort reserves a free port of loopback. While the reservation is
+// open the kernel assigns the port to no other process, but the lab can listen on it
+// with SO_REUSEADDR, which net.Listen sets (socket(7)). Without the reservation
+// another process could get the port of a machine that is off.
 func reservePort() (address string, reservation io.Closer, err error) {
 	fd, err := syscall.Socket(syscall.AF_INET, syscall.SOCK_STREAM|syscall.SOCK_CLOEXEC, 0)
 	if err != nil {

@@ -11,15 +11,15 @@ import (
 	"github.com/aoifleet/aoifleet/internal/lab/agent"
 )
 
-// bootIDPath is where Linux has a UUID that is new at each boot (random(4)).
+// bootIDPath is the file of a UUID that is new at each boot (random(4)).
 const bootIDPath = "/proc/sys/kernel/random/boot_id"
 
 var errCutInBoot = errors.New("the power was cut while it booted")
 
-// PowerCut ends all that runs on the machine with SIGKILL, without a word to
-// anybody, and closes its port and its connections; files stay, and nothing of
-// what was written is lost. It returns when all is at an end. A boot that is
-// under way fails. Of a machine that is off nothing changes.
+// PowerCut kills all processes of the machine with SIGKILL, without a message to
+// clients, and closes its port and its connections; files stay, and written data
+// is not lost. It returns when everything has ended. A boot in progress fails.
+// PowerCut does nothing if the machine is off.
 func (m *Machine) PowerCut() {
 	m.endLife(m.current.Load())
 	m.power.Lock()
@@ -27,12 +27,12 @@ func (m *Machine) PowerCut() {
 	m.off()
 }
 
-// Boot starts a machine that is off: a new boot id, the guards that are to be
-// run before the agent (see guard), the agent if its unit is enabled, the other
-// guards, the port. It returns when the machine takes connections, or would but
-// for its faults. When ctx ends before, the machine is off again, and that is an
-// error. Of a machine that runs nothing changes. The time since boot,
-// /proc/uptime, goes on from before: it is the real one.
+// Boot starts a machine that is off: a new boot id, the guards ordered before
+// the agent (see guard), the agent if its unit is enabled, the other
+// guards, the port. It returns when the machine accepts connections, or would
+// without its faults. If ctx ends first, the machine is off again and Boot returns an
+// error. Boot does nothing if the machine is on. The time since boot,
+// /proc/uptime, is the workstation's and continues.
 func (m *Machine) Boot(ctx context.Context) error {
 	m.power.Lock()
 	defer m.power.Unlock()
@@ -48,13 +48,13 @@ func (m *Machine) Reboot(ctx context.Context) error {
 	return m.boot(ctx)
 }
 
-// BootID is the UUID of the machine's last boot.
+// BootID returns the UUID of the machine's last boot.
 func (m *Machine) BootID() string {
 	data, _ := os.ReadFile(m.inRoot(bootIDPath))
 	return strings.TrimSpace(string(data))
 }
 
-// off ends the machine's life and waits for the end; m.power must be held.
+// off ends the machine's life and waits for it; m.power must be held.
 func (m *Machine) off() {
 	l := m.current.Load()
 	m.endLife(l)
@@ -80,7 +80,7 @@ func (m *Machine) boot(ctx context.Context) error {
 	m.current.Store(l)
 	stop := context.AfterFunc(ctx, func() { l.cancel(agent.ErrKilled) })
 	m.startUnits(l)
-	l.up.Store(true) // and then look: endLife does the same the other way round
+	l.up.Store(true) // before the check: endLife uses the opposite order
 	if !stop() || l.dark.Load() || l.ctx.Err() != nil {
 		m.off()
 		return fmt.Errorf("machine %s: %w", m.Name, errors.Join(errCutInBoot, ctx.Err()))
@@ -97,7 +97,7 @@ func (m *Machine) newBootID() error {
 	return os.WriteFile(m.inRoot(bootIDPath), []byte(text), 0o644)
 }
 
-// startUnits starts what is enabled.
+// startUnits starts the enabled units.
 func (m *Machine) startUnits(l *life) {
 	guards := m.guards()
 	m.runGuards(l, guards, true)
@@ -107,7 +107,7 @@ func (m *Machine) startUnits(l *life) {
 	m.runGuards(l, guards, false)
 }
 
-// close is the end of the machine, with its fleet's.
+// close ends the machine when its fleet is closed.
 func (m *Machine) close() {
 	m.power.Lock()
 	defer m.power.Unlock()
@@ -117,6 +117,6 @@ func (m *Machine) close() {
 	l.systemd.close()
 	l.tasks.Close()
 	_ = m.reservation.Close()
-	m.applying.Lock() // what was at it writes nothing after this
+	m.applying.Lock() // nothing is written after this
 	defer m.applying.Unlock()
 }

@@ -17,13 +17,13 @@ import (
 	"golang.org/x/crypto/ssh"
 )
 
-// dead tells whether a process, by its number in decimal, has ended.
+// dead reports whether a process, by its decimal id, has ended.
 func dead(pid string) bool {
 	stat, err := os.ReadFile(filepath.Join("/proc", strings.TrimSpace(pid), "stat"))
 	return err != nil || strings.Contains(string(stat), ") Z ")
 }
 
-// read is what a file of the machine holds; empty if it is not there.
+// read returns the content of a file of the machine, or "" if it is missing.
 func (m *Machine) read(path string) string {
 	data, _ := os.ReadFile(m.inRoot(path))
 	return string(data)
@@ -36,7 +36,7 @@ func mustReboot(t testing.TB, m *Machine) {
 	}
 }
 
-// awaitBoot dials until the machine answers again.
+// awaitBoot dials until the machine answers.
 func awaitBoot(t testing.TB, m *Machine) {
 	t.Helper()
 	eventually(t, "it has booted", func() bool {
@@ -53,7 +53,7 @@ func TestReboot(t *testing.T) {
 		t.Errorf("boot id %q", m.read(bootIDPath))
 	}
 	client := mustDial(t, m)
-	// timeout(1) makes a process group of its own, and holds the lock as well.
+	// timeout(1) creates its own process group, and holds the lock as well.
 	c := begin(t, client, "sudo -n sh -s", hostScript(
 		"trap 'echo saw >$ROOT/tmp/saw' TERM HUP EXIT", "exec 7>$ROOT/tmp/lock", "flock -n 7",
 		"timeout 600 sh -c 'trap \"\" TERM; sleep 601' & echo $!",
@@ -158,14 +158,14 @@ func TestRebootUnreachable(t *testing.T) {
 	mustDial(t, m)
 }
 
-// A boot hangs as long as a guard runs; it ends with its context, or the power.
+// A boot waits while a guard runs; it ends with its context, or a power cut.
 func TestBootCutShort(t *testing.T) {
 	for name, wantErr := range map[string]error{"power": errCutInBoot, "context": context.Canceled} {
 		t.Run(name, func(t *testing.T) {
 			_, m := startOne(t, Options{})
 			m.PowerCut()
 			log := m.read(agent.DefaultLogPath)
-			m.layGuard(t, "hangs", "[Unit]\nBefore="+Unit+"\n[Service]\nExecStart=/bin/sh -c \"echo > "+m.Root+"/tmp/began; sleep 600\"\n")
+			m.writeGuard(t, "hangs", "[Unit]\nBefore="+Unit+"\n[Service]\nExecStart=/bin/sh -c \"echo > "+m.Root+"/tmp/began; sleep 600\"\n")
 			ctx, cancel := context.WithCancel(context.Background())
 			defer cancel()
 			booted := make(chan error, 1)
@@ -193,11 +193,11 @@ func TestBootCutShort(t *testing.T) {
 	}
 }
 
-// Anything at any moment: reboots, power cuts, commands, and the fleet's end.
+// Reboots, power cuts, commands and the close of the fleet happen at any time.
 func TestCloseInReboots(t *testing.T) {
 	f, m := startOne(t, Options{Notice: func(string) {}})
 	var all sync.WaitGroup
-	again := func(do func(i int) error) {
+	repeat := func(do func(i int) error) {
 		all.Go(func() {
 			for i := 0; f.ctx.Err() == nil; i++ {
 				_ = do(i)
@@ -206,14 +206,14 @@ func TestCloseInReboots(t *testing.T) {
 	}
 	boots := make(chan bool, 1000)
 	for range 2 {
-		again(func(int) error { err := m.Reboot(f.ctx); boots <- true; return err })
+		repeat(func(int) error { err := m.Reboot(f.ctx); boots <- true; return err })
 	}
-	again(func(int) error { m.PowerCut(); return m.Boot(f.ctx) })
-	again(func(i int) error {
+	repeat(func(int) error { m.PowerCut(); return m.Boot(f.ctx) })
+	repeat(func(i int) error {
 		m.Systemctl("restart", Unit)
 		return m.SetFault([]string{"unreachable", "immutable"}[i%2])
 	})
-	again(func(int) error {
+	repeat(func(int) error {
 		client, err := dial(m)
 		if err == nil {
 			defer client.Close()
@@ -233,7 +233,7 @@ func TestCloseInReboots(t *testing.T) {
 	}
 }
 
-// The port is nobody else's while a machine is off.
+// No other process gets the port of a machine that is off.
 func TestPortIsKept(t *testing.T) {
 	f := start(t, Options{Machines: 2})
 	m, other := f.Machines()[0], f.Machines()[1]
@@ -257,7 +257,7 @@ func TestPortIsKept(t *testing.T) {
 
 func TestKillMarked(t *testing.T) {
 	f := start(t, Options{Machines: 2})
-	talks := make([]talk, 2)
+	talks := make([]runningCommand, 2)
 	for i, m := range f.Machines() {
 		talks[i] = begin(t, mustDial(t, m), "sudo -n sh -s", hostScript("setsid sleep 600 & echo $!; wait"))
 		eventually(t, "it runs", func() bool { return talks[i].stdout.String() != "" })

@@ -8,20 +8,20 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// inGroup makes cmd the leader of a process group, and its end that of all in it.
+// inGroup makes cmd the leader of a process group, and makes its end kill the group.
 func inGroup(cmd *exec.Cmd) {
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }
 }
 
-// stopSignal halts a process, whatever it does about signals.
+// stopSignal stops a process, which can't catch it.
 const stopSignal = syscall.SIGSTOP
 
-// signalGroup sends s to all in the process group of cmd.
+// signalGroup sends s to all processes in the process group of cmd.
 func signalGroup(cmd *exec.Cmd, s syscall.Signal) { _ = syscall.Kill(-cmd.Process.Pid, s) }
 
-// exitOf is the exit status of a process that has ended, or the name of the
-// signal that ended it, as SSH calls it (RFC 4254 section 6.10).
+// exitOf returns the exit status of a process that has ended, or SSH's name of the
+// signal that ended it (RFC 4254 section 6.10).
 func exitOf(cmd *exec.Cmd) (status int, signal string) {
 	if cmd.ProcessState == nil {
 		return -1, ""
@@ -37,7 +37,7 @@ func exitOf(cmd *exec.Cmd) (status int, signal string) {
 	return -1, name
 }
 
-// monotonic is CLOCK_MONOTONIC, which systemd's timestamps are on.
+// monotonic returns CLOCK_MONOTONIC, the clock of systemd's timestamps.
 func monotonic() time.Duration {
 	var now unix.Timespec
 	if err := unix.ClockGettime(unix.CLOCK_MONOTONIC, &now); err != nil {

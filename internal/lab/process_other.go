@@ -9,7 +9,7 @@ import (
 	"time"
 )
 
-// Start refuses to run on this system: none of these is ever called.
+// Start refuses to run on this system, so none of these is called.
 
 func inGroup(*exec.Cmd) {}
 

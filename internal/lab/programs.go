@@ -8,13 +8,13 @@ import (
 	"strconv"
 )
 
-// programs is a directory that is first in the machine's PATH. What is in it
-// follows the faults at once, so that they also meet a script that runs already
-// and a stored one, whose PATH is that of another day. (A shell remembers where
-// it found a program, for as long as it lives.)
+// programs returns the first directory of the machine's PATH. Its content
+// follows the faults immediately, so that they also apply to a running script
+// and to a stored one with an older PATH. (A shell remembers where it found a
+// program, for as long as it runs.)
 func (m *Machine) programs() string { return filepath.Join(m.dir, "programs") }
 
-// missingTool is the program that the machine has not, or empty.
+// missingTool returns the program that the machine lacks, or "".
 func (m *Machine) missingTool() string {
 	if m.faults.has(faultNoOpenSSL) {
 		return "openssl"
@@ -23,7 +23,7 @@ func (m *Machine) missingTool() string {
 	return missing
 }
 
-// wantedPrograms are the stand-ins that the faults call for: program, its file.
+// wantedPrograms returns the stand-ins that the faults need: program to file.
 func (m *Machine) wantedPrograms() map[string]string {
 	wanted := map[string]string{}
 	add := func(fault string, yes bool, programs ...string) {
@@ -45,31 +45,31 @@ func (m *Machine) wantedPrograms() map[string]string {
 	return wanted
 }
 
-// layPrograms brings the directory into line with the faults; m.applying must
-// be held. The stand-ins are linked, not written: a file that is open for
-// writing while another thread forks can't be executed (execve(2), ETXTBSY).
-func (m *Machine) layPrograms() error {
+// linkPrograms updates the directory for the faults; m.applying must be held. The
+// stand-ins are linked, not written: a file that is open for writing while another
+// thread forks can't be executed (execve(2), ETXTBSY).
+func (m *Machine) linkPrograms() error {
 	wanted := m.wantedPrograms()
 	jump := strconv.FormatInt(m.faults.duration(faultClockJump).Nanoseconds(), 10)
-	if len(wanted) == 0 && len(m.laid) == 0 {
+	if len(wanted) == 0 && len(m.linked) == 0 {
 		return nil
 	}
 	errs := []error{os.MkdirAll(m.programs(), 0o755), replaceFile(filepath.Join(m.dir, "clock-jump"), jump+"\n")}
-	for program := range m.laid {
+	for program := range m.linked {
 		if wanted[program] == "" {
 			errs = append(errs, os.Remove(filepath.Join(m.programs(), program)))
 		}
 	}
 	for program, file := range wanted {
-		if m.laid[program] != file {
+		if m.linked[program] != file {
 			errs = append(errs, replaceLink(filepath.Join(m.programs(), program), file))
 		}
 	}
-	m.laid = maps.Clone(wanted)
+	m.linked = maps.Clone(wanted)
 	return errors.Join(errs...)
 }
 
-// replaceFile and replaceLink leave no moment without the one or the other.
+// replaceFile and replaceLink replace a file or a link by one rename.
 func replaceFile(path, text string) error {
 	return errors.Join(os.WriteFile(path+".new", []byte(text), 0o644), os.Rename(path+".new", path))
 }

@@ -2,16 +2,15 @@ package lab
 
 import "io"
 
-// The lines of host.sh between which the lab puts its own machine.
+// The lines of host.sh around the block that the lab replaces.
 const (
 	machineBegin = "# --- machine ---\n"
 	machineEnd   = "# --- end machine ---\n"
 )
 
-// rewriter passes a stream on to out and replaces what stands between the two
-// marker lines, each time that they come. It holds back only the beginning of a
-// line that may still become a marker, so that what is written to it reaches the
-// other side at once.
+// rewriter passes a stream to out and replaces the text between the two
+// marker lines, each time that they appear. It delays only the beginning of a
+// line that may still become a marker, so that all other data passes at once.
 type rewriter struct {
 	out      io.Writer
 	block    string // whole lines
@@ -20,7 +19,7 @@ type rewriter struct {
 	skipping bool   // inside the block
 }
 
-// Write passes p on. Its result counts bytes of p, not of what was written.
+// Write passes p. Its result counts bytes of p, not of the output.
 func (r *rewriter) Write(p []byte) (int, error) {
 	pass := make([]byte, 0, len(p)+len(machineBegin))
 	for _, c := range p {
@@ -35,7 +34,7 @@ func (r *rewriter) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// step takes one byte and appends what can go on because of it.
+// step processes one byte and appends the bytes that can pass because of it.
 func (r *rewriter) step(pass []byte, c byte) []byte {
 	marker := machineBegin
 	if r.skipping {
@@ -60,7 +59,7 @@ func (r *rewriter) step(pass []byte, c byte) []byte {
 	return pass
 }
 
-// Flush passes on what was held back: the stream has ended.
+// Flush passes the delayed bytes at the end of the stream.
 func (r *rewriter) Flush() error {
 	if r.skipping || r.held == 0 {
 		return nil

@@ -9,7 +9,7 @@ import (
 
 const testBlock = "PATH=/lab/bin\nROOT=/lab/root\n"
 
-// rewriteWhole is the rewriter's specification: on the whole text, line by line.
+// rewriteWhole is the rewriter's specification: it works on the whole text, line by line.
 func rewriteWhole(text string) string {
 	var out strings.Builder
 	skipping := false
@@ -80,7 +80,7 @@ func TestRewrite(t *testing.T) {
 	}
 }
 
-// A line that can't be a marker must not wait for its end: the client waits for
+// A line that can't be a marker passes before its end, because the client waits for
 // an answer to it.
 func TestRewriteHoldsNothingBack(t *testing.T) {
 	var out bytes.Buffer

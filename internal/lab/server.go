@@ -13,12 +13,12 @@ import (
 
 const (
 	loginGrace  = 30 * time.Second // for the handshake
-	maxSessions = 10               // of a connection at a time (sshd_config(5), MaxSessions)
+	maxSessions = 10               // at the same time per connection (sshd_config(5), MaxSessions)
 )
 
 var errNotAuthorised = errors.New("no such user or key")
 
-// open begins to listen; m.listening must be held.
+// open opens the port; m.listening must be held.
 func (m *Machine) open(life *life) error {
 	l, err := net.Listen("tcp", m.Addr)
 	if err != nil {
@@ -37,8 +37,8 @@ func (m *Machine) shut() {
 	m.listener = nil
 }
 
-// adjustPort opens or closes the machine's port, as it runs and can be reached
-// or not. Only to open it can fail.
+// adjustPort opens the machine's port if the machine is up and reachable, and
+// closes it otherwise. Only opening can fail.
 func (m *Machine) adjustPort() error {
 	m.listening.Lock()
 	defer m.listening.Unlock()
@@ -54,19 +54,19 @@ func (m *Machine) adjustPort() error {
 	return nil
 }
 
-// reopenPort is `systemctl restart sshd`: each connection has a process of its
-// own, which stays.
+// reopenPort simulates `systemctl restart sshd`: each connection has its own
+// process, which continues.
 func (m *Machine) reopenPort() {
 	m.listening.Lock()
 	defer m.listening.Unlock()
 	if m.listener != nil {
 		m.shut()
-		m.tell(m.open(m.current.Load()))
+		m.noticePort(m.open(m.current.Load()))
 	}
 }
 
-// tell is for what opening the port says, where nobody waits for it.
-func (m *Machine) tell(err error) {
+// noticePort passes an error of opening the port to Options.Notice.
+func (m *Machine) noticePort(err error) {
 	if err != nil && m.fleet.ctx.Err() == nil {
 		m.fleet.opts.Notice("machine " + m.Name + " is not reachable: " + err.Error())
 	}
@@ -79,20 +79,20 @@ func (m *Machine) accept(life *life, l net.Listener) {
 		if errors.Is(err, net.ErrClosed) || life.ctx.Err() != nil {
 			return
 		}
-		if err != nil { // such as too many open files: others may be closed soon
+		if err != nil { // such as too many open files: some may be closed soon
 			m.fleet.opts.Notice("machine " + m.Name + ": " + err.Error())
 			sleep(life.ctx, 10*time.Millisecond)
 			continue
 		}
 		m.connections.Add(1)
-		if !life.tasks.Go(func() { m.take(life, conn) }) {
+		if !life.tasks.Go(func() { m.serveConn(life, conn) }) {
 			_ = conn.Close()
 		}
 	}
 }
 
-// take is one connection from its first byte to its last.
-func (m *Machine) take(life *life, conn net.Conn) {
+// serveConn serves one connection until it ends.
+func (m *Machine) serveConn(life *life, conn net.Conn) {
 	defer conn.Close()
 	defer context.AfterFunc(life.ctx, func() { _ = conn.Close() })()
 	m.fleet.reloadFaults()
@@ -123,7 +123,7 @@ func (m *Machine) take(life *life, conn net.Conn) {
 	_ = server.Close()
 }
 
-// reset closes a connection in the way that a refused one is closed.
+// reset makes the close of a connection look like a refused connection.
 func reset(conn net.Conn) {
 	if tcp, ok := conn.(*net.TCPConn); ok {
 		_ = tcp.SetLinger(0)
@@ -154,34 +154,34 @@ func (m *Machine) serverConfig() (*ssh.ServerConfig, error) {
 // sessions serves the channels of a connection until it ends.
 func (m *Machine) sessions(line *tap, channels <-chan ssh.NewChannel) {
 	var open atomic.Int64
-	for asked := range channels {
-		if asked.ChannelType() == "direct-tcpip" { // sshd counts none of these
-			if !line.life.tasks.Go(func() { m.forward(line, asked) }) {
-				_ = asked.Reject(ssh.ConnectionFailed, "open failed")
+	for request := range channels {
+		if request.ChannelType() == "direct-tcpip" { // sshd does not count these
+			if !line.life.tasks.Go(func() { m.forward(line, request) }) {
+				_ = request.Reject(ssh.ConnectionFailed, "open failed")
 			}
 			continue
 		}
-		if asked.ChannelType() != "session" {
-			_ = asked.Reject(ssh.UnknownChannelType, "unknown channel type")
+		if request.ChannelType() != "session" {
+			_ = request.Reject(ssh.UnknownChannelType, "unknown channel type")
 			continue
 		}
 		if open.Load() >= maxSessions {
-			_ = asked.Reject(ssh.ConnectionFailed, "open failed")
+			_ = request.Reject(ssh.ConnectionFailed, "open failed")
 			continue
 		}
-		channel, requests, err := asked.Accept()
+		channel, requests, err := request.Accept()
 		if err != nil {
 			continue
 		}
 		open.Add(1)
-		s := &session{machine: m, life: line.life, channel: &watched{Channel: channel, line: line}}
+		s := &session{machine: m, life: line.life, channel: &watchedChannel{Channel: channel, line: line}}
 		if !line.life.tasks.Go(func() { defer open.Add(-1); s.serve(requests) }) {
 			_ = channel.Close()
 		}
 	}
 }
 
-// sleep waits for d or the end of ctx.
+// sleep waits for d or until ctx ends.
 func sleep(ctx context.Context, d time.Duration) {
 	timer := time.NewTimer(d)
 	defer timer.Stop()

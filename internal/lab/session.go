@@ -12,12 +12,12 @@ import (
 type session struct {
 	machine *Machine
 	life    *life
-	channel *watched
+	channel *watchedChannel
 }
 
-// serve answers the requests of the channel; the first command or subsystem is
-// its only one (RFC 4254 section 6.5). The answer goes out before the command
-// begins: one that ends at once closes the channel.
+// serve answers the requests of the channel, of which only the first command or
+// subsystem runs (RFC 4254 section 6.5). The answer is sent before the command
+// begins, because a command that ends immediately closes the channel.
 func (s *session) serve(requests <-chan *ssh.Request) {
 	begun := false
 	for request := range requests {
@@ -38,8 +38,8 @@ func (s *session) serve(requests <-chan *ssh.Request) {
 	}
 }
 
-// program is what a request asks for; nil: refused. There is no terminal, no
-// environment and no shell without a command.
+// program returns the function for a request; nil: refused. Terminals,
+// environments and shells without a command are refused.
 func (s *session) program(kind, argument string) func() {
 	switch {
 	case kind == "exec":
@@ -58,7 +58,7 @@ func (s *session) exec(command string) {
 		s.flood()
 		return
 	}
-	s.noise()
+	s.printNoise()
 	block, err := s.machine.block()
 	if err != nil {
 		s.exit(127, "")
@@ -67,7 +67,7 @@ func (s *session) exec(command string) {
 	c := &child{}
 	s.channel.command.Store(c)
 	if err := c.start(s.machine, s.life, s.machine.shell(command), s.channel, s.channel.Stderr()); err != nil {
-		s.machine.cannotRun(err)
+		s.machine.noticeStartError(err)
 		s.exit(127, "")
 		return
 	}
@@ -77,8 +77,8 @@ func (s *session) exec(command string) {
 	s.exit(c.wait())
 }
 
-// feed passes the client's input on to a command until either ends. The
-// command's input ends at once with the client's, or with its connection.
+// feed passes the client's input to a command until either ends. The
+// command's input ends with the client's, or with its connection.
 func (s *session) feed(stdin io.WriteCloser, block string) {
 	defer stdin.Close()
 	script := &rewriter{out: stdin, block: block}
@@ -101,7 +101,7 @@ func (s *session) exit(status int, signal string) {
 	_, _ = s.channel.SendRequest("exit-status", false, ssh.Marshal(struct{ Status uint32 }{uint32(status)}))
 }
 
-// flood prints until nobody listens any more.
+// flood prints until the client closes the channel.
 func (s *session) flood() {
 	chunk := bytes.Repeat([]byte("y\n"), 8<<10)
 	for {
@@ -111,8 +111,8 @@ func (s *session) flood() {
 	}
 }
 
-// noise is what a machine prints before the command of its own accord.
-func (s *session) noise() {
+// printNoise prints the unrequested output of a machine before a command.
+func (s *session) printNoise() {
 	if text, ok := s.machine.faults.get(faultNoise); ok {
 		_, _ = io.WriteString(s.channel, text+"\n")
 	}

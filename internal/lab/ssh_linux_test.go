@@ -15,7 +15,7 @@ import (
 	"golang.org/x/crypto/ssh"
 )
 
-// syncBuffer can be read while it is written to.
+// syncBuffer is a buffer that can be read during writes.
 type syncBuffer struct {
 	mu  sync.Mutex
 	buf bytes.Buffer
@@ -56,7 +56,7 @@ func TestExec(t *testing.T) {
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
 			got := mustRun(t, m, tt.command, tt.stdin)
-			if name == "not found" { // each shell has its own words
+			if name == "not found" { // each shell has its own message
 				got.stderr = tt.want.stderr
 			}
 			if got != tt.want {
@@ -95,7 +95,7 @@ func TestConversation(t *testing.T) {
 	}
 }
 
-// A cut connection does not kill the script: it sees the end of its input.
+// A cut connection does not kill the script, which sees the end of its input.
 func TestCutConnectionEndsInput(t *testing.T) {
 	_, m := startOne(t, Options{})
 	client := mustDial(t, m)

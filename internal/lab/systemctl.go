@@ -9,7 +9,7 @@ import (
 	"time"
 )
 
-// reply is what a stand-in prints and its exit status.
+// reply is the output of a stand-in and its exit status.
 type reply struct {
 	out, err []string
 	status   int
@@ -19,10 +19,10 @@ func fail(status int, format string, args ...any) reply {
 	return reply{err: strings.Split(fmt.Sprintf(format, args...), "\n"), status: status}
 }
 
-// systemdVersion is what `systemctl --version` says: that of RHEL 9.
+// systemdVersion is the output of `systemctl --version`: the version of RHEL 9.
 const systemdVersion = "systemd 252 (252-46.el9)"
 
-// call is one request of a stand-in.
+// call answers one request of a stand-in.
 func (d *systemd) call(program string, args []string) reply {
 	switch program {
 	case "systemctl":
@@ -33,7 +33,7 @@ func (d *systemd) call(program string, args []string) reply {
 	return fail(1, "the lab does not know %s", program)
 }
 
-// systemctlArgs are a command line, taken apart.
+// systemctlArgs are the parts of a command line.
 type systemctlArgs struct {
 	verb       string
 	units      []string
@@ -111,15 +111,15 @@ func (d *systemd) systemctl(args []string) reply {
 	return all
 }
 
-// loaded finds a service; one that systemd would not load is none.
+// loaded returns a service, or nil if systemd would not load it.
 func (d *systemd) loaded(name string) *service {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	return d.services[name]
 }
 
-// show prints in systemd's own order, not in the order that was asked for. Of a
-// unit that it does not know it says so and exits with 0.
+// show prints in systemd's own order, not in the requested order. It reports an
+// unknown unit as not found and exits with 0.
 func (d *systemd) show(name string, c systemctlArgs) reply {
 	var r reply
 	for _, property := range d.properties(name) {
@@ -234,12 +234,12 @@ func (d *systemd) restartJob(name string, _ systemctlArgs) reply {
 
 func (d *systemd) isActive(name string, c systemctlArgs) reply {
 	active := d.state(name).Active
-	return judged(active, active == "active", 3, c)
+	return stateReply(active, active == "active", 3, c)
 }
 
 func (d *systemd) isFailed(name string, c systemctlArgs) reply {
 	active := d.state(name).Active
-	return judged(active, active == "failed", 1, c)
+	return stateReply(active, active == "failed", 1, c)
 }
 
 func (d *systemd) isEnabled(name string, c systemctlArgs) reply {
@@ -247,10 +247,11 @@ func (d *systemd) isEnabled(name string, c systemctlArgs) reply {
 	if file == "" {
 		return fail(1, "Failed to get unit file state for %s: No such file or directory", name)
 	}
-	return judged(file, file == "enabled", 1, c)
+	return stateReply(file, file == "enabled", 1, c)
 }
 
-func judged(word string, yes bool, status int, c systemctlArgs) reply {
+// stateReply returns a reply with a state, and an exit status other than 0 unless yes.
+func stateReply(word string, yes bool, status int, c systemctlArgs) reply {
 	r := reply{out: []string{word}}
 	if c.quiet {
 		r.out = nil
@@ -272,7 +273,7 @@ func (d *systemd) resetJob(name string, _ systemctlArgs) reply {
 	return fail(1, "Failed to reset failed state of unit %s: Unit %s not loaded.", name, name)
 }
 
-// enable is also disable, mask and unmask.
+// enable implements enable, disable, mask and unmask.
 func (d *systemd) enable(name string, c systemctlArgs) reply {
 	s := d.loaded(name)
 	if s == nil {

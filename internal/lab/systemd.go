@@ -25,7 +25,7 @@ const (
 
 var errStartLimit = errors.New("start limit hit")
 
-// UnitState is what `systemctl show` tells of a unit.
+// UnitState is the state of a unit that `systemctl show` prints.
 type UnitState struct {
 	Load, Active, Sub, File string // LoadState, ActiveState, SubState, UnitFileState
 	InvocationID            string // 32 hexadecimal digits; empty before the first start
@@ -37,12 +37,12 @@ type UnitState struct {
 	leftAt, exitedAt int64
 }
 
-// systemd plays the service manager of one machine.
+// systemd simulates the service manager of one machine.
 type systemd struct {
 	ctx      context.Context
 	tasks    *group
 	delay    time.Duration                            // RestartSec= of all services
-	runTimed func(ctx context.Context, argv []string) // what a transient timer starts
+	runTimed func(ctx context.Context, argv []string) // runs the command of a transient timer
 	owner    string                                   // User= and Group= of all services
 	faults   *faults                                  // of the machine
 
@@ -56,10 +56,10 @@ type systemd struct {
 type service struct {
 	name  string
 	run   func(ctx context.Context) error
-	job   sync.Mutex // held by a start or stop that was asked for, as systemd does one job a unit
+	job   sync.Mutex // held by a requested start or stop: systemd runs one job per unit
 	state UnitState
-	// NRestarts goes back to 0 not when the service ends for good but at its
-	// next start, so that it can be looked at until then.
+	// NRestarts is reset to 0 not when the service finally ends but at its
+	// next start, so that it can be read until then.
 	flush   bool
 	starts  []time.Time // within startLimitInterval
 	process *process    // nil: none
@@ -90,7 +90,7 @@ func (d *systemd) add(name string, run func(context.Context) error) {
 	}}
 }
 
-// state is a copy; of a unit that is not loaded what systemd says of such.
+// state returns a copy of a unit's state; for a unit that is not loaded, systemd's values.
 func (d *systemd) state(name string) UnitState {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -103,7 +103,7 @@ func (d *systemd) state(name string) UnitState {
 	return UnitState{Load: "not-found", Active: "inactive", Sub: "dead", Result: resultSuccess}
 }
 
-// start starts a service that does not run; d.mu must be held.
+// start starts a stopped service; d.mu must be held.
 func (d *systemd) start(s *service, automatic bool) error {
 	if s.process != nil {
 		return nil
@@ -134,7 +134,7 @@ func (d *systemd) spawn(s *service) error {
 	}
 	ctx, cancel := context.WithCancel(d.ctx)
 	p := &process{cancel: cancel, done: make(chan struct{})}
-	started := monotonic() // before it could say a word
+	started := monotonic() // before its first output
 	if !d.tasks.Go(func() { d.live(ctx, s, p) }) {
 		cancel()
 		return context.Canceled
@@ -164,11 +164,11 @@ func (d *systemd) live(ctx context.Context, s *service, p *process) {
 		return
 	}
 	s.state.Active, s.state.Sub, s.state.Result = "activating", "auto-restart", resultExitCode
-	s.retry = time.AfterFunc(d.delay, func() { d.again(s) })
+	s.retry = time.AfterFunc(d.delay, func() { d.restartLater(s) })
 }
 
-// again is Restart=on-failure after RestartSec=.
-func (d *systemd) again(s *service) {
+// restartLater restarts a failed service after RestartSec= (Restart=on-failure).
+func (d *systemd) restartLater(s *service) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if s.state.Sub == "auto-restart" && d.ctx.Err() == nil {
@@ -200,12 +200,12 @@ func (d *systemd) stop(s *service) {
 		s.state.exitedAt = max(monotonic().Microseconds(), s.state.leftAt+1)
 	}
 	if failed {
-		return // it stays failed, as there was nothing to stop
+		return // it stays failed, because there was nothing to stop
 	}
 	s.state.Active, s.state.Sub, s.state.MainPID, s.flush = "inactive", "dead", 0, true
 }
 
-// resetFailed forgets failures and the starts that count for the limit.
+// resetFailed resets failures and the starts that count for the limit.
 func (d *systemd) resetFailed(s *service) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -215,8 +215,8 @@ func (d *systemd) resetFailed(s *service) {
 	}
 }
 
-// adopt takes over what a manager before the boot has left on disk: which units
-// are enabled, and which are masked.
+// adopt copies the persistent state of the manager before the boot: the enabled
+// and the masked units.
 func (d *systemd) adopt(before *systemd) {
 	for name, s := range d.services {
 		was := before.state(name)
@@ -224,8 +224,8 @@ func (d *systemd) adopt(before *systemd) {
 	}
 }
 
-// close drops the timers and stops what would start something later; the end of
-// its context ends what runs.
+// close removes the timers and cancels later starts; the end of
+// its context ends running services.
 func (d *systemd) close() {
 	d.mu.Lock()
 	defer d.mu.Unlock()

@@ -13,14 +13,14 @@ import (
 	"time"
 )
 
-// manager is a systemd with one service, in a bubble of its own time.
+// manager is a systemd with one service, in a synctest bubble.
 type manager struct {
 	*systemd
 	t     *testing.T
-	crash chan error // what is sent here ends the service
-	timed []string   // what timers have started
+	crash chan error // a value ends the service
+	timed []string   // commands started by timers
 	wrong faults
-	hold  chan bool // a service of a timer ends when this is closed
+	hold  chan bool // closing it ends the services of timers
 }
 
 func inBubble(t *testing.T, test func(m *manager)) {
@@ -147,7 +147,7 @@ func TestUnit(t *testing.T) {
 			time.Sleep(time.Minute)
 			m.is("inactive dead exit-code 0")
 		},
-		"a restart by hand counts from 0": func(m *manager) {
+		"a manual restart counts from 0": func(m *manager) {
 			m.do("start", Unit)
 			m.crash <- boom
 			time.Sleep(time.Second)
@@ -155,7 +155,7 @@ func TestUnit(t *testing.T) {
 			m.do("restart", Unit)
 			m.is("active running success 0")
 		},
-		"start limit by hand": func(m *manager) {
+		"start limit with manual starts": func(m *manager) {
 			for range startLimitBurst {
 				m.do("restart", Unit)
 			}
@@ -309,11 +309,11 @@ func TestTimer(t *testing.T) {
 	})
 }
 
-// The whole way: the script stores a copy of itself, whose block has been
-// rewritten with the script's own, and a timer runs that.
+// The script stores a copy of itself, with the replaced block, and a timer runs
+// the copy.
 func TestTimerOnMachine(t *testing.T) {
 	_, m := startOne(t, Options{})
-	stored := hostScript("systemctl stop u.timer; systemctl is-active " + Unit + " >$ROOT/tmp/seen; echo told")
+	stored := hostScript("systemctl stop u.timer; systemctl is-active " + Unit + " >$ROOT/tmp/seen; echo done")
 	r := onHost(t, m, "cat >$ROOT/tmp/script <<'END'\n"+stored+"END",
 		"systemd-run -q --collect --unit=u --on-active=1 --on-unit-active=15 --timer-property=AccuracySec=1s /bin/sh $ROOT/tmp/script",
 		"systemctl show u.timer -p ActiveState")
@@ -326,14 +326,14 @@ func TestTimerOnMachine(t *testing.T) {
 	})
 	eventually(t, "its output is in the journal", func() bool {
 		journal, _ := os.ReadFile(filepath.Join(m.dir, "journal"))
-		return string(journal) == "told\n"
+		return string(journal) == "done\n"
 	})
 	if names := m.Timers(); len(names) != 0 {
 		t.Errorf("timers left: %v", names)
 	}
 }
 
-// timeout(1) kills a caller; its reply must not be taken for the next one's.
+// The reply for a caller that timeout(1) has killed does not reach the next caller.
 func TestReplyOfKilledCaller(t *testing.T) {
 	_, m := startOne(t, Options{})
 	if err := m.SetFault("restart-slow 3s"); err != nil {

@@ -13,42 +13,42 @@ import (
 	"golang.org/x/crypto/ssh"
 )
 
-// tap is one TCP connection of a client, with the faults of the line.
+// tap is one TCP connection of a client, with the faults of the link.
 type tap struct {
 	net.Conn
-	machine *Machine
-	life    *life
-	silent  atomic.Bool  // neither way passes anything on
-	came    atomic.Int64 // bytes from the client
+	machine  *Machine
+	life     *life
+	silent   atomic.Bool  // neither direction passes anything
+	received atomic.Int64 // bytes from the client
 }
 
-// Read reads what the client sent. On a silent line it goes on reading and
-// keeps nothing, so that the client's end of it is still noticed.
+// Read reads the client's data. On a silent link it continues to read and
+// drops the data, so that the client's close is still noticed.
 func (t *tap) Read(p []byte) (int, error) {
 	for {
 		n, err := t.Conn.Read(p)
 		if err != nil {
 			return n, err
 		}
-		if t.quiet() {
+		if t.isSilent() {
 			continue
 		}
-		if rest, cut := t.cutAfter(t.came.Load(), int64(n)); cut {
+		if rest, cut := t.cutAfter(t.received.Load(), int64(n)); cut {
 			_ = t.Close()
 			if rest == 0 {
 				return 0, io.EOF
 			}
 			n = int(rest)
 		}
-		t.came.Add(int64(n))
+		t.received.Add(int64(n))
 		return n, nil
 	}
 }
 
-// quiet tells whether the line passes nothing on: told so, or without power.
-func (t *tap) quiet() bool { return t.silent.Load() || t.life.dark.Load() }
+// isSilent reports whether the link passes nothing: because of a fault, or without power.
+func (t *tap) isSilent() bool { return t.silent.Load() || t.life.dark.Load() }
 
-// cutAfter tells how many of n more bytes may pass before the connection is cut.
+// cutAfter returns how many of n more bytes may pass, and whether the connection is cut then.
 func (t *tap) cutAfter(before, n int64) (rest int64, cut bool) {
 	for _, f := range t.machine.faults.all() {
 		if f.word != faultCutAfter {
@@ -63,28 +63,28 @@ func (t *tap) cutAfter(before, n int64) (rest int64, cut bool) {
 }
 
 func (t *tap) Write(p []byte) (int, error) {
-	if t.quiet() {
+	if t.isSilent() {
 		return len(p), nil
 	}
 	return t.Conn.Write(p)
 }
 
-// watched is a session's channel, with the faults that wait for a text.
-type watched struct {
+// watchedChannel is a session's channel, with the faults that a text triggers.
+type watchedChannel struct {
 	ssh.Channel
 	line     *tap
-	command  atomic.Pointer[child] // nil: none was asked for yet
+	command  atomic.Pointer[child] // nil: not requested yet
 	in, out  watcher               // from the client, and from the machine
 	watching sync.Mutex
 }
 
-// watcher finds texts in one direction of a stream, also across its chunks.
+// watcher finds texts in one direction of a stream, also across chunks.
 type watcher struct{ tail []byte }
 
-// Read passes on what the client sent, as far as the faults let it.
-func (w *watched) Read(p []byte) (int, error) {
+// Read passes the client's data, as far as the faults allow.
+func (w *watchedChannel) Read(p []byte) (int, error) {
 	n, err := w.Channel.Read(p)
-	pass, act := w.look(&w.in, p[:n])
+	pass, act := w.scan(&w.in, p[:n])
 	if act == nil {
 		return n, err
 	}
@@ -95,9 +95,9 @@ func (w *watched) Read(p []byte) (int, error) {
 	return pass, nil
 }
 
-// Write passes on what the machine says, as far as the faults let it.
-func (w *watched) Write(p []byte) (int, error) {
-	pass, act := w.look(&w.out, p)
+// Write passes the machine's output, as far as the faults allow.
+func (w *watchedChannel) Write(p []byte) (int, error) {
+	pass, act := w.scan(&w.out, p)
 	if act == nil {
 		return w.Channel.Write(p)
 	}
@@ -108,8 +108,8 @@ func (w *watched) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// look tells how much of p may pass and what has to happen then, if anything.
-func (w *watched) look(direction *watcher, p []byte) (pass int, act func()) {
+// scan returns how much of p may pass and the action after that; nil: none.
+func (w *watchedChannel) scan(direction *watcher, p []byte) (pass int, act func()) {
 	w.watching.Lock()
 	defer w.watching.Unlock()
 	defer direction.remember(p)
@@ -122,7 +122,7 @@ func (w *watched) look(direction *watcher, p []byte) (pass int, act func()) {
 		if !found || !w.line.machine.faults.claim(f, 1) {
 			continue
 		}
-		act = both(act, next)
+		act = inOrder(act, next)
 		switch {
 		case f.word == faultCutBefore:
 			return begin, act
@@ -133,16 +133,16 @@ func (w *watched) look(direction *watcher, p []byte) (pass int, act func()) {
 	return len(p), act
 }
 
-func both(first, second func()) func() {
+func inOrder(first, second func()) func() {
 	if first == nil {
 		return second
 	}
 	return func() { first(); second() }
 }
 
-// action is what a fault does when its text has come, nil for other faults, and
-// whether nothing passes after that.
-func (w *watched) action(word string) (act func(), last bool) {
+// action returns the action of a fault whose text has appeared, nil for other
+// faults, and whether nothing passes after it.
+func (w *watchedChannel) action(word string) (act func(), last bool) {
 	m := w.line.machine
 	cut := func() { _ = w.line.Close() }
 	switch word {
@@ -164,9 +164,9 @@ func (w *watched) action(word string) (act func(), last bool) {
 	return nil, false
 }
 
-// reboot stops the command at once; all else follows aside, as this is called
-// by what the reboot waits for.
-func (w *watched) reboot() {
+// reboot stops the command at once. The rest runs in another goroutine, because
+// the reboot waits for the caller.
+func (w *watchedChannel) reboot() {
 	m := w.line.machine
 	w.command.Load().freeze()
 	w.line.life.dark.Store(true)
@@ -177,8 +177,8 @@ func (w *watched) reboot() {
 	})
 }
 
-// find looks for text in what came before and p together, and gives its place
-// in p.
+// find searches for text in the previous chunks and p together, and returns its
+// position in p.
 func (w *watcher) find(text string, p []byte) (begin, end int, found bool) {
 	before := w.tail[max(0, len(w.tail)-len(text)+1):]
 	i := bytes.Index(append(bytes.Clone(before), p...), []byte(text))

@@ -9,14 +9,14 @@ import (
 	"time"
 )
 
-// timer is a transient timer of systemd-run with its service. Both are gone as
-// soon as the timer is stopped and the service has ended (--collect).
+// timer is a transient timer of systemd-run with its service. Both are removed
+// when the timer is stopped and the service has ended (--collect).
 type timer struct {
 	argv    []string
 	repeat  time.Duration // OnUnitActiveSec=; 0: once
 	clock   *time.Timer
 	elapsed bool // fired for the last time
-	running bool // its service
+	running bool // its service runs
 }
 
 func (t *timer) state() UnitState {
@@ -30,7 +30,7 @@ func (t *timer) state() UnitState {
 	return s
 }
 
-// timerArgs are a command line of systemd-run, taken apart.
+// timerArgs are the parts of a command line of systemd-run.
 type timerArgs struct {
 	unit     string
 	onActive time.Duration
@@ -66,15 +66,15 @@ func parseSystemdRun(args []string) (c timerArgs, err error) {
 	return c, err
 }
 
-// timeSpan reads a time span of systemd.time(7) as far as it matters here: a
-// bare number is seconds.
+// timeSpan parses a time span of systemd.time(7), as far as the lab needs it: a
+// number without unit is seconds.
 func timeSpan(text string) (time.Duration, error) {
 	if seconds, err := strconv.ParseUint(text, 10, 31); err == nil {
 		return time.Duration(seconds) * time.Second, nil
 	}
 	d, err := time.ParseDuration(strings.ReplaceAll(text, "min", "m"))
 	if err != nil || d < 0 {
-		//lint:ignore ST1005 these are systemd's words
+		//lint:ignore ST1005 this is systemd's message
 		return 0, fmt.Errorf("Failed to parse timer value: %s", text)
 	}
 	return d, nil
@@ -85,8 +85,8 @@ func (d *systemd) systemdRun(args []string) reply {
 	if err != nil {
 		return fail(1, "%v", err)
 	}
-	if words, ok := d.faults.get(faultTimerFails); ok {
-		return fail(1, "%s", words)
+	if message, ok := d.faults.get(faultTimerFails); ok {
+		return fail(1, "%s", message)
 	}
 	name := c.unit + ".timer"
 	d.mu.Lock()
@@ -106,12 +106,12 @@ func (d *systemd) systemdRun(args []string) reply {
 	return reply{}
 }
 
-// elapse starts the service, unless it still runs, and the next turn.
+// elapse starts the service, unless it still runs, and schedules the next turn.
 func (d *systemd) elapse(name string, t *timer) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if d.timers[name] != t || d.ctx.Err() != nil {
-		return // stopped meanwhile
+		return // stopped in the meantime
 	}
 	if t.repeat > 0 {
 		t.clock.Reset(t.repeat)
@@ -145,7 +145,7 @@ func (d *systemd) stopTimer(name string) bool {
 	return true
 }
 
-// Timers are the names of the machine's transient timers that are active.
+// Timers returns the names of the machine's active transient timers.
 func (m *Machine) Timers() []string {
 	d := m.systemd()
 	d.mu.Lock()

@@ -17,18 +17,18 @@ const systemPath = "/usr/sbin:/usr/bin:/sbin:/bin"
 
 var plainTool = regexp.MustCompile(`^[A-Za-z0-9_][A-Za-z0-9._-]*$`)
 
-// toolbox is what the machines of a fleet have on their PATH.
+// toolbox is the set of programs on the PATH of a fleet's machines.
 type toolbox struct {
 	dir     string
 	mu      sync.Mutex
-	without map[string]string // directories without one tool, made when needed
+	without map[string]string // directories without one tool, created on demand
 }
 
-// installTools writes the stand-ins: those of all machines in tools/bin, those
-// of a fault in a directory of its name.
+// installTools writes the stand-ins: those for all machines to tools/bin, those
+// of a fault to a directory with its name.
 func installTools(dir string) (*toolbox, error) {
 	t := &toolbox{dir: filepath.Join(dir, "tools"), without: map[string]string{}}
-	files := map[string]string{ // where it goes: what it is
+	files := map[string]string{ // path: stand-in
 		"bin/systemctl":         "call",
 		"bin/systemd-run":       "call",
 		"bin/sudo":              "sudo",
@@ -66,19 +66,19 @@ func (t *toolbox) install(path, name string) error {
 	return os.WriteFile(path, data, 0o755)
 }
 
-// path is PATH with one directory in front; missing is a tool that must not be
-// found, or empty.
+// path returns a PATH with one directory in front; missing is a tool that must not
+// be found, or empty.
 func (t *toolbox) path(first, missing string) (string, error) {
 	if missing != "" {
-		dir, err := t.allBut(missing)
+		dir, err := t.toolsWithout(missing)
 		return first + ":" + dir, err
 	}
 	return strings.Join([]string{first, filepath.Join(t.dir, "bin"), systemPath}, ":"), nil
 }
 
-// allBut is a directory with links to every tool of PATH except one: that is
-// the only way in which `command -v` does not find it.
-func (t *toolbox) allBut(tool string) (string, error) {
+// toolsWithout returns a directory with links to every tool of PATH except one: only
+// then does `command -v` not find it.
+func (t *toolbox) toolsWithout(tool string) (string, error) {
 	if !plainTool.MatchString(tool) {
 		return "", fmt.Errorf("a tool can't be called %q", tool)
 	}
@@ -94,13 +94,13 @@ func (t *toolbox) allBut(tool string) (string, error) {
 	for _, from := range append([]string{filepath.Join(t.dir, "bin")}, filepath.SplitList(systemPath)...) {
 		entries, err := os.ReadDir(from)
 		if err != nil {
-			continue // not every system has all of them
+			continue // not every system has every directory
 		}
 		for _, entry := range entries {
 			if entry.Name() == tool {
 				continue
 			}
-			// What is there already came from an earlier directory of PATH.
+			// An existing link is from an earlier directory of PATH.
 			err := os.Symlink(filepath.Join(from, entry.Name()), filepath.Join(dir, entry.Name()))
 			if err != nil && !os.IsExist(err) {
 				return "", err

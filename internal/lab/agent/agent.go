@@ -1,8 +1,8 @@
 // Package agent is a stand-in for the ingestion agent: it reads the agent's
 // own config.yaml, loads the certificate of each service principal when it
-// needs a token, writes the agent's kind of log and listens as the agent does.
-// It asks no Entra: a text file of accepted thumbprints answers instead, or a
-// function, and another text file makes it misbehave in the ways that real agents do.
+// needs a token, writes a log like the agent's and listens as the agent does.
+// Instead of Entra it uses a text file of accepted thumbprints, or a
+// function. Another text file makes it misbehave as real agents do.
 package agent
 
 import (
@@ -14,13 +14,13 @@ import (
 	"time"
 )
 
-// Where the real agent has its configuration and its log.
+// The paths of the real agent's configuration and log.
 const (
 	DefaultConfigPath = "/etc/az-aoi-ingestion/config.yaml"
 	DefaultLogPath    = "/var/log/az-aoi-ingestion/stdout.log"
 )
 
-// DefaultPort is the TCP port of the MCC EDR listener when the configuration
+// DefaultPort is the TCP port of the MCC EDR listener if the configuration
 // names none.
 const DefaultPort = 36001
 
@@ -29,36 +29,36 @@ const (
 	defaultRetryDelay = 3 * time.Second
 	maxFileSize       = 1 << 20 // bytes; of every file that the agent reads
 	crashLoopLife     = 100 * time.Millisecond
-	requestTime       = 50 * time.Millisecond // nobody has a token from Entra at once
+	requestTime       = 50 * time.Millisecond // no token arrives immediately
 )
 
-// ErrFault is what Run returns when the fault file told it to die.
-var ErrFault = errors.New("told to exit by the fault file")
+// ErrFault is the error of Run if the fault file makes the agent exit.
+var ErrFault = errors.New("exit requested by the fault file")
 
-// ErrKilled is the cause of a context whose end is the agent's death without a
-// word, as by a power cut; see context.WithCancelCause.
+// ErrKilled is the cause of a context whose end kills the agent without a log
+// line, as by a power cut; see context.WithCancelCause.
 var ErrKilled = errors.New("killed")
 
-// Config says where one agent lives. The zero value of each field has a
-// meaning; only EntraPath and FaultPath are not put below Root.
+// Config has the paths and settings of one agent. The zero value of each field has
+// a meaning; all paths except EntraPath and FaultPath are below Root.
 type Config struct {
-	Root       string // put before every path of the machine; empty: the real root
+	Root       string // prefix of every path of the machine; empty: the real root
 	ConfigPath string // empty: DefaultConfigPath
 	LogPath    string // empty: DefaultLogPath; its directory must exist
-	EntraPath  string // accepted SHA-1 thumbprints, one a line; no such file: every one is accepted
-	// Registered answers in place of EntraPath for a SHA-1 thumbprint, in upper-case
-	// hexadecimal; nil: EntraPath does.
+	EntraPath  string // accepted SHA-1 thumbprints, one per line; no such file: all are accepted
+	// Registered replaces EntraPath: it reports whether a SHA-1 thumbprint, in upper-case
+	// hexadecimal, is accepted; nil: EntraPath is used.
 	Registered func(thumbprint string) bool
 	FaultPath  string // see ParseFaults; empty or no such file: no fault
-	// Listen makes an agent with an MCC EDR source listen on 127.0.0.1. Else
-	// it says so in Root/proc/net/tcp only, so that many agents fit on one
-	// machine; Root must not be empty then.
+	// Listen makes an agent with an MCC EDR source listen on 127.0.0.1. Otherwise
+	// the agent only writes the socket to Root/proc/net/tcp, so that many agents fit
+	// on one machine; Root must then not be empty.
 	Listen     bool
 	Colour     bool          // ANSI colours in the log, as `tracing` writes to a terminal
 	TokenDelay time.Duration // before the first token of an agent without SFTP pull source; 0: two seconds
-	RetryDelay time.Duration // between two tries for a token; 0: three seconds
-	// Load decodes a certificate file; nil: LoadCertificate. One that
-	// remembers results makes a thousand agents in a process cheap.
+	RetryDelay time.Duration // between two token requests; 0: three seconds
+	// Load decodes a certificate file; nil: LoadCertificate. A function that
+	// caches results makes a thousand agents in a process cheap.
 	Load func(data []byte) (Credential, error)
 }
 
@@ -91,10 +91,10 @@ type agent struct {
 	log      *logger
 }
 
-// Run is the life of the process: nil when ctx ended it (see ErrKilled), else the reason of an
-// exit with status 1, such as a configuration that can't be read. A
-// certificate that can't be used is no such reason: as the real agent, Run then
-// logs an error every RetryDelay and stays.
+// Run runs the agent until it exits. It returns nil if ctx ended it (see ErrKilled),
+// else the reason for an exit with status 1, such as a configuration that can't be
+// read. An unusable certificate does not end Run: like the real agent, Run then
+// logs an error every RetryDelay and continues.
 func Run(ctx context.Context, cfg Config) error {
 	cfg = cfg.withDefaults()
 	a := &agent{Config: cfg, log: &logger{path: cfg.inRoot(cfg.LogPath), colour: cfg.Colour}}
@@ -133,7 +133,7 @@ func (a *agent) live(ctx context.Context) error {
 	return a.ending(ctx)
 }
 
-// lifetime ends the agent by itself where the fault file wants that.
+// lifetime returns a context that ends if the fault file makes the agent exit.
 func (a *agent) lifetime(ctx context.Context) (context.Context, context.CancelFunc) {
 	life := a.faults.duration("exit-after")
 	if a.faults.has("crash-loop") {
@@ -157,9 +157,9 @@ func (a *agent) ending(ctx context.Context) error {
 	return nil
 }
 
-// authenticate gets a token for every service principal, again and again until
-// all have one or ctx ends. A catch-up upload starts at once after a restart,
-// so an SFTP pull source shows a bad certificate soon; others take their time.
+// authenticate gets a token for every service principal, and retries until
+// all have one or ctx ends. A catch-up upload starts immediately after a restart,
+// so an SFTP pull source shows a bad certificate soon; other sources show it later.
 func (a *agent) authenticate(ctx context.Context) {
 	delay := a.TokenDelay
 	if a.settings.pulls {
@@ -177,7 +177,7 @@ func (a *agent) authenticate(ctx context.Context) {
 	}
 }
 
-// token is one try for one service principal.
+// token requests a token for one service principal once.
 func (a *agent) token(path string) bool {
 	cred, err := a.credential(path)
 	if err != nil {
@@ -204,7 +204,7 @@ func (a *agent) credential(path string) (Credential, error) {
 	return a.Load(data)
 }
 
-// sleep waits for d and tells whether ctx is still alive.
+// sleep waits for d or until ctx ends; it returns false in the latter case.
 func sleep(ctx context.Context, d time.Duration) bool {
 	if d <= 0 {
 		return ctx.Err() == nil

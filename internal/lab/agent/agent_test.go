@@ -39,7 +39,7 @@ const (
 	edrs = "{mcc_edrs: {listener: {port: 36002}}}"
 )
 
-// machine is a root directory with an agent's files in it.
+// machine is a root directory with an agent's files.
 type machine struct {
 	Config
 	t *testing.T
@@ -81,7 +81,7 @@ func (m *machine) read(path string) string {
 
 func (m *machine) logged() string { return m.read(DefaultLogPath) }
 
-// run lets the agent live for d of the bubble's time and then looks.
+// run runs the agent for d of the bubble's time and then calls look.
 func (m *machine) run(d time.Duration, look func()) (err error) {
 	synctest.Test(m.t, func(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
@@ -102,8 +102,8 @@ func (m *machine) run(d time.Duration, look func()) (err error) {
 	return err
 }
 
-// validInBubble is a certificate for the clock of a bubble, which begins in the
-// year 2000 (testing/synctest).
+// validInBubble returns a certificate that is valid for the clock of a bubble, which
+// begins in the year 2000 (testing/synctest).
 func validInBubble(t *testing.T) (data []byte, thumb string) {
 	leaf := selfSigned(t, rsaKey(), time.Date(2050, 1, 1, 0, 0, 0, 0, time.UTC))
 	return p12(t, pkcs12.Modern2023, rsaKey(), leaf), thumbprint(leaf)
@@ -150,7 +150,7 @@ func TestRunAuthenticates(t *testing.T) {
 	}
 }
 
-// Registered is asked each time, and the file no more.
+// Registered is called each time, and the file is not read.
 func TestRunAsksRegistered(t *testing.T) {
 	good, thumb := validInBubble(t)
 	m := newMachine(t, pull, good)
@@ -205,7 +205,7 @@ func TestRunExits(t *testing.T) {
 	good, thumb := validInBubble(t)
 	tests := map[string]struct {
 		config, fault string
-		life          time.Duration // 0: at once
+		life          time.Duration // 0: immediately
 		want          string        // of the error; empty: it does not exit
 	}{
 		"healthy":            {configuration(pull), "", time.Hour, ""},
@@ -214,11 +214,11 @@ func TestRunExits(t *testing.T) {
 		"no agent_id":        {"pipelines: []\n", "", 0, "agent_id"},
 		"no cert_path":       {"agent_id: a\nsecret_providers: [{key_vault: {service_principal: {}}}]\n", "", 0, "cert_path"},
 		"port":               {configuration("{mcc_edrs: {listener: {port: 70000}}}"), "", 0, "70000"},
-		"exit-at-start":      {configuration(pull), "exit-at-start", 0, "told to exit"},
-		"exit for this one":  {configuration(pull), "exit-at-start " + thumb, 0, "told to exit"},
-		"exit-after":         {configuration(pull), "exit-after 3s", 3 * time.Second, "told to exit"},
-		"exit in slow start": {configuration(pull), "slow-start 9s\nexit-after 3s", 3 * time.Second, "told to exit"},
-		"crash-loop":         {configuration(pull), "crash-loop", crashLoopLife, "told to exit"},
+		"exit-at-start":      {configuration(pull), "exit-at-start", 0, "exit requested"},
+		"exit for this one":  {configuration(pull), "exit-at-start " + thumb, 0, "exit requested"},
+		"exit-after":         {configuration(pull), "exit-after 3s", 3 * time.Second, "exit requested"},
+		"exit in slow start": {configuration(pull), "slow-start 9s\nexit-after 3s", 3 * time.Second, "exit requested"},
+		"crash-loop":         {configuration(pull), "crash-loop", crashLoopLife, "exit requested"},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {

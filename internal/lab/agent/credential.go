@@ -16,15 +16,15 @@ import (
 	"software.sslmate.com/src/go-pkcs12"
 )
 
-// Credential is what a token request shows of a certificate. It holds no key.
-// Entra names certificates by SHA-1, so it does too.
+// Credential is the part of a certificate in a token request. It contains no key.
+// Like Entra, it identifies certificates by SHA-1.
 type Credential struct {
 	Thumbprint string // SHA-1, upper-case hexadecimal
 	NotAfter   time.Time
 }
 
-// oid is an object identifier of PKCS#12 that the agent's OpenSSL 3 does not
-// decrypt with its default provider, as it stands in the DER.
+// oid is an object identifier of PKCS#12, in DER, of an algorithm that the agent's
+// OpenSSL 3 does not decrypt with its default provider.
 type oid struct {
 	name string
 	der  []byte
@@ -44,9 +44,9 @@ func refusedOIDs() []oid {
 	}
 }
 
-// LoadCertificate decodes a certificate file as strictly as the agent is taken
-// to do: base64 on one line and nothing else, a P12 without passphrase in a
-// form that OpenSSL 3 reads, an RSA key. Errors hold nothing of the file.
+// LoadCertificate decodes a certificate file as strictly as the agent is assumed
+// to: base64 on one line and nothing else, a P12 without passphrase in a
+// form that OpenSSL 3 reads, an RSA key. Errors contain nothing of the file.
 func LoadCertificate(data []byte) (Credential, error) {
 	der, err := decodeBase64(data)
 	if err != nil {
@@ -63,7 +63,7 @@ func LoadCertificate(data []byte) (Credential, error) {
 	if !ok {
 		return Credential{}, errors.New("the private key is not an RSA key")
 	}
-	// OpenSSL takes the certificate that belongs to the key, DecodeChain the first one.
+	// OpenSSL uses the certificate that matches the key, DecodeChain the first one.
 	for _, c := range append([]*x509.Certificate{leaf}, chain...) {
 		if rsaKey.PublicKey.Equal(c.PublicKey) {
 			return Credential{Thumbprint: thumbprint(c), NotAfter: c.NotAfter}, nil
@@ -72,7 +72,7 @@ func LoadCertificate(data []byte) (Credential, error) {
 	return Credential{}, errors.New("no certificate belongs to the private key")
 }
 
-// decodeBase64 is Rust's standard engine: unlike Go's, it takes no line break.
+// decodeBase64 decodes like Rust's standard engine, which, unlike Go's, allows no line break.
 func decodeBase64(data []byte) ([]byte, error) {
 	if i := bytes.IndexAny(data, "\r\n"); i >= 0 {
 		return nil, fmt.Errorf("invalid byte %d, offset %d", data[i], i)
@@ -89,7 +89,7 @@ func decodeBase64(data []byte) ([]byte, error) {
 	return der[:n], nil
 }
 
-// checkForm refuses what go-pkcs12 reads and OpenSSL 3 does not.
+// checkForm refuses forms that go-pkcs12 reads and OpenSSL 3 does not.
 func checkForm(der []byte) error {
 	for _, o := range refusedOIDs() {
 		if bytes.Contains(der, o.der) {
@@ -115,7 +115,7 @@ func thumbprint(c *x509.Certificate) string {
 	return fmt.Sprintf("%X", sum)
 }
 
-// askEntra answers "" for a token, else Entra's words of refusal.
+// askEntra returns "" for a token, else Entra's message of refusal.
 func (a *agent) askEntra(cred Credential) string {
 	if now := time.Now(); now.After(cred.NotAfter) {
 		return fmt.Sprintf("AADSTS700027: Client assertion contains an invalid signature. [Reason - The key used is expired., Thumbprint of key used by client: '%s', Found key 'End=%s']: certificate expired",

@@ -55,8 +55,8 @@ func p12(t *testing.T, enc *pkcs12.Encoder, key any, leaf *x509.Certificate, cha
 	return []byte(base64.StdEncoding.EncodeToString(der))
 }
 
-// unpadded cuts the padding off, or a piece of the last group where there is none: the
-// length of a P12 is not always the same.
+// unpadded removes the padding, or a part of the last group if there is none: the
+// length of a P12 varies.
 func unpadded(text []byte) []byte {
 	if cut := bytes.TrimRight(text, "="); len(cut) < len(text) {
 		return cut

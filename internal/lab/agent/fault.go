@@ -8,7 +8,7 @@ import (
 )
 
 // Fault is one line of a fault file: WORD [ARGUMENT] [THUMBPRINT]. With a
-// thumbprint it applies only while the live certificate has that one.
+// thumbprint it applies only while the live certificate has that thumbprint.
 type Fault struct {
 	Word       string
 	Argument   string
@@ -17,7 +17,7 @@ type Fault struct {
 
 type faults []Fault
 
-// argument says what a word takes.
+// argument is the kind of argument of a word.
 type argument int
 
 const (
@@ -28,24 +28,24 @@ const (
 
 func faultWords() map[string]argument {
 	return map[string]argument{
-		"exit-at-start": noArgument, // exits with 1 at once
+		"exit-at-start": noArgument, // exits with 1 immediately
 		"exit-after":    aDuration,  // exits with 1 after this long
 		"crash-loop":    noArgument, // exits with 1 a moment after each start
 		"slow-start":    aDuration,  // does nothing for this long
-		"log-only":      noArgument, // logs an authentication error though accepted
+		"log-only":      noArgument, // logs an authentication error although it is accepted
 		"deny-line":     someText,   // logs this line as an error
 		"silent":        noArgument, // logs nothing
 		"no-listen":     noArgument, // does not open the listener
 	}
 }
 
-// IsFault tells whether word is one that ParseFault knows.
+// IsFault reports whether ParseFault knows word.
 func IsFault(word string) bool {
 	_, ok := faultWords()[word]
 	return ok
 }
 
-// ParseFault reads one line of a fault file.
+// ParseFault parses one line of a fault file.
 func ParseFault(line string) (Fault, error) {
 	word, rest, _ := strings.Cut(strings.TrimSpace(line), " ")
 	kind, ok := faultWords()[word]
@@ -86,8 +86,8 @@ func isThumbprint(s string) bool {
 	return err == nil && len(s) == 40
 }
 
-// readFaults reads the fault file as it is at this start. A line that can't be
-// read makes the agent say so and go on: there is nobody else to tell.
+// readFaults reads the fault file at the start. The agent logs a line that can't be
+// parsed, and continues.
 func (a *agent) readFaults() faults {
 	if a.FaultPath == "" {
 		return nil

@@ -11,8 +11,8 @@ import (
 // tcpHeader is the first line of /proc/net/tcp (proc_net_tcp(5)).
 const tcpHeader = "  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode\n"
 
-// listen opens the MCC EDR listener where the configuration has that source.
-// The function that it returns closes it.
+// listen opens the MCC EDR listener if the configuration has that source.
+// It returns the function that closes it.
 func (a *agent) listen() (stop func(), err error) {
 	if a.settings.port == 0 || a.faults.has("no-listen") {
 		return func() {}, nil
@@ -30,13 +30,13 @@ func (a *agent) listen() (stop func(), err error) {
 	return func() { _ = os.WriteFile(path, []byte(tcpHeader), 0o644) }, nil
 }
 
-// tcpTable is the kernel's table with one socket: state 0A is TCP_LISTEN.
+// tcpTable returns the kernel's table with one socket: state 0A is TCP_LISTEN.
 func tcpTable(port int) string {
 	return tcpHeader + fmt.Sprintf("%4d: %08X:%04X 00000000:0000 0A 00000000:00000000 00:00000000 00000000 %5d        0 %d 1 0000000000000000 100 0 0 10 0\n",
 		0, 0, port, os.Getuid(), 20000+port)
 }
 
-// listenTCP takes records and throws them away.
+// listenTCP accepts records and discards them.
 func listenTCP(port int) (stop func(), err error) {
 	l, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", port))
 	if err != nil {

@@ -6,8 +6,8 @@ import (
 	"time"
 )
 
-// logger writes lines as Rust's `tracing` does. The file is opened for each
-// line: a rotated log needs no signal, and an idle agent holds no descriptor.
+// logger writes lines in the format of Rust's `tracing`. The file is opened for each
+// line: a rotated log needs no signal, and an idle agent has no open descriptor.
 type logger struct {
 	path   string
 	colour bool
@@ -21,7 +21,7 @@ func (l *logger) line(level, module, message string) {
 	}
 	f, err := os.OpenFile(l.path, os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o640)
 	if err != nil {
-		return // as an agent whose disk is full: it goes on without a log
+		return // like an agent with a full disk: it continues without a log
 	}
 	defer f.Close()
 	_, _ = f.WriteString(l.format(time.Now(), level, module, message))

@@ -6,7 +6,7 @@ import (
 	"gopkg.in/yaml.v3"
 )
 
-// settings is what the stand-in needs of config.yaml.
+// settings are the values of config.yaml that the stand-in needs.
 type settings struct {
 	AgentID      string
 	certificates []string // of every service principal, in the order of the file
@@ -14,8 +14,8 @@ type settings struct {
 	port         int      // of the MCC EDR listener; 0: no such source
 }
 
-// document follows the vendor's config.yaml as far as it matters here. The
-// decoder is not strict: the real file has many more keys.
+// document is the part of the vendor's config.yaml that the stand-in needs. The
+// decoder is not strict, because the real file has many more keys.
 type document struct {
 	AgentID         string `yaml:"agent_id"`
 	SecretProviders []struct {
