@@ -18,9 +18,10 @@ import (
 
 const internalPath = "github.com/aoifleet/aoifleet/internal/"
 
-// allowed are the internal packages that each may import. A package that is not
-// here has yet to find its place.
+// allowed are the internal packages that each may import, besides problem, which
+// all may. A package that is not here has yet to find its place.
 var allowed = map[string][]string{
+	"problem":     {},
 	"azurecloud":  {},
 	"inventory":   {"azurecloud"},
 	"azure":       {"azurecloud"},
@@ -66,7 +67,7 @@ func TestImportsRunDownward(t *testing.T) {
 			t.Errorf("package %s has no place in the plan", name)
 		}
 		for _, path := range p.Imports {
-			if imported, internal := strings.CutPrefix(path, internalPath); internal && !slices.Contains(may, imported) {
+			if imported, internal := strings.CutPrefix(path, internalPath); internal && imported != "problem" && !slices.Contains(may, imported) {
 				t.Errorf("%s must not import %s", name, imported)
 			}
 		}

@@ -2,11 +2,11 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"slices"
 
 	"github.com/aoifleet/aoifleet/internal/inventory"
+	"github.com/aoifleet/aoifleet/internal/problem"
 	"github.com/aoifleet/aoifleet/internal/remote"
 	"github.com/aoifleet/aoifleet/internal/secret"
 )
@@ -112,9 +112,8 @@ func (f *fleet) unlock(h inventory.Host, t *remote.Target) {
 
 // reveal hands a secret to a connection, or says in its terms why there is none.
 func reveal(v secret.Value, err error) (string, error) {
-	var p *secret.Problem
-	if errors.As(err, &p) {
-		return "", &remote.Error{Class: remote.ClassAuthentication, Message: p.Message, Hint: p.Hint}
+	if p := problem.As(err); p != nil {
+		return "", &problem.Error{Class: problem.Authentication, Message: p.Message, Hint: p.Hint}
 	}
 	return v.Reveal(), err
 }

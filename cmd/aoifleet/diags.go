@@ -2,7 +2,6 @@ package main
 
 import (
 	"cmp"
-	"errors"
 	"fmt"
 	"time"
 
@@ -64,7 +63,7 @@ func (a *app) gatherDiags(flags diagsFlags) error {
 		names[i] = t.Host.Name
 	}
 	if err := f.runner.Home.Check(names); err != nil {
-		return notThere(err)
+		return err
 	}
 	defer f.runner.Home.Leave()
 	results := f.gather(host.Diagnosis{Within: flags.timeout, MaxSize: int64(flags.maxSize) << 20, AsRoot: flags.asRoot})
@@ -96,13 +95,4 @@ func (f *fleet) gather(d host.Diagnosis) []rollout.Result {
 	}
 	a.code = seenCode(a, entries)
 	return results
-}
-
-// notThere is a folder that can't be used, before anything was contacted.
-func notThere(err error) error {
-	var problem *diags.Problem
-	if errors.As(err, &problem) {
-		return usage(problem.Message, problem.Hint)
-	}
-	return err
 }

@@ -6,63 +6,51 @@ import (
 	"syscall"
 
 	"github.com/aoifleet/aoifleet/internal/azure"
-	"github.com/aoifleet/aoifleet/internal/certificate"
-	"github.com/aoifleet/aoifleet/internal/inventory"
+	"github.com/aoifleet/aoifleet/internal/problem"
 	"github.com/aoifleet/aoifleet/internal/rollout"
-	"github.com/aoifleet/aoifleet/internal/secret"
 )
 
-// The exit codes; docs/reference.md is for their users.
+// The exit codes.
 const (
-	exitOK          = 0
-	exitInternal    = 1
-	exitUsage       = 2 // usage, inventory or certificate wrong; nothing was contacted
-	exitChanges     = 3 // plan --detailed-exitcode: there is something to do
-	exitUnreachable = 4
-	exitRefused     = 5 // also: a check of status failed, or Azure said no
-	exitRolledBack  = 6
-	exitFailed      = 7 // failed or unknown
-	exitStopped     = 8 // by the failure budget
-	exitEnded       = 9 // on purpose, before the end
-	exitInterrupted = 130
-	exitTerminated  = 143
+	exitOK          = problem.ExitOK
+	exitInternal    = problem.ExitInternal
+	exitUsage       = problem.ExitUsage
+	exitChanges     = problem.ExitChanges
+	exitUnreachable = problem.ExitUnreachable
+	exitRefused     = problem.ExitRefused
+	exitRolledBack  = problem.ExitRolledBack
+	exitFailed      = problem.ExitFailed
+	exitStopped     = problem.ExitStopped
+	exitEnded       = problem.ExitEnded
+	exitInterrupted = problem.ExitInterrupted
+	exitTerminated  = problem.ExitTerminated
 )
 
-// failure is an error with an exit code and a hint for the person who reads it.
-type failure struct {
-	code    int
-	message string
-	hint    string
+// usage is an error before anything was contacted.
+func usage(message, hint string) error {
+	return &problem.Error{Class: problem.Usage, Message: message, Hint: hint}
 }
 
-func (f *failure) Error() string { return f.message }
+// errSignal is the cause of an error that a signal made: its class is internal, its
+// exit code the signal's.
+var errSignal = errors.New("interrupted by a signal")
 
-// usage is a failure before anything was contacted.
-func usage(message, hint string) error { return &failure{exitUsage, message, hint} }
+func interrupted(message string) error {
+	return &problem.Error{Class: problem.Internal, Message: message, Err: errSignal}
+}
 
-// codeOf is the exit code of a command that returned err.
+// codeOf returns the exit code of a command that returned err.
 func codeOf(err error) int {
-	var (
-		f       *failure
-		many    inventory.Errors
-		problem *certificate.Problem
-		lacking *secret.Problem
-	)
-	switch {
+	switch p := problem.As(err); {
 	case err == nil:
 		return exitOK
-	case errors.As(err, &f):
-		return f.code
-	case errors.As(err, &many), errors.As(err, &problem), errors.As(err, &lacking):
-		return exitUsage
-	}
-	switch e := azure.AsError(err); {
-	case e == nil:
+	case errors.Is(err, errSignal):
+		return exitInterrupted // or what the signal says
+	case p == nil:
 		return exitInternal
-	case e.Class == azure.Configuration:
-		return exitUsage
+	default:
+		return p.Class.ExitCode()
 	}
-	return answerCode(azure.AsError(err))
 }
 
 // answerCode is 5 where Azure said no, 4 where it gave no answer.
@@ -70,12 +58,10 @@ func answerCode(e *azure.Error) int {
 	switch {
 	case e == nil:
 		return exitOK
-	case e.Class == azure.Unreachable, e.Class == azure.Unexpected:
-		return exitUnreachable
-	case e.Class == azure.Interrupted:
-		return exitInterrupted // or what the signal says
+	case e.Class == problem.Configuration: // of one question among others
+		return exitRefused
 	}
-	return exitRefused
+	return e.Class.ExitCode()
 }
 
 // answersCode is the code of several answers: a "no" counts for more than none.

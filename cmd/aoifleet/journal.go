@@ -7,6 +7,7 @@ import (
 
 	"github.com/aoifleet/aoifleet/internal/host"
 	"github.com/aoifleet/aoifleet/internal/journal"
+	"github.com/aoifleet/aoifleet/internal/problem"
 	"github.com/aoifleet/aoifleet/internal/rollout"
 )
 
@@ -24,7 +25,7 @@ func stateDirOn(goos string, getenv func(string) string, home string) (string, e
 	}
 	if !filepath.IsAbs(base) {
 		if home == "" {
-			return "", &failure{exitInternal, "there is no place for the journals of runs: the home directory is not known", "set " + variable + " to a directory that can be written"}
+			return "", &problem.Error{Class: problem.Internal, Message: "there is no place for the journals of runs: the home directory is not known", Hint: "set " + variable + " to a directory that can be written"}
 		}
 		base = filepath.Join(fallback...)
 	}
@@ -63,8 +64,8 @@ func (a *app) startJournal(id, planID string, hosts []string, say func(line stri
 		Run: id, Command: a.verb, Tool: version, Owner: a.owner, Inventory: inventory, Plan: planID, Hosts: hosts,
 	})
 	if err != nil {
-		return nil, &failure{exitInternal, "the journal of this run can't be kept, so nothing was begun: " + err.Error(),
-			"make " + dir + " writable, or set XDG_STATE_HOME to a directory that is"}
+		return nil, &problem.Error{Class: problem.Internal, Message: "the journal of this run can't be kept, so nothing was begun: " + err.Error(),
+			Hint: "make " + dir + " writable, or set XDG_STATE_HOME to a directory that is"}
 	}
 	return &recorder{journal: j, say: say, looking: map[string]bool{},
 		planned: map[string]change{}, ended: map[string]journal.Entry{}}, nil
@@ -142,7 +143,7 @@ func (r *recorder) end(name string, outcome rollout.Outcome, problem *host.Probl
 	c := r.planned[name]
 	e := journal.Entry{Event: journal.End, Host: name, Outcome: string(outcome), Old: c.old, New: c.new}
 	if problem != nil {
-		e.Class, e.Message = problem.Class, problem.Message
+		e.Class, e.Message = string(problem.Class), problem.Message
 	}
 	r.ended[name] = e
 	return e

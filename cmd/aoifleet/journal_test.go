@@ -1,7 +1,6 @@
 package main
 
 import (
-	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -43,8 +42,7 @@ func TestStateDir(t *testing.T) {
 		if got != tt.want || (err == nil) != (tt.want != "") {
 			t.Errorf("%+v: %q, %v", tt, got, err)
 		}
-		var f *failure
-		if err != nil && (!errors.As(err, &f) || f.code != exitInternal || !strings.Contains(f.hint, "set ")) {
+		if err != nil && (codeOf(err) != exitInternal || !strings.Contains(explain(err).Hint, "set ")) {
 			t.Errorf("%+v: %#v", tt, err)
 		}
 	}
@@ -211,8 +209,7 @@ func TestJournalThatCannotBeginStopsTheRun(t *testing.T) {
 	p, _, _ := stateProcess(state)
 	a := &app{process: p}
 	_, err := a.startJournal(testRun, "", nil, nil)
-	var f *failure
-	if !errors.As(err, &f) || f.code != exitInternal || !strings.Contains(f.message, state) || f.hint == "" {
+	if why := explain(err); codeOf(err) != exitInternal || !strings.Contains(why.Message, state) || why.Hint == "" {
 		t.Errorf("%#v", err)
 	}
 	nowhere, _, _ := stateProcess("")

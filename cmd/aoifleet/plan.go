@@ -87,7 +87,7 @@ func (flags planFlags) check() error {
 	case flags.offline:
 		return usage("--out saves what was seen, --offline looks at nothing", "leave one of them out")
 	}
-	return planProblem(planfile.MayWrite(flags.out))
+	return planfile.MayWrite(flags.out)
 }
 
 func planCode(plan *rollout.Plan, detailed bool) int {

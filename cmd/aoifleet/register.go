@@ -9,6 +9,7 @@ import (
 	"github.com/aoifleet/aoifleet/internal/azure"
 	"github.com/aoifleet/aoifleet/internal/azurecloud"
 	"github.com/aoifleet/aoifleet/internal/certificate"
+	"github.com/aoifleet/aoifleet/internal/problem"
 	"github.com/aoifleet/aoifleet/internal/report"
 	"github.com/aoifleet/aoifleet/internal/rollout"
 	"github.com/aoifleet/aoifleet/internal/verify"
@@ -89,7 +90,7 @@ func (a *app) toRegister(flags signInFlags) ([]*verify.Registration, azurecloud.
 	a.code = notAskedCode(answers.NotAsked) // where nothing else is to be said
 	list := verify.Registrations(answers.Questions)
 	if len(list) == 0 {
-		return nil, azurecloud.Settings{}, &failure{exitRefused, "no host says for which application its certificate is", "name it with --tenant, --client-id and --certificate"}
+		return nil, azurecloud.Settings{}, &problem.Error{Class: problem.Refused, Message: "no host says for which application its certificate is", Hint: "name it with --tenant, --client-id and --certificate"}
 	}
 	return list, f.inv.Azure, nil
 }

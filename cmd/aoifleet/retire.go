@@ -59,8 +59,8 @@ func (a *app) certificateRetire(thumbprint string, flags signInFlags, force bool
 	}
 	defer registrar.Close()
 	entries := rollout.Status(f.targets, f.survey())
-	if sig := a.signals.got(); sig != nil {
-		return &failure{signalCode(sig), "interrupted: nothing was changed", ""}
+	if a.signals.got() != nil {
+		return interrupted("interrupted: nothing was changed")
 	}
 	item, err := registrar.Find(a.ctx, entries, verify.Retirement{Thumbprint: thumbprint, TenantID: flags.tenant, ClientID: flags.client, Force: force,
 		Warn: func(message string) { fmt.Fprintf(a.stderr, "warning: %s\n", message) }})

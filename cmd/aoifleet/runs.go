@@ -1,7 +1,6 @@
 package main
 
 import (
-	"errors"
 	"fmt"
 	"strings"
 
@@ -63,7 +62,7 @@ func (a *app) runsShow(id string, steps bool) error {
 	if err != nil {
 		return err
 	}
-	run, err := a.readRun(id)
+	run, err := a.findRun(id)
 	if err != nil {
 		return err
 	}
@@ -73,17 +72,8 @@ func (a *app) runsShow(id string, steps bool) error {
 	return report.Run(a.stdout, run, steps)
 }
 
-// readRun reads the journal of the run that id means.
-func (a *app) readRun(id string) (*journal.Run, error) {
-	run, err := a.findRun(id)
-	var none *journal.NoRunError
-	if errors.As(err, &none) {
-		return nil, usage(none.Error(), "see: aoifleet runs list")
-	}
-	return run, err
-}
-
-// findRun is readRun whose error is a *journal.NoRunError where there is none.
+// findRun reads the journal of the run that id means. The error is a
+// *journal.NoRunError where there is none.
 func (a *app) findRun(id string) (*journal.Run, error) {
 	dir, err := a.stateDir()
 	if err != nil {

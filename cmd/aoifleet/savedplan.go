@@ -11,17 +11,9 @@ import (
 
 	"github.com/aoifleet/aoifleet/internal/inventory"
 	"github.com/aoifleet/aoifleet/internal/planfile"
+	"github.com/aoifleet/aoifleet/internal/problem"
 	"github.com/aoifleet/aoifleet/internal/rollout"
 )
-
-// planProblem is a failure of a saved plan before anything was contacted.
-func planProblem(err error) error {
-	var problem *planfile.Problem
-	if errors.As(err, &problem) {
-		return usage(problem.Message, problem.Hint)
-	}
-	return err
-}
 
 // save writes the plan to path, and keeps its id.
 func (f *fleet) save(path string, plan *rollout.Plan, flags changeFlags) error {
@@ -32,11 +24,10 @@ func (f *fleet) save(path string, plan *rollout.Plan, flags changeFlags) error {
 		Certificates: f.savedCertificates(), Policy: f.savedPolicy(flags), Hosts: plan.Save(),
 	}
 	if err := planfile.Write(path, saved); err != nil {
-		var problem *planfile.Problem
-		if errors.As(err, &problem) {
-			return &failure{exitInternal, problem.Message, problem.Hint}
+		if problem.As(err) != nil {
+			return err
 		}
-		return &failure{exitInternal, "the plan could not be saved: " + err.Error(), "name another file with --out"}
+		return &problem.Error{Class: problem.Internal, Message: "the plan could not be saved: " + err.Error(), Hint: "name another file with --out"}
 	}
 	f.planID = saved.ID()
 	return nil
@@ -191,7 +182,7 @@ func (a *app) rotateSaved(flags changeFlags, steering steerFlags) error {
 	}
 	saved, err := planfile.Read(flags.saved)
 	if err != nil {
-		return planProblem(err)
+		return err
 	}
 	if id := saved.ID(); flags.planID != "" && flags.planID != id {
 		return usage("the plan in "+flags.saved+" is "+id+", not "+flags.planID, "carry out the file that was approved, or have this plan approved")

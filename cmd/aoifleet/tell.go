@@ -1,49 +1,25 @@
 package main
 
 import (
-	"errors"
 	"fmt"
 	"strings"
 	"unicode"
 
-	"github.com/aoifleet/aoifleet/internal/azure"
-	"github.com/aoifleet/aoifleet/internal/certificate"
-	"github.com/aoifleet/aoifleet/internal/inventory"
+	"github.com/aoifleet/aoifleet/internal/problem"
 	"github.com/aoifleet/aoifleet/internal/remote"
-	"github.com/aoifleet/aoifleet/internal/report"
-	"github.com/aoifleet/aoifleet/internal/secret"
 )
 
 // explain is the one place where errors become words: what, and what to do.
-func explain(err error) report.Error {
-	var (
-		many    inventory.Errors
-		problem *certificate.Problem
-		lacking *secret.Problem
-		f       *failure
-	)
-	switch {
-	case errors.As(err, &f) && f.code == exitUsage:
-		return report.Error{Class: "usage", Message: f.message, Hint: f.hint}
-	case errors.As(err, &f) && f.code == exitRefused:
-		return report.Error{Class: string(azure.Refused), Message: f.message, Hint: f.hint}
-	case errors.As(err, &f):
-		return report.Error{Class: "internal", Message: f.message, Hint: f.hint}
-	case errors.As(err, &many) && len(many) == 1:
-		return report.Error{Class: "inventory", Message: many[0].Error(), Hint: many[0].Hint}
-	case errors.As(err, &many):
-		return report.Error{Class: "inventory", Message: many.Error()}
-	case errors.As(err, &problem):
-		return report.Error{Class: "certificate", Message: problem.Error(), Hint: problem.Hint}
-	case errors.As(err, &lacking):
-		return report.Error{Class: "usage", Message: lacking.Message, Hint: lacking.Hint}
+func explain(err error) problem.Error {
+	p := problem.As(err)
+	if p == nil {
+		return problem.Error{Class: problem.Internal, Message: err.Error()}
 	}
-	if e := azure.AsError(err); e != nil && e.Class == azure.Configuration {
-		return report.Error{Class: "usage", Message: e.Message, Hint: e.Hint}
-	} else if e != nil {
-		return report.Error{Class: string(e.Class), Message: e.Message, Hint: e.Hint}
+	why := *p
+	if why.Class == problem.Configuration { // the command ends before anything is contacted
+		why.Class = problem.Usage
 	}
-	return report.Error{Class: "internal", Message: err.Error()}
+	return why
 }
 
 // words tells a person.

@@ -9,6 +9,7 @@ import (
 
 	"github.com/aoifleet/aoifleet/internal/azure"
 	"github.com/aoifleet/aoifleet/internal/azurecloud"
+	"github.com/aoifleet/aoifleet/internal/problem"
 	"github.com/aoifleet/aoifleet/internal/report"
 	"github.com/aoifleet/aoifleet/internal/rollout"
 	"github.com/aoifleet/aoifleet/internal/verify"
@@ -75,7 +76,7 @@ func (a *app) verifyOne(flags verifyFlags) error {
 	}
 	verifier := verify.Verifier{Cloud: cloud, Transport: a.azure, Wait: flags.wait, Say: func(line string) { fmt.Fprintln(a.stderr, line) }}
 	verifier.Ask(a.ctx, []*verify.Question{q})
-	if e := q.Err; e != nil && e.Class == azure.Configuration {
+	if e := q.Err; e != nil && e.Class == problem.Configuration {
 		return e
 	}
 	a.showAnswers(&verify.Answers{Questions: []*verify.Question{q}})

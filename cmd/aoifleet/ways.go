@@ -11,6 +11,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/aoifleet/aoifleet/internal/inventory"
+	"github.com/aoifleet/aoifleet/internal/problem"
 	"github.com/aoifleet/aoifleet/internal/remote"
 	"github.com/aoifleet/aoifleet/internal/sshconfig"
 )
@@ -34,8 +35,8 @@ func (f *fleet) findWays(hosts []inventory.Host) error {
 		})
 	}
 	_ = group.Wait()
-	if sig := a.signals.got(); sig != nil {
-		return &failure{code: signalCode(sig), message: "interrupted: nothing was contacted"}
+	if a.signals.got() != nil {
+		return interrupted("interrupted: nothing was contacted")
 	}
 	f.ways = make(map[string]*remote.Target, len(hosts))
 	for i, h := range hosts {
@@ -77,8 +78,8 @@ func portOf(t remote.Target) int { return cmp.Or(t.Port, remote.DefaultPort) }
 
 func wayProblem(h inventory.Host, err error) error {
 	message, hint := err.Error(), ""
-	if e, ok := err.(*sshconfig.Error); ok {
-		hint = e.Hint
+	if p := problem.As(err); p != nil {
+		hint = p.Hint
 	}
 	return usage(fmt.Sprintf("the SSH configuration for host %s: %s", h.Name, message), hint)
 }

@@ -22,52 +22,27 @@ import (
 	"github.com/Azure/azure-sdk-for-go/sdk/azcore/policy"
 
 	"github.com/aoifleet/aoifleet/internal/azurecloud"
-)
-
-// Class says what kind of failure an Error is. Values may be added to, never
-// renamed.
-type Class string
-
-// The classes of failure.
-const (
-	// Refused: Entra does not accept the certificate or the application.
-	Refused Class = "refused"
-	// Unreachable: no usable answer in time: no connection, throttled, an outage.
-	Unreachable Class = "unreachable"
-	// Forbidden: Key Vault or Graph answered that this may not be done.
-	Forbidden Class = "forbidden"
-	// Secret: the secret is missing, disabled, expired or not valid yet.
-	Secret Class = "secret"
-	// Configuration: what was asked makes no sense; nothing was contacted.
-	Configuration Class = "configuration"
-	// Unsettled: an application's certificates are not what they were, or should be
-	// after a change: somebody else changes them too, or Graph does not show it yet.
-	Unsettled Class = "unsettled"
-	// Unexpected: an answer that is not of the service: somebody else's, or cut off.
-	Unexpected Class = "unexpected"
-	// Interrupted: the caller's context ended first.
-	Interrupted Class = "interrupted"
+	"github.com/aoifleet/aoifleet/internal/problem"
 )
 
 // Error is every error of this package. Message is short, lower case and holds
 // the vendor's own words where there are any; Hint, where there is one, is the
 // next thing to do.
 type Error struct {
-	Class   Class
-	Code    string // the vendor's, such as AADSTS700027 or ForbiddenByFirewall; "" for none
-	Message string
-	Hint    string
-	Err     error // the context's error of Interrupted, else nil
-	// Lasting, of Unreachable: it was told at once and no time was spent on trying
-	// again, as where there is no host of that name.
-	Lasting bool
+	problem.Base        // Err is the context's error of class problem.Interrupted, else nil
+	Code         string `json:"code,omitempty"` // the vendor's, such as AADSTS700027 or ForbiddenByFirewall; "" for none
+	// Lasting, of problem.Unreachable: it was told at once and no time was spent on
+	// trying again, as where there is no host of that name.
+	Lasting bool `json:"-"`
 }
 
-// Error returns the message without the hint.
-func (e *Error) Error() string { return e.Message }
+// NewError returns an Error; code, the vendor's, and hint may be "".
+func NewError(class problem.Class, code, message, hint string) *Error {
+	return &Error{Base: problem.Error{Class: class, Message: message, Hint: hint}, Code: code}
+}
 
-// Unwrap returns the context's error, or nil.
-func (e *Error) Unwrap() error { return e.Err }
+// Unwrap returns the error without what only Azure has.
+func (e *Error) Unwrap() error { return &e.Base }
 
 // AsError finds the Error in err, nil if there is none.
 func AsError(err error) *Error {
@@ -77,6 +52,20 @@ func AsError(err error) *Error {
 	}
 	return nil
 }
+
+// For the packages that still use these names.
+type Class = problem.Class
+
+const (
+	Refused       = problem.Refused
+	Unreachable   = problem.Unreachable
+	Forbidden     = problem.Forbidden
+	Secret        = problem.Secret
+	Configuration = problem.Configuration
+	Unsettled     = problem.Unsettled
+	Unexpected    = problem.Unexpected
+	Interrupted   = problem.Interrupted
+)
 
 // Patience is how long is waited for what. A zero field is its default.
 type Patience struct {
@@ -163,7 +152,7 @@ type Pair struct {
 // error is an *Error of class Configuration.
 func NewPair(chain []*x509.Certificate, key *rsa.PrivateKey) (Pair, error) {
 	if len(chain) == 0 || key == nil || !key.PublicKey.Equal(chain[0].PublicKey) {
-		return Pair{}, &Error{Class: Configuration, Message: "the private key does not belong to the certificate"}
+		return Pair{}, NewError(problem.Configuration, "", "the private key does not belong to the certificate", "")
 	}
 	return Pair{chain: chain, key: func() *rsa.PrivateKey { return key }}, nil
 }

@@ -11,6 +11,7 @@ import (
 	"github.com/Azure/azure-sdk-for-go/sdk/azcore/cloud"
 
 	"github.com/aoifleet/aoifleet/internal/azurecloud"
+	"github.com/aoifleet/aoifleet/internal/problem"
 )
 
 // endpoints are a cloud's settings with everything filled in.
@@ -81,7 +82,7 @@ func validSuffix(s string) bool {
 }
 
 func configuration(hint, format string, args ...any) *Error {
-	return &Error{Class: Configuration, Message: fmt.Sprintf(format, args...), Hint: hint}
+	return NewError(problem.Configuration, "", fmt.Sprintf(format, args...), hint)
 }
 
 // Thumbprint is the SHA-1 of a certificate in upper-case hex, as Entra shows it.

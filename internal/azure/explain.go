@@ -6,6 +6,8 @@ import (
 	"regexp"
 	"strings"
 	"unicode"
+
+	"github.com/aoifleet/aoifleet/internal/problem"
 )
 
 // maxText bounds the words of a service, in characters.
@@ -99,7 +101,7 @@ func (c *Client) refused(x exchange, q Question) *Error {
 	if expired(v) {
 		hint = "the certificate has expired: make a new one, aoifleet certificate new"
 	}
-	return &Error{Class: Refused, Code: v.code, Message: "Entra refuses the certificate: " + v.message, Hint: hint}
+	return NewError(problem.Refused, v.code, "Entra refuses the certificate: "+v.message, hint)
 }
 
 // expired tells the 700027 that no waiting mends.
@@ -109,7 +111,7 @@ func expired(v vendor) bool {
 
 // pending tells a refusal that the propagation of a new certificate explains.
 func pending(e *Error) bool {
-	return e.Class == Refused && e.Code == "AADSTS700027" &&
+	return e.Class == problem.Refused && e.Code == "AADSTS700027" &&
 		!strings.Contains(e.Message, "The key used is expired") && !strings.Contains(e.Message, "did not match the expected signature")
 }
 
@@ -120,6 +122,6 @@ func notTheService(x exchange) *Error {
 	if x.status >= 300 {
 		what = fmt.Sprintf("HTTP %d and nothing that can be read", x.status)
 	}
-	return &Error{Class: Unexpected, Message: fmt.Sprintf("%s gives %s", x.host, what),
-		Hint: "is a proxy or another server in between? check HTTPS_PROXY, and azure: in the inventory"}
+	return NewError(problem.Unexpected, "", fmt.Sprintf("%s gives %s", x.host, what),
+		"is a proxy or another server in between? check HTTPS_PROXY, and azure: in the inventory")
 }

@@ -23,6 +23,7 @@ import (
 
 	"github.com/aoifleet/aoifleet/internal/azurecloud"
 	"github.com/aoifleet/aoifleet/internal/lab/cloud"
+	"github.com/aoifleet/aoifleet/internal/problem"
 )
 
 // person has signed in elsewhere, as with az login.
@@ -60,7 +61,7 @@ func TestParseReference(t *testing.T) {
 		"keyvault://kv1/": "certificate's name", "keyvault://kv1/a b": "certificate's name", "keyvault://kv1/a?x": "certificate's name",
 		"keyvault://kv1/a/": "version", "keyvault://kv1/a/latest": "version",
 	} {
-		if _, err := ParseReference(text); err == nil || AsError(err).Class != Configuration || !strings.Contains(err.Error(), words) || AsError(err).Hint == "" {
+		if _, err := ParseReference(text); err == nil || AsError(err).Class != problem.Configuration || !strings.Contains(err.Error(), words) || AsError(err).Hint == "" {
 			t.Errorf("%s: %v", text, err)
 		}
 	}
@@ -116,19 +117,19 @@ func TestFetchFails(t *testing.T) {
 		class   Class
 		words   string
 	}{
-		{"forbidden", func(w *world) { w.vault.Allow("", false) }, Forbidden, "Key Vault Secrets User"},
-		{"missing", func(w *world) { w.vault.Delete("fleet") }, Secret, "has no secret fleet"},
+		{"forbidden", func(w *world) { w.vault.Allow("", false) }, problem.Forbidden, "Key Vault Secrets User"},
+		{"missing", func(w *world) { w.vault.Delete("fleet") }, problem.Secret, "has no secret fleet"},
 		{"disabled", func(w *world) {
 			w.vault.Set("fleet", cloud.StoredSecret{Value: "TOPSECRET", ContentType: "application/x-pkcs12", Disabled: true})
-		}, Secret, "disabled"},
+		}, problem.Secret, "disabled"},
 		{"a password", func(w *world) {
 			w.vault.Set("fleet", cloud.StoredSecret{Value: "TOPSECRET", ContentType: "text/plain"})
-		}, Secret, "is not a certificate"},
+		}, problem.Secret, "is not a certificate"},
 		{"opened by a proxy", func(w *world) {
 			w.client.transport.TLSClientConfig = &tls.Config{Time: time.Now, MinVersion: tls.VersionTLS12}
-		}, Unreachable, "| behind a proxy that opens TLS, set azure.ca_file"},
-		{"unreachable", func(w *world) { w.cloud.Fail(cloud.Vault, cloud.Fault{Times: -1, Hang: true}) }, Unreachable, "no answer in time"},
-		{"throttled", func(w *world) { w.cloud.Fail(cloud.Vault, cloud.Fault{Times: -1, Status: 429, RetryAfter: "60"}) }, Unreachable, "for 1m0s"},
+		}, problem.Unreachable, "| behind a proxy that opens TLS, set azure.ca_file"},
+		{"unreachable", func(w *world) { w.cloud.Fail(cloud.Vault, cloud.Fault{Times: -1, Hang: true}) }, problem.Unreachable, "no answer in time"},
+		{"throttled", func(w *world) { w.cloud.Fail(cloud.Vault, cloud.Fault{Times: -1, Status: 429, RetryAfter: "60"}) }, problem.Unreachable, "for 1m0s"},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -159,12 +160,12 @@ func TestFetchNotSignedIn(t *testing.T) {
 	inBubble(t, cloud.Options{}, Patience{}, func(w *world) {
 		said := errors.New("DefaultAzureCredential: failed to acquire a token.\nAzureCLICredential: Please run 'az login'\nraw message was: eyJhbGciOiJSUzI1NiJ9.VE9QU0VDUkVU.c2ln")
 		_, err := w.client.Fetch(background(), nobody{said}, Reference{Vault: vault, Name: "fleet"})
-		e := w.fails(err, Refused, "Please run 'az login'")
+		e := w.fails(err, problem.Refused, "Please run 'az login'")
 		if !strings.Contains(e.Hint, "az login") {
 			w.Error(e.Hint)
 		}
 		_, err = w.client.Fetch(background(), nobody{context.DeadlineExceeded}, Reference{Vault: vault, Name: "fleet"})
-		w.fails(err, Unreachable, "too long")
+		w.fails(err, problem.Unreachable, "too long")
 	})
 }
 
@@ -202,7 +203,7 @@ func TestManagedIdentityIsNotAskedThroughAProxy(t *testing.T) {
 	}
 	defer g.Close()
 	_, err = g.Application(background(), app)
-	e := w.fails(err, Refused, "managed identity failed (HTTP 403)")
+	e := w.fails(err, problem.Refused, "managed identity failed (HTTP 403)")
 	if !strings.Contains(e.Hint, "AZURE_TOKEN_CREDENTIALS=AzureCLICredential") {
 		t.Error(e.Hint)
 	}
@@ -232,7 +233,7 @@ func TestFetchAsOperator(t *testing.T) {
 	w := &world{T: t}
 	client := w.with(server.Transport(), azurecloud.Settings{}, Patience{})
 	_, err = client.Fetch(background(), nil, Reference{Vault: vault, Name: "fleet"})
-	if e := w.fails(err, Refused, "AADSTS700027"); e.Code != "AADSTS700027" {
+	if e := w.fails(err, problem.Refused, "AADSTS700027"); e.Code != "AADSTS700027" {
 		t.Error(e.Code)
 	}
 	a.Register(p.Leaf(), cloud.Spread{})
@@ -338,7 +339,7 @@ func TestCloud(t *testing.T) {
 	}
 	for _, bad := range []azurecloud.Settings{{Name: "germany"}, {Name: "custom"}, {Name: "custom", AuthorityHost: "https://login.local"}, {AuthorityHost: "http://login.local"},
 		{AuthorityHost: "https://login.local/tenant"}, {AuthorityHost: "https://u:p@login.local"}, {VaultSuffix: "vault/x"}, {VaultSuffix: "@evil.example"}, {GraphHost: "graph.microsoft.com"}} {
-		if _, err := New(bad, nil, Patience{}); err == nil || AsError(err).Class != Configuration {
+		if _, err := New(bad, nil, Patience{}); err == nil || AsError(err).Class != problem.Configuration {
 			t.Errorf("%+v: %v", bad, err)
 		}
 	}

@@ -16,6 +16,8 @@ import (
 	"github.com/Azure/azure-sdk-for-go/sdk/azcore/policy"
 	"github.com/Azure/azure-sdk-for-go/sdk/azcore/runtime"
 	"github.com/Azure/azure-sdk-for-go/sdk/azcore/streaming"
+
+	"github.com/aoifleet/aoifleet/internal/problem"
 )
 
 // graphTimeout bounds one operation on an application, with all its requests
@@ -190,7 +192,7 @@ func (g *Graph) call(ctx context.Context, method, path string, body any) ([]byte
 		cancel()
 		x := g.wire.outcome()
 		throttled := err != nil && g.signIn.failed == nil && x.status == http.StatusTooManyRequests
-		if e := AsError(err); e == nil || e.Class != Unreachable || throttled {
+		if e := AsError(err); e == nil || e.Class != problem.Unreachable || throttled {
 			g.answered = time.Now()
 		}
 		again := err != nil
@@ -220,7 +222,7 @@ func remaining(ctx context.Context) time.Duration {
 // only reads, and one that has not come to the point of changing anything.
 func (g *Graph) mayRepeat(method string, x exchange) bool {
 	if g.signIn.failed != nil {
-		return signInError(g.signIn.failed).Class == Unreachable
+		return signInError(g.signIn.failed).Class == problem.Unreachable
 	}
 	return x.outage() && !x.lasting() && (method == http.MethodGet || x.status == http.StatusServiceUnavailable)
 }
@@ -260,14 +262,14 @@ func (g *Graph) failure() *Error {
 		return x.unreachable()
 	}
 	v := vendorText(x.body)
-	e := &Error{Class: Forbidden, Code: v.code, Message: fmt.Sprintf("Microsoft Graph refuses it: %s", v.message)}
+	e := NewError(problem.Forbidden, v.code, fmt.Sprintf("Microsoft Graph refuses it: %s", v.message), "")
 	switch {
 	case v.message == "":
 		return notTheService(x)
 	case x.status == 403 || x.status == 401:
 		e.Hint = "sign in as an owner of the application, or with Application.ReadWrite.OwnedBy: az login"
 	case x.status == 404:
-		e.Class, e.Hint = Refused, "is client_id right, and the application registered in this tenant? az ad app show --id …"
+		e.Class, e.Hint = problem.Refused, "is client_id right, and the application registered in this tenant? az ad app show --id …"
 	}
 	return e
 }

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/aoifleet/aoifleet/internal/lab/cloud"
+	"github.com/aoifleet/aoifleet/internal/problem"
 )
 
 func TestGraphRefuses(t *testing.T) {
@@ -15,17 +16,17 @@ func TestGraphRefuses(t *testing.T) {
 		old := w.registered(0, cloud.Spread{})
 		next := w.pair(1, year)
 		_, err := w.asOwner("").Register(background(), app, "", next.Leaf(), Pair{})
-		w.fails(err, Forbidden, "az login")
+		w.fails(err, problem.Forbidden, "az login")
 		_, err = w.asOwner(readAll).Register(background(), app, "", next.Leaf(), Pair{})
-		w.fails(err, Forbidden, "Insufficient privileges")
+		w.fails(err, problem.Forbidden, "Insufficient privileges")
 		_, err = w.asOwner(readAll).Retire(background(), app, old.Leaf(), Pair{})
-		w.fails(err, Configuration, "last valid")
+		w.fails(err, problem.Configuration, "last valid")
 		_, err = w.asOwner(ownedBy).Application(background(), other)
-		w.fails(err, Refused, "az ad app show")
+		w.fails(err, problem.Refused, "az ad app show")
 		_, err = w.asOwner(ownedBy).Application(background(), "x'/evil")
-		w.fails(err, Configuration, "client id")
+		w.fails(err, problem.Configuration, "client id")
 		_, err = w.asApplication(w.pair(2, year)).Application(background(), app)
-		w.fails(err, Refused, "AADSTS700027")
+		w.fails(err, problem.Refused, "AADSTS700027")
 		w.has(old)
 	})
 }
@@ -36,29 +37,29 @@ func TestGraphFaults(t *testing.T) {
 	tests := []struct {
 		name  string
 		fault cloud.Fault
-		class Class // "": it succeeds
+		class problem.Class // "": it succeeds
 		least time.Duration
 		most  time.Duration
 	}{
 		{"throttled once", cloud.Fault{Times: 1, Status: 429, RetryAfter: "20"}, "", 20 * time.Second, 40 * time.Second},
 		{"out of order twice", cloud.Fault{Times: 2, Status: 503}, "", time.Second, 20 * time.Second},
-		{"throttled for good", cloud.Fault{Times: -1, Status: 429, RetryAfter: "50"}, Unreachable, 100 * time.Second, 2 * time.Minute},
-		{"hangs", cloud.Fault{Times: -1, Hang: true}, Unreachable, 15 * time.Second, 30 * time.Second},
-		{"out of order for good", cloud.Fault{Times: -1, Status: 503}, Unreachable, 10 * time.Second, 30 * time.Second},
-		{"an outage for good", cloud.Fault{Times: -1, Status: 502}, Unreachable, 10 * time.Second, 30 * time.Second},
+		{"throttled for good", cloud.Fault{Times: -1, Status: 429, RetryAfter: "50"}, problem.Unreachable, 100 * time.Second, 2 * time.Minute},
+		{"hangs", cloud.Fault{Times: -1, Hang: true}, problem.Unreachable, 15 * time.Second, 30 * time.Second},
+		{"out of order for good", cloud.Fault{Times: -1, Status: 503}, problem.Unreachable, 10 * time.Second, 30 * time.Second},
+		{"an outage for good", cloud.Fault{Times: -1, Status: 502}, problem.Unreachable, 10 * time.Second, 30 * time.Second},
 		{"an outage that passes", cloud.Fault{Times: 3, Status: 502}, "", time.Second, 20 * time.Second},
-		{"addKey out of order for good", cloud.Fault{Times: -1, Path: "/addKey", Status: 503}, Unreachable, 10 * time.Second, 30 * time.Second},
-		{"addKey hangs, and nothing after it", cloud.Fault{Times: -1, Hang: true, Skip: 1}, Unreachable, 10 * time.Second, 30 * time.Second},
+		{"addKey out of order for good", cloud.Fault{Times: -1, Path: "/addKey", Status: 503}, problem.Unreachable, 10 * time.Second, 30 * time.Second},
+		{"addKey hangs, and nothing after it", cloud.Fault{Times: -1, Hang: true, Skip: 1}, problem.Unreachable, 10 * time.Second, 30 * time.Second},
 		{"read hangs once", cloud.Fault{Times: 1, Hang: true}, "", 10 * time.Second, 20 * time.Second},
 		{"addKey is done, its answer lost", cloud.Fault{Times: 1, Path: "/addKey", Hang: true, After: true}, "", 10 * time.Second, 20 * time.Second},
 		{"addKey is done, the answer an error", cloud.Fault{Times: 1, Path: "/addKey", Status: 500, After: true}, "", 0, 5 * time.Second},
-		{"addKey hangs", cloud.Fault{Times: 1, Path: "/addKey", Hang: true}, Unreachable, 10 * time.Second, 20 * time.Second},
+		{"addKey hangs", cloud.Fault{Times: 1, Path: "/addKey", Hang: true}, problem.Unreachable, 10 * time.Second, 20 * time.Second},
 		{"addKey is not allowed", cloud.Fault{Times: 1, Path: "/addKey", Status: 403, Body: `{"error":{"code":"Authorization_RequestDenied","message":"no"}}`}, "", 0, 5 * time.Second},
-		{"not JSON", cloud.Fault{Times: -1, Status: 200, Body: "TOPSECRET"}, Unexpected, 0, time.Second},
-		{"a list of something else", cloud.Fault{Times: -1, Status: 200, Body: `{"id":"x","keyCredentials":[{"key":"TOPSECRET"}]}`}, Unexpected, 0, time.Second},
-		{"another application", cloud.Fault{Times: -1, Status: 200, Body: `{"id":"x","appId":"` + other + `","keyCredentials":[]}`}, Unexpected, 0, time.Second},
-		{"redirect", cloud.Fault{Times: -1, Status: 302, Header: http.Header{"Location": {"https://evil.example/"}}}, Unexpected, 0, time.Second},
-		{"huge", cloud.Fault{Times: -1, Status: 200, Body: strings.Repeat("x", 2<<20)}, Unreachable, 0, time.Second},
+		{"not JSON", cloud.Fault{Times: -1, Status: 200, Body: "TOPSECRET"}, problem.Unexpected, 0, time.Second},
+		{"a list of something else", cloud.Fault{Times: -1, Status: 200, Body: `{"id":"x","keyCredentials":[{"key":"TOPSECRET"}]}`}, problem.Unexpected, 0, time.Second},
+		{"another application", cloud.Fault{Times: -1, Status: 200, Body: `{"id":"x","appId":"` + other + `","keyCredentials":[]}`}, problem.Unexpected, 0, time.Second},
+		{"redirect", cloud.Fault{Times: -1, Status: 302, Header: http.Header{"Location": {"https://evil.example/"}}}, problem.Unexpected, 0, time.Second},
+		{"huge", cloud.Fault{Times: -1, Status: 200, Body: strings.Repeat("x", 2<<20)}, problem.Unreachable, 0, time.Second},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -104,7 +105,7 @@ func TestSignInWithoutAnAnswer(t *testing.T) {
 		w.cloud.Fail(cloud.Entra, cloud.Fault{Times: -1, Hang: true})
 		began := time.Now()
 		_, err := w.asApplication(w.registered(0, cloud.Spread{})).Application(background(), app)
-		w.fails(err, Unreachable, "no usable answer")
+		w.fails(err, problem.Unreachable, "no usable answer")
 		if took := time.Since(began); took > 30*time.Second {
 			w.Error(took)
 		}
@@ -119,7 +120,7 @@ func TestGraphInterrupted(t *testing.T) {
 			time.AfterFunc(5*time.Second, cancel)
 			began := time.Now()
 			_, err := w.asOwner(ownedBy).Application(ctx, app)
-			w.fails(err, Interrupted, "interrupted")
+			w.fails(err, problem.Interrupted, "interrupted")
 			if took := time.Since(began); took != 5*time.Second {
 				w.Error(took)
 			}

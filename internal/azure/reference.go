@@ -13,6 +13,8 @@ import (
 	"github.com/Azure/azure-sdk-for-go/sdk/azcore/policy"
 	"github.com/Azure/azure-sdk-for-go/sdk/azidentity"
 	"github.com/Azure/azure-sdk-for-go/sdk/security/keyvault/azsecrets"
+
+	"github.com/aoifleet/aoifleet/internal/problem"
 )
 
 // Names as "Azure Key Vault keys, secrets and certificates overview" has them.
@@ -142,22 +144,22 @@ func signInError(err error) *Error {
 	var failed *azidentity.AuthenticationFailedError
 	switch {
 	case errors.Is(err, context.DeadlineExceeded):
-		return &Error{Class: Unreachable, Message: "signing in to Azure took too long", Hint: "check network, firewall and HTTPS_PROXY"}
+		return NewError(problem.Unreachable, "", "signing in to Azure took too long", "check network, firewall and HTTPS_PROXY")
 	case errors.As(err, &failed) && failed.RawResponse != nil:
 		body, _ := readWhole(failed.RawResponse)
-		v, class := vendorText(body), Refused
+		v, class := vendorText(body), problem.Refused
 		if (exchange{status: failed.RawResponse.StatusCode, body: body}).outage() {
-			class = Unreachable
+			class = problem.Unreachable
 		}
 		who := "signing in to Azure"
 		if req := failed.RawResponse.Request; req != nil && req.URL.Hostname() == metadataService {
 			who, hint = "signing in as this machine's managed identity", "where az login is meant: AZURE_TOKEN_CREDENTIALS=AzureCLICredential"
 		}
-		return &Error{Class: class, Code: v.code, Message: fmt.Sprintf("%s failed (HTTP %d)%s", who, failed.RawResponse.StatusCode, said(v.message)), Hint: hint}
+		return NewError(class, v.code, fmt.Sprintf("%s failed (HTTP %d)%s", who, failed.RawResponse.StatusCode, said(v.message)), hint)
 	case errors.As(err, &failed):
-		return &Error{Class: Unreachable, Message: "signing in to Azure failed: no usable answer", Hint: "check network, firewall and HTTPS_PROXY"}
+		return NewError(problem.Unreachable, "", "signing in to Azure failed: no usable answer", "check network, firewall and HTTPS_PROXY")
 	}
-	return &Error{Class: Refused, Message: "nobody is signed in to Azure: " + clean(err.Error(), maxText), Hint: hint}
+	return NewError(problem.Refused, "", "nobody is signed in to Azure: "+clean(err.Error(), maxText), hint)
 }
 
 func fileOf(ref Reference, s azsecrets.Secret) (*File, error) {
@@ -175,8 +177,8 @@ func fileOf(ref Reference, s azsecrets.Secret) (*File, error) {
 	case content == typePEM || strings.HasPrefix(*s.Value, "-----BEGIN "):
 		f.PEM = true
 	case content != typePKCS12 && content != "":
-		return nil, &Error{Class: Secret, Message: fmt.Sprintf("%s is not a certificate: its content type is %q", ref, clean(content, 60)),
-			Hint: "name a certificate: az keyvault certificate list --vault-name " + ref.Vault}
+		return nil, NewError(problem.Secret, "", fmt.Sprintf("%s is not a certificate: its content type is %q", ref, clean(content, 60)),
+			"name a certificate: az keyvault certificate list --vault-name "+ref.Vault)
 	}
 	return f, nil
 }

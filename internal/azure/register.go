@@ -12,6 +12,8 @@ import (
 	"time"
 
 	"github.com/golang-jwt/jwt/v5"
+
+	"github.com/aoifleet/aoifleet/internal/problem"
 )
 
 // proofAudience is what a proof of possession is for, and proofLife how long it
@@ -53,7 +55,7 @@ func (g *Graph) Register(ctx context.Context, clientID, objectID string, cert *x
 	ctx, cancel := g.begin(ctx)
 	defer cancel()
 	before, err := g.current(ctx, clientID)
-	if err != nil && (objectID == "" || current.Leaf() == nil || AsError(err) == nil || AsError(err).Class != Forbidden) {
+	if err != nil && (objectID == "" || current.Leaf() == nil || !problem.Is(err, problem.Forbidden)) {
 		return "", err
 	}
 	if err != nil { // may not be read: an application without any permission
@@ -70,7 +72,7 @@ func (g *Graph) Register(ctx context.Context, clientID, objectID string, cert *x
 		if err == nil || g.has(ctx, clientID, cert) {
 			return ByProof, g.settled(ctx, before, cert, nil)
 		}
-		if e := AsError(err); e == nil || e.Class == Interrupted || e.Class == Unreachable {
+		if e := AsError(err); e == nil || e.Class == problem.Interrupted || e.Class == problem.Unreachable {
 			return "", err
 		}
 	}
@@ -96,15 +98,15 @@ func (g *Graph) Retire(ctx context.Context, clientID string, cert *x509.Certific
 	}
 	now := time.Now()
 	if !slices.ContainsFunc(before.Keys, func(k Key) bool { return !k.is(cert) && k.Valid(now) }) {
-		return "", &Error{Class: Configuration, Message: "it is the application's last valid certificate: without it no agent could sign in",
-			Hint: "register the new certificate first"}
+		return "", NewError(problem.Configuration, "", "it is the application's last valid certificate: without it no agent could sign in",
+			"register the new certificate first")
 	}
 	if signer.Leaf() != nil && before.usable(signer.Leaf(), now) {
 		err := g.removeKeys(ctx, before, cert, signer)
 		if err == nil {
 			return ByProof, g.settled(ctx, before, nil, cert)
 		}
-		if e := AsError(err); e == nil || e.Class == Interrupted || e.Class == Unreachable {
+		if e := AsError(err); e == nil || e.Class == problem.Interrupted || e.Class == problem.Unreachable {
 			return "", err
 		}
 	}
@@ -197,7 +199,7 @@ func (g *Graph) current(ctx context.Context, clientID string) (*Application, err
 }
 
 func othersChange() *Error {
-	return &Error{Class: Unsettled, Message: "somebody else is changing the certificates of this application", Hint: "run it again when they are done"}
+	return NewError(problem.Unsettled, "", "somebody else is changing the certificates of this application", "run it again when they are done")
 }
 
 // replace sends the whole list. It reads the list once more just before: Graph
@@ -239,7 +241,8 @@ func (g *Graph) settled(ctx context.Context, before *Application, added, removed
 			if e := interrupted(ctx, "Microsoft Graph"); ctx.Err() == context.Canceled {
 				return e
 			}
-			return &Error{Class: Unsettled, Message: "Microsoft Graph has taken the change and does not show it", Hint: "look again in a few minutes: az ad app credential list --cert --id " + before.ClientID}
+			return NewError(problem.Unsettled, "", "Microsoft Graph has taken the change and does not show it",
+				"look again in a few minutes: az ad app credential list --cert --id "+before.ClientID)
 		}
 	}
 }
@@ -268,8 +271,8 @@ func lost(before, now *Application, removed *x509.Certificate) error {
 	if len(missing) == 0 {
 		return nil
 	}
-	return &Error{Class: Unsettled, Message: fmt.Sprintf("%d other certificate(s) of the application have gone meanwhile, the first with keyId %s: somebody else was changing them too", len(missing), clean(missing[0].ID, 60)),
-		Hint: "compare with az ad app credential list --cert --id " + before.ClientID}
+	return NewError(problem.Unsettled, "", fmt.Sprintf("%d other certificate(s) of the application have gone meanwhile, the first with keyId %s: somebody else was changing them too", len(missing), clean(missing[0].ID, 60)),
+		"compare with az ad app credential list --cert --id "+before.ClientID)
 }
 
 // differ compares two lists by keyId.

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/aoifleet/aoifleet/internal/lab/cloud"
+	"github.com/aoifleet/aoifleet/internal/problem"
 )
 
 // asApplication is Graph as the application itself sees it.
@@ -112,9 +113,9 @@ func TestRegisterWithoutAnyPermission(t *testing.T) {
 		next := w.pair(1, year)
 		g := w.asApplication(old)
 		_, err := g.Register(background(), app, "", next.Leaf(), old)
-		w.fails(err, Forbidden, "Insufficient privileges")
+		w.fails(err, problem.Forbidden, "Insufficient privileges")
 		_, err = g.Register(background(), app, "33333333-aaaa-4bbb-8ccc-00000000ffff", next.Leaf(), old)
-		w.fails(err, Forbidden, "Access Token missing or malformed")
+		w.fails(err, problem.Forbidden, "Access Token missing or malformed")
 		w.has(old)
 		if how, err := g.Register(background(), app, object, next.Leaf(), old); err != nil || how != ByProofUnread {
 			w.Fatal(how, err)
@@ -152,7 +153,7 @@ func TestRetireKeepsTheLastValidOne(t *testing.T) {
 		w.app.Register(expired.Leaf(), cloud.Spread{})
 		last := w.registered(0, cloud.Spread{})
 		_, err := w.asOwner(ownedBy).Retire(background(), app, last.Leaf(), Pair{})
-		w.fails(err, Configuration, "last valid certificate")
+		w.fails(err, problem.Configuration, "last valid certificate")
 		w.has(expired, last)
 	})
 }
@@ -166,7 +167,7 @@ func TestRetireOneThatIsThereTwice(t *testing.T) {
 			w.app.Register(twice.Leaf(), cloud.Spread{})
 			g, signer := w.asOwner(ownedBy), Pair{}
 			_, err := g.Retire(background(), app, twice.Leaf(), signer)
-			w.fails(err, Configuration, "last valid certificate")
+			w.fails(err, problem.Configuration, "last valid certificate")
 			next := w.registered(1, cloud.Spread{})
 			if how == ByProof {
 				signer = next
@@ -189,7 +190,7 @@ func TestCertificateForEncryption(t *testing.T) {
 		w.app.RegisterEncryption(encryption.Leaf())
 		g := w.asOwner(ownedBy)
 		_, err := g.Retire(background(), app, last.Leaf(), Pair{})
-		w.fails(err, Configuration, "last valid certificate")
+		w.fails(err, problem.Configuration, "last valid certificate")
 		if how, err := g.Retire(background(), app, encryption.Leaf(), Pair{}); err != nil || how != ByNothing {
 			w.Error(how, err)
 		}
@@ -240,7 +241,7 @@ func TestRegisterIsNotShown(t *testing.T) {
 		w.app.Lag(0, 1000)
 		began := time.Now()
 		_, err := w.asOwner(ownedBy).Register(background(), app, "", w.pair(1, year).Leaf(), Pair{})
-		w.fails(err, Unsettled, "does not show it")
+		w.fails(err, problem.Unsettled, "does not show it")
 		if took := time.Since(began); took > 2*time.Minute {
 			w.Error(took)
 		}
@@ -267,7 +268,7 @@ func TestRegisterBesideAnotherWriter(t *testing.T) {
 			}
 		}
 		_, err := w.asOwner(ownedBy).Register(background(), app, "", next.Leaf(), Pair{})
-		w.fails(err, Unsettled, "somebody else")
+		w.fails(err, problem.Unsettled, "somebody else")
 		w.has(old, third)
 		// After it: what they have removed is told.
 		reads = 0
@@ -277,7 +278,7 @@ func TestRegisterBesideAnotherWriter(t *testing.T) {
 			}
 		}
 		_, err = w.asOwner(ownedBy).Register(background(), app, "", next.Leaf(), Pair{})
-		w.fails(err, Unsettled, "1 other certificate(s) of the application have gone")
+		w.fails(err, problem.Unsettled, "1 other certificate(s) of the application have gone")
 		w.has(old, next)
 	})
 }

@@ -11,6 +11,7 @@ import (
 
 	"github.com/aoifleet/aoifleet/internal/azurecloud"
 	"github.com/aoifleet/aoifleet/internal/lab/cloud"
+	"github.com/aoifleet/aoifleet/internal/problem"
 )
 
 // A cloud may have a proxy and authorities of its own, whatever the surroundings say.
@@ -32,7 +33,7 @@ func TestOwnProxyAndAuthorities(t *testing.T) {
 		t.Error(err)
 	}
 	_, err := w.with(elsewhere, azurecloud.Settings{Proxy: server.Proxy}, Patience{Outage: time.Second}).Verify(background(), question(p))
-	w.fails(err, Unreachable, "authority that is not trusted")
+	w.fails(err, problem.Unreachable, "authority that is not trusted")
 }
 
 func TestWrongProxyOrAuthorities(t *testing.T) {
@@ -53,7 +54,7 @@ func TestWrongProxyOrAuthorities(t *testing.T) {
 		{azurecloud.Settings{Proxy: "http://"}, "azure.proxy"},
 	} {
 		_, err := New(tt.cloud, nil, Patience{})
-		if e := AsError(err); e == nil || e.Class != Configuration || !strings.Contains(e.Message, tt.words) || e.Hint == "" || strings.Contains(e.Message+e.Hint, "TOPSECRET") {
+		if e := AsError(err); e == nil || e.Class != problem.Configuration || !strings.Contains(e.Message, tt.words) || e.Hint == "" || strings.Contains(e.Message+e.Hint, "TOPSECRET") {
 			t.Errorf("%+v: %v", tt.cloud, err)
 		}
 	}

@@ -10,6 +10,8 @@ import (
 	"github.com/Azure/azure-sdk-for-go/sdk/azcore"
 	"github.com/Azure/azure-sdk-for-go/sdk/azcore/policy"
 	"github.com/Azure/azure-sdk-for-go/sdk/security/keyvault/azsecrets"
+
+	"github.com/aoifleet/aoifleet/internal/problem"
 )
 
 // heldToken is a token that is there already. Whatever tenant a vault names in
@@ -72,7 +74,7 @@ func stateOf(name string, s azsecrets.Secret) SecretState {
 // problem says why the agent can't use the secret. Key Vault hands out expired
 // secrets too ("About Azure Key Vault secrets"): the storage then refuses them.
 func (s SecretState) problem(vault string, now time.Time) *Error {
-	e := &Error{Class: Secret, Hint: "renew the secret in the vault; the certificate is not to blame"}
+	e := &Error{Base: problem.Error{Class: problem.Secret, Hint: "renew the secret in the vault; the certificate is not to blame"}}
 	switch {
 	case !s.Enabled:
 		e.Message = fmt.Sprintf("secret %s in vault %s is disabled", s.Name, vault)
@@ -99,7 +101,7 @@ func (c *Client) secretInTime(ctx context.Context, credential azcore.TokenCreden
 			return secret, interrupted(ctx, host)
 		case err == nil:
 			return secret, nil
-		case err.Class != Unreachable || x.lasting() || !t.next(ctx, x.retryAfter, t.began, c.patience.Outage):
+		case err.Class != problem.Unreachable || x.lasting() || !t.next(ctx, x.retryAfter, t.began, c.patience.Outage):
 			return secret, firstOf(interrupted(ctx, host), err)
 		}
 	}
@@ -132,8 +134,8 @@ func (c *Client) getSecret(ctx context.Context, credential azcore.TokenCredentia
 	case own != nil && own.failed != nil:
 		return secret, x, signInError(own.failed)
 	case errors.Is(err, errOtherResource):
-		return secret, x, &Error{Class: Unexpected, Message: fmt.Sprintf("vault %s asks for a token for another resource than %s", ref.Vault, strings.TrimSuffix(c.at.vaultScope, "/.default")),
-			Hint: "set azure.cloud, or azure.vault_suffix, in the inventory"}
+		return secret, x, NewError(problem.Unexpected, "", fmt.Sprintf("vault %s asks for a token for another resource than %s", ref.Vault, strings.TrimSuffix(c.at.vaultScope, "/.default")),
+			"set azure.cloud, or azure.vault_suffix, in the inventory")
 	case x.outage():
 		failure = x.unreachable()
 		if noSuchHost(x.err) {
@@ -158,18 +160,18 @@ func vaultRefusal(x exchange, ref Reference) *Error {
 	case v.message == "" && x.status != 401:
 		return notTheService(x)
 	case x.status == 404:
-		return &Error{Class: Secret, Code: code, Message: fmt.Sprintf("vault %s has no secret %s: %s", ref.Vault, ref.Name, v.message),
-			Hint: fmt.Sprintf("az keyvault secret list --vault-name %s", ref.Vault)}
+		return NewError(problem.Secret, code, fmt.Sprintf("vault %s has no secret %s: %s", ref.Vault, ref.Name, v.message),
+			fmt.Sprintf("az keyvault secret list --vault-name %s", ref.Vault))
 	case code == "SecretDisabled" || strings.Contains(v.message, "disabled secret"):
-		return &Error{Class: Secret, Code: code, Message: fmt.Sprintf("secret %s in vault %s is disabled: %s", ref.Name, ref.Vault, v.message),
-			Hint: "renew the secret in the vault; the certificate is not to blame"}
+		return NewError(problem.Secret, code, fmt.Sprintf("secret %s in vault %s is disabled: %s", ref.Name, ref.Vault, v.message),
+			"renew the secret in the vault; the certificate is not to blame")
 	case x.status == 401:
-		return &Error{Class: Forbidden, Code: code, Message: fmt.Sprintf("vault %s does not take the token%s", ref.Vault, said(v.message)),
-			Hint: "is the vault in the application's tenant?"}
+		return NewError(problem.Forbidden, code, fmt.Sprintf("vault %s does not take the token%s", ref.Vault, said(v.message)),
+			"is the vault in the application's tenant?")
 	case x.status == 403:
-		return &Error{Class: Forbidden, Code: code, Message: fmt.Sprintf("vault %s forbids it: %s", ref.Vault, v.message), Hint: forbiddenHint(code, v.message)}
+		return NewError(problem.Forbidden, code, fmt.Sprintf("vault %s forbids it: %s", ref.Vault, v.message), forbiddenHint(code, v.message))
 	}
-	return &Error{Class: Forbidden, Code: code, Message: fmt.Sprintf("vault %s: HTTP %d: %s", ref.Vault, x.status, v.message)}
+	return NewError(problem.Forbidden, code, fmt.Sprintf("vault %s: HTTP %d: %s", ref.Vault, x.status, v.message), "")
 }
 
 func forbiddenHint(code, message string) string {

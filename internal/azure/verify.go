@@ -9,6 +9,8 @@ import (
 	"github.com/Azure/azure-sdk-for-go/sdk/azcore"
 	"github.com/Azure/azure-sdk-for-go/sdk/azcore/policy"
 	"github.com/Azure/azure-sdk-for-go/sdk/azidentity"
+
+	"github.com/aoifleet/aoifleet/internal/problem"
 )
 
 // InputSecret is the secret that an agent fetches from its Data Product's vault.
@@ -166,7 +168,7 @@ func (c *Client) accepted(ctx context.Context, q Question, r *Result) (azcore.Ac
 			if !sleep(ctx, confirmPause) {
 				return token, interrupted(ctx, c.at.authority)
 			}
-		case err.Class == Unreachable:
+		case err.Class == problem.Unreachable:
 			if x.lasting() || !t.next(ctx, x.retryAfter, t.answered, c.patience.Outage) {
 				return token, firstOf(interrupted(ctx, c.at.authority), err)
 			}
@@ -208,7 +210,7 @@ func interrupted(ctx context.Context, host string) *Error {
 	if ctx.Err() == nil {
 		return nil
 	}
-	return &Error{Class: Interrupted, Message: "interrupted while " + host + " was asked", Err: ctx.Err()}
+	return &Error{Base: problem.Error{Class: problem.Interrupted, Message: "interrupted while " + host + " was asked", Err: ctx.Err()}}
 }
 
 // askToken asks once, within limit. EnableCAE is what the other libraries ask

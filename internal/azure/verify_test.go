@@ -14,6 +14,7 @@ import (
 
 	"github.com/aoifleet/aoifleet/internal/azurecloud"
 	"github.com/aoifleet/aoifleet/internal/lab/cloud"
+	"github.com/aoifleet/aoifleet/internal/problem"
 )
 
 func TestVerifyAccepted(t *testing.T) {
@@ -74,7 +75,7 @@ func TestVerifyRefused(t *testing.T) {
 				tt.arrange(w, &q)
 				began := time.Now()
 				r, err := w.client.Verify(background(), q)
-				e := w.fails(err, Refused, tt.words)
+				e := w.fails(err, problem.Refused, tt.words)
 				if e.Code != tt.code || !strings.Contains(e.Message, tt.code+": ") {
 					w.Errorf("%q: %s", e.Code, e.Message)
 				}
@@ -115,7 +116,7 @@ func TestVerifyNeverRegistered(t *testing.T) {
 			p := w.pair(0, year)
 			began := time.Now()
 			r, err := w.client.Verify(background(), question(p))
-			e := w.fails(err, Refused, "az ad app credential reset --id "+app)
+			e := w.fails(err, problem.Refused, "az ad app credential reset --id "+app)
 			if took := time.Since(began); r.Accepted || took < tt.least || took > tt.most {
 				w.Errorf("%+v after %s", r, took)
 			}
@@ -132,23 +133,23 @@ func TestVerifyOutage(t *testing.T) {
 	tests := []struct {
 		name  string
 		fault cloud.Fault
-		class Class
+		class problem.Class
 		words string
 		most  time.Duration
 	}{
-		{"503 for good", cloud.Fault{Times: -1, Status: 503}, Unreachable, "gives no answer (HTTP 503)", 30 * time.Second},
-		{"500 for good", cloud.Fault{Times: -1, Status: 500, Body: `{"error":"server_error","error_description":"AADSTS90033: A transient error has occurred."}`}, Unreachable, "AADSTS90033", 30 * time.Second},
-		{"throttled with 400", cloud.Fault{Times: -1, Path: "/token", Status: 400, Body: `{"error":"temporarily_unavailable","error_description":"AADSTS90055: There are too many incoming requests."}`}, Unreachable, "AADSTS90055", 30 * time.Second},
-		{"429 for good", cloud.Fault{Times: -1, Status: 429, RetryAfter: "5"}, Unreachable, "for 5s", 30 * time.Second},
-		{"429 for too long", cloud.Fault{Times: -1, Status: 429, RetryAfter: "3600"}, Unreachable, "for 1h0m0s", time.Second},
-		{"hangs", cloud.Fault{Times: -1, Hang: true}, Unreachable, "no answer in time", 30 * time.Second},
-		{"only the token endpoint hangs", cloud.Fault{Times: -1, Hang: true, Path: "/token"}, Unreachable, "no answer in time", 30 * time.Second},
-		{"captive portal", cloud.Fault{Times: -1, Status: 200, Body: page}, Unexpected, "nothing", time.Second},
-		{"captive portal, 403", cloud.Fault{Times: -1, Status: 403, Body: page}, Unexpected, "HTTP 403", time.Second},
-		{"redirect", cloud.Fault{Times: -1, Status: 302, Header: http.Header{"Location": {"https://evil.example/"}}}, Unexpected, "HTTP 302", time.Second},
-		{"huge", cloud.Fault{Times: -1, Status: 200, Body: strings.Repeat("x", 2<<20)}, Unreachable, "larger than 1 MiB", time.Second},
-		{"token cut off", cloud.Fault{Times: -1, Path: "/token", Status: 200, Body: `{"token_type":"Bearer","access_token":"eyJhbGciOiJSUzI1NiJ9.TOPSECRET`}, Unexpected, "", time.Second},
-		{"token quoted", cloud.Fault{Times: -1, Path: "/token", Status: 400, Body: `{"error":"x","error_description":"AADSTS50027: bad: eyJhbGciOiJSUzI1NiJ9.VE9QU0VDUkVU.c2ln \u001b[31m\r\nTrace"}`}, Refused, "AADSTS50027: bad: (…) ?[31m Trace", time.Second},
+		{"503 for good", cloud.Fault{Times: -1, Status: 503}, problem.Unreachable, "gives no answer (HTTP 503)", 30 * time.Second},
+		{"500 for good", cloud.Fault{Times: -1, Status: 500, Body: `{"error":"server_error","error_description":"AADSTS90033: A transient error has occurred."}`}, problem.Unreachable, "AADSTS90033", 30 * time.Second},
+		{"throttled with 400", cloud.Fault{Times: -1, Path: "/token", Status: 400, Body: `{"error":"temporarily_unavailable","error_description":"AADSTS90055: There are too many incoming requests."}`}, problem.Unreachable, "AADSTS90055", 30 * time.Second},
+		{"429 for good", cloud.Fault{Times: -1, Status: 429, RetryAfter: "5"}, problem.Unreachable, "for 5s", 30 * time.Second},
+		{"429 for too long", cloud.Fault{Times: -1, Status: 429, RetryAfter: "3600"}, problem.Unreachable, "for 1h0m0s", time.Second},
+		{"hangs", cloud.Fault{Times: -1, Hang: true}, problem.Unreachable, "no answer in time", 30 * time.Second},
+		{"only the token endpoint hangs", cloud.Fault{Times: -1, Hang: true, Path: "/token"}, problem.Unreachable, "no answer in time", 30 * time.Second},
+		{"captive portal", cloud.Fault{Times: -1, Status: 200, Body: page}, problem.Unexpected, "nothing", time.Second},
+		{"captive portal, 403", cloud.Fault{Times: -1, Status: 403, Body: page}, problem.Unexpected, "HTTP 403", time.Second},
+		{"redirect", cloud.Fault{Times: -1, Status: 302, Header: http.Header{"Location": {"https://evil.example/"}}}, problem.Unexpected, "HTTP 302", time.Second},
+		{"huge", cloud.Fault{Times: -1, Status: 200, Body: strings.Repeat("x", 2<<20)}, problem.Unreachable, "larger than 1 MiB", time.Second},
+		{"token cut off", cloud.Fault{Times: -1, Path: "/token", Status: 200, Body: `{"token_type":"Bearer","access_token":"eyJhbGciOiJSUzI1NiJ9.TOPSECRET`}, problem.Unexpected, "", time.Second},
+		{"token quoted", cloud.Fault{Times: -1, Path: "/token", Status: 400, Body: `{"error":"x","error_description":"AADSTS50027: bad: eyJhbGciOiJSUzI1NiJ9.VE9QU0VDUkVU.c2ln \u001b[31m\r\nTrace"}`}, problem.Refused, "AADSTS50027: bad: (…) ?[31m Trace", time.Second},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -181,7 +182,7 @@ func TestVerifyOutagePasses(t *testing.T) {
 			began := time.Now()
 			r, err := w.client.Verify(background(), question(p))
 			if fault.Status == 200 {
-				w.fails(err, Unexpected, "can't be read")
+				w.fails(err, problem.Unexpected, "can't be read")
 				return
 			}
 			if err != nil || !r.Accepted {
@@ -219,7 +220,7 @@ func TestVerifyNoConnection(t *testing.T) {
 				c := w.with(&http.Transport{DialContext: tt.dial}, azurecloud.Settings{}, Patience{})
 				began := time.Now()
 				_, err := c.Verify(background(), question(w.pair(0, year)))
-				w.fails(err, Unreachable, tt.words)
+				w.fails(err, problem.Unreachable, tt.words)
 				if took := time.Since(began); took > tt.most || tt.most > time.Second && took < tt.most/2 {
 					w.Errorf("took %s", took)
 				}
@@ -258,14 +259,14 @@ func TestVerifyThroughProxy(t *testing.T) {
 		return proxy, nil
 	}}
 	_, err = w.with(direct, custom, Patience{InARow: 1}).Verify(background(), question(p))
-	w.fails(err, Refused, "AADSTS50049")
+	w.fails(err, problem.Refused, "AADSTS50049")
 	custom.DisableInstanceDiscovery = true
 	if _, err := w.with(direct, custom, Patience{InARow: 1}).Verify(background(), question(p)); err != nil {
 		t.Error(err)
 	}
 	untrusted := &http.Transport{Proxy: http.ProxyURL(proxy)}
 	_, err = w.with(untrusted, azurecloud.Settings{}, Patience{}).Verify(background(), question(p))
-	w.fails(err, Unreachable, "SSL_CERT_FILE")
+	w.fails(err, problem.Unreachable, "SSL_CERT_FILE")
 }
 
 func onLoopback(t *testing.T) (*cloud.Cloud, *cloud.Server) {
@@ -289,7 +290,7 @@ func TestVerifyProxyPasswordStaysSecret(t *testing.T) {
 			return nil, fmt.Errorf("invalid proxy address %q: parse error", "http://me:TOPSECRET@proxy:port")
 		}}
 		_, err := w.with(transport, azurecloud.Settings{}, Patience{}).Verify(background(), question(w.pair(0, year)))
-		w.fails(err, Unreachable, "the proxy's address is not valid")
+		w.fails(err, problem.Unreachable, "the proxy's address is not valid")
 	})
 }
 
@@ -301,36 +302,36 @@ func TestVerifySecret(t *testing.T) {
 		code    string
 		words   string
 	}{
-		{"no role", func(w *world, q *Question) { w.vault.Allow(app, false) }, Forbidden, "ForbiddenByRbac", "Key Vault Secrets User"},
-		{"firewall", func(w *world, q *Question) { w.vault.Firewall(true) }, Forbidden, "ForbiddenByFirewall", "ask from the agents' network"},
-		{"missing", func(w *world, q *Question) { w.vault.Delete(InputSecret) }, Secret, "SecretNotFound", "has no secret input-storage-sas"},
-		{"disabled", func(w *world, q *Question) { w.vault.Set(InputSecret, cloud.StoredSecret{Value: sas, Disabled: true}) }, Secret, "SecretDisabled", "is disabled"},
+		{"no role", func(w *world, q *Question) { w.vault.Allow(app, false) }, problem.Forbidden, "ForbiddenByRbac", "Key Vault Secrets User"},
+		{"firewall", func(w *world, q *Question) { w.vault.Firewall(true) }, problem.Forbidden, "ForbiddenByFirewall", "ask from the agents' network"},
+		{"missing", func(w *world, q *Question) { w.vault.Delete(InputSecret) }, problem.Secret, "SecretNotFound", "has no secret input-storage-sas"},
+		{"disabled", func(w *world, q *Question) { w.vault.Set(InputSecret, cloud.StoredSecret{Value: sas, Disabled: true}) }, problem.Secret, "SecretDisabled", "is disabled"},
 		{"expired", func(w *world, q *Question) {
 			w.vault.Set(InputSecret, cloud.StoredSecret{Value: sas, Expires: time.Now().Add(-time.Hour)})
-		}, Secret, "", "has expired, on 1999-12-31"},
+		}, problem.Secret, "", "has expired, on 1999-12-31"},
 		{"not yet valid", func(w *world, q *Question) {
 			w.vault.Set(InputSecret, cloud.StoredSecret{Value: sas, NotBefore: time.Now().Add(time.Hour)})
-		}, Secret, "", "is not valid before 2000-01-01T01:00:00Z"},
-		{"no such vault", func(w *world, q *Question) { q.Vault = "nowhere-kv" }, Unreachable, "", "az keyvault show --name nowhere-kv"},
+		}, problem.Secret, "", "is not valid before 2000-01-01T01:00:00Z"},
+		{"no such vault", func(w *world, q *Question) { q.Vault = "nowhere-kv" }, problem.Unreachable, "", "az keyvault show --name nowhere-kv"},
 		{"of another tenant", func(w *world, q *Question) {
 			w.cloud.AddVault("other-kv", other)
 			q.Vault = "other-kv"
-		}, Forbidden, "Unauthorized", "AKV10032"},
-		{"hangs", func(w *world, q *Question) { w.cloud.Fail(cloud.Vault, cloud.Fault{Times: -1, Hang: true}) }, Unreachable, "", "contoso-dp-kv.vault.azure.net can't be reached: no answer in time"},
-		{"503", func(w *world, q *Question) { w.cloud.Fail(cloud.Vault, cloud.Fault{Times: -1, Status: 503}) }, Unreachable, "", "HTTP 503"},
-		{"not JSON", func(w *world, q *Question) { w.cloud.Fail(cloud.Vault, cloud.Fault{Times: -1, Status: 200, Body: sas}) }, Unexpected, "", "can't be read"},
+		}, problem.Forbidden, "Unauthorized", "AKV10032"},
+		{"hangs", func(w *world, q *Question) { w.cloud.Fail(cloud.Vault, cloud.Fault{Times: -1, Hang: true}) }, problem.Unreachable, "", "contoso-dp-kv.vault.azure.net can't be reached: no answer in time"},
+		{"503", func(w *world, q *Question) { w.cloud.Fail(cloud.Vault, cloud.Fault{Times: -1, Status: 503}) }, problem.Unreachable, "", "HTTP 503"},
+		{"not JSON", func(w *world, q *Question) { w.cloud.Fail(cloud.Vault, cloud.Fault{Times: -1, Status: 200, Body: sas}) }, problem.Unexpected, "", "can't be read"},
 		{"no value", func(w *world, q *Question) {
 			w.cloud.Fail(cloud.Vault, cloud.Fault{Times: -1, Status: 200, Body: "{}"})
-		}, Unexpected, "", "can't be read"},
+		}, problem.Unexpected, "", "can't be read"},
 		{"challenge without an address", func(w *world, q *Question) {
 			w.challenge(`Bearer authorization="here", resource="https://vault.azure.net"`)
-		}, Unexpected, "", "HTTP 401"},
+		}, problem.Unexpected, "", "HTTP 401"},
 		{"challenge of another", func(w *world, q *Question) {
 			w.challenge(`Bearer authorization="https://login.microsoftonline.com/x", resource="https://evil.example"`)
-		}, Forbidden, "", "does not take the token"},
+		}, problem.Forbidden, "", "does not take the token"},
 		{"challenge for a wider resource", func(w *world, q *Question) {
 			w.challenge(`Bearer authorization="https://login.microsoftonline.com/x", resource="https://azure.net"`)
-		}, Unexpected, "", "another resource"},
+		}, problem.Unexpected, "", "another resource"},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -364,7 +365,7 @@ func TestVerifyInterrupted(t *testing.T) {
 			time.AfterFunc(3*time.Second, cancel)
 			began := time.Now()
 			_, err := w.client.Verify(ctx, question(w.pair(0, year)))
-			w.fails(err, Interrupted, "interrupted")
+			w.fails(err, problem.Interrupted, "interrupted")
 			if took := time.Since(began); took != 3*time.Second {
 				w.Errorf("took %s", took)
 			}
@@ -384,7 +385,7 @@ func TestVerifyRefusesWhatIsNoName(t *testing.T) {
 			q := good
 			change(&q)
 			_, err := w.client.Verify(background(), q)
-			w.fails(err, Configuration, "")
+			w.fails(err, problem.Configuration, "")
 		}
 		if w.cloud.Requests(cloud.Entra) != 0 {
 			w.Error(w.cloud.Paths())

@@ -15,6 +15,8 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"github.com/aoifleet/aoifleet/internal/problem"
 )
 
 // maxAnswer bounds every answer, in bytes, after decompression. Key Vault's
@@ -164,7 +166,7 @@ func badProxy(err error) bool {
 
 // unreachable says why there was no usable answer.
 func (x exchange) unreachable() *Error {
-	e := &Error{Class: Unreachable, Lasting: x.lasting()}
+	e := &Error{Base: problem.Error{Class: problem.Unreachable}, Lasting: x.lasting()}
 	switch {
 	case x.err != nil:
 		reason, hint := transportReason(x.err)

@@ -20,6 +20,7 @@ import (
 
 	"github.com/aoifleet/aoifleet/internal/azurecloud"
 	"github.com/aoifleet/aoifleet/internal/lab/cloud"
+	"github.com/aoifleet/aoifleet/internal/problem"
 )
 
 const (
@@ -133,7 +134,7 @@ func question(p Pair) Question {
 }
 
 // fails wants an error of a class whose words have this.
-func (w *world) fails(err error, class Class, words string) *Error {
+func (w *world) fails(err error, class problem.Class, words string) *Error {
 	w.Helper()
 	e := AsError(err)
 	if e == nil || e.Class != class || !strings.Contains(e.Message+" | "+e.Hint, words) {

@@ -227,7 +227,7 @@ func TestFilesThatNoToolWrites(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			_, err := Parse(tt.der, now)
-			wantProblem(t, err, tt.message, "")
+			wantError(t, err, tt.message, "")
 		})
 	}
 }
@@ -237,7 +237,7 @@ func TestFilesThatNoToolWrites(t *testing.T) {
 func TestBlindPartsAreGivenUp(t *testing.T) {
 	der := must(pkcs12.LegacyDES.WithIterations(600_000).Encode(loadKey(t, committed, "agent"), loadCert(t, committed, "agent"), nil, ""))
 	_, p := open(der, layout{blind: true}, time.Millisecond)
-	if p == nil || !strings.HasPrefix(p.Message, "takes too long to open") {
+	if p == nil || !strings.HasPrefix(p.message, "takes too long to open") {
 		t.Errorf("got %v", p)
 	}
 	for name, blind := range map[string]bool{"legacy": true, "3des": true, "default": false, "clear": false} {

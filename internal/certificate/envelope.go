@@ -13,23 +13,23 @@ const hintBER = hintReexport
 // envelope checks the outermost SEQUENCE of der before anything is decoded,
 // so that truncated, padded, BER and wholly different files get their own
 // message. It returns der without white space or zero bytes after its end.
-func envelope(der []byte) (whole []byte, notes []string, p *Problem) {
+func envelope(der []byte) (whole []byte, notes []string, p *flaw) {
 	if len(der) < 2 || der[0] != 0x30 {
-		return nil, nil, problem(hintFetch, "is not a PKCS#12 file")
+		return nil, nil, flawed(hintFetch, "is not a PKCS#12 file")
 	}
 	if der[1] == 0x80 {
-		return nil, nil, problem(hintBER, "is BER with indefinite lengths, not DER: re-encode it")
+		return nil, nil, flawed(hintBER, "is BER with indefinite lengths, not DER: re-encode it")
 	}
 	size, ok := outerSize(der)
 	switch {
 	case !ok:
-		return nil, nil, problem(hintFetch, "is not a PKCS#12 file")
+		return nil, nil, flawed(hintFetch, "is not a PKCS#12 file")
 	case size.Cmp(big.NewInt(int64(len(der)))) > 0:
-		return nil, nil, problem(hintFetch, "is truncated: its header says %s bytes, %d are there", size, len(der))
+		return nil, nil, flawed(hintFetch, "is truncated: its header says %s bytes, %d are there", size, len(der))
 	}
 	n := int(size.Int64())
 	if rest := bytes.Trim(der[n:], "\r\n\t \x00"); len(rest) > 0 {
-		return nil, nil, problem(hintFetch, "has %d foreign bytes after its end: damaged, or two files joined", len(der)-n)
+		return nil, nil, flawed(hintFetch, "has %d foreign bytes after its end: damaged, or two files joined", len(der)-n)
 	}
 	if n < len(der) {
 		notes = append(notes, "had a newline or zero bytes after its end; installed without them")
@@ -53,7 +53,7 @@ func outerSize(der []byte) (*big.Int, bool) {
 
 // different recognises by its first element what is no PFX: that begins with
 // the INTEGER 3 (RFC 7292 section 4).
-func different(der []byte) *Problem {
+func different(der []byte) *flaw {
 	var outer, first asn1.RawValue
 	if _, err := asn1.Unmarshal(der, &outer); err != nil {
 		return damaged(err)
@@ -65,13 +65,13 @@ func different(der []byte) *Problem {
 	case first.Tag == asn1.TagInteger && bytes.Equal(first.Bytes, []byte{3}):
 		return nil
 	case first.Tag == asn1.TagInteger:
-		return problem(hintAddCertDER, "is a bare private key without its certificate, not PKCS#12")
+		return flawed(hintAddCertDER, "is a bare private key without its certificate, not PKCS#12")
 	case first.Tag == asn1.TagOID:
-		return problem(hintPKCS7DER, "is PKCS#7: certificates without a private key")
+		return flawed(hintPKCS7DER, "is PKCS#7: certificates without a private key")
 	case isCertificate(der):
-		return problem(hintAddKeyDER, "is a bare certificate without its private key, not PKCS#12")
+		return flawed(hintAddKeyDER, "is a bare certificate without its private key, not PKCS#12")
 	}
-	return problem(hintFetch, "is not a PKCS#12 file")
+	return flawed(hintFetch, "is not a PKCS#12 file")
 }
 
 func isCertificate(der []byte) bool {

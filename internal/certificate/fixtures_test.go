@@ -11,6 +11,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/aoifleet/aoifleet/internal/problem"
 )
 
 // now is when the tests take place; the committed fixtures are valid from
@@ -112,7 +114,7 @@ func (f fixture) check(t *testing.T, dir string) {
 	der := read(t, dir, f.file+".p12")
 	if f.refused != "" {
 		_, err := Parse(der, now)
-		wantProblem(t, err, f.refused, f.hint)
+		wantError(t, err, f.refused, f.hint)
 		return
 	}
 	raw := accept(t, der)
@@ -160,12 +162,12 @@ func accept(t *testing.T, data []byte) *Certificate {
 	return c
 }
 
-// wantProblem asks for a *Problem whose message begins as given.
-func wantProblem(t *testing.T, err error, message, hint string) *Problem {
+// wantError asks for a *problem.Error whose message begins as given.
+func wantError(t *testing.T, err error, message, hint string) *problem.Error {
 	t.Helper()
-	var p *Problem
+	var p *problem.Error
 	if !errors.As(err, &p) {
-		t.Fatalf("got %v, want a Problem %q", err, message)
+		t.Fatalf("got %v, want a problem %q", err, message)
 	}
 	if !strings.HasPrefix(p.Message, message) {
 		t.Errorf("message %q, want %q", p.Message, message)

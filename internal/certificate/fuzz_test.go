@@ -8,9 +8,11 @@ import (
 	"strings"
 	"testing"
 	"unicode"
+
+	"github.com/aoifleet/aoifleet/internal/problem"
 )
 
-// FuzzParse: no input panics, every error is a Problem without control
+// FuzzParse: no input panics, every error is a problem without control
 // characters, and what is accepted has a canonical form that is accepted
 // again unchanged.
 func FuzzParse(f *testing.F) {
@@ -31,7 +33,7 @@ func FuzzParse(f *testing.F) {
 	f.Fuzz(func(t *testing.T, data []byte) {
 		c, err := Parse(data, now)
 		if err != nil {
-			soundProblem(t, err)
+			soundError(t, err)
 			return
 		}
 		again, err := Parse(c.Canonical(), now)
@@ -49,7 +51,7 @@ func FuzzParsePublic(f *testing.F) {
 	f.Fuzz(func(t *testing.T, data []byte) {
 		info, err := ParsePublic(data)
 		if err != nil {
-			soundProblem(t, err)
+			soundError(t, err)
 			return
 		}
 		for _, s := range []string{info.Subject, info.Issuer, info.Serial, info.Thumbprint} {
@@ -68,7 +70,7 @@ func FuzzPack(f *testing.F) {
 	f.Fuzz(func(t *testing.T, cert, key []byte) {
 		c, err := Pack(cert, key, now)
 		if err != nil {
-			soundProblem(t, err)
+			soundError(t, err)
 			return
 		}
 		if c.Normalised || !c.AgentLoads {
@@ -77,11 +79,11 @@ func FuzzPack(f *testing.F) {
 	})
 }
 
-func soundProblem(t *testing.T, err error) {
+func soundError(t *testing.T, err error) {
 	t.Helper()
-	var p *Problem
+	var p *problem.Error
 	if !errors.As(err, &p) {
-		t.Fatalf("no Problem: %v", err)
+		t.Fatalf("no problem: %v", err)
 	}
 	if p.Message == "" || strings.ContainsFunc(p.Message+p.Hint, unicode.IsControl) || len(p.Message) > 1024 {
 		t.Fatalf("unsound: %+v", p)

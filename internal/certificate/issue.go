@@ -30,7 +30,7 @@ var Bits = []int{2048, 3072, 4096}
 
 // ParseSubject reads a distinguished name such as CN=agents,O=Contoso (RFC 4514,
 // with CN, O, OU, C, ST and L, each once; a backslash before a comma keeps it).
-// It needs a CN. The error is a *Problem.
+// It needs a CN. The error is a *problem.Error.
 func ParseSubject(s string) (pkix.Name, error) {
 	var n pkix.Name
 	seen := map[string]bool{}
@@ -39,9 +39,9 @@ func ParseSubject(s string) (pkix.Name, error) {
 		name, value = strings.ToUpper(strings.TrimSpace(name)), strings.TrimSpace(value)
 		switch {
 		case !found || value == "" || seen[name]:
-			return n, badSubject(s)
+			return n, badSubject(s).problem()
 		case strings.ContainsFunc(value, func(r rune) bool { return !unicode.IsPrint(r) }) || len(value) > 64: // X.520's upper bound
-			return n, badSubject(s)
+			return n, badSubject(s).problem()
 		}
 		seen[name] = true
 		switch name {
@@ -58,17 +58,17 @@ func ParseSubject(s string) (pkix.Name, error) {
 		case "L":
 			n.Locality = []string{value}
 		default:
-			return n, badSubject(s)
+			return n, badSubject(s).problem()
 		}
 	}
 	if n.CommonName == "" {
-		return n, badSubject(s)
+		return n, badSubject(s).problem()
 	}
 	return n, nil
 }
 
-func badSubject(s string) *Problem {
-	return problem("write it as CN=agents,O=Contoso", "%q is not a subject that can be used", clean(s))
+func badSubject(s string) *flaw {
+	return flawed("write it as CN=agents,O=Contoso", "%q is not a subject that can be used", clean(s))
 }
 
 // splitUnescaped splits at commas, except after a backslash.
@@ -95,18 +95,18 @@ func splitUnescaped(s string) []string {
 
 // New makes a key of so many bits and a certificate that it signs itself, valid
 // for life from now on, and for five minutes before, as clocks differ. It
-// returns the public part too, in PEM. Every error is a *Problem.
+// returns the public part too, in PEM. Every error is a *problem.Error.
 func New(subject pkix.Name, bits int, life time.Duration, now time.Time) (c *Certificate, public []byte, err error) {
 	if life < MinLife || life > MaxLife {
-		return nil, nil, problem("", "a certificate is made for 1 to %d days", MaxLife/MinLife)
+		return nil, nil, flawed("", "a certificate is made for 1 to %d days", MaxLife/MinLife).problem()
 	}
 	key, p := newKey(bits)
 	if p != nil {
-		return nil, nil, p
+		return nil, nil, p.problem()
 	}
 	serial, err := rand.Int(rand.Reader, new(big.Int).Lsh(big.NewInt(1), 127))
 	if err != nil {
-		return nil, nil, problem("", "no random number could be drawn")
+		return nil, nil, flawed("", "no random number could be drawn").problem()
 	}
 	now = now.Truncate(time.Second)
 	template := &x509.Certificate{
@@ -117,56 +117,56 @@ func New(subject pkix.Name, bits int, life time.Duration, now time.Time) (c *Cer
 	}
 	der, err := x509.CreateCertificate(rand.Reader, template, template, &key.PublicKey, key)
 	if err != nil {
-		return nil, nil, problem("", "the certificate could not be made")
+		return nil, nil, flawed("", "the certificate could not be made").problem()
 	}
 	leaf, err := x509.ParseCertificate(der)
 	if err != nil {
-		return nil, nil, problem("", "the certificate could not be made")
+		return nil, nil, flawed("", "the certificate could not be made").problem()
 	}
 	c, p = packed(pair{key: key, leaf: leaf}, now)
 	if p != nil {
-		return nil, nil, p
+		return nil, nil, p.problem()
 	}
 	return c, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}), nil
 }
 
 // NewRequest makes a key of so many bits, in PKCS#8, and a request for a
 // certificate (PKCS#10, RFC 2986) for an authority, both PEM. Every error is a
-// *Problem. The key is in the clear.
+// *problem.Error. The key is in the clear.
 func NewRequest(subject pkix.Name, bits int) (key, request []byte, err error) {
 	private, p := newKey(bits)
 	if p != nil {
-		return nil, nil, p
+		return nil, nil, p.problem()
 	}
 	der, err := x509.CreateCertificateRequest(rand.Reader, &x509.CertificateRequest{Subject: subject}, private)
 	if err != nil {
-		return nil, nil, problem("", "the request could not be made")
+		return nil, nil, flawed("", "the request could not be made").problem()
 	}
 	secret, err := x509.MarshalPKCS8PrivateKey(private)
 	if err != nil {
-		return nil, nil, problem("", "the key could not be written")
+		return nil, nil, flawed("", "the key could not be written").problem()
 	}
 	return pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: secret}),
 		pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE REQUEST", Bytes: der}), nil
 }
 
-func newKey(bits int) (*rsa.PrivateKey, *Problem) {
+func newKey(bits int) (*rsa.PrivateKey, *flaw) {
 	if !slices.Contains(Bits, bits) {
-		return nil, problem("", "an RSA key has 2048, 3072 or 4096 bits")
+		return nil, flawed("", "an RSA key has 2048, 3072 or 4096 bits")
 	}
 	key, err := rsa.GenerateKey(rand.Reader, bits)
 	if err != nil {
-		return nil, problem("", "the key could not be made")
+		return nil, flawed("", "the key could not be made")
 	}
 	return key, nil
 }
 
 // packed makes the canonical P12, and reads it back: the caller gets what a
 // later Parse will say.
-func packed(found pair, now time.Time) (*Certificate, *Problem) {
+func packed(found pair, now time.Time) (*Certificate, *flaw) {
 	der, err := encode(found)
 	if err != nil {
-		return nil, problem(hintCompare, "the certificate and its key can't be packed")
+		return nil, flawed(hintCompare, "the certificate and its key can't be packed")
 	}
 	c, _, p := parse([]byte(base64.StdEncoding.EncodeToString(der)))
 	if p == nil {

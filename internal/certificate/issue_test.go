@@ -10,6 +10,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/aoifleet/aoifleet/internal/problem"
 )
 
 var issueTime = time.Date(2026, 11, 23, 12, 0, 0, 500, time.UTC)
@@ -93,7 +95,7 @@ func TestParseSubject(t *testing.T) {
 		}
 	}
 	for _, text := range []string{"", "a", "CN=", "O=x", "CN=a,CN=b", "CN=a,X=y", "CN=a,", "CN=a\x1b[0m", "CN=" + strings.Repeat("a", 65), "/CN=a"} {
-		if _, err := ParseSubject(text); err == nil || err.(*Problem).Hint == "" {
+		if _, err := ParseSubject(text); err == nil || err.(*problem.Error).Hint == "" {
 			t.Errorf("%q: %v", text, err)
 		}
 	}

@@ -82,13 +82,13 @@ type (
 )
 
 // inspectLayout reads the structure of der, and leaves its keys closed.
-func inspectLayout(der []byte) (layout, *Problem) {
+func inspectLayout(der []byte) (layout, *flaw) {
 	var outer pfx
 	if p := unmarshal(der, &outer); p != nil {
 		return layout{}, p
 	}
 	if outer.AuthSafe.ContentType.String() != oidData {
-		return layout{}, problem(hintReexport, "is protected by a signature instead of a MAC, which the agent can't read")
+		return layout{}, flawed(hintReexport, "is protected by a signature instead of a MAC, which the agent can't read")
 	}
 	var content []byte
 	if p := unmarshal(outer.AuthSafe.Content.Bytes, &content); p != nil {
@@ -99,7 +99,7 @@ func inspectLayout(der []byte) (layout, *Problem) {
 		return layout{}, p
 	}
 	if len(parts) == 0 || len(parts) > 2 {
-		return layout{}, problem(hintReexport, "has %d parts (safes) where 1 or 2 are usual: re-encode it", len(parts))
+		return layout{}, flawed(hintReexport, "has %d parts (safes) where 1 or 2 are usual: re-encode it", len(parts))
 	}
 	var l layout
 	if p := l.addMAC(outer.MacData); p != nil {
@@ -113,7 +113,7 @@ func inspectLayout(der []byte) (layout, *Problem) {
 	return l, nil
 }
 
-func (l *layout) addMAC(m macData) *Problem {
+func (l *layout) addMAC(m macData) *flaw {
 	id := m.Mac.Algorithm.Algorithm.String()
 	switch name, ok := macNames[id]; {
 	case id == "":
@@ -129,10 +129,10 @@ func (l *layout) addMAC(m macData) *Problem {
 		l.mac = name
 		return l.addIterations(m.Iterations)
 	}
-	return problem(hintReexport, "has a MAC that is not supported (%s): re-encode it", algorithmName(id))
+	return flawed(hintReexport, "has a MAC that is not supported (%s): re-encode it", algorithmName(id))
 }
 
-func (l *layout) addPart(part contentInfo) *Problem {
+func (l *layout) addPart(part contentInfo) *flaw {
 	switch part.ContentType.String() {
 	case oidData:
 		var content []byte
@@ -143,12 +143,12 @@ func (l *layout) addPart(part contentInfo) *Problem {
 	case oidEncryptedData:
 		return l.addSealed(part.Content.Bytes)
 	}
-	return problem(hintReexport, "has a part that is neither plain nor encrypted with a password: re-encode it")
+	return flawed(hintReexport, "has a part that is neither plain nor encrypted with a password: re-encode it")
 }
 
 // addSealed notes an encrypted part, and the keys in it where it opens: their
 // rounds count too.
-func (l *layout) addSealed(der []byte) *Problem {
+func (l *layout) addSealed(der []byte) *flaw {
 	var sealed encryptedData
 	if p := unmarshal(der, &sealed); p != nil {
 		return p
@@ -176,7 +176,7 @@ func (l *layout) addSealed(der []byte) *Problem {
 }
 
 // addBags notes the keys and certificates of a part that is in the clear.
-func (l *layout) addBags(content []byte) *Problem {
+func (l *layout) addBags(content []byte) *flaw {
 	var bags []safeBag
 	if p := unmarshal(content, &bags); p != nil {
 		return p
@@ -185,7 +185,7 @@ func (l *layout) addBags(content []byte) *Problem {
 }
 
 // addEach notes bags that lie under the encryption outer.
-func (l *layout) addEach(bags []safeBag, outer string) *Problem {
+func (l *layout) addEach(bags []safeBag, outer string) *flaw {
 	for _, bag := range bags {
 		switch id := bag.ID.String(); id {
 		case oidKeyBag, oidShroudedKeyBag:
@@ -197,14 +197,14 @@ func (l *layout) addEach(bags []safeBag, outer string) *Problem {
 		}
 	}
 	if len(l.keys) > 1 {
-		return problem(hintPairUp, "has %d private keys, the agent needs exactly one", len(l.keys))
+		return flawed(hintPairUp, "has %d private keys, the agent needs exactly one", len(l.keys))
 	}
 	return nil
 }
 
-func (l *layout) addKey(der []byte, shrouded bool, outer string) *Problem {
+func (l *layout) addKey(der []byte, shrouded bool, outer string) *flaw {
 	if len(der) > maxKeyBag {
-		return problem(hintNewRSA, "has a private key of %d bytes, which is absurdly large", len(der))
+		return flawed(hintNewRSA, "has a private key of %d bytes, which is absurdly large", len(der))
 	}
 	if !shrouded {
 		l.keys = append(l.keys, outer)
@@ -220,7 +220,7 @@ func (l *layout) addKey(der []byte, shrouded bool, outer string) *Problem {
 }
 
 // cipher names an encryption and counts its rounds.
-func (l *layout) cipher(alg pkix.AlgorithmIdentifier) (string, *Problem) {
+func (l *layout) cipher(alg pkix.AlgorithmIdentifier) (string, *flaw) {
 	id := alg.Algorithm.String()
 	if name, ok := legacyCiphers[id]; ok {
 		var params pbeParams
@@ -230,7 +230,7 @@ func (l *layout) cipher(alg pkix.AlgorithmIdentifier) (string, *Problem) {
 		return name, l.addIterations(params.Iterations)
 	}
 	if id != oidPBES2 {
-		return "", problem(hintReexportOld, "is encrypted in a way that is not supported (%s): re-encode it", algorithmName(id))
+		return "", flawed(hintReexportOld, "is encrypted in a way that is not supported (%s): re-encode it", algorithmName(id))
 	}
 	var params pbParams
 	if p := unmarshal(alg.Parameters.FullBytes, &params); p != nil {
@@ -239,14 +239,14 @@ func (l *layout) cipher(alg pkix.AlgorithmIdentifier) (string, *Problem) {
 	scheme := params.Scheme.Algorithm.String()
 	name, ok := aesCiphers[scheme]
 	if !ok {
-		return "", problem(hintReexport, "is encrypted in a way that is not supported (%s): re-encode it", algorithmName(scheme))
+		return "", flawed(hintReexport, "is encrypted in a way that is not supported (%s): re-encode it", algorithmName(scheme))
 	}
 	return name, l.addPBKDF2(params.KDF)
 }
 
-func (l *layout) addPBKDF2(kdf pkix.AlgorithmIdentifier) *Problem {
+func (l *layout) addPBKDF2(kdf pkix.AlgorithmIdentifier) *flaw {
 	if id := kdf.Algorithm.String(); id != oidPBKDF2 {
-		return problem(hintReexport, "derives its key in a way that is not supported (%s): re-encode it", algorithmName(id))
+		return flawed(hintReexport, "derives its key in a way that is not supported (%s): re-encode it", algorithmName(id))
 	}
 	var params pbkdf2Params
 	if p := unmarshal(kdf.Parameters.FullBytes, &params); p != nil {
@@ -257,15 +257,15 @@ func (l *layout) addPBKDF2(kdf pkix.AlgorithmIdentifier) *Problem {
 
 // addIterations counts the rounds of one key derivation; nil is the default
 // of RFC 7292, 1.
-func (l *layout) addIterations(n *big.Int) *Problem {
+func (l *layout) addIterations(n *big.Int) *flaw {
 	if n == nil {
 		n = big.NewInt(1)
 	}
 	if n.Sign() < 1 {
-		return problem(hintReexport, "is damaged: a key derivation count below 1")
+		return flawed(hintReexport, "is damaged: a key derivation count below 1")
 	}
 	if !n.IsInt64() || n.Int64() > maxIterations || l.total+n.Int64() > maxIterations {
-		return problem(hintReexport, "asks for too many key derivation rounds (limit %d in all): re-encode it", maxIterations)
+		return flawed(hintReexport, "asks for too many key derivation rounds (limit %d in all): re-encode it", maxIterations)
 	}
 	l.total += n.Int64()
 	l.iterations = max(l.iterations, n.Int64())
@@ -304,22 +304,22 @@ func distinct(names []string) []string {
 }
 
 // unmarshal decodes all of der into v.
-func unmarshal(der []byte, v any) *Problem {
+func unmarshal(der []byte, v any) *flaw {
 	rest, err := asn1.Unmarshal(der, v)
 	if err != nil {
 		return damaged(err)
 	}
 	if len(rest) > 0 {
-		return problem(hintFetch, "is damaged: bytes after the end of a PKCS#12 structure")
+		return flawed(hintFetch, "is damaged: bytes after the end of a PKCS#12 structure")
 	}
 	return nil
 }
 
 // damaged tells BER apart, which openssl can mend. The error itself is left
 // out: it speaks of Go types and helps nobody.
-func damaged(err error) *Problem {
+func damaged(err error) *flaw {
 	if strings.Contains(err.Error(), "indefinite length") {
-		return problem(hintBER, "is BER with indefinite lengths, not DER: re-encode it")
+		return flawed(hintBER, "is BER with indefinite lengths, not DER: re-encode it")
 	}
-	return problem(hintReexport, "is damaged: its PKCS#12 structure can't be read")
+	return flawed(hintReexport, "is damaged: its PKCS#12 structure can't be read")
 }

@@ -37,7 +37,7 @@ type result struct {
 }
 
 // open decrypts der with the empty passphrase, within limit if l is blind.
-func open(der []byte, l layout, limit time.Duration) (contents, *Problem) {
+func open(der []byte, l layout, limit time.Duration) (contents, *flaw) {
 	if !l.blind {
 		return finish(decode(der), l)
 	}
@@ -50,7 +50,7 @@ func open(der []byte, l layout, limit time.Duration) (contents, *Problem) {
 		return finish(r, l)
 	case <-timer.C:
 		// The work can't be stopped and goes on until the process ends.
-		return contents{}, problem(hintReexport, "takes too long to open: it asks for too many key derivation rounds; re-encode it")
+		return contents{}, flawed(hintReexport, "takes too long to open: it asks for too many key derivation rounds; re-encode it")
 	}
 }
 
@@ -66,7 +66,7 @@ func decode(der []byte) (r result) {
 	return result{contents{key, append([]*x509.Certificate{first}, rest...)}, err}
 }
 
-func finish(r result, l layout) (contents, *Problem) {
+func finish(r result, l layout) (contents, *flaw) {
 	if r.err != nil {
 		return contents{}, explain(r.err, l)
 	}
@@ -77,30 +77,30 @@ func finish(r result, l layout) (contents, *Problem) {
 // explain says what an error of go-pkcs12 means. It has types for few of
 // them; the rest is told by its words, which the tests hold to v0.7.4.
 // Words about the private key are never passed on.
-func explain(err error, l layout) *Problem {
+func explain(err error, l layout) *flaw {
 	says := func(words string) bool { return strings.Contains(err.Error(), words) }
 	encrypted := slices.ContainsFunc(l.ciphers(), func(name string) bool { return name != nameNone })
 	switch {
 	case errors.Is(err, pkcs12.ErrIncorrectPassword):
-		return problem(hintPassphrase, "is protected with a passphrase (or damaged); the agent needs one without")
+		return flawed(hintPassphrase, "is protected with a passphrase (or damaged); the agent needs one without")
 	case says("exactly one key bag"):
-		return problem(hintPairUp, "has several private keys, the agent needs exactly one")
+		return flawed(hintPairUp, "has several private keys, the agent needs exactly one")
 	case says("private key missing"):
-		return problem(hintMissingKey, "has no private key, only certificates")
+		return flawed(hintMissingKey, "has no private key, only certificates")
 	case says("certificate missing") && len(l.keys) == 0:
-		return problem(hintPairUp, "has neither a private key nor a certificate")
+		return flawed(hintPairUp, "has neither a private key nor a certificate")
 	case says("certificate missing"):
-		return problem(hintMissingCert, "has a private key but no certificate")
+		return flawed(hintMissingCert, "has a private key but no certificate")
 	case says("indefinite length"):
-		return problem(hintBER, "is BER with indefinite lengths, not DER: re-encode it")
+		return flawed(hintBER, "is BER with indefinite lengths, not DER: re-encode it")
 	case says("parsing PKCS#8"):
-		return problem(hintNewRSA, "has a private key that can't be read: damaged, or not RSA; the agent needs RSA")
+		return flawed(hintNewRSA, "has a private key that can't be read: damaged, or not RSA; the agent needs RSA")
 	case encrypted && (l.mac == "" || says("decrypt")):
-		return problem(hintPassphrase, "is protected with a passphrase; the agent needs one without")
+		return flawed(hintPassphrase, "is protected with a passphrase; the agent needs one without")
 	case says("x509:"):
-		return problem(hintNewRSA, "has a certificate or key that can't be read")
+		return flawed(hintNewRSA, "has a certificate or key that can't be read")
 	}
-	return problem(hintReexport, "is damaged, or not a PKCS#12 file that is supported: re-encode it")
+	return flawed(hintReexport, "is damaged, or not a PKCS#12 file that is supported: re-encode it")
 }
 
 // unique drops repeated certificates.
@@ -123,7 +123,7 @@ type pair struct {
 
 // match finds the certificate of the key. Position means nothing: Key Vault
 // writes the root first, and go-pkcs12 does not compare.
-func match(c contents) (pair, *Problem) {
+func match(c contents) (pair, *flaw) {
 	key, p := usableKey(c.key)
 	if p != nil {
 		return pair{}, p
@@ -131,12 +131,12 @@ func match(c contents) (pair, *Problem) {
 	mine := func(c *x509.Certificate) bool { return key.PublicKey.Equal(c.PublicKey) }
 	at := slices.IndexFunc(c.certs, mine)
 	if at < 0 {
-		return pair{}, problem(hintPairUp, "has a private key that belongs to none of its %d certificates (%s)",
+		return pair{}, flawed(hintPairUp, "has a private key that belongs to none of its %d certificates (%s)",
 			len(c.certs), clean(subjects(c.certs)))
 	}
 	if slices.ContainsFunc(c.certs[at+1:], mine) {
 		// Tried: PKCS12_parse of OpenSSL 1.1.1 takes the last, of 3.0 the first.
-		return pair{}, problem(hintPairUp, "has several certificates for its private key: it can't be told which one is meant")
+		return pair{}, flawed(hintPairUp, "has several certificates for its private key: it can't be told which one is meant")
 	}
 	chain := slices.Delete(slices.Clone(c.certs), at, at+1)
 	return pair{key: key, leaf: c.certs[at], chain: chain, leafFirst: at == 0}, nil
@@ -151,30 +151,30 @@ func subjects(certs []*x509.Certificate) string {
 }
 
 // usableKey accepts what can sign the agent's RS256 assertion.
-func usableKey(key any) (*rsa.PrivateKey, *Problem) {
+func usableKey(key any) (*rsa.PrivateKey, *flaw) {
 	switch k := key.(type) {
 	case *rsa.PrivateKey:
 		if bits := k.N.BitLen(); bits < minBits {
-			return nil, problem(hintNewRSA, "has an RSA key of %d bits, too short: at least %d are needed", bits, minBits)
+			return nil, flawed(hintNewRSA, "has an RSA key of %d bits, too short: at least %d are needed", bits, minBits)
 		}
 		return k, nil
 	case *ecdsa.PrivateKey:
-		return nil, problem(hintNewRSA, "has an EC key; the agent signs RS256 and needs RSA")
+		return nil, flawed(hintNewRSA, "has an EC key; the agent signs RS256 and needs RSA")
 	case ed25519.PrivateKey:
-		return nil, problem(hintNewRSA, "has an Ed25519 key; the agent signs RS256 and needs RSA")
+		return nil, flawed(hintNewRSA, "has an Ed25519 key; the agent signs RS256 and needs RSA")
 	case crypto.PrivateKey:
-		return nil, problem(hintNewRSA, "has a private key that is not RSA; the agent signs RS256 and needs RSA")
+		return nil, flawed(hintNewRSA, "has a private key that is not RSA; the agent signs RS256 and needs RSA")
 	}
-	return nil, problem(hintAddKey, "has no private key")
+	return nil, flawed(hintAddKey, "has no private key")
 }
 
 // checkDates refuses a leaf that is not valid at now.
-func checkDates(leaf Info, now time.Time) *Problem {
+func checkDates(leaf Info, now time.Time) *flaw {
 	switch {
 	case now.After(leaf.NotAfter):
-		return problem(hintNewRSA, "has expired: %s was valid until %s", leaf.Subject, stamp(leaf.NotAfter))
+		return flawed(hintNewRSA, "has expired: %s was valid until %s", leaf.Subject, stamp(leaf.NotAfter))
 	case now.Before(leaf.NotBefore):
-		return problem("wait until then, or check the clock of this machine: date -u",
+		return flawed("wait until then, or check the clock of this machine: date -u",
 			"is not valid yet: %s is valid from %s", leaf.Subject, stamp(leaf.NotBefore))
 	}
 	return nil

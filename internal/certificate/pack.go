@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"crypto/x509"
 	"encoding/pem"
-	"errors"
 	"strings"
 	"time"
 )
@@ -30,7 +29,7 @@ const (
 )
 
 // PackFiles is Pack for two files, or one that has both: it is read once. Every
-// error is a *Problem that names them.
+// error is a *problem.Error that names them.
 func PackFiles(cert, key string, now time.Time) (*Certificate, error) {
 	data := map[string][]byte{}
 	for _, path := range []string{cert, key} {
@@ -39,23 +38,30 @@ func PackFiles(cert, key string, now time.Time) (*Certificate, error) {
 		}
 		text, err := readLimited(path)
 		if err != nil {
-			return nil, &Problem{Path: path, Message: reason(err), Hint: hintReadable}
+			return nil, flawed(hintReadable, "%s", reason(err)).at(path).problem()
 		}
 		data[path] = text
 	}
-	c, err := Pack(data[cert], data[key], now)
-	var p *Problem
-	if errors.As(err, &p) {
-		return nil, p.ofFiles(cert, key)
+	c, p := packPair(data[cert], data[key], now)
+	if p != nil {
+		return nil, p.ofFiles(cert, key).problem()
 	}
-	return c, err
+	return c, nil
 }
 
 // Pack makes the canonical P12 of a certificate and its private key, both PEM
 // or DER, at most MaxSize bytes each. The chain may follow (or precede) the
 // certificate in cert; the key is PKCS#8 or PKCS#1 without a passphrase. The
-// certificate must be valid at now. Every error is a *Problem.
+// certificate must be valid at now. Every error is a *problem.Error.
 func Pack(cert, key []byte, now time.Time) (*Certificate, error) {
+	c, p := packPair(cert, key, now)
+	if p != nil {
+		return nil, p.problem()
+	}
+	return c, nil
+}
+
+func packPair(cert, key []byte, now time.Time) (*Certificate, *flaw) {
 	certs, p := readCerts(cert)
 	if p != nil {
 		return nil, p
@@ -68,24 +74,20 @@ func Pack(cert, key []byte, now time.Time) (*Certificate, error) {
 	if p != nil {
 		return nil, p.ofPair()
 	}
-	c, p := packed(found, now)
-	if p != nil {
-		return nil, p
-	}
-	return c, nil
+	return packed(found, now)
 }
 
 // ofPair gives a message about a P12 ("has expired") a subject.
-func (p *Problem) ofPair() *Problem {
-	hint := p.Hint
+func (p *flaw) ofPair() *flaw {
+	hint := p.hint
 	if hint == hintPairUp {
 		hint = hintCompare
 	}
-	return &Problem{Message: "the pair " + p.Message, Hint: hint}
+	return &flaw{"the pair " + p.message, hint}
 }
 
 // readCerts reads every certificate of a PEM or DER file.
-func readCerts(data []byte) ([]*x509.Certificate, *Problem) {
+func readCerts(data []byte) ([]*x509.Certificate, *flaw) {
 	blocks, p := pemBlocks(data, certFile)
 	if p != nil {
 		return nil, p
@@ -99,39 +101,39 @@ func readCerts(data []byte) ([]*x509.Certificate, *Problem) {
 		case b.Type == "CERTIFICATE":
 			c, err := x509.ParseCertificate(b.Bytes)
 			if err != nil {
-				return nil, problem(hintFetch, certFile+" has a certificate that can't be read")
+				return nil, flawed(hintFetch, certFile+" has a certificate that can't be read")
 			}
 			certs = append(certs, c)
 		case strings.HasSuffix(b.Type, "CERTIFICATE REQUEST"):
-			return nil, problem(hintSubmit, certFile+" has a certificate request, not a certificate")
+			return nil, flawed(hintSubmit, certFile+" has a certificate request, not a certificate")
 		case b.Type == "PKCS7":
-			return nil, problem(hintCertPKCS7, certFile+" is PKCS#7")
+			return nil, flawed(hintCertPKCS7, certFile+" is PKCS#7")
 		}
 	}
 	if len(certs) == 0 {
-		return nil, problem(hintWhatIsCert, certFile+" has no certificate")
+		return nil, flawed(hintWhatIsCert, certFile+" has no certificate")
 	}
 	return certs, nil
 }
 
 // derCerts reads DER certificates, and says what else it is.
-func derCerts(data []byte) ([]*x509.Certificate, *Problem) {
+func derCerts(data []byte) ([]*x509.Certificate, *flaw) {
 	if certs, err := x509.ParseCertificates(data); err == nil && len(certs) > 0 {
 		return certs, nil
 	}
 	var signed contentInfo
 	if unmarshal(data, &signed) == nil {
-		return nil, problem(hintCertPKCS7DER, certFile+" is PKCS#7")
+		return nil, flawed(hintCertPKCS7DER, certFile+" is PKCS#7")
 	}
 	if _, err := Inspect(data); err == nil {
-		return nil, problem("use it as it is, as the certificate of the inventory", certFile+" is a finished P12 file: there is nothing to pack")
+		return nil, flawed("use it as it is, as the certificate of the inventory", certFile+" is a finished P12 file: there is nothing to pack")
 	}
-	return nil, problem(hintWhatIsCert, certFile+" is neither PEM nor a DER certificate")
+	return nil, flawed(hintWhatIsCert, certFile+" is neither PEM nor a DER certificate")
 }
 
 // readKey reads the only private key of a PEM or DER file. Its errors never
 // hold what a parser says: that may quote the key.
-func readKey(data []byte) (any, *Problem) {
+func readKey(data []byte) (any, *flaw) {
 	blocks, p := pemBlocks(data, keyFile)
 	if p != nil {
 		return nil, p
@@ -147,25 +149,25 @@ func readKey(data []byte) (any, *Problem) {
 	}
 	switch {
 	case len(keys) == 0:
-		return nil, problem(hintWhatIsKey, keyFile+" has no private key")
+		return nil, flawed(hintWhatIsKey, keyFile+" has no private key")
 	case len(keys) > 1:
-		return nil, problem(hintOneKey, keyFile+" has %d private keys, exactly one is needed", len(keys))
+		return nil, flawed(hintOneKey, keyFile+" has %d private keys, exactly one is needed", len(keys))
 	case keys[0].Type == "ENCRYPTED PRIVATE KEY" || strings.Contains(keys[0].Headers["Proc-Type"], "ENCRYPTED"):
-		return nil, encryptedKeyProblem()
+		return nil, lockedKey()
 	case keys[0].Type == "OPENSSH PRIVATE KEY":
-		return nil, problem(hintOpenSSH, keyFile+" is an OpenSSH key, not PKCS#8 or PKCS#1")
+		return nil, flawed(hintOpenSSH, keyFile+" is an OpenSSH key, not PKCS#8 or PKCS#1")
 	}
 	return derKey(keys[0].Bytes)
 }
 
-func encryptedKeyProblem() *Problem {
-	return problem(hintDecryptKey, keyFile+" is protected with a passphrase")
+func lockedKey() *flaw {
+	return flawed(hintDecryptKey, keyFile+" is protected with a passphrase")
 }
 
 // derKey reads PKCS#8, PKCS#1 or, for a fitting message, SEC 1.
-func derKey(der []byte) (any, *Problem) {
+func derKey(der []byte) (any, *flaw) {
 	if len(der) > maxKeyBag {
-		return nil, problem(hintWhatIsKey, keyFile+" is too large for a private key")
+		return nil, flawed(hintWhatIsKey, keyFile+" is too large for a private key")
 	}
 	if key, err := x509.ParsePKCS8PrivateKey(der); err == nil {
 		return key, nil
@@ -178,18 +180,18 @@ func derKey(der []byte) (any, *Problem) {
 	}
 	var sealed encryptedKey
 	if unmarshal(der, &sealed) == nil {
-		return nil, encryptedKeyProblem()
+		return nil, lockedKey()
 	}
-	return nil, problem(hintWhatIsKey, keyFile+" holds no private key that can be read (PKCS#8 or PKCS#1, PEM or DER)")
+	return nil, flawed(hintWhatIsKey, keyFile+" holds no private key that can be read (PKCS#8 or PKCS#1, PEM or DER)")
 }
 
 // pemBlocks returns the PEM blocks of data, nil if data is not PEM.
-func pemBlocks(data []byte, what string) ([]*pem.Block, *Problem) {
+func pemBlocks(data []byte, what string) ([]*pem.Block, *flaw) {
 	switch {
 	case len(data) > MaxSize:
-		return nil, problem(hintFetch, "%s is larger than 1 MiB", what)
+		return nil, flawed(hintFetch, "%s is larger than 1 MiB", what)
 	case len(bytes.TrimSpace(data)) == 0:
-		return nil, problem(hintFetch, "%s is empty", what)
+		return nil, flawed(hintFetch, "%s is empty", what)
 	case isDER(data):
 		return nil, nil
 	}

@@ -6,6 +6,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/aoifleet/aoifleet/internal/problem"
 )
 
 func join(parts ...[]byte) []byte { return bytes.Join(parts, nil) }
@@ -107,7 +109,7 @@ func TestPackRefuses(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			_, err := Pack(tt.cert, tt.key, now)
-			wantProblem(t, err, tt.message, tt.hint)
+			wantError(t, err, tt.message, tt.hint)
 		})
 	}
 }
@@ -134,7 +136,7 @@ func TestPackFiles(t *testing.T) {
 			cert, key := at(tt.cert), at(tt.key)
 			real := strings.NewReplacer("CERT", cert, "KEY", key)
 			_, err := PackFiles(cert, key, now)
-			var p *Problem
+			var p *problem.Error
 			if !errors.As(err, &p) || !strings.HasPrefix(p.Error(), real.Replace(tt.message)) || !strings.Contains(p.Hint, real.Replace(tt.hint)) {
 				t.Errorf("%v, hint %q", err, p.Hint)
 			}

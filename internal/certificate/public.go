@@ -24,26 +24,26 @@ type publicBag struct {
 // -nokeys` printed on a host: the one with a localKeyID attribute, else the
 // only one, else the only one that issued none of the others. text is at most
 // 256 KiB and may be hostile: names and dates are what the host claims, and no
-// signature is checked. Every error is a *Problem.
+// signature is checked. Every error is a *problem.Error.
 func ParsePublic(text []byte) (Info, error) {
 	if len(text) > maxPublic {
-		return Info{}, problem("", "the host sent more than 256 KiB where a certificate was expected")
+		return Info{}, flawed("", "the host sent more than 256 KiB where a certificate was expected").problem()
 	}
 	bags, p := publicBags(text)
 	if p != nil {
-		return Info{}, p
+		return Info{}, p.problem()
 	}
 	if len(bags) == 0 {
-		return Info{}, problem("", "the host sent no certificate")
+		return Info{}, flawed("", "the host sent no certificate").problem()
 	}
 	leaf, ok := pickLeaf(bags)
 	if !ok {
-		return Info{}, problem("", "the host sent %d certificates, and it can't be told which is the agent's", len(bags))
+		return Info{}, flawed("", "the host sent %d certificates, and it can't be told which is the agent's", len(bags)).problem()
 	}
 	info := Describe(leaf)
 	for _, at := range []time.Time{info.NotBefore, info.NotAfter} {
 		if at.Year() < 0 || at.Year() > 9999 { // RFC 3339 can't write it
-			return Info{}, problem("", "the host sent a certificate with times that no calendar has")
+			return Info{}, flawed("", "the host sent a certificate with times that no calendar has").problem()
 		}
 	}
 	return info, nil
@@ -51,7 +51,7 @@ func ParsePublic(text []byte) (Info, error) {
 
 // publicBags reads the certificates of text, each once, with the attributes
 // that openssl prints before them.
-func publicBags(text []byte) ([]publicBag, *Problem) {
+func publicBags(text []byte) ([]publicBag, *flaw) {
 	var bags []publicBag
 	for {
 		block, rest := pem.Decode(text)
@@ -61,17 +61,17 @@ func publicBags(text []byte) ([]publicBag, *Problem) {
 		before := text[:len(text)-len(rest)]
 		text = rest
 		if strings.Contains(block.Type, "PRIVATE KEY") {
-			return nil, problem("", "the host sent a private key where only certificates were asked for")
+			return nil, flawed("", "the host sent a private key where only certificates were asked for")
 		}
 		if block.Type != "CERTIFICATE" {
 			continue
 		}
 		if len(bags) == maxPublicCerts {
-			return nil, problem("", "the host sent more than %d certificates", maxPublicCerts)
+			return nil, flawed("", "the host sent more than %d certificates", maxPublicCerts)
 		}
 		cert, err := x509.ParseCertificate(block.Bytes)
 		if err != nil {
-			return nil, problem("", "the host sent a certificate that can't be read")
+			return nil, flawed("", "the host sent a certificate that can't be read")
 		}
 		bags = addBag(bags, publicBag{cert, hasKeyID(before)})
 	}

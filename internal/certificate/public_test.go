@@ -83,7 +83,7 @@ func TestParsePublicRefuses(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			_, err := ParsePublic(tt.text)
-			wantProblem(t, err, tt.message, "")
+			wantError(t, err, tt.message, "")
 		})
 	}
 }

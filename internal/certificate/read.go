@@ -10,25 +10,24 @@ import (
 )
 
 // ReadFile reads and checks the file at path as Parse does. Every error is a
-// *Problem with Path set and a Hint that names the file.
+// *problem.Error that names the file in its message and in its hint.
 func ReadFile(path string, now time.Time) (*Certificate, error) {
-	return fromFile(path, func(data []byte) (*Certificate, error) { return Parse(data, now) })
+	return fromFile(path, func(data []byte) (*Certificate, *flaw) { return valid(data, now) })
 }
 
 // InspectFile reads the file at path as Inspect does.
-func InspectFile(path string) (*Certificate, error) { return fromFile(path, Inspect) }
+func InspectFile(path string) (*Certificate, error) { return fromFile(path, inspect) }
 
-func fromFile(path string, parse func([]byte) (*Certificate, error)) (*Certificate, error) {
+func fromFile(path string, parse func([]byte) (*Certificate, *flaw)) (*Certificate, error) {
 	data, err := readLimited(path)
 	if err != nil {
-		return nil, &Problem{Path: path, Message: reason(err), Hint: hintReadable}
+		return nil, flawed(hintReadable, "%s", reason(err)).at(path).problem()
 	}
-	c, err := parse(data)
-	var p *Problem
-	if errors.As(err, &p) {
-		return nil, p.at(path)
+	c, p := parse(data)
+	if p != nil {
+		return nil, p.at(path).problem()
 	}
-	return c, err
+	return c, nil
 }
 
 // readLimited reads one byte more than allowed at most, which Parse refuses.
@@ -41,7 +40,7 @@ func readLimited(path string) ([]byte, error) {
 	return io.ReadAll(io.LimitReader(f, MaxSize+1))
 }
 
-// reason is err without the path, which the Problem has.
+// reason is err without the path, which the message begins with.
 func reason(err error) string {
 	var pe *fs.PathError
 	switch {
@@ -57,8 +56,25 @@ func reason(err error) string {
 
 // Parse reads a P12 file without a passphrase: base64 in any usual shape, or
 // raw DER. The certificate must be valid at now. data is at most MaxSize
-// bytes. Every error is a *Problem; it decides within two seconds.
+// bytes. Every error is a *problem.Error; it decides within two seconds.
 func Parse(data []byte, now time.Time) (*Certificate, error) {
+	c, p := valid(data, now)
+	if p != nil {
+		return nil, p.problem()
+	}
+	return c, nil
+}
+
+// Inspect is Parse for a certificate of any age: its dates are no error.
+func Inspect(data []byte) (*Certificate, error) {
+	c, p := inspect(data)
+	if p != nil {
+		return nil, p.problem()
+	}
+	return c, nil
+}
+
+func valid(data []byte, now time.Time) (*Certificate, *flaw) {
 	c, raw, p := parse(data)
 	if p == nil {
 		p = checkDates(c.Leaf, now)
@@ -69,8 +85,7 @@ func Parse(data []byte, now time.Time) (*Certificate, error) {
 	return c, nil
 }
 
-// Inspect is Parse for a certificate of any age: its dates are no error.
-func Inspect(data []byte) (*Certificate, error) {
+func inspect(data []byte) (*Certificate, *flaw) {
 	c, raw, p := parse(data)
 	if p != nil {
 		return nil, p.addressed(raw)
@@ -79,7 +94,7 @@ func Inspect(data []byte) (*Certificate, error) {
 }
 
 // parse is the loader; raw tells whether data was DER, for the hints.
-func parse(data []byte) (c *Certificate, raw bool, p *Problem) {
+func parse(data []byte) (c *Certificate, raw bool, p *flaw) {
 	load, p := unwrap(data)
 	if p != nil {
 		return nil, false, p
@@ -107,7 +122,7 @@ func parse(data []byte) (c *Certificate, raw bool, p *Problem) {
 
 // normalise builds the Certificate and its canonical form: the DER as it was
 // where every agent loads it, else a new one.
-func normalise(data []byte, load payload, l layout, found pair) (*Certificate, *Problem) {
+func normalise(data []byte, load payload, l layout, found pair) (*Certificate, *flaw) {
 	odd := l.oddities()
 	if !found.leafFirst {
 		odd = append(odd, "had another certificate before its own (Key Vault's order); re-encoded with its own first")
@@ -116,7 +131,7 @@ func normalise(data []byte, load payload, l layout, found pair) (*Certificate, *
 	if len(odd) > 0 {
 		var err error
 		if der, err = encode(found); err != nil {
-			return nil, problem(hintReexport, "can't be re-encoded")
+			return nil, flawed(hintReexport, "can't be re-encoded")
 		}
 		chain = inOrder(found.leaf, found.chain)
 	}

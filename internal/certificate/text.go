@@ -22,9 +22,9 @@ var (
 
 // unwrap finds the DER in data: raw, or as base64 in any of the shapes that
 // editors, mail and shells give it.
-func unwrap(data []byte) (payload, *Problem) {
+func unwrap(data []byte) (payload, *flaw) {
 	if len(data) > MaxSize {
-		return payload{}, problem(hintFetch, "is larger than 1 MiB: not a certificate file")
+		return payload{}, flawed(hintFetch, "is larger than 1 MiB: not a certificate file")
 	}
 	if isDER(data) {
 		return payload{der: data, raw: true, notes: []string{"was raw (binary) PKCS#12; installed as base64"}}, nil
@@ -75,40 +75,40 @@ func plainText(data []byte) (text []byte, notes []string) {
 }
 
 // foreign recognises by its look what is not base64 at all.
-func foreign(text []byte) *Problem {
+func foreign(text []byte) *flaw {
 	text = bytes.TrimSpace(text)
 	switch {
 	case len(text) == 0:
-		return problem(hintFetch, "is empty")
+		return flawed(hintFetch, "is empty")
 	case bytes.Contains(text, pemMark):
 		return foreignPEM(text)
 	case text[0] == '{' || text[0] == '[':
-		return problem(fmt.Sprintf(noOverwrite, "jq -j .value FILE"), "is JSON, not base64: the certificate may be one of its values")
+		return flawed(fmt.Sprintf(noOverwrite, "jq -j .value FILE"), "is JSON, not base64: the certificate may be one of its values")
 	case text[0] == '<':
-		return problem(hintFetch, "is HTML or XML, not a certificate: a failed download?")
+		return flawed(hintFetch, "is HTML or XML, not a certificate: a failed download?")
 	case text[0] == '"' || text[0] == '\'':
-		return problem(fmt.Sprintf(noOverwrite, `tr -d "\"'" < FILE`), "has quotes around the base64")
+		return flawed(fmt.Sprintf(noOverwrite, `tr -d "\"'" < FILE`), "has quotes around the base64")
 	}
 	return nil
 }
 
 // foreignPEM tells what the PEM lacks to become a P12.
-func foreignPEM(text []byte) *Problem {
+func foreignPEM(text []byte) *flaw {
 	key := bytes.Contains(text, []byte("PRIVATE KEY-----"))
 	cert := bytes.Contains(text, []byte("-----BEGIN CERTIFICATE-----"))
 	switch {
 	case key && cert:
-		return problem(hintFromPEM, "is PEM, not base64 PKCS#12")
+		return flawed(hintFromPEM, "is PEM, not base64 PKCS#12")
 	case cert:
-		return problem(hintAddKey, "is a PEM certificate without its private key, not base64 PKCS#12")
+		return flawed(hintAddKey, "is a PEM certificate without its private key, not base64 PKCS#12")
 	case key:
-		return problem(hintAddCert, "is a PEM private key without its certificate, not base64 PKCS#12")
+		return flawed(hintAddCert, "is a PEM private key without its certificate, not base64 PKCS#12")
 	case bytes.Contains(text, []byte("CERTIFICATE REQUEST-----")):
-		return problem(hintSubmit, "is a certificate request, not a certificate")
+		return flawed(hintSubmit, "is a certificate request, not a certificate")
 	case bytes.Contains(text, []byte("-----BEGIN PKCS7-----")):
-		return problem(hintPKCS7, "is PKCS#7: certificates without a private key")
+		return flawed(hintPKCS7, "is PKCS#7: certificates without a private key")
 	}
-	return problem(hintFetch, "is PEM, and holds neither a certificate nor a private key")
+	return flawed(hintFetch, "is PEM, and holds neither a certificate nor a private key")
 }
 
 // strip removes the white space that base64 tools put in and the agent's
@@ -142,7 +142,7 @@ func isBase64(b byte) bool {
 
 // decodeBase64 decodes bare (RFC 4648 section 4); text is the original, to
 // say where a fault is. Padding may be missing.
-func decodeBase64(text, bare []byte) (der []byte, notes []string, p *Problem) {
+func decodeBase64(text, bare []byte) (der []byte, notes []string, p *flaw) {
 	body := bytes.TrimRight(bare, "=")
 	url := false
 	for _, b := range body {
@@ -151,18 +151,18 @@ func decodeBase64(text, bare []byte) (der []byte, notes []string, p *Problem) {
 			url = true
 		case !isBase64(b):
 			line, column := firstForeign(text)
-			return nil, nil, problem(hintFetch, "is not base64: foreign character in line %d, column %d", line, column)
+			return nil, nil, flawed(hintFetch, "is not base64: foreign character in line %d, column %d", line, column)
 		}
 	}
 	if url {
-		return nil, nil, problem(fmt.Sprintf(noOverwrite, "tr _- /+ < FILE"), "is base64url (it has - or _), not plain base64")
+		return nil, nil, flawed(fmt.Sprintf(noOverwrite, "tr _- /+ < FILE"), "is base64url (it has - or _), not plain base64")
 	}
 	if len(body)%4 == 1 {
-		return nil, nil, problem(hintFetch, "is truncated: %d base64 characters are no whole number of bytes", len(body))
+		return nil, nil, flawed(hintFetch, "is truncated: %d base64 characters are no whole number of bytes", len(body))
 	}
 	der, err := base64.RawStdEncoding.DecodeString(string(body))
 	if err != nil {
-		return nil, nil, problem(hintFetch, "is not base64")
+		return nil, nil, flawed(hintFetch, "is not base64")
 	}
 	// Stray bits in the last letter are compared too: a strict decoder refuses them.
 	if want := base64.StdEncoding.EncodeToString(der); want != string(bare) {
@@ -189,18 +189,18 @@ func firstForeign(text []byte) (line, column int) {
 }
 
 // wrappedTwice recognises text inside the base64 where DER should be.
-func wrappedTwice(der []byte) *Problem {
+func wrappedTwice(der []byte) *flaw {
 	if len(der) == 0 || isDER(der) {
 		return nil
 	}
 	text, _ := plainText(der)
 	if bytes.Contains(text, pemMark) {
-		return problem(hintAllPEM, "is base64 of PEM, not of PKCS#12")
+		return flawed(hintAllPEM, "is base64 of PEM, not of PKCS#12")
 	}
 	for _, b := range text {
 		if !isBase64(b) && !isSpace(b) && b != '=' {
 			return nil
 		}
 	}
-	return problem(fmt.Sprintf(noOverwrite, "base64 -di FILE"), "is base64 encoded twice")
+	return flawed(fmt.Sprintf(noOverwrite, "base64 -di FILE"), "is base64 encoded twice")
 }

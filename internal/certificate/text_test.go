@@ -8,6 +8,8 @@ import (
 	"strings"
 	"testing"
 	"unicode/utf16"
+
+	"github.com/aoifleet/aoifleet/internal/problem"
 )
 
 // wrap breaks s into lines of n characters.
@@ -143,7 +145,7 @@ func TestShapesThatAreRefused(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			_, err := Parse([]byte(tt.text), now)
-			wantProblem(t, err, tt.message, tt.hint)
+			wantError(t, err, tt.message, tt.hint)
 		})
 	}
 }
@@ -194,9 +196,9 @@ func TestReadFile(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(filepath.Base(tt.path), func(t *testing.T) {
 			_, err := ReadFile(tt.path, now)
-			p := wantProblem(t, err, tt.message, strings.ReplaceAll(tt.hint, "PATH", tt.path))
-			if p.Path != tt.path || p.Error() != tt.path+": "+p.Message || strings.Contains(p.Hint, "FILE") {
-				t.Errorf("path %q, error %q, hint %q", p.Path, p.Error(), p.Hint)
+			p := wantError(t, err, tt.path+": "+tt.message, strings.ReplaceAll(tt.hint, "PATH", tt.path))
+			if p.Class != problem.Certificate || strings.Contains(p.Hint, "FILE") {
+				t.Errorf("class %q, hint %q", p.Class, p.Hint)
 			}
 		})
 	}
@@ -213,5 +215,5 @@ func TestInspectIgnoresDates(t *testing.T) {
 		}
 	}
 	_, err := Inspect([]byte(line(t, "passphrase.p12")))
-	wantProblem(t, err, "is protected with a passphrase", "base64 -di FILE | openssl pkcs12 -in /dev/stdin -nodes")
+	wantError(t, err, "is protected with a passphrase", "base64 -di FILE | openssl pkcs12 -in /dev/stdin -nodes")
 }

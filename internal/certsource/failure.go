@@ -5,8 +5,8 @@ import (
 	"strings"
 
 	"github.com/aoifleet/aoifleet/internal/azure"
-	"github.com/aoifleet/aoifleet/internal/certificate"
 	"github.com/aoifleet/aoifleet/internal/inventory"
+	"github.com/aoifleet/aoifleet/internal/problem"
 )
 
 // shownProblems is how many unusable certificates an error names.
@@ -27,12 +27,12 @@ func (s *sources) failure() error {
 	case len(s.problems) == 0 && lines == nil:
 		return nil
 	case len(s.problems) == 0:
-		return &azure.Error{Class: azure.Configuration, Message: lines[0], Hint: "set certificate: in the inventory, or use --certificate FILE"}
+		return &problem.Error{Class: problem.Usage, Message: lines[0], Hint: "set certificate: in the inventory, or use --certificate FILE"}
 	case len(s.problems) == 1 && lines == nil:
 		return s.problems[0]
 	}
 	lines = append(lines, messages(s.problems)...)
-	return &certificate.Problem{Message: strings.Join(lines, "\n"), Hint: s.problems[0].Hint}
+	return &problem.Error{Class: problem.Certificate, Message: strings.Join(lines, "\n"), Hint: s.problems[0].Hint}
 }
 
 func messages[E error](list []E) []string {

@@ -12,6 +12,7 @@ import (
 	"github.com/aoifleet/aoifleet/internal/azure"
 	"github.com/aoifleet/aoifleet/internal/azurecloud"
 	"github.com/aoifleet/aoifleet/internal/certificate"
+	"github.com/aoifleet/aoifleet/internal/problem"
 )
 
 // Reader reads certificates that must be valid at Now. It asks vaults as the operator.
@@ -35,7 +36,7 @@ func (r *Reader) Check() error {
 	return r.err
 }
 
-// Read reads the certificate of one source. The error is a *certificate.Problem or an
+// Read reads the certificate of one source. The error is a *problem.Error or an
 // *azure.Error.
 func (r *Reader) Read(ctx context.Context, source string) (*certificate.Certificate, error) {
 	if !azure.IsReference(source) {
@@ -72,7 +73,7 @@ func (r *Reader) Fetch(ctx context.Context, ref azure.Reference) (*certificate.C
 	}
 	if err != nil {
 		// The hints of a file don't fit: there is none here.
-		return nil, &certificate.Problem{Path: ref.String(), Message: err.Error(), Hint: "make a new version of the certificate in the vault, with an exportable RSA key"}
+		return nil, &problem.Error{Class: problem.Certificate, Message: ref.String() + ": " + err.Error(), Hint: "make a new version of the certificate in the vault, with an exportable RSA key"}
 	}
 	return c, nil
 }

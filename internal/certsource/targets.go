@@ -3,7 +3,6 @@ package certsource
 import (
 	"cmp"
 	"context"
-	"errors"
 	"fmt"
 	"sync/atomic"
 
@@ -11,6 +10,7 @@ import (
 
 	"github.com/aoifleet/aoifleet/internal/azure"
 	"github.com/aoifleet/aoifleet/internal/certificate"
+	"github.com/aoifleet/aoifleet/internal/problem"
 	"github.com/aoifleet/aoifleet/internal/rollout"
 )
 
@@ -21,7 +21,7 @@ const parallel = 16
 // sources are those that a run needs, each read once.
 type sources struct {
 	read     map[string]*certificate.Certificate // nil: it has a problem, or was not fetched
-	problems []*certificate.Problem
+	problems []*problem.Error
 	refusals []*azure.Error      // of vaults
 	unnamed  []string            // hosts for which none is named
 	order    []string            // of notes
@@ -101,7 +101,7 @@ func (r *Reader) fetchAll(ctx context.Context, s *sources, refs []azure.Referenc
 				return nil
 			}
 			certs[i], errs[i] = r.Fetch(ctx, ref)
-			if e := azure.AsError(errs[i]); e != nil && e.Class == azure.Unreachable && !e.Lasting {
+			if e := azure.AsError(errs[i]); e != nil && e.Class == problem.Unreachable && !e.Lasting {
 				outage.Store(true)
 			}
 			return nil
@@ -131,7 +131,7 @@ func (s *sources) reference(source *string) (azure.Reference, bool) {
 	}
 	s.read[*source] = nil
 	if e := azure.AsError(err); e != nil {
-		s.problems = append(s.problems, &certificate.Problem{Path: *source, Message: e.Message, Hint: e.Hint})
+		s.problems = append(s.problems, problem.New(problem.Certificate, e.Hint, "%s: %s", *source, e.Message))
 	}
 	return ref, err == nil
 }
@@ -139,10 +139,9 @@ func (s *sources) reference(source *string) (azure.Reference, bool) {
 // add takes in the certificate of a source, or why there is none.
 func (s *sources) add(source string, cert *certificate.Certificate, err error) error {
 	s.read[source] = cert
-	var problem *certificate.Problem
 	switch e := azure.AsError(err); {
-	case errors.As(err, &problem):
-		s.problems = append(s.problems, problem)
+	case problem.Is(err, problem.Certificate):
+		s.problems = append(s.problems, problem.As(err))
 	case e != nil:
 		named := *e
 		named.Message = source + ": " + e.Message

@@ -7,6 +7,8 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+
+	"github.com/aoifleet/aoifleet/internal/problem"
 )
 
 // Folder is where the files go. It is made, with mode 0700, when it is needed.
@@ -20,27 +22,21 @@ func In(path string) *Folder { return &Folder{path} }
 // Path is the folder as it was named.
 func (f *Folder) Path() string { return f.path }
 
-// Problem is a folder that can't be used as it is. Hint is what to do.
-type Problem struct{ Message, Hint string }
-
-// Error returns the message without the hint.
-func (p *Problem) Error() string { return p.Message }
-
 // Check makes the folder and sees that a file can be made in it, and that none of
-// these hosts has one there already. The error is always a Problem.
+// these hosts has one there already. The error is a *problem.Error.
 func (f *Folder) Check(hosts []string) error {
 	if err := os.MkdirAll(f.path, 0o700); err != nil {
-		return &Problem{f.path + " can't be made: " + reason(err), "name a folder that you may write with --dir DIR"}
+		return &problem.Error{Class: problem.Usage, Message: f.path + " can't be made: " + reason(err), Hint: "name a folder that you may write with --dir DIR"}
 	}
 	probe, err := os.CreateTemp(f.path, ".aoifleet-*")
 	if err != nil {
-		return &Problem{"nothing can be written in " + f.path + ": " + reason(err), "name a folder that you may write with --dir DIR"}
+		return &problem.Error{Class: problem.Usage, Message: "nothing can be written in " + f.path + ": " + reason(err), Hint: "name a folder that you may write with --dir DIR"}
 	}
 	_ = probe.Close() // empty
 	_ = os.Remove(probe.Name())
 	for _, host := range hosts {
 		if _, err := os.Lstat(f.file(host)); err == nil {
-			return &Problem{f.file(host) + " is there already", "name another folder with --dir DIR; nothing is overwritten"}
+			return &problem.Error{Class: problem.Usage, Message: f.file(host) + " is there already", Hint: "name another folder with --dir DIR; nothing is overwritten"}
 		}
 	}
 	return nil

@@ -9,6 +9,8 @@ import (
 	"strings"
 	"sync"
 	"testing"
+
+	"github.com/aoifleet/aoifleet/internal/problem"
 )
 
 func TestSave(t *testing.T) {
@@ -135,7 +137,7 @@ func TestCheck(t *testing.T) {
 	for _, c := range []struct{ path, words string }{
 		{file, "can't be made"}, {filepath.Join(file, "x"), "can't be made"}, {dir, "paris-1.zip is there already"},
 	} {
-		var problem *Problem
+		var problem *problem.Error
 		if err := In(c.path).Check([]string{"a", "paris-1"}); !errors.As(err, &problem) || !strings.Contains(problem.Error(), c.words) || !strings.Contains(problem.Hint, "--dir") {
 			t.Errorf("%s: %v", c.path, err)
 		}

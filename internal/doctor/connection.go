@@ -6,6 +6,7 @@ import (
 
 	"github.com/aoifleet/aoifleet/internal/host"
 	"github.com/aoifleet/aoifleet/internal/inventory"
+	"github.com/aoifleet/aoifleet/internal/problem"
 	"github.com/aoifleet/aoifleet/internal/remote"
 )
 
@@ -13,7 +14,7 @@ import (
 // what comes before it, unless it failed before anything was sent.
 func (c chart) connection(v Visit) {
 	err := v.lost()
-	var e *remote.Error
+	var e *remote.DialError
 	_ = errors.As(err, &e)
 	if e != nil && e.Hop != "" {
 		c.fail("jump", e.Message, e.Hint)
@@ -39,10 +40,10 @@ func failedAt(err error) string {
 	if err == nil {
 		return ""
 	}
-	switch remote.Class(host.AsProblem(err).Class) {
-	case remote.ClassHostKeyUnknown, remote.ClassHostKeyChanged:
+	switch host.AsProblem(err).Class {
+	case problem.HostKeyUnknown, problem.HostKeyChanged:
 		return "host_key"
-	case remote.ClassAuthentication:
+	case problem.Authentication:
 		return "authentication"
 	}
 	return "reach"

@@ -9,7 +9,7 @@ import (
 
 	"github.com/aoifleet/aoifleet/internal/host"
 	"github.com/aoifleet/aoifleet/internal/inventory"
-	"github.com/aoifleet/aoifleet/internal/remote"
+	"github.com/aoifleet/aoifleet/internal/problem"
 )
 
 // Names are those of the checks, in the order in which they are shown. They are
@@ -74,7 +74,7 @@ func (v Visit) lost() error {
 		return v.DialErr
 	}
 	for _, err := range v.errors() {
-		if err != nil && host.AsProblem(err).Class == string(remote.ClassUnreachable) {
+		if err != nil && host.AsProblem(err).Class == problem.Unreachable {
 			return err
 		}
 	}

@@ -10,6 +10,7 @@ import (
 
 	"github.com/aoifleet/aoifleet/internal/host"
 	"github.com/aoifleet/aoifleet/internal/inventory"
+	"github.com/aoifleet/aoifleet/internal/problem"
 	"github.com/aoifleet/aoifleet/internal/remote"
 )
 
@@ -46,8 +47,8 @@ func TestWell(t *testing.T) {
 	}
 }
 
-func fails(class remote.Class) error {
-	return &remote.Error{Class: class, Message: "why", Hint: "how"}
+func fails(class problem.Class) error {
+	return &problem.Error{Class: class, Message: "why", Hint: "how"}
 }
 
 // sick is one thing that is wrong with a host, and the one check that fails.
@@ -62,21 +63,21 @@ type sick struct {
 }
 
 var sicknesses = []sick{
-	{"no connection", func(v *Visit) { v.DialErr, v.Found = fails(remote.ClassUnreachable), nil }, "reach", "why how", []string{"*"}},
-	{"time is up", func(v *Visit) { v.DialErr, v.Found = fails(remote.ClassTimeout), nil }, "reach", "why", []string{"*"}},
-	{"changed key", func(v *Visit) { v.DialErr, v.Found = fails(remote.ClassHostKeyChanged), nil }, "host_key", "why", []string{"*"}},
-	{"unknown key", func(v *Visit) { v.DialErr, v.Found = fails(remote.ClassHostKeyUnknown), nil }, "host_key", "why", []string{"*"}},
-	{"refused login", func(v *Visit) { v.DialErr, v.Found = fails(remote.ClassAuthentication), nil }, "authentication", "why", []string{"*"}},
+	{"no connection", func(v *Visit) { v.DialErr, v.Found = fails(problem.Unreachable), nil }, "reach", "why how", []string{"*"}},
+	{"time is up", func(v *Visit) { v.DialErr, v.Found = fails(problem.Timeout), nil }, "reach", "why", []string{"*"}},
+	{"changed key", func(v *Visit) { v.DialErr, v.Found = fails(problem.HostKeyChanged), nil }, "host_key", "why", []string{"*"}},
+	{"unknown key", func(v *Visit) { v.DialErr, v.Found = fails(problem.HostKeyUnknown), nil }, "host_key", "why", []string{"*"}},
+	{"refused login", func(v *Visit) { v.DialErr, v.Found = fails(problem.Authentication), nil }, "authentication", "why", []string{"*"}},
 	{"no key to log in with", func(v *Visit) {
-		v.DialErr, v.Found = &remote.Error{Class: remote.ClassAuthentication, Message: "why", Untried: true}, nil
+		v.DialErr, v.Found = &remote.DialError{Base: problem.Error{Class: problem.Authentication, Message: "why"}, Untried: true}, nil
 	}, "authentication", "why", []string{"jump", "reach", "host_key", "*"}},
 	{"jump host away", func(v *Visit) {
-		v.DialErr, v.Found = &remote.Error{Class: remote.ClassAuthentication, Message: "jump host b: why", Hop: "b"}, nil
+		v.DialErr, v.Found = &remote.DialError{Base: problem.Error{Class: problem.Authentication, Message: "jump host b: why"}, Hop: "b"}, nil
 	}, "jump", "jump host b: why", []string{"*"}},
-	{"contact lost", func(v *Visit) { v.Found = &host.Examination{Root: true, Err: fails(remote.ClassUnreachable)} }, "reach", "why", []string{"*"}},
-	{"contact lost later", func(v *Visit) { v.Found.Seen, v.Found.SeenErr = nil, fails(remote.ClassUnreachable) }, "reach", "why", []string{"*"}},
+	{"contact lost", func(v *Visit) { v.Found = &host.Examination{Root: true, Err: fails(problem.Unreachable)} }, "reach", "why", []string{"*"}},
+	{"contact lost later", func(v *Visit) { v.Found.Seen, v.Found.SeenErr = nil, fails(problem.Unreachable) }, "reach", "why", []string{"*"}},
 
-	{"no SFTP", func(v *Visit) { v.Found.SFTP = fails(remote.ClassCommand) }, "sftp", "why how", nil},
+	{"no SFTP", func(v *Visit) { v.Found.SFTP = fails(problem.Command) }, "sftp", "why how", nil},
 	{"no sudo", func(v *Visit) {
 		v.Found = &host.Examination{Err: &host.Problem{Class: "sudo", Message: "why", Hint: "how"}}
 	}, "sudo", "why how", []string{"*"}},
@@ -278,7 +279,7 @@ func TestWorthKnowing(t *testing.T) {
 func TestInterrupted(t *testing.T) {
 	for _, v := range []Visit{
 		{DialErr: context.Canceled},
-		{DialErr: &remote.Error{Class: remote.ClassTimeout, Message: "connecting interrupted", Err: context.Canceled}},
+		{DialErr: &problem.Error{Class: problem.Timeout, Message: "connecting interrupted", Err: context.Canceled}},
 		{Found: &host.Examination{Root: true, SeenErr: errors.Join(context.Canceled)}},
 	} {
 		if !v.Interrupted() || v.Unreachable() {

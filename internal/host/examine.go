@@ -2,10 +2,10 @@ package host
 
 import (
 	"context"
-	"errors"
 	"strings"
 	"time"
 
+	"github.com/aoifleet/aoifleet/internal/problem"
 	"github.com/aoifleet/aoifleet/internal/remote"
 )
 
@@ -122,17 +122,12 @@ func (e *Examination) heard(out []byte, helper bool, before, after time.Time) {
 	case e.OldHelper && refused && strings.HasPrefix(msg, "internal "): // it does not know the verb
 	case refused:
 		e.Err = hostSaid(msg)
-		e.Root = e.Root && !isClass(e.Err, "sudo")
+		e.Root = e.Root && !problem.Is(e.Err, problem.Sudo)
 	case f.fields["examined"] == "":
 		e.Err = &Problem{Class: "command", Message: "the host's script stopped before its end: " + firstLine(string(out))}
 	default:
 		e.Facts = parseFacts(out, f, before, after)
 	}
-}
-
-func isClass(err error, class string) bool {
-	var p *Problem
-	return errors.As(err, &p) && p.Class == class
 }
 
 func parseFacts(out []byte, f *found, before, after time.Time) *Facts {

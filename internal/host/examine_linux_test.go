@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"software.sslmate.com/src/go-pkcs12"
+
+	"github.com/aoifleet/aoifleet/internal/problem"
 )
 
 // examine asks the machine what a doctor asks, and reads it as the Go side does.
@@ -170,7 +172,7 @@ func TestHeard(t *testing.T) {
 		out                    string
 		helper                 bool
 		root, oldHelper, facts bool
-		class                  string
+		class                  problem.Class
 	}{
 		"well":                     {"clock=1800000000.5\nexamined=yes\n", false, true, false, true, ""},
 		"helper":                   {same + "examined=yes\n", true, true, false, true, ""},
@@ -187,7 +189,7 @@ func TestHeard(t *testing.T) {
 	} {
 		e := &Examination{}
 		e.heard([]byte(c.out), c.helper, now, now.Add(time.Second))
-		class := ""
+		class := problem.Class("")
 		if e.Err != nil {
 			class = AsProblem(e.Err).Class
 		}

@@ -5,34 +5,29 @@ import (
 	"errors"
 	"strings"
 
+	"github.com/aoifleet/aoifleet/internal/problem"
 	"github.com/aoifleet/aoifleet/internal/remote"
 )
 
-// Problem is why something could not be done on a host: Class is one of
-// error.class in docs/reference.md, Hint the next step, or empty. It holds
-// nothing secret and no control character.
-type Problem struct{ Class, Message, Hint string }
+// Problem is why something could not be done on a host.
+type Problem = problem.Error
 
-func (p *Problem) Error() string { return p.Message }
-
-// AsProblem classes any error of this package or of remote.
+// AsProblem classes any error of this package or of remote. It leaves the cause
+// out: a result is kept, and must not be taken for the end of some context later.
 func AsProblem(err error) *Problem {
-	var problem *Problem
-	if errors.As(err, &problem) {
-		return problem
-	}
 	var exit *remote.ExitError
 	if errors.As(err, &exit) {
 		return scriptFailed(exit)
 	}
-	var rerr *remote.Error
-	if errors.As(err, &rerr) {
-		return &Problem{Class: string(rerr.Class), Message: rerr.Message, Hint: rerr.Hint}
+	if p := problem.As(err); p != nil && p.Err == nil {
+		return p
+	} else if p != nil {
+		return &Problem{Class: p.Class, Message: p.Message, Hint: p.Hint}
 	}
 	if errors.Is(err, context.DeadlineExceeded) {
-		return &Problem{Class: "timeout", Message: "the host did not answer in time"}
+		return &Problem{Class: problem.Timeout, Message: "the host did not answer in time"}
 	}
-	return &Problem{Class: "internal", Message: remote.Sanitise(err.Error(), 400)}
+	return &Problem{Class: problem.Internal, Message: remote.Sanitise(err.Error(), 400)}
 }
 
 // scriptFailed tells a script that failed from a session that the server closed under it.

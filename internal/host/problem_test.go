@@ -7,6 +7,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/aoifleet/aoifleet/internal/problem"
 	"github.com/aoifleet/aoifleet/internal/remote"
 )
 
@@ -53,7 +54,7 @@ func TestAsProblem(t *testing.T) {
 	}{
 		{fmt.Errorf("x: %w", own), *own},
 		{fmt.Errorf("x: %w", context.DeadlineExceeded), Problem{Class: "timeout", Message: "the host did not answer in time"}},
-		{&remote.Error{Class: remote.ClassUnreachable, Message: "no route", Hint: "h"}, Problem{"unreachable", "no route", "h"}},
+		{&problem.Error{Class: problem.Unreachable, Message: "no route", Hint: "h"}, Problem{Class: "unreachable", Message: "no route", Hint: "h"}},
 		{errors.New("odd\x1b[2J"), Problem{Class: "internal", Message: "odd"}},
 	} {
 		if got := AsProblem(c.err); *got != c.want {

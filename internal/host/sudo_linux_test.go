@@ -11,6 +11,7 @@ import (
 	"testing"
 
 	"github.com/aoifleet/aoifleet/internal/inventory"
+	"github.com/aoifleet/aoifleet/internal/problem"
 )
 
 // fakeSudo asks like sudo(8) -S, for a password that is in the file password,
@@ -96,11 +97,12 @@ func (s *server) become(t *testing.T, p *Password) (string, *Problem) {
 func TestSudoPassword(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct {
-		files          map[string]string
-		secret         string
-		class, message string
-		tried          string
-		verdict        verdict
+		files   map[string]string
+		secret  string
+		class   problem.Class
+		message string
+		tried   string
+		verdict verdict
 	}{
 		"right":               {secret: "s3cret", tried: "s3cret\n", verdict: right},
 		"a lecture":           {files: map[string]string{"lecture": "Wir gehen davon aus,\n#1) Respektieren Sie\n"}, secret: "s3cret", tried: "s3cret\n", verdict: right},

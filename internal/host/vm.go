@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"github.com/aoifleet/aoifleet/internal/inventory"
+	"github.com/aoifleet/aoifleet/internal/problem"
 	"github.com/aoifleet/aoifleet/internal/remote"
 )
 
@@ -168,17 +169,19 @@ func (v *VM) deny() []string {
 
 // hostSaid reads host.sh's `CLASS MESSAGE`.
 func hostSaid(text string) *Problem {
-	class, message, _ := strings.Cut(text, " ")
+	word, message, _ := strings.Cut(text, " ")
+	class := problem.Class(word)
 	switch class {
-	case "disk", "drift", "locked", "sudo", "agent_not_running", "unhealthy", "configuration", "command", "unreachable", "timeout":
+	case problem.Disk, problem.Drift, problem.Locked, problem.Sudo, problem.AgentNotRunning, problem.Unhealthy,
+		problem.Configuration, problem.Command, problem.Unreachable, problem.Timeout:
 	default:
-		class = "internal"
+		class = problem.Internal
 	}
 	p := &Problem{Class: class, Message: remote.Sanitise(message, 600)}
 	if strings.HasPrefix(message, "the dead-man switch can not be armed") {
 		p.Hint = "--no-deadman goes on without it"
 	}
-	if class == "agent_not_running" && strings.HasPrefix(message, "an operator stopped ") {
+	if class == problem.AgentNotRunning && strings.HasPrefix(message, "an operator stopped ") {
 		p.Hint = "the unit was left stopped: start it, then rotate again"
 	}
 	return p

@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+
+	"github.com/aoifleet/aoifleet/internal/problem"
 )
 
 // shownErrors is how many errors Errors.Error prints: enough to see a pattern,
@@ -59,11 +61,16 @@ func (errs Errors) Error() string {
 	return b.String()
 }
 
-// Unwrap lets errors.As find the first Error.
+// Unwrap lets errors.As find the first Error, and all of them as one
+// *problem.Error: a single one with its hint beside it.
 func (errs Errors) Unwrap() []error {
-	list := make([]error, len(errs))
-	for i, e := range errs {
-		list[i] = e
+	all := &problem.Error{Class: problem.Inventory, Message: errs.Error()}
+	if len(errs) == 1 {
+		all.Message, all.Hint = errs[0].Error(), errs[0].Hint
+	}
+	list := []error{all}
+	for _, e := range errs {
+		list = append(list, e)
 	}
 	return list
 }

@@ -9,6 +9,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/aoifleet/aoifleet/internal/problem"
 )
 
 // NoRunError tells that an id names no run, or several.
@@ -28,6 +30,11 @@ func (e *NoRunError) Error() string {
 		return "there is no run yet"
 	}
 	return fmt.Sprintf("there is no run %q", e.ID)
+}
+
+// Unwrap returns the same as a *problem.Error, with what to do.
+func (e *NoRunError) Unwrap() error {
+	return problem.New(problem.Usage, "see: aoifleet runs list", "%s", e.Error())
 }
 
 // last is the name of the newest run.

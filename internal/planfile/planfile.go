@@ -13,6 +13,8 @@ import (
 	"os"
 	"path/filepath"
 	"time"
+
+	"github.com/aoifleet/aoifleet/internal/problem"
 )
 
 // SchemaVersion is the version of the format. A key that it does not have is
@@ -71,22 +73,15 @@ type Policy struct {
 
 // Host is one host of the plan. Outcome is set where nothing is to be done.
 type Host struct {
-	Name    string `json:"name"`
-	Address string `json:"address"`
-	Wave    *int   `json:"wave"`
-	Action  string `json:"action"`
-	Reason  string `json:"reason"`
-	Outcome string `json:"outcome,omitempty"`
-	Error   *Error `json:"error,omitempty"`
-	New     *New   `json:"new"`
-	Seen    *Seen  `json:"seen"` // null: it could not be looked at
-}
-
-// Error is why nothing can be done on a host.
-type Error struct {
-	Class   string `json:"class"`
-	Message string `json:"message"`
-	Hint    string `json:"hint,omitempty"`
+	Name    string         `json:"name"`
+	Address string         `json:"address"`
+	Wave    *int           `json:"wave"`
+	Action  string         `json:"action"`
+	Reason  string         `json:"reason"`
+	Outcome string         `json:"outcome,omitempty"`
+	Error   *problem.Error `json:"error,omitempty"`
+	New     *New           `json:"new"`
+	Seen    *Seen          `json:"seen"` // null: it could not be looked at
 }
 
 // New is what shall be live on a host.
@@ -128,15 +123,9 @@ type Unit struct {
 	File   string `json:"unit_file_state"`
 }
 
-// Problem is a file that can't be used, in words for people.
-type Problem struct{ Message, Hint string }
-
-// Error returns the message without the hint.
-func (p *Problem) Error() string { return p.Message }
-
 const again = "make a new one: aoifleet plan --out FILE"
 
-// Read reads the plan at path. The error is always a Problem.
+// Read reads the plan at path. The error is always a *problem.Error.
 func Read(path string) (*Plan, error) {
 	data, err := readFile(path)
 	if err != nil {
@@ -145,9 +134,9 @@ func Read(path string) (*Plan, error) {
 	p, err := Parse(data)
 	switch {
 	case errors.Is(err, errEdited):
-		return nil, &Problem{path + " " + err.Error(), noSignature}
+		return nil, &problem.Error{Class: problem.Usage, Message: path + " " + err.Error(), Hint: noSignature}
 	case err != nil:
-		return nil, &Problem{path + " " + err.Error(), again}
+		return nil, &problem.Error{Class: problem.Usage, Message: path + " " + err.Error(), Hint: again}
 	}
 	return p, nil
 }
@@ -161,12 +150,12 @@ func readFile(path string) ([]byte, error) {
 	return io.ReadAll(io.LimitReader(f, MaxSize+1))
 }
 
-func unreadable(path string, err error) *Problem {
+func unreadable(path string, err error) *problem.Error {
 	var pathErr *fs.PathError
 	if errors.As(err, &pathErr) { // its text repeats the path
 		err = pathErr.Err
 	}
-	return &Problem{path + " can't be read: " + err.Error(), "name a file that `aoifleet plan --out FILE` has written"}
+	return &problem.Error{Class: problem.Usage, Message: path + " can't be read: " + err.Error(), Hint: "name a file that `aoifleet plan --out FILE` has written"}
 }
 
 // Parse reads a plan that is in memory. The error says what is wrong with the
@@ -230,7 +219,7 @@ func write(path string, p *Plan, limit int) error {
 		return err
 	}
 	if len(data) > limit {
-		return &Problem{fmt.Sprintf("the plan is larger than %d MiB", limit>>20), "plan a part of the fleet: --limit"}
+		return &problem.Error{Class: problem.Internal, Message: fmt.Sprintf("the plan is larger than %d MiB", limit>>20), Hint: "plan a part of the fleet: --limit"}
 	}
 	// os.CreateTemp makes files with mode 0600.
 	f, err := os.CreateTemp(filepath.Dir(path), ".aoifleet-plan-*")
@@ -247,19 +236,19 @@ func write(path string, p *Plan, limit int) error {
 }
 
 // MayWrite tells whether a plan may be written to path: where there is nothing
-// yet, or a saved plan, also of an earlier version. The error is always a Problem.
+// yet, or a saved plan, also of an earlier version. The error is always a *problem.Error.
 func MayWrite(path string) error {
 	info, err := os.Lstat(path)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 		if dir, err := os.Stat(filepath.Dir(path)); err != nil || !dir.IsDir() {
-			return &Problem{"the folder of " + path + " does not exist", "create it, or name another file"}
+			return &problem.Error{Class: problem.Usage, Message: "the folder of " + path + " does not exist", Hint: "create it, or name another file"}
 		}
 		return nil
 	case err != nil:
 		return unreadable(path, err)
 	case !info.Mode().IsRegular():
-		return &Problem{path + " is not a regular file", "name another file"}
+		return &problem.Error{Class: problem.Usage, Message: path + " is not a regular file", Hint: "name another file"}
 	}
 	data, err := readFile(path)
 	if err != nil {
@@ -267,7 +256,7 @@ func MayWrite(path string) error {
 	}
 	var version otherVersion
 	if _, err := Parse(data); err != nil && !(errors.As(err, &version) && version > 0 && version < SchemaVersion) {
-		return &Problem{path + " exists and is not a saved plan that this program reads", "name another file, or remove it"}
+		return &problem.Error{Class: problem.Usage, Message: path + " exists and is not a saved plan that this program reads", Hint: "name another file, or remove it"}
 	}
 	return nil
 }

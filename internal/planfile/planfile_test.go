@@ -11,6 +11,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/aoifleet/aoifleet/internal/problem"
 )
 
 func sum(c string) string { return strings.Repeat(c, 64) }
@@ -29,7 +31,7 @@ func example() *Plan {
 				HostKey: "SHA256:k", Provider: "p", ClientID: "c", File: File{"/c", sum("3"), "root:root", "600"}, Live: &Live{"OLD", at},
 				Unit: Unit{"u.service", "loaded", "active", "enabled"}, Unfinished: "r",
 			}},
-			{Name: "b", Address: "b", Action: "none", Reason: "no", Outcome: "refused", Error: &Error{"disk", "full", "free some"}},
+			{Name: "b", Address: "b", Action: "none", Reason: "no", Outcome: "refused", Error: &problem.Error{Class: problem.Disk, Message: "full", Hint: "free some"}},
 			{Name: "c", Address: "c", Action: "none", Outcome: "current", New: &New{"NEW", sum("2")}, Seen: &Seen{HostKey: "SHA256:k"}},
 		},
 	}
@@ -90,7 +92,7 @@ func TestWriteFails(t *testing.T) {
 	if err := Write(path, bad); err == nil {
 		t.Error("a plan that can't be read was written")
 	}
-	var problem *Problem
+	var problem *problem.Error
 	if err := write(path, example(), 1000); !errors.As(err, &problem) || problem.Hint == "" {
 		t.Errorf("too large: %v", err)
 	}
@@ -135,7 +137,7 @@ func TestMayWrite(t *testing.T) {
 	}
 	for path, want := range tests {
 		err := MayWrite(path)
-		if (err == nil) != (want == "") || err != nil && (!strings.Contains(err.Error(), want) || err.(*Problem).Hint == "") {
+		if (err == nil) != (want == "") || err != nil && (!strings.Contains(err.Error(), want) || err.(*problem.Error).Hint == "") {
 			t.Errorf("%s: %v, want %q", path, err, want)
 		}
 	}
@@ -205,7 +207,7 @@ func TestReadNamesTheFile(t *testing.T) {
 	if err := os.WriteFile(path, []byte("{}"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := Read(path); err == nil || err.Error() != path+" is not a saved plan" || err.(*Problem).Hint == "" {
+	if _, err := Read(path); err == nil || err.Error() != path+" is not a saved plan" || err.(*problem.Error).Hint == "" {
 		t.Error(err)
 	}
 }

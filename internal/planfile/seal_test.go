@@ -10,6 +10,8 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+
+	"github.com/aoifleet/aoifleet/internal/problem"
 )
 
 // Whatever is edited in a plan is found when it is read, whether it weakens the
@@ -66,7 +68,7 @@ func TestEditIsExplained(t *testing.T) {
 		t.Fatal(err)
 	}
 	_, err := Read(path)
-	problem, ok := err.(*Problem)
+	problem, ok := err.(*problem.Error)
 	if !ok || problem.Message != path+" was edited: its content does not match its digest" ||
 		!strings.Contains(problem.Hint, "no signature") || !strings.Contains(problem.Hint, "aoifleet plan --out FILE") {
 		t.Errorf("%+v", err)

@@ -13,6 +13,8 @@ import (
 
 	"golang.org/x/crypto/ssh"
 	"golang.org/x/crypto/ssh/knownhosts"
+
+	"github.com/aoifleet/aoifleet/internal/problem"
 )
 
 // sshAccepts tells whether OpenSSH's client, strict, connects with a known_hosts
@@ -100,9 +102,9 @@ func TestAcceptNewRefuses(t *testing.T) {
 		class      Class
 		message    string
 	}{
-		{"changed", name + " " + authorizedLine(other.PublicKey()), ClassHostKeyChanged, "host key has changed: "},
-		{"revoked", "@revoked * " + authorizedLine(s.hostKeys["ed25519"].PublicKey()), ClassHostKeyChanged, "@revoked"},
-		{"an authority that has not signed it", "@cert-authority * " + authorizedLine(other.PublicKey()), ClassHostKeyUnknown, "is not signed by the authority at "},
+		{"changed", name + " " + authorizedLine(other.PublicKey()), problem.HostKeyChanged, "host key has changed: "},
+		{"revoked", "@revoked * " + authorizedLine(s.hostKeys["ed25519"].PublicKey()), problem.HostKeyChanged, "@revoked"},
+		{"an authority that has not signed it", "@cert-authority * " + authorizedLine(other.PublicKey()), problem.HostKeyUnknown, "is not signed by the authority at "},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			target := s.target
@@ -120,7 +122,7 @@ func TestAcceptNewRefuses(t *testing.T) {
 	target := s.target
 	target.AcceptNewHostKeys, target.KnownHosts = true, "/proc/no/such/folder/known_hosts"
 	_, err := newDialer(t, Options{}).Dial(testContext(t), target)
-	wantError(t, err, ClassHostKeyUnknown, "could not be written to /proc/no/such/folder/known_hosts")
+	wantError(t, err, problem.HostKeyUnknown, "could not be written to /proc/no/such/folder/known_hosts")
 }
 
 // TestAcceptNewAgain: a host that sends another key in the same run is refused,
@@ -140,12 +142,12 @@ func TestAcceptNewAgain(t *testing.T) {
 	check := newHostCheck(known, new(pinTypes), target)
 	// As for a connection that looked before the other one had written.
 	err = check.accept(nobody, other.PublicKey())
-	wantError(t, err, ClassHostKeyChanged, "host key has changed: "+target.KnownHosts+":1 has ssh-ed25519")
+	wantError(t, err, problem.HostKeyChanged, "host key has changed: "+target.KnownHosts+":1 has ssh-ed25519")
 	if err := check.accept(nobody, s.hostKeys["ed25519"].PublicKey()); err != nil {
 		t.Error(err)
 	}
 	err = check.judge(nobody, other.PublicKey(), true)
-	wantError(t, err, ClassHostKeyChanged, "host key has changed: "+target.KnownHosts+":1 has ssh-ed25519")
+	wantError(t, err, problem.HostKeyChanged, "host key has changed: "+target.KnownHosts+":1 has ssh-ed25519")
 }
 
 // TestAcceptNewTogether: two programs, each with many connections to many new
@@ -209,7 +211,7 @@ func TestAcceptNewRace(t *testing.T) {
 	}
 	for _, err := range refusals {
 		if err != nil {
-			wantError(t, err, ClassHostKeyChanged, "host key has changed: "+path+":1")
+			wantError(t, err, problem.HostKeyChanged, "host key has changed: "+path+":1")
 		}
 	}
 }

@@ -15,6 +15,8 @@ import (
 
 	"golang.org/x/crypto/ssh"
 	"golang.org/x/crypto/ssh/agent"
+
+	"github.com/aoifleet/aoifleet/internal/problem"
 )
 
 // startAgent serves keys on a socket as ssh-agent does, until the test ends or
@@ -145,7 +147,7 @@ func TestAuthentication(t *testing.T) {
 				return
 			}
 			_, err := d.Dial(testContext(t), target)
-			e := wantError(t, err, ClassAuthentication, tc.message)
+			e := wantError(t, err, problem.Authentication, tc.message)
 			if e.Hint == "" {
 				t.Error("no hint")
 			}
@@ -194,7 +196,7 @@ func TestRefusalIsNotRetried(t *testing.T) {
 	writeKey(t, path, "")
 	s.target.IdentityFiles = []string{path}
 	_, err := newDialer(t, Options{}).Dial(testContext(t), s.target)
-	wantError(t, err, ClassAuthentication, "refused user admin")
+	wantError(t, err, problem.Authentication, "refused user admin")
 	if n := s.connections(); n != 1 {
 		t.Errorf("%d connections", n)
 	}
@@ -205,7 +207,7 @@ func TestPasswordOnlyServer(t *testing.T) {
 	s.config.PublicKeyCallback = nil
 	s.config.PasswordCallback = func(ssh.ConnMetadata, []byte) (*ssh.Permissions, error) { return nil, errors.New("no") }
 	_, err := newDialer(t, Options{}).Dial(testContext(t), s.start().target)
-	if e := wantError(t, err, ClassAuthentication, "accepts no keys from user admin, only: password"); !strings.Contains(e.Hint, "password_from") {
+	if e := wantError(t, err, problem.Authentication, "accepts no keys from user admin, only: password"); !strings.Contains(e.Hint, "password_from") {
 		t.Errorf("hint %q", e.Hint)
 	}
 }
@@ -240,7 +242,7 @@ func TestAgentHangs(t *testing.T) {
 	s.target.IdentityFiles = nil
 	s.target.ConnectTimeout = 50 * time.Millisecond
 	_, err := newDialer(t, Options{AgentSocket: socket}).Dial(testContext(t), s.target)
-	wantError(t, err, ClassUnreachable, "timed out after 50ms")
+	wantError(t, err, problem.Unreachable, "timed out after 50ms")
 	if !errors.Is(err, context.DeadlineExceeded) {
 		t.Errorf("%v does not unwrap to the deadline", err)
 	}

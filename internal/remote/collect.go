@@ -7,6 +7,8 @@ import (
 	"time"
 
 	"golang.org/x/crypto/ssh"
+
+	"github.com/aoifleet/aoifleet/internal/problem"
 )
 
 // keyring collects the keys to log in with.
@@ -78,8 +80,8 @@ type collection struct {
 	target     Target
 	socket     string
 	candidates []candidate
-	problems   []*Error // files that gave no key
-	missing    []*Error // files that are not there
+	problems   []*problem.Error // files that gave no key
+	missing    []*problem.Error // files that are not there
 
 	asked    bool // ssh-agent, once
 	inAgent  []candidate
@@ -157,7 +159,7 @@ func (c *collection) agentKeysOf(f *keyFile) []candidate {
 
 // locked is a signer for a file that a passphrase protects. Where the file does
 // not tell the public key, the passphrase is needed at once.
-func (c *collection) locked(f *keyFile) (ssh.Signer, *Error) {
+func (c *collection) locked(f *keyFile) (ssh.Signer, *problem.Error) {
 	unlock := func() (ssh.Signer, error) {
 		defer c.rest()()
 		return f.unlock(c.ctx, c.target.Passphrase)
@@ -166,7 +168,7 @@ func (c *collection) locked(f *keyFile) (ssh.Signer, *Error) {
 		return &lockedSigner{f.public, unlock}, nil
 	}
 	signer, err := unlock()
-	switch e, ours := err.(*Error); {
+	switch e, ours := err.(*problem.Error); {
 	case ours:
 		return nil, e
 	case err != nil: // that of ctx
@@ -207,9 +209,9 @@ func (c *collection) add(key candidate) {
 }
 
 // nothing says why there is no key.
-func (c *collection) nothing() *Error {
+func (c *collection) nothing() *problem.Error {
 	const hint = "set identity_file or password_from in the inventory, or: ssh-add FILE"
-	none := func(message string) *Error { return keyProblem("no key to offer: "+message, hint) }
+	none := func(message string) *problem.Error { return keyProblem("no key to offer: "+message, hint) }
 	switch {
 	case len(c.problems) > 0:
 		return c.problems[0]

@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"golang.org/x/crypto/ssh"
+
+	"github.com/aoifleet/aoifleet/internal/problem"
 )
 
 // closeGrace is how long a server has to answer the closing of a channel;
@@ -189,11 +191,11 @@ func (c *Conn) abandon(channel io.Closer, done <-chan struct{}) {
 // explain turns an error of the library into one of this package, for a
 // request named by what. A dropped connection closes the channels first and
 // reports itself later, so ask the connection before blaming the request.
-func (c *Conn) explain(what string, err error) *Error {
+func (c *Conn) explain(what string, err error) *problem.Error {
 	var refused *ssh.OpenChannelError
 	if errors.As(err, &refused) {
-		return &Error{
-			Class:   ClassCommand,
+		return &problem.Error{
+			Class:   problem.Command,
 			Message: "the server opens no more sessions: " + Sanitise(refused.Message, 200),
 			Hint:    "see MaxSessions in sshd_config(5) on the host",
 		}
@@ -201,14 +203,14 @@ func (c *Conn) explain(what string, err error) *Error {
 	if c.ping() != nil {
 		return c.lostError()
 	}
-	return &Error{Class: ClassCommand, Message: what + ": " + Sanitise(err.Error(), MaxForeignText)}
+	return &problem.Error{Class: problem.Command, Message: what + ": " + Sanitise(err.Error(), MaxForeignText)}
 }
 
 // lostError says why the connection ended. Call it only when the connection is
 // known to be broken: it closes what may be left of it and waits for the end.
-func (c *Conn) lostError() *Error {
+func (c *Conn) lostError() *problem.Error {
 	_ = c.transport.Close()
-	return &Error{Class: ClassUnreachable, Message: "connection lost: " + c.lossReason()}
+	return &problem.Error{Class: problem.Unreachable, Message: "connection lost: " + c.lossReason()}
 }
 
 // lossReason waits for the end of the connection and tells why it ended. That of
@@ -248,15 +250,15 @@ func lossReason(err error) string {
 }
 
 // closedError is for what is asked of a connection after Close.
-func closedError() *Error {
-	return &Error{Class: ClassUnreachable, Message: "connection lost: closed"}
+func closedError() *problem.Error {
+	return &problem.Error{Class: problem.Unreachable, Message: "connection lost: closed"}
 }
 
 // contextError says that ctx ended before what was done.
-func contextError(ctx context.Context, what string) *Error {
+func contextError(ctx context.Context, what string) *problem.Error {
 	how := "timed out"
 	if errors.Is(ctx.Err(), context.Canceled) {
 		how = "interrupted"
 	}
-	return &Error{Class: ClassTimeout, Message: what + " " + how, Err: ctx.Err()}
+	return &problem.Error{Class: problem.Timeout, Message: what + " " + how, Err: ctx.Err()}
 }

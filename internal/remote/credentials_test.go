@@ -16,6 +16,8 @@ import (
 
 	"golang.org/x/crypto/ssh"
 	"golang.org/x/crypto/ssh/agent"
+
+	"github.com/aoifleet/aoifleet/internal/problem"
 )
 
 // realAgent starts OpenSSH's ssh-agent and returns its socket.
@@ -163,7 +165,7 @@ func TestPrivateKeyOthersCanRead(t *testing.T) {
 			t.Fatal(err)
 		}
 		_, err := newDialer(t, Options{}).Dial(testContext(t), s.target)
-		e := wantError(t, err, ClassAuthentication, fmt.Sprintf("can be read or written by others (mode %04o)", mode))
+		e := wantError(t, err, problem.Authentication, fmt.Sprintf("can be read or written by others (mode %04o)", mode))
 		if e.Hint != "chmod 600 "+path {
 			t.Errorf("hint %q", e.Hint)
 		}
@@ -227,7 +229,7 @@ func TestEncryptedKey(t *testing.T) {
 					_ = c.Close()
 					continue
 				}
-				if e := wantError(t, err, ClassAuthentication, tc.message); strings.Contains(e.Message+e.Hint, "wrong ") {
+				if e := wantError(t, err, problem.Authentication, tc.message); strings.Contains(e.Message+e.Hint, "wrong ") {
 					t.Errorf("holds the passphrase: %v", e)
 				}
 			}
@@ -272,7 +274,7 @@ func TestMaxAuthTries(t *testing.T) {
 	target := s.target
 	target.IdentityFiles = nil
 	_, err := newDialer(t, Options{AgentSocket: socket}).Dial(testContext(t), target)
-	e := wantError(t, err, ClassAuthentication, "Too many authentication failures")
+	e := wantError(t, err, problem.Authentication, "Too many authentication failures")
 	offered, left, ok := strings.Cut(e.Message, "not offered, because servers give up after a few (MaxAuthTries)")
 	if !ok || strings.Count(offered, "SHA256:") != 3 || strings.Count(left, "SHA256:") != 3 || !strings.Contains(left, ssh.FingerprintSHA256(right.PublicKey())) {
 		t.Errorf("%s", e.Message)

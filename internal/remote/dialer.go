@@ -14,6 +14,8 @@ import (
 	"time"
 
 	"golang.org/x/crypto/ssh"
+
+	"github.com/aoifleet/aoifleet/internal/problem"
 )
 
 // maxEarlyRetries is how often a connection is tried again that was dropped
@@ -92,13 +94,13 @@ func (d *Dialer) spawn(f func()) bool {
 // (PerSourcePenalties in sshd_config(5)). A credential is found out on one host:
 // of the targets that log in with the same one the others wait, connected, until
 // a host has accepted it. When three have refused it and none has accepted it,
-// Dial returns an *Error of ClassAuthentication for the others, without a try.
+// Dial returns an *problem.Error of problem.Authentication for the others, without a try.
 // The connection to a jump host is made before, when there is none; its time
 // counts on its own.
 func (d *Dialer) Dial(ctx context.Context, t Target) (*Conn, error) {
 	t = withDefaults(t)
 	if t.Address == "" || t.User == "" {
-		return nil, &Error{Class: ClassInternal, Message: "a target needs an address and a user"}
+		return nil, &problem.Error{Class: problem.Internal, Message: "a target needs an address and a user"}
 	}
 	for {
 		c, err := d.dial(ctx, t)
@@ -193,7 +195,7 @@ func (d *Dialer) dialOnce(ctx, limited context.Context, a *attempt) (*Conn, erro
 		}
 	})
 	if !ok {
-		return nil, &Error{Class: ClassInternal, Message: "the dialer is closed"}
+		return nil, &problem.Error{Class: problem.Internal, Message: "the dialer is closed"}
 	}
 	select {
 	case r := <-results:
@@ -208,8 +210,8 @@ func (d *Dialer) dialOnce(ctx, limited context.Context, a *attempt) (*Conn, erro
 
 // isFinal tells an error that the end of the time did not cause.
 func isFinal(err error) bool {
-	var e *Error
-	return errors.As(err, &e) && e.Class != ClassUnreachable && e.Class != ClassTimeout
+	e := problem.As(err)
+	return e != nil && e.Class != problem.Unreachable && e.Class != problem.Timeout
 }
 
 // attempt is one try to connect.
@@ -270,13 +272,12 @@ func (a *attempt) connect(ctx context.Context) (*Conn, error) {
 
 // untried says in an error that the machine knows nothing of this attempt.
 func untried(err error) error {
-	var e *Error
-	if !errors.As(err, &e) {
+	early := placed(err)
+	if early == nil {
 		return err
 	}
-	early := *e
 	early.Untried = true
-	return &early
+	return early
 }
 
 // login prepares the authentication, as far as that is possible without the
@@ -353,11 +354,11 @@ func (a *attempt) explain(err error, wire *versionWatch, check *hostCheck, login
 	case !spoke && isDrop(err):
 		return &droppedEarly{said: greeting, err: err}
 	case !spoke:
-		return &Error{Class: ClassUnreachable, Message: "what listens there does not speak SSH", Hint: "check the address and the port"}
+		return &problem.Error{Class: problem.Unreachable, Message: "what listens there does not speak SSH", Hint: "check the address and the port"}
 	case isDrop(err) && a.lapsed.Load() && !login.sent:
 		return &droppedEarly{spoke: true, err: err}
 	case isDrop(err) && login.begun:
-		return &Error{Class: ClassUnreachable, Message: "connection closed by the server during authentication"}
+		return &problem.Error{Class: problem.Unreachable, Message: "connection closed by the server during authentication"}
 	case isDrop(err):
 		return &droppedEarly{spoke: true, err: err}
 	case login.begun:
@@ -367,7 +368,7 @@ func (a *attempt) explain(err error, wire *versionWatch, check *hostCheck, login
 	case errors.As(err, &none) && a.target.scan:
 		return errNoOtherKey
 	}
-	return &Error{Class: ClassUnreachable, Message: "SSH handshake failed: " + Sanitise(err.Error(), 400)}
+	return &problem.Error{Class: problem.Unreachable, Message: "SSH handshake failed: " + Sanitise(err.Error(), 400)}
 }
 
 // isDrop tells the end of the transport from what a server said over it.
@@ -379,7 +380,7 @@ func isDrop(err error) bool {
 
 // tooLate is the error for an attempt that the time ran out on. ctx is the
 // caller's own, without the connect timeout.
-func (a *attempt) tooLate(ctx context.Context) *Error {
+func (a *attempt) tooLate(ctx context.Context) *problem.Error {
 	if errors.Is(ctx.Err(), context.Canceled) {
 		return contextError(ctx, "connecting")
 	}
@@ -392,5 +393,5 @@ func (a *attempt) tooLate(ctx context.Context) *Error {
 	if a.stage != "" {
 		message += ": " + a.stage
 	}
-	return &Error{Class: ClassUnreachable, Message: message, Err: context.DeadlineExceeded}
+	return &problem.Error{Class: problem.Unreachable, Message: message, Err: context.DeadlineExceeded}
 }

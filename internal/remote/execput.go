@@ -7,6 +7,8 @@ import (
 	"regexp"
 	"strconv"
 	"strings"
+
+	"github.com/aoifleet/aoifleet/internal/problem"
 )
 
 // errNoSFTP is the cause of an error after which the machine can be tried
@@ -36,22 +38,22 @@ var plainName = regexp.MustCompile(`^[A-Za-z0-9._/][A-Za-z0-9._/-]*$`)
 // arrive whole is removed there.
 func (c *Conn) putByExec(ctx context.Context, dir, name string, data []byte) error {
 	if !plainName.MatchString(dir) || !plainName.MatchString(name) {
-		return &Error{Class: ClassInternal, Message: "not a plain directory and file name"}
+		return &problem.Error{Class: problem.Internal, Message: "not a plain directory and file name"}
 	}
 	_, err := c.Run(ctx, putCommand+dir+" "+name+" "+strconv.Itoa(len(data)), data)
-	return execError(err, "cannot write the file", ClassDisk)
+	return execError(err, "cannot write the file", problem.Disk)
 }
 
 func (c *Conn) removeByExec(ctx context.Context, dir, name string) error {
 	if !plainName.MatchString(dir) || !plainName.MatchString(name) {
-		return &Error{Class: ClassInternal, Message: "not a plain directory and file name"}
+		return &problem.Error{Class: problem.Internal, Message: "not a plain directory and file name"}
 	}
 	_, err := c.Run(ctx, removeCommand+dir+" "+name, nil)
-	return execError(err, "cannot remove the file", ClassCommand)
+	return execError(err, "cannot remove the file", problem.Command)
 }
 
 // execError is what sftpError is for SFTP.
-func execError(err error, what string, likely Class) error {
+func execError(err error, what string, likely problem.Class) error {
 	var exit *ExitError
 	if !errors.As(err, &exit) {
 		return err
@@ -61,12 +63,12 @@ func execError(err error, what string, likely Class) error {
 	}
 	switch {
 	case strings.Contains(exit.Stderr, "Permission denied"):
-		return &Error{Class: ClassCommand, Message: what + ": permission denied", Err: fs.ErrPermission}
+		return &problem.Error{Class: problem.Command, Message: what + ": permission denied", Err: fs.ErrPermission}
 	case strings.Contains(exit.Stderr, "File exists"):
-		return &Error{Class: ClassCommand, Message: what + ": it exists already"}
+		return &problem.Error{Class: problem.Command, Message: what + ": it exists already"}
 	case exit.Status != cannotMake && exit.Status != cannotWrite:
-		likely = ClassCommand // the login shell did not get as far
+		likely = problem.Command // the login shell did not get as far
 	}
 	lines := strings.Split(strings.TrimSpace(exit.Stderr), "\n")
-	return &Error{Class: likely, Message: what + " (without SFTP): " + Sanitise(lines[len(lines)-1], 200)}
+	return &problem.Error{Class: likely, Message: what + " (without SFTP): " + Sanitise(lines[len(lines)-1], 200)}
 }

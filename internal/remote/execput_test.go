@@ -10,6 +10,8 @@ import (
 	"testing"
 
 	"golang.org/x/crypto/ssh"
+
+	"github.com/aoifleet/aoifleet/internal/problem"
 )
 
 // withoutSFTP is a server whose commands print something and end.
@@ -33,11 +35,11 @@ func TestPutByExecFails(t *testing.T) {
 		message string
 		cause   error
 	}{
-		"full":       {"Welcome\ncat: write error: No space left on device\n", cannotWrite, ClassDisk, "cannot write the file (without SFTP): cat: write error: No space left on device", nil},
-		"no home":    {"mkdir: cannot create directory '.dir': Permission denied\n", cannotMake, ClassCommand, "cannot make the private directory: permission denied", fs.ErrPermission},
-		"read-only":  {"mkdir: cannot create directory '.dir': Read-only file system\n", cannotMake, ClassDisk, "cannot make the private directory (without SFTP): mkdir: cannot create directory '.dir': Read-only file system", nil},
-		"no shell":   {"This account is currently not available.\x1b[2J\n", 1, ClassCommand, "cannot write the file (without SFTP): This account is currently not available.", nil},
-		"no program": {"env: 'sh': No such file or directory\n", 127, ClassCommand, "cannot write the file (without SFTP): env: 'sh': No such file or directory", nil},
+		"full":       {"Welcome\ncat: write error: No space left on device\n", cannotWrite, problem.Disk, "cannot write the file (without SFTP): cat: write error: No space left on device", nil},
+		"no home":    {"mkdir: cannot create directory '.dir': Permission denied\n", cannotMake, problem.Command, "cannot make the private directory: permission denied", fs.ErrPermission},
+		"read-only":  {"mkdir: cannot create directory '.dir': Read-only file system\n", cannotMake, problem.Disk, "cannot make the private directory (without SFTP): mkdir: cannot create directory '.dir': Read-only file system", nil},
+		"no shell":   {"This account is currently not available.\x1b[2J\n", 1, problem.Command, "cannot write the file (without SFTP): This account is currently not available.", nil},
+		"no program": {"env: 'sh': No such file or directory\n", 127, problem.Command, "cannot write the file (without SFTP): env: 'sh': No such file or directory", nil},
 	} {
 		t.Run(name, func(t *testing.T) {
 			err := withoutSFTP(t, c.stderr, c.status).Put(testContext(t), ".dir", "file", []byte("hunter2"))
@@ -47,8 +49,8 @@ func TestPutByExecFails(t *testing.T) {
 		})
 	}
 	for _, name := range []string{"a b", "a;id", "-a", "a'b", "a$b", "a!b", "ä"} {
-		wantError(t, withoutSFTP(t, "", 0).Put(testContext(t), name, "file", nil), ClassInternal, "not a plain")
-		wantError(t, withoutSFTP(t, "", 0).Remove(testContext(t), ".dir", name), ClassInternal, "not a plain")
+		wantError(t, withoutSFTP(t, "", 0).Put(testContext(t), name, "file", nil), problem.Internal, "not a plain")
+		wantError(t, withoutSFTP(t, "", 0).Remove(testContext(t), ".dir", name), problem.Internal, "not a plain")
 	}
 }
 

@@ -10,6 +10,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/aoifleet/aoifleet/internal/problem"
 )
 
 // listening is a TCP server on loopback that says hello and then what it is told.
@@ -81,7 +83,7 @@ func TestDialThroughHasDeadlines(t *testing.T) {
 		t.Error("it outlives the connection")
 	}
 	_, err = c.DialContext(testContext(t), "tcp", l.Addr().String())
-	wantError(t, err, ClassUnreachable, "connection lost: closed")
+	wantError(t, err, problem.Unreachable, "connection lost: closed")
 }
 
 func TestDialThroughRefused(t *testing.T) {
@@ -94,17 +96,17 @@ func TestDialThroughRefused(t *testing.T) {
 	s := startSSHD(t, sshdSettings{})
 	c := dial(t, newDialer(t, Options{}), s.target)
 	_, err = c.DialContext(testContext(t), "tcp", closed)
-	wantError(t, err, ClassUnreachable, "can't connect to "+closed+": Connection refused")
+	wantError(t, err, problem.Unreachable, "can't connect to "+closed+": Connection refused")
 	_, err = c.DialContext(testContext(t), "tcp", "127.0.0.1:port")
-	wantError(t, err, ClassUnreachable, "port")
+	wantError(t, err, problem.Unreachable, "port")
 	_, err = c.DialContext(testContext(t), "unix", "/run/x")
-	wantError(t, err, ClassInternal, "only TCP")
+	wantError(t, err, problem.Internal, "only TCP")
 	mustRun(t, c)
 
 	s = startSSHD(t, sshdSettings{extra: []string{"AllowTcpForwarding no"}})
 	c = dial(t, newDialer(t, Options{}), s.target)
 	_, err = c.DialContext(testContext(t), "tcp", closed)
-	if e := wantError(t, err, ClassCommand, "refuses to forward"); !strings.Contains(e.Hint, "AllowTcpForwarding") {
+	if e := wantError(t, err, problem.Command, "refuses to forward"); !strings.Contains(e.Hint, "AllowTcpForwarding") {
 		t.Errorf("hint %q", e.Hint)
 	}
 	mustRun(t, c)

@@ -8,6 +8,8 @@ import (
 	"io"
 	"path"
 	"sync"
+
+	"github.com/aoifleet/aoifleet/internal/problem"
 )
 
 // Get reads the file name in dir (a relative path is relative to the login
@@ -21,18 +23,18 @@ func (c *Conn) Get(ctx context.Context, dir, name string, size int64, w io.Write
 		const what = "cannot read the file"
 		file, err := s.client.Open(path.Join(dir, name))
 		if err != nil {
-			return c.sftpError(what, err, ClassCommand, "the host reports a failure")
+			return c.sftpError(what, err, problem.Command, "the host reports a failure")
 		}
 		into.giveUp = failed // the library waits for the answers that are under way
 		_, err = file.WriteTo(into)
 		_ = file.Close() // nothing was written to it
 		switch left := into.left; {
 		case errors.Is(err, errTooLong):
-			return &Error{Class: ClassCommand, Message: what + ": it is longer than the host said"}
+			return &problem.Error{Class: problem.Command, Message: what + ": it is longer than the host said"}
 		case err != nil:
-			return c.sftpError(what, err, ClassCommand, "the host reports a failure")
+			return c.sftpError(what, err, problem.Command, "the host reports a failure")
 		case left > 0:
-			return &Error{Class: ClassCommand, Message: fmt.Sprintf("%s: it ends %d bytes early", what, left)}
+			return &problem.Error{Class: problem.Command, Message: fmt.Sprintf("%s: it ends %d bytes early", what, left)}
 		}
 		return nil
 	})

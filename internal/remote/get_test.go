@@ -13,6 +13,8 @@ import (
 	"time"
 
 	"golang.org/x/crypto/ssh"
+
+	"github.com/aoifleet/aoifleet/internal/problem"
 )
 
 // More packet types and codes of draft-ietf-secsh-filexfer-02.
@@ -39,13 +41,13 @@ func TestGet(t *testing.T) {
 		for _, said := range []int{size - 1, size + 1} {
 			got.Reset()
 			err := c.Get(testContext(t), "dir", "file", int64(said), &got)
-			wantError(t, err, ClassCommand, "cannot read the file: it ")
+			wantError(t, err, problem.Command, "cannot read the file: it ")
 			if got.Len() > said {
 				t.Errorf("%d bytes came of %d", got.Len(), said)
 			}
 		}
-		wantError(t, c.Get(testContext(t), "dir", "other", 1, io.Discard), ClassCommand, "no such file")
-		wantError(t, c.Get(testContext(t), "..", "other", 1, io.Discard), ClassInternal, "")
+		wantError(t, c.Get(testContext(t), "dir", "other", 1, io.Discard), problem.Command, "no such file")
+		wantError(t, c.Get(testContext(t), "..", "other", 1, io.Discard), problem.Internal, "")
 	}
 }
 
@@ -137,7 +139,7 @@ func TestGetFromALiar(t *testing.T) {
 				t.Errorf("%d bytes, %v", got.Len(), err)
 			}
 			if c.words != "" {
-				wantError(t, err, ClassCommand, c.words)
+				wantError(t, err, problem.Command, c.words)
 			}
 		})
 	}
@@ -191,8 +193,8 @@ func TestGetIsCut(t *testing.T) {
 			w := &watchedWriter{after: 200_000, then: func() { cut(s, cancel) }}
 			err := c.Get(ctx, "dir", "file", 1<<30, w)
 			w.returned = true // the race detector sees a write after this
-			var e *Error
-			if !errors.As(err, &e) || e.Class != ClassUnreachable && e.Class != ClassTimeout {
+			var e *problem.Error
+			if !errors.As(err, &e) || e.Class != problem.Unreachable && e.Class != problem.Timeout {
 				t.Errorf("%v", err)
 			}
 			_ = c.Close()

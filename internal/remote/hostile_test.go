@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"golang.org/x/crypto/ssh"
+
+	"github.com/aoifleet/aoifleet/internal/problem"
 )
 
 // spew writes for ever, or until the connection ends.
@@ -71,7 +73,7 @@ func TestDialFaults(t *testing.T) {
 			s.start()
 			s.target.ConnectTimeout = tc.timeout
 			_, err := newDialer(t, Options{}).Dial(testContext(t), s.target)
-			wantError(t, err, ClassUnreachable, tc.message)
+			wantError(t, err, problem.Unreachable, tc.message)
 			if n := s.connections(); n != tc.connections {
 				t.Errorf("%d connections, want %d", n, tc.connections)
 			}
@@ -99,14 +101,14 @@ func TestDialWithoutServer(t *testing.T) {
 	_ = s.listener.Close()
 	d := newDialer(t, Options{})
 	_, err := d.Dial(testContext(t), s.target)
-	wantError(t, err, ClassUnreachable, "connection refused")
+	wantError(t, err, problem.Unreachable, "connection refused")
 	s.target.Address = "host.invalid"
 	s.target.ConnectTimeout = time.Second
 	_, err = d.Dial(testContext(t), s.target)
-	wantError(t, err, ClassUnreachable, "")
+	wantError(t, err, problem.Unreachable, "")
 	s.target.Address = ""
 	_, err = d.Dial(testContext(t), s.target)
-	wantError(t, err, ClassInternal, "address")
+	wantError(t, err, problem.Internal, "address")
 }
 
 func TestTCPReasons(t *testing.T) {
@@ -130,7 +132,7 @@ func TestDialIsCancelled(t *testing.T) {
 	ctx, cancel := context.WithCancel(testContext(t))
 	s.transport = func(int, net.Conn) bool { cancel(); return true }
 	_, err := newDialer(t, Options{}).Dial(ctx, s.start().target)
-	wantError(t, err, ClassTimeout, "interrupted")
+	wantError(t, err, problem.Timeout, "interrupted")
 	if !errors.Is(err, context.Canceled) {
 		t.Errorf("%v does not unwrap to the cancellation", err)
 	}
@@ -157,11 +159,11 @@ func TestSessionFaults(t *testing.T) {
 	}{
 		{"opens no session", func(s *fakeServer) {
 			s.open = func(n ssh.NewChannel) bool { _ = n.Reject(ssh.ResourceShortage, "no\x1b[2J more"); return true }
-		}, 0, ClassCommand, "opens no more sessions: no more"},
-		{"refuses to run", func(s *fakeServer) { s.refuse["exec"] = true }, 0, ClassCommand, "the server refused to run it"},
-		{"never answers the opening", func(s *fakeServer) { s.open = never }, 50 * time.Millisecond, ClassTimeout, "timed out"},
+		}, 0, problem.Command, "opens no more sessions: no more"},
+		{"refuses to run", func(s *fakeServer) { s.refuse["exec"] = true }, 0, problem.Command, "the server refused to run it"},
+		{"never answers the opening", func(s *fakeServer) { s.open = never }, 50 * time.Millisecond, problem.Timeout, "timed out"},
 		{"closes without a status", func(s *fakeServer) { s.exec = func(ssh.Channel, string) {} }, 0,
-			ClassCommand, "without an exit status"},
+			problem.Command, "without an exit status"},
 		{"signal", func(s *fakeServer) {
 			s.exec = func(ch ssh.Channel, _ string) {
 				payload := ssh.Marshal(struct {
@@ -172,20 +174,20 @@ func TestSessionFaults(t *testing.T) {
 				}{"KI\x1b[0mLL", false, "", ""})
 				_, _ = ch.SendRequest("exit-signal", false, payload)
 			}
-		}, 0, ClassCommand, "ended by signal KILL"},
+		}, 0, problem.Command, "ended by signal KILL"},
 		{"endless stdout", func(s *fakeServer) { s.exec = func(ch ssh.Channel, _ string) { spew(ch, "x") } }, 0,
-			ClassCommand, "printed more than"},
+			problem.Command, "printed more than"},
 		{"endless stderr", func(s *fakeServer) { s.exec = func(ch ssh.Channel, _ string) { spew(ch.Stderr(), "\x1b[31m") } },
-			50 * time.Millisecond, ClassTimeout, "timed out"},
+			50 * time.Millisecond, problem.Timeout, "timed out"},
 		{"endless requests", func(s *fakeServer) {
 			s.exec = func(ch ssh.Channel, _ string) {
 				for _, err := ch.SendRequest("x", true, nil); err == nil; {
 					_, err = ch.SendRequest("x", true, nil)
 				}
 			}
-		}, 50 * time.Millisecond, ClassTimeout, "timed out"},
+		}, 50 * time.Millisecond, problem.Timeout, "timed out"},
 		{"drops the connection", func(s *fakeServer) { s.exec = func(ssh.Channel, string) { s.drop() } }, 0,
-			ClassUnreachable, "connection lost: "},
+			problem.Unreachable, "connection lost: "},
 	}
 	for _, tc := range cases {
 		t.Run(tc.name, func(t *testing.T) {
@@ -215,9 +217,9 @@ func TestUncooperativeServer(t *testing.T) {
 	s.open = func(ssh.NewChannel) bool { cancel(); return true }
 	c := dial(t, newDialer(t, Options{}), s.start().target)
 	_, err := c.Run(ctx, "true", nil)
-	wantError(t, err, ClassTimeout, "interrupted")
+	wantError(t, err, problem.Timeout, "interrupted")
 	_, err = c.Start(testContext(t), "true") // waits until the connection is closed
-	wantError(t, err, ClassUnreachable, "did not close a session in time")
+	wantError(t, err, problem.Unreachable, "did not close a session in time")
 }
 
 // TestSilentPeer: a peer that answers no keepalive ends all waits.
@@ -228,10 +230,10 @@ func TestSilentPeer(t *testing.T) {
 	c := dial(t, newDialer(t, Options{KeepAlive: 5 * time.Millisecond}), s.start().target)
 	p, err := c.Start(testContext(t), "wait")
 	if err != nil { // may come too late already
-		wantError(t, err, ClassUnreachable, "no answer for 15ms")
+		wantError(t, err, problem.Unreachable, "no answer for 15ms")
 		return
 	}
-	wantError(t, p.Wait(), ClassUnreachable, "connection lost: no answer for 15ms")
+	wantError(t, p.Wait(), problem.Unreachable, "connection lost: no answer for 15ms")
 }
 
 func TestKeepAliveKeeps(t *testing.T) {
@@ -259,7 +261,7 @@ func TestErrorTexts(t *testing.T) {
 		{&ExitError{Status: 3, Stderr: "a\nb\n"}, "command ended with exit status 3: b"},
 		{&ExitError{Status: 137, Signal: "KILL"}, "command was ended by signal KILL"},
 		{&ExitError{Status: -1}, "command ended without an exit status"},
-		{&Error{Class: ClassDisk, Message: "full", Hint: "hint"}, "full"},
+		{&problem.Error{Class: problem.Disk, Message: "full", Hint: "hint"}, "full"},
 	}
 	for _, tc := range cases {
 		if tc.err.Error() != tc.want {

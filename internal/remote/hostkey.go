@@ -15,6 +15,8 @@ import (
 	"github.com/skeema/knownhosts"
 	"golang.org/x/crypto/ssh"
 	xknownhosts "golang.org/x/crypto/ssh/knownhosts"
+
+	"github.com/aoifleet/aoifleet/internal/problem"
 )
 
 // plainAlgorithms are the kinds of host key in the order in which they are asked
@@ -105,8 +107,8 @@ func (h *hostCheck) judge(remote net.Addr, key ssh.PublicKey, acceptNew bool) er
 	case err == nil:
 		return nil
 	case errors.As(err, &revoked):
-		return &Error{
-			Class:   ClassHostKeyChanged,
+		return &problem.Error{
+			Class:   problem.HostKeyChanged,
 			Message: fmt.Sprintf("host key %s is marked @revoked at %s:%d", describe(key), revoked.Revoked.Filename, revoked.Revoked.Line),
 			Hint:    "do not connect before the host has a new key",
 		}
@@ -117,7 +119,7 @@ func (h *hostCheck) judge(remote net.Addr, key ssh.PublicKey, acceptNew bool) er
 	case errors.As(err, &other):
 		return h.changed(key, other.Want)
 	}
-	return &Error{Class: ClassHostKeyUnknown, Message: "host certificate not accepted: " + Sanitise(err.Error(), 200)}
+	return &problem.Error{Class: problem.HostKeyUnknown, Message: "host certificate not accepted: " + Sanitise(err.Error(), 200)}
 }
 
 // accept writes the key of a host that is not known. Another program may have
@@ -128,8 +130,8 @@ func (h *hostCheck) accept(remote net.Addr, key ssh.PublicKey) error {
 		return h.judge(remote, key, false)
 	}
 	if err != nil {
-		return &Error{
-			Class:   ClassHostKeyUnknown,
+		return &problem.Error{
+			Class:   problem.HostKeyUnknown,
 			Message: fmt.Sprintf("host key %s is new and could not be written to %s: %s", describe(key), h.known.path, plainReason(err)),
 			Hint:    "check who may write there",
 		}
@@ -137,25 +139,25 @@ func (h *hostCheck) accept(remote net.Addr, key ssh.PublicKey) error {
 	return nil
 }
 
-func (h *hostCheck) unknown(key ssh.PublicKey) *Error {
+func (h *hostCheck) unknown(key ssh.PublicKey) *problem.Error {
 	file := h.target.KnownHosts
 	if file == "" {
 		file = "known_hosts"
 	} else if _, err := os.Stat(file); errors.Is(err, fs.ErrNotExist) {
 		file += " (no such file)"
 	}
-	return &Error{
-		Class:   ClassHostKeyUnknown,
+	return &problem.Error{
+		Class:   problem.HostKeyUnknown,
 		Message: fmt.Sprintf("host key %s is not in %s", describe(key), file),
 		Hint:    "compare the fingerprint, then: " + h.scanCommand(),
 	}
 }
 
-func (h *hostCheck) changed(key ssh.PublicKey, known []xknownhosts.KnownKey) *Error {
+func (h *hostCheck) changed(key ssh.PublicKey, known []xknownhosts.KnownKey) *problem.Error {
 	plain := h.known.withoutAuthorities(h.name, known)
 	if len(plain) == 0 {
-		return &Error{
-			Class:   ClassHostKeyUnknown,
+		return &problem.Error{
+			Class:   problem.HostKeyUnknown,
 			Message: fmt.Sprintf("host key %s is not signed by the authority at %s:%d", describe(key), known[0].Filename, known[0].Line),
 			Hint:    "compare the fingerprint; the host needs a certificate (HostCertificate in sshd_config(5)), or a line of its own in known_hosts",
 		}
@@ -168,8 +170,8 @@ func (h *hostCheck) changed(key ssh.PublicKey, known []xknownhosts.KnownKey) *Er
 		}
 	}
 	forget := fmt.Sprintf("ssh-keygen -R %s -f %s", shellescape.Quote(knownhosts.Normalize(h.name)), shellescape.Quote(expected.Filename))
-	return &Error{
-		Class: ClassHostKeyChanged,
+	return &problem.Error{
+		Class: problem.HostKeyChanged,
 		Message: fmt.Sprintf("host key has changed: %s:%d has %s, the server sent %s",
 			expected.Filename, expected.Line, describe(expected.Key), describe(key)),
 		Hint: "this may be an attack; if you know why it changed: " + forget + " ; " + h.scanCommand(),
@@ -197,7 +199,7 @@ func (h *hostCheck) fingerprint() string {
 	return h.print
 }
 
-// refusal is why the key was not accepted, or nil: an *Error or an *otherKey.
+// refusal is why the key was not accepted, or nil: an *problem.Error or an *otherKey.
 func (h *hostCheck) refusal() error {
 	h.mu.Lock()
 	defer h.mu.Unlock()

@@ -12,6 +12,8 @@ import (
 
 	"golang.org/x/crypto/ssh"
 	"golang.org/x/crypto/ssh/knownhosts"
+
+	"github.com/aoifleet/aoifleet/internal/problem"
 )
 
 // TestHostKeys checks what known_hosts files say about a real sshd that has an
@@ -28,7 +30,7 @@ func TestHostKeys(t *testing.T) {
 	cases := []struct {
 		name    string
 		lines   []string
-		class   Class // empty: accepted
+		class   problem.Class // empty: accepted
 		message string
 		kind    string // of the key that must have been used, or is reported
 	}{
@@ -38,12 +40,12 @@ func TestHostKeys(t *testing.T) {
 		{"hashed", []string{line("", knownhosts.HashHostname(name), own("ed25519"))}, "", "", "ed25519"},
 		{"pattern for any port", []string{line("", "127.0.*", own("ed25519"))}, "", "", "ed25519"},
 		{"comment, blank and others", []string{"# comment", "", line("", "other.example", other.PublicKey()), line("", name+",x", own("rsa"))}, "", "", "rsa"},
-		{"unknown", nil, ClassHostKeyUnknown, "is not in", ""},
-		{"known on port 22 only", []string{line("", "127.0.0.1", own("ed25519"))}, ClassHostKeyUnknown, "is not in", ""},
-		{"changed", []string{"# first", line("", name, other.PublicKey())}, ClassHostKeyChanged, ":2 has ssh-ed25519 " + ssh.FingerprintSHA256(other.PublicKey()), "ed25519"},
-		{"changed, hashed", []string{line("", knownhosts.HashHostname(name), other.PublicKey())}, ClassHostKeyChanged, "host key has changed", "ed25519"},
-		{"revoked", []string{line("@revoked", "*", own("ed25519")), line("", name, own("ed25519"))}, ClassHostKeyChanged, "@revoked", "ed25519"},
-		{"broken file", []string{"host ssh-ed25519 AAAA"}, ClassHostKeyUnknown, ":1", ""},
+		{"unknown", nil, problem.HostKeyUnknown, "is not in", ""},
+		{"known on port 22 only", []string{line("", "127.0.0.1", own("ed25519"))}, problem.HostKeyUnknown, "is not in", ""},
+		{"changed", []string{"# first", line("", name, other.PublicKey())}, problem.HostKeyChanged, ":2 has ssh-ed25519 " + ssh.FingerprintSHA256(other.PublicKey()), "ed25519"},
+		{"changed, hashed", []string{line("", knownhosts.HashHostname(name), other.PublicKey())}, problem.HostKeyChanged, "host key has changed", "ed25519"},
+		{"revoked", []string{line("@revoked", "*", own("ed25519")), line("", name, own("ed25519"))}, problem.HostKeyChanged, "@revoked", "ed25519"},
+		{"broken file", []string{"host ssh-ed25519 AAAA"}, problem.HostKeyUnknown, ":1", ""},
 	}
 	for i, tc := range cases {
 		t.Run(tc.name, func(t *testing.T) {
@@ -74,7 +76,7 @@ func TestNoKnownHosts(t *testing.T) {
 	target := newFakeServer(t).start().target
 	target.KnownHosts = filepath.Join(t.TempDir(), "no such file")
 	_, err := newDialer(t, Options{}).Dial(testContext(t), target)
-	e := wantError(t, err, ClassHostKeyUnknown, "(no such file)")
+	e := wantError(t, err, problem.HostKeyUnknown, "(no such file)")
 	want := fmt.Sprintf("compare the fingerprint, then: ssh-keyscan -p %d 127.0.0.1 >> '%s'", target.Port, target.KnownHosts)
 	if e.Hint != want || !strings.Contains(e.Message, " SHA256:") {
 		t.Errorf("%q, hint %q, want %q", e.Message, e.Hint, want)
@@ -86,7 +88,7 @@ func TestKnownHostsIsAFolder(t *testing.T) {
 	target := newFakeServer(t).start().target
 	target.KnownHosts = t.TempDir()
 	_, err := newDialer(t, Options{}).Dial(testContext(t), target)
-	if e := wantError(t, err, ClassHostKeyUnknown, "known_hosts is a folder"); e.Hint != "name a file in it" {
+	if e := wantError(t, err, problem.HostKeyUnknown, "known_hosts is a folder"); e.Hint != "name a file in it" {
 		t.Errorf("hint %q", e.Hint)
 	}
 }
@@ -94,7 +96,7 @@ func TestKnownHostsIsAFolder(t *testing.T) {
 // TestHostCertificate: a server whose key a known authority has signed.
 func TestHostCertificate(t *testing.T) {
 	ca, _ := newKey(t)
-	for principal, class := range map[string]Class{"127.0.0.1": "", "other.example": ClassHostKeyUnknown} {
+	for principal, class := range map[string]Class{"127.0.0.1": "", "other.example": problem.HostKeyUnknown} {
 		s := newFakeServer(t)
 		certificate := &ssh.Certificate{
 			Key: s.hostKey.PublicKey(), CertType: ssh.HostCert, ValidPrincipals: []string{principal},

@@ -2,7 +2,6 @@ package remote
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"strconv"
 	"strings"
@@ -10,6 +9,8 @@ import (
 	"time"
 
 	"al.essio.dev/pkg/shellescape"
+
+	"github.com/aoifleet/aoifleet/internal/problem"
 )
 
 // jumpHoldoff is how long nobody tries a jump host that could not be reached:
@@ -106,7 +107,7 @@ func (h *jumpHost) join(d *Dialer, via []Target) *jumpFlight {
 		close(f.done)
 	})
 	if !ok {
-		f.err = &Error{Class: ClassInternal, Message: "the dialer is closed"}
+		f.err = &problem.Error{Class: problem.Internal, Message: "the dialer is closed"}
 		close(f.done)
 	}
 	return f
@@ -148,13 +149,12 @@ func (j *jumpHosts) close() {
 
 // atHop says in an error which jump host failed, once.
 func atHop(name string, err error) error {
-	var e *Error
-	if !errors.As(err, &e) || e.Hop != "" {
+	hop := placed(err)
+	if hop == nil || hop.Hop != "" {
 		return err
 	}
-	hop := *e
-	hop.Hop, hop.Message = name, "jump host "+name+": "+e.Message
-	return &hop
+	hop.Hop, hop.Message = name, "jump host "+name+": "+hop.Message
+	return hop
 }
 
 // proxied is the first hop of all that goes through a ProxyCommand: nobody knows

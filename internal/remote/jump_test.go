@@ -9,6 +9,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/aoifleet/aoifleet/internal/problem"
 )
 
 // behind gives a fake machine that is reached through these.
@@ -66,12 +68,12 @@ func TestJumpChain(t *testing.T) {
 
 	second.target.KnownHosts = first.target.KnownHosts
 	_, err := d.Dial(testContext(t), behind(t, first.target, second.target).start().target)
-	if e := wantError(t, err, ClassHostKeyUnknown, "jump host second: host key "); e.Hop != "second" {
+	if e := wantError(t, err, problem.HostKeyUnknown, "jump host second: host key "); e.Hop != "second" {
 		t.Errorf("hop %q", e.Hop)
 	}
 	first.target.KnownHosts = filepath.Join(t.TempDir(), "none")
 	_, err = d.Dial(testContext(t), behind(t, first.target, second.target).start().target)
-	if e := wantError(t, err, ClassHostKeyUnknown, "jump host first: host key "); e.Hop != "first" || strings.Contains(e.Message, "second") {
+	if e := wantError(t, err, problem.HostKeyUnknown, "jump host first: host key "); e.Hop != "first" || strings.Contains(e.Message, "second") {
 		t.Errorf("%q at hop %q", e.Message, e.Hop)
 	}
 }
@@ -129,10 +131,10 @@ func TestJumpHostRestarts(t *testing.T) {
 		t.Fatal(err)
 	}
 	_, _ = c.via.Run(testContext(t), "kill -9 $PPID", nil) // the sshd that serves it
-	wantError(t, p.Wait(), ClassUnreachable, "connection lost: jump host bastion: closed by the server")
+	wantError(t, p.Wait(), problem.Unreachable, "connection lost: jump host bastion: closed by the server")
 	b.stop()
 	_, err = d.Dial(testContext(t), s.target)
-	wantError(t, err, ClassUnreachable, "jump host bastion: connection refused")
+	wantError(t, err, problem.Unreachable, "jump host bastion: connection refused")
 	if said := b.run(t); said != "" {
 		t.Fatal(said)
 	}
@@ -153,7 +155,7 @@ func TestJumpHostIsDown(t *testing.T) {
 	}
 	for range 2 {
 		for i, err := range dialAll(t, d, targets) {
-			if e := wantError(t, err, ClassUnreachable, "jump host bastion: connection "); e.Hop != "bastion" {
+			if e := wantError(t, err, problem.Unreachable, "jump host bastion: connection "); e.Hop != "bastion" {
 				t.Errorf("host %d: hop %q", i, e.Hop)
 			}
 		}
@@ -163,7 +165,7 @@ func TestJumpHostIsDown(t *testing.T) {
 	}
 	d.jumps.holdoff = 0
 	_, err := d.Dial(testContext(t), targets[0])
-	wantError(t, err, ClassUnreachable, "jump host bastion: ")
+	wantError(t, err, problem.Unreachable, "jump host bastion: ")
 	if n := b.connections(); n != 2*(1+maxEarlyRetries) {
 		t.Errorf("%d connections after a while", n)
 	}
@@ -184,7 +186,7 @@ func TestJumpHostRefuses(t *testing.T) {
 	}
 	for range 2 {
 		for _, err := range dialAll(t, d, targets) {
-			wantError(t, err, ClassAuthentication, "jump host bastion: the server refused user")
+			wantError(t, err, problem.Authentication, "jump host bastion: the server refused user")
 		}
 	}
 	b.wantLogged(t, 1, "Connection from ")
@@ -203,7 +205,7 @@ func TestJumpHostKey(t *testing.T) {
 	d.jumps.holdoff = 0
 	for range 2 {
 		_, err := d.Dial(testContext(t), behind(t, b.target).target)
-		wantError(t, err, ClassHostKeyChanged, "jump host bastion: host key has changed: ")
+		wantError(t, err, problem.HostKeyChanged, "jump host bastion: host key has changed: ")
 	}
 	b.wantLogged(t, 2, "Connection from ")
 }
@@ -220,14 +222,14 @@ func TestJumpHostForwards(t *testing.T) {
 		s := behind(t, bastion(t).target)
 		s.target.Port = closed.Addr().(*net.TCPAddr).Port
 		_, err := newDialer(t, Options{}).Dial(testContext(t), s.target)
-		if e := wantError(t, err, ClassUnreachable, "jump host bastion can't connect to it: "); e.Hop != "" {
+		if e := wantError(t, err, problem.Unreachable, "jump host bastion can't connect to it: "); e.Hop != "" {
 			t.Errorf("hop %q", e.Hop)
 		}
 	})
 	for _, setting := range []string{"AllowTcpForwarding no", "PermitOpen 192.0.2.1:22"} {
 		t.Run(setting, func(t *testing.T) {
 			_, err := newDialer(t, Options{}).Dial(testContext(t), behind(t, bastion(t, setting).target).target)
-			if e := wantError(t, err, ClassUnreachable, "jump host bastion refuses to forward: "); e.Hop != "bastion" || !strings.Contains(e.Hint, "AllowTcpForwarding") {
+			if e := wantError(t, err, problem.Unreachable, "jump host bastion refuses to forward: "); e.Hop != "bastion" || !strings.Contains(e.Hint, "AllowTcpForwarding") {
 				t.Errorf("hop %q, hint %q", e.Hop, e.Hint)
 			}
 		})
@@ -236,7 +238,7 @@ func TestJumpHostForwards(t *testing.T) {
 		s := behind(t, bastion(t).target).start()
 		writeKey(t, s.target.IdentityFiles[0], "")
 		_, err := newDialer(t, Options{}).Dial(testContext(t), s.target)
-		if e := wantError(t, err, ClassAuthentication, "the server refused user admin"); e.Hop != "" || strings.Contains(e.Message, "jump host") {
+		if e := wantError(t, err, problem.Authentication, "the server refused user admin"); e.Hop != "" || strings.Contains(e.Message, "jump host") {
 			t.Errorf("%q at hop %q", e.Message, e.Hop)
 		}
 	})
@@ -253,7 +255,7 @@ func TestSilentBehindJump(t *testing.T) {
 	mustRun(t, dial(t, d, behind(t, b.target).start().target)) // the jump host is there
 	s.target.ConnectTimeout = 100 * time.Millisecond
 	_, err := d.Dial(testContext(t), s.target)
-	e := wantError(t, err, ClassUnreachable, "timed out after 100ms")
+	e := wantError(t, err, problem.Unreachable, "timed out after 100ms")
 	if !errors.Is(e, context.DeadlineExceeded) {
 		t.Errorf("%v does not unwrap to the deadline", e)
 	}
@@ -272,7 +274,7 @@ func TestKeepAliveBehindJump(t *testing.T) {
 	if err == nil {
 		err = p.Wait()
 	}
-	wantError(t, err, ClassUnreachable, "connection lost: no answer for 3s")
+	wantError(t, err, problem.Unreachable, "connection lost: no answer for 3s")
 	mustRun(t, dial(t, d, behind(t, b.target).start().target))
 }
 
@@ -287,7 +289,7 @@ func TestSilentJumpHost(t *testing.T) {
 	c := dial(t, newDialer(t, Options{KeepAlive: time.Second}), behind(t, b.start().target).start().target)
 	<-c.via.lost
 	_, err := c.Run(testContext(t), "true", nil)
-	wantError(t, err, ClassUnreachable, "connection lost: jump host bastion: no answer for 3s")
+	wantError(t, err, problem.Unreachable, "connection lost: jump host bastion: no answer for 3s")
 }
 
 // TestJumpIsCancelled: who waits for a jump host need not wait for ever.
@@ -302,5 +304,5 @@ func TestJumpIsCancelled(t *testing.T) {
 		time.Sleep(time.Millisecond)
 	}
 	cancel()
-	wantError(t, <-ended, ClassTimeout, "connecting interrupted")
+	wantError(t, <-ended, problem.Timeout, "connecting interrupted")
 }

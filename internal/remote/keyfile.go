@@ -12,6 +12,8 @@ import (
 
 	"al.essio.dev/pkg/shellescape"
 	"golang.org/x/crypto/ssh"
+
+	"github.com/aoifleet/aoifleet/internal/problem"
 )
 
 // maxKeyFile bounds a key file, in bytes.
@@ -30,14 +32,14 @@ type keyFile struct {
 	signer      ssh.Signer       // nil when it can't be used by itself
 	public      ssh.PublicKey    // nil when it could not be told
 	certificate *ssh.Certificate // from PATH-cert.pub; nil when there is none
-	problem     *Error           // why signer is nil
+	problem     *problem.Error   // why signer is nil
 	missing     bool             // there is no such file
 	locked      []byte           // the file's text where a passphrase protects it
 
 	mu       sync.Mutex // for what follows: the passphrase is tried once
 	tried    bool
 	unlocked ssh.Signer
-	refusal  *Error
+	refusal  *problem.Error
 }
 
 // key returns the parsed identity file; the first call reads it.
@@ -128,7 +130,7 @@ func (f *keyFile) unlock(ctx context.Context, passphrase func(context.Context, s
 
 // secretError is for what Target.Passphrase or a Password returned.
 func secretError(err error) error {
-	var e *Error
+	var e *problem.Error
 	switch {
 	case errors.As(err, &e):
 		return e
@@ -163,8 +165,8 @@ func (s *lockedSigner) SignWithAlgorithm(rand io.Reader, data []byte, algorithm 
 	return signer.Sign(rand, data)
 }
 
-func keyProblem(message, hint string) *Error {
-	return &Error{Class: ClassAuthentication, Message: message, Hint: hint}
+func keyProblem(message, hint string) *problem.Error {
+	return &problem.Error{Class: problem.Authentication, Message: message, Hint: hint}
 }
 
 func fileReason(err error) string {

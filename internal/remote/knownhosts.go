@@ -18,6 +18,8 @@ import (
 	"github.com/skeema/knownhosts"
 	"golang.org/x/crypto/ssh"
 	xknownhosts "golang.org/x/crypto/ssh/knownhosts"
+
+	"github.com/aoifleet/aoifleet/internal/problem"
 )
 
 // hostDatabases holds each set of known_hosts files, parsed once.
@@ -93,12 +95,12 @@ func readKnownHosts(paths []string) (*knownhosts.HostKeyDB, error) {
 	}
 	switch {
 	case errors.Is(err, fs.ErrPermission):
-		return nil, &Error{Class: ClassHostKeyUnknown, Message: "cannot read " + path + ": permission denied", Hint: "check who may read it"}
+		return nil, &problem.Error{Class: problem.HostKeyUnknown, Message: "cannot read " + path + ": permission denied", Hint: "check who may read it"}
 	case err != nil && isFolder(path):
-		return nil, &Error{Class: ClassHostKeyUnknown, Message: "known_hosts is a folder: " + Sanitise(path, 400), Hint: "name a file in it"}
+		return nil, &problem.Error{Class: problem.HostKeyUnknown, Message: "known_hosts is a folder: " + Sanitise(path, 400), Hint: "name a file in it"}
 	case err != nil:
-		return nil, &Error{
-			Class:   ClassHostKeyUnknown,
+		return nil, &problem.Error{
+			Class:   problem.HostKeyUnknown,
 			Message: "cannot use known_hosts: " + Sanitise(strings.TrimPrefix(err.Error(), "knownhosts: "), 400),
 			Hint:    "correct or remove that line",
 		}

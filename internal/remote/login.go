@@ -2,12 +2,13 @@ package remote
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"slices"
 	"strings"
 
 	"golang.org/x/crypto/ssh"
+
+	"github.com/aoifleet/aoifleet/internal/problem"
 )
 
 // login is one authentication: what is offered in which order, and what came of
@@ -21,14 +22,14 @@ type login struct {
 	gone   func() bool            // the connection has ended
 	rest   func() (resume func()) // the clock of the attempt stands still meanwhile
 
-	begun   bool     // the server has named the methods that it allows
-	entered bool     // the trial let it in
-	used    bool     // the password is not for another method any more
-	sent    bool     // it was sent
-	partial bool     // something was accepted, and not enough
-	allowed []string // methods, as the server last said
-	problem error    // why this side ended it: an *Error, or that of ctx
-	fault   *Error   // the same where it is so for whatever host
+	begun   bool           // the server has named the methods that it allows
+	entered bool           // the trial let it in
+	used    bool           // the password is not for another method any more
+	sent    bool           // it was sent
+	partial bool           // something was accepted, and not enough
+	allowed []string       // methods, as the server last said
+	problem error          // why this side ended it: an *problem.Error, or that of ctx
+	fault   *problem.Error // the same where it is so for whatever host
 }
 
 // next is ssh.ClientConfig.AuthCallback: the method to try next, nil when there
@@ -76,7 +77,7 @@ func (l *login) password() (string, error) {
 	text, err := l.target.Password.Get(l.ctx)
 	if err != nil {
 		l.problem = secretError(err)
-		l.fault, _ = l.problem.(*Error)
+		l.fault, _ = l.problem.(*problem.Error)
 		return "", l.problem
 	}
 	l.sent = true
@@ -105,16 +106,15 @@ func (l *login) over(err error) {
 		return
 	}
 	for _, key := range l.keys.keys {
-		if wrong, ok := key.failed.(*Error); ok { // a passphrase
+		if wrong, ok := key.failed.(*problem.Error); ok { // a passphrase
 			l.fault = wrong
 		}
 	}
-	var e *Error
 	v := undecided
 	switch {
 	case err == nil:
 		v = accepted
-	case errors.As(err, &e) && e.Class == ClassAuthentication && len(l.tried()) > 0, l.sent:
+	case problem.Is(err, problem.Authentication) && len(l.tried()) > 0, l.sent:
 		v = refused // without an answer the password may have been counted all the same
 	}
 	l.trial.leave(l.host(), v, l.fault)
@@ -139,7 +139,7 @@ func (l *login) tried() []string {
 
 // failed is the error for a login that ended with err.
 func (l *login) failed(err error) error {
-	ours, ok := l.problem.(*Error)
+	ours, ok := l.problem.(*problem.Error)
 	switch {
 	case l.problem != nil && !ok:
 		return contextError(l.ctx, "connecting")
@@ -155,7 +155,7 @@ func (l *login) failed(err error) error {
 }
 
 // lacking is the error where the server wants what is not there.
-func (l *login) lacking() *Error {
+func (l *login) lacking() *problem.Error {
 	what, hint := "there is nothing to offer that the server accepts from user %s, which is: %s", ""
 	switch {
 	case l.partial:
@@ -171,7 +171,7 @@ func (l *login) lacking() *Error {
 
 // refused is the error for what the server did not want. ours is what this side
 // ended it for, or nil.
-func (l *login) refused(ours *Error, err error) *Error {
+func (l *login) refused(ours *problem.Error, err error) *problem.Error {
 	parts := []string{fmt.Sprintf("the server refused user %s with %s", l.target.User, strings.Join(l.tried(), ", "))}
 	hint := "try: " + l.byHand()
 	if !l.sent {

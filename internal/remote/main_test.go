@@ -2,7 +2,6 @@ package remote
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -12,6 +11,8 @@ import (
 	"time"
 
 	"go.uber.org/goleak"
+
+	"github.com/aoifleet/aoifleet/internal/problem"
 )
 
 // TestMain fails if any goroutine outlives the tests. With proxyTo this program is
@@ -51,11 +52,11 @@ func testContext(t *testing.T) context.Context {
 }
 
 // wantError checks class and message, and that nothing raw is in the message.
-func wantError(t *testing.T, err error, class Class, contains string) *Error {
+func wantError(t *testing.T, err error, class problem.Class, contains string) *DialError {
 	t.Helper()
-	var e *Error
-	if !errors.As(err, &e) {
-		t.Fatalf("error %v (%T), want *Error of class %s", err, err, class)
+	e := placed(err)
+	if e == nil {
+		t.Fatalf("error %v (%T), want one of class %s", err, err, class)
 	}
 	if e.Class != class || !strings.Contains(e.Message, contains) {
 		t.Fatalf("error %s %q, want %s with %q", e.Class, e.Message, class, contains)

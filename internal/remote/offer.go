@@ -6,6 +6,8 @@ import (
 	"strings"
 
 	"golang.org/x/crypto/ssh"
+
+	"github.com/aoifleet/aoifleet/internal/problem"
 )
 
 // maxOffered is how many credentials are offered in one login: sshd counts each
@@ -16,8 +18,8 @@ const maxOffered = 6
 // offer is the list of keys for one login, in order, and what became of them.
 type offer struct {
 	keys     []*offered
-	left     []string // keys that are not offered for want of room
-	problems []*Error // files that gave no key
+	left     []string         // keys that are not offered for want of room
+	problems []*problem.Error // files that gave no key
 }
 
 // offered is a key of an offer.
@@ -27,7 +29,7 @@ type offered struct {
 	failed error // why it could not sign
 }
 
-func newOffer(keys []candidate, problems []*Error, most int) *offer {
+func newOffer(keys []candidate, problems []*problem.Error, most int) *offer {
 	o := &offer{problems: problems}
 	for i, key := range keys {
 		if i < most {
@@ -80,9 +82,9 @@ func (o *offer) notTried() []string {
 
 // failure is what kept a key from signing that the server would have accepted,
 // or nil.
-func (o *offer) failure() *Error {
+func (o *offer) failure() *problem.Error {
 	for _, key := range o.keys {
-		if e, ok := key.failed.(*Error); ok { // a passphrase
+		if e, ok := key.failed.(*problem.Error); ok { // a passphrase
 			return e
 		}
 		if key.failed != nil {

@@ -10,6 +10,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/aoifleet/aoifleet/internal/problem"
 )
 
 // TestUmask: the modes do not depend on the server's umask.
@@ -31,7 +33,7 @@ func TestSFTPSwitchedOff(t *testing.T) {
 	for setting, message := range cases {
 		s := startSSHD(t, sshdSettings{umask: "000", extra: []string{setting}})
 		c := dial(t, newDialer(t, Options{}), s.target)
-		wantError(t, c.OpenSFTP(testContext(t)), ClassCommand, message)
+		wantError(t, c.OpenSFTP(testContext(t)), problem.Command, message)
 		putAndRemove(t, c, s.home)
 	}
 }
@@ -49,14 +51,14 @@ func putAndRemove(t *testing.T, c *Conn, home string) {
 	if got, err := os.ReadFile(filepath.Join(home, ".dir", "file")); err != nil || !bytes.Equal(got, data) {
 		t.Errorf("%d bytes arrived, %v", len(got), err)
 	}
-	wantError(t, c.Put(ctx, filepath.Join(home, ".dir"), "file", data), ClassCommand, "cannot make the private directory: it exists already")
+	wantError(t, c.Put(ctx, filepath.Join(home, ".dir"), "file", data), problem.Command, "cannot make the private directory: it exists already")
 	if got, err := os.ReadFile(filepath.Join(home, ".dir", "file")); err != nil || !bytes.Equal(got, data) {
 		t.Errorf("what was there is gone: %v", err)
 	}
 	if err := os.WriteFile(filepath.Join(home, ".dir", "other"), nil, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	wantError(t, c.Remove(ctx, filepath.Join(home, ".dir"), "file"), ClassCommand, "cannot remove")
+	wantError(t, c.Remove(ctx, filepath.Join(home, ".dir"), "file"), problem.Command, "cannot remove")
 	if err := os.Remove(filepath.Join(home, ".dir", "other")); err != nil {
 		t.Fatal(err)
 	}
@@ -78,8 +80,8 @@ func TestMaxSessions(t *testing.T) {
 		t.Fatal(err)
 	}
 	_, err = c.Run(testContext(t), "true", nil)
-	wantError(t, err, ClassCommand, "opens no more sessions")
-	wantError(t, c.OpenSFTP(testContext(t)), ClassCommand, "opens no more sessions")
+	wantError(t, err, problem.Command, "opens no more sessions")
+	wantError(t, c.OpenSFTP(testContext(t)), problem.Command, "opens no more sessions")
 	if err := p.Stdin().Close(); err != nil {
 		t.Fatal(err)
 	}
@@ -101,10 +103,10 @@ func TestServerIsKilled(t *testing.T) {
 	s := startSSHD(t, sshdSettings{})
 	c := dial(t, newDialer(t, Options{}), s.target)
 	_, err := c.Run(testContext(t), "kill -9 $PPID; cat", nil)
-	wantError(t, err, ClassUnreachable, "connection lost: ")
+	wantError(t, err, problem.Unreachable, "connection lost: ")
 	_, err = c.Run(testContext(t), "true", nil)
-	wantError(t, err, ClassUnreachable, "connection lost: ")
-	wantError(t, c.Put(testContext(t), "dir", "file", nil), ClassUnreachable, "connection lost: ")
+	wantError(t, err, problem.Unreachable, "connection lost: ")
+	wantError(t, c.Put(testContext(t), "dir", "file", nil), problem.Unreachable, "connection lost: ")
 }
 
 func TestTooManyKeys(t *testing.T) {
@@ -116,7 +118,7 @@ func TestTooManyKeys(t *testing.T) {
 		s.target.IdentityFiles = append(s.target.IdentityFiles, path)
 	}
 	_, err := newDialer(t, Options{}).Dial(testContext(t), s.target)
-	wantError(t, err, ClassAuthentication, "Too many authentication failures")
+	wantError(t, err, problem.Authentication, "Too many authentication failures")
 }
 
 // turnCounter is a proxy with a delay that counts turns: how often the client

@@ -10,6 +10,8 @@ import (
 	"testing"
 
 	"golang.org/x/crypto/ssh"
+
+	"github.com/aoifleet/aoifleet/internal/problem"
 )
 
 const rightPassword, wrongPassword = "correct horse", "battery staple"
@@ -125,7 +127,7 @@ func TestPassword(t *testing.T) {
 				}
 				_ = c.Close()
 			} else {
-				e := wantError(t, err, ClassAuthentication, tc.message)
+				e := wantError(t, err, problem.Authentication, tc.message)
 				if strings.Contains(e.Message+e.Hint, tc.password) || e.Hint == "" {
 					t.Errorf("message %q, hint %q", e.Message, e.Hint)
 				}
@@ -157,10 +159,10 @@ func TestKeyAndPassword(t *testing.T) {
 	dial(t, newDialer(t, Options{}), target)
 	password = wrongPassword
 	_, err := newDialer(t, Options{}).Dial(testContext(t), target)
-	wantError(t, err, ClassAuthentication, "refused user admin with "+target.IdentityFiles[0])
+	wantError(t, err, problem.Authentication, "refused user admin with "+target.IdentityFiles[0])
 	target.Password = nil
 	_, err = newDialer(t, Options{}).Dial(testContext(t), target)
-	wantError(t, err, ClassAuthentication, "the server wants more than a key from user admin: password")
+	wantError(t, err, problem.Authentication, "the server wants more than a key from user admin: password")
 }
 
 // TestPasswordOnDemand: nobody is asked for a password that no server wants, and
@@ -170,7 +172,7 @@ func TestPasswordOnDemand(t *testing.T) {
 	target := s.target
 	target.Password = &Password{Get: func(context.Context) (string, error) {
 		asked++
-		return "", &Error{Class: ClassAuthentication, Message: "password: the file is gone", Hint: "find it"}
+		return "", &problem.Error{Class: problem.Authentication, Message: "password: the file is gone", Hint: "find it"}
 	}}
 	dial(t, newDialer(t, Options{}), target)
 	if asked != 0 {
@@ -185,7 +187,7 @@ func TestPasswordOnDemand(t *testing.T) {
 	d := newDialer(t, Options{})
 	for range 3 {
 		_, err := d.Dial(testContext(t), target)
-		if e := wantError(t, err, ClassAuthentication, "password: the file is gone"); e.Hint != "find it" {
+		if e := wantError(t, err, problem.Authentication, "password: the file is gone"); e.Hint != "find it" {
 			t.Errorf("hint %q", e.Hint)
 		}
 	}

@@ -7,6 +7,8 @@ import (
 	"sync"
 
 	"golang.org/x/crypto/ssh"
+
+	"github.com/aoifleet/aoifleet/internal/problem"
 )
 
 // A server has several host keys and proves one of them, of the first kind that
@@ -75,13 +77,13 @@ func (t *Target) see(key ssh.PublicKey) (all bool) {
 }
 
 // unpinned is the error where the host has none of the keys that it should have.
-func (t *Target) unpinned() *Error {
+func (t *Target) unpinned() *problem.Error {
 	sent := make([]string, len(t.seen))
 	for i, key := range t.seen {
 		sent[i] = describe(key)
 	}
-	return &Error{
-		Class:   ClassHostKeyChanged,
+	return &problem.Error{
+		Class:   problem.HostKeyChanged,
 		Message: fmt.Sprintf("host key is not the pinned one: %s is, the server has %s", strings.Join(t.HostKeyFingerprints, " or "), strings.Join(sent, ", ")),
 		Hint:    "this may be an attack; if you know why it changed, correct host_key_fingerprint in the inventory",
 	}

@@ -9,6 +9,8 @@ import (
 	"testing"
 
 	"golang.org/x/crypto/ssh"
+
+	"github.com/aoifleet/aoifleet/internal/problem"
 )
 
 // TestPins: whatever kind of key a pin is of, a real sshd with three keys is
@@ -37,7 +39,7 @@ func TestPins(t *testing.T) {
 			d := newDialer(t, Options{})
 			if tc.want == "" {
 				_, err := d.Dial(testContext(t), target)
-				e := wantError(t, err, ClassHostKeyChanged, "host key is not the pinned one: "+wrong+" is, the server has ssh-ed25519 "+own("ed25519"))
+				e := wantError(t, err, problem.HostKeyChanged, "host key is not the pinned one: "+wrong+" is, the server has ssh-ed25519 "+own("ed25519"))
 				for _, kind := range []string{"ecdsa", "rsa"} {
 					if !strings.Contains(e.Message, own(kind)) {
 						t.Errorf("%s does not name the %s key", e.Message, kind)
@@ -127,7 +129,7 @@ func TestHostCertificates(t *testing.T) {
 				return
 			}
 			_, err := newDialer(t, Options{}).Dial(testContext(t), target)
-			wantError(t, err, ClassHostKeyUnknown, tc.message)
+			wantError(t, err, problem.HostKeyUnknown, tc.message)
 			if sshAccepts(t, target) {
 				t.Error("ssh accepts it")
 			}
@@ -215,5 +217,5 @@ func TestScanOfOneKey(t *testing.T) {
 	}
 	s.stop()
 	_, err = newDialer(t, Options{}).ScanHostKeys(testContext(t), s.target)
-	wantError(t, err, ClassUnreachable, "connection refused")
+	wantError(t, err, problem.Unreachable, "connection refused")
 }

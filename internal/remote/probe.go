@@ -7,6 +7,8 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"github.com/aoifleet/aoifleet/internal/problem"
 )
 
 const (
@@ -57,11 +59,11 @@ func credentialOf(t Target) string {
 type trial struct {
 	mu       sync.Mutex
 	accepted bool
-	refused  []string     // hosts, each once
-	fault    *Error       // why nobody need try: it is the same for all hosts
-	trying   int          // hosts that are authenticating
-	latest   time.Time    // when the latest of them began
-	queue    []chan error // those who wait, each for one word
+	refused  []string       // hosts, each once
+	fault    *problem.Error // why nobody need try: it is the same for all hosts
+	trying   int            // hosts that are authenticating
+	latest   time.Time      // when the latest of them began
+	queue    []chan error   // those who wait, each for one word
 }
 
 // verdict is how an authentication ended.
@@ -74,7 +76,7 @@ const (
 )
 
 // enter waits until the caller may authenticate; leave is to be called when that
-// is over. The error is that of ctx, or an *Error where nobody need try.
+// is over. The error is that of ctx, or an *problem.Error where nobody need try.
 func (t *trial) enter(ctx context.Context) error {
 	turn := make(chan error, 1)
 	t.mu.Lock()
@@ -131,7 +133,7 @@ func (t *trial) look() {
 
 // leave says how it ended for a host that entered. A fault that is none of the
 // host's ends the trial for all, unless the credential was accepted before.
-func (t *trial) leave(host string, v verdict, fault *Error) {
+func (t *trial) leave(host string, v verdict, fault *problem.Error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.trying--
@@ -162,8 +164,8 @@ func (t *trial) hopeless() error {
 	case len(t.refused) < maxRefusals:
 		return nil
 	}
-	return &Error{
-		Class:   ClassAuthentication,
+	return &problem.Error{
+		Class:   problem.Authentication,
 		Message: fmt.Sprintf("not tried: %d hosts refused this credential and none has accepted it (%s)", len(t.refused), strings.Join(t.refused, ", ")),
 		Hint:    "mend it for one of them first; if only they are at fault, leave them out with --limit",
 	}

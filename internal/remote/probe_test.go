@@ -13,6 +13,8 @@ import (
 	"time"
 
 	"golang.org/x/crypto/ssh"
+
+	"github.com/aoifleet/aoifleet/internal/problem"
 )
 
 // contest is hosts that try one credential, each with what comes of it.
@@ -85,7 +87,7 @@ func TestTrialThreeRefusals(t *testing.T) {
 				continue
 			}
 			spared++
-			e := wantError(t, err, ClassAuthentication, "not tried: 3 hosts refused this credential and none has accepted it (host")
+			e := wantError(t, err, problem.Authentication, "not tried: 3 hosts refused this credential and none has accepted it (host")
 			if e.Hint == "" || c.began[name] != 3*time.Second {
 				t.Errorf("%s after %v: %v", name, c.began[name], e)
 			}
@@ -294,9 +296,9 @@ func TestWrongKeyForManyHosts(t *testing.T) {
 	work.Wait()
 	refusals, spared := 0, 0
 	for _, err := range failures {
-		var e *Error
+		var e *problem.Error
 		switch {
-		case !errors.As(err, &e) || e.Class != ClassAuthentication:
+		case !errors.As(err, &e) || e.Class != problem.Authentication:
 			t.Errorf("%v", err)
 		case strings.Contains(e.Message, "refused user admin"):
 			refusals++
@@ -309,12 +311,12 @@ func TestWrongKeyForManyHosts(t *testing.T) {
 	}
 	before := s.connections()
 	_, err := d.Dial(testContext(t), s.target)
-	wantError(t, err, ClassAuthentication, "not tried")
+	wantError(t, err, problem.Authentication, "not tried")
 	if s.connections() != before {
 		t.Error("one more was connected to")
 	}
 	target := s.target
 	target.User = "another"
 	_, err = d.Dial(testContext(t), target)
-	wantError(t, err, ClassAuthentication, "refused user another")
+	wantError(t, err, problem.Authentication, "refused user another")
 }

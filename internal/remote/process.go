@@ -9,6 +9,8 @@ import (
 	"unicode/utf8"
 
 	"golang.org/x/crypto/ssh"
+
+	"github.com/aoifleet/aoifleet/internal/problem"
 )
 
 // Process is a command that runs on the machine, to talk to through its
@@ -76,8 +78,8 @@ func (p *Process) Stdin() io.WriteCloser { return p.stdin }
 func (p *Process) Stdout() io.Reader { return p.stdout }
 
 // Wait returns when the command has ended or the context given to Start has:
-// nil for exit status 0, an [Error] of [ClassCommand] with an [ExitError] for
-// any other, [ClassTimeout] or [ClassUnreachable] otherwise.
+// nil for exit status 0, an error of class problem.Command with an
+// [ExitError] for any other, problem.Timeout or problem.Unreachable otherwise.
 func (p *Process) Wait() error {
 	select {
 	case <-p.done:
@@ -189,7 +191,7 @@ func (p *Process) outcome(err error) error {
 
 func (p *Process) exitError(status int, signal string) error {
 	cause := &ExitError{Status: status, Signal: Sanitise(signal, 32), Stderr: p.stderr.text()}
-	return &Error{Class: ClassCommand, Message: cause.Error(), Err: cause}
+	return &problem.Error{Class: problem.Command, Message: cause.Error(), Err: cause}
 }
 
 // abandon runs when the context ends; after a regular end there is nothing
@@ -239,7 +241,7 @@ func (p *Process) Exchange(ctx context.Context, stdin []byte) ([]byte, error) {
 	case out := <-output:
 		if len(out) > limit {
 			p.conn.end("too much output")
-			return nil, &Error{Class: ClassCommand, Message: fmt.Sprintf("command printed more than %d bytes", limit)}
+			return nil, &problem.Error{Class: problem.Command, Message: fmt.Sprintf("command printed more than %d bytes", limit)}
 		}
 		return out, p.Wait()
 	case <-ctx.Done():

@@ -1,7 +1,6 @@
 package remote
 
 import (
-	"errors"
 	"net"
 	"os"
 	"os/exec"
@@ -9,6 +8,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/aoifleet/aoifleet/internal/problem"
 )
 
 // proxyConn is a ProxyCommand as a transport. Its process group ends with it.
@@ -45,8 +46,7 @@ func startProxy(line string, remote endpoint) (net.Conn, error) {
 	_, _ = stdin.Close(), stdout.Close() // the command has its own
 	if err != nil {
 		_, _ = in.Close(), out.Close()
-		var ours *Error
-		if errors.As(err, &ours) {
+		if ours := problem.As(err); ours != nil {
 			return nil, ours
 		}
 		return nil, proxyError(err.Error())
@@ -58,8 +58,8 @@ func startProxy(line string, remote endpoint) (net.Conn, error) {
 	return p, nil
 }
 
-func proxyError(why string) *Error {
-	return &Error{Class: ClassUnreachable, Message: "ProxyCommand: " + Sanitise(why, 300)}
+func proxyError(why string) *problem.Error {
+	return &problem.Error{Class: problem.Unreachable, Message: "ProxyCommand: " + Sanitise(why, 300)}
 }
 
 // Read reads what the command prints.

@@ -2,11 +2,15 @@
 
 package remote
 
-import "os/exec"
+import (
+	"os/exec"
+
+	"github.com/aoifleet/aoifleet/internal/problem"
+)
 
 // startGroup refuses: there is no /bin/sh.
 func startGroup(*exec.Cmd) error {
-	return &Error{Class: ClassConfiguration, Message: "a ProxyCommand can't be run on this system", Hint: "use a jump host: jump in the inventory, or ProxyJump"}
+	return &problem.Error{Class: problem.Configuration, Message: "a ProxyCommand can't be run on this system", Hint: "use a jump host: jump in the inventory, or ProxyJump"}
 }
 
 func endGroup(*exec.Cmd, bool) {}

@@ -16,6 +16,8 @@ import (
 
 	"al.essio.dev/pkg/shellescape"
 	"golang.org/x/sys/unix"
+
+	"github.com/aoifleet/aoifleet/internal/problem"
 )
 
 func proxyCommand(t Target) string {
@@ -92,7 +94,7 @@ func TestProxyCommandFails(t *testing.T) {
 				s.target.ConnectTimeout = 3 * time.Second
 			}
 			_, err := newDialer(t, Options{}).Dial(testContext(t), s.target)
-			wantError(t, err, ClassUnreachable, tc.message)
+			wantError(t, err, problem.Unreachable, tc.message)
 			if tc.script != "" && readFile(t, calls) != "call\n" {
 				t.Errorf("calls: %q", readFile(t, calls))
 			}
@@ -168,5 +170,5 @@ func TestProxyCommandIsSilent(t *testing.T) {
 	s.target.ProxyCommand = "sleep 1000"
 	s.target.ConnectTimeout = 2 * time.Second // the command has to be begun by then
 	_, err := newDialer(t, Options{}).Dial(testContext(t), s.target)
-	wantError(t, err, ClassUnreachable, "timed out after 2s: connected, but there was no SSH answer")
+	wantError(t, err, problem.Unreachable, "timed out after 2s: connected, but there was no SSH answer")
 }

@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"github.com/pkg/sftp"
+
+	"github.com/aoifleet/aoifleet/internal/problem"
 )
 
 // cleanupTimeout is how long Put goes on after a failure to remove what it
@@ -49,10 +51,10 @@ func (c *Conn) Remove(ctx context.Context, dir, name string) error {
 			func() error { return s.client.Remove(path.Join(dir, name)) },
 			func() error { return s.client.RemoveDirectory(dir) })
 		if fileErr != nil && !errors.Is(fileErr, os.ErrNotExist) {
-			return c.sftpError("cannot remove the file", fileErr, ClassCommand, "the host reports a failure")
+			return c.sftpError("cannot remove the file", fileErr, problem.Command, "the host reports a failure")
 		}
 		if dirErr != nil && !errors.Is(dirErr, os.ErrNotExist) {
-			return c.sftpError("cannot remove the directory", dirErr, ClassCommand, "the host reports a failure, probably it is not empty")
+			return c.sftpError("cannot remove the directory", dirErr, problem.Command, "the host reports a failure, probably it is not empty")
 		}
 		return nil
 	})
@@ -110,7 +112,7 @@ func (c *Conn) settle(ctx context.Context, s *sftpSession, done <-chan error) er
 	if ctx.Err() != nil {
 		return contextError(ctx, "copy")
 	}
-	return &Error{Class: ClassTimeout, Message: "copy failed, and the host did not answer the clean-up"}
+	return &problem.Error{Class: problem.Timeout, Message: "copy failed, and the host did not answer the clean-up"}
 }
 
 // put is one Put at work.
@@ -148,9 +150,9 @@ func (p *put) mkdir() error {
 	}
 	const what = "cannot make the private directory"
 	if _, statErr := p.session.client.Lstat(p.dir); statErr == nil {
-		return &Error{Class: ClassCommand, Message: what + ": it exists already"}
+		return &problem.Error{Class: problem.Command, Message: what + ": it exists already"}
 	}
-	return p.conn.sftpError(what, err, ClassDisk, noSpace)
+	return p.conn.sftpError(what, err, problem.Disk, noSpace)
 }
 
 // create makes the directory private and the file in it, in this order in one
@@ -164,11 +166,11 @@ func (p *put) create() error {
 		})
 	switch {
 	case modeErr != nil:
-		return p.conn.sftpError("cannot make the directory private", modeErr, ClassCommand, "the host reports a failure")
+		return p.conn.sftpError("cannot make the directory private", modeErr, problem.Command, "the host reports a failure")
 	case openErr != nil:
-		return p.conn.sftpError("cannot create the file", openErr, ClassDisk, noSpace)
+		return p.conn.sftpError("cannot create the file", openErr, problem.Disk, noSpace)
 	case p.handle == nil: // the library trusts a server that answers an open with a plain "ok"
-		return &Error{Class: ClassCommand, Message: "cannot create the file: the server broke the SFTP protocol"}
+		return &problem.Error{Class: problem.Command, Message: "cannot create the file: the server broke the SFTP protocol"}
 	}
 	return nil
 }
@@ -184,11 +186,11 @@ func (p *put) write(data []byte) error {
 		})
 	switch {
 	case modeErr != nil:
-		return p.conn.sftpError("cannot make the file private", modeErr, ClassCommand, "the host reports a failure")
+		return p.conn.sftpError("cannot make the file private", modeErr, problem.Command, "the host reports a failure")
 	case writeErr != nil:
-		return p.conn.sftpError("cannot write the file", writeErr, ClassDisk, noSpace)
+		return p.conn.sftpError("cannot write the file", writeErr, problem.Disk, noSpace)
 	case written != len(data):
-		return p.conn.sftpError("cannot write the file", io.ErrShortWrite, ClassDisk, noSpace)
+		return p.conn.sftpError("cannot write the file", io.ErrShortWrite, problem.Disk, noSpace)
 	}
 	return nil
 }
@@ -197,7 +199,7 @@ func (p *put) close() error {
 	handle := p.handle
 	p.handle = nil
 	if err := handle.Close(); err != nil {
-		return p.conn.sftpError("cannot close the file", err, ClassDisk, noSpace)
+		return p.conn.sftpError("cannot close the file", err, problem.Disk, noSpace)
 	}
 	return nil
 }
@@ -225,11 +227,11 @@ func checkNames(dir, name string) error {
 	elements := strings.Split(strings.TrimPrefix(dir, "/"), "/")
 	for _, element := range append(elements, name) {
 		if bad(element) {
-			return &Error{Class: ClassInternal, Message: "not a usable directory and file name"}
+			return &problem.Error{Class: problem.Internal, Message: "not a usable directory and file name"}
 		}
 	}
 	if strings.Contains(name, "/") {
-		return &Error{Class: ClassInternal, Message: "a file name can't hold a slash"}
+		return &problem.Error{Class: problem.Internal, Message: "a file name can't hold a slash"}
 	}
 	return nil
 }

@@ -6,38 +6,30 @@ package remote
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 	"time"
 
 	"golang.org/x/crypto/ssh"
+
+	"github.com/aoifleet/aoifleet/internal/problem"
 )
 
-// Class says what kind of failure an [Error] is, for the report and the exit
-// code. The values are part of the JSON contract: they may be added to, never
-// renamed.
-type Class string
+// For the packages that still use these names.
+type (
+	Class = problem.Class
+	Error = problem.Error
+)
 
-// The classes of failure that this package returns.
 const (
-	// ClassUnreachable: no connection, or the connection was lost.
-	ClassUnreachable Class = "unreachable"
-	// ClassAuthentication: the server refused every key, or there was none to offer.
-	ClassAuthentication Class = "authentication"
-	// ClassHostKeyUnknown: nothing vouches for the key that the server sent.
-	ClassHostKeyUnknown Class = "host_key_unknown"
-	// ClassHostKeyChanged: known_hosts has another key for the address, or the key is revoked.
-	ClassHostKeyChanged Class = "host_key_changed"
-	// ClassCommand: the server answered, and the command or request failed.
-	ClassCommand Class = "command"
-	// ClassTimeout: the caller's context ended first (deadline or cancellation).
-	ClassTimeout Class = "timeout"
-	// ClassDisk: the server could not store the file.
-	ClassDisk Class = "disk"
-	// ClassConfiguration: what is configured can't be done here.
-	ClassConfiguration Class = "configuration"
-	// ClassInternal: the caller asked for something that makes no sense.
-	ClassInternal Class = "internal"
+	ClassUnreachable    = problem.Unreachable
+	ClassAuthentication = problem.Authentication
+	ClassHostKeyUnknown = problem.HostKeyUnknown
+	ClassHostKeyChanged = problem.HostKeyChanged
+	ClassCommand        = problem.Command
+	ClassTimeout        = problem.Timeout
+	ClassInternal       = problem.Internal
 )
 
 const (
@@ -59,28 +51,36 @@ const (
 	MaxForeignText = 4 << 10
 )
 
-// Error is every error of this package. Message is short, lower case, names no
-// host (so that equal failures of many hosts can be counted together) and
-// holds no secret; Hint, where there is one, is the next thing to do. Err is
-// the cause for errors.Is and errors.As: a context error, an [ExitError],
-// fs.ErrPermission, or nil; its text never holds unsanitised text from the server.
-type Error struct {
-	Class   Class
-	Message string
-	Hint    string
-	Err     error
-	Hop     string // the jump host that failed, which Message names too; empty: the machine itself
-	Untried bool   // of Dial: it failed before anything was sent to the machine
+// DialError is an error of [Dialer.Dial] that says where on the way it happened.
+// Every other error of this package is a plain *problem.Error. Message names no
+// machine but a jump host, so that equal failures of many hosts can be counted
+// together. Err is a context error, an [ExitError], fs.ErrPermission, or nil; its
+// text never holds unsanitised text from the server.
+type DialError struct {
+	problem.Base
+	Hop     string // the jump host that failed, which Message names too; "": the machine itself
+	Untried bool   // it failed before anything was sent to the machine
 }
 
-// Error returns the message without the hint.
-func (e *Error) Error() string { return e.Message }
+// Unwrap returns the error without where it happened.
+func (e *DialError) Unwrap() error { return &e.Base }
 
-// Unwrap returns the cause, or nil.
-func (e *Error) Unwrap() error { return e.Err }
+// placed is a copy of err that can say where it happened; nil for the error of a
+// context.
+func placed(err error) *DialError {
+	var e *DialError
+	if errors.As(err, &e) {
+		e := *e
+		return &e
+	}
+	if p := problem.As(err); p != nil {
+		return &DialError{Base: *p}
+	}
+	return nil
+}
 
 // ExitError is a command that ran and did not exit 0. It is found with
-// errors.As through an [Error] of [ClassCommand].
+// errors.As through a *problem.Error of class problem.Command.
 type ExitError struct {
 	// Status is the exit status, or 128 plus the signal's number, or -1 when
 	// the server did not say.
@@ -162,7 +162,7 @@ type Password struct {
 	// user, keys and Source have the same credential: see Dialer.Dial.
 	Source string
 	// Get returns it, when a server asks for it. It may take its time and is
-	// called for each connection. Its error, if it is an *Error, is Dial's.
+	// called for each connection. Its error, if it is an *problem.Error, is Dial's.
 	Get func(ctx context.Context) (string, error)
 }
 

@@ -8,6 +8,8 @@ import (
 
 	"golang.org/x/crypto/ssh"
 	xknownhosts "golang.org/x/crypto/ssh/knownhosts"
+
+	"github.com/aoifleet/aoifleet/internal/problem"
 )
 
 // KeyState says what is known of a host key. The values are part of the JSON
@@ -39,11 +41,11 @@ var errNoOtherKey = errors.New("no other kind of key")
 
 // ScanHostKeys returns the keys of t, one of each kind, without logging in: each
 // takes a connection of its own, at most six in all. Nothing vouches for what a
-// scan brings. The error is an *Error; then there are no keys.
+// scan brings. The error is an *problem.Error; then there are no keys.
 func (d *Dialer) ScanHostKeys(ctx context.Context, t Target) ([]HostKey, error) {
 	t = withDefaults(t)
 	if t.Address == "" {
-		return nil, &Error{Class: ClassInternal, Message: "a target needs an address"}
+		return nil, &problem.Error{Class: problem.Internal, Message: "a target needs an address"}
 	}
 	known, err := d.knownHosts.get(t)
 	if err != nil && len(t.HostKeyFingerprints) == 0 {
@@ -59,7 +61,7 @@ func (d *Dialer) ScanHostKeys(ctx context.Context, t Target) ([]HostKey, error) 
 		case errors.Is(err, errNoOtherKey) && len(t.seen) > 0:
 			complete = true
 		case errors.Is(err, errNoOtherKey):
-			return nil, &Error{Class: ClassUnreachable, Message: "the server has no kind of host key that is safe", Hint: "give it one: ssh-keygen -A on the host"}
+			return nil, &problem.Error{Class: problem.Unreachable, Message: "the server has no kind of host key that is safe", Hint: "give it one: ssh-keygen -A on the host"}
 		default:
 			return nil, err
 		}
@@ -138,7 +140,7 @@ func (h *hostCheck) lookUp(k *HostKey) {
 
 // AddHostKeys appends those of keys that are new to t's known_hosts file, and
 // returns how many. It adds none where one of them has changed or is revoked.
-// Fingerprints are to be compared first. The error is an *Error.
+// Fingerprints are to be compared first. The error is an *problem.Error.
 func (d *Dialer) AddHostKeys(t Target, keys []HostKey) (int, error) {
 	t = withDefaults(t)
 	known, err := d.knownHosts.get(t)
@@ -163,11 +165,11 @@ func (d *Dialer) AddHostKeys(t Target, keys []HostKey) (int, error) {
 	case err == nil:
 		return len(fresh), nil
 	case !errors.Is(err, errWrittenMeanwhile):
-		return 0, &Error{Class: ClassHostKeyUnknown, Message: "cannot write " + known.path + ": " + plainReason(err), Hint: "check who may write there"}
+		return 0, &problem.Error{Class: problem.HostKeyUnknown, Message: "cannot write " + known.path + ": " + plainReason(err), Hint: "check who may write there"}
 	}
 	for _, k := range check.states(fresh) {
 		if k.State != KeyKnown {
-			return 0, &Error{Class: ClassHostKeyUnknown, Message: "another program has added other keys of the host meanwhile", Hint: "scan it again"}
+			return 0, &problem.Error{Class: problem.HostKeyUnknown, Message: "another program has added other keys of the host meanwhile", Hint: "scan it again"}
 		}
 	}
 	return 0, nil

@@ -9,6 +9,8 @@ import (
 
 	"github.com/pkg/sftp"
 	"golang.org/x/crypto/ssh"
+
+	"github.com/aoifleet/aoifleet/internal/problem"
 )
 
 // sftpSession is an SFTP session of a connection. Its fields are set before
@@ -108,8 +110,8 @@ func (s *sftpSession) open(c *Conn) error {
 	ok, err := channel.SendRequest("subsystem", true, ssh.Marshal(&subsystemRequest{"sftp"}))
 	if err == nil && !ok {
 		c.abandon(channel, closedChannel())
-		return &Error{
-			Class:   ClassCommand,
+		return &problem.Error{
+			Class:   problem.Command,
 			Message: "SFTP is switched off on the host",
 			Hint:    "add to sshd_config on the host: Subsystem sftp internal-sftp",
 			Err:     errNoSFTP,
@@ -138,8 +140,8 @@ func (s *sftpSession) noGreeting(c *Conn, err error) error {
 	if said == "" {
 		said = err.Error()
 	}
-	return &Error{
-		Class:   ClassCommand,
+	return &problem.Error{
+		Class:   problem.Command,
 		Message: "SFTP does not work on the host: " + Sanitise(said, 200),
 		Hint:    "check the Subsystem line of sshd_config on the host, and that the login shell prints nothing when it is not interactive",
 		Err:     errNoSFTP,
@@ -199,17 +201,17 @@ func (s *sftpSession) inOrder(first, second func() error) (error, error) {
 // sftpError explains the failure of a request named by what. SSH_FX_FAILURE
 // says nothing about the cause (draft-ietf-secsh-filexfer-02 section 7); the
 // caller knows what is likely, and gives its class and words.
-func (c *Conn) sftpError(what string, err error, likely Class, guess string) *Error {
+func (c *Conn) sftpError(what string, err error, likely problem.Class, guess string) *problem.Error {
 	var status *sftp.StatusError
 	switch {
 	case errors.Is(err, sftp.ErrSSHFxConnectionLost) || errors.Is(err, io.EOF):
 		return c.explain(what, errors.New("the SFTP session ended"))
 	case errors.Is(err, os.ErrPermission):
-		return &Error{Class: ClassCommand, Message: what + ": permission denied", Err: os.ErrPermission}
+		return &problem.Error{Class: problem.Command, Message: what + ": permission denied", Err: os.ErrPermission}
 	case errors.Is(err, os.ErrNotExist):
-		return &Error{Class: ClassCommand, Message: what + ": no such file or directory"}
+		return &problem.Error{Class: problem.Command, Message: what + ": no such file or directory"}
 	case errors.As(err, &status) && status.FxCode() == sftp.ErrSSHFxFailure:
-		return &Error{Class: likely, Message: what + ": " + guess}
+		return &problem.Error{Class: likely, Message: what + ": " + guess}
 	}
-	return &Error{Class: ClassCommand, Message: what + ": " + Sanitise(err.Error(), 200)}
+	return &problem.Error{Class: problem.Command, Message: what + ": " + Sanitise(err.Error(), 200)}
 }

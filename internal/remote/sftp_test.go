@@ -13,6 +13,8 @@ import (
 	"time"
 
 	"golang.org/x/crypto/ssh"
+
+	"github.com/aoifleet/aoifleet/internal/problem"
 )
 
 // Packet types and status codes of draft-ietf-secsh-filexfer-02.
@@ -162,15 +164,15 @@ func TestPutFails(t *testing.T) {
 		message string
 		want    []byte
 	}{
-		{"mkdir, disk full", fxMkdir, failed, ClassDisk, "no space", []byte{fxMkdir, fxLstat}},
-		{"mkdir, denied", fxMkdir, statusDenied, ClassCommand, "permission denied", []byte{fxMkdir, fxLstat}},
-		{"mkdir, unknown status", fxMkdir, 99, ClassCommand, "cannot make the private directory", []byte{fxMkdir, fxLstat}},
-		{"chmod of the directory", fxSetstat, failed, ClassCommand, "private", slices.Concat(toOpen, []byte{fxClose}, tidy)},
-		{"open, disk full", fxOpen, failed, ClassDisk, "cannot create the file", slices.Concat(toOpen, tidy)},
-		{"open, answered with ok", fxOpen, statusOK, ClassCommand, "broke the SFTP protocol", slices.Concat(toOpen, tidy)},
-		{"chmod of the file", fxFsetstat, statusDenied, ClassCommand, "cannot make the file private", slices.Concat(toWrite, []byte{fxClose}, tidy)},
-		{"write, disk full", fxWrite, failed, ClassDisk, "cannot write the file", slices.Concat(toWrite, []byte{fxClose}, tidy)},
-		{"close", fxClose, failed, ClassDisk, "cannot close the file", slices.Concat(toWrite, []byte{fxClose}, tidy)},
+		{"mkdir, disk full", fxMkdir, failed, problem.Disk, "no space", []byte{fxMkdir, fxLstat}},
+		{"mkdir, denied", fxMkdir, statusDenied, problem.Command, "permission denied", []byte{fxMkdir, fxLstat}},
+		{"mkdir, unknown status", fxMkdir, 99, problem.Command, "cannot make the private directory", []byte{fxMkdir, fxLstat}},
+		{"chmod of the directory", fxSetstat, failed, problem.Command, "private", slices.Concat(toOpen, []byte{fxClose}, tidy)},
+		{"open, disk full", fxOpen, failed, problem.Disk, "cannot create the file", slices.Concat(toOpen, tidy)},
+		{"open, answered with ok", fxOpen, statusOK, problem.Command, "broke the SFTP protocol", slices.Concat(toOpen, tidy)},
+		{"chmod of the file", fxFsetstat, statusDenied, problem.Command, "cannot make the file private", slices.Concat(toWrite, []byte{fxClose}, tidy)},
+		{"write, disk full", fxWrite, failed, problem.Disk, "cannot write the file", slices.Concat(toWrite, []byte{fxClose}, tidy)},
+		{"close", fxClose, failed, problem.Disk, "cannot close the file", slices.Concat(toWrite, []byte{fxClose}, tidy)},
 	}
 	for _, tc := range cases {
 		t.Run(tc.name, func(t *testing.T) {
@@ -203,7 +205,7 @@ func TestRemoveFails(t *testing.T) {
 			}
 			return false
 		}}
-		wantError(t, dialScripted(t, script).Remove(testContext(t), "dir", "file"), ClassCommand, message)
+		wantError(t, dialScripted(t, script).Remove(testContext(t), "dir", "file"), problem.Command, message)
 	}
 }
 
@@ -223,7 +225,7 @@ func TestPutStalls(t *testing.T) {
 		if stalled == fxClose && err == nil {
 			continue // it was complete
 		}
-		wantError(t, err, ClassTimeout, "interrupted")
+		wantError(t, err, problem.Timeout, "interrupted")
 		if !errors.Is(err, context.Canceled) || !bytes.HasSuffix(got, []byte{fxRemove, fxRmdir}) {
 			t.Errorf("%d: %v, requests %v", stalled, err, got)
 		}
@@ -252,7 +254,7 @@ func TestPutDeadServer(t *testing.T) {
 	}
 	c := dial(t, newDialer(t, Options{}), s.start().target)
 	c.cleanupTimeout = 10 * time.Millisecond
-	wantError(t, c.Put(ctx, "dir", "file", []byte("x")), ClassTimeout, "interrupted")
+	wantError(t, c.Put(ctx, "dir", "file", []byte("x")), problem.Timeout, "interrupted")
 	<-c.sftp.ended // the server answers the close of a channel
 	c.cleanupTimeout = patience
 	if err := c.Put(testContext(t), "dir", "file", []byte("x")); err != nil {
@@ -267,25 +269,25 @@ func TestSFTPFaults(t *testing.T) {
 		class   Class
 		message string
 	}{
-		{"switched off", func(s *fakeServer) { s.refuse["subsystem"] = true }, ClassCommand, "SFTP is switched off"},
+		{"switched off", func(s *fakeServer) { s.refuse["subsystem"] = true }, problem.Command, "SFTP is switched off"},
 		{"no session", func(s *fakeServer) {
 			s.open = func(n ssh.NewChannel) bool { _ = n.Reject(ssh.ConnectionFailed, "open failed"); return true }
-		}, ClassCommand, "opens no more sessions"},
+		}, problem.Command, "opens no more sessions"},
 		{"no server program", func(s *fakeServer) {
 			s.subsystem = func(ch ssh.Channel) { _, _ = io.WriteString(ch.Stderr(), "sh: sftp-server: not found\n") }
-		}, ClassCommand, "SFTP does not work"},
+		}, problem.Command, "SFTP does not work"},
 		{"chatty shell", func(s *fakeServer) {
 			s.subsystem = func(ch ssh.Channel) { _, _ = io.WriteString(ch, "Welcome to this host\n") }
-		}, ClassCommand, "SFTP does not work"},
+		}, problem.Command, "SFTP does not work"},
 		{"endless stdout", func(s *fakeServer) { s.subsystem = func(ch ssh.Channel) { spew(ch, "\x00\x00\x00\x05\x02") } },
-			ClassCommand, "SFTP does not work"},
+			problem.Command, "SFTP does not work"},
 		{"ends in the middle", func(s *fakeServer) {
 			s.subsystem = func(ch ssh.Channel) {
 				_, _, _ = readPacket(ch)
 				sendPacket(ch, fxVersion, []byte{0, 0, 0, 3})
 				_, _, _ = readPacket(ch)
 			}
-		}, ClassCommand, "the SFTP session ended"},
+		}, problem.Command, "the SFTP session ended"},
 		{"answers what nobody asked", func(s *fakeServer) {
 			s.subsystem = func(ch ssh.Channel) {
 				_, _, _ = readPacket(ch)
@@ -294,7 +296,7 @@ func TestSFTPFaults(t *testing.T) {
 				sendStatus(ch, []byte{9, 9, 9, 9}, statusOK)
 				_, _ = io.Copy(io.Discard, ch)
 			}
-		}, ClassCommand, "the SFTP session ended"},
+		}, problem.Command, "the SFTP session ended"},
 		{"drops the connection", func(s *fakeServer) {
 			s.subsystem = func(ch ssh.Channel) {
 				_, _, _ = readPacket(ch)
@@ -302,7 +304,7 @@ func TestSFTPFaults(t *testing.T) {
 				_, _, _ = readPacket(ch)
 				s.drop()
 			}
-		}, ClassUnreachable, "connection lost"},
+		}, problem.Unreachable, "connection lost"},
 	}
 	for _, tc := range cases {
 		t.Run(tc.name, func(t *testing.T) {
@@ -327,7 +329,7 @@ func TestSFTPSilent(t *testing.T) {
 	c := dial(t, newDialer(t, Options{}), s.start().target)
 	ctx, cancel := context.WithTimeout(testContext(t), 10*time.Millisecond)
 	defer cancel()
-	wantError(t, c.Put(ctx, "dir", "file", nil), ClassTimeout, "timed out")
+	wantError(t, c.Put(ctx, "dir", "file", nil), problem.Timeout, "timed out")
 	if out, err := c.Run(testContext(t), "printf ok", nil); err != nil || string(out) != "ok" {
 		t.Errorf("%q, %v", out, err)
 	}
@@ -341,7 +343,7 @@ func TestSecretsStayOut(t *testing.T) {
 		return kind == fxWrite
 	}}
 	err := dialScripted(t, script).Put(testContext(t), "dir", "file", []byte("hunter2"))
-	if e := wantError(t, err, ClassDisk, ""); strings.Contains(e.Message+e.Hint, "hunter2") {
+	if e := wantError(t, err, problem.Disk, ""); strings.Contains(e.Message+e.Hint, "hunter2") {
 		t.Error("the data is in the error")
 	}
 }

@@ -12,6 +12,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/aoifleet/aoifleet/internal/problem"
 )
 
 // server is what the suite needs of a server: how to log in, and the
@@ -92,7 +94,7 @@ func testRun(t *testing.T, c *Conn, _ string) {
 			}
 			continue
 		}
-		wantError(t, err, ClassCommand, fmt.Sprintf("exit status %d", tc.status))
+		wantError(t, err, problem.Command, fmt.Sprintf("exit status %d", tc.status))
 		var exit *ExitError
 		if !errors.As(err, &exit) || exit.Status != tc.status || exit.Stderr != tc.stderr {
 			t.Errorf("%s: %#v", tc.name, exit)
@@ -111,7 +113,7 @@ func testRunContext(t *testing.T, c *Conn, _ string) {
 	if err == nil {
 		err = p.Wait()
 	}
-	wantError(t, err, ClassTimeout, "timed out")
+	wantError(t, err, problem.Timeout, "timed out")
 	if !errors.Is(err, context.DeadlineExceeded) {
 		t.Errorf("%v does not unwrap to the deadline", err)
 	}
@@ -121,7 +123,7 @@ func testRunContext(t *testing.T, c *Conn, _ string) {
 	gone, stop := context.WithCancel(context.Background())
 	stop()
 	_, err = c.Run(gone, "true", nil)
-	wantError(t, err, ClassTimeout, "interrupted")
+	wantError(t, err, problem.Timeout, "interrupted")
 	if !errors.Is(err, context.Canceled) {
 		t.Errorf("%v does not unwrap to the cancellation", err)
 	}
@@ -137,9 +139,9 @@ func testLargeStreams(t *testing.T, c *Conn, _ string) {
 
 func testTooMuchOutput(t *testing.T, c *Conn, _ string) {
 	_, err := c.Run(testContext(t), "yes", nil)
-	wantError(t, err, ClassCommand, "more than 1048576 bytes")
+	wantError(t, err, problem.Command, "more than 1048576 bytes")
 	_, err = c.Run(testContext(t), "true", nil)
-	wantError(t, err, ClassUnreachable, "too much output")
+	wantError(t, err, problem.Unreachable, "too much output")
 }
 
 func testConversation(t *testing.T, c *Conn, _ string) {
@@ -161,7 +163,7 @@ func testConversation(t *testing.T, c *Conn, _ string) {
 		t.Fatal(err)
 	}
 	err = p.Wait()
-	wantError(t, err, ClassCommand, "exit status 4: bye")
+	wantError(t, err, problem.Command, "exit status 4: bye")
 	if again := p.Wait(); again != err {
 		t.Errorf("second Wait: %v", again)
 	}
@@ -184,7 +186,7 @@ func testCancel(t *testing.T, c *Conn, _ string) {
 		t.Fatal(err)
 	}
 	cancel()
-	wantError(t, p.Wait(), ClassTimeout, "interrupted")
+	wantError(t, p.Wait(), problem.Timeout, "interrupted")
 	if err := f.SetReadDeadline(time.Now().Add(patience)); err != nil {
 		t.Fatal(err)
 	}
@@ -213,9 +215,9 @@ func testPut(t *testing.T, c *Conn, home string) {
 		}
 		wantMissing(t, dir)
 	}
-	wantError(t, c.Put(ctx, ".stage", "a/b", nil), ClassInternal, "slash")
-	wantError(t, c.Put(ctx, "a/../b", "x", nil), ClassInternal, "not a usable")
-	wantError(t, c.Remove(ctx, ".", "x"), ClassInternal, "not a usable")
+	wantError(t, c.Put(ctx, ".stage", "a/b", nil), problem.Internal, "slash")
+	wantError(t, c.Put(ctx, "a/../b", "x", nil), problem.Internal, "not a usable")
+	wantError(t, c.Remove(ctx, ".", "x"), problem.Internal, "not a usable")
 }
 
 func testPutExists(t *testing.T, c *Conn, home string) {
@@ -225,17 +227,17 @@ func testPutExists(t *testing.T, c *Conn, home string) {
 	}
 	defer os.RemoveAll(dir)
 	kept := writeFile(t, filepath.Join(dir, "bundle"), []byte("old"))
-	wantError(t, c.Put(testContext(t), "mine", "bundle", []byte("new")), ClassCommand, "exists already")
+	wantError(t, c.Put(testContext(t), "mine", "bundle", []byte("new")), problem.Command, "exists already")
 	wantMode(t, dir, os.ModeDir|0o755)
 	if got, err := os.ReadFile(kept); err != nil || string(got) != "old" {
 		t.Errorf("%q, %v", got, err)
 	}
-	wantError(t, c.Remove(testContext(t), "mine", "other"), ClassCommand, "cannot remove the directory")
+	wantError(t, c.Remove(testContext(t), "mine", "other"), problem.Command, "cannot remove the directory")
 }
 
 func testPutDenied(t *testing.T, c *Conn, _ string) {
 	err := c.Put(testContext(t), "missing/parent", "bundle", nil)
-	wantError(t, err, ClassCommand, "no such file or directory")
+	wantError(t, err, problem.Command, "no such file or directory")
 }
 
 func testPutLarge(t *testing.T, c *Conn, home string) {
@@ -265,10 +267,10 @@ func testAfterClose(t *testing.T, c *Conn, _ string) {
 			t.Fatal(err)
 		}
 	}
-	wantError(t, p.Wait(), ClassUnreachable, "connection lost: closed")
+	wantError(t, p.Wait(), problem.Unreachable, "connection lost: closed")
 	_, err = c.Run(ctx, "true", nil)
-	wantError(t, err, ClassUnreachable, "connection lost")
-	wantError(t, c.Put(ctx, "d", "f", nil), ClassUnreachable, "connection lost")
+	wantError(t, err, problem.Unreachable, "connection lost")
+	wantError(t, c.Put(ctx, "d", "f", nil), problem.Unreachable, "connection lost")
 }
 
 func testConcurrent(t *testing.T, c *Conn, home string) {

@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"golang.org/x/crypto/ssh"
+
+	"github.com/aoifleet/aoifleet/internal/problem"
 )
 
 // transport opens what SSH is spoken over: a channel of the jump host, the
@@ -66,29 +68,28 @@ func (c *Conn) forward(ctx context.Context, address string) (net.Conn, error) {
 
 // DialContext connects to address, host:port, from the machine at the other end,
 // which looks the name up; network is tcp. It is fit for http.Transport. The
-// connection has deadlines and ends with the Conn. Every error is an *Error, of
-// class ClassCommand where the machine forwards nothing.
+// connection has deadlines and ends with the Conn. Every error is an *problem.Error, of
+// class problem.Command where the machine forwards nothing.
 func (c *Conn) DialContext(ctx context.Context, network, address string) (net.Conn, error) {
 	if network != "tcp" {
-		return nil, &Error{Class: ClassInternal, Message: "only TCP is forwarded, not " + network}
+		return nil, &problem.Error{Class: problem.Internal, Message: "only TCP is forwarded, not " + network}
 	}
 	conn, err := c.forward(ctx, address)
-	var own *Error
 	var refused *ssh.OpenChannelError
 	switch {
 	case err == nil:
 		return conn, nil
-	case errors.As(err, &own):
-		return nil, own
+	case problem.As(err) != nil:
+		return nil, problem.As(err)
 	case ctx.Err() != nil:
 		return nil, contextError(ctx, "connecting to "+address+" from "+c.name)
 	case errors.As(err, &refused) && refused.Reason == ssh.ConnectionFailed:
-		return nil, &Error{Class: ClassUnreachable, Message: c.name + " can't connect to " + address + ": " + Sanitise(refused.Message, 200)}
+		return nil, &problem.Error{Class: problem.Unreachable, Message: c.name + " can't connect to " + address + ": " + Sanitise(refused.Message, 200)}
 	case errors.As(err, &refused):
-		return nil, &Error{Class: ClassCommand, Message: c.name + " refuses to forward: " + Sanitise(refused.Message, 200),
+		return nil, &problem.Error{Class: problem.Command, Message: c.name + " refuses to forward: " + Sanitise(refused.Message, 200),
 			Hint: "see AllowTcpForwarding and PermitOpen in sshd_config(5) on the host"}
 	case c.ping() == nil: // an address that is none, which the library did not ask about
-		return nil, &Error{Class: ClassUnreachable, Message: Sanitise(err.Error(), 200)}
+		return nil, &problem.Error{Class: problem.Unreachable, Message: Sanitise(err.Error(), 200)}
 	}
 	return nil, c.lostError()
 }
@@ -114,10 +115,11 @@ func (a *attempt) tunnelError(ctx context.Context, err error) error {
 	case ctx.Err() != nil:
 		return contextError(ctx, "connecting")
 	case errors.As(err, &refused) && refused.Reason == ssh.ConnectionFailed:
-		return &Error{Class: ClassUnreachable, Message: "jump host " + a.via.name + " can't connect to it: " + Sanitise(refused.Message, 200)}
+		return &problem.Error{Class: problem.Unreachable, Message: "jump host " + a.via.name + " can't connect to it: " + Sanitise(refused.Message, 200)}
 	case errors.As(err, &refused):
-		return &Error{Class: ClassUnreachable, Hop: a.via.name, Message: "jump host " + a.via.name + " refuses to forward: " + Sanitise(refused.Message, 200),
-			Hint: "see AllowTcpForwarding and PermitOpen in sshd_config(5) on the jump host"}
+		return &DialError{Hop: a.via.name, Base: problem.Error{Class: problem.Unreachable,
+			Message: "jump host " + a.via.name + " refuses to forward: " + Sanitise(refused.Message, 200),
+			Hint:    "see AllowTcpForwarding and PermitOpen in sshd_config(5) on the jump host"}}
 	}
 	return a.viaLost(err)
 }
@@ -125,8 +127,7 @@ func (a *attempt) tunnelError(ctx context.Context, err error) error {
 // viaLost is the error for a jump host whose connection has ended: another try
 // makes a new one.
 func (a *attempt) viaLost(err error) *droppedEarly {
-	hop := &Error{Class: ClassUnreachable, Hop: a.via.name, Message: "jump host " + a.via.name + ": " + a.via.lostError().Message}
-	return &droppedEarly{hop: hop, err: err}
+	return &droppedEarly{hop: atHop(a.via.name, a.via.lostError()), err: err}
 }
 
 // transportEnded says that a handshake failed because of what is below it; nil

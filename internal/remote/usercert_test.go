@@ -14,6 +14,8 @@ import (
 
 	"golang.org/x/crypto/ssh"
 	"golang.org/x/crypto/ssh/agent"
+
+	"github.com/aoifleet/aoifleet/internal/problem"
 )
 
 // TestUserCertificates: a real user CA, with principals, and a real ssh-agent.
@@ -77,7 +79,7 @@ func TestUserCertificates(t *testing.T) {
 				return
 			}
 			_, err := d.Dial(testContext(t), target)
-			wantError(t, err, ClassAuthentication, tc.message)
+			wantError(t, err, problem.Authentication, tc.message)
 		})
 	}
 }

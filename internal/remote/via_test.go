@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"golang.org/x/crypto/ssh"
+
+	"github.com/aoifleet/aoifleet/internal/problem"
 )
 
 // TestJumpKey: ways that differ in who logs in, with what, or who vouches for the
@@ -87,7 +89,7 @@ func TestKnownHostsFiles(t *testing.T) {
 	dial(t, newDialer(t, Options{}), s.target)
 	s.target.HostKeyAlias = "the-alias"
 	_, err := newDialer(t, Options{}).Dial(testContext(t), s.target)
-	wantError(t, err, ClassHostKeyUnknown, "is not in ")
+	wantError(t, err, problem.HostKeyUnknown, "is not in ")
 	line := "the-alias " + string(ssh.MarshalAuthorizedKey(s.hostKey.PublicKey()))
 	s.target.KnownHosts = writeFile(t, filepath.Join(t.TempDir(), "alias"), []byte(line))
 	dial(t, newDialer(t, Options{}), s.target)
@@ -113,7 +115,7 @@ func TestAgentOfATarget(t *testing.T) {
 			_ = c.Close()
 			continue
 		}
-		wantError(t, err, ClassAuthentication, tc.message)
+		wantError(t, err, problem.Authentication, tc.message)
 	}
 }
 

@@ -8,6 +8,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"syscall"
+
+	"github.com/aoifleet/aoifleet/internal/problem"
 )
 
 // maxGreeting bounds what is kept of the bytes before the version line.
@@ -64,35 +66,35 @@ func (w *versionWatch) greeting() (said string, spoke bool) {
 type droppedEarly struct {
 	said  string // instead of its version
 	spoke bool   // the server has said its version
-	hop   *Error // it was a jump host's connection that ended
+	hop   error  // it was a jump host's connection that ended
 	err   error
 }
 
 // Error says what happened.
-func (e *droppedEarly) Error() string { return e.explain().Message }
+func (e *droppedEarly) Error() string { return e.explain().Error() }
 
-func (e *droppedEarly) explain() *Error {
+func (e *droppedEarly) explain() error {
 	if e.hop != nil {
 		return e.hop
 	}
 	if e.spoke {
-		return &Error{Class: ClassUnreachable, Message: "connection closed by the server during the SSH handshake"}
+		return &problem.Error{Class: problem.Unreachable, Message: "connection closed by the server during the SSH handshake"}
 	}
 	if e.said != "" {
-		return &Error{Class: ClassUnreachable, Message: "the server turned the connection away: " + e.said, Hint: turnedAwayHint}
+		return &problem.Error{Class: problem.Unreachable, Message: "the server turned the connection away: " + e.said, Hint: turnedAwayHint}
 	}
 	how := "connection closed"
 	if errors.Is(e.err, syscall.ECONNRESET) {
 		how = "connection reset"
 	}
-	return &Error{Class: ClassUnreachable, Message: how + " before the server said anything", Hint: turnedAwayHint}
+	return &problem.Error{Class: problem.Unreachable, Message: how + " before the server said anything", Hint: turnedAwayHint}
 }
 
 const turnedAwayHint = "see MaxStartups and PerSourcePenalties in sshd_config(5) on the host, and what is in front of it"
 
 // tcpError is the short reason why there is no TCP connection.
-func tcpError(err error) *Error {
-	return &Error{Class: ClassUnreachable, Message: tcpReason(err)}
+func tcpError(err error) *problem.Error {
+	return &problem.Error{Class: problem.Unreachable, Message: tcpReason(err)}
 }
 
 func tcpReason(err error) string {

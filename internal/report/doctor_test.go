@@ -8,7 +8,7 @@ import (
 	"github.com/aoifleet/aoifleet/internal/doctor"
 	"github.com/aoifleet/aoifleet/internal/host"
 	"github.com/aoifleet/aoifleet/internal/inventory"
-	"github.com/aoifleet/aoifleet/internal/remote"
+	"github.com/aoifleet/aoifleet/internal/problem"
 )
 
 // visited is a host that was looked at, but for the script's own facts.
@@ -26,7 +26,7 @@ func denied(v *doctor.Visit) {
 	v.Found.Seen.Denied = "2026-11-23T08:00:00.1Z  ERROR AADSTS1 of " + v.Host.Name[:1]
 }
 func away(v *doctor.Visit) {
-	v.DialErr = &remote.Error{Class: remote.ClassUnreachable, Message: "timed out"}
+	v.DialErr = &problem.Error{Class: problem.Unreachable, Message: "timed out"}
 }
 func leaves(v *doctor.Visit)  { v.Found.Seen.Leftover = []string{"staged-R"} }
 func nothing(v *doctor.Visit) {}

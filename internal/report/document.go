@@ -9,7 +9,7 @@ import (
 	"time"
 
 	"github.com/aoifleet/aoifleet/internal/certificate"
-	"github.com/aoifleet/aoifleet/internal/host"
+	"github.com/aoifleet/aoifleet/internal/problem"
 	"github.com/aoifleet/aoifleet/internal/rollout"
 )
 
@@ -109,11 +109,7 @@ type Certificate struct {
 }
 
 // Error is why a host did not end well.
-type Error struct {
-	Class   string `json:"class"`
-	Message string `json:"message"`
-	Hint    string `json:"hint,omitempty"`
-}
+type Error = problem.Error
 
 // Unit is the agent's unit in a status.
 type Unit struct {
@@ -221,7 +217,7 @@ func RunHosts(r *rollout.Run) []Host {
 }
 
 func entryHost(e rollout.Entry) Host {
-	h := Host{Name: e.Host.Name, Address: e.Host.Address, Steps: []Step{}, Action: string(e.Action), Reason: e.Reason, Error: errorOf(e.Problem)}
+	h := Host{Name: e.Host.Name, Address: e.Host.Address, Steps: []Step{}, Action: string(e.Action), Reason: e.Reason, Error: e.Problem}
 	if e.Outcome != "" {
 		outcome := string(e.Outcome)
 		h.Outcome = &outcome
@@ -247,13 +243,6 @@ func entryHost(e rollout.Entry) Host {
 
 func certificateOf(info *certificate.Info) *Certificate {
 	return &Certificate{info.Thumbprint, info.SHA256, info.Subject, info.NotAfter.UTC()}
-}
-
-func errorOf(p *host.Problem) *Error {
-	if p == nil {
-		return nil
-	}
-	return &Error{p.Class, p.Message, p.Hint}
 }
 
 func unfinishedOf(e rollout.Entry) *Unfinished {

@@ -1,7 +1,6 @@
 package report
 
 import (
-	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -9,6 +8,7 @@ import (
 	"text/tabwriter"
 
 	"github.com/aoifleet/aoifleet/internal/inventory"
+	"github.com/aoifleet/aoifleet/internal/problem"
 	"github.com/aoifleet/aoifleet/internal/remote"
 )
 
@@ -67,14 +67,13 @@ func ScannedHosts(scans []Scanned) []ScannedHost {
 }
 
 func scanError(err error) *Error {
-	var e *remote.Error
-	switch {
-	case err == nil:
+	if err == nil {
 		return nil
-	case errors.As(err, &e):
-		return &Error{Class: string(e.Class), Message: e.Message, Hint: e.Hint}
 	}
-	return &Error{Class: string(remote.ClassInternal), Message: err.Error()}
+	if p := problem.As(err); p != nil {
+		return p
+	}
+	return problem.New(problem.Internal, "", "%s", err.Error())
 }
 
 // HostKeys prints a line for each key of each host.

@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"github.com/aoifleet/aoifleet/internal/inventory"
+	"github.com/aoifleet/aoifleet/internal/problem"
 	"github.com/aoifleet/aoifleet/internal/remote"
 )
 
@@ -24,7 +25,7 @@ func scanned() []Scanned {
 		{Host: host("c", 22), Keys: []remote.HostKey{key("ssh-ed25519", "four", remote.KeyUnpinned, ""), key("ssh-rsa", "five", remote.KeyPinned, "")}},
 		{Host: host("d", 22), Keys: []remote.HostKey{key("ssh-ed25519", "six", remote.KeyRevoked, "kh:3")}},
 		{Host: host("e", 22), Keys: []remote.HostKey{key("ssh-ed25519", "seven", remote.KeyChanged, "")}},
-		{Host: host("f", 22), Err: &remote.Error{Class: remote.ClassUnreachable, Message: "no such host", Hint: "look"}},
+		{Host: host("f", 22), Err: &problem.Error{Class: problem.Unreachable, Message: "no such host", Hint: "look"}},
 		{Host: host("g", 22), Keys: []remote.HostKey{key("ssh-ed25519", "eight", remote.KeyNew, ""), key("ssh-rsa", "nine", remote.KeyNew, "")}},
 	}
 }

@@ -20,12 +20,12 @@ type Registrations struct {
 
 // Registered is one certificate that was to be registered or retired.
 type Registered struct {
-	Certificate Certificate `json:"certificate"`
-	TenantID    string      `json:"tenant_id"`
-	ClientID    string      `json:"client_id"`
-	Hosts       []string    `json:"hosts"`
-	Done        *string     `json:"done"` // nothing, proof, proof_not_read_back, list; null: it was not done
-	Error       *AzureError `json:"error"`
+	Certificate Certificate  `json:"certificate"`
+	TenantID    string       `json:"tenant_id"`
+	ClientID    string       `json:"client_id"`
+	Hosts       []string     `json:"hosts"`
+	Done        *string      `json:"done"` // nothing, proof, proof_not_read_back, list; null: it was not done
+	Error       *azure.Error `json:"error"`
 }
 
 // RegistrationsOf returns the document of certificates that were to be registered or
@@ -35,7 +35,7 @@ func RegistrationsOf(list []*verify.Registration) Registrations {
 	for _, r := range list {
 		l := certificate.Describe(r.Certificate)
 		item := Registered{Certificate: *certificateOf(&l), TenantID: azureName(r.TenantID), ClientID: azureName(r.ClientID),
-			Hosts: append([]string{}, r.Hosts...), Error: azureErrorOf(r.Err)}
+			Hosts: append([]string{}, r.Hosts...), Error: r.Err}
 		if r.Err == nil && r.Done != "" {
 			item.Done = &r.Done
 		}

@@ -64,7 +64,7 @@ func (s *Status) Error(e rollout.Entry) *Error {
 	}
 	switch {
 	case e.Problem != nil:
-		return errorOf(e.Problem)
+		return e.Problem
 	case e.Outcome != "" || e.Seen == nil:
 		return nil
 	}
@@ -236,7 +236,7 @@ func (s *Status) row(e rollout.Entry) []string {
 func (s *Status) note(e rollout.Entry) string {
 	switch why := s.Error(e); {
 	case e.Problem != nil:
-		return why.Class + ": " + why.Message
+		return string(why.Class) + ": " + why.Message
 	case why != nil:
 		return why.Message
 	case e.Outcome == rollout.Skipped:

@@ -37,7 +37,7 @@ func TestStatusError(t *testing.T) {
 		h := status(entry("a", change)).Hosts()[0]
 		got := ""
 		if h.Error != nil {
-			got = h.Error.Class + ": " + h.Error.Message
+			got = string(h.Error.Class) + ": " + h.Error.Message
 		}
 		if got != want {
 			t.Errorf("%q, want %q", got, want)

@@ -12,6 +12,7 @@ import (
 
 	"github.com/aoifleet/aoifleet/internal/certificate"
 	"github.com/aoifleet/aoifleet/internal/inventory"
+	"github.com/aoifleet/aoifleet/internal/problem"
 	"github.com/aoifleet/aoifleet/internal/rollout"
 )
 
@@ -214,7 +215,7 @@ func because(res rollout.Result) []string {
 	var lines []string
 	switch {
 	case res.Problem != nil:
-		lines = append(lines, res.Problem.Class+": "+timeless(res.Problem.Message))
+		lines = append(lines, string(res.Problem.Class)+": "+timeless(res.Problem.Message))
 	case res.Outcome == rollout.Rotated && res.Proof != "":
 		lines = append(lines, "proof: "+res.Proof)
 	case res.Outcome == rollout.Rotated && res.Seen != nil && res.Seen.Unit.Active == "inactive":
@@ -291,5 +292,5 @@ func nextCommand(r *rollout.Run, again Commands) string {
 // the same command would be refused again.
 func needsMore(res rollout.Result) bool {
 	return res.Outcome == rollout.Refused && res.Problem != nil &&
-		slices.Contains([]string{"certificate", "configuration", "unhealthy"}, res.Problem.Class)
+		slices.Contains([]problem.Class{problem.Certificate, problem.Configuration, problem.Unhealthy}, res.Problem.Class)
 }

@@ -13,6 +13,7 @@ import (
 	"github.com/aoifleet/aoifleet/internal/certificate"
 	"github.com/aoifleet/aoifleet/internal/host"
 	"github.com/aoifleet/aoifleet/internal/inventory"
+	"github.com/aoifleet/aoifleet/internal/problem"
 	"github.com/aoifleet/aoifleet/internal/rollout"
 )
 
@@ -212,7 +213,7 @@ func TestNextCommand(t *testing.T) {
 // A host that was refused for what a person must put right is not in the next
 // command: it would be refused again.
 func TestNextCommandLeavesOutWhatNeedsMore(t *testing.T) {
-	for class, want := range map[string]string{"certificate": "", "configuration": "", "unhealthy": "", "sudo": "aoifleet rotate -i 'my fleet.yaml' --yes --limit a"} {
+	for class, want := range map[problem.Class]string{"certificate": "", "configuration": "", "unhealthy": "", "sudo": "aoifleet rotate -i 'my fleet.yaml' --yes --limit a"} {
 		run := rollout.Run{Results: []rollout.Result{{Entry: entry("a", ended(rollout.Refused, &host.Problem{Class: class}))}}}
 		if got := nextCommand(&run, again); got != want {
 			t.Errorf("%s: %q, want %q", class, got, want)

@@ -30,7 +30,7 @@ type Verified struct {
 	Tries       int             `json:"tries"`
 	WaitedMS    int64           `json:"waited_ms"`
 	Secret      *VerifiedSecret `json:"secret"` // null: it could not be seen
-	Error       *AzureError     `json:"error"`
+	Error       *azure.Error    `json:"error"`
 }
 
 // VerifiedSecret is the agent's secret in a vault, without its value.
@@ -40,12 +40,6 @@ type VerifiedSecret struct {
 	Enabled   bool       `json:"enabled"`
 	NotBefore *time.Time `json:"not_before"`
 	Expires   *time.Time `json:"expires"`
-}
-
-// AzureError is an Error of Azure.
-type AzureError struct {
-	Error
-	Code string `json:"code,omitempty"` // the vendor's
 }
 
 // NotAsked is a host about which nothing was asked.
@@ -74,7 +68,7 @@ func VerificationOf(a *verify.Answers) Verification {
 		}
 	}
 	for _, h := range a.NotAsked {
-		v.Hosts = append(v.Hosts, NotAsked{Name: h.Host, Outcome: string(h.Outcome), Error: errorOf(h.Problem)})
+		v.Hosts = append(v.Hosts, NotAsked{Name: h.Host, Outcome: string(h.Outcome), Error: h.Problem})
 		v.Totals.NotAsked++
 	}
 	return v
@@ -85,7 +79,7 @@ func verifiedOf(q *verify.Question) Verified {
 	v := Verified{
 		Certificate: *certificateOf(&q.Certificate.Leaf),
 		TenantID:    azureName(q.TenantID), ClientID: azureName(q.ClientID), Hosts: append([]string{}, q.Hosts...),
-		Accepted: r.Accepted, Tries: r.Tries, WaitedMS: r.Waited.Milliseconds(), Error: azureErrorOf(q.Err),
+		Accepted: r.Accepted, Tries: r.Tries, WaitedMS: r.Waited.Milliseconds(), Error: q.Err,
 	}
 	if q.Vault != "" {
 		vault := azureName(q.Vault)
@@ -146,13 +140,6 @@ func verifiedText(w io.Writer, q *verify.Question) {
 // azureName returns a name from an agent's configuration, which is compared and asked
 // about as it is, fit to be shown.
 func azureName(s string) string { return remote.Sanitise(s, 200) }
-
-func azureErrorOf(e *azure.Error) *AzureError {
-	if e == nil {
-		return nil
-	}
-	return &AzureError{Error{Class: string(e.Class), Message: e.Message, Hint: e.Hint}, e.Code}
-}
 
 func timeOrNull(t time.Time) *time.Time {
 	if t.IsZero() {

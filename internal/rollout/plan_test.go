@@ -11,6 +11,7 @@ import (
 	"github.com/aoifleet/aoifleet/internal/certificate"
 	"github.com/aoifleet/aoifleet/internal/host"
 	"github.com/aoifleet/aoifleet/internal/inventory"
+	"github.com/aoifleet/aoifleet/internal/problem"
 )
 
 // Every rule of the plan, each with the smallest change that brings it about.
@@ -25,7 +26,7 @@ func TestDecide(t *testing.T) {
 		force   bool
 		action  Action
 		outcome Outcome
-		class   string
+		class   problem.Class
 		reason  string
 	}{
 		{name: "new", action: Rotate, reason: "new certificate"},

@@ -8,6 +8,7 @@ import (
 
 	"github.com/aoifleet/aoifleet/internal/host"
 	"github.com/aoifleet/aoifleet/internal/planfile"
+	"github.com/aoifleet/aoifleet/internal/problem"
 	"github.com/aoifleet/aoifleet/internal/remote"
 )
 
@@ -26,7 +27,7 @@ func saveEntry(e Entry) planfile.Host {
 		h.Action = string(None)
 	}
 	if e.Problem != nil {
-		h.Error = &planfile.Error{Class: e.Problem.Class, Message: oneLine(e.Problem.Message), Hint: oneLine(e.Problem.Hint)}
+		h.Error = &problem.Error{Class: e.Problem.Class, Message: oneLine(e.Problem.Message), Hint: oneLine(e.Problem.Hint)}
 	}
 	if e.Certificate != nil {
 		h.New = &planfile.New{Thumbprint: e.Certificate.Leaf.Thumbprint, FileSHA256: e.Certificate.Digest()}

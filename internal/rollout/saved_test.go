@@ -11,6 +11,7 @@ import (
 	"github.com/aoifleet/aoifleet/internal/host"
 	"github.com/aoifleet/aoifleet/internal/inventory"
 	"github.com/aoifleet/aoifleet/internal/planfile"
+	"github.com/aoifleet/aoifleet/internal/problem"
 )
 
 // planTarget is a host whose plan is saved and carried out.
@@ -43,7 +44,7 @@ func TestDrift(t *testing.T) {
 		then, now func(*host.Observation)
 		action    Action
 		outcome   Outcome
-		class     string
+		class     problem.Class
 		says      string
 	}{
 		{name: "as it was", action: Rotate},
@@ -113,7 +114,7 @@ func TestDrift(t *testing.T) {
 // A host that can't be seen now is what it is, and no drift.
 func TestSavedWithoutALook(t *testing.T) {
 	saved := []planfile.Host{savedWhen(nil)}
-	for class, want := range map[string]Outcome{"unreachable": Unreachable, "host_key_changed": Unreachable, "sudo": Refused} {
+	for class, want := range map[problem.Class]Outcome{"unreachable": Unreachable, "host_key_changed": Unreachable, "sudo": Refused} {
 		e := MakeSaved(saved, []Target{planTarget()}, []Look{{Err: &host.Problem{Class: class}}}, policy()).Entries[0]
 		if e.Outcome != want || e.Problem.Class != class {
 			t.Errorf("%s: %+v", class, e)

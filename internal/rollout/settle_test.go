@@ -10,6 +10,7 @@ import (
 	"github.com/aoifleet/aoifleet/internal/certificate"
 	"github.com/aoifleet/aoifleet/internal/host"
 	"github.com/aoifleet/aoifleet/internal/inventory"
+	"github.com/aoifleet/aoifleet/internal/problem"
 )
 
 func TestHeldHosts(t *testing.T) {
@@ -68,7 +69,7 @@ func TestDecideRollback(t *testing.T) {
 		force   bool
 		action  Action
 		outcome Outcome
-		class   string
+		class   problem.Class
 	}{
 		{name: "as it was", action: Restore},
 		{name: "no backup", change: func(s *host.Observation) { s.Backups = s.Backups[:1] }, outcome: Refused, class: "configuration"},

@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"github.com/aoifleet/aoifleet/internal/host"
+	"github.com/aoifleet/aoifleet/internal/problem"
 )
 
 // Of two names of one machine the first in the inventory is done, and the other
@@ -34,7 +35,7 @@ func TestTwinsOfAllKinds(t *testing.T) {
 		name          string
 		first, second func(*host.Observation)
 		want          Outcome // of the second
-		class         string
+		class         problem.Class
 	}{
 		{"both current", func(s *host.Observation) { s.File.Digest = right }, func(s *host.Observation) { s.File.Digest = right }, Refused, "configuration"},
 		{"the first is refused", func(s *host.Observation) { s.Unit.Active = "inactive" }, nil, Refused, "configuration"},

@@ -8,6 +8,8 @@ import (
 	"context"
 	"fmt"
 	"sync"
+
+	"github.com/aoifleet/aoifleet/internal/problem"
 )
 
 // MaxSize bounds a secret, in bytes.
@@ -53,16 +55,6 @@ func (Value) Format(s fmt.State, _ rune) { _, _ = fmt.Fprint(s, hidden) }
 // MarshalText is "***", also for encoding/json and log/slog.
 func (Value) MarshalText() ([]byte, error) { return []byte(hidden), nil }
 
-// Problem is every error of this package but that of a context: a source that
-// gives no secret.
-type Problem struct {
-	Message string
-	Hint    string // what to do; may be empty
-}
-
-// Error returns the message without the hint.
-func (p *Problem) Error() string { return p.Message }
-
 // Resolver reads secrets, each source once: later calls, and those that come
 // meanwhile, get the same secret or error. It may be used from several
 // goroutines at the same time.
@@ -103,7 +95,7 @@ func (r *Resolver) Tell(known func(text string)) { r.tell = known }
 
 // Get returns the secret at s, from 1 byte to MaxSize, one line without its end.
 // what says what it is, such as "password of azureuser": in the question and in
-// the error, which is a *Problem, or that of ctx if it ends first. A person may
+// the error, which is a *problem.Error, or that of ctx if it ends first. A person may
 // take any time; a command has a minute.
 func (r *Resolver) Get(ctx context.Context, s Source, what string) (Value, error) {
 	key := readKey{source: s}
@@ -131,8 +123,8 @@ func (r *Resolver) Get(ctx context.Context, s Source, what string) (Value, error
 
 // named puts what the secret is before a problem, which may be shared by several.
 func named(err error, what string) error {
-	if p, ok := err.(*Problem); ok {
-		return &Problem{Message: what + ": " + p.Message, Hint: p.Hint}
+	if p, ok := err.(*problem.Error); ok {
+		return problem.New(p.Class, p.Hint, "%s: %s", what, p.Message)
 	}
 	return err
 }

@@ -14,6 +14,8 @@ import (
 	"testing"
 
 	"go.uber.org/goleak"
+
+	"github.com/aoifleet/aoifleet/internal/problem"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -118,7 +120,7 @@ func TestSources(t *testing.T) {
 				}
 				return
 			}
-			var p *Problem
+			var p *problem.Error
 			if !errors.As(err, &p) || !strings.HasPrefix(p.Message, "password of ops: ") || !strings.Contains(p.Message, c.says) {
 				t.Fatalf("got %v", err)
 			}
@@ -193,7 +195,7 @@ func TestAsk(t *testing.T) {
 	}
 	answer <- errors.New("terminal gone: hunter2")
 	<-asked
-	var p *Problem
+	var p *problem.Error
 	if _, err := r.Get(t.Context(), Source{Ask: true}, "one"); !errors.As(err, &p) || strings.Contains(err.Error(), "hunter2") {
 		t.Errorf("%v", err)
 	}

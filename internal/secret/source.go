@@ -14,6 +14,8 @@ import (
 	"time"
 
 	"al.essio.dev/pkg/shellescape"
+
+	"github.com/aoifleet/aoifleet/internal/problem"
 )
 
 const (
@@ -39,7 +41,7 @@ func (r *Resolver) read(s Source, what string) (Value, error) {
 	case s.Command != "":
 		text, err = fromCommand(r.ctx, s.Command)
 	default:
-		err = &Problem{Message: "no source is named"}
+		err = &problem.Error{Class: problem.Usage, Message: "no source is named"}
 	}
 	if err != nil {
 		return Value{}, err
@@ -58,22 +60,22 @@ func oneLine(text string) (string, error) {
 	text = strings.TrimSuffix(strings.TrimSuffix(text, "\n"), "\r")
 	switch {
 	case text == "":
-		return "", &Problem{Message: "it is empty"}
+		return "", &problem.Error{Class: problem.Usage, Message: "it is empty"}
 	case len(text) > MaxSize:
 		return "", tooLong()
 	case strings.ContainsAny(text, "\n\x00"):
-		return "", &Problem{Message: "it has more than one line", Hint: "of a command's output take one line: … | head -n 1"}
+		return "", &problem.Error{Class: problem.Usage, Message: "it has more than one line", Hint: "of a command's output take one line: … | head -n 1"}
 	}
 	return text, nil
 }
 
-func tooLong() *Problem {
-	return &Problem{Message: fmt.Sprintf("it is longer than %d bytes", MaxSize)}
+func tooLong() *problem.Error {
+	return &problem.Error{Class: problem.Usage, Message: fmt.Sprintf("it is longer than %d bytes", MaxSize)}
 }
 
 func (r *Resolver) fromTerminal(what string) (string, error) {
 	if r.ask == nil {
-		return "", &Problem{Message: "nobody can be asked: standard input is not a terminal", Hint: "name a file, an environment variable or a command in the inventory"}
+		return "", &problem.Error{Class: problem.Usage, Message: "nobody can be asked: standard input is not a terminal", Hint: "name a file, an environment variable or a command in the inventory"}
 	}
 	r.asking.Lock()
 	defer r.asking.Unlock()
@@ -87,7 +89,7 @@ func (r *Resolver) fromTerminal(what string) (string, error) {
 	case r.ctx.Err() != nil:
 		return "", r.ctx.Err()
 	}
-	return "", &Problem{Message: "nothing could be read from the terminal"}
+	return "", &problem.Error{Class: problem.Usage, Message: "nothing could be read from the terminal"}
 }
 
 // fromEnv does not tell an empty variable from one that is not set: both are
@@ -96,7 +98,7 @@ func (r *Resolver) fromEnv(name string) (string, error) {
 	if text := r.getenv(name); text != "" {
 		return text, nil
 	}
-	return "", &Problem{Message: "the environment variable " + name + " is not set", Hint: "is it exported?"}
+	return "", &problem.Error{Class: problem.Usage, Message: "the environment variable " + name + " is not set", Hint: "is it exported?"}
 }
 
 // fromFile reads a file that nobody else may read, as ssh wants it of private
@@ -107,7 +109,7 @@ func fromFile(path string) (string, error) {
 		return "", fileProblem(path, err)
 	}
 	if !info.Mode().IsRegular() {
-		return "", &Problem{Message: path + " is not a regular file"}
+		return "", &problem.Error{Class: problem.Usage, Message: path + " is not a regular file"}
 	}
 	f, err := os.Open(path)
 	if err != nil {
@@ -118,7 +120,7 @@ func fromFile(path string) (string, error) {
 		return "", fileProblem(path, err)
 	}
 	if mode := info.Mode().Perm(); mode&0o077 != 0 && runtime.GOOS != "windows" { // there the mode says nothing
-		return "", &Problem{Message: fmt.Sprintf("%s can be read or written by others (mode %04o)", path, mode), Hint: "chmod 600 " + shellescape.Quote(path)}
+		return "", &problem.Error{Class: problem.Usage, Message: fmt.Sprintf("%s can be read or written by others (mode %04o)", path, mode), Hint: "chmod 600 " + shellescape.Quote(path)}
 	}
 	text, err := io.ReadAll(io.LimitReader(f, MaxSize+3)) // and the end of the line
 	if err != nil {
@@ -127,7 +129,7 @@ func fromFile(path string) (string, error) {
 	return string(text), nil
 }
 
-func fileProblem(path string, err error) *Problem {
+func fileProblem(path string, err error) *problem.Error {
 	reason := "it can't be read"
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
@@ -135,7 +137,7 @@ func fileProblem(path string, err error) *Problem {
 	case errors.Is(err, fs.ErrPermission):
 		reason = "permission denied"
 	}
-	return &Problem{Message: "cannot read " + path + ": " + reason}
+	return &problem.Error{Class: problem.Usage, Message: "cannot read " + path + ": " + reason}
 }
 
 // fromCommand runs a line of sh. It stays in the terminal's foreground process
@@ -155,13 +157,13 @@ func fromCommand(ctx context.Context, line string) (string, error) {
 	case out.full:
 		return "", tooLong()
 	case errors.Is(ctx.Err(), context.DeadlineExceeded):
-		return "", &Problem{Message: "its command did not end within " + commandTimeout.String(), Hint: hint}
+		return "", &problem.Error{Class: problem.Usage, Message: "its command did not end within " + commandTimeout.String(), Hint: hint}
 	case ctx.Err() != nil:
 		return "", ctx.Err()
 	case errors.As(err, &exit):
-		return "", &Problem{Message: "its command failed: " + exit.ProcessState.String(), Hint: hint}
+		return "", &problem.Error{Class: problem.Usage, Message: "its command failed: " + exit.ProcessState.String(), Hint: hint}
 	case err != nil && !errors.Is(err, exec.ErrWaitDelay):
-		return "", &Problem{Message: "its command can't be run", Hint: "it is given to sh"}
+		return "", &problem.Error{Class: problem.Usage, Message: "its command can't be run", Hint: "it is given to sh"}
 	}
 	return out.text.String(), nil
 }

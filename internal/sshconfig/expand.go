@@ -4,6 +4,8 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+
+	"github.com/aoifleet/aoifleet/internal/problem"
 )
 
 // expander replaces tokens, variables and ~ (ssh_config(5), TOKENS and
@@ -41,11 +43,11 @@ func (x expander) tilde(keyword, s string) (string, error) {
 	switch {
 	case s == "~" || strings.HasPrefix(s, "~/"):
 		if x.options.Home == "" {
-			return "", &Error{Message: keyword + ": ~ can't be replaced: the home directory is not known", Hint: "write the whole path"}
+			return "", &problem.Error{Class: problem.Usage, Message: keyword + ": ~ can't be replaced: the home directory is not known", Hint: "write the whole path"}
 		}
 		return filepath.Join(x.options.Home, s[1:]), nil
 	case strings.HasPrefix(s, "~"):
-		return "", &Error{Message: keyword + ": the home directory of another user is not looked up: " + quote(s), Hint: "write the whole path"}
+		return "", &problem.Error{Class: problem.Usage, Message: keyword + ": the home directory of another user is not looked up: " + quote(s), Hint: "write the whole path"}
 	}
 	return s, nil
 }
@@ -62,7 +64,7 @@ func (x expander) variables(keyword, s string) (string, error) {
 		name, after, closed := strings.Cut(rest, "}")
 		value := x.options.Getenv(name)
 		if !closed || name == "" || value == "" {
-			return "", &Error{Message: keyword + ": the environment variable " + quote(name) + " is not set"}
+			return "", &problem.Error{Class: problem.Usage, Message: keyword + ": the environment variable " + quote(name) + " is not set"}
 		}
 		out.WriteString(value)
 		s = after
@@ -97,7 +99,7 @@ func (x expander) command(keyword, s string) (string, error) {
 	for token, value := range map[byte]string{'h': x.host.HostName, 'n': x.host.Alias, 'r': x.host.User} {
 		tokens[token] = value
 		if strings.Contains(s, "%"+string(token)) && !harmless(value) {
-			return "", &Error{Message: keyword + ": " + quote(value) + " has characters that a shell would not take as they are",
+			return "", &problem.Error{Class: problem.Usage, Message: keyword + ": " + quote(value) + " has characters that a shell would not take as they are",
 				Hint: "reach this host with jump in the inventory, or ProxyJump"}
 		}
 	}
@@ -118,11 +120,11 @@ func replace(keyword, s string, tokens map[byte]string) (string, error) {
 		}
 		i++
 		if i == len(s) {
-			return "", &Error{Message: keyword + " ends with a single %", Hint: "write %% for the character"}
+			return "", &problem.Error{Class: problem.Usage, Message: keyword + " ends with a single %", Hint: "write %% for the character"}
 		}
 		value, known := tokens[s[i]]
 		if !known {
-			return "", &Error{Message: keyword + ": the token " + quote(s[i-1:i+1]) + " is not supported"}
+			return "", &problem.Error{Class: problem.Usage, Message: keyword + ": the token " + quote(s[i-1:i+1]) + " is not supported"}
 		}
 		out.WriteString(value)
 	}

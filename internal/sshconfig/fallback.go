@@ -12,6 +12,8 @@ import (
 	"time"
 
 	"github.com/kevinburke/ssh_config"
+
+	"github.com/aoifleet/aoifleet/internal/problem"
 )
 
 const noProgramHint = "install the OpenSSH client, or set ssh_config: none and write what is needed into the inventory"
@@ -21,7 +23,7 @@ const noProgramHint = "install the OpenSSH client, or set ssh_config: none and w
 func (r *Resolver) readFiles(q Query) (settings, error) {
 	s := r.survey(q.File)
 	if err := s.misread(); err != nil {
-		return nil, &Error{Message: "there is no ssh program, and without it the SSH configuration can't be read: " + err.Error(), Hint: noProgramHint}
+		return nil, &problem.Error{Class: problem.Usage, Message: "there is no ssh program, and without it the SSH configuration can't be read: " + err.Error(), Hint: noProgramHint}
 	}
 	configs, err := r.configs(q.File)
 	if err != nil {
@@ -98,11 +100,11 @@ func (r *Resolver) configs(file string) ([]*ssh_config.Config, error) {
 			continue
 		}
 		if err != nil {
-			return nil, &Error{Message: "can't read the SSH configuration: " + err.Error()}
+			return nil, &problem.Error{Class: problem.Usage, Message: "can't read the SSH configuration: " + err.Error()}
 		}
 		config, err := ssh_config.Decode(bytes.NewReader([]byte(text + "\n")))
 		if err != nil {
-			return nil, &Error{Message: "can't read " + printable(path) + ": " + printable(err.Error()), Hint: noProgramHint}
+			return nil, &problem.Error{Class: problem.Usage, Message: "can't read " + printable(path) + ": " + printable(err.Error()), Hint: noProgramHint}
 		}
 		configs = append(configs, config)
 	}
@@ -119,7 +121,7 @@ func evaluate(configs []*ssh_config.Config, q Query) (settings, error) {
 		for _, config := range configs {
 			values, err := config.GetAll(q.Host, keyword)
 			if err != nil {
-				return nil, &Error{Message: "can't read the SSH configuration: " + printable(err.Error()), Hint: noProgramHint}
+				return nil, &problem.Error{Class: problem.Usage, Message: "can't read the SSH configuration: " + printable(err.Error()), Hint: noProgramHint}
 			}
 			given[keyword] = append(given[keyword], values...)
 		}
@@ -158,7 +160,7 @@ func (r *Resolver) complete(s settings, q Query) (settings, error) {
 		}
 	}
 	if names(s.first("proxyjump")) && names(s.first("proxycommand")) { // to ssh the first in the files counts
-		return nil, &Error{Message: "there is no ssh program, and without it ProxyJump and ProxyCommand for one host can't be told apart", Hint: noProgramHint}
+		return nil, &problem.Error{Class: problem.Usage, Message: "there is no ssh program, and without it ProxyJump and ProxyCommand for one host can't be told apart", Hint: noProgramHint}
 	}
 	return s, r.expandGiven(s, q)
 }
@@ -176,7 +178,7 @@ func (r *Resolver) expandGiven(s settings, q Query) error {
 	}
 	s["hostname"] = []string{x.host.HostName}
 	if x.host.Port, err = strconv.Atoi(s.first("port")); err != nil {
-		return &Error{Message: "Port is not a number: " + quote(s.first("port"))}
+		return &problem.Error{Class: problem.Usage, Message: "Port is not a number: " + quote(s.first("port"))}
 	}
 	for _, keyword := range []string{"userknownhostsfile", "identityagent"} {
 		value := s.first(keyword)
@@ -191,7 +193,7 @@ func (r *Resolver) expandGiven(s settings, q Query) error {
 	if value := s.first("connecttimeout"); value != "" && !allDigits(value) && value != None {
 		d, err := time.ParseDuration(value)
 		if err != nil {
-			return &Error{Message: "ConnectTimeout is not a time: " + quote(value)}
+			return &problem.Error{Class: problem.Usage, Message: "ConnectTimeout is not a time: " + quote(value)}
 		}
 		s["connecttimeout"] = []string{strconv.Itoa(int(d.Seconds()))}
 	}

@@ -5,6 +5,8 @@ import (
 	"net"
 	"strconv"
 	"strings"
+
+	"github.com/aoifleet/aoifleet/internal/problem"
 )
 
 // Hop is one jump host as ProxyJump names it (ssh_config(5)).
@@ -24,7 +26,7 @@ func parseHops(s string) ([]Hop, error) {
 	for part := range strings.SplitSeq(s, ",") {
 		hop, ok := parseHop(strings.TrimSpace(part))
 		if !ok {
-			return nil, &Error{Message: "ProxyJump is not a list of [user@]host[:port]: " + quote(s)}
+			return nil, &problem.Error{Class: problem.Usage, Message: "ProxyJump is not a list of [user@]host[:port]: " + quote(s)}
 		}
 		hops = append(hops, hop)
 	}
@@ -56,10 +58,10 @@ func parseHop(s string) (Hop, bool) {
 // atHop says at which jump host a route could not be resolved; the one that is
 // farthest from the host is enough.
 func atHop(hop Hop, err error) error {
-	var e *Error
+	var e *problem.Error
 	const mark = "jump host "
 	if !errors.As(err, &e) || strings.HasPrefix(e.Message, mark) {
 		return err
 	}
-	return &Error{Message: mark + quote(hop.Host) + ": " + e.Message, Hint: e.Hint}
+	return &problem.Error{Class: problem.Usage, Message: mark + quote(hop.Host) + ": " + e.Message, Hint: e.Hint}
 }

@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"al.essio.dev/pkg/shellescape"
+
+	"github.com/aoifleet/aoifleet/internal/problem"
 )
 
 // nobody is what ssh says, and does nothing then, where the user database does
@@ -37,13 +39,13 @@ func (r *Resolver) askProgram(ctx context.Context, q Query) (settings, error) {
 	case ctx.Err() != nil:
 		return nil, ctx.Err()
 	case limited.Err() != nil:
-		return nil, &Error{Message: "ssh -G did not end within " + r.options.Timeout.String(), Hint: "is there a Match exec that waits? try: " + r.options.command(q)}
+		return nil, &problem.Error{Class: problem.Usage, Message: "ssh -G did not end within " + r.options.Timeout.String(), Hint: "is there a Match exec that waits? try: " + r.options.command(q)}
 	case err != nil && strings.HasPrefix(words.String(), nobody): // as in a container under a made-up user id
 		return r.readFiles(q)
 	case err != nil && !errors.Is(err, exec.ErrWaitDelay):
-		return nil, &Error{Message: "ssh -G: " + reason(words.String(), err), Hint: r.options.try(q)}
+		return nil, &problem.Error{Class: problem.Usage, Message: "ssh -G: " + reason(words.String(), err), Hint: r.options.try(q)}
 	case out.Len() == maxOutput:
-		return nil, &Error{Message: "ssh -G printed more than can be right", Hint: r.options.try(q)}
+		return nil, &problem.Error{Class: problem.Usage, Message: "ssh -G printed more than can be right", Hint: r.options.try(q)}
 	}
 	return parseOutput(out.Bytes()), nil
 }

@@ -6,6 +6,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/aoifleet/aoifleet/internal/problem"
 )
 
 func TestRoute(t *testing.T) {
@@ -57,7 +59,7 @@ Host last
 				tc.query.File = file
 				route, err := r.Route(testContext(t), tc.query, tc.hops)
 				if tc.want == "loop" {
-					var e *Error
+					var e *problem.Error
 					if !errors.As(err, &e) || !strings.Contains(e.Message+e.Hint, "loop") {
 						t.Errorf("%+v, %v", route, err)
 					}

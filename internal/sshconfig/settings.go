@@ -11,6 +11,8 @@ import (
 	"strings"
 	"time"
 	"unicode"
+
+	"github.com/aoifleet/aoifleet/internal/problem"
 )
 
 // settings are what `ssh -G` prints: keywords in lower case, with their values
@@ -58,7 +60,7 @@ func (s settings) host(q Query, opt Options) (Host, error) {
 		IdentitiesOnly: s.first("identitiesonly") == "yes"}
 	var err error
 	if h.Port, err = strconv.Atoi(s.first("port")); err != nil || h.Port < 1 || h.Port > 65535 || h.HostName == "" || h.User == "" {
-		return h, &Error{Message: "ssh gives no host name, port and user for it", Hint: opt.try(q)}
+		return h, &problem.Error{Class: problem.Usage, Message: "ssh gives no host name, port and user for it", Hint: opt.try(q)}
 	}
 	if h.ConnectTimeout, err = seconds(s.first("connecttimeout")); err != nil {
 		return h, err
@@ -92,7 +94,7 @@ func seconds(s string) (time.Duration, error) {
 	}
 	n, err := strconv.Atoi(s)
 	if err != nil || n < 0 || n > 24*60*60 {
-		return 0, &Error{Message: "ConnectTimeout is not a number of seconds within a day: " + quote(s)}
+		return 0, &problem.Error{Class: problem.Usage, Message: "ConnectTimeout is not a number of seconds within a day: " + quote(s)}
 	}
 	return time.Duration(n) * time.Second, nil
 }
@@ -184,7 +186,7 @@ func (x expander) proxy(s settings, h *Host) error {
 		h.ProxyCommand, err = x.command("ProxyCommand", line)
 	}
 	if s.first("proxyusefdpass") == "yes" && h.ProxyCommand != "" {
-		return &Error{Message: "ProxyUseFdpass is not supported", Hint: "write jump in the inventory, or ProxyJump"}
+		return &problem.Error{Class: problem.Usage, Message: "ProxyUseFdpass is not supported", Hint: "write jump in the inventory, or ProxyJump"}
 	}
 	return err
 }

@@ -13,6 +13,8 @@ import (
 	"strconv"
 	"sync"
 	"time"
+
+	"github.com/aoifleet/aoifleet/internal/problem"
 )
 
 // None as Query.File: no configuration applies, and there is nothing that ssh
@@ -75,16 +77,6 @@ type Host struct {
 	ConnectTimeout   time.Duration
 }
 
-// Error is why a host can't be resolved: one line without the host's name, and
-// what to do about it.
-type Error struct {
-	Message string
-	Hint    string
-}
-
-// Error returns the message without the hint.
-func (e *Error) Error() string { return e.Message }
-
 // Resolver answers queries, and remembers the answers. It may be used from
 // several goroutines at the same time.
 type Resolver struct {
@@ -116,7 +108,8 @@ func New(opt Options) *Resolver {
 		files: map[string]*survey{}, answers: map[string]*answer{}}
 }
 
-// Resolve answers one query. The error is an *Error, or that of ctx.
+// Resolve answers one query. The error is a *problem.Error, one line that does not
+// name the host, or that of ctx.
 func (r *Resolver) Resolve(ctx context.Context, q Query) (Host, error) {
 	if q.File == None {
 		return Host{Alias: q.Host, HostName: q.Host, User: q.User, Port: q.Port}, nil
@@ -156,7 +149,7 @@ func (r *Resolver) settings(ctx context.Context, q Query) (settings, error) {
 
 func (r *Resolver) ask(ctx context.Context, q Query) (settings, error) {
 	if info, err := os.Stat(q.File); err == nil && info.IsDir() { // to ssh an empty file
-		return nil, &Error{Message: printable(q.File) + " is a folder", Hint: "name a file in it as ssh_config"}
+		return nil, &problem.Error{Class: problem.Usage, Message: printable(q.File) + " is a folder", Hint: "name a file in it as ssh_config"}
 	}
 	if r.options.Program == "" {
 		return r.readFiles(q)
@@ -187,7 +180,7 @@ func (r *Resolver) route(ctx context.Context, q Query, hops []Hop, passed int) (
 		hops = target.Jump
 	}
 	if passed += len(hops); passed > maxHops {
-		return nil, &Error{Message: "more than " + strconv.Itoa(maxHops) + " jump hosts, the last " + quote(q.Host),
+		return nil, &problem.Error{Class: problem.Usage, Message: "more than " + strconv.Itoa(maxHops) + " jump hosts, the last " + quote(q.Host),
 			Hint: "is there a loop? see: ssh -G " + q.Host}
 	}
 	var way []Host

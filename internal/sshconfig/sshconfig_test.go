@@ -9,6 +9,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/aoifleet/aoifleet/internal/problem"
 )
 
 // What is printed by ssh -G is replaced by ssh, with the home directory of the
@@ -91,7 +93,7 @@ func TestKeywords(t *testing.T) {
 				tc.query.File = write(t, filepath.Join(t.TempDir(), "config"), tc.config)
 				got, err := r.Resolve(testContext(t), tc.query)
 				if name == "files" && refused[tc.name] {
-					var e *Error
+					var e *problem.Error
 					if !errors.As(err, &e) || e.Hint != noProgramHint || !strings.Contains(e.Message, "config line ") {
 						t.Fatalf("%+v, %v", got, err)
 					}
@@ -193,7 +195,7 @@ func TestMistakes(t *testing.T) {
 			}
 			t.Run(kind+"/"+tc.name, func(t *testing.T) {
 				_, err := r.Resolve(testContext(t), Query{Host: "a", File: write(t, filepath.Join(t.TempDir(), "config"), tc.config)})
-				var e *Error
+				var e *problem.Error
 				if !errors.As(err, &e) || !strings.Contains(e.Message, tc.message) || strings.ContainsAny(e.Message, "\n\x1b") {
 					t.Errorf("%v", err)
 				}

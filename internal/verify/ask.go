@@ -11,6 +11,7 @@ import (
 
 	"github.com/aoifleet/aoifleet/internal/azure"
 	"github.com/aoifleet/aoifleet/internal/azurecloud"
+	"github.com/aoifleet/aoifleet/internal/problem"
 	"github.com/aoifleet/aoifleet/internal/remote"
 )
 
@@ -71,7 +72,7 @@ func (q *Question) ask(ctx context.Context, transport *http.Transport, cloud azu
 	}
 	q.Err = azure.AsError(err)
 	if err != nil && q.Err == nil {
-		q.Err = &azure.Error{Class: azure.Unexpected, Message: err.Error()}
+		q.Err = azure.NewError(problem.Unexpected, "", err.Error(), "")
 	}
 }
 

@@ -4,6 +4,7 @@ import (
 	"sync"
 
 	"github.com/aoifleet/aoifleet/internal/azure"
+	"github.com/aoifleet/aoifleet/internal/problem"
 	"github.com/aoifleet/aoifleet/internal/remote"
 )
 
@@ -41,7 +42,7 @@ func (o *outages) expected(q *Question) *azure.Error {
 		return e
 	}
 	if e := o.silent[service{anyVault, viaHost}]; e != nil && !o.heard[viaHost] {
-		return &azure.Error{Class: azure.Unreachable, Message: "vault " + remote.Sanitise(q.Vault, 200) + " was not asked: " + e.Message, Hint: e.Hint}
+		return azure.NewError(problem.Unreachable, "", "vault "+remote.Sanitise(q.Vault, 200)+" was not asked: "+e.Message, e.Hint)
 	}
 	return nil
 }
@@ -56,7 +57,7 @@ func (o *outages) note(q *Question) {
 	switch {
 	case vaultAsked && !noAnswer(q.Err):
 		o.heard[viaHost] = true
-	case q.Err == nil || q.Err.Class != azure.Unreachable || q.viaFailed:
+	case q.Err == nil || q.Err.Class != problem.Unreachable || q.viaFailed:
 	case vaultAsked:
 		o.silent[service{q.Vault, viaHost}] = q.Err
 		if !q.Err.Lasting {
@@ -69,5 +70,5 @@ func (o *outages) note(q *Question) {
 
 // noAnswer reports whether Azure itself said nothing, neither yes nor no.
 func noAnswer(e *azure.Error) bool {
-	return e != nil && (e.Class == azure.Unreachable || e.Class == azure.Unexpected)
+	return e != nil && (e.Class == problem.Unreachable || e.Class == problem.Unexpected)
 }

@@ -5,8 +5,8 @@ import (
 	"fmt"
 	"time"
 
-	"github.com/aoifleet/aoifleet/internal/azure"
 	"github.com/aoifleet/aoifleet/internal/host"
+	"github.com/aoifleet/aoifleet/internal/problem"
 	"github.com/aoifleet/aoifleet/internal/rollout"
 )
 
@@ -63,10 +63,10 @@ func (q *Question) problem() *host.Problem {
 	}
 	p := &host.Problem{Class: "configuration", Message: q.Err.Message, Hint: q.Err.Hint}
 	switch q.Err.Class {
-	case azure.Refused:
+	case problem.Refused:
 		p.Class = "certificate"
 		return p
-	case azure.Unreachable, azure.Unexpected:
+	case problem.Unreachable, problem.Unexpected:
 		p.Class = "unreachable"
 	}
 	const skip = "--skip-verify goes on without asking"

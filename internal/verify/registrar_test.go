@@ -6,13 +6,14 @@ import (
 	"testing"
 
 	"github.com/aoifleet/aoifleet/internal/azure"
+	"github.com/aoifleet/aoifleet/internal/problem"
 )
 
 // One after the other is changed. A "no" of one does not keep the others, but
 // where nobody answers nobody is asked again: thirty seconds for each of a
 // hundred applications would be an hour.
 func TestChange(t *testing.T) {
-	no, away := &azure.Error{Class: azure.Forbidden, Message: "no"}, &azure.Error{Class: azure.Unreachable, Message: "away"}
+	no, away := azure.NewError(problem.Forbidden, "", "no", ""), azure.NewError(problem.Unreachable, "", "away", "")
 	for _, tt := range []struct {
 		name    string
 		answers []error

@@ -9,6 +9,7 @@ import (
 
 	"github.com/aoifleet/aoifleet/internal/azure"
 	"github.com/aoifleet/aoifleet/internal/inventory"
+	"github.com/aoifleet/aoifleet/internal/problem"
 	"github.com/aoifleet/aoifleet/internal/remote"
 	"github.com/aoifleet/aoifleet/internal/rollout"
 )
@@ -63,21 +64,21 @@ func applicationOf(entries []rollout.Entry, tenant, client string) (*Registratio
 	case len(found) == 1:
 		return found[0], nil
 	case len(found) > 1:
-		return nil, &azure.Error{Class: azure.Configuration, Message: fmt.Sprintf("the fleet has %d applications", len(found)), Hint: hint}
+		return nil, &problem.Error{Class: problem.Configuration, Message: fmt.Sprintf("the fleet has %d applications", len(found)), Hint: hint}
 	}
-	return nil, &azure.Error{Class: azure.Refused, Message: "no host of the inventory is known to use that application: whether the certificate is needed is unknown", Hint: hint}
+	return nil, &problem.Error{Class: problem.Refused, Message: "no host of the inventory is known to use that application: whether the certificate is needed is unknown", Hint: hint}
 }
 
 // checkUnused returns a refusal where hosts need a certificate or may need it, else
 // nil.
-func checkUnused(thumbprint string, using, unsure []string) *azure.Error {
+func checkUnused(thumbprint string, using, unsure []string) *problem.Error {
 	const force = "--force removes it anyway"
 	switch {
 	case len(using) > 0:
-		return &azure.Error{Class: azure.Refused, Hint: "rotate them first, then run it again; " + force,
+		return &problem.Error{Class: problem.Refused, Hint: "rotate them first, then run it again; " + force,
 			Message: fmt.Sprintf("%s is still in use on %s: %s", thumbprint, inventory.HostCount(len(using)), strings.Join(inventory.Fold(using), ", "))}
 	case len(unsure) > 0:
-		return &azure.Error{Class: azure.Refused, Hint: "see aoifleet status; " + force,
+		return &problem.Error{Class: problem.Refused, Hint: "see aoifleet status; " + force,
 			Message: fmt.Sprintf("%s may still be in use; could not check %s: %s", thumbprint, inventory.HostCount(len(unsure)), strings.Join(inventory.Fold(unsure), ", "))}
 	}
 	return nil
@@ -98,5 +99,5 @@ func registered(ctx context.Context, graph *azure.Graph, client, thumbprint stri
 		}
 	}
 	client = remote.Sanitise(client, 200)
-	return nil, &azure.Error{Class: azure.Refused, Message: "application " + client + " has no certificate " + thumbprint, Hint: "az ad app credential list --cert --id " + client}
+	return nil, &problem.Error{Class: problem.Refused, Message: "application " + client + " has no certificate " + thumbprint, Hint: "az ad app credential list --cert --id " + client}
 }

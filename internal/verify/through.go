@@ -9,7 +9,7 @@ import (
 
 	"github.com/aoifleet/aoifleet/internal/azure"
 	"github.com/aoifleet/aoifleet/internal/host"
-	"github.com/aoifleet/aoifleet/internal/remote"
+	"github.com/aoifleet/aoifleet/internal/problem"
 )
 
 // askThrough asks from where the agents are: over TCP connections that a host
@@ -26,11 +26,11 @@ func (v *Verifier) askThrough(ctx context.Context, q *Question, patience azure.P
 	})
 	switch {
 	case err != nil && ctx.Err() != nil:
-		q.Result, q.Err = &azure.Result{}, &azure.Error{Class: azure.Interrupted, Message: "interrupted", Err: ctx.Err()}
+		q.Result, q.Err = &azure.Result{}, &azure.Error{Base: problem.Error{Class: problem.Interrupted, Message: "interrupted", Err: ctx.Err()}}
 	case err != nil:
 		p := host.AsProblem(err)
 		q.viaFailed = true
-		q.Result, q.Err = &azure.Result{}, &azure.Error{Class: azure.Unreachable, Message: q.Via.Name + ", to ask through, can't be reached: " + p.Message, Hint: p.Hint}
+		q.Result, q.Err = &azure.Result{}, azure.NewError(problem.Unreachable, "", q.Via.Name+", to ask through, can't be reached: "+p.Message, p.Hint)
 	case q.Err != nil && ctx.Err() == nil:
 		failures.explain(q)
 	}
@@ -49,17 +49,17 @@ func transportOver(dial Dial) *http.Transport {
 type dialFailures struct {
 	giveUp func() // ends the question: a host that forwards nothing now won't in a moment
 	mu     sync.Mutex
-	last   *remote.Error
+	last   *problem.Error
 }
 
 func (f *dialFailures) watch(dial Dial) Dial {
 	return func(ctx context.Context, network, address string) (net.Conn, error) {
 		conn, err := dial(ctx, network, address)
-		var e *remote.Error
+		var e *problem.Error
 		errors.As(err, &e)
 		f.mu.Lock()
 		defer f.mu.Unlock()
-		if f.last = e; e != nil && e.Class == remote.ClassCommand {
+		if f.last = e; e != nil && e.Class == problem.Command {
 			f.giveUp()
 		}
 		return conn, err
@@ -71,9 +71,9 @@ func (f *dialFailures) watch(dial Dial) Dial {
 func (f *dialFailures) explain(q *Question) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	unanswered := q.Err.Class == azure.Unreachable || q.Err.Class == azure.Interrupted
-	if unanswered && f.last != nil && f.last.Class != remote.ClassTimeout {
+	unanswered := q.Err.Class == problem.Unreachable || q.Err.Class == problem.Interrupted
+	if unanswered && f.last != nil && f.last.Class != problem.Timeout {
 		q.viaFailed = true
-		q.Err = &azure.Error{Class: azure.Unreachable, Message: f.last.Message, Hint: f.last.Hint}
+		q.Err = azure.NewError(problem.Unreachable, "", f.last.Message, f.last.Hint)
 	}
 }

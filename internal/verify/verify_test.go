@@ -8,11 +8,11 @@ import (
 	"testing/synctest"
 	"time"
 
-	"github.com/aoifleet/aoifleet/internal/azure"
 	"github.com/aoifleet/aoifleet/internal/certificate"
 	"github.com/aoifleet/aoifleet/internal/host"
 	"github.com/aoifleet/aoifleet/internal/inventory"
 	"github.com/aoifleet/aoifleet/internal/lab/cloud"
+	"github.com/aoifleet/aoifleet/internal/problem"
 	"github.com/aoifleet/aoifleet/internal/rollout"
 )
 
@@ -129,7 +129,7 @@ func TestEntraRefusesOnce(t *testing.T) {
 		a.cloud.AddApplication(askedTenant, "other", "object")
 		questions := Questions([]rollout.Entry{a.host("a", "other", "vault-1"), a.host("b", "other", "vault-2"), a.host("c", "abcdef", "vault-2")}, InputSecret).Questions
 		a.Ask(context.Background(), questions)
-		for i, class := range []azure.Class{azure.Refused, azure.Refused, ""} {
+		for i, class := range []problem.Class{problem.Refused, problem.Refused, ""} {
 			if e := questions[i].Err; (e == nil) != (class == "") || e != nil && e.Class != class {
 				t.Errorf("%d: %v", i, e)
 			}
@@ -170,7 +170,7 @@ func TestAnOutageOfManyCostsItsTimeOnce(t *testing.T) {
 					t.Errorf("took %s", took)
 				}
 				for _, q := range questions {
-					if q.Err == nil || q.Err.Class != azure.Unreachable {
+					if q.Err == nil || q.Err.Class != problem.Unreachable {
 						t.Fatalf("%s: %v", q.Vault, q.Err)
 					}
 				}

@@ -13,6 +13,7 @@ import (
 	"testing"
 
 	"github.com/aoifleet/aoifleet/internal/planfile"
+	"github.com/aoifleet/aoifleet/internal/problem"
 	"github.com/aoifleet/aoifleet/internal/report"
 	"github.com/aoifleet/aoifleet/test/e2e/fleet"
 )
@@ -97,7 +98,7 @@ func (w *world) finish(c *call, code int) *call {
 }
 
 // ended checks how a host ended: outcome, class and message where it has a problem.
-func (w *world) ended(c *call, name, outcome, class, message string) {
+func (w *world) ended(c *call, name, outcome string, class problem.Class, message string) {
 	w.t.Helper()
 	for _, h := range c.document.Hosts {
 		if h.Name != name {

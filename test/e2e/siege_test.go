@@ -131,7 +131,7 @@ type attempt struct {
 func (a attempt) String() string {
 	why := ""
 	if a.host != nil && a.host.Error != nil {
-		why = a.host.Error.Class + ": " + a.host.Error.Message
+		why = string(a.host.Error.Class) + ": " + a.host.Error.Message
 	}
 	return fmt.Sprintf("%s: %s, exit code %d, %.1f s %.150s", a.verb, a.outcome, a.code, a.took.Seconds(), why)
 }

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/aoifleet/aoifleet/internal/problem"
 	"github.com/aoifleet/aoifleet/test/e2e/fleet"
 )
 
@@ -51,7 +52,7 @@ func TestSudo(t *testing.T) {
 			do()
 		})
 	}
-	refused := func(class, words, hint string) {
+	refused := func(class problem.Class, words, hint string) {
 		w.t.Helper()
 		document, code := w.run("plan", "new", rollout)
 		w.expect(document, code, 5, map[string]int{"refused": 2})

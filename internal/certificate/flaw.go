@@ -5,21 +5,20 @@ import (
 	"strings"
 
 	"al.essio.dev/pkg/shellescape"
+
+	"github.com/aoifleet/aoifleet/internal/problem"
 )
 
-// Problem is why a file can't be used. It never holds key material.
-type Problem struct {
-	Path    string // the file, if known
-	Message string // what is wrong: short, lower case, no full stop; about a file it reads on from the path
-	Hint    string // the command that mends it, or what to do; FILE stands for an unknown path
+// flaw is why a certificate can't be used, while it is not known yet how the file
+// is read and called. It never holds key material.
+type flaw struct {
+	message string // what is wrong; about a file it reads on from the path
+	hint    string // the command that fixes it, or what to do; FILE stands for the path
 }
 
-// Error returns "path: message", or the message alone where no path is known.
-func (p *Problem) Error() string {
-	if p.Path == "" {
-		return p.Message
-	}
-	return p.Path + ": " + p.Message
+// problem returns the error that leaves this package.
+func (p *flaw) problem() *problem.Error {
+	return &problem.Error{Class: problem.Certificate, Message: p.message, Hint: p.hint}
 }
 
 // Words in a hint that addressed fills in: a command reads the file at hand
@@ -64,37 +63,36 @@ const (
 	hintFetch       = "get the file again from where it came from"
 )
 
-func problem(hint, format string, args ...any) *Problem {
-	return &Problem{Message: fmt.Sprintf(format, args...), Hint: hint}
+func flawed(hint, format string, args ...any) *flaw {
+	return &flaw{fmt.Sprintf(format, args...), hint}
 }
 
 // addressed fills in how the file at hand is read.
-func (p *Problem) addressed(raw bool) *Problem {
+func (p *flaw) addressed(raw bool) *flaw {
 	words := strings.NewReplacer(pipeDER, "base64 -di FILE | ", derFile, "/dev/stdin")
 	if raw {
 		words = strings.NewReplacer(pipeDER, "", derFile, "FILE")
 	}
-	return &Problem{Path: p.Path, Message: p.Message, Hint: words.Replace(p.Hint)}
+	return &flaw{p.message, words.Replace(p.hint)}
 }
 
 // sealedBy makes openssl read a file with the encryptions of l: OpenSSL 3 has
 // RC2 only with -legacy (openssl-pkcs12(1)).
-func (p *Problem) sealedBy(l layout) *Problem {
-	if !l.rc2() || strings.Contains(p.Hint, " -legacy") {
+func (p *flaw) sealedBy(l layout) *flaw {
+	if !l.rc2() || strings.Contains(p.hint, " -legacy") {
 		return p
 	}
-	return &Problem{Path: p.Path, Message: p.Message, Hint: strings.Replace(p.Hint, openP12, openP12+" -legacy", 1)}
+	return &flaw{p.message, strings.Replace(p.hint, openP12, openP12+" -legacy", 1)}
 }
 
-// at names the file in error and hint.
-func (p *Problem) at(path string) *Problem {
-	hint := strings.ReplaceAll(p.Hint, "FILE", shellescape.Quote(path))
-	return &Problem{Path: path, Message: p.Message, Hint: hint}
+// at names the file in message and hint.
+func (p *flaw) at(path string) *flaw {
+	return &flaw{path + ": " + p.message, strings.ReplaceAll(p.hint, "FILE", shellescape.Quote(path))}
 }
 
 // ofFiles names the files of Pack in message and hint.
-func (p *Problem) ofFiles(cert, key string) *Problem {
+func (p *flaw) ofFiles(cert, key string) *flaw {
 	message := strings.NewReplacer(certFile, certFile+" "+cert, keyFile, keyFile+" "+key)
 	hint := strings.NewReplacer("CERTIFICATE", shellescape.Quote(cert), "KEY", shellescape.Quote(key))
-	return &Problem{Message: message.Replace(p.Message), Hint: hint.Replace(p.Hint)}
+	return &flaw{message.Replace(p.message), hint.Replace(p.hint)}
 }
