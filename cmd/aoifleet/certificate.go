@@ -1,9 +1,6 @@
 package main
 
 import (
-	"fmt"
-	"io"
-	"text/tabwriter"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -29,30 +26,6 @@ func (a *app) certificateCommand() *cobra.Command {
 	return cmd
 }
 
-// inspection is `certificate inspect -o json`.
-type inspection struct {
-	head
-	Certificate inspected `json:"certificate"`
-}
-
-type inspected struct {
-	File        string               `json:"file"`
-	Thumbprint  string               `json:"thumbprint"`
-	SHA256      string               `json:"sha256"`
-	Subject     string               `json:"subject"`
-	Issuer      string               `json:"issuer"`
-	Serial      string               `json:"serial"`
-	NotBefore   time.Time            `json:"not_before"`
-	NotAfter    time.Time            `json:"not_after"`
-	Expired     bool                 `json:"expired"`
-	NotYetValid bool                 `json:"not_yet_valid"`
-	Chain       []report.Certificate `json:"chain"`
-	Encryption  string               `json:"encryption"`
-	AgentLoads  bool                 `json:"agent_loads"`
-	AsInstalled string               `json:"installed_sha256"` // of the file that rotate would install
-	Notes       []string             `json:"notes"`
-}
-
 func (a *app) certificateInspect(path string) error {
 	asJSON, err := a.json()
 	if err != nil {
@@ -64,54 +37,12 @@ func (a *app) certificateInspect(path string) error {
 	}
 	now := time.Now()
 	if asJSON {
-		a.print(inspection{a.head(exitOK), inspectedOf(path, c, now)})
+		a.print(struct {
+			head
+			Certificate report.Inspected `json:"certificate"`
+		}{a.head(exitOK), report.InspectedOf(path, c, now)})
 		return nil
 	}
-	printCertificate(a.stdout, c, now)
+	report.InspectedText(a.stdout, c, now)
 	return nil
-}
-
-func inspectedOf(path string, c *certificate.Certificate, at time.Time) inspected {
-	l := c.Leaf
-	i := inspected{path, l.Thumbprint, l.SHA256, l.Subject, l.Issuer, l.Serial, l.NotBefore.UTC(), l.NotAfter.UTC(),
-		at.After(l.NotAfter), at.Before(l.NotBefore), []report.Certificate{}, c.Encryption, c.AgentLoads, c.Digest(), append([]string{}, c.Notes...)}
-	for _, other := range c.Chain {
-		i.Chain = append(i.Chain, report.Certificate{Thumbprint: other.Thumbprint, SHA256: other.SHA256, Subject: other.Subject, NotAfter: other.NotAfter.UTC()})
-	}
-	return i
-}
-
-func printCertificate(w io.Writer, c *certificate.Certificate, at time.Time) {
-	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-	l := c.Leaf
-	fmt.Fprintf(t, "subject\t%s\nissuer\t%s\nserial\t%s\nthumbprint\t%s\nsha-256\t%s\n", l.Subject, l.Issuer, l.Serial, l.Thumbprint, l.SHA256)
-	fmt.Fprintf(t, "valid from\t%s\nvalid until\t%s (%s)\n", l.NotBefore.UTC().Format(time.RFC3339), l.NotAfter.UTC().Format(time.RFC3339), validity(l, at))
-	for _, other := range c.Chain {
-		fmt.Fprintf(t, "chain\t%s, until %s\n", other.Subject, other.NotAfter.UTC().Format(time.DateOnly))
-	}
-	loads := "yes, as it is"
-	if !c.AgentLoads {
-		loads = "no, as it is; aoifleet installs a form that it loads"
-	}
-	fmt.Fprintf(t, "encryption\t%s\nagent loads it\t%s\n", c.Encryption, loads)
-	for _, note := range c.Notes {
-		fmt.Fprintf(t, "note\t%s\n", note)
-	}
-	switch {
-	case at.After(l.NotAfter):
-		fmt.Fprintf(t, "note\thas expired: plan and rotate refuse it\n")
-	case at.Before(l.NotBefore):
-		fmt.Fprintf(t, "note\tis not valid yet: plan and rotate refuse it\n")
-	}
-	_ = t.Flush() // a.stdout remembers
-}
-
-func validity(l certificate.Info, at time.Time) string {
-	switch {
-	case at.Before(l.NotBefore):
-		return "not valid yet"
-	case at.After(l.NotAfter):
-		return "expired"
-	}
-	return fmt.Sprintf("%d days left", report.DaysLeft(l.NotAfter, at))
 }

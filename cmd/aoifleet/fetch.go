@@ -7,6 +7,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/aoifleet/aoifleet/internal/azurecloud"
+	"github.com/aoifleet/aoifleet/internal/certfile"
 	"github.com/aoifleet/aoifleet/internal/certsource"
 	"github.com/aoifleet/aoifleet/internal/inventory"
 )
@@ -36,7 +37,7 @@ func (a *app) certificateFetch(source string, flags fetchFlags) error {
 	if flags.out == "" {
 		return usage("fetch needs --out", "aoifleet certificate fetch "+ref.String()+" --out certs/"+ref.Name+".p12.b64")
 	}
-	if err := (packFlags{out: flags.out, force: flags.force}).checkOut(); err != nil {
+	if err := certfile.CheckOut(flags.out, flags.force); err != nil {
 		return err
 	}
 	cloud, err := a.fetchCloud(flags)
@@ -52,12 +53,7 @@ func (a *app) certificateFetch(source string, flags fetchFlags) error {
 	if err != nil {
 		return err
 	}
-	a.signals.heed() // a key half written must not stay behind
-	if err := writeAll([]newFile{{flags.out, c.Canonical(), 0o600}}, flags.force); err != nil {
-		return usage(flags.out+": can't be written: "+err.Error(), "name a file in a folder that you may write with --out")
-	}
-	fmt.Fprintf(a.stderr, "wrote %s: %s, thumbprint %s\n", printable(flags.out), c.Leaf.Subject, c.Leaf.Thumbprint)
-	return nil
+	return a.writeP12(flags.out, c, flags.force)
 }
 
 // fetchCloud is the cloud of the flag, else of the inventory where one is named.

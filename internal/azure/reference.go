@@ -14,6 +14,7 @@ import (
 	"github.com/Azure/azure-sdk-for-go/sdk/azidentity"
 	"github.com/Azure/azure-sdk-for-go/sdk/security/keyvault/azsecrets"
 
+	"github.com/aoifleet/aoifleet/internal/azurecloud"
 	"github.com/aoifleet/aoifleet/internal/problem"
 )
 
@@ -27,7 +28,6 @@ var (
 const (
 	vaultNameHint  = "a vault's name has 3 to 24 letters, digits and single hyphens"
 	secretNameHint = "a secret's name has 1 to 127 letters, digits and hyphens"
-	scheme         = "keyvault://"
 )
 
 // Reference names a secret in a vault; a certificate's own secret has the
@@ -40,26 +40,21 @@ type Reference struct {
 
 // String is the form that ParseReference reads.
 func (r Reference) String() string {
-	s := scheme + r.Vault + "/" + r.Name
+	s := azurecloud.VaultScheme + r.Vault + "/" + r.Name
 	if r.Version != "" {
 		s += "/" + r.Version
 	}
 	return s
 }
 
-// IsReference tells a reference, right or wrong, from a file's name.
-func IsReference(s string) bool {
-	return len(s) >= len(scheme) && strings.EqualFold(s[:len(scheme)], scheme)
-}
-
 // ParseReference reads keyvault://VAULT/NAME[/VERSION]. The error is an *Error of
 // class Configuration.
 func ParseReference(s string) (Reference, error) {
 	const form = "write it as keyvault://VAULT/NAME or keyvault://VAULT/NAME/VERSION"
-	if !IsReference(s) {
-		return Reference{}, configuration(form, "it does not begin with %s", scheme)
+	if !azurecloud.InVault(s) {
+		return Reference{}, configuration(form, "it does not begin with %s", azurecloud.VaultScheme)
 	}
-	parts := strings.Split(s[len(scheme):], "/")
+	parts := strings.Split(s[len(azurecloud.VaultScheme):], "/")
 	if len(parts) < 2 || len(parts) > 3 {
 		return Reference{}, configuration(form, "it does not name a vault and a certificate")
 	}

@@ -39,7 +39,7 @@ func (r *Reader) Check() error {
 // Read reads the certificate of one source. The error is a *problem.Error or an
 // *azure.Error.
 func (r *Reader) Read(ctx context.Context, source string) (*certificate.Certificate, error) {
-	if !azure.IsReference(source) {
+	if !azurecloud.InVault(source) {
 		return certificate.ReadFile(source, r.Now)
 	}
 	ref, err := azure.ParseReference(source)

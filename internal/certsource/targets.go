@@ -9,6 +9,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/aoifleet/aoifleet/internal/azure"
+	"github.com/aoifleet/aoifleet/internal/azurecloud"
 	"github.com/aoifleet/aoifleet/internal/certificate"
 	"github.com/aoifleet/aoifleet/internal/problem"
 	"github.com/aoifleet/aoifleet/internal/rollout"
@@ -46,7 +47,7 @@ func (r *Reader) ReadTargets(ctx context.Context, targets []rollout.Target, over
 		t.Source = cmp.Or(override, t.Host.Certificate)
 		if t.Source == "" {
 			s.unnamed = append(s.unnamed, t.Host.Name)
-		} else if azure.IsReference(t.Source) {
+		} else if azurecloud.InVault(t.Source) {
 			if ref, first := s.reference(&t.Source); first {
 				refs = append(refs, ref)
 			}

@@ -8,6 +8,8 @@ import (
 	"strings"
 
 	"gopkg.in/yaml.v3"
+
+	"github.com/aoifleet/aoifleet/internal/azurecloud"
 )
 
 // inventory reads the whole document. Each level starts as a copy of the one
@@ -200,7 +202,7 @@ func (e *entry) host(r *reader, i int) Host {
 	h.Name = e.names.at(i)
 	h.Address = e.addr.at(i)
 	h.Certificate = strings.ReplaceAll(h.Certificate, "{name}", h.Name)
-	if h.Certificate != "" && !inVault(h.Certificate) {
+	if h.Certificate != "" && !azurecloud.InVault(h.Certificate) {
 		h.Certificate = r.absolute(h.Certificate)
 	}
 	return h

@@ -9,6 +9,8 @@ import (
 	"unicode"
 
 	"gopkg.in/yaml.v3"
+
+	"github.com/aoifleet/aoifleet/internal/azurecloud"
 )
 
 // maxName bounds host, group and label names and addresses, in bytes, as DNS
@@ -218,8 +220,6 @@ func (v value) localPaths(to *[]string) {
 // who ask the vault to say.
 var vaultForm = regexp.MustCompile(`^[kK][eE][yY][vV][aA][uU][lL][tT]://[^/\s]+/[^/\s]+(/[^/\s]+)?$`)
 
-func inVault(s string) bool { return strings.HasPrefix(strings.ToLower(s), "keyvault://") }
-
 // certificate reads the path of a P12, or where a Key Vault has it, and leaves
 // it as it is, {name} included, because only a host can make it absolute.
 func (v value) certificate(to *string) {
@@ -229,7 +229,7 @@ func (v value) certificate(to *string) {
 	}
 	var s string
 	var ok bool
-	if inVault(v.node.Value) {
+	if azurecloud.InVault(v.node.Value) {
 		if s, ok = v.text(); ok && !vaultForm.MatchString(s) {
 			v.fail("write it as keyvault://VAULT/NAME or keyvault://VAULT/NAME/VERSION", "%s does not name a vault and a certificate", v.key)
 			ok = false

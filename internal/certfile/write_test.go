@@ -1,4 +1,4 @@
-package main
+package certfile
 
 import (
 	"errors"
@@ -11,17 +11,17 @@ import (
 
 // Several programs at once that have all seen that nothing is there: one private
 // key is written, and stays.
-func TestWriteAllNeverOverwrites(t *testing.T) {
+func TestWriteNeverOverwrites(t *testing.T) {
 	for range 20 {
 		dir := t.TempDir()
-		pair := func(text string) []newFile {
-			return []newFile{{filepath.Join(dir, "certs", "a.p12.b64"), []byte(text), 0o600}, {filepath.Join(dir, "certs", "a.cer"), []byte(text), 0o644}}
+		pair := func(text string) []File {
+			return []File{{filepath.Join(dir, "certs", "a.p12.b64"), []byte(text), 0o600}, {filepath.Join(dir, "certs", "a.cer"), []byte(text), 0o644}}
 		}
 		texts := []string{"one", "two", "three", "four"}
 		errs := make([]error, len(texts))
 		var group sync.WaitGroup
 		for i, text := range texts {
-			group.Go(func() { errs[i] = writeAll(pair(text), false) })
+			group.Go(func() { errs[i] = Write(pair(text), false) })
 		}
 		group.Wait()
 		written := ""
@@ -36,9 +36,9 @@ func TestWriteAllNeverOverwrites(t *testing.T) {
 			}
 		}
 		for _, f := range pair(written) {
-			info, err := os.Stat(f.path)
-			if text, readErr := os.ReadFile(f.path); err != nil || readErr != nil || string(text) != written || info.Mode().Perm() != f.mode {
-				t.Fatalf("%s: %q, %v, %v", f.path, text, info, errors.Join(err, readErr))
+			info, err := os.Stat(f.Path)
+			if text, readErr := os.ReadFile(f.Path); err != nil || readErr != nil || string(text) != written || info.Mode().Perm() != f.Mode {
+				t.Fatalf("%s: %q, %v, %v", f.Path, text, info, errors.Join(err, readErr))
 			}
 		}
 		if left, _ := filepath.Glob(filepath.Join(dir, "certs", ".*")); len(left) > 0 {
@@ -49,14 +49,14 @@ func TestWriteAllNeverOverwrites(t *testing.T) {
 
 // All or none: where the second can't be put in its place the first is not there
 // either, and what was there stays. With force it goes.
-func TestWriteAllOrNone(t *testing.T) {
+func TestWriteOrNone(t *testing.T) {
 	dir := t.TempDir()
 	first, second := filepath.Join(dir, "a"), filepath.Join(dir, "b")
-	files := []newFile{{first, []byte("new"), 0o600}, {second, []byte("new"), 0o600}}
+	files := []File{{first, []byte("new"), 0o600}, {second, []byte("new"), 0o600}}
 	if err := os.WriteFile(second, []byte("old"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if err := writeAll(files, false); !errors.Is(err, fs.ErrExist) {
+	if err := Write(files, false); !errors.Is(err, fs.ErrExist) {
 		t.Fatal(err)
 	}
 	if _, err := os.Stat(first); !errors.Is(err, fs.ErrNotExist) {
@@ -65,7 +65,7 @@ func TestWriteAllOrNone(t *testing.T) {
 	if text, _ := os.ReadFile(second); string(text) != "old" {
 		t.Errorf("%q", text)
 	}
-	if err := writeAll(files, true); err != nil {
+	if err := Write(files, true); err != nil {
 		t.Fatal(err)
 	}
 	if text, _ := os.ReadFile(second); string(text) != "new" {

@@ -1,0 +1,121 @@
+package certfile
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+
+	"al.essio.dev/pkg/shellescape"
+
+	"github.com/aoifleet/aoifleet/internal/problem"
+)
+
+// shownPlaces is how many existing files an error names.
+const shownPlaces = 5
+
+const anotherOut = "name another file with --out"
+
+func usage(message, hint string) error {
+	return &problem.Error{Class: problem.Usage, Message: message, Hint: hint}
+}
+
+// CheckOut returns a problem in usage where the agent's file can't or must not be
+// written to path: its folder must exist, and it must be none of the files that are
+// read.
+func CheckOut(path string, force bool, read ...string) error {
+	if path == "-" {
+		return usage("a private key is not written to standard output", "name a file with --out")
+	}
+	folder := filepath.Dir(path)
+	if info, err := os.Stat(folder); err != nil || !info.IsDir() {
+		return usage(path+": there is no such folder", "mkdir -p "+shellescape.Quote(folder))
+	}
+	info, err := os.Stat(path)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return nil
+	case err != nil:
+		return usage(err.Error(), anotherOut)
+	case info.IsDir():
+		return usage(path+" is a folder", "name a file in it: --out "+shellescape.Quote(filepath.Join(path, "new.p12.b64")))
+	case !info.Mode().IsRegular():
+		return usage(path+" is not a regular file", anotherOut)
+	}
+	for _, source := range read {
+		if from, err := os.Stat(source); err == nil && os.SameFile(from, info) {
+			return usage("--out would overwrite "+source+", which is to be packed", anotherOut)
+		}
+	}
+	if !force {
+		return usage(path+" exists already", "use --force to replace it")
+	}
+	return nil
+}
+
+// checkPlaces returns a problem in usage where a file can't be written, or exists and
+// must not be replaced. It looks at every place before anything is made.
+func checkPlaces(files []File, force bool) error {
+	const elsewhere = "name another place"
+	var existing []string
+	seen := map[string]bool{}
+	for _, f := range files {
+		if seen[f.Path] {
+			return usage("two files would have the name "+f.Path, "give the hosts' certificates names of their own in the inventory")
+		}
+		seen[f.Path] = true
+		if reason := folderProblem(filepath.Dir(f.Path)); reason != "" {
+			return usage(f.Path+": "+reason, elsewhere)
+		}
+		info, err := os.Lstat(f.Path)
+		switch {
+		case errors.Is(err, fs.ErrNotExist):
+		case err != nil:
+			return usage(err.Error(), elsewhere)
+		case !info.Mode().IsRegular(): // nor a symbolic link
+			return usage(f.Path+" is not a regular file", elsewhere)
+		default:
+			existing = append(existing, f.Path)
+		}
+	}
+	if len(existing) > 0 && !force {
+		return usage(existMessage(existing), "use --force to replace what is there; their private keys are then gone")
+	}
+	return nil
+}
+
+func existMessage(paths []string) string {
+	if len(paths) == 1 {
+		return paths[0] + " exists already"
+	}
+	message := fmt.Sprintf("%d files exist already:", len(paths))
+	for n, path := range paths {
+		if n == shownPlaces {
+			return message + fmt.Sprintf("\nand %d more", len(paths)-n)
+		}
+		message += "\n" + path
+	}
+	return message
+}
+
+// folderProblem returns why a folder does not exist and can't be made, "" if it does
+// or can.
+func folderProblem(dir string) string {
+	for {
+		info, err := os.Stat(dir)
+		switch {
+		case err == nil && info.IsDir():
+			return ""
+		case err == nil:
+			return dir + " is not a folder"
+		case !errors.Is(err, fs.ErrNotExist):
+			return err.Error()
+		}
+		up := filepath.Dir(dir)
+		if up == dir {
+			return "there is no folder " + shellescape.Quote(dir)
+		}
+		dir = up
+	}
+}

@@ -1,0 +1,139 @@
+package certfile
+
+import (
+	"fmt"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"time"
+
+	"al.essio.dev/pkg/shellescape"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/aoifleet/aoifleet/internal/azurecloud"
+	"github.com/aoifleet/aoifleet/internal/certificate"
+	"github.com/aoifleet/aoifleet/internal/inventory"
+)
+
+// p12Suffix is how the examples name the agent's file; the files beside it are named
+// by what comes before.
+const p12Suffix = ".p12.b64"
+
+// Set is the certificates, or the requests for some, that are made together: first
+// Check, then Make, then Write.
+type Set struct {
+	Items    []*Item
+	Requests bool   // keys and requests for an authority instead of certificates
+	Subject  string // of all; {name} is the item's
+	Life     time.Duration
+	Bits     int // of each RSA key
+}
+
+// Item is one certificate to make, or one request.
+type Item struct {
+	Host string // "": for the fleet
+	Path string // of the agent's file
+	Name string // what {name} stands for in the subject
+
+	Certificate  *certificate.Certificate // nil until it is made, and for a request
+	public       []byte
+	key, request []byte
+}
+
+// ForFleet returns the item of a file for the whole fleet.
+func ForFleet(path string) []*Item {
+	i := &Item{Path: path}
+	i.Name = filepath.Base(i.stem())
+	return []*Item{i}
+}
+
+// PerHost returns an item for each host, where the inventory's certificate names its
+// file. The error is a problem in usage.
+func PerHost(hosts []inventory.Host) ([]*Item, error) {
+	const write = "write certificate: certs/{name}.p12.b64 in the inventory"
+	items, taken := make([]*Item, len(hosts)), map[string]string{}
+	for n, h := range hosts {
+		items[n] = &Item{Host: h.Name, Path: h.Certificate, Name: h.Name}
+		switch other, there := taken[h.Certificate]; {
+		case h.Certificate == "":
+			return nil, usage("the inventory names no certificate for "+h.Name, write)
+		case azurecloud.InVault(h.Certificate):
+			return nil, usage("the certificate of "+h.Name+" comes from a Key Vault: "+h.Certificate, "make its new version there, or "+write)
+		case there:
+			return nil, usage(fmt.Sprintf("%s and %s have the same certificate file in the inventory", other, h.Name), write)
+		}
+		taken[h.Certificate] = h.Name
+	}
+	return items, nil
+}
+
+// stem returns the path without its suffix, to name what lies beside it.
+func (i *Item) stem() string { return strings.TrimSuffix(i.Path, p12Suffix) }
+
+// Files returns the two files of an item: the agent's file and its public part, or of
+// a request the key and the request.
+func (s *Set) Files(i *Item) (first, second File) {
+	if s.Requests {
+		return File{i.stem() + ".key", i.key, 0o600}, File{i.stem() + ".csr", i.request, 0o644}
+	}
+	return File{i.Path, i.Certificate.Canonical(), 0o600}, File{i.stem() + ".cer", i.public, 0o644}
+}
+
+func (s *Set) files() []File {
+	var files []File
+	for _, i := range s.Items {
+		first, second := s.Files(i)
+		files = append(files, first, second)
+	}
+	return files
+}
+
+// Check returns a problem in usage where a file can't be written, or exists and force
+// is not given.
+func (s *Set) Check(force bool) error { return checkPlaces(s.files(), force) }
+
+// Make makes the keys and certificates, as many at once as there are processors.
+// Nothing is written. The error is that of a subject, of class certificate.
+func (s *Set) Make(now time.Time) error {
+	var group errgroup.Group
+	group.SetLimit(runtime.GOMAXPROCS(0))
+	for _, i := range s.Items {
+		group.Go(func() error { return s.make(i, now) })
+	}
+	return group.Wait()
+}
+
+func (s *Set) make(i *Item, now time.Time) error {
+	subject, err := certificate.ParseSubject(strings.ReplaceAll(s.Subject, "{name}", i.Name))
+	if err != nil {
+		return err
+	}
+	if s.Requests {
+		i.key, i.request, err = certificate.NewRequest(subject, s.Bits)
+		return err
+	}
+	i.Certificate, i.public, err = certificate.New(subject, s.Bits, s.Life, now)
+	return err
+}
+
+// Write writes the files of all items, or none. The error is a problem in usage.
+func (s *Set) Write(force bool) error {
+	if err := Write(s.files(), force); err != nil {
+		return usage("the files can't be written: "+err.Error(), "name a place in a folder that you may write")
+	}
+	return nil
+}
+
+// Next returns what the operator does next with the first item.
+func (s *Set) Next() string {
+	first, second := s.Files(s.Items[0])
+	next := "az ad app credential reset --id CLIENT_ID --append --cert " + shellescape.Quote("@"+second.Path)
+	if s.Requests {
+		next = fmt.Sprintf("let your authority sign %s, then: aoifleet certificate pack --cert CERTIFICATE --key %s --out %s",
+			shellescape.Quote(second.Path), shellescape.Quote(first.Path), shellescape.Quote(s.Items[0].Path))
+	}
+	if len(s.Items) > 1 {
+		next += fmt.Sprintf(" (and so for each of the %d)", len(s.Items))
+	}
+	return next
+}

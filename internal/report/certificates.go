@@ -1,0 +1,110 @@
+package report
+
+import (
+	"fmt"
+	"io"
+	"text/tabwriter"
+	"time"
+
+	"github.com/aoifleet/aoifleet/internal/certfile"
+	"github.com/aoifleet/aoifleet/internal/certificate"
+)
+
+// Made is one certificate or request of `certificate new -o json`.
+type Made struct {
+	Host        *string    `json:"host"`         // null: for the fleet
+	File        string     `json:"file"`         // the agent's file; with --csr the one to make with pack
+	PublicFile  *string    `json:"public_file"`  // null: a request
+	KeyFile     *string    `json:"key_file"`     // null: it is in file
+	RequestFile *string    `json:"request_file"` // null: a certificate
+	Thumbprint  *string    `json:"thumbprint"`
+	SHA256      *string    `json:"sha256"`
+	Subject     *string    `json:"subject"`
+	NotAfter    *time.Time `json:"not_after"`
+}
+
+// MadeOf returns what was made for a document.
+func MadeOf(s *certfile.Set) []Made {
+	list := make([]Made, len(s.Items))
+	for n, i := range s.Items {
+		m := Made{File: i.Path}
+		if i.Host != "" {
+			m.Host = &i.Host
+		}
+		first, second := s.Files(i)
+		if s.Requests {
+			m.KeyFile, m.RequestFile = &first.Path, &second.Path
+		} else {
+			l := i.Certificate.Leaf
+			m.PublicFile, m.Thumbprint, m.SHA256, m.Subject, m.NotAfter = &second.Path, &l.Thumbprint, &l.SHA256, &l.Subject, &l.NotAfter
+		}
+		list[n] = m
+	}
+	return list
+}
+
+// Inspected is the certificate of `certificate inspect -o json`.
+type Inspected struct {
+	File        string        `json:"file"`
+	Thumbprint  string        `json:"thumbprint"`
+	SHA256      string        `json:"sha256"`
+	Subject     string        `json:"subject"`
+	Issuer      string        `json:"issuer"`
+	Serial      string        `json:"serial"`
+	NotBefore   time.Time     `json:"not_before"`
+	NotAfter    time.Time     `json:"not_after"`
+	Expired     bool          `json:"expired"`
+	NotYetValid bool          `json:"not_yet_valid"`
+	Chain       []Certificate `json:"chain"`
+	Encryption  string        `json:"encryption"`
+	AgentLoads  bool          `json:"agent_loads"`
+	AsInstalled string        `json:"installed_sha256"` // of the file that rotate would install
+	Notes       []string      `json:"notes"`
+}
+
+// InspectedOf returns the certificate in a file for a document, judged at a time.
+func InspectedOf(path string, c *certificate.Certificate, at time.Time) Inspected {
+	l := c.Leaf
+	i := Inspected{path, l.Thumbprint, l.SHA256, l.Subject, l.Issuer, l.Serial, l.NotBefore.UTC(), l.NotAfter.UTC(),
+		at.After(l.NotAfter), at.Before(l.NotBefore), []Certificate{}, c.Encryption, c.AgentLoads, c.Digest(), append([]string{}, c.Notes...)}
+	for _, other := range c.Chain {
+		i.Chain = append(i.Chain, *certificateOf(&other))
+	}
+	return i
+}
+
+// InspectedText prints the certificate in a file, judged at a time.
+func InspectedText(w io.Writer, c *certificate.Certificate, at time.Time) {
+	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	l := c.Leaf
+	fmt.Fprintf(t, "subject\t%s\nissuer\t%s\nserial\t%s\nthumbprint\t%s\nsha-256\t%s\n", l.Subject, l.Issuer, l.Serial, l.Thumbprint, l.SHA256)
+	fmt.Fprintf(t, "valid from\t%s\nvalid until\t%s (%s)\n", l.NotBefore.UTC().Format(time.RFC3339), l.NotAfter.UTC().Format(time.RFC3339), validity(l, at))
+	for _, other := range c.Chain {
+		fmt.Fprintf(t, "chain\t%s, until %s\n", other.Subject, other.NotAfter.UTC().Format(time.DateOnly))
+	}
+	loads := "yes, as it is"
+	if !c.AgentLoads {
+		loads = "no, as it is; aoifleet installs a form that it loads"
+	}
+	fmt.Fprintf(t, "encryption\t%s\nagent loads it\t%s\n", c.Encryption, loads)
+	for _, note := range c.Notes {
+		fmt.Fprintf(t, "note\t%s\n", note)
+	}
+	switch {
+	case at.After(l.NotAfter):
+		fmt.Fprintf(t, "note\thas expired: plan and rotate refuse it\n")
+	case at.Before(l.NotBefore):
+		fmt.Fprintf(t, "note\tis not valid yet: plan and rotate refuse it\n")
+	}
+	_ = t.Flush() // the caller's writer remembers
+}
+
+func validity(l certificate.Info, at time.Time) string {
+	switch {
+	case at.Before(l.NotBefore):
+		return "not valid yet"
+	case at.After(l.NotAfter):
+		return "expired"
+	}
+	return fmt.Sprintf("%d days left", DaysLeft(l.NotAfter, at))
+}
