@@ -46,7 +46,7 @@ func inBubble(t *testing.T, f func(*asker)) {
 		a.Transport = transport
 		f(a)
 		stop()
-		time.Sleep(10 * time.Second) // connections say goodbye
+		time.Sleep(10 * time.Second) // connections close (TLS close_notify)
 	})
 }
 

@@ -51,7 +51,7 @@ func (c *Cloud) application(tenant, client string) *Application {
 	return nil
 }
 
-// checkAssertion is RFC 7523 section 3, with what Entra adds.
+// checkAssertion checks RFC 7523 section 3, and what Entra adds to it.
 func (c *Cloud) checkAssertion(app *Application, endpoint, assertion string) *refusal {
 	now := c.now()
 	var claims jwt.RegisteredClaims
@@ -94,8 +94,8 @@ func stamp(d *jwt.NumericDate) string {
 	return d.UTC().Format(time.RFC3339)
 }
 
-// signer finds the registered certificate that an assertion names. What it
-// carries itself (x5c) is not looked at: anybody can write that.
+// signer returns the registered certificate that an assertion names. It ignores the
+// certificate in the assertion (x5c): anyone can write one there.
 func (c *Cloud) signer(app *Application, header map[string]any) (*key, *refusal) {
 	named, _ := header["x5t#S256"].(string)
 	sum := func(cert *x509.Certificate) []byte { s := sha256.Sum256(cert.Raw); return s[:] }
@@ -124,7 +124,7 @@ func (c *Cloud) signer(app *Application, header map[string]any) (*key, *refusal)
 	return nil, refuse("invalid_client", 700027, "The certificate with identifier used to sign the client assertion is not registered on application. [Reason - The key was not found., Thumbprint of key used by client: '%s', Please visit the Azure Portal, Graph Explorer or directly use MS Graph to see configured keys for app Id '%s']", strings.ToUpper(hex.EncodeToString(want)), app.ClientID)
 }
 
-// decodeAny reads base64 in both alphabets, with and without padding: MSAL for Go
+// decodeAny decodes base64 in both alphabets, with and without padding: MSAL for Go
 // writes the standard one, the documentation has base64url.
 func decodeAny(s string) []byte {
 	if s == "" {

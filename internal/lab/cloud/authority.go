@@ -14,7 +14,7 @@ import (
 	"time"
 )
 
-// authority issues the server's certificates, one for each name that is asked for.
+// authority issues the server's certificates, one for each name that clients ask for.
 type authority struct {
 	now  func() time.Time
 	key  *ecdsa.PrivateKey

@@ -1,8 +1,8 @@
 // Package cloud is a pretend Azure for tests and demonstrations: Microsoft
 // Entra, Key Vault and Microsoft Graph behind their public names, on one TLS
-// server with an authority of its own. It is strict where the real ones are: it
-// accepts no assertion that Entra would refuse, and it forgets what Graph
-// forgets. It shares no code with what it tests.
+// server with an authority of its own. It is as strict as the real services: it
+// accepts no assertion that Entra would refuse, and it drops what Graph drops. It
+// shares no code with what it tests.
 package cloud
 
 import (
@@ -14,14 +14,14 @@ import (
 	"time"
 )
 
-// The names that it answers to, beside NAME.vault.azure.net.
+// The host names of Entra and Graph, and the end of every vault's: NAME.vault.azure.net.
 const (
 	EntraHost   = "login.microsoftonline.com"
 	GraphHost   = "graph.microsoft.com"
 	VaultSuffix = "vault.azure.net"
 )
 
-// Service is a part of the cloud that can be made to fail.
+// Service is one service of the cloud, for Fail and Requests.
 type Service string
 
 // The services.
@@ -35,10 +35,10 @@ const (
 type Options struct {
 	Now       func() time.Time    // the clock of every service; time.Now
 	FrontEnds int                 // of Entra, asked in turn; 1
-	Watch     func(*http.Request) // called before each request is answered; not at the same time
+	Watch     func(*http.Request) // called before each request is answered, one at a time
 }
 
-// Cloud is one pretend Azure. Its methods may be used at the same time.
+// Cloud is one pretend Azure. It is safe for concurrent use.
 type Cloud struct {
 	options   Options
 	authority *authority
@@ -81,7 +81,7 @@ type Application struct {
 	disabled   bool
 	blocked    bool
 	permission string
-	fresh, lag int    // so many reads after a change show it; then so many show the list before
+	fresh, lag int    // of the reads after a change the first fresh ones show it, the next lag ones the list before
 	reads      int    // since the last change
 	old        []*key // the list before the last change; nil: there was none
 }
@@ -89,7 +89,7 @@ type Application struct {
 // key is one certificate of an application.
 type key struct {
 	id, name   string
-	usage      string // Verify: to sign in with; Encrypt: tokens for it are encrypted so
+	usage      string // Verify: to sign in with; Encrypt: to encrypt tokens with
 	cert       *x509.Certificate
 	custom     *string // customKeyIdentifier
 	start, end time.Time
@@ -98,11 +98,10 @@ type key struct {
 	asked      int // assertions that were signed with it
 }
 
-// Spread says when Entra's front ends learn of a certificate. The zero value is:
-// at once.
+// Spread says when Entra's front ends know a certificate. The zero value is: at once.
 type Spread struct {
-	Delays []time.Duration // after the registration, for each front end; the last goes for the others
-	Asks   int             // so many assertions signed with it are refused in any case
+	Delays []time.Duration // after the registration, for each front end; the last counts for the others
+	Asks   int             // this many assertions signed with it are refused first
 }
 
 func (s Spread) known(frontEnd int, since, now time.Time, asked int) bool {
@@ -132,8 +131,8 @@ func (a *Application) Register(cert *x509.Certificate, s Spread) {
 	a.add(cert, cert.Subject.String(), s)
 }
 
-// RegisterEncryption adds a certificate that tokens for the application are
-// encrypted with: nobody can sign in with it.
+// RegisterEncryption adds a certificate to encrypt the application's tokens with. It
+// can't be used to sign in.
 func (a *Application) RegisterEncryption(cert *x509.Certificate) {
 	a.cloud.mu.Lock()
 	defer a.cloud.mu.Unlock()
@@ -147,14 +146,14 @@ func (a *Application) add(cert *x509.Certificate, name string, s Spread) *key {
 	return k
 }
 
-// Remove takes a certificate away.
+// Remove removes a certificate.
 func (a *Application) Remove(cert *x509.Certificate) {
 	a.cloud.mu.Lock()
 	defer a.cloud.mu.Unlock()
 	a.keys = slices.DeleteFunc(slices.Clone(a.keys), func(k *key) bool { return k.cert.Equal(cert) })
 }
 
-// Certificates lists what the application has.
+// Certificates returns the certificates of the application.
 func (a *Application) Certificates() []*x509.Certificate {
 	a.cloud.mu.Lock()
 	defer a.cloud.mu.Unlock()
@@ -165,19 +164,20 @@ func (a *Application) Certificates() []*x509.Certificate {
 	return list
 }
 
-// Disable switches the service principal off (AADSTS7000112) or on.
+// Disable disables the service principal (AADSTS7000112), or enables it.
 func (a *Application) Disable(off bool) { a.cloud.set(func() { a.disabled = off }) }
 
-// Block makes Conditional Access refuse it (AADSTS53003).
+// Block makes Conditional Access refuse the application (AADSTS53003), or admit it.
 func (a *Application) Block(on bool) { a.cloud.set(func() { a.blocked = on }) }
 
-// Permit gives its tokens a permission of Microsoft Graph: "", Application.Read.All,
+// Permit gives the application's tokens a permission of Microsoft Graph: "", Application.Read.All,
 // Application.ReadWrite.OwnedBy (on itself) or Application.ReadWrite.All.
 func (a *Application) Permit(permission string) { a.cloud.set(func() { a.permission = permission }) }
 
-// Lag makes so many reads after each change show the list before it, as a copy of
-// the directory does that has not heard of it; fresh reads before them show it.
-func (a *Application) Lag(fresh, reads int) { a.cloud.set(func() { a.fresh, a.lag = fresh, reads }) }
+// Lag makes reads after each change show the list before it, as a replica of the
+// directory does that lags behind: the first fresh reads show the change, the next
+// lag reads the list before it.
+func (a *Application) Lag(fresh, lag int) { a.cloud.set(func() { a.fresh, a.lag = fresh, lag }) }
 
 // Skew moves Entra's clock.
 func (c *Cloud) Skew(d time.Duration) { c.set(func() { c.skew = d }) }
@@ -190,23 +190,23 @@ func (c *Cloud) set(change func()) {
 
 // Fault is how requests fail.
 type Fault struct {
-	Times      int    // how many requests; below 0: all from now on
-	Skip       int    // so many before them go well
+	Times      int    // how many requests fail; below 0: all from now on
+	Skip       int    // how many before them succeed
 	Path       string // only requests whose path contains it; "" is any
 	Status     int    // the answer's status
 	RetryAfter string // its Retry-After; "" is none
 	Body       string // its body
 	Header     http.Header
-	Hang       bool // no answer until the client goes
-	After      bool // the request takes effect first
+	Hang       bool // no answer until the client disconnects
+	After      bool // the request takes effect before it fails
 }
 
-// Fail adds a fault to a service. Faults are used up in order.
+// Fail adds a fault to a service. Faults apply in the order in which they were added.
 func (c *Cloud) Fail(s Service, f Fault) {
 	c.set(func() { c.faults[s] = append(c.faults[s], &f) })
 }
 
-// Recover takes all faults away.
+// Recover removes all faults.
 func (c *Cloud) Recover() { c.set(func() { clear(c.faults) }) }
 
 func (c *Cloud) fault(s Service, path string) *Fault {
@@ -225,14 +225,14 @@ func (c *Cloud) fault(s Service, path string) *Fault {
 	return nil
 }
 
-// Requests counts the requests to a service.
+// Requests returns the number of requests to a service.
 func (c *Cloud) Requests(s Service) int {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.counts[s]
 }
 
-// Paths lists every request as METHOD HOST/PATH, in order.
+// Paths returns every request as METHOD HOST/PATH, in order.
 func (c *Cloud) Paths() []string {
 	c.mu.Lock()
 	defer c.mu.Unlock()

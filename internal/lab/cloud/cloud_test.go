@@ -62,7 +62,7 @@ func certificateOf(t *testing.T, n int, from, to time.Time) *x509.Certificate {
 	return cert
 }
 
-// request is what a client sends; each test spoils a part of it.
+// request is what a client sends; each test changes a part of it.
 type request struct {
 	method    jwt.SigningMethod
 	key       any
@@ -109,7 +109,7 @@ func (r *request) send(t *testing.T, c *Cloud) (status int, body string) {
 	return w.Code, w.Body.String()
 }
 
-// Nothing that Entra refuses is accepted, each spoiled in one thing.
+// Nothing that Entra refuses is accepted; each request is wrong in one thing.
 func TestAssertion(t *testing.T) {
 	good := certificateOf(t, 0, noon.Add(-time.Hour), noon.Add(time.Hour))
 	expired := certificateOf(t, 0, noon.Add(-2*time.Hour), noon.Add(-time.Hour))
@@ -213,7 +213,7 @@ func TestReplay(t *testing.T) {
 	}
 }
 
-// A token counts for one resource, in one tenant, for an hour.
+// A token is valid for one resource, in one tenant, for an hour.
 func TestToken(t *testing.T) {
 	now := noon
 	c, _ := New(Options{Now: func() time.Time { return now }})
@@ -239,7 +239,7 @@ func TestToken(t *testing.T) {
 	}
 }
 
-// What Graph forgets: key without $select, and entries that a PATCH leaves out.
+// What Graph drops: key without $select, and entries that a PATCH leaves out.
 func TestGraph(t *testing.T) {
 	c, _ := New(Options{Now: func() time.Time { return noon }})
 	a := c.AddApplication(tenant, client, object)

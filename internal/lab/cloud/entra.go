@@ -16,13 +16,13 @@ import (
 // tokenLife is how long an access token is valid.
 const tokenLife = time.Hour
 
-// grant is what an access token says.
+// grant is what an access token grants.
 type grant struct {
-	app      *Application // nil: a person
+	app      *Application // nil: a user
 	tenant   string
 	audience string // https://HOST
 	until    time.Time
-	may      string // of a person: a permission of Microsoft Graph
+	may      string // of a user: a permission of Microsoft Graph
 }
 
 // refusal is an error of Entra: "Microsoft Entra authentication and
@@ -66,7 +66,7 @@ func (c *Cloud) serveEntra(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// discoverInstance answers for any authority on this host. The aliases must have
+// discoverInstance accepts any authority on this host. The aliases must have
 // the authority's own host, or MSAL does not cache its tokens.
 func (c *Cloud) discoverInstance(w http.ResponseWriter, r *http.Request) {
 	asked, err := url.Parse(r.URL.Query().Get("authorization_endpoint"))
@@ -112,7 +112,7 @@ func (c *Cloud) hasTenant(tenant string) bool {
 // scopeForm is the one scope of a client credentials request.
 var scopeForm = regexp.MustCompile(`^(https://[a-zA-Z0-9.-]+)/?/\.default$`)
 
-// serveToken is RFC 6749 section 4.4 with RFC 7523 section 2.2.
+// serveToken implements RFC 6749 section 4.4 with RFC 7523 section 2.2.
 func (c *Cloud) serveToken(w http.ResponseWriter, r *http.Request, tenant string) {
 	kind, _, _ := mime.ParseMediaType(r.Header.Get("Content-Type"))
 	if r.Method != http.MethodPost || kind != "application/x-www-form-urlencoded" {
@@ -135,7 +135,7 @@ func (c *Cloud) serveToken(w http.ResponseWriter, r *http.Request, tenant string
 	answer(w, http.StatusOK, map[string]any{"token_type": "Bearer", "expires_in": int(tokenLife / time.Second), "ext_expires_in": int(tokenLife / time.Second), "access_token": issued})
 }
 
-// token checks a whole request.
+// token checks a whole request and returns an access token.
 func (c *Cloud) token(endpoint, tenant string, form url.Values) (string, *refusal) {
 	for _, name := range []string{"grant_type", "client_id", "scope"} {
 		if len(form[name]) != 1 || form.Get(name) == "" {
@@ -166,14 +166,14 @@ func (c *Cloud) token(endpoint, tenant string, form url.Values) (string, *refusa
 	return c.issue(grant{app: app, tenant: tenant, audience: audience, until: c.options.Now().Add(tokenLife)}), nil
 }
 
-// issue makes a token. Clients take it for opaque, so it is.
+// issue makes a token. Clients treat it as opaque, so it has no claims.
 func (c *Cloud) issue(g grant) string {
 	token := "eyJ0eXAiOiJKV1QifQ." + base64.RawURLEncoding.EncodeToString([]byte(rand.Text()+rand.Text())) + "." + rand.Text()
 	c.tokens[token] = g
 	return token
 }
 
-// IssueToken gives a person a token, as az login would: for an audience such as
+// IssueToken returns a token of a user, as az login gets one: for an audience such as
 // https://graph.microsoft.com, with a permission of Microsoft Graph.
 func (c *Cloud) IssueToken(tenant, audience, permission string) string {
 	c.mu.Lock()
@@ -181,7 +181,8 @@ func (c *Cloud) IssueToken(tenant, audience, permission string) string {
 	return c.issue(grant{tenant: tenant, audience: audience, may: permission, until: c.options.Now().Add(tokenLife)})
 }
 
-// bearer is what the token of a request says, nil if there is none that counts.
+// bearer returns what the token of a request grants, nil without a valid token for
+// audience.
 func (c *Cloud) bearer(r *http.Request, audience string) *grant {
 	token, is := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer ")
 	c.mu.Lock()

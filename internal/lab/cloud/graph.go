@@ -19,8 +19,8 @@ import (
 	"github.com/golang-jwt/jwt/v5"
 )
 
-// identifier is customKeyIdentifier as it is found: in each form that the portal,
-// az and others have left behind.
+// identifier returns a customKeyIdentifier in one of the forms that the portal, az and
+// others write.
 func identifier(n int, cert *x509.Certificate) *string {
 	sum := sha1.Sum(cert.Raw)
 	var s string
@@ -77,9 +77,9 @@ func (c *Cloud) serveGraph(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// mayTouch tells whether a token may read, or change, this application.
+// mayTouch reports whether a token may read, or change, an application.
 func (g *grant) mayTouch(a *Application, change bool) bool {
-	permission, own := g.may, true // a person with OwnedBy stands for an owner
+	permission, own := g.may, true // a user with OwnedBy is an owner
 	if g.app != nil {
 		permission, own = g.app.permission, g.app == a
 	}
@@ -133,7 +133,7 @@ func (k *key) entry(withKey bool) map[string]any {
 	return e
 }
 
-// change replaces the list; the reads of Lag still show the one before.
+// change replaces the list; reads that lag still show the one before.
 func (a *Application) change(keys []*key) { a.old, a.keys, a.reads = a.keys, keys, 0 }
 
 // sent is a keyCredential of a request.
@@ -152,8 +152,8 @@ func (s sent) certificate() (*x509.Certificate, error) {
 	return x509.ParseCertificate(s.Key)
 }
 
-// patch replaces keyCredentials: an entry that is not sent is gone, one with a
-// keyId that is known and no key stays as it is.
+// patch replaces keyCredentials: an entry that is not sent is removed, one with a
+// known keyId and no key stays as it is.
 func (a *Application) patch(w http.ResponseWriter, r *http.Request, g *grant) {
 	if !g.mayTouch(a, true) {
 		denied(w)
@@ -190,7 +190,7 @@ func (a *Application) patch(w http.ResponseWriter, r *http.Request, g *grant) {
 // for rolling keys".
 const proofAudience = "00000002-0000-0000-c000-000000000000"
 
-// checkProof wants a JWT that a valid certificate of the application has signed.
+// checkProof checks that a valid certificate of the application signed a JWT.
 func (a *Application) checkProof(proof string) error {
 	now := a.cloud.options.Now()
 	for _, k := range a.keys {
@@ -203,7 +203,7 @@ func (a *Application) checkProof(proof string) error {
 			ParseWithClaims(proof, &claims, func(*jwt.Token) (any, error) { return public, nil })
 		switch {
 		case errors.Is(err, jwt.ErrTokenSignatureInvalid):
-			continue // perhaps another key's
+			continue // another key may have signed it
 		case err != nil:
 			return err
 		case strings.Contains(proof, "="), len(claims.Audience) != 1 || claims.Audience[0] != proofAudience, claims.Issuer != a.ObjectID,
@@ -216,7 +216,7 @@ func (a *Application) checkProof(proof string) error {
 }
 
 // proven reads the body of addKey and removeKey and checks its proof. The proof is
-// all that the application itself needs; anybody else needs a permission too.
+// all that the application itself needs; anyone else needs a permission too.
 func (a *Application) proven(w http.ResponseWriter, r *http.Request, g *grant, into any) bool {
 	if g.app != a && !g.mayTouch(a, true) {
 		denied(w)

@@ -48,9 +48,9 @@ func (m *memory) Close() error {
 // Addr is net.Listener's.
 func (m *memory) Addr() net.Addr { return &net.UnixAddr{Name: "memory", Net: "unix"} }
 
-// bufferedConn is one end of a pipe that takes what is written at once, as a
-// socket does. Else two ends that say goodbye to each other (TLS, close_notify)
-// wait for one another with locks held, and a bubble's clock stands still.
+// bufferedConn is one end of a pipe whose Write does not wait for the reader, as with
+// a socket. Without it two ends that close TLS (close_notify) wait for each other with
+// locks held, and the clock of a synctest bubble stops.
 type bufferedConn struct {
 	net.Conn
 	queue chan []byte
@@ -58,8 +58,8 @@ type bufferedConn struct {
 	once  sync.Once
 }
 
-// goodbye is how long what was written before Close may still take.
-const goodbye = time.Second
+// closeTimeout is how long the reader may take for what was written before Close.
+const closeTimeout = time.Second
 
 func buffered(c net.Conn) *bufferedConn {
 	b := &bufferedConn{Conn: c, queue: make(chan []byte, 1024), done: make(chan struct{})}
@@ -96,8 +96,8 @@ func (b *bufferedConn) Write(p []byte) (int, error) {
 	}
 }
 
-// SetWriteDeadline is net.Conn's: a Write does not wait. After its goodbye TLS
-// sets one that has passed, which must not stop the goodbye.
+// SetWriteDeadline does nothing: a Write does not wait. After close_notify TLS sets one
+// that has passed, which must not stop what was written.
 func (b *bufferedConn) SetWriteDeadline(time.Time) error { return nil }
 
 // SetDeadline is net.Conn's.
@@ -120,7 +120,7 @@ func (b *bufferedConn) Close() error {
 		close(b.done)
 		now := time.Now()
 		_ = b.Conn.SetReadDeadline(now)
-		_ = b.Conn.SetWriteDeadline(now.Add(goodbye))
+		_ = b.Conn.SetWriteDeadline(now.Add(closeTimeout))
 	})
 	return nil
 }

@@ -18,7 +18,7 @@ import (
 	"time"
 )
 
-// ServeHTTP answers for all services, by the host that is asked.
+// ServeHTTP answers for all services; the request's host says for which.
 func (c *Cloud) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	r.Body = http.MaxBytesReader(w, r.Body, 1<<20)
 	host, _, err := net.SplitHostPort(r.Host)
@@ -54,9 +54,9 @@ func (c *Cloud) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 
 func (f *Fault) answer(w http.ResponseWriter, r *http.Request) {
 	if f.Hang {
-		_, _ = io.Copy(io.Discard, r.Body) // else nobody notices that the client goes
+		_, _ = io.Copy(io.Discard, r.Body) // else the server does not notice that the client disconnects
 		<-r.Context().Done()
-		panic(http.ErrAbortHandler) // else an empty 200 is sent after the client's goodbye
+		panic(http.ErrAbortHandler) // else the server sends an empty 200
 	}
 	for name, values := range f.Header {
 		w.Header()[name] = values
@@ -68,7 +68,7 @@ func (f *Fault) answer(w http.ResponseWriter, r *http.Request) {
 	_, _ = io.WriteString(w, f.Body)
 }
 
-// discard is a ResponseWriter for an answer that gets lost.
+// discard is a ResponseWriter for an answer that is lost.
 type discard struct{ header http.Header }
 
 func (d discard) Header() http.Header         { return d.header }
@@ -88,10 +88,10 @@ func newID() string {
 	return s[:8] + "-" + s[8:12] + "-4" + s[13:16] + "-8" + s[17:20] + "-" + s[20:]
 }
 
-// CA is the certificate of the cloud's authority, in PEM.
+// CA returns the certificate of the cloud's authority, in PEM.
 func (c *Cloud) CA() []byte { return c.authority.pem }
 
-// knows tells whether there is such a host.
+// knows reports whether a host exists.
 func (c *Cloud) knows(host string) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -99,15 +99,15 @@ func (c *Cloud) knows(host string) bool {
 	return host == EntraHost || host == GraphHost || isVault && c.vaults[name] != nil
 }
 
-// server is an http.Server without words on standard error.
+// server returns an http.Server that logs nothing.
 func (c *Cloud) server() *http.Server {
 	return &http.Server{Handler: c, ErrorLog: log.New(io.Discard, "", 0), ReadHeaderTimeout: time.Minute}
 }
 
-// Transport connects to the cloud without a network, under its public names; any
-// other host does not exist. It is for tests in a bubble of testing/synctest,
-// where a network would stop the clock; Server.Transport is for all others. Close
-// ends it with all its connections.
+// Transport returns a transport to the cloud without a network, under its public names;
+// other hosts do not exist. It is for tests in a bubble of testing/synctest, where a
+// network would stop the clock; others use Server.Transport. Close stops the cloud and
+// closes the connections.
 func (c *Cloud) Transport() (t *http.Transport, close func()) {
 	l := &memory{conns: make(chan net.Conn), done: make(chan struct{})}
 	s := c.server()
@@ -142,7 +142,7 @@ type Server struct {
 	// URL is https://127.0.0.1:PORT: Entra and Graph.
 	URL string
 	// Proxy is http://127.0.0.1:PORT: an HTTP proxy (CONNECT, RFC 9110 section
-	// 9.3.6) that leads every public name of the cloud to it, for HTTPS_PROXY.
+	// 9.3.6) that connects every public name of the cloud to it, for HTTPS_PROXY.
 	Proxy string
 
 	cloud   *Cloud
@@ -150,8 +150,8 @@ type Server struct {
 	work    sync.WaitGroup
 }
 
-// Transport connects to the server under the cloud's public names; any other host
-// does not exist.
+// Transport returns a transport to the server under the cloud's public names; other
+// hosts do not exist.
 func (s *Server) Transport() *http.Transport {
 	return s.cloud.transport(func(ctx context.Context) (net.Conn, error) {
 		return new(net.Dialer).DialContext(ctx, "tcp", strings.TrimPrefix(s.URL, "https://"))
@@ -186,7 +186,7 @@ func (s *Server) serve(server *http.Server, l net.Listener) {
 	s.work.Go(func() { _ = server.Serve(l) })
 }
 
-// Close ends the server with all its connections.
+// Close stops the server and closes its connections.
 func (s *Server) Close() {
 	for _, server := range s.servers {
 		_ = server.Close()
@@ -216,7 +216,7 @@ func (c *Cloud) tunnel(to *memory, w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// tunnelled is a connection of which something may have been read already.
+// tunnelled is a connection of which a part may have been read already.
 type tunnelled struct {
 	net.Conn
 	ahead *bufio.Reader

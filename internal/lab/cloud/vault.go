@@ -12,26 +12,26 @@ type KeyVault struct {
 	cloud        *Cloud
 	name, tenant string
 	secrets      map[string][]StoredSecret
-	readers      map[string]bool // client ids; "" is every person
+	readers      map[string]bool // client ids; "" is every user
 	firewall     bool
 }
 
 // StoredSecret is one version of a secret.
 type StoredSecret struct {
 	Value, ContentType string
-	Version            string // 32 hex digits; drawn where it is ""
+	Version            string // 32 hex digits; "": random
 	Disabled           bool
 	NotBefore, Expires time.Time // zero: none
 }
 
-// AddVault makes a vault. Nobody may read it yet.
+// AddVault adds a vault that nobody may read yet.
 func (c *Cloud) AddVault(name, tenant string) *KeyVault {
 	v := &KeyVault{cloud: c, name: strings.ToLower(name), tenant: tenant, secrets: map[string][]StoredSecret{}, readers: map[string]bool{}}
 	c.set(func() { c.vaults[v.name] = v })
 	return v
 }
 
-// Set adds a version of a secret, the newest, and returns its name.
+// Set adds a version of a secret, the newest, and returns its version.
 func (v *KeyVault) Set(name string, s StoredSecret) string {
 	if s.Version == "" {
 		s.Version = strings.ReplaceAll(newID(), "-", "")
@@ -43,13 +43,13 @@ func (v *KeyVault) Set(name string, s StoredSecret) string {
 // Delete removes a secret.
 func (v *KeyVault) Delete(name string) { v.cloud.set(func() { delete(v.secrets, name) }) }
 
-// Allow lets an application, or "" every person, read secrets (Key Vault Secrets
-// User), or takes it back.
+// Allow lets an application, or "" every user, read secrets (Key Vault Secrets User),
+// or revokes that.
 func (v *KeyVault) Allow(client string, yes bool) {
 	v.cloud.set(func() { v.readers[strings.ToLower(client)] = yes })
 }
 
-// Firewall shuts everybody out by address.
+// Firewall makes the vault's firewall refuse every address, or none.
 func (v *KeyVault) Firewall(on bool) { v.cloud.set(func() { v.firewall = on }) }
 
 func vaultError(w http.ResponseWriter, status int, code, inner, format string, args ...any) {
@@ -82,8 +82,7 @@ func (c *Cloud) serveVault(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// get answers GetSecret in the order in which Key Vault looks: token, firewall,
-// role, secret.
+// get answers GetSecret and checks in Key Vault's order: token, firewall, role, secret.
 func (v *KeyVault) get(w http.ResponseWriter, r *http.Request, name, version string) {
 	c := v.cloud
 	g := c.bearer(r, "https://"+VaultSuffix)
