@@ -5,7 +5,6 @@ import (
 	"os"
 	"syscall"
 
-	"github.com/aoifleet/aoifleet/internal/azure"
 	"github.com/aoifleet/aoifleet/internal/problem"
 	"github.com/aoifleet/aoifleet/internal/rollout"
 )
@@ -53,26 +52,16 @@ func codeOf(err error) int {
 	}
 }
 
-// answerCode is 5 where Azure said no, 4 where it gave no answer.
-func answerCode(e *azure.Error) int {
-	switch {
-	case e == nil:
-		return exitOK
-	case e.Class == problem.Configuration: // of one question among others
-		return exitRefused
-	}
-	return e.Class.ExitCode()
-}
-
-// answersCode is the code of several answers: a "no" counts for more than none.
-func answersCode(list []*azure.Error) int {
+// answersCode returns the code of the errors in several answers of Azure: 5 where it
+// said no, else 4 where it gave no answer.
+func answersCode(list []*problem.Error) int {
 	code := exitOK
 	for _, e := range list {
-		switch answer := answerCode(e); {
-		case answer == exitRefused:
+		if e.Class == problem.Configuration { // of one question among others
 			return exitRefused
-		case answer != exitOK:
-			code = answer
+		}
+		if code = e.Class.ExitCode(); code == exitRefused {
+			return code
 		}
 	}
 	return code

@@ -109,14 +109,14 @@ func TestCodeOf(t *testing.T) {
 		{fmt.Errorf("wrapped: %w", usage("u", "")), 2},
 		{inventory.Errors{{Message: "m"}}, 2},
 		{&problem.Error{Class: problem.Certificate}, 2},
-		{&azure.Error{Base: problem.Error{Class: azure.Configuration}}, 2},
-		{&azure.Error{Base: problem.Error{Class: azure.Unreachable}}, 4},
-		{&azure.Error{Base: problem.Error{Class: azure.Unexpected}}, 4},
-		{&azure.Error{Base: problem.Error{Class: azure.Interrupted}}, 130},
-		{&azure.Error{Base: problem.Error{Class: azure.Refused}}, 5},
-		{&azure.Error{Base: problem.Error{Class: azure.Forbidden}}, 5},
-		{&azure.Error{Base: problem.Error{Class: azure.Secret}}, 5},
-		{&azure.Error{Base: problem.Error{Class: azure.Unsettled}}, 5},
+		{&azure.Error{Base: problem.Error{Class: problem.Configuration}}, 2},
+		{&azure.Error{Base: problem.Error{Class: problem.Unreachable}}, 4},
+		{&azure.Error{Base: problem.Error{Class: problem.Unexpected}}, 4},
+		{&azure.Error{Base: problem.Error{Class: problem.Interrupted}}, 130},
+		{&azure.Error{Base: problem.Error{Class: problem.Refused}}, 5},
+		{&azure.Error{Base: problem.Error{Class: problem.Forbidden}}, 5},
+		{&azure.Error{Base: problem.Error{Class: problem.Secret}}, 5},
+		{&azure.Error{Base: problem.Error{Class: problem.Unsettled}}, 5},
 	}
 	for _, tt := range tests {
 		if got := codeOf(tt.err); got != tt.want {
@@ -128,7 +128,7 @@ func TestCodeOf(t *testing.T) {
 // A "no" of Azure's counts for more than no answer, and that for more than a host
 // that was left out.
 func TestVerifyCode(t *testing.T) {
-	no, away := &azure.Error{Base: problem.Error{Class: azure.Refused}}, &azure.Error{Base: problem.Error{Class: azure.Unreachable}}
+	no, away := &azure.Error{Base: problem.Error{Class: problem.Refused}}, &azure.Error{Base: problem.Error{Class: problem.Unreachable}}
 	for _, tt := range []struct {
 		errs []*azure.Error
 		rest []rollout.Outcome
@@ -156,7 +156,7 @@ func TestVerifyCode(t *testing.T) {
 
 // What Azure answered counts for more than a host that was left out before.
 func TestRegistrationsCode(t *testing.T) {
-	no, away := &azure.Error{Base: problem.Error{Class: azure.Forbidden}}, &azure.Error{Base: problem.Error{Class: azure.Unreachable}}
+	no, away := &azure.Error{Base: problem.Error{Class: problem.Forbidden}}, &azure.Error{Base: problem.Error{Class: problem.Unreachable}}
 	for _, tt := range []struct {
 		errs   []*azure.Error
 		before int // the code so far

@@ -6,7 +6,6 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/aoifleet/aoifleet/internal/azure"
 	"github.com/aoifleet/aoifleet/internal/azurecloud"
 	"github.com/aoifleet/aoifleet/internal/certificate"
 	"github.com/aoifleet/aoifleet/internal/problem"
@@ -157,9 +156,11 @@ func (a *app) change(verb string, list []*verify.Registration, yes bool, do func
 
 // registrationsCode is the code of what Azure answered, or the one so far.
 func registrationsCode(list []*verify.Registration, soFar int) int {
-	errs := make([]*azure.Error, len(list))
-	for i, r := range list {
-		errs[i] = r.Err
+	var errs []*problem.Error
+	for _, r := range list {
+		if r.Err != nil {
+			errs = append(errs, &r.Err.Base)
+		}
 	}
 	return cmp.Or(answersCode(errs), soFar)
 }

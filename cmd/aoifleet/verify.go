@@ -7,7 +7,6 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/aoifleet/aoifleet/internal/azure"
 	"github.com/aoifleet/aoifleet/internal/azurecloud"
 	"github.com/aoifleet/aoifleet/internal/problem"
 	"github.com/aoifleet/aoifleet/internal/report"
@@ -102,9 +101,11 @@ func (a *app) showAnswers(answers *verify.Answers) {
 // verifyCode: 5 where a certificate is not accepted or its secret can't be used, 4
 // where only Azure gave no answer or hosts could not be reached.
 func verifyCode(answers *verify.Answers) int {
-	list := make([]*azure.Error, len(answers.Questions))
-	for i, q := range answers.Questions {
-		list[i] = q.Err
+	var list []*problem.Error
+	for _, q := range answers.Questions {
+		if q.Err != nil {
+			list = append(list, &q.Err.Base)
+		}
 	}
 	return cmp.Or(answersCode(list), notAskedCode(answers.NotAsked), exitOK)
 }

@@ -53,20 +53,6 @@ func AsError(err error) *Error {
 	return nil
 }
 
-// For the packages that still use these names.
-type Class = problem.Class
-
-const (
-	Refused       = problem.Refused
-	Unreachable   = problem.Unreachable
-	Forbidden     = problem.Forbidden
-	Secret        = problem.Secret
-	Configuration = problem.Configuration
-	Unsettled     = problem.Unsettled
-	Unexpected    = problem.Unexpected
-	Interrupted   = problem.Interrupted
-)
-
 // Patience is how long is waited for what. A zero field is its default.
 type Patience struct {
 	// Propagation is how long Entra may take to know a certificate that was

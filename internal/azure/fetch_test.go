@@ -114,7 +114,7 @@ func TestFetchFails(t *testing.T) {
 	tests := []struct {
 		name    string
 		arrange func(w *world)
-		class   Class
+		class   problem.Class
 		words   string
 	}{
 		{"forbidden", func(w *world) { w.vault.Allow("", false) }, problem.Forbidden, "Key Vault Secrets User"},

@@ -298,7 +298,7 @@ func TestVerifySecret(t *testing.T) {
 	tests := []struct {
 		name    string
 		arrange func(w *world, q *Question)
-		class   Class
+		class   problem.Class
 		code    string
 		words   string
 	}{

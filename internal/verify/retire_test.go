@@ -7,12 +7,12 @@ import (
 	"testing"
 	"time"
 
-	"github.com/aoifleet/aoifleet/internal/azure"
 	"github.com/aoifleet/aoifleet/internal/azurecloud"
 	"github.com/aoifleet/aoifleet/internal/certificate"
 	"github.com/aoifleet/aoifleet/internal/host"
 	"github.com/aoifleet/aoifleet/internal/inventory"
 	"github.com/aoifleet/aoifleet/internal/lab/cloud"
+	"github.com/aoifleet/aoifleet/internal/problem"
 	"github.com/aoifleet/aoifleet/internal/rollout"
 )
 
@@ -66,7 +66,7 @@ func TestCheckUnused(t *testing.T) {
 		{"unsure", nil, []string{"b-1", "b-2"}, "OLD may still be in use; could not check 2 hosts: b-[1-2]"},
 	} {
 		err := checkUnused("OLD", tt.using, tt.unsure)
-		if (err == nil) != (tt.message == "") || err != nil && (err.Message != tt.message || err.Class != azure.Refused) {
+		if (err == nil) != (tt.message == "") || err != nil && (err.Message != tt.message || err.Class != problem.Refused) {
 			t.Errorf("%s: %v", tt.name, err)
 		}
 	}
