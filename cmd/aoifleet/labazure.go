@@ -10,10 +10,10 @@ import (
 	"strings"
 	"time"
 
-	"github.com/aoifleet/aoifleet/internal/azure"
 	"github.com/aoifleet/aoifleet/internal/certificate"
 	"github.com/aoifleet/aoifleet/internal/lab"
 	"github.com/aoifleet/aoifleet/internal/lab/cloud"
+	"github.com/aoifleet/aoifleet/internal/verify"
 )
 
 // labAzure is the pretend Azure beside the fleet of the lab or the demo: Entra, Key
@@ -39,7 +39,7 @@ func startLabAzure() (*labAzure, error) {
 	z.application.Permit("Application.ReadWrite.OwnedBy")
 	vault := c.AddVault(lab.Vault, lab.TenantID)
 	vault.Allow(lab.ClientID, true)
-	vault.Set(azure.InputSecret, cloud.StoredSecret{Value: labSASSecret, Expires: time.Now().AddDate(1, 0, 0)})
+	vault.Set(verify.InputSecret, cloud.StoredSecret{Value: labSASSecret, Expires: time.Now().AddDate(1, 0, 0)})
 	z.server, err = c.Start()
 	return z, err
 }
@@ -62,7 +62,7 @@ func (z *labAzure) beside(opts lab.Options) lab.Options {
 func (z *labAzure) registered(thumbprint string) bool {
 	list := z.application.Certificates()
 	return len(list) == 0 || // the fleet is about to join
-		slices.ContainsFunc(list, func(cert *x509.Certificate) bool { return azure.Thumbprint(cert) == thumbprint })
+		slices.ContainsFunc(list, func(cert *x509.Certificate) bool { return certificate.Describe(cert).Thumbprint == thumbprint })
 }
 
 // join lets the fleet's inventory trust it, and registers certificates of the fleet.

@@ -156,7 +156,7 @@ func (p Pair) String() string {
 	if p.Leaf() == nil {
 		return "no certificate"
 	}
-	return "certificate " + Thumbprint(p.Leaf())
+	return "certificate " + thumbprint(p.Leaf())
 }
 
 // Format prints String for every verb.

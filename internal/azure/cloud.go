@@ -85,8 +85,8 @@ func configuration(hint, format string, args ...any) *Error {
 	return NewError(problem.Configuration, "", fmt.Sprintf(format, args...), hint)
 }
 
-// Thumbprint is the SHA-1 of a certificate in upper-case hex, as Entra shows it.
-func Thumbprint(c *x509.Certificate) string {
+// thumbprint returns the SHA-1 of a certificate in upper-case hex, as Entra shows it.
+func thumbprint(c *x509.Certificate) string {
 	sum := sha1.Sum(c.Raw)
 	return strings.ToUpper(hex.EncodeToString(sum[:]))
 }

@@ -41,7 +41,7 @@ func proof(p Pair, objectID string, now time.Time) (string, error) {
 	})
 	// What X509SecurityKey of the documentation's example writes.
 	sum := sha1.Sum(p.Leaf().Raw)
-	token.Header["kid"], token.Header["x5t"] = Thumbprint(p.Leaf()), base64.RawURLEncoding.EncodeToString(sum[:])
+	token.Header["kid"], token.Header["x5t"] = thumbprint(p.Leaf()), base64.RawURLEncoding.EncodeToString(sum[:])
 	return token.SignedString(p.key())
 }
 

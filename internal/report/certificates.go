@@ -45,14 +45,8 @@ func MadeOf(s *certfile.Set) []Made {
 
 // Inspected is the certificate of `certificate inspect -o json`.
 type Inspected struct {
-	File        string        `json:"file"`
-	Thumbprint  string        `json:"thumbprint"`
-	SHA256      string        `json:"sha256"`
-	Subject     string        `json:"subject"`
-	Issuer      string        `json:"issuer"`
-	Serial      string        `json:"serial"`
-	NotBefore   time.Time     `json:"not_before"`
-	NotAfter    time.Time     `json:"not_after"`
+	File string `json:"file"`
+	certificate.Info
 	Expired     bool          `json:"expired"`
 	NotYetValid bool          `json:"not_yet_valid"`
 	Chain       []Certificate `json:"chain"`
@@ -64,9 +58,8 @@ type Inspected struct {
 
 // InspectedOf returns the certificate in a file for a document, judged at a time.
 func InspectedOf(path string, c *certificate.Certificate, at time.Time) Inspected {
-	l := c.Leaf
-	i := Inspected{path, l.Thumbprint, l.SHA256, l.Subject, l.Issuer, l.Serial, l.NotBefore.UTC(), l.NotAfter.UTC(),
-		at.After(l.NotAfter), at.Before(l.NotBefore), []Certificate{}, c.Encryption, c.AgentLoads, c.Digest(), append([]string{}, c.Notes...)}
+	i := Inspected{path, c.Leaf, at.After(c.Leaf.NotAfter), at.Before(c.Leaf.NotBefore), []Certificate{}, c.Encryption, c.AgentLoads, c.Digest(),
+		append([]string{}, c.Notes...)}
 	for _, other := range c.Chain {
 		i.Chain = append(i.Chain, *certificateOf(&other))
 	}

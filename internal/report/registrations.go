@@ -58,7 +58,7 @@ func RegistrationsPlan(w io.Writer, verb string, list []*verify.Registration) {
 
 // RegistrationResult prints how register or retire of one certificate has ended.
 func RegistrationResult(w io.Writer, verb string, r *verify.Registration) {
-	thumbprint := azure.Thumbprint(r.Certificate)
+	thumbprint := certificate.Describe(r.Certificate).Thumbprint
 	if r.Err != nil {
 		fmt.Fprintf(w, "%s: %s: %s\n", thumbprint, r.Err.Class, r.Err.Message)
 		if r.Err.Hint != "" {

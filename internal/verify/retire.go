@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/aoifleet/aoifleet/internal/azure"
+	"github.com/aoifleet/aoifleet/internal/certificate"
 	"github.com/aoifleet/aoifleet/internal/inventory"
 	"github.com/aoifleet/aoifleet/internal/problem"
 	"github.com/aoifleet/aoifleet/internal/remote"
@@ -94,7 +95,7 @@ func registered(ctx context.Context, graph *azure.Graph, client, thumbprint stri
 		if !k.SignsIn {
 			continue
 		}
-		if cert, err := x509.ParseCertificate(k.Certificate); err == nil && azure.Thumbprint(cert) == thumbprint {
+		if cert, err := x509.ParseCertificate(k.Certificate); err == nil && certificate.Describe(cert).Thumbprint == thumbprint {
 			return cert, nil
 		}
 	}
