@@ -9,6 +9,7 @@ import (
 	"github.com/aoifleet/aoifleet/internal/problem"
 	"github.com/aoifleet/aoifleet/internal/remote"
 	"github.com/aoifleet/aoifleet/internal/secret"
+	"github.com/aoifleet/aoifleet/internal/secretsource"
 )
 
 // checkSecrets finds what no host can be logged in to without, before any is
@@ -18,7 +19,7 @@ func (f *fleet) checkSecrets(hosts []inventory.Host) error {
 	checked := map[wanted]bool{}
 	for _, h := range hosts {
 		for _, w := range wantedBy(h) {
-			if w.from == (inventory.Secret{}) || checked[w] {
+			if w.from == (secretsource.Source{}) || checked[w] {
 				continue
 			}
 			checked[w] = true
@@ -40,7 +41,7 @@ func (f *fleet) checkSecrets(hosts []inventory.Host) error {
 // wanted is a secret of a host: the inventory's key, and what it is.
 type wanted struct {
 	key, what string
-	from      inventory.Secret
+	from      secretsource.Source
 }
 
 func wantedBy(h inventory.Host) []wanted {
@@ -54,8 +55,8 @@ func wantedBy(h inventory.Host) []wanted {
 func passwordOf(h inventory.Host) string { return "password of " + h.User }
 
 // secret reads a secret, each source once in a run.
-func (f *fleet) secret(ctx context.Context, from inventory.Secret, what string) (secret.Value, error) {
-	return f.secrets.Get(ctx, secret.Source{Ask: from.Ask, File: from.File, Env: from.Env, Command: from.Command}, what)
+func (f *fleet) secret(ctx context.Context, from secretsource.Source, what string) (secret.Value, error) {
+	return f.secrets.Get(ctx, from, what)
 }
 
 // asker is askSecret, nil where nobody can be asked.
@@ -86,7 +87,7 @@ func (f *fleet) target(h inventory.Host) remote.Target {
 		t.Via[i].AcceptNewHostKeys = h.AcceptNewHostKeys
 		f.unlock(h, &t.Via[i])
 	}
-	if h.PasswordFrom != (inventory.Secret{}) {
+	if h.PasswordFrom != (secretsource.Source{}) {
 		t.Password = &remote.Password{
 			Source: fmt.Sprintf("%+v", h.PasswordFrom),
 			Get: func(ctx context.Context) (string, error) {
@@ -100,7 +101,7 @@ func (f *fleet) target(h inventory.Host) remote.Target {
 // unlock lets a login of h, or of its jump hosts, use encrypted identity files.
 func (f *fleet) unlock(h inventory.Host, t *remote.Target) {
 	from := h.PassphraseFrom
-	if from == (inventory.Secret{}) {
+	if from == (secretsource.Source{}) {
 		from.Ask = true // as ssh does, where somebody can be asked
 	}
 	if !from.Ask || f.app.readSecret != nil {

@@ -7,6 +7,7 @@ import (
 	"github.com/aoifleet/aoifleet/internal/host"
 	"github.com/aoifleet/aoifleet/internal/inventory"
 	"github.com/aoifleet/aoifleet/internal/secret"
+	"github.com/aoifleet/aoifleet/internal/secretsource"
 )
 
 // sudoPasswords has one host.Password for each source, so that hosts of one
@@ -20,7 +21,7 @@ type sudoPasswords struct {
 // sudoSource: a person is asked once for each user, any other source is the same
 // password whoever it is for.
 type sudoSource struct {
-	secret inventory.Secret
+	secret secretsource.Source
 	user   string
 }
 
@@ -37,7 +38,7 @@ func (p *sudoPasswords) of(h inventory.Host) *host.Password {
 	defer p.mu.Unlock()
 	if p.known[key] == nil {
 		p.known[key] = host.NewPassword(func(ctx context.Context) ([]byte, error) {
-			value, err := p.secrets.Get(ctx, secret.Source(h.SudoPassword), "sudo password of "+h.User)
+			value, err := p.secrets.Get(ctx, h.SudoPassword, "sudo password of "+h.User)
 			return []byte(value.Reveal()), err
 		})
 	}

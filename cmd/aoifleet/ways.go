@@ -27,7 +27,7 @@ func (f *fleet) findWays(hosts []inventory.Host) error {
 	group.SetLimit(sshconfig.DefaultParallel)
 	for i, h := range hosts {
 		group.Go(func() error {
-			way, err := resolver.Route(a.ctx, queryOf(h), hopsOf(h))
+			way, err := resolver.Route(a.ctx, queryOf(h), h.Jump)
 			if errs[i] = err; err == nil {
 				ways[i] = targetOf(h, way)
 			}
@@ -95,14 +95,6 @@ func queryOf(h inventory.Host) sshconfig.Query {
 		q.Port = h.Port
 	}
 	return q
-}
-
-func hopsOf(h inventory.Host) []sshconfig.Hop {
-	hops := make([]sshconfig.Hop, len(h.Jump))
-	for i, hop := range h.Jump {
-		hops[i] = sshconfig.Hop(hop)
-	}
-	return hops
 }
 
 // targetOf joins what the inventory and ssh_config say; the last of the way is

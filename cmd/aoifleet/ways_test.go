@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/aoifleet/aoifleet/internal/inventory"
+	"github.com/aoifleet/aoifleet/internal/jump"
 	"github.com/aoifleet/aoifleet/internal/remote"
 	"github.com/aoifleet/aoifleet/internal/sshconfig"
 )
@@ -97,7 +98,7 @@ func TestQueryOf(t *testing.T) {
 			t.Errorf("%+v, want %+v", got, want[i])
 		}
 	}
-	if got := hopsOf(inv.Hosts[1]); !reflect.DeepEqual(got, []sshconfig.Hop{{Host: "j", User: "v", Port: 9}, {Host: "k"}}) {
+	if got := inv.Hosts[1].Jump; !reflect.DeepEqual(got, []jump.Hop{{Host: "j", User: "v", Port: 9}, {Host: "k"}}) {
 		t.Errorf("%+v", got)
 	}
 }

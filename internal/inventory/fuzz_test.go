@@ -7,6 +7,8 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+
+	"github.com/aoifleet/aoifleet/internal/secretsource"
 )
 
 // FuzzParse: no file panics or hangs; what is accepted keeps what the
@@ -103,7 +105,7 @@ func checkPromises(t *testing.T, inv *Inventory) {
 
 func checkSecrets(t *testing.T, h Host) {
 	t.Helper()
-	for _, s := range []Secret{h.PasswordFrom, h.PassphraseFrom, h.SudoPassword} {
+	for _, s := range []secretsource.Source{h.PasswordFrom, h.PassphraseFrom, h.SudoPassword} {
 		given := 0
 		for _, is := range []bool{s.Ask, s.File != "", s.Env != "", s.Command != ""} {
 			if is {
@@ -114,7 +116,7 @@ func checkSecrets(t *testing.T, h Host) {
 			t.Fatalf("bad source %+v", s)
 		}
 	}
-	if (h.Sudo == SudoPassword) != (h.SudoPassword != Secret{}) {
+	if (h.Sudo == SudoPassword) != (h.SudoPassword != secretsource.Source{}) {
 		t.Fatalf("sudo %v with %+v", h.Sudo, h.SudoPassword)
 	}
 	for _, print := range h.HostKeyFingerprints {

@@ -18,6 +18,8 @@ import (
 	"time"
 
 	"github.com/aoifleet/aoifleet/internal/azurecloud"
+	"github.com/aoifleet/aoifleet/internal/jump"
+	"github.com/aoifleet/aoifleet/internal/secretsource"
 )
 
 // maxFileSize bounds the inventory file, in bytes. The largest fleet allowed
@@ -59,7 +61,7 @@ type Host struct {
 	ViaHost        bool          // whether that is asked from the host's network, through it
 	ConnectTimeout time.Duration // above 0, at most 24 hours
 	SSHConfig      string        // absolute path of an ssh_config(5) file; "": those that ssh reads by itself; "none"
-	Jump           []Hop         // passed in this order; shared between hosts: read only
+	Jump           []jump.Hop    // passed in this order; shared between hosts: read only
 	Given          Given
 	// AcceptNewHostKeys: the key of a host that known_hosts does not know is
 	// written there; one that has changed is refused all the same.
@@ -68,11 +70,11 @@ type Host struct {
 	// where there are any, the host's key must be one of them and known_hosts is
 	// not looked at.
 	HostKeyFingerprints []string
-	PasswordFrom        Secret // of the login user; the zero value: there is none
-	PassphraseFrom      Secret // of encrypted identity files; the zero value: a terminal, if there is one
+	PasswordFrom        secretsource.Source // of the login user; the zero value: there is none
+	PassphraseFrom      secretsource.Source // of encrypted identity files; the zero value: a terminal, if there is one
 	Sudo                Sudo
-	SudoPassword        Secret // set with SudoPassword only
-	Helper              string // path on the host of the installed script that sudo runs; "": the script is sent
+	SudoPassword        secretsource.Source // set with SudoPassword only
+	Helper              string              // path on the host of the installed script that sudo runs; "": the script is sent
 	Agent               Agent
 	Health              Health
 	Backups             Backups

@@ -9,6 +9,9 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/aoifleet/aoifleet/internal/jump"
+	"github.com/aoifleet/aoifleet/internal/secretsource"
 )
 
 var testEnv = Env{User: "operator", Home: filepath.FromSlash("/home/operator")}
@@ -144,7 +147,7 @@ func TestEveryKeyActedOn(t *testing.T) {
 	want := Host{
 		Name: "vm-1", Address: "10.0.0.5", User: "azureuser", Port: 2222,
 		SSHConfig:     filepath.Join(folder(t), "ssh", "config"),
-		Jump:          []Hop{{Host: "bastion"}, {Host: "::1", User: "u", Port: 7}},
+		Jump:          []jump.Hop{{Host: "bastion"}, {Host: "::1", User: "u", Port: 7}},
 		Given:         Given{User: true, Port: true, IdentityFiles: true, KnownHosts: true, ConnectTimeout: true, Jump: true},
 		IdentityFiles: []string{filepath.FromSlash("/home/operator/.ssh/one"), filepath.Join(folder(t), "keys", "two")},
 		KnownHosts:    filepath.Join(folder(t), "known_hosts"),
@@ -152,10 +155,10 @@ func TestEveryKeyActedOn(t *testing.T) {
 		VerifyEntra:   true, ViaHost: true,
 		ConnectTimeout:    90 * time.Second,
 		AcceptNewHostKeys: true, HostKeyFingerprints: []string{"SHA256:47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU"},
-		PasswordFrom:   Secret{File: filepath.Join(folder(t), "secrets", "login")},
-		PassphraseFrom: Secret{Env: "KEY_PASSPHRASE"},
+		PasswordFrom:   secretsource.Source{File: filepath.Join(folder(t), "secrets", "login")},
+		PassphraseFrom: secretsource.Source{Env: "KEY_PASSPHRASE"},
 		Sudo:           SudoPassword,
-		SudoPassword:   Secret{Command: "pass show sudo"},
+		SudoPassword:   secretsource.Source{Command: "pass show sudo"},
 		Agent: Agent{
 			Unit:   "az-mcc-edr-uploader.service",
 			Config: "/etc/az-mcc-edr-uploader/config.yaml", Log: "/var/log/a b.log",
@@ -222,7 +225,7 @@ groups:
 		t.Errorf("a neighbour's settings leak into %+v", plain)
 	}
 	if undone.Jump != nil || !undone.Given.Jump || undone.SSHConfig != "none" || undone.IdentityFiles != nil || undone.Certificate != "" || undone.Agent.Provider != "" || undone.Agent.CertificatePath != "" ||
-		undone.PasswordFrom != (Secret{}) || undone.PassphraseFrom != (Secret{}) || undone.Sudo != SudoPasswordless || undone.SudoPassword != (Secret{}) ||
+		undone.PasswordFrom != (secretsource.Source{}) || undone.PassphraseFrom != (secretsource.Source{}) || undone.Sudo != SudoPasswordless || undone.SudoPassword != (secretsource.Source{}) ||
 		undone.AcceptNewHostKeys || undone.HostKeyFingerprints != nil || undone.Health.Expect != nil || len(undone.Health.Deny) != 0 || undone.Health.Command != "" {
 		t.Errorf("none does not undo: %+v", undone)
 	}

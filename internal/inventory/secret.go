@@ -5,47 +5,40 @@ import (
 	"strings"
 
 	"gopkg.in/yaml.v3"
-)
 
-// Secret says where a secret is read from, never the secret itself. At most one
-// of its fields is set; the zero value is no source.
-type Secret struct {
-	Ask     bool   // on the terminal
-	File    string // absolute path on the workstation
-	Env     string // name of an environment variable
-	Command string // a line for sh; its standard output is the secret
-}
+	"github.com/aoifleet/aoifleet/internal/secretsource"
+)
 
 const secretForms = "must be ask, {file: PATH}, {env: NAME} or {command: \"…\"}"
 
 // secret reads a source. What is refused is never repeated: people write the
 // password itself there.
-func (v value) secret(to *Secret) {
+func (v value) secret(to *secretsource.Source) {
 	switch {
 	case refused(v.node):
 	case isText("ask")(v.node):
-		*to = Secret{Ask: true}
+		*to = secretsource.Source{Ask: true}
 	case v.node.Kind != yaml.MappingNode:
 		v.fail("the secret itself never stands in the inventory", "%s %s", v.key, secretForms)
 	case len(v.node.Content) != 2:
 		v.fail("", "%s %s: exactly one of them", v.key, secretForms)
 	default:
-		var read Secret
-		walk(v.r, []key[Secret]{
-			{name: "file", read: func(v value, s *Secret) { v.localPath(&s.File) }},
-			{name: "env", read: func(v value, s *Secret) { v.variable(&s.Env) }},
-			{name: "command", read: func(v value, s *Secret) { v.line(&s.Command) }},
+		var read secretsource.Source
+		walk(v.r, []key[secretsource.Source]{
+			{name: "file", read: func(v value, s *secretsource.Source) { v.localPath(&s.File) }},
+			{name: "env", read: func(v value, s *secretsource.Source) { v.variable(&s.Env) }},
+			{name: "command", read: func(v value, s *secretsource.Source) { v.line(&s.Command) }},
 		}, 0, v.key, v.key+".", v.node, &read)
-		if read != (Secret{}) {
+		if read != (secretsource.Source{}) {
 			*to = read
 		}
 	}
 }
 
 // secretOrNone is secret; none undoes what is set further out.
-func (v value) secretOrNone(to *Secret) {
+func (v value) secretOrNone(to *secretsource.Source) {
 	if isText(none)(v.node) {
-		*to = Secret{}
+		*to = secretsource.Source{}
 		return
 	}
 	v.secret(to)
@@ -69,19 +62,19 @@ func (v value) variable(to *string) {
 
 // sudo reads how the login user becomes root: a word, or where sudo's password
 // comes from.
-func (v value) sudo(to *Sudo, password *Secret) {
+func (v value) sudo(to *Sudo, password *secretsource.Source) {
 	switch {
 	case isText(none)(v.node):
-		*to, *password = SudoNone, Secret{}
+		*to, *password = SudoNone, secretsource.Source{}
 	case isText("passwordless")(v.node):
-		*to, *password = SudoPasswordless, Secret{}
+		*to, *password = SudoPasswordless, secretsource.Source{}
 	case v.node.Kind == yaml.MappingNode:
-		var read Secret
-		walk(v.r, []key[Secret]{{name: "password_from", read: value.secret}}, 0, v.key, v.key+".", v.node, &read)
+		var read secretsource.Source
+		walk(v.r, []key[secretsource.Source]{{name: "password_from", read: value.secret}}, 0, v.key, v.key+".", v.node, &read)
 		if len(v.node.Content) == 0 {
 			v.fail("", "%s has no password_from", v.key)
 		}
-		if read != (Secret{}) {
+		if read != (secretsource.Source{}) {
 			*to, *password = SudoPassword, read
 		}
 	default:

@@ -10,18 +10,11 @@ import (
 	"sync"
 
 	"github.com/aoifleet/aoifleet/internal/problem"
+	"github.com/aoifleet/aoifleet/internal/secretsource"
 )
 
 // MaxSize bounds a secret, in bytes.
 const MaxSize = 4 << 10
-
-// Source says where a secret is. Exactly one field is set.
-type Source struct {
-	Ask     bool   // at the terminal
-	File    string // a regular file that nobody else can read
-	Env     string // name of an environment variable
-	Command string // a line for sh
-}
 
 // Value is a secret. However it is printed, it is "***".
 type Value struct {
@@ -72,7 +65,7 @@ type Resolver struct {
 // readKey tells secrets apart. At a terminal there are as many as there are
 // questions; elsewhere the same source is the same secret, whatever it is for.
 type readKey struct {
-	source   Source
+	source   secretsource.Source
 	question string
 }
 
@@ -97,7 +90,7 @@ func (r *Resolver) Tell(known func(text string)) { r.tell = known }
 // what says what it is, such as "password of azureuser": in the question and in
 // the error, which is a *problem.Error, or that of ctx if it ends first. A person may
 // take any time; a command has a minute.
-func (r *Resolver) Get(ctx context.Context, s Source, what string) (Value, error) {
+func (r *Resolver) Get(ctx context.Context, s secretsource.Source, what string) (Value, error) {
 	key := readKey{source: s}
 	if s.Ask {
 		key.question = what

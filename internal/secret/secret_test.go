@@ -16,6 +16,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/aoifleet/aoifleet/internal/problem"
+	"github.com/aoifleet/aoifleet/internal/secretsource"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -74,38 +75,38 @@ func TestSources(t *testing.T) {
 	environment := map[string]string{"PW": text, "LONG": long + "x", "LINES": "a\nb", "EMPTY": ""}
 	cases := []struct {
 		name   string
-		source Source
+		source secretsource.Source
 		want   string // empty: a problem
 		says   string
 	}{
-		{"file", Source{File: file(t, text, 0o600)}, text, ""},
-		{"file with a newline", Source{File: file(t, text+"\n", 0o400)}, text, ""},
-		{"file with CRLF", Source{File: file(t, text+"\r\n", 0o600)}, text, ""},
-		{"spaces belong to it", Source{File: file(t, " a \n", 0o600)}, " a ", ""},
-		{"the longest", Source{File: file(t, long+"\n", 0o600)}, long, ""},
-		{"too long", Source{File: file(t, long+"x\n", 0o600)}, "", "longer than 4096 bytes"},
-		{"two lines", Source{File: file(t, "hunter2\nuser: x\n", 0o600)}, "", "more than one line"},
-		{"two newlines", Source{File: file(t, "hunter2\n\n", 0o600)}, "", "more than one line"},
-		{"empty file", Source{File: file(t, "\n", 0o600)}, "", "it is empty"},
-		{"missing file", Source{File: "/no/such/file"}, "", "cannot read /no/such/file: no such file"},
-		{"folder", Source{File: t.TempDir()}, "", "is not a regular file"},
-		{"device", Source{File: os.DevNull}, "", "is not a regular file"},
-		{"readable by the group", Source{File: file(t, "hunter2", 0o640)}, "", "can be read or written by others (mode 0640)"},
-		{"readable by all", Source{File: file(t, "hunter2", 0o604)}, "", "can be read or written by others (mode 0604)"},
-		{"variable", Source{Env: "PW"}, text, ""},
-		{"variable not set", Source{Env: "NONE"}, "", "environment variable NONE is not set"},
-		{"variable empty", Source{Env: "EMPTY"}, "", "environment variable EMPTY is not set"},
-		{"variable too long", Source{Env: "LONG"}, "", "longer than"},
-		{"variable with lines", Source{Env: "LINES"}, "", "more than one line"},
-		{"command", Source{Command: "printf 'hunter2 sekrit\n'; echo hunter3 >&2"}, text, ""},
-		{"a shell's line", Source{Command: "printf 'a\\nb\\n' | tail -n 1"}, "b", ""},
-		{"command has no input", Source{Command: "cat; echo x"}, "x", ""},
-		{"command fails", Source{Command: "echo hunter2; echo hunter2 >&2; exit 3"}, "", "its command failed: exit status 3"},
-		{"command is killed", Source{Command: "kill -9 $$"}, "", "its command failed: signal: killed"},
-		{"command says nothing", Source{Command: "true"}, "", "it is empty"},
-		{"command does not stop", Source{Command: "yes hunter2"}, "", "longer than"},
-		{"command leaves somebody behind", Source{Command: "echo x; sleep 5 &"}, "x", ""},
-		{"nothing", Source{}, "", "no source is named"},
+		{"file", secretsource.Source{File: file(t, text, 0o600)}, text, ""},
+		{"file with a newline", secretsource.Source{File: file(t, text+"\n", 0o400)}, text, ""},
+		{"file with CRLF", secretsource.Source{File: file(t, text+"\r\n", 0o600)}, text, ""},
+		{"spaces belong to it", secretsource.Source{File: file(t, " a \n", 0o600)}, " a ", ""},
+		{"the longest", secretsource.Source{File: file(t, long+"\n", 0o600)}, long, ""},
+		{"too long", secretsource.Source{File: file(t, long+"x\n", 0o600)}, "", "longer than 4096 bytes"},
+		{"two lines", secretsource.Source{File: file(t, "hunter2\nuser: x\n", 0o600)}, "", "more than one line"},
+		{"two newlines", secretsource.Source{File: file(t, "hunter2\n\n", 0o600)}, "", "more than one line"},
+		{"empty file", secretsource.Source{File: file(t, "\n", 0o600)}, "", "it is empty"},
+		{"missing file", secretsource.Source{File: "/no/such/file"}, "", "cannot read /no/such/file: no such file"},
+		{"folder", secretsource.Source{File: t.TempDir()}, "", "is not a regular file"},
+		{"device", secretsource.Source{File: os.DevNull}, "", "is not a regular file"},
+		{"readable by the group", secretsource.Source{File: file(t, "hunter2", 0o640)}, "", "can be read or written by others (mode 0640)"},
+		{"readable by all", secretsource.Source{File: file(t, "hunter2", 0o604)}, "", "can be read or written by others (mode 0604)"},
+		{"variable", secretsource.Source{Env: "PW"}, text, ""},
+		{"variable not set", secretsource.Source{Env: "NONE"}, "", "environment variable NONE is not set"},
+		{"variable empty", secretsource.Source{Env: "EMPTY"}, "", "environment variable EMPTY is not set"},
+		{"variable too long", secretsource.Source{Env: "LONG"}, "", "longer than"},
+		{"variable with lines", secretsource.Source{Env: "LINES"}, "", "more than one line"},
+		{"command", secretsource.Source{Command: "printf 'hunter2 sekrit\n'; echo hunter3 >&2"}, text, ""},
+		{"a shell's line", secretsource.Source{Command: "printf 'a\\nb\\n' | tail -n 1"}, "b", ""},
+		{"command has no input", secretsource.Source{Command: "cat; echo x"}, "x", ""},
+		{"command fails", secretsource.Source{Command: "echo hunter2; echo hunter2 >&2; exit 3"}, "", "its command failed: exit status 3"},
+		{"command is killed", secretsource.Source{Command: "kill -9 $$"}, "", "its command failed: signal: killed"},
+		{"command says nothing", secretsource.Source{Command: "true"}, "", "it is empty"},
+		{"command does not stop", secretsource.Source{Command: "yes hunter2"}, "", "longer than"},
+		{"command leaves somebody behind", secretsource.Source{Command: "echo x; sleep 5 &"}, "x", ""},
+		{"nothing", secretsource.Source{}, "", "no source is named"},
 	}
 	for _, c := range cases {
 		t.Run(c.name, func(t *testing.T) {
@@ -143,19 +144,19 @@ func TestOnce(t *testing.T) {
 		return "answer to " + prompt, nil
 	}
 	r := NewResolver(t.Context(), ask, nil)
-	command := Source{Command: "echo x >>'" + count + "'; echo secret"}
+	command := secretsource.Source{Command: "echo x >>'" + count + "'; echo secret"}
 	var work sync.WaitGroup
 	for i := range 40 {
 		work.Go(func() {
 			user := []string{"a", "b"}[i%2]
-			v, err := r.Get(t.Context(), Source{Ask: true}, "password of "+user)
+			v, err := r.Get(t.Context(), secretsource.Source{Ask: true}, "password of "+user)
 			if err != nil || v.Reveal() != "answer to password of "+user+": " {
 				t.Errorf("%q, %v", v.Reveal(), err)
 			}
 			if v, err := r.Get(t.Context(), command, "password of "+user); err != nil || v.Reveal() != "secret" {
 				t.Errorf("%q, %v", v.Reveal(), err)
 			}
-			if _, err := r.Get(t.Context(), Source{File: "/no/such"}, "of "+user); err == nil || !strings.HasPrefix(err.Error(), "of "+user+": ") {
+			if _, err := r.Get(t.Context(), secretsource.Source{File: "/no/such"}, "of "+user); err == nil || !strings.HasPrefix(err.Error(), "of "+user+": ") {
 				t.Errorf("%v", err)
 			}
 		})
@@ -179,11 +180,11 @@ func TestAsk(t *testing.T) {
 	}, nil)
 	given, giveUp := context.WithCancel(t.Context())
 	first, second := make(chan error, 1), make(chan error, 1)
-	go func() { _, err := r.Get(given, Source{Ask: true}, "one"); first <- err }()
+	go func() { _, err := r.Get(given, secretsource.Source{Ask: true}, "one"); first <- err }()
 	if got := <-asked; got != "one: " {
 		t.Errorf("asked %q", got)
 	}
-	go func() { _, err := r.Get(t.Context(), Source{Ask: true}, "two"); second <- err }()
+	go func() { _, err := r.Get(t.Context(), secretsource.Source{Ask: true}, "two"); second <- err }()
 	giveUp()
 	if err := <-first; !errors.Is(err, context.Canceled) {
 		t.Errorf("given up: %v", err)
@@ -196,7 +197,7 @@ func TestAsk(t *testing.T) {
 	answer <- errors.New("terminal gone: hunter2")
 	<-asked
 	var p *problem.Error
-	if _, err := r.Get(t.Context(), Source{Ask: true}, "one"); !errors.As(err, &p) || strings.Contains(err.Error(), "hunter2") {
+	if _, err := r.Get(t.Context(), secretsource.Source{Ask: true}, "one"); !errors.As(err, &p) || strings.Contains(err.Error(), "hunter2") {
 		t.Errorf("%v", err)
 	}
 	end()
@@ -205,7 +206,7 @@ func TestAsk(t *testing.T) {
 		t.Errorf("interrupted: %v", err)
 	}
 	nobody := NewResolver(t.Context(), nil, nil)
-	if _, err := nobody.Get(t.Context(), Source{Ask: true}, "x"); !errors.As(err, &p) || !strings.Contains(p.Message, "not a terminal") || p.Hint == "" {
+	if _, err := nobody.Get(t.Context(), secretsource.Source{Ask: true}, "x"); !errors.As(err, &p) || !strings.Contains(p.Message, "not a terminal") || p.Hint == "" {
 		t.Errorf("nobody: %v", err)
 	}
 }
@@ -217,7 +218,7 @@ func TestCommandIsInterrupted(t *testing.T) {
 	r := NewResolver(ctx, nil, nil)
 	ended := make(chan error, 1)
 	go func() {
-		_, err := r.Get(t.Context(), Source{Command: "mkfifo '" + started + "'; exec cat '" + started + "'"}, "x")
+		_, err := r.Get(t.Context(), secretsource.Source{Command: "mkfifo '" + started + "'; exec cat '" + started + "'"}, "x")
 		ended <- err
 	}()
 	for {

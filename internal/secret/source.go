@@ -16,6 +16,7 @@ import (
 	"al.essio.dev/pkg/shellescape"
 
 	"github.com/aoifleet/aoifleet/internal/problem"
+	"github.com/aoifleet/aoifleet/internal/secretsource"
 )
 
 const (
@@ -28,7 +29,7 @@ const (
 )
 
 // read reads a source for the first time.
-func (r *Resolver) read(s Source, what string) (Value, error) {
+func (r *Resolver) read(s secretsource.Source, what string) (Value, error) {
 	var text string
 	var err error
 	switch {

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/aoifleet/aoifleet/internal/jump"
 	"github.com/aoifleet/aoifleet/internal/problem"
 )
 
@@ -38,14 +39,14 @@ Host last
 	cases := []struct {
 		name  string
 		query Query
-		hops  []Hop
+		hops  []jump.Hop
 		want  string // user@host:port of each
 	}{
 		{"direct", Query{Host: "x", User: "u"}, nil, "u@x:22"},
 		{"ProxyJump", Query{Host: "lon-1", User: "u", Port: 7}, nil, "jumper@192.0.2.1:2222 u@lon-1:7"},
 		{"a chain: the second is reached through the first", Query{Host: "far-1", User: "u"}, nil, "root@192.0.2.1:9 u@inner:22 u@far-1:22"},
 		{"the first jump host has one of its own", Query{Host: "behind", User: "u"}, nil, "jumper@192.0.2.1:2222 u@lon-gate:22 u@behind:22"},
-		{"jump of the inventory", Query{Host: "far-1", User: "u", Direct: true}, []Hop{{Host: "bastion"}}, "jumper@192.0.2.1:2222 u@far-1:22"},
+		{"jump of the inventory", Query{Host: "far-1", User: "u", Direct: true}, []jump.Hop{{Host: "bastion"}}, "jumper@192.0.2.1:2222 u@far-1:22"},
 		{"none", Query{Host: "far-1", User: "u", Direct: true}, nil, "u@far-1:22"},
 		{"a command before the jump host", Query{Host: "last", User: "u"}, nil, "nc by-command 22>u@by-command:22 u@last:22"},
 		{"a loop", Query{Host: "loop-a", User: "u"}, nil, "loop"},

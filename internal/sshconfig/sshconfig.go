@@ -14,6 +14,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/aoifleet/aoifleet/internal/jump"
 	"github.com/aoifleet/aoifleet/internal/problem"
 )
 
@@ -68,12 +69,12 @@ type Host struct {
 	IdentityGiven    bool
 	IdentitiesOnly   bool
 	CertificateFiles []string
-	IdentityAgent    string   // path of a socket; "": that of the environment; "none": no agent
-	KnownHosts       []string // the user's; new keys go into the first
-	SystemKnownHosts []string // only read
-	HostKeyAlias     string   // "": none
-	Jump             []Hop    // in the order in which they are passed
-	ProxyCommand     string   // for sh, tokens replaced; "": none
+	IdentityAgent    string     // path of a socket; "": that of the environment; "none": no agent
+	KnownHosts       []string   // the user's; new keys go into the first
+	SystemKnownHosts []string   // only read
+	HostKeyAlias     string     // "": none
+	Jump             []jump.Hop // in the order in which they are passed
+	ProxyCommand     string     // for sh, tokens replaced; "": none
 	ConnectTimeout   time.Duration
 }
 
@@ -167,11 +168,11 @@ func (r *Resolver) ask(ctx context.Context, q Query) (settings, error) {
 // are passed, the host itself last. With q.Direct the jump hosts are those of
 // hops, else those of the configuration. As with `ssh -J`, the first of them is
 // reached as the configuration says for it, the others through the one before.
-func (r *Resolver) Route(ctx context.Context, q Query, hops []Hop) ([]Host, error) {
+func (r *Resolver) Route(ctx context.Context, q Query, hops []jump.Hop) ([]Host, error) {
 	return r.route(ctx, q, hops, 0)
 }
 
-func (r *Resolver) route(ctx context.Context, q Query, hops []Hop, passed int) ([]Host, error) {
+func (r *Resolver) route(ctx context.Context, q Query, hops []jump.Hop, passed int) ([]Host, error) {
 	target, err := r.Resolve(ctx, q)
 	if err != nil {
 		return nil, err

@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/aoifleet/aoifleet/internal/jump"
 	"github.com/aoifleet/aoifleet/internal/problem"
 )
 
@@ -64,9 +65,9 @@ func TestKeywords(t *testing.T) {
 		{"ConnectTimeout", "ConnectTimeout 7\n", Query{Host: "a"}, func(h *Host) { h.ConnectTimeout = 7 * time.Second }},
 		{"ConnectTimeout in minutes", "ConnectTimeout 2m\n", Query{Host: "a"}, func(h *Host) { h.ConnectTimeout = 2 * time.Minute }},
 		{"ProxyJump", "ProxyJump u@j1:22,v@[::1]:33,j3\n", Query{Host: "a"},
-			func(h *Host) { h.Jump = []Hop{{"j1", "u", 22}, {"::1", "v", 33}, {"j3", "", 0}} }},
-		{"ProxyJump as a URI", "ProxyJump ssh://w@j3:44\n", Query{Host: "a"}, func(h *Host) { h.Jump = []Hop{{"j3", "w", 44}} }},
-		{"ProxyJump to an address", "ProxyJump 10.0.0.9\n", Query{Host: "a"}, func(h *Host) { h.Jump = []Hop{{Host: "10.0.0.9"}} }},
+			func(h *Host) { h.Jump = []jump.Hop{{Host: "j1", User: "u", Port: 22}, {Host: "::1", User: "v", Port: 33}, {Host: "j3"}} }},
+		{"ProxyJump as a URI", "ProxyJump ssh://w@j3:44\n", Query{Host: "a"}, func(h *Host) { h.Jump = []jump.Hop{{Host: "j3", User: "w", Port: 44}} }},
+		{"ProxyJump to an address", "ProxyJump 10.0.0.9\n", Query{Host: "a"}, func(h *Host) { h.Jump = []jump.Hop{{Host: "10.0.0.9"}} }},
 		{"ProxyJump none", "Host a\n ProxyJump none\nHost *\n ProxyJump x\n", Query{Host: "a"}, func(*Host) {}},
 		{"the way is known", "ProxyJump j\n", Query{Host: "a", Direct: true}, func(*Host) {}},
 		{"the way is known, a command", "ProxyCommand nc\n", Query{Host: "a", Direct: true}, func(*Host) {}},

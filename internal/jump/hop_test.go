@@ -1,0 +1,40 @@
+package jump
+
+import (
+	"strings"
+	"testing"
+)
+
+func TestParse(t *testing.T) {
+	for text, want := range map[string]Hop{
+		"bastion":           {Host: "bastion"},
+		"b:22":              {Host: "b", Port: 22},
+		"b:022":             {Host: "b", Port: 22},
+		"me@b":              {Host: "b", User: "me"},
+		"me@corp@b:2222":    {Host: "b", User: "me@corp", Port: 2222},
+		"fd00::1":           {Host: "fd00::1"},
+		"[fd00::1]":         {Host: "fd00::1"},
+		"me@[fd00::1]:2222": {Host: "fd00::1", User: "me", Port: 2222},
+		"":                  {},
+	} {
+		if got, err := Parse(text); err != nil || got != want {
+			t.Errorf("%q: %+v, %v", text, got, err)
+		}
+	}
+	for text, words := range map[string]string{
+		"@b": "user", "-oX@b": "user", "a b@c": "user", "a\x1b@c": "user",
+		"b:": "port", "b:0": "port", "b:65536": "port", "b:+22": "port", "b:x": "port",
+	} {
+		if got, err := Parse(text); err == nil || !strings.Contains(err.Error(), words) || got != (Hop{}) {
+			t.Errorf("%q: %+v, %v", text, got, err)
+		}
+	}
+}
+
+func TestString(t *testing.T) {
+	for _, text := range []string{"bastion", "b:22", "me@b", "[fd00::1]", "me@[fd00::1]:2222"} {
+		if hop, err := Parse(text); err != nil || hop.String() != text {
+			t.Errorf("%q: %q, %v", text, hop.String(), err)
+		}
+	}
+}
