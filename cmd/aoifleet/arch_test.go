@@ -39,7 +39,8 @@ var allowed = map[string][]string{
 	"certfile":     {"azurecloud", "certificate", "inventory", "problem"},
 	"certsource":   {"azure", "azurecloud", "certificate", "inventory", "rollout"},
 	"verify":       {"azure", "azurecloud", "certificate", "host", "inventory", "remote", "rollout"},
-	"report":       {"azure", "certfile", "certificate", "doctor", "host", "inventory", "journal", "remote", "rollout", "verify"},
+	"fleet":        {"azurecloud", "certsource", "diags", "doctor", "host", "inventory", "journal", "planfile", "remote", "rollout", "secret", "secretsource", "sshconfig", "verify"},
+	"report":       {"azure", "certfile", "certificate", "doctor", "fleet", "host", "inventory", "journal", "remote", "rollout", "verify"},
 	"secretsource": {},
 
 	"lab":       {"lab/agent"},

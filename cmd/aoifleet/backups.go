@@ -1,12 +1,12 @@
 package main
 
 import (
-	"context"
 	"fmt"
 	"time"
 
 	"github.com/spf13/cobra"
 
+	"github.com/aoifleet/aoifleet/internal/fleet"
 	"github.com/aoifleet/aoifleet/internal/inventory"
 	"github.com/aoifleet/aoifleet/internal/report"
 	"github.com/aoifleet/aoifleet/internal/rollout"
@@ -36,15 +36,16 @@ func (a *app) backupsCommand() *cobra.Command {
 }
 
 func (a *app) backupsList() error {
-	f, err := a.prepare(false)
+	f, err := a.open(fleet.None, a.checking)
 	if err != nil {
 		return err
 	}
-	defer f.close()
-	entries := rollout.Status(f.targets, f.survey())
+	defer f.Close()
+	entries := f.Status(a.ctx)
+	a.progress.Done()
 	a.code = seenCode(a, entries)
 	if asJSON, _ := a.json(); asJSON {
-		_ = f.document(report.BackupsHosts(entries), a.code).Write(a.stdout) // which remembers
+		a.printDocument(a.document(f, report.BackupsHosts(entries), a.code))
 		return nil
 	}
 	report.Backups(a.stdout, entries)
@@ -70,29 +71,20 @@ func (a *app) backupsPrune(flags pruneFlags) error {
 	if err := a.mayAsk(changeFlags{yes: flags.yes}); err != nil {
 		return err
 	}
-	f, err := a.prepare(false)
+	f, err := a.open(fleet.None, quiet)
 	if err != nil {
 		return err
 	}
-	defer f.close()
-	for i := range f.targets {
-		if flags.keep >= 0 {
-			f.targets[i].Host.Backups.Keep = flags.keep
-		}
-		if flags.maxAge >= 0 {
-			f.targets[i].Host.Backups.MaxAge = time.Duration(flags.maxAge) * 24 * time.Hour
-		}
-	}
-	if !flags.yes && !a.agree(fmt.Sprintf("remove backups on %s? They can't be restored then", inventory.HostCount(len(f.targets)))) {
+	defer f.Close()
+	if !flags.yes && !a.agree(fmt.Sprintf("remove backups on %s? They can't be restored then", inventory.HostCount(len(f.Targets)))) {
 		a.code = exitEnded
 		return nil
 	}
-	a.signals.heed()
-	entries, removed := f.runner.Prune(context.WithoutCancel(a.ctx), a.ctx, f.targets)
-	f.progress.Done()
+	entries, removed := f.Prune(a.ctx, fleet.Retention{Keep: flags.keep, MaxAge: time.Duration(flags.maxAge) * 24 * time.Hour})
+	a.progress.Done()
 	a.code = seenCode(a, entries)
 	if asJSON, _ := a.json(); asJSON {
-		_ = f.document(report.PrunedHosts(entries, removed), a.code).Write(a.stdout) // which remembers
+		a.printDocument(a.document(f, report.PrunedHosts(entries, removed), a.code))
 		return nil
 	}
 	report.Pruned(a.stdout, entries, removed)

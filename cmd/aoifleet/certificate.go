@@ -38,7 +38,7 @@ func (a *app) certificateInspect(path string) error {
 	now := time.Now()
 	if asJSON {
 		a.print(struct {
-			head
+			report.Head
 			Certificate report.Inspected `json:"certificate"`
 		}{a.head(exitOK), report.InspectedOf(path, c, now)})
 		return nil

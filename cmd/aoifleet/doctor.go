@@ -1,19 +1,12 @@
 package main
 
 import (
-	"fmt"
-
 	"github.com/spf13/cobra"
-	"golang.org/x/sync/errgroup"
 
-	"github.com/aoifleet/aoifleet/internal/doctor"
-	"github.com/aoifleet/aoifleet/internal/host"
+	"github.com/aoifleet/aoifleet/internal/fleet"
 	"github.com/aoifleet/aoifleet/internal/inventory"
 	"github.com/aoifleet/aoifleet/internal/report"
 )
-
-// doctorParallel is how many hosts are looked at at once.
-const doctorParallel = 64
 
 func (a *app) doctorCommand() *cobra.Command {
 	var verbose bool
@@ -29,61 +22,19 @@ func (a *app) doctorCommand() *cobra.Command {
 }
 
 func (a *app) doctor(verbose bool) error {
-	f, err := a.prepare(false)
+	f, err := a.open(fleet.None, func(hosts int) string { return "looking at " + inventory.HostCount(hosts) })
 	if err != nil {
 		return err
 	}
-	defer f.close()
-	d := report.Examined(f.examine(), a.inventoryFile)
+	defer f.Close()
+	d := report.Examined(f.Examine(a.ctx), a.inventoryFile)
 	a.code = a.doctorCode(d)
 	if asJSON, _ := a.json(); asJSON {
-		a.print(struct {
-			head
-			Hosts []report.DoctorHost `json:"hosts"`
-		}{a.head(a.code), d.Hosts()})
+		a.print(d.Document(a.head(a.code)))
 		return nil
 	}
 	d.Text(a.stdout, verbose || len(d.Visits) == 1)
 	return nil
-}
-
-// examine goes to all hosts.
-func (f *fleet) examine() []doctor.Visit {
-	f.app.signals.heed()
-	fmt.Fprintf(f.app.stderr, "looking at %s\n", inventory.HostCount(len(f.targets)))
-	visits := make([]doctor.Visit, len(f.targets))
-	var work errgroup.Group
-	work.SetLimit(doctorParallel)
-	for i, t := range f.targets {
-		work.Go(func() error {
-			visits[i] = f.examineOne(*t.Host)
-			return nil
-		})
-	}
-	_ = work.Wait() // each error is its host's
-	return visits
-}
-
-func (f *fleet) examineOne(h inventory.Host) doctor.Visit {
-	visit := doctor.Visit{Host: h}
-	target := f.target(h)
-	for _, hop := range target.Via {
-		visit.Jumps = append(visit.Jumps, hop.Name)
-	}
-	if target.ProxyCommand != "" && len(target.Via) == 0 {
-		visit.Jumps = []string{"a ProxyCommand"}
-	}
-	ctx := f.app.ctx
-	if visit.DialErr = ctx.Err(); visit.DialErr != nil {
-		return visit
-	}
-	conn, err := f.dialer.Dial(ctx, target)
-	if visit.DialErr = err; err != nil {
-		return visit
-	}
-	defer conn.Close()
-	visit.Found = host.New(conn, h, f.run, f.sudo.of(h)).Examine(ctx)
-	return visit
 }
 
 // doctorCode: 4 where a host could not be reached, 5 where a check failed.

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"os"
 	"syscall"
@@ -30,12 +31,10 @@ func usage(message, hint string) error {
 	return &problem.Error{Class: problem.Usage, Message: message, Hint: hint}
 }
 
-// errSignal is the cause of an error that a signal made: its class is internal, its
-// exit code the signal's.
-var errSignal = errors.New("interrupted by a signal")
-
+// interrupted is an error that a signal made: its class is internal, its exit code
+// the signal's.
 func interrupted(message string) error {
-	return &problem.Error{Class: problem.Internal, Message: message, Err: errSignal}
+	return &problem.Error{Class: problem.Internal, Message: message, Err: context.Canceled}
 }
 
 // codeOf returns the exit code of a command that returned err.
@@ -43,7 +42,7 @@ func codeOf(err error) int {
 	switch p := problem.As(err); {
 	case err == nil:
 		return exitOK
-	case errors.Is(err, errSignal):
+	case p != nil && errors.Is(err, context.Canceled):
 		return exitInterrupted // or what the signal says
 	case p == nil:
 		return exitInternal
@@ -97,6 +96,15 @@ func runCode(r *rollout.Run, interrupted os.Signal) int {
 		return exitEnded
 	}
 	return lookCode(totals)
+}
+
+// changeCode is the exit code of a run that was agreed to or not.
+func changeCode(r *rollout.Run, agreed bool, interrupted os.Signal) int {
+	code := runCode(r, interrupted)
+	if !agreed && (code == exitOK || code == exitUnreachable || code == exitRefused) {
+		return exitEnded
+	}
+	return code
 }
 
 // lookCode is the exit code where nothing was changed.

@@ -5,10 +5,8 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"os"
-	"regexp"
 	"syscall"
 	"testing"
-	"time"
 
 	"github.com/aoifleet/aoifleet/internal/azure"
 	"github.com/aoifleet/aoifleet/internal/host"
@@ -218,24 +216,5 @@ func TestStatusCode(t *testing.T) {
 		if got := statusCode(&report.Status{Entries: []rollout.Entry{other, tt.entry}}); got != tt.want {
 			t.Errorf("%s: %d, want %d", tt.name, got, tt.want)
 		}
-	}
-}
-
-// A run's id names folders on the hosts and sorts by time.
-func TestRunID(t *testing.T) {
-	form := regexp.MustCompile(`^20261123-084512-[A-Z2-7]{4}$`)
-	at := time.Date(2026, 11, 23, 9, 45, 12, 0, time.FixedZone("CET", 3600))
-	if id := runID(at); !form.MatchString(id) {
-		t.Error(id)
-	}
-	if runID(at) > runID(at.Add(time.Second)) {
-		t.Error("it does not sort by time")
-	}
-	seen := map[string]bool{}
-	for range 5 {
-		seen[runID(at)] = true
-	}
-	if len(seen) == 1 {
-		t.Error("two runs in one second have one id")
 	}
 }

@@ -2,7 +2,6 @@ package main
 
 import (
 	"fmt"
-	"time"
 
 	"github.com/spf13/cobra"
 
@@ -44,7 +43,7 @@ func (a *app) certificateFetch(source string, flags fetchFlags) error {
 	if err != nil {
 		return err
 	}
-	reader := a.reader(cloud, time.Now())
+	reader := a.caller(nil).Reader(cloud)
 	if err := reader.Check(); err != nil {
 		return err
 	}

@@ -1,14 +1,11 @@
 package main
 
 import (
-	"context"
 	"fmt"
-	"slices"
-	"strings"
 
 	"github.com/spf13/cobra"
 
-	"github.com/aoifleet/aoifleet/internal/host"
+	"github.com/aoifleet/aoifleet/internal/fleet"
 	"github.com/aoifleet/aoifleet/internal/inventory"
 	"github.com/aoifleet/aoifleet/internal/report"
 )
@@ -32,26 +29,20 @@ func (a *app) installHelper(flags helperFlags) error {
 	if err := a.mayAsk(changeFlags{yes: flags.yes}); err != nil {
 		return err
 	}
-	f, err := a.prepare(false)
+	f, err := a.open(fleet.None, quiet)
 	if err != nil {
 		return err
 	}
-	defer f.close()
-	if flags.user != "" {
-		for i := range f.targets {
-			f.targets[i].Host.User = flags.user
-		}
-	}
-	if !flags.yes && !a.agree(fmt.Sprintf("install %s, version %s, on %s?", host.HelperPath, host.HelperVersion(), inventory.HostCount(len(f.targets)))) {
+	defer f.Close()
+	if !flags.yes && !a.agree(fmt.Sprintf("install %s, on %s?", fleet.Helper(), inventory.HostCount(len(f.Targets)))) {
 		a.code = exitEnded
 		return nil
 	}
-	a.signals.heed()
-	entries, done := f.runner.InstallHelper(context.WithoutCancel(a.ctx), a.ctx, f.targets)
-	f.progress.Done()
+	entries, done := f.InstallHelper(a.ctx, flags.user)
+	a.progress.Done()
 	a.code = seenCode(a, entries)
 	if asJSON, _ := a.json(); asJSON {
-		_ = f.document(report.HelperHosts(entries, done), a.code).Write(a.stdout) // which remembers
+		a.printDocument(a.document(f, report.HelperHosts(entries, done), a.code))
 		return nil
 	}
 	report.Helpers(a.stdout, entries, done)
@@ -67,36 +58,14 @@ func (a *app) sudoersCommand() *cobra.Command {
 }
 
 func (a *app) sudoers() error {
-	_, hosts, err := a.load()
+	hosts, err := a.load()
 	if err != nil {
 		return err
 	}
-	var rules []string
-	defaults := "env_reset, !setenv, !requiretty"
-	for _, h := range hosts {
-		password := h.Sudo == inventory.SudoPassword
-		if h.Sudo == inventory.SudoNone {
-			continue
-		}
-		if password && !strings.Contains(defaults, "passwd_tries") {
-			// The question that sudo puts in vain after a wrong password would
-			// count as another failure for pam_faillock(8).
-			defaults += ", passwd_tries=1"
-		}
-		rule, err := host.Sudoers(h.User, password)
-		if err != nil {
-			return usage(fmt.Sprintf("host %s: %v", h.Name, err), host.AsProblem(err).Hint)
-		}
-		if !slices.Contains(rules, rule) {
-			rules = append(rules, rule)
-		}
+	text, err := fleet.Sudoers(hosts)
+	if err != nil {
+		return err
 	}
-	if len(rules) == 0 {
-		return usage("these hosts log in as root: sudoers(5) has nothing to say", "see sudo and helper in the inventory")
-	}
-	fmt.Fprintf(a.stdout, "# /etc/sudoers.d/aoifleet on each host, mode 0440; check it before: visudo -cf FILE\nDefaults!%s %s\n", host.HelperPath, defaults)
-	for _, rule := range rules {
-		fmt.Fprintln(a.stdout, rule)
-	}
+	fmt.Fprint(a.stdout, text)
 	return nil
 }

@@ -4,15 +4,11 @@ import (
 	"fmt"
 
 	"github.com/spf13/cobra"
-	"golang.org/x/sync/errgroup"
 
+	"github.com/aoifleet/aoifleet/internal/fleet"
 	"github.com/aoifleet/aoifleet/internal/inventory"
-	"github.com/aoifleet/aoifleet/internal/remote"
 	"github.com/aoifleet/aoifleet/internal/report"
 )
-
-// scanParallel is how many hosts are scanned at once.
-const scanParallel = 64
 
 type scanFlags struct{ pin, add, yes bool }
 
@@ -51,13 +47,13 @@ func (a *app) hostkeysScan(flags scanFlags) error {
 	if err := flags.check(a); err != nil {
 		return err
 	}
-	a.offline = true // as to passwords: nobody logs in
-	f, err := a.prepare(false)
+	a.noLogin = true
+	f, err := a.open(fleet.None, func(hosts int) string { return "getting the keys of " + inventory.HostCount(hosts) })
 	if err != nil {
 		return err
 	}
-	defer f.close()
-	scans := f.scan()
+	defer f.Close()
+	scans := f.ScanHostKeys(a.ctx)
 	a.code = a.scanCode(scans)
 	asJSON, _ := a.json()
 	switch {
@@ -69,43 +65,22 @@ func (a *app) hostkeysScan(flags scanFlags) error {
 		report.HostKeys(a.stderr, scans) // stdout is for the document alone
 	}
 	if flags.add && a.signals.got() == nil {
-		f.addHostKeys(scans, flags.yes)
+		a.addHostKeys(f, scans, flags.yes)
 	}
 	if asJSON {
-		a.print(struct {
-			head
-			Hosts []report.ScannedHost `json:"hosts"`
-		}{a.head(a.code), report.ScannedHosts(scans)})
+		a.print(report.NewHostKeysDocument(a.head(a.code), scans))
 	}
 	return nil
 }
 
-// scan gets the keys of all hosts.
-func (f *fleet) scan() []report.Scanned {
-	f.app.signals.heed()
-	fmt.Fprintf(f.app.stderr, "getting the keys of %s\n", inventory.HostCount(len(f.targets)))
-	scans := make([]report.Scanned, len(f.targets))
-	var work errgroup.Group
-	work.SetLimit(scanParallel)
-	for i, t := range f.targets {
-		work.Go(func() error {
-			keys, err := f.dialer.ScanHostKeys(f.app.ctx, f.target(*t.Host))
-			scans[i] = report.Scanned{Host: *t.Host, Keys: keys, Err: err}
-			return nil
-		})
-	}
-	_ = work.Wait() // each error is its host's
-	return scans
-}
-
 // scanCode: 4 where a host could not be scanned, 5 where a key has changed.
-func (a *app) scanCode(scans []report.Scanned) int {
+func (a *app) scanCode(scans []fleet.Scanned) int {
 	code := exitOK
 	for _, s := range scans {
 		switch {
 		case s.Err != nil:
 			code = exitUnreachable
-		case code == exitOK && s.Has(remote.KeyChanged, remote.KeyRevoked):
+		case code == exitOK && s.Suspect():
 			code = exitRefused
 		}
 	}
@@ -115,12 +90,11 @@ func (a *app) scanCode(scans []report.Scanned) int {
 	return code
 }
 
-// addHostKeys writes the new keys to known_hosts, once somebody has said yes.
-func (f *fleet) addHostKeys(scans []report.Scanned, yes bool) {
-	a := f.app
+// addHostKeys writes the new keys to known_hosts, once that is agreed to.
+func (a *app) addHostKeys(f *fleet.Fleet, scans []fleet.Scanned, yes bool) {
 	hosts, keys := 0, 0
 	for _, s := range scans {
-		if n := s.Count(remote.KeyNew); n > 0 && !s.Has(remote.KeyChanged, remote.KeyRevoked) {
+		if n := s.New(); n > 0 {
 			hosts, keys = hosts+1, keys+n
 		}
 	}
@@ -136,23 +110,12 @@ func (f *fleet) addHostKeys(scans []report.Scanned, yes bool) {
 		}
 		return
 	}
-	f.writeHostKeys(scans)
-}
-
-func (f *fleet) writeHostKeys(scans []report.Scanned) {
-	added := 0
-	for i := range scans {
-		s := &scans[i]
-		if s.Err != nil {
-			continue
-		}
-		if s.Added, s.Err = f.dialer.AddHostKeys(f.target(s.Host), s.Keys); s.Err != nil {
-			f.app.words(s.Host.Name+": "+s.Err.Error(), "")
-			f.app.code = exitInternal
-		}
-		added += s.Added
+	added, failed := f.AddHostKeys(scans)
+	for _, err := range failed {
+		a.words(err.Error(), "")
+		a.code = exitInternal
 	}
-	fmt.Fprintf(f.app.stderr, "added %s\n", keyCount(added))
+	fmt.Fprintf(a.stderr, "added %s\n", keyCount(added))
 }
 
 func keyCount(n int) string {

@@ -7,6 +7,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/aoifleet/aoifleet/internal/inventory"
+	"github.com/aoifleet/aoifleet/internal/report"
 )
 
 func (a *app) inventoryCommand() *cobra.Command {
@@ -22,51 +23,17 @@ func (a *app) inventoryCommand() *cobra.Command {
 	return cmd
 }
 
-// listedHost is one host of a listing.
-type listedHost struct {
-	Name    string            `json:"name"`
-	Address string            `json:"address"`
-	Port    int               `json:"port"`
-	User    string            `json:"user"`
-	Jump    []string          `json:"jump,omitempty"` // the inventory's own
-	Group   string            `json:"group,omitempty"`
-	Labels  map[string]string `json:"labels,omitempty"`
-}
-
-// listing is `inventory list -o json`, and validate's.
-type listing struct {
-	head
-	Inventory string       `json:"inventory"`
-	Hosts     []listedHost `json:"hosts"`
-}
-
-func (a *app) listing(hosts []inventory.Host) listing {
-	l := listing{a.head(exitOK), a.inventoryFile, make([]listedHost, len(hosts))}
-	for i, h := range hosts {
-		l.Hosts[i] = listedHost{h.Name, h.Address, h.Port, h.User, jumpNames(h), h.Group, h.Labels}
-	}
-	return l
-}
-
-func jumpNames(h inventory.Host) []string {
-	var names []string
-	for _, hop := range h.Jump {
-		names = append(names, hop.String())
-	}
-	return names
-}
-
 func (a *app) inventoryList() error {
 	asJSON, err := a.json()
 	if err != nil {
 		return err
 	}
-	_, hosts, err := a.load()
+	hosts, err := a.load()
 	if err != nil {
 		return err
 	}
 	if asJSON {
-		a.print(a.listing(hosts))
+		a.print(report.NewListing(a.head(exitOK), a.inventoryFile, hosts))
 		return nil
 	}
 	t := tabwriter.NewWriter(a.stdout, 0, 0, 2, ' ', 0)
@@ -89,12 +56,12 @@ func (a *app) inventoryValidate(args []string) error {
 		}
 		a.inventoryFile = args[0]
 	}
-	_, hosts, err := a.load()
+	hosts, err := a.load()
 	if err != nil {
 		return err
 	}
 	if asJSON {
-		a.print(a.listing(hosts))
+		a.print(report.NewListing(a.head(exitOK), a.inventoryFile, hosts))
 		return nil
 	}
 	fmt.Fprintf(a.stdout, "%s: %s, no mistakes found\n", printable(a.inventoryFile), inventory.HostCount(len(hosts)))

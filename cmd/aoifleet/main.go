@@ -15,6 +15,8 @@ import (
 	"syscall"
 
 	"golang.org/x/term"
+
+	"github.com/aoifleet/aoifleet/internal/sshconfig"
 )
 
 func main() {
@@ -32,9 +34,7 @@ func realMain() int {
 		user:   userName(),
 		owner:  owner(),
 	}
-	p.ssh, _ = exec.LookPath("ssh")
-	p.sshHome, p.sshHomeGuessed = sshHome()
-	p.hostname, _ = os.Hostname()
+	p.ssh = sshOptions(p.user)
 	if p.asks {
 		p.readSecret = readSecret
 	}
@@ -58,16 +58,22 @@ type process struct {
 	asks           bool // a person can be asked
 	// readSecret reads a line from the terminal that is not shown; nil: a person
 	// can't be asked.
-	readSecret     func(context.Context) (string, error)
-	draws          bool // stderr is a terminal that can redraw a line
-	width          int  // of that terminal, in columns
-	home, user     string
-	owner          string // USER@HOST, for people who meet a run's traces
-	hostname       string
-	ssh            string // path of the program; "": there is none
-	sshHome        string // where ssh looks for its configuration
-	sshHomeGuessed bool
-	azure          *http.Transport // to Azure; nil: the usual one
+	readSecret func(context.Context) (string, error)
+	draws      bool // stderr is a terminal that can redraw a line
+	width      int  // of that terminal, in columns
+	home, user string
+	owner      string // USER@HOST, for people who meet a run's traces
+	ssh        sshconfig.Options
+	azure      *http.Transport // to Azure; nil: the usual one
+}
+
+// sshOptions returns what package sshconfig needs from this process.
+func sshOptions(user string) sshconfig.Options {
+	o := sshconfig.Options{User: user, Getenv: os.Getenv}
+	o.Program, _ = exec.LookPath("ssh") // "": there is none
+	o.Home, o.HomeGuessed = sshHome()
+	o.HostName, _ = os.Hostname()
+	return o
 }
 
 // sshHome is the home directory in the user database, which ssh takes, or else

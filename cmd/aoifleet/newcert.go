@@ -67,7 +67,7 @@ func (a *app) certificateNew(flags newFlags) error {
 	}
 	if asJSON {
 		a.print(struct {
-			head
+			report.Head
 			Certificates []report.Made `json:"certificates"`
 		}{a.head(exitOK), report.MadeOf(set)})
 		return nil
@@ -99,7 +99,7 @@ func (a *app) newItems(flags newFlags) ([]*certfile.Item, error) {
 		}
 		return certfile.ForFleet(flags.out), nil
 	}
-	_, hosts, err := a.load()
+	hosts, err := a.load()
 	if err != nil {
 		return nil, err
 	}

@@ -51,21 +51,8 @@ func (o *watchedOutput) failure() error {
 	return o.err
 }
 
-// head is how every JSON document begins; report.Document has the same keys.
-type head struct {
-	SchemaVersion int    `json:"schema_version"`
-	ToolVersion   string `json:"tool_version"`
-	Command       string `json:"command"`
-	ExitCode      int    `json:"exit_code"`
-}
-
-// failureDocument is what -o json prints where nothing was contacted.
-type failureDocument struct {
-	head
-	Error report.Error `json:"error"`
-}
-
-func (a *app) head(code int) head { return head{report.SchemaVersion, version, a.verb, code} }
+// head returns how the JSON document of this command begins.
+func (a *app) head(code int) report.Head { return report.NewHead(version, a.verb, code) }
 
 // print prints a document; a.stdout remembers what goes wrong.
 func (a *app) print(document any) {

@@ -1,8 +1,12 @@
 package main
 
 import (
+	"slices"
+
+	"al.essio.dev/pkg/shellescape"
 	"github.com/spf13/cobra"
 
+	"github.com/aoifleet/aoifleet/internal/fleet"
 	"github.com/aoifleet/aoifleet/internal/planfile"
 	"github.com/aoifleet/aoifleet/internal/report"
 	"github.com/aoifleet/aoifleet/internal/rollout"
@@ -27,7 +31,7 @@ func (a *app) planCommand() *cobra.Command {
 	cmd.Flags().BoolVar(&flags.offline, "offline", false, "open no connection: show only what the inventory and the certificates say")
 	cmd.Flags().BoolVar(&flags.detailed, "detailed-exitcode", false, "exit 3 when there is something to do")
 	cmd.Flags().StringVar(&flags.out, "out", "", "save the plan in `FILE`, for rotate --plan; an older saved plan is replaced")
-	forceFlag(cmd, &flags.force)
+	forceFlag(cmd, &flags.Force)
 	flags.addDeadman(cmd)
 	flags.addVerify(cmd)
 	return cmd
@@ -42,40 +46,39 @@ func (a *app) plan(flags planFlags) error {
 		return err
 	}
 	a.offline = flags.offline
-	f, err := a.prepare(true)
+	f, err := a.open(fleet.Install, a.checking)
 	if err != nil {
 		return err
 	}
-	defer f.close()
+	defer f.Close()
 	if flags.offline {
-		f.showPlan(rollout.Offline(f.targets, f.policy(flags.changeFlags)), exitOK)
+		a.showPlan(f, f.PlanOffline(flags.Options), exitOK)
 		return nil
 	}
-	plan := rollout.Make(f.targets, f.survey(), f.policy(flags.changeFlags))
-	f.verify(plan, flags.changeFlags)
+	plan := f.Plan(a.ctx, flags.Options)
 	code := planCode(plan, flags.detailed)
 	if sig := a.signals.got(); sig != nil {
 		code = signalCode(sig)
 	}
-	// What was not looked at can't be approved, nor what Azure does not accept.
-	saves := flags.out != "" && a.signals.got() == nil && !plan.Unaccepted
-	switch {
-	case flags.out == "" || saves:
-	case plan.Unaccepted:
-		f.progress.Say("nothing can be done: the plan is not saved")
-	default:
-		f.progress.Say("interrupted: the plan is not saved")
-	}
-	if saves {
-		if err := f.save(flags.out, plan, flags.changeFlags); err != nil {
+	saved := false
+	if flags.out != "" {
+		if saved, err = f.SavePlan(a.ctx, flags.out, plan, flags.Options); err != nil {
 			return err
 		}
 	}
-	f.showPlan(plan, code)
-	if saves {
-		f.tellSaved(flags.out)
+	a.progress.Done()
+	a.showPlan(f, plan, code)
+	if saved {
+		a.showSaved(f, flags.out)
 	}
 	return nil
+}
+
+// showSaved says which plan is in path, for a reviewer, and how it is carried out.
+func (a *app) showSaved(f *fleet.Fleet, path string) {
+	command := slices.Concat([]string{"aoifleet", "rotate", "-i", a.inventoryFile}, a.certificateArgs(), []string{"--plan", path, "--plan-id", f.PlanID})
+	a.progress.Say("the plan is saved: " + f.PlanID)
+	a.progress.Say("to carry it out: " + printable(shellescape.QuoteCommand(command)))
 }
 
 // check finds what would be in the way of saving the plan before hosts are
@@ -102,13 +105,14 @@ func planCode(plan *rollout.Plan, detailed bool) int {
 	return code
 }
 
-func (f *fleet) showPlan(plan *rollout.Plan, code int) {
-	f.app.code = code
-	f.warnings = report.PlanWarnings(plan)
-	if asJSON, _ := f.app.json(); asJSON {
-		report.Warnings(f.app.stderr, plan.Warnings())
-		_ = f.document(report.PlanHosts(plan), code).Write(f.app.stdout) // which remembers
+func (a *app) showPlan(f *fleet.Fleet, plan *rollout.Plan, code int) {
+	a.code = code
+	if asJSON, _ := a.json(); asJSON {
+		report.Warnings(a.stderr, plan.Warnings())
+		d := a.document(f, report.PlanHosts(plan), code)
+		d.Warnings = report.PlanWarnings(plan)
+		a.printDocument(d)
 		return
 	}
-	report.Plan(f.app.stdout, plan, f.started)
+	report.Plan(a.stdout, plan, f.Started)
 }

@@ -1,9 +1,11 @@
 package main
 
 import (
+	"context"
+
 	"github.com/spf13/cobra"
 
-	"github.com/aoifleet/aoifleet/internal/rollout"
+	"github.com/aoifleet/aoifleet/internal/fleet"
 )
 
 func (a *app) recoverCommand() *cobra.Command {
@@ -23,14 +25,12 @@ func (a *app) recover(flags changeFlags) error {
 	if err := a.mayAsk(flags); err != nil {
 		return err
 	}
-	f, err := a.prepare(false)
+	f, err := a.open(fleet.None, a.checking)
 	if err != nil {
 		return err
 	}
-	defer f.close()
-	if err := f.begin(flags, "settle"); err != nil {
-		return err
-	}
-	plan := rollout.MakeRecovery(f.targets, f.survey(), f.policy(flags))
-	return f.carryOut(plan, flags, []string{"aoifleet", "recover", "-i", a.inventoryFile})
+	defer f.Close()
+	return a.carryOut(f, flags, "settle", func(cut context.Context, s fleet.Steps) (*fleet.Change, error) {
+		return f.Recover(a.ctx, cut, s, flags.Options)
+	}, func(*fleet.Change) []string { return []string{"aoifleet", "recover", "-i", a.inventoryFile} })
 }

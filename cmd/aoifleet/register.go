@@ -8,6 +8,7 @@ import (
 
 	"github.com/aoifleet/aoifleet/internal/azurecloud"
 	"github.com/aoifleet/aoifleet/internal/certificate"
+	"github.com/aoifleet/aoifleet/internal/fleet"
 	"github.com/aoifleet/aoifleet/internal/problem"
 	"github.com/aoifleet/aoifleet/internal/report"
 	"github.com/aoifleet/aoifleet/internal/rollout"
@@ -75,12 +76,12 @@ func (a *app) toRegister(flags signInFlags) ([]*verify.Registration, azurecloud.
 	if flags.tenant != "" || flags.client != "" || flags.cloud != "" {
 		return a.registerOne(flags)
 	}
-	f, err := a.prepare(true)
+	f, err := a.open(fleet.Install, a.checking)
 	if err != nil {
 		return nil, azurecloud.Settings{}, err
 	}
-	defer f.close()
-	answers := verify.Questions(rollout.Status(f.targets, f.survey()), "")
+	defer f.Close()
+	answers := verify.Questions(f.Status(a.ctx), "")
 	for _, n := range answers.NotAsked {
 		if n.Outcome != rollout.NotApplicable {
 			fmt.Fprintf(a.stderr, "note: %s was left out: %s\n", n.Host, n.Outcome)
@@ -91,7 +92,7 @@ func (a *app) toRegister(flags signInFlags) ([]*verify.Registration, azurecloud.
 	if len(list) == 0 {
 		return nil, azurecloud.Settings{}, &problem.Error{Class: problem.Refused, Message: "no host says for which application its certificate is", Hint: "name it with --tenant, --client-id and --certificate"}
 	}
-	return list, f.inv.Azure, nil
+	return list, f.Inventory.Azure, nil
 }
 
 func (a *app) registerOne(flags signInFlags) ([]*verify.Registration, azurecloud.Settings, error) {
@@ -147,7 +148,7 @@ func (a *app) change(verb string, list []*verify.Registration, yes bool, do func
 	}
 	if asJSON {
 		a.print(struct {
-			head
+			report.Head
 			report.Registrations
 		}{a.head(a.code), report.RegistrationsOf(list)})
 	}

@@ -7,7 +7,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/aoifleet/aoifleet/internal/rollout"
+	"github.com/aoifleet/aoifleet/internal/fleet"
 	"github.com/aoifleet/aoifleet/internal/verify"
 )
 
@@ -38,27 +38,24 @@ func (a *app) certificateRetire(thumbprint string, flags signInFlags, force bool
 	if err := a.mayAsk(changeFlags{yes: flags.yes}); err != nil {
 		return err
 	}
-	f, err := a.prepare(false)
+	f, err := a.open(fleet.Compare, a.checking) // a VM without openssl reports only the digest of its file
 	if err != nil {
 		return err
 	}
-	defer f.close()
-	if err := f.compareWith(); err != nil { // a VM without openssl says by the digest what it has
-		return err
-	}
-	signer, err := a.signer(flags, f.inv.Azure)
+	defer f.Close()
+	signer, err := a.signer(flags, f.Inventory.Azure)
 	if err != nil {
 		return err
 	}
 	if signer != nil && signer.Leaf.Thumbprint == thumbprint {
 		return usage("--sign-with names the certificate that is to be retired", "sign with the new one")
 	}
-	registrar, err := verify.NewRegistrar(f.inv.Azure, a.azure, signer)
+	registrar, err := verify.NewRegistrar(f.Inventory.Azure, a.azure, signer)
 	if err != nil {
 		return err
 	}
 	defer registrar.Close()
-	entries := rollout.Status(f.targets, f.survey())
+	entries := f.Status(a.ctx)
 	if a.signals.got() != nil {
 		return interrupted("interrupted: nothing was changed")
 	}

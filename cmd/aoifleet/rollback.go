@@ -1,14 +1,11 @@
 package main
 
 import (
-	"errors"
-	"fmt"
-	"slices"
+	"context"
 
 	"github.com/spf13/cobra"
 
-	"github.com/aoifleet/aoifleet/internal/journal"
-	"github.com/aoifleet/aoifleet/internal/rollout"
+	"github.com/aoifleet/aoifleet/internal/fleet"
 )
 
 func (a *app) rollbackCommand() *cobra.Command {
@@ -24,7 +21,7 @@ end if that is unique, or last for the newest rotation (see: aoifleet runs list)
 	}
 	a.fleetFlags(cmd)
 	flags.add(cmd)
-	cmd.Flags().BoolVar(&flags.force, "force", false, "also where the certificate was replaced again since, where the backup's has expired, or where there was none")
+	cmd.Flags().BoolVar(&flags.Force, "force", false, "also where the certificate was replaced again since, where the backup's has expired, or where there was none")
 	flags.addDeadman(cmd)
 	return cmd
 }
@@ -33,82 +30,14 @@ func (a *app) rollback(run string, flags changeFlags) error {
 	if err := a.mayAsk(flags); err != nil {
 		return err
 	}
-	f, err := a.prepare(false)
+	f, err := a.open(fleet.None, a.checking)
 	if err != nil {
 		return err
 	}
-	defer f.close()
-	if run, err = f.onlyHostsOf(run); err != nil {
-		return err
-	}
-	f.runner.Saved = run
-	if err := f.begin(flags, "restore on"); err != nil {
-		return err
-	}
-	plan := rollout.MakeRollback(run, f.targets, f.survey(), f.policy(flags))
-	return f.carryOut(plan, flags, []string{"aoifleet", "rollback", run, "-i", a.inventoryFile})
-}
-
-// onlyHostsOf narrows the targets to those on which run changed something, as
-// far as its journal is here, and returns the run's whole id. The truth is on
-// the hosts; without a journal all selected hosts are asked.
-func (f *fleet) onlyHostsOf(run string) (string, error) {
-	past, err := f.app.pastRun(run)
-	var none *journal.NoRunError
-	switch {
-	case errors.As(err, &none) && journal.IsID(run):
-		fmt.Fprintf(f.app.stderr, "note: there is no journal of run %s here; all selected hosts are asked for its backups\n", run)
-		return run, nil
-	case errors.As(err, &none):
-		return "", usage(none.Error(), "see: aoifleet runs list")
-	case err != nil:
-		return "", err
-	}
-	if past.Unfinished() || past.Damaged > 0 {
-		fmt.Fprintf(f.app.stderr, "note: the journal of run %s is not whole; all selected hosts are asked for its backups\n", past.Run)
-		return past.Run, nil
-	}
-	began := map[string]bool{}
-	for _, e := range past.Entries {
-		began[e.Host] = began[e.Host] || e.Event == journal.Step && e.Step == "rotate"
-	}
-	f.targets = slices.DeleteFunc(f.targets, func(t rollout.Target) bool {
-		return !began[t.Host.Name] || !mayHaveChanged(past.Ends[t.Host.Name])
+	defer f.Close()
+	return a.carryOut(f, flags, "restore on", func(cut context.Context, s fleet.Steps) (*fleet.Change, error) {
+		return f.Rollback(a.ctx, cut, run, s, flags.Options)
+	}, func(c *fleet.Change) []string {
+		return []string{"aoifleet", "rollback", c.Past, "-i", a.inventoryFile}
 	})
-	if len(f.targets) == 0 {
-		return "", usage("run "+past.Run+" changed none of the selected hosts", "see: aoifleet runs show "+past.Run)
-	}
-	return past.Run, nil
-}
-
-// pastRun finds the run to go back from. "last" is the newest rotation that
-// changed something: to repeat a rollback must not undo the rollback.
-func (a *app) pastRun(run string) (*journal.Run, error) {
-	if run != "last" {
-		return a.findRun(run)
-	}
-	dir, err := a.stateDir()
-	if err != nil {
-		return nil, err
-	}
-	runs, err := journal.List(dir, 0)
-	for _, r := range runs {
-		ends := r.Outcomes()
-		if r.Command == "rotate" && (r.Unfinished() || ends[string(rollout.Rotated)]+ends[string(rollout.Unknown)]+ends[string(rollout.Failed)] > 0) {
-			return journal.Read(dir, r.Run)
-		}
-	}
-	if err != nil {
-		return nil, err
-	}
-	return nil, &journal.NoRunError{ID: run}
-}
-
-// mayHaveChanged: a host without an end was in flight when its run died.
-func mayHaveChanged(end journal.Entry) bool {
-	switch rollout.Outcome(end.Outcome) {
-	case rollout.Rotated, rollout.Restored, rollout.Unknown, rollout.Failed, "":
-		return true
-	}
-	return false
 }

@@ -10,7 +10,7 @@ import (
 	"al.essio.dev/pkg/shellescape"
 	"github.com/spf13/cobra"
 
-	"github.com/aoifleet/aoifleet/internal/inventory"
+	"github.com/aoifleet/aoifleet/internal/report"
 )
 
 // app is one call of the program.
@@ -25,6 +25,9 @@ type app struct {
 	output          string
 	certificateFile string
 	offline         bool // nothing will be contacted
+	noLogin         bool // nobody logs in to a host
+
+	progress *report.Progress
 
 	code int // the exit code of a command that ended without an error
 }
@@ -74,7 +77,7 @@ func (a *app) execute(args []string) int {
 		code = signalCode(sig)
 	}
 	if asksForJSON(args) {
-		a.print(failureDocument{a.head(code), why})
+		a.print(report.Failure{Head: a.head(code), Error: why})
 	}
 	return code
 }
@@ -179,20 +182,4 @@ func (a *app) json() (bool, error) {
 		return false, nil
 	}
 	return false, usage(fmt.Sprintf("no such output format: %q", a.output), "use -o text or -o json")
-}
-
-// load reads the inventory and selects hosts.
-func (a *app) load() (*inventory.Inventory, []inventory.Host, error) {
-	if a.inventoryFile == "" {
-		a.inventoryFile = a.getenv("AOIFLEET_INVENTORY")
-	}
-	if a.inventoryFile == "" {
-		return nil, nil, usage("no inventory given", "name one with -i FILE or AOIFLEET_INVENTORY")
-	}
-	inv, err := inventory.Load(a.inventoryFile, inventory.Env{User: a.user, Home: a.home})
-	if err != nil {
-		return nil, nil, err
-	}
-	hosts, err := inv.Select(a.limit)
-	return inv, hosts, err
 }

@@ -6,6 +6,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/aoifleet/aoifleet/internal/fleet"
 	"github.com/aoifleet/aoifleet/internal/journal"
 	"github.com/aoifleet/aoifleet/internal/report"
 )
@@ -36,7 +37,7 @@ func (a *app) runsList(number int) error {
 	if number < 1 {
 		return usage(fmt.Sprintf("no such number of runs: %d", number), "use a number from 1")
 	}
-	dir, err := a.stateDir()
+	dir, err := fleet.StateDir(a.getenv, a.home)
 	if err != nil {
 		return err
 	}
@@ -62,7 +63,11 @@ func (a *app) runsShow(id string, steps bool) error {
 	if err != nil {
 		return err
 	}
-	run, err := a.findRun(id)
+	dir, err := fleet.StateDir(a.getenv, a.home)
+	if err != nil {
+		return err
+	}
+	run, err := fleet.FindRun(dir, id)
 	if err != nil {
 		return err
 	}
@@ -70,18 +75,4 @@ func (a *app) runsShow(id string, steps bool) error {
 		return report.RunJSON(a.stdout, run)
 	}
 	return report.Run(a.stdout, run, steps)
-}
-
-// findRun reads the journal of the run that id means. The error is a
-// *journal.NoRunError where there is none.
-func (a *app) findRun(id string) (*journal.Run, error) {
-	dir, err := a.stateDir()
-	if err != nil {
-		return nil, err
-	}
-	full, err := journal.Resolve(dir, id)
-	if err != nil {
-		return nil, err
-	}
-	return journal.Read(dir, full)
 }

@@ -9,13 +9,10 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/aoifleet/aoifleet/internal/journal"
+	"github.com/aoifleet/aoifleet/internal/fleet"
 	"github.com/aoifleet/aoifleet/internal/report"
 	"github.com/aoifleet/aoifleet/internal/rollout"
 )
-
-// statusRuns is how many runs are read to find what made a certificate live.
-const statusRuns = 200
 
 func (a *app) statusCommand() *cobra.Command {
 	var expiring string
@@ -41,17 +38,18 @@ func (a *app) status(expiring string) error {
 	if metrics {
 		a.output = "text"
 	}
-	f, err := a.prepare(false)
+	f, err := a.open(fleet.Compare, a.checking)
 	if err != nil {
 		return err
 	}
-	defer f.close()
-	if err := f.compareWith(); err != nil {
-		return err
-	}
-	s := &report.Status{Entries: rollout.Status(f.targets, f.survey()), Now: f.started, Expiring: within, Elsewhere: f.others,
+	defer f.Close()
+	s := &report.Status{Entries: f.Status(a.ctx), Now: f.Started, Expiring: within, Elsewhere: f.Others,
 		Recover: []string{"aoifleet", "recover", "-i", a.inventoryFile}}
-	s.Rotated = a.rotations(s.Entries)
+	s.Rotated = map[string]report.Rotation{}
+	for name, r := range f.Rotations(s.Entries) {
+		s.Rotated[name] = report.Rotation(r)
+	}
+	a.progress.Done()
 	a.code = statusCode(s)
 	if sig := a.signals.got(); sig != nil {
 		a.code = signalCode(sig)
@@ -60,9 +58,9 @@ func (a *app) status(expiring string) error {
 		return s.Prometheus(a.stdout)
 	}
 	if asJSON, _ := a.json(); asJSON {
-		d := f.document(s.Hosts(), a.code)
+		d := a.document(f, s.Hosts(), a.code)
 		d.Principals = s.Principals()
-		_ = d.Write(a.stdout) // which remembers
+		a.printDocument(d)
 		return nil
 	}
 	s.Text(a.stdout)
@@ -83,50 +81,6 @@ func parseDays(text string) (time.Duration, error) {
 		return d, nil
 	}
 	return 0, usage(fmt.Sprintf("--expiring can't be %q", text), "give it days: --expiring 30d")
-}
-
-// compareWith reads the certificates that the inventory names, to compare. One
-// that can't be read is no reason not to look at the fleet, unless it was named
-// on the command line.
-func (f *fleet) compareWith() error {
-	err := f.readCertificates()
-	if err == nil || f.app.certificateFile != "" {
-		return err
-	}
-	for _, t := range f.targets {
-		if t.Source != "" {
-			message, _, _ := strings.Cut(err.Error(), "\n")
-			f.progress.Say("note: not compared with the inventory's certificate: " + printable(message))
-			break
-		}
-	}
-	return nil
-}
-
-// rotations finds in the journals of this workstation the newest run that made
-// each host's live certificate live.
-func (a *app) rotations(entries []rollout.Entry) map[string]report.Rotation {
-	live := map[string]string{}
-	for _, e := range entries {
-		if info := e.Live(); info != nil {
-			live[e.Host.Name] = info.Thumbprint
-		}
-	}
-	found := map[string]report.Rotation{}
-	dir, err := a.stateDir()
-	if err != nil {
-		return found
-	}
-	runs, _ := journal.List(dir, statusRuns) // what can't be read proves nothing
-	for _, run := range runs {
-		for name, end := range run.Ends {
-			_, newer := found[name]
-			if !newer && end.New != "" && end.New == live[name] && end.Outcome == string(rollout.Rotated) && end.Proof != "" {
-				found[name] = report.Rotation{RunID: run.Run, At: end.At, Proof: end.Proof}
-			}
-		}
-	}
-	return found
 }
 
 // statusCode: 4 where a host could not be reached, 5 where a check failed.

@@ -6,6 +6,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/aoifleet/aoifleet/internal/fleet"
 	"github.com/aoifleet/aoifleet/internal/inventory"
 	"github.com/aoifleet/aoifleet/internal/report"
 	"github.com/aoifleet/aoifleet/internal/rollout"
@@ -74,28 +75,27 @@ func (flags steerFlags) wave() (int, error) {
 	return n, nil
 }
 
-// steer puts the flags into a policy.
-func (flags steerFlags) steer(p *rollout.Policy) error {
-	if p.Canary == 0 && (flags.until == "canary" || rollout.Pause(flags.pauseAfter) == rollout.AfterCanary) {
+// steer puts the flags into the options; canary is the inventory's number of
+// canary hosts.
+func (flags steerFlags) steer(canary int, o *fleet.Options) error {
+	if canary == 0 && (flags.until == "canary" || rollout.Pause(flags.pauseAfter) == rollout.AfterCanary) {
 		return usage("there is no canary: rollout.canary in the inventory is 0", "set rollout: {canary: 1}, or name a wave")
 	}
 	var err error
-	p.Until, err = flags.wave()
-	p.PauseAfter, p.UndoAll = rollout.Pause(flags.pauseAfter), flags.onFailure == rollbackAll
+	o.Until, err = flags.wave()
+	o.PauseAfter, o.UndoAll = rollout.Pause(flags.pauseAfter), flags.onFailure == rollbackAll
 	return err
 }
 
-// askAfter asks whether to go on after a wave, and shows what was seen so far.
-func (f *fleet) askAfter(plan *rollout.Plan) func(wave int, soFar *rollout.Run) bool {
-	return func(wave int, soFar *rollout.Run) bool {
-		f.progress.Done()
-		report.SoFar(f.app.stderr, soFar, plan, wave)
-		left := 0
-		for _, w := range plan.Waves[wave:] {
-			left += due(soFar, w)
-		}
-		return f.app.agree(fmt.Sprintf("go on with wave %d (%s; %s left)?", wave+1, inventory.HostCount(due(soFar, plan.Waves[wave])), inventory.HostCount(left)))
+// askAfter shows what was seen so far and asks whether to go on after a wave.
+func (a *app) askAfter(plan *rollout.Plan, wave int, soFar *rollout.Run) bool {
+	a.progress.Done()
+	report.SoFar(a.stderr, soFar, plan, wave)
+	left := 0
+	for _, w := range plan.Waves[wave:] {
+		left += due(soFar, w)
 	}
+	return a.agree(fmt.Sprintf("go on with wave %d (%s; %s left)?", wave+1, inventory.HostCount(due(soFar, plan.Waves[wave])), inventory.HostCount(left)))
 }
 
 // due counts the hosts of a wave that have not ended: one may be refused while

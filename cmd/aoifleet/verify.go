@@ -8,6 +8,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/aoifleet/aoifleet/internal/azurecloud"
+	"github.com/aoifleet/aoifleet/internal/fleet"
 	"github.com/aoifleet/aoifleet/internal/problem"
 	"github.com/aoifleet/aoifleet/internal/report"
 	"github.com/aoifleet/aoifleet/internal/rollout"
@@ -44,13 +45,13 @@ func (a *app) certificateVerify(flags verifyFlags) error {
 	if flags.tenant != "" || flags.client != "" || flags.vault != "" || flags.cloud != "" {
 		return a.verifyOne(flags)
 	}
-	f, err := a.prepare(true)
+	f, err := a.open(fleet.Install, a.checking)
 	if err != nil {
 		return err
 	}
-	defer f.close()
-	answers := verify.Questions(rollout.Status(f.targets, f.survey()), flags.secret)
-	f.verifier(flags.wait).Ask(a.ctx, answers.Questions)
+	defer f.Close()
+	answers := verify.Questions(f.Status(a.ctx), flags.secret)
+	f.Verifier(flags.wait).Ask(a.ctx, answers.Questions)
 	a.showAnswers(answers)
 	return nil
 }
@@ -90,7 +91,7 @@ func (a *app) showAnswers(answers *verify.Answers) {
 	}
 	if asJSON, _ := a.json(); asJSON {
 		a.print(struct {
-			head
+			report.Head
 			report.Verification
 		}{a.head(a.code), report.VerificationOf(answers)})
 		return

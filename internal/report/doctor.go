@@ -19,6 +19,12 @@ type Doctor struct {
 	Inventory string           // its file, for the commands that mend something
 }
 
+// DoctorDocument is what `doctor -o json` prints.
+type DoctorDocument struct {
+	Head
+	Hosts []DoctorHost `json:"hosts"`
+}
+
 // DoctorHost is a host of `doctor -o json`.
 type DoctorHost struct {
 	Name    string        `json:"name"`
@@ -48,8 +54,10 @@ func (d *Doctor) Failed(visit int) bool {
 	return slices.ContainsFunc(d.Checks[visit], doctor.Check.Failed)
 }
 
-// Hosts are the hosts in JSON.
-func (d *Doctor) Hosts() []DoctorHost {
+// Document returns the JSON.
+func (d *Doctor) Document(head Head) DoctorDocument { return DoctorDocument{head, d.hosts()} }
+
+func (d *Doctor) hosts() []DoctorHost {
 	hosts := make([]DoctorHost, len(d.Visits))
 	for i, v := range d.Visits {
 		hosts[i] = DoctorHost{Name: v.Host.Name, Address: v.Host.Address, Checks: make([]DoctorCheck, len(d.Checks[i]))}

@@ -71,7 +71,7 @@ func TestDoctorRows(t *testing.T) {
 
 func TestDoctorJSON(t *testing.T) {
 	d := Examined([]doctor.Visit{visited("a-1", leaves), visited("a-5", away)}, "fleet.yaml")
-	hosts := d.Hosts()
+	hosts := d.hosts()
 	for i, want := range [][]string{
 		{`{"name":"jump","ok":true,"message":"none on the way","hint":""}`, `{"name":"tools","ok":null,"message":"","hint":""}`,
 			`{"name":"leftovers","ok":false,"message":"ended runs have left: staged-R","hint":"aoifleet recover -i fleet.yaml --limit a-1"}`},

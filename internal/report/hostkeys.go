@@ -7,34 +7,10 @@ import (
 	"strconv"
 	"text/tabwriter"
 
-	"github.com/aoifleet/aoifleet/internal/inventory"
+	"github.com/aoifleet/aoifleet/internal/fleet"
 	"github.com/aoifleet/aoifleet/internal/problem"
 	"github.com/aoifleet/aoifleet/internal/remote"
 )
-
-// Scanned is a host with the keys that it has, or why that could not be told.
-type Scanned struct {
-	Host  inventory.Host
-	Keys  []remote.HostKey
-	Added int // keys written to known_hosts
-	Err   error
-}
-
-// Has tells whether a key of the host is in one of these states.
-func (s Scanned) Has(states ...remote.KeyState) bool { return s.Count(states...) > 0 }
-
-// Count is how many keys of the host are in one of these states.
-func (s Scanned) Count(states ...remote.KeyState) int {
-	n := 0
-	for _, k := range s.Keys {
-		for _, state := range states {
-			if k.State == state {
-				n++
-			}
-		}
-	}
-	return n
-}
 
 // ScannedHost is a host of `hostkeys scan -o json`.
 type ScannedHost struct {
@@ -54,8 +30,18 @@ type ScannedKey struct {
 	Line        string          `json:"line,omitempty"` // of known_hosts that says so
 }
 
-// ScannedHosts are the hosts of `hostkeys scan`.
-func ScannedHosts(scans []Scanned) []ScannedHost {
+// HostKeysDocument is what `hostkeys scan -o json` prints.
+type HostKeysDocument struct {
+	Head
+	Hosts []ScannedHost `json:"hosts"`
+}
+
+// NewHostKeysDocument returns the document of a scan.
+func NewHostKeysDocument(head Head, scans []fleet.Scanned) HostKeysDocument {
+	return HostKeysDocument{head, scannedHosts(scans)}
+}
+
+func scannedHosts(scans []fleet.Scanned) []ScannedHost {
 	hosts := make([]ScannedHost, len(scans))
 	for i, s := range scans {
 		hosts[i] = ScannedHost{Name: s.Host.Name, Address: s.Host.Address, Port: s.Host.Port, Keys: []ScannedKey{}, Added: s.Added, Error: scanError(s.Err)}
@@ -77,7 +63,7 @@ func scanError(err error) *Error {
 }
 
 // HostKeys prints a line for each key of each host.
-func HostKeys(w io.Writer, scans []Scanned) {
+func HostKeys(w io.Writer, scans []fleet.Scanned) {
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(t, "HOST\tADDRESS\tTYPE\tFINGERPRINT\tSTATE")
 	for _, s := range scans {
@@ -109,24 +95,24 @@ func stateWords(k remote.HostKey) string {
 
 // HostKeyPins prints the inventory's lines that pin each host's key. What must
 // not be pinned without a look is a comment.
-func HostKeyPins(w io.Writer, scans []Scanned) {
+func HostKeyPins(w io.Writer, scans []fleet.Scanned) {
 	fmt.Fprintln(w, "# Nothing vouches for these but the network: compare them on the hosts first,\n# with ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub")
 	for _, s := range scans {
 		switch {
 		case s.Err != nil:
 			fmt.Fprintf(w, "# %s: %s\n", s.Host.Name, s.Err)
-		case s.Has(remote.KeyChanged, remote.KeyRevoked):
+		case s.Suspect():
 			fmt.Fprintf(w, "# %s: its key has changed or is revoked, see: aoifleet hostkeys scan --limit %s\n", s.Host.Name, s.Host.Name)
 		default:
-			k := s.toPin()
+			k := toPin(s)
 			fmt.Fprintf(w, "%s:\n  host_key_fingerprint: %q  # %s, %s\n", s.Host.Name, k.Fingerprint, k.Type, k.State)
 		}
 	}
 }
 
-// toPin is the key that is pinned or known already, else the first, which is the
+// toPin returns the key that is pinned or known already, else the first, which is the
 // one that connections ask for first.
-func (s Scanned) toPin() remote.HostKey {
+func toPin(s fleet.Scanned) remote.HostKey {
 	for _, state := range []remote.KeyState{remote.KeyPinned, remote.KeyKnown} {
 		for _, k := range s.Keys {
 			if k.State == state {

@@ -7,19 +7,20 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/aoifleet/aoifleet/internal/fleet"
 	"github.com/aoifleet/aoifleet/internal/inventory"
 	"github.com/aoifleet/aoifleet/internal/problem"
 	"github.com/aoifleet/aoifleet/internal/remote"
 )
 
-func scanned() []Scanned {
+func scanned() []fleet.Scanned {
 	host := func(name string, port int) inventory.Host {
 		return inventory.Host{Name: name, Address: "10.0.0.1", Port: port}
 	}
 	key := func(kind, print string, state remote.KeyState, line string) remote.HostKey {
 		return remote.HostKey{Type: kind, Fingerprint: "SHA256:" + print, State: state, Line: line}
 	}
-	return []Scanned{
+	return []fleet.Scanned{
 		{Host: host("a", 22), Keys: []remote.HostKey{key("ssh-ed25519", "one", remote.KeyNew, ""), key("ssh-rsa", "two", remote.KeyKnown, "kh:1")}},
 		{Host: host("b", 2222), Added: 1, Keys: []remote.HostKey{key("ssh-ed25519", "three", remote.KeyChanged, "kh:2")}},
 		{Host: host("c", 22), Keys: []remote.HostKey{key("ssh-ed25519", "four", remote.KeyUnpinned, ""), key("ssh-rsa", "five", remote.KeyPinned, "")}},
@@ -77,7 +78,7 @@ func TestHostKeyPins(t *testing.T) {
 
 // The contract of docs/reference.md.
 func TestScannedHostsJSON(t *testing.T) {
-	hosts := ScannedHosts(append(scanned()[:2:2], Scanned{Err: errors.New("other")}))
+	hosts := scannedHosts(append(scanned()[:2:2], fleet.Scanned{Err: errors.New("other")}))
 	got, err := json.Marshal(hosts)
 	const want = `[{"name":"a","address":"10.0.0.1","port":22,"keys":[` +
 		`{"type":"ssh-ed25519","fingerprint":"SHA256:one","state":"new"},{"type":"ssh-rsa","fingerprint":"SHA256:two","state":"known","line":"kh:1"}],"added":0,"error":null},` +

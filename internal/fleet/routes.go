@@ -1,7 +1,8 @@
-package main
+package fleet
 
 import (
 	"cmp"
+	"context"
 	"fmt"
 	"net"
 	"slices"
@@ -16,55 +17,53 @@ import (
 	"github.com/aoifleet/aoifleet/internal/sshconfig"
 )
 
-// findWays works out how each host is reached, before anything is contacted: a
-// mistake in the SSH configuration is one in usage.
-func (f *fleet) findWays(hosts []inventory.Host) error {
-	a := f.app
-	resolver := sshconfig.New(sshconfig.Options{Program: a.ssh, Home: a.sshHome, HomeGuessed: a.sshHomeGuessed, User: a.user,
-		HostName: a.hostname, Getenv: a.getenv})
-	ways, errs := make([]remote.Target, len(hosts)), make([]error, len(hosts))
+// findRoutes finds how each host is reached, before anything is contacted: a
+// mistake in the SSH configuration is an error in usage.
+func (f *Fleet) findRoutes(ctx context.Context, hosts []inventory.Host) error {
+	resolver := sshconfig.New(f.caller.SSH)
+	routes, errs := make([]remote.Target, len(hosts)), make([]error, len(hosts))
 	var group errgroup.Group
 	group.SetLimit(sshconfig.DefaultParallel)
 	for i, h := range hosts {
 		group.Go(func() error {
-			way, err := resolver.Route(a.ctx, queryOf(h), h.Jump)
+			route, err := resolver.Route(ctx, queryOf(h), h.Jump)
 			if errs[i] = err; err == nil {
-				ways[i] = targetOf(h, way)
+				routes[i] = targetOf(h, route)
 			}
 			return nil
 		})
 	}
 	_ = group.Wait()
-	if a.signals.got() != nil {
-		return interrupted("interrupted: nothing was contacted")
+	if ctx.Err() != nil {
+		return interrupted("nothing was contacted")
 	}
-	f.ways = make(map[string]*remote.Target, len(hosts))
+	f.routes = make(map[string]*remote.Target, len(hosts))
 	for i, h := range hosts {
 		if errs[i] != nil {
-			return wayProblem(h, errs[i])
+			return routeProblem(h, errs[i])
 		}
-		f.ways[h.Name] = &ways[i]
+		f.routes[h.Name] = &routes[i]
 	}
-	return oneWayEach(ways)
+	return checkDistinct(routes)
 }
 
-// oneWayEach refuses a machine under two names where ssh_config leads both to it;
-// what the inventory itself says has been compared when it was read.
-func oneWayEach(ways []remote.Target) error {
-	first := make(map[string]string, len(ways))
-	for _, way := range ways {
-		end := endOf(way)
+// checkDistinct refuses a machine under two names where ssh_config leads both to
+// it; the inventory's own addresses were compared when it was read.
+func checkDistinct(routes []remote.Target) error {
+	first := make(map[string]string, len(routes))
+	for _, route := range routes {
+		end := endOf(route)
 		if name, twice := first[end]; twice {
-			return usage(fmt.Sprintf("host %s is host %s under another name: ssh_config leads both to %s", way.Name, name, net.JoinHostPort(way.Address, strconv.Itoa(portOf(way)))),
+			return usage(fmt.Sprintf("host %s is host %s under another name: ssh_config leads both to %s", route.Name, name, net.JoinHostPort(route.Address, strconv.Itoa(portOf(route)))),
 				"leave one of them out of the inventory; see: ssh -G ADDRESS")
 		}
-		first[end] = way.Name
+		first[end] = route.Name
 	}
 	return nil
 }
 
-// endOf is the machine at the end of a way, and the way: targets for which it is
-// equal are one machine. Who logs in there does not count.
+// endOf returns a key of the machine at the end of a route, and of the route:
+// targets with equal keys are one machine. The user who logs in does not count.
 func endOf(t remote.Target) string {
 	var b strings.Builder
 	for _, hop := range t.Via {
@@ -76,7 +75,8 @@ func endOf(t remote.Target) string {
 
 func portOf(t remote.Target) int { return cmp.Or(t.Port, remote.DefaultPort) }
 
-func wayProblem(h inventory.Host, err error) error {
+// routeProblem returns the error of a host whose route was not found.
+func routeProblem(h inventory.Host, err error) error {
 	message, hint := err.Error(), ""
 	if p := problem.As(err); p != nil {
 		hint = p.Hint
@@ -84,8 +84,8 @@ func wayProblem(h inventory.Host, err error) error {
 	return usage(fmt.Sprintf("the SSH configuration for host %s: %s", h.Name, message), hint)
 }
 
-// queryOf asks what ssh would do with the host's address, on a command line that
-// says what the inventory says: it wins.
+// queryOf returns the question what ssh would do with the host's address, on a
+// command line with the settings that the inventory gives: they win.
 func queryOf(h inventory.Host) sshconfig.Query {
 	q := sshconfig.Query{Host: h.Address, File: h.SSHConfig, Direct: h.Given.Jump}
 	if h.Given.User {
@@ -97,10 +97,10 @@ func queryOf(h inventory.Host) sshconfig.Query {
 	return q
 }
 
-// targetOf joins what the inventory and ssh_config say; the last of the way is
-// the host itself.
-func targetOf(h inventory.Host, way []sshconfig.Host) remote.Target {
-	own := way[len(way)-1]
+// targetOf joins the settings of the inventory and of ssh_config; the last of the
+// route is the host itself.
+func targetOf(h inventory.Host, route []sshconfig.Host) remote.Target {
+	own := route[len(route)-1]
 	t := commonTarget(h, own)
 	t.Name = h.Name
 	if h.Given.IdentityFiles {
@@ -115,13 +115,13 @@ func targetOf(h inventory.Host, way []sshconfig.Host) remote.Target {
 	if h.Given.ConnectTimeout {
 		t.ConnectTimeout = h.ConnectTimeout
 	}
-	for _, hop := range way[:len(way)-1] {
+	for _, hop := range route[:len(route)-1] {
 		t.Via = append(t.Via, jumpTarget(h, hop))
 	}
 	return t
 }
 
-// jumpTarget is a jump host of h. As with ssh -J, the settings of h are not meant
+// jumpTarget returns a jump host of h. As with ssh -J, the settings of h are not meant
 // for it; but where ssh_config names no key for it, those of h are tried, and
 // the known_hosts file of the inventory is looked into first.
 func jumpTarget(h inventory.Host, hop sshconfig.Host) remote.Target {
@@ -136,7 +136,8 @@ func jumpTarget(h inventory.Host, hop sshconfig.Host) remote.Target {
 	return t
 }
 
-// commonTarget is what ssh_config says, completed with the inventory's defaults.
+// commonTarget returns the settings of ssh_config, completed with the inventory's
+// defaults.
 func commonTarget(h inventory.Host, s sshconfig.Host) remote.Target {
 	t := remote.Target{Name: s.Alias, Address: s.HostName, Port: s.Port, User: cmp.Or(s.User, h.User),
 		IdentityFiles: s.IdentityFiles, CertificateFiles: s.CertificateFiles, IdentitiesOnly: s.IdentitiesOnly, AgentSocket: s.IdentityAgent,

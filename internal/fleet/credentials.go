@@ -1,4 +1,4 @@
-package main
+package fleet
 
 import (
 	"context"
@@ -12,10 +12,10 @@ import (
 	"github.com/aoifleet/aoifleet/internal/secretsource"
 )
 
-// checkSecrets finds what no host can be logged in to without, before any is
-// contacted: a question where nobody can be asked, a file or a variable that
-// gives nothing. Commands wait until they are needed.
-func (f *fleet) checkSecrets(hosts []inventory.Host) error {
+// checkSecrets finds missing secrets before any host is contacted: a question
+// without a terminal, an empty or missing file or variable. Commands run only when
+// their secret is needed.
+func (f *Fleet) checkSecrets(ctx context.Context, hosts []inventory.Host) error {
 	checked := map[wanted]bool{}
 	for _, h := range hosts {
 		for _, w := range wantedBy(h) {
@@ -23,14 +23,14 @@ func (f *fleet) checkSecrets(hosts []inventory.Host) error {
 				continue
 			}
 			checked[w] = true
-			if w.from.Ask && f.app.readSecret == nil {
+			if w.from.Ask && f.caller.ReadSecret == nil {
 				return usage(fmt.Sprintf("host %s: %s: ask needs a terminal", h.Name, w.key),
 					"name a file, an environment variable or a command there: {file: …}, {env: …} or {command: …}")
 			}
 			if w.from.File == "" && w.from.Env == "" {
 				continue
 			}
-			if _, err := f.secret(f.app.ctx, w.from, w.what); err != nil {
+			if _, err := f.secret(ctx, w.from, w.what); err != nil {
 				return err
 			}
 		}
@@ -54,32 +54,14 @@ func wantedBy(h inventory.Host) []wanted {
 
 func passwordOf(h inventory.Host) string { return "password of " + h.User }
 
-// secret reads a secret, each source once in a run.
-func (f *fleet) secret(ctx context.Context, from secretsource.Source, what string) (secret.Value, error) {
+// secret returns a secret; each source is read once in a run.
+func (f *Fleet) secret(ctx context.Context, from secretsource.Source, what string) (secret.Value, error) {
 	return f.secrets.Get(ctx, from, what)
 }
 
-// asker is askSecret, nil where nobody can be asked.
-func (f *fleet) asker() func(prompt string) (string, error) {
-	if f.app.readSecret == nil {
-		return nil
-	}
-	return f.askSecret
-}
-
-// askSecret asks on the terminal, which has nothing else to show meanwhile.
-func (f *fleet) askSecret(prompt string) (text string, err error) {
-	f.progress.Aside(func() {
-		fmt.Fprint(f.app.stderr, printable(prompt))
-		text, err = f.app.readSecret(f.app.ctx)
-		fmt.Fprintln(f.app.stderr) // the end of the line was not echoed
-	})
-	return text, err
-}
-
-// target is a host as a connection needs it.
-func (f *fleet) target(h inventory.Host) remote.Target {
-	t := *f.ways[h.Name]
+// target returns a host as a connection needs it.
+func (f *Fleet) target(h inventory.Host) remote.Target {
+	t := *f.routes[h.Name]
 	t.AcceptNewHostKeys, t.HostKeyFingerprints = h.AcceptNewHostKeys, h.HostKeyFingerprints
 	f.unlock(h, &t)
 	t.Via = slices.Clone(t.Via)
@@ -98,20 +80,20 @@ func (f *fleet) target(h inventory.Host) remote.Target {
 	return t
 }
 
-// unlock lets a login of h, or of its jump hosts, use encrypted identity files.
-func (f *fleet) unlock(h inventory.Host, t *remote.Target) {
+// unlock lets a login to h, or to its jump hosts, use encrypted identity files.
+func (f *Fleet) unlock(h inventory.Host, t *remote.Target) {
 	from := h.PassphraseFrom
 	if from == (secretsource.Source{}) {
-		from.Ask = true // as ssh does, where somebody can be asked
+		from.Ask = true // as ssh does, on a terminal
 	}
-	if !from.Ask || f.app.readSecret != nil {
+	if !from.Ask || f.caller.ReadSecret != nil {
 		t.Passphrase = func(ctx context.Context, file string) (string, error) {
 			return reveal(f.secret(ctx, from, "passphrase of "+file))
 		}
 	}
 }
 
-// reveal hands a secret to a connection, or says in its terms why there is none.
+// reveal returns the text of a secret, or a connection's error for why there is none.
 func reveal(v secret.Value, err error) (string, error) {
 	if p := problem.As(err); p != nil {
 		return "", &problem.Error{Class: problem.Authentication, Message: p.Message, Hint: p.Hint}

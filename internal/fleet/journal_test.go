@@ -1,4 +1,4 @@
-package main
+package fleet
 
 import (
 	"fmt"
@@ -14,6 +14,7 @@ import (
 	"github.com/aoifleet/aoifleet/internal/host"
 	"github.com/aoifleet/aoifleet/internal/inventory"
 	"github.com/aoifleet/aoifleet/internal/journal"
+	"github.com/aoifleet/aoifleet/internal/problem"
 	"github.com/aoifleet/aoifleet/internal/rollout"
 )
 
@@ -42,32 +43,52 @@ func TestStateDir(t *testing.T) {
 		if got != tt.want || (err == nil) != (tt.want != "") {
 			t.Errorf("%+v: %q, %v", tt, got, err)
 		}
-		if err != nil && (codeOf(err) != exitInternal || !strings.Contains(explain(err).Hint, "set ")) {
+		if err != nil && (!problem.Is(err, problem.Internal) || !strings.Contains(problem.As(err).Hint, "set ")) {
 			t.Errorf("%+v: %#v", tt, err)
 		}
 	}
 }
 
-const testRun = "20261123-084512-K3F9"
+const (
+	testRun     = "20261123-084512-K3F9"
+	testVersion = "v1.2.3"
+)
 
-// startedJournal is a run over edr-01 to edr-04; said are the lines that a
-// person is told.
+// fleetWith is a fleet whose journals are under state; say takes the lines shown to
+// the operator.
+func fleetWith(state string, say func(string), names ...string) *Fleet {
+	getenv := func(name string) string {
+		if name == "XDG_STATE_HOME" || name == "LocalAppData" {
+			return state
+		}
+		return ""
+	}
+	f := &Fleet{run: host.Run{ID: testRun}, request: Request{Inventory: "fleet.yaml"},
+		caller: Caller{Command: "rotate", Version: testVersion, Owner: "operator@workstation", Getenv: getenv, Say: say}}
+	for _, name := range names {
+		f.Targets = append(f.Targets, rollout.Target{Host: &inventory.Host{Name: name}})
+	}
+	return f
+}
+
+func runsDir(state string) string { return filepath.Join(state, "aoifleet", "runs") }
+
+// startedJournal is a run over edr-01 to edr-04; said returns the lines that were
+// shown to the operator.
 func startedJournal(t *testing.T, state string) (r *recorder, said func() []string) {
 	t.Helper()
-	p, _, _ := stateProcess(state)
-	a := &app{process: p, verb: "rotate", inventoryFile: "fleet.yaml"}
 	var mu sync.Mutex
 	var lines []string
-	r, err := a.startJournal(testRun, "", []string{"edr-01", "edr-02", "edr-03", "edr-04"}, func(line string) {
+	f := fleetWith(state, func(line string) {
 		mu.Lock()
 		defer mu.Unlock()
 		lines = append(lines, line)
-	})
-	if err != nil {
+	}, "edr-01", "edr-02", "edr-03", "edr-04")
+	if err := f.startJournal(); err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(r.close)
-	return r, func() []string {
+	t.Cleanup(f.record.close)
+	return f.record, func() []string {
 		mu.Lock()
 		defer mu.Unlock()
 		return lines
@@ -83,7 +104,7 @@ func readBack(t *testing.T, state string) *journal.Run {
 	return run
 }
 
-func planEntry(name string, seen bool, outcome rollout.Outcome, problem *host.Problem) rollout.Entry {
+func planEntry(name string, seen bool, outcome rollout.Outcome, problem *problem.Error) rollout.Entry {
 	e := rollout.Entry{Target: rollout.Target{Host: &inventory.Host{Name: name}, Certificate: &certificate.Certificate{Leaf: certificate.Info{Thumbprint: "BB"}}},
 		Action: rollout.Rotate, Outcome: outcome, Problem: problem}
 	if seen {
@@ -92,10 +113,10 @@ func planEntry(name string, seen bool, outcome rollout.Outcome, problem *host.Pr
 	return e
 }
 
-// recordedRun takes a recorder through a run as rollout tells it.
+// recordedRun takes a recorder through a run as rollout reports it.
 func recordedRun(r *recorder) {
-	away := &host.Problem{Class: "unreachable", Message: "connection refused", Hint: "is it running?"}
-	unhealthy := &host.Problem{Class: "unhealthy", Message: "the log says: no"}
+	away := &problem.Error{Class: problem.Unreachable, Message: "connection refused", Hint: "is it running?"}
+	unhealthy := &problem.Error{Class: problem.Unhealthy, Message: "the log says: no"}
 	for _, name := range []string{"edr-01", "edr-02", "edr-03", "edr-04"} {
 		r.event(rollout.Event{Host: name, Step: "observe"})
 		r.event(rollout.Event{Host: name})
@@ -117,7 +138,7 @@ func recordedRun(r *recorder) {
 	}
 	result.Results[0].Proof = "log_clean"
 	result.Results[1].Problem = unhealthy
-	r.finish(result, exitRolledBack)
+	r.finish(result, problem.ExitRolledBack)
 }
 
 func TestRecorder(t *testing.T) {
@@ -127,10 +148,10 @@ func TestRecorder(t *testing.T) {
 	recordedRun(r)
 	run := readBack(t, state)
 	where, err := filepath.Abs("fleet.yaml")
-	if err != nil || run.Inventory != where || run.Command != "rotate" || run.Tool != version || run.Owner != "operator@workstation" || len(run.Hosts) != 4 {
+	if err != nil || run.Inventory != where || run.Command != "rotate" || run.Tool != testVersion || run.Owner != "operator@workstation" || len(run.Hosts) != 4 {
 		t.Errorf("head %+v, %v", run.Head, err)
 	}
-	code := exitRolledBack
+	code := problem.ExitRolledBack
 	want := []journal.Entry{ // what was only looked at is not there
 		{Event: "plan", Host: "edr-01", Step: "rotate", Old: "AA", New: "BB"},
 		{Event: "plan", Host: "edr-02", Step: "rotate", Old: "AA", New: "BB"},
@@ -206,14 +227,11 @@ func TestJournalThatCannotBeginStopsTheRun(t *testing.T) {
 	if err := os.WriteFile(filepath.Join(state, "aoifleet"), nil, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	p, _, _ := stateProcess(state)
-	a := &app{process: p}
-	_, err := a.startJournal(testRun, "", nil, nil)
-	if why := explain(err); codeOf(err) != exitInternal || !strings.Contains(why.Message, state) || why.Hint == "" {
+	err := fleetWith(state, nil).startJournal()
+	if why := problem.As(err); why == nil || why.Class != problem.Internal || !strings.Contains(why.Message, state) || why.Hint == "" {
 		t.Errorf("%#v", err)
 	}
-	nowhere, _, _ := stateProcess("")
-	if _, err := (&app{process: nowhere}).startJournal(testRun, "", nil, nil); codeOf(err) != exitInternal {
+	if err := fleetWith("", nil).startJournal(); !problem.Is(err, problem.Internal) {
 		t.Errorf("no home: %v", err)
 	}
 }

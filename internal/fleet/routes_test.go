@@ -1,4 +1,4 @@
-package main
+package fleet
 
 import (
 	"path/filepath"
@@ -10,6 +10,7 @@ import (
 
 	"github.com/aoifleet/aoifleet/internal/inventory"
 	"github.com/aoifleet/aoifleet/internal/jump"
+	"github.com/aoifleet/aoifleet/internal/problem"
 	"github.com/aoifleet/aoifleet/internal/remote"
 	"github.com/aoifleet/aoifleet/internal/sshconfig"
 )
@@ -34,10 +35,10 @@ func TestTargetOf(t *testing.T) {
 		HostKeyAlias: "alias", ProxyCommand: "nc", ConnectTimeout: 7 * time.Second}
 	with := func(t remote.Target, change func(*remote.Target)) remote.Target { change(&t); return t }
 	cases := []struct {
-		name string
-		host inventory.Host
-		way  []sshconfig.Host
-		want remote.Target
+		name  string
+		host  inventory.Host
+		route []sshconfig.Host
+		want  remote.Target
 	}{
 		{"ssh_config", defaults, []sshconfig.Host{answer}, fromSSH},
 		{"the inventory", given, []sshconfig.Host{answer}, with(fromSSH, func(t *remote.Target) {
@@ -61,7 +62,7 @@ func TestTargetOf(t *testing.T) {
 					KnownHosts: "/inv/known_hosts", ConnectTimeout: time.Minute}}}},
 	}
 	for _, tc := range cases {
-		if got := targetOf(tc.host, tc.way); !reflect.DeepEqual(tidy(got), tidy(tc.want)) {
+		if got := targetOf(tc.host, tc.route); !reflect.DeepEqual(tidy(got), tidy(tc.want)) {
 			t.Errorf("%s:\ngot  %+v\nwant %+v", tc.name, got, tc.want)
 		}
 	}
@@ -105,7 +106,7 @@ func TestQueryOf(t *testing.T) {
 
 // Names that ssh_config leads to one machine are one host; what it leads to two is
 // two, though the addresses are alike.
-func TestOneWayEach(t *testing.T) {
+func TestCheckDistinct(t *testing.T) {
 	base := remote.Target{Name: "a", Address: "10.0.0.1", Port: 22, User: "u", Via: []remote.Target{{Name: "gate", Address: "192.0.2.1", User: "u", Port: 22}}}
 	with := func(change func(*remote.Target)) remote.Target {
 		other := base
@@ -132,13 +133,13 @@ func TestOneWayEach(t *testing.T) {
 		{"a proxy", with(func(t *remote.Target) { t.ProxyCommand = "nc b" }), false},
 	}
 	for _, tt := range tests {
-		err := oneWayEach([]remote.Target{base, tt.b})
-		if (err != nil) != tt.one || err != nil && (codeOf(err) != exitUsage || !strings.Contains(err.Error(), "host b is host a under another name")) {
+		err := checkDistinct([]remote.Target{base, tt.b})
+		if (err != nil) != tt.one || err != nil && (!problem.Is(err, problem.Usage) || !strings.Contains(err.Error(), "host b is host a under another name")) {
 			t.Errorf("%s: %v", tt.name, err)
 		}
 	}
 	secret := with(func(t *remote.Target) { t.ProxyCommand = "nc --token TOPSECRET" })
-	if err := oneWayEach([]remote.Target{secret, secret}); err == nil || strings.Contains(err.Error(), "TOPSECRET") {
+	if err := checkDistinct([]remote.Target{secret, secret}); err == nil || strings.Contains(err.Error(), "TOPSECRET") {
 		t.Error(err)
 	}
 }

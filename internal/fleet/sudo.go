@@ -1,4 +1,4 @@
-package main
+package fleet
 
 import (
 	"context"
@@ -18,14 +18,14 @@ type sudoPasswords struct {
 	known   map[sudoSource]*host.Password
 }
 
-// sudoSource: a person is asked once for each user, any other source is the same
-// password whoever it is for.
+// sudoSource identifies a password: the operator is asked once for each user, any
+// other source gives one password for all users.
 type sudoSource struct {
 	secret secretsource.Source
 	user   string
 }
 
-// of is the password for sudo on a host; nil where it needs none.
+// of returns the password for sudo on a host; nil where it needs none.
 func (p *sudoPasswords) of(h inventory.Host) *host.Password {
 	if h.Sudo != inventory.SudoPassword {
 		return nil

@@ -1,4 +1,4 @@
-package main
+package fleet
 
 import (
 	"path/filepath"
@@ -7,12 +7,14 @@ import (
 
 	"github.com/aoifleet/aoifleet/internal/host"
 	"github.com/aoifleet/aoifleet/internal/journal"
-	"github.com/aoifleet/aoifleet/internal/problem"
 	"github.com/aoifleet/aoifleet/internal/rollout"
 )
 
-// stateDir is where the journals of runs are kept.
-func (a *app) stateDir() (string, error) { return stateDirOn(runtime.GOOS, a.getenv, a.home) }
+// StateDir returns the folder with the journals of runs; home is the user's, or "".
+// The folder need not exist.
+func StateDir(getenv func(string) string, home string) (string, error) {
+	return stateDirOn(runtime.GOOS, getenv, home)
+}
 
 // stateDirOn follows the XDG Base Directory Specification, also on macOS: a
 // relative XDG_STATE_HOME is invalid and ignored. Windows has LocalAppData.
@@ -25,54 +27,58 @@ func stateDirOn(goos string, getenv func(string) string, home string) (string, e
 	}
 	if !filepath.IsAbs(base) {
 		if home == "" {
-			return "", &problem.Error{Class: problem.Internal, Message: "there is no place for the journals of runs: the home directory is not known", Hint: "set " + variable + " to a directory that can be written"}
+			return "", broken("there is no place for the journals of runs: the home directory is not known", "set "+variable+" to a directory that can be written")
 		}
 		base = filepath.Join(fallback...)
 	}
 	return filepath.Join(base, "aoifleet", "runs"), nil
 }
 
-// recorder writes a run's journal. It is safe for concurrent use. What can't be
-// written is told once, and the run goes on: to stop in mid-change is worse.
+// recorder writes a run's journal. It is safe for concurrent use. A failed write is
+// reported once, and the run continues: to stop in mid-change is worse.
 type recorder struct {
 	journal *journal.Journal
 	say     func(line string)
 	warn    sync.Once
 
 	mu      sync.Mutex
-	looking map[string]bool          // hosts that are being looked at
+	looking map[string]bool          // hosts that are being checked
 	planned map[string]change        // by host
 	ended   map[string]journal.Entry // by host: what the journal holds of its end
 }
 
-// startJournal begins the journal of run id, which carries out a saved plan or
-// none (""); say prints a line on stderr, and
-// may be called from many goroutines. An error is meant for before anything is
-// contacted.
-func (a *app) startJournal(id, planID string, hosts []string, say func(line string)) (*recorder, error) {
-	dir, err := a.stateDir()
+// startJournal starts the journal of this run. Its error is meant for before any
+// host is contacted.
+func (f *Fleet) startJournal() error {
+	dir, err := StateDir(f.caller.Getenv, f.caller.Home)
 	if err != nil {
-		return nil, err
+		return err
 	}
-	inventory := a.inventoryFile
+	inventory := f.request.Inventory
 	if inventory != "" {
 		if inventory, err = filepath.Abs(inventory); err != nil {
-			return nil, err
+			return err
 		}
 	}
-	j, err := journal.Create(dir, journal.Head{
-		Run: id, Command: a.verb, Tool: version, Owner: a.owner, Inventory: inventory, Plan: planID, Hosts: hosts,
-	})
+	f.record, err = newRecorder(dir, journal.Head{Run: f.run.ID, Command: f.caller.Command, Tool: f.caller.Version, Owner: f.caller.Owner,
+		Inventory: inventory, Plan: f.PlanID, Hosts: f.names()}, f.caller.Say)
+	return err
+}
+
+// newRecorder creates a journal in dir; say shows a line to the operator and may be
+// called from many goroutines.
+func newRecorder(dir string, head journal.Head, say func(line string)) (*recorder, error) {
+	j, err := journal.Create(dir, head)
 	if err != nil {
-		return nil, &problem.Error{Class: problem.Internal, Message: "the journal of this run can't be kept, so nothing was begun: " + err.Error(),
-			Hint: "make " + dir + " writable, or set XDG_STATE_HOME to a directory that is"}
+		return nil, broken("the journal of this run can't be kept, so nothing was begun: "+err.Error(),
+			"make "+dir+" writable, or set XDG_STATE_HOME to a directory that is")
 	}
 	return &recorder{journal: j, say: say, looking: map[string]bool{},
 		planned: map[string]change{}, ended: map[string]journal.Entry{}}, nil
 }
 
-// plan records what is to be done on each host, and which hosts are at their end
-// by that.
+// plan records what is to be done on each host, and the end of those on which
+// nothing is to be done.
 func (r *recorder) plan(p *rollout.Plan) {
 	entries := make([]journal.Entry, len(p.Entries))
 	r.mu.Lock()
@@ -90,7 +96,7 @@ func (r *recorder) plan(p *rollout.Plan) {
 }
 
 // change is the thumbprints of the live certificate and of the one that is to
-// take its place, "" where they are not known.
+// replace it, "" where they are not known.
 type change struct{ old, new string }
 
 func changeOf(e rollout.Entry) (c change) {
@@ -103,7 +109,7 @@ func changeOf(e rollout.Entry) (c change) {
 	return c
 }
 
-// event records an event. It returns when that is on disk, so that what follows
+// event records an event. It returns when the entry is on disk, so that what follows
 // on the host comes after it.
 func (r *recorder) event(e rollout.Event) {
 	if entry, ok := r.entry(e); ok {
@@ -111,8 +117,8 @@ func (r *recorder) event(e rollout.Event) {
 	}
 }
 
-// entry is what an event is in the journal; false if it is nothing: to look at
-// a host changes nothing there.
+// entry returns what the journal records of an event; false if that is nothing: to
+// check a host changes nothing there.
 func (r *recorder) entry(e rollout.Event) (journal.Entry, bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -122,7 +128,7 @@ func (r *recorder) entry(e rollout.Event) (journal.Entry, bool) {
 	looked := r.looking[e.Host]
 	delete(r.looking, e.Host)
 	switch {
-	case e.Host == "": // of a wave: the hosts tell the same
+	case e.Host == "": // of a wave: the hosts' events have the same
 		return journal.Entry{}, false
 	case e.Outcome != "":
 		end := r.end(e.Host, e.Outcome, e.Problem)
@@ -138,7 +144,7 @@ func (r *recorder) entry(e rollout.Event) (journal.Entry, bool) {
 	return journal.Entry{Event: journal.Step, Host: e.Host, Step: e.Step}, true
 }
 
-// end is the end of a host, which the journal is going to hold; r.mu is held.
+// end returns the end of a host, which is about to be recorded; r.mu is held.
 func (r *recorder) end(name string, outcome rollout.Outcome, problem *host.Problem) journal.Entry {
 	c := r.planned[name]
 	e := journal.Entry{Event: journal.End, Host: name, Outcome: string(outcome), Old: c.old, New: c.new}
@@ -149,8 +155,8 @@ func (r *recorder) end(name string, outcome rollout.Outcome, problem *host.Probl
 	return e
 }
 
-// finish records the end of the run, with what its result tells beyond the
-// events, such as the proof. Nothing is recorded after it.
+// finish records the end of the run, with what its result has beyond the events,
+// such as the proof. Nothing is recorded after it.
 func (r *recorder) finish(run *rollout.Run, code int) {
 	var entries []journal.Entry
 	r.mu.Lock()
@@ -171,5 +177,5 @@ func (r *recorder) append(entries ...journal.Entry) {
 	}
 }
 
-// close ends the journal. A run that did not finish is unfinished by that.
+// close closes the journal.
 func (r *recorder) close() { _ = r.journal.Close() } // all of it is on disk already

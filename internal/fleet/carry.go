@@ -1,0 +1,113 @@
+package fleet
+
+import (
+	"context"
+
+	"github.com/aoifleet/aoifleet/internal/rollout"
+)
+
+// Steps are the points of a change at which its caller decides or is told.
+type Steps struct {
+	// Agree is called with the plan before anything is changed; false: nothing is.
+	Agree func(plan *rollout.Plan) bool
+	// Continue says whether to go on after a wave, counted from 1, where
+	// Options.PauseAfter wants it. Nothing else happens on the hosts meanwhile.
+	Continue func(plan *rollout.Plan, wave int, soFar *rollout.Run) bool
+	// ExitCode returns the exit code of a run, which the journal records.
+	ExitCode func(run *rollout.Run, agreed bool) int
+}
+
+// Change is what came of a change.
+type Change struct {
+	Plan     *rollout.Plan
+	Run      *rollout.Run // nil: a dry run
+	ExitCode int          // of the run
+	Past     string       // id of the run whose change a rollback takes back
+}
+
+// Rotate replaces the certificate on every host that needs it, or carries out the
+// saved plan that the fleet was opened for. Nothing new begins once ctx has ended;
+// when cut ends connections are cut, and the hosts undo what they have begun.
+func (f *Fleet) Rotate(ctx, cut context.Context, s Steps, o Options) (*Change, error) {
+	f.run.Stages = true
+	if err := f.begin(o); err != nil {
+		return nil, err
+	}
+	var plan *rollout.Plan
+	if f.saved != nil {
+		looks := f.surveySome(ctx, rollout.LookAgain(f.saved.Hosts))
+		plan = rollout.MakeSaved(f.saved.Hosts, f.Targets, looks, f.policy(o))
+	} else {
+		plan = rollout.Make(f.Targets, f.Survey(ctx), f.policy(o))
+	}
+	f.verify(ctx, plan, o)
+	return f.carryOut(ctx, cut, plan, s, o), nil
+}
+
+// Recover ends the runs that were interrupted on hosts: the old certificate is put
+// back and the agent watched. For ctx and cut see Rotate.
+func (f *Fleet) Recover(ctx, cut context.Context, s Steps, o Options) (*Change, error) {
+	if err := f.begin(o); err != nil {
+		return nil, err
+	}
+	plan := rollout.MakeRecovery(f.Targets, f.Survey(ctx), f.policy(o))
+	return f.carryOut(ctx, cut, plan, s, o), nil
+}
+
+// Rollback puts back the certificates that a run has replaced. past is the run's id,
+// its beginning or end if that is unique, or "last". For ctx and cut see Rotate.
+func (f *Fleet) Rollback(ctx, cut context.Context, past string, s Steps, o Options) (*Change, error) {
+	past, err := f.selectHostsOf(past)
+	if err != nil {
+		return nil, err
+	}
+	f.runner.Saved = past
+	if err := f.begin(o); err != nil {
+		return nil, err
+	}
+	plan := rollout.MakeRollback(past, f.Targets, f.Survey(ctx), f.policy(o))
+	c := f.carryOut(ctx, cut, plan, s, o)
+	c.Past = past
+	return c, nil
+}
+
+// begin starts the journal of a run that changes hosts.
+func (f *Fleet) begin(o Options) error {
+	if o.DryRun {
+		return nil
+	}
+	return f.startJournal()
+}
+
+func (f *Fleet) carryOut(ctx, cut context.Context, plan *rollout.Plan, s Steps, o Options) *Change {
+	if o.DryRun {
+		return &Change{Plan: plan}
+	}
+	f.record.plan(plan)
+	agreed := s.Agree(plan)
+	f.runner.Ask = func(wave int, soFar *rollout.Run) bool { return s.Continue(plan, wave, soFar) }
+	run := f.apply(ctx, cut, plan, agreed)
+	if !agreed {
+		run.Interrupted = ctx.Err() != nil
+	}
+	code := s.ExitCode(run, agreed)
+	f.record.finish(run, code)
+	return &Change{Plan: plan, Run: run, ExitCode: code}
+}
+
+// apply carries the plan out where that was agreed to; else every host that is to
+// be changed is skipped.
+func (f *Fleet) apply(ctx, cut context.Context, plan *rollout.Plan, agreed bool) *rollout.Run {
+	stopping := ctx
+	if !agreed {
+		ended, end := context.WithCancel(ctx)
+		end()
+		stopping = ended
+	}
+	if ctx.Err() == nil { // else nothing is begun
+		defer context.AfterFunc(ctx, func() {
+			f.caller.Say("interrupted: hosts in flight are finished or undone; interrupt again to leave at once")
+		})()
+	}
+	return f.runner.Apply(cut, stopping, plan)
+}

@@ -1,0 +1,166 @@
+// Package fleet has the procedures on a fleet of agent VMs: load the inventory,
+// select hosts, find the route to each, read credentials, survey, plan, carry a
+// plan out and record it. It knows no terminal: what it needs from its caller is a
+// Caller, and what it finds it returns as values.
+package fleet
+
+import (
+	"context"
+	"crypto/rand"
+	"math"
+	"runtime/debug"
+	"time"
+
+	"github.com/aoifleet/aoifleet/internal/diags"
+	"github.com/aoifleet/aoifleet/internal/host"
+	"github.com/aoifleet/aoifleet/internal/inventory"
+	"github.com/aoifleet/aoifleet/internal/planfile"
+	"github.com/aoifleet/aoifleet/internal/remote"
+	"github.com/aoifleet/aoifleet/internal/rollout"
+	"github.com/aoifleet/aoifleet/internal/secret"
+)
+
+// Fleet is the selected hosts of an inventory with all that a procedure needs to go
+// to them. Close it after use.
+type Fleet struct {
+	Inventory *inventory.Inventory // without its hosts
+	Others    int                  // hosts of the inventory that are not selected
+	Targets   []rollout.Target
+	Started   time.Time
+	PlanID    string // id of the saved plan that was made or is carried out; "": none
+
+	caller  Caller
+	request Request
+	run     host.Run
+	routes  map[string]*remote.Target // by host name
+	dialer  *remote.Dialer
+	secrets *secret.Resolver
+	runner  *rollout.Runner
+	sudo    *sudoPasswords
+	record  *recorder      // nil where nothing is changed
+	saved   *planfile.Plan // the plan that is carried out; nil: none
+}
+
+// Open reads everything that is local: inventory, certificates, routes, passwords
+// from files and variables. It contacts no host. An error is one in usage unless it
+// says otherwise.
+func Open(ctx context.Context, c Caller, r Request) (*Fleet, error) {
+	inv, hosts, err := Load(c, r)
+	if err != nil {
+		return nil, err
+	}
+	return open(ctx, c, r, inv, hosts)
+}
+
+// Load reads the inventory and returns it with its selected hosts.
+func Load(c Caller, r Request) (*inventory.Inventory, []inventory.Host, error) {
+	if r.Inventory == "" {
+		return nil, nil, usage("no inventory given", "name one with -i FILE or AOIFLEET_INVENTORY")
+	}
+	inv, err := inventory.Load(r.Inventory, inventory.Env{User: c.User, Home: c.Home})
+	if err != nil {
+		return nil, nil, err
+	}
+	hosts, err := inv.Select(r.Limit)
+	return inv, hosts, err
+}
+
+// open is Open for hosts that are selected already.
+func open(ctx context.Context, c Caller, r Request, inv *inventory.Inventory, hosts []inventory.Host) (*Fleet, error) {
+	boundMemory(len(hosts))
+	settings := *inv
+	settings.Hosts = nil // the targets have them
+	f := &Fleet{Inventory: &settings, Others: len(inv.Hosts) - len(hosts), Started: time.Now(), caller: c, request: r}
+	f.run = host.Run{ID: runID(f.Started), Owner: c.Owner}
+	f.Targets = make([]rollout.Target, len(hosts))
+	for i := range hosts {
+		f.Targets[i].Host = &hosts[i]
+	}
+	if r.Certificates != None {
+		if err := f.readCertificates(ctx); err != nil {
+			return nil, err
+		}
+	}
+	if err := f.findRoutes(ctx, hosts); err != nil {
+		return nil, err
+	}
+	f.secrets = secret.NewResolver(ctx, c.ReadSecret, c.Getenv)
+	f.secrets.Tell(remote.Hide)
+	if !r.NoLogin && !r.Offline {
+		if err := f.checkSecrets(ctx, hosts); err != nil {
+			return nil, err
+		}
+	}
+	f.connect()
+	return f, nil
+}
+
+// connect makes what connections are dialled with; it dials none.
+func (f *Fleet) connect() {
+	settings := f.Inventory.Rollout
+	f.dialer = remote.NewDialer(remote.Options{AgentSocket: f.caller.Getenv("SSH_AUTH_SOCK"),
+		ConnectRate: settings.ConnectRate, ConnectParallel: settings.ConnectParallel})
+	f.sudo = &sudoPasswords{secrets: f.secrets, known: map[sudoSource]*host.Password{}}
+	f.runner = &rollout.Runner{
+		Dial: func(ctx context.Context, h inventory.Host) (rollout.Host, error) { return f.dial(ctx, h, f.run) },
+		DialUndo: func(ctx context.Context, h inventory.Host) (rollout.Host, error) {
+			return f.dial(ctx, h, host.Run{ID: rollout.UndoID(f.run.ID), Owner: f.run.Owner})
+		},
+		Events: f.event, RunID: f.run.ID, Home: diags.In("diags-" + f.run.ID),
+	}
+}
+
+// dial connects to a host on behalf of a run.
+func (f *Fleet) dial(ctx context.Context, h inventory.Host, run host.Run) (rollout.Host, error) {
+	conn, err := f.dialer.Dial(ctx, f.target(h))
+	if err != nil {
+		return nil, err
+	}
+	return host.New(conn, h, run, f.sudo.of(h)), nil
+}
+
+// event records an event of a run that changes hosts, and passes it on.
+func (f *Fleet) event(e rollout.Event) {
+	if f.record != nil {
+		f.record.event(e)
+	}
+	f.caller.Event(e)
+}
+
+// RunID returns the id of this run, which also names what it leaves on hosts.
+func (f *Fleet) RunID() string { return f.run.ID }
+
+// Close ends the connections and the journal. A run that did not finish is
+// unfinished in its journal.
+func (f *Fleet) Close() {
+	if f.record != nil {
+		f.record.close()
+	}
+	f.runner.Close()
+	_ = f.dialer.Close() // it never fails
+}
+
+// names returns the names of the targets.
+func (f *Fleet) names() []string {
+	names := make([]string, len(f.Targets))
+	for i, t := range f.Targets {
+		names[i] = t.Host.Name
+	}
+	return names
+}
+
+// boundMemory has the garbage collected sooner than the runtime would by default,
+// which is at twice of what is in use: what a fleet needs grows with its hosts,
+// what goes through the connections need not. GOMEMLIMIT wins.
+func boundMemory(hosts int) {
+	const tenThousand = 80 << 20
+	if debug.SetMemoryLimit(-1) == math.MaxInt64 {
+		debug.SetMemoryLimit(int64(max(tenThousand, tenThousand/10_000*hosts)))
+	}
+}
+
+// runID returns an id that sorts by time and is valid as a file name:
+// 20261123-084512-K3F9.
+func runID(at time.Time) string {
+	return at.UTC().Format("20060102-150405") + "-" + rand.Text()[:4]
+}

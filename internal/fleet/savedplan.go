@@ -1,0 +1,185 @@
+package fleet
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+	"unicode"
+
+	"github.com/aoifleet/aoifleet/internal/inventory"
+	"github.com/aoifleet/aoifleet/internal/planfile"
+	"github.com/aoifleet/aoifleet/internal/problem"
+	"github.com/aoifleet/aoifleet/internal/rollout"
+)
+
+// SavePlan writes a plan to a file, for Rotate to carry out, and keeps its id in
+// PlanID. It saves none of which a host was not seen because ctx has ended, nor one
+// whose certificate Azure does not accept; then it says so and returns false.
+func (f *Fleet) SavePlan(ctx context.Context, path string, plan *rollout.Plan, o Options) (bool, error) {
+	switch {
+	case plan.Unaccepted:
+		f.caller.Say("nothing can be done: the plan is not saved")
+		return false, nil
+	case ctx.Err() != nil:
+		f.caller.Say("interrupted: the plan is not saved")
+		return false, nil
+	}
+	saved := &planfile.Plan{
+		SchemaVersion: planfile.SchemaVersion, Kind: planfile.Kind, ToolVersion: f.caller.Version, PlanID: f.run.ID, CreatedAt: f.Started.UTC(),
+		Owner: printable(f.caller.Owner), Inventory: planfile.Inventory{File: printable(f.Inventory.Path), SHA256: f.Inventory.Digest},
+		Certificates: f.savedCertificates(), Policy: f.savedPolicy(o), Hosts: plan.Save(),
+	}
+	if err := planfile.Write(path, saved); err != nil {
+		if problem.As(err) != nil {
+			return false, err
+		}
+		return false, broken("the plan could not be saved: "+err.Error(), "name another file with --out")
+	}
+	f.PlanID = saved.ID()
+	return true, nil
+}
+
+// savedCertificates returns the certificates of the targets, each once.
+func (f *Fleet) savedCertificates() []planfile.Certificate {
+	list := []planfile.Certificate{}
+	seen := map[string]bool{}
+	for _, t := range f.Targets {
+		if t.Certificate == nil || seen[t.Certificate.Digest()] {
+			continue
+		}
+		leaf := t.Certificate.Leaf
+		seen[t.Certificate.Digest()] = true
+		list = append(list, planfile.Certificate{Thumbprint: leaf.Thumbprint, Subject: leaf.Subject, NotAfter: leaf.NotAfter.UTC(), FileSHA256: t.Certificate.Digest()})
+	}
+	return list
+}
+
+// savedPolicy returns the policy as a saved plan has it.
+func (f *Fleet) savedPolicy(o Options) planfile.Policy {
+	r := f.Inventory.Rollout
+	return planfile.Policy{Verify: f.savedVerify(o), Parallel: r.Parallel, MaxFailures: r.MaxFailures.String(), CountUnreachable: r.CountUnreachable,
+		Force: o.Force, Deadman: !o.NoDeadman, Canary: r.Canary, Batch: savedBatch(r.Batches), Soak: r.Soak.String(),
+		MaxUnavailable: savedUnavailable(r.MaxUnavailable)}
+}
+
+// savedVerify returns whether Azure is asked about the certificates of a plan.
+func (f *Fleet) savedVerify(o Options) string {
+	switch {
+	case !slices.ContainsFunc(f.Targets, func(t rollout.Target) bool { return t.Host.VerifyEntra }):
+		return "none"
+	case o.SkipVerify:
+		return skippedVerify
+	}
+	return "entra"
+}
+
+const skippedVerify = "skipped"
+
+func savedBatch(batches []inventory.Amount) string {
+	list := make([]string, len(batches))
+	for i, b := range batches {
+		list[i] = b.String()
+	}
+	return strings.Join(list, ", ")
+}
+
+func savedUnavailable(u inventory.Unavailable) string {
+	if u.Label == "" {
+		return "none"
+	}
+	return fmt.Sprintf("%s: %d", u.Label, u.Count)
+}
+
+// OpenSaved is Open for the hosts of a saved plan, which Rotate then carries out:
+// everything that is local must be unchanged since the plan was made.
+func OpenSaved(ctx context.Context, c Caller, r Request, saved *planfile.Plan) (*Fleet, error) {
+	inv, all, err := Load(c, r)
+	if err != nil {
+		return nil, err
+	}
+	const anew = "look at what has changed, then make a new plan: aoifleet plan --out FILE"
+	if inv.Digest != saved.Inventory.SHA256 {
+		return nil, usage("the inventory is not the one that the plan was made from ("+saved.Inventory.File+")", anew)
+	}
+	hosts, err := planned(saved.Hosts, all)
+	if err != nil {
+		return nil, err
+	}
+	f, err := open(ctx, c, r, inv, hosts)
+	if err != nil {
+		return nil, err
+	}
+	for i, h := range saved.Hosts {
+		if err := sameCertificate(h, f.Targets[i]); err != nil {
+			f.Close()
+			return nil, usage(err.Error(), anew)
+		}
+	}
+	if err := f.checkPolicy(saved); err != nil {
+		f.Close()
+		return nil, usage(err.Error()+": was it edited?", anew)
+	}
+	f.saved, f.PlanID = saved, saved.ID()
+	c.Say(fmt.Sprintf("carrying out plan %s of %s, made by %s", f.PlanID, saved.CreatedAt.UTC().Format(time.DateTime+"Z"), saved.Owner))
+	return f, nil
+}
+
+// SavedOptions returns o with the safeguards of a saved plan, which Rotate carries
+// out with no others.
+func SavedOptions(saved *planfile.Plan, o Options) Options {
+	o.Force, o.NoDeadman, o.SkipVerify = saved.Policy.Force, !saved.Policy.Deadman, saved.Policy.Verify == skippedVerify
+	return o
+}
+
+// checkPolicy compares the policy and the waves of a saved plan with what they are
+// now.
+func (f *Fleet) checkPolicy(saved *planfile.Plan) error {
+	o := SavedOptions(saved, Options{})
+	if f.savedPolicy(o) != saved.Policy {
+		return errors.New("the plan has another policy than the inventory")
+	}
+	return rollout.CheckWaves(saved.Hosts, f.policy(o))
+}
+
+// planned returns the inventory's hosts that a plan has, in the plan's order.
+func planned(saved []planfile.Host, all []inventory.Host) ([]inventory.Host, error) {
+	byName := make(map[string]inventory.Host, len(all))
+	for _, h := range all {
+		byName[h.Name] = h
+	}
+	hosts := make([]inventory.Host, len(saved))
+	for i, s := range saved {
+		h, known := byName[s.Name]
+		if !known || h.Address != s.Address {
+			return nil, usage("the plan has a host that the inventory does not have: "+s.Name+" at "+s.Address, "make a new plan: aoifleet plan --out FILE")
+		}
+		hosts[i] = h
+	}
+	return hosts, nil
+}
+
+func sameCertificate(h planfile.Host, t rollout.Target) error {
+	switch {
+	case h.New == nil:
+		return nil // the plan leaves it alone
+	case t.Certificate == nil:
+		return fmt.Errorf("no certificate is named for %s; the plan was made with %s", h.Name, h.New.Thumbprint)
+	case t.Certificate.Digest() != h.New.FileSHA256:
+		return fmt.Errorf("the certificate of %s is not the one that the plan was made with: %s → %s", h.Name, h.New.Thumbprint, t.Certificate.Leaf.Thumbprint)
+	}
+	return nil
+}
+
+// printable replaces what must not reach a terminal: file names may hold escape
+// sequences.
+func printable(s string) string {
+	return strings.Map(func(c rune) rune {
+		if unicode.IsPrint(c) {
+			return c
+		}
+		return '?'
+	}, s)
+}

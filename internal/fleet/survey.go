@@ -1,0 +1,36 @@
+package fleet
+
+import (
+	"context"
+
+	"github.com/aoifleet/aoifleet/internal/rollout"
+)
+
+// Survey checks every target, many at once, and changes nothing. It returns one
+// Look for each target, also when ctx ends.
+func (f *Fleet) Survey(ctx context.Context) []rollout.Look { return f.survey(ctx, f.Targets) }
+
+// Status surveys the targets and returns an entry for each, whose Outcome is set
+// where the host could not be seen.
+func (f *Fleet) Status(ctx context.Context) []rollout.Entry {
+	return rollout.Status(f.Targets, f.Survey(ctx))
+}
+
+// surveySome checks some of the targets, by their place; of the others there is an
+// empty Look.
+func (f *Fleet) surveySome(ctx context.Context, places []int) []rollout.Look {
+	some := make([]rollout.Target, len(places))
+	for i, place := range places {
+		some[i] = f.Targets[place]
+	}
+	looks := make([]rollout.Look, len(f.Targets))
+	for i, look := range f.survey(ctx, some) {
+		looks[places[i]] = look
+	}
+	return looks
+}
+
+func (f *Fleet) survey(ctx context.Context, targets []rollout.Target) []rollout.Look {
+	f.caller.Contact(len(targets))
+	return f.runner.Survey(ctx, targets, f.Inventory.Rollout.Parallel)
+}

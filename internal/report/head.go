@@ -1,0 +1,37 @@
+package report
+
+import "time"
+
+// Head is how every JSON document begins; Document has the same keys.
+type Head struct {
+	SchemaVersion int    `json:"schema_version"`
+	ToolVersion   string `json:"tool_version"`
+	Command       string `json:"command"`
+	ExitCode      int    `json:"exit_code"`
+}
+
+// NewHead returns the head of a document of this version of the schema.
+func NewHead(version, command string, code int) Head {
+	return Head{SchemaVersion, version, command, code}
+}
+
+// Failure is what -o json prints of a command that ended with an error.
+type Failure struct {
+	Head
+	Error Error `json:"error"`
+}
+
+// NewDocument returns the document of a run that started at a time and ends now,
+// with its hosts counted by outcome.
+func NewDocument(h Head, runID string, started time.Time, hosts []Host) *Document {
+	d := &Document{
+		SchemaVersion: h.SchemaVersion, ToolVersion: h.ToolVersion, RunID: runID, Command: h.Command,
+		StartedAt: started.UTC(), FinishedAt: time.Now().UTC(), ExitCode: h.ExitCode, Hosts: hosts, Totals: map[string]int{},
+	}
+	for _, h := range hosts {
+		if h.Outcome != nil {
+			d.Totals[*h.Outcome]++
+		}
+	}
+	return d
+}
