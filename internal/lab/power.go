@@ -91,7 +91,7 @@ func (m *Machine) boot(ctx context.Context) error {
 // newBootID writes a random UUID (RFC 9562 section 5.4).
 func (m *Machine) newBootID() error {
 	var id [16]byte
-	_, _ = rand.Read(id[:]) // never fails, crypto/rand says
+	_, _ = rand.Read(id[:]) // never fails, see crypto/rand
 	id[6], id[8] = id[6]&0x0f|0x40, id[8]&0x3f|0x80
 	text := fmt.Sprintf("%x-%x-%x-%x-%x\n", id[:4], id[4:6], id[6:8], id[8:10], id[10:])
 	return os.WriteFile(m.inRoot(bootIDPath), []byte(text), 0o644)

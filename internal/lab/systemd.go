@@ -242,6 +242,6 @@ func (d *systemd) close() {
 
 func invocationID() string {
 	id := make([]byte, 16)
-	_, _ = rand.Read(id) // never fails, crypto/rand says
+	_, _ = rand.Read(id) // never fails, see crypto/rand
 	return hex.EncodeToString(id)
 }

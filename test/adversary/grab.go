@@ -13,13 +13,12 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// grab takes the descriptors of other processes that run as this user and whose
-// program is not the user's own doing (they were root's before), as
-// pidfd_getfd(2) allows. It says what they are, writes into what it can write,
+// grab copies the descriptors of other processes of this user that root has started,
+// as pidfd_getfd(2) allows. It logs them, writes to those that are writable,
 // and with keep holds them open.
-func grab(match string, keep bool, log io.Writer, over func() bool) error {
+func grab(match string, keep bool, log io.Writer, stopped func() bool) error {
 	seen := map[string]bool{}
-	for !over() {
+	for !stopped() {
 		pids, _ := filepath.Glob("/proc/[0-9]*")
 		for _, dir := range pids {
 			pid, _ := strconv.Atoi(filepath.Base(dir))
@@ -34,11 +33,11 @@ func grab(match string, keep bool, log io.Writer, over func() bool) error {
 			for _, link := range links {
 				target, _ := os.Readlink(filepath.Join(dir, "fd", link.Name()))
 				key := dir + " " + link.Name() + " " + target
-				if seen[key] || !worth(target, match) {
+				if seen[key] || !isOfInterest(target, match) {
 					continue
 				}
 				number, _ := strconv.Atoi(link.Name())
-				if take(pid, number, target, keep, log) {
+				if copyDescriptor(pid, number, target, keep, log) {
 					seen[key] = true
 				}
 			}
@@ -47,13 +46,13 @@ func grab(match string, keep bool, log io.Writer, over func() bool) error {
 	return nil
 }
 
-// worth tells whether a descriptor is of interest: a file of root's, or a pipe.
-func worth(target, match string) bool {
+// isOfInterest reports whether a descriptor matches: a file of root, or a pipe.
+func isOfInterest(target, match string) bool {
 	return match != "" && strings.Contains(target, match) || match == "" && strings.HasPrefix(target, "pipe:")
 }
 
-// descendsFromRoot tells whether a process of this user was started by one of
-// root's: it runs beneath sudo.
+// descendsFromRoot reports whether a process of this user was started by a process of
+// root: it is a descendant of sudo.
 func descendsFromRoot(pid int) bool {
 	var info unix.Stat_t
 	if unix.Stat(fmt.Sprintf("/proc/%d", pid), &info) != nil || int(info.Uid) != os.Getuid() {
@@ -79,8 +78,8 @@ func descendsFromRoot(pid int) bool {
 	return false
 }
 
-// take copies a descriptor into this process and reports it.
-func take(pid, number int, target string, keep bool, log io.Writer) bool {
+// copyDescriptor copies a descriptor into this process and logs it.
+func copyDescriptor(pid, number int, target string, keep bool, log io.Writer) bool {
 	process, err := unix.PidfdOpen(pid, 0)
 	if err != nil {
 		return false

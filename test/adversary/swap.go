@@ -15,8 +15,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// swapper puts links, FIFOs, folders and other files in the place of a name, and
-// what was there back again a moment later, so that work goes on.
+// swapper replaces a file by links, FIFOs, folders and other files, and restores it
+// shortly afterwards, so that the program can continue.
 type swapper struct {
 	name, path, pattern, hide string
 	links                     []string
@@ -28,22 +28,22 @@ func split(list string) []string {
 	return strings.FieldsFunc(list, func(r rune) bool { return r == ',' })
 }
 
-// run swaps when something happens in the folder, and now and then; it rests in
-// between, for different times, so that work gets to different points.
-func (s *swapper) run(over func() bool) error {
+// run swaps when the folder is used, and at intervals; it pauses
+// in between, for different times, so that the program reaches different points.
+func (s *swapper) run(stopped func() bool) error {
 	if err := os.MkdirAll(s.hide, 0o755); err != nil {
 		return err
 	}
 	defer os.RemoveAll(s.hide)
 	if s.pattern != "" {
-		return s.runPattern(over)
+		return s.runPattern(stopped)
 	}
 	events, err := watch(filepath.Dir(s.path))
 	if err != nil {
 		return err
 	}
 	defer events.Close()
-	for turn := 0; !over(); turn++ {
+	for turn := 0; !stopped(); turn++ {
 		time.Sleep(time.Duration(turn*turn*37%11) * 20 * time.Millisecond)
 		drain(events)
 		await(events, 100*time.Millisecond)
@@ -52,17 +52,17 @@ func (s *swapper) run(over func() bool) error {
 	return nil
 }
 
-// runPattern swaps each file with such a name many times, beginning at once or
-// later. Every fourth one is lost for good.
-func (s *swapper) runPattern(over func() bool) error {
+// runPattern swaps each file that matches the pattern many times, beginning at once or
+// later. It replaces every fourth one permanently.
+func (s *swapper) runPattern(stopped func() bool) error {
 	events, err := watch(s.path)
 	if err != nil {
 		return err
 	}
 	defer events.Close()
-	defer s.tidy()
+	defer s.removeBaits()
 	done := map[string]bool{}
-	for !over() {
+	for !stopped() {
 		await(events, 20*time.Millisecond)
 		found, _ := filepath.Glob(filepath.Join(s.path, s.pattern))
 		for _, path := range found {
@@ -76,22 +76,22 @@ func (s *swapper) runPattern(over func() bool) error {
 				time.Sleep(min(pause(i+n), 3*time.Millisecond))
 			}
 			if n%4 == 3 {
-				s.swapForGood(path)
+				s.swapPermanently(path)
 			}
 		}
 	}
 	return nil
 }
 
-// tidy removes baits that were left under a name of the pattern.
-func (s *swapper) tidy() {
+// removeBaits removes baits that were left under a name of the pattern.
+func (s *swapper) removeBaits() {
 	found, _ := filepath.Glob(filepath.Join(s.path, s.pattern))
 	for _, path := range found {
 		_ = os.RemoveAll(path)
 	}
 }
 
-// watch returns a file that has something to read when a folder is used.
+// watch returns a file that is readable when a folder is used.
 func watch(dir string) (*os.File, error) {
 	fd, err := unix.InotifyInit1(unix.IN_CLOEXEC | unix.IN_NONBLOCK)
 	if err != nil {
@@ -105,14 +105,14 @@ func watch(dir string) (*os.File, error) {
 	return events, nil
 }
 
-// await returns at the next event, or after some time.
+// await returns at the next event, or after limit.
 func await(events *os.File, limit time.Duration) {
 	var room [64 << 10]byte
 	_ = events.SetReadDeadline(time.Now().Add(limit))
 	_, _ = events.Read(room[:])
 }
 
-// drain forgets what has happened, among it the swaps themselves.
+// drain discards past events, including those of the swaps themselves.
 func drain(events *os.File) {
 	var room [64 << 10]byte
 	_ = events.SetReadDeadline(time.Now().Add(time.Microsecond))
@@ -123,19 +123,19 @@ func drain(events *os.File) {
 	}
 }
 
-// swap exchanges what is at path for something else, for as long as hold says.
-// It returns false where there is nothing to swap.
+// swap replaces the file at path by a bait, for the time hold.
+// It returns false if there is nothing to swap.
 func (s *swapper) swap(path string, hold time.Duration) bool {
 	away := filepath.Join(s.hide, "away")
 	bait, ok := s.exchangeFor(away, path)
 	if ok {
 		time.Sleep(hold)
-		s.back(away, path, bait)
+		s.undoExchange(away, path, bait)
 	}
 	return ok
 }
 
-func (s *swapper) swapForGood(path string) {
+func (s *swapper) swapPermanently(path string) {
 	_, _ = s.exchangeFor(filepath.Join(s.hide, "away"), path)
 }
 
@@ -154,8 +154,8 @@ func (s *swapper) exchangeFor(away, path string) (bait fs.FileInfo, ok bool) {
 	return bait, true
 }
 
-// back undoes the exchange, unless others have changed what is there.
-func (s *swapper) back(away, path string, bait fs.FileInfo) {
+// undoExchange undoes the exchange, unless the file at path has changed.
+func (s *swapper) undoExchange(away, path string, bait fs.FileInfo) {
 	if err := exchange(away, path); err != nil {
 		if s.pattern == "" { // the bait was moved or removed
 			_ = unix.Renameat2(unix.AT_FDCWD, away, unix.AT_FDCWD, path, unix.RENAME_NOREPLACE)
@@ -163,7 +163,7 @@ func (s *swapper) back(away, path string, bait fs.FileInfo) {
 		return
 	}
 	if now, err := os.Lstat(away); s.pattern == "" && err == nil && !os.SameFile(now, bait) {
-		_ = exchange(away, path) // the program's own file was there by then
+		_ = exchange(away, path) // the program has written its own file in the meantime
 	}
 }
 
@@ -171,8 +171,8 @@ func exchange(a, b string) error {
 	return unix.Renameat2(unix.AT_FDCWD, a, unix.AT_FDCWD, b, unix.RENAME_EXCHANGE)
 }
 
-// bait makes what goes in the place of a name: in turn a link to each of the
-// places, a FIFO, a folder, and a file.
+// bait creates the replacement of a file: in turn a link to each of the
+// targets, a FIFO, a folder, and a file. It returns its kind.
 func (s *swapper) bait(path string, turn int) (string, error) {
 	n := turn % (len(s.links) + 3)
 	switch n - len(s.links) {
@@ -186,10 +186,10 @@ func (s *swapper) bait(path string, turn int) (string, error) {
 	return "link:" + s.links[n], os.Symlink(s.links[n], path)
 }
 
-// replaceStaged waits for the login user's copy of a certificate to be whole and
-// puts something else in its place, for good.
-func replaceStaged(home, with, target string, log io.Writer, over func() bool) error {
-	for done := map[string]bool{}; !over(); time.Sleep(time.Millisecond) {
+// replaceStaged waits until the login user's copy of a certificate is complete and
+// replaces it permanently.
+func replaceStaged(home, with, target string, log io.Writer, stopped func() bool) error {
+	for done := map[string]bool{}; !stopped(); time.Sleep(time.Millisecond) {
 		found, _ := filepath.Glob(filepath.Join(home, ".aoifleet-*", "certificate"))
 		for _, path := range found {
 			info, err := os.Lstat(path)

@@ -10,8 +10,8 @@ import (
 	"testing"
 )
 
-// TestSwap: every kind takes the place of a file, is logged, and the file is back
-// afterwards.
+// TestSwap tests that every kind of bait replaces a file and is logged, and that the
+// file is restored.
 func TestSwap(t *testing.T) {
 	dir := t.TempDir()
 	file := filepath.Join(dir, "file")
@@ -37,8 +37,8 @@ func TestSwap(t *testing.T) {
 	}
 }
 
-// TestSwapLosesTheBait: where the program has moved it away, what was there
-// before is there again, unless something new is.
+// TestSwapLosesTheBait tests a bait that the program has moved away: the file is
+// restored, unless there is a new one.
 func TestSwapLosesTheBait(t *testing.T) {
 	dir := t.TempDir()
 	path, away := filepath.Join(dir, "file"), filepath.Join(dir, "away")
@@ -52,14 +52,14 @@ func TestSwapLosesTheBait(t *testing.T) {
 	write(away, "bait")
 	bait, _ := os.Lstat(away)
 	write(away+".old", "old")
-	_ = os.Rename(away+".old", away) // away holds what was there, and path nothing
-	s.back(away, path, bait)
+	_ = os.Rename(away+".old", away) // away is the original file, and path is missing
+	s.undoExchange(away, path, bait)
 	if text, _ := os.ReadFile(path); string(text) != "old" {
 		t.Errorf("%q", text)
 	}
 	write(away, "before")
-	write(path, "new") // put there by the program, over the bait
-	s.back(away, path, bait)
+	write(path, "new") // written by the program over the bait
+	s.undoExchange(away, path, bait)
 	if text, _ := os.ReadFile(path); string(text) != "new" {
 		t.Errorf("%q", text)
 	}

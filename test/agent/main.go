@@ -1,5 +1,5 @@
-// Command agent is the stand-in agent as a program of its own, to be installed
-// as az-aoi-ingestion.service on real hosts in tests.
+// Command agent runs the stand-in agent as a program, for
+// az-aoi-ingestion.service on real hosts in tests.
 package main
 
 import (
@@ -24,11 +24,11 @@ func run(ctx context.Context, args []string, stderr io.Writer) int {
 	flags := flag.NewFlagSet("agent", flag.ContinueOnError)
 	flags.SetOutput(stderr)
 	cfg := agent.Config{Listen: true}
-	flags.StringVar(&cfg.Root, "root", "", "put before every path of the machine")
+	flags.StringVar(&cfg.Root, "root", "", "prefix of every path of the machine")
 	flags.StringVar(&cfg.ConfigPath, "config", agent.DefaultConfigPath, "the agent's configuration")
 	flags.StringVar(&cfg.LogPath, "log", agent.DefaultLogPath, "the agent's log")
-	flags.StringVar(&cfg.EntraPath, "entra", "", "file of accepted thumbprints, one a line; none: all are accepted")
-	flags.StringVar(&cfg.FaultPath, "fault", "", "file that says how to misbehave, read at start")
+	flags.StringVar(&cfg.EntraPath, "entra", "", "file of accepted thumbprints, one per line; none: all are accepted")
+	flags.StringVar(&cfg.FaultPath, "fault", "", "fault `FILE`, read at start")
 	flags.BoolVar(&cfg.Colour, "colour", false, "colours in the log")
 	if err := flags.Parse(args); err != nil {
 		return 2

@@ -1,9 +1,9 @@
 //go:build linux
 
-// bench measures the built program against the lab in a process of its own:
-// rotations a second, the client's CPU and peak memory for several sizes of
-// fleet, and the changes of direction on the wire of one rotation; and against
-// servers that answer from a table, where nothing but the client is at work.
+// Command bench measures the built program against the lab in another process:
+// rotations per second, the client's CPU and peak memory for several sizes of
+// fleet, and the changes of direction on the wire in one rotation; and against
+// servers that replay recorded answers, where only the client uses CPU.
 package main
 
 import (
@@ -59,7 +59,7 @@ func bench(program, sizes string, parallel int, tableSizes string, tableParallel
 	return inLab(program, 1, func(dir string) error { return tables(program, dir, tableSizes, tableParallel) })
 }
 
-// inLab runs task beside a lab of n machines in another process.
+// inLab runs task with a lab of n machines in another process.
 func inLab(program string, n int, task func(dir string) error) error {
 	parent, err := os.MkdirTemp("", "aoifleet-bench-")
 	if err != nil {
@@ -91,7 +91,7 @@ var (
 	rollout = regexp.MustCompile(`rollout: \{.*\}`)
 )
 
-// inventory is the lab's own, with no window and another parallel.
+// inventory writes the lab's inventory with window 0 and another parallel.
 func inventory(dir string, parallel int) (string, error) {
 	text, err := os.ReadFile(filepath.Join(dir, "inventory.yaml"))
 	if err != nil {
@@ -120,7 +120,7 @@ func measure(program, dir string, n, parallel int) error {
 	return nil
 }
 
-// timed runs a verb and returns what the kernel says that it used.
+// timed runs a verb and returns its wall time and the kernel's resource usage.
 func timed(program, verb, inventory string) (time.Duration, *syscall.Rusage, error) {
 	args := []string{verb, "-i", inventory, "--skip-verify", "-o", "json"}
 	if verb == "rotate" {
@@ -134,8 +134,8 @@ func timed(program, verb, inventory string) (time.Duration, *syscall.Rusage, err
 	err := cmd.Run()
 	took := time.Since(start)
 	if err != nil {
-		said := complaint.String()
-		return 0, nil, fmt.Errorf("%s: %w: …%s", verb, err, said[max(0, len(said)-2000):])
+		output := complaint.String()
+		return 0, nil, fmt.Errorf("%s: %w: …%s", verb, err, output[max(0, len(output)-2000):])
 	}
 	return took, cmd.ProcessState.SysUsage().(*syscall.Rusage), nil
 }

@@ -25,14 +25,14 @@ import (
 	"github.com/aoifleet/aoifleet/test/bench/table"
 )
 
-// tableFiles are what the two processes of this measurement share.
+// tableFiles are the files that the two processes of this measurement share.
 type tableFiles struct{ dir string }
 
 func (f tableFiles) answers() string { return filepath.Join(f.dir, "answers.json") }
 func (f tableFiles) hostKey() string { return filepath.Join(f.dir, "host_key") }
 
-// tables measures the client alone: against servers in a process of their own
-// that answer what one VM of the lab has answered once.
+// tables measures the client alone: against servers in another process
+// that replay the recorded answers of one VM of the lab.
 func tables(program, labDir, sizes string, parallel int) error {
 	f := tableFiles{filepath.Join(labDir, "table")}
 	if err := os.Mkdir(f.dir, 0o700); err != nil {
@@ -74,7 +74,7 @@ func newHostKey(path string) (ssh.Signer, error) {
 	return ssh.NewSignerFromKey(private)
 }
 
-// record rotates the lab's VM once, with a recorder before it.
+// record rotates the lab's VM once, through a recorder.
 func (f tableFiles) record(program, labDir string, key ssh.Signer) error {
 	var recorder *table.Recorder
 	path, done, err := behind(labDir, func(listener net.Listener, address string) (err error) {
@@ -101,12 +101,12 @@ func (f tableFiles) record(program, labDir string, key ssh.Signer) error {
 	return os.WriteFile(f.answers(), text, 0o600)
 }
 
-// trustAll is a known_hosts file that has the key for every address.
+// trustAll writes a known_hosts file with the key for every address.
 func (f tableFiles) trustAll(path string, key ssh.Signer) error {
 	return os.WriteFile(path, []byte("* "+string(ssh.MarshalAuthorizedKey(key.PublicKey()))), 0o600)
 }
 
-// addressOf is one of the loopback network's, of which every one is there.
+// addressOf returns the loopback address of server i; all addresses of the network exist.
 func addressOf(i int) string { return fmt.Sprintf("127.1.%d.%d", i/250, 1+i%250) }
 
 func (f tableFiles) measure(program, labDir string, n, parallel int, key ssh.Signer) error {
@@ -136,11 +136,11 @@ func (f tableFiles) measure(program, labDir string, n, parallel int, key ssh.Sig
 	fmt.Printf("%-8d %10.2f %10.2f %8.2f %12.2f %14.1f %16.1f %14.2f\n", n, bare.Seconds(), plan.Seconds(), plan.Seconds()/bare.Seconds(),
 		rotate.Seconds(), float64(planned.Maxrss)/1024, float64(rotated.Maxrss)/1024, float64(cpu.Microseconds())/1000/float64(n))
 	stop()
-	_ = wait() // it is killed
+	_ = wait() // the process was killed
 	return nil
 }
 
-// start runs the servers; they end with ctx.
+// start runs the servers until ctx ends.
 func (f tableFiles) start(ctx context.Context, n int) (port string, wait func() error, err error) {
 	self, err := os.Executable()
 	if err != nil {
@@ -162,7 +162,7 @@ func (f tableFiles) start(ctx context.Context, n int) (port string, wait func() 
 	return strings.TrimSpace(line), servers.Wait, nil
 }
 
-// serve is the process of the servers: n addresses on one port, which it prints.
+// serve runs the servers: n addresses on one port, which it prints.
 func serve(f tableFiles, n int) error {
 	text, err := os.ReadFile(f.answers())
 	if err != nil {
@@ -201,7 +201,7 @@ func serve(f tableFiles, n int) error {
 	return nil
 }
 
-// inventory has n hosts, with a line of known_hosts for each, as a real fleet.
+// inventory writes an inventory of n hosts, with a line of known_hosts for each, like a real fleet.
 func (f tableFiles) inventory(labDir string, n, parallel int, port string, key ssh.Signer) (string, error) {
 	var hosts, known strings.Builder
 	for i := range n {
@@ -218,7 +218,7 @@ func (f tableFiles) inventory(labDir string, n, parallel int, port string, key s
 	return path, os.WriteFile(path, []byte(text), 0o600)
 }
 
-// bareLoop is the least that a client can do: dial, and run one command.
+// bareLoop measures the minimum of a client: dial, and run one command.
 func bareLoop(labDir string, n, parallel int, port string, key ssh.Signer) (time.Duration, error) {
 	text, err := os.ReadFile(filepath.Join(labDir, "id_ed25519"))
 	if err != nil {

@@ -17,11 +17,11 @@ import (
 
 var hostLine = regexp.MustCompile(`address: ([0-9.]+), port: ([0-9]+)`)
 
-// roundTrip is the distance of the host whose trips are counted.
+// roundTrip is the round-trip time of the host whose trips are counted.
 const roundTrip = 100 * time.Millisecond
 
-// trips rotates one VM of the lab through a forwarder and counts the changes of
-// direction.
+// trips rotates one VM of the lab through a forwarder and prints the number of
+// changes of direction.
 func trips(program, dir string) error {
 	link := &distance.Link{Delay: roundTrip / 2}
 	path, done, err := behind(dir, func(listener net.Listener, address string) error {
@@ -40,9 +40,9 @@ func trips(program, dir string) error {
 	return nil
 }
 
-// behind puts something before the only VM of a lab: serve gets a listener and
-// the VM's address, and returns when the listener is closed. done does that. The
-// inventory leads to the listener.
+// behind puts a forwarder in front of the only VM of a lab: serve gets a listener and
+// the VM's address, and returns when the listener is closed. done closes it. The
+// inventory has the listener's address.
 func behind(dir string, serve func(listener net.Listener, address string) error) (inventoryFile string, done func(error) error, err error) {
 	path, err := inventory(dir, 1)
 	if err != nil {
@@ -84,7 +84,7 @@ func behind(dir string, serve func(listener net.Listener, address string) error)
 	}, nil
 }
 
-// trust lets the forwarder's port have the host key of the VM's.
+// trust adds the VM's host key for the forwarder's port to known_hosts.
 func trust(knownHosts, port, forwarded string) error {
 	text, err := os.ReadFile(knownHosts)
 	if err != nil {

@@ -1,6 +1,6 @@
-// Package distance puts miles between a client and a server on one machine: a
-// TCP forwarder that delays each direction, where the kernel has no netem, and
-// counts how often the direction of the traffic changes.
+// Package distance simulates a distance between a client and a server on one machine: a
+// TCP forwarder that delays each direction, for kernels without netem, and
+// counts the changes of direction of the traffic.
 package distance
 
 import (
@@ -9,9 +9,9 @@ import (
 	"time"
 )
 
-// Link is the way to one server. Its exported fields are set before Serve.
+// Link is the path to one server. Its exported fields are set before Serve.
 type Link struct {
-	Dial  func() (net.Conn, error) // reaches the server
+	Dial  func() (net.Conn, error) // connects to the server
 	Delay time.Duration            // of each direction: half the round trip
 
 	mu    sync.Mutex
@@ -21,20 +21,20 @@ type Link struct {
 
 type direction int
 
-// The directions, by who speaks; zero is nobody yet.
+// The directions, by sender; zero: none yet.
 const (
 	fromClient direction = iota + 1
 	fromServer
 )
 
-// Turns is how often the direction of the traffic has changed.
+// Turns returns how often the direction of the traffic has changed.
 func (l *Link) Turns() int {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.turns
 }
 
-func (l *Link) spoke(d direction) {
+func (l *Link) noteDirection(d direction) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.last != d {
@@ -43,7 +43,7 @@ func (l *Link) spoke(d direction) {
 	}
 }
 
-// Serve takes connections until the listener is closed, and returns when all of
+// Serve accepts connections until the listener is closed, and returns when all of
 // them have ended.
 func (l *Link) Serve(listener net.Listener) {
 	var open sync.WaitGroup
@@ -53,44 +53,44 @@ func (l *Link) Serve(listener net.Listener) {
 		if err != nil {
 			return
 		}
-		open.Go(func() { l.join(client) })
+		open.Go(func() { l.serveConn(client) })
 	}
 }
 
-func (l *Link) join(client net.Conn) {
+func (l *Link) serveConn(client net.Conn) {
 	defer client.Close()
 	server, err := l.Dial()
 	if err != nil {
-		return // the client sees an end
+		return // the client sees the end of the connection
 	}
 	defer server.Close()
-	var ways sync.WaitGroup
-	ways.Go(func() { l.pass(server, client, fromClient) })
-	ways.Go(func() { l.pass(client, server, fromServer) })
-	ways.Wait()
+	var directions sync.WaitGroup
+	directions.Go(func() { l.pass(server, client, fromClient) })
+	directions.Go(func() { l.pass(client, server, fromServer) })
+	directions.Wait()
 }
 
-// piece is what was read at once, and when it is due at the other end.
-type piece struct {
+// chunk is the data of one read, and the time at which it is due.
+type chunk struct {
 	at   time.Time
 	data []byte
 }
 
-// window is how many pieces may be on their way at a time.
+// window is the maximum number of chunks in transit.
 const window = 1024
 
-// pass keeps the order and the distance: what is read is written Delay later,
-// while reading goes on. An end travels like the bytes before it.
+// pass copies one direction in order: data is written Delay after it was read, while
+// reading continues. The end of the stream is delayed like the bytes before it.
 func (l *Link) pass(to, from net.Conn, d direction) {
-	pieces := make(chan piece, window)
+	chunks := make(chan chunk, window)
 	go func() {
-		defer close(pieces)
+		defer close(chunks)
 		for {
 			buffer := make([]byte, 32<<10)
 			n, err := from.Read(buffer)
 			if n > 0 {
-				l.spoke(d)
-				pieces <- piece{time.Now().Add(l.Delay), buffer[:n]}
+				l.noteDirection(d)
+				chunks <- chunk{time.Now().Add(l.Delay), buffer[:n]}
 			}
 			if err != nil {
 				return
@@ -98,11 +98,11 @@ func (l *Link) pass(to, from net.Conn, d direction) {
 		}
 	}()
 	broken := false
-	for p := range pieces {
-		time.Sleep(time.Until(p.at)) // the distance itself
+	for p := range chunks {
+		time.Sleep(time.Until(p.at)) // the delay
 		if !broken {
 			_, err := to.Write(p.data)
-			broken = err != nil // the reader goes on to its own end
+			broken = err != nil // the reader continues until its own end
 		}
 	}
 	if end, ok := to.(interface{ CloseWrite() error }); ok {

@@ -14,15 +14,15 @@ import (
 	"github.com/aoifleet/aoifleet/test/e2e/fleet"
 )
 
-// agentsUser owns the certificate's folder, and is the adversary.
+// agentsUser is the agent's user: the owner of the certificate's folder, and the adversary.
 const agentsUser = "az-aoi-ingestion"
 
-// front is one name that the adversary swaps, on one host.
-type front struct {
+// swapTarget is one name that the adversary swaps, on one host.
+type swapTarget struct {
 	name string
 	args []string // of the adversary
-	// ownFile: the adversary swaps the live file itself, or a folder on the way. Its
-	// user may change the certificate a moment after any look, so that what is there
+	// ownFile: the adversary swaps the live file itself, or a folder of its path. Its
+	// user may change the certificate after any check, so that the file
 	// after the run proves nothing.
 	ownFile bool
 }
@@ -31,24 +31,24 @@ const (
 	links = "-links /root/canary-log,/etc/canary-yaml,/root/missing,/etc/ld.so.preload.canary"
 	traps = "-links /root/trap,/root/missing"
 	deep  = "/var/lib/az-aoi-ingestion/keys/secrets/certificate.p12"
-	// fewestSwaps of each name are what makes the test one.
+	// fewestSwaps is the number of swaps of each name that the test needs.
 	fewestSwaps = 50
 )
 
 // TestAdversary lets the agent's user swap each name that root uses in its folders
-// while rotations go on. Whatever comes of those: nothing of root's changes or is
-// shown, each run ends, and `rotated` is true.
+// during rotations. Whatever their outcome: no file of root changes or is
+// disclosed, each run ends, and `rotated` is true.
 func TestAdversary(t *testing.T) {
 	w := newWorld(t, fleet.Spec{Name: "london-1"}, fleet.Spec{Name: "london-2"})
-	plain := newSiege(w, w.fleet.Host("london-1"), fleet.CertificatePath)
+	plain := newAttackedHost(w, w.fleet.Host("london-1"), fleet.CertificatePath)
 	h := w.fleet.Host("london-2")
-	// All on the way to the certificate is the agent's user's, and the configuration's folder.
+	// The agent's user owns the certificate's path and the configuration's folder.
 	w.shell(h, "install -d -m 750 -o az-aoi-ingestion -g az-aoi-ingestion /var/lib/az-aoi-ingestion /var/lib/az-aoi-ingestion/keys "+filepath.Dir(deep)+
 		"; mv "+fleet.CertificatePath+" "+deep+"; sed -i 's|cert_path: .*|cert_path: "+deep+"|' "+fleet.AgentConfig+
 		"; chown -R az-aoi-ingestion: /etc/az-aoi-ingestion; systemctl restart "+fleet.AgentUnit)
-	owned := newSiege(w, h, deep)
+	owned := newAttackedHost(w, h, deep)
 	certs := filepath.Dir(fleet.CertificatePath)
-	fronts := map[*siege][]front{
+	fronts := map[*attackedHost][]swapTarget{
 		plain: {
 			{"temporary", []string{"-path", certs, "-pattern", "'.aoifleet-*'", links}, false},
 			{"live", []string{"-path", fleet.CertificatePath, links}, true},
@@ -66,7 +66,7 @@ func TestAdversary(t *testing.T) {
 			for _, f := range all {
 				t.Run(f.name, func(t *testing.T) {
 					s.t = t
-					s.hold(f)
+					s.runUnderAttack(f)
 				})
 			}
 		})
@@ -74,12 +74,12 @@ func TestAdversary(t *testing.T) {
 	hosts.Wait()
 }
 
-// sorties are what the program is told to do under attack.
-var sorties = []struct {
+// attackedRuns are the runs of the program under attack.
+var attackedRuns = []struct {
 	name        string
-	certificate string // empty: the one that is not live
+	certificate string // empty: the certificate that is not live
 	first       bool   // there is no certificate yet
-	kill        bool   // the script is killed, and the run settled by recover
+	kill        bool   // the script is killed, and recover ends the run
 	more        []string
 }{
 	{name: "rotate"},
@@ -90,30 +90,30 @@ var sorties = []struct {
 	{name: "killed", kill: true},
 }
 
-// hold runs all sorties under one attack, more than once where the adversary was
-// too slow to swap fifty times, and then sees that the host works without it.
-func (s *siege) hold(f front) {
+// runUnderAttack runs all attackedRuns under one attack, more than once if the
+// adversary swaps less than fifty times, and then checks that the host works without it.
+func (s *attackedHost) runUnderAttack(f swapTarget) {
 	began := time.Now()
 	swaps, runs, ends := 0, 0, map[string]int{}
 	kinds := map[string]int{}
 	for round := 0; round < 3 || round < 6 && swaps < fewestSwaps; round++ {
 		stop := s.attack(agentsUser, append([]string{"swap", "-name", f.name, "-hide", adversaryDir + "/hide"}, f.args...)...)
 		ok := true
-		for i := range sorties {
-			outcome, unharmed := s.sortie(f, i)
+		for i := range attackedRuns {
+			outcome, unharmed := s.runAttacked(f, i)
 			runs, ends[outcome] = runs+1, ends[outcome]+1
 			if ok = unharmed; !ok {
 				break
 			}
 		}
 		for line := range strings.Lines(stop()) {
-			if words := strings.Fields(line); len(words) == 3 && words[0] == f.name {
-				swaps, kinds[words[1]] = swaps+1, kinds[words[1]]+1
+			if fields := strings.Fields(line); len(fields) == 3 && fields[0] == f.name {
+				swaps, kinds[fields[1]] = swaps+1, kinds[fields[1]]+1
 			}
 		}
-		s.calm()
+		s.restoreHost()
 		if !ok {
-			break // it is shown; the rest would be the same
+			break // the failure is shown; further runs would repeat it
 		}
 	}
 	s.t.Logf("%s: %d swaps %v, %d runs %v, %.1f s", f.name, swaps, kinds, runs, ends, time.Since(began).Seconds())
@@ -122,20 +122,20 @@ func (s *siege) hold(f front) {
 	}
 }
 
-// sortie is one run of the program under attack.
-func (s *siege) sortie(f front, i int) (outcome string, unharmed bool) {
-	kind := sorties[i]
+// runAttacked runs the program once under attack.
+func (s *attackedHost) runAttacked(f swapTarget, i int) (outcome string, unharmed bool) {
+	kind := attackedRuns[i]
 	s.shell(s.h, "systemctl reset-failed "+fleet.AgentUnit+"; systemctl start "+fleet.AgentUnit)
 	if kind.first {
-		_, _ = s.h.Shell(s.t.Context(), as(agentsUser)+"rm -rf "+s.path) // may have been swapped just now
+		_, _ = s.h.Shell(s.t.Context(), as(agentsUser)+"rm -rf "+s.path) // may have just been swapped
 	}
 	goal := kind.certificate
 	if goal == "" {
-		goal = s.other()
+		goal = s.otherCertificate()
 	}
 	s.health["window"] = "0s"
 	if kind.certificate == "refused" {
-		s.health["window"] = "1s" // the agent needs a moment to be refused
+		s.health["window"] = "1s" // the refusal of the agent takes time
 	}
 	mode := s.modeAfter()
 	end := s.begin(goal, "rotate", append([]string{"--force"}, kind.more...)...)
@@ -153,14 +153,14 @@ func (s *siege) sortie(f front, i int) (outcome string, unharmed bool) {
 		}
 		return a.outcome, true
 	}
-	// Whatever it was, the next operator settles it.
+	// Whatever the outcome, recover ends the transaction.
 	settled := s.run(goal, "recover")
 	return a.outcome, s.check(f, goal, mode, settled)
 }
 
-// modeAfter is the mode that a new certificate gets: that of the file in its place,
-// which may be one that the adversary has put there for good.
-func (s *siege) modeAfter() os.FileMode {
+// modeAfter returns the mode of a new certificate: that of the file at its path,
+// which the adversary may have replaced permanently.
+func (s *attackedHost) modeAfter() os.FileMode {
 	info, err := os.Lstat(filepath.Join(s.h.Root, s.path))
 	if err != nil || !info.Mode().IsRegular() {
 		return 0o600
@@ -168,10 +168,10 @@ func (s *siege) modeAfter() os.FileMode {
 	return info.Mode().Perm()
 }
 
-// check holds an attempt against what must be so, whoever attacks.
-func (s *siege) check(f front, goal string, mode os.FileMode, a attempt) bool {
+// check checks the guarantees that hold in every attempt.
+func (s *attackedHost) check(f swapTarget, goal string, mode os.FileMode, a attempt) bool {
 	s.t.Helper()
-	unharmed := s.unharmed(a)
+	unharmed := s.checkUnharmed(a)
 	if a.outcome == "rotated" && !f.ownFile {
 		file := filepath.Join(s.h.Root, s.path)
 		info, err := os.Lstat(file)
@@ -183,14 +183,14 @@ func (s *siege) check(f front, goal string, mode os.FileMode, a attempt) bool {
 		}
 	}
 	if !a.ended {
-		s.cut(s.t)
+		s.powerCycle(s.t)
 	}
 	return unharmed
 }
 
 // killScript kills the host's script as soon as there is a transaction; a run that
-// is refused before that has none.
-func (s *siege) killScript() {
+// is refused earlier has none.
+func (s *attackedHost) killScript() {
 	s.t.Helper()
 	for deadline := time.Now().Add(3 * time.Second); time.Now().Before(deadline); time.Sleep(5 * time.Millisecond) {
 		if _, err := os.Stat(filepath.Join(s.h.Root, stateDir, "pending")); err == nil {

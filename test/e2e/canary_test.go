@@ -14,9 +14,9 @@ import (
 	"syscall"
 )
 
-// notRoots are the places below root's folders that may change: the tool's own,
-// the agent's, the tests', and systemd's.
-func (s *siege) notRoots(path string) bool {
+// mayChange reports whether a path below root's folders may change: those of the
+// tool, the agent, the tests and systemd.
+func (s *attackedHost) mayChange(path string) bool {
 	if strings.Contains(path, "/aoifleet-guard-") {
 		return true
 	}
@@ -24,8 +24,8 @@ func (s *siege) notRoots(path string) bool {
 		"/var/lib/aoifleet", "/var/lib/az-aoi-ingestion", "/var/lib/systemd", adversaryDir, adversaryOver}, path)
 }
 
-// roots are root's files: owner, mode, and the digest or the link's target.
-func (s *siege) roots() map[string]string {
+// rootFiles returns root's files: owner, mode, and the digest or the link's target.
+func (s *attackedHost) rootFiles() map[string]string {
 	s.t.Helper()
 	found := map[string]string{}
 	entries, err := os.ReadDir(s.h.Root)
@@ -41,13 +41,13 @@ func (s *siege) roots() map[string]string {
 			if err != nil {
 				return err
 			}
-			if s.notRoots(path) {
+			if s.mayChange(path) {
 				if entry.IsDir() {
 					return filepath.SkipDir
 				}
 				return nil
 			}
-			found[path], err = facts(name)
+			found[path], err = fileFacts(name)
 			return err
 		})
 		if err != nil {
@@ -57,7 +57,7 @@ func (s *siege) roots() map[string]string {
 	return found
 }
 
-func facts(name string) (string, error) {
+func fileFacts(name string) (string, error) {
 	info, err := os.Lstat(name)
 	if err != nil {
 		return "", err
@@ -75,12 +75,12 @@ func facts(name string) (string, error) {
 	return text, nil
 }
 
-// inToolsFolder tells what is wrong there: all of it is files, in folders of
-// root's, and nothing of the canaries is in them.
-func (s *siege) inToolsFolder() (wrong []string) {
+// stateFolderProblems returns the problems in the tool's folder, which may contain
+// only files, in folders of root, without text of the canaries.
+func (s *attackedHost) stateFolderProblems() (wrong []string) {
 	_ = filepath.WalkDir(filepath.Join(s.h.Root, "/var/lib/aoifleet"), func(name string, entry fs.DirEntry, err error) error {
 		if err != nil {
-			return nil // it was removed just now, or there was nothing
+			return nil // it was just removed, or is missing
 		}
 		path := strings.TrimPrefix(name, s.h.Root)
 		info, err := entry.Info()
@@ -108,7 +108,7 @@ func (s *siege) inToolsFolder() (wrong []string) {
 	return wrong
 }
 
-// differences tells what has changed, at most ten of it.
+// differences returns the changes, at most ten.
 func differences(before, after map[string]string) []string {
 	var found []string
 	for path, was := range before {
@@ -127,19 +127,19 @@ func differences(before, after map[string]string) []string {
 	return found[:min(len(found), 10)]
 }
 
-// secrets are the words of a canary that must not be seen.
+// secrets returns the texts of a canary that must not be disclosed.
 func (c canary) secrets() []string { return canaryWord.FindAllString(c.text, -1) }
 
 var canaryWord = regexp.MustCompile(`canary[0-9]-[0-9A-F]{40}`)
 
-// in tells whether a text holds a secret of the canary.
+// in reports whether a text contains a secret of the canary.
 func (c canary) in(text string) bool {
 	return slices.ContainsFunc(c.secrets(), func(secret string) bool { return strings.Contains(text, secret) })
 }
 
-// leaked tells where a canary's secret is on this machine; empty: nowhere.
-func leaked(c canary, said, dir string) string {
-	if c.in(said) {
+// leaked returns the place of a canary's secret on this machine; empty: none.
+func leaked(c canary, printed, dir string) string {
+	if c.in(printed) {
 		return "in its output"
 	}
 	where := ""

@@ -11,9 +11,8 @@ import (
 	"github.com/aoifleet/aoifleet/test/e2e/fleet"
 )
 
-// TestCost says what the dead-man switch costs on a host that has nothing else
-// to do: times of the steps, processes, and calls of what is dear. It asserts
-// no speed.
+// TestCost prints the cost of the dead-man switch on an idle host: times of the
+// steps, processes, and calls of expensive programs. It asserts no speed.
 func TestCost(t *testing.T) {
 	w := newWorld(t, fleet.Spec{Name: "london-1"}, fleet.Spec{Name: "paris-1", Release: "bullseye"})
 	links := w.links()
@@ -30,9 +29,9 @@ func TestCost(t *testing.T) {
 	}
 }
 
-// cost runs the program once. Process numbers of a host are given out in turn,
-// by its own counter: two of them tell how many processes and threads were
-// made in between.
+// cost runs the program once. A host assigns process ids in order, from its own
+// counter: the difference of two ids is the number of processes and threads
+// created in between.
 func (c *trial) cost(how []string) {
 	count := c.path(trapDir + "/count")
 	if err := os.WriteFile(count, nil, 0o666); err != nil {

@@ -19,8 +19,8 @@ import (
 	"github.com/aoifleet/aoifleet/test/e2e/fleet"
 )
 
-// TestDiagnostics brings the diagnostics of real hosts home: asked for, and by
-// themselves before a rollback.
+// TestDiagnostics downloads the diagnostics of real hosts: on request, and before a
+// rollback.
 func TestDiagnostics(t *testing.T) {
 	w := newWorld(t, fleet.Spec{Name: "london-1"}, fleet.Spec{Name: "paris-1", Release: "bullseye"})
 	out := filepath.Join(w.dir, "out")
@@ -51,8 +51,8 @@ func TestDiagnostics(t *testing.T) {
 	noDiagnosticsOn(w, hung)
 	w.write(hung, fleet.DiagsPath, "\n")
 
-	// Before a rollback: what the tool sees is the agent that is refused.
-	document, code = w.diagnosed("refused")
+	// Before a rollback the tool sees the refused agent.
+	document, code = w.rotateWithDiagnostics("refused")
 	w.expect(document, code, 6, map[string]int{"rolled_back": 2})
 	for i, h := range w.fleet.Hosts {
 		w.live(h, "old")
@@ -61,7 +61,7 @@ func TestDiagnostics(t *testing.T) {
 		noDiagnosticsOn(w, h)
 	}
 	w.write(hung, fleet.DiagsPath, "fails out of order\n")
-	document, code = w.diagnosed("refused", "--limit", hung.Name)
+	document, code = w.rotateWithDiagnostics("refused", "--limit", hung.Name)
 	w.expect(document, code, 6, map[string]int{"rolled_back": 1})
 	if h := document.Hosts[0]; h.Diagnostics != nil || !strings.Contains(strings.Join(h.Notes, "\n"), "no diagnostics: ") {
 		t.Errorf("%+v", h)
@@ -69,12 +69,12 @@ func TestDiagnostics(t *testing.T) {
 	w.live(hung, "old")
 }
 
-// TestDiagnosticsWithoutRights: the tool has the agent's rights and no others, and
-// somebody who has those gets neither root's files out of the host nor root to write.
+// TestDiagnosticsWithoutRights tests that the tool has only the agent's rights, and
+// that an attacker with these rights can neither read root's files nor make root write.
 func TestDiagnosticsWithoutRights(t *testing.T) {
 	w := newWorld(t, fleet.Spec{Name: "london-1"}, fleet.Spec{Name: "paris-1", Release: "bullseye"})
 	const secret = "root:$6$secret"
-	w.everywhere("printf '%s' '" + secret + "' >/opt/secret; chmod 600 /opt/secret; install -d -m 1777 /told")
+	w.onAllHosts("printf '%s' '" + secret + "' >/opt/secret; chmod 600 /opt/secret; install -d -m 1777 /report")
 	gather := func(t *testing.T, tool string, more ...string) (*report.Document, int) {
 		w.t = t
 		for _, h := range w.fleet.Hosts {
@@ -83,29 +83,29 @@ func TestDiagnosticsWithoutRights(t *testing.T) {
 		}
 		return w.run("gather-diags", "new", nil, append([]string{"--dir", filepath.Join(t.TempDir(), "out")}, more...)...)
 	}
-	const tell = "cat /proc/self/status >/told/status; id -un >/told/name; env >/told/env; ls -l /proc/self/fd >/told/fd"
+	const writeIdentity = "cat /proc/self/status >/report/status; id -un >/report/name; env >/report/env; ls -l /proc/self/fd >/report/fd"
 	t.Run("who it is", func(t *testing.T) {
-		document, code := gather(t, tell)
+		document, code := gather(t, writeIdentity)
 		for i, h := range w.fleet.Hosts {
 			if code != 0 || document.Hosts[i].Diagnostics == nil {
 				t.Fatalf("%s: exit code %d, %+v", h.Name, code, document.Hosts[i].Error)
 			}
-			status := w.shell(h, "cat /told/status")
+			status := w.shell(h, "cat /report/status")
 			for _, line := range []string{"Uid:\t980\t980\t980\t980", "Gid:\t980\t980\t980\t980", "NoNewPrivs:\t1", "CapPrm:\t0000000000000000", "CapEff:\t0000000000000000", "CapBnd:\t0000000000000000", "CapInh:\t0000000000000000"} {
 				if !strings.Contains(status, line+"\n") {
 					t.Errorf("%s: no %q in\n%s", h.Name, line, status)
 				}
 			}
-			if env := w.shell(h, "cat /told/env"); strings.Contains(env, "SUDO_") || strings.Contains(env, "/root") {
+			if env := w.shell(h, "cat /report/env"); strings.Contains(env, "SUDO_") || strings.Contains(env, "/root") {
 				t.Errorf("%s: %s", h.Name, env)
 			}
 			noDiagnosticsOn(w, h)
 		}
 	})
 	t.Run("as root", func(t *testing.T) {
-		_, code := gather(t, "rm -f /told/*; "+tell, "--as-root")
+		_, code := gather(t, "rm -f /report/*; "+writeIdentity, "--as-root")
 		for _, h := range w.fleet.Hosts {
-			if name := w.shell(h, "cat /told/name"); code != 0 || name != "root" {
+			if name := w.shell(h, "cat /report/name"); code != 0 || name != "root" {
 				t.Errorf("%s: exit code %d, the tool ran as %q", h.Name, code, name)
 			}
 			noDiagnosticsOn(w, h)
@@ -124,7 +124,7 @@ func TestDiagnosticsWithoutRights(t *testing.T) {
 			w.shell(h, "cd /var/log/az-aoi-ingestion && mv was stdout.log")
 		}
 	})
-	for name, c := range map[string]struct{ tool, words string }{
+	for name, c := range map[string]struct{ tool, expected string }{
 		"symbolic link": {"ln -s /opt/secret a.zip; exit 0", "not a regular file"},
 		"hard link":     {"ln /opt/secret a.zip || exit 7", "as user az-aoi-ingestion (exit status 7)"},
 		"FIFO":          {"mkfifo a.zip; exit 0", "not a regular file"},
@@ -138,7 +138,7 @@ func TestDiagnosticsWithoutRights(t *testing.T) {
 			document, code := gather(t, c.tool, "--timeout", "10s", "--max-size", "2")
 			for i, h := range w.fleet.Hosts {
 				got := document.Hosts[i]
-				if code != 5 || got.Diagnostics != nil || got.Error == nil || !strings.Contains(got.Error.Message, c.words) || strings.Contains(got.Error.Message, secret) {
+				if code != 5 || got.Diagnostics != nil || got.Error == nil || !strings.Contains(got.Error.Message, c.expected) || strings.Contains(got.Error.Message, secret) {
 					t.Errorf("%s: exit code %d, %+v, %+v", h.Name, code, got.Diagnostics, got.Error)
 				}
 				if text := w.shell(h, "cat /opt/secret; stat -c ' %u:%a' /opt/secret"); text != secret+" 0:600" {
@@ -151,8 +151,8 @@ func TestDiagnosticsWithoutRights(t *testing.T) {
 	}
 }
 
-// diagnosed is a rotation with health.diagnostics, in the world's own folder.
-func (w *world) diagnosed(certificate string, more ...string) (*report.Document, int) {
+// rotateWithDiagnostics rotates with health.diagnostics, in the world's own folder.
+func (w *world) rotateWithDiagnostics(certificate string, more ...string) (*report.Document, int) {
 	w.t.Helper()
 	inventory := filepath.Join(w.dir, "diagnosed.yaml")
 	if err := w.fleet.WriteInventory(inventory, fleet.Inventory{Certificate: w.file(certificate), Rollout: map[string]any{"parallel": 2, "max_failures": 5},
@@ -178,7 +178,7 @@ func (w *world) diagnosed(certificate string, more ...string) (*report.Document,
 	return document, cmd.ProcessState.ExitCode()
 }
 
-func checkZip(t *testing.T, d *report.Diagnostics, file, words string) {
+func checkZip(t *testing.T, d *report.Diagnostics, file, expected string) {
 	t.Helper()
 	if d == nil || d.File != file {
 		t.Fatalf("diagnostics %+v, want %s", d, file)
@@ -187,12 +187,12 @@ func checkZip(t *testing.T, d *report.Diagnostics, file, words string) {
 	if err != nil || info.Size() != d.Bytes || info.Mode().Perm() != 0o600 || digestOf(t, file) != d.SHA256 {
 		t.Errorf("%s: %v, %v; said %+v", file, info, err, d)
 	}
-	if text := packed(t, file); !strings.Contains(text, words) {
-		t.Errorf("%s: no %q in %s", file, words, text)
+	if text := packed(t, file); !strings.Contains(text, expected) {
+		t.Errorf("%s: no %q in %s", file, expected, text)
 	}
 }
 
-// packed is the log in a zip of the stand-in.
+// packed returns the log in a zip of the stand-in.
 func packed(t *testing.T, file string) string {
 	t.Helper()
 	z, err := zip.OpenReader(file)
@@ -221,8 +221,8 @@ func digestOf(t *testing.T, file string) string {
 	return hex.EncodeToString(sum[:])
 }
 
-// noDiagnosticsOn: neither root's copy, nor the login user's, nor the tool's own
-// temporary files.
+// noDiagnosticsOn checks that no copy of root or the login user, and no temporary file
+// of the tool, is left.
 func noDiagnosticsOn(w *world, h *fleet.Host) {
 	w.t.Helper()
 	if left := w.shell(h, "ls -Ad /home/azureuser/.aoifleet-* /var/lib/aoifleet/*/diags-* /var/lib/aoifleet-diags-* /tmp/tmp.* 2>/dev/null || :"); left != "" {

@@ -15,7 +15,7 @@ import (
 	"github.com/aoifleet/aoifleet/test/e2e/fleet"
 )
 
-// doctor returns what the program's doctor says of every host.
+// doctor returns the result of `aoifleet doctor` for every host.
 func (w *world) doctor(wantCode int) []report.DoctorHost {
 	w.t.Helper()
 	inventory := filepath.Join(w.dir, "inventory.yaml")
@@ -45,8 +45,8 @@ func (w *world) doctor(wantCode int) []report.DoctorHost {
 	return document.Hosts
 }
 
-// ails sees that on every host exactly one check failed, and what mends it.
-func (w *world) ails(code int, check, message, mend string) {
+// expectFailure checks that on every host exactly one check failed, and its hint.
+func (w *world) expectFailure(code int, check, message, fix string) {
 	w.t.Helper()
 	for _, h := range w.doctor(code) {
 		failed := 0
@@ -55,7 +55,7 @@ func (w *world) ails(code int, check, message, mend string) {
 				continue
 			}
 			failed++
-			if c.Name != check || !strings.Contains(c.Message, message) || !strings.Contains(c.Hint, mend) {
+			if c.Name != check || !strings.Contains(c.Message, message) || !strings.Contains(c.Hint, fix) {
 				w.t.Errorf("%s: %s: %s; %s", h.Name, c.Name, c.Message, c.Hint)
 			}
 		}
@@ -65,8 +65,8 @@ func (w *world) ails(code int, check, message, mend string) {
 	}
 }
 
-// well sees that no check failed, and none was left out.
-func (w *world) well() {
+// expectHealthy checks that all checks ran and passed.
+func (w *world) expectHealthy() {
 	w.t.Helper()
 	for _, h := range w.doctor(0) {
 		for _, c := range h.Checks {
@@ -77,20 +77,20 @@ func (w *world) well() {
 	}
 }
 
-func (w *world) everywhere(command string) {
+func (w *world) onAllHosts(command string) {
 	w.t.Helper()
 	for _, h := range w.fleet.Hosts {
 		w.shell(h, command)
 	}
 }
 
-// TestDoctor gives real hosts one fault after another, and takes it away by what
-// the doctor says.
+// TestDoctor gives real hosts one fault after another, and checks the doctor's result
+// with and without it.
 func TestDoctor(t *testing.T) {
 	w := newWorld(t, fleet.Spec{Name: "london-1"}, fleet.Spec{Name: "paris-1", Release: "bullseye"})
 	for _, c := range []struct {
 		name                 string
-		upset, mend          func()
+		upset, fix           func()
 		code                 int
 		check, message, hint string
 	}{
@@ -101,47 +101,47 @@ func TestDoctor(t *testing.T) {
 				w.rules("Defaults requiretty\nDefaults:azureuser !requiretty\nazureuser ALL=(ALL) NOPASSWD: ALL")
 			},
 			5, "sudo", "requiretty", "Defaults:azureuser !requiretty"},
-		{"SFTP off", func() { w.everywhere("sed -i.was '/^Subsystem/d' /etc/ssh/sshd_config && systemctl restart ssh") },
-			func() { w.everywhere("mv /etc/ssh/sshd_config.was /etc/ssh/sshd_config && systemctl restart ssh") },
+		{"SFTP off", func() { w.onAllHosts("sed -i.was '/^Subsystem/d' /etc/ssh/sshd_config && systemctl restart ssh") },
+			func() { w.onAllHosts("mv /etc/ssh/sshd_config.was /etc/ssh/sshd_config && systemctl restart ssh") },
 			5, "sftp", "SFTP is switched off", "Subsystem sftp internal-sftp"},
-		{"unit not enabled", func() { w.everywhere("systemctl disable " + fleet.AgentUnit) }, func() { w.everywhere("systemctl enable " + fleet.AgentUnit) },
+		{"unit not enabled", func() { w.onAllHosts("systemctl disable " + fleet.AgentUnit) }, func() { w.onAllHosts("systemctl enable " + fleet.AgentUnit) },
 			5, "unit", "is disabled", "systemctl enable " + fleet.AgentUnit},
 		{"CRLF", func() { w.form("\r\n") }, func() { w.form("") }, 5, "certificate_form", "CRLF", "aoifleet rotate -i "},
-		// Lazily: a session that is just ending may still have a file open there.
-		{"read-only /etc", w.readOnly, func() { w.everywhere("umount /etc/az-aoi-ingestion /mnt; umount -l /etc") },
+		// Lazily: an ending session may still have an open file there.
+		{"read-only /etc", w.readOnly, func() { w.onAllHosts("umount /etc/az-aoi-ingestion /mnt; umount -l /etc") },
 			5, "dead_man", "no boot guard, /etc/systemd/system can't be written", "findmnt -T /etc/systemd/system"},
-		{"no openssl", func() { w.everywhere("mv /usr/bin/openssl /usr/bin/openssl.away") }, func() { w.everywhere("mv /usr/bin/openssl.away /usr/bin/openssl") },
+		{"no openssl", func() { w.onAllHosts("mv /usr/bin/openssl /usr/bin/openssl.away") }, func() { w.onAllHosts("mv /usr/bin/openssl.away /usr/bin/openssl") },
 			5, "openssl", "no openssl", "on the host: apt-get install openssl"},
 		{"hard links", func() {
-			w.everywhere("echo 0 >/run/zero && mount --bind /run/zero /proc/sys/fs/protected_hardlinks")
-		}, func() { w.everywhere("umount /proc/sys/fs/protected_hardlinks") },
+			w.onAllHosts("echo 0 >/run/zero && mount --bind /run/zero /proc/sys/fs/protected_hardlinks")
+		}, func() { w.onAllHosts("umount /proc/sys/fs/protected_hardlinks") },
 			5, "protected_links", "fs.protected_hardlinks is 0", "sysctl -w fs.protected_hardlinks=1"},
 		{"log is the agent's link", func() {
-			w.everywhere("cd /var/log && mv az-aoi-ingestion/stdout.log agent.log && ln -s ../agent.log az-aoi-ingestion/stdout.log")
+			w.onAllHosts("cd /var/log && mv az-aoi-ingestion/stdout.log agent.log && ln -s ../agent.log az-aoi-ingestion/stdout.log")
 		},
-			func() { w.everywhere("mv /var/log/agent.log /var/log/az-aoi-ingestion/stdout.log") },
+			func() { w.onAllHosts("mv /var/log/agent.log /var/log/az-aoi-ingestion/stdout.log") },
 			5, "log", "is a link, and others than root can write the folder /var/log/az-aoi-ingestion", "agent.log"},
 		{"configuration is the agent's link", func() {
-			w.everywhere("cd /etc && chown az-aoi-ingestion az-aoi-ingestion && mv az-aoi-ingestion/config.yaml agent.yaml && ln -s ../agent.yaml az-aoi-ingestion/config.yaml")
+			w.onAllHosts("cd /etc && chown az-aoi-ingestion az-aoi-ingestion && mv az-aoi-ingestion/config.yaml agent.yaml && ln -s ../agent.yaml az-aoi-ingestion/config.yaml")
 		}, func() {
-			w.everywhere("mv /etc/agent.yaml /etc/az-aoi-ingestion/config.yaml && chown root /etc/az-aoi-ingestion")
+			w.onAllHosts("mv /etc/agent.yaml /etc/az-aoi-ingestion/config.yaml && chown root /etc/az-aoi-ingestion")
 		},
 			5, "configuration", "is a link, and others than root can write the folder /etc/az-aoi-ingestion", "agent.config"},
-		{"full disk", func() { w.everywhere("mkdir -p /var/lib/aoifleet; mount -t tmpfs -o size=512k none /var/lib") }, func() { w.everywhere("umount /var/lib") },
+		{"full disk", func() { w.onAllHosts("mkdir -p /var/lib/aoifleet; mount -t tmpfs -o size=512k none /var/lib") }, func() { w.onAllHosts("umount /var/lib") },
 			5, "space", "kB are free below /var/lib", "free at least"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			w.t = t
 			c.upset()
-			w.ails(c.code, c.check, c.message, c.hint)
-			c.mend()
-			w.well()
+			w.expectFailure(c.code, c.check, c.message, c.hint)
+			c.fix()
+			w.expectHealthy()
 		})
 	}
 	t.Run("host key changed", func(t *testing.T) {
 		w.t = t
 		w.otherKeys()
-		w.ails(4, "host_key", "host key has changed", "ssh-keygen -R ")
+		w.expectFailure(4, "host_key", "host key has changed", "ssh-keygen -R ")
 	})
 }
 
@@ -152,7 +152,7 @@ func (w *world) rules(rules string) {
 	}
 }
 
-// form writes the live certificate with this in its middle and at its end.
+// form writes the live certificate with a text in its middle and at its end.
 func (w *world) form(end string) {
 	w.t.Helper()
 	text := string(w.certs["old"].Canonical())
@@ -165,13 +165,13 @@ func (w *world) form(end string) {
 	}
 }
 
-// readOnly makes /etc read-only, but for the agent's own folder.
+// readOnly makes /etc read-only, except for the agent's own folder.
 func (w *world) readOnly() {
 	w.t.Helper()
-	w.everywhere("mount --bind /etc/az-aoi-ingestion /mnt && mount --bind /etc /etc && mount -o remount,ro,bind /etc && mount --bind /mnt /etc/az-aoi-ingestion")
+	w.onAllHosts("mount --bind /etc/az-aoi-ingestion /mnt && mount --bind /etc /etc && mount -o remount,ro,bind /etc && mount --bind /mnt /etc/az-aoi-ingestion")
 }
 
-// otherKeys lets known_hosts know each host by the key of the other.
+// otherKeys writes a known_hosts file in which each host has the key of another.
 func (w *world) otherKeys() {
 	w.t.Helper()
 	known, err := os.ReadFile(w.fleet.KnownHosts)

@@ -12,7 +12,7 @@ import (
 	"github.com/aoifleet/aoifleet/test/e2e/fleet"
 )
 
-// TestDropInGivesNothingElse tries to get more out of the drop-in than the job.
+// TestDropInGivesNothingElse tries to exceed the rights that the task needs.
 func TestDropInGivesNothingElse(t *testing.T) {
 	w := drop(t)
 	for _, h := range w.fleet.Hosts {
@@ -23,21 +23,21 @@ func TestDropInGivesNothingElse(t *testing.T) {
 			w.noOtherRun(h)
 			w.noPathInReach(h)
 			w.untouched(h)
-			// After all this it still works.
+			// The task itself still works.
 			document, code := w.run("rotate", "new", nil, "--limit", h.Name)
 			w.expect(document, code, 0, map[string]int{"rotated": 1})
 		})
 	}
 }
 
-// noOtherCommand: each line would leave /root/canary, or print what only root
-// can read or is.
+// noOtherCommand tries commands that would create /root/canary, or print text that
+// only root can read.
 func (w *world) noOtherCommand(h *fleet.Host) {
 	const evil = "mkdir -p /home/azureuser/evil; printf '#!/bin/sh\\ntouch /root/canary; id -u\\n' >/home/azureuser/evil/id; chmod 755 /home/azureuser/evil/id; " +
 		"for x in sed stat tr sh cat grep readlink aoifleet-host; do cp /home/azureuser/evil/id /home/azureuser/evil/$x; done; "
-	const nothing = " </dev/null"
+	const noInput = " </dev/null"
 	for _, attempt := range []string{
-		"sudo -n sh -s" + nothing,
+		"sudo -n sh -s" + noInput,
 		"echo 'touch /root/canary; id -u' | sudo -n sh",
 		"sudo -n sh -c 'touch /root/canary; id -u'",
 		"sudo -n -s id -u",
@@ -47,19 +47,19 @@ func (w *world) noOtherCommand(h *fleet.Host) {
 		"sudo -n cat /opt/root/secret",
 		"sudo -n -e /etc/shadow",
 		"sudoedit -n /etc/shadow",
-		"sudo -n " + helperPath + " id" + nothing,
-		"sudo -n " + helperPath + " -c 'touch /root/canary'" + nothing,
-		"sudo -n " + helperPath + " ''" + nothing,
-		"sudo -n /bin/sh " + helperPath + nothing,
-		"sudo -n env " + helperPath + nothing,
-		"sudo -n -g root " + helperPath + nothing,
-		"sudo -n -u az-aoi-ingestion " + helperPath + nothing,
-		"sudo -n -D /root " + helperPath + nothing,
-		"sudo -n -R /home/azureuser " + helperPath + nothing,
-		"sudo -n PATH=/home/azureuser/evil " + helperPath + nothing,
-		"sudo -n BASH_ENV=/home/azureuser/evil/id ENV=/home/azureuser/evil/id " + helperPath + nothing,
-		"sudo -n --preserve-env=PATH " + helperPath + nothing,
-		evil + "cd evil; export BASH_ENV=$PWD/id ENV=$PWD/id PATH=$PWD:$PATH LD_PRELOAD=$PWD/id IFS=/ CDPATH=$PWD PS4='$(id)' SHELLOPTS=xtrace ROOT=$PWD helper=; /usr/bin/sudo -n " + helperPath + nothing,
+		"sudo -n " + helperPath + " id" + noInput,
+		"sudo -n " + helperPath + " -c 'touch /root/canary'" + noInput,
+		"sudo -n " + helperPath + " ''" + noInput,
+		"sudo -n /bin/sh " + helperPath + noInput,
+		"sudo -n env " + helperPath + noInput,
+		"sudo -n -g root " + helperPath + noInput,
+		"sudo -n -u az-aoi-ingestion " + helperPath + noInput,
+		"sudo -n -D /root " + helperPath + noInput,
+		"sudo -n -R /home/azureuser " + helperPath + noInput,
+		"sudo -n PATH=/home/azureuser/evil " + helperPath + noInput,
+		"sudo -n BASH_ENV=/home/azureuser/evil/id ENV=/home/azureuser/evil/id " + helperPath + noInput,
+		"sudo -n --preserve-env=PATH " + helperPath + noInput,
+		evil + "cd evil; export BASH_ENV=$PWD/id ENV=$PWD/id PATH=$PWD:$PATH LD_PRELOAD=$PWD/id IFS=/ CDPATH=$PWD PS4='$(id)' SHELLOPTS=xtrace ROOT=$PWD helper=; /usr/bin/sudo -n " + helperPath + noInput,
 		evil + "cd evil; /usr/bin/sudo -n ./aoifleet-host",
 		evil + "/usr/bin/sudo -n /home/azureuser/evil/aoifleet-host",
 		"ln -sf /bin/sh aoifleet-host; sudo -n ./aoifleet-host -c id",
@@ -76,8 +76,8 @@ func (w *world) noOtherCommand(h *fleet.Host) {
 	}
 }
 
-// ask gives the helper values as the login user, and nothing more.
-func (w *world) ask(h *fleet.Host, values ...string) string {
+// askHelper sends values to the helper as the login user.
+func (w *world) askHelper(h *fleet.Host, values ...string) string {
 	w.t.Helper()
 	base := map[string]string{"run": "20261123-000000-EVIL", "owner": "me", "unit": fleet.AgentUnit, "log": fleet.LogPath}
 	order := []string{"verb", "run", "owner", "unit", "log"}
@@ -100,15 +100,15 @@ func (w *world) ask(h *fleet.Host, values ...string) string {
 	return out
 }
 
-// noOtherFile: each question is refused, or answered without what root alone may
-// read, and nothing is written.
+// noOtherFile checks that each request is refused, or answered without text that
+// only root may read, and that nothing is written.
 func (w *world) noOtherFile(h *fleet.Host) {
 	canary := "$(touch /root/canary)`touch /root/canary`;touch /root/canary;'\""
 	digest := strings.Fields(w.shell(h, "sha256sum /etc/shadow"))[0]
 	rotate := []string{"verb=rotate", "real=/etc/shadow", "old=" + digest, "new=" + digest, "swap=yes", "start=no", "deadman=no"}
 	for name, question := range map[string]struct {
-		values []string
-		words  string
+		values   []string
+		expected string
 	}{
 		"another path to look at":     {[]string{"verb=observe", "path=/etc/shadow"}, "names /etc/shadow as a certificate"},
 		"another path to examine":     {[]string{"verb=examine", "path=/etc/shadow"}, "names /etc/shadow as a certificate"},
@@ -147,15 +147,15 @@ func (w *world) noOtherFile(h *fleet.Host) {
 		"a staging folder not there":  {[]string{"verb=stage", "source=.aoifleet-none", "size=7", "new=" + digest}, "did not arrive whole"},
 		"the state of the invocation": {[]string{"verb=recover", "boot=x", "was=x", "sick=yes", "invocation=$(id)"}, "result=clean"},
 	} {
-		out := w.ask(h, question.values...)
-		if !strings.Contains(out, question.words) || strings.Contains(out, "root:") || strings.Contains(out, "secret\n") ||
+		out := w.askHelper(h, question.values...)
+		if !strings.Contains(out, question.expected) || strings.Contains(out, "root:") || strings.Contains(out, "secret\n") ||
 			strings.Contains(out, digest) || strings.Contains(out, "uid=0") {
 			w.t.Errorf("%s: %s:\n%s", h.Name, name, out)
 		}
 	}
 	w.stagingTraps(h)
-	// An endless line, and an end in mid-value.
-	for input, words := range map[string]string{
+	// An endless line, and an end in the middle of a value.
+	for input, expected := range map[string]string{
 		"tr '\\000' a </dev/zero":                                   "not a length",
 		"cat /dev/zero":                                             "not a length",
 		"echo 9999999; tr '\\000' a </dev/zero":                     "the values are too long",
@@ -165,26 +165,26 @@ func (w *world) noOtherFile(h *fleet.Host) {
 		"echo 0000026; printf 'verb=observe\\000\\nrun=x\\nend\\n'": "not a unit name",
 	} {
 		out, _ := output(w.t, w.fleet, h, "("+input+") 2>/dev/null | timeout 20 sudo -n "+helperPath+" 2>&1")
-		if !strings.Contains(out, words) {
+		if !strings.Contains(out, expected) {
 			w.t.Errorf("%s: %s:\n%s", h.Name, input, out)
 		}
 	}
 }
 
-// stagingTraps: what is staged is read with the caller's rights.
+// stagingTraps checks that a staged file is read with the caller's rights.
 func (w *world) stagingTraps(h *fleet.Host) {
 	digest := strings.Fields(w.shell(h, "sha256sum /opt/root/secret"))[0]
 	for name, lay := range map[string]string{
 		"a symlink":            "mkdir .aoifleet-x && ln -s /opt/root/secret .aoifleet-x/certificate",
 		"a folder's symlink":   "ln -s /opt/root .aoifleet-x && ln -s secret certificate",
 		"a FIFO":               "mkdir .aoifleet-x && mkfifo .aoifleet-x/certificate",
-		"more than it says":    "mkdir .aoifleet-x && head -c 10000000 /dev/zero >.aoifleet-x/certificate",
+		"more than its size":   "mkdir .aoifleet-x && head -c 10000000 /dev/zero >.aoifleet-x/certificate",
 		"a file that it loses": "mkdir .aoifleet-x && ln -s /dev/full .aoifleet-x/certificate",
 	} {
 		if out, err := output(w.t, w.fleet, h, "rm -rf .aoifleet-x; "+lay); err != nil {
 			w.t.Fatalf("%s: %s, %v", name, out, err)
 		}
-		out := w.ask(h, "verb=stage", "source=.aoifleet-x", "size=7", "new="+digest)
+		out := w.askHelper(h, "verb=stage", "source=.aoifleet-x", "size=7", "new="+digest)
 		if !strings.Contains(out, "did not arrive whole") || strings.Contains(out, "secret\n") {
 			w.t.Errorf("%s: %s:\n%s", h.Name, name, out)
 		}
@@ -194,7 +194,7 @@ func (w *world) stagingTraps(h *fleet.Host) {
 	}
 }
 
-// noOtherRun: who has the drop-in can neither confirm nor undo a run that lives.
+// noOtherRun checks that a user with the drop-in can neither confirm nor undo a run in progress.
 func (w *world) noOtherRun(h *fleet.Host) {
 	kill := w.interrupted(h, "60s")
 	defer kill()
@@ -204,11 +204,11 @@ func (w *world) noOtherRun(h *fleet.Host) {
 	for _, question := range [][]string{
 		append(rotate, "run="+run), rotate, {"verb=recover", "run=" + run}, {"verb=recover"},
 	} {
-		if out := w.ask(h, question...); !strings.Contains(out, "error=locked") {
+		if out := w.askHelper(h, question...); !strings.Contains(out, "error=locked") {
 			w.t.Errorf("%s: %v:\n%s", h.Name, question, out)
 		}
 	}
-	if out := w.ask(h, "verb=prune", "keep=0"); !strings.Contains(out, "removed=0") {
+	if out := w.askHelper(h, "verb=prune", "keep=0"); !strings.Contains(out, "removed=0") {
 		w.t.Errorf("%s: %s", h.Name, out)
 	}
 	if _, err := os.Stat(filepath.Join(h.Root, stateDir, "pending")); err != nil {
@@ -225,8 +225,8 @@ func (w *world) noOtherRun(h *fleet.Host) {
 	w.live(h, "old")
 }
 
-// noPathInReach: where the login user could put something else in the way, the
-// helper does not go.
+// noPathInReach checks that the helper refuses a path that the login user can
+// redirect.
 func (w *world) noPathInReach(h *fleet.Host) {
 	config := w.shell(h, "cat "+fleet.AgentConfig)
 	defer func() { w.write(h, fleet.AgentConfig, config+"\n") }()
@@ -251,7 +251,7 @@ func (w *world) noPathInReach(h *fleet.Host) {
 	w.shell(h, "chown root /etc/aoifleet/helper.conf")
 }
 
-// untouched: nothing of root's was changed by all this.
+// untouched checks that no file of root has changed.
 func (w *world) untouched(h *fleet.Host) {
 	out := w.shell(h, "ls /root/canary 2>/dev/null; cmp /etc/shadow /var/lib/shadow.before; stat -c '%u %a' "+helperPath+
 		"; find / -xdev -newer /var/lib/shadow.before -user root -type f -perm /6000 2>/dev/null; ls /var/lib/aoifleet; id -nG azureuser")

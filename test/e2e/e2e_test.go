@@ -1,7 +1,7 @@
 //go:build e2e && linux
 
-// Package e2e tries the whole program on real hosts. It needs root and what
-// setup.sh installs.
+// Package e2e tests the whole program on real hosts. It needs root and the programs
+// that setup.sh installs.
 package e2e
 
 import (
@@ -20,7 +20,7 @@ import (
 	"golang.org/x/crypto/ssh/knownhosts"
 )
 
-// boot boots hosts with the stand-in agent, and takes them down after the test.
+// boot boots hosts with the stand-in agent, and removes them after the test.
 func boot(t *testing.T, options fleet.Options) *fleet.Fleet {
 	t.Helper()
 	options.FromEnv(os.Getenv)
@@ -41,7 +41,7 @@ func boot(t *testing.T, options fleet.Options) *fleet.Fleet {
 	return f
 }
 
-// output runs a command over SSH as the login user, checking the host's key.
+// output runs a command over SSH as the login user, and checks the host's key.
 func output(t *testing.T, f *fleet.Fleet, h *fleet.Host, command string) (string, error) {
 	t.Helper()
 	key, err := os.ReadFile(f.IdentityFile)
@@ -146,7 +146,7 @@ func TestPower(t *testing.T) {
 	}
 }
 
-// resetFromInside is a reboot that the harness did not ask for.
+// resetFromInside reboots a host from inside, not by the harness.
 func resetFromInside(h *fleet.Host) func(context.Context) error {
 	return func(ctx context.Context) error {
 		boots := h.Boots()
@@ -155,8 +155,8 @@ func resetFromInside(h *fleet.Host) func(context.Context) error {
 	}
 }
 
-// checkPower does one step and looks from outside: at the machine's identity,
-// which is a new one after each boot, at its disk, and at its sshd.
+// checkPower runs one step and checks the result from outside: the boot id,
+// which is new after each boot, the disk, and sshd.
 func checkPower(t *testing.T, f *fleet.Fleet, h *fleet.Host, name string, do func(context.Context) error, on bool) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)

@@ -11,7 +11,7 @@ import (
 	"github.com/aoifleet/aoifleet/test/e2e/fleet"
 )
 
-// The faults. Each strikes while the host's script waits at a point.
+// The faults. Each is injected while the host's script waits at a point.
 
 func killProgram(c *trial) {
 	c.t.Helper()
@@ -29,18 +29,18 @@ func killSession(c *trial) {
 	c.shell(c.h, "pkill -KILL -x -f 'sshd: "+c.h.User+"@notty'")
 }
 
-// killScript ends the script on the host and what it waits for, as the kernel
-// does when memory runs out.
+// killScript kills the script on the host and the program that it waits for, as the
+// kernel does when memory runs out.
 func killScript(c *trial) {
-	c.shell(c.h, "kill -KILL "+c.held()+"; pkill -KILL -x -f 'sh -s'")
+	c.shell(c.h, "kill -KILL "+c.awaitHeld()+"; pkill -KILL -x -f 'sh -s'")
 }
 
-func killBoth(c *trial) {
+func killProgramAndScript(c *trial) {
 	killScript(c)
 	killProgram(c)
 }
 
-// cutPower takes the power away and gives it back.
+// cutPower cuts the power and restores it.
 func cutPower(c *trial) {
 	c.t.Helper()
 	if err := c.h.PowerCut(c.t.Context()); err != nil {
@@ -51,7 +51,7 @@ func cutPower(c *trial) {
 
 func powerOn(c *trial) {
 	c.t.Helper()
-	c.spring()
+	c.releaseTrap()
 	info, err := os.Stat(c.path(fleet.LogPath))
 	if err != nil {
 		c.t.Fatal(err)
@@ -62,24 +62,24 @@ func powerOn(c *trial) {
 	}
 }
 
-// reboot goes down in good order.
+// reboot reboots the host in an orderly way.
 func reboot(c *trial) {
 	c.t.Helper()
-	c.spring()
+	c.releaseTrap()
 	if err := c.h.PowerOff(c.t.Context()); err != nil {
 		c.t.Fatal(err)
 	}
 	powerOn(c)
 }
 
-// killProgramAndPower leaves nobody who could ask the host after its boot.
+// killProgramAndPower leaves no program that could query the host after its boot.
 func killProgramAndPower(c *trial) {
 	killProgram(c)
 	cutPower(c)
 }
 
-// cutPowerTwice cuts the power again while the boot guard is at its work. The
-// agent must not have been started by then.
+// cutPowerTwice cuts the power again while the boot guard runs. The agent must not
+// have been started by then.
 func cutPowerTwice(c *trial) {
 	c.t.Helper()
 	if err := c.h.PowerCut(c.t.Context()); err != nil {
@@ -93,7 +93,7 @@ func cutPowerTwice(c *trial) {
 	if err := c.h.Start(c.t.Context()); err != nil {
 		c.t.Fatal(err)
 	}
-	c.held()
+	c.awaitHeld()
 	if state := c.shell(c.h, "systemctl show -p ActiveState "+fleet.AgentUnit); state != "ActiveState=inactive" {
 		c.t.Errorf("%s: the agent did not wait for the guard: %s", c.h.Name, state)
 	}
@@ -103,7 +103,7 @@ func cutPowerTwice(c *trial) {
 	cutPower(c)
 }
 
-// staysOff keeps the host off until the program has given up.
+// staysOff keeps the host off until the program gives up.
 func staysOff(c *trial) {
 	c.t.Helper()
 	if err := c.h.PowerCut(c.t.Context()); err != nil {
@@ -133,37 +133,36 @@ func grantSudo(c *trial) {
 	}
 }
 
-// revokeSudoForGood also cuts the link, so that nobody can ask the host.
+// revokeSudoForGood also cuts the link, so that the program can't query the host.
 func revokeSudoForGood(c *trial) {
 	c.t.Helper()
 	revokeSudo(c)
 	c.link.cut()
-	c.spring()
+	c.releaseTrap()
 	awaitUndo(c)
 	<-c.program.ended
 	grantSudo(c)
 }
 
-// lateWord: the operator's word does not arrive until the host has undone by
-// itself.
-func lateWord(c *trial) {
-	c.link.mute()
-	c.spring()
+// lateAnswer delays the program's answer until the host has undone by itself.
+func lateAnswer(c *trial) {
+	c.link.dropInput()
+	c.releaseTrap()
 	awaitUndo(c)
-	c.link.heal()
+	c.link.resume()
 }
 
-// deadLink never speaks again; new connections work.
-func deadLink(c *trial) {
+// silenceLink silences the connection permanently; new connections work.
+func silenceLink(c *trial) {
 	c.link.silence()
-	c.spring()
+	c.releaseTrap()
 	awaitUndo(c)
 	c.link.reroute()
 }
 
-// endLink: sshd learns of the end at last, and with it the first run's script,
-// which has nothing left to do.
-func endLink(c *trial) {
+// cutSilentLink cuts the silent connection, so that sshd and the first run's script
+// see its end; the script has nothing left to do.
+func cutSilentLink(c *trial) {
 	c.t.Helper()
 	c.link.cut()
 	c.eventually(10*time.Second, "the first run's script does not end", func() bool {
@@ -179,7 +178,7 @@ func awaitUndo(c *trial) {
 	c.settledAt = time.Now()
 }
 
-// pastDeadline puts the deadline into the past and waits for the timer's tick.
+// pastDeadline sets the deadline to the past and waits for the timer's tick.
 func pastDeadline(c *trial) {
 	c.t.Helper()
 	for _, file := range c.backups("deadline") {
@@ -190,7 +189,7 @@ func pastDeadline(c *trial) {
 	awaitUndo(c)
 }
 
-// backups lists the files of that name in the backups' folders.
+// backups lists the files with a name in the backups' folders.
 func (c *trial) backups(name string) []string {
 	found, err := filepath.Glob(c.path(stateDir + "/backups/*/" + name))
 	if err != nil || len(found) == 0 {
@@ -199,19 +198,19 @@ func (c *trial) backups(name string) []string {
 	return found
 }
 
-// killUndo leaves the undo to the timer, and kills that too, once.
+// killUndo leaves the undo to the timer, and kills that undo too, once.
 func killUndo(c *trial) {
 	c.t.Helper()
-	killBoth(c)
+	killProgramAndScript(c)
 	c.arm(atRestore)
-	c.held()
+	c.awaitHeld()
 	c.shell(c.h, "systemctl kill --signal=KILL 'aoifleet-undo-*.service'")
-	c.spring()
+	c.releaseTrap()
 }
 
 // --- disks ---
 
-// fillState leaves no room in the tool's folder; it is a disk of its own there.
+// fillState fills the tool's folder, which is on a disk of its own.
 func fillState(c *trial) { fill(c, "/var/lib/aoifleet") }
 
 func fillCertificates(c *trial) { fill(c, filepath.Dir(fleet.CertificatePath)) }
@@ -220,13 +219,13 @@ func fill(c *trial, folder string) {
 	c.shell(c.h, "cat /dev/zero >"+folder+"/filler 2>/dev/null; test -s "+folder+"/filler && ! { cat "+fleet.CertificatePath+" >"+folder+"/probe; } 2>/dev/null; rm -f "+folder+"/probe")
 }
 
-// ownState mounts a small disk where the tool keeps its state.
+// ownState mounts a small disk at the tool's state folder.
 func ownState(c *trial) {
 	c.shell(c.h, "mkdir -p /var/lib/aoifleet && mount -t tmpfs -o size=256k,mode=0700 tmpfs /var/lib/aoifleet")
 	c.mounted = true
 }
 
-// ownCertificates mounts a small disk under the agent's certificate.
+// ownCertificates mounts a small disk at the folder of the agent's certificate.
 func ownCertificates(c *trial) {
 	folder := filepath.Dir(fleet.CertificatePath)
 	c.shell(c.h, strings.ReplaceAll("cp -a DIR /run/certs && mount -t tmpfs -o size=64k,mode=0750,uid=980,gid=980 tmpfs DIR && cp -a /run/certs/. DIR && rm -rf /run/certs", "DIR", folder))
@@ -246,13 +245,13 @@ func freeImmutable(c *trial, path string) { c.shell(c.h, "chattr -i "+path) }
 func immutableFile(c *trial)   { setImmutable(c, fleet.CertificatePath) }
 func immutableFolder(c *trial) { setImmutable(c, filepath.Dir(fleet.CertificatePath)) }
 
-// immutableState is healed when the confirmation and the undo after it have
-// been refused.
+// immutableState makes the state immutable until the confirmation and the undo after
+// it have failed.
 func immutableState(c *trial) {
 	c.t.Helper()
 	setImmutable(c, stateDir)
 	c.arm(point{"after", "mv -T -- */pending */undoing", "/"})
-	c.held()
+	c.awaitHeld()
 	freeImmutable(c, stateDir)
 }
 
@@ -261,8 +260,8 @@ func immutableState(c *trial) {
 func refuseNew(c *trial) { c.entra(c.h, c.from) }
 func refuseAll(c *trial) { c.entra(c.h, "refused") }
 
-// sickBefore is an agent whose certificate Entra has stopped to accept.
-func sickBefore(c *trial) {
+// unhealthyBefore makes Entra refuse the live certificate.
+func unhealthyBefore(c *trial) {
 	c.t.Helper()
 	refuseAll(c)
 	c.shell(c.h, "systemctl reset-failed; systemctl restart "+fleet.AgentUnit)
@@ -270,7 +269,7 @@ func sickBefore(c *trial) {
 	c.started = c.invocation(c.h)
 }
 
-// startLimit makes systemd refuse a third start within an hour.
+// startLimitOfTwo makes systemd refuse a third start within an hour.
 func startLimitOfTwo(c *trial) {
 	c.write(c.h, fleet.FaultPath, "exit-at-start "+c.certs[c.to].Leaf.Thumbprint+"\n")
 	c.shell(c.h, "mkdir -p "+limitDir+"; printf '[Unit]\\nStartLimitIntervalSec=1h\\nStartLimitBurst=2\\n[Service]\\nRestartSec=100ms\\n' >"+limitDir+"/limit.conf; systemctl daemon-reload")
@@ -278,28 +277,28 @@ func startLimitOfTwo(c *trial) {
 
 const limitDir = "/etc/systemd/system/" + fleet.AgentUnit + ".d"
 
-func noLimit(c *trial) {
+func removeStartLimit(c *trial) {
 	c.write(c.h, fleet.FaultPath, "")
 	c.shell(c.h, "rm -rf "+limitDir+"; systemctl daemon-reload")
 }
 
-// otherGoal: what is live has been refused too lately to be trusted; the operator
-// goes to the other certificate.
-func otherGoal(c *trial) {
+// swapGoal makes the other certificate the goal, because the live one was refused too
+// recently to be accepted.
+func swapGoal(c *trial) {
 	acceptBoth(c)
 	c.goal = c.to
 }
 
 func acceptBoth(c *trial) { c.entra(c.h, "old", "new") }
 
-func nothing(*trial) {}
+func noFault(*trial) {}
 
-// killScriptInConfirm: there the login user's command is what is waited for.
+// killScriptInConfirm kills the script while it waits for the login user's command.
 func killScriptInConfirm(c *trial) { c.shell(c.h, "pkill -KILL -x -f 'sh -s'") }
 
 func freeFile(c *trial) { freeImmutable(c, fleet.CertificatePath) }
 
-// freeFolder waits for the next tick of the timer, which cleans up.
+// freeFolder makes the folder mutable and waits for the next tick of the timer, which cleans up.
 func freeFolder(c *trial) {
 	c.t.Helper()
 	freeImmutable(c, filepath.Dir(fleet.CertificatePath))
@@ -318,25 +317,25 @@ func ownCertificatesRefused(c *trial) {
 	refuseNew(c)
 }
 
-// dropCertificates leaves on the host's own disk what was on the small one.
+// dropCertificates moves the content of the small disk to the host's own disk.
 func dropCertificates(c *trial) {
 	c.shell(c.h, strings.ReplaceAll("rm -f DIR/filler && cp -a DIR /run/certs && umount -l DIR && cp -a --remove-destination /run/certs/. DIR && rm -rf /run/certs", "DIR", filepath.Dir(fleet.CertificatePath)))
 	c.mounted = false
 	acceptBoth(c)
 }
 
-// anotherRun: the operator's word does not arrive until the host has undone, and
-// another run is in its watch.
+// anotherRun delays the program's answer until the host has undone, and another run
+// is in its watch.
 func anotherRun(c *trial) {
 	c.t.Helper()
 	first := c.shell(c.h, "pgrep -o -x -f 'sh -s'")
-	c.link.mute()
-	c.spring()
+	c.link.dropInput()
+	c.releaseTrap()
 	awaitUndo(c)
 	c.arm(atWatch)
 	second := c.start(c.verb...)
-	c.held()
-	c.link.heal()
+	c.awaitHeld()
+	c.link.resume()
 	c.eventually(10*time.Second, "the first run's script does not end", func() bool {
 		return c.shell(c.h, "ps -p "+first+" -o args= || :") == ""
 	})
@@ -344,22 +343,22 @@ func anotherRun(c *trial) {
 		c.t.Errorf("%s: the first run has taken the second one's receipt: %s", c.h.Name, c.receipts())
 	}
 	killProgramOf(c, second)
-	c.spring()
+	c.releaseTrap()
 }
 
-// runUndone: the connection is lost; when it comes back the host has undone that
-// run, and another one after it.
+// runUndone interrupts the connection until the host has undone the run, and another
+// run after it.
 func runUndone(c *trial) {
 	c.t.Helper()
 	c.link.silence()
-	c.spring()
+	c.releaseTrap()
 	awaitUndo(c)
 	c.link.reroute()
 	c.arm(atWatch)
 	second := c.start(c.verb...)
-	c.held()
+	c.awaitHeld()
 	killProgramOf(c, second)
-	c.spring()
+	c.releaseTrap()
 	awaitUndo(c)
 	c.link.cut()
 }
@@ -371,7 +370,7 @@ func killProgramOf(c *trial, p *program) {
 	<-p.ended
 }
 
-// hasSettlesAt: an unknown host with a switch says when it will have settled.
+// hasSettlesAt checks that an unknown host with a switch has settles_at.
 func hasSettlesAt(c *trial) {
 	c.t.Helper()
 	if c.program.settlesAt == nil {
@@ -379,7 +378,7 @@ func hasSettlesAt(c *trial) {
 	}
 }
 
-// keepsEvidence: a host that needs a person has what that person needs.
+// keepsEvidence checks that a host that needs an operator has evidence.
 func keepsEvidence(c *trial) {
 	c.t.Helper()
 	host := c.program.document.Hosts[0]

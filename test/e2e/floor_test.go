@@ -28,10 +28,10 @@ const (
 	roundTrip   = 100 * time.Millisecond
 )
 
-// TestFloor compares a whole rotation of real hosts with the least that can be
-// done at all: dial and restart the agent, with x/crypto/ssh, on the same hosts
-// and as many at once. Both take turns, so that what else the machine does
-// meets both. It prints what it measured and asserts no speed.
+// TestFloor compares a complete rotation of real hosts with the minimum: dial and
+// restart the agent, with x/crypto/ssh, on the same hosts with the same parallelism.
+// The two alternate, so that other load of the machine affects both. It prints the
+// measurements and asserts no speed.
 func TestFloor(t *testing.T) {
 	specs := make([]fleet.Spec, floorHosts)
 	for i := range specs {
@@ -47,9 +47,9 @@ func TestFloor(t *testing.T) {
 	for _, h := range w.fleet.Hosts {
 		near[h.Name] = h.Addr
 	}
-	far := w.far()
+	delayedAddresses := w.delayedAddresses()
 	t.Run("no distance", func(t *testing.T) { w.on(t).floor(near) })
-	t.Run("round trip "+roundTrip.String(), func(t *testing.T) { w.on(t).floor(far) })
+	t.Run("round trip "+roundTrip.String(), func(t *testing.T) { w.on(t).floor(delayedAddresses) })
 }
 
 func (w *world) on(t *testing.T) *world {
@@ -58,8 +58,8 @@ func (w *world) on(t *testing.T) *world {
 	return &own
 }
 
-// far puts a delaying forwarder before each host and returns their addresses.
-func (w *world) far() map[string]string {
+// delayedAddresses starts a delaying forwarder for each host and returns the addresses.
+func (w *world) delayedAddresses() map[string]string {
 	w.t.Helper()
 	known, err := os.ReadFile(w.fleet.KnownHosts)
 	if err != nil {
@@ -92,8 +92,7 @@ func (w *world) far() map[string]string {
 	return addresses
 }
 
-// sample is one run over all hosts: the wall time, and what the hosts have
-// used of the machine's processors.
+// sample is one run over all hosts: the wall time and the hosts' CPU time.
 type sample struct{ wall, hosts time.Duration }
 
 func (w *world) floor(addresses map[string]string) {
@@ -102,8 +101,8 @@ func (w *world) floor(addresses map[string]string) {
 	certificates := []string{"new", "old"}
 	var bare, whole []sample
 	for round := range floorRounds + 1 {
-		b := w.sampled(func() { w.bareRestart(client, addresses) })
-		r := w.sampled(func() { w.rotateAll(addresses, certificates[round%2]) })
+		b := w.measure(func() { w.bareRestart(client, addresses) })
+		r := w.measure(func() { w.rotateAll(addresses, certificates[round%2]) })
 		if round == 0 {
 			continue // files are read for the first time
 		}
@@ -116,7 +115,7 @@ func (w *world) floor(addresses map[string]string) {
 		r.wall.Seconds()/b.wall.Seconds(), r.hosts.Seconds()/b.hosts.Seconds())
 }
 
-// median takes wall time and CPU each by itself.
+// median returns the medians of wall time and CPU time separately.
 func median(samples []sample) sample {
 	middle := func(of func(sample) time.Duration) time.Duration {
 		var all []time.Duration
@@ -129,7 +128,7 @@ func median(samples []sample) sample {
 	return sample{middle(func(s sample) time.Duration { return s.wall }), middle(func(s sample) time.Duration { return s.hosts })}
 }
 
-func (w *world) sampled(run func()) sample {
+func (w *world) measure(run func()) sample {
 	w.t.Helper()
 	before, began := w.hostsCPU(), time.Now()
 	run()
@@ -145,7 +144,7 @@ func (w *world) hostsCPU() time.Duration {
 	return used
 }
 
-// bareClient is what aoifleet's own inventory says, without aoifleet.
+// bareClient returns a client with the settings of aoifleet's inventory.
 func (w *world) bareClient() *ssh.ClientConfig {
 	w.t.Helper()
 	key, err := os.ReadFile(w.fleet.IdentityFile)
@@ -164,7 +163,7 @@ func (w *world) bareClient() *ssh.ClientConfig {
 		HostKeyCallback: known, HostKeyAlgorithms: []string{ssh.KeyAlgoED25519}}
 }
 
-// bareRestart is the floor: all hosts at once, as `parallel: 30` has it.
+// bareRestart runs the floor: all hosts in parallel, as with `parallel: 30`.
 func (w *world) bareRestart(client *ssh.ClientConfig, addresses map[string]string) {
 	w.t.Helper()
 	failures := make([]error, len(w.fleet.Hosts))
@@ -197,7 +196,7 @@ func (w *world) dialAndRestart(client *ssh.ClientConfig, address string) error {
 	return session.Run("sudo -n systemctl restart " + fleet.AgentUnit)
 }
 
-// rotateAll is a whole rotation of all hosts by the built program.
+// rotateAll rotates all hosts with the built program.
 func (w *world) rotateAll(addresses map[string]string, certificate string) {
 	w.t.Helper()
 	path := filepath.Join(w.dir, "floor.yaml")

@@ -9,10 +9,10 @@ import (
 	"github.com/aoifleet/aoifleet/test/e2e/fleet"
 )
 
-// TestIdleTimeout: sshd closes sessions in which nothing is said (ChannelTimeout in
-// sshd_config(5)). One that bears a few seconds of silence is held open through a
-// longer watch. One that bears less cuts the run, and its recoveries, off: the host
-// undoes, and the report says so, with the reason and as the receipts have it.
+// TestIdleTimeout tests sshd's timeout of idle sessions (ChannelTimeout in
+// sshd_config(5)). With a timeout of a few seconds the session stays open during a
+// longer watch. A shorter timeout cuts the run and its recoveries: the host
+// undoes, and the report has the reason and agrees with the receipts.
 func TestIdleTimeout(t *testing.T) {
 	bears := map[string]string{
 		"patient":  "ChannelTimeout *=8s\nClientAliveInterval 1\nClientAliveCountMax 1\n",
@@ -28,15 +28,15 @@ func TestIdleTimeout(t *testing.T) {
 		w.write(h, "etc/ssh/sshd_config.d/a.conf", bears[h.Name])
 		w.shell(h, "systemctl restart ssh")
 	}
-	for _, certificate := range []string{"new", "newer", "newest"} { // a race shows now and then
+	for _, certificate := range []string{"new", "newer", "newest"} { // a race shows only sometimes
 		document, code := w.run("rotate", certificate, map[string]any{"parallel": 4, "max_failures": 20})
 		w.expect(document, code, 6, map[string]int{"rotated": 1, "rolled_back": 3})
-		for _, told := range document.Hosts {
-			h := w.fleet.Host(told.Name)
+		for _, reported := range document.Hosts {
+			h := w.fleet.Host(reported.Name)
 			want := "confirmed"
 			if h.Name != "patient" {
 				want = "rolled-back"
-				if e := told.Error; e == nil || e.Class != "unreachable" || !strings.HasPrefix(e.Message, "connection lost in the watch: the server closed the session") ||
+				if e := reported.Error; e == nil || e.Class != "unreachable" || !strings.HasPrefix(e.Message, "connection lost in the watch: the server closed the session") ||
 					!strings.Contains(e.Hint, "ChannelTimeout") {
 					t.Errorf("%s: %+v", h.Name, e)
 				}

@@ -10,27 +10,26 @@ import (
 	"github.com/aoifleet/aoifleet/test/e2e/fleet"
 )
 
-// link is the network before a host: it passes connections on, and can be cut
-// or go silent.
+// link is a forwarder in front of a host that can be cut or silenced.
 type link struct {
 	addr     string
 	listener net.Listener
 	work     sync.WaitGroup
 
 	mu     sync.Mutex
-	joints map[*joint]bool
+	joints map[*relay]bool
 	silent bool // new connections are silent too
 	closed bool
 }
 
-// joint is one connection through a link. Bytes pass while a way's gate is
+// relay is one connection through a link. Bytes pass while a direction's gate is
 // closed.
-type joint struct {
+type relay struct {
 	ends  [2]net.Conn // the program's, the host's
 	gates [2]chan struct{}
 }
 
-// The ways through a joint, by the end that speaks.
+// The directions of a relay, by sender.
 const (
 	fromProgram = iota
 	fromHost
@@ -43,7 +42,7 @@ func newLink(t *testing.T, f *fleet.Fleet, h *fleet.Host, addr string) *link {
 	if err != nil {
 		t.Fatal(err)
 	}
-	l := &link{addr: addr, listener: listener, joints: map[*joint]bool{}}
+	l := &link{addr: addr, listener: listener, joints: map[*relay]bool{}}
 	l.work.Go(func() {
 		for {
 			near, err := listener.Accept()
@@ -54,7 +53,7 @@ func newLink(t *testing.T, f *fleet.Fleet, h *fleet.Host, addr string) *link {
 				defer near.Close()
 				far, err := h.Dial(t.Context())
 				if err != nil {
-					return // the host is off: the client sees an end
+					return // the host is off: the client sees the end of the connection
 				}
 				defer far.Close()
 				l.join(near, far)
@@ -66,7 +65,7 @@ func newLink(t *testing.T, f *fleet.Fleet, h *fleet.Host, addr string) *link {
 }
 
 func (l *link) join(near, far net.Conn) {
-	j := &joint{ends: [2]net.Conn{near, far}, gates: [2]chan struct{}{make(chan struct{}), make(chan struct{})}}
+	j := &relay{ends: [2]net.Conn{near, far}, gates: [2]chan struct{}{make(chan struct{}), make(chan struct{})}}
 	l.mu.Lock()
 	if l.closed {
 		l.mu.Unlock()
@@ -86,8 +85,8 @@ func (l *link) join(near, far net.Conn) {
 	l.mu.Unlock()
 }
 
-// open lets pass what waits. Called with mu held.
-func (j *joint) open() {
+// open passes the waiting data; the mutex must be held.
+func (j *relay) open() {
 	for _, gate := range j.gates {
 		select {
 		case <-gate:
@@ -97,18 +96,18 @@ func (j *joint) open() {
 	}
 }
 
-// pass copies one way to its end, and passes that on.
-func (l *link) pass(j *joint, way int) {
-	from, to := j.ends[way], j.ends[1-way]
+// pass copies one direction until it ends, and passes the end.
+func (l *link) pass(j *relay, direction int) {
+	from, to := j.ends[direction], j.ends[1-direction]
 	buffer := make([]byte, 32<<10)
 	for {
 		n, err := from.Read(buffer)
 		l.mu.Lock()
-		gate := j.gates[way]
+		gate := j.gates[direction]
 		l.mu.Unlock()
 		<-gate
 		if n > 0 {
-			_, _ = to.Write(buffer[:n]) // an end shows in the other direction
+			_, _ = to.Write(buffer[:n]) // a closed connection shows in the other direction
 		}
 		if err != nil {
 			_ = to.(*net.TCPConn).CloseWrite()
@@ -117,7 +116,7 @@ func (l *link) pass(j *joint, way int) {
 	}
 }
 
-// silence: no byte passes any more in either direction, and nothing ends.
+// silence stops both directions without closing connections.
 func (l *link) silence() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -127,8 +126,8 @@ func (l *link) silence() {
 	}
 }
 
-// mute: what the program says on connections that are there does not arrive.
-func (l *link) mute() {
+// dropInput stops the program's data on existing connections.
+func (l *link) dropInput() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	for j := range l.joints {
@@ -136,14 +135,14 @@ func (l *link) mute() {
 	}
 }
 
-// heal ends a silence: what has waited passes.
-func (l *link) heal() {
+// resume ends a silence: the waiting data passes.
+func (l *link) resume() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.open()
 }
 
-// open is called with mu held.
+// open must be called with mu held.
 func (l *link) open() {
 	for j := range l.joints {
 		j.open()
@@ -151,14 +150,14 @@ func (l *link) open() {
 	l.silent = false
 }
 
-// reroute ends a silence for new connections; the old ones stay as they are.
+// reroute ends a silence for new connections only.
 func (l *link) reroute() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.silent = false
 }
 
-// cut resets every connection (RST, see socket(7) SO_LINGER); new ones pass.
+// cut resets every connection (RST, see socket(7) SO_LINGER); new connections work.
 func (l *link) cut() {
 	l.mu.Lock()
 	defer l.mu.Unlock()

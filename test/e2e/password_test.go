@@ -25,9 +25,9 @@ account required pam_unix.so
 session required pam_limits.so
 `
 
-// TestPasswords: password and keyboard-interactive through PAM. A wrong password
-// is one attempt on a host, no more than three hosts hear it, and no account is
-// locked by it: the right one is accepted afterwards.
+// TestPasswords tests password and keyboard-interactive through PAM. A wrong password
+// is one attempt on a host, at most three hosts receive it, and no account is
+// locked: the right password is accepted afterwards.
 func TestPasswords(t *testing.T) {
 	methods := map[string]string{
 		"password-1":    "PasswordAuthentication yes\nKbdInteractiveAuthentication no\n",
@@ -72,7 +72,7 @@ func TestPasswords(t *testing.T) {
 	}
 }
 
-// withPassword asks for the status of all hosts, with a password and no key.
+// withPassword runs status on all hosts, with a password and no key.
 func (w *world) withPassword(t *testing.T, password string) (string, int) {
 	t.Helper()
 	secret := filepath.Join(t.TempDir(), "password")

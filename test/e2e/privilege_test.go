@@ -15,8 +15,8 @@ import (
 
 const helperPath = "/usr/local/libexec/aoifleet-host"
 
-// confine installs the helper as root and leaves the login user nothing but the
-// drop-in that the program prints.
+// confine installs the helper as root and limits the login user to the drop-in that
+// the program prints.
 func (w *world) confine() {
 	w.t.Helper()
 	own := w.defaults
@@ -53,7 +53,7 @@ func drop(t *testing.T) *world {
 	return w
 }
 
-// TestLeastPrivilege: with the generated drop-in alone the account does its job.
+// TestLeastPrivilege tests all commands with only the generated drop-in.
 func TestLeastPrivilege(t *testing.T) {
 	w := drop(t)
 	rollout := map[string]any{"parallel": 2, "max_failures": 5}
@@ -118,7 +118,7 @@ func TestLeastPrivilege(t *testing.T) {
 }
 
 // interrupted starts a rotation of h and returns when the file is swapped. The
-// operator's word takes a minute, and the host waits so long for it.
+// confirmation takes a minute, and the host waits for it.
 func (w *world) interrupted(h *fleet.Host, hold string) (kill func()) {
 	w.t.Helper()
 	inventory := filepath.Join(w.dir, "interrupted.yaml")
@@ -132,7 +132,7 @@ func (w *world) interrupted(h *fleet.Host, hold string) (kill func()) {
 	if err := cmd.Start(); err != nil {
 		w.t.Fatal(err)
 	}
-	w.until("the rotation does not get to its watch", func() bool {
+	w.until("the rotation does not reach its watch", func() bool {
 		got, _ := os.ReadFile(filepath.Join(h.Root, fleet.CertificatePath))
 		return string(got) == string(w.certs["newer"].Canonical())
 	})
@@ -151,7 +151,7 @@ func (w *world) until(complaint string, so func() bool) {
 	}
 }
 
-// deadman: the script dies on the host, and the timer undoes.
+// deadman kills the script on the host and waits for the timer's undo.
 func (w *world) deadman() {
 	h := w.fleet.Host("paris-1")
 	kill := w.interrupted(h, "5s")
@@ -168,7 +168,7 @@ func (w *world) deadman() {
 	w.live(h, "old")
 }
 
-// recoverAfterReboot: the power is cut, the guard unit puts the old file back, and
+// recoverAfterReboot cuts the power; the guard unit restores the old file, and
 // recover ends the transaction.
 func (w *world) recoverAfterReboot() {
 	h := w.fleet.Host("london-1")

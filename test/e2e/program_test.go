@@ -15,7 +15,7 @@ import (
 	"github.com/aoifleet/aoifleet/test/e2e/fleet"
 )
 
-// program is aoifleet at work.
+// program is a running aoifleet.
 type program struct {
 	cmd            *exec.Cmd
 	stdout, stderr bytes.Buffer
@@ -30,7 +30,7 @@ func (c *trial) start(verb ...string) *program {
 	c.t.Helper()
 	inventory := filepath.Join(c.dir, "inventory.yaml")
 	hold := trialHold
-	if c.kase.goesOn {
+	if c.kase.continues {
 		hold = patientHold
 	}
 	health := map[string]any{"window": trialWindow, "timeout": trialTimeout, "confirm_timeout": hold,
@@ -49,13 +49,13 @@ func (c *trial) start(verb ...string) *program {
 	}
 	go func() {
 		defer close(p.ended)
-		_ = p.cmd.Wait() // the exit code says it
+		_ = p.cmd.Wait() // the exit code shows the result
 		p.code = p.cmd.ProcessState.ExitCode()
 	}()
 	return p
 }
 
-// wait waits until a program has ended and reads what it says.
+// wait waits until a program has ended and returns its result.
 func (c *trial) wait(p *program) *report.Host {
 	c.t.Helper()
 	select {
@@ -82,7 +82,7 @@ func (c *trial) wait(p *program) *report.Host {
 	return &p.document.Hosts[0]
 }
 
-// do runs the program to its end.
+// do runs the program and returns its result.
 func (c *trial) do(verb ...string) (*report.Host, int) {
 	c.t.Helper()
 	p := c.start(verb...)

@@ -14,28 +14,27 @@ import (
 	"github.com/aoifleet/aoifleet/test/matrix"
 )
 
-// faultCase is one row of the matrix: what strikes, when, and what may come of
-// it.
+// faultCase is one row of the matrix: the fault, its time, and the allowed results.
 type faultCase struct {
 	step, fault string
 	at          point
-	before      func(*trial) // the host before the program starts
-	strike      func(*trial) // while the script waits at the point
-	after       func(*trial) // takes away what before has made
-	rollback    bool         // of a run that was confirmed
-	recover     bool         // what is left is settled by the verb of that name
-	goesOn      bool         // the switch must not strike, however long the fault takes
+	before      func(*trial) // prepares the host before the program starts
+	inject      func(*trial) // while the script waits at the point
+	after       func(*trial) // removes the changes of before
+	rollback    bool         // the case is a rollback of a confirmed run
+	recover     bool         // recover ends the transaction
+	continues   bool         // the run continues: the switch must not undo, however long the fault takes
 
-	reported []string // outcomes of which one must be reported; "none": the program was killed
-	found    string   // "old", "new"; "": either
-	settled  string   // by what, where it isn't plain
-	sick     bool     // the agent ends unhealthy
-	// Another run has ended on the host since: the receipt is that one's.
+	reported  []string // the allowed outcomes; "none": the program was killed
+	found     string   // "old", "new"; "": either
+	settled   string   // what ended the transaction, if not obvious
+	unhealthy bool     // the agent ends unhealthy
+	// The receipt is of another run, which has ended on the host since.
 	overwritten bool
 	check       func(*trial)
 }
 
-// TestReliability is the fault matrix on real hosts. The slow cases come
+// TestReliability runs the fault matrix on real hosts. The slow cases come
 // first; each host takes the next case when it is free.
 func TestReliability(t *testing.T) {
 	w := newWorld(t, fleet.Spec{Name: "london-1"}, fleet.Spec{Name: "london-2"}, fleet.Spec{Name: "london-3"},
@@ -83,7 +82,7 @@ func runCase(t *testing.T, w *world, h *fleet.Host, l *link, kase *faultCase) ma
 	return c.run()
 }
 
-// links puts a link before every host and makes its address known.
+// links starts a link for every host and adds its address to known_hosts.
 func (w *world) links() []*link {
 	known, err := os.ReadFile(w.fleet.KnownHosts)
 	if err != nil {

@@ -18,8 +18,8 @@ import (
 	"github.com/aoifleet/aoifleet/test/e2e/fleet"
 )
 
-// TestReportsAreTrue: what two hosts report when one of them has two names, when a
-// saved plan was edited, and when something else writes the certificate in a soak.
+// TestReportsAreTrue tests the reports for a host with two names, an edited saved
+// plan, and a certificate that something else writes in a soak.
 func TestReportsAreTrue(t *testing.T) {
 	w := newWorld(t, fleet.Spec{Name: "london-1"}, fleet.Spec{Name: "london-2", Release: "bullseye"})
 	for _, step := range []struct {
@@ -40,7 +40,7 @@ func TestReportsAreTrue(t *testing.T) {
 	}
 }
 
-// call is one call of the program in the background.
+// call is one run of the program in the background.
 type call struct {
 	cmd      *exec.Cmd
 	document report.Document
@@ -50,20 +50,20 @@ type call struct {
 	stderr strings.Builder
 }
 
-// Write takes what the program says on standard error.
+// Write stores the program's standard error.
 func (c *call) Write(p []byte) (int, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.stderr.Write(p)
 }
 
-func (c *call) said(text string) bool {
+func (c *call) printed(text string) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return strings.Contains(c.stderr.String(), text)
 }
 
-// begin calls the program with an inventory of its own.
+// begin starts the program with an inventory.
 func (w *world) begin(inventory fleet.Inventory, args ...string) *call {
 	w.t.Helper()
 	path := filepath.Join(w.dir, "reports.yaml")
@@ -82,7 +82,7 @@ func (w *world) begin(inventory fleet.Inventory, args ...string) *call {
 	return c
 }
 
-// finish waits for the end of a call and checks its exit code.
+// finish waits for the end of the program and checks its exit code.
 func (w *world) finish(c *call, code int) *call {
 	w.t.Helper()
 	if err := c.cmd.Wait(); err != nil && !errors.As(err, new(*exec.ExitError)) {
@@ -97,8 +97,8 @@ func (w *world) finish(c *call, code int) *call {
 	return c
 }
 
-// ended checks how a host ended: outcome, class and message where it has a problem.
-func (w *world) ended(c *call, name, outcome string, class problem.Class, message string) {
+// checkHost checks the outcome of a host, and the class and message of its error.
+func (w *world) checkHost(c *call, name, outcome string, class problem.Class, message string) {
 	w.t.Helper()
 	for _, h := range c.document.Hosts {
 		if h.Name != name {
@@ -115,9 +115,9 @@ func (w *world) ended(c *call, name, outcome string, class problem.Class, messag
 	w.t.Errorf("no %s in the report", name)
 }
 
-// twoNames: at one address it is refused at home, at two by what it says it is.
-// The hosts of the fleet share a kernel, and so a boot id: it is their own machine
-// ids that tell them apart.
+// twoNames tests a host with two names: with one address the inventory is refused,
+// with two addresses the plan refuses the second name. The hosts of the fleet share a
+// kernel and therefore a boot id; only their machine ids differ.
 func twoNames(w *world) {
 	first, second := w.fleet.Hosts[0], w.fleet.Hosts[1]
 	inventory := func(address string) fleet.Inventory {
@@ -125,30 +125,30 @@ func twoNames(w *world) {
 			Hosts: map[string]map[string]any{second.Name: {"address": address}}}
 	}
 	c := w.finish(w.begin(inventory(first.Addr), "plan"), 2)
-	if !c.said(`host "london-2" has the address and port of host "london-1" at `) {
+	if !c.printed(`host "london-2" has the address and port of host "london-1" at `) {
 		w.t.Error(c.stderr.String())
 	}
 	const under = "this is host london-1 under another name"
 	other := w.links()[0].addr
 	c = w.finish(w.begin(inventory(other), "plan"), 5)
-	w.ended(c, "london-2", "refused", "configuration", under)
+	w.checkHost(c, "london-2", "refused", "configuration", under)
 	if got := w.shell(first, "ls -d /var/lib/aoifleet /home/azureuser/.aoifleet-* 2>/dev/null || :"); got != "" {
 		w.t.Errorf("a plan has left %s", got)
 	}
 	c = w.finish(w.begin(inventory(other), "rotate", "--yes"), 5)
-	w.ended(c, "london-1", "rotated", "", "")
-	w.ended(c, "london-2", "refused", "configuration", under)
+	w.checkHost(c, "london-1", "rotated", "", "")
+	w.checkHost(c, "london-2", "refused", "configuration", under)
 	w.live(first, "new")
 	w.live(second, "old")
 	if staged := w.shell(first, "find /var/lib/aoifleet -name 'staged-*'; ls /var/lib/aoifleet/*/backups | wc -l"); staged != "1" {
 		w.t.Errorf("more than one run was there: %s", staged)
 	}
 	c = w.finish(w.begin(inventory(second.Addr), "rotate", "--yes"), 0)
-	w.ended(c, "london-1", "current", "", "")
-	w.ended(c, "london-2", "rotated", "", "")
+	w.checkHost(c, "london-1", "current", "", "")
+	w.checkHost(c, "london-2", "rotated", "", "")
 }
 
-// edit writes the plan at path as change leaves it: as text, or with a new digest.
+// edit writes an edited copy of the plan at path, with the old or a new digest.
 func (w *world) edit(path, old, to string, reseal bool) string {
 	w.t.Helper()
 	text, err := os.ReadFile(path)
@@ -169,9 +169,9 @@ func (w *world) edit(path, old, to string, reseal bool) string {
 	return edited
 }
 
-// editedPlan: an edit is refused before anything is contacted; with a new digest
-// its id is another, its waves are not those of its policy, and what it goes
-// without is said.
+// editedPlan tests that an edited plan is refused before any connection. With a new
+// digest its id differs, its waves do not follow from its policy, and missing
+// safeguards are shown.
 func editedPlan(w *world) {
 	inventory := fleet.Inventory{Certificate: w.file("newer"), Rollout: map[string]any{"canary": 1, "max_failures": 5}}
 	path := filepath.Join(w.dir, "plan.json")
@@ -182,7 +182,7 @@ func editedPlan(w *world) {
 	refused := func(says, file string, more ...string) {
 		w.t.Helper()
 		c := w.finish(w.begin(inventory, append([]string{"rotate", "--yes", "--plan", file}, more...)...), 2)
-		if !c.said(says) || c.said("looking at") {
+		if !c.printed(says) || c.printed("looking at") {
 			w.t.Errorf("%s", c.stderr.String())
 		}
 	}
@@ -195,48 +195,48 @@ func editedPlan(w *world) {
 		w.live(h, "new")
 	}
 	c := w.finish(w.begin(inventory, "rotate", "--yes", "--plan", path, "--plan-id", id), 0)
-	if c.document.PlanID != id || len(c.document.Warnings) > 0 || !c.said("carrying out plan "+id) {
+	if c.document.PlanID != id || len(c.document.Warnings) > 0 || !c.printed("carrying out plan "+id) {
 		w.t.Errorf("%s, %v", c.document.PlanID, c.document.Warnings)
 	}
 	for _, h := range w.fleet.Hosts {
 		w.live(h, "newer")
 	}
-	// What is left to do of the edited one without its switch: nothing but to say so.
+	// The edited plan without its switch has no changes left, and shows the warning.
 	inventory.Certificate = w.file("newest")
 	w.finish(w.begin(inventory, "plan", "--out", path), 0)
 	c = w.finish(w.begin(inventory, "rotate", "--dry-run", "--plan", w.edit(path, `"deadman": true`, `"deadman": false`, true)), 0)
-	if len(c.document.Warnings) != 1 || c.document.Warnings[0].Name != "no_deadman" || !c.said("warning: WITHOUT dead-man switch") {
+	if len(c.document.Warnings) != 1 || c.document.Warnings[0].Name != "no_deadman" || !c.printed("warning: WITHOUT dead-man switch") {
 		w.t.Errorf("%v\n%s", c.document.Warnings, c.stderr.String())
 	}
 }
 
-// replacedInSoak: the certificate that something else puts in place, or takes away,
-// stays so, and the host is not reported as rotated.
+// replacedInSoak tests that a certificate that something else replaces or removes
+// is not touched, and the host is not reported as rotated.
 func replacedInSoak(w *world) {
 	h := w.fleet.Hosts[0]
 	inventory := fleet.Inventory{Certificate: w.file("newest"), Rollout: map[string]any{"batch": 1, "soak": "5s"}}
 	soaking := func(do func()) *call {
 		w.t.Helper()
 		c := w.begin(inventory, "rotate", "--yes")
-		w.until("the rotation does not get to its soak", func() bool { return c.said("wave 1: watched on") })
+		w.until("the rotation does not reach its soak", func() bool { return c.printed("wave 1: watched on") })
 		do()
 		c = w.finish(c, 7)
-		w.ended(c, "london-2", "skipped", "", "")
+		w.checkHost(c, "london-2", "skipped", "", "")
 		w.live(w.fleet.Hosts[1], "newer")
 		return c
 	}
 	c := soaking(func() { w.write(h, fleet.CertificatePath, string(w.certs["old"].Canonical())) })
-	w.ended(c, "london-1", "failed", "drift", "the certificate was replaced: live is "+w.certs["old"].Leaf.Thumbprint)
+	w.checkHost(c, "london-1", "failed", "drift", "the certificate was replaced: live is "+w.certs["old"].Leaf.Thumbprint)
 	w.live(h, "old")
 	c = soaking(func() { w.shell(h, "mv "+fleet.CertificatePath+" /root/kept") })
-	w.ended(c, "london-1", "failed", "drift", "the certificate file is gone: "+fleet.CertificatePath)
+	w.checkHost(c, "london-1", "failed", "drift", "the certificate file is gone: "+fleet.CertificatePath)
 	if got := w.shell(h, "ls "+fleet.CertificatePath+" 2>/dev/null || echo none"); got != "none" {
 		w.t.Errorf("the file is back: %s", got)
 	}
 }
 
-// changedConfiguration: a rotation is for the configuration that was looked at. One that
-// was changed while others soaked is refused, one that changes at the last moment undone.
+// changedConfiguration tests that a rotation applies to the configuration of the plan.
+// A change during the soak of others is refused; a change at the last moment is undone.
 func changedConfiguration(w *world) {
 	for _, h := range w.fleet.Hosts {
 		w.write(h, fleet.CertificatePath, string(w.certs["old"].Canonical()))
@@ -245,15 +245,15 @@ func changedConfiguration(w *world) {
 	const change = "echo '# changed' >>/etc/az-aoi-ingestion/config.yaml"
 	inventory := fleet.Inventory{Certificate: w.file("new"), Rollout: map[string]any{"batch": 1, "soak": "5s", "max_failures": 5}}
 	c := w.begin(inventory, "rotate", "--yes")
-	w.until("the rotation does not get to its soak", func() bool { return c.said("wave 1: watched on") })
+	w.until("the rotation does not reach its soak", func() bool { return c.printed("wave 1: watched on") })
 	w.shell(w.fleet.Hosts[1], change)
 	c = w.finish(c, 5)
-	w.ended(c, "london-1", "rotated", "", "")
-	w.ended(c, "london-2", "refused", "drift", "/etc/az-aoi-ingestion/config.yaml is not the configuration that was seen before")
+	w.checkHost(c, "london-1", "rotated", "", "")
+	w.checkHost(c, "london-2", "refused", "drift", "/etc/az-aoi-ingestion/config.yaml is not the configuration that was seen before")
 	w.live(w.fleet.Hosts[1], "old")
-	// The health command runs between the verdict and the operator's word.
+	// The health command runs between the verdict and the confirmation.
 	inventory.Defaults = map[string]any{"health": map[string]any{"window": "1s", "timeout": "20s", "command": `sudo sh -c "` + change + `"`}}
 	c = w.finish(w.begin(inventory, "rotate", "--yes", "--limit", "london-2"), 6)
-	w.ended(c, "london-2", "rolled_back", "drift", "/etc/az-aoi-ingestion/config.yaml was changed during the rotation")
+	w.checkHost(c, "london-2", "rolled_back", "drift", "/etc/az-aoi-ingestion/config.yaml was changed during the rotation")
 	w.live(w.fleet.Hosts[1], "old")
 }

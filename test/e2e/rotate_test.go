@@ -10,8 +10,7 @@ import (
 	"github.com/aoifleet/aoifleet/test/e2e/fleet"
 )
 
-// TestRotate is the main job on four hosts, step after step as in the life of
-// a fleet.
+// TestRotate rotates four hosts through the usual steps in the life of a fleet.
 func TestRotate(t *testing.T) {
 	w := newWorld(t, fleet.Spec{Name: "london-1"}, fleet.Spec{Name: "london-2"}, fleet.Spec{Name: "london-3"},
 		fleet.Spec{Name: "paris-1", Release: "bullseye"})
@@ -25,8 +24,8 @@ func TestRotate(t *testing.T) {
 		{"a certificate that Entra refuses is rolled back everywhere", refusedByEntra},
 		{"a good certificate is rotated", rotated},
 		{"a second run changes nothing", secondRun},
-		{"an agent with a broken file is cured", cured},
-		{"an agent that dies three seconds after its restart is rolled back", diesLate},
+		{"an agent with a broken file is cured", expiredCertificate},
+		{"an agent that dies three seconds after its restart is rolled back", exitsAfterRestart},
 		{"the start limit does not stop the way back", startLimit},
 		{"a host whose key changed is not touched", keyChanged},
 		{"a host that is off stops the run, or not", switchedOff},
@@ -60,7 +59,7 @@ func planChangesNothing(w *world, rollout map[string]any) {
 	}
 }
 
-// withoutLogs drops what sshd, sudo and systemd write by themselves.
+// withoutLogs removes the files that sshd, sudo and systemd write themselves.
 func withoutLogs(listing string) string {
 	var kept []string
 	for line := range strings.Lines(listing) {
@@ -132,7 +131,7 @@ func secondRun(w *world, rollout map[string]any) {
 	}
 }
 
-func cured(w *world, rollout map[string]any) {
+func expiredCertificate(w *world, rollout map[string]any) {
 	for _, h := range w.fleet.Hosts[:2] {
 		w.shell(h, "echo broken >"+fleet.CertificatePath+"; systemctl reset-failed; systemctl restart "+fleet.AgentUnit)
 	}
@@ -143,7 +142,7 @@ func cured(w *world, rollout map[string]any) {
 	}
 }
 
-func diesLate(w *world, rollout map[string]any) {
+func exitsAfterRestart(w *world, rollout map[string]any) {
 	h := w.fleet.Host("paris-1")
 	w.write(h, "/etc/aoi-standin/fault", "exit-after 1s "+w.certs["newer"].Leaf.Thumbprint+"\n")
 	document, code := w.run("rotate", "newer", rollout, "--limit", h.Name)

@@ -1,9 +1,9 @@
 #!/bin/sh
-# Installs what the harness of real hosts needs from the machine (Debian, root).
-# Does nothing, quickly, when it is all there.
+# Installs the programs that the harness of real hosts needs (Debian, root).
+# Does nothing if all are installed.
 set -eu
 
-# program:package, the package that brings the program.
+# program:package, the package that contains the program.
 needs='debootstrap:debootstrap systemd-nspawn:systemd-container ip:iproute2 ssh:openssh-client
 flock:util-linux nsenter:util-linux unshare:util-linux strace:strace'
 

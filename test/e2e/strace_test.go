@@ -18,7 +18,7 @@ import (
 	"github.com/aoifleet/aoifleet/test/e2e/trace"
 )
 
-// tracer is strace, from outside, on a process of a host and all that it starts.
+// tracer runs strace, from outside, on a process of a host and its descendants.
 type tracer struct {
 	t     *testing.T
 	cmd   *exec.Cmd
@@ -26,13 +26,13 @@ type tracer struct {
 	marks []mark
 }
 
-// mark is when a step of the test began.
+// mark is the begin of a step of the test.
 type mark struct {
 	name string
 	at   float64
 }
 
-// startTrace returns when strace has attached to the host's systemd or sshd.
+// startTrace attaches strace to the host's systemd or sshd.
 func startTrace(t *testing.T, h *fleet.Host, daemon string) *tracer {
 	t.Helper()
 	x := &tracer{t: t, file: filepath.Join(t.TempDir(), h.Name+".strace")}
@@ -47,10 +47,10 @@ func startTrace(t *testing.T, h *fleet.Host, daemon string) *tracer {
 	t.Cleanup(x.stop)
 	attached := make(chan bool, 1)
 	go func() {
-		said := bufio.NewReader(stderr)
-		line, _ := said.ReadString('\n')
+		printed := bufio.NewReader(stderr)
+		line, _ := printed.ReadString('\n')
 		attached <- strings.HasSuffix(line, " attached\n")
-		_, _ = io.Copy(io.Discard, said)
+		_, _ = io.Copy(io.Discard, printed)
 	}()
 	if !<-attached {
 		t.Fatalf("strace has not attached to the %s of %s", daemon, h.Name)
@@ -58,7 +58,7 @@ func startTrace(t *testing.T, h *fleet.Host, daemon string) *tracer {
 	return x
 }
 
-// daemonPID is the process number, here, of a host's systemd or sshd.
+// daemonPID returns the process id, on this machine, of a host's systemd or sshd.
 func daemonPID(t *testing.T, h *fleet.Host, daemon string) string {
 	t.Helper()
 	view, err := h.View()
@@ -91,7 +91,7 @@ func (x *tracer) stop() {
 		return
 	}
 	_ = x.cmd.Process.Signal(syscall.SIGINT)
-	_ = x.cmd.Wait() // it ends by the signal
+	_ = x.cmd.Wait() // it ends because of the signal
 }
 
 // calls ends the trace and reads it.
@@ -110,7 +110,7 @@ func (x *tracer) calls() []*trace.Call {
 	return calls
 }
 
-// step is the one under way at a time.
+// step returns the step at a time.
 func (x *tracer) step(at float64) string {
 	name := "?"
 	for _, m := range x.marks {
@@ -121,8 +121,8 @@ func (x *tracer) step(at float64) string {
 	return name
 }
 
-// ours tells how the program's script is run: over SSH, as the helper, and by
-// timer and guard.
+// ours reports whether a command runs the program's script: over SSH, as the helper,
+// or by timer or guard.
 func ours(argv []string) bool {
 	switch strings.Join(argv, " ") {
 	case "sh -s", "/bin/sh -s", helperPath, "/bin/sh " + helperPath:
@@ -131,8 +131,8 @@ func ours(argv []string) bool {
 	return len(argv) == 2 && strings.HasPrefix(argv[1], stateDir+"/backups/")
 }
 
-// othersFolders are the folders of a host that others than root can write, as
-// find(1) sees them.
+// othersFolders returns the folders of a host that others than root can write, by
+// find(1).
 func (w *world) othersFolders(h *fleet.Host) []string {
 	w.t.Helper()
 	out := w.shell(h, `find / \( -path /proc -o -path /sys -o -path /run/user \) -prune -o `+

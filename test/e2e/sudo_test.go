@@ -12,13 +12,13 @@ import (
 	"github.com/aoifleet/aoifleet/test/e2e/fleet"
 )
 
-// sudoers replaces what sudo lets the login user do.
+// sudoers replaces the login user's rules of sudo.
 func (w *world) sudoers(h *fleet.Host, rules string) {
 	w.t.Helper()
 	w.shell(h, "printf '%s\\n' '"+rules+"' >/etc/sudoers.d/.new && visudo -qcf /etc/sudoers.d/.new && chmod 440 /etc/sudoers.d/.new && mv /etc/sudoers.d/.new "+sudoersFile)
 }
 
-// passwordFile holds a password for the program.
+// passwordFile writes a password for the program to a file, and returns its source.
 func (w *world) passwordFile(password string) map[string]any {
 	w.t.Helper()
 	path := filepath.Join(w.dir, "password")
@@ -28,20 +28,20 @@ func (w *world) passwordFile(password string) map[string]any {
 	return map[string]any{"password_from": map[string]any{"file": path}}
 }
 
-// refusals counts the wrong passwords that PAM has seen on a host.
+// refusals returns the number of wrong passwords that PAM has counted on a host.
 func (w *world) refusals(h *fleet.Host) string {
 	w.t.Helper()
 	return w.shell(h, "journalctl -q --sync; journalctl -q --no-pager -o cat | grep -c 'pam_unix(sudo:auth): authentication failure' || :")
 }
 
-// TestSudo: each answer that sudo can give, on sudo 1.9.13 and 1.9.5.
+// TestSudo tests each answer of sudo, with versions 1.9.13 and 1.9.5.
 func TestSudo(t *testing.T) {
 	w := newWorld(t, fleet.Spec{Name: "london-1"}, fleet.Spec{Name: "paris-1", Release: "bullseye"})
 	rollout := map[string]any{"parallel": 2, "max_failures": 5}
 	for _, h := range w.fleet.Hosts {
 		w.shell(h, "echo azureuser:s3cret | chpasswd; echo 'Defaults lecture=always' >/etc/sudoers.d/lecture")
 	}
-	everywhere := func(rules string) {
+	onAllHosts := func(rules string) {
 		for _, h := range w.fleet.Hosts {
 			w.sudoers(h, rules)
 		}
@@ -52,12 +52,12 @@ func TestSudo(t *testing.T) {
 			do()
 		})
 	}
-	refused := func(class problem.Class, words, hint string) {
+	refused := func(class problem.Class, expected, hint string) {
 		w.t.Helper()
 		document, code := w.run("plan", "new", rollout)
 		w.expect(document, code, 5, map[string]int{"refused": 2})
 		for _, h := range document.Hosts {
-			if h.Error == nil || h.Error.Class != class || !strings.Contains(h.Error.Message, words) || !strings.Contains(h.Error.Hint, hint) {
+			if h.Error == nil || h.Error.Class != class || !strings.Contains(h.Error.Message, expected) || !strings.Contains(h.Error.Hint, hint) {
 				w.t.Errorf("%s: %+v", h.Name, h.Error)
 			}
 		}
@@ -65,7 +65,7 @@ func TestSudo(t *testing.T) {
 	const line = "azureuser ALL=(root) NOPASSWD: /bin/sh -s"
 
 	step("with a password", func() {
-		everywhere("azureuser ALL=(ALL) ALL")
+		onAllHosts("azureuser ALL=(ALL) ALL")
 		w.defaults = map[string]any{"sudo": w.passwordFile("s3cret")}
 		document, code := w.run("rotate", "new", rollout)
 		w.expect(document, code, 0, map[string]int{"rotated": 2})
@@ -77,17 +77,17 @@ func TestSudo(t *testing.T) {
 		w.defaults = map[string]any{"sudo": w.passwordFile("wr0ng")}
 		document, code := w.run("rotate", "newer", rollout)
 		w.expect(document, code, 5, map[string]int{"refused": 2})
-		var said []string
+		var printed []string
 		tried := 0
 		for i, h := range document.Hosts {
-			said = append(said, h.Error.Message)
+			printed = append(printed, h.Error.Message)
 			if w.refusals(w.fleet.Hosts[i]) == "1" {
 				tried++
 			} else if n := w.refusals(w.fleet.Hosts[i]); n != "0" {
 				w.t.Errorf("%s: %s wrong passwords", h.Name, n)
 			}
 		}
-		if all := strings.Join(said, "; "); tried != 1 || !strings.Contains(all, "sudo refuses the password") || !strings.Contains(all, "not tried: ") {
+		if all := strings.Join(printed, "; "); tried != 1 || !strings.Contains(all, "sudo refuses the password") || !strings.Contains(all, "not tried: ") {
 			w.t.Errorf("tried on %d hosts: %s", tried, all)
 		}
 		for _, h := range w.fleet.Hosts {
@@ -95,42 +95,42 @@ func TestSudo(t *testing.T) {
 		}
 	})
 	step("a password where none is needed", func() {
-		everywhere("azureuser ALL=(ALL) NOPASSWD: ALL")
+		onAllHosts("azureuser ALL=(ALL) NOPASSWD: ALL")
 		document, code := w.run("plan", "new", rollout)
 		w.expect(document, code, 0, map[string]int{"current": 2})
 	})
 	step("the right one, and not in sudoers", func() {
-		everywhere("nobody ALL=(ALL) ALL")
+		onAllHosts("nobody ALL=(ALL) ALL")
 		w.defaults = map[string]any{"sudo": w.passwordFile("s3cret")}
 		refused("sudo", "sudoers does not name the login user", "azureuser ALL=(root) /bin/sh")
 	})
 	step("the right one, and another command", func() {
-		everywhere("azureuser ALL=(root) /bin/ls")
+		onAllHosts("azureuser ALL=(root) /bin/ls")
 		refused("sudo", "sudoers lets the login user run other commands only", "azureuser ALL=(root) /bin/sh")
 	})
 	w.defaults = nil
 	step("it asks", func() {
-		everywhere("azureuser ALL=(ALL) ALL")
+		onAllHosts("azureuser ALL=(ALL) ALL")
 		refused("sudo", "sudo asks for a password", line)
 	})
 	step("another command without a password", func() {
-		everywhere("azureuser ALL=(root) NOPASSWD: /bin/ls")
+		onAllHosts("azureuser ALL=(root) NOPASSWD: /bin/ls")
 		refused("sudo", "sudoers lets the login user run other commands only", line)
 	})
 	step("requiretty", func() {
-		everywhere("Defaults requiretty\nazureuser ALL=(ALL) NOPASSWD: ALL")
+		onAllHosts("Defaults requiretty\nazureuser ALL=(ALL) NOPASSWD: ALL")
 		refused("sudo", "sudo wants a terminal (requiretty)", "Defaults:azureuser !requiretty")
-		everywhere("Defaults requiretty\nDefaults:azureuser !requiretty\nazureuser ALL=(ALL) NOPASSWD: ALL")
+		onAllHosts("Defaults requiretty\nDefaults:azureuser !requiretty\nazureuser ALL=(ALL) NOPASSWD: ALL")
 		document, code := w.run("plan", "new", rollout)
 		w.expect(document, code, 0, map[string]int{"current": 2})
 	})
 	step("the line of the hint is enough, with use_pty too", func() {
-		everywhere("Defaults use_pty\n" + line)
+		onAllHosts("Defaults use_pty\n" + line)
 		document, code := w.run("rotate", "newer", rollout)
 		w.expect(document, code, 0, map[string]int{"rotated": 2})
 	})
 	step("root", func() {
-		everywhere("nobody ALL=(ALL) ALL")
+		onAllHosts("nobody ALL=(ALL) ALL")
 		w.defaults = map[string]any{"sudo": "none", "user": "root"}
 		document, code := w.run("rotate", "newest", rollout)
 		w.expect(document, code, 0, map[string]int{"rotated": 2})

@@ -14,15 +14,15 @@ import (
 	"github.com/aoifleet/aoifleet/test/e2e/trace"
 )
 
-// TestRootIsAnchored traces all that runs with root's rights for the program, in
-// every verb: where others than root can write a folder, root only looks at what
-// is there, or has entered the folder and uses single names, exclusively and
-// without following links. See docs/host-side.md.
+// TestRootIsAnchored traces all processes that run as root for the program, in
+// every verb: in a folder that others than root can write, root only reads metadata,
+// or has entered the folder and uses single names, exclusively and
+// without following links. See docs/security.md.
 func TestRootIsAnchored(t *testing.T) {
 	w := newWorld(t, fleet.Spec{Name: "london-1"}, fleet.Spec{Name: "london-2"})
 	w.defaults = map[string]any{"health": map[string]any{"window": "1s", "timeout": "20s"}}
 	plain, owned := w.fleet.Host("london-1"), w.fleet.Host("london-2")
-	// The agent's user may write its configuration's folder, too.
+	// The agent's user can write its configuration's folder, too.
 	w.shell(owned, "chown az-aoi-ingestion: /etc/az-aoi-ingestion")
 	r := &tracedRun{world: w, traces: map[string][]*tracer{}}
 	for _, h := range w.fleet.Hosts {
@@ -38,7 +38,7 @@ func TestRootIsAnchored(t *testing.T) {
 	}
 }
 
-// tracedRun is the life of two hosts.
+// tracedRun is the test of two hosts.
 type tracedRun struct {
 	*world
 	traces map[string][]*tracer // by host
@@ -51,13 +51,13 @@ func (r *tracedRun) trace(h *fleet.Host, daemon string) *tracer {
 	return x
 }
 
-// judge holds the traces of a host against the rule.
+// judge checks the traces of a host against the rule.
 func (r *tracedRun) judge(h *fleet.Host) {
 	rule := trace.Rule{Others: r.othersFolders(h), Ours: ours, Exempt: []string{lab.DiagsTool}}
 	var broken, anchored []trace.Finding
 	for _, x := range r.traces[h.Name] {
 		v := trace.Judge(x.calls(), rule)
-		r.t.Logf("%d sessions, %d calls of root's, %d by tools that are exempt", v.Sessions, v.Calls, v.Excused)
+		r.t.Logf("%d sessions, %d calls of root, %d by exempt tools", v.Sessions, v.Calls, v.Excused)
 		if v.Sessions == 0 {
 			r.t.Errorf("nothing of ours in the trace that begins with %s", x.marks[0].name)
 		}
@@ -73,7 +73,7 @@ func (r *tracedRun) judge(h *fleet.Host) {
 	r.sawRotation(anchored)
 }
 
-// sawRotation: a trace without a new certificate has seen nothing.
+// sawRotation checks that a trace contains the new certificate.
 func (r *tracedRun) sawRotation(anchored []trace.Finding) {
 	count := map[string]int{}
 	for _, f := range anchored {
@@ -87,7 +87,7 @@ func (r *tracedRun) sawRotation(anchored []trace.Finding) {
 	}
 }
 
-// step runs the program and checks what came of it.
+// step runs the program and checks the outcomes.
 func (r *tracedRun) step(name string, code int, outcomes map[string]int, verb, certificate string, more ...string) string {
 	r.t.Helper()
 	r.mark(name)
@@ -104,38 +104,38 @@ func (r *tracedRun) mark(name string) {
 	}
 }
 
-// overSSH: most of it on the host where the agent's user owns more, as tracing
-// takes its time.
+// overSSH runs the verbs over SSH, most of them only on the host where the agent's
+// user owns more, because tracing is slow.
 func (r *tracedRun) overSSH() {
 	r.mark("doctor")
 	r.doctor(0)
 	r.step("plan", 3, nil, "plan", "new", "--detailed-exitcode")
 	run := r.step("rotate", 0, map[string]int{"rotated": 2}, "rotate", "new")
 	r.step("refused", 6, map[string]int{"rolled_back": 2}, "rotate", "refused", "--force")
-	one := []string{"--limit", "london-2"}
-	r.step("rollback", 0, map[string]int{"restored": 1}, "rollback", "new", append(one, run)...)
-	r.step("rotate without a switch", 0, map[string]int{"rotated": 1}, "rotate", "new", append(one, "--no-deadman")...)
+	anyOf := []string{"--limit", "london-2"}
+	r.step("rollback", 0, map[string]int{"restored": 1}, "rollback", "new", append(anyOf, run)...)
+	r.step("rotate without a switch", 0, map[string]int{"rotated": 1}, "rotate", "new", append(anyOf, "--no-deadman")...)
 	r.mark("refused, with diagnostics")
-	r.diagnosed("refused", append(one, "--force")...)
-	r.step("gather-diags", 0, nil, "gather-diags", "new", append(one, "--dir", filepath.Join(r.dir, "out"))...)
+	r.rotateWithDiagnostics("refused", append(anyOf, "--force")...)
+	r.step("gather-diags", 0, nil, "gather-diags", "new", append(anyOf, "--dir", filepath.Join(r.dir, "out"))...)
 	r.shell(r.fleet.Host("london-2"), "rm "+fleet.CertificatePath)
-	r.step("first file, refused", 7, map[string]int{"failed": 1}, "rotate", "refused", append(one, "--force")...)
-	// A process without a certificate complains every few seconds.
+	r.step("first file, refused", 7, map[string]int{"failed": 1}, "rotate", "refused", append(anyOf, "--force")...)
+	// A process without a certificate logs an error every few seconds.
 	r.write(r.fleet.Host("london-2"), fleet.FaultPath, "silent\n")
 	r.shell(r.fleet.Host("london-2"), "systemctl restart "+fleet.AgentUnit)
-	r.step("first file", 0, map[string]int{"rotated": 1}, "rotate", "new", append(one, "--force")...)
+	r.step("first file", 0, map[string]int{"rotated": 1}, "rotate", "new", append(anyOf, "--force")...)
 	r.write(r.fleet.Host("london-2"), fleet.FaultPath, "")
 	recovers := func(h *fleet.Host) {
-		r.step("recover", 0, map[string]int{"restored": 1}, "recover", "new", one...)
+		r.step("recover", 0, map[string]int{"restored": 1}, "recover", "new", anyOf...)
 	}
 	r.interruptedBy("recover", recovers)
-	r.interruptedBy("timer", r.overdue)
+	r.interruptedBy("timer", r.awaitTimerUndo)
 	r.interruptedBy("guard", func(h *fleet.Host) {
-		r.guarded(h)
+		r.runGuard(h)
 		recovers(h)
 	})
-	r.step("recover with nothing to do", 0, map[string]int{"current": 1}, "recover", "new", one...)
-	r.step("prune", 0, nil, "backups", "new", append(one, "prune", "--keep", "0", "--yes")...)
+	r.step("recover with nothing to do", 0, map[string]int{"current": 1}, "recover", "new", anyOf...)
+	r.step("prune", 0, nil, "backups", "new", append(anyOf, "prune", "--keep", "0", "--yes")...)
 }
 
 // interruptedBy kills the script of one host in the middle of a rotation.
@@ -145,7 +145,7 @@ func (r *tracedRun) interruptedBy(name string, then func(*fleet.Host)) {
 	if name == "timer" {
 		hold = "5s"
 	}
-	if name != "recover" { // timer and guard are started by systemd
+	if name != "recover" { // systemd starts timer and guard
 		defer r.trace(h, "systemd").stop()
 	}
 	r.mark("interrupted, " + name)
@@ -157,16 +157,16 @@ func (r *tracedRun) interruptedBy(name string, then func(*fleet.Host)) {
 	r.live(h, "new")
 }
 
-// overdue waits until the timer has undone.
-func (r *tracedRun) overdue(h *fleet.Host) {
+// awaitTimerUndo waits for the undo by the timer.
+func (r *tracedRun) awaitTimerUndo(h *fleet.Host) {
 	r.until("the timer has not undone", func() bool {
 		_, err := os.Stat(filepath.Join(h.Root, stateDir, "rolled-back"))
 		return err == nil && r.shell(h, "ls "+stateDir+"/backups/*/host.sh 2>/dev/null || :") == ""
 	})
 }
 
-// guarded runs the guard as after a reboot: the receipt is of another boot.
-func (r *tracedRun) guarded(h *fleet.Host) {
+// runGuard runs the guard as after a reboot: the receipt is of another boot.
+func (r *tracedRun) runGuard(h *fleet.Host) {
 	r.shell(h, "systemctl stop 'aoifleet-undo-*.timer'; cd "+stateDir+"; "+
 		"sed 's/^boot=.*/boot=00000000-0000-0000-0000-000000000000/' pending >/run/receipt; cat /run/receipt >pending; "+
 		"cd /etc/systemd/system; systemctl start aoifleet-guard-*.service")
@@ -175,7 +175,7 @@ func (r *tracedRun) guarded(h *fleet.Host) {
 	}
 }
 
-// throughHelper: the same rotation where the helper is all that may run as root.
+// throughHelper repeats the rotation with an account that may run only the helper.
 func (r *tracedRun) throughHelper(h *fleet.Host) {
 	r.mark("install-helper")
 	hosts, defaults := r.fleet.Hosts, r.defaults

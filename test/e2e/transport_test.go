@@ -11,8 +11,8 @@ import (
 	"github.com/aoifleet/aoifleet/test/e2e/fleet"
 )
 
-// TestOddLogins rotates where SFTP is off, the login shell is no sh, greets or
-// speaks German, or where there is no login directory.
+// TestOddLogins rotates hosts without SFTP, with another login shell than sh, a
+// greeting, German messages, or without a login directory.
 func TestOddLogins(t *testing.T) {
 	odd := map[string]string{
 		"no-sftp":  "sed -i /^Subsystem/d /etc/ssh/sshd_config; systemctl restart ssh",
@@ -44,7 +44,7 @@ func TestOddLogins(t *testing.T) {
 		}
 	}
 
-	// With the helper, and with a password, it is the same.
+	// The same with the helper, and with a password.
 	w.confine()
 	document, code = w.run("rotate", "newer", rollout)
 	w.expect(document, code, 0, map[string]int{"rotated": len(odd)})
@@ -56,7 +56,7 @@ func TestOddLogins(t *testing.T) {
 	document, code = w.run("rotate", "newest", rollout)
 	w.expect(document, code, 0, map[string]int{"rotated": len(odd)})
 
-	// The words of sudo are the same in every language.
+	// The messages of sudo are the same in every language.
 	w.defaults = nil
 	german := w.fleet.Host("german")
 	if out, _ := output(t, w.fleet, german, "sudo -n true 2>&1"); !strings.Contains(out, "Passwort") {
@@ -69,8 +69,8 @@ func TestOddLogins(t *testing.T) {
 	w.startUpFile(w.fleet.Host("no-sftp"))
 }
 
-// startUpFile: one that runs another shell instead of the command makes that
-// shell read the script, not as root.
+// startUpFile tests a start-up file that runs another shell instead of the command:
+// that shell reads the script, without root's rights.
 func (w *world) startUpFile(h *fleet.Host) {
 	w.t.Helper()
 	w.sudoers(h, "azureuser ALL=(ALL) NOPASSWD: ALL")

@@ -1,10 +1,11 @@
 #!/bin/sh
-# Stands in a host's /usr/sbin under the names of other programs. That folder is
-# the first in the PATH of the program's script there, so a test can stop the
-# script at any of its commands. Three lines of the file `set` say at which: a
+# Is installed in a host's /usr/sbin under the names of other programs. That folder is
+# the first in the PATH of the program's script, so a test can stop the
+# script at any of its commands. Three lines of the file `set` select the command: a
 # pattern for name and arguments, `before` or `after` it runs, and a file (a
-# pattern, too) that must be there. The file becomes `held`, with the process that waits, until a
-# test removes that one. Where there is a file `count`, the calls are noted in it.
+# pattern, too) that must exist. The file `set` becomes `held`, with the id of the
+# waiting process, until a test removes it. If there is a file `count`, calls are
+# recorded in it.
 real=/usr/bin/${0##*/}
 dir=/var/lib/e2e-trap
 [ ! -f "$dir/count" ] || printf '%s\n' "${0##*/}" >>"$dir/count"

@@ -18,23 +18,23 @@ import (
 //go:embed trap.sh
 var trapScript string
 
-// Where trap.sh looks, and the tool's own folder on a host.
+// The folder of trap.sh, and the tool's own folder on a host.
 const (
 	trapDir  = "/var/lib/e2e-trap"
 	stateDir = "/var/lib/aoifleet/" + fleet.AgentUnit
 )
 
-// trapped are the programs at which the host's script can be stopped. The
+// trappedPrograms are the programs at which the host's script can be stopped. The
 // inventory's health.command is `/usr/sbin/true confirm`.
-var trapped = []string{"mv", "cp", "ln", "sync", "sleep", "stat", "systemctl", "systemd-run", "sha256sum", "true"}
+var trappedPrograms = []string{"mv", "cp", "ln", "sync", "sleep", "stat", "systemctl", "systemd-run", "sha256sum", "true"}
 
 // point is a moment of a transaction: before or after a command of the host's
-// script (a pattern of sh), while a file (a pattern, too) is there.
+// script (a pattern of sh), while a file (a pattern, too) exists.
 type point struct{ when, command, while string }
 
-// The moments at which the faults strike.
+// The moments of the faults.
 var (
-	atCheck   = point{"before", "stat *", stateDir + "/staged-*"} // no step before it asks once something is staged
+	atCheck   = point{"before", "stat *", stateDir + "/staged-*"} // no earlier step calls it with a staged file
 	atSave    = point{"before", "cp -P --preserve=all --attributes-only -- ./*", "/"}
 	atBackup  = point{"before", "sync -f . *", "/"}
 	atArm     = point{"after", "systemd-run *", "/"}
@@ -52,14 +52,14 @@ var (
 	atBack    = point{"before", "systemctl restart *", stateDir + "/undoing"}
 )
 
-// installTraps puts trap.sh before the real programs of a host.
+// installTraps installs trap.sh in front of the real programs of a host.
 func installTraps(h *fleet.Host) error {
 	// The health command runs as the login user.
 	dir := filepath.Join(h.Root, trapDir)
 	if err := errors.Join(os.MkdirAll(dir, 0o777), os.Chmod(dir, 0o777)); err != nil {
 		return err
 	}
-	for _, name := range trapped {
+	for _, name := range trappedPrograms {
 		if err := os.WriteFile(filepath.Join(h.Root, "usr/sbin", name), []byte(trapScript), 0o755); err != nil {
 			return err
 		}
@@ -67,10 +67,10 @@ func installTraps(h *fleet.Host) error {
 	return nil
 }
 
-// arm makes the host's script stop at a point, once.
+// arm stops the host's script at a point, once.
 func (c *trial) arm(p point) {
 	c.t.Helper()
-	c.spring()
+	c.releaseTrap()
 	draft := c.path(trapDir + "/draft")
 	text := fmt.Sprintf("%s\n%s\n%s\n", p.command, p.when, p.while)
 	if err := errors.Join(os.WriteFile(draft, []byte(text), 0o644), os.Rename(draft, c.path(trapDir+"/set"))); err != nil {
@@ -78,8 +78,8 @@ func (c *trial) arm(p point) {
 	}
 }
 
-// spring takes a trap away, and lets go what it holds.
-func (c *trial) spring() {
+// releaseTrap removes a trap and releases the waiting process.
+func (c *trial) releaseTrap() {
 	c.t.Helper()
 	for _, name := range []string{"set", "held"} {
 		if err := os.Remove(c.path(trapDir + "/" + name)); err != nil && !errors.Is(err, fs.ErrNotExist) {
@@ -88,9 +88,9 @@ func (c *trial) spring() {
 	}
 }
 
-// held waits until the trap holds the script and returns the process that
-// waits, as the host numbers it.
-func (c *trial) held() string {
+// awaitHeld waits until the trap holds the script and returns the host's process id
+// of the waiting process.
+func (c *trial) awaitHeld() string {
 	c.t.Helper()
 	var pid string
 	c.eventually(40*time.Second, "the script has not come to the point", func() bool {
@@ -101,10 +101,10 @@ func (c *trial) held() string {
 	return pid
 }
 
-// path is a path of the host as one of this machine.
+// path returns the path on this machine of a path on the host.
 func (c *trial) path(onHost string) string { return filepath.Join(c.h.Root, onHost) }
 
-// seen is a path to read, as the host itself sees it.
+// seen returns a path to read a file as the host itself sees it.
 func (c *trial) seen(onHost string) string {
 	c.t.Helper()
 	if !c.mounted {
@@ -117,7 +117,7 @@ func (c *trial) seen(onHost string) string {
 	return filepath.Join(view, onHost)
 }
 
-// eventually polls until something is so; the test ends if it takes too long.
+// eventually polls until a condition holds; the test ends after the limit.
 func (c *trial) eventually(limit time.Duration, complaint string, so func() bool) {
 	c.t.Helper()
 	deadline := time.Now().Add(limit)

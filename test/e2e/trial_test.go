@@ -17,16 +17,16 @@ import (
 	"github.com/aoifleet/aoifleet/test/matrix"
 )
 
-// How long things take in a trial: short, so that a deadline comes soon.
+// The times of a trial: short, so that deadlines pass soon.
 const (
 	trialWindow  = "1s"
 	trialTimeout = "5s"
 	trialHold    = "6s"
-	// Where the host is to go on in spite of what strikes while it waits.
+	// For cases in which the host must continue after the fault.
 	patientHold = "1m"
 )
 
-// trial is one case on one host: a rotation from the certificate that is live
+// trial is one case on one host: a rotation from the live certificate
 // to another one, with a fault.
 type trial struct {
 	*world
@@ -36,32 +36,32 @@ type trial struct {
 	goal     string // the certificate in the inventory
 	kase     *faultCase
 	dir      string
-	verb     []string // what the program is told to do
-	started  string   // the agent's invocation before
-	others   []string // the host's shells of earlier trials, whose link went silent for good
+	verb     []string // the command of the program
+	started  string   // the agent's invocation before the trial
+	others   []string // shells of earlier trials on the host, whose link is permanently silent
 	program  *program
-	// What was done to it, as far as it matters for what is expected.
+	// The parts of the fault that change the expected result.
 	killed, booted bool
-	bootMark       int64     // size of the agent's log when the power came back
+	bootMark       int64     // size of the agent's log at the last boot
 	settledAt      time.Time // zero: when the program ended
-	// A disk was mounted on the host, which only its own processes see.
+	// A disk is mounted on the host, visible only to its own processes.
 	mounted bool
 }
 
-// newTrial brings a host into a known state: an agent that is healthy with a
+// newTrial sets a host to a known state: an agent that is healthy with a
 // certificate that Entra accepts, and no fault.
 func newTrial(t *testing.T, w *world, h *fleet.Host, l *link, kase *faultCase) *trial {
 	own := *w
 	own.t = t
 	c := &trial{world: &own, h: h, link: l, from: "old", to: "new", kase: kase, dir: t.TempDir()}
-	// The certificates take turns, so the one that comes may be the older one.
+	// The certificates alternate, so the new one may be older.
 	c.verb = []string{"rotate", "--force"}
 	if !h.Running() {
 		if err := h.Start(t.Context()); err != nil {
 			t.Fatal(err)
 		}
 	}
-	c.spring()
+	c.releaseTrap()
 	if live, err := os.ReadFile(c.path(fleet.CertificatePath)); err == nil && bytes.Equal(live, w.certs["new"].Canonical()) {
 		c.from, c.to = "new", "old"
 	}
@@ -76,13 +76,13 @@ func newTrial(t *testing.T, w *world, h *fleet.Host, l *link, kase *faultCase) *
 	return c
 }
 
-// shells are the processes in which the program's script runs.
+// shells returns the processes that run the program's script.
 func (c *trial) shells() []string {
 	c.t.Helper()
 	return strings.Fields(c.shell(c.h, "pgrep -x -f 'sh -s' || :"))
 }
 
-// rotateFirst is the run that a rollback takes back.
+// rotateFirst makes the run that a rollback undoes.
 func (c *trial) rotateFirst() {
 	c.t.Helper()
 	p := c.start("rotate", "--force")
@@ -93,48 +93,48 @@ func (c *trial) rotateFirst() {
 	c.from, c.to = c.to, c.from
 }
 
-// run is the trial itself.
+// run runs the trial and returns its row.
 func (c *trial) run() matrix.Row {
-	witness := c.witness()
+	monitor := c.fileMonitor()
 	c.arm(c.kase.at)
 	c.program = c.start(c.verb...)
-	c.held()
-	c.kase.strike(c)
-	c.spring()
+	c.awaitHeld()
+	c.kase.inject(c)
+	c.releaseTrap()
 	host := c.wait(c.program)
 	c.settle()
 	if c.settledAt.IsZero() {
 		c.settledAt = time.Now()
 	}
-	crimes, looks := witness.dismiss()
-	for _, crime := range crimes {
-		c.t.Errorf("%s: the agent's file: %s", c.h.Name, crime)
+	violations, checks := monitor.close()
+	for _, violation := range violations {
+		c.t.Errorf("%s: the agent's file: %s", c.h.Name, violation)
 	}
 	row := matrix.Row{Step: c.kase.step, Fault: c.kase.fault, Reported: "none", Found: c.found(), Settled: c.settledBy()}
 	if host != nil {
 		row.Reported = *host.Outcome
-		c.truthful(host)
+		c.checkReport(host)
 	}
-	c.t.Logf("%s on %s (%s): %+v; %d looks at the file\n%s", c.kase.fault, c.h.Name, c.h.Release, row, looks, c.program.stderr.String())
+	c.t.Logf("%s on %s (%s): %+v; %d checks of the file\n%s", c.kase.fault, c.h.Name, c.h.Release, row, checks, c.program.stderr.String())
 	c.compare(row)
 	if c.kase.after != nil {
 		c.kase.after(c)
 	}
-	c.goesOn()
+	c.rotateAgain()
 	return row
 }
 
-func (c *trial) witness() *witness {
+func (c *trial) fileMonitor() *fileMonitor {
 	c.t.Helper()
-	w, err := newWitness(c.seen(fleet.CertificatePath), c.certs["old"].Canonical(), c.certs["new"].Canonical())
+	w, err := newFileMonitor(c.seen(fleet.CertificatePath), c.certs["old"].Canonical(), c.certs["new"].Canonical())
 	if err != nil {
 		c.t.Fatal(err)
 	}
 	return w
 }
 
-// settle waits until the host has come to rest: no transaction, or one that
-// waits for whoever comes next, behind a guard that has done its work.
+// settle waits until the host has settled: no transaction, or one that waits for
+// the next run after its guard has finished.
 func (c *trial) settle() {
 	c.t.Helper()
 	if !c.h.Running() {
@@ -149,10 +149,10 @@ func (c *trial) settle() {
 		}
 		return !c.exists(stateDir+"/undoing") || c.booted
 	})
-	if c.kase.sick {
+	if c.kase.unhealthy {
 		return
 	}
-	// After a boot the guard may be about to put the old file back.
+	// After a boot the guard may still restore the old file.
 	c.healthyWith(c.live)
 }
 
@@ -161,7 +161,7 @@ func (c *trial) exists(onHost string) bool {
 	return err == nil
 }
 
-// live is the name of the certificate that is on the disk.
+// live returns the name of the certificate on the disk.
 func (c *trial) live() string {
 	c.t.Helper()
 	data, err := os.ReadFile(c.seen(fleet.CertificatePath))
@@ -177,14 +177,14 @@ func (c *trial) live() string {
 	return "neither"
 }
 
-// healthy waits until the agent runs and has got a token with a certificate
-// after all else that it has logged.
+// healthy waits until the agent runs and its last log entry is a token with a
+// certificate.
 func (c *trial) healthy(certificate string) {
 	c.t.Helper()
 	c.healthyWith(func() string { return certificate })
 }
 
-// healthyWith is healthy with whatever certificate it is to be by then.
+// healthyWith is healthy for a certificate that is evaluated at each check.
 func (c *trial) healthyWith(certificate func() string) {
 	c.t.Helper()
 	c.eventually(20*time.Second, "the agent is not healthy with the certificate that it should have", func() bool {
@@ -193,8 +193,8 @@ func (c *trial) healthyWith(certificate func() string) {
 	})
 }
 
-// lastLoaded is the thumbprint in the last line of the agent's log since the
-// boot; none when that line is an error, or the process has just begun.
+// lastLoaded returns the thumbprint in the last line of the agent's log since the
+// boot; none if that line is an error, or the process has just started.
 func (c *trial) lastLoaded() string {
 	c.t.Helper()
 	loaded := c.loaded(c.bootMark)
@@ -204,8 +204,8 @@ func (c *trial) lastLoaded() string {
 	return loaded[len(loaded)-1]
 }
 
-// loaded lists what the agent's processes have loaded, from an offset in the log
-// on: a thumbprint, or nothing for an error and for the beginning of a process.
+// loaded returns the certificates that the agent's processes have loaded, from an
+// offset in the log: a thumbprint, or "" for an error and for the start of a process.
 func (c *trial) loaded(from int64) []string {
 	c.t.Helper()
 	data, err := os.ReadFile(c.path(fleet.LogPath))
@@ -223,10 +223,10 @@ func (c *trial) loaded(from int64) []string {
 	return found
 }
 
-// found says what is on the host, in the words of the matrix.
+// found returns the state of the host in the terms of the matrix.
 func (c *trial) found() string {
 	side := map[string]string{c.from: "old", c.to: "new"}[c.live()]
-	if c.kase.sick {
+	if c.kase.unhealthy {
 		return side + ", not healthy"
 	}
 	return side + ", healthy"
@@ -244,8 +244,8 @@ func (c *trial) settledBy() string {
 	return "the run"
 }
 
-// truthful compares what was reported with what is there.
-func (c *trial) truthful(host *report.Host) {
+// checkReport compares the report with the host.
+func (c *trial) checkReport(host *report.Host) {
 	c.t.Helper()
 	outcome, code := *host.Outcome, c.program.code
 	want, ok := map[string]struct {
@@ -287,7 +287,7 @@ func (c *trial) receipts() string {
 	return c.shell(c.h, "uptime; ps axfo pid,lstart,stat,wchan:20,args | grep -v '\\['; systemctl list-timers --all; ls -l --full-time "+stateDir+"; grep -H ^run= "+stateDir+"/[cfpru]*; cat "+stateDir+"/undo.log 2>/dev/null; :")
 }
 
-// compare checks the row against what the table expects.
+// compare checks the row against the case.
 func (c *trial) compare(row matrix.Row) {
 	c.t.Helper()
 	if !slices.Contains(c.kase.reported, row.Reported) {
@@ -306,8 +306,8 @@ func (c *trial) compare(row matrix.Row) {
 	}
 }
 
-// goesOn rotates again, as an operator would: no step by hand, nothing left.
-func (c *trial) goesOn() {
+// rotateAgain rotates as an operator would: without manual steps or leftovers.
+func (c *trial) rotateAgain() {
 	c.t.Helper()
 	if c.kase.recover {
 		host, code := c.do("recover")
@@ -326,8 +326,8 @@ func (c *trial) goesOn() {
 
 // clean makes a host usable again after a case that has failed.
 func (c *trial) clean() {
-	c.link.heal()
-	c.spring()
+	c.link.resume()
+	c.releaseTrap()
 	_, err := c.h.Shell(c.t.Context(), strings.Join([]string{
 		"chattr -f -i " + fleet.CertificatePath + " " + filepath.Dir(fleet.CertificatePath) + " " + stateDir,
 		"umount -l /var/lib/aoifleet " + filepath.Dir(fleet.CertificatePath),

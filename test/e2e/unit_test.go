@@ -10,23 +10,23 @@ import (
 	"github.com/aoifleet/aoifleet/test/e2e/fleet"
 )
 
-// dropIn adds to the agent's unit, or takes that away again.
-func (w *world) dropIn(h *fleet.Host, text string) {
+// writeDropIn adds a drop-in to the agent's unit, or removes it.
+func (w *world) writeDropIn(h *fleet.Host, text string) {
 	w.t.Helper()
 	const dir = "/etc/systemd/system/" + fleet.AgentUnit + ".d"
 	w.shell(h, "mkdir -p "+dir+"; printf '%s\\n' '"+text+"' >"+dir+"/test.conf; systemctl daemon-reload")
 }
 
-// noted tells whether a host has a note or an error with these words.
-func noted(h report.Host, words string) bool {
-	said := strings.Join(h.Notes, "\n")
+// hasNote reports whether a host has a note or an error with this text.
+func hasNote(h report.Host, expected string) bool {
+	printed := strings.Join(h.Notes, "\n")
 	if h.Error != nil {
-		said += "\n" + h.Error.Message + "\n" + h.Error.Hint
+		printed += "\n" + h.Error.Message + "\n" + h.Error.Hint
 	}
-	return strings.Contains(said, words)
+	return strings.Contains(printed, expected)
 }
 
-// during runs the program, and this command as root on the host as soon as the agent
+// during runs the program, and a command as root on the host as soon as the agent
 // has been restarted.
 func (w *world) during(h *fleet.Host, command string, verb, certificate string, more ...string) (report.Host, int) {
 	w.t.Helper()
@@ -46,7 +46,7 @@ func (w *world) during(h *fleet.Host, command string, verb, certificate string, 
 	return document.Hosts[0], code
 }
 
-// TestUnit: units that stop slowly, that an operator stops, and that are active
+// TestUnit tests units that stop slowly, that an operator stops, and that are active
 // without a process, on two versions of systemd.
 func TestUnit(t *testing.T) {
 	w := newWorld(t, fleet.Spec{Name: "london-1"}, fleet.Spec{Name: "paris-1", Release: "bullseye"})
@@ -70,13 +70,13 @@ func TestUnit(t *testing.T) {
 	}
 }
 
-// slowToStop: the restart takes longer than health.timeout. A plan and the doctor say so,
-// and the undo waits for systemd.
+// slowToStop tests a restart that takes longer than health.timeout. Plan and doctor
+// report it, and the undo waits for systemd.
 func slowToStop(w *world, h *fleet.Host) {
-	w.dropIn(h, "[Service]\nExecStop=/bin/sleep 17\nTimeoutStopSec=40s")
+	w.writeDropIn(h, "[Service]\nExecStop=/bin/sleep 17\nTimeoutStopSec=40s")
 	w.defaults = map[string]any{"health": map[string]any{"window": "1s", "timeout": "5s"}}
 	document, _ := w.run("plan", "new", nil, "--limit", h.Name)
-	if !noted(document.Hosts[0], "set health.timeout to 40s or more") {
+	if !hasNote(document.Hosts[0], "set health.timeout to 40s or more") {
 		w.t.Errorf("notes %v", document.Hosts[0].Notes)
 	}
 	document, code := w.run("rotate", "new", nil, "--limit", h.Name)
@@ -92,14 +92,14 @@ func slowToStop(w *world, h *fleet.Host) {
 			}
 		}
 	}
-	w.dropIn(h, "")
+	w.writeDropIn(h, "")
 }
 
 func stoppedByAnOperator(w *world, h *fleet.Host) {
 	w.defaults = map[string]any{"health": map[string]any{"window": "10s", "timeout": "20s"}}
 	host, code := w.during(h, "systemctl stop "+fleet.AgentUnit, "rotate", "new")
 	if *host.Outcome != "failed" || code != 7 || host.Error == nil || host.Error.Class != "agent_not_running" ||
-		!noted(host, "an operator stopped "+fleet.AgentUnit) || !noted(host, "was left stopped") {
+		!hasNote(host, "an operator stopped "+fleet.AgentUnit) || !hasNote(host, "was left stopped") {
 		w.t.Errorf("exit code %d, %s, %+v, %v", code, *host.Outcome, host.Error, host.Notes)
 	}
 	w.live(h, "old")
@@ -109,11 +109,11 @@ func stoppedByAnOperator(w *world, h *fleet.Host) {
 	w.shell(h, "systemctl start "+fleet.AgentUnit)
 }
 
-// exitsByItself, as on systemctl stop with status 0: the undo starts it.
+// exitsByItself tests an exit with status 0, as after systemctl stop: the undo starts the agent.
 func exitsByItself(w *world, h *fleet.Host) {
 	w.defaults = map[string]any{"health": map[string]any{"window": "10s", "timeout": "20s"}}
 	host, code := w.during(h, "kill $(systemctl show -p MainPID --value "+fleet.AgentUnit+")", "rotate", "new")
-	if *host.Outcome != "rolled_back" || code != 6 || host.Error == nil || host.Error.Class != "unhealthy" || noted(host, "operator") {
+	if *host.Outcome != "rolled_back" || code != 6 || host.Error == nil || host.Error.Class != "unhealthy" || hasNote(host, "operator") {
 		w.t.Errorf("exit code %d, %s, %+v, %v", code, *host.Outcome, host.Error, host.Notes)
 	}
 	w.live(h, "old")
@@ -123,14 +123,14 @@ func exitsByItself(w *world, h *fleet.Host) {
 }
 
 func oneshot(w *world, h *fleet.Host) {
-	w.dropIn(h, "[Service]\nType=oneshot\nRestart=no\nRemainAfterExit=yes\nExecStart=\nExecStart=/bin/true")
+	w.writeDropIn(h, "[Service]\nType=oneshot\nRestart=no\nRemainAfterExit=yes\nExecStart=\nExecStart=/bin/true")
 	w.shell(h, "systemctl restart "+fleet.AgentUnit)
 	document, code := w.run("rotate", "new", nil, "--limit", h.Name)
 	w.expect(document, code, 5, map[string]int{"refused": 1})
-	if !noted(document.Hosts[0], "is Type=oneshot: whether the agent runs is not known") {
+	if !hasNote(document.Hosts[0], "is Type=oneshot: whether the agent runs is not known") {
 		w.t.Errorf("%+v", document.Hosts[0])
 	}
 	w.live(h, "old")
-	w.dropIn(h, "")
+	w.writeDropIn(h, "")
 	w.shell(h, "systemctl restart "+fleet.AgentUnit)
 }

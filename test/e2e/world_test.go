@@ -25,20 +25,20 @@ import (
 	"github.com/aoifleet/aoifleet/test/e2e/fleet"
 )
 
-// world is a fleet of real hosts, the built program, and certificates that
-// expire later one after another.
+// world is a fleet of real hosts, the built program, and certificates with
+// increasing expiry dates.
 type world struct {
 	t       *testing.T
 	fleet   *fleet.Fleet
 	program string
 	dir     string
 	certs   map[string]*certificate.Certificate
-	// defaults are added to those of the inventory, or instead of ours.
+	// defaults are added to the inventory's defaults, or replace them.
 	defaults map[string]any
 }
 
-// newWorld boots the hosts with the certificate "old"; Entra knows all but
-// "refused".
+// newWorld boots the hosts with the certificate "old"; Entra knows all certificates
+// except "refused".
 func newWorld(t *testing.T, specs ...fleet.Spec) *world {
 	t.Helper()
 	w := &world{t: t, dir: t.TempDir(), certs: map[string]*certificate.Certificate{}}
@@ -87,7 +87,7 @@ func makeCertificate(t *testing.T, name string, until time.Time) *certificate.Ce
 	return c
 }
 
-// entra says which certificates are registered.
+// entra sets the registered certificates of a host.
 func (w *world) entra(h *fleet.Host, names ...string) {
 	w.t.Helper()
 	var lines strings.Builder
@@ -97,7 +97,7 @@ func (w *world) entra(h *fleet.Host, names ...string) {
 	w.write(h, "/etc/aoi-standin/entra", lines.String())
 }
 
-// write puts a file on a host's disk.
+// write writes a file to a host's disk.
 func (w *world) write(h *fleet.Host, path, text string) {
 	w.t.Helper()
 	if err := os.WriteFile(filepath.Join(h.Root, path), []byte(text), 0o644); err != nil {
@@ -142,7 +142,7 @@ func (w *world) run(verb, certificate string, rollout map[string]any, more ...st
 	return document, code
 }
 
-// background runs the program on one host, with what w.defaults says now.
+// background starts the program on one host, with the current w.defaults.
 func (w *world) background(verb, certificate string, h *fleet.Host) *exec.Cmd {
 	w.t.Helper()
 	inventory := filepath.Join(w.dir, "background.yaml")
@@ -157,7 +157,7 @@ func (w *world) background(verb, certificate string, h *fleet.Host) *exec.Cmd {
 	return cmd
 }
 
-// environment keeps the program's records out of the home of whoever tests.
+// environment keeps the program's records out of the user's home.
 func (w *world) environment() []string {
 	return append(os.Environ(), "XDG_STATE_HOME="+filepath.Join(w.dir, "state"))
 }
@@ -172,7 +172,7 @@ func (w *world) shell(h *fleet.Host, command string) string {
 	return strings.TrimSpace(out)
 }
 
-// expect checks exit code and outcomes, where all hosts end alike.
+// expect checks the exit code and the number of hosts by outcome.
 func (w *world) expect(document *report.Document, code, wantCode int, outcomes map[string]int) {
 	w.t.Helper()
 	ok := code == wantCode && document.ExitCode == code && len(document.Totals) == len(outcomes)
@@ -189,8 +189,8 @@ func (w *world) expect(document *report.Document, code, wantCode int, outcomes m
 	}
 }
 
-// live checks a host's disk: the certificate's bytes, owner and mode, and that
-// nothing is left of a transaction.
+// live checks a host's disk: the certificate's bytes, owner and mode, and the absence
+// of leftovers of a transaction.
 func (w *world) live(h *fleet.Host, certificate string) {
 	w.t.Helper()
 	w.liveAt(h, fleet.CertificatePath, certificate)
@@ -218,7 +218,7 @@ func (w *world) liveAt(h *fleet.Host, path, certificate string) {
 	}
 }
 
-// invocation is the identity of the agent's current process as systemd has it.
+// invocation returns systemd's invocation id of the agent's current process.
 func (w *world) invocation(h *fleet.Host) string {
 	w.t.Helper()
 	return w.shell(h, "systemctl show -p ActiveState -p InvocationID -p NRestarts "+fleet.AgentUnit)

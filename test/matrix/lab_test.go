@@ -21,12 +21,12 @@ import (
 	"github.com/aoifleet/aoifleet/internal/report"
 )
 
-// patience is for what comes by itself: the longest deadline is that of an undo
-// that is tried again.
+// patience is the limit of waits: the longest deadline is that of a retried
+// undo.
 const patience = 60 * time.Second
 
-// TestFaultMatrix strikes at every step of a rotation, and sees what the host
-// and the report say in the end.
+// TestFaultMatrix injects faults at every step of a rotation, and checks the final
+// state of the host and the report.
 func TestFaultMatrix(t *testing.T) {
 	all := trials()
 	f, err := lab.Start(t.Context(), lab.Options{Machines: len(all), Name: func(i int) string { return fmt.Sprintf("m-%03d", i) }})
@@ -46,7 +46,7 @@ func TestFaultMatrix(t *testing.T) {
 		for i, tr := range all {
 			t.Run(tr.fault+", "+tr.step, func(t *testing.T) {
 				t.Parallel()
-				s.rows[i] = s.try(t, f.Machines()[i], tr)
+				s.rows[i] = s.runTrial(t, f.Machines()[i], tr)
 			})
 		}
 	})
@@ -61,20 +61,20 @@ type suite struct {
 	rows    []Row
 }
 
-// ground is one trial under way.
-type ground struct {
+// trialRun is one trial in progress.
+type trialRun struct {
 	*suite
 	t         *testing.T
 	m         *lab.Machine
 	dir       string
 	inventory string
 	old, new  []byte
-	still     time.Time // since when no timer is there; zero: one is
+	still     time.Time // start of the time without a timer; zero: there is one
 }
 
-func (s *suite) try(t *testing.T, m *lab.Machine, tr trial) Row {
-	g := &ground{suite: s, t: t, m: m, dir: t.TempDir()}
-	g.lay(tr.health)
+func (s *suite) runTrial(t *testing.T, m *lab.Machine, tr trial) Row {
+	g := &trialRun{suite: s, t: t, m: m, dir: t.TempDir()}
+	g.writeInventory(tr.health)
 	g.old = g.live()
 	var err error
 	if g.new, err = os.ReadFile(filepath.Join(s.fleet.Dir(), "certs", "new.p12.b64")); err != nil {
@@ -85,35 +85,35 @@ func (s *suite) try(t *testing.T, m *lab.Machine, tr trial) Row {
 	}
 	before, boot := m.AgentState().InvocationID, m.BootID()
 	stop := g.sample()
-	said := g.rotate(tr.killAt)
-	atOnce := g.open()
+	result := g.rotate(tr.killAt)
+	atOnce := g.openReceipt()
 	g.must(m.SetFault())
 	row := Row{Step: tr.step, Fault: tr.fault, Reported: "none", Settled: "the run"}
-	if said != nil {
-		row.Reported = *said.Outcome
-		g.truthful(said, before, m.BootID() != boot)
+	if result != nil {
+		row.Reported = *result.Outcome
+		g.checkReport(result, before, m.BootID() != boot)
 	}
-	if atOnce != "" || row.Reported == "unknown" || said == nil {
+	if atOnce != "" || row.Reported == "unknown" || result == nil {
 		row.Settled = "the host"
 	}
-	// It may be on its way down just now.
+	// The machine may be shutting down.
 	rebooted := func() bool { return m.BootID() != boot }
-	g.await("the host settles by itself", func() bool { open := g.open(); return open == "" || rebooted() && open == "undoing" })
+	g.await("the host settles by itself", func() bool { open := g.openReceipt(); return open == "" || rebooted() && open == "undoing" })
 	g.healthy()
-	if g.open() != "" {
+	if g.openReceipt() != "" {
 		row.Settled = "a reboot, then recover"
 		g.run(0, "recover", "--yes")
 		g.healthy()
 	}
 	row.Found = g.found()
-	if !g.await("nothing of the switch is left", func() bool { return rebooted() || len(g.armed()) == 0 || g.inert() }) || len(g.armed()) > 0 {
+	if !g.await("nothing of the switch is left", func() bool { return rebooted() || len(g.switchFiles()) == 0 || g.onlySwitchFilesLeft() }) || len(g.switchFiles()) > 0 {
 		if row.Settled = "recover"; rebooted() {
 			row.Settled = "a reboot, then recover"
 		}
 		g.run(0, "recover", "--yes")
 	}
-	g.lay(calm)
-	g.again()
+	g.writeInventory(longDeadlines)
+	g.rotateAgain()
 	stop()
 	if !bytes.Equal(g.live(), g.new) {
 		t.Error("the next rotation did not bring the new certificate")
@@ -123,13 +123,13 @@ func (s *suite) try(t *testing.T, m *lab.Machine, tr trial) Row {
 	return row
 }
 
-// lay writes the trial's inventory.
-func (g *ground) lay(health string) {
+// writeInventory writes the trial's inventory.
+func (g *trialRun) writeInventory(health string) {
 	g.t.Helper()
 	data, err := os.ReadFile(g.fleet.InventoryFile())
 	g.must(err)
 	if health == "" {
-		health = quick
+		health = shortDeadlines
 	}
 	text := regexp.MustCompile(`(?m)^  health: .*$`).ReplaceAllLiteralString(string(data), "  health: "+health)
 	text = strings.ReplaceAll(text, "certs/", filepath.Join(g.fleet.Dir(), "certs")+"/")
@@ -137,22 +137,22 @@ func (g *ground) lay(health string) {
 	g.must(os.WriteFile(g.inventory, []byte(text), 0o600))
 }
 
-func (g *ground) must(err error) {
+func (g *trialRun) must(err error) {
 	g.t.Helper()
 	if err != nil {
 		g.t.Fatal(err)
 	}
 }
 
-func (g *ground) command(verb string, more ...string) *exec.Cmd {
+func (g *trialRun) command(verb string, more ...string) *exec.Cmd {
 	args := append([]string{verb, "-i", g.inventory, "--limit", g.m.Name, "-o", "json"}, more...)
 	cmd := exec.Command(g.program, args...)
 	cmd.Env = append(os.Environ(), "XDG_STATE_HOME="+g.dir)
 	return cmd
 }
 
-// run runs the program to its end.
-func (g *ground) run(want int, verb string, more ...string) {
+// run runs the program and checks its exit code.
+func (g *trialRun) run(want int, verb string, more ...string) {
 	g.t.Helper()
 	var complaint bytes.Buffer
 	cmd := g.command(verb, more...)
@@ -163,9 +163,9 @@ func (g *ground) run(want int, verb string, more ...string) {
 	}
 }
 
-// rotate runs the rotation that is struck, and returns what it reported of the
-// host; nil: it was killed.
-func (g *ground) rotate(killAt string) *report.Host {
+// rotate runs the rotation with the fault, and returns its result for the host; nil:
+// the program was killed.
+func (g *trialRun) rotate(killAt string) *report.Host {
 	g.t.Helper()
 	cmd := g.command("rotate", "--yes")
 	var out bytes.Buffer
@@ -197,8 +197,8 @@ func (g *ground) rotate(killAt string) *report.Host {
 	return &d.Hosts[0]
 }
 
-// awaitStep waits until the journal holds a step: it is written before.
-func (g *ground) awaitStep(step string) {
+// awaitStep waits until the journal contains a step, which is written before the step.
+func (g *trialRun) awaitStep(step string) {
 	g.await("the step "+step+" in the journal", func() bool {
 		files, _ := filepath.Glob(filepath.Join(g.dir, "aoifleet", "runs", "*.jsonl"))
 		for _, file := range files {
@@ -211,9 +211,9 @@ func (g *ground) awaitStep(step string) {
 	})
 }
 
-// inert tells whether only files of a switch are left, which nothing runs any more:
-// the script was killed between the end of its timer and theirs.
-func (g *ground) inert() bool {
+// onlySwitchFilesLeft reports whether only files of a switch are left, without a timer:
+// the script was killed after it had removed the timer and before it removed the files.
+func (g *trialRun) onlySwitchFilesLeft() bool {
 	if len(g.m.Timers()) > 0 {
 		g.still = time.Time{}
 	} else if g.still.IsZero() {
@@ -222,20 +222,20 @@ func (g *ground) inert() bool {
 	return !g.still.IsZero() && time.Since(g.still) > patience/10
 }
 
-// await polls what other processes do.
-func (g *ground) await(what string, done func() bool) bool {
+// await polls until a condition holds.
+func (g *trialRun) await(what string, done func() bool) bool {
 	for deadline := time.Now().Add(patience); !done(); time.Sleep(25 * time.Millisecond) {
 		if time.Now().After(deadline) {
-			g.t.Errorf("waited in vain: %s", what)
+			g.t.Errorf("timeout: %s", what)
 			return false
 		}
 	}
 	return true
 }
 
-// sample reads the certificate file without a pause until stop is called: at no
-// moment may it be anything but one of the two.
-func (g *ground) sample() (stop func()) {
+// sample reads the certificate file continuously until stop is called: it must always
+// be one of the two certificates.
+func (g *trialRun) sample() (stop func()) {
 	quit := make(chan struct{})
 	var done sync.WaitGroup
 	done.Go(func() {
@@ -258,9 +258,9 @@ func (g *ground) sample() (stop func()) {
 	return sync.OnceFunc(func() { close(quit); done.Wait() })
 }
 
-func (g *ground) file() string { return filepath.Join(g.m.Root, lab.CertificatePath) }
+func (g *trialRun) file() string { return filepath.Join(g.m.Root, lab.CertificatePath) }
 
-func (g *ground) live() []byte {
+func (g *trialRun) live() []byte {
 	data, err := os.ReadFile(g.file())
 	if err != nil {
 		g.t.Errorf("the certificate file: %v", err)
@@ -268,10 +268,10 @@ func (g *ground) live() []byte {
 	return data
 }
 
-func (g *ground) state() string { return filepath.Join(g.m.Root, "var/lib/aoifleet", lab.Unit) }
+func (g *trialRun) state() string { return filepath.Join(g.m.Root, "var/lib/aoifleet", lab.Unit) }
 
-// open is the name of a receipt that has not ended.
-func (g *ground) open() string {
+// openReceipt returns the name of a receipt that has not ended, or "".
+func (g *trialRun) openReceipt() string {
 	for _, name := range []string{"pending", "undoing"} {
 		if _, err := os.Stat(filepath.Join(g.state(), name)); err == nil {
 			return name
@@ -280,15 +280,15 @@ func (g *ground) open() string {
 	return ""
 }
 
-func (g *ground) found() string {
+func (g *trialRun) found() string {
 	if bytes.Equal(g.live(), g.new) {
 		return "new certificate, agent healthy"
 	}
 	return "old certificate, agent healthy"
 }
 
-// healthy waits until the agent runs with the certificate that is live.
-func (g *ground) healthy() {
+// healthy waits until the agent runs with the live certificate.
+func (g *trialRun) healthy() {
 	g.t.Helper()
 	g.await("a healthy agent with the live certificate", func() bool {
 		log, _ := g.m.AgentLog()
@@ -297,8 +297,8 @@ func (g *ground) healthy() {
 	})
 }
 
-// truthful: the report claims no more than is so.
-func (g *ground) truthful(said *report.Host, before string, rebooted bool) {
+// checkReport checks the report against the host.
+func (g *trialRun) checkReport(result *report.Host, before string, rebooted bool) {
 	g.t.Helper()
 	receipt := func(name string) bool {
 		_, err := os.Stat(filepath.Join(g.state(), name))
@@ -306,24 +306,24 @@ func (g *ground) truthful(said *report.Host, before string, rebooted bool) {
 	}
 	isNew := bytes.Equal(g.live(), g.new)
 	ok := false
-	switch *said.Outcome {
+	switch *result.Outcome {
 	case "rotated":
 		ok = isNew && receipt("confirmed")
 	case "rolled_back":
-		ok = !isNew && receipt("rolled-back") && g.open() == ""
+		ok = !isNew && receipt("rolled-back") && g.openReceipt() == ""
 	case "refused", "unreachable":
 		ok = !isNew && (rebooted || g.m.AgentState().InvocationID == before) && !receipt("confirmed")
 	case "unknown":
-		ok = said.SettlesAt != nil
+		ok = result.SettlesAt != nil
 	}
 	if !ok {
-		g.t.Errorf("reported %s; new certificate live: %v; %+v", *said.Outcome, isNew, said.Error)
+		g.t.Errorf("reported %s; new certificate live: %v; %+v", *result.Outcome, isNew, result.Error)
 	}
 }
 
-// again rotates once more. A transaction whose operator is gone may yet be at
-// work: then the program says so, and is run again.
-func (g *ground) again() {
+// rotateAgain rotates once more. A transaction whose program was killed may still
+// run: then the rotation is refused, and is retried.
+func (g *trialRun) rotateAgain() {
 	g.t.Helper()
 	g.await("a rotation that ends well", func() bool {
 		out, err := g.command("rotate", "--yes").Output()
@@ -335,25 +335,25 @@ func (g *ground) again() {
 	})
 }
 
-func (g *ground) nothingLeft() {
+func (g *trialRun) nothingLeft() {
 	g.t.Helper()
-	if left := g.left(); len(left) > 0 {
-		g.t.Errorf("left: %v", left)
+	if leftovers := g.leftovers(); len(leftovers) > 0 {
+		g.t.Errorf("left: %v", leftovers)
 	}
 }
 
-// left is what is there of a transaction or of a switch.
-func (g *ground) left() []string {
-	return append(g.armed(), slices.Concat(g.glob(g.state(), "pending", "undoing", "staged-*"), g.glob(g.m.Root, "etc/az-aoi-ingestion/certs/.aoifleet-*"))...)
+// leftovers returns the remaining files of a transaction or a switch.
+func (g *trialRun) leftovers() []string {
+	return append(g.switchFiles(), slices.Concat(g.glob(g.state(), "pending", "undoing", "staged-*"), g.glob(g.m.Root, "etc/az-aoi-ingestion/certs/.aoifleet-*"))...)
 }
 
-// armed is what is there of a dead-man switch.
-func (g *ground) armed() []string {
+// switchFiles returns the timers and files of a dead-man switch.
+func (g *trialRun) switchFiles() []string {
 	return slices.Concat(g.m.Timers(), g.glob(g.state(), "backups/*/host.sh", "backups/*/deadline"),
 		g.glob(g.m.Root, "etc/systemd/system/aoifleet-*", "etc/systemd/system/*/aoifleet-*"))
 }
 
-func (g *ground) glob(dir string, patterns ...string) []string {
+func (g *trialRun) glob(dir string, patterns ...string) []string {
 	var found []string
 	for _, pattern := range patterns {
 		paths, _ := filepath.Glob(filepath.Join(dir, pattern))

@@ -1,6 +1,5 @@
-// Package matrix keeps the result tables of the fault matrix in
-// docs/reliability.md: the run itself writes them, and later runs see that no
-// case has gone missing.
+// Package matrix writes the result tables of the fault matrix in
+// docs/reliability.md, and checks in later runs that no case is missing.
 package matrix
 
 import (
@@ -13,26 +12,26 @@ import (
 	"testing"
 )
 
-// Row is one case and what came of it.
+// Row is one case and its result.
 type Row struct {
-	Step     string // of the rotation, at which the fault strikes
+	Step     string // step of the rotation at which the fault occurs
 	Fault    string
-	Reported string // the outcome in the program's report; "none": it was killed
-	Found    string // on the host in the end: "old", "new", with the agent's health
-	Settled  string // by what: "the run", "the host", "recover", "rotate", "reboot"
+	Reported string // the outcome in the program's report; "none": the program was killed
+	Found    string // final state of the host: "old", "new", with the agent's health
+	Settled  string // what ended the transaction: "the run", "the host", "recover", "rotate", "reboot"
 }
 
 func (r Row) line() string {
 	return fmt.Sprintf("| %s | %s | %s | %s | %s |\n", r.Step, r.Fault, r.Reported, r.Found, r.Settled)
 }
 
-// name tells a case from the others.
+// name identifies a case.
 func (r Row) name() string { return "| " + r.Step + " | " + r.Fault + " |" }
 
-// Publish replaces the table of a section in docs/reliability.md by rows where
-// AOIFLEET_WRITE_DOCS is set. Where it is not, it fails the test if the table
-// there has other cases than were run. Outcomes may differ between runs where
-// two sides race; the invariant is the test's own affair.
+// Publish replaces the table of a section in docs/reliability.md by rows if
+// AOIFLEET_WRITE_DOCS is set. Otherwise it fails the test if the table
+// has other cases than the run. Outcomes may differ between runs if
+// two sides race; the test itself checks the guarantees.
 func Publish(t testing.TB, section string, rows []Row) {
 	t.Helper()
 	_, here, _, _ := runtime.Caller(0)

@@ -2,31 +2,31 @@
 
 package matrix
 
-// trial is one case on a machine of its own.
+// trial is one case on its own machine.
 type trial struct {
 	step, fault string
 	lab         string // the lab's fault
-	killAt      string // the program is killed when its journal says this step
+	killAt      string // the program is killed when its journal has this step
 	health      string // replaces the inventory's health
 }
 
-// quick makes deadlines come soon. Within its time-out a restart has to be done,
-// also on a busy machine.
-const quick = "{window: 0s, timeout: 4s, confirm_timeout: 3s}"
+// shortDeadlines are settings with short deadlines. The timeout must be long enough for
+// a restart on a busy machine.
+const shortDeadlines = "{window: 0s, timeout: 4s, confirm_timeout: 3s}"
 
-// calm is for what must go well.
-const calm = "{window: 0s, timeout: 30s}"
+// longDeadlines are settings for runs that must succeed.
+const longDeadlines = "{window: 0s, timeout: 30s}"
 
-// points are where in a rotation a fault of the lab strikes: when the text has
-// been passed on between the program and the host.
+// points are the moments of a fault of the lab in a rotation: when the text has
+// passed between the program and the host.
 var points = []struct{ step, text string }{
 	{"lock", "out:step=lock"}, {"check", "out:step=check"}, {"backup", "out:step=backup"}, {"arm", "out:step=arm"},
 	{"swap", "out:step=swap"}, {"restart", "out:step=restart"}, {"watch", "out:step=watch"},
 	{"verdict", "out:verdict=healthy"}, {"confirm", "in:confirm 20"}, {"end", "out:result=rotated"},
 }
 
-var strikes = []struct{ fault, word string }{
-	{"link gone silent", "silent-on"}, // first: it takes longest
+var faults = []struct{ fault, word string }{
+	{"link silent", "silent-on"}, // first, because it takes longest
 	{"connection cut", "cut-on"},
 	{"host.sh killed", "kill-on"},
 	{"host rebooted", "reboot-on"},
@@ -36,7 +36,7 @@ var strikes = []struct{ fault, word string }{
 
 func trials() []trial {
 	var all []trial
-	for _, s := range strikes {
+	for _, s := range faults {
 		for _, p := range points {
 			all = append(all, trial{step: p.step, fault: s.fault, lab: s.word + " " + p.text})
 		}

@@ -1,8 +1,8 @@
 //go:build linux
 
-// Package table is a fleet of SSH servers that answer from a table what one
-// real machine of the lab has answered once. There is no shell and no file
-// behind them: what is measured against them is the client.
+// Package table is a fleet of SSH servers that replay the recorded answers of one
+// machine of the lab. They have no shell and no files, so that a benchmark with them
+// measures only the client.
 package table
 
 import (
@@ -18,12 +18,12 @@ import (
 	"golang.org/x/crypto/ssh"
 )
 
-// Answers are the lines with which a host answers each verb of its script, the
-// line that ends the answer included.
+// Answers are a host's lines of answer to each verb of its script, including the
+// line that ends the answer.
 type Answers map[string][]string
 
-// The lines of the conversation that matter here (internal/host): how a call
-// begins and ends, and how an answer ends.
+// The lines of the conversation (internal/host) that begin and end a call, and end an
+// answer.
 const (
 	callBegins   = "main 3<&0 <<"
 	callEnds     = "AOIFLEET-VALUES"
@@ -32,11 +32,11 @@ const (
 	wantsTheWord = "verdict="
 )
 
-// whichMachine is the line that is not passed on: many hosts answer with the table.
-const whichMachine = "machine="
+// machineLine is the line with the machine's identity, which is not recorded: many hosts replay the table.
+const machineLine = "machine="
 
-// calls reads what a client sends to the script, and tells of each call once it
-// is whole. Other lines are the script, or the operator's word.
+// calls reads a client's data for the script. It calls called for each complete call,
+// and other for other lines: the script, or a confirmation.
 func calls(client io.Reader, called func(verb string), other func(line string)) {
 	lines := bufio.NewScanner(client)
 	lines.Buffer(make([]byte, 4096), 1<<20)
@@ -57,7 +57,7 @@ func calls(client io.Reader, called func(verb string), other func(line string)) 
 	}
 }
 
-// Recorder stands before one machine of the lab and writes down what it says.
+// Recorder forwards to one machine of the lab and records its answers.
 type Recorder struct {
 	lab  string // host:port
 	auth *ssh.ClientConfig
@@ -67,7 +67,7 @@ type Recorder struct {
 	answers Answers
 }
 
-// NewRecorder records the machine at address, into which the key in labDir logs.
+// NewRecorder returns a recorder for the machine at address, with the login key in labDir.
 func NewRecorder(labDir, address string) (*Recorder, error) {
 	text, err := os.ReadFile(filepath.Join(labDir, "id_ed25519"))
 	if err != nil {
@@ -83,14 +83,14 @@ func NewRecorder(labDir, address string) (*Recorder, error) {
 	}}, nil
 }
 
-// Answers returns what has been recorded.
+// Answers returns the recorded answers.
 func (r *Recorder) Answers() Answers {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return r.answers
 }
 
-// Serve takes one client after the other to the machine, until the listener is
+// Serve connects one client after the other to the machine, until the listener is
 // closed.
 func (r *Recorder) Serve(listener net.Listener, key ssh.Signer) error {
 	for {
@@ -131,7 +131,7 @@ func (r *Recorder) record(conn net.Conn, key ssh.Signer) error {
 	return err
 }
 
-// pass takes one channel on to the machine, with its requests.
+// pass forwards one channel to the machine, with its requests.
 func (r *Recorder) pass(asked ssh.NewChannel, machine *ssh.Client) error {
 	far, farRequests, err := machine.OpenChannel(asked.ChannelType(), asked.ExtraData())
 	if err != nil {
@@ -145,15 +145,15 @@ func (r *Recorder) pass(asked ssh.NewChannel, machine *ssh.Client) error {
 	defer near.Close()
 	var ways sync.WaitGroup
 	input, tap := io.Pipe()
-	ways.Go(func() { calls(input, r.called, func(string) {}) })
+	ways.Go(func() { calls(input, r.noteCall, func(string) {}) })
 	ways.Go(func() {
-		_, _ = io.Copy(io.MultiWriter(far, tap), near) // either end is the other's
+		_, _ = io.Copy(io.MultiWriter(far, tap), near) // the end of one ends the other
 		_ = tap.Close()
 		_ = far.CloseWrite()
 	})
 	ways.Go(func() { relay(near, farRequests) })
 	go relay(far, nearRequests)
-	r.listen(far, near)
+	r.relayOutput(far, near)
 	_ = near.CloseWrite()
 	ways.Wait()
 	return nil
@@ -171,34 +171,34 @@ func relay(to ssh.Channel, requests <-chan *ssh.Request) {
 	}
 }
 
-func (r *Recorder) called(verb string) {
+func (r *Recorder) noteCall(verb string) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.verb = verb
 	r.answers[verb] = nil
 }
 
-// listen passes on what the machine says, and notes the lines of a script.
-func (r *Recorder) listen(machine, client ssh.Channel) {
-	said, tap := io.Pipe()
+// relayOutput forwards the machine's output, and records the lines of a script.
+func (r *Recorder) relayOutput(machine, client ssh.Channel) {
+	output, tap := io.Pipe()
 	var noting sync.WaitGroup
 	noting.Go(func() {
-		lines := bufio.NewScanner(said)
+		lines := bufio.NewScanner(output)
 		lines.Buffer(make([]byte, 4096), 1<<20)
 		for lines.Scan() {
-			r.note(lines.Text())
+			r.noteLine(lines.Text())
 		}
-		_, _ = io.Copy(io.Discard, said) // SFTP is no text
+		_, _ = io.Copy(io.Discard, output) // SFTP is not text
 	})
 	_, _ = io.Copy(client, io.TeeReader(machine, tap))
 	_ = tap.Close()
 	noting.Wait()
 }
 
-func (r *Recorder) note(line string) {
+func (r *Recorder) noteLine(line string) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if r.verb == "" || strings.HasPrefix(line, whichMachine) {
+	if r.verb == "" || strings.HasPrefix(line, machineLine) {
 		return
 	}
 	r.answers[r.verb] = append(r.answers[r.verb], line)

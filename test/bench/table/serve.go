@@ -29,12 +29,12 @@ func (a Answers) Serve(listener net.Listener, key ssh.Signer) {
 			return
 		}
 		if err == nil {
-			go a.take(conn, config)
+			go a.serveConn(conn, config)
 		}
 	}
 }
 
-func (a Answers) take(conn net.Conn, config *ssh.ServerConfig) {
+func (a Answers) serveConn(conn net.Conn, config *ssh.ServerConfig) {
 	defer conn.Close()
 	_, channels, requests, err := ssh.NewServerConn(conn, config)
 	if err != nil {
@@ -50,11 +50,11 @@ func (a Answers) take(conn net.Conn, config *ssh.ServerConfig) {
 	}
 }
 
-// session runs the one program that is asked for.
+// session runs the one requested program.
 func (a Answers) session(channel ssh.Channel, requests <-chan *ssh.Request) {
 	for request := range requests {
 		var argument struct{ Text string }
-		_ = ssh.Unmarshal(request.Payload, &argument) // of other requests nothing is wanted
+		_ = ssh.Unmarshal(request.Payload, &argument) // other requests are ignored
 		ok := request.Type == "exec" || request.Type == "subsystem"
 		if request.WantReply {
 			_ = request.Reply(ok, nil)
@@ -75,8 +75,8 @@ func exit(channel ssh.Channel) {
 	_ = channel.Close()
 }
 
-// converse answers calls with what was recorded; the rest of a transaction
-// comes after the operator's word.
+// converse answers calls with the recorded lines; the rest of a transaction
+// follows the confirmation.
 func (a Answers) converse(channel ssh.Channel) {
 	var rest string
 	calls(channel, func(verb string) {
@@ -89,7 +89,7 @@ func (a Answers) converse(channel ssh.Channel) {
 				break
 			}
 		}
-		_, _ = io.WriteString(channel, now.String()) // a client that has gone shows in the next read
+		_, _ = io.WriteString(channel, now.String()) // a closed connection shows in the next read
 	}, func(line string) {
 		if rest != "" && strings.HasPrefix(line, "confirm ") {
 			_, _ = io.WriteString(channel, rest)
@@ -99,16 +99,16 @@ func (a Answers) converse(channel ssh.Channel) {
 	exit(channel)
 }
 
-// files is an SFTP server to which everything may be done and nothing is there.
+// files is an SFTP server that accepts all operations and has no files.
 func (a Answers) files(channel ssh.Channel) {
-	_ = sftp.NewRequestServer(channel, sftp.Handlers{FileGet: nowhere{}, FilePut: nowhere{}, FileCmd: nowhere{}, FileList: nowhere{}}).Serve()
+	_ = sftp.NewRequestServer(channel, sftp.Handlers{FileGet: emptyFiles{}, FilePut: emptyFiles{}, FileCmd: emptyFiles{}, FileList: emptyFiles{}}).Serve()
 	exit(channel)
 }
 
-type nowhere struct{}
+type emptyFiles struct{}
 
-func (nowhere) Fileread(*sftp.Request) (io.ReaderAt, error)   { return nil, os.ErrNotExist }
-func (nowhere) Filewrite(*sftp.Request) (io.WriterAt, error)  { return nowhere{}, nil }
-func (nowhere) WriteAt(p []byte, _ int64) (int, error)        { return len(p), nil }
-func (nowhere) Filecmd(*sftp.Request) error                   { return nil }
-func (nowhere) Filelist(*sftp.Request) (sftp.ListerAt, error) { return nil, os.ErrNotExist }
+func (emptyFiles) Fileread(*sftp.Request) (io.ReaderAt, error)   { return nil, os.ErrNotExist }
+func (emptyFiles) Filewrite(*sftp.Request) (io.WriterAt, error)  { return emptyFiles{}, nil }
+func (emptyFiles) WriteAt(p []byte, _ int64) (int, error)        { return len(p), nil }
+func (emptyFiles) Filecmd(*sftp.Request) error                   { return nil }
+func (emptyFiles) Filelist(*sftp.Request) (sftp.ListerAt, error) { return nil, os.ErrNotExist }

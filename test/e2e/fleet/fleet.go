@@ -16,17 +16,17 @@ import (
 	"time"
 )
 
-// Where things are kept when Options does not say.
+// The default directories of Options.
 const (
 	DefaultCache = "/var/cache/aoifleet-e2e"
 	DefaultDir   = "/var/tmp"
 )
 
-// bootTimeout is how long Boot waits for one host. A host takes under a second
-// by itself; many at once on a small machine take longer.
+// bootTimeout is the limit of Boot for one host. A single host boots in less than a
+// second; many in parallel on a small machine need longer.
 const bootTimeout = 3 * time.Minute
 
-// Problem is an error for a person, with what to do about it.
+// Problem is an error for the operator, with a hint.
 type Problem struct {
 	Message string
 	Hint    string // the next command; may be empty
@@ -39,15 +39,15 @@ func (p *Problem) Error() string {
 	return p.Message + " (" + p.Hint + ")"
 }
 
-// Options says which hosts to boot and what they carry.
+// Options are the hosts to boot and their content.
 type Options struct {
 	Hosts       []Spec
 	AgentBinary string    // installed as /usr/bin/az-aoi-ingestion; see BuildAgent
-	Certificate []byte    // bytes of the live certificate file; nil: there is no file
+	Certificate []byte    // bytes of the live certificate file; nil: no file
 	Cache       string    // root file systems, kept between runs; empty: DefaultCache
-	Mirrors     []string  // Debian archives tried before those that apt is configured with
+	Mirrors     []string  // Debian archives to try before those of apt's configuration
 	Dir         string    // parent of the fleet's own directory; empty: DefaultDir
-	Log         io.Writer // progress for a person; nil: none
+	Log         io.Writer // progress for the operator; nil: none
 }
 
 // Spec describes one host.
@@ -55,7 +55,7 @@ type Spec struct {
 	Name        string // host name: lower-case letters, digits and hyphens, at most 63
 	Release     string // Debian code name; empty: bookworm
 	MaxStartups string // sshd_config(5) MaxStartups; empty: sshd's default
-	Certificate []byte // instead of Options.Certificate, where the host has its own
+	Certificate []byte // replaces Options.Certificate for this host
 }
 
 // Fleet is a set of running hosts.
@@ -64,15 +64,15 @@ type Fleet struct {
 	Netns        string // name of the network namespace, see ip-netns(8)
 	Dir          string // the fleet's own directory, removed by Close
 	KnownHosts   string // known_hosts file with each host's ed25519 key
-	IdentityFile string // private key that azureuser and root accept
+	IdentityFile string // private key of the logins azureuser and root
 
 	session *session
 	close   sync.Once
 	closed  error
 }
 
-// FromEnv takes the cache from AOIFLEET_E2E_CACHE and a mirror from
-// AOIFLEET_E2E_MIRROR, where they are set.
+// FromEnv sets the cache from AOIFLEET_E2E_CACHE and a mirror from
+// AOIFLEET_E2E_MIRROR, if they are set.
 func (o *Options) FromEnv(getenv func(string) string) {
 	if cache := getenv("AOIFLEET_E2E_CACHE"); cache != "" {
 		o.Cache = cache
@@ -82,9 +82,9 @@ func (o *Options) FromEnv(getenv func(string) string) {
 	}
 }
 
-// Boot makes the root file systems that are missing (about 80 s each, once),
+// Boot creates missing root file systems (about 80 s each, once),
 // boots all hosts in parallel and returns when each answers on SSH and has
-// finished booting. After an error nothing is left running.
+// finished booting. After an error no host runs.
 func Boot(ctx context.Context, options Options) (*Fleet, error) {
 	o, err := options.complete()
 	if err != nil {
@@ -146,7 +146,7 @@ func (o Options) complete() (Options, error) {
 	return o, nil
 }
 
-// Names become paths, arguments and lines of configuration files.
+// Names are used in paths, arguments and lines of configuration files.
 var (
 	hostName    = regexp.MustCompile(`^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$`)
 	releaseName = regexp.MustCompile(`^[a-z]+$`)
@@ -190,7 +190,7 @@ func (f *Fleet) boot(ctx context.Context, o Options, bases map[string]string) er
 	return nil
 }
 
-// prepare makes the network namespace and the login key.
+// prepare creates the network namespace and the login key.
 func (f *Fleet) prepare(ctx context.Context) (authorizedKey []byte, err error) {
 	if err := f.session.run(ctx, "ip", "netns", "add", f.Netns); err != nil {
 		return nil, err
@@ -203,8 +203,8 @@ func (f *Fleet) prepare(ctx context.Context) (authorizedKey []byte, err error) {
 	return writeIdentity(f.IdentityFile)
 }
 
-// each runs step for every host in parallel and joins what went wrong: one bad
-// host does not keep the others from being looked at.
+// each runs step for every host in parallel and joins the errors: a failing host
+// does not stop the others.
 func (f *Fleet) each(step func(i int, h *Host) error) error {
 	failures := make([]error, len(f.Hosts))
 	var group sync.WaitGroup
@@ -219,7 +219,7 @@ func (f *Fleet) each(step func(i int, h *Host) error) error {
 	return errors.Join(failures...)
 }
 
-// Host returns the host of that name, nil if there is none.
+// Host returns the host with that name, or nil.
 func (f *Fleet) Host(name string) *Host {
 	for _, h := range f.Hosts {
 		if h.Name == name {
@@ -230,13 +230,13 @@ func (f *Fleet) Host(name string) *Host {
 }
 
 // Command is exec.CommandContext for a program that runs on the machine, inside
-// the fleet's network namespace: there, and only there, the hosts can be reached.
+// the fleet's network namespace, the only place with a route to the hosts.
 func (f *Fleet) Command(ctx context.Context, name string, args ...string) *exec.Cmd {
 	return exec.CommandContext(ctx, "ip", append([]string{"netns", "exec", f.Netns, name}, args...)...)
 }
 
-// CPU is the processor time that the processes of all hosts have used since the
-// fleet was booted, those that have ended too (cpu.stat of the kernel's cgroup2).
+// CPU returns the CPU time of the processes of all hosts since the fleet was booted,
+// including ended processes (cpu.stat of the kernel's cgroup2).
 func (f *Fleet) CPU() (time.Duration, error) {
 	mount, err := cgroupMount()
 	if err != nil {
@@ -253,15 +253,15 @@ func (f *Fleet) CPU() (time.Duration, error) {
 	return time.Duration(used) * time.Microsecond, nil
 }
 
-// Close cuts the power of every host and removes all that the fleet made. It may
-// be called more than once. Programs still running in the namespace are killed.
+// Close cuts the power of every host and removes everything that the fleet created.
+// It may be called more than once. Programs in the namespace are killed.
 func (f *Fleet) Close() error {
 	f.close.Do(func() {
 		for _, h := range f.Hosts {
 			h.machine.retire()
 		}
 		if f.closed = f.session.end(); f.closed != nil {
-			return // a machine that could not be killed would be waited for in vain
+			return // waiting for a machine that can't be killed would not end
 		}
 		for _, h := range f.Hosts {
 			h.machine.wait()
@@ -270,7 +270,7 @@ func (f *Fleet) Close() error {
 	return f.closed
 }
 
-// tail returns the end of an output, enough to see why a program gave up.
+// tail returns the end of an output, long enough to show a program's error.
 func tail(out []byte) string {
 	const limit = 2000
 	if len(out) > limit {

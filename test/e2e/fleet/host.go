@@ -14,18 +14,17 @@ import (
 	"time"
 )
 
-// maxHosts is how many addresses there are, see newHost.
+// maxHosts is the number of addresses, see newHost.
 const maxHosts = 1000
 
 // Host is one real host of a fleet. Its methods may be called from several
-// goroutines; what happens when one powers it off under another's feet is the
-// caller's business.
+// goroutines; the caller must not power it off while another goroutine uses it.
 type Host struct {
 	Name    string
 	Release string
 	Addr    string // loopback address inside the fleet's network namespace
 	Port    int
-	User    string // has passwordless sudo; logs in with Fleet.IdentityFile, as root does
+	User    string // login user with passwordless sudo; logs in with Fleet.IdentityFile, as does root
 	Root    string // the host's root directory, as a path of this machine
 
 	fleet   *Fleet
@@ -48,7 +47,7 @@ func (f *Fleet) newHost(i int, spec Spec) *Host {
 	return h
 }
 
-// firstBoot starts the host and waits for the end of its boot.
+// firstBoot starts the host and waits until it has booted.
 func (h *Host) firstBoot(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, bootTimeout)
 	defer cancel()
@@ -68,16 +67,16 @@ func (h *Host) Start(ctx context.Context) error {
 	return h.WaitBoot(ctx, boots+1)
 }
 
-// PowerOff shuts the host down in good order and waits until it is off.
+// PowerOff shuts the host down in an orderly way and waits until it is off.
 func (h *Host) PowerOff(ctx context.Context) error {
-	if err := h.ask(ctx, "poweroff"); err != nil {
+	if err := h.systemctl(ctx, "poweroff"); err != nil {
 		return err
 	}
 	return h.machine.waitOff(ctx)
 }
 
-// PowerCut takes the host's power away: every process ends at once, nothing is
-// written any more. What was written before, synced or not, is on the disk.
+// PowerCut cuts the host's power: every process ends at once, and nothing more is
+// written. Data written before, synced or not, is on the disk.
 func (h *Host) PowerCut(ctx context.Context) error {
 	if err := h.machine.cut(); err != nil {
 		return err
@@ -85,18 +84,19 @@ func (h *Host) PowerCut(ctx context.Context) error {
 	return h.machine.waitOff(ctx)
 }
 
-// Reboot restarts the host in good order and waits until its sshd answers again.
+// Reboot restarts the host in an orderly way and waits until its sshd answers again.
 func (h *Host) Reboot(ctx context.Context) error {
 	boots := h.Boots()
-	if err := h.ask(ctx, "reboot"); err != nil {
+	if err := h.systemctl(ctx, "reboot"); err != nil {
 		return err
 	}
 	return h.WaitBoot(ctx, boots+1)
 }
 
-// ask tells systemd to go down. The host may end the messenger before he is
-// back, by a signal that sh may report as a number above 128: that is success.
-func (h *Host) ask(ctx context.Context, verb string) error {
+// systemctl runs a systemctl verb that shuts the host down. The host may kill
+// systemctl before it returns, by a signal that sh may report as a number above 128:
+// that is success.
+func (h *Host) systemctl(ctx context.Context, verb string) error {
 	_, err := h.Shell(ctx, "systemctl --no-block "+verb)
 	var exit *exec.ExitError
 	if ctx.Err() == nil && errors.As(err, &exit) && (!exit.Exited() || exit.ExitCode() > 128) {
@@ -105,14 +105,13 @@ func (h *Host) ask(ctx context.Context, verb string) error {
 	return err
 }
 
-// Running tells whether the host is switched on.
+// Running reports whether the host is on.
 func (h *Host) Running() bool {
 	running, _, _ := h.machine.state()
 	return running
 }
 
-// Boots counts how often the host has been started, reboots included: also those
-// that a program on the host asked for.
+// Boots returns the number of starts of the host, including reboots from inside.
 func (h *Host) Boots() int {
 	_, boots, _ := h.machine.state()
 	return boots
@@ -180,8 +179,8 @@ func (h *Host) greeting(ctx context.Context) error {
 	return nil
 }
 
-// Settle waits until the boot is over and returns systemd's verdict: running,
-// degraded (a unit has failed), or another word of systemctl(1)
+// Settle waits until the boot is complete and returns systemd's state: running,
+// degraded (a unit has failed), or another state of systemctl(1)
 // is-system-running.
 func (h *Host) Settle(ctx context.Context) (string, error) {
 	out, err := h.Shell(ctx, "systemctl is-system-running --wait || :")
@@ -190,7 +189,7 @@ func (h *Host) Settle(ctx context.Context) (string, error) {
 
 // Shell runs a command line with sh as root on the host, in / and with an empty
 // standard input, and returns its standard output. It does not need the host's
-// network or sshd. The error of a command that fails carries its standard error.
+// network or sshd. The error of a failed command includes its standard error.
 func (h *Host) Shell(ctx context.Context, command string) (string, error) {
 	leader, err := h.machine.leader()
 	if err != nil {
@@ -200,7 +199,7 @@ func (h *Host) Shell(ctx context.Context, command string) (string, error) {
 		"--mount", "--uts", "--ipc", "--net", "--pid", "--cgroup", "--root", "--wd", "--",
 		"/bin/sh", "-c", command)
 	cmd.Env = []string{"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "HOME=/root", "LC_ALL=C"}
-	// nsenter forks to get into the process namespace: end both.
+	// nsenter forks to enter the process namespace: kill both.
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }
 	cmd.WaitDelay = 5 * time.Second
@@ -212,8 +211,8 @@ func (h *Host) Shell(ctx context.Context, command string) (string, error) {
 	return stdout.String(), nil
 }
 
-// View is the host's root directory as the host sees it, with all that is mounted
-// there, as a path of this machine. It ends with the present boot.
+// View returns the host's root directory as the host sees it, with all its mounts,
+// as a path of this machine. The path is valid until the end of this boot.
 func (h *Host) View() (string, error) {
 	leader, err := h.machine.leader()
 	if err != nil {
@@ -222,6 +221,5 @@ func (h *Host) View() (string, error) {
 	return "/proc/" + leader + "/root", nil
 }
 
-// Console returns the end of what the host has printed while booting and
-// shutting down.
+// Console returns the end of the host's output during boot and shutdown.
 func (h *Host) Console() string { return readTail(h.machine.console) }

@@ -12,19 +12,19 @@ import (
 	"gopkg.in/yaml.v3"
 )
 
-// Inventory is what a test wants in an inventory besides the hosts and how to
-// reach them. Keys and values are those of the inventory file.
+// Inventory has the settings of a test's inventory besides the hosts and their
+// addresses. Keys and values are those of the inventory file.
 type Inventory struct {
 	Certificate string                    // path of the certificate to install
-	Defaults    map[string]any            // added to defaults, or instead of ours
+	Defaults    map[string]any            // added to the defaults, or replacing them
 	Rollout     map[string]any            // the rollout section
 	Hosts       map[string]map[string]any // by host: added to its entry
 }
 
-// WriteInventory writes an inventory of all hosts, in the namespace's addresses.
+// WriteInventory writes an inventory of all hosts, with their addresses in the namespace.
 func (f *Fleet) WriteInventory(path string, inventory Inventory) error {
 	defaults := map[string]any{
-		"ssh_config":    "none", // the workstation's is none of the test's business
+		"ssh_config":    "none", // the test must not depend on the workstation's
 		"user":          loginUser,
 		"identity_file": f.IdentityFile,
 		"known_hosts":   f.KnownHosts,
@@ -50,7 +50,7 @@ func (f *Fleet) WriteInventory(path string, inventory Inventory) error {
 	return os.WriteFile(path, text, 0o644)
 }
 
-// BuildAgent compiles the stand-in agent to path, without C libraries so that
+// BuildAgent compiles the stand-in agent to path, without C libraries, so that
 // it runs on every release.
 func BuildAgent(ctx context.Context, path string) error {
 	cmd := exec.CommandContext(ctx, "go", "build", "-trimpath", "-o", path, "github.com/aoifleet/aoifleet/test/agent")

@@ -12,15 +12,15 @@ import (
 	"strings"
 )
 
-// inotifyFile limits the inotify instances of one user; every systemd uses a
-// handful, and the containers' root is the machine's root. The usual 128 is
+// inotifyFile limits the inotify instances of one user. Every systemd uses several,
+// and the containers' root is the machine's root. The usual 128 is
 // enough for about 20 hosts.
 const (
 	inotifyFile = "/proc/sys/fs/inotify/max_user_instances"
 	inotifyWant = 8192
 )
 
-// checkMachine says at once what would make a boot fail later.
+// checkMachine returns an error for conditions that would make a boot fail later.
 func checkMachine() error {
 	if os.Geteuid() != 0 {
 		return &Problem{Message: "real hosts need root"}
@@ -34,8 +34,8 @@ func checkMachine() error {
 	return err
 }
 
-// cgroupMount returns where the machine has its cgroup2 hierarchy: at
-// /sys/fs/cgroup, or beside the version 1 hierarchies.
+// cgroupMount returns the mount point of the machine's cgroup2 hierarchy:
+// /sys/fs/cgroup, or a folder next to the version 1 hierarchies.
 func cgroupMount() (string, error) {
 	mounts, err := os.ReadFile("/proc/self/mounts")
 	if err != nil {
@@ -50,7 +50,7 @@ func cgroupMount() (string, error) {
 	return "", &Problem{Message: "no cgroup2 hierarchy is mounted", Hint: "mount -t cgroup2 none /sys/fs/cgroup/unified"}
 }
 
-// openCgroup makes a cgroup of a fleet, and opens it for a process to start in.
+// openCgroup creates a cgroup of a fleet, and opens it to start a process in it.
 func openCgroup(fleet, name string) (*os.File, error) {
 	mount, err := cgroupMount()
 	if err != nil {
@@ -63,10 +63,10 @@ func openCgroup(fleet, name string) (*os.File, error) {
 	return os.Open(path)
 }
 
-// borrowMachine registers a fleet and notes, if it is the first, how it found
-// what fleets change on the machine; reap.sh puts that back after the last one.
-// The lock on /run keeps the two apart. It is a directory, so nobody else locks
-// it, and it never goes away.
+// borrowMachine registers a fleet and, if it is the first, records the settings that
+// fleets change on the machine; reap.sh restores them after the last fleet.
+// The lock on /run excludes the two from each other. /run is a directory, so no other
+// program locks it, and it always exists.
 func borrowMachine(register func() error) error {
 	lock, err := takeLock("/run")
 	if err != nil {
@@ -86,8 +86,7 @@ func borrowMachine(register func() error) error {
 	)
 }
 
-// noteMissing remembers that a directory, which the tools make and leave, was
-// not there.
+// noteMissing records that a directory was missing that the tools create and leave.
 func noteMissing(path, note string) error {
 	if _, err := os.Stat(path); err == nil {
 		return nil
@@ -95,8 +94,8 @@ func noteMissing(path, note string) error {
 	return os.WriteFile(filepath.Join(stateDir, note), nil, 0o600)
 }
 
-// raiseInotify raises the limit and keeps the value that it had. A saved value
-// is the first fleet's and is not overwritten.
+// raiseInotify raises the limit and saves the previous value. A value saved by an
+// earlier fleet is not overwritten.
 func raiseInotify() error {
 	text, err := os.ReadFile(inotifyFile)
 	if err != nil {

@@ -16,7 +16,7 @@ import (
 	"golang.org/x/crypto/ssh"
 )
 
-// writeIdentity makes the key that logs in to every host, and returns its line
+// writeIdentity creates the login key for all hosts, and returns its line
 // for authorized_keys.
 func writeIdentity(path string) ([]byte, error) {
 	_, key, err := ed25519.GenerateKey(rand.Reader)
@@ -26,9 +26,9 @@ func writeIdentity(path string) ([]byte, error) {
 	return writeKey(path, key)
 }
 
-// writeHostKeys makes the host's identity. It has an ECDSA key too, as real
-// hosts do, so that a client that ignores the key types in known_hosts asks for
-// the wrong one and is found out.
+// writeHostKeys creates the host's keys. Like real hosts it has an ECDSA key too,
+// so that a client that ignores the key types in known_hosts requests the wrong key
+// and fails.
 func (h *Host) writeHostKeys() error {
 	_, edwards, err := ed25519.GenerateKey(rand.Reader)
 	if err != nil {
@@ -47,8 +47,8 @@ func (h *Host) writeHostKeys() error {
 	return err
 }
 
-// writeKey writes a private key in OpenSSH's format with its public half beside
-// it, and returns the public half without a line end.
+// writeKey writes a private key in OpenSSH's format and its public half as .pub,
+// and returns the public half without a line end.
 func writeKey(path string, key crypto.Signer) ([]byte, error) {
 	block, err := ssh.MarshalPrivateKey(key, "")
 	if err != nil {
@@ -65,7 +65,7 @@ func writeKey(path string, key crypto.Signer) ([]byte, error) {
 	return line, os.WriteFile(path+".pub", append(line, '\n'), 0o644)
 }
 
-// writeKnownHosts lists every host's ed25519 key under its address.
+// writeKnownHosts writes every host's ed25519 key with its address.
 func (f *Fleet) writeKnownHosts() error {
 	var lines bytes.Buffer
 	for _, h := range f.Hosts {

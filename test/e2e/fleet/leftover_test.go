@@ -14,7 +14,7 @@ import (
 	"time"
 )
 
-// dieEnv makes TestFleetThatDies boot a fleet and die in the way it says.
+// dieEnv makes TestFleetThatDies boot a fleet and die; its value selects how.
 const dieEnv = "AOIFLEET_E2E_DIE"
 
 // placeholder is an agent that does nothing.
@@ -34,7 +34,7 @@ func smallFleet(t *testing.T) Options {
 	return options
 }
 
-// TestFleetThatDies is not a test: it is the process that the others kill.
+// TestFleetThatDies is not a test but the process that the other tests kill.
 func TestFleetThatDies(t *testing.T) {
 	how := os.Getenv(dieEnv)
 	if how == "" {
@@ -44,7 +44,7 @@ func TestFleetThatDies(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	// A client that outlives its parent and has the name in its arguments.
+	// A client that survives its parent, with the name in its arguments.
 	client := f.Command(t.Context(), "sh", "-c", "while :; do sleep 1; done", f.Netns)
 	client.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	if err := client.Start(); err != nil {
@@ -60,15 +60,15 @@ func TestFleetThatDies(t *testing.T) {
 	select {} // until the signal
 }
 
-// dying is a process that boots a fleet.
-type dying struct {
+// dyingFleet is a process that boots a fleet.
+type dyingFleet struct {
 	cmd    *exec.Cmd
-	booted chan struct{} // closed when it says so, or is gone
+	booted chan struct{} // closed when it has booted, or ended
 }
 
-func startDying(t *testing.T, how string) *dying {
+func startDyingFleet(t *testing.T, how string) *dyingFleet {
 	t.Helper()
-	d := &dying{cmd: exec.Command(os.Args[0], "-test.run=^TestFleetThatDies$"), booted: make(chan struct{})}
+	d := &dyingFleet{cmd: exec.Command(os.Args[0], "-test.run=^TestFleetThatDies$"), booted: make(chan struct{})}
 	d.cmd.Env = append(os.Environ(), dieEnv+"="+how)
 	d.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	stdout, err := d.cmd.StdoutPipe()
@@ -87,8 +87,8 @@ func startDying(t *testing.T, how string) *dying {
 	return d
 }
 
-// name waits for the fleet's name.
-func (d *dying) name(t *testing.T) string {
+// name waits for the fleet's name and returns it.
+func (d *dyingFleet) name(t *testing.T) string {
 	t.Helper()
 	var found []string
 	eventually(t, func() string { return "for the fleet's name" }, func() bool {
@@ -98,7 +98,7 @@ func (d *dying) name(t *testing.T) string {
 	return filepath.Base(found[0])
 }
 
-func (d *dying) waitBooted(t *testing.T) {
+func (d *dyingFleet) waitBooted(t *testing.T) {
 	t.Helper()
 	select {
 	case <-d.booted:
@@ -107,7 +107,7 @@ func (d *dying) waitBooted(t *testing.T) {
 	}
 }
 
-// eventually polls, because the reaper works after the process is gone.
+// eventually polls, because the reaper works after the end of the process.
 func eventually(t *testing.T, what func() string, done func() bool) {
 	t.Helper()
 	deadline := time.After(30 * time.Second)
@@ -122,7 +122,7 @@ func eventually(t *testing.T, what func() string, done func() bool) {
 	}
 }
 
-// traces lists whatever of a fleet can be seen on the machine.
+// traces returns everything on the machine that belongs to a fleet.
 func traces(name string) []string {
 	var found []string
 	for _, pattern := range []string{stateDir, DefaultDir, "/run/netns", "/sys/fs/cgroup", "/sys/fs/cgroup/*", "/run/systemd/nspawn/propagate"} {
@@ -136,8 +136,8 @@ func traces(name string) []string {
 	return append(found, processes(name)...)
 }
 
-// processes lists those that have the name in their arguments or their cgroup. A
-// zombie has ended: it waits for its new parent, the machine's first process.
+// processes returns those with the name in their arguments or their cgroup. A
+// zombie does not count: it waits for its new parent, the machine's first process.
 func processes(name string) []string {
 	var found []string
 	all, _ := filepath.Glob("/proc/[0-9]*")
@@ -152,7 +152,7 @@ func processes(name string) []string {
 	return found
 }
 
-// checkNothingLeft waits for the reaper, which is the last trace of a fleet.
+// checkNothingLeft waits for the end of the reaper, the last trace of a fleet.
 func checkNothingLeft(t *testing.T, name string) {
 	t.Helper()
 	var left []string
@@ -165,7 +165,7 @@ func checkNothingLeft(t *testing.T, name string) {
 func TestNothingIsLeftOfADeadProcess(t *testing.T) {
 	for _, test := range []struct {
 		how    string
-		signal syscall.Signal // 0: it dies by itself
+		signal syscall.Signal // 0: it exits by itself
 	}{
 		{"panic", 0},
 		{"exit", 0},
@@ -174,12 +174,12 @@ func TestNothingIsLeftOfADeadProcess(t *testing.T) {
 		{"kill", syscall.SIGKILL},
 	} {
 		t.Run(test.how, func(t *testing.T) {
-			d := startDying(t, test.how)
+			d := startDyingFleet(t, test.how)
 			name := d.name(t)
 			d.waitBooted(t)
 			if test.signal != 0 {
 				if left := traces(name); len(left) < 6 {
-					t.Errorf("a running fleet shows only %q: this test looks in the wrong places", left)
+					t.Errorf("a running fleet shows only %q: this test checks the wrong places", left)
 				}
 				// To the whole group, as a terminal does.
 				if err := syscall.Kill(-d.cmd.Process.Pid, test.signal); err != nil {
@@ -194,7 +194,7 @@ func TestNothingIsLeftOfADeadProcess(t *testing.T) {
 	}
 }
 
-// The process is killed as soon as a trace of the boot's next step shows.
+// The process is killed as soon as a trace of the boot's next step appears.
 func TestNothingIsLeftOfABootCutShort(t *testing.T) {
 	cgroups, err := cgroupMount()
 	if err != nil {
@@ -208,7 +208,7 @@ func TestNothingIsLeftOfABootCutShort(t *testing.T) {
 		"/run/systemd/nspawn/propagate/NAME-*",
 	} {
 		t.Run(strings.ReplaceAll(pattern, "/", "_"), func(t *testing.T) {
-			d := startDying(t, "kill")
+			d := startDyingFleet(t, "kill")
 			name := d.name(t)
 			eventually(t, func() string { return pattern }, func() bool {
 				found, _ := filepath.Glob(strings.Replace(pattern, "NAME", name, 1))
@@ -225,7 +225,7 @@ func TestNothingIsLeftOfABootCutShort(t *testing.T) {
 
 // When the reaper dies too, the next start does its work.
 func TestNextStartTakesDownStaleFleet(t *testing.T) {
-	d := startDying(t, "kill")
+	d := startDyingFleet(t, "kill")
 	name := d.name(t)
 	d.waitBooted(t)
 	reaper := reaperOf(t, name)
@@ -288,8 +288,8 @@ func TestNothingIsLeftOfAFailedBoot(t *testing.T) {
 	checkNothingLeft(t, fmt.Sprintf("%s%d-", prefix, os.Getpid()))
 }
 
-// The machine's own settings come back with the last fleet, unless another test
-// has a fleet of its own at the moment.
+// The machine's own settings are restored after the last fleet, unless another test
+// runs a fleet at the same time.
 func TestMachineIsPutBack(t *testing.T) {
 	before := settings(t)
 	f, err := Boot(t.Context(), smallFleet(t))
@@ -306,7 +306,7 @@ func TestMachineIsPutBack(t *testing.T) {
 		t.Errorf("closed again: %v", err)
 	}
 	if _, err := os.Stat(stateDir); err == nil {
-		return // another fleet is up: it is the last one's task
+		return // another fleet runs, and the last fleet restores the settings
 	}
 	if after := settings(t); after != before {
 		t.Errorf("settings are %q, were %q", after, before)

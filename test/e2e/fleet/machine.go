@@ -15,12 +15,12 @@ import (
 	"syscall"
 )
 
-// exitReboot is how systemd-nspawn --keep-unit says that the machine wants to be
-// started again (EXIT_FORCE_RESTART in systemd's nspawn.c).
+// exitReboot is the exit status of systemd-nspawn --keep-unit for a reboot of the
+// machine (EXIT_FORCE_RESTART in systemd's nspawn.c).
 const exitReboot = 133
 
-// machine is the hardware of a host: power on, power off, and the reset that
-// follows a reboot.
+// machine is the hardware of a host: power on, power off, and the start after
+// a reboot.
 type machine struct {
 	name    string // NAME-N: unique on this machine
 	fleet   string // name of the network namespace and of the cgroup
@@ -30,10 +30,10 @@ type machine struct {
 
 	mu      sync.Mutex
 	nspawn  *exec.Cmd // nil: off
-	cgroup  string    // of the present boot
+	cgroup  string    // of the current boot
 	boots   int
-	retired bool // the fleet is closing: stays off
-	// rebootErr is why the machine could not be started again after a reboot.
+	retired bool // the fleet is closing: the machine stays off
+	// rebootErr is the error of the start after a reboot.
 	rebootErr error
 	changed   chan struct{} // closed at the next change, then replaced
 	running   sync.WaitGroup
@@ -50,7 +50,7 @@ func newMachine(fleet string, i int, h *Host) *machine {
 	}
 }
 
-// start switches the machine on; it then stays on through its own reboots.
+// start starts the machine, which then also survives its own reboots.
 func (m *machine) start() error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -65,16 +65,16 @@ func (m *machine) start() error {
 	return nil
 }
 
-// supervise waits for the machine's end, and boots it again after a reboot.
+// supervise waits for the end of the machine, and boots it again after a reboot.
 func (m *machine) supervise(cmd *exec.Cmd) {
 	for cmd != nil {
-		_ = cmd.Wait() // any end but a reboot is power off
+		_ = cmd.Wait() // any end except a reboot is a power off
 		reboot := cmd.ProcessState != nil && cmd.ProcessState.ExitCode() == exitReboot
 		cmd = m.ended(reboot)
 	}
 }
 
-// ended notes that the machine is off and returns its next boot, if there is one.
+// ended records that the machine is off and returns its next boot, if any.
 func (m *machine) ended(reboot bool) *exec.Cmd {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -100,8 +100,8 @@ func (m *machine) boot() (*exec.Cmd, error) {
 		return nil, err
 	}
 	defer console.Close()
-	// With --keep-unit systemd-nspawn divides the cgroup that it is started in,
-	// so no two boots may share one.
+	// With --keep-unit systemd-nspawn divides its own cgroup, so two boots can't share
+	// one.
 	cgroup, err := openCgroup(m.fleet, fmt.Sprintf("%s-boot-%d", m.host, m.boots+1))
 	if err != nil {
 		return nil, err
@@ -111,8 +111,8 @@ func (m *machine) boot() (*exec.Cmd, error) {
 		"--register=no", "--keep-unit", "--link-journal=no", "--resolv-conf=off", "--private-users=no",
 		"--directory="+m.root, "--machine="+m.name, "--hostname="+m.host,
 		"--network-namespace-path=/run/netns/"+m.fleet, "--console=passive")
-	// Only cgroup2, whatever else the machine has mounted: every machine then
-	// has its own part of the one hierarchy.
+	// Only cgroup2, whatever the machine has mounted: every host then
+	// has its own part of one hierarchy.
 	cmd.Env = append(os.Environ(), "SYSTEMD_NSPAWN_UNIFIED_HIERARCHY=1")
 	cmd.Stdout, cmd.Stderr = console, console
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, UseCgroupFD: true, CgroupFD: int(cgroup.Fd())}
@@ -125,13 +125,13 @@ func (m *machine) boot() (*exec.Cmd, error) {
 	return cmd, nil
 }
 
-// change wakes all who wait for a change. Called with mu held.
+// change wakes all goroutines that wait for a change. Called with mu held.
 func (m *machine) change() {
 	close(m.changed)
 	m.changed = make(chan struct{})
 }
 
-// state tells how things are, with a channel that is closed when they change.
+// state returns the current state, with a channel that is closed at its next change.
 func (m *machine) state() (running bool, boots int, changed <-chan struct{}) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -153,15 +153,15 @@ func (m *machine) waitOff(ctx context.Context) error {
 	}
 }
 
-// lastError is why the machine is off although it should be on.
+// lastError returns the error because of which the machine is off.
 func (m *machine) lastError() error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	return m.rebootErr
 }
 
-// cut kills every process of the machine at once. systemd-nspawn is outside and
-// sees it.
+// cut kills every process of the machine at once. systemd-nspawn runs outside and
+// notices it.
 func (m *machine) cut() error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -171,17 +171,17 @@ func (m *machine) cut() error {
 	return os.WriteFile(filepath.Join(m.cgroup, "payload", "cgroup.kill"), []byte("1"), 0)
 }
 
-// retire keeps the machine from being started again.
+// retire prevents further starts of the machine.
 func (m *machine) retire() {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.retired = true
 }
 
-// wait returns when the machine is off for good.
+// wait returns when the machine is permanently off.
 func (m *machine) wait() { m.running.Wait() }
 
-// leader returns the process number, on this machine, of the host's systemd.
+// leader returns the process id, on this machine, of the host's systemd.
 func (m *machine) leader() (string, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -201,7 +201,7 @@ func (m *machine) leader() (string, error) {
 	return "", fmt.Errorf("%s has not begun to boot", m.host)
 }
 
-// isInit tells whether a process is the first one of a process namespace:
+// isInit reports whether a process is the first one of a process namespace:
 // the last number of its NSpid, see proc(5), is 1.
 func isInit(pid string) bool {
 	status, err := os.ReadFile(filepath.Join("/proc", pid, "status"))

@@ -14,7 +14,7 @@ import (
 )
 
 // Inside runs do with its thread in the fleet's network namespace. A socket
-// that do opens itself, not through another goroutine, stays there for ever.
+// that do opens itself, not in another goroutine, stays in the namespace.
 func (f *Fleet) Inside(do func() error) error {
 	there, err := os.Open("/run/netns/" + f.Netns)
 	if err != nil {
@@ -34,7 +34,7 @@ func (f *Fleet) Inside(do func() error) error {
 	}
 	err = do()
 	if back := unix.Setns(int(here.Fd()), unix.CLONE_NEWNET); back != nil {
-		// Still locked: the thread ends with its goroutine and serves no other.
+		// The thread stays locked, ends with its goroutine and is not reused.
 		return errors.Join(err, back)
 	}
 	runtime.UnlockOSThread()
@@ -46,8 +46,8 @@ func (h *Host) Dial(ctx context.Context) (net.Conn, error) {
 	return h.fleet.Dial(ctx, net.JoinHostPort(h.Addr, strconv.Itoa(h.Port)))
 }
 
-// Dial opens a TCP connection inside the namespace. The address is a literal:
-// names would be looked up outside.
+// Dial opens a TCP connection inside the namespace. The address must be numeric:
+// names would be resolved outside.
 func (f *Fleet) Dial(ctx context.Context, address string) (net.Conn, error) {
 	var conn net.Conn
 	err := f.Inside(func() (err error) {
@@ -57,8 +57,8 @@ func (f *Fleet) Dial(ctx context.Context, address string) (net.Conn, error) {
 	return conn, err
 }
 
-// Listen accepts TCP connections inside the namespace, for what a test puts
-// before a host. The caller closes it.
+// Listen accepts TCP connections inside the namespace, for a forwarder in front of a
+// host. The caller closes the listener.
 func (f *Fleet) Listen(ctx context.Context, address string) (net.Listener, error) {
 	var listener net.Listener
 	err := f.Inside(func() (err error) {

@@ -21,9 +21,9 @@ const (
 	agentID   = 980
 )
 
-// The stand-in agent's places on a host. Entra's list holds the accepted
-// thumbprints, one a line, and accepts all while it is missing; the fault files
-// say how agent and diagnostics tool misbehave.
+// The stand-in agent's paths on a host. Entra's list contains the accepted
+// thumbprints, one per line; without the list all are accepted. The fault files
+// make the agent and the diagnostics tool misbehave.
 const (
 	AgentUnit       = "az-aoi-ingestion.service"
 	AgentConfig     = "/etc/az-aoi-ingestion/config.yaml"
@@ -51,8 +51,8 @@ TimeoutSec=5
 WantedBy=multi-user.target
 `
 
-// agentConfigText has one provider with a certificate and one pipeline that
-// pulls, so that the agent needs a token as soon as it starts.
+// agentConfigText has one provider with a certificate and one pull
+// pipeline, so that the agent needs a token immediately after its start.
 const agentConfigText = `agent_id: %s
 secret_providers:
   - name: data_product_keyvault
@@ -77,15 +77,15 @@ pipelines:
       sas_token: {secret_provider: data_product_keyvault, secret_name: input-storage-sas, cache_period: 1h}
 `
 
-// placed is a file or directory of a host, with its owner.
-type placed struct {
+// placedFile is a file or directory of a host, with its owner.
+type placedFile struct {
 	path    string
 	mode    os.FileMode // with os.ModeDir for a directory
 	owner   int         // user and group
 	content string
 }
 
-// provision mounts the host's root file system and makes it this host's.
+// provision mounts the host's root file system and writes the files of this host.
 func (h *Host) provision(ctx context.Context, base string, o Options, spec Spec, authorizedKey []byte) error {
 	if err := h.fleet.session.mountRoot(ctx, base, filepath.Dir(h.Root), h.Root); err != nil {
 		return err
@@ -113,7 +113,7 @@ func (h *Host) provision(ctx context.Context, base string, o Options, spec Spec,
 	if err != nil {
 		return err
 	}
-	for _, file := range []placed{{filepath.Dir(lab.DiagsTool), os.ModeDir | 0o755, 0, ""}, {lab.DiagsTool, 0o755, 0, string(tool)}} {
+	for _, file := range []placedFile{{filepath.Dir(lab.DiagsTool), os.ModeDir | 0o755, 0, ""}, {lab.DiagsTool, 0o755, 0, string(tool)}} {
 		if err := h.place(file); err != nil {
 			return err
 		}
@@ -121,9 +121,9 @@ func (h *Host) provision(ctx context.Context, base string, o Options, spec Spec,
 	return os.Symlink("/etc/systemd/system/"+AgentUnit, h.path("/etc/systemd/system/multi-user.target.wants/"+AgentUnit))
 }
 
-// identity is what makes this host different from the others. The name is in
-// /etc/hosts because sudo looks it up and would wait for a name server.
-func (h *Host) identity(spec Spec, authorizedKey string) ([]placed, error) {
+// identity returns the files that differ between hosts. The name is in
+// /etc/hosts because sudo resolves it and would wait for a name server.
+func (h *Host) identity(spec Spec, authorizedKey string) ([]placedFile, error) {
 	id := make([]byte, 16)
 	if _, err := rand.Read(id); err != nil {
 		return nil, err
@@ -132,7 +132,7 @@ func (h *Host) identity(spec Spec, authorizedKey string) ([]placed, error) {
 	if spec.MaxStartups != "" {
 		sshd += "MaxStartups " + spec.MaxStartups + "\n"
 	}
-	return []placed{
+	return []placedFile{
 		{"/etc/hostname", 0o644, 0, h.Name + "\n"},
 		{"/etc/hosts", 0o644, 0, fmt.Sprintf("127.0.0.1 localhost\n%s %s\n", h.Addr, h.Name)},
 		{"/etc/machine-id", 0o444, 0, hex.EncodeToString(id) + "\n"},
@@ -144,9 +144,9 @@ func (h *Host) identity(spec Spec, authorizedKey string) ([]placed, error) {
 	}, nil
 }
 
-// agent is the stand-in agent as the real one's packages and guides leave it.
-func (h *Host) agent(certificate []byte) []placed {
-	files := []placed{
+// agent returns the files of the stand-in agent, as the real agent's packages and guides install them.
+func (h *Host) agent(certificate []byte) []placedFile {
+	files := []placedFile{
 		{"/etc/systemd/system/" + AgentUnit, 0o644, 0, agentUnitText},
 		{"/etc/az-aoi-ingestion", os.ModeDir | 0o755, 0, ""},
 		{"/etc/az-aoi-ingestion/certs", os.ModeDir | 0o750, agentID, ""},
@@ -156,13 +156,13 @@ func (h *Host) agent(certificate []byte) []placed {
 		{"/etc/aoi-standin", os.ModeDir | 0o755, 0, ""},
 	}
 	if certificate != nil {
-		files = append(files, placed{CertificatePath, 0o600, agentID, string(certificate)})
+		files = append(files, placedFile{CertificatePath, 0o600, agentID, string(certificate)})
 	}
 	return files
 }
 
-// place makes one file or directory with the exact mode, whatever the umask.
-func (h *Host) place(file placed) error {
+// place creates one file or directory with the exact mode, whatever the umask.
+func (h *Host) place(file placedFile) error {
 	path := h.path(file.path)
 	var err error
 	if file.mode.IsDir() {
@@ -179,7 +179,7 @@ func (h *Host) place(file placed) error {
 	return os.Chown(path, file.owner, file.owner)
 }
 
-// path turns a path of the host into one of the machine. It does not resolve
+// path returns the path on the machine of a path on the host. It does not resolve
 // symlinks of the host.
 func (h *Host) path(onHost string) string {
 	return filepath.Join(h.Root, strings.TrimPrefix(onHost, "/"))

@@ -1,12 +1,12 @@
 #!/bin/sh
-# Takes one fleet down and puts the machine back as it was. This is the only
-# way a fleet ends: it waits on the fleet's lock, which the kernel drops when
+# Removes one fleet and restores the machine's settings. Every fleet ends by this
+# script: it waits on the fleet's lock, which the kernel releases when
 # the fleet is closed and also when its process panics or is killed.
 # usage: flock STATE/lock reap.sh STATE
 #
 # STATE is /run/aoifleet-e2e/NAME. NAME is also the name of the network
-# namespace and of the cgroups, so that nothing of anybody else's is touched.
-# Everything here may be run again after an interruption.
+# namespace and of the cgroups, so that only this fleet's are removed.
+# The script may be run again after an interruption.
 set -u
 LC_ALL=C PATH=/usr/sbin:/usr/bin:/sbin:/bin
 export LC_ALL PATH
@@ -34,9 +34,9 @@ populated() {
 	grep -q '^populated 1' "$1/cgroup.events"
 }
 
-# The machines first: systemd-nspawn then removes its own locks and leaves by
-# itself. One that is only just starting has no payload yet, so they are looked
-# for again. After 10 s everything that is left is killed.
+# The machines first: systemd-nspawn then removes its own locks and exits. A
+# starting machine has no processes yet, so the search is repeated. After 10 s all
+# remaining processes are killed.
 kill_machines() {
 	for top in $(cgroups); do
 		[ -f "$top/cgroup.kill" ] || continue
@@ -79,12 +79,12 @@ remove() {
 	done
 }
 
-# Runs under the lock on /run: the last fleet to go restores what the first one
-# found, see kernel.go.
+# Runs under the lock on /run: the last fleet to end restores the settings before the
+# first one, see kernel.go.
 leave() {
 	rm -rf "$state"
 	shared=${state%/*}
-	rm -rf "$shared"/.aoifleet-e2e-* # half a state, of a fleet that died in the middle
+	rm -rf "$shared"/.aoifleet-e2e-* # incomplete states of fleets that died
 	for other in "$shared"/*/; do
 		[ ! -d "$other" ] || return 0
 	done
@@ -111,6 +111,6 @@ kill_machines
 kill_clients
 unmount
 remove
-# What could not be removed keeps its state, and the next start tries again.
+# If something could not be removed, the state stays, and the next start retries.
 [ "$status" -eq 0 ] || exit "$status"
 exec flock /run /bin/sh "$0" "$state" leave

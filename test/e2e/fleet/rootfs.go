@@ -21,8 +21,8 @@ import (
 //go:embed rootfs.sh
 var rootfsScript []byte
 
-// rootFileSystems returns the directory of every release that the hosts want,
-// and makes those that the cache does not have yet.
+// rootFileSystems returns the directory of every release of the hosts,
+// and creates those that are not in the cache.
 func rootFileSystems(ctx context.Context, o Options) (map[string]string, error) {
 	if err := os.MkdirAll(o.Cache, 0o700); err != nil {
 		return nil, err
@@ -45,14 +45,14 @@ func rootFileSystems(ctx context.Context, o Options) (map[string]string, error) 
 	return bases, all
 }
 
-// recipeKey names what a root file system was made by.
+// recipeKey identifies the script version that creates a root file system.
 func recipeKey() string {
 	sum := sha256.Sum256(rootfsScript)
 	return hex.EncodeToString(sum[:6])
 }
 
-// makeRoot runs the recipe, unless its result is there. The lock is the
-// recipe's own: if this process dies, its neighbour still waits for the recipe.
+// makeRoot runs the script, unless its result exists. The script itself holds the
+// lock: if this process dies, other processes still wait for the script.
 func makeRoot(ctx context.Context, o Options, release, base string) error {
 	if _, err := os.Stat(base); err == nil {
 		return nil
@@ -64,7 +64,7 @@ func makeRoot(ctx context.Context, o Options, release, base string) error {
 		return err
 	}
 	defer log.Close()
-	// --no-fork: the lock, and with --kill-child the recipe, end with this one process.
+	// --no-fork: the lock, and with --kill-child the script, end with this one process.
 	args := []string{"--no-fork", base + ".lock",
 		"unshare", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc",
 		"/bin/sh", "-c", string(rootfsScript), "rootfs.sh", release, base}
@@ -79,7 +79,7 @@ func makeRoot(ctx context.Context, o Options, release, base string) error {
 }
 
 // mountRoot gives a host its own writable view of a root file system: an
-// overlay, or a copy where the file system under dir can't carry one.
+// overlay, or a copy if the file system of dir does not support one.
 func (s *session) mountRoot(ctx context.Context, base, dir, root string) error {
 	upper, work := filepath.Join(dir, "upper"), filepath.Join(dir, "work")
 	for _, path := range []string{upper, work, root} {

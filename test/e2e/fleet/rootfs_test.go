@@ -12,7 +12,7 @@ import (
 	"testing"
 )
 
-// A root file system whose making is interrupted is not there.
+// An interrupted creation leaves no root file system.
 func TestInterruptedMakeLeavesNoHalfCache(t *testing.T) {
 	options := smallFleet(t)
 	options.Cache = t.TempDir()
@@ -54,7 +54,7 @@ func TestReleaseThatNoArchiveHas(t *testing.T) {
 	}
 }
 
-// An overlay can't be the upper layer of an overlay: there the root is copied.
+// An overlay can't be the upper layer of an overlay, so the root is copied.
 func TestCopyWhereNoOverlayCanBe(t *testing.T) {
 	if err := checkMachine(); err != nil {
 		t.Fatal(err)

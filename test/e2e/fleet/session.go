@@ -20,29 +20,29 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// stateDir holds one directory for each running fleet, and what the machine was
-// like before the first one. It is on /run because it means nothing after a
+// stateDir has one directory for each running fleet, and the machine's settings
+// before the first one. It is on /run because it is not valid after a
 // reboot of the machine.
 const stateDir = "/run/aoifleet-e2e"
 
-// prefix starts the name of everything that a fleet makes on the machine.
+// prefix begins the name of everything that a fleet creates on the machine.
 const prefix = "aoifleet-e2e-"
 
 //go:embed reap.sh
 var reapScript []byte
 
-// session is a fleet's hold on the machine: a name, a directory, and a lock that
-// the reaper waits for.
+// session is a fleet's registration on the machine: a name, a directory, and a lock
+// that the reaper waits for.
 type session struct {
 	name   string
 	dir    string
 	lock   *os.File
-	log    *os.File // what the reaper has to say
+	log    *os.File // the reaper's output
 	reaper *exec.Cmd
 }
 
 // openSession registers a fleet, takes its lock and starts its reaper before
-// anything else is made, so that nothing can be left behind.
+// anything else is created, so that nothing can be left.
 func openSession(parent string) (*session, error) {
 	suffix := make([]byte, 3)
 	if _, err := rand.Read(suffix); err != nil {
@@ -65,7 +65,7 @@ func openSession(parent string) (*session, error) {
 func (s *session) state() string { return filepath.Join(stateDir, s.name) }
 
 // begin registers the fleet and starts its reaper. A process that dies between
-// the two leaves nothing but the state, for the next start to remove.
+// the two leaves only the state, which the next start removes.
 func (s *session) begin() error {
 	if err := s.register(); err != nil {
 		return err
@@ -73,8 +73,8 @@ func (s *session) begin() error {
 	return s.startReaper()
 }
 
-// register writes what reap.sh needs to know. It runs under the lock on /run, and
-// the state appears by one rename: there is never half of one.
+// register writes the state for reap.sh. It runs under the lock on /run, and
+// the state appears by one rename, so that it is never incomplete.
 func (s *session) register() error {
 	draft := filepath.Join(stateDir, "."+s.name)
 	if err := os.Mkdir(draft, 0o700); err != nil {
@@ -99,8 +99,8 @@ func (s *session) register() error {
 	return os.Rename(draft, s.state())
 }
 
-// startReaper leaves a process in a session of its own, out of reach of the
-// terminal's signals, that waits for the lock.
+// startReaper starts a process that waits for the lock, in a session of its own, so
+// that it gets no signals of the terminal.
 func (s *session) startReaper() error {
 	reaper := reapCommand(context.Background(), filepath.Join(s.state(), "reap.sh"), s.state())
 	reaper.Stdout, reaper.Stderr = s.log, s.log
@@ -113,8 +113,8 @@ func (s *session) startReaper() error {
 }
 
 // run executes a program that changes the machine for the fleet; its error
-// carries what it printed. It is in the fleet's cgroup, so that the reaper waits
-// for it if this process dies in the meantime, and cleans up after it.
+// includes the output. The program is in the fleet's cgroup, so that the reaper waits
+// for it if this process dies in the meantime, and then cleans up.
 func (s *session) run(ctx context.Context, name string, args ...string) error {
 	dir, err := openCgroup(s.name, "tools")
 	if err != nil {
@@ -129,21 +129,21 @@ func (s *session) run(ctx context.Context, name string, args ...string) error {
 	return nil
 }
 
-// end drops the lock and waits until the reaper has done its work.
+// end releases the lock and waits until the reaper has finished.
 func (s *session) end() error {
 	defer s.log.Close()
 	if err := s.lock.Close(); err != nil {
 		return err
 	}
 	if err := s.reaper.Wait(); err != nil {
-		said, _ := io.ReadAll(io.NewSectionReader(s.log, 0, 1<<16))
-		return fmt.Errorf("take down fleet %s: %w: %s", s.name, err, said)
+		output, _ := io.ReadAll(io.NewSectionReader(s.log, 0, 1<<16))
+		return fmt.Errorf("take down fleet %s: %w: %s", s.name, err, output)
 	}
 	return nil
 }
 
-// reapCommand runs a copy of reap.sh as soon as the fleet's lock is free, or
-// with an option of flock(1) for another habit.
+// reapCommand returns a command that runs a copy of reap.sh as soon as the fleet's
+// lock is free; options of flock(1) change that.
 func reapCommand(ctx context.Context, script, state string, options ...string) *exec.Cmd {
 	args := append(options, filepath.Join(state, "lock"), "/bin/sh", script, state)
 	cmd := exec.CommandContext(ctx, "flock", args...)
@@ -151,9 +151,9 @@ func reapCommand(ctx context.Context, script, state string, options ...string) *
 	return cmd
 }
 
-// reap takes down a fleet whose owner is gone; one that is alive, or is being
-// taken down, is left alone. It uses its own reap.sh, not the fleet's, so that a
-// mistake in an earlier one does not stay for ever.
+// reap removes a fleet whose owner has ended; it skips a fleet that is running, or is
+// being removed. It uses its own reap.sh, not the fleet's, so that an error in an
+// earlier version does not persist.
 func reap(ctx context.Context, state string) error {
 	script, err := os.CreateTemp("", prefix+"*.sh")
 	if err != nil {
@@ -164,7 +164,7 @@ func reap(ctx context.Context, state string) error {
 	if err := errors.Join(err, script.Close()); err != nil {
 		return err
 	}
-	const held = 200 // how flock shall say that somebody else has the lock
+	const held = 200 // exit status of flock if another process has the lock
 	out, err := reapCommand(ctx, script.Name(), state,
 		"--nonblock", "--conflict-exit-code", strconv.Itoa(held)).CombinedOutput()
 	var exit *exec.ExitError
@@ -177,8 +177,8 @@ func reap(ctx context.Context, state string) error {
 	return nil
 }
 
-// reapStale takes down what earlier runs left: fleets whose owner died together
-// with its reaper, and directories that outlived a reboot of the machine.
+// reapStale removes the leftovers of earlier runs: fleets whose owner died together
+// with its reaper, and directories that survived a reboot of the machine.
 func reapStale(ctx context.Context, parent string) error {
 	states, err := filepath.Glob(filepath.Join(stateDir, prefix+"*"))
 	if err != nil {
@@ -192,7 +192,7 @@ func reapStale(ctx context.Context, parent string) error {
 	return removeOrphans(parent)
 }
 
-// removeOrphans removes directories without a state: a state is made before its
+// removeOrphans removes directories without a state: a state is created before its
 // directory and removed after it.
 func removeOrphans(parent string) error {
 	dirs, err := filepath.Glob(filepath.Join(parent, prefix+"*"))

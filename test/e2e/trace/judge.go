@@ -9,46 +9,45 @@ import (
 	"strings"
 )
 
-// Rule says what is judged.
+// Rule selects the calls to judge.
 type Rule struct {
-	// Others are the folders that others than root can write. What is below
-	// them is theirs too.
+	// Others are the folders that others than root can write. Everything below
+	// them counts too.
 	Others []string
-	// Ours tells whether a program with these arguments begins to work for the
+	// Ours reports whether a program with these arguments begins a session of the
 	// program under test, as root.
 	Ours func(argv []string) bool
-	// Exempt are programs that are not judged, nor what they start.
+	// Exempt are programs that are not judged, nor their children.
 	Exempt []string
 }
 
-// Finding is one call that the rule forbids, or one that it allows only because
-// it is anchored.
+// Finding is one call that the rule forbids, or allows only because it is anchored.
 type Finding struct {
 	Verb string // of the host's script, and its step
 	By   string // the program
 	What string // open, create, exec, …
-	Why  string // what of the rule it breaks; empty: it is anchored
+	Why  string // the violated part of the rule; empty: the call is anchored
 	Path string
 	Time float64
 	Line string
 }
 
-// Verdict is what came of a trace.
+// Verdict is the result of a trace.
 type Verdict struct {
-	Sessions int // programs that began to work for us
-	Calls    int // by them and their children, with root's rights
-	Excused  int // calls that the rule knows, by programs that are exempt
+	Sessions int // sessions that began
+	Calls    int // calls in the sessions, with root's rights
+	Excused  int // calls of exempt programs
 	Broken   []Finding
 	Anchored []Finding
 }
 
-// process is what is known of one. Children get a copy of it.
+// process is the known state of a process. Children get a copy of it.
 type process struct {
-	euid    int // -1: not known
+	euid    int // -1: unknown
 	cwd     string
 	program string
-	ours    *session // nil: none of ours
-	bounded bool     // runs beneath timeout(1)
+	ours    *session // nil: not in a session
+	bounded bool     // runs under timeout(1)
 	exempt  bool
 }
 
@@ -59,12 +58,12 @@ type judge struct {
 	Rule
 	Verdict
 	processes map[int]*process
-	parents   map[int]int // as long as the call that made the child has not returned
+	parents   map[int]int // until the call that created the child has returned
 	made      map[string]bool
 }
 
-// Judge follows all processes of a trace. A process that was there before is
-// taken for none of ours.
+// Judge follows all processes of a trace. A process that existed before the trace
+// counts as outside of all sessions.
 func Judge(calls []*Call, rule Rule) *Verdict {
 	j := &judge{Rule: rule, processes: map[int]*process{}, parents: map[int]int{}, made: map[string]bool{}}
 	for _, c := range calls {
@@ -78,8 +77,8 @@ func Judge(calls []*Call, rule Rule) *Verdict {
 	return &j.Verdict
 }
 
-// process returns what is known of a process. One that is seen before the call
-// that made it has returned is a copy of its parent, which waits in that call.
+// process returns the known state of a process. A process that appears before the
+// call that created it has returned is a copy of its parent, which waits in that call.
 func (j *judge) process(pid int) *process {
 	if p := j.processes[pid]; p != nil {
 		return p
@@ -92,7 +91,7 @@ func (j *judge) process(pid int) *process {
 	return p
 }
 
-// follow judges a call, and then does to the process what the call did.
+// follow judges a call, and then applies its effect to the process.
 func (j *judge) follow(c *Call) {
 	p := j.process(c.PID)
 	if len(c.Args) > 0 && strings.HasPrefix(c.Args[0], "AT_FDCWD</") {
@@ -120,7 +119,7 @@ func (j *judge) follow(c *Call) {
 		p.setuid(c)
 	case "write":
 		if p.ours != nil {
-			p.ours.listen(c.Args[1])
+			p.ours.noteVerb(c.Args[1])
 		}
 	}
 }
@@ -133,19 +132,19 @@ func (j *judge) exec(c *Call, p *process) {
 	p.program, _ = unquote(file)
 	switch path.Base(p.program) {
 	case "sudo", "su":
-		p.euid = 0 // they are set-user-ID
+		p.euid = 0 // these programs are set-user-ID
 	case "timeout":
 		p.bounded = true
 	}
 	p.exempt = p.exempt || slices.Contains(j.Rule.Exempt, p.program)
-	if p.ours == nil && p.euid <= 0 && j.Ours(words(argv)) {
+	if p.ours == nil && p.euid <= 0 && j.Ours(splitArguments(argv)) {
 		p.ours, p.euid = &session{verb: "?"}, 0
 		j.Sessions++
 	}
 }
 
-// words reads the arguments of a program.
-func words(argv string) []string {
+// splitArguments parses the arguments of a program.
+func splitArguments(argv string) []string {
 	var out []string
 	for _, arg := range split(strings.TrimSuffix(strings.TrimPrefix(argv, "["), "]")) {
 		word, _ := unquote(arg)
@@ -154,7 +153,7 @@ func words(argv string) []string {
 	return out
 }
 
-// setuid notes the effective user: the only argument, or the second one.
+// setuid records the effective user: the only argument, or the second one.
 func (p *process) setuid(c *Call) {
 	arg := c.Args[min(1, len(c.Args)-1)]
 	if id, err := strconv.Atoi(arg); err == nil && id >= 0 {
@@ -164,11 +163,11 @@ func (p *process) setuid(c *Call) {
 
 var verbWords = regexp.MustCompile(`(?:^|\n)(verb|step)=([a-z]+)\n`)
 
-// listen takes the verb from the values that the script gives itself, and the
-// step from what it reports.
-func (s *session) listen(text string) {
-	said, _ := unquote(text)
-	for _, m := range verbWords.FindAllStringSubmatch(said, -1) {
+// noteVerb records the verb from the script's values, and the step from its
+// reports.
+func (s *session) noteVerb(text string) {
+	written, _ := unquote(text)
+	for _, m := range verbWords.FindAllStringSubmatch(written, -1) {
 		if m[1] == "verb" {
 			s.verb = m[2]
 		} else {
@@ -178,42 +177,44 @@ func (s *session) listen(text string) {
 	}
 }
 
-// named is what one argument of a call names.
-type named struct {
-	path     string // absolute and clean; empty where the folder is not known
+// operand is the file that an argument of a call names.
+type operand struct {
+	path     string // absolute and clean; empty if the folder is unknown
 	self     bool   // the folder itself: "." or no name at all
 	anchored bool   // a single name
 }
 
-// resolve turns the argument of a call into a path. at is the descriptor of the
-// folder; empty: the call knows none.
-func (j *judge) resolve(p *process, at, arg string) named {
+// resolve returns the operand of an argument of a call. at is the descriptor of the
+// folder; empty: the call has none.
+func (j *judge) resolve(p *process, at, arg string) operand {
 	base := p.cwd
 	if at != "" && !strings.HasPrefix(at, "AT_FDCWD") {
 		base = decoded(at)
 	}
 	name, _ := unquote(arg)
 	if strings.HasPrefix(name, "/") {
-		return named{path: path.Clean(name)}
+		return operand{path: path.Clean(name)}
 	}
 	if base == "" {
-		return named{}
+		return operand{}
 	}
 	single := strings.TrimPrefix(name, "./")
-	return named{
+	return operand{
 		path:     path.Join(base, name),
 		self:     single == "" || single == ".",
 		anchored: single != ".." && !strings.Contains(single, "/"),
 	}
 }
 
-// theirs tells whether others than root can put something else at a path.
-func (j *judge) theirs(name string) bool {
+// replaceable reports whether others than root can replace the file at a path.
+func (j *judge) replaceable(name string) bool {
 	return slices.ContainsFunc(j.Others, func(dir string) bool { return strings.HasPrefix(name, dir+"/") })
 }
 
-// shared tells whether a folder's entries can be changed by others than root.
-func (j *judge) shared(dir string) bool { return slices.Contains(j.Others, dir) || j.theirs(dir) }
+// writableByOthers reports whether others than root can change a folder's entries.
+func (j *judge) writableByOthers(dir string) bool {
+	return slices.Contains(j.Others, dir) || j.replaceable(dir)
+}
 
 func (j *judge) note(c *Call, p *process, what, file, why string) {
 	if p.exempt {
@@ -228,20 +229,20 @@ func (j *judge) note(c *Call, p *process, what, file, why string) {
 	}
 }
 
-// String is the finding on one line.
+// String returns the finding on one line.
 func (f Finding) String() string {
 	return fmt.Sprintf("%-18s %-10s %-7s %s [%s]", f.Verb, f.By, f.What, f.Line, f.Why)
 }
 
-var passing = regexp.MustCompile(`[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f-]{22}|\d{8}-\d{6}-[0-9A-Z]{4}|0x[0-9a-f]+|\{tv_sec=[^/]*\} /\*[^*]*\*/|\b\d+</`)
+var variableText = regexp.MustCompile(`[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f-]{22}|\d{8}-\d{6}-[0-9A-Z]{4}|0x[0-9a-f]+|\{tv_sec=[^/]*\} /\*[^*]*\*/|\b\d+</`)
 
-// Group joins findings that differ only in what differs from run to run, in the
-// order in which they came.
+// Group joins findings that differ only in text that varies between runs, in their
+// order.
 func Group(findings []Finding) []string {
 	count := map[string]int{}
 	var order []string
 	for _, f := range findings {
-		f.Line = passing.ReplaceAllString(f.Line, "…")
+		f.Line = variableText.ReplaceAllString(f.Line, "…")
 		text := f.String()
 		if count[text]++; count[text] == 1 {
 			order = append(order, text)

@@ -1,5 +1,5 @@
-// Package trace reads what strace(1) saw of a host and judges the calls that
-// were made with root's rights. It is pure: text goes in, findings come out.
+// Package trace reads the output of strace(1) on a host and judges the calls with
+// root's rights. It is pure: it turns text into findings.
 package trace
 
 import (
@@ -11,9 +11,9 @@ import (
 	"strings"
 )
 
-// Options are the arguments of strace that Read needs. What is traced: all that
-// names a file, what changes the process or its rights, what changes a file
-// through a descriptor, and write, which tells the verb.
+// Options returns the arguments of strace that Read needs. They trace all calls that
+// name a file, that change the process or its rights, that change a file
+// through a descriptor, and write, which shows the verb.
 func Options() []string {
 	return []string{"-f", "-ttt", "-y", "-s", "300", "--decode-pids=pidns", "-e", "signal=none", "-e",
 		"trace=%file,%process,chdir,fchdir,setuid,setreuid,setresuid,write,fchmod,fchown,fsetxattr,fremovexattr,ftruncate"}
@@ -25,17 +25,17 @@ type Call struct {
 	Time   float64 // seconds since the epoch, when it began
 	Name   string
 	Args   []string // as strace writes them
-	Result string   // empty where strace saw no end of it
-	// Child is the process that a call of the clone family has made; 0: none.
+	Result string   // empty if strace did not see its end
+	// Child is the process that a call of the clone family has created; 0: none.
 	Child int
 }
 
-// Line is the call as strace writes it, without process and time.
+// Line returns the call as strace writes it, without process and time.
 func (c *Call) Line() string {
 	return c.Name + "(" + strings.Join(c.Args, ", ") + ") = " + c.Result
 }
 
-// Failed tells whether the call returned an error, or nothing at all.
+// Failed reports whether the call returned an error, or did not return.
 func (c *Call) Failed() bool { return c.Result == "" || c.Result[0] == '-' || c.Result[0] == '?' }
 
 var (
@@ -48,8 +48,8 @@ var (
 
 const unfinished = " <unfinished ...>"
 
-// Read reads the output of strace with Options, in the order in which the calls
-// began.
+// Read parses the output of strace with Options. It returns the calls in the order of
+// their begin.
 func Read(r io.Reader) ([]*Call, error) {
 	var calls []*Call
 	open := map[int]*Call{}
@@ -110,7 +110,7 @@ func (c *Call) parse(text string) error {
 
 var forks = map[string]bool{"clone": true, "clone3": true, "fork": true, "vfork": true}
 
-// split divides arguments at the commas between them.
+// split splits arguments at the commas between them.
 func split(text string) []string {
 	var args []string
 	depth, from, quoted := 0, 0, false
@@ -136,7 +136,7 @@ func split(text string) []string {
 	return args
 }
 
-// unquote reads a string as strace writes it; false where there is none.
+// unquote parses a string as strace writes it; it returns false if there is none.
 func unquote(arg string) (string, bool) {
 	if !strings.HasPrefix(arg, `"`) {
 		return "", false
@@ -171,7 +171,7 @@ func unquote(arg string) (string, bool) {
 	return "", false
 }
 
-// decoded is what strace writes in angle brackets after a descriptor: its path.
+// decoded returns the path that strace writes in angle brackets after a descriptor.
 func decoded(arg string) string {
 	_, path, _ := strings.Cut(arg, "<")
 	path, ok := strings.CutSuffix(path, ">")

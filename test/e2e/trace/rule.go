@@ -5,17 +5,17 @@ import (
 	"strings"
 )
 
-// place says where a call has a path: the argument of the folder's descriptor
+// place is the position of a path in a call: the argument of the folder's descriptor
 // (-1: none) and that of the name.
 type place struct{ at, name int }
 
-// kind is what a call does to the names that it is given.
+// kind is the effect of a call on its names.
 type kind struct {
 	what   string
 	places []place
 }
 
-// kinds are the calls that name files. Those that only look, and chdir, which
+// kinds are the calls that name files. Calls that only read metadata, and chdir, which
 // only moves the process, are free.
 var kinds = map[string]kind{
 	"open":      {"open", []place{{-1, 0}}},
@@ -51,7 +51,7 @@ var kinds = map[string]kind{
 	"execveat":  {"exec", []place{{0, 1}}},
 }
 
-// free are the calls that only look up what is there.
+// free are the calls that only read metadata.
 var free = map[string]bool{
 	"stat": true, "lstat": true, "stat64": true, "lstat64": true, "newfstatat": true, "fstatat64": true, "statx": true,
 	"fstat": true, "access": true, "faccessat": true, "faccessat2": true, "readlink": true, "readlinkat": true,
@@ -61,7 +61,7 @@ var free = map[string]bool{
 // byDescriptor are the calls that change a file through a descriptor.
 var byDescriptor = map[string]bool{"fchmod": true, "fchown": true, "fsetxattr": true, "fremovexattr": true, "ftruncate": true}
 
-// judge holds one call against the rule.
+// judge checks one call against the rule.
 func (j *judge) judge(c *Call, p *process) {
 	if byDescriptor[c.Name] || c.Name == "utimensat" && len(c.Args) > 1 && c.Args[1] == "NULL" {
 		j.descriptor(c, p)
@@ -71,11 +71,11 @@ func (j *judge) judge(c *Call, p *process) {
 	if !known {
 		k = unknownKind(c)
 	}
-	var names []named
+	var names []operand
 	touched := false
 	for _, place := range k.places {
 		if place.name >= len(c.Args) || place.at >= len(c.Args) {
-			continue // strace has not seen all of it
+			continue // strace has not seen the whole call
 		}
 		at := ""
 		if place.at >= 0 {
@@ -83,10 +83,10 @@ func (j *judge) judge(c *Call, p *process) {
 		}
 		n := j.resolve(p, at, c.Args[place.name])
 		names = append(names, n)
-		touched = touched || j.theirs(n.path) || n.self && j.shared(n.path)
+		touched = touched || j.replaceable(n.path) || n.self && j.writableByOthers(n.path)
 	}
-	if k.what == "open" && !touched && j.theirs(decoded(c.Result)) {
-		names, touched = []named{{path: decoded(c.Result)}}, true // it was led there
+	if k.what == "open" && !touched && j.replaceable(decoded(c.Result)) {
+		names, touched = []operand{{path: decoded(c.Result)}}, true // a link led there
 	}
 	if !touched {
 		return
@@ -98,8 +98,8 @@ func (j *judge) judge(c *Call, p *process) {
 	j.note(c, p, what, names[len(names)-1].path, why)
 }
 
-// unknownKind is a call that is in no table: its strings are names, but for the
-// attributes' own.
+// unknownKind returns the kind of a call that is in no table: its strings are names,
+// except those of attributes.
 func unknownKind(c *Call) kind {
 	k := kind{what: c.Name}
 	if c.Name == "write" || free[c.Name] {
@@ -113,11 +113,11 @@ func unknownKind(c *Call) kind {
 	return k
 }
 
-// verdict says what a call is, and why it is forbidden; empty: it is anchored.
-func (j *judge) verdict(c *Call, p *process, what string, names []named) (string, string) {
+// verdict returns the kind of a call, and why it is forbidden; empty: it is anchored.
+func (j *judge) verdict(c *Call, p *process, what string, names []operand) (string, string) {
 	for _, n := range names {
-		if !n.anchored || !j.shared(parent(n)) {
-			return j.sort(c, what), "not a single name in the folder that root has entered"
+		if !n.anchored || !j.writableByOthers(parent(n)) {
+			return j.access(c, what), "not a single name in the folder that root has entered"
 		}
 	}
 	switch what {
@@ -135,22 +135,22 @@ func (j *judge) verdict(c *Call, p *process, what string, names []named) (string
 		return what, ""
 	case "create":
 		if c.Name == "mkdir" || c.Name == "mkdirat" {
-			return what, "" // it follows nothing, and is exclusive
+			return what, "" // it follows no link, and is exclusive
 		}
 	}
 	return what, "has no anchored form"
 }
 
-// sort tells creating and writing from reading.
-func (j *judge) sort(c *Call, what string) string {
+// access distinguishes creating and writing from reading.
+func (j *judge) access(c *Call, what string) string {
 	if what != "open" {
 		return what
 	}
-	what, _ = openVerdict(c, &process{}, named{})
+	what, _ = openVerdict(c, &process{}, operand{})
 	return what
 }
 
-func openVerdict(c *Call, p *process, n named) (string, string) {
+func openVerdict(c *Call, p *process, n operand) (string, string) {
 	flags := map[string]bool{}
 	for _, arg := range c.Args {
 		if strings.Contains(arg, "O_") && !strings.HasPrefix(arg, `"`) {
@@ -176,19 +176,19 @@ func openVerdict(c *Call, p *process, n named) (string, string) {
 	return "open", ""
 }
 
-// parent is the folder in which a name is looked up.
-func parent(n named) string {
+// parent returns the folder of a name.
+func parent(n operand) string {
 	if n.self {
 		return n.path
 	}
 	return n.path[:max(strings.LastIndexByte(n.path, '/'), 0)]
 }
 
-// descriptor judges a change through a descriptor: only of a file that was made
-// exclusively.
+// descriptor judges a change through a descriptor, which is allowed only for a file
+// that was created exclusively.
 func (j *judge) descriptor(c *Call, p *process) {
 	file := decoded(c.Args[0])
-	if file == "" || !j.theirs(file) || j.made[file] {
+	if file == "" || !j.replaceable(file) || j.made[file] {
 		return
 	}
 	j.note(c, p, c.Name, file, "not a file that root has made exclusively")

@@ -7,7 +7,7 @@ import (
 	"testing"
 )
 
-// lines makes a trace of processes and calls: "PID call". Each has its own time.
+// lines returns a trace of processes and calls: "PID call". Each has its own time.
 func lines(t *testing.T, calls ...string) []*Call {
 	t.Helper()
 	var text strings.Builder
@@ -30,11 +30,11 @@ var rule = Rule{
 
 const start = `9 execve("/usr/bin/sh", ["sh", "-s"], 0x7 /* 3 vars */) = 0`
 
-// TestRule: calls by root, after it has entered the folder of the certificate.
+// TestRule tests calls by root, after it has entered the folder of the certificate.
 func TestRule(t *testing.T) {
 	const at = `AT_FDCWD</a/certs>, `
 	for call, why := range map[string]string{
-		// Looks are free, whatever the name.
+		// Reading metadata is free, whatever the name.
 		`newfstatat(AT_FDCWD</root>, "/a/certs/x", {st_mode=S_IFREG|0600, ...}, 0) = 0`:                 "",
 		`faccessat(AT_FDCWD</root>, "/a/certs/x", R_OK) = 0`:                                            "",
 		`readlink("/a/certs/x", "/etc/shadow", 4096) = 11`:                                              "",
@@ -101,8 +101,8 @@ func TestRule(t *testing.T) {
 	}
 }
 
-// TestOfItsOwn: what root has made exclusively it may change through its
-// descriptor, and it counts as seen.
+// TestOfItsOwn tests that root may change a file that it created exclusively, through
+// its descriptor.
 func TestOfItsOwn(t *testing.T) {
 	v := Judge(lines(t, start, `9 chdir("/a/certs") = 0`,
 		`9 openat(AT_FDCWD</a/certs>, "./.new", O_WRONLY|O_CREAT|O_EXCL, 0600) = 4</a/certs/.new>`,
@@ -115,7 +115,7 @@ func TestOfItsOwn(t *testing.T) {
 	}
 }
 
-// TestWho: only what descends from a start of ours, with root's rights.
+// TestWho tests that only processes of a session, with root's rights, are judged.
 func TestWho(t *testing.T) {
 	const bad = ` unlink("/a/certs/x") = 0`
 	for name, test := range map[string]struct {
@@ -151,8 +151,8 @@ func TestWho(t *testing.T) {
 	}
 }
 
-// TestReport: the verb and its step are named, and what differs only in what
-// passes is one.
+// TestReport tests that a finding names the verb and its step, and that findings that
+// differ only in variable text are joined.
 func TestReport(t *testing.T) {
 	v := Judge(lines(t, start, `9 write(5<pipe:[1]>, "verb=rotate\nrun=20261129-1"..., 300) = 300`,
 		`9 write(1<pipe:[2]>, "step=backup\n", 12) = 12`,

@@ -17,24 +17,24 @@ import (
 // agentUser is the agent's user and group on a host (fleet/rootfs.sh).
 const agentUser = 980
 
-// witness looks at the agent's file all the time: it must be whole and of the
-// agent's owner and mode at every moment. inotify(7) sees each moment at which
-// it was away, and each write into it; reading it again and again sees the rest.
-type witness struct {
+// fileMonitor checks the agent's file continuously: it must always be complete, with
+// the agent's owner and mode. inotify(7) reports each removal and each write;
+// repeated reads find the rest.
+type fileMonitor struct {
 	path  string
-	legal map[string]bool // bytes that the file may have
+	legal map[string]bool // the allowed contents
 
 	events int
 	stop   chan struct{}
 	done   sync.WaitGroup
 
-	mu     sync.Mutex
-	crimes []string
-	looks  int
+	mu         sync.Mutex
+	violations []string
+	checks     int
 }
 
-func newWitness(path string, legal ...[]byte) (*witness, error) {
-	w := &witness{path: path, legal: map[string]bool{}, stop: make(chan struct{})}
+func newFileMonitor(path string, legal ...[]byte) (*fileMonitor, error) {
+	w := &fileMonitor{path: path, legal: map[string]bool{}, stop: make(chan struct{})}
 	for _, bytes := range legal {
 		w.legal[string(bytes)] = true
 	}
@@ -51,27 +51,27 @@ func newWitness(path string, legal ...[]byte) (*witness, error) {
 	return w, nil
 }
 
-func (w *witness) run() {
+func (w *fileMonitor) run() {
 	tick := time.NewTicker(2 * time.Millisecond)
 	defer tick.Stop()
 	for {
-		w.listen()
-		w.look()
+		w.readEvents()
+		w.check()
 		select {
 		case <-tick.C:
 		case <-w.stop:
-			w.listen()
+			w.readEvents()
 			return
 		}
 	}
 }
 
-// listen reads what inotify has to say about the file's name.
-func (w *witness) listen() {
+// readEvents reads the inotify events of the file's name.
+func (w *fileMonitor) readEvents() {
 	buffer := make([]byte, 64<<10)
 	n, err := unix.Read(w.events, buffer)
 	if err != nil {
-		return // EAGAIN: nothing
+		return // EAGAIN: no event
 	}
 	for at := 0; at+unix.SizeofInotifyEvent <= n; {
 		event := (*unix.InotifyEvent)(unsafe.Pointer(&buffer[at]))
@@ -79,52 +79,52 @@ func (w *witness) listen() {
 		at += unix.SizeofInotifyEvent + int(event.Len)
 		switch {
 		case event.Mask&unix.IN_Q_OVERFLOW != 0:
-			w.accuse("inotify has lost events")
+			w.addViolation("inotify has lost events")
 		case unix.ByteSliceToString(name) == filepath.Base(w.path) && event.Mask&unix.IN_MOVED_TO == 0:
-			w.accuse(fmt.Sprintf("the file was not replaced by a rename: event %#x", event.Mask))
+			w.addViolation(fmt.Sprintf("the file was not replaced by a rename: event %#x", event.Mask))
 		}
 	}
 }
 
-// look reads the file once, with owner and mode of the very file that is read.
-func (w *witness) look() {
+// check reads the file once, with owner and mode of the open file.
+func (w *fileMonitor) check() {
 	file, err := os.Open(w.path)
 	if err != nil {
-		w.accuse(err.Error())
+		w.addViolation(err.Error())
 		return
 	}
 	defer file.Close()
 	info, err := file.Stat()
 	if err != nil {
-		w.accuse(err.Error())
+		w.addViolation(err.Error())
 		return
 	}
 	owner := info.Sys().(*syscall.Stat_t)
 	if owner.Uid != agentUser || owner.Gid != agentUser || info.Mode() != 0o600 {
-		w.accuse(fmt.Sprintf("owner %d:%d, mode %v", owner.Uid, owner.Gid, info.Mode()))
+		w.addViolation(fmt.Sprintf("owner %d:%d, mode %v", owner.Uid, owner.Gid, info.Mode()))
 	}
 	data := make([]byte, info.Size()+1)
 	n, _ := file.Read(data)
 	if !w.legal[string(data[:n])] {
-		w.accuse(fmt.Sprintf("%d bytes that are of neither certificate", n))
+		w.addViolation(fmt.Sprintf("%d bytes that are of neither certificate", n))
 	}
 	w.mu.Lock()
-	w.looks++
+	w.checks++
 	w.mu.Unlock()
 }
 
-func (w *witness) accuse(crime string) {
+func (w *fileMonitor) addViolation(violation string) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if len(w.crimes) < 10 {
-		w.crimes = append(w.crimes, crime)
+	if len(w.violations) < 10 {
+		w.violations = append(w.violations, violation)
 	}
 }
 
-// dismiss ends the watch and returns what was wrong, and how often it looked.
-func (w *witness) dismiss() (crimes []string, looks int) {
+// close ends the monitor and returns the violations and the number of checks.
+func (w *fileMonitor) close() (violations []string, checks int) {
 	close(w.stop)
 	w.done.Wait()
 	_ = unix.Close(w.events)
-	return w.crimes, w.looks
+	return w.violations, w.checks
 }

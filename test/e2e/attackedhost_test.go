@@ -21,34 +21,34 @@ import (
 	"github.com/aoifleet/aoifleet/test/e2e/fleet"
 )
 
-// Where the adversary is on a host. Its log is root's, opened for it.
+// The adversary's paths on a host. Its log belongs to root, who opens it for the adversary.
 const (
 	adversaryDir  = "/var/lib/e2e-adversary"
 	adversaryLog  = adversaryDir + "/log"
 	adversaryOver = "/var/lib/e2e-over"
 )
 
-// canary is a file that root alone may read, in a form that the program would
-// show if it took it for the agent's log or configuration.
+// canary is a file that only root may read, in a form that the program would
+// show if it read it as the agent's log or configuration.
 type canary struct{ path, text string }
 
-// siege is a host with an adversary on it, and what must not change there.
-type siege struct {
+// attackedHost is a host with an adversary, and the files that must not change there.
+type attackedHost struct {
 	*world
 	h        *fleet.Host
-	dir      string // on this machine, for what the program is given
+	dir      string // on this machine, for files of the program
 	path     string // of the certificate
 	config   string // its text
-	live     string // the certificate that is there when nothing is wrong
+	live     string // the certificate that must be live
 	canaries []canary
 	before   map[string]string // root's files
 	health   map[string]any
 }
 
-// newSiege lays out the canaries and the adversary on a host.
-func newSiege(w *world, h *fleet.Host, path string) *siege {
+// newAttackedHost installs the canaries and the adversary on a host.
+func newAttackedHost(w *world, h *fleet.Host, path string) *attackedHost {
 	own := *w
-	s := &siege{world: &own, h: h, dir: w.t.TempDir(), path: path, live: "old",
+	s := &attackedHost{world: &own, h: h, dir: w.t.TempDir(), path: path, live: "old",
 		health: map[string]any{"window": "0s", "timeout": "10s", "confirm_timeout": "15s"}}
 	secret := func(n int) string { return fmt.Sprintf("canary%d-%s", n, w.certs["old"].Leaf.Thumbprint) }
 	s.canaries = []canary{
@@ -72,7 +72,7 @@ func newSiege(w *world, h *fleet.Host, path string) *siege {
 	if out, err := build.CombinedOutput(); err != nil {
 		w.t.Fatalf("%v: %s", err, out)
 	}
-	// An agent that waits for a FIFO is killed soon when it has to stop.
+	// An agent that waits for a FIFO is killed soon after its stop.
 	w.shell(h, "chmod 777 "+adversaryDir+"; chmod 755 "+adversaryDir+"/adversary; "+
 		"mkdir -p "+limitDir+"; printf '[Service]\\nTimeoutStopSec=1s\\n' >"+limitDir+"/stop.conf; systemctl daemon-reload")
 	config, err := os.ReadFile(filepath.Join(h.Root, fleet.AgentConfig))
@@ -80,13 +80,13 @@ func newSiege(w *world, h *fleet.Host, path string) *siege {
 		w.t.Fatal(err)
 	}
 	s.config = string(config)
-	s.before = s.roots()
+	s.before = s.rootFiles()
 	return s
 }
 
 // attack starts the adversary as a user of the host. stop ends it and returns
-// what it has logged.
-func (s *siege) attack(user string, args ...string) (stop func() string) {
+// its log.
+func (s *attackedHost) attack(user string, args ...string) (stop func() string) {
 	s.t.Helper()
 	s.shell(s.h, "rm -f "+adversaryOver+" "+adversaryLog)
 	ctx, cancel := context.WithCancel(s.t.Context())
@@ -112,7 +112,7 @@ func (s *siege) attack(user string, args ...string) (stop func() string) {
 	}
 }
 
-// as begins a command that a host runs with a user's rights.
+// as returns the beginning of a command that runs with a user's rights.
 func as(user string) string {
 	return "setpriv --reuid=" + user + " --regid=" + user + " --clear-groups "
 }
@@ -123,7 +123,7 @@ type attempt struct {
 	outcome string
 	host    *report.Host
 	code    int
-	said    string // all that it has written
+	printed string // its whole output
 	ended   bool
 	took    time.Duration
 }
@@ -136,12 +136,11 @@ func (a attempt) String() string {
 	return fmt.Sprintf("%s: %s, exit code %d, %.1f s %.150s", a.verb, a.outcome, a.code, a.took.Seconds(), why)
 }
 
-// patience is how long a run may take: what is stated for all its waits together
-// is less than half of it.
+// patience is the limit of a run: more than twice the sum of the limits of its waits.
 const patience = 2 * time.Minute
 
-// begin starts the program against the host alone.
-func (s *siege) begin(certificate, verb string, more ...string) (end func() attempt) {
+// begin starts the program for this host only.
+func (s *attackedHost) begin(certificate, verb string, more ...string) (end func() attempt) {
 	s.t.Helper()
 	inventory := filepath.Join(s.dir, "inventory.yaml")
 	if err := s.fleet.WriteInventory(inventory, fleet.Inventory{Certificate: s.file(certificate), Defaults: map[string]any{"health": s.health}}); err != nil {
@@ -162,9 +161,9 @@ func (s *siege) begin(certificate, verb string, more ...string) (end func() atte
 	}
 	return func() attempt {
 		defer cancel()
-		_ = cmd.Wait() // the exit code says it
+		_ = cmd.Wait() // the exit code shows the result
 		a := attempt{verb: verb + " " + strings.Join(more, " "), outcome: "none", code: cmd.ProcessState.ExitCode(),
-			said: stdout.String() + stderr.String(), ended: ctx.Err() == nil, took: time.Since(began)}
+			printed: stdout.String() + stderr.String(), ended: ctx.Err() == nil, took: time.Since(began)}
 		document := &report.Document{}
 		if json.Unmarshal(stdout.Bytes(), document) == nil && len(document.Hosts) == 1 && document.Hosts[0].Outcome != nil {
 			a.host, a.outcome = &document.Hosts[0], *document.Hosts[0].Outcome
@@ -173,19 +172,19 @@ func (s *siege) begin(certificate, verb string, more ...string) (end func() atte
 	}
 }
 
-func (s *siege) run(certificate, verb string, more ...string) attempt {
+func (s *attackedHost) run(certificate, verb string, more ...string) attempt {
 	s.t.Helper()
 	return s.begin(certificate, verb, more...)()
 }
 
-// unharmed looks at root's files, and at what came to this machine. It puts the
-// canaries right again, so that the next run shows its own harm.
-func (s *siege) unharmed(a attempt) bool {
+// checkUnharmed checks root's files and the data that reached this machine. It repairs
+// the canaries, so that the next run shows only its own harm.
+func (s *attackedHost) checkUnharmed(a attempt) bool {
 	s.t.Helper()
 	s.t.Log(a)
-	harm := append(differences(s.before, s.roots()), s.inToolsFolder()...)
+	harm := append(differences(s.before, s.rootFiles()), s.stateFolderProblems()...)
 	for _, c := range s.canaries {
-		if name := leaked(c, a.said, filepath.Join(s.dir, "state")); name != "" {
+		if name := leaked(c, a.printed, filepath.Join(s.dir, "state")); name != "" {
 			harm = append(harm, "root's "+c.path+" came to the workstation: "+name)
 		}
 	}
@@ -201,8 +200,8 @@ func (s *siege) unharmed(a attempt) bool {
 	return len(harm) == 0
 }
 
-// repair puts root's files right after harm was done.
-func (s *siege) repair() {
+// repair restores root's files.
+func (s *attackedHost) repair() {
 	s.t.Helper()
 	if err := os.RemoveAll(filepath.Join(s.dir, "state")); err != nil {
 		s.t.Error(err)
@@ -214,12 +213,12 @@ func (s *siege) repair() {
 		}
 	}
 	s.shell(s.h, "rm -rf /root/missing /etc/ld.so.preload.canary /canary*; grep -rl canary /var/lib/aoifleet | xargs -r rm -f")
-	s.before = s.roots()
+	s.before = s.rootFiles()
 }
 
-// calm makes the host, its adversary gone, what it was: what the agent's user
-// has spoilt of their own is theirs to put right. Then it has to work again.
-func (s *siege) calm() {
+// restoreHost restores the files of the agent's user after an attack, and checks that
+// the host works again.
+func (s *attackedHost) restoreHost() {
 	s.t.Helper()
 	s.shell(s.h, "for d in $(dirname $(dirname $(dirname "+s.path+"))) $(dirname $(dirname "+s.path+")) $(dirname "+s.path+"); do "+
 		"[ -d $d ] && [ ! -L $d ] || { rm -rf $d; install -d -m 750 -o az-aoi-ingestion -g az-aoi-ingestion $d; }; done; "+
@@ -233,29 +232,29 @@ func (s *siege) calm() {
 	if a := s.run(s.live, "recover"); !a.ended {
 		s.t.Errorf("%s: recover does not end", s.h.Name)
 	}
-	next := s.other()
+	next := s.otherCertificate()
 	a := s.run(next, "rotate", "--force")
 	if a.outcome != "rotated" {
-		s.t.Errorf("%s: the next rotation: %v\n%s", s.h.Name, a, a.said)
+		s.t.Errorf("%s: the next rotation: %v\n%s", s.h.Name, a, a.printed)
 	}
-	s.unharmed(a)
+	s.checkUnharmed(a)
 	s.live = next
 	s.liveAt(s.h, s.path, next)
-	if s.t.Failed() { // what is left would be found again and again
+	if s.t.Failed() { // leftovers would fail every later check
 		s.shell(s.h, "systemctl stop 'aoifleet-*'; rm -rf /var/lib/aoifleet /etc/systemd/system/aoifleet-* /etc/systemd/system/*/aoifleet-* "+filepath.Dir(s.path)+"/.aoifleet-*")
 	}
 }
 
-// other is the one of two certificates that is not live.
-func (s *siege) other() string {
+// otherCertificate returns the certificate that is not live.
+func (s *attackedHost) otherCertificate() string {
 	if s.live == "old" {
 		return "new"
 	}
 	return "old"
 }
 
-// cut ends what a run that did not end has left on the host.
-func (s *siege) cut(t *testing.T) {
+// powerCycle ends the processes of a run that did not end.
+func (s *attackedHost) powerCycle(t *testing.T) {
 	t.Helper()
 	if err := errors.Join(s.h.PowerCut(t.Context()), s.h.Start(t.Context())); err != nil {
 		t.Fatal(err)
