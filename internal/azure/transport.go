@@ -3,15 +3,12 @@ package azure
 import (
 	"crypto/tls"
 	"crypto/x509"
-	"errors"
-	"io"
-	"io/fs"
 	"net/http"
 	"net/url"
-	"os"
 	"strings"
 
 	"github.com/aoifleet/aoifleet/internal/azurecloud"
+	"github.com/aoifleet/aoifleet/internal/localfile"
 )
 
 // maxCAFile bounds the file of authorities, in bytes: those of a whole system have
@@ -49,26 +46,13 @@ func transportTo(c azurecloud.Settings, t *http.Transport) (*http.Transport, err
 }
 
 func authorities(path string) (*x509.CertPool, error) {
-	text, err := readCAFile(path)
+	text, err := localfile.Read(path, maxCAFile)
 	if err != nil {
-		reason := err.Error()
-		if pathErr := new(fs.PathError); errors.As(err, &pathErr) {
-			reason = pathErr.Err.Error() // the rest repeats the path
-		}
-		return nil, configuration("check the path and who may read it", "azure.ca_file %s can't be read: %s", path, reason)
+		return nil, configuration("check the path and who may read it", "azure.ca_file %s can't be read: %s", path, localfile.Reason(err))
 	}
 	pool := x509.NewCertPool()
 	if !pool.AppendCertsFromPEM(text) {
 		return nil, configuration("give it the certificates of the authorities to trust, as PEM", "azure.ca_file %s has no certificate", path)
 	}
 	return pool, nil
-}
-
-func readCAFile(path string) ([]byte, error) {
-	f, err := os.Open(path)
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close()
-	return io.ReadAll(io.LimitReader(f, maxCAFile))
 }

@@ -9,6 +9,7 @@ import (
 
 	"al.essio.dev/pkg/shellescape"
 
+	"github.com/aoifleet/aoifleet/internal/localfile"
 	"github.com/aoifleet/aoifleet/internal/problem"
 )
 
@@ -29,7 +30,7 @@ func CheckOut(path string, force bool, read ...string) error {
 		return usage("a private key is not written to standard output", "name a file with --out")
 	}
 	folder := filepath.Dir(path)
-	if info, err := os.Stat(folder); err != nil || !info.IsDir() {
+	if !localfile.IsFolder(folder) {
 		return usage(path+": there is no such folder", "mkdir -p "+shellescape.Quote(folder))
 	}
 	info, err := os.Stat(path)

@@ -4,11 +4,10 @@
 package certfile
 
 import (
-	"errors"
-	"fmt"
-	"io/fs"
 	"os"
 	"path/filepath"
+
+	"github.com/aoifleet/aoifleet/internal/localfile"
 )
 
 // File is a file to be written.
@@ -36,7 +35,7 @@ func Write(files []File, force bool) (err error) {
 		if err := os.MkdirAll(filepath.Dir(f.Path), 0o700); err != nil {
 			return err
 		}
-		path, err := stage(f)
+		path, err := localfile.Stage(filepath.Dir(f.Path), f.Data, f.Mode)
 		if path != "" {
 			staged = append(staged, path)
 		}
@@ -45,39 +44,14 @@ func Write(files []File, force bool) (err error) {
 		}
 	}
 	for placed < len(files) {
-		if err := place(staged[placed], files[placed].Path, force); err != nil {
+		put := localfile.Place
+		if force {
+			put = os.Rename
+		}
+		if err := put(staged[placed], files[placed].Path); err != nil {
 			return err
 		}
 		placed++
 	}
 	return nil
-}
-
-// place puts a staged file where it belongs. A link, unlike a rename, never replaces a
-// file (link(2)); a file system without links is checked just before.
-func place(staged, path string, force bool) error {
-	if !force {
-		err := os.Link(staged, path)
-		if err == nil {
-			return nil
-		}
-		if _, there := os.Lstat(path); errors.Is(err, fs.ErrExist) || !errors.Is(there, fs.ErrNotExist) {
-			return fmt.Errorf("%s: %w", path, fs.ErrExist)
-		}
-	}
-	return os.Rename(staged, path)
-}
-
-// stage writes a file under another name in its folder. It returns that name also
-// where writing fails.
-func stage(f File) (string, error) {
-	file, err := os.CreateTemp(filepath.Dir(f.Path), ".aoifleet-*") // its mode is 0600
-	if err != nil {
-		return "", err
-	}
-	_, err = file.Write(f.Data)
-	if f.Mode != 0o600 {
-		err = errors.Join(err, file.Chmod(f.Mode))
-	}
-	return file.Name(), errors.Join(err, file.Sync(), file.Close())
 }

@@ -6,6 +6,8 @@ import (
 	"encoding/pem"
 	"strings"
 	"time"
+
+	"github.com/aoifleet/aoifleet/internal/localfile"
 )
 
 // What messages about the files of Pack call them; ofFiles adds their paths.
@@ -36,7 +38,7 @@ func PackFiles(cert, key string, now time.Time) (*Certificate, error) {
 		if data[path] != nil {
 			continue
 		}
-		text, err := readLimited(path)
+		text, err := localfile.Read(path, MaxSize+1)
 		if err != nil {
 			return nil, flawed(hintReadable, "%s", reason(err)).at(path).problem()
 		}

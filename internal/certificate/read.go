@@ -3,10 +3,10 @@ package certificate
 import (
 	"encoding/base64"
 	"errors"
-	"io"
 	"io/fs"
-	"os"
 	"time"
+
+	"github.com/aoifleet/aoifleet/internal/localfile"
 )
 
 // ReadFile reads and checks the file at path as Parse does. Every error is a
@@ -19,7 +19,7 @@ func ReadFile(path string, now time.Time) (*Certificate, error) {
 func InspectFile(path string) (*Certificate, error) { return fromFile(path, inspect) }
 
 func fromFile(path string, parse func([]byte) (*Certificate, *flaw)) (*Certificate, error) {
-	data, err := readLimited(path)
+	data, err := localfile.Read(path, MaxSize+1) // Parse refuses more
 	if err != nil {
 		return nil, flawed(hintReadable, "%s", reason(err)).at(path).problem()
 	}
@@ -30,28 +30,15 @@ func fromFile(path string, parse func([]byte) (*Certificate, *flaw)) (*Certifica
 	return c, nil
 }
 
-// readLimited reads one byte more than allowed at most, which Parse refuses.
-func readLimited(path string) ([]byte, error) {
-	f, err := os.Open(path)
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close()
-	return io.ReadAll(io.LimitReader(f, MaxSize+1))
-}
-
 // reason is err without the path, which the message begins with.
 func reason(err error) string {
-	var pe *fs.PathError
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 		return "does not exist"
 	case errors.Is(err, fs.ErrPermission):
 		return "may not be read by this user"
-	case errors.As(err, &pe):
-		return "can't be read: " + pe.Err.Error()
 	}
-	return "can't be read"
+	return "can't be read: " + localfile.Reason(err)
 }
 
 // Parse reads a P12 file without a passphrase: base64 in any usual shape, or

@@ -4,10 +4,10 @@ package diags
 
 import (
 	"errors"
-	"io/fs"
 	"os"
 	"path/filepath"
 
+	"github.com/aoifleet/aoifleet/internal/localfile"
 	"github.com/aoifleet/aoifleet/internal/problem"
 )
 
@@ -26,11 +26,11 @@ func (f *Folder) Path() string { return f.path }
 // these hosts has one there already. The error is a *problem.Error.
 func (f *Folder) Check(hosts []string) error {
 	if err := os.MkdirAll(f.path, 0o700); err != nil {
-		return &problem.Error{Class: problem.Usage, Message: f.path + " can't be made: " + reason(err), Hint: "name a folder that you may write with --dir DIR"}
+		return &problem.Error{Class: problem.Usage, Message: f.path + " can't be made: " + localfile.Reason(err), Hint: "name a folder that you may write with --dir DIR"}
 	}
-	probe, err := os.CreateTemp(f.path, ".aoifleet-*")
+	probe, err := localfile.Create(f.path)
 	if err != nil {
-		return &problem.Error{Class: problem.Usage, Message: "nothing can be written in " + f.path + ": " + reason(err), Hint: "name a folder that you may write with --dir DIR"}
+		return &problem.Error{Class: problem.Usage, Message: "nothing can be written in " + f.path + ": " + localfile.Reason(err), Hint: "name a folder that you may write with --dir DIR"}
 	}
 	_ = probe.Close() // empty
 	_ = os.Remove(probe.Name())
@@ -59,8 +59,7 @@ func (f *Folder) Create(host string) (*File, error) {
 	if err := os.MkdirAll(f.path, 0o700); err != nil {
 		return nil, err
 	}
-	// os.CreateTemp makes files with mode 0600.
-	temporary, err := os.CreateTemp(f.path, ".aoifleet-*")
+	temporary, err := localfile.Create(f.path)
 	if err != nil {
 		return nil, err
 	}
@@ -68,20 +67,13 @@ func (f *Folder) Create(host string) (*File, error) {
 }
 
 // Save gives the file its name and returns it. It fails where there is one of
-// that name: first an empty file takes the name, which only one can
-// (O_EXCL of open(2)), then the whole one takes its place in one step.
+// that name.
 func (f *File) Save() (path string, err error) {
 	defer f.Discard()
 	if err := errors.Join(f.Sync(), f.Close()); err != nil {
 		return "", err
 	}
-	place, err := os.OpenFile(f.path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
-	if err != nil {
-		return "", err
-	}
-	_ = place.Close() // empty
-	if err := os.Rename(f.Name(), f.path); err != nil {
-		_ = os.Remove(f.path)
+	if err := localfile.Place(f.Name(), f.path); err != nil {
 		return "", err
 	}
 	return f.path, nil
@@ -91,13 +83,4 @@ func (f *File) Save() (path string, err error) {
 func (f *File) Discard() {
 	_ = f.Close()
 	_ = os.Remove(f.Name())
-}
-
-// reason is an error without the path, which its reader knows.
-func reason(err error) string {
-	var pathErr *fs.PathError
-	if errors.As(err, &pathErr) {
-		return pathErr.Err.Error()
-	}
-	return err.Error()
 }

@@ -12,13 +12,12 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
-	"os"
 	"time"
 
 	"github.com/aoifleet/aoifleet/internal/azurecloud"
 	"github.com/aoifleet/aoifleet/internal/jump"
+	"github.com/aoifleet/aoifleet/internal/localfile"
 	"github.com/aoifleet/aoifleet/internal/secretsource"
 )
 
@@ -172,7 +171,10 @@ type Unavailable struct {
 // Load reads and checks the inventory file at path, at most 32 MiB of it. The
 // error is always an Errors.
 func Load(path string, env Env) (*Inventory, error) {
-	data, err := readFile(path)
+	data, err := localfile.Read(path, maxFileSize+1)
+	if err == nil && len(data) > maxFileSize {
+		err = errTooLarge
+	}
 	if err != nil {
 		return nil, Errors{readError(path, err)}
 	}
@@ -198,32 +200,16 @@ func Parse(path string, data []byte, env Env) (*Inventory, error) {
 	return inv, nil
 }
 
-func readFile(path string) ([]byte, error) {
-	f, err := os.Open(path)
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close()
-	data, err := io.ReadAll(io.LimitReader(f, maxFileSize+1))
-	if err == nil && len(data) > maxFileSize {
-		err = errTooLarge
-	}
-	return data, err
-}
-
 var errTooLarge = fmt.Errorf("the file is larger than %d MiB", maxFileSize>>20)
 
 func readError(path string, err error) Error {
-	e := Error{File: path, Message: "can't be read: " + err.Error(), Hint: "name a file that you may read with -i FILE or AOIFLEET_INVENTORY"}
-	var pathErr *fs.PathError
+	e := Error{File: path, Message: "can't be read: " + localfile.Reason(err), Hint: "name a file that you may read with -i FILE or AOIFLEET_INVENTORY"}
 	switch {
 	case errors.Is(err, errTooLarge):
 		e.Message, e.Hint = err.Error(), "is it the right file?"
 	case errors.Is(err, fs.ErrNotExist):
 		e.Message = "there is no such file"
 		e.Hint = "name the inventory with -i FILE or AOIFLEET_INVENTORY"
-	case errors.As(err, &pathErr): // its text repeats the path
-		e.Message = "can't be read: " + pathErr.Err.Error()
 	}
 	return e
 }

@@ -14,6 +14,7 @@ import (
 	"path/filepath"
 	"time"
 
+	"github.com/aoifleet/aoifleet/internal/localfile"
 	"github.com/aoifleet/aoifleet/internal/problem"
 )
 
@@ -127,7 +128,7 @@ const again = "make a new one: aoifleet plan --out FILE"
 
 // Read reads the plan at path. The error is always a *problem.Error.
 func Read(path string) (*Plan, error) {
-	data, err := readFile(path)
+	data, err := localfile.Read(path, MaxSize+1)
 	if err != nil {
 		return nil, unreadable(path, err)
 	}
@@ -141,21 +142,8 @@ func Read(path string) (*Plan, error) {
 	return p, nil
 }
 
-func readFile(path string) ([]byte, error) {
-	f, err := os.Open(path)
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close()
-	return io.ReadAll(io.LimitReader(f, MaxSize+1))
-}
-
 func unreadable(path string, err error) *problem.Error {
-	var pathErr *fs.PathError
-	if errors.As(err, &pathErr) { // its text repeats the path
-		err = pathErr.Err
-	}
-	return &problem.Error{Class: problem.Usage, Message: path + " can't be read: " + err.Error(), Hint: "name a file that `aoifleet plan --out FILE` has written"}
+	return &problem.Error{Class: problem.Usage, Message: path + " can't be read: " + localfile.Reason(err), Hint: "name a file that `aoifleet plan --out FILE` has written"}
 }
 
 // Parse reads a plan that is in memory. The error says what is wrong with the
@@ -221,18 +209,7 @@ func write(path string, p *Plan, limit int) error {
 	if len(data) > limit {
 		return &problem.Error{Class: problem.Internal, Message: fmt.Sprintf("the plan is larger than %d MiB", limit>>20), Hint: "plan a part of the fleet: --limit"}
 	}
-	// os.CreateTemp makes files with mode 0600.
-	f, err := os.CreateTemp(filepath.Dir(path), ".aoifleet-plan-*")
-	if err != nil {
-		return err
-	}
-	defer os.Remove(f.Name()) // nothing once it is renamed
-	_, err = f.Write(data)
-	err = errors.Join(err, f.Sync(), f.Close())
-	if err != nil {
-		return err
-	}
-	return os.Rename(f.Name(), path)
+	return localfile.Write(path, data, 0o600)
 }
 
 // MayWrite tells whether a plan may be written to path: where there is nothing
@@ -241,7 +218,7 @@ func MayWrite(path string) error {
 	info, err := os.Lstat(path)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
-		if dir, err := os.Stat(filepath.Dir(path)); err != nil || !dir.IsDir() {
+		if !localfile.IsFolder(filepath.Dir(path)) {
 			return &problem.Error{Class: problem.Usage, Message: "the folder of " + path + " does not exist", Hint: "create it, or name another file"}
 		}
 		return nil
@@ -250,7 +227,7 @@ func MayWrite(path string) error {
 	case !info.Mode().IsRegular():
 		return &problem.Error{Class: problem.Usage, Message: path + " is not a regular file", Hint: "name another file"}
 	}
-	data, err := readFile(path)
+	data, err := localfile.Read(path, MaxSize+1)
 	if err != nil {
 		return unreadable(path, err)
 	}

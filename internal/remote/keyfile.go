@@ -13,6 +13,7 @@ import (
 	"al.essio.dev/pkg/shellescape"
 	"golang.org/x/crypto/ssh"
 
+	"github.com/aoifleet/aoifleet/internal/localfile"
 	"github.com/aoifleet/aoifleet/internal/problem"
 )
 
@@ -182,7 +183,7 @@ func fileReason(err error) string {
 // readPublic reads a public key or certificate in OpenSSH's one-line form; nil
 // if there is none.
 func readPublic(path string) ssh.PublicKey {
-	line, err := readBounded(path)
+	line, err := localfile.ReadRegular(path, maxKeyFile)
 	if err != nil {
 		return nil
 	}
@@ -198,11 +199,11 @@ type exposedError struct{ mode fs.FileMode }
 
 func (e *exposedError) Error() string { return fmt.Sprintf("mode %04o", e.mode) }
 
-// readPrivate is readBounded for private keys: one of one's own files that
+// readPrivate is localfile.ReadRegular for private keys: one of one's own files that
 // others can read or write is refused, as ssh refuses it. There, too, what is
 // only the public key may be open.
 func readPrivate(path string) ([]byte, error) {
-	pem, err := readBounded(path)
+	pem, err := localfile.ReadRegular(path, maxKeyFile)
 	if err != nil || runtime.GOOS == "windows" { // where the mode says nothing
 		return pem, err
 	}
@@ -217,21 +218,4 @@ func readPrivate(path string) ([]byte, error) {
 		return nil, &exposedError{mode}
 	}
 	return pem, nil
-}
-
-// readBounded reads a small regular file; a FIFO would block for ever.
-func readBounded(path string) ([]byte, error) {
-	info, err := os.Stat(path)
-	if err != nil {
-		return nil, err
-	}
-	if !info.Mode().IsRegular() || info.Size() > maxKeyFile {
-		return nil, errors.New("not a small regular file")
-	}
-	f, err := os.Open(path)
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close()
-	return io.ReadAll(io.LimitReader(f, maxKeyFile))
 }

@@ -19,6 +19,7 @@ import (
 	"golang.org/x/crypto/ssh"
 	xknownhosts "golang.org/x/crypto/ssh/knownhosts"
 
+	"github.com/aoifleet/aoifleet/internal/localfile"
 	"github.com/aoifleet/aoifleet/internal/problem"
 )
 
@@ -96,7 +97,7 @@ func readKnownHosts(paths []string) (*knownhosts.HostKeyDB, error) {
 	switch {
 	case errors.Is(err, fs.ErrPermission):
 		return nil, &problem.Error{Class: problem.HostKeyUnknown, Message: "cannot read " + path + ": permission denied", Hint: "check who may read it"}
-	case err != nil && isFolder(path):
+	case err != nil && localfile.IsFolder(path):
 		return nil, &problem.Error{Class: problem.HostKeyUnknown, Message: "known_hosts is a folder: " + Sanitise(path, 400), Hint: "name a file in it"}
 	case err != nil:
 		return nil, &problem.Error{
@@ -106,11 +107,6 @@ func readKnownHosts(paths []string) (*knownhosts.HostKeyDB, error) {
 		}
 	}
 	return db, nil
-}
-
-func isFolder(path string) bool {
-	info, err := os.Stat(path)
-	return err == nil && info.IsDir()
 }
 
 // mostlyHashed tells whether somebody keeps the names of this file to themselves
@@ -281,9 +277,5 @@ func (f *knownFile) lines(file io.ReaderAt, name string, keys []ssh.PublicKey) [
 
 // plainReason is an error without the path that its text repeats.
 func plainReason(err error) string {
-	var path *fs.PathError
-	if errors.As(err, &path) {
-		err = path.Err
-	}
-	return Sanitise(err.Error(), 200)
+	return Sanitise(localfile.Reason(err), 200)
 }

@@ -13,6 +13,7 @@ import (
 
 	"github.com/kevinburke/ssh_config"
 
+	"github.com/aoifleet/aoifleet/internal/localfile"
 	"github.com/aoifleet/aoifleet/internal/problem"
 )
 
@@ -95,14 +96,14 @@ func (r *Resolver) configs(file string) ([]*ssh_config.Config, error) {
 	}
 	var configs []*ssh_config.Config
 	for _, path := range paths {
-		text, err := readBounded(path)
+		text, err := localfile.ReadRegular(path, maxFile)
 		if file == "" && errors.Is(err, fs.ErrNotExist) {
 			continue
 		}
 		if err != nil {
-			return nil, &problem.Error{Class: problem.Usage, Message: "can't read the SSH configuration: " + err.Error()}
+			return nil, &problem.Error{Class: problem.Usage, Message: "can't read the SSH configuration: " + printable(err.Error())}
 		}
-		config, err := ssh_config.Decode(bytes.NewReader([]byte(text + "\n")))
+		config, err := ssh_config.Decode(bytes.NewReader(append(text, '\n')))
 		if err != nil {
 			return nil, &problem.Error{Class: problem.Usage, Message: "can't read " + printable(path) + ": " + printable(err.Error()), Hint: noProgramHint}
 		}

@@ -9,12 +9,12 @@ package sshconfig
 import (
 	"cmp"
 	"context"
-	"os"
 	"strconv"
 	"sync"
 	"time"
 
 	"github.com/aoifleet/aoifleet/internal/jump"
+	"github.com/aoifleet/aoifleet/internal/localfile"
 	"github.com/aoifleet/aoifleet/internal/problem"
 )
 
@@ -149,7 +149,7 @@ func (r *Resolver) settings(ctx context.Context, q Query) (settings, error) {
 }
 
 func (r *Resolver) ask(ctx context.Context, q Query) (settings, error) {
-	if info, err := os.Stat(q.File); err == nil && info.IsDir() { // to ssh an empty file
+	if localfile.IsFolder(q.File) { // to ssh an empty file
 		return nil, &problem.Error{Class: problem.Usage, Message: printable(q.File) + " is a folder", Hint: "name a file in it as ssh_config"}
 	}
 	if r.options.Program == "" {

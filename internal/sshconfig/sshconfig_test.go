@@ -65,7 +65,9 @@ func TestKeywords(t *testing.T) {
 		{"ConnectTimeout", "ConnectTimeout 7\n", Query{Host: "a"}, func(h *Host) { h.ConnectTimeout = 7 * time.Second }},
 		{"ConnectTimeout in minutes", "ConnectTimeout 2m\n", Query{Host: "a"}, func(h *Host) { h.ConnectTimeout = 2 * time.Minute }},
 		{"ProxyJump", "ProxyJump u@j1:22,v@[::1]:33,j3\n", Query{Host: "a"},
-			func(h *Host) { h.Jump = []jump.Hop{{Host: "j1", User: "u", Port: 22}, {Host: "::1", User: "v", Port: 33}, {Host: "j3"}} }},
+			func(h *Host) {
+				h.Jump = []jump.Hop{{Host: "j1", User: "u", Port: 22}, {Host: "::1", User: "v", Port: 33}, {Host: "j3"}}
+			}},
 		{"ProxyJump as a URI", "ProxyJump ssh://w@j3:44\n", Query{Host: "a"}, func(h *Host) { h.Jump = []jump.Hop{{Host: "j3", User: "w", Port: 44}} }},
 		{"ProxyJump to an address", "ProxyJump 10.0.0.9\n", Query{Host: "a"}, func(h *Host) { h.Jump = []jump.Hop{{Host: "10.0.0.9"}} }},
 		{"ProxyJump none", "Host a\n ProxyJump none\nHost *\n ProxyJump x\n", Query{Host: "a"}, func(*Host) {}},

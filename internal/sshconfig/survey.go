@@ -3,11 +3,11 @@ package sshconfig
 import (
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
-	"os"
 	"path/filepath"
 	"strings"
+
+	"github.com/aoifleet/aoifleet/internal/localfile"
 )
 
 const (
@@ -83,7 +83,7 @@ func (f *fileReader) read(path, relative string, depth int) {
 		f.doubts(errors.New("too many files are included"))
 		return
 	}
-	text, err := readBounded(path)
+	text, err := localfile.ReadRegular(path, maxFile)
 	if errors.Is(err, fs.ErrNotExist) {
 		return
 	}
@@ -91,7 +91,7 @@ func (f *fileReader) read(path, relative string, depth int) {
 		f.doubts(err)
 		return
 	}
-	for i, raw := range strings.Split(text, "\n") {
+	for i, raw := range strings.Split(string(text), "\n") {
 		l, ok := parseLine(raw)
 		if !ok {
 			continue
@@ -149,22 +149,4 @@ func parseLine(raw string) (line, bool) {
 
 func plainKeyword(s string) bool {
 	return s != "" && strings.Trim(s, "abcdefghijklmnopqrstuvwxyz0123456789") == ""
-}
-
-// readBounded reads a small regular file; a FIFO would block for ever.
-func readBounded(path string) (string, error) {
-	info, err := os.Stat(path)
-	if err != nil {
-		return "", err
-	}
-	if !info.Mode().IsRegular() || info.Size() > maxFile {
-		return "", fmt.Errorf("%s is not a small file", printable(path))
-	}
-	f, err := os.Open(path)
-	if err != nil {
-		return "", err
-	}
-	defer f.Close()
-	data, err := io.ReadAll(io.LimitReader(f, maxFile))
-	return string(data), err
 }
