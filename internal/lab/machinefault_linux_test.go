@@ -155,6 +155,8 @@ func TestSudoRevokedOn(t *testing.T) {
 	// The script continues as root; only a new sudo is refused.
 	c := begin(t, mustDial(t, m), "sudo -n sh -s", hostScript("echo armed; read -r line; id -u; sudo -n id -u 2>&1; exit"))
 	eventually(t, "it is armed", func() bool { return c.stdout.String() == "armed\n" })
+	// The client gets the text before the fault takes effect.
+	eventually(t, "sudo is replaced", func() bool { _, err := os.Lstat(filepath.Join(m.programs(), "sudo")); return err == nil })
 	refusal := LoginUser + " is not in the sudoers file.  This incident will be reported.\n"
 	for range 2 {
 		if r := mustRun(t, m, "sudo -n sh -s", "echo no\n"); r != (result{stderr: refusal, status: 1}) {
