@@ -6,6 +6,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/aoifleet/aoifleet/internal/display"
 	"github.com/aoifleet/aoifleet/internal/inventory"
 	"github.com/aoifleet/aoifleet/internal/report"
 )
@@ -64,6 +65,6 @@ func (a *app) inventoryValidate(args []string) error {
 		a.print(report.NewListing(a.head(exitOK), a.inventoryFile, hosts))
 		return nil
 	}
-	fmt.Fprintf(a.stdout, "%s: %s, no mistakes found\n", printable(a.inventoryFile), inventory.HostCount(len(hosts)))
+	fmt.Fprintf(a.stdout, "%s: %s, no mistakes found\n", display.MaskLines(a.inventoryFile), inventory.HostCount(len(hosts)))
 	return nil
 }

@@ -10,6 +10,7 @@ import (
 
 	"github.com/aoifleet/aoifleet/internal/certfile"
 	"github.com/aoifleet/aoifleet/internal/certificate"
+	"github.com/aoifleet/aoifleet/internal/display"
 	"github.com/aoifleet/aoifleet/internal/report"
 )
 
@@ -116,13 +117,13 @@ func (a *app) showMade(set *certfile.Set) {
 	}
 	for _, i := range set.Items {
 		first, second := set.Files(i)
-		fmt.Fprintf(t, "%s\t", printable(i.Name))
+		fmt.Fprintf(t, "%s\t", display.MaskLines(i.Name))
 		if !set.Requests {
 			l := i.Certificate.Leaf
 			fmt.Fprintf(t, "%s\t%s\t", l.Thumbprint, l.NotAfter.Format(time.DateOnly))
 		}
-		fmt.Fprintf(t, "%s\t%s\n", printable(first.Path), printable(second.Path))
+		fmt.Fprintf(t, "%s\t%s\n", display.MaskLines(first.Path), display.MaskLines(second.Path))
 	}
 	_ = t.Flush() // a.stdout remembers
-	fmt.Fprintf(a.stderr, "next: %s\n", printable(set.Next()))
+	fmt.Fprintf(a.stderr, "next: %s\n", display.MaskLines(set.Next()))
 }

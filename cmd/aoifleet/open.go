@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 
+	"github.com/aoifleet/aoifleet/internal/display"
 	"github.com/aoifleet/aoifleet/internal/fleet"
 	"github.com/aoifleet/aoifleet/internal/inventory"
 	"github.com/aoifleet/aoifleet/internal/report"
@@ -43,7 +44,7 @@ func quiet(int) string { return "" }
 // askSecret asks on the terminal, which shows nothing else meanwhile.
 func (a *app) askSecret(prompt string) (text string, err error) {
 	a.progress.Aside(func() {
-		fmt.Fprint(a.stderr, printable(prompt))
+		fmt.Fprint(a.stderr, display.MaskLines(prompt))
 		text, err = a.readSecret(a.ctx)
 		fmt.Fprintln(a.stderr) // the end of the line was not echoed
 	})

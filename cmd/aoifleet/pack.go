@@ -6,6 +6,7 @@ import (
 
 	"github.com/aoifleet/aoifleet/internal/certfile"
 	"github.com/aoifleet/aoifleet/internal/certificate"
+	"github.com/aoifleet/aoifleet/internal/display"
 )
 
 type packFlags struct {
@@ -33,6 +34,6 @@ func (a *app) writeP12(path string, c *certificate.Certificate, force bool) erro
 	if err := certfile.Write([]certfile.File{{Path: path, Data: c.Canonical(), Mode: 0o600}}, force); err != nil {
 		return usage(path+": can't be written: "+err.Error(), "name a file in a folder that you may write with --out")
 	}
-	fmt.Fprintf(a.stderr, "wrote %s: %s, thumbprint %s\n", printable(path), c.Leaf.Subject, c.Leaf.Thumbprint)
+	fmt.Fprintf(a.stderr, "wrote %s: %s, thumbprint %s\n", display.MaskLines(path), c.Leaf.Subject, c.Leaf.Thumbprint)
 	return nil
 }

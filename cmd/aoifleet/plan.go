@@ -6,6 +6,7 @@ import (
 	"al.essio.dev/pkg/shellescape"
 	"github.com/spf13/cobra"
 
+	"github.com/aoifleet/aoifleet/internal/display"
 	"github.com/aoifleet/aoifleet/internal/fleet"
 	"github.com/aoifleet/aoifleet/internal/planfile"
 	"github.com/aoifleet/aoifleet/internal/report"
@@ -78,7 +79,7 @@ func (a *app) plan(flags planFlags) error {
 func (a *app) showSaved(f *fleet.Fleet, path string) {
 	command := slices.Concat([]string{"aoifleet", "rotate", "-i", a.inventoryFile}, a.certificateArgs(), []string{"--plan", path, "--plan-id", f.PlanID})
 	a.progress.Say("the plan is saved: " + f.PlanID)
-	a.progress.Say("to carry it out: " + printable(shellescape.QuoteCommand(command)))
+	a.progress.Say("to carry it out: " + display.MaskLines(shellescape.QuoteCommand(command)))
 }
 
 // check finds what would be in the way of saving the plan before hosts are

@@ -3,10 +3,9 @@ package main
 import (
 	"fmt"
 	"strings"
-	"unicode"
 
+	"github.com/aoifleet/aoifleet/internal/display"
 	"github.com/aoifleet/aoifleet/internal/problem"
-	"github.com/aoifleet/aoifleet/internal/remote"
 )
 
 // explain is the one place where errors become words: what, and what to do.
@@ -24,23 +23,12 @@ func explain(err error) problem.Error {
 
 // words tells a person.
 func (a *app) words(message, hint string) {
-	fmt.Fprintf(a.stderr, "error: %s\n", strings.ReplaceAll(printable(message), "\n", "\n       "))
+	fmt.Fprintf(a.stderr, "error: %s\n", strings.ReplaceAll(display.MaskLines(message), "\n", "\n       "))
 	if hint != "" {
-		fmt.Fprintf(a.stderr, "hint: %s\n", printable(hint))
+		fmt.Fprintf(a.stderr, "hint: %s\n", display.MaskLines(hint))
 	}
-}
-
-// printable replaces what must not reach a terminal: arguments and file names
-// may hold escape sequences.
-func printable(s string) string {
-	return strings.Map(func(c rune) rune {
-		if unicode.IsPrint(c) || c == '\n' {
-			return c
-		}
-		return '?'
-	}, s)
 }
 
 // hostText is a name out of an agent's configuration, which is compared and asked
 // about as it is, fit to be shown.
-func hostText(s string) string { return remote.Sanitise(s, 200) }
+func hostText(s string) string { return display.Sanitise(s, 200) }

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"unicode"
 
+	"github.com/aoifleet/aoifleet/internal/display"
 	"github.com/aoifleet/aoifleet/internal/problem"
 )
 
@@ -28,16 +29,7 @@ func clean(s string, limit int) string {
 	}
 	s = tokenLike.ReplaceAllString(s, "(…)")
 	s = strings.Join(strings.FieldsFunc(s, unicode.IsSpace), " ")
-	s = strings.Map(func(r rune) rune {
-		if !unicode.IsPrint(r) {
-			return '?'
-		}
-		return r
-	}, strings.ToValidUTF8(s, "?"))
-	if r := []rune(s); len(r) > limit {
-		return string(r[:limit-1]) + "…"
-	}
-	return s
+	return display.Shorten(display.Mask(strings.ToValidUTF8(s, "?")), limit)
 }
 
 // vendor is what an answer says went wrong.

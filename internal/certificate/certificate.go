@@ -19,7 +19,8 @@ import (
 	"log/slog"
 	"strings"
 	"time"
-	"unicode"
+
+	"github.com/aoifleet/aoifleet/internal/display"
 )
 
 // MaxSize is the largest file that is read, in bytes.
@@ -57,18 +58,7 @@ func Describe(c *x509.Certificate) Info {
 
 // clean makes s safe for a terminal: a certificate's name may hold any bytes,
 // escape sequences and text-direction marks among them.
-func clean(s string) string {
-	s = strings.Map(func(r rune) rune {
-		if !unicode.IsPrint(r) {
-			return '?'
-		}
-		return r
-	}, s)
-	if r := []rune(s); len(r) > maxName {
-		return string(r[:maxName-1]) + "…"
-	}
-	return s
-}
+func clean(s string) string { return display.Shorten(display.Mask(s), maxName) }
 
 // Certificate is a P12 file that the agent can use, with everything that is
 // known about it. It prints, logs and marshals without its private key.

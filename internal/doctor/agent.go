@@ -4,8 +4,8 @@ import (
 	"fmt"
 	"strings"
 
+	"github.com/aoifleet/aoifleet/internal/display"
 	"github.com/aoifleet/aoifleet/internal/host"
-	"github.com/aoifleet/aoifleet/internal/remote"
 )
 
 // files are the agent's configuration and its certificate.
@@ -25,17 +25,17 @@ func (c chart) files(v Visit) {
 	}
 	provider := "agent.certificate_path"
 	if seen.Provider.Name != "" {
-		provider = "provider " + remote.Sanitise(seen.Provider.Name, 200)
+		provider = "provider " + display.Sanitise(seen.Provider.Name, 200)
 	}
 	c.ok("configuration", provider)
 	trouble := seen.File.Problem()
 	if trouble != nil && trouble.Hint == "" {
-		trouble.Hint = "see on the host: findmnt -T " + remote.Sanitise(seen.File.Path, 4096)
+		trouble.Hint = "see on the host: findmnt -T " + display.Sanitise(seen.File.Path, 4096)
 	}
 	c.problem("certificate_path", trouble, pathMessage(seen.File))
 	switch {
 	case seen.File.Kind == "missing":
-		c.ok("certificate_path", "no certificate yet at "+remote.Sanitise(seen.File.Path, 4096))
+		c.ok("certificate_path", "no certificate yet at "+display.Sanitise(seen.File.Path, 4096))
 	case seen.File.Kind == "file":
 		c.form(v.Found)
 	}

@@ -7,6 +7,7 @@ import (
 
 	"github.com/aoifleet/aoifleet/internal/azurecloud"
 	"github.com/aoifleet/aoifleet/internal/certsource"
+	"github.com/aoifleet/aoifleet/internal/display"
 )
 
 // Certificates is what a procedure needs of its hosts' certificates.
@@ -22,7 +23,7 @@ const (
 // Reader returns what reads certificates from files and vaults, valid now.
 func (c Caller) Reader(cloud azurecloud.Settings) *certsource.Reader {
 	return &certsource.Reader{Cloud: cloud, Transport: c.Azure, Now: time.Now(), Say: c.Say,
-		Note: func(line string) { c.Say("note: " + printable(line)) }}
+		Note: func(line string) { c.Say("note: " + display.Mask(line)) }}
 }
 
 // readCertificates reads the certificates of the targets into them. Where they are
@@ -44,7 +45,7 @@ func (f *Fleet) readCertificates(ctx context.Context) error {
 	for _, t := range f.Targets {
 		if t.Source != "" {
 			message, _, _ := strings.Cut(err.Error(), "\n")
-			f.caller.Say("note: not compared with the inventory's certificate: " + printable(message))
+			f.caller.Say("note: not compared with the inventory's certificate: " + display.Mask(message))
 			break
 		}
 	}

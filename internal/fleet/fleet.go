@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/aoifleet/aoifleet/internal/diags"
+	"github.com/aoifleet/aoifleet/internal/display"
 	"github.com/aoifleet/aoifleet/internal/host"
 	"github.com/aoifleet/aoifleet/internal/inventory"
 	"github.com/aoifleet/aoifleet/internal/planfile"
@@ -85,7 +86,7 @@ func open(ctx context.Context, c Caller, r Request, inv *inventory.Inventory, ho
 		return nil, err
 	}
 	f.secrets = secret.NewResolver(ctx, c.ReadSecret, c.Getenv)
-	f.secrets.Tell(remote.Hide)
+	f.secrets.Tell(display.Hide)
 	if !r.NoLogin && !r.Offline {
 		if err := f.checkSecrets(ctx, hosts); err != nil {
 			return nil, err

@@ -7,8 +7,8 @@ import (
 	"slices"
 	"strings"
 	"time"
-	"unicode"
 
+	"github.com/aoifleet/aoifleet/internal/display"
 	"github.com/aoifleet/aoifleet/internal/inventory"
 	"github.com/aoifleet/aoifleet/internal/planfile"
 	"github.com/aoifleet/aoifleet/internal/problem"
@@ -29,7 +29,7 @@ func (f *Fleet) SavePlan(ctx context.Context, path string, plan *rollout.Plan, o
 	}
 	saved := &planfile.Plan{
 		SchemaVersion: planfile.SchemaVersion, Kind: planfile.Kind, ToolVersion: f.caller.Version, PlanID: f.run.ID, CreatedAt: f.Started.UTC(),
-		Owner: printable(f.caller.Owner), Inventory: planfile.Inventory{File: printable(f.Inventory.Path), SHA256: f.Inventory.Digest},
+		Owner: display.Mask(f.caller.Owner), Inventory: planfile.Inventory{File: display.Mask(f.Inventory.Path), SHA256: f.Inventory.Digest},
 		Certificates: f.savedCertificates(), Policy: f.savedPolicy(o), Hosts: plan.Save(),
 	}
 	if err := planfile.Write(path, saved); err != nil {
@@ -171,15 +171,4 @@ func sameCertificate(h planfile.Host, t rollout.Target) error {
 		return fmt.Errorf("the certificate of %s is not the one that the plan was made with: %s → %s", h.Name, h.New.Thumbprint, t.Certificate.Leaf.Thumbprint)
 	}
 	return nil
-}
-
-// printable replaces what must not reach a terminal: file names may hold escape
-// sequences.
-func printable(s string) string {
-	return strings.Map(func(c rune) rune {
-		if unicode.IsPrint(c) {
-			return c
-		}
-		return '?'
-	}, s)
 }

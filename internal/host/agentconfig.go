@@ -7,8 +7,8 @@ import (
 
 	"gopkg.in/yaml.v3"
 
+	"github.com/aoifleet/aoifleet/internal/display"
 	"github.com/aoifleet/aoifleet/internal/inventory"
-	"github.com/aoifleet/aoifleet/internal/remote"
 )
 
 // defaultListenerPort is where the agent's MCC EDR listener listens when its
@@ -62,7 +62,7 @@ func parseAgentConfig(text string) (cfg AgentConfig, err error) {
 	}()
 	var file agentFile
 	if err := yaml.Unmarshal([]byte(text), &file); err != nil {
-		return cfg, fmt.Errorf("%s", remote.Sanitise(err.Error(), 200))
+		return cfg, fmt.Errorf("%s", display.Sanitise(err.Error(), 200))
 	}
 	cfg.AgentID = clean(file.AgentID)
 	for _, p := range file.SecretProviders {
@@ -93,7 +93,7 @@ func clean(s string) string {
 	if vocabulary.MatchString(s) {
 		return s
 	}
-	return remote.Sanitise(s, 200)
+	return display.Sanitise(s, 200)
 }
 
 var vocabulary = regexp.MustCompile(`^(` +
@@ -106,7 +106,7 @@ var vocabulary = regexp.MustCompile(`^(` +
 
 // plain is clean for what is compared, or asked of others: it is not kept from
 // holding a secret, so show it with clean.
-func plain(s string) string { return remote.Plain(s, 200) }
+func plain(s string) string { return display.Plain(s, 200) }
 
 // choose finds the provider whose certificate is to be rotated: the one that
 // the inventory names, else the only one, or several that share one file.
@@ -158,7 +158,7 @@ func matching(providers []Provider, path string) *Provider {
 // usable refuses a path that can't be handed on safely, or that is relative:
 // the agent's working directory isn't known.
 func usable(p Provider) (*Provider, error) {
-	if !strings.HasPrefix(p.Path, "/") || p.Path != remote.Plain(p.Path, 4096) {
+	if !strings.HasPrefix(p.Path, "/") || p.Path != display.Plain(p.Path, 4096) {
 		return nil, &Problem{Class: "configuration",
 			Message: fmt.Sprintf("cert_path of provider %q is not an absolute path: %q", clean(p.Name), clean(p.Path)),
 			Hint:    "set agent.certificate_path in the inventory"}

@@ -5,8 +5,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/aoifleet/aoifleet/internal/display"
 	"github.com/aoifleet/aoifleet/internal/problem"
-	"github.com/aoifleet/aoifleet/internal/remote"
 )
 
 // Examination is what a thorough look at a host found, and what kept it from
@@ -149,7 +149,7 @@ func parseFacts(out []byte, f *found, before, after time.Time) *Facts {
 		case "form":
 			path, form = text, Form{}
 		case "strange":
-			form.Strange = remote.Sanitise(text, 64)
+			form.Strange = display.Sanitise(text, 64)
 		case "newline_ends":
 			form.NewlineEnds = true
 		case "opens":

@@ -7,7 +7,7 @@ import (
 	"strings"
 	"sync"
 
-	"github.com/aoifleet/aoifleet/internal/remote"
+	"github.com/aoifleet/aoifleet/internal/display"
 )
 
 // helperTalk is the number of the conversation with an installed helper. It
@@ -48,7 +48,7 @@ func (v *VM) InstallHelper(ctx context.Context) (Installed, error) {
 	}
 	i := Installed{Changed: result == "installed"}
 	if note, ok := f.fields["note"]; ok {
-		i.Notes = []string{remote.Sanitise(note, 600)}
+		i.Notes = []string{display.Sanitise(note, 600)}
 	}
 	return i, nil
 }

@@ -15,8 +15,8 @@ import (
 	"unique"
 
 	"github.com/aoifleet/aoifleet/internal/certificate"
+	"github.com/aoifleet/aoifleet/internal/display"
 	"github.com/aoifleet/aoifleet/internal/inventory"
-	"github.com/aoifleet/aoifleet/internal/remote"
 )
 
 // Observation is what one look at a host found. Everything in it came from the
@@ -47,7 +47,7 @@ type Observation struct {
 
 // File is the live certificate file.
 type File struct {
-	Path, Real string // as configured; with symlinks resolved. Neither is fit to be shown as it is, see remote.Plain
+	Path, Real string // as configured; with symlinks resolved. Neither is fit to be shown as it is, see display.Plain
 	Kind       string // file, missing, other, nodir; moved: its folder was replaced while it was looked at
 	Folder     string // who and which its folder is: UID:DEVICE:INODE
 	Owner      string // user:group
@@ -241,7 +241,7 @@ func parseReceipt(text string) Receipt {
 func (f *found) observation(agent inventory.Agent) (*Observation, error) {
 	clock := seconds(f.fields["clock"])
 	uptime := seconds(f.fields["uptime"]).Sub(time.Unix(0, 0))
-	o := &Observation{Clock: clock, Unit: f.unitState(clock, uptime), Denied: remote.Sanitise(f.fields["denied"], 400), Receipts: f.recs, AtWork: f.fields["at_work"] != "", Backups: f.backups, Leftover: f.leftover,
+	o := &Observation{Clock: clock, Unit: f.unitState(clock, uptime), Denied: display.Sanitise(f.fields["denied"], 400), Receipts: f.recs, AtWork: f.fields["at_work"] != "", Backups: f.backups, Leftover: f.leftover,
 		Machine: machineOf(f.fields["machine"])}
 	if info, err := certificate.ParsePublic([]byte(f.saved.String())); err == nil {
 		o.Saved = shown(info)
@@ -251,7 +251,7 @@ func (f *found) observation(agent inventory.Agent) (*Observation, error) {
 		return o, &Problem{Class: "configuration", Message: "the agent's configuration " + agent.Config + " is a link, and others than root can write the folder " + clean(folder),
 			Hint: "name the file itself in agent.config"}
 	}
-	o.Settings, o.Configured = remote.Plain(f.fields["settings"], 200), hex.EncodeToString(f.digest.Sum(nil))
+	o.Settings, o.Configured = display.Plain(f.fields["settings"], 200), hex.EncodeToString(f.digest.Sum(nil))
 	if _, missing := f.fields["config_missing"]; missing {
 		o.Configured = ""
 		if agent.CertificatePath == "" {
@@ -318,7 +318,7 @@ func (f *found) file(path string) *foundFile {
 
 // describe fills in what is known of the certificate file.
 func (o *Observation) describe(file *foundFile) {
-	get := func(key string) string { return remote.Plain(file.fields[key], 4096) }
+	get := func(key string) string { return display.Plain(file.fields[key], 4096) }
 	o.File = File{Path: file.path, Real: get("real"), Kind: clean(get("kind")), Folder: get("folder"), Digest: "none", Unsafe: get("unsafe"), Untrusted: clean(get("untrusted")), Guarded: get("guarded") != "", ReadOnly: get("readonly") != ""}
 	if o.File.Kind != "file" {
 		o.LiveNote = "there is no file"
@@ -365,7 +365,7 @@ func parseAbout(text string) (certificate.Info, bool) {
 // shown is what a certificate of the host says of itself, fit to be shown.
 func shown(info certificate.Info) *certificate.Info {
 	for _, name := range []*string{&info.Subject, &info.Issuer, &info.Serial} {
-		*name = remote.Sanitise(*name, 400)
+		*name = display.Sanitise(*name, 400)
 	}
 	return &info
 }

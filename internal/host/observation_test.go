@@ -6,8 +6,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/aoifleet/aoifleet/internal/display"
 	"github.com/aoifleet/aoifleet/internal/inventory"
-	"github.com/aoifleet/aoifleet/internal/remote"
 )
 
 const answer = `uptime=1000.50
@@ -158,7 +158,7 @@ func FuzzObservation(f *testing.F) {
 		shown := []string{o.Denied, o.LiveNote, o.File.Real, o.File.Kind, o.File.Owner, o.File.Mode, o.File.Digest, o.File.Unsafe,
 			o.Unit.Load, o.Unit.Active, o.Unit.Sub, o.Unit.Result, receipt.State, receipt.Run, receipt.Owner, o.Config.AgentID}
 		for _, text := range shown {
-			if text != remote.Sanitise(text, 4096) {
+			if text != display.Sanitise(text, 4096) {
 				t.Errorf("not sanitised: %q", text)
 			}
 		}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"strings"
 
+	"github.com/aoifleet/aoifleet/internal/display"
 	"github.com/aoifleet/aoifleet/internal/problem"
 	"github.com/aoifleet/aoifleet/internal/remote"
 )
@@ -27,7 +28,7 @@ func AsProblem(err error) *Problem {
 	if errors.Is(err, context.DeadlineExceeded) {
 		return &Problem{Class: problem.Timeout, Message: "the host did not answer in time"}
 	}
-	return &Problem{Class: problem.Internal, Message: remote.Sanitise(err.Error(), 400)}
+	return &Problem{Class: problem.Internal, Message: display.Sanitise(err.Error(), 400)}
 }
 
 // scriptFailed tells a script that failed from a session that the server closed under it.
@@ -45,5 +46,5 @@ func scriptFailed(exit *remote.ExitError) *Problem {
 
 func firstLine(s string) string {
 	s, _, _ = strings.Cut(strings.TrimSpace(s), "\n")
-	return remote.Sanitise(s, 400)
+	return display.Sanitise(s, 400)
 }

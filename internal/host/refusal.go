@@ -5,6 +5,7 @@ import (
 	"errors"
 	"strings"
 
+	"github.com/aoifleet/aoifleet/internal/display"
 	"github.com/aoifleet/aoifleet/internal/inventory"
 	"github.com/aoifleet/aoifleet/internal/remote"
 )
@@ -120,5 +121,5 @@ func (v *VM) onlyOthers(ctx context.Context) bool {
 
 func lastLine(s string) string {
 	s = strings.TrimSpace(s)
-	return remote.Sanitise(s[strings.LastIndexByte(s, '\n')+1:], 400)
+	return display.Sanitise(s[strings.LastIndexByte(s, '\n')+1:], 400)
 }

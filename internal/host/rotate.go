@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/aoifleet/aoifleet/internal/certificate"
+	"github.com/aoifleet/aoifleet/internal/display"
 	"github.com/aoifleet/aoifleet/internal/remote"
 )
 
@@ -184,12 +185,12 @@ func (t *talk) hear(ctx context.Context, line string) {
 		}
 		t.failStep()
 	case "undo_error":
-		r.Notes = append(r.Notes, remote.Sanitise(text, 600))
+		r.Notes = append(r.Notes, display.Sanitise(text, 600))
 	case "note":
-		r.Notes = append(r.Notes, remote.Sanitise(text, 600))
+		r.Notes = append(r.Notes, display.Sanitise(text, 600))
 	case "evidence":
 		if len(r.Evidence) < 200 {
-			r.Evidence = append(r.Evidence, remote.Sanitise(text, 1000))
+			r.Evidence = append(r.Evidence, display.Sanitise(text, 1000))
 		}
 	case "gathered":
 		r.Gathered = true

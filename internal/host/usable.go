@@ -3,7 +3,7 @@ package host
 import (
 	"fmt"
 
-	"github.com/aoifleet/aoifleet/internal/remote"
+	"github.com/aoifleet/aoifleet/internal/display"
 )
 
 // LeastSpace is how many free bytes a host needs below /var/lib.
@@ -19,17 +19,17 @@ func (f File) Problem() *Problem {
 	case f.Kind != "file" && f.Kind != "missing":
 		return &Problem{Class: "configuration", Message: f.shown() + " is not a regular file"}
 	case f.Unsafe != "":
-		return &Problem{Class: "configuration", Message: "others than root and the file's owner can write the folder " + remote.Sanitise(f.Unsafe, 4096),
-			Hint: "take the right to write it away: chmod go-w " + remote.Sanitise(f.Unsafe, 4096)}
+		return &Problem{Class: "configuration", Message: "others than root and the file's owner can write the folder " + display.Sanitise(f.Unsafe, 4096),
+			Hint: "take the right to write it away: chmod go-w " + display.Sanitise(f.Unsafe, 4096)}
 	case f.Untrusted != "":
 		return &Problem{Class: "configuration", Message: f.Untrusted, Hint: "name the file in agent.certificate_path, or give the configuration to root"}
 	case f.ReadOnly:
-		return &Problem{Class: "disk", Message: "the folder of " + remote.Sanitise(f.Real, 4096) + " is read-only"}
+		return &Problem{Class: "disk", Message: "the folder of " + display.Sanitise(f.Real, 4096) + " is read-only"}
 	}
 	return nil
 }
 
-func (f File) shown() string { return remote.Sanitise(f.Path, 4096) }
+func (f File) shown() string { return display.Sanitise(f.Path, 4096) }
 
 // SpaceProblem is too little free space; nil: there is enough.
 func (o *Observation) SpaceProblem() *Problem {

@@ -16,6 +16,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/aoifleet/aoifleet/internal/display"
 	"github.com/aoifleet/aoifleet/internal/inventory"
 	"github.com/aoifleet/aoifleet/internal/problem"
 	"github.com/aoifleet/aoifleet/internal/remote"
@@ -177,7 +178,7 @@ func hostSaid(text string) *Problem {
 	default:
 		class = problem.Internal
 	}
-	p := &Problem{Class: class, Message: remote.Sanitise(message, 600)}
+	p := &Problem{Class: class, Message: display.Sanitise(message, 600)}
 	if strings.HasPrefix(message, "the dead-man switch can not be armed") {
 		p.Hint = "--no-deadman goes on without it"
 	}

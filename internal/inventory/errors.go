@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/aoifleet/aoifleet/internal/display"
 	"github.com/aoifleet/aoifleet/internal/problem"
 )
 
@@ -81,12 +82,5 @@ func (errs Errors) sort() {
 	})
 }
 
-// quote shows a value from the file in a message: escaped, and cut so that one
-// value can't fill the screen.
-func quote(s string) string {
-	const most = 60
-	if r := []rune(s[:min(len(s), 4*most)]); len(r) > most || len(s) > 4*most {
-		return fmt.Sprintf("%q…", string(r[:min(len(r), most)]))
-	}
-	return fmt.Sprintf("%q", s)
-}
+// quote shows a value from the file in a message.
+func quote(s string) string { return display.Quote(s, 60) }

@@ -173,7 +173,7 @@ func (r *reader) checkAddresses(e entry, n int) bool {
 	}
 	if size := e.addr.size(); size != n {
 		r.fail(e.addr.node, "a range in the name goes with one of the same length in the address",
-			"the name stands for %s, the address for %s", hostCount(n), hostCount(size))
+			"the name stands for %s, the address for %s", sizeText(n), sizeText(size))
 		return false
 	}
 	for i := range n {
@@ -208,7 +208,8 @@ func (e *entry) host(r *reader, i int) Host {
 	return h
 }
 
-func hostCount(n int) string {
+// sizeText returns how many hosts a range stands for, as text.
+func sizeText(n int) string {
 	switch {
 	case n == 1:
 		return "1 host"

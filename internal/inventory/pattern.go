@@ -6,6 +6,8 @@ import (
 	"strings"
 
 	"gopkg.in/yaml.v3"
+
+	"github.com/aoifleet/aoifleet/internal/display"
 )
 
 func (v value) patternsOrNone(to *[]string) {
@@ -46,7 +48,7 @@ func (v value) patterns(to *[]string) {
 // that it reads otherwise would be for nothing.
 func patternProblem(s string) (problem, hint string) {
 	if _, err := regexp.CompilePOSIX(s); err != nil {
-		reason := printable(strings.TrimPrefix(err.Error(), "error parsing regexp: "))
+		reason := display.Mask(strings.TrimPrefix(err.Error(), "error parsing regexp: "))
 		return "not a POSIX extended regular expression: " + reason, ""
 	}
 	for i := 0; i < len(s); i++ {

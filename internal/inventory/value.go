@@ -220,14 +220,3 @@ func parseDuration(s string) (time.Duration, error) {
 	}
 	return time.Duration(whole) + rest, nil
 }
-
-// printable replaces what must not reach a terminal, such as characters that
-// turn the direction of writing.
-func printable(s string) string {
-	return strings.Map(func(c rune) rune {
-		if unicode.IsPrint(c) {
-			return c
-		}
-		return '?'
-	}, s)
-}

@@ -9,6 +9,8 @@ import (
 	"slices"
 	"strings"
 	"unicode"
+
+	"github.com/aoifleet/aoifleet/internal/display"
 )
 
 // Bounds of a plan: the inventory's own number of hosts, and more than the
@@ -115,20 +117,12 @@ func jsonProblem(err error) string {
 	case errors.As(err, &syntax):
 		return fmt.Sprintf("it is not JSON from byte %d on", syntax.Offset)
 	case errors.As(err, &wrong):
-		return fmt.Sprintf("%s is a %s", printable(wrong.Field), printable(wrong.Value))
+		return fmt.Sprintf("%s is a %s", fromFile(wrong.Field), fromFile(wrong.Value))
 	case strings.HasPrefix(err.Error(), "json: unknown field "):
-		return "it has a key that this version does not know: " + printable(strings.TrimPrefix(err.Error(), "json: unknown field "))
+		return "it has a key that this version does not know: " + fromFile(strings.TrimPrefix(err.Error(), "json: unknown field "))
 	}
 	return "it ends too early"
 }
 
-// printable bounds and cleans what comes from the file.
-func printable(s string) string {
-	s = s[:min(len(s), 100)]
-	return strings.Map(func(c rune) rune {
-		if unicode.IsPrint(c) {
-			return c
-		}
-		return '?'
-	}, s)
-}
+// fromFile is a text of the file, fit to be shown.
+func fromFile(s string) string { return display.Mask(s[:min(len(s), 100)]) }

@@ -8,6 +8,7 @@ import (
 
 	"golang.org/x/crypto/ssh"
 
+	"github.com/aoifleet/aoifleet/internal/display"
 	"github.com/aoifleet/aoifleet/internal/problem"
 )
 
@@ -218,7 +219,7 @@ func (c *collection) nothing() *problem.Error {
 	case len(c.missing) > 0 && c.target.IdentitiesOnly:
 		return c.missing[0]
 	case c.agentErr != nil:
-		return keyProblem("ssh-agent can't be used: "+Sanitise(c.agentErr.Error(), 200), hint)
+		return keyProblem("ssh-agent can't be used: "+display.Sanitise(c.agentErr.Error(), 200), hint)
 	case c.asked:
 		return none("ssh-agent holds none")
 	case len(c.missing) > 0:

@@ -12,6 +12,7 @@ import (
 
 	"golang.org/x/crypto/ssh"
 
+	"github.com/aoifleet/aoifleet/internal/display"
 	"github.com/aoifleet/aoifleet/internal/problem"
 )
 
@@ -196,14 +197,14 @@ func (c *Conn) explain(what string, err error) *problem.Error {
 	if errors.As(err, &refused) {
 		return &problem.Error{
 			Class:   problem.Command,
-			Message: "the server opens no more sessions: " + Sanitise(refused.Message, 200),
+			Message: "the server opens no more sessions: " + display.Sanitise(refused.Message, 200),
 			Hint:    "see MaxSessions in sshd_config(5) on the host",
 		}
 	}
 	if c.ping() != nil {
 		return c.lostError()
 	}
-	return &problem.Error{Class: problem.Command, Message: what + ": " + Sanitise(err.Error(), MaxForeignText)}
+	return &problem.Error{Class: problem.Command, Message: what + ": " + display.Sanitise(err.Error(), MaxForeignText)}
 }
 
 // lostError says why the connection ended. Call it only when the connection is
@@ -246,7 +247,7 @@ func lossReason(err error) string {
 	case errors.Is(err, syscall.ECONNRESET):
 		return "connection reset"
 	}
-	return Sanitise(err.Error(), 200)
+	return display.Sanitise(err.Error(), 200)
 }
 
 // closedError is for what is asked of a connection after Close.

@@ -15,6 +15,7 @@ import (
 
 	"golang.org/x/crypto/ssh"
 
+	"github.com/aoifleet/aoifleet/internal/display"
 	"github.com/aoifleet/aoifleet/internal/problem"
 )
 
@@ -368,7 +369,7 @@ func (a *attempt) explain(err error, wire *versionWatch, check *hostCheck, login
 	case errors.As(err, &none) && a.target.scan:
 		return errNoOtherKey
 	}
-	return &problem.Error{Class: problem.Unreachable, Message: "SSH handshake failed: " + Sanitise(err.Error(), 400)}
+	return &problem.Error{Class: problem.Unreachable, Message: "SSH handshake failed: " + display.Sanitise(err.Error(), 400)}
 }
 
 // isDrop tells the end of the transport from what a server said over it.

@@ -8,6 +8,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/aoifleet/aoifleet/internal/display"
 	"github.com/aoifleet/aoifleet/internal/problem"
 )
 
@@ -70,5 +71,5 @@ func execError(err error, what string, likely problem.Class) error {
 		likely = problem.Command // the login shell did not get as far
 	}
 	lines := strings.Split(strings.TrimSpace(exit.Stderr), "\n")
-	return &problem.Error{Class: likely, Message: what + " (without SFTP): " + Sanitise(lines[len(lines)-1], 200)}
+	return &problem.Error{Class: likely, Message: what + " (without SFTP): " + display.Sanitise(lines[len(lines)-1], 200)}
 }

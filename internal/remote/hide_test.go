@@ -5,59 +5,19 @@ import (
 	"strings"
 	"testing"
 	"unicode/utf8"
-)
 
-// What Hide was given is nowhere in what a machine sent back, in whatever way it
-// comes and wherever it is cut; what only looks like it stays.
-func TestHide(t *testing.T) {
-	const secret, odd, long = "zwölf Boxkämpfer", "qu\"ote\\d\twith", "LongerThanTheLimit"
-	for _, s := range []string{secret, odd, long, "xyz", " ", "prefixed", "prefixed too"} {
-		Hide(s)
-	}
-	cases := []struct{ name, in, line, text string }{
-		{"as it is", "a zwölf Boxkämpfer b", "a [redacted] b", ""},
-		{"twice and at the edges", "zwölf Boxkämpferzwölf Boxkämpfer", "[redacted][redacted]", ""},
-		{"in colours", "\x1b[31mzwö\x1b[0mlf Box\x1b]0;t\x07kämpfer", "[redacted]", ""},
-		{"with control characters", "zw\x00ölf\a Box\u200bkämp\xfffer\r", "[redacted]", ""},
-		{"over lines", "a\nzwölf\n Box\r\nkämpfer\nb", "a [redacted] b", "a\n[redacted]\nb"},
-		{"tab for its space", "zwölf\tBoxkämpfer", "[redacted]", ""},
-		{"quoted by a library", `open "qu\"ote\\d with": no such file`, `open "[redacted]": no such file`, ""},
-		{"in a path", "/home/zwölf Boxkämpfer/.aoifleet-zwölf Boxkämpfer", "/home/[redacted]/.aoifleet-[redacted]", ""},
-		{"cut at the limit", strings.Repeat("x", 95) + long, strings.Repeat("x", 95) + "[reda", ""},
-		{"nearly it", "zwölf Boxkämpf er", "zwölf Boxkämpf er", ""},
-		{"too short to look for", "xyz", "xyz", ""},
-		{"the longer one first", "prefixed too", "[redacted]", ""},
-	}
-	for _, c := range cases {
-		t.Run(c.name, func(t *testing.T) {
-			if got := Sanitise(c.in, 100); got != c.line {
-				t.Errorf("Sanitise = %q, want %q", got, c.line)
-			}
-			if got := Sanitise(Sanitise(c.in, 100), 100); got != c.line {
-				t.Errorf("Sanitise twice = %q", got)
-			}
-			if c.text == "" {
-				c.text = c.line
-			}
-			if got := SanitiseText(c.in, 100); got != c.text {
-				t.Errorf("SanitiseText = %q, want %q", got, c.text)
-			}
-		})
-	}
-	if got := Plain("a\n"+secret, 100); got != "a "+secret {
-		t.Errorf("Plain = %q", got)
-	}
-}
+	"github.com/aoifleet/aoifleet/internal/display"
+)
 
 // What is kept of a long standard error begins nowhere within a secret.
 func TestHideInTail(t *testing.T) {
 	const secret = "ninety-nine-balloons"
-	Hide(secret)
+	display.Hide(secret)
 	for shift := range len(secret) {
 		var kept tail
 		_, _ = kept.Write([]byte(strings.Repeat(secret, 1000) + strings.Repeat("x", shift)))
 		text := kept.text()
-		plain := strings.TrimRight(strings.ReplaceAll(text, Redacted, ""), "x")
+		plain := strings.TrimRight(strings.ReplaceAll(text, display.Redacted, ""), "x")
 		if len(text) > MaxForeignText || !utf8.ValidString(text) || strings.Contains(plain, "ball") {
 			t.Fatalf("%d bytes, left over: %q", len(text), plain)
 		}
@@ -66,7 +26,7 @@ func TestHideInTail(t *testing.T) {
 
 // A server that has heard the password asks a question with it.
 func TestHideInQuestion(t *testing.T) {
-	Hide(rightPassword)
+	display.Hide(rightPassword)
 	s, d := newFakeServer(t), new(doorman)
 	s.config.PublicKeyCallback = nil
 	s.config.KeyboardInteractiveCallback = d.asks("Password: ", "\x1b[1mcorr\x1b[0mect\n horse has expired, the new one?")

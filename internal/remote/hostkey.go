@@ -16,6 +16,7 @@ import (
 	"golang.org/x/crypto/ssh"
 	xknownhosts "golang.org/x/crypto/ssh/knownhosts"
 
+	"github.com/aoifleet/aoifleet/internal/display"
 	"github.com/aoifleet/aoifleet/internal/problem"
 )
 
@@ -119,7 +120,7 @@ func (h *hostCheck) judge(remote net.Addr, key ssh.PublicKey, acceptNew bool) er
 	case errors.As(err, &other):
 		return h.changed(key, other.Want)
 	}
-	return &problem.Error{Class: problem.HostKeyUnknown, Message: "host certificate not accepted: " + Sanitise(err.Error(), 200)}
+	return &problem.Error{Class: problem.HostKeyUnknown, Message: "host certificate not accepted: " + display.Sanitise(err.Error(), 200)}
 }
 
 // accept writes the key of a host that is not known. Another program may have

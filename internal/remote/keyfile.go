@@ -13,6 +13,7 @@ import (
 	"al.essio.dev/pkg/shellescape"
 	"golang.org/x/crypto/ssh"
 
+	"github.com/aoifleet/aoifleet/internal/display"
 	"github.com/aoifleet/aoifleet/internal/localfile"
 	"github.com/aoifleet/aoifleet/internal/problem"
 )
@@ -138,7 +139,7 @@ func secretError(err error) error {
 	case errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
 		return err
 	}
-	return keyProblem(Sanitise(err.Error(), 400), "")
+	return keyProblem(display.Sanitise(err.Error(), 400), "")
 }
 
 // lockedSigner offers a key whose passphrase is asked for only when the server

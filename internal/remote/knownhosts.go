@@ -19,6 +19,7 @@ import (
 	"golang.org/x/crypto/ssh"
 	xknownhosts "golang.org/x/crypto/ssh/knownhosts"
 
+	"github.com/aoifleet/aoifleet/internal/display"
 	"github.com/aoifleet/aoifleet/internal/localfile"
 	"github.com/aoifleet/aoifleet/internal/problem"
 )
@@ -98,11 +99,11 @@ func readKnownHosts(paths []string) (*knownhosts.HostKeyDB, error) {
 	case errors.Is(err, fs.ErrPermission):
 		return nil, &problem.Error{Class: problem.HostKeyUnknown, Message: "cannot read " + path + ": permission denied", Hint: "check who may read it"}
 	case err != nil && localfile.IsFolder(path):
-		return nil, &problem.Error{Class: problem.HostKeyUnknown, Message: "known_hosts is a folder: " + Sanitise(path, 400), Hint: "name a file in it"}
+		return nil, &problem.Error{Class: problem.HostKeyUnknown, Message: "known_hosts is a folder: " + display.Sanitise(path, 400), Hint: "name a file in it"}
 	case err != nil:
 		return nil, &problem.Error{
 			Class:   problem.HostKeyUnknown,
-			Message: "cannot use known_hosts: " + Sanitise(strings.TrimPrefix(err.Error(), "knownhosts: "), 400),
+			Message: "cannot use known_hosts: " + display.Sanitise(strings.TrimPrefix(err.Error(), "knownhosts: "), 400),
 			Hint:    "correct or remove that line",
 		}
 	}
@@ -277,5 +278,5 @@ func (f *knownFile) lines(file io.ReaderAt, name string, keys []ssh.PublicKey) [
 
 // plainReason is an error without the path that its text repeats.
 func plainReason(err error) string {
-	return Sanitise(localfile.Reason(err), 200)
+	return display.Sanitise(localfile.Reason(err), 200)
 }

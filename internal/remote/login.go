@@ -8,6 +8,7 @@ import (
 
 	"golang.org/x/crypto/ssh"
 
+	"github.com/aoifleet/aoifleet/internal/display"
 	"github.com/aoifleet/aoifleet/internal/problem"
 )
 
@@ -95,7 +96,7 @@ func (l *login) answer(_, _ string, questions []string, echoed []bool) ([]string
 		text, err := l.password()
 		return []string{text}, err
 	}
-	l.problem = keyProblem(fmt.Sprintf("the server asks for more than a password: %s", Sanitise(strings.Join(questions, " "), 200)),
+	l.problem = keyProblem(fmt.Sprintf("the server asks for more than a password: %s", display.Sanitise(strings.Join(questions, " "), 200)),
 		"log in with a key, or: "+l.byHand())
 	return nil, l.problem
 }
@@ -166,7 +167,7 @@ func (l *login) lacking() *problem.Error {
 	if l.target.Password == nil {
 		hint = "set password_from in the inventory, or "
 	}
-	return keyProblem(fmt.Sprintf(what, l.target.User, Sanitise(strings.Join(l.allowed, ", "), 200)), hint+"try: "+l.byHand())
+	return keyProblem(fmt.Sprintf(what, l.target.User, display.Sanitise(strings.Join(l.allowed, ", "), 200)), hint+"try: "+l.byHand())
 }
 
 // refused is the error for what the server did not want. ours is what this side
@@ -182,7 +183,7 @@ func (l *login) refused(ours *problem.Error, err error) *problem.Error {
 	case ours != nil:
 		failures, hint = append(failures, ours.Message), ours.Hint
 	case !strings.Contains(err.Error(), "unable to authenticate") && len(failures) == 0:
-		parts[0] += " (" + Sanitise(strings.TrimPrefix(err.Error(), "ssh: handshake failed: "), 200) + ")"
+		parts[0] += " (" + display.Sanitise(strings.TrimPrefix(err.Error(), "ssh: handshake failed: "), 200) + ")"
 	}
 	parts = append(parts, failures...)
 	if left := l.keys.notTried(); len(left) > 0 && slices.Contains(l.allowed, "publickey") {

@@ -12,6 +12,7 @@ import (
 
 	"go.uber.org/goleak"
 
+	"github.com/aoifleet/aoifleet/internal/display"
 	"github.com/aoifleet/aoifleet/internal/problem"
 )
 
@@ -61,7 +62,7 @@ func wantError(t *testing.T, err error, class problem.Class, contains string) *D
 	if e.Class != class || !strings.Contains(e.Message, contains) {
 		t.Fatalf("error %s %q, want %s with %q", e.Class, e.Message, class, contains)
 	}
-	if e.Message != Sanitise(e.Message, len(e.Message)) {
+	if e.Message != display.Sanitise(e.Message, len(e.Message)) {
 		t.Errorf("message %q is not sanitised", e.Message)
 	}
 	if len(e.Message) > 2*MaxForeignText {

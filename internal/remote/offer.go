@@ -7,6 +7,7 @@ import (
 
 	"golang.org/x/crypto/ssh"
 
+	"github.com/aoifleet/aoifleet/internal/display"
 	"github.com/aoifleet/aoifleet/internal/problem"
 )
 
@@ -88,7 +89,7 @@ func (o *offer) failure() *problem.Error {
 			return e
 		}
 		if key.failed != nil {
-			return keyProblem(fmt.Sprintf("%s could not sign: %s", key.name, Sanitise(strings.TrimPrefix(key.failed.Error(), "agent: "), 200)), "see: ssh-add -l")
+			return keyProblem(fmt.Sprintf("%s could not sign: %s", key.name, display.Sanitise(strings.TrimPrefix(key.failed.Error(), "agent: "), 200)), "see: ssh-add -l")
 		}
 	}
 	return nil

@@ -10,6 +10,7 @@ import (
 
 	"golang.org/x/crypto/ssh"
 
+	"github.com/aoifleet/aoifleet/internal/display"
 	"github.com/aoifleet/aoifleet/internal/problem"
 )
 
@@ -190,7 +191,7 @@ func (p *Process) outcome(err error) error {
 }
 
 func (p *Process) exitError(status int, signal string) error {
-	cause := &ExitError{Status: status, Signal: Sanitise(signal, 32), Stderr: p.stderr.text()}
+	cause := &ExitError{Status: status, Signal: display.Sanitise(signal, 32), Stderr: p.stderr.text()}
 	return &problem.Error{Class: problem.Command, Message: cause.Error(), Err: cause}
 }
 
@@ -300,7 +301,7 @@ func (t *tail) ReadFrom(r io.Reader) (int64, error) {
 func (t *tail) text() string {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	text := SanitiseText(string(t.buf), maxTail)
+	text := display.SanitiseText(string(t.buf), maxTail)
 	start := max(0, len(text)-MaxForeignText)
 	for start < len(text) && !utf8.RuneStart(text[start]) {
 		start++

@@ -9,6 +9,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/aoifleet/aoifleet/internal/display"
 	"github.com/aoifleet/aoifleet/internal/problem"
 )
 
@@ -59,7 +60,7 @@ func startProxy(line string, remote endpoint) (net.Conn, error) {
 }
 
 func proxyError(why string) *problem.Error {
-	return &problem.Error{Class: problem.Unreachable, Message: "ProxyCommand: " + Sanitise(why, 300)}
+	return &problem.Error{Class: problem.Unreachable, Message: "ProxyCommand: " + display.Sanitise(why, 300)}
 }
 
 // Read reads what the command prints.

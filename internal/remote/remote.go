@@ -13,6 +13,7 @@ import (
 
 	"golang.org/x/crypto/ssh"
 
+	"github.com/aoifleet/aoifleet/internal/display"
 	"github.com/aoifleet/aoifleet/internal/problem"
 )
 
@@ -103,7 +104,7 @@ func (e *ExitError) Error() string {
 	}
 	lines := strings.Split(strings.TrimSpace(e.Stderr), "\n")
 	if last := lines[len(lines)-1]; last != "" {
-		how += ": " + Sanitise(last, 200)
+		how += ": " + display.Sanitise(last, 200)
 	}
 	return how
 }

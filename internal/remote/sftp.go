@@ -10,6 +10,7 @@ import (
 	"github.com/pkg/sftp"
 	"golang.org/x/crypto/ssh"
 
+	"github.com/aoifleet/aoifleet/internal/display"
 	"github.com/aoifleet/aoifleet/internal/problem"
 )
 
@@ -142,7 +143,7 @@ func (s *sftpSession) noGreeting(c *Conn, err error) error {
 	}
 	return &problem.Error{
 		Class:   problem.Command,
-		Message: "SFTP does not work on the host: " + Sanitise(said, 200),
+		Message: "SFTP does not work on the host: " + display.Sanitise(said, 200),
 		Hint:    "check the Subsystem line of sshd_config on the host, and that the login shell prints nothing when it is not interactive",
 		Err:     errNoSFTP,
 	}
@@ -213,5 +214,5 @@ func (c *Conn) sftpError(what string, err error, likely problem.Class, guess str
 	case errors.As(err, &status) && status.FxCode() == sftp.ErrSSHFxFailure:
 		return &problem.Error{Class: likely, Message: what + ": " + guess}
 	}
-	return &problem.Error{Class: problem.Command, Message: what + ": " + Sanitise(err.Error(), 200)}
+	return &problem.Error{Class: problem.Command, Message: what + ": " + display.Sanitise(err.Error(), 200)}
 }

@@ -11,6 +11,7 @@ import (
 
 	"golang.org/x/crypto/ssh"
 
+	"github.com/aoifleet/aoifleet/internal/display"
 	"github.com/aoifleet/aoifleet/internal/problem"
 )
 
@@ -84,12 +85,12 @@ func (c *Conn) DialContext(ctx context.Context, network, address string) (net.Co
 	case ctx.Err() != nil:
 		return nil, contextError(ctx, "connecting to "+address+" from "+c.name)
 	case errors.As(err, &refused) && refused.Reason == ssh.ConnectionFailed:
-		return nil, &problem.Error{Class: problem.Unreachable, Message: c.name + " can't connect to " + address + ": " + Sanitise(refused.Message, 200)}
+		return nil, &problem.Error{Class: problem.Unreachable, Message: c.name + " can't connect to " + address + ": " + display.Sanitise(refused.Message, 200)}
 	case errors.As(err, &refused):
-		return nil, &problem.Error{Class: problem.Command, Message: c.name + " refuses to forward: " + Sanitise(refused.Message, 200),
+		return nil, &problem.Error{Class: problem.Command, Message: c.name + " refuses to forward: " + display.Sanitise(refused.Message, 200),
 			Hint: "see AllowTcpForwarding and PermitOpen in sshd_config(5) on the host"}
 	case c.ping() == nil: // an address that is none, which the library did not ask about
-		return nil, &problem.Error{Class: problem.Unreachable, Message: Sanitise(err.Error(), 200)}
+		return nil, &problem.Error{Class: problem.Unreachable, Message: display.Sanitise(err.Error(), 200)}
 	}
 	return nil, c.lostError()
 }
@@ -115,10 +116,10 @@ func (a *attempt) tunnelError(ctx context.Context, err error) error {
 	case ctx.Err() != nil:
 		return contextError(ctx, "connecting")
 	case errors.As(err, &refused) && refused.Reason == ssh.ConnectionFailed:
-		return &problem.Error{Class: problem.Unreachable, Message: "jump host " + a.via.name + " can't connect to it: " + Sanitise(refused.Message, 200)}
+		return &problem.Error{Class: problem.Unreachable, Message: "jump host " + a.via.name + " can't connect to it: " + display.Sanitise(refused.Message, 200)}
 	case errors.As(err, &refused):
 		return &DialError{Hop: a.via.name, Base: problem.Error{Class: problem.Unreachable,
-			Message: "jump host " + a.via.name + " refuses to forward: " + Sanitise(refused.Message, 200),
+			Message: "jump host " + a.via.name + " refuses to forward: " + display.Sanitise(refused.Message, 200),
 			Hint:    "see AllowTcpForwarding and PermitOpen in sshd_config(5) on the jump host"}}
 	}
 	return a.viaLost(err)

@@ -9,6 +9,7 @@ import (
 	"sync/atomic"
 	"syscall"
 
+	"github.com/aoifleet/aoifleet/internal/display"
 	"github.com/aoifleet/aoifleet/internal/problem"
 )
 
@@ -58,7 +59,7 @@ func (w *versionWatch) note(b []byte) {
 func (w *versionWatch) greeting() (said string, spoke bool) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	return strings.TrimSpace(Sanitise(string(w.first), 200)), w.spoke
+	return strings.TrimSpace(display.Sanitise(string(w.first), 200)), w.spoke
 }
 
 // droppedEarly is a connection that ended before authentication had begun: the
@@ -116,5 +117,5 @@ func tcpReason(err error) string {
 	if errors.As(err, &operation) { // without the addresses, so that equal failures look equal
 		err = operation.Err
 	}
-	return "no connection: " + Sanitise(err.Error(), 200)
+	return "no connection: " + display.Sanitise(err.Error(), 200)
 }

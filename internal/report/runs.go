@@ -10,9 +10,9 @@ import (
 	"text/tabwriter"
 	"time"
 
+	"github.com/aoifleet/aoifleet/internal/display"
 	"github.com/aoifleet/aoifleet/internal/inventory"
 	"github.com/aoifleet/aoifleet/internal/journal"
-	"github.com/aoifleet/aoifleet/internal/remote"
 	"github.com/aoifleet/aoifleet/internal/rollout"
 )
 
@@ -23,8 +23,8 @@ const (
 	messageLimit = 4000
 )
 
-func word(s string) string    { return remote.Sanitise(s, wordLimit) }
-func message(s string) string { return remote.Sanitise(s, messageLimit) }
+func word(s string) string    { return display.Sanitise(s, wordLimit) }
+func message(s string) string { return display.Sanitise(s, messageLimit) }
 
 // RunSummary is one run in JSON (docs/reference.md).
 type RunSummary struct {

@@ -7,8 +7,8 @@ import (
 	"time"
 
 	"github.com/aoifleet/aoifleet/internal/azure"
+	"github.com/aoifleet/aoifleet/internal/display"
 	"github.com/aoifleet/aoifleet/internal/inventory"
-	"github.com/aoifleet/aoifleet/internal/remote"
 	"github.com/aoifleet/aoifleet/internal/verify"
 )
 
@@ -139,7 +139,7 @@ func verifiedText(w io.Writer, q *verify.Question) {
 
 // azureName returns a name from an agent's configuration, which is compared and asked
 // about as it is, fit to be shown.
-func azureName(s string) string { return remote.Sanitise(s, 200) }
+func azureName(s string) string { return display.Sanitise(s, 200) }
 
 func timeOrNull(t time.Time) *time.Time {
 	if t.IsZero() {

@@ -6,6 +6,7 @@ import (
 	"maps"
 	"slices"
 
+	"github.com/aoifleet/aoifleet/internal/display"
 	"github.com/aoifleet/aoifleet/internal/host"
 	"github.com/aoifleet/aoifleet/internal/planfile"
 	"github.com/aoifleet/aoifleet/internal/problem"
@@ -67,7 +68,7 @@ func saveSeen(unit string, seen *host.Observation) *planfile.Seen {
 }
 
 // oneLine bounds what came from a host and keeps it on one line.
-func oneLine(s string) string { return remote.Sanitise(s, remote.MaxForeignText) }
+func oneLine(s string) string { return display.Sanitise(s, remote.MaxForeignText) }
 
 // LookAgain returns those of a saved plan's hosts that are to be looked at
 // before it is carried out, by their place in it: where nothing could be done

@@ -13,6 +13,7 @@ import (
 
 	"github.com/kevinburke/ssh_config"
 
+	"github.com/aoifleet/aoifleet/internal/display"
 	"github.com/aoifleet/aoifleet/internal/localfile"
 	"github.com/aoifleet/aoifleet/internal/problem"
 )
@@ -101,11 +102,11 @@ func (r *Resolver) configs(file string) ([]*ssh_config.Config, error) {
 			continue
 		}
 		if err != nil {
-			return nil, &problem.Error{Class: problem.Usage, Message: "can't read the SSH configuration: " + printable(err.Error())}
+			return nil, &problem.Error{Class: problem.Usage, Message: "can't read the SSH configuration: " + display.Mask(err.Error())}
 		}
 		config, err := ssh_config.Decode(bytes.NewReader(append(text, '\n')))
 		if err != nil {
-			return nil, &problem.Error{Class: problem.Usage, Message: "can't read " + printable(path) + ": " + printable(err.Error()), Hint: noProgramHint}
+			return nil, &problem.Error{Class: problem.Usage, Message: "can't read " + display.Mask(path) + ": " + display.Mask(err.Error()), Hint: noProgramHint}
 		}
 		configs = append(configs, config)
 	}
@@ -122,7 +123,7 @@ func evaluate(configs []*ssh_config.Config, q Query) (settings, error) {
 		for _, config := range configs {
 			values, err := config.GetAll(q.Host, keyword)
 			if err != nil {
-				return nil, &problem.Error{Class: problem.Usage, Message: "can't read the SSH configuration: " + printable(err.Error()), Hint: noProgramHint}
+				return nil, &problem.Error{Class: problem.Usage, Message: "can't read the SSH configuration: " + display.Mask(err.Error()), Hint: noProgramHint}
 			}
 			given[keyword] = append(given[keyword], values...)
 		}

@@ -11,6 +11,7 @@ import (
 
 	"al.essio.dev/pkg/shellescape"
 
+	"github.com/aoifleet/aoifleet/internal/display"
 	"github.com/aoifleet/aoifleet/internal/problem"
 )
 
@@ -77,7 +78,7 @@ func (o Options) try(q Query) string { return "try: " + o.command(q) }
 func reason(words string, err error) string {
 	var lines []string
 	for text := range strings.SplitSeq(words, "\n") {
-		if text = strings.TrimSpace(printable(text)); text != "" && len(lines) < 2 {
+		if text = strings.TrimSpace(display.Mask(text)); text != "" && len(lines) < 2 {
 			lines = append(lines, text)
 		}
 	}

@@ -3,15 +3,14 @@ package sshconfig
 import (
 	"bufio"
 	"bytes"
-	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
 	"time"
-	"unicode"
 
+	"github.com/aoifleet/aoifleet/internal/display"
 	"github.com/aoifleet/aoifleet/internal/problem"
 )
 
@@ -191,21 +190,5 @@ func (x expander) proxy(s settings, h *Host) error {
 	return err
 }
 
-// quote shows a text of a configuration in a message: printable and short.
-func quote(s string) string {
-	const most = 100
-	s = printable(s)
-	if runes := []rune(s); len(runes) > most {
-		s = string(runes[:most]) + "…"
-	}
-	return fmt.Sprintf("%q", s)
-}
-
-func printable(s string) string {
-	return strings.Map(func(c rune) rune {
-		if unicode.IsPrint(c) {
-			return c
-		}
-		return -1
-	}, s)
-}
+// quote shows a text of a configuration in a message.
+func quote(s string) string { return display.Quote(s, 100) }

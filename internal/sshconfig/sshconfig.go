@@ -13,6 +13,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/aoifleet/aoifleet/internal/display"
 	"github.com/aoifleet/aoifleet/internal/jump"
 	"github.com/aoifleet/aoifleet/internal/localfile"
 	"github.com/aoifleet/aoifleet/internal/problem"
@@ -150,7 +151,7 @@ func (r *Resolver) settings(ctx context.Context, q Query) (settings, error) {
 
 func (r *Resolver) ask(ctx context.Context, q Query) (settings, error) {
 	if localfile.IsFolder(q.File) { // to ssh an empty file
-		return nil, &problem.Error{Class: problem.Usage, Message: printable(q.File) + " is a folder", Hint: "name a file in it as ssh_config"}
+		return nil, &problem.Error{Class: problem.Usage, Message: display.Mask(q.File) + " is a folder", Hint: "name a file in it as ssh_config"}
 	}
 	if r.options.Program == "" {
 		return r.readFiles(q)

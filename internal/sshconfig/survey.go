@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"strings"
 
+	"github.com/aoifleet/aoifleet/internal/display"
 	"github.com/aoifleet/aoifleet/internal/localfile"
 )
 
@@ -25,7 +26,7 @@ type line struct {
 	value   string
 }
 
-func (l line) at() string { return fmt.Sprintf("%s line %d", printable(l.file), l.number) }
+func (l line) at() string { return fmt.Sprintf("%s line %d", display.Mask(l.file), l.number) }
 
 // survey is what stands in the files that apply to a query, as far as this
 // package can tell: only ssh knows what it means.

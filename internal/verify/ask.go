@@ -11,8 +11,8 @@ import (
 
 	"github.com/aoifleet/aoifleet/internal/azure"
 	"github.com/aoifleet/aoifleet/internal/azurecloud"
+	"github.com/aoifleet/aoifleet/internal/display"
 	"github.com/aoifleet/aoifleet/internal/problem"
-	"github.com/aoifleet/aoifleet/internal/remote"
 )
 
 // Ask asks all questions and returns when each has its Result and Err. A refusal of
@@ -47,7 +47,7 @@ func (v *Verifier) ask(ctx context.Context, q *Question, left time.Duration) {
 	if q.Via != nil {
 		from = " through " + q.Via.Name
 	}
-	v.say(fmt.Sprintf("asking about %s for application %s%s", q.Certificate.Leaf.Thumbprint, remote.Sanitise(q.ClientID, 200), from))
+	v.say(fmt.Sprintf("asking about %s for application %s%s", q.Certificate.Leaf.Thumbprint, display.Sanitise(q.ClientID, 200), from))
 	var once sync.Once
 	q.Pending = func(*azure.Error) {
 		once.Do(func() {

@@ -4,8 +4,8 @@ import (
 	"sync"
 
 	"github.com/aoifleet/aoifleet/internal/azure"
+	"github.com/aoifleet/aoifleet/internal/display"
 	"github.com/aoifleet/aoifleet/internal/problem"
-	"github.com/aoifleet/aoifleet/internal/remote"
 )
 
 // outages remembers which services give no answer, so that an outage costs its time
@@ -42,7 +42,7 @@ func (o *outages) expected(q *Question) *azure.Error {
 		return e
 	}
 	if e := o.silent[service{anyVault, viaHost}]; e != nil && !o.heard[viaHost] {
-		return azure.NewError(problem.Unreachable, "", "vault "+remote.Sanitise(q.Vault, 200)+" was not asked: "+e.Message, e.Hint)
+		return azure.NewError(problem.Unreachable, "", "vault "+display.Sanitise(q.Vault, 200)+" was not asked: "+e.Message, e.Hint)
 	}
 	return nil
 }

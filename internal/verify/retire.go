@@ -9,9 +9,9 @@ import (
 
 	"github.com/aoifleet/aoifleet/internal/azure"
 	"github.com/aoifleet/aoifleet/internal/certificate"
+	"github.com/aoifleet/aoifleet/internal/display"
 	"github.com/aoifleet/aoifleet/internal/inventory"
 	"github.com/aoifleet/aoifleet/internal/problem"
-	"github.com/aoifleet/aoifleet/internal/remote"
 	"github.com/aoifleet/aoifleet/internal/rollout"
 )
 
@@ -99,6 +99,6 @@ func registered(ctx context.Context, graph *azure.Graph, client, thumbprint stri
 			return cert, nil
 		}
 	}
-	client = remote.Sanitise(client, 200)
+	client = display.Sanitise(client, 200)
 	return nil, &problem.Error{Class: problem.Refused, Message: "application " + client + " has no certificate " + thumbprint, Hint: "az ad app credential list --cert --id " + client}
 }

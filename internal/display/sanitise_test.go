@@ -1,4 +1,4 @@
-package remote
+package display
 
 import (
 	"strings"

@@ -1,4 +1,6 @@
-package remote
+// Package display makes text safe to show: text that a machine has sent, of which
+// nothing is trusted, and text of the operator's own, such as names of files.
+package display
 
 import (
 	"strings"
