@@ -38,6 +38,7 @@ func labCommands() map[string]func(*testscript.TestScript, bool, []string) {
 		"defaults":     setDefaults,
 		"rollout":      setRollout,
 		"denies":       denies,
+		"deaf":         deaf,
 		"fault":        fault,
 		"systemctl":    systemctl,
 		"agent":        agentState,
@@ -142,6 +143,11 @@ func denies(ts *testscript.TestScript, _ bool, args []string) {
 	ts.Check(err)
 	_, err = fmt.Fprintf(log, "%s ERROR az_aoi_ingestion::secrets: Failed to authenticate: AADSTS700027\n", time.Now().UTC().Format("2006-01-02T15:04:05.000000Z"))
 	ts.Check(errors.Join(err, log.Close()))
+}
+
+// deaf: deaf MACHINE lets the agent that runs no longer listen.
+func deaf(ts *testscript.TestScript, _ bool, args []string) {
+	ts.Check(os.WriteFile(filepath.Join(machine(ts, args, 1).Root, "proc/net/tcp"), nil, 0o644))
 }
 
 // fault: fault MACHINE [FAULT]… sets the faults of a machine; OLD and NEW as a

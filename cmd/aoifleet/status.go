@@ -43,7 +43,7 @@ func (a *app) status(expiring string) error {
 		return err
 	}
 	defer f.Close()
-	s := &report.Status{Entries: f.Status(a.ctx), Now: f.Started, Expiring: within, Elsewhere: f.Others,
+	s := &report.Status{Entries: f.Health(a.ctx), Now: f.Started, Expiring: within, Elsewhere: f.Others,
 		Recover: []string{"aoifleet", "recover", "-i", a.inventoryFile}}
 	s.Rotated = map[string]report.Rotation{}
 	for name, r := range f.Rotations(s.Entries) {

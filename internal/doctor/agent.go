@@ -121,24 +121,30 @@ func (c chart) unit(v Visit) {
 // mayStop: the inventory says that a stopped unit is left alone on purpose.
 func (v Visit) mayStop() bool { return v.Host.Agent.WhenStopped == "replace" }
 
+// running warns: it never changes anything, so all that is wrong counts. What the log says
+// is a check of its own.
 func (c chart) running(v Visit) {
 	u, name := v.Found.Seen.Unit, v.Host.Agent.Unit
 	look := "look at: journalctl -u " + name + " -n 50; or bring its diagnostics home: aoifleet gather-diags"
-	switch {
-	case u.Sub == "auto-restart", v.Found.Seen.StartedAgain(v.Host.Health.Window):
-		c.fail("running", name+" exits and is started again", look)
-	case u.Sub == "exited":
-		c.fail("running", name+" is active, but its main process has exited", look)
-	case u.Active == "active":
+	switch why := v.Found.Seen.Health(host.AsFound(v.Host.Health)).Without(host.Denied).First(); why.Kind {
+	case host.Healthy:
 		c.ok("running", u.Sub)
-	case u.Active == "inactive" && v.mayStop():
-		c.ok("running", "stopped, as agent.when_stopped: replace allows")
-	case u.Active == "inactive":
+	case host.Restarting, host.Restarted:
+		c.fail("running", name+" exits and is started again", look)
+	case host.Exited:
+		c.fail("running", name+" is active, but its main process has exited", look)
+	case host.Stopped:
+		if v.mayStop() {
+			c.ok("running", "stopped, as agent.when_stopped: replace allows")
+			return
+		}
 		c.fail("running", name+" is stopped", "on the host: systemctl start "+name+"; or set agent.when_stopped: replace")
-	case u.Active == "failed":
+	case host.Settling, host.Reloading:
+		c.fail("running", name+" is "+u.Active, "wait, or look at: systemctl status "+name)
+	case host.Failing:
 		c.fail("running", fmt.Sprintf("%s has failed (%s)", name, u.Result), look)
 	default:
-		c.fail("running", name+" is "+u.Active, "wait, or look at: systemctl status "+name)
+		c.fail("running", why.Message, look)
 	}
 }
 
@@ -166,10 +172,11 @@ func (c chart) log(v Visit, facts *host.Facts) {
 // accepted: whether the agent that runs was refused in the last five minutes. A
 // file that it can't read explains that already.
 func (c chart) accepted(v Visit) {
+	denied := v.Found.Seen.Health(host.AsFound(v.Host.Health)).Cause()
 	switch {
 	case !c.passed("certificate_path") || c["certificate_form"].Failed():
-	case v.Found.Seen.Denied != "":
-		c.fail("accepted", "the log says: "+v.Found.Seen.Denied,
+	case denied.Kind == host.Denied:
+		c.fail("accepted", denied.Message,
 			"is the certificate registered for the agent's service principal? rotate to one that is: aoifleet certificate verify tells")
 	case c.passed("log") && v.Found.Seen.Unit.Active == "active" && c.passed("running"):
 		c.ok("accepted", "not refused in the last five minutes")

@@ -137,6 +137,7 @@ var sicknesses = []sick{
 	}, "running", "exits and is started again", []string{"accepted"}},
 	{"starting", func(v *Visit) { v.Found.Seen.Unit.Active = "activating" }, "running", "is activating", []string{"accepted"}},
 	{"main process gone", func(v *Visit) { v.Found.Seen.Unit.Sub = "exited" }, "running", "its main process has exited", []string{"accepted"}},
+	{"port closed", func(v *Visit) { v.Found.Seen.PortClosed, v.Found.Seen.Config.ListenerPort = true, 36001 }, "running", "nothing listens on port 36001 look at: journalctl", []string{"accepted"}},
 	{"oneshot", func(v *Visit) { v.Found.Seen.Unit.Type = "oneshot" }, "unit", "is Type=oneshot: whether the agent runs is not known set agent.unit", []string{"restart_time"}},
 	{"slow to stop", func(v *Visit) { v.Found.Seen.Unit.StopTime = 121 * time.Second }, "restart_time",
 		"may take 2m1s, longer than health.timeout (2m0s) set health.timeout to 2m1s or more", nil},

@@ -16,6 +16,12 @@ func (f *Fleet) Status(ctx context.Context) []rollout.Entry {
 	return rollout.Status(f.Targets, f.Survey(ctx))
 }
 
+// Health is Status that also runs health.command on each host whose agent runs.
+func (f *Fleet) Health(ctx context.Context) []rollout.Entry {
+	f.runner.HealthCommand = true
+	return f.Status(ctx)
+}
+
 // surveySome checks some of the targets, by their place; of the others there is an
 // empty Look.
 func (f *Fleet) surveySome(ctx context.Context, places []int) []rollout.Look {

@@ -78,7 +78,7 @@ func (v *VM) Examine(ctx context.Context) *Examination {
 	if e.Err != nil || e.Facts != nil && len(e.Facts.Lacks) > 0 {
 		return e
 	}
-	e.Seen, e.SeenErr = v.Observe(ctx, "")
+	e.Seen, e.SeenErr = v.Observe(ctx, ObserveOptions{})
 	if _, told := e.Form(); !told && e.Facts != nil && e.SeenErr == nil && e.Seen.Provider != nil && e.Seen.File.Kind == "file" {
 		// YAML can write a path in ways that the script's glance misses.
 		v.examine(ctx, e, e.Seen.Provider.Path)

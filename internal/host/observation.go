@@ -30,6 +30,11 @@ type Observation struct {
 	Live     *certificate.Info // nil: it can't be told, see LiveNote
 	LiveNote string
 	Denied   string // a line of the log in which the agent that runs was refused, at most five minutes old
+	// PortClosed: nothing listens on Config.ListenerPort.
+	PortClosed bool
+	// Command is why health.command says that the agent is not healthy; "": it does not,
+	// or nobody asked it.
+	Command  string
 	Receipts []Receipt
 	AtWork   bool              // a transaction of the run that looks goes on
 	Backups  []Backup          // the oldest first
@@ -265,7 +270,7 @@ func (f *found) observation(agent inventory.Agent) (*Observation, error) {
 		if err != nil {
 			return o, &Problem{Class: "configuration", Message: "the agent's configuration " + agent.Config + ": " + err.Error()}
 		}
-		o.Config = cfg
+		o.Config, o.PortClosed = cfg, f.portClosed(cfg)
 	}
 	provider, err := o.Config.choose(agent)
 	if err != nil {
@@ -375,10 +380,4 @@ func shown(info certificate.Info) *certificate.Info {
 // files with a coarse clock that lags by up to one tick (10 ms).
 func (o *Observation) ProcessIsOlder() bool {
 	return !o.Unit.Started.IsZero() && !o.File.Changed.IsZero() && o.File.Changed.Sub(o.Unit.Started) > 50*time.Millisecond
-}
-
-// StartedAgain tells whether systemd has started the agent again, after an exit of
-// its own, less than window ago. Between two exits an agent in a loop looks well.
-func (o *Observation) StartedAgain(window time.Duration) bool {
-	return o.Unit.Restarts > 0 && !o.Clock.IsZero() && !o.Unit.Started.IsZero() && o.Clock.Sub(o.Unit.Started) < window
 }

@@ -77,7 +77,7 @@ func (v *VM) Recover(ctx context.Context, onStep func(step string)) *Report {
 }
 
 func (v *VM) converse(ctx context.Context, verb string, values []value, onStep func(step string)) *Report {
-	ctx, cancel := v.within(ctx, v.longest()+v.patience())
+	ctx, cancel := v.within(ctx, v.unit.talkTime(v.host.Health)+v.patience())
 	defer cancel()
 	t := &talk{vm: v, onStep: onStep, asked: verb == "recover", report: &Report{Ending: Lost}}
 	err := v.ask(ctx, verb, values, func(line string) { t.hear(ctx, line) })
@@ -94,13 +94,6 @@ func unstarted(p *Problem) *Report {
 		return &Report{Ending: Refused, Problem: p}
 	}
 	return &Report{Ending: Unsent, Problem: p}
-}
-
-// longest bounds the whole conversation: the restart, the watch and its
-// patience, the diagnostics, and an undo.
-func (v *VM) longest() time.Duration {
-	h := v.host.Health
-	return 2*h.Timeout + h.Window + v.unit.UndoTime(h) + 3*time.Minute
 }
 
 func (v *VM) changeValues(c Change) []value {
@@ -219,7 +212,11 @@ func (t *talk) answer(ctx context.Context) {
 	t.next("confirm")
 	t.asked = true
 	word := "confirm " + t.vm.run.ID
-	if why := t.vm.healthCommand(ctx); why != "" {
+	why, err := t.vm.healthCommand(ctx)
+	if err != nil {
+		why = "health.command: " + clean(err.Error())
+	}
+	if why != "" {
 		word = "undo " + why
 		t.failStep()
 	}
@@ -289,35 +286,4 @@ func (t *talk) brokenOff(p *Problem) *Problem {
 		within.Message += ": " + why
 	}
 	return &within
-}
-
-// healthCommand runs the inventory's health.command as the login user, never
-// as root, and returns why it failed.
-func (v *VM) healthCommand(ctx context.Context) string {
-	if v.host.Health.Command == "" {
-		return ""
-	}
-	ctx, cancel := v.within(ctx, v.host.Health.Timeout)
-	defer cancel()
-	err := v.runQuietly(ctx, v.host.Health.Command)
-	var exit *remote.ExitError
-	switch {
-	case err == nil:
-		return ""
-	case errors.As(err, &exit):
-		return "health.command exited " + strconv.Itoa(exit.Status) + ": " + firstLine(exit.Stderr)
-	}
-	return "health.command: " + clean(err.Error())
-}
-
-// runQuietly runs a command whose output nobody needs, however much it is.
-func (v *VM) runQuietly(ctx context.Context, command string) error {
-	process, err := v.conn.Start(ctx, command)
-	if err != nil {
-		return err
-	}
-	defer process.Close()
-	process.Stdin().Close()
-	_, _ = io.Copy(io.Discard, process.Stdout()) // Wait says how it ended
-	return process.Wait()
 }

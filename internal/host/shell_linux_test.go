@@ -46,7 +46,7 @@ func TestSharedShell(t *testing.T) {
 		"ended":    {discards, "", "shell discard discard discard"},
 		"no end":   {within(2*time.Second, "prune"), "timed out", "shell discard prune shell discard"},
 		"bad end":  {within(time.Minute, "stage"), "stopped before its end", "shell discard stage discard"},
-		"refuses":  {func(v *VM) error { _, err := v.Observe(t.Context(), ""); return err }, "the host has no awk", "shell discard observe shell discard"},
+		"refuses":  {func(v *VM) error { _, err := v.Observe(t.Context(), ObserveOptions{}); return err }, "the host has no awk", "shell discard observe shell discard"},
 		"dies":     {lost, "the host's script failed", "shell discard recover shell discard"},
 		"too much": {within(time.Minute, "examine"), "more than is believed", "shell discard examine shell discard"},
 		"last":     {func(v *VM) error { return complaint(v.converse(t.Context(), "rotate", nil, func(string) {})) }, "not lost: refused", "shell discard rotate shell discard"},

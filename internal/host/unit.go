@@ -6,8 +6,6 @@ import (
 	"strconv"
 	"strings"
 	"time"
-
-	"github.com/aoifleet/aoifleet/internal/inventory"
 )
 
 // Unit is the agent's unit as `systemctl show` has it.
@@ -108,17 +106,4 @@ func (u Unit) SlowProblem(name string, timeout time.Duration) *Problem {
 		p.Hint = "set TimeoutStopSec= and TimeoutStartSec= in the unit to less than health.timeout"
 	}
 	return p
-}
-
-// longestRestart is how long an undo waits for a restart at most, where systemd waits longer.
-const longestRestart = 10 * time.Minute
-
-// UndoTime is how long an undo on the host may take: a restart for as long as systemd waits
-// for one (undo_time in host.sh), until the agent is healthy, and the window.
-func (u Unit) UndoTime(h inventory.Health) time.Duration {
-	restart := longestRestart
-	if u.StopTime > 0 && u.StartTime > 0 && sum(u.StopTime, u.StartTime) < longestRestart {
-		restart = min(restart, u.StopTime+u.StartTime+10*time.Second)
-	}
-	return max(restart, h.Timeout) + h.Timeout + h.Window
 }

@@ -57,9 +57,8 @@ func TestBoundsFitAnUndo(t *testing.T) {
 		if got := c.unit.UndoTime(h); got != c.undo {
 			t.Errorf("%+v: %v, want %v", c.unit, got, c.undo)
 		}
-		v := VM{unit: c.unit, host: inventory.Host{Health: h}}
-		if v.longest() < 2*h.Timeout+h.Window+c.undo {
-			t.Errorf("%+v: the conversation ends after %v", c.unit, v.longest())
+		if got := c.unit.talkTime(h); got < 2*h.Timeout+h.Window+c.undo {
+			t.Errorf("%+v: the conversation ends after %v", c.unit, got)
 		}
 	}
 }
@@ -75,6 +74,17 @@ func TestUnitIsCalledByItsName(t *testing.T) {
 			if value.key == "unit" && value.text != want {
 				t.Errorf("told %q: asks for %q", told, value.text)
 			}
+		}
+	}
+}
+
+// TestDiagnosticsTakeTime: as long as host.sh puts the deadline off for them.
+func TestDiagnosticsTakeTime(t *testing.T) {
+	with, without := inventory.Health{Timeout: time.Second, Diagnostics: true}, inventory.Health{Timeout: time.Second}
+	host := BeforeUndo + (10+MaxDiagnostics>>24)*time.Second + 65*time.Second
+	for name, limit := range map[string]func(inventory.Health) time.Duration{"settle": Unit{}.SettleTime, "end": Unit{}.EndTime} {
+		if longer := limit(with) - limit(without); longer < host {
+			t.Errorf("%s: %v longer, want %v", name, longer, host)
 		}
 	}
 }

@@ -95,12 +95,28 @@ func (v *VM) do(ctx context.Context, timeout time.Duration, verb string, values 
 	return said.Bytes(), v.notRoot(ctx, err)
 }
 
+// ObserveOptions are what a look at a host includes only where it is asked for.
+type ObserveOptions struct {
+	Saved   string // a run whose backup is looked at; "": none
+	Command bool   // run health.command, which may take up to health.timeout
+}
+
 // Observe looks at the host and changes nothing. The returned Observation is
 // nil only when nothing could be told; with an error beside it the host can't
 // be rotated as it is (configuration), and what was seen is there to be shown.
 //
-// saved names a run whose backup is to be looked at too; "" for none.
-func (v *VM) Observe(ctx context.Context, saved string) (*Observation, error) {
+// health.command runs only where the agent does.
+func (v *VM) Observe(ctx context.Context, options ObserveOptions) (*Observation, error) {
+	o, err := v.observe(ctx, options.Saved)
+	if err == nil && options.Command && o.Unit.Runs() {
+		if o.Command, err = v.healthCommand(ctx); err != nil {
+			return nil, err
+		}
+	}
+	return o, err
+}
+
+func (v *VM) observe(ctx context.Context, saved string) (*Observation, error) {
 	f, err := v.look(ctx, v.host.Agent.CertificatePath, saved)
 	if err != nil {
 		return nil, err

@@ -106,7 +106,7 @@ func verbs() map[string]func(v *VM) error {
 	change := Change{Seen: &Observation{File: File{Path: certPath, Real: certPath, Digest: "none"}}, Digest: "none", Start: true}
 	noStep := func(string) {}
 	return map[string]func(v *VM) error{
-		"observe":  func(v *VM) error { _, err := v.Observe(ctx, ""); return err },
+		"observe":  func(v *VM) error { _, err := v.Observe(ctx, ObserveOptions{}); return err },
 		"examine":  func(v *VM) error { return v.Examine(ctx).Err },
 		"stage":    func(v *VM) error { return v.Stage(ctx, []byte("x"), "digest") },
 		"discard":  func(v *VM) error { return v.Discard(ctx) },
@@ -134,7 +134,7 @@ func TestSudoThatHangs(t *testing.T) {
 			t.Parallel()
 			v := hangingHost(t, told)
 			v.password = password("s3cret")
-			if _, err := v.Observe(t.Context(), ""); AsProblem(err).Class != "sudo" || !strings.Contains(err.Error(), "40s") {
+			if _, err := v.Observe(t.Context(), ObserveOptions{}); AsProblem(err).Class != "sudo" || !strings.Contains(err.Error(), "40s") {
 				t.Errorf("%v", err)
 			}
 		})

@@ -68,20 +68,28 @@ func (s *Status) Error(e rollout.Entry) *Error {
 	case e.Outcome != "" || e.Seen == nil:
 		return nil
 	}
-	if e.Seen.Denied != "" {
-		return &Error{Class: "unhealthy", Message: "the log says: " + e.Seen.Denied}
-	}
-	if e.Seen.Unit.Sub == "exited" {
-		return &Error{Class: "agent_not_running", Message: e.Host.Agent.Unit + " is active, but its main process has exited"}
-	}
-	if e.Seen.Unit.Active != "active" {
-		return &Error{Class: "agent_not_running", Message: fmt.Sprintf("%s is %s", e.Host.Agent.Unit, cmp.Or(e.Seen.Unit.Active, "not known to systemd"))}
-	}
-	if e.Seen.StartedAgain(e.Host.Health.Window) {
-		return &Error{Class: "unhealthy", Message: e.Host.Agent.Unit + " has exited, and systemd has just started it again",
-			Hint: "look at: journalctl -u " + e.Host.Agent.Unit + " -n 50"}
+	if why := unhealthy(e); why != nil {
+		return why
 	}
 	return s.ending(e)
+}
+
+// unhealthy returns why the agent is not healthy, nil if it is.
+func unhealthy(e rollout.Entry) *Error {
+	unit := e.Host.Agent.Unit
+	switch why := e.Seen.Health(host.AsFound(e.Host.Health)).Cause(); why.Kind {
+	case host.Healthy:
+		return nil
+	case host.Exited:
+		return &Error{Class: "agent_not_running", Message: unit + " is active, but its main process has exited"}
+	case host.Stopped, host.Failing, host.Restarting, host.Settling, host.Reloading:
+		return &Error{Class: "agent_not_running", Message: fmt.Sprintf("%s is %s", unit, cmp.Or(e.Seen.Unit.Active, "not known to systemd"))}
+	case host.Restarted:
+		return &Error{Class: "unhealthy", Message: unit + " has exited, and systemd has just started it again",
+			Hint: "look at: journalctl -u " + unit + " -n 50"}
+	default:
+		return &Error{Class: "unhealthy", Message: why.Message}
+	}
 }
 
 // ending is a certificate that has ended or will soon.

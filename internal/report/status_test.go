@@ -30,6 +30,10 @@ func TestStatusError(t *testing.T) {
 			h.Health.Window = 15 * time.Second
 			e.Host, e.Seen.Clock, e.Seen.Unit.Restarts, e.Seen.Unit.Started = &h, now, 1, now.Add(-14*time.Second)
 		},
+		"unhealthy: nothing listens on port 36001": func(e *rollout.Entry) {
+			e.Seen.PortClosed, e.Seen.Config.ListenerPort = true, 36001
+		},
+		"unhealthy: health.command exited 7: stuck":     func(e *rollout.Entry) { e.Seen.Command = "health.command exited 7: stuck" },
 		"certificate: the certificate has expired":      func(e *rollout.Entry) { e.Seen.Live.NotAfter = now },
 		"certificate: the certificate expires in 1 day": func(e *rollout.Entry) { e.Seen.Live.NotAfter = now.Add(47 * time.Hour) },
 		"unreachable: connection refused":               func(e *rollout.Entry) { ended(rollout.Unreachable, unreachable)(e); e.Seen = nil },

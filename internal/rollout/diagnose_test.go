@@ -9,7 +9,6 @@ import (
 	"strings"
 	"sync"
 	"testing"
-	"time"
 
 	"github.com/aoifleet/aoifleet/internal/diags"
 	"github.com/aoifleet/aoifleet/internal/host"
@@ -201,15 +200,5 @@ func TestDiagnosticsOfASoak(t *testing.T) {
 		if first := slices.Index(vm.calls, "diagnose"); first < 0 || first > undo {
 			t.Errorf("calls %v", vm.calls)
 		}
-	}
-}
-
-// TestDiagnosticsTakeTime: as long as host.sh puts the deadline off for them.
-func TestDiagnosticsTakeTime(t *testing.T) {
-	with := Entry{Target: diagnosingAll(newFakeFleet("a").targets("a"))[0]}
-	without := Entry{Target: newFakeFleet("a").targets("a")[0]}
-	host := host.BeforeUndo + (10+host.MaxDiagnostics>>24)*time.Second + 65*time.Second
-	if settles(with)-settles(without) < host || patience(with)-patience(without) < host {
-		t.Errorf("%v and %v longer, want %v", settles(with)-settles(without), patience(with)-patience(without), host)
 	}
 }

@@ -189,11 +189,17 @@ type fakeHost struct {
 	closed bool
 }
 
-func (h *fakeHost) Observe(ctx context.Context, _ string) (seen *host.Observation, err error) {
+func (h *fakeHost) Observe(ctx context.Context, options host.ObserveOptions) (seen *host.Observation, err error) {
 	if err := ctx.Err(); err != nil {
 		return nil, fmt.Errorf("observe: %w", err)
 	}
-	err = h.call("observe", func() { copied := *h.seen; seen = &copied })
+	err = h.call("observe", func() {
+		copied := *h.seen
+		if !options.Command { // only who asks has the command's word
+			copied.Command = ""
+		}
+		seen = &copied
+	})
 	if err != nil {
 		return nil, err
 	}

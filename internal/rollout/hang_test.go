@@ -42,11 +42,11 @@ func (h *hangs) wait(ctx context.Context, verb string, limit time.Duration) erro
 	return &host.Problem{Class: "timeout", Message: "command timed out"}
 }
 
-func (h *hanging) Observe(ctx context.Context, saved string) (*host.Observation, error) {
+func (h *hanging) Observe(ctx context.Context, options host.ObserveOptions) (*host.Observation, error) {
 	if err := h.h.wait(ctx, "observe", hangsLook); err != nil {
 		return nil, err
 	}
-	return h.fakeHost.Observe(ctx, saved)
+	return h.fakeHost.Observe(ctx, options)
 }
 
 func (h *hanging) Stage(ctx context.Context, data []byte, digest string) error {
@@ -82,7 +82,7 @@ func (h *hanging) Recover(ctx context.Context, onStep func(string)) *host.Report
 // that claims no more than is known; and the other host is rotated.
 func TestHangs(t *testing.T) {
 	const forGood = 1 << 20
-	lostFor := patience(Entry{Target: Target{Host: &inventory.Host{Health: inventory.Health{Timeout: time.Second, Window: time.Second}}}})
+	lostFor := host.Unit{}.EndTime(inventory.Health{Timeout: time.Second, Window: time.Second})
 	broken := func(vm *fakeVM) { // a run that was interrupted before
 		vm.receiptOf("earlier", "pending")
 	}

@@ -6,7 +6,6 @@ import (
 	"time"
 
 	"github.com/aoifleet/aoifleet/internal/host"
-	"github.com/aoifleet/aoifleet/internal/inventory"
 )
 
 // How long to wait between attempts to see a host again.
@@ -14,13 +13,6 @@ const (
 	firstPause   = 500 * time.Millisecond
 	longestPause = 10 * time.Second
 )
-
-// patience is how long a host may take to end what goes on there by itself,
-// while its operator looks for it: the restart and the watch, and an undo.
-func patience(e Entry) time.Duration {
-	h := e.Host.Health
-	return h.Timeout + h.Window + e.unit().UndoTime(h) + time.Minute + diagnosing(h)
-}
 
 // unit is the agent's unit as it was seen.
 func (e Entry) unit() host.Unit {
@@ -30,32 +22,13 @@ func (e Entry) unit() host.Unit {
 	return e.Seen.Unit
 }
 
-// diagnosing is how much longer an undo may take because diagnostics are
-// gathered before it: the tool, the copy of its zip, and what the host waits for
-// besides (unhealthy in host.sh).
-func diagnosing(h inventory.Health) time.Duration {
-	if h.Diagnostics {
-		return host.BeforeUndo + 2*time.Minute
-	}
-	return 0
-}
-
-// settles is how long after the last contact a host with a dead-man switch has
-// settled at the latest: it may go on to its verdict, a restart and a watch; the
-// switch looks every 15 s (and a second of accuracy) whether its time is up, and
-// undoes.
-func settles(e Entry) time.Duration {
-	h := e.Host.Health
-	return 2*h.Timeout + h.Window + e.unit().UndoTime(h) + h.Hold() + 16*time.Second + diagnosing(h)
-}
-
 // lost decides about a host whose connection broke off in mid-change. An error
 // is no proof of anything: it looks at the host again until its receipts say
 // how the transaction ended, for as long as the host may take to end it.
 func (a *apply) lost(ctx context.Context, i int, why *host.Problem) {
 	res := &a.run.Results[i]
 	res.SettlesAt = a.settlesAt(res.Entry)
-	limit := patience(res.Entry)
+	limit := res.unit().EndTime(res.Host.Health)
 	if a.plan.Policy.NoDeadman { // nothing else undoes it, and not before its time is over
 		limit += res.Host.Health.Hold()
 	}
@@ -98,7 +71,7 @@ func (a *apply) settlesAt(e Entry) time.Time {
 	if a.plan.Policy.NoDeadman {
 		return time.Time{}
 	}
-	return time.Now().Add(settles(e))
+	return time.Now().Add(e.unit().SettleTime(e.Host.Health))
 }
 
 // ask lets the host end what is unfinished and reads its receipts; no outcome means
@@ -123,14 +96,14 @@ func (a *apply) ask(ctx context.Context, i int) (outcome Outcome, said string) {
 	if res.Action == Rotate && h.Discard(ctx) != nil {
 		return "", "" // what is not staged can't be installed any more
 	}
-	seen, err := h.Observe(ctx, a.Saved)
+	seen, err := h.Observe(ctx, host.ObserveOptions{Saved: a.Saved})
 	if err != nil {
 		return "", ""
 	}
 	outcome = fromReceipts(seen, a.RunID, res.Seen.File.Digest)
 	if outcome == Refused && changed(res.Steps) {
 		// Its receipt has been replaced by a later run's: it was undone.
-		if !seen.Unit.Runs() || seen.Denied != "" {
+		if seen.Health(host.AsFound(res.Host.Health)).First().Kind != host.Healthy {
 			return "", ""
 		}
 		outcome = RolledBack

@@ -52,14 +52,14 @@ func TestSoakExcusesWhatWasThere(t *testing.T) {
 		res := &Result{Entry: Entry{Target: Target{Host: &inventory.Host{}, Certificate: newCertificate("NEW")}, Seen: &host.Observation{Denied: tt.before}}}
 		seen := healthy()
 		seen.Denied = tt.line
-		if got := ill(res, seen) == nil; got != tt.well {
+		if got := unhealthy(res, seen) == nil; got != tt.well {
 			t.Errorf("before %q, then %q: well %v", tt.before, tt.line, got)
 		}
 	}
 	res := &Result{Entry: Entry{Target: Target{Host: &inventory.Host{}, Certificate: newCertificate("NEW")}, Seen: healthy()}, Notes: []string{"not counted, the log said it before: AADSTS1"}}
 	seen := healthy()
 	seen.Denied = "AADSTS1"
-	if problem := ill(res, seen); problem != nil {
+	if problem := unhealthy(res, seen); problem != nil {
 		t.Errorf("the watch excused it: %+v", problem)
 	}
 }

@@ -169,23 +169,32 @@ func failedLook(problem *host.Problem) (Outcome, *host.Problem) {
 	return Refused, problem
 }
 
-// decideSame: the right file is there already.
+// decideSame decides where the right file is there already. A restart is for what one may
+// cure; a port that is closed and the user's command are for status to report.
 func decideSame(e Entry) Entry {
-	u := e.Seen.Unit
-	switch {
-	case u.Active == "inactive":
+	const right = "the file is right, but "
+	why := e.Seen.Health(host.AsFound(e.Host.Health)).First()
+	switch why.Kind {
+	case host.Stopped:
 		e.Outcome, e.Reason = Current, "the file is right; the agent is stopped"
-	case u.Active == "failed", u.Sub == "auto-restart":
-		e.Action, e.Reason = Restart, "the file is right, but the agent has failed"
-	case u.Sub == "exited":
-		e.Action, e.Reason = Restart, "the file is right, but the agent's main process has exited"
-	case e.Seen.StartedAgain(e.Host.Health.Window):
-		e.Action, e.Reason = Restart, "the file is right, but the agent has exited, and systemd has just started it again"
+	case host.Failing, host.Restarting:
+		e.Action, e.Reason = Restart, right+"the agent has failed"
+	case host.Exited, host.Restarted:
+		e.Action, e.Reason = Restart, right+why.Message
+	case host.Settling:
+		return e.stop(Refused, &host.Problem{Class: "agent_not_running", Message: "the certificate is live already, but " + e.Host.Agent.Unit + " is " + e.Seen.Unit.Active,
+			Hint: "run this again when the unit has come to rest"})
+	default:
+		return decideRunning(e)
+	}
+	return e
+}
+
+// decideRunning decides where the agent runs with the right file in its place.
+func decideRunning(e Entry) Entry {
+	switch {
 	case e.Seen.ProcessIsOlder():
 		e.Action, e.Reason = Restart, "the file is right, but the agent started before it changed"
-	case u.Active == "activating", u.Active == "deactivating":
-		return e.stop(Refused, &host.Problem{Class: "agent_not_running", Message: "the certificate is live already, but " + e.Host.Agent.Unit + " is " + u.Active,
-			Hint: "run this again when the unit has come to rest"})
 	case e.Seen.Denied != "":
 		return e.stop(Refused, &host.Problem{Class: "unhealthy", Message: "the certificate is live already, but the log says: " + e.Seen.Denied,
 			Hint: "is the certificate registered for the agent's service principal? rotate to one that is"})

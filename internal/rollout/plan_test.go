@@ -57,6 +57,7 @@ func TestDecide(t *testing.T) {
 		{name: "finished", change: func(s *host.Observation) { s.Receipts = []host.Receipt{{State: "failed", Run: "r"}} }, action: Rotate, reason: "new"},
 
 		{name: "current", change: same, action: None, outcome: Current, reason: "already live"},
+		{name: "current, port closed", change: func(s *host.Observation) { same(s); s.PortClosed, s.Command = true, "exited 1" }, action: None, outcome: Current, reason: "already live"},
 		{name: "current, stopped", change: func(s *host.Observation) { same(s); stopped(s) }, stopped: "replace", action: None, outcome: Current, reason: "the agent is stopped"},
 		{name: "restart: failed", change: func(s *host.Observation) { same(s); s.Unit.Active = "failed" }, action: Restart, reason: "has failed"},
 		{name: "restart: main process gone", change: func(s *host.Observation) { same(s); s.Unit.Sub = "exited" }, action: Restart, reason: "main process has exited"},

@@ -104,7 +104,7 @@ func (a *apply) settleOver(ctx context.Context, h Host, i int) bool {
 		return false
 	}
 	res.Notes = append(res.Notes, "an interrupted run was settled first: "+string(report.Ending))
-	seen, err := h.Observe(ctx, a.Saved)
+	seen, err := h.Observe(ctx, host.ObserveOptions{Saved: a.Saved})
 	if err != nil {
 		a.refuse(i, err)
 		return false
@@ -127,7 +127,7 @@ func (a *apply) settleOver(ctx context.Context, h Host, i int) bool {
 // does no harm, so contact that is lost meanwhile is sought again.
 func (a *apply) recovered(ctx context.Context, h Host, i int) *host.Report {
 	res := &a.run.Results[i]
-	ctx, cancel := context.WithTimeout(ctx, patience(res.Entry))
+	ctx, cancel := context.WithTimeout(ctx, res.unit().EndTime(res.Host.Health))
 	defer cancel()
 	onStep := func(step string) { a.Events(Event{Host: res.Host.Name, Step: step}) }
 	onStep("recover") // told, and written down, before anything happens

@@ -20,7 +20,7 @@ const keep = 64
 
 // Host is one agent VM; *host.VM is the real one.
 type Host interface {
-	Observe(ctx context.Context, saved string) (*host.Observation, error)
+	Observe(ctx context.Context, options host.ObserveOptions) (*host.Observation, error)
 	Stage(ctx context.Context, data []byte, digest string) error
 	Rotate(ctx context.Context, change host.Change, onStep func(step string)) *host.Report
 	Recover(ctx context.Context, onStep func(step string)) *host.Report
@@ -38,6 +38,8 @@ type Runner struct {
 	Events func(Event) // called from many goroutines
 	RunID  string      // by which a host's receipts name this run
 	Saved  string      // a run whose backups are looked at too; "" for none
+	// HealthCommand: Survey runs the user's health.command too.
+	HealthCommand bool
 	// DialUndo dials on behalf of the run UndoID(RunID); nil: this run never
 	// undoes what a host has confirmed.
 	DialUndo func(ctx context.Context, h inventory.Host) (Host, error)
@@ -57,18 +59,18 @@ func (r *Runner) Survey(ctx context.Context, targets []Target, parallel int) []L
 	looks := make([]Look, len(targets))
 	each(len(targets), max(parallel, keep), func(i int) {
 		r.Events(Event{Host: targets[i].Host.Name, Step: "observe"})
-		looks[i] = r.look(ctx, *targets[i].Host)
+		looks[i] = r.look(ctx, *targets[i].Host, host.ObserveOptions{Saved: r.Saved, Command: r.HealthCommand})
 		r.Events(Event{Host: targets[i].Host.Name})
 	})
 	return looks
 }
 
-func (r *Runner) look(ctx context.Context, target inventory.Host) Look {
+func (r *Runner) look(ctx context.Context, target inventory.Host, options host.ObserveOptions) Look {
 	h, err := r.take(ctx, target)
 	if err != nil {
 		return Look{Err: err}
 	}
-	seen, err := h.Observe(ctx, r.Saved)
+	seen, err := h.Observe(ctx, options)
 	if err != nil {
 		_ = h.Close() // nothing was changed, so nothing depends on it
 		return Look{seen, err}

@@ -74,7 +74,7 @@ func (a *apply) soakLook(ctx context.Context, hosts []int, last bool) {
 			away[i] = host.AsProblem(err)
 		case err == nil:
 			if foreign[i] = replaced(a.RunID, &a.run.Results[i], seen); foreign[i] == nil {
-				why[i] = ill(&a.run.Results[i], seen)
+				why[i] = unhealthy(&a.run.Results[i], seen)
 			}
 		}
 	})
@@ -104,7 +104,7 @@ func (a *apply) soakSee(ctx context.Context, i int, last bool) (*host.Observatio
 	target := a.run.Results[i].Host
 	for attempt := 1; ; attempt++ {
 		a.Events(Event{Host: target.Name, Step: "observe"})
-		look := a.look(ctx, *target)
+		look := a.look(ctx, *target, host.ObserveOptions{Saved: a.Saved, Command: true})
 		a.Events(Event{Host: target.Name})
 		if look.Err == nil || !last || attempt == 3 || !rest(a.soft, firstPause<<attempt) {
 			return look.Seen, look.Err
@@ -112,26 +112,13 @@ func (a *apply) soakSee(ctx context.Context, i int, last bool) (*host.Observatio
 	}
 }
 
-// ill tells what is wrong with an agent that was rotated, nil if nothing. The
-// watch has seen no restart by itself; a start by hand sets NRestarts to 0.
-func ill(res *Result, seen *host.Observation) *host.Problem {
-	const soaking = "while soaking: "
-	switch {
-	case seen.Denied != "" && !excused(res, seen.Denied):
-		return &host.Problem{Class: "unhealthy", Message: soaking + "the log says: " + seen.Denied}
-	case seen.Unit.Active != "active" && seen.Unit.Active != "reloading":
-		return &host.Problem{Class: "unhealthy", Message: soaking + "the agent is " + seen.Unit.Active}
-	case seen.Unit.Sub == "exited":
-		return &host.Problem{Class: "unhealthy", Message: soaking + "the agent's main process has exited"}
-	case seen.Unit.Restarts > 0:
-		return &host.Problem{Class: "unhealthy", Message: soaking + "the agent restarts by itself"}
-	}
-	return nil
-}
-
-// excused: a line like those that the log held before the rotation does not
-// count, as in the watch, unless it names the new certificate.
-func excused(res *Result, line string) bool {
+// unhealthy returns why the agent of a host that was rotated is not healthy any more, nil if
+// it is. One that reads its configuration again is.
+func unhealthy(res *Result, seen *host.Observation) *host.Problem {
 	known := res.Seen.Denied != "" || slices.ContainsFunc(res.Notes, func(note string) bool { return strings.HasPrefix(note, "not counted,") })
-	return known && !strings.Contains(strings.ToUpper(line), res.Certificate.Leaf.Thumbprint)
+	why := seen.Health(host.SinceWatch(known, res.Certificate.Leaf.Thumbprint)).Without(host.Reloading).Cause()
+	if why.Kind == host.Healthy {
+		return nil
+	}
+	return &host.Problem{Class: "unhealthy", Message: "while soaking: " + why.Message}
 }

@@ -74,9 +74,9 @@ func (a *apply) back(ctx context.Context, res *Result) Result {
 	defer r.Close()
 	target := Target{Host: res.Host}
 	r.Events(Event{Host: res.Host.Name, Step: "undo"})
-	look := r.look(ctx, *res.Host)
+	look := r.look(ctx, *res.Host, host.ObserveOptions{Saved: a.RunID})
 	for attempt := 1; attempt < 3 && outOfReach(look.Err) && rest(ctx, firstPause<<attempt); attempt++ {
-		look = r.look(ctx, *res.Host)
+		look = r.look(ctx, *res.Host, host.ObserveOptions{Saved: a.RunID})
 	}
 	e := decideRollback(a.RunID, target, look, false)
 	if e.Outcome == "" && e.Backup == nil && e.Action != Restart {

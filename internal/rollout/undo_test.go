@@ -47,6 +47,8 @@ func TestSoakFinds(t *testing.T) {
 		{"denied", func(vm *fakeVM) { vm.seen.Denied = "AADSTS7" }, "", RolledBack, "while soaking: the log says: AADSTS7"},
 		{"crashed", func(vm *fakeVM) { vm.seen.Unit.Active = "failed" }, "", RolledBack, "the agent is failed"},
 		{"restarts", func(vm *fakeVM) { vm.seen.Unit.Restarts = 3 }, "", RolledBack, "restarts by itself"},
+		{"port closed", func(vm *fakeVM) { vm.seen.PortClosed, vm.seen.Config.ListenerPort = true, 36001 }, "", RolledBack, "while soaking: nothing listens on port 36001"},
+		{"command", func(vm *fakeVM) { vm.seen.Command = "health.command exited 7: stuck" }, "", RolledBack, "while soaking: health.command exited 7: stuck"},
 		{"undo is undone", func(vm *fakeVM) { vm.seen.Denied = "AADSTS7" }, host.RolledBack, Failed, "AADSTS7; the old certificate could not be put back"},
 		{"undo fails", func(vm *fakeVM) { vm.seen.Denied = "AADSTS7" }, host.Failed, Failed, "could not be put back"},
 		{"undo is refused", func(vm *fakeVM) { vm.seen.Denied = "AADSTS7" }, host.Refused, Failed, "could not be put back"},

@@ -69,7 +69,7 @@ func TestUnitIsCalledByItsName(t *testing.T) {
 func TestSoakSeesAnExit(t *testing.T) {
 	seen := healthy()
 	seen.Unit.Sub = "exited"
-	if p := ill(&Result{Entry: Entry{Seen: healthy()}}, seen); p == nil || p.Class != "unhealthy" {
+	if p := unhealthy(&Result{Entry: Entry{Target: Target{Certificate: newCertificate("NEW")}, Seen: healthy()}}, seen); p == nil || p.Class != "unhealthy" {
 		t.Errorf("%+v", p)
 	}
 }

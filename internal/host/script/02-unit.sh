@@ -111,7 +111,7 @@ same_process() {
     [ "$((started / 10000 - ${20:-0}))" -ge 0 ] && [ "$((started / 10000 - ${20:-0}))" -le 50 ]
 }
 
-# undo_time is how long an undo waits for a restart, in $patient: as long as systemd
+# undo_time (limits.go has the same) is how long an undo waits for a restart, in $patient: as long as systemd
 # does, for at most ten minutes, and no shorter than the time-out.
 undo_time() {
     patient=10
@@ -187,9 +187,4 @@ start_anew() {
     *) why="systemctl restart failed: ${said%%"$NL"*}" ;;
     esac
     return 1
-}
-
-port_listens() {
-    hex=$(printf '%04X' "$port")
-    grep -qsE "^ *[0-9]+: [0-9A-F]+:$hex [0-9A-F]+:[0-9A-F]+ 0A " "$ROOT/proc/net/tcp" "$ROOT/proc/net/tcp6"
 }

@@ -20,32 +20,6 @@ both_clocks() {
     done
 }
 
-# look judges the agent once: 0 healthy, 1 not, 2 not yet; $why says what for.
-look() {
-    unit_state
-    case $active:$sub in
-    *:auto-restart) why="the agent exits and is started again ($failure)"; return 1 ;;
-    active:exited) why='the main process has exited'; return 1 ;; # RemainAfterExit=yes
-    active:*) ;;
-    activating:* | reloading:* | deactivating:*) why="the unit is still $active"; return 2 ;;
-    *)
-        why="the unit is $active ($failure)"
-        ! was_stopped || why="an operator stopped $unit during the watch"
-        return 1
-        ;;
-    esac
-    [ "$id" != "$replaced" ] || { why='the agent was not restarted'; return 1; }
-    # A start by hand sets NRestarts to 0 and makes one InvocationID (systemd.exec(5)).
-    : "${seen:=$id} ${base:=$restarts}"
-    [ "$id:$restarts" = "$seen:$base" ] || { why="the agent exits and is started again"; return 1; }
-    look_at_log
-    if [ -n "$mark_size" ] && { [ "$log_kind" = other ] || [ -n "$log_unsafe" ]; }; then why="$log is no longer a regular file"; return 1; fi
-    same_files || return 1
-    if [ "$log_is" = odd ] && log_denied; then why="the log says: $denied"; return 1; fi
-    if ! log_expected; then why="the log does not say: $missing"; return 2; fi
-    if [ -n "$port" ] && ! port_listens; then why="nothing listens on port $port"; return 2; fi
-}
-
 # look_at_log: what is new in it, and what is the running process's own. One stat(1)
 # answers for the certificate and the configuration, too.
 look_at_log() {

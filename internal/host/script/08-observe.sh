@@ -10,8 +10,9 @@ observe() {
     own_name
     say_lines unit "$shown"
     find_log
-    log_kind=''
+    log_kind='' has_listener=''
     observe_config
+    observe_health
     only_allowed
     each_path observe_certificate
     observe_log
@@ -45,7 +46,9 @@ observe_config() {
         [ $count -le 4000 ] || { say config_cut yes; break; }
         printf '%s\n' "$line"
         # No path is as long, and a shell takes very long to match what is.
-        if [ "${#line}" -gt 4096 ] || [ "$named_here" -ge 20 ]; then continue; fi
+        [ "${#line}" -le 4096 ] || continue
+        case $line in *mcc_edrs*) has_listener=yes ;; esac
+        [ "$named_here" -lt 20 ] || continue
         case $line in *'#'*cert_path:* | *[A-Za-z0-9_]cert_path:*) continue ;; *cert_path:*) ;; *) continue ;; esac
         value=${line#*cert_path:}
         value=${value#"${value%%[! "$TAB"]*}"}

@@ -168,12 +168,7 @@ check() {
     was=$active invocation=$id
     if [ -z "$log_state" ] || [ "$calm" != "$log_state$NL$deny" ]; then log_before; fi
     sick=no
-    case $was:$sub in
-    *:auto-restart) sick=yes ;;
-    active:exited) sick=yes ;;
-    active:* | reloading:* | activating:*) [ -z "$before" ] || [ -z "$(denied_lately)" ] || sick=yes ;;
-    *) sick=yes ;;
-    esac
+    ! was_sick || sick=yes
     [ "$start" = yes ] || sick=no
 }
 

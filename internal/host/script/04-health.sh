@@ -1,0 +1,66 @@
+
+# --- health: the one verdict on the agent, as far as the host gives it ---
+#
+# internal/host/health.go judges what observe has seen by the same rules, in the same
+# order; a test runs the same cases through both. To add a probe, add it to both.
+
+# look judges the agent once, for the watch: 0 healthy, 1 not, 2 not yet; $why says what
+# for. What only a watch can know is here alone: that another process runs than before,
+# that the files are this run's, what is expected in the log.
+look() {
+    unit_state
+    unit_runs || {
+        judged=$?
+        ! was_stopped || why="an operator stopped $unit during the watch"
+        return $judged
+    }
+    [ "$id" != "$replaced" ] || { why='the agent was not restarted'; return 1; }
+    # A start by an operator sets NRestarts to 0 and makes one InvocationID (systemd.exec(5)).
+    : "${seen:=$id} ${base:=$restarts}"
+    [ "$id:$restarts" = "$seen:$base" ] || { why="the agent exits and is started again"; return 1; }
+    look_at_log
+    if [ -n "$mark_size" ] && { [ "$log_kind" = other ] || [ -n "$log_unsafe" ]; }; then why="$log is no longer a regular file"; return 1; fi
+    same_files || return 1
+    if [ "$log_is" = odd ] && log_denied; then why="the log says: $denied"; return 1; fi
+    if ! log_expected; then why="the log does not say: $missing"; return 2; fi
+    if [ -n "$port" ] && ! port_listens; then why="nothing listens on port $port"; return 2; fi
+}
+
+# unit_runs judges what unit_state has seen of the unit alone: 0 it runs, 1 it does not,
+# 2 not yet.
+unit_runs() {
+    case $active:$sub in
+    *:auto-restart) why="the agent exits and is started again ($failure)"; return 1 ;;
+    active:exited) why='the main process has exited'; return 1 ;; # RemainAfterExit=yes
+    active:*) ;;
+    activating:* | reloading:* | deactivating:*) why="the unit is still $active"; return 2 ;;
+    *) why="the unit is $active ($failure)"; return 1 ;;
+    esac
+}
+
+# was_sick: was the agent unhealthy before anything was changed? What it was refused
+# for lately counts; a unit that is on its way down counts as one that does not run.
+was_sick() {
+    unit_runs
+    case $?:$active in
+    1:* | *:deactivating) return 0 ;;
+    esac
+    [ -n "$before" ] && [ -n "$(denied_lately)" ]
+}
+
+port_listens() { [ -n "$(sockets_on "$(printf '%04X' "$port")")" ]; }
+
+# observe_health tells what health.go judges by beside the unit and the log: where the
+# configuration has a listener, on which ports something listens, in hexadecimal digits,
+# each once.
+observe_health() {
+    [ -n "$has_listener" ] || return 0
+    sockets_on '[0-9A-F]{4}' | awk '
+        { port = substr($2, length($2) - 3) }
+        !known[port]++ { all = all port " " }
+        END { if (length(all) <= 40000) print "listening=" all }'
+}
+
+# sockets_on PORT prints a line for each TCP socket that listens on PORT, four hexadecimal
+# digits or a pattern (proc_pid_net(5); 0A is LISTEN).
+sockets_on() { grep -hsE "^ *[0-9]+: [0-9A-F]+:$1 [0-9A-F]+:[0-9A-F]+ 0A " "$ROOT/proc/net/tcp" "$ROOT/proc/net/tcp6"; }
