@@ -2,6 +2,7 @@ package rollout
 
 import (
 	"context"
+	"slices"
 	"sync"
 
 	"github.com/aoifleet/aoifleet/internal/host"
@@ -29,8 +30,8 @@ func (r *Run) Totals() map[Outcome]int {
 // apply is one run over a plan.
 type apply struct {
 	*Runner
-	plan *Plan
-	soft context.Context // ended: start nothing more
+	plan  *Plan
+	drain context.Context // ended: start nothing more
 
 	staged   []bool         // by host: a certificate of this run lies there
 	gathered []bool         // by host: diagnostics may lie there
@@ -45,12 +46,15 @@ type apply struct {
 
 // Apply carries out a plan: it stages on all hosts, so that what is wrong with
 // one is known before the first agent is restarted, and then goes over them
-// wave by wave. When soft ends nothing new starts and what is in flight is
+// wave by wave. When drain ends nothing new starts and what is in flight is
 // finished or undone; when ctx ends connections are cut, and the hosts undo by
 // themselves.
-func (r *Runner) Apply(ctx, soft context.Context, plan *Plan) *Run {
+func (r *Runner) Apply(ctx, drain context.Context, plan *Plan) *Run {
 	n := len(plan.Entries)
-	a := &apply{Runner: r, plan: plan, soft: soft, run: &Run{Results: make([]Result, n), Unaccepted: plan.Unaccepted}, staged: make([]bool, n), gathered: make([]bool, n), ended: make([]int, n), held: map[domain]int{}}
+	a := &apply{
+		Runner: r, plan: plan, drain: drain, run: &Run{Results: make([]Result, n), Unaccepted: plan.Unaccepted},
+		staged: make([]bool, n), gathered: make([]bool, n), ended: make([]int, n), held: map[domain]int{},
+	}
 	a.budget = budget{limit: plan.Policy.MaxFailures(n), countUnreachable: plan.Policy.CountUnreachable}
 	for i, e := range plan.Entries {
 		a.run.Results[i].Entry = e
@@ -62,12 +66,12 @@ func (r *Runner) Apply(ctx, soft context.Context, plan *Plan) *Run {
 		each(n, max(plan.Policy.Parallel, keep), func(i int) { a.stage(ctx, i) })
 	}
 	a.inTurn(a.unfinished(), a.held, func(i int) { a.settle(ctx, i) })
-	a.mendCanary()
+	a.replaceCanary()
 	for wave := 0; wave < len(plan.Waves) && a.wave(ctx, wave); wave++ {
 	}
 	undone := a.undoAll(ctx)
 	each(n, keep, func(i int) { a.discard(ctx, i) })
-	a.bringAllHome(ctx)
+	a.downloadAll(ctx)
 	a.skipRest(undone)
 	return a.run
 }
@@ -127,7 +131,7 @@ func (a *apply) inTurn(hosts []int, held map[domain]int, task func(i int)) {
 		}
 	}
 	for _, i := range q.left() {
-		a.holdBack(i)
+		a.noteWaiting(i)
 	}
 }
 
@@ -141,8 +145,8 @@ func (a *apply) outcome(i int) Outcome {
 	return a.run.Results[i].Outcome
 }
 
-// holdBack says why host i, whose turn never comes, is skipped.
-func (a *apply) holdBack(i int) {
+// noteWaiting says why host i, whose turn never comes, is skipped.
+func (a *apply) noteWaiting(i int) {
 	const why = "not begun: another host of the same failure domain is not known to be well again"
 	if res := &a.run.Results[i]; res.Outcome == "" && a.goesOn() {
 		res.Notes = append(res.Notes, why)
@@ -153,7 +157,7 @@ func (a *apply) holdBack(i int) {
 func (a *apply) mayStart(i int) bool {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	return a.run.Results[i].Outcome == "" && !a.budget.spent() && a.soft.Err() == nil
+	return a.run.Results[i].Outcome == "" && !a.budget.spent() && a.drain.Err() == nil
 }
 
 // end gives host i its outcome.
@@ -183,7 +187,7 @@ func (a *apply) skipRest(undone int) {
 	}
 	skipped := a.run.Totals()[Skipped] > 0
 	a.run.Stopped = a.budget.spent() && (left > 0 || undone > 0)
-	a.run.Interrupted = skipped && a.soft.Err() != nil
+	a.run.Interrupted = skipped && a.drain.Err() != nil
 	a.run.Ended = a.run.Ended && skipped && !a.run.Stopped && !a.run.Interrupted
 }
 
@@ -194,4 +198,94 @@ func (a *apply) refuse(i int, err error) {
 	}
 	outcome, problem := failedLook(host.AsProblem(err))
 	a.end(i, outcome, problem)
+}
+
+// wave takes one wave through and then stands at the gate to the next; false:
+// there is no next one, or it is not to be begun.
+func (a *apply) wave(ctx context.Context, n int) bool {
+	p := a.plan.Policy
+	last := n == len(a.plan.Waves)-1
+	if !a.goesOn() {
+		return false
+	}
+	if len(a.plan.Waves) > 1 {
+		a.Events(Event{Wave: n + 1, Step: "wave"})
+	}
+	hosts := a.plan.Waves[n].Hosts
+	a.inTurn(hosts, a.held, func(i int) { a.turn(ctx, i) })
+	if a.goesOn() && a.canaryUnchanged(n) {
+		if a.replaceCanary(); len(a.plan.Waves) == 0 {
+			return false
+		}
+		return a.wave(ctx, n)
+	}
+	if last || !a.goesOn() {
+		return false
+	}
+	if p.Soak > 0 {
+		a.soak(ctx, n+1, hosts)
+	}
+	if !a.goesOn() {
+		return false
+	}
+	a.run.Ended = p.Until == n+1 || a.pauses(n) && !a.Ask(n+1, a.run)
+	return !a.run.Ended
+}
+
+// canaryUnchanged tells whether wave n is a canary of which no host was changed:
+// each was refused, or not reached, when its turn came. The waves of a saved plan
+// stay what they are, so its run stops there.
+func (a *apply) canaryUnchanged(n int) bool {
+	if !a.plan.Waves[n].Canary {
+		return false
+	}
+	for _, i := range a.plan.Waves[n].Hosts {
+		if o := a.outcome(i); o != Refused && o != Unreachable {
+			return false
+		}
+	}
+	if a.plan.fixed {
+		a.mu.Lock()
+		defer a.mu.Unlock()
+		a.budget.canary = true
+		return false
+	}
+	return true
+}
+
+// replaceCanary divides anew what is still due where a host of the canary has
+// ended without a change: a canary of nobody would prove nothing.
+func (a *apply) replaceCanary() {
+	p := a.plan
+	ended := func(i int) bool { return a.run.Results[i].Outcome != "" }
+	if p.fixed || len(p.Waves) == 0 || !p.Waves[0].Canary || !slices.ContainsFunc(p.Waves[0].Hosts, ended) {
+		return
+	}
+	p.Waves = waves(slices.DeleteFunc(p.due(), ended), p.Policy.Canary, p.Policy.Batches)
+	for i := range a.run.Results {
+		a.run.Results[i].Wave = 0
+	}
+	for n, w := range p.Waves {
+		for _, i := range w.Hosts {
+			a.run.Results[i].Wave = n + 1
+		}
+	}
+}
+
+// goesOn tells whether anything new may begin.
+func (a *apply) goesOn() bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return !a.budget.spent() && a.drain.Err() == nil
+}
+
+// pauses tells whether somebody is to be asked after wave n.
+func (a *apply) pauses(n int) bool {
+	switch a.plan.Policy.PauseAfter {
+	case AfterCanary:
+		return a.plan.Waves[n].Canary
+	case AfterWave:
+		return true
+	}
+	return false
 }

@@ -261,14 +261,14 @@ func TestDiscardFails(t *testing.T) {
 // The first signal: what is in flight ends, nothing new begins.
 func TestSoftStop(t *testing.T) {
 	f := newFakeFleet("a", "b", "c")
-	soft, stop := context.WithCancel(context.Background())
+	drain, stop := context.WithCancel(context.Background())
 	defer stop()
 	f.vms["a"].during = func(call string) {
 		if call == "rotate" {
 			stop()
 		}
 	}
-	run := f.rotateAll(t, soft, policy(), "a", "b", "c")
+	run := f.rotateAll(t, drain, policy(), "a", "b", "c")
 	wantOutcomes(t, run, Rotated, Skipped, Skipped)
 	if !run.Interrupted || run.Stopped || f.vms["b"].staged || f.vms["c"].staged {
 		t.Errorf("%+v", run)
@@ -278,9 +278,9 @@ func TestSoftStop(t *testing.T) {
 // An interruption before anything began leaves every host as it was.
 func TestSoftStopBeforeTheFirst(t *testing.T) {
 	f := newFakeFleet("a", "b")
-	soft, stop := context.WithCancel(context.Background())
+	drain, stop := context.WithCancel(context.Background())
 	stop()
-	run := f.rotateAll(t, soft, policy(), "a", "b")
+	run := f.rotateAll(t, drain, policy(), "a", "b")
 	wantOutcomes(t, run, Skipped, Skipped)
 	if !run.Interrupted || f.vms["a"].called("stage")+f.vms["a"].called("rotate") != 0 {
 		t.Errorf("%+v, %v", run, f.vms["a"].calls)

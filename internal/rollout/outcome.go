@@ -139,3 +139,6 @@ type Event struct {
 	// Done and Total are the bytes of a "download"; without a Step it has ended.
 	Done, Total int64
 }
+
+// NotSeen is the action of a plan that was made without looking.
+const NotSeen Action = "unknown"

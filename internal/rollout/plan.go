@@ -2,41 +2,8 @@ package rollout
 
 import (
 	"fmt"
-	"sort"
-	"strings"
-	"time"
 
 	"github.com/aoifleet/aoifleet/internal/host"
-	"github.com/aoifleet/aoifleet/internal/inventory"
-)
-
-// Policy is what the inventory and the command line say about how to go about
-// it.
-type Policy struct {
-	Parallel         int                 // restarts at once
-	MaxFailures      func(hosts int) int // the run stops when so many have failed
-	CountUnreachable bool
-	Force            bool // also where the certificate looks like the wrong one
-	NoDeadman        bool // do not arm the hosts' dead-man switch
-
-	Canary         int // hosts of the first wave; 0: no canary
-	Batches        []inventory.Amount
-	Soak           time.Duration // watched on between two waves
-	MaxUnavailable inventory.Unavailable
-
-	UndoAll    bool  // undo what the run has rotated when the budget stops it
-	PauseAfter Pause // ask Runner.Ask whether to go on
-	Until      int   // end after this wave; 0: the last
-}
-
-// Pause is after which waves somebody is asked.
-type Pause string
-
-// The pauses.
-const (
-	NoPause     Pause = ""
-	AfterCanary Pause = "canary"
-	AfterWave   Pause = "wave"
 )
 
 // Plan is what is to be done, host by host in the inventory's order.
@@ -204,104 +171,70 @@ func decideRunning(e Entry) Entry {
 	return e
 }
 
-// fileProblem: a file that can't or must not be replaced, or no room for it.
-func fileProblem(e Entry) *host.Problem {
-	if problem := e.Seen.File.Problem(); problem != nil {
-		return problem
+// Offline is a plan without a look at any host: what would be installed, and
+// how it would be gone about.
+func Offline(targets []Target, policy Policy) *Plan {
+	p := &Plan{Policy: policy}
+	for _, t := range targets {
+		e := Entry{Target: t, Action: NotSeen, Reason: "not looked at (--offline)"}
+		switch {
+		case t.Certificate == nil && t.Source != "":
+			e.Reason += "; its certificate is in a Key Vault"
+		case t.Certificate == nil:
+			e.Reason += "; no certificate is named"
+		}
+		p.Entries = append(p.Entries, e)
 	}
-	return e.Seen.SpaceProblem()
+	return p.inWaves()
 }
 
-// unitProblem: a unit that a person stopped or disabled is left alone, unless
-// the inventory says otherwise. A unit that has failed is not: the new
-// certificate may be the cure.
-func unitProblem(e Entry) *host.Problem {
-	u, name := e.Seen.Unit, e.Host.Agent.Unit
-	if problem := u.LoadProblem(name); problem != nil {
-		return problem
-	}
-	replace := e.Host.Agent.WhenStopped == "replace"
-	if problem := u.Oneshot(name); problem != nil && !(replace && u.Active == "inactive") {
-		return problem
-	}
-	switch {
-	case replace:
-		return nil
-	case u.Active == "inactive":
-		return &host.Problem{Class: "agent_not_running", Message: name + " is stopped", Hint: "start it, or set agent.when_stopped: replace to replace the file and start nothing"}
-	case u.File == "disabled":
-		return &host.Problem{Class: "agent_not_running", Message: name + " is disabled", Hint: "enable it, or set agent.when_stopped: replace"}
-	}
-	return nil
-}
-
-// certificateProblem: a certificate that is valid, but wrong for this host.
-func certificateProblem(e Entry) *host.Problem {
-	leaf, clock := e.Certificate.Leaf, e.Seen.Clock
-	at := clock.UTC().Format("2006-01-02 15:04")
-	switch live := e.Seen.Live; {
-	case clock.IsZero():
-		return &host.Problem{Class: "certificate", Message: "the host's clock can't be told, so neither can the certificate's validity there"}
-	case clock.Before(leaf.NotBefore):
-		return &host.Problem{Class: "certificate", Message: "by the host's clock (" + at + ") the certificate is not valid yet", Hint: "compare the host's clock with yours"}
-	case clock.After(leaf.NotAfter):
-		return &host.Problem{Class: "certificate", Message: "by the host's clock (" + at + ") the certificate has expired", Hint: "compare the host's clock with yours"}
-	case live != nil && live.Thumbprint != leaf.Thumbprint && !leaf.NotAfter.After(live.NotAfter):
-		return &host.Problem{Class: "certificate",
-			Message: fmt.Sprintf("the new certificate expires on %s, no later than the live one (%s)", leaf.NotAfter.Format(time.DateOnly), live.NotAfter.Format(time.DateOnly)),
-			Hint:    "is it the right file? --force rotates all the same"}
-	}
-	return nil
-}
-
-// refuseMixed refuses one certificate for several service principals: for all
-// but one of them it must be the wrong one, and which can't be told from here.
-func refuseMixed(entries []Entry) {
-	clients := map[string]map[string]bool{}
-	for _, e := range entries {
-		if id := clientID(e); id != "" {
-			thumb := e.Certificate.Leaf.Thumbprint
-			if clients[thumb] == nil {
-				clients[thumb] = map[string]bool{}
-			}
-			clients[thumb][id] = true
+// ToVerify are the hosts whose certificate Azure is to be asked about, by their
+// place in the plan: those that are to be changed and whose inventory wants it.
+func (p *Plan) ToVerify() []int {
+	var list []int
+	for _, i := range p.due() {
+		if p.Entries[i].Host.VerifyEntra {
+			list = append(list, i)
 		}
 	}
-	for i, e := range entries {
-		ids := clients[thumbprintOf(e)]
-		if e.Outcome != "" || len(ids) < 2 || clientID(e) == "" {
+	return list
+}
+
+// SkipVerify notes that nobody is asked.
+func (p *Plan) SkipVerify() {
+	for _, i := range p.ToVerify() {
+		p.Entries[i].Verified = new(bool)
+	}
+}
+
+// Verify puts in what was said about the certificates of some hosts, by their
+// place in the plan; nil is yes. Where one is not accepted nothing is to be done on
+// any host: the others would be restarted for a certificate that somebody has
+// yet to look after.
+func (p *Plan) Verify(answers map[int]*host.Problem) {
+	for i, problem := range answers {
+		e := &p.Entries[i]
+		accepted := problem == nil
+		e.Verified = &accepted
+		if accepted {
 			continue
 		}
-		entries[i] = e.stop(Refused, &host.Problem{Class: "certificate",
-			Message: "one certificate for several service principals: client_id " + listed(ids),
-			Hint:    "give each its own (certificate: in a group, or certs/{name}.p12.b64), or use --force if it is registered for all of them"})
-		entries[i].Action = None
+		p.Unaccepted = true
+		outcome, problem := failedLook(problem)
+		*e = e.stop(outcome, problem)
+	}
+	if p.Unaccepted {
+		p.leave("not begun: the certificate of other hosts is not accepted")
 	}
 }
 
-func thumbprintOf(e Entry) string {
-	if e.Certificate == nil {
-		return ""
+// leave lets every host be that is to be changed.
+func (p *Plan) leave(why string) {
+	for _, i := range p.due() {
+		p.Entries[i].Outcome, p.Entries[i].Reason = Skipped, why
 	}
-	return e.Certificate.Leaf.Thumbprint
-}
-
-func clientID(e Entry) string {
-	if e.Certificate == nil || e.Seen == nil || e.Seen.Provider == nil {
-		return ""
+	for i := range p.Entries {
+		p.Entries[i].Wave = 0
 	}
-	return strings.ToLower(e.Seen.Provider.ClientID) // a GUID, in any case
-}
-
-// listed names at most three of a set, sorted.
-func listed(set map[string]bool) string {
-	var all []string
-	for s := range set {
-		all = append(all, s)
-	}
-	sort.Strings(all)
-	if len(all) > 3 {
-		return strings.Join(all[:3], ", ") + fmt.Sprintf(" and %d more", len(all)-3)
-	}
-	return strings.Join(all, ", ")
+	p.Waves = nil
 }

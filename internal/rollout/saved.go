@@ -4,7 +4,9 @@ import (
 	"cmp"
 	"fmt"
 	"maps"
+	"regexp"
 	"slices"
+	"strings"
 
 	"github.com/aoifleet/aoifleet/internal/display"
 	"github.com/aoifleet/aoifleet/internal/host"
@@ -23,7 +25,8 @@ func (p *Plan) Save() []planfile.Host {
 }
 
 func saveEntry(e Entry) planfile.Host {
-	h := planfile.Host{Wave: savedWave(e), Name: e.Host.Name, Address: e.Host.Address, Action: string(e.Action), Reason: oneLine(e.Reason), Outcome: string(e.Outcome)}
+	h := planfile.Host{Wave: savedWave(e), Name: e.Host.Name, Address: e.Host.Address,
+		Action: string(e.Action), Reason: oneLine(e.Reason), Outcome: string(e.Outcome)}
 	if e.Outcome != "" {
 		h.Action = string(None)
 	}
@@ -184,4 +187,63 @@ func decideSaved(saved planfile.Host, t Target, look Look, force bool) Entry {
 		return e.refuseDrift([]string{"to do " + string(planned) + " → " + string(e.Action)})
 	}
 	return e
+}
+
+// drift names what is another on a host than when its plan was saved, as in
+// "owner root:root → agent:agent".
+func drift(saved planfile.Host, e Entry) []string {
+	was, is := saved.Seen, saveSeen(e.unitName(), e.Seen)
+	if was == nil {
+		return []string{"it was not seen then"}
+	}
+	var changes []string
+	for _, it := range []struct{ what, was, is string }{
+		{"host key", was.HostKey, is.HostKey},
+		{"secret provider", was.Provider, is.Provider},
+		{"client_id", was.ClientID, is.ClientID},
+		{"file", was.File.Path, is.File.Path},
+		{"file digest", was.File.SHA256, is.File.SHA256},
+		{"owner", was.File.Owner, is.File.Owner},
+		{"mode", was.File.Mode, is.File.Mode},
+		{"live certificate", liveOf(was, is), liveOf(is, was)},
+		{"unit", was.Unit.Name, is.Unit.Name},
+		{"unit", was.Unit.Load, is.Unit.Load},
+		{"unit", was.Unit.Active, is.Unit.Active},
+		{"unit", was.Unit.File, is.Unit.File},
+		{"interrupted run", was.Unfinished, is.Unfinished},
+	} {
+		if it.was != it.is {
+			changes = append(changes, it.what+" "+short(it.was)+" → "+short(it.is))
+		}
+	}
+	return changes
+}
+
+var fileDigest = regexp.MustCompile(`^[0-9a-f]{64}$`)
+
+// short is a value as it is shown: of a digest the beginning, as much as people
+// compare.
+func short(value string) string {
+	if fileDigest.MatchString(value) {
+		return value[:12] + "…"
+	}
+	return cmp.Or(value, "none")
+}
+
+// liveOf is the thumbprint that s saw, where other saw one too: whether one can
+// be told depends on the host's openssl, and the file's digest tells more.
+func liveOf(s, other *planfile.Seen) string {
+	if s.Live == nil || other.Live == nil {
+		return ""
+	}
+	return s.Live.Thumbprint
+}
+
+func (e Entry) refuseDrift(changes []string) Entry {
+	e.Action = None
+	hint := "look at what has changed there, then plan anew"
+	if _, unfinished := e.Seen.Unfinished(); unfinished {
+		hint = "settle it with aoifleet recover, then carry out the plan again or plan anew"
+	}
+	return e.stop(Refused, &host.Problem{Class: "drift", Message: "changed since the plan: " + strings.Join(changes, ", "), Hint: hint})
 }

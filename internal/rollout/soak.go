@@ -2,6 +2,7 @@ package rollout
 
 import (
 	"context"
+	"fmt"
 	"slices"
 	"strings"
 	"time"
@@ -36,7 +37,7 @@ func (a *apply) soak(ctx context.Context, wave int, hosts []int) {
 		last := !time.Now().Before(end)
 		a.soakLook(ctx, hosts, last)
 		hosts = slices.DeleteFunc(hosts, func(i int) bool { return !a.passes(i) })
-		if last || len(hosts) == 0 || !a.goesOn() || !rest(a.soft, min(lookEvery(a.plan.Policy.Soak), time.Until(end))) {
+		if last || len(hosts) == 0 || !a.goesOn() || !rest(a.drain, min(lookEvery(a.plan.Policy.Soak), time.Until(end))) {
 			return
 		}
 	}
@@ -80,7 +81,7 @@ func (a *apply) soakLook(ctx context.Context, hosts []int, last bool) {
 	})
 	var sick []int
 	for _, i := range hosts {
-		if away[i] != nil && a.soft.Err() == nil {
+		if away[i] != nil && a.drain.Err() == nil {
 			res := &a.run.Results[i]
 			res.Notes = append(res.Notes, "rotated, confirmed and healthy then, but it could not be looked at at the end of the soak")
 			res.Confirmed = true
@@ -106,7 +107,7 @@ func (a *apply) soakSee(ctx context.Context, i int, last bool) (*host.Observatio
 		a.Events(Event{Host: target.Name, Step: "observe"})
 		look := a.look(ctx, *target, host.ObserveOptions{Saved: a.Saved, Command: true})
 		a.Events(Event{Host: target.Name})
-		if look.Err == nil || !last || attempt == 3 || !rest(a.soft, firstPause<<attempt) {
+		if look.Err == nil || !last || attempt == 3 || !rest(a.drain, firstPause<<attempt) {
 			return look.Seen, look.Err
 		}
 	}
@@ -115,10 +116,57 @@ func (a *apply) soakSee(ctx context.Context, i int, last bool) (*host.Observatio
 // unhealthy returns why the agent of a host that was rotated is not healthy any more, nil if
 // it is. One that reads its configuration again is.
 func unhealthy(res *Result, seen *host.Observation) *host.Problem {
-	known := res.Seen.Denied != "" || slices.ContainsFunc(res.Notes, func(note string) bool { return strings.HasPrefix(note, "not counted,") })
+	excused := func(note string) bool { return strings.HasPrefix(note, "not counted,") } // by the watch
+	known := res.Seen.Denied != "" || slices.ContainsFunc(res.Notes, excused)
 	why := seen.Health(host.SinceWatch(known, res.Certificate.Leaf.Thumbprint)).Without(host.Reloading).Cause()
 	if why.Kind == host.Healthy {
 		return nil
 	}
 	return &host.Problem{Class: "unhealthy", Message: "while soaking: " + why.Message}
+}
+
+// replaced tells whether something other than run has replaced the certificate
+// of a host since the host confirmed it, and what is known of that; nil: not so.
+func replaced(run string, res *Result, seen *host.Observation) *host.Problem {
+	if seen.File.Digest == res.Certificate.Digest() {
+		return nil
+	}
+	var what string
+	switch {
+	case seen.Provider == nil:
+		what = "the agent's configuration names no certificate any more"
+	case seen.File.Path != res.Seen.File.Path:
+		what = "the agent's configuration names another file, " + oneLine(seen.File.Path)
+	case seen.File.Kind == "file":
+		what = "the certificate was replaced: live is " + liveFile(seen)
+	default:
+		what = "the certificate file is gone: " + oneLine(seen.File.Path)
+	}
+	return &host.Problem{Class: "drift", Message: "while soaking: " + what + byRun(run, seen),
+		Hint: "not this run's change, so it is not undone: find what else writes the file, then rotate again"}
+}
+
+// liveFile names the live file by its digest, and by its certificate where the
+// host can read it.
+func liveFile(seen *host.Observation) string {
+	digest := "sha256 " + oneLine(short(seen.File.Digest))
+	if seen.Live == nil {
+		return digest
+	}
+	return seen.Live.Thumbprint + ", " + digest
+}
+
+// byRun names another run whose receipt is newer than that of run; "" where the
+// host has none.
+func byRun(run string, seen *host.Observation) string {
+	for _, r := range seen.Receipts {
+		switch who := fmt.Sprintf("run %s of %s", oneLine(r.Run), oneLine(r.Owner)); {
+		case r.Run == run:
+		case r.State == "pending", r.State == "undoing":
+			return "; " + who + " is at work there"
+		case r.State == "confirmed":
+			return "; by " + who
+		}
+	}
+	return ""
 }

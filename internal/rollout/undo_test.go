@@ -151,10 +151,10 @@ func TestSoakFindsAnotherFile(t *testing.T) {
 func TestSoakInterrupted(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := newFakeFleet("a", "b")
-		soft, stop := context.WithTimeout(context.Background(), 15*time.Second)
+		drain, stop := context.WithTimeout(context.Background(), 15*time.Second)
 		defer stop()
 		start := time.Now()
-		run := f.rotateAll(t, soft, soaking(), "a", "b")
+		run := f.rotateAll(t, drain, soaking(), "a", "b")
 		wantOutcomes(t, run, Rotated, Skipped)
 		if time.Since(start) != 15*time.Second || !run.Interrupted {
 			t.Errorf("%v, %+v", time.Since(start), run)
@@ -302,7 +302,7 @@ func TestUndoLost(t *testing.T) {
 // A signal ends the undoing after the host in flight.
 func TestUndoAllInterrupted(t *testing.T) {
 	f := newFakeFleet("a", "b", "c", "d")
-	soft, stop := context.WithCancel(context.Background())
+	drain, stop := context.WithCancel(context.Background())
 	defer stop()
 	f.vms["d"].ending = host.RolledBack
 	f.vms["c"].during = func(call string) {
@@ -312,7 +312,7 @@ func TestUndoAllInterrupted(t *testing.T) {
 	}
 	p := oneByOne()
 	p.UndoAll = true
-	run := f.rotateAll(t, soft, p, "a", "b", "c", "d")
+	run := f.rotateAll(t, drain, p, "a", "b", "c", "d")
 	wantOutcomes(t, run, Rotated, Rotated, Restored, RolledBack)
 	if !strings.Contains(strings.Join(run.Results[0].Notes, ""), "not undone") {
 		t.Errorf("%q", run.Results[0].Notes)

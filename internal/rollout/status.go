@@ -8,6 +8,24 @@ import (
 	"github.com/aoifleet/aoifleet/internal/host"
 )
 
+// Status says of every target what was seen. Outcome is set where nothing
+// could be seen.
+func Status(targets []Target, looks []Look) []Entry {
+	entries := make([]Entry, len(targets))
+	for i, t := range targets {
+		entries[i] = Entry{Target: t, Seen: looks[i].Seen}
+		switch err := looks[i].Err; {
+		case cancelled(err):
+			entries[i].Outcome = Skipped
+		case err != nil:
+			entries[i].Outcome, entries[i].Problem = failedLook(host.AsProblem(err))
+		case looks[i].Seen.Provider == nil:
+			entries[i].Outcome = NotApplicable
+		}
+	}
+	return entries
+}
+
 // Credential is one certificate of a service principal, and the hosts whose
 // files hold it.
 type Credential struct {
@@ -125,7 +143,8 @@ func (e Entry) Providers() []host.Provider {
 	list := []host.Provider{*e.Seen.Provider}
 	for _, p := range e.Seen.Config.Providers {
 		same := func(other host.Provider) bool {
-			return strings.EqualFold(p.TenantID, other.TenantID) && strings.EqualFold(p.ClientID, other.ClientID) && strings.EqualFold(p.Vault, other.Vault)
+			return strings.EqualFold(p.TenantID, other.TenantID) && strings.EqualFold(p.ClientID, other.ClientID) &&
+				strings.EqualFold(p.Vault, other.Vault)
 		}
 		if p.Path == list[0].Path && !slices.ContainsFunc(list, same) {
 			list = append(list, p)

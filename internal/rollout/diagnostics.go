@@ -107,18 +107,18 @@ func (a *apply) gatherBefore(ctx context.Context, i int) {
 	a.gathered[i] = true
 }
 
-// bringAllHome fetches the diagnostics of all hosts, many at once, so that none
+// downloadAll fetches the diagnostics of all hosts, many at once, so that none
 // of them has waited for a download.
-func (a *apply) bringAllHome(ctx context.Context) {
+func (a *apply) downloadAll(ctx context.Context) {
 	if a.Home == nil || !slices.Contains(a.gathered, true) {
 		return
 	}
-	each(len(a.gathered), keep, func(i int) { a.bringHome(ctx, i) })
+	each(len(a.gathered), keep, func(i int) { a.download(ctx, i) })
 	a.Home.Leave() // where nothing has come
 }
 
-// bringHome fetches what was gathered on host i before it was undone.
-func (a *apply) bringHome(ctx context.Context, i int) {
+// download fetches what was gathered on host i before it was undone.
+func (a *apply) download(ctx context.Context, i int) {
 	res := &a.run.Results[i]
 	if !a.gathered[i] || res.Outcome != RolledBack && res.Outcome != Failed {
 		return
