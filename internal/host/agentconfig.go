@@ -70,8 +70,8 @@ func parseAgentConfig(text string) (cfg AgentConfig, err error) {
 		case kv == nil:
 		case kv.ServicePrincipal != nil:
 			sp := kv.ServicePrincipal
-			cfg.Providers = append(cfg.Providers, Provider{shared(plain(p.Name)), shared(plain(kv.VaultName)),
-				shared(plain(sp.TenantID)), shared(plain(sp.ClientID)), shared(sp.CertPath)})
+			cfg.Providers = append(cfg.Providers, Provider{intern(plain(p.Name)), intern(plain(kv.VaultName)),
+				intern(plain(sp.TenantID)), intern(plain(sp.ClientID)), intern(sp.CertPath)})
 		case kv.ManagedIdentity != nil:
 			cfg.ManagedIdentity = true
 		}

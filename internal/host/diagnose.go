@@ -165,7 +165,7 @@ func (c *collection) answer(word string, until ...string) (string, error) {
 // a result.
 func (c *collection) hear(until ...string) (string, error) {
 	var why *Problem
-	for read := 0; read < maxTalk; {
+	for read := 0; read < maxAnswer; {
 		line, err := c.out.ReadSlice('\n')
 		if errors.Is(err, io.EOF) {
 			return "", c.lost()

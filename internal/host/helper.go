@@ -10,9 +10,9 @@ import (
 	"github.com/aoifleet/aoifleet/internal/display"
 )
 
-// helperTalk is the number of the conversation with an installed helper. It
+// helperProtocol is the number of the conversation with an installed helper. It
 // changes when a program can no longer work with an earlier script.
-const helperTalk = "2"
+const helperProtocol = "2"
 
 // HelperVersion names the text of host.sh, as the helper on a host does.
 var HelperVersion = sync.OnceValue(func() string {
@@ -63,12 +63,12 @@ func (v *VM) checkHelper(f *found) (note string, err error) {
 }
 
 func helperProblem(f *found) (note string, err error) {
-	talk, version, _ := strings.Cut(f.fields["helper"], " ")
+	protocol, version, _ := strings.Cut(f.fields["helper"], " ")
 	const again = "aoifleet install-helper"
 	switch {
-	case talk == "":
+	case protocol == "":
 		return "", &Problem{Class: "configuration", Message: HelperPath + " on the host is not aoifleet's helper", Hint: again}
-	case talk != helperTalk:
+	case protocol != helperProtocol:
 		return "", &Problem{Class: "configuration", Message: "the helper on the host is of a version that this program can't work with", Hint: again}
 	case version != HelperVersion():
 		return "the helper on the host is of another version than this program; to bring it up to date: " + again, nil

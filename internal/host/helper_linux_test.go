@@ -76,7 +76,7 @@ func TestHelper(t *testing.T) {
 		if got := r.all("certificate"); r.get("observed") != "yes" || len(got) != 1 || got[0] != certPath || r.stderr != "" {
 			t.Fatalf("%v", r)
 		}
-		if r.lines[0] != "ready=helper" || r.get("helper") != helperTalk+" "+HelperVersion() {
+		if r.lines[0] != "ready=helper" || r.get("helper") != helperProtocol+" "+HelperVersion() {
 			t.Errorf("%v", r)
 		}
 		r = m.run("rotate", m.change(firstRun, badBytes, "deadman=yes", "hold=60"), "confirm "+firstRun+"\n")

@@ -34,61 +34,6 @@ const (
 	systemDir = "/usr/sbin:/usr/bin:/sbin:/bin"
 )
 
-// The commands of a transaction that change or decide something, and those
-// that only read the log. Stand-ins of the first are counted in the fault walk.
-var (
-	deciding = strings.Fields("mv cp ln sync sha256sum mkdir rm systemctl systemd-run stat flock cat chown chmod readlink timeout id dd")
-	reading  = strings.Fields("date tail head ls grep sed awk cut sleep tr")
-)
-
-// tools is where TestMain puts the stand-ins: before any test runs, because a
-// file that is open for writing in a forked child can't be executed (ETXTBSY).
-var tools string
-
-func TestMain(m *testing.M) {
-	code := 1
-	dir, err := os.MkdirTemp("", "host-tools")
-	if err == nil {
-		err = installTools(dir)
-	}
-	if err == nil {
-		tools = dir
-		code = m.Run()
-	} else {
-		fmt.Println(err)
-	}
-	os.RemoveAll(dir)
-	os.Exit(code)
-}
-
-func installTools(dir string) error {
-	errs := []error{
-		os.Chmod(dir, 0o755),
-		copyTool("systemctl", dir+"/bin/systemctl"), copyTool("systemd-run", dir+"/bin/systemd-run"), copyTool("sync", dir+"/bin/sync"), copyTool("fault", dir+"/fault"), copyTool("stat", dir+"/owners/stat"), copyTool("gather-diags", dir+"/gather-diags"),
-		os.MkdirAll(dir+"/counted", 0o755), os.MkdirAll(dir+"/few", 0o755),
-	}
-	for _, name := range append(append([]string{"base64", "env", "find", "setsid"}, deciding...), reading...) { // no openssl
-		path := dir + "/bin/" + name
-		if _, err := os.Stat(path); err != nil {
-			path, err = exec.LookPath(name)
-			errs = append(errs, err)
-		}
-		errs = append(errs, os.Symlink(path, dir+"/few/"+name))
-	}
-	for _, name := range deciding {
-		errs = append(errs, os.Symlink(dir+"/fault", dir+"/counted/"+name))
-	}
-	for _, name := range append(append([]string{}, deciding...), reading...) {
-		errs = append(errs, os.MkdirAll(dir+"/one/"+name, 0o755), os.Symlink(dir+"/fault", dir+"/one/"+name+"/"+name))
-	}
-	return errors.Join(errs...)
-}
-
-func copyTool(name, to string) error {
-	data, err := os.ReadFile("testdata/" + name)
-	return errors.Join(err, os.MkdirAll(filepath.Dir(to), 0o755), os.WriteFile(to, data, 0o755))
-}
-
 // shells are those that host.sh is said to work under. It is run as sh, which
 // makes bash one of POSIX mode; TestRotate runs it under a plain one too.
 func shells(t *testing.T) [][]string {

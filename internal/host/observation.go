@@ -150,7 +150,7 @@ func parseFound(out []byte) *found {
 	for line := range strings.SplitSeq(string(out), "\n") {
 		key, text, _ := strings.Cut(line, "=")
 		if key != "config" && key != "pem" && key != "saved_pem" {
-			text = shared(text)
+			text = intern(text)
 		}
 		switch key {
 		case "config":
@@ -159,7 +159,7 @@ func parseFound(out []byte) *found {
 			fmt.Fprintln(f.digest, line) // a hash takes everything
 		case "unit":
 			k, v, _ := strings.Cut(text, "=")
-			f.unit[k] = shared(clean(v))
+			f.unit[k] = intern(clean(v))
 		case "certificate":
 			f.files = append(f.files, &foundFile{path: text, fields: map[string]string{}})
 		case "receipt":
@@ -187,9 +187,9 @@ func parseFound(out []byte) *found {
 	return f
 }
 
-// shared is text without what surrounded it, and for all hosts that say the same
+// intern returns text without what surrounded it, and for all hosts that say the same
 // one text in memory: what is kept of ten thousand answers stays small.
-func shared(text string) string { return unique.Make(text).Value() }
+func intern(text string) string { return unique.Make(text).Value() }
 
 func (f *found) ofFile(key, text string) {
 	if len(f.files) == 0 {
@@ -246,8 +246,11 @@ func parseReceipt(text string) Receipt {
 func (f *found) observation(agent inventory.Agent) (*Observation, error) {
 	clock := seconds(f.fields["clock"])
 	uptime := seconds(f.fields["uptime"]).Sub(time.Unix(0, 0))
-	o := &Observation{Clock: clock, Unit: f.unitState(clock, uptime), Denied: display.Sanitise(f.fields["denied"], 400), Receipts: f.recs, AtWork: f.fields["at_work"] != "", Backups: f.backups, Leftover: f.leftover,
-		Machine: machineOf(f.fields["machine"])}
+	o := &Observation{
+		Clock: clock, Machine: machineOf(f.fields["machine"]),
+		Unit: f.unitState(clock, uptime), Denied: display.Sanitise(f.fields["denied"], 400),
+		Receipts: f.recs, AtWork: f.fields["at_work"] != "", Backups: f.backups, Leftover: f.leftover,
+	}
 	if info, err := certificate.ParsePublic([]byte(f.saved.String())); err == nil {
 		o.Saved = shown(info)
 	}
@@ -299,12 +302,12 @@ func seconds(s string) time.Time {
 		return time.Time{}
 	}
 	nanos, _ := strconv.ParseInt((fraction + "000000000")[:9], 10, 64)
-	return told(time.Unix(sec, nanos))
+	return encodable(time.Unix(sec, nanos))
 }
 
-// told is t, or the zero time where RFC 3339 has none for it: with such a one no
+// encodable returns t, or the zero time where RFC 3339 has none for it: with such a one no
 // document that the host is in could be written (time.Time.MarshalJSON).
-func told(t time.Time) time.Time {
+func encodable(t time.Time) time.Time {
 	if year := t.UTC().Year(); year < 0 || year > 9999 {
 		return time.Time{}
 	}
@@ -324,7 +327,10 @@ func (f *found) file(path string) *foundFile {
 // describe fills in what is known of the certificate file.
 func (o *Observation) describe(file *foundFile) {
 	get := func(key string) string { return display.Plain(file.fields[key], 4096) }
-	o.File = File{Path: file.path, Real: get("real"), Kind: clean(get("kind")), Folder: get("folder"), Digest: "none", Unsafe: get("unsafe"), Untrusted: clean(get("untrusted")), Guarded: get("guarded") != "", ReadOnly: get("readonly") != ""}
+	o.File = File{
+		Path: file.path, Real: get("real"), Kind: clean(get("kind")), Folder: get("folder"), Digest: "none",
+		Unsafe: get("unsafe"), Untrusted: clean(get("untrusted")), Guarded: get("guarded") != "", ReadOnly: get("readonly") != "",
+	}
 	if o.File.Kind != "file" {
 		o.LiveNote = "there is no file"
 		return
@@ -348,7 +354,7 @@ func (o *Observation) describe(file *foundFile) {
 	}
 	if o.Live != nil {
 		for _, name := range []*string{&o.Live.Thumbprint, &o.Live.SHA256, &o.Live.Subject, &o.Live.Issuer, &o.Live.Serial} {
-			*name = shared(*name)
+			*name = intern(*name)
 		}
 	}
 }
@@ -360,7 +366,7 @@ var hexDigits = regexp.MustCompile(`^[0-9A-Fa-f]+$`)
 func parseAbout(text string) (certificate.Info, bool) {
 	var info certificate.Info
 	if text == "" || json.Unmarshal([]byte(text), &info) != nil ||
-		told(info.NotBefore) != info.NotBefore || told(info.NotAfter) != info.NotAfter ||
+		encodable(info.NotBefore) != info.NotBefore || encodable(info.NotAfter) != info.NotAfter ||
 		len(info.Thumbprint) != 40 || len(info.SHA256) != 64 || !hexDigits.MatchString(info.Thumbprint+info.SHA256) {
 		return certificate.Info{}, false
 	}

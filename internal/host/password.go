@@ -47,7 +47,7 @@ func (p *Password) line(ctx context.Context) ([]byte, error) {
 // attempt calls try, which gives the password to one sudo, unless sudo has
 // refused it anywhere. Until it was accepted once, attempts wait for each other.
 func (p *Password) attempt(ctx context.Context, try func() verdict) error {
-	if p.told() == untold {
+	if p.known() == untold {
 		select {
 		case p.turn <- struct{}{}:
 			defer func() { <-p.turn }()
@@ -55,7 +55,7 @@ func (p *Password) attempt(ctx context.Context, try func() verdict) error {
 			return ctx.Err()
 		}
 	}
-	if p.told() == wrong {
+	if p.known() == wrong {
 		return &Problem{Class: "sudo", Message: "not tried: sudo has refused this password on another host", Hint: mendPassword}
 	}
 	told := try()
@@ -67,7 +67,7 @@ func (p *Password) attempt(ctx context.Context, try func() verdict) error {
 	return nil
 }
 
-func (p *Password) told() verdict {
+func (p *Password) known() verdict {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return p.verdict

@@ -34,8 +34,8 @@ func refusalOf(exit *remote.ExitError) refusal {
 		return notSudo
 	}
 	for _, known := range []struct {
-		words string
-		why   refusal
+		text string
+		why  refusal
 	}{
 		{"must have a tty", noTerminal},
 		{HelperPath + ": command not found", noHelper},
@@ -45,7 +45,7 @@ func refusalOf(exit *remote.ExitError) refusal {
 		{"password is required", wantsPassword},
 		{"terminal is required", wantsPassword},
 	} {
-		if strings.Contains(exit.Stderr, known.words) {
+		if strings.Contains(exit.Stderr, known.text) {
 			return known.why
 		}
 	}
@@ -63,7 +63,7 @@ func (v *VM) notRoot(ctx context.Context, err error) error {
 	if why == wantsPassword && v.password == nil && v.onlyOthers(ctx) {
 		why = otherCommands
 	}
-	p := &Problem{Class: "sudo", Message: why.words(), Hint: v.sudoHint(why)}
+	p := &Problem{Class: "sudo", Message: why.message(), Hint: v.sudoHint(why)}
 	switch why {
 	case notSudo:
 		return err
@@ -75,7 +75,7 @@ func (v *VM) notRoot(ctx context.Context, err error) error {
 	return p
 }
 
-func (r refusal) words() string {
+func (r refusal) message() string {
 	switch r {
 	case noSudo:
 		return "sudo is not installed on the host"

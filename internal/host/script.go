@@ -10,12 +10,12 @@ import (
 )
 
 //go:embed script/*.sh
-var parts embed.FS
+var scriptParts embed.FS
 
 // Script is host.sh as people read it: the parts of script/ joined in the
 // order of their names.
 func Script() string {
-	entries, err := parts.ReadDir("script")
+	entries, err := scriptParts.ReadDir("script")
 	if err != nil {
 		panic(err) // embedded: can't be missing
 	}
@@ -26,7 +26,7 @@ func Script() string {
 	sort.Strings(names)
 	var b strings.Builder
 	for _, name := range names {
-		text, err := parts.ReadFile("script/" + name)
+		text, err := scriptParts.ReadFile("script/" + name)
 		if err != nil {
 			panic(err)
 		}
@@ -58,10 +58,10 @@ func slim(script string) string {
 // value is one key=value line of the script's input.
 type value struct{ key, text string }
 
-// itself is what goes before a call of a verb that leaves a copy of the script on
+// ownText is what goes before a call of a verb that leaves a copy of the script on
 // the host ($self). The text begins on a line of its own, as the lab looks for
 // whole lines.
-var itself = knowing(sent)
+var ownText = knowing(sent)
 
 func knowing(script string) []byte {
 	return []byte("self=" + shellescape.Quote("\n"+script) + "\n")
@@ -70,10 +70,10 @@ func knowing(script string) []byte {
 // opening is what goes to `sh -s` first, before any call.
 var opening = []byte(sent)
 
-// alone tells whether a verb has a process of its own, whose end is the call's:
+// ownProcess tells whether a verb has a process of its own, whose end is the call's:
 // a helper takes one call, diagnose prints bytes that are no lines, and install
 // carries another text. The others share a shell, and an `end` line tells.
-func (v *VM) alone(verb string) bool {
+func (v *VM) ownProcess(verb string) bool {
 	return v.helper() || verb == "diagnose" || verb == "install"
 }
 
@@ -87,7 +87,7 @@ func (v *VM) framed(verb string, values []value) ([]byte, error) {
 	switch {
 	case v.helper():
 		return helperCall(verb, values)
-	case v.alone(verb):
+	case v.ownProcess(verb):
 		return call(verb, values, thenExit)
 	case last(verb):
 		return call(verb, values, thenEnd)

@@ -15,8 +15,8 @@ import (
 
 // Limits on what a host may say to one call, in bytes.
 const (
-	maxTalk = 1 << 20
-	maxLine = 64 << 10
+	maxAnswer = 1 << 20
+	maxLine   = 64 << 10
 )
 
 // maxIdle is how long a shell may have been idle for its connection to be taken
@@ -32,7 +32,7 @@ type shell struct {
 	lines   *bufio.Scanner
 	quota   io.LimitedReader // what the host may still say to this call
 	opened  bool             // the script has gone to the host
-	itself  bool             // so has its own text
+	ownText bool             // so has its own text
 	used    time.Time        // when it last answered
 }
 
@@ -52,12 +52,12 @@ func (v *VM) ask(ctx context.Context, verb string, values []value, hear func(lin
 	if err := v.open(ctx); err != nil {
 		return unsent{err}
 	}
-	s, alone := v.shell, v.alone(verb)
-	if alone || last(verb) {
+	s, own := v.shell, v.ownProcess(verb)
+	if own || last(verb) {
 		defer v.hangUp()
 	}
 	defer context.AfterFunc(ctx, s.end)()
-	s.quota.N = maxTalk
+	s.quota.N = maxAnswer
 	if sent, err := send(s.process.Stdin(), append(v.needed(s, verb), in)); err != nil {
 		if err = v.over(ctx, err); sent == 0 {
 			err = unsent{orClosed(err)}
@@ -66,7 +66,7 @@ func (v *VM) ask(ctx context.Context, verb string, values []value, hear func(lin
 	}
 	for s.lines.Scan() {
 		key, text, _ := strings.Cut(s.lines.Text(), "=")
-		if alone || key != ended {
+		if own || key != ended {
 			hear(s.lines.Text())
 			continue
 		}
@@ -111,9 +111,9 @@ func (v *VM) needed(s *shell, verb string) (parts [][]byte) {
 		parts = append(parts, opening)
 		s.opened = true
 	}
-	if verb == "rotate" && !s.itself {
-		parts = append(parts, itself)
-		s.itself = true
+	if verb == "rotate" && !s.ownText {
+		parts = append(parts, ownText)
+		s.ownText = true
 	}
 	return parts
 }

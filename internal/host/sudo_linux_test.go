@@ -132,8 +132,8 @@ func TestSudoPassword(t *testing.T) {
 			if got := s.tried(t); got != c.tried {
 				t.Errorf("sudo read %q", got)
 			}
-			if p.told() != c.verdict {
-				t.Errorf("verdict %v", p.told())
+			if p.known() != c.verdict {
+				t.Errorf("verdict %v", p.known())
 			}
 		})
 	}

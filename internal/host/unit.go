@@ -21,7 +21,8 @@ type Unit struct {
 const Endless = time.Duration(math.MaxInt64)
 
 func (f *found) unitState(clock time.Time, uptime time.Duration) Unit {
-	u := Unit{Type: f.unit["Type"], Load: f.unit["LoadState"], Active: f.unit["ActiveState"], Sub: f.unit["SubState"], File: f.unit["UnitFileState"],
+	u := Unit{Type: f.unit["Type"], Load: f.unit["LoadState"], Active: f.unit["ActiveState"], Sub: f.unit["SubState"],
+		File:         f.unit["UnitFileState"],
 		InvocationID: f.unit["InvocationID"], Result: f.unit["Result"],
 		StopTime: parseSpan(f.unit["TimeoutStopUSec"]), StartTime: parseSpan(f.unit["TimeoutStartUSec"])}
 	if id := f.unit["Id"]; ownName.MatchString(id) {
@@ -30,7 +31,7 @@ func (f *found) unitState(clock time.Time, uptime time.Duration) Unit {
 	u.Restarts, _ = strconv.Atoi(f.unit["NRestarts"])
 	// Microseconds since boot (org.freedesktop.systemd1(5)).
 	if us, err := strconv.ParseInt(f.unit["ExecMainStartTimestampMonotonic"], 10, 64); err == nil && us > 0 && u.Active == "active" {
-		u.Started = told(clock.Add(time.Duration(us)*time.Microsecond - uptime))
+		u.Started = encodable(clock.Add(time.Duration(us)*time.Microsecond - uptime))
 	}
 	return u
 }
@@ -39,7 +40,9 @@ func (f *found) unitState(clock time.Time, uptime time.Duration) Unit {
 var ownName = regexp.MustCompile(`^[A-Za-z0-9:_@\\][A-Za-z0-9:_.@\\-]{0,246}\.service$`)
 
 // spanUnits are those of a time span as systemctl(1) prints it.
-var spanUnits = map[string]time.Duration{"us": time.Microsecond, "ms": time.Millisecond, "s": time.Second, "min": time.Minute, "h": time.Hour, "d": 24 * time.Hour}
+var spanUnits = map[string]time.Duration{
+	"us": time.Microsecond, "ms": time.Millisecond, "s": time.Second, "min": time.Minute, "h": time.Hour, "d": 24 * time.Hour,
+}
 
 // parseSpan reads a time span such as "1min 30.5s"; Endless where it is longer than
 // some days, 0 where it is none.

@@ -143,7 +143,8 @@ func (v *VM) observe(ctx context.Context, saved string) (*Observation, error) {
 }
 
 func (v *VM) look(ctx context.Context, path, saved string) (*found, error) {
-	values := append(v.common(), value{"config", v.host.Agent.Config}, value{"saved", saved}, value{"by_inventory", yes(v.host.Agent.CertificatePath != "")})
+	values := append(v.common(), value{"config", v.host.Agent.Config}, value{"saved", saved},
+		value{"by_inventory", yes(v.host.Agent.CertificatePath != "")})
 	if path != "" {
 		values = append(values, value{"path", path})
 	}
@@ -169,7 +170,8 @@ func (v *VM) look(ctx context.Context, path, saved string) (*found, error) {
 
 // common are the values that every verb needs.
 func (v *VM) common() []value {
-	values := []value{{"run", v.run.ID}, {"owner", clean(v.run.Owner)}, {"unit", cmp.Or(v.unit.ID, v.host.Agent.Unit)}, {"log", v.host.Agent.Log}}
+	unit := cmp.Or(v.unit.ID, v.host.Agent.Unit)
+	values := []value{{"run", v.run.ID}, {"owner", clean(v.run.Owner)}, {"unit", unit}, {"log", v.host.Agent.Log}}
 	for _, p := range v.deny() {
 		values = append(values, value{"deny", p})
 	}

@@ -9,11 +9,11 @@
 # that the files are this run's, what is expected in the log.
 look() {
     unit_state
-    unit_runs || {
-        judged=$?
-        ! was_stopped || why="an operator stopped $unit during the watch"
-        return $judged
-    }
+    unit_runs
+    case $? in
+    1) ! was_stopped || why="an operator stopped $unit during the watch"; return 1 ;;
+    2) return 2 ;;
+    esac
     [ "$id" != "$replaced" ] || { why='the agent was not restarted'; return 1; }
     # A start by an operator sets NRestarts to 0 and makes one InvocationID (systemd.exec(5)).
     : "${seen:=$id} ${base:=$restarts}"

@@ -24,9 +24,9 @@ gather() {
     # What the tool may write: never more than a third of what is free, because the
     # agent needs room too, and the copies of root and of the login user come from the
     # same disk.
-    most=$(($(free_in "$ROOT/var/lib") / 3))
-    [ "$most" -ge 1048576 ] || { why='disk there is no room for the diagnostics in /var/lib'; return 1; }
-    [ "$most" -lt "$size" ] || most=$size
+    tool_most=$(($(free_in "$ROOT/var/lib") / 3))
+    [ "$tool_most" -ge 1048576 ] || { why='disk there is no room for the diagnostics in /var/lib'; return 1; }
+    [ "$tool_most" -lt "$size" ] || tool_most=$size
     if make_work 2>/dev/null; then
         said=$(run_tool | timeout -k 2 "$((diagnostics + 8))" tail -c 2000 | tr -d '\000' | tail -n 1)
         ran && take_zip && { clear_work; return 0; }
@@ -85,7 +85,7 @@ run_tool() {
     {
         # Blocks of 512 bytes, as POSIX has it; a bash that is not called sh has larger
         # ones. Where the limit is lower already it stays.
-        ulimit -f "$((most / 512))" 2>/dev/null || :
+        ulimit -f "$((tool_most / 512))" 2>/dev/null || :
         within=$diagnostics
         # shellcheck disable=SC2016 # for the other shell
         without_rights "$as_user" "$as_group" sh -c 'cd -- "$1/out" && HOME=$1/tmp TMPDIR=$1/tmp && export HOME TMPDIR && exec "$2"' sh "$work" "$ROOT$tool"
@@ -104,7 +104,7 @@ ran() {
     case $status in
     0) return 0 ;;
     124 | 137) why="timeout the agent's tool did not end within ${diagnostics}s" ;;
-    153) why="disk the agent's tool writes more than $most bytes" ;;
+    153) why="disk the agent's tool writes more than $tool_most bytes" ;;
     *)
         why="command the agent's tool failed$as (exit status ${status:-unknown})${said:+: $said}"
         case $said in *'space left'* | *'too large'* | *'size limit'* | *[qQ]uota*) why="disk ${why#* }" ;; esac
@@ -138,14 +138,14 @@ take_zip() {
     *) why="disk the zip can not be copied to $state: ${copied##*: }"; return 1 ;;
     esac
     read_status
-    bytes=$(stat -c %s -- "$folder/zip")
-    case $status:$bytes in
+    zip_size=$(stat -c %s -- "$folder/zip")
+    case $status:$zip_size in
     90:*) why="command the agent's tool wrote no zip$as${said:+: $said}" ;;
     91:*) why="command the agent's tool wrote more than one zip" ;;
     92:*) why="command what the agent's tool wrote is not a regular file" ;;
     0:0) why="command the agent's tool wrote an empty zip" ;;
     *)
-        [ "$bytes" -le "$size" ] || { why="disk the zip has more than the $size bytes that are taken"; return 1; }
+        [ "$zip_size" -le "$size" ] || { why="disk the zip has more than the $size bytes that are taken"; return 1; }
         [ "$status" = 0 ] || { why="command the zip can not be read$as"; return 1; }
         rm -f -- "$folder/status"
         return
@@ -190,9 +190,9 @@ diagnose() {
         gather || refuse "${why%% *}" "${why#* }"
     fi
     [ -f "$folder/zip" ] || { say result none; return; }
-    bytes=$(stat -c %s -- "$folder/zip")
+    zip_size=$(stat -c %s -- "$folder/zip")
     digests "$folder/zip"
-    say zip "$bytes ${sums%"$NL"}"
+    say zip "$zip_size ${sums%"$NL"}"
     case $(word) in
     keep)
         trap - EXIT
@@ -224,9 +224,9 @@ hand_over() {
     within=$hold
     free=$(as_caller stat -f -c '%a %S' . 2>/dev/null | timeout -k 2 12 head -c 100)
     case $free in *[!0-9\ ]* | *' '*' '* | ' '* | *' ' | '' | ??????????????????*) free='0 0' ;; esac
-    [ "$((${free% *} * ${free#* }))" -gt "$((bytes + 1048576))" ] || {
+    [ "$((${free% *} * ${free#* }))" -gt "$((zip_size + 1048576))" ] || {
         take_away
-        refuse disk "there is no room for $bytes bytes in the login directory"
+        refuse disk "there is no room for $zip_size bytes in the login directory"
     }
     # Whoever has that user's rights can say that it failed, and not that it did not.
     said=$({ { as_caller mkdir -- "$source" && as_caller dd "of=$source/diagnostics.zip" bs=1048576 iflag=fullblock conv=excl status=none <"$folder/zip"; } || printf ' failed'; } 2>&1 |

@@ -1,0 +1,171 @@
+package host
+
+import (
+	"context"
+	"errors"
+	"io"
+	"strings"
+	"time"
+
+	"github.com/aoifleet/aoifleet/internal/display"
+	"github.com/aoifleet/aoifleet/internal/remote"
+)
+
+func (v *VM) converse(ctx context.Context, verb string, values []value, onStep func(step string)) *Report {
+	ctx, cancel := v.within(ctx, v.unit.talkTime(v.host.Health)+v.patience())
+	defer cancel()
+	t := &conversation{vm: v, onStep: onStep, asked: verb == "recover", report: &Report{Ending: Lost}}
+	err := v.ask(ctx, verb, values, func(line string) { t.hear(ctx, line) })
+	if errors.As(err, new(unsent)) {
+		return unstarted(AsProblem(err))
+	}
+	return t.ended(ctx, err)
+}
+
+// unstarted is the report where nothing was sent: by sudo's word, or because the
+// connection was dead.
+func unstarted(p *Problem) *Report {
+	if p.Class == "sudo" || p.Class == "configuration" {
+		return &Report{Ending: Refused, Problem: p}
+	}
+	return &Report{Ending: Unsent, Problem: p}
+}
+
+// conversation is the one with host.sh during a transaction.
+type conversation struct {
+	onStep func(step string)
+	vm     *VM
+	report *Report
+	step   time.Time
+	over   bool
+	// asked: the host has asked for the confirmation and got it, or it is to
+	// tell of an earlier run. Else it can't say that it is rotated; what a
+	// profile prints is not its word.
+	asked bool
+}
+
+// hear takes one line; after the result nothing counts.
+func (t *conversation) hear(ctx context.Context, line string) {
+	if t.over {
+		return
+	}
+	key, text, _ := strings.Cut(line, "=")
+	r := t.report
+	switch key {
+	case "step":
+		t.next(clean(text))
+	case "error":
+		if r.Problem == nil {
+			r.Problem = hostSaid(text)
+		}
+		t.failStep()
+	case "undo_error":
+		r.Notes = append(r.Notes, display.Sanitise(text, 600))
+	case "note":
+		r.Notes = append(r.Notes, display.Sanitise(text, 600))
+	case "evidence":
+		if len(r.Evidence) < 200 {
+			r.Evidence = append(r.Evidence, display.Sanitise(text, 1000))
+		}
+	case "gathered":
+		r.Gathered = true
+	case "receipt_pid":
+		r.PID = parsePID(text)
+	case "proof":
+		r.Proof = clean(text)
+	case "verdict":
+		t.answer(ctx)
+	case "result":
+		e := Ending(text)
+		if e == Rotated && !t.asked {
+			return
+		}
+		t.next("")
+		t.over = true
+		switch e {
+		case Rotated, RolledBack, Failed, Refused, Clean:
+			r.Ending = e
+		}
+	}
+}
+
+// answer gives the operator's word: the user's own health command decides last.
+func (t *conversation) answer(ctx context.Context) {
+	t.next("confirm")
+	t.asked = true
+	word := "confirm " + t.vm.run.ID
+	why, err := t.vm.healthCommand(ctx)
+	if err != nil {
+		why = "health.command: " + clean(err.Error())
+	}
+	if why != "" {
+		word = "undo " + why
+		t.failStep()
+	}
+	// A write that fails shows as the end of the host's output.
+	_, _ = io.WriteString(t.vm.shell.process.Stdin(), word+"\n")
+}
+
+// usualSteps: lock, check, backup, arm, swap, restart, watch, confirm.
+const usualSteps = 8
+
+// next ends the current step and begins another.
+func (t *conversation) next(name string) {
+	now := time.Now()
+	if n := len(t.report.Steps); n > 0 && t.report.Steps[n-1].Took == 0 {
+		t.report.Steps[n-1].Took = now.Sub(t.step)
+	}
+	t.step = now
+	if name != "" && len(t.report.Steps) < 50 {
+		if t.report.Steps == nil {
+			t.report.Steps = make([]Step, 0, usualSteps)
+		}
+		t.report.Steps = append(t.report.Steps, Step{Name: intern(name), OK: true})
+		t.onStep(name)
+	}
+}
+
+func (t *conversation) failStep() {
+	if n := len(t.report.Steps); n > 0 {
+		t.report.Steps[n-1].OK = false
+	}
+}
+
+// ended makes the report's last word: without a result from the host, what
+// happened there isn't known, unless the script never began.
+func (t *conversation) ended(ctx context.Context, err error) *Report {
+	r := t.report
+	if r.Ending != Lost {
+		if r.Ending == Rotated {
+			r.Problem = nil
+		}
+		return r
+	}
+	var exit *remote.ExitError
+	if len(r.Steps) == 0 && errors.As(err, &exit) && exit.Status >= 0 {
+		return &Report{Ending: Refused, Problem: AsProblem(t.vm.notRoot(ctx, err))}
+	}
+	if err == nil {
+		err = &Problem{Class: "command", Message: "the host's script stopped before its end"}
+	}
+	if r.Problem == nil {
+		r.Problem = t.brokenOff(AsProblem(err))
+	}
+	t.failStep()
+	return r
+}
+
+// brokenOff says in which step contact was lost: "connection lost in the watch: …".
+func (t *conversation) brokenOff(p *Problem) *Problem {
+	n := len(t.report.Steps)
+	if n == 0 {
+		return p
+	}
+	within := *p
+	what, why, told := strings.Cut(p.Message, ": ")
+	within.Message = what + " in the " + t.report.Steps[n-1].Name
+	if told {
+		within.Message += ": " + why
+	}
+	return &within
+}

@@ -1,0 +1,65 @@
+package host
+
+import (
+	"maps"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+)
+
+// sharedVariables are those that more than one part of the script assigns, and may: all of
+// them are global. The first are scratch, used up at once, where no function is called in
+// between; the others hand a result from one part to another.
+var sharedVariables = strings.Fields(`
+	changed checked count dir left legacy line me mode other patience random rest said status sum target text this tool told value
+	aliases base file_known folders halted holder holder_name kind live log_kind named now_boot of
+	origin ours paths receipt replaced restarts shown_of state unsafe who why
+	bs conv iflag`) // the last are operands of dd(1)
+
+// TestVariablesOfTheScript: a name that two parts use for different things is a fault that
+// shows only in some order of calls. Values of a call (no_values) and the state of a verb
+// (begin) belong to all parts.
+func TestVariablesOfTheScript(t *testing.T) {
+	assigned := regexp.MustCompile(`(?m)(?:^|[\s;&|({])([a-z_][a-z0-9_]*)=(?:[^*]|$)|\bread -r ([a-z_ ]+)|\bfor ([a-z_]+)\b`)
+	comment, apostrophe := regexp.MustCompile(`(?m)^\s*#.*$`), regexp.MustCompile(`(\w)'(\w)|\\'`)
+	quoted := regexp.MustCompile(`'[^']*'`) // programs of awk and other shells
+	parts := map[string][]string{}          // by variable
+	entries, err := scriptParts.ReadDir("script")
+	if err != nil {
+		t.Fatal(err)
+	}
+	known := slices.Clone(sharedVariables)
+	for _, e := range entries {
+		data, err := scriptParts.ReadFile("script/" + e.Name())
+		if err != nil {
+			t.Fatal(err)
+		}
+		text := apostrophe.ReplaceAllString(comment.ReplaceAllString(string(data), ""), "$1$2")
+		text = quoted.ReplaceAllString(text, "")
+		for _, m := range assigned.FindAllStringSubmatch(text, -1) {
+			for _, name := range strings.Fields(m[1] + " " + m[2] + " " + m[3]) {
+				if !slices.Contains(parts[name], e.Name()) {
+					parts[name] = append(parts[name], e.Name())
+				}
+			}
+		}
+		for _, function := range []string{"no_values", "begin"} {
+			_, body, _ := strings.Cut(text, "\n"+function+"() {")
+			body, _, _ = strings.Cut(body, "}\n")
+			for _, m := range regexp.MustCompile(`([a-z_]+)=`).FindAllStringSubmatch(body, -1) {
+				known = append(known, m[1])
+			}
+		}
+	}
+	for _, name := range slices.Sorted(maps.Keys(parts)) {
+		if len(parts[name]) > 1 && !slices.Contains(known, name) {
+			t.Errorf("%s is assigned in %s: give it another name, or note in sharedVariables that it is one variable", name, strings.Join(parts[name], ", "))
+		}
+	}
+	for _, name := range sharedVariables {
+		if len(parts[name]) < 2 {
+			t.Errorf("%s is no longer shared", name)
+		}
+	}
+}
