@@ -136,3 +136,12 @@ func (c Certificate) MarshalJSON() ([]byte, error) {
 		AgentLoads bool     `json:"agent_loads"`
 	}{c.Leaf, c.Chain, c.Encryption, c.Notes, c.Normalised, c.AgentLoads})
 }
+
+// DaysLeft returns how many whole days remain until t; it is negative once t has passed.
+func DaysLeft(t, now time.Time) int {
+	hours := t.Sub(now).Hours()
+	if hours < 0 {
+		return int(hours/24) - 1
+	}
+	return int(hours / 24)
+}

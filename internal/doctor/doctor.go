@@ -6,6 +6,7 @@ package doctor
 import (
 	"context"
 	"errors"
+	"slices"
 
 	"github.com/aoifleet/aoifleet/internal/host"
 	"github.com/aoifleet/aoifleet/internal/inventory"
@@ -30,15 +31,18 @@ const LeastSystemd = 239
 // together. Hint is what mends a failure, or empty; where a command of this
 // program does, Command is that command without inventory and hosts.
 type Check struct {
-	Name    string
-	OK      *bool
-	Message string
-	Hint    string
-	Command []string
+	Name    string   `json:"name"`
+	OK      *bool    `json:"ok"`
+	Message string   `json:"message"`
+	Hint    string   `json:"hint"`
+	Command []string `json:"-"`
 }
 
 // Failed tells whether the check was made and not passed.
 func (c Check) Failed() bool { return c.OK != nil && !*c.OK }
+
+// Failed tells whether one of the checks failed.
+func Failed(checks []Check) bool { return slices.ContainsFunc(checks, Check.Failed) }
 
 // Visit is what came of going to a host.
 type Visit struct {

@@ -111,6 +111,10 @@ type Backup struct {
 	New string // the digest of what replaced it
 }
 
+// Replaced tells whether the live file is what replaced the one in the backup, so that nothing
+// else is lost where the backup is restored.
+func (o *Observation) Replaced(b Backup) bool { return o.File.Digest == b.New }
+
 // Unfinished returns the receipt of a transaction that has not ended.
 func (o *Observation) Unfinished() (Receipt, bool) {
 	for _, r := range o.Receipts {

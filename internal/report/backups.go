@@ -31,13 +31,11 @@ func BackupsHosts(entries []rollout.Entry) []Host {
 		}
 		hosts[i].Backups = []Backup{}
 		for _, b := range e.Seen.Backups {
-			hosts[i].Backups = append(hosts[i].Backups, Backup{b.Run, b.Old, b.New, restorable(e, b)})
+			hosts[i].Backups = append(hosts[i].Backups, Backup{b.Run, b.Old, b.New, e.Seen.Replaced(b)})
 		}
 	}
 	return hosts
 }
-
-func restorable(e rollout.Entry, b host.Backup) bool { return e.Seen.File.Digest == b.New }
 
 // Backups prints a line for each backup, the oldest of a host first.
 func Backups(w io.Writer, entries []rollout.Entry) {
@@ -64,7 +62,7 @@ func backupNote(e rollout.Entry, b host.Backup) string {
 		return "is live"
 	case b.Old == "none":
 		return "there was no file before"
-	case restorable(e, b):
+	case e.Seen.Replaced(b):
 		return "rollback " + b.Run + " restores it"
 	}
 	return "replaced again since"

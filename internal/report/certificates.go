@@ -99,5 +99,5 @@ func validity(l certificate.Info, at time.Time) string {
 	case at.After(l.NotAfter):
 		return "expired"
 	}
-	return fmt.Sprintf("%d days left", DaysLeft(l.NotAfter, at))
+	return fmt.Sprintf("%d days left", certificate.DaysLeft(l.NotAfter, at))
 }

@@ -27,17 +27,9 @@ type DoctorDocument struct {
 
 // DoctorHost is a host of `doctor -o json`.
 type DoctorHost struct {
-	Name    string        `json:"name"`
-	Address string        `json:"address"`
-	Checks  []DoctorCheck `json:"checks"`
-}
-
-// DoctorCheck is one check of a host; OK is null where it was not made.
-type DoctorCheck struct {
-	Name    string `json:"name"`
-	OK      *bool  `json:"ok"`
-	Message string `json:"message"`
-	Hint    string `json:"hint"`
+	Name    string         `json:"name"`
+	Address string         `json:"address"`
+	Checks  []doctor.Check `json:"checks"`
 }
 
 // Examined is what `doctor` makes of its visits.
@@ -50,9 +42,7 @@ func Examined(visits []doctor.Visit, inventory string) *Doctor {
 }
 
 // Failed tells whether a check of the visit failed.
-func (d *Doctor) Failed(visit int) bool {
-	return slices.ContainsFunc(d.Checks[visit], doctor.Check.Failed)
-}
+func (d *Doctor) Failed(visit int) bool { return doctor.Failed(d.Checks[visit]) }
 
 // Document returns the JSON.
 func (d *Doctor) Document(head Head) DoctorDocument { return DoctorDocument{head, d.hosts()} }
@@ -60,9 +50,9 @@ func (d *Doctor) Document(head Head) DoctorDocument { return DoctorDocument{head
 func (d *Doctor) hosts() []DoctorHost {
 	hosts := make([]DoctorHost, len(d.Visits))
 	for i, v := range d.Visits {
-		hosts[i] = DoctorHost{Name: v.Host.Name, Address: v.Host.Address, Checks: make([]DoctorCheck, len(d.Checks[i]))}
+		hosts[i] = DoctorHost{Name: v.Host.Name, Address: v.Host.Address, Checks: slices.Clone(d.Checks[i])}
 		for j, c := range d.Checks[i] {
-			hosts[i].Checks[j] = DoctorCheck{c.Name, c.OK, c.Message, d.mend(c, []string{v.Host.Name})}
+			hosts[i].Checks[j].Hint = d.mend(c, []string{v.Host.Name})
 		}
 	}
 	return hosts

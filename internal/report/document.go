@@ -267,12 +267,3 @@ func unitOf(e rollout.Entry) *Unit {
 	}
 	return unit
 }
-
-// DaysLeft is how many whole days remain until t; negative once it has passed.
-func DaysLeft(t, now time.Time) int {
-	hours := t.Sub(now).Hours()
-	if hours < 0 {
-		return int(hours/24) - 1
-	}
-	return int(hours / 24)
-}

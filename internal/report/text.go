@@ -12,7 +12,6 @@ import (
 
 	"github.com/aoifleet/aoifleet/internal/certificate"
 	"github.com/aoifleet/aoifleet/internal/inventory"
-	"github.com/aoifleet/aoifleet/internal/problem"
 	"github.com/aoifleet/aoifleet/internal/rollout"
 )
 
@@ -150,7 +149,7 @@ func describe(c certificate.Info, now time.Time) string {
 }
 
 func left(t, now time.Time) string {
-	switch days := DaysLeft(t, now); {
+	switch days := certificate.DaysLeft(t, now); {
 	case days < 0:
 		return "expired"
 	case days == 1:
@@ -255,42 +254,15 @@ func Totals(r *rollout.Run) string {
 	return line
 }
 
-// nextCommand goes on after a run that left hosts undone: without the bad ones
-// where it was stopped, with them where they are all that is left.
+// nextCommand is the command that goes on after a run, "" where there is none.
 func nextCommand(r *rollout.Run, again Commands) string {
-	var bad, skipped, unsettled []string
-	for _, res := range r.Results {
-		switch res.Outcome {
-		case rollout.Skipped:
-			skipped = append(skipped, res.Host.Name)
-		case rollout.Restored:
-			if res.Action == rollout.Rotate { // undone with the rest of its run
-				skipped = append(skipped, res.Host.Name)
-			}
-		case rollout.Unknown, rollout.Failed:
-			unsettled = append(unsettled, res.Host.Name)
-		case rollout.RolledBack, rollout.Refused, rollout.Unreachable:
-			if !needsMore(res) {
-				bad = append(bad, res.Host.Name)
-			}
-		}
-	}
-	command, limit := again.Again, skipped
-	switch {
-	case len(unsettled) > 0:
-		command, limit = again.Status, unsettled
-	case len(skipped) == 0:
-		limit = bad
-	}
-	if len(limit) == 0 {
+	next, limit := r.Next()
+	command := again.Again
+	switch next {
+	case rollout.NoNext:
 		return ""
+	case rollout.SeeStatus:
+		command = again.Status
 	}
 	return shellescape.QuoteCommand(append(slices.Clone(command), "--limit", strings.Join(inventory.Fold(limit), ",")))
-}
-
-// needsMore: something about the host has to be put right first, as its hint says;
-// the same command would be refused again.
-func needsMore(res rollout.Result) bool {
-	return res.Outcome == rollout.Refused && res.Problem != nil &&
-		slices.Contains([]problem.Class{problem.Certificate, problem.Configuration, problem.Unhealthy}, res.Problem.Class)
 }

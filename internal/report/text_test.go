@@ -225,15 +225,6 @@ func TestNextCommandLeavesOutWhatNeedsMore(t *testing.T) {
 	}
 }
 
-func TestDaysLeft(t *testing.T) {
-	const day = 24 * time.Hour
-	for left, want := range map[time.Duration]int{0: 0, day - 1: 0, day: 1, 20*day + time.Hour: 20, -time.Second: -1, -day - time.Second: -2} {
-		if got := DaysLeft(now.Add(left), now); got != want {
-			t.Errorf("%v: %d, want %d", left, got, want)
-		}
-	}
-}
-
 func TestDocument(t *testing.T) {
 	res := results()[5]
 	res.Steps = []host.Step{{Name: "swap", OK: true, Took: 1500 * time.Microsecond}}

@@ -11,6 +11,7 @@ import (
 	"github.com/aoifleet/aoifleet/internal/certificate"
 	"github.com/aoifleet/aoifleet/internal/host"
 	"github.com/aoifleet/aoifleet/internal/inventory"
+	"github.com/aoifleet/aoifleet/internal/problem"
 )
 
 // Outcome is how a host ended; docs/reference.md defines each.
@@ -142,3 +143,51 @@ type Event struct {
 
 // NotSeen is the action of a plan that was made without looking.
 const NotSeen Action = "unknown"
+
+// Next is what an operator does after a run.
+type Next int
+
+// What comes next.
+const (
+	NoNext    Next = iota
+	RunAgain       // the same command, for some hosts
+	SeeStatus      // look at what has become of some hosts
+)
+
+// Next decides what goes on after a run that left hosts undone, and for which hosts: without
+// the bad ones where it was stopped, with them where they are all that is left.
+func (r *Run) Next() (next Next, hosts []string) {
+	var bad, skipped, unsettled []string
+	for _, res := range r.Results {
+		switch res.Outcome {
+		case Skipped:
+			skipped = append(skipped, res.Host.Name)
+		case Restored:
+			if res.Action == Rotate { // undone with the rest of its run
+				skipped = append(skipped, res.Host.Name)
+			}
+		case Unknown, Failed:
+			unsettled = append(unsettled, res.Host.Name)
+		case RolledBack, Refused, Unreachable:
+			if !needsMore(res) {
+				bad = append(bad, res.Host.Name)
+			}
+		}
+	}
+	switch {
+	case len(unsettled) > 0:
+		return SeeStatus, unsettled
+	case len(skipped) > 0:
+		return RunAgain, skipped
+	case len(bad) > 0:
+		return RunAgain, bad
+	}
+	return NoNext, nil
+}
+
+// needsMore tells whether something about the host has to be fixed first, as its hint says;
+// the same command would be refused again.
+func needsMore(res Result) bool {
+	return res.Outcome == Refused && res.Problem != nil &&
+		slices.Contains([]problem.Class{problem.Certificate, problem.Configuration, problem.Unhealthy}, res.Problem.Class)
+}

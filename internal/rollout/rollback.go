@@ -63,7 +63,7 @@ func backupOf(seen *host.Observation, run string) *host.Backup {
 func backupProblem(e Entry) *host.Problem {
 	const anyway = "; --force restores it all the same"
 	switch saved := e.Seen.Saved; {
-	case e.Seen.File.Digest != e.Backup.New:
+	case !e.Seen.Replaced(*e.Backup):
 		return &host.Problem{Class: "drift", Message: "the certificate was replaced again since run " + e.Backup.Run,
 			Hint: "see: aoifleet backups list" + anyway}
 	case e.Backup.Old == "none":

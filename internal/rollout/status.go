@@ -1,8 +1,11 @@
 package rollout
 
 import (
+	"cmp"
+	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/aoifleet/aoifleet/internal/certificate"
 	"github.com/aoifleet/aoifleet/internal/host"
@@ -24,6 +27,80 @@ func Status(targets []Target, looks []Look) []Entry {
 		}
 	}
 	return entries
+}
+
+// StatusProblem returns why a host does not pass a status, nil if it passes: it can't be
+// checked, a run is unfinished there, the agent is not healthy, or its certificate has
+// expired at now or does within expiring.
+func (e Entry) StatusProblem(now time.Time, expiring time.Duration) *host.Problem {
+	if e.Seen != nil {
+		if r, unfinished := e.Seen.Unfinished(); unfinished {
+			return unfinishedProblem(r)
+		}
+	}
+	if e.Problem != nil || e.Outcome != "" || e.Seen == nil {
+		return e.Problem
+	}
+	if problem := healthProblem(e); problem != nil {
+		return problem
+	}
+	return expiryProblem(e, now, expiring)
+}
+
+func unfinishedProblem(r host.Receipt) *host.Problem {
+	if !r.Holds() {
+		return &host.Problem{Class: "locked", Message: r.Interrupted(), Hint: "settle it: aoifleet recover"}
+	}
+	p := &host.Problem{Class: "locked", Message: fmt.Sprintf("run %s of %s is at work", r.Run, r.Owner)}
+	if r.Armed {
+		p.Message += fmt.Sprintf("; undone in %s if not confirmed", r.Left)
+	}
+	return p
+}
+
+// healthProblem returns why the agent is not healthy, nil if it is.
+func healthProblem(e Entry) *host.Problem {
+	unit := e.Host.Agent.Unit
+	switch why := e.Seen.Health(host.AsFound(e.Host.Health)).Cause(); why.Kind {
+	case host.Healthy:
+		return nil
+	case host.Exited:
+		return &host.Problem{Class: "agent_not_running", Message: unit + " is active, but its main process has exited"}
+	case host.Stopped, host.Failing, host.Restarting, host.Settling, host.Reloading:
+		return &host.Problem{Class: "agent_not_running", Message: unit + " is " + cmp.Or(e.Seen.Unit.Active, "not known to systemd")}
+	case host.Restarted:
+		return &host.Problem{Class: "unhealthy", Message: unit + " has exited, and systemd has just started it again",
+			Hint: "look at: journalctl -u " + unit + " -n 50"}
+	default:
+		return &host.Problem{Class: "unhealthy", Message: why.Message}
+	}
+}
+
+// expiryProblem returns that the live certificate has expired or expires soon, else nil.
+func expiryProblem(e Entry, now time.Time, expiring time.Duration) *host.Problem {
+	live := e.Live()
+	if live == nil || live.NotAfter.After(now.Add(expiring)) {
+		return nil
+	}
+	p := &host.Problem{Class: "certificate", Message: "the certificate has expired", Hint: "rotate to a new one: aoifleet rotate"}
+	if live.NotAfter.After(now) {
+		p.Message = "the certificate expires in 1 day"
+		if days := certificate.DaysLeft(live.NotAfter, now); days != 1 {
+			p.Message = fmt.Sprintf("the certificate expires in %d days", days)
+		}
+	}
+	return p
+}
+
+// Unsettled returns the names of the hosts on which recover has something to do.
+func Unsettled(entries []Entry) []string {
+	var names []string
+	for _, e := range entries {
+		if e.Seen != nil && decideRecovery(e.Target, Look{Seen: e.Seen}).Action == Recover {
+			names = append(names, e.Host.Name)
+		}
+	}
+	return names
 }
 
 // Credential is one certificate of a service principal, and the hosts whose
@@ -207,4 +284,57 @@ func InUse(entries []Entry, client, thumbprint string) (using, unsure []string) 
 		}
 	}
 	return using, unsure
+}
+
+// Unsure returns the hosts that may use any certificate of p: unseen ones, those with another
+// file for p, and those with an old certificate whose configuration does not say whose it is.
+// list and unseen are what Principals returns.
+func (p Principal) Unsure(list []Principal, unseen []string) []string {
+	all := slices.Concat(unseen, p.Beside)
+	for _, other := range list {
+		if other.ClientID == "" && p.ClientID != "" {
+			all = append(all, other.Old()...)
+		}
+	}
+	return all
+}
+
+// Removal is whether the old certificates of a service principal may be removed, as far as
+// the fleet is concerned. Safe holds only where that is Known.
+type Removal struct {
+	Safe, Known bool
+	Reason      RemovalReason
+	Hosts       []string // of which the reason speaks
+}
+
+// RemovalReason is why the old certificates may be removed, may not, or why that is unknown.
+type RemovalReason int
+
+// The reasons of a Removal.
+const (
+	Unused      RemovalReason = iota // safe: every host uses what the inventory names
+	InUseBy                          // not safe: hosts use an old one
+	NotNamed                         // unknown: the inventory does not name a new one for every host
+	RunOpen                          // unknown: a run that has not ended may restore an old one
+	UseUnknown                       // unknown: which certificate hosts use is
+	NotSelected                      // unknown: not all hosts of the inventory were checked
+)
+
+// Removal decides about p. unsure are hosts that may use any certificate, and elsewhere is how
+// many hosts of the inventory were not checked.
+func (p Principal) Removal(unsure []string, elsewhere int) Removal {
+	old := p.Old()
+	switch {
+	case !p.Named:
+		return Removal{Reason: NotNamed}
+	case len(old) > 0:
+		return Removal{Known: true, Reason: InUseBy, Hosts: old}
+	case len(p.Open) > 0:
+		return Removal{Reason: RunOpen, Hosts: p.Open}
+	case len(unsure) > 0:
+		return Removal{Reason: UseUnknown, Hosts: unsure}
+	case elsewhere > 0:
+		return Removal{Reason: NotSelected}
+	}
+	return Removal{Safe: true, Known: true, Reason: Unused}
 }
