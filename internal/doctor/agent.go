@@ -6,16 +6,17 @@ import (
 
 	"github.com/aoifleet/aoifleet/internal/display"
 	"github.com/aoifleet/aoifleet/internal/host"
+	"github.com/aoifleet/aoifleet/internal/problem"
 )
 
 // files are the agent's configuration and its certificate.
 func (c chart) files(v Visit) {
-	seen, problem := v.Found.Seen, problemOf(v.Found.SeenErr)
+	seen, reason := v.Found.Seen, problemOf(v.Found.SeenErr)
 	switch {
-	case problem != nil && problem.Class == "configuration":
-		c.fail("configuration", problem.Message, problem.Hint)
+	case reason != nil && reason.Class == problem.Configuration:
+		c.fail("configuration", reason.Message, reason.Hint)
 		return
-	case problem != nil || seen == nil:
+	case reason != nil || seen == nil:
 		return
 	case seen.Provider == nil:
 		c.ok("configuration", "managed identity")
@@ -32,7 +33,7 @@ func (c chart) files(v Visit) {
 	if trouble != nil && trouble.Hint == "" {
 		trouble.Hint = "see on the host: findmnt -T " + display.Sanitise(seen.File.Path, 4096)
 	}
-	c.problem("certificate_path", trouble, pathMessage(seen.File))
+	c.passUnless("certificate_path", trouble, pathMessage(seen.File))
 	switch {
 	case seen.File.Kind == "missing":
 		c.ok("certificate_path", "no certificate yet at "+display.Sanitise(seen.File.Path, 4096))
@@ -104,18 +105,18 @@ func (c chart) agent(v Visit) {
 
 func (c chart) unit(v Visit) {
 	u, name := v.Found.Seen.Unit, v.Host.Agent.Unit
-	problem := u.LoadProblem(name)
-	if problem == nil && u.File == "disabled" && !v.mayStop() {
-		problem = &host.Problem{Message: name + " is disabled: nothing starts it at boot",
+	reason := u.LoadProblem(name)
+	if reason == nil && u.File == "disabled" && !v.mayStop() {
+		reason = &problem.Error{Message: name + " is disabled: nothing starts it at boot",
 			Hint: "on the host: systemctl enable " + name + "; or set agent.when_stopped: replace"}
 	}
-	if problem == nil && !(v.mayStop() && u.Active == "inactive") {
-		problem = u.Oneshot(name)
+	if reason == nil && !(v.mayStop() && u.Active == "inactive") {
+		reason = u.Oneshot(name)
 	}
-	if problem != nil && u.Load == "masked" {
-		problem.Hint = "on the host: systemctl unmask " + name
+	if reason != nil && u.Load == "masked" {
+		reason.Hint = "on the host: systemctl unmask " + name
 	}
-	c.problem("unit", problem, u.File)
+	c.passUnless("unit", reason, u.File)
 }
 
 // mayStop: the inventory says that a stopped unit is left alone on purpose.
@@ -152,7 +153,7 @@ func (c chart) running(v Visit) {
 func (c chart) restartTime(v Visit) {
 	u := v.Found.Seen.Unit
 	if takes := u.RestartTime(); takes > 0 && u.Type != "oneshot" {
-		c.problem("restart_time", u.SlowProblem(v.Host.Agent.Unit, v.Host.Health.Timeout), "at most "+takes.String())
+		c.passUnless("restart_time", u.SlowProblem(v.Host.Agent.Unit, v.Host.Health.Timeout), "at most "+takes.String())
 	}
 }
 

@@ -63,37 +63,37 @@ func (v Visit) wayWords(name string) string {
 func (c chart) session(v Visit) {
 	f := v.Found
 	c.sftp(f.SFTP)
-	problem := problemOf(f.Err)
+	reason := problemOf(f.Err)
 	switch {
-	case f.Root && problem != nil && problem.Class == "configuration" && v.usesHelper():
+	case f.Root && reason != nil && reason.Class == problem.Configuration && v.usesHelper():
 		c.ok("sudo", sudoWords(v.Host))
-		c.fail("helper", problem.Message, problem.Hint)
+		c.fail("helper", reason.Message, reason.Hint)
 		return
 	case f.Root:
 		c.ok("sudo", sudoWords(v.Host))
-	case problem != nil && problem.Class == "configuration" && v.usesHelper():
-		c.fail("helper", problem.Message, problem.Hint) // sudo finds no helper to run
+	case reason != nil && reason.Class == problem.Configuration && v.usesHelper():
+		c.fail("helper", reason.Message, reason.Hint) // sudo finds no helper to run
 		return
-	case problem != nil:
-		c.fail("sudo", problem.Message, problem.Hint)
+	case reason != nil:
+		c.fail("sudo", reason.Message, reason.Hint)
 		return
 	}
 	c.helper(v)
-	if problem == nil {
-		problem = problemOf(f.SeenErr)
+	if reason == nil {
+		reason = problemOf(f.SeenErr)
 	}
-	if problem != nil && problem.Class == "configuration" {
-		problem = nil // which is told of below
+	if reason != nil && reason.Class == problem.Configuration {
+		reason = nil // which is told of below
 	}
-	c.problem("script", problem, "")
+	c.passUnless("script", reason, "")
 }
 
 func (c chart) sftp(err error) {
-	problem := problemOf(err)
-	if problem != nil && problem.Hint == "" {
-		problem.Hint = "see Subsystem in sshd_config(5) on the host, and what the login shell's start-up files print"
+	reason := problemOf(err)
+	if reason != nil && reason.Hint == "" {
+		reason.Hint = "see Subsystem in sshd_config(5) on the host, and what the login shell's start-up files print"
 	}
-	c.problem("sftp", problem, "")
+	c.passUnless("sftp", reason, "")
 }
 
 func (c chart) helper(v Visit) {
@@ -120,7 +120,7 @@ func sudoWords(h inventory.Host) string {
 }
 
 // problemOf is a copy of what is wrong, or nil.
-func problemOf(err error) *host.Problem {
+func problemOf(err error) *problem.Error {
 	if err == nil {
 		return nil
 	}

@@ -109,8 +109,8 @@ func (c chart) settle(name, message string, command ...string) {
 	c[name] = check
 }
 
-// problem fails a check, or passes it where there is no problem.
-func (c chart) problem(name string, p *host.Problem, message string) {
+// passUnless fails a check, or passes it where there is no problem.
+func (c chart) passUnless(name string, p *problem.Error, message string) {
 	if p != nil {
 		c.fail(name, p.Message, p.Hint)
 		return

@@ -79,22 +79,22 @@ var sicknesses = []sick{
 
 	{"no SFTP", func(v *Visit) { v.Found.SFTP = fails(problem.Command) }, "sftp", "why how", nil},
 	{"no sudo", func(v *Visit) {
-		v.Found = &host.Examination{Err: &host.Problem{Class: "sudo", Message: "why", Hint: "how"}}
+		v.Found = &host.Examination{Err: &problem.Error{Class: problem.Sudo, Message: "why", Hint: "how"}}
 	}, "sudo", "why how", []string{"*"}},
 	{"another shell", func(v *Visit) {
 		v.Found = &host.Examination{Err: &remote.ExitError{Status: 3, Stderr: "boom"}}
 	}, "sudo", "boom", []string{"*"}},
 	{"no helper", func(v *Visit) {
-		v.Host.Helper, v.Found = host.HelperPath, &host.Examination{Err: &host.Problem{Class: "configuration", Message: "why"}}
+		v.Host.Helper, v.Found = host.HelperPath, &host.Examination{Err: &problem.Error{Class: problem.Configuration, Message: "why"}}
 	}, "helper", "why", []string{"sudo", "*"}},
 	{"helper that refuses", func(v *Visit) {
-		v.Host.Helper, v.Found = host.HelperPath, &host.Examination{Root: true, Err: &host.Problem{Class: "configuration", Message: "why"}}
+		v.Host.Helper, v.Found = host.HelperPath, &host.Examination{Root: true, Err: &problem.Error{Class: problem.Configuration, Message: "why"}}
 	}, "helper", "why", []string{"*"}},
 	{"old helper", func(v *Visit) {
 		v.Host.Helper, v.Found.OldHelper, v.Found.Facts = host.HelperPath, true, nil
 	}, "helper", "than this program aoifleet install-helper", []string{"tools", "systemd", "openssl", "clock", "protected_links", "certificate_form", "log", "accepted", "dead_man"}},
 	{"script cut short", func(v *Visit) {
-		v.Found = &host.Examination{Root: true, Err: &host.Problem{Class: "command", Message: "why"}}
+		v.Found = &host.Examination{Root: true, Err: &problem.Error{Class: problem.Command, Message: "why"}}
 	}, "script", "why", []string{"*"}},
 	{"look takes too long", func(v *Visit) { v.Found.Seen, v.Found.SeenErr = nil, context.DeadlineExceeded }, "script", "did not answer in time",
 		[]string{"space", "configuration", "certificate_path", "certificate_form", "unit", "running", "restart_time", "accepted", "dead_man", "unfinished", "leftovers"}},
@@ -117,7 +117,7 @@ var sicknesses = []sick{
 	{"full disk", func(v *Visit) { v.Found.Seen.Space = 1<<20 - 1 }, "space", "1023 kB", nil},
 
 	{"configuration", func(v *Visit) {
-		v.Found.Seen.Provider, v.Found.SeenErr = nil, &host.Problem{Class: "configuration", Message: "why", Hint: "how"}
+		v.Found.Seen.Provider, v.Found.SeenErr = nil, &problem.Error{Class: problem.Configuration, Message: "why", Hint: "how"}
 	}, "configuration", "why how", []string{"certificate_path", "certificate_form", "accepted"}},
 	{"no folder", func(v *Visit) { v.Found.Seen.File.Kind = "nodir" }, "certificate_path", "the folder of /c.p12 does not exist", []string{"certificate_form", "accepted"}},
 	{"unsafe folder", func(v *Visit) { v.Found.Seen.File.Unsafe = "/tmp" }, "certificate_path", "chmod go-w /tmp", []string{"accepted"}},

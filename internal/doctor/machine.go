@@ -19,7 +19,7 @@ const mostSkew = 30 * time.Second
 func (c chart) machine(v Visit) {
 	facts := v.Found.Facts
 	if v.Found.Seen != nil {
-		c.problem("space", v.Found.Seen.SpaceProblem(), fmt.Sprintf("%d MB free below /var/lib", v.Found.Seen.Space/1e6))
+		c.passUnless("space", v.Found.Seen.SpaceProblem(), fmt.Sprintf("%d MB free below /var/lib", v.Found.Seen.Space/1e6))
 	}
 	if facts == nil {
 		return

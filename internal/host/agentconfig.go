@@ -9,6 +9,7 @@ import (
 
 	"github.com/aoifleet/aoifleet/internal/display"
 	"github.com/aoifleet/aoifleet/internal/inventory"
+	"github.com/aoifleet/aoifleet/internal/problem"
 )
 
 // defaultListenerPort is where the agent's MCC EDR listener listens when its
@@ -121,7 +122,7 @@ func (c AgentConfig) choose(agent inventory.Agent) (*Provider, error) {
 			}
 		}
 		if candidates == nil {
-			return nil, &Problem{Class: "configuration",
+			return nil, &problem.Error{Class: problem.Configuration,
 				Message: fmt.Sprintf("the agent's configuration has no secret provider %q with a service principal", agent.Provider),
 				Hint:    "set agent.provider to one of: " + c.names()}
 		}
@@ -133,13 +134,15 @@ func (c AgentConfig) choose(agent inventory.Agent) (*Provider, error) {
 	case len(candidates) == 0 && c.ManagedIdentity:
 		return nil, nil
 	case len(candidates) == 0:
-		return nil, &Problem{Class: "configuration", Message: "the agent's configuration has no secret provider with a service principal",
-			Hint: "set agent.certificate_path in the inventory if the certificate is elsewhere"}
+		return nil, &problem.Error{Class: problem.Configuration,
+			Message: "the agent's configuration has no secret provider with a service principal",
+			Hint:    "set agent.certificate_path in the inventory if the certificate is elsewhere"}
 	}
 	for _, p := range candidates[1:] {
 		if p.Path != candidates[0].Path {
-			return nil, &Problem{Class: "configuration", Message: "several secret providers use different certificate files",
-				Hint: "set agent.provider to one of: " + c.names()}
+			return nil, &problem.Error{Class: problem.Configuration,
+				Message: "several secret providers use different certificate files",
+				Hint:    "set agent.provider to one of: " + c.names()}
 		}
 	}
 	return usable(candidates[0])
@@ -159,7 +162,7 @@ func matching(providers []Provider, path string) *Provider {
 // the agent's working directory isn't known.
 func usable(p Provider) (*Provider, error) {
 	if !strings.HasPrefix(p.Path, "/") || p.Path != display.Plain(p.Path, 4096) {
-		return nil, &Problem{Class: "configuration",
+		return nil, &problem.Error{Class: problem.Configuration,
 			Message: fmt.Sprintf("cert_path of provider %q is not an absolute path: %q", clean(p.Name), clean(p.Path)),
 			Hint:    "set agent.certificate_path in the inventory"}
 	}

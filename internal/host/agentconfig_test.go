@@ -5,6 +5,7 @@ import (
 	"testing"
 
 	"github.com/aoifleet/aoifleet/internal/inventory"
+	"github.com/aoifleet/aoifleet/internal/problem"
 )
 
 func provider(name, path string) string {
@@ -59,7 +60,7 @@ func TestChoose(t *testing.T) {
 			if err == nil {
 				return
 			}
-			if p := AsProblem(err); p.Class != "configuration" || p.Hint == "" || !strings.Contains(p.Message, c.words) {
+			if p := AsProblem(err); p.Class != problem.Configuration || p.Hint == "" || !strings.Contains(p.Message, c.words) {
 				t.Errorf("%+v", p)
 			}
 		})

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/aoifleet/aoifleet/internal/certificate"
+	"github.com/aoifleet/aoifleet/internal/problem"
 )
 
 // Ending is how a transaction ended, in host.sh's own word.
@@ -41,7 +42,7 @@ type Change struct {
 type Report struct {
 	Ending   Ending
 	Proof    string // expected_line, log_clean, process_only; "" where the agent was not started
-	Problem  *Problem
+	Problem  *problem.Error
 	Notes    []string
 	Evidence []string
 	Steps    []Step

@@ -12,6 +12,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/aoifleet/aoifleet/internal/problem"
 	"github.com/aoifleet/aoifleet/internal/remote"
 )
 
@@ -164,7 +165,7 @@ func (c *collection) answer(word string, until ...string) (string, error) {
 // hear reads until the host says one of these, which may be a key or the text of
 // a result.
 func (c *collection) hear(until ...string) (string, error) {
-	var why *Problem
+	var why *problem.Error
 	for read := 0; read < maxAnswer; {
 		line, err := c.out.ReadSlice('\n')
 		if errors.Is(err, io.EOF) {
@@ -186,7 +187,7 @@ func (c *collection) hear(until ...string) (string, error) {
 			}
 		case "zip":
 			if !c.announced(text) {
-				return "", &Problem{Class: "command", Message: "the host does not say what its zip is"}
+				return "", &problem.Error{Class: problem.Command, Message: "the host does not say what its zip is"}
 			}
 		}
 		for _, wanted := range until {
@@ -195,7 +196,7 @@ func (c *collection) hear(until ...string) (string, error) {
 			}
 		}
 	}
-	return "", &Problem{Class: "command", Message: "what the host says can't be understood"}
+	return "", &problem.Error{Class: problem.Command, Message: "what the host says can't be understood"}
 }
 
 // diagnosisHint is what to do where a host has no diagnostics to give.
@@ -229,7 +230,7 @@ func (c *collection) lost() error {
 	if err := c.process.Wait(); err != nil {
 		return c.vm.notRoot(c.ctx, err)
 	}
-	return &Problem{Class: "command", Message: "the host's script stopped before its end"}
+	return &problem.Error{Class: problem.Command, Message: "the host's script stopped before its end"}
 }
 
 // arrival takes the bytes of a zip as they come.
@@ -260,11 +261,13 @@ func (a *arrival) Write(p []byte) (int, error) {
 func (a *arrival) verdict(err error, digest string) error {
 	switch {
 	case a.failed != nil:
-		return &Problem{Class: "disk", Message: "the diagnostics can't be written here: " + clean(a.failed.Error())}
+		return &problem.Error{Class: problem.Disk,
+			Message: "the diagnostics can't be written here: " + clean(a.failed.Error())}
 	case err != nil:
 		return err
 	case hex.EncodeToString(a.digest.Sum(nil)) != digest:
-		return &Problem{Class: "command", Message: "the diagnostics did not arrive whole: their digest is another"}
+		return &problem.Error{Class: problem.Command,
+			Message: "the diagnostics did not arrive whole: their digest is another"}
 	}
 	return nil
 }

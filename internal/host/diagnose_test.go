@@ -12,6 +12,7 @@ import (
 	"testing"
 
 	"github.com/aoifleet/aoifleet/internal/inventory"
+	"github.com/aoifleet/aoifleet/internal/problem"
 )
 
 func TestAnnounced(t *testing.T) {
@@ -53,16 +54,16 @@ func TestArrival(t *testing.T) {
 	if err := a.verdict(nil, sumOf("PK123456")); err != nil {
 		t.Error(err)
 	}
-	if p := AsProblem(a.verdict(nil, sumOf("PK123457"))); p.Class != "command" || !strings.Contains(p.Message, "did not arrive whole") {
+	if p := AsProblem(a.verdict(nil, sumOf("PK123457"))); p.Class != problem.Command || !strings.Contains(p.Message, "did not arrive whole") {
 		t.Errorf("%+v", p)
 	}
-	lost := &Problem{Class: "unreachable"}
+	lost := &problem.Error{Class: problem.Unreachable}
 	if err := a.verdict(lost, sumOf("PK123456")); err != lost {
 		t.Error(err)
 	}
 	a = &arrival{To: fullDisk{}, digest: sha256.New()}
 	_, _ = a.Write([]byte("PK"))
-	if p := AsProblem(a.verdict(nil, sumOf(""))); p.Class != "disk" || strings.Contains(p.Message, "\x1b") {
+	if p := AsProblem(a.verdict(nil, sumOf(""))); p.Class != problem.Disk || strings.Contains(p.Message, "\x1b") {
 		t.Errorf("%+v", p)
 	}
 }

@@ -124,7 +124,7 @@ func (e *Examination) heard(out []byte, helper bool, before, after time.Time) {
 		e.Err = hostSaid(msg)
 		e.Root = e.Root && !problem.Is(e.Err, problem.Sudo)
 	case f.fields["examined"] == "":
-		e.Err = &Problem{Class: "command", Message: "the host's script stopped before its end: " + firstLine(string(out))}
+		e.Err = cutShort(out)
 	default:
 		e.Facts = parseFacts(out, f, before, after)
 	}

@@ -8,6 +8,7 @@ import (
 	"sync"
 
 	"github.com/aoifleet/aoifleet/internal/display"
+	"github.com/aoifleet/aoifleet/internal/problem"
 )
 
 // helperProtocol is the number of the conversation with an installed helper. It
@@ -44,7 +45,7 @@ func (v *VM) InstallHelper(ctx context.Context) (Installed, error) {
 	}
 	result := f.fields["result"]
 	if result != "installed" && result != "current" {
-		return Installed{}, &Problem{Class: "command", Message: "the host's script stopped before its end: " + firstLine(string(out))}
+		return Installed{}, cutShort(out)
 	}
 	i := Installed{Changed: result == "installed"}
 	if note, ok := f.fields["note"]; ok {
@@ -67,9 +68,13 @@ func helperProblem(f *found) (note string, err error) {
 	const again = "aoifleet install-helper"
 	switch {
 	case protocol == "":
-		return "", &Problem{Class: "configuration", Message: HelperPath + " on the host is not aoifleet's helper", Hint: again}
+		return "", &problem.Error{Class: problem.Configuration,
+			Message: HelperPath + " on the host is not aoifleet's helper",
+			Hint:    again}
 	case protocol != helperProtocol:
-		return "", &Problem{Class: "configuration", Message: "the helper on the host is of a version that this program can't work with", Hint: again}
+		return "", &problem.Error{Class: problem.Configuration,
+			Message: "the helper on the host is of a version that this program can't work with",
+			Hint:    again}
 	case version != HelperVersion():
 		return "the helper on the host is of another version than this program; to bring it up to date: " + again, nil
 	}

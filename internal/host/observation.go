@@ -17,6 +17,7 @@ import (
 	"github.com/aoifleet/aoifleet/internal/certificate"
 	"github.com/aoifleet/aoifleet/internal/display"
 	"github.com/aoifleet/aoifleet/internal/inventory"
+	"github.com/aoifleet/aoifleet/internal/problem"
 )
 
 // Observation is what one look at a host found. Everything in it came from the
@@ -260,22 +261,26 @@ func (f *found) observation(agent inventory.Agent) (*Observation, error) {
 	}
 	o.Space, _ = strconv.ParseInt(f.fields["space"], 10, 64)
 	if folder, unsafe := f.fields["config_unsafe"]; unsafe {
-		return o, &Problem{Class: "configuration", Message: "the agent's configuration " + agent.Config + " is a link, and others than root can write the folder " + clean(folder),
-			Hint: "name the file itself in agent.config"}
+		return o, &problem.Error{Class: problem.Configuration,
+			Message: "the agent's configuration " + agent.Config + " is a link, and others than root can write the folder " + clean(folder),
+			Hint:    "name the file itself in agent.config"}
 	}
 	o.Settings, o.Configured = display.Plain(f.fields["settings"], 200), hex.EncodeToString(f.digest.Sum(nil))
 	if _, missing := f.fields["config_missing"]; missing {
 		o.Configured = ""
 		if agent.CertificatePath == "" {
-			return o, &Problem{Class: "configuration", Message: "the agent's configuration " + agent.Config + " does not exist",
-				Hint: "is the agent installed? set agent.config or agent.certificate_path in the inventory"}
+			return o, &problem.Error{Class: problem.Configuration,
+				Message: "the agent's configuration " + agent.Config + " does not exist",
+				Hint:    "is the agent installed? set agent.config or agent.certificate_path in the inventory"}
 		}
 	} else if _, cut := f.fields["config_cut"]; cut {
-		return o, &Problem{Class: "configuration", Message: "the agent's configuration " + agent.Config + " has more than 4000 lines"}
+		return o, &problem.Error{Class: problem.Configuration,
+			Message: "the agent's configuration " + agent.Config + " has more than 4000 lines"}
 	} else {
 		cfg, err := parseAgentConfig(f.config.String())
 		if err != nil {
-			return o, &Problem{Class: "configuration", Message: "the agent's configuration " + agent.Config + ": " + err.Error()}
+			return o, &problem.Error{Class: problem.Configuration,
+				Message: "the agent's configuration " + agent.Config + ": " + err.Error()}
 		}
 		o.Config, o.PortClosed = cfg, f.portClosed(cfg)
 	}

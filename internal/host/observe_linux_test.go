@@ -16,6 +16,7 @@ import (
 	"software.sslmate.com/src/go-pkcs12"
 
 	"github.com/aoifleet/aoifleet/internal/inventory"
+	"github.com/aoifleet/aoifleet/internal/problem"
 )
 
 // look observes the machine, and reads it as the Go side does.
@@ -178,7 +179,7 @@ func TestObserveWhatIsMissing(t *testing.T) {
 	m.must(os.Remove(m.root + logPath))
 	m.state("load=not-found", "active=inactive")
 	o, _, err := m.look(inventory.Agent{})
-	if p := AsProblem(err); err == nil || p.Class != "configuration" || !strings.Contains(p.Message, "does not exist") || o.Unit.Load != "not-found" {
+	if p := AsProblem(err); err == nil || p.Class != problem.Configuration || !strings.Contains(p.Message, "does not exist") || o.Unit.Load != "not-found" {
 		t.Errorf("%+v %v", o, err)
 	}
 	o, _, err = m.look(inventory.Agent{CertificatePath: certPath}, "path="+certPath)

@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"context"
 	"sync"
+
+	"github.com/aoifleet/aoifleet/internal/problem"
 )
 
 // Password is one source of sudo's password, shared by every host that uses it.
@@ -37,9 +39,11 @@ func (p *Password) line(ctx context.Context) ([]byte, error) {
 	secret, err := p.read(ctx)
 	switch {
 	case err != nil:
-		return nil, &Problem{Class: "sudo", Message: "no password for sudo: " + clean(err.Error()), Hint: "see sudo.password_from in the inventory"}
+		return nil, &problem.Error{Class: problem.Sudo, Message: "no password for sudo: " + clean(err.Error()),
+			Hint: "see sudo.password_from in the inventory"}
 	case len(secret) == 0 || bytes.ContainsAny(secret, "\n\r\x00"):
-		return nil, &Problem{Class: "sudo", Message: "the password for sudo is empty, or more than one line", Hint: "see sudo.password_from in the inventory"}
+		return nil, &problem.Error{Class: problem.Sudo, Message: "the password for sudo is empty, or more than one line",
+			Hint: "see sudo.password_from in the inventory"}
 	}
 	return append(bytes.Clone(secret), '\n'), nil
 }
@@ -56,7 +60,8 @@ func (p *Password) attempt(ctx context.Context, try func() verdict) error {
 		}
 	}
 	if p.known() == wrong {
-		return &Problem{Class: "sudo", Message: "not tried: sudo has refused this password on another host", Hint: mendPassword}
+		return &problem.Error{Class: problem.Sudo, Message: "not tried: sudo has refused this password on another host",
+			Hint: mendPassword}
 	}
 	told := try()
 	p.mu.Lock()

@@ -15,7 +15,7 @@ type Problem = problem.Error
 
 // AsProblem classes any error of this package or of remote. It leaves the cause
 // out: a result is kept, and must not be taken for the end of some context later.
-func AsProblem(err error) *Problem {
+func AsProblem(err error) *problem.Error {
 	var exit *remote.ExitError
 	if errors.As(err, &exit) {
 		return scriptFailed(exit)
@@ -23,25 +23,31 @@ func AsProblem(err error) *Problem {
 	if p := problem.As(err); p != nil && p.Err == nil {
 		return p
 	} else if p != nil {
-		return &Problem{Class: p.Class, Message: p.Message, Hint: p.Hint}
+		return &problem.Error{Class: p.Class, Message: p.Message, Hint: p.Hint}
 	}
 	if errors.Is(err, context.DeadlineExceeded) {
-		return &Problem{Class: problem.Timeout, Message: "the host did not answer in time"}
+		return &problem.Error{Class: problem.Timeout, Message: "the host did not answer in time"}
 	}
-	return &Problem{Class: problem.Internal, Message: display.Sanitise(err.Error(), 400)}
+	return &problem.Error{Class: problem.Internal, Message: display.Sanitise(err.Error(), 400)}
 }
 
 // scriptFailed tells a script that failed from a session that the server closed under it.
-func scriptFailed(exit *remote.ExitError) *Problem {
+func scriptFailed(exit *remote.ExitError) *problem.Error {
 	said := firstLine(exit.Stderr)
 	switch {
 	case exit.Status < 0 && said == "":
-		return &Problem{Class: "unreachable", Message: "connection lost: the server closed the session, as after an idle time-out",
-			Hint: "see ChannelTimeout in sshd_config(5) on the host"}
+		return &problem.Error{Class: problem.Unreachable,
+			Message: "connection lost: the server closed the session, as after an idle time-out",
+			Hint:    "see ChannelTimeout in sshd_config(5) on the host"}
 	case said == "":
 		said = exit.Error()
 	}
-	return &Problem{Class: "command", Message: "the host's script failed: " + said}
+	return &problem.Error{Class: problem.Command, Message: "the host's script failed: " + said}
+}
+
+// cutShort is the error of a verb that ended without its result; out is what it said.
+func cutShort(out []byte) *problem.Error {
+	return problem.New(problem.Command, "", "the host's script stopped before its end: %s", firstLine(string(out)))
 }
 
 func firstLine(s string) string {

@@ -33,7 +33,7 @@ func TestHostSaid(t *testing.T) {
 func TestScriptThatFails(t *testing.T) {
 	for status, stderr := range map[int]string{2: "sh: 12: Syntax error\x1b[2J\nmore", 3: "", -1: "Killed"} {
 		got := AsProblem(fmt.Errorf("a: %w", &remote.ExitError{Status: status, Stderr: stderr}))
-		if got.Class != "command" || !strings.HasPrefix(got.Message, "the host's script failed: ") || strings.ContainsAny(got.Message, "\n\x1b") {
+		if got.Class != problem.Command || !strings.HasPrefix(got.Message, "the host's script failed: ") || strings.ContainsAny(got.Message, "\n\x1b") {
 			t.Errorf("%q: %+v", stderr, got)
 		}
 		if strings.HasSuffix(got.Message, ": ") {
@@ -41,13 +41,13 @@ func TestScriptThatFails(t *testing.T) {
 		}
 	}
 	closed := AsProblem(&remote.ExitError{Status: -1}) // a session that ends without a word, as ChannelTimeout ends it
-	if closed.Class != "unreachable" || !strings.HasPrefix(closed.Message, "connection lost: ") || !strings.Contains(closed.Hint, "ChannelTimeout") {
+	if closed.Class != problem.Unreachable || !strings.HasPrefix(closed.Message, "connection lost: ") || !strings.Contains(closed.Hint, "ChannelTimeout") {
 		t.Errorf("%+v", closed)
 	}
 }
 
 func TestAsProblem(t *testing.T) {
-	own := &Problem{Class: "disk", Message: "m", Hint: "h"}
+	own := &problem.Error{Class: problem.Disk, Message: "m", Hint: "h"}
 	for _, c := range []struct {
 		err  error
 		want Problem

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/aoifleet/aoifleet/internal/display"
+	"github.com/aoifleet/aoifleet/internal/problem"
 	"github.com/aoifleet/aoifleet/internal/remote"
 )
 
@@ -24,8 +25,8 @@ func (v *VM) converse(ctx context.Context, verb string, values []value, onStep f
 
 // unstarted is the report where nothing was sent: by sudo's word, or because the
 // connection was dead.
-func unstarted(p *Problem) *Report {
-	if p.Class == "sudo" || p.Class == "configuration" {
+func unstarted(p *problem.Error) *Report {
+	if p.Class == problem.Sudo || p.Class == problem.Configuration {
 		return &Report{Ending: Refused, Problem: p}
 	}
 	return &Report{Ending: Unsent, Problem: p}
@@ -146,7 +147,7 @@ func (t *conversation) ended(ctx context.Context, err error) *Report {
 		return &Report{Ending: Refused, Problem: AsProblem(t.vm.notRoot(ctx, err))}
 	}
 	if err == nil {
-		err = &Problem{Class: "command", Message: "the host's script stopped before its end"}
+		err = &problem.Error{Class: problem.Command, Message: "the host's script stopped before its end"}
 	}
 	if r.Problem == nil {
 		r.Problem = t.brokenOff(AsProblem(err))
@@ -156,7 +157,7 @@ func (t *conversation) ended(ctx context.Context, err error) *Report {
 }
 
 // brokenOff says in which step contact was lost: "connection lost in the watch: …".
-func (t *conversation) brokenOff(p *Problem) *Problem {
+func (t *conversation) brokenOff(p *problem.Error) *problem.Error {
 	n := len(t.report.Steps)
 	if n == 0 {
 		return p

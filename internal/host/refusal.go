@@ -7,6 +7,7 @@ import (
 
 	"github.com/aoifleet/aoifleet/internal/display"
 	"github.com/aoifleet/aoifleet/internal/inventory"
+	"github.com/aoifleet/aoifleet/internal/problem"
 	"github.com/aoifleet/aoifleet/internal/remote"
 )
 
@@ -63,7 +64,7 @@ func (v *VM) notRoot(ctx context.Context, err error) error {
 	if why == wantsPassword && v.password == nil && v.onlyOthers(ctx) {
 		why = otherCommands
 	}
-	p := &Problem{Class: "sudo", Message: why.message(), Hint: v.sudoHint(why)}
+	p := &problem.Error{Class: problem.Sudo, Message: why.message(), Hint: v.sudoHint(why)}
 	switch why {
 	case notSudo:
 		return err

@@ -7,6 +7,8 @@ import (
 	"strings"
 
 	"al.essio.dev/pkg/shellescape"
+
+	"github.com/aoifleet/aoifleet/internal/problem"
 )
 
 //go:embed script/*.sh
@@ -133,7 +135,7 @@ func valueLines(verb string, values []value) (string, error) {
 	var b strings.Builder
 	for _, v := range append([]value{{"verb", verb}}, values...) {
 		if strings.ContainsAny(v.text, "\n\r\x00") {
-			return "", &Problem{Class: "configuration", Message: fmt.Sprintf("%s holds a line break", v.key)}
+			return "", &problem.Error{Class: problem.Configuration, Message: fmt.Sprintf("%s holds a line break", v.key)}
 		}
 		b.WriteString(v.key + "=" + v.text + "\n")
 	}

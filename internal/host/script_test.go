@@ -5,6 +5,8 @@ import (
 	"os/exec"
 	"strings"
 	"testing"
+
+	"github.com/aoifleet/aoifleet/internal/problem"
 )
 
 func TestScriptIsShellcheckClean(t *testing.T) {
@@ -49,7 +51,7 @@ func TestCall(t *testing.T) {
 	}
 	for _, text := range []string{"a\nAOIFLEET-VALUES\nid\n", "a\rb", "a\x00b", "\n"} {
 		in, err := call("observe", []value{{"owner", text}}, thenGoOn)
-		if p := AsProblem(err); err == nil || in != nil || p.Class != "configuration" || !strings.Contains(p.Message, "owner") {
+		if p := AsProblem(err); err == nil || in != nil || p.Class != problem.Configuration || !strings.Contains(p.Message, "owner") {
 			t.Errorf("%q: %v", text, err)
 		}
 	}

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/aoifleet/aoifleet/internal/problem"
 	"github.com/aoifleet/aoifleet/internal/remote"
 )
 
@@ -72,7 +73,7 @@ func (v *VM) ask(ctx context.Context, verb string, values []value, hear func(lin
 		}
 		s.used = time.Now()
 		if status, err := strconv.Atoi(text); err != nil || status != 0 {
-			return &Problem{Class: "command", Message: "the host's script stopped before its end"}
+			return &problem.Error{Class: problem.Command, Message: "the host's script stopped before its end"}
 		}
 		return nil
 	}
@@ -93,7 +94,7 @@ func send(to io.Writer, parts [][]byte) (sent int, err error) {
 // orClosed is why a shell took nothing, also where it has ended well.
 func orClosed(err error) error {
 	if err == nil {
-		return &Problem{Class: "unreachable", Message: "connection lost: the host's shell has ended"}
+		return &problem.Error{Class: problem.Unreachable, Message: "connection lost: the host's shell has ended"}
 	}
 	return err
 }
@@ -165,7 +166,7 @@ func (v *VM) over(ctx context.Context, err error) error {
 	s := v.shell
 	defer v.hangUp()
 	if errors.Is(err, bufio.ErrTooLong) || err == nil && s.quota.N <= 0 {
-		return &Problem{Class: "command", Message: "the host says more than is believed"}
+		return &problem.Error{Class: problem.Command, Message: "the host says more than is believed"}
 	}
 	_ = s.process.Stdin().Close()
 	return outOfTime(ctx, s.process.Wait())

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/aoifleet/aoifleet/internal/inventory"
+	"github.com/aoifleet/aoifleet/internal/problem"
 	"github.com/aoifleet/aoifleet/internal/remote"
 )
 
@@ -112,8 +113,9 @@ func (u *unlocking) converse(ctx context.Context) error {
 		return u.vm.notRoot(ctx, u.process.Wait())
 	case <-u.prompts.first:
 	case <-timer.C:
-		return &Problem{Class: "sudo", Message: "sudo neither asked for a password nor went on in " + sudoPatience.String(),
-			Hint: "try on the host: sudo -S true"}
+		return &problem.Error{Class: problem.Sudo,
+			Message: "sudo neither asked for a password nor went on in " + sudoPatience.String(),
+			Hint:    "try on the host: sudo -S true"}
 	case <-ctx.Done():
 		return ctx.Err()
 	}
@@ -141,14 +143,16 @@ func (u *unlocking) answer(ctx context.Context) (verdict, error) {
 	case <-u.prompts.second:
 		return wrong, wrongPassword()
 	case <-timer.C:
-		return untold, &Problem{Class: "sudo", Message: "sudo has not answered the password in " + sudoPatience.String(), Hint: "try on the host: sudo -S true"}
+		return untold, &problem.Error{Class: problem.Sudo,
+			Message: "sudo has not answered the password in " + sudoPatience.String(),
+			Hint:    "try on the host: sudo -S true"}
 	case <-ctx.Done():
 		return untold, ctx.Err()
 	}
 }
 
 func wrongPassword() error {
-	return &Problem{Class: "sudo", Message: "sudo refuses the password", Hint: mendPassword}
+	return &problem.Error{Class: problem.Sudo, Message: "sudo refuses the password", Hint: mendPassword}
 }
 
 // ended tells a wrong password from one that is right and not enough. What is
@@ -158,7 +162,7 @@ func (u *unlocking) ended(ctx context.Context) (verdict, error) {
 	var exit *remote.ExitError
 	if !errors.As(err, &exit) {
 		if err == nil {
-			err = &Problem{Class: "sudo", Message: "sudo ended and ran nothing"}
+			err = &problem.Error{Class: problem.Sudo, Message: "sudo ended and ran nothing"}
 		}
 		return untold, err
 	}
@@ -175,7 +179,8 @@ func (u *unlocking) ended(ctx context.Context) (verdict, error) {
 		return wrong, wrongPassword()
 	}
 	said := strings.ReplaceAll(exit.Stderr, u.prompts.marker, "") // which ends no line
-	return wrong, &Problem{Class: "sudo", Message: "sudo refused after the password: " + lastLine(said), Hint: mendPassword}
+	return wrong, &problem.Error{Class: problem.Sudo, Message: "sudo refused after the password: " + lastLine(said),
+		Hint: mendPassword}
 }
 
 // prompts counts the marker in what a command writes to standard error.

@@ -78,7 +78,7 @@ func password(secret string) *Password {
 }
 
 // become becomes root and has it say something, after 100 kB of input.
-func (s *server) become(t *testing.T, p *Password) (string, *Problem) {
+func (s *server) become(t *testing.T, p *Password) (string, *problem.Error) {
 	t.Helper()
 	h := inventory.Host{Name: "vm", User: "azureuser"}
 	v := New(s.dial(t), h, Run{ID: "r"}, p)
@@ -122,12 +122,12 @@ func TestSudoPassword(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			s, p := asking(t, c.files), password(c.secret)
-			out, problem := s.become(t, p)
-			if c.class == "" && (problem != nil || out != "I am sh\n") {
-				t.Errorf("%q, %+v", out, problem)
+			out, reason := s.become(t, p)
+			if c.class == "" && (reason != nil || out != "I am sh\n") {
+				t.Errorf("%q, %+v", out, reason)
 			}
-			if c.class != "" && (problem == nil || problem.Class != c.class || problem.Message != c.message || problem.Hint == "") {
-				t.Errorf("%q, %+v", out, problem)
+			if c.class != "" && (reason == nil || reason.Class != c.class || reason.Message != c.message || reason.Hint == "") {
+				t.Errorf("%q, %+v", out, reason)
 			}
 			if got := s.tried(t); got != c.tried {
 				t.Errorf("sudo read %q", got)
@@ -144,7 +144,7 @@ func TestWrongPasswordOnce(t *testing.T) {
 	t.Parallel()
 	p := password("wrong")
 	servers := make([]*server, 6)
-	problems := make([]*Problem, len(servers))
+	problems := make([]*problem.Error, len(servers))
 	var all sync.WaitGroup
 	for i := range servers {
 		servers[i] = asking(t, nil)
@@ -153,7 +153,7 @@ func TestWrongPasswordOnce(t *testing.T) {
 	all.Wait()
 	tried := 0
 	for i, s := range servers {
-		if problems[i] == nil || problems[i].Class != "sudo" {
+		if problems[i] == nil || problems[i].Class != problem.Sudo {
 			t.Errorf("%d: %+v", i, problems[i])
 		}
 		tried += strings.Count(s.tried(t), "\n")
@@ -161,12 +161,12 @@ func TestWrongPasswordOnce(t *testing.T) {
 	if tried != 1 {
 		t.Errorf("tried %d times", tried)
 	}
-	if _, problem := asking(t, nil).become(t, p); problem == nil || !strings.HasPrefix(problem.Message, "not tried: ") {
-		t.Errorf("%+v", problem)
+	if _, reason := asking(t, nil).become(t, p); reason == nil || !strings.HasPrefix(reason.Message, "not tried: ") {
+		t.Errorf("%+v", reason)
 	}
 	// Where none is asked for, none is given.
-	if _, problem := asking(t, map[string]string{"pass": ""}).become(t, p); problem != nil {
-		t.Errorf("%+v", problem)
+	if _, reason := asking(t, map[string]string{"pass": ""}).become(t, p); reason != nil {
+		t.Errorf("%+v", reason)
 	}
 }
 
@@ -187,12 +187,12 @@ func TestSudoWithoutPassword(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			out, problem := asking(t, c.files).become(t, nil)
-			if c.message == "" && (problem != nil || out != "I am sh\n") {
-				t.Fatalf("%q, %+v", out, problem)
+			out, reason := asking(t, c.files).become(t, nil)
+			if c.message == "" && (reason != nil || out != "I am sh\n") {
+				t.Fatalf("%q, %+v", out, reason)
 			}
-			if c.message != "" && (problem == nil || problem.Class != "sudo" || problem.Message != c.message || !strings.Contains(problem.Hint, c.hint)) {
-				t.Errorf("%q, %+v", out, problem)
+			if c.message != "" && (reason == nil || reason.Class != problem.Sudo || reason.Message != c.message || !strings.Contains(reason.Hint, c.hint)) {
+				t.Errorf("%q, %+v", out, reason)
 			}
 		})
 	}
@@ -200,8 +200,8 @@ func TestSudoWithoutPassword(t *testing.T) {
 		t.Parallel()
 		s := newServer(t)
 		s.install(t, "sudo", "exit 127") // as env(1) ends where there is none
-		if _, problem := s.become(t, nil); problem == nil || problem.Message != "sudo is not installed on the host" {
-			t.Errorf("%+v", problem)
+		if _, reason := s.become(t, nil); reason == nil || reason.Message != "sudo is not installed on the host" {
+			t.Errorf("%+v", reason)
 		}
 	})
 }

@@ -4,6 +4,7 @@ import (
 	"strings"
 
 	"github.com/aoifleet/aoifleet/internal/inventory"
+	"github.com/aoifleet/aoifleet/internal/problem"
 )
 
 // HelperPath is where host.sh may be installed on a host, for accounts that may
@@ -15,7 +16,9 @@ const HelperPath = "/usr/local/libexec/aoifleet-host"
 // password is set. A name that means more than one user there is an error.
 func Sudoers(user string, password bool) (string, error) {
 	if user == "" || user == "ALL" || strings.ContainsRune("%+#!", rune(user[0])) {
-		return "", &Problem{Class: "configuration", Message: "sudoers can't name the user " + clean(user) + " alone", Hint: "log in as another user"}
+		return "", &problem.Error{Class: problem.Configuration,
+			Message: "sudoers can't name the user " + clean(user) + " alone",
+			Hint:    "log in as another user"}
 	}
 	return helperRule(user, password), nil
 }

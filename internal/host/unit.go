@@ -6,6 +6,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/aoifleet/aoifleet/internal/problem"
 )
 
 // Unit is the agent's unit as `systemctl show` has it.
@@ -70,11 +72,13 @@ func parseSpan(text string) time.Duration {
 func (u Unit) Runs() bool { return u.Active == "active" && u.Sub != "exited" }
 
 // Oneshot is why a unit of Type=oneshot can't be rotated; nil: it is of another type.
-func (u Unit) Oneshot(name string) *Problem {
+func (u Unit) Oneshot(name string) *problem.Error {
 	if u.Type != "oneshot" {
 		return nil
 	}
-	return &Problem{Class: "configuration", Message: name + " is Type=oneshot: whether the agent runs is not known", Hint: "set agent.unit to the unit that runs the agent"}
+	return &problem.Error{Class: problem.Configuration,
+		Message: name + " is Type=oneshot: whether the agent runs is not known",
+		Hint:    "set agent.unit to the unit that runs the agent"}
 }
 
 // RestartTime is how long systemd gives a restart of the unit: 0 where that is not told.
@@ -97,13 +101,14 @@ func sum(a, b time.Duration) time.Duration {
 // SlowProblem is a restart of the unit of that name for which systemd waits longer than
 // health.timeout does; nil: there is none. A rotation is then undone though the agent
 // would have come up.
-func (u Unit) SlowProblem(name string, timeout time.Duration) *Problem {
+func (u Unit) SlowProblem(name string, timeout time.Duration) *problem.Error {
 	takes := u.RestartTime()
 	if takes <= timeout {
 		return nil
 	}
-	p := &Problem{Class: "configuration", Message: "a restart of " + name + " may take " + takes.String() + ", longer than health.timeout (" + timeout.String() + ")",
-		Hint: "set health.timeout to " + takes.String() + " or more"}
+	p := &problem.Error{Class: problem.Configuration,
+		Message: "a restart of " + name + " may take " + takes.String() + ", longer than health.timeout (" + timeout.String() + ")",
+		Hint:    "set health.timeout to " + takes.String() + " or more"}
 	if takes == Endless {
 		p.Message = "a restart of " + name + " has no time-out, and health.timeout is " + timeout.String()
 		p.Hint = "set TimeoutStopSec= and TimeoutStartSec= in the unit to less than health.timeout"

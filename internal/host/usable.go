@@ -4,27 +4,34 @@ import (
 	"fmt"
 
 	"github.com/aoifleet/aoifleet/internal/display"
+	"github.com/aoifleet/aoifleet/internal/problem"
 )
 
 // LeastSpace is how many free bytes a host needs below /var/lib.
 const LeastSpace = 1 << 20
 
 // Problem is why the file can't or must not be replaced; nil: it can.
-func (f File) Problem() *Problem {
+func (f File) Problem() *problem.Error {
 	switch {
 	case f.Kind == "nodir":
-		return &Problem{Class: "configuration", Message: "the folder of " + f.shown() + " does not exist", Hint: "create it, or correct cert_path in the agent's configuration"}
+		return &problem.Error{Class: problem.Configuration, Message: "the folder of " + f.shown() + " does not exist",
+			Hint: "create it, or correct cert_path in the agent's configuration"}
 	case f.Kind == "moved":
-		return &Problem{Class: "drift", Message: "the folder of " + f.shown() + " was replaced while it was looked at", Hint: "run this again; if it comes again, find out who replaces it"}
+		return &problem.Error{Class: problem.Drift,
+			Message: "the folder of " + f.shown() + " was replaced while it was looked at",
+			Hint:    "run this again; if it comes again, find out who replaces it"}
 	case f.Kind != "file" && f.Kind != "missing":
-		return &Problem{Class: "configuration", Message: f.shown() + " is not a regular file"}
+		return &problem.Error{Class: problem.Configuration, Message: f.shown() + " is not a regular file"}
 	case f.Unsafe != "":
-		return &Problem{Class: "configuration", Message: "others than root and the file's owner can write the folder " + display.Sanitise(f.Unsafe, 4096),
-			Hint: "take the right to write it away: chmod go-w " + display.Sanitise(f.Unsafe, 4096)}
+		return &problem.Error{Class: problem.Configuration,
+			Message: "others than root and the file's owner can write the folder " + display.Sanitise(f.Unsafe, 4096),
+			Hint:    "take the right to write it away: chmod go-w " + display.Sanitise(f.Unsafe, 4096)}
 	case f.Untrusted != "":
-		return &Problem{Class: "configuration", Message: f.Untrusted, Hint: "name the file in agent.certificate_path, or give the configuration to root"}
+		return &problem.Error{Class: problem.Configuration, Message: f.Untrusted,
+			Hint: "name the file in agent.certificate_path, or give the configuration to root"}
 	case f.ReadOnly:
-		return &Problem{Class: "disk", Message: "the folder of " + display.Sanitise(f.Real, 4096) + " is read-only"}
+		return &problem.Error{Class: problem.Disk,
+			Message: "the folder of " + display.Sanitise(f.Real, 4096) + " is read-only"}
 	}
 	return nil
 }
@@ -32,20 +39,23 @@ func (f File) Problem() *Problem {
 func (f File) shown() string { return display.Sanitise(f.Path, 4096) }
 
 // SpaceProblem is too little free space; nil: there is enough.
-func (o *Observation) SpaceProblem() *Problem {
+func (o *Observation) SpaceProblem() *problem.Error {
 	if o.Space >= LeastSpace {
 		return nil
 	}
-	return &Problem{Class: "disk", Message: fmt.Sprintf("only %d kB are free below /var/lib", o.Space>>10), Hint: "free at least 1 MB"}
+	return &problem.Error{Class: problem.Disk, Message: fmt.Sprintf("only %d kB are free below /var/lib", o.Space>>10),
+		Hint: "free at least 1 MB"}
 }
 
 // LoadProblem is why systemd has not loaded the unit of that name; nil: it has.
-func (u Unit) LoadProblem(name string) *Problem {
+func (u Unit) LoadProblem(name string) *problem.Error {
 	switch u.Load {
 	case "loaded":
 		return nil
 	case "not-found", "":
-		return &Problem{Class: "agent_not_running", Message: name + " is not known to systemd", Hint: "is the agent installed? set agent.unit in the inventory"}
+		return &problem.Error{Class: problem.AgentNotRunning, Message: name + " is not known to systemd",
+			Hint: "is the agent installed? set agent.unit in the inventory"}
 	}
-	return &Problem{Class: "agent_not_running", Message: name + " is " + u.Load, Hint: "look at: systemctl status " + name}
+	return &problem.Error{Class: problem.AgentNotRunning, Message: name + " is " + u.Load,
+		Hint: "look at: systemctl status " + name}
 }

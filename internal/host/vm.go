@@ -135,7 +135,7 @@ func (v *VM) observe(ctx context.Context, saved string) (*Observation, error) {
 			return o, err
 		}
 		if file = f.file(o.Provider.Path); file == nil {
-			return o, &Problem{Class: "command", Message: "the host did not look at " + clean(o.Provider.Path)}
+			return o, &problem.Error{Class: problem.Command, Message: "the host did not look at " + clean(o.Provider.Path)}
 		}
 	}
 	o.describe(file)
@@ -163,7 +163,7 @@ func (v *VM) look(ctx context.Context, path, saved string) (*found, error) {
 		return nil, hostSaid(msg)
 	}
 	if !f.done {
-		return nil, &Problem{Class: "command", Message: "the host's script stopped before its end: " + firstLine(string(out))}
+		return nil, cutShort(out)
 	}
 	return f, nil
 }
@@ -187,7 +187,7 @@ func (v *VM) deny() []string {
 }
 
 // hostSaid reads host.sh's `CLASS MESSAGE`.
-func hostSaid(text string) *Problem {
+func hostSaid(text string) *problem.Error {
 	word, message, _ := strings.Cut(text, " ")
 	class := problem.Class(word)
 	switch class {
@@ -196,7 +196,7 @@ func hostSaid(text string) *Problem {
 	default:
 		class = problem.Internal
 	}
-	p := &Problem{Class: class, Message: display.Sanitise(message, 600)}
+	p := &problem.Error{Class: class, Message: display.Sanitise(message, 600)}
 	if strings.HasPrefix(message, "the dead-man switch can not be armed") {
 		p.Hint = "--no-deadman goes on without it"
 	}
@@ -229,7 +229,7 @@ func (v *VM) Stage(ctx context.Context, data []byte, digest string) error {
 	if msg, ok := f.fields["error"]; ok {
 		return hostSaid(msg)
 	}
-	return &Problem{Class: "command", Message: "the host's script stopped before its end: " + firstLine(string(out))}
+	return cutShort(out)
 }
 
 // upload brings data into a private folder of the login user.
@@ -288,7 +288,7 @@ func (v *VM) Prune(ctx context.Context) (removed int, err error) {
 	}
 	removed, err = strconv.Atoi(f.fields["removed"])
 	if f.fields["result"] != "pruned" || err != nil {
-		return 0, &Problem{Class: "command", Message: "the host's script stopped before its end: " + firstLine(string(out))}
+		return 0, cutShort(out)
 	}
 	return removed, nil
 }

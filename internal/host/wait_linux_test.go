@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/aoifleet/aoifleet/internal/inventory"
+	"github.com/aoifleet/aoifleet/internal/problem"
 )
 
 // hung is a sudo that runs, instead of the script, what is in the file told, and
@@ -89,7 +90,7 @@ func hangs(t *testing.T, way, verb, told string) {
 				v.hurry *= 10
 			}
 			switch p := AsProblem(verbs()[verb](v)); {
-			case p.Class == "internal" || p.Message == "" || strings.HasSuffix(p.Message, ": "):
+			case p.Class == problem.Internal || p.Message == "" || strings.HasSuffix(p.Message, ": "):
 				t.Errorf("%+v", p)
 			case strings.HasPrefix(way, "step ") && !strings.HasSuffix(p.Message, " in the "+strings.TrimPrefix(way, "step ")):
 				t.Errorf("the step is not named: %+v", p)
@@ -134,7 +135,7 @@ func TestSudoThatHangs(t *testing.T) {
 			t.Parallel()
 			v := hangingHost(t, told)
 			v.password = password("s3cret")
-			if _, err := v.Observe(t.Context(), ObserveOptions{}); AsProblem(err).Class != "sudo" || !strings.Contains(err.Error(), "40s") {
+			if _, err := v.Observe(t.Context(), ObserveOptions{}); AsProblem(err).Class != problem.Sudo || !strings.Contains(err.Error(), "40s") {
 				t.Errorf("%v", err)
 			}
 		})

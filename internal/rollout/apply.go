@@ -6,6 +6,7 @@ import (
 	"sync"
 
 	"github.com/aoifleet/aoifleet/internal/host"
+	"github.com/aoifleet/aoifleet/internal/problem"
 )
 
 // Run is how a run ended: one Result for each selected host, in the
@@ -161,10 +162,10 @@ func (a *apply) mayStart(i int) bool {
 }
 
 // end gives host i its outcome.
-func (a *apply) end(i int, outcome Outcome, problem *host.Problem) {
+func (a *apply) end(i int, outcome Outcome, reason *problem.Error) {
 	a.mu.Lock()
 	res := &a.run.Results[i]
-	res.Outcome, res.Problem = outcome, problem
+	res.Outcome, res.Problem = outcome, reason
 	if outcome != Rotated && outcome != Restored {
 		res.Proof = "" // of a certificate that is not live any more
 	}
@@ -172,7 +173,7 @@ func (a *apply) end(i int, outcome Outcome, problem *host.Problem) {
 	a.ends++
 	a.ended[i] = a.ends
 	a.mu.Unlock()
-	a.Events(Event{Host: res.Host.Name, Outcome: outcome, Problem: problem, Proof: res.Proof})
+	a.Events(Event{Host: res.Host.Name, Outcome: outcome, Problem: reason, Proof: res.Proof})
 }
 
 // skipRest gives the hosts that were not begun their outcome, and says why the
@@ -196,8 +197,8 @@ func (a *apply) refuse(i int, err error) {
 	if cancelled(err) {
 		return // becomes skipped
 	}
-	outcome, problem := failedLook(host.AsProblem(err))
-	a.end(i, outcome, problem)
+	outcome, reason := failedLook(host.AsProblem(err))
+	a.end(i, outcome, reason)
 }
 
 // wave takes one wave through and then stands at the gate to the next; false:

@@ -7,6 +7,7 @@ import (
 
 	"github.com/aoifleet/aoifleet/internal/host"
 	"github.com/aoifleet/aoifleet/internal/inventory"
+	"github.com/aoifleet/aoifleet/internal/problem"
 )
 
 // Diagnostics is the zip of one host, brought home.
@@ -76,7 +77,7 @@ func (r *Runner) gather(ctx context.Context, target inventory.Host, d host.Diagn
 }
 
 func unwritable(err error) error {
-	return &host.Problem{Class: "disk", Message: "the diagnostics can't be written here: " + err.Error()}
+	return &problem.Error{Class: problem.Disk, Message: "the diagnostics can't be written here: " + err.Error()}
 }
 
 // mayHaveGathered tells whether the host may have diagnostics of the transaction.

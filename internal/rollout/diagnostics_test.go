@@ -12,6 +12,7 @@ import (
 
 	"github.com/aoifleet/aoifleet/internal/diags"
 	"github.com/aoifleet/aoifleet/internal/host"
+	"github.com/aoifleet/aoifleet/internal/problem"
 )
 
 // diagnosing makes the hosts gather before an undo.
@@ -61,7 +62,7 @@ func TestGather(t *testing.T) {
 			t.Errorf("%s: %q %+v", got[i].Host.Name, got[i].Outcome, got[i].Problem)
 		}
 	}
-	if got[3].Problem.Class != "disk" {
+	if got[3].Problem.Class != problem.Disk {
 		t.Errorf("%+v", got[3].Problem)
 	}
 	if left := files(t, dir); !slices.Equal(left, []string{"a.zip", "taken.zip"}) {

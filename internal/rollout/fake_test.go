@@ -16,6 +16,7 @@ import (
 	"github.com/aoifleet/aoifleet/internal/certificate"
 	"github.com/aoifleet/aoifleet/internal/host"
 	"github.com/aoifleet/aoifleet/internal/inventory"
+	"github.com/aoifleet/aoifleet/internal/problem"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -28,8 +29,8 @@ const (
 var (
 	// clock is the hosts' time, and that of testing/synctest at its start.
 	clock     = time.Date(2000, 1, 1, 0, 0, 0, 0, time.UTC)
-	errUnsent = &host.Problem{Class: "unreachable", Message: "the connection was dead"}
-	errLost   = &host.Problem{Class: "unreachable", Message: "the connection was lost"}
+	errUnsent = &problem.Error{Class: problem.Unreachable, Message: "the connection was dead"}
+	errLost   = &problem.Error{Class: problem.Unreachable, Message: "the connection was lost"}
 )
 
 // newCertificate is one that expires in a year; its key is nobody's concern here.
@@ -275,7 +276,7 @@ func (h *fakeHost) Rotate(ctx context.Context, c host.Change, onStep func(string
 	}
 	report := &host.Report{Ending: ending, Proof: "log_clean", Gathered: c.Diagnose && h.zip != "" && ending != host.Rotated}
 	if ending != host.Rotated {
-		report.Problem = &host.Problem{Class: "unhealthy", Message: "as fated"}
+		report.Problem = &problem.Error{Class: problem.Unhealthy, Message: "as fated"}
 	}
 	return report
 }
@@ -315,7 +316,7 @@ func (h *fakeHost) Recover(_ context.Context, _ func(string)) *host.Report {
 	if err != nil {
 		return &host.Report{Ending: host.Lost, Problem: host.AsProblem(err)}
 	}
-	return &host.Report{Ending: ending, Problem: &host.Problem{Class: "locked", Message: "as fated"}, PID: pid}
+	return &host.Report{Ending: ending, Problem: &problem.Error{Class: problem.Locked, Message: "as fated"}, PID: pid}
 }
 
 func (h *fakeHost) DialContext(context.Context, string, string) (net.Conn, error) {

@@ -13,6 +13,7 @@ import (
 
 	"github.com/aoifleet/aoifleet/internal/host"
 	"github.com/aoifleet/aoifleet/internal/inventory"
+	"github.com/aoifleet/aoifleet/internal/problem"
 )
 
 // oneByOne is a canary of one, then waves of two.
@@ -38,7 +39,7 @@ func TestAllIsStagedBeforeTheFirstRestart(t *testing.T) {
 			}
 		}
 		for _, i := range []int{1, 4} {
-			f.vms[names[i]].stageErr = &host.Problem{Class: "disk", Message: "full"}
+			f.vms[names[i]].stageErr = &problem.Error{Class: problem.Disk, Message: "full"}
 		}
 		p := oneByOne()
 		p.MaxFailures = func(int) int { return limit }
@@ -202,7 +203,7 @@ func TestAFailedHostHoldsItsDomain(t *testing.T) {
 func TestTheCanaryIsOneThatCanBeRotated(t *testing.T) {
 	names := manyNames(5)
 	f := newFakeFleet(names...)
-	f.vms[names[0]].stageErr = &host.Problem{Class: "disk", Message: "full"}
+	f.vms[names[0]].stageErr = &problem.Error{Class: problem.Disk, Message: "full"}
 	p := oneByOne()
 	p.MaxFailures, p.Until = func(int) int { return 9 }, 1
 	run := f.rotateAll(t, context.Background(), p, names...)

@@ -9,6 +9,7 @@ import (
 
 	"github.com/aoifleet/aoifleet/internal/host"
 	"github.com/aoifleet/aoifleet/internal/inventory"
+	"github.com/aoifleet/aoifleet/internal/problem"
 )
 
 // The longest that host.VM waits for a host that hangs, with the settings of the
@@ -39,7 +40,7 @@ func (h *hangs) wait(ctx context.Context, verb string, limit time.Duration) erro
 	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
 	<-ctx.Done()
-	return &host.Problem{Class: "timeout", Message: "command timed out"}
+	return &problem.Error{Class: problem.Timeout, Message: "command timed out"}
 }
 
 func (h *hanging) Observe(ctx context.Context, options host.ObserveOptions) (*host.Observation, error) {

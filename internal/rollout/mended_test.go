@@ -59,8 +59,8 @@ func TestSoakExcusesWhatWasThere(t *testing.T) {
 	res := &Result{Entry: Entry{Target: Target{Host: &inventory.Host{}, Certificate: newCertificate("NEW")}, Seen: healthy()}, Notes: []string{"not counted, the log said it before: AADSTS1"}}
 	seen := healthy()
 	seen.Denied = "AADSTS1"
-	if problem := unhealthy(res, seen); problem != nil {
-		t.Errorf("the watch excused it: %+v", problem)
+	if reason := unhealthy(res, seen); reason != nil {
+		t.Errorf("the watch excused it: %+v", reason)
 	}
 }
 

@@ -67,7 +67,7 @@ type Entry struct {
 	Action  Action
 	Reason  string
 	Outcome Outcome
-	Problem *host.Problem
+	Problem *problem.Error
 	Backup  *host.Backup // of Restore
 	Wave    int          // counted from 1; 0: in none
 	// Verified is whether Azure was asked about the certificate, before any host was
@@ -135,7 +135,7 @@ type Event struct {
 	Wave    int
 	Step    string // observe, stage, then host.sh's own; "": nothing is going on
 	Outcome Outcome
-	Problem *host.Problem
+	Problem *problem.Error
 	Proof   string
 	// Done and Total are the bytes of a "download"; without a Step it has ended.
 	Done, Total int64

@@ -4,6 +4,7 @@ import (
 	"fmt"
 
 	"github.com/aoifleet/aoifleet/internal/host"
+	"github.com/aoifleet/aoifleet/internal/problem"
 )
 
 // Plan is what is to be done, host by host in the inventory's order.
@@ -76,8 +77,9 @@ func begin(t Target, look Look) (e Entry, done bool) {
 }
 
 // heldBy says who holds a host, from where, and until when.
-func heldBy(r host.Receipt) *host.Problem {
-	p := &host.Problem{Class: "locked", Message: fmt.Sprintf("run %s of %s is at work on this host", r.Run, r.Owner), Hint: "wait until it has ended"}
+func heldBy(r host.Receipt) *problem.Error {
+	p := &problem.Error{Class: problem.Locked, Message: fmt.Sprintf("run %s of %s is at work on this host", r.Run, r.Owner),
+		Hint: "wait until it has ended"}
 	switch {
 	case r.Armed:
 		p.Hint = "wait: if nobody confirms it, the host undoes it in " + r.Left.String()
@@ -94,23 +96,23 @@ func decide(t Target, look Look, force bool) Entry {
 	case done:
 		return e
 	case t.Certificate == nil:
-		return e.stop(Refused, &host.Problem{Class: "configuration", Message: "no certificate is named for this host",
+		return e.stop(Refused, &problem.Error{Class: problem.Configuration, Message: "no certificate is named for this host",
 			Hint: "set certificate: in the inventory, or use --certificate FILE"})
 	}
 	if r, unfinished := e.Seen.Unfinished(); unfinished {
 		e.Action, e.Reason = Rotate, "run "+r.Run+" was interrupted here; it is settled first"
 		return e
 	}
-	for _, check := range []func(Entry) *host.Problem{fileProblem, unitProblem} {
-		if problem := check(e); problem != nil {
-			return e.stop(Refused, problem)
+	for _, check := range []func(Entry) *problem.Error{fileProblem, unitProblem} {
+		if reason := check(e); reason != nil {
+			return e.stop(Refused, reason)
 		}
 	}
 	if e.Seen.File.Digest == t.Certificate.Digest() {
 		return decideSame(e)
 	}
-	if problem := certificateProblem(e); problem != nil && !force {
-		return e.stop(Refused, problem)
+	if reason := certificateProblem(e); reason != nil && !force {
+		return e.stop(Refused, reason)
 	}
 	e.Action, e.Reason = Rotate, "new certificate"
 	switch live := e.Seen.Live; {
@@ -122,18 +124,18 @@ func decide(t Target, look Look, force bool) Entry {
 	return e
 }
 
-func (e Entry) stop(outcome Outcome, problem *host.Problem) Entry {
-	e.Outcome, e.Problem, e.Reason = outcome, problem, problem.Message
+func (e Entry) stop(outcome Outcome, reason *problem.Error) Entry {
+	e.Outcome, e.Problem, e.Reason = outcome, reason, reason.Message
 	return e
 }
 
 // failedLook: without a connection a host is unreachable, with one it refused.
-func failedLook(problem *host.Problem) (Outcome, *host.Problem) {
-	switch problem.Class {
-	case "unreachable", "authentication", "host_key_unknown", "host_key_changed":
-		return Unreachable, problem
+func failedLook(reason *problem.Error) (Outcome, *problem.Error) {
+	switch reason.Class {
+	case problem.Unreachable, problem.Authentication, problem.HostKeyUnknown, problem.HostKeyChanged:
+		return Unreachable, reason
 	}
-	return Refused, problem
+	return Refused, reason
 }
 
 // decideSame decides where the right file is there already. A restart is for what one may
@@ -149,8 +151,9 @@ func decideSame(e Entry) Entry {
 	case host.Exited, host.Restarted:
 		e.Action, e.Reason = Restart, right+why.Message
 	case host.Settling:
-		return e.stop(Refused, &host.Problem{Class: "agent_not_running", Message: "the certificate is live already, but " + e.Host.Agent.Unit + " is " + e.Seen.Unit.Active,
-			Hint: "run this again when the unit has come to rest"})
+		return e.stop(Refused, &problem.Error{Class: problem.AgentNotRunning,
+			Message: "the certificate is live already, but " + e.Host.Agent.Unit + " is " + e.Seen.Unit.Active,
+			Hint:    "run this again when the unit has come to rest"})
 	default:
 		return decideRunning(e)
 	}
@@ -163,8 +166,9 @@ func decideRunning(e Entry) Entry {
 	case e.Seen.ProcessIsOlder():
 		e.Action, e.Reason = Restart, "the file is right, but the agent started before it changed"
 	case e.Seen.Denied != "":
-		return e.stop(Refused, &host.Problem{Class: "unhealthy", Message: "the certificate is live already, but the log says: " + e.Seen.Denied,
-			Hint: "is the certificate registered for the agent's service principal? rotate to one that is"})
+		return e.stop(Refused, &problem.Error{Class: problem.Unhealthy,
+			Message: "the certificate is live already, but the log says: " + e.Seen.Denied,
+			Hint:    "is the certificate registered for the agent's service principal? rotate to one that is"})
 	default:
 		e.Outcome, e.Reason = Current, "already live"
 	}
@@ -211,17 +215,17 @@ func (p *Plan) SkipVerify() {
 // place in the plan; nil is yes. Where one is not accepted nothing is to be done on
 // any host: the others would be restarted for a certificate that somebody has
 // yet to look after.
-func (p *Plan) Verify(answers map[int]*host.Problem) {
-	for i, problem := range answers {
+func (p *Plan) Verify(answers map[int]*problem.Error) {
+	for i, reason := range answers {
 		e := &p.Entries[i]
-		accepted := problem == nil
+		accepted := reason == nil
 		e.Verified = &accepted
 		if accepted {
 			continue
 		}
 		p.Unaccepted = true
-		outcome, problem := failedLook(problem)
-		*e = e.stop(outcome, problem)
+		outcome, reason := failedLook(reason)
+		*e = e.stop(outcome, reason)
 	}
 	if p.Unaccepted {
 		p.leave("not begun: the certificate of other hosts is not accepted")

@@ -117,12 +117,12 @@ func TestDecideWithoutALook(t *testing.T) {
 		err     error
 		outcome Outcome
 	}{
-		{&host.Problem{Class: "unreachable"}, Unreachable},
-		{&host.Problem{Class: "authentication"}, Unreachable},
-		{&host.Problem{Class: "host_key_unknown"}, Unreachable},
-		{&host.Problem{Class: "host_key_changed"}, Unreachable},
-		{&host.Problem{Class: "sudo"}, Refused},
-		{&host.Problem{Class: "configuration"}, Refused},
+		{&problem.Error{Class: problem.Unreachable}, Unreachable},
+		{&problem.Error{Class: problem.Authentication}, Unreachable},
+		{&problem.Error{Class: problem.HostKeyUnknown}, Unreachable},
+		{&problem.Error{Class: problem.HostKeyChanged}, Unreachable},
+		{&problem.Error{Class: problem.Sudo}, Refused},
+		{&problem.Error{Class: problem.Configuration}, Refused},
 		{errors.New("anything"), Refused},
 		{context.DeadlineExceeded, Refused},
 		{fmt.Errorf("dial: %w", context.Canceled), Skipped},
@@ -256,7 +256,7 @@ func TestBudget(t *testing.T) {
 func TestNoCertificateNamed(t *testing.T) {
 	seen := healthy()
 	target := Target{Host: &inventory.Host{Name: "h"}}
-	if e := decide(target, Look{Seen: seen}, false); e.Outcome != Refused || e.Problem.Class != "configuration" {
+	if e := decide(target, Look{Seen: seen}, false); e.Outcome != Refused || e.Problem.Class != problem.Configuration {
 		t.Errorf("%q %+v", e.Outcome, e.Problem)
 	}
 	seen.Provider = nil

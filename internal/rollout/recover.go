@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/aoifleet/aoifleet/internal/host"
+	"github.com/aoifleet/aoifleet/internal/problem"
 )
 
 // MakeRecovery decides for every target whether there is something to settle.
@@ -205,7 +206,7 @@ func (e Entry) unit() host.Unit {
 // lost decides about a host whose connection broke off in mid-change. An error
 // is no proof of anything: it looks at the host again until its receipts say
 // how the transaction ended, for as long as the host may take to end it.
-func (a *apply) lost(ctx context.Context, i int, why *host.Problem) {
+func (a *apply) lost(ctx context.Context, i int, why *problem.Error) {
 	res := &a.run.Results[i]
 	res.SettlesAt = a.settlesAt(res.Entry)
 	limit := res.unit().EndTime(res.Host.Health)
@@ -241,7 +242,7 @@ func (a *apply) lost(ctx context.Context, i int, why *host.Problem) {
 }
 
 // unknown ends a host of which nothing more can be told now.
-func (a *apply) unknown(i int, why *host.Problem) {
+func (a *apply) unknown(i int, why *problem.Error) {
 	res := &a.run.Results[i]
 	res.SettlesAt = a.settlesAt(res.Entry)
 	a.end(i, Unknown, why)

@@ -6,13 +6,13 @@ import (
 	"strings"
 	"time"
 
-	"github.com/aoifleet/aoifleet/internal/host"
+	"github.com/aoifleet/aoifleet/internal/problem"
 )
 
 // fileProblem: a file that can't or must not be replaced, or no room for it.
-func fileProblem(e Entry) *host.Problem {
-	if problem := e.Seen.File.Problem(); problem != nil {
-		return problem
+func fileProblem(e Entry) *problem.Error {
+	if reason := e.Seen.File.Problem(); reason != nil {
+		return reason
 	}
 	return e.Seen.SpaceProblem()
 }
@@ -20,39 +20,46 @@ func fileProblem(e Entry) *host.Problem {
 // unitProblem: a unit that a person stopped or disabled is left alone, unless
 // the inventory says otherwise. A unit that has failed is not: the new
 // certificate may be the cure.
-func unitProblem(e Entry) *host.Problem {
+func unitProblem(e Entry) *problem.Error {
 	u, name := e.Seen.Unit, e.Host.Agent.Unit
-	if problem := u.LoadProblem(name); problem != nil {
-		return problem
+	if reason := u.LoadProblem(name); reason != nil {
+		return reason
 	}
 	replace := e.Host.Agent.WhenStopped == "replace"
-	if problem := u.Oneshot(name); problem != nil && !(replace && u.Active == "inactive") {
-		return problem
+	if reason := u.Oneshot(name); reason != nil && !(replace && u.Active == "inactive") {
+		return reason
 	}
 	switch {
 	case replace:
 		return nil
 	case u.Active == "inactive":
-		return &host.Problem{Class: "agent_not_running", Message: name + " is stopped", Hint: "start it, or set agent.when_stopped: replace to replace the file and start nothing"}
+		return &problem.Error{Class: problem.AgentNotRunning, Message: name + " is stopped",
+			Hint: "start it, or set agent.when_stopped: replace to replace the file and start nothing"}
 	case u.File == "disabled":
-		return &host.Problem{Class: "agent_not_running", Message: name + " is disabled", Hint: "enable it, or set agent.when_stopped: replace"}
+		return &problem.Error{Class: problem.AgentNotRunning, Message: name + " is disabled",
+			Hint: "enable it, or set agent.when_stopped: replace"}
 	}
 	return nil
 }
 
 // certificateProblem: a certificate that is valid, but wrong for this host.
-func certificateProblem(e Entry) *host.Problem {
+func certificateProblem(e Entry) *problem.Error {
 	leaf, clock := e.Certificate.Leaf, e.Seen.Clock
 	at := clock.UTC().Format("2006-01-02 15:04")
 	switch live := e.Seen.Live; {
 	case clock.IsZero():
-		return &host.Problem{Class: "certificate", Message: "the host's clock can't be told, so neither can the certificate's validity there"}
+		return &problem.Error{Class: problem.Certificate,
+			Message: "the host's clock can't be told, so neither can the certificate's validity there"}
 	case clock.Before(leaf.NotBefore):
-		return &host.Problem{Class: "certificate", Message: "by the host's clock (" + at + ") the certificate is not valid yet", Hint: "compare the host's clock with yours"}
+		return &problem.Error{Class: problem.Certificate,
+			Message: "by the host's clock (" + at + ") the certificate is not valid yet",
+			Hint:    "compare the host's clock with yours"}
 	case clock.After(leaf.NotAfter):
-		return &host.Problem{Class: "certificate", Message: "by the host's clock (" + at + ") the certificate has expired", Hint: "compare the host's clock with yours"}
+		return &problem.Error{Class: problem.Certificate,
+			Message: "by the host's clock (" + at + ") the certificate has expired",
+			Hint:    "compare the host's clock with yours"}
 	case live != nil && live.Thumbprint != leaf.Thumbprint && !leaf.NotAfter.After(live.NotAfter):
-		return &host.Problem{Class: "certificate",
+		return &problem.Error{Class: problem.Certificate,
 			Message: fmt.Sprintf("the new certificate expires on %s, no later than the live one (%s)", leaf.NotAfter.Format(time.DateOnly), live.NotAfter.Format(time.DateOnly)),
 			Hint:    "is it the right file? --force rotates all the same"}
 	}
@@ -77,7 +84,7 @@ func refuseMixed(entries []Entry) {
 		if e.Outcome != "" || len(ids) < 2 || clientID(e) == "" {
 			continue
 		}
-		entries[i] = e.stop(Refused, &host.Problem{Class: "certificate",
+		entries[i] = e.stop(Refused, &problem.Error{Class: problem.Certificate,
 			Message: "one certificate for several service principals: client_id " + listed(ids),
 			Hint:    "give each its own (certificate: in a group, or certs/{name}.p12.b64), or use --force if it is registered for all of them"})
 		entries[i].Action = None
@@ -126,7 +133,7 @@ func refuseTwins(entries []Entry) {
 		case !twin:
 			first[e.Seen.Machine] = e.Host.Name
 		case e.Outcome == "" || e.Outcome == Current:
-			entries[i] = e.stop(Refused, &host.Problem{Class: "configuration",
+			entries[i] = e.stop(Refused, &problem.Error{Class: problem.Configuration,
 				Message: "this is host " + name + " under another name: machine id and boot id are the same",
 				Hint:    "leave one of them out of the inventory; containers with one /etc/machine-id each need their own"})
 			entries[i].Action = None

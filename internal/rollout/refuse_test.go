@@ -19,7 +19,7 @@ func TestTwins(t *testing.T) {
 	run := f.rotateAll(t, context.Background(), policy(), "a", "b", "c", "d", "e")
 	wantOutcomes(t, run, Rotated, Rotated, Refused, Rotated, Rotated)
 	p := run.Results[2].Problem
-	if p == nil || p.Class != "configuration" || !strings.Contains(p.Message, "this is host a under another name") || p.Hint == "" || run.Results[2].Action != None {
+	if p == nil || p.Class != problem.Configuration || !strings.Contains(p.Message, "this is host a under another name") || p.Hint == "" || run.Results[2].Action != None {
 		t.Errorf("%+v", p)
 	}
 	if f.vms["c"].called("stage")+f.vms["c"].called("rotate") != 0 {
@@ -63,7 +63,7 @@ func TestTwinsOfAllKinds(t *testing.T) {
 	broken, seen := healthy(), healthy()
 	broken.Machine, seen.Machine = "m/1", "m/1"
 	f := newFakeFleet("a", "b")
-	looks := []Look{{Seen: broken, Err: &host.Problem{Class: "configuration", Message: "no such provider"}}, {Seen: seen}}
+	looks := []Look{{Seen: broken, Err: &problem.Error{Class: problem.Configuration, Message: "no such provider"}}, {Seen: seen}}
 	if e := Make(f.targets("a", "b"), looks, policy()).Entries; e[0].Problem.Message != "no such provider" || e[1].Outcome != Refused {
 		t.Errorf("%+v", e)
 	}

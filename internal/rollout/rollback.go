@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/aoifleet/aoifleet/internal/host"
+	"github.com/aoifleet/aoifleet/internal/problem"
 )
 
 // MakeRollback decides for every target how to put back what run replaced
@@ -25,9 +26,9 @@ func decideRollback(run string, t Target, look Look, force bool) Entry {
 		e.Action, e.Reason = Restore, "run "+r.Run+" was interrupted here; it is settled first"
 		return e
 	}
-	for _, check := range []func(Entry) *host.Problem{fileProblem, unitProblem} {
-		if problem := check(e); problem != nil {
-			return e.stop(Refused, problem)
+	for _, check := range []func(Entry) *problem.Error{fileProblem, unitProblem} {
+		if reason := check(e); reason != nil {
+			return e.stop(Refused, reason)
 		}
 	}
 	backup := backupOf(e.Seen, run)
@@ -36,15 +37,16 @@ func decideRollback(run string, t Target, look Look, force bool) Entry {
 		return e
 	}
 	if backup == nil {
-		return e.stop(Refused, &host.Problem{Class: "configuration", Message: "there is no backup of run " + run + " on this host",
-			Hint: "see which there are: aoifleet backups list"})
+		return e.stop(Refused, &problem.Error{Class: problem.Configuration,
+			Message: "there is no backup of run " + run + " on this host",
+			Hint:    "see which there are: aoifleet backups list"})
 	}
 	e.Backup = backup
 	if e.Seen.File.Digest == backup.Old {
 		return decideSame(e)
 	}
-	if problem := backupProblem(e); problem != nil && !force {
-		return e.stop(Refused, problem)
+	if reason := backupProblem(e); reason != nil && !force {
+		return e.stop(Refused, reason)
 	}
 	e.Action, e.Reason = Restore, "the certificate from before run "+run
 	return e
@@ -60,18 +62,20 @@ func backupOf(seen *host.Observation, run string) *host.Backup {
 }
 
 // backupProblem: what to go back to would undo other work, or can't work.
-func backupProblem(e Entry) *host.Problem {
+func backupProblem(e Entry) *problem.Error {
 	const anyway = "; --force restores it all the same"
 	switch saved := e.Seen.Saved; {
 	case !e.Seen.Replaced(*e.Backup):
-		return &host.Problem{Class: "drift", Message: "the certificate was replaced again since run " + e.Backup.Run,
+		return &problem.Error{Class: problem.Drift, Message: "the certificate was replaced again since run " + e.Backup.Run,
 			Hint: "see: aoifleet backups list" + anyway}
 	case e.Backup.Old == "none":
-		return &host.Problem{Class: "certificate", Message: "run " + e.Backup.Run + " installed the first certificate: there is none to go back to",
-			Hint: "rotate to another one" + anyway}
+		return &problem.Error{Class: problem.Certificate,
+			Message: "run " + e.Backup.Run + " installed the first certificate: there is none to go back to",
+			Hint:    "rotate to another one" + anyway}
 	case saved != nil && e.Seen.Clock.After(saved.NotAfter):
-		return &host.Problem{Class: "certificate", Message: "the saved certificate has expired on " + saved.NotAfter.UTC().Format(time.DateOnly),
-			Hint: "rotate to a valid one" + anyway}
+		return &problem.Error{Class: problem.Certificate,
+			Message: "the saved certificate has expired on " + saved.NotAfter.UTC().Format(time.DateOnly),
+			Hint:    "rotate to a valid one" + anyway}
 	}
 	return nil
 }
@@ -107,7 +111,7 @@ func (a *apply) undoAll(ctx context.Context) int {
 // undo puts back on host i what this run has replaced there, by the same
 // transaction as the rollback command. Host i ends as to, with why, if the old
 // certificate is live again and the agent healthy; else it needs a person.
-func (a *apply) undo(ctx context.Context, i int, to Outcome, why *host.Problem) {
+func (a *apply) undo(ctx context.Context, i int, to Outcome, why *problem.Error) {
 	res := &a.run.Results[i]
 	if res.Action != Rotate || a.DialUndo == nil {
 		a.end(i, Failed, why) // its file was right before: there is nothing to go back to
@@ -149,10 +153,10 @@ func (a *apply) back(ctx context.Context, res *Result) Result {
 	}
 	e := decideRollback(a.RunID, target, look, false)
 	if e.Outcome == "" && e.Backup == nil && e.Action != Restart {
-		e = e.stop(Refused, &host.Problem{Class: "locked", Message: e.Reason})
+		e = e.stop(Refused, &problem.Error{Class: problem.Locked, Message: e.Reason})
 	}
 	if cancelled(look.Err) {
-		e = e.stop(Unreachable, &host.Problem{Class: "unreachable", Message: "the connection was cut"})
+		e = e.stop(Unreachable, &problem.Error{Class: problem.Unreachable, Message: "the connection was cut"})
 	}
 	u := &apply{Runner: r, plan: &Plan{Entries: []Entry{e}, Policy: a.plan.Policy}, drain: ctx,
 		run: &Run{Results: []Result{{Entry: e}}}, staged: make([]bool, 1), gathered: make([]bool, 1), ended: make([]int, 1)}
@@ -164,16 +168,17 @@ func (a *apply) back(ctx context.Context, res *Result) Result {
 
 // outOfReach: a connection that may come about at the next attempt.
 func outOfReach(err error) bool {
-	return err != nil && !cancelled(err) && host.AsProblem(err).Class == "unreachable"
+	return err != nil && !cancelled(err) && host.AsProblem(err).Class == problem.Unreachable
 }
 
 // notUndone is the problem of a host that has the new certificate for all that
 // is known.
-func notUndone(why, undo *host.Problem) *host.Problem {
+func notUndone(why, undo *problem.Error) *problem.Error {
 	if undo == nil {
-		undo = &host.Problem{Class: "internal", Message: "no reason was given"}
+		undo = &problem.Error{Class: problem.Internal, Message: "no reason was given"}
 	}
-	p := &host.Problem{Class: undo.Class, Message: "the old certificate could not be put back: " + undo.Message, Hint: undo.Hint}
+	p := &problem.Error{Class: undo.Class, Message: "the old certificate could not be put back: " + undo.Message,
+		Hint: undo.Hint}
 	if why != nil {
 		p.Message = why.Message + "; " + p.Message
 	}

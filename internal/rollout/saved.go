@@ -31,7 +31,8 @@ func saveEntry(e Entry) planfile.Host {
 		h.Action = string(None)
 	}
 	if e.Problem != nil {
-		h.Error = &problem.Error{Class: e.Problem.Class, Message: oneLine(e.Problem.Message), Hint: oneLine(e.Problem.Hint)}
+		h.Error = &problem.Error{Class: e.Problem.Class, Message: oneLine(e.Problem.Message),
+			Hint: oneLine(e.Problem.Hint)}
 	}
 	if e.Certificate != nil {
 		h.New = &planfile.New{Thumbprint: e.Certificate.Leaf.Thumbprint, FileSHA256: e.Certificate.Digest()}
@@ -177,7 +178,7 @@ func decideSaved(saved planfile.Host, t Target, look Look, force bool) Entry {
 		return e
 	case e.Outcome == NotApplicable && saved.Outcome == string(NotApplicable):
 		return e
-	case e.Problem != nil && e.Problem.Class == "locked": // another run is at work: what is there will change
+	case e.Problem != nil && e.Problem.Class == problem.Locked: // another run is at work: what is there will change
 		return e
 	}
 	if changes := drift(saved, e); len(changes) > 0 {
@@ -245,5 +246,7 @@ func (e Entry) refuseDrift(changes []string) Entry {
 	if _, unfinished := e.Seen.Unfinished(); unfinished {
 		hint = "settle it with aoifleet recover, then carry out the plan again or plan anew"
 	}
-	return e.stop(Refused, &host.Problem{Class: "drift", Message: "changed since the plan: " + strings.Join(changes, ", "), Hint: hint})
+	return e.stop(Refused, &problem.Error{Class: problem.Drift,
+		Message: "changed since the plan: " + strings.Join(changes, ", "),
+		Hint:    hint})
 }

@@ -104,7 +104,7 @@ func TestDrift(t *testing.T) {
 			if e.Action != tt.action || e.Outcome != tt.outcome || !strings.Contains(e.Reason, tt.says) {
 				t.Errorf("%q %q %q", e.Action, e.Outcome, e.Reason)
 			}
-			if (e.Problem == nil) != (tt.class == "") || e.Problem != nil && (e.Problem.Class != tt.class || e.Problem.Class == "drift" && e.Problem.Hint == "") {
+			if (e.Problem == nil) != (tt.class == "") || e.Problem != nil && (e.Problem.Class != tt.class || e.Problem.Class == problem.Drift && e.Problem.Hint == "") {
 				t.Errorf("problem %+v, want class %q", e.Problem, tt.class)
 			}
 		})
@@ -115,7 +115,7 @@ func TestDrift(t *testing.T) {
 func TestSavedWithoutALook(t *testing.T) {
 	saved := []planfile.Host{savedWhen(nil)}
 	for class, want := range map[problem.Class]Outcome{"unreachable": Unreachable, "host_key_changed": Unreachable, "sudo": Refused} {
-		e := MakeSaved(saved, []Target{planTarget()}, []Look{{Err: &host.Problem{Class: class}}}, policy()).Entries[0]
+		e := MakeSaved(saved, []Target{planTarget()}, []Look{{Err: &problem.Error{Class: class}}}, policy()).Entries[0]
 		if e.Outcome != want || e.Problem.Class != class {
 			t.Errorf("%s: %+v", class, e)
 		}

@@ -40,7 +40,7 @@ func TestHeldHosts(t *testing.T) {
 				tt.receipt.Run, tt.receipt.Owner = "r-1", "operator@laptop"
 				seen.Receipts = []host.Receipt{tt.receipt}
 				e := decision(Target{Host: &inventory.Host{Name: "h"}, Certificate: newCertificate("NEW")}, Look{Seen: seen})
-				locked := e.Outcome == Refused && e.Problem.Class == "locked"
+				locked := e.Outcome == Refused && e.Problem.Class == problem.Locked
 				if locked != tt.held {
 					t.Fatalf("%q %+v", e.Outcome, e.Problem)
 				}
@@ -176,7 +176,7 @@ func TestRollbackIsLenient(t *testing.T) {
 // What is unfinished is settled even where the agent's configuration can't be
 // told any more: the receipt tells all that is needed.
 func TestRecoveryWithoutAConfiguration(t *testing.T) {
-	broken := &host.Problem{Class: "configuration", Message: "no YAML"}
+	broken := &problem.Error{Class: problem.Configuration, Message: "no YAML"}
 	for name, change := range map[string]func(*Look){
 		"broken":           func(l *Look) { l.Err = broken },
 		"managed identity": func(l *Look) { l.Seen.Provider = nil },

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/aoifleet/aoifleet/internal/host"
+	"github.com/aoifleet/aoifleet/internal/problem"
 )
 
 // How often hosts are looked at while they soak: often enough to know early,
@@ -64,9 +65,9 @@ func (a *apply) passes(i int) bool {
 // undone: it is not this run's change. A host that does not answer is asked again; only one
 // that does not at the end has not passed.
 func (a *apply) soakLook(ctx context.Context, hosts []int, last bool) {
-	why := make([]*host.Problem, len(a.run.Results))
-	away := make([]*host.Problem, len(a.run.Results))
-	foreign := make([]*host.Problem, len(a.run.Results))
+	why := make([]*problem.Error, len(a.run.Results))
+	away := make([]*problem.Error, len(a.run.Results))
+	foreign := make([]*problem.Error, len(a.run.Results))
 	each(len(hosts), max(a.plan.Policy.Parallel, keep), func(n int) {
 		i := hosts[n]
 		seen, err := a.soakSee(ctx, i, last)
@@ -115,19 +116,19 @@ func (a *apply) soakSee(ctx context.Context, i int, last bool) (*host.Observatio
 
 // unhealthy returns why the agent of a host that was rotated is not healthy any more, nil if
 // it is. One that reads its configuration again is.
-func unhealthy(res *Result, seen *host.Observation) *host.Problem {
+func unhealthy(res *Result, seen *host.Observation) *problem.Error {
 	excused := func(note string) bool { return strings.HasPrefix(note, "not counted,") } // by the watch
 	known := res.Seen.Denied != "" || slices.ContainsFunc(res.Notes, excused)
 	why := seen.Health(host.SinceWatch(known, res.Certificate.Leaf.Thumbprint)).Without(host.Reloading).Cause()
 	if why.Kind == host.Healthy {
 		return nil
 	}
-	return &host.Problem{Class: "unhealthy", Message: "while soaking: " + why.Message}
+	return &problem.Error{Class: problem.Unhealthy, Message: "while soaking: " + why.Message}
 }
 
 // replaced tells whether something other than run has replaced the certificate
 // of a host since the host confirmed it, and what is known of that; nil: not so.
-func replaced(run string, res *Result, seen *host.Observation) *host.Problem {
+func replaced(run string, res *Result, seen *host.Observation) *problem.Error {
 	if seen.File.Digest == res.Certificate.Digest() {
 		return nil
 	}
@@ -142,7 +143,7 @@ func replaced(run string, res *Result, seen *host.Observation) *host.Problem {
 	default:
 		what = "the certificate file is gone: " + oneLine(seen.File.Path)
 	}
-	return &host.Problem{Class: "drift", Message: "while soaking: " + what + byRun(run, seen),
+	return &problem.Error{Class: problem.Drift, Message: "while soaking: " + what + byRun(run, seen),
 		Hint: "not this run's change, so it is not undone: find what else writes the file, then rotate again"}
 }
 

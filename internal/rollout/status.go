@@ -9,6 +9,7 @@ import (
 
 	"github.com/aoifleet/aoifleet/internal/certificate"
 	"github.com/aoifleet/aoifleet/internal/host"
+	"github.com/aoifleet/aoifleet/internal/problem"
 )
 
 // Status says of every target what was seen. Outcome is set where nothing
@@ -32,7 +33,7 @@ func Status(targets []Target, looks []Look) []Entry {
 // StatusProblem returns why a host does not pass a status, nil if it passes: it can't be
 // checked, a run is unfinished there, the agent is not healthy, or its certificate has
 // expired at now or does within expiring.
-func (e Entry) StatusProblem(now time.Time, expiring time.Duration) *host.Problem {
+func (e Entry) StatusProblem(now time.Time, expiring time.Duration) *problem.Error {
 	if e.Seen != nil {
 		if r, unfinished := e.Seen.Unfinished(); unfinished {
 			return unfinishedProblem(r)
@@ -41,17 +42,17 @@ func (e Entry) StatusProblem(now time.Time, expiring time.Duration) *host.Proble
 	if e.Problem != nil || e.Outcome != "" || e.Seen == nil {
 		return e.Problem
 	}
-	if problem := healthProblem(e); problem != nil {
-		return problem
+	if reason := healthProblem(e); reason != nil {
+		return reason
 	}
 	return expiryProblem(e, now, expiring)
 }
 
-func unfinishedProblem(r host.Receipt) *host.Problem {
+func unfinishedProblem(r host.Receipt) *problem.Error {
 	if !r.Holds() {
-		return &host.Problem{Class: "locked", Message: r.Interrupted(), Hint: "settle it: aoifleet recover"}
+		return &problem.Error{Class: problem.Locked, Message: r.Interrupted(), Hint: "settle it: aoifleet recover"}
 	}
-	p := &host.Problem{Class: "locked", Message: fmt.Sprintf("run %s of %s is at work", r.Run, r.Owner)}
+	p := &problem.Error{Class: problem.Locked, Message: fmt.Sprintf("run %s of %s is at work", r.Run, r.Owner)}
 	if r.Armed {
 		p.Message += fmt.Sprintf("; undone in %s if not confirmed", r.Left)
 	}
@@ -59,30 +60,32 @@ func unfinishedProblem(r host.Receipt) *host.Problem {
 }
 
 // healthProblem returns why the agent is not healthy, nil if it is.
-func healthProblem(e Entry) *host.Problem {
+func healthProblem(e Entry) *problem.Error {
 	unit := e.Host.Agent.Unit
 	switch why := e.Seen.Health(host.AsFound(e.Host.Health)).Cause(); why.Kind {
 	case host.Healthy:
 		return nil
 	case host.Exited:
-		return &host.Problem{Class: "agent_not_running", Message: unit + " is active, but its main process has exited"}
+		return &problem.Error{Class: problem.AgentNotRunning, Message: unit + " is active, but its main process has exited"}
 	case host.Stopped, host.Failing, host.Restarting, host.Settling, host.Reloading:
-		return &host.Problem{Class: "agent_not_running", Message: unit + " is " + cmp.Or(e.Seen.Unit.Active, "not known to systemd")}
+		return &problem.Error{Class: problem.AgentNotRunning,
+			Message: unit + " is " + cmp.Or(e.Seen.Unit.Active, "not known to systemd")}
 	case host.Restarted:
-		return &host.Problem{Class: "unhealthy", Message: unit + " has exited, and systemd has just started it again",
+		return &problem.Error{Class: problem.Unhealthy, Message: unit + " has exited, and systemd has just started it again",
 			Hint: "look at: journalctl -u " + unit + " -n 50"}
 	default:
-		return &host.Problem{Class: "unhealthy", Message: why.Message}
+		return &problem.Error{Class: problem.Unhealthy, Message: why.Message}
 	}
 }
 
 // expiryProblem returns that the live certificate has expired or expires soon, else nil.
-func expiryProblem(e Entry, now time.Time, expiring time.Duration) *host.Problem {
+func expiryProblem(e Entry, now time.Time, expiring time.Duration) *problem.Error {
 	live := e.Live()
 	if live == nil || live.NotAfter.After(now.Add(expiring)) {
 		return nil
 	}
-	p := &host.Problem{Class: "certificate", Message: "the certificate has expired", Hint: "rotate to a new one: aoifleet rotate"}
+	p := &problem.Error{Class: problem.Certificate, Message: "the certificate has expired",
+		Hint: "rotate to a new one: aoifleet rotate"}
 	if live.NotAfter.After(now) {
 		p.Message = "the certificate expires in 1 day"
 		if days := certificate.DaysLeft(live.NotAfter, now); days != 1 {

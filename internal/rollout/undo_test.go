@@ -10,6 +10,7 @@ import (
 
 	"github.com/aoifleet/aoifleet/internal/host"
 	"github.com/aoifleet/aoifleet/internal/inventory"
+	"github.com/aoifleet/aoifleet/internal/problem"
 )
 
 func soaking() Policy {
@@ -135,7 +136,7 @@ func TestSoakFindsAnotherFile(t *testing.T) {
 					run := f.rotateAll(t, context.Background(), p, "a", "b")
 					wantOutcomes(t, run, Failed, Skipped)
 					res := run.Results[0]
-					if res.Problem == nil || res.Problem.Class != "drift" || !strings.Contains(res.Problem.Message, tt.says) || res.Problem.Hint == "" {
+					if res.Problem == nil || res.Problem.Class != problem.Drift || !strings.Contains(res.Problem.Message, tt.says) || res.Problem.Hint == "" {
 						t.Errorf("%+v", res.Problem)
 					}
 					if vm.called("undo") != 0 || vm.called("recover") != 0 || !run.Stopped {

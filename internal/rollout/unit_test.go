@@ -10,6 +10,7 @@ import (
 
 	"github.com/aoifleet/aoifleet/internal/host"
 	"github.com/aoifleet/aoifleet/internal/inventory"
+	"github.com/aoifleet/aoifleet/internal/problem"
 )
 
 // TestRemarks: an alias and a restart that may take too long are named in a plan.
@@ -69,7 +70,7 @@ func TestUnitIsCalledByItsName(t *testing.T) {
 func TestSoakSeesAnExit(t *testing.T) {
 	seen := healthy()
 	seen.Unit.Sub = "exited"
-	if p := unhealthy(&Result{Entry: Entry{Target: Target{Certificate: newCertificate("NEW")}, Seen: healthy()}}, seen); p == nil || p.Class != "unhealthy" {
+	if p := unhealthy(&Result{Entry: Entry{Target: Target{Certificate: newCertificate("NEW")}, Seen: healthy()}}, seen); p == nil || p.Class != problem.Unhealthy {
 		t.Errorf("%+v", p)
 	}
 }

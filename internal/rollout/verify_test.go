@@ -5,8 +5,8 @@ import (
 	"slices"
 	"testing"
 
-	"github.com/aoifleet/aoifleet/internal/host"
 	"github.com/aoifleet/aoifleet/internal/inventory"
+	"github.com/aoifleet/aoifleet/internal/problem"
 )
 
 // verifyPlan is a plan for four hosts, of which c is current and d wants no
@@ -25,17 +25,17 @@ func verifyPlan(f *fakeFleet) *Plan {
 }
 
 func TestVerify(t *testing.T) {
-	no := &host.Problem{Class: "certificate", Message: "refused"}
-	nobody := &host.Problem{Class: "unreachable", Message: "no answer"}
+	no := &problem.Error{Class: problem.Certificate, Message: "refused"}
+	nobody := &problem.Error{Class: problem.Unreachable, Message: "no answer"}
 	tests := []struct {
 		name    string
-		answers map[int]*host.Problem
+		answers map[int]*problem.Error
 		want    []Outcome
 	}{
-		{"accepted", map[int]*host.Problem{0: nil, 1: nil}, []Outcome{"", "", Current, ""}},
-		{"one refused", map[int]*host.Problem{0: nil, 1: no}, []Outcome{Skipped, Refused, Current, Skipped}},
-		{"all refused", map[int]*host.Problem{0: no, 1: no}, []Outcome{Refused, Refused, Current, Skipped}},
-		{"nobody there", map[int]*host.Problem{0: nobody, 1: nobody}, []Outcome{Unreachable, Unreachable, Current, Skipped}},
+		{"accepted", map[int]*problem.Error{0: nil, 1: nil}, []Outcome{"", "", Current, ""}},
+		{"one refused", map[int]*problem.Error{0: nil, 1: no}, []Outcome{Skipped, Refused, Current, Skipped}},
+		{"all refused", map[int]*problem.Error{0: no, 1: no}, []Outcome{Refused, Refused, Current, Skipped}},
+		{"nobody there", map[int]*problem.Error{0: nobody, 1: nobody}, []Outcome{Unreachable, Unreachable, Current, Skipped}},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -49,8 +49,8 @@ func TestVerify(t *testing.T) {
 			var got []Outcome
 			for i, e := range p.Entries {
 				got = append(got, e.Outcome)
-				problem, asked := tt.answers[i]
-				if (e.Verified != nil) != asked || asked && *e.Verified != (problem == nil) {
+				reason, asked := tt.answers[i]
+				if (e.Verified != nil) != asked || asked && *e.Verified != (reason == nil) {
 					t.Errorf("%s: verified %v", e.Host.Name, e.Verified)
 				}
 				if stopped && e.Wave != 0 {
