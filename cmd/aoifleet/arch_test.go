@@ -19,11 +19,12 @@ import (
 const internalPath = "github.com/aoifleet/aoifleet/internal/"
 
 // belowAll are the packages that every other may import.
-var belowAll = []string{"problem", "localfile", "display"}
+var belowAll = []string{"problem", "localfile", "display", "sleep"}
 
 // allowed are the internal packages that each may import, besides those below all. A
 // package that is not here has yet to find its place.
 var allowed = map[string][]string{
+	"sleep":        {},
 	"display":      {},
 	"localfile":    {},
 	"problem":      {},

@@ -14,6 +14,7 @@ import (
 	"github.com/golang-jwt/jwt/v5"
 
 	"github.com/aoifleet/aoifleet/internal/problem"
+	"github.com/aoifleet/aoifleet/internal/sleep"
 )
 
 // proofAudience is what a proof of possession is for, and proofLife how long it
@@ -189,7 +190,7 @@ func (g *Graph) current(ctx context.Context, clientID string) (*Application, err
 		if missing, _ := differ(g.left[strings.ToLower(clientID)], now); len(missing) == 0 {
 			return now, nil
 		}
-		if !sleep(ctx, pause) {
+		if !sleep.For(ctx, pause) {
 			if ctx.Err() == context.Canceled {
 				return nil, interrupted(ctx, "Microsoft Graph")
 			}
@@ -237,7 +238,7 @@ func (g *Graph) settled(ctx context.Context, before *Application, added, removed
 			g.left[strings.ToLower(before.ClientID)] = now
 			return lost(before, now, removed)
 		}
-		if !sleep(ctx, pause) {
+		if !sleep.For(ctx, pause) {
 			if e := interrupted(ctx, "Microsoft Graph"); ctx.Err() == context.Canceled {
 				return e
 			}

@@ -11,6 +11,7 @@ import (
 	"github.com/Azure/azure-sdk-for-go/sdk/azidentity"
 
 	"github.com/aoifleet/aoifleet/internal/problem"
+	"github.com/aoifleet/aoifleet/internal/sleep"
 )
 
 // InputSecret is the secret that an agent fetches from its Data Product's vault.
@@ -134,18 +135,7 @@ func (t *watch) next(ctx context.Context, wanted time.Duration, since time.Time,
 	if time.Since(since)+pause >= limit {
 		return false
 	}
-	return sleep(ctx, pause)
-}
-
-func sleep(ctx context.Context, d time.Duration) bool {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return true
-	case <-ctx.Done():
-		return false
-	}
+	return sleep.For(ctx, pause)
 }
 
 // accepted asks for a token until Entra has accepted as often as wanted, or until
@@ -165,7 +155,7 @@ func (c *Client) accepted(ctx context.Context, q Question, r *Result) (azcore.Ac
 				return token, nil
 			}
 			t.pause = firstPause
-			if !sleep(ctx, confirmPause) {
+			if !sleep.For(ctx, confirmPause) {
 				return token, interrupted(ctx, c.at.authority)
 			}
 		case err.Class == problem.Unreachable:

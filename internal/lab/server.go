@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"golang.org/x/crypto/ssh"
+
+	"github.com/aoifleet/aoifleet/internal/sleep"
 )
 
 const (
@@ -81,7 +83,7 @@ func (m *Machine) accept(life *life, l net.Listener) {
 		}
 		if err != nil { // such as too many open files: some may be closed soon
 			m.fleet.opts.Notice("machine " + m.Name + ": " + err.Error())
-			sleep(life.ctx, 10*time.Millisecond)
+			sleep.For(life.ctx, 10*time.Millisecond)
 			continue
 		}
 		m.connections.Add(1)
@@ -178,15 +180,5 @@ func (m *Machine) sessions(line *tap, channels <-chan ssh.NewChannel) {
 		if !line.life.tasks.Go(func() { defer open.Add(-1); s.serve(requests) }) {
 			_ = channel.Close()
 		}
-	}
-}
-
-// sleep waits for d or until ctx ends.
-func sleep(ctx context.Context, d time.Duration) {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-	case <-ctx.Done():
 	}
 }

@@ -17,6 +17,7 @@ import (
 
 	"github.com/aoifleet/aoifleet/internal/display"
 	"github.com/aoifleet/aoifleet/internal/problem"
+	"github.com/aoifleet/aoifleet/internal/sleep"
 )
 
 // maxEarlyRetries is how often a connection is tried again that was dropped
@@ -128,7 +129,7 @@ func (d *Dialer) dial(ctx context.Context, t Target) (*Conn, error) {
 		if !errors.As(err, &early) {
 			return c, err
 		}
-		if retries == maxEarlyRetries || !pause(ctx, d.delay()) {
+		if retries == maxEarlyRetries || !sleep.For(ctx, d.delay()) {
 			if ctx.Err() != nil {
 				return nil, contextError(ctx, "connecting")
 			}
@@ -164,18 +165,6 @@ func withDefaults(t Target) Target {
 // delay is drawn anew each time, so that a fleet that was turned away together
 // does not come back together.
 func (d *Dialer) delay() time.Duration { return d.retryDelay + rand.N(3*d.retryDelay) }
-
-// pause waits; it returns false if ctx ends meanwhile.
-func pause(ctx context.Context, d time.Duration) bool {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-ctx.Done():
-		return false
-	case <-timer.C:
-		return true
-	}
-}
 
 // dialOnce runs one attempt aside: a key in ssh-agent may wait for a finger
 // (and ignores the end of the connection), the caller does not.

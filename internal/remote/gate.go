@@ -4,6 +4,8 @@ import (
 	"context"
 	"sync"
 	"time"
+
+	"github.com/aoifleet/aoifleet/internal/sleep"
 )
 
 // gate lets connections begin gently: no more than rate in any second, and no
@@ -47,7 +49,7 @@ func (g *gate) enter(ctx context.Context, address string) (leave func(), ok bool
 		<-h.slots
 		g.part(address, h)
 	}
-	if wait := g.reserve(time.Now()); wait > 0 && !pause(ctx, wait) {
+	if wait := g.reserve(time.Now()); wait > 0 && !sleep.For(ctx, wait) {
 		leave()
 		return nil, false
 	}

@@ -9,6 +9,7 @@ import (
 
 	"github.com/aoifleet/aoifleet/internal/host"
 	"github.com/aoifleet/aoifleet/internal/problem"
+	"github.com/aoifleet/aoifleet/internal/sleep"
 )
 
 // MakeRecovery decides for every target whether there is something to settle.
@@ -134,7 +135,7 @@ func (a *apply) recovered(ctx context.Context, h Host, i int) *host.Report {
 	onStep := func(step string) { a.Events(Event{Host: res.Host.Name, Step: step}) }
 	onStep("recover") // told, and written down, before anything happens
 	report := h.Recover(ctx, onStep)
-	for pause := firstPause; (report.Ending == host.Lost || report.Ending == host.Unsent) && rest(ctx, pause); pause = min(2*pause, longestPause) {
+	for pause := firstPause; (report.Ending == host.Lost || report.Ending == host.Unsent) && sleep.For(ctx, pause); pause = min(2*pause, longestPause) {
 		onStep("reconnect")
 		again, err := a.Dial(ctx, res.at())
 		if err != nil {
@@ -164,16 +165,6 @@ func leftBehind(seen *host.Observation, report *host.Report) string {
 	}
 	r.PID = cmp.Or(report.PID, r.PID)
 	return r.LeftBehind()
-}
-
-// rest waits; false if ctx ended first.
-func rest(ctx context.Context, d time.Duration) bool {
-	select {
-	case <-ctx.Done():
-		return false
-	case <-time.After(d):
-		return true
-	}
 }
 
 // unfinished counts the transactions on a host that have not ended.
@@ -231,7 +222,7 @@ func (a *apply) lost(ctx context.Context, i int, why *problem.Error) {
 		if said != "" {
 			last = said
 		}
-		if !rest(ctx, pause) {
+		if !sleep.For(ctx, pause) {
 			if last != "" {
 				res.note("contact was lost in mid-change; the host said last: " + last)
 			}

@@ -7,6 +7,7 @@ import (
 
 	"github.com/aoifleet/aoifleet/internal/host"
 	"github.com/aoifleet/aoifleet/internal/problem"
+	"github.com/aoifleet/aoifleet/internal/sleep"
 )
 
 // MakeRollback decides for every target how to put back what run replaced
@@ -148,7 +149,7 @@ func (a *apply) back(ctx context.Context, res *Result) Result {
 	target := Target{Host: res.Host}
 	r.Events(Event{Host: res.Host.Name, Step: "undo"})
 	look := r.look(ctx, *res.Host, host.ObserveOptions{Saved: a.RunID})
-	for attempt := 1; attempt < 3 && outOfReach(look.Err) && rest(ctx, firstPause<<attempt); attempt++ {
+	for attempt := 1; attempt < 3 && outOfReach(look.Err) && sleep.For(ctx, firstPause<<attempt); attempt++ {
 		look = r.look(ctx, *res.Host, host.ObserveOptions{Saved: a.RunID})
 	}
 	e := decideRollback(a.RunID, target, look, false)

@@ -9,6 +9,7 @@ import (
 
 	"github.com/aoifleet/aoifleet/internal/host"
 	"github.com/aoifleet/aoifleet/internal/problem"
+	"github.com/aoifleet/aoifleet/internal/sleep"
 )
 
 // How often hosts are looked at while they soak: often enough to know early,
@@ -38,7 +39,7 @@ func (a *apply) soak(ctx context.Context, wave int, hosts []int) {
 		last := !time.Now().Before(end)
 		a.soakLook(ctx, hosts, last)
 		hosts = slices.DeleteFunc(hosts, func(i int) bool { return !a.passes(i) })
-		if last || len(hosts) == 0 || !a.goesOn() || !rest(a.drain, min(lookEvery(a.plan.Policy.Soak), time.Until(end))) {
+		if last || len(hosts) == 0 || !a.goesOn() || !sleep.For(a.drain, min(lookEvery(a.plan.Policy.Soak), time.Until(end))) {
 			return
 		}
 	}
@@ -108,7 +109,7 @@ func (a *apply) soakSee(ctx context.Context, i int, last bool) (*host.Observatio
 		a.Events(Event{Host: target.Name, Step: "observe"})
 		look := a.look(ctx, *target, host.ObserveOptions{Saved: a.Saved, Command: true})
 		a.Events(Event{Host: target.Name})
-		if look.Err == nil || !last || attempt == 3 || !rest(a.drain, firstPause<<attempt) {
+		if look.Err == nil || !last || attempt == 3 || !sleep.For(a.drain, firstPause<<attempt) {
 			return look.Seen, look.Err
 		}
 	}

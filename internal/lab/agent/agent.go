@@ -12,6 +12,8 @@ import (
 	"os"
 	"path/filepath"
 	"time"
+
+	"github.com/aoifleet/aoifleet/internal/sleep"
 )
 
 // The paths of the real agent's configuration and log.
@@ -115,7 +117,7 @@ func Run(ctx context.Context, cfg Config) error {
 func (a *agent) live(ctx context.Context) error {
 	ctx, cancel := a.lifetime(ctx)
 	defer cancel()
-	if !sleep(ctx, a.faults.duration("slow-start")) {
+	if !sleep.For(ctx, a.faults.duration("slow-start")) {
 		return a.ending(ctx)
 	}
 	a.log.line("INFO", "az_aoi_ingestion", "Starting az-aoi-ingestion, agent_id "+a.settings.AgentID)
@@ -166,7 +168,7 @@ func (a *agent) authenticate(ctx context.Context) {
 		delay = requestTime
 	}
 	todo := a.settings.certificates
-	for sleep(ctx, delay) && len(todo) > 0 {
+	for sleep.For(ctx, delay) && len(todo) > 0 {
 		var left []string
 		for _, path := range todo {
 			if !a.token(path) {
@@ -202,21 +204,6 @@ func (a *agent) credential(path string) (Credential, error) {
 		return Credential{}, err
 	}
 	return a.Load(data)
-}
-
-// sleep waits for d or until ctx ends; it returns false in the latter case.
-func sleep(ctx context.Context, d time.Duration) bool {
-	if d <= 0 {
-		return ctx.Err() == nil
-	}
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return true
-	case <-ctx.Done():
-		return false
-	}
 }
 
 // readBounded reads a file of at most maxFileSize bytes.
