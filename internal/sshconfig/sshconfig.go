@@ -2,8 +2,9 @@
 // keys, the known_hosts files, the jump hosts of ssh_config(5).
 //
 // `ssh -G` is asked wherever there is an ssh program, because only it knows
-// Match, tokens, Include and its own defaults. Without one the files are read by
-// a library, and refused where that would misread them.
+// Match, tokens, Include and its own defaults. Without one, as on Windows without
+// OpenSSH and in slim containers, the files are read by a library, and refused where
+// that would misread them.
 package sshconfig
 
 import (
