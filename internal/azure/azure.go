@@ -1,6 +1,6 @@
-// Package azure asks Microsoft Entra, Azure Key Vault and Microsoft Graph what
-// a rotation needs to know: whether a certificate is accepted, what a vault
-// holds, which certificates an application has.
+// Package azure asks Microsoft Entra, Azure Key Vault and Microsoft Graph what a
+// rotation needs to know: whether a certificate is accepted, what a vault holds, which
+// certificates an application has. It also changes the certificates of an application.
 //
 // Entra and Key Vault are asked with Microsoft's own libraries, Graph through
 // their pipeline. No error, and nothing that a value of this package prints,
@@ -31,8 +31,8 @@ import (
 type Error struct {
 	problem.Base        // Err is the context's error of class problem.Interrupted, else nil
 	Code         string `json:"code,omitempty"` // the vendor's, such as AADSTS700027 or ForbiddenByFirewall; "" for none
-	// Lasting, of problem.Unreachable: it was told at once and no time was spent on
-	// trying again, as where there is no host of that name.
+	// Lasting, of problem.Unreachable: it failed at once, and no time was spent on
+	// retries, as where there is no host of that name.
 	Lasting bool `json:"-"`
 }
 
@@ -44,7 +44,7 @@ func NewError(class problem.Class, code, message, hint string) *Error {
 // Unwrap returns the error without what only Azure has.
 func (e *Error) Unwrap() error { return &e.Base }
 
-// AsError finds the Error in err, nil if there is none.
+// AsError returns the first Error in the chain of err, nil if there is none.
 func AsError(err error) *Error {
 	var e *Error
 	if errors.As(err, &e) {
@@ -53,17 +53,17 @@ func AsError(err error) *Error {
 	return nil
 }
 
-// Patience is how long is waited for what. A zero field is its default.
+// Patience says how long to wait for what. A zero field means its default.
 type Patience struct {
 	// Propagation is how long Entra may take to know a certificate that was
-	// registered just now, 5 minutes by default; negative: it is asked once.
+	// registered just now, 5 minutes by default; negative: Entra is asked once.
 	Propagation time.Duration
-	// Outage is how long is tried without any definite answer, 30 s by default.
+	// Outage is how long to retry without any definite answer, 30 s by default.
 	Outage time.Duration
 	// Try bounds one request for a token or a secret, 10 s by default.
 	Try time.Duration
-	// InARow is how often Entra must accept, one after the other: its front ends
-	// do not learn of a certificate at the same moment. 3 by default.
+	// InARow is how many times in a row Entra must accept: its front ends do not learn
+	// of a certificate at the same moment. 3 by default.
 	InARow int
 }
 
@@ -82,12 +82,12 @@ func (p Patience) withDefaults() Patience {
 	return p
 }
 
-// Client asks one cloud. Its methods may be used at the same time.
+// Client asks one cloud. It is safe for concurrent use.
 type Client struct {
 	at        endpoints
 	transport *http.Transport
 	patience  Patience
-	operator  func() (azcore.TokenCredential, error) // who runs this program; once
+	operator  func() (azcore.TokenCredential, error) // of the operator; made once
 }
 
 // New returns a client of a cloud. Requests go through a copy of transport, for
@@ -112,8 +112,8 @@ func New(cloud azurecloud.Settings, transport *http.Transport, patience Patience
 	return c, nil
 }
 
-// options are what all libraries are given. Retries are this package's own
-// where tries is 0.
+// options returns the options of all libraries. Where tries is 0, this package itself
+// retries.
 func (c *Client) options(w *wire, tries int32) azcore.ClientOptions {
 	if tries == 0 {
 		tries = -1 // azcore: 0 is three
@@ -126,7 +126,7 @@ func (c *Client) options(w *wire, tries int32) azcore.ClientOptions {
 	}
 }
 
-// Pair is a certificate with its private key. It prints without the key.
+// Pair is a certificate with its private key. Printing it shows no key.
 type Pair struct {
 	chain []*x509.Certificate // its own first
 	// A closure: fmt, slog and debug printers that walk unexported fields by
@@ -134,7 +134,7 @@ type Pair struct {
 	key func() *rsa.PrivateKey
 }
 
-// NewPair joins a private key and its certificate, the first of chain. The
+// NewPair returns the pair of a private key and its certificate, the first of chain. The
 // error is an *Error of class Configuration.
 func NewPair(chain []*x509.Certificate, key *rsa.PrivateKey) (Pair, error) {
 	if len(chain) == 0 || key == nil || !key.PublicKey.Equal(chain[0].PublicKey) {
@@ -143,7 +143,7 @@ func NewPair(chain []*x509.Certificate, key *rsa.PrivateKey) (Pair, error) {
 	return Pair{chain: chain, key: func() *rsa.PrivateKey { return key }}, nil
 }
 
-// Leaf is the certificate, nil in the zero Pair.
+// Leaf returns the certificate, nil of the zero Pair.
 func (p Pair) Leaf() *x509.Certificate {
 	if len(p.chain) == 0 {
 		return nil
@@ -151,7 +151,7 @@ func (p Pair) Leaf() *x509.Certificate {
 	return p.chain[0]
 }
 
-// String names the certificate by its thumbprint.
+// String returns the certificate's thumbprint in words.
 func (p Pair) String() string {
 	if p.Leaf() == nil {
 		return "no certificate"

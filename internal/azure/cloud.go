@@ -17,11 +17,11 @@ import (
 // endpoints are a cloud's settings with everything filled in.
 type endpoints struct {
 	cloud       cloud.Configuration
-	authority   string // of errors: the host
+	authority   string // host, for messages
 	vaultSuffix string
 	vaultScope  string
 	graph       string // base URL without a slash at its end; "" if it is not known
-	trusted     bool   // Entra need not be asked whether the authority is its own
+	trusted     bool   // Entra is not asked whether the authority is its own
 }
 
 // clouds are the endpoints that Microsoft documents: "Azure Key Vault

@@ -11,17 +11,17 @@ import (
 	"github.com/aoifleet/aoifleet/internal/problem"
 )
 
-// maxText bounds the words of a service, in characters.
+// maxText is the longest text of a service that is kept, in characters.
 const maxText = 600
 
 var (
 	aadsts = regexp.MustCompile(`AADSTS([0-9]{4,9})`)
-	// What looks like a token (RFC 7519) or a long base64: a service has no
-	// reason to quote one, and then it must not be passed on.
+	// What looks like a token (RFC 7519) or long base64: a service has no reason to
+	// quote one, and it must not be passed on.
 	tokenLike = regexp.MustCompile(`eyJ[A-Za-z0-9_-]{8,}(\.[A-Za-z0-9_-]*){0,2}|[A-Za-z0-9+/=_-]{120,}|(?i:(?:\b|%26|%3f)sig(?:=|%3d))[^&\s]+`)
 )
 
-// clean makes the words of others safe to show: one line, no control
+// clean makes foreign text safe to show: one line, no control
 // characters, nothing that looks like a token, at most limit characters.
 func clean(s string, limit int) string {
 	if len(s) > 16*maxText {
@@ -32,12 +32,12 @@ func clean(s string, limit int) string {
 	return display.Shorten(display.Mask(strings.ToValidUTF8(s, "?")), limit)
 }
 
-// vendor is what an answer says went wrong.
+// vendor is the error in an answer.
 type vendor struct{ code, inner, message string }
 
 // vendorText reads an error of Entra ({"error": …, "error_description": …}), or
 // of Key Vault and Graph ({"error": {"code": …, "message": …, "innererror": {"code": …}}}).
-// From anything else it takes nothing.
+// It returns the zero vendor for anything else.
 func vendorText(body []byte) vendor {
 	var top struct {
 		Error       json.RawMessage `json:"error"`
@@ -68,22 +68,22 @@ func vendorText(body []byte) vendor {
 	return vendor{clean(nested.Code, 60), clean(nested.Inner.Code, 60), clean(nested.Message, maxText)}
 }
 
-// entraHints are what to do, by code: "Microsoft Entra authentication and
+// entraHints say what to do, by code: "Microsoft Entra authentication and
 // authorization error codes". CLIENT and TENANT are filled in.
 var entraHints = map[string]string{
 	"AADSTS700027":  "register the certificate's public part: az ad app credential reset --id CLIENT --append --cert @new.cer, or aoifleet certificate register",
-	"AADSTS700016":  "is client_id right, and the application in this tenant? az ad sp show --id CLIENT",
+	"AADSTS700016":  "check client_id, and that the application is in this tenant: az ad sp show --id CLIENT",
 	"AADSTS7000229": "create the application's service principal in this tenant: az ad sp create --id CLIENT",
 	"AADSTS90002":   "check tenant_id, and azure.cloud in the inventory",
 	"AADSTS7000112": "the application is disabled; an administrator enables it: az ad sp update --id CLIENT --set accountEnabled=true",
-	"AADSTS53003":   "Conditional Access blocks sign-ins from here: ask from the agents' network",
+	"AADSTS53003":   "Conditional Access blocks sign-ins from here: run it from the agents' network",
 	"AADSTS90038":   "the tenant is in another cloud: set azure.cloud in the inventory",
 	"AADSTS900382":  "the tenant is in another cloud: set azure.cloud in the inventory",
 	"AADSTS700024":  "check the clock of this machine: date -u",
-	"AADSTS1000502": "the certificate is not within its own validity: make a new one, aoifleet certificate new",
+	"AADSTS1000502": "the certificate is not valid now: make a new one, aoifleet certificate new",
 }
 
-// refused is Entra's "no".
+// refused returns the error of an answer in which Entra refuses.
 func (c *Client) refused(x exchange, q Question) *Error {
 	v := vendorText(x.body)
 	if v.message == "" {
@@ -96,24 +96,24 @@ func (c *Client) refused(x exchange, q Question) *Error {
 	return NewError(problem.Refused, v.code, "Entra refuses the certificate: "+v.message, hint)
 }
 
-// expired tells the 700027 that no waiting mends.
+// expired reports whether a refusal is one that waiting does not fix.
 func expired(v vendor) bool {
 	return v.code == "AADSTS700027" && strings.Contains(v.message, "The key used is expired")
 }
 
-// pending tells a refusal that the propagation of a new certificate explains.
+// pending reports whether a refusal may end once a new certificate has propagated.
 func pending(e *Error) bool {
 	return e.Class == problem.Refused && e.Code == "AADSTS700027" &&
 		!strings.Contains(e.Message, "The key used is expired") && !strings.Contains(e.Message, "did not match the expected signature")
 }
 
-// notTheService is an answer that is not in the service's form: a proxy's, a
-// captive portal's, or a wrong address.
+// notTheService returns the error of an answer that is not in the service's form: from
+// a proxy, a captive portal or a wrong address.
 func notTheService(x exchange) *Error {
-	what := "an answer that can't be read"
+	what := "an unreadable answer"
 	if x.status >= 300 {
-		what = fmt.Sprintf("HTTP %d and nothing that can be read", x.status)
+		what = fmt.Sprintf("HTTP %d and no readable answer", x.status)
 	}
-	return NewError(problem.Unexpected, "", fmt.Sprintf("%s gives %s", x.host, what),
-		"is a proxy or another server in between? check HTTPS_PROXY, and azure: in the inventory")
+	return NewError(problem.Unexpected, "", fmt.Sprintf("%s sent %s", x.host, what),
+		"a proxy or another server may have answered: check HTTPS_PROXY, and azure: in the inventory")
 }

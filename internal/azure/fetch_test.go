@@ -127,9 +127,9 @@ func TestFetchFails(t *testing.T) {
 		}, problem.Secret, "is not a certificate"},
 		{"opened by a proxy", func(w *world) {
 			w.client.transport.TLSClientConfig = &tls.Config{Time: time.Now, MinVersion: tls.VersionTLS12}
-		}, problem.Unreachable, "| behind a proxy that opens TLS, set azure.ca_file"},
+		}, problem.Unreachable, "| behind a proxy that inspects TLS, set azure.ca_file"},
 		{"unreachable", func(w *world) { w.cloud.Fail(cloud.Vault, cloud.Fault{Times: -1, Hang: true}) }, problem.Unreachable, "no answer in time"},
-		{"throttled", func(w *world) { w.cloud.Fail(cloud.Vault, cloud.Fault{Times: -1, Status: 429, RetryAfter: "60"}) }, problem.Unreachable, "for 1m0s"},
+		{"throttled", func(w *world) { w.cloud.Fail(cloud.Vault, cloud.Fault{Times: -1, Status: 429, RetryAfter: "60"}) }, problem.Unreachable, "retry in 1m0s"},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -273,7 +273,7 @@ func tokensOf(c *cloud.Cloud) (n int) {
 func TestSharedCredential(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		asked, hang := 0, false
-		s := newShared(tokenFunc(func(ctx context.Context, o policy.TokenRequestOptions) (azcore.AccessToken, error) {
+		s := newCached(tokenFunc(func(ctx context.Context, o policy.TokenRequestOptions) (azcore.AccessToken, error) {
 			if asked++; hang {
 				<-ctx.Done()
 				return azcore.AccessToken{}, ctx.Err()

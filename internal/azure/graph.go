@@ -20,19 +20,19 @@ import (
 	"github.com/aoifleet/aoifleet/internal/problem"
 )
 
-// graphTimeout bounds one operation on an application, with all its requests
-// and the waits for Graph to take more of them and to show what was done.
+// graphTimeout bounds one operation on an application, with all its requests and the
+// waits for Graph to accept more of them and to show the change.
 const graphTimeout = 2 * time.Minute
 
-// What a keyCredential to sign in with is ("keyCredential resource type").
+// Type and usage of a keyCredential to sign in with ("keyCredential resource type").
 const (
 	certificateType = "AsymmetricX509Cert"
 	signInUsage     = "Verify"
 )
 
 // Graph reads and changes the certificates of application registrations, one call
-// at a time. Changes to one application belong on one Graph, which knows what it
-// has done there. Close it when done.
+// at a time. Make all changes to one application on one Graph, which knows what it
+// has changed there. Close it after use.
 type Graph struct {
 	base     string
 	wire     *wire
@@ -47,7 +47,7 @@ type Graph struct {
 // as in Fetch. The error is an *Error of class Configuration.
 func (c *Client) Graph(credential azcore.TokenCredential) (*Graph, error) {
 	if c.at.graph == "" {
-		return nil, configuration("set azure.graph_host in the inventory", "it is not known where this cloud has Microsoft Graph")
+		return nil, configuration("set azure.graph_host in the inventory", "the address of Microsoft Graph in this cloud is unknown")
 	}
 	if credential == nil {
 		var err error
@@ -71,8 +71,8 @@ func (g *Graph) begin(ctx context.Context) (context.Context, context.CancelFunc)
 	return context.WithTimeout(ctx, graphTimeout)
 }
 
-// AppCredential signs in as an application with a certificate of its own: that is
-// enough to add and remove its certificates.
+// AppCredential returns the credential of an application that signs in with one of its
+// certificates: that is enough to add and remove its certificates.
 func (c *Client) AppCredential(tenant, client string, p Pair) (azcore.TokenCredential, error) {
 	if err := (Question{TenantID: tenant, ClientID: client, Pair: p}).check(); err != nil {
 		return nil, err
@@ -98,22 +98,22 @@ type Key struct {
 	Name        string
 	Start, End  time.Time
 	Certificate []byte
-	// SignsIn: it is there to sign in with (usage Verify). The others on the list
-	// are those that tokens are encrypted with, of SAML and the like.
+	// SignsIn: it is for signing in (usage Verify). The others on the list are for
+	// encrypting tokens, SAML and the like.
 	SignsIn bool
 
 	raw map[string]json.RawMessage // as Graph sent it
 }
 
-// Valid tells whether somebody can sign in with the key at a time.
+// Valid reports whether the key can be used to sign in at a time.
 func (k Key) Valid(at time.Time) bool { return k.SignsIn && !at.Before(k.Start) && at.Before(k.End) }
 
-// is tells whether the key is a certificate to sign in with.
+// is reports whether the key is a certificate to sign in with.
 func (k Key) is(cert *x509.Certificate) bool {
 	return k.SignsIn && bytes.Equal(k.Certificate, cert.Raw)
 }
 
-// Find looks for a certificate to sign in with.
+// Find returns the key of a certificate to sign in with, and whether there is one.
 func (a Application) Find(cert *x509.Certificate) (Key, bool) {
 	i := slices.IndexFunc(a.Keys, func(k Key) bool { return k.is(cert) })
 	if i < 0 {
@@ -182,9 +182,9 @@ func (g *Graph) application(clientID string) string {
 	return "/applications(appId='" + clientID + "')"
 }
 
-// call sends one request; body nil is none. It tries again where there was no
-// answer (Outage) and where Graph has too many requests, but never a change that
-// may have been made.
+// call sends one request; body nil is none. It retries where there was no answer
+// (Outage) and where Graph has too many requests, but never a change that may have
+// been made.
 func (g *Graph) call(ctx context.Context, method, path string, body any) ([]byte, error) {
 	for t := startWatch(); ; {
 		try, cancel := context.WithTimeout(ctx, min(g.patience.Try, g.patience.Outage-time.Since(g.answered)))
@@ -212,14 +212,14 @@ func (g *Graph) call(ctx context.Context, method, path string, body any) ([]byte
 	}
 }
 
-// remaining is how long a context has: those of calls all end.
+// remaining returns how long a context has left: those of calls have a deadline.
 func remaining(ctx context.Context) time.Duration {
 	end, _ := ctx.Deadline()
 	return time.Until(end)
 }
 
-// mayRepeat tells whether a request without an answer can be sent again: one that
-// only reads, and one that has not come to the point of changing anything.
+// mayRepeat reports whether a request without an answer can be sent again: one that
+// only reads, or one that can't have changed anything.
 func (g *Graph) mayRepeat(method string, x exchange) bool {
 	if g.signIn.failed != nil {
 		return signInError(g.signIn.failed).Class == problem.Unreachable
@@ -250,7 +250,7 @@ func (g *Graph) send(ctx context.Context, method, path string, body any) ([]byte
 	return nil, g.failure()
 }
 
-// failure judges the last request.
+// failure returns the error of the last request.
 func (g *Graph) failure() *Error {
 	x := g.wire.outcome()
 	switch {
@@ -262,17 +262,17 @@ func (g *Graph) failure() *Error {
 		return x.unreachable()
 	}
 	v := vendorText(x.body)
-	e := NewError(problem.Forbidden, v.code, fmt.Sprintf("Microsoft Graph refuses it: %s", v.message), "")
+	e := NewError(problem.Forbidden, v.code, fmt.Sprintf("Microsoft Graph refuses the request: %s", v.message), "")
 	switch {
 	case v.message == "":
 		return notTheService(x)
 	case x.status == 403 || x.status == 401:
 		e.Hint = "sign in as an owner of the application, or with Application.ReadWrite.OwnedBy: az login"
 	case x.status == 404:
-		e.Class, e.Hint = problem.Refused, "is client_id right, and the application registered in this tenant? az ad app show --id …"
+		e.Class, e.Hint = problem.Refused, "check client_id, and that the application is registered in this tenant: az ad app show --id …"
 	}
 	return e
 }
 
-// base64Key is how Graph takes bytes (Edm.Binary).
+// base64Key returns bytes as Graph takes them (Edm.Binary).
 func base64Key(der []byte) string { return base64.StdEncoding.EncodeToString(der) }

@@ -11,35 +11,36 @@ import (
 	"github.com/Azure/azure-sdk-for-go/sdk/azidentity"
 )
 
-// newOperator is whoever runs this program. Each Client has one.
+// newOperator returns the credential of the operator who runs this program. Each Client
+// has one.
 func (c *Client) newOperator() (azcore.TokenCredential, error) {
 	credential, err := azidentity.NewDefaultAzureCredential(&azidentity.DefaultAzureCredentialOptions{
 		ClientOptions: c.options(c.newSignInWire(), 0), DisableInstanceDiscovery: c.at.trusted,
 	})
 	if err != nil {
-		return nil, configuration("", "no way to sign in to Azure: %s", clean(err.Error(), 300))
+		return nil, configuration("", "can't sign in to Azure: %s", clean(err.Error(), 300))
 	}
-	return newShared(credential), nil
+	return newCached(credential), nil
 }
 
-// shared asks for each token once, one after the other: some credentials start a
-// program for each (az), and keep nothing.
-type shared struct {
+// cached asks for each token once, one after the other: some credentials start a
+// program for each (az) and cache nothing.
+type cached struct {
 	inner azcore.TokenCredential
-	turn  chan map[string]azcore.AccessToken // holds them while nobody asks
+	turn  chan map[string]azcore.AccessToken // holds the tokens while no call uses them
 }
 
-// freshFor is how long a kept token must still be good.
+// freshFor is how long a cached token must still be valid.
 const freshFor = 5 * time.Minute
 
-func newShared(inner azcore.TokenCredential) *shared {
-	s := &shared{inner, make(chan map[string]azcore.AccessToken, 1)}
+func newCached(inner azcore.TokenCredential) *cached {
+	s := &cached{inner, make(chan map[string]azcore.AccessToken, 1)}
 	s.turn <- map[string]azcore.AccessToken{}
 	return s
 }
 
-// GetToken is azcore.TokenCredential.
-func (s *shared) GetToken(ctx context.Context, o policy.TokenRequestOptions) (azcore.AccessToken, error) {
+// GetToken implements azcore.TokenCredential.
+func (s *cached) GetToken(ctx context.Context, o policy.TokenRequestOptions) (azcore.AccessToken, error) {
 	var kept map[string]azcore.AccessToken
 	select {
 	case kept = <-s.turn:

@@ -30,7 +30,7 @@ const (
 	secretNameHint = "a secret's name has 1 to 127 letters, digits and hyphens"
 )
 
-// Reference names a secret in a vault; a certificate's own secret has the
+// Reference names a secret in a vault. The secret of a certificate has the
 // certificate's name.
 type Reference struct {
 	Vault   string
@@ -38,7 +38,7 @@ type Reference struct {
 	Version string // 32 hex digits; "" is the newest
 }
 
-// String is the form that ParseReference reads.
+// String returns the form that ParseReference reads.
 func (r Reference) String() string {
 	s := azurecloud.VaultScheme + r.Vault + "/" + r.Name
 	if r.Version != "" {
@@ -61,7 +61,7 @@ func ParseReference(s string) (Reference, error) {
 	r := Reference{Vault: strings.ToLower(parts[0]), Name: parts[1]}
 	switch {
 	case strings.Contains(r.Vault, "."):
-		return Reference{}, configuration("name the vault alone; azure.vault_suffix has the rest", "the vault is given by its address")
+		return Reference{}, configuration("name the vault only; azure.vault_suffix has the rest", "the vault is named by its address")
 	case !vaultName.MatchString(r.Vault):
 		return Reference{}, configuration(vaultNameHint, "the vault's name is not valid")
 	case !secretName.MatchString(r.Name):
@@ -81,18 +81,18 @@ const (
 	typePEM    = "application/x-pem-file"
 )
 
-// File is a certificate with its key as a vault keeps it, in memory only. It
-// prints without what it holds.
+// File is a certificate with its key as a vault keeps it, in memory only. Printing it
+// shows no key.
 type File struct {
 	State SecretState
 	PEM   bool // Bytes is PEM: key and certificates; else a PKCS#12 in base64
 	data  func() []byte
 }
 
-// Bytes is what a file of it would have. It holds the private key in the clear.
+// Bytes returns the content as of a file. It holds the private key in the clear.
 func (f *File) Bytes() []byte { return f.data() }
 
-// String names it.
+// String returns name and version.
 func (f File) String() string { return fmt.Sprintf("%s, version %s", f.State.Name, f.State.Version) }
 
 // Format prints String for every verb.
@@ -117,23 +117,23 @@ func (c *Client) Fetch(ctx context.Context, credential azcore.TokenCredential, r
 	return fileOf(ref, secret)
 }
 
-// signIn remembers why there was no token: the clients of vault and Graph hand on
-// other words. The credential in it does not try again by itself: it would send
-// the same assertion, which may not be used twice (RFC 7523 section 3, jti).
+// signIn remembers why there was no token: the clients of vault and Graph replace that
+// error. The credential in it does not retry by itself: it would send the same
+// assertion, which may not be used twice (RFC 7523 section 3, jti).
 type signIn struct {
 	azcore.TokenCredential
 	failed error
 }
 
-// GetToken is azcore.TokenCredential.
+// GetToken implements azcore.TokenCredential.
 func (s *signIn) GetToken(ctx context.Context, o policy.TokenRequestOptions) (azcore.AccessToken, error) {
 	token, err := s.TokenCredential.GetToken(ctx, o)
 	s.failed = err
 	return token, err
 }
 
-// signInError says why nobody could sign in. The library's own words quote whole
-// answers; those of a refusal are read from the answer instead.
+// signInError returns why signing in failed. The library's own text quotes whole
+// answers; that of a refusal is read from the answer instead.
 func signInError(err error) *Error {
 	hint := "az login, or set AZURE_TENANT_ID, AZURE_CLIENT_ID and AZURE_CLIENT_SECRET"
 	var failed *azidentity.AuthenticationFailedError
@@ -148,13 +148,13 @@ func signInError(err error) *Error {
 		}
 		who := "signing in to Azure"
 		if req := failed.RawResponse.Request; req != nil && req.URL.Hostname() == metadataService {
-			who, hint = "signing in as this machine's managed identity", "where az login is meant: AZURE_TOKEN_CREDENTIALS=AzureCLICredential"
+			who, hint = "signing in as this machine's managed identity", "to use az login instead, set AZURE_TOKEN_CREDENTIALS=AzureCLICredential"
 		}
 		return NewError(class, v.code, fmt.Sprintf("%s failed (HTTP %d)%s", who, failed.RawResponse.StatusCode, said(v.message)), hint)
 	case errors.As(err, &failed):
 		return NewError(problem.Unreachable, "", "signing in to Azure failed: no usable answer", "check network, firewall and HTTPS_PROXY")
 	}
-	return NewError(problem.Refused, "", "nobody is signed in to Azure: "+clean(err.Error(), maxText), hint)
+	return NewError(problem.Refused, "", "not signed in to Azure: "+clean(err.Error(), maxText), hint)
 }
 
 func fileOf(ref Reference, s azsecrets.Secret) (*File, error) {

@@ -26,28 +26,28 @@ const (
 
 // How a change was made.
 const (
-	ByNothing = "nothing" // it was so already
+	ByNothing = "nothing" // nothing was to be done
 	ByProof   = "proof"   // addKey or removeKey, with a proof signed by a certificate that the application has
 	ByList    = "list"    // the whole list was replaced
-	// ByProofUnread is ByProof of an application that may not be read: nothing was
-	// read back.
+	// ByProofUnread is ByProof of an application that may not be read: the change was
+	// not verified.
 	ByProofUnread = "proof_not_read_back"
 )
 
-// proof shows that whoever asks has the private key of a valid certificate of
-// the application.
+// proof returns a token that proves possession of the private key of a valid
+// certificate of the application.
 func proof(p Pair, objectID string, now time.Time) (string, error) {
 	token := jwt.NewWithClaims(jwt.SigningMethodRS256, jwt.MapClaims{
 		"aud": proofAudience, "iss": objectID, "nbf": now.Unix(), "exp": now.Add(proofLife).Unix(),
 	})
-	// What X509SecurityKey of the documentation's example writes.
+	// As X509SecurityKey in the documentation's example writes them.
 	sum := sha1.Sum(p.Leaf().Raw)
 	token.Header["kid"], token.Header["x5t"] = thumbprint(p.Leaf()), base64.RawURLEncoding.EncodeToString(sum[:])
 	return token.SignedString(p.key())
 }
 
-// Register adds a certificate to an application, and reads back that it is
-// there and that no other has gone. With a current certificate it adds the new
+// Register adds a certificate to an application, and verifies that it is there and that
+// no other has disappeared. With a current certificate it adds the new
 // one by proof, which needs no permission; without, or where that is refused, it
 // replaces the list, which needs Application.ReadWrite.OwnedBy. objectID may be
 // "" where the application may be read; else only a proof can be tried. It
@@ -59,7 +59,7 @@ func (g *Graph) Register(ctx context.Context, clientID, objectID string, cert *x
 	if err != nil && (objectID == "" || current.Leaf() == nil || !problem.Is(err, problem.Forbidden)) {
 		return "", err
 	}
-	if err != nil { // may not be read: an application without any permission
+	if err != nil { // an application without any permission may not be read
 		if err := g.addKey(ctx, clientID, objectID, cert, current); err != nil {
 			return "", err
 		}
@@ -83,8 +83,8 @@ func (g *Graph) Register(ctx context.Context, clientID, objectID string, cert *x
 	return ByList, g.settled(ctx, before, cert, nil)
 }
 
-// Retire removes a certificate from an application, and reads back that it has
-// gone and no other with it. The last valid certificate is never removed. signer
+// Retire removes a certificate from an application, and verifies that it has
+// disappeared and no other with it. The last valid certificate is never removed. signer
 // is another certificate of the application, or the zero Pair: see Register. It
 // returns how it was done. Every error is an *Error.
 func (g *Graph) Retire(ctx context.Context, clientID string, cert *x509.Certificate, signer Pair) (string, error) {
@@ -117,7 +117,7 @@ func (g *Graph) Retire(ctx context.Context, clientID string, cert *x509.Certific
 	return ByList, g.settled(ctx, before, nil, cert)
 }
 
-// usable tells whether a certificate is one that can sign a proof.
+// usable reports whether a certificate can sign a proof.
 func (a *Application) usable(cert *x509.Certificate, now time.Time) bool {
 	k, there := a.Find(cert)
 	return there && k.Valid(now)
@@ -178,9 +178,9 @@ func (g *Graph) removeKeys(ctx context.Context, before *Application, cert *x509.
 	return nil
 }
 
-// current reads an application as it is before a change. Graph has several copies:
-// one that does not show yet what this Graph has left there would, sent back with
-// one more, take it away again.
+// current reads an application as it is before a change. Graph has several replicas: a
+// list from one that does not show the last change of this Graph yet would undo that
+// change when it is sent back.
 func (g *Graph) current(ctx context.Context, clientID string) (*Application, error) {
 	for pause := time.Second; ; pause = min(2*pause, mostPause) {
 		now, err := g.read(ctx, clientID)
@@ -200,11 +200,11 @@ func (g *Graph) current(ctx context.Context, clientID string) (*Application, err
 }
 
 func othersChange() *Error {
-	return NewError(problem.Unsettled, "", "somebody else is changing the certificates of this application", "run it again when they are done")
+	return NewError(problem.Unsettled, "", "another client is changing the certificates of this application", "run it again later")
 }
 
-// replace sends the whole list. It reads the list once more just before: Graph
-// has no way to refuse a list that is out of date.
+// replace sends the whole list. It reads the list once more just before: Graph can't
+// refuse a list that is out of date.
 func (g *Graph) replace(ctx context.Context, before *Application, list []map[string]any) error {
 	now, err := g.current(ctx, before.ClientID)
 	if err != nil {
@@ -226,8 +226,9 @@ func (g *Graph) has(ctx context.Context, clientID string, cert *x509.Certificate
 	return there
 }
 
-// settled reads back until what was added is there and what was removed has
-// gone, and says what else has changed. Graph's copies agree within seconds.
+// settled reads the application until what was added is there and what was removed is
+// not, and returns what else has changed as an error. Graph's replicas agree within
+// seconds.
 func (g *Graph) settled(ctx context.Context, before *Application, added, removed *x509.Certificate) error {
 	for pause := time.Second; ; pause = min(2*pause, mostPause) {
 		now, err := g.read(ctx, before.ClientID)
@@ -242,14 +243,14 @@ func (g *Graph) settled(ctx context.Context, before *Application, added, removed
 			if e := interrupted(ctx, "Microsoft Graph"); ctx.Err() == context.Canceled {
 				return e
 			}
-			return NewError(problem.Unsettled, "", "Microsoft Graph has taken the change and does not show it",
-				"look again in a few minutes: az ad app credential list --cert --id "+before.ClientID)
+			return NewError(problem.Unsettled, "", "Microsoft Graph accepted the change but does not show it yet",
+				"check in a few minutes: az ad app credential list --cert --id "+before.ClientID)
 		}
 	}
 }
 
-// shows tells whether what was added is there and what was removed is not; nil is
-// neither.
+// shows reports whether what was added is there and what was removed is not; nil stands
+// for nothing.
 func (a *Application) shows(added, removed *x509.Certificate) bool {
 	if added != nil {
 		if _, there := a.Find(added); !there {
@@ -264,15 +265,15 @@ func (a *Application) shows(added, removed *x509.Certificate) bool {
 	return true
 }
 
-// lost reports certificates that were there before and are not any more: another
-// writer's list has replaced ours, or ours theirs.
+// lost returns an error where other certificates have disappeared: another client's
+// list has replaced ours, or ours theirs.
 func lost(before, now *Application, removed *x509.Certificate) error {
 	missing, _ := differ(before, now)
 	missing = slices.DeleteFunc(missing, func(k Key) bool { return removed != nil && k.is(removed) })
 	if len(missing) == 0 {
 		return nil
 	}
-	return NewError(problem.Unsettled, "", fmt.Sprintf("%d other certificate(s) of the application have gone meanwhile, the first with keyId %s: somebody else was changing them too", len(missing), clean(missing[0].ID, 60)),
+	return NewError(problem.Unsettled, "", fmt.Sprintf("%d other certificate(s) of the application have disappeared, the first with keyId %s: another client changes them too", len(missing), clean(missing[0].ID, 60)),
 		"compare with az ad app credential list --cert --id "+before.ClientID)
 }
 

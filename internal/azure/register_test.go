@@ -268,7 +268,7 @@ func TestRegisterBesideAnotherWriter(t *testing.T) {
 			}
 		}
 		_, err := w.asOwner(ownedBy).Register(background(), app, "", next.Leaf(), Pair{})
-		w.fails(err, problem.Unsettled, "somebody else")
+		w.fails(err, problem.Unsettled, "another client")
 		w.has(old, third)
 		// After it: what they have removed is told.
 		reads = 0
@@ -278,7 +278,7 @@ func TestRegisterBesideAnotherWriter(t *testing.T) {
 			}
 		}
 		_, err = w.asOwner(ownedBy).Register(background(), app, "", next.Leaf(), Pair{})
-		w.fails(err, problem.Unsettled, "1 other certificate(s) of the application have gone")
+		w.fails(err, problem.Unsettled, "1 other certificate(s) of the application have disappeared")
 		w.has(old, next)
 	})
 }

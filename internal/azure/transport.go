@@ -52,7 +52,7 @@ func authorities(path string) (*x509.CertPool, error) {
 	}
 	pool := x509.NewCertPool()
 	if !pool.AppendCertsFromPEM(text) {
-		return nil, configuration("give it the certificates of the authorities to trust, as PEM", "azure.ca_file %s has no certificate", path)
+		return nil, configuration("write the certificates of the authorities to trust into it, as PEM", "azure.ca_file %s has no certificate", path)
 	}
 	return pool, nil
 }

@@ -33,7 +33,7 @@ func TestOwnProxyAndAuthorities(t *testing.T) {
 		t.Error(err)
 	}
 	_, err := w.with(elsewhere, azurecloud.Settings{Proxy: server.Proxy}, Patience{Outage: time.Second}).Verify(background(), question(p))
-	w.fails(err, problem.Unreachable, "authority that is not trusted")
+	w.fails(err, problem.Unreachable, "unknown authority")
 }
 
 func TestWrongProxyOrAuthorities(t *testing.T) {

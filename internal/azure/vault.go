@@ -14,16 +14,16 @@ import (
 	"github.com/aoifleet/aoifleet/internal/problem"
 )
 
-// heldToken is a token that is there already. Whatever tenant a vault names in
-// its challenge, this is the one that the agent would present.
+// heldToken is a credential with a token that exists already. Whatever tenant a vault
+// names in its challenge, this is the token that the agent would present.
 type heldToken struct {
 	scope string
 	token func() azcore.AccessToken
 }
 
-var errOtherResource = errors.New("the vault asks for a token for another resource")
+var errOtherResource = errors.New("the vault wants a token for another resource")
 
-// GetToken is azcore.TokenCredential.
+// GetToken implements azcore.TokenCredential.
 func (h heldToken) GetToken(_ context.Context, o policy.TokenRequestOptions) (azcore.AccessToken, error) {
 	if len(o.Scopes) != 1 || o.Scopes[0] != h.scope || o.Claims != "" {
 		return azcore.AccessToken{}, errOtherResource
@@ -31,7 +31,7 @@ func (h heldToken) GetToken(_ context.Context, o policy.TokenRequestOptions) (az
 	return h.token(), nil
 }
 
-// checkSecret looks whether the agent will find its secret, and fills in r.Secret.
+// checkSecret checks that the agent will find its secret, and fills in r.Secret.
 func (c *Client) checkSecret(ctx context.Context, q Question, r *Result) error {
 	if q.Vault == "" {
 		return nil
@@ -71,10 +71,10 @@ func stateOf(name string, s azsecrets.Secret) SecretState {
 	return state
 }
 
-// problem says why the agent can't use the secret. Key Vault hands out expired
+// problem returns why the agent can't use the secret, nil if it can. Key Vault hands out expired
 // secrets too ("About Azure Key Vault secrets"): the storage then refuses them.
 func (s SecretState) problem(vault string, now time.Time) *Error {
-	e := &Error{Base: problem.Error{Class: problem.Secret, Hint: "renew the secret in the vault; the certificate is not to blame"}}
+	e := &Error{Base: problem.Error{Class: problem.Secret, Hint: "renew the secret in the vault; the certificate is not the cause"}}
 	switch {
 	case !s.Enabled:
 		e.Message = fmt.Sprintf("secret %s in vault %s is disabled", s.Name, vault)
@@ -134,12 +134,12 @@ func (c *Client) getSecret(ctx context.Context, credential azcore.TokenCredentia
 	case own != nil && own.failed != nil:
 		return secret, x, signInError(own.failed)
 	case errors.Is(err, errOtherResource):
-		return secret, x, NewError(problem.Unexpected, "", fmt.Sprintf("vault %s asks for a token for another resource than %s", ref.Vault, strings.TrimSuffix(c.at.vaultScope, "/.default")),
+		return secret, x, NewError(problem.Unexpected, "", fmt.Sprintf("vault %s wants a token for another resource than %s", ref.Vault, strings.TrimSuffix(c.at.vaultScope, "/.default")),
 			"set azure.cloud, or azure.vault_suffix, in the inventory")
 	case x.outage():
 		failure = x.unreachable()
 		if noSuchHost(x.err) {
-			failure.Hint = fmt.Sprintf("is the vault's name right? az keyvault show --name %s", ref.Vault)
+			failure.Hint = fmt.Sprintf("check the vault's name: az keyvault show --name %s", ref.Vault)
 		}
 		return secret, x, failure
 	case x.status >= 400:
@@ -148,7 +148,7 @@ func (c *Client) getSecret(ctx context.Context, credential azcore.TokenCredentia
 	return secret, x, notTheService(x)
 }
 
-// vaultRefusal puts Key Vault's "no" into words: "Azure Key Vault REST API error
+// vaultRefusal returns the error of an answer in which Key Vault refuses: "Azure Key Vault REST API error
 // codes".
 func vaultRefusal(x exchange, ref Reference) *Error {
 	v := vendorText(x.body)
@@ -164,19 +164,19 @@ func vaultRefusal(x exchange, ref Reference) *Error {
 			fmt.Sprintf("az keyvault secret list --vault-name %s", ref.Vault))
 	case code == "SecretDisabled" || strings.Contains(v.message, "disabled secret"):
 		return NewError(problem.Secret, code, fmt.Sprintf("secret %s in vault %s is disabled: %s", ref.Name, ref.Vault, v.message),
-			"renew the secret in the vault; the certificate is not to blame")
+			"renew the secret in the vault; the certificate is not the cause")
 	case x.status == 401:
-		return NewError(problem.Forbidden, code, fmt.Sprintf("vault %s does not take the token%s", ref.Vault, said(v.message)),
-			"is the vault in the application's tenant?")
+		return NewError(problem.Forbidden, code, fmt.Sprintf("vault %s rejects the token%s", ref.Vault, said(v.message)),
+			"check that the vault is in the application's tenant")
 	case x.status == 403:
-		return NewError(problem.Forbidden, code, fmt.Sprintf("vault %s forbids it: %s", ref.Vault, v.message), forbiddenHint(code, v.message))
+		return NewError(problem.Forbidden, code, fmt.Sprintf("vault %s refuses access: %s", ref.Vault, v.message), forbiddenHint(code, v.message))
 	}
 	return NewError(problem.Forbidden, code, fmt.Sprintf("vault %s: HTTP %d: %s", ref.Vault, x.status, v.message), "")
 }
 
 func forbiddenHint(code, message string) string {
 	if code == "ForbiddenByFirewall" || code == "ForbiddenByConnection" || strings.Contains(message, "Client address is not authorized") {
-		return "the vault's firewall does not admit this machine: ask from the agents' network"
+		return "the vault's firewall blocks this machine: run it from the agents' network"
 	}
-	return "the role that is needed on the vault is Key Vault Secrets User"
+	return "it needs the role Key Vault Secrets User on the vault"
 }

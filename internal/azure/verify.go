@@ -25,15 +25,15 @@ type Question struct {
 	Vault    string // its name, not its address; "" asks Entra only
 	Secret   string // "" is InputSecret
 	Pair     Pair
-	// Pending is told each time that Entra does not know the certificate yet and is
-	// going to be asked again. nil: nobody is told.
+	// Pending is called each time that Entra does not know the certificate yet and will
+	// be asked again; nil: it is not called.
 	Pending func(*Error)
 }
 
-// Result is what is known at the end, also of a Verify that failed.
+// Result is the outcome of Verify, also of one that failed.
 type Result struct {
 	Accepted bool          // Entra accepted the certificate, as often as was asked for
-	Tries    int           // tokens asked for
+	Tries    int           // requests for a token
 	Waited   time.Duration // from the first of them to the last answer
 	Secret   SecretState   // zero where the vault was not asked, or did not say
 
@@ -50,7 +50,7 @@ type SecretState struct {
 	Updated   time.Time // zero: it is not said
 }
 
-// How long is waited between two tries. The first grows to the second.
+// The pauses between two tries: the first grows to the second.
 const (
 	firstPause = time.Second
 	mostPause  = 15 * time.Second
@@ -76,8 +76,8 @@ func (c *Client) Verify(ctx context.Context, q Question) (*Result, error) {
 	return r, c.checkSecret(ctx, q, r)
 }
 
-// VerifySecret is Verify for another vault, with what a Verify of the same tenant,
-// application and certificate has come to: Entra is not asked again.
+// VerifySecret is Verify for another vault, with the Result of a Verify for the same
+// tenant, application and certificate: Entra is not asked again.
 func (c *Client) VerifySecret(ctx context.Context, q Question, accepted *Result) (*Result, error) {
 	if !accepted.Accepted || accepted.token == nil {
 		return &Result{}, configuration("", "Entra has not accepted the certificate")
@@ -92,7 +92,7 @@ func (c *Client) VerifySecret(ctx context.Context, q Question, accepted *Result)
 func (q Question) check() error {
 	switch {
 	case q.Pair.Leaf() == nil:
-		return configuration("", "there is no certificate to ask with")
+		return configuration("", "there is no certificate to sign in with")
 	case !plainID(q.TenantID):
 		return configuration("it is a GUID or a domain name", "the tenant id is not valid")
 	case !plainID(q.ClientID):
@@ -112,8 +112,8 @@ func plainID(s string) bool {
 	})
 }
 
-// watch counts the time of the tries of one question. It knows no fake clock:
-// tests run it in a bubble of testing/synctest.
+// watch measures the time that the tries of one question take. Tests run it in a bubble
+// of testing/synctest.
 type watch struct {
 	began, answered time.Time // answered: the last definite answer, or the beginning
 	pause           time.Duration
@@ -138,8 +138,7 @@ func (t *watch) next(ctx context.Context, wanted time.Duration, since time.Time,
 	return sleep.For(ctx, pause)
 }
 
-// accepted asks for a token until Entra has accepted as often as wanted, or until
-// it is plain that it won't.
+// accepted asks for a token until Entra has accepted InARow times, or won't.
 func (c *Client) accepted(ctx context.Context, q Question, r *Result) (azcore.AccessToken, error) {
 	t := startWatch()
 	defer func() { r.Waited = time.Since(t.began) }()
@@ -177,7 +176,7 @@ func (c *Client) accepted(ctx context.Context, q Question, r *Result) (azcore.Ac
 	}
 }
 
-// after says how long Entra was waited for.
+// after adds to the message how long the wait for Entra was.
 func (e *Error) after(d time.Duration) *Error {
 	if d < time.Second {
 		return e
@@ -187,7 +186,7 @@ func (e *Error) after(d time.Duration) *Error {
 	return &waited
 }
 
-// firstOf is the interruption if there was one, else the error.
+// firstOf returns the first error unless it is nil, else the second.
 func firstOf(first, second *Error) *Error {
 	if first != nil {
 		return first
@@ -195,16 +194,15 @@ func firstOf(first, second *Error) *Error {
 	return second
 }
 
-// interrupted is nil while ctx has not ended.
+// interrupted returns the error of a context that has ended, nil while it has not.
 func interrupted(ctx context.Context, host string) *Error {
 	if ctx.Err() == nil {
 		return nil
 	}
-	return &Error{Base: problem.Error{Class: problem.Interrupted, Message: "interrupted while " + host + " was asked", Err: ctx.Err()}}
+	return &Error{Base: problem.Error{Class: problem.Interrupted, Message: "interrupted while asking " + host, Err: ctx.Err()}}
 }
 
-// askToken asks once, within limit. EnableCAE is what the other libraries ask
-// for too (azcore/runtime, BearerTokenPolicy).
+// askToken asks once, within limit. The other libraries set EnableCAE too (azcore/runtime, BearerTokenPolicy).
 func (c *Client) askToken(ctx context.Context, q Question, limit time.Duration) (azcore.AccessToken, exchange, *Error) {
 	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()

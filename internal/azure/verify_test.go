@@ -137,11 +137,11 @@ func TestVerifyOutage(t *testing.T) {
 		words string
 		most  time.Duration
 	}{
-		{"503 for good", cloud.Fault{Times: -1, Status: 503}, problem.Unreachable, "gives no answer (HTTP 503)", 30 * time.Second},
+		{"503 for good", cloud.Fault{Times: -1, Status: 503}, problem.Unreachable, "is unavailable (HTTP 503)", 30 * time.Second},
 		{"500 for good", cloud.Fault{Times: -1, Status: 500, Body: `{"error":"server_error","error_description":"AADSTS90033: A transient error has occurred."}`}, problem.Unreachable, "AADSTS90033", 30 * time.Second},
 		{"throttled with 400", cloud.Fault{Times: -1, Path: "/token", Status: 400, Body: `{"error":"temporarily_unavailable","error_description":"AADSTS90055: There are too many incoming requests."}`}, problem.Unreachable, "AADSTS90055", 30 * time.Second},
-		{"429 for good", cloud.Fault{Times: -1, Status: 429, RetryAfter: "5"}, problem.Unreachable, "for 5s", 30 * time.Second},
-		{"429 for too long", cloud.Fault{Times: -1, Status: 429, RetryAfter: "3600"}, problem.Unreachable, "for 1h0m0s", time.Second},
+		{"429 for good", cloud.Fault{Times: -1, Status: 429, RetryAfter: "5"}, problem.Unreachable, "retry in 5s", 30 * time.Second},
+		{"429 for too long", cloud.Fault{Times: -1, Status: 429, RetryAfter: "3600"}, problem.Unreachable, "retry in 1h0m0s", time.Second},
 		{"hangs", cloud.Fault{Times: -1, Hang: true}, problem.Unreachable, "no answer in time", 30 * time.Second},
 		{"only the token endpoint hangs", cloud.Fault{Times: -1, Hang: true, Path: "/token"}, problem.Unreachable, "no answer in time", 30 * time.Second},
 		{"captive portal", cloud.Fault{Times: -1, Status: 200, Body: page}, problem.Unexpected, "nothing", time.Second},
@@ -160,7 +160,7 @@ func TestVerifyOutage(t *testing.T) {
 				_, err := w.client.Verify(background(), question(p))
 				words := tt.words
 				if words == "nothing" {
-					words = "can't be read"
+					words = "readable answer"
 				}
 				w.fails(err, tt.class, words)
 				if took := time.Since(began); took > tt.most {
@@ -182,7 +182,7 @@ func TestVerifyOutagePasses(t *testing.T) {
 			began := time.Now()
 			r, err := w.client.Verify(background(), question(p))
 			if fault.Status == 200 {
-				w.fails(err, problem.Unexpected, "can't be read")
+				w.fails(err, problem.Unexpected, "readable answer")
 				return
 			}
 			if err != nil || !r.Accepted {
@@ -208,7 +208,7 @@ func TestVerifyNoConnection(t *testing.T) {
 		}, "login.microsoftonline.com can't be reached: dial tcp: connection refused", 30 * time.Second},
 		{"no name", func(context.Context, string, string) (net.Conn, error) {
 			return nil, &net.OpError{Op: "dial", Err: &net.DNSError{Err: "no such host", IsNotFound: true}}
-		}, "there is no such host", time.Second},
+		}, "no such host", time.Second},
 		{"swallowed", func(ctx context.Context, _, _ string) (net.Conn, error) {
 			<-ctx.Done()
 			return nil, ctx.Err()
@@ -303,7 +303,7 @@ func TestVerifySecret(t *testing.T) {
 		words   string
 	}{
 		{"no role", func(w *world, q *Question) { w.vault.Allow(app, false) }, problem.Forbidden, "ForbiddenByRbac", "Key Vault Secrets User"},
-		{"firewall", func(w *world, q *Question) { w.vault.Firewall(true) }, problem.Forbidden, "ForbiddenByFirewall", "ask from the agents' network"},
+		{"firewall", func(w *world, q *Question) { w.vault.Firewall(true) }, problem.Forbidden, "ForbiddenByFirewall", "run it from the agents' network"},
 		{"missing", func(w *world, q *Question) { w.vault.Delete(InputSecret) }, problem.Secret, "SecretNotFound", "has no secret input-storage-sas"},
 		{"disabled", func(w *world, q *Question) { w.vault.Set(InputSecret, cloud.StoredSecret{Value: sas, Disabled: true}) }, problem.Secret, "SecretDisabled", "is disabled"},
 		{"expired", func(w *world, q *Question) {
@@ -319,16 +319,16 @@ func TestVerifySecret(t *testing.T) {
 		}, problem.Forbidden, "Unauthorized", "AKV10032"},
 		{"hangs", func(w *world, q *Question) { w.cloud.Fail(cloud.Vault, cloud.Fault{Times: -1, Hang: true}) }, problem.Unreachable, "", "contoso-dp-kv.vault.azure.net can't be reached: no answer in time"},
 		{"503", func(w *world, q *Question) { w.cloud.Fail(cloud.Vault, cloud.Fault{Times: -1, Status: 503}) }, problem.Unreachable, "", "HTTP 503"},
-		{"not JSON", func(w *world, q *Question) { w.cloud.Fail(cloud.Vault, cloud.Fault{Times: -1, Status: 200, Body: sas}) }, problem.Unexpected, "", "can't be read"},
+		{"not JSON", func(w *world, q *Question) { w.cloud.Fail(cloud.Vault, cloud.Fault{Times: -1, Status: 200, Body: sas}) }, problem.Unexpected, "", "readable answer"},
 		{"no value", func(w *world, q *Question) {
 			w.cloud.Fail(cloud.Vault, cloud.Fault{Times: -1, Status: 200, Body: "{}"})
-		}, problem.Unexpected, "", "can't be read"},
+		}, problem.Unexpected, "", "readable answer"},
 		{"challenge without an address", func(w *world, q *Question) {
 			w.challenge(`Bearer authorization="here", resource="https://vault.azure.net"`)
 		}, problem.Unexpected, "", "HTTP 401"},
 		{"challenge of another", func(w *world, q *Question) {
 			w.challenge(`Bearer authorization="https://login.microsoftonline.com/x", resource="https://evil.example"`)
-		}, problem.Forbidden, "", "does not take the token"},
+		}, problem.Forbidden, "", "rejects the token"},
 		{"challenge for a wider resource", func(w *world, q *Question) {
 			w.challenge(`Bearer authorization="https://login.microsoftonline.com/x", resource="https://azure.net"`)
 		}, problem.Unexpected, "", "another resource"},

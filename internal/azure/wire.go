@@ -27,9 +27,9 @@ const maxAnswer = 1 << 20
 // maxHeader bounds an answer's header, in bytes.
 const maxHeader = 64 << 10
 
-// wire carries the requests of one question, and remembers how the last one
-// went. Failures are judged by that: the errors of the libraries drop the cause,
-// and some quote whole answers, tokens among them.
+// wire sends the requests of one question and remembers the outcome of the last one.
+// Failures are judged by that: the errors of the libraries drop the cause, and some
+// quote whole answers, tokens among them.
 type wire struct {
 	client *http.Client
 
@@ -41,15 +41,15 @@ type wire struct {
 type exchange struct {
 	host       string
 	status     int           // 0: there was no answer
-	retryAfter time.Duration // 0: it does not say
+	retryAfter time.Duration // 0: the answer does not say
 	body       []byte        // of an answer that is an error, else nil
 	err        error         // why there was no answer
 }
 
 var errTooLarge = fmt.Errorf("the answer is larger than %d MiB", maxAnswer>>20)
 
-// newWire returns a wire with connections of its own: a new connection is how
-// another front end of a service is reached. Close its idle connections when done.
+// newWire returns a wire with connections of its own: a new connection reaches another
+// front end of a service. Close it after use.
 func (c *Client) newWire() *wire {
 	transport := c.transport.Clone()
 	transport.MaxResponseHeaderBytes = maxHeader
@@ -60,7 +60,7 @@ func (c *Client) newWire() *wire {
 	}}
 }
 
-// newSignInWire is a wire for a credential, which nobody closes.
+// newSignInWire returns a wire for a credential, which is never closed.
 func (c *Client) newSignInWire() *wire {
 	w := c.newWire()
 	transport := w.client.Transport.(*http.Transport)
@@ -76,14 +76,14 @@ func (c *Client) newSignInWire() *wire {
 	return w
 }
 
-// metadataService is where a machine in Azure is told its managed identity. A
-// proxy would answer for itself, and what it says end the search for somebody who
-// is signed in ("Azure Instance Metadata Service": it must not be asked through one).
+// metadataService is where a machine in Azure gets a token of its managed identity. It
+// must not be asked through a proxy ("Azure Instance Metadata Service"), whose own
+// answer would end the search for a credential.
 const metadataService = "169.254.169.254"
 
 func (w *wire) close() { w.client.CloseIdleConnections() }
 
-// Do is azcore's policy.Transporter. The answer has arrived whole.
+// Do implements azcore's policy.Transporter. It returns once the whole answer is read.
 func (w *wire) Do(req *http.Request) (*http.Response, error) {
 	x := exchange{host: req.URL.Host}
 	resp, err := w.client.Do(req)
@@ -107,7 +107,7 @@ func (w *wire) Do(req *http.Request) (*http.Response, error) {
 	return resp, nil
 }
 
-// forget begins anew: what is not sent has no outcome.
+// forget drops the last outcome: a request that is not sent has none.
 func (w *wire) forget() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -142,14 +142,14 @@ func retryAfter(h http.Header, now time.Time) time.Duration {
 	return 0
 }
 
-// outage tells an exchange that says nothing about the question: another try
-// may do better.
+// outage reports whether an exchange says nothing about the question, so that another
+// try may succeed.
 func (x exchange) outage() bool {
 	return x.err != nil || x.status == http.StatusTooManyRequests || x.status >= 500 || x.status == http.StatusRequestTimeout ||
 		vendorText(x.body).code == "AADSTS90055" // too many requests, as Entra says it
 }
 
-// lasting tells an outage that another try a moment later does not mend.
+// lasting reports whether an outage is one that another try a moment later does not fix.
 func (x exchange) lasting() bool {
 	var authority x509.UnknownAuthorityError
 	return noSuchHost(x.err) || errors.As(x.err, &authority) || errors.Is(x.err, errTooLarge) || badProxy(x.err)
@@ -164,7 +164,7 @@ func badProxy(err error) bool {
 	return err != nil && strings.Contains(err.Error(), "invalid proxy address")
 }
 
-// unreachable says why there was no usable answer.
+// unreachable returns why there was no usable answer.
 func (x exchange) unreachable() *Error {
 	e := &Error{Base: problem.Error{Class: problem.Unreachable}, Lasting: x.lasting()}
 	switch {
@@ -172,20 +172,20 @@ func (x exchange) unreachable() *Error {
 		reason, hint := transportReason(x.err)
 		e.Message, e.Hint = fmt.Sprintf("%s can't be reached: %s", x.host, reason), hint
 	case x.status == http.StatusTooManyRequests:
-		e.Message = x.host + " has too many requests and turns this one away (HTTP 429)"
+		e.Message = x.host + " has too many requests and refuses this one (HTTP 429)"
 		if x.retryAfter > 0 {
-			e.Message += fmt.Sprintf(", for %s", x.retryAfter)
+			e.Message += fmt.Sprintf("; retry in %s", x.retryAfter)
 		}
 		e.Hint = "wait, then run it again"
 	default:
-		e.Message = fmt.Sprintf("%s gives no answer (HTTP %d)%s", x.host, x.status, said(vendorText(x.body).message))
+		e.Message = fmt.Sprintf("%s is unavailable (HTTP %d)%s", x.host, x.status, said(vendorText(x.body).message))
 		e.Hint = "see https://azure.status.microsoft, then run it again"
 	}
 	return e
 }
 
-// transportReason puts what the network did into words that name no address
-// twice and no password of a proxy.
+// transportReason returns why there was no answer, without an address that is repeated
+// and without a proxy's password.
 func transportReason(err error) (reason, hint string) {
 	var (
 		authority x509.UnknownAuthorityError
@@ -196,9 +196,9 @@ func transportReason(err error) (reason, hint string) {
 	const firewall = "check network, firewall and HTTPS_PROXY"
 	switch {
 	case noSuchHost(err):
-		return "there is no such host", "check the name, and DNS on this machine"
+		return "no such host", "check the name, and DNS on this machine"
 	case errors.As(err, &authority):
-		return "its TLS certificate is from an authority that is not trusted here", "behind a proxy that opens TLS, set azure.ca_file in the inventory, or SSL_CERT_FILE, to its CA certificates"
+		return "its TLS certificate is signed by an unknown authority", "behind a proxy that inspects TLS, set azure.ca_file in the inventory, or SSL_CERT_FILE, to its CA certificates"
 	case errors.As(err, &verify):
 		return "its TLS certificate is not valid: " + clean(verify.Err.Error(), 200), "check the clock (date -u) and the address"
 	case badProxy(err):

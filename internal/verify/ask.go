@@ -26,7 +26,7 @@ func (v *Verifier) Ask(ctx context.Context, questions []*Question) {
 		group.Go(func() error {
 			defer close(q.answered)
 			if q.first != nil {
-				<-q.first.answered // it was begun before
+				<-q.first.answered // it began before this one
 			}
 			q.Result = &azure.Result{}
 			if f := q.first; f != nil && !f.viaFailed && !f.Result.Accepted {
@@ -51,7 +51,7 @@ func (v *Verifier) ask(ctx context.Context, q *Question, left time.Duration) {
 	var once sync.Once
 	q.Pending = func(*azure.Error) {
 		once.Do(func() {
-			v.say(fmt.Sprintf("waiting: Entra does not know %s yet; for up to %s", q.Certificate.Leaf.Thumbprint, left.Round(time.Second)))
+			v.say(fmt.Sprintf("waiting up to %s: Entra does not know %s yet", left.Round(time.Second), q.Certificate.Leaf.Thumbprint))
 		})
 	}
 	if q.Via == nil {

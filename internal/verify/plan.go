@@ -31,7 +31,7 @@ func (v *Verifier) Plan(ctx context.Context, plan *rollout.Plan) {
 	answers := make(map[int]*host.Problem, len(places))
 	for _, q := range a.Questions {
 		v.sayAccepted(q)
-		for _, name := range q.Hosts { // of several questions one "no" is enough
+		for _, name := range q.Hosts { // one refusal of several questions is enough
 			if answers[place[name]] == nil {
 				answers[place[name]] = q.problem()
 			}
@@ -43,7 +43,7 @@ func (v *Verifier) Plan(ctx context.Context, plan *rollout.Plan) {
 	plan.Verify(answers)
 }
 
-// sayAccepted shows a yes; the plan shows the others.
+// sayAccepted shows that a certificate is accepted; the plan shows the others.
 func (v *Verifier) sayAccepted(q *Question) {
 	switch {
 	case q.Err != nil:
@@ -69,7 +69,7 @@ func (q *Question) problem() *host.Problem {
 	case problem.Unreachable, problem.Unexpected:
 		p.Class = "unreachable"
 	}
-	const skip = "--skip-verify goes on without asking"
+	const skip = "--skip-verify continues without asking Azure"
 	if p.Hint == "" {
 		p.Hint = skip
 	} else {

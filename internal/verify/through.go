@@ -30,7 +30,7 @@ func (v *Verifier) askThrough(ctx context.Context, q *Question, patience azure.P
 	case err != nil:
 		p := host.AsProblem(err)
 		q.viaFailed = true
-		q.Result, q.Err = &azure.Result{}, azure.NewError(problem.Unreachable, "", q.Via.Name+", to ask through, can't be reached: "+p.Message, p.Hint)
+		q.Result, q.Err = &azure.Result{}, azure.NewError(problem.Unreachable, "", "can't ask through "+q.Via.Name+": "+p.Message, p.Hint)
 	case q.Err != nil && ctx.Err() == nil:
 		failures.explain(q)
 	}
