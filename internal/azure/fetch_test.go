@@ -148,23 +148,23 @@ func TestFetchFails(t *testing.T) {
 	}
 }
 
-// nobody can sign in: the words of the chain, and of what it asked, are shown
+// notSignedIn can't sign in: the text of the chain, and of what it asked, is shown
 // without what they quote.
-type nobody struct{ err error }
+type notSignedIn struct{ err error }
 
-func (n nobody) GetToken(context.Context, policy.TokenRequestOptions) (azcore.AccessToken, error) {
+func (n notSignedIn) GetToken(context.Context, policy.TokenRequestOptions) (azcore.AccessToken, error) {
 	return azcore.AccessToken{}, n.err
 }
 
 func TestFetchNotSignedIn(t *testing.T) {
 	inBubble(t, cloud.Options{}, Patience{}, func(w *world) {
 		said := errors.New("DefaultAzureCredential: failed to acquire a token.\nAzureCLICredential: Please run 'az login'\nraw message was: eyJhbGciOiJSUzI1NiJ9.VE9QU0VDUkVU.c2ln")
-		_, err := w.client.Fetch(background(), nobody{said}, Reference{Vault: vault, Name: "fleet"})
+		_, err := w.client.Fetch(background(), notSignedIn{said}, Reference{Vault: vault, Name: "fleet"})
 		e := w.fails(err, problem.Refused, "Please run 'az login'")
 		if !strings.Contains(e.Hint, "az login") {
 			w.Error(e.Hint)
 		}
-		_, err = w.client.Fetch(background(), nobody{context.DeadlineExceeded}, Reference{Vault: vault, Name: "fleet"})
+		_, err = w.client.Fetch(background(), notSignedIn{context.DeadlineExceeded}, Reference{Vault: vault, Name: "fleet"})
 		w.fails(err, problem.Unreachable, "too long")
 	})
 }

@@ -26,7 +26,7 @@ func (w *world) asApplication(p Pair) *Graph {
 	return g
 }
 
-// asOwner is Graph as a person sees it.
+// asOwner is Graph as a user who owns the application.
 func (w *world) asOwner(permission string) *Graph {
 	w.Helper()
 	g, err := w.client.Graph(person{w.cloud.IssueToken(tenant, "https://graph.microsoft.com", permission)})
@@ -248,7 +248,7 @@ func TestRegisterIsNotShown(t *testing.T) {
 	})
 }
 
-// A list that was read is out of date when somebody else has changed it.
+// A list that was read is out of date when another client has changed it.
 func TestRegisterBesideAnotherWriter(t *testing.T) {
 	var onRead func(reads int)
 	reads := 0

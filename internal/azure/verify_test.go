@@ -48,7 +48,7 @@ func TestVerifyOnlyEntra(t *testing.T) {
 	})
 }
 
-// What Entra says at once, and what no waiting mends, costs no waiting.
+// What Entra answers at once, and what waiting does not fix, costs no waiting.
 func TestVerifyRefused(t *testing.T) {
 	tests := []struct {
 		name, code, words string

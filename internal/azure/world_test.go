@@ -81,8 +81,8 @@ func inBubble(t *testing.T, o cloud.Options, p Patience, f func(w *world)) {
 			for _, end := range slices.Backward(w.atEnd) {
 				end()
 			}
-			// What is closed has a second to say goodbye, and the bubble's
-			// clock stops when this function is over.
+			// Closing connections takes up to a second (close_notify), and the
+			// bubble's clock stops when this function returns.
 			time.Sleep(10 * time.Second)
 		}()
 		f(w)

@@ -81,7 +81,7 @@ func checkPlaces(files []File, force bool) error {
 		}
 	}
 	if len(existing) > 0 && !force {
-		return usage(existMessage(existing), "use --force to replace what is there; their private keys are then gone")
+		return usage(existMessage(existing), "use --force to replace them; their private keys are lost then")
 	}
 	return nil
 }

@@ -47,7 +47,7 @@ var macNames = map[string]string{
 	"2.16.840.1.101.3.4.2.3": "SHA-512",
 }
 
-// otherNames are what may be met and is refused.
+// otherNames are algorithms that files may have and that are refused.
 var otherNames = map[string]string{
 	"1.2.840.113549.1.12.1.1":   "RC4-128",
 	"1.2.840.113549.1.12.1.2":   "RC4-40",
@@ -64,7 +64,7 @@ var otherNames = map[string]string{
 	"1.2.392.200011.61.1.1.1.4": "Camellia-256-CBC",
 }
 
-// algorithmName names an algorithm for people, or gives its number.
+// algorithmName returns the name of an algorithm, or its number.
 func algorithmName(oid string) string {
 	if name, ok := otherNames[oid]; ok {
 		return name
@@ -76,8 +76,8 @@ func algorithmName(oid string) string {
 	return oid
 }
 
-// loads says whether OpenSSL 1.1.1 and 3 both open the file with their default
-// providers, as tried with PKCS12_parse of 1.1.1 and 3.0: 3 has no RC2, 1.1.1
+// loads reports whether OpenSSL 1.1.1 and 3 both open the file with their default
+// providers, as tested with PKCS12_parse of 1.1.1 and 3.0: 3 has no RC2, 1.1.1
 // insists on a MAC, and neither knows PBMAC1 (new in 3.4).
 func (l layout) loads() bool {
 	return l.mac != "" && l.mac != namePBMAC1 && !l.rc2()
@@ -87,7 +87,7 @@ func (l layout) rc2() bool {
 	return slices.ContainsFunc(l.ciphers(), func(name string) bool { return name == nameRC240 || name == nameRC2128 })
 }
 
-// oddities says why a file with this layout is re-encoded; none if it is not.
+// oddities returns why a file with this layout is re-encoded; none if it is not.
 func (l layout) oddities() []string {
 	const instead = "; re-encoded with AES-256-CBC and SHA-256"
 	var notes []string
@@ -96,7 +96,7 @@ func (l layout) oddities() []string {
 		case nameRC240, nameRC2128:
 			notes = append(notes, "was encrypted with "+name+", which OpenSSL 3 does not load"+instead)
 		case name3DES:
-			notes = append(notes, "was encrypted with 3DES, which is on its way out"+instead)
+			notes = append(notes, "was encrypted with 3DES, which is deprecated"+instead)
 		}
 	}
 	switch l.mac {
@@ -108,7 +108,7 @@ func (l layout) oddities() []string {
 	return notes
 }
 
-// ciphers lists each encryption once.
+// ciphers returns each encryption once.
 func (l layout) ciphers() []string {
 	names := slices.Concat(l.safes, l.keys)
 	slices.Sort(names)

@@ -19,7 +19,7 @@ import (
 	"software.sslmate.com/src/go-pkcs12"
 )
 
-// What follows writes P12 files that no tool writes, by hand (RFC 7292).
+// The functions below build P12 files that no tool writes (RFC 7292).
 
 func tlv(tag byte, parts ...[]byte) []byte {
 	body := bytes.Join(parts, nil)
@@ -93,7 +93,7 @@ func pbes2(rounds *big.Int) []byte {
 	return seq(oid(oidPBES2), seq(kdf, seq(oid("2.16.840.1.101.3.4.1.42"), octets(make([]byte, 16)))))
 }
 
-// encrypt matches pbes2. Rounds above 2048 are not spent: nobody gets as far
+// encrypt matches pbes2. Rounds above 2048 are not done: nothing gets as far
 // as looking at the result.
 func encrypt(plain []byte, rounds int64) []byte {
 	key := must(pbkdf2.Key(sha256.New, "", make([]byte, 8), int(min(rounds, 2048)), 32))
@@ -217,11 +217,11 @@ func TestFilesThatNoToolWrites(t *testing.T) {
 		{"2^31 rounds", rounds(big.NewInt(1 << 31)), "asks for too many key derivation rounds"},
 		{"2^63 rounds", rounds(new(big.Int).Lsh(big.NewInt(1), 63)), "asks for too many key derivation rounds"},
 		{"2^900 rounds", rounds(new(big.Int).Lsh(big.NewInt(1), 900)), "asks for too many key derivation rounds"},
-		{"absurdly large key", file(certs, plainPart(huge)), "has a private key of "},
-		{"scrypt", file(partWith(scrypt, nil), good), "derives its key in a way that is not supported (scrypt)"},
-		{"GCM", file(partWith(gcm, nil), good), "is encrypted in a way that is not supported (AES-256-GCM)"},
-		{"RC4", file(partWith(seq(oid("1.2.840.113549.1.12.1.1"), seq()), nil), good), "is encrypted in a way that is not supported (RC4-128)"},
-		{"unknown", file(partWith(seq(oid("1.2.3.4"), seq()), nil), good), "is encrypted in a way that is not supported (1.2.3.4)"},
+		{"key that is too large", file(certs, plainPart(huge)), "has a private key of "},
+		{"scrypt", file(partWith(scrypt, nil), good), "derives its key with an unsupported algorithm (scrypt)"},
+		{"GCM", file(partWith(gcm, nil), good), "is encrypted with an unsupported algorithm (AES-256-GCM)"},
+		{"RC4", file(partWith(seq(oid("1.2.840.113549.1.12.1.1"), seq()), nil), good), "is encrypted with an unsupported algorithm (RC4-128)"},
+		{"unknown", file(partWith(seq(oid("1.2.3.4"), seq()), nil), good), "is encrypted with an unsupported algorithm (1.2.3.4)"},
 		{"no ciphertext", file(partWith(pbes2(big.NewInt(1)), nil), good), "is "},
 	}
 	for _, tt := range tests {

@@ -1,10 +1,9 @@
 // Package certificate reads the base64 PKCS#12 file (RFC 7292) that the agent
-// signs in with, explains what is wrong with a bad one, and brings a good one
-// into the single form that every agent loads: base64 on one line without a
+// signs in with, explains what is wrong with a bad one, and converts a good one
+// to the single form that every agent loads: base64 on one line without a
 // newline, no passphrase, AES-256-CBC, the certificate of the key first.
 //
-// A Certificate holds a private key. No method but Canonical and KeyPair gives it
-// away.
+// A Certificate holds a private key. Only Canonical and KeyPair return it.
 package certificate
 
 import (
@@ -26,11 +25,10 @@ import (
 // MaxSize is the largest file that is read, in bytes.
 const MaxSize = 1 << 20
 
-// maxName bounds each name of an Info, in characters: a name comes from a file
-// that somebody else wrote.
+// maxName is the longest name in an Info, in characters: the file is not trusted.
 const maxName = 256
 
-// Info is what one certificate says about itself. Names are free of control
+// Info describes one certificate. Names are free of control
 // characters and at most 256 characters long, so that they are safe to print.
 type Info struct {
 	Thumbprint string    `json:"thumbprint"` // SHA-1 in upper-case hex, as Entra shows it
@@ -42,7 +40,7 @@ type Info struct {
 	NotAfter   time.Time `json:"not_after"`
 }
 
-// Describe returns what c says about itself.
+// Describe returns what is public of c.
 func Describe(c *x509.Certificate) Info {
 	thumb, sum := sha1.Sum(c.Raw), sha256.Sum256(c.Raw)
 	return Info{
@@ -71,7 +69,7 @@ type Certificate struct {
 	// Encryption describes the file as it was given, e.g.
 	// "AES-256-CBC, MAC SHA-256, 2048 iterations".
 	Encryption string
-	// Notes say, one each, what was odd and is mended in Canonical.
+	// Notes say, one each, what was unusual and is fixed in Canonical.
 	Notes []string
 	// Normalised says that Canonical differs from the bytes that were given.
 	Normalised bool
@@ -99,7 +97,7 @@ func (c *Certificate) Digest() string {
 	return hex.EncodeToString(sum[:])
 }
 
-// seal stores the canonical bytes out of the reach of printers.
+// seal stores the canonical bytes where printers can't reach them.
 func (c *Certificate) seal(canonical []byte) {
 	c.canonical = func() []byte { return bytes.Clone(canonical) }
 }
@@ -110,13 +108,13 @@ func (c Certificate) String() string {
 		c.Leaf.Thumbprint, c.Leaf.Subject, c.Leaf.NotAfter.Format(time.DateOnly))
 }
 
-// GoString is String: %#v must not show more.
+// GoString returns String: %#v must not show more.
 func (c Certificate) GoString() string { return c.String() }
 
 // Format prints String for every verb: %+v and %x must not show more.
 func (c Certificate) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, c.String()) }
 
-// LogValue gives slog the public facts only.
+// LogValue returns the public facts only, for slog.
 func (c Certificate) LogValue() slog.Value {
 	return slog.GroupValue(
 		slog.String("thumbprint", c.Leaf.Thumbprint),

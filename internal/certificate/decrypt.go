@@ -5,7 +5,7 @@ import (
 	"crypto/aes"
 	"crypto/cipher"
 	"crypto/pbkdf2"
-	"crypto/sha1" // #nosec: what files of others use
+	"crypto/sha1" // #nosec: for reading files that use it
 	"crypto/sha256"
 	"crypto/sha512"
 	"hash"
@@ -20,9 +20,8 @@ var prfs = map[string]func() hash.Hash{
 	"1.2.840.113549.2.11": sha512.New,
 }
 
-// decryptAES opens data under params with the empty passphrase (RFC 8018
-// section 6.2.2). It serves to see, before go-pkcs12 opens the file, what a
-// private key inside would cost. ok is false where the passphrase is another,
+// decryptAES decrypts data under params with the empty passphrase (RFC 8018 section
+// 6.2.2), to learn before go-pkcs12 opens the file how costly a private key inside is. ok is false where the passphrase is another,
 // or the parameters are not sound: go-pkcs12 then fails in the same place.
 func decryptAES(params pbParams, data []byte) (plain []byte, ok bool) {
 	var kdf pbkdf2Params

@@ -15,9 +15,9 @@ import (
 // It is deterministic: hosts are compared by digest, and random salts would
 // make the same certificate look new in every run. The salts and the
 // initialisation vectors protect nothing here, because the passphrase is
-// empty: who has the file has the key. They are drawn from the certificates,
+// empty: whoever has the file has the key. They are derived from the certificates,
 // which are public, so that the same key and certificates give the same bytes
-// from whatever file they came.
+// whatever file they come from.
 func encode(p pair) ([]byte, error) {
 	seed := sha256.New()
 	seed.Write(p.leaf.Raw)

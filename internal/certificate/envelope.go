@@ -7,12 +7,11 @@ import (
 	"math/big"
 )
 
-// hintBER fits files in BER, which only openssl reads.
+// hintBER is for files in BER, which only openssl reads.
 const hintBER = hintReexport
 
-// envelope checks the outermost SEQUENCE of der before anything is decoded,
-// so that truncated, padded, BER and wholly different files get their own
-// message. It returns der without white space or zero bytes after its end.
+// envelope checks the outermost SEQUENCE of der before anything is decoded, so that
+// truncated, padded, BER and other files get messages of their own. It returns der without white space or zero bytes after its end.
 func envelope(der []byte) (whole []byte, notes []string, p *flaw) {
 	if len(der) < 2 || der[0] != 0x30 {
 		return nil, nil, flawed(hintFetch, "is not a PKCS#12 file")
@@ -29,7 +28,7 @@ func envelope(der []byte) (whole []byte, notes []string, p *flaw) {
 	}
 	n := int(size.Int64())
 	if rest := bytes.Trim(der[n:], "\r\n\t \x00"); len(rest) > 0 {
-		return nil, nil, flawed(hintFetch, "has %d foreign bytes after its end: damaged, or two files joined", len(der)-n)
+		return nil, nil, flawed(hintFetch, "has %d unexpected bytes after its end: damaged, or two files joined", len(der)-n)
 	}
 	if n < len(der) {
 		notes = append(notes, "had a newline or zero bytes after its end; installed without them")
@@ -51,8 +50,8 @@ func outerSize(der []byte) (*big.Int, bool) {
 	return size.Add(size, big.NewInt(int64(2+octets))), true
 }
 
-// different recognises by its first element what is no PFX: that begins with
-// the INTEGER 3 (RFC 7292 section 4).
+// different recognises by its first element what is no PFX, which begins with the
+// INTEGER 3 (RFC 7292 section 4).
 func different(der []byte) *flaw {
 	var outer, first asn1.RawValue
 	if _, err := asn1.Unmarshal(der, &outer); err != nil {

@@ -21,17 +21,17 @@ func (p *flaw) problem() *problem.Error {
 	return &problem.Error{Class: problem.Certificate, Message: p.message, Hint: p.hint}
 }
 
-// Words in a hint that addressed fills in: a command reads the file at hand
-// directly where that is DER, else through base64, whose -i skips line ends and
+// Words in a hint that addressed fills in: a command reads the file directly where that
+// is DER, else through base64, whose -i skips line ends and
 // byte order marks.
 const (
 	pipeDER = "PIPE-DER "
 	derFile = "DER-FILE"
 )
 
-// The hints leave no private key behind, in no file that others may read and in
-// place of no file of the user's: what goes through a pipe is packed by this
-// program, which refuses to overwrite.
+// The hints leave no private key in a file that others may read, and replace no file of
+// the operator's: this program packs what comes through a pipe, and it does not
+// overwrite.
 const (
 	packAs  = " --out new.p12.b64"
 	pack    = "aoifleet certificate pack --cert "
@@ -41,7 +41,7 @@ const (
 	noOverwrite = "(umask 077; set -C; %s > new.p12.b64)"
 )
 
-// The hints. Words in capitals are the user's to fill in.
+// The hints. The operator fills in the words in capitals.
 const (
 	openP12         = pipeDER + "openssl pkcs12 -in " + derFile
 	hintReexport    = openP12 + " -passin pass: -nodes | " + packAll
@@ -60,14 +60,14 @@ const (
 	hintPairUp      = pack + "CERTIFICATE --key KEY" + packAs + " with the right pair"
 	hintSubmit      = "pack the certificate that the authority returned for the request"
 	hintNewRSA      = "ask for a new RSA certificate, or make one: aoifleet certificate new --out new.p12.b64"
-	hintFetch       = "get the file again from where it came from"
+	hintFetch       = "get the file again from its source"
 )
 
 func flawed(hint, format string, args ...any) *flaw {
 	return &flaw{fmt.Sprintf(format, args...), hint}
 }
 
-// addressed fills in how the file at hand is read.
+// addressed fills in how the file is read.
 func (p *flaw) addressed(raw bool) *flaw {
 	words := strings.NewReplacer(pipeDER, "base64 -di FILE | ", derFile, "/dev/stdin")
 	if raw {
@@ -76,7 +76,7 @@ func (p *flaw) addressed(raw bool) *flaw {
 	return &flaw{p.message, words.Replace(p.hint)}
 }
 
-// sealedBy makes openssl read a file with the encryptions of l: OpenSSL 3 has
+// sealedBy adds to the hint what openssl needs for the encryptions of l: OpenSSL 3 has
 // RC2 only with -legacy (openssl-pkcs12(1)).
 func (p *flaw) sealedBy(l layout) *flaw {
 	if !l.rc2() || strings.Contains(p.hint, " -legacy") {

@@ -20,12 +20,12 @@ const (
 	MaxLife = 10 * 366 * 24 * time.Hour
 )
 
-// backdated is how far before its making a certificate is valid, for clocks that
-// are behind.
+// backdated is how long before it is made a certificate becomes valid, for clocks that
+// are slow.
 const backdated = 5 * time.Minute
 
-// Bits are the sizes of RSA keys that can be made: Entra takes no less, and more
-// only costs time.
+// Bits are the sizes of RSA keys that can be made: Entra accepts no smaller ones, and
+// larger ones only take time.
 var Bits = []int{2048, 3072, 4096}
 
 // ParseSubject reads a distinguished name such as CN=agents,O=Contoso (RFC 4514,
@@ -68,7 +68,7 @@ func ParseSubject(s string) (pkix.Name, error) {
 }
 
 func badSubject(s string) *flaw {
-	return flawed("write it as CN=agents,O=Contoso", "%q is not a subject that can be used", clean(s))
+	return flawed("write it as CN=agents,O=Contoso", "%q is not a valid subject", clean(s))
 }
 
 // splitUnescaped splits at commas, except after a backslash.
@@ -93,12 +93,12 @@ func splitUnescaped(s string) []string {
 	return append(parts, b.String())
 }
 
-// New makes a key of so many bits and a certificate that it signs itself, valid
-// for life from now on, and for five minutes before, as clocks differ. It
-// returns the public part too, in PEM. Every error is a *problem.Error.
+// New makes a key with a number of bits and a self-signed certificate, valid from five
+// minutes before now, as clocks differ, until life after now. It also returns the
+// public part, in PEM. Every error is a *problem.Error.
 func New(subject pkix.Name, bits int, life time.Duration, now time.Time) (c *Certificate, public []byte, err error) {
 	if life < MinLife || life > MaxLife {
-		return nil, nil, flawed("", "a certificate is made for 1 to %d days", MaxLife/MinLife).problem()
+		return nil, nil, flawed("", "a certificate is valid for 1 to %d days", MaxLife/MinLife).problem()
 	}
 	key, p := newKey(bits)
 	if p != nil {
@@ -106,7 +106,7 @@ func New(subject pkix.Name, bits int, life time.Duration, now time.Time) (c *Cer
 	}
 	serial, err := rand.Int(rand.Reader, new(big.Int).Lsh(big.NewInt(1), 127))
 	if err != nil {
-		return nil, nil, flawed("", "no random number could be drawn").problem()
+		return nil, nil, flawed("", "there is no random number").problem()
 	}
 	now = now.Truncate(time.Second)
 	template := &x509.Certificate{
@@ -130,7 +130,7 @@ func New(subject pkix.Name, bits int, life time.Duration, now time.Time) (c *Cer
 	return c, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}), nil
 }
 
-// NewRequest makes a key of so many bits, in PKCS#8, and a request for a
+// NewRequest makes a key with a number of bits, in PKCS#8, and a request for a
 // certificate (PKCS#10, RFC 2986) for an authority, both PEM. Every error is a
 // *problem.Error. The key is in the clear.
 func NewRequest(subject pkix.Name, bits int) (key, request []byte, err error) {
@@ -161,8 +161,8 @@ func newKey(bits int) (*rsa.PrivateKey, *flaw) {
 	return key, nil
 }
 
-// packed makes the canonical P12, and reads it back: the caller gets what a
-// later Parse will say.
+// packed makes the canonical P12 and parses it: the caller gets the result of a later
+// Parse.
 func packed(found pair, now time.Time) (*Certificate, *flaw) {
 	der, err := encode(found)
 	if err != nil {
@@ -178,8 +178,8 @@ func packed(found pair, now time.Time) (*Certificate, *flaw) {
 	return c, nil
 }
 
-// KeyPair returns the private key and the certificates, its own first, for
-// whoever signs in with them. It is nil for a Certificate that was not read.
+// KeyPair returns the private key and the certificates, its own first, to
+// sign in with. It returns nil for a Certificate that was not read.
 func (c *Certificate) KeyPair() (*rsa.PrivateKey, []*x509.Certificate) {
 	der, err := base64.StdEncoding.DecodeString(string(c.Canonical()))
 	if err != nil || len(der) == 0 {

@@ -10,25 +10,24 @@ import (
 
 // maxIterations is how many key derivation rounds a whole file may ask for.
 // OpenSSL and go-pkcs12 write 3 times 2048, Java 3 times 10,000; a million
-// takes about half a second, and the agent would spend it for every token.
+// takes about half a second, which the agent would take for every token.
 const maxIterations = 1_000_000
 
 // maxKeyBag is the largest private key that is parsed, in bytes: RSA with
-// 16384 bits needs 9,400. Arithmetic on far larger ones takes minutes.
+// 16384 bits needs 9,400. Larger ones take minutes.
 const maxKeyBag = 12 << 10
 
-// layout is how a P12 is protected, and what it would cost to open.
+// layout is how a P12 is protected, and how costly it is to open.
 type layout struct {
 	mac        string   // "" = none
 	keys       []string // the cipher of each private key that was found
 	safes      []string // the cipher of each part that holds certificates
 	iterations int64    // the largest single count
 	total      int64    // of all counts
-	blind      bool     // a part with an old encryption was not looked into
+	blind      bool     // a part with a legacy encryption was not opened
 }
 
-// The structures of RFC 7292 section 4 and RFC 8018 appendix A, as far as
-// they are in the clear.
+// The unencrypted structures of RFC 7292 section 4 and RFC 8018 appendix A.
 type (
 	pfx struct {
 		Version  int
@@ -81,7 +80,7 @@ type (
 	}
 )
 
-// inspectLayout reads the structure of der, and leaves its keys closed.
+// inspectLayout reads the structure of der without decrypting its keys.
 func inspectLayout(der []byte) (layout, *flaw) {
 	var outer pfx
 	if p := unmarshal(der, &outer); p != nil {
@@ -129,7 +128,7 @@ func (l *layout) addMAC(m macData) *flaw {
 		l.mac = name
 		return l.addIterations(m.Iterations)
 	}
-	return flawed(hintReexport, "has a MAC that is not supported (%s): re-encode it", algorithmName(id))
+	return flawed(hintReexport, "has an unsupported MAC (%s): re-encode it", algorithmName(id))
 }
 
 func (l *layout) addPart(part contentInfo) *flaw {
@@ -146,8 +145,8 @@ func (l *layout) addPart(part contentInfo) *flaw {
 	return flawed(hintReexport, "has a part that is neither plain nor encrypted with a password: re-encode it")
 }
 
-// addSealed notes an encrypted part, and the keys in it where it opens: their
-// rounds count too.
+// addSealed notes an encrypted part, and where it can be decrypted the keys in it:
+// their rounds count too.
 func (l *layout) addSealed(der []byte) *flaw {
 	var sealed encryptedData
 	if p := unmarshal(der, &sealed); p != nil {
@@ -175,7 +174,7 @@ func (l *layout) addSealed(der []byte) *flaw {
 	return l.addEach(bags, cipher)
 }
 
-// addBags notes the keys and certificates of a part that is in the clear.
+// addBags notes the keys and certificates of an unencrypted part.
 func (l *layout) addBags(content []byte) *flaw {
 	var bags []safeBag
 	if p := unmarshal(content, &bags); p != nil {
@@ -184,7 +183,7 @@ func (l *layout) addBags(content []byte) *flaw {
 	return l.addEach(bags, nameNone)
 }
 
-// addEach notes bags that lie under the encryption outer.
+// addEach notes the bags of a part with the encryption outer.
 func (l *layout) addEach(bags []safeBag, outer string) *flaw {
 	for _, bag := range bags {
 		switch id := bag.ID.String(); id {
@@ -204,7 +203,7 @@ func (l *layout) addEach(bags []safeBag, outer string) *flaw {
 
 func (l *layout) addKey(der []byte, shrouded bool, outer string) *flaw {
 	if len(der) > maxKeyBag {
-		return flawed(hintNewRSA, "has a private key of %d bytes, which is absurdly large", len(der))
+		return flawed(hintNewRSA, "has a private key of %d bytes, which is too large", len(der))
 	}
 	if !shrouded {
 		l.keys = append(l.keys, outer)
@@ -219,7 +218,7 @@ func (l *layout) addKey(der []byte, shrouded bool, outer string) *flaw {
 	return p
 }
 
-// cipher names an encryption and counts its rounds.
+// cipher returns the name of an encryption and counts its rounds.
 func (l *layout) cipher(alg pkix.AlgorithmIdentifier) (string, *flaw) {
 	id := alg.Algorithm.String()
 	if name, ok := legacyCiphers[id]; ok {
@@ -230,7 +229,7 @@ func (l *layout) cipher(alg pkix.AlgorithmIdentifier) (string, *flaw) {
 		return name, l.addIterations(params.Iterations)
 	}
 	if id != oidPBES2 {
-		return "", flawed(hintReexportOld, "is encrypted in a way that is not supported (%s): re-encode it", algorithmName(id))
+		return "", flawed(hintReexportOld, "is encrypted with an unsupported algorithm (%s): re-encode it", algorithmName(id))
 	}
 	var params pbParams
 	if p := unmarshal(alg.Parameters.FullBytes, &params); p != nil {
@@ -239,14 +238,14 @@ func (l *layout) cipher(alg pkix.AlgorithmIdentifier) (string, *flaw) {
 	scheme := params.Scheme.Algorithm.String()
 	name, ok := aesCiphers[scheme]
 	if !ok {
-		return "", flawed(hintReexport, "is encrypted in a way that is not supported (%s): re-encode it", algorithmName(scheme))
+		return "", flawed(hintReexport, "is encrypted with an unsupported algorithm (%s): re-encode it", algorithmName(scheme))
 	}
 	return name, l.addPBKDF2(params.KDF)
 }
 
 func (l *layout) addPBKDF2(kdf pkix.AlgorithmIdentifier) *flaw {
 	if id := kdf.Algorithm.String(); id != oidPBKDF2 {
-		return flawed(hintReexport, "derives its key in a way that is not supported (%s): re-encode it", algorithmName(id))
+		return flawed(hintReexport, "derives its key with an unsupported algorithm (%s): re-encode it", algorithmName(id))
 	}
 	var params pbkdf2Params
 	if p := unmarshal(kdf.Parameters.FullBytes, &params); p != nil {
@@ -315,11 +314,11 @@ func unmarshal(der []byte, v any) *flaw {
 	return nil
 }
 
-// damaged tells BER apart, which openssl can mend. The error itself is left
-// out: it speaks of Go types and helps nobody.
+// damaged returns the flaw of a structure that can't be decoded; BER, which openssl
+// converts, is one of its own. The error itself names Go types and is left out.
 func damaged(err error) *flaw {
 	if strings.Contains(err.Error(), "indefinite length") {
 		return flawed(hintBER, "is BER with indefinite lengths, not DER: re-encode it")
 	}
-	return flawed(hintReexport, "is damaged: its PKCS#12 structure can't be read")
+	return flawed(hintReexport, "is damaged: its PKCS#12 structure is unreadable")
 }

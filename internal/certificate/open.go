@@ -15,13 +15,13 @@ import (
 	"software.sslmate.com/src/go-pkcs12"
 )
 
-// openLimit is how long a file may take to open that has a part with an old
-// encryption. The rounds of all that is in sight are counted before
-// (maxIterations); a private key may hide in such a part and ask for any number.
+// openLimit is how long opening may take where a part has a legacy encryption. The
+// rounds of all other parts are counted before (maxIterations); a private key inside
+// such a part may ask for any number.
 const openLimit = 1500 * time.Millisecond
 
-// minBits is the smallest RSA key, in bits: what Entra and OpenSSL's default
-// security level ask for.
+// minBits is the smallest RSA key, in bits, that Entra and OpenSSL's default security
+// level accept.
 const minBits = 2048
 
 // contents is an opened P12.
@@ -74,9 +74,9 @@ func finish(r result, l layout) (contents, *flaw) {
 	return r.contents, nil
 }
 
-// explain says what an error of go-pkcs12 means. It has types for few of
-// them; the rest is told by its words, which the tests hold to v0.7.4.
-// Words about the private key are never passed on.
+// explain returns what an error of go-pkcs12 means. Few have types; the others are
+// recognised by their text, which the tests pin to v0.7.4. Text about the private key
+// is never passed on.
 func explain(err error, l layout) *flaw {
 	says := func(words string) bool { return strings.Contains(err.Error(), words) }
 	encrypted := slices.ContainsFunc(l.ciphers(), func(name string) bool { return name != nameNone })
@@ -94,13 +94,13 @@ func explain(err error, l layout) *flaw {
 	case says("indefinite length"):
 		return flawed(hintBER, "is BER with indefinite lengths, not DER: re-encode it")
 	case says("parsing PKCS#8"):
-		return flawed(hintNewRSA, "has a private key that can't be read: damaged, or not RSA; the agent needs RSA")
+		return flawed(hintNewRSA, "has an unreadable private key: damaged, or not RSA; the agent needs RSA")
 	case encrypted && (l.mac == "" || says("decrypt")):
 		return flawed(hintPassphrase, "is protected with a passphrase; the agent needs one without")
 	case says("x509:"):
-		return flawed(hintNewRSA, "has a certificate or key that can't be read")
+		return flawed(hintNewRSA, "has an unreadable certificate or key")
 	}
-	return flawed(hintReexport, "is damaged, or not a PKCS#12 file that is supported: re-encode it")
+	return flawed(hintReexport, "is damaged, or not a supported PKCS#12 file: re-encode it")
 }
 
 // unique drops repeated certificates.
@@ -121,7 +121,7 @@ type pair struct {
 	leafFirst bool                // the leaf was the first of the file
 }
 
-// match finds the certificate of the key. Position means nothing: Key Vault
+// match returns the key with its certificate. The position says nothing: Key Vault
 // writes the root first, and go-pkcs12 does not compare.
 func match(c contents) (pair, *flaw) {
 	key, p := usableKey(c.key)
@@ -135,8 +135,8 @@ func match(c contents) (pair, *flaw) {
 			len(c.certs), clean(subjects(c.certs)))
 	}
 	if slices.ContainsFunc(c.certs[at+1:], mine) {
-		// Tried: PKCS12_parse of OpenSSL 1.1.1 takes the last, of 3.0 the first.
-		return pair{}, flawed(hintPairUp, "has several certificates for its private key: it can't be told which one is meant")
+		// As tested, PKCS12_parse of OpenSSL 1.1.1 takes the last, of 3.0 the first.
+		return pair{}, flawed(hintPairUp, "has several certificates for its private key: which one is meant is unknown")
 	}
 	chain := slices.Delete(slices.Clone(c.certs), at, at+1)
 	return pair{key: key, leaf: c.certs[at], chain: chain, leafFirst: at == 0}, nil
@@ -182,8 +182,8 @@ func checkDates(leaf Info, now time.Time) *flaw {
 
 func stamp(t time.Time) string { return t.UTC().Format("2006-01-02 15:04 MST") }
 
-// inOrder sorts a chain so that each issuer follows what it issued; what
-// belongs to nobody comes last, in its old order.
+// inOrder sorts a chain so that each issuer follows what it issued; the others come
+// last, in their old order.
 func inOrder(leaf *x509.Certificate, chain []*x509.Certificate) []*x509.Certificate {
 	rest, sorted := slices.Clone(chain), []*x509.Certificate(nil)
 	for last := leaf; ; last = sorted[len(sorted)-1] {

@@ -10,7 +10,7 @@ import (
 	"github.com/aoifleet/aoifleet/internal/localfile"
 )
 
-// What messages about the files of Pack call them; ofFiles adds their paths.
+// The names of Pack's files in messages; ofFiles adds their paths.
 const (
 	certFile = "the certificate file"
 	keyFile  = "the key file"
@@ -79,7 +79,7 @@ func packPair(cert, key []byte, now time.Time) (*Certificate, *flaw) {
 	return packed(found, now)
 }
 
-// ofPair gives a message about a P12 ("has expired") a subject.
+// ofPair adds a subject to a message about a P12 ("has expired").
 func (p *flaw) ofPair() *flaw {
 	hint := p.hint
 	if hint == hintPairUp {
@@ -103,7 +103,7 @@ func readCerts(data []byte) ([]*x509.Certificate, *flaw) {
 		case b.Type == "CERTIFICATE":
 			c, err := x509.ParseCertificate(b.Bytes)
 			if err != nil {
-				return nil, flawed(hintFetch, certFile+" has a certificate that can't be read")
+				return nil, flawed(hintFetch, certFile+" has an unreadable certificate")
 			}
 			certs = append(certs, c)
 		case strings.HasSuffix(b.Type, "CERTIFICATE REQUEST"):
@@ -118,7 +118,7 @@ func readCerts(data []byte) ([]*x509.Certificate, *flaw) {
 	return certs, nil
 }
 
-// derCerts reads DER certificates, and says what else it is.
+// derCerts reads DER certificates, or returns what the file is instead.
 func derCerts(data []byte) ([]*x509.Certificate, *flaw) {
 	if certs, err := x509.ParseCertificates(data); err == nil && len(certs) > 0 {
 		return certs, nil
@@ -128,13 +128,13 @@ func derCerts(data []byte) ([]*x509.Certificate, *flaw) {
 		return nil, flawed(hintCertPKCS7DER, certFile+" is PKCS#7")
 	}
 	if _, err := Inspect(data); err == nil {
-		return nil, flawed("use it as it is, as the certificate of the inventory", certFile+" is a finished P12 file: there is nothing to pack")
+		return nil, flawed("use it as it is, as the certificate of the inventory", certFile+" is a P12 file already: there is nothing to pack")
 	}
 	return nil, flawed(hintWhatIsCert, certFile+" is neither PEM nor a DER certificate")
 }
 
 // readKey reads the only private key of a PEM or DER file. Its errors never
-// hold what a parser says: that may quote the key.
+// hold the text of a parser, which may quote the key.
 func readKey(data []byte) (any, *flaw) {
 	blocks, p := pemBlocks(data, keyFile)
 	if p != nil {
@@ -166,7 +166,7 @@ func lockedKey() *flaw {
 	return flawed(hintDecryptKey, keyFile+" is protected with a passphrase")
 }
 
-// derKey reads PKCS#8, PKCS#1 or, for a fitting message, SEC 1.
+// derKey reads PKCS#8, PKCS#1 or, for a better message, SEC 1.
 func derKey(der []byte) (any, *flaw) {
 	if len(der) > maxKeyBag {
 		return nil, flawed(hintWhatIsKey, keyFile+" is too large for a private key")
@@ -184,7 +184,7 @@ func derKey(der []byte) (any, *flaw) {
 	if unmarshal(der, &sealed) == nil {
 		return nil, lockedKey()
 	}
-	return nil, flawed(hintWhatIsKey, keyFile+" holds no private key that can be read (PKCS#8 or PKCS#1, PEM or DER)")
+	return nil, flawed(hintWhatIsKey, keyFile+" has no readable private key (PKCS#8 or PKCS#1, PEM or DER)")
 }
 
 // pemBlocks returns the PEM blocks of data, nil if data is not PEM.

@@ -93,13 +93,13 @@ func TestPackRefuses(t *testing.T) {
 		{"request", get("agent.csr"), key, "the certificate file has a certificate request", "authority"},
 		{"PKCS#7", get("chain.p7b"), key, "the certificate file is PKCS#7", "openssl pkcs7 -print_certs"},
 		{"PKCS#7 DER", get("chain.p7c"), key, "the certificate file is PKCS#7", "openssl pkcs7 -inform DER -print_certs -in CERTIFICATE |"},
-		{"P12", get("default.p12"), key, "the certificate file is a finished P12 file", "as it is"},
-		{"base64 P12", []byte(line(t, "default.p12")), key, "the certificate file is a finished P12 file", "as it is"},
+		{"P12", get("default.p12"), key, "the certificate file is a P12 file already", "as it is"},
+		{"base64 P12", []byte(line(t, "default.p12")), key, "the certificate file is a P12 file already", "as it is"},
 		{"binary", []byte{0x30, 0x82, 1}, key, "the certificate file is neither PEM nor a DER certificate", "certificate inspect CERTIFICATE"},
 		{"key as certificate", key, key, "the certificate file has no certificate", "certificate inspect CERTIFICATE"},
-		{"broken certificate", broken, key, "the certificate file has a certificate that can't be read", "again"},
+		{"broken certificate", broken, key, "the certificate file has an unreadable certificate", "again"},
 		{"OpenSSH key", cert, ssh, "the key file is an OpenSSH key", "ssh-keygen -p -m PEM -N '' -f \"$d/key\""},
-		{"words", cert, []byte("hello"), "the key file holds no private key that can be read", "certificate inspect KEY"},
+		{"words", cert, []byte("hello"), "the key file has no readable private key", "certificate inspect KEY"},
 		{"no certificate file", nil, key, "the certificate file is empty", "again"},
 		{"empty key file", cert, []byte(" \n"), "the key file is empty", "again"},
 		{"large certificate file", make([]byte, MaxSize+1), key, "the certificate file is larger than 1 MiB", "again"},
@@ -114,7 +114,7 @@ func TestPackRefuses(t *testing.T) {
 	}
 }
 
-// Errors about files name them, also in the command that mends it, and never
+// Errors about files name them, also in the command that fixes it, and never
 // hold up an existing key as the name of a new one.
 func TestPackFiles(t *testing.T) {
 	at := func(name string) string { return filepath.Join(committed, name) }

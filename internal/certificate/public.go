@@ -8,7 +8,7 @@ import (
 	"time"
 )
 
-// Limits on what a host sends.
+// Limits of what a host may send.
 const (
 	maxPublic      = 256 << 10 // bytes
 	maxPublicCerts = 64
@@ -20,7 +20,7 @@ type publicBag struct {
 	keyID bool // has a localKeyID attribute: a private key of the file is its own
 }
 
-// ParsePublic finds the certificate of the agent in what `openssl pkcs12
+// ParsePublic returns the certificate of the agent from what `openssl pkcs12
 // -nokeys` printed on a host: the one with a localKeyID attribute, else the
 // only one, else the only one that issued none of the others. text is at most
 // 256 KiB and may be hostile: names and dates are what the host claims, and no
@@ -38,12 +38,12 @@ func ParsePublic(text []byte) (Info, error) {
 	}
 	leaf, ok := pickLeaf(bags)
 	if !ok {
-		return Info{}, flawed("", "the host sent %d certificates, and it can't be told which is the agent's", len(bags)).problem()
+		return Info{}, flawed("", "the host sent %d certificates, and which is the agent's is unknown", len(bags)).problem()
 	}
 	info := Describe(leaf)
 	for _, at := range []time.Time{info.NotBefore, info.NotAfter} {
 		if at.Year() < 0 || at.Year() > 9999 { // RFC 3339 can't write it
-			return Info{}, flawed("", "the host sent a certificate with times that no calendar has").problem()
+			return Info{}, flawed("", "the host sent a certificate with impossible dates").problem()
 		}
 	}
 	return info, nil
@@ -71,7 +71,7 @@ func publicBags(text []byte) ([]publicBag, *flaw) {
 		}
 		cert, err := x509.ParseCertificate(block.Bytes)
 		if err != nil {
-			return nil, flawed("", "the host sent a certificate that can't be read")
+			return nil, flawed("", "the host sent an unreadable certificate")
 		}
 		bags = addBag(bags, publicBag{cert, hasKeyID(before)})
 	}

@@ -74,10 +74,10 @@ func TestParsePublicRefuses(t *testing.T) {
 		{"words", []byte("sh: openssl: not found"), "the host sent no certificate"},
 		{"half a block", get("agent.crt")[:200], "the host sent no certificate"},
 		{"private key", get("pair.pem"), "the host sent a private key"},
-		{"broken", broken, "the host sent a certificate that can't be read"},
-		{"unrelated", join(get("agent.crt"), get("other.crt")), "the host sent 2 certificates, and it can't be told"},
+		{"broken", broken, "the host sent an unreadable certificate"},
+		{"unrelated", join(get("agent.crt"), get("other.crt")), "the host sent 2 certificates, and which is the agent's is unknown"},
 		{"too large", make([]byte, maxPublic+1), "the host sent more than 256 KiB"},
-		{"after the year 9999", afterTime(t), "the host sent a certificate with times"},
+		{"after the year 9999", afterTime(t), "the host sent a certificate with impossible dates"},
 		{"too many", join(many...), "the host sent more than 64 certificates"},
 	}
 	for _, tt := range tests {

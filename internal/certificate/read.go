@@ -30,7 +30,7 @@ func fromFile(path string, parse func([]byte) (*Certificate, *flaw)) (*Certifica
 	return c, nil
 }
 
-// reason is err without the path, which the message begins with.
+// reason returns err without the path, with which the message begins.
 func reason(err error) string {
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
@@ -43,7 +43,7 @@ func reason(err error) string {
 
 // Parse reads a P12 file without a passphrase: base64 in any usual shape, or
 // raw DER. The certificate must be valid at now. data is at most MaxSize
-// bytes. Every error is a *problem.Error; it decides within two seconds.
+// bytes. Every error is a *problem.Error. It returns within two seconds.
 func Parse(data []byte, now time.Time) (*Certificate, error) {
 	c, p := valid(data, now)
 	if p != nil {
@@ -80,7 +80,7 @@ func inspect(data []byte) (*Certificate, *flaw) {
 	return c, nil
 }
 
-// parse is the loader; raw tells whether data was DER, for the hints.
+// parse reads a P12; raw reports whether data was DER, for the hints.
 func parse(data []byte) (c *Certificate, raw bool, p *flaw) {
 	load, p := unwrap(data)
 	if p != nil {
@@ -107,8 +107,8 @@ func parse(data []byte) (c *Certificate, raw bool, p *flaw) {
 	return c, load.raw, p
 }
 
-// normalise builds the Certificate and its canonical form: the DER as it was
-// where every agent loads it, else a new one.
+// normalise builds the Certificate and its canonical form: the same DER where every
+// agent loads it, else a new one.
 func normalise(data []byte, load payload, l layout, found pair) (*Certificate, *flaw) {
 	odd := l.oddities()
 	if !found.leafFirst {

@@ -20,7 +20,7 @@ var (
 	pemMark = []byte("-----BEGIN ")
 )
 
-// unwrap finds the DER in data: raw, or as base64 in any of the shapes that
+// unwrap returns the DER in data: raw, or as base64 in any of the shapes that
 // editors, mail and shells give it.
 func unwrap(data []byte) (payload, *flaw) {
 	if len(data) > MaxSize {
@@ -45,14 +45,14 @@ func unwrap(data []byte) (payload, *flaw) {
 	return payload{der: der, notes: append(notes, more...)}, nil
 }
 
-// isDER tells binary from text: a SEQUENCE (0x30, which is also the letter
+// isDER reports whether data is binary, not text: a SEQUENCE (0x30, which is also the letter
 // "0") with a length of more than one byte or with an INTEGER (0x02) in it,
 // which no text has.
 func isDER(data []byte) bool {
 	return len(data) > 2 && data[0] == 0x30 && (data[1] >= 0x80 || data[2] == 0x02)
 }
 
-// plainText drops what marks the encoding of a text: the agent's decoder wants
+// plainText removes the marks of a text encoding: the agent's decoder wants
 // base64 letters only.
 func plainText(data []byte) (text []byte, notes []string) {
 	if rest, ok := bytes.CutPrefix(data, utf8BOM); ok {
@@ -74,7 +74,7 @@ func plainText(data []byte) (text []byte, notes []string) {
 	return []byte(string(utf16.Decode(units))), []string{"was UTF-16 text; installed as plain ASCII"}
 }
 
-// foreign recognises by its look what is not base64 at all.
+// foreign recognises text that is not base64 at all.
 func foreign(text []byte) *flaw {
 	text = bytes.TrimSpace(text)
 	switch {
@@ -92,7 +92,7 @@ func foreign(text []byte) *flaw {
 	return nil
 }
 
-// foreignPEM tells what the PEM lacks to become a P12.
+// foreignPEM returns what the PEM lacks to become a P12.
 func foreignPEM(text []byte) *flaw {
 	key := bytes.Contains(text, []byte("PRIVATE KEY-----"))
 	cert := bytes.Contains(text, []byte("-----BEGIN CERTIFICATE-----"))
@@ -111,8 +111,7 @@ func foreignPEM(text []byte) *flaw {
 	return flawed(hintFetch, "is PEM, and holds neither a certificate nor a private key")
 }
 
-// strip removes the white space that base64 tools put in and the agent's
-// decoder refuses.
+// strip removes the white space that base64 tools add and the agent's decoder refuses.
 func strip(text []byte) (bare []byte, notes []string) {
 	bare = make([]byte, 0, len(text))
 	for _, b := range text {
@@ -151,7 +150,7 @@ func decodeBase64(text, bare []byte) (der []byte, notes []string, p *flaw) {
 			url = true
 		case !isBase64(b):
 			line, column := firstForeign(text)
-			return nil, nil, flawed(hintFetch, "is not base64: foreign character in line %d, column %d", line, column)
+			return nil, nil, flawed(hintFetch, "is not base64: invalid character in line %d, column %d", line, column)
 		}
 	}
 	if url {
@@ -188,7 +187,7 @@ func firstForeign(text []byte) (line, column int) {
 	return line, column
 }
 
-// wrappedTwice recognises text inside the base64 where DER should be.
+// wrappedTwice recognises text inside the base64, where DER should be.
 func wrappedTwice(der []byte) *flaw {
 	if len(der) == 0 || isDER(der) {
 		return nil

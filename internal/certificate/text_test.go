@@ -69,7 +69,7 @@ func TestShapesThatAreMended(t *testing.T) {
 				t.Error("canonical form is not the line itself")
 			}
 			wantNotes(t, c.Notes, tt.notes...)
-			if mended := tt.text != good; c.Normalised != mended || c.AgentLoads == mended {
+			if fixed := tt.text != good; c.Normalised != fixed || c.AgentLoads == fixed {
 				t.Errorf("Normalised %v, AgentLoads %v", c.Normalised, c.AgentLoads)
 			}
 		})
@@ -115,9 +115,9 @@ func TestShapesThatAreRefused(t *testing.T) {
 		{"double quotes", `"` + good + `"`, "has quotes around the base64", "set -C; tr -d"},
 		{"single quotes", "'" + good + "'\n", "has quotes around the base64", "set -C; tr -d"},
 		{"base64url", base64.URLEncoding.EncodeToString(append(der, 0xff, 0xff, 0xff)), "is base64url (it has - or _)", "tr _- /+"},
-		{"foreign character", wrap(good[:130]+"!"+good[130:], 64, "\n"), "is not base64: foreign character in line 3, column 3", "again"},
-		{"two texts joined", "QQ==" + good, "is not base64: foreign character in line 1, column 3", "again"},
-		{"binary", "\x00\x01\x02", "is not base64: foreign character in line 1, column 1", "again"},
+		{"foreign character", wrap(good[:130]+"!"+good[130:], 64, "\n"), "is not base64: invalid character in line 3, column 3", "again"},
+		{"two texts joined", "QQ==" + good, "is not base64: invalid character in line 1, column 3", "again"},
+		{"binary", "\x00\x01\x02", "is not base64: invalid character in line 1, column 1", "again"},
 		{"cut in a letter", good[:1001], "is truncated: 1001 base64 characters", "again"},
 		{"cut", good[:1000], "is truncated: its header says 2", "again"},
 		{"DER cut", string(der[:1000]), "is truncated: its header says 2", "again"},
@@ -127,7 +127,7 @@ func TestShapesThatAreRefused(t *testing.T) {
 		{"encoded twice", encode(good + "\n"), "is base64 encoded twice", "base64 -di FILE > new.p12.b64"},
 		{"base64 of PEM", encode(pem("pair.pem")), "is base64 of PEM", "base64 -di FILE | aoifleet certificate pack --cert /dev/stdin --key /dev/stdin"},
 		{"base64 of words", encode("hello, world"), "is not a PKCS#12 file", "again"},
-		{"foreign bytes after the end", string(der) + "more", "has 4 foreign bytes after its end", "again"},
+		{"foreign bytes after the end", string(der) + "more", "has 4 unexpected bytes after its end", "again"},
 		{"indefinite length", "\x30\x80\x02\x01\x03\x00\x00", "is BER with indefinite lengths", "openssl pkcs12 -in FILE -passin pass: -nodes"},
 		{"indefinite length, base64", encode("\x30\x80\x02\x01\x03\x00\x00"), "is BER with indefinite lengths", "base64 -di FILE | openssl pkcs12 -in /dev/stdin -passin"},
 		{"indefinite length inside", "\x30\x07\x02\x01\x03\x30\x80\x00\x00", "is BER with indefinite lengths", "-nodes"},

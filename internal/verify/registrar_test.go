@@ -10,7 +10,7 @@ import (
 )
 
 // One after the other is changed. A "no" of one does not keep the others, but
-// where nobody answers nobody is asked again: thirty seconds for each of a
+// where Azure gives no answer it is not asked again: thirty seconds for each of a
 // hundred applications would be an hour.
 func TestChange(t *testing.T) {
 	no, away := azure.NewError(problem.Forbidden, "", "no", ""), azure.NewError(problem.Unreachable, "", "away", "")

@@ -285,8 +285,8 @@ func TestGraph(t *testing.T) {
 	}
 }
 
-// A proof is enough for the application itself, and for nobody else. A certificate
-// for encryption signs none, and nobody signs in with it.
+// A proof is enough for the application itself, and for no other client. A
+// certificate for encryption signs none, and can't be used to sign in.
 func TestWhoMayAddKeys(t *testing.T) {
 	c, _ := New(Options{Now: func() time.Time { return noon }})
 	a := c.AddApplication(tenant, client, object)
@@ -317,7 +317,7 @@ func TestWhoMayAddKeys(t *testing.T) {
 	}{
 		{"itself", grantOf(a, ""), 0, 400}, // the proof is good, the key is none
 		{"another application", grantOf(stranger, ""), 0, 403},
-		{"nobody in particular", grantOf(nil, "Application.Read.All"), 0, 403},
+		{"a user", grantOf(nil, "Application.Read.All"), 0, 403},
 		{"an owner", grantOf(nil, "Application.ReadWrite.OwnedBy"), 0, 400},
 		{"with the certificate for encryption", grantOf(a, ""), 1, 401},
 	} {

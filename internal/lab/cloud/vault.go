@@ -24,7 +24,7 @@ type StoredSecret struct {
 	NotBefore, Expires time.Time // zero: none
 }
 
-// AddVault adds a vault that nobody may read yet.
+// AddVault adds a vault that no one may read yet.
 func (c *Cloud) AddVault(name, tenant string) *KeyVault {
 	v := &KeyVault{cloud: c, name: strings.ToLower(name), tenant: tenant, secrets: map[string][]StoredSecret{}, readers: map[string]bool{}}
 	c.set(func() { c.vaults[v.name] = v })
