@@ -66,7 +66,7 @@ func RegistrationResult(w io.Writer, verb string, r *verify.Registration) {
 		}
 		return
 	}
-	done := map[string]string{"register": "registered", "retire": "retired"}[verb]
+	done := map[string]string{"register": "registered", "retire": "removed"}[verb]
 	switch r.Done {
 	case azure.ByNothing:
 		fmt.Fprintf(w, "%s: already %s\n", thumbprint, done)
