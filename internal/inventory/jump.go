@@ -1,10 +1,6 @@
 package inventory
 
-import (
-	"gopkg.in/yaml.v3"
-
-	"github.com/aoifleet/aoifleet/internal/jump"
-)
+import "github.com/aoifleet/aoifleet/internal/jump"
 
 // maxJumps bounds a chain of jump hosts: longer is a slip.
 const maxJumps = 8
@@ -12,28 +8,19 @@ const maxJumps = 8
 // jump reads one jump host or a list of them; none: no jump host, whatever
 // ssh_config says.
 func (v value) jump(to *[]jump.Hop) {
-	nodes := v.node.Content
-	switch {
-	case isText(none)(v.node):
-		*to = nil
-		return
-	case v.node.Kind == yaml.ScalarNode:
-		nodes = []*yaml.Node{v.node}
-	case v.node.Kind != yaml.SequenceNode || len(nodes) == 0:
-		v.fail("write none to connect directly", "%s must be [user@]host[:port] or a list of them", v.key)
-		return
-	case len(nodes) > maxJumps:
+	items, ok := v.oneOrMore("[user@]host[:port]", "write none to connect directly")
+	if len(items) > maxJumps {
 		v.fail("", "%s has more than %d jump hosts", v.key, maxJumps)
 		return
 	}
-	hops := make([]jump.Hop, len(nodes))
-	ok := true
-	for i, n := range nodes {
-		item := v
-		item.node = n
-		ok = item.hop(&hops[i]) && ok
+	var hops []jump.Hop
+	for _, item := range items {
+		var hop jump.Hop
+		if item.hop(&hop) {
+			hops = append(hops, hop)
+		}
 	}
-	if ok {
+	if ok && len(hops) == len(items) {
 		*to = hops
 	}
 }

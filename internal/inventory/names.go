@@ -192,26 +192,15 @@ func (r *reader) absolute(path string) string {
 
 // localPaths reads one path or a list of them; none: an empty list.
 func (v value) localPaths(to *[]string) {
-	nodes := v.node.Content
-	switch {
-	case isText(none)(v.node):
-		*to = nil
-		return
-	case v.node.Kind == yaml.ScalarNode:
-		nodes = []*yaml.Node{v.node}
-	case v.node.Kind != yaml.SequenceNode || len(nodes) == 0:
-		v.fail("write none for ssh-agent", "%s must be a file path or a list of them", v.key)
-		return
+	items, ok := v.oneOrMore("a file path", "write none for ssh-agent")
+	var paths []string
+	for _, item := range items {
+		path := ""
+		if item.localPath(&path); path != "" {
+			paths = append(paths, path)
+		}
 	}
-	paths := make([]string, len(nodes))
-	ok := true
-	for i, n := range nodes {
-		item := v
-		item.node = n
-		item.localPath(&paths[i])
-		ok = ok && paths[i] != ""
-	}
-	if ok {
+	if ok && len(paths) == len(items) {
 		*to = paths
 	}
 }

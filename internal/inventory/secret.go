@@ -97,26 +97,14 @@ func (v value) strict(acceptNew *bool) {
 // fingerprints reads one fingerprint of a host key or a list of them; none: an
 // empty list.
 func (v value) fingerprints(to *[]string) {
-	nodes := v.node.Content
-	switch {
-	case isText(none)(v.node):
-		*to = nil
-		return
-	case v.node.Kind == yaml.ScalarNode:
-		nodes = []*yaml.Node{v.node}
-	case v.node.Kind != yaml.SequenceNode || len(nodes) == 0:
-		v.fail("write none where known_hosts is to decide", "%s must be a fingerprint or a list of them", v.key)
-		return
-	}
-	list := make([]string, 0, len(nodes))
-	for _, n := range nodes {
-		item := v
-		item.node = n
+	items, ok := v.oneOrMore("a fingerprint", "write none where known_hosts is to decide")
+	var list []string
+	for _, item := range items {
 		if s, ok := item.text(); ok && item.isFingerprint(s) {
 			list = append(list, s)
 		}
 	}
-	if len(list) == len(nodes) {
+	if ok && len(list) == len(items) {
 		*to = list
 	}
 }

@@ -81,6 +81,27 @@ func (v value) orNone(to *string, read func(*string)) {
 	read(to)
 }
 
+// oneOrMore returns the values of a key that takes one or a list of them, none of them
+// for none. What is neither is reported: it must be form.
+func (v value) oneOrMore(form, hint string) (items []value, ok bool) {
+	nodes := v.node.Content
+	switch {
+	case isText(none)(v.node):
+		return nil, true
+	case v.node.Kind == yaml.ScalarNode:
+		nodes = []*yaml.Node{v.node}
+	case v.node.Kind != yaml.SequenceNode || len(nodes) == 0:
+		v.fail(hint, "%s must be %s or a list of them", v.key, form)
+		return nil, false
+	}
+	items = make([]value, len(nodes))
+	for i, n := range nodes {
+		items[i] = v
+		items[i].node = n
+	}
+	return items, true
+}
+
 // plain gives a scalar as it is written, for values that are no texts.
 func (v value) plain(tag string) (string, bool) {
 	n := v.node

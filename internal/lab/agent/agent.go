@@ -9,10 +9,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
 	"path/filepath"
 	"time"
 
+	"github.com/aoifleet/aoifleet/internal/localfile"
 	"github.com/aoifleet/aoifleet/internal/sleep"
 )
 
@@ -199,21 +199,9 @@ func (a *agent) token(path string) bool {
 }
 
 func (a *agent) credential(path string) (Credential, error) {
-	data, err := readBounded(a.inRoot(path))
+	data, err := localfile.ReadRegular(a.inRoot(path), maxFileSize)
 	if err != nil {
 		return Credential{}, err
 	}
 	return a.Load(data)
-}
-
-// readBounded reads a file of at most maxFileSize bytes.
-func readBounded(path string) ([]byte, error) {
-	info, err := os.Stat(path)
-	if err != nil {
-		return nil, err
-	}
-	if !info.Mode().IsRegular() || info.Size() > maxFileSize {
-		return nil, fmt.Errorf("%s is no file of at most %d bytes", path, maxFileSize)
-	}
-	return os.ReadFile(path)
 }

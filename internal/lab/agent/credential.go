@@ -14,6 +14,8 @@ import (
 	"time"
 
 	"software.sslmate.com/src/go-pkcs12"
+
+	"github.com/aoifleet/aoifleet/internal/localfile"
 )
 
 // Credential is the part of a certificate in a token request. It contains no key.
@@ -127,7 +129,7 @@ func (a *agent) askEntra(cred Credential) string {
 	case a.Registered != nil, a.EntraPath == "":
 		return ""
 	}
-	data, err := readBounded(a.EntraPath)
+	data, err := localfile.ReadRegular(a.EntraPath, maxFileSize)
 	if errors.Is(err, os.ErrNotExist) {
 		return ""
 	}

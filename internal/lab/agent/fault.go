@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"strings"
 	"time"
+
+	"github.com/aoifleet/aoifleet/internal/localfile"
 )
 
 // Fault is one line of a fault file: WORD [ARGUMENT] [THUMBPRINT]. With a
@@ -92,7 +94,7 @@ func (a *agent) readFaults() faults {
 	if a.FaultPath == "" {
 		return nil
 	}
-	data, err := readBounded(a.FaultPath)
+	data, err := localfile.ReadRegular(a.FaultPath, maxFileSize)
 	if err != nil {
 		return nil
 	}

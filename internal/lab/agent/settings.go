@@ -4,6 +4,8 @@ import (
 	"fmt"
 
 	"gopkg.in/yaml.v3"
+
+	"github.com/aoifleet/aoifleet/internal/localfile"
 )
 
 // settings are the values of config.yaml that the stand-in needs.
@@ -38,7 +40,7 @@ type document struct {
 }
 
 func readSettings(path string) (settings, error) {
-	data, err := readBounded(path)
+	data, err := localfile.ReadRegular(path, maxFileSize)
 	if err != nil {
 		return settings{}, err
 	}
