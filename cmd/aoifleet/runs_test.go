@@ -227,7 +227,7 @@ func TestRunsUsage(t *testing.T) {
 		{[]string{"show", "ZZZZ"}, `there is no run "ZZZZ"`, "see: aoifleet runs list"},
 		{[]string{"show", "../../x"}, `there is no run "../../x"`, "see: aoifleet runs list"},
 		{[]string{"show", ""}, `there is no run ""`, "see: aoifleet runs list"},
-		{[]string{"show", "2026"}, `"2026" may be any of 3 runs: 20261123-100000-CCCC, `, "see: aoifleet runs list"},
+		{[]string{"show", "2026"}, `"2026" matches 3 runs: 20261123-100000-CCCC, `, "see: aoifleet runs list"},
 		{[]string{"show"}, "accepts 1 arg(s)", "see: aoifleet runs show --help"},
 		{[]string{"list", "x"}, `unknown command "x"`, "see: aoifleet runs list --help"},
 		{[]string{"list", "-n", "0"}, "no such number of runs: 0", "use a number from 1"},

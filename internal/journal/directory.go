@@ -9,9 +9,9 @@ import (
 	"syscall"
 )
 
-// makeDir makes a directory and its parents, so that they survive a crash.
+// makeDir creates a directory and its parents. They are on disk when it returns.
 func makeDir(dir string) error {
-	var changed []string // directories that get a new name
+	var changed []string // directories that get a new entry
 	for d := filepath.Clean(dir); ; d = filepath.Dir(d) {
 		_, err := os.Stat(d)
 		if !errors.Is(err, fs.ErrNotExist) || filepath.Dir(d) == d {
@@ -32,7 +32,7 @@ func makeDir(dir string) error {
 	return nil
 }
 
-// syncDir brings the names in a directory to disk: an fsync of a file does not
+// syncDir writes the entries of a directory to disk: an fsync of a file does not
 // do that (fsync(2)). Windows has no such call for directories.
 func syncDir(dir string) error {
 	if runtime.GOOS == "windows" {
@@ -40,7 +40,7 @@ func syncDir(dir string) error {
 	}
 	d, err := os.Open(dir)
 	if errors.Is(err, fs.ErrPermission) {
-		return nil // it can be written, but not opened
+		return nil // writable, but not readable
 	}
 	if err != nil {
 		return err
@@ -52,8 +52,8 @@ func syncDir(dir string) error {
 	return nil
 }
 
-// cannotSync tells that a file system knows no fsync (fsync(2) "EINVAL"; on
-// macOS network shares answer ENOTTY or ENOTSUP): there is nothing to wait for.
+// cannotSync reports whether err says that the file system has no fsync (EINVAL in
+// fsync(2); ENOTTY or ENOTSUP from network shares on macOS). It is no failure then.
 func cannotSync(err error) bool {
 	return errors.Is(err, syscall.EINVAL) || errors.Is(err, syscall.ENOTTY) || errors.Is(err, errors.ErrUnsupported)
 }

@@ -1,6 +1,6 @@
-// Package journal keeps what runs did on the workstation: one file of JSON
-// lines a run. It is evidence, for people and for later commands; the truth
-// about a host is the receipt on the host.
+// Package journal records on the workstation what each run did, as one file of JSON
+// lines per run. It is evidence for the operator and for later commands; the
+// authority on a host is the receipt on that host.
 package journal
 
 import (
@@ -15,8 +15,8 @@ import (
 	"time"
 )
 
-// A file or a line beyond these is neither written nor read. A step is some
-// 150 bytes; the longest line is the first one, which names every host.
+// Limits of what is written and read. A step takes about 150 bytes; the longest
+// line is the first, which names every host.
 const (
 	maxFile = 256 << 20 // bytes
 	maxLine = 8 << 20   // bytes, with the newline
@@ -24,19 +24,19 @@ const (
 
 const extension = ".jsonl"
 
-// The events of a run. A later version may know more.
+// The events of a run. A later version may have more.
 const (
-	Begin  = "begin"  // the run; has Head
+	Begin  = "begin"  // of the run, with Head
 	Plan   = "plan"   // of a host: Step is the action, Old and New the certificates
 	Step   = "step"   // of a host, about to happen
-	Done   = "done"   // with the host's last step; nothing is going on there
-	End    = "end"    // of a host; where there are several the last counts
-	Finish = "finish" // of the run; has Exit
+	Done   = "done"   // of a host: its last step is complete
+	End    = "end"    // of a host; the last one counts
+	Finish = "finish" // of the run, with Exit
 )
 
-// Entry is one line: something that is about to happen or has happened. Only
-// the fields that apply are set. No field ever holds a secret; what a host said
-// may be in any of them, and is to be sanitised before it is shown.
+// Entry is one line: something that is about to happen or has happened. Only the
+// fields that apply are set. No field contains a secret. Any field may contain text
+// from a host, which the caller must sanitise before it is shown.
 type Entry struct {
 	At      time.Time `json:"at"` // UTC, the workstation's clock; set by Append
 	Event   string    `json:"event"`
@@ -47,30 +47,30 @@ type Entry struct {
 	Class   string    `json:"class,omitempty"`
 	Message string    `json:"message,omitempty"`
 	Old     string    `json:"old,omitempty"` // thumbprint of the live certificate
-	New     string    `json:"new,omitempty"` // thumbprint of the one that was to take its place
+	New     string    `json:"new,omitempty"` // thumbprint of its replacement
 	Head    *Head     `json:"head,omitempty"`
 	Exit    *int      `json:"exit_code,omitempty"`
 }
 
-// Head is what a run set out to do.
+// Head describes a run as it starts.
 type Head struct {
 	Run       string   `json:"run_id"`
 	Command   string   `json:"command"`
 	Tool      string   `json:"tool_version"`
 	Owner     string   `json:"owner"`             // USER@HOST
 	Inventory string   `json:"inventory"`         // absolute path
-	Plan      string   `json:"plan_id,omitempty"` // of the saved plan that is carried out
+	Plan      string   `json:"plan_id,omitempty"` // of the saved plan, if one is applied
 	Hosts     []string `json:"hosts"`             // in the inventory's order
 }
 
-// idPattern is what the id of a run looks like: 20261123-084512-K3F9.
+// idPattern matches the id of a run, such as 20261123-084512-K3F9.
 var idPattern = regexp.MustCompile(`^[0-9]{8}-[0-9]{6}-[0-9A-Z]{4,16}$`)
 
-// Journal is one run's file, open for appending. It is safe for concurrent use.
+// Journal is the file of one run, open for appending. It is safe for concurrent use.
 type Journal struct {
 	path string
 
-	mu     sync.Mutex // of what is written
+	mu     sync.Mutex // guards file, size and failed
 	file   file
 	size   int64
 	failed error // the first error; nothing is written after it
@@ -79,15 +79,15 @@ type Journal struct {
 	synced  int64      // bytes that are on disk
 }
 
-// file is what a journal needs of an [os.File].
+// file is the part of [os.File] that a journal uses.
 type file interface {
 	io.WriteCloser
 	Sync() error
 }
 
-// Create begins the journal of a run in dir, which it makes (mode 0700) where it
-// is missing. The file (mode 0600) and its name are on disk when it returns. A
-// run that has a journal already is an error ([io/fs.ErrExist]).
+// Create starts the journal of a run in dir, which it creates with mode 0700 if it
+// is missing. The file (mode 0600) and its directory entry are on disk when it
+// returns. If the run already has a journal, the error is [io/fs.ErrExist].
 func Create(dir string, head Head) (*Journal, error) {
 	if !idPattern.MatchString(head.Run) {
 		return nil, fmt.Errorf("not the id of a run: %q", head.Run)
@@ -106,17 +106,17 @@ func Create(dir string, head Head) (*Journal, error) {
 		err = syncDir(dir)
 	}
 	if err != nil {
-		_ = f.Close()       // the error that counts is the first
-		_ = os.Remove(path) // this run does not begin
+		_ = f.Close()       // the first error is the one to report
+		_ = os.Remove(path) // this run does not start
 		return nil, err
 	}
 	return j, nil
 }
 
-// Append writes a line for each entry, at once and in their order, and returns
-// when they are on disk. The first error is final, every later call returns it:
-// a line after one that was cut short could not be read, and an fsync that
-// succeeds after one that failed proves nothing (fsync(2), "EIO").
+// Append writes one line per entry, in order and in a single write, and returns when
+// they are on disk. The first error is final, and every later call returns it: a
+// line after a truncated one could not be read, and an fsync that succeeds after a
+// failed one proves nothing (EIO in fsync(2)).
 func (j *Journal) Append(entries ...Entry) error {
 	end, err := j.write(entries)
 	if err != nil {
@@ -125,7 +125,7 @@ func (j *Journal) Append(entries ...Entry) error {
 	return j.sync(end)
 }
 
-// write returns the size of the file with these entries.
+// write writes the entries and returns the size of the file with them.
 func (j *Journal) write(entries []Entry) (int64, error) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
@@ -164,7 +164,7 @@ func encode(entries []Entry) ([]byte, error) {
 }
 
 // sync returns when the first end bytes are on disk. Many hosts write at once:
-// those who come while an fsync runs share the next one.
+// calls that arrive while an fsync runs share the next one.
 func (j *Journal) sync(end int64) error {
 	j.syncing.Lock()
 	defer j.syncing.Unlock()
@@ -186,7 +186,7 @@ func (j *Journal) sync(end int64) error {
 	return nil
 }
 
-// fail remembers the first error; j.mu is held.
+// fail records the first error and returns it. The caller holds j.mu.
 func (j *Journal) fail(err error) error {
 	if j.failed == nil {
 		j.failed = fmt.Errorf("the journal %s can't be written: %w", j.path, err)
@@ -194,6 +194,5 @@ func (j *Journal) fail(err error) error {
 	return j.failed
 }
 
-// Close ends the writing, once; all that was appended is on disk already. To
-// append after it is an error.
+// Close closes the file; all entries are already on disk. Append fails after it.
 func (j *Journal) Close() error { return j.file.Close() }

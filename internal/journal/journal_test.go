@@ -59,7 +59,7 @@ func TestRoundTrip(t *testing.T) {
 
 	run, err := Read(dir, id)
 	if err != nil || !run.Unfinished() || run.Exit != nil {
-		t.Fatalf("before its end: %+v, %v", run, err)
+		t.Fatalf("before it ends: %+v, %v", run, err)
 	}
 	add(t, j, want[5])
 	if run, err = Read(dir, id); err != nil {
@@ -72,7 +72,7 @@ func TestRoundTrip(t *testing.T) {
 		t.Errorf("outcomes %v", got)
 	}
 	if run.Ends["one"].Proof != "log_clean" {
-		t.Errorf("not the last word on a host counts: %+v", run.Ends["one"])
+		t.Errorf("the last end of a host does not count: %+v", run.Ends["one"])
 	}
 	got := run.Entries[1:]
 	for i := range got {
@@ -88,7 +88,7 @@ func TestRoundTrip(t *testing.T) {
 
 func TestCreateIsPrivate(t *testing.T) {
 	if runtime.GOOS == "windows" {
-		return // modes are not kept there
+		return // it has no file modes
 	}
 	dir := filepath.Join(t.TempDir(), "a", "b", "c")
 	create(t, dir, id)
@@ -113,15 +113,15 @@ func TestCreateRefuses(t *testing.T) {
 	}
 	for _, bad := range []string{"", "last", "../" + id, id + "/x", "20261123-084512-k3f9", "20261123-084512-", id + "\n"} {
 		if _, err := Create(dir, head(bad)); err == nil {
-			t.Errorf("%q is taken for an id", bad)
+			t.Errorf("%q is accepted as an id", bad)
 		}
 	}
 	if _, err := Create(path, head(id)); err == nil {
-		t.Error("a file is taken for a directory")
+		t.Error("a file is accepted as a directory")
 	}
 }
 
-func TestCreateLeavesNothingOfARunThatDoesNotBegin(t *testing.T) {
+func TestFailedCreateLeavesNoFile(t *testing.T) {
 	dir := t.TempDir()
 	if _, err := Create(dir, head(id, strings.Repeat("x", maxLine))); err == nil || !strings.Contains(err.Error(), id) {
 		t.Errorf("a line that could not be read back: %v", err)
@@ -163,12 +163,12 @@ func TestManyAtOnce(t *testing.T) {
 	}
 }
 
-// disk is a file that fails when it is told to, and knows what is safe.
+// disk is a file that fails on demand and records how much is synced.
 type disk struct {
 	mu            sync.Mutex
-	written, safe int // bytes
+	written, safe int // bytes; safe are those synced
 	syncs, writes int
-	room          int // bytes; then it is full
+	room          int // capacity in bytes
 	syncError     error
 	entered       chan struct{} // nil: a sync does not wait
 	leave         chan struct{}
@@ -215,7 +215,7 @@ func TestAppendReturnsWhenOnDisk(t *testing.T) {
 	}
 }
 
-func TestFullDiskIsAnErrorAtOnceAndForGood(t *testing.T) {
+func TestFullDiskIsFinal(t *testing.T) {
 	d := &disk{room: 150}
 	j := &Journal{path: "runs/x.jsonl", file: d}
 	e := Entry{Event: Step, Host: "one", Step: "swap"}
@@ -226,17 +226,17 @@ func TestFullDiskIsAnErrorAtOnceAndForGood(t *testing.T) {
 	if !errors.Is(first, syscall.ENOSPC) || !strings.Contains(first.Error(), "runs/x.jsonl") {
 		t.Fatalf("%v", first)
 	}
-	d.room = 1 << 20 // somebody has made room: the line that was cut short is there still
+	d.room = 1 << 20 // space is available again, but the truncated line is still there
 	writes, syncs := d.writes, d.syncs
 	if err := j.Append(e); err != first {
 		t.Errorf("later: %v", err)
 	}
 	if d.writes != writes || d.syncs != syncs {
-		t.Error("it wrote behind a line that was cut short")
+		t.Error("it wrote after a truncated line")
 	}
 }
 
-func TestFailedSyncIsForGood(t *testing.T) {
+func TestFailedSyncIsFinal(t *testing.T) {
 	d := &disk{room: 1 << 20, syncError: syscall.EIO}
 	j := &Journal{file: d}
 	first := j.Append(Entry{Event: Done})
@@ -249,7 +249,7 @@ func TestFailedSyncIsForGood(t *testing.T) {
 	}
 }
 
-func TestFileSystemThatKnowsNoSync(t *testing.T) {
+func TestFileSystemWithoutSync(t *testing.T) {
 	for _, err := range []error{syscall.EINVAL, syscall.ENOTSUP, syscall.ENOTTY} {
 		j := &Journal{file: &disk{room: 1 << 20, syncError: err}}
 		if got := j.Append(Entry{Event: Done}); got != nil {
@@ -258,7 +258,7 @@ func TestFileSystemThatKnowsNoSync(t *testing.T) {
 	}
 }
 
-// Those who come while an fsync runs wait for the next one, and share it.
+// Calls that arrive while an fsync runs wait for the next one and share it.
 func TestSyncsAreShared(t *testing.T) {
 	const late = 20
 	d := &disk{room: 1 << 20, entered: make(chan struct{}), leave: make(chan struct{})}
@@ -300,15 +300,15 @@ func TestSyncsAreShared(t *testing.T) {
 	}
 }
 
-func TestAppendNeverWritesWhatCannotBeRead(t *testing.T) {
+func TestAppendObeysTheLimitsOfRead(t *testing.T) {
 	d := &disk{room: 1 << 30}
 	j := &Journal{file: d, size: maxFile - 10}
 	if err := j.Append(Entry{Event: Done}); err == nil || d.written != 0 {
-		t.Errorf("beyond the size of a file: %v", err)
+		t.Errorf("file too large: %v", err)
 	}
 	j = &Journal{file: d}
 	if err := j.Append(Entry{Event: Done}, Entry{Event: Done, Message: strings.Repeat("x", maxLine)}); err == nil || d.written != 0 {
-		t.Errorf("beyond the length of a line: %v", err)
+		t.Errorf("line too long: %v", err)
 	}
 }
 
@@ -316,7 +316,7 @@ func TestLongestLineIsReadBack(t *testing.T) {
 	dir := t.TempDir()
 	j := create(t, dir, id)
 	e := Entry{At: time.Now().UTC(), Event: Step}
-	e.At = e.At.Truncate(time.Second) // the shortest form of a time
+	e.At = e.At.Truncate(time.Second) // encodes shortest
 	text, _ := json.Marshal(e)
 	e.Message = strings.Repeat("x", maxLine-len(text)-len(`,"message":""`)-len(".000000000")-1)
 	add(t, j, e)
@@ -333,6 +333,6 @@ func TestClose(t *testing.T) {
 		t.Fatal(err)
 	}
 	if err := j.Append(Entry{Event: Done}); !errors.Is(err, os.ErrClosed) {
-		t.Errorf("append after it: %v", err)
+		t.Errorf("append after close: %v", err)
 	}
 }

@@ -12,22 +12,21 @@ import (
 	"time"
 )
 
-// Run is a journal that was read back. Nothing in it is to be trusted more than
-// the file that it came from.
+// Run is a journal that was read. It is only as trustworthy as the file.
 type Run struct {
 	Head
 	Started  time.Time
-	Finished time.Time        // zero: see Unfinished
-	Exit     *int             // of finish
-	Ends     map[string]Entry // by host: how it ended; no entry where it did not
-	Entries  []Entry          // all, in their order; nil in a List
-	Damaged  int              // lines that could not be read
+	Finished time.Time        // zero if Unfinished
+	Exit     *int             // of the Finish entry; nil if Unfinished
+	Ends     map[string]Entry // by host: its last End entry; none for a host that did not end
+	Entries  []Entry          // all, in order; nil from List
+	Damaged  int              // number of lines that could not be read
 }
 
-// Unfinished tells that the run did not get to its end, or not yet.
+// Unfinished reports whether the run has no Finish entry: it was killed or is still running.
 func (r *Run) Unfinished() bool { return r.Finished.IsZero() }
 
-// Outcomes counts the hosts that ended, by outcome.
+// Outcomes returns the number of hosts that ended, by outcome.
 func (r *Run) Outcomes() map[string]int {
 	totals := map[string]int{}
 	for _, e := range r.Ends {
@@ -36,13 +35,13 @@ func (r *Run) Outcomes() map[string]int {
 	return totals
 }
 
-// errNotBegun is the journal of a run that was killed before its first line was
-// on disk: it had contacted nothing.
-var errNotBegun = errors.New("it is empty: the run ended before it began")
+// errNotStarted is for the journal of a run that was killed before its first line was
+// on disk: it had contacted no host.
+var errNotStarted = errors.New("it is empty: the run ended before it started")
 
-// List reads the newest runs in dir, the newest first, without their Entries:
-// at most limit, or all if that is 0. A dir that does not exist has none. A
-// file that can't be read is left out and is an error beside the others.
+// List reads the runs in dir, newest first, without their Entries: at most limit, or
+// all if limit is 0. A missing dir has none. A file that can't be read is left out,
+// and its error is returned together with the other runs.
 func List(dir string, limit int) ([]*Run, error) {
 	ids, err := list(dir)
 	if err != nil {
@@ -56,7 +55,7 @@ func List(dir string, limit int) ([]*Run, error) {
 		}
 		run, err := Read(dir, id)
 		switch {
-		case errors.Is(err, errNotBegun):
+		case errors.Is(err, errNotStarted):
 		case err != nil:
 			problems = errors.Join(problems, err)
 		default:
@@ -67,9 +66,9 @@ func List(dir string, limit int) ([]*Run, error) {
 	return runs, problems
 }
 
-// Read reads one run; there is none: [*NoRunError]. A last line that was cut
-// short, by a crash in mid-write, is passed over; a file of more than 256 MiB or
-// with a line of more than 8 MiB is an error.
+// Read reads one run. If it does not exist, the error is a [*NoRunError]. A truncated
+// last line, from a crash during a write, is ignored. A file over 256 MiB or a line
+// over 8 MiB is an error.
 func Read(dir, id string) (*Run, error) {
 	if !idPattern.MatchString(id) {
 		return nil, &NoRunError{ID: id}
@@ -90,7 +89,7 @@ func Read(dir, id string) (*Run, error) {
 	return run, nil
 }
 
-// open opens a journal. It looks first: to open a FIFO would wait for a writer.
+// open opens a journal. It checks the type first, because opening a FIFO blocks.
 func open(path string) (*os.File, error) {
 	info, err := os.Stat(path)
 	switch {
@@ -106,7 +105,7 @@ func open(path string) (*os.File, error) {
 
 func read(from io.Reader, id string) (*Run, error) {
 	run := &Run{Ends: map[string]Entry{}}
-	whole := true // the last line ended with a newline
+	whole := true // the last line ends with a newline
 	lines := bufio.NewScanner(io.LimitReader(from, maxFile))
 	lines.Buffer(nil, maxLine)
 	lines.Split(func(data []byte, atEOF bool) (int, []byte, error) {
@@ -129,16 +128,16 @@ func read(from io.Reader, id string) (*Run, error) {
 	case lines.Err() != nil:
 		return nil, lines.Err()
 	case len(run.Entries) == 0 && run.Damaged == 0:
-		return nil, errNotBegun
+		return nil, errNotStarted
 	case run.Started.IsZero():
-		return nil, errors.New("it does not begin as one")
+		return nil, errors.New("its first line is not that of a journal")
 	}
-	run.Run = id // a file may have been renamed
+	run.Run = id // the file may have been renamed
 	return run, nil
 }
 
-// parse reads one line; false if it is none of a journal. A time of which
-// [time.Time.MarshalJSON] would make an error can't be passed on.
+// parse reads one line and reports whether it is one of a journal. It refuses a time
+// that [time.Time.MarshalJSON] can't encode.
 func parse(line []byte) (Entry, bool) {
 	var e Entry
 	if json.Unmarshal(line, &e) != nil {

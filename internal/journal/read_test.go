@@ -38,23 +38,23 @@ func TestReadDamaged(t *testing.T) {
 		err              string
 	}{
 		{"whole", begun + step, 2, 0, ""},
-		{"cut short", begun + step + step[:20], 2, 0, ""},
+		{"truncated", begun + step + step[:20], 2, 0, ""},
 		{"all but the newline", begun + strings.TrimSuffix(step, "\n"), 2, 0, ""},
 		{"a hole in the middle", begun + "\x00\x00\n" + step, 2, 1, ""},
 		{"a hole at the end", begun + step + "\x00\x00\x00", 2, 0, ""},
 		{"an empty line", begun + "\n" + step, 2, 1, ""},
 		{"no event", begun + `{"at":"2026-11-23T08:45:13Z"}` + "\n", 1, 1, ""},
 		{"no time", begun + `{"event":"step"}` + "\n", 1, 1, ""},
-		{"a year that JSON does not know", begun + `{"at":"9999-12-31T23:59:59-23:00","event":"step"}` + "\n", 1, 1, ""},
+		{"a year beyond RFC 3339", begun + `{"at":"9999-12-31T23:59:59-23:00","event":"step"}` + "\n", 1, 1, ""},
 		{"wrong types", begun + `{"at":7,"event":["step"]}` + "\n" + `[1]` + "\n" + "null\n", 1, 3, ""},
 		{"an event of a later version", begun + `{"at":"2026-11-23T08:45:13Z","event":"moon","phase":4}` + "\n", 2, 0, ""},
 		{"begins twice", begun + strings.Replace(begun, `"rotate"`, `"other"`, 1), 2, 0, ""},
 		{"renamed", strings.Replace(begun, "K3F9", "AAAA", 1), 1, 0, ""},
-		{"empty", "", 0, 0, "before it began"},
-		{"first line cut short", begun[:60], 0, 0, "before it began"},
-		{"no first line", step, 0, 0, "does not begin as one"},
-		{"not a journal", "all kinds of text\nand more\n", 0, 0, "does not begin as one"},
-		{"begins with no head", `{"at":"2026-11-23T08:45:12Z","event":"begin"}` + "\n", 0, 0, "does not begin as one"},
+		{"empty", "", 0, 0, "before it started"},
+		{"first line truncated", begun[:60], 0, 0, "before it started"},
+		{"no first line", step, 0, 0, "not that of a journal"},
+		{"not a journal", "all kinds of text\nand more\n", 0, 0, "not that of a journal"},
+		{"begins with no head", `{"at":"2026-11-23T08:45:12Z","event":"begin"}` + "\n", 0, 0, "not that of a journal"},
 		{"a long line", begun + strings.Repeat("x", maxLine) + "\n", 0, 0, "a line of more than 8 MiB"},
 	}
 	for _, tt := range tests {
@@ -71,8 +71,8 @@ func TestReadDamaged(t *testing.T) {
 	}
 }
 
-// A crash may cut a journal short at any byte: what was whole is there.
-func TestReadCutShortAnywhere(t *testing.T) {
+// A crash may truncate a journal at any byte: the complete lines are read.
+func TestReadTruncatedAnywhere(t *testing.T) {
 	dir := t.TempDir()
 	j := create(t, dir, id, "one", "two")
 	add(t, j, Entry{Event: Step, Host: "one", Step: "swap"})
@@ -82,12 +82,12 @@ func TestReadCutShortAnywhere(t *testing.T) {
 		t.Fatal(err)
 	}
 	for n := range text {
-		// A line is whole also where only its newline is missing.
+		// A line that lacks only its newline is complete.
 		whole := bytes.Count(append(slices.Clone(text[:n]), text[n]), []byte("\n"))
 		run, err := read(bytes.NewReader(text[:n]), id)
 		switch {
 		case whole == 0:
-			if !errors.Is(err, errNotBegun) {
+			if !errors.Is(err, errNotStarted) {
 				t.Fatalf("%d bytes: %v", n, err)
 			}
 		case err != nil || len(run.Entries) != whole || run.Damaged != 0 || run.Unfinished() != (whole < 4):
@@ -96,7 +96,7 @@ func TestReadCutShortAnywhere(t *testing.T) {
 	}
 }
 
-func TestReadLooksFirst(t *testing.T) {
+func TestReadChecksTheFileFirst(t *testing.T) {
 	dir := t.TempDir()
 	path := write(t, dir, id+extension, begun)
 	if err := os.Truncate(path, maxFile+1); err != nil { // sparse
@@ -139,7 +139,7 @@ func TestList(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	write(t, dir, "20270101-000000-NONE.jsonl", "") // killed as it began
+	write(t, dir, "20270101-000000-NONE.jsonl", "") // killed as it started
 	write(t, dir, "zzz.jsonl", begun)
 	write(t, dir, "20270101-000000-NONE.txt", begun)
 	bad := write(t, dir, "20270101-000000-BADX.jsonl", "what\n")
@@ -177,9 +177,9 @@ func TestResolve(t *testing.T) {
 		{"20261122", "20261122-100000-K3F9", ""},
 		{"aaaa", "20261123-094512-AAAA", ""},
 		{"084512-K3F9", "20261123-084512-K3F9", ""},
-		{"K3F9", "", `"K3F9" may be any of 2 runs: 20261123-084512-K3F9, 20261122-100000-K3F9`},
-		{"20261123", "", `"20261123" may be any of 2 runs: 20261123-094512-AAAA, 20261123-084512-K3F9`},
-		{"2026", "", `"2026" may be any of 3 runs: 20261123-094512-AAAA, 20261123-084512-K3F9, 20261122-100000-K3F9`},
+		{"K3F9", "", `"K3F9" matches 2 runs: 20261123-084512-K3F9, 20261122-100000-K3F9`},
+		{"20261123", "", `"20261123" matches 2 runs: 20261123-094512-AAAA, 20261123-084512-K3F9`},
+		{"2026", "", `"2026" matches 3 runs: 20261123-094512-AAAA, 20261123-084512-K3F9, 20261122-100000-K3F9`},
 		{"084512", "", `there is no run "084512"`},
 		{"", "", `there is no run ""`},
 		{"../x\x1b", "", `there is no run "../x\x1b"`},
@@ -191,7 +191,7 @@ func TestResolve(t *testing.T) {
 		}
 	}
 	many := &NoRunError{ID: "2", Candidates: []string{"a", "b", "c", "d", "e", "f"}}
-	if got := many.Error(); got != `"2" may be any of 6 runs: a, b, c, d, e, …` {
+	if got := many.Error(); got != `"2" matches 6 runs: a, b, c, d, e, …` {
 		t.Error(got)
 	}
 }
@@ -210,7 +210,7 @@ func FuzzRead(f *testing.F) {
 			t.Fatalf("%+v", run)
 		}
 		if _, err := json.Marshal(run.Entries); err != nil {
-			t.Fatalf("can't be passed on: %v", err)
+			t.Fatalf("can't be encoded: %v", err)
 		}
 		run.Outcomes()
 	})

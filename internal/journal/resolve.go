@@ -13,36 +13,38 @@ import (
 	"github.com/aoifleet/aoifleet/internal/problem"
 )
 
-// NoRunError tells that an id names no run, or several.
+// NoRunError says that an id matches no run, or several. As a *problem.Error it has
+// the class usage and a hint.
 type NoRunError struct {
 	ID         string
-	Candidates []string // the runs that it may mean, the newest first
+	Candidates []string // the runs that match, newest first; nil for none
 }
 
+// Error names up to five of the candidates.
 func (e *NoRunError) Error() string {
 	const shown = 5
 	switch n := len(e.Candidates); {
 	case n > shown:
-		return fmt.Sprintf("%q may be any of %d runs: %s, …", e.ID, n, strings.Join(e.Candidates[:shown], ", "))
+		return fmt.Sprintf("%q matches %d runs: %s, …", e.ID, n, strings.Join(e.Candidates[:shown], ", "))
 	case n > 0:
-		return fmt.Sprintf("%q may be any of %d runs: %s", e.ID, n, strings.Join(e.Candidates, ", "))
+		return fmt.Sprintf("%q matches %d runs: %s", e.ID, n, strings.Join(e.Candidates, ", "))
 	case e.ID == last:
 		return "there is no run yet"
 	}
 	return fmt.Sprintf("there is no run %q", e.ID)
 }
 
-// Unwrap returns the same as a *problem.Error, with what to do.
+// Unwrap returns the error as a *problem.Error with a hint.
 func (e *NoRunError) Unwrap() error {
 	return problem.New(problem.Usage, "see: aoifleet runs list", "%s", e.Error())
 }
 
-// last is the name of the newest run.
+// last stands for the newest run.
 const last = "last"
 
-// Resolve returns the full id of the run that a person means: id itself, the one
-// run whose id begins or ends with it, in either case, or "last" for the newest.
-// If there is none, or more than one: [*NoRunError].
+// Resolve returns the full id of the one run in dir whose id is id, or starts or ends
+// with it; case does not matter. "last" is the newest run. If no run or more than one
+// matches, the error is a [*NoRunError].
 func Resolve(dir, id string) (string, error) {
 	ids, err := list(dir)
 	if err != nil {
@@ -66,8 +68,8 @@ func Resolve(dir, id string) (string, error) {
 	return "", &NoRunError{ID: id, Candidates: meant}
 }
 
-// list returns the ids of all journals in dir, the newest first; a dir that does
-// not exist has none. Files of other names are not ours.
+// list returns the ids of all journals in dir, newest first. A missing dir has none;
+// files with other names are ignored.
 func list(dir string) ([]string, error) {
 	files, err := os.ReadDir(dir)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -85,7 +87,7 @@ func list(dir string) ([]string, error) {
 		}
 		info, err := file.Info()
 		if errors.Is(err, fs.ErrNotExist) {
-			continue // removed since
+			continue // removed meanwhile
 		}
 		if err != nil {
 			return nil, err
@@ -95,11 +97,11 @@ func list(dir string) ([]string, error) {
 	}
 	slices.SortFunc(ids, func(a, b string) int {
 		const second = len("20261123-084512")
-		// Of two runs in one second the one that was written last is newer.
+		// Of two runs in the same second, the file written last is the newer.
 		return cmp.Or(-strings.Compare(a[:second], b[:second]), -written[a].Compare(written[b]), -strings.Compare(a, b))
 	})
 	return ids, nil
 }
 
-// IsID tells whether text is a whole run id.
+// IsID reports whether text is a complete run id.
 func IsID(text string) bool { return idPattern.MatchString(text) }
