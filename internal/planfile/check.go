@@ -13,8 +13,8 @@ import (
 	"github.com/aoifleet/aoifleet/internal/display"
 )
 
-// Bounds of a plan: the inventory's own number of hosts, and more than the
-// longest text that a host is asked for.
+// Limits of a plan: the inventory's limit on hosts, and more than the longest text
+// that a host is asked for.
 const (
 	maxHosts = 100_000
 	maxText  = 8 << 10 // bytes
@@ -27,8 +27,8 @@ var (
 	outcomes = []string{"", "current", "not_applicable", "refused", "unreachable"}
 )
 
-// check tells a plan that this package wrote from one that is damaged. What
-// passes is safe to print and complete enough to be carried out.
+// check reports the first defect of a plan. A plan without one is safe to print and
+// complete enough to carry out.
 func (p *Plan) check() error {
 	if err := plainText(reflect.ValueOf(p)); err != nil {
 		return err
@@ -37,7 +37,7 @@ func (p *Plan) check() error {
 	case !digest.MatchString(p.Inventory.SHA256):
 		return errors.New("it has no digest of the inventory")
 	case p.PlanID == "", p.CreatedAt.IsZero():
-		return errors.New("it does not say when it was made")
+		return errors.New("it has no id or no creation time")
 	case p.Policy.Parallel < 1, p.Policy.MaxFailures == "":
 		return errors.New("it has no policy")
 	case len(p.Hosts) == 0, len(p.Hosts) > maxHosts:
@@ -47,7 +47,7 @@ func (p *Plan) check() error {
 	for i := range p.Hosts {
 		h := &p.Hosts[i]
 		if h.Name == "" || names[h.Name] {
-			return fmt.Errorf("host %d has no name of its own", i+1)
+			return fmt.Errorf("host %d has no unique name", i+1)
 		}
 		names[h.Name] = true
 		if what := h.missing(); what != "" {
@@ -57,7 +57,7 @@ func (p *Plan) check() error {
 	return nil
 }
 
-// missing is what a host lacks to be carried out; "" for nothing.
+// missing returns what the host needs in order to be carried out, "" if it is complete.
 func (h *Host) missing() string {
 	switch {
 	case !slices.Contains(actions, h.Action):
@@ -65,7 +65,7 @@ func (h *Host) missing() string {
 	case !slices.Contains(outcomes, h.Outcome):
 		return "known outcome"
 	case (h.Outcome == "") == (h.Action == "none"):
-		return "action that fits its outcome"
+		return "action that matches its outcome"
 	case h.New != nil && (!digest.MatchString(h.New.FileSHA256) || h.New.Thumbprint == ""):
 		return "new certificate"
 	case h.Outcome != "":
@@ -73,13 +73,13 @@ func (h *Host) missing() string {
 	case h.New == nil:
 		return "new certificate"
 	case h.Seen == nil || h.Seen.HostKey == "" || h.Seen.File.SHA256 == "":
-		return "record of what was seen"
+		return "record of its observed state"
 	}
 	return ""
 }
 
-// plainText refuses texts that are too long, and characters that must not
-// reach a terminal, wherever they are.
+// plainText returns an error if any text in v, at any depth, is too long or has an
+// unprintable character.
 func plainText(v reflect.Value) error {
 	switch v.Kind() {
 	case reflect.Pointer:

@@ -1,6 +1,6 @@
-// Package planfile is the file of a saved plan: what was seen of each host and
-// what is to be done there, so that a person can approve it and another process
-// can carry out exactly that. It holds no secret and decides nothing.
+// Package planfile reads and writes the file of a saved plan: the observed state of
+// each host and the action planned for it. A reviewer approves the file, and another
+// process then carries out exactly that plan. The file contains no secret.
 package planfile
 
 import (
@@ -18,15 +18,14 @@ import (
 	"github.com/aoifleet/aoifleet/internal/problem"
 )
 
-// SchemaVersion is the version of the format. A key that it does not have is
-// an error: it may ask for what this program does not do. Version 1 had no digest.
+// SchemaVersion is the version of the format. An unknown key is an error: it may ask
+// for something that this program does not do. Version 1 had no digest.
 const SchemaVersion = 2
 
-// Kind is what tells a saved plan from any other JSON.
+// Kind is the value of "kind" that marks a saved plan among other JSON files.
 const Kind = "aoifleet-plan"
 
-// MaxSize is the largest file that is read or written, in bytes; a host takes
-// about one kilobyte.
+// MaxSize is the size limit of a plan, in bytes. A host takes about one kilobyte.
 const MaxSize = 64 << 20
 
 // Plan is a saved plan.
@@ -35,7 +34,7 @@ type Plan struct {
 	Kind          string        `json:"kind"`
 	ToolVersion   string        `json:"tool_version"`
 	PlanID        string        `json:"plan_id"`
-	Digest        string        `json:"digest"` // of all the rest, see ID; set by Write
+	Digest        string        `json:"digest"` // of everything else, see ID; set by Write
 	CreatedAt     time.Time     `json:"created_at"`
 	Owner         string        `json:"owner"` // USER@HOST that made it
 	Inventory     Inventory     `json:"inventory"`
@@ -46,19 +45,19 @@ type Plan struct {
 
 // Inventory is the inventory file that the plan was made from.
 type Inventory struct {
-	File   string `json:"file"` // as it was named; another path is as good
+	File   string `json:"file"` // as it was named; the path may change, the digest not
 	SHA256 string `json:"sha256"`
 }
 
-// Certificate is one that is to be installed.
+// Certificate is a certificate to install.
 type Certificate struct {
 	Thumbprint string    `json:"thumbprint"`
 	Subject    string    `json:"subject"`
 	NotAfter   time.Time `json:"not_after"`
-	FileSHA256 string    `json:"file_sha256"` // of the file as it is installed
+	FileSHA256 string    `json:"file_sha256"` // of the installed file
 }
 
-// Policy is how the plan is gone about. Plans of one policy compare equal.
+// Policy is how the plan is carried out. Equal policies compare equal with ==.
 type Policy struct {
 	Parallel         int    `json:"parallel"`
 	MaxFailures      string `json:"max_failures"` // as the inventory has it: "1", "10%"
@@ -69,10 +68,10 @@ type Policy struct {
 	Batch            string `json:"batch"` // as the inventory has it: "1, 10%, 100%"
 	Soak             string `json:"soak"`  // "1m0s"
 	MaxUnavailable   string `json:"max_unavailable_per"`
-	Verify           string `json:"verify"` // whether Azure is asked first: none, entra, skipped
+	Verify           string `json:"verify"` // check with Azure before the run: none, entra, skipped
 }
 
-// Host is one host of the plan. Outcome is set where nothing is to be done.
+// Host is one host of the plan. Outcome is set if nothing is to be done.
 type Host struct {
 	Name    string         `json:"name"`
 	Address string         `json:"address"`
@@ -82,27 +81,27 @@ type Host struct {
 	Outcome string         `json:"outcome,omitempty"`
 	Error   *problem.Error `json:"error,omitempty"`
 	New     *New           `json:"new"`
-	Seen    *Seen          `json:"seen"` // null: it could not be looked at
+	Seen    *Seen          `json:"seen"` // null: it could not be observed
 }
 
-// New is what shall be live on a host.
+// New is the certificate to install on a host.
 type New struct {
 	Thumbprint string `json:"thumbprint"`
 	FileSHA256 string `json:"file_sha256"`
 }
 
-// Seen is what a host was like.
+// Seen is the observed state of a host.
 type Seen struct {
 	HostKey    string `json:"host_key"` // fingerprint, SHA256:…
 	Provider   string `json:"provider"` // "": managed identity
 	ClientID   string `json:"client_id"`
 	File       File   `json:"file"`
-	Live       *Live  `json:"live"` // null: it could not be told
+	Live       *Live  `json:"live"` // null: unknown
 	Unit       Unit   `json:"unit"`
-	Unfinished string `json:"unfinished,omitempty"` // a run that was interrupted there
+	Unfinished string `json:"unfinished,omitempty"` // id of a run that was interrupted on the host
 }
 
-// File is the certificate file.
+// File is the certificate file on a host.
 type File struct {
 	Path   string `json:"path"` // with symlinks resolved
 	SHA256 string `json:"sha256"`
@@ -110,7 +109,7 @@ type File struct {
 	Mode   string `json:"mode"`
 }
 
-// Live is the certificate in it.
+// Live is the certificate in that file.
 type Live struct {
 	Thumbprint string    `json:"thumbprint"`
 	NotAfter   time.Time `json:"not_after"`
@@ -126,7 +125,8 @@ type Unit struct {
 
 const again = "make a new one: aoifleet plan --out FILE"
 
-// Read reads the plan at path. The error is always a *problem.Error.
+// Read reads the plan at path, at most MaxSize bytes. The error is a *problem.Error of
+// class usage.
 func Read(path string) (*Plan, error) {
 	data, err := localfile.Read(path, MaxSize+1)
 	if err != nil {
@@ -146,8 +146,8 @@ func unreadable(path string, err error) *problem.Error {
 	return &problem.Error{Class: problem.Usage, Message: path + " can't be read: " + localfile.Reason(err), Hint: "name a file that `aoifleet plan --out FILE` has written"}
 }
 
-// Parse reads a plan that is in memory. The error says what is wrong with the
-// file, without its name, as in "is damaged".
+// Parse reads a plan from memory, at most MaxSize bytes. The error completes a sentence
+// that starts with the file's name, as in "is damaged".
 func Parse(data []byte) (*Plan, error) {
 	if len(data) > MaxSize {
 		return nil, fmt.Errorf("is larger than %d MiB: it is not a saved plan", MaxSize>>20)
@@ -157,7 +157,7 @@ func Parse(data []byte) (*Plan, error) {
 		Kind          string `json:"kind"`
 		ToolVersion   string `json:"tool_version"`
 	}
-	// A damaged file may have a good beginning; that is told below.
+	// A damaged file may start correctly; the strict decoder below reports that.
 	if err := json.NewDecoder(bytes.NewReader(data)).Decode(&head); err == nil || errors.As(err, new(*json.UnmarshalTypeError)) {
 		switch {
 		case head.Kind != Kind:
@@ -175,7 +175,7 @@ func Parse(data []byte) (*Plan, error) {
 		return nil, errors.New("is damaged: " + jsonProblem(err))
 	}
 	if _, err := dec.Token(); !errors.Is(err, io.EOF) {
-		return nil, errors.New("is damaged: something follows the plan")
+		return nil, errors.New("is damaged: data follows the plan")
 	}
 	if err := p.check(); err != nil {
 		return nil, fmt.Errorf("is damaged: %w", err)
@@ -186,16 +186,17 @@ func Parse(data []byte) (*Plan, error) {
 	return p, nil
 }
 
-// otherVersion is a schema version that this program does not read.
+// otherVersion is the error for a schema version that this program does not read.
 type otherVersion int
 
-// Error says so of a file.
+// Error completes a sentence that starts with the file's name.
 func (v otherVersion) Error() string {
 	return fmt.Sprintf("is a saved plan of schema version %d; this program reads %d", int(v), SchemaVersion)
 }
 
-// Write sets the plan's digest and writes it to path, readable by its owner only,
-// whole or not at all. The path must be one that MayWrite.
+// Write sets the plan's digest and writes the plan to path with mode 0600, completely
+// or not at all. It replaces any file there: call MayWrite first. A plan over MaxSize
+// or one that Parse would refuse is an error.
 func Write(path string, p *Plan) error { return write(path, p, MaxSize) }
 
 func write(path string, p *Plan, limit int) error {
@@ -212,8 +213,8 @@ func write(path string, p *Plan, limit int) error {
 	return localfile.Write(path, data, 0o600)
 }
 
-// MayWrite tells whether a plan may be written to path: where there is nothing
-// yet, or a saved plan, also of an earlier version. The error is always a *problem.Error.
+// MayWrite returns nil if a plan may be written to path: it does not exist, or it is a
+// saved plan of this or an earlier version. The error is a *problem.Error of class usage.
 func MayWrite(path string) error {
 	info, err := os.Lstat(path)
 	switch {
@@ -233,7 +234,7 @@ func MayWrite(path string) error {
 	}
 	var version otherVersion
 	if _, err := Parse(data); err != nil && !(errors.As(err, &version) && version > 0 && version < SchemaVersion) {
-		return &problem.Error{Class: problem.Usage, Message: path + " exists and is not a saved plan that this program reads", Hint: "name another file, or remove it"}
+		return &problem.Error{Class: problem.Usage, Message: path + " exists but is not a saved plan of this program", Hint: "name another file, or remove it"}
 	}
 	return nil
 }

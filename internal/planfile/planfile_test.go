@@ -17,7 +17,7 @@ import (
 
 func sum(c string) string { return strings.Repeat(c, 64) }
 
-// example has every key.
+// example returns a plan that has every key.
 func example() *Plan {
 	at := time.Date(2026, 11, 23, 9, 0, 0, 0, time.UTC)
 	wave := 1
@@ -37,7 +37,7 @@ func example() *Plan {
 	}
 }
 
-// encoded is p with its digest, without white space.
+// encoded returns p with its digest, as JSON without white space.
 func encoded(t testing.TB, p *Plan) []byte {
 	data, err := p.seal()
 	if err != nil {
@@ -50,7 +50,7 @@ func encoded(t testing.TB, p *Plan) []byte {
 	return text.Bytes()
 }
 
-// sealed is example as it is read again.
+// sealed returns example with its digest, as Read returns it.
 func sealed(t testing.TB) *Plan {
 	p := example()
 	encoded(t, p)
@@ -59,7 +59,7 @@ func sealed(t testing.TB) *Plan {
 
 func TestWriteAndRead(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "plan.json")
-	for range 2 { // a plan may take the place of a plan
+	for range 2 { // a plan may replace a plan
 		if err := MayWrite(path); err != nil {
 			t.Fatal(err)
 		}
@@ -80,7 +80,7 @@ func TestWriteAndRead(t *testing.T) {
 	}
 }
 
-// A plan that could not be written leaves the old one, and nothing else.
+// A plan that can't be written leaves the old one unchanged, and no other file.
 func TestWriteFails(t *testing.T) {
 	dir := t.TempDir()
 	path := filepath.Join(dir, "plan.json")
@@ -143,7 +143,7 @@ func TestMayWrite(t *testing.T) {
 	}
 }
 
-// Every way in which a file is no plan that can be carried out.
+// Every defect of a file that Parse refuses.
 func TestParseRefuses(t *testing.T) {
 	whole := string(encoded(t, example()))
 	with := func(change func(*Plan)) string {
@@ -163,28 +163,28 @@ func TestParseRefuses(t *testing.T) {
 		{"cut", whole[:len(whole)-20], "is damaged: it ends too early"},
 		{"cut early", whole[:60], "is damaged: it ends too early"},
 		{"a byte wrong", strings.Replace(whole, `"policy":{`, `"policy":(`, 1), "is damaged: it is not JSON from byte"},
-		{"more", whole + "{}", "is damaged: something follows the plan"},
+		{"more", whole + "{}", "is damaged: data follows the plan"},
 		{"a wrong type", strings.Replace(whole, `"parallel":2`, `"parallel":"2"`, 1), "is damaged: policy.parallel is a string"},
 		{"an unknown key", strings.Replace(whole, `"policy":{`, `"policy":{"sook":"1h",`, 1), `a key that this version does not know: "sook"`},
 		{"an unknown key with escapes", strings.Replace(whole, `"policy":{`, `"policy":{"\u001b[2J":1,`, 1), `does not know: "`},
 		{"too large", strings.Repeat(" ", MaxSize+1), "is larger than 64 MiB"},
 
 		{"no digest", with(func(p *Plan) { p.Inventory.SHA256 = "1" }), "no digest of the inventory"},
-		{"no id", with(func(p *Plan) { p.PlanID = "" }), "when it was made"},
-		{"no time", with(func(p *Plan) { p.CreatedAt = time.Time{} }), "when it was made"},
+		{"no id", with(func(p *Plan) { p.PlanID = "" }), "no creation time"},
+		{"no time", with(func(p *Plan) { p.CreatedAt = time.Time{} }), "no creation time"},
 		{"no policy", with(func(p *Plan) { p.Policy.Parallel = 0 }), "no policy"},
 		{"no budget", with(func(p *Plan) { p.Policy.MaxFailures = "" }), "no policy"},
 		{"no hosts", with(func(p *Plan) { p.Hosts = nil }), "it has 0 hosts"},
-		{"no name", with(func(p *Plan) { p.Hosts[1].Name = "" }), "host 2 has no name of its own"},
-		{"the same twice", with(func(p *Plan) { p.Hosts[1].Name = "a" }), "host 2 has no name of its own"},
+		{"no name", with(func(p *Plan) { p.Hosts[1].Name = "" }), "host 2 has no unique name"},
+		{"the same twice", with(func(p *Plan) { p.Hosts[1].Name = "a" }), "host 2 has no unique name"},
 		{"an unknown action", with(func(p *Plan) { p.Hosts[0].Action = "reboot" }), "host a has no known action"},
 		{"an unknown outcome", with(func(p *Plan) { p.Hosts[1].Outcome = "gone" }), "host b has no known outcome"},
-		{"action and outcome", with(func(p *Plan) { p.Hosts[1].Action = "rotate" }), "host b has no action that fits its outcome"},
-		{"neither", with(func(p *Plan) { p.Hosts[0].Action = "none" }), "host a has no action that fits its outcome"},
+		{"action and outcome", with(func(p *Plan) { p.Hosts[1].Action = "rotate" }), "host b has no action that matches its outcome"},
+		{"neither", with(func(p *Plan) { p.Hosts[0].Action = "none" }), "host a has no action that matches its outcome"},
 		{"no new certificate", with(func(p *Plan) { p.Hosts[0].New = nil }), "host a has no new certificate"},
 		{"no digest of it", with(func(p *Plan) { p.Hosts[2].New.FileSHA256 = "" }), "host c has no new certificate"},
-		{"not seen", with(func(p *Plan) { p.Hosts[0].Seen = nil }), "host a has no record of what was seen"},
-		{"no host key", with(func(p *Plan) { p.Hosts[0].Seen.HostKey = "" }), "host a has no record of what was seen"},
+		{"not seen", with(func(p *Plan) { p.Hosts[0].Seen = nil }), "host a has no record of its observed state"},
+		{"no host key", with(func(p *Plan) { p.Hosts[0].Seen.HostKey = "" }), "host a has no record of its observed state"},
 		{"a control character", with(func(p *Plan) { p.Hosts[0].Seen.File.Owner = "\x1b[2J" }), "has a control character"},
 		{"a text too long", with(func(p *Plan) { p.Hosts[1].Error.Hint = strings.Repeat("x", maxText+1) }), "too long"},
 	}
@@ -212,8 +212,8 @@ func TestReadNamesTheFile(t *testing.T) {
 	}
 }
 
-// Whatever the file holds: no panic, and what is accepted is safe to print and
-// survives being written.
+// No file causes a panic, and a plan that is accepted is safe to print and survives a
+// round trip.
 func FuzzParse(f *testing.F) {
 	whole := encoded(f, example())
 	f.Add(whole)

@@ -8,21 +8,21 @@ import (
 	"errors"
 )
 
-// errEdited is what Parse says of a plan whose digest is another than it states.
+// errEdited is the error of Parse for a plan whose content does not match its digest.
 var errEdited = errors.New("was edited: its content does not match its digest")
 
 // noSignature is the hint of errEdited.
-const noSignature = again + ". The digest is no signature: compare the plan id with the approved one"
+const noSignature = again + ". The digest is not a signature: compare the plan id with the approved one"
 
-// shownDigest is how much of the digest an id shows, in hex digits: so many that
-// no other plan with the same can be found.
+// shownDigest is the number of hex digits of the digest in an id: enough that no
+// second plan with the same digits can be found.
 const shownDigest = 32
 
-// ID is what a reviewer approves: it names the plan and pins its content. It is
-// known once the plan was read or written.
+// ID returns the id that a reviewer approves: the plan id and the start of the digest,
+// which pins the content. It is complete once the plan was read or written.
 func (p *Plan) ID() string { return p.PlanID + "-" + p.Digest[:min(len(p.Digest), shownDigest)] }
 
-// seal sets the digest of p and returns p as text.
+// seal sets the digest of p and returns p as JSON.
 func (p *Plan) seal() ([]byte, error) {
 	p.Digest = ""
 	text, err := p.encode()
@@ -33,8 +33,8 @@ func (p *Plan) seal() ([]byte, error) {
 	return p.encode()
 }
 
-// encode returns p as text; HTML is not escaped, so that other programs that
-// write JSON come to the same digest.
+// encode returns p as JSON. It does not escape HTML, so that other programs that write
+// JSON compute the same digest.
 func (p *Plan) encode() ([]byte, error) {
 	var text bytes.Buffer
 	enc := json.NewEncoder(&text)
@@ -44,9 +44,9 @@ func (p *Plan) encode() ([]byte, error) {
 	return text.Bytes(), err
 }
 
-// digestOf is the SHA-256 of a plan's text without white space between its
-// parts, and with an empty digest in place of the stated one. It is that of the
-// text and not of what is read from it, so that a key that is there twice counts.
+// digestOf returns the SHA-256 of a plan's JSON without insignificant white space and
+// with an empty digest in place of the stated one, "" if text is not JSON. It covers
+// the text and not the decoded plan, so that a duplicate key changes it.
 func digestOf(text []byte, stated string) string {
 	var compact bytes.Buffer
 	if err := json.Compact(&compact, text); err != nil {

@@ -14,8 +14,8 @@ import (
 	"github.com/aoifleet/aoifleet/internal/problem"
 )
 
-// Whatever is edited in a plan is found when it is read, whether it weakens the
-// run or not; how it is laid out does not count.
+// Any edit of a plan's content is detected when it is read; a change of layout is not
+// an edit.
 func TestEditIsRefused(t *testing.T) {
 	whole := string(encoded(t, example()))
 	digest := sealed(t).Digest
@@ -34,7 +34,7 @@ func TestEditIsRefused(t *testing.T) {
 		"a host's name":           replace(`"name":"a"`, `"name":"z"`),
 		"a host key":              replace(`"host_key":"SHA256:k"`, `"host_key":"SHA256:l"`),
 		"an error":                replace(`"message":"full"`, `"message":"fun"`),
-		"who made it":             replace(`"owner":"op@vm"`, `"owner":"me@vm"`),
+		"the owner":               replace(`"owner":"op@vm"`, `"owner":"me@vm"`),
 		"the plan id":             replace(`"plan_id":"20261123-090000-AAAA"`, `"plan_id":"20261123-090000-BBBB"`),
 		"the program's version":   replace(`"tool_version":"v1"`, `"tool_version":"v2"`),
 		"the digest":              replace(digest, strings.Repeat("0", 64)),
@@ -57,11 +57,11 @@ func TestEditIsRefused(t *testing.T) {
 		t.Fatal(err)
 	}
 	if _, err := Parse(laidOut.Bytes()); err != nil {
-		t.Errorf("laid out in another way: %v", err)
+		t.Errorf("laid out differently: %v", err)
 	}
 }
 
-// The hint says what a digest is not.
+// The hint says that a digest is not a signature.
 func TestEditIsExplained(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "plan.json")
 	if err := os.WriteFile(path, bytes.Replace(encoded(t, example()), []byte(`"deadman":true`), []byte(`"deadman":false`), 1), 0o600); err != nil {
@@ -70,12 +70,12 @@ func TestEditIsExplained(t *testing.T) {
 	_, err := Read(path)
 	problem, ok := err.(*problem.Error)
 	if !ok || problem.Message != path+" was edited: its content does not match its digest" ||
-		!strings.Contains(problem.Hint, "no signature") || !strings.Contains(problem.Hint, "aoifleet plan --out FILE") {
+		!strings.Contains(problem.Hint, "not a signature") || !strings.Contains(problem.Hint, "aoifleet plan --out FILE") {
 		t.Errorf("%+v", err)
 	}
 }
 
-// The id of a plan is another as soon as anything in the plan is.
+// Any change of a plan changes its id.
 func TestID(t *testing.T) {
 	id := sealed(t).ID()
 	if !regexp.MustCompile(`^20261123-090000-AAAA-[0-9a-f]{32}$`).MatchString(id) || id != sealed(t).ID() {
@@ -92,8 +92,8 @@ func TestID(t *testing.T) {
 	}
 }
 
-// The digest is what other programs come to as well: SHA-256 of the compact JSON
-// with an empty digest.
+// Other programs can compute the digest: it is the SHA-256 of the compact JSON with an
+// empty digest.
 func TestDigest(t *testing.T) {
 	p := example()
 	p.Owner = "a<b>&c@vm"
