@@ -1,5 +1,5 @@
-// Package diags keeps the diagnostics of hosts as files in one folder of the
-// workstation: private, whole or not at all, and never in the place of another.
+// Package diags stores the diagnostics that hosts send, as one zip file per host in a
+// folder of the workstation. A file is private, complete, and never replaces another.
 package diags
 
 import (
@@ -11,50 +11,50 @@ import (
 	"github.com/aoifleet/aoifleet/internal/problem"
 )
 
-// Folder is where the files go. It is made, with mode 0700, when it is needed.
+// Folder is the folder of the files. It is created with mode 0700 when it is needed.
 type Folder struct {
 	path string
 }
 
-// In names a folder; nothing is touched yet.
+// In returns the Folder at path. It creates nothing.
 func In(path string) *Folder { return &Folder{path} }
 
-// Path is the folder as it was named.
+// Path returns the path that was given to In.
 func (f *Folder) Path() string { return f.path }
 
-// Check makes the folder and sees that a file can be made in it, and that none of
-// these hosts has one there already. The error is a *problem.Error.
+// Check creates the folder, tests that a file can be created in it, and that none of
+// hosts has a file there. The error is a *problem.Error of class usage.
 func (f *Folder) Check(hosts []string) error {
 	if err := os.MkdirAll(f.path, 0o700); err != nil {
-		return &problem.Error{Class: problem.Usage, Message: f.path + " can't be made: " + localfile.Reason(err), Hint: "name a folder that you may write with --dir DIR"}
+		return &problem.Error{Class: problem.Usage, Message: f.path + " can't be created: " + localfile.Reason(err), Hint: "name a folder that you may write with --dir DIR"}
 	}
 	probe, err := localfile.Create(f.path)
 	if err != nil {
-		return &problem.Error{Class: problem.Usage, Message: "nothing can be written in " + f.path + ": " + localfile.Reason(err), Hint: "name a folder that you may write with --dir DIR"}
+		return &problem.Error{Class: problem.Usage, Message: "can't write in " + f.path + ": " + localfile.Reason(err), Hint: "name a folder that you may write with --dir DIR"}
 	}
 	_ = probe.Close() // empty
 	_ = os.Remove(probe.Name())
 	for _, host := range hosts {
 		if _, err := os.Lstat(f.file(host)); err == nil {
-			return &problem.Error{Class: problem.Usage, Message: f.file(host) + " is there already", Hint: "name another folder with --dir DIR; nothing is overwritten"}
+			return &problem.Error{Class: problem.Usage, Message: f.file(host) + " already exists", Hint: "name another folder with --dir DIR; nothing is overwritten"}
 		}
 	}
 	return nil
 }
 
-// Leave removes the folder if nothing is in it.
+// Leave removes the folder if it is empty.
 func (f *Folder) Leave() { _ = os.Remove(f.path) }
 
 func (f *Folder) file(host string) string { return filepath.Join(f.path, host+".zip") }
 
-// File is the file of one host while it comes in: readable by its owner only,
-// and under another name until Save.
+// File is the file of one host while it is downloaded: mode 0600, and under a
+// temporary name until Save.
 type File struct {
 	*os.File
 	path string
 }
 
-// Create begins the file of a host. Save or Discard ends it.
+// Create starts the file of a host. The caller ends it with Save or Discard.
 func (f *Folder) Create(host string) (*File, error) {
 	if err := os.MkdirAll(f.path, 0o700); err != nil {
 		return nil, err
@@ -66,8 +66,8 @@ func (f *Folder) Create(host string) (*File, error) {
 	return &File{temporary, f.file(host)}, nil
 }
 
-// Save gives the file its name and returns it. It fails where there is one of
-// that name.
+// Save gives the file its final name and returns its path. If that file already
+// exists, the error is fs.ErrExist and the new file is removed.
 func (f *File) Save() (path string, err error) {
 	defer f.Discard()
 	if err := errors.Join(f.Sync(), f.Close()); err != nil {
@@ -79,7 +79,7 @@ func (f *File) Save() (path string, err error) {
 	return f.path, nil
 }
 
-// Discard removes what has come. After Save it does nothing.
+// Discard removes the file. After Save it does nothing.
 func (f *File) Discard() {
 	_ = f.Close()
 	_ = os.Remove(f.Name())

@@ -24,14 +24,14 @@ func TestSave(t *testing.T) {
 		t.Fatal(err)
 	}
 	if _, err := os.Stat(filepath.Join(path, "london-1.zip")); !errors.Is(err, fs.ErrNotExist) {
-		t.Errorf("it is there before it is whole: %v", err)
+		t.Errorf("it exists before it is complete: %v", err)
 	}
 	got, err := file.Save()
 	if err != nil || got != filepath.Join(path, "london-1.zip") {
 		t.Fatal(got, err)
 	}
 	file.Discard()
-	holds(t, path, map[string]string{"london-1.zip": "PK"})
+	contains(t, path, map[string]string{"london-1.zip": "PK"})
 	for name, mode := range map[string]fs.FileMode{path: 0o700, got: 0o600} {
 		if info, err := os.Stat(name); err != nil || runtime.GOOS != "windows" && info.Mode().Perm() != mode {
 			t.Errorf("%s: %v %v", name, info.Mode(), err)
@@ -39,7 +39,7 @@ func TestSave(t *testing.T) {
 	}
 }
 
-func holds(t *testing.T, path string, want map[string]string) {
+func contains(t *testing.T, path string, want map[string]string) {
 	t.Helper()
 	entries, err := os.ReadDir(path)
 	if err != nil || len(entries) != len(want) {
@@ -52,8 +52,7 @@ func holds(t *testing.T, path string, want map[string]string) {
 	}
 }
 
-// TestNothingIsOverwritten: neither a file nor what a symlink leads to, also not
-// when several come at once.
+// Neither a file nor the target of a symlink is overwritten, also by concurrent calls.
 func TestNothingIsOverwritten(t *testing.T) {
 	path := t.TempDir()
 	elsewhere := filepath.Join(t.TempDir(), "precious")
@@ -97,8 +96,8 @@ func TestNothingIsOverwritten(t *testing.T) {
 	if saved != 1 || failed != 7 {
 		t.Errorf("%d saved, %d failed", saved, failed)
 	}
-	holds(t, path, map[string]string{"a.zip": "old", "b.zip": "precious", "c.zip": ""})
-	holds(t, filepath.Dir(elsewhere), map[string]string{"precious": "precious"})
+	contains(t, path, map[string]string{"a.zip": "old", "b.zip": "precious", "c.zip": ""})
+	contains(t, filepath.Dir(elsewhere), map[string]string{"precious": "precious"})
 }
 
 func TestDiscard(t *testing.T) {
@@ -109,15 +108,15 @@ func TestDiscard(t *testing.T) {
 		t.Fatal(err)
 	}
 	file.Discard()
-	holds(t, path, nil)
+	contains(t, path, nil)
 	folder.Leave()
 	if _, err := os.Stat(path); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("%v", err)
 	}
 	if _, err := file.Save(); err == nil {
-		t.Error("saved what was discarded")
+		t.Error("a discarded file was saved")
 	}
-	folder.Leave() // nothing there
+	folder.Leave() // no error without the folder
 }
 
 func TestCheck(t *testing.T) {
@@ -133,12 +132,12 @@ func TestCheck(t *testing.T) {
 	if err := folder.Check([]string{"a"}); err != nil {
 		t.Error(err)
 	}
-	holds(t, folder.Path(), nil)
-	for _, c := range []struct{ path, words string }{
-		{file, "can't be made"}, {filepath.Join(file, "x"), "can't be made"}, {dir, "paris-1.zip is there already"},
+	contains(t, folder.Path(), nil)
+	for _, c := range []struct{ path, message string }{
+		{file, "can't be created"}, {filepath.Join(file, "x"), "can't be created"}, {dir, "paris-1.zip already exists"},
 	} {
 		var problem *problem.Error
-		if err := In(c.path).Check([]string{"a", "paris-1"}); !errors.As(err, &problem) || !strings.Contains(problem.Error(), c.words) || !strings.Contains(problem.Hint, "--dir") {
+		if err := In(c.path).Check([]string{"a", "paris-1"}); !errors.As(err, &problem) || !strings.Contains(problem.Error(), c.message) || !strings.Contains(problem.Hint, "--dir") {
 			t.Errorf("%s: %v", c.path, err)
 		}
 	}
@@ -147,7 +146,7 @@ func TestCheck(t *testing.T) {
 		if err := os.Mkdir(closed, 0o500); err != nil {
 			t.Fatal(err)
 		}
-		if err := In(closed).Check(nil); err == nil || !strings.Contains(err.Error(), "nothing can be written") {
+		if err := In(closed).Check(nil); err == nil || !strings.Contains(err.Error(), "can't write in") {
 			t.Error(err)
 		}
 	}
