@@ -88,6 +88,34 @@ func TestImportsRunDownward(t *testing.T) {
 	}
 }
 
+// Commands hold no procedures: none goes to a host or asks Azure by itself.
+func TestCommandsHoldNoProcedures(t *testing.T) {
+	out, err := exec.Command("go", "list", "-json=ImportPath,Imports", "github.com/aoifleet/aoifleet/cmd/...").Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	seen := 0
+	for decoder := json.NewDecoder(strings.NewReader(string(out))); ; seen++ {
+		var p struct {
+			ImportPath string
+			Imports    []string
+		}
+		if err := decoder.Decode(&p); errors.Is(err, io.EOF) {
+			break
+		} else if err != nil {
+			t.Fatal(err)
+		}
+		for _, name := range []string{"remote", "azure", "host"} {
+			if slices.Contains(p.Imports, internalPath+name) {
+				t.Errorf("%s must not import %s: its procedures belong to fleet or verify", p.ImportPath, name)
+			}
+		}
+	}
+	if seen == 0 {
+		t.Error("no command was checked")
+	}
+}
+
 // What belongs to the process is touched by cmd only.
 func TestNothingBelowCmdTouchesTheProcess(t *testing.T) {
 	forbidden := []string{"os.Exit", "os.Stdin", "os.Stdout", "os.Stderr", "os.Getenv", "os.LookupEnv", "os.Environ", "os.Args",

@@ -117,3 +117,12 @@ func lookCode(totals map[rollout.Outcome]int) int {
 	}
 	return exitOK
 }
+
+// seenCode returns the exit code of a command that only checks hosts.
+func seenCode(entries []rollout.Entry) int {
+	totals := map[rollout.Outcome]int{}
+	for _, e := range entries {
+		totals[e.Outcome]++
+	}
+	return lookCode(totals)
+}

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"encoding/json"
 	"errors"
 	"io"
 	"io/fs"
@@ -10,8 +9,6 @@ import (
 	"syscall"
 
 	"github.com/spf13/cobra"
-
-	"github.com/aoifleet/aoifleet/internal/report"
 )
 
 // watchedOutput is standard output. It remembers the first write that failed, so that
@@ -49,17 +46,6 @@ func (o *watchedOutput) failure() error {
 		return path.Err
 	}
 	return o.err
-}
-
-// head returns how the JSON document of this command begins.
-func (a *app) head(code int) report.Head { return report.NewHead(version, a.verb, code) }
-
-// print prints a document; a.stdout remembers what goes wrong.
-func (a *app) print(document any) {
-	enc := json.NewEncoder(a.stdout)
-	enc.SetIndent("", "  ")
-	enc.SetEscapeHTML(false)
-	_ = enc.Encode(document)
 }
 
 // verbOf is a command without the program's name: "plan", "inventory list".

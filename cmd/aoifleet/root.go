@@ -13,39 +13,20 @@ import (
 	"github.com/aoifleet/aoifleet/internal/report"
 )
 
-// app is one call of the program.
-type app struct {
-	*process
-	ctx     context.Context // ends at the first signal
-	signals *signals
-
-	verb            string // the command, such as "inventory list"
-	inventoryFile   string
-	limit           string
-	output          string
-	certificateFile string
-	offline         bool // nothing will be contacted
-	noLogin         bool // nobody logs in to a host
-
-	progress *report.Progress
-
-	code int // the exit code of a command that ended without an error
-}
-
 // run is the program: it returns the exit code.
 func run(ctx context.Context, p *process, received <-chan os.Signal, args []string) int {
-	soft, stop := context.WithCancel(ctx)
+	ctx, stop := context.WithCancel(ctx)
 	defer stop()
 	s := newSignals()
 	go s.listen(received, stop)
 	own, out := *p, &watchedOutput{w: p.stdout}
 	own.stdout = out
-	a := &app{process: &own, ctx: soft, signals: s}
+	call := newInvocation(ctx, &own, s)
 	ended := make(chan int, 1)
 	go func() {
-		code := a.execute(args)
+		code := call.execute(args)
 		if err := out.failure(); err != nil {
-			a.words("the output can't be written: "+err.Error(), "")
+			call.printError("the output can't be written: "+err.Error(), "")
 			code = cmp.Or(code, exitInternal) // what was done counts for more
 		}
 		ended <- code
@@ -59,30 +40,31 @@ func run(ctx context.Context, p *process, received <-chan os.Signal, args []stri
 }
 
 // execute carries out one command line and returns the exit code.
-func (a *app) execute(args []string) int {
-	root := a.command()
+func (call *invocation) execute(args []string) int {
+	root := call.command()
 	root.SetArgs(args)
-	root.SetIn(a.stdin)
-	root.SetOut(a.stdout)
-	root.SetErr(a.stderr)
-	cmd, err := root.ExecuteContextC(a.ctx)
+	root.SetIn(call.stdin)
+	root.SetOut(call.stdout)
+	root.SetErr(call.stderr)
+	cmd, err := root.ExecuteContextC(call.ctx)
 	if err == nil {
-		return a.code
+		return call.code
 	}
-	a.verb = verbOf(cmd)
+	call.verb = verbOf(cmd)
 	why := explain(err)
-	a.words(why.Message, why.Hint)
-	code := codeOf(err)
-	if sig := a.signals.got(); sig != nil && code == exitInterrupted {
-		code = signalCode(sig)
+	call.printError(why.Message, why.Hint)
+	call.code = codeOf(err)
+	if sig := call.interrupted(); sig != nil && call.code == exitInterrupted {
+		call.code = signalCode(sig)
 	}
 	if asksForJSON(args) {
-		a.print(report.Failure{Head: a.head(code), Error: why})
+		call.print(report.Failure{Head: call.head(), Error: why})
 	}
-	return code
+	return call.code
 }
 
-func (a *app) command() *cobra.Command {
+// command returns the tree of commands.
+func (call *invocation) command() *cobra.Command {
 	root := &cobra.Command{
 		Use:           "aoifleet",
 		Short:         "Rotate the certificate of a fleet of Azure Operator Insights ingestion agents over SSH",
@@ -91,7 +73,7 @@ func (a *app) command() *cobra.Command {
 		Args:          cobra.NoArgs,
 		RunE:          func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 		PersistentPreRunE: func(cmd *cobra.Command, _ []string) error {
-			a.verb = verbOf(cmd)
+			call.verb = verbOf(cmd)
 			return refuseEmpty(cmd)
 		},
 	}
@@ -99,10 +81,10 @@ func (a *app) command() *cobra.Command {
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
 		return usage(err.Error(), "see: "+cmd.CommandPath()+" --help")
 	})
-	root.AddCommand(a.planCommand(), a.rotateCommand(), a.rollbackCommand(), a.recoverCommand(), a.statusCommand(),
-		a.doctorCommand(), a.runsCommand(), a.backupsCommand(), a.diagsCommand(), a.hostkeysCommand(), a.inventoryCommand(), a.certificateCommand(),
-		a.installHelperCommand(), a.sudoersCommand(),
-		a.labCommand(), a.demoCommand(), a.versionCommand())
+	root.AddCommand(planCommand(call), rotateCommand(call), rollbackCommand(call), recoverCommand(call), statusCommand(call),
+		doctorCommand(call), runsCommand(call), backupsCommand(call), gatherDiagsCommand(call), hostkeysCommand(call), inventoryCommand(call), certificateCommand(call),
+		installHelperCommand(call), sudoersCommand(call),
+		labCommand(call), demoCommand(call), versionCommand(call))
 	root.SetHelpCommand(helpCommand())
 	checkArgs(root)
 	return root
@@ -156,30 +138,4 @@ func argsHint(cmd *cobra.Command, args []string) string {
 		}
 	}
 	return "see: " + cmd.CommandPath() + " --help"
-}
-
-// fleetFlags are the flags of commands that go to a fleet.
-func (a *app) fleetFlags(cmd *cobra.Command) {
-	f := cmd.Flags()
-	f.StringVarP(&a.inventoryFile, "inventory", "i", "", "inventory `FILE` (also AOIFLEET_INVENTORY)")
-	f.StringVar(&a.limit, "limit", "", "only these `HOSTS`: names, groups, globs, label=value; a,b  a:&b  !c")
-	a.outputFlag(cmd)
-}
-
-func (a *app) outputFlag(cmd *cobra.Command) {
-	cmd.Flags().StringVarP(&a.output, "output", "o", "text", "`FORMAT`: text or json")
-}
-
-func (a *app) certificateFlag(cmd *cobra.Command) {
-	cmd.Flags().StringVar(&a.certificateFile, "certificate", "", "certificate `FILE`, or keyvault://VAULT/NAME, for all selected hosts instead of the inventory's")
-}
-
-func (a *app) json() (bool, error) {
-	switch a.output {
-	case "json":
-		return true, nil
-	case "text":
-		return false, nil
-	}
-	return false, usage(fmt.Sprintf("no such output format: %q", a.output), "use -o text or -o json")
 }

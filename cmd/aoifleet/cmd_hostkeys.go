@@ -10,15 +10,19 @@ import (
 	"github.com/aoifleet/aoifleet/internal/report"
 )
 
-type scanFlags struct{ pin, add, yes bool }
+type scanFlags struct {
+	selection
+	pin, add, yes bool
+}
 
-func (a *app) hostkeysCommand() *cobra.Command {
+func hostkeysCommand(call *invocation) *cobra.Command {
 	cmd := &cobra.Command{Use: "hostkeys", Short: "Look at the SSH host keys of the fleet", Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() }}
 	var flags scanFlags
 	scan := &cobra.Command{Use: "scan", Short: "Get every host's keys without logging in, and say which are known, new or changed", Args: cobra.NoArgs,
-		RunE: func(*cobra.Command, []string) error { return a.hostkeysScan(flags) }}
-	a.fleetFlags(scan)
+		RunE: func(*cobra.Command, []string) error { return runHostkeysScan(call, flags) }}
+	flags.selection.add(scan)
+	call.outputFlag(scan)
 	f := scan.Flags()
 	f.BoolVar(&flags.pin, "pin", false, "print the inventory's lines that pin the keys, instead of a table")
 	f.BoolVar(&flags.add, "add", false, "show the new keys, ask, and append them to known_hosts; a changed key is never replaced")
@@ -28,8 +32,8 @@ func (a *app) hostkeysCommand() *cobra.Command {
 }
 
 // check finds what contradicts itself, before a host is contacted.
-func (flags scanFlags) check(a *app) error {
-	asJSON, err := a.json()
+func (flags scanFlags) check(call *invocation) error {
+	asJSON, err := call.json()
 	switch {
 	case err != nil:
 		return err
@@ -38,43 +42,44 @@ func (flags scanFlags) check(a *app) error {
 	case flags.yes && !flags.add:
 		return usage("--yes says yes to --add, which is not there", "leave it out, or give --add")
 	case flags.add:
-		return a.mayAsk(changeFlags{yes: flags.yes})
+		return call.mayAsk(flags.yes)
 	}
 	return nil
 }
 
-func (a *app) hostkeysScan(flags scanFlags) error {
-	if err := flags.check(a); err != nil {
+func runHostkeysScan(call *invocation, flags scanFlags) error {
+	if err := flags.check(call); err != nil {
 		return err
 	}
-	a.noLogin = true
-	f, err := a.open(fleet.None, func(hosts int) string { return "getting the keys of " + inventory.HostCount(hosts) })
+	request := flags.request(call, fleet.None)
+	request.NoLogin = true
+	f, err := call.open(request, func(hosts int) string { return "getting the keys of " + inventory.HostCount(hosts) })
 	if err != nil {
 		return err
 	}
 	defer f.Close()
-	scans := f.ScanHostKeys(a.ctx)
-	a.code = a.scanCode(scans)
-	asJSON, _ := a.json()
+	scans := f.ScanHostKeys(call.ctx)
+	call.exit(scanCode(scans))
+	asJSON, _ := call.json()
 	switch {
 	case flags.pin:
-		report.HostKeyPins(a.stdout, scans)
+		report.HostKeyPins(call.stdout, scans)
 	case !asJSON:
-		report.HostKeys(a.stdout, scans)
+		report.HostKeys(call.stdout, scans)
 	case flags.add && !flags.yes:
-		report.HostKeys(a.stderr, scans) // stdout is for the document alone
+		report.HostKeys(call.stderr, scans) // stdout is for the document alone
 	}
-	if flags.add && a.signals.got() == nil {
-		a.addHostKeys(f, scans, flags.yes)
+	if flags.add && call.interrupted() == nil {
+		addHostKeys(call, f, scans, flags.yes)
 	}
 	if asJSON {
-		a.print(report.NewHostKeysDocument(a.head(a.code), scans))
+		call.print(report.NewHostKeysDocument(call.head(), scans))
 	}
 	return nil
 }
 
-// scanCode: 4 where a host could not be scanned, 5 where a key has changed.
-func (a *app) scanCode(scans []fleet.Scanned) int {
+// scanCode returns 4 where a host could not be scanned, 5 where a key has changed.
+func scanCode(scans []fleet.Scanned) int {
 	code := exitOK
 	for _, s := range scans {
 		switch {
@@ -84,14 +89,11 @@ func (a *app) scanCode(scans []fleet.Scanned) int {
 			code = exitRefused
 		}
 	}
-	if sig := a.signals.got(); sig != nil {
-		return signalCode(sig)
-	}
 	return code
 }
 
 // addHostKeys writes the new keys to known_hosts, once that is agreed to.
-func (a *app) addHostKeys(f *fleet.Fleet, scans []fleet.Scanned, yes bool) {
+func addHostKeys(call *invocation, f *fleet.Fleet, scans []fleet.Scanned, yes bool) {
 	hosts, keys := 0, 0
 	for _, s := range scans {
 		if n := s.New(); n > 0 {
@@ -99,23 +101,20 @@ func (a *app) addHostKeys(f *fleet.Fleet, scans []fleet.Scanned, yes bool) {
 		}
 	}
 	if keys == 0 {
-		fmt.Fprintln(a.stderr, "there is no new key to add")
+		fmt.Fprintln(call.stderr, "there is no new key to add")
 		return
 	}
 	question := fmt.Sprintf("add %s of %s to known_hosts? Compare the fingerprints first", keyCount(keys), inventory.HostCount(hosts))
-	if !yes && !a.agree(question) {
-		a.code = exitEnded
-		if sig := a.signals.got(); sig != nil {
-			a.code = signalCode(sig)
-		}
+	if !yes && !call.agree(question) {
+		call.exit(exitEnded)
 		return
 	}
 	added, failed := f.AddHostKeys(scans)
 	for _, err := range failed {
-		a.words(err.Error(), "")
-		a.code = exitInternal
+		call.printError(err.Error(), "")
+		call.code = exitInternal
 	}
-	fmt.Fprintf(a.stderr, "added %s\n", keyCount(added))
+	fmt.Fprintf(call.stderr, "added %s\n", keyCount(added))
 }
 
 func keyCount(n int) string {

@@ -12,23 +12,24 @@ import (
 )
 
 type fetchFlags struct {
+	selection
 	out, cloud string
 	force      bool
 }
 
-func (a *app) certificateFetchCommand() *cobra.Command {
+func certificateFetchCommand(call *invocation) *cobra.Command {
 	var flags fetchFlags
 	cmd := &cobra.Command{Use: "fetch keyvault://VAULT/NAME[/VERSION]", Short: "Get a certificate with its key from a Key Vault and write the agent's file", Args: cobra.ExactArgs(1),
-		RunE: func(_ *cobra.Command, args []string) error { return a.certificateFetch(args[0], flags) }}
+		RunE: func(_ *cobra.Command, args []string) error { return runFetch(call, args[0], flags) }}
 	f := cmd.Flags()
 	f.StringVarP(&flags.out, "out", "O", "", "the `FILE` to write, mode 0600; must not exist")
 	f.BoolVar(&flags.force, "force", false, "replace the file if it exists")
-	f.StringVarP(&a.inventoryFile, "inventory", "i", "", "inventory `FILE` whose azure: says which cloud (also AOIFLEET_INVENTORY)")
+	f.StringVarP(&flags.inventory, "inventory", "i", "", "inventory `FILE` whose azure: says which cloud (also AOIFLEET_INVENTORY)")
 	f.StringVar(&flags.cloud, "cloud", "", "public, usgovernment or china, instead of the inventory's")
 	return cmd
 }
 
-func (a *app) certificateFetch(source string, flags fetchFlags) error {
+func runFetch(call *invocation, source string, flags fetchFlags) error {
 	ref, err := certsource.ParseVault(source)
 	if err != nil {
 		return err
@@ -39,32 +40,29 @@ func (a *app) certificateFetch(source string, flags fetchFlags) error {
 	if err := certfile.CheckOut(flags.out, flags.force); err != nil {
 		return err
 	}
-	cloud, err := a.fetchCloud(flags)
+	cloud, err := fetchCloud(call, flags)
 	if err != nil {
 		return err
 	}
-	reader := a.caller(nil).Reader(cloud)
+	reader := call.caller(nil).Reader(cloud)
 	if err := reader.Check(); err != nil {
 		return err
 	}
-	fmt.Fprintf(a.stderr, "asking vault %s\n", ref.Vault)
-	c, err := reader.Fetch(a.ctx, ref)
+	fmt.Fprintf(call.stderr, "asking vault %s\n", ref.Vault)
+	c, err := reader.Fetch(call.ctx, ref)
 	if err != nil {
 		return err
 	}
-	return a.writeP12(flags.out, c, flags.force)
+	return writeP12(call, flags.out, c, flags.force)
 }
 
 // fetchCloud is the cloud of the flag, else of the inventory where one is named.
-func (a *app) fetchCloud(flags fetchFlags) (azurecloud.Settings, error) {
-	file := a.inventoryFile
-	if file == "" {
-		file = a.getenv("AOIFLEET_INVENTORY")
-	}
+func fetchCloud(call *invocation, flags fetchFlags) (azurecloud.Settings, error) {
+	file := flags.file(call.getenv)
 	if flags.cloud != "" || file == "" {
 		return azurecloud.Settings{Name: flags.cloud}, nil
 	}
-	inv, err := inventory.Load(file, inventory.Env{User: a.user, Home: a.home})
+	inv, err := inventory.Load(file, inventory.Env{User: call.user, Home: call.home})
 	if err != nil {
 		return azurecloud.Settings{}, err
 	}

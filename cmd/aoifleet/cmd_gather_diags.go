@@ -13,21 +13,23 @@ import (
 )
 
 type diagsFlags struct {
+	selection
 	dir     string
 	timeout time.Duration
 	maxSize int // MiB
 	asRoot  bool
 }
 
-func (a *app) diagsCommand() *cobra.Command {
+func gatherDiagsCommand(call *invocation) *cobra.Command {
 	var flags diagsFlags
 	cmd := &cobra.Command{
 		Use:   "gather-diags",
 		Short: "Run the agent's diagnostics tool on every host, as the agent's user, and download the zips",
 		Args:  cobra.NoArgs,
-		RunE:  func(*cobra.Command, []string) error { return a.gatherDiags(flags) },
+		RunE:  func(*cobra.Command, []string) error { return runGatherDiags(call, flags) },
 	}
-	a.fleetFlags(cmd)
+	flags.add(cmd)
+	call.outputFlag(cmd)
 	f := cmd.Flags()
 	f.StringVar(&flags.dir, "dir", "", "`DIR` for the zips, HOST.zip each (default: diags-RUN)")
 	f.DurationVar(&flags.timeout, "timeout", 5*time.Minute, "how long the tool may take on a host, at most 15m")
@@ -46,37 +48,38 @@ func (flags diagsFlags) check() error {
 	return nil
 }
 
-func (a *app) gatherDiags(flags diagsFlags) error {
+func runGatherDiags(call *invocation, flags diagsFlags) error {
 	if err := flags.check(); err != nil {
 		return err
 	}
-	f, err := a.open(fleet.None, func(hosts int) string { return a.gathering(hosts, flags.asRoot) })
+	f, err := call.open(flags.request(call, fleet.None), func(hosts int) string { return gathering(call.draws, hosts, flags.asRoot) })
 	if err != nil {
 		return err
 	}
 	defer f.Close()
-	results, err := f.Gather(a.ctx, fleet.Diagnosis{Dir: flags.dir, Timeout: flags.timeout, MaxSize: int64(flags.maxSize) << 20, AsRoot: flags.asRoot})
+	results, err := f.Gather(call.ctx, fleet.Diagnosis{Dir: flags.dir, Timeout: flags.timeout, MaxSize: int64(flags.maxSize) << 20, AsRoot: flags.asRoot})
 	if err != nil {
 		return err
 	}
-	a.progress.Done()
+	call.progress.Done()
 	entries := make([]rollout.Entry, len(results))
 	for i, res := range results {
 		entries[i] = res.Entry
 	}
-	a.code = seenCode(a, entries)
-	if asJSON, _ := a.json(); asJSON {
-		a.printDocument(a.document(f, report.GatheredHosts(results), a.code))
+	call.exit(seenCode(entries))
+	if asJSON, _ := call.json(); asJSON {
+		call.printDocument(call.document(f, report.GatheredHosts(results)))
 		return nil
 	}
-	report.Gathered(a.stdout, results)
+	report.Gathered(call.stdout, results)
 	return nil
 }
 
-// gathering announces the diagnostics; on a terminal the progress shows them.
-func (a *app) gathering(hosts int, asRoot bool) string {
+// gathering announces the diagnostics; on a terminal that draws the progress shows
+// them.
+func gathering(draws bool, hosts int, asRoot bool) string {
 	switch {
-	case a.draws:
+	case draws:
 		return ""
 	case asRoot:
 		return "gathering diagnostics on " + inventory.HostCount(hosts) + ", as root"

@@ -16,18 +16,20 @@ import (
 )
 
 type verifyFlags struct {
+	selection
 	tenant, client, vault, secret, cloud string
 	wait                                 time.Duration
 }
 
-func (a *app) certificateVerifyCommand() *cobra.Command {
+func certificateVerifyCommand(call *invocation) *cobra.Command {
 	var flags verifyFlags
 	cmd := &cobra.Command{Use: "verify", Short: "Ask Entra whether it accepts the certificate, and Key Vault for the agent's secret; changes nothing", Args: cobra.NoArgs,
 		Long: "Ask Entra whether it accepts the certificate, and Key Vault for the agent's secret; changes nothing.\n\n" +
 			"Tenant, application and vault are read from the agents' own configuration, over SSH. With --tenant no host is contacted.",
-		RunE: func(*cobra.Command, []string) error { return a.certificateVerify(flags) }}
-	a.fleetFlags(cmd)
-	a.certificateFlag(cmd)
+		RunE: func(*cobra.Command, []string) error { return runVerify(call, flags) }}
+	flags.add(cmd)
+	flags.addCertificate(cmd)
+	call.outputFlag(cmd)
 	f := cmd.Flags()
 	f.StringVar(&flags.tenant, "tenant", "", "`ID` of the tenant; then no host is contacted")
 	f.StringVar(&flags.client, "client-id", "", "`ID` of the application (client), with --tenant")
@@ -38,35 +40,35 @@ func (a *app) certificateVerifyCommand() *cobra.Command {
 	return cmd
 }
 
-func (a *app) certificateVerify(flags verifyFlags) error {
-	if _, err := a.json(); err != nil {
+func runVerify(call *invocation, flags verifyFlags) error {
+	if _, err := call.json(); err != nil {
 		return err
 	}
 	if flags.tenant != "" || flags.client != "" || flags.vault != "" || flags.cloud != "" {
-		return a.verifyOne(flags)
+		return verifyOne(call, flags)
 	}
-	f, err := a.open(fleet.Install, a.checking)
+	f, err := call.open(flags.request(call, fleet.Install), call.checking)
 	if err != nil {
 		return err
 	}
 	defer f.Close()
-	answers := verify.Questions(f.Status(a.ctx), flags.secret)
-	f.Verifier(flags.wait).Ask(a.ctx, answers.Questions)
-	a.showAnswers(answers)
+	answers := verify.Questions(f.Status(call.ctx), flags.secret)
+	f.Verifier(flags.wait).Ask(call.ctx, answers.Questions)
+	showAnswers(call, answers)
 	return nil
 }
 
 // verifyOne asks without an inventory.
-func (a *app) verifyOne(flags verifyFlags) error {
+func verifyOne(call *invocation, flags verifyFlags) error {
 	const hint = "aoifleet certificate verify --tenant ID --client-id ID --vault NAME --certificate FILE"
 	switch {
-	case flags.tenant == "" || flags.client == "" || a.certificateFile == "":
+	case flags.tenant == "" || flags.client == "" || flags.certificate == "":
 		return usage("without the inventory verify needs --tenant, --client-id and --certificate", hint)
-	case a.inventoryFile != "" || a.limit != "":
+	case flags.inventory != "" || flags.limit != "":
 		return usage("--inventory and --limit don't go with --tenant: no host is contacted", hint)
 	}
 	cloud := azurecloud.Settings{Name: flags.cloud}
-	cert, err := a.readOne(a.certificateFile, cloud)
+	cert, err := readOne(call, flags.certificate, cloud)
 	if err != nil {
 		return err
 	}
@@ -74,29 +76,26 @@ func (a *app) verifyOne(flags verifyFlags) error {
 	if err != nil {
 		return err
 	}
-	verifier := verify.Verifier{Cloud: cloud, Transport: a.azure, Wait: flags.wait, Say: func(line string) { fmt.Fprintln(a.stderr, line) }}
-	verifier.Ask(a.ctx, []*verify.Question{q})
+	verifier := verify.Verifier{Cloud: cloud, Transport: call.azure, Wait: flags.wait, Say: func(line string) { fmt.Fprintln(call.stderr, line) }}
+	verifier.Ask(call.ctx, []*verify.Question{q})
 	if e := q.Err; e != nil && e.Class == problem.Configuration {
 		return e
 	}
-	a.showAnswers(&verify.Answers{Questions: []*verify.Question{q}})
+	showAnswers(call, &verify.Answers{Questions: []*verify.Question{q}})
 	return nil
 }
 
 // showAnswers prints the answers and sets the exit code.
-func (a *app) showAnswers(answers *verify.Answers) {
-	a.code = verifyCode(answers)
-	if sig := a.signals.got(); sig != nil {
-		a.code = signalCode(sig)
-	}
-	if asJSON, _ := a.json(); asJSON {
-		a.print(struct {
+func showAnswers(call *invocation, answers *verify.Answers) {
+	call.exit(verifyCode(answers))
+	if asJSON, _ := call.json(); asJSON {
+		call.print(struct {
 			report.Head
 			report.Verification
-		}{a.head(a.code), report.VerificationOf(answers)})
+		}{call.head(), report.VerificationOf(answers)})
 		return
 	}
-	report.VerificationText(a.stdout, answers)
+	report.VerificationText(call.stdout, answers)
 }
 
 // verifyCode: 5 where a certificate is not accepted or its secret can't be used, 4

@@ -14,7 +14,7 @@ type packFlags struct {
 	force          bool
 }
 
-func (a *app) certificatePack(flags packFlags) error {
+func runPack(call *invocation, flags packFlags) error {
 	if flags.cert == "" || flags.key == "" || flags.out == "" {
 		return usage("pack needs --cert, --key and --out", "aoifleet certificate pack --cert C.pem --key K.pem --out FILE")
 	}
@@ -25,15 +25,15 @@ func (a *app) certificatePack(flags packFlags) error {
 	if err != nil {
 		return err
 	}
-	return a.writeP12(flags.out, c, flags.force)
+	return writeP12(call, flags.out, c, flags.force)
 }
 
 // writeP12 writes the agent's file.
-func (a *app) writeP12(path string, c *certificate.Certificate, force bool) error {
-	a.signals.heed() // a key half written must not stay behind
+func writeP12(call *invocation, path string, c *certificate.Certificate, force bool) error {
+	call.signals.heed() // a key half written must not stay behind
 	if err := certfile.Write([]certfile.File{{Path: path, Data: c.Canonical(), Mode: 0o600}}, force); err != nil {
 		return usage(path+": can't be written: "+err.Error(), "name a file in a folder that you may write with --out")
 	}
-	fmt.Fprintf(a.stderr, "wrote %s: %s, thumbprint %s\n", display.MaskLines(path), c.Leaf.Subject, c.Leaf.Thumbprint)
+	fmt.Fprintf(call.stderr, "wrote %s: %s, thumbprint %s\n", display.MaskLines(path), c.Leaf.Subject, c.Leaf.Thumbprint)
 	return nil
 }

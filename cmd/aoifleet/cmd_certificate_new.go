@@ -17,22 +17,24 @@ import (
 const newHint = "aoifleet certificate new --out certs/fleet.p12.b64, or --per-host -i INVENTORY"
 
 type newFlags struct {
+	selection
 	out, subject string
 	days, bits   int
 	perHost      bool
 	csr, force   bool
 }
 
-func (a *app) certificateNewCommand() *cobra.Command {
+func certificateNewCommand(call *invocation) *cobra.Command {
 	var flags newFlags
 	cmd := &cobra.Command{Use: "new", Short: "Make a key and a self-signed certificate, or a request for one; for the fleet or one per VM", Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if flags.csr && cmd.Flags().Changed("days") {
 				return usage("--csr and --days exclude each other", "how long it is valid says the authority")
 			}
-			return a.certificateNew(flags)
+			return runNew(call, flags)
 		}}
-	a.fleetFlags(cmd)
+	flags.add(cmd)
+	call.outputFlag(cmd)
 	f := cmd.Flags()
 	f.StringVarP(&flags.out, "out", "O", "", "the `FILE` to write, such as certs/fleet.p12.b64; the public part goes beside it")
 	f.BoolVar(&flags.perHost, "per-host", false, "one for each selected host, where the inventory's certificate: names it")
@@ -44,8 +46,8 @@ func (a *app) certificateNewCommand() *cobra.Command {
 	return cmd
 }
 
-func (a *app) certificateNew(flags newFlags) error {
-	asJSON, err := a.json()
+func runNew(call *invocation, flags newFlags) error {
+	asJSON, err := call.json()
 	if err != nil {
 		return err
 	}
@@ -53,7 +55,7 @@ func (a *app) certificateNew(flags newFlags) error {
 		return err
 	}
 	set := &certfile.Set{Requests: flags.csr, Subject: flags.subject, Life: time.Duration(flags.days) * 24 * time.Hour, Bits: flags.bits}
-	if set.Items, err = a.newItems(flags); err != nil {
+	if set.Items, err = newItems(call, flags); err != nil {
 		return err
 	}
 	if err := set.Check(flags.force); err != nil {
@@ -62,18 +64,18 @@ func (a *app) certificateNew(flags newFlags) error {
 	if err := set.Make(time.Now()); err != nil {
 		return err
 	}
-	a.signals.heed() // a set half written must not stay behind
+	call.signals.heed() // a set half written must not stay behind
 	if err := set.Write(flags.force); err != nil {
 		return err
 	}
 	if asJSON {
-		a.print(struct {
+		call.print(struct {
 			report.Head
 			Certificates []report.Made `json:"certificates"`
-		}{a.head(exitOK), report.MadeOf(set)})
+		}{call.head(), report.MadeOf(set)})
 		return nil
 	}
-	a.showMade(set)
+	showMade(call, set)
 	return nil
 }
 
@@ -93,14 +95,14 @@ func (flags newFlags) check() error {
 }
 
 // newItems returns what is to be made, and where.
-func (a *app) newItems(flags newFlags) ([]*certfile.Item, error) {
+func newItems(call *invocation, flags newFlags) ([]*certfile.Item, error) {
 	if !flags.perHost {
-		if a.inventoryFile != "" || a.limit != "" {
+		if flags.inventory != "" || flags.limit != "" {
 			return nil, usage("--inventory and --limit go with --per-host", newHint)
 		}
 		return certfile.ForFleet(flags.out), nil
 	}
-	hosts, err := a.load()
+	_, hosts, err := flags.load(call)
 	if err != nil {
 		return nil, err
 	}
@@ -108,8 +110,8 @@ func (a *app) newItems(flags newFlags) ([]*certfile.Item, error) {
 }
 
 // showMade prints what was made, and the next command.
-func (a *app) showMade(set *certfile.Set) {
-	t := tabwriter.NewWriter(a.stdout, 0, 0, 2, ' ', 0)
+func showMade(call *invocation, set *certfile.Set) {
+	t := tabwriter.NewWriter(call.stdout, 0, 0, 2, ' ', 0)
 	if set.Requests {
 		fmt.Fprintln(t, "NAME\tKEY\tREQUEST")
 	} else {
@@ -124,6 +126,6 @@ func (a *app) showMade(set *certfile.Set) {
 		}
 		fmt.Fprintf(t, "%s\t%s\n", display.MaskLines(first.Path), display.MaskLines(second.Path))
 	}
-	_ = t.Flush() // a.stdout remembers
-	fmt.Fprintf(a.stderr, "next: %s\n", display.MaskLines(set.Next()))
+	_ = t.Flush() // call.stdout remembers
+	fmt.Fprintf(call.stderr, "next: %s\n", display.MaskLines(set.Next()))
 }

@@ -14,56 +14,59 @@ import (
 	"github.com/aoifleet/aoifleet/internal/rollout"
 )
 
-func (a *app) statusCommand() *cobra.Command {
-	var expiring string
+type statusFlags struct {
+	selection
+	expiring string
+}
+
+func statusCommand(call *invocation) *cobra.Command {
+	var flags statusFlags
 	cmd := &cobra.Command{
 		Use:   "status",
 		Short: "Show each host's live certificate, the days it has left, the agent's state, and which certificates are in use",
 		Args:  cobra.NoArgs,
-		RunE:  func(*cobra.Command, []string) error { return a.status(expiring) },
+		RunE:  func(*cobra.Command, []string) error { return runStatus(call, flags) },
 	}
-	a.fleetFlags(cmd)
-	a.certificateFlag(cmd)
+	flags.add(cmd)
+	flags.addCertificate(cmd)
+	call.outputFlag(cmd)
 	cmd.Flag("output").Usage = "`FORMAT`: text, json or prometheus (textfile collector)"
-	cmd.Flags().StringVar(&expiring, "expiring", "", "fail (exit 5) where a certificate ends within `DAYS`, such as 30d")
+	cmd.Flags().StringVar(&flags.expiring, "expiring", "", "fail (exit 5) where a certificate ends within `DAYS`, such as 30d")
 	return cmd
 }
 
-func (a *app) status(expiring string) error {
-	within, err := parseDays(expiring)
+func runStatus(call *invocation, flags statusFlags) error {
+	within, err := parseDays(flags.expiring)
 	if err != nil {
 		return err
 	}
-	metrics := a.output == "prometheus"
+	metrics := call.output == "prometheus"
 	if metrics {
-		a.output = "text"
+		call.output = "text"
 	}
-	f, err := a.open(fleet.Compare, a.checking)
+	f, err := call.open(flags.request(call, fleet.Compare), call.checking)
 	if err != nil {
 		return err
 	}
 	defer f.Close()
-	s := &report.Status{Entries: f.Health(a.ctx), Now: f.Started, Expiring: within, Elsewhere: f.Others,
-		Recover: []string{"aoifleet", "recover", "-i", a.inventoryFile}}
+	s := &report.Status{Entries: f.Health(call.ctx), Now: f.Started, Expiring: within, Elsewhere: f.Others,
+		Recover: []string{"aoifleet", "recover", "-i", f.Inventory.Path}}
 	s.Rotated = map[string]report.Rotation{}
 	for name, r := range f.Rotations(s.Entries) {
 		s.Rotated[name] = report.Rotation(r)
 	}
-	a.progress.Done()
-	a.code = statusCode(s)
-	if sig := a.signals.got(); sig != nil {
-		a.code = signalCode(sig)
-	}
+	call.progress.Done()
+	call.exit(statusCode(s))
 	if metrics {
-		return s.Prometheus(a.stdout)
+		return s.Prometheus(call.stdout)
 	}
-	if asJSON, _ := a.json(); asJSON {
-		d := a.document(f, s.Hosts(), a.code)
+	if asJSON, _ := call.json(); asJSON {
+		d := call.document(f, s.Hosts())
 		d.Principals = s.Principals()
-		a.printDocument(d)
+		call.printDocument(d)
 		return nil
 	}
-	s.Text(a.stdout)
+	s.Text(call.stdout)
 	return nil
 }
 
@@ -83,7 +86,7 @@ func parseDays(text string) (time.Duration, error) {
 	return 0, usage(fmt.Sprintf("--expiring can't be %q", text), "give it days: --expiring 30d")
 }
 
-// statusCode: 4 where a host could not be reached, 5 where a check failed.
+// statusCode returns 4 where a host could not be reached, 5 where a check failed.
 func statusCode(s *report.Status) int {
 	totals := map[rollout.Outcome]int{}
 	for _, e := range s.Entries {

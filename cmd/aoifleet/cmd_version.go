@@ -10,10 +10,10 @@ import (
 // version is set by the Makefile: -ldflags -X main.version=….
 var version = "dev"
 
-func (a *app) versionCommand() *cobra.Command {
+func versionCommand(call *invocation) *cobra.Command {
 	return &cobra.Command{Use: "version", Short: "Print the version", Args: cobra.NoArgs,
 		RunE: func(*cobra.Command, []string) error {
-			_, err := fmt.Fprintf(a.stdout, "aoifleet %s %s/%s\n", version, runtime.GOOS, runtime.GOARCH)
+			_, err := fmt.Fprintf(call.stdout, "aoifleet %s %s/%s\n", version, runtime.GOOS, runtime.GOARCH)
 			return err
 		}}
 }

@@ -10,12 +10,12 @@ import (
 	"github.com/aoifleet/aoifleet/internal/lab"
 )
 
-func (a *app) demoCommand() *cobra.Command {
+func demoCommand(call *invocation) *cobra.Command {
 	return &cobra.Command{
 		Use:   "demo",
 		Short: "Show a rotation of an embedded fleet of 12 VMs: refused before its certificate is registered, then carried out, but for one VM that fails and is rolled back (Linux)",
 		Args:  cobra.NoArgs,
-		RunE:  func(*cobra.Command, []string) error { return a.demo() },
+		RunE:  func(*cobra.Command, []string) error { return runDemo(call) },
 	}
 }
 
@@ -27,8 +27,8 @@ func demoName(i int) string {
 	return fmt.Sprintf("%s-sftp-%02d", []string{"london", "paris"}[i/6], i%6+1)
 }
 
-func (a *app) demo() (err error) {
-	a.signals.heed() // its files are removed at the end
+func runDemo(call *invocation) (err error) {
+	call.signals.heed() // its files are removed at the end
 	fleet, pretend, err := startLabFleet(lab.Options{Machines: 12, Name: demoName, Parallel: 4, MaxFailures: 2}, lab.OldCertificate)
 	if err != nil {
 		return err
@@ -38,18 +38,18 @@ func (a *app) demo() (err error) {
 	if err := fleet.Machine(sick).SetFault("log-only " + fleet.NewThumbprint()); err != nil {
 		return err
 	}
-	d := &demo{app: a, fleet: fleet}
+	d := &demo{invocation: call, fleet: fleet}
 	for _, act := range []func() error{d.unregistered, d.register, d.rotate} {
-		if err := act(); err != nil || a.ctx.Err() != nil {
+		if err := act(); err != nil || call.ctx.Err() != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// demo is the stage.
+// demo is the demonstration, act by act.
 type demo struct {
-	*app
+	*invocation
 	fleet *lab.Fleet
 }
 
@@ -86,7 +86,7 @@ func (d *demo) register() error {
 	return nil
 }
 
-// rotate is the main job, with one machine on which the agent is refused all the
+// runRotate is the main job, with one machine on which the agent is refused all the
 // same.
 func (d *demo) rotate() error {
 	fmt.Fprintf(d.stdout, "\n# Now it is registered. On %s the agent will be refused all the same, while\n# its unit stays active.\n", sick)
@@ -120,13 +120,12 @@ func (d *demo) asserts(code int) error {
 // again runs the program with other arguments, as a user would.
 func (d *demo) again(args ...string) int {
 	fmt.Fprintf(d.stdout, "\n$ aoifleet %s\n", strings.Join(args, " "))
-	own := *d.app.process
+	own := *d.process
 	own.getenv = func(name string) string {
 		if name == "XDG_STATE_HOME" { // the journal goes with the fleet
 			return d.fleet.Dir()
 		}
 		return d.getenv(name)
 	}
-	inner := &app{process: &own, ctx: d.ctx, signals: d.signals}
-	return inner.execute(args)
+	return newInvocation(d.ctx, &own, d.signals).execute(args)
 }

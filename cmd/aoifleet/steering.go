@@ -7,8 +7,6 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/aoifleet/aoifleet/internal/fleet"
-	"github.com/aoifleet/aoifleet/internal/inventory"
-	"github.com/aoifleet/aoifleet/internal/report"
 	"github.com/aoifleet/aoifleet/internal/rollout"
 )
 
@@ -41,7 +39,7 @@ func (flags steerFlags) given() []string {
 }
 
 // check finds what is wrong with the flags before anything is read.
-func (flags steerFlags) check(a *app, dryRun bool) error {
+func (flags steerFlags) check(asks, dryRun bool) error {
 	switch flags.onFailure {
 	case stop, rollbackAll:
 	default:
@@ -50,7 +48,7 @@ func (flags steerFlags) check(a *app, dryRun bool) error {
 	switch rollout.Pause(flags.pauseAfter) {
 	case rollout.NoPause:
 	case rollout.AfterCanary, rollout.AfterWave:
-		if !a.asks && !dryRun {
+		if !asks && !dryRun {
 			return usage("nobody can be asked: --pause-after needs a terminal", "use --until canary, and rotate again to carry on")
 		}
 	default:
@@ -85,27 +83,4 @@ func (flags steerFlags) steer(canary int, o *fleet.Options) error {
 	o.Until, err = flags.wave()
 	o.PauseAfter, o.UndoAll = rollout.Pause(flags.pauseAfter), flags.onFailure == rollbackAll
 	return err
-}
-
-// askAfter shows what was seen so far and asks whether to go on after a wave.
-func (a *app) askAfter(plan *rollout.Plan, wave int, soFar *rollout.Run) bool {
-	a.progress.Done()
-	report.SoFar(a.stderr, soFar, plan, wave)
-	left := 0
-	for _, w := range plan.Waves[wave:] {
-		left += due(soFar, w)
-	}
-	return a.agree(fmt.Sprintf("go on with wave %d (%s; %s left)?", wave+1, inventory.HostCount(due(soFar, plan.Waves[wave])), inventory.HostCount(left)))
-}
-
-// due counts the hosts of a wave that have not ended: one may be refused while
-// the certificate is brought to it.
-func due(soFar *rollout.Run, w rollout.Wave) int {
-	n := 0
-	for _, i := range w.Hosts {
-		if soFar.Results[i].Outcome == "" {
-			n++
-		}
-	}
-	return n
 }

@@ -18,30 +18,30 @@ type labFlags struct {
 	machines int
 }
 
-func (a *app) labCommand() *cobra.Command {
+func labCommand(call *invocation) *cobra.Command {
 	var flags labFlags
 	cmd := &cobra.Command{
 		Use:   "lab",
 		Short: "Run an embedded fleet of pretend VMs, and a pretend Azure, on loopback, to try things on (Linux)",
 		Args:  cobra.NoArgs,
-		RunE:  func(*cobra.Command, []string) error { return a.lab(flags) },
+		RunE:  func(*cobra.Command, []string) error { return runLab(call, flags) },
 	}
 	cmd.Flags().StringVar(&flags.dir, "dir", "", "`DIR` for the fleet's files; must be new or empty (default: a temporary one)")
 	cmd.Flags().IntVar(&flags.machines, "machines", 12, "`NUMBER` of machines")
 	return cmd
 }
 
-// lab runs until the first signal.
-func (a *app) lab(flags labFlags) error {
+// runLab runs until the first signal.
+func runLab(call *invocation, flags labFlags) error {
 	if flags.machines < 1 || flags.machines > lab.MaxMachines {
 		return usage(fmt.Sprintf("the lab has 1 to %d machines, not %d", lab.MaxMachines, flags.machines), "aoifleet lab --machines 12")
 	}
 	if entries, _ := os.ReadDir(flags.dir); slices.ContainsFunc(entries, func(e fs.DirEntry) bool { return e.Name() != "faults" }) {
 		return usage(flags.dir+" is not empty", "name a new folder with --dir, or leave it out")
 	}
-	a.signals.heed() // its files are removed at the end
+	call.signals.heed() // its files are removed at the end
 	fleet, pretend, err := startLabFleet(lab.Options{Dir: flags.dir, Machines: flags.machines,
-		Notice: func(text string) { fmt.Fprintf(a.stderr, "lab: %s\n", text) }}, lab.OldCertificate, lab.NewCertificate)
+		Notice: func(text string) { fmt.Fprintf(call.stderr, "lab: %s\n", text) }}, lab.OldCertificate, lab.NewCertificate)
 	if err != nil {
 		return err
 	}
@@ -49,10 +49,10 @@ func (a *app) lab(flags labFlags) error {
 	if err := pretend.addOperator(fleet); err != nil {
 		return errors.Join(err, fleet.Close())
 	}
-	fmt.Fprintf(a.stdout, "%s\n", fleet.InventoryFile())
-	fmt.Fprintf(a.stderr, "the lab runs %d machines, beside a pretend Entra, Key Vault and Graph; try: aoifleet plan -i %s\n%shint: write lines such as `london-sftp-01 log-only` into %s to make machines fail; end it with Ctrl-C\n",
+	fmt.Fprintf(call.stdout, "%s\n", fleet.InventoryFile())
+	fmt.Fprintf(call.stderr, "the lab runs %d machines, beside a pretend Entra, Key Vault and Graph; try: aoifleet plan -i %s\n%shint: write lines such as `london-sftp-01 log-only` into %s to make machines fail; end it with Ctrl-C\n",
 		flags.machines, fleet.InventoryFile(), labLesson(fleet), fleet.FaultsFile())
-	<-a.ctx.Done()
+	<-call.ctx.Done()
 	return fleet.Close()
 }
 

@@ -14,21 +14,23 @@ import (
 )
 
 type planFlags struct {
+	selection
 	changeFlags
 	offline, detailed bool
 	out               string
 }
 
-func (a *app) planCommand() *cobra.Command {
+func planCommand(call *invocation) *cobra.Command {
 	var flags planFlags
 	cmd := &cobra.Command{
 		Use:   "plan",
 		Short: "Look at every host and show what rotate would do; changes nothing",
 		Args:  cobra.NoArgs,
-		RunE:  func(*cobra.Command, []string) error { return a.plan(flags) },
+		RunE:  func(*cobra.Command, []string) error { return runPlan(call, flags) },
 	}
-	a.fleetFlags(cmd)
-	a.certificateFlag(cmd)
+	flags.selection.add(cmd)
+	flags.addCertificate(cmd)
+	call.outputFlag(cmd)
 	cmd.Flags().BoolVar(&flags.offline, "offline", false, "open no connection: show only what the inventory and the certificates say")
 	cmd.Flags().BoolVar(&flags.detailed, "detailed-exitcode", false, "exit 3 when there is something to do")
 	cmd.Flags().StringVar(&flags.out, "out", "", "save the plan in `FILE`, for rotate --plan; an older saved plan is replaced")
@@ -42,44 +44,42 @@ func forceFlag(cmd *cobra.Command, force *bool) {
 	cmd.Flags().BoolVar(force, "force", false, "also with a certificate that looks like the wrong one: expires no later than the live one, or is used for several service principals")
 }
 
-func (a *app) plan(flags planFlags) error {
+func runPlan(call *invocation, flags planFlags) error {
 	if err := flags.check(); err != nil {
 		return err
 	}
-	a.offline = flags.offline
-	f, err := a.open(fleet.Install, a.checking)
+	request := flags.request(call, fleet.Install)
+	request.Offline = flags.offline
+	f, err := call.open(request, call.checking)
 	if err != nil {
 		return err
 	}
 	defer f.Close()
 	if flags.offline {
-		a.showPlan(f, f.PlanOffline(flags.Options), exitOK)
+		showPlan(call, f, f.PlanOffline(flags.Options))
 		return nil
 	}
-	plan := f.Plan(a.ctx, flags.Options)
-	code := planCode(plan, flags.detailed)
-	if sig := a.signals.got(); sig != nil {
-		code = signalCode(sig)
-	}
+	plan := f.Plan(call.ctx, flags.Options)
+	call.exit(planCode(plan, flags.detailed))
 	saved := false
 	if flags.out != "" {
-		if saved, err = f.SavePlan(a.ctx, flags.out, plan, flags.Options); err != nil {
+		if saved, err = f.SavePlan(call.ctx, flags.out, plan, flags.Options); err != nil {
 			return err
 		}
 	}
-	a.progress.Done()
-	a.showPlan(f, plan, code)
+	call.progress.Done()
+	showPlan(call, f, plan)
 	if saved {
-		a.showSaved(f, flags.out)
+		showSaved(call, f, flags)
 	}
 	return nil
 }
 
-// showSaved says which plan is in path, for a reviewer, and how it is carried out.
-func (a *app) showSaved(f *fleet.Fleet, path string) {
-	command := slices.Concat([]string{"aoifleet", "rotate", "-i", a.inventoryFile}, a.certificateArgs(), []string{"--plan", path, "--plan-id", f.PlanID})
-	a.progress.Say("the plan is saved: " + f.PlanID)
-	a.progress.Say("to carry it out: " + display.MaskLines(shellescape.QuoteCommand(command)))
+// showSaved says which plan was saved, for a reviewer, and how it is carried out.
+func showSaved(call *invocation, f *fleet.Fleet, flags planFlags) {
+	command := slices.Concat([]string{"aoifleet", "rotate", "-i", f.Inventory.Path}, flags.certificateArgs(), []string{"--plan", flags.out, "--plan-id", f.PlanID})
+	call.progress.Say("the plan is saved: " + f.PlanID)
+	call.progress.Say("to carry it out: " + display.MaskLines(shellescape.QuoteCommand(command)))
 }
 
 // check finds what would be in the way of saving the plan before hosts are
@@ -106,14 +106,13 @@ func planCode(plan *rollout.Plan, detailed bool) int {
 	return code
 }
 
-func (a *app) showPlan(f *fleet.Fleet, plan *rollout.Plan, code int) {
-	a.code = code
-	if asJSON, _ := a.json(); asJSON {
-		report.Warnings(a.stderr, plan.Warnings())
-		d := a.document(f, report.PlanHosts(plan), code)
+func showPlan(call *invocation, f *fleet.Fleet, plan *rollout.Plan) {
+	if asJSON, _ := call.json(); asJSON {
+		report.Warnings(call.stderr, plan.Warnings())
+		d := call.document(f, report.PlanHosts(plan))
 		d.Warnings = report.PlanWarnings(plan)
-		a.printDocument(d)
+		call.printDocument(d)
 		return
 	}
-	report.Plan(a.stdout, plan, f.Started)
+	report.Plan(call.stdout, plan, f.Started)
 }

@@ -17,6 +17,7 @@ import (
 
 // signInFlags say which application is meant, and who changes it.
 type signInFlags struct {
+	selection
 	tenant, client, cloud, objectID, signWith string
 	yes                                       bool
 }
@@ -29,65 +30,66 @@ func (flags *signInFlags) add(cmd *cobra.Command) {
 	f.BoolVarP(&flags.yes, "yes", "y", false, "do not ask")
 }
 
-func (a *app) certificateRegisterCommand() *cobra.Command {
+func certificateRegisterCommand(call *invocation) *cobra.Command {
 	var flags signInFlags
 	cmd := &cobra.Command{Use: "register", Short: "Add the certificate to the application, beside those that it has (Microsoft Graph)", Args: cobra.NoArgs,
 		Long: "Add the certificate to the application, beside those that it has (Microsoft Graph).\n\n" +
 			"Tenant and application are read from the agents' own configuration, over SSH. With --tenant no host is contacted.",
-		RunE: func(*cobra.Command, []string) error { return a.certificateRegister(flags) }}
-	a.fleetFlags(cmd)
-	a.certificateFlag(cmd)
+		RunE: func(*cobra.Command, []string) error { return runRegister(call, flags) }}
+	flags.selection.add(cmd)
+	flags.addCertificate(cmd)
+	call.outputFlag(cmd)
 	flags.add(cmd)
 	cmd.Flags().StringVar(&flags.cloud, "cloud", "", "with --tenant: public, usgovernment or china")
 	cmd.Flags().StringVar(&flags.objectID, "object-id", "", "object `ID` of the application, with --sign-with where it may not read itself")
 	return cmd
 }
 
-func (a *app) certificateRegister(flags signInFlags) error {
-	if _, err := a.json(); err != nil {
+func runRegister(call *invocation, flags signInFlags) error {
+	if _, err := call.json(); err != nil {
 		return err
 	}
-	if err := a.mayAsk(changeFlags{yes: flags.yes}); err != nil {
+	if err := call.mayAsk(flags.yes); err != nil {
 		return err
 	}
 	if flags.objectID != "" && flags.signWith == "" {
 		return usage("--object-id goes with --sign-with", "an operator who is signed in may read it: leave it out")
 	}
-	list, cloud, err := a.toRegister(flags)
+	list, cloud, err := toRegister(call, flags)
 	if err != nil {
 		return err
 	}
-	signer, err := a.signer(flags, cloud)
+	signer, err := signer(call, flags, cloud)
 	if err != nil {
 		return err
 	}
-	registrar, err := verify.NewRegistrar(cloud, a.azure, signer)
+	registrar, err := verify.NewRegistrar(cloud, call.azure, signer)
 	if err != nil {
 		return err
 	}
 	defer registrar.Close()
-	return a.change("register", list, flags.yes, func(each func(*verify.Registration)) error {
-		return registrar.Register(a.ctx, list, flags.objectID, each)
+	return changeApplication(call, "register", list, flags.yes, func(each func(*verify.Registration)) error {
+		return registrar.Register(call.ctx, list, flags.objectID, each)
 	})
 }
 
 // toRegister returns the certificates of the flags, or of the fleet, and their cloud.
-func (a *app) toRegister(flags signInFlags) ([]*verify.Registration, azurecloud.Settings, error) {
+func toRegister(call *invocation, flags signInFlags) ([]*verify.Registration, azurecloud.Settings, error) {
 	if flags.tenant != "" || flags.client != "" || flags.cloud != "" {
-		return a.registerOne(flags)
+		return registerOne(call, flags)
 	}
-	f, err := a.open(fleet.Install, a.checking)
+	f, err := call.open(flags.request(call, fleet.Install), call.checking)
 	if err != nil {
 		return nil, azurecloud.Settings{}, err
 	}
 	defer f.Close()
-	answers := verify.Questions(f.Status(a.ctx), "")
+	answers := verify.Questions(f.Status(call.ctx), "")
 	for _, n := range answers.NotAsked {
 		if n.Outcome != rollout.NotApplicable {
-			fmt.Fprintf(a.stderr, "note: %s was left out: %s\n", n.Host, n.Outcome)
+			fmt.Fprintf(call.stderr, "note: %s was left out: %s\n", n.Host, n.Outcome)
 		}
 	}
-	a.code = notAskedCode(answers.NotAsked) // where nothing else is to be said
+	call.code = notAskedCode(answers.NotAsked) // where nothing else is to be said
 	list := verify.Registrations(answers.Questions)
 	if len(list) == 0 {
 		return nil, azurecloud.Settings{}, &problem.Error{Class: problem.Refused, Message: "no host says for which application its certificate is", Hint: "name it with --tenant, --client-id and --certificate"}
@@ -95,16 +97,16 @@ func (a *app) toRegister(flags signInFlags) ([]*verify.Registration, azurecloud.
 	return list, f.Inventory.Azure, nil
 }
 
-func (a *app) registerOne(flags signInFlags) ([]*verify.Registration, azurecloud.Settings, error) {
+func registerOne(call *invocation, flags signInFlags) ([]*verify.Registration, azurecloud.Settings, error) {
 	const hint = "aoifleet certificate register --tenant ID --client-id ID --certificate FILE"
 	cloud := azurecloud.Settings{Name: flags.cloud}
 	switch {
-	case flags.tenant == "" || flags.client == "" || a.certificateFile == "":
+	case flags.tenant == "" || flags.client == "" || flags.certificate == "":
 		return nil, cloud, usage("without the inventory register needs --tenant, --client-id and --certificate", hint)
-	case a.inventoryFile != "" || a.limit != "":
+	case flags.inventory != "" || flags.limit != "":
 		return nil, cloud, usage("--inventory and --limit don't go with --tenant: no host is contacted", hint)
 	}
-	cert, err := a.readOne(a.certificateFile, cloud)
+	cert, err := readOne(call, flags.certificate, cloud)
 	if err != nil {
 		return nil, cloud, err
 	}
@@ -114,23 +116,23 @@ func (a *app) registerOne(flags signInFlags) ([]*verify.Registration, azurecloud
 
 // signer returns the certificate that signs in as the application, nil where the
 // operator does.
-func (a *app) signer(flags signInFlags, cloud azurecloud.Settings) (*certificate.Certificate, error) {
+func signer(call *invocation, flags signInFlags, cloud azurecloud.Settings) (*certificate.Certificate, error) {
 	if flags.signWith == "" {
 		return nil, nil
 	}
-	return a.readOne(flags.signWith, cloud)
+	return readOne(call, flags.signWith, cloud)
 }
 
-// change shows what is to be done, asks, does it and prints the result.
-func (a *app) change(verb string, list []*verify.Registration, yes bool, do func(each func(*verify.Registration)) error) error {
-	asJSON, _ := a.json()
-	out := a.stdout
+// changeApplication shows what is to be done, asks, does it and prints the result.
+func changeApplication(call *invocation, verb string, list []*verify.Registration, yes bool, do func(each func(*verify.Registration)) error) error {
+	asJSON, _ := call.json()
+	out := call.stdout
 	if asJSON {
-		out = a.stderr // stdout is for the document alone
+		out = call.stderr // stdout is for the document alone
 	}
 	report.RegistrationsPlan(out, verb, list)
-	a.signals.heed()
-	if yes || a.agree(verb+" it?") {
+	call.signals.heed()
+	if yes || call.agree(verb+" it?") {
 		err := do(func(r *verify.Registration) {
 			if !asJSON {
 				report.RegistrationResult(out, verb, r)
@@ -139,18 +141,16 @@ func (a *app) change(verb string, list []*verify.Registration, yes bool, do func
 		if err != nil {
 			return err
 		}
-		a.code = registrationsCode(list, a.code)
+		call.code = registrationsCode(list, call.code)
 	} else {
-		a.code = exitEnded
+		call.code = exitEnded
 	}
-	if sig := a.signals.got(); sig != nil {
-		a.code = signalCode(sig)
-	}
+	call.exit(call.code)
 	if asJSON {
-		a.print(struct {
+		call.print(struct {
 			report.Head
 			report.Registrations
-		}{a.head(a.code), report.RegistrationsOf(list)})
+		}{call.head(), report.RegistrationsOf(list)})
 	}
 	return nil
 }

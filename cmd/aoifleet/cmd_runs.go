@@ -11,33 +11,33 @@ import (
 	"github.com/aoifleet/aoifleet/internal/report"
 )
 
-func (a *app) runsCommand() *cobra.Command {
+func runsCommand(call *invocation) *cobra.Command {
 	cmd := &cobra.Command{Use: "runs", Short: "List the runs of this workstation, or show one", Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() }}
 	var number int
 	list := &cobra.Command{Use: "list", Short: "List the newest runs", Args: cobra.NoArgs,
-		RunE: func(*cobra.Command, []string) error { return a.runsList(number) }}
+		RunE: func(*cobra.Command, []string) error { return runRunsList(call, number) }}
 	list.Flags().IntVarP(&number, "number", "n", 20, "at most `N` runs")
-	a.outputFlag(list)
+	call.outputFlag(list)
 	var steps bool
 	show := &cobra.Command{Use: "show ID", Short: "Show what a run did on each host", Args: cobra.ExactArgs(1),
 		Long: "Show what a run did on each host. ID is the run's, its beginning or end if that is unique, or last for the newest.",
-		RunE: func(_ *cobra.Command, args []string) error { return a.runsShow(args[0], steps) }}
+		RunE: func(_ *cobra.Command, args []string) error { return runRunsShow(call, args[0], steps) }}
 	show.Flags().BoolVar(&steps, "steps", false, "also every step, with its time")
-	a.outputFlag(show)
+	call.outputFlag(show)
 	cmd.AddCommand(list, show)
 	return cmd
 }
 
-func (a *app) runsList(number int) error {
-	asJSON, err := a.json()
+func runRunsList(call *invocation, number int) error {
+	asJSON, err := call.json()
 	if err != nil {
 		return err
 	}
 	if number < 1 {
 		return usage(fmt.Sprintf("no such number of runs: %d", number), "use a number from 1")
 	}
-	dir, err := fleet.StateDir(a.getenv, a.home)
+	dir, err := fleet.StateDir(call.getenv, call.home)
 	if err != nil {
 		return err
 	}
@@ -46,24 +46,24 @@ func (a *app) runsList(number int) error {
 		return err
 	}
 	if err != nil { // the others are worth showing
-		fmt.Fprintf(a.stderr, "warning: %s\n", strings.ReplaceAll(err.Error(), "\n", "\nwarning: "))
+		fmt.Fprintf(call.stderr, "warning: %s\n", strings.ReplaceAll(err.Error(), "\n", "\nwarning: "))
 	}
 	switch {
 	case asJSON:
-		return report.RunsJSON(a.stdout, runs)
+		return report.RunsJSON(call.stdout, runs)
 	case len(runs) == 0:
-		fmt.Fprintln(a.stderr, "no runs in "+dir)
+		fmt.Fprintln(call.stderr, "no runs in "+dir)
 		return nil
 	}
-	return report.Runs(a.stdout, runs)
+	return report.Runs(call.stdout, runs)
 }
 
-func (a *app) runsShow(id string, steps bool) error {
-	asJSON, err := a.json()
+func runRunsShow(call *invocation, id string, steps bool) error {
+	asJSON, err := call.json()
 	if err != nil {
 		return err
 	}
-	dir, err := fleet.StateDir(a.getenv, a.home)
+	dir, err := fleet.StateDir(call.getenv, call.home)
 	if err != nil {
 		return err
 	}
@@ -72,7 +72,7 @@ func (a *app) runsShow(id string, steps bool) error {
 		return err
 	}
 	if asJSON {
-		return report.RunJSON(a.stdout, run)
+		return report.RunJSON(call.stdout, run)
 	}
-	return report.Run(a.stdout, run, steps)
+	return report.Run(call.stdout, run, steps)
 }

@@ -1,0 +1,137 @@
+package main
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/spf13/cobra"
+
+	"github.com/aoifleet/aoifleet/internal/fleet"
+	"github.com/aoifleet/aoifleet/internal/inventory"
+	"github.com/aoifleet/aoifleet/internal/report"
+	"github.com/aoifleet/aoifleet/internal/rollout"
+	"github.com/aoifleet/aoifleet/internal/verify"
+)
+
+// changeFlags are the flags of commands that change hosts.
+type changeFlags struct {
+	fleet.Options
+	yes bool
+}
+
+func (flags *changeFlags) add(cmd *cobra.Command) {
+	f := cmd.Flags()
+	f.BoolVar(&flags.DryRun, "dry-run", false, "show the plan and change nothing")
+	f.BoolVarP(&flags.yes, "yes", "y", false, "do not ask")
+}
+
+func (flags *changeFlags) addDeadman(cmd *cobra.Command) {
+	cmd.Flags().BoolVar(&flags.NoDeadman, "no-deadman", false, "go on where a host can't put the old certificate back by itself when contact is lost")
+}
+
+// addVerify says how plan and rotate ask Azure where the inventory wants it.
+func (flags *changeFlags) addVerify(cmd *cobra.Command) {
+	f := cmd.Flags()
+	f.BoolVar(&flags.SkipVerify, "skip-verify", false, "do not ask Azure about the certificate, whatever the inventory says (verify: entra)")
+	f.DurationVar(&flags.VerifyWait, "verify-wait", verify.DefaultWait, "how long to wait for Entra to know the certificate; 0: ask once")
+}
+
+// needNotAsk is that the command asks nothing.
+func (flags changeFlags) needNotAsk() bool { return flags.yes || flags.DryRun }
+
+// args returns the flags as they were given.
+func (flags changeFlags) args() []string {
+	var args []string
+	for _, flag := range []struct {
+		given bool
+		name  string
+	}{{flags.Force, "--force"}, {flags.NoDeadman, "--no-deadman"}, {flags.SkipVerify, "--skip-verify"}, {flags.yes, "--yes"}} {
+		if flag.given {
+			args = append(args, flag.name)
+		}
+	}
+	return args
+}
+
+// change is a command that changes hosts, as it is shown and agreed to.
+type change struct {
+	*invocation
+	fleet    *fleet.Fleet
+	flags    changeFlags
+	question string // such as "rotate on"
+}
+
+// carryOut carries the change out with do and prints its result. again returns the
+// command line that carries on, without --limit. The second signal ends cut.
+func (c *change) carryOut(do func(cut context.Context, s fleet.Steps) (*fleet.Change, error), again func(*fleet.Change) []string) error {
+	cut, end := context.WithCancel(context.Background())
+	defer end()
+	result, err := do(cut, fleet.Steps{
+		Agree: func(plan *rollout.Plan) bool {
+			defer c.signals.onSecond(end)
+			return c.agreeTo(plan)
+		},
+		Continue: c.agreeToContinue,
+		ExitCode: func(run *rollout.Run, agreed bool) int { return changeCode(run, agreed, c.interrupted()) },
+	})
+	if err != nil {
+		return err
+	}
+	c.progress.Done()
+	if result.Run == nil {
+		c.code = planCode(result.Plan, false)
+		showPlan(c.invocation, c.fleet, result.Plan)
+		return nil
+	}
+	c.code = result.ExitCode
+	if asJSON, _ := c.json(); asJSON {
+		d := c.document(c.fleet, report.RunHosts(result.Run))
+		d.Warnings = report.PlanWarnings(result.Plan)
+		c.printDocument(d)
+		return nil
+	}
+	file := c.fleet.Inventory.Path
+	report.Summary(c.stdout, result.Run, report.Commands{
+		Again:    again(result),
+		Status:   []string{"aoifleet", "status", "-i", file},
+		Rollback: []string{"aoifleet", "rollback", c.fleet.RunID(), "-i", file},
+	})
+	return nil
+}
+
+// agreeTo shows a plan and asks, where there is something to do.
+func (c *change) agreeTo(plan *rollout.Plan) bool {
+	c.progress.Done()
+	asks := plan.Changes() > 0 && c.interrupted() == nil && !c.flags.yes
+	if asJSON, _ := c.json(); !asJSON {
+		report.Plan(c.stdout, plan, c.fleet.Started)
+	} else if asks {
+		report.Plan(c.stderr, plan, c.fleet.Started) // stdout is for the document alone
+	} else {
+		report.Warnings(c.stderr, plan.Warnings())
+	}
+	return !asks || c.agree(fmt.Sprintf("%s %s?", c.question, inventory.HostCount(plan.Changes())))
+}
+
+// agreeToContinue shows what was seen so far and asks whether to go on after a wave.
+func (c *change) agreeToContinue(plan *rollout.Plan, wave int, soFar *rollout.Run) bool {
+	c.progress.Done()
+	report.SoFar(c.stderr, soFar, plan, wave)
+	left := 0
+	for _, w := range plan.Waves[wave:] {
+		left += due(soFar, w)
+	}
+	return c.agree(fmt.Sprintf("go on with wave %d (%s; %s left)?", wave+1, inventory.HostCount(due(soFar, plan.Waves[wave])), inventory.HostCount(left)))
+}
+
+// due counts the hosts of a wave that have not ended: one may be refused while the
+// certificate is copied to it.
+func due(soFar *rollout.Run, w rollout.Wave) int {
+	n := 0
+	for _, i := range w.Hosts {
+		if soFar.Results[i].Outcome == "" {
+			n++
+		}
+	}
+	return n
+}

@@ -1,0 +1,83 @@
+package main
+
+import (
+	"fmt"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/aoifleet/aoifleet/internal/fleet"
+	"github.com/aoifleet/aoifleet/internal/inventory"
+	"github.com/aoifleet/aoifleet/internal/report"
+)
+
+type pruneFlags struct {
+	selection
+	keep   int
+	maxAge int
+	yes    bool
+}
+
+func backupsCommand(call *invocation) *cobra.Command {
+	cmd := &cobra.Command{Use: "backups", Short: "List or prune the replaced certificates that the hosts keep", Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() }}
+	var listed selection
+	list := &cobra.Command{Use: "list", Short: "List the backups on every host", Args: cobra.NoArgs,
+		RunE: func(*cobra.Command, []string) error { return runBackupsList(call, listed) }}
+	listed.add(list)
+	call.outputFlag(list)
+	var flags pruneFlags
+	prune := &cobra.Command{Use: "prune", Short: "Remove backups beyond what the inventory keeps", Args: cobra.NoArgs,
+		RunE: func(*cobra.Command, []string) error { return runBackupsPrune(call, flags) }}
+	flags.add(prune)
+	call.outputFlag(prune)
+	prune.Flags().IntVar(&flags.keep, "keep", -1, "keep the newest `N` of a host instead of what the inventory says")
+	prune.Flags().IntVar(&flags.maxAge, "max-age", -1, "keep none that is older than `DAYS`, instead of what the inventory says")
+	prune.Flags().BoolVarP(&flags.yes, "yes", "y", false, "do not ask")
+	cmd.AddCommand(list, prune)
+	return cmd
+}
+
+func runBackupsList(call *invocation, hosts selection) error {
+	f, err := call.open(hosts.request(call, fleet.None), call.checking)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	entries := f.Status(call.ctx)
+	call.progress.Done()
+	call.exit(seenCode(entries))
+	if asJSON, _ := call.json(); asJSON {
+		call.printDocument(call.document(f, report.BackupsHosts(entries)))
+		return nil
+	}
+	report.Backups(call.stdout, entries)
+	return nil
+}
+
+func runBackupsPrune(call *invocation, flags pruneFlags) error {
+	if flags.keep < -1 || flags.keep > 1000 || flags.maxAge < -1 || flags.maxAge > 36500 {
+		return usage("--keep is 0 to 1000, --max-age 0 to 36500 days", "leave them out for what the inventory says")
+	}
+	if err := call.mayAsk(flags.yes); err != nil {
+		return err
+	}
+	f, err := call.open(flags.request(call, fleet.None), quiet)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	if !flags.yes && !call.agree(fmt.Sprintf("remove backups on %s? They can't be restored then", inventory.HostCount(len(f.Targets)))) {
+		call.code = exitEnded
+		return nil
+	}
+	entries, removed := f.Prune(call.ctx, fleet.Retention{Keep: flags.keep, MaxAge: time.Duration(flags.maxAge) * 24 * time.Hour})
+	call.progress.Done()
+	call.exit(seenCode(entries))
+	if asJSON, _ := call.json(); asJSON {
+		call.printDocument(call.document(f, report.PrunedHosts(entries, removed)))
+		return nil
+	}
+	report.Pruned(call.stdout, entries, removed)
+	return nil
+}

@@ -1,0 +1,74 @@
+package main
+
+import (
+	"fmt"
+
+	"github.com/spf13/cobra"
+
+	"github.com/aoifleet/aoifleet/internal/fleet"
+	"github.com/aoifleet/aoifleet/internal/inventory"
+	"github.com/aoifleet/aoifleet/internal/report"
+)
+
+type helperFlags struct {
+	selection
+	user string
+	yes  bool
+}
+
+func installHelperCommand(call *invocation) *cobra.Command {
+	var flags helperFlags
+	cmd := &cobra.Command{Use: "install-helper", Short: "Install the hosts' side as a root-owned program, for accounts that may run nothing else as root",
+		Args: cobra.NoArgs, RunE: func(*cobra.Command, []string) error { return runInstallHelper(call, flags) }}
+	flags.add(cmd)
+	call.outputFlag(cmd)
+	cmd.Flags().StringVar(&flags.user, "user", "", "log in as `USER`, who may run any command as root, instead of the inventory's")
+	cmd.Flags().BoolVarP(&flags.yes, "yes", "y", false, "do not ask")
+	return cmd
+}
+
+func runInstallHelper(call *invocation, flags helperFlags) error {
+	if err := call.mayAsk(flags.yes); err != nil {
+		return err
+	}
+	f, err := call.open(flags.request(call, fleet.None), quiet)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	if !flags.yes && !call.agree(fmt.Sprintf("install %s, on %s?", fleet.Helper(), inventory.HostCount(len(f.Targets)))) {
+		call.code = exitEnded
+		return nil
+	}
+	entries, done := f.InstallHelper(call.ctx, flags.user)
+	call.progress.Done()
+	call.exit(seenCode(entries))
+	if asJSON, _ := call.json(); asJSON {
+		call.printDocument(call.document(f, report.HelperHosts(entries, done)))
+		return nil
+	}
+	report.Helpers(call.stdout, entries, done)
+	return nil
+}
+
+func sudoersCommand(call *invocation) *cobra.Command {
+	var hosts selection
+	cmd := &cobra.Command{Use: "sudoers", Short: "Print the sudoers rule that lets the inventory's users run the helper and nothing else as root",
+		Args: cobra.NoArgs, RunE: func(*cobra.Command, []string) error { return runSudoers(call, hosts) }}
+	hosts.addInventory(cmd)
+	cmd.Flags().StringVar(&hosts.limit, "limit", "", "only the users of these `HOSTS`: names, groups, globs, label=value; a,b  a:&b  !c")
+	return cmd
+}
+
+func runSudoers(call *invocation, selected selection) error {
+	_, hosts, err := selected.load(call)
+	if err != nil {
+		return err
+	}
+	text, err := fleet.Sudoers(hosts)
+	if err != nil {
+		return err
+	}
+	fmt.Fprint(call.stdout, text)
+	return nil
+}

@@ -1,0 +1,73 @@
+package main
+
+import (
+	"fmt"
+	"text/tabwriter"
+
+	"github.com/spf13/cobra"
+
+	"github.com/aoifleet/aoifleet/internal/display"
+	"github.com/aoifleet/aoifleet/internal/inventory"
+	"github.com/aoifleet/aoifleet/internal/report"
+)
+
+func inventoryCommand(call *invocation) *cobra.Command {
+	cmd := &cobra.Command{Use: "inventory", Short: "Check an inventory, or list its hosts", Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() }}
+	var listed, checked selection
+	list := &cobra.Command{Use: "list", Short: "List the selected hosts", Args: cobra.NoArgs,
+		RunE: func(*cobra.Command, []string) error { return runInventoryList(call, listed) }}
+	listed.add(list)
+	call.outputFlag(list)
+	validate := &cobra.Command{Use: "validate [FILE]", Short: "Check an inventory; opens no connection", Args: cobra.MaximumNArgs(1),
+		RunE: func(_ *cobra.Command, args []string) error { return runInventoryValidate(call, checked, args) }}
+	checked.add(validate)
+	call.outputFlag(validate)
+	cmd.AddCommand(list, validate)
+	return cmd
+}
+
+func runInventoryList(call *invocation, selected selection) error {
+	asJSON, err := call.json()
+	if err != nil {
+		return err
+	}
+	inv, hosts, err := selected.load(call)
+	if err != nil {
+		return err
+	}
+	if asJSON {
+		call.print(report.NewListing(call.head(), inv.Path, hosts))
+		return nil
+	}
+	t := tabwriter.NewWriter(call.stdout, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(t, "HOST\tADDRESS\tPORT\tUSER\tGROUP")
+	for _, h := range hosts {
+		fmt.Fprintf(t, "%s\t%s\t%d\t%s\t%s\n", h.Name, h.Address, h.Port, h.User, h.Group)
+	}
+	_ = t.Flush() // call.stdout remembers
+	return nil
+}
+
+func runInventoryValidate(call *invocation, selected selection, args []string) error {
+	asJSON, err := call.json()
+	if err != nil {
+		return err
+	}
+	if len(args) == 1 {
+		if selected.inventory != "" {
+			return usage("two inventories are named: "+selected.inventory+" and "+args[0], "name one, with -i or without")
+		}
+		selected.inventory = args[0]
+	}
+	inv, hosts, err := selected.load(call)
+	if err != nil {
+		return err
+	}
+	if asJSON {
+		call.print(report.NewListing(call.head(), inv.Path, hosts))
+		return nil
+	}
+	fmt.Fprintf(call.stdout, "%s: %s, no mistakes found\n", display.MaskLines(inv.Path), inventory.HostCount(len(hosts)))
+	return nil
+}

@@ -1,0 +1,45 @@
+package main
+
+import (
+	"context"
+
+	"github.com/spf13/cobra"
+
+	"github.com/aoifleet/aoifleet/internal/fleet"
+)
+
+type recoverFlags struct {
+	selection
+	changeFlags
+}
+
+func recoverCommand(call *invocation) *cobra.Command {
+	var flags recoverFlags
+	cmd := &cobra.Command{
+		Use:   "recover",
+		Short: "Settle the hosts on which a run was interrupted: put the old certificate back and watch the agent",
+		Args:  cobra.NoArgs,
+		RunE:  func(*cobra.Command, []string) error { return runRecover(call, flags) },
+	}
+	flags.selection.add(cmd)
+	call.outputFlag(cmd)
+	flags.changeFlags.add(cmd)
+	return cmd
+}
+
+func runRecover(call *invocation, flags recoverFlags) error {
+	if err := call.mayAsk(flags.needNotAsk()); err != nil {
+		return err
+	}
+	f, err := call.open(flags.request(call, fleet.None), call.checking)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	c := &change{call, f, flags.changeFlags, "settle"}
+	return c.carryOut(func(cut context.Context, s fleet.Steps) (*fleet.Change, error) {
+		return f.Recover(call.ctx, cut, s, flags.Options)
+	}, func(*fleet.Change) []string {
+		return append([]string{"aoifleet", "recover", "-i", f.Inventory.Path}, flags.args()...)
+	})
+}

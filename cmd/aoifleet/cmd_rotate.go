@@ -1,0 +1,97 @@
+package main
+
+import (
+	"cmp"
+	"context"
+	"slices"
+
+	"github.com/spf13/cobra"
+
+	"github.com/aoifleet/aoifleet/internal/fleet"
+	"github.com/aoifleet/aoifleet/internal/planfile"
+)
+
+type rotateFlags struct {
+	selection
+	changeFlags
+	steerFlags
+	plan   string // the file of a saved plan; "": none
+	planID string // of the saved plan that was approved; "": not compared
+}
+
+func rotateCommand(call *invocation) *cobra.Command {
+	var flags rotateFlags
+	cmd := &cobra.Command{
+		Use:   "rotate",
+		Short: "Replace the certificate on every host that needs it, restart its agent, check it, undo where it fails",
+		Args:  cobra.NoArgs,
+		RunE:  func(*cobra.Command, []string) error { return runRotate(call, flags) },
+	}
+	flags.selection.add(cmd)
+	flags.addCertificate(cmd)
+	call.outputFlag(cmd)
+	flags.changeFlags.add(cmd)
+	forceFlag(cmd, &flags.Force)
+	flags.addDeadman(cmd)
+	flags.addVerify(cmd)
+	flags.steerFlags.add(cmd)
+	cmd.Flags().StringVar(&flags.plan, "plan", "", "carry out the saved plan in `FILE` and nothing else (see: aoifleet plan --out)")
+	cmd.Flags().StringVar(&flags.planID, "plan-id", "", "carry out the saved plan only if it is the one with this `ID`, as the plan that was approved has shown it")
+	return cmd
+}
+
+func runRotate(call *invocation, flags rotateFlags) error {
+	if err := cmp.Or(call.mayAsk(flags.needNotAsk()), flags.steerFlags.check(call.asks, flags.DryRun)); err != nil {
+		return err
+	}
+	if flags.plan != "" {
+		return rotateSaved(call, flags)
+	}
+	if flags.planID != "" {
+		return usage("--plan-id goes with --plan", "name the file of the saved plan: --plan FILE")
+	}
+	f, err := call.open(flags.request(call, fleet.Install), call.checking)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	again := append([]string{"aoifleet", "rotate", "-i", f.Inventory.Path}, flags.certificateArgs()...)
+	return rotate(call, f, flags, slices.Concat(again, flags.given(), flags.args()))
+}
+
+// rotateSaved carries out a saved plan and nothing else.
+func rotateSaved(call *invocation, flags rotateFlags) error {
+	if flags.limit != "" || flags.Force || flags.NoDeadman || flags.SkipVerify {
+		return usage("--plan is carried out as it is: without --limit, --force, --no-deadman and --skip-verify", "give them to: aoifleet plan --out FILE")
+	}
+	saved, err := planfile.Read(flags.plan)
+	if err != nil {
+		return err
+	}
+	if id := saved.ID(); flags.planID != "" && flags.planID != id {
+		return usage("the plan in "+flags.plan+" is "+id+", not "+flags.planID, "carry out the file that was approved, or have this plan approved")
+	}
+	if _, err := call.json(); err != nil {
+		return err
+	}
+	f, err := fleet.OpenSaved(call.ctx, call.caller(call.checking), flags.request(call, fleet.Install), saved)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	flags.Options = fleet.SavedOptions(saved, flags.Options)
+	// What is left needs a plan of its own, and its approval; plan has no --yes.
+	remaining := changeFlags{Options: flags.Options}
+	again := slices.Concat([]string{"aoifleet", "plan", "-i", f.Inventory.Path}, flags.certificateArgs(), []string{"--out", flags.plan}, remaining.args())
+	return rotate(call, f, flags, again)
+}
+
+func rotate(call *invocation, f *fleet.Fleet, flags rotateFlags, again []string) error {
+	if err := flags.steer(f.Inventory.Rollout.Canary, &flags.Options); err != nil {
+		return err
+	}
+	c := &change{call, f, flags.changeFlags, "rotate on"}
+	return c.carryOut(func(cut context.Context, s fleet.Steps) (*fleet.Change, error) {
+		return f.Rotate(call.ctx, cut, s, flags.Options)
+	}, func(*fleet.Change) []string { return again })
+}

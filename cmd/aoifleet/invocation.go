@@ -1,0 +1,157 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/aoifleet/aoifleet/internal/display"
+	"github.com/aoifleet/aoifleet/internal/fleet"
+	"github.com/aoifleet/aoifleet/internal/inventory"
+	"github.com/aoifleet/aoifleet/internal/report"
+)
+
+// invocation is one call of the program: what every command shares.
+type invocation struct {
+	*process
+	ctx      context.Context // ends at the first signal
+	signals  *signals
+	progress *report.Progress
+	verb     string // the command, such as "inventory list"
+	output   string // text or json
+
+	code int // the exit code of a command that ended without an error
+}
+
+func newInvocation(ctx context.Context, p *process, s *signals) *invocation {
+	return &invocation{process: p, ctx: ctx, signals: s, progress: &report.Progress{W: p.stderr, Terminal: p.draws, Width: p.width}}
+}
+
+// caller returns what the procedures on a fleet need from this process. announce
+// returns the line that is shown before hosts are contacted, "" for none; from then
+// on a signal ends the context, and no longer the program.
+func (call *invocation) caller(announce func(hosts int) string) fleet.Caller {
+	c := fleet.Caller{Command: call.verb, Version: version, Owner: call.owner, User: call.user, Home: call.home, SSH: call.ssh, Getenv: call.getenv,
+		Azure: call.azure, Say: call.progress.Say, Event: call.progress.Event}
+	c.Contact = func(hosts int) {
+		call.signals.heed()
+		if line := announce(hosts); line != "" {
+			fmt.Fprintln(call.stderr, line)
+		}
+	}
+	if call.readSecret != nil {
+		c.ReadSecret = call.askSecret
+	}
+	return c
+}
+
+// open reads everything that is local; nothing is contacted. For announce see caller.
+func (call *invocation) open(r fleet.Request, announce func(hosts int) string) (*fleet.Fleet, error) {
+	if _, err := call.json(); err != nil {
+		return nil, err
+	}
+	return fleet.Open(call.ctx, call.caller(announce), r)
+}
+
+// checking announces a survey; on a terminal the progress shows it.
+func (call *invocation) checking(hosts int) string {
+	if call.draws {
+		return ""
+	}
+	return "looking at " + inventory.HostCount(hosts)
+}
+
+// quiet announces nothing: the command has asked.
+func quiet(int) string { return "" }
+
+// askSecret asks on the terminal, which shows nothing else meanwhile.
+func (call *invocation) askSecret(prompt string) (text string, err error) {
+	call.progress.Aside(func() {
+		fmt.Fprint(call.stderr, display.MaskLines(prompt))
+		text, err = call.readSecret(call.ctx)
+		fmt.Fprintln(call.stderr) // the end of the line was not echoed
+	})
+	return text, err
+}
+
+// mayAsk returns the usage error of a command that would ask without a terminal; yes
+// is that it need not ask.
+func (call *invocation) mayAsk(yes bool) error {
+	if yes || call.asks {
+		return nil
+	}
+	return usage("nobody can be asked: standard input is not a terminal", "look at the plan first, then use --yes")
+}
+
+// agree asks on the terminal; anything but y or yes is a no, and so is a signal.
+func (call *invocation) agree(question string) bool {
+	fmt.Fprintf(call.stderr, "%s [y/N] ", question)
+	answer := make(chan string, 1)
+	go func() {
+		line, err := bufio.NewReader(call.stdin).ReadString('\n')
+		if err == io.EOF {
+			fmt.Fprintln(call.stderr)
+		}
+		answer <- strings.ToLower(strings.TrimSpace(line))
+	}()
+	select {
+	case <-call.ctx.Done():
+		fmt.Fprintln(call.stderr)
+		return false
+	case text := <-answer:
+		return text == "y" || text == "yes"
+	}
+}
+
+// exit sets the exit code, which a signal decides where there was one.
+func (call *invocation) exit(code int) {
+	if call.code = code; call.interrupted() != nil {
+		call.code = signalCode(call.interrupted())
+	}
+}
+
+// interrupted returns the first signal, or nil.
+func (call *invocation) interrupted() os.Signal { return call.signals.got() }
+
+// outputFlag adds -o.
+func (call *invocation) outputFlag(cmd *cobra.Command) {
+	cmd.Flags().StringVarP(&call.output, "output", "o", "text", "`FORMAT`: text or json")
+}
+
+// json returns whether the command prints JSON.
+func (call *invocation) json() (bool, error) {
+	switch call.output {
+	case "json":
+		return true, nil
+	case "text":
+		return false, nil
+	}
+	return false, usage(fmt.Sprintf("no such output format: %q", call.output), "use -o text or -o json")
+}
+
+// head returns how the JSON document of this command begins.
+func (call *invocation) head() report.Head { return report.NewHead(version, call.verb, call.code) }
+
+// print prints a JSON document; stdout remembers a write that fails.
+func (call *invocation) print(document any) {
+	enc := json.NewEncoder(call.stdout)
+	enc.SetIndent("", "  ")
+	enc.SetEscapeHTML(false)
+	_ = enc.Encode(document)
+}
+
+// document begins the JSON of a run.
+func (call *invocation) document(f *fleet.Fleet, hosts []report.Host) *report.Document {
+	d := report.NewDocument(call.head(), f.RunID(), f.Started, hosts)
+	d.PlanID = f.PlanID
+	return d
+}
+
+// printDocument prints the JSON of a run; stdout remembers a write that fails.
+func (call *invocation) printDocument(d *report.Document) { _ = d.Write(call.stdout) }
