@@ -1,0 +1,57 @@
+package fleet
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/aoifleet/aoifleet/internal/host"
+	"github.com/aoifleet/aoifleet/internal/inventory"
+	"github.com/aoifleet/aoifleet/internal/problem"
+	"github.com/aoifleet/aoifleet/internal/rollout"
+)
+
+// Helper names the helper that InstallHelper installs: its path and version.
+func Helper() string { return host.HelperPath + ", version " + host.HelperVersion() }
+
+// InstallHelper installs the hosts' script as a root-owned program, logged in as
+// user, or as the inventory's where that is "". It returns one entry and what was
+// done for each target; an entry's Outcome is set where that failed. When ctx ends
+// nothing new begins.
+func (f *Fleet) InstallHelper(ctx context.Context, user string) (entries []rollout.Entry, done []host.Installed) {
+	targets := f.changed(func(h *inventory.Host) { h.User = cmp.Or(user, h.User) })
+	f.caller.Contact(len(targets))
+	return f.runner.InstallHelper(context.WithoutCancel(ctx), ctx, targets)
+}
+
+// Sudoers returns the sudoers(5) file that lets the hosts' users run the helper and
+// nothing else as root.
+func Sudoers(hosts []inventory.Host) (string, error) {
+	var rules []string
+	defaults := "env_reset, !setenv, !requiretty"
+	for _, h := range hosts {
+		password := h.Sudo == inventory.SudoPassword
+		if h.Sudo == inventory.SudoNone {
+			continue
+		}
+		if password && !strings.Contains(defaults, "passwd_tries") {
+			// The question that sudo repeats after a wrong password would count as
+			// another failure for pam_faillock(8).
+			defaults += ", passwd_tries=1"
+		}
+		rule, err := host.Sudoers(h.User, password)
+		if err != nil {
+			return "", usage(fmt.Sprintf("host %s: %v", h.Name, err), problem.As(err).Hint)
+		}
+		if !slices.Contains(rules, rule) {
+			rules = append(rules, rule)
+		}
+	}
+	if len(rules) == 0 {
+		return "", usage("these hosts log in as root: sudoers(5) has nothing to say", "see sudo and helper in the inventory")
+	}
+	return fmt.Sprintf("# /etc/sudoers.d/aoifleet on each host, mode 0440; check it before: visudo -cf FILE\nDefaults!%s %s\n%s\n",
+		host.HelperPath, defaults, strings.Join(rules, "\n")), nil
+}
