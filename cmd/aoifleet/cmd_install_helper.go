@@ -31,7 +31,9 @@ func runInstallHelper(call *invocation, flags helperFlags) error {
 	if err := call.mayAsk(flags.yes); err != nil {
 		return err
 	}
-	f, err := call.open(flags.request(call, fleet.None), quiet)
+	request := flags.request(call, fleet.None)
+	request.User = flags.user
+	f, err := call.open(request, quiet)
 	if err != nil {
 		return err
 	}
@@ -40,7 +42,7 @@ func runInstallHelper(call *invocation, flags helperFlags) error {
 		call.code = exitEnded
 		return nil
 	}
-	entries, done := f.InstallHelper(call.ctx, flags.user)
+	entries, done := f.InstallHelper(call.ctx)
 	call.progress.Done()
 	call.exit(seenCode(entries))
 	if asJSON, _ := call.json(); asJSON {

@@ -5,7 +5,6 @@ import (
 	"slices"
 	"time"
 
-	"github.com/aoifleet/aoifleet/internal/inventory"
 	"github.com/aoifleet/aoifleet/internal/rollout"
 )
 
@@ -19,26 +18,17 @@ type Retention struct {
 // backups removed for each target; an entry's Outcome is set where that failed. When
 // ctx ends nothing new begins.
 func (f *Fleet) Prune(ctx context.Context, r Retention) (entries []rollout.Entry, removed []int) {
-	targets := f.changed(func(h *inventory.Host) {
+	targets := slices.Clone(f.Targets)
+	for i, t := range targets {
+		h := *t.Host // a copy: the inventory's own is not changed
 		if r.Keep >= 0 {
 			h.Backups.Keep = r.Keep
 		}
 		if r.MaxAge >= 0 {
 			h.Backups.MaxAge = r.MaxAge
 		}
-	})
-	f.caller.Contact(len(targets))
-	return f.runner.Prune(context.WithoutCancel(ctx), ctx, targets)
-}
-
-// changed returns the targets with copies of their hosts, changed by change: what
-// the inventory has said is not overwritten.
-func (f *Fleet) changed(change func(h *inventory.Host)) []rollout.Target {
-	targets := slices.Clone(f.Targets)
-	for i, t := range targets {
-		h := *t.Host
-		change(&h)
 		targets[i].Host = &h
 	}
-	return targets
+	f.caller.Contact(len(targets))
+	return f.runner.Prune(context.WithoutCancel(ctx), ctx, targets)
 }

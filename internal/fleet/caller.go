@@ -36,6 +36,7 @@ type Caller struct {
 type Request struct {
 	Inventory   string // the inventory file; "": an error
 	Limit       string // selector; "": all hosts
+	User        string // logs in to all hosts, instead of the inventory's; "": none
 	Certificate string // source for all hosts, instead of the inventory's; "": none
 	// Certificates is whether the hosts' certificates are read.
 	Certificates Certificates

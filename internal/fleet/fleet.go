@@ -75,6 +75,9 @@ func open(ctx context.Context, c Caller, r Request, inv *inventory.Inventory, ho
 	f.run = host.Run{ID: runID(f.Started), Owner: c.Owner}
 	f.Targets = make([]rollout.Target, len(hosts))
 	for i := range hosts {
+		if r.User != "" {
+			hosts[i].User, hosts[i].Given.User = r.User, true
+		}
 		f.Targets[i].Host = &hosts[i]
 	}
 	if r.Certificates != None {

@@ -1,9 +1,13 @@
 package fleet
 
 import (
+	"os"
+	"path/filepath"
 	"regexp"
 	"testing"
 	"time"
+
+	"github.com/aoifleet/aoifleet/internal/rollout"
 )
 
 // A run's id names folders on the hosts and sorts by time.
@@ -22,5 +26,24 @@ func TestRunID(t *testing.T) {
 	}
 	if len(seen) == 1 {
 		t.Error("two runs in one second have one id")
+	}
+}
+
+// Another user than the inventory's is the one who logs in, whatever ssh_config has.
+func TestUserOfTheRequest(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "fleet.yaml")
+	if err := os.WriteFile(file, []byte("version: 1\ndefaults: {user: agent, known_hosts: kh, ssh_config: none}\nhosts:\n  a: {}\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	caller := Caller{Getenv: func(string) string { return "" }, Say: func(string) {}, Event: func(rollout.Event) {}}
+	for user, want := range map[string]string{"": "agent", "admin": "admin"} {
+		f, err := Open(t.Context(), caller, Request{Inventory: file, User: user})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := f.target(*f.Targets[0].Host).User; got != want {
+			t.Errorf("%q logs in as %q, not %q", user, got, want)
+		}
+		f.Close()
 	}
 }

@@ -1,7 +1,6 @@
 package fleet
 
 import (
-	"cmp"
 	"context"
 	"fmt"
 	"slices"
@@ -16,14 +15,12 @@ import (
 // Helper names the helper that InstallHelper installs: its path and version.
 func Helper() string { return host.HelperPath + ", version " + host.HelperVersion() }
 
-// InstallHelper installs the hosts' script as a root-owned program, logged in as
-// user, or as the inventory's where that is "". It returns one entry and what was
-// done for each target; an entry's Outcome is set where that failed. When ctx ends
-// nothing new begins.
-func (f *Fleet) InstallHelper(ctx context.Context, user string) (entries []rollout.Entry, done []host.Installed) {
-	targets := f.changed(func(h *inventory.Host) { h.User = cmp.Or(user, h.User) })
-	f.caller.Contact(len(targets))
-	return f.runner.InstallHelper(context.WithoutCancel(ctx), ctx, targets)
+// InstallHelper installs the hosts' script as a root-owned program. It returns one
+// entry and what was done for each target; an entry's Outcome is set where that
+// failed. When ctx ends nothing new begins.
+func (f *Fleet) InstallHelper(ctx context.Context) (entries []rollout.Entry, done []host.Installed) {
+	f.caller.Contact(len(f.Targets))
+	return f.runner.InstallHelper(context.WithoutCancel(ctx), ctx, f.Targets)
 }
 
 // Sudoers returns the sudoers(5) file that lets the hosts' users run the helper and
