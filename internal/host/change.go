@@ -46,6 +46,7 @@ type Report struct {
 	Notes    []string
 	Evidence []string
 	Steps    []Step
+	Known    bool // denied lines did not count, because the log had such lines before the restart
 	Gathered bool // the host has diagnostics for Diagnose
 	PID      int  // of a recovery: see Receipt.PID
 }

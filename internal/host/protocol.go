@@ -68,6 +68,8 @@ func (t *conversation) hear(ctx context.Context, line string) {
 		if len(r.Evidence) < 200 {
 			r.Evidence = append(r.Evidence, display.Sanitise(text, 1000))
 		}
+	case "known":
+		r.Known = true
 	case "gathered":
 		r.Gathered = true
 	case "receipt_pid":

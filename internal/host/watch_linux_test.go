@@ -188,7 +188,7 @@ func TestDeniedBefore(t *testing.T) {
 			}
 			r := m.rotate(firstRun, newBytes, "thumbprint=ABCDEF0123")
 			m.wants(r, c.ending)
-			if c.ending == Rotated && (r.get("proof") != "process_only" || !strings.Contains(r.get("note"), "AADSTS7")) {
+			if c.ending == Rotated && (r.get("proof") != "process_only" || r.get("known") != "yes" || !strings.Contains(r.get("note"), "AADSTS7")) {
 				t.Errorf("%v", r)
 			}
 		})

@@ -75,6 +75,7 @@ type fakeVM struct {
 	pid      int               // that Recover tells of
 	calls    []string          // in order
 	staged   bool              // a certificate lies there
+	known    bool              // its watch excuses denied lines, for such were there before
 	zip      string            // diagnostics that were gathered
 	dead     bool              // takes no connection
 	swaps    bool              // a transaction that is lost had swapped
@@ -274,7 +275,7 @@ func (h *fakeHost) Rotate(ctx context.Context, c host.Change, onStep func(string
 		}
 		return report
 	}
-	report := &host.Report{Ending: ending, Proof: "log_clean", Gathered: c.Diagnose && h.zip != "" && ending != host.Rotated}
+	report := &host.Report{Ending: ending, Proof: "log_clean", Known: h.known, Gathered: c.Diagnose && h.zip != "" && ending != host.Rotated}
 	if ending != host.Rotated {
 		report.Problem = &problem.Error{Class: problem.Unhealthy, Message: "as fated"}
 	}

@@ -56,11 +56,26 @@ func TestSoakExcusesWhatWasThere(t *testing.T) {
 			t.Errorf("before %q, then %q: well %v", tt.before, tt.line, got)
 		}
 	}
-	res := &Result{Entry: Entry{Target: Target{Host: &inventory.Host{}, Certificate: newCertificate("NEW")}, Seen: healthy()}, Notes: []string{"not counted, the log said it before: AADSTS1"}}
+	res := &Result{Entry: Entry{Target: Target{Host: &inventory.Host{}, Certificate: newCertificate("NEW")}, Seen: healthy()}, Known: true}
 	seen := healthy()
 	seen.Denied = "AADSTS1"
 	if reason := unhealthy(res, seen); reason != nil {
 		t.Errorf("the watch excused it: %+v", reason)
+	}
+}
+
+// What the watch excused stays excused in the soak, whatever the note says.
+func TestSoakKnowsWhatTheWatchExcused(t *testing.T) {
+	for _, tt := range []struct {
+		known bool
+		want  []Outcome
+	}{{true, []Outcome{Rotated, Rotated}}, {false, []Outcome{RolledBack, Skipped}}} {
+		synctest.Test(t, func(t *testing.T) {
+			f := newFakeFleet("a", "b")
+			f.vms["a"].known = tt.known
+			f.at("a", "rotate", "a", func(v *fakeVM) { v.seen.Denied = "AADSTS1" })
+			wantOutcomes(t, f.rotateAll(t, context.Background(), soaking(), "a", "b"), tt.want...)
+		})
 	}
 }
 

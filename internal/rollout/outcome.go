@@ -108,6 +108,7 @@ func (e Entry) Remarks() []string {
 type Result struct {
 	Entry
 	Proof    string // expected_line, log_clean, process_only; "" where nothing was started
+	Known    bool   // the watch did not count denied lines, because the log had such lines before
 	Notes    []string
 	Evidence []string
 	Steps    []host.Step

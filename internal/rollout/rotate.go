@@ -93,7 +93,7 @@ func (a *apply) rotate(ctx context.Context, i int) {
 		return
 	}
 	defer h.Close()
-	res.Proof, res.Steps, res.Evidence = report.Proof, report.Steps, report.Evidence
+	res.Proof, res.Known, res.Steps, res.Evidence = report.Proof, report.Known, report.Steps, report.Evidence
 	res.Notes = append(res.Notes, report.Notes...)
 	a.gathered[i] = mayHaveGathered(report)
 	switch report.Ending {

@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/aoifleet/aoifleet/internal/host"
@@ -118,8 +117,7 @@ func (a *apply) soakSee(ctx context.Context, i int, last bool) (*host.Observatio
 // unhealthy returns why the agent of a host that was rotated is not healthy any more, nil if
 // it is. One that reads its configuration again is.
 func unhealthy(res *Result, seen *host.Observation) *problem.Error {
-	excused := func(note string) bool { return strings.HasPrefix(note, "not counted,") } // by the watch
-	known := res.Seen.Denied != "" || slices.ContainsFunc(res.Notes, excused)
+	known := res.Seen.Denied != "" || res.Known
 	why := seen.Health(host.SinceWatch(known, res.Certificate.Leaf.Thumbprint)).Without(host.Reloading).Cause()
 	if why.Kind == host.Healthy {
 		return nil

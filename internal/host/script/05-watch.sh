@@ -66,7 +66,7 @@ evidence() {
     [ "$log_is" = quiet ] || since=$(log_raw | own_lines "$start_time" 40)
     [ "$log_at" != /unknown ] || say note 'the start of the log since the restart could not be found'
     [ "$log_is" != odd ] || [ "$((${log_size:-0} - ${mark_size:-0}))" -le "$((2 * log_most))" ] || say note "the log has grown by more than $((2 * log_most)) bytes: only its first and its last part were looked at"
-    [ -z "$known" ] || say note "not counted, the log said it before: $known"
+    [ -z "$known" ] || { say known yes; say note "not counted, the log said it before: $known"; }
     proof=process_only
     case $since in
     own*) [ "$log_at" = /unknown ] || [ -n "$known" ] || proof=log_clean ;;
