@@ -5,8 +5,8 @@ import (
 	"runtime"
 	"sync"
 
-	"github.com/aoifleet/aoifleet/internal/host"
 	"github.com/aoifleet/aoifleet/internal/journal"
+	"github.com/aoifleet/aoifleet/internal/problem"
 	"github.com/aoifleet/aoifleet/internal/rollout"
 )
 
@@ -145,7 +145,7 @@ func (r *recorder) entry(e rollout.Event) (journal.Entry, bool) {
 }
 
 // end returns the end of a host, which is about to be recorded; r.mu is held.
-func (r *recorder) end(name string, outcome rollout.Outcome, problem *host.Problem) journal.Entry {
+func (r *recorder) end(name string, outcome rollout.Outcome, problem *problem.Error) journal.Entry {
 	c := r.planned[name]
 	e := journal.Entry{Event: journal.End, Host: name, Outcome: string(outcome), Old: c.old, New: c.new}
 	if problem != nil {

@@ -10,9 +10,6 @@ import (
 	"github.com/aoifleet/aoifleet/internal/remote"
 )
 
-// Problem is why something could not be done on a host.
-type Problem = problem.Error
-
 // AsProblem classes any error of this package or of remote. It leaves the cause
 // out: a result is kept, and must not be taken for the end of some context later.
 func AsProblem(err error) *problem.Error {

@@ -12,7 +12,7 @@ import (
 )
 
 func TestHostSaid(t *testing.T) {
-	for text, want := range map[string]Problem{
+	for text, want := range map[string]problem.Error{
 		"drift the file changed":     {Class: "drift", Message: "the file changed"},
 		"unreachable x":              {Class: "unreachable", Message: "x"},
 		"sudo x":                     {Class: "sudo", Message: "x"},
@@ -50,12 +50,12 @@ func TestAsProblem(t *testing.T) {
 	own := &problem.Error{Class: problem.Disk, Message: "m", Hint: "h"}
 	for _, c := range []struct {
 		err  error
-		want Problem
+		want problem.Error
 	}{
 		{fmt.Errorf("x: %w", own), *own},
-		{fmt.Errorf("x: %w", context.DeadlineExceeded), Problem{Class: "timeout", Message: "the host did not answer in time"}},
-		{&problem.Error{Class: problem.Unreachable, Message: "no route", Hint: "h"}, Problem{Class: "unreachable", Message: "no route", Hint: "h"}},
-		{errors.New("odd\x1b[2J"), Problem{Class: "internal", Message: "odd"}},
+		{fmt.Errorf("x: %w", context.DeadlineExceeded), problem.Error{Class: "timeout", Message: "the host did not answer in time"}},
+		{&problem.Error{Class: problem.Unreachable, Message: "no route", Hint: "h"}, problem.Error{Class: "unreachable", Message: "no route", Hint: "h"}},
+		{errors.New("odd\x1b[2J"), problem.Error{Class: "internal", Message: "odd"}},
 	} {
 		if got := AsProblem(c.err); *got != c.want {
 			t.Errorf("%v: %+v", c.err, *got)

@@ -182,7 +182,7 @@ func outOfTime(ctx context.Context, err error) error {
 	if errors.Is(ctx.Err(), context.Canceled) {
 		how = "interrupted"
 	}
-	return &remote.Error{Class: remote.ClassTimeout, Message: "command " + how, Err: ctx.Err()}
+	return &problem.Error{Class: problem.Timeout, Message: "command " + how, Err: ctx.Err()}
 }
 
 // hangUp gives the shell up without waiting for its end.

@@ -10,7 +10,7 @@ import (
 	"time"
 
 	"github.com/aoifleet/aoifleet/internal/inventory"
-	"github.com/aoifleet/aoifleet/internal/remote"
+	"github.com/aoifleet/aoifleet/internal/problem"
 )
 
 // fakeShell takes calls as host.sh does, notes each and answers by its verb.
@@ -105,8 +105,8 @@ func TestShellEndsWithTheConnection(t *testing.T) {
 	v := New(s.dial(t), inventory.Host{Name: "vm", Sudo: inventory.SudoNone}, Run{ID: "r"}, nil)
 	check(t, discards(v))
 	check(t, v.Close())
-	var lost *remote.Error
-	if err := discards(v); !errors.As(err, &lost) || lost.Class != remote.ClassUnreachable {
+	var lost *problem.Error
+	if err := discards(v); !errors.As(err, &lost) || lost.Class != problem.Unreachable {
 		t.Errorf("%v", err)
 	}
 }

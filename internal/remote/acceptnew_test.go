@@ -99,7 +99,7 @@ func TestAcceptNewRefuses(t *testing.T) {
 	other, _ := newKey(t)
 	for _, tc := range []struct {
 		name, line string
-		class      Class
+		class      problem.Class
 		message    string
 	}{
 		{"changed", name + " " + authorizedLine(other.PublicKey()), problem.HostKeyChanged, "host key has changed: "},

@@ -31,7 +31,7 @@ func TestPutByExecFails(t *testing.T) {
 	for name, c := range map[string]struct {
 		stderr  string
 		status  uint32
-		class   Class
+		class   problem.Class
 		message string
 		cause   error
 	}{

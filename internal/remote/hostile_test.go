@@ -154,7 +154,7 @@ func TestSessionFaults(t *testing.T) {
 		name    string
 		prepare func(s *fakeServer)
 		limit   time.Duration // of the context; 0: it plays no part
-		class   Class
+		class   problem.Class
 		message string
 	}{
 		{"opens no session", func(s *fakeServer) {

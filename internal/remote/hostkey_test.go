@@ -96,7 +96,7 @@ func TestKnownHostsIsAFolder(t *testing.T) {
 // TestHostCertificate: a server whose key a known authority has signed.
 func TestHostCertificate(t *testing.T) {
 	ca, _ := newKey(t)
-	for principal, class := range map[string]Class{"127.0.0.1": "", "other.example": problem.HostKeyUnknown} {
+	for principal, class := range map[string]problem.Class{"127.0.0.1": "", "other.example": problem.HostKeyUnknown} {
 		s := newFakeServer(t)
 		certificate := &ssh.Certificate{
 			Key: s.hostKey.PublicKey(), CertType: ssh.HostCert, ValidPrincipals: []string{principal},

@@ -17,22 +17,6 @@ import (
 	"github.com/aoifleet/aoifleet/internal/problem"
 )
 
-// For the packages that still use these names.
-type (
-	Class = problem.Class
-	Error = problem.Error
-)
-
-const (
-	ClassUnreachable    = problem.Unreachable
-	ClassAuthentication = problem.Authentication
-	ClassHostKeyUnknown = problem.HostKeyUnknown
-	ClassHostKeyChanged = problem.HostKeyChanged
-	ClassCommand        = problem.Command
-	ClassTimeout        = problem.Timeout
-	ClassInternal       = problem.Internal
-)
-
 const (
 	// DefaultPort is the TCP port used when Target.Port is 0.
 	DefaultPort = 22

@@ -160,7 +160,7 @@ func TestPutFails(t *testing.T) {
 		name    string
 		kind    byte // of the request that fails
 		code    uint32
-		class   Class
+		class   problem.Class
 		message string
 		want    []byte
 	}{
@@ -266,7 +266,7 @@ func TestSFTPFaults(t *testing.T) {
 	cases := []struct {
 		name    string
 		prepare func(s *fakeServer)
-		class   Class
+		class   problem.Class
 		message string
 	}{
 		{"switched off", func(s *fakeServer) { s.refuse["subsystem"] = true }, problem.Command, "SFTP is switched off"},

@@ -7,8 +7,8 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/aoifleet/aoifleet/internal/host"
 	"github.com/aoifleet/aoifleet/internal/inventory"
+	"github.com/aoifleet/aoifleet/internal/problem"
 	"github.com/aoifleet/aoifleet/internal/rollout"
 )
 
@@ -22,7 +22,7 @@ func TestGathered(t *testing.T) {
 	without := rollout.Result{}
 	without.Host = &inventory.Host{Name: "paris-1"}
 	without.Outcome, without.Reason = rollout.Refused, "the host has no tool"
-	without.Problem = &host.Problem{Class: "configuration", Message: "the host has no tool", Hint: "install it"}
+	without.Problem = &problem.Error{Class: "configuration", Message: "the host has no tool", Hint: "install it"}
 	all := []rollout.Result{gathered("london-1", 3_100_000), gathered("london-2", 12_400_000), without}
 	var b bytes.Buffer
 	Gathered(&b, all)

@@ -43,21 +43,21 @@ type Warning struct {
 
 // Host is one host in the document.
 type Host struct {
-	Name     string       `json:"name"`
-	Address  string       `json:"address"`
-	Outcome  *string      `json:"outcome"` // null in a plan and a status, where nothing has been decided
-	Proof    *string      `json:"proof"`
-	Wave     *int         `json:"wave"`
-	Verified *bool        `json:"verified"` // null: Azure was not to be asked
-	Steps    []Step       `json:"steps"`
-	Old      *Certificate `json:"old"`
-	New      *Certificate `json:"new"`
-	Note     string       `json:"note,omitempty"`
-	Notes    []string     `json:"notes,omitempty"`
-	Error    *Error       `json:"error"`
-	Evidence []string     `json:"evidence,omitempty"`
-	Action   string       `json:"action,omitempty"`
-	Reason   string       `json:"reason,omitempty"`
+	Name     string         `json:"name"`
+	Address  string         `json:"address"`
+	Outcome  *string        `json:"outcome"` // null in a plan and a status, where nothing has been decided
+	Proof    *string        `json:"proof"`
+	Wave     *int           `json:"wave"`
+	Verified *bool          `json:"verified"` // null: Azure was not to be asked
+	Steps    []Step         `json:"steps"`
+	Old      *Certificate   `json:"old"`
+	New      *Certificate   `json:"new"`
+	Note     string         `json:"note,omitempty"`
+	Notes    []string       `json:"notes,omitempty"`
+	Error    *problem.Error `json:"error"`
+	Evidence []string       `json:"evidence,omitempty"`
+	Action   string         `json:"action,omitempty"`
+	Reason   string         `json:"reason,omitempty"`
 	// SettlesAt is when an unknown host will have settled by itself.
 	SettlesAt  *time.Time  `json:"settles_at,omitempty"`
 	DaysLeft   *int        `json:"days_left,omitempty"`
@@ -107,9 +107,6 @@ type Certificate struct {
 	Subject    string    `json:"subject"`
 	NotAfter   time.Time `json:"not_after"`
 }
-
-// Error is why a host did not end well.
-type Error = problem.Error
 
 // Unit is the agent's unit in a status.
 type Unit struct {

@@ -1,6 +1,10 @@
 package report
 
-import "time"
+import (
+	"time"
+
+	"github.com/aoifleet/aoifleet/internal/problem"
+)
 
 // Head is how every JSON document begins; Document has the same keys.
 type Head struct {
@@ -18,7 +22,7 @@ func NewHead(version, command string, code int) Head {
 // Failure is what -o json prints of a command that ended with an error.
 type Failure struct {
 	Head
-	Error Error `json:"error"`
+	Error problem.Error `json:"error"`
 }
 
 // NewDocument returns the document of a run that started at a time and ends now,

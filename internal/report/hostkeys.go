@@ -14,12 +14,12 @@ import (
 
 // ScannedHost is a host of `hostkeys scan -o json`.
 type ScannedHost struct {
-	Name    string       `json:"name"`
-	Address string       `json:"address"`
-	Port    int          `json:"port"`
-	Keys    []ScannedKey `json:"keys"`
-	Added   int          `json:"added"`
-	Error   *Error       `json:"error"`
+	Name    string         `json:"name"`
+	Address string         `json:"address"`
+	Port    int            `json:"port"`
+	Keys    []ScannedKey   `json:"keys"`
+	Added   int            `json:"added"`
+	Error   *problem.Error `json:"error"`
 }
 
 // ScannedKey is one of its keys.
@@ -52,7 +52,7 @@ func scannedHosts(scans []fleet.Scanned) []ScannedHost {
 	return hosts
 }
 
-func scanError(err error) *Error {
+func scanError(err error) *problem.Error {
 	if err == nil {
 		return nil
 	}

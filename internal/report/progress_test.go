@@ -6,7 +6,7 @@ import (
 	"sync"
 	"testing"
 
-	"github.com/aoifleet/aoifleet/internal/host"
+	"github.com/aoifleet/aoifleet/internal/problem"
 	"github.com/aoifleet/aoifleet/internal/rollout"
 )
 
@@ -15,7 +15,7 @@ var aRun = []rollout.Event{
 	{Host: "a", Step: "stage"}, {Host: "a"},
 	{Host: "a", Step: "lock"}, {Host: "a", Step: "swap"}, {Host: "b", Step: "watch"}, {Host: "a", Step: "restart"},
 	{Host: "a", Step: "undo"}, {Host: "a", Step: "reconnect"},
-	{Host: "a", Outcome: rollout.RolledBack, Problem: &host.Problem{Class: "unhealthy", Message: "the log says: AADSTS7"}},
+	{Host: "a", Outcome: rollout.RolledBack, Problem: &problem.Error{Class: "unhealthy", Message: "the log says: AADSTS7"}},
 }
 
 // In a log only what changes an agent is worth a line, and no control character.

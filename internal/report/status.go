@@ -13,6 +13,7 @@ import (
 
 	"github.com/aoifleet/aoifleet/internal/certificate"
 	"github.com/aoifleet/aoifleet/internal/inventory"
+	"github.com/aoifleet/aoifleet/internal/problem"
 	"github.com/aoifleet/aoifleet/internal/rollout"
 )
 
@@ -55,7 +56,7 @@ type UsedByWho struct {
 }
 
 // Error is why a host does not pass, or nil.
-func (s *Status) Error(e rollout.Entry) *Error { return e.StatusProblem(s.Now, s.Expiring) }
+func (s *Status) Error(e rollout.Entry) *problem.Error { return e.StatusProblem(s.Now, s.Expiring) }
 
 func days(n int) string {
 	if n == 1 {

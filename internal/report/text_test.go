@@ -57,7 +57,7 @@ func entry(name string, change func(*rollout.Entry)) rollout.Entry {
 	return e
 }
 
-func ended(outcome rollout.Outcome, problem *host.Problem) func(*rollout.Entry) {
+func ended(outcome rollout.Outcome, problem *problem.Error) func(*rollout.Entry) {
 	return func(e *rollout.Entry) {
 		e.Action, e.Outcome, e.Problem, e.Reason = rollout.None, outcome, problem, "because"
 		if problem != nil {
@@ -66,7 +66,7 @@ func ended(outcome rollout.Outcome, problem *host.Problem) func(*rollout.Entry) 
 	}
 }
 
-var unreachable = &host.Problem{Class: "unreachable", Message: "connection refused", Hint: "is the VM running?"}
+var unreachable = &problem.Error{Class: "unreachable", Message: "connection refused", Hint: "is the VM running?"}
 
 func entries() []rollout.Entry {
 	return []rollout.Entry{
@@ -79,7 +79,7 @@ func entries() []rollout.Entry {
 		entry("managed", ended(rollout.NotApplicable, nil)),
 		entry("away-1", func(e *rollout.Entry) { ended(rollout.Unreachable, unreachable)(e); e.Seen = nil }),
 		entry("away-2", func(e *rollout.Entry) { ended(rollout.Unreachable, unreachable)(e); e.Seen = nil }),
-		entry("shy", ended(rollout.Refused, &host.Problem{Class: "sudo", Message: "sudo asks for a password"})),
+		entry("shy", ended(rollout.Refused, &problem.Error{Class: "sudo", Message: "sudo asks for a password"})),
 	}
 }
 
@@ -119,8 +119,8 @@ func TestOfflinePlanText(t *testing.T) {
 }
 
 func results() []rollout.Result {
-	unhealthy := &host.Problem{Class: "unhealthy", Message: "the log says: 2026-11-23T08:58:59.094831Z ERROR AADSTS700027"}
-	later := &host.Problem{Class: "unhealthy", Message: "the log says: 2026-11-23T08:59:01Z ERROR AADSTS700027"}
+	unhealthy := &problem.Error{Class: "unhealthy", Message: "the log says: 2026-11-23T08:58:59.094831Z ERROR AADSTS700027"}
+	later := &problem.Error{Class: "unhealthy", Message: "the log says: 2026-11-23T08:59:01Z ERROR AADSTS700027"}
 	return []rollout.Result{
 		{Entry: entry("edr-01", ended(rollout.Rotated, nil)), Proof: "log_clean"},
 		{Entry: entry("edr-02", ended(rollout.Rotated, nil)), Proof: "log_clean"},
@@ -214,7 +214,7 @@ func TestNextCommand(t *testing.T) {
 // command: it would be refused again.
 func TestNextCommandLeavesOutWhatNeedsMore(t *testing.T) {
 	for class, want := range map[problem.Class]string{"certificate": "", "configuration": "", "unhealthy": "", "sudo": "aoifleet rotate -i 'my fleet.yaml' --yes --limit a"} {
-		run := rollout.Run{Results: []rollout.Result{{Entry: entry("a", ended(rollout.Refused, &host.Problem{Class: class}))}}}
+		run := rollout.Run{Results: []rollout.Result{{Entry: entry("a", ended(rollout.Refused, &problem.Error{Class: class}))}}}
 		if got := nextCommand(&run, again); got != want {
 			t.Errorf("%s: %q, want %q", class, got, want)
 		}

@@ -9,6 +9,7 @@ import (
 	"github.com/aoifleet/aoifleet/internal/azure"
 	"github.com/aoifleet/aoifleet/internal/display"
 	"github.com/aoifleet/aoifleet/internal/inventory"
+	"github.com/aoifleet/aoifleet/internal/problem"
 	"github.com/aoifleet/aoifleet/internal/verify"
 )
 
@@ -44,9 +45,9 @@ type VerifiedSecret struct {
 
 // NotAsked is a host about which nothing was asked.
 type NotAsked struct {
-	Name    string `json:"name"`
-	Outcome string `json:"outcome"`
-	Error   *Error `json:"error"`
+	Name    string         `json:"name"`
+	Outcome string         `json:"outcome"`
+	Error   *problem.Error `json:"error"`
 }
 
 // VerificationTotals counts a Verification.

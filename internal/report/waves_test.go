@@ -7,8 +7,8 @@ import (
 	"testing"
 	"time"
 
-	"github.com/aoifleet/aoifleet/internal/host"
 	"github.com/aoifleet/aoifleet/internal/inventory"
+	"github.com/aoifleet/aoifleet/internal/problem"
 	"github.com/aoifleet/aoifleet/internal/rollout"
 )
 
@@ -89,7 +89,7 @@ func TestSoFar(t *testing.T) {
 		{Entry: entry("a", ended(rollout.Rotated, nil)), Proof: "log_clean"},
 		{Entry: entry("b", nil)},
 		{Entry: entry("c", nil)},
-		{Entry: entry("shy", ended(rollout.Refused, &host.Problem{Class: "sudo", Message: "sudo asks for a password"}))},
+		{Entry: entry("shy", ended(rollout.Refused, &problem.Error{Class: "sudo", Message: "sudo asks for a password"}))},
 	}}
 	var b bytes.Buffer
 	SoFar(&b, run, p, 1)

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"time"
 
-	"github.com/aoifleet/aoifleet/internal/host"
 	"github.com/aoifleet/aoifleet/internal/problem"
 	"github.com/aoifleet/aoifleet/internal/rollout"
 )
@@ -28,7 +27,7 @@ func (v *Verifier) Plan(ctx context.Context, plan *rollout.Plan) {
 	if ctx.Err() != nil {
 		return
 	}
-	answers := make(map[int]*host.Problem, len(places))
+	answers := make(map[int]*problem.Error, len(places))
 	for _, q := range a.Questions {
 		v.sayAccepted(q)
 		for _, name := range q.Hosts { // one refusal of several questions is enough
@@ -38,7 +37,7 @@ func (v *Verifier) Plan(ctx context.Context, plan *rollout.Plan) {
 		}
 	}
 	for _, n := range a.NotAsked {
-		answers[place[n.Host]] = &host.Problem{Class: n.Problem.Class, Message: n.Problem.Message, Hint: "set verify: none for it in the inventory, or use --skip-verify"}
+		answers[place[n.Host]] = &problem.Error{Class: n.Problem.Class, Message: n.Problem.Message, Hint: "set verify: none for it in the inventory, or use --skip-verify"}
 	}
 	plan.Verify(answers)
 }
@@ -57,11 +56,11 @@ func (v *Verifier) sayAccepted(q *Question) {
 // problem returns the answer as the problem of a host, nil for yes: of class
 // certificate where Entra refuses it, configuration where the vault does, and
 // unreachable where Azure gave no answer.
-func (q *Question) problem() *host.Problem {
+func (q *Question) problem() *problem.Error {
 	if q.Err == nil {
 		return nil
 	}
-	p := &host.Problem{Class: "configuration", Message: q.Err.Message, Hint: q.Err.Hint}
+	p := &problem.Error{Class: "configuration", Message: q.Err.Message, Hint: q.Err.Hint}
 	switch q.Err.Class {
 	case problem.Refused:
 		p.Class = "certificate"

@@ -7,6 +7,7 @@ import (
 	"github.com/aoifleet/aoifleet/internal/certificate"
 	"github.com/aoifleet/aoifleet/internal/host"
 	"github.com/aoifleet/aoifleet/internal/inventory"
+	"github.com/aoifleet/aoifleet/internal/problem"
 	"github.com/aoifleet/aoifleet/internal/rollout"
 )
 
@@ -32,7 +33,7 @@ type Question struct {
 type NotAsked struct {
 	Host    string
 	Outcome rollout.Outcome
-	Problem *host.Problem // nil where the outcome says all
+	Problem *problem.Error // nil where the outcome says all
 }
 
 // Answers are the questions of a fleet, and the hosts that have none.
@@ -80,7 +81,7 @@ func Questions(entries []rollout.Entry, secret string) *Answers {
 			if known[c][vault] == nil {
 				q, err := NewQuestion(e.Certificate, p.TenantID, p.ClientID, p.Vault, secret)
 				if err != nil {
-					a.NotAsked = append(a.NotAsked, NotAsked{e.Host.Name, rollout.Refused, &host.Problem{Class: "certificate", Message: err.Error()}})
+					a.NotAsked = append(a.NotAsked, NotAsked{e.Host.Name, rollout.Refused, &problem.Error{Class: "certificate", Message: err.Error()}})
 					break
 				}
 				if e.Host.ViaHost {
@@ -108,10 +109,10 @@ func notAsked(e rollout.Entry) *NotAsked {
 	case e.Outcome != "":
 		return &NotAsked{e.Host.Name, e.Outcome, e.Problem}
 	case e.Certificate == nil:
-		return &NotAsked{e.Host.Name, rollout.Refused, &host.Problem{Class: "certificate", Message: "no certificate is named for it",
+		return &NotAsked{e.Host.Name, rollout.Refused, &problem.Error{Class: "certificate", Message: "no certificate is named for it",
 			Hint: "set certificate: in the inventory, or use --certificate FILE"}}
 	case e.Seen.Provider.TenantID == "":
-		return &NotAsked{e.Host.Name, rollout.Refused, &host.Problem{Class: "configuration", Message: "the agent's configuration does not say for which application its certificate is",
+		return &NotAsked{e.Host.Name, rollout.Refused, &problem.Error{Class: "configuration", Message: "the agent's configuration does not say for which application its certificate is",
 			Hint: "ask with --tenant, --client-id and --vault"}}
 	}
 	return nil
