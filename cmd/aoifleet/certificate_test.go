@@ -6,6 +6,8 @@ import (
 	"os"
 	"strings"
 	"testing"
+
+	"github.com/aoifleet/aoifleet/internal/problem"
 )
 
 // A certificate out of its time is shown, and said to be of no use.
@@ -20,7 +22,7 @@ func TestInspectSaysWhatRotateRefuses(t *testing.T) {
 			var out bytes.Buffer
 			p := &process{stdin: strings.NewReader(""), stdout: &out, stderr: &out, getenv: func(string) string { return "" }}
 			signals := make(chan os.Signal)
-			if code := run(context.Background(), p, signals, []string{"certificate", "inspect", folder + tt.file, "-o", format}); code != exitOK {
+			if code := run(context.Background(), p, signals, []string{"certificate", "inspect", folder + tt.file, "-o", format}); code != problem.ExitOK {
 				t.Errorf("%s: exit code %d", tt.file, code)
 			}
 			close(signals)

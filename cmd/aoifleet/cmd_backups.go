@@ -8,6 +8,7 @@ import (
 
 	"github.com/aoifleet/aoifleet/internal/fleet"
 	"github.com/aoifleet/aoifleet/internal/inventory"
+	"github.com/aoifleet/aoifleet/internal/problem"
 	"github.com/aoifleet/aoifleet/internal/report"
 )
 
@@ -68,7 +69,7 @@ func runBackupsPrune(call *invocation, flags pruneFlags) error {
 	}
 	defer f.Close()
 	if !flags.yes && !call.agree(fmt.Sprintf("remove backups on %s? They can't be restored then", inventory.HostCount(len(f.Targets)))) {
-		call.code = exitEnded
+		call.code = problem.ExitEnded
 		return nil
 	}
 	entries, removed := f.Prune(call.ctx, fleet.Retention{Keep: flags.keep, MaxAge: time.Duration(flags.maxAge) * 24 * time.Hour})

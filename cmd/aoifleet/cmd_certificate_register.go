@@ -143,7 +143,7 @@ func changeApplication(call *invocation, verb string, list []*verify.Registratio
 		}
 		call.code = registrationsCode(list, call.code)
 	} else {
-		call.code = exitEnded
+		call.code = problem.ExitEnded
 	}
 	call.exit(call.code)
 	if asJSON {

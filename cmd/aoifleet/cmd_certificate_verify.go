@@ -107,7 +107,7 @@ func verifyCode(answers *verify.Answers) int {
 			list = append(list, &q.Err.Base)
 		}
 	}
-	return cmp.Or(answersCode(list), notAskedCode(answers.NotAsked), exitOK)
+	return cmp.Or(answersCode(list), notAskedCode(answers.NotAsked), problem.ExitOK)
 }
 
 // notAskedCode is the code of hosts about which nothing was asked.

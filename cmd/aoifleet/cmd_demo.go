@@ -8,6 +8,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/aoifleet/aoifleet/internal/lab"
+	"github.com/aoifleet/aoifleet/internal/problem"
 )
 
 func demoCommand(call *invocation) *cobra.Command {
@@ -62,8 +63,8 @@ func (d *demo) unregistered() error {
 		d.code = code
 		return nil
 	}
-	if code != exitRefused {
-		return fmt.Errorf("rotate ended with exit code %d, not %d", code, exitRefused)
+	if code != problem.ExitRefused {
+		return fmt.Errorf("rotate ended with exit code %d, not %d", code, problem.ExitRefused)
 	}
 	for _, m := range d.fleet.Machines() {
 		if m.LiveThumbprint() != d.fleet.OldThumbprint() {
@@ -80,7 +81,7 @@ func (d *demo) register() error {
 		d.code = code
 		return nil
 	}
-	if code != exitOK {
+	if code != problem.ExitOK {
 		return fmt.Errorf("register ended with exit code %d", code)
 	}
 	return nil
@@ -110,8 +111,8 @@ func (d *demo) asserts(code int) error {
 			return fmt.Errorf("%s has certificate %s, not %s", m.Name, got, want)
 		}
 	}
-	if code != exitRolledBack {
-		return fmt.Errorf("rotate ended with exit code %d, not %d", code, exitRolledBack)
+	if code != problem.ExitRolledBack {
+		return fmt.Errorf("rotate ended with exit code %d, not %d", code, problem.ExitRolledBack)
 	}
 	fmt.Fprintln(d.stdout, "# on their disks: 11 machines have the new certificate, the one that failed has its old one")
 	return nil

@@ -5,6 +5,7 @@ import (
 
 	"github.com/aoifleet/aoifleet/internal/fleet"
 	"github.com/aoifleet/aoifleet/internal/inventory"
+	"github.com/aoifleet/aoifleet/internal/problem"
 	"github.com/aoifleet/aoifleet/internal/report"
 )
 
@@ -45,13 +46,13 @@ func runDoctor(call *invocation, flags doctorFlags) error {
 
 // doctorCode returns 4 where a host could not be reached, 5 where a check failed.
 func doctorCode(d *report.Doctor) int {
-	code := exitOK
+	code := problem.ExitOK
 	for i, v := range d.Visits {
 		switch {
 		case v.Unreachable():
-			code = exitUnreachable
-		case code == exitOK && d.Failed(i):
-			code = exitRefused
+			code = problem.ExitUnreachable
+		case code == problem.ExitOK && d.Failed(i):
+			code = problem.ExitRefused
 		}
 	}
 	return code

@@ -7,6 +7,7 @@ import (
 
 	"github.com/aoifleet/aoifleet/internal/fleet"
 	"github.com/aoifleet/aoifleet/internal/inventory"
+	"github.com/aoifleet/aoifleet/internal/problem"
 	"github.com/aoifleet/aoifleet/internal/report"
 )
 
@@ -80,13 +81,13 @@ func runHostkeysScan(call *invocation, flags scanFlags) error {
 
 // scanCode returns 4 where a host could not be scanned, 5 where a key has changed.
 func scanCode(scans []fleet.Scanned) int {
-	code := exitOK
+	code := problem.ExitOK
 	for _, s := range scans {
 		switch {
 		case s.Err != nil:
-			code = exitUnreachable
-		case code == exitOK && s.Suspect():
-			code = exitRefused
+			code = problem.ExitUnreachable
+		case code == problem.ExitOK && s.Suspect():
+			code = problem.ExitRefused
 		}
 	}
 	return code
@@ -106,13 +107,13 @@ func addHostKeys(call *invocation, f *fleet.Fleet, scans []fleet.Scanned, yes bo
 	}
 	question := fmt.Sprintf("add %s of %s to known_hosts? Compare the fingerprints first", keyCount(keys), inventory.HostCount(hosts))
 	if !yes && !call.agree(question) {
-		call.exit(exitEnded)
+		call.exit(problem.ExitEnded)
 		return
 	}
 	added, failed := f.AddHostKeys(scans)
 	for _, err := range failed {
 		call.printError(err.Error(), "")
-		call.code = exitInternal
+		call.code = problem.ExitInternal
 	}
 	fmt.Fprintf(call.stderr, "added %s\n", keyCount(added))
 }

@@ -7,6 +7,7 @@ import (
 
 	"github.com/aoifleet/aoifleet/internal/fleet"
 	"github.com/aoifleet/aoifleet/internal/inventory"
+	"github.com/aoifleet/aoifleet/internal/problem"
 	"github.com/aoifleet/aoifleet/internal/report"
 )
 
@@ -39,7 +40,7 @@ func runInstallHelper(call *invocation, flags helperFlags) error {
 	}
 	defer f.Close()
 	if !flags.yes && !call.agree(fmt.Sprintf("install %s, on %s?", fleet.Helper(), inventory.HostCount(len(f.Targets)))) {
-		call.code = exitEnded
+		call.code = problem.ExitEnded
 		return nil
 	}
 	entries, done := f.InstallHelper(call.ctx)

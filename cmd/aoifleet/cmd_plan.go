@@ -9,6 +9,7 @@ import (
 	"github.com/aoifleet/aoifleet/internal/display"
 	"github.com/aoifleet/aoifleet/internal/fleet"
 	"github.com/aoifleet/aoifleet/internal/planfile"
+	"github.com/aoifleet/aoifleet/internal/problem"
 	"github.com/aoifleet/aoifleet/internal/report"
 	"github.com/aoifleet/aoifleet/internal/rollout"
 )
@@ -100,8 +101,8 @@ func planCode(plan *rollout.Plan, detailed bool) int {
 		totals[e.Outcome]++
 	}
 	code := lookCode(totals)
-	if code == exitOK && detailed && plan.Changes() > 0 {
-		return exitChanges
+	if code == problem.ExitOK && detailed && plan.Changes() > 0 {
+		return problem.ExitChanges
 	}
 	return code
 }

@@ -10,22 +10,6 @@ import (
 	"github.com/aoifleet/aoifleet/internal/rollout"
 )
 
-// The exit codes.
-const (
-	exitOK          = problem.ExitOK
-	exitInternal    = problem.ExitInternal
-	exitUsage       = problem.ExitUsage
-	exitChanges     = problem.ExitChanges
-	exitUnreachable = problem.ExitUnreachable
-	exitRefused     = problem.ExitRefused
-	exitRolledBack  = problem.ExitRolledBack
-	exitFailed      = problem.ExitFailed
-	exitStopped     = problem.ExitStopped
-	exitEnded       = problem.ExitEnded
-	exitInterrupted = problem.ExitInterrupted
-	exitTerminated  = problem.ExitTerminated
-)
-
 // usage is an error before anything was contacted.
 func usage(message, hint string) error {
 	return &problem.Error{Class: problem.Usage, Message: message, Hint: hint}
@@ -41,11 +25,11 @@ func interrupted(message string) error {
 func codeOf(err error) int {
 	switch p := problem.As(err); {
 	case err == nil:
-		return exitOK
+		return problem.ExitOK
 	case p != nil && errors.Is(err, context.Canceled):
-		return exitInterrupted // or what the signal says
+		return problem.ExitInterrupted // or what the signal says
 	case p == nil:
-		return exitInternal
+		return problem.ExitInternal
 	default:
 		return p.Class.ExitCode()
 	}
@@ -54,12 +38,12 @@ func codeOf(err error) int {
 // answersCode returns the code of the errors in several answers of Azure: 5 where it
 // said no, else 4 where it gave no answer.
 func answersCode(list []*problem.Error) int {
-	code := exitOK
+	code := problem.ExitOK
 	for _, e := range list {
 		if e.Class == problem.Configuration { // of one question among others
-			return exitRefused
+			return problem.ExitRefused
 		}
-		if code = e.Class.ExitCode(); code == exitRefused {
+		if code = e.Class.ExitCode(); code == problem.ExitRefused {
 			return code
 		}
 	}
@@ -69,9 +53,9 @@ func answersCode(list []*problem.Error) int {
 // signalCode is 128 plus the signal's number, as shells have it.
 func signalCode(s os.Signal) int {
 	if s == syscall.SIGTERM {
-		return exitTerminated
+		return problem.ExitTerminated
 	}
-	return exitInterrupted
+	return problem.ExitInterrupted
 }
 
 // runCode is the exit code of a run; the worst wins, in the order
@@ -80,20 +64,20 @@ func runCode(r *rollout.Run, interrupted os.Signal) int {
 	totals := r.Totals()
 	switch {
 	case totals[rollout.Failed]+totals[rollout.Unknown] > 0:
-		return exitFailed
+		return problem.ExitFailed
 	case interrupted != nil:
 		return signalCode(interrupted)
 	case r.Unaccepted: // so no host was begun
 		return lookCode(totals)
 	case totals[rollout.RolledBack] > 0:
-		return exitRolledBack
+		return problem.ExitRolledBack
 	case r.Stopped:
-		return exitStopped
+		return problem.ExitStopped
 	case r.Ended:
-		return exitEnded
+		return problem.ExitEnded
 	}
 	if totals[rollout.Skipped] > 0 { // by an answer, or because the plan leaves it alone
-		return exitEnded
+		return problem.ExitEnded
 	}
 	return lookCode(totals)
 }
@@ -101,8 +85,8 @@ func runCode(r *rollout.Run, interrupted os.Signal) int {
 // changeCode is the exit code of a run that was agreed to or not.
 func changeCode(r *rollout.Run, agreed bool, interrupted os.Signal) int {
 	code := runCode(r, interrupted)
-	if !agreed && (code == exitOK || code == exitUnreachable || code == exitRefused) {
-		return exitEnded
+	if !agreed && (code == problem.ExitOK || code == problem.ExitUnreachable || code == problem.ExitRefused) {
+		return problem.ExitEnded
 	}
 	return code
 }
@@ -111,11 +95,11 @@ func changeCode(r *rollout.Run, agreed bool, interrupted os.Signal) int {
 func lookCode(totals map[rollout.Outcome]int) int {
 	switch {
 	case totals[rollout.Unreachable] > 0:
-		return exitUnreachable
+		return problem.ExitUnreachable
 	case totals[rollout.Refused] > 0:
-		return exitRefused
+		return problem.ExitRefused
 	}
-	return exitOK
+	return problem.ExitOK
 }
 
 // seenCode returns the exit code of a command that only checks hosts.

@@ -160,11 +160,11 @@ func TestRegistrationsCode(t *testing.T) {
 		before int // the code so far
 		want   int
 	}{
-		{[]*azure.Error{nil, nil}, exitOK, exitOK},
-		{[]*azure.Error{nil, nil}, exitUnreachable, exitUnreachable},
-		{[]*azure.Error{no, nil, nil}, exitUnreachable, exitRefused},
-		{[]*azure.Error{nil, away, away, away}, exitOK, exitUnreachable},
-		{[]*azure.Error{no, away, away}, exitOK, exitRefused},
+		{[]*azure.Error{nil, nil}, problem.ExitOK, problem.ExitOK},
+		{[]*azure.Error{nil, nil}, problem.ExitUnreachable, problem.ExitUnreachable},
+		{[]*azure.Error{no, nil, nil}, problem.ExitUnreachable, problem.ExitRefused},
+		{[]*azure.Error{nil, away, away, away}, problem.ExitOK, problem.ExitUnreachable},
+		{[]*azure.Error{no, away, away}, problem.ExitOK, problem.ExitRefused},
 	} {
 		var list []*verify.Registration
 		for _, e := range tt.errs {

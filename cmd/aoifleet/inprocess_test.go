@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/aoifleet/aoifleet/internal/lab"
+	"github.com/aoifleet/aoifleet/internal/problem"
 )
 
 // startFleet is a lab for tests that look at more than a script can.
@@ -111,10 +112,10 @@ func TestJSONKeys(t *testing.T) {
 		host     keys
 		outcomes map[string]string // null where it is not decided
 	}{
-		{[]string{"plan"}, exitUnreachable, with(hostKeys, actionKeys...), map[string]string{"well": "", "refused": "", "away": "unreachable", "stopped": "refused"}},
-		{[]string{"plan", "--offline"}, exitOK, with(hostKeys, actionKeys...), map[string]string{"well": "", "refused": "", "away": "", "stopped": ""}},
-		{[]string{"rotate", "--yes"}, exitRolledBack, with(hostKeys, actionKeys...), map[string]string{"well": "rotated", "refused": "rolled_back", "away": "unreachable", "stopped": "refused"}},
-		{[]string{"status"}, exitUnreachable, keys{hostKeys.must, append([]string{"days_left", "unit", "backup_count", "unfinished", "leftovers", "drifted", "rotated"}, hostKeys.may...)}, map[string]string{"well": "", "refused": "", "away": "unreachable", "stopped": ""}},
+		{[]string{"plan"}, problem.ExitUnreachable, with(hostKeys, actionKeys...), map[string]string{"well": "", "refused": "", "away": "unreachable", "stopped": "refused"}},
+		{[]string{"plan", "--offline"}, problem.ExitOK, with(hostKeys, actionKeys...), map[string]string{"well": "", "refused": "", "away": "", "stopped": ""}},
+		{[]string{"rotate", "--yes"}, problem.ExitRolledBack, with(hostKeys, actionKeys...), map[string]string{"well": "rotated", "refused": "rolled_back", "away": "unreachable", "stopped": "refused"}},
+		{[]string{"status"}, problem.ExitUnreachable, keys{hostKeys.must, append([]string{"days_left", "unit", "backup_count", "unfinished", "leftovers", "drifted", "rotated"}, hostKeys.may...)}, map[string]string{"well": "", "refused": "", "away": "unreachable", "stopped": ""}},
 	}
 	for _, tt := range tests {
 		code, stdout, _ := call(f, append(tt.args, "-o", "json")...)

@@ -10,6 +10,7 @@ import (
 	"al.essio.dev/pkg/shellescape"
 	"github.com/spf13/cobra"
 
+	"github.com/aoifleet/aoifleet/internal/problem"
 	"github.com/aoifleet/aoifleet/internal/report"
 )
 
@@ -27,7 +28,7 @@ func run(ctx context.Context, p *process, received <-chan os.Signal, args []stri
 		code := call.execute(args)
 		if err := out.failure(); err != nil {
 			call.printError("the output can't be written: "+err.Error(), "")
-			code = cmp.Or(code, exitInternal) // what was done counts for more
+			code = cmp.Or(code, problem.ExitInternal) // what was done counts for more
 		}
 		ended <- code
 	}()
@@ -54,7 +55,7 @@ func (call *invocation) execute(args []string) int {
 	why := explain(err)
 	call.printError(why.Message, why.Hint)
 	call.code = codeOf(err)
-	if sig := call.interrupted(); sig != nil && call.code == exitInterrupted {
+	if sig := call.interrupted(); sig != nil && call.code == problem.ExitInterrupted {
 		call.code = signalCode(sig)
 	}
 	if asksForJSON(args) {

@@ -11,6 +11,7 @@ import (
 	"testing"
 
 	"github.com/aoifleet/aoifleet/internal/journal"
+	"github.com/aoifleet/aoifleet/internal/problem"
 )
 
 // stateProcess is a process whose journals are under state, an absolute path on
@@ -78,7 +79,7 @@ func TestRunsList(t *testing.T) {
 	t.Parallel()
 	state := threeRuns(t)
 	code, stdout, stderr := callRuns(state, "runs", "list")
-	if code != exitOK || stderr != "" {
+	if code != problem.ExitOK || stderr != "" {
 		t.Fatalf("exit code %d: %s", code, stderr)
 	}
 	var got []string
@@ -101,11 +102,11 @@ func TestRunsList(t *testing.T) {
 func TestRunsListOfNone(t *testing.T) {
 	t.Parallel()
 	state := t.TempDir()
-	if code, stdout, stderr := callRuns(state, "runs", "list"); code != exitOK || stdout != "" || !strings.HasPrefix(stderr, "no runs in "+state) {
+	if code, stdout, stderr := callRuns(state, "runs", "list"); code != problem.ExitOK || stdout != "" || !strings.HasPrefix(stderr, "no runs in "+state) {
 		t.Errorf("%d\n%s\n%s", code, stdout, stderr)
 	}
 	code, stdout, stderr := callRuns(state, "runs", "list", "-o", "json")
-	if code != exitOK || stderr != "" || string(decodeObject(t, stdout)["runs"]) != "[]" {
+	if code != problem.ExitOK || stderr != "" || string(decodeObject(t, stdout)["runs"]) != "[]" {
 		t.Errorf("%d\n%s\n%s", code, stdout, stderr)
 	}
 	if files, err := os.ReadDir(state); len(files) != 0 {
@@ -122,7 +123,7 @@ func TestRunsListWithABadOne(t *testing.T) {
 		t.Fatal(err)
 	}
 	code, stdout, stderr := callRuns(state, "runs", "list")
-	if code != exitOK || len(rows(stdout)) != 3 || !strings.HasPrefix(stderr, "warning: ") || !strings.Contains(stderr, bad) {
+	if code != problem.ExitOK || len(rows(stdout)) != 3 || !strings.HasPrefix(stderr, "warning: ") || !strings.Contains(stderr, bad) {
 		t.Errorf("%d\n%s\n%s", code, stdout, stderr)
 	}
 }
@@ -137,7 +138,7 @@ func TestRunsListOfNoDirectory(t *testing.T) {
 		t.Fatal(err)
 	}
 	code, stdout, stderr := callRuns(state, "runs", "list")
-	if code != exitInternal || stdout != "" || !strings.HasPrefix(stderr, "error: ") || !strings.Contains(stderr, runsDir(state)) {
+	if code != problem.ExitInternal || stdout != "" || !strings.HasPrefix(stderr, "error: ") || !strings.Contains(stderr, runsDir(state)) {
 		t.Errorf("%d\n%s\n%s", code, stdout, stderr)
 	}
 }
@@ -147,7 +148,7 @@ func TestRunsShow(t *testing.T) {
 	state := threeRuns(t)
 	for _, id := range []string{"20261122-100000-BBBB", "BBBB", "bbbb", "20261122"} {
 		code, stdout, stderr := callRuns(state, "runs", "show", id)
-		if code != exitOK || stderr != "" {
+		if code != problem.ExitOK || stderr != "" {
 			t.Fatalf("%s: exit code %d: %s", id, code, stderr)
 		}
 		for _, want := range []string{"AA → BB", "proof: log_clean", "unhealthy: the log says: no\n", "exit code 6", "operator@workstation", "/fleet.yaml"} {
@@ -163,7 +164,7 @@ func TestRunsShow(t *testing.T) {
 		t.Errorf("last:\n%s", stdout)
 	}
 	code, stdout, _ := callRuns(state, "runs", "show", "AAAA", "--steps")
-	if code != exitOK || !strings.Contains(stdout, "its last step: swap") || !strings.Contains(stdout, "edr-01  step   swap") {
+	if code != problem.ExitOK || !strings.Contains(stdout, "its last step: swap") || !strings.Contains(stdout, "edr-01  step   swap") {
 		t.Errorf("%d\n%s", code, stdout)
 	}
 }
@@ -199,7 +200,7 @@ func TestRunsJSON(t *testing.T) {
 	show := decodeObject(t, stdout)
 	checkKeys(t, show, append([]string{"schema_version", "entries"}, keys...))
 	var entries []journal.Entry
-	if err := json.Unmarshal(show["entries"], &entries); err != nil || len(entries) != 4 || entries[2].Message != "the log says: no" || code != exitOK {
+	if err := json.Unmarshal(show["entries"], &entries); err != nil || len(entries) != 4 || entries[2].Message != "the log says: no" || code != problem.ExitOK {
 		t.Errorf("%d, %v\n%s", code, err, stdout)
 	}
 }
@@ -237,11 +238,11 @@ func TestRunsUsage(t *testing.T) {
 	}
 	for _, tt := range tests {
 		code, stdout, stderr := callRuns(state, append([]string{"runs"}, tt.args...)...)
-		if code != exitUsage || stdout != "" || !strings.HasPrefix(stderr, "error: "+tt.message) || !strings.HasSuffix(stderr, "\nhint: "+tt.hint+"\n") {
+		if code != problem.ExitUsage || stdout != "" || !strings.HasPrefix(stderr, "error: "+tt.message) || !strings.HasSuffix(stderr, "\nhint: "+tt.hint+"\n") {
 			t.Errorf("%q: exit code %d\n%s%s", tt.args, code, stdout, stderr)
 		}
 	}
-	if code, _, stderr := callRuns(t.TempDir(), "runs", "show", "last"); code != exitUsage || !strings.HasPrefix(stderr, "error: there is no run yet\nhint: ") {
+	if code, _, stderr := callRuns(t.TempDir(), "runs", "show", "last"); code != problem.ExitUsage || !strings.HasPrefix(stderr, "error: there is no run yet\nhint: ") {
 		t.Errorf("last of none: %d\n%s", code, stderr)
 	}
 }

@@ -18,6 +18,7 @@ import (
 	"software.sslmate.com/src/go-pkcs12"
 
 	"github.com/aoifleet/aoifleet/internal/lab"
+	"github.com/aoifleet/aoifleet/internal/problem"
 )
 
 const windowSize = 24 // bytes; what is shorter may be there by chance
@@ -191,14 +192,14 @@ func TestAzureSecretsStayInMemory(t *testing.T) {
 		code int
 		args []string
 	}{
-		{exitRefused, []string{"plan", "--verify-wait", "0s"}},
-		{exitRefused, []string{"rotate", "--yes", "--verify-wait", "0s", "-o", "json"}},
-		{exitOK, append([]string{"certificate", "register", "-o", "json"}, sign...)},
-		{exitOK, []string{"certificate", "verify"}},
-		{exitOK, []string{"certificate", "verify", "-o", "json"}},
-		{exitOK, []string{"plan", "--out", f.Dir() + "/plan.json"}},
-		{exitOK, []string{"rotate", "--yes", "--plan", f.Dir() + "/plan.json"}},
-		{exitRefused, append([]string{"certificate", "retire", f.NewThumbprint()}, sign...)},
+		{problem.ExitRefused, []string{"plan", "--verify-wait", "0s"}},
+		{problem.ExitRefused, []string{"rotate", "--yes", "--verify-wait", "0s", "-o", "json"}},
+		{problem.ExitOK, append([]string{"certificate", "register", "-o", "json"}, sign...)},
+		{problem.ExitOK, []string{"certificate", "verify"}},
+		{problem.ExitOK, []string{"certificate", "verify", "-o", "json"}},
+		{problem.ExitOK, []string{"plan", "--out", f.Dir() + "/plan.json"}},
+		{problem.ExitOK, []string{"rotate", "--yes", "--plan", f.Dir() + "/plan.json"}},
+		{problem.ExitRefused, append([]string{"certificate", "retire", f.NewThumbprint()}, sign...)},
 	} {
 		code, stdout, stderr := call(f, step.args...)
 		if code != step.code {

@@ -11,6 +11,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/aoifleet/aoifleet/internal/problem"
 )
 
 // A signal while a file is read that never comes ends the program: nothing is
@@ -27,7 +29,7 @@ func TestSignalWhileReading(t *testing.T) {
 		{"plan", "-i", fifo},
 		{"rotate", "--yes", "-i", fifo},
 	} {
-		for sig, want := range map[os.Signal]int{os.Interrupt: exitInterrupted, syscall.SIGTERM: exitTerminated} {
+		for sig, want := range map[os.Signal]int{os.Interrupt: problem.ExitInterrupted, syscall.SIGTERM: problem.ExitTerminated} {
 			var out, errs bytes.Buffer
 			p := &process{stdin: strings.NewReader(""), stdout: &out, stderr: &errs, getenv: func(string) string { return "" }}
 			signals, ended := make(chan os.Signal), make(chan int)
