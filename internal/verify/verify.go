@@ -1,6 +1,7 @@
 // Package verify asks Azure about the certificates of a fleet: whether Entra
 // accepts each for the application of its hosts, and whether the vault of these
 // hosts has the agent's secret. Hosts that would ask the same share one question.
+// It also registers certificates with applications, and retires them.
 //
 // It knows no terminal: a Verifier takes the connections to Azure and a function
 // that shows a line, and fills in the questions that it is given.
