@@ -181,7 +181,7 @@ func (c *collection) locked(f *keyFile) (ssh.Signer, *problem.Error) {
 func (c *collection) addCertificateFile(path string) {
 	certificate := c.files.certificate(path)
 	if certificate == nil {
-		c.problems = append(c.problems, keyProblem(path+" is not a certificate that can be used", "see: ssh-keygen -L -f FILE"))
+		c.problems = append(c.problems, keyProblem(path+" is not a usable certificate", "see: ssh-keygen -L -f FILE"))
 		return
 	}
 	for _, have := range slices.Concat(c.candidates, c.fromAgent()) {
@@ -190,7 +190,7 @@ func (c *collection) addCertificateFile(path string) {
 			return
 		}
 	}
-	c.problems = append(c.problems, keyProblem("there is no private key for the certificate "+path, "name its key in identity_file, or: ssh-add FILE"))
+	c.problems = append(c.problems, keyProblem("no private key for the certificate "+path, "name its key in identity_file, or: ssh-add FILE"))
 }
 
 func (c *collection) addCertificate(certificate *ssh.Certificate, path string, signer ssh.Signer) {
@@ -219,11 +219,11 @@ func (c *collection) nothing() *problem.Error {
 	case len(c.missing) > 0 && c.target.IdentitiesOnly:
 		return c.missing[0]
 	case c.agentErr != nil:
-		return keyProblem("ssh-agent can't be used: "+display.Sanitise(c.agentErr.Error(), 200), hint)
+		return keyProblem("cannot use ssh-agent: "+display.Sanitise(c.agentErr.Error(), 200), hint)
 	case c.asked:
-		return none("ssh-agent holds none")
+		return none("ssh-agent has none")
 	case len(c.missing) > 0:
-		return none("none of the identity files is there, and there is no ssh-agent")
+		return none("no identity file exists and there is no ssh-agent")
 	}
 	return none("no identity file is set and there is no ssh-agent")
 }

@@ -197,7 +197,7 @@ func (c *Conn) explain(what string, err error) *problem.Error {
 	if errors.As(err, &refused) {
 		return &problem.Error{
 			Class:   problem.Command,
-			Message: "the server opens no more sessions: " + display.Sanitise(refused.Message, 200),
+			Message: "the server allows no more sessions: " + display.Sanitise(refused.Message, 200),
 			Hint:    "see MaxSessions in sshd_config(5) on the host",
 		}
 	}

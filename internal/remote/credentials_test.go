@@ -275,7 +275,7 @@ func TestMaxAuthTries(t *testing.T) {
 	target.IdentityFiles = nil
 	_, err := newDialer(t, Options{AgentSocket: socket}).Dial(testContext(t), target)
 	e := wantError(t, err, problem.Authentication, "Too many authentication failures")
-	offered, left, ok := strings.Cut(e.Message, "not offered, because servers give up after a few (MaxAuthTries)")
+	offered, left, ok := strings.Cut(e.Message, "not offered, because servers disconnect after a few (MaxAuthTries)")
 	if !ok || strings.Count(offered, "SHA256:") != 3 || strings.Count(left, "SHA256:") != 3 || !strings.Contains(left, ssh.FingerprintSHA256(right.PublicKey())) {
 		t.Errorf("%s", e.Message)
 	}

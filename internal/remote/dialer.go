@@ -296,9 +296,9 @@ func (a *attempt) login(ctx context.Context) (*login, error) {
 // ClientConfig.Timeout would cover TCP only; the end of ctx closes the
 // transport whatever the server does or does not do.
 func (a *attempt) handshake(ctx context.Context, transport net.Conn, check *hostCheck, login *login) (*Conn, error) {
-	a.enter("connected, but there was no SSH answer")
+	a.enter("connected, but no SSH answer")
 	stop := context.AfterFunc(ctx, func() { _ = transport.Close() })
-	wire := &versionWatch{Conn: transport, seen: func() { a.enter("the SSH handshake was not done") }}
+	wire := &versionWatch{Conn: transport, seen: func() { a.enter("the SSH handshake did not finish") }}
 	a.wire.Store(wire)
 	conn, channels, requests, err := ssh.NewClientConn(wire, check.name, a.config(check, login))
 	inTime := stop()
@@ -327,7 +327,7 @@ func (a *attempt) config(check *hostCheck, login *login) *ssh.ClientConfig {
 		HostKeyCallback:   check.verify,
 		HostKeyAlgorithms: check.algorithms(),
 		AuthCallback: func(ctx *ssh.ClientAuthContext) (ssh.AuthMethod, error) {
-			a.enter("authentication was not done")
+			a.enter("authentication did not finish")
 			return login.next(ctx)
 		},
 	}
@@ -344,7 +344,7 @@ func (a *attempt) explain(err error, wire *versionWatch, check *hostCheck, login
 	case !spoke && isDrop(err):
 		return &droppedEarly{said: greeting, err: err}
 	case !spoke:
-		return &problem.Error{Class: problem.Unreachable, Message: "what listens there does not speak SSH", Hint: "check the address and the port"}
+		return &problem.Error{Class: problem.Unreachable, Message: "the server does not speak SSH", Hint: "check the address and the port"}
 	case isDrop(err) && a.lapsed.Load() && !login.sent:
 		return &droppedEarly{spoke: true, err: err}
 	case isDrop(err) && login.begun:

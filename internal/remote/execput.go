@@ -60,13 +60,13 @@ func execError(err error, what string, likely problem.Class) error {
 		return err
 	}
 	if exit.Status == cannotMake {
-		what = "cannot make the private directory"
+		what = "cannot create the private directory"
 	}
 	switch {
 	case strings.Contains(exit.Stderr, "Permission denied"):
 		return &problem.Error{Class: problem.Command, Message: what + ": permission denied", Err: fs.ErrPermission}
 	case strings.Contains(exit.Stderr, "File exists"):
-		return &problem.Error{Class: problem.Command, Message: what + ": it exists already"}
+		return &problem.Error{Class: problem.Command, Message: what + ": it already exists"}
 	case exit.Status != cannotMake && exit.Status != cannotWrite:
 		likely = problem.Command // the login shell did not get as far
 	}

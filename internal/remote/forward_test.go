@@ -96,7 +96,7 @@ func TestDialThroughRefused(t *testing.T) {
 	s := startSSHD(t, sshdSettings{})
 	c := dial(t, newDialer(t, Options{}), s.target)
 	_, err = c.DialContext(testContext(t), "tcp", closed)
-	wantError(t, err, problem.Unreachable, "can't connect to "+closed+": Connection refused")
+	wantError(t, err, problem.Unreachable, "cannot connect to "+closed+": Connection refused")
 	_, err = c.DialContext(testContext(t), "tcp", "127.0.0.1:port")
 	wantError(t, err, problem.Unreachable, "port")
 	_, err = c.DialContext(testContext(t), "unix", "/run/x")

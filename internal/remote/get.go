@@ -30,7 +30,7 @@ func (c *Conn) Get(ctx context.Context, dir, name string, size int64, w io.Write
 		_ = file.Close() // nothing was written to it
 		switch left := into.left; {
 		case errors.Is(err, errTooLong):
-			return &problem.Error{Class: problem.Command, Message: what + ": it is longer than the host said"}
+			return &problem.Error{Class: problem.Command, Message: what + ": it is longer than the host reported"}
 		case err != nil:
 			return c.sftpError(what, err, problem.Command, "the host reports a failure")
 		case left > 0:
@@ -43,7 +43,7 @@ func (c *Conn) Get(ctx context.Context, dir, name string, size int64, w io.Write
 }
 
 // errTooLong stops a file that has more bytes than it should.
-var errTooLong = errors.New("the file is longer than the host said")
+var errTooLong = errors.New("the file is longer than the host reported")
 
 // exactly passes so many bytes on, until it is closed.
 type exactly struct {

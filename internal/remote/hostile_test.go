@@ -33,13 +33,13 @@ func TestDialFaults(t *testing.T) {
 		message     string
 	}{
 		{"never speaks", func(int, net.Conn) bool { return true }, 3 * time.Second, 1,
-			"timed out after 3s: connected, but there was no SSH answer"},
+			"timed out after 3s: connected, but no SSH answer"},
 		{"speaks for ever", func(_ int, c net.Conn) bool { go spew(c, "x\n"); return true }, patience, 1,
 			"does not speak SSH"},
 		{"one endless line", func(_ int, c net.Conn) bool { go spew(c, "x"); return true }, patience, 1,
 			"does not speak SSH"},
 		{"stops after its version", func(_ int, c net.Conn) bool { _, _ = io.WriteString(c, "SSH-2.0-x\r\n"); return true },
-			3 * time.Second, 1, "timed out after 3s: the SSH handshake was not done"},
+			3 * time.Second, 1, "timed out after 3s: the SSH handshake did not finish"},
 		{"garbage after its version", func(_ int, c net.Conn) bool {
 			go func() {
 				_, _ = io.WriteString(c, "SSH-2.0-x\r\n")
@@ -48,18 +48,18 @@ func TestDialFaults(t *testing.T) {
 			return true
 		}, patience, 1, "SSH handshake failed"},
 		{"closes at once", func(_ int, c net.Conn) bool { _ = c.Close(); return true }, patience, 1 + maxEarlyRetries,
-			"before the server said anything"},
+			"before the server sent anything"},
 		{"resets at once", func(_ int, c net.Conn) bool {
 			_ = c.(*net.TCPConn).SetLinger(0)
 			_ = c.Close()
 			return true
-		}, patience, 1 + maxEarlyRetries, "connection reset before the server said anything"},
+		}, patience, 1 + maxEarlyRetries, "connection reset before the server sent anything"},
 		{"turns away", func(_ int, c net.Conn) bool {
 			_, _ = io.WriteString(c, "Exceeded \x1b[31mMaxStartups\r\n")
 			_, _ = c.Read(make([]byte, 64)) // else unread input turns the close into a reset
 			_ = c.Close()
 			return true
-		}, patience, 1 + maxEarlyRetries, "the server turned the connection away: Exceeded MaxStartups"},
+		}, patience, 1 + maxEarlyRetries, "the server rejected the connection: Exceeded MaxStartups"},
 		{"closes after its version", func(_ int, c net.Conn) bool {
 			_, _ = io.WriteString(c, "SSH-2.0-x\r\n")
 			_ = c.(*net.TCPConn).CloseWrite()
@@ -159,7 +159,7 @@ func TestSessionFaults(t *testing.T) {
 	}{
 		{"opens no session", func(s *fakeServer) {
 			s.open = func(n ssh.NewChannel) bool { _ = n.Reject(ssh.ResourceShortage, "no\x1b[2J more"); return true }
-		}, 0, problem.Command, "opens no more sessions: no more"},
+		}, 0, problem.Command, "allows no more sessions: no more"},
 		{"refuses to run", func(s *fakeServer) { s.refuse["exec"] = true }, 0, problem.Command, "the server refused to run it"},
 		{"never answers the opening", func(s *fakeServer) { s.open = never }, 50 * time.Millisecond, problem.Timeout, "timed out"},
 		{"closes without a status", func(s *fakeServer) { s.exec = func(ssh.Channel, string) {} }, 0,
@@ -174,7 +174,7 @@ func TestSessionFaults(t *testing.T) {
 				}{"KI\x1b[0mLL", false, "", ""})
 				_, _ = ch.SendRequest("exit-signal", false, payload)
 			}
-		}, 0, problem.Command, "ended by signal KILL"},
+		}, 0, problem.Command, "killed by signal KILL"},
 		{"endless stdout", func(s *fakeServer) { s.exec = func(ch ssh.Channel, _ string) { spew(ch, "x") } }, 0,
 			problem.Command, "printed more than"},
 		{"endless stderr", func(s *fakeServer) { s.exec = func(ch ssh.Channel, _ string) { spew(ch.Stderr(), "\x1b[31m") } },
@@ -259,7 +259,7 @@ func TestErrorTexts(t *testing.T) {
 	}{
 		{&ExitError{Status: 3}, "command ended with exit status 3"},
 		{&ExitError{Status: 3, Stderr: "a\nb\n"}, "command ended with exit status 3: b"},
-		{&ExitError{Status: 137, Signal: "KILL"}, "command was ended by signal KILL"},
+		{&ExitError{Status: 137, Signal: "KILL"}, "command was killed by signal KILL"},
 		{&ExitError{Status: -1}, "command ended without an exit status"},
 		{&problem.Error{Class: problem.Disk, Message: "full", Hint: "hint"}, "full"},
 	}

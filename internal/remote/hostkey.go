@@ -111,7 +111,7 @@ func (h *hostCheck) judge(remote net.Addr, key ssh.PublicKey, acceptNew bool) er
 		return &problem.Error{
 			Class:   problem.HostKeyChanged,
 			Message: fmt.Sprintf("host key %s is marked @revoked at %s:%d", describe(key), revoked.Revoked.Filename, revoked.Revoked.Line),
-			Hint:    "do not connect before the host has a new key",
+			Hint:    "do not connect until the host has a new key",
 		}
 	case errors.As(err, &other) && len(other.Want) == 0 && acceptNew:
 		return h.accept(remote, key)
@@ -134,7 +134,7 @@ func (h *hostCheck) accept(remote net.Addr, key ssh.PublicKey) error {
 		return &problem.Error{
 			Class:   problem.HostKeyUnknown,
 			Message: fmt.Sprintf("host key %s is new and could not be written to %s: %s", describe(key), h.known.path, plainReason(err)),
-			Hint:    "check who may write there",
+			Hint:    "check the permissions of the file and its folder",
 		}
 	}
 	return nil

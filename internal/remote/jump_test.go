@@ -222,7 +222,7 @@ func TestJumpHostForwards(t *testing.T) {
 		s := behind(t, bastion(t).target)
 		s.target.Port = closed.Addr().(*net.TCPAddr).Port
 		_, err := newDialer(t, Options{}).Dial(testContext(t), s.target)
-		if e := wantError(t, err, problem.Unreachable, "jump host bastion can't connect to it: "); e.Hop != "" {
+		if e := wantError(t, err, problem.Unreachable, "jump host bastion cannot connect to it: "); e.Hop != "" {
 			t.Errorf("hop %q", e.Hop)
 		}
 	})

@@ -79,7 +79,7 @@ func readKeyFile(path string) *keyFile {
 	var exposed *exposedError
 	switch {
 	case errors.As(err, &exposed):
-		f.problem = keyProblem(fmt.Sprintf("%s can be read or written by others (mode %04o) and is not used, as ssh does not", path, exposed.mode), "chmod 600 "+shellescape.Quote(path))
+		f.problem = keyProblem(fmt.Sprintf("%s can be read or written by others (mode %04o) and is ignored, as by ssh", path, exposed.mode), "chmod 600 "+shellescape.Quote(path))
 	case err != nil:
 		f.problem = keyProblem("cannot read "+path+": "+fileReason(err), "check identity_file")
 		f.missing = errors.Is(err, fs.ErrNotExist)
@@ -100,12 +100,12 @@ func (f *keyFile) parse(pem []byte) {
 	}
 	var locked *ssh.PassphraseMissingError
 	if errors.As(err, &locked) {
-		f.problem = keyProblem(f.path+" is protected with a passphrase and ssh-agent does not hold it", "ssh-add "+shellescape.Quote(f.path)+", or set passphrase_from")
+		f.problem = keyProblem(f.path+" is protected with a passphrase and not in ssh-agent", "ssh-add "+shellescape.Quote(f.path)+", or set passphrase_from")
 		f.public, f.locked = locked.PublicKey, pem
 		return
 	}
 	// The parser's own words could quote the file.
-	f.problem = keyProblem(f.path+" is not a private key that can be used", "check identity_file, or add the key to ssh-agent and keep its public key in "+f.path+".pub")
+	f.problem = keyProblem(f.path+" is not a usable private key", "check identity_file, or add the key to ssh-agent and keep its public key in "+f.path+".pub")
 	f.public, _, _, _, _ = ssh.ParseAuthorizedKey(pem) // as OpenSSH, a public key is enough with an agent
 }
 
@@ -178,7 +178,7 @@ func fileReason(err error) string {
 	case errors.Is(err, fs.ErrPermission):
 		return "permission denied"
 	}
-	return "it is no regular file, or too large"
+	return "not a regular file, or too large"
 }
 
 // readPublic reads a public key or certificate in OpenSSH's one-line form; nil

@@ -97,7 +97,7 @@ func readKnownHosts(paths []string) (*knownhosts.HostKeyDB, error) {
 	}
 	switch {
 	case errors.Is(err, fs.ErrPermission):
-		return nil, &problem.Error{Class: problem.HostKeyUnknown, Message: "cannot read " + path + ": permission denied", Hint: "check who may read it"}
+		return nil, &problem.Error{Class: problem.HostKeyUnknown, Message: "cannot read " + path + ": permission denied", Hint: "check the permissions of the file"}
 	case err != nil && localfile.IsFolder(path):
 		return nil, &problem.Error{Class: problem.HostKeyUnknown, Message: "known_hosts is a folder: " + display.Sanitise(path, 400), Hint: "name a file in it"}
 	case err != nil:

@@ -157,10 +157,10 @@ func (l *login) failed(err error) error {
 
 // lacking is the error where the server wants what is not there.
 func (l *login) lacking() *problem.Error {
-	what, hint := "there is nothing to offer that the server accepts from user %s, which is: %s", ""
+	what, hint := "no key or password to offer that the server accepts from user %s; it accepts: %s", ""
 	switch {
 	case l.partial:
-		what = "the server wants more than a key from user %s: %s"
+		what = "the server requires more than a key from user %s: %s"
 	case !slices.Contains(l.allowed, "publickey") && l.target.Password == nil:
 		what = "the server accepts no keys from user %s, only: %s"
 	}
@@ -187,7 +187,7 @@ func (l *login) refused(ours *problem.Error, err error) *problem.Error {
 	}
 	parts = append(parts, failures...)
 	if left := l.keys.notTried(); len(left) > 0 && slices.Contains(l.allowed, "publickey") {
-		parts = append(parts, "not offered, because servers give up after a few (MaxAuthTries): "+strings.Join(left, ", "))
+		parts = append(parts, "not offered, because servers disconnect after a few (MaxAuthTries): "+strings.Join(left, ", "))
 		hint = "name the right key in identity_file"
 	}
 	return keyProblem(strings.Join(parts, "; "), hint)

@@ -29,7 +29,7 @@ func TestUmask(t *testing.T) {
 
 // Where SFTP is off, a command does the same.
 func TestSFTPSwitchedOff(t *testing.T) {
-	cases := map[string]string{"Subsystem x /bin/false": "SFTP is switched off", "Subsystem sftp /no/such/program": "SFTP does not work"}
+	cases := map[string]string{"Subsystem x /bin/false": "SFTP is disabled", "Subsystem sftp /no/such/program": "SFTP does not work"}
 	for setting, message := range cases {
 		s := startSSHD(t, sshdSettings{umask: "000", extra: []string{setting}})
 		c := dial(t, newDialer(t, Options{}), s.target)
@@ -51,7 +51,7 @@ func putAndRemove(t *testing.T, c *Conn, home string) {
 	if got, err := os.ReadFile(filepath.Join(home, ".dir", "file")); err != nil || !bytes.Equal(got, data) {
 		t.Errorf("%d bytes arrived, %v", len(got), err)
 	}
-	wantError(t, c.Put(ctx, filepath.Join(home, ".dir"), "file", data), problem.Command, "cannot make the private directory: it exists already")
+	wantError(t, c.Put(ctx, filepath.Join(home, ".dir"), "file", data), problem.Command, "cannot create the private directory: it already exists")
 	if got, err := os.ReadFile(filepath.Join(home, ".dir", "file")); err != nil || !bytes.Equal(got, data) {
 		t.Errorf("what was there is gone: %v", err)
 	}
@@ -80,8 +80,8 @@ func TestMaxSessions(t *testing.T) {
 		t.Fatal(err)
 	}
 	_, err = c.Run(testContext(t), "true", nil)
-	wantError(t, err, problem.Command, "opens no more sessions")
-	wantError(t, c.OpenSFTP(testContext(t)), problem.Command, "opens no more sessions")
+	wantError(t, err, problem.Command, "allows no more sessions")
+	wantError(t, c.OpenSFTP(testContext(t)), problem.Command, "allows no more sessions")
 	if err := p.Stdin().Close(); err != nil {
 		t.Fatal(err)
 	}

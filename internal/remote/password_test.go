@@ -105,7 +105,7 @@ func TestPassword(t *testing.T) {
 			}},
 		{name: "a server that takes keys only", password: rightPassword, keys: 1, got: 1, message: "refused user admin",
 			server: func(c *ssh.ServerConfig, d *doorman) { c.PublicKeyCallback = d.refuseKey }},
-		{name: "no keys, and a server that takes nothing else", password: rightPassword, message: "there is nothing to offer that the server accepts from user admin, which is: publickey",
+		{name: "no keys, and a server that takes nothing else", password: rightPassword, message: "no key or password to offer that the server accepts from user admin; it accepts: publickey",
 			server: func(c *ssh.ServerConfig, d *doorman) { c.PublicKeyCallback = d.refuseKey }},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
@@ -162,7 +162,7 @@ func TestKeyAndPassword(t *testing.T) {
 	wantError(t, err, problem.Authentication, "refused user admin with "+target.IdentityFiles[0])
 	target.Password = nil
 	_, err = newDialer(t, Options{}).Dial(testContext(t), target)
-	wantError(t, err, problem.Authentication, "the server wants more than a key from user admin: password")
+	wantError(t, err, problem.Authentication, "the server requires more than a key from user admin: password")
 }
 
 // TestPasswordOnDemand: nobody is asked for a password that no server wants, and

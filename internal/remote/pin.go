@@ -84,7 +84,7 @@ func (t *Target) unpinned() *problem.Error {
 	}
 	return &problem.Error{
 		Class:   problem.HostKeyChanged,
-		Message: fmt.Sprintf("host key is not the pinned one: %s is, the server has %s", strings.Join(t.HostKeyFingerprints, " or "), strings.Join(sent, ", ")),
+		Message: fmt.Sprintf("host key is not the pinned one: expected %s, the server has %s", strings.Join(t.HostKeyFingerprints, " or "), strings.Join(sent, ", ")),
 		Hint:    "this may be an attack; if you know why it changed, correct host_key_fingerprint in the inventory",
 	}
 }

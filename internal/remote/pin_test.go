@@ -39,7 +39,7 @@ func TestPins(t *testing.T) {
 			d := newDialer(t, Options{})
 			if tc.want == "" {
 				_, err := d.Dial(testContext(t), target)
-				e := wantError(t, err, problem.HostKeyChanged, "host key is not the pinned one: "+wrong+" is, the server has ssh-ed25519 "+own("ed25519"))
+				e := wantError(t, err, problem.HostKeyChanged, "host key is not the pinned one: expected "+wrong+", the server has ssh-ed25519 "+own("ed25519"))
 				for _, kind := range []string{"ecdsa", "rsa"} {
 					if !strings.Contains(e.Message, own(kind)) {
 						t.Errorf("%s does not name the %s key", e.Message, kind)

@@ -167,6 +167,6 @@ func (t *trial) hopeless() error {
 	return &problem.Error{
 		Class:   problem.Authentication,
 		Message: fmt.Sprintf("not tried: %d hosts refused this credential and none has accepted it (%s)", len(t.refused), strings.Join(t.refused, ", ")),
-		Hint:    "mend it for one of them first; if only they are at fault, leave them out with --limit",
+		Hint:    "fix it for one of them first; if the fault is theirs alone, leave them out with --limit",
 	}
 }

@@ -117,10 +117,10 @@ func (p *proxyConn) wait() bool {
 // about a machine that has spoken. The command is not run again, because it may
 // have been refused on its way.
 func (p *proxyConn) failure(spoke bool) error {
-	why := "it has ended"
+	why := "the command ended"
 	switch state := p.cmd.ProcessState; {
 	case p.killed:
-		why = "it has closed its output"
+		why = "the command closed its output"
 	case state != nil && !state.Success():
 		why, spoke = state.String(), false
 	}
@@ -132,7 +132,7 @@ func (p *proxyConn) failure(spoke bool) error {
 		why += ": " + last
 	}
 	e := proxyError(why)
-	e.Hint = "run it by hand to see what it says"
+	e.Hint = "run it manually to see its output"
 	return e
 }
 

@@ -10,7 +10,7 @@ import (
 
 // startGroup refuses: there is no /bin/sh.
 func startGroup(*exec.Cmd) error {
-	return &problem.Error{Class: problem.Configuration, Message: "a ProxyCommand can't be run on this system", Hint: "use a jump host: jump in the inventory, or ProxyJump"}
+	return &problem.Error{Class: problem.Configuration, Message: "a ProxyCommand cannot run on this system", Hint: "use a jump host: jump in the inventory, or ProxyJump"}
 }
 
 func endGroup(*exec.Cmd, bool) {}

@@ -76,9 +76,9 @@ func TestProxyCommandFails(t *testing.T) {
 	cases := []struct{ name, script, message string }{
 		{"status and words", "echo first >&2; printf 'no \\033[31mroute\\n' >&2; exit 7", "ProxyCommand: exit status 7: no route"},
 		{"no such command", "", "ProxyCommand: exit status 127: "},
-		{"ends well", "exit 0", "ProxyCommand: it has ended"},
-		{"closes its output only", "exec >&- ; sleep 1000", "ProxyCommand: it has closed its output"},
-		{"speaks something else", "echo hello; cat >/dev/null; true", "timed out after 3s: connected, but there was no SSH answer"},
+		{"ends well", "exit 0", "ProxyCommand: the command ended"},
+		{"closes its output only", "exec >&- ; sleep 1000", "ProxyCommand: the command closed its output"},
+		{"speaks something else", "echo hello; cat >/dev/null; true", "timed out after 3s: connected, but no SSH answer"},
 		{"many words", "head -c 1000000 /dev/zero | tr '\\0' x >&2; exit 1", "ProxyCommand: exit status 1: xxx"},
 	}
 	for _, tc := range cases {
@@ -170,5 +170,5 @@ func TestProxyCommandIsSilent(t *testing.T) {
 	s.target.ProxyCommand = "sleep 1000"
 	s.target.ConnectTimeout = 2 * time.Second // the command has to be begun by then
 	_, err := newDialer(t, Options{}).Dial(testContext(t), s.target)
-	wantError(t, err, problem.Unreachable, "timed out after 2s: connected, but there was no SSH answer")
+	wantError(t, err, problem.Unreachable, "timed out after 2s: connected, but no SSH answer")
 }

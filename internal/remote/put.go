@@ -54,7 +54,7 @@ func (c *Conn) Remove(ctx context.Context, dir, name string) error {
 			return c.sftpError("cannot remove the file", fileErr, problem.Command, "the host reports a failure")
 		}
 		if dirErr != nil && !errors.Is(dirErr, os.ErrNotExist) {
-			return c.sftpError("cannot remove the directory", dirErr, problem.Command, "the host reports a failure, probably it is not empty")
+			return c.sftpError("cannot remove the directory", dirErr, problem.Command, "the host reports a failure, probably the directory is not empty")
 		}
 		return nil
 	})
@@ -148,9 +148,9 @@ func (p *put) mkdir() error {
 		p.made = true
 		return nil
 	}
-	const what = "cannot make the private directory"
+	const what = "cannot create the private directory"
 	if _, statErr := p.session.client.Lstat(p.dir); statErr == nil {
-		return &problem.Error{Class: problem.Command, Message: what + ": it exists already"}
+		return &problem.Error{Class: problem.Command, Message: what + ": it already exists"}
 	}
 	return p.conn.sftpError(what, err, problem.Disk, noSpace)
 }
@@ -231,7 +231,7 @@ func checkNames(dir, name string) error {
 		}
 	}
 	if strings.Contains(name, "/") {
-		return &problem.Error{Class: problem.Internal, Message: "a file name can't hold a slash"}
+		return &problem.Error{Class: problem.Internal, Message: "a file name cannot contain a slash"}
 	}
 	return nil
 }

@@ -82,7 +82,7 @@ func (e *ExitError) Error() string {
 	how := fmt.Sprintf("command ended with exit status %d", e.Status)
 	switch {
 	case e.Signal != "":
-		how = "command was ended by signal " + e.Signal
+		how = "command was killed by signal " + e.Signal
 	case e.Status < 0:
 		how = "command ended without an exit status"
 	}

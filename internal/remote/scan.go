@@ -61,7 +61,7 @@ func (d *Dialer) ScanHostKeys(ctx context.Context, t Target) ([]HostKey, error) 
 		case errors.Is(err, errNoOtherKey) && len(t.seen) > 0:
 			complete = true
 		case errors.Is(err, errNoOtherKey):
-			return nil, &problem.Error{Class: problem.Unreachable, Message: "the server has no kind of host key that is safe", Hint: "give it one: ssh-keygen -A on the host"}
+			return nil, &problem.Error{Class: problem.Unreachable, Message: "the server has no host key of a supported type", Hint: "create one on the host: ssh-keygen -A"}
 		default:
 			return nil, err
 		}
@@ -165,11 +165,11 @@ func (d *Dialer) AddHostKeys(t Target, keys []HostKey) (int, error) {
 	case err == nil:
 		return len(fresh), nil
 	case !errors.Is(err, errWrittenMeanwhile):
-		return 0, &problem.Error{Class: problem.HostKeyUnknown, Message: "cannot write " + known.path + ": " + plainReason(err), Hint: "check who may write there"}
+		return 0, &problem.Error{Class: problem.HostKeyUnknown, Message: "cannot write " + known.path + ": " + plainReason(err), Hint: "check the permissions of the file and its folder"}
 	}
 	for _, k := range check.states(fresh) {
 		if k.State != KeyKnown {
-			return 0, &problem.Error{Class: problem.HostKeyUnknown, Message: "another program has added other keys of the host meanwhile", Hint: "scan it again"}
+			return 0, &problem.Error{Class: problem.HostKeyUnknown, Message: "another program has added different keys for the host", Hint: "scan the host again"}
 		}
 	}
 	return 0, nil

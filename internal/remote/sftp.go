@@ -113,7 +113,7 @@ func (s *sftpSession) open(c *Conn) error {
 		c.abandon(channel, closedChannel())
 		return &problem.Error{
 			Class:   problem.Command,
-			Message: "SFTP is switched off on the host",
+			Message: "SFTP is disabled on the host",
 			Hint:    "add to sshd_config on the host: Subsystem sftp internal-sftp",
 			Err:     errNoSFTP,
 		}

@@ -166,7 +166,7 @@ func TestPutFails(t *testing.T) {
 	}{
 		{"mkdir, disk full", fxMkdir, failed, problem.Disk, "no space", []byte{fxMkdir, fxLstat}},
 		{"mkdir, denied", fxMkdir, statusDenied, problem.Command, "permission denied", []byte{fxMkdir, fxLstat}},
-		{"mkdir, unknown status", fxMkdir, 99, problem.Command, "cannot make the private directory", []byte{fxMkdir, fxLstat}},
+		{"mkdir, unknown status", fxMkdir, 99, problem.Command, "cannot create the private directory", []byte{fxMkdir, fxLstat}},
 		{"chmod of the directory", fxSetstat, failed, problem.Command, "private", slices.Concat(toOpen, []byte{fxClose}, tidy)},
 		{"open, disk full", fxOpen, failed, problem.Disk, "cannot create the file", slices.Concat(toOpen, tidy)},
 		{"open, answered with ok", fxOpen, statusOK, problem.Command, "broke the SFTP protocol", slices.Concat(toOpen, tidy)},
@@ -269,10 +269,10 @@ func TestSFTPFaults(t *testing.T) {
 		class   problem.Class
 		message string
 	}{
-		{"switched off", func(s *fakeServer) { s.refuse["subsystem"] = true }, problem.Command, "SFTP is switched off"},
+		{"switched off", func(s *fakeServer) { s.refuse["subsystem"] = true }, problem.Command, "SFTP is disabled"},
 		{"no session", func(s *fakeServer) {
 			s.open = func(n ssh.NewChannel) bool { _ = n.Reject(ssh.ConnectionFailed, "open failed"); return true }
-		}, problem.Command, "opens no more sessions"},
+		}, problem.Command, "allows no more sessions"},
 		{"no server program", func(s *fakeServer) {
 			s.subsystem = func(ch ssh.Channel) { _, _ = io.WriteString(ch.Stderr(), "sh: sftp-server: not found\n") }
 		}, problem.Command, "SFTP does not work"},

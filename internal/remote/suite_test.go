@@ -227,7 +227,7 @@ func testPutExists(t *testing.T, c *Conn, home string) {
 	}
 	defer os.RemoveAll(dir)
 	kept := writeFile(t, filepath.Join(dir, "bundle"), []byte("old"))
-	wantError(t, c.Put(testContext(t), "mine", "bundle", []byte("new")), problem.Command, "exists already")
+	wantError(t, c.Put(testContext(t), "mine", "bundle", []byte("new")), problem.Command, "already exists")
 	wantMode(t, dir, os.ModeDir|0o755)
 	if got, err := os.ReadFile(kept); err != nil || string(got) != "old" {
 		t.Errorf("%q, %v", got, err)

@@ -44,7 +44,7 @@ func (a *attempt) transport(ctx context.Context) (net.Conn, error) {
 // tunnel opens a direct-tcpip channel (RFC 4254 section 7.2): the jump host
 // looks the name up, and connects.
 func (a *attempt) tunnel(ctx context.Context) (net.Conn, error) {
-	a.enter("jump host " + a.via.name + " had no connection to it")
+	a.enter("jump host " + a.via.name + " did not connect to it")
 	conn, err := a.via.forward(ctx, a.address)
 	if err != nil {
 		return nil, a.tunnelError(ctx, err)
@@ -85,7 +85,7 @@ func (c *Conn) DialContext(ctx context.Context, network, address string) (net.Co
 	case ctx.Err() != nil:
 		return nil, contextError(ctx, "connecting to "+address+" from "+c.name)
 	case errors.As(err, &refused) && refused.Reason == ssh.ConnectionFailed:
-		return nil, &problem.Error{Class: problem.Unreachable, Message: c.name + " can't connect to " + address + ": " + display.Sanitise(refused.Message, 200)}
+		return nil, &problem.Error{Class: problem.Unreachable, Message: c.name + " cannot connect to " + address + ": " + display.Sanitise(refused.Message, 200)}
 	case errors.As(err, &refused):
 		return nil, &problem.Error{Class: problem.Command, Message: c.name + " refuses to forward: " + display.Sanitise(refused.Message, 200),
 			Hint: "see AllowTcpForwarding and PermitOpen in sshd_config(5) on the host"}
@@ -116,7 +116,7 @@ func (a *attempt) tunnelError(ctx context.Context, err error) error {
 	case ctx.Err() != nil:
 		return contextError(ctx, "connecting")
 	case errors.As(err, &refused) && refused.Reason == ssh.ConnectionFailed:
-		return &problem.Error{Class: problem.Unreachable, Message: "jump host " + a.via.name + " can't connect to it: " + display.Sanitise(refused.Message, 200)}
+		return &problem.Error{Class: problem.Unreachable, Message: "jump host " + a.via.name + " cannot connect to it: " + display.Sanitise(refused.Message, 200)}
 	case errors.As(err, &refused):
 		return &DialError{Hop: a.via.name, Base: problem.Error{Class: problem.Unreachable,
 			Message: "jump host " + a.via.name + " refuses to forward: " + display.Sanitise(refused.Message, 200),

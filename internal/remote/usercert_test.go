@@ -58,8 +58,8 @@ func TestUserCertificates(t *testing.T) {
 		{"without the certificate", "good", "", "", true, "refused user"},
 		{"other principal", "stranger", "", "", true, "refused user"},
 		{"expired", "expired", "", "", true, "(expired on 20"},
-		{"no key for it", "stranger", "moved", "", true, "there is no private key for the certificate " + path("moved")},
-		{"no certificate", "good", "good.pub", "", true, "is not a certificate"},
+		{"no key for it", "stranger", "moved", "", true, "no private key for the certificate " + path("moved")},
+		{"no certificate", "good", "good.pub", "", true, "is not a usable certificate"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			target := s.target

@@ -104,7 +104,7 @@ func TestAgentOfATarget(t *testing.T) {
 	empty, _ := startAgent(t)
 	s.target.IdentityFiles = nil
 	for _, tc := range []struct{ usual, own, message string }{
-		{empty, full, ""}, {full, "", ""}, {full, empty, "ssh-agent holds none"}, {full, "none", "there is no ssh-agent"},
+		{empty, full, ""}, {full, "", ""}, {full, empty, "ssh-agent has none"}, {full, "none", "there is no ssh-agent"},
 	} {
 		s.target.AgentSocket = tc.own
 		c, err := newDialer(t, Options{AgentSocket: tc.usual}).Dial(testContext(t), s.target)

@@ -82,16 +82,16 @@ func (e *droppedEarly) explain() error {
 		return &problem.Error{Class: problem.Unreachable, Message: "connection closed by the server during the SSH handshake"}
 	}
 	if e.said != "" {
-		return &problem.Error{Class: problem.Unreachable, Message: "the server turned the connection away: " + e.said, Hint: turnedAwayHint}
+		return &problem.Error{Class: problem.Unreachable, Message: "the server rejected the connection: " + e.said, Hint: turnedAwayHint}
 	}
 	how := "connection closed"
 	if errors.Is(e.err, syscall.ECONNRESET) {
 		how = "connection reset"
 	}
-	return &problem.Error{Class: problem.Unreachable, Message: how + " before the server said anything", Hint: turnedAwayHint}
+	return &problem.Error{Class: problem.Unreachable, Message: how + " before the server sent anything", Hint: turnedAwayHint}
 }
 
-const turnedAwayHint = "see MaxStartups and PerSourcePenalties in sshd_config(5) on the host, and what is in front of it"
+const turnedAwayHint = "see MaxStartups and PerSourcePenalties in sshd_config(5) on the host, and any firewall or proxy in front of it"
 
 // tcpError is the short reason why there is no TCP connection.
 func tcpError(err error) *problem.Error {

@@ -103,7 +103,7 @@ func TestDoctor(t *testing.T) {
 			5, "sudo", "requiretty", "Defaults:azureuser !requiretty"},
 		{"SFTP off", func() { w.onAllHosts("sed -i.was '/^Subsystem/d' /etc/ssh/sshd_config && systemctl restart ssh") },
 			func() { w.onAllHosts("mv /etc/ssh/sshd_config.was /etc/ssh/sshd_config && systemctl restart ssh") },
-			5, "sftp", "SFTP is switched off", "Subsystem sftp internal-sftp"},
+			5, "sftp", "SFTP is disabled", "Subsystem sftp internal-sftp"},
 		{"unit not enabled", func() { w.onAllHosts("systemctl disable " + fleet.AgentUnit) }, func() { w.onAllHosts("systemctl enable " + fleet.AgentUnit) },
 			5, "unit", "is disabled", "systemctl enable " + fleet.AgentUnit},
 		{"CRLF", func() { w.form("\r\n") }, func() { w.form("") }, 5, "certificate_form", "CRLF", "aoifleet rotate -i "},
