@@ -23,10 +23,7 @@ type Options struct {
 
 // policy returns how the inventory and the options want a plan carried out.
 func (f *Fleet) policy(o Options) rollout.Policy {
-	r := f.Inventory.Rollout
-	return rollout.Policy{Parallel: r.Parallel, MaxFailures: r.MaxFailures.Of, CountUnreachable: r.CountUnreachable,
-		Force: o.Force, NoDeadman: o.NoDeadman,
-		Canary: r.Canary, Batches: r.Batches, Soak: r.Soak, MaxUnavailable: r.MaxUnavailable,
+	return rollout.Policy{Rollout: f.Inventory.Rollout, Force: o.Force, NoDeadman: o.NoDeadman,
 		UndoAll: o.UndoAll, PauseAfter: o.PauseAfter, Until: o.Until}
 }
 

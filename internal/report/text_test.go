@@ -85,14 +85,14 @@ func entries() []rollout.Entry {
 
 func TestPlanText(t *testing.T) {
 	var b bytes.Buffer
-	Plan(&b, &rollout.Plan{Entries: entries(), Policy: rollout.Policy{Parallel: 2}}, now)
+	Plan(&b, &rollout.Plan{Entries: entries(), Policy: rollout.Policy{Rollout: inventory.Rollout{Parallel: 2}}}, now)
 	golden(t, "plan.txt", b.String())
 }
 
 // What a plan goes without stands right before its last line, in JSON beside the
 // hosts.
 func TestPlanWarnings(t *testing.T) {
-	p := &rollout.Plan{Entries: entries(), Policy: rollout.Policy{Parallel: 2, NoDeadman: true, Force: true}}
+	p := &rollout.Plan{Entries: entries(), Policy: rollout.Policy{Rollout: inventory.Rollout{Parallel: 2}, NoDeadman: true, Force: true}}
 	var b bytes.Buffer
 	Plan(&b, p, now)
 	lines := strings.Split(strings.TrimSpace(b.String()), "\n")
@@ -114,7 +114,7 @@ func TestPlanWarnings(t *testing.T) {
 
 func TestOfflinePlanText(t *testing.T) {
 	var b bytes.Buffer
-	Plan(&b, rollout.Offline([]rollout.Target{entry("a-1", nil).Target, entry("a-2", nil).Target}, rollout.Policy{Parallel: 1}), now)
+	Plan(&b, rollout.Offline([]rollout.Target{entry("a-1", nil).Target, entry("a-2", nil).Target}, rollout.Policy{Rollout: inventory.Rollout{Parallel: 1}}), now)
 	golden(t, "offline.txt", b.String())
 }
 

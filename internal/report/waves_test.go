@@ -44,11 +44,11 @@ func divide(p *rollout.Plan, canary bool, sizes ...int) *rollout.Plan {
 func TestWavesText(t *testing.T) {
 	var b bytes.Buffer
 	plans := []*rollout.Plan{
-		divide(planOf(rollout.Policy{Parallel: 4, Soak: 2 * time.Minute}, "edr-01", "edr-02", "edr-03", "sftp-1", "sftp-2", "sftp-3"), true, 1, 3, 2),
-		divide(planOf(rollout.Policy{Parallel: 4, MaxUnavailable: inventory.Unavailable{Label: "site", Count: 2}}, "edr-1", "sftp-1"), false, 2),
-		divide(planOf(rollout.Policy{Parallel: 4}, "edr-1", "edr-2"), false, 2),
-		divide(planOf(rollout.Policy{Parallel: 4}, "sftp-1", "sftp-2"), false, 2), // nothing to say
-		{Policy: rollout.Policy{Parallel: 4}},
+		divide(planOf(rollout.Policy{Rollout: inventory.Rollout{Parallel: 4, Soak: 2 * time.Minute}}, "edr-01", "edr-02", "edr-03", "sftp-1", "sftp-2", "sftp-3"), true, 1, 3, 2),
+		divide(planOf(rollout.Policy{Rollout: inventory.Rollout{Parallel: 4, MaxUnavailable: inventory.Unavailable{Label: "site", Count: 2}}}, "edr-1", "sftp-1"), false, 2),
+		divide(planOf(rollout.Policy{Rollout: inventory.Rollout{Parallel: 4}}, "edr-1", "edr-2"), false, 2),
+		divide(planOf(rollout.Policy{Rollout: inventory.Rollout{Parallel: 4}}, "sftp-1", "sftp-2"), false, 2), // nothing to say
+		{Policy: rollout.Policy{Rollout: inventory.Rollout{Parallel: 4}}},
 	}
 	for _, p := range plans {
 		writeWaves(&b, p)
@@ -64,7 +64,7 @@ func TestManyWavesAreFolded(t *testing.T) {
 	for i := range 10_000 {
 		names, sizes = append(names, fmt.Sprintf("vm-%05d", i)), append(sizes, 1)
 	}
-	p := divide(planOf(rollout.Policy{Parallel: 1}, names...), false, sizes...)
+	p := divide(planOf(rollout.Policy{Rollout: inventory.Rollout{Parallel: 1}}, names...), false, sizes...)
 	var b bytes.Buffer
 	writeWaves(&b, p)
 	lines := strings.Split(strings.TrimSpace(b.String()), "\n")
@@ -84,7 +84,7 @@ func TestShort(t *testing.T) {
 }
 
 func TestSoFar(t *testing.T) {
-	p := divide(planOf(rollout.Policy{Parallel: 1}, "a", "b", "c"), true, 1, 2)
+	p := divide(planOf(rollout.Policy{Rollout: inventory.Rollout{Parallel: 1}}, "a", "b", "c"), true, 1, 2)
 	run := &rollout.Run{Results: []rollout.Result{
 		{Entry: entry("a", ended(rollout.Rotated, nil)), Proof: "log_clean"},
 		{Entry: entry("b", nil)},

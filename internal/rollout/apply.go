@@ -56,7 +56,7 @@ func (r *Runner) Apply(ctx, drain context.Context, plan *Plan) *Run {
 		Runner: r, plan: plan, drain: drain, run: &Run{Results: make([]Result, n), Unaccepted: plan.Unaccepted},
 		staged: make([]bool, n), gathered: make([]bool, n), ended: make([]int, n), held: map[domain]int{},
 	}
-	a.budget = budget{limit: plan.Policy.MaxFailures(n), countUnreachable: plan.Policy.CountUnreachable}
+	a.budget = budget{limit: plan.Policy.MaxFailures.Of(n), countUnreachable: plan.Policy.CountUnreachable}
 	for i, e := range plan.Entries {
 		a.run.Results[i].Entry = e
 		if !plan.lenient {

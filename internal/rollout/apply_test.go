@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/aoifleet/aoifleet/internal/host"
+	"github.com/aoifleet/aoifleet/internal/inventory"
 )
 
 func TestRotateAll(t *testing.T) {
@@ -186,7 +187,7 @@ func TestBudgetStopsTheRun(t *testing.T) {
 	f := newFakeFleet("a", "b", "c", "d")
 	f.vms["b"].ending = host.RolledBack
 	p := policy()
-	p.MaxFailures = func(int) int { return 1 }
+	p.MaxFailures = inventory.Count(1)
 	run := f.rotateAll(t, context.Background(), p, "a", "b", "c", "d")
 	wantOutcomes(t, run, Rotated, RolledBack, Skipped, Skipped)
 	if !run.Stopped || run.Interrupted {
@@ -205,7 +206,7 @@ func TestBudgetSpentByThePlan(t *testing.T) {
 		f := newFakeFleet("a", "b")
 		f.vms["a"].dead = true
 		p := policy()
-		p.MaxFailures, p.CountUnreachable = func(int) int { return 1 }, count
+		p.MaxFailures, p.CountUnreachable = inventory.Count(1), count
 		run := f.rotateAll(t, context.Background(), p, "a", "b")
 		if run.Stopped != count || (f.vms["b"].called("stage") == 0) != count {
 			t.Errorf("count_unreachable %v: %+v, calls %v", count, run.Totals(), f.vms["b"].calls)
@@ -218,7 +219,7 @@ func TestBudgetSpentByTheLast(t *testing.T) {
 	f := newFakeFleet("a", "b")
 	f.vms["b"].ending = host.RolledBack
 	p := policy()
-	p.MaxFailures = func(int) int { return 1 }
+	p.MaxFailures = inventory.Count(1)
 	if run := f.rotateAll(t, context.Background(), p, "a", "b"); run.Stopped {
 		t.Error("stopped, with nothing left to do")
 	}
@@ -250,7 +251,7 @@ func TestDiscardFails(t *testing.T) {
 	f.vms["a"].ending = host.RolledBack
 	f.vms["b"].fates["discard"] = notApplied
 	p := policy()
-	p.MaxFailures = func(int) int { return 1 }
+	p.MaxFailures = inventory.Count(1)
 	run := f.rotateAll(t, context.Background(), p, "a", "b")
 	wantOutcomes(t, run, RolledBack, Skipped)
 	if !strings.Contains(strings.Join(run.Results[1].Notes, ""), "staged certificate may be left") {

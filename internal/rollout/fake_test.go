@@ -338,7 +338,7 @@ func (h *fakeHost) Close() error {
 
 // policy is one host at a time, any number of failures.
 func policy() Policy {
-	return Policy{Parallel: 1, MaxFailures: func(n int) int { return n + 1 }, CountUnreachable: true}
+	return Policy{Rollout: inventory.Rollout{Parallel: 1, MaxFailures: inventory.Count(1 << 30), CountUnreachable: true}}
 }
 
 // rotateAll surveys, plans and applies as the rotate command does, and sees

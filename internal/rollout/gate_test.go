@@ -19,7 +19,7 @@ import (
 // oneByOne is a canary of one, then waves of two.
 func oneByOne() Policy {
 	p := policy()
-	p.Canary, p.Batches, p.MaxFailures = 1, []inventory.Amount{inventory.Count(2)}, func(int) int { return 1 }
+	p.Canary, p.Batches, p.MaxFailures = 1, []inventory.Amount{inventory.Count(2)}, inventory.Count(1)
 	return p
 }
 
@@ -42,7 +42,7 @@ func TestAllIsStagedBeforeTheFirstRestart(t *testing.T) {
 			f.vms[names[i]].stageErr = &problem.Error{Class: problem.Disk, Message: "full"}
 		}
 		p := oneByOne()
-		p.MaxFailures = func(int) int { return limit }
+		p.MaxFailures = inventory.Count(limit)
 		run := f.rotateAll(t, context.Background(), p, names...)
 		want := map[Outcome]int{Refused: 2, Rotated: 4}
 		if limit == 2 {
@@ -118,7 +118,7 @@ func domainsAreKept(t *testing.T, rnd *rand.Rand) {
 	f := newFakeFleet(names...)
 	p := policy()
 	p.Parallel, p.Canary, p.Batches = 1+rnd.IntN(8), rnd.IntN(3), []inventory.Amount{inventory.Percent(1 + rnd.IntN(100))}
-	p.UndoAll, p.MaxFailures = rnd.IntN(2) == 0, func(n int) int { return 1 + rnd.IntN(n+1) }
+	p.UndoAll, p.MaxFailures = rnd.IntN(2) == 0, inventory.Count(1+rnd.IntN(len(names)+1))
 	if rnd.IntN(2) == 0 {
 		p.MaxUnavailable = inventory.Unavailable{Label: "site", Count: 1 + rnd.IntN(3)}
 	}
@@ -205,7 +205,7 @@ func TestTheCanaryIsOneThatCanBeRotated(t *testing.T) {
 	f := newFakeFleet(names...)
 	f.vms[names[0]].stageErr = &problem.Error{Class: problem.Disk, Message: "full"}
 	p := oneByOne()
-	p.MaxFailures, p.Until = func(int) int { return 9 }, 1
+	p.MaxFailures, p.Until = inventory.Count(9), 1
 	run := f.rotateAll(t, context.Background(), p, names...)
 	wantOutcomes(t, run, Refused, Rotated, Skipped, Skipped, Skipped)
 	for i, want := range []int{0, 1, 2, 2, 3} {
@@ -232,7 +232,7 @@ func TestWhatACanaryProves(t *testing.T) {
 		f := newFakeFleet(names...)
 		f.vms[names[0]].ending, f.vms[names[1]].ending = tt.first, tt.second
 		p := oneByOne()
-		p.MaxFailures = func(int) int { return 9 }
+		p.MaxFailures = inventory.Count(9)
 		run := f.rotateAll(t, context.Background(), p, names...)
 		wantOutcomes(t, run, tt.want...)
 		for i, want := range tt.waves {
@@ -248,7 +248,7 @@ func TestWhatACanaryProves(t *testing.T) {
 	f := newFakeFleet("a", "b")
 	f.vms["a"].ending, f.vms["b"].ending = host.Refused, host.Refused
 	p := oneByOne()
-	p.MaxFailures = func(int) int { return 9 }
+	p.MaxFailures = inventory.Count(9)
 	wantOutcomes(t, f.rotateAll(t, context.Background(), p, "a", "b"), Refused, Refused)
 }
 

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/aoifleet/aoifleet/internal/host"
+	"github.com/aoifleet/aoifleet/internal/inventory"
 )
 
 // Contact breaks off in mid-change; the host's receipts say how it ended.
@@ -121,7 +122,7 @@ func TestLostForGood(t *testing.T) {
 			}
 		}
 		p := policy()
-		p.MaxFailures = func(int) int { return 1 }
+		p.MaxFailures = inventory.Count(1)
 		began := time.Now()
 		run := f.rotateAll(t, context.Background(), p, "a", "b")
 		wantOutcomes(t, run, Unknown, Skipped)

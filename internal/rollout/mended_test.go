@@ -29,7 +29,7 @@ func TestCrashBeforeTheSoak(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := newFakeFleet("a", "b", "c")
 		p := policy()
-		p.Canary, p.Soak, p.MaxFailures = 2, 30*time.Second, func(int) int { return 1 }
+		p.Canary, p.Soak, p.MaxFailures = 2, 30*time.Second, inventory.Count(1)
 		f.at("b", "rotate", "a", func(v *fakeVM) { v.seen.Unit.Restarts = 40 })
 		run := f.rotateAll(t, context.Background(), p, "a", "b", "c")
 		if got := outcomes(run); got[0] == Rotated || got[2] != Skipped {
@@ -84,7 +84,7 @@ func TestUndoDialsAgain(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := newFakeFleet("a", "b", "c")
 		p := policy()
-		p.MaxFailures, p.UndoAll = func(int) int { return 1 }, true
+		p.MaxFailures, p.UndoAll = inventory.Count(1), true
 		f.vms["b"].ending = host.RolledBack
 		f.at("b", "rotate", "a", func(v *fakeVM) { v.fates["dial"] = notApplied })
 		run := f.rotateAll(t, context.Background(), p, "a", "b", "c")

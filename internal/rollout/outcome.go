@@ -53,7 +53,8 @@ type Target struct {
 	Certificate *certificate.Certificate
 }
 
-// Look is what one look at a target found: Seen may be nil when Err is not.
+// Look is what one check of a target found: Seen may be nil when Err is not. An Entry keeps
+// of Err only its Problem, so that a result is not taken for the end of some context later.
 type Look struct {
 	Seen *host.Observation
 	Err  error

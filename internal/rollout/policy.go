@@ -2,25 +2,16 @@ package rollout
 
 import (
 	"fmt"
-	"time"
 
 	"github.com/aoifleet/aoifleet/internal/inventory"
 )
 
-// Policy is what the inventory and the command line say about how to go about
-// it.
+// Policy is what the inventory and the command line say about how a run is carried out.
 type Policy struct {
-	Parallel         int                 // restarts at once
-	MaxFailures      func(hosts int) int // the run stops when so many have failed
-	CountUnreachable bool
-	Force            bool // also where the certificate looks like the wrong one
-	NoDeadman        bool // do not arm the hosts' dead-man switch
+	inventory.Rollout
 
-	Canary         int // hosts of the first wave; 0: no canary
-	Batches        []inventory.Amount
-	Soak           time.Duration // watched on between two waves
-	MaxUnavailable inventory.Unavailable
-
+	Force      bool  // also where the certificate looks like the wrong one
+	NoDeadman  bool  // do not arm the hosts' dead-man switch
 	UndoAll    bool  // undo what the run has rotated when the budget stops it
 	PauseAfter Pause // ask Runner.Ask whether to go on
 	Until      int   // end after this wave; 0: the last

@@ -164,7 +164,7 @@ func TestLeftAloneIsNotStopped(t *testing.T) {
 	saved := []planfile.Host{{Outcome: "refused", Action: "none"}, Make(targets[1:], []Look{{Seen: f.vms["b"].seen}}, policy()).Save()[0]}
 	f.vms["b"].ending = host.RolledBack
 	r, p := f.runner(), policy()
-	p.MaxFailures = func(int) int { return 1 }
+	p.MaxFailures = inventory.Count(1)
 	run := r.Apply(context.Background(), context.Background(), MakeSaved(saved, targets, []Look{{}, {Seen: f.vms["b"].seen}}, p))
 	r.Close()
 	wantOutcomes(t, run, Skipped, RolledBack)

@@ -169,7 +169,7 @@ func TestRollbackIsLenient(t *testing.T) {
 	f := newFakeFleet("a", "b")
 	f.vms["b"].seen.Backups = []host.Backup{{Run: "before", Old: "first", New: oldSum}}
 	p := policy()
-	p.MaxFailures = func(int) int { return 1 }
+	p.MaxFailures = inventory.Count(1)
 	wantOutcomes(t, f.rollBack(p, "a", "b"), Refused, Restored)
 }
 

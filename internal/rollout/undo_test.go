@@ -193,7 +193,7 @@ func TestAFailedSoakHoldsTheDomain(t *testing.T) {
 		}
 		p := soaking()
 		p.Canary, p.Batches = 0, []inventory.Amount{inventory.Count(1)}
-		p.MaxFailures = func(int) int { return 2 }
+		p.MaxFailures = inventory.Count(2)
 		run := f.rotateAll(t, context.Background(), p, "a", "b", "c")
 		wantOutcomes(t, run, Failed, Skipped, Rotated)
 	})
@@ -272,7 +272,7 @@ func TestUndoAllOnlyWhenStopped(t *testing.T) {
 			f.vms[tt.bad].ending = host.RolledBack
 		}
 		p := oneByOne()
-		p.UndoAll, p.MaxFailures = true, func(int) int { return tt.budget }
+		p.UndoAll, p.MaxFailures = true, inventory.Count(tt.budget)
 		wantOutcomes(t, f.rotateAll(t, context.Background(), p, "a", "b", "c"), tt.want...)
 	}
 }

@@ -21,7 +21,7 @@ func verifyPlan(f *fakeFleet) *Plan {
 		looks[i].Seen = healthy()
 	}
 	looks[2].Seen.File.Digest = targets[2].Certificate.Digest()
-	return Make(targets, looks, Policy{Parallel: 1, MaxFailures: inventory.Count(9).Of, Canary: 1, Batches: []inventory.Amount{inventory.Count(1)}})
+	return Make(targets, looks, Policy{Rollout: inventory.Rollout{Parallel: 1, MaxFailures: inventory.Count(9), Canary: 1, Batches: []inventory.Amount{inventory.Count(1)}}})
 }
 
 func TestVerify(t *testing.T) {

@@ -133,7 +133,7 @@ func TestDomainOf(t *testing.T) {
 		}
 		return Entry{Target: Target{Host: &h}, Seen: seen}
 	}
-	bySite := Policy{MaxUnavailable: inventory.Unavailable{Label: "site", Count: 2}}
+	bySite := Policy{Rollout: inventory.Rollout{MaxUnavailable: inventory.Unavailable{Label: "site", Count: 2}}}
 	tests := []struct {
 		policy Policy
 		entry  Entry
