@@ -6,7 +6,7 @@ import (
 	"github.com/aoifleet/aoifleet/internal/rollout"
 )
 
-// Steps are the points of a change at which its caller decides or is told.
+// Steps are the points of a change at which its caller decides.
 type Steps struct {
 	// Agree is called with the plan before anything is changed; false: nothing is.
 	Agree func(plan *rollout.Plan) bool

@@ -209,7 +209,7 @@ func TestRecorderWritesAhead(t *testing.T) {
 	hosts.Wait()
 }
 
-// A journal that can't be written any more is told once; the run goes on.
+// A journal that can't be written any more is reported once; the run goes on.
 func TestRecorderWarnsOnce(t *testing.T) {
 	t.Parallel()
 	r, said := startedJournal(t, t.TempDir())
