@@ -89,7 +89,7 @@ func open(ctx context.Context, c Caller, r Request, inv *inventory.Inventory, ho
 		return nil, err
 	}
 	f.secrets = secret.NewResolver(ctx, c.ReadSecret, c.Getenv)
-	f.secrets.Tell(display.Hide)
+	f.secrets.OnRead(display.Hide)
 	if !r.NoLogin && !r.Offline {
 		if err := f.checkSecrets(ctx, hosts); err != nil {
 			return nil, err

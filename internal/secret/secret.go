@@ -1,7 +1,7 @@
-// Package secret reads secrets such as passwords from where they are kept: a
-// person at a terminal, a file, an environment variable, a command. It reads
-// each source at most once. What it returns does not print itself, and no error
-// holds any of it.
+// Package secret reads secrets such as passwords from their sources: the terminal, a
+// file, an environment variable or a command. It reads each source at most once. A
+// Value does not print the secret, and no error contains any part of it. Package
+// secretsource only names a source.
 package secret
 
 import (
@@ -16,17 +16,17 @@ import (
 // MaxSize bounds a secret, in bytes.
 const MaxSize = 4 << 10
 
-// Value is a secret. However it is printed, it is "***".
+// Value is a secret that prints as "***" in every format.
 type Value struct {
-	// A function: fmt follows the fields of the structure that a Value is part
-	// of without asking the Value, but not into a function.
+	// A function, because fmt prints the unexported fields of a struct without calling
+	// their methods, but does not call a function.
 	reveal func() string
 }
 
-// New makes a Value of text.
+// New returns a Value that contains text.
 func New(text string) Value { return Value{func() string { return text }} }
 
-// Reveal is the secret itself, of at most MaxSize bytes; empty for the zero Value.
+// Reveal returns the secret, "" for the zero Value.
 func (v Value) Reveal() string {
 	if v.reveal == nil {
 		return ""
@@ -36,60 +36,59 @@ func (v Value) Reveal() string {
 
 const hidden = "***"
 
-// String is "***".
+// String returns "***".
 func (Value) String() string { return hidden }
 
-// GoString is "***".
+// GoString returns "***".
 func (Value) GoString() string { return hidden }
 
-// Format writes "***" for every verb.
+// Format writes "***" for any verb.
 func (Value) Format(s fmt.State, _ rune) { _, _ = fmt.Fprint(s, hidden) }
 
-// MarshalText is "***", also for encoding/json and log/slog.
+// MarshalText returns "***"; encoding/json and log/slog use it.
 func (Value) MarshalText() ([]byte, error) { return []byte(hidden), nil }
 
-// Resolver reads secrets, each source once: later calls, and those that come
-// meanwhile, get the same secret or error. It may be used from several
-// goroutines at the same time.
+// Resolver reads secrets, each source once: concurrent and later calls get the same
+// secret or error. It is safe for concurrent use.
 type Resolver struct {
 	ctx    context.Context
 	ask    func(prompt string) (string, error)
 	getenv func(string) string
-	tell   func(text string) // may be nil
+	known  func(text string) // see OnRead; may be nil
 
-	asking sync.Mutex // a terminal has room for one question
+	asking sync.Mutex // held while a question is open: a terminal takes one at a time
 	mu     sync.Mutex
 	reads  map[readKey]*read
 }
 
-// readKey tells secrets apart. At a terminal there are as many as there are
-// questions; elsewhere the same source is the same secret, whatever it is for.
+// readKey identifies a secret. At a terminal each question is for a different secret;
+// any other source has one secret, whatever it is used for.
 type readKey struct {
 	source   secretsource.Source
 	question string
 }
 
 type read struct {
-	done  chan struct{} // closed when the rest is set
+	done  chan struct{} // closed when value and err are set
 	value Value
 	err   error
 }
 
-// NewResolver returns a Resolver whose reading ends with ctx. ask asks at the
-// terminal and returns what was typed, without the end of the line; nil: nobody
-// can be asked. getenv is os.Getenv.
+// NewResolver returns a Resolver that reads until ctx ends. ask prompts at the terminal
+// and returns the line that was typed, without its newline; nil if there is no terminal.
+// getenv is os.Getenv.
 func NewResolver(ctx context.Context, ask func(prompt string) (string, error), getenv func(string) string) *Resolver {
 	return &Resolver{ctx: ctx, ask: ask, getenv: getenv, reads: map[readKey]*read{}}
 }
 
-// Tell has known called with each secret when it is read, before any Get returns it: so
-// it can be kept out of what is shown. Call it before the first Get.
-func (r *Resolver) Tell(known func(text string)) { r.tell = known }
+// OnRead sets a function that is called with each secret before Get returns it, so that
+// it can be kept out of all output. Call OnRead before the first Get.
+func (r *Resolver) OnRead(known func(text string)) { r.known = known }
 
-// Get returns the secret at s, from 1 byte to MaxSize, one line without its end.
-// what says what it is, such as "password of azureuser": in the question and in
-// the error, which is a *problem.Error, or that of ctx if it ends first. A person may
-// take any time; a command has a minute.
+// Get returns the secret from source s: one line without its newline, 1 to MaxSize
+// bytes. what names the secret in the prompt and in errors, such as "password of
+// azureuser". A terminal has no time limit, a command one minute. The error is a
+// *problem.Error of class usage, or that of a context which ended.
 func (r *Resolver) Get(ctx context.Context, s secretsource.Source, what string) (Value, error) {
 	key := readKey{source: s}
 	if s.Ask {
@@ -114,7 +113,8 @@ func (r *Resolver) Get(ctx context.Context, s secretsource.Source, what string) 
 	}
 }
 
-// named puts what the secret is before a problem, which may be shared by several.
+// named returns err with the name of the secret in front. It copies a problem, which
+// several calls may share.
 func named(err error, what string) error {
 	if p, ok := err.(*problem.Error); ok {
 		return problem.New(p.Class, p.Hint, "%s: %s", what, p.Message)

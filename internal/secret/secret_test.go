@@ -23,7 +23,7 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 const text = "hunter2 sekrit"
 
-// A secret is never printed, however it is tried, also as a part of something.
+// A secret is not printed by any verb or encoder, also not as part of another value.
 func TestValueDoesNotPrint(t *testing.T) {
 	v := New(text)
 	type outer struct {
@@ -74,10 +74,10 @@ func TestSources(t *testing.T) {
 	long := strings.Repeat("x", MaxSize)
 	environment := map[string]string{"PW": text, "LONG": long + "x", "LINES": "a\nb", "EMPTY": ""}
 	cases := []struct {
-		name   string
-		source secretsource.Source
-		want   string // empty: a problem
-		says   string
+		name    string
+		source  secretsource.Source
+		want    string // "": an error
+		message string
 	}{
 		{"file", secretsource.Source{File: file(t, text, 0o600)}, text, ""},
 		{"file with a newline", secretsource.Source{File: file(t, text+"\n", 0o400)}, text, ""},
@@ -88,7 +88,7 @@ func TestSources(t *testing.T) {
 		{"two lines", secretsource.Source{File: file(t, "hunter2\nuser: x\n", 0o600)}, "", "more than one line"},
 		{"two newlines", secretsource.Source{File: file(t, "hunter2\n\n", 0o600)}, "", "more than one line"},
 		{"empty file", secretsource.Source{File: file(t, "\n", 0o600)}, "", "it is empty"},
-		{"missing file", secretsource.Source{File: "/no/such/file"}, "", "cannot read /no/such/file: no such file"},
+		{"missing file", secretsource.Source{File: "/no/such/file"}, "", "can't read /no/such/file: no such file"},
 		{"folder", secretsource.Source{File: t.TempDir()}, "", "is not a regular file"},
 		{"device", secretsource.Source{File: os.DevNull}, "", "is not a regular file"},
 		{"readable by the group", secretsource.Source{File: file(t, "hunter2", 0o640)}, "", "can be read or written by others (mode 0640)"},
@@ -103,15 +103,15 @@ func TestSources(t *testing.T) {
 		{"command has no input", secretsource.Source{Command: "cat; echo x"}, "x", ""},
 		{"command fails", secretsource.Source{Command: "echo hunter2; echo hunter2 >&2; exit 3"}, "", "its command failed: exit status 3"},
 		{"command is killed", secretsource.Source{Command: "kill -9 $$"}, "", "its command failed: signal: killed"},
-		{"command says nothing", secretsource.Source{Command: "true"}, "", "it is empty"},
+		{"command prints nothing", secretsource.Source{Command: "true"}, "", "it is empty"},
 		{"command does not stop", secretsource.Source{Command: "yes hunter2"}, "", "longer than"},
-		{"command leaves somebody behind", secretsource.Source{Command: "echo x; sleep 5 &"}, "x", ""},
+		{"command leaves a child behind", secretsource.Source{Command: "echo x; sleep 5 &"}, "x", ""},
 		{"nothing", secretsource.Source{}, "", "no source is named"},
 	}
 	for _, c := range cases {
 		t.Run(c.name, func(t *testing.T) {
-			if runtime.GOOS == "windows" && (c.source.Command != "" || strings.Contains(c.says, "by others")) {
-				return // no sh, and modes say nothing there
+			if runtime.GOOS == "windows" && (c.source.Command != "" || strings.Contains(c.message, "by others")) {
+				return // no sh and no file modes there
 			}
 			r := NewResolver(t.Context(), nil, func(name string) string { return environment[name] })
 			v, err := r.Get(t.Context(), c.source, "password of ops")
@@ -122,17 +122,17 @@ func TestSources(t *testing.T) {
 				return
 			}
 			var p *problem.Error
-			if !errors.As(err, &p) || !strings.HasPrefix(p.Message, "password of ops: ") || !strings.Contains(p.Message, c.says) {
+			if !errors.As(err, &p) || !strings.HasPrefix(p.Message, "password of ops: ") || !strings.Contains(p.Message, c.message) {
 				t.Fatalf("got %v", err)
 			}
 			if strings.Contains(p.Message+p.Hint, "hunter") || v.Reveal() != "" {
-				t.Errorf("the secret is told: %q, %q", p.Message, p.Hint)
+				t.Errorf("the secret is in the error: %q, %q", p.Message, p.Hint)
 			}
 		})
 	}
 }
 
-// Each source is read once, whoever asks and however many at once.
+// Each source is read once, also by concurrent calls.
 func TestOnce(t *testing.T) {
 	count := filepath.Join(t.TempDir(), "count")
 	var mu sync.Mutex
@@ -170,7 +170,7 @@ func TestOnce(t *testing.T) {
 	}
 }
 
-// Questions come one after another, and whoever waits can give up.
+// Prompts come one after another, and a caller can stop waiting.
 func TestAsk(t *testing.T) {
 	base, end := context.WithCancel(t.Context())
 	asked, answer := make(chan string), make(chan error)
@@ -178,16 +178,16 @@ func TestAsk(t *testing.T) {
 		asked <- prompt
 		return "x", <-answer
 	}, nil)
-	given, giveUp := context.WithCancel(t.Context())
+	firstCtx, cancelFirst := context.WithCancel(t.Context())
 	first, second := make(chan error, 1), make(chan error, 1)
-	go func() { _, err := r.Get(given, secretsource.Source{Ask: true}, "one"); first <- err }()
+	go func() { _, err := r.Get(firstCtx, secretsource.Source{Ask: true}, "one"); first <- err }()
 	if got := <-asked; got != "one: " {
 		t.Errorf("asked %q", got)
 	}
 	go func() { _, err := r.Get(t.Context(), secretsource.Source{Ask: true}, "two"); second <- err }()
-	giveUp()
+	cancelFirst()
 	if err := <-first; !errors.Is(err, context.Canceled) {
-		t.Errorf("given up: %v", err)
+		t.Errorf("cancelled: %v", err)
 	}
 	select {
 	case got := <-asked:
@@ -205,13 +205,13 @@ func TestAsk(t *testing.T) {
 	if err := <-second; !errors.Is(err, context.Canceled) {
 		t.Errorf("interrupted: %v", err)
 	}
-	nobody := NewResolver(t.Context(), nil, nil)
-	if _, err := nobody.Get(t.Context(), secretsource.Source{Ask: true}, "x"); !errors.As(err, &p) || !strings.Contains(p.Message, "not a terminal") || p.Hint == "" {
-		t.Errorf("nobody: %v", err)
+	noTerminal := NewResolver(t.Context(), nil, nil)
+	if _, err := noTerminal.Get(t.Context(), secretsource.Source{Ask: true}, "x"); !errors.As(err, &p) || !strings.Contains(p.Message, "not a terminal") || p.Hint == "" {
+		t.Errorf("no terminal: %v", err)
 	}
 }
 
-// A command that hangs ends with the run.
+// A command that hangs ends with the context.
 func TestCommandIsInterrupted(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	started := filepath.Join(t.TempDir(), "fifo")

@@ -20,15 +20,15 @@ import (
 )
 
 const (
-	// commandTimeout is how long a command may take: a person may have to unlock
-	// the password manager first.
+	// commandTimeout bounds a command: the user may have to unlock the password manager
+	// first.
 	commandTimeout = time.Minute
-	// commandGrace is how long what a command has started may keep its output
-	// open once the command itself has ended.
+	// commandGrace is how long the children of a command may keep its output open after
+	// it has ended.
 	commandGrace = time.Second
 )
 
-// read reads a source for the first time.
+// read reads the secret from its source.
 func (r *Resolver) read(s secretsource.Source, what string) (Value, error) {
 	var text string
 	var err error
@@ -50,13 +50,13 @@ func (r *Resolver) read(s secretsource.Source, what string) (Value, error) {
 	if text, err = oneLine(text); err != nil {
 		return Value{}, err
 	}
-	if r.tell != nil {
-		r.tell(text)
+	if r.known != nil {
+		r.known(text)
 	}
 	return New(text), nil
 }
 
-// oneLine takes the end of the line off, as people write files with editors.
+// oneLine returns text without its final newline, which editors write.
 func oneLine(text string) (string, error) {
 	text = strings.TrimSuffix(strings.TrimSuffix(text, "\n"), "\r")
 	switch {
@@ -65,7 +65,7 @@ func oneLine(text string) (string, error) {
 	case len(text) > MaxSize:
 		return "", tooLong()
 	case strings.ContainsAny(text, "\n\x00"):
-		return "", &problem.Error{Class: problem.Usage, Message: "it has more than one line", Hint: "of a command's output take one line: … | head -n 1"}
+		return "", &problem.Error{Class: problem.Usage, Message: "it has more than one line", Hint: "take one line of a command's output: … | head -n 1"}
 	}
 	return text, nil
 }
@@ -76,7 +76,7 @@ func tooLong() *problem.Error {
 
 func (r *Resolver) fromTerminal(what string) (string, error) {
 	if r.ask == nil {
-		return "", &problem.Error{Class: problem.Usage, Message: "nobody can be asked: standard input is not a terminal", Hint: "name a file, an environment variable or a command in the inventory"}
+		return "", &problem.Error{Class: problem.Usage, Message: "can't prompt: stdin is not a terminal", Hint: "name a file, an environment variable or a command in the inventory"}
 	}
 	r.asking.Lock()
 	defer r.asking.Unlock()
@@ -90,11 +90,10 @@ func (r *Resolver) fromTerminal(what string) (string, error) {
 	case r.ctx.Err() != nil:
 		return "", r.ctx.Err()
 	}
-	return "", &problem.Error{Class: problem.Usage, Message: "nothing could be read from the terminal"}
+	return "", &problem.Error{Class: problem.Usage, Message: "can't read from the terminal"}
 }
 
-// fromEnv does not tell an empty variable from one that is not set: both are
-// mistakes.
+// fromEnv reads an environment variable. An empty one counts as not set.
 func (r *Resolver) fromEnv(name string) (string, error) {
 	if text := r.getenv(name); text != "" {
 		return text, nil
@@ -102,8 +101,8 @@ func (r *Resolver) fromEnv(name string) (string, error) {
 	return "", &problem.Error{Class: problem.Usage, Message: "the environment variable " + name + " is not set", Hint: "is it exported?"}
 }
 
-// fromFile reads a file that nobody else may read, as ssh wants it of private
-// keys. Stat comes first, because to open a FIFO would wait for a writer.
+// fromFile reads a file, which only its owner may access, as ssh requires of private
+// keys. It calls Stat first, because opening a FIFO blocks.
 func fromFile(path string) (string, error) {
 	info, err := os.Stat(path)
 	if err != nil {
@@ -120,10 +119,10 @@ func fromFile(path string) (string, error) {
 	if info, err = f.Stat(); err != nil {
 		return "", fileProblem(path, err)
 	}
-	if mode := info.Mode().Perm(); mode&0o077 != 0 && runtime.GOOS != "windows" { // there the mode says nothing
+	if mode := info.Mode().Perm(); mode&0o077 != 0 && runtime.GOOS != "windows" { // Windows has no file modes
 		return "", &problem.Error{Class: problem.Usage, Message: fmt.Sprintf("%s can be read or written by others (mode %04o)", path, mode), Hint: "chmod 600 " + shellescape.Quote(path)}
 	}
-	text, err := io.ReadAll(io.LimitReader(f, MaxSize+3)) // and the end of the line
+	text, err := io.ReadAll(io.LimitReader(f, MaxSize+3)) // one too many, and the newline
 	if err != nil {
 		return "", fileProblem(path, err)
 	}
@@ -131,21 +130,21 @@ func fromFile(path string) (string, error) {
 }
 
 func fileProblem(path string, err error) *problem.Error {
-	reason := "it can't be read"
+	reason := "I/O error"
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 		reason = "no such file"
 	case errors.Is(err, fs.ErrPermission):
 		reason = "permission denied"
 	}
-	return &problem.Error{Class: problem.Usage, Message: "cannot read " + path + ": " + reason}
+	return &problem.Error{Class: problem.Usage, Message: "can't read " + path + ": " + reason}
 }
 
-// fromCommand runs a line of sh. It stays in the terminal's foreground process
-// group, so that a password manager can ask on /dev/tty; what it says on its
-// standard error is not shown, as that could be the secret too.
+// fromCommand runs a line of sh and returns its standard output. The command stays in
+// the terminal's foreground process group, so that a password manager can prompt on
+// /dev/tty. Its standard error is not shown, because it may contain the secret.
 func fromCommand(ctx context.Context, line string) (string, error) {
-	const hint = "run it yourself to see what it says"
+	const hint = "run it yourself to see its error"
 	ctx, cancel := context.WithTimeout(ctx, commandTimeout)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, "sh", "-c", line)
@@ -164,12 +163,12 @@ func fromCommand(ctx context.Context, line string) (string, error) {
 	case errors.As(err, &exit):
 		return "", &problem.Error{Class: problem.Usage, Message: "its command failed: " + exit.ProcessState.String(), Hint: hint}
 	case err != nil && !errors.Is(err, exec.ErrWaitDelay):
-		return "", &problem.Error{Class: problem.Usage, Message: "its command can't be run", Hint: "it is given to sh"}
+		return "", &problem.Error{Class: problem.Usage, Message: "its command can't be run", Hint: "sh runs it: is sh in PATH?"}
 	}
 	return out.text.String(), nil
 }
 
-// bounded keeps what a secret can be, and refuses more.
+// bounded keeps the longest possible secret and its newline, and refuses more.
 type bounded struct {
 	text bytes.Buffer
 	full bool

@@ -1,12 +1,11 @@
-// Package secretsource says where a secret is kept, never the secret itself: what an
-// inventory has under password_from: and its kind, and what package secret reads.
+// Package secretsource names the place where a secret is kept, as an inventory does under
+// password_from: and similar keys. It is a type only: package secret reads the secret.
 package secretsource
 
-// Source is where a secret is read from. At most one of its fields is set; the zero
-// value is no source.
+// Source is the place of a secret. At most one field is set; the zero value is no source.
 type Source struct {
-	Ask     bool   // the terminal
-	File    string // path of a regular file on the workstation that nobody else can read
+	Ask     bool   // prompt at the terminal
+	File    string // path of a regular file on the workstation that only its owner can access
 	Env     string // name of an environment variable
-	Command string // a line for sh; its standard output is the secret
+	Command string // line for sh that prints the secret
 }
