@@ -9,27 +9,26 @@ import (
 	"unicode/utf8"
 )
 
-// Redacted stands where a machine sent back a secret.
+// Redacted replaces a secret that a host sent back.
 const Redacted = "[redacted]"
 
-// shortestHidden is the length, in characters, from which on a secret is looked
-// for: a shorter one is in too many words to be told from them.
+// shortestHidden is the length, in characters, of the shortest secret that is hidden: a
+// shorter one is part of too many ordinary words.
 const shortestHidden = 4
 
-// hidden are the secrets that Hide was given, the longest first. The process has
-// one such list, not each Dialer, because text of a machine is sanitised in many
-// places that have no connection at hand (a receipt's owner, a plan's reason), and
-// each of them that were forgotten would be a leak. The list only grows.
+// hidden has the secrets given to Hide, longest first. There is one list per process and
+// not per connection, because text from hosts is sanitised in many places that have no
+// connection (a receipt's owner, a plan's reason), and missing one would leak a secret.
+// The list only grows.
 var hidden struct {
 	mu   sync.RWMutex
 	list []string
 }
 
-// Hide has [Sanitise] and [SanitiseText] put [Redacted] in the place of secret
-// from now on, also where a machine has spread it over lines or put control
-// characters into it, and where a library has quoted it. A secret of fewer than
-// four characters is not looked for, nor one that was encoded (base64, say): a
-// machine that means to tell it can always do so in another form.
+// Hide makes [Sanitise] and [SanitiseText] replace secret by [Redacted] from now on, also
+// if it is split over lines, contains control characters or is quoted by a library. It
+// ignores a secret of fewer than four characters. An encoded secret (base64, for example)
+// is not found: a host that wants to reveal a secret can always encode it.
 func Hide(secret string) {
 	text := strings.TrimSpace(printable(secret, len(secret)*utf8.UTFMax))
 	if utf8.RuneCountInString(text) < shortestHidden {
@@ -49,7 +48,7 @@ func secrets() []string {
 	return hidden.list
 }
 
-// longestHidden is how far, in bytes, a secret may reach beyond a limit.
+// longestHidden returns how far, in bytes, a secret can extend beyond a limit.
 func longestHidden() int {
 	if list := secrets(); len(list) > 0 {
 		return 2 * len(list[0]) // it may have a newline after each byte
@@ -81,8 +80,8 @@ func replace(text, secret string) string {
 	return out.String()
 }
 
-// lengthOf is the number of bytes in which text begins with secret, newlines in
-// between not counted as a difference; 0 where it does not.
+// lengthOf returns the length in bytes of the secret that text starts with, including
+// newlines inside it; 0 if text does not start with secret.
 func lengthOf(secret, text string) int {
 	at := 0
 	for i := 0; i < len(secret); at++ {

@@ -5,8 +5,7 @@ import (
 	"testing"
 )
 
-// What Hide was given is nowhere in what a machine sent back, in whatever way it
-// comes and wherever it is cut; what only looks like it stays.
+// A hidden secret is not in the output in any form or at any limit; similar text is kept.
 func TestHide(t *testing.T) {
 	const secret, odd, long = "zwölf Boxkämpfer", "qu\"ote\\d\twith", "LongerThanTheLimit"
 	for _, s := range []string{secret, odd, long, "xyz", " ", "prefixed", "prefixed too"} {

@@ -6,11 +6,11 @@ import (
 	"unicode"
 )
 
-// Mask puts a question mark in the place of every character that can't be shown:
-// control characters move the cursor, others turn the direction of writing.
+// Mask replaces each unprintable character by a question mark: control characters move
+// the cursor, others change the direction of text.
 func Mask(s string) string { return strings.Map(masked, s) }
 
-// MaskLines is Mask for text of several lines: newlines are kept.
+// MaskLines is [Mask] for text of several lines: it keeps newlines.
 func MaskLines(s string) string {
 	return strings.Map(func(c rune) rune {
 		if c == '\n' {
@@ -27,8 +27,7 @@ func masked(c rune) rune {
 	return '?'
 }
 
-// Shorten returns at most that many characters of s, the last of them "…" where some
-// are left out.
+// Shorten returns at most most characters of s; the last one is "…" if s was cut.
 func Shorten(s string, most int) string {
 	if r := []rune(s); len(r) > most {
 		return string(r[:most-1]) + "…"
@@ -36,8 +35,8 @@ func Shorten(s string, most int) string {
 	return s
 }
 
-// Quote returns s in double quotes, escaped as in Go, cut after that many characters
-// so that one text can't fill the screen; "…" follows where some are left out.
+// Quote returns at most most characters of s in double quotes, escaped as in Go, so that
+// one text can't fill the screen. "…" follows if s was cut.
 func Quote(s string, most int) string {
 	if r := []rune(s[:min(len(s), 4*most)]); len(r) > most || len(s) > 4*most {
 		return fmt.Sprintf("%q…", string(r[:min(len(r), most)]))

@@ -1,5 +1,5 @@
-// Package display makes text safe to show: text that a machine has sent, of which
-// nothing is trusted, and text of the operator's own, such as names of files.
+// Package display makes text safe to print: untrusted text from hosts, and the operator's
+// own, such as file names.
 package display
 
 import (
@@ -8,27 +8,27 @@ import (
 	"unicode/utf8"
 )
 
-// Sanitise makes s, which a remote machine sent, safe to show on one line: it
-// removes escape sequences (ECMA-48), control and format characters (among
-// them the bidirectional overrides of UAX #9) and invalid UTF-8, turns a tab, a
-// newline or any other space into a space, and puts [Redacted] in the place of
-// a secret that [Hide] knows. The result is valid UTF-8 of at most limit bytes.
+// Sanitise makes s, which a host sent, safe to print on one line. It removes escape
+// sequences (ECMA-48), control and format characters (also the bidirectional overrides
+// of UAX #9) and invalid UTF-8, replaces a tab, a newline or any other space by a space,
+// and replaces the secrets given to [Hide] by [Redacted]. The result is valid UTF-8 of at
+// most limit bytes.
 func Sanitise(s string, limit int) string {
 	return cut(oneLine(hide(printable(s, limit+longestHidden()))), limit)
 }
 
-// SanitiseText is [Sanitise] for text of several lines: newlines are kept.
+// SanitiseText is [Sanitise] for text of several lines: it keeps newlines.
 func SanitiseText(s string, limit int) string {
 	return cut(hide(printable(s, limit+longestHidden())), limit)
 }
 
-// Plain is [Sanitise] without an eye on secrets, for what is compared or goes
-// back to the machine. Show it with Sanitise only.
+// Plain is [Sanitise] without hiding secrets, for text that is compared or sent back to
+// the host. Print the result with Sanitise only.
 func Plain(s string, limit int) string { return cut(oneLine(printable(s, limit)), limit) }
 
 func oneLine(s string) string { return strings.ReplaceAll(s, "\n", " ") }
 
-// cut keeps whole characters.
+// cut returns the first limit bytes of s without a partial character.
 func cut(s string, limit int) string {
 	if len(s) <= limit {
 		return s
@@ -39,7 +39,7 @@ func cut(s string, limit int) string {
 	return s[:limit]
 }
 
-// isPlain: nearly all text is printable ASCII, and needs no copy.
+// isPlain reports whether s is printable ASCII, as nearly all text is; it needs no copy.
 func isPlain(s string) bool {
 	for i := range len(s) {
 		if s[i] < ' ' || s[i] > '~' {
@@ -49,7 +49,7 @@ func isPlain(s string) bool {
 	return true
 }
 
-// printable is what of s can be shown, with its newlines, at most limit bytes.
+// printable returns the printable part of s and its newlines, at most limit bytes.
 func printable(s string, limit int) string {
 	if len(s) <= limit && isPlain(s) {
 		return s
@@ -77,9 +77,9 @@ func printable(s string, limit int) string {
 	return out.String()
 }
 
-// shown is the rune to show for r, or -1 to drop it. unicode.IsPrint knows
-// letters, marks, numbers, punctuation, symbols and the ASCII space: everything
-// that could move the cursor or reorder text is outside it.
+// shown returns the rune to print for r, or -1 to drop it. unicode.IsPrint accepts
+// letters, marks, numbers, punctuation, symbols and the ASCII space, and nothing that
+// could move the cursor or reorder text.
 func shown(r rune) rune {
 	switch {
 	case r == '\n':
@@ -94,8 +94,8 @@ func shown(r rune) rune {
 	return -1
 }
 
-// escapeLength is the number of bytes of the escape sequence that s begins
-// with, or 0. ECMA-48 section 5: ESC may introduce a sequence, and so may the
+// escapeLength returns the length in bytes of the escape sequence at the start of s, or
+// 0. ECMA-48 section 5: ESC may introduce a sequence, and so may the
 // C1 characters that stand for ESC and a letter.
 func escapeLength(s string, r rune, size int) int {
 	switch {
@@ -109,7 +109,7 @@ func escapeLength(s string, r rune, size int) int {
 	return 0
 }
 
-// escapedLength is escapeLength for a sequence that begins with ESC itself.
+// escapedLength is escapeLength for a sequence that starts with ESC.
 func escapedLength(s string) int {
 	switch s[1] {
 	case '[':
@@ -127,7 +127,7 @@ func escapedLength(s string) int {
 	return n
 }
 
-// controlSequenceLength is the length of what follows CSI: parameter and
+// controlSequenceLength returns the length of the bytes after CSI: parameter and
 // intermediate bytes and one final byte (ECMA-48 section 5.4).
 func controlSequenceLength(s string) int {
 	n := 0
@@ -140,9 +140,9 @@ func controlSequenceLength(s string) int {
 	return n
 }
 
-// controlStringLength is the length of what follows OSC, DCS and the like, up
-// to and with its terminator: BEL, ESC \ or ST. A newline ends it too, so that
-// one unterminated string can't hide the rest of a text.
+// controlStringLength returns the length of the string after OSC, DCS or similar, with its
+// terminator: BEL, ESC \ or ST. A newline ends it too, so that an unterminated string
+// can't hide the rest of the text.
 func controlStringLength(s string) int {
 	for i := 0; i < len(s); i++ {
 		switch {

@@ -1,5 +1,5 @@
-// Package jump is a jump host as `ssh -J` and ProxyJump name it: what an inventory
-// has under jump: and what package sshconfig works with.
+// Package jump parses and formats the name of a jump host, [user@]host[:port], as in
+// `ssh -J`, ProxyJump and jump: of an inventory.
 package jump
 
 import (
@@ -13,13 +13,13 @@ import (
 // Hop is one jump host.
 type Hop struct {
 	Host string // an alias of ssh_config, a DNS name or an IP address
-	User string // "": as ssh_config says
-	Port int    // TCP port; 0: as ssh_config says
+	User string // "": from ssh_config
+	Port int    // TCP port; 0: from ssh_config
 }
 
-// Parse reads [user@]host[:port]. A port stands behind brackets where the host is an
-// IPv6 address. What kind of name the host may have is the caller's to check: it is
-// "" where none is given. The error says which part is wrong and quotes nothing.
+// Parse parses [user@]host[:port]; an IPv6 address with a port is in brackets. The
+// caller must check the host, which may be "". The error names the invalid part and
+// does not quote s.
 func Parse(s string) (Hop, error) {
 	hop := Hop{Host: s}
 	if at := strings.LastIndexByte(s, '@'); at >= 0 {
@@ -31,7 +31,7 @@ func Parse(s string) (Hop, error) {
 	if host, port, err := net.SplitHostPort(hop.Host); err == nil {
 		n, err := strconv.ParseUint(port, 10, 16)
 		if err != nil || n == 0 {
-			return Hop{}, errors.New("the port behind the colon must be a whole number from 1 to 65535")
+			return Hop{}, errors.New("the port after the colon must be a whole number from 1 to 65535")
 		}
 		hop.Host, hop.Port = host, int(n)
 	} else if strings.HasPrefix(hop.Host, "[") && strings.HasSuffix(hop.Host, "]") {
@@ -40,7 +40,7 @@ func Parse(s string) (Hop, error) {
 	return hop, nil
 }
 
-// String returns the hop as Parse reads it.
+// String returns the hop in the form that Parse accepts.
 func (h Hop) String() string {
 	s := h.Host
 	switch {

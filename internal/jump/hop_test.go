@@ -21,11 +21,11 @@ func TestParse(t *testing.T) {
 			t.Errorf("%q: %+v, %v", text, got, err)
 		}
 	}
-	for text, words := range map[string]string{
+	for text, part := range map[string]string{
 		"@b": "user", "-oX@b": "user", "a b@c": "user", "a\x1b@c": "user",
 		"b:": "port", "b:0": "port", "b:65536": "port", "b:+22": "port", "b:x": "port",
 	} {
-		if got, err := Parse(text); err == nil || !strings.Contains(err.Error(), words) || got != (Hop{}) {
+		if got, err := Parse(text); err == nil || !strings.Contains(err.Error(), part) || got != (Hop{}) {
 			t.Errorf("%q: %+v, %v", text, got, err)
 		}
 	}

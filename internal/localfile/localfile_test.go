@@ -63,7 +63,7 @@ func TestWriteReplaces(t *testing.T) {
 	onlyEntries(t, dir, "f")
 }
 
-// Of several at once one gets the name, whole.
+// Of concurrent calls one succeeds, with a complete file.
 func TestPlaceNeverReplaces(t *testing.T) {
 	dir := t.TempDir()
 	path := filepath.Join(dir, "f")

@@ -1,5 +1,5 @@
-// Package localfile reads and writes files of the workstation: reading is bounded, and
-// what is written is there whole or not at all.
+// Package localfile reads and writes files on the workstation. Reads are bounded; a file
+// is written completely or not at all.
 package localfile
 
 import (
@@ -9,8 +9,8 @@ import (
 	"os"
 )
 
-// Read reads a file of any kind, at most that many bytes of it: ask for one more than
-// is allowed to see that there are more.
+// Read returns at most the first most bytes of a file of any type. To detect a file that
+// is too large, pass one byte more than the limit.
 func Read(path string, most int64) ([]byte, error) {
 	f, err := os.Open(path)
 	if err != nil {
@@ -20,11 +20,11 @@ func Read(path string, most int64) ([]byte, error) {
 	return io.ReadAll(io.LimitReader(f, most))
 }
 
-// errNotSmall is what ReadRegular does not read.
+// errNotSmall is the error of ReadRegular for a file that it does not read.
 var errNotSmall = errors.New("not a small regular file")
 
-// ReadRegular reads a regular file of at most that many bytes. Nothing else is opened:
-// a FIFO would block for ever.
+// ReadRegular returns the content of a regular file of at most most bytes. It opens
+// no other file, because a FIFO would block.
 func ReadRegular(path string, most int64) ([]byte, error) {
 	info, err := os.Stat(path)
 	if err != nil {
@@ -36,14 +36,13 @@ func ReadRegular(path string, most int64) ([]byte, error) {
 	return Read(path, most)
 }
 
-// IsFolder tells whether path is a folder, or a link to one.
+// IsFolder reports whether path is a folder or a symlink to one.
 func IsFolder(path string) bool {
 	info, err := os.Stat(path)
 	return err == nil && info.IsDir()
 }
 
-// Reason returns the text of an error without the path, where a *fs.PathError repeats
-// it.
+// Reason returns the message of err without the path that a *fs.PathError contains.
 func Reason(err error) string {
 	var at *fs.PathError
 	if errors.As(err, &at) {

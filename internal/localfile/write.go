@@ -8,14 +8,14 @@ import (
 	"path/filepath"
 )
 
-// Create makes a file in a folder under a name of its own, for its owner alone. It is
-// for Replace or Place once it is complete, on disk and closed.
+// Create creates a file with a unique temporary name and mode 0600 in folder. The
+// caller writes, syncs and closes it, then calls Place or removes it.
 func Create(folder string) (*os.File, error) {
-	return os.CreateTemp(folder, ".aoifleet-*") // its mode is 0600
+	return os.CreateTemp(folder, ".aoifleet-*") // with mode 0600
 }
 
-// Stage writes a file under a name of its own in a folder, on disk when it returns. It
-// returns that name also where writing fails, and "" only where there is no file.
+// Stage writes a file with a unique temporary name in folder and returns that name. The
+// data is on disk when it returns. If it fails, the name is "" only if there is no file.
 func Stage(folder string, data []byte, mode os.FileMode) (string, error) {
 	f, err := Create(folder)
 	if err != nil {
@@ -28,16 +28,16 @@ func Stage(folder string, data []byte, mode os.FileMode) (string, error) {
 	return f.Name(), errors.Join(err, f.Sync(), f.Close())
 }
 
-// Place gives a staged file of the same folder its name, where nothing has it: the error
-// is fs.ErrExist where something does. The staged name is gone afterwards, also then.
+// Place renames a staged file to path, in the same folder, without replacing anything:
+// if path exists, the error is fs.ErrExist. The staged file is removed in any case.
 func Place(staged, path string) error {
-	defer os.Remove(staged) // nothing once it is renamed
+	defer os.Remove(staged) // fails after a rename
 	// A link, unlike a rename, never replaces a file (link(2)).
 	if err := os.Link(staged, path); err == nil {
 		return nil
 	}
-	// A file system without links: an empty file takes the name first, which only one
-	// can (O_EXCL of open(2)), then the whole one takes its place.
+	// On a file system without links, create an empty file first, which succeeds for one
+	// caller only (O_EXCL in open(2)), then replace it with the complete one.
 	empty, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
 	if errors.Is(err, fs.ErrExist) {
 		return fmt.Errorf("%s: %w", path, fs.ErrExist)
@@ -53,11 +53,11 @@ func Place(staged, path string) error {
 	return nil
 }
 
-// Write writes a file, whole or not at all, in the place of one that is there.
+// Write writes a file completely or not at all. It replaces an existing file.
 func Write(path string, data []byte, mode os.FileMode) error {
 	staged, err := Stage(filepath.Dir(path), data, mode)
 	if staged != "" {
-		defer os.Remove(staged) // nothing once it is renamed
+		defer os.Remove(staged) // fails after a rename
 	}
 	if err != nil {
 		return err

@@ -1,5 +1,5 @@
-// Package problem is the one error of this program: of which class it is, what is
-// wrong, and what to do about it.
+// Package problem defines the error type of this program: a class, a message and a hint.
+// It also lists all classes and the exit code of each.
 package problem
 
 import (
@@ -7,20 +7,20 @@ import (
 	"fmt"
 )
 
-// Error is why something could not be done. It holds no secret and no control
+// Error is an error with a class and a hint. It contains no secret and no control
 // character. Its JSON form is part of the contract (docs/reference.md).
 type Error struct {
 	Class   Class  `json:"class"`
 	Message string `json:"message"`        // short, lower case, no full stop
-	Hint    string `json:"hint,omitempty"` // the next step; "" where that is plain
+	Hint    string `json:"hint,omitempty"` // the next step; "" if it is obvious
 	Err     error  `json:"-"`              // the cause, for errors.Is and errors.As; or nil
 }
 
-// Base is Error under the name that a richer error embeds it by: an embedded field
-// called Error would hide the method.
+// Base is the name under which other error types embed Error: an embedded field named
+// Error would hide the method.
 type Base = Error
 
-// New returns an Error without a cause, its message made as by fmt.Sprintf.
+// New returns an Error without a cause. The message is formatted as by fmt.Sprintf.
 func New(class Class, hint, format string, args ...any) *Error {
 	return &Error{Class: class, Message: fmt.Sprintf(format, args...), Hint: hint}
 }
@@ -40,7 +40,7 @@ func As(err error) *Error {
 	return nil
 }
 
-// Is tells whether the first Error in the chain of err is of a class.
+// Is reports whether the first Error in the chain of err has the class.
 func Is(err error, class Class) bool {
 	e := As(err)
 	return e != nil && e.Class == class

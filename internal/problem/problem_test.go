@@ -12,7 +12,7 @@ import (
 	"testing"
 )
 
-// richer is an error with more to say, as the packages above have them.
+// richer is an error with another field, like those of the packages above.
 type richer struct {
 	Base
 	Code string `json:"code,omitempty"`
@@ -31,15 +31,15 @@ func TestErrorIsFound(t *testing.T) {
 			t.Errorf("%s: %+v", name, e)
 		}
 		if !Is(err, Disk) || Is(err, Sudo) || !errors.Is(err, fs.ErrPermission) {
-			t.Errorf("%s is not of its class, or its cause is lost", name)
+			t.Errorf("%s has another class, or no cause", name)
 		}
 	}
 	if e := (&richer{Base: *plain}); e.Error() != "full" {
-		t.Errorf("a richer error says %q", e.Error())
+		t.Errorf("the message of a richer error is %q", e.Error())
 	}
 	for _, err := range []error{nil, fs.ErrExist} {
 		if As(err) != nil || Is(err, Internal) {
-			t.Errorf("%v is none", err)
+			t.Errorf("%v counts as an Error", err)
 		}
 	}
 }
@@ -64,7 +64,7 @@ func TestErrorAsJSON(t *testing.T) {
 	}
 }
 
-// Every class that is declared has its exit code.
+// Every declared class has an exit code.
 func TestEveryClassHasAnExitCode(t *testing.T) {
 	file, err := parser.ParseFile(token.NewFileSet(), "classes.go", nil, 0)
 	if err != nil {

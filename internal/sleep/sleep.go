@@ -1,4 +1,4 @@
-// Package sleep waits for a time that a context may cut short.
+// Package sleep waits for a duration or until a context ends.
 package sleep
 
 import (
@@ -6,7 +6,8 @@ import (
 	"time"
 )
 
-// For waits for d, and returns false if ctx ends before; a d of 0 or less is no time.
+// For waits for d and returns true, or false as soon as ctx ends. A d of 0 or less does
+// not wait.
 func For(ctx context.Context, d time.Duration) bool {
 	if d <= 0 {
 		return ctx.Err() == nil
