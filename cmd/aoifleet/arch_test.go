@@ -42,11 +42,11 @@ var allowed = map[string][]string{
 	"rollout":      {"certificate", "diags", "host", "inventory", "planfile", "remote"},
 	"journal":      {},
 	"doctor":       {"host", "inventory", "remote"},
-	"certfile":     {"azurecloud", "certificate", "inventory", "problem"},
+	"newcert":      {"azurecloud", "certificate", "inventory", "problem"},
 	"certsource":   {"azure", "azurecloud", "certificate", "inventory", "rollout"},
 	"verify":       {"azure", "azurecloud", "certificate", "host", "inventory", "remote", "rollout"},
 	"fleet":        {"azurecloud", "certsource", "diags", "doctor", "host", "inventory", "journal", "planfile", "remote", "rollout", "secret", "secretsource", "sshconfig", "verify"},
-	"report":       {"azure", "certfile", "certificate", "doctor", "fleet", "host", "inventory", "journal", "remote", "rollout", "verify"},
+	"report":       {"azure", "certificate", "doctor", "fleet", "host", "inventory", "journal", "newcert", "remote", "rollout", "verify"},
 	"secretsource": {},
 
 	"lab":       {"lab/agent"},

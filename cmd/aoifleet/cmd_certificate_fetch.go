@@ -6,9 +6,9 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/aoifleet/aoifleet/internal/azurecloud"
-	"github.com/aoifleet/aoifleet/internal/certfile"
 	"github.com/aoifleet/aoifleet/internal/certsource"
 	"github.com/aoifleet/aoifleet/internal/inventory"
+	"github.com/aoifleet/aoifleet/internal/newcert"
 )
 
 type fetchFlags struct {
@@ -37,7 +37,7 @@ func runFetch(call *invocation, source string, flags fetchFlags) error {
 	if flags.out == "" {
 		return usage("fetch needs --out", "aoifleet certificate fetch "+ref.String()+" --out certs/"+ref.Name+".p12.b64")
 	}
-	if err := certfile.CheckOut(flags.out, flags.force); err != nil {
+	if err := newcert.CheckOut(flags.out, flags.force); err != nil {
 		return err
 	}
 	cloud, err := fetchCloud(call, flags)

@@ -8,9 +8,9 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/aoifleet/aoifleet/internal/certfile"
 	"github.com/aoifleet/aoifleet/internal/certificate"
 	"github.com/aoifleet/aoifleet/internal/display"
+	"github.com/aoifleet/aoifleet/internal/newcert"
 	"github.com/aoifleet/aoifleet/internal/report"
 )
 
@@ -54,7 +54,7 @@ func runNew(call *invocation, flags newFlags) error {
 	if err := flags.check(); err != nil {
 		return err
 	}
-	set := &certfile.Set{Requests: flags.csr, Subject: flags.subject, Life: time.Duration(flags.days) * 24 * time.Hour, Bits: flags.bits}
+	set := &newcert.Set{Requests: flags.csr, Subject: flags.subject, Life: time.Duration(flags.days) * 24 * time.Hour, Bits: flags.bits}
 	if set.Items, err = newItems(call, flags); err != nil {
 		return err
 	}
@@ -95,22 +95,22 @@ func (flags newFlags) check() error {
 }
 
 // newItems returns what is to be made, and where.
-func newItems(call *invocation, flags newFlags) ([]*certfile.Item, error) {
+func newItems(call *invocation, flags newFlags) ([]*newcert.Item, error) {
 	if !flags.perHost {
 		if flags.inventory != "" || flags.limit != "" {
 			return nil, usage("--inventory and --limit go with --per-host", newHint)
 		}
-		return certfile.ForFleet(flags.out), nil
+		return newcert.ForFleet(flags.out), nil
 	}
 	_, hosts, err := flags.load(call)
 	if err != nil {
 		return nil, err
 	}
-	return certfile.PerHost(hosts)
+	return newcert.PerHost(hosts)
 }
 
 // showMade prints what was made, and the next command.
-func showMade(call *invocation, set *certfile.Set) {
+func showMade(call *invocation, set *newcert.Set) {
 	t := tabwriter.NewWriter(call.stdout, 0, 0, 2, ' ', 0)
 	if set.Requests {
 		fmt.Fprintln(t, "NAME\tKEY\tREQUEST")

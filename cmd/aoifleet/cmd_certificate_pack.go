@@ -4,9 +4,9 @@ import (
 	"fmt"
 	"time"
 
-	"github.com/aoifleet/aoifleet/internal/certfile"
 	"github.com/aoifleet/aoifleet/internal/certificate"
 	"github.com/aoifleet/aoifleet/internal/display"
+	"github.com/aoifleet/aoifleet/internal/newcert"
 )
 
 type packFlags struct {
@@ -18,7 +18,7 @@ func runPack(call *invocation, flags packFlags) error {
 	if flags.cert == "" || flags.key == "" || flags.out == "" {
 		return usage("pack needs --cert, --key and --out", "aoifleet certificate pack --cert C.pem --key K.pem --out FILE")
 	}
-	if err := certfile.CheckOut(flags.out, flags.force, flags.cert, flags.key); err != nil {
+	if err := newcert.CheckOut(flags.out, flags.force, flags.cert, flags.key); err != nil {
 		return err
 	}
 	c, err := certificate.PackFiles(flags.cert, flags.key, time.Now())
@@ -31,7 +31,7 @@ func runPack(call *invocation, flags packFlags) error {
 // writeP12 writes the agent's file.
 func writeP12(call *invocation, path string, c *certificate.Certificate, force bool) error {
 	call.signals.heed() // a key half written must not stay behind
-	if err := certfile.Write([]certfile.File{{Path: path, Data: c.Canonical(), Mode: 0o600}}, force); err != nil {
+	if err := newcert.Write([]newcert.File{{Path: path, Data: c.Canonical(), Mode: 0o600}}, force); err != nil {
 		return usage(path+": can't be written: "+err.Error(), "name a file in a folder that you may write with --out")
 	}
 	fmt.Fprintf(call.stderr, "wrote %s: %s, thumbprint %s\n", display.MaskLines(path), c.Leaf.Subject, c.Leaf.Thumbprint)

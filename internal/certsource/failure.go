@@ -9,11 +9,10 @@ import (
 	"github.com/aoifleet/aoifleet/internal/problem"
 )
 
-// shownProblems is how many unusable certificates an error names.
+// shownProblems is the number of unusable certificates that an error lists.
 const shownProblems = 20
 
-// failure returns everything that is wrong as one error, nil if nothing is; the hint
-// is the first's.
+// failure returns all problems as one error with the first hint, nil if there are none.
 func (s *sources) failure() error {
 	var lines []string
 	if len(s.unnamed) > 0 {
@@ -54,7 +53,7 @@ func texts(refs []azure.Reference) []string {
 	return list
 }
 
-// andMore returns the first of several sources, and how many there are beside it.
+// andMore returns the first of several sources and the number of the others.
 func andMore(sources []string) string {
 	if len(sources) == 1 {
 		return sources[0]

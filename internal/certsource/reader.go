@@ -1,6 +1,7 @@
-// Package certsource reads certificates with their keys from where an inventory names
-// them: files in the agent's form, and Key Vaults (keyvault://VAULT/NAME[/VERSION]).
-// What comes from a vault is kept in memory only.
+// Package certsource reads certificates with their keys from the sources that an
+// inventory names: files in the agent's format, and Key Vaults
+// (keyvault://VAULT/NAME[/VERSION]), whose certificates stay in memory. Package
+// certificate parses the content of one file; package newcert writes new files.
 package certsource
 
 import (
@@ -15,13 +16,14 @@ import (
 	"github.com/aoifleet/aoifleet/internal/problem"
 )
 
-// Reader reads certificates that must be valid at Now. It asks vaults as the operator.
+// Reader reads certificates that must be valid at Now. It signs in to vaults as the
+// operator.
 type Reader struct {
-	Cloud     azurecloud.Settings // where the vaults are
+	Cloud     azurecloud.Settings // the cloud of the vaults
 	Transport *http.Transport     // to the vaults; nil: http.DefaultTransport
 	Now       time.Time
 	Offline   bool // nothing is fetched from vaults
-	// Say shows a line of progress, Note a remark about certificates. nil: not shown.
+	// Say receives lines of progress, Note remarks about certificates; nil: discarded.
 	Say, Note func(line string)
 
 	once   sync.Once
@@ -29,8 +31,8 @@ type Reader struct {
 	err    error
 }
 
-// Check returns what is wrong with the settings of the cloud, an *azure.Error of class
-// configuration, or nil. Nothing is contacted.
+// Check validates the settings of the cloud. The error is an *azure.Error of class
+// configuration. It contacts nothing.
 func (r *Reader) Check() error {
 	r.once.Do(func() { r.client, r.err = azure.New(r.Cloud, r.Transport, azure.Patience{}) })
 	return r.err
@@ -49,13 +51,13 @@ func (r *Reader) Read(ctx context.Context, source string) (*certificate.Certific
 	return r.Fetch(ctx, ref)
 }
 
-// ParseVault reads keyvault://VAULT/NAME[/VERSION]. The error is an *azure.Error of
+// ParseVault parses keyvault://VAULT/NAME[/VERSION]. The error is an *azure.Error of
 // class configuration.
 func ParseVault(source string) (azure.Reference, error) { return azure.ParseReference(source) }
 
-// Fetch reads a certificate from a vault. What a vault keeps is PKCS#12, often with the
-// root first, or PEM; of either the same bytes come out each time, which are what is
-// installed and compared. The error is as with Read.
+// Fetch reads a certificate from a vault, which stores it as PKCS#12, often with the
+// root first, or as PEM. Either is converted to the same bytes each time, because they
+// are installed and compared. The error is a *problem.Error or an *azure.Error.
 func (r *Reader) Fetch(ctx context.Context, ref azure.Reference) (*certificate.Certificate, error) {
 	if err := r.Check(); err != nil {
 		return nil, err
@@ -72,7 +74,7 @@ func (r *Reader) Fetch(ctx context.Context, ref azure.Reference) (*certificate.C
 		c, err = certificate.Parse(data, r.Now)
 	}
 	if err != nil {
-		// The hints of a file don't fit: there is none here.
+		// The hints about files do not apply to a vault.
 		return nil, &problem.Error{Class: problem.Certificate, Message: ref.String() + ": " + err.Error(), Hint: "make a new version of the certificate in the vault, with an exportable RSA key"}
 	}
 	return c, nil

@@ -15,25 +15,24 @@ import (
 	"github.com/aoifleet/aoifleet/internal/rollout"
 )
 
-// parallel is how many certificates are fetched at the same time: most of the time of
-// each is spent waiting.
+// parallel is the number of certificates fetched at once: most of each fetch is waiting.
 const parallel = 16
 
-// sources are those that a run needs, each read once.
+// sources collects the certificates of a run, each read once.
 type sources struct {
-	read     map[string]*certificate.Certificate // nil: it has a problem, or was not fetched
+	read     map[string]*certificate.Certificate // by source; nil: it has a problem, or was not fetched
 	problems []*problem.Error
 	refusals []*azure.Error      // of vaults
-	unnamed  []string            // hosts for which none is named
-	order    []string            // of notes
-	notes    map[string][]string // what was odd → the sources
+	unnamed  []string            // hosts without a source
+	order    []string            // of the keys of notes
+	notes    map[string][]string // remark → the sources that it is about
 }
 
 // ReadTargets reads the certificate of every target and sets its Source and
-// Certificate; override, where it is not "", is the source of all. Vaults are asked
-// once all else is known to be right. The error says all that is wrong; what could be
-// read is set also then. A host without a certificate is no error where others have
-// one: whether it needs one is known when it is seen.
+// Certificate. override, if not "", is the source for all. It contacts vaults only if all
+// files are valid. The error lists all problems; the certificates that could be read
+// are set in any case. A host without a certificate is no error if another has one:
+// whether it needs one is known once it is observed.
 func (r *Reader) ReadTargets(ctx context.Context, targets []rollout.Target, override string) error {
 	s := &sources{read: map[string]*certificate.Certificate{}, notes: map[string][]string{}}
 	defer func() {
@@ -70,7 +69,7 @@ func (r *Reader) ReadTargets(ctx context.Context, targets []rollout.Target, over
 	return nil
 }
 
-// file reads a file that was not read yet.
+// file reads the certificate in a file, once.
 func (r *Reader) file(s *sources, path string) error {
 	if _, done := s.read[path]; done {
 		return nil
@@ -79,7 +78,7 @@ func (r *Reader) file(s *sources, path string) error {
 	return s.add(path, cert, err)
 }
 
-// fetchAll gets certificates from vaults.
+// fetchAll fetches certificates from vaults, several at once.
 func (r *Reader) fetchAll(ctx context.Context, s *sources, refs []azure.Reference) error {
 	if len(refs) == 0 {
 		return nil
@@ -92,11 +91,11 @@ func (r *Reader) fetchAll(ctx context.Context, s *sources, refs []azure.Referenc
 		return err
 	}
 	certs, errs := make([]*certificate.Certificate, len(refs)), make([]error, len(refs))
-	var outage atomic.Bool // no vault answers: that costs its time once
+	var outage atomic.Bool // Azure is unreachable: do not wait for it again
 	var group errgroup.Group
 	group.SetLimit(parallel)
 	for i, ref := range refs {
-		r.say(fmt.Sprintf("getting %s", ref))
+		r.say(fmt.Sprintf("fetching %s", ref))
 		group.Go(func() error {
 			if outage.Load() {
 				return nil
@@ -108,10 +107,10 @@ func (r *Reader) fetchAll(ctx context.Context, s *sources, refs []azure.Referenc
 			return nil
 		})
 	}
-	_ = group.Wait() // the errors have their places
+	_ = group.Wait() // each error is in errs
 	for i, ref := range refs {
 		if certs[i] == nil && errs[i] == nil {
-			continue // not asked
+			continue // skipped
 		}
 		if err := s.add(ref.String(), certs[i], errs[i]); err != nil {
 			return err
@@ -120,8 +119,8 @@ func (r *Reader) fetchAll(ctx context.Context, s *sources, refs []azure.Referenc
 	return s.failure()
 }
 
-// reference parses a source that is a vault and writes it in its one form. It reports
-// whether the source is new and to be fetched.
+// reference parses a source in a vault and replaces it with its canonical form. It
+// reports whether the source is new and must be fetched.
 func (s *sources) reference(source *string) (azure.Reference, bool) {
 	ref, err := azure.ParseReference(*source)
 	if err == nil {
@@ -137,7 +136,8 @@ func (s *sources) reference(source *string) (azure.Reference, bool) {
 	return ref, err == nil
 }
 
-// add takes in the certificate of a source, or why there is none.
+// add records the certificate of a source, or the error. It returns an error that is
+// neither about the certificate nor from Azure.
 func (s *sources) add(source string, cert *certificate.Certificate, err error) error {
 	s.read[source] = cert
 	switch e := azure.AsError(err); {

@@ -1,4 +1,4 @@
-package certfile
+package newcert
 
 import (
 	"errors"
@@ -13,7 +13,7 @@ import (
 	"github.com/aoifleet/aoifleet/internal/problem"
 )
 
-// shownPlaces is how many existing files an error names.
+// shownPlaces is the number of existing files that an error lists.
 const shownPlaces = 5
 
 const anotherOut = "name another file with --out"
@@ -22,16 +22,16 @@ func usage(message, hint string) error {
 	return &problem.Error{Class: problem.Usage, Message: message, Hint: hint}
 }
 
-// CheckOut returns a problem in usage where the agent's file can't or must not be
-// written to path: its folder must exist, and it must be none of the files that are
-// read.
+// CheckOut returns a problem of class usage if the agent's file can't or must not be
+// written to path. Its folder must exist, path must not be one of the files in read, and
+// must not exist unless force is set.
 func CheckOut(path string, force bool, read ...string) error {
 	if path == "-" {
 		return usage("a private key is not written to standard output", "name a file with --out")
 	}
 	folder := filepath.Dir(path)
 	if !localfile.IsFolder(folder) {
-		return usage(path+": there is no such folder", "mkdir -p "+shellescape.Quote(folder))
+		return usage(path+": no such folder", "mkdir -p "+shellescape.Quote(folder))
 	}
 	info, err := os.Stat(path)
 	switch {
@@ -50,20 +50,20 @@ func CheckOut(path string, force bool, read ...string) error {
 		}
 	}
 	if !force {
-		return usage(path+" exists already", "use --force to replace it")
+		return usage(path+" already exists", "use --force to replace it")
 	}
 	return nil
 }
 
-// checkPlaces returns a problem in usage where a file can't be written, or exists and
-// must not be replaced. It looks at every place before anything is made.
+// checkPlaces returns a problem of class usage if a file can't be written, or exists and
+// must not be replaced. It checks every path and writes nothing.
 func checkPlaces(files []File, force bool) error {
-	const elsewhere = "name another place"
+	const elsewhere = "name another file"
 	var existing []string
 	seen := map[string]bool{}
 	for _, f := range files {
 		if seen[f.Path] {
-			return usage("two files would have the name "+f.Path, "give the hosts' certificates names of their own in the inventory")
+			return usage("two files would have the name "+f.Path, "give each host's certificate its own name in the inventory")
 		}
 		seen[f.Path] = true
 		if reason := folderProblem(filepath.Dir(f.Path)); reason != "" {
@@ -74,23 +74,23 @@ func checkPlaces(files []File, force bool) error {
 		case errors.Is(err, fs.ErrNotExist):
 		case err != nil:
 			return usage(err.Error(), elsewhere)
-		case !info.Mode().IsRegular(): // nor a symbolic link
+		case !info.Mode().IsRegular(): // also a symlink
 			return usage(f.Path+" is not a regular file", elsewhere)
 		default:
 			existing = append(existing, f.Path)
 		}
 	}
 	if len(existing) > 0 && !force {
-		return usage(existMessage(existing), "use --force to replace them; their private keys are lost then")
+		return usage(existMessage(existing), "use --force to replace them; their private keys are then lost")
 	}
 	return nil
 }
 
 func existMessage(paths []string) string {
 	if len(paths) == 1 {
-		return paths[0] + " exists already"
+		return paths[0] + " already exists"
 	}
-	message := fmt.Sprintf("%d files exist already:", len(paths))
+	message := fmt.Sprintf("%d files already exist:", len(paths))
 	for n, path := range paths {
 		if n == shownPlaces {
 			return message + fmt.Sprintf("\nand %d more", len(paths)-n)
@@ -100,8 +100,8 @@ func existMessage(paths []string) string {
 	return message
 }
 
-// folderProblem returns why a folder does not exist and can't be made, "" if it does
-// or can.
+// folderProblem returns why a folder does not exist and can't be created, "" if it
+// exists or can be created.
 func folderProblem(dir string) string {
 	for {
 		info, err := os.Stat(dir)

@@ -1,4 +1,4 @@
-package certfile
+package newcert
 
 import (
 	"fmt"
@@ -15,40 +15,40 @@ import (
 	"github.com/aoifleet/aoifleet/internal/inventory"
 )
 
-// p12Suffix is how the examples name the agent's file; the files beside it are named
-// by what comes before.
+// p12Suffix is the suffix of the agent's file in the examples. The files beside it have
+// the same name with another suffix.
 const p12Suffix = ".p12.b64"
 
-// Set is the certificates, or the requests for some, that are made together: first
-// Check, then Make, then Write.
+// Set is a set of new certificates or certificate requests. Call Check, then Make, then
+// Write.
 type Set struct {
 	Items    []*Item
 	Requests bool   // keys and requests for an authority instead of certificates
-	Subject  string // of all; {name} is the item's
+	Subject  string // of each; {name} stands for the item's name
 	Life     time.Duration
 	Bits     int // of each RSA key
 }
 
-// Item is one certificate to make, or one request.
+// Item is one new certificate or request.
 type Item struct {
-	Host string // "": for the fleet
+	Host string // "" for the whole fleet
 	Path string // of the agent's file
-	Name string // what {name} stands for in the subject
+	Name string // value of {name} in the subject
 
-	Certificate  *certificate.Certificate // nil until it is made, and for a request
+	Certificate  *certificate.Certificate // nil before Make, and for a request
 	public       []byte
 	key, request []byte
 }
 
-// ForFleet returns the item of a file for the whole fleet.
+// ForFleet returns the one item of a certificate for the whole fleet, at path.
 func ForFleet(path string) []*Item {
 	i := &Item{Path: path}
 	i.Name = filepath.Base(i.stem())
 	return []*Item{i}
 }
 
-// PerHost returns an item for each host, where the inventory's certificate names its
-// file. The error is a problem in usage.
+// PerHost returns an item for each host, at the file that the host's certificate names
+// in the inventory. The error is a problem of class usage.
 func PerHost(hosts []inventory.Host) ([]*Item, error) {
 	const write = "write certificate: certs/{name}.p12.b64 in the inventory"
 	items, taken := make([]*Item, len(hosts)), map[string]string{}
@@ -58,7 +58,7 @@ func PerHost(hosts []inventory.Host) ([]*Item, error) {
 		case h.Certificate == "":
 			return nil, usage("the inventory names no certificate for "+h.Name, write)
 		case azurecloud.InVault(h.Certificate):
-			return nil, usage("the certificate of "+h.Name+" comes from a Key Vault: "+h.Certificate, "make its new version there, or "+write)
+			return nil, usage("the certificate of "+h.Name+" comes from a Key Vault: "+h.Certificate, "create its new version there, or "+write)
 		case there:
 			return nil, usage(fmt.Sprintf("%s and %s have the same certificate file in the inventory", other, h.Name), write)
 		}
@@ -67,11 +67,11 @@ func PerHost(hosts []inventory.Host) ([]*Item, error) {
 	return items, nil
 }
 
-// stem returns the path without its suffix, to name what lies beside it.
+// stem returns the path without its suffix, for the names of the files beside it.
 func (i *Item) stem() string { return strings.TrimSuffix(i.Path, p12Suffix) }
 
-// Files returns the two files of an item: the agent's file and its public part, or of
-// a request the key and the request.
+// Files returns the two files of an item: the agent's file and its public part, or the
+// key and the request.
 func (s *Set) Files(i *Item) (first, second File) {
 	if s.Requests {
 		return File{i.stem() + ".key", i.key, 0o600}, File{i.stem() + ".csr", i.request, 0o644}
@@ -88,12 +88,12 @@ func (s *Set) files() []File {
 	return files
 }
 
-// Check returns a problem in usage where a file can't be written, or exists and force
-// is not given.
+// Check returns a problem of class usage if a file can't be written, or exists and force
+// is false. It writes nothing.
 func (s *Set) Check(force bool) error { return checkPlaces(s.files(), force) }
 
-// Make makes the keys and certificates, as many at once as there are processors.
-// Nothing is written. The error is that of a subject, of class certificate.
+// Make generates the keys and certificates or requests in memory, on all processors. An
+// invalid subject is an error of class certificate.
 func (s *Set) Make(now time.Time) error {
 	var group errgroup.Group
 	group.SetLimit(runtime.GOMAXPROCS(0))
@@ -116,24 +116,24 @@ func (s *Set) make(i *Item, now time.Time) error {
 	return err
 }
 
-// Write writes the files of all items, or none. The error is a problem in usage.
+// Write writes the files of all items, or none. The error is a problem of class usage.
 func (s *Set) Write(force bool) error {
 	if err := Write(s.files(), force); err != nil {
-		return usage("the files can't be written: "+err.Error(), "name a place in a folder that you may write")
+		return usage("the files can't be written: "+err.Error(), "name files in a folder that you may write")
 	}
 	return nil
 }
 
-// Next returns what the operator does next with the first item.
+// Next returns the operator's next step, for the first item.
 func (s *Set) Next() string {
 	first, second := s.Files(s.Items[0])
 	next := "az ad app credential reset --id CLIENT_ID --append --cert " + shellescape.Quote("@"+second.Path)
 	if s.Requests {
-		next = fmt.Sprintf("let your authority sign %s, then: aoifleet certificate pack --cert CERTIFICATE --key %s --out %s",
+		next = fmt.Sprintf("have your authority sign %s, then: aoifleet certificate pack --cert CERTIFICATE --key %s --out %s",
 			shellescape.Quote(second.Path), shellescape.Quote(first.Path), shellescape.Quote(s.Items[0].Path))
 	}
 	if len(s.Items) > 1 {
-		next += fmt.Sprintf(" (and so for each of the %d)", len(s.Items))
+		next += fmt.Sprintf(" (repeat for each of the %d)", len(s.Items))
 	}
 	return next
 }

@@ -1,7 +1,8 @@
-// Package certfile makes keys, certificates and requests as files: the agent's base64
-// P12 and its public part, or a key and the request of an authority. The files of one
-// call are written all or none, and replace no file without force.
-package certfile
+// Package newcert generates keys, certificates and certificate requests and writes them
+// to files: the agent's base64 P12 and its public part, or a key and a request for an
+// authority. The files of one call are written all or none, and replace no file without
+// force. Package certsource reads existing certificates.
+package newcert
 
 import (
 	"os"
@@ -10,22 +11,21 @@ import (
 	"github.com/aoifleet/aoifleet/internal/localfile"
 )
 
-// File is a file to be written.
+// File is a file to write.
 type File struct {
 	Path string
 	Data []byte
 	Mode os.FileMode
 }
 
-// Write writes files, all of them or none: each beside its place and on disk before
-// the first is put there. Missing folders are made for the owner alone. Without force
-// nothing is overwritten, not even a file that appears meanwhile; then the error is
-// fs.ErrExist.
+// Write writes all files or none: each is complete and on disk under a temporary name
+// before the first is renamed. Missing folders are created with mode 0700. Without force
+// no file is replaced, also not one that appears meanwhile: the error is fs.ErrExist.
 func Write(files []File, force bool) (err error) {
 	staged, placed := make([]string, 0, len(files)), 0
 	defer func() {
 		for _, path := range staged {
-			_ = os.Remove(path) // what was renamed is gone
+			_ = os.Remove(path) // fails for those already renamed
 		}
 		for i := 0; err != nil && !force && i < placed; i++ {
 			_ = os.Remove(files[i].Path)

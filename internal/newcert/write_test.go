@@ -1,4 +1,4 @@
-package certfile
+package newcert
 
 import (
 	"errors"
@@ -9,8 +9,8 @@ import (
 	"testing"
 )
 
-// Several programs at once that have all seen that nothing is there: one private
-// key is written, and stays.
+// Of several concurrent calls that all saw no file, one writes its private key, and no
+// other replaces it.
 func TestWriteNeverOverwrites(t *testing.T) {
 	for range 20 {
 		dir := t.TempDir()
@@ -47,8 +47,8 @@ func TestWriteNeverOverwrites(t *testing.T) {
 	}
 }
 
-// All or none: where the second can't be put in its place the first is not there
-// either, and what was there stays. With force it goes.
+// If the second file can't be written, the first is not written either, and existing
+// files stay unchanged. With force they are replaced.
 func TestWriteOrNone(t *testing.T) {
 	dir := t.TempDir()
 	first, second := filepath.Join(dir, "a"), filepath.Join(dir, "b")

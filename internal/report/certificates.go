@@ -6,8 +6,8 @@ import (
 	"text/tabwriter"
 	"time"
 
-	"github.com/aoifleet/aoifleet/internal/certfile"
 	"github.com/aoifleet/aoifleet/internal/certificate"
+	"github.com/aoifleet/aoifleet/internal/newcert"
 )
 
 // Made is one certificate or request of `certificate new -o json`.
@@ -24,7 +24,7 @@ type Made struct {
 }
 
 // MadeOf returns what was made for a document.
-func MadeOf(s *certfile.Set) []Made {
+func MadeOf(s *newcert.Set) []Made {
 	list := make([]Made, len(s.Items))
 	for n, i := range s.Items {
 		m := Made{File: i.Path}
