@@ -39,8 +39,8 @@ func (v value) base(to *string) {
 	*to = "https://" + u.Host
 }
 
-// proxy reads http[s]://HOST[:PORT]. Its errors don't repeat it: it may have a
-// password, which must not stand here.
+// proxy reads http[s]://HOST[:PORT]. Its errors do not quote the value, which may
+// contain a password although it must not.
 func (v value) proxy(to *string) {
 	s, ok := v.text()
 	if !ok {
@@ -48,20 +48,21 @@ func (v value) proxy(to *string) {
 	}
 	u, err := url.Parse(s)
 	if err != nil || u.Scheme != "http" && u.Scheme != "https" || !bare(u) {
-		v.fail("write it as http://HOST:PORT; one that wants a password is set in HTTPS_PROXY", "%s must be the address of a proxy", v.key)
+		v.fail("write it as http://HOST:PORT; set one with a password in HTTPS_PROXY", "%s must be the address of a proxy", v.key)
 		return
 	}
 	*to = u.Scheme + "://" + u.Host
 }
 
-// bare tells an address that has a host and nothing else.
+// bare reports whether a URL has a host, optionally a port, and nothing else.
 func bare(u *url.URL) bool {
 	return u.Hostname() != "" && strings.Trim(u.Path, "/") == "" && u.RawQuery == "" && u.Fragment == "" && u.User == nil
 }
 
-// dnsSuffix is a DNS name, with a port where a private cloud needs one.
+// dnsSuffix matches a DNS name, with an optional port for a private cloud.
 var dnsSuffix = regexp.MustCompile(`^[a-zA-Z0-9]([a-zA-Z0-9-]*[a-zA-Z0-9])?(\.[a-zA-Z0-9]([a-zA-Z0-9-]*[a-zA-Z0-9])?)*(:[0-9]{1,5})?$`)
 
+// suffix reads a DNS suffix, with or without its leading dot.
 func (v value) suffix(to *string) {
 	s, ok := v.text()
 	if !ok {
@@ -74,9 +75,9 @@ func (v value) suffix(to *string) {
 	*to = s
 }
 
-// checkAzure reports a cloud of which nothing is known.
+// checkAzure reports a custom cloud without its required settings.
 func (r *reader) checkAzure(at *yaml.Node, a azurecloud.Settings) {
 	if a.Name == "custom" && (a.AuthorityHost == "" || a.VaultSuffix == "") {
-		r.fail(at, "name both: authority_host: https://HOST and vault_suffix: NAME", "a custom cloud needs azure.authority_host and azure.vault_suffix")
+		r.fail(at, "set both: authority_host: https://HOST and vault_suffix: NAME", "a custom cloud needs azure.authority_host and azure.vault_suffix")
 	}
 }

@@ -11,7 +11,7 @@ func TestAzure(t *testing.T) {
 	const none = `version: 1
 hosts: {a: }
 `
-	const proxyHint = " | write it as http://HOST:PORT; one that wants a password is set in HTTPS_PROXY"
+	const proxyHint = " | write it as http://HOST:PORT; set one with a password in HTTPS_PROXY"
 	for text, want := range map[string]azurecloud.Settings{
 		"":                             {Name: "public"},
 		"azure: {cloud: usgovernment}": {Name: "usgovernment"},
@@ -38,7 +38,7 @@ hosts: {a: }
 		"proxy: 'socks5://p:1'":                   "3:16 azure.proxy must be the address of a proxy" + proxyHint,
 		"ca_file: 'https://l/ca.pem'":             "3:18 azure.ca_file must be a file path",
 		"disable_instance_discovery: perhaps":     "3:37 azure.disable_instance_discovery must be true or false",
-		"cloud: custom":                           "3:16 a custom cloud needs azure.authority_host and azure.vault_suffix | name both: authority_host: https://HOST and vault_suffix: NAME",
+		"cloud: custom":                           "3:16 a custom cloud needs azure.authority_host and azure.vault_suffix | set both: authority_host: https://HOST and vault_suffix: NAME",
 	} {
 		if got := strings.Join(problems(t, none+"azure: {"+text+"}\n"), "\n"); got != want {
 			t.Errorf("%s:\n%s\nwant\n%s", text, got, want)

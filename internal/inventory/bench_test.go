@@ -6,8 +6,8 @@ import (
 	"testing"
 )
 
-// largeFleet writes n hosts, each in a line of its own with labels, in groups
-// of 500: the slow way to write a fleet, without ranges.
+// largeFleet returns an inventory of n hosts, one per line with labels, in groups of
+// 500. Without ranges it is the slowest form to read.
 func largeFleet(n int) []byte {
 	var b strings.Builder
 	b.WriteString("version: 1\ndefaults: {user: azureuser, certificate: \"certs/{name}.p12.b64\", labels: {tier: gold}}\ngroups:\n")

@@ -5,8 +5,7 @@ import (
 	"time"
 )
 
-// defaultHost is every setting's default, in one place. It is where an
-// inventory without any setting would leave a host.
+// defaultHost returns a host with the default of every setting.
 func defaultHost(env Env) Host {
 	h := Host{
 		User:           env.User,
@@ -32,6 +31,7 @@ func defaultHost(env Env) Host {
 	return h
 }
 
+// defaultRollout returns the policy of an inventory without rollout settings.
 func defaultRollout() Rollout {
 	return Rollout{Parallel: 1, Batches: []Amount{Percent(100)}, MaxFailures: Amount{n: 1}, CountUnreachable: true,
 		ConnectRate: 50, ConnectParallel: 8}

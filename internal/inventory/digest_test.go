@@ -2,7 +2,7 @@ package inventory
 
 import "testing"
 
-// A saved plan knows its inventory by this (sha256sum FILE).
+// A saved plan identifies its inventory by this digest (sha256sum FILE).
 func TestDigest(t *testing.T) {
 	const text = "version: 1\nhosts: {a: }\n"
 	inv, err := Parse("x.yaml", []byte(text), Env{User: "u", Home: "/h"})

@@ -13,9 +13,8 @@ import (
 	"gopkg.in/yaml.v3"
 )
 
-// decode turns the file into the node of its one document, or reports why it
-// can't and gives nil. The node is safe to walk: no cycles (aliases are
-// reported, and left as leaves).
+// decode returns the root node of the file's only document, or reports an error and
+// returns nil. The node has no cycles: aliases are reported and stay leaves.
 func (r *reader) decode(data []byte) *yaml.Node {
 	data = bytes.TrimPrefix(data, []byte("\xef\xbb\xbf"))
 	if !r.plainText(data) {
@@ -50,8 +49,8 @@ func (r *reader) decode(data []byte) *yaml.Node {
 
 const iniHint = `this looks like an Ansible inventory in INI; here it is YAML: "version: 1" and a "hosts:" section`
 
-// next decodes one document. yaml.v3 panics on some crafted input; that is
-// the file's fault here, never a crash.
+// next decodes one document. yaml.v3 panics on some crafted input, which next returns
+// as an error.
 func next(dec *yaml.Decoder) (doc *yaml.Node, err error) {
 	defer func() {
 		if p := recover(); p != nil {
@@ -68,8 +67,8 @@ func next(dec *yaml.Decoder) (doc *yaml.Node, err error) {
 	return doc, nil
 }
 
-// plainText refuses what is not UTF-8 text before the YAML library sees it,
-// because it reports neither line nor column for that.
+// plainText reports a byte that is not UTF-8 text, because the YAML library reports
+// neither line nor column for it. It returns false if there is one.
 func (r *reader) plainText(data []byte) bool {
 	line, column := 1, 0
 	for i := 0; i < len(data); {
@@ -94,28 +93,27 @@ func (r *reader) plainText(data []byte) bool {
 var (
 	yamlLine = regexp.MustCompile(`^yaml: (?:line (\d+): )?(?s:(.*))$`)
 
-	// What the library's parser says, as opposed to its scanner.
+	// An error of the library's parser, not of its scanner.
 	parserError = regexp.MustCompile(`^did not find expected (key|'-' indicator|',' or '[]}]'|<|node content)`)
 
-	// A range without quotes where a flow mapping may have a text: after "{",
-	// "," or ": ".
+	// An unquoted range in a flow mapping: after "{", "," or ": ".
 	rangeInFlow = regexp.MustCompile(`(?:[{,]|: )\s*([^\s"'{},\[\]]*\[\s*\w+\s*[-:]\s*\w+\s*\][^\s"'{},]*)`)
 
-	// The host's name without quotes in the same place.
+	// An unquoted {name} in the same place.
 	nameInFlow = regexp.MustCompile(`(?:[{,]|: )\s*([^\s"'{},\[\]]*\{\s*name\s*\}[^\s"'{},]*)`)
 
 	// A section of an Ansible inventory in INI, alone on its line.
 	iniSection = regexp.MustCompile(`(?m)^\[[\w.:-]+\]\s*$`)
 
-	// A text outside of a flow mapping that begins with a range: to YAML, a
-	// list with something after it.
+	// A string outside of a flow mapping that starts with a range, which YAML reads as
+	// a list with something after it.
 	rangeFirst = regexp.MustCompile(`(?:^|: )\s*(\[\w+[-:]\w+\][^\s"'{},]+)`)
 )
 
-// syntaxError reports what the YAML library said, in its line.
+// syntaxError reports an error of the YAML library, with its line and a hint.
 func (r *reader) syntaxError(data []byte, err error) {
 	if errors.Is(err, io.EOF) {
-		r.fail(&yaml.Node{Line: 1, Column: 1}, `begin it with "version: 1" and a "hosts:" section`, "the file is empty")
+		r.fail(&yaml.Node{Line: 1, Column: 1}, `start it with "version: 1" and a "hosts:" section`, "the file is empty")
 		return
 	}
 	m := yamlLine.FindStringSubmatch(err.Error())
@@ -142,21 +140,22 @@ func (r *reader) syntaxError(data []byte, err error) {
 	r.fail(at, hint, "not valid YAML%s: %s", where, m[2])
 }
 
-// unquoted looks for the text without quotes that a syntax error is about.
+// unquoted finds the string without quotes that caused a syntax error. at.Line is 0 if
+// there is none.
 func unquoted(lines []string, from int, problem string) (at yaml.Node, what string) {
 	if !strings.Contains(problem, "',' or '}'") {
-		return without(lines, from, rangeFirst, false), `what begins with "["`
+		return findUnquoted(lines, from, rangeFirst, false), `text that starts with "["`
 	}
-	if at = without(lines, from, rangeInFlow, true); at.Line > 0 {
+	if at = findUnquoted(lines, from, rangeInFlow, true); at.Line > 0 {
 		return at, "a range inside {…}"
 	}
-	return without(lines, from, nameInFlow, true), "{name} inside {…}"
+	return findUnquoted(lines, from, nameInFlow, true), "{name} inside {…}"
 }
 
-// without looks for what matches, inside or outside of a flow mapping, from a
-// line on: the library gives the line where the mapping begins, not the one
-// where it went wrong. It gives line 0 when there is none.
-func without(lines []string, from int, pattern *regexp.Regexp, flow bool) yaml.Node {
+// findUnquoted finds the first match of pattern, inside or outside of a flow mapping. It
+// searches from a line on, because the library reports the line where a mapping starts,
+// not the line of the error. The node's Line is 0 if there is no match.
+func findUnquoted(lines []string, from int, pattern *regexp.Regexp, flow bool) yaml.Node {
 	const reach = 20 // lines; one host has fewer
 	inFlow := false
 	for n := max(from, 1); n <= min(from+reach, len(lines)); n++ {
@@ -168,14 +167,13 @@ func without(lines []string, from int, pattern *regexp.Regexp, flow bool) yaml.N
 			return yaml.Node{Line: n, Column: column, Value: text}
 		}
 		if inFlow && !strings.HasSuffix(s, "{") && !strings.HasSuffix(s, ",") {
-			break // the mapping ends here, or was never closed
+			break // the mapping ends here or is unclosed
 		}
 	}
 	return yaml.Node{}
 }
 
-// indentedByTab looks for a tab in the indentation of a line and its two
-// neighbours.
+// indentedByTab reports whether a line or one of its neighbours is indented by a tab.
 func indentedByTab(lines []string, near int) bool {
 	for n := max(near-1, 1); n <= min(near+1, len(lines)); n++ {
 		text := strings.TrimLeft(lines[n-1], " \t")
@@ -186,9 +184,9 @@ func indentedByTab(lines []string, near int) bool {
 	return false
 }
 
-// refuseIndirection reports anchors, aliases, merge keys and tags. Defaults
-// and groups already say a thing once for many hosts, and without aliases a
-// small file can't unfold into a huge one.
+// refuseIndirection reports anchors, aliases, merge keys and tags. Defaults and groups
+// already set values for many hosts, and without aliases a small file can't expand into
+// a huge one.
 func (r *reader) refuseIndirection(n *yaml.Node) {
 	const hint = `put what hosts share under "defaults" or a group`
 	switch {
@@ -206,8 +204,8 @@ func (r *reader) refuseIndirection(n *yaml.Node) {
 	}
 }
 
-// refused tells a node that refuseIndirection has reported and whose content
-// means nothing: a second error about it would only confuse.
+// refused reports whether refuseIndirection has reported a node whose content has no
+// meaning: a second error about it would confuse.
 func refused(n *yaml.Node) bool {
 	return n.Kind == yaml.AliasNode || n.Tag == "!!merge" || n.Style&yaml.TaggedStyle != 0
 }

@@ -10,23 +10,23 @@ import (
 	"github.com/aoifleet/aoifleet/internal/problem"
 )
 
-// shownErrors is how many errors Errors.Error prints: enough to see a pattern,
-// few enough to leave the first on the screen.
+// shownErrors is the number of errors that Errors.Error prints: enough to see a pattern,
+// few enough to keep the first on the screen.
 const shownErrors = 20
 
-// maxErrors bounds how many errors are collected from one file.
+// maxErrors bounds the errors collected from one file.
 const maxErrors = 10_000
 
-// Error is one mistake in an inventory or a selector. It never holds the value
-// of a setting that may be a secret pasted in the wrong place.
+// Error is one mistake in an inventory or a selector. It does not contain the value of a
+// setting that may be a secret pasted in the wrong place.
 type Error struct {
 	File         string // "" for a selector
-	Line, Column int    // from 1; 0 when not known
+	Line, Column int    // from 1; 0 if unknown
 	Message      string // what is wrong
-	Hint         string // what to do about it; "" when that is plain
+	Hint         string // what to do; "" if it is obvious
 }
 
-// Error gives "file:line:column: message", without the hint.
+// Error returns "file:line:column: message", without the hint.
 func (e Error) Error() string {
 	switch {
 	case e.File == "":
@@ -39,11 +39,11 @@ func (e Error) Error() string {
 	return fmt.Sprintf("%s:%d:%d: %s", e.File, e.Line, e.Column, e.Message)
 }
 
-// Errors is every mistake that was found, in the order of the file.
+// Errors is all mistakes in a file, in the order of the file.
 type Errors []Error
 
-// Error gives one line for each error, hints in brackets; at most 20 of them,
-// then how many more there are.
+// Error returns one line per error, with its hint in brackets: at most 20, then the
+// number of the others.
 func (errs Errors) Error() string {
 	var b strings.Builder
 	for i, e := range errs {
@@ -62,8 +62,8 @@ func (errs Errors) Error() string {
 	return b.String()
 }
 
-// Unwrap lets errors.As find the first Error, and all of them as one
-// *problem.Error: a single one with its hint beside it.
+// Unwrap returns all errors as one *problem.Error of class inventory, then each Error. A
+// single error keeps its hint.
 func (errs Errors) Unwrap() []error {
 	all := &problem.Error{Class: problem.Inventory, Message: errs.Error()}
 	if len(errs) == 1 {

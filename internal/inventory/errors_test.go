@@ -25,15 +25,15 @@ grups: {}
 rollout: {parallel: 0}
 `)
 	want := []string{
-		"1:10 the inventory's version is not known | this program reads version: 1",
+		"1:10 the inventory's version is unknown | this program reads version: 1",
 		`3:3 unknown key "prot" in defaults | did you mean "port"?`,
 		"4:9 port must be a whole number from 1 to 65535",
 		"5:9 sudo must be none, passwordless or {password_from: …}",
 		"6:17 agent.unit is not the name of a systemd service",
 		`6:29 unknown key "widow" in agent`,
 		`7:3 unknown key "window" in defaults | "window" belongs under health`,
-		`9:19 address "10.0.0.5:22" has a port in it | the port is a key of its own: "port"`,
-		`10:3 host "vm-1" is there twice; first at inv.yaml:9:3 | a host belongs to one group; use labels for a second grouping`,
+		`9:19 address "10.0.0.5:22" contains a port | set the port with the key "port"`,
+		`10:3 host "vm-1" is defined twice; first at inv.yaml:9:3 | a host belongs to one group; use labels for a second grouping`,
 		`11:1 unknown key "grups" in the inventory | did you mean "groups"?`,
 		"12:21 rollout.parallel must be a whole number from 1 to 100000",
 	}
@@ -42,19 +42,19 @@ rollout: {parallel: 0}
 	}
 }
 
-// What is wrong with a file as a whole gives exactly the errors wanted.
+// A defect of the file as a whole gives exactly the expected errors.
 func TestDocumentErrors(t *testing.T) {
 	const fine = "version: 1\nhosts: {a: }\n"
 	const shared = ` | put what hosts share under "defaults" or a group`
 	cases := []struct{ name, text, want string }{
-		{"empty", "", `1:1 the file is empty | begin it with "version: 1" and a "hosts:" section`},
-		{"comment only", "# nothing\n", `1:1 the file is empty | begin it with "version: 1" and a "hosts:" section`},
-		{"null", "---\n", `1:1 the file is empty | begin it with "version: 1" and a "hosts:" section`},
+		{"empty", "", `1:1 the file is empty | start it with "version: 1" and a "hosts:" section`},
+		{"comment only", "# nothing\n", `1:1 the file is empty | start it with "version: 1" and a "hosts:" section`},
+		{"null", "---\n", `1:1 the file is empty | start it with "version: 1" and a "hosts:" section`},
 		{"a list", "- a\n", "1:1 the inventory must be a mapping (lines of key: value)"},
-		{"no version", "hosts: {a: }\n", "1:1 the inventory has no version | begin the file with version: 1"},
-		{"text version", "version: \"1\"\nhosts: {a: }\n", "1:10 the inventory's version is not known | this program reads version: 1"},
-		{"no hosts", "version: 1\n", `1:1 the inventory has no hosts | name them under "hosts" or "groups"`},
-		{"no hosts in groups", "version: 1\nhosts: {}\ngroups: {a: {hosts: }}\n", `1:1 the inventory has no hosts | name them under "hosts" or "groups"`},
+		{"no version", "hosts: {a: }\n", "1:1 the inventory has no version | start the file with version: 1"},
+		{"text version", "version: \"1\"\nhosts: {a: }\n", "1:10 the inventory's version is unknown | this program reads version: 1"},
+		{"no hosts", "version: 1\n", `1:1 the inventory has no hosts | list them under "hosts" or "groups"`},
+		{"no hosts in groups", "version: 1\nhosts: {}\ngroups: {a: {hosts: }}\n", `1:1 the inventory has no hosts | list them under "hosts" or "groups"`},
 		{"second document", fine + "---\nversion: 1\n", "3:1 a second YAML document (after ---) is not read | leave only one document in the file"},
 		{"second document broken", fine + "---\n[", "4:0 not valid YAML at or after this line: did not find expected node content"},
 		{"broken after the document", "hosts\n- a\n  : b\n", "3:0 not valid YAML at or after this line: did not find expected <document start>"},
@@ -71,8 +71,8 @@ func TestDocumentErrors(t *testing.T) {
 			"2:12 YAML anchors (&name) are not read" + shared + "\n2:22 YAML aliases (*name) are not read" + shared},
 		{"merge key", "version: 1\nhosts: {a: {<<: {port: 1}}}\n", "2:13 YAML merge keys (<<) are not read" + shared},
 		{"tag", "version: 1\nhosts: {a: {user: !vault x}}\n", "2:19 YAML tags (!name) are not read"},
-		{"panics yaml.v3", "[1]: 2\n<<: {a: 1}\n", "1:1 a key of the inventory must be a text | quote what begins with \"[\" or \"{\"\n" +
-			"1:1 the inventory has no version | begin the file with version: 1\n2:1 YAML merge keys (<<) are not read" + shared},
+		{"panics yaml.v3", "[1]: 2\n<<: {a: 1}\n", "1:1 a key of the inventory must be a string | quote text that starts with \"[\" or \"{\"\n" +
+			"1:1 the inventory has no version | start the file with version: 1\n2:1 YAML merge keys (<<) are not read" + shared},
 		{"duplicate key", fine + "version: 1\n", `3:1 "version" is given twice; first at inv.yaml:1:1`},
 		{"tab", "version: 1\nhosts:\n\ta: {}\n", "3:0 not valid YAML at or after this line: found character that cannot start any token | YAML indents with spaces, not tabs"},
 		{"hosts as a list", "version: 1\nhosts: [a]\n", "2:8 hosts must be a mapping from name to settings | write \"name: {}\" for each, not \"- name\""},
@@ -92,7 +92,7 @@ func TestDocumentErrors(t *testing.T) {
 	}
 }
 
-// A range without quotes is YAML's start of a list, inside {…}.
+// Inside {…}, YAML reads a range without quotes as a list.
 func TestUnquotedRange(t *testing.T) {
 	for _, c := range []struct{ text, at, quoted string }{
 		{"hosts: {a-[1-2]: {}}\n", "2:9", "a-[1-2]"},
@@ -112,7 +112,7 @@ func TestUnquotedRange(t *testing.T) {
 	}
 }
 
-// {name} is the start of a mapping there.
+// Inside {…}, YAML reads {name} as a mapping.
 func TestUnquotedName(t *testing.T) {
 	for _, c := range []struct{ text, at, quoted string }{
 		{"defaults: {certificate: certs/{name}.b64}\nhosts: {a: }\n", "2:25", "certs/{name}.b64"},
@@ -126,22 +126,22 @@ func TestUnquotedName(t *testing.T) {
 	}
 }
 
-// Each setting alone gives the one error wanted; "" for a value that is fine.
+// Each setting gives exactly the expected error; "" for a valid value.
 func TestSettings(t *testing.T) {
 	long := strings.Repeat("x", maxText+1)
 	const vaultForms = "write it as keyvault://VAULT/NAME or keyvault://VAULT/NAME/VERSION"
 	const print = "SHA256:47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU"
 	const notPrint = "host_key_fingerprint is not the SHA-256 fingerprint of a key | ssh-keygen -lf KEY.pub prints it: SHA256: and 43 characters"
 	cases := []struct{ setting, want string }{
-		{"user: [a]", "user must be a single text"},
-		{"user: 5", "user must be a text | put it in quotes if that is what it is"},
+		{"user: [a]", "user must be a single string"},
+		{"user: 5", "user must be a string | put it in quotes to make it a string"},
 		{`user: "5"`, ""},
 		{"user:", "user has no value | leave it out"},
 		{`user: ""`, "user is empty | leave it out"},
-		{"user: -oProxyCommand=x", `user begins with "-"`},
-		{"user: a b", "user has a space or a character that can't be printed"},
+		{"user: -oProxyCommand=x", `user starts with "-"`},
+		{"user: a b", "user has a space or an unprintable character"},
 		{`user: "a\nb"`, "user must be one line without control characters"},
-		{`user: "a\u202eb"`, "user has a space or a character that can't be printed"},
+		{`user: "a\u202eb"`, "user has a space or an unprintable character"},
 		{`user: 'CORP\ops'`, ""},
 		{"port: 0", "port must be a whole number from 1 to 65535"},
 		{"port: 65535", ""},
@@ -152,10 +152,10 @@ func TestSettings(t *testing.T) {
 		{"port: 99999999999999999999", "port must be a whole number from 1 to 65535"},
 		{"port: [22]", "port must be a whole number from 1 to 65535"},
 		{"identity_file: []", "identity_file must be a file path or a list of them | write none for ssh-agent"},
-		{"identity_file: [~/a, 5]", "identity_file must be a text | put it in quotes if that is what it is"},
-		{"identity_file: ~bob/key", "identity_file: ~ stands for your own home directory only, as in ~/file"},
+		{"identity_file: [~/a, 5]", "identity_file must be a string | put it in quotes to make it a string"},
+		{"identity_file: ~bob/key", "identity_file: ~ means your own home directory only, as in ~/file"},
 		{`identity_file: "-----BEGIN OPENSSH PRIVATE KEY-----\nc2VjcmV0"`, "identity_file must be one line without control characters"},
-		{"known_hosts: {a: b}", "known_hosts must be a single text"},
+		{"known_hosts: {a: b}", "known_hosts must be a single string"},
 		{"certificate: certs/{host}.b64", "certificate: only {name} is replaced in it | {name} stands for the host's name"},
 		{"certificate: " + long, "certificate is longer than 1024 bytes"},
 		{"certificate: keyvault://vault/name", ""},
@@ -171,10 +171,10 @@ func TestSettings(t *testing.T) {
 		{"via: bastion", "via must be workstation or host"},
 		{"ssh_config: none", ""},
 		{"ssh_config: ~/x", ""},
-		{"ssh_config: [a]", "ssh_config must be a single text"},
+		{"ssh_config: [a]", "ssh_config must be a single string"},
 		{"jump: [a]", ""},
 		{"jump: u@a:22", ""},
-		{"jump: [[a]]", "jump must be a single text"},
+		{"jump: [[a]]", "jump must be a single string"},
 		{`jump: ["u@[::1]:22", "[::1]", "::1"]`, ""},
 		{"jump: []", "jump must be [user@]host[:port] or a list of them | write none to connect directly"},
 		{"jump: {a: b}", "jump must be [user@]host[:port] or a list of them | write none to connect directly"},
@@ -183,7 +183,7 @@ func TestSettings(t *testing.T) {
 		{"jump: a:ssh", "jump: the port after the colon must be a whole number from 1 to 65535"},
 		{`jump: "@a"`, "jump: the user before @ is not a login name"},
 		{"jump: -oProxyCommand=x@a", "jump: the user before @ is not a login name"},
-		{"jump: -oProxyCommand=x", `jump: host "-oProxyCommand=x" begins with "-" | write [user@]host[:port]`},
+		{"jump: -oProxyCommand=x", `jump: host "-oProxyCommand=x" starts with "-" | write [user@]host[:port]`},
 		{"jump: a b", `jump: host "a b" is not a host name or IP address | write [user@]host[:port]`},
 		{"jump: a,b", `jump: host "a,b" is not a host name or IP address | write [user@]host[:port]`},
 		{"strict_host_key_checking: true", ""},
@@ -193,17 +193,17 @@ func TestSettings(t *testing.T) {
 		{"host_key_fingerprint: " + print, ""},
 		{"host_key_fingerprint: [" + print + ", " + print + "]", ""},
 		{"host_key_fingerprint: SHA256:x", notPrint},
-		{"host_key_fingerprint: [" + print + ", 5]", "host_key_fingerprint must be a text | put it in quotes if that is what it is"},
+		{"host_key_fingerprint: [" + print + ", 5]", "host_key_fingerprint must be a string | put it in quotes to make it a string"},
 		{"host_key_fingerprint: " + print + "=", notPrint},
 		{"host_key_fingerprint: " + strings.TrimPrefix(print, "SHA256:"), notPrint},
 		{"host_key_fingerprint: MD5:16:27:ac:a5:76:28:2d:36:63:1b:56:4d:eb:df:a6:48", notPrint},
-		{"host_key_fingerprint: []", "host_key_fingerprint must be a fingerprint or a list of them | write none where known_hosts is to decide"},
+		{"host_key_fingerprint: []", "host_key_fingerprint must be a fingerprint or a list of them | write none to use known_hosts"},
 		{"password_from: ask", ""},
 		{"password_from: none", ""},
 		{"password_from: {file: ~/pw}", ""},
 		{"password_from: {env: SSH_PASSWORD}", ""},
 		{"password_from: {command: pass show fleet | head -n 1}", ""},
-		{"password_from: geheim", "password_from " + secretForms + " | the secret itself never stands in the inventory"},
+		{"password_from: geheim", "password_from " + secretForms + " | the inventory must not contain the secret itself"},
 		{"password_from: {}", "password_from " + secretForms + ": exactly one of them"},
 		{"password_from: {file: a, env: B}", "password_from " + secretForms + ": exactly one of them"},
 		{"password_from: {fil: a}", `unknown key "fil" in password_from | did you mean "file"?`},
@@ -213,7 +213,7 @@ func TestSettings(t *testing.T) {
 		{"passphrase_from: {ask: true}", `unknown key "ask" in passphrase_from`},
 		{"sudo: {password_from: ask}", ""},
 		{"sudo: {password_from: {file: pw}}", ""},
-		{"sudo: {password_from: none}", "sudo.password_from " + secretForms + " | the secret itself never stands in the inventory"},
+		{"sudo: {password_from: none}", "sudo.password_from " + secretForms + " | the inventory must not contain the secret itself"},
 		{"sudo: {}", "sudo has no password_from"},
 		{"sudo: {password: x}", `unknown key "password" in sudo`},
 		{"sudo: [x]", "sudo must be none, passwordless or {password_from: …}"},
@@ -254,8 +254,8 @@ func TestSettings(t *testing.T) {
 		{"agent: {unit: .service}", "agent.unit is not the name of a systemd service"},
 		{"agent: {unit: a@b.service}", ""},
 		{"agent: {config: etc/x}", "agent.config must be an absolute path on the host"},
-		{"agent: {config: /etc/../x}", `agent.config must not have a ".." in it`},
-		{"agent: {config: /etc/..}", `agent.config must not have a ".." in it`},
+		{"agent: {config: /etc/../x}", `agent.config must not contain ".."`},
+		{"agent: {config: /etc/..}", `agent.config must not contain ".."`},
 		{"agent: {config: /etc/a..b}", ""},
 		{"agent: {log: /var/log/}", "agent.log must name a file, not a folder"},
 		{`agent: {log: "/var\n/log"}`, "agent.log must be one line without control characters"},
@@ -273,7 +273,7 @@ func TestSettings(t *testing.T) {
 		{"labels: [a]", "labels must be a mapping (lines of key: value)"},
 		{"labels: {a: }", "label a must have a single value"},
 		{"labels: {a: [b]}", "label a must have a single value"},
-		{`labels: {a: "\e[31m"}`, "label a has a character that can't be printed"},
+		{`labels: {a: "\e[31m"}`, "label a has an unprintable character"},
 		{"labels: {a b: c}", `label "a b" has a character other than letters, digits, ".", "_" and "-"`},
 		{"labels: {a: b, a: c}", `label "a" is given twice`},
 		{"address: x", `unknown key "address" in defaults | "address" belongs in a host`},
@@ -323,7 +323,7 @@ func TestRolloutErrors(t *testing.T) {
 		"soak: 60":                            "rollout.soak needs a unit | write 60s for seconds",
 		"max_unavailable_per: none":           "",
 		"max_unavailable_per: site":           "rollout.max_unavailable_per must be a mapping (lines of key: value)",
-		"max_unavailable_per: {count: 1}":     "rollout.max_unavailable_per has no label | name one: {label: site, count: 1}",
+		"max_unavailable_per: {count: 1}":     "rollout.max_unavailable_per has no label | set one: {label: site, count: 1}",
 		"max_unavailable_per: {label: rack}":  `no host has the label "rack"`,
 		"max_unavailable_per: {label: sites}": `no host has the label "sites" | did you mean "site"?`,
 		"max_unavailable_per: {label: site}":  "",
@@ -345,8 +345,8 @@ func TestRolloutErrors(t *testing.T) {
 	}
 }
 
-// What may be a secret in the wrong place is never repeated.
-func TestErrorsHoldNoSecret(t *testing.T) {
+// No error quotes a value that may be a misplaced secret.
+func TestErrorsQuoteNoSecret(t *testing.T) {
 	for _, setting := range []string{
 		"sudo: hunter2", "sudo: {password: hunter2}", "sudo: {password_from: hunter2}", "password_from: hunter2", "passphrase_from: [hunter2]",
 		"password_from: {env: $hunter2}", "password_from: {command: \"hunter2\\n\"}", "host_key_fingerprint: hunter2", "password_from: {file: ~hunter2/x}",

@@ -7,9 +7,9 @@ import (
 	"strings"
 )
 
-// Fold shortens a list of host names to ranges that --limit reads back:
-// london-edr-01 … london-edr-12 becomes london-edr-[01-12]. Only the last
-// number in a name is folded; the order of names does not matter.
+// Fold returns a list of host names with ranges that --limit accepts: london-edr-01 …
+// london-edr-12 becomes london-edr-[01-12]. It folds only the last number in a name. The
+// order of names does not matter.
 func Fold(names []string) []string {
 	stems := map[string][]numbered{}
 	var order []string
@@ -28,14 +28,14 @@ func Fold(names []string) []string {
 	return folded
 }
 
-// numbered is the last number of a name, with what follows it in the stem.
+// numbered is the last number of a name; the rest of the name is the stem.
 type numbered struct {
 	value  int
-	digits string // as written, "" where the name has none
+	digits string // as written; "" if the name has no number
 }
 
-// splitNumber replaces the last run of at most nine digits by a NUL, which no
-// host name holds.
+// splitNumber returns the last number of a name, of at most nine digits, and the name
+// with a NUL in its place, which no host name contains.
 func splitNumber(name string) (stem string, n numbered) {
 	end := strings.LastIndexAny(name, "0123456789") + 1
 	start := end
@@ -52,6 +52,7 @@ func splitNumber(name string) (stem string, n numbered) {
 	return name[:start] + "\x00" + name[end:], numbered{value, name[start:end]}
 }
 
+// foldStem returns the names of one stem, with ranges.
 func foldStem(stem string, numbers []numbered) []string {
 	if numbers[0].digits == "" {
 		return []string{stem}
@@ -79,7 +80,7 @@ func foldStem(stem string, numbers []numbered) []string {
 	return folded
 }
 
-// FoldInOrder is Fold for a list whose order matters: only neighbours are folded.
+// FoldInOrder is Fold for a list whose order matters: it folds only neighbours.
 func FoldInOrder(names []string) []string {
 	var folded []string
 	for len(names) > 0 {

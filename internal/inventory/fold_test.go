@@ -32,7 +32,7 @@ func TestFold(t *testing.T) {
 	}
 }
 
-// What is folded is what --limit selects, whatever else is in the
+// --limit selects exactly the names that were folded, whatever else is in the inventory.
 func TestFoldIsReadBack(t *testing.T) {
 	random := rand.New(rand.NewPCG(1, 2))
 	for range 200 {
@@ -93,14 +93,14 @@ func inventoryWith(t *testing.T, names []string) *Inventory {
 	return inv
 }
 
-// Folding loses no name and invents none.
+// Folding loses no name and adds none.
 func FuzzFold(f *testing.F) {
 	f.Add("edr-1 edr-2 x 9 09 a1b 18446744073709551616")
 	f.Add("a-0 a-00 a-000000001 a-000000002")
 	f.Fuzz(func(t *testing.T, text string) {
 		names := strings.Fields(strings.ReplaceAll(text, "\x00", " "))
 		if strings.ContainsAny(text, "[]") {
-			return // in no host's name
+			return // no host name contains brackets
 		}
 		slices.Sort(names)
 		names = slices.Compact(names)

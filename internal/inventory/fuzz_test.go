@@ -11,8 +11,8 @@ import (
 	"github.com/aoifleet/aoifleet/internal/secretsource"
 )
 
-// FuzzParse: no file panics or hangs; what is accepted keeps what the
-// documentation of Inventory promises, and what is refused says so.
+// No file causes a panic or hangs. An accepted inventory is as the documentation of
+// Inventory says; a refused one has an error.
 func FuzzParse(f *testing.F) {
 	seeds := []string{
 		"", "[1]: 2\n<<: {a: 1}", everyKey, fleet, "version: 1\nhosts: {a-[01-12]: {address: 10.0.0.[1-12]}}\n",
@@ -37,7 +37,7 @@ func FuzzParse(f *testing.F) {
 	f.Fuzz(func(t *testing.T, data []byte) {
 		inv, err := Parse("inv.yaml", data, testEnv)
 		if err == nil {
-			checkPromises(t, inv)
+			checkInventory(t, inv)
 			return
 		}
 		var errs Errors
@@ -52,7 +52,7 @@ func FuzzParse(f *testing.F) {
 	})
 }
 
-func checkPromises(t *testing.T, inv *Inventory) {
+func checkInventory(t *testing.T, inv *Inventory) {
 	t.Helper()
 	names := map[string]bool{}
 	if len(inv.Hosts) == 0 || len(inv.Hosts) > maxHosts {
@@ -126,8 +126,8 @@ func checkSecrets(t *testing.T, h Host) {
 	}
 }
 
-// FuzzSelect: no selector panics or hangs; what it gives is in order, without
-// duplicates, and an error has a message for one line.
+// No selector causes a panic or hangs. The hosts are in order without duplicates, and an
+// error has a message of one line.
 func FuzzSelect(f *testing.F) {
 	for _, s := range []string{
 		"", "all", "london:&tier=gold:!*-0[1-2]", "london-edr-[03-05],lab-vm", "[!a-c]*", "a=b*", "*?*?*", "[9-1]", "[", "]", "&", "!", "\xff*",
@@ -154,7 +154,7 @@ func FuzzSelect(f *testing.F) {
 			for ; at < len(inv.Hosts) && inv.Hosts[at].Name != h.Name; at++ {
 			}
 			if at++; at > len(inv.Hosts) {
-				t.Fatalf("%q: %s is out of order or there twice", limit, h.Name)
+				t.Fatalf("%q: %s is out of order or duplicate", limit, h.Name)
 			}
 		}
 		if len(hosts) == 0 {

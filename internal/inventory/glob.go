@@ -8,10 +8,10 @@ import (
 	"strings"
 )
 
-// compileGlob turns a glob into a regular expression that matches whole texts,
-// nil when it has nothing but literal text. Regular expressions keep matching
-// linear whatever the glob, and a range of any length small: path.Match has no ranges
-// of numbers, and to match with each of their names would take the square of the fleet.
+// compileGlob returns a regular expression that matches whole strings like the glob, nil
+// if the glob is literal text. A regular expression matches in linear time, and a number
+// range of any length stays small: path.Match has no number ranges, and comparing with
+// every name of a range would be quadratic in the size of the fleet.
 func compileGlob(glob string) (*regexp.Regexp, error) {
 	if !strings.ContainsAny(glob, "*?[]") {
 		return nil, nil
@@ -42,8 +42,8 @@ func compileGlob(glob string) (*regexp.Regexp, error) {
 	return re, nil
 }
 
-// writeMeta translates the wildcard, range or class that glob begins with, and
-// gives its length.
+// writeMeta translates the wildcard, range or class at the start of glob and returns its
+// length.
 func writeMeta(b *strings.Builder, glob string) (int, error) {
 	switch glob[0] {
 	case '*':
@@ -55,7 +55,7 @@ func writeMeta(b *strings.Builder, glob string) (int, error) {
 	}
 	length := strings.IndexByte(glob, ']')
 	if glob[0] == ']' || length < 0 {
-		return 0, errors.New("it has a bracket without its other half")
+		return 0, errors.New("it has an unmatched bracket")
 	}
 	content := glob[1:length]
 	if numberSpan.MatchString(content) {
@@ -96,11 +96,10 @@ func writeClass(b *strings.Builder, content string) error {
 	return nil
 }
 
-// classRune is a character inside a class, by its code: nothing to escape.
+// classRune returns a character for a class, as its code so that nothing needs escaping.
 func classRune(c rune) string { return fmt.Sprintf(`\x{%x}`, c) }
 
-// pattern is a regular expression for the numbers of the span, written as the
-// span writes them.
+// pattern returns a regular expression for the numbers of the span, with its padding.
 func (s span) pattern() string {
 	if s.width > 0 {
 		return "(?:" + digits(fmt.Sprintf("%0*d", s.width, s.lo), fmt.Sprintf("%0*d", s.width, s.hi)) + ")"
@@ -118,8 +117,8 @@ func (s span) pattern() string {
 	return "(?:" + strings.Join(parts, "|") + ")"
 }
 
-// digits is a regular expression for the numbers from lo to hi, which have the
-// same number of digits: 12 to 34 is 1[2-9]|2[0-9]|3[0-4].
+// digits returns a regular expression for the numbers from lo to hi, which have the same
+// number of digits: 12 to 34 is 1[2-9]|2[0-9]|3[0-4].
 func digits(lo, hi string) string {
 	switch {
 	case lo == hi:

@@ -12,8 +12,8 @@ import (
 	"github.com/aoifleet/aoifleet/internal/azurecloud"
 )
 
-// inventory reads the whole document. Each level starts as a copy of the one
-// around it and is then overwritten key by key, so the nearest value wins.
+// inventory reads the document. Each level starts as a copy of the level around it and
+// is overwritten key by key, so that the nearest value wins.
 func (r *reader) inventory(root *yaml.Node, inv *Inventory) {
 	f := file{rollout: inv.Rollout, azure: inv.Azure}
 	walk(r, r.fileKeys, 0, "the inventory", "", root, &f)
@@ -23,7 +23,7 @@ func (r *reader) inventory(root *yaml.Node, inv *Inventory) {
 		return
 	}
 	if f.version == nil {
-		r.fail(root, "begin the file with version: 1", "the inventory has no version")
+		r.fail(root, "start the file with version: 1", "the inventory has no version")
 	}
 	base := draft{Host: defaultHost(r.env)}
 	walk(r, r.hostKeys, inDefaults, "defaults", "", f.defaults, &base)
@@ -36,26 +36,26 @@ func (r *reader) inventory(root *yaml.Node, inv *Inventory) {
 	r.labelInUse(f.unavailable, inv)
 }
 
-// checkWhole reports what no single line is to blame for.
+// checkWhole reports errors that no single line causes.
 func (r *reader) checkWhole(root *yaml.Node, hosts []Host) {
-	if r.entries == 0 && len(r.errs) == 0 { // else they may be what could not be read
-		r.fail(root, `name them under "hosts" or "groups"`, "the inventory has no hosts")
+	if r.entries == 0 && len(r.errs) == 0 { // otherwise the hosts may be what could not be read
+		r.fail(root, `list them under "hosts" or "groups"`, "the inventory has no hosts")
 	}
 	for i := range hosts {
 		h := &hosts[i]
 		switch {
 		case h.User == "":
-			r.fail(r.names[h.Name], `set "user"`, "host %s has no user, and your own login name is not known", h.Name)
+			r.fail(r.names[h.Name], `set "user"`, "host %s has no user, and your login name is unknown", h.Name)
 			return
 		case h.KnownHosts == "":
-			r.fail(r.names[h.Name], `set "known_hosts"`, "host %s has no known_hosts, and your home directory is not known", h.Name)
+			r.fail(r.names[h.Name], `set "known_hosts"`, "host %s has no known_hosts, and your home directory is unknown", h.Name)
 			return
 		}
 	}
 }
 
-// readGroups reads the groups' own settings; their hosts come later, when
-// every group's name is known.
+// readGroups reads the settings of the groups. Their hosts are read later, when the names
+// of all groups are known.
 func (r *reader) readGroups(n *yaml.Node, base draft) []draft {
 	var groups []draft
 	for name, body := range r.pairs(n, "groups") {
@@ -79,7 +79,7 @@ func (r *reader) readGroups(n *yaml.Node, base draft) []draft {
 	return groups
 }
 
-// readHosts reads a mapping of hosts, appends them and gives the result.
+// readHosts reads a mapping of hosts and returns hosts with them appended.
 func (r *reader) readHosts(hosts []Host, n *yaml.Node, outer draft) []Host {
 	if n != nil && n.Kind == yaml.SequenceNode {
 		r.fail(n, `write "name: {}" for each, not "- name"`, "hosts must be a mapping from name to settings")
@@ -95,7 +95,7 @@ func (r *reader) readHosts(hosts []Host, n *yaml.Node, outer draft) []Host {
 	return hosts
 }
 
-// entry is one line of hosts: what its name and its address stand for.
+// entry is one key under hosts, before its ranges are expanded.
 type entry struct {
 	draft
 	node  *yaml.Node // the name
@@ -103,15 +103,15 @@ type entry struct {
 	addr  endpoint
 }
 
-// endpoint is an address as written, with its ranges. The zero value is a host
-// whose name is its address; texts nil after an error.
+// endpoint is an address as written, with its ranges. Its zero value means that the name
+// is the address; texts is nil after an error.
 type endpoint struct {
 	node *yaml.Node
 	template
 }
 
-// expand appends the hosts that one entry stands for. It reports each kind of
-// mistake once for the entry, not once for each host.
+// expand appends the hosts of one entry. It reports each kind of mistake once per entry,
+// not once per host.
 func (r *reader) expand(hosts []Host, name *yaml.Node, h draft) []Host {
 	e, err := entry{draft: h, node: name, addr: h.address}, error(nil)
 	if e.names, err = parseTemplate(name.Value); err != nil {
@@ -137,6 +137,7 @@ func (r *reader) expand(hosts []Host, name *yaml.Node, h draft) []Host {
 	return hosts
 }
 
+// tooMany reports, once, that there are more than maxHosts hosts.
 func (r *reader) tooMany(at *yaml.Node) {
 	if !r.full {
 		r.fail(at, "", "more than %d hosts", maxHosts)
@@ -144,7 +145,7 @@ func (r *reader) tooMany(at *yaml.Node) {
 	r.full = true
 }
 
-// checkNames checks the n names of an entry, and notes them as taken.
+// checkNames validates the n names of an entry and records them as used.
 func (r *reader) checkNames(e entry, n int) bool {
 	for i := range n {
 		name := e.names.at(i)
@@ -154,7 +155,7 @@ func (r *reader) checkNames(e entry, n int) bool {
 		}
 		if first := r.names[name]; first != nil {
 			r.fail(e.node, "a host belongs to one group; use labels for a second grouping",
-				"host %s is there twice; first at %s", quote(name), r.at(first))
+				"host %s is defined twice; first at %s", quote(name), r.at(first))
 			return false
 		}
 		if group := r.groups[name]; group != nil {
@@ -166,14 +167,14 @@ func (r *reader) checkNames(e entry, n int) bool {
 	return true
 }
 
-// checkAddresses checks that an entry has n addresses, and each of them.
+// checkAddresses checks that an entry has n addresses and validates each.
 func (r *reader) checkAddresses(e entry, n int) bool {
 	if e.addr.texts == nil { // already reported
 		return false
 	}
 	if size := e.addr.size(); size != n {
-		r.fail(e.addr.node, "a range in the name goes with one of the same length in the address",
-			"the name stands for %s, the address for %s", sizeText(n), sizeText(size))
+		r.fail(e.addr.node, "the ranges in the name and in the address must have the same length",
+			"the name expands to %s, the address to %s", sizeText(n), sizeText(size))
 		return false
 	}
 	for i := range n {
@@ -191,12 +192,12 @@ func (r *reader) checkAddresses(e entry, n int) bool {
 
 func nameHint(name string) string {
 	if _, err := netip.ParseAddr(name); err == nil {
-		return `give the host a name, and this as its "address"`
+		return `give the host a name, and set its "address" to this`
 	}
 	return ""
 }
 
-// host gives the i-th host of the entry.
+// host returns the i-th host of the entry.
 func (e *entry) host(r *reader, i int) Host {
 	h := e.Host
 	h.Name = e.names.at(i)
@@ -208,7 +209,7 @@ func (e *entry) host(r *reader, i int) Host {
 	return h
 }
 
-// sizeText returns how many hosts a range stands for, as text.
+// sizeText returns the number of hosts of a range, as text.
 func sizeText(n int) string {
 	switch {
 	case n == 1:

@@ -38,23 +38,23 @@ func TestRanges(t *testing.T) {
 
 func TestHostErrors(t *testing.T) {
 	const odd = ` has a character other than letters, digits, ".", "_" and "-"`
-	const same = " | a range in the name goes with one of the same length in the address"
+	const same = " | the ranges in the name and in the address must have the same length"
 	const badName = "host name "
 	for _, c := range []struct{ entry, want string }{
-		{"a-[1-3]: {address: \"10.0.0.[1-2]\"}", "3:22 the name stands for 3, the address for 2" + same},
-		{"a-[1-3]: {address: 10.0.0.1}", "3:22 the name stands for 3, the address for 1 host" + same},
-		{"a: {address: \"10.0.0.[1-2]\"}", "3:16 the name stands for 1 host, the address for 2" + same},
-		{"a: {address: \"10.0.[1-999].[1-999]\"}", "3:16 the name stands for 1 host, the address for more than 100000" + same},
+		{"a-[1-3]: {address: \"10.0.0.[1-2]\"}", "3:22 the name expands to 3, the address to 2" + same},
+		{"a-[1-3]: {address: 10.0.0.1}", "3:22 the name expands to 3, the address to 1 host" + same},
+		{"a: {address: \"10.0.0.[1-2]\"}", "3:16 the name expands to 1 host, the address to 2" + same},
+		{"a: {address: \"10.0.[1-999].[1-999]\"}", "3:16 the name expands to 1 host, the address to more than 100000" + same},
 		{"a-[3-1]: {}", badName + `"a-[3-1]": the range [3-1] runs backwards`},
 		{"a-[1:3]: {}", badName + `"a-[1:3]": "[1:3]" is not a range such as [01-12] or [a-c]`},
 		{"a-[a-C]: {}", badName + `"a-[a-C]": "[a-C]" is not a range such as [01-12] or [a-c]`},
 		{"a-[01-3]: {}", badName + `"a-[01-3]": both ends of [01-3] must have the same number of digits`},
-		{"a-[1-3: {}", badName + `"a-[1-3": a "[" without its "]"`},
+		{"a-[1-3: {}", badName + `"a-[1-3": a "[" without a "]"`},
 		{"a-1-3]: {}", badName + `"a-1-3]"` + odd},
 		{"a-[1-100001]: {}", "more than 100000 hosts"},
 		{"a-[0-999999999]b[0-999999999]: {}", "more than 100000 hosts"},
 		{"\"\": {}", badName + `"" is empty`},
-		{"-a: {}", badName + `"-a" begins with "-"`},
+		{"-a: {}", badName + `"-a" starts with "-"`},
 		{"a b: {}", badName + `"a b"` + odd},
 		{"a*: {}", badName + `"a*"` + odd},
 		{"a=b: {}", badName + `"a=b"` + odd},
@@ -66,20 +66,20 @@ func TestHostErrors(t *testing.T) {
 		{"all: {}", badName + `"all" is reserved: as a selector it means every host`},
 		{"a[k-m]l: {}", badName + `"all" is reserved: as a selector it means every host`},
 		{strings.Repeat("a", 254) + ": {}", badName + `"` + strings.Repeat("a", 60) + `"… is longer than 253 bytes`},
-		{"\"fd00::1\": {}", badName + `"fd00::1"` + odd + ` | give the host a name, and this as its "address"`},
+		{"\"fd00::1\": {}", badName + `"fd00::1"` + odd + ` | give the host a name, and set its "address" to this`},
 		{"édr: {}", `address "édr" is not a host name or IP address | give the host an "address"`},
 		{"a: {address: 10.0.0.256}", `address "10.0.0.256" is not a host name or IP address`},
 		{"a-[1-9]: {address: \"10.0.0.[250-258]\"}", `address "10.0.0.256" is not a host name or IP address`},
-		{"a: {address: -oProxyCommand=x}", `address "-oProxyCommand=x" begins with "-"`},
-		{"a: {address: me@vm}", `address "me@vm" has a user in it | the user is a key of its own: "user"`},
-		{"a: {address: \"vm:22\"}", `address "vm:22" has a port in it | the port is a key of its own: "port"`},
-		{"a: {address: \"[::1]:22\"}", `address "[::1]:22" has brackets that are no range | write an IPv6 address without brackets; the port is a key of its own: "port"`},
+		{"a: {address: -oProxyCommand=x}", `address "-oProxyCommand=x" starts with "-"`},
+		{"a: {address: me@vm}", `address "me@vm" contains a user | set the user with the key "user"`},
+		{"a: {address: \"vm:22\"}", `address "vm:22" contains a port | set the port with the key "port"`},
+		{"a: {address: \"[::1]:22\"}", `address "[::1]:22" has brackets that are not a range | write an IPv6 address without brackets; set the port with the key "port"`},
 		{"a: {address: \"a b\"}", `address "a b" is not a host name or IP address`},
 		{"a: {address: \":::\"}", `address ":::" is not a host name or IP address`},
 		{"a: {address: }", "address has no value | leave it out"},
 		{"a: {hosts: {}}", `unknown key "hosts" in a host | "hosts" belongs at the top level`},
 		{"a: 5", "a host must be a mapping (lines of key: value)"},
-		{"[1-2]-a: {}", `3:3 not valid YAML: did not find expected key | what begins with "[" needs quotes: "[1-2]-a"`},
+		{"[1-2]-a: {}", `3:3 not valid YAML: did not find expected key | text that starts with "[" needs quotes: "[1-2]-a"`},
 		{"london: {}", `host "london" has the name of the group at inv.yaml:5:3`},
 	} {
 		got := problems(t, "version: 1\nhosts:\n  "+c.entry+"\ngroups:\n  london: {}\n")
@@ -96,10 +96,10 @@ func TestHostErrors(t *testing.T) {
 func TestGroupErrors(t *testing.T) {
 	const twice = "inv.yaml:%s | a host belongs to one group; use labels for a second grouping"
 	for _, c := range []struct{ text, want string }{
-		{"hosts: {a: }\ngroups: {b: {hosts: {a: }}}", `3:22 host "a" is there twice; first at ` + fmt.Sprintf(twice, "2:9")},
-		{"groups: {b: {hosts: {\"a-[1-3]\": }}, c: {hosts: {\"a-[2-5]\": }}}", `2:49 host "a-2" is there twice; first at ` + fmt.Sprintf(twice, "2:22")},
+		{"hosts: {a: }\ngroups: {b: {hosts: {a: }}}", `3:22 host "a" is defined twice; first at ` + fmt.Sprintf(twice, "2:9")},
+		{"groups: {b: {hosts: {\"a-[1-3]\": }}, c: {hosts: {\"a-[2-5]\": }}}", `2:49 host "a-2" is defined twice; first at ` + fmt.Sprintf(twice, "2:22")},
 		{"groups: {b: {hosts: {a: }}, b: {}}", `2:29 group "b" is given twice; first at inv.yaml:2:10`},
-		{"groups: {b: {hosts: {a: }, children: {}}}", `2:28 unknown key "children" in a group | groups hold hosts only; use labels for a second grouping`},
+		{"groups: {b: {hosts: {a: }, children: {}}}", `2:28 unknown key "children" in a group | a group contains hosts only; use labels for a second grouping`},
 		{"groups: {b: {hosts: {a: }, address: x}}", `2:28 unknown key "address" in a group | "address" belongs in a host`},
 		{"groups:\n  b-[1-2]: {hosts: {a: }}", `3:3 group name "b-[1-2]" has a range, which only hosts can have`},
 		{"groups: {all: {hosts: {a: }}}", `2:10 group name "all" is reserved: as a selector it means every host`},

@@ -1,10 +1,9 @@
-// Package inventory reads the file that names the agent virtual machines and
-// how they are reached, judged and rolled out, and selects hosts from it.
+// Package inventory reads the file that lists the agents' virtual machines and how to
+// connect to them, check their health and roll out to them. It also selects hosts.
 //
-// Reading is strict: every mistake is reported, all at once, with its line and
-// column. What comes out is complete (defaults filled in, ranges expanded,
-// local paths absolute) and frozen: hosts share maps and slices, so nobody may
-// change them.
+// Reading is strict: all mistakes are reported at once, with line and column. An
+// Inventory is complete (defaults filled in, ranges expanded, local paths absolute) and
+// read-only: hosts share maps and slices, so callers must not change them.
 package inventory
 
 import (
@@ -21,22 +20,22 @@ import (
 	"github.com/aoifleet/aoifleet/internal/secretsource"
 )
 
-// maxFileSize bounds the inventory file, in bytes. The largest fleet allowed
-// (maxHosts) with a line a host stays well below.
+// maxFileSize bounds the inventory file, in bytes. The largest fleet
+// (maxHosts) with one line per host is well below it.
 const maxFileSize = 32 << 20
 
-// maxHosts bounds the fleet after ranges are expanded, so that a slip such as
-// [0-9999999] is an error and not an exhausted memory.
+// maxHosts bounds the fleet after ranges are expanded, so that a typo such as
+// [0-9999999] is an error and does not exhaust the memory.
 const maxHosts = 100_000
 
-// Env is what the workstation gives; nothing in this package reads the
-// environment itself.
+// Env has the values from the workstation's environment, which this package does not
+// read itself.
 type Env struct {
-	User string // login name used where the inventory names none
+	User string // login name if the inventory sets none
 	Home string // absolute home directory, for "~" and the default known_hosts
 }
 
-// Inventory is one inventory file, read and checked.
+// Inventory is a valid inventory file.
 type Inventory struct {
 	Path    string // as given to Load or Parse
 	Digest  string // SHA-256 of the file as it was read, lower-case hex
@@ -45,58 +44,57 @@ type Inventory struct {
 	Azure   azurecloud.Settings
 }
 
-// Host is one agent virtual machine with everything that applies to it: its
-// own settings, else its group's, else the inventory's defaults.
+// Host is one agent's virtual machine with all its settings: its own, else its group's,
+// else the inventory's defaults.
 type Host struct {
 	Name           string        // unique in the inventory; letters, digits, ".", "_", "-"
 	Address        string        // DNS name or IP address, without port or brackets
 	User           string        // login name
 	Port           int           // TCP port of SSH, 1 to 65535
-	Group          string        // "" for a host in no group
+	Group          string        // "" for none
 	IdentityFiles  []string      // absolute paths of private keys, in order; empty: ssh-agent
 	KnownHosts     string        // absolute path
-	Certificate    string        // absolute path of the base64 P12, or keyvault://VAULT/NAME[/VERSION]; "": none is named
-	VerifyEntra    bool          // whether Entra is asked about the certificate before a host is touched
-	ViaHost        bool          // whether that is asked from the host's network, through it
+	Certificate    string        // absolute path of the base64 P12, or keyvault://VAULT/NAME[/VERSION]; "": none
+	VerifyEntra    bool          // check the certificate with Entra before the host is changed
+	ViaHost        bool          // make that check through the host, from its network
 	ConnectTimeout time.Duration // above 0, at most 24 hours
-	SSHConfig      string        // absolute path of an ssh_config(5) file; "": those that ssh reads by itself; "none"
-	Jump           []jump.Hop    // passed in this order; shared between hosts: read only
+	SSHConfig      string        // absolute path of an ssh_config(5) file; "": ssh's defaults; "none": no file
+	Jump           []jump.Hop    // first to last; shared between hosts: read only
 	Given          Given
-	// AcceptNewHostKeys: the key of a host that known_hosts does not know is
-	// written there; one that has changed is refused all the same.
+	// AcceptNewHostKeys adds the key of a host that is not in known_hosts to it. A changed
+	// key is refused in any case.
 	AcceptNewHostKeys bool
-	// HostKeyFingerprints are SHA-256 fingerprints as ssh-keygen -l prints them;
-	// where there are any, the host's key must be one of them and known_hosts is
-	// not looked at.
+	// HostKeyFingerprints are SHA-256 fingerprints as ssh-keygen -l prints them. If there
+	// are any, the host's key must have one of them, and known_hosts is not used.
 	HostKeyFingerprints []string
-	PasswordFrom        secretsource.Source // of the login user; the zero value: there is none
-	PassphraseFrom      secretsource.Source // of encrypted identity files; the zero value: a terminal, if there is one
+	PasswordFrom        secretsource.Source // of the login user; zero value: none
+	PassphraseFrom      secretsource.Source // of encrypted identity files; zero value: prompt, if there is a terminal
 	Sudo                Sudo
-	SudoPassword        secretsource.Source // set with SudoPassword only
-	Helper              string              // path on the host of the installed script that sudo runs; "": the script is sent
+	SudoPassword        secretsource.Source // set if and only if Sudo is SudoPassword
+	Helper              string              // path on the host of the installed script for sudo; "": the script is sent
 	Agent               Agent
 	Health              Health
 	Backups             Backups
 	Labels              map[string]string // shared between hosts: read only; may be nil
 }
 
-// Given tells what the inventory itself says about a host: the rest may be told
-// by ssh_config, and is else the default that the host has.
+// Given says which settings of a host are from the inventory. For the others ssh_config
+// comes before the default that the Host has.
 type Given struct {
 	User, Port, IdentityFiles, KnownHosts, ConnectTimeout, Jump bool
 }
 
-// Sudo says how the login user becomes root.
+// Sudo is how the login user becomes root.
 type Sudo int
 
-// The ways to become root.
+// The values of Sudo.
 const (
 	SudoPasswordless Sudo = iota // sudo without a password
 	SudoNone                     // the login user is root
 	SudoPassword                 // sudo with a password, see Host.SudoPassword
 )
 
-// String gives the word that the inventory uses; where it has none, "password".
+// String returns the inventory's value, or "password" for SudoPassword.
 func (s Sudo) String() string {
 	switch s {
 	case SudoNone:
@@ -107,33 +105,33 @@ func (s Sudo) String() string {
 	return "passwordless"
 }
 
-// Agent says where the ingestion agent lives on the host. Paths are the
-// host's: absolute, without control characters and ".." components.
+// Agent has the unit and files of the ingestion agent on the host. Paths are absolute,
+// without control characters and ".." components.
 type Agent struct {
 	Unit            string // systemd service, with its suffix
 	Config          string // the agent's configuration file
 	Log             string // the agent's log file
-	Provider        string // name of the secret provider to rotate; "" when there is only one
-	CertificatePath string // "" when it is to be told from the configuration
-	WhenStopped     string // "refuse" or "replace": what to do with a unit that a person stopped
+	Provider        string // name of the secret provider to rotate; "" if there is only one
+	CertificatePath string // "": read it from the agent's configuration
+	WhenStopped     string // what to do if the operator stopped the unit: "refuse" or "replace"
 }
 
-// Health says when a restarted agent counts as healthy.
+// Health has the criteria for a healthy agent after a restart.
 type Health struct {
-	Window      time.Duration // how long it is watched; 0: checked once
+	Window      time.Duration // how long to watch it; 0: check once
 	Timeout     time.Duration // for the restart and for Expect; above 0
 	Expect      []string      // POSIX extended regular expressions that must appear in the log
-	Deny        []string      // the same, that must not appear
-	DenyDefault bool          // whether the built-in deny patterns apply too
-	Command     string        // run as the login user, exit 0 is healthy; "" for none
-	Diagnostics bool          // whether the agent's diagnostics are brought home before a rollback
-	// ConfirmTimeout is how long a host waits for the confirmation before it
-	// undoes by itself; 0: Timeout + Window + 60 s, see Hold.
+	Deny        []string      // patterns that must not appear
+	DenyDefault bool          // use the built-in deny patterns too
+	Command     string        // run as the login user; exit status 0 is healthy; "": none
+	Diagnostics bool          // download the agent's diagnostics before a rollback
+	// ConfirmTimeout is how long a host waits for the confirmation before it undoes the
+	// change by itself; 0: Timeout + Window + 60 s. See Hold.
 	ConfirmTimeout time.Duration
 }
 
-// Hold is how long a host waits for the operator's confirmation, counted anew
-// from each sign of life of the transaction.
+// Hold returns how long a host waits for the operator's confirmation. The time restarts
+// with each sign of life of the transaction.
 func (h Health) Hold() time.Duration {
 	if h.ConfirmTimeout > 0 {
 		return h.ConfirmTimeout
@@ -141,35 +139,34 @@ func (h Health) Hold() time.Duration {
 	return h.Timeout + h.Window + time.Minute
 }
 
-// Backups says how long replaced certificates are kept on the host. They hold
-// private keys.
+// Backups is the retention of replaced certificates on the host. They contain private
+// keys.
 type Backups struct {
-	Keep   int           // the newest so many
+	Keep   int           // number of the newest to keep
 	MaxAge time.Duration // whole days
 }
 
 // Rollout is the policy of a run over many hosts.
 type Rollout struct {
 	Parallel         int           // restarts at once, at least 1
-	Canary           int           // hosts of the first wave; 0: there is no canary
-	Batches          []Amount      // of the waves after it, the last for all that follow; never empty
-	Soak             time.Duration // watched on between two waves; 0: not
-	MaxFailures      Amount        // the run stops when so many hosts have failed
-	CountUnreachable bool          // whether an unreachable host counts as failed
+	Canary           int           // hosts in the first wave; 0: no canary
+	Batches          []Amount      // sizes of the waves after it; the last is for all following waves; never empty
+	Soak             time.Duration // time between two waves in which health is watched; 0: none
+	MaxFailures      Amount        // the run stops at this number of failed hosts
+	CountUnreachable bool          // an unreachable host counts as failed
 	MaxUnavailable   Unavailable
-	ConnectRate      int // new connections in any second, 1 to 10,000
-	ConnectParallel  int // handshakes at once at the machine connected to first, 1 to 1000
+	ConnectRate      int // new connections per second, 1 to 10,000
+	ConnectParallel  int // handshakes at once with the first machine on a route, 1 to 1000
 }
 
-// Unavailable bounds how many hosts with the same value of a label may be in
-// mid-restart at once. The zero value is no bound.
+// Unavailable bounds how many hosts with the same value of a label may restart at once.
+// The zero value is no bound.
 type Unavailable struct {
 	Label string // "": no bound
 	Count int    // at least 1
 }
 
-// Load reads and checks the inventory file at path, at most 32 MiB of it. The
-// error is always an Errors.
+// Load reads the inventory file at path, of at most 32 MiB. The error is an Errors.
 func Load(path string, env Env) (*Inventory, error) {
 	data, err := localfile.Read(path, maxFileSize+1)
 	if err == nil && len(data) > maxFileSize {
@@ -181,9 +178,9 @@ func Load(path string, env Env) (*Inventory, error) {
 	return Parse(path, data, env)
 }
 
-// Parse checks an inventory that is already in memory. path names the file in
-// errors, and relative paths in the inventory start from its folder. The error
-// is always an Errors, in the order of the file.
+// Parse reads an inventory from memory. path names the file in errors, and relative paths
+// in the inventory are relative to its folder. The error is an Errors, in the order of
+// the file.
 func Parse(path string, data []byte, env Env) (*Inventory, error) {
 	r, err := newReader(path, env)
 	if err != nil {

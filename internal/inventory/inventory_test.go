@@ -25,7 +25,7 @@ func parse(t *testing.T, text string) *Inventory {
 	return inv
 }
 
-// problems gives the errors as "line:column message | hint", for comparison.
+// problems returns the errors as "line:column message | hint", for comparison.
 func problems(t *testing.T, text string) []string {
 	t.Helper()
 	_, err := Parse("inv.yaml", []byte(text), testEnv)
@@ -197,7 +197,7 @@ defaults:
   host_key_fingerprint: SHA256:47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU
   labels: {site: none, tier: gold}
 hosts:
-  alone: {}
+  outside: {}
 groups:
   london:
     hosts:
@@ -209,13 +209,13 @@ groups:
     health: {window: 2s}
     labels: {site: london}
 `)
-	if got := hostNames(inv.Hosts); got != "alone inner plain undone" {
+	if got := hostNames(inv.Hosts); got != "outside inner plain undone" {
 		t.Fatalf("hosts %q", got)
 	}
-	alone, inner, plain, undone := inv.Hosts[0], inv.Hosts[1], inv.Hosts[2], inv.Hosts[3]
-	got := fmt.Sprintf("%d %s %s %v %q", alone.Port, alone.Agent.Unit, alone.Health.Window, alone.Labels, alone.Group)
+	outside, inner, plain, undone := inv.Hosts[0], inv.Hosts[1], inv.Hosts[2], inv.Hosts[3]
+	got := fmt.Sprintf("%d %s %s %v %q", outside.Port, outside.Agent.Unit, outside.Health.Window, outside.Labels, outside.Group)
 	if want := "1 outer.service 1s map[site:none tier:gold] \"\""; got != want {
-		t.Errorf("alone %q, want %q", got, want)
+		t.Errorf("outside %q, want %q", got, want)
 	}
 	got = fmt.Sprintln(inner.User, inner.Port, inner.Agent.Unit, inner.Agent.Log, inner.Health.Window, inner.Health.Timeout, inner.Labels, inner.Group)
 	if want := "outer 3 group.service /inner 2s 1m0s map[rack:a site:london tier:gold] london\n"; got != want {
@@ -227,14 +227,14 @@ groups:
 	if undone.Jump != nil || !undone.Given.Jump || undone.SSHConfig != "none" || undone.IdentityFiles != nil || undone.Certificate != "" || undone.Agent.Provider != "" || undone.Agent.CertificatePath != "" ||
 		undone.PasswordFrom != (secretsource.Source{}) || undone.PassphraseFrom != (secretsource.Source{}) || undone.Sudo != SudoPasswordless || undone.SudoPassword != (secretsource.Source{}) ||
 		undone.AcceptNewHostKeys || undone.HostKeyFingerprints != nil || undone.Health.Expect != nil || len(undone.Health.Deny) != 0 || undone.Health.Command != "" {
-		t.Errorf("none does not undo: %+v", undone)
+		t.Errorf("none does not unset: %+v", undone)
 	}
 	if len(plain.Jump) != 2 || plain.SSHConfig != "" || !plain.PasswordFrom.Ask || !plain.SudoPassword.Ask || !plain.AcceptNewHostKeys || len(plain.HostKeyFingerprints) != 1 || len(plain.IdentityFiles) != 1 || plain.Certificate == "" || len(plain.Health.Expect) != 1 {
 		t.Errorf("defaults are lost: %+v", plain)
 	}
 }
 
-// What the inventory says is told from what it leaves to others.
+// Given says which settings are from the inventory.
 func TestGiven(t *testing.T) {
 	inv := parse(t, "version: 1\ndefaults: {user: operator}\nhosts:\n  a: {port: 22}\n  b: {}\n")
 	if a, b := inv.Hosts[0].Given, inv.Hosts[1].Given; a != (Given{User: true, Port: true}) || b != (Given{User: true}) {
@@ -275,8 +275,7 @@ func TestTolerated(t *testing.T) {
 	}
 }
 
-// The contract's example uses every key; those that this version does not act
-// on must each be refused, where they stand, and nothing else may be.
+// The contract's example uses every key and is accepted.
 func TestContractExample(t *testing.T) {
 	data, err := os.ReadFile("testdata/contract.yaml")
 	if err != nil {
@@ -349,15 +348,15 @@ func TestEnvironmentMissing(t *testing.T) {
 		env  Env
 		want string
 	}{
-		{Env{Home: "/h"}, "inv.yaml:3:3: host vm-1 has no user, and your own login name is not known (set \"user\")"},
-		{Env{User: "u"}, "inv.yaml:3:3: host vm-1 has no known_hosts, and your home directory is not known (set \"known_hosts\")"},
+		{Env{Home: "/h"}, "inv.yaml:3:3: host vm-1 has no user, and your login name is unknown (set \"user\")"},
+		{Env{User: "u"}, "inv.yaml:3:3: host vm-1 has no known_hosts, and your home directory is unknown (set \"known_hosts\")"},
 	} {
 		if _, err := Parse("inv.yaml", []byte(text), c.env); err == nil || err.Error() != c.want {
 			t.Errorf("got %v, want %s", err, c.want)
 		}
 	}
 	_, err := Parse("inv.yaml", []byte("version: 1\ndefaults: {user: u, known_hosts: ~/k}\nhosts: {a: }\n"), Env{})
-	if err == nil || !strings.Contains(err.Error(), "~ can't be replaced") {
+	if err == nil || !strings.Contains(err.Error(), "can't expand ~") {
 		t.Errorf("got %v", err)
 	}
 }

@@ -2,11 +2,11 @@ package inventory
 
 import "github.com/aoifleet/aoifleet/internal/jump"
 
-// maxJumps bounds a chain of jump hosts: longer is a slip.
+// maxJumps bounds a chain of jump hosts: a longer one is a mistake.
 const maxJumps = 8
 
-// jump reads one jump host or a list of them; none: no jump host, whatever
-// ssh_config says.
+// jump reads one jump host or a list of them. none means no jump host, also if
+// ssh_config has one.
 func (v value) jump(to *[]jump.Hop) {
 	items, ok := v.oneOrMore("[user@]host[:port]", "write none to connect directly")
 	if len(items) > maxJumps {
@@ -25,7 +25,7 @@ func (v value) jump(to *[]jump.Hop) {
 	}
 }
 
-// hop reads [user@]host[:port] as ssh -J does.
+// hop reads [user@]host[:port], as ssh -J does.
 func (v value) hop(to *jump.Hop) bool {
 	s, ok := v.text()
 	if !ok {

@@ -17,9 +17,9 @@ import (
 // does (RFC 1035 section 2.3.4).
 const maxName = 253
 
-// nameProblem says what is wrong with a host's or group's name, "" if nothing.
-// A name ends up in selectors, in local file names ({name}) and on the
-// terminal, so it is made of letters, digits, ".", "_" and "-" alone.
+// nameProblem returns what is wrong with the name of a host or group, "" if it is valid.
+// Names are used in selectors, in local file names ({name}) and on the terminal, so they
+// consist of letters, digits, ".", "_" and "-" only.
 func nameProblem(s string) string {
 	switch {
 	case s == "":
@@ -31,7 +31,7 @@ func nameProblem(s string) string {
 	case s == "." || s == "..":
 		return "can't be part of a file name"
 	case s[0] == '-':
-		return `begins with "-"`
+		return `starts with "-"`
 	case strings.ContainsFunc(s, func(c rune) bool { return !nameRune(c) }):
 		return `has a character other than letters, digits, ".", "_" and "-"`
 	}
@@ -44,7 +44,7 @@ func nameRune(c rune) bool {
 
 var addressText = regexp.MustCompile(`^[A-Za-z0-9._:%-]+$`)
 
-// addressProblem says what is wrong with an address and what to do about it.
+// addressProblem returns what is wrong with an address and a hint, "" if it is valid.
 func addressProblem(s string) (problem, hint string) {
 	host, port, one := strings.Cut(s, ":")
 	switch {
@@ -53,13 +53,13 @@ func addressProblem(s string) (problem, hint string) {
 	case len(s) > maxName:
 		return "is longer than 253 bytes", ""
 	case s[0] == '-':
-		return `begins with "-"`, ""
+		return `starts with "-"`, ""
 	case strings.Contains(s, "@"):
-		return "has a user in it", `the user is a key of its own: "user"`
+		return "contains a user", `set the user with the key "user"`
 	case !addressText.MatchString(s):
 		return "is not a host name or IP address", ""
 	case one && !strings.Contains(port, ":") && host != "":
-		return "has a port in it", `the port is a key of its own: "port"`
+		return "contains a port", `set the port with the key "port"`
 	case strings.ContainsAny(s, ":%") || strings.Trim(s, "0123456789.") == "":
 		if _, err := netip.ParseAddr(s); err != nil {
 			return "is not a host name or IP address", ""
@@ -68,8 +68,8 @@ func addressProblem(s string) (problem, hint string) {
 	return "", ""
 }
 
-// address reads an address and splits it at its ranges. What it stands for is
-// checked when the host's name is known.
+// address reads an address and splits it at its ranges. The addresses are validated when
+// the host's name is known.
 func (v value) address(to *endpoint) {
 	to.node, to.template = v.node, template{}
 	s, ok := v.text()
@@ -77,7 +77,7 @@ func (v value) address(to *endpoint) {
 		return
 	}
 	if strings.HasPrefix(s, "[") && strings.Contains(s, ":") {
-		v.fail(`write an IPv6 address without brackets; the port is a key of its own: "port"`, "address %s has brackets that are no range", quote(s))
+		v.fail(`write an IPv6 address without brackets; set the port with the key "port"`, "address %s has brackets that are not a range", quote(s))
 		return
 	}
 	t, err := parseTemplate(s)
@@ -88,18 +88,18 @@ func (v value) address(to *endpoint) {
 	to.template = t
 }
 
-// user reads a login name. It must not be taken for an option, nor break a
-// line; what else is allowed is for the host to say.
+// user reads a login name. It must not look like an option or contain a newline; the host
+// decides what else is valid.
 func (v value) user(to *string) {
 	s, ok := v.text()
 	switch {
 	case !ok:
 	case s[0] == '-':
-		v.fail("", `%s begins with "-"`, v.key)
+		v.fail("", `%s starts with "-"`, v.key)
 	case len(s) > maxName:
 		v.fail("", "%s is longer than 253 bytes", v.key)
 	case strings.ContainsFunc(s, func(c rune) bool { return unicode.IsSpace(c) || !unicode.IsPrint(c) }):
-		v.fail("", "%s has a space or a character that can't be printed", v.key)
+		v.fail("", "%s has a space or an unprintable character", v.key)
 	default:
 		*to = s
 	}
@@ -109,6 +109,7 @@ func (v value) user(to *string) {
 // most 255 in all. A leading "-" would be an option to systemctl.
 var unitName = regexp.MustCompile(`^[A-Za-z0-9:_.\\@][A-Za-z0-9:_.\\@-]{0,246}\.service$`)
 
+// unit reads the name of a systemd service.
 func (v value) unit(to *string) {
 	s, ok := v.text()
 	switch {
@@ -134,7 +135,7 @@ func (v value) remotePath(to *string) {
 	case strings.Contains(s, "\t"):
 		v.fail("", "%s must be one line without control characters", v.key)
 	case strings.Contains(s+"/", "/../"):
-		v.fail("", `%s must not have a ".." in it`, v.key)
+		v.fail("", `%s must not contain ".."`, v.key)
 	default:
 		*to = s
 	}
@@ -148,7 +149,7 @@ func (v value) localPath(to *string) {
 	}
 }
 
-// pathOrNone reads a local path; none: the word itself.
+// pathOrNone reads a local path, or stores none as it is.
 func (v value) pathOrNone(to *string) {
 	if isText(none)(v.node) {
 		*to = none
@@ -157,8 +158,8 @@ func (v value) pathOrNone(to *string) {
 	v.localPath(to)
 }
 
-// workstationPath checks a local path without making it absolute. Its errors
-// don't repeat it: people paste the key itself.
+// workstationPath returns a local path without making it absolute. Its errors do not
+// quote it, because users paste the key itself.
 func (v value) workstationPath() (string, bool) {
 	s, ok := v.text()
 	switch {
@@ -167,9 +168,9 @@ func (v value) workstationPath() (string, bool) {
 	case strings.Contains(s, "://"):
 		v.fail("", "%s must be a file path", v.key)
 	case strings.HasPrefix(s, "~") && !homeRelative(s):
-		v.fail("", "%s: ~ stands for your own home directory only, as in ~/file", v.key)
+		v.fail("", "%s: ~ means your own home directory only, as in ~/file", v.key)
 	case homeRelative(s) && v.r.env.Home == "":
-		v.fail("write the whole path", "%s: ~ can't be replaced: the home directory is not known", v.key)
+		v.fail("write the whole path", "%s: can't expand ~: the home directory is unknown", v.key)
 	default:
 		return s, true
 	}
@@ -178,8 +179,8 @@ func (v value) workstationPath() (string, bool) {
 
 func homeRelative(s string) bool { return strings.HasPrefix(s, "~/") }
 
-// absolute makes a local path absolute: "~" is the home directory, and a
-// relative path starts from the inventory's folder.
+// absolute returns a local path as an absolute one: "~" is the home directory, and a
+// relative path is relative to the inventory's folder.
 func (r *reader) absolute(path string) string {
 	switch {
 	case homeRelative(path):
@@ -190,7 +191,7 @@ func (r *reader) absolute(path string) string {
 	return filepath.Join(r.folder, path)
 }
 
-// localPaths reads one path or a list of them; none: an empty list.
+// localPaths reads one path or a list of them. none is an empty list.
 func (v value) localPaths(to *[]string) {
 	items, ok := v.oneOrMore("a file path", "write none for ssh-agent")
 	var paths []string
@@ -205,12 +206,11 @@ func (v value) localPaths(to *[]string) {
 	}
 }
 
-// vaultForm is a certificate in a Key Vault; what the names may be is for those
-// who ask the vault to say.
+// vaultForm matches a certificate in a Key Vault. Package azure validates the names.
 var vaultForm = regexp.MustCompile(`^[kK][eE][yY][vV][aA][uU][lL][tT]://[^/\s]+/[^/\s]+(/[^/\s]+)?$`)
 
-// certificate reads the path of a P12, or where a Key Vault has it, and leaves
-// it as it is, {name} included, because only a host can make it absolute.
+// certificate reads the path of a P12 or its place in a Key Vault, and stores it
+// unchanged with {name}: it becomes absolute when it is copied to a host.
 func (v value) certificate(to *string) {
 	if isText(none)(v.node) {
 		*to = ""
@@ -235,8 +235,8 @@ func (v value) certificate(to *string) {
 	}
 }
 
-// labels merges labels into those from further out. The map is copied first,
-// because other hosts share it.
+// labels merges labels into those of the outer levels. It copies the map, because other
+// hosts share it.
 func (v value) labels(to *map[string]string) {
 	merged := make(map[string]string, len(*to)+len(v.node.Content)/2)
 	maps.Copy(merged, *to)
@@ -256,8 +256,8 @@ func (v value) labels(to *map[string]string) {
 	*to = merged
 }
 
-// labelValue takes any single value as it is written: a rack number or a yes
-// is as good a label as a text.
+// labelValue accepts any scalar as it is written: a number or a boolean is a valid label
+// too.
 func (v value) labelValue(labels map[string]string) {
 	n := v.node
 	switch {
@@ -267,7 +267,7 @@ func (v value) labelValue(labels map[string]string) {
 	case len(n.Value) > maxName:
 		v.fail("", "%s is longer than 253 bytes", v.key)
 	case strings.ContainsFunc(n.Value, func(c rune) bool { return !unicode.IsPrint(c) }):
-		v.fail("", "%s has a character that can't be printed", v.key)
+		v.fail("", "%s has an unprintable character", v.key)
 	default:
 		labels[v.name.Value] = n.Value
 	}

@@ -10,6 +10,7 @@ import (
 	"github.com/aoifleet/aoifleet/internal/display"
 )
 
+// patternsOrNone is patterns; none is an empty list.
 func (v value) patternsOrNone(to *[]string) {
 	if isText(none)(v.node) {
 		*to = nil
@@ -42,10 +43,10 @@ func (v value) patterns(to *[]string) {
 	}
 }
 
-// patternProblem says what is wrong with a pattern and what to do about it, ""
-// if nothing. Go's POSIX syntax is near to that of grep -E on the host, but not
-// the same: a pattern that grep refuses would switch off all of them, and one
-// that it reads otherwise would be for nothing.
+// patternProblem returns what is wrong with a pattern and a hint, "" if it is valid. Go's
+// POSIX syntax is similar to that of grep -E on the host, but not the same: a pattern that
+// grep refuses would disable all of them, and one that it interprets differently would
+// not match as intended.
 func patternProblem(s string) (problem, hint string) {
 	if _, err := regexp.CompilePOSIX(s); err != nil {
 		reason := display.Mask(strings.TrimPrefix(err.Error(), "error parsing regexp: "))
@@ -54,9 +55,9 @@ func patternProblem(s string) (problem, hint string) {
 	for i := 0; i < len(s); i++ {
 		switch s[i] {
 		case '\\':
-			i++ // CompilePOSIX has seen to it that something follows
+			i++ // CompilePOSIX refuses a trailing backslash
 			if wordByte(s[i]) || strings.IndexByte("<>'`", s[i]) >= 0 {
-				return "grep -E reads " + quote(s[i-1:i+1]) + " in its own way", "write the character itself, or a class such as [[:space:]] or [0-9]"
+				return "grep -E gives " + quote(s[i-1:i+1]) + " another meaning", "write the character itself, or a class such as [[:space:]] or [0-9]"
 			}
 		case '^', '$':
 			if i+1 < len(s) && strings.IndexByte("*+?{", s[i+1]) >= 0 {
@@ -64,7 +65,7 @@ func patternProblem(s string) (problem, hint string) {
 			}
 		case '{':
 			if !interval.MatchString(s[i:]) {
-				return `a "{" that begins no repetition such as {2,3}`, `write [{] for the character`
+				return `a "{" that starts no repetition such as {2,3}`, `write [{] for the character`
 			}
 		case '[':
 			length, problem, hint := bracketProblem(s[i:])
@@ -86,22 +87,22 @@ func wordByte(b byte) bool {
 // classes are the character classes of POSIX (XBD section 9.3.5).
 var classes = []string{"alnum", "alpha", "blank", "cntrl", "digit", "graph", "lower", "print", "punct", "space", "upper", "xdigit"}
 
-// bracketProblem looks at the bracket expression that s begins with, and gives
-// its length.
+// bracketProblem validates the bracket expression at the start of s. It returns the
+// expression's length, or what is wrong and a hint.
 func bracketProblem(s string) (length int, problem, hint string) {
 	i := len("[")
 	if strings.HasPrefix(s[i:], "^") {
 		i++
 	}
 	if strings.HasPrefix(s[i:], ":") {
-		return 0, `a bracket expression begins with ":"`, "a class stands in brackets of its own: [[:space:]]"
+		return 0, `a bracket expression starts with ":"`, "write a class in two pairs of brackets: [[:space:]]"
 	}
 	for first := true; i < len(s); first = false {
 		switch {
 		case s[i] == ']' && !first:
 			return i + 1, "", ""
 		case s[i] == '\\':
-			return 0, `a backslash inside [...] stands for itself to grep -E`, `leave it out: [.] is a dot; "]" stands first, as in []x]`
+			return 0, `a backslash inside [...] is a literal character for grep -E`, `remove it: [.] is a dot; write "]" first, as in []x]`
 		case s[i] == '[' && i+1 < len(s) && strings.IndexByte(":.=", s[i+1]) >= 0:
 			name, _, ended := strings.Cut(s[i+2:], ":]")
 			if s[i+1] != ':' || !ended || !slices.Contains(classes, name) {
@@ -112,5 +113,5 @@ func bracketProblem(s string) (length int, problem, hint string) {
 			i++
 		}
 	}
-	return 0, `it has a "[" without its "]"`, ""
+	return 0, `it has a "[" without a "]"`, ""
 }

@@ -7,7 +7,7 @@ import (
 	"testing"
 )
 
-// grepRefuses asks the judge, as the script on the host does.
+// grepRefuses reports whether grep -E refuses a pattern, run as by the script on the host.
 func grepRefuses(t testing.TB, pattern string) bool {
 	t.Helper()
 	cmd := exec.Command("grep", "-aE", "-e", pattern)
@@ -28,19 +28,19 @@ func TestPatterns(t *testing.T) {
 		`a\.b\(c\)\[d\]\\e\$`:      "",
 		`[[:space:]][^[:alnum:]_]`: "",
 		`[]x][^]x][a-]`:            "",
-		`[a:b][::]x`:               `a bracket expression begins with ":"`,
+		`[a:b][::]x`:               `a bracket expression starts with ":"`,
 		`(a|b){2,3}`:               "",
 		"with\ttab":                "",
-		`\t`:                       `grep -E reads "\\t" in its own way`,
-		`a\n`:                      `grep -E reads "\\n" in its own way`,
-		`\x41`:                     `grep -E reads "\\x" in its own way`,
-		`\<word\>`:                 `grep -E reads "\\<" in its own way`,
-		"\\`a":                     "grep -E reads \"\\\\`\" in its own way",
-		`\101`:                     `grep -E reads "\\1" in its own way`,
+		`\t`:                       `grep -E gives "\\t" another meaning`,
+		`a\n`:                      `grep -E gives "\\n" another meaning`,
+		`\x41`:                     `grep -E gives "\\x" another meaning`,
+		`\<word\>`:                 `grep -E gives "\\<" another meaning`,
+		"\\`a":                     "grep -E gives \"\\\\`\" another meaning",
+		`\101`:                     `grep -E gives "\\1" another meaning`,
 		`[\t ]`:                    "a backslash inside [...]",
 		`[\]]`:                     "a backslash inside [...]",
-		`x[:space:]y`:              `a bracket expression begins with ":"`,
-		`x[^:space:]y`:             `a bracket expression begins with ":"`,
+		`x[:space:]y`:              `a bracket expression starts with ":"`,
+		`x[^:space:]y`:             `a bracket expression starts with ":"`,
 		`[[:word:]]`:               "unknown class",
 		`[[:^alpha:]]`:             "unknown class",
 		`[[.space.]]`:              "unknown class",
@@ -48,9 +48,9 @@ func TestPatterns(t *testing.T) {
 		`[[:digit:]-z]`:            "not a POSIX",
 		`[b-[:digit:]]`:            "not a POSIX",
 		`a(`:                       "not a POSIX",
-		`a{}`:                      `a "{" that begins no repetition`,
-		`a{,3}`:                    `a "{" that begins no repetition`,
-		`{"level"`:                 `a "{" that begins no repetition`,
+		`a{}`:                      `a "{" that starts no repetition`,
+		`a{,3}`:                    `a "{" that starts no repetition`,
+		`{"level"`:                 `a "{" that starts no repetition`,
 		`[{]"level"[}]}`:           "",
 		`a($*)`:                    "an anchor",
 		`[a`:                       "not a POSIX",

@@ -19,7 +19,7 @@ var (
 	letterSpan = regexp.MustCompile(`^([a-z])-([a-z])$|^([A-Z])-([A-Z])$`)
 )
 
-// parseSpan reads what stands between the brackets of a range.
+// parseSpan parses the text between the brackets of a range.
 func parseSpan(s string) (span, error) {
 	if m := letterSpan.FindStringSubmatch(s); m != nil {
 		return span{lo: int(s[0]), hi: int(s[2]), letter: true}.check(s)
@@ -40,6 +40,7 @@ func parseSpan(s string) (span, error) {
 	return sp.check(s)
 }
 
+// check returns s, or an error if the range runs backwards.
 func (s span) check(text string) (span, error) {
 	if s.lo > s.hi {
 		return span{}, fmt.Errorf("the range [%s] runs backwards", text)
@@ -49,7 +50,7 @@ func (s span) check(text string) (span, error) {
 
 func (s span) size() int { return s.hi - s.lo + 1 }
 
-// at gives the i-th text of the range, from 0.
+// at returns the i-th text of the range, from 0.
 func (s span) at(i int) string {
 	if s.letter {
 		return string(rune(s.lo + i))
@@ -57,7 +58,7 @@ func (s span) at(i int) string {
 	return fmt.Sprintf("%0*d", s.width, s.lo+i)
 }
 
-// template is a name or an address with ranges in it:
+// template is a name or an address with ranges:
 // texts[0] spans[0] texts[1] … texts[len(spans)].
 type template struct {
 	texts []string
@@ -75,7 +76,7 @@ func parseTemplate(s string) (template, error) {
 		}
 		length := strings.IndexByte(s[open:], ']')
 		if length < 0 {
-			return t, fmt.Errorf(`a "[" without its "]"`)
+			return t, fmt.Errorf(`a "[" without a "]"`)
 		}
 		sp, err := parseSpan(s[open+1 : open+length])
 		if err != nil {
@@ -87,7 +88,7 @@ func parseTemplate(s string) (template, error) {
 	}
 }
 
-// size is how many texts there are, or maxHosts+1 when there are more.
+// size returns the number of texts of the template, at most maxHosts+1.
 func (t template) size() int {
 	n := 1
 	for _, s := range t.spans {
@@ -98,7 +99,7 @@ func (t template) size() int {
 	return n
 }
 
-// at gives the i-th text, from 0; the last range turns fastest.
+// at returns the i-th text, from 0; the last range varies fastest.
 func (t template) at(i int) string {
 	if len(t.spans) == 0 {
 		return t.texts[0]

@@ -26,8 +26,8 @@ func (v value) amounts(to *[]Amount) {
 	}
 }
 
-// unavailable reads {label: …, count: …}, or none; it returns where the label
-// stands, nil without one.
+// unavailable reads {label: …, count: …} or none. It returns the node of the label, nil if
+// there is none.
 func (v value) unavailable(to *Unavailable) *yaml.Node {
 	*to = Unavailable{}
 	if isText(none)(v.node) {
@@ -40,7 +40,7 @@ func (v value) unavailable(to *Unavailable) *yaml.Node {
 		{name: "count", read: func(v value, u *Unavailable) { v.number(&u.Count, 1, maxHosts) }},
 	}, 0, v.key, v.key+".", v.node, &read)
 	if at == nil && v.node.Kind == yaml.MappingNode {
-		v.fail("name one: {label: site, count: 1}", "%s has no label", v.key)
+		v.fail("set one: {label: site, count: 1}", "%s has no label", v.key)
 	}
 	if read.Label == "" {
 		return nil
@@ -49,8 +49,7 @@ func (v value) unavailable(to *Unavailable) *yaml.Node {
 	return at
 }
 
-// labelInUse reports a label that no host has: by a slip nothing would be
-// bounded.
+// labelInUse reports a label that no host has: a typo would remove the bound.
 func (r *reader) labelInUse(at *yaml.Node, inv *Inventory) {
 	label := inv.Rollout.MaxUnavailable.Label
 	if at == nil || len(inv.Hosts) == 0 {

@@ -7,22 +7,22 @@ import (
 	"gopkg.in/yaml.v3"
 )
 
-// route is how a machine is reached, as far as the inventory itself says: two
-// hosts with one route are one machine under two names. Where ssh_config has a
-// say, what is not given is empty: only hosts for which it says the same count.
+// route is the route to a machine according to the inventory: two hosts with the same
+// route are one machine under two names. If ssh_config applies, a setting that is not
+// given is empty, so that only hosts with the same settings are compared.
 type route struct {
 	sshConfig, jump, address string
-	port                     int // 0: as ssh_config says
+	port                     int // 0: from ssh_config
 }
 
-// taken is the host that has a route already.
+// taken is the first host with a route.
 type taken struct {
 	name string
 	node *yaml.Node // its address
 }
 
-// CanonicalAddress is the one spelling for all spellings of an address: lower
-// case, without a final dot, an IP address as RFC 5952 writes it.
+// CanonicalAddress returns the canonical spelling of an address: lower case, without a
+// final dot, an IP address as in RFC 5952.
 func CanonicalAddress(address string) string {
 	if ip, err := netip.ParseAddr(address); err == nil {
 		return ip.Unmap().String()
@@ -30,19 +30,19 @@ func CanonicalAddress(address string) string {
 	return strings.ToLower(strings.TrimSuffix(address, "."))
 }
 
-// routeOf is the route of the entry's hosts, but for their addresses.
+// routeOf returns the route of the entry's hosts without their addresses.
 func (e *entry) routeOf() route {
-	alone := e.SSHConfig == none // ssh_config has no say
+	noConfig := e.SSHConfig == none
 	to := route{sshConfig: e.SSHConfig}
-	if e.Given.Port || alone {
+	if e.Given.Port || noConfig {
 		to.port = e.Port
 	}
-	if e.Given.Jump || alone {
+	if e.Given.Jump || noConfig {
 		to.jump = none
 	}
 	for _, hop := range e.Jump {
 		hop.Host = CanonicalAddress(hop.Host)
-		if hop.Port == 0 && alone {
+		if hop.Port == 0 && noConfig {
 			hop.Port = 22
 		}
 		to.jump += " " + hop.String()
@@ -50,19 +50,19 @@ func (e *entry) routeOf() route {
 	return to
 }
 
-// checkRoutes refuses hosts that are reached as another one is, and notes the
-// others' routes. It reports that once for the entry.
+// checkRoutes reports, once per entry, a host with the route of another, and records the
+// routes of the others.
 func (r *reader) checkRoutes(e entry, n int) {
-	to, told := e.routeOf(), false
+	to, reported := e.routeOf(), false
 	for i := range n {
 		to.address = CanonicalAddress(e.addr.at(i))
 		first, twice := r.routes[to]
 		switch {
 		case !twice:
 			r.routes[to] = taken{e.names.at(i), e.addr.node}
-		case !told:
-			told = true
-			r.fail(e.addr.node, `leave one of them out; where it is another machine in another network, name the way there: "jump"`,
+		case !reported:
+			reported = true
+			r.fail(e.addr.node, `remove one of them; if it is another machine in another network, set its "jump"`,
 				"host %s has the address and port of host %s at %s", quote(e.names.at(i)), quote(first.name), r.at(first.node))
 		}
 	}

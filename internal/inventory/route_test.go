@@ -6,10 +6,10 @@ import (
 	"testing"
 )
 
-// One machine under two names is refused, however its address is spelled, with
-// the place of both.
+// One machine under two names is refused in every spelling of its address, and the error
+// has the position of both.
 func TestOneMachineTwice(t *testing.T) {
-	const hint = ` | leave one of them out; where it is another machine in another network, name the way there: "jump"`
+	const hint = ` | remove one of them; if it is another machine in another network, set its "jump"`
 	tests := []struct{ name, text, want string }{
 		{"address", "hosts:\n  a: {address: 10.0.0.1}\n  b: {address: 10.0.0.1}\n", `4:16 host "b" has the address and port of host "a" at inv.yaml:3:16` + hint},
 		{"case", "hosts:\n  a: {address: vm.example.net}\n  b: {address: VM.Example.Net}\n", `4:16 host "b" has the address and port of host "a" at inv.yaml:3:16` + hint},
@@ -35,7 +35,7 @@ func TestOneMachineTwice(t *testing.T) {
 	}
 }
 
-// What may be two machines is two hosts.
+// Hosts that may be two machines are accepted.
 func TestTwoMachines(t *testing.T) {
 	for name, text := range map[string]string{
 		"another port":          "hosts:\n  a: {address: 10.0.0.1, port: 22}\n  b: {address: 10.0.0.1, port: 23}\n",

@@ -6,7 +6,7 @@ import (
 	"github.com/aoifleet/aoifleet/internal/azurecloud"
 )
 
-// place is where a mapping stands; a key's places are or-ed together.
+// place is the kind of mapping that a key is in; a key's places are or-ed together.
 type place int
 
 const (
@@ -18,19 +18,19 @@ const (
 // key is one entry of the schema.
 type key[T any] struct {
 	name string               // as it is written
-	in   place                // where it may stand; 0: wherever its table applies
-	keys []key[T]             // of a section; nil: a value
+	in   place                // where it is allowed; 0: everywhere in its table
+	keys []key[T]             // of a section; nil for a value
 	read func(v value, to *T) // checks the value and stores it
 }
 
-// draft is a host, a group or the defaults while being read.
+// draft is a host, a group or the defaults while it is read.
 type draft struct {
 	Host
 	address endpoint   // the host's own
 	hosts   *yaml.Node // the group's
 }
 
-// file is the top level while being read.
+// file is the top level while it is read.
 type file struct {
 	rollout                 Rollout
 	version                 *yaml.Node
@@ -40,7 +40,7 @@ type file struct {
 	defaults, hosts, groups *yaml.Node
 }
 
-// fileKeys is the schema of the top level.
+// fileKeys returns the schema of the top level.
 func fileKeys() []key[file] {
 	return []key[file]{
 		{name: "version", read: func(v value, f *file) { f.version = v.name; v.version() }},
@@ -62,7 +62,7 @@ func fileKeys() []key[file] {
 	}
 }
 
-// hostKeys is the schema of the defaults, a group and a host.
+// hostKeys returns the schema of the defaults, a group and a host.
 func hostKeys() []key[draft] {
 	return []key[draft]{
 		{name: "address", in: inHost, read: func(v value, d *draft) { v.address(&d.address) }},

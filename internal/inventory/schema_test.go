@@ -6,7 +6,7 @@ import (
 	"testing"
 )
 
-// Every key of the schema is in the reference.
+// Every key of the schema is in docs/inventory.md.
 func TestEveryKeyIsDocumented(t *testing.T) {
 	data, err := os.ReadFile("../../docs/inventory.md")
 	if err != nil {

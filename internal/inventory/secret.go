@@ -11,15 +11,15 @@ import (
 
 const secretForms = "must be ask, {file: PATH}, {env: NAME} or {command: \"…\"}"
 
-// secret reads a source. What is refused is never repeated: people write the
-// password itself there.
+// secret reads the source of a secret. Its errors do not quote the value, because users
+// write the password itself there.
 func (v value) secret(to *secretsource.Source) {
 	switch {
 	case refused(v.node):
 	case isText("ask")(v.node):
 		*to = secretsource.Source{Ask: true}
 	case v.node.Kind != yaml.MappingNode:
-		v.fail("the secret itself never stands in the inventory", "%s %s", v.key, secretForms)
+		v.fail("the inventory must not contain the secret itself", "%s %s", v.key, secretForms)
 	case len(v.node.Content) != 2:
 		v.fail("", "%s %s: exactly one of them", v.key, secretForms)
 	default:
@@ -35,7 +35,7 @@ func (v value) secret(to *secretsource.Source) {
 	}
 }
 
-// secretOrNone is secret; none undoes what is set further out.
+// secretOrNone is secret; none removes the source of an outer level.
 func (v value) secretOrNone(to *secretsource.Source) {
 	if isText(none)(v.node) {
 		*to = secretsource.Source{}
@@ -60,8 +60,8 @@ func (v value) variable(to *string) {
 	*to = s
 }
 
-// sudo reads how the login user becomes root: a word, or where sudo's password
-// comes from.
+// sudo reads how the login user becomes root: none, passwordless, or the source of sudo's
+// password.
 func (v value) sudo(to *Sudo, password *secretsource.Source) {
 	switch {
 	case isText(none)(v.node):
@@ -82,7 +82,7 @@ func (v value) sudo(to *Sudo, password *secretsource.Source) {
 	}
 }
 
-// strict reads whether a host whose key nobody vouches for is refused.
+// strict reads whether a host with an unknown key is refused.
 func (v value) strict(acceptNew *bool) {
 	switch {
 	case isText("yes")(v.node), v.node.Tag == "!!bool" && strings.EqualFold(v.node.Value, "true"):
@@ -94,10 +94,10 @@ func (v value) strict(acceptNew *bool) {
 	}
 }
 
-// fingerprints reads one fingerprint of a host key or a list of them; none: an
-// empty list.
+// fingerprints reads one fingerprint of a host key or a list of them. none is an empty
+// list.
 func (v value) fingerprints(to *[]string) {
-	items, ok := v.oneOrMore("a fingerprint", "write none where known_hosts is to decide")
+	items, ok := v.oneOrMore("a fingerprint", "write none to use known_hosts")
 	var list []string
 	for _, item := range items {
 		if s, ok := item.text(); ok && item.isFingerprint(s) {
@@ -109,8 +109,8 @@ func (v value) fingerprints(to *[]string) {
 	}
 }
 
-// isFingerprint reports what is not a fingerprint as ssh-keygen -l prints it:
-// "SHA256:" and the digest in base64 without padding.
+// isFingerprint returns true for a fingerprint as ssh-keygen -l prints it: "SHA256:" and
+// the digest in base64 without padding. Anything else is reported as an error.
 func (v value) isFingerprint(s string) bool {
 	encoded, ok := strings.CutPrefix(s, "SHA256:")
 	digest, err := base64.RawStdEncoding.Strict().DecodeString(encoded)

@@ -8,19 +8,19 @@ import (
 	"strings"
 )
 
-// Select gives the hosts that a selector names, in the order of the inventory,
-// each once; "" selects all. The language is that of Ansible's --limit:
+// Select returns the hosts that a selector matches, in the order of the inventory, each
+// once; "" selects all. The syntax is that of Ansible's --limit:
 //
 //	name, group, all       a host, a group's hosts, every host
-//	lon*  ?  [abc] [!a-c]  globs, over names of hosts and groups
-//	edr-[01-12]            a range, as the inventory and the reports write it
+//	lon*  ?  [abc] [!a-c]  globs on names of hosts and groups
+//	edr-[01-12]            a range, as in the inventory and in reports
 //	site=lon*              a label's value, which may be a glob
 //	a,b  a:b               union
 //	a:&b                   intersection with b, after every union
 //	a:!b                   without b, last of all
 //
-// Every term must match a host, and so must the whole: otherwise the error is
-// an Errors with one entry for each term at fault.
+// Every term must match a host, and so must the whole selector: otherwise the error is an
+// Errors with one entry for each wrong term.
 func (inv *Inventory) Select(limit string) ([]Host, error) {
 	if limit == "" {
 		return slices.Clone(inv.Hosts), nil
@@ -47,7 +47,7 @@ func (inv *Inventory) Select(limit string) ([]Host, error) {
 		}
 	}
 	if len(hosts) == 0 {
-		return nil, selectorError(limit, "no host is left", "")
+		return nil, selectorError(limit, "it selects no host", "")
 	}
 	return hosts, nil
 }
@@ -63,8 +63,8 @@ type term struct {
 	hosts []int // what it matches, as indexes into the inventory
 }
 
-// parseTerms splits a selector at "," and ":" outside of brackets, or says what
-// is wrong with it.
+// parseTerms splits a selector at "," and ":" outside of brackets, or returns what is
+// wrong with it.
 func parseTerms(s string) (terms []term, problem, hint string) {
 	depth, start := false, 0
 	for i := 0; i <= len(s); i++ {
@@ -79,13 +79,13 @@ func parseTerms(s string) (terms []term, problem, hint string) {
 				t.op, t.text = t.text[0], strings.TrimSpace(t.text[1:])
 			}
 			if t.text == "" {
-				return nil, "it has an empty part", "one comma joins two parts: a,b"
+				return nil, "it has an empty part", "separate parts with one comma: a,b"
 			}
 			terms, start = append(terms, t), i+1
 		}
 	}
 	if depth {
-		return nil, `it has a "[" without its "]"`, ""
+		return nil, `it has a "[" without a "]"`, ""
 	}
 	return terms, "", ""
 }
@@ -129,7 +129,7 @@ func setAll(set []bool, indexes []int, to bool) {
 	}
 }
 
-// finder looks hosts up by what a term says.
+// finder finds hosts by name, group or label.
 type finder struct {
 	hosts  []Host
 	names  map[string]int
@@ -164,7 +164,7 @@ func (f *finder) find(text string) ([]int, *Error) {
 	}
 	found := f.byName(text, match)
 	if len(found) == 0 {
-		return nil, problem("no host or group has such a name", f.nameHint(text))
+		return nil, problem("no host or group has this name", f.nameHint(text))
 	}
 	return found, nil
 }
@@ -196,8 +196,7 @@ func (f *finder) byName(text string, match *regexp.Regexp) []int {
 	return found
 }
 
-// byLabel finds by a label's value, literally or as a glob; or it says what is
-// wrong.
+// byLabel finds hosts by a label's value, literal or a glob, or returns what is wrong.
 func (f *finder) byLabel(label, want string) (found []int, message, hint string) {
 	match, err := compileGlob(want)
 	if err != nil {
@@ -209,7 +208,7 @@ func (f *finder) byLabel(label, want string) (found []int, message, hint string)
 		if ok && (v == want || match != nil && match.MatchString(v)) {
 			found = append(found, i)
 		}
-		if len(found) == 0 { // only for the hints
+		if len(found) == 0 { // needed for the hints only
 			for l := range h.Labels {
 				labels[l] = true
 			}
@@ -225,7 +224,7 @@ func (f *finder) byLabel(label, want string) (found []int, message, hint string)
 	return nil, "no host has that value", didYouMean(want, inOrder(maps.Keys(values)))
 }
 
-// nameHint suggests a name near to text, else a few of the groups.
+// nameHint suggests a name similar to text, or lists some groups.
 func (f *finder) nameHint(text string) string {
 	candidates := slices.Collect(inOrder(maps.Keys(f.groups)))
 	for _, h := range f.hosts {
@@ -244,5 +243,5 @@ func (f *finder) nameHint(text string) string {
 	}
 }
 
-// inOrder sorts what comes from a map, so that hints are always the same.
+// inOrder sorts the keys of a map, so that hints are reproducible.
 func inOrder(s iter.Seq[string]) iter.Seq[string] { return slices.Values(slices.Sorted(s)) }

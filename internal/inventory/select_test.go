@@ -58,7 +58,7 @@ func TestSelect(t *testing.T) {
 		"london:&tier=gold:&*-0[1-2]":        "london-edr-01 london-edr-02",
 		"lab-vm,paris:&site=p*":              paris,
 		"paris:!paris-edr-2":                 "paris-edr-1 paris-edr-3",
-		"!paris-edr-2:paris":                 "paris-edr-1 paris-edr-3", // exclusion last, wherever it stands
+		"!paris-edr-2:paris":                 "paris-edr-1 paris-edr-3", // exclusion is applied last in any position
 		"!london":                            "lab-vm " + paris,
 		"!london:!paris-edr-[1-2]":           "lab-vm paris-edr-3",
 		"site=paris":                         paris,
@@ -83,32 +83,32 @@ func TestSelect(t *testing.T) {
 
 func TestSelectErrors(t *testing.T) {
 	inv := parse(t, fleet)
-	const empty = "it has an empty part (one comma joins two parts: a,b)"
+	const empty = "it has an empty part (separate parts with one comma: a,b)"
 	for limit, want := range map[string]string{
-		"lodnon":             `selector "lodnon": no host or group has such a name (did you mean "london"?)`,
-		"lab-wm":             `selector "lab-wm": no host or group has such a name (did you mean "lab-vm"?)`,
-		"berlin":             `selector "berlin": no host or group has such a name (groups are london, paris)`,
-		"berlin*":            `selector "berlin*": no host or group has such a name (groups are london, paris)`,
-		"all:!berlin":        `selector "berlin": no host or group has such a name (groups are london, paris)`,
-		"LONDON":             `selector "LONDON": no host or group has such a name (groups are london, paris)`,
-		"lodnon,site=pari":   "selector \"lodnon\": no host or group has such a name (did you mean \"london\"?)\nselector \"site=pari\": no host has that value (did you mean \"paris\"?)",
+		"lodnon":             `selector "lodnon": no host or group has this name (did you mean "london"?)`,
+		"lab-wm":             `selector "lab-wm": no host or group has this name (did you mean "lab-vm"?)`,
+		"berlin":             `selector "berlin": no host or group has this name (groups are london, paris)`,
+		"berlin*":            `selector "berlin*": no host or group has this name (groups are london, paris)`,
+		"all:!berlin":        `selector "berlin": no host or group has this name (groups are london, paris)`,
+		"LONDON":             `selector "LONDON": no host or group has this name (groups are london, paris)`,
+		"lodnon,site=pari":   "selector \"lodnon\": no host or group has this name (did you mean \"london\"?)\nselector \"site=pari\": no host has that value (did you mean \"paris\"?)",
 		"sit=paris":          `selector "sit=paris": no host has the label "sit" (did you mean "site"?)`,
 		"site=":              `selector "site=": no host has that value`,
-		"london-edr-[13-20]": `selector "london-edr-[13-20]": no host or group has such a name (groups are london, paris)`,
+		"london-edr-[13-20]": `selector "london-edr-[13-20]": no host or group has this name (groups are london, paris)`,
 		"london-edr-[12-01]": `selector "london-edr-[12-01]": the range [12-01] runs backwards`,
 		"a[c-a]":             `selector "a[c-a]": "[c-a]" is neither a range nor a set of characters`,
 		"a[b-\x1b]":          `selector "a[b-\x1b]": "[b-\x1b]" is neither a range nor a set of characters`,
 		"a[]":                `selector "a[]": it has empty brackets`,
 		"a[!]":               `selector "a[!]": it has empty brackets`,
-		"a]":                 `selector "a]": it has a bracket without its other half`,
-		"a[1-2,b":            `selector "a[1-2,b": it has a "[" without its "]"`,
+		"a]":                 `selector "a]": it has an unmatched bracket`,
+		"a[1-2,b":            `selector "a[1-2,b": it has a "[" without a "]"`,
 		"paris,":             `selector "paris,": ` + empty,
 		",":                  `selector ",": ` + empty,
 		" ":                  `selector " ": ` + empty,
 		"paris:!":            `selector "paris:!": ` + empty,
-		"paris:&london":      `selector "paris:&london": no host is left`,
-		"!all":               `selector "!all": no host is left`,
-		"\x1b[31m":           `selector "\x1b[31m": it has a "[" without its "]"`,
+		"paris:&london":      `selector "paris:&london": it selects no host`,
+		"!all":               `selector "!all": it selects no host`,
+		"\x1b[31m":           `selector "\x1b[31m": it has a "[" without a "]"`,
 		"\xff*":              `selector "\xff*": it is too long or not a glob`,
 	} {
 		hosts, err := inv.Select(limit)
@@ -119,7 +119,7 @@ func TestSelectErrors(t *testing.T) {
 	}
 }
 
-func TestSelectLeavesTheInventoryAlone(t *testing.T) {
+func TestSelectDoesNotChangeTheInventory(t *testing.T) {
 	inv := parse(t, fleet)
 	hosts, err := inv.Select("")
 	if err != nil {
@@ -127,11 +127,11 @@ func TestSelectLeavesTheInventoryAlone(t *testing.T) {
 	}
 	hosts[0].Name = "changed"
 	if inv.Hosts[0].Name != "lab-vm" {
-		t.Error("the hosts selected are the inventory's own")
+		t.Error("the selected hosts are not a copy")
 	}
 }
 
-// A span's pattern matches exactly the texts of the span.
+// The pattern of a span matches exactly the texts of the span.
 func TestSpanPattern(t *testing.T) {
 	for _, text := range []string{"0-0", "3-7", "0-9", "8-12", "12-34", "1-100", "95-105", "99-1001", "01-12", "000-123", "007-107", "199-201"} {
 		s, err := parseSpan(text)

@@ -2,10 +2,10 @@ package inventory
 
 import "iter"
 
-// suggest gives the candidate nearest to word, or "" when none is near enough
-// to be a slip of the finger: two edits, one in a short word.
+// suggest returns the candidate most similar to word, "" if none is similar enough for a
+// typo: two edits, one in a short word.
 func suggest(word string, candidates iter.Seq[string]) string {
-	const longest = 64 // longer words are not worth the quadratic time
+	const longest = 64 // not worth the quadratic time for longer words
 	if len(word) > longest {
 		return ""
 	}
@@ -25,7 +25,7 @@ func suggest(word string, candidates iter.Seq[string]) string {
 	return best
 }
 
-// didYouMean is the hint for word, "" when nothing is near.
+// didYouMean returns a hint for a mistyped word, "" if no candidate is similar.
 func didYouMean(word string, candidates iter.Seq[string]) string {
 	if s := suggest(word, candidates); s != "" {
 		return "did you mean " + quote(s) + "?"
@@ -33,8 +33,8 @@ func didYouMean(word string, candidates iter.Seq[string]) string {
 	return ""
 }
 
-// distance is Levenshtein's, with two neighbours swapped counted as one edit
-// ("optimal string alignment"), because that is how people mistype.
+// distance returns the Levenshtein distance in which swapping two neighbours is one edit
+// ("optimal string alignment"), because that is a common typo.
 func distance(a, b string) int {
 	before, above := make([]int, len(b)+1), make([]int, len(b)+1)
 	for j := range above {

@@ -13,20 +13,18 @@ import (
 	"gopkg.in/yaml.v3"
 )
 
-// maxText bounds every single value, in bytes. It is above what a path, a
-// pattern or a command needs and below a base64 P12 pasted in place of its
-// file's name.
+// maxText bounds every single value, in bytes. It is more than a path, a pattern
+// or a command needs, and less than a base64 P12 pasted in place of its file name.
 const maxText = 1024
 
-// maxDuration bounds every duration: longer is a slip.
+// maxDuration bounds every duration: a longer one is a mistake.
 const maxDuration = 24 * time.Hour
 
 const leaveOut = "leave it out"
 
-// value is one value of the file with the key it belongs to. Its methods
-// check it and store it through their first argument, or report and store
-// nothing. They don't repeat the value in an error where a secret may have
-// been pasted: the position says where it is.
+// value is one value of the file with its key. Its methods validate it and store it
+// through their first argument, or report an error and store nothing. An error does not
+// quote a value that may be a pasted secret: its position is enough.
 type value struct {
 	r    *reader
 	key  string     // as in "health.window"
@@ -38,11 +36,13 @@ func (v value) fail(hint, format string, args ...any) {
 	v.r.fail(v.node, hint, format, args...)
 }
 
+// isText returns a function that reports whether a node is the scalar s.
 func isText(s string) func(*yaml.Node) bool {
 	return func(n *yaml.Node) bool { return n.Kind == yaml.ScalarNode && n.Value == s }
 }
 
-// text gives a single text without control characters other than tab.
+// text returns a string on one line, without control characters other than tab. It reports
+// any other value and returns false.
 func (v value) text() (string, bool) {
 	n := v.node
 	switch {
@@ -51,9 +51,9 @@ func (v value) text() (string, bool) {
 	case n.Tag == "!!null":
 		v.fail(leaveOut, "%s has no value", v.key)
 	case n.Kind != yaml.ScalarNode:
-		v.fail("", "%s must be a single text", v.key)
+		v.fail("", "%s must be a single string", v.key)
 	case n.Tag == "!!int", n.Tag == "!!float", n.Tag == "!!bool":
-		v.fail("put it in quotes if that is what it is", "%s must be a text", v.key)
+		v.fail("put it in quotes to make it a string", "%s must be a string", v.key)
 	case n.Value == "":
 		v.fail(leaveOut, "%s is empty", v.key)
 	case len(n.Value) > maxText:
@@ -72,7 +72,7 @@ func (v value) line(to *string) {
 	}
 }
 
-// orNone reads like read, except that "none" stores "".
+// orNone calls read, except that none stores "".
 func (v value) orNone(to *string, read func(*string)) {
 	if isText(none)(v.node) {
 		*to = ""
@@ -81,8 +81,8 @@ func (v value) orNone(to *string, read func(*string)) {
 	read(to)
 }
 
-// oneOrMore returns the values of a key that takes one or a list of them, none of them
-// for none. What is neither is reported: it must be form.
+// oneOrMore returns the values of a key that takes one value or a list, and no value for
+// none. It reports anything else; form describes a value in the message.
 func (v value) oneOrMore(form, hint string) (items []value, ok bool) {
 	nodes := v.node.Content
 	switch {
@@ -102,14 +102,14 @@ func (v value) oneOrMore(form, hint string) (items []value, ok bool) {
 	return items, true
 }
 
-// plain gives a scalar as it is written, for values that are no texts.
+// plain returns a scalar with a tag as it is written.
 func (v value) plain(tag string) (string, bool) {
 	n := v.node
 	return n.Value, n.Kind == yaml.ScalarNode && n.Tag == tag
 }
 
-// decimal is a whole number as people write it: no sign, no leading zero
-// (octal to YAML 1.1), no underscore.
+// decimal matches a whole number without a sign, a leading zero (octal in YAML 1.1) or an
+// underscore.
 var decimal = regexp.MustCompile(`^(0|[1-9][0-9]{0,8})$`)
 
 func (v value) number(to *int, least, most int) {
@@ -124,12 +124,12 @@ func (v value) number(to *int, least, most int) {
 
 func (v value) version() {
 	if s, ok := v.plain("!!int"); !ok || s != "1" {
-		v.fail("this program reads version: 1", "the inventory's version is not known")
+		v.fail("this program reads version: 1", "the inventory's version is unknown")
 	}
 }
 
-// flag reads a boolean, also as yes/no and on/off (YAML 1.1), which yaml.v3
-// takes for text.
+// flag reads a boolean, also as yes/no and on/off (YAML 1.1), which yaml.v3 reads as
+// strings.
 func (v value) flag(to *bool) {
 	if v.node.Kind == yaml.ScalarNode && v.node.Style == 0 {
 		switch strings.ToLower(v.node.Value) {
@@ -152,7 +152,7 @@ func (v value) oneOf(to *string, words ...string) {
 	v.fail(didYouMean(v.node.Value, slices.Values(words)), "%s must be %s", v.key, strings.Join(words, " or "))
 }
 
-// either reads one of two words.
+// either reads one of two values.
 func (v value) either(to *bool, no, yes string) {
 	word := ""
 	if v.oneOf(&word, no, yes); word != "" {
@@ -160,7 +160,8 @@ func (v value) either(to *bool, no, yes string) {
 	}
 }
 
-// amount reads a count of hosts or a percentage; false: it is reported.
+// amount reads a count of hosts or a percentage. If it is neither, it reports that and
+// returns false.
 func (v value) amount(to *Amount) bool {
 	s := v.node.Value
 	digits, percent := strings.CutSuffix(s, "%")
@@ -178,8 +179,8 @@ func (v value) amount(to *Amount) bool {
 	return false
 }
 
-// duration reads Go's notation with days ("1d12h"); least is 0, or anything
-// above 0 to refuse zero.
+// duration reads a duration in Go's notation with days ("1d12h"). It refuses less than
+// least: 0 to accept zero, 1 to refuse it.
 func (v value) duration(to *time.Duration, least time.Duration) {
 	if v.node.Kind != yaml.ScalarNode || v.node.Tag == "!!null" {
 		v.fail("", "%s must be a duration such as 15s or 2m", v.key)
@@ -216,7 +217,7 @@ func (v value) days(to *time.Duration) {
 
 var days = regexp.MustCompile(`^([0-9]{1,9}(?:\.[0-9]{1,9})?)d(.*)$`)
 
-// parseDuration is time.ParseDuration with days of 24 hours in front.
+// parseDuration is time.ParseDuration with optional days of 24 hours first.
 func parseDuration(s string) (time.Duration, error) {
 	m := days.FindStringSubmatch(s)
 	if m == nil {

@@ -10,24 +10,24 @@ import (
 	"gopkg.in/yaml.v3"
 )
 
-// none is the value that unsets an optional key, also one from further out.
+// none is the value that unsets an optional key, also that of an outer level.
 const none = "none"
 
-// reader reads one inventory and collects what is wrong with it.
+// reader reads one inventory and collects its errors.
 type reader struct {
 	path   string // of the file, for errors
-	folder string // absolute, where relative paths start
+	folder string // absolute; relative paths are relative to it
 	env    Env
 	errs   Errors
 
 	fileKeys []key[file]
 	hostKeys []key[draft]
 
-	names   map[string]*yaml.Node // hosts so far, and where they stand
+	names   map[string]*yaml.Node // of the hosts so far, with their nodes
 	groups  map[string]*yaml.Node
 	routes  map[route]taken // of the hosts so far
-	entries int             // of hosts, also those with errors
-	full    bool            // maxHosts is exceeded, and that is reported
+	entries int             // number of hosts, also those with errors
+	full    bool            // maxHosts is exceeded and reported
 }
 
 func newReader(path string, env Env) (*reader, error) {
@@ -42,7 +42,7 @@ func newReader(path string, env Env) (*reader, error) {
 	}, nil
 }
 
-// fail notes an error at a node. Past maxErrors it notes nothing.
+// fail records an error at a node, up to maxErrors of them.
 func (r *reader) fail(at *yaml.Node, hint, format string, args ...any) {
 	if len(r.errs) >= maxErrors {
 		return
@@ -53,20 +53,19 @@ func (r *reader) fail(at *yaml.Node, hint, format string, args ...any) {
 	})
 }
 
-// sorted gives the errors in the order of the file.
+// sorted returns the errors in the order of the file.
 func (r *reader) sorted() Errors {
 	r.errs.sort()
 	return r.errs
 }
 
-// at gives "file:line:column" of a node, to point at from another error.
+// at returns "file:line:column" of a node, for reference in another error.
 func (r *reader) at(n *yaml.Node) string {
 	return fmt.Sprintf("%s:%d:%d", r.path, n.Line, n.Column)
 }
 
-// pairs gives the keys and values of a mapping, and reports what is no mapping
-// and keys that can't be one. An empty value (null) is an empty mapping.
-// Duplicate keys are given too: what they mean is the caller's to say.
+// pairs returns the keys and values of a mapping, including duplicate keys. It reports a
+// node that is not a mapping and a key that is not a string. A null is an empty mapping.
 func (r *reader) pairs(n *yaml.Node, what string) iter.Seq2[*yaml.Node, *yaml.Node] {
 	return func(yield func(k, v *yaml.Node) bool) {
 		if n == nil || refused(n) || n.Tag == "!!null" {
@@ -82,7 +81,7 @@ func (r *reader) pairs(n *yaml.Node, what string) iter.Seq2[*yaml.Node, *yaml.No
 				continue
 			}
 			if k.Kind != yaml.ScalarNode {
-				r.fail(k, `quote what begins with "[" or "{"`, "a key of %s must be a text", what)
+				r.fail(k, `quote text that starts with "[" or "{"`, "a key of %s must be a string", what)
 				continue
 			}
 			if !yield(k, n.Content[i+1]) {
@@ -101,7 +100,7 @@ func walk[T any](r *reader, keys []key[T], at place, what, prefix string, n *yam
 			continue
 		}
 		seen[name.Value] = name
-		i := slices.IndexFunc(keys, func(k key[T]) bool { return k.name == name.Value && k.standsIn(at) })
+		i := slices.IndexFunc(keys, func(k key[T]) bool { return k.name == name.Value && k.allowedIn(at) })
 		if i < 0 {
 			r.unknownKey(name, what, names(keys, at))
 			continue
@@ -118,12 +117,12 @@ func walk[T any](r *reader, keys []key[T], at place, what, prefix string, n *yam
 	}
 }
 
-func (k *key[T]) standsIn(at place) bool { return k.in == 0 || k.in&at != 0 }
+func (k *key[T]) allowedIn(at place) bool { return k.in == 0 || k.in&at != 0 }
 
 func names[T any](keys []key[T], at place) iter.Seq[string] {
 	return func(yield func(string) bool) {
 		for _, k := range keys {
-			if k.standsIn(at) && !yield(k.name) {
+			if k.allowedIn(at) && !yield(k.name) {
 				return
 			}
 		}
@@ -138,8 +137,8 @@ func (r *reader) unknownKey(name *yaml.Node, what string, known iter.Seq[string]
 	r.fail(name, hint, "unknown key %s in %s", quote(name.Value), what)
 }
 
-// whereItBelongs is the hint for a key that exists in another place, or in
-// Ansible's inventories under another name.
+// whereItBelongs returns the hint for a key that is allowed elsewhere, or that has another
+// name in Ansible's inventories.
 func (r *reader) whereItBelongs(name string) string {
 	for _, k := range r.fileKeys {
 		if k.name == name {
@@ -165,14 +164,14 @@ func (r *reader) whereItBelongs(name string) string {
 	case "ansible_ssh_private_key_file":
 		return `it is called "identity_file" here`
 	case "children":
-		return "groups hold hosts only; use labels for a second grouping"
+		return "a group contains hosts only; use labels for a second grouping"
 	case "vars":
-		return "settings stand in the group itself"
+		return "write settings in the group itself"
 	}
 	return ""
 }
 
-// sectionOf gives the section that has a key of that name, "" when none has.
+// sectionOf returns the section that has a key of that name, "" if there is none.
 func sectionOf[T any](keys []key[T], name string) string {
 	for _, section := range keys {
 		for _, k := range section.keys {
