@@ -141,12 +141,12 @@ func TestAcceptNewAgain(t *testing.T) {
 	other, _ := newKey(t)
 	check := newHostCheck(known, new(pinTypes), target)
 	// As for a connection that looked before the other one had written.
-	err = check.accept(nobody, other.PublicKey())
+	err = check.accept(noAddress, other.PublicKey())
 	wantError(t, err, problem.HostKeyChanged, "host key has changed: "+target.KnownHosts+":1 has ssh-ed25519")
-	if err := check.accept(nobody, s.hostKeys["ed25519"].PublicKey()); err != nil {
+	if err := check.accept(noAddress, s.hostKeys["ed25519"].PublicKey()); err != nil {
 		t.Error(err)
 	}
-	err = check.judge(nobody, other.PublicKey(), true)
+	err = check.judge(noAddress, other.PublicKey(), true)
 	wantError(t, err, problem.HostKeyChanged, "host key has changed: "+target.KnownHosts+":1 has ssh-ed25519")
 }
 
@@ -202,7 +202,7 @@ func TestAcceptNewRace(t *testing.T) {
 		key, _ := newKey(t)
 		work.Go(func() {
 			check := newHostCheck(known, new(pinTypes), Target{Address: "host.example", Port: 22, AcceptNewHostKeys: true})
-			refusals[i] = check.verify("", nobody, key.PublicKey())
+			refusals[i] = check.verify("", noAddress, key.PublicKey())
 		})
 	}
 	work.Wait()

@@ -9,11 +9,11 @@ import (
 	"golang.org/x/crypto/ssh/agent"
 )
 
-// noAgent as a target's AgentSocket means that it has none (ssh_config(5),
-// IdentityAgent).
+// noAgent as a target's AgentSocket means that it uses no agent (IdentityAgent
+// in ssh_config(5)).
 const noAgent = "none"
 
-// agents holds one connection to each ssh-agent.
+// agents shares one connection to each ssh-agent.
 type agents struct {
 	mu     sync.Mutex
 	open   map[string]*agentConn // by socket
@@ -25,8 +25,8 @@ type agentConn struct {
 	conn net.Conn
 }
 
-// signers asks the ssh-agent at socket for its keys, over a new connection if
-// the old one does not work any more.
+// signers returns the keys of the ssh-agent at socket. If the shared connection
+// no longer works, it makes a new one.
 func (a *agents) signers(ctx context.Context, socket string) ([]ssh.Signer, error) {
 	client, err := a.connect(ctx, socket, nil)
 	if err != nil {
@@ -42,7 +42,8 @@ func (a *agents) signers(ctx context.Context, socket string) ([]ssh.Signer, erro
 	return client.Signers()
 }
 
-// connect returns the shared connection, or another if it is broken.
+// connect returns the shared connection to socket, or a new one if there is none
+// or it is broken.
 func (a *agents) connect(ctx context.Context, socket string, broken *agentConn) (*agentConn, error) {
 	a.mu.Lock()
 	defer a.mu.Unlock()

@@ -12,7 +12,7 @@ import (
 	"github.com/aoifleet/aoifleet/internal/problem"
 )
 
-// keyring collects the keys to log in with.
+// keyring collects the keys for a login from files and ssh-agent.
 type keyring struct {
 	socket string // Options.AgentSocket
 	files  keyFiles
@@ -25,12 +25,12 @@ func (k *keyring) close() { k.agents.close() }
 type candidate struct {
 	signer ssh.Signer
 	public ssh.PublicKey // of the signer, parsed
-	name   string        // what people call it: path and fingerprint
-	rank   int           // the lower, the sooner it is offered
+	name   string        // for messages: path, type and fingerprint
+	rank   int           // lower ranks are offered first
 }
 
-// The ranks of candidates: a certificate is what the server most likely wants,
-// then what is configured, as in ssh (sshconnect2.c, pubkey_prepare).
+// The ranks of candidates: the server most likely wants a certificate,
+// then a configured key, as in ssh (sshconnect2.c, pubkey_prepare).
 const (
 	rankCertificate = iota
 	rankConfiguredInAgent
@@ -39,12 +39,12 @@ const (
 	rankAgent
 )
 
-// offer collects the keys to offer to t, no more than most of them: ctx ends
-// what ssh-agent does not answer, and rest stops the clock while a passphrase is
-// asked for and tried. With Target.IdentitiesOnly ssh-agent signs only for what
-// is configured.
-func (k *keyring) offer(ctx context.Context, rest func() func(), t Target, most int) (*offer, error) {
-	c := &collection{keyring: k, ctx: ctx, rest: rest, target: t, socket: k.socketOf(t)}
+// offer returns at most limit keys to offer to t. ctx bounds the wait for
+// ssh-agent, and pauseLimit pauses the connect timeout while a passphrase is
+// requested and tried. With Target.IdentitiesOnly only configured keys of
+// ssh-agent are used.
+func (k *keyring) offer(ctx context.Context, pauseLimit func() func(), t Target, limit int) (*offer, error) {
+	c := &collection{keyring: k, ctx: ctx, pauseLimit: pauseLimit, target: t, socket: k.socketOf(t)}
 	for _, path := range t.IdentityFiles {
 		c.addFile(k.files.key(path))
 	}
@@ -58,9 +58,9 @@ func (k *keyring) offer(ctx context.Context, rest func() func(), t Target, most 
 	}
 	slices.SortStableFunc(c.candidates, func(a, b candidate) int { return a.rank - b.rank })
 	if len(c.candidates) == 0 && t.Password == nil {
-		return nil, c.nothing()
+		return nil, c.noKey()
 	}
-	return newOffer(c.candidates, c.problems, most), nil
+	return newOffer(c.candidates, c.problems, limit), nil
 }
 
 func (k *keyring) socketOf(t Target) string {
@@ -73,23 +73,23 @@ func (k *keyring) socketOf(t Target) string {
 	return t.AgentSocket
 }
 
-// collection is an offer in the making.
+// collection gathers the keys of one offer.
 type collection struct {
 	*keyring
 	ctx        context.Context
-	rest       func() (resume func())
+	pauseLimit func() (resume func())
 	target     Target
 	socket     string
 	candidates []candidate
-	problems   []*problem.Error // files that gave no key
-	missing    []*problem.Error // files that are not there
+	problems   []*problem.Error // files without a usable key
+	missing    []*problem.Error // files that do not exist
 
-	asked    bool // ssh-agent, once
+	asked    bool // ssh-agent has been asked
 	inAgent  []candidate
 	agentErr error
 }
 
-// fromAgent is what ssh-agent holds; it is asked when that is first needed.
+// fromAgent returns the keys in ssh-agent, which it asks on the first call.
 func (c *collection) fromAgent() []candidate {
 	if c.asked || c.socket == "" {
 		return c.inAgent
@@ -99,7 +99,7 @@ func (c *collection) fromAgent() []candidate {
 	c.agentErr = err
 	for _, signer := range signers {
 		public, err := ssh.ParsePublicKey(signer.PublicKey().Marshal())
-		if err != nil { // a kind that this program does not know
+		if err != nil { // an unsupported type
 			continue
 		}
 		rank := rankAgent
@@ -111,7 +111,7 @@ func (c *collection) fromAgent() []candidate {
 	return c.inAgent
 }
 
-// addFile adds what an identity file gives: certificates for its key, and the
+// addFile adds the keys of an identity file: certificates for its key, and the
 // key itself from the file or from ssh-agent.
 func (c *collection) addFile(f *keyFile) {
 	signer, rank, problem := f.signer, rankConfigured, f.problem
@@ -143,26 +143,26 @@ func (c *collection) addFile(f *keyFile) {
 	}
 }
 
-// agentKeysOf is what ssh-agent holds of an identity file. It is not asked
-// where the file alone will do.
+// agentKeysOf returns the keys in ssh-agent for an identity file. It does not ask
+// ssh-agent if the file alone is enough.
 func (c *collection) agentKeysOf(f *keyFile) []candidate {
 	if f.public == nil || f.signer != nil && c.target.IdentitiesOnly {
 		return nil
 	}
 	var own []candidate
 	for _, key := range c.fromAgent() {
-		if sameKey(bare(key.public), f.public) {
+		if sameKey(withoutCertificate(key.public), f.public) {
 			own = append(own, key)
 		}
 	}
 	return own
 }
 
-// locked is a signer for a file that a passphrase protects. Where the file does
-// not tell the public key, the passphrase is needed at once.
+// locked returns a signer for a file that a passphrase protects. If the file does
+// not contain the public key, it needs the passphrase at once.
 func (c *collection) locked(f *keyFile) (ssh.Signer, *problem.Error) {
 	unlock := func() (ssh.Signer, error) {
-		defer c.rest()()
+		defer c.pauseLimit()()
 		return f.unlock(c.ctx, c.target.Passphrase)
 	}
 	if f.public != nil {
@@ -172,7 +172,7 @@ func (c *collection) locked(f *keyFile) (ssh.Signer, *problem.Error) {
 	switch e, ours := err.(*problem.Error); {
 	case ours:
 		return nil, e
-	case err != nil: // that of ctx
+	case err != nil: // ctx has ended
 		return nil, f.problem
 	}
 	return signer, nil
@@ -202,15 +202,15 @@ func (c *collection) addCertificate(certificate *ssh.Certificate, path string, s
 	c.add(candidate{certified, certificate, path + " " + describe(certificate), rankCertificate})
 }
 
-// add adds a key once.
+// add adds a key unless it was added before.
 func (c *collection) add(key candidate) {
 	if !slices.ContainsFunc(c.candidates, func(have candidate) bool { return sameKey(have.public, key.public) }) {
 		c.candidates = append(c.candidates, key)
 	}
 }
 
-// nothing says why there is no key.
-func (c *collection) nothing() *problem.Error {
+// noKey returns the error that explains why there is no key to offer.
+func (c *collection) noKey() *problem.Error {
 	const hint = "set identity_file or password_from in the inventory, or: ssh-add FILE"
 	none := func(message string) *problem.Error { return keyProblem("no key to offer: "+message, hint) }
 	switch {
@@ -230,16 +230,17 @@ func (c *collection) nothing() *problem.Error {
 
 func sameKey(a, b ssh.PublicKey) bool { return bytes.Equal(a.Marshal(), b.Marshal()) }
 
-// bare is the key that a certificate is for.
-func bare(key ssh.PublicKey) ssh.PublicKey {
+// withoutCertificate returns the key that a certificate certifies, and any other
+// key unchanged.
+func withoutCertificate(key ssh.PublicKey) ssh.PublicKey {
 	if certificate, ok := key.(*ssh.Certificate); ok {
 		return certificate.Key
 	}
 	return key
 }
 
-// expiry says that a certificate is not valid at this time, "" if it is: the
-// server only refuses it.
+// expiry returns why a certificate is not valid at this time, "" if it is: the
+// server refuses it without a reason.
 func expiry(key ssh.PublicKey) string {
 	c, ok := key.(*ssh.Certificate)
 	now := uint64(time.Now().Unix())

@@ -16,19 +16,19 @@ import (
 	"github.com/aoifleet/aoifleet/internal/problem"
 )
 
-// closeGrace is how long a server has to answer the closing of a channel;
-// after that the whole connection is closed, which no server can delay.
+// closeGrace is how long a server may take to confirm the closing of a channel;
+// then the whole connection is closed, which no server can delay.
 const closeGrace = time.Second
 
-// missedKeepAlives is how many keepalives may stay unanswered, as in
-// ServerAliveCountMax of ssh_config(5).
+// missedKeepAlives is how many keepalives may be unanswered, like
+// ServerAliveCountMax in ssh_config(5).
 const missedKeepAlives = 3
 
-// Conn is an authenticated connection to one machine. Its methods may be used
-// at the same time from several goroutines. Close it when done.
+// Conn is an authenticated connection to one machine. Its methods may be called
+// from several goroutines at the same time. The caller must close it.
 type Conn struct {
 	name        string // of its target
-	via         *Conn  // the jump host that it goes through; nil: none
+	via         *Conn  // its jump host; nil: none
 	client      *ssh.Client
 	transport   net.Conn
 	options     Options
@@ -36,8 +36,8 @@ type Conn struct {
 
 	cleanupTimeout time.Duration // the constant, except in tests
 
-	lost    chan struct{} // closed when the connection has ended, for whatever reason
-	lostErr error         // why, as the library says; set before lost is closed
+	lost    chan struct{} // closed when the connection has ended, for any reason
+	lostErr error         // the library's reason; set before lost is closed
 
 	mu     sync.Mutex
 	reason string // why this side ended the connection, if it did
@@ -68,12 +68,12 @@ func newConn(name string, via *Conn, client *ssh.Client, transport net.Conn, opt
 	return c
 }
 
-// HostKeyFingerprint is the fingerprint of the key that the server proved to
+// HostKeyFingerprint returns the fingerprint of the key that the server proved to
 // have, in OpenSSH's form "SHA256:…".
 func (c *Conn) HostKeyFingerprint() string { return c.fingerprint }
 
-// Close ends the connection and everything that runs on it, and returns when
-// all of it has ended. Closing twice is no error.
+// Close ends the connection with all its processes and transfers, and returns
+// when they have ended. It always returns nil and may be called again.
 func (c *Conn) Close() error {
 	c.mu.Lock()
 	c.closed = true
@@ -83,8 +83,8 @@ func (c *Conn) Close() error {
 	return nil
 }
 
-// end closes the transport, which makes every wait on the connection return.
-// The first reason given is the one that is reported.
+// end closes the transport, which ends every wait on the connection. The first
+// reason is the one that is reported.
 func (c *Conn) end(reason string) {
 	c.mu.Lock()
 	if c.reason == "" {
@@ -94,8 +94,8 @@ func (c *Conn) end(reason string) {
 	_ = c.transport.Close()
 }
 
-// spawn runs f in a goroutine that Close waits for. It returns false, and runs
-// nothing, once the connection is being closed.
+// spawn runs f in a goroutine that Close waits for. Once the connection is being
+// closed, it runs nothing and returns false.
 func (c *Conn) spawn(f func()) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -106,9 +106,9 @@ func (c *Conn) spawn(f func()) bool {
 	return true
 }
 
-// keepAlive notices a peer that has gone silent. A request to it blocks, and
-// holds a lock of the library, until it answers or the connection is closed:
-// so the request runs aside, and only this goroutine waits for it.
+// keepAlive closes the connection when the server stops answering. A request
+// blocks, and holds a lock of the library, until the server answers or the
+// connection is closed: so it runs in a goroutine of its own.
 func (c *Conn) keepAlive() {
 	interval := c.options.KeepAlive
 	for {
@@ -134,7 +134,7 @@ func (c *Conn) keepAlive() {
 	}
 }
 
-// pause waits; it returns false if the connection ends meanwhile.
+// pause waits for d; it returns false if the connection ends first.
 func (c *Conn) pause(d time.Duration) bool {
 	timer := time.NewTimer(d)
 	defer timer.Stop()
@@ -146,8 +146,8 @@ func (c *Conn) pause(d time.Duration) bool {
 	}
 }
 
-// Ping asks the server for any answer, one round trip. An error means that the
-// connection is of no more use.
+// Ping sends a request and waits for the answer, one round trip. An error other
+// than that of ctx means that the connection has ended.
 func (c *Conn) Ping(ctx context.Context) error {
 	answer := make(chan error, 1)
 	if !c.spawn(func() { answer <- c.ping() }) {
@@ -164,15 +164,15 @@ func (c *Conn) Ping(ctx context.Context) error {
 	}
 }
 
-// ping asks the server for any answer. An error means that the connection has
-// ended.
+// ping sends a request that every server answers. An error means that the
+// connection has ended.
 func (c *Conn) ping() error {
 	_, _, err := c.client.SendRequest("keepalive@openssh.com", true, nil)
 	return err
 }
 
-// abandon closes a channel whose user has gone. If what waited on the channel
-// is not done soon after, the server is not cooperating: the connection goes.
+// abandon closes a channel that is no longer needed. If done is not closed within
+// closeGrace, the server does not cooperate and the connection is closed.
 func (c *Conn) abandon(channel io.Closer, done <-chan struct{}) {
 	if channel != nil {
 		c.spawn(func() { _ = channel.Close() })
@@ -189,9 +189,8 @@ func (c *Conn) abandon(channel io.Closer, done <-chan struct{}) {
 	})
 }
 
-// explain turns an error of the library into one of this package, for a
-// request named by what. A dropped connection closes the channels first and
-// reports itself later, so ask the connection before blaming the request.
+// explain returns the error of the request named by what. A dropped connection
+// closes its channels before it reports its own end, so explain pings first.
 func (c *Conn) explain(what string, err error) *problem.Error {
 	var refused *ssh.OpenChannelError
 	if errors.As(err, &refused) {
@@ -207,15 +206,16 @@ func (c *Conn) explain(what string, err error) *problem.Error {
 	return &problem.Error{Class: problem.Command, Message: what + ": " + display.Sanitise(err.Error(), MaxForeignText)}
 }
 
-// lostError says why the connection ended. Call it only when the connection is
-// known to be broken: it closes what may be left of it and waits for the end.
+// lostError returns why the connection ended. It must only be called for a broken
+// connection: it closes the transport and waits for the end.
 func (c *Conn) lostError() *problem.Error {
 	_ = c.transport.Close()
 	return &problem.Error{Class: problem.Unreachable, Message: "connection lost: " + c.lossReason()}
 }
 
-// lossReason waits for the end of the connection and tells why it ended. That of
-// a jump host ends all that goes through it, with nothing said to them: so ask.
+// lossReason waits for the end of the connection and returns its cause. A jump
+// host that ends closes the connections through it without a reason, so it pings
+// the jump host.
 func (c *Conn) lossReason() string {
 	<-c.lost
 	c.mu.Lock()
@@ -230,7 +230,7 @@ func (c *Conn) lossReason() string {
 	return lossReason(c.lostErr)
 }
 
-// ended tells whether the connection is known to have ended.
+// ended returns whether the connection is known to have ended.
 func (c *Conn) ended() bool {
 	select {
 	case <-c.lost:
@@ -250,12 +250,12 @@ func lossReason(err error) string {
 	return display.Sanitise(err.Error(), 200)
 }
 
-// closedError is for what is asked of a connection after Close.
+// closedError returns the error of a call after Close.
 func closedError() *problem.Error {
 	return &problem.Error{Class: problem.Unreachable, Message: "connection lost: closed"}
 }
 
-// contextError says that ctx ended before what was done.
+// contextError returns the error for what was interrupted or timed out by ctx.
 func contextError(ctx context.Context, what string) *problem.Error {
 	how := "timed out"
 	if errors.Is(ctx.Err(), context.Canceled) {

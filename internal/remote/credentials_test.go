@@ -143,7 +143,7 @@ func TestOrder(t *testing.T) {
 			for _, key := range o.keys {
 				offers = append(offers, short(key.name))
 			}
-			for _, name := range o.left {
+			for _, name := range o.omitted {
 				left = append(left, short(name))
 			}
 			if got := strings.Join(offers, ", "); got != tc.want {

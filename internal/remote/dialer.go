@@ -20,17 +20,17 @@ import (
 	"github.com/aoifleet/aoifleet/internal/sleep"
 )
 
-// maxEarlyRetries is how often a connection is tried again that was dropped
-// before authentication: sshd does so at random when more clients than
+// maxEarlyRetries is how often a connection that is dropped before authentication
+// is tried again: sshd drops connections at random when more clients than
 // MaxStartups have not authenticated yet (sshd_config(5)).
 const maxEarlyRetries = 3
 
-// retryDelay is the shortest wait before a retry; the longest is four times that.
+// retryDelay is the minimum wait before a retry; the maximum is four times that.
 const retryDelay = 500 * time.Millisecond
 
 // Dialer makes the connections of a whole fleet. It reads each key file and
-// known_hosts file once and shares one connection to ssh-agent. It may be used
-// from several goroutines at the same time.
+// known_hosts file once, and shares one connection to each ssh-agent and jump
+// host. Its methods may be called from several goroutines at the same time.
 type Dialer struct {
 	options    Options
 	retryDelay time.Duration
@@ -40,14 +40,14 @@ type Dialer struct {
 	pins       pinTypes
 	knownHosts hostDatabases
 	jumps      jumpHosts
-	ctx        context.Context // ends with Close; what is shared is dialled with it
+	ctx        context.Context // ends with Close; for jump hosts, which are shared
 	cancel     context.CancelFunc
-	work       sync.WaitGroup // handshakes that outlive their Dial
+	work       sync.WaitGroup // every goroutine of this Dialer
 	mu         sync.Mutex
 	closed     bool
 }
 
-// NewDialer returns a Dialer; it opens nothing yet.
+// NewDialer returns a Dialer. It opens no connection. The caller must close it.
 func NewDialer(opt Options) *Dialer {
 	if opt.MaxOutput <= 0 {
 		opt.MaxOutput = DefaultMaxOutput
@@ -65,8 +65,8 @@ func NewDialer(opt Options) *Dialer {
 }
 
 // Close ends the connections to ssh-agent and to jump hosts, and waits for
-// handshakes that were given up. Connections that Dial has returned stay open,
-// except those through a jump host.
+// abandoned handshakes. Connections that Dial has returned stay open, except
+// those through a jump host. It always returns nil.
 func (d *Dialer) Close() error {
 	d.mu.Lock()
 	d.closed = true
@@ -78,7 +78,8 @@ func (d *Dialer) Close() error {
 	return nil
 }
 
-// spawn is Conn.spawn for handshakes.
+// spawn runs f in a goroutine that Close waits for. Once the Dialer is closed, it
+// runs nothing and returns false.
 func (d *Dialer) spawn(f func()) bool {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -89,16 +90,18 @@ func (d *Dialer) spawn(f func()) bool {
 	return true
 }
 
-// Dial connects to t, verifies its host key and authenticates, within
-// t.ConnectTimeout once it is this connection's turn (Options.ConnectRate). A
-// connection that is dropped before authentication has begun is tried again, up
-// to three times; nothing else is, least of all a refused authentication
-// (PerSourcePenalties in sshd_config(5)). A credential is found out on one host:
-// of the targets that log in with the same one the others wait, connected, until
-// a host has accepted it. When three have refused it and none has accepted it,
-// Dial returns an *problem.Error of problem.Authentication for the others, without a try.
-// The connection to a jump host is made before, when there is none; its time
-// counts on its own.
+// Dial connects to t, verifies its host key and authenticates. t.ConnectTimeout
+// starts after the wait for Options.ConnectRate and ConnectParallel; the
+// connection to a jump host, if none exists, has a timeout of its own.
+//
+// A connection that is dropped before authentication is tried again, up to three
+// times. Nothing else is, least of all a refused authentication
+// (PerSourcePenalties in sshd_config(5)).
+//
+// A credential is tried on one host first: other targets with the same credential
+// connect, and authenticate when a host has accepted it. When three hosts have
+// refused it and none has accepted it, Dial returns a *problem.Error of
+// problem.Authentication for the others without a try.
 func (d *Dialer) Dial(ctx context.Context, t Target) (*Conn, error) {
 	t = withDefaults(t)
 	if t.Address == "" || t.User == "" {
@@ -110,16 +113,16 @@ func (d *Dialer) Dial(ctx context.Context, t Target) (*Conn, error) {
 		switch {
 		case !errors.As(err, &other):
 			return c, err
-		case t.see(other.key):
+		case t.addSeen(other.key):
 			return nil, t.unpinned()
 		}
 	}
 }
 
-// dial tries again where the connection was dropped early.
+// dial makes up to 1+maxEarlyRetries attempts.
 func (d *Dialer) dial(ctx context.Context, t Target) (*Conn, error) {
 	for retries := 0; ; retries++ {
-		// First the jump host, then the turn: it needs a turn of its own.
+		// Before the gate, because the jump host has to pass it too.
 		via, err := d.jumpHost(ctx, t.Via)
 		if err != nil {
 			return nil, err
@@ -138,16 +141,16 @@ func (d *Dialer) dial(ctx context.Context, t Target) (*Conn, error) {
 	}
 }
 
-// dialInTurn makes one attempt when its turn has come.
+// dialInTurn waits for the gate and makes one attempt.
 func (d *Dialer) dialInTurn(ctx context.Context, t Target, via *Conn) (*Conn, error) {
 	leave, ok := d.gate.enter(ctx, firstHop(t))
 	if !ok {
 		return nil, contextError(ctx, "connecting")
 	}
 	defer leave()
-	limited, clock, cancel := newAllowance(ctx, t.ConnectTimeout)
+	limited, limit, cancel := newTimeLimit(ctx, t.ConnectTimeout)
 	defer cancel()
-	return d.dialOnce(ctx, limited, &attempt{dialer: d, target: t, via: via, address: address(t), clock: clock})
+	return d.dialOnce(ctx, limited, &attempt{dialer: d, target: t, via: via, address: address(t), limit: limit})
 }
 
 func address(t Target) string { return net.JoinHostPort(t.Address, strconv.Itoa(t.Port)) }
@@ -162,12 +165,12 @@ func withDefaults(t Target) Target {
 	return t
 }
 
-// delay is drawn anew each time, so that a fleet that was turned away together
-// does not come back together.
+// delay returns a random wait, so that a fleet that was dropped together does not
+// reconnect together.
 func (d *Dialer) delay() time.Duration { return d.retryDelay + rand.N(3*d.retryDelay) }
 
-// dialOnce runs one attempt aside: a key in ssh-agent may wait for a finger
-// (and ignores the end of the connection), the caller does not.
+// dialOnce runs one attempt in a goroutine of its own and waits until limited
+// ends: a key in ssh-agent may wait for a touch and ignore the end of ctx.
 func (d *Dialer) dialOnce(ctx, limited context.Context, a *attempt) (*Conn, error) {
 	type result struct {
 		conn *Conn
@@ -178,7 +181,7 @@ func (d *Dialer) dialOnce(ctx, limited context.Context, a *attempt) (*Conn, erro
 		c, err := a.connect(limited)
 		select {
 		case results <- result{c, err}:
-		case <-limited.Done(): // nobody waits any more
+		case <-limited.Done(): // dialOnce has returned
 			if c != nil {
 				_ = c.Close()
 			}
@@ -190,15 +193,15 @@ func (d *Dialer) dialOnce(ctx, limited context.Context, a *attempt) (*Conn, erro
 	select {
 	case r := <-results:
 		if r.err != nil && limited.Err() != nil && !isFinal(r.err) {
-			return nil, a.tooLate(ctx)
+			return nil, a.timeoutError(ctx)
 		}
 		return r.conn, r.err
 	case <-limited.Done():
-		return nil, a.tooLate(ctx)
+		return nil, a.timeoutError(ctx)
 	}
 }
 
-// isFinal tells an error that the end of the time did not cause.
+// isFinal returns whether err is one that a timeout cannot cause.
 func isFinal(err error) bool {
 	e := problem.As(err)
 	return e != nil && e.Class != problem.Unreachable && e.Class != problem.Timeout
@@ -206,53 +209,53 @@ func isFinal(err error) bool {
 
 // attempt is one try to connect.
 type attempt struct {
-	dialer  *Dialer
-	target  Target
-	via     *Conn  // the jump host; nil: none
-	address string // host:port
-	clock   *allowance
-	wire    atomic.Pointer[versionWatch] // nil before there is a transport
-	lapsed  atomic.Bool                  // it ended while something that is not the server's was waited for
+	dialer       *Dialer
+	target       Target
+	via          *Conn  // the jump host; nil: none
+	address      string // host:port
+	limit        *timeLimit
+	wire         atomic.Pointer[versionWatch] // nil before there is a transport
+	endedInPause atomic.Bool                  // the transport ended during a pause of the limit
 
 	mu    sync.Mutex
-	stage string // what the server had still to do, for a message about time
+	stage string // what the server has not done, for the timeout message
 }
 
-// rest stops the clock of the attempt; LoginGraceTime of the server does not stand
-// still.
-func (a *attempt) rest() (resume func()) {
-	run := a.clock.rest()
+// pauseLimit pauses the time limit of the attempt. The server's LoginGraceTime
+// runs on, so the connection may have ended when it is resumed.
+func (a *attempt) pauseLimit() (resume func()) {
+	resumeLimit := a.limit.pause()
 	return func() {
-		run()
-		if a.gone() {
-			a.lapsed.Store(true)
+		resumeLimit()
+		if a.ended() {
+			a.endedInPause.Store(true)
 		}
 	}
 }
 
-// gone tells whether the connection has ended.
-func (a *attempt) gone() bool {
+// ended returns whether the transport has ended.
+func (a *attempt) ended() bool {
 	wire := a.wire.Load()
 	return wire != nil && wire.ended.Load()
 }
 
-func (a *attempt) enter(stage string) {
+func (a *attempt) setStage(stage string) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.stage = stage
 }
 
-// connect does all that can be done without the server first.
+// connect does everything that needs no server first, then the rest.
 func (a *attempt) connect(ctx context.Context) (*Conn, error) {
 	known, err := a.dialer.knownHosts.get(a.target)
-	if err != nil && !a.target.anyKey() {
+	if err != nil && !a.target.triesEachType() {
 		return nil, untried(err)
 	}
 	login, err := a.login(ctx)
 	if err != nil {
 		return nil, untried(err)
 	}
-	a.enter("")
+	a.setStage("")
 	transport, err := a.transport(ctx)
 	if err != nil {
 		return nil, err
@@ -260,9 +263,9 @@ func (a *attempt) connect(ctx context.Context) (*Conn, error) {
 	return a.handshake(ctx, transport, newHostCheck(known, &a.dialer.pins, a.target), login)
 }
 
-// untried says in an error that the machine knows nothing of this attempt.
+// untried marks err as one that occurred before anything was sent to the machine.
 func untried(err error) error {
-	early := placed(err)
+	early := asDialError(err)
 	if early == nil {
 		return err
 	}
@@ -270,35 +273,33 @@ func untried(err error) error {
 	return early
 }
 
-// login prepares the authentication, as far as that is possible without the
-// server.
+// login prepares the authentication as far as possible without the server.
 func (a *attempt) login(ctx context.Context) (*login, error) {
 	if a.target.scan {
-		return &login{gone: a.gone}, nil
+		return &login{ended: a.ended}, nil
 	}
 	trial := a.dialer.trials.get(credentialOf(a.target))
-	if err := trial.spared(); err != nil {
+	if err := trial.givenUp(); err != nil {
 		return nil, err
 	}
 	most := maxOffered
 	if a.target.Password != nil {
 		most--
 	}
-	a.enter("ssh-agent did not answer")
-	keys, err := a.dialer.keys.offer(ctx, a.rest, a.target, most)
+	a.setStage("ssh-agent did not answer")
+	keys, err := a.dialer.keys.offer(ctx, a.pauseLimit, a.target, most)
 	if err != nil {
 		return nil, err
 	}
-	return &login{target: a.target, ctx: ctx, keys: keys, trial: trial, rest: a.rest, gone: a.gone}, nil
+	return &login{target: a.target, ctx: ctx, keys: keys, trial: trial, pauseLimit: a.pauseLimit, ended: a.ended}, nil
 }
 
-// handshake speaks SSH on transport and closes it on any error.
-// ClientConfig.Timeout would cover TCP only; the end of ctx closes the
-// transport whatever the server does or does not do.
+// handshake runs the SSH handshake on transport and closes it on any error.
+// ClientConfig.Timeout covers TCP only, so the end of ctx closes the transport.
 func (a *attempt) handshake(ctx context.Context, transport net.Conn, check *hostCheck, login *login) (*Conn, error) {
-	a.enter("connected, but no SSH answer")
+	a.setStage("connected, but no SSH answer")
 	stop := context.AfterFunc(ctx, func() { _ = transport.Close() })
-	wire := &versionWatch{Conn: transport, seen: func() { a.enter("the SSH handshake did not finish") }}
+	wire := &versionWatch{Conn: transport, seen: func() { a.setStage("the SSH handshake did not finish") }}
 	a.wire.Store(wire)
 	conn, channels, requests, err := ssh.NewClientConn(wire, check.name, a.config(check, login))
 	inTime := stop()
@@ -309,10 +310,10 @@ func (a *attempt) handshake(ctx context.Context, transport net.Conn, check *host
 		} else {
 			err = a.explain(err, wire, check, login)
 		}
-		login.over(err)
+		login.finish(err)
 		return nil, err
 	}
-	login.over(nil)
+	login.finish(nil)
 	if !inTime {
 		_ = conn.Close()
 		return nil, contextError(ctx, "connecting")
@@ -327,13 +328,13 @@ func (a *attempt) config(check *hostCheck, login *login) *ssh.ClientConfig {
 		HostKeyCallback:   check.verify,
 		HostKeyAlgorithms: check.algorithms(),
 		AuthCallback: func(ctx *ssh.ClientAuthContext) (ssh.AuthMethod, error) {
-			a.enter("authentication did not finish")
+			a.setStage("authentication did not finish")
 			return login.next(ctx)
 		},
 	}
 }
 
-// explain classes the error of a handshake by how far it came.
+// explain returns the error of a failed handshake, classed by how far it got.
 func (a *attempt) explain(err error, wire *versionWatch, check *hostCheck, login *login) error {
 	if refused := check.refusal(); refused != nil {
 		return refused
@@ -342,16 +343,16 @@ func (a *attempt) explain(err error, wire *versionWatch, check *hostCheck, login
 	var none *ssh.AlgorithmNegotiationError
 	switch {
 	case !spoke && isDrop(err):
-		return &droppedEarly{said: greeting, err: err}
+		return &droppedEarly{greeting: greeting, err: err}
 	case !spoke:
 		return &problem.Error{Class: problem.Unreachable, Message: "the server does not speak SSH", Hint: "check the address and the port"}
-	case isDrop(err) && a.lapsed.Load() && !login.sent:
+	case isDrop(err) && a.endedInPause.Load() && !login.passwordSent:
 		return &droppedEarly{spoke: true, err: err}
-	case isDrop(err) && login.begun:
+	case isDrop(err) && login.started:
 		return &problem.Error{Class: problem.Unreachable, Message: "connection closed by the server during authentication"}
 	case isDrop(err):
 		return &droppedEarly{spoke: true, err: err}
-	case login.begun:
+	case login.started:
 		return login.failed(err)
 	case errors.As(err, &none) && len(a.target.seen) > 0 && !a.target.scan:
 		return a.target.unpinned()
@@ -361,16 +362,17 @@ func (a *attempt) explain(err error, wire *versionWatch, check *hostCheck, login
 	return &problem.Error{Class: problem.Unreachable, Message: "SSH handshake failed: " + display.Sanitise(err.Error(), 400)}
 }
 
-// isDrop tells the end of the transport from what a server said over it.
+// isDrop returns whether err is the end of the transport, not an answer of the
+// server.
 func isDrop(err error) bool {
 	var network *net.OpError
 	return errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.As(err, &network) ||
 		errors.Is(err, io.ErrClosedPipe) || errors.Is(err, os.ErrClosed) || errors.Is(err, syscall.EPIPE) // through a jump host or a ProxyCommand
 }
 
-// tooLate is the error for an attempt that the time ran out on. ctx is the
-// caller's own, without the connect timeout.
-func (a *attempt) tooLate(ctx context.Context) *problem.Error {
+// timeoutError returns the error of an attempt whose time limit has passed. ctx
+// is the caller's, without the limit.
+func (a *attempt) timeoutError(ctx context.Context) *problem.Error {
 	if errors.Is(ctx.Err(), context.Canceled) {
 		return contextError(ctx, "connecting")
 	}

@@ -12,20 +12,19 @@ import (
 	"github.com/aoifleet/aoifleet/internal/problem"
 )
 
-// errNoSFTP is the cause of an error after which the machine can be tried
-// without SFTP.
+// errNoSFTP is the cause of errors after which a command can replace SFTP.
 var errNoSFTP = errors.New("no SFTP")
 
-// Statuses of the commands below (sysexits.h: EX_CANTCREAT, EX_IOERR).
+// Exit statuses of the commands below (EX_CANTCREAT and EX_IOERR in sysexits.h).
 const (
-	cannotMake  = 73
-	cannotWrite = 74
+	cannotCreate = 73
+	cannotWrite  = 74
 )
 
-// These do what Put and Remove do where there is no SFTP, with the bytes on
-// standard input. Any login shell passes them on to sh as they are: quoted in
-// single quotes, without a quote, a backslash, a line break or an exclamation mark
-// in between (csh(1) finds history in there), and with names that need no quotes.
+// These commands replace SFTP for Put and Remove, with the bytes on
+// standard input. Every login shell passes them to sh unchanged: they are in
+// single quotes and contain no quote, backslash, newline or exclamation mark
+// (csh(1) expands history there), and their arguments need no quotes.
 const (
 	putCommand = `env LC_ALL=C sh -c 'umask 077; mkdir -- "$1" || exit 73; ` +
 		`cat >"$1/$2" && test "$(wc -c <"$1/$2")" -eq "$3" && exit 0; rm -rf -- "$1"; exit 74' sh `
@@ -34,9 +33,9 @@ const (
 
 var plainName = regexp.MustCompile(`^[A-Za-z0-9._/][A-Za-z0-9._/-]*$`)
 
-// putByExec is [Conn.Put] with a command instead of SFTP. A connection that is
-// lost in between is an end of input, and the bytes are counted: what did not
-// arrive whole is removed there.
+// putByExec is [Conn.Put] with a command instead of SFTP. A lost connection looks
+// like an end of input, so the command counts the bytes and removes an incomplete
+// file.
 func (c *Conn) putByExec(ctx context.Context, dir, name string, data []byte) error {
 	if !plainName.MatchString(dir) || !plainName.MatchString(name) {
 		return &problem.Error{Class: problem.Internal, Message: "not a plain directory and file name"}
@@ -45,6 +44,7 @@ func (c *Conn) putByExec(ctx context.Context, dir, name string, data []byte) err
 	return execError(err, "cannot write the file", problem.Disk)
 }
 
+// removeByExec is [Conn.Remove] with a command instead of SFTP.
 func (c *Conn) removeByExec(ctx context.Context, dir, name string) error {
 	if !plainName.MatchString(dir) || !plainName.MatchString(name) {
 		return &problem.Error{Class: problem.Internal, Message: "not a plain directory and file name"}
@@ -53,13 +53,13 @@ func (c *Conn) removeByExec(ctx context.Context, dir, name string) error {
 	return execError(err, "cannot remove the file", problem.Command)
 }
 
-// execError is what sftpError is for SFTP.
+// execError returns the error of a failed command, as sftpError does for SFTP.
 func execError(err error, what string, likely problem.Class) error {
 	var exit *ExitError
 	if !errors.As(err, &exit) {
 		return err
 	}
-	if exit.Status == cannotMake {
+	if exit.Status == cannotCreate {
 		what = "cannot create the private directory"
 	}
 	switch {
@@ -67,8 +67,8 @@ func execError(err error, what string, likely problem.Class) error {
 		return &problem.Error{Class: problem.Command, Message: what + ": permission denied", Err: fs.ErrPermission}
 	case strings.Contains(exit.Stderr, "File exists"):
 		return &problem.Error{Class: problem.Command, Message: what + ": it already exists"}
-	case exit.Status != cannotMake && exit.Status != cannotWrite:
-		likely = problem.Command // the login shell did not get as far
+	case exit.Status != cannotCreate && exit.Status != cannotWrite:
+		likely = problem.Command // the login shell did not run the command
 	}
 	lines := strings.Split(strings.TrimSpace(exit.Stderr), "\n")
 	return &problem.Error{Class: likely, Message: what + " (without SFTP): " + display.Sanitise(lines[len(lines)-1], 200)}

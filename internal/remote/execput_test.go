@@ -36,8 +36,8 @@ func TestPutByExecFails(t *testing.T) {
 		cause   error
 	}{
 		"full":       {"Welcome\ncat: write error: No space left on device\n", cannotWrite, problem.Disk, "cannot write the file (without SFTP): cat: write error: No space left on device", nil},
-		"no home":    {"mkdir: cannot create directory '.dir': Permission denied\n", cannotMake, problem.Command, "cannot create the private directory: permission denied", fs.ErrPermission},
-		"read-only":  {"mkdir: cannot create directory '.dir': Read-only file system\n", cannotMake, problem.Disk, "cannot create the private directory (without SFTP): mkdir: cannot create directory '.dir': Read-only file system", nil},
+		"no home":    {"mkdir: cannot create directory '.dir': Permission denied\n", cannotCreate, problem.Command, "cannot create the private directory: permission denied", fs.ErrPermission},
+		"read-only":  {"mkdir: cannot create directory '.dir': Read-only file system\n", cannotCreate, problem.Disk, "cannot create the private directory (without SFTP): mkdir: cannot create directory '.dir': Read-only file system", nil},
 		"no shell":   {"This account is currently not available.\x1b[2J\n", 1, problem.Command, "cannot write the file (without SFTP): This account is currently not available.", nil},
 		"no program": {"env: 'sh': No such file or directory\n", 127, problem.Command, "cannot write the file (without SFTP): env: 'sh': No such file or directory", nil},
 	} {

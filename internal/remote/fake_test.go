@@ -105,7 +105,7 @@ func newFakeServer(t *testing.T) *fakeServer {
 		Name: "fake", Address: "127.0.0.1", Port: port, User: "admin",
 		IdentityFiles:  []string{filepath.Join(dir, "id")},
 		KnownHosts:     writeFile(t, filepath.Join(dir, "known_hosts"), []byte(line+"\n")),
-		ConnectTimeout: patience,
+		ConnectTimeout: testTimeout,
 	}
 	t.Cleanup(s.stop)
 	return s

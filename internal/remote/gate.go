@@ -8,35 +8,34 @@ import (
 	"github.com/aoifleet/aoifleet/internal/sleep"
 )
 
-// gate lets connections begin gently: no more than rate in any second, and no
-// more than parallel of them in their handshake at the same first hop. The
-// second limit is what keeps a fleet behind one machine below its MaxStartups,
-// 10:30:100 by default: from ten connections that have not authenticated on,
-// sshd drops 30 % of the new ones (sshd_config(5)). A host that is reached
-// directly is its own first hop, so there it holds nobody up.
+// gate limits how fast connections start: at most rate in any second, and at most
+// parallel in their handshake at the same first hop. The second limit keeps a
+// fleet behind one machine below its MaxStartups, 10:30:100 by default: from ten
+// unauthenticated connections on, sshd drops 30 % of the new ones
+// (sshd_config(5)). A host that is reached directly is its own first hop, so the
+// second limit delays no other host there.
 type gate struct {
 	rate     int // 0: no limit
 	parallel int // at least 1
 
-	mu    sync.Mutex
-	begun []time.Time // the last rate beginnings, a ring; those to come too
-	next  int         // the oldest of them
-	hops  map[string]*hop
+	mu     sync.Mutex
+	starts []time.Time // of the last rate connections, a ring; reserved ones too
+	next   int         // index of the oldest
+	hops   map[string]*hop
 }
 
-// hop counts the handshakes at one machine; it is forgotten with the last.
+// hop counts the handshakes at one machine; the last one deletes it.
 type hop struct {
 	slots chan struct{}
-	users int // in a handshake or waiting for their turn
+	users int // connections in a handshake or waiting for a slot
 }
 
 func newGate(rate, parallel int) *gate {
-	return &gate{rate: rate, parallel: parallel, begun: make([]time.Time, rate), hops: map[string]*hop{}}
+	return &gate{rate: rate, parallel: parallel, starts: make([]time.Time, rate), hops: map[string]*hop{}}
 }
 
-// enter waits until a connection to the first hop at address may begin; leave
-// is to be called when its handshake is over. It returns false if ctx ends
-// first.
+// enter waits until a connection to the first hop at address may start. The
+// caller must call leave after the handshake. It returns false if ctx ends first.
 func (g *gate) enter(ctx context.Context, address string) (leave func(), ok bool) {
 	h := g.join(address)
 	select {
@@ -76,8 +75,8 @@ func (g *gate) part(address string, h *hop) {
 	}
 }
 
-// reserve takes the next beginning and returns how long it is until then: a
-// second after the one that was rate beginnings before.
+// reserve takes the next start time and returns the wait until then. It is one
+// second after the start that was rate starts before.
 func (g *gate) reserve(now time.Time) time.Duration {
 	if g.rate == 0 {
 		return 0
@@ -85,10 +84,10 @@ func (g *gate) reserve(now time.Time) time.Duration {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	at := now
-	if earliest := g.begun[g.next].Add(time.Second); earliest.After(at) {
+	if earliest := g.starts[g.next].Add(time.Second); earliest.After(at) {
 		at = earliest
 	}
-	g.begun[g.next] = at
+	g.starts[g.next] = at
 	g.next = (g.next + 1) % g.rate
 	return at.Sub(now)
 }

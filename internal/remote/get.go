@@ -12,20 +12,20 @@ import (
 	"github.com/aoifleet/aoifleet/internal/problem"
 )
 
-// Get reads the file name in dir (a relative path is relative to the login
-// directory) over SFTP and writes it to w, in order; nothing is written to w
-// after it has returned. The file must have exactly size bytes, whatever the
-// server says of it: more than that is not taken. Up to 2 MiB are under way at
-// once. An error of w is returned as it is.
+// Get reads the file name in dir over SFTP and writes it to w, in order. A
+// relative dir is relative to the login directory. The file must have exactly
+// size bytes: a longer one is an error, and no more than size bytes are written.
+// Up to 2 MiB are requested at once. After Get has returned, nothing is written to
+// w. An error of w is returned unchanged.
 func (c *Conn) Get(ctx context.Context, dir, name string, size int64, w io.Writer) error {
-	into := &exactly{w: w, left: size}
+	into := &exactWriter{w: w, left: size}
 	err := c.withSFTP(ctx, dir, name, func(s *sftpSession, failed func()) error {
 		const what = "cannot read the file"
 		file, err := s.client.Open(path.Join(dir, name))
 		if err != nil {
 			return c.sftpError(what, err, problem.Command, "the host reports a failure")
 		}
-		into.giveUp = failed // the library waits for the answers that are under way
+		into.onFailure = failed // the library still waits for outstanding answers
 		_, err = file.WriteTo(into)
 		_ = file.Close() // nothing was written to it
 		switch left := into.left; {
@@ -38,16 +38,16 @@ func (c *Conn) Get(ctx context.Context, dir, name string, size int64, w io.Write
 		}
 		return nil
 	})
-	// A request that outlives ctx finds it closed.
+	// After close, a request that outlives ctx cannot write to w.
 	return cmp.Or(into.close(), err)
 }
 
-// errTooLong stops a file that has more bytes than it should.
+// errTooLong is the error of a file with more bytes than expected.
 var errTooLong = errors.New("the file is longer than the host reported")
 
-// exactly passes so many bytes on, until it is closed.
-type exactly struct {
-	giveUp func() // called at the first failure
+// exactWriter accepts left bytes until it is closed.
+type exactWriter struct {
+	onFailure func() // called at the first failure
 
 	mu     sync.Mutex
 	w      io.Writer
@@ -56,8 +56,8 @@ type exactly struct {
 	closed bool
 }
 
-// Write passes p on, or fails; the first failure is the last call.
-func (e *exactly) Write(p []byte) (n int, err error) {
+// Write passes p on to w. After the first failure the writer is closed.
+func (e *exactWriter) Write(p []byte) (n int, err error) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	switch {
@@ -72,13 +72,13 @@ func (e *exactly) Write(p []byte) (n int, err error) {
 	}
 	if err != nil {
 		e.closed = true
-		e.giveUp()
+		e.onFailure()
 	}
 	return n, err
 }
 
-// close returns the error of w, if it had one.
-func (e *exactly) close() error {
+// close closes the writer and returns the error of w, if any.
+func (e *exactWriter) close() error {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	e.closed = true

@@ -92,9 +92,9 @@ func (l lyingSFTP) serve(ch ssh.Channel) {
 	}
 }
 
-// TestGetFromALiar: whatever the server says of the size, what is taken is
+// TestGetWrongSize: whatever the server says of the size, what is taken is
 // bounded, and nobody waits for it for ever.
-func TestGetFromALiar(t *testing.T) {
+func TestGetWrongSize(t *testing.T) {
 	const said = 100_000
 	chunk := make([]byte, 32<<10)
 	endless := func(uint64) []byte { return chunk }
@@ -107,8 +107,8 @@ func TestGetFromALiar(t *testing.T) {
 		}
 	}
 	for name, c := range map[string]struct {
-		liar  lyingSFTP
-		words string
+		server  lyingSFTP
+		message string
 	}{
 		"endless":                 {lyingSFTP{said, endless}, "it is longer"},
 		"endless, said to be 0":   {lyingSFTP{0, endless}, "it is longer"},
@@ -127,10 +127,10 @@ func TestGetFromALiar(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			s := newFakeServer(t)
-			s.subsystem = c.liar.serve
+			s.subsystem = c.server.serve
 			conn := dial(t, newDialer(t, Options{}), s.start().target)
-			conn.cleanupTimeout = patience
-			if c.words == "" { // it never answers
+			conn.cleanupTimeout = testTimeout
+			if c.message == "" { // it never answers
 				conn.cleanupTimeout = 100 * time.Millisecond
 			}
 			var got bytes.Buffer
@@ -138,8 +138,8 @@ func TestGetFromALiar(t *testing.T) {
 			if got.Len() > said || err == nil {
 				t.Errorf("%d bytes, %v", got.Len(), err)
 			}
-			if c.words != "" {
-				wantError(t, err, problem.Command, c.words)
+			if c.message != "" {
+				wantError(t, err, problem.Command, c.message)
 			}
 		})
 	}

@@ -27,7 +27,7 @@ func TestHideInTail(t *testing.T) {
 // A server that has heard the password asks a question with it.
 func TestHideInQuestion(t *testing.T) {
 	display.Hide(rightPassword)
-	s, d := newFakeServer(t), new(doorman)
+	s, d := newFakeServer(t), new(authRecorder)
 	s.config.PublicKeyCallback = nil
 	s.config.KeyboardInteractiveCallback = d.asks("Password: ", "\x1b[1mcorr\x1b[0mect\n horse has expired, the new one?")
 	target := s.start().target

@@ -14,8 +14,8 @@ import (
 	"github.com/aoifleet/aoifleet/internal/problem"
 )
 
-// spew writes for ever, or until the connection ends.
-func spew(w io.Writer, what string) {
+// flood writes for ever, or until the connection ends.
+func flood(w io.Writer, what string) {
 	block := []byte(strings.Repeat(what, 1024))
 	for {
 		if _, err := w.Write(block); err != nil {
@@ -34,37 +34,37 @@ func TestDialFaults(t *testing.T) {
 	}{
 		{"never speaks", func(int, net.Conn) bool { return true }, 3 * time.Second, 1,
 			"timed out after 3s: connected, but no SSH answer"},
-		{"speaks for ever", func(_ int, c net.Conn) bool { go spew(c, "x\n"); return true }, patience, 1,
+		{"speaks for ever", func(_ int, c net.Conn) bool { go flood(c, "x\n"); return true }, testTimeout, 1,
 			"does not speak SSH"},
-		{"one endless line", func(_ int, c net.Conn) bool { go spew(c, "x"); return true }, patience, 1,
+		{"one endless line", func(_ int, c net.Conn) bool { go flood(c, "x"); return true }, testTimeout, 1,
 			"does not speak SSH"},
 		{"stops after its version", func(_ int, c net.Conn) bool { _, _ = io.WriteString(c, "SSH-2.0-x\r\n"); return true },
 			3 * time.Second, 1, "timed out after 3s: the SSH handshake did not finish"},
 		{"garbage after its version", func(_ int, c net.Conn) bool {
 			go func() {
 				_, _ = io.WriteString(c, "SSH-2.0-x\r\n")
-				spew(c, "\xff")
+				flood(c, "\xff")
 			}()
 			return true
-		}, patience, 1, "SSH handshake failed"},
-		{"closes at once", func(_ int, c net.Conn) bool { _ = c.Close(); return true }, patience, 1 + maxEarlyRetries,
+		}, testTimeout, 1, "SSH handshake failed"},
+		{"closes at once", func(_ int, c net.Conn) bool { _ = c.Close(); return true }, testTimeout, 1 + maxEarlyRetries,
 			"before the server sent anything"},
 		{"resets at once", func(_ int, c net.Conn) bool {
 			_ = c.(*net.TCPConn).SetLinger(0)
 			_ = c.Close()
 			return true
-		}, patience, 1 + maxEarlyRetries, "connection reset before the server sent anything"},
+		}, testTimeout, 1 + maxEarlyRetries, "connection reset before the server sent anything"},
 		{"turns away", func(_ int, c net.Conn) bool {
 			_, _ = io.WriteString(c, "Exceeded \x1b[31mMaxStartups\r\n")
 			_, _ = c.Read(make([]byte, 64)) // else unread input turns the close into a reset
 			_ = c.Close()
 			return true
-		}, patience, 1 + maxEarlyRetries, "the server rejected the connection: Exceeded MaxStartups"},
+		}, testTimeout, 1 + maxEarlyRetries, "the server rejected the connection: Exceeded MaxStartups"},
 		{"closes after its version", func(_ int, c net.Conn) bool {
 			_, _ = io.WriteString(c, "SSH-2.0-x\r\n")
 			_ = c.(*net.TCPConn).CloseWrite()
 			return true
-		}, patience, 1 + maxEarlyRetries, "closed by the server during the SSH handshake"},
+		}, testTimeout, 1 + maxEarlyRetries, "closed by the server during the SSH handshake"},
 	}
 	for _, tc := range cases {
 		t.Run(tc.name, func(t *testing.T) {
@@ -175,9 +175,9 @@ func TestSessionFaults(t *testing.T) {
 				_, _ = ch.SendRequest("exit-signal", false, payload)
 			}
 		}, 0, problem.Command, "killed by signal KILL"},
-		{"endless stdout", func(s *fakeServer) { s.exec = func(ch ssh.Channel, _ string) { spew(ch, "x") } }, 0,
+		{"endless stdout", func(s *fakeServer) { s.exec = func(ch ssh.Channel, _ string) { flood(ch, "x") } }, 0,
 			problem.Command, "printed more than"},
-		{"endless stderr", func(s *fakeServer) { s.exec = func(ch ssh.Channel, _ string) { spew(ch.Stderr(), "\x1b[31m") } },
+		{"endless stderr", func(s *fakeServer) { s.exec = func(ch ssh.Channel, _ string) { flood(ch.Stderr(), "\x1b[31m") } },
 			50 * time.Millisecond, problem.Timeout, "timed out"},
 		{"endless requests", func(s *fakeServer) {
 			s.exec = func(ch ssh.Channel, _ string) {

@@ -20,9 +20,9 @@ import (
 	"github.com/aoifleet/aoifleet/internal/problem"
 )
 
-// plainAlgorithms are the kinds of host key in the order in which they are asked
-// for where nothing is known of the host, which is OpenSSH's: people compare what
-// they are shown with what ssh shows them. In FIPS 140-3 mode some are missing.
+// plainAlgorithms returns the host key algorithms to request from an unknown host,
+// in OpenSSH's order: users compare the key with the one that ssh shows. In FIPS
+// 140-3 mode some are missing.
 func plainAlgorithms() []string {
 	supported := ssh.SupportedAlgorithms().HostKeys
 	return slices.DeleteFunc([]string{
@@ -31,22 +31,21 @@ func plainAlgorithms() []string {
 	}, func(algorithm string) bool { return !slices.Contains(supported, algorithm) })
 }
 
-// hostCheck verifies the host key of one connection, strictly. A pin decides
-// alone; else known_hosts does.
+// hostCheck verifies the host key of one connection strictly: against the pins if
+// there are any, else against known_hosts.
 type hostCheck struct {
 	known  *knownFile
 	pins   *pinTypes
 	target Target
-	name   string // host:port, as it is looked up
+	name   string // host:port to look up in known_hosts
 
-	mu      sync.Mutex // the library verifies again, aside, whenever keys are exchanged anew
-	print   string
-	problem error
+	mu      sync.Mutex // at each key exchange the library verifies again, in its goroutine
+	sentKey string     // fingerprint
+	problem error      // why the key was rejected
 }
 
-// newHostCheck looks the address up as it is written, and in lower case as
-// OpenSSH does if that finds nothing. An alias stands for it without a port
-// (HostKeyAlias in ssh_config(5)).
+// newHostCheck looks the address up unchanged, then in lower case as OpenSSH does.
+// An alias replaces the address and has no port (HostKeyAlias in ssh_config(5)).
 func newHostCheck(known *knownFile, pins *pinTypes, t Target) *hostCheck {
 	if t.HostKeyAlias != "" {
 		return &hostCheck{known: known, pins: pins, target: t, name: net.JoinHostPort(t.HostKeyAlias, strconv.Itoa(DefaultPort))}
@@ -59,13 +58,13 @@ func newHostCheck(known *knownFile, pins *pinTypes, t Target) *hostCheck {
 	return h
 }
 
-// algorithms puts the kinds of key that are known for the host first: the
-// server sends one key, and it should be one that can be compared (the
-// library alone prefers RSA and then reports a changed key). The other kinds
-// follow, so that a key that did change is seen as that; the kinds that need a
-// certificate authority only where one is known.
+// algorithms returns the algorithms to request, those of known keys first: the
+// server sends one key, and it should be one that can be compared. (The library
+// prefers RSA and then reports a changed key.) The others follow, so that a key
+// that did change is reported as changed; certificate algorithms are requested
+// only if an authority is known.
 func (h *hostCheck) algorithms() []string {
-	if h.target.anyKey() {
+	if h.target.triesEachType() {
 		return h.pins.first(h.target.unseen(), h.target.HostKeyFingerprints)
 	}
 	supported := ssh.SupportedAlgorithms().HostKeys
@@ -83,18 +82,18 @@ func (h *hostCheck) algorithms() []string {
 	return list
 }
 
-// verify is the ssh.HostKeyCallback.
+// verify implements ssh.HostKeyCallback.
 func (h *hostCheck) verify(_ string, remote net.Addr, key ssh.PublicKey) error {
 	problem := h.judge(remote, key, h.target.AcceptNewHostKeys)
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	h.print = fingerprint(key)
+	h.sentKey = fingerprint(key)
 	h.problem = problem
 	return problem
 }
 
 func (h *hostCheck) judge(remote net.Addr, key ssh.PublicKey, acceptNew bool) error {
-	if h.target.anyKey() {
+	if h.target.triesEachType() {
 		if !h.target.scan && slices.Contains(h.target.HostKeyFingerprints, fingerprint(key)) {
 			h.pins.learn(fingerprint(key), key.Type())
 			return nil
@@ -123,8 +122,8 @@ func (h *hostCheck) judge(remote net.Addr, key ssh.PublicKey, acceptNew bool) er
 	return &problem.Error{Class: problem.HostKeyUnknown, Message: "host certificate not accepted: " + display.Sanitise(err.Error(), 200)}
 }
 
-// accept writes the key of a host that is not known. Another program may have
-// written one meanwhile; then that decides.
+// accept adds the key of an unknown host to known_hosts. If another program has
+// added a key meanwhile, that key decides.
 func (h *hostCheck) accept(remote net.Addr, key ssh.PublicKey) error {
 	err := h.known.add(h.name, key)
 	if errors.Is(err, errWrittenMeanwhile) {
@@ -179,8 +178,8 @@ func (h *hostCheck) changed(key ssh.PublicKey, known []xknownhosts.KnownKey) *pr
 	}
 }
 
-// scanCommand is how its key gets into known_hosts. What is behind a jump host or
-// a ProxyCommand, or has an alias, ssh-keyscan can't help with: ssh asks.
+// scanCommand returns the command that adds the host's key to known_hosts.
+// ssh-keyscan supports no jump host, ProxyCommand or alias: there it is ssh.
 func (h *hostCheck) scanCommand() string {
 	if len(h.target.Via) > 0 || h.target.ProxyCommand != "" || h.target.HostKeyAlias != "" {
 		return sshCommand(h.target)
@@ -197,20 +196,21 @@ func (h *hostCheck) scanCommand() string {
 func (h *hostCheck) fingerprint() string {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	return h.print
+	return h.sentKey
 }
 
-// refusal is why the key was not accepted, or nil: an *problem.Error or an *otherKey.
+// refusal returns why the key was rejected, a *problem.Error or an *otherKey, or
+// nil.
 func (h *hostCheck) refusal() error {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	return h.problem
 }
 
-// fingerprint is that of the key itself, as ssh-keygen -l shows it, also for a
-// certificate.
+// fingerprint returns the fingerprint of the key that ssh-keygen -l shows, also
+// for a certificate.
 func fingerprint(key ssh.PublicKey) string {
-	return ssh.FingerprintSHA256(bare(key))
+	return ssh.FingerprintSHA256(withoutCertificate(key))
 }
 
 func describe(key ssh.PublicKey) string { return key.Type() + " " + fingerprint(key) }

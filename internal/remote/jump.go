@@ -13,11 +13,11 @@ import (
 	"github.com/aoifleet/aoifleet/internal/problem"
 )
 
-// jumpHoldoff is how long nobody tries a jump host that could not be reached:
-// what waits behind it fails at once, with the same error.
+// jumpHoldoff is how long an unreachable jump host is not tried again: the hosts
+// behind it fail at once, with the same error.
 const jumpHoldoff = 5 * time.Second
 
-// jumpHosts holds one connection for each jump host.
+// jumpHosts shares one connection to each jump host.
 type jumpHosts struct {
 	holdoff time.Duration
 
@@ -25,25 +25,25 @@ type jumpHosts struct {
 	hosts map[string]*jumpHost
 }
 
-// jumpHost is one of them, on one way there. At most one attempt is made at a
-// time, and shared by all who wait. A jump host that has refused to be logged in
-// to, or whose key is not trusted, is not tried again: refusals are counted
-// against the user (PerSourcePenalties in sshd_config(5)).
+// jumpHost is a jump host on one route. At most one attempt is made at a time and
+// shared by all who wait. A jump host that refused the login, or whose key is not
+// trusted, is not tried again: sshd counts refusals (PerSourcePenalties in
+// sshd_config(5)).
 type jumpHost struct {
 	mu     sync.Mutex
-	flight *jumpFlight // the newest attempt; nil: none yet
-	ended  time.Time   // when it failed
+	latest *jumpAttempt // the newest attempt; nil: none yet
+	ended  time.Time    // when the newest attempt ended
 }
 
-// jumpFlight is one attempt. Conn and err are set before done is closed.
-type jumpFlight struct {
+// jumpAttempt is one attempt. conn and err are set before done is closed.
+type jumpAttempt struct {
 	done chan struct{}
 	conn *Conn
 	err  error
 }
 
-// jumpHost returns the connection to the last of via, through the others; nil
-// where there are none. The error names the jump host that failed.
+// jumpHost returns the connection to the last of via, through the others; nil if
+// via is empty. The error names the jump host that failed.
 func (d *Dialer) jumpHost(ctx context.Context, via []Target) (*Conn, error) {
 	if len(via) == 0 {
 		return nil, nil
@@ -70,8 +70,8 @@ func (j *jumpHosts) host(via []Target) *jumpHost {
 	return j.hosts[key]
 }
 
-// jumpKey tells ways apart: who logs in where, with what, and who vouches for
-// the host key.
+// jumpKey identifies a route: who logs in where, with which credential, and what
+// verifies the host keys.
 func jumpKey(via []Target) string {
 	var key strings.Builder
 	for _, t := range via {
@@ -83,15 +83,15 @@ func jumpKey(via []Target) string {
 	return key.String()
 }
 
-// join returns the attempt to wait for, a new one if that is called for.
-func (h *jumpHost) join(d *Dialer, via []Target) *jumpFlight {
+// join returns the attempt to wait for, and starts a new one if necessary.
+func (h *jumpHost) join(d *Dialer, via []Target) *jumpAttempt {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if h.flight != nil && !h.stale(d.jumps.holdoff) {
-		return h.flight
+	if h.latest != nil && !h.stale(d.jumps.holdoff) {
+		return h.latest
 	}
-	f := &jumpFlight{done: make(chan struct{})}
-	h.flight = f
+	f := &jumpAttempt{done: make(chan struct{})}
+	h.latest = f
 	last := len(via) - 1
 	hop := via[last]
 	hop.Via, hop.hop = via[:last], true
@@ -113,43 +113,43 @@ func (h *jumpHost) join(d *Dialer, via []Target) *jumpFlight {
 	return f
 }
 
-// stale tells whether the newest attempt is over and worth another.
+// stale returns whether the newest attempt has ended and may be repeated.
 func (h *jumpHost) stale(holdoff time.Duration) bool {
 	select {
-	case <-h.flight.done:
+	case <-h.latest.done:
 	default:
 		return false
 	}
 	switch {
-	case h.flight.err == nil:
-		return h.flight.conn.ended()
-	case isFinal(h.flight.err):
+	case h.latest.err == nil:
+		return h.latest.conn.ended()
+	case isFinal(h.latest.err):
 		return false
 	}
 	return time.Since(h.ended) >= holdoff
 }
 
-// close ends the connections, and all that goes through them.
+// close closes the connections to the jump hosts and those through them.
 func (j *jumpHosts) close() {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	for _, h := range j.hosts {
 		h.mu.Lock()
-		f := h.flight
+		f := h.latest
 		h.mu.Unlock()
 		if f == nil {
 			continue
 		}
-		<-f.done // Close has waited for it
+		<-f.done // closed already: Dialer.Close has waited
 		if f.conn != nil {
 			_ = f.conn.Close()
 		}
 	}
 }
 
-// atHop says in an error which jump host failed, once.
+// atHop adds to err the name of the jump host that failed, unless it has one.
 func atHop(name string, err error) error {
-	hop := placed(err)
+	hop := asDialError(err)
 	if hop == nil || hop.Hop != "" {
 		return err
 	}
@@ -157,23 +157,23 @@ func atHop(name string, err error) error {
 	return hop
 }
 
-// proxied is the first hop of all that goes through a ProxyCommand: nobody knows
-// which machine that is, so they are taken for one.
-const proxied = "ProxyCommand"
+// proxyHop is the first hop of all connections through a ProxyCommand: which
+// machine that is is unknown, so all count as one.
+const proxyHop = "ProxyCommand"
 
-// firstHop names the machine that a connection to t meets first, for the gate.
+// firstHop returns the machine that a connection to t reaches first, for the gate.
 func firstHop(t Target) string {
 	first := t
 	if len(t.Via) > 0 {
 		first = withDefaults(t.Via[0])
 	}
 	if first.ProxyCommand != "" {
-		return proxied
+		return proxyHop
 	}
 	return address(first)
 }
 
-// sshCommand is how a person goes the same way with ssh.
+// sshCommand returns the ssh command that connects to t on the same route.
 func sshCommand(t Target, options ...string) string {
 	args := append([]string{"ssh"}, options...)
 	var hops []string
@@ -183,7 +183,7 @@ func sshCommand(t Target, options ...string) string {
 	if len(hops) > 0 {
 		args = append(args, "-J", strings.Join(hops, ","))
 	} else if t.ProxyCommand != "" {
-		args = append(args, "-o", "ProxyCommand=…") // it may hold a secret
+		args = append(args, "-o", "ProxyCommand=…") // it may contain a secret
 	}
 	if t.HostKeyAlias != "" {
 		args = append(args, "-o", "HostKeyAlias="+t.HostKeyAlias)

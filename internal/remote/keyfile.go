@@ -18,27 +18,27 @@ import (
 	"github.com/aoifleet/aoifleet/internal/problem"
 )
 
-// maxKeyFile bounds a key file, in bytes.
+// maxKeyFile is the maximum size of a key file, in bytes.
 const maxKeyFile = 1 << 20
 
-// keyFiles holds the key and certificate files of a fleet, each parsed once.
+// keyFiles caches the key and certificate files of a fleet, each parsed once.
 type keyFiles struct {
 	mu           sync.Mutex
 	keys         map[string]*keyFile
-	certificates map[string]*ssh.Certificate // nil: there is none
+	certificates map[string]*ssh.Certificate // nil: the file contains none
 }
 
-// keyFile is what one identity file gave.
+// keyFile is a parsed identity file.
 type keyFile struct {
 	path        string
-	signer      ssh.Signer       // nil when it can't be used by itself
-	public      ssh.PublicKey    // nil when it could not be told
-	certificate *ssh.Certificate // from PATH-cert.pub; nil when there is none
+	signer      ssh.Signer       // nil if the file alone is not enough
+	public      ssh.PublicKey    // nil if unknown
+	certificate *ssh.Certificate // from PATH-cert.pub; nil if there is none
 	problem     *problem.Error   // why signer is nil
-	missing     bool             // there is no such file
-	locked      []byte           // the file's text where a passphrase protects it
+	missing     bool             // the file does not exist
+	locked      []byte           // the file's text if a passphrase protects it
 
-	mu       sync.Mutex // for what follows: the passphrase is tried once
+	mu       sync.Mutex // for the fields below: the passphrase is tried once
 	tried    bool
 	unlocked ssh.Signer
 	refusal  *problem.Error
@@ -58,7 +58,8 @@ func (k *keyFiles) key(path string) *keyFile {
 	return k.keys[path]
 }
 
-// certificate returns the certificate in a file, nil if there is none.
+// certificate returns the certificate in a file, nil if it contains none. The
+// first call reads the file.
 func (k *keyFiles) certificate(path string) *ssh.Certificate {
 	k.mu.Lock()
 	defer k.mu.Unlock()
@@ -104,13 +105,13 @@ func (f *keyFile) parse(pem []byte) {
 		f.public, f.locked = locked.PublicKey, pem
 		return
 	}
-	// The parser's own words could quote the file.
+	// The parser's message could quote the file.
 	f.problem = keyProblem(f.path+" is not a usable private key", "check identity_file, or add the key to ssh-agent and keep its public key in "+f.path+".pub")
 	f.public, _, _, _, _ = ssh.ParseAuthorizedKey(pem) // as OpenSSH, a public key is enough with an agent
 }
 
-// unlock returns the signer of a file that a passphrase protects. What comes of
-// the first passphrase stays so for the run.
+// unlock returns the signer of a file that a passphrase protects. The result of
+// the first passphrase holds for the run.
 func (f *keyFile) unlock(ctx context.Context, passphrase func(context.Context, string) (string, error)) (ssh.Signer, error) {
 	text, err := passphrase(ctx, f.path)
 	if err != nil {
@@ -130,7 +131,7 @@ func (f *keyFile) unlock(ctx context.Context, passphrase func(context.Context, s
 	return f.unlocked, nil
 }
 
-// secretError is for what Target.Passphrase or a Password returned.
+// secretError returns the error for one of Target.Passphrase or Password.Get.
 func secretError(err error) error {
 	var e *problem.Error
 	switch {
@@ -142,9 +143,8 @@ func secretError(err error) error {
 	return keyProblem(display.Sanitise(err.Error(), 400), "")
 }
 
-// lockedSigner offers a key whose passphrase is asked for only when the server
-// has accepted it, as ssh does (RFC 4252 section 7: the query comes without a
-// signature).
+// lockedSigner offers a key and requests its passphrase only when the server has
+// accepted the key, as ssh does (RFC 4252 section 7: the query has no signature).
 type lockedSigner struct {
 	public ssh.PublicKey
 	unlock func() (ssh.Signer, error)
@@ -181,8 +181,8 @@ func fileReason(err error) string {
 	return "not a regular file, or too large"
 }
 
-// readPublic reads a public key or certificate in OpenSSH's one-line form; nil
-// if there is none.
+// readPublic reads a public key or certificate in OpenSSH's one-line form; it
+// returns nil if there is none.
 func readPublic(path string) ssh.PublicKey {
 	line, err := localfile.ReadRegular(path, maxKeyFile)
 	if err != nil {
@@ -195,17 +195,17 @@ func readPublic(path string) ssh.PublicKey {
 	return key
 }
 
-// exposedError is a private key that others can read.
+// exposedError is the error of a private key that others can read or write.
 type exposedError struct{ mode fs.FileMode }
 
 func (e *exposedError) Error() string { return fmt.Sprintf("mode %04o", e.mode) }
 
-// readPrivate is localfile.ReadRegular for private keys: one of one's own files that
-// others can read or write is refused, as ssh refuses it. There, too, what is
-// only the public key may be open.
+// readPrivate is localfile.ReadRegular for private keys: like ssh, it refuses a
+// file of the user that others can read or write. A public key in place of the
+// private one may be readable.
 func readPrivate(path string) ([]byte, error) {
 	pem, err := localfile.ReadRegular(path, maxKeyFile)
-	if err != nil || runtime.GOOS == "windows" { // where the mode says nothing
+	if err != nil || runtime.GOOS == "windows" { // Windows has no such modes
 		return pem, err
 	}
 	if _, _, _, _, notPublic := ssh.ParseAuthorizedKey(pem); notPublic == nil {

@@ -24,13 +24,13 @@ import (
 	"github.com/aoifleet/aoifleet/internal/problem"
 )
 
-// hostDatabases holds each set of known_hosts files, parsed once.
+// hostDatabases caches each set of known_hosts files, parsed once.
 type hostDatabases struct {
 	mu   sync.Mutex
 	sets map[string]*knownFile
 }
 
-// get returns the files that vouch for t, with the error of their first reading.
+// get returns the known_hosts files of t, and the error of their first reading.
 func (h *hostDatabases) get(t Target) (*knownFile, error) {
 	paths := t.knownHostsFiles()
 	key := strings.Join(paths, "\x00")
@@ -50,28 +50,29 @@ func (h *hostDatabases) get(t Target) (*knownFile, error) {
 	return f, f.err
 }
 
-// knownHostsFiles are t's; new keys are written to the first.
+// knownHostsFiles returns the known_hosts files of t; new keys are added to the
+// first.
 func (t *Target) knownHostsFiles() []string {
 	return append([]string{t.KnownHosts}, t.KnownHostsFiles...)
 }
 
-// knownFile is a known_hosts file, and those that are read with it, as they were
-// read and with what this run has added: to read them again after each of a
+// knownFile is a known_hosts file and those that are read with it, as they were
+// read, and the keys that this run has added: reading them again after each of a
 // thousand new hosts would take minutes.
 type knownFile struct {
 	path string
 	more []string
 
 	mu     sync.Mutex
-	db     *knownhosts.HostKeyDB // nil when there is no file: it knows no host
+	db     *knownhosts.HostKeyDB // nil if no file exists: no host is known
 	err    error
-	hashed bool                       // most names in it are
+	hashed bool                       // most names in the file are hashed
 	size   int64                      // of the file at path as it was last read or written here
-	time   time.Time                  // of that
+	time   time.Time                  // modification time at that size
 	added  map[string][]ssh.PublicKey // by host:port
 }
 
-// load reads the files; mu is held, or nobody else knows f.
+// load reads the files. The caller holds mu, or f is not shared yet.
 func (f *knownFile) load() {
 	f.size, f.time, f.added = 0, time.Time{}, map[string][]ssh.PublicKey{}
 	if info, err := os.Stat(f.path); err == nil {
@@ -81,7 +82,7 @@ func (f *knownFile) load() {
 	f.hashed = f.db != nil && mostlyHashed(f.path)
 }
 
-// readKnownHosts reads the files that there are; nil: there is none.
+// readKnownHosts reads the files that exist; it returns nil if none does.
 func readKnownHosts(paths []string) (*knownhosts.HostKeyDB, error) {
 	paths = slices.DeleteFunc(slices.Clone(paths), func(path string) bool {
 		_, err := os.Stat(path)
@@ -110,8 +111,8 @@ func readKnownHosts(paths []string) (*knownhosts.HostKeyDB, error) {
 	return db, nil
 }
 
-// mostlyHashed tells whether somebody keeps the names of this file to themselves
-// (HashKnownHosts in ssh_config(5)).
+// mostlyHashed returns whether most names in the file are hashed, so that new ones
+// must be too (HashKnownHosts in ssh_config(5)).
 func mostlyHashed(path string) bool {
 	file, err := os.Open(path)
 	if err != nil {
@@ -130,10 +131,11 @@ func mostlyHashed(path string) bool {
 	return balance > 0
 }
 
-// nobody is an address for the library, which looks at the name alone.
-var nobody = &net.TCPAddr{IP: net.IPv4zero}
+// noAddress is the address for callbacks of the library that use the name alone.
+var noAddress = &net.TCPAddr{IP: net.IPv4zero}
 
-// check is what the file says of a key, in the errors of x/crypto/ssh/knownhosts.
+// check checks a key against the files. The errors are those of
+// x/crypto/ssh/knownhosts.
 func (f *knownFile) check(name string, remote net.Addr, key ssh.PublicKey) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -141,12 +143,12 @@ func (f *knownFile) check(name string, remote net.Addr, key ssh.PublicKey) error
 		if slices.ContainsFunc(added, func(k ssh.PublicKey) bool { return sameKey(k, key) }) {
 			return nil
 		}
-		f.load() // for the line that says otherwise
+		f.load() // so that the error has the line number
 	}
 	return f.lookUp(name, remote, key)
 }
 
-// lookUp is check without what this run has added; mu is held.
+// lookUp is check without the keys that this run has added. The caller holds mu.
 func (f *knownFile) lookUp(name string, remote net.Addr, key ssh.PublicKey) error {
 	switch {
 	case f.err != nil:
@@ -157,14 +159,14 @@ func (f *knownFile) lookUp(name string, remote net.Addr, key ssh.PublicKey) erro
 	return f.db.HostKeyCallback()(name, remote, key)
 }
 
-// keys are the lines for a host, those of authorities too; lines that this run
+// keys returns the lines for a host, those of authorities too. Lines that this run
 // has added have no number.
 func (f *knownFile) keys(name string) []xknownhosts.KnownKey {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	var known *xknownhosts.KeyError
 	var list []xknownhosts.KnownKey
-	if errors.As(f.lookUp(name, nobody, noKey{}), &known) {
+	if errors.As(f.lookUp(name, noAddress, noKey{}), &known) {
 		list = known.Want
 	}
 	for _, key := range f.added[name] {
@@ -173,14 +175,14 @@ func (f *knownFile) keys(name string) []xknownhosts.KnownKey {
 	return list
 }
 
-// noKey is a key that no file has.
+// noKey is a key that no file contains.
 type noKey struct{}
 
 func (noKey) Type() string                        { return "none" }
 func (noKey) Marshal() []byte                     { return nil }
 func (noKey) Verify([]byte, *ssh.Signature) error { return errors.New("no key") }
 
-// algorithms are the kinds of key that the file has for a host.
+// algorithms returns the host key algorithms of a host's lines.
 func (f *knownFile) algorithms(name string) []string {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -190,7 +192,7 @@ func (f *knownFile) algorithms(name string) []string {
 	return f.db.HostKeyAlgorithms(name)
 }
 
-// withoutAuthorities leaves only the host's own keys of what keys gave.
+// withoutAuthorities returns known without the keys of authorities.
 func (f *knownFile) withoutAuthorities(name string, known []xknownhosts.KnownKey) []xknownhosts.KnownKey {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -203,14 +205,13 @@ func (f *knownFile) withoutAuthorities(name string, known []xknownhosts.KnownKey
 	})
 }
 
-// errWrittenMeanwhile: another program, or another connection, has added the
-// host since it was looked up.
+// errWrittenMeanwhile is the error when another program, or another connection,
+// has added the host since it was looked up.
 var errWrittenMeanwhile = errors.New("the host was added meanwhile")
 
-// add appends lines for a host that the file did not know. The file is locked
-// meanwhile, so that two of this program do not write two keys for one host; a
-// program that does not lock it, such as ssh, appends its line in one write, as
-// is done here.
+// add appends lines for a host that the file did not know. The file is locked, so
+// that two runs of this program do not add two keys for one host. ssh does not
+// lock it, but like add appends its line in one write.
 func (f *knownFile) add(name string, keys ...ssh.PublicKey) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -250,7 +251,7 @@ func (f *knownFile) add(name string, keys ...ssh.PublicKey) error {
 	return nil
 }
 
-// ownKeys counts the lines for a host; mu is held.
+// ownKeys returns the number of lines for a host. The caller holds mu.
 func (f *knownFile) ownKeys(name string) int {
 	if f.db == nil {
 		return 0
@@ -258,7 +259,8 @@ func (f *knownFile) ownKeys(name string) int {
 	return len(f.db.HostKeys(name))
 }
 
-// lines are what to append: first the end of a line that lacks one.
+// lines returns the text to append. It starts with a newline if the file does not
+// end with one.
 func (f *knownFile) lines(file io.ReaderAt, name string, keys []ssh.PublicKey) []byte {
 	var text bytes.Buffer
 	last := make([]byte, 1)
@@ -276,7 +278,7 @@ func (f *knownFile) lines(file io.ReaderAt, name string, keys []ssh.PublicKey) [
 	return text.Bytes()
 }
 
-// plainReason is an error without the path that its text repeats.
+// plainReason returns the text of an error without the path.
 func plainReason(err error) string {
 	return display.Sanitise(localfile.Reason(err), 200)
 }

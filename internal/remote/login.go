@@ -12,98 +12,99 @@ import (
 	"github.com/aoifleet/aoifleet/internal/problem"
 )
 
-// login is one authentication: what is offered in which order, and what came of
-// it. Keys come first, then the password, which is sent once at most: sshd
-// counts each try, and so do the modules that lock accounts.
+// login is one authentication. It offers keys first, then the password, which is
+// sent at most once: sshd counts each try, and so do modules that lock accounts.
 type login struct {
-	target Target
-	ctx    context.Context
-	keys   *offer
-	trial  *trial
-	gone   func() bool            // the connection has ended
-	rest   func() (resume func()) // the clock of the attempt stands still meanwhile
+	target     Target
+	ctx        context.Context
+	keys       *offer
+	trial      *trial
+	ended      func() bool            // whether the connection has ended
+	pauseLimit func() (resume func()) // pauses the time limit of the attempt
 
-	begun   bool           // the server has named the methods that it allows
-	entered bool           // the trial let it in
-	used    bool           // the password is not for another method any more
-	sent    bool           // it was sent
-	partial bool           // something was accepted, and not enough
-	allowed []string       // methods, as the server last said
-	problem error          // why this side ended it: an *problem.Error, or that of ctx
-	fault   *problem.Error // the same where it is so for whatever host
+	started      bool           // the server has named its methods
+	admitted     bool           // by the trial
+	passwordUsed bool           // the password is not tried with another method
+	passwordSent bool           // it was sent
+	partial      bool           // a credential was accepted, but the server requires more
+	allowed      []string       // methods that the server named last
+	problem      error          // why this side ended it: a *problem.Error, or the error of ctx
+	fault        *problem.Error // the same, if it applies to every host
 }
 
-// next is ssh.ClientConfig.AuthCallback: the method to try next, nil when there
-// is none left. It is first asked when the server has named its methods.
+// next implements ssh.ClientConfig.AuthCallback: it returns the method to try next,
+// nil if none is left. The first call comes when the server has named its methods.
 func (l *login) next(ctx *ssh.ClientAuthContext) (ssh.AuthMethod, error) {
-	if l.gone() { // the library asks all the same
+	if l.ended() { // the library calls next even then
 		return nil, nil
 	}
-	l.begun, l.allowed, l.partial = true, ctx.AllowedMethods, len(ctx.PartialSuccessMethods) > 0
+	l.started, l.allowed, l.partial = true, ctx.AllowedMethods, len(ctx.PartialSuccessMethods) > 0
 	if l.problem != nil {
 		return nil, l.problem
 	}
 	method := l.method()
-	if method != nil && !l.entered {
-		defer l.rest()()
+	if method != nil && !l.admitted {
+		defer l.pauseLimit()()
 		if l.problem = l.trial.enter(l.ctx); l.problem != nil {
 			return nil, l.problem
 		}
-		l.entered = true
+		l.admitted = true
 	}
 	return method, nil
 }
 
+// method returns the next method to try, nil if none is left.
 func (l *login) method() ssh.AuthMethod {
 	if slices.Contains(l.allowed, "publickey") {
-		if keys := l.keys.rest(); len(keys) > 0 {
+		if keys := l.keys.remaining(); len(keys) > 0 {
 			return ssh.PublicKeys(keys...)
 		}
 	}
 	switch {
-	case l.target.Password == nil || l.used:
+	case l.target.Password == nil || l.passwordUsed:
 	case slices.Contains(l.allowed, "password"):
-		l.used = true
+		l.passwordUsed = true
 		return ssh.PasswordCallback(l.password)
 	case slices.Contains(l.allowed, "keyboard-interactive"):
-		l.used = true
+		l.passwordUsed = true
 		return ssh.KeyboardInteractive(l.answer)
 	}
 	return nil
 }
 
-// password is the target's; whoever types it may take time.
+// password returns the target's password. It pauses the time limit, because the
+// user may be typing.
 func (l *login) password() (string, error) {
-	defer l.rest()()
+	defer l.pauseLimit()()
 	text, err := l.target.Password.Get(l.ctx)
 	if err != nil {
 		l.problem = secretError(err)
 		l.fault, _ = l.problem.(*problem.Error)
 		return "", l.problem
 	}
-	l.sent = true
+	l.passwordSent = true
 	return text, nil
 }
 
-// answer answers what the server asks (RFC 4256): the password where one thing
-// is asked that is not to be seen, once. Any other question, such as for a new
-// password or a code, has no answer here.
+// answer answers a keyboard-interactive request (RFC 4256): with the password to a
+// single question without echo, once. Other questions, such as for a new password
+// or a code, are an error.
 func (l *login) answer(_, _ string, questions []string, echoed []bool) ([]string, error) {
 	switch {
 	case len(questions) == 0:
 		return nil, nil
-	case len(questions) == 1 && !echoed[0] && !l.sent:
+	case len(questions) == 1 && !echoed[0] && !l.passwordSent:
 		text, err := l.password()
 		return []string{text}, err
 	}
 	l.problem = keyProblem(fmt.Sprintf("the server asks for more than a password: %s", display.Sanitise(strings.Join(questions, " "), 200)),
-		"log in with a key, or: "+l.byHand())
+		"log in with a key, or: "+l.verboseSSH())
 	return nil, l.problem
 }
 
-// over tells the trial how it ended; err is what Dial will return.
-func (l *login) over(err error) {
-	if !l.entered {
+// finish reports the result to the trial; err is the one that Dial returns.
+func (l *login) finish(err error) {
+	if !l.admitted {
 		return
 	}
 	for _, key := range l.keys.keys {
@@ -115,13 +116,13 @@ func (l *login) over(err error) {
 	switch {
 	case err == nil:
 		v = accepted
-	case problem.Is(err, problem.Authentication) && len(l.tried()) > 0, l.sent:
-		v = refused // without an answer the password may have been counted all the same
+	case problem.Is(err, problem.Authentication) && len(l.tried()) > 0, l.passwordSent:
+		v = refused // even without an answer the server may have counted the password
 	}
 	l.trial.leave(l.host(), v, l.fault)
 }
 
-// host is what the target is called in the trial's message.
+// host returns the target's name in the trial's message.
 func (l *login) host() string {
 	if l.target.Name != "" {
 		return l.target.Name
@@ -129,34 +130,35 @@ func (l *login) host() string {
 	return address(l.target)
 }
 
-// tried is what the server did not want.
+// tried returns the credentials that the server refused.
 func (l *login) tried() []string {
 	list := l.keys.tried()
-	if l.sent {
+	if l.passwordSent {
 		list = append(list, "the password")
 	}
 	return list
 }
 
-// failed is the error for a login that ended with err.
+// failed returns the error for a login that ended with err.
 func (l *login) failed(err error) error {
 	ours, ok := l.problem.(*problem.Error)
 	switch {
 	case l.problem != nil && !ok:
 		return contextError(l.ctx, "connecting")
 	case len(l.tried()) > 0 && !l.partial:
-	case ours != nil && !l.sent:
+	case ours != nil && !l.passwordSent:
 		return ours
-	case l.keys.failure() != nil && !l.sent:
+	case l.keys.failure() != nil && !l.passwordSent:
 		return l.keys.failure()
-	case !l.sent:
-		return l.lacking()
+	case !l.passwordSent:
+		return l.noneAccepted()
 	}
 	return l.refused(ours, err)
 }
 
-// lacking is the error where the server wants what is not there.
-func (l *login) lacking() *problem.Error {
+// noneAccepted returns the error when the server accepts no method that is
+// available.
+func (l *login) noneAccepted() *problem.Error {
 	what, hint := "no key or password to offer that the server accepts from user %s; it accepts: %s", ""
 	switch {
 	case l.partial:
@@ -167,15 +169,15 @@ func (l *login) lacking() *problem.Error {
 	if l.target.Password == nil {
 		hint = "set password_from in the inventory, or "
 	}
-	return keyProblem(fmt.Sprintf(what, l.target.User, display.Sanitise(strings.Join(l.allowed, ", "), 200)), hint+"try: "+l.byHand())
+	return keyProblem(fmt.Sprintf(what, l.target.User, display.Sanitise(strings.Join(l.allowed, ", "), 200)), hint+"try: "+l.verboseSSH())
 }
 
-// refused is the error for what the server did not want. ours is what this side
-// ended it for, or nil.
+// refused returns the error when the server refused credentials. ours is the error
+// that ended the login on this side, or nil.
 func (l *login) refused(ours *problem.Error, err error) *problem.Error {
 	parts := []string{fmt.Sprintf("the server refused user %s with %s", l.target.User, strings.Join(l.tried(), ", "))}
-	hint := "try: " + l.byHand()
-	if !l.sent {
+	hint := "try: " + l.verboseSSH()
+	if !l.passwordSent {
 		hint = "check authorized_keys of the user on the host, or " + hint
 	}
 	failures := l.keys.failures()
@@ -193,7 +195,7 @@ func (l *login) refused(ours *problem.Error, err error) *problem.Error {
 	return keyProblem(strings.Join(parts, "; "), hint)
 }
 
-// byHand is a command that shows what the server says.
-func (l *login) byHand() string {
+// verboseSSH returns an ssh command that shows what the server answers.
+func (l *login) verboseSSH() string {
 	return sshCommand(l.target, "-v")
 }

@@ -42,12 +42,12 @@ func relayToAddress(address string) int {
 	return 0
 }
 
-// patience bounds what must not hang; no test waits for it to pass.
-const patience = 30 * time.Second
+// testTimeout bounds what must not hang; no test waits for it to pass.
+const testTimeout = 30 * time.Second
 
 func testContext(t *testing.T) context.Context {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	ctx, cancel := context.WithTimeout(context.Background(), testTimeout)
 	t.Cleanup(cancel)
 	return ctx
 }
@@ -55,7 +55,7 @@ func testContext(t *testing.T) context.Context {
 // wantError checks class and message, and that nothing raw is in the message.
 func wantError(t *testing.T, err error, class problem.Class, contains string) *DialError {
 	t.Helper()
-	e := placed(err)
+	e := asDialError(err)
 	if e == nil {
 		t.Fatalf("error %v (%T), want one of class %s", err, err, class)
 	}

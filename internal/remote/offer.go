@@ -11,16 +11,16 @@ import (
 	"github.com/aoifleet/aoifleet/internal/problem"
 )
 
-// maxOffered is how many credentials are offered in one login: sshd counts each
-// and closes the connection at the sixth that it refuses (MaxAuthTries in
-// sshd_config(5), 6 by default).
+// maxOffered is the maximum number of credentials in one login: sshd counts each
+// and closes the connection at the sixth refusal (MaxAuthTries in sshd_config(5),
+// 6 by default).
 const maxOffered = 6
 
-// offer is the list of keys for one login, in order, and what became of them.
+// offer is the ordered list of keys for one login, with the result of each.
 type offer struct {
 	keys     []*offered
-	left     []string         // keys that are not offered for want of room
-	problems []*problem.Error // files that gave no key
+	omitted  []string         // names of keys beyond the limit
+	problems []*problem.Error // files without a usable key
 }
 
 // offered is a key of an offer.
@@ -30,20 +30,20 @@ type offered struct {
 	failed error // why it could not sign
 }
 
-func newOffer(keys []candidate, problems []*problem.Error, most int) *offer {
+func newOffer(keys []candidate, problems []*problem.Error, limit int) *offer {
 	o := &offer{problems: problems}
 	for i, key := range keys {
-		if i < most {
+		if i < limit {
 			o.keys = append(o.keys, &offered{candidate: key})
 		} else {
-			o.left = append(o.left, key.name)
+			o.omitted = append(o.omitted, key.name)
 		}
 	}
 	return o
 }
 
-// rest are the signers that the server has not been asked about.
-func (o *offer) rest() []ssh.Signer {
+// remaining returns the signers that the server has not been asked about.
+func (o *offer) remaining() []ssh.Signer {
 	var list []ssh.Signer
 	for _, key := range o.keys {
 		if !key.asked {
@@ -53,7 +53,7 @@ func (o *offer) rest() []ssh.Signer {
 	return list
 }
 
-// tried are the keys that the server did not want, for a message.
+// tried returns the names of the keys that the server refused.
 func (o *offer) tried() []string {
 	var list []string
 	for _, key := range o.keys {
@@ -69,8 +69,8 @@ func (o *offer) tried() []string {
 	return list
 }
 
-// notTried are the keys that the server was not asked about, for want of room or
-// because it gave up before.
+// notTried returns the names of the keys that the server was not asked about:
+// those beyond the limit, or after the server ended the login.
 func (o *offer) notTried() []string {
 	var list []string
 	for _, key := range o.keys {
@@ -78,11 +78,11 @@ func (o *offer) notTried() []string {
 			list = append(list, key.name)
 		}
 	}
-	return append(list, o.left...)
+	return append(list, o.omitted...)
 }
 
-// failure is what kept a key from signing that the server would have accepted,
-// or nil.
+// failure returns why a key that the server would have accepted could not sign, or
+// nil.
 func (o *offer) failure() *problem.Error {
 	for _, key := range o.keys {
 		if e, ok := key.failed.(*problem.Error); ok { // a passphrase
@@ -95,7 +95,7 @@ func (o *offer) failure() *problem.Error {
 	return nil
 }
 
-// failures says what went wrong on this side: files that gave no key, and keys
+// failures returns what failed on this side: files without a usable key, and keys
 // that could not sign.
 func (o *offer) failures() []string {
 	var list []string
@@ -108,7 +108,7 @@ func (o *offer) failures() []string {
 	return list
 }
 
-// watched is the key's signer, with a note of what becomes of it.
+// watched returns a signer that records what happens to the key.
 func (key *offered) watched() ssh.Signer {
 	signer, ok := key.signer.(ssh.AlgorithmSigner)
 	if !ok { // every signer of the library is one
@@ -121,8 +121,8 @@ func (key *offered) watched() ssh.Signer {
 	return w
 }
 
-// watchedSigner notes that its key is asked about: the library reads the public
-// key of each signer just before it offers it.
+// watchedSigner records that the server is asked about its key: the library reads
+// the public key of each signer just before it offers it.
 type watchedSigner struct {
 	ssh.AlgorithmSigner
 	key *offered
@@ -139,7 +139,7 @@ func (s *watchedSigner) SignWithAlgorithm(rand io.Reader, data []byte, algorithm
 	return signature, err
 }
 
-// watchedMultiSigner is one that knows which algorithms it can sign with.
+// watchedMultiSigner is a watchedSigner with a list of its algorithms.
 type watchedMultiSigner struct {
 	*watchedSigner
 	multi ssh.MultiAlgorithmSigner

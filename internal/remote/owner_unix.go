@@ -8,9 +8,9 @@ import (
 	"syscall"
 )
 
-// isOwn tells whether a file belongs to whoever runs this. Of other people's
-// files ssh does not judge the mode (authfile.c, sshkey_perm_ok): root's, say,
-// that a group may read on purpose.
+// isOwn returns whether a file belongs to the user of this process. ssh does not
+// check the mode of other users' files (sshkey_perm_ok in authfile.c), such as
+// those of root that a group may read.
 func isOwn(info fs.FileInfo) bool {
 	stat, ok := info.Sys().(*syscall.Stat_t)
 	return !ok || int(stat.Uid) == os.Getuid()

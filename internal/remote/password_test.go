@@ -16,14 +16,14 @@ import (
 
 const rightPassword, wrongPassword = "correct horse", "battery staple"
 
-// doorman is what a fake server asks for, and a record of what it got.
-type doorman struct {
+// authRecorder is what a fake server asks for, and a record of what it got.
+type authRecorder struct {
 	mu       sync.Mutex
 	keys     int // queries
 	password int // passwords sent, either way
 }
 
-func (d *doorman) check(password string) error {
+func (d *authRecorder) check(password string) error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.password++
@@ -33,20 +33,20 @@ func (d *doorman) check(password string) error {
 	return nil
 }
 
-func (d *doorman) refuseKey(ssh.ConnMetadata, ssh.PublicKey) (*ssh.Permissions, error) {
+func (d *authRecorder) refuseKey(ssh.ConnMetadata, ssh.PublicKey) (*ssh.Permissions, error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.keys++
 	return nil, errors.New("no")
 }
 
-func (d *doorman) passwordMethod(_ ssh.ConnMetadata, password []byte) (*ssh.Permissions, error) {
+func (d *authRecorder) passwordMethod(_ ssh.ConnMetadata, password []byte) (*ssh.Permissions, error) {
 	return nil, d.check(string(password))
 }
 
 // asks is keyboard-interactive with these questions, one after another; those
 // that begin with "!" are asked with an echo. The first answer is the password.
-func (d *doorman) asks(questions ...string) func(ssh.ConnMetadata, ssh.KeyboardInteractiveChallenge) (*ssh.Permissions, error) {
+func (d *authRecorder) asks(questions ...string) func(ssh.ConnMetadata, ssh.KeyboardInteractiveChallenge) (*ssh.Permissions, error) {
 	return func(_ ssh.ConnMetadata, ask ssh.KeyboardInteractiveChallenge) (*ssh.Permissions, error) {
 		if _, err := ask("greeting", "be good", nil, nil); err != nil { // RFC 4256: may be without a question
 			return nil, err
@@ -67,49 +67,49 @@ func (d *doorman) asks(questions ...string) func(ssh.ConnMetadata, ssh.KeyboardI
 func TestPassword(t *testing.T) {
 	for _, tc := range []struct {
 		name      string
-		server    func(*ssh.ServerConfig, *doorman)
+		server    func(*ssh.ServerConfig, *authRecorder)
 		password  string
 		keys      int // offered, all refused
 		message   string
 		sent, got int // passwords and key queries that reached the server
 	}{
 		{name: "password", password: rightPassword, sent: 1,
-			server: func(c *ssh.ServerConfig, d *doorman) { c.PasswordCallback = d.passwordMethod }},
+			server: func(c *ssh.ServerConfig, d *authRecorder) { c.PasswordCallback = d.passwordMethod }},
 		{name: "keyboard-interactive", password: rightPassword, sent: 1,
-			server: func(c *ssh.ServerConfig, d *doorman) { c.KeyboardInteractiveCallback = d.asks("Passwort: ") }},
+			server: func(c *ssh.ServerConfig, d *authRecorder) { c.KeyboardInteractiveCallback = d.asks("Passwort: ") }},
 		{name: "after the keys", password: rightPassword, keys: 2, sent: 1, got: 2,
-			server: func(c *ssh.ServerConfig, d *doorman) {
+			server: func(c *ssh.ServerConfig, d *authRecorder) {
 				c.PublicKeyCallback, c.PasswordCallback = d.refuseKey, d.passwordMethod
 			}},
 		{name: "room is left for it", password: rightPassword, keys: 8, sent: 1, got: 5,
-			server: func(c *ssh.ServerConfig, d *doorman) {
+			server: func(c *ssh.ServerConfig, d *authRecorder) {
 				c.PublicKeyCallback, c.PasswordCallback = d.refuseKey, d.passwordMethod
 			}},
 		{name: "wrong, with both methods there", password: wrongPassword, sent: 1, message: "the server refused user admin with the password",
-			server: func(c *ssh.ServerConfig, d *doorman) {
+			server: func(c *ssh.ServerConfig, d *authRecorder) {
 				c.PasswordCallback, c.KeyboardInteractiveCallback = d.passwordMethod, d.asks("Password: ")
 			}},
 		{name: "wrong, keyboard-interactive", password: wrongPassword, sent: 1, message: "the server refused user admin with the password",
-			server: func(c *ssh.ServerConfig, d *doorman) { c.KeyboardInteractiveCallback = d.asks("Password: ") }},
+			server: func(c *ssh.ServerConfig, d *authRecorder) { c.KeyboardInteractiveCallback = d.asks("Password: ") }},
 		{name: "wrong, after the keys", password: wrongPassword, keys: 1, sent: 1, got: 1, message: ", the password",
-			server: func(c *ssh.ServerConfig, d *doorman) {
+			server: func(c *ssh.ServerConfig, d *authRecorder) {
 				c.PublicKeyCallback, c.PasswordCallback = d.refuseKey, d.passwordMethod
 			}},
 		{name: "a code as well", password: rightPassword, sent: 1, message: "the server asks for more than a password: Verification code:",
-			server: func(c *ssh.ServerConfig, d *doorman) {
+			server: func(c *ssh.ServerConfig, d *authRecorder) {
 				c.KeyboardInteractiveCallback = d.asks("Password: ", "Verification code: ")
 			}},
 		{name: "a question that is no password", password: rightPassword, message: "the server asks for more than a password: Favourite colour?",
-			server: func(c *ssh.ServerConfig, d *doorman) {
+			server: func(c *ssh.ServerConfig, d *authRecorder) {
 				c.KeyboardInteractiveCallback = d.asks("!Favourite \x1b[31mcolour?")
 			}},
 		{name: "a server that takes keys only", password: rightPassword, keys: 1, got: 1, message: "refused user admin",
-			server: func(c *ssh.ServerConfig, d *doorman) { c.PublicKeyCallback = d.refuseKey }},
+			server: func(c *ssh.ServerConfig, d *authRecorder) { c.PublicKeyCallback = d.refuseKey }},
 		{name: "no keys, and a server that takes nothing else", password: rightPassword, message: "no key or password to offer that the server accepts from user admin; it accepts: publickey",
-			server: func(c *ssh.ServerConfig, d *doorman) { c.PublicKeyCallback = d.refuseKey }},
+			server: func(c *ssh.ServerConfig, d *authRecorder) { c.PublicKeyCallback = d.refuseKey }},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
-			s, d := newFakeServer(t), new(doorman)
+			s, d := newFakeServer(t), new(authRecorder)
 			s.config.PublicKeyCallback = nil
 			tc.server(s.config, d)
 			target := s.start().target
@@ -145,7 +145,7 @@ func TestPassword(t *testing.T) {
 // TestKeyAndPassword: a server that wants both (AuthenticationMethods in
 // sshd_config(5)).
 func TestKeyAndPassword(t *testing.T) {
-	s, d := newFakeServer(t), new(doorman)
+	s, d := newFakeServer(t), new(authRecorder)
 	own := s.config.PublicKeyCallback
 	s.config.PublicKeyCallback = func(meta ssh.ConnMetadata, key ssh.PublicKey) (*ssh.Permissions, error) {
 		if _, err := own(meta, key); err != nil {
@@ -181,7 +181,7 @@ func TestPasswordOnDemand(t *testing.T) {
 	target.IdentityFiles = nil
 	p := newFakeServer(t)
 	p.config.PublicKeyCallback = nil
-	p.config.PasswordCallback = new(doorman).passwordMethod
+	p.config.PasswordCallback = new(authRecorder).passwordMethod
 	p.start()
 	target.Port, target.KnownHosts = p.target.Port, p.target.KnownHosts
 	d := newDialer(t, Options{})

@@ -11,36 +11,37 @@ import (
 	"github.com/aoifleet/aoifleet/internal/problem"
 )
 
-// A server has several host keys and proves one of them, of the first kind that
-// the client asks for and the server has (RFC 4253 section 7.1). A pin is a
-// fingerprint, which does not tell the kind. So where the key that is sent is
-// another, one connects again and asks for the kinds that have not been seen; a
-// scan does so until all kinds have been. There are five.
+// A server has several host keys and proves one of them, of the first type that
+// the client requests and the server has (RFC 4253 section 7.1). A pin is a
+// fingerprint, which does not contain the type. So if the server sends another
+// key, the Dialer connects again and requests the types that it has not seen; a
+// scan continues until it has seen all types. There are five.
 
-// otherKey is the error of a handshake that ended with a key that is not the one
-// that is looked for.
+// otherKey is the error of a handshake that ended with a key that is not pinned,
+// or in a scan with any key.
 type otherKey struct{ key ssh.PublicKey }
 
 func (e *otherKey) Error() string { return "the host key is " + describe(e.key) }
 
-// anyKey: the kinds of key are asked for one after another.
-func (t *Target) anyKey() bool { return t.scan || len(t.HostKeyFingerprints) > 0 }
+// triesEachType returns whether the types of host key are requested one after
+// another.
+func (t *Target) triesEachType() bool { return t.scan || len(t.HostKeyFingerprints) > 0 }
 
-// unseen are the algorithms for the kinds of key that the host has not sent yet.
+// unseen returns the algorithms for the types of key that the host has not sent.
 func (t *Target) unseen() []string {
 	return slices.DeleteFunc(plainAlgorithms(), func(algorithm string) bool {
-		return slices.ContainsFunc(t.seen, func(key ssh.PublicKey) bool { return isOfKind(algorithm, key.Type()) })
+		return slices.ContainsFunc(t.seen, func(key ssh.PublicKey) bool { return isOfType(algorithm, key.Type()) })
 	})
 }
 
-// isOfKind tells whether a server proves a key of that type with an algorithm:
-// RSA has several (RFC 8332).
-func isOfKind(algorithm, keyType string) bool {
+// isOfType returns whether a server proves a key of keyType with algorithm: RSA
+// has several (RFC 8332).
+func isOfType(algorithm, keyType string) bool {
 	return algorithm == keyType || keyType == ssh.KeyAlgoRSA && strings.HasPrefix(algorithm, "rsa-")
 }
 
-// pinTypes remembers what type of key a pin turned out to be: the next
-// connection asks for it at once.
+// pinTypes remembers the key type of each pin, so that the next connection
+// requests it first.
 type pinTypes struct {
 	mu sync.Mutex
 	of map[string]string // by fingerprint
@@ -55,13 +56,13 @@ func (p *pinTypes) learn(fingerprint, keyType string) {
 	p.of[fingerprint] = keyType
 }
 
-// first puts the algorithms for the pins whose type is known before the others.
+// first returns algorithms, those for pins of known type first.
 func (p *pinTypes) first(algorithms, pins []string) []string {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	var known, rest []string
 	for _, algorithm := range algorithms {
-		if slices.ContainsFunc(pins, func(pin string) bool { return isOfKind(algorithm, p.of[pin]) }) {
+		if slices.ContainsFunc(pins, func(pin string) bool { return isOfType(algorithm, p.of[pin]) }) {
 			known = append(known, algorithm)
 		} else {
 			rest = append(rest, algorithm)
@@ -70,13 +71,13 @@ func (p *pinTypes) first(algorithms, pins []string) []string {
 	return append(known, rest...)
 }
 
-// see notes a key; it returns true when no other kind can be asked for.
-func (t *Target) see(key ssh.PublicKey) (all bool) {
+// addSeen records a key; it returns true if no other type can be requested.
+func (t *Target) addSeen(key ssh.PublicKey) (all bool) {
 	t.seen = append(slices.Clip(t.seen), key)
 	return len(t.unseen()) == 0 || len(t.seen) >= len(plainAlgorithms())
 }
 
-// unpinned is the error where the host has none of the keys that it should have.
+// unpinned returns the error for a host that has none of the pinned keys.
 func (t *Target) unpinned() *problem.Error {
 	sent := make([]string, len(t.seen))
 	for i, key := range t.seen {

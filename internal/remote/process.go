@@ -14,8 +14,8 @@ import (
 	"github.com/aoifleet/aoifleet/internal/problem"
 )
 
-// Process is a command that runs on the machine, to talk to through its
-// standard input and output. Wait must be called, or Close.
+// Process is a command that runs on the machine. Its standard input and output are
+// open. The caller must call Wait or Close.
 type Process struct {
 	conn   *Conn
 	ctx    context.Context // ends the process, and with it every wait
@@ -33,17 +33,16 @@ type Process struct {
 	err  error         // how it ended; set before done is closed
 }
 
-// Start runs command, which the login shell of the machine interprets. When
-// ctx ends, so does the process as seen from here: its standard input is
-// closed and Wait returns. (A command that ignores its input may run on.)
-// It costs two round trips.
+// Start runs command in the login shell of the machine, in two round trips. When
+// ctx ends, the standard input is closed and Wait returns; a command that ignores
+// the end of its input may run on.
 func (c *Conn) Start(ctx context.Context, command string) (*Process, error) {
 	return c.StartWatched(ctx, command, nil)
 }
 
-// StartWatched is [Conn.Start]; watcher, if not nil, is given the command's
-// standard error as it comes, unsanitised and from one goroutine. It must not
-// block.
+// StartWatched is [Conn.Start] with a watcher, which may be nil: it gets the
+// command's standard error as it arrives, unsanitised and from one goroutine. Its
+// Write must not block.
 func (c *Conn) StartWatched(ctx context.Context, command string, watcher io.Writer) (*Process, error) {
 	if ctx.Err() != nil {
 		return nil, contextError(ctx, "command")
@@ -68,19 +67,19 @@ func (c *Conn) StartWatched(ctx context.Context, command string, watcher io.Writ
 	}
 }
 
-// Stdin is the command's standard input. Closing it is the command's end of
-// input. A write blocks while the command does not read, and fails soon after
-// the process has ended.
+// Stdin returns the command's standard input. Closing it ends the command's input.
+// A write blocks while the command does not read, and fails soon after the process
+// has ended.
 func (p *Process) Stdin() io.WriteCloser { return p.stdin }
 
-// Stdout is the command's standard output, unsanitised. An end of file does
-// not prove that the command ended well, nor that all of its output came: ask
-// Wait. What is not read yet is bounded to 2 MiB, then the command blocks.
+// Stdout returns the command's standard output, unsanitised. An end of file does
+// not mean that the command succeeded or that its output is complete: see Wait. Up
+// to 2 MiB are buffered, then the command blocks.
 func (p *Process) Stdout() io.Reader { return p.stdout }
 
-// Wait returns when the command has ended or the context given to Start has:
-// nil for exit status 0, an error of class problem.Command with an
-// [ExitError] for any other, problem.Timeout or problem.Unreachable otherwise.
+// Wait returns when the command has ended or the context of Start has: nil for exit
+// status 0, an error of class problem.Command with an [ExitError] for any other,
+// else an error of problem.Timeout or problem.Unreachable.
 func (p *Process) Wait() error {
 	select {
 	case <-p.done:
@@ -88,14 +87,14 @@ func (p *Process) Wait() error {
 	case <-p.ctx.Done():
 	}
 	select {
-	case <-p.done: // both: how the command ended is worth more
+	case <-p.done: // both have ended: report the command
 		return p.err
 	default:
 		return contextError(p.ctx, "command")
 	}
 }
 
-// Ended tells whether the process is known to have ended.
+// Ended returns whether the process is known to have ended.
 func (p *Process) Ended() bool {
 	select {
 	case <-p.done:
@@ -105,13 +104,14 @@ func (p *Process) Ended() bool {
 	}
 }
 
-// Close gives the process up if it has not ended. It does not wait.
+// Close abandons the process if it has not ended. It does not wait and always
+// returns nil.
 func (p *Process) Close() error {
 	p.cancel()
 	return nil
 }
 
-// run is the process's goroutine: open, exec, wait.
+// run runs in the process's goroutine: it starts the command and waits for its end.
 func (p *Process) run(command string, started chan<- error) {
 	defer p.cancel()
 	defer close(p.done)
@@ -125,7 +125,7 @@ func (p *Process) run(command string, started chan<- error) {
 	p.err = p.outcome(session.Wait())
 }
 
-// open starts command in a session of its own.
+// open starts command in a new session.
 func (p *Process) open(command string) (*ssh.Session, error) {
 	session, err := p.conn.client.NewSession()
 	if err != nil {
@@ -134,7 +134,7 @@ func (p *Process) open(command string) (*ssh.Session, error) {
 	p.mu.Lock()
 	p.session = session
 	p.mu.Unlock()
-	if p.ctx.Err() != nil { // abandon may have come too early to see the session
+	if p.ctx.Err() != nil { // abandon may have run before the session was set
 		_ = session.Close()
 		return nil, p.ctx.Err()
 	}
@@ -155,7 +155,7 @@ func (p *Process) open(command string) (*ssh.Session, error) {
 	return session, nil
 }
 
-// errRefused stands for the library's text, which repeats the whole command.
+// errRefused replaces the library's error, which repeats the whole command.
 var errRefused = errors.New("the server refused to run it")
 
 func (p *Process) refusal(err error) error {
@@ -172,7 +172,7 @@ func (p *Process) failure(what string, err error) error {
 	return p.conn.explain(what, err)
 }
 
-// outcome turns the end of a session into the error that Wait returns.
+// outcome returns Wait's error for the end of a session.
 func (p *Process) outcome(err error) error {
 	if err == nil {
 		return nil
@@ -195,8 +195,8 @@ func (p *Process) exitError(status int, signal string) error {
 	return &problem.Error{Class: problem.Command, Message: cause.Error(), Err: cause}
 }
 
-// abandon runs when the context ends; after a regular end there is nothing
-// left to close.
+// abandon runs when the context ends. After a regular end there is nothing to
+// close.
 func (p *Process) abandon() {
 	select {
 	case <-p.done:
@@ -214,8 +214,8 @@ func (p *Process) abandon() {
 }
 
 // Run runs command with stdin as its standard input and returns its standard
-// output, also beside an [ExitError]. More output than Options.MaxOutput is an
-// error and closes the connection; stdin need not be read by the command.
+// output, also with an [ExitError]. More output than Options.MaxOutput is an error
+// and closes the connection. The command need not read stdin.
 func (c *Conn) Run(ctx context.Context, command string, stdin []byte) ([]byte, error) {
 	p, err := c.Start(ctx, command)
 	if err != nil {
@@ -225,12 +225,12 @@ func (c *Conn) Run(ctx context.Context, command string, stdin []byte) ([]byte, e
 	return p.Exchange(ctx, stdin)
 }
 
-// Exchange is what [Conn.Run] does with a command that was started: it sends
-// stdin and the end of input, and returns what the command prints from now on.
-// ctx is the one given to Start, or ends before it.
+// Exchange is [Conn.Run] for a started command: it sends stdin and the end of
+// input, and returns the output from then on. ctx is that of Start, or ends before
+// that.
 func (p *Process) Exchange(ctx context.Context, stdin []byte) ([]byte, error) {
 	p.conn.spawn(func() {
-		_, _ = p.stdin.Write(stdin) // a command that ends without reading is its own affair
+		_, _ = p.stdin.Write(stdin) // the command may end without reading
 		_ = p.stdin.Close()
 	})
 	output := make(chan []byte, 1)
@@ -250,15 +250,15 @@ func (p *Process) Exchange(ctx context.Context, stdin []byte) ([]byte, error) {
 	}
 }
 
-// readUpTo reads at most n bytes. An error needs no mention: a channel ends
-// with io.EOF whatever happened, and Wait says what it was.
+// readUpTo reads at most n bytes. It ignores errors: a channel always ends with
+// io.EOF, and Wait returns the cause.
 func readUpTo(r io.Reader, n int) []byte {
 	out, _ := io.ReadAll(io.LimitReader(r, int64(n)))
 	return out
 }
 
-// maxTail is twice what is shown, so that no part of a secret is left over where
-// the text is cut.
+// maxTail is twice MaxForeignText, so that no part of a secret remains where the
+// text is cut.
 const maxTail = 2 * MaxForeignText
 
 // tail is a writer that keeps the last maxTail bytes.
@@ -267,7 +267,7 @@ type tail struct {
 	buf []byte
 }
 
-// Write keeps the end of b and never fails.
+// Write keeps the end of b. It never fails.
 func (t *tail) Write(b []byte) (int, error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -282,7 +282,8 @@ func (t *tail) Write(b []byte) (int, error) {
 	return n, nil
 }
 
-// ReadFrom saves a process that says nothing on it the 32 KiB of io.Copy.
+// ReadFrom uses a smaller buffer than the 32 KiB of io.Copy, because most commands
+// print nothing on standard error.
 func (t *tail) ReadFrom(r io.Reader) (int64, error) {
 	buf, total := make([]byte, 512), int64(0)
 	for {

@@ -13,7 +13,7 @@ import (
 	"github.com/aoifleet/aoifleet/internal/problem"
 )
 
-// proxyConn is a ProxyCommand as a transport. Its process group ends with it.
+// proxyConn is a ProxyCommand as a transport. Close ends its process group.
 type proxyConn struct {
 	cmd    *exec.Cmd
 	in     *os.File // the command's standard input
@@ -23,12 +23,12 @@ type proxyConn struct {
 	ending atomic.Bool // the command has closed its output or its input
 
 	closing sync.Once
-	killed  bool          // it was ended here; set before done is closed
+	killed  bool          // Close has killed it; set before done is closed
 	done    chan struct{} // closed when the process has ended
 }
 
-// startProxy runs line as ssh does ("exec" keeps the shell from staying), with
-// no terminal to ask on.
+// startProxy runs line as ssh does ("exec" replaces the shell), without a terminal
+// for prompts.
 func startProxy(line string, remote endpoint) (net.Conn, error) {
 	p := &proxyConn{cmd: exec.Command("/bin/sh", "-c", "exec "+line), remote: remote, done: make(chan struct{})}
 	stdin, in, err := os.Pipe()
@@ -42,9 +42,9 @@ func startProxy(line string, remote endpoint) (net.Conn, error) {
 	}
 	p.in, p.out = in, out
 	p.cmd.Stdin, p.cmd.Stdout, p.cmd.Stderr = stdin, stdout, &p.stderr
-	p.cmd.WaitDelay = closeGrace // what it started may have kept stderr
+	p.cmd.WaitDelay = closeGrace // a child may keep stderr open
 	err = startGroup(p.cmd)
-	_, _ = stdin.Close(), stdout.Close() // the command has its own
+	_, _ = stdin.Close(), stdout.Close() // the command has copies
 	if err != nil {
 		_, _ = in.Close(), out.Close()
 		if ours := problem.As(err); ours != nil {
@@ -63,7 +63,7 @@ func proxyError(why string) *problem.Error {
 	return &problem.Error{Class: problem.Unreachable, Message: "ProxyCommand: " + display.Sanitise(why, 300)}
 }
 
-// Read reads what the command prints.
+// Read reads from the command's output.
 func (p *proxyConn) Read(b []byte) (int, error) {
 	n, err := p.out.Read(b)
 	if err != nil {
@@ -81,15 +81,15 @@ func (p *proxyConn) Write(b []byte) (int, error) {
 	return n, err
 }
 
-// Close ends the command and returns when it has ended: one that has closed its
-// output or input has a second to end by itself, then it is asked to, then made
-// to.
+// Close ends the command and returns when it has ended. A command that has closed
+// its output or input gets a second to end by itself; then it gets SIGTERM, and a
+// second later SIGKILL.
 func (p *proxyConn) Close() error {
 	p.closing.Do(func() {
 		ending := p.ending.Load()
 		_, _ = p.in.Close(), p.out.Close()
 		if ending && p.wait() {
-			endGroup(p.cmd, true) // what it has left
+			endGroup(p.cmd, true) // its children
 			return
 		}
 		p.killed = true
@@ -101,7 +101,7 @@ func (p *proxyConn) Close() error {
 	return nil
 }
 
-// wait returns whether the process ends in a moment.
+// wait returns whether the process ends within closeGrace.
 func (p *proxyConn) wait() bool {
 	timer := time.NewTimer(closeGrace)
 	defer timer.Stop()
@@ -113,9 +113,9 @@ func (p *proxyConn) wait() bool {
 	}
 }
 
-// failure says how the command ended, after Close; nil if that explains nothing
-// about a machine that has spoken. The command is not run again, because it may
-// have been refused on its way.
+// failure returns how the command ended, after Close; nil if it succeeded and the
+// machine has spoken. The command is not run again, because a login on its route
+// may have been refused.
 func (p *proxyConn) failure(spoke bool) error {
 	why := "the command ended"
 	switch state := p.cmd.ProcessState; {
@@ -136,13 +136,13 @@ func (p *proxyConn) failure(spoke bool) error {
 	return e
 }
 
-// LocalAddr is of no use to anyone.
+// LocalAddr returns a placeholder.
 func (p *proxyConn) LocalAddr() net.Addr { return endpoint("localhost:0") }
 
-// RemoteAddr is the machine that the command is to reach.
+// RemoteAddr returns the machine that the command connects to.
 func (p *proxyConn) RemoteAddr() net.Addr { return p.remote }
 
-// SetDeadline is SetReadDeadline and SetWriteDeadline.
+// SetDeadline calls SetReadDeadline and SetWriteDeadline.
 func (p *proxyConn) SetDeadline(t time.Time) error {
 	if err := p.out.SetReadDeadline(t); err != nil {
 		return err

@@ -7,17 +7,17 @@ import (
 	"syscall"
 )
 
-// startGroup starts cmd in a session of its own: it has no terminal, a Ctrl-C
-// does not reach it, and all of it can be ended.
+// startGroup starts cmd in a new session: it has no terminal, a Ctrl-C does not
+// reach it, and endGroup ends all of its processes.
 func startGroup(cmd *exec.Cmd) error {
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
 	return cmd.Start()
 }
 
-// endGroup asks the processes of cmd to end, or makes them.
-func endGroup(cmd *exec.Cmd, now bool) {
+// endGroup sends SIGTERM to the processes of cmd, or SIGKILL.
+func endGroup(cmd *exec.Cmd, kill bool) {
 	signal := syscall.SIGTERM
-	if now {
+	if kill {
 		signal = syscall.SIGKILL
 	}
 	_ = syscall.Kill(-cmd.Process.Pid, signal)

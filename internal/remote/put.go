@@ -14,19 +14,18 @@ import (
 	"github.com/aoifleet/aoifleet/internal/problem"
 )
 
-// cleanupTimeout is how long Put goes on after a failure to remove what it
-// has made.
+// cleanupTimeout is how long Put may take after a failure to remove what it
+// created.
 const cleanupTimeout = 3 * time.Second
 
 const noSpace = "the host reports a failure, probably no space left or a quota"
 
-// Put makes the private directory dir (mode 0700, it must not exist; a
-// relative path is relative to the login directory) and in it the file name
-// (mode 0600) with data. On any error it removes what it made, for at most
-// three seconds more than ctx allows. With the SFTP session open it costs four
-// round trips up to 32 KiB. Where the machine has no SFTP that works, a command
-// does it, which takes plain names only. Without the right to make dir the error
-// is fs.ErrPermission.
+// Put creates the private directory dir (mode 0700) and in it the file name (mode
+// 0600) with data. dir must not exist; a relative one is relative to the login
+// directory. On an error Put removes what it created, for at most three seconds
+// after ctx has ended. With an open SFTP session it takes four round trips up to
+// 32 KiB. If SFTP does not work, a command replaces it, which allows plain names
+// only. Without permission to create dir the error is fs.ErrPermission.
 func (c *Conn) Put(ctx context.Context, dir, name string, data []byte) error {
 	err := c.withSFTP(ctx, dir, name, func(s *sftpSession, failed func()) error {
 		p := &put{conn: c, session: s, dir: dir, file: path.Join(dir, name)}
@@ -43,8 +42,8 @@ func (c *Conn) Put(ctx context.Context, dir, name string, data []byte) error {
 	return err
 }
 
-// Remove removes the file name in dir, and dir. That either is missing is no
-// error; anything else in dir is.
+// Remove removes the file name in dir, and dir. A missing file or directory is no
+// error; another file in dir is.
 func (c *Conn) Remove(ctx context.Context, dir, name string) error {
 	err := c.withSFTP(ctx, dir, name, func(s *sftpSession, failed func()) error {
 		fileErr, dirErr := s.inOrder(
@@ -64,9 +63,9 @@ func (c *Conn) Remove(ctx context.Context, dir, name string) error {
 	return err
 }
 
-// withSFTP runs do, alone on the SFTP session. SFTP requests know no context:
-// after its end, or after do has said that it failed, do has cleanupTimeout
-// left; then the session is given up.
+// withSFTP runs do with exclusive use of the SFTP session. SFTP requests have no
+// context: after ctx has ended, or do has called failed, do has cleanupTimeout
+// left; then the session is abandoned.
 func (c *Conn) withSFTP(ctx context.Context, dir, name string, do func(s *sftpSession, failed func()) error) error {
 	if err := checkNames(dir, name); err != nil {
 		return err
@@ -76,18 +75,18 @@ func (c *Conn) withSFTP(ctx context.Context, dir, name string, do func(s *sftpSe
 		return err
 	}
 	select {
-	case s.turn <- struct{}{}:
+	case s.busy <- struct{}{}:
 	case <-ctx.Done():
 		return contextError(ctx, "copy")
 	}
 	failing := make(chan struct{})
 	done := make(chan error, 1)
 	work := func() {
-		defer func() { <-s.turn }()
+		defer func() { <-s.busy }()
 		done <- do(s, func() { close(failing) })
 	}
 	if !c.spawn(work) {
-		<-s.turn
+		<-s.busy
 		return closedError()
 	}
 	select {
@@ -96,11 +95,11 @@ func (c *Conn) withSFTP(ctx context.Context, dir, name string, do func(s *sftpSe
 	case <-failing:
 	case <-ctx.Done():
 	}
-	return c.settle(ctx, s, done)
+	return c.awaitCleanup(ctx, s, done)
 }
 
-// settle waits for the clean-up, but not for long.
-func (c *Conn) settle(ctx context.Context, s *sftpSession, done <-chan error) error {
+// awaitCleanup waits up to cleanupTimeout for do to return.
+func (c *Conn) awaitCleanup(ctx context.Context, s *sftpSession, done <-chan error) error {
 	timer := time.NewTimer(c.cleanupTimeout)
 	defer timer.Stop()
 	select {
@@ -115,20 +114,20 @@ func (c *Conn) settle(ctx context.Context, s *sftpSession, done <-chan error) er
 	return &problem.Error{Class: problem.Timeout, Message: "copy failed, and the host did not answer the clean-up"}
 }
 
-// put is one Put at work.
+// put is one call of Put.
 type put struct {
 	conn    *Conn
 	session *sftpSession
 	dir     string
 	file    string
-	made    bool // dir is ours
+	created bool // whether dir was created
 	handle  *sftp.File
 }
 
-// store does the work in four turns. The directory is private before the file
-// is made, because who opens a file while he may can read what is written to
-// it later; and the library's mkdir and open send no mode of their own, so the
-// server's umask decides until the chmod.
+// store stores data in four round trips. The directory is private before the file
+// is created, because a process that opens the file while it is readable can read
+// what is written later. The library's mkdir and open send no mode, so the
+// server's umask applies until the chmod.
 func (p *put) store(ctx context.Context, data []byte) error {
 	steps := []func() error{p.mkdir, p.create, func() error { return p.write(data) }, p.close}
 	for _, step := range steps {
@@ -145,7 +144,7 @@ func (p *put) store(ctx context.Context, data []byte) error {
 func (p *put) mkdir() error {
 	err := p.session.client.Mkdir(p.dir)
 	if err == nil {
-		p.made = true
+		p.created = true
 		return nil
 	}
 	const what = "cannot create the private directory"
@@ -155,8 +154,9 @@ func (p *put) mkdir() error {
 	return p.conn.sftpError(what, err, problem.Disk, noSpace)
 }
 
-// create makes the directory private and the file in it, in this order in one
-// turn; nothing has been written yet, so it is enough to look at both answers.
+// create makes the directory private and creates the file, in one round trip and in
+// this order. Nothing has been written yet, so it may check both answers at the
+// end.
 func (p *put) create() error {
 	modeErr, openErr := p.session.inOrder(
 		func() error { return p.session.client.Chmod(p.dir, 0o700) },
@@ -169,13 +169,13 @@ func (p *put) create() error {
 		return p.conn.sftpError("cannot make the directory private", modeErr, problem.Command, "the host reports a failure")
 	case openErr != nil:
 		return p.conn.sftpError("cannot create the file", openErr, problem.Disk, noSpace)
-	case p.handle == nil: // the library trusts a server that answers an open with a plain "ok"
+	case p.handle == nil: // the library accepts a status "ok" as the answer to an open
 		return &problem.Error{Class: problem.Command, Message: "cannot create the file: the server broke the SFTP protocol"}
 	}
 	return nil
 }
 
-// write sends the file's mode and behind it the bytes, in one turn.
+// write sets the file's mode and then writes the bytes, in one round trip.
 func (p *put) write(data []byte) error {
 	written := 0
 	modeErr, writeErr := p.session.inOrder(
@@ -204,10 +204,9 @@ func (p *put) close() error {
 	return nil
 }
 
-// clean removes what was made. Its own failures add nothing to the error that
-// led here.
+// clean removes what was created. It ignores errors: the first error is reported.
 func (p *put) clean() {
-	if !p.made {
+	if !p.created {
 		return
 	}
 	if p.handle != nil {
@@ -218,8 +217,8 @@ func (p *put) clean() {
 		func() error { return p.session.client.RemoveDirectory(p.dir) })
 }
 
-// checkNames refuses what could leave dir. Both names are the program's own,
-// so a bad one is a mistake in the program.
+// checkNames rejects names that could refer to a place outside dir. Both names are
+// the program's own, so the error is an internal one.
 func checkNames(dir, name string) error {
 	bad := func(element string) bool {
 		return element == "" || element == "." || element == ".." || strings.Contains(element, "\x00")

@@ -12,36 +12,36 @@ import (
 	"github.com/aoifleet/aoifleet/internal/problem"
 )
 
-// KeyState says what is known of a host key. The values are part of the JSON
-// contract: they may be added to, never renamed.
+// KeyState is what is known of a host key. The values are part of the JSON
+// contract: values may be added, never renamed.
 type KeyState string
 
 // The states of a host key.
 const (
-	KeyKnown    KeyState = "known"    // known_hosts has it
-	KeyNew      KeyState = "new"      // known_hosts has none of its kind, and nothing that speaks against it
-	KeyChanged  KeyState = "changed"  // known_hosts or the pin has another
-	KeyRevoked  KeyState = "revoked"  // known_hosts has it as @revoked
-	KeyPinned   KeyState = "pinned"   // the pin is its fingerprint
+	KeyKnown    KeyState = "known"    // known_hosts contains it
+	KeyNew      KeyState = "new"      // known_hosts contains no key of its type, and nothing contradicts it
+	KeyChanged  KeyState = "changed"  // known_hosts or the pin has a different one
+	KeyRevoked  KeyState = "revoked"  // known_hosts marks it @revoked
+	KeyPinned   KeyState = "pinned"   // a pin is its fingerprint
 	KeyUnpinned KeyState = "unpinned" // another key of the host is pinned
 )
 
-// HostKey is a key that a host has proved to have, and what is known of it.
+// HostKey is a key that a host has proved to have, and its state.
 type HostKey struct {
 	Type        string // such as ssh-ed25519
 	Fingerprint string // in the form of Conn.HostKeyFingerprint
 	State       KeyState
-	Line        string // FILE:LINE that it is known, changed or revoked by; may be empty
+	Line        string // FILE:LINE in known_hosts that decides the state; may be empty
 
 	key ssh.PublicKey
 }
 
-// errNoOtherKey ends a scan: the server has none of the kinds that are left.
-var errNoOtherKey = errors.New("no other kind of key")
+// errNoOtherKey ends a scan: the server has no key of the remaining types.
+var errNoOtherKey = errors.New("no other type of host key")
 
-// ScanHostKeys returns the keys of t, one of each kind, without logging in: each
-// takes a connection of its own, at most six in all. Nothing vouches for what a
-// scan brings. The error is an *problem.Error; then there are no keys.
+// ScanHostKeys returns the keys of t, one of each type, without logging in. Each
+// takes a connection of its own, at most six in all. The keys are not verified:
+// compare their fingerprints. The error is a *problem.Error; then there are no keys.
 func (d *Dialer) ScanHostKeys(ctx context.Context, t Target) ([]HostKey, error) {
 	t = withDefaults(t)
 	if t.Address == "" {
@@ -57,7 +57,7 @@ func (d *Dialer) ScanHostKeys(ctx context.Context, t Target) ([]HostKey, error) 
 		var other *otherKey
 		switch {
 		case errors.As(err, &other):
-			complete = t.see(other.key) || t.seenUsual()
+			complete = t.addSeen(other.key) || t.seenDefaults()
 		case errors.Is(err, errNoOtherKey) && len(t.seen) > 0:
 			complete = true
 		case errors.Is(err, errNoOtherKey):
@@ -69,19 +69,19 @@ func (d *Dialer) ScanHostKeys(ctx context.Context, t Target) ([]HostKey, error) 
 	return newHostCheck(known, &d.pins, t).states(t.seen), nil
 }
 
-// seenUsual tells whether the kinds that ssh-keygen -A makes have been seen.
-func (t *Target) seenUsual() bool {
-	for _, kind := range []string{ssh.KeyAlgoED25519, ssh.KeyAlgoECDSA256, ssh.KeyAlgoRSA} {
-		if !slices.ContainsFunc(t.seen, func(key ssh.PublicKey) bool { return key.Type() == kind }) {
+// seenDefaults returns whether the types that ssh-keygen -A creates have been seen.
+func (t *Target) seenDefaults() bool {
+	for _, keyType := range []string{ssh.KeyAlgoED25519, ssh.KeyAlgoECDSA256, ssh.KeyAlgoRSA} {
+		if !slices.ContainsFunc(t.seen, func(key ssh.PublicKey) bool { return key.Type() == keyType }) {
 			return false
 		}
 	}
 	return true
 }
 
-// states judges the keys of a host together: one of a kind that is not known is
-// new where the host has a known one as well, and changed where it has none of
-// those that are known.
+// states returns the states of all keys of a host. A key of a type that is not in
+// known_hosts is new if another key of the host is known, and changed if only
+// other keys are.
 func (h *hostCheck) states(keys []ssh.PublicKey) []HostKey {
 	list := make([]HostKey, len(keys))
 	anyGood := false
@@ -98,7 +98,7 @@ func (h *hostCheck) states(keys []ssh.PublicKey) []HostKey {
 		switch k := &list[i]; {
 		case k.State == KeyUnpinned && !anyGood:
 			k.State = KeyChanged
-		case k.State == KeyNew && k.Line != "" && !anyGood: // of another kind than what is known
+		case k.State == KeyNew && k.Line != "" && !anyGood: // only keys of other types are known
 			k.State = KeyChanged
 		case k.State == KeyNew:
 			k.Line = ""
@@ -107,6 +107,7 @@ func (h *hostCheck) states(keys []ssh.PublicKey) []HostKey {
 	return list
 }
 
+// pinned sets the state from the pins.
 func (k *HostKey) pinned(pins []string) {
 	k.State = KeyUnpinned
 	if slices.Contains(pins, k.Fingerprint) {
@@ -114,13 +115,13 @@ func (k *HostKey) pinned(pins []string) {
 	}
 }
 
-// lookUp says what known_hosts has. Line is also set of a new key where the host
-// is known by keys of other kinds.
+// lookUp sets the state from known_hosts. It also sets Line for a new key if the
+// host has keys of other types there.
 func (h *hostCheck) lookUp(k *HostKey) {
 	known := h.known.withoutAuthorities(h.name, h.known.keys(h.name))
 	place := func(at xknownhosts.KnownKey) string { return fmt.Sprintf("%s:%d", at.Filename, at.Line) }
 	var revoked *xknownhosts.RevokedError
-	if errors.As(h.known.check(h.name, nobody, k.key), &revoked) {
+	if errors.As(h.known.check(h.name, noAddress, k.key), &revoked) {
 		k.State, k.Line = KeyRevoked, place(revoked.Revoked)
 		return
 	}
@@ -138,9 +139,9 @@ func (h *hostCheck) lookUp(k *HostKey) {
 	}
 }
 
-// AddHostKeys appends those of keys that are new to t's known_hosts file, and
-// returns how many. It adds none where one of them has changed or is revoked.
-// Fingerprints are to be compared first. The error is an *problem.Error.
+// AddHostKeys appends the new ones of keys to t's known_hosts file, and returns
+// their number. It adds none if one of keys has changed or is revoked. The caller
+// must have verified the fingerprints. The error is a *problem.Error.
 func (d *Dialer) AddHostKeys(t Target, keys []HostKey) (int, error) {
 	t = withDefaults(t)
 	known, err := d.knownHosts.get(t)

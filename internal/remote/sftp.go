@@ -18,21 +18,21 @@ import (
 // ready is closed.
 type sftpSession struct {
 	ready  chan struct{} // closed when the session is open, or could not be opened
-	ended  chan struct{} // closed when it is of no more use
+	ended  chan struct{} // closed when the session has ended
 	err    error         // why it could not be opened
 	client *sftp.Client
 	order  *orderedWriter
 	close  io.Closer     // the SSH channel below
-	turn   chan struct{} // holds one token while a Put or Remove is at work
+	busy   chan struct{} // contains a token while a Get, Put or Remove runs
 	stderr tail
 }
 
-// Prefetch begins the SFTP session that Put and Remove need, three round
-// trips, without waiting for it: it can overlap with a Run. A failure shows in
-// the next call that needs the session.
+// Prefetch starts the SFTP session for Get, Put and Remove without waiting for it:
+// its three round trips can overlap with a Run. The next call that needs the
+// session returns the error.
 func (c *Conn) Prefetch() { c.startSFTP() }
 
-// OpenSFTP waits until the SFTP session is open, and begins it if need be.
+// OpenSFTP starts the SFTP session if none is open, and waits until it is.
 func (c *Conn) OpenSFTP(ctx context.Context) error {
 	_, err := c.openedSFTP(ctx)
 	return err
@@ -54,8 +54,7 @@ func (c *Conn) openedSFTP(ctx context.Context) (*sftpSession, error) {
 	}
 }
 
-// startSFTP returns the current session, or begins a new one if there is none
-// of use.
+// startSFTP returns the current session, or starts a new one if that has ended.
 func (c *Conn) startSFTP() *sftpSession {
 	c.sftpMu.Lock()
 	defer c.sftpMu.Unlock()
@@ -65,7 +64,7 @@ func (c *Conn) startSFTP() *sftpSession {
 	s := &sftpSession{
 		ready: make(chan struct{}),
 		ended: make(chan struct{}),
-		turn:  make(chan struct{}, 1),
+		busy:  make(chan struct{}, 1),
 	}
 	if !c.spawn(func() { s.run(c) }) {
 		s.err = closedError()
@@ -85,7 +84,7 @@ func (s *sftpSession) over() bool {
 	}
 }
 
-// run is the session's goroutine: open it and wait for its end.
+// run runs in the session's goroutine: it opens the session and waits for its end.
 func (s *sftpSession) run(c *Conn) {
 	defer close(s.ended)
 	err := s.open(c)
@@ -131,42 +130,42 @@ func (s *sftpSession) open(c *Conn) error {
 	return nil
 }
 
-// noGreeting explains a subsystem that started and did not speak SFTP: no
-// server program behind it, or a login shell that prints something first.
+// noGreeting returns the error of a subsystem that started but did not speak SFTP:
+// the server program is missing, or the login shell prints something first.
 func (s *sftpSession) noGreeting(c *Conn, err error) error {
 	if c.ping() != nil {
 		return c.lostError()
 	}
-	said := s.stderr.text()
-	if said == "" {
-		said = err.Error()
+	text := s.stderr.text()
+	if text == "" {
+		text = err.Error()
 	}
 	return &problem.Error{
 		Class:   problem.Command,
-		Message: "SFTP does not work on the host: " + display.Sanitise(said, 200),
+		Message: "SFTP does not work on the host: " + display.Sanitise(text, 200),
 		Hint:    "check the Subsystem line of sshd_config on the host, and that the login shell prints nothing when it is not interactive",
 		Err:     errNoSFTP,
 	}
 }
 
-// closedChannel is a condition that is met already.
+// closedChannel returns a channel that is closed.
 func closedChannel() <-chan struct{} {
 	done := make(chan struct{})
 	close(done)
 	return done
 }
 
-// orderedWriter tells when the next packet is on its way. The library takes
-// its lock before the first byte of a packet and keeps it to the last, so what
-// is sent after that first byte was announced comes after that packet, and
-// sftp-server(8) works strictly in the order of arrival.
+// orderedWriter signals that the next packet is being sent. The library locks
+// before the first byte of a packet and unlocks after the last, so a packet that is
+// sent after the signal follows the first one, and sftp-server(8) works strictly in
+// the order of arrival.
 type orderedWriter struct {
 	io.WriteCloser
 	mu   sync.Mutex
 	next chan struct{}
 }
 
-// Write announces the packet and passes b on.
+// Write signals the packet and passes b on.
 func (w *orderedWriter) Write(b []byte) (int, error) {
 	w.mu.Lock()
 	if w.next != nil {
@@ -184,8 +183,8 @@ func (w *orderedWriter) announce() <-chan struct{} {
 	return w.next
 }
 
-// inOrder makes two requests of one packet or more each, the second behind the
-// first without waiting for its answer, and returns both results.
+// inOrder sends two requests of one or more packets each, the second right after
+// the first without waiting for its answer, and returns both results.
 func (s *sftpSession) inOrder(first, second func() error) (error, error) {
 	sent := s.order.announce()
 	result := make(chan error, 1)
@@ -199,9 +198,9 @@ func (s *sftpSession) inOrder(first, second func() error) (error, error) {
 	return <-result, err
 }
 
-// sftpError explains the failure of a request named by what. SSH_FX_FAILURE
-// says nothing about the cause (draft-ietf-secsh-filexfer-02 section 7); the
-// caller knows what is likely, and gives its class and words.
+// sftpError returns the error of the request named by what. SSH_FX_FAILURE has no
+// cause (draft-ietf-secsh-filexfer-02 section 7): for that the caller passes the
+// likely class and text.
 func (c *Conn) sftpError(what string, err error, likely problem.Class, guess string) *problem.Error {
 	var status *sftp.StatusError
 	switch {

@@ -256,7 +256,7 @@ func TestPutDeadServer(t *testing.T) {
 	c.cleanupTimeout = 10 * time.Millisecond
 	wantError(t, c.Put(ctx, "dir", "file", []byte("x")), problem.Timeout, "interrupted")
 	<-c.sftp.ended // the server answers the close of a channel
-	c.cleanupTimeout = patience
+	c.cleanupTimeout = testTimeout
 	if err := c.Put(testContext(t), "dir", "file", []byte("x")); err != nil {
 		t.Error(err)
 	}
@@ -279,7 +279,7 @@ func TestSFTPFaults(t *testing.T) {
 		{"chatty shell", func(s *fakeServer) {
 			s.subsystem = func(ch ssh.Channel) { _, _ = io.WriteString(ch, "Welcome to this host\n") }
 		}, problem.Command, "SFTP does not work"},
-		{"endless stdout", func(s *fakeServer) { s.subsystem = func(ch ssh.Channel) { spew(ch, "\x00\x00\x00\x05\x02") } },
+		{"endless stdout", func(s *fakeServer) { s.subsystem = func(ch ssh.Channel) { flood(ch, "\x00\x00\x00\x05\x02") } },
 			problem.Command, "SFTP does not work"},
 		{"ends in the middle", func(s *fakeServer) {
 			s.subsystem = func(ch ssh.Channel) {

@@ -87,7 +87,7 @@ func startSSHD(t *testing.T, settings sshdSettings) *sshd {
 		Name: "sshd", Address: "127.0.0.1", Port: s.port, User: me.Username,
 		IdentityFiles:  []string{filepath.Join(s.dir, "id")},
 		KnownHosts:     s.writeKnownHosts(t, "known_hosts", "rsa", "ecdsa", "ed25519"),
-		ConnectTimeout: patience,
+		ConnectTimeout: testTimeout,
 	}
 	return s
 }

@@ -187,7 +187,7 @@ func testCancel(t *testing.T, c *Conn, _ string) {
 	}
 	cancel()
 	wantError(t, p.Wait(), problem.Timeout, "interrupted")
-	if err := f.SetReadDeadline(time.Now().Add(patience)); err != nil {
+	if err := f.SetReadDeadline(time.Now().Add(testTimeout)); err != nil {
 		t.Fatal(err)
 	}
 	if line, err := bufio.NewReader(f).ReadString('\n'); err != nil || line != "ended\n" {

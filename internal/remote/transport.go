@@ -15,8 +15,8 @@ import (
 	"github.com/aoifleet/aoifleet/internal/problem"
 )
 
-// transport opens what SSH is spoken over: a channel of the jump host, the
-// ProxyCommand's input and output, or TCP.
+// transport opens the connection below SSH: a channel of the jump host, the
+// ProxyCommand, or TCP.
 func (a *attempt) transport(ctx context.Context) (net.Conn, error) {
 	switch {
 	case a.via != nil:
@@ -27,13 +27,13 @@ func (a *attempt) transport(ctx context.Context) (net.Conn, error) {
 	interval := a.dialer.options.KeepAlive
 	dialer := net.Dialer{KeepAliveConfig: net.KeepAliveConfig{ // the kernel notices a dead peer too
 		Enable: true, Idle: interval, Interval: interval, Count: missedKeepAlives}}
-	// With a deadline the time is shared out among a name's addresses; that ctx
-	// ends first says more.
+	// A deadline divides the time among the addresses of a name. It is later than
+	// the end of ctx, whose error says more.
 	within, cancel := context.WithTimeout(ctx, a.target.ConnectTimeout+time.Second)
 	defer cancel()
 	transport, err := dialer.DialContext(within, "tcp", a.address)
 	switch {
-	case errors.Is(err, syscall.ECONNRESET): // accepted and reset before connect(2) could tell
+	case errors.Is(err, syscall.ECONNRESET): // accepted and reset before connect(2) returned
 		return nil, &droppedEarly{err: err}
 	case err != nil:
 		return nil, tcpError(err)
@@ -42,9 +42,9 @@ func (a *attempt) transport(ctx context.Context) (net.Conn, error) {
 }
 
 // tunnel opens a direct-tcpip channel (RFC 4254 section 7.2): the jump host
-// looks the name up, and connects.
+// resolves the name and connects.
 func (a *attempt) tunnel(ctx context.Context) (net.Conn, error) {
-	a.enter("jump host " + a.via.name + " did not connect to it")
+	a.setStage("jump host " + a.via.name + " did not connect to it")
 	conn, err := a.via.forward(ctx, a.address)
 	if err != nil {
 		return nil, a.tunnelError(ctx, err)
@@ -53,7 +53,7 @@ func (a *attempt) tunnel(ctx context.Context) (net.Conn, error) {
 }
 
 // forward opens a direct-tcpip channel to address, host:port. The error is the
-// library's, or of this package where the connection is closed.
+// library's, or a *problem.Error if the connection is closed.
 func (c *Conn) forward(ctx context.Context, address string) (net.Conn, error) {
 	channel, err := c.client.DialContext(ctx, "tcp", address)
 	if err != nil {
@@ -68,9 +68,9 @@ func (c *Conn) forward(ctx context.Context, address string) (net.Conn, error) {
 }
 
 // DialContext connects to address, host:port, from the machine at the other end,
-// which looks the name up; network is tcp. It is fit for http.Transport. The
-// connection has deadlines and ends with the Conn. Every error is an *problem.Error, of
-// class problem.Command where the machine forwards nothing.
+// which resolves the name; network must be tcp. It is valid for http.Transport. The
+// connection has deadlines and ends with the Conn. Every error is a *problem.Error,
+// of class problem.Command if the machine does not allow forwarding.
 func (c *Conn) DialContext(ctx context.Context, network, address string) (net.Conn, error) {
 	if network != "tcp" {
 		return nil, &problem.Error{Class: problem.Internal, Message: "only TCP is forwarded, not " + network}
@@ -89,15 +89,15 @@ func (c *Conn) DialContext(ctx context.Context, network, address string) (net.Co
 	case errors.As(err, &refused):
 		return nil, &problem.Error{Class: problem.Command, Message: c.name + " refuses to forward: " + display.Sanitise(refused.Message, 200),
 			Hint: "see AllowTcpForwarding and PermitOpen in sshd_config(5) on the host"}
-	case c.ping() == nil: // an address that is none, which the library did not ask about
+	case c.ping() == nil: // the library rejected the address
 		return nil, &problem.Error{Class: problem.Unreachable, Message: display.Sanitise(err.Error(), 200)}
 	}
 	return nil, c.lostError()
 }
 
-// relay joins a pipe and a channel until either ends. The pipe is there because
-// a channel has no deadlines, and its reader waits for the other side even when
-// it has been closed here.
+// relay copies between a pipe and a channel until either ends. The pipe exists
+// because a channel has no deadlines, and its reader waits for the other side even
+// after a local close.
 func relay(pipe, channel net.Conn) {
 	var out sync.WaitGroup
 	out.Go(func() {
@@ -109,7 +109,7 @@ func relay(pipe, channel net.Conn) {
 	out.Wait()
 }
 
-// tunnelError classes why the jump host gave no channel.
+// tunnelError returns the error when the jump host opened no channel.
 func (a *attempt) tunnelError(ctx context.Context, err error) error {
 	var refused *ssh.OpenChannelError
 	switch {
@@ -125,21 +125,21 @@ func (a *attempt) tunnelError(ctx context.Context, err error) error {
 	return a.viaLost(err)
 }
 
-// viaLost is the error for a jump host whose connection has ended: another try
+// viaLost returns the error when the connection to the jump host has ended: a retry
 // makes a new one.
 func (a *attempt) viaLost(err error) *droppedEarly {
 	return &droppedEarly{hop: atHop(a.via.name, a.via.lostError()), err: err}
 }
 
-// transportEnded says that a handshake failed because of what is below it; nil
-// if that still stands, or can't tell.
+// transportEnded returns the error of a handshake that failed because the transport
+// below it ended; nil if it did not, or if that is unknown.
 func (a *attempt) transportEnded(ctx context.Context, wire *versionWatch, login *login, err error) error {
 	if ctx.Err() != nil || !isDrop(err) {
 		return nil
 	}
 	if a.via != nil && a.via.ping() != nil {
 		lost := a.viaLost(err)
-		if login.begun { // whose end is not known: no second try
+		if login.started { // its result is unknown: no retry
 			return lost.hop
 		}
 		return lost
@@ -151,8 +151,8 @@ func (a *attempt) transportEnded(ctx context.Context, wire *versionWatch, login 
 	return nil
 }
 
-// endpoint is the address of a machine that is not connected to directly. It
-// may hold a name; what checks host keys wants host:port.
+// endpoint is the address, host:port, of a machine that is reached indirectly. It
+// may contain a name; the host key check needs this form.
 type endpoint string
 
 // Network returns "tcp".
@@ -167,5 +167,5 @@ type tunnelConn struct {
 	remote endpoint
 }
 
-// RemoteAddr is the machine's, not the pipe's.
+// RemoteAddr returns the address of the machine, not of the pipe.
 func (c *tunnelConn) RemoteAddr() net.Addr { return c.remote }

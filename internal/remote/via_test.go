@@ -57,7 +57,7 @@ func TestFirstHop(t *testing.T) {
 			t.Errorf("%s, want %s", got, want)
 		}
 	}
-	if got := firstHop(Target{Address: "h", Via: []Target{{Address: "b", ProxyCommand: "nc"}}}); got != proxied {
+	if got := firstHop(Target{Address: "h", Via: []Target{{Address: "b", ProxyCommand: "nc"}}}); got != proxyHop {
 		t.Error(got)
 	}
 }

@@ -13,14 +13,14 @@ import (
 	"github.com/aoifleet/aoifleet/internal/problem"
 )
 
-// maxGreeting bounds what is kept of the bytes before the version line.
+// maxGreeting is how many bytes before the version line are kept.
 const maxGreeting = 512
 
-// versionWatch is a connection that remembers what the server said until it
-// has said that it speaks SSH.
+// versionWatch is a connection that records what the server sends up to its
+// version line.
 type versionWatch struct {
 	net.Conn
-	seen func() // called once, with the version line
+	seen func() // called once, at the version line
 
 	ended atomic.Bool // nothing more can be read or written
 
@@ -29,7 +29,7 @@ type versionWatch struct {
 	spoke bool
 }
 
-// Read notes the first bytes.
+// Read records the first bytes.
 func (w *versionWatch) Read(b []byte) (int, error) {
 	n, err := w.Conn.Read(b)
 	if n > 0 {
@@ -54,26 +54,27 @@ func (w *versionWatch) note(b []byte) {
 	}
 }
 
-// greeting is what the server said before its version line, sanitised, and
+// greeting returns what the server sent before its version line, sanitised, and
 // whether that line came.
-func (w *versionWatch) greeting() (said string, spoke bool) {
+func (w *versionWatch) greeting() (text string, spoke bool) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	return strings.TrimSpace(display.Sanitise(string(w.first), 200)), w.spoke
 }
 
-// droppedEarly is a connection that ended before authentication had begun: the
-// only one that is worth another try.
+// droppedEarly is the error of a connection that ended before authentication: the
+// only one that is retried.
 type droppedEarly struct {
-	said  string // instead of its version
-	spoke bool   // the server has said its version
-	hop   error  // it was a jump host's connection that ended
-	err   error
+	greeting string // sent instead of a version line
+	spoke    bool   // the server has sent its version line
+	hop      error  // set if the connection to the jump host ended
+	err      error
 }
 
-// Error says what happened.
+// Error returns the text of explain.
 func (e *droppedEarly) Error() string { return e.explain().Error() }
 
+// explain returns the error for the user.
 func (e *droppedEarly) explain() error {
 	if e.hop != nil {
 		return e.hop
@@ -81,19 +82,19 @@ func (e *droppedEarly) explain() error {
 	if e.spoke {
 		return &problem.Error{Class: problem.Unreachable, Message: "connection closed by the server during the SSH handshake"}
 	}
-	if e.said != "" {
-		return &problem.Error{Class: problem.Unreachable, Message: "the server rejected the connection: " + e.said, Hint: turnedAwayHint}
+	if e.greeting != "" {
+		return &problem.Error{Class: problem.Unreachable, Message: "the server rejected the connection: " + e.greeting, Hint: rejectedHint}
 	}
 	how := "connection closed"
 	if errors.Is(e.err, syscall.ECONNRESET) {
 		how = "connection reset"
 	}
-	return &problem.Error{Class: problem.Unreachable, Message: how + " before the server sent anything", Hint: turnedAwayHint}
+	return &problem.Error{Class: problem.Unreachable, Message: how + " before the server sent anything", Hint: rejectedHint}
 }
 
-const turnedAwayHint = "see MaxStartups and PerSourcePenalties in sshd_config(5) on the host, and any firewall or proxy in front of it"
+const rejectedHint = "see MaxStartups and PerSourcePenalties in sshd_config(5) on the host, and any firewall or proxy in front of it"
 
-// tcpError is the short reason why there is no TCP connection.
+// tcpError returns the error for a failed TCP connection, with a short reason.
 func tcpError(err error) *problem.Error {
 	return &problem.Error{Class: problem.Unreachable, Message: tcpReason(err)}
 }
@@ -114,7 +115,7 @@ func tcpReason(err error) string {
 		return "timed out"
 	}
 	var operation *net.OpError
-	if errors.As(err, &operation) { // without the addresses, so that equal failures look equal
+	if errors.As(err, &operation) { // without the addresses, so that equal failures have equal texts
 		err = operation.Err
 	}
 	return "no connection: " + display.Sanitise(err.Error(), 200)

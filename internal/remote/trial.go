@@ -12,14 +12,14 @@ import (
 )
 
 const (
-	// maxRefusals is how many hosts may refuse a credential that none has
-	// accepted before the others are spared it. Each refusal counts where the
-	// accounts are kept (a directory locks them after a few) and at the server
+	// maxRefusals is how many hosts may refuse a credential that none has accepted
+	// before it is given up. Each refusal counts where the accounts are kept (a
+	// directory locks them after a few) and at the server
 	// (PerSourcePenalties in sshd_config(5), since OpenSSH 9.8).
 	maxRefusals = 3
-	// probePatience is how long the others wait for a host that has begun to
-	// authenticate and does not come to an end before the next one is let in.
-	probePatience = 2 * time.Second
+	// trialWait is how long the others wait for a host that is authenticating
+	// before the next one is admitted.
+	trialWait = 2 * time.Second
 )
 
 // trials has one trial for each credential of a run.
@@ -40,11 +40,11 @@ func (t *trials) get(credential string) *trial {
 	return t.of[credential]
 }
 
-// credentialOf names what t logs in with; it holds no secret.
+// credentialOf identifies the credential of t; it contains no secret.
 func credentialOf(t Target) string {
 	parts := []string{t.User, t.AgentSocket, fmt.Sprint(t.IdentitiesOnly, len(t.IdentityFiles))}
 	parts = append(append(parts, t.IdentityFiles...), t.CertificateFiles...)
-	if t.hop { // what a jump host accepts, those behind it need not
+	if t.hop { // hosts behind a jump host may refuse what it accepts
 		parts = append(parts, "jump host")
 	}
 	if t.Password != nil {
@@ -53,30 +53,31 @@ func credentialOf(t Target) string {
 	return strings.Join(parts, "\x00")
 }
 
-// trial finds out on one host whether a credential is any good before the whole
-// fleet is tried. Hosts are held up only when they have come to authentication,
-// so one that can't be reached holds up nobody.
+// trial tries a credential on one host before the whole fleet does. Hosts wait
+// only when they have reached authentication, so an unreachable one delays no
+// other.
 type trial struct {
 	mu       sync.Mutex
 	accepted bool
 	refused  []string       // hosts, each once
-	fault    *problem.Error // why nobody need try: it is the same for all hosts
+	fault    *problem.Error // why no host may try: it is the same for all
 	trying   int            // hosts that are authenticating
-	latest   time.Time      // when the latest of them began
-	queue    []chan error   // those who wait, each for one word
+	latest   time.Time      // when the latest of them was admitted
+	queue    []chan error   // those who wait, each for nil or an error
 }
 
-// verdict is how an authentication ended.
-type verdict int
+// authResult is how an authentication ended.
+type authResult int
 
 const (
-	undecided verdict = iota // neither: the connection was lost, say
+	undecided authResult = iota // neither, for example because the connection was lost
 	accepted
 	refused
 )
 
-// enter waits until the caller may authenticate; leave is to be called when that
-// is over. The error is that of ctx, or an *problem.Error where nobody need try.
+// enter waits until the caller may authenticate; then the caller must call leave
+// after it. The error is that of ctx, or a *problem.Error if the credential is
+// given up.
 func (t *trial) enter(ctx context.Context) error {
 	turn := make(chan error, 1)
 	t.mu.Lock()
@@ -92,25 +93,25 @@ func (t *trial) enter(ctx context.Context) error {
 	defer t.mu.Unlock()
 	if i := slices.Index(t.queue, turn); i >= 0 {
 		t.queue = slices.Delete(t.queue, i, i+1)
-	} else if <-turn == nil { // it came at the same time
+	} else if <-turn == nil { // admitted at the same time
 		t.trying--
 		t.admit()
 	}
 	return ctx.Err()
 }
 
-// admit lets in who may try, in the order in which they came.
+// admit admits those who may try, in the order of their calls. The caller holds mu.
 func (t *trial) admit() {
 	for len(t.queue) > 0 {
-		err := t.hopeless()
-		if err == nil && !t.room() {
+		err := t.giveUpError()
+		if err == nil && !t.hasRoom() {
 			return
 		}
 		if err == nil {
 			t.trying++
 			t.latest = time.Now()
 			if !t.accepted {
-				time.AfterFunc(probePatience, t.look)
+				time.AfterFunc(trialWait, t.retryAdmit)
 			}
 		}
 		t.queue[0] <- err
@@ -118,22 +119,23 @@ func (t *trial) admit() {
 	}
 }
 
-// room tells whether one more may try.
-func (t *trial) room() bool {
-	late := time.Since(t.latest) >= probePatience
+// hasRoom returns whether one more may try.
+func (t *trial) hasRoom() bool {
+	late := time.Since(t.latest) >= trialWait
 	return t.accepted || t.trying == 0 || late && t.trying+len(t.refused) < maxRefusals
 }
 
-// look lets the next one in where a host does not come to an end.
-func (t *trial) look() {
+// retryAdmit admits the next one if a host takes longer than trialWait.
+func (t *trial) retryAdmit() {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.admit()
 }
 
-// leave says how it ended for a host that entered. A fault that is none of the
-// host's ends the trial for all, unless the credential was accepted before.
-func (t *trial) leave(host string, v verdict, fault *problem.Error) {
+// leave records how the authentication of a host ended that entered. A fault,
+// which is the same for all hosts, ends the trial, unless a host has accepted the
+// credential before.
+func (t *trial) leave(host string, v authResult, fault *problem.Error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.trying--
@@ -148,14 +150,16 @@ func (t *trial) leave(host string, v verdict, fault *problem.Error) {
 	t.admit()
 }
 
-// spared is the error for a host that need not even be connected to, or nil.
-func (t *trial) spared() error {
+// givenUp returns the error for a host that need not be connected to, because the
+// credential is given up, or nil.
+func (t *trial) givenUp() error {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	return t.hopeless()
+	return t.giveUpError()
 }
 
-func (t *trial) hopeless() error {
+// giveUpError is givenUp for callers that hold mu.
+func (t *trial) giveUpError() error {
 	switch {
 	case t.accepted:
 		return nil
@@ -167,6 +171,6 @@ func (t *trial) hopeless() error {
 	return &problem.Error{
 		Class:   problem.Authentication,
 		Message: fmt.Sprintf("not tried: %d hosts refused this credential and none has accepted it (%s)", len(t.refused), strings.Join(t.refused, ", ")),
-		Hint:    "fix it for one of them first; if the fault is theirs alone, leave them out with --limit",
+		Hint:    "fix it for one of them first; if only these hosts are at fault, exclude them with --limit",
 	}
 }

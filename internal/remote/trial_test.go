@@ -17,8 +17,8 @@ import (
 	"github.com/aoifleet/aoifleet/internal/problem"
 )
 
-// contest is hosts that try one credential, each with what comes of it.
-type contest struct {
+// trialRun is hosts that try one credential, each with what comes of it.
+type trialRun struct {
 	t     *testing.T
 	trial *trial
 
@@ -29,12 +29,12 @@ type contest struct {
 	start  time.Time
 }
 
-func newContest(t *testing.T) *contest {
-	return &contest{t: t, trial: new(trials).get("x"), began: map[string]time.Duration{}, errors: map[string]error{}, start: time.Now()}
+func newTrialRun(t *testing.T) *trialRun {
+	return &trialRun{t: t, trial: new(trials).get("x"), began: map[string]time.Duration{}, errors: map[string]error{}, start: time.Now()}
 }
 
 // host authenticates for so long, with that end.
-func (c *contest) host(name string, takes time.Duration, v verdict) {
+func (c *trialRun) host(name string, takes time.Duration, v authResult) {
 	c.work.Go(func() {
 		err := c.trial.enter(c.t.Context())
 		c.mu.Lock()
@@ -51,7 +51,7 @@ func (c *contest) host(name string, takes time.Duration, v verdict) {
 
 func TestTrialOneHostFirst(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		c := newContest(t)
+		c := newTrialRun(t)
 		c.host("first", time.Second, accepted)
 		for i := range 100 {
 			c.host(fmt.Sprint("other", i), time.Second, refused)
@@ -75,7 +75,7 @@ func TestTrialOneHostFirst(t *testing.T) {
 // Three refusals, each alone, and nobody else tries.
 func TestTrialThreeRefusals(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		c := newContest(t)
+		c := newTrialRun(t)
 		for i := range 100 {
 			c.host(fmt.Sprint("host", i), time.Second, refused)
 		}
@@ -96,7 +96,7 @@ func TestTrialThreeRefusals(t *testing.T) {
 		if fmt.Sprint(tried) != "[0s 1s 2s]" || spared != 97 {
 			t.Errorf("tried after %v, %d spared", tried, spared)
 		}
-		if c.trial.spared() == nil {
+		if c.trial.givenUp() == nil {
 			t.Error("later hosts are tried")
 		}
 	})
@@ -105,7 +105,7 @@ func TestTrialThreeRefusals(t *testing.T) {
 // A good credential survives hosts that do not know it.
 func TestTrialAcceptedAfterRefusals(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		c := newContest(t)
+		c := newTrialRun(t)
 		c.host("a", time.Second, refused)
 		c.host("b", time.Second, undecided)
 		c.host("c", time.Second, refused)
@@ -119,7 +119,7 @@ func TestTrialAcceptedAfterRefusals(t *testing.T) {
 				t.Errorf("%s after %v: %v", name, c.began[name], err)
 			}
 		}
-		if c.trial.spared() != nil {
+		if c.trial.givenUp() != nil {
 			t.Error("refusals count after it was accepted")
 		}
 	})
@@ -128,12 +128,12 @@ func TestTrialAcceptedAfterRefusals(t *testing.T) {
 // One host that is tried again and again is one refusal.
 func TestTrialCountsHosts(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		c := newContest(t)
+		c := newTrialRun(t)
 		for range 10 {
 			c.host("same", time.Second, refused)
 		}
 		c.work.Wait()
-		if err := c.trial.spared(); err != nil {
+		if err := c.trial.givenUp(); err != nil {
 			t.Error(err)
 		}
 	})
@@ -143,17 +143,17 @@ func TestTrialCountsHosts(t *testing.T) {
 // with those that were let in meanwhile there are never more than three tries.
 func TestTrialHangingHost(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		c := newContest(t)
+		c := newTrialRun(t)
 		c.host("hangs", time.Minute, undecided)
 		c.host("good", time.Second, accepted)
 		c.host("other", time.Second, undecided)
 		c.work.Wait()
-		if c.began["good"] != probePatience || c.began["other"] != probePatience+time.Second {
+		if c.began["good"] != trialWait || c.began["other"] != trialWait+time.Second {
 			t.Errorf("began %v", c.began)
 		}
 	})
 	synctest.Test(t, func(t *testing.T) {
-		c := newContest(t)
+		c := newTrialRun(t)
 		for i := range 10 {
 			c.host(fmt.Sprint("host", i), time.Minute, refused)
 		}
@@ -243,13 +243,13 @@ func TestCredentialOf(t *testing.T) {
 	}
 }
 
-func TestAllowance(t *testing.T) {
+func TestTimeLimit(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		ctx, clock, cancel := newAllowance(t.Context(), 10*time.Second)
+		ctx, limit, cancel := newTimeLimit(t.Context(), 10*time.Second)
 		defer cancel()
 		start := time.Now()
 		time.Sleep(4 * time.Second)
-		first, second := clock.rest(), clock.rest()
+		first, second := limit.pause(), limit.pause()
 		time.Sleep(time.Hour)
 		first()
 		first() // counts once
@@ -264,7 +264,7 @@ func TestAllowance(t *testing.T) {
 		}
 	})
 	ctx, cancel := context.WithCancel(t.Context())
-	limited, _, stop := newAllowance(ctx, time.Hour)
+	limited, _, stop := newTimeLimit(ctx, time.Hour)
 	defer stop()
 	cancel()
 	<-limited.Done()
