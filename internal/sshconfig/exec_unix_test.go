@@ -17,14 +17,14 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// What ssh has started has no terminal, and ends with it.
+// A command that ssh starts has no terminal and ends with ssh.
 func TestMatchExecEndsWithSSH(t *testing.T) {
 	dir := t.TempDir()
 	fifo := filepath.Join(dir, "fifo")
 	if err := exec.Command("mkfifo", fifo).Run(); err != nil {
 		t.Fatal(err)
 	}
-	alive, err := os.OpenFile(fifo, os.O_RDWR, 0) // opening to read only would wait for a writer
+	alive, err := os.OpenFile(fifo, os.O_RDWR, 0) // opening it read-only waits for a writer
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -34,8 +34,8 @@ func TestMatchExecEndsWithSSH(t *testing.T) {
 	ended := make(chan error, 1)
 	r := New(Options{Program: sshProgram(t), Home: dir, Timeout: time.Minute})
 	go func() { _, err := r.Resolve(ctx, Query{Host: "a", File: config}); ended <- err }()
-	said, err := bufio.NewReader(alive).ReadString('\n')
-	pid, _ := strconv.Atoi(strings.TrimSpace(said))
+	line, err := bufio.NewReader(alive).ReadString('\n')
+	pid, _ := strconv.Atoi(strings.TrimSpace(line))
 	session, sessionErr := unix.Getsid(pid)
 	own, _ := unix.Getsid(0)
 	cancel()
@@ -43,7 +43,7 @@ func TestMatchExecEndsWithSSH(t *testing.T) {
 		t.Fatal(err, end)
 	}
 	if pid == 0 || sessionErr != nil || session == own {
-		t.Errorf("the command said %q; its session %d, %v; that of this program %d", said, session, sessionErr, own)
+		t.Errorf("the command printed %q; its session is %d, %v; that of this program %d", line, session, sessionErr, own)
 	}
 	wait := testContext(t)
 	for runs(pid) {
@@ -53,7 +53,7 @@ func TestMatchExecEndsWithSSH(t *testing.T) {
 	}
 }
 
-// runs: a process that has ended may wait for its parent a little.
+// runs reports whether a process runs. One that has ended may be a zombie for a moment.
 func runs(pid int) bool {
 	stat, err := os.ReadFile(filepath.Join("/proc", strconv.Itoa(pid), "stat"))
 	return err == nil && !strings.Contains(string(stat), ") Z ")

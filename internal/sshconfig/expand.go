@@ -8,15 +8,16 @@ import (
 	"github.com/aoifleet/aoifleet/internal/problem"
 )
 
-// expander replaces tokens, variables and ~ (ssh_config(5), TOKENS and
-// ENVIRONMENT VARIABLES) for one host. What it does not know it refuses: a path
-// that is almost right is worse than none.
+// expander replaces tokens, variables and ~ (ssh_config(5), TOKENS and ENVIRONMENT
+// VARIABLES) for one host. It refuses what it does not know: a wrong path is worse than
+// an error.
 type expander struct {
 	options Options
 	host    Host
 }
 
-// tokens are those of paths but %C, %i and %j, which nobody has asked for.
+// tokens returns the values of the tokens in paths, except %C, %i and %j, which are not
+// supported.
 func (x expander) tokens() map[byte]string {
 	short, _, _ := strings.Cut(x.options.HostName, ".")
 	key := x.host.HostKeyAlias
@@ -27,7 +28,7 @@ func (x expander) tokens() map[byte]string {
 		'n': x.host.Alias, 'p': strconv.Itoa(x.host.Port), 'r': x.host.User, 'u': x.options.User}
 }
 
-// path replaces all that can stand in a path.
+// path replaces ~, variables and tokens in a path.
 func (x expander) path(keyword, s string) (string, error) {
 	s, err := x.tilde(keyword, s)
 	if err != nil {
@@ -39,20 +40,21 @@ func (x expander) path(keyword, s string) (string, error) {
 	return replace(keyword, s, x.tokens())
 }
 
+// tilde replaces ~ at the start of a path.
 func (x expander) tilde(keyword, s string) (string, error) {
 	switch {
 	case s == "~" || strings.HasPrefix(s, "~/"):
 		if x.options.Home == "" {
-			return "", &problem.Error{Class: problem.Usage, Message: keyword + ": ~ can't be replaced: the home directory is not known", Hint: "write the whole path"}
+			return "", &problem.Error{Class: problem.Usage, Message: keyword + ": can't expand ~: the home directory is unknown", Hint: "write the whole path"}
 		}
 		return filepath.Join(x.options.Home, s[1:]), nil
 	case strings.HasPrefix(s, "~"):
-		return "", &problem.Error{Class: problem.Usage, Message: keyword + ": the home directory of another user is not looked up: " + quote(s), Hint: "write the whole path"}
+		return "", &problem.Error{Class: problem.Usage, Message: keyword + ": the home directory of another user is not supported: " + quote(s), Hint: "write the whole path"}
 	}
 	return s, nil
 }
 
-// variables replaces ${NAME}. One that is not set is an error, as it is to ssh.
+// variables replaces ${NAME}. As in ssh, a variable that is not set is an error.
 func (x expander) variables(keyword, s string) (string, error) {
 	var out strings.Builder
 	for {
@@ -71,8 +73,8 @@ func (x expander) variables(keyword, s string) (string, error) {
 	}
 }
 
-// agent reads IdentityAgent, whose tokens ssh has replaced. $NAME is its older
-// form of a variable.
+// agent returns the socket of IdentityAgent, "" for that of the environment, or None. ssh
+// has replaced its tokens. $NAME is its older form of a variable.
 func (x expander) agent(s string) (string, error) {
 	switch {
 	case s == "" || s == "SSH_AUTH_SOCK":
@@ -83,7 +85,7 @@ func (x expander) agent(s string) (string, error) {
 		if socket := x.options.Getenv(s[1:]); socket != "" {
 			return socket, nil
 		}
-		return None, nil // as ssh has it
+		return None, nil // as in ssh
 	}
 	path, err := x.tilde("IdentityAgent", s)
 	if err != nil {
@@ -92,25 +94,27 @@ func (x expander) agent(s string) (string, error) {
 	return x.variables("IdentityAgent", path)
 }
 
-// command replaces the tokens of a line for sh. As ssh since 9.6, it refuses a
-// name that sh could take for something else (CVE-2023-51385).
+// command replaces the tokens of a line for sh. Like ssh since 9.6, it refuses a name with
+// characters that are special to sh (CVE-2023-51385).
 func (x expander) command(keyword, s string) (string, error) {
 	tokens := map[byte]string{'%': "%"}
 	for token, value := range map[byte]string{'h': x.host.HostName, 'n': x.host.Alias, 'r': x.host.User} {
 		tokens[token] = value
 		if strings.Contains(s, "%"+string(token)) && !harmless(value) {
-			return "", &problem.Error{Class: problem.Usage, Message: keyword + ": " + quote(value) + " has characters that a shell would not take as they are",
-				Hint: "reach this host with jump in the inventory, or ProxyJump"}
+			return "", &problem.Error{Class: problem.Usage, Message: keyword + ": " + quote(value) + " has characters that are special to a shell",
+				Hint: "use jump in the inventory, or ProxyJump, for this host"}
 		}
 	}
 	tokens['p'] = strconv.Itoa(x.host.Port)
 	return replace(keyword, s, tokens)
 }
 
+// harmless reports whether s has no character that is special to sh.
 func harmless(s string) bool {
 	return s != "" && s[0] != '-' && !strings.ContainsAny(s, "'`\"$\\;&<>|(){}, \t\r\n*?[]!#~=")
 }
 
+// replace replaces the tokens of a value. An unknown token is an error.
 func replace(keyword, s string, tokens map[byte]string) (string, error) {
 	var out strings.Builder
 	for i := 0; i < len(s); i++ {

@@ -18,14 +18,14 @@ import (
 	"github.com/aoifleet/aoifleet/internal/problem"
 )
 
-const noProgramHint = "install the OpenSSH client, or set ssh_config: none and write what is needed into the inventory"
+const noProgramHint = "install the OpenSSH client, or set ssh_config: none and write the settings into the inventory"
 
-// readFiles is for a workstation without ssh: the library evaluates the files,
-// after everything that it would misread has been refused.
+// readFiles returns the settings on a workstation without ssh: a library evaluates the
+// files. readFiles refuses everything that the library would misread.
 func (r *Resolver) readFiles(q Query) (settings, error) {
 	s := r.survey(q.File)
 	if err := s.misread(); err != nil {
-		return nil, &problem.Error{Class: problem.Usage, Message: "there is no ssh program, and without it the SSH configuration can't be read: " + err.Error(), Hint: noProgramHint}
+		return nil, &problem.Error{Class: problem.Usage, Message: "can't read the SSH configuration without an ssh program: " + err.Error(), Hint: noProgramHint}
 	}
 	configs, err := r.configs(q.File)
 	if err != nil {
@@ -38,9 +38,10 @@ func (r *Resolver) readFiles(q Query) (settings, error) {
 	return r.complete(given, q)
 }
 
-// misread finds the first line that the library takes for something else than
-// ssh does: its ? may match nothing, `Match host` takes the criteria behind it
-// for patterns, quotes and comments count only at the ends of a value.
+// misread returns an error for the first line that the library and ssh read differently.
+// In the library, ? matches the empty string too, `Match host` reads the criteria after
+// the patterns as patterns, and quotes and comments are recognised only at the ends of a
+// value.
 func (s *survey) misread() error {
 	if s.doubt != nil {
 		return s.doubt
@@ -52,12 +53,12 @@ func (s *survey) misread() error {
 			return fmt.Errorf("%s: Match", l.at())
 		case l.keyword == "canonicalizehostname" && !strings.EqualFold(value, "no"):
 			return fmt.Errorf("%s: CanonicalizeHostname", l.at())
-		case l.keyword == "proxycommand": // to ssh the rest of the line as it is
+		case l.keyword == "proxycommand": // to ssh, the rest of the line unchanged
 			if quoted || strings.Contains(value, "#") {
 				return fmt.Errorf("%s: a ProxyCommand in quotes, or with a #", l.at())
 			}
 		case strings.ContainsAny(value, `"'\#`) || quoted && (l.keyword == "host" || strings.ContainsAny(value, " \t")):
-			return fmt.Errorf("%s: quotes, a backslash or a comment behind the value", l.at())
+			return fmt.Errorf("%s: quotes, a backslash or a comment after the value", l.at())
 		case l.keyword == "host" && strings.Contains(value, "?"):
 			return fmt.Errorf("%s: a pattern with ?", l.at())
 		case (l.keyword == "host" || l.keyword == "include") && strings.Contains(value, "\t"):
@@ -85,8 +86,8 @@ func absolute(paths string) bool {
 	return true
 }
 
-// configs parses the files of a query; one that is missing has nothing to say,
-// unless it was named.
+// configs parses the files of a query. A missing file is an error only if the query names
+// it.
 func (r *Resolver) configs(file string) ([]*ssh_config.Config, error) {
 	paths := []string{file}
 	if file == "" {
@@ -113,9 +114,10 @@ func (r *Resolver) configs(file string) ([]*ssh_config.Config, error) {
 	return configs, nil
 }
 
-// several are the keywords whose values add up; of the others the first counts.
-var several = map[string]bool{"identityfile": true, "certificatefile": true}
+// cumulative has the keywords whose values accumulate; for others the first value counts.
+var cumulative = map[string]bool{"identityfile": true, "certificatefile": true}
 
+// evaluate returns the values of all supported keywords for the host of a query.
 func evaluate(configs []*ssh_config.Config, q Query) (settings, error) {
 	given := settings{}
 	for _, keyword := range []string{"hostname", "user", "port", "identityfile", "certificatefile", "identitiesonly", "identityagent",
@@ -127,15 +129,15 @@ func evaluate(configs []*ssh_config.Config, q Query) (settings, error) {
 			}
 			given[keyword] = append(given[keyword], values...)
 		}
-		if len(given[keyword]) > 1 && !several[keyword] {
+		if len(given[keyword]) > 1 && !cumulative[keyword] {
 			given[keyword] = given[keyword][:1]
 		}
 	}
 	return given, nil
 }
 
-// complete does what `ssh -G` does to the settings: the command line first, then
-// the files, then the defaults.
+// complete adds the command line and the defaults to the settings of the files, as `ssh
+// -G` does: the command line comes first, the defaults last.
 func (r *Resolver) complete(s settings, q Query) (settings, error) {
 	set := func(keyword, value string) {
 		if value != "" {
@@ -161,15 +163,16 @@ func (r *Resolver) complete(s settings, q Query) (settings, error) {
 			s[keyword] = values
 		}
 	}
-	if names(s.first("proxyjump")) && names(s.first("proxycommand")) { // to ssh the first in the files counts
-		return nil, &problem.Error{Class: problem.Usage, Message: "there is no ssh program, and without it ProxyJump and ProxyCommand for one host can't be told apart", Hint: noProgramHint}
+	if isSet(s.first("proxyjump")) && isSet(s.first("proxycommand")) { // ssh uses the first in the files
+		return nil, &problem.Error{Class: problem.Usage, Message: "ProxyJump and ProxyCommand for one host are not supported without an ssh program", Hint: noProgramHint}
 	}
 	return s, r.expandGiven(s, q)
 }
 
-func names(s string) bool { return s != "" && s != None }
+// isSet reports whether a value is neither empty nor none.
+func isSet(s string) bool { return s != "" && s != None }
 
-// expandGiven replaces the tokens that `ssh -G` replaces.
+// expandGiven replaces the tokens that `ssh -G` replaces, and checks numbers.
 func (r *Resolver) expandGiven(s settings, q Query) error {
 	x := expander{options: r.options, host: Host{Alias: q.Host, HostName: q.Host, User: s.first("user"), HostKeyAlias: s.first("hostkeyalias")}}
 	var err error

@@ -9,7 +9,7 @@ import (
 	"time"
 )
 
-// sshProgram is the real ssh: what it says is the specification.
+// sshProgram returns the real ssh, whose output is the specification.
 func sshProgram(t *testing.T) string {
 	t.Helper()
 	path, err := exec.LookPath("ssh")
@@ -40,7 +40,7 @@ func testContext(t *testing.T) context.Context {
 	return ctx
 }
 
-// both gives a resolver that asks ssh, and one that reads the files itself.
+// both returns a resolver that runs ssh and one that reads the files itself.
 func both(t *testing.T, home string) map[string]*Resolver {
 	t.Helper()
 	opt := Options{Home: home, User: "me", HostName: "desk.example.net",

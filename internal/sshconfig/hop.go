@@ -8,8 +8,8 @@ import (
 	"github.com/aoifleet/aoifleet/internal/problem"
 )
 
-// parseHops reads the value of ProxyJump: [user@]host[:port] or an ssh URI,
-// several separated by commas.
+// parseHops parses the value of ProxyJump: [user@]host[:port] or an ssh URI, or several
+// separated by commas.
 func parseHops(s string) ([]jump.Hop, error) {
 	if s == "" || s == None {
 		return nil, nil
@@ -30,8 +30,8 @@ func parseHop(s string) (jump.Hop, bool) {
 	return hop, err == nil && hop.Host != "" && hop.Host[0] != '-' && !strings.ContainsAny(hop.Host, " \t/[]@,")
 }
 
-// atHop says at which jump host a route could not be resolved; the one that is
-// farthest from the host is enough.
+// atHop returns err with the jump host whose route could not be resolved. It adds only
+// the one farthest from the target.
 func atHop(hop jump.Hop, err error) error {
 	var e *problem.Error
 	const mark = "jump host "

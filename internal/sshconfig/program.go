@@ -15,42 +15,42 @@ import (
 	"github.com/aoifleet/aoifleet/internal/problem"
 )
 
-// nobody is what ssh says, and does nothing then, where the user database does
-// not know who runs it.
-const nobody = "No user exists for uid"
+// noSuchUser is the error with which ssh ends if the user database does not have the
+// current user.
+const noSuchUser = "No user exists for uid"
 
 const (
-	maxOutput = 1 << 20 // bytes of `ssh -G`
-	maxWords  = 4 << 10 // bytes of what it says besides
+	maxOutput = 1 << 20 // bytes of standard output of `ssh -G`
+	maxErrors = 4 << 10 // bytes of its standard error
 )
 
-// askProgram runs `ssh -G`: it connects to nothing. It may run commands of the
-// user's own configuration (Match exec), as ssh does; they have no terminal to
-// ask on, and end with the time.
+// askProgram runs `ssh -G`, which makes no connection. Like ssh, it may run commands from
+// the user's configuration (Match exec). They have no terminal and end with the timeout.
 func (r *Resolver) askProgram(ctx context.Context, q Query) (settings, error) {
 	limited, cancel := context.WithTimeout(ctx, r.options.Timeout)
 	defer cancel()
 	cmd := exec.CommandContext(limited, r.options.Program, arguments(q)...)
-	out, words := &bounded{limit: maxOutput}, &bounded{limit: maxWords}
-	cmd.Stdout, cmd.Stderr = out, words
-	cmd.WaitDelay = time.Second // a command of Match exec may have kept the pipes
-	alone(cmd)
+	out, stderr := &bounded{limit: maxOutput}, &bounded{limit: maxErrors}
+	cmd.Stdout, cmd.Stderr = out, stderr
+	cmd.WaitDelay = time.Second // a command of Match exec may keep the pipes open
+	ownSession(cmd)
 	err := cmd.Run()
 	switch {
 	case ctx.Err() != nil:
 		return nil, ctx.Err()
 	case limited.Err() != nil:
 		return nil, &problem.Error{Class: problem.Usage, Message: "ssh -G did not end within " + r.options.Timeout.String(), Hint: "is there a Match exec that waits? try: " + r.options.command(q)}
-	case err != nil && strings.HasPrefix(words.String(), nobody): // as in a container under a made-up user id
+	case err != nil && strings.HasPrefix(stderr.String(), noSuchUser): // as in a container with an arbitrary user id
 		return r.readFiles(q)
 	case err != nil && !errors.Is(err, exec.ErrWaitDelay):
-		return nil, &problem.Error{Class: problem.Usage, Message: "ssh -G: " + reason(words.String(), err), Hint: r.options.try(q)}
+		return nil, &problem.Error{Class: problem.Usage, Message: "ssh -G: " + reason(stderr.String(), err), Hint: r.options.try(q)}
 	case out.Len() == maxOutput:
-		return nil, &problem.Error{Class: problem.Usage, Message: "ssh -G printed more than can be right", Hint: r.options.try(q)}
+		return nil, &problem.Error{Class: problem.Usage, Message: "ssh -G printed too much output", Hint: r.options.try(q)}
 	}
 	return parseOutput(out.Bytes()), nil
 }
 
+// arguments returns the arguments of ssh for a query.
 func arguments(q Query) []string {
 	args := []string{"-G", "-T"}
 	if q.File != "" {
@@ -74,10 +74,11 @@ func (o Options) command(q Query) string {
 
 func (o Options) try(q Query) string { return "try: " + o.command(q) }
 
-// reason is what ssh said, its first two lines: the mistake and where it is.
-func reason(words string, err error) string {
+// reason returns the first two lines of ssh's standard error, which have the mistake and
+// its place, or else err.
+func reason(stderr string, err error) string {
 	var lines []string
-	for text := range strings.SplitSeq(words, "\n") {
+	for text := range strings.SplitSeq(stderr, "\n") {
 		if text = strings.TrimSpace(display.Mask(text)); text != "" && len(lines) < 2 {
 			lines = append(lines, text)
 		}
@@ -88,7 +89,7 @@ func reason(words string, err error) string {
 	return strings.Join(lines, "; ")
 }
 
-// bounded keeps the first limit bytes and swallows the rest.
+// bounded keeps the first limit bytes and discards the rest.
 type bounded struct {
 	bytes.Buffer
 	limit int

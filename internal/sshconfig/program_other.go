@@ -4,4 +4,4 @@ package sshconfig
 
 import "os/exec"
 
-func alone(*exec.Cmd) {}
+func ownSession(*exec.Cmd) {}

@@ -88,7 +88,7 @@ Host last
 	}
 }
 
-// The error says at which jump host the configuration is wrong.
+// The error names the jump host whose configuration is wrong.
 func TestRouteMistake(t *testing.T) {
 	file := write(t, filepath.Join(t.TempDir(), "config"), "Host b\n IdentityFile /x/%C\nHost a\n ProxyJump b\n")
 	_, err := New(Options{Home: "/home/me", User: "me"}).Route(testContext(t), Query{Host: "a", User: "u", File: file}, nil)
@@ -97,8 +97,7 @@ func TestRouteMistake(t *testing.T) {
 	}
 }
 
-// FuzzConfig: whatever stands in the files, reading them ends, and what comes
-// out is within bounds.
+// Reading any file ends, and the result is within bounds.
 func FuzzConfig(f *testing.F) {
 	for _, seed := range []string{"Host a\n Port 7\n", "=x\n", "Match host a user b\n", "Include *\n", "HostName %h%%\nIdentityFile ~/x\n",
 		"ProxyJump a,b@c:1,[::1]:2\n", "ProxyCommand nc %h %p\n", "\"Host\" a\n", "Host\n", "a\x00b c\n", "Port 7", "UserKnownHostsFile \"a b\" ~/c\n"} {

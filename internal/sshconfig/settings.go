@@ -14,12 +14,11 @@ import (
 	"github.com/aoifleet/aoifleet/internal/problem"
 )
 
-// settings are what `ssh -G` prints: keywords in lower case, with their values
-// in order. Of the values only those of HostName, UserKnownHostsFile and
-// IdentityAgent have their tokens replaced already.
+// settings is the output of `ssh -G`: keywords in lower case, with their values in order.
+// Tokens are replaced only in HostName, UserKnownHostsFile and IdentityAgent.
 type settings map[string][]string
 
-// parseOutput reads what `ssh -G` prints.
+// parseOutput parses the output of `ssh -G`.
 func parseOutput(out []byte) settings {
 	s := settings{}
 	lines := bufio.NewScanner(bytes.NewReader(out))
@@ -32,6 +31,7 @@ func parseOutput(out []byte) settings {
 	return s
 }
 
+// first returns the first value of a keyword, "" if there is none.
 func (s settings) first(keyword string) string {
 	if values := s[keyword]; len(values) > 0 {
 		return values[0]
@@ -39,9 +39,9 @@ func (s settings) first(keyword string) string {
 	return ""
 }
 
-// of makes the answer for one host that for another which ssh treats alike: a
-// host that is its own HostName.
-func (s settings) of(asked, host string) settings {
+// forHost returns the settings for host, given those of another host that ssh treats the
+// same: they differ if HostName is the host itself.
+func (s settings) forHost(asked, host string) settings {
 	if asked == host || s.first("hostname") != asked {
 		return s
 	}
@@ -53,13 +53,13 @@ func (s settings) of(asked, host string) settings {
 	return own
 }
 
-// host reads the settings that are acted on.
+// host returns the settings that this program uses.
 func (s settings) host(q Query, opt Options) (Host, error) {
 	h := Host{Alias: q.Host, HostName: s.first("hostname"), User: s.first("user"), HostKeyAlias: s.first("hostkeyalias"),
 		IdentitiesOnly: s.first("identitiesonly") == "yes"}
 	var err error
 	if h.Port, err = strconv.Atoi(s.first("port")); err != nil || h.Port < 1 || h.Port > 65535 || h.HostName == "" || h.User == "" {
-		return h, &problem.Error{Class: problem.Usage, Message: "ssh gives no host name, port and user for it", Hint: opt.try(q)}
+		return h, &problem.Error{Class: problem.Usage, Message: "ssh -G printed no valid host name, port and user", Hint: opt.try(q)}
 	}
 	if h.ConnectTimeout, err = seconds(s.first("connecttimeout")); err != nil {
 		return h, err
@@ -86,7 +86,7 @@ func (s settings) host(q Query, opt Options) (Host, error) {
 	return h, nil
 }
 
-// seconds reads ConnectTimeout as `ssh -G` prints it.
+// seconds parses ConnectTimeout as `ssh -G` prints it.
 func seconds(s string) (time.Duration, error) {
 	if s == "" || s == None {
 		return 0, nil
@@ -98,16 +98,17 @@ func seconds(s string) (time.Duration, error) {
 	return time.Duration(n) * time.Second, nil
 }
 
-// defaultNames are the identity files that ssh tries where none is named.
+// defaultNames are the identity files that ssh tries if none is configured.
 var defaultNames = []string{"~/.ssh/id_rsa", "~/.ssh/id_ecdsa", "~/.ssh/id_ecdsa_sk", "~/.ssh/id_ed25519",
 	"~/.ssh/id_ed25519_sk", "~/.ssh/id_xmss", "~/.ssh/id_dsa"}
 
-// isDefault tells the list that ssh itself makes: every version has tried at
-// least four names.
+// isDefault reports whether names is ssh's default list, which has at least four names in
+// every version.
 func isDefault(names []string) bool {
 	return len(names) >= 4 && !slices.ContainsFunc(names, func(name string) bool { return !slices.Contains(defaultNames, name) })
 }
 
+// identities sets the identity and certificate files.
 func (x expander) identities(s settings, h *Host) error {
 	h.IdentityGiven = len(s["identityfile"]) > 0 && !isDefault(s["identityfile"])
 	for _, name := range s["identityfile"] {
@@ -140,8 +141,8 @@ func exists(path string) bool {
 	return err == nil
 }
 
-// knownHosts reads a list of files. /dev/null, which many configurations have in
-// order to know no host, is as good as no file.
+// knownHosts returns a list of files, without /dev/null, which many configurations set to
+// have no known hosts.
 func (x expander) knownHosts(keyword, value string) ([]string, error) {
 	var paths []string
 	for _, name := range splitPaths(value) {
@@ -157,14 +158,13 @@ func (x expander) knownHosts(keyword, value string) ([]string, error) {
 	return paths, nil
 }
 
-// splitPaths takes a list of paths apart that `ssh -G` has joined with spaces,
-// without the quotes of those that have spaces in them: a path begins with a
-// slash, a tilde or a drive.
+// splitPaths splits a list of paths, which `ssh -G` joins with spaces and without the
+// quotes of paths that contain spaces: a path starts with a slash, a tilde or a drive.
 func splitPaths(s string) []string {
 	var paths []string
 	for word := range strings.SplitSeq(s, " ") {
-		begins := word != "" && (word[0] == '/' || word[0] == '~' || filepath.VolumeName(word) != "" || word == None)
-		if begins || len(paths) == 0 {
+		starts := word != "" && (word[0] == '/' || word[0] == '~' || filepath.VolumeName(word) != "" || word == None)
+		if starts || len(paths) == 0 {
 			paths = append(paths, word)
 		} else {
 			paths[len(paths)-1] += " " + word
@@ -173,6 +173,7 @@ func splitPaths(s string) []string {
 	return slices.DeleteFunc(paths, func(path string) bool { return strings.TrimSpace(path) == "" })
 }
 
+// proxy sets the jump hosts, or else the proxy command.
 func (x expander) proxy(s settings, h *Host) error {
 	jump, err := x.command("ProxyJump", s.first("proxyjump"))
 	if err != nil {
@@ -185,7 +186,7 @@ func (x expander) proxy(s settings, h *Host) error {
 		h.ProxyCommand, err = x.command("ProxyCommand", line)
 	}
 	if s.first("proxyusefdpass") == "yes" && h.ProxyCommand != "" {
-		return &problem.Error{Class: problem.Usage, Message: "ProxyUseFdpass is not supported", Hint: "write jump in the inventory, or ProxyJump"}
+		return &problem.Error{Class: problem.Usage, Message: "ProxyUseFdpass is not supported", Hint: "use jump in the inventory, or ProxyJump"}
 	}
 	return err
 }

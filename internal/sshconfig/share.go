@@ -8,15 +8,14 @@ import (
 	"strings"
 )
 
-// A process for each of ten thousand hosts is a minute of a processor, for
-// answers that are all the same. What makes them differ is few things: the
-// patterns of Host and Match, tokens in values, the command of `Match exec`, and
-// CanonicalizeHostname. Where the files have none but the first, hosts of which
-// each pattern matches both or neither get the same answer, but for HostName
-// where it is the host itself; where they have more, or anything that is not
-// plain, each host has a process of its own.
+// One process for each of ten thousand hosts takes a minute of processor time, for the
+// same answer each time. Answers differ only by the patterns of Host and Match, by tokens
+// in values, the command of `Match exec`, and CanonicalizeHostname. If the files have
+// only patterns, two hosts that match the same patterns get the same answer, except for
+// HostName if it is the host itself. Otherwise, or if any line is unusual, each host gets
+// its own process.
 
-// kind is equal for queries that get the same answer.
+// kind returns a key that is equal for queries with the same answer.
 func (r *Resolver) kind(q Query) string {
 	parts := []string{q.File, q.User, strconv.Itoa(q.Port), strconv.FormatBool(q.Direct)}
 	s := r.survey(q.File)
@@ -33,29 +32,29 @@ func (r *Resolver) kind(q Query) string {
 	return strings.Join(append(parts, "like", string(bits)), "\x00")
 }
 
-// knowsFiles: an ssh that was built for another place than /etc/ssh, or has
-// another home directory, reads other files than the survey.
+// knowsFiles reports whether ssh reads the same files as the survey. An ssh that was
+// built for another directory than /etc/ssh, or has another home directory, does not.
 func (r *Resolver) knowsFiles(file string) bool {
 	p := r.options.Program
 	usual := slices.Contains([]string{"/usr/bin/ssh", "/bin/ssh"}, filepath.Clean(p)) && r.options.Home != ""
 	return p == "" || !r.options.HomeGuessed && (file != "" || usual)
 }
 
-// plainHost: ssh compares some patterns with the name in lower case, some as it
-// is written.
+// plainHost reports whether a name is in lower case and has no unusual characters: ssh
+// compares some patterns with the lower-case name and some with the name as written.
 func plainHost(host string) bool {
 	return strings.Trim(host, "abcdefghijklmnopqrstuvwxyz0123456789.-_:") == ""
 }
 
-// judge collects the patterns, and tells whether nothing else counts.
-func (s *survey) judge() {
+// analyse collects the patterns and sets alike.
+func (s *survey) analyse() {
 	s.alike = s.doubt == nil
 	for _, l := range s.lines {
 		switch l.keyword {
 		case "host":
-			s.note(strings.Fields(l.value))
+			s.addPatterns(strings.Fields(l.value))
 		case "match":
-			s.judgeMatch(l.value)
+			s.analyseMatch(l.value)
 		case "canonicalizehostname":
 			s.alike = s.alike && strings.EqualFold(l.value, "no")
 		case "hostname", "user", "port", "identityfile", "certificatefile", "identityagent", "userknownhostsfile",
@@ -65,14 +64,14 @@ func (s *survey) judge() {
 	}
 }
 
-// note adds patterns; path.Match understands them as ssh does where they are
-// made of what names are made of, * and ?.
-func (s *survey) note(patterns []string) {
+// addPatterns adds patterns. path.Match and ssh agree on patterns that consist of the
+// characters of names, * and ?; others clear alike.
+func (s *survey) addPatterns(patterns []string) {
 	for _, pattern := range patterns {
 		pattern = strings.TrimPrefix(pattern, "!")
 		if !plainHost(strings.NewReplacer("*", "", "?", "").Replace(pattern)) {
 			if lower := strings.ToLower(pattern); lower != pattern {
-				s.note([]string{lower}) // Match host compares in lower case; nothing plain matches the other
+				s.addPatterns([]string{lower}) // Match host compares in lower case; no plain host matches the original
 				continue
 			}
 			s.alike = false
@@ -84,21 +83,20 @@ func (s *survey) note(patterns []string) {
 	}
 }
 
-// judgeMatch reads the criteria of a Match. All but exec depend on the host
-// through its name and HostName alone, and within one kind these differ only
-// where HostName is the host itself.
-func (s *survey) judgeMatch(value string) {
-	words := strings.Fields(strings.ToLower(value))
+// analyseMatch analyses the criteria of a Match. All except exec depend only on the host's
+// name and HostName, and within one kind these differ only if HostName is the host itself.
+func (s *survey) analyseMatch(value string) {
+	criteria := strings.Fields(strings.ToLower(value))
 	if strings.ContainsAny(value, `"'\#=%$`) {
 		s.alike = false
 		return
 	}
-	for i := 0; i < len(words); i++ {
-		switch strings.TrimPrefix(words[i], "!") {
+	for i := 0; i < len(criteria); i++ {
+		switch strings.TrimPrefix(criteria[i], "!") {
 		case "all", "canonical", "final":
 		case "host", "originalhost":
-			if i++; i < len(words) {
-				s.note(strings.Split(words[i], ","))
+			if i++; i < len(criteria) {
+				s.addPatterns(strings.Split(criteria[i], ","))
 			}
 		case "user", "localuser", "localnetwork", "tagged":
 			i++

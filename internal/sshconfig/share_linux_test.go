@@ -9,7 +9,7 @@ import (
 	"testing"
 )
 
-// counter is an ssh that notes each call.
+// counter returns an ssh that counts its calls.
 func counter(t *testing.T) (program string, calls func() int) {
 	t.Helper()
 	dir := t.TempDir()
@@ -22,9 +22,9 @@ func counter(t *testing.T) (program string, calls func() int) {
 	}
 }
 
-// TestShared: hosts that ssh treats alike have one process, and each its right
-// answer: the one that it gets alone.
-func TestShared(t *testing.T) {
+// Hosts that ssh treats the same share one process, and each gets the same answer as from
+// its own process.
+func TestOneProcess(t *testing.T) {
 	const hosts = 30
 	cases := []struct {
 		name, config string
@@ -53,10 +53,10 @@ func TestShared(t *testing.T) {
 			write(t, filepath.Join(dir, "sub"), "Host 10.0.0.9\n Port 9\n")
 			config := write(t, filepath.Join(dir, "config"), strings.Replace(tc.config, "Include sub", "Include "+dir+"/sub", 1))
 			program, calls := counter(t)
-			shared := New(Options{Program: program, Home: dir})
+			r := New(Options{Program: program, Home: dir})
 			var answers []Host
 			for i := range hosts {
-				h, err := shared.Resolve(testContext(t), Query{Host: fmt.Sprint("10.0.0.", i), File: config})
+				h, err := r.Resolve(testContext(t), Query{Host: fmt.Sprint("10.0.0.", i), File: config})
 				if err != nil {
 					t.Fatal(err)
 				}
@@ -66,18 +66,17 @@ func TestShared(t *testing.T) {
 				t.Errorf("%d processes, want %d", n, tc.calls)
 			}
 			for i := 0; i < hosts; i++ {
-				alone, err := New(Options{Program: sshProgram(t), Home: dir}).Resolve(testContext(t), Query{Host: fmt.Sprint("10.0.0.", i), File: config})
-				if err != nil || !reflect.DeepEqual(alone, answers[i]) {
-					t.Errorf("alone %+v, %v\nshared %+v", alone, err, answers[i])
+				want, err := New(Options{Program: sshProgram(t), Home: dir}).Resolve(testContext(t), Query{Host: fmt.Sprint("10.0.0.", i), File: config})
+				if err != nil || !reflect.DeepEqual(want, answers[i]) {
+					t.Errorf("got  %+v\nwant %+v, %v", answers[i], want, err)
 				}
 			}
 		})
 	}
 }
 
-// The user and the port of the inventory are part of the question; many may ask
-// at the same time.
-func TestSharedAtOnce(t *testing.T) {
+// The inventory's user and port are part of the query. Concurrent queries share a process.
+func TestOneProcessAtOnce(t *testing.T) {
 	dir := t.TempDir()
 	config := write(t, filepath.Join(dir, "config"), "Match user bob\n Port 7\n")
 	program, calls := counter(t)
@@ -103,8 +102,8 @@ func TestSharedAtOnce(t *testing.T) {
 	}
 }
 
-// Of an ssh that may read another system-wide file nothing is guessed.
-func TestUnusualProgramIsNotShared(t *testing.T) {
+// Hosts share no process of an ssh that may read another system-wide file.
+func TestUnusualProgram(t *testing.T) {
 	program, calls := counter(t)
 	r := New(Options{Program: program, Home: t.TempDir()})
 	for i := range 3 {

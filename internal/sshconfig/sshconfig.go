@@ -1,10 +1,9 @@
-// Package sshconfig tells how ssh would reach a host: the user, the port, the
-// keys, the known_hosts files, the jump hosts of ssh_config(5).
+// Package sshconfig returns the settings with which ssh connects to a host: the user, the
+// port, the keys, the known_hosts files and the jump hosts of ssh_config(5).
 //
-// `ssh -G` is asked wherever there is an ssh program, because only it knows
-// Match, tokens, Include and its own defaults. Without one, as on Windows without
-// OpenSSH and in slim containers, the files are read by a library, and refused where
-// that would misread them.
+// It runs `ssh -G` if there is an ssh program, because only ssh fully implements Match,
+// tokens, Include and its own defaults. Without one, as on Windows without OpenSSH and in
+// slim containers, a library reads the files, and a file that it would misread is refused.
 package sshconfig
 
 import (
@@ -20,86 +19,85 @@ import (
 	"github.com/aoifleet/aoifleet/internal/problem"
 )
 
-// None as Query.File: no configuration applies, and there is nothing that ssh
-// would take for granted either.
+// None as Query.File means that no configuration applies, and none of ssh's defaults.
 const None = "none"
 
 const (
 	// DefaultTimeout bounds one `ssh -G`, and the commands of `Match exec` in it.
 	DefaultTimeout = 10 * time.Second
-	// DefaultParallel is how many of them run at once.
+	// DefaultParallel is the number of `ssh -G` that run at once.
 	DefaultParallel = 4
-	// maxHops bounds a chain of jump hosts: more is a loop.
+	// maxHops bounds a chain of jump hosts: a longer one is a loop.
 	maxHops = 8
 )
 
-// Options are what the workstation gives; nothing here reads the environment.
+// Options has the values from the workstation's environment, which this package does not
+// read itself.
 type Options struct {
-	// Program is the path of ssh; "": there is none, and the files are read here.
+	// Program is the path of ssh; "": none, a library reads the files.
 	Program string
-	// Home is the home directory that ssh takes: that of the user database, not
-	// $HOME (ssh_config(5), FILES). "": not known.
+	// Home is the home directory that ssh uses: that of the user database, not $HOME
+	// (ssh_config(5), FILES). "": unknown.
 	Home string
-	// HomeGuessed: Home may be another than ssh's.
+	// HomeGuessed means that Home may differ from ssh's.
 	HomeGuessed bool
 	User        string              // login name on the workstation
 	HostName    string              // of the workstation, for %l and %L
-	Getenv      func(string) string // for ${NAME}; nil: nothing is set
+	Getenv      func(string) string // for ${NAME}; nil: no variable is set
 	Timeout     time.Duration       // of one `ssh -G`; 0: DefaultTimeout
-	Parallel    int                 // `ssh -G` at once; 0: DefaultParallel
-	system      string              // instead of /etc/ssh/ssh_config, in tests
+	Parallel    int                 // number of `ssh -G` at once; 0: DefaultParallel
+	system      string              // replaces /etc/ssh/ssh_config in tests
 }
 
-// Query is one question: what follows `ssh` on a command line.
+// Query has the arguments of `ssh` for one host.
 type Query struct {
 	Host   string // name or address; must not begin with "-"
-	User   string // as -l; "": the configuration's
-	Port   int    // as -p; 0: the configuration's
-	File   string // as -F; "": what ssh reads by itself; None: nothing
-	Direct bool   // as -o ProxyJump=none -o ProxyCommand=none: the way there is known
+	User   string // as -l; "": from the configuration
+	Port   int    // as -p; 0: from the configuration
+	File   string // as -F; "": ssh's default files; None: no file
+	Direct bool   // as -o ProxyJump=none -o ProxyCommand=none: the jump hosts are given
 }
 
-// Host is the answer. Paths are as ssh would open them, tokens and ~ replaced.
+// Host has the settings for one host. In paths, tokens and ~ are replaced.
 type Host struct {
 	Alias         string // Query.Host
-	HostName      string // where to connect to
+	HostName      string // name or address to connect to
 	User          string // "" only without a configuration
 	Port          int    // 0 only without a configuration
 	IdentityFiles []string
-	// IdentityGiven: the files are named in the configuration; else they are
-	// those of ssh's default names that exist.
+	// IdentityGiven means that the configuration names the files. Otherwise they are those
+	// of ssh's default files that exist.
 	IdentityGiven    bool
 	IdentitiesOnly   bool
 	CertificateFiles []string
-	IdentityAgent    string     // path of a socket; "": that of the environment; "none": no agent
-	KnownHosts       []string   // the user's; new keys go into the first
-	SystemKnownHosts []string   // only read
+	IdentityAgent    string     // path of a socket; "": from the environment; "none": no agent
+	KnownHosts       []string   // the user's; new keys are added to the first
+	SystemKnownHosts []string   // the system's; never written
 	HostKeyAlias     string     // "": none
-	Jump             []jump.Hop // in the order in which they are passed
+	Jump             []jump.Hop // first to last
 	ProxyCommand     string     // for sh, tokens replaced; "": none
 	ConnectTimeout   time.Duration
 }
 
-// Resolver answers queries, and remembers the answers. It may be used from
-// several goroutines at the same time.
+// Resolver resolves queries and caches the answers. It is safe for concurrent use.
 type Resolver struct {
 	options Options
-	slots   chan struct{} // of processes that run
+	slots   chan struct{} // one for each running process
 
 	mu      sync.Mutex
 	files   map[string]*survey // by Query.File
 	answers map[string]*answer // by kind, see share.go
 }
 
-// answer is what ssh said for one host of a kind.
+// answer has the settings of one host of a kind.
 type answer struct {
-	ready    chan struct{} // closed when the rest is set
-	host     string        // the one that was asked about
+	ready    chan struct{} // closed when the other fields are set
+	host     string        // the host of the query
 	settings settings
 	err      error
 }
 
-// New returns a Resolver; nothing is read or run yet.
+// New returns a Resolver. It reads and runs nothing.
 func New(opt Options) *Resolver {
 	opt.Timeout = cmp.Or(opt.Timeout, DefaultTimeout)
 	opt.Parallel = cmp.Or(opt.Parallel, DefaultParallel)
@@ -111,8 +109,8 @@ func New(opt Options) *Resolver {
 		files: map[string]*survey{}, answers: map[string]*answer{}}
 }
 
-// Resolve answers one query. The error is a *problem.Error, one line that does not
-// name the host, or that of ctx.
+// Resolve returns the settings for one query. The error is a *problem.Error of class
+// usage, on one line and without the host's name, or that of ctx.
 func (r *Resolver) Resolve(ctx context.Context, q Query) (Host, error) {
 	if q.File == None {
 		return Host{Alias: q.Host, HostName: q.Host, User: q.User, Port: q.Port}, nil
@@ -124,7 +122,7 @@ func (r *Resolver) Resolve(ctx context.Context, q Query) (Host, error) {
 	return s.host(q, r.options)
 }
 
-// settings asks ssh, or finds what it said about a host that it treats alike.
+// settings runs ssh, or returns the answer for another host of the same kind.
 func (r *Resolver) settings(ctx context.Context, q Query) (settings, error) {
 	kind := r.kind(q)
 	r.mu.Lock()
@@ -147,12 +145,12 @@ func (r *Resolver) settings(ctx context.Context, q Query) (settings, error) {
 	if a.err != nil {
 		return nil, a.err
 	}
-	return a.settings.of(a.host, q.Host), nil
+	return a.settings.forHost(a.host, q.Host), nil
 }
 
 func (r *Resolver) ask(ctx context.Context, q Query) (settings, error) {
-	if localfile.IsFolder(q.File) { // to ssh an empty file
-		return nil, &problem.Error{Class: problem.Usage, Message: display.Mask(q.File) + " is a folder", Hint: "name a file in it as ssh_config"}
+	if localfile.IsFolder(q.File) { // ssh reads a folder as an empty file
+		return nil, &problem.Error{Class: problem.Usage, Message: display.Mask(q.File) + " is a folder", Hint: "set ssh_config to a file in it"}
 	}
 	if r.options.Program == "" {
 		return r.readFiles(q)
@@ -166,10 +164,10 @@ func (r *Resolver) ask(ctx context.Context, q Query) (settings, error) {
 	return r.askProgram(ctx, q)
 }
 
-// Route is the whole way to a host: the jump hosts in the order in which they
-// are passed, the host itself last. With q.Direct the jump hosts are those of
-// hops, else those of the configuration. As with `ssh -J`, the first of them is
-// reached as the configuration says for it, the others through the one before.
+// Route returns the complete route to a host: the jump hosts from first to last, then the
+// host itself. With q.Direct the jump hosts are hops, otherwise those of the
+// configuration. As with `ssh -J`, the route to the first is that of its configuration,
+// and each other is reached through the one before. The error is that of Resolve.
 func (r *Resolver) Route(ctx context.Context, q Query, hops []jump.Hop) ([]Host, error) {
 	return r.route(ctx, q, hops, 0)
 }
@@ -186,7 +184,7 @@ func (r *Resolver) route(ctx context.Context, q Query, hops []jump.Hop, passed i
 		return nil, &problem.Error{Class: problem.Usage, Message: "more than " + strconv.Itoa(maxHops) + " jump hosts, the last " + quote(q.Host),
 			Hint: "is there a loop? see: ssh -G " + q.Host}
 	}
-	var way []Host
+	var route []Host
 	for i, hop := range hops {
 		next := Query{Host: hop.Host, User: hop.User, Port: hop.Port, File: q.File, Direct: i > 0}
 		var more []Host
@@ -199,7 +197,7 @@ func (r *Resolver) route(ctx context.Context, q Query, hops []jump.Hop, passed i
 		if err != nil {
 			return nil, atHop(hop, err)
 		}
-		way = append(way, more...)
+		route = append(route, more...)
 	}
-	return append(way, target), nil
+	return append(route, target), nil
 }

@@ -14,8 +14,7 @@ import (
 	"github.com/aoifleet/aoifleet/internal/problem"
 )
 
-// What is printed by ssh -G is replaced by ssh, with the home directory of the
-// user database.
+// sshHome returns the home directory of the user database, which ssh uses for ~.
 func sshHome(t *testing.T) string {
 	t.Helper()
 	u, err := user.Current()
@@ -25,7 +24,7 @@ func sshHome(t *testing.T) string {
 	return u.HomeDir
 }
 
-// TestKeywords: each keyword that is acted on, by ssh and without it.
+// Each keyword that this program uses, with ssh and without.
 func TestKeywords(t *testing.T) {
 	home := sshHome(t)
 	inHome := func(name string) string { return filepath.Join(home, name) }
@@ -61,7 +60,7 @@ func TestKeywords(t *testing.T) {
 		{"no agent", "IdentityAgent none\n", Query{Host: "a"}, func(h *Host) { h.IdentityAgent = "none" }},
 		{"agent of a variable", "IdentityAgent $SOCK\n", Query{Host: "a"}, func(h *Host) { h.IdentityAgent = "/run/agent" }},
 		{"agent of a variable that is not set", "IdentityAgent $NOSUCHVARIABLE\n", Query{Host: "a"}, func(h *Host) { h.IdentityAgent = "none" }},
-		{"the usual agent", "IdentityAgent SSH_AUTH_SOCK\n", Query{Host: "a"}, func(*Host) {}},
+		{"the default agent", "IdentityAgent SSH_AUTH_SOCK\n", Query{Host: "a"}, func(*Host) {}},
 		{"ConnectTimeout", "ConnectTimeout 7\n", Query{Host: "a"}, func(h *Host) { h.ConnectTimeout = 7 * time.Second }},
 		{"ConnectTimeout in minutes", "ConnectTimeout 2m\n", Query{Host: "a"}, func(h *Host) { h.ConnectTimeout = 2 * time.Minute }},
 		{"ProxyJump", "ProxyJump u@j1:22,v@[::1]:33,j3\n", Query{Host: "a"},
@@ -71,8 +70,8 @@ func TestKeywords(t *testing.T) {
 		{"ProxyJump as a URI", "ProxyJump ssh://w@j3:44\n", Query{Host: "a"}, func(h *Host) { h.Jump = []jump.Hop{{Host: "j3", User: "w", Port: 44}} }},
 		{"ProxyJump to an address", "ProxyJump 10.0.0.9\n", Query{Host: "a"}, func(h *Host) { h.Jump = []jump.Hop{{Host: "10.0.0.9"}} }},
 		{"ProxyJump none", "Host a\n ProxyJump none\nHost *\n ProxyJump x\n", Query{Host: "a"}, func(*Host) {}},
-		{"the way is known", "ProxyJump j\n", Query{Host: "a", Direct: true}, func(*Host) {}},
-		{"the way is known, a command", "ProxyCommand nc\n", Query{Host: "a", Direct: true}, func(*Host) {}},
+		{"given jump hosts", "ProxyJump j\n", Query{Host: "a", Direct: true}, func(*Host) {}},
+		{"given jump hosts, a command", "ProxyCommand nc\n", Query{Host: "a", Direct: true}, func(*Host) {}},
 		{"ProxyCommand", "Host a\n HostName h\n User u\n ProxyCommand nc -x \"%h\" '%p' %r %n %%\n", Query{Host: "a"},
 			func(h *Host) { h.HostName, h.User, h.ProxyCommand = "h", "u", `nc -x "h" '22' u a %` }},
 		{"ProxyCommand none", "ProxyCommand none\n", Query{Host: "a"}, func(*Host) {}},
@@ -83,13 +82,13 @@ func TestKeywords(t *testing.T) {
 		{"Match host and user, another user", "Match host a,b user bob\n Port 7\n", Query{Host: "a", User: "eve"}, func(*Host) {}},
 		{"Match exec", "Match exec \"test %h = a\"\n Port 7\n", Query{Host: "a"}, func(h *Host) { h.Port = 7 }},
 		{"one character", "Host a?\n Port 7\n", Query{Host: "a"}, func(*Host) {}},
-		{"a comment behind", "Port 7 # seven\n", Query{Host: "a"}, func(h *Host) { h.Port = 7 }},
+		{"a comment after the value", "Port 7 # seven\n", Query{Host: "a"}, func(h *Host) { h.Port = 7 }},
 		{"a tab between patterns", "Host b\ta\n Port 7\n", Query{Host: "a"}, func(h *Host) { h.Port = 7 }},
 		{"single quotes", "Host 'a'\n Port 7\n", Query{Host: "a"}, func(h *Host) { h.Port = 7 }},
 	}
-	// What only ssh itself can tell is refused without it.
+	// What only ssh can evaluate is refused without it.
 	refused := map[string]bool{"Match final all": true, "Match host and user": true, "Match host and user, another user": true, "Match exec": true,
-		"one character": true, "a comment behind": true, "a tab between patterns": true, "single quotes": true, "equals, quotes, case": true}
+		"one character": true, "a comment after the value": true, "a tab between patterns": true, "single quotes": true, "equals, quotes, case": true}
 	for name, r := range both(t, home) {
 		for _, tc := range cases {
 			t.Run(name+"/"+tc.name, func(t *testing.T) {
@@ -112,7 +111,7 @@ func TestKeywords(t *testing.T) {
 					want.User = got.User // the login name
 				}
 				tc.want(&want)
-				if !got.IdentityGiven { // ssh's own names: what is there
+				if !got.IdentityGiven { // ssh's default files: those that exist
 					got.IdentityFiles = nil
 				}
 				if !reflect.DeepEqual(got, want) {
@@ -140,7 +139,7 @@ func TestDefaults(t *testing.T) {
 	}
 }
 
-// A user id that the user database does not know: ssh does nothing then.
+// For a user id that is not in the user database ssh prints no settings.
 func TestUserWithoutAName(t *testing.T) {
 	dir := t.TempDir()
 	program := write(t, filepath.Join(dir, "ssh"), "#!/bin/sh\necho 'No user exists for uid 12345' >&2\nexit 255\n")
@@ -152,7 +151,7 @@ func TestUserWithoutAName(t *testing.T) {
 	}
 }
 
-// The files that ssh reads by itself, without a program: both, the user's first.
+// Without an ssh program both default files are read, the user's first.
 func TestUserAndSystemFile(t *testing.T) {
 	home := t.TempDir()
 	system := write(t, filepath.Join(home, "etc", "ssh_config"), "Port 1\nUser system\n")
@@ -183,13 +182,13 @@ func TestMistakes(t *testing.T) {
 		{"a port that is none", "Port x\n", "", true},
 		{"an unknown token", "IdentityFile ~/%C\n", `IdentityFile: the token "%C" is not supported`, true},
 		{"half a token", "IdentityFile /x%\n", "IdentityFile ends with a single %", true},
-		{"another user's home", "IdentityFile ~bob/id\n", "the home directory of another user is not looked up", true},
+		{"another user's home", "IdentityFile ~bob/id\n", "the home directory of another user is not supported", true},
 		{"a variable that is not set", "IdentityFile ${NOSUCHVARIABLE}/id\n", `the environment variable "NOSUCHVARIABLE" is not set`, true},
-		{"a shell in a user", "User $(id)\nProxyCommand nc %r\n", "has characters that a shell would not take", true},
-		{"a shell in a name", "HostName x;id\nProxyCommand nc %h\n", "has characters that a shell would not take", true},
+		{"a shell in a user", "User $(id)\nProxyCommand nc %r\n", "has characters that are special to a shell", true},
+		{"a shell in a name", "HostName x;id\nProxyCommand nc %h\n", "has characters that are special to a shell", true},
 		{"a token of ProxyCommand", "ProxyCommand nc %d\n", `the token "%d" is not supported`, true},
 		{"fdpass", "ProxyCommand nc\nProxyUseFdpass yes\n", "ProxyUseFdpass is not supported", true},
-		{"both proxies", "ProxyCommand nc\nProxyJump j\n", "can't be told apart", true},
+		{"both proxies", "ProxyCommand nc\nProxyJump j\n", "not supported without an ssh program", true},
 	}
 	for kind, r := range both(t, home) {
 		for _, tc := range cases {
@@ -212,7 +211,7 @@ func TestMistakes(t *testing.T) {
 	}
 }
 
-// A command of Match exec does not hold the program up.
+// A command of Match exec that hangs does not block the program.
 func TestMatchExecIsBounded(t *testing.T) {
 	dir := t.TempDir()
 	config := write(t, filepath.Join(dir, "config"), "Match exec \"exec sleep 1000\"\n Port 7\n")

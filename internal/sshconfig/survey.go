@@ -12,9 +12,9 @@ import (
 )
 
 const (
-	systemFile = "/etc/ssh/ssh_config" // where it is, except in unusual builds of ssh
+	systemFile = "/etc/ssh/ssh_config" // except in unusual builds of ssh
 	maxFile    = 1 << 20               // bytes of one file
-	maxFiles   = 256                   // with those that are included
+	maxFiles   = 256                   // including those of Include
 	maxDepth   = 16                    // of Include, as in ssh
 )
 
@@ -28,18 +28,18 @@ type line struct {
 
 func (l line) at() string { return fmt.Sprintf("%s line %d", display.Mask(l.file), l.number) }
 
-// survey is what stands in the files that apply to a query, as far as this
-// package can tell: only ssh knows what it means.
+// survey has the lines of the files that apply to a query. This package finds the lines;
+// only ssh can evaluate them.
 type survey struct {
 	lines []line
-	// doubt is why the lines may not be all, or not be what they seem; nil: none.
+	// doubt is why the lines may be incomplete or mean something else; nil: no doubt.
 	doubt error
-	// patterns tell hosts apart; alike: nothing else does. See share.go.
+	// patterns distinguish hosts. alike means that nothing else does. See share.go.
 	patterns []string
 	alike    bool
 }
 
-// survey looks into the files of a query, once.
+// survey reads the files of a query, once.
 func (r *Resolver) survey(file string) *survey {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -58,30 +58,31 @@ func (r *Resolver) survey(file string) *survey {
 		}
 		reader.read(r.options.system, filepath.Dir(r.options.system), 0)
 	}
-	s.judge()
+	s.analyse()
 	return s
 }
 
 func (r *Resolver) userFolder() string { return filepath.Join(r.options.Home, ".ssh") }
 
-// fileReader follows Include.
+// fileReader reads files and follows Include.
 type fileReader struct {
 	survey *survey
 	home   string
 	files  int
 }
 
-func (f *fileReader) doubts(err error) {
+// addDoubt records the first doubt.
+func (f *fileReader) addDoubt(err error) {
 	if f.survey.doubt == nil {
 		f.survey.doubt = err
 	}
 }
 
-// read adds the lines of a file; relative is where its relative Includes start.
-// A file that is missing has none.
+// read adds the lines of a file. Relative paths of Include are relative to relative. A
+// missing file has no lines.
 func (f *fileReader) read(path, relative string, depth int) {
 	if f.files++; f.files > maxFiles || depth > maxDepth {
-		f.doubts(errors.New("too many files are included"))
+		f.addDoubt(errors.New("too many files are included"))
 		return
 	}
 	text, err := localfile.ReadRegular(path, maxFile)
@@ -89,7 +90,7 @@ func (f *fileReader) read(path, relative string, depth int) {
 		return
 	}
 	if err != nil {
-		f.doubts(err)
+		f.addDoubt(err)
 		return
 	}
 	for i, raw := range strings.Split(string(text), "\n") {
@@ -100,7 +101,7 @@ func (f *fileReader) read(path, relative string, depth int) {
 		l.file, l.number = path, i+1
 		f.survey.lines = append(f.survey.lines, l)
 		if !plainKeyword(l.keyword) {
-			f.doubts(fmt.Errorf("%s can't be read", l.at()))
+			f.addDoubt(fmt.Errorf("%s can't be read", l.at()))
 		}
 		if l.keyword == "include" {
 			f.include(l, relative, depth)
@@ -110,7 +111,7 @@ func (f *fileReader) read(path, relative string, depth int) {
 
 func (f *fileReader) include(l line, relative string, depth int) {
 	if strings.ContainsAny(l.value, `"'\%$#`) {
-		f.doubts(fmt.Errorf("%s: not a plain list of paths", l.at()))
+		f.addDoubt(fmt.Errorf("%s: not a plain list of paths", l.at()))
 		return
 	}
 	for _, path := range strings.Fields(l.value) {
@@ -118,13 +119,13 @@ func (f *fileReader) include(l line, relative string, depth int) {
 		case strings.HasPrefix(path, "~/"):
 			path = filepath.Join(f.home, path[2:])
 		case path[0] == '~':
-			f.doubts(fmt.Errorf("%s: the home directory of another user is not looked up", l.at()))
+			f.addDoubt(fmt.Errorf("%s: the home directory of another user is not supported", l.at()))
 		case !filepath.IsAbs(path):
 			path = filepath.Join(relative, path)
 		}
 		matches, err := filepath.Glob(path)
 		if err != nil {
-			f.doubts(fmt.Errorf("%s: %w", l.at(), err))
+			f.addDoubt(fmt.Errorf("%s: %w", l.at(), err))
 		}
 		for _, match := range matches {
 			f.read(match, relative, depth+1)
@@ -132,8 +133,8 @@ func (f *fileReader) include(l line, relative string, depth int) {
 	}
 }
 
-// parseLine takes a line apart; false: it is empty or a comment. The keyword and
-// its value are separated by spaces, or one = with spaces around it.
+// parseLine splits a line into its keyword and value, which are separated by spaces or by
+// one = with optional spaces. It returns false for an empty line or a comment.
 func parseLine(raw string) (line, bool) {
 	raw = strings.Trim(raw, " \t\r\f\v")
 	if raw == "" || raw[0] == '#' {
