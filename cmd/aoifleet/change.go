@@ -84,7 +84,7 @@ func (c *change) carryOut(do func(cut context.Context, s fleet.Steps) (*fleet.Ch
 		return nil
 	}
 	c.code = result.ExitCode
-	if asJSON, _ := c.json(); asJSON {
+	if c.json() {
 		d := c.document(c.fleet, report.RunHosts(result.Run))
 		d.Warnings = report.PlanWarnings(result.Plan)
 		c.printDocument(d)
@@ -103,7 +103,7 @@ func (c *change) carryOut(do func(cut context.Context, s fleet.Steps) (*fleet.Ch
 func (c *change) agreeTo(plan *rollout.Plan) bool {
 	c.progress.Done()
 	asks := plan.Changes() > 0 && c.interrupted() == nil && !c.flags.yes
-	if asJSON, _ := c.json(); !asJSON {
+	if !c.json() {
 		report.Plan(c.stdout, plan, c.fleet.Started)
 	} else if asks {
 		report.Plan(c.stderr, plan, c.fleet.Started) // stdout is for the document alone

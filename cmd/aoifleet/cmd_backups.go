@@ -48,7 +48,7 @@ func runBackupsList(call *invocation, hosts selection) error {
 	entries := f.Status(call.ctx)
 	call.progress.Done()
 	call.exit(seenCode(entries))
-	if asJSON, _ := call.json(); asJSON {
+	if call.json() {
 		call.printDocument(call.document(f, report.BackupsHosts(entries)))
 		return nil
 	}
@@ -75,7 +75,7 @@ func runBackupsPrune(call *invocation, flags pruneFlags) error {
 	entries, removed := f.Prune(call.ctx, fleet.Retention{Keep: flags.keep, MaxAge: time.Duration(flags.maxAge) * 24 * time.Hour})
 	call.progress.Done()
 	call.exit(seenCode(entries))
-	if asJSON, _ := call.json(); asJSON {
+	if call.json() {
 		call.printDocument(call.document(f, report.PrunedHosts(entries, removed)))
 		return nil
 	}

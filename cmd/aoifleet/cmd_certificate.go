@@ -28,16 +28,12 @@ func certificateCommand(call *invocation) *cobra.Command {
 }
 
 func runInspect(call *invocation, path string) error {
-	asJSON, err := call.json()
-	if err != nil {
-		return err
-	}
 	c, err := certificate.InspectFile(path)
 	if err != nil {
 		return err
 	}
 	now := time.Now()
-	if asJSON {
+	if call.json() {
 		call.print(struct {
 			report.Head
 			Certificate report.Inspected `json:"certificate"`

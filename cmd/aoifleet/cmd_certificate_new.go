@@ -47,17 +47,14 @@ func certificateNewCommand(call *invocation) *cobra.Command {
 }
 
 func runNew(call *invocation, flags newFlags) error {
-	asJSON, err := call.json()
-	if err != nil {
-		return err
-	}
 	if err := flags.check(); err != nil {
 		return err
 	}
-	set := &newcert.Set{Requests: flags.csr, Subject: flags.subject, Life: time.Duration(flags.days) * 24 * time.Hour, Bits: flags.bits}
-	if set.Items, err = newItems(call, flags); err != nil {
+	items, err := newItems(call, flags)
+	if err != nil {
 		return err
 	}
+	set := &newcert.Set{Items: items, Requests: flags.csr, Subject: flags.subject, Life: time.Duration(flags.days) * 24 * time.Hour, Bits: flags.bits}
 	if err := set.Check(flags.force); err != nil {
 		return err
 	}
@@ -68,7 +65,7 @@ func runNew(call *invocation, flags newFlags) error {
 	if err := set.Write(flags.force); err != nil {
 		return err
 	}
-	if asJSON {
+	if call.json() {
 		call.print(struct {
 			report.Head
 			Certificates []report.Made `json:"certificates"`

@@ -46,9 +46,6 @@ func certificateRegisterCommand(call *invocation) *cobra.Command {
 }
 
 func runRegister(call *invocation, flags signInFlags) error {
-	if _, err := call.json(); err != nil {
-		return err
-	}
 	if err := call.mayAsk(flags.yes); err != nil {
 		return err
 	}
@@ -125,7 +122,7 @@ func signer(call *invocation, flags signInFlags, cloud azurecloud.Settings) (*ce
 
 // changeApplication shows what is to be done, asks, does it and prints the result.
 func changeApplication(call *invocation, verb string, list []*verify.Registration, yes bool, do func(each func(*verify.Registration)) error) error {
-	asJSON, _ := call.json()
+	asJSON := call.json()
 	out := call.stdout
 	if asJSON {
 		out = call.stderr // stdout is for the document alone

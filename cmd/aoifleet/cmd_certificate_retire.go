@@ -29,9 +29,6 @@ func certificateRetireCommand(call *invocation) *cobra.Command {
 var sha1Form = regexp.MustCompile(`^[0-9A-F]{40}$`)
 
 func runRetire(call *invocation, thumbprint string, flags signInFlags, force bool) error {
-	if _, err := call.json(); err != nil {
-		return err
-	}
 	if thumbprint = strings.ToUpper(strings.ReplaceAll(thumbprint, ":", "")); !sha1Form.MatchString(thumbprint) {
 		return usage("a thumbprint has 40 hex digits", "aoifleet status lists those in use, az ad app credential list --cert those of an application")
 	}

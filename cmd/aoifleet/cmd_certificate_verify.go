@@ -41,9 +41,6 @@ func certificateVerifyCommand(call *invocation) *cobra.Command {
 }
 
 func runVerify(call *invocation, flags verifyFlags) error {
-	if _, err := call.json(); err != nil {
-		return err
-	}
 	if flags.tenant != "" || flags.client != "" || flags.vault != "" || flags.cloud != "" {
 		return verifyOne(call, flags)
 	}
@@ -88,7 +85,7 @@ func verifyOne(call *invocation, flags verifyFlags) error {
 // showAnswers prints the answers and sets the exit code.
 func showAnswers(call *invocation, answers *verify.Answers) {
 	call.exit(verifyCode(answers))
-	if asJSON, _ := call.json(); asJSON {
+	if call.json() {
 		call.print(struct {
 			report.Head
 			report.Verification

@@ -36,7 +36,7 @@ func runDoctor(call *invocation, flags doctorFlags) error {
 	defer f.Close()
 	d := report.Examined(f.Examine(call.ctx), f.Inventory.Path)
 	call.exit(doctorCode(d))
-	if asJSON, _ := call.json(); asJSON {
+	if call.json() {
 		call.print(d.Document(call.head()))
 		return nil
 	}

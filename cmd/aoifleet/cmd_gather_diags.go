@@ -67,7 +67,7 @@ func runGatherDiags(call *invocation, flags diagsFlags) error {
 		entries[i] = res.Entry
 	}
 	call.exit(seenCode(entries))
-	if asJSON, _ := call.json(); asJSON {
+	if call.json() {
 		call.printDocument(call.document(f, report.GatheredHosts(results)))
 		return nil
 	}

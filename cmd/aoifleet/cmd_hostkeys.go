@@ -34,11 +34,8 @@ func hostkeysCommand(call *invocation) *cobra.Command {
 
 // check finds what contradicts itself, before a host is contacted.
 func (flags scanFlags) check(call *invocation) error {
-	asJSON, err := call.json()
 	switch {
-	case err != nil:
-		return err
-	case flags.pin && (flags.add || asJSON):
+	case flags.pin && (flags.add || call.json()):
 		return usage("--pin prints lines for the inventory and nothing else", "leave out --add and -o json")
 	case flags.yes && !flags.add:
 		return usage("--yes says yes to --add, which is not there", "leave it out, or give --add")
@@ -61,7 +58,7 @@ func runHostkeysScan(call *invocation, flags scanFlags) error {
 	defer f.Close()
 	scans := f.ScanHostKeys(call.ctx)
 	call.exit(scanCode(scans))
-	asJSON, _ := call.json()
+	asJSON := call.json()
 	switch {
 	case flags.pin:
 		report.HostKeyPins(call.stdout, scans)

@@ -46,7 +46,7 @@ func runInstallHelper(call *invocation, flags helperFlags) error {
 	entries, done := f.InstallHelper(call.ctx)
 	call.progress.Done()
 	call.exit(seenCode(entries))
-	if asJSON, _ := call.json(); asJSON {
+	if call.json() {
 		call.printDocument(call.document(f, report.HelperHosts(entries, done)))
 		return nil
 	}

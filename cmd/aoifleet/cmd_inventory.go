@@ -28,15 +28,11 @@ func inventoryCommand(call *invocation) *cobra.Command {
 }
 
 func runInventoryList(call *invocation, selected selection) error {
-	asJSON, err := call.json()
-	if err != nil {
-		return err
-	}
 	inv, hosts, err := selected.load(call)
 	if err != nil {
 		return err
 	}
-	if asJSON {
+	if call.json() {
 		call.print(report.NewListing(call.head(), inv.Path, hosts))
 		return nil
 	}
@@ -50,10 +46,6 @@ func runInventoryList(call *invocation, selected selection) error {
 }
 
 func runInventoryValidate(call *invocation, selected selection, args []string) error {
-	asJSON, err := call.json()
-	if err != nil {
-		return err
-	}
 	if len(args) == 1 {
 		if selected.inventory != "" {
 			return usage("two inventories are named: "+selected.inventory+" and "+args[0], "name one, with -i or without")
@@ -64,7 +56,7 @@ func runInventoryValidate(call *invocation, selected selection, args []string) e
 	if err != nil {
 		return err
 	}
-	if asJSON {
+	if call.json() {
 		call.print(report.NewListing(call.head(), inv.Path, hosts))
 		return nil
 	}

@@ -108,7 +108,7 @@ func planCode(plan *rollout.Plan, detailed bool) int {
 }
 
 func showPlan(call *invocation, f *fleet.Fleet, plan *rollout.Plan) {
-	if asJSON, _ := call.json(); asJSON {
+	if call.json() {
 		report.Warnings(call.stderr, plan.Warnings())
 		d := call.document(f, report.PlanHosts(plan))
 		d.Warnings = report.PlanWarnings(plan)

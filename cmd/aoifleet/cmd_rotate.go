@@ -71,9 +71,6 @@ func rotateSaved(call *invocation, flags rotateFlags) error {
 	if id := saved.ID(); flags.planID != "" && flags.planID != id {
 		return usage("the plan in "+flags.plan+" is "+id+", not "+flags.planID, "carry out the file that was approved, or have this plan approved")
 	}
-	if _, err := call.json(); err != nil {
-		return err
-	}
 	f, err := fleet.OpenSaved(call.ctx, call.caller(call.checking), flags.request(call, fleet.Install), saved)
 	if err != nil {
 		return err

@@ -30,10 +30,6 @@ func runsCommand(call *invocation) *cobra.Command {
 }
 
 func runRunsList(call *invocation, number int) error {
-	asJSON, err := call.json()
-	if err != nil {
-		return err
-	}
 	if number < 1 {
 		return usage(fmt.Sprintf("no such number of runs: %d", number), "use a number from 1")
 	}
@@ -49,7 +45,7 @@ func runRunsList(call *invocation, number int) error {
 		fmt.Fprintf(call.stderr, "warning: %s\n", strings.ReplaceAll(err.Error(), "\n", "\nwarning: "))
 	}
 	switch {
-	case asJSON:
+	case call.json():
 		return report.RunsJSON(call.stdout, runs)
 	case len(runs) == 0:
 		fmt.Fprintln(call.stderr, "no runs in "+dir)
@@ -59,10 +55,6 @@ func runRunsList(call *invocation, number int) error {
 }
 
 func runRunsShow(call *invocation, id string, steps bool) error {
-	asJSON, err := call.json()
-	if err != nil {
-		return err
-	}
 	dir, err := fleet.StateDir(call.getenv, call.home)
 	if err != nil {
 		return err
@@ -71,7 +63,7 @@ func runRunsShow(call *invocation, id string, steps bool) error {
 	if err != nil {
 		return err
 	}
-	if asJSON {
+	if call.json() {
 		return report.RunJSON(call.stdout, run)
 	}
 	return report.Run(call.stdout, run, steps)

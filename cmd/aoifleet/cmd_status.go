@@ -29,8 +29,8 @@ func statusCommand(call *invocation) *cobra.Command {
 	}
 	flags.add(cmd)
 	flags.addCertificate(cmd)
-	call.outputFlag(cmd)
-	cmd.Flag("output").Usage = "`FORMAT`: text, json or prometheus (textfile collector)"
+	call.outputFlag(cmd, "prometheus")
+	cmd.Flag("output").Usage += " (textfile collector)"
 	cmd.Flags().StringVar(&flags.expiring, "expiring", "", "fail (exit 5) where a certificate ends within `DAYS`, such as 30d")
 	return cmd
 }
@@ -39,10 +39,6 @@ func runStatus(call *invocation, flags statusFlags) error {
 	within, err := parseDays(flags.expiring)
 	if err != nil {
 		return err
-	}
-	metrics := call.output == "prometheus"
-	if metrics {
-		call.output = "text"
 	}
 	f, err := call.open(flags.request(call, fleet.Compare), call.checking)
 	if err != nil {
@@ -57,16 +53,16 @@ func runStatus(call *invocation, flags statusFlags) error {
 	}
 	call.progress.Done()
 	call.exit(statusCode(s))
-	if metrics {
+	switch call.output {
+	case "prometheus":
 		return s.Prometheus(call.stdout)
-	}
-	if asJSON, _ := call.json(); asJSON {
+	case "json":
 		d := call.document(f, s.Hosts())
 		d.Principals = s.Principals()
 		call.printDocument(d)
-		return nil
+	default:
+		s.Text(call.stdout)
 	}
-	s.Text(call.stdout)
 	return nil
 }
 

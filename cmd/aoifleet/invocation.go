@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -24,7 +25,7 @@ type invocation struct {
 	signals  *signals
 	progress *report.Progress
 	verb     string // the command, such as "inventory list"
-	output   string // text or json
+	output   string // one of the formats of outputFlag
 
 	code int // the exit code of a command that ended without an error
 }
@@ -53,9 +54,6 @@ func (call *invocation) caller(announce func(hosts int) string) fleet.Caller {
 
 // open reads everything that is local; nothing is contacted. For announce see caller.
 func (call *invocation) open(r fleet.Request, announce func(hosts int) string) (*fleet.Fleet, error) {
-	if _, err := call.json(); err != nil {
-		return nil, err
-	}
 	return fleet.Open(call.ctx, call.caller(announce), r)
 }
 
@@ -119,21 +117,28 @@ func (call *invocation) exit(code int) {
 // interrupted returns the first signal, or nil.
 func (call *invocation) interrupted() os.Signal { return call.signals.got() }
 
-// outputFlag adds -o.
-func (call *invocation) outputFlag(cmd *cobra.Command) {
-	cmd.Flags().StringVarP(&call.output, "output", "o", "text", "`FORMAT`: text or json")
+// formats is the annotation of the flag -o with the formats that the command has.
+const formats = "formats"
+
+// outputFlag adds -o to a command that prints text, JSON and the other formats.
+func (call *invocation) outputFlag(cmd *cobra.Command, others ...string) {
+	all := append([]string{"text", "json"}, others...)
+	last := len(all) - 1
+	cmd.Flags().StringVarP(&call.output, "output", "o", "text", "`FORMAT`: "+strings.Join(all[:last], ", ")+" or "+all[last])
+	cmd.Flag("output").Annotations = map[string][]string{formats: all}
+}
+
+// checkOutput returns the usage error of -o with a format that the command does not have.
+func checkOutput(cmd *cobra.Command) error {
+	f := cmd.Flag("output")
+	if f == nil || slices.Contains(f.Annotations[formats], f.Value.String()) {
+		return nil
+	}
+	return usage(fmt.Sprintf("no such output format: %q", f.Value), "use -o "+strings.Join(f.Annotations[formats], " or -o "))
 }
 
 // json returns whether the command prints JSON.
-func (call *invocation) json() (bool, error) {
-	switch call.output {
-	case "json":
-		return true, nil
-	case "text":
-		return false, nil
-	}
-	return false, usage(fmt.Sprintf("no such output format: %q", call.output), "use -o text or -o json")
-}
+func (call *invocation) json() bool { return call.output == "json" }
 
 // head returns how the JSON document of this command begins.
 func (call *invocation) head() report.Head { return report.NewHead(version, call.verb, call.code) }

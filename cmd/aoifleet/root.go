@@ -9,6 +9,7 @@ import (
 
 	"al.essio.dev/pkg/shellescape"
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"github.com/aoifleet/aoifleet/internal/problem"
 	"github.com/aoifleet/aoifleet/internal/report"
@@ -75,7 +76,7 @@ func (call *invocation) command() *cobra.Command {
 		RunE:          func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 		PersistentPreRunE: func(cmd *cobra.Command, _ []string) error {
 			call.verb = verbOf(cmd)
-			return refuseEmpty(cmd)
+			return cmp.Or(refuseEmpty(cmd), checkOutput(cmd))
 		},
 	}
 	root.CompletionOptions.HiddenDefaultCmd = true
@@ -106,13 +107,13 @@ func helpCommand() *cobra.Command {
 
 // refuseEmpty refuses a flag that is given without a value, as by a script whose
 // variable is not set: --limit "" would mean the whole fleet.
-func refuseEmpty(cmd *cobra.Command) error {
-	for _, name := range []string{"inventory", "limit", "certificate", "cert", "key", "out", "plan", "plan-id", "dir", "subject", "tenant", "client-id", "vault", "secret", "cloud", "object-id", "sign-with", "until", "pause-after", "user"} {
-		if f := cmd.Flag(name); f != nil && f.Changed && strings.TrimSpace(f.Value.String()) == "" {
-			return usage("--"+name+" is empty", "give it a value, or leave it out; is a variable not set?")
+func refuseEmpty(cmd *cobra.Command) (err error) {
+	cmd.Flags().Visit(func(f *pflag.Flag) {
+		if err == nil && f.Value.Type() == "string" && strings.TrimSpace(f.Value.String()) == "" {
+			err = usage("--"+f.Name+" is empty", "give it a value, or leave it out; is a variable not set?")
 		}
-	}
-	return nil
+	})
+	return err
 }
 
 // checkArgs makes a wrong number of arguments, or an unknown command, an error
