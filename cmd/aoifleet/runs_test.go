@@ -164,7 +164,7 @@ func TestRunsShow(t *testing.T) {
 		t.Errorf("last:\n%s", stdout)
 	}
 	code, stdout, _ := callRuns(state, "runs", "show", "AAAA", "--steps")
-	if code != problem.ExitOK || !strings.Contains(stdout, "its last step: swap") || !strings.Contains(stdout, "edr-01  step   swap") {
+	if code != problem.ExitOK || !strings.Contains(stdout, "last step: swap") || !strings.Contains(stdout, "edr-01  step   swap") {
 		t.Errorf("%d\n%s", code, stdout)
 	}
 }

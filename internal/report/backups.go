@@ -10,7 +10,7 @@ import (
 	"github.com/aoifleet/aoifleet/internal/rollout"
 )
 
-// Backup is a replaced certificate that is kept on a host.
+// Backup is a replaced certificate that a host keeps.
 type Backup struct {
 	RunID string `json:"run_id"` // the run that replaced it
 	// Digests of the files; old is "none" where there was no file before.
@@ -20,7 +20,7 @@ type Backup struct {
 	Restorable bool `json:"restorable"`
 }
 
-// BackupsHosts are the hosts of `backups list`.
+// BackupsHosts returns the hosts of `backups list` for the document.
 func BackupsHosts(entries []rollout.Entry) []Host {
 	hosts := make([]Host, len(entries))
 	for i, e := range entries {
@@ -53,22 +53,23 @@ func Backups(w io.Writer, entries []rollout.Entry) {
 			}
 		}
 	}
-	_ = t.Flush() // as all writes here: w is asked whether it failed
+	_ = t.Flush() // as with all writes here, the caller asks w for the error
 }
 
 func backupNote(e rollout.Entry, b host.Backup) string {
 	switch {
 	case e.Seen.File.Digest == b.Old:
-		return "is live"
+		return "live"
 	case b.Old == "none":
-		return "there was no file before"
+		return "no file before"
 	case e.Seen.Replaced(b):
 		return "rollback " + b.Run + " restores it"
 	}
-	return "replaced again since"
+	return "replaced again by a later run"
 }
 
-// PrunedHosts are the hosts of `backups prune`.
+// PrunedHosts returns the hosts of `backups prune` for the document; removed counts the
+// backups of each.
 func PrunedHosts(entries []rollout.Entry, removed []int) []Host {
 	hosts := make([]Host, len(entries))
 	for i, e := range entries {

@@ -23,7 +23,7 @@ type Made struct {
 	NotAfter    *time.Time `json:"not_after"`
 }
 
-// MadeOf returns what was made for a document.
+// MadeOf returns the new certificates or requests for the document.
 func MadeOf(s *newcert.Set) []Made {
 	list := make([]Made, len(s.Items))
 	for n, i := range s.Items {
@@ -56,7 +56,8 @@ type Inspected struct {
 	Notes       []string      `json:"notes"`
 }
 
-// InspectedOf returns the certificate in a file for a document, judged at a time.
+// InspectedOf returns the certificate in the file at path for the document; at decides
+// whether it is valid.
 func InspectedOf(path string, c *certificate.Certificate, at time.Time) Inspected {
 	i := Inspected{path, c.Leaf, at.After(c.Leaf.NotAfter), at.Before(c.Leaf.NotBefore), []Certificate{}, c.Encryption, c.AgentLoads, c.Digest(),
 		append([]string{}, c.Notes...)}
@@ -66,7 +67,7 @@ func InspectedOf(path string, c *certificate.Certificate, at time.Time) Inspecte
 	return i
 }
 
-// InspectedText prints the certificate in a file, judged at a time.
+// InspectedText prints a certificate; at decides whether it is valid.
 func InspectedText(w io.Writer, c *certificate.Certificate, at time.Time) {
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	l := c.Leaf
@@ -75,9 +76,9 @@ func InspectedText(w io.Writer, c *certificate.Certificate, at time.Time) {
 	for _, other := range c.Chain {
 		fmt.Fprintf(t, "chain\t%s, until %s\n", other.Subject, other.NotAfter.UTC().Format(time.DateOnly))
 	}
-	loads := "yes, as it is"
+	loads := "yes"
 	if !c.AgentLoads {
-		loads = "no, as it is; aoifleet installs a form that it loads"
+		loads = "no; rotate installs a converted copy, which it loads"
 	}
 	fmt.Fprintf(t, "encryption\t%s\nagent loads it\t%s\n", c.Encryption, loads)
 	for _, note := range c.Notes {
@@ -85,11 +86,11 @@ func InspectedText(w io.Writer, c *certificate.Certificate, at time.Time) {
 	}
 	switch {
 	case at.After(l.NotAfter):
-		fmt.Fprintf(t, "note\thas expired: plan and rotate refuse it\n")
+		fmt.Fprintf(t, "note\texpired: plan and rotate refuse it\n")
 	case at.Before(l.NotBefore):
-		fmt.Fprintf(t, "note\tis not valid yet: plan and rotate refuse it\n")
+		fmt.Fprintf(t, "note\tnot valid yet: plan and rotate refuse it\n")
 	}
-	_ = t.Flush() // the caller's writer remembers
+	_ = t.Flush() // as with all writes here, the caller asks w for the error
 }
 
 func validity(l certificate.Info, at time.Time) string {

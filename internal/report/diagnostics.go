@@ -17,7 +17,7 @@ func diagnosticsOf(res rollout.Result) *Diagnostics {
 	return &Diagnostics{res.Diagnostics.File, res.Diagnostics.Size, res.Diagnostics.SHA256}
 }
 
-// GatheredHosts are the hosts of `gather-diags`.
+// GatheredHosts returns the hosts of `gather-diags` for the document.
 func GatheredHosts(results []rollout.Result) []Host {
 	hosts := make([]Host, len(results))
 	for i, res := range results {
@@ -28,29 +28,29 @@ func GatheredHosts(results []rollout.Result) []Host {
 	return hosts
 }
 
-// Gathered prints which diagnostics came home, and why the others did not.
+// Gathered prints which diagnostics were downloaded, and why the others were not.
 func Gathered(w io.Writer, results []rollout.Result) {
 	var g grouped
 	var bytes int64
-	home := 0
+	downloaded := 0
 	for _, res := range results {
 		if res.Outcome != "" {
 			g.add(string(res.Outcome), weight(res.Outcome)+1, res.Host.Name, append([]string{res.Reason}, hint(res.Entry)...)...)
 			continue
 		}
-		home++
+		downloaded++
 		bytes += res.Diagnostics.Size
 	}
 	g.write(w)
 	writeDiagnostics(w, results)
-	total := fmt.Sprintf("%s: %d gathered", inventory.HostCount(len(results)), home)
-	if home > 0 {
+	total := fmt.Sprintf("%s: %d gathered", inventory.HostCount(len(results)), downloaded)
+	if downloaded > 0 {
 		total += ", " + size(bytes)
 	}
 	fmt.Fprintln(w, total)
 }
 
-// writeDiagnostics says where the zips are: HOST.zip in one folder.
+// writeDiagnostics prints where the zips are: HOST.zip in one folder.
 func writeDiagnostics(w io.Writer, results []rollout.Result) {
 	folder := ""
 	var names []string
@@ -69,7 +69,7 @@ func writeDiagnostics(w io.Writer, results []rollout.Result) {
 	}
 }
 
-// size is a number of bytes for people.
+// size returns a number of bytes as kB or MB.
 func size(bytes int64) string {
 	if bytes < 1e6 {
 		return fmt.Sprintf("%.1f kB", float64(bytes)/1e3)
@@ -77,10 +77,10 @@ func size(bytes int64) string {
 	return megabytes(bytes) + " MB"
 }
 
-// megabytes are of a million bytes, with one decimal.
+// megabytes returns bytes in units of a million, with one decimal.
 func megabytes(bytes int64) string { return fmt.Sprintf("%.1f", float64(bytes)/1e6) }
 
-// bar is how far downloads have come, in twenty columns.
+// bar returns the progress of downloads as a bar of twenty columns.
 func bar(done, total int64) string {
 	const columns = 20
 	full := int(float64(done) / float64(max(total, 1)) * columns)

@@ -12,11 +12,11 @@ import (
 	"github.com/aoifleet/aoifleet/internal/inventory"
 )
 
-// Doctor is what `doctor` found.
+// Doctor is the result of `doctor`.
 type Doctor struct {
 	Visits    []doctor.Visit
 	Checks    [][]doctor.Check // of each visit
-	Inventory string           // its file, for the commands that mend something
+	Inventory string           // its file, for the commands in hints
 }
 
 // DoctorDocument is what `doctor -o json` prints.
@@ -32,7 +32,7 @@ type DoctorHost struct {
 	Checks  []doctor.Check `json:"checks"`
 }
 
-// Examined is what `doctor` makes of its visits.
+// Examined returns the checks of visits; inventory is the file that its hints name.
 func Examined(visits []doctor.Visit, inventory string) *Doctor {
 	d := &Doctor{Visits: visits, Inventory: inventory, Checks: make([][]doctor.Check, len(visits))}
 	for i, v := range visits {
@@ -41,10 +41,10 @@ func Examined(visits []doctor.Visit, inventory string) *Doctor {
 	return d
 }
 
-// Failed tells whether a check of the visit failed.
+// Failed reports whether a check of the visit failed.
 func (d *Doctor) Failed(visit int) bool { return doctor.Failed(d.Checks[visit]) }
 
-// Document returns the JSON.
+// Document returns the document of `doctor -o json`.
 func (d *Doctor) Document(head Head) DoctorDocument { return DoctorDocument{head, d.hosts()} }
 
 func (d *Doctor) hosts() []DoctorHost {
@@ -52,22 +52,22 @@ func (d *Doctor) hosts() []DoctorHost {
 	for i, v := range d.Visits {
 		hosts[i] = DoctorHost{Name: v.Host.Name, Address: v.Host.Address, Checks: slices.Clone(d.Checks[i])}
 		for j, c := range d.Checks[i] {
-			hosts[i].Checks[j].Hint = d.mend(c, []string{v.Host.Name})
+			hosts[i].Checks[j].Hint = d.hint(c, []string{v.Host.Name})
 		}
 	}
 	return hosts
 }
 
-// mend is the hint of a check that failed on these hosts.
-func (d *Doctor) mend(c doctor.Check, names []string) string {
+// hint returns the hint of a check that failed on these hosts, "" if it has none.
+func (d *Doctor) hint(c doctor.Check, names []string) string {
 	if c.Command == nil {
 		return c.Hint
 	}
 	return shellescape.QuoteCommand(append(slices.Clone(c.Command), "-i", d.Inventory, "--limit", strings.Join(inventory.Fold(names), ",")))
 }
 
-// Text prints every check of every host where each is set, else the failures,
-// equal ones together; the totals last.
+// Text prints every check of every host if each is set, otherwise the failed checks with
+// equal ones together. The totals come last.
 func (d *Doctor) Text(w io.Writer, each bool) {
 	if each {
 		for i := range d.Visits {
@@ -92,31 +92,31 @@ func (d *Doctor) rows(w io.Writer, visit int) {
 		case c.Message != "":
 			result = "unknown"
 		}
-		fmt.Fprintln(w, strings.TrimRight(fmt.Sprintf("  %-18s %-12s %s", checkWords(c.Name), result, c.Message), " "))
-		if mend := d.mend(c, []string{name}); c.Failed() && mend != "" {
-			fmt.Fprintf(w, "  %-18s %-12s hint: %s\n", "", "", mend)
+		fmt.Fprintln(w, strings.TrimRight(fmt.Sprintf("  %-18s %-12s %s", checkLabel(c.Name), result, c.Message), " "))
+		if hint := d.hint(c, []string{name}); c.Failed() && hint != "" {
+			fmt.Fprintf(w, "  %-18s %-12s hint: %s\n", "", "", hint)
 		}
 	}
 }
 
-func checkWords(name string) string { return strings.ReplaceAll(name, "_", " ") }
+func checkLabel(name string) string { return strings.ReplaceAll(name, "_", " ") }
 
-// failures prints equal ones together, in the order of the checks.
+// failures prints the failed checks, equal ones together, in the order of the checks.
 func (d *Doctor) failures(w io.Writer) {
 	alike := map[string][]string{}
 	d.eachFailure(func(host, key string, _ doctor.Check) { alike[key] = append(alike[key], host) })
 	var g grouped
 	d.eachFailure(func(host, key string, c doctor.Check) {
 		lines := []string{timeless(c.Message)}
-		if mend := d.mend(c, alike[key]); mend != "" {
-			lines = append(lines, "hint: "+mend)
+		if hint := d.hint(c, alike[key]); hint != "" {
+			lines = append(lines, "hint: "+hint)
 		}
-		g.add(checkWords(c.Name), slices.Index(doctor.Names, c.Name), host, lines...)
+		g.add(checkLabel(c.Name), slices.Index(doctor.Names, c.Name), host, lines...)
 	})
 	g.write(w)
 }
 
-// eachFailure names each with what makes it equal to others.
+// eachFailure calls do for each failed check. Checks with the same key are equal.
 func (d *Doctor) eachFailure(do func(host, key string, c doctor.Check)) {
 	for i, v := range d.Visits {
 		for _, c := range d.Checks[i] {
@@ -128,35 +128,35 @@ func (d *Doctor) eachFailure(do func(host, key string, c doctor.Check)) {
 }
 
 func (d *Doctor) totals() string {
-	well, unwell, unreachable, unseen, unchecked := 0, 0, 0, 0, 0
+	passed, failed, unreachable, interrupted, unknown := 0, 0, 0, 0, 0
 	for i, v := range d.Visits {
 		switch {
 		case v.Interrupted():
-			unseen++
+			interrupted++
 		case v.Unreachable():
 			unreachable++
 		case d.Failed(i):
-			unwell++
+			failed++
 		default:
-			well++
+			passed++
 		}
 		for _, c := range d.Checks[i] {
 			if c.OK == nil {
-				unchecked++
+				unknown++
 			}
 		}
 	}
-	text := fmt.Sprintf("%s: %d well", inventory.HostCount(len(d.Visits)), well)
+	text := fmt.Sprintf("%s: %d ok", inventory.HostCount(len(d.Visits)), passed)
 	for _, more := range []struct {
-		n     int
-		words string
-	}{{unwell, "with a failed check"}, {unreachable, "unreachable"}, {unseen, "not looked at"}} {
+		n    int
+		text string
+	}{{failed, "with a failed check"}, {unreachable, "unreachable"}, {interrupted, "not checked (interrupted)"}} {
 		if more.n > 0 {
-			text += fmt.Sprintf(", %d %s", more.n, more.words)
+			text += fmt.Sprintf(", %d %s", more.n, more.text)
 		}
 	}
-	if unchecked > 0 {
-		text += fmt.Sprintf("; %d checks could not be made", unchecked)
+	if unknown > 0 {
+		text += fmt.Sprintf("; %d checks could not run", unknown)
 	}
 	return text
 }

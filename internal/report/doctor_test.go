@@ -11,7 +11,7 @@ import (
 	"github.com/aoifleet/aoifleet/internal/problem"
 )
 
-// visited is a host that was looked at, but for the script's own facts.
+// visited returns a host that was checked, without the script's own facts.
 func visited(name string, change func(v *doctor.Visit)) doctor.Visit {
 	v := doctor.Visit{
 		Host: inventory.Host{Name: name, Address: name + ".example.net", Sudo: inventory.SudoPasswordless, Agent: inventory.Agent{Unit: "a.service"}},
@@ -48,7 +48,7 @@ accepted       a-3, a-6 (2 hosts)
 leftovers      a-[1-2], b (3 hosts)
                  ended runs have left: staged-R
                  hint: aoifleet recover -i 'my fleet.yaml' --limit 'a-[1-2],b'
-7 hosts: 1 well, 5 with a failed check, 1 unreachable; `
+7 hosts: 1 ok, 5 with a failed check, 1 unreachable; `
 	if !strings.HasPrefix(b.String(), want) {
 		t.Errorf("%s\nwant:\n%s", b.String(), want)
 	}

@@ -13,8 +13,8 @@ import (
 	"github.com/aoifleet/aoifleet/internal/rollout"
 )
 
-// SchemaVersion is the version of the JSON document; values may be added
-// within one, nothing renamed.
+// SchemaVersion is the version of the JSON document. Keys may be added within a
+// version, but none is renamed or removed.
 const SchemaVersion = 1
 
 // Document is what -o json prints (docs/reference.md).
@@ -28,14 +28,14 @@ type Document struct {
 	ExitCode      int            `json:"exit_code"`
 	Totals        map[string]int `json:"totals"`
 	Hosts         []Host         `json:"hosts"`
-	// Principals is, in a status, which certificates are in use.
+	// Principals has, in a status, the certificates in use.
 	Principals []Principal `json:"service_principals,omitempty"`
-	// PlanID is the id of the saved plan that was made or carried out.
+	// PlanID is the ID of the saved plan that was made or carried out.
 	PlanID   string    `json:"plan_id,omitempty"`
 	Warnings []Warning `json:"warnings,omitempty"`
 }
 
-// Warning is a safeguard that a plan goes without.
+// Warning is a safeguard that a plan does not use.
 type Warning struct {
 	Name    string `json:"name"`
 	Message string `json:"message"`
@@ -45,10 +45,10 @@ type Warning struct {
 type Host struct {
 	Name     string         `json:"name"`
 	Address  string         `json:"address"`
-	Outcome  *string        `json:"outcome"` // null in a plan and a status, where nothing has been decided
+	Outcome  *string        `json:"outcome"` // null in a plan and a status for a host that has none
 	Proof    *string        `json:"proof"`
 	Wave     *int           `json:"wave"`
-	Verified *bool          `json:"verified"` // null: Azure was not to be asked
+	Verified *bool          `json:"verified"` // null: verification was not wanted
 	Steps    []Step         `json:"steps"`
 	Old      *Certificate   `json:"old"`
 	New      *Certificate   `json:"new"`
@@ -58,10 +58,10 @@ type Host struct {
 	Evidence []string       `json:"evidence,omitempty"`
 	Action   string         `json:"action,omitempty"`
 	Reason   string         `json:"reason,omitempty"`
-	// SettlesAt is when an unknown host will have settled by itself.
+	// SettlesAt is when an unknown host has undone the change by itself, at the latest.
 	SettlesAt  *time.Time  `json:"settles_at,omitempty"`
 	DaysLeft   *int        `json:"days_left,omitempty"`
-	Rotated    *Rotation   `json:"rotated,omitempty"` // in a status: what the journals tell
+	Rotated    *Rotation   `json:"rotated,omitempty"` // in a status: the run that made the certificate live
 	Drifted    *bool       `json:"drifted,omitempty"` // in a status: not the inventory's certificate
 	Unit       *Unit       `json:"unit,omitempty"`
 	Unfinished *Unfinished `json:"unfinished,omitempty"`
@@ -70,7 +70,7 @@ type Host struct {
 	Backups    []Backup    `json:"backups,omitempty"`      // in `backups list`
 	Removed    *int        `json:"removed,omitempty"`      // in `backups prune`
 	Helper     string      `json:"helper,omitempty"`       // in `install-helper`: installed, current
-	// Diagnostics is the zip that was brought home.
+	// Diagnostics is the zip that was downloaded.
 	Diagnostics *Diagnostics `json:"diagnostics,omitempty"`
 }
 
@@ -80,9 +80,9 @@ type Unfinished struct {
 	Owner  string `json:"owner"`
 	State  string `json:"state"` // pending, undoing
 	AtWork bool   `json:"at_work"`
-	// SecondsLeft is when the host's dead-man switch undoes it; null: it has none.
+	// SecondsLeft is the time until the host's dead-man switch undoes it; null: it has none.
 	SecondsLeft *int `json:"seconds_left"`
-	// PID is its process on the host, where it goes on although its time is over.
+	// PID is its process on the host, if it still runs after its deadline.
 	PID int `json:"pid,omitempty"`
 }
 
@@ -100,7 +100,7 @@ type Step struct {
 	MS   int64  `json:"ms"`
 }
 
-// Certificate is what is public of a certificate.
+// Certificate is the public part of a certificate.
 type Certificate struct {
 	Thumbprint string    `json:"thumbprint"` // SHA-1, upper-case hex, as Entra shows it
 	SHA256     string    `json:"sha256"`
@@ -133,8 +133,8 @@ func (d *Document) Write(w io.Writer) error {
 	return out.Flush()
 }
 
-// write makes one host after the other into text, so that a large fleet's
-// document is never in memory as a whole.
+// write encodes one host at a time, so that a large fleet's document is never in memory
+// as a whole.
 func (d *Document) write(out *bufio.Writer) error {
 	head := *d
 	head.Hosts = []Host{}
@@ -142,10 +142,10 @@ func (d *Document) write(out *bufio.Writer) error {
 	if err != nil {
 		return err
 	}
-	// No text can look like it: a line break in one is written as \n.
+	// No value can contain it: JSON writes a line break in a string as \n.
 	const empty = "\n  \"hosts\": []"
 	before, after, _ := bytes.Cut(text, []byte(empty))
-	_, _ = out.Write(before) // an error stays until Flush
+	_, _ = out.Write(before) // Flush returns the first error
 	_, _ = out.WriteString(strings.TrimSuffix(empty, "]"))
 	for i := range d.Hosts {
 		if text, err = indented(d.Hosts[i], "    "); err != nil {
@@ -164,7 +164,7 @@ func (d *Document) write(out *bufio.Writer) error {
 	return nil
 }
 
-// indented is v as an encoder with indentation writes it, with a line end.
+// indented returns v as indented JSON with a line end.
 func indented(v any, prefix string) ([]byte, error) {
 	var text bytes.Buffer
 	enc := json.NewEncoder(&text)
@@ -174,7 +174,7 @@ func indented(v any, prefix string) ([]byte, error) {
 	return text.Bytes(), err
 }
 
-// PlanHosts are the hosts of a plan.
+// PlanHosts returns the hosts of a plan for the document.
 func PlanHosts(p *rollout.Plan) []Host {
 	hosts := make([]Host, len(p.Entries))
 	for i, e := range p.Entries {
@@ -183,7 +183,7 @@ func PlanHosts(p *rollout.Plan) []Host {
 	return hosts
 }
 
-// PlanWarnings are the safeguards that a plan goes without.
+// PlanWarnings returns the safeguards that a plan does not use.
 func PlanWarnings(p *rollout.Plan) []Warning {
 	var list []Warning
 	for _, it := range p.Warnings() {
@@ -192,7 +192,7 @@ func PlanWarnings(p *rollout.Plan) []Warning {
 	return list
 }
 
-// RunHosts are the hosts of a run.
+// RunHosts returns the hosts of a run for the document.
 func RunHosts(r *rollout.Run) []Host {
 	hosts := make([]Host, len(r.Results))
 	for i, res := range r.Results {
@@ -229,7 +229,7 @@ func entryHost(e rollout.Entry) Host {
 	}
 	switch {
 	case e.Seen == nil:
-		h.Note = "the live certificate was not seen"
+		h.Note = "live certificate unknown: the host was not checked"
 	case e.Seen.Live != nil:
 		h.Old = certificateOf(e.Seen.Live)
 	default:

@@ -1,5 +1,4 @@
-// Package report turns what a run found and did into text and JSON. It decides
-// nothing.
+// Package report prints results as text and JSON. It decides nothing.
 package report
 
 import (
@@ -9,11 +8,11 @@ import (
 	"github.com/aoifleet/aoifleet/internal/inventory"
 )
 
-// hosts returns a list of hosts for a line of text, with the count where it is not
-// plain to see.
+// hosts returns a folded list of hosts for a line of text, with their number if there are
+// several.
 func hosts(names []string) string { return counted(inventory.Fold(names), len(names)) }
 
-// inOrder is hosts for a list whose order matters.
+// inOrder is like hosts, but keeps the order of the list.
 func inOrder(names []string) string { return counted(inventory.FoldInOrder(names), len(names)) }
 
 func counted(folded []string, hosts int) string {

@@ -6,7 +6,7 @@ import (
 	"github.com/aoifleet/aoifleet/internal/problem"
 )
 
-// Head is how every JSON document begins; Document has the same keys.
+// Head is the start of every JSON document; Document has the same keys.
 type Head struct {
 	SchemaVersion int    `json:"schema_version"`
 	ToolVersion   string `json:"tool_version"`
@@ -25,8 +25,7 @@ type Failure struct {
 	Error problem.Error `json:"error"`
 }
 
-// NewDocument returns the document of a run that started at a time and ends now,
-// with its hosts counted by outcome.
+// NewDocument returns the document of a run that ends now. It counts the hosts by outcome.
 func NewDocument(h Head, runID string, started time.Time, hosts []Host) *Document {
 	d := &Document{
 		SchemaVersion: h.SchemaVersion, ToolVersion: h.ToolVersion, RunID: runID, Command: h.Command,

@@ -9,7 +9,7 @@ import (
 	"github.com/aoifleet/aoifleet/internal/rollout"
 )
 
-// HelperHosts are the hosts of `install-helper`.
+// HelperHosts returns the hosts of `install-helper` for the document.
 func HelperHosts(entries []rollout.Entry, done []host.Installed) []Host {
 	hosts := make([]Host, len(entries))
 	for i, e := range entries {
@@ -29,7 +29,7 @@ func installed(i host.Installed) string {
 	return "current"
 }
 
-// Helpers prints what was done with the helper of each host, grouped.
+// Helpers prints on which hosts the helper was installed, grouped.
 func Helpers(w io.Writer, entries []rollout.Entry, done []host.Installed) {
 	var g grouped
 	changed := 0
@@ -44,5 +44,5 @@ func Helpers(w io.Writer, entries []rollout.Entry, done []host.Installed) {
 		g.add(installed(done[i]), 0, e.Host.Name, done[i].Notes...)
 	}
 	g.write(w)
-	fmt.Fprintf(w, "%s: the helper was installed on %d\n", inventory.HostCount(len(entries)), changed)
+	fmt.Fprintf(w, "%s: helper installed on %d\n", inventory.HostCount(len(entries)), changed)
 }

@@ -22,12 +22,12 @@ type ScannedHost struct {
 	Error   *problem.Error `json:"error"`
 }
 
-// ScannedKey is one of its keys.
+// ScannedKey is one key of a ScannedHost.
 type ScannedKey struct {
 	Type        string          `json:"type"`
 	Fingerprint string          `json:"fingerprint"`
 	State       remote.KeyState `json:"state"`
-	Line        string          `json:"line,omitempty"` // of known_hosts that says so
+	Line        string          `json:"line,omitempty"` // FILE:NUMBER in known_hosts that decides State
 }
 
 // HostKeysDocument is what `hostkeys scan -o json` prints.
@@ -72,37 +72,37 @@ func HostKeys(w io.Writer, scans []fleet.Scanned) {
 			address = net.JoinHostPort(address, strconv.Itoa(s.Host.Port))
 		}
 		for _, k := range s.Keys {
-			fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\n", s.Host.Name, address, k.Type, k.Fingerprint, stateWords(k))
+			fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\n", s.Host.Name, address, k.Type, k.Fingerprint, stateText(k))
 		}
 		if e := scanError(s.Err); e != nil {
 			fmt.Fprintf(t, "%s\t%s\t-\t-\t%s: %s\n", s.Host.Name, address, e.Class, e.Message)
 		}
 	}
-	_ = t.Flush() // as all writes here: w is asked whether it failed
+	_ = t.Flush() // as with all writes here, the caller asks w for the error
 }
 
-func stateWords(k remote.HostKey) string {
+func stateText(k remote.HostKey) string {
 	switch {
 	case k.State == remote.KeyChanged && k.Line != "":
-		return "changed: " + k.Line + " has another"
+		return "changed: " + k.Line + " has another key"
 	case k.State == remote.KeyChanged:
-		return "changed: the pin is of another"
+		return "changed: the inventory pins another key"
 	case k.State == remote.KeyRevoked:
 		return "revoked at " + k.Line
 	}
 	return string(k.State)
 }
 
-// HostKeyPins prints the inventory's lines that pin each host's key. What must
-// not be pinned without a look is a comment.
+// HostKeyPins prints the lines for the inventory that pin each host's key. A host whose
+// key the operator must check first is printed as a comment.
 func HostKeyPins(w io.Writer, scans []fleet.Scanned) {
-	fmt.Fprintln(w, "# Nothing vouches for these but the network: compare them on the hosts first,\n# with ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub")
+	fmt.Fprintln(w, "# These keys come from the network and are not verified. Compare them on each host first:\n# ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub")
 	for _, s := range scans {
 		switch {
 		case s.Err != nil:
 			fmt.Fprintf(w, "# %s: %s\n", s.Host.Name, s.Err)
 		case s.Suspect():
-			fmt.Fprintf(w, "# %s: its key has changed or is revoked, see: aoifleet hostkeys scan --limit %s\n", s.Host.Name, s.Host.Name)
+			fmt.Fprintf(w, "# %s: its key has changed or is revoked; check: aoifleet hostkeys scan --limit %s\n", s.Host.Name, s.Host.Name)
 		default:
 			k := toPin(s)
 			fmt.Fprintf(w, "%s:\n  host_key_fingerprint: %q  # %s, %s\n", s.Host.Name, k.Fingerprint, k.Type, k.State)
@@ -110,8 +110,8 @@ func HostKeyPins(w io.Writer, scans []fleet.Scanned) {
 	}
 }
 
-// toPin returns the key that is pinned or known already, else the first, which is the
-// one that connections ask for first.
+// toPin returns the key that is already pinned or known, otherwise the first, which is the
+// one that connections prefer.
 func toPin(s fleet.Scanned) remote.HostKey {
 	for _, state := range []remote.KeyState{remote.KeyPinned, remote.KeyKnown} {
 		for _, k := range s.Keys {

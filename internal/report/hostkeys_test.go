@@ -37,11 +37,11 @@ func TestHostKeys(t *testing.T) {
 	const want = `HOST ADDRESS TYPE FINGERPRINT STATE
 a 10.0.0.1 ssh-ed25519 SHA256:one new
 a 10.0.0.1 ssh-rsa SHA256:two known
-b 10.0.0.1:2222 ssh-ed25519 SHA256:three changed: kh:2 has another
+b 10.0.0.1:2222 ssh-ed25519 SHA256:three changed: kh:2 has another key
 c 10.0.0.1 ssh-ed25519 SHA256:four unpinned
 c 10.0.0.1 ssh-rsa SHA256:five pinned
 d 10.0.0.1 ssh-ed25519 SHA256:six revoked at kh:3
-e 10.0.0.1 ssh-ed25519 SHA256:seven changed: the pin is of another
+e 10.0.0.1 ssh-ed25519 SHA256:seven changed: the inventory pins another key
 f 10.0.0.1 - - unreachable: no such host
 g 10.0.0.1 ssh-ed25519 SHA256:eight new
 g 10.0.0.1 ssh-rsa SHA256:nine new

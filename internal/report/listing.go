@@ -2,7 +2,7 @@ package report
 
 import "github.com/aoifleet/aoifleet/internal/inventory"
 
-// Listing is what `inventory list -o json`, and validate, print.
+// Listing is what `inventory list -o json` and `inventory validate -o json` print.
 type Listing struct {
 	Head
 	Inventory string       `json:"inventory"`

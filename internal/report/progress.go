@@ -10,50 +10,50 @@ import (
 	"github.com/aoifleet/aoifleet/internal/rollout"
 )
 
-// Progress draws events as they come: on a terminal one line for each host
-// that has ended and a last line of what is going on, elsewhere a line for
-// each change of state. It is safe for concurrent use.
+// Progress prints events as they happen. On a terminal it prints a line for each host
+// that has ended and redraws a last line with the current steps; elsewhere it prints a
+// line for each change of state. It is safe for concurrent use.
 type Progress struct {
 	W        io.Writer
 	Terminal bool
 	Width    int // of the terminal, in columns; 0: 80
 
-	mu    sync.Mutex
-	going map[string]rollout.Event // by host: what is going on there
-	drawn string
-	aside bool     // somebody else has the terminal
-	later []func() // what has come meanwhile
+	mu     sync.Mutex
+	going  map[string]rollout.Event // by host: its current step
+	drawn  string                   // the last line
+	paused bool                     // Aside has the terminal
+	later  []func()                 // what to print after Aside
 }
 
-// told are the steps worth a line of a log: from here on an agent's state
-// changes.
-var told = []string{"swap", "restart", "undo", "reconnect"}
+// loggedSteps are the steps that get a line without a terminal: those that change the
+// agent's state, and a lost connection.
+var loggedSteps = []string{"swap", "restart", "undo", "reconnect"}
 
-// Event takes one event.
+// Event prints one event.
 func (p *Progress) Event(e rollout.Event) {
 	p.do(func() {
 		if e.Host == "" {
-			p.say(fmt.Sprintf("wave %d: %s", e.Wave, waveWords(e.Step)))
+			p.say(fmt.Sprintf("wave %d: %s", e.Wave, waveText(e)))
 			return
 		}
 		p.event(e)
 	})
 }
 
-// Say prints one line between the events.
+// Say prints one line between events.
 func (p *Progress) Say(text string) { p.do(func() { p.say(text) }) }
 
-// Aside gives the terminal to f, such as a question, and shows afterwards what
-// has come meanwhile: who sends events does not wait. One at a time.
+// Aside gives the terminal to f, for example to ask a question. Events do not wait for
+// it: they are printed when f returns. Only one call may run at a time.
 func (p *Progress) Aside(f func()) {
 	p.mu.Lock()
 	p.clear()
-	p.aside = true
+	p.paused = true
 	p.mu.Unlock()
 	defer func() {
 		p.mu.Lock()
 		defer p.mu.Unlock()
-		p.aside = false
+		p.paused = false
 		for _, show := range p.later {
 			show()
 		}
@@ -62,11 +62,11 @@ func (p *Progress) Aside(f func()) {
 	f()
 }
 
-// do shows something now, or once the terminal is free.
+// do calls show now, or when Aside ends.
 func (p *Progress) do(show func()) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.aside {
+	if p.paused {
 		p.later = append(p.later, show)
 		return
 	}
@@ -75,7 +75,7 @@ func (p *Progress) do(show func()) {
 
 func (p *Progress) event(e rollout.Event) {
 	if !p.Terminal {
-		if e.Outcome != "" || slices.Contains(told, e.Step) || arrived(e) {
+		if e.Outcome != "" || slices.Contains(loggedSteps, e.Step) || downloaded(e) {
 			fmt.Fprintln(p.W, line(e))
 		}
 		return
@@ -84,7 +84,7 @@ func (p *Progress) event(e rollout.Event) {
 		p.going = map[string]rollout.Event{}
 	}
 	switch {
-	case e.Outcome != "" || arrived(e):
+	case e.Outcome != "" || downloaded(e):
 		delete(p.going, e.Host)
 		p.clear()
 		fmt.Fprintln(p.W, line(e))
@@ -96,8 +96,8 @@ func (p *Progress) event(e rollout.Event) {
 	p.draw()
 }
 
-// arrived: a download has ended.
-func arrived(e rollout.Event) bool { return e.Step == "" && e.Total > 0 }
+// downloaded reports whether e is the end of a download.
+func downloaded(e rollout.Event) bool { return e.Step == "" && e.Total > 0 }
 
 func (p *Progress) say(text string) {
 	p.clear()
@@ -107,7 +107,7 @@ func (p *Progress) say(text string) {
 	}
 }
 
-// Done ends a phase: nothing is going on any more.
+// Done ends a phase: it clears the last line and forgets the current steps.
 func (p *Progress) Done() {
 	p.do(func() {
 		p.clear()
@@ -115,17 +115,17 @@ func (p *Progress) Done() {
 	})
 }
 
-// waveWords is what is going on with a wave.
-func waveWords(step string) string {
-	if step == "soak" {
-		return "watched on before the next begins"
+// waveText returns the line of a wave's event, without the wave's number.
+func waveText(e rollout.Event) string {
+	if e.Step == "soak" {
+		return "soaking for " + short(e.Soak) + " (health watched)"
 	}
-	return "begins"
+	return "starts"
 }
 
 func line(e rollout.Event) string {
 	switch {
-	case arrived(e):
+	case downloaded(e):
 		return e.Host + ": diagnostics " + size(e.Total)
 	case e.Outcome == "":
 		return e.Host + ": " + e.Step
@@ -145,8 +145,8 @@ func (p *Progress) clear() {
 	}
 }
 
-// draw brings the last line up to date, if it has changed: bytes come by the
-// thousand.
+// draw redraws the last line if it has changed. A download sends thousands of events that
+// change nothing visible.
 func (p *Progress) draw() {
 	text := p.last()
 	if text == p.drawn {
@@ -157,7 +157,7 @@ func (p *Progress) draw() {
 	p.drawn = text
 }
 
-// last is the last line, narrower than the terminal.
+// last returns the last line, narrower than the terminal.
 func (p *Progress) last() string {
 	text := strings.Join(append(p.steps(), p.downloads()...), "  ")
 	width := p.Width
@@ -170,7 +170,7 @@ func (p *Progress) last() string {
 	return text
 }
 
-// steps count the hosts at each step.
+// steps returns the number of hosts at each step.
 func (p *Progress) steps() []string {
 	steps := map[string]int{}
 	for _, e := range p.going {
@@ -190,7 +190,7 @@ func (p *Progress) steps() []string {
 	return parts
 }
 
-// downloads are a bar for all that are under way, and how far each has come.
+// downloads returns a bar for all current downloads and the progress of each.
 func (p *Progress) downloads() []string {
 	var done, total int64
 	var each []string

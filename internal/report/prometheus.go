@@ -18,11 +18,11 @@ func (s *Status) Prometheus(w io.Writer) error {
 		r.MustRegister(g)
 		return g
 	}
-	gauge("status_timestamp_seconds", "When the fleet was looked at.").WithLabelValues().Set(float64(s.Now.Unix()))
-	reached := gauge("host_reached", "1: the host could be looked at.", "host", "group")
-	passed := gauge("host_passed", "1: reached, the agent runs and is not refused, nothing is unfinished, the certificate is valid for long enough.", "host", "group")
+	gauge("status_timestamp_seconds", "Time of this check of the fleet.").WithLabelValues().Set(float64(s.Now.Unix()))
+	reached := gauge("host_reached", "1: the host could be checked.", "host", "group")
+	passed := gauge("host_passed", "1: reached, the agent is healthy, no run is unfinished, the certificate is valid for long enough.", "host", "group")
 	running := gauge("agent_active", "1: the agent's unit is active.", "host", "group")
-	unfinished := gauge("transaction_unfinished", "1: a rotation has not ended on the host.", "host", "group")
+	unfinished := gauge("transaction_unfinished", "1: a run is unfinished on the host.", "host", "group")
 	expires := gauge("certificate_not_after_timestamp_seconds", "End of the live certificate.", "host", "group", "client_id", "thumbprint")
 	named := gauge("certificate_in_inventory", "1: the live certificate is the one that the inventory names for the host.", "host", "group")
 	for _, e := range s.Entries {
@@ -39,7 +39,7 @@ func (s *Status) Prometheus(w io.Writer) error {
 		running.WithLabelValues(labels...).Set(one(e.Seen.Unit.Active == "active"))
 		unfinished.WithLabelValues(labels...).Set(one(open))
 		if live := e.Live(); live != nil && e.Seen.Provider != nil {
-			expires.WithLabelValues(e.Host.Name, e.Host.Group, word(e.Seen.Provider.ClientID), live.Thumbprint).Set(float64(live.NotAfter.Unix()))
+			expires.WithLabelValues(e.Host.Name, e.Host.Group, shortText(e.Seen.Provider.ClientID), live.Thumbprint).Set(float64(live.NotAfter.Unix()))
 			if e.Certificate != nil {
 				named.WithLabelValues(labels...).Set(one(!e.Drifted()))
 			}

@@ -12,8 +12,8 @@ import (
 	"github.com/aoifleet/aoifleet/internal/verify"
 )
 
-// Registrations is what `certificate register` and `retire -o json` print after their
-// head.
+// Registrations is what `certificate register -o json` and `certificate retire -o json`
+// print after the head.
 type Registrations struct {
 	Changes []Registered `json:"changes"`
 }
@@ -44,19 +44,21 @@ func RegistrationsOf(list []*verify.Registration) Registrations {
 	return d
 }
 
-// RegistrationsPlan prints what register or retire is about to do.
+// RegistrationsPlan prints the certificates that register or retire is about to change;
+// verb is one of the two.
 func RegistrationsPlan(w io.Writer, verb string, list []*verify.Registration) {
 	for _, r := range list {
 		l := certificate.Describe(r.Certificate)
 		fmt.Fprintf(w, "%s %s  %s, until %s\n", verb, l.Thumbprint, l.Subject, l.NotAfter.Format(time.DateOnly))
 		fmt.Fprintf(w, "  application %s in tenant %s\n", azureName(r.ClientID), azureName(r.TenantID))
 		if len(r.Hosts) > 0 {
-			fmt.Fprintf(w, "  of %s: %s\n", inventory.HostCount(len(r.Hosts)), strings.Join(inventory.Fold(r.Hosts), ", "))
+			fmt.Fprintf(w, "  on %s: %s\n", inventory.HostCount(len(r.Hosts)), strings.Join(inventory.Fold(r.Hosts), ", "))
 		}
 	}
 }
 
-// RegistrationResult prints how register or retire of one certificate has ended.
+// RegistrationResult prints the result of register or retire for one certificate; verb is
+// one of the two.
 func RegistrationResult(w io.Writer, verb string, r *verify.Registration) {
 	thumbprint := certificate.Describe(r.Certificate).Thumbprint
 	if r.Err != nil {

@@ -16,15 +16,15 @@ import (
 	"github.com/aoifleet/aoifleet/internal/rollout"
 )
 
-// A journal may hold what hosts said: all of it is sanitised here, to at most
-// so many bytes.
+// A journal may contain text from hosts. All of it is sanitised here and cut to these
+// lengths, in bytes.
 const (
-	wordLimit    = 300
-	messageLimit = 4000
+	shortLimit = 300
+	longLimit  = 4000
 )
 
-func word(s string) string    { return display.Sanitise(s, wordLimit) }
-func message(s string) string { return display.Sanitise(s, messageLimit) }
+func shortText(s string) string { return display.Sanitise(s, shortLimit) }
+func longText(s string) string  { return display.Sanitise(s, longLimit) }
 
 // RunSummary is one run in JSON (docs/reference.md).
 type RunSummary struct {
@@ -42,13 +42,13 @@ type RunSummary struct {
 	DamagedLines int            `json:"damaged_lines,omitempty"`
 }
 
-// runList is what runs list -o json prints.
+// runList is what `runs list -o json` prints.
 type runList struct {
 	SchemaVersion int          `json:"schema_version"`
 	Runs          []RunSummary `json:"runs"`
 }
 
-// runDocument is what runs show -o json prints.
+// runDocument is what `runs show -o json` prints.
 type runDocument struct {
 	SchemaVersion int `json:"schema_version"`
 	RunSummary
@@ -83,11 +83,11 @@ func encode(w io.Writer, v any) error {
 
 func summary(run *journal.Run) RunSummary {
 	s := RunSummary{
-		RunID: run.Run, Command: word(run.Command), ToolVersion: word(run.Tool), Owner: word(run.Owner), Inventory: message(run.Inventory), PlanID: word(run.Plan),
+		RunID: run.Run, Command: shortText(run.Command), ToolVersion: shortText(run.Tool), Owner: shortText(run.Owner), Inventory: longText(run.Inventory), PlanID: shortText(run.Plan),
 		StartedAt: run.Started, ExitCode: run.Exit, Totals: totals(run), Hosts: make([]string, len(run.Hosts)), DamagedLines: run.Damaged,
 	}
 	for i, name := range run.Hosts {
-		s.Hosts[i] = word(name)
+		s.Hosts[i] = shortText(name)
 	}
 	if !run.Unfinished() {
 		s.FinishedAt = &run.Finished
@@ -98,16 +98,16 @@ func summary(run *journal.Run) RunSummary {
 func totals(run *journal.Run) map[string]int {
 	shown := map[string]int{}
 	for outcome, n := range run.Outcomes() {
-		shown[word(outcome)] += n
+		shown[shortText(outcome)] += n
 	}
 	return shown
 }
 
 func shownEntry(e journal.Entry) journal.Entry {
 	for _, field := range []*string{&e.Event, &e.Host, &e.Step, &e.Outcome, &e.Proof, &e.Class, &e.Old, &e.New} {
-		*field = word(*field)
+		*field = shortText(*field)
 	}
-	e.Message = message(e.Message)
+	e.Message = longText(e.Message)
 	return e
 }
 
@@ -116,12 +116,12 @@ func Runs(w io.Writer, runs []*journal.Run) error {
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(t, "RUN\tSTARTED\tCOMMAND\tHOSTS\tRESULT\tEXIT")
 	for _, run := range runs {
-		fmt.Fprintf(t, "%s\t%s\t%s\t%d\t%s\t%s\n", run.Run, run.Started.Format(time.RFC3339), word(run.Command), len(run.Hosts), result(run), exit(run))
+		fmt.Fprintf(t, "%s\t%s\t%s\t%d\t%s\t%s\n", run.Run, run.Started.Format(time.RFC3339), shortText(run.Command), len(run.Hosts), result(run), exit(run))
 	}
 	return t.Flush()
 }
 
-// result is such as "11 rotated, 1 rolled_back" or "unfinished; 3 rotated".
+// result returns for example "11 rotated, 1 rolled_back" or "unfinished; 3 rotated".
 func result(run *journal.Run) string {
 	counted := totals(run)
 	var parts []string
@@ -131,7 +131,7 @@ func result(run *journal.Run) string {
 		}
 		delete(counted, string(o))
 	}
-	for _, o := range slices.Sorted(maps.Keys(counted)) { // of a later version
+	for _, o := range slices.Sorted(maps.Keys(counted)) { // outcomes of a later version
 		parts = append(parts, fmt.Sprintf("%d %s", counted[o], o))
 	}
 	text := strings.Join(parts, ", ")
@@ -153,8 +153,8 @@ func exit(run *journal.Run) string {
 	return fmt.Sprint(*run.Exit)
 }
 
-// Run prints a run: its head, a line for each host and, with steps, all that the
-// journal holds.
+// Run prints a run: its head, a line for each host and, if steps is set, all entries of
+// its journal.
 func Run(w io.Writer, run *journal.Run, steps bool) error {
 	runHead(w, run)
 	fmt.Fprintln(w)
@@ -168,20 +168,20 @@ func Run(w io.Writer, run *journal.Run, steps bool) error {
 func runHead(w io.Writer, run *journal.Run) {
 	line := func(label, text string) { fmt.Fprintf(w, "%-10s %s\n", label, text) }
 	line("run", run.Run)
-	line("command", word(run.Command))
-	line("started", fmt.Sprintf("%s by %s, aoifleet %s", run.Started.Format(time.RFC3339), word(run.Owner), word(run.Tool)))
+	line("command", shortText(run.Command))
+	line("started", fmt.Sprintf("%s by %s, aoifleet %s", run.Started.Format(time.RFC3339), shortText(run.Owner), shortText(run.Tool)))
 	if run.Unfinished() {
-		line("finished", "no: it still runs, or was cut off")
+		line("finished", "no: still running, or interrupted")
 	} else {
 		line("finished", fmt.Sprintf("%s, exit code %s", run.Finished.Format(time.RFC3339), exit(run)))
 	}
-	line("inventory", message(run.Inventory))
+	line("inventory", longText(run.Inventory))
 	if run.Plan != "" {
-		line("plan", word(run.Plan))
+		line("plan", shortText(run.Plan))
 	}
 	line("result", inventory.HostCount(len(run.Hosts))+": "+result(run))
 	if run.Damaged > 0 {
-		line("note", fmt.Sprintf("lines of the journal that can't be read: %d", run.Damaged))
+		line("note", fmt.Sprintf("unreadable lines in the journal: %d", run.Damaged))
 	}
 }
 
@@ -199,34 +199,34 @@ func runHosts(w io.Writer, run *journal.Run) error {
 	fmt.Fprintln(t, "HOST\tOUTCOME\tCERTIFICATE\tNOTE")
 	for _, name := range run.Hosts {
 		e, ended := run.Ends[name]
-		outcome, note := word(e.Outcome), remark(e)
+		outcome, note := shortText(e.Outcome), remark(e)
 		if !ended {
 			e, outcome, note = planned[name], "-", "no outcome"
 			if step := steps[name]; step != "" {
-				note = "no outcome; its last step: " + word(step)
+				note = "no outcome; last step: " + shortText(step)
 			}
 		}
-		fmt.Fprintf(t, "%s\t%s\t%s\t%s\n", word(name), outcome, exchange(e), note)
+		fmt.Fprintf(t, "%s\t%s\t%s\t%s\n", shortText(name), outcome, exchange(e), note)
 	}
 	return t.Flush()
 }
 
-// remark is what an entry says beside the outcome.
+// remark returns the note beside an entry's outcome.
 func remark(e journal.Entry) string {
 	switch {
 	case e.Class != "":
-		return word(e.Class) + ": " + message(e.Message)
+		return shortText(e.Class) + ": " + longText(e.Message)
 	case e.Message != "":
-		return message(e.Message)
+		return longText(e.Message)
 	case e.Proof != "":
-		return "proof: " + word(e.Proof)
+		return "proof: " + shortText(e.Proof)
 	}
 	return ""
 }
 
-// exchange is a certificate and the one that was to take its place.
+// exchange returns the thumbprint of an old certificate and of its successor.
 func exchange(e journal.Entry) string {
-	old, next := word(e.Old), word(e.New)
+	old, next := shortText(e.Old), shortText(e.New)
 	switch {
 	case old == "" && next == "":
 		return "-"
@@ -242,7 +242,7 @@ func runEntries(w io.Writer, run *journal.Run) error {
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(t, "TIME\tHOST\tEVENT\tDETAIL")
 	for _, e := range run.Entries {
-		host, detail := word(e.Host), strings.TrimSpace(word(e.Step)+" "+word(e.Outcome))
+		host, detail := shortText(e.Host), strings.TrimSpace(shortText(e.Step)+" "+shortText(e.Outcome))
 		if host == "" {
 			host = "-"
 		}
@@ -252,7 +252,7 @@ func runEntries(w io.Writer, run *journal.Run) error {
 		if why := remark(e); why != "" {
 			detail += " (" + why + ")"
 		}
-		fmt.Fprintf(t, "%s\t%s\t%s\t%s\n", e.At.Format("2006-01-02T15:04:05.000Z07:00"), host, word(e.Event), detail)
+		fmt.Fprintf(t, "%s\t%s\t%s\t%s\n", e.At.Format("2006-01-02T15:04:05.000Z07:00"), host, shortText(e.Event), detail)
 	}
 	return t.Flush()
 }

@@ -115,7 +115,7 @@ func TestRunIsSanitised(t *testing.T) {
 		if i := strings.IndexFunc(text, func(r rune) bool { return r != '\n' && !unicode.IsPrint(r) }); i >= 0 {
 			t.Errorf("%s prints %q", name, text[i:min(i+20, len(text))])
 		}
-		if strings.Contains(text, "owned") || strings.Contains(text, strings.Repeat("m", messageLimit+1)) {
+		if strings.Contains(text, "owned") || strings.Contains(text, strings.Repeat("m", longLimit+1)) {
 			t.Errorf("%s is not sanitised:\n%s", name, text)
 		}
 	}

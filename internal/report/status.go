@@ -17,22 +17,21 @@ import (
 	"github.com/aoifleet/aoifleet/internal/rollout"
 )
 
-// Status is what a fleet looks like now.
+// Status is the current state of a fleet.
 type Status struct {
 	Entries []rollout.Entry
 	Now     time.Time // by the workstation's clock
-	// Expiring: a certificate that ends within it fails the check; 0: one that has
-	// ended.
+	// Expiring: a certificate that expires within it fails the check; 0: only an
+	// expired one does.
 	Expiring time.Duration
-	Rotated  map[string]Rotation // by host: what put the live certificate there
-	// Elsewhere is how many hosts of the inventory were not selected: they may use
-	// any certificate.
+	Rotated  map[string]Rotation // by host: the run that made the live certificate live
+	// Elsewhere is the number of hosts of the inventory that were not selected. They
+	// may use any certificate.
 	Elsewhere int
-	Recover   []string // the command that settles what is unfinished, without --limit
+	Recover   []string // the command that ends unfinished runs, without --limit
 }
 
-// Rotation is what the journals of the workstation tell of the run that made a
-// certificate live.
+// Rotation is the run that made a certificate live, from the journals of the workstation.
 type Rotation struct {
 	RunID string    `json:"run_id"`
 	At    time.Time `json:"at"`
@@ -43,19 +42,19 @@ type Rotation struct {
 type Principal struct {
 	TenantID   string      `json:"tenant_id"`
 	ClientID   string      `json:"client_id"`
-	SafeToDrop *bool       `json:"safe_to_remove_old"` // null: it can't be told
+	SafeToDrop *bool       `json:"safe_to_remove_old"` // null: unknown
 	Why        string      `json:"why"`
 	InUse      []UsedByWho `json:"certificates"`
 }
 
-// UsedByWho is a certificate that is in use.
+// UsedByWho is a certificate and the hosts that use it.
 type UsedByWho struct {
 	Certificate
 	Named bool     `json:"in_inventory"`
 	Hosts []string `json:"hosts"`
 }
 
-// Error is why a host does not pass, or nil.
+// Error returns why a host fails the check, or nil.
 func (s *Status) Error(e rollout.Entry) *problem.Error { return e.StatusProblem(s.Now, s.Expiring) }
 
 func days(n int) string {
@@ -65,13 +64,13 @@ func days(n int) string {
 	return fmt.Sprintf("%d days", n)
 }
 
-// rotation is what the journals tell of the certificate that is live, if they do.
+// rotation returns the run that made the live certificate live, if it is known.
 func (s *Status) rotation(e rollout.Entry) (Rotation, bool) {
 	r, known := s.Rotated[e.Host.Name]
 	return r, known && e.Live() != nil
 }
 
-// Hosts are the hosts in JSON.
+// Hosts returns the hosts for the document.
 func (s *Status) Hosts() []Host {
 	hosts := make([]Host, len(s.Entries))
 	for i, e := range s.Entries {
@@ -98,13 +97,13 @@ func (s *Status) Hosts() []Host {
 	return hosts
 }
 
-// Principals are the service principals in JSON.
+// Principals returns the service principals for the document.
 func (s *Status) Principals() []Principal {
 	list, unseen := rollout.Principals(s.Entries)
 	shown := make([]Principal, len(list))
 	for i, p := range list {
 		safe, why := s.safe(p, p.Unsure(list, unseen))
-		shown[i] = Principal{TenantID: word(p.TenantID), ClientID: word(p.ClientID), SafeToDrop: safe, Why: why}
+		shown[i] = Principal{TenantID: shortText(p.TenantID), ClientID: shortText(p.ClientID), SafeToDrop: safe, Why: why}
 		for _, c := range p.Credentials {
 			shown[i].InUse = append(shown[i].InUse, UsedByWho{*certificateOf(&c.Certificate), c.Wanted, c.Hosts})
 		}
@@ -112,8 +111,8 @@ func (s *Status) Principals() []Principal {
 	return shown
 }
 
-// safe tells whether the old credential of p may be removed as far as this fleet is
-// concerned, nil where that is unknown; and why.
+// safe returns whether the old credential of p may be removed as far as this fleet is
+// concerned, nil if that is unknown, and why.
 func (s *Status) safe(p rollout.Principal, unsure []string) (safe *bool, why string) {
 	r := p.Removal(unsure, s.Elsewhere)
 	if r.Known {
@@ -121,33 +120,33 @@ func (s *Status) safe(p rollout.Principal, unsure []string) (safe *bool, why str
 	}
 	switch r.Reason {
 	case rollout.NotNamed:
-		why = "not known: the inventory does not name the new one for every host"
+		why = "unknown: the inventory does not name the new one for every host"
 	case rollout.InUseBy:
 		why = fmt.Sprintf("no, %d hosts still use it: %s", len(r.Hosts), strings.Join(inventory.Fold(r.Hosts), ", "))
 		if len(r.Hosts) == 1 {
 			why = "no, 1 host still uses it: " + r.Hosts[0]
 		}
 	case rollout.RunOpen:
-		why = "not known: on " + hosts(r.Hosts) + " a run has not ended, which may bring it back"
+		why = "unknown: an unfinished run may restore it on " + hosts(r.Hosts)
 	case rollout.UseUnknown:
-		why = "not known: of " + hosts(r.Hosts) + " it can't be told which they use"
+		why = "unknown: could not check " + hosts(r.Hosts)
 	case rollout.NotSelected:
-		why = "not known: " + inventory.HostCount(s.Elsewhere) + " of the inventory were not looked at (--limit)"
+		why = "unknown: " + inventory.HostCount(s.Elsewhere) + " of the inventory not checked (--limit)"
 	case rollout.Unused:
-		why = "yes, as far as the hosts of this inventory go"
+		why = "yes, no host of this inventory uses it"
 	}
 	return safe, why
 }
 
-// Text prints a line for each host, which certificates are in use, and what
-// settles the hosts with something unfinished.
+// Text prints a line for each host, the certificates in use, and the command that ends
+// unfinished runs.
 func (s *Status) Text(w io.Writer) {
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(t, "HOST\tUNIT\tTHUMBPRINT\tEXPIRES\tDAYS LEFT\tPROOF\tBACKUPS\tNOTE")
 	for _, e := range s.Entries {
 		fmt.Fprintln(t, strings.Join(s.row(e), "\t"))
 	}
-	_ = t.Flush() // as all writes here: w is asked whether it failed
+	_ = t.Flush() // as with all writes here, the caller asks w for the error
 	s.inUse(w)
 	if unsettled := rollout.Unsettled(s.Entries); unsettled != nil {
 		fmt.Fprintf(w, "next: %s\n", shellescape.QuoteCommand(append(slices.Clone(s.Recover), "--limit", strings.Join(inventory.Fold(unsettled), ","))))
@@ -164,7 +163,7 @@ func (s *Status) row(e rollout.Entry) []string {
 		left = fmt.Sprint(certificate.DaysLeft(live.NotAfter, s.Now))
 	}
 	if r, known := s.rotation(e); known {
-		proof = word(r.Proof) + " " + r.At.UTC().Format(time.DateOnly)
+		proof = shortText(r.Proof) + " " + r.At.UTC().Format(time.DateOnly)
 	}
 	return []string{e.Host.Name, unit, thumb, expires, left, proof, backups, s.note(e)}
 }
@@ -180,7 +179,7 @@ func (s *Status) note(e rollout.Entry) string {
 	case e.Seen == nil:
 		return ""
 	case len(e.Seen.Leftover) > 0:
-		return "ended runs have left: " + strings.Join(e.Seen.Leftover, ", ")
+		return "leftovers of ended runs: " + strings.Join(e.Seen.Leftover, ", ")
 	}
 	var notes []string
 	if e.Drifted() {
@@ -193,15 +192,15 @@ func (s *Status) note(e rollout.Entry) string {
 	return strings.Join(notes, "; ")
 }
 
-// inUse prints which certificates the service principals' hosts use.
+// inUse prints the certificates that the hosts of each service principal use.
 func (s *Status) inUse(w io.Writer) {
 	list, unseen := rollout.Principals(s.Entries)
 	for _, p := range list {
-		fmt.Fprintf(w, "\nservice principal %s\n", cmp.Or(word(p.ClientID), "without a client_id"))
+		fmt.Fprintf(w, "\nservice principal %s\n", cmp.Or(shortText(p.ClientID), "without a client_id"))
 		for _, c := range p.Credentials {
 			named := ""
 			if c.Wanted {
-				named = ", the inventory's"
+				named = ", in the inventory"
 			}
 			fmt.Fprintf(w, "  %s  until %s (%s left)%s: %s\n", c.Certificate.Thumbprint, c.Certificate.NotAfter.UTC().Format(time.DateOnly),
 				days(certificate.DaysLeft(c.Certificate.NotAfter, s.Now)), named, hosts(c.Hosts))

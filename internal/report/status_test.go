@@ -78,7 +78,7 @@ func TestStatusHosts(t *testing.T) {
 	if a.Action+a.Reason != "" || a.DaysLeft == nil || *a.DaysLeft != 20 || a.Unit == nil || a.Unit.Active != "active" || a.Unit.Started == nil || a.Outcome != nil {
 		t.Errorf("%+v", a)
 	}
-	if b.DaysLeft != nil || b.Unit != nil || b.Old != nil || !strings.Contains(b.Note, "not seen") {
+	if b.DaysLeft != nil || b.Unit != nil || b.Old != nil || !strings.Contains(b.Note, "not checked") {
 		t.Errorf("%+v", b)
 	}
 }
@@ -104,14 +104,14 @@ func TestSafe(t *testing.T) {
 		safe      *bool
 		why       string
 	}{
-		{p(nil), nil, 0, &yes, "yes, as far"},
+		{p(nil), nil, 0, &yes, "yes, no host"},
 		{p(old), nil, 0, &no, "no, 2 hosts still use it: b-[1-2]"},
 		{p(old), []string{"x"}, 3, &no, "no, 2 hosts"},
 		{p(func(p *rollout.Principal) { p.Stale = []string{"a-2"} }), nil, 0, &no, "no, 1 host still uses it: a-2"},
-		{p(nil), []string{"x"}, 0, nil, "not known: of x it can't be told"},
-		{p(nil), nil, 3, nil, "not known: 3 hosts of the inventory were not looked at"},
-		{p(func(p *rollout.Principal) { p.Open = []string{"a-1"} }), nil, 0, nil, "not known: on a-1 a run has not ended"},
-		{p(func(p *rollout.Principal) { p.Named = false }), nil, 0, nil, "not known: the inventory does not name"},
+		{p(nil), []string{"x"}, 0, nil, "unknown: could not check x"},
+		{p(nil), nil, 3, nil, "unknown: 3 hosts of the inventory not checked"},
+		{p(func(p *rollout.Principal) { p.Open = []string{"a-1"} }), nil, 0, nil, "unknown: an unfinished run may restore it on a-1"},
+		{p(func(p *rollout.Principal) { p.Named = false }), nil, 0, nil, "unknown: the inventory does not name"},
 	} {
 		s := status()
 		s.Elsewhere = tt.elsewhere
@@ -137,13 +137,13 @@ func TestSafeBesideANamelessHost(t *testing.T) {
 		t.Errorf("%+v", p)
 	}
 	s = status(has("a", "C", "NEW"), has("b", "", "OLD"))
-	if p := s.Principals(); p[0].SafeToDrop != nil || !strings.Contains(p[0].Why, "of b it can't be told") {
+	if p := s.Principals(); p[0].SafeToDrop != nil || !strings.Contains(p[0].Why, "could not check b") {
 		t.Errorf("%+v", p)
 	}
 	beside := has("a", "C", "NEW")
 	beside.Seen.Config.Providers = []host.Provider{{ClientID: "c", Path: "/another/file"}}
 	s = status(beside)
-	if p := s.Principals(); p[0].SafeToDrop != nil || !strings.Contains(p[0].Why, "of a it can't be told") {
+	if p := s.Principals(); p[0].SafeToDrop != nil || !strings.Contains(p[0].Why, "could not check a") {
 		t.Errorf("%+v", p)
 	}
 }

@@ -15,7 +15,7 @@ import (
 	"github.com/aoifleet/aoifleet/internal/rollout"
 )
 
-// group is a set of hosts of which the same is to be said.
+// group is a set of hosts with the same label and lines.
 type group struct {
 	label  string
 	lines  []string
@@ -23,7 +23,7 @@ type group struct {
 	weight int
 }
 
-// grouped collects hosts under equal keys, in the order of first appearance.
+// grouped collects hosts in groups, in the order of first appearance.
 type grouped struct {
 	keys []string
 	of   map[string]*group
@@ -41,8 +41,8 @@ func (g *grouped) add(label string, weight int, host string, lines ...string) {
 	g.of[key].hosts = append(g.of[key].hosts, host)
 }
 
-// write prints the groups, light ones first: what needs a person stands last,
-// next to the totals.
+// write prints the groups, light ones first: what needs the operator's attention comes
+// last, next to the totals.
 func (g *grouped) write(w io.Writer) {
 	slices.SortStableFunc(g.keys, func(a, b string) int { return g.of[a].weight - g.of[b].weight })
 	for _, key := range g.keys {
@@ -58,8 +58,8 @@ func (g *grouped) write(w io.Writer) {
 
 func weight(o rollout.Outcome) int { return slices.Index(rollout.Outcomes, o) }
 
-// Plan prints what would be done, grouped; old and new certificate as a
-// difference of what is public of them.
+// Plan prints what would be done, grouped, with the old and the new certificate as a
+// difference.
 func Plan(w io.Writer, p *rollout.Plan, now time.Time) {
 	var g grouped
 	for _, e := range p.Entries {
@@ -74,7 +74,7 @@ func Plan(w io.Writer, p *rollout.Plan, now time.Time) {
 	if slices.ContainsFunc(p.Entries, func(e rollout.Entry) bool { return e.Action == rollout.NotSeen }) {
 		writeWaves(w, p)
 		Warnings(w, p.Warnings())
-		fmt.Fprintf(w, "plan: %s, not looked at; %s\n", inventory.HostCount(len(p.Entries)), pace(p))
+		fmt.Fprintf(w, "plan: %s, not checked; %s\n", inventory.HostCount(len(p.Entries)), pace(p))
 		return
 	}
 	writeWaves(w, p)
@@ -83,7 +83,7 @@ func Plan(w io.Writer, p *rollout.Plan, now time.Time) {
 	fmt.Fprintf(w, "plan: %d of %s to change, %s\n", p.Changes(), inventory.HostCount(len(p.Entries)), pace(p))
 }
 
-// writeVerified says that Azure was asked about the hosts to change, and accepts.
+// writeVerified prints for how many hosts to change Azure accepts the new certificate.
 func writeVerified(w io.Writer, p *rollout.Plan) {
 	accepted := 0
 	for _, e := range p.Entries {
@@ -96,14 +96,14 @@ func writeVerified(w io.Writer, p *rollout.Plan) {
 	}
 }
 
-// Warnings prints the safeguards that a plan goes without.
+// Warnings prints the safeguards that a plan does not use.
 func Warnings(w io.Writer, list []rollout.Warning) {
 	for _, it := range list {
 		fmt.Fprintf(w, "warning: %s\n", it.Message)
 	}
 }
 
-// hint is what a person should know or do beside the outcome.
+// hint returns the remarks of a host and the hint of its problem.
 func hint(e rollout.Entry) []string {
 	lines := e.Remarks()
 	if e.Problem != nil && e.Problem.Hint != "" {
@@ -120,7 +120,7 @@ func difference(e rollout.Entry, now time.Time) []string {
 	case e.Action != rollout.Rotate && e.Action != rollout.Restore:
 		return nil
 	}
-	old, to := "- none: the live certificate was not seen", "+ the saved file"
+	old, to := "- unknown: the host was not checked", "+ the saved file"
 	if e.Seen != nil {
 		old = "- " + e.Seen.LiveNote
 		if e.Seen.Live != nil {
@@ -133,7 +133,7 @@ func difference(e rollout.Entry, now time.Time) []string {
 	return []string{old, to}
 }
 
-// nextCertificate is what shall be live, or nil where it can't be told.
+// nextCertificate returns the certificate that is to be live, or nil if it is unknown.
 func nextCertificate(e rollout.Entry) *certificate.Info {
 	switch {
 	case e.Certificate != nil:
@@ -159,21 +159,20 @@ func left(t, now time.Time) string {
 	}
 }
 
-// Commands are the command lines that an operator would type after a run,
-// without --limit.
+// Commands are command lines for the operator after a run, without --limit.
 type Commands struct {
-	Again    []string // the run itself
+	Again    []string // the run once more
 	Status   []string
-	Rollback []string // of this run; nil where there is nothing to go back to
+	Rollback []string // of this run; nil if there is nothing to undo
 }
 
-// Summary prints how a run ended: hosts grouped by outcome and cause, the next
+// Summary prints the result of a run: hosts grouped by outcome and cause, the next
 // command, the totals last.
 func Summary(w io.Writer, r *rollout.Run, again Commands) {
 	var g grouped
 	unproven, changed := 0, 0
-	var settled time.Time
-	var alone []string
+	var settledBy time.Time
+	var withoutSwitch []string
 	for _, res := range r.Results {
 		if res.Outcome == rollout.Rotated && res.Proof == "process_only" {
 			unproven++
@@ -182,26 +181,27 @@ func Summary(w io.Writer, r *rollout.Run, again Commands) {
 			changed++
 		}
 		if res.Outcome == rollout.Unknown && res.SettlesAt.IsZero() && !res.Confirmed {
-			alone = append(alone, res.Host.Name)
+			withoutSwitch = append(withoutSwitch, res.Host.Name)
 		}
-		if res.SettlesAt.After(settled) {
-			settled = res.SettlesAt
+		if res.SettlesAt.After(settledBy) {
+			settledBy = res.SettlesAt
 		}
 		g.add(string(res.Outcome), weight(res.Outcome), res.Host.Name, because(res)...)
 	}
 	g.write(w)
 	if unproven > 0 {
-		fmt.Fprintf(w, "without proof  %s: the process runs, but its log proves nothing: it said nothing, or what it had said before\n", inventory.HostCount(unproven))
+		fmt.Fprintf(w, "%-14s %s: running, but no fresh log line confirms the certificate\n", "unproven", inventory.HostCount(unproven))
 	}
-	if !settled.IsZero() {
-		fmt.Fprintf(w, "undecided      those that are unknown settle by themselves until %s; after a reboot they have the old file, and recover ends it\n", settled.UTC().Format(time.TimeOnly+"Z"))
+	if !settledBy.IsZero() {
+		fmt.Fprintf(w, "%-14s unknown hosts will settle by %s at the latest; after a reboot run recover (they have the old file)\n",
+			"undecided", settledBy.UTC().Format(time.TimeOnly+"Z"))
 	}
-	if len(alone) > 0 {
-		fmt.Fprintf(w, "undecided      %s: without a dead-man switch they may stay as they are; settle them: recover\n", hosts(alone))
+	if len(withoutSwitch) > 0 {
+		fmt.Fprintf(w, "%-14s %s: no dead-man switch, nothing undoes the change there; run recover\n", "undecided", hosts(withoutSwitch))
 	}
 	writeDiagnostics(w, r.Results)
 	if changed > 0 && again.Rollback != nil {
-		fmt.Fprintf(w, "to go back: %s\n", shellescape.QuoteCommand(again.Rollback))
+		fmt.Fprintf(w, "to undo: %s\n", shellescape.QuoteCommand(again.Rollback))
 	}
 	if next := nextCommand(r, again); next != "" {
 		fmt.Fprintf(w, "next: %s\n", next)
@@ -209,7 +209,7 @@ func Summary(w io.Writer, r *rollout.Run, again Commands) {
 	fmt.Fprintln(w, Totals(r))
 }
 
-// because is what is said of a result beside its outcome.
+// because returns the lines below a result's outcome.
 func because(res rollout.Result) []string {
 	var lines []string
 	switch {
@@ -218,7 +218,7 @@ func because(res rollout.Result) []string {
 	case res.Outcome == rollout.Rotated && res.Proof != "":
 		lines = append(lines, "proof: "+res.Proof)
 	case res.Outcome == rollout.Rotated && res.Seen != nil && res.Seen.Unit.Active == "inactive":
-		lines = append(lines, "the agent is stopped: nothing was started, nothing checked")
+		lines = append(lines, "the agent is stopped: nothing was started or checked")
 	case res.Outcome != rollout.Skipped:
 		lines = append(lines, timeless(res.Reason))
 	}
@@ -226,14 +226,14 @@ func because(res rollout.Result) []string {
 	return append(lines, hint(res.Entry)...)
 }
 
-// logTime is the time that a line of the agent's log begins with.
+// logTime matches the time at the start of a line of the agent's log.
 var logTime = regexp.MustCompile(`\b\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z +`)
 
-// timeless makes one cause of log lines that differ only in their time, so that
-// a hundred hosts that fail in one way are one group.
+// timeless removes the time from a log line, so that a hundred hosts with the same
+// failure are one group.
 func timeless(message string) string { return logTime.ReplaceAllString(message, "") }
 
-// Totals is the last line of a run.
+// Totals returns the last line of a run's summary.
 func Totals(r *rollout.Run) string {
 	totals := r.Totals()
 	var parts []string
@@ -249,12 +249,12 @@ func Totals(r *rollout.Run) string {
 	case r.Stopped:
 		line += "; stopped by the failure budget"
 	case r.Ended:
-		line += "; ended on purpose"
+		line += "; ended early as requested"
 	}
 	return line
 }
 
-// nextCommand is the command that goes on after a run, "" where there is none.
+// nextCommand returns the command that continues after a run, "" if there is none.
 func nextCommand(r *rollout.Run, again Commands) string {
 	next, limit := r.Next()
 	command := again.Again

@@ -152,7 +152,7 @@ func TestUndecided(t *testing.T) {
 	}}
 	var b bytes.Buffer
 	Summary(&b, run, again)
-	if !strings.Contains(b.String(), "settle by themselves until 23:59:30Z") || !strings.Contains(b.String(), "next: aoifleet status") {
+	if !strings.Contains(b.String(), "unknown hosts will settle by 23:59:30Z at the latest") || !strings.Contains(b.String(), "next: aoifleet status") {
 		t.Error(b.String())
 	}
 	list := RunHosts(run)
@@ -172,7 +172,7 @@ func TestTotals(t *testing.T) {
 	for want, change := range map[string]func(){
 		"2 hosts: 2 rotated":                                func() {},
 		"2 hosts: 2 rotated; interrupted":                   func() { run.Interrupted, run.Stopped = true, true },
-		"2 hosts: 2 rotated; ended on purpose":              func() { run.Ended = true },
+		"2 hosts: 2 rotated; ended early as requested":      func() { run.Ended = true },
 		"2 hosts: 2 rotated; stopped by the failure budget": func() { run.Interrupted, run.Stopped = false, true },
 	} {
 		run.Interrupted, run.Stopped, run.Ended = false, false, false

@@ -13,7 +13,7 @@ import (
 	"github.com/aoifleet/aoifleet/internal/verify"
 )
 
-// Verification is what `certificate verify -o json` prints after its head.
+// Verification is what `certificate verify -o json` prints after the head.
 type Verification struct {
 	Questions []Verified         `json:"questions"`
 	Hosts     []NotAsked         `json:"not_asked"`
@@ -25,12 +25,12 @@ type Verified struct {
 	Certificate Certificate     `json:"certificate"`
 	TenantID    string          `json:"tenant_id"`
 	ClientID    string          `json:"client_id"`
-	Vault       *string         `json:"vault"` // null: it was not to be asked
+	Vault       *string         `json:"vault"` // null: not to be checked
 	Hosts       []string        `json:"hosts"`
 	Accepted    bool            `json:"accepted"` // by Entra
 	Tries       int             `json:"tries"`
 	WaitedMS    int64           `json:"waited_ms"`
-	Secret      *VerifiedSecret `json:"secret"` // null: it could not be seen
+	Secret      *VerifiedSecret `json:"secret"` // null: it could not be read
 	Error       *azure.Error    `json:"error"`
 }
 
@@ -43,7 +43,7 @@ type VerifiedSecret struct {
 	Expires   *time.Time `json:"expires"`
 }
 
-// NotAsked is a host about which nothing was asked.
+// NotAsked is a host whose certificate was not verified.
 type NotAsked struct {
 	Name    string         `json:"name"`
 	Outcome string         `json:"outcome"`
@@ -57,7 +57,7 @@ type VerificationTotals struct {
 	NotAsked int `json:"not_asked"` // hosts
 }
 
-// VerificationOf returns the document of answers.
+// VerificationOf returns answers for the document.
 func VerificationOf(a *verify.Answers) Verification {
 	v := Verification{Questions: []Verified{}, Hosts: []NotAsked{}}
 	for _, q := range a.Questions {
@@ -102,7 +102,7 @@ func VerificationText(w io.Writer, a *verify.Answers) {
 		if n.Problem != nil {
 			why += ": " + n.Problem.Message
 		}
-		fmt.Fprintf(w, "%s  not asked, %s\n", n.Host, why)
+		fmt.Fprintf(w, "%s  not verified, %s\n", n.Host, why)
 		if n.Problem != nil && n.Problem.Hint != "" {
 			fmt.Fprintf(w, "  hint: %s\n", n.Problem.Hint)
 		}
@@ -114,7 +114,7 @@ func verifiedText(w io.Writer, q *verify.Question) {
 	fmt.Fprintf(w, "%s  %s, until %s\n", l.Thumbprint, l.Subject, l.NotAfter.Format(time.DateOnly))
 	fmt.Fprintf(w, "  for application %s in tenant %s\n", azureName(q.ClientID), azureName(q.TenantID))
 	if len(q.Hosts) > 0 {
-		fmt.Fprintf(w, "  of %s: %s\n", inventory.HostCount(len(q.Hosts)), strings.Join(inventory.Fold(q.Hosts), ", "))
+		fmt.Fprintf(w, "  on %s: %s\n", inventory.HostCount(len(q.Hosts)), strings.Join(inventory.Fold(q.Hosts), ", "))
 	}
 	switch r := q.Result; {
 	case r.Accepted && r.Waited >= 2*time.Second:
@@ -130,7 +130,7 @@ func verifiedText(w io.Writer, q *verify.Question) {
 		return
 	}
 	if s := q.Result.Secret; s.Name != "" {
-		until := "without an end"
+		until := "without an expiry date"
 		if !s.Expires.IsZero() {
 			until = "until " + s.Expires.Format(time.RFC3339)
 		}
@@ -138,8 +138,7 @@ func verifiedText(w io.Writer, q *verify.Question) {
 	}
 }
 
-// azureName returns a name from an agent's configuration, which is compared and asked
-// about as it is, fit to be shown.
+// azureName returns a name from an agent's configuration, made safe to print.
 func azureName(s string) string { return display.Sanitise(s, 200) }
 
 func timeOrNull(t time.Time) *time.Time {

@@ -12,8 +12,8 @@ import (
 // maxWaves is how many waves a plan shows one by one.
 const maxWaves = 8
 
-// writeWaves prints which hosts are done when, and why so. Where there is one
-// wave of hosts that need not be held apart there is nothing to say.
+// writeWaves prints the hosts of each wave and what limits its pace. It prints nothing for
+// a single wave without such a limit.
 func writeWaves(w io.Writer, p *rollout.Plan) {
 	if len(p.Waves) == 0 || len(p.Waves) == 1 && !p.Waves[0].Canary && p.Pace(p.Waves[0]) == "" {
 		return
@@ -35,7 +35,7 @@ func writeWaves(w io.Writer, p *rollout.Plan) {
 	}
 }
 
-// writeOtherWaves folds the waves from n on into one line.
+// writeOtherWaves prints the waves from index n on in one line.
 func writeOtherWaves(w io.Writer, p *rollout.Plan, n int) {
 	var rest rollout.Wave
 	for _, wave := range p.Waves[n:] {
@@ -56,19 +56,19 @@ func waveHosts(p *rollout.Plan, wave rollout.Wave) []string {
 	return names
 }
 
-// pace is the end of a plan's last line.
+// pace returns the end of a plan's last line.
 func pace(p *rollout.Plan) string {
 	text := fmt.Sprintf("%d at a time", p.Policy.Parallel)
 	if len(p.Waves) > 1 {
 		text += fmt.Sprintf(", in %d waves", len(p.Waves))
 		if p.Policy.Soak > 0 {
-			text += fmt.Sprintf(", watched for %s between them", short(p.Policy.Soak))
+			text += fmt.Sprintf(", soaking for %s between them", short(p.Policy.Soak))
 		}
 	}
 	return text
 }
 
-// short writes 2m0s as 2m.
+// short returns d without zero seconds and minutes: 2m0s as 2m.
 func short(d time.Duration) string {
 	text := d.String()
 	for _, zero := range []string{"m0s", "h0m"} {
@@ -79,8 +79,8 @@ func short(d time.Duration) string {
 	return text
 }
 
-// SoFar prints what a run has seen up to the end of a wave, failures last and
-// the totals after them.
+// SoFar prints the results of a run up to the end of a wave, counted from 1: failures last,
+// then the totals.
 func SoFar(w io.Writer, r *rollout.Run, p *rollout.Plan, wave int) {
 	var g grouped
 	done := &rollout.Run{}

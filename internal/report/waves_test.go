@@ -128,8 +128,8 @@ func TestProgressOfWaves(t *testing.T) {
 		var b bytes.Buffer
 		p := &Progress{W: &b, Terminal: terminal}
 		p.Event(rollout.Event{Wave: 2, Step: "wave"})
-		p.Event(rollout.Event{Wave: 2, Step: "soak"})
-		if want := "wave 2: begins\nwave 2: watched on before the next begins\n"; b.String() != want {
+		p.Event(rollout.Event{Wave: 2, Step: "soak", Soak: 3 * time.Second})
+		if want := "wave 2: starts\nwave 2: soaking for 3s (health watched)\n"; b.String() != want {
 			t.Errorf("%q", b.String())
 		}
 	}

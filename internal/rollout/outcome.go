@@ -141,6 +141,8 @@ type Event struct {
 	Proof   string
 	// Done and Total are the bytes of a "download"; without a Step it has ended.
 	Done, Total int64
+	// Soak is how long a "soak" lasts.
+	Soak time.Duration
 }
 
 // NotSeen is the action of a plan that was made without looking.

@@ -32,7 +32,7 @@ func (a *apply) soak(ctx context.Context, wave int, hosts []int) {
 	if len(hosts) == 0 {
 		return
 	}
-	a.Events(Event{Wave: wave, Step: "soak"})
+	a.Events(Event{Wave: wave, Step: "soak", Soak: a.plan.Policy.Soak})
 	end := time.Now().Add(a.plan.Policy.Soak)
 	for rounds := 1; ; rounds++ {
 		last := !time.Now().Before(end)

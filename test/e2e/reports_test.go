@@ -218,7 +218,7 @@ func replacedInSoak(w *world) {
 	soaking := func(do func()) *call {
 		w.t.Helper()
 		c := w.begin(inventory, "rotate", "--yes")
-		w.until("the rotation does not reach its soak", func() bool { return c.printed("wave 1: watched on") })
+		w.until("the rotation does not reach its soak", func() bool { return c.printed("wave 1: soaking") })
 		do()
 		c = w.finish(c, 7)
 		w.checkHost(c, "london-2", "skipped", "", "")
@@ -245,7 +245,7 @@ func changedConfiguration(w *world) {
 	const change = "echo '# changed' >>/etc/az-aoi-ingestion/config.yaml"
 	inventory := fleet.Inventory{Certificate: w.file("new"), Rollout: map[string]any{"batch": 1, "soak": "5s", "max_failures": 5}}
 	c := w.begin(inventory, "rotate", "--yes")
-	w.until("the rotation does not reach its soak", func() bool { return c.printed("wave 1: watched on") })
+	w.until("the rotation does not reach its soak", func() bool { return c.printed("wave 1: soaking") })
 	w.shell(w.fleet.Hosts[1], change)
 	c = w.finish(c, 5)
 	w.checkHost(c, "london-1", "rotated", "", "")
