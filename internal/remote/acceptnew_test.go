@@ -17,8 +17,8 @@ import (
 	"github.com/aoifleet/aoifleet/internal/problem"
 )
 
-// sshAccepts tells whether OpenSSH's client, strict, connects with a known_hosts
-// file.
+// sshAccepts returns whether OpenSSH's client, with strict checking, connects with
+// the target's known_hosts file.
 func sshAccepts(t *testing.T, target Target) bool {
 	t.Helper()
 	out, err := exec.CommandContext(testContext(t), "ssh", "-F", "none", "-o", "BatchMode=yes", "-o", "StrictHostKeyChecking=yes",
@@ -39,15 +39,15 @@ func read(t *testing.T, path string) string {
 	return string(text)
 }
 
-// TestAcceptNew: what is written is what OpenSSH would have written, and another
-// program that is strict accepts the host then.
+// TestAcceptNew checks that the new line is one that ssh-keygen finds and that a
+// strict ssh accepts.
 func TestAcceptNew(t *testing.T) {
 	s := startSSHD(t, sshdSettings{})
 	name := fmt.Sprintf("[127.0.0.1]:%d", s.port)
 	other, _ := newKey(t)
 	plain := authorizedLine(other.PublicKey())
 	for _, tc := range []struct {
-		name, before string // "": there is no file, nor its folder
+		name, before string // "": neither the file nor its folder exists
 		hashed       bool
 		lines        int
 	}{
@@ -68,7 +68,7 @@ func TestAcceptNew(t *testing.T) {
 				writeFile(t, target.KnownHosts, []byte(tc.before))
 			}
 			d := newDialer(t, Options{})
-			for range 2 { // the second finds it known
+			for range 2 { // the second time the key is known
 				c := dial(t, d, target)
 				if want := ssh.FingerprintSHA256(s.hostKeys["ed25519"].PublicKey()); c.HostKeyFingerprint() != want {
 					t.Errorf("the key is %s, want the ed25519 one", c.HostKeyFingerprint())
@@ -92,7 +92,7 @@ func TestAcceptNew(t *testing.T) {
 	}
 }
 
-// TestAcceptNewRefuses: only what is new is accepted.
+// TestAcceptNewRefuses checks that only a new key is accepted.
 func TestAcceptNewRefuses(t *testing.T) {
 	s := startSSHD(t, sshdSettings{})
 	name := fmt.Sprintf("[127.0.0.1]:%d", s.port)
@@ -104,7 +104,7 @@ func TestAcceptNewRefuses(t *testing.T) {
 	}{
 		{"changed", name + " " + authorizedLine(other.PublicKey()), problem.HostKeyChanged, "host key has changed: "},
 		{"revoked", "@revoked * " + authorizedLine(s.hostKeys["ed25519"].PublicKey()), problem.HostKeyChanged, "@revoked"},
-		{"an authority that has not signed it", "@cert-authority * " + authorizedLine(other.PublicKey()), problem.HostKeyUnknown, "is not signed by the authority at "},
+		{"an authority that did not sign it", "@cert-authority * " + authorizedLine(other.PublicKey()), problem.HostKeyUnknown, "is not signed by the authority at "},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			target := s.target
@@ -125,8 +125,8 @@ func TestAcceptNewRefuses(t *testing.T) {
 	wantError(t, err, problem.HostKeyUnknown, "could not be written to /proc/no/such/folder/known_hosts")
 }
 
-// TestAcceptNewAgain: a host that sends another key in the same run is refused,
-// with the line that was written for it.
+// TestAcceptNewAgain checks that a host that sends another key in the same run is
+// refused, with the line that was added for it.
 func TestAcceptNewAgain(t *testing.T) {
 	s := startSSHD(t, sshdSettings{})
 	target := s.target
@@ -140,7 +140,7 @@ func TestAcceptNewAgain(t *testing.T) {
 	}
 	other, _ := newKey(t)
 	check := newHostCheck(known, new(pinTypes), target)
-	// As for a connection that looked before the other one had written.
+	// Like a connection that looked the host up before the other one added it.
 	err = check.accept(noAddress, other.PublicKey())
 	wantError(t, err, problem.HostKeyChanged, "host key has changed: "+target.KnownHosts+":1 has ssh-ed25519")
 	if err := check.accept(noAddress, s.hostKeys["ed25519"].PublicKey()); err != nil {
@@ -150,8 +150,8 @@ func TestAcceptNewAgain(t *testing.T) {
 	wantError(t, err, problem.HostKeyChanged, "host key has changed: "+target.KnownHosts+":1 has ssh-ed25519")
 }
 
-// TestAcceptNewTogether: two programs, each with many connections to many new
-// hosts, write each host once and no line into another.
+// TestAcceptNewTogether checks that several runs, each with many connections to
+// many new hosts, add each host once and do not mix lines.
 func TestAcceptNewTogether(t *testing.T) {
 	const hosts, programs = 40, 4
 	path := filepath.Join(t.TempDir(), "known_hosts")
@@ -162,7 +162,7 @@ func TestAcceptNewTogether(t *testing.T) {
 	}
 	var work sync.WaitGroup
 	for range programs {
-		known, err := new(hostDatabases).get(Target{KnownHosts: path}) // the lock is the open file's, so a program can stand for two
+		known, err := new(hostDatabases).get(Target{KnownHosts: path}) // the lock belongs to the open file, so one process can act as several
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -188,8 +188,8 @@ func TestAcceptNewTogether(t *testing.T) {
 	}
 }
 
-// TestAcceptNewRace: of two programs that are told two keys for one host, one
-// writes its own and the other refuses.
+// TestAcceptNewRace checks that of two runs that get two keys for one host, one
+// adds its key and the other refuses.
 func TestAcceptNewRace(t *testing.T) {
 	path := writeFile(t, filepath.Join(t.TempDir(), "known_hosts"), nil)
 	refusals := make([]error, 2)

@@ -19,8 +19,8 @@ import (
 	"github.com/aoifleet/aoifleet/internal/problem"
 )
 
-// startAgent serves keys on a socket as ssh-agent does, until the test ends or
-// stop is called.
+// startAgent serves keys on a socket like ssh-agent, until the test ends or stop is
+// called.
 func startAgent(t *testing.T, keys ...any) (socket string, stop func()) {
 	t.Helper()
 	ring := agent.NewKeyring()
@@ -34,7 +34,7 @@ func startAgent(t *testing.T, keys ...any) (socket string, stop func()) {
 
 func serveSocket(t *testing.T, serve func(net.Conn)) (socket string, stop func()) {
 	t.Helper()
-	dir, err := os.MkdirTemp("", "agent") // t.TempDir is too long for a socket's name on some systems
+	dir, err := os.MkdirTemp("", "agent") // t.TempDir is too long for a socket path on some systems
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -72,14 +72,14 @@ func serveSocket(t *testing.T, serve func(net.Conn)) (socket string, stop func()
 	return socket, stop
 }
 
-// makeKeys makes a server that accepts the keys "id", "locked", one that only
-// the agent "full" holds, and what a CA has signed.
+// makeKeys starts a server that accepts the keys "id" and "locked", a key that only
+// the agent at full contains, and certificates of a CA. The agent at none has no key.
 func makeKeys(t *testing.T) (s *sshd, path func(string) string, none, full string) {
 	t.Helper()
 	s = startSSHD(t, sshdSettings{})
 	path = func(name string) string { return filepath.Join(s.dir, name) }
 	locked, lockedKey := writeKey(t, path("locked"), "passphrase")
-	if err := os.Remove(path("locked.pub")); err != nil { // the private key file names its public key too
+	if err := os.Remove(path("locked.pub")); err != nil { // the private key file contains the public key
 		t.Fatal(err)
 	}
 	inAgent, agentKey := newKey(t)
@@ -104,7 +104,7 @@ func makeKeys(t *testing.T) (s *sshd, path func(string) string, none, full strin
 	return s, path, none, full
 }
 
-// TestAuthentication tries the ways to offer a key to a real sshd.
+// TestAuthentication logs in to a real sshd with keys from files and ssh-agent.
 func TestAuthentication(t *testing.T) {
 	s, path, none, full := makeKeys(t)
 	cases := []struct {
@@ -115,22 +115,22 @@ func TestAuthentication(t *testing.T) {
 	}{
 		{"key file", "id", "", ""},
 		{"second key file", "stranger id", "", ""},
-		{"unusable files beside a good one", "missing garbage locked id", "", ""},
+		{"unusable files and a usable one", "missing garbage locked id", "", ""},
 		{"encrypted, no agent", "locked", "", "is protected with a passphrase and not in ssh-agent"},
 		{"encrypted, agent without it", "locked", none, "is protected with a passphrase and not in ssh-agent"},
 		{"encrypted, agent has it", "locked", full, ""},
-		{"certificate beside the key", "certified", "", ""},
+		{"certificate next to the key", "certified", "", ""},
 		{"public key file only", "public.pub", full, ""},
-		{"private key file missing, public beside it", "public", full, ""},
+		{"private key file missing, public key file only", "public", full, ""},
 		{"agent", "", full, ""},
 		{"agent without keys", "", none, "ssh-agent has none"},
-		{"agent gone", "", path("no-socket"), "cannot use ssh-agent"},
+		{"agent not running", "", path("no-socket"), "cannot use ssh-agent"},
 		{"nothing", "", "", "no identity file is set and there is no ssh-agent"},
 		{"missing", "missing", "", "missing: no such file"},
 		{"directory", ".", "", "not a regular file"},
 		{"garbage", "garbage", full, "is not a usable private key"},
 		{"refused", "stranger", "", "refused user " + s.target.User + " with " + path("stranger") + " ssh-ed25519 SHA256:"},
-		{"agent is not asked where files are given", "stranger", full, "refused user"},
+		{"agent is not used if files are given", "stranger", full, "refused user"},
 	}
 	for _, tc := range cases {
 		t.Run(tc.name, func(t *testing.T) {
@@ -170,8 +170,8 @@ func writeCertificate(t *testing.T, path string, ca ssh.Signer, key ssh.PublicKe
 	writeFile(t, path, ssh.MarshalAuthorizedKey(certificate))
 }
 
-// TestCertificateComesFirst: it is what the server is most likely to want, and
-// every key costs one of MaxAuthTries.
+// TestCertificateComesFirst checks that a certificate is offered before its key:
+// the server most likely wants it, and every key counts for MaxAuthTries.
 func TestCertificateComesFirst(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "id")
 	key, _ := writeKey(t, path, "")
@@ -212,7 +212,7 @@ func TestPasswordOnlyServer(t *testing.T) {
 	}
 }
 
-// TestAgentRestarts: the shared connection is made anew.
+// TestAgentRestarts checks that a broken shared connection is replaced.
 func TestAgentRestarts(t *testing.T) {
 	_, key := newKey(t)
 	socket, stop := startAgent(t, key)
@@ -231,7 +231,7 @@ func TestAgentRestarts(t *testing.T) {
 	}
 }
 
-// TestAgentHangs: an agent that waits for a finger does not hold Dial up.
+// TestAgentHangs checks that an agent that waits for a touch does not block Dial.
 func TestAgentHangs(t *testing.T) {
 	s := newFakeServer(t).start()
 	asked := make(chan struct{}, 10)

@@ -20,7 +20,7 @@ import (
 	"github.com/aoifleet/aoifleet/internal/problem"
 )
 
-// realAgent starts OpenSSH's ssh-agent and returns its socket.
+// realAgent starts OpenSSH's ssh-agent and returns the path of its socket.
 func realAgent(t *testing.T) string {
 	t.Helper()
 	dir, err := os.MkdirTemp("", "agent")
@@ -48,7 +48,7 @@ func realAgent(t *testing.T) string {
 	}
 }
 
-// openssh runs one of OpenSSH's programs.
+// openssh runs a program of OpenSSH.
 func openssh(t *testing.T, socket, name string, args ...string) {
 	t.Helper()
 	cmd := exec.Command(name, args...)
@@ -67,12 +67,12 @@ func authorizedLine(key ssh.PublicKey) string {
 	return strings.TrimSpace(string(ssh.MarshalAuthorizedKey(key)))
 }
 
-// TestOrder: what is offered, and in which order.
+// TestOrder checks which keys are offered, and in which order.
 func TestOrder(t *testing.T) {
 	dir := t.TempDir()
 	path := func(name string) string { return filepath.Join(dir, name) }
 	ca, _ := newKey(t)
-	writeKey(t, path("alone"), "")
+	writeKey(t, path("single"), "")
 	openssh(t, "", "ssh-keygen", "-q", "-t", "ed25519", "-a", "1", "-N", "open sesame", "-f", path("locked"))
 	both, bothPrivate := writeKey(t, path("both"), "")
 	certified, _ := writeKey(t, path("certified"), "")
@@ -93,12 +93,12 @@ func TestOrder(t *testing.T) {
 		t.Fatal(err)
 	}
 	socket, _ := serveSocket(t, func(c net.Conn) { _ = agent.ServeAgent(ring, c) })
-	held := map[string]string{ssh.FingerprintSHA256(other.PublicKey()): "agent's", ssh.FingerprintSHA256(both.PublicKey()): "both"}
+	agentKeys := map[string]string{ssh.FingerprintSHA256(other.PublicKey()): "agent's", ssh.FingerprintSHA256(both.PublicKey()): "both"}
 	short := func(name string) string {
-		words := strings.Fields(strings.TrimPrefix(name, dir+"/")) // [path] type fingerprint
-		label := words[0]
-		if len(words) == 2 {
-			label = held[words[1]]
+		fields := strings.Fields(strings.TrimPrefix(name, dir+"/")) // [path] type fingerprint
+		label := fields[0]
+		if len(fields) == 2 {
+			label = agentKeys[fields[1]]
 		}
 		if strings.Contains(name, "-cert-v01@") {
 			label += " certificate"
@@ -113,14 +113,14 @@ func TestOrder(t *testing.T) {
 		want, left                string
 	}{
 		{name: "agent", most: 9, want: "agent's certificate, agent's, both"},
-		{name: "files only", files: "alone both", only: true, most: 9, want: "alone, both"},
-		{name: "what the agent holds of them first, the rest last", files: "alone both", most: 9, want: "both, alone, agent's certificate, agent's"},
-		{name: "certificates before all", files: "alone certified", certificates: "elsewhere", most: 9,
-			want: "certified-cert.pub certificate, elsewhere certificate, alone, certified, agent's certificate, agent's, both"},
-		{name: "capped", files: "alone both", most: 3, want: "both, alone, agent's certificate", left: "agent's"},
-		{name: "encrypted without a passphrase", files: "locked alone", only: true, most: 9, want: "alone"},
-		{name: "encrypted: not asked yet", files: "locked alone", only: true, passphrase: true, most: 9, want: "locked, alone"},
-		{name: "a file that is not there", files: "missing alone", only: true, most: 9, want: "alone"},
+		{name: "files only", files: "single both", only: true, most: 9, want: "single, both"},
+		{name: "configured keys in the agent first, other keys of the agent last", files: "single both", most: 9, want: "both, single, agent's certificate, agent's"},
+		{name: "certificates first", files: "single certified", certificates: "elsewhere", most: 9,
+			want: "certified-cert.pub certificate, elsewhere certificate, single, certified, agent's certificate, agent's, both"},
+		{name: "capped", files: "single both", most: 3, want: "both, single, agent's certificate", left: "agent's"},
+		{name: "encrypted without a passphrase", files: "locked single", only: true, most: 9, want: "single"},
+		{name: "encrypted: passphrase not requested yet", files: "locked single", only: true, passphrase: true, most: 9, want: "locked, single"},
+		{name: "missing file", files: "missing single", only: true, most: 9, want: "single"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			target := Target{IdentitiesOnly: tc.only}
@@ -156,7 +156,8 @@ func TestOrder(t *testing.T) {
 	}
 }
 
-// TestPrivateKeyOthersCanRead: ssh refuses it, and says what to do.
+// TestPrivateKeyOthersCanRead checks that a private key with an open mode is
+// ignored, as by ssh, with a hint.
 func TestPrivateKeyOthersCanRead(t *testing.T) {
 	s := newFakeServer(t).start()
 	path := s.target.IdentityFiles[0]
@@ -179,13 +180,13 @@ func TestPrivateKeyOthersCanRead(t *testing.T) {
 	dial(t, newDialer(t, Options{}), s.target)
 }
 
-// TestEncryptedKey: the passphrase is asked for once in a run, and only when the
-// server wants that key.
+// TestEncryptedKey checks that the passphrase is requested once in a run, and only
+// if the server accepts that key.
 func TestEncryptedKey(t *testing.T) {
 	s := startSSHD(t, sshdSettings{})
 	path := filepath.Join(s.dir, "locked")
-	openssh(t, "", "ssh-keygen", "-q", "-t", "ed25519", "-a", "1", "-N", "open sesame", "-f", path) // one round: quick to open
-	old := filepath.Join(s.dir, "old")                                                              // says nothing of its public key
+	openssh(t, "", "ssh-keygen", "-q", "-t", "ed25519", "-a", "1", "-N", "open sesame", "-f", path) // one KDF round: fast
+	old := filepath.Join(s.dir, "old")                                                              // a format without the public key
 	openssh(t, "", "ssh-keygen", "-q", "-t", "rsa", "-m", "PEM", "-N", "open sesame", "-f", old)
 	oldPublic, err := os.ReadFile(old + ".pub")
 	if err != nil {
@@ -204,7 +205,7 @@ func TestEncryptedKey(t *testing.T) {
 	}{
 		{"right", "open sesame", []string{path}, 3, ""},
 		{"right, old format", "open sesame", []string{old}, 3, ""},
-		{"another key will do", "wrong", []string{plain, path}, 0, ""},
+		{"another key is accepted first", "wrong", []string{plain, path}, 0, ""},
 		{"wrong", "wrong", []string{path}, 1, "the passphrase of " + path + " is wrong"},
 		{"wrong, old format", "wrong", []string{old}, 3, "the passphrase of " + old + " is wrong"},
 		{"wrong, and another key follows", "wrong", []string{path, plain}, 3, ""},
@@ -230,7 +231,7 @@ func TestEncryptedKey(t *testing.T) {
 					continue
 				}
 				if e := wantError(t, err, problem.Authentication, tc.message); strings.Contains(e.Message+e.Hint, "wrong ") {
-					t.Errorf("holds the passphrase: %v", e)
+					t.Errorf("contains the passphrase: %v", e)
 				}
 			}
 			if tc.asked != asked {
@@ -240,12 +241,11 @@ func TestEncryptedKey(t *testing.T) {
 	}
 }
 
-// TestPassphraseTakesItsTime: the connect timeout does not count while a person
-// types.
-func TestPassphraseTakesItsTime(t *testing.T) {
+// TestSlowPassphrase checks that the connect timeout is paused while the user types.
+func TestSlowPassphrase(t *testing.T) {
 	s := newFakeServer(t)
 	path := filepath.Join(t.TempDir(), "locked")
-	openssh(t, "", "ssh-keygen", "-q", "-t", "ecdsa", "-m", "PEM", "-N", "open sesame", "-f", path) // that costs little to open
+	openssh(t, "", "ssh-keygen", "-q", "-t", "ecdsa", "-m", "PEM", "-N", "open sesame", "-f", path) // a fast KDF
 	s.config.PublicKeyCallback = func(ssh.ConnMetadata, ssh.PublicKey) (*ssh.Permissions, error) { return nil, nil }
 	target := s.start().target
 	target.IdentityFiles, target.ConnectTimeout = []string{path}, 4*time.Second
@@ -260,7 +260,7 @@ func TestPassphraseTakesItsTime(t *testing.T) {
 	dial(t, newDialer(t, Options{}), target)
 }
 
-// TestMaxAuthTries: six keys in a real agent, of which the server hears three.
+// TestMaxAuthTries offers six keys of a real agent to a server that allows three.
 func TestMaxAuthTries(t *testing.T) {
 	s := startSSHD(t, sshdSettings{extra: []string{"MaxAuthTries 3"}})
 	socket := realAgent(t)

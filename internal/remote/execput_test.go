@@ -14,7 +14,8 @@ import (
 	"github.com/aoifleet/aoifleet/internal/problem"
 )
 
-// withoutSFTP is a server whose commands print something and end.
+// withoutSFTP connects to a server without SFTP whose commands print stderr and end
+// with status.
 func withoutSFTP(t *testing.T, stderr string, status uint32) *Conn {
 	t.Helper()
 	s := newFakeServer(t)
@@ -54,7 +55,7 @@ func TestPutByExecFails(t *testing.T) {
 	}
 }
 
-// TestPutByExecCutShort: what the end of a connection leaves is not there.
+// TestPutByExecCutShort checks that an incomplete file is removed.
 func TestPutByExecCutShort(t *testing.T) {
 	cmd := exec.Command("sh", "-c", putCommand+"dir file 10")
 	cmd.Dir, cmd.Stdin = t.TempDir(), strings.NewReader("012345678")
@@ -73,7 +74,8 @@ func TestPutByExecCutShort(t *testing.T) {
 	}
 }
 
-// The commands go through login shells that are no POSIX shells.
+// TestExecCommandsNeedNoQuoting checks that the commands pass unchanged through
+// login shells other than POSIX shells.
 func TestExecCommandsNeedNoQuoting(t *testing.T) {
 	for _, command := range []string{putCommand, removeCommand} {
 		if strings.ContainsAny(command, "!\\\n`") || strings.Count(command, "'") != 2 {

@@ -19,22 +19,22 @@ import (
 	"golang.org/x/crypto/ssh/knownhosts"
 )
 
-// fakeServer is an SSH server inside the test, to misbehave on demand.
+// fakeServer is an SSH server inside the test that can misbehave.
 type fakeServer struct {
 	t        *testing.T
 	listener net.Listener
 	config   *ssh.ServerConfig
 	hostKey  ssh.Signer
-	target   Target // accepted by a server that behaves
+	target   Target // accepted unless the server misbehaves
 
-	// What it does instead of behaving; set before the first connection.
-	transport func(n int, c net.Conn) bool      // n counts from 1; true: c is dealt with
-	open      func(ssh.NewChannel) bool         // true: it is dealt with
+	// How it misbehaves; set before the first connection.
+	transport func(n int, c net.Conn) bool      // n counts from 1; true: c is handled
+	open      func(ssh.NewChannel) bool         // true: the channel is handled
 	exec      func(ch ssh.Channel, line string) // instead of sh
 	subsystem func(ch ssh.Channel)              // instead of an SFTP server
-	refuse    map[string]bool                   // kinds of channel request to refuse
+	refuse    map[string]bool                   // types of channel requests to refuse
 	silent    bool                              // answers no global request
-	onRequest func()                            // sees every global request
+	onRequest func()                            // called for every global request
 
 	mu    sync.Mutex
 	conns []net.Conn
@@ -63,7 +63,7 @@ func writeFile(t *testing.T, path string, data []byte) string {
 	return path
 }
 
-// writeKey makes a key pair on disk, as ssh-keygen does.
+// writeKey writes a key pair to path and path.pub, like ssh-keygen.
 func writeKey(t *testing.T, path, passphrase string) (ssh.Signer, ed25519.PrivateKey) {
 	t.Helper()
 	signer, private := newKey(t)
@@ -79,7 +79,7 @@ func writeKey(t *testing.T, path, passphrase string) (ssh.Signer, ed25519.Privat
 	return signer, private
 }
 
-// newFakeServer prepares a server that behaves; start it with start.
+// newFakeServer returns a server that does not misbehave; start starts it.
 func newFakeServer(t *testing.T) *fakeServer {
 	t.Helper()
 	dir := t.TempDir()
@@ -129,7 +129,7 @@ func (s *fakeServer) start() *fakeServer {
 	return s
 }
 
-// drop ends all connections, as a crash does.
+// drop closes all connections, like a crash.
 func (s *fakeServer) drop() {
 	s.mu.Lock()
 	defer s.mu.Unlock()

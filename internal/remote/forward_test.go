@@ -14,7 +14,7 @@ import (
 	"github.com/aoifleet/aoifleet/internal/problem"
 )
 
-// listening is a TCP server on loopback that says hello and then what it is told.
+// listening starts a TCP echo server on loopback.
 func listening(t *testing.T) net.Listener {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
@@ -37,8 +37,8 @@ func listening(t *testing.T) net.Listener {
 	return l
 }
 
-// What is asked through a machine comes from there: a real sshd makes the
-// connection and looks the name up.
+// TestDialThrough checks that a real sshd makes the connection and resolves the
+// name.
 func TestDialThrough(t *testing.T) {
 	s := startSSHD(t, sshdSettings{})
 	c := dial(t, newDialer(t, Options{}), s.target)
@@ -76,23 +76,23 @@ func TestDialThroughHasDeadlines(t *testing.T) {
 	if _, err := conn.Read(make([]byte, 1)); !errors.Is(err, os.ErrDeadlineExceeded) {
 		t.Errorf("read: %v", err)
 	}
-	if err := c.Close(); err != nil { // which waits for all that goes through it
+	if err := c.Close(); err != nil { // waits for all connections through it
 		t.Error(err)
 	}
 	if _, err := conn.Write([]byte("x")); err == nil {
-		t.Error("it outlives the connection")
+		t.Error("the forwarded connection still works after Close")
 	}
 	_, err = c.DialContext(testContext(t), "tcp", l.Addr().String())
 	wantError(t, err, problem.Unreachable, "connection lost: closed")
 }
 
 func TestDialThroughRefused(t *testing.T) {
-	gone, err := net.Listen("tcp", "127.0.0.1:0")
+	unused, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
-	closed := gone.Addr().String()
-	_ = gone.Close()
+	closed := unused.Addr().String()
+	_ = unused.Close()
 	s := startSSHD(t, sshdSettings{})
 	c := dial(t, newDialer(t, Options{}), s.target)
 	_, err = c.DialContext(testContext(t), "tcp", closed)

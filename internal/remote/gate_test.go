@@ -9,10 +9,10 @@ import (
 	"time"
 )
 
-// crowd lets n clients through g to one of the hops each, each with a handshake
-// of the given length, and returns when each began and the most that were in
-// their handshake at one hop.
-func crowd(g *gate, n int, hops []string, handshake time.Duration) (begun []time.Duration, most int) {
+// crowd sends n clients through g, each to one of the hops and with a handshake of
+// the given length. It returns when each started, and the maximum number of
+// simultaneous handshakes at one hop.
+func crowd(g *gate, n int, hops []string, handshake time.Duration) (starts []time.Duration, most int) {
 	var (
 		wg     sync.WaitGroup
 		mu     sync.Mutex
@@ -24,10 +24,10 @@ func crowd(g *gate, n int, hops []string, handshake time.Duration) (begun []time
 		wg.Go(func() {
 			leave, ok := g.enter(context.Background(), at)
 			if !ok {
-				panic("turned away")
+				panic("refused")
 			}
 			mu.Lock()
-			begun = append(begun, time.Since(start))
+			starts = append(starts, time.Since(start))
 			inside[at]++
 			most = max(most, inside[at])
 			mu.Unlock()
@@ -39,7 +39,7 @@ func crowd(g *gate, n int, hops []string, handshake time.Duration) (begun []time
 		})
 	}
 	wg.Wait()
-	return begun, most
+	return starts, most
 }
 
 func TestGate(t *testing.T) {
@@ -52,13 +52,13 @@ func TestGate(t *testing.T) {
 		rate, parallel int
 		hops           []string
 		handshake      time.Duration
-		most           int           // in their handshake at one hop
-		last           time.Duration // when the last of 500 began
+		most           int           // simultaneous handshakes at one hop
+		last           time.Duration // when the last of 500 started
 	}{
-		{"hosts of their own are held up by the rate only", 50, 8, many, 3 * time.Second, 1, 9 * time.Second},
-		{"one machine before all: handshakes", 1000, 8, []string{"bastion"}, time.Second, 8, 62 * time.Second},
-		{"one machine before all: the rate", 50, 8, []string{"bastion"}, 10 * time.Millisecond, 8, 9 * time.Second},
-		{"two machines do not wait for each other", 1000, 8, []string{"a", "b"}, time.Second, 8, 31 * time.Second},
+		{"direct hosts are limited by the rate only", 50, 8, many, 3 * time.Second, 1, 9 * time.Second},
+		{"one first hop: handshakes", 1000, 8, []string{"bastion"}, time.Second, 8, 62 * time.Second},
+		{"one first hop: the rate", 50, 8, []string{"bastion"}, 10 * time.Millisecond, 8, 9 * time.Second},
+		{"two first hops do not wait for each other", 1000, 8, []string{"a", "b"}, time.Second, 8, 31 * time.Second},
 		{"no rate", 0, 8, many, time.Second, 1, 0},
 		{"one at a time", 0, 1, []string{"bastion"}, time.Second, 1, 499 * time.Second},
 	}
@@ -66,13 +66,13 @@ func TestGate(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				g := newGate(tt.rate, tt.parallel)
-				begun, most := crowd(g, 500, tt.hops, tt.handshake)
-				if most != tt.most || begun[499].Truncate(time.Second) != tt.last {
-					t.Errorf("%d at once, the last after %v", most, begun[499])
+				starts, most := crowd(g, 500, tt.hops, tt.handshake)
+				if most != tt.most || starts[499].Truncate(time.Second) != tt.last {
+					t.Errorf("%d at once, the last after %v", most, starts[499])
 				}
-				for i := tt.rate; tt.rate > 0 && i < len(begun); i++ {
-					if begun[i]-begun[i-tt.rate] < time.Second {
-						t.Fatalf("%d beginnings from %v to %v", tt.rate+1, begun[i-tt.rate], begun[i])
+				for i := tt.rate; tt.rate > 0 && i < len(starts); i++ {
+					if starts[i]-starts[i-tt.rate] < time.Second {
+						t.Fatalf("%d starts from %v to %v", tt.rate+1, starts[i-tt.rate], starts[i])
 					}
 				}
 				if len(g.hops) != 0 {
@@ -83,15 +83,16 @@ func TestGate(t *testing.T) {
 	}
 }
 
-// Who is called off while waiting, for either limit, leaves no trace.
-func TestGateIsCalledOff(t *testing.T) {
+// TestGateIsCancelled checks that a client that is cancelled while it waits, for
+// either limit, leaves nothing behind.
+func TestGateIsCancelled(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		g := newGate(1, 1)
 		leave, _ := g.enter(context.Background(), "a")
 		for _, at := range []string{"a", "b"} { // waits for the handshake; for the rate
 			ctx, cancel := context.WithTimeout(context.Background(), 100*time.Millisecond)
 			if _, ok := g.enter(ctx, at); ok {
-				t.Errorf("%s was let in", at)
+				t.Errorf("%s was admitted", at)
 			}
 			cancel()
 		}
@@ -100,13 +101,13 @@ func TestGateIsCalledOff(t *testing.T) {
 			t.Errorf("%d hops are remembered", len(g.hops))
 		}
 		if _, ok := g.enter(context.Background(), "a"); !ok {
-			t.Error("nobody is let in any more")
+			t.Error("the gate admits no connection")
 		}
 	})
 }
 
-// Waits are spread, so that a fleet that was turned away together does not
-// come back together.
+// TestDelay checks that waits are spread, so that a fleet that was dropped together
+// does not reconnect together.
 func TestDelay(t *testing.T) {
 	d := NewDialer(Options{})
 	least, most := time.Hour, time.Duration(0)

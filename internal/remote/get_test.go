@@ -36,14 +36,14 @@ func TestGet(t *testing.T) {
 		writeFile(t, filepath.Join(s.home, "dir", "file"), data)
 		var got bytes.Buffer
 		if err := c.Get(testContext(t), "dir", "file", int64(size), &got); err != nil || !bytes.Equal(got.Bytes(), data) {
-			t.Errorf("%d bytes: %v, %d came", size, err, got.Len())
+			t.Errorf("%d bytes: %v, %d written", size, err, got.Len())
 		}
-		for _, said := range []int{size - 1, size + 1} {
+		for _, expected := range []int{size - 1, size + 1} {
 			got.Reset()
-			err := c.Get(testContext(t), "dir", "file", int64(said), &got)
+			err := c.Get(testContext(t), "dir", "file", int64(expected), &got)
 			wantError(t, err, problem.Command, "cannot read the file: it ")
-			if got.Len() > said {
-				t.Errorf("%d bytes came of %d", got.Len(), said)
+			if got.Len() > expected {
+				t.Errorf("%d bytes written of %d", got.Len(), expected)
 			}
 		}
 		wantError(t, c.Get(testContext(t), "dir", "other", 1, io.Discard), problem.Command, "no such file")
@@ -51,8 +51,8 @@ func TestGet(t *testing.T) {
 	}
 }
 
-// lyingSFTP says that its file has so many bytes, and answers each read with
-// what data gives; nil: nothing at all.
+// lyingSFTP is an SFTP server that reports size for its file, and answers each read
+// with the result of data; nil: it does not answer.
 type lyingSFTP struct {
 	size uint64
 	data func(offset uint64) []byte
@@ -92,10 +92,10 @@ func (l lyingSFTP) serve(ch ssh.Channel) {
 	}
 }
 
-// TestGetWrongSize: whatever the server says of the size, what is taken is
-// bounded, and nobody waits for it for ever.
+// TestGetWrongSize checks that Get returns, and writes no more than the expected
+// size, whatever size the server reports.
 func TestGetWrongSize(t *testing.T) {
-	const said = 100_000
+	const expected = 100_000
 	chunk := make([]byte, 32<<10)
 	endless := func(uint64) []byte { return chunk }
 	upTo := func(end uint64) func(uint64) []byte {
@@ -110,15 +110,15 @@ func TestGetWrongSize(t *testing.T) {
 		server  lyingSFTP
 		message string
 	}{
-		"endless":                 {lyingSFTP{said, endless}, "it is longer"},
-		"endless, said to be 0":   {lyingSFTP{0, endless}, "it is longer"},
-		"endless, said to be all": {lyingSFTP{1 << 62, endless}, "it is longer"},
-		"a byte too long":         {lyingSFTP{said, upTo(said + 1)}, "it is longer"},
-		"short":                   {lyingSFTP{said, upTo(said - 1)}, "it ends 1 bytes early"},
-		"empty":                   {lyingSFTP{said, upTo(0)}, "it ends 100000 bytes early"},
-		"more than was asked for": {lyingSFTP{said, func(uint64) []byte { return make([]byte, 200<<10) }}, "it is longer"},
-		"falls silent when it is longer": {lyingSFTP{1 << 40, func(offset uint64) []byte {
-			if offset > 4*said {
+		"endless":                    {lyingSFTP{expected, endless}, "it is longer"},
+		"endless, reported as 0":     {lyingSFTP{0, endless}, "it is longer"},
+		"endless, reported as 1<<62": {lyingSFTP{1 << 62, endless}, "it is longer"},
+		"a byte too long":            {lyingSFTP{expected, upTo(expected + 1)}, "it is longer"},
+		"short":                      {lyingSFTP{expected, upTo(expected - 1)}, "it ends 1 bytes early"},
+		"empty":                      {lyingSFTP{expected, upTo(0)}, "it ends 100000 bytes early"},
+		"more than requested":        {lyingSFTP{expected, func(uint64) []byte { return make([]byte, 200<<10) }}, "it is longer"},
+		"stops answering when it is longer": {lyingSFTP{1 << 40, func(offset uint64) []byte {
+			if offset > 4*expected {
 				return nil
 			}
 			return chunk
@@ -134,8 +134,8 @@ func TestGetWrongSize(t *testing.T) {
 				conn.cleanupTimeout = 100 * time.Millisecond
 			}
 			var got bytes.Buffer
-			err := conn.Get(testContext(t), "dir", "file", said, &got)
-			if got.Len() > said || err == nil {
+			err := conn.Get(testContext(t), "dir", "file", expected, &got)
+			if got.Len() > expected || err == nil {
 				t.Errorf("%d bytes, %v", got.Len(), err)
 			}
 			if c.message != "" {
@@ -145,7 +145,7 @@ func TestGetWrongSize(t *testing.T) {
 	}
 }
 
-// failingWriter takes a little and then fails.
+// failingWriter accepts left bytes and then fails.
 type failingWriter struct{ left int }
 
 var errFull = errors.New("full")
@@ -157,8 +157,8 @@ func (w *failingWriter) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// TestGetIntoAFullDisk: the writer's own error comes back, also from a server that
-// says nothing any more.
+// TestGetIntoAFullDisk checks that Get returns the writer's error unchanged, also
+// if the server stops answering.
 func TestGetIntoAFullDisk(t *testing.T) {
 	for _, silentAfter := range []uint64{1 << 40, 300_000} {
 		s := newFakeServer(t)
@@ -176,8 +176,8 @@ func TestGetIntoAFullDisk(t *testing.T) {
 	}
 }
 
-// TestGetIsCut: the connection drops, or the caller has enough; nothing is written
-// after Get has returned.
+// TestGetIsCut checks that nothing is written after Get has returned because the
+// connection dropped or the context ended.
 func TestGetIsCut(t *testing.T) {
 	for name, cut := range map[string]func(s *fakeServer, cancel func()){
 		"dropped":   func(s *fakeServer, _ func()) { s.drop() },
@@ -199,7 +199,7 @@ func TestGetIsCut(t *testing.T) {
 			}
 			_ = c.Close()
 			if w.late {
-				t.Error("written after its end")
+				t.Error("written after Get returned")
 			}
 		})
 	}

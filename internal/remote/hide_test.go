@@ -9,7 +9,7 @@ import (
 	"github.com/aoifleet/aoifleet/internal/display"
 )
 
-// What is kept of a long standard error begins nowhere within a secret.
+// TestHideInTail checks that a long standard error is not cut within a secret.
 func TestHideInTail(t *testing.T) {
 	const secret = "ninety-nine-balloons"
 	display.Hide(secret)
@@ -24,7 +24,8 @@ func TestHideInTail(t *testing.T) {
 	}
 }
 
-// A server that has heard the password asks a question with it.
+// TestHideInQuestion checks that a password is hidden when the server repeats it in
+// a question.
 func TestHideInQuestion(t *testing.T) {
 	display.Hide(rightPassword)
 	s, d := newFakeServer(t), new(authRecorder)

@@ -14,9 +14,9 @@ import (
 	"github.com/aoifleet/aoifleet/internal/problem"
 )
 
-// flood writes for ever, or until the connection ends.
-func flood(w io.Writer, what string) {
-	block := []byte(strings.Repeat(what, 1024))
+// flood writes text again and again until the connection ends.
+func flood(w io.Writer, text string) {
+	block := []byte(strings.Repeat(text, 1024))
 	for {
 		if _, err := w.Write(block); err != nil {
 			return
@@ -29,14 +29,14 @@ func TestDialFaults(t *testing.T) {
 		name        string
 		transport   func(n int, c net.Conn) bool
 		timeout     time.Duration
-		connections int // how many the server must have seen
+		connections int // that the server must have accepted
 		message     string
 	}{
-		{"never speaks", func(int, net.Conn) bool { return true }, 3 * time.Second, 1,
+		{"sends nothing", func(int, net.Conn) bool { return true }, 3 * time.Second, 1,
 			"timed out after 3s: connected, but no SSH answer"},
-		{"speaks for ever", func(_ int, c net.Conn) bool { go flood(c, "x\n"); return true }, testTimeout, 1,
+		{"sends endless lines", func(_ int, c net.Conn) bool { go flood(c, "x\n"); return true }, testTimeout, 1,
 			"does not speak SSH"},
-		{"one endless line", func(_ int, c net.Conn) bool { go flood(c, "x"); return true }, testTimeout, 1,
+		{"sends one endless line", func(_ int, c net.Conn) bool { go flood(c, "x"); return true }, testTimeout, 1,
 			"does not speak SSH"},
 		{"stops after its version", func(_ int, c net.Conn) bool { _, _ = io.WriteString(c, "SSH-2.0-x\r\n"); return true },
 			3 * time.Second, 1, "timed out after 3s: the SSH handshake did not finish"},
@@ -54,7 +54,7 @@ func TestDialFaults(t *testing.T) {
 			_ = c.Close()
 			return true
 		}, testTimeout, 1 + maxEarlyRetries, "connection reset before the server sent anything"},
-		{"turns away", func(_ int, c net.Conn) bool {
+		{"rejects", func(_ int, c net.Conn) bool {
 			_, _ = io.WriteString(c, "Exceeded \x1b[31mMaxStartups\r\n")
 			_, _ = c.Read(make([]byte, 64)) // else unread input turns the close into a reset
 			_ = c.Close()
@@ -147,13 +147,13 @@ func TestEndlessBanner(t *testing.T) {
 	}
 }
 
-// TestSessionFaults: whatever a server does to a session, Run returns.
+// TestSessionFaults checks that Run returns whatever a server does to a session.
 func TestSessionFaults(t *testing.T) {
 	never := func(ssh.NewChannel) bool { return true }
 	cases := []struct {
 		name    string
 		prepare func(s *fakeServer)
-		limit   time.Duration // of the context; 0: it plays no part
+		limit   time.Duration // of the context; 0: none
 		class   problem.Class
 		message string
 	}{
@@ -209,8 +209,8 @@ func TestSessionFaults(t *testing.T) {
 	}
 }
 
-// TestUncooperativeServer: a session that the server does not close takes the
-// connection with it.
+// TestUncooperativeServer checks that the connection is closed if the server does
+// not close a session.
 func TestUncooperativeServer(t *testing.T) {
 	s := newFakeServer(t)
 	ctx, cancel := context.WithCancel(testContext(t))
@@ -222,14 +222,14 @@ func TestUncooperativeServer(t *testing.T) {
 	wantError(t, err, problem.Unreachable, "did not close a session in time")
 }
 
-// TestSilentPeer: a peer that answers no keepalive ends all waits.
+// TestSilentPeer checks that unanswered keepalives end all waits.
 func TestSilentPeer(t *testing.T) {
 	s := newFakeServer(t)
 	s.silent = true
 	s.exec = func(ch ssh.Channel, _ string) { _, _ = io.Copy(io.Discard, ch) }
 	c := dial(t, newDialer(t, Options{KeepAlive: 5 * time.Millisecond}), s.start().target)
 	p, err := c.Start(testContext(t), "wait")
-	if err != nil { // may come too late already
+	if err != nil { // the connection may have ended already
 		wantError(t, err, problem.Unreachable, "no answer for 15ms")
 		return
 	}

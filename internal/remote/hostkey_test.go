@@ -16,8 +16,8 @@ import (
 	"github.com/aoifleet/aoifleet/internal/problem"
 )
 
-// TestHostKeys checks what known_hosts files say about a real sshd that has an
-// RSA, an ECDSA and an Ed25519 key.
+// TestHostKeys checks known_hosts files against a real sshd that has an RSA, an
+// ECDSA and an Ed25519 key.
 func TestHostKeys(t *testing.T) {
 	s := startSSHD(t, sshdSettings{})
 	address := net.JoinHostPort("127.0.0.1", strconv.Itoa(s.port))
@@ -32,7 +32,7 @@ func TestHostKeys(t *testing.T) {
 		lines   []string
 		class   problem.Class // empty: accepted
 		message string
-		kind    string // of the key that must have been used, or is reported
+		kind    string // of the key that is used or reported
 	}{
 		{"ed25519 only", []string{line("", name, own("ed25519"))}, "", "", "ed25519"},
 		{"rsa only", []string{line("", name, own("rsa"))}, "", "", "rsa"},
@@ -71,7 +71,8 @@ func TestHostKeys(t *testing.T) {
 	}
 }
 
-// TestNoKnownHosts: a missing file knows no host, and the hint makes it.
+// TestNoKnownHosts checks that a host is unknown without a known_hosts file, and
+// that the hint's command creates the file.
 func TestNoKnownHosts(t *testing.T) {
 	target := newFakeServer(t).start().target
 	target.KnownHosts = filepath.Join(t.TempDir(), "no such file")
@@ -83,7 +84,7 @@ func TestNoKnownHosts(t *testing.T) {
 	}
 }
 
-// TestKnownHostsIsAFolder: there is no line to correct in it.
+// TestKnownHostsIsAFolder checks that the hint does not refer to a line.
 func TestKnownHostsIsAFolder(t *testing.T) {
 	target := newFakeServer(t).start().target
 	target.KnownHosts = t.TempDir()
@@ -93,7 +94,7 @@ func TestKnownHostsIsAFolder(t *testing.T) {
 	}
 }
 
-// TestHostCertificate: a server whose key a known authority has signed.
+// TestHostCertificate connects to a server whose key a known authority has signed.
 func TestHostCertificate(t *testing.T) {
 	ca, _ := newKey(t)
 	for principal, class := range map[string]problem.Class{"127.0.0.1": "", "other.example": problem.HostKeyUnknown} {
@@ -125,7 +126,8 @@ func TestHostCertificate(t *testing.T) {
 	}
 }
 
-// TestFilesAreReadOnce: a fleet of thousands has one known_hosts file.
+// TestFilesAreReadOnce checks that known_hosts and key files are read once per
+// Dialer.
 func TestFilesAreReadOnce(t *testing.T) {
 	s := newFakeServer(t).start()
 	d := newDialer(t, Options{})
@@ -138,7 +140,7 @@ func TestFilesAreReadOnce(t *testing.T) {
 	dial(t, d, s.target)
 }
 
-// TestNameCase: OpenSSH looks a name up in lower case.
+// TestNameCase checks that a name is looked up in lower case, as in OpenSSH.
 func TestNameCase(t *testing.T) {
 	key, _ := newKey(t)
 	line := knownhosts.Line([]string{"vm.example"}, key.PublicKey())

@@ -13,7 +13,7 @@ import (
 	"github.com/aoifleet/aoifleet/internal/problem"
 )
 
-// behind gives a fake machine that is reached through these.
+// behind returns a fake server, not yet started, whose target has these jump hosts.
 func behind(t *testing.T, via ...Target) *fakeServer {
 	t.Helper()
 	s := newFakeServer(t)
@@ -21,7 +21,7 @@ func behind(t *testing.T, via ...Target) *fakeServer {
 	return s
 }
 
-// bastion is a real sshd with these lines in its configuration.
+// bastion starts a real sshd with additional configuration lines.
 func bastion(t *testing.T, lines ...string) *sshd {
 	t.Helper()
 	s := startSSHD(t, sshdSettings{extra: append(lines, "LogLevel VERBOSE")})
@@ -56,7 +56,8 @@ func TestJump(t *testing.T) {
 	b.wantLogged(t, 1, "Accepted publickey")
 }
 
-// A chain of two real jump hosts; each vouches for nobody but itself.
+// TestJumpChain goes through two real jump hosts and checks that the host key of
+// each is verified on its own.
 func TestJumpChain(t *testing.T) {
 	first, second := bastion(t), bastion(t)
 	first.target.Name, second.target.Name = "first", "second"
@@ -78,8 +79,8 @@ func TestJumpChain(t *testing.T) {
 	}
 }
 
-// TestHundredBehindOne: sshd drops connections that have not authenticated, from
-// the second on, or from the tenth as is usual; one connection is not dropped.
+// TestHundredBehindOne checks that a hundred targets share one connection to a jump
+// host whose MaxStartups would drop more.
 func TestHundredBehindOne(t *testing.T) {
 	for _, limit := range []string{"2:50:5", "10:30:100"} {
 		t.Run(limit, func(t *testing.T) {
@@ -99,7 +100,7 @@ func TestHundredBehindOne(t *testing.T) {
 	}
 }
 
-// dialAll dials all at once, runs a command on each, and gives the errors.
+// dialAll dials all targets at once, runs a command on each, and returns the errors.
 func dialAll(t *testing.T, d *Dialer, targets []Target) []error {
 	t.Helper()
 	var wg sync.WaitGroup
@@ -118,8 +119,8 @@ func dialAll(t *testing.T, d *Dialer, targets []Target) []error {
 	return errs
 }
 
-// TestJumpHostRestarts: what goes through it is lost and says so; the next dial
-// connects to it anew.
+// TestJumpHostRestarts checks that the connections through a jump host that ends
+// report it, and that the next Dial connects to it again.
 func TestJumpHostRestarts(t *testing.T) {
 	b := bastion(t)
 	d := newDialer(t, Options{})
@@ -135,14 +136,14 @@ func TestJumpHostRestarts(t *testing.T) {
 	b.stop()
 	_, err = d.Dial(testContext(t), s.target)
 	wantError(t, err, problem.Unreachable, "jump host bastion: connection refused")
-	if said := b.run(t); said != "" {
-		t.Fatal(said)
+	if output := b.run(t); output != "" {
+		t.Fatal(output)
 	}
 	mustRun(t, dial(t, d, s.target))
 }
 
-// TestJumpHostIsDown: one attempt is shared, and what comes soon after it fails
-// with it.
+// TestJumpHostIsDown checks that all hosts share one failed attempt until the
+// holdoff has passed.
 func TestJumpHostIsDown(t *testing.T) {
 	b := newFakeServer(t)
 	b.transport = func(_ int, c net.Conn) bool { _ = c.Close(); return true }
@@ -171,8 +172,8 @@ func TestJumpHostIsDown(t *testing.T) {
 	}
 }
 
-// TestJumpHostRefuses: a refused authentication is not tried again, neither for
-// the hosts that wait nor for those that come later.
+// TestJumpHostRefuses checks that a refused authentication is not tried again,
+// neither for hosts that wait nor for later ones.
 func TestJumpHostRefuses(t *testing.T) {
 	b := bastion(t)
 	stranger := filepath.Join(t.TempDir(), "stranger")
@@ -193,7 +194,8 @@ func TestJumpHostRefuses(t *testing.T) {
 	b.wantLogged(t, 1, "Failed publickey")
 }
 
-// TestJumpHostKey: an ed25519 line alone will do, a changed key will not.
+// TestJumpHostKey checks that an ed25519 line alone is enough, and that a changed
+// key is refused.
 func TestJumpHostKey(t *testing.T) {
 	b := bastion(t)
 	b.target.KnownHosts = b.writeKnownHosts(t, "ed25519-only", "ed25519")
@@ -210,15 +212,15 @@ func TestJumpHostKey(t *testing.T) {
 	b.wantLogged(t, 2, "Connection from ")
 }
 
-// TestJumpHostForwards: what the jump host says about the machine behind it, and
-// about itself.
+// TestJumpHostForwards checks which errors are the jump host's and which are those
+// of the machine behind it.
 func TestJumpHostForwards(t *testing.T) {
 	closed, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
 	_ = closed.Close()
-	t.Run("nobody listens", func(t *testing.T) {
+	t.Run("no listener", func(t *testing.T) {
 		s := behind(t, bastion(t).target)
 		s.target.Port = closed.Addr().(*net.TCPAddr).Port
 		_, err := newDialer(t, Options{}).Dial(testContext(t), s.target)
@@ -234,7 +236,7 @@ func TestJumpHostForwards(t *testing.T) {
 			}
 		})
 	}
-	t.Run("its own fault", func(t *testing.T) {
+	t.Run("authentication of the machine", func(t *testing.T) {
 		s := behind(t, bastion(t).target).start()
 		writeKey(t, s.target.IdentityFiles[0], "")
 		_, err := newDialer(t, Options{}).Dial(testContext(t), s.target)
@@ -244,15 +246,15 @@ func TestJumpHostForwards(t *testing.T) {
 	})
 }
 
-// TestSilentBehindJump: a machine that says nothing holds nobody up, and leaves
-// the jump host to the others.
+// TestSilentBehindJump checks that a machine that does not answer delays no other
+// and leaves the jump host usable.
 func TestSilentBehindJump(t *testing.T) {
 	b := bastion(t)
 	d := newDialer(t, Options{})
 	s := behind(t, b.target)
 	s.transport = func(int, net.Conn) bool { return true }
 	s.start()
-	mustRun(t, dial(t, d, behind(t, b.target).start().target)) // the jump host is there
+	mustRun(t, dial(t, d, behind(t, b.target).start().target)) // connects to the jump host
 	s.target.ConnectTimeout = 100 * time.Millisecond
 	_, err := d.Dial(testContext(t), s.target)
 	e := wantError(t, err, problem.Unreachable, "timed out after 100ms")
@@ -263,7 +265,7 @@ func TestSilentBehindJump(t *testing.T) {
 	b.wantLogged(t, 1, "Accepted publickey")
 }
 
-// TestKeepAliveBehindJump: a peer that answers no keepalive is noticed there too.
+// TestKeepAliveBehindJump checks keepalives through a jump host.
 func TestKeepAliveBehindJump(t *testing.T) {
 	b := bastion(t)
 	s := behind(t, b.target)
@@ -278,21 +280,22 @@ func TestKeepAliveBehindJump(t *testing.T) {
 	mustRun(t, dial(t, d, behind(t, b.target).start().target))
 }
 
-// TestSilentJumpHost: one that forwards no more and answers nothing is given up,
-// and all behind it.
+// TestSilentJumpHost checks that unanswered keepalives of a jump host end the
+// connections through it.
 func TestSilentJumpHost(t *testing.T) {
 	b := newFakeServer(t)
 	b.silent = true
 	b.target.Name = "bastion"
 	b.open = forward(t)
-	// Through it two handshakes have to be done before it is given up.
+	// Two handshakes must finish before the keepalives time out.
 	c := dial(t, newDialer(t, Options{KeepAlive: time.Second}), behind(t, b.start().target).start().target)
 	<-c.via.lost
 	_, err := c.Run(testContext(t), "true", nil)
 	wantError(t, err, problem.Unreachable, "connection lost: jump host bastion: no answer for 3s")
 }
 
-// TestJumpIsCancelled: who waits for a jump host need not wait for ever.
+// TestJumpIsCancelled checks that the end of the context ends the wait for a jump
+// host.
 func TestJumpIsCancelled(t *testing.T) {
 	b := newFakeServer(t)
 	b.transport = func(int, net.Conn) bool { return true }

@@ -16,8 +16,8 @@ import (
 	"github.com/aoifleet/aoifleet/internal/problem"
 )
 
-// TestMain fails if any goroutine outlives the tests. With proxyTo this program is
-// a test's ProxyCommand.
+// TestMain fails if a goroutine outlives the tests. If proxyTo is set, this program
+// is the ProxyCommand of a test instead.
 func TestMain(m *testing.M) {
 	if to := os.Getenv(proxyTo); to != "" {
 		os.Exit(relayToAddress(to))
@@ -25,7 +25,7 @@ func TestMain(m *testing.M) {
 	goleak.VerifyTestMain(m)
 }
 
-// proxyTo makes this program a relay, when it is run with it in its environment.
+// proxyTo is the environment variable that makes this program a relay to an address.
 const proxyTo = "AOIFLEET_TEST_PROXY_TO"
 
 func relayToAddress(address string) int {
@@ -42,7 +42,7 @@ func relayToAddress(address string) int {
 	return 0
 }
 
-// testTimeout bounds what must not hang; no test waits for it to pass.
+// testTimeout bounds what must not hang; no test waits until it has passed.
 const testTimeout = 30 * time.Second
 
 func testContext(t *testing.T) context.Context {
@@ -52,7 +52,7 @@ func testContext(t *testing.T) context.Context {
 	return ctx
 }
 
-// wantError checks class and message, and that nothing raw is in the message.
+// wantError checks the class and the message, and that the message is sanitised.
 func wantError(t *testing.T, err error, class problem.Class, contains string) *DialError {
 	t.Helper()
 	e := asDialError(err)

@@ -14,7 +14,7 @@ import (
 	"github.com/aoifleet/aoifleet/internal/problem"
 )
 
-// TestUmask: the modes do not depend on the server's umask.
+// TestUmask checks that the modes do not depend on the server's umask.
 func TestUmask(t *testing.T) {
 	for _, umask := range []string{"000", "022", "077"} {
 		s := startSSHD(t, sshdSettings{umask: umask})
@@ -27,8 +27,8 @@ func TestUmask(t *testing.T) {
 	}
 }
 
-// Where SFTP is off, a command does the same.
-func TestSFTPSwitchedOff(t *testing.T) {
+// TestSFTPDisabled checks that a command replaces SFTP.
+func TestSFTPDisabled(t *testing.T) {
 	cases := map[string]string{"Subsystem x /bin/false": "SFTP is disabled", "Subsystem sftp /no/such/program": "SFTP does not work"}
 	for setting, message := range cases {
 		s := startSSHD(t, sshdSettings{umask: "000", extra: []string{setting}})
@@ -38,7 +38,7 @@ func TestSFTPSwitchedOff(t *testing.T) {
 	}
 }
 
-// putAndRemove tries Put and Remove in a directory.
+// putAndRemove tests Put and Remove in the directory home.
 func putAndRemove(t *testing.T, c *Conn, home string) {
 	t.Helper()
 	ctx := testContext(t)
@@ -53,7 +53,7 @@ func putAndRemove(t *testing.T, c *Conn, home string) {
 	}
 	wantError(t, c.Put(ctx, filepath.Join(home, ".dir"), "file", data), problem.Command, "cannot create the private directory: it already exists")
 	if got, err := os.ReadFile(filepath.Join(home, ".dir", "file")); err != nil || !bytes.Equal(got, data) {
-		t.Errorf("what was there is gone: %v", err)
+		t.Errorf("the existing file is gone: %v", err)
 	}
 	if err := os.WriteFile(filepath.Join(home, ".dir", "other"), nil, 0o600); err != nil {
 		t.Fatal(err)
@@ -62,7 +62,7 @@ func putAndRemove(t *testing.T, c *Conn, home string) {
 	if err := os.Remove(filepath.Join(home, ".dir", "other")); err != nil {
 		t.Fatal(err)
 	}
-	for range 2 { // the second time there is nothing
+	for range 2 { // the second time nothing exists
 		if err := c.Remove(ctx, filepath.Join(home, ".dir"), "file"); err != nil {
 			t.Error(err)
 		}
@@ -90,7 +90,7 @@ func TestMaxSessions(t *testing.T) {
 	}
 	ctx := testContext(t)
 	err = c.Put(ctx, "dir", "file", nil)
-	for err != nil && ctx.Err() == nil { // sshd frees the session a little later
+	for err != nil && ctx.Err() == nil { // sshd frees the session with a delay
 		err = c.Put(ctx, "dir", "file", nil)
 	}
 	if err != nil {
@@ -98,7 +98,7 @@ func TestMaxSessions(t *testing.T) {
 	}
 }
 
-// TestServerIsKilled: the shell kills the sshd that serves it.
+// TestServerIsKilled kills the sshd process of the connection.
 func TestServerIsKilled(t *testing.T) {
 	s := startSSHD(t, sshdSettings{})
 	c := dial(t, newDialer(t, Options{}), s.target)
@@ -121,25 +121,25 @@ func TestTooManyKeys(t *testing.T) {
 	wantError(t, err, problem.Authentication, "Too many authentication failures")
 }
 
-// turnCounter is a proxy with a delay that counts turns: how often the client
-// sends after it has received.
-type turnCounter struct {
+// roundTripCounter is a proxy with a delay that counts round trips: how often the
+// client sends after it has received.
+type roundTripCounter struct {
 	listener net.Listener
 	delay    time.Duration
 	work     sync.WaitGroup
 
 	mu      sync.Mutex
-	turns   int
+	trips   int
 	waiting bool // the client has received since it last sent
 }
 
-func newTurnCounter(t *testing.T, to string, delay time.Duration) *turnCounter {
+func newRoundTripCounter(t *testing.T, to string, delay time.Duration) *roundTripCounter {
 	t.Helper()
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
-	p := &turnCounter{listener: listener, delay: delay}
+	p := &roundTripCounter{listener: listener, delay: delay}
 	p.work.Go(func() {
 		client, err := listener.Accept()
 		if err != nil {
@@ -160,23 +160,23 @@ func newTurnCounter(t *testing.T, to string, delay time.Duration) *turnCounter {
 	return p
 }
 
-func (p *turnCounter) note(sent bool) {
+func (p *roundTripCounter) note(sent bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if sent && p.waiting {
-		p.turns++
+		p.trips++
 	}
 	p.waiting = !sent
 }
 
-func (p *turnCounter) count() int {
+func (p *roundTripCounter) count() int {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return p.turns
+	return p.trips
 }
 
-// relay copies with a delay, as a long line does: reading goes on meanwhile.
-func (p *turnCounter) relay(to, from net.Conn, received, delivered func()) {
+// relay copies with a delay, like a long line: it reads on during the delay.
+func (p *roundTripCounter) relay(to, from net.Conn, received, delivered func()) {
 	type piece struct {
 		due  time.Time
 		data []byte
@@ -205,11 +205,11 @@ func (p *turnCounter) relay(to, from net.Conn, received, delivered func()) {
 	}
 }
 
-// TestTurnsOnTheWire counts what Put and Run cost on a line with a delay. A
-// busy machine can split what is sent at once, so the best of ten counts.
-func TestTurnsOnTheWire(t *testing.T) {
+// TestRoundTrips counts the round trips of Put and Run on a line with a delay. A
+// busy machine may split what is sent at once, so the best of ten counts.
+func TestRoundTrips(t *testing.T) {
 	s := startSSHD(t, sshdSettings{})
-	proxy := newTurnCounter(t, net.JoinHostPort("127.0.0.1", strconv.Itoa(s.port)), 50*time.Millisecond)
+	proxy := newRoundTripCounter(t, net.JoinHostPort("127.0.0.1", strconv.Itoa(s.port)), 50*time.Millisecond)
 	target := s.target
 	target.Port = proxy.listener.Addr().(*net.TCPAddr).Port
 	s.port = target.Port
@@ -218,7 +218,7 @@ func TestTurnsOnTheWire(t *testing.T) {
 	if err := c.OpenSFTP(testContext(t)); err != nil {
 		t.Fatal(err)
 	}
-	t.Logf("dial and SFTP: %d turns", proxy.count())
+	t.Logf("dial and SFTP: %d round trips", proxy.count())
 	put, run := 100, 100
 	for range 10 {
 		if put <= 4 && run <= 4 {
@@ -238,8 +238,8 @@ func TestTurnsOnTheWire(t *testing.T) {
 		}
 		run = min(run, proxy.count()-before)
 	}
-	t.Logf("put of 4 kB: %d turns; run: %d turns", put, run)
+	t.Logf("put of 4 kB: %d round trips; run: %d", put, run)
 	if put > 4 || run > 4 {
-		t.Errorf("put %d turns, run %d turns", put, run)
+		t.Errorf("put %d round trips, run %d", put, run)
 	}
 }

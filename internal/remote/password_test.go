@@ -16,11 +16,12 @@ import (
 
 const rightPassword, wrongPassword = "correct horse", "battery staple"
 
-// authRecorder is what a fake server asks for, and a record of what it got.
+// authRecorder implements the authentication of a fake server and counts what it
+// received.
 type authRecorder struct {
 	mu       sync.Mutex
 	keys     int // queries
-	password int // passwords sent, either way
+	password int // passwords, by either method
 }
 
 func (d *authRecorder) check(password string) error {
@@ -44,11 +45,11 @@ func (d *authRecorder) passwordMethod(_ ssh.ConnMetadata, password []byte) (*ssh
 	return nil, d.check(string(password))
 }
 
-// asks is keyboard-interactive with these questions, one after another; those
-// that begin with "!" are asked with an echo. The first answer is the password.
+// asks implements keyboard-interactive with these questions, one after another. A
+// question with the prefix "!" is asked with echo. The first answer is the password.
 func (d *authRecorder) asks(questions ...string) func(ssh.ConnMetadata, ssh.KeyboardInteractiveChallenge) (*ssh.Permissions, error) {
 	return func(_ ssh.ConnMetadata, ask ssh.KeyboardInteractiveChallenge) (*ssh.Permissions, error) {
-		if _, err := ask("greeting", "be good", nil, nil); err != nil { // RFC 4256: may be without a question
+		if _, err := ask("greeting", "be good", nil, nil); err != nil { // RFC 4256: a request may have no question
 			return nil, err
 		}
 		for i, question := range questions {
@@ -71,7 +72,7 @@ func TestPassword(t *testing.T) {
 		password  string
 		keys      int // offered, all refused
 		message   string
-		sent, got int // passwords and key queries that reached the server
+		sent, got int // passwords and key queries that the server received
 	}{
 		{name: "password", password: rightPassword, sent: 1,
 			server: func(c *ssh.ServerConfig, d *authRecorder) { c.PasswordCallback = d.passwordMethod }},
@@ -81,11 +82,11 @@ func TestPassword(t *testing.T) {
 			server: func(c *ssh.ServerConfig, d *authRecorder) {
 				c.PublicKeyCallback, c.PasswordCallback = d.refuseKey, d.passwordMethod
 			}},
-		{name: "room is left for it", password: rightPassword, keys: 8, sent: 1, got: 5,
+		{name: "keys leave room for it", password: rightPassword, keys: 8, sent: 1, got: 5,
 			server: func(c *ssh.ServerConfig, d *authRecorder) {
 				c.PublicKeyCallback, c.PasswordCallback = d.refuseKey, d.passwordMethod
 			}},
-		{name: "wrong, with both methods there", password: wrongPassword, sent: 1, message: "the server refused user admin with the password",
+		{name: "wrong, both methods allowed", password: wrongPassword, sent: 1, message: "the server refused user admin with the password",
 			server: func(c *ssh.ServerConfig, d *authRecorder) {
 				c.PasswordCallback, c.KeyboardInteractiveCallback = d.passwordMethod, d.asks("Password: ")
 			}},
@@ -99,13 +100,13 @@ func TestPassword(t *testing.T) {
 			server: func(c *ssh.ServerConfig, d *authRecorder) {
 				c.KeyboardInteractiveCallback = d.asks("Password: ", "Verification code: ")
 			}},
-		{name: "a question that is no password", password: rightPassword, message: "the server asks for more than a password: Favourite colour?",
+		{name: "another question", password: rightPassword, message: "the server asks for more than a password: Favourite colour?",
 			server: func(c *ssh.ServerConfig, d *authRecorder) {
 				c.KeyboardInteractiveCallback = d.asks("!Favourite \x1b[31mcolour?")
 			}},
-		{name: "a server that takes keys only", password: rightPassword, keys: 1, got: 1, message: "refused user admin",
+		{name: "server accepts keys only", password: rightPassword, keys: 1, got: 1, message: "refused user admin",
 			server: func(c *ssh.ServerConfig, d *authRecorder) { c.PublicKeyCallback = d.refuseKey }},
-		{name: "no keys, and a server that takes nothing else", password: rightPassword, message: "no key or password to offer that the server accepts from user admin; it accepts: publickey",
+		{name: "no keys, server accepts keys only", password: rightPassword, message: "no key or password to offer that the server accepts from user admin; it accepts: publickey",
 			server: func(c *ssh.ServerConfig, d *authRecorder) { c.PublicKeyCallback = d.refuseKey }},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
@@ -142,8 +143,8 @@ func TestPassword(t *testing.T) {
 	}
 }
 
-// TestKeyAndPassword: a server that wants both (AuthenticationMethods in
-// sshd_config(5)).
+// TestKeyAndPassword logs in to a server that requires both (AuthenticationMethods
+// in sshd_config(5)).
 func TestKeyAndPassword(t *testing.T) {
 	s, d := newFakeServer(t), new(authRecorder)
 	own := s.config.PublicKeyCallback
@@ -165,8 +166,8 @@ func TestKeyAndPassword(t *testing.T) {
 	wantError(t, err, problem.Authentication, "the server requires more than a key from user admin: password")
 }
 
-// TestPasswordOnDemand: nobody is asked for a password that no server wants, and
-// where there is none to be had all hosts hear so without a try.
+// TestPasswordOnDemand checks that the password is requested only if a server wants
+// it, and that its error applies to all hosts without a try.
 func TestPasswordOnDemand(t *testing.T) {
 	s, asked := newFakeServer(t).start(), 0
 	target := s.target
@@ -176,7 +177,7 @@ func TestPasswordOnDemand(t *testing.T) {
 	}}
 	dial(t, newDialer(t, Options{}), target)
 	if asked != 0 {
-		t.Error("asked although a key was enough")
+		t.Error("password requested although a key was enough")
 	}
 	target.IdentityFiles = nil
 	p := newFakeServer(t)

@@ -13,15 +13,15 @@ import (
 	"github.com/aoifleet/aoifleet/internal/problem"
 )
 
-// TestPins: whatever kind of key a pin is of, a real sshd with three keys is
-// recognised by it, and known_hosts is not looked at.
+// TestPins checks that a real sshd with three keys is recognised by a pin of any
+// type, and that known_hosts is not used then.
 func TestPins(t *testing.T) {
 	s := startSSHD(t, sshdSettings{})
 	other, _ := newKey(t)
 	wrong := ssh.FingerprintSHA256(other.PublicKey())
 	own := func(kind string) string { return ssh.FingerprintSHA256(s.hostKeys[kind].PublicKey()) }
 	garbage := writeFile(t, filepath.Join(s.dir, "garbage"), []byte("garbage\n"))
-	revoked := writeFile(t, filepath.Join(s.dir, "speaks-against-it"), []byte(fmt.Sprintf("[127.0.0.1]:%d %s", s.port, authorizedLine(other.PublicKey()))))
+	revoked := writeFile(t, filepath.Join(s.dir, "contradicts"), []byte(fmt.Sprintf("[127.0.0.1]:%d %s", s.port, authorizedLine(other.PublicKey()))))
 	for _, tc := range []struct {
 		name, known string
 		pins        []string
@@ -54,7 +54,7 @@ func TestPins(t *testing.T) {
 	}
 }
 
-// TestPinIsLearnt: how often one has to connect, the first time and later.
+// TestPinIsLearnt counts the connections for the first Dial and later ones.
 func TestPinIsLearnt(t *testing.T) {
 	s := newFakeServer(t)
 	rsa, ecdsa := hostKey(t, "rsa"), hostKey(t, "ecdsa")
@@ -82,12 +82,12 @@ func hostKey(t *testing.T, kind string) ssh.Signer {
 	return signer
 }
 
-// TestHostCertificates: a real host CA and a real sshd.
+// TestHostCertificates connects to a real sshd with certificates of a real host CA.
 func TestHostCertificates(t *testing.T) {
 	dir := t.TempDir()
 	ca := filepath.Join(dir, "ca")
 	openssh(t, "", "ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", ca)
-	key := filepath.Join(dir, "host_ed25519") // beside the three keys of every sshd
+	key := filepath.Join(dir, "host_ed25519") // in addition to the three keys of every test sshd
 	openssh(t, "", "ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", key)
 	certify := func(name string, args ...string) string {
 		t.Helper()
@@ -137,8 +137,8 @@ func TestHostCertificates(t *testing.T) {
 	}
 }
 
-// TestScanHostKeys: all keys of a real sshd, what is known of each, and that
-// nobody logs in.
+// TestScanHostKeys checks the keys of a real sshd, their states, and that no login
+// happens.
 func TestScanHostKeys(t *testing.T) {
 	s := startSSHD(t, sshdSettings{})
 	name := fmt.Sprintf("[127.0.0.1]:%d", s.port)
@@ -156,9 +156,9 @@ func TestScanHostKeys(t *testing.T) {
 		{"all known", all, nil, []KeyState{KeyKnown, KeyKnown, KeyKnown}, 0},
 		{"one known", line(own("rsa")), nil, []KeyState{KeyNew, KeyNew, KeyKnown}, 2},
 		{"one changed", line(own("rsa")) + line(other), nil, []KeyState{KeyNew, KeyChanged, KeyKnown}, 0},
-		{"another kind known, and not that", line(other), nil, []KeyState{KeyChanged, KeyChanged, KeyChanged}, 0},
+		{"only another key of another type known", line(other), nil, []KeyState{KeyChanged, KeyChanged, KeyChanged}, 0},
 		{"revoked", "@revoked * " + authorizedLine(own("rsa")) + "\n", nil, []KeyState{KeyNew, KeyNew, KeyRevoked}, 0},
-		{"an authority says nothing", "@cert-authority * " + authorizedLine(other) + "\n", nil, []KeyState{KeyNew, KeyNew, KeyNew}, 3},
+		{"an authority does not count", "@cert-authority * " + authorizedLine(other) + "\n", nil, []KeyState{KeyNew, KeyNew, KeyNew}, 3},
 		{"pinned", all, []string{ssh.FingerprintSHA256(own("ecdsa"))}, []KeyState{KeyUnpinned, KeyPinned, KeyUnpinned}, 0},
 		{"pin of another", all, []string{ssh.FingerprintSHA256(other)}, []KeyState{KeyChanged, KeyChanged, KeyChanged}, 0},
 	} {
@@ -205,7 +205,7 @@ func TestScanHostKeys(t *testing.T) {
 	}
 }
 
-// TestScanOfOneKey: a server with a single key, and none at all.
+// TestScanOfOneKey scans a server with a single key, and one that is stopped.
 func TestScanOfOneKey(t *testing.T) {
 	s := newFakeServer(t).start()
 	keys, err := newDialer(t, Options{}).ScanHostKeys(testContext(t), s.target)

@@ -46,8 +46,8 @@ func readFile(t *testing.T, path string) string {
 	return string(data)
 }
 
-// TestProxyCommandSSH: ssh -W, as many a configuration has it, for more hosts than
-// MaxStartups of the machine in between lets in at once.
+// TestProxyCommandSSH uses ssh -W for more hosts than MaxStartups of the machine in
+// between allows at once.
 func TestProxyCommandSSH(t *testing.T) {
 	b := bastion(t, "MaxStartups 9:100:9")
 	var targets []Target
@@ -64,22 +64,23 @@ func TestProxyCommandSSH(t *testing.T) {
 	}
 }
 
-// A jump host behind a ProxyCommand.
+// TestJumpThroughProxyCommand reaches a jump host through a ProxyCommand.
 func TestJumpThroughProxyCommand(t *testing.T) {
 	b := bastion(t)
 	b.target.ProxyCommand = proxyCommand(b.target)
 	mustRun(t, dial(t, newDialer(t, Options{}), behind(t, b.target).start().target))
 }
 
-// TestProxyCommandFails: it is run once, and what it says is in the error.
+// TestProxyCommandFails checks that the command runs once and that the error
+// contains its output.
 func TestProxyCommandFails(t *testing.T) {
 	cases := []struct{ name, script, message string }{
-		{"status and words", "echo first >&2; printf 'no \\033[31mroute\\n' >&2; exit 7", "ProxyCommand: exit status 7: no route"},
+		{"status and output", "echo first >&2; printf 'no \\033[31mroute\\n' >&2; exit 7", "ProxyCommand: exit status 7: no route"},
 		{"no such command", "", "ProxyCommand: exit status 127: "},
-		{"ends well", "exit 0", "ProxyCommand: the command ended"},
+		{"exit status 0", "exit 0", "ProxyCommand: the command ended"},
 		{"closes its output only", "exec >&- ; sleep 1000", "ProxyCommand: the command closed its output"},
-		{"speaks something else", "echo hello; cat >/dev/null; true", "timed out after 3s: connected, but no SSH answer"},
-		{"many words", "head -c 1000000 /dev/zero | tr '\\0' x >&2; exit 1", "ProxyCommand: exit status 1: xxx"},
+		{"does not speak SSH", "echo hello; cat >/dev/null; true", "timed out after 3s: connected, but no SSH answer"},
+		{"much output", "head -c 1000000 /dev/zero | tr '\\0' x >&2; exit 1", "ProxyCommand: exit status 1: xxx"},
 	}
 	for _, tc := range cases {
 		t.Run(tc.name, func(t *testing.T) {
@@ -90,7 +91,7 @@ func TestProxyCommandFails(t *testing.T) {
 			if tc.script != "" {
 				s.target.ProxyCommand = "sh " + writeFile(t, filepath.Join(dir, "script"), []byte("echo call >>"+calls+"\n"+tc.script+"\n"))
 			}
-			if tc.name == "speaks something else" {
+			if tc.name == "does not speak SSH" {
 				s.target.ConnectTimeout = 3 * time.Second
 			}
 			_, err := newDialer(t, Options{}).Dial(testContext(t), s.target)
@@ -102,8 +103,8 @@ func TestProxyCommandFails(t *testing.T) {
 	}
 }
 
-// TestProxyCommandEnds: with the connection, whatever it does, and all that it
-// has started; it has no terminal.
+// TestProxyCommandEnds checks that the command has no terminal, and that it and its
+// children end with the connection whatever they do.
 func TestProxyCommandEnds(t *testing.T) {
 	for _, trap := range []string{"", "trap '' TERM HUP; "} {
 		t.Run("trap="+trap, func(t *testing.T) {
@@ -112,7 +113,7 @@ func TestProxyCommandEnds(t *testing.T) {
 			if err := exec.Command("mkfifo", fifo).Run(); err != nil {
 				t.Fatal(err)
 			}
-			alive, err := os.OpenFile(fifo, os.O_RDWR, 0) // opening to read only would wait for a writer
+			alive, err := os.OpenFile(fifo, os.O_RDWR, 0) // opening it read-only would wait for a writer
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -127,7 +128,7 @@ func TestProxyCommandEnds(t *testing.T) {
 			}
 			pids := strings.Fields(string(line[:n]))
 			if len(pids) != 2 {
-				t.Fatalf("the command said %q", line[:n])
+				t.Fatalf("the command printed %q", line[:n])
 			}
 			if leader, _ := strconv.Atoi(pids[0]); !ownSession(leader) {
 				t.Error("the command has the terminal of this program")
@@ -142,13 +143,14 @@ func TestProxyCommandEnds(t *testing.T) {
 	}
 }
 
-// ownSession: a session's first process has no terminal.
+// ownSession returns whether a process leads its session, which then has no
+// terminal.
 func ownSession(pid int) bool {
 	session, err := unix.Getsid(pid)
 	return err == nil && session == pid
 }
 
-// wantGone waits for the end of a process; what has ended may wait for its parent.
+// wantGone waits until a process has ended; it may still be a zombie.
 func wantGone(t *testing.T, pid string) {
 	t.Helper()
 	n, err := strconv.Atoi(pid)
@@ -164,11 +166,11 @@ func wantGone(t *testing.T, pid string) {
 	t.Errorf("process %s still runs", pid)
 }
 
-// TestProxyCommandIsSilent: it counts as a machine that says nothing.
+// TestProxyCommandIsSilent checks that a silent command counts as a silent machine.
 func TestProxyCommandIsSilent(t *testing.T) {
 	s := newFakeServer(t)
 	s.target.ProxyCommand = "sleep 1000"
-	s.target.ConnectTimeout = 2 * time.Second // the command has to be begun by then
+	s.target.ConnectTimeout = 2 * time.Second // the command must have started by then
 	_, err := newDialer(t, Options{}).Dial(testContext(t), s.target)
 	wantError(t, err, problem.Unreachable, "timed out after 2s: connected, but no SSH answer")
 }

@@ -53,12 +53,12 @@ func sendStatus(w io.Writer, id []byte, code uint32) {
 	sendPacket(w, fxStatus, appendString(appendString(body, "text"), ""))
 }
 
-// scriptedSFTP is an SFTP server that obeys a script instead of a file system.
-// It counts turns: it answers nothing before it has read a whole batch, so a
-// client that does not send the batch at once waits for ever.
+// scriptedSFTP is an SFTP server with scripted answers instead of a file system. It
+// checks round trips: it answers nothing before it has read a whole batch, so a
+// client that does not send the batch at once blocks.
 type scriptedSFTP struct {
-	batches [][]byte                                             // types that come before the first of them is answered
-	answer  func(w io.Writer, kind byte, id []byte) (dealt bool) // instead of "ok"; may be nil
+	batches [][]byte                                               // request types that arrive before the first is answered
+	answer  func(w io.Writer, kind byte, id []byte) (handled bool) // instead of "ok"; may be nil
 
 	mu    sync.Mutex
 	seen  []byte
@@ -70,10 +70,10 @@ func (s *scriptedSFTP) serve(ch ssh.Channel) {
 		return
 	}
 	sendPacket(ch, fxVersion, []byte{0, 0, 0, 3})
-	for turn := 0; ; turn++ {
+	for trip := 0; ; trip++ {
 		size := 1
-		if turn < len(s.batches) {
-			size = len(s.batches[turn])
+		if trip < len(s.batches) {
+			size = len(s.batches[trip])
 		}
 		kinds, ids := make([]byte, size), make([][]byte, size)
 		for i := range size {
@@ -118,9 +118,9 @@ func dialScripted(t *testing.T, script *scriptedSFTP) *Conn {
 	return dial(t, newDialer(t, Options{}), s.start().target)
 }
 
-// TestPutTurns: four round trips, and in this order, so that nothing is in the
-// directory before it is private and no byte in the file before it is.
-func TestPutTurns(t *testing.T) {
+// TestPutRoundTrips checks the four round trips and their order: the directory is
+// private before the file exists, and the file before it contains data.
+func TestPutRoundTrips(t *testing.T) {
 	batches := [][]byte{{fxMkdir}, {fxSetstat, fxOpen}, {fxFsetstat, fxWrite}, {fxClose}, {fxRemove, fxRmdir}}
 	script := &scriptedSFTP{batches: batches}
 	c := dialScripted(t, script)
@@ -138,7 +138,8 @@ func TestPutTurns(t *testing.T) {
 	}
 }
 
-// TestPutLargeOverlaps: more than 32 KiB are several writes in one turn.
+// TestPutLargeOverlaps checks that more than 32 KiB are several writes in one round
+// trip.
 func TestPutLargeOverlaps(t *testing.T) {
 	batches := [][]byte{{fxMkdir}, {fxSetstat, fxOpen}, {fxFsetstat, fxWrite, fxWrite, fxWrite, fxWrite}, {fxClose}}
 	script := &scriptedSFTP{batches: batches}
@@ -150,8 +151,9 @@ func TestPutLargeOverlaps(t *testing.T) {
 	}
 }
 
-// TestPutFails: every step can fail; what was made is removed, what was there
-// is not touched, and nothing is written unless all before it succeeded.
+// TestPutFails fails every step and checks that what Put created is removed, that an
+// existing directory is unchanged, and that nothing is written unless all earlier
+// steps succeeded.
 func TestPutFails(t *testing.T) {
 	tidy := []byte{fxRemove, fxRmdir}
 	toOpen := []byte{fxMkdir, fxSetstat, fxOpen}
@@ -209,14 +211,14 @@ func TestRemoveFails(t *testing.T) {
 	}
 }
 
-// TestPutStalls: the server stops answering in mid-put. The caller's time ends
-// the wait; what was made is removed if the server comes back in time.
+// TestPutStalls checks that the end of the context ends a Put whose server stops
+// answering, and that the clean-up happens if the server answers again in time.
 func TestPutStalls(t *testing.T) {
 	for _, stalled := range []byte{fxMkdir, fxOpen, fxWrite, fxClose} {
 		ctx, cancel := context.WithCancel(testContext(t))
 		script := &scriptedSFTP{answer: func(w io.Writer, kind byte, id []byte) bool {
 			if kind == stalled {
-				cancel() // and answer only now
+				cancel() // then answer
 			}
 			return false
 		}}
@@ -232,8 +234,8 @@ func TestPutStalls(t *testing.T) {
 	}
 }
 
-// TestPutDeadServer: no answer at all. Put returns, and the next Put gets a
-// new session.
+// TestPutDeadServer checks that Put returns if the server never answers, and that
+// the next Put gets a new session.
 func TestPutDeadServer(t *testing.T) {
 	s := newFakeServer(t)
 	ctx, cancel := context.WithCancel(testContext(t))
@@ -247,7 +249,7 @@ func TestPutDeadServer(t *testing.T) {
 		(&scriptedSFTP{answer: func(_ io.Writer, kind byte, _ []byte) bool {
 			if dead && kind == fxWrite {
 				cancel()
-				return true // without any answer
+				return true // no answer
 			}
 			return false
 		}}).serve(ch)
@@ -269,7 +271,7 @@ func TestSFTPFaults(t *testing.T) {
 		class   problem.Class
 		message string
 	}{
-		{"switched off", func(s *fakeServer) { s.refuse["subsystem"] = true }, problem.Command, "SFTP is disabled"},
+		{"disabled", func(s *fakeServer) { s.refuse["subsystem"] = true }, problem.Command, "SFTP is disabled"},
 		{"no session", func(s *fakeServer) {
 			s.open = func(n ssh.NewChannel) bool { _ = n.Reject(ssh.ConnectionFailed, "open failed"); return true }
 		}, problem.Command, "allows no more sessions"},
@@ -281,14 +283,14 @@ func TestSFTPFaults(t *testing.T) {
 		}, problem.Command, "SFTP does not work"},
 		{"endless stdout", func(s *fakeServer) { s.subsystem = func(ch ssh.Channel) { flood(ch, "\x00\x00\x00\x05\x02") } },
 			problem.Command, "SFTP does not work"},
-		{"ends in the middle", func(s *fakeServer) {
+		{"ends during a request", func(s *fakeServer) {
 			s.subsystem = func(ch ssh.Channel) {
 				_, _, _ = readPacket(ch)
 				sendPacket(ch, fxVersion, []byte{0, 0, 0, 3})
 				_, _, _ = readPacket(ch)
 			}
 		}, problem.Command, "the SFTP session ended"},
-		{"answers what nobody asked", func(s *fakeServer) {
+		{"answers an unknown request", func(s *fakeServer) {
 			s.subsystem = func(ch ssh.Channel) {
 				_, _, _ = readPacket(ch)
 				sendPacket(ch, fxVersion, []byte{0, 0, 0, 3})
@@ -311,7 +313,7 @@ func TestSFTPFaults(t *testing.T) {
 			s := newFakeServer(t)
 			tc.prepare(s)
 			c := dial(t, newDialer(t, Options{}), s.start().target)
-			if strings.HasPrefix(tc.message, "SFTP ") { // then it goes without
+			if strings.HasPrefix(tc.message, "SFTP ") { // then a command replaces it
 				wantError(t, c.OpenSFTP(testContext(t)), tc.class, tc.message)
 				putAndRemove(t, c, s.home)
 				return
@@ -321,8 +323,8 @@ func TestSFTPFaults(t *testing.T) {
 	}
 }
 
-// TestSFTPSilent: a subsystem that never answers costs the caller's time only,
-// and the connection can still run commands.
+// TestSFTPSilent checks that a subsystem that never answers delays only its caller,
+// and that the connection still runs commands.
 func TestSFTPSilent(t *testing.T) {
 	s := newFakeServer(t)
 	s.subsystem = func(ch ssh.Channel) { _, _ = io.Copy(io.Discard, ch) }

@@ -21,13 +21,13 @@ import (
 
 const sshdPath = "/usr/sbin/sshd"
 
-// sshdSettings are what a test changes; the zero value is usual.
+// sshdSettings are the settings that a test changes; the zero value is the default.
 type sshdSettings struct {
 	umask string   // of the SFTP server; empty means 022
 	extra []string // lines of sshd_config
 }
 
-// sshd is a real OpenSSH server with three host keys, for the current user.
+// sshd is a real OpenSSH server for the current user, with three host keys.
 type sshd struct {
 	target     Target
 	home       string
@@ -35,14 +35,14 @@ type sshd struct {
 	authorized string                // the authorized_keys file
 	hostKeys   map[string]ssh.Signer // by type: rsa, ecdsa, ed25519
 	port       int
-	stop       func() // ends it, not what serves its connections
+	stop       func() // ends the listener, not the processes of its connections
 
 	mu  sync.Mutex
 	log strings.Builder
 }
 
-// wantLogged says how often the server's log has a text. It comes aside: what has
-// not come yet is waited for.
+// wantLogged checks that the server's log contains text n times. The log may be
+// late, so it waits.
 func (s *sshd) wantLogged(t *testing.T, n int, text string) {
 	t.Helper()
 	for ctx := testContext(t); s.logged(text) < n && ctx.Err() == nil; {
@@ -59,7 +59,8 @@ func (s *sshd) logged(text string) int {
 	return strings.Count(s.log.String(), text)
 }
 
-// startSSHD starts a server, and skips the test where there is none, except in CI.
+// startSSHD starts a server. If sshd is not installed it skips the test, or fails it
+// in CI.
 func startSSHD(t *testing.T, settings sshdSettings) *sshd {
 	t.Helper()
 	if _, err := os.Stat(sshdPath); err != nil {
@@ -68,7 +69,7 @@ func startSSHD(t *testing.T, settings sshdSettings) *sshd {
 		}
 		t.Skipf("sshd is not installed: %v", err)
 	}
-	if os.Getuid() == 0 { // sshd insists on its chroot for privilege separation
+	if os.Getuid() == 0 { // sshd requires this chroot directory for privilege separation
 		if err := os.MkdirAll("/run/sshd", 0o755); err != nil {
 			t.Fatal(err)
 		}
@@ -145,7 +146,7 @@ func (s *sshd) launch(t *testing.T, settings sshdSettings) {
 	t.Fatalf("sshd does not start: %s", failure)
 }
 
-// run starts sshd and returns when it listens, or what it said instead.
+// run starts sshd and returns "" when it listens, else its output.
 func (s *sshd) run(t *testing.T) string {
 	t.Helper()
 	cmd := exec.Command(sshdPath, "-D", "-e", "-f", filepath.Join(s.dir, "sshd_config"))
@@ -157,13 +158,13 @@ func (s *sshd) run(t *testing.T) string {
 		t.Fatal(err)
 	}
 	log := bufio.NewScanner(stderr)
-	var said bytes.Buffer
+	var output bytes.Buffer
 	for log.Scan() {
-		fmt.Fprintln(&said, log.Text())
+		fmt.Fprintln(&output, log.Text())
 		if strings.HasPrefix(log.Text(), "Server listening on") {
 			var drain sync.WaitGroup
 			drain.Go(func() {
-				for log.Scan() { // sshd stops when nobody reads its log
+				for log.Scan() { // sshd blocks if its log is not read
 					s.mu.Lock()
 					fmt.Fprintln(&s.log, log.Text())
 					s.mu.Unlock()
@@ -171,7 +172,7 @@ func (s *sshd) run(t *testing.T) string {
 			})
 			s.stop = sync.OnceFunc(func() {
 				_ = cmd.Process.Kill()
-				_ = cmd.Wait() // closes the log, which its connections have open as well
+				_ = cmd.Wait() // closes the log, which the connections' processes keep open
 				drain.Wait()
 			})
 			t.Cleanup(s.stop)
@@ -179,10 +180,10 @@ func (s *sshd) run(t *testing.T) string {
 		}
 	}
 	_ = cmd.Wait()
-	return said.String()
+	return output.String()
 }
 
-// writeKnownHosts writes the lines for these kinds of host key.
+// writeKnownHosts writes a known_hosts file with the host keys of these types.
 func (s *sshd) writeKnownHosts(t *testing.T, name string, kinds ...string) string {
 	t.Helper()
 	var lines strings.Builder

@@ -16,15 +16,14 @@ import (
 	"github.com/aoifleet/aoifleet/internal/problem"
 )
 
-// server is what the suite needs of a server: how to log in, and the
-// directory that its sessions start SFTP in.
+// server is a server for the suite: the target, and the directory in which its SFTP
+// sessions start.
 type server struct {
 	target Target
 	home   string
 }
 
-// TestServers runs one suite against the server inside the test and against a
-// real sshd.
+// TestServers runs one suite against the fake server and against a real sshd.
 func TestServers(t *testing.T) {
 	kinds := []struct {
 		name  string
@@ -50,7 +49,7 @@ func TestServers(t *testing.T) {
 		{"conversation", testConversation},
 		{"cancelling ends the remote input", testCancel},
 		{"put and remove", testPut},
-		{"put refuses what exists", testPutExists},
+		{"put into an existing directory", testPutExists},
 		{"put without permission", testPutDenied},
 		{"put large", testPutLarge},
 		{"use after close", testAfterClose},
@@ -105,7 +104,7 @@ func testRun(t *testing.T, c *Conn, _ string) {
 func testRunContext(t *testing.T, c *Conn, _ string) {
 	ctx, cancel := context.WithTimeout(testContext(t), 50*time.Millisecond)
 	defer cancel()
-	_, err := c.Run(ctx, "cat", nil) // ends by itself
+	_, err := c.Run(ctx, "cat", nil) // ends at the end of its input
 	if err != nil && !errors.Is(err, context.DeadlineExceeded) {
 		t.Errorf("cat: %v", err)
 	}
@@ -118,11 +117,11 @@ func testRunContext(t *testing.T, c *Conn, _ string) {
 		t.Errorf("%v does not unwrap to the deadline", err)
 	}
 	if out, err := c.Run(testContext(t), "printf still", nil); err != nil || string(out) != "still" {
-		t.Errorf("after a time-out: %q, %v", out, err)
+		t.Errorf("after a timeout: %q, %v", out, err)
 	}
-	gone, stop := context.WithCancel(context.Background())
+	cancelled, stop := context.WithCancel(context.Background())
 	stop()
-	_, err = c.Run(gone, "true", nil)
+	_, err = c.Run(cancelled, "true", nil)
 	wantError(t, err, problem.Timeout, "interrupted")
 	if !errors.Is(err, context.Canceled) {
 		t.Errorf("%v does not unwrap to the cancellation", err)
@@ -169,13 +168,14 @@ func testConversation(t *testing.T, c *Conn, _ string) {
 	}
 }
 
-// testCancel: the remote shell tells through a FIFO that its cat has ended.
+// testCancel checks that cancelling ends the command's input; the remote shell
+// reports that through a FIFO.
 func testCancel(t *testing.T, c *Conn, _ string) {
 	fifo := filepath.Join(t.TempDir(), "fifo")
 	if _, err := c.Run(testContext(t), "mkfifo "+fifo, nil); err != nil {
 		t.Fatal(err)
 	}
-	f, err := os.OpenFile(fifo, os.O_RDWR, 0) // opening to read only would wait for a writer
+	f, err := os.OpenFile(fifo, os.O_RDWR, 0) // opening it read-only would wait for a writer
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -317,6 +317,6 @@ func wantMode(t *testing.T, path string, want os.FileMode) {
 func wantMissing(t *testing.T, path string) {
 	t.Helper()
 	if _, err := os.Lstat(path); !errors.Is(err, os.ErrNotExist) {
-		t.Errorf("%s is there: %v", path, err)
+		t.Errorf("%s exists: %v", path, err)
 	}
 }

@@ -17,7 +17,7 @@ import (
 	"github.com/aoifleet/aoifleet/internal/problem"
 )
 
-// trialRun is hosts that try one credential, each with what comes of it.
+// trialRun is a set of hosts that try one credential, with their results.
 type trialRun struct {
 	t     *testing.T
 	trial *trial
@@ -33,7 +33,7 @@ func newTrialRun(t *testing.T) *trialRun {
 	return &trialRun{t: t, trial: new(trials).get("x"), began: map[string]time.Duration{}, errors: map[string]error{}, start: time.Now()}
 }
 
-// host authenticates for so long, with that end.
+// host authenticates as name for the time takes, with the result v.
 func (c *trialRun) host(name string, takes time.Duration, v authResult) {
 	c.work.Go(func() {
 		err := c.trial.enter(c.t.Context())
@@ -46,7 +46,7 @@ func (c *trialRun) host(name string, takes time.Duration, v authResult) {
 			c.trial.leave(name, v, nil)
 		}
 	})
-	synctest.Wait() // so that the order is the one of the calls
+	synctest.Wait() // so that hosts enter in the order of the calls
 }
 
 func TestTrialOneHostFirst(t *testing.T) {
@@ -72,7 +72,8 @@ func TestTrialOneHostFirst(t *testing.T) {
 	})
 }
 
-// Three refusals, each alone, and nobody else tries.
+// TestTrialThreeRefusals checks that three hosts refuse the credential, one at a
+// time, and that no other host tries it.
 func TestTrialThreeRefusals(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := newTrialRun(t)
@@ -80,21 +81,21 @@ func TestTrialThreeRefusals(t *testing.T) {
 			c.host(fmt.Sprint("host", i), time.Second, refused)
 		}
 		c.work.Wait()
-		tried, spared := []time.Duration{}, 0
+		tried, notTried := []time.Duration{}, 0
 		for name, err := range c.errors {
 			if err == nil {
 				tried = append(tried, c.began[name])
 				continue
 			}
-			spared++
+			notTried++
 			e := wantError(t, err, problem.Authentication, "not tried: 3 hosts refused this credential and none has accepted it (host")
 			if e.Hint == "" || c.began[name] != 3*time.Second {
 				t.Errorf("%s after %v: %v", name, c.began[name], e)
 			}
 		}
 		slices.Sort(tried)
-		if fmt.Sprint(tried) != "[0s 1s 2s]" || spared != 97 {
-			t.Errorf("tried after %v, %d spared", tried, spared)
+		if fmt.Sprint(tried) != "[0s 1s 2s]" || notTried != 97 {
+			t.Errorf("tried after %v, %d not tried", tried, notTried)
 		}
 		if c.trial.givenUp() == nil {
 			t.Error("later hosts are tried")
@@ -102,7 +103,8 @@ func TestTrialThreeRefusals(t *testing.T) {
 	})
 }
 
-// A good credential survives hosts that do not know it.
+// TestTrialAcceptedAfterRefusals checks that a valid credential is not given up for
+// hosts that refuse it.
 func TestTrialAcceptedAfterRefusals(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := newTrialRun(t)
@@ -125,7 +127,7 @@ func TestTrialAcceptedAfterRefusals(t *testing.T) {
 	})
 }
 
-// One host that is tried again and again is one refusal.
+// TestTrialCountsHosts checks that repeated refusals by one host count once.
 func TestTrialCountsHosts(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := newTrialRun(t)
@@ -139,8 +141,8 @@ func TestTrialCountsHosts(t *testing.T) {
 	})
 }
 
-// A host that hangs in authentication holds the others up for two seconds, and
-// with those that were let in meanwhile there are never more than three tries.
+// TestTrialHangingHost checks that a host that hangs in authentication delays the
+// others for trialWait, and that there are at most three tries meanwhile.
 func TestTrialHangingHost(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := newTrialRun(t)
@@ -170,7 +172,7 @@ func TestTrialHangingHost(t *testing.T) {
 	})
 }
 
-// What is wrong on this side is said to all, at once.
+// TestTrialFault checks that a fault on this side is the error of all hosts at once.
 func TestTrialFault(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		tr := new(trials).get("x")
@@ -207,7 +209,7 @@ func TestTrialIsInterrupted(t *testing.T) {
 			t.Error(err)
 		}
 		tr.leave("a", undecided, nil)
-		if err := tr.enter(t.Context()); err != nil { // who gave up takes no place
+		if err := tr.enter(t.Context()); err != nil { // a cancelled host takes no place
 			t.Error(err)
 		}
 	})
@@ -220,7 +222,7 @@ func TestCredentialOf(t *testing.T) {
 	same.Password = &Password{Source: "env X"}
 	same.ProxyCommand, same.Via = "nc 10.0.0.1 2222", []Target{{Address: "bastion"}}
 	if credentialOf(base) != credentialOf(same) {
-		t.Error("a credential depends on the machine")
+		t.Error("the credential depends on the machine")
 	}
 	seen := map[string]bool{credentialOf(base): true}
 	for i, change := range []func(*Target){
@@ -256,7 +258,7 @@ func TestTimeLimit(t *testing.T) {
 		time.Sleep(time.Hour)
 		second()
 		if ctx.Err() != nil {
-			t.Fatal("it ran on while it was held")
+			t.Fatal("the limit was not paused")
 		}
 		<-ctx.Done()
 		if got := time.Since(start) - 2*time.Hour; got != 10*time.Second {
@@ -270,12 +272,12 @@ func TestTimeLimit(t *testing.T) {
 	<-limited.Done()
 }
 
-// TestWrongKeyForManyHosts: three hosts hear a wrong key, one after another, and
-// the other ninety-seven never do.
+// TestWrongKeyForManyHosts checks that three hosts get a wrong key, one after
+// another, and the other ninety-seven do not.
 func TestWrongKeyForManyHosts(t *testing.T) {
-	var heard, at, most atomic.Int32
+	var offers, at, most atomic.Int32
 	refuse := func(ssh.ConnMetadata, ssh.PublicKey) (*ssh.Permissions, error) {
-		heard.Add(1)
+		offers.Add(1)
 		most.Store(max(most.Load(), at.Add(1)))
 		defer at.Add(-1)
 		return nil, errors.New("no")
@@ -294,7 +296,7 @@ func TestWrongKeyForManyHosts(t *testing.T) {
 		})
 	}
 	work.Wait()
-	refusals, spared := 0, 0
+	refusals, notTried := 0, 0
 	for _, err := range failures {
 		var e *problem.Error
 		switch {
@@ -303,17 +305,17 @@ func TestWrongKeyForManyHosts(t *testing.T) {
 		case strings.Contains(e.Message, "refused user admin"):
 			refusals++
 		case strings.Contains(e.Message, "not tried: 3 hosts refused this credential"):
-			spared++
+			notTried++
 		}
 	}
-	if refusals != 3 || spared != 97 || heard.Load() != 3 || most.Load() != 1 {
-		t.Errorf("%d refusals, %d spared; the server heard %d, %d at once", refusals, spared, heard.Load(), most.Load())
+	if refusals != 3 || notTried != 97 || offers.Load() != 3 || most.Load() != 1 {
+		t.Errorf("%d refusals, %d not tried; the server got %d, %d at once", refusals, notTried, offers.Load(), most.Load())
 	}
 	before := s.connections()
 	_, err := d.Dial(testContext(t), s.target)
 	wantError(t, err, problem.Authentication, "not tried")
 	if s.connections() != before {
-		t.Error("one more was connected to")
+		t.Error("another connection was made")
 	}
 	target := s.target
 	target.User = "another"

@@ -18,7 +18,8 @@ import (
 	"github.com/aoifleet/aoifleet/internal/problem"
 )
 
-// TestUserCertificates: a real user CA, with principals, and a real ssh-agent.
+// TestUserCertificates logs in with certificates of a real user CA, with principals,
+// and a real ssh-agent.
 func TestUserCertificates(t *testing.T) {
 	dir := t.TempDir()
 	path := func(name string) string { return filepath.Join(dir, name) }
@@ -54,7 +55,7 @@ func TestUserCertificates(t *testing.T) {
 		{"CertificateFile, key in the agent", "", "moved", holding, false, ""},
 		{"certificate in the agent", "", "", holding, false, ""},
 		{"certificate in the agent for a configured key", "good", "", holding, false, ""},
-		{"the agent is another", "good", "", "none", false, "refused user"},
+		{"target without agent", "good", "", "none", false, "refused user"},
 		{"without the certificate", "good", "", "", true, "refused user"},
 		{"other principal", "stranger", "", "", true, "refused user"},
 		{"expired", "expired", "", "", true, "(expired on 20"},
@@ -70,7 +71,7 @@ func TestUserCertificates(t *testing.T) {
 			if tc.certificate != "" {
 				target.CertificateFiles = []string{path(tc.certificate)}
 			}
-			d := newDialer(t, Options{AgentSocket: holding}) // that the target's own goes before
+			d := newDialer(t, Options{AgentSocket: holding}) // AgentSocket of the target has precedence
 			if tc.socket == "" {
 				d = newDialer(t, Options{})
 			}
@@ -84,8 +85,8 @@ func TestUserCertificates(t *testing.T) {
 	}
 }
 
-// fidoAgent holds one key of the kind that a FIDO token has, and signs as a
-// token does (OpenSSH's PROTOCOL.u2f).
+// fidoAgent is an agent with one key of a FIDO token, which signs like a token
+// (OpenSSH's PROTOCOL.u2f).
 type fidoAgent struct {
 	agent.Agent
 	public  ssh.PublicKey
@@ -115,18 +116,18 @@ func (a *fidoAgent) List() ([]*agent.Key, error) {
 func (a *fidoAgent) Sign(_ ssh.PublicKey, data []byte) (*ssh.Signature, error) {
 	a.touched.Add(1)
 	application, message := sha256.Sum256([]byte("ssh:")), sha256.Sum256(data)
-	counter := binary.BigEndian.AppendUint32([]byte{1}, 7) // flags: a finger was there
+	counter := binary.BigEndian.AppendUint32([]byte{1}, 7) // flags: user presence
 	signed := bytes.Join([][]byte{application[:], counter, message[:]}, nil)
 	return &ssh.Signature{Format: a.public.Type(), Blob: ed25519.Sign(a.private, signed), Rest: counter}, nil
 }
 
-// TestFIDOKey: a real sshd accepts what an agent signs with a FIDO key.
+// TestFIDOKey checks that a real sshd accepts the signature of a FIDO key.
 func TestFIDOKey(t *testing.T) {
 	s := startSSHD(t, sshdSettings{})
 	token := newFIDOAgent(t)
 	socket, _ := serveSocket(t, func(c net.Conn) { _ = agent.ServeAgent(token, c) })
 	authorize(t, s, authorizedLine(token.public))
-	path := filepath.Join(s.dir, "id_ed25519_sk") // its private part is only a handle
+	path := filepath.Join(s.dir, "id_ed25519_sk") // the private file contains only a key handle
 	writeFile(t, path, pem.EncodeToMemory(&pem.Block{Type: "OPENSSH PRIVATE KEY", Bytes: []byte("handle")}))
 	writeFile(t, path+".pub", ssh.MarshalAuthorizedKey(token.public))
 	for i, files := range [][]string{nil, {path}} {

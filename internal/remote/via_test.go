@@ -15,14 +15,14 @@ import (
 	"github.com/aoifleet/aoifleet/internal/problem"
 )
 
-// TestJumpKey: ways that differ in who logs in, with what, or who vouches for the
-// host key, are not shared.
+// TestJumpKey checks that routes are not shared if they differ in the user, the
+// credential or the host key check.
 func TestJumpKey(t *testing.T) {
 	base := Target{Address: "b", Port: 22, User: "u", KnownHosts: "/k"}
 	same := base
 	same.Name, same.ConnectTimeout, same.Port = "other", time.Second, 0
 	if jumpKey([]Target{base}) != jumpKey([]Target{same}) {
-		t.Error("the same way has two keys")
+		t.Error("the same route has two keys")
 	}
 	seen := map[string]string{jumpKey([]Target{base}): "base", jumpKey([]Target{base, base}): "twice"}
 	for name, change := range map[string]func(t *Target){
@@ -62,7 +62,7 @@ func TestFirstHop(t *testing.T) {
 	}
 }
 
-// TestSSHCommand: what a hint says can be typed as it is.
+// TestSSHCommand checks that the command of a hint can be pasted into a shell.
 func TestSSHCommand(t *testing.T) {
 	host := Target{Address: "h", Port: 22, User: "u"}
 	through, command, alias := host, host, host
@@ -81,7 +81,8 @@ func TestSSHCommand(t *testing.T) {
 	}
 }
 
-// TestKnownHostsFiles: any of them may know the host, by its alias if it has one.
+// TestKnownHostsFiles checks that each of the files may contain the host, under its
+// alias if it has one.
 func TestKnownHostsFiles(t *testing.T) {
 	s := newFakeServer(t).start()
 	s.target.KnownHostsFiles = []string{filepath.Join(t.TempDir(), "missing"), s.target.KnownHosts}
@@ -95,7 +96,7 @@ func TestKnownHostsFiles(t *testing.T) {
 	dial(t, newDialer(t, Options{}), s.target)
 }
 
-// TestAgentOfATarget: another agent than the usual one, or none.
+// TestAgentOfATarget checks a target with an agent of its own, or without one.
 func TestAgentOfATarget(t *testing.T) {
 	s := startSSHD(t, sshdSettings{})
 	known, key := newKey(t)
@@ -119,7 +120,7 @@ func TestAgentOfATarget(t *testing.T) {
 	}
 }
 
-// forward lets a fake server forward as sshd does.
+// forward lets a fake server forward connections, like sshd.
 func forward(t *testing.T) func(ssh.NewChannel) bool {
 	var work sync.WaitGroup
 	t.Cleanup(work.Wait)
@@ -152,7 +153,7 @@ func forward(t *testing.T) func(ssh.NewChannel) bool {
 	}
 }
 
-// channelConn lets relay work on a bare channel.
+// channelConn makes a channel a net.Conn for relay.
 type channelConn struct {
 	ssh.Channel
 	net.Conn
