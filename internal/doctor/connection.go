@@ -10,8 +10,8 @@ import (
 	"github.com/aoifleet/aoifleet/internal/remote"
 )
 
-// connection is the way to the host up to the login. What fails there proves
-// what comes before it, unless it failed before anything was sent.
+// connection checks the steps of a connection up to the login. A step that fails proves
+// that those before it passed, unless nothing was sent.
 func (c chart) connection(v Visit) {
 	err := v.lost()
 	var e *remote.DialError
@@ -20,9 +20,9 @@ func (c chart) connection(v Visit) {
 		c.fail("jump", e.Message, e.Hint)
 		return
 	}
-	way := []string{"jump", "reach", "host_key", "authentication"}
+	order := []string{"jump", "reach", "host_key", "authentication"}
 	failed := failedAt(err)
-	for _, name := range way {
+	for _, name := range order {
 		switch {
 		case name == failed:
 			p := host.AsProblem(err)
@@ -30,12 +30,12 @@ func (c chart) connection(v Visit) {
 			return
 		case e != nil && e.Untried:
 		default:
-			c.ok(name, v.wayWords(name))
+			c.ok(name, v.connectionMessage(name))
 		}
 	}
 }
 
-// failedAt is the check that an error of the connection fails; "" for none.
+// failedAt returns the name of the check that a connection error fails, "" for no error.
 func failedAt(err error) string {
 	if err == nil {
 		return ""
@@ -49,28 +49,29 @@ func failedAt(err error) string {
 	return "reach"
 }
 
-func (v Visit) wayWords(name string) string {
+// connectionMessage returns the message of a connection check that passed.
+func (v Visit) connectionMessage(name string) string {
 	if name != "jump" {
 		return ""
 	}
 	if len(v.Jumps) == 0 {
-		return "none on the way"
+		return "none"
 	}
 	return "through " + strings.Join(v.Jumps, ", ")
 }
 
-// session is what the connection is used for: files, and root.
+// session checks what the connection is used for: file transfer, and root.
 func (c chart) session(v Visit) {
 	f := v.Found
 	c.sftp(f.SFTP)
 	reason := problemOf(f.Err)
 	switch {
 	case f.Root && reason != nil && reason.Class == problem.Configuration && v.usesHelper():
-		c.ok("sudo", sudoWords(v.Host))
+		c.ok("sudo", sudoMessage(v.Host))
 		c.fail("helper", reason.Message, reason.Hint)
 		return
 	case f.Root:
-		c.ok("sudo", sudoWords(v.Host))
+		c.ok("sudo", sudoMessage(v.Host))
 	case reason != nil && reason.Class == problem.Configuration && v.usesHelper():
 		c.fail("helper", reason.Message, reason.Hint) // sudo finds no helper to run
 		return
@@ -83,11 +84,12 @@ func (c chart) session(v Visit) {
 		reason = problemOf(f.SeenErr)
 	}
 	if reason != nil && reason.Class == problem.Configuration {
-		reason = nil // which is told of below
+		reason = nil // a failure of the check configuration
 	}
 	c.passUnless("script", reason, "")
 }
 
+// sftp checks the file transfer, which failed with err if that is not nil.
 func (c chart) sftp(err error) {
 	reason := problemOf(err)
 	if reason != nil && reason.Hint == "" {
@@ -96,12 +98,13 @@ func (c chart) sftp(err error) {
 	c.passUnless("sftp", reason, "")
 }
 
+// helper checks the version of the installed helper.
 func (c chart) helper(v Visit) {
 	switch {
 	case !v.usesHelper():
 		c.ok("helper", "not used")
 	case v.Found.OldHelper:
-		c.settle("helper", "the helper on the host is of another version than this program", "install-helper")
+		c.failWithCommand("helper", "the helper on the host is of another version than this program", "install-helper")
 	default:
 		c.ok("helper", "version "+host.HelperVersion())
 	}
@@ -109,7 +112,8 @@ func (c chart) helper(v Visit) {
 
 func (v Visit) usesHelper() bool { return v.Host.Helper != "" && v.Host.Sudo != inventory.SudoNone }
 
-func sudoWords(h inventory.Host) string {
+// sudoMessage says how the login user becomes root.
+func sudoMessage(h inventory.Host) string {
 	switch h.Sudo {
 	case inventory.SudoNone:
 		return "not used, the login user is root"
@@ -119,7 +123,7 @@ func sudoWords(h inventory.Host) string {
 	return "without a password"
 }
 
-// problemOf is a copy of what is wrong, or nil.
+// problemOf returns a copy of err as a problem, nil for nil.
 func problemOf(err error) *problem.Error {
 	if err == nil {
 		return nil

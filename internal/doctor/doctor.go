@@ -1,6 +1,6 @@
-// Package doctor turns what a look at a host found into checks: each passed,
-// failed with what mends it, or was not made because an earlier one failed. It is
-// a pure function of what was seen.
+// Package doctor turns an examination of a host into checks. A check passes, fails with
+// a hint how to fix it, or is not made because an earlier one failed. The package is
+// pure.
 package doctor
 
 import (
@@ -13,8 +13,8 @@ import (
 	"github.com/aoifleet/aoifleet/internal/problem"
 )
 
-// Names are those of the checks, in the order in which they are shown. They are
-// part of the JSON contract: they may be added to, never renamed.
+// Names lists the checks in the order in which they are shown. The names are part of the
+// JSON contract: new ones may be added, none may be renamed.
 var Names = []string{
 	"jump", "reach", "host_key", "authentication", "sftp", "sudo", "helper", "script",
 	"tools", "systemd", "openssl", "clock", "space", "protected_links",
@@ -22,14 +22,14 @@ var Names = []string{
 	"unit", "running", "restart_time", "log", "accepted", "dead_man", "unfinished", "leftovers",
 }
 
-// LeastSystemd is the oldest version of systemd that host.sh works with.
-const LeastSystemd = 239
+// MinSystemd is the oldest version of systemd that host.sh works with.
+const MinSystemd = 239
 
-// Check is one thing that was looked at. OK is nil where it was not; with a Message
-// the host did not tell. Message says
-// what was seen; it names no host, so that equal failures can be counted
-// together. Hint is what mends a failure, or empty; where a command of this
-// program does, Command is that command without inventory and hosts.
+// Check is the result of one check. OK is nil if it was not made, or if the host gave no
+// answer; then Message says so. Message says what was found. It names no host, so that
+// equal failures can be counted together. Hint says how to fix a failure, or is empty; if
+// a command of this program fixes it, Command is that command without inventory and
+// hosts.
 type Check struct {
 	Name    string   `json:"name"`
 	OK      *bool    `json:"ok"`
@@ -38,24 +38,24 @@ type Check struct {
 	Command []string `json:"-"`
 }
 
-// Failed tells whether the check was made and not passed.
+// Failed reports whether the check was made and did not pass.
 func (c Check) Failed() bool { return c.OK != nil && !*c.OK }
 
-// Failed tells whether one of the checks failed.
+// Failed reports whether one of the checks failed.
 func Failed(checks []Check) bool { return slices.ContainsFunc(checks, Check.Failed) }
 
-// Visit is what came of going to a host.
+// Visit is the result of connecting to a host and examining it.
 type Visit struct {
 	Host    inventory.Host
-	Jumps   []string // the jump hosts on the way, by name
-	DialErr error    // why there was no connection
+	Jumps   []string // the names of the jump hosts, in order
+	DialErr error    // why the connection failed
 	Found   *host.Examination
 }
 
-// Unreachable tells whether nobody could be logged in as.
+// Unreachable reports whether the login failed or the connection was lost.
 func (v Visit) Unreachable() bool { return v.lost() != nil && !v.Interrupted() }
 
-// Interrupted tells whether the visit was cut short on purpose.
+// Interrupted reports whether the operator interrupted the visit.
 func (v Visit) Interrupted() bool {
 	for _, err := range append(v.errors(), v.DialErr) {
 		if errors.Is(err, context.Canceled) {
@@ -72,7 +72,7 @@ func (v Visit) errors() []error {
 	return []error{v.Found.Err, v.Found.SeenErr, v.Found.SFTP}
 }
 
-// lost is why there was no connection, or why it did not last.
+// lost returns why there was no connection or why it was lost, else nil.
 func (v Visit) lost() error {
 	if v.DialErr != nil {
 		return v.DialErr
@@ -88,28 +88,30 @@ func (v Visit) lost() error {
 // chart collects checks by name.
 type chart map[string]Check
 
+// ok passes a check.
 func (c chart) ok(name, message string) {
 	yes := true
 	c[name] = Check{Name: name, OK: &yes, Message: message}
 }
 
+// fail fails a check.
 func (c chart) fail(name, message, hint string) {
 	no := false
 	c[name] = Check{Name: name, OK: &no, Message: message, Hint: hint}
 }
 
-// unknown is a check to which the host has no answer.
+// unknown records a check to which the host gave no answer.
 func (c chart) unknown(name, message string) { c[name] = Check{Name: name, Message: message} }
 
-// settle fails a check which a command of this program mends.
-func (c chart) settle(name, message string, command ...string) {
+// failWithCommand fails a check that a command of this program fixes.
+func (c chart) failWithCommand(name, message string, command ...string) {
 	c.fail(name, message, "")
 	check := c[name]
 	check.Command = append([]string{"aoifleet"}, command...)
 	c[name] = check
 }
 
-// passUnless fails a check, or passes it where there is no problem.
+// passUnless fails a check because of p, or passes it if p is nil.
 func (c chart) passUnless(name string, p *problem.Error, message string) {
 	if p != nil {
 		c.fail(name, p.Message, p.Hint)
@@ -120,7 +122,7 @@ func (c chart) passUnless(name string, p *problem.Error, message string) {
 
 func (c chart) passed(name string) bool { return c[name].OK != nil && *c[name].OK }
 
-// Checks are all checks of a visit, one for each of Names, in that order.
+// Checks returns the checks of a visit, one for each of Names, in that order.
 func Checks(v Visit) []Check {
 	c := chart{}
 	if !v.Interrupted() {
@@ -130,12 +132,12 @@ func Checks(v Visit) []Check {
 			c.machine(v)
 			c.files(v)
 			c.agent(v)
-			c.traces(v)
+			c.leftovers(v)
 		}
 	}
 	all := make([]Check, len(Names))
 	for i, name := range Names {
-		all[i] = c[name] // what nobody set was not checked
+		all[i] = c[name] // the zero Check was not made
 		all[i].Name = name
 	}
 	return all

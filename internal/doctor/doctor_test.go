@@ -17,7 +17,7 @@ import (
 const unit = "az-aoi-ingestion.service"
 
 // well is a visit on which nothing fails.
-func well() Visit {
+func healthyVisit() Visit {
 	facts := &host.Facts{Clock: true, Installer: "dnf", Systemd: "systemd 252 (252-46.el9)", Timer: true, Guard: true, Wanted: true, Log: "file", OpenSSL: true, Hardlinks: "1", Symlinks: "1"}
 	facts.SetForm("/c.p12", host.Form{Opens: "yes"})
 	seen := &host.Observation{Unit: host.Unit{Type: "simple", Load: "loaded", Active: "active", Sub: "running", File: "enabled", StopTime: 90 * time.Second, StartTime: 90 * time.Second}, Space: 1 << 30,
@@ -35,14 +35,14 @@ func failedOf(checks []Check) (failed []Check) {
 	return failed
 }
 
-func TestWell(t *testing.T) {
-	checks := Checks(well())
+func TestHealthy(t *testing.T) {
+	checks := Checks(healthyVisit())
 	for i, c := range checks {
 		if c.Name != Names[i] || c.OK == nil || !*c.OK || c.Hint != "" || c.Command != nil {
 			t.Errorf("%+v", c)
 		}
 	}
-	if len(checks) != len(Names) || well().Unreachable() || well().Interrupted() {
+	if len(checks) != len(Names) || healthyVisit().Unreachable() || healthyVisit().Interrupted() {
 		t.Error(len(checks))
 	}
 }
@@ -52,7 +52,7 @@ func fails(class problem.Class) error {
 }
 
 // sick is one thing that is wrong with a host, and the one check that fails.
-type sick struct {
+type fault struct {
 	name   string
 	change func(v *Visit)
 	failed string // the check
@@ -62,7 +62,7 @@ type sick struct {
 	unchecked []string
 }
 
-var sicknesses = []sick{
+var faults = []fault{
 	{"no connection", func(v *Visit) { v.DialErr, v.Found = fails(problem.Unreachable), nil }, "reach", "why how", []string{"*"}},
 	{"time is up", func(v *Visit) { v.DialErr, v.Found = fails(problem.Timeout), nil }, "reach", "why", []string{"*"}},
 	{"changed key", func(v *Visit) { v.DialErr, v.Found = fails(problem.HostKeyChanged), nil }, "host_key", "why", []string{"*"}},
@@ -103,16 +103,16 @@ var sicknesses = []sick{
 		"the host has no flock, awk, cp, mv on the host: dnf install util-linux gawk coreutils",
 		[]string{"space", "configuration", "certificate_path", "certificate_form", "unit", "running", "restart_time", "accepted", "dead_man", "unfinished", "leftovers"}},
 	{"old systemd", func(v *Visit) { v.Found.Facts.Systemd = "systemd 238 (x)" }, "systemd", "systemd 238 is older than 239", nil},
-	{"another init", func(v *Visit) { v.Found.Facts.Systemd = "" }, "systemd", "does not tell", nil},
+	{"another init", func(v *Visit) { v.Found.Facts.Systemd = "" }, "systemd", "reports no version", nil},
 	{"no openssl", func(v *Visit) {
 		v.Found.Facts.OpenSSL, v.Found.Facts.Installer = false, "rm -rf /"
 		v.Found.Facts.SetForm("/c.p12", host.Form{})
 	}, "openssl", "on the host: install openssl", []string{"certificate_form"}},
-	{"clock ahead", func(v *Visit) { v.Found.Facts.Ahead = 31 * time.Second }, "clock", "31s ahead of ours: tokens are refused on the host: timedatectl", nil},
-	{"clock behind", func(v *Visit) { v.Found.Facts.Ahead = -2 * time.Minute }, "clock", "2m0s behind ours", nil},
-	{"no clock", func(v *Visit) { v.Found.Facts.Clock = false }, "clock", "does not tell its time", nil},
+	{"clock ahead", func(v *Visit) { v.Found.Facts.Ahead = 31 * time.Second }, "clock", "31s ahead of the workstation's: tokens are refused on the host: timedatectl", nil},
+	{"clock behind", func(v *Visit) { v.Found.Facts.Ahead = -2 * time.Minute }, "clock", "2m0s behind the workstation's", nil},
+	{"no clock", func(v *Visit) { v.Found.Facts.Clock = false }, "clock", "does not report its time", nil},
 	{"hard links", func(v *Visit) { v.Found.Facts.Hardlinks, v.Found.Facts.Symlinks = "0", "0" }, "protected_links",
-		"fs.protected_hardlinks is 0: users can link files of others into folders of theirs on the host: sysctl -w fs.protected_hardlinks=1; to keep it: ", nil},
+		"fs.protected_hardlinks is 0: users can link files of others into their own folders on the host: sysctl -w fs.protected_hardlinks=1; to keep it: ", nil},
 	{"odd answer for hard links", func(v *Visit) { v.Found.Facts.Hardlinks = "2" }, "protected_links", "is 2", nil},
 	{"full disk", func(v *Visit) { v.Found.Seen.Space = 1<<20 - 1 }, "space", "1023 kB", nil},
 
@@ -128,7 +128,7 @@ var sicknesses = []sick{
 		[]string{"running", "restart_time", "accepted", "dead_man"}},
 	{"disabled unit", func(v *Visit) { v.Found.Seen.Unit.File, v.Found.Facts.Wanted = "disabled", false }, "unit", "systemctl enable " + unit, []string{"dead_man"}},
 	{"stopped", func(v *Visit) { v.Found.Seen.Unit.Active = "inactive" }, "running", "systemctl start " + unit, []string{"accepted"}},
-	{"failed", func(v *Visit) { v.Found.Seen.Unit.Active, v.Found.Seen.Unit.Result = "failed", "exit-code" }, "running", "has failed (exit-code) look at: journalctl", []string{"accepted"}},
+	{"failed", func(v *Visit) { v.Found.Seen.Unit.Active, v.Found.Seen.Unit.Result = "failed", "exit-code" }, "running", "has failed (exit-code) see: journalctl", []string{"accepted"}},
 	{"crash loop", func(v *Visit) { v.Found.Seen.Unit.Active, v.Found.Seen.Unit.Sub = "activating", "auto-restart" }, "running", "exits and is started again", []string{"accepted"}},
 	{"crash loop, between two exits", func(v *Visit) {
 		now := time.Date(2026, 11, 24, 0, 0, 0, 0, time.UTC)
@@ -137,7 +137,7 @@ var sicknesses = []sick{
 	}, "running", "exits and is started again", []string{"accepted"}},
 	{"starting", func(v *Visit) { v.Found.Seen.Unit.Active = "activating" }, "running", "is activating", []string{"accepted"}},
 	{"main process gone", func(v *Visit) { v.Found.Seen.Unit.Sub = "exited" }, "running", "its main process has exited", []string{"accepted"}},
-	{"port closed", func(v *Visit) { v.Found.Seen.PortClosed, v.Found.Seen.Config.ListenerPort = true, 36001 }, "running", "nothing listens on port 36001 look at: journalctl", []string{"accepted"}},
+	{"port closed", func(v *Visit) { v.Found.Seen.PortClosed, v.Found.Seen.Config.ListenerPort = true, 36001 }, "running", "nothing listens on port 36001 see: journalctl", []string{"accepted"}},
 	{"oneshot", func(v *Visit) { v.Found.Seen.Unit.Type = "oneshot" }, "unit", "is Type=oneshot: whether the agent runs is not known set agent.unit", []string{"restart_time"}},
 	{"slow to stop", func(v *Visit) { v.Found.Seen.Unit.StopTime = 121 * time.Second }, "restart_time",
 		"may take 2m1s, longer than health.timeout (2m0s) set health.timeout to 2m1s or more", nil},
@@ -145,14 +145,14 @@ var sicknesses = []sick{
 	{"no limit", func(v *Visit) { v.Found.Seen.Unit.StopTime = host.Endless }, "restart_time", "has no time-out, and health.timeout is 2m0s set TimeoutStopSec=", nil},
 	{"no log", func(v *Visit) { v.Found.Facts.Log = "missing" }, "log", "/log does not exist set agent.log", []string{"accepted"}},
 	{"log through another's link", func(v *Visit) { v.Found.Facts.LogUnsafe = "/var/log/x" }, "log",
-		"/log is a link, and others than root can write the folder /var/log/x name the file itself in agent.log", []string{"accepted"}},
+		"/log is a link, and others than root can write the folder /var/log/x set agent.log to the file itself", []string{"accepted"}},
 	{"odd log", func(v *Visit) { v.Found.Facts.Log = "other" }, "log", "not a regular file", []string{"accepted"}},
-	{"refused", func(v *Visit) { v.Found.Seen.Denied = "AADSTS1" }, "accepted", "AADSTS1 is the certificate registered", nil},
+	{"refused", func(v *Visit) { v.Found.Seen.Denied = "AADSTS1" }, "accepted", "AADSTS1 check that the certificate is registered", nil},
 
-	{"no timer", func(v *Visit) { v.Found.Facts.Timer = false }, "dead_man", "no timer, systemd-run is not there on the host: dnf install systemd; or go without: --no-deadman", nil},
-	{"no guard", func(v *Visit) { v.Found.Facts.Guard = false }, "dead_man", "no boot guard, /etc/systemd/system can't be written", nil},
+	{"no timer", func(v *Visit) { v.Found.Facts.Timer = false }, "dead_man", "no timer, systemd-run is missing on the host: dnf install systemd; or rotate without it: --no-deadman", nil},
+	{"no guard", func(v *Visit) { v.Found.Facts.Guard = false }, "dead_man", "no boot guard, /etc/systemd/system is not writable", nil},
 	{"unwanted", func(v *Visit) { v.Found.Facts.Wanted = false }, "dead_man", "no target wants " + unit + " on the host: systemctl enable", nil},
-	{"both halves", func(v *Visit) { v.Found.Facts.Guard, v.Found.Facts.Timer = false, false }, "dead_man", "systemd-run is not there; no boot guard", nil},
+	{"both halves", func(v *Visit) { v.Found.Facts.Guard, v.Found.Facts.Timer = false, false }, "dead_man", "systemd-run is missing; no boot guard", nil},
 
 	{"interrupted run", func(v *Visit) { v.Found.Seen.Receipts = []host.Receipt{{State: "undoing", Run: "R", Owner: "me"}} }, "unfinished",
 		"run R of me was interrupted (undoing) aoifleet recover", nil},
@@ -162,8 +162,8 @@ var sicknesses = []sick{
 	{"leftovers", func(v *Visit) { v.Found.Seen.Leftover = []string{"x", "y"} }, "leftovers", "x, y aoifleet recover", nil},
 }
 
-func TestSick(t *testing.T) {
-	all := slices.Clone(sicknesses)
+func TestFaults(t *testing.T) {
+	all := slices.Clone(faults)
 	for form, says := range map[host.Form]string{
 		{Strange: "XX"}:                    "is not base64",
 		{Strange: "BBB"}:                   "byte order mark",
@@ -175,27 +175,27 @@ func TestSick(t *testing.T) {
 		{Opens: "legacy"}:                  "RC2",
 		{Opens: "no"}:                      "not a P12, or has a passphrase",
 	} {
-		all = append(all, sick{"form " + form.Strange + form.Opens,
+		all = append(all, fault{"form " + form.Strange + form.Opens,
 			func(v *Visit) { v.Found.Facts.SetForm("/c.p12", form) }, "certificate_form", says, []string{"accepted"}})
 	}
-	all = append(all, sick{"empty file", func(v *Visit) { v.Found.Seen.File.Size = 0 }, "certificate_form", "empty aoifleet rotate", []string{"accepted"}})
+	all = append(all, fault{"empty file", func(v *Visit) { v.Found.Seen.File.Size = 0 }, "certificate_form", "empty aoifleet rotate", []string{"accepted"}})
 	for _, s := range all {
 		t.Run(s.name, func(t *testing.T) {
-			v := well()
+			v := healthyVisit()
 			s.change(&v)
 			s.check(t, Checks(v))
 		})
 	}
 }
 
-func (s sick) check(t *testing.T, checks []Check) {
+func (s fault) check(t *testing.T, checks []Check) {
 	failed := failedOf(checks)
 	if len(failed) != 1 || failed[0].Name != s.failed {
 		t.Fatalf("failed: %+v", failed)
 	}
 	c := failed[0]
-	mend := c.Hint + strings.Join(c.Command, " ")
-	if said := c.Message + " " + mend; !strings.Contains(said, s.says) {
+	fix := c.Hint + strings.Join(c.Command, " ")
+	if said := c.Message + " " + fix; !strings.Contains(said, s.says) {
 		t.Errorf("%q", said)
 	}
 	place := slices.Index(Names, s.failed)
@@ -236,7 +236,7 @@ func TestNothingIsWrong(t *testing.T) {
 		}, []string{"accepted"}},
 	} {
 		t.Run(name, func(t *testing.T) {
-			v := well()
+			v := healthyVisit()
 			c.change(&v)
 			checks := Checks(v)
 			if failed := failedOf(checks); failed != nil {
@@ -253,9 +253,9 @@ func TestNothingIsWrong(t *testing.T) {
 
 // What is no failure and worth knowing.
 func TestWorthKnowing(t *testing.T) {
-	v := well()
+	v := healthyVisit()
 	v.Found.Seen.File.Guarded, v.Found.Facts.Symlinks = true, "0"
-	unknown := well()
+	unknown := healthyVisit()
 	unknown.Found.Facts.Hardlinks = ""
 	for _, c := range []struct {
 		v           Visit
@@ -263,16 +263,16 @@ func TestWorthKnowing(t *testing.T) {
 	}{
 		{v, "certificate_path", "/c.p12; others than root can write its folder, see docs/security.md"},
 		{v, "protected_links", "fs.protected_symlinks is not 1"},
-		{well(), "certificate_path", "/c.p12"},
-		{well(), "protected_links", "hard and symbolic links"},
-		{unknown, "protected_links", "the host does not tell fs.protected_hardlinks"},
+		{healthyVisit(), "certificate_path", "/c.p12"},
+		{healthyVisit(), "protected_links", "hard and symbolic links"},
+		{unknown, "protected_links", "the host does not report fs.protected_hardlinks"},
 	} {
 		check := Checks(c.v)[slices.Index(Names, c.name)]
 		if !strings.Contains(check.Message, c.words) || check.Failed() {
 			t.Errorf("%+v, want %q", check, c.words)
 		}
 	}
-	if message := Checks(well())[slices.Index(Names, "certificate_path")].Message; message != "/c.p12" {
+	if message := Checks(healthyVisit())[slices.Index(Names, "certificate_path")].Message; message != "/c.p12" {
 		t.Errorf("root's own folder: %q", message)
 	}
 }

@@ -35,7 +35,7 @@ func (f *Fleet) Rotate(ctx, cut context.Context, s Steps, o Options) (*Change, e
 	}
 	var plan *rollout.Plan
 	if f.saved != nil {
-		looks := f.surveySome(ctx, rollout.LookAgain(f.saved.Hosts))
+		looks := f.surveySome(ctx, rollout.ToObserve(f.saved.Hosts))
 		plan = rollout.MakeSaved(f.saved.Hosts, f.Targets, looks, f.policy(o))
 	} else {
 		plan = rollout.Make(f.Targets, f.Survey(ctx), f.policy(o))

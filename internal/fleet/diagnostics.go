@@ -27,11 +27,11 @@ type Diagnosis struct {
 // where that failed. When ctx ends connections are cut, and the hosts clean up by
 // themselves. The error is that the folder can't be used; no host was contacted then.
 func (f *Fleet) Gather(ctx context.Context, d Diagnosis) ([]rollout.Result, error) {
-	f.runner.Home = diags.In(cmp.Or(d.Dir, f.runner.Home.Path()))
-	if err := f.runner.Home.Check(f.names()); err != nil {
+	f.runner.Diagnostics = diags.In(cmp.Or(d.Dir, f.runner.Diagnostics.Path()))
+	if err := f.runner.Diagnostics.Check(f.names()); err != nil {
 		return nil, err
 	}
-	defer f.runner.Home.Leave()
+	defer f.runner.Diagnostics.Leave()
 	f.caller.Contact(len(f.Targets))
 	return f.runner.Gather(ctx, f.Targets, host.Diagnosis{Within: d.Timeout, MaxSize: d.MaxSize, AsRoot: d.AsRoot}), nil
 }

@@ -110,7 +110,7 @@ func (f *Fleet) connect() {
 		DialUndo: func(ctx context.Context, h inventory.Host) (rollout.Host, error) {
 			return f.dial(ctx, h, host.Run{ID: rollout.UndoID(f.run.ID), Owner: f.run.Owner})
 		},
-		Events: f.event, RunID: f.run.ID, Home: diags.In("diags-" + f.run.ID),
+		Events: f.event, RunID: f.run.ID, Diagnostics: diags.In("diags-" + f.run.ID),
 	}
 }
 

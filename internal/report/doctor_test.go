@@ -44,9 +44,9 @@ func TestDoctorText(t *testing.T) {
                  timed out
 accepted       a-3, a-6 (2 hosts)
                  the log says: ERROR AADSTS1 of a
-                 hint: is the certificate registered for the agent's service principal? rotate to one that is: aoifleet certificate verify tells
+                 hint: check that the certificate is registered for the agent's service principal: aoifleet certificate verify
 leftovers      a-[1-2], b (3 hosts)
-                 ended runs have left: staged-R
+                 leftovers of ended runs: staged-R
                  hint: aoifleet recover -i 'my fleet.yaml' --limit 'a-[1-2],b'
 7 hosts: 1 ok, 5 with a failed check, 1 unreachable; `
 	if !strings.HasPrefix(b.String(), want) {
@@ -58,8 +58,8 @@ func TestDoctorRows(t *testing.T) {
 	d := Examined([]doctor.Visit{visited("a-1", leaves)}, "fleet.yaml")
 	var b strings.Builder
 	d.Text(&b, true)
-	for _, line := range []string{"a-1", "  jump               ok           none on the way", "  tools              not checked",
-		"  leftovers          FAILED       ended runs have left: staged-R", "                                  hint: aoifleet recover -i fleet.yaml --limit a-1"} {
+	for _, line := range []string{"a-1", "  jump               ok           none", "  tools              not checked",
+		"  leftovers          FAILED       leftovers of ended runs: staged-R", "                                  hint: aoifleet recover -i fleet.yaml --limit a-1"} {
 		if !strings.Contains("\n"+b.String(), "\n"+line+"\n") {
 			t.Errorf("no line %q in:\n%s", line, b.String())
 		}
@@ -73,8 +73,8 @@ func TestDoctorJSON(t *testing.T) {
 	d := Examined([]doctor.Visit{visited("a-1", leaves), visited("a-5", away)}, "fleet.yaml")
 	hosts := d.hosts()
 	for i, want := range [][]string{
-		{`{"name":"jump","ok":true,"message":"none on the way","hint":""}`, `{"name":"tools","ok":null,"message":"","hint":""}`,
-			`{"name":"leftovers","ok":false,"message":"ended runs have left: staged-R","hint":"aoifleet recover -i fleet.yaml --limit a-1"}`},
+		{`{"name":"jump","ok":true,"message":"none","hint":""}`, `{"name":"tools","ok":null,"message":"","hint":""}`,
+			`{"name":"leftovers","ok":false,"message":"leftovers of ended runs: staged-R","hint":"aoifleet recover -i fleet.yaml --limit a-1"}`},
 		{`{"name":"a-5","address":"a-5.example.net","checks":[`, `{"name":"reach","ok":false,"message":"timed out","hint":""},{"name":"host_key","ok":null`},
 	} {
 		text, err := json.Marshal(hosts[i])

@@ -148,7 +148,7 @@ func (s *Status) Text(w io.Writer) {
 	}
 	_ = t.Flush() // as with all writes here, the caller asks w for the error
 	s.inUse(w)
-	if unsettled := rollout.Unsettled(s.Entries); unsettled != nil {
+	if unsettled := rollout.NeedRecovery(s.Entries); unsettled != nil {
 		fmt.Fprintf(w, "next: %s\n", shellescape.QuoteCommand(append(slices.Clone(s.Recover), "--limit", strings.Join(inventory.Fold(unsettled), ","))))
 	}
 }

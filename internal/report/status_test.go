@@ -110,7 +110,7 @@ func TestSafe(t *testing.T) {
 		{p(func(p *rollout.Principal) { p.Stale = []string{"a-2"} }), nil, 0, &no, "no, 1 host still uses it: a-2"},
 		{p(nil), []string{"x"}, 0, nil, "unknown: could not check x"},
 		{p(nil), nil, 3, nil, "unknown: 3 hosts of the inventory not checked"},
-		{p(func(p *rollout.Principal) { p.Open = []string{"a-1"} }), nil, 0, nil, "unknown: an unfinished run may restore it on a-1"},
+		{p(func(p *rollout.Principal) { p.Unfinished = []string{"a-1"} }), nil, 0, nil, "unknown: an unfinished run may restore it on a-1"},
 		{p(func(p *rollout.Principal) { p.Named = false }), nil, 0, nil, "unknown: the inventory does not name"},
 	} {
 		s := status()

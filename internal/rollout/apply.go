@@ -15,7 +15,7 @@ type Run struct {
 	Results     []Result
 	Stopped     bool // by the failure budget
 	Interrupted bool // by the operator
-	Ended       bool // on purpose: Policy.Until, or an answer "no" between waves
+	Ended       bool // as asked for: Policy.Until, or an answer "no" between waves
 	Unaccepted  bool // see Plan.Unaccepted
 }
 
@@ -31,53 +31,52 @@ func (r *Run) Totals() map[Outcome]int {
 // apply is one run over a plan.
 type apply struct {
 	*Runner
-	plan  *Plan
-	drain context.Context // ended: start nothing more
+	plan     *Plan
+	stopping context.Context // when it is done, nothing new starts
 
-	staged   []bool         // by host: a certificate of this run lies there
-	gathered []bool         // by host: diagnostics may lie there
-	held     map[domain]int // places of hosts that are not known to be well again
+	staged   []bool         // by host: a certificate of this run is staged there
+	gathered []bool         // by host: it may have diagnostics
+	held     map[domain]int // places of hosts whose agent may not be healthy
 
-	mu     sync.Mutex
-	budget budget
-	run    *Run
-	ended  []int // by host: as which it ended, counted from 1
-	ends   int
+	mu       sync.Mutex
+	budget   budget
+	run      *Run
+	endOrder []int // by host: its place among those that ended, from 1
+	endCount int
 }
 
-// Apply carries out a plan: it stages on all hosts, so that what is wrong with
-// one is known before the first agent is restarted, and then goes over them
-// wave by wave. When drain ends nothing new starts and what is in flight is
-// finished or undone; when ctx ends connections are cut, and the hosts undo by
-// themselves.
-func (r *Runner) Apply(ctx, drain context.Context, plan *Plan) *Run {
+// Apply carries out a plan. It stages on all hosts, so that a problem with one is
+// known before the first agent is restarted, and then changes them wave by wave.
+// When stopping is done nothing new starts, and what is in flight is finished or
+// undone. When ctx is done connections are cut, and the hosts undo by themselves.
+func (r *Runner) Apply(ctx, stopping context.Context, plan *Plan) *Run {
 	n := len(plan.Entries)
 	a := &apply{
-		Runner: r, plan: plan, drain: drain, run: &Run{Results: make([]Result, n), Unaccepted: plan.Unaccepted},
-		staged: make([]bool, n), gathered: make([]bool, n), ended: make([]int, n), held: map[domain]int{},
+		Runner: r, plan: plan, stopping: stopping, run: &Run{Results: make([]Result, n), Unaccepted: plan.Unaccepted},
+		staged: make([]bool, n), gathered: make([]bool, n), endOrder: make([]int, n), held: map[domain]int{},
 	}
 	a.budget = budget{limit: plan.Policy.MaxFailures.Of(n), countUnreachable: plan.Policy.CountUnreachable}
 	for i, e := range plan.Entries {
 		a.run.Results[i].Entry = e
-		if !plan.lenient {
-			a.budget.add(e.Outcome, false) // it has no wave
+		if !plan.ignoreRefusals {
+			a.budget.add(e.Outcome, false) // it is in no wave
 		}
 	}
 	if !a.budget.spent() {
-		each(n, max(plan.Policy.Parallel, keep), func(i int) { a.stage(ctx, i) })
+		forEach(n, max(plan.Policy.Parallel, maxConnections), func(i int) { a.stage(ctx, i) })
 	}
-	a.inTurn(a.unfinished(), a.held, func(i int) { a.settle(ctx, i) })
+	a.inTurn(a.unfinished(), a.held, func(i int) { a.recoverFirst(ctx, i) })
 	a.replaceCanary()
 	for wave := 0; wave < len(plan.Waves) && a.wave(ctx, wave); wave++ {
 	}
 	undone := a.undoAll(ctx)
-	each(n, keep, func(i int) { a.discard(ctx, i) })
+	forEach(n, maxConnections, func(i int) { a.discard(ctx, i) })
 	a.downloadAll(ctx)
 	a.skipRest(undone)
 	return a.run
 }
 
-// unfinished are the hosts on which an interrupted run is to be settled first.
+// unfinished returns the hosts on which an interrupted run must be recovered first.
 func (a *apply) unfinished() []int {
 	var list []int
 	for _, i := range a.plan.due() {
@@ -89,25 +88,25 @@ func (a *apply) unfinished() []int {
 	return list
 }
 
-// turn is what a wave does with host i.
-func (a *apply) turn(ctx context.Context, i int) {
+// process recovers or changes host i, unless it has ended or the run stops.
+func (a *apply) process(ctx context.Context, i int) {
 	switch {
-	case !a.mayStart(i):
+	case !a.canStart(i):
 	case a.run.Results[i].Action == Recover:
-		a.recover(ctx, i)
+		a.recoverHost(ctx, i)
 	default:
 		a.rotate(ctx, i)
 	}
 }
 
-// inTurn does the task on hosts in this order: Policy.Parallel at once, and
-// never more of a failure domain than it bears. A host that has to wait for its
-// domain takes no place of the others. held are places that are not given back:
-// of hosts that ended in a way after which the next must not begin.
+// inTurn runs task for each of hosts in this order: Policy.Parallel at once, and
+// never more of a failure domain than its limit. A host that waits for its domain
+// does not delay the others. held counts the places of hosts that are not safe;
+// they are not given back, so that the next host of the domain does not start.
 func (a *apply) inTurn(hosts []int, held map[domain]int, task func(i int)) {
 	type ended struct {
-		domain domain
-		well   bool
+		domain  domain
+		release bool
 	}
 	q := newQueue(hosts, func(i int) domain { return a.plan.Policy.domainOf(a.plan.Entries[i]) }, held)
 	done := make(chan ended)
@@ -119,26 +118,26 @@ func (a *apply) inTurn(hosts []int, held map[domain]int, task func(i int)) {
 			}
 			go func() {
 				task(i)
-				done <- ended{d, d.limit == 0 || held == nil || settled(a.outcome(i))}
+				done <- ended{d, d.limit == 0 || held == nil || isSafe(a.outcome(i))}
 			}()
 		}
 		if running == 0 {
 			break
 		}
-		if e := <-done; e.well {
-			q.leave(e.domain)
+		if e := <-done; e.release {
+			q.release(e.domain)
 		} else {
 			held[e.domain]++
 		}
 	}
-	for _, i := range q.left() {
-		a.noteWaiting(i)
+	for _, i := range q.waiting() {
+		a.noteNotStarted(i)
 	}
 }
 
-// settled tells of an outcome, also none, whether the agent is known to be well,
-// or as it was.
-func settled(o Outcome) bool { return o != Failed && o != Unknown }
+// isSafe reports whether an outcome, or none yet, means that the agent is healthy
+// or unchanged.
+func isSafe(o Outcome) bool { return o != Failed && o != Unknown }
 
 func (a *apply) outcome(i int) Outcome {
 	a.mu.Lock()
@@ -146,19 +145,19 @@ func (a *apply) outcome(i int) Outcome {
 	return a.run.Results[i].Outcome
 }
 
-// noteWaiting says why host i, whose turn never comes, is skipped.
-func (a *apply) noteWaiting(i int) {
-	const why = "not begun: another host of the same failure domain is not known to be well again"
-	if res := &a.run.Results[i]; res.Outcome == "" && a.goesOn() {
+// noteNotStarted notes why host i, which waits for its domain, is skipped.
+func (a *apply) noteNotStarted(i int) {
+	const why = "not started: another host of the same failure domain may be unhealthy"
+	if res := &a.run.Results[i]; res.Outcome == "" && a.canContinue() {
 		res.Notes = append(res.Notes, why)
 	}
 }
 
-// mayStart tells whether host i is still to be done and may begin.
-func (a *apply) mayStart(i int) bool {
+// canStart reports whether host i has not ended and the run may start it.
+func (a *apply) canStart(i int) bool {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	return a.run.Results[i].Outcome == "" && !a.budget.spent() && a.drain.Err() == nil
+	return a.run.Results[i].Outcome == "" && !a.budget.spent() && a.stopping.Err() == nil
 }
 
 // end gives host i its outcome.
@@ -167,17 +166,17 @@ func (a *apply) end(i int, outcome Outcome, reason *problem.Error) {
 	res := &a.run.Results[i]
 	res.Outcome, res.Problem = outcome, reason
 	if outcome != Rotated && outcome != Restored {
-		res.Proof = "" // of a certificate that is not live any more
+		res.Proof = "" // the certificate is no longer live
 	}
 	a.budget.add(outcome, a.plan.inCanary(res.Wave))
-	a.ends++
-	a.ended[i] = a.ends
+	a.endCount++
+	a.endOrder[i] = a.endCount
 	a.mu.Unlock()
 	a.Events(Event{Host: res.Host.Name, Outcome: outcome, Problem: reason, Proof: res.Proof})
 }
 
-// skipRest gives the hosts that were not begun their outcome, and says why the
-// run ended.
+// skipRest ends the hosts that were not started as skipped, and sets why the run
+// ended. undone is the number of hosts that the run has tried to undo.
 func (a *apply) skipRest(undone int) {
 	left := 0
 	for i := range a.run.Results {
@@ -188,54 +187,54 @@ func (a *apply) skipRest(undone int) {
 	}
 	skipped := a.run.Totals()[Skipped] > 0
 	a.run.Stopped = a.budget.spent() && (left > 0 || undone > 0)
-	a.run.Interrupted = skipped && a.drain.Err() != nil
+	a.run.Interrupted = skipped && a.stopping.Err() != nil
 	a.run.Ended = a.run.Ended && skipped && !a.run.Stopped && !a.run.Interrupted
 }
 
-// refuse ends a host on which nothing was changed.
+// refuse ends host i, on which nothing was changed, because of err.
 func (a *apply) refuse(i int, err error) {
 	if cancelled(err) {
-		return // becomes skipped
+		return // skipRest ends it
 	}
-	outcome, reason := failedLook(host.AsProblem(err))
+	outcome, reason := outcomeOf(host.AsProblem(err))
 	a.end(i, outcome, reason)
 }
 
-// wave takes one wave through and then stands at the gate to the next; false:
-// there is no next one, or it is not to be begun.
+// wave changes the hosts of wave n and soaks them. It reports whether the next wave
+// is to start.
 func (a *apply) wave(ctx context.Context, n int) bool {
 	p := a.plan.Policy
 	last := n == len(a.plan.Waves)-1
-	if !a.goesOn() {
+	if !a.canContinue() {
 		return false
 	}
 	if len(a.plan.Waves) > 1 {
 		a.Events(Event{Wave: n + 1, Step: "wave"})
 	}
 	hosts := a.plan.Waves[n].Hosts
-	a.inTurn(hosts, a.held, func(i int) { a.turn(ctx, i) })
-	if a.goesOn() && a.canaryUnchanged(n) {
+	a.inTurn(hosts, a.held, func(i int) { a.process(ctx, i) })
+	if a.canContinue() && a.canaryUnchanged(n) {
 		if a.replaceCanary(); len(a.plan.Waves) == 0 {
 			return false
 		}
 		return a.wave(ctx, n)
 	}
-	if last || !a.goesOn() {
+	if last || !a.canContinue() {
 		return false
 	}
 	if p.Soak > 0 {
 		a.soak(ctx, n+1, hosts)
 	}
-	if !a.goesOn() {
+	if !a.canContinue() {
 		return false
 	}
-	a.run.Ended = p.Until == n+1 || a.pauses(n) && !a.Ask(n+1, a.run)
+	a.run.Ended = p.Until == n+1 || a.pausesAfter(n) && !a.Ask(n+1, a.run)
 	return !a.run.Ended
 }
 
-// canaryUnchanged tells whether wave n is a canary of which no host was changed:
-// each was refused, or not reached, when its turn came. The waves of a saved plan
-// stay what they are, so its run stops there.
+// canaryUnchanged reports whether wave n is a canary of which no host was changed:
+// each was refused or unreachable. The waves of a saved plan are fixed, so its run
+// stops there instead.
 func (a *apply) canaryUnchanged(n int) bool {
 	if !a.plan.Waves[n].Canary {
 		return false
@@ -245,7 +244,7 @@ func (a *apply) canaryUnchanged(n int) bool {
 			return false
 		}
 	}
-	if a.plan.fixed {
+	if a.plan.fixedWaves {
 		a.mu.Lock()
 		defer a.mu.Unlock()
 		a.budget.canary = true
@@ -254,12 +253,12 @@ func (a *apply) canaryUnchanged(n int) bool {
 	return true
 }
 
-// replaceCanary divides anew what is still due where a host of the canary has
-// ended without a change: a canary of nobody would prove nothing.
+// replaceCanary divides the hosts that are still due into new waves if a host of the
+// canary has ended without a change: an empty canary would prove nothing.
 func (a *apply) replaceCanary() {
 	p := a.plan
 	ended := func(i int) bool { return a.run.Results[i].Outcome != "" }
-	if p.fixed || len(p.Waves) == 0 || !p.Waves[0].Canary || !slices.ContainsFunc(p.Waves[0].Hosts, ended) {
+	if p.fixedWaves || len(p.Waves) == 0 || !p.Waves[0].Canary || !slices.ContainsFunc(p.Waves[0].Hosts, ended) {
 		return
 	}
 	p.Waves = waves(slices.DeleteFunc(p.due(), ended), p.Policy.Canary, p.Policy.Batches)
@@ -273,15 +272,15 @@ func (a *apply) replaceCanary() {
 	}
 }
 
-// goesOn tells whether anything new may begin.
-func (a *apply) goesOn() bool {
+// canContinue reports whether anything new may start.
+func (a *apply) canContinue() bool {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	return !a.budget.spent() && a.drain.Err() == nil
+	return !a.budget.spent() && a.stopping.Err() == nil
 }
 
-// pauses tells whether somebody is to be asked after wave n.
-func (a *apply) pauses(n int) bool {
+// pausesAfter reports whether the operator is asked after wave n.
+func (a *apply) pausesAfter(n int) bool {
 	switch a.plan.Policy.PauseAfter {
 	case AfterCanary:
 		return a.plan.Waves[n].Canary

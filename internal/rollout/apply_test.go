@@ -135,7 +135,7 @@ func TestSettlingIsParallelToo(t *testing.T) {
 		if f.mostRestart != 2 || run.Totals()[Rotated] != 8 {
 			t.Errorf("%d at once; %v", f.mostRestart, run.Totals())
 		}
-		if note := strings.Join(run.Results[0].Notes, ""); !strings.Contains(note, "settled first: rolled-back") {
+		if note := strings.Join(run.Results[0].Notes, ""); !strings.Contains(note, "recovered first: rolled-back") {
 			t.Errorf("note %q", note)
 		}
 	})
@@ -174,11 +174,11 @@ func TestSettle(t *testing.T) {
 
 // Memory depends on the connections that are open, not on the fleet.
 func TestConnectionsAreBounded(t *testing.T) {
-	names := manyNames(3 * keep)
+	names := manyNames(3 * maxConnections)
 	f := newFakeFleet(names...)
 	run := f.rotateAll(t, context.Background(), policy(), names...)
 	// Those that are kept, and as many being looked at.
-	if run.Totals()[Rotated] != 3*keep || f.mostOpen > 2*keep {
+	if run.Totals()[Rotated] != 3*maxConnections || f.mostOpen > 2*maxConnections {
 		t.Errorf("%v, %d open at once", run.Totals(), f.mostOpen)
 	}
 }
@@ -262,14 +262,14 @@ func TestDiscardFails(t *testing.T) {
 // The first signal: what is in flight ends, nothing new begins.
 func TestSoftStop(t *testing.T) {
 	f := newFakeFleet("a", "b", "c")
-	drain, stop := context.WithCancel(context.Background())
+	stopping, stop := context.WithCancel(context.Background())
 	defer stop()
 	f.vms["a"].during = func(call string) {
 		if call == "rotate" {
 			stop()
 		}
 	}
-	run := f.rotateAll(t, drain, policy(), "a", "b", "c")
+	run := f.rotateAll(t, stopping, policy(), "a", "b", "c")
 	wantOutcomes(t, run, Rotated, Skipped, Skipped)
 	if !run.Interrupted || run.Stopped || f.vms["b"].staged || f.vms["c"].staged {
 		t.Errorf("%+v", run)
@@ -279,9 +279,9 @@ func TestSoftStop(t *testing.T) {
 // An interruption before anything began leaves every host as it was.
 func TestSoftStopBeforeTheFirst(t *testing.T) {
 	f := newFakeFleet("a", "b")
-	drain, stop := context.WithCancel(context.Background())
+	stopping, stop := context.WithCancel(context.Background())
 	stop()
-	run := f.rotateAll(t, drain, policy(), "a", "b")
+	run := f.rotateAll(t, stopping, policy(), "a", "b")
 	wantOutcomes(t, run, Skipped, Skipped)
 	if !run.Interrupted || f.vms["a"].called("stage")+f.vms["a"].called("rotate") != 0 {
 		t.Errorf("%+v, %v", run, f.vms["a"].calls)

@@ -10,20 +10,20 @@ import (
 	"github.com/aoifleet/aoifleet/internal/problem"
 )
 
-// Diagnostics is the zip of one host, brought home.
+// Diagnostics is the downloaded zip of one host.
 type Diagnostics struct {
-	File   string // as the folder was named
+	File   string // its path, below the folder as it was given
 	Size   int64  // bytes
 	SHA256 string // lower-case hex
 }
 
-// Gather runs the agents' diagnostics tool on every target, many at once, and
-// brings the zips home into r.Home. It changes nothing that an agent sees. It
-// returns one Result for each target; its Outcome is set where that failed. When
-// ctx ends connections are cut, and the hosts clean up by themselves.
+// Gather runs the agent's diagnostics tool on every target, many at once, and
+// downloads the zips into r.Diagnostics. It changes nothing that an agent uses. It
+// returns one Result for each target, with an Outcome where that failed. When ctx
+// is done connections are cut, and the hosts clean up by themselves.
 func (r *Runner) Gather(ctx context.Context, targets []Target, d host.Diagnosis) []Result {
 	results := make([]Result, len(targets))
-	each(len(targets), keep, func(i int) {
+	forEach(len(targets), maxConnections, func(i int) {
 		res := &results[i]
 		res.Entry = Entry{Target: targets[i], Action: None}
 		got, err := r.gather(ctx, *res.Host, d)
@@ -31,7 +31,7 @@ func (r *Runner) Gather(ctx context.Context, targets []Target, d host.Diagnosis)
 		case cancelled(err):
 			res.Outcome = Skipped
 		case err != nil:
-			res.Entry = res.stop(failedLook(host.AsProblem(err)))
+			res.Entry = res.withOutcome(outcomeOf(host.AsProblem(err)))
 		default:
 			res.Diagnostics = got
 			return
@@ -41,8 +41,8 @@ func (r *Runner) Gather(ctx context.Context, targets []Target, d host.Diagnosis)
 	return results
 }
 
-// gather brings the diagnostics of one host home; nil without an error where the
-// host has none.
+// gather downloads the diagnostics of one host. It returns nil without an error if
+// the host has none.
 func (r *Runner) gather(ctx context.Context, target inventory.Host, d host.Diagnosis) (*Diagnostics, error) {
 	step := "diagnose"
 	if d.Within == 0 {
@@ -50,14 +50,14 @@ func (r *Runner) gather(ctx context.Context, target inventory.Host, d host.Diagn
 	}
 	r.Events(Event{Host: target.Name, Step: step})
 	defer r.Events(Event{Host: target.Name})
-	h, err := r.take(ctx, target)
+	h, err := r.connect(ctx, target)
 	if err != nil {
 		return nil, err
 	}
 	defer h.Close()
-	file, err := r.Home.Create(target.Name)
+	file, err := r.Diagnostics.Create(target.Name)
 	if err != nil {
-		return nil, unwritable(err)
+		return nil, writeProblem(err)
 	}
 	defer file.Discard()
 	d.To = file
@@ -70,33 +70,33 @@ func (r *Runner) gather(ctx context.Context, target inventory.Host, d host.Diagn
 	}
 	path, err := file.Save()
 	if err != nil {
-		return nil, unwritable(err)
+		return nil, writeProblem(err)
 	}
 	r.Events(Event{Host: target.Name, Done: got.Size, Total: got.Size})
 	return &Diagnostics{File: path, Size: got.Size, SHA256: got.SHA256}, nil
 }
 
-func unwritable(err error) error {
-	return &problem.Error{Class: problem.Disk, Message: "the diagnostics can't be written here: " + err.Error()}
+func writeProblem(err error) error {
+	return &problem.Error{Class: problem.Disk, Message: "could not write the diagnostics: " + err.Error()}
 }
 
-// mayHaveGathered tells whether the host may have diagnostics of the transaction.
+// mayHaveGathered reports whether the host may have diagnostics of the transaction.
 func mayHaveGathered(r *host.Report) bool {
 	return r.Gathered || r.Ending == host.Lost &&
 		slices.ContainsFunc(r.Steps, func(s host.Step) bool { return s.Name == "diagnostics" })
 }
 
-// gatherBefore gathers the diagnostics of an agent that is about to be undone,
-// and leaves them on the host. A failure is noted and stops nothing.
-func (a *apply) gatherBefore(ctx context.Context, i int) {
+// gatherBeforeUndo gathers the diagnostics of host i, which is about to be undone,
+// and leaves them on the host. A failure becomes a note and stops nothing.
+func (a *apply) gatherBeforeUndo(ctx context.Context, i int) {
 	res := &a.run.Results[i]
-	if !res.Host.Health.Diagnostics || a.Home == nil {
+	if !res.Host.Health.Diagnostics || a.Diagnostics == nil {
 		return
 	}
 	ctx, cancel := context.WithTimeout(ctx, host.BeforeUndo+90*time.Second)
 	defer cancel()
 	a.Events(Event{Host: res.Host.Name, Step: "diagnostics"})
-	h, err := a.take(ctx, res.at())
+	h, err := a.connect(ctx, res.hostByUnitName())
 	if err == nil {
 		_, err = h.Diagnose(ctx, host.Diagnosis{Within: host.BeforeUndo})
 		_ = h.Close()
@@ -108,25 +108,25 @@ func (a *apply) gatherBefore(ctx context.Context, i int) {
 	a.gathered[i] = true
 }
 
-// downloadAll fetches the diagnostics of all hosts, many at once, so that none
-// of them has waited for a download.
+// downloadAll downloads the diagnostics of all hosts, many at once, at the end of
+// the run, so that no host waits for a download.
 func (a *apply) downloadAll(ctx context.Context) {
-	if a.Home == nil || !slices.Contains(a.gathered, true) {
+	if a.Diagnostics == nil || !slices.Contains(a.gathered, true) {
 		return
 	}
-	each(len(a.gathered), keep, func(i int) { a.download(ctx, i) })
-	a.Home.Leave() // where nothing has come
+	forEach(len(a.gathered), maxConnections, func(i int) { a.download(ctx, i) })
+	a.Diagnostics.Leave() // if nothing was downloaded
 }
 
-// download fetches what was gathered on host i before it was undone.
+// download downloads the diagnostics that were gathered on host i before its undo.
 func (a *apply) download(ctx context.Context, i int) {
 	res := &a.run.Results[i]
 	if !a.gathered[i] || res.Outcome != RolledBack && res.Outcome != Failed {
 		return
 	}
-	got, err := a.gather(ctx, res.at(), host.Diagnosis{})
+	got, err := a.gather(ctx, res.hostByUnitName(), host.Diagnosis{})
 	if err != nil {
-		res.Notes = append(res.Notes, "the diagnostics could not be brought home: "+host.AsProblem(err).Message)
+		res.Notes = append(res.Notes, "the diagnostics could not be downloaded: "+host.AsProblem(err).Message)
 		return
 	}
 	res.Diagnostics = got

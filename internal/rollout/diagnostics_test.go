@@ -46,7 +46,7 @@ func TestGather(t *testing.T) {
 	f.vms["broken"].fates["diagnose"] = notApplied
 	dir := filepath.Join(t.TempDir(), "out")
 	r := f.runner()
-	r.Home = diags.In(dir)
+	r.Diagnostics = diags.In(dir)
 	if err := os.Mkdir(dir, 0o700); err != nil {
 		t.Fatal(err)
 	}
@@ -81,12 +81,12 @@ func TestGather(t *testing.T) {
 // TestGatherIsParallel: nothing is restarted, so rollout.parallel is no limit.
 func TestGatherIsParallel(t *testing.T) {
 	var names []string
-	for i := range keep {
+	for i := range maxConnections {
 		names = append(names, fmt.Sprint("h", i))
 	}
 	f := newFakeFleet(names...)
 	var all sync.WaitGroup
-	all.Add(keep)
+	all.Add(maxConnections)
 	for _, vm := range f.vms {
 		vm.zip = "PK"
 		vm.during = func(call string) {
@@ -97,7 +97,7 @@ func TestGatherIsParallel(t *testing.T) {
 		}
 	}
 	r := f.runner()
-	r.Home = diags.In(t.TempDir())
+	r.Diagnostics = diags.In(t.TempDir())
 	for _, res := range r.Gather(context.Background(), f.targets(names...), host.Diagnosis{Within: 1}) {
 		if res.Diagnostics == nil {
 			t.Fatalf("%+v", res.Problem)
@@ -118,7 +118,7 @@ func TestDiagnosticsOfARollback(t *testing.T) {
 	f.vms["broken"].fates["diagnose"] = notApplied
 	dir := filepath.Join(t.TempDir(), "diags")
 	r := f.runner()
-	r.Home = diags.In(dir)
+	r.Diagnostics = diags.In(dir)
 	targets := diagnosingAll(f.targets(names...))
 	targets[4].Host.Health.Diagnostics = false
 	f.vms["late"].ending, f.vms["late"].zip = host.RolledBack, "PK"
@@ -130,7 +130,7 @@ func TestDiagnosticsOfARollback(t *testing.T) {
 			t.Errorf("%s: %+v", res.Host.Name, res.Diagnostics)
 		}
 	}
-	if notes := strings.Join(run.Results[5].Notes, "\n"); !strings.Contains(notes, "could not be brought home: ") {
+	if notes := strings.Join(run.Results[5].Notes, "\n"); !strings.Contains(notes, "could not be downloaded: ") {
 		t.Errorf("notes %q", notes)
 	}
 	if left := files(t, dir); !slices.Equal(left, []string{"back.zip", "lost.zip"}) {
@@ -173,7 +173,7 @@ func TestDiagnosticsOfASoak(t *testing.T) {
 			vm.fates["diagnose"] = notApplied
 		}
 		r := f.runner()
-		r.Home = diags.In(t.TempDir())
+		r.Diagnostics = diags.In(t.TempDir())
 		targets := diagnosingAll(f.targets("a", "b"))
 		p := policy()
 		p.Canary, p.Batches, p.Soak = 1, nil, 1

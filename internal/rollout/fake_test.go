@@ -343,16 +343,16 @@ func policy() Policy {
 
 // rotateAll surveys, plans and applies as the rotate command does, and sees
 // that no connection is left open.
-func (f *fakeFleet) rotateAll(t *testing.T, drain context.Context, p Policy, names ...string) *Run {
+func (f *fakeFleet) rotateAll(t *testing.T, stopping context.Context, p Policy, names ...string) *Run {
 	t.Helper()
-	return f.rotateUntil(t, context.Background(), drain, p, names...)
+	return f.rotateUntil(t, context.Background(), stopping, p, names...)
 }
 
-func (f *fakeFleet) rotateUntil(t *testing.T, hard, drain context.Context, p Policy, names ...string) *Run {
+func (f *fakeFleet) rotateUntil(t *testing.T, hard, stopping context.Context, p Policy, names ...string) *Run {
 	t.Helper()
 	r := f.runner()
 	targets := f.targets(names...)
-	run := r.Apply(hard, drain, Make(targets, r.Survey(context.Background(), targets, p.Parallel), p))
+	run := r.Apply(hard, stopping, Make(targets, r.Survey(context.Background(), targets, p.Parallel), p))
 	r.Close()
 	if f.open != 0 {
 		t.Errorf("%d connections are left open", f.open)

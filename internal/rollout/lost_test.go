@@ -40,9 +40,9 @@ func TestLost(t *testing.T) {
 				if (res.Problem == nil) != (tt.outcome == Rotated) {
 					t.Errorf("problem %+v", res.Problem)
 				}
-				note := "contact was lost in mid-change; this is what the host itself says"
+				note := "contact was lost during the change; the host reported this outcome later"
 				if tt.outcome == Unknown {
-					note = "contact was lost in mid-change; the host said last: as fated"
+					note = "contact was lost during the change; last report from the host: as fated"
 				}
 				if !slices.Equal(res.Notes, []string{note}) {
 					t.Errorf("notes %q", res.Notes)
@@ -157,7 +157,7 @@ func TestFromReceipts(t *testing.T) {
 	}
 	for _, tt := range tests {
 		seen := &host.Observation{Receipts: tt.receipts, File: host.File{Digest: tt.digest}}
-		if got := fromReceipts(seen, "me", "old"); got != tt.want {
+		if got := outcomeFromReceipts(seen, "me", "old"); got != tt.want {
 			t.Errorf("%+v %s: %q, want %q", tt.receipts, tt.digest, got, tt.want)
 		}
 	}

@@ -52,14 +52,14 @@ func TestSoakExcusesWhatWasThere(t *testing.T) {
 		res := &Result{Entry: Entry{Target: Target{Host: &inventory.Host{}, Certificate: newCertificate("NEW")}, Seen: &host.Observation{Denied: tt.before}}}
 		seen := healthy()
 		seen.Denied = tt.line
-		if got := unhealthy(res, seen) == nil; got != tt.well {
+		if got := soakProblem(res, seen) == nil; got != tt.well {
 			t.Errorf("before %q, then %q: well %v", tt.before, tt.line, got)
 		}
 	}
 	res := &Result{Entry: Entry{Target: Target{Host: &inventory.Host{}, Certificate: newCertificate("NEW")}, Seen: healthy()}, Known: true}
 	seen := healthy()
 	seen.Denied = "AADSTS1"
-	if reason := unhealthy(res, seen); reason != nil {
+	if reason := soakProblem(res, seen); reason != nil {
 		t.Errorf("the watch excused it: %+v", reason)
 	}
 }

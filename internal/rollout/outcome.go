@@ -1,6 +1,6 @@
-// Package rollout takes a fleet through a rotation: what was seen becomes a
-// plan (pure), the plan is applied host by host within a failure budget (pure),
-// and every selected host ends with one truthful outcome.
+// Package rollout changes the certificates of a fleet: observations become a plan
+// (pure), the plan is applied wave by wave within a failure budget (pure), and every
+// selected host ends with one outcome.
 package rollout
 
 import (
@@ -17,7 +17,7 @@ import (
 // Outcome is how a host ended; docs/reference.md defines each.
 type Outcome string
 
-// The outcomes of a host. The empty Outcome is a host not decided yet.
+// The outcomes of a host. An empty Outcome is that of a host that has not ended.
 const (
 	Rotated       Outcome = "rotated"
 	Current       Outcome = "current"
@@ -31,25 +31,25 @@ const (
 	Failed        Outcome = "failed"
 )
 
-// Outcomes lists them from good to bad, the order in which they are counted.
+// Outcomes lists all outcomes from good to bad, the order in which they are shown.
 var Outcomes = []Outcome{Rotated, Current, NotApplicable, Restored, Skipped, Unreachable, Refused, RolledBack, Unknown, Failed}
 
-// Action is what a plan wants of a host.
+// Action is what a plan does on a host.
 type Action string
 
 // The actions of a plan.
 const (
-	Rotate  Action = "rotate"  // swap the file and restart the agent
-	Restart Action = "restart" // the file is right, the process older than it
-	Restore Action = "restore" // a backup goes back
-	Recover Action = "recover" // an interrupted run is settled
+	Rotate  Action = "rotate"  // replace the file and restart the agent
+	Restart Action = "restart" // the file is right, and the agent needs a restart
+	Restore Action = "restore" // restore a backup
+	Recover Action = "recover" // recover an interrupted run
 	None    Action = "none"
 )
 
-// Target is a selected host and the certificate that it shall have.
+// Target is a selected host and the certificate that it should have.
 type Target struct {
-	Host        *inventory.Host // shared by all that is said of it, never changed
-	Source      string          // of the certificate: a file or keyvault://…; "": none is named
+	Host        *inventory.Host // shared, never changed
+	Source      string          // of the certificate: a file or keyvault://…; "" if none is named
 	Certificate *certificate.Certificate
 }
 
@@ -60,8 +60,8 @@ type Look struct {
 	Err  error
 }
 
-// Entry is one host in a plan. Outcome is set where there is nothing to do or
-// nothing can be done; Reason says why in either case.
+// Entry is one host in a plan. Outcome is set if nothing is to be done or can be
+// done; Reason says why something is done or is not.
 type Entry struct {
 	Target
 	Seen    *host.Observation
@@ -69,17 +69,17 @@ type Entry struct {
 	Reason  string
 	Outcome Outcome
 	Problem *problem.Error
-	Backup  *host.Backup // of Restore
+	Backup  *host.Backup // for Restore
 	Wave    int          // counted from 1; 0: in none
-	// Verified is whether Azure was asked about the certificate, before any host was
-	// touched, and accepts it; nil: the inventory does not want that, or nothing is
-	// to be done.
+	// Verified is whether Azure accepts the certificate, asked before any host was
+	// changed; false also if --skip-verify left that out. It is nil if the inventory
+	// does not want that, or nothing is to be done.
 	Verified *bool
 }
 
-// at is the host with the unit called by its own name, once that is known: its
-// folder on the host has that name, whoever asks.
-func (e Entry) at() inventory.Host {
+// hostByUnitName returns the host with the unit's own name instead of an alias, once
+// that is known: the state folder on the host has that name.
+func (e Entry) hostByUnitName() inventory.Host {
 	h := *e.Host
 	h.Agent.Unit = e.unitName()
 	return h
@@ -87,7 +87,7 @@ func (e Entry) at() inventory.Host {
 
 func (e Entry) unitName() string { return cmp.Or(e.unit().ID, e.Host.Agent.Unit) }
 
-// Remarks are what a person should know of a host beside its outcome.
+// Remarks returns what the operator should know about a host besides its outcome.
 func (e Entry) Remarks() []string {
 	if e.Seen == nil {
 		return nil
@@ -108,58 +108,58 @@ func (e Entry) Remarks() []string {
 // Result is one host at the end of a run.
 type Result struct {
 	Entry
-	Proof    string // expected_line, log_clean, process_only; "" where nothing was started
+	Proof    string // expected_line, log_clean, process_only; "" if nothing was started
 	Known    bool   // the watch did not count denied lines, because the log had such lines before
 	Notes    []string
 	Evidence []string
 	Steps    []host.Step
-	// SettlesAt is when an unknown host will have settled by itself; zero: it
-	// has no dead-man switch.
+	// SettlesAt is when an unknown host will have recovered by itself, at the latest.
+	// It is zero without a dead-man switch.
 	SettlesAt time.Time
-	// Confirmed: an unknown host whose transaction has ended well; what became
-	// of it since can't be told.
+	// Confirmed is whether an unknown host had confirmed its change: only its state
+	// since then is unknown.
 	Confirmed   bool
-	Diagnostics *Diagnostics // nil: none came home
+	Diagnostics *Diagnostics // nil if none were downloaded
 }
 
-// note adds to the notes what is not "" and not there yet.
+// note adds text to the notes, unless it is empty or among them already.
 func (r *Result) note(text string) {
 	if text != "" && !slices.Contains(r.Notes, text) {
 		r.Notes = append(r.Notes, text)
 	}
 }
 
-// Event is a change of a host's state, for whoever draws progress. Outcome is
-// set when the host has ended; it may be set again, to a worse one. Without a
-// Host it is one of a wave: "wave" when it begins, "soak" when its soak does.
+// Event is a change of a host's state, for the progress display and the journal.
+// Outcome is set when the host has ended; a later event may set a worse one. An event
+// without a Host is about a wave: "wave" when it starts, "soak" when its soak starts.
 type Event struct {
 	Host    string
 	Wave    int
-	Step    string // observe, stage, then host.sh's own; "": nothing is going on
+	Step    string // observe, stage, then those of host.sh; "" when none runs
 	Outcome Outcome
 	Problem *problem.Error
 	Proof   string
-	// Done and Total are the bytes of a "download"; without a Step it has ended.
+	// Done and Total are the bytes of a "download"; without a Step it is complete.
 	Done, Total int64
 	// Soak is how long a "soak" lasts.
 	Soak time.Duration
 }
 
-// NotSeen is the action of a plan that was made without looking.
+// NotSeen is the action in a plan that was made offline.
 const NotSeen Action = "unknown"
 
-// Next is what an operator does after a run.
+// Next is what the operator should do after a run.
 type Next int
 
-// What comes next.
+// The next steps.
 const (
 	NoNext    Next = iota
 	RunAgain       // the same command, for some hosts
-	SeeStatus      // look at what has become of some hosts
+	SeeStatus      // check some hosts
 )
 
-// Next decides what goes on after a run that left hosts undone, and for which hosts: without
-// the bad ones where it was stopped, with them where they are all that is left.
+// Next returns the next step after a run, and for which hosts. Hosts that failed are
+// left out as long as others were skipped.
 func (r *Run) Next() (next Next, hosts []string) {
 	var bad, skipped, unsettled []string
 	for _, res := range r.Results {
@@ -167,13 +167,13 @@ func (r *Run) Next() (next Next, hosts []string) {
 		case Skipped:
 			skipped = append(skipped, res.Host.Name)
 		case Restored:
-			if res.Action == Rotate { // undone with the rest of its run
+			if res.Action == Rotate { // undone because the run was stopped
 				skipped = append(skipped, res.Host.Name)
 			}
 		case Unknown, Failed:
 			unsettled = append(unsettled, res.Host.Name)
 		case RolledBack, Refused, Unreachable:
-			if !needsMore(res) {
+			if !needsFix(res) {
 				bad = append(bad, res.Host.Name)
 			}
 		}
@@ -189,9 +189,9 @@ func (r *Run) Next() (next Next, hosts []string) {
 	return NoNext, nil
 }
 
-// needsMore tells whether something about the host has to be fixed first, as its hint says;
-// the same command would be refused again.
-func needsMore(res Result) bool {
+// needsFix reports whether something must be fixed first, as the hint says: the same
+// command would be refused again.
+func needsFix(res Result) bool {
 	return res.Outcome == Refused && res.Problem != nil &&
 		slices.Contains([]problem.Class{problem.Certificate, problem.Configuration, problem.Unhealthy}, res.Problem.Class)
 }

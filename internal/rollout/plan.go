@@ -7,35 +7,34 @@ import (
 	"github.com/aoifleet/aoifleet/internal/problem"
 )
 
-// Plan is what is to be done, host by host in the inventory's order.
+// Plan says what is to be done on each host, in the inventory's order.
 type Plan struct {
 	Entries []Entry
-	Waves   []Wave // of the hosts to change, each in one
+	Waves   []Wave // each host to change is in one
 	Policy  Policy
-	// decide is what Entries were made with, for a host that has to be looked
-	// at again.
+	// decide made the Entries. It decides again about a host that was recovered.
 	decide func(Target, Look) Entry
-	// lenient: what the plan itself refuses does not count as a failure of the
-	// run, as one host that can't go back must not keep the others.
-	lenient bool
-	// Unaccepted: Azure does not accept a certificate, or could not be asked; so
-	// nothing is to be done on any host.
+	// ignoreRefusals leaves what the plan itself refuses out of the failure budget: one
+	// host that can't be restored must not stop the others.
+	ignoreRefusals bool
+	// Unaccepted is whether Azure refuses a certificate or could not be asked. Then
+	// nothing is done on any host.
 	Unaccepted bool
-	// fixed: the waves are those of a saved plan, and are not divided anew.
-	fixed bool
+	// fixedWaves is whether the waves are those of a saved plan, which never change.
+	fixedWaves bool
 }
 
-// plan decides for every target.
+// plan returns a plan with the decision for every target, without waves.
 func plan(targets []Target, looks []Look, policy Policy, decide func(Target, Look) Entry) *Plan {
 	p := &Plan{Policy: policy, Entries: make([]Entry, len(targets)), decide: decide}
 	for i, t := range targets {
 		p.Entries[i] = decide(t, looks[i])
 	}
-	refuseTwins(p.Entries)
+	refuseDuplicates(p.Entries)
 	return p
 }
 
-// Changes counts the hosts on which there is something to do.
+// Changes returns the number of hosts on which something is to be done.
 func (p *Plan) Changes() int {
 	n := 0
 	for _, e := range p.Entries {
@@ -46,73 +45,74 @@ func (p *Plan) Changes() int {
 	return n
 }
 
-// Make decides for every target what is to be done. It is a pure function of
-// what was seen.
+// Make returns the plan of a rotation. It is a pure function of its arguments; looks
+// has one Look for each target.
 func Make(targets []Target, looks []Look, policy Policy) *Plan {
 	p := plan(targets, looks, policy, func(t Target, look Look) Entry { return decide(t, look, policy.Force) })
 	if !policy.Force {
-		refuseMixed(p.Entries)
+		refuseSharedCertificate(p.Entries)
 	}
-	return p.inWaves()
+	return p.withWaves()
 }
 
-// begin is what is the same in all plans: what could not be looked at, and
-// what another run holds. done means that Outcome or Action is set.
-func begin(t Target, look Look) (e Entry, done bool) {
+// decideCommon decides what all plans decide alike: hosts that could not be observed,
+// that have a managed identity, or on which another run is at work. It reports in done
+// whether it has decided.
+func decideCommon(t Target, look Look) (e Entry, done bool) {
 	e = Entry{Target: t, Seen: look.Seen, Action: None}
 	switch {
 	case cancelled(look.Err):
 		e.Outcome, e.Reason = Skipped, "interrupted"
 		return e, true
 	case look.Err != nil:
-		return e.stop(failedLook(host.AsProblem(look.Err))), true
+		return e.withOutcome(outcomeOf(host.AsProblem(look.Err))), true
 	case look.Seen.Provider == nil:
 		e.Outcome, e.Reason = NotApplicable, "managed identity: nothing to rotate"
 		return e, true
 	}
 	if r, unfinished := e.Seen.Unfinished(); unfinished && r.Holds() {
-		return e.stop(Refused, heldBy(r)), true
+		return e.withOutcome(Refused, lockedProblem(r)), true
 	}
 	return e, false
 }
 
-// heldBy says who holds a host, from where, and until when.
-func heldBy(r host.Receipt) *problem.Error {
+// lockedProblem says whose run is at work on a host, and until when.
+func lockedProblem(r host.Receipt) *problem.Error {
 	p := &problem.Error{Class: problem.Locked, Message: fmt.Sprintf("run %s of %s is at work on this host", r.Run, r.Owner),
-		Hint: "wait until it has ended"}
+		Hint: "wait until it ends"}
 	switch {
 	case r.Armed:
-		p.Hint = "wait: if nobody confirms it, the host undoes it in " + r.Left.String()
+		p.Hint = "wait: unless it is confirmed, the host undoes it in " + r.Left.String()
 	case r.Timed:
-		p.Hint = "wait until it has ended; in " + r.Left.String() + " recover can undo it"
+		p.Hint = "wait until it ends; in " + r.Left.String() + " recover can undo it"
 	}
 	return p
 }
 
-// decide is the plan of a rotation for one host.
+// decide decides about one host in a rotation.
 func decide(t Target, look Look, force bool) Entry {
-	e, done := begin(t, look)
+	e, done := decideCommon(t, look)
 	switch {
 	case done:
 		return e
 	case t.Certificate == nil:
-		return e.stop(Refused, &problem.Error{Class: problem.Configuration, Message: "no certificate is named for this host",
+		return e.withOutcome(Refused, &problem.Error{Class: problem.Configuration, Message: "no certificate is named for this host",
 			Hint: "set certificate: in the inventory, or use --certificate FILE"})
 	}
 	if r, unfinished := e.Seen.Unfinished(); unfinished {
-		e.Action, e.Reason = Rotate, "run "+r.Run+" was interrupted here; it is settled first"
+		e.Action, e.Reason = Rotate, "run "+r.Run+" was interrupted here; it is recovered first"
 		return e
 	}
 	for _, check := range []func(Entry) *problem.Error{fileProblem, unitProblem} {
 		if reason := check(e); reason != nil {
-			return e.stop(Refused, reason)
+			return e.withOutcome(Refused, reason)
 		}
 	}
 	if e.Seen.File.Digest == t.Certificate.Digest() {
-		return decideSame(e)
+		return decideSameFile(e)
 	}
 	if reason := certificateProblem(e); reason != nil && !force {
-		return e.stop(Refused, reason)
+		return e.withOutcome(Refused, reason)
 	}
 	e.Action, e.Reason = Rotate, "new certificate"
 	switch live := e.Seen.Live; {
@@ -124,13 +124,15 @@ func decide(t Target, look Look, force bool) Entry {
 	return e
 }
 
-func (e Entry) stop(outcome Outcome, reason *problem.Error) Entry {
+// withOutcome returns e ended with outcome because of reason.
+func (e Entry) withOutcome(outcome Outcome, reason *problem.Error) Entry {
 	e.Outcome, e.Problem, e.Reason = outcome, reason, reason.Message
 	return e
 }
 
-// failedLook: without a connection a host is unreachable, with one it refused.
-func failedLook(reason *problem.Error) (Outcome, *problem.Error) {
+// outcomeOf returns the outcome of a host on which nothing was changed because of
+// reason: unreachable without a connection, else refused.
+func outcomeOf(reason *problem.Error) (Outcome, *problem.Error) {
 	switch reason.Class {
 	case problem.Unreachable, problem.Authentication, problem.HostKeyUnknown, problem.HostKeyChanged:
 		return Unreachable, reason
@@ -138,9 +140,9 @@ func failedLook(reason *problem.Error) (Outcome, *problem.Error) {
 	return Refused, reason
 }
 
-// decideSame decides where the right file is there already. A restart is for what one may
-// cure; a port that is closed and the user's command are for status to report.
-func decideSame(e Entry) Entry {
+// decideSameFile decides about a host that already has the right file. It restarts an
+// agent that a restart may cure; a closed port and the user's command are left to status.
+func decideSameFile(e Entry) Entry {
 	const right = "the file is right, but "
 	why := e.Seen.Health(host.AsFound(e.Host.Health)).First()
 	switch why.Kind {
@@ -151,36 +153,35 @@ func decideSame(e Entry) Entry {
 	case host.Exited, host.Restarted:
 		e.Action, e.Reason = Restart, right+why.Message
 	case host.Settling:
-		return e.stop(Refused, &problem.Error{Class: problem.AgentNotRunning,
+		return e.withOutcome(Refused, &problem.Error{Class: problem.AgentNotRunning,
 			Message: "the certificate is live already, but " + e.Host.Agent.Unit + " is " + e.Seen.Unit.Active,
-			Hint:    "run this again when the unit has come to rest"})
+			Hint:    "wait until the unit is active or inactive, then run this again"})
 	default:
 		return decideRunning(e)
 	}
 	return e
 }
 
-// decideRunning decides where the agent runs with the right file in its place.
+// decideRunning decides about a host whose agent runs and whose file is right.
 func decideRunning(e Entry) Entry {
 	switch {
 	case e.Seen.ProcessIsOlder():
 		e.Action, e.Reason = Restart, "the file is right, but the agent started before it changed"
 	case e.Seen.Denied != "":
-		return e.stop(Refused, &problem.Error{Class: problem.Unhealthy,
+		return e.withOutcome(Refused, &problem.Error{Class: problem.Unhealthy,
 			Message: "the certificate is live already, but the log says: " + e.Seen.Denied,
-			Hint:    "is the certificate registered for the agent's service principal? rotate to one that is"})
+			Hint:    "rotate to a certificate that is registered for the agent's service principal"})
 	default:
 		e.Outcome, e.Reason = Current, "already live"
 	}
 	return e
 }
 
-// Offline is a plan without a look at any host: what would be installed, and
-// how it would be gone about.
+// Offline returns a plan without observing any host: the certificates and the waves.
 func Offline(targets []Target, policy Policy) *Plan {
 	p := &Plan{Policy: policy}
 	for _, t := range targets {
-		e := Entry{Target: t, Action: NotSeen, Reason: "not looked at (--offline)"}
+		e := Entry{Target: t, Action: NotSeen, Reason: "not checked (--offline)"}
 		switch {
 		case t.Certificate == nil && t.Source != "":
 			e.Reason += "; its certificate is in a Key Vault"
@@ -189,11 +190,11 @@ func Offline(targets []Target, policy Policy) *Plan {
 		}
 		p.Entries = append(p.Entries, e)
 	}
-	return p.inWaves()
+	return p.withWaves()
 }
 
-// ToVerify are the hosts whose certificate Azure is to be asked about, by their
-// place in the plan: those that are to be changed and whose inventory wants it.
+// ToVerify returns the indexes of the entries whose certificate Azure should be asked
+// about: those to be changed whose inventory wants it.
 func (p *Plan) ToVerify() []int {
 	var list []int
 	for _, i := range p.due() {
@@ -204,17 +205,16 @@ func (p *Plan) ToVerify() []int {
 	return list
 }
 
-// SkipVerify notes that nobody is asked.
+// SkipVerify marks the entries of ToVerify as not verified.
 func (p *Plan) SkipVerify() {
 	for _, i := range p.ToVerify() {
 		p.Entries[i].Verified = new(bool)
 	}
 }
 
-// Verify puts in what was said about the certificates of some hosts, by their
-// place in the plan; nil is yes. Where one is not accepted nothing is to be done on
-// any host: the others would be restarted for a certificate that somebody has
-// yet to look after.
+// Verify enters the answers about the certificates, by the index of the entry; nil
+// means accepted. If one is not accepted nothing is done on any host: the
+// operator has to fix that certificate first.
 func (p *Plan) Verify(answers map[int]*problem.Error) {
 	for i, reason := range answers {
 		e := &p.Entries[i]
@@ -224,16 +224,16 @@ func (p *Plan) Verify(answers map[int]*problem.Error) {
 			continue
 		}
 		p.Unaccepted = true
-		outcome, reason := failedLook(reason)
-		*e = e.stop(outcome, reason)
+		outcome, reason := outcomeOf(reason)
+		*e = e.withOutcome(outcome, reason)
 	}
 	if p.Unaccepted {
-		p.leave("not begun: the certificate of other hosts is not accepted")
+		p.skipAll("not started: the certificate of other hosts is not accepted")
 	}
 }
 
-// leave lets every host be that is to be changed.
-func (p *Plan) leave(why string) {
+// skipAll skips every host that is to be changed, because of why.
+func (p *Plan) skipAll(why string) {
 	for _, i := range p.due() {
 		p.Entries[i].Outcome, p.Entries[i].Reason = Skipped, why
 	}

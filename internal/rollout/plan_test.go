@@ -52,8 +52,8 @@ func TestDecide(t *testing.T) {
 		{name: "disabled, replace", change: func(s *host.Observation) { s.Unit.File = "disabled" }, stopped: "replace", action: Rotate, reason: "new"},
 		{name: "failed: may be the cure", change: func(s *host.Observation) { s.Unit.Active = "failed" }, action: Rotate, reason: "new"},
 
-		{name: "unfinished", change: func(s *host.Observation) { s.Receipts = []host.Receipt{{State: "pending", Run: "r"}} }, action: Rotate, reason: "settled first"},
-		{name: "unfinished undo, file right", change: func(s *host.Observation) { same(s); s.Receipts = []host.Receipt{{State: "undoing", Run: "r"}} }, action: Rotate, reason: "settled first"},
+		{name: "unfinished", change: func(s *host.Observation) { s.Receipts = []host.Receipt{{State: "pending", Run: "r"}} }, action: Rotate, reason: "recovered first"},
+		{name: "unfinished undo, file right", change: func(s *host.Observation) { same(s); s.Receipts = []host.Receipt{{State: "undoing", Run: "r"}} }, action: Rotate, reason: "recovered first"},
 		{name: "finished", change: func(s *host.Observation) { s.Receipts = []host.Receipt{{State: "failed", Run: "r"}} }, action: Rotate, reason: "new"},
 
 		{name: "current", change: same, action: None, outcome: Current, reason: "already live"},
@@ -86,7 +86,7 @@ func TestDecide(t *testing.T) {
 			s.Live = &certificate.Info{Thumbprint: "NEW", NotAfter: clock.AddDate(9, 0, 0)}
 		}, action: None, outcome: Current, reason: "already live"},
 
-		{name: "no clock", change: func(s *host.Observation) { s.Clock = time.Time{} }, action: None, outcome: Refused, class: "certificate", reason: "clock can't be told"},
+		{name: "no clock", change: func(s *host.Observation) { s.Clock = time.Time{} }, action: None, outcome: Refused, class: "certificate", reason: "clock is unknown"},
 		{name: "not valid yet", change: func(s *host.Observation) { s.Clock = clock.Add(-2 * time.Hour) }, action: None, outcome: Refused, class: "certificate", reason: "not valid yet"},
 		{name: "expired there", change: func(s *host.Observation) { s.Clock = clock.AddDate(1, 0, 1) }, action: None, outcome: Refused, class: "certificate", reason: "has expired"},
 		{name: "expires no later", change: func(s *host.Observation) { s.Live.NotAfter = clock.AddDate(1, 0, 0) }, action: None, outcome: Refused, class: "certificate", reason: "no later than the live one"},
@@ -191,7 +191,7 @@ func TestListed(t *testing.T) {
 	set := map[string]bool{}
 	for i, want := range []string{"a", "a, b", "a, b, c", "a, b, c and 1 more", "a, b, c and 2 more"} {
 		set[string(rune('a'+i))] = true
-		if got := listed(set); got != want {
+		if got := firstThree(set); got != want {
 			t.Errorf("%q, want %q", got, want)
 		}
 	}

@@ -6,18 +6,18 @@ import (
 	"github.com/aoifleet/aoifleet/internal/inventory"
 )
 
-// Policy is what the inventory and the command line say about how a run is carried out.
+// Policy is how a plan is applied, by the inventory and the command line.
 type Policy struct {
 	inventory.Rollout
 
-	Force      bool  // also where the certificate looks like the wrong one
+	Force      bool  // also with a certificate that looks wrong
 	NoDeadman  bool  // do not arm the hosts' dead-man switch
-	UndoAll    bool  // undo what the run has rotated when the budget stops it
-	PauseAfter Pause // ask Runner.Ask whether to go on
+	UndoAll    bool  // undo what the run has rotated if the budget stops it
+	PauseAfter Pause // call Runner.Ask before the next wave
 	Until      int   // end after this wave; 0: the last
 }
 
-// Pause is after which waves somebody is asked.
+// Pause is after which waves the operator is asked.
 type Pause string
 
 // The pauses.
@@ -27,16 +27,15 @@ const (
 	AfterWave   Pause = "wave"
 )
 
-// domain is what fails together: no more than limit of its hosts may be in
-// mid-restart at once.
+// domain is a failure domain: at most limit of its hosts are restarted at once.
 type domain struct {
 	name  string
-	limit int // 0: no limit of its own
+	limit int // 0: no limit but Policy.Parallel
 }
 
-// domainOf tells to which failure domain a host belongs. Where the inventory
-// does not say, an agent with an MCC EDR source drops records while it
-// restarts, and the vendor wants one at a time; one that pulls does not.
+// domainOf returns the failure domain of a host. If the inventory names none, hosts
+// whose agent has an MCC EDR source are restarted one at a time in each group: such an
+// agent drops records during a restart, and the vendor asks for that.
 func (p Policy) domainOf(e Entry) domain {
 	switch label := p.MaxUnavailable.Label; {
 	case label != "":
@@ -51,8 +50,8 @@ func (p Policy) domainOf(e Entry) domain {
 	return domain{}
 }
 
-// Pace says how a wave's hosts are held apart and why; "" where only
-// Policy.Parallel does.
+// Pace says how many hosts of a wave are changed at once and why; "" if only
+// Policy.Parallel limits that.
 func (p *Plan) Pace(w Wave) string {
 	if len(w.Hosts) < 2 {
 		return ""
@@ -75,17 +74,17 @@ func (p *Plan) Pace(w Wave) string {
 	return "one at a time in each group: MCC EDR sources drop records while they restart"
 }
 
-// budget is the failure budget: spent once so many hosts have failed, it
+// budget is the failure budget. When limit hosts have failed it is spent, and the run
 // starts nothing more.
 type budget struct {
 	limit            int
 	countUnreachable bool
 	failed           int
-	canary           bool // a host of the canary was changed and did not get well
+	canary           bool // a canary was changed and is not healthy with the new certificate
 }
 
-// add counts the outcome of a host, of the canary or not. A canary that fails
-// has said what it is there to say, whatever else the budget allows.
+// add counts the outcome of a host. A canary that fails after a change spends the
+// budget at once.
 func (b *budget) add(o Outcome, canary bool) {
 	if canary && (o == Failed || o == Unknown || o == RolledBack) {
 		b.canary = true
@@ -102,7 +101,7 @@ func (b *budget) add(o Outcome, canary bool) {
 
 func (b *budget) spent() bool { return b.canary || b.failed >= b.limit }
 
-// Warning is a safeguard that a plan goes without. Name is for programs.
+// Warning is a safeguard that a plan omits. Name is for programs.
 type Warning struct{ Name, Message string }
 
 // The names of warnings.
@@ -112,18 +111,18 @@ const (
 	NotVerified    = "skip_verify"
 )
 
-// Warnings are the safeguards that the plan goes without, to be shown before the
-// question; none where there is nothing to change.
+// Warnings returns the safeguards that the plan omits, to be shown before the operator
+// is asked; none if there is nothing to change.
 func (p *Plan) Warnings() []Warning {
 	if p.Changes() == 0 {
 		return nil
 	}
 	var list []Warning
 	if p.Policy.NoDeadman {
-		list = append(list, Warning{WithoutDeadman, "WITHOUT dead-man switch: a host on which the run breaks off, or that reboots, does not undo it by itself (--no-deadman)"})
+		list = append(list, Warning{WithoutDeadman, "WITHOUT dead-man switch: a host that loses contact or reboots does not undo the change by itself (--no-deadman)"})
 	}
 	if p.Policy.Force {
-		list = append(list, Warning{Forced, forced(p.lenient)})
+		list = append(list, Warning{Forced, forceMessage(p.ignoreRefusals)})
 	}
 	skipped := 0
 	for _, i := range p.due() {
@@ -137,8 +136,9 @@ func (p *Plan) Warnings() []Warning {
 	return list
 }
 
-func forced(back bool) string {
-	if back {
+// forceMessage says what --force allows, in a rollback or in a rotation.
+func forceMessage(rollback bool) string {
+	if rollback {
 		return "--force: also where the certificate was replaced again since, where the saved one has expired, or where there was none"
 	}
 	return "--force: also with a certificate that expires no later than the live one, or that several service principals would share"

@@ -12,45 +12,45 @@ import (
 	"github.com/aoifleet/aoifleet/internal/sleep"
 )
 
-// MakeRecovery decides for every target whether there is something to settle.
+// MakeRecovery returns the plan of a recovery: what interrupted runs have left.
 func MakeRecovery(targets []Target, looks []Look, policy Policy) *Plan {
-	p := plan(targets, looks, policy, decideRecovery).inOneWave()
-	p.lenient = true
+	p := plan(targets, looks, policy, decideRecovery).withOneWave()
+	p.ignoreRefusals = true
 	return p
 }
 
 func decideRecovery(t Target, look Look) Entry {
 	e := Entry{Target: t, Seen: look.Seen, Action: None}
 	if e.Seen != nil {
-		// Also where the agent's configuration can't be told: the receipt tells
-		// all that is needed.
+		// Also if the agent's configuration is unknown: the receipt has all that
+		// is needed.
 		if r, unfinished := e.Seen.Unfinished(); unfinished && !r.Holds() {
 			e.Action, e.Reason = Recover, r.Interrupted()
 			return e
 		}
 		if left := e.Seen.Leftover; len(left) > 0 {
-			e.Action, e.Reason = Recover, "ended runs have left: "+strings.Join(left, ", ")
+			e.Action, e.Reason = Recover, "leftovers of ended runs: "+strings.Join(left, ", ")
 			return e
 		}
 	}
-	e, done := begin(t, look)
+	e, done := decideCommon(t, look)
 	if done {
 		return e
 	}
-	e.Outcome, e.Reason = Current, "nothing is unfinished"
+	e.Outcome, e.Reason = Current, "nothing to recover"
 	return e
 }
 
-// recover settles host i because it was asked for.
-func (a *apply) recover(ctx context.Context, i int) {
+// recoverHost recovers host i, as the plan asks.
+func (a *apply) recoverHost(ctx context.Context, i int) {
 	res := &a.run.Results[i]
-	h, err := a.take(ctx, res.at())
+	h, err := a.connect(ctx, res.hostByUnitName())
 	if err != nil {
 		a.refuse(i, err)
 		return
 	}
 	defer h.Close()
-	report := a.recovered(ctx, h, i)
+	report := a.runRecovery(ctx, h, i)
 	res.Proof, res.Steps, res.Evidence = report.Proof, report.Steps, report.Evidence
 	res.Notes = append(res.Notes, report.Notes...)
 	switch report.Ending {
@@ -59,7 +59,7 @@ func (a *apply) recover(ctx context.Context, i int) {
 	case host.Rotated:
 		a.end(i, Rotated, nil)
 	case host.Clean:
-		res.Notes = append(res.Notes, "what was left has been removed")
+		res.Notes = append(res.Notes, "leftovers were removed")
 		a.end(i, Current, nil)
 	case host.Unsent:
 		a.refuse(i, report.Problem)
@@ -68,33 +68,34 @@ func (a *apply) recover(ctx context.Context, i int) {
 	case host.Failed:
 		a.end(i, Failed, report.Problem)
 	default:
-		a.unknown(i, report.Problem)
+		a.endUnknown(i, report.Problem)
 	}
 }
 
-// settle carries an interrupted run on host i to its end, looks again and
-// decides again. It restarts an agent, so it takes its turn among the others.
-func (a *apply) settle(ctx context.Context, i int) {
-	if !a.mayStart(i) {
+// recoverFirst recovers an interrupted run on host i, observes the host again and
+// decides again. It restarts an agent, so it waits for its turn like a rotation.
+func (a *apply) recoverFirst(ctx context.Context, i int) {
+	if !a.canStart(i) {
 		return
 	}
 	res := &a.run.Results[i]
-	h, err := a.take(ctx, res.at())
+	h, err := a.connect(ctx, res.hostByUnitName())
 	if err != nil {
 		a.refuse(i, err)
 		return
 	}
-	if a.settleOver(ctx, h, i) {
-		a.put(*res.Host, h)
+	if a.recoverAndDecide(ctx, h, i) {
+		a.release(*res.Host, h)
 		return
 	}
 	_ = h.Close()
 }
 
-// settleOver is settle over one connection; false if the host has ended by it.
-func (a *apply) settleOver(ctx context.Context, h Host, i int) bool {
+// recoverAndDecide is recoverFirst over one connection. It reports whether the host is
+// still to be changed.
+func (a *apply) recoverAndDecide(ctx context.Context, h Host, i int) bool {
 	res := &a.run.Results[i]
-	report := a.recovered(ctx, h, i)
+	report := a.runRecovery(ctx, h, i)
 	switch report.Ending {
 	case host.Unsent:
 		a.refuse(i, report.Problem)
@@ -103,10 +104,10 @@ func (a *apply) settleOver(ctx context.Context, h Host, i int) bool {
 		a.end(i, Refused, report.Problem)
 		return false
 	case host.Lost:
-		a.unknown(i, report.Problem)
+		a.endUnknown(i, report.Problem)
 		return false
 	}
-	res.Notes = append(res.Notes, "an interrupted run was settled first: "+string(report.Ending))
+	res.Notes = append(res.Notes, "an interrupted run was recovered first: "+string(report.Ending))
 	seen, err := h.Observe(ctx, host.ObserveOptions{Saved: a.Saved})
 	if err != nil {
 		a.refuse(i, err)
@@ -116,7 +117,7 @@ func (a *apply) settleOver(ctx context.Context, h Host, i int) bool {
 	res.Entry = a.plan.decide(res.Target, Look{Seen: seen})
 	res.Wave, res.Verified = wave, verified
 	switch {
-	case report.Ending == host.Failed && res.Outcome == Refused: // our undo has failed: that is no refusal
+	case report.Ending == host.Failed && res.Outcome == Refused: // our undo has failed: the host was changed
 		a.end(i, Failed, report.Problem)
 		return false
 	case res.Outcome != "":
@@ -126,18 +127,18 @@ func (a *apply) settleOver(ctx context.Context, h Host, i int) bool {
 	return true
 }
 
-// recovered carries what is unfinished on a host to its end. To recover again
-// does no harm, so contact that is lost meanwhile is sought again.
-func (a *apply) recovered(ctx context.Context, h Host, i int) *host.Report {
+// runRecovery recovers host i over h. A recovery may be repeated, so it reconnects and
+// tries again if contact is lost.
+func (a *apply) runRecovery(ctx context.Context, h Host, i int) *host.Report {
 	res := &a.run.Results[i]
 	ctx, cancel := context.WithTimeout(ctx, res.unit().EndTime(res.Host.Health))
 	defer cancel()
 	onStep := func(step string) { a.Events(Event{Host: res.Host.Name, Step: step}) }
-	onStep("recover") // told, and written down, before anything happens
+	onStep("recover") // before anything happens, so that the journal has it
 	report := h.Recover(ctx, onStep)
 	for pause := firstPause; (report.Ending == host.Lost || report.Ending == host.Unsent) && sleep.For(ctx, pause); pause = min(2*pause, longestPause) {
 		onStep("reconnect")
-		again, err := a.Dial(ctx, res.at())
+		again, err := a.Dial(ctx, res.hostByUnitName())
 		if err != nil {
 			continue
 		}
@@ -145,8 +146,8 @@ func (a *apply) recovered(ctx context.Context, h Host, i int) *host.Report {
 		h = again
 		report = h.Recover(ctx, onStep)
 	}
-	// One call settles one; an earlier version may have left one under each name of the unit.
-	for left := unfinished(res.Seen); left > 1 && report.Ending == host.RolledBack; left-- {
+	// One call recovers one run; an earlier version may have left one under each name of the unit.
+	for left := countUnfinished(res.Seen); left > 1 && report.Ending == host.RolledBack; left-- {
 		switch next := h.Recover(ctx, onStep); next.Ending {
 		case host.RolledBack, host.Rotated, host.Failed:
 			report = next
@@ -156,8 +157,8 @@ func (a *apply) recovered(ctx context.Context, h Host, i int) *host.Report {
 	return report
 }
 
-// leftBehind names the process of an interrupted run that goes on, "" where there
-// is none: what a recovery says of it is newer than a look before.
+// leftBehind names the process of an interrupted run that is still running, "" if there
+// is none. What the recovery reports is newer than the observation.
 func leftBehind(seen *host.Observation, report *host.Report) string {
 	var r host.Receipt
 	if seen != nil {
@@ -167,8 +168,8 @@ func leftBehind(seen *host.Observation, report *host.Report) string {
 	return r.LeftBehind()
 }
 
-// unfinished counts the transactions on a host that have not ended.
-func unfinished(seen *host.Observation) (n int) {
+// countUnfinished returns the number of transactions on a host that have not ended.
+func countUnfinished(seen *host.Observation) (n int) {
 	if seen == nil {
 		return 0
 	}
@@ -180,13 +181,13 @@ func unfinished(seen *host.Observation) (n int) {
 	return n
 }
 
-// How long to wait between attempts to see a host again.
+// How long to wait between attempts to reach a host again.
 const (
 	firstPause   = 500 * time.Millisecond
 	longestPause = 10 * time.Second
 )
 
-// unit is the agent's unit as it was seen.
+// unit returns the agent's unit as it was observed, else a zero Unit.
 func (e Entry) unit() host.Unit {
 	if e.Seen == nil {
 		return host.Unit{}
@@ -194,14 +195,14 @@ func (e Entry) unit() host.Unit {
 	return e.Seen.Unit
 }
 
-// lost decides about a host whose connection broke off in mid-change. An error
-// is no proof of anything: it looks at the host again until its receipts say
-// how the transaction ended, for as long as the host may take to end it.
-func (a *apply) lost(ctx context.Context, i int, why *problem.Error) {
+// resolveLost ends host i, whose connection was lost during its change because of why.
+// An error proves nothing: it asks the host again until its receipts say how the
+// transaction ended, for as long as the host may take.
+func (a *apply) resolveLost(ctx context.Context, i int, why *problem.Error) {
 	res := &a.run.Results[i]
 	res.SettlesAt = a.settlesAt(res.Entry)
 	limit := res.unit().EndTime(res.Host.Health)
-	if a.plan.Policy.NoDeadman { // nothing else undoes it, and not before its time is over
+	if a.plan.Policy.NoDeadman { // only a recovery undoes it, and not before its time is over
 		limit += res.Host.Health.Hold()
 	}
 	ctx, cancel := context.WithTimeout(ctx, limit)
@@ -209,9 +210,9 @@ func (a *apply) lost(ctx context.Context, i int, why *problem.Error) {
 	a.Events(Event{Host: res.Host.Name, Step: "reconnect"})
 	var last string
 	for pause := firstPause; ; pause = min(2*pause, longestPause) {
-		outcome, said := a.ask(ctx, i)
+		outcome, report := a.askHost(ctx, i)
 		if outcome != "" {
-			res.Notes = append(res.Notes, "contact was lost in mid-change; this is what the host itself says")
+			res.Notes = append(res.Notes, "contact was lost during the change; the host reported this outcome later")
 			if outcome == Rotated || outcome == Restored {
 				why = nil
 			}
@@ -219,12 +220,12 @@ func (a *apply) lost(ctx context.Context, i int, why *problem.Error) {
 			a.end(i, outcome, why)
 			return
 		}
-		if said != "" {
-			last = said
+		if report != "" {
+			last = report
 		}
 		if !sleep.For(ctx, pause) {
 			if last != "" {
-				res.note("contact was lost in mid-change; the host said last: " + last)
+				res.note("contact was lost during the change; last report from the host: " + last)
 			}
 			a.end(i, Unknown, why)
 			return
@@ -232,13 +233,14 @@ func (a *apply) lost(ctx context.Context, i int, why *problem.Error) {
 	}
 }
 
-// unknown ends a host of which nothing more can be told now.
-func (a *apply) unknown(i int, why *problem.Error) {
+// endUnknown ends host i as unknown, because of why.
+func (a *apply) endUnknown(i int, why *problem.Error) {
 	res := &a.run.Results[i]
 	res.SettlesAt = a.settlesAt(res.Entry)
 	a.end(i, Unknown, why)
 }
 
+// settlesAt returns Result.SettlesAt of a host with which contact is lost now.
 func (a *apply) settlesAt(e Entry) time.Time {
 	if a.plan.Policy.NoDeadman {
 		return time.Time{}
@@ -246,35 +248,35 @@ func (a *apply) settlesAt(e Entry) time.Time {
 	return time.Now().Add(e.unit().SettleTime(e.Host.Health))
 }
 
-// ask lets the host end what is unfinished and reads its receipts; no outcome means
-// that it is not known yet, and said is why, if the host says so. Recover goes first because it takes the host's
-// lock: a transaction that is still at work refuses it, and one whose process
+// askHost recovers host i and reads its receipts. Without an outcome it is not known
+// yet, and report is why, if the host says so. The recovery comes first because it takes
+// the host's lock: a transaction that is still at work refuses it, and one whose process
 // has died is undone by it.
-func (a *apply) ask(ctx context.Context, i int) (outcome Outcome, said string) {
+func (a *apply) askHost(ctx context.Context, i int) (outcome Outcome, report string) {
 	res := &a.run.Results[i]
-	h, err := a.Dial(ctx, res.at())
+	h, err := a.Dial(ctx, res.hostByUnitName())
 	if err != nil {
 		return "", ""
 	}
 	defer h.Close()
-	report := h.Recover(ctx, func(string) {})
-	res.note(host.Receipt{Run: a.RunID, PID: report.PID}.LeftBehind())
-	switch report.Ending {
+	recovery := h.Recover(ctx, func(string) {})
+	res.note(host.Receipt{Run: a.RunID, PID: recovery.PID}.LeftBehind())
+	switch recovery.Ending {
 	case host.Refused:
-		return "", report.Problem.Message
+		return "", recovery.Problem.Message
 	case host.Lost, host.Unsent:
 		return "", ""
 	}
 	if res.Action == Rotate && h.Discard(ctx) != nil {
-		return "", "" // what is not staged can't be installed any more
+		return "", "" // without its staged file the transaction can't start later
 	}
 	seen, err := h.Observe(ctx, host.ObserveOptions{Saved: a.Saved})
 	if err != nil {
 		return "", ""
 	}
-	outcome = fromReceipts(seen, a.RunID, res.Seen.File.Digest)
-	if outcome == Refused && changed(res.Steps) {
-		// Its receipt has been replaced by a later run's: it was undone.
+	outcome = outcomeFromReceipts(seen, a.RunID, res.Seen.File.Digest)
+	if outcome == Refused && changeStarted(res.Steps) {
+		// A later run has replaced its receipt, so it was undone.
 		if seen.Health(host.AsFound(res.Host.Health)).First().Kind != host.Healthy {
 			return "", ""
 		}
@@ -286,13 +288,13 @@ func (a *apply) ask(ctx context.Context, i int) (outcome Outcome, said string) {
 	return outcome, ""
 }
 
-// changed tells whether the host had begun to replace the file or to restart.
-func changed(steps []host.Step) bool {
+// changeStarted reports whether the host had started to replace the file or to restart.
+func changeStarted(steps []host.Step) bool {
 	return slices.ContainsFunc(steps, func(s host.Step) bool { return s.Name == "swap" || s.Name == "restart" })
 }
 
-// fromReceipts is what a host's receipts prove about a run.
-func fromReceipts(seen *host.Observation, run, oldDigest string) Outcome {
+// outcomeFromReceipts returns what a host's receipts prove about a run, "" if nothing yet.
+func outcomeFromReceipts(seen *host.Observation, run, oldDigest string) Outcome {
 	for _, r := range seen.Receipts {
 		if r.Run != run {
 			continue
@@ -309,7 +311,7 @@ func fromReceipts(seen *host.Observation, run, oldDigest string) Outcome {
 		}
 	}
 	if seen.File.Digest == oldDigest && !seen.AtWork {
-		return Refused // it never began, or ended before any change
+		return Refused // it never started, or ended before any change
 	}
 	return ""
 }

@@ -9,7 +9,7 @@ import (
 	"github.com/aoifleet/aoifleet/internal/problem"
 )
 
-// fileProblem: a file that can't or must not be replaced, or no room for it.
+// fileProblem returns why the file can't or must not be replaced, nil if it can.
 func fileProblem(e Entry) *problem.Error {
 	if reason := e.Seen.File.Problem(); reason != nil {
 		return reason
@@ -17,9 +17,9 @@ func fileProblem(e Entry) *problem.Error {
 	return e.Seen.SpaceProblem()
 }
 
-// unitProblem: a unit that a person stopped or disabled is left alone, unless
-// the inventory says otherwise. A unit that has failed is not: the new
-// certificate may be the cure.
+// unitProblem returns why the unit must not be restarted, nil if it may. A unit that
+// an operator stopped or disabled is left alone, unless the inventory says otherwise.
+// A unit that has failed is not: the new certificate may cure it.
 func unitProblem(e Entry) *problem.Error {
 	u, name := e.Seen.Unit, e.Host.Agent.Unit
 	if reason := u.LoadProblem(name); reason != nil {
@@ -42,14 +42,14 @@ func unitProblem(e Entry) *problem.Error {
 	return nil
 }
 
-// certificateProblem: a certificate that is valid, but wrong for this host.
+// certificateProblem returns why a certificate is wrong for this host, nil if it is not.
 func certificateProblem(e Entry) *problem.Error {
 	leaf, clock := e.Certificate.Leaf, e.Seen.Clock
 	at := clock.UTC().Format("2006-01-02 15:04")
 	switch live := e.Seen.Live; {
 	case clock.IsZero():
 		return &problem.Error{Class: problem.Certificate,
-			Message: "the host's clock can't be told, so neither can the certificate's validity there"}
+			Message: "the host's clock is unknown, so whether the certificate is valid there is unknown too"}
 	case clock.Before(leaf.NotBefore):
 		return &problem.Error{Class: problem.Certificate,
 			Message: "by the host's clock (" + at + ") the certificate is not valid yet",
@@ -61,14 +61,14 @@ func certificateProblem(e Entry) *problem.Error {
 	case live != nil && live.Thumbprint != leaf.Thumbprint && !leaf.NotAfter.After(live.NotAfter):
 		return &problem.Error{Class: problem.Certificate,
 			Message: fmt.Sprintf("the new certificate expires on %s, no later than the live one (%s)", leaf.NotAfter.Format(time.DateOnly), live.NotAfter.Format(time.DateOnly)),
-			Hint:    "is it the right file? --force rotates all the same"}
+			Hint:    "check that it is the right file; --force rotates anyway"}
 	}
 	return nil
 }
 
-// refuseMixed refuses one certificate for several service principals: for all
-// but one of them it must be the wrong one, and which can't be told from here.
-func refuseMixed(entries []Entry) {
+// refuseSharedCertificate refuses one certificate for several service principals: it is
+// the wrong one for all but one of them, and which one is unknown.
+func refuseSharedCertificate(entries []Entry) {
 	clients := map[string]map[string]bool{}
 	for _, e := range entries {
 		if id := clientID(e); id != "" {
@@ -84,8 +84,8 @@ func refuseMixed(entries []Entry) {
 		if e.Outcome != "" || len(ids) < 2 || clientID(e) == "" {
 			continue
 		}
-		entries[i] = e.stop(Refused, &problem.Error{Class: problem.Certificate,
-			Message: "one certificate for several service principals: client_id " + listed(ids),
+		entries[i] = e.withOutcome(Refused, &problem.Error{Class: problem.Certificate,
+			Message: "one certificate for several service principals: client_id " + firstThree(ids),
 			Hint:    "give each its own (certificate: in a group, or certs/{name}.p12.b64), or use --force if it is registered for all of them"})
 		entries[i].Action = None
 	}
@@ -102,11 +102,11 @@ func clientID(e Entry) string {
 	if e.Certificate == nil || e.Seen == nil || e.Seen.Provider == nil {
 		return ""
 	}
-	return strings.ToLower(e.Seen.Provider.ClientID) // a GUID, in any case
+	return strings.ToLower(e.Seen.Provider.ClientID) // a GUID, in upper or lower case
 }
 
-// listed names at most three of a set, sorted.
-func listed(set map[string]bool) string {
+// firstThree names at most three elements of a set, sorted, and counts the rest.
+func firstThree(set map[string]bool) string {
 	var all []string
 	for s := range set {
 		all = append(all, s)
@@ -118,24 +118,23 @@ func listed(set map[string]bool) string {
 	return strings.Join(all, ", ")
 }
 
-// refuseTwins refuses of several names for one machine all but the first: two
-// transactions on it would be in each other's way, and it would count twice. A
-// host may claim to be another, and so have the later of both refused; that is
-// all that comes of it.
-func refuseTwins(entries []Entry) {
-	first := map[string]string{} // by what the machine says it is: the name
+// refuseDuplicates refuses all but the first of several names of one machine: two
+// transactions on it would conflict, and it would count twice. A host that claims to be
+// another one gets the later of both refused, and nothing more.
+func refuseDuplicates(entries []Entry) {
+	first := map[string]string{} // the first name of each machine, by the machine's own id
 	for i, e := range entries {
 		if e.Seen == nil || e.Seen.Machine == "" {
 			continue
 		}
-		name, twin := first[e.Seen.Machine]
+		name, duplicate := first[e.Seen.Machine]
 		switch {
-		case !twin:
+		case !duplicate:
 			first[e.Seen.Machine] = e.Host.Name
 		case e.Outcome == "" || e.Outcome == Current:
-			entries[i] = e.stop(Refused, &problem.Error{Class: problem.Configuration,
+			entries[i] = e.withOutcome(Refused, &problem.Error{Class: problem.Configuration,
 				Message: "this is host " + name + " under another name: machine id and boot id are the same",
-				Hint:    "leave one of them out of the inventory; containers with one /etc/machine-id each need their own"})
+				Hint:    "remove one of them from the inventory; containers that share an /etc/machine-id each need their own"})
 			entries[i].Action = None
 		}
 	}

@@ -6,88 +6,89 @@ import (
 	"github.com/aoifleet/aoifleet/internal/host"
 )
 
-// stage brings the certificate to host i, if it needs one.
+// stage connects to host i and stages its certificate, if it needs one.
 func (a *apply) stage(ctx context.Context, i int) {
 	res := &a.run.Results[i]
-	if res.Outcome != "" || a.drain.Err() != nil {
+	if res.Outcome != "" || a.stopping.Err() != nil {
 		return
 	}
 	if res.Action == Rotate {
 		a.Events(Event{Host: res.Host.Name, Step: "stage"})
 	}
-	h, err := a.take(ctx, res.at())
+	h, err := a.connect(ctx, res.hostByUnitName())
 	if err != nil {
 		a.refuse(i, err)
 		return
 	}
 	if res.Action == Rotate {
-		if h, err = a.bring(ctx, h, i); err != nil {
+		if h, err = a.stageWithRetry(ctx, h, i); err != nil {
 			a.refuse(i, err)
 			return
 		}
 		a.staged[i] = true
 	}
-	a.put(*res.Host, h)
+	a.release(*res.Host, h)
 	a.Events(Event{Host: res.Host.Name})
 }
 
-// bring stages on host i and returns the connection to go on with. One that has
-// died while it was kept for this host is made anew, once.
-func (a *apply) bring(ctx context.Context, h Host, i int) (Host, error) {
+// stageWithRetry stages on host i over h and returns the connection to use from now on.
+// If h was dead it connects again, once.
+func (a *apply) stageWithRetry(ctx context.Context, h Host, i int) (Host, error) {
 	res := &a.run.Results[i]
 	data, digest := res.Certificate.Canonical(), res.Certificate.Digest()
 	err := h.Stage(ctx, data, digest)
 	if err == nil {
 		return h, nil
 	}
-	if outcome, _ := failedLook(host.AsProblem(err)); outcome == Unreachable {
+	if outcome, _ := outcomeOf(host.AsProblem(err)); outcome == Unreachable {
 		_ = h.Close()
-		again, dialErr := a.Dial(ctx, res.at())
+		again, dialErr := a.Dial(ctx, res.hostByUnitName())
 		if dialErr != nil {
-			a.left(i, dialErr)
+			a.noteStagedLeft(i, dialErr)
 			return nil, dialErr
 		}
 		h = again
-		_ = h.Discard(ctx) // what came of the first attempt
+		_ = h.Discard(ctx) // the rest of the first attempt
 		if err = h.Stage(ctx, data, digest); err == nil {
 			return h, nil
 		}
 	}
-	a.left(i, h.Discard(ctx))
+	a.noteStagedLeft(i, h.Discard(ctx))
 	_ = h.Close()
 	return nil, err
 }
 
-// left notes that what was staged on host i could not be removed.
-func (a *apply) left(i int, err error) {
+// noteStagedLeft notes that what was staged on host i could not be removed, if err is
+// not nil.
+func (a *apply) noteStagedLeft(i int, err error) {
 	if err != nil {
 		res := &a.run.Results[i]
 		res.Notes = append(res.Notes, "the staged certificate may be left in /var/lib/aoifleet (root only): "+host.AsProblem(err).Message)
 	}
 }
 
-// discard takes away what was staged for a host whose turn never came.
+// discard removes what was staged on host i and not used.
 func (a *apply) discard(ctx context.Context, i int) {
 	if !a.staged[i] {
 		return
 	}
-	h, err := a.take(ctx, a.run.Results[i].at())
+	h, err := a.connect(ctx, a.run.Results[i].hostByUnitName())
 	if err == nil {
 		err = h.Discard(ctx)
 		_ = h.Close()
 	}
-	a.left(i, err)
+	a.noteStagedLeft(i, err)
 }
 
-// rotate takes host i through its transaction.
+// rotate changes host i by its transaction, and ends it.
 func (a *apply) rotate(ctx context.Context, i int) {
 	res := &a.run.Results[i]
 	staged := a.staged[i]
-	a.staged[i] = false // the transaction takes it, or it is removed here
+	a.staged[i] = false // the transaction uses it, or it is removed here
 	h, report, err := a.transact(ctx, i)
 	if err != nil {
 		if staged {
-			a.left(i, err)
+			a.noteStagedLeft(i, err)
 		}
 		a.refuse(i, err)
 		return
@@ -98,55 +99,54 @@ func (a *apply) rotate(ctx context.Context, i int) {
 	a.gathered[i] = mayHaveGathered(report)
 	switch report.Ending {
 	case host.Rotated:
-		a.end(i, a.done(i), nil)
+		a.end(i, a.successOutcome(i), nil)
 	case host.RolledBack:
 		a.end(i, RolledBack, report.Problem)
 	case host.Refused:
 		if staged {
-			a.left(i, h.Discard(ctx))
+			a.noteStagedLeft(i, h.Discard(ctx))
 		}
 		a.end(i, Refused, report.Problem)
 	case host.Failed:
 		a.end(i, Failed, report.Problem)
 	default:
-		a.lost(ctx, i, report.Problem)
+		a.resolveLost(ctx, i, report.Problem)
 	}
 }
 
-// transact runs the transaction on host i. A connection that has died while it
-// was kept for the host's turn is made anew, once; an error means that nothing
-// was begun.
+// transact runs the transaction on host i. If the kept connection was dead it connects
+// again, once. An error means that nothing was started.
 func (a *apply) transact(ctx context.Context, i int) (Host, *host.Report, error) {
 	res := &a.run.Results[i]
-	h, err := a.take(ctx, res.at())
+	h, err := a.connect(ctx, res.hostByUnitName())
 	onStep := func(step string) { a.Events(Event{Host: res.Host.Name, Step: step}) }
 	for attempt := 1; err == nil; attempt++ {
-		onStep("rotate") // told, and written down, before anything happens
+		onStep("rotate") // before anything happens, so that the journal has it
 		report := h.Rotate(ctx, a.change(res.Entry), onStep)
 		if report.Ending != host.Unsent {
 			return h, report, nil
 		}
 		_ = h.Close()
 		err = report.Problem
-		if outcome, _ := failedLook(report.Problem); outcome == Unreachable && attempt == 1 && ctx.Err() == nil {
-			h, err = a.Dial(ctx, res.at())
+		if outcome, _ := outcomeOf(report.Problem); outcome == Unreachable && attempt == 1 && ctx.Err() == nil {
+			h, err = a.Dial(ctx, res.hostByUnitName())
 		}
 	}
 	return nil, nil, err
 }
 
-// done is the name of success.
-func (a *apply) done(i int) Outcome {
+// successOutcome returns the outcome of host i if its transaction succeeds.
+func (a *apply) successOutcome(i int) Outcome {
 	if a.run.Results[i].Action == Restore {
 		return Restored
 	}
 	return Rotated
 }
 
-// change is the transaction that an entry asks for.
+// change returns the transaction for an entry.
 func (a *apply) change(e Entry) host.Change {
 	c := host.Change{Seen: e.Seen, Start: e.Seen.Unit.Active != "inactive", Deadman: !a.plan.Policy.NoDeadman,
-		Diagnose: e.Host.Health.Diagnostics && a.Home != nil}
+		Diagnose: e.Host.Health.Diagnostics && a.Diagnostics != nil}
 	if e.Backup != nil {
 		c.Saved, c.Digest, c.Swap = e.Backup.Run, e.Backup.Old, e.Action == Restore
 		c.New = e.Seen.Saved

@@ -13,10 +13,10 @@ import (
 	"github.com/aoifleet/aoifleet/internal/inventory"
 )
 
-// keep is how many hosts are looked at or staged at once, and how many
-// connections are kept open between a host's look and its turn. The others are
-// dialled again, so that memory depends on Policy.Parallel and not on the fleet.
-const keep = 64
+// maxConnections is how many hosts are observed or staged at once, and how many
+// connections are kept open until a host's turn. The others are dialled again, so that
+// memory depends on Policy.Parallel and not on the size of the fleet.
+const maxConnections = 64
 
 // Host is one agent VM; *host.VM is the real one.
 type Host interface {
@@ -32,41 +32,41 @@ type Host interface {
 	Close() error
 }
 
-// Runner goes to the hosts. Its fields are set before the first call.
+// Runner connects to the hosts. Its fields are set before the first call.
 type Runner struct {
 	Dial   func(ctx context.Context, h inventory.Host) (Host, error)
 	Events func(Event) // called from many goroutines
-	RunID  string      // by which a host's receipts name this run
-	Saved  string      // a run whose backups are looked at too; "" for none
-	// HealthCommand: Survey runs the user's health.command too.
+	RunID  string      // names this run in the hosts' receipts
+	Saved  string      // a run whose backup is observed too; "" for none
+	// HealthCommand is whether Survey runs the user's health.command.
 	HealthCommand bool
-	// DialUndo dials on behalf of the run UndoID(RunID); nil: this run never
-	// undoes what a host has confirmed.
+	// DialUndo dials for the run UndoID(RunID). If it is nil this run never undoes what
+	// a host has confirmed.
 	DialUndo func(ctx context.Context, h inventory.Host) (Host, error)
-	// Home is where diagnostics go; nil: none are gathered.
-	Home *diags.Folder
-	// Ask asks whether to go on after a wave, where Policy.PauseAfter wants it;
-	// nothing else is going on meanwhile.
+	// Diagnostics is where diagnostics are written. If it is nil none are gathered.
+	Diagnostics *diags.Folder
+	// Ask asks whether to continue after a wave, as Policy.PauseAfter says. No host is
+	// being changed meanwhile.
 	Ask func(wave int, soFar *Run) bool
 
 	mu   sync.Mutex
 	open map[string]Host
 }
 
-// Survey looks at every target, many at once, and changes nothing. It returns
-// one Look for each target, also when ctx ends.
+// Survey observes every target, many at once, and changes nothing. It returns one Look
+// for each target, also when ctx is done.
 func (r *Runner) Survey(ctx context.Context, targets []Target, parallel int) []Look {
 	looks := make([]Look, len(targets))
-	each(len(targets), max(parallel, keep), func(i int) {
+	forEach(len(targets), max(parallel, maxConnections), func(i int) {
 		r.Events(Event{Host: targets[i].Host.Name, Step: "observe"})
-		looks[i] = r.look(ctx, *targets[i].Host, host.ObserveOptions{Saved: r.Saved, Command: r.HealthCommand})
+		looks[i] = r.observe(ctx, *targets[i].Host, host.ObserveOptions{Saved: r.Saved, Command: r.HealthCommand})
 		r.Events(Event{Host: targets[i].Host.Name})
 	})
 	return looks
 }
 
-func (r *Runner) look(ctx context.Context, target inventory.Host, options host.ObserveOptions) Look {
-	h, err := r.take(ctx, target)
+func (r *Runner) observe(ctx context.Context, target inventory.Host, options host.ObserveOptions) Look {
+	h, err := r.connect(ctx, target)
 	if err != nil {
 		return Look{Err: err}
 	}
@@ -75,24 +75,24 @@ func (r *Runner) look(ctx context.Context, target inventory.Host, options host.O
 		_ = h.Close() // nothing was changed, so nothing depends on it
 		return Look{seen, err}
 	}
-	r.put(target, h)
+	r.release(target, h)
 	return Look{Seen: seen}
 }
 
-// Through does something over connections that a host makes to others (see
-// remote.Conn.DialContext). Only a host that can't be reached is its error.
+// Through calls do with a function that dials from a host (see remote.Conn.DialContext).
+// It returns an error only if the host can't be reached.
 func (r *Runner) Through(ctx context.Context, target inventory.Host,
 	do func(dial func(ctx context.Context, network, address string) (net.Conn, error))) error {
-	h, err := r.take(ctx, target)
+	h, err := r.connect(ctx, target)
 	if err != nil {
 		return err
 	}
 	do(h.DialContext)
-	r.put(target, h)
+	r.release(target, h)
 	return nil
 }
 
-// Close ends the connections that were kept.
+// Close closes the connections that are kept open.
 func (r *Runner) Close() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -102,8 +102,8 @@ func (r *Runner) Close() {
 	}
 }
 
-// take returns the connection kept for a host, or dials.
-func (r *Runner) take(ctx context.Context, target inventory.Host) (Host, error) {
+// connect returns the connection kept for a host, or dials.
+func (r *Runner) connect(ctx context.Context, target inventory.Host) (Host, error) {
 	r.mu.Lock()
 	h := r.open[target.Name]
 	delete(r.open, target.Name)
@@ -117,11 +117,11 @@ func (r *Runner) take(ctx context.Context, target inventory.Host) (Host, error) 
 	return r.Dial(ctx, target)
 }
 
-// put keeps a connection for the host's next turn, or closes it.
-func (r *Runner) put(target inventory.Host, h Host) {
+// release keeps a connection for the next connect, or closes it.
+func (r *Runner) release(target inventory.Host, h Host) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if len(r.open) >= keep || r.open[target.Name] != nil { // another turn's, at the same time
+	if len(r.open) >= maxConnections || r.open[target.Name] != nil { // another one of this host
 		_ = h.Close()
 		return
 	}
@@ -131,9 +131,9 @@ func (r *Runner) put(target inventory.Host, h Host) {
 	r.open[target.Name] = h
 }
 
-// each runs n tasks, at most limit at once. One that fails does not stop its
-// neighbours: they may be in mid-change.
-func each(n, limit int, task func(i int)) {
+// forEach runs task for 0 to n-1, at most limit at once. A failure does not stop the
+// others: they may be in the middle of a change.
+func forEach(n, limit int, task func(i int)) {
 	var g errgroup.Group
 	g.SetLimit(limit)
 	for i := range n {
@@ -145,43 +145,44 @@ func each(n, limit int, task func(i int)) {
 	_ = g.Wait() // the tasks return no error
 }
 
+// cancelled reports whether err comes from a cancelled context.
 func cancelled(err error) bool { return errors.Is(err, context.Canceled) }
 
-// Prune removes on every target the backups beyond what its inventory keeps.
-// It returns one entry and the number of backups removed for each target; an
-// entry's Outcome is set where that failed. When drain ends nothing new begins.
-func (r *Runner) Prune(ctx, drain context.Context, targets []Target) (entries []Entry, removed []int) {
+// Prune removes on every target the backups beyond what its inventory keeps. It returns
+// one entry and the number of removed backups for each target; the entry has an Outcome
+// if that failed. When stopping is done nothing new starts.
+func (r *Runner) Prune(ctx, stopping context.Context, targets []Target) (entries []Entry, removed []int) {
 	removed = make([]int, len(targets))
-	entries = r.visit(ctx, drain, targets, func(i int, h Host) (err error) {
+	entries = r.visit(ctx, stopping, targets, func(i int, h Host) (err error) {
 		removed[i], err = h.Prune(ctx)
 		return err
 	})
 	return entries, removed
 }
 
-// InstallHelper installs the host's script on every target and returns one entry
-// and what was done for each; an entry's Outcome is set where that failed. When
-// drain ends nothing new begins.
-func (r *Runner) InstallHelper(ctx, drain context.Context, targets []Target) (entries []Entry, done []host.Installed) {
+// InstallHelper installs the helper on every target. It returns one entry and what was
+// done for each target; the entry has an Outcome if that failed. When stopping is done
+// nothing new starts.
+func (r *Runner) InstallHelper(ctx, stopping context.Context, targets []Target) (entries []Entry, done []host.Installed) {
 	done = make([]host.Installed, len(targets))
-	entries = r.visit(ctx, drain, targets, func(i int, h Host) (err error) {
+	entries = r.visit(ctx, stopping, targets, func(i int, h Host) (err error) {
 		done[i], err = h.InstallHelper(ctx)
 		return err
 	})
 	return entries, done
 }
 
-// visit does one thing on every target, many at once.
-func (r *Runner) visit(ctx, drain context.Context, targets []Target, do func(i int, h Host) error) []Entry {
+// visit calls do with a connection to every target, many at once.
+func (r *Runner) visit(ctx, stopping context.Context, targets []Target, do func(i int, h Host) error) []Entry {
 	entries := make([]Entry, len(targets))
-	each(len(targets), keep, func(i int) {
+	forEach(len(targets), maxConnections, func(i int) {
 		entries[i] = Entry{Target: targets[i], Action: None}
-		if drain.Err() != nil {
+		if stopping.Err() != nil {
 			entries[i].Outcome = Skipped
 			return
 		}
 		if err := r.visitOne(ctx, targets[i], func(h Host) error { return do(i, h) }); err != nil {
-			entries[i] = entries[i].stop(failedLook(host.AsProblem(err)))
+			entries[i] = entries[i].withOutcome(outcomeOf(host.AsProblem(err)))
 		}
 		r.Events(Event{Host: targets[i].Host.Name})
 	})
@@ -189,7 +190,7 @@ func (r *Runner) visit(ctx, drain context.Context, targets []Target, do func(i i
 }
 
 func (r *Runner) visitOne(ctx context.Context, t Target, do func(Host) error) error {
-	h, err := r.take(ctx, *t.Host)
+	h, err := r.connect(ctx, *t.Host)
 	if err != nil {
 		return err
 	}

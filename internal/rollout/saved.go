@@ -15,7 +15,7 @@ import (
 	"github.com/aoifleet/aoifleet/internal/remote"
 )
 
-// Save returns the hosts of a plan of a rotation as they are saved.
+// Save returns the hosts of a rotation's plan in the form of a plan file.
 func (p *Plan) Save() []planfile.Host {
 	hosts := make([]planfile.Host, len(p.Entries))
 	for i, e := range p.Entries {
@@ -25,7 +25,7 @@ func (p *Plan) Save() []planfile.Host {
 }
 
 func saveEntry(e Entry) planfile.Host {
-	h := planfile.Host{Wave: savedWave(e), Name: e.Host.Name, Address: e.Host.Address,
+	h := planfile.Host{Wave: waveOf(e), Name: e.Host.Name, Address: e.Host.Address,
 		Action: string(e.Action), Reason: oneLine(e.Reason), Outcome: string(e.Outcome)}
 	if e.Outcome != "" {
 		h.Action = string(None)
@@ -43,8 +43,8 @@ func saveEntry(e Entry) planfile.Host {
 	return h
 }
 
-// savedWave is nil for a host on which nothing is to be done.
-func savedWave(e Entry) *int {
+// waveOf returns the wave of e, nil if it is in none.
+func waveOf(e Entry) *int {
 	if e.Wave == 0 {
 		return nil
 	}
@@ -71,25 +71,24 @@ func saveSeen(unit string, seen *host.Observation) *planfile.Seen {
 	return s
 }
 
-// oneLine bounds what came from a host and keeps it on one line.
+// oneLine limits text from a host and puts it on one line.
 func oneLine(s string) string { return display.Sanitise(s, remote.MaxForeignText) }
 
-// LookAgain returns those of a saved plan's hosts that are to be looked at
-// before it is carried out, by their place in it: where nothing could be done
-// when it was made, nothing is.
-func LookAgain(saved []planfile.Host) []int {
+// ToObserve returns the indexes of those hosts of a saved plan that must be observed
+// before it is applied: all but those that the plan excludes.
+func ToObserve(saved []planfile.Host) []int {
 	var list []int
 	for i, h := range saved {
-		if !leftAlone(h) {
+		if !isExcluded(h) {
 			list = append(list, i)
 		}
 	}
 	return list
 }
 
-// CheckWaves works out the waves of a saved plan anew from its own hosts and the
-// policy that it was made with, and tells of the first host that is in another.
-// A plan that was not edited has none.
+// CheckWaves recomputes the waves of a saved plan from its hosts and the policy that it
+// was made with. It returns an error that names the first host in another wave, which
+// happens only in a plan that was edited.
 func CheckWaves(saved []planfile.Host, policy Policy) error {
 	var due []int
 	for i, h := range saved {
@@ -97,7 +96,7 @@ func CheckWaves(saved []planfile.Host, policy Policy) error {
 			due = append(due, i)
 		}
 	}
-	want := make([]int, len(saved)) // 0: in none
+	want := make([]int, len(saved)) // 0: in no wave
 	for n, w := range waves(due, policy.Canary, policy.Batches) {
 		for _, i := range w.Hosts {
 			want[i] = n + 1
@@ -122,7 +121,9 @@ func waveName(n int) string {
 	return fmt.Sprintf("wave %d", n)
 }
 
-func leftAlone(h planfile.Host) bool {
+// isExcluded reports whether nothing could be done on a host when its plan was saved.
+// Such a host stays as it is.
+func isExcluded(h planfile.Host) bool {
 	switch Outcome(h.Outcome) {
 	case "", Current, NotApplicable:
 		return false
@@ -130,28 +131,28 @@ func leftAlone(h planfile.Host) bool {
 	return true
 }
 
-// MakeSaved decides about the targets of a saved plan, one for each of its
-// hosts: what it says is done, and nothing else. A host that is not as the plan
-// saw it is refused, unless there is nothing left to do. Whether one certificate
-// is used for several service principals was decided when the plan was made, and
-// a client_id that has changed since is a drift of its own host alone.
+// MakeSaved returns the plan that applies a saved one to targets, one for each of its
+// hosts: what it says, and nothing else. A host that has changed since is refused,
+// unless nothing is left to do there. One certificate for several service principals
+// was checked when the plan was made; a client_id that has changed since is a drift of
+// its own host only.
 func MakeSaved(saved []planfile.Host, targets []Target, looks []Look, policy Policy) *Plan {
 	p := &Plan{Policy: policy, Entries: make([]Entry, len(targets))}
-	// For a host that is looked at again after its interrupted run was settled:
-	// that run has changed what the plan saw.
+	// For a host that is observed again after a recovery: the recovered run has changed
+	// what the plan saw.
 	p.decide = func(t Target, look Look) Entry { return decide(t, look, policy.Force) }
 	for i, t := range targets {
 		p.Entries[i] = decideSaved(saved[i], t, looks[i], policy.Force)
 	}
-	refuseTwins(p.Entries)
-	p.savedWaves(saved)
+	refuseDuplicates(p.Entries)
+	p.useSavedWaves(saved)
 	return p
 }
 
-// savedWaves are those of the saved plan, without the hosts that are not to be
-// changed any more: nobody moves up into another wave than was approved.
-func (p *Plan) savedWaves(saved []planfile.Host) {
-	p.fixed = true
+// useSavedWaves takes the waves of the saved plan, without the hosts that are no longer
+// to be changed. No host moves into another wave than was approved.
+func (p *Plan) useSavedWaves(saved []planfile.Host) {
+	p.fixedWaves = true
 	of := map[int][]int{}
 	for _, i := range p.due() {
 		n := 1
@@ -168,8 +169,9 @@ func (p *Plan) savedWaves(saved []planfile.Host) {
 	}
 }
 
+// decideSaved decides about one host of a saved plan.
 func decideSaved(saved planfile.Host, t Target, look Look, force bool) Entry {
-	if leftAlone(saved) {
+	if isExcluded(saved) {
 		return Entry{Target: t, Action: None, Outcome: Skipped, Reason: "not in the plan: it was " + saved.Outcome + " then: " + saved.Reason}
 	}
 	e := decide(t, look, force)
@@ -178,24 +180,24 @@ func decideSaved(saved planfile.Host, t Target, look Look, force bool) Entry {
 		return e
 	case e.Outcome == NotApplicable && saved.Outcome == string(NotApplicable):
 		return e
-	case e.Problem != nil && e.Problem.Class == problem.Locked: // another run is at work: what is there will change
+	case e.Problem != nil && e.Problem.Class == problem.Locked: // another run is at work and will change the host
 		return e
 	}
 	if changes := drift(saved, e); len(changes) > 0 {
 		return e.refuseDrift(changes)
 	}
 	if planned := cmp.Or(Outcome(saved.Outcome), Outcome(saved.Action)); e.Outcome == "" && planned != Outcome(e.Action) {
-		return e.refuseDrift([]string{"to do " + string(planned) + " → " + string(e.Action)})
+		return e.refuseDrift([]string{"action " + string(planned) + " → " + string(e.Action)})
 	}
 	return e
 }
 
-// drift names what is another on a host than when its plan was saved, as in
+// drift returns what has changed on a host since its plan was saved, such as
 // "owner root:root → agent:agent".
 func drift(saved planfile.Host, e Entry) []string {
 	was, is := saved.Seen, saveSeen(e.unitName(), e.Seen)
 	if was == nil {
-		return []string{"it was not seen then"}
+		return []string{"the plan has no observation of it"}
 	}
 	var changes []string
 	for _, it := range []struct{ what, was, is string }{
@@ -206,7 +208,7 @@ func drift(saved planfile.Host, e Entry) []string {
 		{"file digest", was.File.SHA256, is.File.SHA256},
 		{"owner", was.File.Owner, is.File.Owner},
 		{"mode", was.File.Mode, is.File.Mode},
-		{"live certificate", liveOf(was, is), liveOf(is, was)},
+		{"live certificate", comparedThumbprint(was, is), comparedThumbprint(is, was)},
 		{"unit", was.Unit.Name, is.Unit.Name},
 		{"unit", was.Unit.Load, is.Unit.Load},
 		{"unit", was.Unit.Active, is.Unit.Active},
@@ -214,7 +216,7 @@ func drift(saved planfile.Host, e Entry) []string {
 		{"interrupted run", was.Unfinished, is.Unfinished},
 	} {
 		if it.was != it.is {
-			changes = append(changes, it.what+" "+short(it.was)+" → "+short(it.is))
+			changes = append(changes, it.what+" "+shortValue(it.was)+" → "+shortValue(it.is))
 		}
 	}
 	return changes
@@ -222,31 +224,31 @@ func drift(saved planfile.Host, e Entry) []string {
 
 var fileDigest = regexp.MustCompile(`^[0-9a-f]{64}$`)
 
-// short is a value as it is shown: of a digest the beginning, as much as people
-// compare.
-func short(value string) string {
+// shortValue returns a value as it is shown: of a digest the first 12 digits.
+func shortValue(value string) string {
 	if fileDigest.MatchString(value) {
 		return value[:12] + "…"
 	}
 	return cmp.Or(value, "none")
 }
 
-// liveOf is the thumbprint that s saw, where other saw one too: whether one can
-// be told depends on the host's openssl, and the file's digest tells more.
-func liveOf(s, other *planfile.Seen) string {
+// comparedThumbprint returns the thumbprint in s, "" if s or other has none: that
+// depends on the host's openssl, and the file's digest is compared in any case.
+func comparedThumbprint(s, other *planfile.Seen) string {
 	if s.Live == nil || other.Live == nil {
 		return ""
 	}
 	return s.Live.Thumbprint
 }
 
+// refuseDrift returns e refused because of changes since the plan was saved.
 func (e Entry) refuseDrift(changes []string) Entry {
 	e.Action = None
-	hint := "look at what has changed there, then plan anew"
+	hint := "check what has changed on the host, then plan again"
 	if _, unfinished := e.Seen.Unfinished(); unfinished {
-		hint = "settle it with aoifleet recover, then carry out the plan again or plan anew"
+		hint = "recover it: aoifleet recover; then apply the plan again or make a new one"
 	}
-	return e.stop(Refused, &problem.Error{Class: problem.Drift,
+	return e.withOutcome(Refused, &problem.Error{Class: problem.Drift,
 		Message: "changed since the plan: " + strings.Join(changes, ", "),
 		Hint:    hint})
 }

@@ -82,7 +82,7 @@ func TestDrift(t *testing.T) {
 		{name: "carried out, and the agent has failed since", now: func(s *host.Observation) { same(s); s.Unit.Active = "failed" }, outcome: Refused, class: "drift", says: "unit active → failed"},
 		{name: "current then and now", then: same, now: same, outcome: Current, says: "already live"},
 		{name: "current then, replaced since", then: same, outcome: Refused, class: "drift", says: "file digest "},
-		{name: "current then, its process older now", then: same, now: func(s *host.Observation) { same(s); s.File.Changed = clock }, outcome: Refused, class: "drift", says: "to do current → restart"},
+		{name: "current then, its process older now", then: same, now: func(s *host.Observation) { same(s); s.File.Changed = clock }, outcome: Refused, class: "drift", says: "action current → restart"},
 		{name: "restart", then: func(s *host.Observation) { same(s); s.File.Changed = clock }, now: func(s *host.Observation) { same(s); s.File.Changed = clock }, action: Restart},
 		{name: "managed identity", then: func(s *host.Observation) { s.Provider = nil }, now: func(s *host.Observation) { s.Provider = nil }, outcome: NotApplicable},
 		{name: "no managed identity any more", then: func(s *host.Observation) { s.Provider = nil }, outcome: Refused, class: "drift", says: "secret provider none → p"},
@@ -141,7 +141,7 @@ func TestDriftStaysWithItsHost(t *testing.T) {
 // What can't be carried out is not looked at again.
 func TestLookAgain(t *testing.T) {
 	saved := []planfile.Host{{Outcome: ""}, {Outcome: "refused"}, {Outcome: "current"}, {Outcome: "unreachable"}, {Outcome: "not_applicable"}}
-	if got := LookAgain(saved); len(got) != 3 || got[0] != 0 || got[1] != 2 || got[2] != 4 {
+	if got := ToObserve(saved); len(got) != 3 || got[0] != 0 || got[1] != 2 || got[2] != 4 {
 		t.Error(got)
 	}
 }

@@ -12,8 +12,8 @@ import (
 	"github.com/aoifleet/aoifleet/internal/problem"
 )
 
-// Status says of every target what was seen. Outcome is set where nothing
-// could be seen.
+// Status returns one entry for each target with what was observed. It has an Outcome
+// if nothing was.
 func Status(targets []Target, looks []Look) []Entry {
 	entries := make([]Entry, len(targets))
 	for i, t := range targets {
@@ -22,7 +22,7 @@ func Status(targets []Target, looks []Look) []Entry {
 		case cancelled(err):
 			entries[i].Outcome = Skipped
 		case err != nil:
-			entries[i].Outcome, entries[i].Problem = failedLook(host.AsProblem(err))
+			entries[i].Outcome, entries[i].Problem = outcomeOf(host.AsProblem(err))
 		case looks[i].Seen.Provider == nil:
 			entries[i].Outcome = NotApplicable
 		}
@@ -30,9 +30,9 @@ func Status(targets []Target, looks []Look) []Entry {
 	return entries
 }
 
-// StatusProblem returns why a host does not pass a status, nil if it passes: it can't be
-// checked, a run is unfinished there, the agent is not healthy, or its certificate has
-// expired at now or does within expiring.
+// StatusProblem returns why a host does not pass a status check, nil if it passes: it
+// could not be observed, a run is unfinished there, the agent is unhealthy, or its
+// certificate has expired at now or will within expiring.
 func (e Entry) StatusProblem(now time.Time, expiring time.Duration) *problem.Error {
 	if e.Seen != nil {
 		if r, unfinished := e.Seen.Unfinished(); unfinished {
@@ -48,9 +48,10 @@ func (e Entry) StatusProblem(now time.Time, expiring time.Duration) *problem.Err
 	return expiryProblem(e, now, expiring)
 }
 
+// unfinishedProblem says that a run is at work on a host or was interrupted there.
 func unfinishedProblem(r host.Receipt) *problem.Error {
 	if !r.Holds() {
-		return &problem.Error{Class: problem.Locked, Message: r.Interrupted(), Hint: "settle it: aoifleet recover"}
+		return &problem.Error{Class: problem.Locked, Message: r.Interrupted(), Hint: "recover it: aoifleet recover"}
 	}
 	p := &problem.Error{Class: problem.Locked, Message: fmt.Sprintf("run %s of %s is at work", r.Run, r.Owner)}
 	if r.Armed {
@@ -72,13 +73,14 @@ func healthProblem(e Entry) *problem.Error {
 			Message: unit + " is " + cmp.Or(e.Seen.Unit.Active, "not known to systemd")}
 	case host.Restarted:
 		return &problem.Error{Class: problem.Unhealthy, Message: unit + " has exited, and systemd has just started it again",
-			Hint: "look at: journalctl -u " + unit + " -n 50"}
+			Hint: "see: journalctl -u " + unit + " -n 50"}
 	default:
 		return &problem.Error{Class: problem.Unhealthy, Message: why.Message}
 	}
 }
 
-// expiryProblem returns that the live certificate has expired or expires soon, else nil.
+// expiryProblem says that the live certificate has expired or will within expiring; else
+// it returns nil.
 func expiryProblem(e Entry, now time.Time, expiring time.Duration) *problem.Error {
 	live := e.Live()
 	if live == nil || live.NotAfter.After(now.Add(expiring)) {
@@ -95,8 +97,8 @@ func expiryProblem(e Entry, now time.Time, expiring time.Duration) *problem.Erro
 	return p
 }
 
-// Unsettled returns the names of the hosts on which recover has something to do.
-func Unsettled(entries []Entry) []string {
+// NeedRecovery returns the names of the hosts on which recover has something to do.
+func NeedRecovery(entries []Entry) []string {
 	var names []string
 	for _, e := range entries {
 		if e.Seen != nil && decideRecovery(e.Target, Look{Seen: e.Seen}).Action == Recover {
@@ -106,32 +108,32 @@ func Unsettled(entries []Entry) []string {
 	return names
 }
 
-// Credential is one certificate of a service principal, and the hosts whose
-// files hold it.
+// Credential is one certificate of a service principal, and the hosts whose files
+// contain it.
 type Credential struct {
 	Certificate certificate.Info
-	Wanted      bool // the inventory names it for some host of this service principal
+	Wanted      bool // the inventory names it for a host of this service principal
 	Hosts       []string
 }
 
-// Principal is an application as the fleet uses it. Its client id is its own in
-// all tenants, and so are its certificates: a tenant may be written as a GUID on
-// one host and as a domain on another.
+// Principal is an application as the fleet uses it. The client id alone identifies it
+// and its certificates: a tenant may be written as a GUID on one host and as a domain on
+// another.
 type Principal struct {
-	TenantID, ClientID string       // as its first host writes them
-	Credentials        []Credential // the wanted ones first, then by their end
+	TenantID, ClientID string       // as on its first host
+	Credentials        []Credential // the wanted ones first, then by expiry
 	Named              bool         // the inventory names a certificate for every host of it
-	// Stale are hosts whose file is right and whose agent runs since before it
-	// changed: it still has the old certificate in its memory.
+	// Stale are hosts whose file is right but whose agent has run since before it
+	// changed: it still uses the old certificate.
 	Stale []string
-	// Open are hosts on which a run has not ended: they may go back to the old one.
-	Open []string
-	// Beside are hosts that have another file for this application too, which is
-	// not the one that is rotated: nobody has looked at it.
-	Beside []string
+	// Unfinished are hosts on which a run has not ended and may restore the old one.
+	Unfinished []string
+	// OtherFile are hosts that use another file for this application too. That file is
+	// not rotated and was not checked.
+	OtherFile []string
 }
 
-// Old are the hosts that use a certificate which the inventory does not name.
+// Old returns the hosts that use a certificate which the inventory does not name.
 func (p Principal) Old() []string {
 	old := slices.Clone(p.Stale)
 	for _, c := range p.Credentials {
@@ -142,9 +144,9 @@ func (p Principal) Old() []string {
 	return old
 }
 
-// Principals is which certificate each host uses, by client id in the order of
-// their first hosts, and the hosts of which that can't be told: they may use any.
-// Hosts with a managed identity use none.
+// Principals returns the applications and the certificates that hosts use for them, in
+// the order of their first hosts, and the hosts of which that is unknown: they may use
+// any. Hosts with a managed identity use none.
 func Principals(entries []Entry) (list []Principal, unseen []string) {
 	places := map[string]int{}
 	place := func(by host.Provider) *Principal {
@@ -166,7 +168,7 @@ func Principals(entries []Entry) (list []Principal, unseen []string) {
 			continue
 		}
 		done := map[string]bool{}
-		for _, by := range e.Providers() { // which may differ in their vault alone
+		for _, by := range e.Providers() { // which may differ in the vault only
 			if client := strings.ToLower(by.ClientID); !done[client] {
 				done[client] = true
 				place(by).add(e, *live)
@@ -175,8 +177,8 @@ func Principals(entries []Entry) (list []Principal, unseen []string) {
 	}
 	for _, e := range entries {
 		for i := range list {
-			if e.beside(list[i].ClientID) {
-				list[i].Beside = append(list[i].Beside, e.Host.Name)
+			if e.usesOtherFile(list[i].ClientID) {
+				list[i].OtherFile = append(list[i].OtherFile, e.Host.Name)
 			}
 		}
 	}
@@ -194,6 +196,7 @@ func Principals(entries []Entry) (list []Principal, unseen []string) {
 	return list, unseen
 }
 
+// add adds host e, whose live certificate is live.
 func (p *Principal) add(e Entry, live certificate.Info) {
 	p.Named = p.Named && e.Certificate != nil
 	wanted := e.Certificate != nil && live.Thumbprint == e.Certificate.Leaf.Thumbprint
@@ -201,7 +204,7 @@ func (p *Principal) add(e Entry, live certificate.Info) {
 		p.Stale = append(p.Stale, e.Host.Name)
 	}
 	if _, unfinished := e.Seen.Unfinished(); unfinished {
-		p.Open = append(p.Open, e.Host.Name)
+		p.Unfinished = append(p.Unfinished, e.Host.Name)
 	}
 	at := slices.IndexFunc(p.Credentials, func(c Credential) bool { return c.Certificate.Thumbprint == live.Thumbprint })
 	if at < 0 {
@@ -213,9 +216,9 @@ func (p *Principal) add(e Entry, live certificate.Info) {
 	c.Hosts = append(c.Hosts, e.Host.Name)
 }
 
-// Providers are the secret providers that use the certificate file of e: the one
-// that was chosen, and others of its configuration with the same file, once for
-// each application and vault.
+// Providers returns the secret providers that use the certificate file of e: the chosen
+// one, and others in the agent's configuration with the same file, once for each
+// application and vault.
 func (e Entry) Providers() []host.Provider {
 	if e.Seen == nil || e.Seen.Provider == nil {
 		return nil
@@ -233,15 +236,15 @@ func (e Entry) Providers() []host.Provider {
 	return list
 }
 
-// beside tells whether the agent signs in as an application with another file too.
-func (e Entry) beside(client string) bool {
+// usesOtherFile reports whether the agent signs in as client with another file too.
+func (e Entry) usesOtherFile(client string) bool {
 	return e.Seen != nil && e.Seen.Provider != nil && client != "" && slices.ContainsFunc(e.Seen.Config.Providers, func(p host.Provider) bool {
 		return p.Path != e.Seen.Provider.Path && strings.EqualFold(p.ClientID, client)
 	})
 }
 
-// Live is the certificate in the host's file, nil if it can't be told. A host
-// without openssl says it by the file's digest, if it is the inventory's.
+// Live returns the certificate in the host's file, nil if it is unknown. On a host
+// without openssl it is known by the file's digest, if it is the inventory's.
 func (e Entry) Live() *certificate.Info {
 	switch {
 	case e.Seen == nil:
@@ -252,18 +255,17 @@ func (e Entry) Live() *certificate.Info {
 	return e.Seen.Live
 }
 
-// Drifted tells whether the host is known to have another certificate than the
+// Drifted reports whether the host is known to have another certificate than the
 // inventory names for it.
 func (e Entry) Drifted() bool {
 	live := e.Live()
 	return live != nil && e.Certificate != nil && live.Thumbprint != e.Certificate.Leaf.Thumbprint
 }
 
-// InUse is which hosts use a certificate of an application, in their file or in
-// the memory of an agent that has not been restarted since, and of which that
-// can't be told: they may use any, or go back to it. Whatever tenant a host names,
-// the client id says which application it is. It says nothing of hosts that are
-// not among the entries.
+// InUse returns the hosts that use a certificate of an application, in their file or in
+// an agent that has not been restarted since, and those of which that is unknown: they
+// may use any, or restore it. The client id alone identifies the application. It covers
+// only the hosts among entries.
 func InUse(entries []Entry, client, thumbprint string) (using, unsure []string) {
 	for _, e := range entries {
 		if e.Outcome == NotApplicable {
@@ -277,23 +279,23 @@ func InUse(entries []Entry, client, thumbprint string) (using, unsure []string) 
 		mine := slices.ContainsFunc(e.Providers(), func(p host.Provider) bool { return strings.EqualFold(p.ClientID, client) })
 		_, unfinished := e.Seen.Unfinished()
 		switch {
-		case !mine && !e.beside(client):
+		case !mine && !e.usesOtherFile(client):
 		case !mine:
 			unsure = append(unsure, e.Host.Name)
 		case live.Thumbprint == thumbprint, e.Seen.Unit.Active == "active" && e.Seen.ProcessIsOlder():
 			using = append(using, e.Host.Name)
-		case unfinished, e.beside(client):
+		case unfinished, e.usesOtherFile(client):
 			unsure = append(unsure, e.Host.Name)
 		}
 	}
 	return using, unsure
 }
 
-// Unsure returns the hosts that may use any certificate of p: unseen ones, those with another
-// file for p, and those with an old certificate whose configuration does not say whose it is.
-// list and unseen are what Principals returns.
+// Unsure returns the hosts that may use any certificate of p: unseen ones, those with
+// another file for p, and those with an old certificate of an application that their
+// configuration does not name. list and unseen are what Principals returns.
 func (p Principal) Unsure(list []Principal, unseen []string) []string {
-	all := slices.Concat(unseen, p.Beside)
+	all := slices.Concat(unseen, p.OtherFile)
 	for _, other := range list {
 		if other.ClientID == "" && p.ClientID != "" {
 			all = append(all, other.Old()...)
@@ -302,12 +304,12 @@ func (p Principal) Unsure(list []Principal, unseen []string) []string {
 	return all
 }
 
-// Removal is whether the old certificates of a service principal may be removed, as far as
-// the fleet is concerned. Safe holds only where that is Known.
+// Removal says whether the fleet still needs the old certificates of a service
+// principal. Safe is meaningful only if Known is true.
 type Removal struct {
 	Safe, Known bool
 	Reason      RemovalReason
-	Hosts       []string // of which the reason speaks
+	Hosts       []string // to which the reason applies
 }
 
 // RemovalReason is why the old certificates may be removed, may not, or why that is unknown.
@@ -319,12 +321,12 @@ const (
 	InUseBy                          // not safe: hosts use an old one
 	NotNamed                         // unknown: the inventory does not name a new one for every host
 	RunOpen                          // unknown: a run that has not ended may restore an old one
-	UseUnknown                       // unknown: which certificate hosts use is
+	UseUnknown                       // unknown: the certificate that hosts use is
 	NotSelected                      // unknown: not all hosts of the inventory were checked
 )
 
-// Removal decides about p. unsure are hosts that may use any certificate, and elsewhere is how
-// many hosts of the inventory were not checked.
+// Removal decides about p. unsure are the hosts that may use any certificate, elsewhere
+// is the number of hosts of the inventory that were not checked.
 func (p Principal) Removal(unsure []string, elsewhere int) Removal {
 	old := p.Old()
 	switch {
@@ -332,8 +334,8 @@ func (p Principal) Removal(unsure []string, elsewhere int) Removal {
 		return Removal{Reason: NotNamed}
 	case len(old) > 0:
 		return Removal{Known: true, Reason: InUseBy, Hosts: old}
-	case len(p.Open) > 0:
-		return Removal{Reason: RunOpen, Hosts: p.Open}
+	case len(p.Unfinished) > 0:
+		return Removal{Reason: RunOpen, Hosts: p.Unfinished}
 	case len(unsure) > 0:
 		return Removal{Reason: UseUnknown, Hosts: unsure}
 	case elsewhere > 0:

@@ -72,7 +72,7 @@ func TestPrincipalIsTheClient(t *testing.T) {
 			e.Seen.Receipts = []host.Receipt{{Run: "R", State: "pending"}}
 		}),
 	})
-	if len(list) != 1 || list[0].TenantID != "T" || list[0].ClientID != "AB" || strings.Join(list[0].Old(), ",") != "case,domain" || strings.Join(list[0].Open, ",") != "open" {
+	if len(list) != 1 || list[0].TenantID != "T" || list[0].ClientID != "AB" || strings.Join(list[0].Old(), ",") != "case,domain" || strings.Join(list[0].Unfinished, ",") != "open" {
 		t.Errorf("%+v", list)
 	}
 }
@@ -104,7 +104,7 @@ func TestSeveralProviders(t *testing.T) {
 	list, _ := Principals(entries)
 	got = nil
 	for _, p := range list {
-		got = append(got, p.ClientID+" old "+strings.Join(p.Old(), ",")+" beside "+strings.Join(p.Beside, ","))
+		got = append(got, p.ClientID+" old "+strings.Join(p.Old(), ",")+" beside "+strings.Join(p.OtherFile, ","))
 	}
 	if want := []string{"A old one beside ", "B old one beside ", "C old  beside one"}; !slices.Equal(got, want) {
 		t.Errorf("%q, want %q", got, want)

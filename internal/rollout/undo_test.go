@@ -50,9 +50,9 @@ func TestSoakFinds(t *testing.T) {
 		{"restarts", func(vm *fakeVM) { vm.seen.Unit.Restarts = 3 }, "", RolledBack, "restarts by itself"},
 		{"port closed", func(vm *fakeVM) { vm.seen.PortClosed, vm.seen.Config.ListenerPort = true, 36001 }, "", RolledBack, "while soaking: nothing listens on port 36001"},
 		{"command", func(vm *fakeVM) { vm.seen.Command = "health.command exited 7: stuck" }, "", RolledBack, "while soaking: health.command exited 7: stuck"},
-		{"undo is undone", func(vm *fakeVM) { vm.seen.Denied = "AADSTS7" }, host.RolledBack, Failed, "AADSTS7; the old certificate could not be put back"},
-		{"undo fails", func(vm *fakeVM) { vm.seen.Denied = "AADSTS7" }, host.Failed, Failed, "could not be put back"},
-		{"undo is refused", func(vm *fakeVM) { vm.seen.Denied = "AADSTS7" }, host.Refused, Failed, "could not be put back"},
+		{"undo is undone", func(vm *fakeVM) { vm.seen.Denied = "AADSTS7" }, host.RolledBack, Failed, "AADSTS7; the old certificate could not be restored"},
+		{"undo fails", func(vm *fakeVM) { vm.seen.Denied = "AADSTS7" }, host.Failed, Failed, "could not be restored"},
+		{"undo is refused", func(vm *fakeVM) { vm.seen.Denied = "AADSTS7" }, host.Refused, Failed, "could not be restored"},
 		{"no way back", func(vm *fakeVM) { vm.seen.Denied, vm.seen.Backups = "AADSTS7", nil }, "", Failed, "no backup"},
 		{"gone", func(vm *fakeVM) { vm.dead, vm.fates["observe"] = true, notApplied }, "", Unknown, "lost"},
 		{"away for a moment", func(vm *fakeVM) { vm.fates["observe"] = notApplied }, "", Rotated, ""},
@@ -152,10 +152,10 @@ func TestSoakFindsAnotherFile(t *testing.T) {
 func TestSoakInterrupted(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := newFakeFleet("a", "b")
-		drain, stop := context.WithTimeout(context.Background(), 15*time.Second)
+		stopping, stop := context.WithTimeout(context.Background(), 15*time.Second)
 		defer stop()
 		start := time.Now()
-		run := f.rotateAll(t, drain, soaking(), "a", "b")
+		run := f.rotateAll(t, stopping, soaking(), "a", "b")
 		wantOutcomes(t, run, Rotated, Skipped)
 		if time.Since(start) != 15*time.Second || !run.Interrupted {
 			t.Errorf("%v, %+v", time.Since(start), run)
@@ -226,7 +226,7 @@ func TestLookEvery(t *testing.T) {
 		time.Second: time.Second, 10 * time.Second: 10 * time.Second, time.Minute: 10 * time.Second,
 		10 * time.Minute: 20 * time.Second, 24 * time.Hour: time.Minute,
 	} {
-		if got := lookEvery(soak); got != want {
+		if got := soakInterval(soak); got != want {
 			t.Errorf("%v: %v, want %v", soak, got, want)
 		}
 	}
@@ -303,7 +303,7 @@ func TestUndoLost(t *testing.T) {
 // A signal ends the undoing after the host in flight.
 func TestUndoAllInterrupted(t *testing.T) {
 	f := newFakeFleet("a", "b", "c", "d")
-	drain, stop := context.WithCancel(context.Background())
+	stopping, stop := context.WithCancel(context.Background())
 	defer stop()
 	f.vms["d"].ending = host.RolledBack
 	f.vms["c"].during = func(call string) {
@@ -313,7 +313,7 @@ func TestUndoAllInterrupted(t *testing.T) {
 	}
 	p := oneByOne()
 	p.UndoAll = true
-	run := f.rotateAll(t, drain, p, "a", "b", "c", "d")
+	run := f.rotateAll(t, stopping, p, "a", "b", "c", "d")
 	wantOutcomes(t, run, Rotated, Rotated, Restored, RolledBack)
 	if !strings.Contains(strings.Join(run.Results[0].Notes, ""), "not undone") {
 		t.Errorf("%q", run.Results[0].Notes)

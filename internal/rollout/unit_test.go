@@ -70,7 +70,7 @@ func TestUnitIsCalledByItsName(t *testing.T) {
 func TestSoakSeesAnExit(t *testing.T) {
 	seen := healthy()
 	seen.Unit.Sub = "exited"
-	if p := unhealthy(&Result{Entry: Entry{Target: Target{Certificate: newCertificate("NEW")}, Seen: healthy()}}, seen); p == nil || p.Class != problem.Unhealthy {
+	if p := soakProblem(&Result{Entry: Entry{Target: Target{Certificate: newCertificate("NEW")}, Seen: healthy()}}, seen); p == nil || p.Class != problem.Unhealthy {
 		t.Errorf("%+v", p)
 	}
 }

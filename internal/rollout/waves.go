@@ -7,14 +7,14 @@ import (
 	"github.com/aoifleet/aoifleet/internal/inventory"
 )
 
-// Wave is a set of hosts that are done before the next set is begun.
+// Wave is a set of hosts that end before the next wave starts.
 type Wave struct {
 	Canary bool
-	Hosts  []int // of Plan.Entries, in the inventory's order
+	Hosts  []int // indexes of Plan.Entries, in the inventory's order
 }
 
-// waves divides the hosts that are due: first the canary, then batches, the
-// last amount again until none is left. Percentages are of all that are due.
+// waves divides the hosts that are due: first the canary, then batches. The last batch
+// size is repeated. Percentages are of all that are due.
 func waves(due []int, canary int, batches []inventory.Amount) []Wave {
 	var list []Wave
 	rest := due
@@ -36,10 +36,10 @@ func waves(due []int, canary int, batches []inventory.Amount) []Wave {
 	return list
 }
 
-// inCanary tells whether wave n, counted from 1, is a canary; 0 is none.
+// inCanary reports whether wave n, counted from 1, is a canary; 0 is no wave.
 func (p *Plan) inCanary(n int) bool { return n > 0 && n <= len(p.Waves) && p.Waves[n-1].Canary }
 
-// due are the hosts on which there is something to do.
+// due returns the indexes of the entries on which something is to be done.
 func (p *Plan) due() []int {
 	var list []int
 	for i, e := range p.Entries {
@@ -50,8 +50,8 @@ func (p *Plan) due() []int {
 	return list
 }
 
-// inWaves divides the plan's hosts as its policy wants it.
-func (p *Plan) inWaves() *Plan {
+// withWaves divides the plan's hosts into waves by its policy.
+func (p *Plan) withWaves() *Plan {
 	p.Waves = waves(p.due(), p.Policy.Canary, p.Policy.Batches)
 	for n, w := range p.Waves {
 		for _, i := range w.Hosts {
@@ -61,33 +61,33 @@ func (p *Plan) inWaves() *Plan {
 	return p
 }
 
-// inOneWave is for the way back: what is restored is known, and every minute
-// that it waits is one in which it is not.
-func (p *Plan) inOneWave() *Plan {
+// withOneWave puts all hosts into one wave, for a rollback or a recovery: what they
+// restore has been in use before, and should not wait.
+func (p *Plan) withOneWave() *Plan {
 	p.Policy.Canary, p.Policy.Batches, p.Policy.Soak = 0, nil, 0
 	p.Policy.Until, p.Policy.PauseAfter, p.Policy.UndoAll = 0, "", false
-	return p.inWaves()
+	return p.withWaves()
 }
 
-// queue is who is next: first come, first served, but for hosts whose domain
-// has no room, which wait without holding up the others. Each step costs the
-// logarithm of the number of domains.
+// queue is the order of hosts: first come, first served, except that hosts whose domain
+// is full wait without delaying the others. Each step takes the logarithm of the number
+// of domains.
 type queue struct {
 	lines map[domain]*line
-	open  lines // those that have somebody waiting and room, by whose turn is first
+	ready lines // those with a waiting host and room, by the turn of that host
 }
 
-// line is the hosts of one domain that wait.
+// line is the waiting hosts of one domain.
 type line struct {
 	domain domain
 	hosts  []int
-	turns  []int // of each: its place in the whole queue
+	turns  []int // the place of each host in the whole queue
 	busy   int
-	open   bool
+	ready  bool
 }
 
-// newQueue lets hosts wait in this order. held says how many places of a domain
-// are taken for good.
+// newQueue returns a queue of hosts in this order. held says how many places of a
+// domain are never given back.
 func newQueue(hosts []int, domainOf func(i int) domain, held map[domain]int) *queue {
 	q := &queue{lines: map[domain]*line{}}
 	for turn, i := range hosts {
@@ -105,21 +105,21 @@ func newQueue(hosts []int, domainOf func(i int) domain, held map[domain]int) *qu
 	return q
 }
 
-// offer puts a line among the open ones if it has somebody waiting and room.
+// offer adds a line to the ready ones if it has a waiting host and room.
 func (q *queue) offer(l *line) {
-	if room := l.domain.limit == 0 || l.busy < l.domain.limit; !l.open && room && len(l.hosts) > 0 {
-		l.open = true
-		heap.Push(&q.open, l)
+	if room := l.domain.limit == 0 || l.busy < l.domain.limit; !l.ready && room && len(l.hosts) > 0 {
+		l.ready = true
+		heap.Push(&q.ready, l)
 	}
 }
 
-// next takes the first host that may begin; false: none may now.
+// next takes the first host that may start; ok is false if none may now.
 func (q *queue) next() (i int, d domain, ok bool) {
-	if len(q.open) == 0 {
+	if len(q.ready) == 0 {
 		return 0, domain{}, false
 	}
-	l := heap.Pop(&q.open).(*line)
-	l.open = false
+	l := heap.Pop(&q.ready).(*line)
+	l.ready = false
 	i = l.hosts[0]
 	l.hosts, l.turns = l.hosts[1:], l.turns[1:]
 	l.busy++
@@ -127,15 +127,15 @@ func (q *queue) next() (i int, d domain, ok bool) {
 	return i, l.domain, true
 }
 
-// leave gives back the place that a host of the domain took.
-func (q *queue) leave(d domain) {
+// release gives back the place of a host of the domain.
+func (q *queue) release(d domain) {
 	l := q.lines[d]
 	l.busy--
 	q.offer(l)
 }
 
-// left are the hosts that still wait, for nobody who would leave.
-func (q *queue) left() []int {
+// waiting returns the hosts that still wait.
+func (q *queue) waiting() []int {
 	var hosts []int
 	for _, l := range q.lines {
 		hosts = append(hosts, l.hosts...)

@@ -194,7 +194,7 @@ func queueKeepsTheLimits(t *testing.T, rnd *rand.Rand) {
 		}
 		if len(going) > 0 && (!ok || rnd.IntN(2) == 0) {
 			n := rnd.IntN(len(going))
-			q.leave(going[n])
+			q.release(going[n])
 			busy[going[n]]--
 			going = slices.Delete(going, n, n+1)
 		}
@@ -212,7 +212,7 @@ func TestQueueHeld(t *testing.T) {
 	if _, _, ok := q.next(); ok {
 		t.Error("a place that is held was given away")
 	}
-	left := q.left()
+	left := q.waiting()
 	slices.Sort(left)
 	if !slices.Equal(left, []int{0, 2, 3}) {
 		t.Error(left)

@@ -109,7 +109,7 @@ func TestDoctor(t *testing.T) {
 		{"CRLF", func() { w.form("\r\n") }, func() { w.form("") }, 5, "certificate_form", "CRLF", "aoifleet rotate -i "},
 		// Lazily: an ending session may still have an open file there.
 		{"read-only /etc", w.readOnly, func() { w.onAllHosts("umount /etc/az-aoi-ingestion /mnt; umount -l /etc") },
-			5, "dead_man", "no boot guard, /etc/systemd/system can't be written", "findmnt -T /etc/systemd/system"},
+			5, "dead_man", "no boot guard, /etc/systemd/system is not writable", "findmnt -T /etc/systemd/system"},
 		{"no openssl", func() { w.onAllHosts("mv /usr/bin/openssl /usr/bin/openssl.away") }, func() { w.onAllHosts("mv /usr/bin/openssl.away /usr/bin/openssl") },
 			5, "openssl", "no openssl", "on the host: apt-get install openssl"},
 		{"hard links", func() {
