@@ -40,7 +40,7 @@ func targets(sources ...string) []rollout.Target {
 	return list
 }
 
-// Every target gets its certificate, a shared one is the same value, and the
+// Every target gets its certificate, targets of one source the same value, and the
 // inventory's host stays unchanged.
 func TestReadTargets(t *testing.T) {
 	now := time.Now()
@@ -66,7 +66,7 @@ func TestReadTargets(t *testing.T) {
 	}
 }
 
-// All that is wrong is in one error, and what could be read is set beside it.
+// One error lists all problems, and the certificates that could be read are set.
 func TestReadTargetsFails(t *testing.T) {
 	now := time.Now()
 	good := agentFile(t, "good", now)
@@ -84,7 +84,7 @@ func TestReadTargetsFails(t *testing.T) {
 	}
 }
 
-// Offline nothing is fetched, and a note says what was not.
+// Offline no certificate is fetched, and a note lists those skipped.
 func TestReadTargetsOffline(t *testing.T) {
 	var notes []string
 	reader := &Reader{Now: time.Now(), Offline: true, Note: func(line string) { notes = append(notes, line) }}

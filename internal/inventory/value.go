@@ -144,12 +144,13 @@ func (v value) flag(to *bool) {
 	v.fail("", "%s must be true or false", v.key)
 }
 
-func (v value) oneOf(to *string, words ...string) {
-	if v.node.Kind == yaml.ScalarNode && slices.Contains(words, v.node.Value) {
+// oneOf reads one of the allowed strings.
+func (v value) oneOf(to *string, allowed ...string) {
+	if v.node.Kind == yaml.ScalarNode && slices.Contains(allowed, v.node.Value) {
 		*to = v.node.Value
 		return
 	}
-	v.fail(didYouMean(v.node.Value, slices.Values(words)), "%s must be %s", v.key, strings.Join(words, " or "))
+	v.fail(didYouMean(v.node.Value, slices.Values(allowed)), "%s must be %s", v.key, strings.Join(allowed, " or "))
 }
 
 // either reads one of two values.

@@ -124,5 +124,5 @@ func jsonProblem(err error) string {
 	return "it ends too early"
 }
 
-// fromFile is a text of the file, fit to be shown.
+// fromFile returns a text from the file in printable form.
 func fromFile(s string) string { return display.Mask(s[:min(len(s), 100)]) }

@@ -51,7 +51,7 @@ type Options struct {
 
 // Query has the arguments of `ssh` for one host.
 type Query struct {
-	Host   string // name or address; must not begin with "-"
+	Host   string // name or address; must not start with "-"
 	User   string // as -l; "": from the configuration
 	Port   int    // as -p; 0: from the configuration
 	File   string // as -F; "": ssh's default files; None: no file
