@@ -16,6 +16,9 @@ import (
 const (
 	shortestInterval = 10 * time.Second
 	longestInterval  = time.Minute
+	// secondCheck is when a closed port or a failed health.command is checked again:
+	// either may pass, as the watch after a restart also waits for both.
+	secondCheck = 5 * time.Second
 )
 
 // soakInterval returns the time between two checks in a soak.
@@ -70,6 +73,12 @@ func (a *apply) checkSoak(ctx context.Context, hosts []int, last bool) {
 	forEach(len(hosts), max(a.plan.Policy.Parallel, maxConnections), func(n int) {
 		i := hosts[n]
 		seen, err := a.observeInSoak(ctx, i, last)
+		if err == nil && mayPass(soakFinding(&a.run.Results[i], seen)) {
+			if !sleep.For(a.stopping, secondCheck) {
+				return
+			}
+			seen, err = a.observeInSoak(ctx, i, last)
+		}
 		switch {
 		case err != nil && !cancelled(err) && last:
 			unreachable[i] = host.AsProblem(err)
@@ -114,11 +123,19 @@ func (a *apply) observeInSoak(ctx context.Context, i int, last bool) (*host.Obse
 	}
 }
 
-// soakProblem returns why the agent of a rotated host is no longer healthy, nil if it is.
-// One that reads its configuration again is healthy.
-func soakProblem(res *Result, seen *host.Observation) *problem.Error {
+// soakFinding judges the agent of a rotated host. One that reads its configuration again
+// is healthy.
+func soakFinding(res *Result, seen *host.Observation) host.Finding {
 	known := res.Seen.Denied != "" || res.Known
-	why := seen.Health(host.SinceWatch(known, res.Certificate.Leaf.Thumbprint)).Without(host.Reloading).Cause()
+	return seen.Health(host.SinceWatch(known, res.Certificate.Leaf.Thumbprint)).Without(host.Reloading).Cause()
+}
+
+// mayPass reports whether a finding may be gone a moment later.
+func mayPass(f host.Finding) bool { return f.Kind == host.NotListening || f.Kind == host.CommandFailed }
+
+// soakProblem returns why the agent of a rotated host is no longer healthy, nil if it is.
+func soakProblem(res *Result, seen *host.Observation) *problem.Error {
+	why := soakFinding(res, seen)
 	if why.Kind == host.Healthy {
 		return nil
 	}

@@ -36,6 +36,18 @@ func TestSoak(t *testing.T) {
 	})
 }
 
+// later changes what the next observations see, after a while.
+func (vm *fakeVM) later(after time.Duration, change func(*host.Observation)) {
+	go func() {
+		time.Sleep(after)
+		vm.mu.Lock()
+		defer vm.mu.Unlock()
+		copied := *vm.seen
+		change(&copied)
+		vm.seen = &copied
+	}()
+}
+
 // What turns a host unhealthy while it soaks, and what does not.
 func TestSoakFinds(t *testing.T) {
 	tests := []struct {
@@ -50,6 +62,14 @@ func TestSoakFinds(t *testing.T) {
 		{"restarts", func(vm *fakeVM) { vm.seen.Unit.Restarts = 3 }, "", RolledBack, "restarts by itself"},
 		{"port closed", func(vm *fakeVM) { vm.seen.PortClosed, vm.seen.Config.ListenerPort = true, 36001 }, "", RolledBack, "while soaking: nothing listens on port 36001"},
 		{"command", func(vm *fakeVM) { vm.seen.Command = "health.command exited 7: stuck" }, "", RolledBack, "while soaking: health.command exited 7: stuck"},
+		{"port closed for a moment", func(vm *fakeVM) {
+			vm.seen.PortClosed, vm.seen.Config.ListenerPort = true, 36001
+			vm.later(7*time.Second, func(seen *host.Observation) { seen.PortClosed = false })
+		}, "", Rotated, ""},
+		{"command fails once", func(vm *fakeVM) {
+			vm.seen.Command = "health.command exited 7: stuck"
+			vm.later(7*time.Second, func(seen *host.Observation) { seen.Command = "" })
+		}, "", Rotated, ""},
 		{"undo is undone", func(vm *fakeVM) { vm.seen.Denied = "AADSTS7" }, host.RolledBack, Failed, "AADSTS7; the old certificate could not be restored"},
 		{"undo fails", func(vm *fakeVM) { vm.seen.Denied = "AADSTS7" }, host.Failed, Failed, "could not be restored"},
 		{"undo is refused", func(vm *fakeVM) { vm.seen.Denied = "AADSTS7" }, host.Refused, Failed, "could not be restored"},
