@@ -15,8 +15,8 @@ func TestInspectSaysWhatRotateRefuses(t *testing.T) {
 	const folder = "../../internal/certificate/testdata/"
 	for _, tt := range []struct{ file, note, expired, future string }{
 		{"default.p12", "", "false", "false"},
-		{"expired.p12", "note            has expired: plan and rotate refuse it\n", "true", "false"},
-		{"future.p12", "note            is not valid yet: plan and rotate refuse it\n", "false", "true"},
+		{"expired.p12", "note            expired: plan and rotate refuse it\n", "true", "false"},
+		{"future.p12", "note            not valid yet: plan and rotate refuse it\n", "false", "true"},
 	} {
 		for _, format := range []string{"text", "json"} {
 			var out bytes.Buffer
