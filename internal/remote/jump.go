@@ -48,10 +48,10 @@ func (d *Dialer) jumpHost(ctx context.Context, via []Target) (*Conn, error) {
 	if len(via) == 0 {
 		return nil, nil
 	}
-	f := d.jumps.host(via).join(d, via)
+	a := d.jumps.host(via).join(d, via)
 	select {
-	case <-f.done:
-		return f.conn, f.err
+	case <-a.done:
+		return a.conn, a.err
 	case <-ctx.Done():
 		return nil, contextError(ctx, "connecting")
 	}
@@ -90,8 +90,8 @@ func (h *jumpHost) join(d *Dialer, via []Target) *jumpAttempt {
 	if h.latest != nil && !h.stale(d.jumps.holdoff) {
 		return h.latest
 	}
-	f := &jumpAttempt{done: make(chan struct{})}
-	h.latest = f
+	a := &jumpAttempt{done: make(chan struct{})}
+	h.latest = a
 	last := len(via) - 1
 	hop := via[last]
 	hop.Via, hop.hop = via[:last], true
@@ -99,18 +99,18 @@ func (h *jumpHost) join(d *Dialer, via []Target) *jumpAttempt {
 		hop.ProxyCommand = ""
 	}
 	ok := d.spawn(func() {
-		f.conn, f.err = d.Dial(d.ctx, hop)
-		f.err = atHop(hop.Name, f.err)
+		a.conn, a.err = d.Dial(d.ctx, hop)
+		a.err = atHop(hop.Name, a.err)
 		h.mu.Lock()
 		h.ended = time.Now()
 		h.mu.Unlock()
-		close(f.done)
+		close(a.done)
 	})
 	if !ok {
-		f.err = &problem.Error{Class: problem.Internal, Message: "the dialer is closed"}
-		close(f.done)
+		a.err = &problem.Error{Class: problem.Internal, Message: "the dialer is closed"}
+		close(a.done)
 	}
-	return f
+	return a
 }
 
 // stale returns whether the newest attempt has ended and may be repeated.
@@ -135,14 +135,14 @@ func (j *jumpHosts) close() {
 	defer j.mu.Unlock()
 	for _, h := range j.hosts {
 		h.mu.Lock()
-		f := h.latest
+		a := h.latest
 		h.mu.Unlock()
-		if f == nil {
+		if a == nil {
 			continue
 		}
-		<-f.done // closed already: Dialer.Close has waited
-		if f.conn != nil {
-			_ = f.conn.Close()
+		<-a.done // closed already: Dialer.Close has waited
+		if a.conn != nil {
+			_ = a.conn.Close()
 		}
 	}
 }

@@ -75,9 +75,9 @@ const (
 	refused
 )
 
-// enter waits until the caller may authenticate; then the caller must call leave
-// after it. The error is that of ctx, or a *problem.Error if the credential is
-// given up.
+// enter waits until the caller may authenticate. Unless it returns an error, the
+// caller must call leave afterwards. The error is that of ctx, or a *problem.Error
+// if the credential is given up.
 func (t *trial) enter(ctx context.Context) error {
 	turn := make(chan error, 1)
 	t.mu.Lock()
