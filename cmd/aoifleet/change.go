@@ -22,24 +22,24 @@ type changeFlags struct {
 func (flags *changeFlags) add(cmd *cobra.Command) {
 	f := cmd.Flags()
 	f.BoolVar(&flags.DryRun, "dry-run", false, "show the plan and change nothing")
-	f.BoolVarP(&flags.yes, "yes", "y", false, "do not ask")
+	f.BoolVarP(&flags.yes, "yes", "y", false, "do not ask for confirmation")
 }
 
 func (flags *changeFlags) addDeadman(cmd *cobra.Command) {
-	cmd.Flags().BoolVar(&flags.NoDeadman, "no-deadman", false, "go on where a host can't put the old certificate back by itself when contact is lost")
+	cmd.Flags().BoolVar(&flags.NoDeadman, "no-deadman", false, "do not arm the dead-man switch: no host undoes the change by itself when contact is lost")
 }
 
-// addVerify says how plan and rotate ask Azure where the inventory wants it.
+// addVerify adds the flags for the question to Azure (verify: entra in the inventory).
 func (flags *changeFlags) addVerify(cmd *cobra.Command) {
 	f := cmd.Flags()
-	f.BoolVar(&flags.SkipVerify, "skip-verify", false, "do not ask Azure about the certificate, whatever the inventory says (verify: entra)")
-	f.DurationVar(&flags.VerifyWait, "verify-wait", verify.DefaultWait, "how long to wait for Entra to know the certificate; 0: ask once")
+	f.BoolVar(&flags.SkipVerify, "skip-verify", false, "do not ask Azure about the certificate, even where the inventory says verify: entra")
+	f.DurationVar(&flags.VerifyWait, "verify-wait", verify.DefaultWait, "how long to wait until Entra knows the certificate; 0: ask once")
 }
 
-// needNotAsk is that the command asks nothing.
-func (flags changeFlags) needNotAsk() bool { return flags.yes || flags.DryRun }
+// asksNothing reports whether the command needs no confirmation.
+func (flags changeFlags) asksNothing() bool { return flags.yes || flags.DryRun }
 
-// args returns the flags as they were given.
+// args returns the safeguard flags and --yes as they were given.
 func (flags changeFlags) args() []string {
 	var args []string
 	for _, flag := range []struct {
@@ -53,16 +53,16 @@ func (flags changeFlags) args() []string {
 	return args
 }
 
-// change is a command that changes hosts, as it is shown and agreed to.
+// change is a command that changes hosts: it shows the plan, asks and prints the result.
 type change struct {
 	*invocation
 	fleet    *fleet.Fleet
 	flags    changeFlags
-	question string // such as "rotate on"
+	question string // the verb in it: "rotate"
 }
 
 // carryOut carries the change out with do and prints its result. again returns the
-// command line that carries on, without --limit. The second signal ends cut.
+// command line that continues, without --limit. The second signal ends cut.
 func (c *change) carryOut(do func(cut context.Context, s fleet.Steps) (*fleet.Change, error), again func(*fleet.Change) []string) error {
 	cut, end := context.WithCancel(context.Background())
 	defer end()
@@ -99,7 +99,7 @@ func (c *change) carryOut(do func(cut context.Context, s fleet.Steps) (*fleet.Ch
 	return nil
 }
 
-// agreeTo shows a plan and asks, where there is something to do.
+// agreeTo shows a plan and asks for confirmation if it changes a host.
 func (c *change) agreeTo(plan *rollout.Plan) bool {
 	c.progress.Done()
 	asks := plan.Changes() > 0 && c.interrupted() == nil && !c.flags.yes
@@ -113,7 +113,7 @@ func (c *change) agreeTo(plan *rollout.Plan) bool {
 	return !asks || c.agree(fmt.Sprintf("%s %s?", c.question, inventory.HostCount(plan.Changes())))
 }
 
-// agreeToContinue shows what was seen so far and asks whether to go on after a wave.
+// agreeToContinue shows the results so far and asks whether to continue after a wave.
 func (c *change) agreeToContinue(plan *rollout.Plan, wave int, soFar *rollout.Run) bool {
 	c.progress.Done()
 	report.SoFar(c.stderr, soFar, plan, wave)
@@ -121,11 +121,11 @@ func (c *change) agreeToContinue(plan *rollout.Plan, wave int, soFar *rollout.Ru
 	for _, w := range plan.Waves[wave:] {
 		left += due(soFar, w)
 	}
-	return c.agree(fmt.Sprintf("go on with wave %d (%s; %s left)?", wave+1, inventory.HostCount(due(soFar, plan.Waves[wave])), inventory.HostCount(left)))
+	return c.agree(fmt.Sprintf("continue with wave %d (%s; %s left)?", wave+1, inventory.HostCount(due(soFar, plan.Waves[wave])), inventory.HostCount(left)))
 }
 
-// due counts the hosts of a wave that have not ended: one may be refused while the
-// certificate is copied to it.
+// due counts the hosts of a wave without an outcome: one may be refused while the
+// certificate is staged.
 func due(soFar *rollout.Run, w rollout.Wave) int {
 	n := 0
 	for _, i := range w.Hosts {

@@ -20,7 +20,7 @@ type pruneFlags struct {
 }
 
 func backupsCommand(call *invocation) *cobra.Command {
-	cmd := &cobra.Command{Use: "backups", Short: "List or prune the replaced certificates that the hosts keep", Args: cobra.NoArgs,
+	cmd := &cobra.Command{Use: "backups", Short: "List or prune the backups of replaced certificates on the hosts", Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() }}
 	var listed selection
 	list := &cobra.Command{Use: "list", Short: "List the backups on every host", Args: cobra.NoArgs,
@@ -32,9 +32,12 @@ func backupsCommand(call *invocation) *cobra.Command {
 		RunE: func(*cobra.Command, []string) error { return runBackupsPrune(call, flags) }}
 	flags.add(prune)
 	call.outputFlag(prune)
-	prune.Flags().IntVar(&flags.keep, "keep", -1, "keep the newest `N` of a host instead of what the inventory says")
-	prune.Flags().IntVar(&flags.maxAge, "max-age", -1, "keep none that is older than `DAYS`, instead of what the inventory says")
-	prune.Flags().BoolVarP(&flags.yes, "yes", "y", false, "do not ask")
+	prune.Flags().IntVar(&flags.keep, "keep", -1, "keep the newest `N` on each host, instead of the inventory's backups.keep")
+	prune.Flags().IntVar(&flags.maxAge, "max-age", -1, "remove backups older than `DAYS`, instead of the inventory's backups.max_age")
+	prune.Flags().BoolVarP(&flags.yes, "yes", "y", false, "do not ask for confirmation")
+	for _, name := range []string{"keep", "max-age"} {
+		prune.Flags().Lookup(name).DefValue = "0" // the help shows no default: it is the inventory's
+	}
 	cmd.AddCommand(list, prune)
 	return cmd
 }
@@ -47,7 +50,7 @@ func runBackupsList(call *invocation, hosts selection) error {
 	defer f.Close()
 	entries := f.Status(call.ctx)
 	call.progress.Done()
-	call.exit(seenCode(entries))
+	call.exit(checkCode(entries))
 	if call.json() {
 		call.printDocument(call.document(f, report.BackupsHosts(entries)))
 		return nil
@@ -58,7 +61,7 @@ func runBackupsList(call *invocation, hosts selection) error {
 
 func runBackupsPrune(call *invocation, flags pruneFlags) error {
 	if flags.keep < -1 || flags.keep > 1000 || flags.maxAge < -1 || flags.maxAge > 36500 {
-		return usage("--keep is 0 to 1000, --max-age 0 to 36500 days", "leave them out for what the inventory says")
+		return usage("--keep must be 0 to 1000, --max-age 0 to 36500 days", "leave them out to use backups: of the inventory")
 	}
 	if err := call.mayAsk(flags.yes); err != nil {
 		return err
@@ -68,13 +71,13 @@ func runBackupsPrune(call *invocation, flags pruneFlags) error {
 		return err
 	}
 	defer f.Close()
-	if !flags.yes && !call.agree(fmt.Sprintf("remove backups on %s? They can't be restored then", inventory.HostCount(len(f.Targets)))) {
+	if !flags.yes && !call.agree(fmt.Sprintf("remove old backups on %s? Rollback cannot restore them afterwards", inventory.HostCount(len(f.Targets)))) {
 		call.code = problem.ExitEnded
 		return nil
 	}
 	entries, removed := f.Prune(call.ctx, fleet.Retention{Keep: flags.keep, MaxAge: time.Duration(flags.maxAge) * 24 * time.Hour})
 	call.progress.Done()
-	call.exit(seenCode(entries))
+	call.exit(checkCode(entries))
 	if call.json() {
 		call.printDocument(call.document(f, report.PrunedHosts(entries, removed)))
 		return nil

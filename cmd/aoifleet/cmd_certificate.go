@@ -13,15 +13,15 @@ import (
 func certificateCommand(call *invocation) *cobra.Command {
 	cmd := &cobra.Command{Use: "certificate", Short: "Make, inspect, fetch, verify, register and retire certificates", Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() }}
-	inspect := &cobra.Command{Use: "inspect FILE", Short: "Show what is in a base64 P12 file, and whether the agent can load it", Args: cobra.ExactArgs(1),
+	inspect := &cobra.Command{Use: "inspect FILE", Short: "Show the contents of a base64 P12 file, and whether the agent can load it", Args: cobra.ExactArgs(1),
 		RunE: func(_ *cobra.Command, args []string) error { return runInspect(call, args[0]) }}
 	call.outputFlag(inspect)
 	var flags packFlags
 	pack := &cobra.Command{Use: "pack", Short: "Make the agent's file from a certificate and its key", Args: cobra.NoArgs,
 		RunE: func(*cobra.Command, []string) error { return runPack(call, flags) }}
-	pack.Flags().StringVar(&flags.cert, "cert", "", "certificate `FILE`, PEM or DER; its chain may follow in it")
+	pack.Flags().StringVar(&flags.cert, "cert", "", "certificate `FILE`, PEM or DER; may contain the chain")
 	pack.Flags().StringVar(&flags.key, "key", "", "private key `FILE`, PEM or DER, not encrypted")
-	pack.Flags().StringVarP(&flags.out, "out", "O", "", "the `FILE` to write, mode 0600; must not exist")
+	pack.Flags().StringVarP(&flags.out, "out", "O", "", "`FILE` to write, mode 0600")
 	pack.Flags().BoolVar(&flags.force, "force", false, "replace the file if it exists")
 	cmd.AddCommand(certificateNewCommand(call), inspect, pack, certificateFetchCommand(call), certificateVerifyCommand(call), certificateRegisterCommand(call), certificateRetireCommand(call))
 	return cmd

@@ -19,13 +19,13 @@ type fetchFlags struct {
 
 func certificateFetchCommand(call *invocation) *cobra.Command {
 	var flags fetchFlags
-	cmd := &cobra.Command{Use: "fetch keyvault://VAULT/NAME[/VERSION]", Short: "Get a certificate with its key from a Key Vault and write the agent's file", Args: cobra.ExactArgs(1),
+	cmd := &cobra.Command{Use: "fetch keyvault://VAULT/NAME[/VERSION]", Short: "Download a certificate and its key from a Key Vault, as the agent's file", Args: cobra.ExactArgs(1),
 		RunE: func(_ *cobra.Command, args []string) error { return runFetch(call, args[0], flags) }}
 	f := cmd.Flags()
-	f.StringVarP(&flags.out, "out", "O", "", "the `FILE` to write, mode 0600; must not exist")
+	f.StringVarP(&flags.out, "out", "O", "", "`FILE` to write, mode 0600")
 	f.BoolVar(&flags.force, "force", false, "replace the file if it exists")
-	f.StringVarP(&flags.inventory, "inventory", "i", "", "inventory `FILE` whose azure: says which cloud (also AOIFLEET_INVENTORY)")
-	f.StringVar(&flags.cloud, "cloud", "", "public, usgovernment or china, instead of the inventory's")
+	f.StringVarP(&flags.inventory, "inventory", "i", "", "inventory `FILE` whose azure: names the cloud (also AOIFLEET_INVENTORY)")
+	f.StringVar(&flags.cloud, "cloud", "", "Azure `CLOUD` instead of the inventory's: public, usgovernment or china")
 	return cmd
 }
 
@@ -56,7 +56,7 @@ func runFetch(call *invocation, source string, flags fetchFlags) error {
 	return writeP12(call, flags.out, c, flags.force)
 }
 
-// fetchCloud is the cloud of the flag, else of the inventory where one is named.
+// fetchCloud returns the cloud of the flag, otherwise of the inventory if one is given.
 func fetchCloud(call *invocation, flags fetchFlags) (azurecloud.Settings, error) {
 	file := flags.file(call.getenv)
 	if flags.cloud != "" || file == "" {

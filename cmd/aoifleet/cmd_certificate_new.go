@@ -26,23 +26,23 @@ type newFlags struct {
 
 func certificateNewCommand(call *invocation) *cobra.Command {
 	var flags newFlags
-	cmd := &cobra.Command{Use: "new", Short: "Make a key and a self-signed certificate, or a request for one; for the fleet or one per VM", Args: cobra.NoArgs,
+	cmd := &cobra.Command{Use: "new", Short: "Make a key and a self-signed certificate or a certificate request, for the fleet or per VM", Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if flags.csr && cmd.Flags().Changed("days") {
-				return usage("--csr and --days exclude each other", "how long it is valid says the authority")
+				return usage("--csr and --days exclude each other", "the authority decides how long the certificate is valid")
 			}
 			return runNew(call, flags)
 		}}
 	flags.add(cmd)
 	call.outputFlag(cmd)
 	f := cmd.Flags()
-	f.StringVarP(&flags.out, "out", "O", "", "the `FILE` to write, such as certs/fleet.p12.b64; the public part goes beside it")
-	f.BoolVar(&flags.perHost, "per-host", false, "one for each selected host, where the inventory's certificate: names it")
-	f.StringVar(&flags.subject, "subject", "CN={name}", "`NAME` in the certificate; {name} is the host's, or the file's")
-	f.IntVar(&flags.days, "days", 365, "`DAYS` it is valid")
-	f.IntVar(&flags.bits, "bits", 3072, "size of the RSA key: 2048, 3072 or 4096 `BITS`")
-	f.BoolVar(&flags.csr, "csr", false, "write a key and a request for an authority instead")
-	f.BoolVar(&flags.force, "force", false, "replace files that exist")
+	f.StringVarP(&flags.out, "out", "O", "", "`FILE` to write, such as certs/fleet.p12.b64; the public part is written beside it")
+	f.BoolVar(&flags.perHost, "per-host", false, "make one per selected host, at the path of certificate: in the inventory")
+	f.StringVar(&flags.subject, "subject", "CN={name}", "subject `NAME`; {name} is the name of the host, or of the file")
+	f.IntVar(&flags.days, "days", 365, "validity in `DAYS`")
+	f.IntVar(&flags.bits, "bits", 3072, "size of the RSA key in `BITS`: 2048, 3072 or 4096")
+	f.BoolVar(&flags.csr, "csr", false, "write a key and a certificate request (CSR) for an authority instead")
+	f.BoolVar(&flags.force, "force", false, "replace existing files")
 	return cmd
 }
 
@@ -61,7 +61,7 @@ func runNew(call *invocation, flags newFlags) error {
 	if err := set.Make(time.Now()); err != nil {
 		return err
 	}
-	call.signals.heed() // a set half written must not stay behind
+	call.signals.heed() // a half-written set must not remain
 	if err := set.Write(flags.force); err != nil {
 		return err
 	}
@@ -91,11 +91,11 @@ func (flags newFlags) check() error {
 	return nil
 }
 
-// newItems returns what is to be made, and where.
+// newItems returns the certificates to make and their paths.
 func newItems(call *invocation, flags newFlags) ([]*newcert.Item, error) {
 	if !flags.perHost {
 		if flags.inventory != "" || flags.limit != "" {
-			return nil, usage("--inventory and --limit go with --per-host", newHint)
+			return nil, usage("--inventory and --limit need --per-host", newHint)
 		}
 		return newcert.ForFleet(flags.out), nil
 	}
@@ -106,7 +106,7 @@ func newItems(call *invocation, flags newFlags) ([]*newcert.Item, error) {
 	return newcert.PerHost(hosts)
 }
 
-// showMade prints what was made, and the next command.
+// showMade prints the new certificates or requests, and the next command.
 func showMade(call *invocation, set *newcert.Set) {
 	t := tabwriter.NewWriter(call.stdout, 0, 0, 2, ' ', 0)
 	if set.Requests {
@@ -123,6 +123,6 @@ func showMade(call *invocation, set *newcert.Set) {
 		}
 		fmt.Fprintf(t, "%s\t%s\n", display.MaskLines(first.Path), display.MaskLines(second.Path))
 	}
-	_ = t.Flush() // call.stdout remembers
+	_ = t.Flush() // call.stdout keeps the error
 	fmt.Fprintf(call.stderr, "next: %s\n", display.MaskLines(set.Next()))
 }

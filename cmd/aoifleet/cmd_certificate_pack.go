@@ -30,9 +30,9 @@ func runPack(call *invocation, flags packFlags) error {
 
 // writeP12 writes the agent's file.
 func writeP12(call *invocation, path string, c *certificate.Certificate, force bool) error {
-	call.signals.heed() // a key half written must not stay behind
+	call.signals.heed() // a half-written key must not remain
 	if err := newcert.Write([]newcert.File{{Path: path, Data: c.Canonical(), Mode: 0o600}}, force); err != nil {
-		return usage(path+": can't be written: "+err.Error(), "name a file in a folder that you may write with --out")
+		return usage("cannot write "+path+": "+err.Error(), "use --out with a file in a folder that you can write to")
 	}
 	fmt.Fprintf(call.stderr, "wrote %s: %s, thumbprint %s\n", display.MaskLines(path), c.Leaf.Subject, c.Leaf.Thumbprint)
 	return nil

@@ -15,7 +15,7 @@ import (
 	"github.com/aoifleet/aoifleet/internal/verify"
 )
 
-// signInFlags say which application is meant, and who changes it.
+// signInFlags name an application and who signs in to change it.
 type signInFlags struct {
 	selection
 	tenant, client, cloud, objectID, signWith string
@@ -26,22 +26,22 @@ func (flags *signInFlags) add(cmd *cobra.Command) {
 	f := cmd.Flags()
 	f.StringVar(&flags.tenant, "tenant", "", "`ID` of the tenant")
 	f.StringVar(&flags.client, "client-id", "", "`ID` of the application (client)")
-	f.StringVar(&flags.signWith, "sign-with", "", "`FILE` with a certificate that the application has: it signs in as the application itself; else the operator does (az login)")
-	f.BoolVarP(&flags.yes, "yes", "y", false, "do not ask")
+	f.StringVar(&flags.signWith, "sign-with", "", "`FILE` with a certificate that the application already has, to sign in as the application; default: as the operator (az login)")
+	f.BoolVarP(&flags.yes, "yes", "y", false, "do not ask for confirmation")
 }
 
 func certificateRegisterCommand(call *invocation) *cobra.Command {
 	var flags signInFlags
-	cmd := &cobra.Command{Use: "register", Short: "Add the certificate to the application, beside those that it has (Microsoft Graph)", Args: cobra.NoArgs,
-		Long: "Add the certificate to the application, beside those that it has (Microsoft Graph).\n\n" +
+	cmd := &cobra.Command{Use: "register", Short: "Add the certificate to the application, beside its other certificates (Microsoft Graph)", Args: cobra.NoArgs,
+		Long: "Add the certificate to the application, beside its other certificates (Microsoft Graph).\n\n" +
 			"Tenant and application are read from the agents' own configuration, over SSH. With --tenant no host is contacted.",
 		RunE: func(*cobra.Command, []string) error { return runRegister(call, flags) }}
 	flags.selection.add(cmd)
 	flags.addCertificate(cmd)
 	call.outputFlag(cmd)
 	flags.add(cmd)
-	cmd.Flags().StringVar(&flags.cloud, "cloud", "", "with --tenant: public, usgovernment or china")
-	cmd.Flags().StringVar(&flags.objectID, "object-id", "", "object `ID` of the application, with --sign-with where it may not read itself")
+	cmd.Flags().StringVar(&flags.cloud, "cloud", "", "Azure `CLOUD`, with --tenant: public, usgovernment or china")
+	cmd.Flags().StringVar(&flags.objectID, "object-id", "", "object `ID` of the application, with --sign-with if it may not read itself")
 	return cmd
 }
 
@@ -50,7 +50,7 @@ func runRegister(call *invocation, flags signInFlags) error {
 		return err
 	}
 	if flags.objectID != "" && flags.signWith == "" {
-		return usage("--object-id goes with --sign-with", "an operator who is signed in may read it: leave it out")
+		return usage("--object-id needs --sign-with", "leave it out: the signed-in operator can read it")
 	}
 	list, cloud, err := toRegister(call, flags)
 	if err != nil {
@@ -86,10 +86,10 @@ func toRegister(call *invocation, flags signInFlags) ([]*verify.Registration, az
 			fmt.Fprintf(call.stderr, "note: %s was left out: %s\n", n.Host, n.Outcome)
 		}
 	}
-	call.code = notAskedCode(answers.NotAsked) // where nothing else is to be said
+	call.code = notAskedCode(answers.NotAsked) // unless a later result is worse
 	list := verify.Registrations(answers.Questions)
 	if len(list) == 0 {
-		return nil, azurecloud.Settings{}, &problem.Error{Class: problem.Refused, Message: "no host says for which application its certificate is", Hint: "name it with --tenant, --client-id and --certificate"}
+		return nil, azurecloud.Settings{}, &problem.Error{Class: problem.Refused, Message: "no host's configuration names the application of its certificate", Hint: "name it with --tenant, --client-id and --certificate"}
 	}
 	return list, f.Inventory.Azure, nil
 }
@@ -99,9 +99,9 @@ func registerOne(call *invocation, flags signInFlags) ([]*verify.Registration, a
 	cloud := azurecloud.Settings{Name: flags.cloud}
 	switch {
 	case flags.tenant == "" || flags.client == "" || flags.certificate == "":
-		return nil, cloud, usage("without the inventory register needs --tenant, --client-id and --certificate", hint)
+		return nil, cloud, usage("register without an inventory needs --tenant, --client-id and --certificate", hint)
 	case flags.inventory != "" || flags.limit != "":
-		return nil, cloud, usage("--inventory and --limit don't go with --tenant: no host is contacted", hint)
+		return nil, cloud, usage("--tenant excludes --inventory and --limit: no host is contacted", hint)
 	}
 	cert, err := readOne(call, flags.certificate, cloud)
 	if err != nil {
@@ -111,8 +111,8 @@ func registerOne(call *invocation, flags signInFlags) ([]*verify.Registration, a
 	return []*verify.Registration{{TenantID: flags.tenant, ClientID: flags.client, Certificate: chain[0]}}, cloud, nil
 }
 
-// signer returns the certificate that signs in as the application, nil where the
-// operator does.
+// signer returns the certificate that signs in as the application, nil if the operator
+// signs in.
 func signer(call *invocation, flags signInFlags, cloud azurecloud.Settings) (*certificate.Certificate, error) {
 	if flags.signWith == "" {
 		return nil, nil
@@ -120,7 +120,7 @@ func signer(call *invocation, flags signInFlags, cloud azurecloud.Settings) (*ce
 	return readOne(call, flags.signWith, cloud)
 }
 
-// changeApplication shows what is to be done, asks, does it and prints the result.
+// changeApplication shows the change, asks for confirmation, makes it and prints the result.
 func changeApplication(call *invocation, verb string, list []*verify.Registration, yes bool, do func(each func(*verify.Registration)) error) error {
 	asJSON := call.json()
 	out := call.stdout
@@ -129,7 +129,7 @@ func changeApplication(call *invocation, verb string, list []*verify.Registratio
 	}
 	report.RegistrationsPlan(out, verb, list)
 	call.signals.heed()
-	if yes || call.agree(verb+" it?") {
+	if yes || call.agree(fmt.Sprintf("%s %s?", verb, certificateCount(len(list)))) {
 		err := do(func(r *verify.Registration) {
 			if !asJSON {
 				report.RegistrationResult(out, verb, r)
@@ -152,7 +152,14 @@ func changeApplication(call *invocation, verb string, list []*verify.Registratio
 	return nil
 }
 
-// registrationsCode is the code of what Azure answered, or the one so far.
+func certificateCount(n int) string {
+	if n == 1 {
+		return "1 certificate"
+	}
+	return fmt.Sprintf("%d certificates", n)
+}
+
+// registrationsCode returns the exit code of Azure's answers, or the one so far.
 func registrationsCode(list []*verify.Registration, soFar int) int {
 	var errs []*problem.Error
 	for _, r := range list {

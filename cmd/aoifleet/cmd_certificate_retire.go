@@ -14,14 +14,14 @@ import (
 func certificateRetireCommand(call *invocation) *cobra.Command {
 	var flags signInFlags
 	var force bool
-	cmd := &cobra.Command{Use: "retire THUMBPRINT", Short: "Remove a certificate from the application, once no VM uses it any more (Microsoft Graph)", Args: cobra.ExactArgs(1),
-		Long: "Remove a certificate from the application, once no VM uses it any more (Microsoft Graph).\n\n" +
+	cmd := &cobra.Command{Use: "retire THUMBPRINT", Short: "Remove a certificate from the application if no VM uses it (Microsoft Graph)", Args: cobra.ExactArgs(1),
+		Long: "Remove a certificate from the application if no VM uses it (Microsoft Graph).\n\n" +
 			"All VMs of the inventory are checked first. The last valid certificate of an application is never removed.",
 		RunE: func(_ *cobra.Command, args []string) error { return runRetire(call, args[0], flags, force) }}
 	flags.addInventory(cmd)
 	call.outputFlag(cmd)
 	flags.add(cmd)
-	cmd.Flags().BoolVar(&force, "force", false, "also where a VM uses it, or could not be checked")
+	cmd.Flags().BoolVar(&force, "force", false, "also if a VM uses it or could not be checked")
 	return cmd
 }
 
@@ -30,7 +30,7 @@ var sha1Form = regexp.MustCompile(`^[0-9A-F]{40}$`)
 
 func runRetire(call *invocation, thumbprint string, flags signInFlags, force bool) error {
 	if thumbprint = strings.ToUpper(strings.ReplaceAll(thumbprint, ":", "")); !sha1Form.MatchString(thumbprint) {
-		return usage("a thumbprint has 40 hex digits", "aoifleet status lists those in use, az ad app credential list --cert those of an application")
+		return usage("a thumbprint has 40 hex digits", "see: aoifleet status (certificates in use), az ad app credential list --cert (those of an application)")
 	}
 	if err := call.mayAsk(flags.yes); err != nil {
 		return err
@@ -45,7 +45,7 @@ func runRetire(call *invocation, thumbprint string, flags signInFlags, force boo
 		return err
 	}
 	if signer != nil && signer.Leaf.Thumbprint == thumbprint {
-		return usage("--sign-with names the certificate that is to be retired", "sign with the new one")
+		return usage("--sign-with names the certificate that is to be retired", "sign in with the new one")
 	}
 	registrar, err := verify.NewRegistrar(f.Inventory.Azure, call.azure, signer)
 	if err != nil {

@@ -23,20 +23,20 @@ type verifyFlags struct {
 
 func certificateVerifyCommand(call *invocation) *cobra.Command {
 	var flags verifyFlags
-	cmd := &cobra.Command{Use: "verify", Short: "Ask Entra whether it accepts the certificate, and Key Vault for the agent's secret; changes nothing", Args: cobra.NoArgs,
-		Long: "Ask Entra whether it accepts the certificate, and Key Vault for the agent's secret; changes nothing.\n\n" +
+	cmd := &cobra.Command{Use: "verify", Short: "Check that Entra accepts the certificate and that Key Vault has the agent's secret (read-only)", Args: cobra.NoArgs,
+		Long: "Check that Entra accepts the certificate and that Key Vault has the agent's secret (read-only).\n\n" +
 			"Tenant, application and vault are read from the agents' own configuration, over SSH. With --tenant no host is contacted.",
 		RunE: func(*cobra.Command, []string) error { return runVerify(call, flags) }}
 	flags.add(cmd)
 	flags.addCertificate(cmd)
 	call.outputFlag(cmd)
 	f := cmd.Flags()
-	f.StringVar(&flags.tenant, "tenant", "", "`ID` of the tenant; then no host is contacted")
+	f.StringVar(&flags.tenant, "tenant", "", "`ID` of the tenant; no host is contacted")
 	f.StringVar(&flags.client, "client-id", "", "`ID` of the application (client), with --tenant")
-	f.StringVar(&flags.vault, "vault", "", "`NAME` of the Data Product's vault, with --tenant; without it only Entra is asked")
-	f.StringVar(&flags.secret, "secret", verify.InputSecret, "`NAME` of the agent's secret in it")
-	f.StringVar(&flags.cloud, "cloud", "", "with --tenant: public, usgovernment or china")
-	f.DurationVar(&flags.wait, "wait", verify.DefaultWait, "how long to wait for Entra to know the certificate; 0: ask once")
+	f.StringVar(&flags.vault, "vault", "", "`NAME` of the Data Product's vault, with --tenant; default: only Entra is asked")
+	f.StringVar(&flags.secret, "secret", verify.InputSecret, "`NAME` of the agent's secret in the vault")
+	f.StringVar(&flags.cloud, "cloud", "", "Azure `CLOUD`, with --tenant: public, usgovernment or china")
+	f.DurationVar(&flags.wait, "wait", verify.DefaultWait, "how long to wait until Entra knows the certificate; 0: ask once")
 	return cmd
 }
 
@@ -55,14 +55,14 @@ func runVerify(call *invocation, flags verifyFlags) error {
 	return nil
 }
 
-// verifyOne asks without an inventory.
+// verifyOne asks about the certificate of one application, without an inventory.
 func verifyOne(call *invocation, flags verifyFlags) error {
 	const hint = "aoifleet certificate verify --tenant ID --client-id ID --vault NAME --certificate FILE"
 	switch {
 	case flags.tenant == "" || flags.client == "" || flags.certificate == "":
-		return usage("without the inventory verify needs --tenant, --client-id and --certificate", hint)
+		return usage("verify without an inventory needs --tenant, --client-id and --certificate", hint)
 	case flags.inventory != "" || flags.limit != "":
-		return usage("--inventory and --limit don't go with --tenant: no host is contacted", hint)
+		return usage("--tenant excludes --inventory and --limit: no host is contacted", hint)
 	}
 	cloud := azurecloud.Settings{Name: flags.cloud}
 	cert, err := readOne(call, flags.certificate, cloud)
@@ -95,8 +95,8 @@ func showAnswers(call *invocation, answers *verify.Answers) {
 	report.VerificationText(call.stdout, answers)
 }
 
-// verifyCode: 5 where a certificate is not accepted or its secret can't be used, 4
-// where only Azure gave no answer or hosts could not be reached.
+// verifyCode returns 5 if a certificate is not accepted or its secret cannot be used, 4 if
+// only Azure gave no answer or hosts could not be reached.
 func verifyCode(answers *verify.Answers) int {
 	var list []*problem.Error
 	for _, q := range answers.Questions {
@@ -107,11 +107,11 @@ func verifyCode(answers *verify.Answers) int {
 	return cmp.Or(answersCode(list), notAskedCode(answers.NotAsked), problem.ExitOK)
 }
 
-// notAskedCode is the code of hosts about which nothing was asked.
+// notAskedCode returns the exit code of hosts whose certificate was not verified.
 func notAskedCode(list []verify.NotAsked) int {
 	totals := map[rollout.Outcome]int{}
 	for _, n := range list {
 		totals[n.Outcome]++
 	}
-	return lookCode(totals)
+	return readOnlyCode(totals)
 }

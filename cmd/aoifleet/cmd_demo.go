@@ -14,15 +14,15 @@ import (
 func demoCommand(call *invocation) *cobra.Command {
 	return &cobra.Command{
 		Use:   "demo",
-		Short: "Show a rotation of an embedded fleet of 12 VMs: refused before its certificate is registered, then carried out, but for one VM that fails and is rolled back (Linux)",
+		Short: "Show a rotation of 12 simulated VMs, one of which fails and is rolled back (Linux)",
 		Args:  cobra.NoArgs,
 		RunE:  func(*cobra.Command, []string) error { return runDemo(call) },
 	}
 }
 
-// sick is the machine of the demo whose agent is refused with the new
-// certificate while its unit stays active.
-const sick = "paris-sftp-04"
+// refusedVM is the machine of the demo whose agent is refused with the new certificate
+// while its unit stays active.
+const refusedVM = "paris-sftp-04"
 
 func demoName(i int) string {
 	return fmt.Sprintf("%s-sftp-%02d", []string{"london", "paris"}[i/6], i%6+1)
@@ -36,28 +36,29 @@ func runDemo(call *invocation) (err error) {
 	}
 	defer pretend.server.Close()
 	defer func() { err = errors.Join(err, fleet.Close()) }()
-	if err := fleet.Machine(sick).SetFault("log-only " + fleet.NewThumbprint()); err != nil {
+	if err := fleet.Machine(refusedVM).SetFault("log-only " + fleet.NewThumbprint()); err != nil {
 		return err
 	}
 	d := &demo{invocation: call, fleet: fleet}
-	for _, act := range []func() error{d.unregistered, d.register, d.rotate} {
-		if err := act(); err != nil || call.ctx.Err() != nil {
+	for _, step := range []func() error{d.rotateUnregistered, d.register, d.rotate} {
+		if err := step(); err != nil || call.ctx.Err() != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// demo is the demonstration, act by act.
+// demo runs the program on a fleet, step by step.
 type demo struct {
 	*invocation
 	fleet *lab.Fleet
 }
 
-// unregistered shows that nobody is touched for a certificate that is not accepted.
-func (d *demo) unregistered() error {
-	fmt.Fprintf(d.stdout, "# 12 agent VMs run on this machine, each with its own SSH server, beside a pretend Entra\n# and Key Vault. The new certificate is not registered yet, and verify: entra asks first.\n")
-	code := d.again("rotate", "-i", d.fleet.InventoryFile(), "--yes", "--verify-wait", "0s")
+// rotateUnregistered shows that no host is changed for a certificate that Entra does not
+// accept.
+func (d *demo) rotateUnregistered() error {
+	fmt.Fprint(d.stdout, "# 12 simulated agent VMs run on this machine, each with its own SSH server, beside a\n# simulated Entra and Key Vault. The new certificate is not registered yet; because the\n# inventory says verify: entra, rotate asks Entra before it changes a VM.\n")
+	code := d.run("rotate", "-i", d.fleet.InventoryFile(), "--yes", "--verify-wait", "0s")
 	fmt.Fprintf(d.stdout, "# exit code %d\n", code)
 	if d.ctx.Err() != nil {
 		d.code = code
@@ -68,15 +69,15 @@ func (d *demo) unregistered() error {
 	}
 	for _, m := range d.fleet.Machines() {
 		if m.LiveThumbprint() != d.fleet.OldThumbprint() {
-			return fmt.Errorf("%s was touched", m.Name)
+			return fmt.Errorf("%s was changed", m.Name)
 		}
 	}
-	fmt.Fprintln(d.stdout, "# on their disks: no machine was touched")
+	fmt.Fprintln(d.stdout, "# checked on the disks: no VM was changed")
 	return nil
 }
 
 func (d *demo) register() error {
-	code := d.again("certificate", "register", "-i", d.fleet.InventoryFile(), "--sign-with", d.fleet.CertificateFile(lab.OldCertificate), "--yes")
+	code := d.run("certificate", "register", "-i", d.fleet.InventoryFile(), "--sign-with", d.fleet.CertificateFile(lab.OldCertificate), "--yes")
 	if d.ctx.Err() != nil {
 		d.code = code
 		return nil
@@ -87,24 +88,23 @@ func (d *demo) register() error {
 	return nil
 }
 
-// runRotate is the main job, with one machine on which the agent is refused all the
-// same.
+// rotate shows a rotation in which the agent of one machine is refused.
 func (d *demo) rotate() error {
-	fmt.Fprintf(d.stdout, "\n# Now it is registered. On %s the agent will be refused all the same, while\n# its unit stays active.\n", sick)
-	code := d.again("rotate", "-i", d.fleet.InventoryFile(), "--yes")
+	fmt.Fprintf(d.stdout, "\n# The certificate is registered now. On %s Entra still refuses the agent, while\n# its unit stays active.\n", refusedVM)
+	code := d.run("rotate", "-i", d.fleet.InventoryFile(), "--yes")
 	fmt.Fprintf(d.stdout, "# exit code %d\n", code)
 	if d.ctx.Err() != nil {
 		d.code = code
 		return nil
 	}
-	return d.asserts(code)
+	return d.check(code)
 }
 
-// asserts looks at the machines themselves: the demo claims nothing that is not so.
-func (d *demo) asserts(code int) error {
+// check reads the machines' disks, so that the demo claims only what is true.
+func (d *demo) check(code int) error {
 	for _, m := range d.fleet.Machines() {
 		want := d.fleet.NewThumbprint()
-		if m.Name == sick {
+		if m.Name == refusedVM {
 			want = d.fleet.OldThumbprint()
 		}
 		if got := m.LiveThumbprint(); got != want {
@@ -114,16 +114,16 @@ func (d *demo) asserts(code int) error {
 	if code != problem.ExitRolledBack {
 		return fmt.Errorf("rotate ended with exit code %d, not %d", code, problem.ExitRolledBack)
 	}
-	fmt.Fprintln(d.stdout, "# on their disks: 11 machines have the new certificate, the one that failed has its old one")
+	fmt.Fprintln(d.stdout, "# checked on the disks: 11 VMs have the new certificate, the failed one has its old one")
 	return nil
 }
 
-// again runs the program with other arguments, as a user would.
-func (d *demo) again(args ...string) int {
+// run runs the program with other arguments, as a user would.
+func (d *demo) run(args ...string) int {
 	fmt.Fprintf(d.stdout, "\n$ aoifleet %s\n", strings.Join(args, " "))
 	own := *d.process
 	own.getenv = func(name string) string {
-		if name == "XDG_STATE_HOME" { // the journal goes with the fleet
+		if name == "XDG_STATE_HOME" { // the journal is removed with the fleet
 			return d.fleet.Dir()
 		}
 		return d.getenv(name)

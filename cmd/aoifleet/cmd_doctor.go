@@ -4,7 +4,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/aoifleet/aoifleet/internal/fleet"
-	"github.com/aoifleet/aoifleet/internal/inventory"
+
 	"github.com/aoifleet/aoifleet/internal/problem"
 	"github.com/aoifleet/aoifleet/internal/report"
 )
@@ -18,18 +18,18 @@ func doctorCommand(call *invocation) *cobra.Command {
 	var flags doctorFlags
 	cmd := &cobra.Command{
 		Use:   "doctor",
-		Short: "Check everything that a rotation needs on every host, change nothing, and say what mends what fails",
+		Short: "Check on every host what a rotation needs, and show how to fix what fails (read-only)",
 		Args:  cobra.NoArgs,
 		RunE:  func(*cobra.Command, []string) error { return runDoctor(call, flags) },
 	}
 	flags.add(cmd)
 	call.outputFlag(cmd)
-	cmd.Flags().BoolVar(&flags.verbose, "verbose", false, "show every check of every host, as for a single host")
+	cmd.Flags().BoolVar(&flags.verbose, "verbose", false, "show every check of every host, not only the failed ones")
 	return cmd
 }
 
 func runDoctor(call *invocation, flags doctorFlags) error {
-	f, err := call.open(flags.request(call, fleet.None), func(hosts int) string { return "looking at " + inventory.HostCount(hosts) })
+	f, err := call.open(flags.request(call, fleet.None), checkingHosts)
 	if err != nil {
 		return err
 	}
@@ -44,7 +44,7 @@ func runDoctor(call *invocation, flags doctorFlags) error {
 	return nil
 }
 
-// doctorCode returns 4 where a host could not be reached, 5 where a check failed.
+// doctorCode returns 4 if a host could not be reached, 5 if a check failed.
 func doctorCode(d *report.Doctor) int {
 	code := problem.ExitOK
 	for i, v := range d.Visits {

@@ -31,19 +31,19 @@ func gatherDiagsCommand(call *invocation) *cobra.Command {
 	flags.add(cmd)
 	call.outputFlag(cmd)
 	f := cmd.Flags()
-	f.StringVar(&flags.dir, "dir", "", "`DIR` for the zips, HOST.zip each (default: diags-RUN)")
-	f.DurationVar(&flags.timeout, "timeout", 5*time.Minute, "how long the tool may take on a host, at most 15m")
-	f.IntVar(&flags.maxSize, "max-size", fleet.MaxDiagnostics>>20, "the largest zip that is taken, in `MIB`")
-	f.BoolVar(&flags.asRoot, "as-root", false, "run the tool as root: whoever controls the agent's user can then have it pack any file of the host")
+	f.StringVar(&flags.dir, "dir", "", "`DIR` for the zips, one HOST.zip each (default: diags-RUN)")
+	f.DurationVar(&flags.timeout, "timeout", 5*time.Minute, "time limit for the tool on a host, at most 15m")
+	f.IntVar(&flags.maxSize, "max-size", fleet.MaxDiagnostics>>20, "size limit of a zip, in `MIB`")
+	f.BoolVar(&flags.asRoot, "as-root", false, "run the tool as root; whoever controls the agent's user can then make it pack any file of the host")
 	return cmd
 }
 
 func (flags diagsFlags) check() error {
 	if flags.timeout < time.Second || flags.timeout > 15*time.Minute {
-		return usage("--timeout is 1s to 15m", "leave it out for 5m")
+		return usage("--timeout must be 1s to 15m", "leave it out for 5m")
 	}
 	if flags.maxSize < 1 || flags.maxSize > 16<<10 {
-		return usage("--max-size is 1 to 16384 MiB", fmt.Sprintf("leave it out for %d", fleet.MaxDiagnostics>>20))
+		return usage("--max-size must be 1 to 16384 MiB", fmt.Sprintf("leave it out for %d", fleet.MaxDiagnostics>>20))
 	}
 	return nil
 }
@@ -66,7 +66,7 @@ func runGatherDiags(call *invocation, flags diagsFlags) error {
 	for i, res := range results {
 		entries[i] = res.Entry
 	}
-	call.exit(seenCode(entries))
+	call.exit(checkCode(entries))
 	if call.json() {
 		call.printDocument(call.document(f, report.GatheredHosts(results)))
 		return nil
@@ -75,8 +75,8 @@ func runGatherDiags(call *invocation, flags diagsFlags) error {
 	return nil
 }
 
-// gathering announces the diagnostics; on a terminal that draws the progress shows
-// them.
+// gathering returns the line that announces the run, "" on a terminal, where the progress
+// shows it.
 func gathering(draws bool, hosts int, asRoot bool) string {
 	switch {
 	case draws:

@@ -17,28 +17,28 @@ type scanFlags struct {
 }
 
 func hostkeysCommand(call *invocation) *cobra.Command {
-	cmd := &cobra.Command{Use: "hostkeys", Short: "Look at the SSH host keys of the fleet", Args: cobra.NoArgs,
+	cmd := &cobra.Command{Use: "hostkeys", Short: "Check the SSH host keys of the fleet", Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() }}
 	var flags scanFlags
-	scan := &cobra.Command{Use: "scan", Short: "Get every host's keys without logging in, and say which are known, new or changed", Args: cobra.NoArgs,
+	scan := &cobra.Command{Use: "scan", Short: "Get every host's keys without logging in, and show which are known, new or changed", Args: cobra.NoArgs,
 		RunE: func(*cobra.Command, []string) error { return runHostkeysScan(call, flags) }}
 	flags.selection.add(scan)
 	call.outputFlag(scan)
 	f := scan.Flags()
-	f.BoolVar(&flags.pin, "pin", false, "print the inventory's lines that pin the keys, instead of a table")
-	f.BoolVar(&flags.add, "add", false, "show the new keys, ask, and append them to known_hosts; a changed key is never replaced")
-	f.BoolVarP(&flags.yes, "yes", "y", false, "do not ask")
+	f.BoolVar(&flags.pin, "pin", false, "print inventory lines that pin the keys, instead of a table")
+	f.BoolVar(&flags.add, "add", false, "append new keys to known_hosts after confirmation; a changed key is never replaced")
+	f.BoolVarP(&flags.yes, "yes", "y", false, "do not ask for confirmation")
 	cmd.AddCommand(scan)
 	return cmd
 }
 
-// check finds what contradicts itself, before a host is contacted.
+// check returns an error for flags that exclude each other, before a host is contacted.
 func (flags scanFlags) check(call *invocation) error {
 	switch {
 	case flags.pin && (flags.add || call.json()):
-		return usage("--pin prints lines for the inventory and nothing else", "leave out --add and -o json")
+		return usage("--pin excludes --add and -o json", "leave out one of them")
 	case flags.yes && !flags.add:
-		return usage("--yes says yes to --add, which is not there", "leave it out, or give --add")
+		return usage("--yes needs --add", "leave it out, or use --add --yes")
 	case flags.add:
 		return call.mayAsk(flags.yes)
 	}
@@ -76,7 +76,7 @@ func runHostkeysScan(call *invocation, flags scanFlags) error {
 	return nil
 }
 
-// scanCode returns 4 where a host could not be scanned, 5 where a key has changed.
+// scanCode returns 4 if a host could not be scanned, 5 if a key has changed.
 func scanCode(scans []fleet.Scanned) int {
 	code := problem.ExitOK
 	for _, s := range scans {
@@ -90,7 +90,7 @@ func scanCode(scans []fleet.Scanned) int {
 	return code
 }
 
-// addHostKeys writes the new keys to known_hosts, once that is agreed to.
+// addHostKeys writes the new keys to known_hosts after confirmation.
 func addHostKeys(call *invocation, f *fleet.Fleet, scans []fleet.Scanned, yes bool) {
 	hosts, keys := 0, 0
 	for _, s := range scans {
@@ -99,7 +99,7 @@ func addHostKeys(call *invocation, f *fleet.Fleet, scans []fleet.Scanned, yes bo
 		}
 	}
 	if keys == 0 {
-		fmt.Fprintln(call.stderr, "there is no new key to add")
+		fmt.Fprintln(call.stderr, "no new keys to add")
 		return
 	}
 	question := fmt.Sprintf("add %s of %s to known_hosts? Compare the fingerprints first", keyCount(keys), inventory.HostCount(hosts))

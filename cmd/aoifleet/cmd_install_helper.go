@@ -19,12 +19,12 @@ type helperFlags struct {
 
 func installHelperCommand(call *invocation) *cobra.Command {
 	var flags helperFlags
-	cmd := &cobra.Command{Use: "install-helper", Short: "Install the hosts' side as a root-owned program, for accounts that may run nothing else as root",
+	cmd := &cobra.Command{Use: "install-helper", Short: "Install the helper, a root-owned program for login users that may run nothing else as root",
 		Args: cobra.NoArgs, RunE: func(*cobra.Command, []string) error { return runInstallHelper(call, flags) }}
 	flags.add(cmd)
 	call.outputFlag(cmd)
-	cmd.Flags().StringVar(&flags.user, "user", "", "log in as `USER`, who may run any command as root, instead of the inventory's")
-	cmd.Flags().BoolVarP(&flags.yes, "yes", "y", false, "do not ask")
+	cmd.Flags().StringVar(&flags.user, "user", "", "log in as `USER`, who may run any command as root, instead of the inventory's user")
+	cmd.Flags().BoolVarP(&flags.yes, "yes", "y", false, "do not ask for confirmation")
 	return cmd
 }
 
@@ -45,7 +45,7 @@ func runInstallHelper(call *invocation, flags helperFlags) error {
 	}
 	entries, done := f.InstallHelper(call.ctx)
 	call.progress.Done()
-	call.exit(seenCode(entries))
+	call.exit(checkCode(entries))
 	if call.json() {
 		call.printDocument(call.document(f, report.HelperHosts(entries, done)))
 		return nil
@@ -56,10 +56,10 @@ func runInstallHelper(call *invocation, flags helperFlags) error {
 
 func sudoersCommand(call *invocation) *cobra.Command {
 	var hosts selection
-	cmd := &cobra.Command{Use: "sudoers", Short: "Print the sudoers rule that lets the inventory's users run the helper and nothing else as root",
+	cmd := &cobra.Command{Use: "sudoers", Short: "Print the sudoers rules that let the inventory's users run the helper, and nothing else, as root",
 		Args: cobra.NoArgs, RunE: func(*cobra.Command, []string) error { return runSudoers(call, hosts) }}
 	hosts.addInventory(cmd)
-	cmd.Flags().StringVar(&hosts.limit, "limit", "", "only the users of these `HOSTS`: names, groups, globs, label=value; a,b  a:&b  !c")
+	cmd.Flags().StringVar(&hosts.limit, "limit", "", "only the users of these `HOSTS`: names, groups, globs or label=value; a,b (or) a:&b (and) !c (not)")
 	return cmd
 }
 

@@ -12,14 +12,14 @@ import (
 )
 
 func inventoryCommand(call *invocation) *cobra.Command {
-	cmd := &cobra.Command{Use: "inventory", Short: "Check an inventory, or list its hosts", Args: cobra.NoArgs,
+	cmd := &cobra.Command{Use: "inventory", Short: "Check an inventory or list its hosts", Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() }}
 	var listed, checked selection
 	list := &cobra.Command{Use: "list", Short: "List the selected hosts", Args: cobra.NoArgs,
 		RunE: func(*cobra.Command, []string) error { return runInventoryList(call, listed) }}
 	listed.add(list)
 	call.outputFlag(list)
-	validate := &cobra.Command{Use: "validate [FILE]", Short: "Check an inventory; opens no connection", Args: cobra.MaximumNArgs(1),
+	validate := &cobra.Command{Use: "validate [FILE]", Short: "Check an inventory; contacts no host", Args: cobra.MaximumNArgs(1),
 		RunE: func(_ *cobra.Command, args []string) error { return runInventoryValidate(call, checked, args) }}
 	checked.add(validate)
 	call.outputFlag(validate)
@@ -41,14 +41,14 @@ func runInventoryList(call *invocation, selected selection) error {
 	for _, h := range hosts {
 		fmt.Fprintf(t, "%s\t%s\t%d\t%s\t%s\n", h.Name, h.Address, h.Port, h.User, h.Group)
 	}
-	_ = t.Flush() // call.stdout remembers
+	_ = t.Flush() // call.stdout keeps the error
 	return nil
 }
 
 func runInventoryValidate(call *invocation, selected selection, args []string) error {
 	if len(args) == 1 {
 		if selected.inventory != "" {
-			return usage("two inventories are named: "+selected.inventory+" and "+args[0], "name one, with -i or without")
+			return usage("two inventories are given: "+selected.inventory+" and "+args[0], "give one, with or without -i")
 		}
 		selected.inventory = args[0]
 	}
@@ -60,6 +60,6 @@ func runInventoryValidate(call *invocation, selected selection, args []string) e
 		call.print(report.NewListing(call.head(), inv.Path, hosts))
 		return nil
 	}
-	fmt.Fprintf(call.stdout, "%s: %s, no mistakes found\n", display.MaskLines(inv.Path), inventory.HostCount(len(hosts)))
+	fmt.Fprintf(call.stdout, "%s: %s, no errors found\n", display.MaskLines(inv.Path), inventory.HostCount(len(hosts)))
 	return nil
 }

@@ -22,19 +22,19 @@ func labCommand(call *invocation) *cobra.Command {
 	var flags labFlags
 	cmd := &cobra.Command{
 		Use:   "lab",
-		Short: "Run an embedded fleet of pretend VMs, and a pretend Azure, on loopback, to try things on (Linux)",
+		Short: "Run simulated VMs and a simulated Azure on this machine, to try all commands on (Linux)",
 		Args:  cobra.NoArgs,
 		RunE:  func(*cobra.Command, []string) error { return runLab(call, flags) },
 	}
-	cmd.Flags().StringVar(&flags.dir, "dir", "", "`DIR` for the fleet's files; must be new or empty (default: a temporary one)")
-	cmd.Flags().IntVar(&flags.machines, "machines", 12, "`NUMBER` of machines")
+	cmd.Flags().StringVar(&flags.dir, "dir", "", "`DIR` for the lab's files; must be new or empty (default: a temporary one)")
+	cmd.Flags().IntVar(&flags.machines, "machines", 12, "`NUMBER` of VMs")
 	return cmd
 }
 
 // runLab runs until the first signal.
 func runLab(call *invocation, flags labFlags) error {
 	if flags.machines < 1 || flags.machines > lab.MaxMachines {
-		return usage(fmt.Sprintf("the lab has 1 to %d machines, not %d", lab.MaxMachines, flags.machines), "aoifleet lab --machines 12")
+		return usage(fmt.Sprintf("--machines must be 1 to %d, not %d", lab.MaxMachines, flags.machines), "aoifleet lab --machines 12")
 	}
 	if entries, _ := os.ReadDir(flags.dir); slices.ContainsFunc(entries, func(e fs.DirEntry) bool { return e.Name() != "faults" }) {
 		return usage(flags.dir+" is not empty", "name a new folder with --dir, or leave it out")
@@ -50,13 +50,14 @@ func runLab(call *invocation, flags labFlags) error {
 		return errors.Join(err, fleet.Close())
 	}
 	fmt.Fprintf(call.stdout, "%s\n", fleet.InventoryFile())
-	fmt.Fprintf(call.stderr, "the lab runs %d machines, beside a pretend Entra, Key Vault and Graph; try: aoifleet plan -i %s\n%shint: write lines such as `london-sftp-01 log-only` into %s to make machines fail; end it with Ctrl-C\n",
+	fmt.Fprintf(call.stderr, "the lab runs %d VMs, beside a simulated Entra, Key Vault and Graph; try: aoifleet plan -i %s\n%shint: to make a VM fail, write a line such as `london-sftp-01 log-only` into %s; stop the lab with Ctrl-C\n",
 		flags.machines, fleet.InventoryFile(), labLesson(fleet), fleet.FaultsFile())
 	<-call.ctx.Done()
 	return fleet.Close()
 }
 
-// startLabFleet starts a fleet beside a pretend Azure that has some of its certificates.
+// startLabFleet starts a fleet and a simulated Azure in which the named certificates of
+// the fleet are registered.
 func startLabFleet(opts lab.Options, registered ...string) (*lab.Fleet, *labAzure, error) {
 	pretend, err := startLabAzure()
 	if err != nil {

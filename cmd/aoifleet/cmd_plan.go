@@ -25,16 +25,16 @@ func planCommand(call *invocation) *cobra.Command {
 	var flags planFlags
 	cmd := &cobra.Command{
 		Use:   "plan",
-		Short: "Look at every host and show what rotate would do; changes nothing",
+		Short: "Check every host and show what rotate would do (read-only)",
 		Args:  cobra.NoArgs,
 		RunE:  func(*cobra.Command, []string) error { return runPlan(call, flags) },
 	}
 	flags.selection.add(cmd)
 	flags.addCertificate(cmd)
 	call.outputFlag(cmd)
-	cmd.Flags().BoolVar(&flags.offline, "offline", false, "open no connection: show only what the inventory and the certificates say")
-	cmd.Flags().BoolVar(&flags.detailed, "detailed-exitcode", false, "exit 3 when there is something to do")
-	cmd.Flags().StringVar(&flags.out, "out", "", "save the plan in `FILE`, for rotate --plan; an older saved plan is replaced")
+	cmd.Flags().BoolVar(&flags.offline, "offline", false, "contact no host: show only what the inventory and the certificates say")
+	cmd.Flags().BoolVar(&flags.detailed, "detailed-exitcode", false, "exit with 3 if there is something to change")
+	cmd.Flags().StringVar(&flags.out, "out", "", "save the plan in `FILE` for rotate --plan; replaces an older saved plan")
 	forceFlag(cmd, &flags.Force)
 	flags.addDeadman(cmd)
 	flags.addVerify(cmd)
@@ -42,7 +42,7 @@ func planCommand(call *invocation) *cobra.Command {
 }
 
 func forceFlag(cmd *cobra.Command, force *bool) {
-	cmd.Flags().BoolVar(force, "force", false, "also with a certificate that looks like the wrong one: expires no later than the live one, or is used for several service principals")
+	cmd.Flags().BoolVar(force, "force", false, "also with a certificate that is probably wrong: it expires no later than the live one, or several service principals would use it")
 }
 
 func runPlan(call *invocation, flags planFlags) error {
@@ -76,21 +76,21 @@ func runPlan(call *invocation, flags planFlags) error {
 	return nil
 }
 
-// showSaved says which plan was saved, for a reviewer, and how it is carried out.
+// showSaved prints the ID of the saved plan, for a reviewer, and the command that carries it
+// out.
 func showSaved(call *invocation, f *fleet.Fleet, flags planFlags) {
 	command := slices.Concat([]string{"aoifleet", "rotate", "-i", f.Inventory.Path}, flags.certificateArgs(), []string{"--plan", flags.out, "--plan-id", f.PlanID})
 	call.progress.Say("the plan is saved: " + f.PlanID)
 	call.progress.Say("to carry it out: " + display.MaskLines(shellescape.QuoteCommand(command)))
 }
 
-// check finds what would be in the way of saving the plan before hosts are
-// looked at.
+// check returns an error if the plan cannot be saved, before a host is contacted.
 func (flags planFlags) check() error {
 	switch {
 	case flags.out == "":
 		return nil
 	case flags.offline:
-		return usage("--out saves what was seen, --offline looks at nothing", "leave one of them out")
+		return usage("--out and --offline exclude each other: a saved plan needs a check of the hosts", "leave one of them out")
 	}
 	return planfile.MayWrite(flags.out)
 }
@@ -100,7 +100,7 @@ func planCode(plan *rollout.Plan, detailed bool) int {
 	for _, e := range plan.Entries {
 		totals[e.Outcome]++
 	}
-	code := lookCode(totals)
+	code := readOnlyCode(totals)
 	if code == problem.ExitOK && detailed && plan.Changes() > 0 {
 		return problem.ExitChanges
 	}

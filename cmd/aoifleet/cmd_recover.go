@@ -17,7 +17,7 @@ func recoverCommand(call *invocation) *cobra.Command {
 	var flags recoverFlags
 	cmd := &cobra.Command{
 		Use:   "recover",
-		Short: "Settle the hosts on which a run was interrupted: put the old certificate back and watch the agent",
+		Short: "End interrupted runs on the hosts: restore the old certificate and check the agent",
 		Args:  cobra.NoArgs,
 		RunE:  func(*cobra.Command, []string) error { return runRecover(call, flags) },
 	}
@@ -28,7 +28,7 @@ func recoverCommand(call *invocation) *cobra.Command {
 }
 
 func runRecover(call *invocation, flags recoverFlags) error {
-	if err := call.mayAsk(flags.needNotAsk()); err != nil {
+	if err := call.mayAsk(flags.asksNothing()); err != nil {
 		return err
 	}
 	f, err := call.open(flags.request(call, fleet.None), call.checking)
@@ -36,7 +36,7 @@ func runRecover(call *invocation, flags recoverFlags) error {
 		return err
 	}
 	defer f.Close()
-	c := &change{call, f, flags.changeFlags, "settle"}
+	c := &change{call, f, flags.changeFlags, "recover"}
 	return c.carryOut(func(cut context.Context, s fleet.Steps) (*fleet.Change, error) {
 		return f.Recover(call.ctx, cut, s, flags.Options)
 	}, func(*fleet.Change) []string {

@@ -17,23 +17,25 @@ func rollbackCommand(call *invocation) *cobra.Command {
 	var flags rollbackFlags
 	cmd := &cobra.Command{
 		Use:   "rollback RUN",
-		Short: "Put back the certificates that a run has replaced, also days later",
-		Long: `Put back the certificates that a run has replaced, from the backups on the hosts,
-through the same transaction as a rotation. RUN is a run's id, its beginning or
-end if that is unique, or last for the newest rotation (see: aoifleet runs list).`,
+		Short: "Restore the certificates that a run replaced, also days later",
+		Long: `Restore the certificates that a run replaced, from the backups on the hosts. Each
+agent is restarted and checked, as in a rotation.
+
+RUN is the ID of a run, the beginning or end of one if that is unique, or last for
+the newest rotation (see: aoifleet runs list).`,
 		Args: cobra.ExactArgs(1),
 		RunE: func(_ *cobra.Command, args []string) error { return runRollback(call, args[0], flags) },
 	}
 	flags.selection.add(cmd)
 	call.outputFlag(cmd)
 	flags.changeFlags.add(cmd)
-	cmd.Flags().BoolVar(&flags.Force, "force", false, "also where the certificate was replaced again since, where the backup's has expired, or where there was none")
+	cmd.Flags().BoolVar(&flags.Force, "force", false, "also if the certificate was replaced again since, the backup's has expired, or there was none before")
 	flags.addDeadman(cmd)
 	return cmd
 }
 
 func runRollback(call *invocation, run string, flags rollbackFlags) error {
-	if err := call.mayAsk(flags.needNotAsk()); err != nil {
+	if err := call.mayAsk(flags.asksNothing()); err != nil {
 		return err
 	}
 	f, err := call.open(flags.request(call, fleet.None), call.checking)
@@ -41,7 +43,7 @@ func runRollback(call *invocation, run string, flags rollbackFlags) error {
 		return err
 	}
 	defer f.Close()
-	c := &change{call, f, flags.changeFlags, "restore on"}
+	c := &change{call, f, flags.changeFlags, "roll back"}
 	return c.carryOut(func(cut context.Context, s fleet.Steps) (*fleet.Change, error) {
 		return f.Rollback(call.ctx, cut, run, s, flags.Options)
 	}, func(c *fleet.Change) []string {

@@ -23,7 +23,7 @@ func rotateCommand(call *invocation) *cobra.Command {
 	var flags rotateFlags
 	cmd := &cobra.Command{
 		Use:   "rotate",
-		Short: "Replace the certificate on every host that needs it, restart its agent, check it, undo where it fails",
+		Short: "Replace the certificate on every host that needs it, restart and check the agent, undo if it fails",
 		Args:  cobra.NoArgs,
 		RunE:  func(*cobra.Command, []string) error { return runRotate(call, flags) },
 	}
@@ -36,19 +36,19 @@ func rotateCommand(call *invocation) *cobra.Command {
 	flags.addVerify(cmd)
 	flags.steerFlags.add(cmd)
 	cmd.Flags().StringVar(&flags.plan, "plan", "", "carry out the saved plan in `FILE` and nothing else (see: aoifleet plan --out)")
-	cmd.Flags().StringVar(&flags.planID, "plan-id", "", "carry out the saved plan only if it is the one with this `ID`, as the plan that was approved has shown it")
+	cmd.Flags().StringVar(&flags.planID, "plan-id", "", "with --plan: carry it out only if this is its `ID` (aoifleet plan --out prints it)")
 	return cmd
 }
 
 func runRotate(call *invocation, flags rotateFlags) error {
-	if err := cmp.Or(call.mayAsk(flags.needNotAsk()), flags.steerFlags.check(call.asks, flags.DryRun)); err != nil {
+	if err := cmp.Or(call.mayAsk(flags.asksNothing()), flags.steerFlags.check(call.asks, flags.DryRun)); err != nil {
 		return err
 	}
 	if flags.plan != "" {
 		return rotateSaved(call, flags)
 	}
 	if flags.planID != "" {
-		return usage("--plan-id goes with --plan", "name the file of the saved plan: --plan FILE")
+		return usage("--plan-id needs --plan", "name the file of the saved plan: --plan FILE")
 	}
 	f, err := call.open(flags.request(call, fleet.Install), call.checking)
 	if err != nil {
@@ -62,7 +62,7 @@ func runRotate(call *invocation, flags rotateFlags) error {
 // rotateSaved carries out a saved plan and nothing else.
 func rotateSaved(call *invocation, flags rotateFlags) error {
 	if flags.limit != "" || flags.Force || flags.NoDeadman || flags.SkipVerify {
-		return usage("--plan is carried out as it is: without --limit, --force, --no-deadman and --skip-verify", "give them to: aoifleet plan --out FILE")
+		return usage("--plan excludes --limit, --force, --no-deadman and --skip-verify: the plan has its own", "give them to: aoifleet plan --out FILE")
 	}
 	saved, err := planfile.Read(flags.plan)
 	if err != nil {
@@ -77,7 +77,7 @@ func rotateSaved(call *invocation, flags rotateFlags) error {
 	}
 	defer f.Close()
 	flags.Options = fleet.SavedOptions(saved, flags.Options)
-	// What is left needs a plan of its own, and its approval; plan has no --yes.
+	// The remaining hosts need a new plan and its approval; plan has no --yes.
 	remaining := changeFlags{Options: flags.Options}
 	again := slices.Concat([]string{"aoifleet", "plan", "-i", f.Inventory.Path}, flags.certificateArgs(), []string{"--out", flags.plan}, remaining.args())
 	return rotate(call, f, flags, again)
@@ -87,7 +87,7 @@ func rotate(call *invocation, f *fleet.Fleet, flags rotateFlags, again []string)
 	if err := flags.steer(f.Inventory.Rollout.Canary, &flags.Options); err != nil {
 		return err
 	}
-	c := &change{call, f, flags.changeFlags, "rotate on"}
+	c := &change{call, f, flags.changeFlags, "rotate"}
 	return c.carryOut(func(cut context.Context, s fleet.Steps) (*fleet.Change, error) {
 		return f.Rotate(call.ctx, cut, s, flags.Options)
 	}, func(*fleet.Change) []string { return again })

@@ -12,18 +12,18 @@ import (
 )
 
 func runsCommand(call *invocation) *cobra.Command {
-	cmd := &cobra.Command{Use: "runs", Short: "List the runs of this workstation, or show one", Args: cobra.NoArgs,
+	cmd := &cobra.Command{Use: "runs", Short: "List the runs of this workstation or show one", Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() }}
 	var number int
 	list := &cobra.Command{Use: "list", Short: "List the newest runs", Args: cobra.NoArgs,
 		RunE: func(*cobra.Command, []string) error { return runRunsList(call, number) }}
-	list.Flags().IntVarP(&number, "number", "n", 20, "at most `N` runs")
+	list.Flags().IntVarP(&number, "number", "n", 20, "show at most `N` runs")
 	call.outputFlag(list)
 	var steps bool
 	show := &cobra.Command{Use: "show ID", Short: "Show what a run did on each host", Args: cobra.ExactArgs(1),
-		Long: "Show what a run did on each host. ID is the run's, its beginning or end if that is unique, or last for the newest.",
+		Long: "Show what a run did on each host. ID is the ID of a run, the beginning or end of one if that is unique, or last for the newest run.",
 		RunE: func(_ *cobra.Command, args []string) error { return runRunsShow(call, args[0], steps) }}
-	show.Flags().BoolVar(&steps, "steps", false, "also every step, with its time")
+	show.Flags().BoolVar(&steps, "steps", false, "also show every step with its time")
 	call.outputFlag(show)
 	cmd.AddCommand(list, show)
 	return cmd
@@ -31,7 +31,7 @@ func runsCommand(call *invocation) *cobra.Command {
 
 func runRunsList(call *invocation, number int) error {
 	if number < 1 {
-		return usage(fmt.Sprintf("no such number of runs: %d", number), "use a number from 1")
+		return usage(fmt.Sprintf("--number must be at least 1, not %d", number), "leave it out for 20")
 	}
 	dir, err := fleet.StateDir(call.getenv, call.home)
 	if err != nil {

@@ -23,7 +23,7 @@ func statusCommand(call *invocation) *cobra.Command {
 	var flags statusFlags
 	cmd := &cobra.Command{
 		Use:   "status",
-		Short: "Show each host's live certificate, the days it has left, the agent's state, and which certificates are in use",
+		Short: "Show each host's certificate, its days left and the agent's state, and which certificates are in use",
 		Args:  cobra.NoArgs,
 		RunE:  func(*cobra.Command, []string) error { return runStatus(call, flags) },
 	}
@@ -31,7 +31,7 @@ func statusCommand(call *invocation) *cobra.Command {
 	flags.addCertificate(cmd)
 	call.outputFlag(cmd, "prometheus")
 	cmd.Flag("output").Usage += " (textfile collector)"
-	cmd.Flags().StringVar(&flags.expiring, "expiring", "", "fail (exit 5) where a certificate ends within `DAYS`, such as 30d")
+	cmd.Flags().StringVar(&flags.expiring, "expiring", "", "fail (exit code 5) if a certificate expires within `DAYS`, such as 30d")
 	return cmd
 }
 
@@ -66,7 +66,7 @@ func runStatus(call *invocation, flags statusFlags) error {
 	return nil
 }
 
-// parseDays reads 30d, or a duration as Go writes it.
+// parseDays parses a number of days such as 30d, or a Go duration.
 func parseDays(text string) (time.Duration, error) {
 	if text == "" {
 		return 0, nil
@@ -79,10 +79,10 @@ func parseDays(text string) (time.Duration, error) {
 	if d, err := time.ParseDuration(text); err == nil && d >= 0 {
 		return d, nil
 	}
-	return 0, usage(fmt.Sprintf("--expiring can't be %q", text), "give it days: --expiring 30d")
+	return 0, usage(fmt.Sprintf("--expiring %q is not a number of days", text), "for example: --expiring 30d")
 }
 
-// statusCode returns 4 where a host could not be reached, 5 where a check failed.
+// statusCode returns 4 if a host could not be reached, 5 if a check failed.
 func statusCode(s *report.Status) int {
 	totals := map[rollout.Outcome]int{}
 	for _, e := range s.Entries {
@@ -92,5 +92,5 @@ func statusCode(s *report.Status) int {
 		}
 		totals[outcome]++
 	}
-	return lookCode(totals)
+	return readOnlyCode(totals)
 }

@@ -8,7 +8,7 @@ import (
 	"github.com/aoifleet/aoifleet/internal/problem"
 )
 
-// explain returns an error as it is shown: what is wrong, and what to do.
+// explain returns err as a problem.Error: what is wrong and what to do.
 func explain(err error) problem.Error {
 	p := problem.As(err)
 	if p == nil {
@@ -21,7 +21,7 @@ func explain(err error) problem.Error {
 	return why
 }
 
-// printError prints an error and what to do about it.
+// printError prints an error and, unless it is "", a hint.
 func (call *invocation) printError(message, hint string) {
 	fmt.Fprintf(call.stderr, "error: %s\n", strings.ReplaceAll(display.MaskLines(message), "\n", "\n       "))
 	if hint != "" {

@@ -10,13 +10,13 @@ import (
 	"github.com/aoifleet/aoifleet/internal/rollout"
 )
 
-// usage is an error before anything was contacted.
+// usage returns an error before anything was contacted.
 func usage(message, hint string) error {
 	return &problem.Error{Class: problem.Usage, Message: message, Hint: hint}
 }
 
-// interrupted is an error that a signal made: its class is internal, its exit code
-// the signal's.
+// interrupted returns the error of a command that a signal ended. Its class is internal,
+// its exit code the signal's.
 func interrupted(message string) error {
 	return &problem.Error{Class: problem.Internal, Message: message, Err: context.Canceled}
 }
@@ -27,7 +27,7 @@ func codeOf(err error) int {
 	case err == nil:
 		return problem.ExitOK
 	case p != nil && errors.Is(err, context.Canceled):
-		return problem.ExitInterrupted // or what the signal says
+		return problem.ExitInterrupted // execute sets the signal's
 	case p == nil:
 		return problem.ExitInternal
 	default:
@@ -35,12 +35,12 @@ func codeOf(err error) int {
 	}
 }
 
-// answersCode returns the code of the errors in several answers of Azure: 5 where it
-// said no, else 4 where it gave no answer.
+// answersCode returns the exit code of the errors in several answers of Azure: 5 if it
+// refused one, otherwise 4 if it gave no answer to one.
 func answersCode(list []*problem.Error) int {
 	code := problem.ExitOK
 	for _, e := range list {
-		if e.Class == problem.Configuration { // of one question among others
+		if e.Class == problem.Configuration { // of one of several questions
 			return problem.ExitRefused
 		}
 		if code = e.Class.ExitCode(); code == problem.ExitRefused {
@@ -50,7 +50,7 @@ func answersCode(list []*problem.Error) int {
 	return code
 }
 
-// signalCode is 128 plus the signal's number, as shells have it.
+// signalCode returns 128 plus the signal's number, as shells do.
 func signalCode(s os.Signal) int {
 	if s == syscall.SIGTERM {
 		return problem.ExitTerminated
@@ -58,7 +58,7 @@ func signalCode(s os.Signal) int {
 	return problem.ExitInterrupted
 }
 
-// runCode is the exit code of a run; the worst wins, in the order
+// runCode returns the exit code of a run; the worst wins, in the order
 // 7 > 130, 143 > 6 > 8 > 9 > 4 > 5.
 func runCode(r *rollout.Run, interrupted os.Signal) int {
 	totals := r.Totals()
@@ -67,8 +67,8 @@ func runCode(r *rollout.Run, interrupted os.Signal) int {
 		return problem.ExitFailed
 	case interrupted != nil:
 		return signalCode(interrupted)
-	case r.Unaccepted: // so no host was begun
-		return lookCode(totals)
+	case r.Unaccepted: // no host was changed
+		return readOnlyCode(totals)
 	case totals[rollout.RolledBack] > 0:
 		return problem.ExitRolledBack
 	case r.Stopped:
@@ -76,13 +76,13 @@ func runCode(r *rollout.Run, interrupted os.Signal) int {
 	case r.Ended:
 		return problem.ExitEnded
 	}
-	if totals[rollout.Skipped] > 0 { // by an answer, or because the plan leaves it alone
+	if totals[rollout.Skipped] > 0 { // by the answer "no", or by a saved plan
 		return problem.ExitEnded
 	}
-	return lookCode(totals)
+	return readOnlyCode(totals)
 }
 
-// changeCode is the exit code of a run that was agreed to or not.
+// changeCode returns the exit code of a run that the operator confirmed or not.
 func changeCode(r *rollout.Run, agreed bool, interrupted os.Signal) int {
 	code := runCode(r, interrupted)
 	if !agreed && (code == problem.ExitOK || code == problem.ExitUnreachable || code == problem.ExitRefused) {
@@ -91,8 +91,8 @@ func changeCode(r *rollout.Run, agreed bool, interrupted os.Signal) int {
 	return code
 }
 
-// lookCode is the exit code where nothing was changed.
-func lookCode(totals map[rollout.Outcome]int) int {
+// readOnlyCode returns the exit code of a command that changed nothing.
+func readOnlyCode(totals map[rollout.Outcome]int) int {
 	switch {
 	case totals[rollout.Unreachable] > 0:
 		return problem.ExitUnreachable
@@ -102,11 +102,11 @@ func lookCode(totals map[rollout.Outcome]int) int {
 	return problem.ExitOK
 }
 
-// seenCode returns the exit code of a command that only checks hosts.
-func seenCode(entries []rollout.Entry) int {
+// checkCode returns the exit code of a command whose entries have no rotation to judge.
+func checkCode(entries []rollout.Entry) int {
 	totals := map[rollout.Outcome]int{}
 	for _, e := range entries {
 		totals[e.Outcome]++
 	}
-	return lookCode(totals)
+	return readOnlyCode(totals)
 }

@@ -18,7 +18,7 @@ import (
 	"github.com/aoifleet/aoifleet/internal/report"
 )
 
-// invocation is one call of the program: what every command shares.
+// invocation is one call of the program. All commands use it.
 type invocation struct {
 	*process
 	ctx      context.Context // ends at the first signal
@@ -35,8 +35,8 @@ func newInvocation(ctx context.Context, p *process, s *signals) *invocation {
 }
 
 // caller returns what the procedures on a fleet need from this process. announce
-// returns the line that is shown before hosts are contacted, "" for none; from then
-// on a signal ends the context, and no longer the program.
+// returns the line to print before hosts are contacted, "" for none. From then on a
+// signal ends the context instead of the program.
 func (call *invocation) caller(announce func(hosts int) string) fleet.Caller {
 	c := fleet.Caller{Command: call.verb, Version: version, Owner: call.owner, User: call.user, Home: call.home, SSH: call.ssh, Getenv: call.getenv,
 		Azure: call.azure, Say: call.progress.Say, Event: call.progress.Event}
@@ -52,23 +52,28 @@ func (call *invocation) caller(announce func(hosts int) string) fleet.Caller {
 	return c
 }
 
-// open reads everything that is local; nothing is contacted. For announce see caller.
+// open reads everything that is local and contacts no host. For announce see caller.
 func (call *invocation) open(r fleet.Request, announce func(hosts int) string) (*fleet.Fleet, error) {
 	return fleet.Open(call.ctx, call.caller(announce), r)
 }
 
-// checking announces a survey; on a terminal the progress shows it.
+// checking announces a survey, except on a terminal, where the progress shows it.
 func (call *invocation) checking(hosts int) string {
 	if call.draws {
 		return ""
 	}
-	return "looking at " + inventory.HostCount(hosts)
+	return checkingHosts(hosts)
 }
 
-// quiet announces nothing: the command has asked.
+// checkingHosts announces a survey.
+func checkingHosts(hosts int) string {
+	return "checking " + inventory.HostCount(hosts) + " (read-only)"
+}
+
+// quiet announces nothing: the question to the operator has named the hosts.
 func quiet(int) string { return "" }
 
-// askSecret asks on the terminal, which shows nothing else meanwhile.
+// askSecret asks on the terminal, on which nothing else is printed meanwhile.
 func (call *invocation) askSecret(prompt string) (text string, err error) {
 	call.progress.Aside(func() {
 		fmt.Fprint(call.stderr, display.MaskLines(prompt))
@@ -78,16 +83,16 @@ func (call *invocation) askSecret(prompt string) (text string, err error) {
 	return text, err
 }
 
-// mayAsk returns the usage error of a command that would ask without a terminal; yes
-// is that it need not ask.
+// mayAsk returns an error if the command has to ask for confirmation but has no terminal.
+// yes means that it does not ask.
 func (call *invocation) mayAsk(yes bool) error {
 	if yes || call.asks {
 		return nil
 	}
-	return usage("nobody can be asked: standard input is not a terminal", "look at the plan first, then use --yes")
+	return usage("confirmation needed, but stdin is not a terminal; add --yes", "check what would change first, then use --yes")
 }
 
-// agree asks on the terminal; anything but y or yes is a no, and so is a signal.
+// agree asks on the terminal and reports whether the answer is y or yes. A signal is no.
 func (call *invocation) agree(question string) bool {
 	fmt.Fprintf(call.stderr, "%s [y/N] ", question)
 	answer := make(chan string, 1)
@@ -107,7 +112,7 @@ func (call *invocation) agree(question string) bool {
 	}
 }
 
-// exit sets the exit code, which a signal decides where there was one.
+// exit sets the exit code. If there was a signal, its code is used instead.
 func (call *invocation) exit(code int) {
 	if call.code = code; call.interrupted() != nil {
 		call.code = signalCode(call.interrupted())
@@ -124,7 +129,7 @@ const formats = "formats"
 func (call *invocation) outputFlag(cmd *cobra.Command, others ...string) {
 	all := append([]string{"text", "json"}, others...)
 	last := len(all) - 1
-	cmd.Flags().StringVarP(&call.output, "output", "o", "text", "`FORMAT`: "+strings.Join(all[:last], ", ")+" or "+all[last])
+	cmd.Flags().StringVarP(&call.output, "output", "o", "text", "output `FORMAT`: "+strings.Join(all[:last], ", ")+" or "+all[last])
 	cmd.Flag("output").Annotations = map[string][]string{formats: all}
 }
 
@@ -134,16 +139,16 @@ func checkOutput(cmd *cobra.Command) error {
 	if f == nil || slices.Contains(f.Annotations[formats], f.Value.String()) {
 		return nil
 	}
-	return usage(fmt.Sprintf("no such output format: %q", f.Value), "use -o "+strings.Join(f.Annotations[formats], " or -o "))
+	return usage(fmt.Sprintf("unknown output format %q", f.Value), "use -o "+strings.Join(f.Annotations[formats], " or -o "))
 }
 
-// json returns whether the command prints JSON.
+// json reports whether the command prints JSON.
 func (call *invocation) json() bool { return call.output == "json" }
 
-// head returns how the JSON document of this command begins.
+// head returns the head of this command's JSON document.
 func (call *invocation) head() report.Head { return report.NewHead(version, call.verb, call.code) }
 
-// print prints a JSON document; stdout remembers a write that fails.
+// print prints a JSON document; stdout keeps the error of a failed write.
 func (call *invocation) print(document any) {
 	enc := json.NewEncoder(call.stdout)
 	enc.SetIndent("", "  ")
@@ -151,12 +156,12 @@ func (call *invocation) print(document any) {
 	_ = enc.Encode(document)
 }
 
-// document begins the JSON of a run.
+// document returns the JSON document of a run.
 func (call *invocation) document(f *fleet.Fleet, hosts []report.Host) *report.Document {
 	d := report.NewDocument(call.head(), f.RunID(), f.Started, hosts)
 	d.PlanID = f.PlanID
 	return d
 }
 
-// printDocument prints the JSON of a run; stdout remembers a write that fails.
+// printDocument prints the JSON document of a run; stdout keeps the error of a failed write.
 func (call *invocation) printDocument(d *report.Document) { _ = d.Write(call.stdout) }

@@ -16,18 +16,18 @@ import (
 	"github.com/aoifleet/aoifleet/internal/verify"
 )
 
-// labAzure is the pretend Azure beside the fleet of the lab or the demo: Entra, Key
+// labAzure is the simulated Azure beside the fleet of the lab or the demo: Entra, Key
 // Vault and Microsoft Graph on loopback.
 type labAzure struct {
 	cloud       *cloud.Cloud
 	server      *cloud.Server
-	application *cloud.Application // the agents' own
+	application *cloud.Application // of the agents
 }
 
 const (
 	labObjectID  = "00000000-0000-0000-0000-000000000003" // of the agents' application
 	labCAFile    = "azure-ca.pem"
-	labSASSecret = "sv=2024-11-04&sr=c&sig=this-must-not-be-seen-anywhere" // what the agents' vault has for them
+	labSASSecret = "sv=2024-11-04&sr=c&sig=this-must-not-be-seen-anywhere" // the agents' secret in their vault
 )
 
 func startLabAzure() (*labAzure, error) {
@@ -44,8 +44,9 @@ func startLabAzure() (*labAzure, error) {
 	return z, err
 }
 
-// beside lets a fleet ask it: its inventory, its agents, and what its machines
-// connect to for others (via: host). Once the fleet has started, join completes it.
+// beside returns the options of a fleet that uses this Azure: in its inventory, its agents
+// and the connections that its machines forward (via: host). join completes it once the
+// fleet has started.
 func (z *labAzure) beside(opts lab.Options) lab.Options {
 	opts.Azure = fmt.Sprintf("{proxy: %q, ca_file: %s}", z.server.Proxy, labCAFile)
 	opts.Registered = z.registered
@@ -58,14 +59,15 @@ func (z *labAzure) beside(opts lab.Options) lab.Options {
 	return opts
 }
 
-// registered says whether the agents' application has a certificate.
+// registered reports whether the agents' application has a certificate.
 func (z *labAzure) registered(thumbprint string) bool {
 	list := z.application.Certificates()
-	return len(list) == 0 || // the fleet is about to join
+	return len(list) == 0 || // before join
 		slices.ContainsFunc(list, func(cert *x509.Certificate) bool { return certificate.Describe(cert).Thumbprint == thumbprint })
 }
 
-// join lets the fleet's inventory trust it, and registers certificates of the fleet.
+// join writes the CA that the fleet's inventory trusts and registers certificates of the
+// fleet.
 func (z *labAzure) join(fleet *lab.Fleet, certificates ...string) error {
 	for _, name := range certificates {
 		cert, err := leafIn(fleet.CertificateFile(name))

@@ -16,9 +16,8 @@ import (
 	"github.com/aoifleet/aoifleet/internal/lab/cloud"
 )
 
-// Whoever runs the program beside the lab may sign in to its Azure as this
-// application, and has a vault for the agents' certificates. It is another than the
-// Data Product's.
+// The operator of the lab signs in to its Azure as this application, and has a vault for
+// the agents' certificates, which is not the Data Product's.
 const (
 	labOperatorID     = "00000000-0000-0000-0000-000000000004"
 	labOperatorObject = "00000000-0000-0000-0000-000000000005"
@@ -27,7 +26,7 @@ const (
 	labSourceName     = "agents"
 )
 
-// addOperator makes the operator, with a file for the shell that signs in.
+// addOperator creates the operator and a file that signs a shell in.
 func (z *labAzure) addOperator(fleet *lab.Fleet) error {
 	c, public, err := certificate.New(pkix.Name{CommonName: "lab operator"}, 2048, labOperatorLife, time.Now())
 	if err != nil {
@@ -49,7 +48,7 @@ func (z *labAzure) addOperator(fleet *lab.Fleet) error {
 	return errors.Join(os.WriteFile(path, pair, 0o600), os.WriteFile(labEnvFile(fleet), labEnv(fleet, path), 0o644))
 }
 
-// addSource puts a certificate with its key into the operator's vault.
+// addSource stores a certificate and its key in the operator's vault.
 func (z *labAzure) addSource(path string) error {
 	text, err := os.ReadFile(path)
 	if err != nil {
@@ -63,8 +62,8 @@ func (z *labAzure) addSource(path string) error {
 
 func labEnvFile(fleet *lab.Fleet) string { return filepath.Join(fleet.Dir(), "env") }
 
-// labEnv signs the operator in, and nobody else: AZURE_TOKEN_CREDENTIALS keeps a real
-// az login out of it. The lab's paths need no quotes (lab.Options.Dir).
+// labEnv returns the shell file that signs the operator in. AZURE_TOKEN_CREDENTIALS
+// prevents the use of a real az login. The lab's paths need no quotes (lab.Options.Dir).
 func labEnv(fleet *lab.Fleet, pair string) []byte {
 	return fmt.Appendf(nil, `export LAB=%s AOIFLEET_INVENTORY=%s
 export AZURE_TENANT_ID=%s
@@ -75,14 +74,14 @@ unset AZURE_CLIENT_SECRET AZURE_CLIENT_CERTIFICATE_PASSWORD
 `, fleet.Dir(), fleet.InventoryFile(), lab.TenantID, labOperatorID, pair)
 }
 
-// labLesson is a certificate's whole life, to be tried in another terminal.
+// labLesson returns the commands of a certificate's life cycle, to try in another terminal.
 func labLesson(fleet *lab.Fleet) string {
 	const mine = "$LAB/certs/mine.p12.b64"
-	return fmt.Sprintf(`a certificate's whole life, in another terminal:
+	return fmt.Sprintf(`the life cycle of a certificate, to try in another terminal:
   . %[1]s
   aoifleet certificate new --out %[2]s
-  aoifleet certificate verify --certificate %[2]s --wait 0s    # refused: it is not registered
-  aoifleet rotate --certificate %[2]s --verify-wait 0s --yes   # exit code 5: no machine is touched
+  aoifleet certificate verify --certificate %[2]s --wait 0s    # refused: not registered yet
+  aoifleet rotate --certificate %[2]s --verify-wait 0s --yes   # exit code 5: no VM is changed
   aoifleet certificate register --certificate %[2]s
   aoifleet certificate verify --certificate %[2]s              # accepted
   aoifleet rotate --certificate %[2]s

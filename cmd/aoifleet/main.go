@@ -23,7 +23,8 @@ func main() {
 	os.Exit(realMain())
 }
 
-// realMain gathers what the process has; below it nothing touches os.
+// realMain collects the process's streams and environment; nothing below it uses them
+// directly. It returns the exit code.
 func realMain() int {
 	p := &process{
 		stdin: os.Stdin, stdout: os.Stdout, stderr: os.Stderr,
@@ -41,8 +42,8 @@ func realMain() int {
 	if width, _, err := term.GetSize(int(os.Stderr.Fd())); err == nil {
 		p.width = width
 	}
-	// Else a reader that goes away, as in `aoifleet rotate | head`, would kill
-	// the run in mid-change (os/signal, "SIGPIPE").
+	// Otherwise a reader that exits, as in `aoifleet rotate | head`, would kill the run in
+	// the middle of a change (os/signal, "SIGPIPE").
 	signal.Ignore(syscall.SIGPIPE)
 	signals := make(chan os.Signal, 2)
 	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
@@ -50,34 +51,33 @@ func realMain() int {
 	return run(context.Background(), p, signals, os.Args[1:])
 }
 
-// process is what the program has from its surroundings.
+// process is the environment of the program.
 type process struct {
 	stdin          io.Reader
 	stdout, stderr io.Writer
 	getenv         func(string) string
-	asks           bool // a person can be asked
-	// readSecret reads a line from the terminal that is not shown; nil: a person
-	// can't be asked.
+	asks           bool // stdin and stderr are a terminal: the operator can be asked
+	// readSecret reads a line from the terminal without echo; nil: there is no terminal.
 	readSecret func(context.Context) (string, error)
 	draws      bool // stderr is a terminal that can redraw a line
 	width      int  // of that terminal, in columns
 	home, user string
-	owner      string // USER@HOST, for people who meet a run's traces
+	owner      string // USER@HOST, recorded in every trace of a run
 	ssh        sshconfig.Options
-	azure      *http.Transport // to Azure; nil: the usual one
+	azure      *http.Transport // to Azure; nil: http.DefaultTransport
 }
 
 // sshOptions returns what package sshconfig needs from this process.
 func sshOptions(user string) sshconfig.Options {
 	o := sshconfig.Options{User: user, Getenv: os.Getenv}
-	o.Program, _ = exec.LookPath("ssh") // "": there is none
+	o.Program, _ = exec.LookPath("ssh") // "": not installed
 	o.Home, o.HomeGuessed = sshHome()
 	o.HostName, _ = os.Hostname()
 	return o
 }
 
-// sshHome is the home directory in the user database, which ssh takes, or else
-// $HOME.
+// sshHome returns the home directory in the user database, which ssh uses, or $HOME if
+// there is none.
 func sshHome() (dir string, guessed bool) {
 	if u, err := user.LookupId(strconv.Itoa(os.Getuid())); err == nil && u.HomeDir != "" {
 		return u.HomeDir, false
@@ -108,8 +108,8 @@ func owner() string {
 	return fmt.Sprintf("%s@%s", userName(), name)
 }
 
-// readSecret reads what is typed without showing it. The end of ctx puts the
-// terminal back as it was: whoever interrupts wants to see what they type next.
+// readSecret reads a line from the terminal without echo. When ctx ends it restores the
+// terminal, so that the shell echoes what is typed next.
 func readSecret(ctx context.Context) (string, error) {
 	fd := int(os.Stdin.Fd())
 	before, err := term.GetState(fd)

@@ -11,8 +11,8 @@ import (
 	"github.com/spf13/cobra"
 )
 
-// watchedOutput is standard output. It remembers the first write that failed, so that
-// commands need not look: a run goes on to its end, and run looks at the end.
+// watchedOutput is standard output. It keeps the error of the first failed write, so that
+// commands need not check each one: a run continues to its end, and run checks then.
 type watchedOutput struct {
 	w io.Writer
 
@@ -33,8 +33,8 @@ func (o *watchedOutput) Write(p []byte) (int, error) {
 	return n, err
 }
 
-// failure is the write that failed, or nil. A reader that went away, as head
-// does, wanted no more (EPIPE).
+// failure returns the error of the first failed write, or nil. EPIPE is not a failure: a
+// reader such as head has read enough.
 func (o *watchedOutput) failure() error {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -48,13 +48,13 @@ func (o *watchedOutput) failure() error {
 	return o.err
 }
 
-// verbOf is a command without the program's name: "plan", "inventory list".
+// verbOf returns a command without the program's name: "plan", "inventory list".
 func verbOf(cmd *cobra.Command) string {
 	return strings.TrimPrefix(strings.TrimPrefix(cmd.CommandPath(), cmd.Root().Name()), " ")
 }
 
-// asksForJSON looks for -o json in arguments that may not be understood: where
-// one of them is wrong the others have not been read.
+// asksForJSON reports whether args contain -o json. It does not parse them: after a wrong
+// argument the flags have not been read.
 func asksForJSON(args []string) bool {
 	for i, arg := range args {
 		switch arg {

@@ -28,15 +28,15 @@ func run(ctx context.Context, p *process, received <-chan os.Signal, args []stri
 	go func() {
 		code := call.execute(args)
 		if err := out.failure(); err != nil {
-			call.printError("the output can't be written: "+err.Error(), "")
-			code = cmp.Or(code, problem.ExitInternal) // what was done counts for more
+			call.printError("cannot write the output: "+err.Error(), "")
+			code = cmp.Or(code, problem.ExitInternal) // a run's own code is more important
 		}
 		ended <- code
 	}()
 	select {
 	case code := <-ended:
 		return code
-	case sig := <-s.left:
+	case sig := <-s.exit:
 		return signalCode(sig)
 	}
 }
@@ -92,7 +92,7 @@ func (call *invocation) command() *cobra.Command {
 	return root
 }
 
-// helpCommand is cobra's, but for an unknown command it fails.
+// helpCommand is like cobra's, but fails for an unknown command.
 func helpCommand() *cobra.Command {
 	return &cobra.Command{Use: "help [COMMAND]", Short: "Help about a command",
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -110,14 +110,14 @@ func helpCommand() *cobra.Command {
 func refuseEmpty(cmd *cobra.Command) (err error) {
 	cmd.Flags().Visit(func(f *pflag.Flag) {
 		if err == nil && f.Value.Type() == "string" && strings.TrimSpace(f.Value.String()) == "" {
-			err = usage("--"+f.Name+" is empty", "give it a value, or leave it out; is a variable not set?")
+			err = usage("--"+f.Name+" is empty", "give it a value or leave it out; is a shell variable unset?")
 		}
 	})
 	return err
 }
 
-// checkArgs makes a wrong number of arguments, or an unknown command, an error
-// in usage for every command.
+// checkArgs makes a wrong number of arguments, or an unknown command, a usage error of
+// every command.
 func checkArgs(cmd *cobra.Command) {
 	if check := cmd.Args; check != nil {
 		cmd.Args = func(cmd *cobra.Command, args []string) error {
@@ -132,7 +132,8 @@ func checkArgs(cmd *cobra.Command) {
 	}
 }
 
-// argsHint guesses that a file without -i is the inventory.
+// argsHint returns the hint of a wrong argument. A file without -i is probably the
+// inventory.
 func argsHint(cmd *cobra.Command, args []string) string {
 	if cmd.Flags().Lookup("inventory") != nil && len(args) > 0 {
 		if info, err := os.Stat(args[0]); err == nil && info.Mode().IsRegular() {

@@ -231,10 +231,10 @@ func TestRunsUsage(t *testing.T) {
 		{[]string{"show", "2026"}, `"2026" matches 3 runs: 20261123-100000-CCCC, `, "see: aoifleet runs list"},
 		{[]string{"show"}, "accepts 1 arg(s)", "see: aoifleet runs show --help"},
 		{[]string{"list", "x"}, `unknown command "x"`, "see: aoifleet runs list --help"},
-		{[]string{"list", "-n", "0"}, "no such number of runs: 0", "use a number from 1"},
+		{[]string{"list", "-n", "0"}, "--number must be at least 1, not 0", "leave it out for 20"},
 		{[]string{"list", "-n", "x"}, "invalid argument", "see: aoifleet runs list --help"},
-		{[]string{"list", "-o", "xml"}, `no such output format: "xml"`, "use -o text or -o json"},
-		{[]string{"show", "AAAA", "-o", "xml"}, `no such output format: "xml"`, "use -o text or -o json"},
+		{[]string{"list", "-o", "xml"}, `unknown output format "xml"`, "use -o text or -o json"},
+		{[]string{"show", "AAAA", "-o", "xml"}, `unknown output format "xml"`, "use -o text or -o json"},
 	}
 	for _, tt := range tests {
 		code, stdout, stderr := callRuns(state, append([]string{"runs"}, tt.args...)...)

@@ -9,8 +9,7 @@ import (
 	"github.com/aoifleet/aoifleet/internal/inventory"
 )
 
-// selection is the flags that say which hosts a command means, and with which
-// certificate.
+// selection is the flags that select the hosts of a command and their certificate.
 type selection struct {
 	inventory   string // the file; "": that of AOIFLEET_INVENTORY
 	limit       string
@@ -19,7 +18,7 @@ type selection struct {
 
 func (s *selection) add(cmd *cobra.Command) {
 	s.addInventory(cmd)
-	cmd.Flags().StringVar(&s.limit, "limit", "", "only these `HOSTS`: names, groups, globs, label=value; a,b  a:&b  !c")
+	cmd.Flags().StringVar(&s.limit, "limit", "", "only these `HOSTS`: names, groups, globs or label=value; a,b (or) a:&b (and) !c (not)")
 }
 
 func (s *selection) addInventory(cmd *cobra.Command) {
@@ -38,12 +37,12 @@ func (s selection) certificateArgs() []string {
 	return []string{"--certificate", s.certificate}
 }
 
-// file returns the inventory file, "" where none is named.
+// file returns the inventory file, "" if none is given.
 func (s selection) file(getenv func(string) string) string {
 	return cmp.Or(s.inventory, getenv("AOIFLEET_INVENTORY"))
 }
 
-// request returns what the flags ask of a fleet.
+// request returns the request of these flags.
 func (s selection) request(call *invocation, certificates fleet.Certificates) fleet.Request {
 	return fleet.Request{Inventory: s.file(call.getenv), Limit: s.limit, Certificate: s.certificate, Certificates: certificates}
 }

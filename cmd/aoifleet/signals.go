@@ -5,24 +5,24 @@ import (
 	"sync"
 )
 
-// signals says what a signal does. The first one ends the context of who heeds
-// it, the second does what was set for it; where there is nobody, as while a
-// file is read, the program is left at once.
+// signals decides what a signal does. The first signal ends the context; if the command
+// does not watch it (see heed), for example while a file is read, the program exits at
+// once. The second signal calls the function of onSecond, or exits.
 type signals struct {
-	left chan os.Signal // has room for one: the signal that the program is left for
+	exit chan os.Signal // receives the first signal when the program is to exit at once
 
 	mu     sync.Mutex
 	first  os.Signal
 	heeded bool
-	hard   func()
+	second func()
 }
 
-func newSignals() *signals { return &signals{left: make(chan os.Signal, 1)} }
+func newSignals() *signals { return &signals{exit: make(chan os.Signal, 1)} }
 
 func (s *signals) listen(received <-chan os.Signal, stop func()) {
 	for sig := range received {
 		s.mu.Lock()
-		again, heeded, hard := s.first != nil, s.heeded, s.hard
+		again, heeded, second := s.first != nil, s.heeded, s.second
 		if !again {
 			s.first = sig
 		}
@@ -30,35 +30,35 @@ func (s *signals) listen(received <-chan os.Signal, stop func()) {
 		s.mu.Unlock()
 		stop()
 		switch {
-		case again && hard != nil:
-			hard()
+		case again && second != nil:
+			second()
 		case again || !heeded:
 			select {
-			case s.left <- first:
-			default: // it is being left
+			case s.exit <- first:
+			default: // it is exiting already
 			}
 		}
 	}
 }
 
-// got is the first signal, or nil.
+// got returns the first signal, or nil.
 func (s *signals) got() os.Signal {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.first
 }
 
-// heed says that from now on the context is watched, or that what is being done
-// must not be left half done at the first signal.
+// heed prevents the exit at the first signal from now on: the command watches its context,
+// or does something that must be finished.
 func (s *signals) heed() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.heeded = true
 }
 
-// onSecond sets what the second signal does.
+// onSecond sets the function that the second signal calls.
 func (s *signals) onSecond(f func()) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.hard = f
+	s.second = f
 }

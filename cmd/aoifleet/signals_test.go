@@ -56,11 +56,11 @@ func TestSignalsThatAreHeeded(t *testing.T) {
 	go s.listen(received, func() { stopped <- struct{}{} })
 	received <- syscall.SIGTERM
 	<-stopped
-	if s.got() != syscall.SIGTERM || len(s.left) > 0 {
-		t.Errorf("first: %v, left %d", s.got(), len(s.left))
+	if s.got() != syscall.SIGTERM || len(s.exit) > 0 {
+		t.Errorf("first: %v, left %d", s.got(), len(s.exit))
 	}
 	received <- os.Interrupt
-	if sig := <-s.left; sig != syscall.SIGTERM {
+	if sig := <-s.exit; sig != syscall.SIGTERM {
 		t.Errorf("left for %v", sig)
 	}
 	s = newSignals()
@@ -73,7 +73,7 @@ func TestSignalsThatAreHeeded(t *testing.T) {
 	again <- os.Interrupt
 	again <- os.Interrupt
 	<-hard
-	if len(s.left) > 0 {
+	if len(s.exit) > 0 {
 		t.Error("left in spite of what the second signal does")
 	}
 }

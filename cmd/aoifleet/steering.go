@@ -10,8 +10,8 @@ import (
 	"github.com/aoifleet/aoifleet/internal/rollout"
 )
 
-// steerFlags say where a run over several waves pauses or ends, and what
-// becomes of it when it is stopped.
+// steerFlags set where a run of several waves pauses or ends, and what it does when the
+// failure budget stops it.
 type steerFlags struct{ onFailure, pauseAfter, until string }
 
 const (
@@ -21,12 +21,12 @@ const (
 
 func (flags *steerFlags) add(cmd *cobra.Command) {
 	f := cmd.Flags()
-	f.StringVar(&flags.onFailure, "on-failure", stop, "when the failure budget is spent: `stop`, or rollback-all: undo what this run has rotated, newest first")
-	f.StringVar(&flags.pauseAfter, "pause-after", "", "ask on the terminal whether to go on: after the `canary`, or after each wave")
-	f.StringVar(&flags.until, "until", "", "end the run after the `canary`, or after wave N (a number); exit code 9, and rotate again carries on")
+	f.StringVar(&flags.onFailure, "on-failure", stop, "`ACTION` when the failure budget is spent: stop, or rollback-all (undo this run's hosts, newest first)")
+	f.StringVar(&flags.pauseAfter, "pause-after", "", "ask on the terminal whether to continue after the `WAVE`: canary, or wave (each one)")
+	f.StringVar(&flags.until, "until", "", "end the run after the `WAVE`: canary, or a number (exit code 9); rotate again continues")
 }
 
-// given are the flags that a next command keeps: it is to get to the end.
+// given returns the flags for the command that continues; it has no --until.
 func (flags steerFlags) given() []string {
 	var args []string
 	if flags.onFailure != stop {
@@ -38,27 +38,27 @@ func (flags steerFlags) given() []string {
 	return args
 }
 
-// check finds what is wrong with the flags before anything is read.
+// check returns an error for wrong flags, before anything is read.
 func (flags steerFlags) check(asks, dryRun bool) error {
 	switch flags.onFailure {
 	case stop, rollbackAll:
 	default:
-		return usage(fmt.Sprintf("--on-failure can't be %q", flags.onFailure), "use --on-failure stop or --on-failure rollback-all")
+		return usage(fmt.Sprintf("unknown --on-failure %q", flags.onFailure), "use --on-failure stop or --on-failure rollback-all")
 	}
 	switch rollout.Pause(flags.pauseAfter) {
 	case rollout.NoPause:
 	case rollout.AfterCanary, rollout.AfterWave:
 		if !asks && !dryRun {
-			return usage("nobody can be asked: --pause-after needs a terminal", "use --until canary, and rotate again to carry on")
+			return usage("--pause-after asks, but stdin is not a terminal", "use --until canary, then rotate again to continue")
 		}
 	default:
-		return usage(fmt.Sprintf("--pause-after can't be %q", flags.pauseAfter), "use --pause-after canary or --pause-after wave")
+		return usage(fmt.Sprintf("unknown --pause-after %q", flags.pauseAfter), "use --pause-after canary or --pause-after wave")
 	}
 	_, err := flags.wave()
 	return err
 }
 
-// wave is the last wave to be done, counted from 1; 0: all.
+// wave returns the last wave to carry out, counted from 1; 0: all.
 func (flags steerFlags) wave() (int, error) {
 	switch flags.until {
 	case "":
@@ -68,16 +68,15 @@ func (flags steerFlags) wave() (int, error) {
 	}
 	n, err := strconv.Atoi(flags.until)
 	if err != nil || n < 1 {
-		return 0, usage(fmt.Sprintf("--until can't be %q", flags.until), "use --until canary, or the number of a wave: --until 2")
+		return 0, usage(fmt.Sprintf("unknown --until %q", flags.until), "use --until canary, or the number of a wave: --until 2")
 	}
 	return n, nil
 }
 
-// steer puts the flags into the options; canary is the inventory's number of
-// canary hosts.
+// steer sets the options of the flags; canary is the inventory's number of canary hosts.
 func (flags steerFlags) steer(canary int, o *fleet.Options) error {
 	if canary == 0 && (flags.until == "canary" || rollout.Pause(flags.pauseAfter) == rollout.AfterCanary) {
-		return usage("there is no canary: rollout.canary in the inventory is 0", "set rollout: {canary: 1}, or name a wave")
+		return usage("there is no canary: rollout.canary in the inventory is 0", "set rollout: {canary: 1} in the inventory, or name a wave")
 	}
 	var err error
 	o.Until, err = flags.wave()

@@ -10,17 +10,17 @@ import (
 
 // Retention says which backups a host keeps.
 type Retention struct {
-	Keep   int           // the newest so many; negative: as the inventory has it
-	MaxAge time.Duration // none that is older; negative: as the inventory has it
+	Keep   int           // number of the newest backups; negative: the inventory's
+	MaxAge time.Duration // older backups are removed; negative: the inventory's
 }
 
 // Prune removes backups beyond those to keep. It returns one entry and the number of
-// backups removed for each target; an entry's Outcome is set where that failed. When
-// ctx ends nothing new begins.
+// backups removed for each target; an entry's Outcome is set if that failed. When ctx
+// ends no further host starts.
 func (f *Fleet) Prune(ctx context.Context, r Retention) (entries []rollout.Entry, removed []int) {
 	targets := slices.Clone(f.Targets)
 	for i, t := range targets {
-		h := *t.Host // a copy: the inventory's own is not changed
+		h := *t.Host // a copy: the inventory's host is never changed
 		if r.Keep >= 0 {
 			h.Backups.Keep = r.Keep
 		}

@@ -7,9 +7,9 @@ import (
 	"github.com/aoifleet/aoifleet/internal/sshconfig"
 )
 
-// Caller is what a procedure needs from whoever calls it, be that a command on a
-// terminal or an engine without one: values of the process, and functions. Its
-// functions may be called from many goroutines.
+// Caller is what a procedure needs from its caller, which may be a command on a terminal or
+// an engine without one: values of the process, and functions. The functions may be called
+// from many goroutines.
 type Caller struct {
 	Command string // the command that runs, as the journal records it: "rotate"
 	Version string // the program's version, as journals and saved plans record it
@@ -20,25 +20,25 @@ type Caller struct {
 	Getenv  func(name string) string
 	// Azure makes the connections to Azure; nil: http.DefaultTransport.
 	Azure *http.Transport
-	// ReadSecret shows a prompt and returns the line that the operator types, which
-	// is not echoed. nil: there is no terminal, and sources "ask" are an error.
+	// ReadSecret prints a prompt and returns the line that the operator types without
+	// echo. nil: there is no terminal, and sources "ask" are an error.
 	ReadSecret func(prompt string) (string, error)
-	// Say shows one line to the operator.
+	// Say prints one line for the operator.
 	Say func(line string)
-	// Event takes what happens on the hosts, as it happens.
+	// Event receives the events on the hosts as they happen.
 	Event func(rollout.Event)
 	// Contact is called once before hosts are contacted, with their number. From
 	// then on the procedure watches its context.
 	Contact func(hosts int)
 }
 
-// Request says which hosts are meant, and what is read before they are contacted.
+// Request selects hosts and what is read before they are contacted.
 type Request struct {
 	Inventory   string // the inventory file; "": an error
 	Limit       string // selector; "": all hosts
-	User        string // logs in to all hosts, instead of the inventory's; "": none
-	Certificate string // source for all hosts, instead of the inventory's; "": none
-	// Certificates is whether the hosts' certificates are read.
+	User        string // login user for all hosts; "": the inventory's
+	Certificate string // source for all hosts; "": the inventory's
+	// Certificates is what the procedure needs of the hosts' certificates.
 	Certificates Certificates
 	NoLogin      bool // no host is logged in to, so passwords are not needed
 	Offline      bool // nothing at all is contacted

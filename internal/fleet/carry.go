@@ -8,26 +8,26 @@ import (
 
 // Steps are the points of a change at which its caller decides.
 type Steps struct {
-	// Agree is called with the plan before anything is changed; false: nothing is.
+	// Agree is called with the plan before anything is changed; false: nothing is changed.
 	Agree func(plan *rollout.Plan) bool
-	// Continue says whether to go on after a wave, counted from 1, where
-	// Options.PauseAfter wants it. Nothing else happens on the hosts meanwhile.
+	// Continue returns whether to continue after a wave, counted from 1. It is called
+	// after the waves of Options.PauseAfter; nothing happens on the hosts meanwhile.
 	Continue func(plan *rollout.Plan, wave int, soFar *rollout.Run) bool
 	// ExitCode returns the exit code of a run, which the journal records.
 	ExitCode func(run *rollout.Run, agreed bool) int
 }
 
-// Change is what came of a change.
+// Change is the result of a change.
 type Change struct {
 	Plan     *rollout.Plan
 	Run      *rollout.Run // nil: a dry run
 	ExitCode int          // of the run
-	Past     string       // id of the run whose change a rollback takes back
+	Past     string       // ID of the run that a rollback undoes
 }
 
 // Rotate replaces the certificate on every host that needs it, or carries out the
-// saved plan that the fleet was opened for. Nothing new begins once ctx has ended;
-// when cut ends connections are cut, and the hosts undo what they have begun.
+// saved plan that the fleet was opened for. When ctx ends no further host starts; when cut
+// ends the connections are closed, and the hosts undo unfinished changes.
 func (f *Fleet) Rotate(ctx, cut context.Context, s Steps, o Options) (*Change, error) {
 	f.run.Stages = true
 	if err := f.begin(o); err != nil {
@@ -44,8 +44,8 @@ func (f *Fleet) Rotate(ctx, cut context.Context, s Steps, o Options) (*Change, e
 	return f.carryOut(ctx, cut, plan, s, o), nil
 }
 
-// Recover ends the runs that were interrupted on hosts: the old certificate is put
-// back and the agent watched. For ctx and cut see Rotate.
+// Recover ends the runs that were interrupted on hosts: it restores the old certificate and
+// watches the agent. For ctx and cut see Rotate.
 func (f *Fleet) Recover(ctx, cut context.Context, s Steps, o Options) (*Change, error) {
 	if err := f.begin(o); err != nil {
 		return nil, err
@@ -54,8 +54,8 @@ func (f *Fleet) Recover(ctx, cut context.Context, s Steps, o Options) (*Change, 
 	return f.carryOut(ctx, cut, plan, s, o), nil
 }
 
-// Rollback puts back the certificates that a run has replaced. past is the run's id,
-// its beginning or end if that is unique, or "last". For ctx and cut see Rotate.
+// Rollback restores the certificates that a run replaced. past is the ID of the run, the
+// beginning or end of it if that is unique, or "last". For ctx and cut see Rotate.
 func (f *Fleet) Rollback(ctx, cut context.Context, past string, s Steps, o Options) (*Change, error) {
 	past, err := f.selectHostsOf(past)
 	if err != nil {
@@ -95,8 +95,8 @@ func (f *Fleet) carryOut(ctx, cut context.Context, plan *rollout.Plan, s Steps, 
 	return &Change{Plan: plan, Run: run, ExitCode: code}
 }
 
-// apply carries the plan out where that was agreed to; else every host that is to
-// be changed is skipped.
+// apply carries the plan out if the caller agreed to it; otherwise every host that would be
+// changed is skipped.
 func (f *Fleet) apply(ctx, cut context.Context, plan *rollout.Plan, agreed bool) *rollout.Run {
 	stopping := ctx
 	if !agreed {
@@ -104,9 +104,9 @@ func (f *Fleet) apply(ctx, cut context.Context, plan *rollout.Plan, agreed bool)
 		end()
 		stopping = ended
 	}
-	if ctx.Err() == nil { // else nothing is begun
+	if ctx.Err() == nil { // otherwise no host starts
 		defer context.AfterFunc(ctx, func() {
-			f.caller.Say("interrupted: hosts in flight are finished or undone; interrupt again to leave at once")
+			f.caller.Say("interrupted: finishing or undoing the hosts in progress; interrupt again to stop at once")
 		})()
 	}
 	return f.runner.Apply(cut, stopping, plan)

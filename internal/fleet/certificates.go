@@ -16,19 +16,18 @@ type Certificates int
 // The needs.
 const (
 	None    Certificates = iota
-	Install              // every one that is named must be usable
-	Compare              // one of the inventory's that can't be read is noted
+	Install              // every certificate that is named must be usable
+	Compare              // a certificate of the inventory that cannot be read is a note
 )
 
-// Reader returns what reads certificates from files and vaults, valid now.
+// Reader returns a reader of certificates from files and vaults; they must be valid now.
 func (c Caller) Reader(cloud azurecloud.Settings) *certsource.Reader {
 	return &certsource.Reader{Cloud: cloud, Transport: c.Azure, Now: time.Now(), Say: c.Say,
 		Note: func(line string) { c.Say("note: " + display.Mask(line)) }}
 }
 
-// readCertificates reads the certificates of the targets into them. Where they are
-// only compared, one that can't be read is no reason not to check the fleet, unless
-// the caller named it.
+// readCertificates reads the certificates of the targets. If they are only compared, one
+// that cannot be read is not an error, unless the caller named it.
 func (f *Fleet) readCertificates(ctx context.Context) error {
 	r := f.request
 	reader := f.caller.Reader(f.Inventory.Azure)

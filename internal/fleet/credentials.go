@@ -25,7 +25,7 @@ func (f *Fleet) checkSecrets(ctx context.Context, hosts []inventory.Host) error 
 			checked[w] = true
 			if w.from.Ask && f.caller.ReadSecret == nil {
 				return usage(fmt.Sprintf("host %s: %s: ask needs a terminal", h.Name, w.key),
-					"name a file, an environment variable or a command there: {file: …}, {env: …} or {command: …}")
+					"use a file, an environment variable or a command there: {file: …}, {env: …} or {command: …}")
 			}
 			if w.from.File == "" && w.from.Env == "" {
 				continue
@@ -38,7 +38,7 @@ func (f *Fleet) checkSecrets(ctx context.Context, hosts []inventory.Host) error 
 	return nil
 }
 
-// wanted is a secret of a host: the inventory's key, and what it is.
+// wanted is a secret that a host may need: the inventory's key, and what it is.
 type wanted struct {
 	key, what string
 	from      secretsource.Source
@@ -54,12 +54,12 @@ func wantedBy(h inventory.Host) []wanted {
 
 func passwordOf(h inventory.Host) string { return "password of " + h.User }
 
-// secret returns a secret; each source is read once in a run.
+// secret returns a secret. Each source is read once in a run.
 func (f *Fleet) secret(ctx context.Context, from secretsource.Source, what string) (secret.Value, error) {
 	return f.secrets.Get(ctx, from, what)
 }
 
-// target returns a host as a connection needs it.
+// target returns the connection settings of a host.
 func (f *Fleet) target(h inventory.Host) remote.Target {
 	t := *f.routes[h.Name]
 	t.AcceptNewHostKeys, t.HostKeyFingerprints = h.AcceptNewHostKeys, h.HostKeyFingerprints
@@ -93,7 +93,7 @@ func (f *Fleet) unlock(h inventory.Host, t *remote.Target) {
 	}
 }
 
-// reveal returns the text of a secret, or a connection's error for why there is none.
+// reveal returns the text of a secret, or err as the error of a connection.
 func reveal(v secret.Value, err error) (string, error) {
 	if p := problem.As(err); p != nil {
 		return "", &problem.Error{Class: problem.Authentication, Message: p.Message, Hint: p.Hint}

@@ -14,7 +14,7 @@ import (
 // default, in bytes.
 const MaxDiagnostics = host.MaxDiagnostics
 
-// Diagnosis says how diagnostics are gathered.
+// Diagnosis is how diagnostics are gathered.
 type Diagnosis struct {
 	Dir     string        // folder for the zips; "": diags-RUN
 	Timeout time.Duration // of the diagnostics tool on a host
@@ -23,9 +23,9 @@ type Diagnosis struct {
 }
 
 // Gather runs the agent's diagnostics tool on every target, many at once, and
-// downloads the zips. It returns one Result for each target, whose Outcome is set
-// where that failed. When ctx ends connections are cut, and the hosts clean up by
-// themselves. The error is that the folder can't be used; no host was contacted then.
+// downloads the zips. It returns one Result for each target, whose Outcome is set if that
+// failed. When ctx ends the connections are closed, and the hosts clean up by themselves.
+// It returns an error if the folder cannot be used, before any host is contacted.
 func (f *Fleet) Gather(ctx context.Context, d Diagnosis) ([]rollout.Result, error) {
 	f.runner.Diagnostics = diags.In(cmp.Or(d.Dir, f.runner.Diagnostics.Path()))
 	if err := f.runner.Diagnostics.Check(f.names()); err != nil {

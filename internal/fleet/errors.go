@@ -11,8 +11,8 @@ func usage(message, hint string) error {
 	return &problem.Error{Class: problem.Usage, Message: message, Hint: hint}
 }
 
-// broken returns an error of this workstation.
-func broken(message, hint string) error {
+// internal returns an error of this workstation.
+func internal(message, hint string) error {
 	return &problem.Error{Class: problem.Internal, Message: message, Hint: hint}
 }
 

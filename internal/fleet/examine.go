@@ -26,7 +26,7 @@ func (f *Fleet) Examine(ctx context.Context) []doctor.Visit {
 			return nil
 		})
 	}
-	_ = work.Wait() // each error is its host's
+	_ = work.Wait() // the functions return nil; a visit has its error
 	return visits
 }
 

@@ -1,7 +1,7 @@
 // Package fleet has the procedures on a fleet of agent VMs: load the inventory,
 // select hosts, find the route to each, read credentials, survey, plan, carry a
-// plan out and record it. It knows no terminal: what it needs from its caller is a
-// Caller, and what it finds it returns as values.
+// plan out and record it. It uses no terminal: a Caller has what it needs from outside,
+// and results are values.
 package fleet
 
 import (
@@ -21,14 +21,14 @@ import (
 	"github.com/aoifleet/aoifleet/internal/secret"
 )
 
-// Fleet is the selected hosts of an inventory with all that a procedure needs to go
+// Fleet is the selected hosts of an inventory with all that a procedure needs to connect
 // to them. Close it after use.
 type Fleet struct {
 	Inventory *inventory.Inventory // without its hosts
 	Others    int                  // hosts of the inventory that are not selected
 	Targets   []rollout.Target
 	Started   time.Time
-	PlanID    string // id of the saved plan that was made or is carried out; "": none
+	PlanID    string // ID of the saved plan that was made or is carried out; "": none
 
 	caller  Caller
 	request Request
@@ -38,12 +38,12 @@ type Fleet struct {
 	secrets *secret.Resolver
 	runner  *rollout.Runner
 	sudo    *sudoPasswords
-	record  *recorder      // nil where nothing is changed
-	saved   *planfile.Plan // the plan that is carried out; nil: none
+	record  *recorder      // nil for a procedure that changes nothing
+	saved   *planfile.Plan // the saved plan to carry out; nil: none
 }
 
 // Open reads everything that is local: inventory, certificates, routes, passwords
-// from files and variables. It contacts no host. An error is one in usage unless it
+// from files and variables. It contacts no host. An error is a usage error unless its class
 // says otherwise.
 func Open(ctx context.Context, c Caller, r Request) (*Fleet, error) {
 	inv, hosts, err := Load(c, r)
@@ -66,7 +66,7 @@ func Load(c Caller, r Request) (*inventory.Inventory, []inventory.Host, error) {
 	return inv, hosts, err
 }
 
-// open is Open for hosts that are selected already.
+// open is like Open for hosts that are already selected.
 func open(ctx context.Context, c Caller, r Request, inv *inventory.Inventory, hosts []inventory.Host) (*Fleet, error) {
 	boundMemory(len(hosts))
 	settings := *inv
@@ -99,7 +99,7 @@ func open(ctx context.Context, c Caller, r Request, inv *inventory.Inventory, ho
 	return f, nil
 }
 
-// connect makes what connections are dialled with; it dials none.
+// connect creates the dialer and the runner; it opens no connection.
 func (f *Fleet) connect() {
 	settings := f.Inventory.Rollout
 	f.dialer = remote.NewDialer(remote.Options{AgentSocket: f.caller.Getenv("SSH_AUTH_SOCK"),
@@ -123,7 +123,7 @@ func (f *Fleet) dial(ctx context.Context, h inventory.Host, run host.Run) (rollo
 	return host.New(conn, h, run, f.sudo.of(h)), nil
 }
 
-// event records an event of a run that changes hosts, and passes it on.
+// event records an event of a run that changes hosts, and passes it to the caller.
 func (f *Fleet) event(e rollout.Event) {
 	if f.record != nil {
 		f.record.event(e)
@@ -131,11 +131,11 @@ func (f *Fleet) event(e rollout.Event) {
 	f.caller.Event(e)
 }
 
-// RunID returns the id of this run, which also names what it leaves on hosts.
+// RunID returns the ID of this run, which its backups and receipts on hosts carry too.
 func (f *Fleet) RunID() string { return f.run.ID }
 
-// Close ends the connections and the journal. A run that did not finish is
-// unfinished in its journal.
+// Close closes the connections and the journal. A run that did not finish is unfinished in
+// its journal.
 func (f *Fleet) Close() {
 	if f.record != nil {
 		f.record.close()
@@ -153,9 +153,9 @@ func (f *Fleet) names() []string {
 	return names
 }
 
-// boundMemory has the garbage collected sooner than the runtime would by default,
-// which is at twice of what is in use: what a fleet needs grows with its hosts,
-// what goes through the connections need not. GOMEMLIMIT wins.
+// boundMemory sets a memory limit, so that garbage is collected sooner than by default,
+// which is at twice the memory in use: the need of a fleet grows with its hosts, the garbage
+// of its connections must not. GOMEMLIMIT wins.
 func boundMemory(hosts int) {
 	const tenThousand = 80 << 20
 	if debug.SetMemoryLimit(-1) == math.MaxInt64 {
@@ -163,7 +163,7 @@ func boundMemory(hosts int) {
 	}
 }
 
-// runID returns an id that sorts by time and is valid as a file name:
+// runID returns an ID that sorts by time and is valid as a file name:
 // 20261123-084512-K3F9.
 func runID(at time.Time) string {
 	return at.UTC().Format("20060102-150405") + "-" + rand.Text()[:4]

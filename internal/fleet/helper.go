@@ -12,12 +12,12 @@ import (
 	"github.com/aoifleet/aoifleet/internal/rollout"
 )
 
-// Helper names the helper that InstallHelper installs: its path and version.
+// Helper returns the path and version of the helper that InstallHelper installs.
 func Helper() string { return host.HelperPath + ", version " + host.HelperVersion() }
 
 // InstallHelper installs the hosts' script as a root-owned program. It returns one
-// entry and what was done for each target; an entry's Outcome is set where that
-// failed. When ctx ends nothing new begins.
+// entry and what was done for each target; an entry's Outcome is set if that failed. When
+// ctx ends no further host starts.
 func (f *Fleet) InstallHelper(ctx context.Context) (entries []rollout.Entry, done []host.Installed) {
 	f.caller.Contact(len(f.Targets))
 	return f.runner.InstallHelper(context.WithoutCancel(ctx), ctx, f.Targets)
@@ -47,8 +47,8 @@ func Sudoers(hosts []inventory.Host) (string, error) {
 		}
 	}
 	if len(rules) == 0 {
-		return "", usage("these hosts log in as root: sudoers(5) has nothing to say", "see sudo and helper in the inventory")
+		return "", usage("these hosts log in as root and need no sudoers rule", "see sudo and helper in the inventory")
 	}
-	return fmt.Sprintf("# /etc/sudoers.d/aoifleet on each host, mode 0440; check it before: visudo -cf FILE\nDefaults!%s %s\n%s\n",
+	return fmt.Sprintf("# /etc/sudoers.d/aoifleet on each host, mode 0440; check it first: visudo -cf FILE\nDefaults!%s %s\n%s\n",
 		host.HelperPath, defaults, strings.Join(rules, "\n")), nil
 }

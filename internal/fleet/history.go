@@ -9,7 +9,7 @@ import (
 	"github.com/aoifleet/aoifleet/internal/rollout"
 )
 
-// rotationRuns is how many runs are read to find what made a certificate live.
+// rotationRuns is how many runs are read to find the one that made a certificate live.
 const rotationRuns = 200
 
 // Rotation is when a live certificate became live, from the journal.
@@ -19,9 +19,9 @@ type Rotation struct {
 	Proof string
 }
 
-// FindRun reads the journal in dir of the run that id names: the run's id, its
-// beginning or end if that is unique, or "last". The error is a *journal.NoRunError
-// where there is none.
+// FindRun reads the journal in dir of the run that id names: the run's ID, the beginning or
+// end of it if that is unique, or "last". The error is a *journal.NoRunError if there is no
+// such run.
 func FindRun(dir, id string) (*journal.Run, error) {
 	full, err := journal.Resolve(dir, id)
 	if err != nil {
@@ -30,21 +30,21 @@ func FindRun(dir, id string) (*journal.Run, error) {
 	return journal.Read(dir, full)
 }
 
-// selectHostsOf narrows the targets to those on which a run changed something, as
-// far as its journal is here, and returns the run's whole id. The truth is on the
-// hosts; without a journal all selected hosts are asked.
+// selectHostsOf narrows the targets to those on which a run changed something, according to
+// its journal, and returns the run's full ID. Without a complete journal all selected hosts
+// remain: each knows its backups.
 func (f *Fleet) selectHostsOf(run string) (string, error) {
 	past, err := f.pastRun(run)
 	var none *journal.NoRunError
 	switch {
 	case errors.As(err, &none) && journal.IsID(run):
-		f.caller.Say("note: there is no journal of run " + run + " here; all selected hosts are asked for its backups")
+		f.caller.Say("note: no journal of run " + run + " on this workstation; checking all selected hosts for its backups")
 		return run, nil
 	case err != nil:
 		return "", err
 	}
 	if past.Unfinished() || past.Damaged > 0 {
-		f.caller.Say("note: the journal of run " + past.Run + " is not whole; all selected hosts are asked for its backups")
+		f.caller.Say("note: the journal of run " + past.Run + " is incomplete; checking all selected hosts for its backups")
 		return past.Run, nil
 	}
 	began := map[string]bool{}
@@ -60,8 +60,8 @@ func (f *Fleet) selectHostsOf(run string) (string, error) {
 	return past.Run, nil
 }
 
-// pastRun finds the run to take back. "last" is the newest rotation that changed
-// something: to repeat a rollback must not undo the rollback.
+// pastRun finds the run to undo. "last" is the newest rotation that changed something, not
+// the newest run: a repeated rollback must not undo the first.
 func (f *Fleet) pastRun(run string) (*journal.Run, error) {
 	dir, err := StateDir(f.caller.Getenv, f.caller.Home)
 	if err != nil {
@@ -83,8 +83,8 @@ func (f *Fleet) pastRun(run string) (*journal.Run, error) {
 	return nil, &journal.NoRunError{ID: run}
 }
 
-// mayHaveChanged returns whether the host may have been changed by a run. One
-// without an end was in flight when the run died.
+// mayHaveChanged reports whether a run may have changed the host. A host without an end was
+// in progress when the run was killed.
 func mayHaveChanged(end journal.Entry) bool {
 	switch rollout.Outcome(end.Outcome) {
 	case rollout.Rotated, rollout.Restored, rollout.Unknown, rollout.Failed, "":
@@ -107,7 +107,7 @@ func (f *Fleet) Rotations(entries []rollout.Entry) map[string]Rotation {
 	if err != nil {
 		return found
 	}
-	runs, _ := journal.List(dir, rotationRuns) // a journal that can't be read proves nothing
+	runs, _ := journal.List(dir, rotationRuns) // a journal that cannot be read proves nothing
 	for _, run := range runs {
 		for name, end := range run.Ends {
 			_, newer := found[name]

@@ -19,14 +19,13 @@ type Scanned struct {
 	Err   error
 }
 
-// Has returns whether a key of the host is in one of these states.
+// Has reports whether a key of the host is in one of these states.
 func (s Scanned) Has(states ...remote.KeyState) bool { return s.count(states...) > 0 }
 
-// Suspect returns whether a key of the host has changed or is revoked.
+// Suspect reports whether a key of the host has changed or is revoked.
 func (s Scanned) Suspect() bool { return s.Has(remote.KeyChanged, remote.KeyRevoked) }
 
-// New returns how many keys of the host AddHostKeys would add; 0 where one is
-// suspect.
+// New returns how many keys of the host AddHostKeys would add; 0 if one is suspect.
 func (s Scanned) New() int {
 	if s.Suspect() {
 		return 0
@@ -57,12 +56,12 @@ func (f *Fleet) ScanHostKeys(ctx context.Context) []Scanned {
 			return nil
 		})
 	}
-	_ = work.Wait() // each error is its host's
+	_ = work.Wait() // the functions return nil; a scan has its error
 	return scans
 }
 
-// AddHostKeys writes the new keys to known_hosts, and what came of it into scans.
-// It returns how many were added, and an error for each host where that failed.
+// AddHostKeys writes the new keys to known_hosts and sets Added and Err of scans. It returns
+// how many were added, and an error for each host for which that failed.
 func (f *Fleet) AddHostKeys(scans []Scanned) (added int, failed []error) {
 	for i := range scans {
 		s := &scans[i]

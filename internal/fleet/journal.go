@@ -27,7 +27,7 @@ func stateDirOn(goos string, getenv func(string) string, home string) (string, e
 	}
 	if !filepath.IsAbs(base) {
 		if home == "" {
-			return "", broken("there is no place for the journals of runs: the home directory is not known", "set "+variable+" to a directory that can be written")
+			return "", internal("no folder for the journals of runs: the home directory is unknown", "set "+variable+" to a writable directory")
 		}
 		base = filepath.Join(fallback...)
 	}
@@ -42,13 +42,12 @@ type recorder struct {
 	warn    sync.Once
 
 	mu      sync.Mutex
-	looking map[string]bool          // hosts that are being checked
+	checked map[string]bool          // hosts that are being checked
 	planned map[string]change        // by host
-	ended   map[string]journal.Entry // by host: what the journal holds of its end
+	ended   map[string]journal.Entry // by host: its last end in the journal
 }
 
-// startJournal starts the journal of this run. Its error is meant for before any
-// host is contacted.
+// startJournal starts the journal of this run, before any host is contacted.
 func (f *Fleet) startJournal() error {
 	dir, err := StateDir(f.caller.Getenv, f.caller.Home)
 	if err != nil {
@@ -65,20 +64,19 @@ func (f *Fleet) startJournal() error {
 	return err
 }
 
-// newRecorder creates a journal in dir; say shows a line to the operator and may be
-// called from many goroutines.
+// newRecorder creates a journal in dir. say prints a line for the operator and may be called
+// from many goroutines.
 func newRecorder(dir string, head journal.Head, say func(line string)) (*recorder, error) {
 	j, err := journal.Create(dir, head)
 	if err != nil {
-		return nil, broken("the journal of this run can't be kept, so nothing was begun: "+err.Error(),
-			"make "+dir+" writable, or set XDG_STATE_HOME to a directory that is")
+		return nil, internal("cannot create the journal of this run, so no host was contacted: "+err.Error(),
+			"make "+dir+" writable, or set XDG_STATE_HOME to a writable directory")
 	}
-	return &recorder{journal: j, say: say, looking: map[string]bool{},
+	return &recorder{journal: j, say: say, checked: map[string]bool{},
 		planned: map[string]change{}, ended: map[string]journal.Entry{}}, nil
 }
 
-// plan records what is to be done on each host, and the end of those on which
-// nothing is to be done.
+// plan records the action for each host, and the end of hosts without one.
 func (r *recorder) plan(p *rollout.Plan) {
 	entries := make([]journal.Entry, len(p.Entries))
 	r.mu.Lock()
@@ -95,8 +93,7 @@ func (r *recorder) plan(p *rollout.Plan) {
 	r.append(entries...)
 }
 
-// change is the thumbprints of the live certificate and of the one that is to
-// replace it, "" where they are not known.
+// change is the thumbprints of the live certificate and of its replacement, "" if unknown.
 type change struct{ old, new string }
 
 func changeOf(e rollout.Entry) (c change) {
@@ -109,26 +106,26 @@ func changeOf(e rollout.Entry) (c change) {
 	return c
 }
 
-// event records an event. It returns when the entry is on disk, so that what follows
-// on the host comes after it.
+// event records an event. It returns when the entry is on disk, before the step starts on
+// the host.
 func (r *recorder) event(e rollout.Event) {
 	if entry, ok := r.entry(e); ok {
 		r.append(entry)
 	}
 }
 
-// entry returns what the journal records of an event; false if that is nothing: to
-// check a host changes nothing there.
+// entry returns the journal's entry of an event; false if it records none, because to check
+// a host changes nothing there.
 func (r *recorder) entry(e rollout.Event) (journal.Entry, bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if e.Total > 0 { // bytes of a download
 		return journal.Entry{}, false
 	}
-	looked := r.looking[e.Host]
-	delete(r.looking, e.Host)
+	checked := r.checked[e.Host]
+	delete(r.checked, e.Host)
 	switch {
-	case e.Host == "": // of a wave: the hosts' events have the same
+	case e.Host == "": // of a wave: the hosts' events say the same
 		return journal.Entry{}, false
 	case e.Outcome != "":
 		end := r.end(e.Host, e.Outcome, e.Problem)
@@ -136,15 +133,15 @@ func (r *recorder) entry(e rollout.Event) (journal.Entry, bool) {
 		r.ended[e.Host] = end
 		return end, true
 	case e.Step == "observe" || e.Step == "download":
-		r.looking[e.Host] = true
+		r.checked[e.Host] = true
 		return journal.Entry{}, false
 	case e.Step == "":
-		return journal.Entry{Event: journal.Done, Host: e.Host}, !looked
+		return journal.Entry{Event: journal.Done, Host: e.Host}, !checked
 	}
 	return journal.Entry{Event: journal.Step, Host: e.Host, Step: e.Step}, true
 }
 
-// end returns the end of a host, which is about to be recorded; r.mu is held.
+// end returns the entry for the end of a host, and keeps it; r.mu is held.
 func (r *recorder) end(name string, outcome rollout.Outcome, problem *problem.Error) journal.Entry {
 	c := r.planned[name]
 	e := journal.Entry{Event: journal.End, Host: name, Outcome: string(outcome), Old: c.old, New: c.new}
@@ -173,9 +170,9 @@ func (r *recorder) finish(run *rollout.Run, code int) {
 
 func (r *recorder) append(entries ...journal.Entry) {
 	if err := r.journal.Append(entries...); err != nil {
-		r.warn.Do(func() { r.say("warning: " + err.Error() + "; what this run does from here on is not recorded") })
+		r.warn.Do(func() { r.say("warning: " + err.Error() + "; the rest of this run is not recorded") })
 	}
 }
 
-// close closes the journal.
-func (r *recorder) close() { _ = r.journal.Close() } // all of it is on disk already
+// close closes the journal. Its entries are on disk already.
+func (r *recorder) close() { _ = r.journal.Close() }

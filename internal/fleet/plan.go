@@ -8,10 +8,10 @@ import (
 	"github.com/aoifleet/aoifleet/internal/verify"
 )
 
-// Options say how hosts are changed; the zero value has every safeguard.
+// Options is how hosts are changed; the zero value has every safeguard.
 type Options struct {
 	DryRun     bool          // make the plan and change nothing
-	Force      bool          // also where the certificate looks like the wrong one
+	Force      bool          // also with a certificate that is probably the wrong one
 	NoDeadman  bool          // do not arm the hosts' dead-man switch
 	SkipVerify bool          // do not ask Azure about the certificate
 	VerifyWait time.Duration // how long Entra may take to know the certificate; 0: ask once
@@ -21,7 +21,7 @@ type Options struct {
 	Until      int           // end after this wave, counted from 1; 0: after the last
 }
 
-// policy returns how the inventory and the options want a plan carried out.
+// policy returns the inventory's rollout and the options as a policy.
 func (f *Fleet) policy(o Options) rollout.Policy {
 	return rollout.Policy{Rollout: f.Inventory.Rollout, Force: o.Force, NoDeadman: o.NoDeadman,
 		UndoAll: o.UndoAll, PauseAfter: o.PauseAfter, Until: o.Until}
@@ -34,18 +34,18 @@ func (f *Fleet) Plan(ctx context.Context, o Options) *rollout.Plan {
 	return plan
 }
 
-// PlanOffline returns what the inventory and the certificates alone say; no host is
-// contacted.
+// PlanOffline returns a plan from the inventory and the certificates alone. It contacts no
+// host.
 func (f *Fleet) PlanOffline(o Options) *rollout.Plan { return rollout.Offline(f.Targets, f.policy(o)) }
 
-// Verifier returns what asks Azure about the fleet's certificates. wait is how long
-// they may take to become known to Entra; 0: each is asked about once.
+// Verifier returns a verifier of the fleet's certificates. wait is how long Entra may take
+// to know them; 0: each is asked about once.
 func (f *Fleet) Verifier(wait time.Duration) *verify.Verifier {
 	return &verify.Verifier{Cloud: f.Inventory.Azure, Transport: f.caller.Azure, Through: f.runner.Through, Wait: wait, Say: f.caller.Say}
 }
 
-// verify asks Azure about the certificates of the hosts to change, where their
-// inventory wants that, before any host is touched.
+// verify asks Azure about the certificates of the hosts to change, if the inventory wants
+// that, before any host is changed.
 func (f *Fleet) verify(ctx context.Context, plan *rollout.Plan, o Options) {
 	if o.SkipVerify {
 		plan.SkipVerify()

@@ -17,8 +17,8 @@ import (
 	"github.com/aoifleet/aoifleet/internal/sshconfig"
 )
 
-// findRoutes finds how each host is reached, before anything is contacted: a
-// mistake in the SSH configuration is an error in usage.
+// findRoutes finds the route to each host, before any is contacted. A mistake in the SSH
+// configuration is a usage error.
 func (f *Fleet) findRoutes(ctx context.Context, hosts []inventory.Host) error {
 	resolver := sshconfig.New(f.caller.SSH)
 	routes, errs := make([]remote.Target, len(hosts)), make([]error, len(hosts))
@@ -47,8 +47,8 @@ func (f *Fleet) findRoutes(ctx context.Context, hosts []inventory.Host) error {
 	return checkDistinct(routes)
 }
 
-// checkDistinct refuses a machine under two names where ssh_config leads both to
-// it; the inventory's own addresses were compared when it was read.
+// checkDistinct returns an error if ssh_config leads two hosts to one machine. The
+// inventory's own addresses were compared when it was read.
 func checkDistinct(routes []remote.Target) error {
 	first := make(map[string]string, len(routes))
 	for _, route := range routes {
@@ -75,7 +75,7 @@ func endOf(t remote.Target) string {
 
 func portOf(t remote.Target) int { return cmp.Or(t.Port, remote.DefaultPort) }
 
-// routeProblem returns the error of a host whose route was not found.
+// routeProblem returns the usage error of a host whose route was not found.
 func routeProblem(h inventory.Host, err error) error {
 	message, hint := err.Error(), ""
 	if p := problem.As(err); p != nil {
@@ -84,8 +84,8 @@ func routeProblem(h inventory.Host, err error) error {
 	return usage(fmt.Sprintf("the SSH configuration for host %s: %s", h.Name, message), hint)
 }
 
-// queryOf returns the question what ssh would do with the host's address, on a
-// command line with the settings that the inventory gives: they win.
+// queryOf returns the query for the ssh_config of a host's address. The settings that the
+// inventory gives win, as if they were on ssh's command line.
 func queryOf(h inventory.Host) sshconfig.Query {
 	q := sshconfig.Query{Host: h.Address, File: h.SSHConfig, Direct: h.Given.Jump}
 	if h.Given.User {
@@ -97,15 +97,15 @@ func queryOf(h inventory.Host) sshconfig.Query {
 	return q
 }
 
-// targetOf joins the settings of the inventory and of ssh_config; the last of the
-// route is the host itself.
+// targetOf joins the settings of the inventory and of ssh_config; the last element of route
+// is the host itself.
 func targetOf(h inventory.Host, route []sshconfig.Host) remote.Target {
 	own := route[len(route)-1]
 	t := commonTarget(h, own)
 	t.Name = h.Name
 	if h.Given.IdentityFiles {
 		t.IdentityFiles, t.IdentitiesOnly = h.IdentityFiles, len(h.IdentityFiles) > 0
-		if t.IdentitiesOnly { // these and no other
+		if t.IdentitiesOnly { // no others are tried
 			t.CertificateFiles = nil
 		}
 	}
@@ -121,9 +121,9 @@ func targetOf(h inventory.Host, route []sshconfig.Host) remote.Target {
 	return t
 }
 
-// jumpTarget returns a jump host of h. As with ssh -J, the settings of h are not meant
-// for it; but where ssh_config names no key for it, those of h are tried, and
-// the known_hosts file of the inventory is looked into first.
+// jumpTarget returns a jump host of h. As with ssh -J, the settings of h do not apply to it;
+// but if ssh_config names no key for it, those of h are tried, and the known_hosts file of
+// the inventory is read first.
 func jumpTarget(h inventory.Host, hop sshconfig.Host) remote.Target {
 	t := commonTarget(h, hop)
 	if h.Given.IdentityFiles && !hop.IdentityGiven {

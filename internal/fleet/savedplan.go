@@ -15,13 +15,13 @@ import (
 	"github.com/aoifleet/aoifleet/internal/rollout"
 )
 
-// SavePlan writes a plan to a file, for Rotate to carry out, and keeps its id in
-// PlanID. It saves none of which a host was not seen because ctx has ended, nor one
-// whose certificate Azure does not accept; then it says so and returns false.
+// SavePlan writes a plan to a file, for Rotate to carry out, and sets PlanID. It does not
+// save a plan if ctx has ended, because hosts may not have been checked, or if Azure does
+// not accept a certificate; then it reports that and returns false.
 func (f *Fleet) SavePlan(ctx context.Context, path string, plan *rollout.Plan, o Options) (bool, error) {
 	switch {
 	case plan.Unaccepted:
-		f.caller.Say("nothing can be done: the plan is not saved")
+		f.caller.Say("the plan is not saved: Azure did not accept every certificate")
 		return false, nil
 	case ctx.Err() != nil:
 		f.caller.Say("interrupted: the plan is not saved")
@@ -36,7 +36,7 @@ func (f *Fleet) SavePlan(ctx context.Context, path string, plan *rollout.Plan, o
 		if problem.As(err) != nil {
 			return false, err
 		}
-		return false, broken("the plan could not be saved: "+err.Error(), "name another file with --out")
+		return false, internal("cannot save the plan: "+err.Error(), "name another file with --out")
 	}
 	f.PlanID = saved.ID()
 	return true, nil
@@ -57,7 +57,7 @@ func (f *Fleet) savedCertificates() []planfile.Certificate {
 	return list
 }
 
-// savedPolicy returns the policy as a saved plan has it.
+// savedPolicy returns the policy for a saved plan.
 func (f *Fleet) savedPolicy(o Options) planfile.Policy {
 	r := f.Inventory.Rollout
 	return planfile.Policy{Verify: f.savedVerify(o), Parallel: r.Parallel, MaxFailures: r.MaxFailures.String(), CountUnreachable: r.CountUnreachable,
@@ -65,7 +65,8 @@ func (f *Fleet) savedPolicy(o Options) planfile.Policy {
 		MaxUnavailable: savedUnavailable(r.MaxUnavailable)}
 }
 
-// savedVerify returns whether Azure is asked about the certificates of a plan.
+// savedVerify returns whether Azure is asked about the certificates of a plan: "none",
+// "skipped" or "entra".
 func (f *Fleet) savedVerify(o Options) string {
 	switch {
 	case !slices.ContainsFunc(f.Targets, func(t rollout.Target) bool { return t.Host.VerifyEntra }):
@@ -93,16 +94,16 @@ func savedUnavailable(u inventory.Unavailable) string {
 	return fmt.Sprintf("%s: %d", u.Label, u.Count)
 }
 
-// OpenSaved is Open for the hosts of a saved plan, which Rotate then carries out:
-// everything that is local must be unchanged since the plan was made.
+// OpenSaved is like Open for the hosts of a saved plan, which Rotate then carries out. The
+// inventory, the certificates and the policy must be unchanged since the plan was made.
 func OpenSaved(ctx context.Context, c Caller, r Request, saved *planfile.Plan) (*Fleet, error) {
 	inv, all, err := Load(c, r)
 	if err != nil {
 		return nil, err
 	}
-	const anew = "look at what has changed, then make a new plan: aoifleet plan --out FILE"
+	const hint = "check what has changed, then make a new plan: aoifleet plan --out FILE"
 	if inv.Digest != saved.Inventory.SHA256 {
-		return nil, usage("the inventory is not the one that the plan was made from ("+saved.Inventory.File+")", anew)
+		return nil, usage("the inventory is not the one that the plan was made from ("+saved.Inventory.File+")", hint)
 	}
 	hosts, err := planned(saved.Hosts, all)
 	if err != nil {
@@ -115,36 +116,35 @@ func OpenSaved(ctx context.Context, c Caller, r Request, saved *planfile.Plan) (
 	for i, h := range saved.Hosts {
 		if err := sameCertificate(h, f.Targets[i]); err != nil {
 			f.Close()
-			return nil, usage(err.Error(), anew)
+			return nil, usage(err.Error(), hint)
 		}
 	}
 	if err := f.checkPolicy(saved); err != nil {
 		f.Close()
-		return nil, usage(err.Error()+": was it edited?", anew)
+		return nil, usage(err.Error()+": was the plan edited?", hint)
 	}
 	f.saved, f.PlanID = saved, saved.ID()
 	c.Say(fmt.Sprintf("carrying out plan %s of %s, made by %s", f.PlanID, saved.CreatedAt.UTC().Format(time.DateTime+"Z"), saved.Owner))
 	return f, nil
 }
 
-// SavedOptions returns o with the safeguards of a saved plan, which Rotate carries
-// out with no others.
+// SavedOptions returns o with the safeguards of a saved plan instead of its own.
 func SavedOptions(saved *planfile.Plan, o Options) Options {
 	o.Force, o.NoDeadman, o.SkipVerify = saved.Policy.Force, !saved.Policy.Deadman, saved.Policy.Verify == skippedVerify
 	return o
 }
 
-// checkPolicy compares the policy and the waves of a saved plan with what they are
-// now.
+// checkPolicy returns an error if the policy or the waves of a saved plan differ from the
+// inventory's.
 func (f *Fleet) checkPolicy(saved *planfile.Plan) error {
 	o := SavedOptions(saved, Options{})
 	if f.savedPolicy(o) != saved.Policy {
-		return errors.New("the plan has another policy than the inventory")
+		return errors.New("the plan has a different policy than the inventory")
 	}
 	return rollout.CheckWaves(saved.Hosts, f.policy(o))
 }
 
-// planned returns the inventory's hosts that a plan has, in the plan's order.
+// planned returns the inventory's hosts that are in a plan, in the plan's order.
 func planned(saved []planfile.Host, all []inventory.Host) ([]inventory.Host, error) {
 	byName := make(map[string]inventory.Host, len(all))
 	for _, h := range all {
@@ -154,7 +154,7 @@ func planned(saved []planfile.Host, all []inventory.Host) ([]inventory.Host, err
 	for i, s := range saved {
 		h, known := byName[s.Name]
 		if !known || h.Address != s.Address {
-			return nil, usage("the plan has a host that the inventory does not have: "+s.Name+" at "+s.Address, "make a new plan: aoifleet plan --out FILE")
+			return nil, usage("the plan has a host that is not in the inventory: "+s.Name+" at "+s.Address, "make a new plan: aoifleet plan --out FILE")
 		}
 		hosts[i] = h
 	}
@@ -164,11 +164,11 @@ func planned(saved []planfile.Host, all []inventory.Host) ([]inventory.Host, err
 func sameCertificate(h planfile.Host, t rollout.Target) error {
 	switch {
 	case h.New == nil:
-		return nil // the plan leaves it alone
+		return nil // the plan does not change it
 	case t.Certificate == nil:
 		return fmt.Errorf("no certificate is named for %s; the plan was made with %s", h.Name, h.New.Thumbprint)
 	case t.Certificate.Digest() != h.New.FileSHA256:
-		return fmt.Errorf("the certificate of %s is not the one that the plan was made with: %s → %s", h.Name, h.New.Thumbprint, t.Certificate.Leaf.Thumbprint)
+		return fmt.Errorf("the certificate of %s has changed since the plan was made: %s → %s", h.Name, h.New.Thumbprint, t.Certificate.Leaf.Thumbprint)
 	}
 	return nil
 }

@@ -10,8 +10,8 @@ import (
 	"github.com/aoifleet/aoifleet/internal/secretsource"
 )
 
-// sudoPasswords has one host.Password for each source, so that hosts of one
-// source know of each other.
+// sudoPasswords has one host.Password for each source, so that hosts with the same source
+// share what is known about its password.
 type sudoPasswords struct {
 	secrets *secret.Resolver
 	mu      sync.Mutex
@@ -25,7 +25,7 @@ type sudoSource struct {
 	user   string
 }
 
-// of returns the password for sudo on a host; nil where it needs none.
+// of returns the password for sudo on a host; nil if it needs none.
 func (p *sudoPasswords) of(h inventory.Host) *host.Password {
 	if h.Sudo != inventory.SudoPassword {
 		return nil

@@ -10,20 +10,19 @@ import (
 // Look for each target, also when ctx ends.
 func (f *Fleet) Survey(ctx context.Context) []rollout.Look { return f.survey(ctx, f.Targets) }
 
-// Status surveys the targets and returns an entry for each, whose Outcome is set
-// where the host could not be seen.
+// Status surveys the targets and returns an entry for each, whose Outcome is set if the
+// host could not be checked.
 func (f *Fleet) Status(ctx context.Context) []rollout.Entry {
 	return rollout.Status(f.Targets, f.Survey(ctx))
 }
 
-// Health is Status that also runs health.command on each host whose agent runs.
+// Health is like Status, but also runs health.command on each host whose agent runs.
 func (f *Fleet) Health(ctx context.Context) []rollout.Entry {
 	f.runner.HealthCommand = true
 	return f.Status(ctx)
 }
 
-// surveySome checks some of the targets, by their place; of the others there is an
-// empty Look.
+// surveySome checks the targets at some indexes; the others have an empty Look.
 func (f *Fleet) surveySome(ctx context.Context, places []int) []rollout.Look {
 	some := make([]rollout.Target, len(places))
 	for i, place := range places {

@@ -182,7 +182,7 @@ func editedPlan(w *world) {
 	refused := func(says, file string, more ...string) {
 		w.t.Helper()
 		c := w.finish(w.begin(inventory, append([]string{"rotate", "--yes", "--plan", file}, more...)...), 2)
-		if !c.printed(says) || c.printed("looking at") {
+		if !c.printed(says) || c.printed("checking ") {
 			w.t.Errorf("%s", c.stderr.String())
 		}
 	}
