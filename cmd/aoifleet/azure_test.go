@@ -18,7 +18,7 @@ import (
 	"github.com/aoifleet/aoifleet/internal/lab/cloud"
 )
 
-// What the lab's agents are configured with.
+// The configuration of the lab's agents.
 const (
 	azureTenant = lab.TenantID
 	azureClient = lab.ClientID
@@ -26,7 +26,7 @@ const (
 	azureVault  = lab.Vault
 )
 
-// scriptAzure is the pretend Azure of one script.
+// scriptAzure is the simulated Azure of one script.
 type scriptAzure struct {
 	cloud *cloud.Cloud
 	url   string
@@ -34,8 +34,8 @@ type scriptAzure struct {
 	vault *cloud.KeyVault
 }
 
-// pretendAzure: azure start leads the program to a pretend Azure, through a proxy
-// and with an authority of its own. Then
+// simulatedAzure: azure start directs the program to a simulated Azure, through a proxy and
+// with its own authority. Then
 //
 //	azure outside                 only the machines get there from now on
 //	azure register FILE [ASKS]    Entra knows a certificate, after so many requests
@@ -48,7 +48,7 @@ type scriptAzure struct {
 //	azure recover                 no longer
 //	azure disable [on|off]        the application
 //	azure firewall [on|off]       of the vault
-func pretendAzure(ts *testscript.TestScript, _ bool, args []string) {
+func simulatedAzure(ts *testscript.TestScript, _ bool, args []string) {
 	s := theState(ts)
 	if args[0] == "start" {
 		s.azure = startAzure(ts)
@@ -125,7 +125,7 @@ func startAzure(ts *testscript.TestScript) *scriptAzure {
 	return z
 }
 
-// leafOf is the certificate of an agent's file, or of a PEM file.
+// leafOf returns the certificate of an agent's file, or of a PEM file.
 func leafOf(ts *testscript.TestScript, path string) *x509.Certificate {
 	text := ts.ReadFile(path)
 	if block, _ := pem.Decode([]byte(text)); block != nil {

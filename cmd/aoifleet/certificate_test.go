@@ -10,7 +10,7 @@ import (
 	"github.com/aoifleet/aoifleet/internal/problem"
 )
 
-// A certificate out of its time is shown, and said to be of no use.
+// An expired certificate, or one that is not valid yet, is shown with a note.
 func TestInspectSaysWhatRotateRefuses(t *testing.T) {
 	const folder = "../../internal/certificate/testdata/"
 	for _, tt := range []struct{ file, note, expired, future string }{

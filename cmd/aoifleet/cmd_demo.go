@@ -30,11 +30,11 @@ func demoName(i int) string {
 
 func runDemo(call *invocation) (err error) {
 	call.signals.heed() // its files are removed at the end
-	fleet, pretend, err := startLabFleet(lab.Options{Machines: 12, Name: demoName, Parallel: 4, MaxFailures: 2}, lab.OldCertificate)
+	fleet, azure, err := startLabFleet(lab.Options{Machines: 12, Name: demoName, Parallel: 4, MaxFailures: 2}, lab.OldCertificate)
 	if err != nil {
 		return err
 	}
-	defer pretend.server.Close()
+	defer azure.server.Close()
 	defer func() { err = errors.Join(err, fleet.Close()) }()
 	if err := fleet.Machine(refusedVM).SetFault("log-only " + fleet.NewThumbprint()); err != nil {
 		return err

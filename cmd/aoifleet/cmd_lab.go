@@ -40,13 +40,13 @@ func runLab(call *invocation, flags labFlags) error {
 		return usage(flags.dir+" is not empty", "name a new folder with --dir, or leave it out")
 	}
 	call.signals.heed() // its files are removed at the end
-	fleet, pretend, err := startLabFleet(lab.Options{Dir: flags.dir, Machines: flags.machines,
+	fleet, azure, err := startLabFleet(lab.Options{Dir: flags.dir, Machines: flags.machines,
 		Notice: func(text string) { fmt.Fprintf(call.stderr, "lab: %s\n", text) }}, lab.OldCertificate, lab.NewCertificate)
 	if err != nil {
 		return err
 	}
-	defer pretend.server.Close()
-	if err := pretend.addOperator(fleet); err != nil {
+	defer azure.server.Close()
+	if err := azure.addOperator(fleet); err != nil {
 		return errors.Join(err, fleet.Close())
 	}
 	fmt.Fprintf(call.stdout, "%s\n", fleet.InventoryFile())
@@ -59,18 +59,18 @@ func runLab(call *invocation, flags labFlags) error {
 // startLabFleet starts a fleet and a simulated Azure in which the named certificates of
 // the fleet are registered.
 func startLabFleet(opts lab.Options, registered ...string) (*lab.Fleet, *labAzure, error) {
-	pretend, err := startLabAzure()
+	azure, err := startLabAzure()
 	if err != nil {
 		return nil, nil, err
 	}
-	fleet, err := lab.Start(context.Background(), pretend.beside(opts))
+	fleet, err := lab.Start(context.Background(), azure.beside(opts))
 	if err != nil {
-		pretend.server.Close()
+		azure.server.Close()
 		return nil, nil, err
 	}
-	if err := pretend.join(fleet, registered...); err != nil {
-		pretend.server.Close()
+	if err := azure.join(fleet, registered...); err != nil {
+		azure.server.Close()
 		return nil, nil, errors.Join(err, fleet.Close())
 	}
-	return fleet, pretend, nil
+	return fleet, azure, nil
 }

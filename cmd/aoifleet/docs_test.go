@@ -18,8 +18,8 @@ var (
 	docFence   = regexp.MustCompile("^ {0,3}(```|~~~)")
 )
 
-// Every link of the documents leads to a file of the repository, and to a heading
-// of it where it names one.
+// Every link of the documents leads to a file of the repository, and to a heading of it if
+// it names one.
 func TestLinksOfTheDocuments(t *testing.T) {
 	const root = "../../"
 	var documents []string
@@ -42,11 +42,11 @@ func TestLinksOfTheDocuments(t *testing.T) {
 		}
 	}
 	if len(documents) < 10 || links < 30 {
-		t.Errorf("only %d links in %d documents were looked at", links, len(documents))
+		t.Errorf("only %d links in %d documents were checked", links, len(documents))
 	}
 }
 
-// brokenLink says what is wrong with a link; links to other sites are not followed.
+// brokenLink returns what is wrong with a link; links to other sites are not followed.
 func brokenLink(t *testing.T, from, link string) string {
 	u, err := url.Parse(link)
 	if err != nil {
@@ -68,7 +68,7 @@ func brokenLink(t *testing.T, from, link string) string {
 	return ""
 }
 
-// proseOf is a document's lines, empty where they are code.
+// proseOf returns the lines of a document, empty for code.
 func proseOf(t *testing.T, path string) []string {
 	t.Helper()
 	text, err := os.ReadFile(path)
@@ -87,8 +87,8 @@ func proseOf(t *testing.T, path string) []string {
 	return lines
 }
 
-// anchorsOf are the names that GitHub gives to the headings of a document: lower
-// case, hyphens for spaces, without punctuation, numbered where they repeat.
+// anchorsOf returns the names that GitHub gives to the headings of a document: lower
+// case, hyphens for spaces, without punctuation, numbered if they repeat.
 func anchorsOf(t *testing.T, path string) map[string]bool {
 	t.Helper()
 	anchors := map[string]bool{}

@@ -81,8 +81,8 @@ func TestTheWorstWins(t *testing.T) {
 	}
 }
 
-// Where Azure does not accept a certificate the hosts that were left alone do not
-// count: the code says why nothing was done.
+// If Azure does not accept a certificate, the hosts that were skipped for it do not count:
+// the code shows why nothing was done.
 func TestUnacceptedCode(t *testing.T) {
 	for outcome, want := range map[rollout.Outcome]int{rollout.Refused: 5, rollout.Unreachable: 4} {
 		r := runOf(rollout.Current, outcome, rollout.Skipped)
@@ -123,8 +123,7 @@ func TestCodeOf(t *testing.T) {
 	}
 }
 
-// A "no" of Azure's counts for more than no answer, and that for more than a host
-// that was left out.
+// A refusal by Azure has priority over no answer, and that over a host that was left out.
 func TestVerifyCode(t *testing.T) {
 	no, away := &azure.Error{Base: problem.Error{Class: problem.Refused}}, &azure.Error{Base: problem.Error{Class: problem.Unreachable}}
 	for _, tt := range []struct {
@@ -152,7 +151,7 @@ func TestVerifyCode(t *testing.T) {
 	}
 }
 
-// What Azure answered counts for more than a host that was left out before.
+// The answer of Azure has priority over a host that was left out.
 func TestRegistrationsCode(t *testing.T) {
 	no, away := &azure.Error{Base: problem.Error{Class: problem.Forbidden}}, &azure.Error{Base: problem.Error{Class: problem.Unreachable}}
 	for _, tt := range []struct {

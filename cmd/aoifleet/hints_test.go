@@ -15,7 +15,7 @@ import (
 	"github.com/aoifleet/aoifleet/internal/certificate"
 )
 
-// fixtures has the files of the certificate package's tests.
+// fixtures is the folder with the files of the certificate package's tests.
 const fixtures = "../../internal/certificate/testdata/"
 
 func fixture(t *testing.T, name string) string {
@@ -27,7 +27,7 @@ func fixture(t *testing.T, name string) string {
 	return string(text)
 }
 
-// converted is what a command makes of the file "in" in the file "out".
+// converted returns what a command makes of the file "in" in the file "out".
 func converted(t *testing.T, name, command string) string {
 	t.Helper()
 	dir := t.TempDir()
@@ -49,9 +49,9 @@ func write(t *testing.T, path, text string) {
 	}
 }
 
-// The command of a hint makes of a bad file a good one with the certificate that
-// was meant. It takes nothing away from the user, and what it leaves behind is
-// for the user only.
+// The command of a hint turns an invalid file into a valid one with the same certificate.
+// It removes no file of the user, and the files that it leaves are readable by the user
+// only.
 func TestHintsMend(t *testing.T) {
 	t.Parallel()
 	base64Of := func(name string) string { return base64.StdEncoding.EncodeToString([]byte(fixture(t, name))) }
@@ -115,8 +115,8 @@ func TestHintsOfPackMend(t *testing.T) {
 	}
 }
 
-// follow does what the hint of err says, under the usual umask and with files
-// of the user's about, and looks at what is there then.
+// follow runs the command of err's hint, under the usual umask and beside files of the
+// user, and checks the files afterwards.
 func follow(t *testing.T, dir string, err error) {
 	t.Helper()
 	hint := explain(err).Hint
@@ -175,7 +175,7 @@ func files(t *testing.T, dir string) map[string]string {
 	return texts
 }
 
-// answered is a hint with what a person fills in and types.
+// answered returns a hint with its placeholders filled in.
 func answered(hint string) string {
 	if !strings.Contains(hint, "-passin") {
 		hint = strings.Replace(hint, " -nodes", " -passin pass:secret -nodes", 1)

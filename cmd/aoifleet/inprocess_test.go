@@ -17,7 +17,7 @@ import (
 	"github.com/aoifleet/aoifleet/internal/problem"
 )
 
-// startFleet is a lab for tests that look at more than a script can.
+// startFleet starts a lab for tests that check more than a script can.
 func startFleet(t *testing.T, opts lab.Options) *lab.Fleet {
 	t.Helper()
 	opts.Dir = t.TempDir()
@@ -77,7 +77,7 @@ func (k keys) check(t *testing.T, where string, object map[string]json.RawMessag
 	}
 }
 
-// The contract of docs/reference.md: these and no others.
+// The contract of docs/reference.md: these keys and no others.
 var (
 	documentKeys    = keys{must: []string{"schema_version", "tool_version", "run_id", "command", "started_at", "finished_at", "exit_code", "totals", "hosts"}, may: []string{"service_principals"}}
 	hostKeys        = keys{must: []string{"name", "address", "outcome", "proof", "wave", "verified", "steps", "old", "new", "error"}, may: []string{"note", "notes", "evidence"}}
@@ -168,7 +168,7 @@ func checkDocument(t *testing.T, where string, doc map[string]json.RawMessage, c
 	}
 }
 
-// checkParts looks at the objects inside a host.
+// checkParts checks the objects inside a host.
 func checkParts(t *testing.T, where string, h map[string]json.RawMessage) {
 	t.Helper()
 	for key, k := range map[string]keys{"old": certificateKeys, "new": certificateKeys, "error": errorKeys, "unit": unitKeys} {

@@ -24,7 +24,7 @@ import (
 	"github.com/aoifleet/aoifleet/internal/lab"
 )
 
-// scriptLab is the fleet of one script, and what the script remembers of it.
+// scriptLab is the fleet of one script and the state that the script remembers.
 type scriptLab struct {
 	*lab.Fleet
 	snapshots map[string]string // of a machine's files
@@ -136,7 +136,7 @@ func setRollout(ts *testscript.TestScript, _ bool, args []string) {
 	ts.Check(os.WriteFile(path, []byte(line.ReplaceAllLiteralString(ts.ReadFile(path), "rollout: "+args[0])), 0o644))
 }
 
-// denies: denies MACHINE lets Entra refuse the agent that runs: its log says so.
+// denies: denies MACHINE makes Entra refuse the running agent, which logs that.
 func denies(ts *testscript.TestScript, _ bool, args []string) {
 	m := machine(ts, args, 1)
 	log, err := os.OpenFile(filepath.Join(m.Root, "var/log/az-aoi-ingestion/stdout.log"), os.O_APPEND|os.O_WRONLY, 0)
@@ -145,7 +145,7 @@ func denies(ts *testscript.TestScript, _ bool, args []string) {
 	ts.Check(errors.Join(err, log.Close()))
 }
 
-// deaf: deaf MACHINE lets the agent that runs no longer listen.
+// deaf: deaf MACHINE makes the running agent close its port.
 func deaf(ts *testscript.TestScript, _ bool, args []string) {
 	ts.Check(os.WriteFile(filepath.Join(machine(ts, args, 1).Root, "proc/net/tcp"), nil, 0o644))
 }
@@ -156,7 +156,7 @@ func fault(ts *testscript.TestScript, _ bool, args []string) {
 	ts.Check(machine(ts, args, 1).SetFault(args[1:]...))
 }
 
-// systemctl: systemctl MACHINE VERB acts on the machine's agent as a person would.
+// systemctl: systemctl MACHINE VERB acts on the machine's agent as an admin would.
 func systemctl(ts *testscript.TestScript, _ bool, args []string) {
 	if out, status := machine(ts, args, 2).Systemctl(args[1], lab.Unit); status != 0 {
 		ts.Fatalf("%s", out)
@@ -173,7 +173,7 @@ func agentState(ts *testscript.TestScript, _ bool, args []string) {
 	})
 }
 
-// await polls: what is waited for happens aside.
+// await polls, because the condition comes true in another process.
 func await(ts *testscript.TestScript, what string, condition func() bool) {
 	tick := time.NewTicker(5 * time.Millisecond)
 	defer tick.Stop()
@@ -199,8 +199,8 @@ func live(ts *testscript.TestScript, neg bool, args []string) {
 	}
 }
 
-// aged: aged MACHINE waits until the agent is so old that a file written now is
-// newer beyond doubt: the kernel's file times are coarse.
+// aged: aged MACHINE waits until the agent is so old that a file written now is certainly
+// newer: the kernel's file times are coarse.
 func aged(ts *testscript.TestScript, _ bool, args []string) {
 	m := machine(ts, args, 1)
 	await(ts, "an agent of 100 ms", func() bool {
@@ -210,8 +210,7 @@ func aged(ts *testscript.TestScript, _ bool, args []string) {
 	})
 }
 
-// settled: settled MACHINE waits until a machine that was left alone in
-// mid-change has come to the end by itself.
+// settled: settled MACHINE waits until a machine has ended an abandoned change by itself.
 func settled(ts *testscript.TestScript, _ bool, args []string) {
 	m := machine(ts, args, 1)
 	state := filepath.Join(m.Root, "var/lib/aoifleet", lab.Unit)
@@ -223,8 +222,8 @@ func settled(ts *testscript.TestScript, _ bool, args []string) {
 	})
 }
 
-// nothingLeft: nothing-left MACHINE sees that nothing unfinished is on a
-// machine, nor any file that the tool made for a moment.
+// nothingLeft: nothing-left MACHINE checks that a machine has no unfinished transaction and
+// no temporary file.
 func nothingLeft(ts *testscript.TestScript, neg bool, args []string) {
 	m := machine(ts, args, 1)
 	if left := leftOn(ts, m); (len(left) == 0) == neg {
@@ -257,7 +256,7 @@ func leftOn(ts *testscript.TestScript, m *lab.Machine) (left []string) {
 	return append(left, m.Timers()...)
 }
 
-// remember: remember MACHINE… keeps what machines are now like.
+// remember: remember MACHINE… keeps the current state of machines.
 func remember(ts *testscript.TestScript, _ bool, args []string) {
 	l := theLab(ts)
 	for i := range args {
@@ -268,8 +267,8 @@ func remember(ts *testscript.TestScript, _ bool, args []string) {
 	}
 }
 
-// unchanged: unchanged MACHINE sees that no file on a machine but the agent's
-// own log is another than when it was remembered.
+// unchanged: unchanged MACHINE checks that no file on a machine, except the agent's log, has
+// changed since it was remembered.
 func unchanged(ts *testscript.TestScript, neg bool, args []string) {
 	m := machine(ts, args, 1)
 	was, is := theLab(ts).snapshots[m.Name], snapshot(ts, m)
@@ -278,8 +277,8 @@ func unchanged(ts *testscript.TestScript, neg bool, args []string) {
 	}
 }
 
-// restarted: restarted MACHINE sees that the agent is another process than when
-// the machine was remembered.
+// restarted: restarted MACHINE checks that the agent is another process than when the
+// machine was remembered.
 func restarted(ts *testscript.TestScript, neg bool, args []string) {
 	m := machine(ts, args, 1)
 	if (m.AgentState().InvocationID != theLab(ts).processes[m.Name]) == neg {
@@ -305,7 +304,7 @@ func counted(ts *testscript.TestScript, want string, got int64) {
 	}
 }
 
-// snapshot describes every file of a machine but the agent's log: type, mode,
+// snapshot returns a description of every file of a machine but the agent's log: type, mode,
 // owner, size, time of the last write, digest.
 func snapshot(ts *testscript.TestScript, m *lab.Machine) string {
 	var b bytes.Buffer

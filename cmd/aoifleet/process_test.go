@@ -23,7 +23,7 @@ func processCommands() map[string]func(*testscript.TestScript, bool, []string) {
 	}
 }
 
-// begun is a command that runs aside.
+// begun is a command that runs in the background.
 type begun struct {
 	cmd            *exec.Cmd
 	terminal       *os.File // the side of the person; nil: none
@@ -31,7 +31,7 @@ type begun struct {
 	done           chan error
 }
 
-// output keeps what is written to it and tells of each change.
+// output keeps what is written to it and signals each change.
 type output struct {
 	mu      sync.Mutex
 	text    []byte
@@ -57,8 +57,8 @@ func (o *output) String() string {
 	return string(o.text)
 }
 
-// begin: begin [-terminal] PROGRAM ARGS starts a program aside; one at a time.
-// With -terminal it has a terminal as its input and its stderr.
+// begin: begin [-terminal] PROGRAM ARGS starts a program in the background, one at a time.
+// With -terminal its stdin and stderr are a terminal.
 func begin(ts *testscript.TestScript, _ bool, args []string) {
 	b := &begun{stdout: newOutput(), stderr: newOutput(), done: make(chan error, 1)}
 	shown := make(chan struct{}) // closed when all that it has written is here
@@ -139,7 +139,7 @@ func theBegun(ts *testscript.TestScript) *begun {
 	return b
 }
 
-// until: until REGEXP waits for words on the stderr of what was begun.
+// until: until REGEXP waits for text on the stderr of the program.
 func until(ts *testscript.TestScript, _ bool, args []string) {
 	b := theBegun(ts)
 	want := regexp.MustCompile("(?m)" + args[0])
@@ -158,8 +158,8 @@ func until(ts *testscript.TestScript, _ bool, args []string) {
 	}
 }
 
-// typeLine: type [-hidden] TEXT types a line on the terminal of what was begun;
-// hidden, once the terminal does not show what is typed.
+// typeLine: type [-hidden] TEXT types a line on the terminal of the program; with -hidden,
+// once the terminal does not echo.
 func typeLine(ts *testscript.TestScript, _ bool, args []string) {
 	terminal := theBegun(ts).terminal
 	if args[0] == "-hidden" {
@@ -180,8 +180,8 @@ func signalIt(ts *testscript.TestScript, _ bool, args []string) {
 	ts.Check(theBegun(ts).cmd.Process.Signal(number))
 }
 
-// finish: finish CODE waits for the end of what was begun; stdout and stderr
-// are its own then.
+// finish: finish CODE waits for the end of the program; stdout and stderr are then the
+// program's.
 func finish(ts *testscript.TestScript, _ bool, args []string) {
 	b := theBegun(ts)
 	theState(ts).begun = nil

@@ -53,9 +53,9 @@ func TestSecretsSentBack(t *testing.T) {
 				t.Error("nothing was rotated")
 			}
 			if name == "phrase" { // the others are words that the program says by itself
-				tellsNot(t, "the output", said, password)
+				hidesSecret(t, "the output", said, password)
 				for _, path := range []string{"state", "plan.json"} {
-					eachFile(t, filepath.Join(f.Dir(), path), func(file, text string) { tellsNot(t, file, text, password) })
+					eachFile(t, filepath.Join(f.Dir(), path), func(file, text string) { hidesSecret(t, file, text, password) })
 				}
 			}
 		})
@@ -64,7 +64,7 @@ func TestSecretsSentBack(t *testing.T) {
 
 var longAgo = time.Now().Add(-48 * time.Hour)
 
-// sendBack puts the password wherever a host tells of what is there.
+// sendBack puts the password into everything that a host reports.
 func sendBack(t *testing.T, m *lab.Machine, password string) {
 	t.Helper()
 	replaceIn(t, m.Root+"/etc/az-aoi-ingestion/config.yaml", "secret_providers:\n  - name: ", "secret_providers:\n  - name: "+password+" ")
@@ -117,8 +117,8 @@ func eachFile(t *testing.T, dir string, do func(path, text string)) {
 	}
 }
 
-// tellsNot looks for the secret itself and for how JSON and Go would quote it.
-func tellsNot(t *testing.T, where, text, secret string) {
+// hidesSecret checks text for the secret itself and for the secret as JSON and Go quote it.
+func hidesSecret(t *testing.T, where, text, secret string) {
 	t.Helper()
 	flat := strings.NewReplacer("\n", "", `\n`, "").Replace(text)
 	if at := strings.Index(flat, secret[3:]); at >= 0 {

@@ -14,7 +14,7 @@ import (
 	"github.com/aoifleet/aoifleet/internal/problem"
 )
 
-// stateProcess is a process whose journals are under state, an absolute path on
+// stateProcess returns a process whose journals are under state, an absolute path on
 // this system; no inventory, no home.
 func stateProcess(state string) (p *process, stdout, stderr *bytes.Buffer) {
 	stdout, stderr = &bytes.Buffer{}, &bytes.Buffer{}
@@ -54,7 +54,7 @@ func recorded(t *testing.T, state, id string, entries ...journal.Entry) {
 
 func exitCodeEntry(code int) journal.Entry { return journal.Entry{Event: journal.Finish, Exit: &code} }
 
-// threeRuns are one that was cut off, one that failed in part, one that is well.
+// threeRuns writes an unfinished run, a partly failed one and a successful one.
 func threeRuns(t *testing.T) (state string) {
 	t.Helper()
 	state = t.TempDir()
@@ -67,7 +67,7 @@ func threeRuns(t *testing.T) (state string) {
 	return state
 }
 
-// rows are the words of a table without its first line.
+// rows returns the fields of a table without its first line.
 func rows(table string) (rows [][]string) {
 	for _, line := range strings.Split(strings.TrimSpace(table), "\n")[1:] {
 		rows = append(rows, strings.Fields(line))
@@ -114,7 +114,7 @@ func TestRunsListOfNone(t *testing.T) {
 	}
 }
 
-// A journal that can't be read does not hide the others.
+// An unreadable journal does not hide the others.
 func TestRunsListWithABadOne(t *testing.T) {
 	t.Parallel()
 	state := threeRuns(t)

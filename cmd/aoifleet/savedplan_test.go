@@ -10,8 +10,7 @@ import (
 	"github.com/aoifleet/aoifleet/internal/planfile"
 )
 
-// reseal: reseal FILE gives an edited plan the digest of what it now holds, as
-// whoever can edit it can.
+// reseal: reseal FILE gives an edited plan the digest of its new content, as an editor can.
 func reseal(ts *testscript.TestScript, _ bool, args []string) {
 	var p planfile.Plan
 	ts.Check(json.Unmarshal([]byte(ts.ReadFile(args[0])), &p))

@@ -19,8 +19,8 @@ func TestMain(m *testing.M) {
 	testscript.Main(m, map[string]func(){"aoifleet": func() { os.Exit(realMain()) }})
 }
 
-// TestScript tells users' stories: testdata/script has one a file. Beside
-// testscript's own commands they have these:
+// TestScript runs users' stories: each file of testdata/script is one. Besides testscript's
+// own commands they have these:
 //
 //	exits CODE COMMAND ARGS     runs a command that must end with CODE
 //	lab, fault, live, …         see lab_test.go
@@ -28,7 +28,7 @@ func TestMain(m *testing.M) {
 //	azure, unpem                see azure_test.go
 //	reseal, planid              see savedplan_test.go
 func TestScript(t *testing.T) {
-	commands := map[string]func(*testscript.TestScript, bool, []string){"exits": exits, "azure": pretendAzure, "unpem": unpem, "reseal": reseal, "planid": planIDOf}
+	commands := map[string]func(*testscript.TestScript, bool, []string){"exits": exits, "azure": simulatedAzure, "unpem": unpem, "reseal": reseal, "planid": planIDOf}
 	for _, more := range []map[string]func(*testscript.TestScript, bool, []string){labCommands(), processCommands()} {
 		for name, command := range more {
 			commands[name] = command
@@ -42,7 +42,7 @@ type state struct {
 	lab   *scriptLab
 	begun *begun // nil: none
 	azure *scriptAzure
-	// outside is where the machines' connections to Azure lead; nil: nowhere.
+	// outside is the address of the machines' connections to Azure; nil: none.
 	outside atomic.Pointer[string]
 }
 

@@ -56,7 +56,7 @@ func (s secrets) addIdentity(t *testing.T, path string) {
 	s.addBase64(seed)
 }
 
-// found tells where in text a secret is.
+// found returns where in text a secret is.
 func (s secrets) found(text []byte) (at int, ok bool) {
 	for i := 0; i+windowSize <= len(text); i++ {
 		if s[string(text[i:i+windowSize])] {
@@ -128,9 +128,9 @@ func arguments(known secrets) (stop func() (samples int, leaks []string)) {
 	return func() (int, []string) { close(done); wg.Wait(); return samples, leaks }
 }
 
-// A rotation, a rollback, a broken connection and a look: nothing that comes out
-// holds a piece of a private key, and on the hosts nothing but the certificate,
-// its backups and the staging area, each for their owner only.
+// A rotation, a rollback, a broken connection and a check: no output contains a part of a
+// private key, and on the hosts only the certificate, its backups and the staging area do,
+// each readable by its owner only.
 func TestSecretsStayWhereTheyBelong(t *testing.T) {
 	t.Parallel()
 	names := []string{"well", "refused", "lost"}
@@ -169,17 +169,17 @@ func TestSecretsStayWhereTheyBelong(t *testing.T) {
 	checkFiles(t, f, known, 5)
 }
 
-// Azure is asked: neither a key nor a token nor what the vault gave is printed or
-// kept, in a saved plan and a journal least of all.
+// With questions to Azure: no key, no token and no secret of the vault is printed or kept,
+// neither in a saved plan nor in a journal.
 func TestAzureSecretsStayInMemory(t *testing.T) {
 	t.Parallel()
-	pretend, err := startLabAzure()
+	azure, err := startLabAzure()
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(pretend.server.Close)
-	f := startFleet(t, pretend.beside(lab.Options{Machines: 1, Name: func(int) string { return "well" }}))
-	if err := pretend.join(f, lab.OldCertificate); err != nil {
+	t.Cleanup(azure.server.Close)
+	f := startFleet(t, azure.beside(lab.Options{Machines: 1, Name: func(int) string { return "well" }}))
+	if err := azure.join(f, lab.OldCertificate); err != nil {
 		t.Fatal(err)
 	}
 	known := secrets{}
@@ -215,7 +215,7 @@ func TestAzureSecretsStayInMemory(t *testing.T) {
 	checkFiles(t, f, known, 4)
 }
 
-// checkFiles looks at every file of the fleet.
+// checkFiles checks every file of the fleet.
 func checkFiles(t *testing.T, f *lab.Fleet, known secrets, least int) {
 	t.Helper()
 	held := 0

@@ -15,8 +15,7 @@ import (
 	"github.com/aoifleet/aoifleet/internal/problem"
 )
 
-// A signal while a file is read that never comes ends the program: nothing is
-// at stake yet.
+// A signal while a file is read that never arrives ends the program: nothing has started.
 func TestSignalWhileReading(t *testing.T) {
 	fifo := filepath.Join(t.TempDir(), "fifo")
 	if err := syscall.Mkfifo(fifo, 0o600); err != nil {
@@ -47,7 +46,7 @@ func TestSignalWhileReading(t *testing.T) {
 	}
 }
 
-// Who heeds the first signal is not left at it, but at the second.
+// A command that watches its context ends at the second signal, not at the first.
 func TestSignalsThatAreHeeded(t *testing.T) {
 	s := newSignals()
 	s.heed()

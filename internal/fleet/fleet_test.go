@@ -10,7 +10,7 @@ import (
 	"github.com/aoifleet/aoifleet/internal/rollout"
 )
 
-// A run's id names folders on the hosts and sorts by time.
+// A run's ID is a folder name on the hosts and sorts by time.
 func TestRunID(t *testing.T) {
 	form := regexp.MustCompile(`^20261123-084512-[A-Z2-7]{4}$`)
 	at := time.Date(2026, 11, 23, 9, 45, 12, 0, time.FixedZone("CET", 3600))
@@ -29,7 +29,7 @@ func TestRunID(t *testing.T) {
 	}
 }
 
-// Another user than the inventory's is the one who logs in, whatever ssh_config has.
+// Request.User wins over the inventory and over ssh_config.
 func TestUserOfTheRequest(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "fleet.yaml")
 	if err := os.WriteFile(file, []byte("version: 1\ndefaults: {user: agent, known_hosts: kh, ssh_config: none}\nhosts:\n  a: {}\n"), 0o600); err != nil {

@@ -35,7 +35,7 @@ func stateDirOn(goos string, getenv func(string) string, home string) (string, e
 }
 
 // recorder writes a run's journal. It is safe for concurrent use. A failed write is
-// reported once, and the run continues: to stop in mid-change is worse.
+// reported once, and the run continues: to stop in the middle of a change is worse.
 type recorder struct {
 	journal *journal.Journal
 	say     func(line string)

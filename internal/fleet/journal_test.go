@@ -54,8 +54,8 @@ const (
 	testVersion = "v1.2.3"
 )
 
-// fleetWith is a fleet whose journals are under state; say takes the lines shown to
-// the operator.
+// fleetWith returns a fleet whose journals are under state; say receives the lines for the
+// operator.
 func fleetWith(state string, say func(string), names ...string) *Fleet {
 	getenv := func(name string) string {
 		if name == "XDG_STATE_HOME" || name == "LocalAppData" {
@@ -73,8 +73,8 @@ func fleetWith(state string, say func(string), names ...string) *Fleet {
 
 func runsDir(state string) string { return filepath.Join(state, "aoifleet", "runs") }
 
-// startedJournal is a run over edr-01 to edr-04; said returns the lines that were
-// shown to the operator.
+// startedJournal starts a run over edr-01 to edr-04; said returns the lines for the
+// operator.
 func startedJournal(t *testing.T, state string) (r *recorder, said func() []string) {
 	t.Helper()
 	var mu sync.Mutex
@@ -178,7 +178,7 @@ func TestRecorder(t *testing.T) {
 	}
 }
 
-// An event is on disk when event returns: what follows on the host comes later.
+// An event is on disk when event returns, before the step starts on the host.
 func TestRecorderWritesAhead(t *testing.T) {
 	t.Parallel()
 	state := t.TempDir()
@@ -209,7 +209,7 @@ func TestRecorderWritesAhead(t *testing.T) {
 	hosts.Wait()
 }
 
-// A journal that can't be written any more is reported once; the run goes on.
+// A journal that can no longer be written is reported once, and the run continues.
 func TestRecorderWarnsOnce(t *testing.T) {
 	t.Parallel()
 	r, said := startedJournal(t, t.TempDir())

@@ -15,7 +15,7 @@ import (
 	"github.com/aoifleet/aoifleet/internal/sshconfig"
 )
 
-// What the inventory says wins over ssh_config, which wins over the defaults.
+// The inventory wins over ssh_config, which wins over the defaults.
 func TestTargetOf(t *testing.T) {
 	defaults := inventory.Host{Name: "vm-1", Address: "vm-1", User: "me", Port: 22, KnownHosts: "/home/me/.ssh/known_hosts", ConnectTimeout: 10 * time.Second}
 	given := defaults
@@ -104,8 +104,8 @@ func TestQueryOf(t *testing.T) {
 	}
 }
 
-// Names that ssh_config leads to one machine are one host; what it leads to two is
-// two, though the addresses are alike.
+// Names that ssh_config leads to one machine are an error; equal addresses that it leads to
+// two machines are not.
 func TestCheckDistinct(t *testing.T) {
 	base := remote.Target{Name: "a", Address: "10.0.0.1", Port: 22, User: "u", Via: []remote.Target{{Name: "gate", Address: "192.0.2.1", User: "u", Port: 22}}}
 	with := func(change func(*remote.Target)) remote.Target {

@@ -66,8 +66,8 @@ func TestSummaryNamesTheDiagnostics(t *testing.T) {
 	}
 }
 
-// On a terminal a bar and the bytes of each download are drawn; their thousand
-// writes draw it no more often than what is shown changes.
+// On a terminal a bar and the bytes of each download are drawn, and only redrawn when the
+// text changes.
 func TestProgressOfDownloads(t *testing.T) {
 	var b bytes.Buffer
 	p := &Progress{W: &b, Terminal: true, Width: 100}
@@ -98,7 +98,7 @@ func TestProgressOfDownloads(t *testing.T) {
 	}
 }
 
-// In a log there is a line when one has come.
+// In a log there is one line when a download ends.
 func TestDownloadsInALog(t *testing.T) {
 	var b bytes.Buffer
 	p := &Progress{W: &b}

@@ -8,8 +8,8 @@ import (
 	"time"
 )
 
-// TestDocumentIsWrittenAsOne: host by host, it is byte for byte what an encoder
-// makes of the whole.
+// TestDocumentIsWrittenAsOne checks that a document written host by host has the same bytes
+// as one encoded at once.
 func TestDocumentIsWrittenAsOne(t *testing.T) {
 	for _, n := range []int{0, 1, 3} {
 		d := &Document{SchemaVersion: 1, ToolVersion: "v", RunID: "r", Command: "plan", StartedAt: time.Unix(0, 0), Hosts: []Host{}, Totals: map[string]int{"rotated": n}}

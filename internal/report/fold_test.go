@@ -2,7 +2,7 @@ package report
 
 import "testing"
 
-// What is done in order is shown in order.
+// inOrder keeps the order of the list.
 func TestInOrder(t *testing.T) {
 	for text, names := range map[string][]string{
 		"b-02, a-[01-02], b-01 (4 hosts)": {"b-02", "a-01", "a-02", "b-01"},

@@ -55,7 +55,7 @@ g 10.0.0.1 ssh-rsa SHA256:nine new
 	}
 }
 
-// What is pinned or known is what is pinned, and what has changed is not.
+// A pinned or known key is preferred, and a changed one is not pinned.
 func TestHostKeyPins(t *testing.T) {
 	var b bytes.Buffer
 	HostKeyPins(&b, scanned())

@@ -18,7 +18,7 @@ var aRun = []rollout.Event{
 	{Host: "a", Outcome: rollout.RolledBack, Problem: &problem.Error{Class: "unhealthy", Message: "the log says: AADSTS7"}},
 }
 
-// In a log only what changes an agent is worth a line, and no control character.
+// In a log only steps that change an agent are printed, without control characters.
 func TestProgressInALog(t *testing.T) {
 	var b bytes.Buffer
 	p := &Progress{W: &b}
@@ -33,8 +33,7 @@ func TestProgressInALog(t *testing.T) {
 	}
 }
 
-// On a terminal the last line is drawn anew: what is on the screen afterwards
-// are the hosts that have ended.
+// On a terminal the last line is redrawn: the screen shows the hosts that have ended.
 func TestProgressOnATerminal(t *testing.T) {
 	var b bytes.Buffer
 	p := &Progress{W: &b, Terminal: true, Width: 20}
@@ -60,7 +59,8 @@ func TestProgressOnATerminal(t *testing.T) {
 	}
 }
 
-// screen plays what was written: EL after a carriage return wipes the last line.
+// screen returns the screen after this output: EL after a carriage return clears the last
+// line.
 func screen(written string) string {
 	var kept string
 	for {
@@ -73,7 +73,7 @@ func screen(written string) string {
 	}
 }
 
-// A line as wide as the terminal would wrap and could not be wiped.
+// A line as wide as the terminal would wrap and could not be cleared.
 func TestProgressFits(t *testing.T) {
 	for _, width := range []int{0, 12, 40} {
 		var b bytes.Buffer
@@ -111,8 +111,8 @@ func TestProgressIsConcurrent(t *testing.T) {
 	}
 }
 
-// Who is asked something has the terminal alone; nobody waits for the answer,
-// and nothing is lost.
+// A question has the terminal for itself; events do not wait for the answer, and none is
+// lost.
 func TestProgressAside(t *testing.T) {
 	for _, terminal := range []bool{true, false} {
 		var b bytes.Buffer

@@ -15,7 +15,7 @@ import (
 
 func exitCode(n int) *int { return &n }
 
-// journalled is a run as it is read back.
+// journalled returns a run as read from its journal.
 func journalled(hosts []string, entries ...journal.Entry) *journal.Run {
 	run := &journal.Run{
 		Head:    journal.Head{Run: "20261123-090000-K3F9", Command: "rotate", Tool: "v1.2.3", Owner: "operator@workstation", Inventory: "/fleet.yaml", Hosts: hosts},
@@ -91,7 +91,7 @@ func TestRun(t *testing.T) {
 	}
 }
 
-// Whatever is in a journal, a terminal is safe, and so is who reads the JSON.
+// No content of a journal can harm a terminal or a reader of the JSON.
 func TestRunIsSanitised(t *testing.T) {
 	const bad = "\x1b]0;owned\x07\u202ee\u009b31m\x00\tx\ny"
 	e := journal.Entry{Event: bad, Host: bad, Step: bad, Outcome: bad, Proof: bad, Class: bad, Message: bad + strings.Repeat("m", 10000), Old: bad, New: bad}
@@ -132,12 +132,12 @@ func decoded(t *testing.T, text string) (v any) {
 	return v
 }
 
-// brokenPipe is a reader that has gone away.
+// brokenPipe is a writer whose reader has exited.
 type brokenPipe struct{}
 
 func (brokenPipe) Write([]byte) (int, error) { return 0, errors.New("broken pipe") }
 
-func TestRunsTellWriteErrors(t *testing.T) {
+func TestRunsReturnWriteErrors(t *testing.T) {
 	run := finishedRun()
 	for name, err := range map[string]error{
 		"Runs": Runs(brokenPipe{}, []*journal.Run{run}), "RunsJSON": RunsJSON(brokenPipe{}, nil),

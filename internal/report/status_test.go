@@ -11,12 +11,12 @@ import (
 	"github.com/aoifleet/aoifleet/internal/rollout"
 )
 
-// status looks two days ahead.
+// status returns a Status in which certificates that expire within two days fail.
 func status(entries ...rollout.Entry) *Status {
 	return &Status{Entries: entries, Now: now, Expiring: 48 * time.Hour, Recover: []string{"aoifleet", "recover", "-i", "inventory.yaml"}}
 }
 
-// A status says why the exit code is not 0, in JSON too.
+// A status shows why the exit code is not 0, in JSON too.
 func TestStatusError(t *testing.T) {
 	for want, change := range map[string]func(*rollout.Entry){
 		"": nil,
@@ -71,7 +71,7 @@ func TestStatusText(t *testing.T) {
 	golden(t, "status.txt", b.String())
 }
 
-// A status decides nothing: no action, no reason, but the unit and the days.
+// A status has no action and no reason, but the unit and the days left.
 func TestStatusHosts(t *testing.T) {
 	hosts := status(entry("a", nil), entry("b", func(e *rollout.Entry) { e.Seen = nil })).Hosts()
 	a, b := hosts[0], hosts[1]
@@ -83,8 +83,8 @@ func TestStatusHosts(t *testing.T) {
 	}
 }
 
-// TestSafe is whether the old credential may go: only where every host is known
-// to use what the inventory names.
+// TestSafe checks that the old credential is safe to remove only if every host is known to
+// use the one that the inventory names.
 func TestSafe(t *testing.T) {
 	yes, no := true, false
 	p := func(change func(*rollout.Principal)) rollout.Principal {
@@ -122,8 +122,8 @@ func TestSafe(t *testing.T) {
 	}
 }
 
-// A host that does not say which application it is may use any: then nobody's old
-// certificate is safe to remove.
+// A host whose application is unknown may use any: then no old certificate is safe to
+// remove.
 func TestSafeBesideANamelessHost(t *testing.T) {
 	wanted := &certificate.Certificate{Leaf: certificate.Info{Thumbprint: "NEW", NotAfter: now.Add(time.Hour)}}
 	has := func(name, client, thumbprint string) rollout.Entry {
@@ -148,7 +148,7 @@ func TestSafeBesideANamelessHost(t *testing.T) {
 	}
 }
 
-// What a host or a journal says can't break out of a label or a line.
+// Text of a host or a journal cannot end a label or a line.
 func TestPrometheus(t *testing.T) {
 	list := []rollout.Entry{
 		entry("well", func(e *rollout.Entry) { e.Seen.Provider = &host.Provider{ClientID: "c\"\n"} }),

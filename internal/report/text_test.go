@@ -26,7 +26,7 @@ var (
 	newLeaf = certificate.Info{Thumbprint: "89ABCDEF0123456789ABCDEF0123456789ABCDEF", SHA256: "bb", Subject: "CN=new", NotAfter: now.AddDate(2, 0, 0)}
 )
 
-// golden compares with testdata/NAME.
+// golden compares got with testdata/NAME.
 func golden(t *testing.T, name, got string) {
 	t.Helper()
 	path := filepath.Join("testdata", name)
@@ -89,8 +89,8 @@ func TestPlanText(t *testing.T) {
 	golden(t, "plan.txt", b.String())
 }
 
-// What a plan goes without stands right before its last line, in JSON beside the
-// hosts.
+// Missing safeguards are printed before the last line of a plan; in JSON they are beside
+// the hosts.
 func TestPlanWarnings(t *testing.T) {
 	p := &rollout.Plan{Entries: entries(), Policy: rollout.Policy{Rollout: inventory.Rollout{Parallel: 2}, NoDeadman: true, Force: true}}
 	var b bytes.Buffer
@@ -142,7 +142,7 @@ func results() []rollout.Result {
 var again = Commands{Again: []string{"aoifleet", "rotate", "-i", "my fleet.yaml", "--yes"}, Status: []string{"aoifleet", "status", "-i", "my fleet.yaml"},
 	Rollback: []string{"aoifleet", "rollback", "R", "-i", "my fleet.yaml"}}
 
-// Hosts that are undecided say until when they are.
+// For unknown hosts the summary shows by when they settle.
 func TestUndecided(t *testing.T) {
 	at := time.Date(2026, 11, 23, 23, 59, 30, 0, time.UTC)
 	run := &rollout.Run{Results: []rollout.Result{
@@ -183,7 +183,7 @@ func TestTotals(t *testing.T) {
 	}
 }
 
-// What an operator should type next, for each way in which a run can end.
+// The next command, for each end of a run.
 func TestNextCommand(t *testing.T) {
 	const rotate, status = "aoifleet rotate -i 'my fleet.yaml' --yes --limit ", "aoifleet status -i 'my fleet.yaml' --limit "
 	tests := []struct {
@@ -210,8 +210,8 @@ func TestNextCommand(t *testing.T) {
 	}
 }
 
-// A host that was refused for what a person must put right is not in the next
-// command: it would be refused again.
+// A host whose refusal the operator has to fix first is not in the next command: it would
+// be refused again.
 func TestNextCommandLeavesOutWhatNeedsMore(t *testing.T) {
 	for class, want := range map[problem.Class]string{"certificate": "", "configuration": "", "unhealthy": "", "sudo": "aoifleet rotate -i 'my fleet.yaml' --yes --limit a"} {
 		run := rollout.Run{Results: []rollout.Result{{Entry: entry("a", ended(rollout.Refused, &problem.Error{Class: class}))}}}

@@ -12,8 +12,7 @@ import (
 	"github.com/aoifleet/aoifleet/internal/rollout"
 )
 
-// planOf is a plan over hosts called NAME-N; those called edr have an MCC EDR
-// source.
+// planOf returns a plan over hosts called NAME-N; those called edr have an MCC EDR source.
 func planOf(policy rollout.Policy, names ...string) *rollout.Plan {
 	p := &rollout.Plan{Policy: policy}
 	for _, name := range names {
@@ -57,7 +56,7 @@ func TestWavesText(t *testing.T) {
 	golden(t, "waves.txt", b.String())
 }
 
-// A fleet that is done one by one is not a screen for each host.
+// Many waves are folded into few lines.
 func TestManyWavesAreFolded(t *testing.T) {
 	var names []string
 	var sizes []int
@@ -99,7 +98,7 @@ func TestSoFar(t *testing.T) {
 	}
 }
 
-// Hosts that were undone with their run are to be done again, the bad ones not.
+// The next command has the hosts that were undone with their run, but not the failed ones.
 func TestNextAfterAnUndoneRun(t *testing.T) {
 	undone := func(e *rollout.Entry) { e.Outcome = rollout.Restored }
 	asked := func(e *rollout.Entry) { e.Action, e.Outcome = rollout.Restore, rollout.Restored }
