@@ -55,7 +55,7 @@ func checkDistinct(routes []remote.Target) error {
 		end := endOf(route)
 		if name, twice := first[end]; twice {
 			return usage(fmt.Sprintf("host %s is host %s under another name: ssh_config leads both to %s", route.Name, name, net.JoinHostPort(route.Address, strconv.Itoa(portOf(route)))),
-				"leave one of them out of the inventory; see: ssh -G ADDRESS")
+				"remove one of them from the inventory; see: ssh -G ADDRESS")
 		}
 		first[end] = route.Name
 	}
