@@ -26,7 +26,7 @@ func (flags *changeFlags) add(cmd *cobra.Command) {
 }
 
 func (flags *changeFlags) addDeadman(cmd *cobra.Command) {
-	cmd.Flags().BoolVar(&flags.NoDeadman, "no-deadman", false, "do not arm the dead-man switch: no host undoes the change by itself when contact is lost")
+	cmd.Flags().BoolVar(&flags.NoDeadman, "no-deadman", false, "do not arm the dead-man switch: a host whose run is interrupted, or that reboots, does not undo by itself")
 }
 
 // addVerify adds the flags for the question to Azure (verify: entra in the inventory).
