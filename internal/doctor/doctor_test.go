@@ -138,7 +138,7 @@ var faults = []fault{
 	{"starting", func(v *Visit) { v.Found.Seen.Unit.Active = "activating" }, "running", "is activating", []string{"accepted"}},
 	{"main process gone", func(v *Visit) { v.Found.Seen.Unit.Sub = "exited" }, "running", "its main process has exited", []string{"accepted"}},
 	{"port closed", func(v *Visit) { v.Found.Seen.PortClosed, v.Found.Seen.Config.ListenerPort = true, 36001 }, "running", "nothing listens on port 36001 see: journalctl", []string{"accepted"}},
-	{"oneshot", func(v *Visit) { v.Found.Seen.Unit.Type = "oneshot" }, "unit", "is Type=oneshot: whether the agent runs is not known set agent.unit", []string{"restart_time"}},
+	{"oneshot", func(v *Visit) { v.Found.Seen.Unit.Type = "oneshot" }, "unit", "is Type=oneshot: whether the agent runs is unknown set agent.unit", []string{"restart_time"}},
 	{"slow to stop", func(v *Visit) { v.Found.Seen.Unit.StopTime = 121 * time.Second }, "restart_time",
 		"may take 2m1s, longer than health.timeout (2m0s) set health.timeout to 2m1s or more", nil},
 	{"slow to start", func(v *Visit) { v.Found.Seen.Unit.Type = "notify" }, "restart_time", "may take 3m0s", nil},

@@ -16,18 +16,18 @@ import (
 // configuration names no port.
 const defaultListenerPort = 36001
 
-// AgentConfig is what aoifleet needs to know of the agent's own config.yaml.
+// AgentConfig is the part of the agent's config.yaml that aoifleet uses.
 type AgentConfig struct {
 	AgentID         string
 	Providers       []Provider // with a service principal, in file order
 	ManagedIdentity bool       // some provider has a managed identity
-	ListenerPort    int        // of an MCC EDR source; 0: there is none
+	ListenerPort    int        // of an MCC EDR source; 0: no such source
 }
 
 // Provider is a secret provider that authenticates with a certificate.
 type Provider struct{ Name, Vault, TenantID, ClientID, Path string }
 
-// agentFile is the outline of config.yaml; unknown keys are the agent's own.
+// agentFile is the part of config.yaml that is parsed; all other keys are ignored.
 type agentFile struct {
 	AgentID         string `yaml:"agent_id"`
 	SecretProviders []struct {
@@ -53,12 +53,12 @@ type agentFile struct {
 	} `yaml:"pipelines"`
 }
 
-// parseAgentConfig reads config.yaml as a host sent it. yaml.v3 panics on some
-// crafted input, and the host is not to be trusted.
+// parseAgentConfig parses the config.yaml that a host sent. yaml.v3 panics on some
+// crafted input, and the host is not trusted.
 func parseAgentConfig(text string) (cfg AgentConfig, err error) {
 	defer func() {
 		if r := recover(); r != nil {
-			err = fmt.Errorf("it is not YAML that can be read")
+			err = fmt.Errorf("not valid YAML")
 		}
 	}()
 	var file agentFile
@@ -88,8 +88,8 @@ func parseAgentConfig(text string) (cfg AgentConfig, err error) {
 	return cfg, nil
 }
 
-// clean is a short text of the host, to be shown. What is wholly a word that every
-// host says is kept, though it may be a password too: it is compared.
+// clean returns a short text of the host, safe to show. A word of the vocabulary stays as
+// it is, even if it is also a password, because the program compares it.
 func clean(s string) string {
 	if vocabulary.MatchString(s) {
 		return s
@@ -105,13 +105,13 @@ var vocabulary = regexp.MustCompile(`^(` +
 	`loaded|not-found|masked|active|inactive|activating|deactivating|reloading|running|dead|auto-restart|exited|` +
 	`enabled|disabled|static|success|exit-code|signal|file|missing|other|nodir|yes|no|legacy)$`)
 
-// plain is clean for what is compared, or asked of others: it is not kept from
-// holding a secret, so show it with clean.
+// plain returns a short text of the host for comparisons and requests: it may contain a
+// secret, so show it with clean.
 func plain(s string) string { return display.Plain(s, 200) }
 
-// choose finds the provider whose certificate is to be rotated: the one that
-// the inventory names, else the only one, or several that share one file.
-// A nil provider without an error means a managed identity: nothing to rotate.
+// choose returns the provider whose certificate is rotated: the one that the inventory
+// names, else the only one, or several that share one file. A nil provider without an
+// error means a managed identity: nothing to rotate.
 func (c AgentConfig) choose(agent inventory.Agent) (*Provider, error) {
 	candidates := c.Providers
 	if agent.Provider != "" {
@@ -148,7 +148,7 @@ func (c AgentConfig) choose(agent inventory.Agent) (*Provider, error) {
 	return usable(candidates[0])
 }
 
-// matching is the provider of a path that the inventory gives.
+// matching returns the provider with the path that the inventory gives.
 func matching(providers []Provider, path string) *Provider {
 	for _, p := range providers {
 		if p.Path == path {
@@ -158,8 +158,8 @@ func matching(providers []Provider, path string) *Provider {
 	return &Provider{Path: path}
 }
 
-// usable refuses a path that can't be handed on safely, or that is relative:
-// the agent's working directory isn't known.
+// usable refuses a path with control characters, or a relative one: the agent's working
+// directory is unknown.
 func usable(p Provider) (*Provider, error) {
 	if !strings.HasPrefix(p.Path, "/") || p.Path != display.Plain(p.Path, 4096) {
 		return nil, &problem.Error{Class: problem.Configuration,

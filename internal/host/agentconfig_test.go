@@ -19,10 +19,10 @@ func TestChoose(t *testing.T) {
 		files    = "  - {name: local, file_system: {secrets_directory: /s}}\n"
 	)
 	for name, c := range map[string]struct {
-		text  string
-		agent inventory.Agent
-		want  string // provider:path; "" for none
-		words string // of the error
+		text    string
+		agent   inventory.Agent
+		want    string // provider:path; "" for none
+		message string // of the error
 	}{
 		"one":                 {head + files + provider("p", "/p"), inventory.Agent{}, "p:/p", ""},
 		"one and an identity": {head + identity + provider("p", "/p"), inventory.Agent{}, "p:/p", ""},
@@ -54,13 +54,13 @@ func TestChoose(t *testing.T) {
 			if got != nil {
 				text = got.Name + ":" + got.Path
 			}
-			if text != c.want || (err != nil) != (c.words != "") {
+			if text != c.want || (err != nil) != (c.message != "") {
 				t.Fatalf("got %q, %v", text, err)
 			}
 			if err == nil {
 				return
 			}
-			if p := AsProblem(err); p.Class != problem.Configuration || p.Hint == "" || !strings.Contains(p.Message, c.words) {
+			if p := AsProblem(err); p.Class != problem.Configuration || p.Hint == "" || !strings.Contains(p.Message, c.message) {
 				t.Errorf("%+v", p)
 			}
 		})

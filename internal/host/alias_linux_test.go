@@ -15,17 +15,17 @@ const (
 	otherUnit = "other.service"
 )
 
-// asBefore makes the script go by the name that it is told, as earlier versions did.
-const asBefore = "\nown_name() { unit_state; }\nown_folder() { :; }\n"
+// asBefore makes the script use the name in the inventory, as earlier versions did.
+const asBefore = "\nuse_own_name() { unit_state; }\nuse_own_folder() { :; }\n"
 
-// stageFor puts a file where the verb stage leaves it for a unit.
+// stageFor stages a file for a unit, as the verb stage does.
 func (m *machine) stageFor(unit, run, text string) {
 	m.t.Helper()
 	m.mkdir("/var/lib/aoifleet/"+unit, 0o700)
 	m.write("/var/lib/aoifleet/"+unit+"/staged-"+run, text)
 }
 
-// rotateBefore is a rotation by an earlier version.
+// rotateBefore runs a rotation by an earlier version.
 func (m *machine) rotateBefore(run, answer string) result {
 	m.t.Helper()
 	text := m.text
@@ -37,8 +37,8 @@ func (m *machine) rotateBefore(run, answer string) result {
 	return m.run("rotate", values, answer)
 }
 
-// TestAlias: whatever the unit is called, its folder, lock, timer and guard are those of
-// its own name.
+// TestAlias checks that folder, lock, timer and guard have the unit's own name if the
+// inventory names an alias.
 func TestAlias(t *testing.T) {
 	t.Parallel()
 	inEachShell(t, func(t *testing.T, m *machine) {
@@ -61,7 +61,7 @@ func TestAlias(t *testing.T) {
 	})
 }
 
-// TestAliasIsNoSecondLock: a transaction that goes on is seen under any name.
+// TestAliasIsNoSecondLock checks that a transaction is seen under any name of its unit.
 func TestAliasIsNoSecondLock(t *testing.T) {
 	t.Parallel()
 	inEachShell(t, func(t *testing.T, m *machine) {
@@ -69,28 +69,29 @@ func TestAliasIsNoSecondLock(t *testing.T) {
 		w := m.waiting(firstRun)
 		r := m.rotate(secondRun, newBytes, "unit="+alias)
 		m.wants(r, Refused)
-		m.wantsError(r, "locked run "+firstRun+" of operator@console is at work on this host, for at most ")
+		m.wantsError(r, "locked run "+firstRun+" of operator@console is in progress on this host, for at most ")
 		m.wants(m.answered(w, "confirm "+firstRun), Rotated)
 		m.settled()
 	})
 }
 
-// TestBackupsUnderAnAlias that an earlier version kept are found, restored and pruned.
+// TestBackupsUnderAnAlias checks that backups of an earlier version, under an alias, are
+// found, restored and pruned.
 func TestBackupsUnderAnAlias(t *testing.T) {
 	t.Parallel()
-	for _, told := range []string{unitName, alias} {
+	for _, name := range []string{unitName, alias} {
 		inEachShell(t, func(t *testing.T, m *machine) {
 			m.state("aliases=" + alias)
 			m.wants(m.rotateBefore(firstRun, "confirm "+firstRun+"\n"), Rotated)
 			m.write("/etc/az-aoi-ingestion/config.yaml", config(certPath))
-			o, _, err := m.look(inventory.Agent{}, "unit="+told)
+			o, _, err := m.look(inventory.Agent{}, "unit="+name)
 			if err != nil || len(o.Backups) != 1 || o.Backups[0].Run != firstRun || len(o.Receipts) != 1 {
 				t.Fatalf("%+v %v", o, err)
 			}
-			m.wants(m.rollback("unit="+told), Rotated)
+			m.wants(m.rollback("unit="+name), Rotated)
 			m.live(oldBytes)
 			m.settled()
-			r := m.run("prune", with(append(m.common(secondRun), value{"keep", "0"}, value{"max_age", "90"}), "unit="+told), noAnswer)
+			r := m.run("prune", with(append(m.common(secondRun), value{"keep", "0"}, value{"max_age", "90"}), "unit="+name), noAnswer)
 			if r.get("removed") != "2" || len(m.glob("/var/lib/aoifleet/*/backups/*")) != 0 {
 				t.Errorf("%v", r)
 			}
@@ -98,8 +99,8 @@ func TestBackupsUnderAnAlias(t *testing.T) {
 	}
 }
 
-// TestInterruptedUnderAnAlias by an earlier version: it is in the way, its own timer
-// undoes it, and so does recover.
+// TestInterruptedUnderAnAlias checks that a run of an earlier version, under an alias,
+// blocks others, and that its own timer and recover undo it.
 func TestInterruptedUnderAnAlias(t *testing.T) {
 	t.Parallel()
 	for name, undo := range map[string]func(m *machine) result{
@@ -136,12 +137,13 @@ func TestInterruptedUnderAnAlias(t *testing.T) {
 	}
 }
 
-// TestSameCertificate: two units that share it are not in a transaction at once.
+// TestSameCertificate checks that of two units with one certificate only one is rotated at
+// a time.
 func TestSameCertificate(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct {
-		prepare func(m *machine) // and the path of the other unit's certificate
-		path    string
+		prepare func(m *machine)
+		path    string // of the other unit's certificate
 		ending  Ending
 	}{
 		"same path": {func(*machine) {}, certPath, Refused},
@@ -162,7 +164,7 @@ func TestSameCertificate(t *testing.T) {
 				r := m.run("rotate", values, "confirm "+secondRun+"\n")
 				m.wants(r, c.ending)
 				if c.ending == Refused {
-					m.wantsError(r, "locked run "+firstRun+" of operator@console is at work on this host for "+unitName+" (the same certificate), for at most ")
+					m.wantsError(r, "locked run "+firstRun+" of operator@console is in progress on this host for "+unitName+" (the same certificate), for at most ")
 				}
 				_ = w
 			})
@@ -170,8 +172,8 @@ func TestSameCertificate(t *testing.T) {
 	}
 }
 
-// TestTwoUnitsAtOnce that share a certificate: never both rotate it at once, and what one
-// has begun the other does not touch.
+// TestTwoUnitsAtOnce starts rotations of two units with one certificate together: at most
+// one runs, and the other does not change its files.
 func TestTwoUnitsAtOnce(t *testing.T) {
 	t.Parallel()
 	inEachShell(t, func(t *testing.T, m *machine) {
@@ -209,8 +211,8 @@ func TestTwoUnitsAtOnce(t *testing.T) {
 	})
 }
 
-// TestSystemdIsAskedNoMore: a folder of another unit costs no process, nor do verbs that
-// have no need to know.
+// TestSystemdIsAskedNoMore checks that a folder of another unit costs no process, and that
+// verbs without need don't ask systemd.
 func TestSystemdIsAskedNoMore(t *testing.T) {
 	t.Parallel()
 	m := newMachine(t)
@@ -230,11 +232,11 @@ func TestSystemdIsAskedNoMore(t *testing.T) {
 	}
 }
 
-// TestHelperAndAlias: an alias lets nobody past the helper's settings, nor past its lock.
+// TestHelperAndAlias checks that an alias does not bypass the helper's settings or lock.
 func TestHelperAndAlias(t *testing.T) {
 	t.Parallel()
-	for name, c := range map[string]struct {
-		conf, told string
+	for title, c := range map[string]struct {
+		conf, name string
 		refused    bool
 	}{
 		"own name, by alias":        {unitName, alias, true},
@@ -245,17 +247,17 @@ func TestHelperAndAlias(t *testing.T) {
 		"alias, by another unit":    {alias, otherUnit, true},
 		"another unit, by own name": {otherUnit, unitName, true},
 	} {
-		t.Run(name, func(t *testing.T) {
+		t.Run(title, func(t *testing.T) {
 			inEachShell(t, func(t *testing.T, m *machine) {
 				m.state("aliases=" + alias + " third.service")
 				m.mkdir("/etc/aoifleet", 0o755)
 				m.write("/etc/aoifleet/helper.conf", "unit="+c.conf+"\n")
 				withHelper(m)
-				values := m.change(firstRun, newBytes, "unit="+c.told)
+				values := m.change(firstRun, newBytes, "unit="+c.name)
 				r := m.run("rotate", with(values, "hold=60"), "confirm "+firstRun+"\n")
 				if c.refused {
 					m.wants(r, Refused)
-					m.wantsError(r, "configuration agent.unit is "+c.told+" in the inventory")
+					m.wantsError(r, "configuration agent.unit is "+c.name+" in the inventory")
 					return
 				}
 				m.wants(r, Rotated)

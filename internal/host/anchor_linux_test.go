@@ -14,7 +14,7 @@ import (
 
 const canary = "root's own line"
 
-// secret puts a file on the machine that root alone can read.
+// secret creates a file on the machine that only root can read.
 func (m *machine) secret() (path string) {
 	m.t.Helper()
 	m.mkdir("/root", 0o700)
@@ -23,8 +23,8 @@ func (m *machine) secret() (path string) {
 	return "/root/secret"
 }
 
-// foreign gives a folder to the user of the unit; a user who is not root tells so
-// by its mode, which is as good.
+// foreign creates a folder that any user can write: for the script that is as good as a
+// folder of the unit's user, and the test needs no root.
 func (m *machine) foreign(folder string) {
 	m.t.Helper()
 	m.mkdir(folder, 0o777)
@@ -38,14 +38,14 @@ func (m *machine) link(to, path string) {
 	m.must(os.Symlink(m.root+to, m.root+path))
 }
 
-// TestLinkInAForeignFolder is not followed: what it leads to is neither read, nor
-// made, nor replaced, and is not sent.
+// TestLinkInAForeignFolder checks that root does not follow such a link: its target is
+// not read, created, replaced or sent.
 func TestLinkInAForeignFolder(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct {
 		prepare func(m *machine)
 		values  []string
-		words   string
+		message string
 	}{
 		"the log": {func(m *machine) {
 			m.foreign(filepath.Dir(logPath))
@@ -62,19 +62,19 @@ func TestLinkInAForeignFolder(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			if name[0] == 'a' && !onRoot(t) {
-				return // a folder of the own user is root's own here
+				return // the test's user counts as root here
 			}
 			inEachShell(t, func(t *testing.T, m *machine) {
 				c.prepare(m)
 				if !strings.HasPrefix(name, "a ") {
 					r := m.run("observe", with(append(m.common(firstRun), value{"config", "/etc/az-aoi-ingestion/config.yaml"}, value{"path", certPath}), c.values...), noAnswer)
 					if strings.Contains(r.String(), canary) || r.get("observed") != "yes" {
-						t.Errorf("the look: %v", r)
+						t.Errorf("observe: %v", r)
 					}
 				}
 				r := m.rotate(firstRun, newBytes, c.values...)
 				m.wants(r, Refused)
-				m.wantsError(r, c.words)
+				m.wantsError(r, c.message)
 				if strings.Contains(r.String(), canary) || m.read("/etc/ld.so.preload") != "(none)" {
 					t.Errorf("%v", r)
 				}
@@ -83,8 +83,8 @@ func TestLinkInAForeignFolder(t *testing.T) {
 	}
 }
 
-// TestLogThatIsReplaced in the watch is no log any more; what has come is neither
-// read nor waited for.
+// TestLogThatIsReplaced replaces the log during the watch: the host is undone, and the
+// replacement is not read or waited for.
 func TestLogThatIsReplaced(t *testing.T) {
 	t.Parallel()
 	for name, replace := range map[string]string{
@@ -110,8 +110,8 @@ func TestLogThatIsReplaced(t *testing.T) {
 	}
 }
 
-// TestFIFOInTheWay is not waited for, whoever looks.
-func TestFIFOInTheWay(t *testing.T) {
+// TestFIFOIsNotWaitedFor puts FIFOs in place of the log and the configuration.
+func TestFIFOIsNotWaitedFor(t *testing.T) {
 	t.Parallel()
 	inEachShell(t, func(t *testing.T, m *machine) {
 		for _, path := range []string{logPath, "/etc/az-aoi-ingestion/config.yaml"} {
@@ -119,10 +119,10 @@ func TestFIFOInTheWay(t *testing.T) {
 			m.must(syscall.Mkfifo(m.root+path, 0o600))
 		}
 		if r := m.run("observe", append(m.common(firstRun), value{"config", "/etc/az-aoi-ingestion/config.yaml"}, value{"path", certPath}), noAnswer); r.get("observed") != "yes" || r.get("config_missing") == "" || r.get("log_missing") == "" {
-			t.Errorf("the look: %v", r)
+			t.Errorf("observe: %v", r)
 		}
 		if r := m.run("examine", append(m.common(firstRun), value{"config", "/etc/az-aoi-ingestion/config.yaml"}, value{"path", certPath}), noAnswer); r.get("examined") != "yes" || r.get("log") != "other" {
-			t.Errorf("the doctor's: %v", r)
+			t.Errorf("examine: %v", r)
 		}
 		m.hook("on-restart", "") // the agent would wait to write
 		m.wants(m.rotate(firstRun, newBytes), Rotated)
@@ -130,8 +130,8 @@ func TestFIFOInTheWay(t *testing.T) {
 	})
 }
 
-// TestFolderThatIsAnother than the one that was seen.
-func TestFolderThatIsAnother(t *testing.T) {
+// TestFolderThatIsReplaced after the check is refused.
+func TestFolderThatIsReplaced(t *testing.T) {
 	t.Parallel()
 	folder := filepath.Dir(certPath)
 	inEachShell(t, func(t *testing.T, m *machine) {
@@ -148,8 +148,8 @@ func TestFolderThatIsAnother(t *testing.T) {
 	})
 }
 
-// TestFolderReplacedBeforeTheUndo: the undo touches nothing in another folder, nor
-// behind a link, of whatever name.
+// TestFolderReplacedBeforeTheUndo checks that the undo changes nothing in another folder,
+// or behind a link.
 func TestFolderReplacedBeforeTheUndo(t *testing.T) {
 	t.Parallel()
 	folder := filepath.Dir(certPath)
@@ -165,14 +165,14 @@ mv "$MACHINE`+folder+`" "$MACHINE/moved"
 				r := m.rotate(firstRun, badBytes, "folder="+m.identity(folder))
 				m.wants(r, Failed)
 				if m.read(certPath) != canary+"\n" || m.read(folder+"/.aoifleet-x") != "" {
-					t.Errorf("something was done in the other folder: %q, %v", m.read(certPath), r)
+					t.Errorf("the other folder was changed: %q, %v", m.read(certPath), r)
 				}
 			})
 		})
 	}
 }
 
-// identity is that of a folder as the host tells it.
+// identity returns the identity of a folder, as the host reports it.
 func (m *machine) identity(folder string) string {
 	m.t.Helper()
 	var stat syscall.Stat_t
@@ -180,12 +180,12 @@ func (m *machine) identity(folder string) string {
 	return fmt.Sprintf("%d:%d:%d", stat.Uid, stat.Dev, stat.Ino)
 }
 
-// TestNewFileThatIsReplaced before it is moved, or just after, in a folder that
-// others can write: what is live is looked at, and the old one comes back.
+// TestNewFileThatIsReplaced replaces the new file around its rename, in a folder that
+// others can write: the script checks the live file and restores the old one.
 func TestNewFileThatIsReplaced(t *testing.T) {
 	t.Parallel()
 	if !onRoot(t) {
-		return // all folders are the own user's
+		return // the test's user owns all folders
 	}
 	for name, replace := range map[string]string{
 		"by a link":       `rm -f "$MACHINE` + certPath + `"; ln -s "$MACHINE/root/secret" "$MACHINE` + certPath + `"`,
@@ -196,14 +196,14 @@ func TestNewFileThatIsReplaced(t *testing.T) {
 			inEachShell(t, func(t *testing.T, m *machine) {
 				m.secret()
 				m.agentsFolder()
-				m.text = strings.Replace(m.text, "swapped() {\n", "swapped() {\n( MACHINE=$ROOT; "+replace+" )\n", 1)
+				m.text = strings.Replace(m.text, "check_swap() {\n", "check_swap() {\n( MACHINE=$ROOT; "+replace+" )\n", 1)
 				r := m.rotate(firstRun, newBytes)
 				ending := RolledBack
-				if name == "by another file" { // which is left alone
+				if name == "by another file" { // which is not touched
 					ending = Failed
 				}
 				m.wants(r, ending)
-				m.wantsError(r, "drift another file was put in the place of the new "+certPath)
+				m.wantsError(r, "drift another file has replaced the new "+certPath)
 				if m.read("/root/secret") != canary+"\n" || m.unit("starts") != "0" {
 					t.Errorf("%v", r)
 				}
@@ -212,21 +212,8 @@ func TestNewFileThatIsReplaced(t *testing.T) {
 	}
 }
 
-// TestConfigurationOfTheRotation is the one that was read: another is a drift before
-// and after the restart, the same bytes in another inode are not.
-// TestChangedRightAfterTheSwap: also before the first look, and behind a link of
-// root's own.
-// TestLongLineHidesNothing: a denied word is seen wherever in a long line it stands.
-// TestManyNames in the folder, in the script's own form, are no hindrance.
-// TestKnownLinesHideNothing: however many lines do not count, one that does is seen.
-// TestCertificateChangedByOthers in the watch or at the prompt: it is not undone, and
-// said.
-// TestDeniedWordInControlSequences can't hide, whichever ECMA-48 has.
-// TestHugeLine: a log of one line, and one that grows by far more than is looked at.
-// TestRunWithoutASwitch counts as one at work until its deadline, not for ever.
-// TestEnterIsNotRaced: whoever exchanges a folder and a link all the time does not
-// get the script into another folder, in any shell. bash tells its way there from the
-// path, before it goes.
+// TestEnterIsNotRaced exchanges a folder and a link all the time: the script never enters
+// another folder, in any shell. bash computes $PWD from the path, before the change.
 func TestEnterIsNotRaced(t *testing.T) {
 	inEachShell(t, func(t *testing.T, m *machine) {
 		m.mkdir("/agent/folder", 0o755)
@@ -266,19 +253,18 @@ exit 0
 			t.Errorf("%d times in root's folder, %v", strings.Count(string(out), canary), err)
 		}
 		if own := strings.Count(string(out), "its own"); own == 0 || own == 1500 || swaps < 50 {
-			t.Errorf("it was read %d times of 1500, %d swaps: no race", own, swaps)
+			t.Errorf("read %d times of 1500, %d swaps: no race", own, swaps)
 		}
 	})
 }
 
-// TestLineBetweenTheLookAndTheMark is the process's that was there then.
-// TestPathInAForeignConfiguration leads only to what is the agent's user's own, unless
-// the inventory names it: whoever writes the configuration could have root write
-// anywhere.
+// TestPathInAForeignConfiguration checks that such a path may only lead to a file of the
+// agent's user, unless the inventory names it: the writer of the configuration could make
+// root write anywhere.
 func TestPathInAForeignConfiguration(t *testing.T) {
 	t.Parallel()
 	if !onRoot(t) {
-		return // root's files are the own user's here
+		return // the test's user owns root's files here
 	}
 	const foreign = "/opt/agent/config.yaml"
 	for name, c := range map[string]struct {
@@ -308,26 +294,26 @@ func TestPathInAForeignConfiguration(t *testing.T) {
 				r := m.rotate(firstRun, newBytes, append([]string{"config=" + foreign}, c.values...)...)
 				m.wants(r, c.ending)
 				if c.ending == Refused {
-					m.wantsError(r, "configuration others than root can write "+foreign)
+					m.wantsError(r, "configuration non-root users can write "+foreign)
 					if m.read(c.path) != before {
 						t.Errorf("%s holds %q", c.path, m.read(c.path))
 					}
 				}
 				look := m.run("observe", with(append(m.common(secondRun), value{"path", c.path}, value{"config", foreign}), c.values...), noAnswer)
 				if got := look.get("untrusted") != ""; got != (c.ending == Refused) || look.stderr != "" {
-					t.Errorf("the look: %v", look)
+					t.Errorf("observe: %v", look)
 				}
 			})
 		})
 	}
 }
 
-// TestNoCopyInAForeignFolder: mv(1) copies, by names, where rename(2) does not work, and
-// the owner of a folder can bring that about. So neither a swap nor an undo uses it there.
+// TestNoCopyInAForeignFolder checks that neither a swap nor an undo uses mv(1) in a folder
+// of the agent's user: if rename(2) fails, which its owner can cause, mv copies by name.
 func TestNoCopyInAForeignFolder(t *testing.T) {
 	t.Parallel()
 	if !onRoot(t) {
-		return // root's own folder can't be had
+		return // only root can create root's own folder
 	}
 	for name, c := range map[string]struct {
 		agents bool
@@ -350,11 +336,12 @@ func TestNoCopyInAForeignFolder(t *testing.T) {
 	}
 }
 
-// TestForeignFolderCosts at most eight processes more than one of root's alone.
+// TestForeignFolderCosts checks that it needs at most eight processes more than a folder of
+// root's own.
 func TestForeignFolderCosts(t *testing.T) {
 	t.Parallel()
 	if !onRoot(t) {
-		return // root's own folder can't be had
+		return // only root can create root's own folder
 	}
 	calls := func(agents bool) int {
 		m := newMachine(t)
@@ -370,6 +357,3 @@ func TestForeignFolderCosts(t *testing.T) {
 		t.Errorf("%d calls more", more)
 	}
 }
-
-// TestStagedFileThatIsGone with the run that has ended meanwhile: it is that run's
-// file that is live, and not a full disk.

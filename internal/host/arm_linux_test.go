@@ -9,11 +9,11 @@ import (
 	"testing"
 )
 
-// stateRun is the folder of a run.
+// stateRun returns the folder of a run.
 func (m *machine) stateRun(run string) string { return m.stateDir() + "/backups/" + run }
 
-// TestArming: the timer is made, and the guard is there, before the file is
-// swapped; afterwards nothing of them is left.
+// TestArming checks that timer and guard exist before the file is swapped, and that nothing
+// of them is left afterwards.
 func TestArming(t *testing.T) {
 	t.Parallel()
 	inEachShell(t, func(t *testing.T, m *machine) {
@@ -34,29 +34,29 @@ func TestArming(t *testing.T) {
 			t.Errorf("no guard at the restart: %s", m.read("/seen"))
 		}
 		if calls := m.read("/unit/calls"); strings.Contains(calls, "daemon-reload") || !strings.Contains(calls, "\nstop aoifleet-undo-") {
-			t.Errorf("systemctl was told:\n%s", calls)
+			t.Errorf("calls of systemctl:\n%s", calls)
 		}
 		m.settled()
 	})
 }
 
-// TestNotArmed: where half of the switch can't be had, nothing is changed and
-// nothing is left; the message says which half. Without a switch it goes on.
+// TestNotArmed checks that without one half of the dead-man switch nothing is changed and
+// nothing is left; the message names the half. With deadman=no the rotation runs.
 func TestNotArmed(t *testing.T) {
 	t.Parallel()
 	const wants = "/etc/systemd/system/multi-user.target.wants"
 	for name, c := range map[string]struct {
 		prepare func(m *machine)
-		words   string
+		message string
 	}{
-		"no systemd-run": {func(m *machine) { m.without("systemd-run") }, "no timer, systemd-run is not there"},
+		"no systemd-run": {func(m *machine) { m.without("systemd-run") }, "no timer, systemd-run is missing"},
 		"refused":        {func(m *machine) { m.write("/unit/refuse-timer", "") }, "no timer, Failed to start transient timer unit: refused"},
-		"not active":     {func(m *machine) { m.write("/unit/lose-timer", "") }, "no timer, systemd-run has made none"},
+		"not active":     {func(m *machine) { m.write("/unit/lose-timer", "") }, "no timer, systemd-run has created none"},
 		"no folder": {func(m *machine) {
 			m.must(os.Remove(m.root + filepath.Dir(wants)))
 			m.write(filepath.Dir(wants), "")
-		}, "no boot guard, " + "MACHINE/etc/systemd/system can not be written"},
-		"no links":   {func(m *machine) { m.write(wants, "") }, "no boot guard, MACHINE/etc/systemd/system can not be written"},
+		}, "no boot guard, cannot write in MACHINE/etc/systemd/system"},
+		"no links":   {func(m *machine) { m.write(wants, "") }, "no boot guard, cannot write in MACHINE/etc/systemd/system"},
 		"not wanted": {func(m *machine) { m.state("wanted=") }, "no boot guard, no target wants " + unitName},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -64,7 +64,7 @@ func TestNotArmed(t *testing.T) {
 				c.prepare(m)
 				r := m.rotate(firstRun, newBytes)
 				m.wants(r, Refused)
-				m.wantsError(r, "configuration the dead-man switch can not be armed: "+strings.ReplaceAll(c.words, "MACHINE", m.root))
+				m.wantsError(r, "configuration cannot arm the dead-man switch: "+strings.ReplaceAll(c.message, "MACHINE", m.root))
 				m.untouched()
 				if left := append(m.glob(m.stateDir()+"/backups/*"), m.glob(m.stateDir()+"/*.log")...); len(left) > 0 || r.stderr != "" {
 					t.Errorf("left: %v, %v", left, r)
@@ -77,7 +77,7 @@ func TestNotArmed(t *testing.T) {
 	}
 }
 
-// without takes a tool away.
+// without removes a tool.
 func (m *machine) without(tool string) {
 	m.t.Helper()
 	m.only = m.root + "/tools"
@@ -103,7 +103,7 @@ func TestNoSwitch(t *testing.T) {
 		if steps := strings.Join(r.all("step"), " "); steps != "lock check backup swap restart watch" {
 			t.Errorf("steps %q", steps)
 		}
-		// Nothing would end it but its own patience.
+		// Only its own time-out ends it.
 		r = m.run("rotate", m.change(secondRun, thirdOne, "deadman=no", "hold=1"), silence)
 		m.wants(r, RolledBack)
 		m.wantsError(r, "contact with the operator was lost")
@@ -111,7 +111,8 @@ func TestNoSwitch(t *testing.T) {
 	})
 }
 
-// A unit that stays stopped needs no start at boot; the timer is armed all the same.
+// TestStoppedUnitThatNothingWants checks that such a unit needs no guard, but the timer is
+// armed.
 func TestStoppedUnitThatNothingWants(t *testing.T) {
 	t.Parallel()
 	m := newMachine(t)
@@ -123,7 +124,7 @@ func TestStoppedUnitThatNothingWants(t *testing.T) {
 	m.settled()
 }
 
-// TestGuard: what systemd will read at the next boot.
+// TestGuard checks the unit that systemd reads at the next boot.
 func TestGuard(t *testing.T) {
 	t.Parallel()
 	const folder = `/etc/a b/100%n "x" back\slash`
@@ -141,7 +142,7 @@ func TestGuard(t *testing.T) {
 				m.wants(m.run("rotate", values, "confirm "+firstRun+"\n"), Rotated)
 				name := "aoifleet-guard-" + strings.NewReplacer("@", "-", ".service", "").Replace(unit) + "-" + firstRun + ".service"
 				want := `[Unit]
-Description=Puts the old certificate of ` + unit + ` back after an interrupted rotation
+Description=Restores the old certificate of ` + unit + ` after an interrupted rotation
 Before=` + unit + `
 RequiresMountsFor="` + state + `/backups/` + firstRun + `" "` + m.root + `/etc/a b/100%%n \"x\" back\\slash"
 ConditionPathExists=|` + state + `/pending
@@ -170,7 +171,7 @@ ExecStart=/bin/sh "` + state + `/backups/` + firstRun + `/host.sh"
 	}
 }
 
-// verified asks systemd itself, where it is.
+// verified checks a unit with systemd-analyze, if it is installed.
 func (m *machine) verified(unit string) {
 	m.t.Helper()
 	if _, err := exec.LookPath("systemd-analyze"); err != nil {

@@ -11,37 +11,37 @@ import (
 	"github.com/aoifleet/aoifleet/internal/problem"
 )
 
-// Ending is how a transaction ended, in host.sh's own word.
+// Ending is how a transaction ended, as host.sh reports it.
 type Ending string
 
-// The endings of a transaction. Unsent and Lost are ours: contact broke off
-// before it began, or before the host had said how it ended.
+// The endings of a transaction. The host never reports Unsent and Lost: contact was lost
+// before the transaction started, or before its result arrived.
 const (
 	Rotated    Ending = "rotated"     // confirmed by the host
-	RolledBack Ending = "rolled-back" // the old file is live again, the agent healthy
-	Failed     Ending = "failed"      // a person is needed
+	RolledBack Ending = "rolled-back" // the old file is restored, the agent healthy
+	Failed     Ending = "failed"      // the operator must act
 	Refused    Ending = "refused"     // nothing was changed
 	Unsent     Ending = "unsent"      // the connection was dead before a byte went to the host
-	Clean      Ending = "clean"       // of a recovery: there was nothing to recover
-	Lost       Ending = "lost"
+	Clean      Ending = "clean"       // a recovery found nothing to recover
+	Lost       Ending = "lost"        // the result is unknown
 )
 
-// Change is the transaction that is asked for.
+// Change describes a transaction.
 type Change struct {
 	Seen     *Observation
-	Digest   string            // of the new file, which Stage has brought; "none": the file goes
-	New      *certificate.Info // of the new certificate; log lines that name its thumbprint count. nil: it can't be told
-	Swap     bool              // false: the file is right, only a restart is due
-	Start    bool              // false: the agent is stopped and stays so
+	Digest   string            // of the new file, which Stage has copied; "none": remove the file
+	New      *certificate.Info // the new certificate; log lines with its thumbprint count. nil: unknown
+	Swap     bool              // false: the file is right, only restart
+	Start    bool              // false: the agent stays stopped
 	Saved    string            // the run whose backup is the new file; "": the staged one
 	Deadman  bool              // arm the dead-man switch
 	Diagnose bool              // gather the agent's diagnostics before an undo, for a later Diagnose
 }
 
-// Report is what the host said of a transaction.
+// Report is what the host reported of a transaction.
 type Report struct {
 	Ending   Ending
-	Proof    string // expected_line, log_clean, process_only; "" where the agent was not started
+	Proof    string // expected_line, log_clean, process_only; "" if the agent was not started
 	Problem  *problem.Error
 	Notes    []string
 	Evidence []string
@@ -51,24 +51,22 @@ type Report struct {
 	PID      int  // of a recovery: see Receipt.PID
 }
 
-// Step is one effect on the host, with the time until the next began.
+// Step is one effect on the host, with the time until the next step.
 type Step struct {
 	Name string
 	OK   bool
 	Took time.Duration
 }
 
-// Rotate runs the transaction. Its report is never nil. When ctx ends the
-// connection is cut, and the host undoes what it has begun. onStep is called
-// when a step begins.
+// Rotate runs the transaction and returns a non-nil report. When ctx ends, the connection
+// is closed, and the host undoes what it has started. onStep is called when a step starts.
 func (v *VM) Rotate(ctx context.Context, c Change, onStep func(step string)) *Report {
 	v.unit = c.Seen.Unit
 	return v.converse(ctx, "rotate", v.changeValues(c), onStep)
 }
 
-// Recover carries an interrupted transaction on the host, of whichever run, to
-// its end: undone, by the same code as any undo. Ending is Clean where there
-// was none, Refused where its run is still at work.
+// Recover undoes an interrupted transaction of any run on the host, with the same code as
+// any undo. Ending is Clean if there was none, Refused if its run is in progress.
 func (v *VM) Recover(ctx context.Context, onStep func(step string)) *Report {
 	return v.converse(ctx, "recover", v.common(), onStep)
 }
@@ -82,7 +80,7 @@ func (v *VM) changeValues(c Change) []value {
 		value{"thumbprint", c.thumbprint()}, value{"swap", yes(c.Swap)}, value{"start", yes(c.Start)},
 		value{"window", wholeSeconds(h.Window)}, value{"timeout", wholeSeconds(h.Timeout)},
 		value{"saved", c.Saved}, value{"deadman", yes(c.Deadman)}, value{"hold", wholeSeconds(h.Hold())})
-	if !v.helper() { // which would not believe it, and an earlier one does not know the key
+	if !v.helper() { // which ignores it, and an earlier version does not know the key
 		values = append(values, value{"about", c.about()})
 	}
 	values = append(values, v.kept()...)
@@ -105,8 +103,8 @@ func (c Change) thumbprint() string {
 	return c.New.Thumbprint
 }
 
-// about is what the host keeps in its receipt, so that the next look need not
-// open the file; "" where it is not known.
+// about returns the certificate's details for the host's receipt, so that the next
+// Observe need not open the file; "" if they are unknown.
 func (c Change) about() string {
 	if c.New == nil {
 		return ""

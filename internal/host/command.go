@@ -10,8 +10,8 @@ import (
 )
 
 // healthCommand runs the inventory's health.command as the login user, never as root, for
-// at most health.timeout. It returns why the agent is not healthy, or "". With an error the
-// connection is lost, and the command has said nothing.
+// at most health.timeout. It returns why the agent is unhealthy, or "". An error means
+// that the connection is lost and the result unknown.
 func (v *VM) healthCommand(ctx context.Context) (why string, err error) {
 	if v.host.Health.Command == "" {
 		return "", nil
@@ -31,7 +31,7 @@ func (v *VM) healthCommand(ctx context.Context) (why string, err error) {
 	return "", err
 }
 
-// runQuietly runs a command and discards its output, however much it is.
+// runQuietly runs a command and discards its standard output, of any size.
 func (v *VM) runQuietly(ctx context.Context, command string) error {
 	process, err := v.conn.Start(ctx, command)
 	if err != nil {
@@ -39,6 +39,6 @@ func (v *VM) runQuietly(ctx context.Context, command string) error {
 	}
 	defer process.Close()
 	process.Stdin().Close()
-	_, _ = io.Copy(io.Discard, process.Stdout()) // Wait says how it ended
+	_, _ = io.Copy(io.Discard, process.Stdout()) // Wait returns the error
 	return process.Wait()
 }

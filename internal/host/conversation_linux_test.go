@@ -11,12 +11,12 @@ import (
 	"testing"
 )
 
-func TestOperatorsWord(t *testing.T) {
+func TestOperatorsAnswer(t *testing.T) {
 	t.Parallel()
-	for answer, words := range map[string]string{
+	for answer, message := range map[string]string{
 		noAnswer:                         "contact with the operator was lost",
 		"confirm " + secondRun + "\n":    "unhealthy confirm " + secondRun,
-		"confirm " + firstRun:            "contact with the operator was lost", // no end of line: cut short
+		"confirm " + firstRun:            "contact with the operator was lost", // no newline: incomplete
 		"confirm " + firstRun + " \n":    "unhealthy ",
 		"undo health.command exited 1\n": "unhealthy health.command exited 1",
 		"undo $(touch canary) `id`;\n":   "unhealthy $(touch canary) `id`;",
@@ -27,7 +27,7 @@ func TestOperatorsWord(t *testing.T) {
 			inEachShell(t, func(t *testing.T, m *machine) {
 				r := m.run("rotate", m.change(firstRun, newBytes), answer)
 				m.wants(r, RolledBack)
-				m.wantsError(r, words)
+				m.wantsError(r, message)
 				m.live(oldBytes)
 				m.settled()
 				if m.read("/canary") != "(none)" {
@@ -38,9 +38,9 @@ func TestOperatorsWord(t *testing.T) {
 	}
 }
 
-// TestWordThatComesTooLate: where the host has undone for want of a word, the one
-// that comes then is no command of the shell's.
-func TestWordThatComesTooLate(t *testing.T) {
+// TestLateAnswer: the host has undone the run because no answer arrived; the shell does not
+// run a late answer as a command.
+func TestLateAnswer(t *testing.T) {
 	t.Parallel()
 	for _, word := range []string{"confirm " + firstRun, "undo health.command exited 1: $(touch $ROOT/canary)"} {
 		t.Run(word, func(t *testing.T) {
@@ -59,7 +59,7 @@ func TestWordThatComesTooLate(t *testing.T) {
 				for lines := bufio.NewScanner(stdout); lines.Scan(); {
 					said = append(said, lines.Text())
 					if lines.Text() == ended+"=0" {
-						_, _ = io.WriteString(stdin, word+"\n") // best where nobody is there any more
+						_, _ = io.WriteString(stdin, word+"\n") // the shell may have exited
 						stdin.Close()
 					}
 				}
@@ -73,7 +73,7 @@ func TestWordThatComesTooLate(t *testing.T) {
 	}
 }
 
-// TestCutShort: whatever is missing at the end, nothing is changed.
+// TestCutShort cuts the input at many places: nothing is changed.
 func TestCutShort(t *testing.T) {
 	t.Parallel()
 	for _, shell := range shells(t) {
@@ -82,7 +82,7 @@ func TestCutShort(t *testing.T) {
 			m := newMachine(t)
 			m.shell, m.hangUp = shell, true
 			in := m.input("rotate", m.change(firstRun, newBytes))
-			values := strings.LastIndex(in, "\nmain ") // the helper has a call too
+			values := strings.LastIndex(in, "\nmain ") // the helper has a call of main too
 			for at := values + 1; at < len(in)-len("\nAOIFLEET-VALUES\n"); at++ {
 				// Each line, and each place in the first and the last of them.
 				if in[at-1] != '\n' && at > values+40 && at < len(in)-30 {
@@ -131,14 +131,14 @@ func TestValuesAreNeverRun(t *testing.T) {
 	m.untouched()
 }
 
-// waiting is a rotation that waits for its operator's word.
+// waiting is a rotation that waits for its operator's answer.
 type waiting struct {
 	cmd   *exec.Cmd
 	stdin io.WriteCloser
 	lines *bufio.Scanner
 }
 
-// waiting starts a rotation and returns when it waits for its answer.
+// waiting starts a rotation and returns at its verdict.
 func (m *machine) waiting(run string, others ...string) *waiting {
 	m.t.Helper()
 	in := m.input("rotate", m.change(run, newBytes, others...))
@@ -162,7 +162,7 @@ func (m *machine) waiting(run string, others ...string) *waiting {
 	return nil
 }
 
-// killed ends the rotation as a crash would.
+// killed kills the rotation, like a crash.
 func (m *machine) killed(w *waiting) {
 	m.t.Helper()
 	m.must(syscall.Kill(-w.cmd.Process.Pid, syscall.SIGKILL))
@@ -176,10 +176,10 @@ func TestOneRunAtATime(t *testing.T) {
 	first := m.waiting(firstRun)
 	for _, r := range []result{m.rotate(secondRun, thirdOne), m.recover()} {
 		m.wants(r, Refused)
-		m.wantsError(r, "locked run "+firstRun+" of operator@console is at work on this host")
+		m.wantsError(r, "locked run "+firstRun+" of operator@console is in progress on this host")
 	}
 	if got := m.read(m.stateRun(firstRun) + "/certificate"); got != oldBytes || len(m.timers()) != 1 {
-		t.Errorf("those who were refused have touched the first one's backup (%q) or switch", got)
+		t.Errorf("a refused run has changed the first run's backup (%q) or switch", got)
 	}
 	m.wants(m.answered(first, "confirm "+firstRun), Rotated)
 	m.wants(m.rotate(secondRun, thirdOne, "run="+secondRun), Rotated)
@@ -208,11 +208,11 @@ func TestInterruptedRun(t *testing.T) {
 	})
 }
 
-// TestRecoveryLeavesOthersWorkAlone: somebody has put a file there by hand
-// after a run was interrupted.
-func TestRecoveryLeavesOthersWorkAlone(t *testing.T) {
+// TestRecoverKeepsManualChanges: the operator has replaced the file manually after a run was
+// interrupted.
+func TestRecoverKeepsManualChanges(t *testing.T) {
 	t.Parallel()
-	for name, byHand := range map[string]func(m *machine){
+	for name, edit := range map[string]func(m *machine){
 		"another file": func(m *machine) { m.write(certPath, thirdOne) },
 		"another link": func(m *machine) {
 			m.write("/etc/az-aoi-ingestion/own.p12", thirdOne)
@@ -225,10 +225,10 @@ func TestRecoveryLeavesOthersWorkAlone(t *testing.T) {
 			m := newMachine(t)
 			interrupted(m)
 			m.faults = ""
-			byHand(m)
+			edit(m)
 			r := m.recover()
 			m.wants(r, Failed)
-			if m.read(certPath) != thirdOne || !strings.Contains(r.get("undo_error"), "it was changed since, and not by this run") {
+			if m.read(certPath) != thirdOne || !strings.Contains(r.get("undo_error"), "it was changed since, not by this run") {
 				t.Errorf("it holds %q: %v", m.read(certPath), r)
 			}
 			m.settled()
@@ -237,7 +237,7 @@ func TestRecoveryLeavesOthersWorkAlone(t *testing.T) {
 	}
 }
 
-// TestSecondRotationOfARun is refused and keeps the first one's backup.
+// TestSecondRotationOfARun is refused, and the first one's backup is kept.
 func TestSecondRotationOfARun(t *testing.T) {
 	t.Parallel()
 	m := newMachine(t)

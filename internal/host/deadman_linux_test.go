@@ -13,10 +13,10 @@ import (
 	"time"
 )
 
-// passed is a deadline, in seconds of uptime.
+// passed is a deadline in the past, in seconds of uptime.
 const passed = "1\n"
 
-// due lets the time of every armed switch be up.
+// due sets the deadline of every armed switch into the past.
 func (m *machine) due() {
 	m.t.Helper()
 	for _, file := range m.glob(m.stateDir() + "/backups/*/host.sh") {
@@ -24,7 +24,7 @@ func (m *machine) due() {
 	}
 }
 
-// timers are the commands of the transient timers, by name.
+// timers returns the commands of the transient timers, by name.
 func (m *machine) timers() map[string]string {
 	m.t.Helper()
 	found := map[string]string{}
@@ -34,18 +34,18 @@ func (m *machine) timers() map[string]string {
 	return found
 }
 
-// tick runs what the timers run, and returns what that has added to undo.log.
+// tick runs the commands of the timers, and returns what they add to undo.log.
 func (m *machine) tick() result {
 	m.t.Helper()
 	log := m.stateDir() + "/undo.log"
 	before := m.readOr(log, "")
 	r := result{}
 	for name, command := range m.timers() {
-		words := strings.SplitN(command, " ", 2)
-		if words[0] != "/bin/sh" {
+		fields := strings.SplitN(command, " ", 2)
+		if fields[0] != "/bin/sh" {
 			m.t.Fatalf("%s runs %q", name, command)
 		}
-		r.stderr, r.exit = m.unattended(words[1])
+		r.stderr, r.exit = m.unattended(fields[1])
 	}
 	if added := strings.TrimSpace(strings.TrimPrefix(m.readOr(log, ""), before)); added != "" {
 		r.lines = strings.Split(added, "\n")
@@ -53,8 +53,8 @@ func (m *machine) tick() result {
 	return r
 }
 
-// unattended runs a stored script as systemd would, in a process group whose
-// number the stand-in `fault` is told.
+// unattended runs a stored script like systemd, in a process group whose id is in
+// faults/pid.
 func (m *machine) unattended(script string) (output string, exit int) {
 	m.t.Helper()
 	cmd := m.stored(script)
@@ -70,8 +70,8 @@ func (m *machine) stored(script string) *exec.Cmd {
 	return cmd
 }
 
-// gone waits until no process of a killed group is left: each dies when it is next
-// scheduled, and holds its locks until then.
+// gone waits until no process of a killed group is left: a process ends when it is next
+// scheduled, and keeps its locks until then.
 func (m *machine) gone(cmd *exec.Cmd) {
 	m.t.Helper()
 	if status, ok := cmd.ProcessState.Sys().(syscall.WaitStatus); !ok || !status.Signaled() {
@@ -81,12 +81,13 @@ func (m *machine) gone(cmd *exec.Cmd) {
 	defer tick.Stop()
 	for deadline := time.Now().Add(time.Minute); m.lives(cmd.Process.Pid); <-tick.C {
 		if time.Now().After(deadline) {
-			m.t.Fatal("a process that was killed lives on")
+			m.t.Fatal("a killed process still runs")
 		}
 	}
 }
 
-// lives: is there a process of that group that is no zombie (proc_pid_stat(5))?
+// lives reports whether a process of that group exists and is not a zombie
+// (proc_pid_stat(5)).
 func (m *machine) lives(group int) bool {
 	m.t.Helper()
 	if errors.Is(syscall.Kill(-group, 0), syscall.ESRCH) {
@@ -103,8 +104,8 @@ func (m *machine) lives(group int) bool {
 	return false
 }
 
-// reboot: the timers are gone, the boot is another one, the guards that are
-// linked and whose conditions hold run, and then the agent starts.
+// reboot removes the timers, changes the boot id, runs the linked guards whose conditions
+// are met, and starts the agent.
 func (m *machine) reboot() {
 	m.t.Helper()
 	for name := range m.timers() {
@@ -119,13 +120,12 @@ func (m *machine) reboot() {
 	if m.unit("starts") != starts {
 		m.t.Error("a guard has restarted the agent")
 	}
-	// A boot takes longer than the clocks of files and processes differ, also where
-	// they are read apart.
+	// A boot takes longer than the difference between the clocks of files and processes.
 	m.state("active=active", "sub=running", "restarts=0", "id=started-at-boot", "loaded="+m.readOr(certPath, ""),
 		fmt.Sprintf("started=%d", m.uptime()+5_000_000))
 }
 
-// uptime is in microseconds.
+// uptime returns the uptime in microseconds.
 func (m *machine) uptime() int64 {
 	m.t.Helper()
 	text, _, _ := strings.Cut(m.read("/proc/uptime"), " ")
@@ -134,7 +134,7 @@ func (m *machine) uptime() int64 {
 	return hundredths * 10_000
 }
 
-// boot runs one guard unit if its conditions hold.
+// boot runs one guard unit if its conditions are met.
 func (m *machine) boot(guard string) {
 	m.t.Helper()
 	holds, run := false, ""
@@ -173,31 +173,31 @@ func (m *machine) readOr(path, otherwise string) string {
 	return otherwise
 }
 
-// open: has a transaction not ended?
+// open reports whether a transaction has not ended.
 func (m *machine) open() bool { return m.receipts()["pending"]+m.receipts()["undoing"] != "" }
 
-// noBackup: a run that was undone, or has never begun, leaves no certificate.
+// noBackup checks that a run that was undone, or never started, leaves no certificate.
 func (m *machine) noBackup() {
 	m.t.Helper()
 	if ended := m.receipts(); ended["confirmed"] == firstRun || ended["failed"] == firstRun {
 		return
 	}
 	for _, path := range m.glob(m.stateDir() + "/backups/" + firstRun + "/*") {
-		// "There was no file" is kept as a receipt alone.
+		// If there was no file, only the receipt is kept.
 		if m.before != "(none)" || filepath.Base(path) != "receipt" {
 			m.t.Errorf("%s is left", path)
 		}
 	}
 }
 
-// afterTheTimer: nobody does anything, and the time is up.
+// afterTheTimer checks a host on which only the timer acts, after its deadline.
 func (m *machine) afterTheTimer(r result) {
 	m.t.Helper()
 	open, armed, live := m.open(), len(m.timers()) > 0, m.read(certPath)
 	swapped := m.unit("starts") != "0"
 	if !armed {
 		if open && live != m.before || swapped && open {
-			m.t.Errorf("it has changed something without a switch: %q, %v", live, r)
+			m.t.Errorf("changed without a switch: %q, %v", live, r)
 		}
 		m.after(r)
 		return
@@ -223,7 +223,7 @@ func (m *machine) afterTheTimer(r result) {
 	m.settled()
 }
 
-// afterReboot: the power fails, and somebody recovers the host later.
+// afterReboot checks a host after a power failure and a later recover.
 func (m *machine) afterReboot(r result) {
 	m.t.Helper()
 	open, live := m.open(), m.read(certPath)

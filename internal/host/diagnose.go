@@ -17,50 +17,49 @@ import (
 )
 
 const (
-	// BeforeUndo is what the agent's diagnostics tool has before a rollback; with
-	// the copy of a large zip the agent waits for up to a minute longer.
+	// BeforeUndo is the limit on the agent's diagnostics tool before a rollback; the copy
+	// of a large zip may delay the rollback by another minute.
 	BeforeUndo = 45 * time.Second
-	// MaxDiagnostics is the most that is taken of a host unless a Diagnosis says
-	// else, in bytes.
+	// MaxDiagnostics is the default limit on a zip, in bytes.
 	MaxDiagnostics = 512 << 20
-	// zipTimeout bounds the way home of one zip, and how long it may wait on the
-	// host for its operator. Below the hour after which a recovery removes it.
+	// zipTimeout limits the download of one zip, and the time that it waits on the host
+	// for the operator. It is below the hour after which a recovery removes the zip.
 	zipTimeout = 30 * time.Minute
 	zipName    = "diagnostics.zip"
-	// sftpTimeout is how long a host's SFTP may take to say its first word; it has
-	// had all the time of the tool for that.
+	// sftpTimeout limits the start of the SFTP session, which was requested before the
+	// tool ran.
 	sftpTimeout = 10 * time.Second
 )
 
-// Diagnosis says which diagnostics are wanted.
+// Diagnosis describes the requested diagnostics.
 type Diagnosis struct {
-	// Within is how long the agent's tool may take, in whole seconds; 0: it is
-	// not run, what a rotation of this run has gathered is wanted.
+	// Within limits the agent's tool, in whole seconds; 0: don't run it, use the zip that
+	// a rotation of this run has gathered.
 	Within  time.Duration
 	MaxSize int64 // of the zip, in bytes; 0: MaxDiagnostics
-	// AsRoot runs the tool as root. What the agent's user can write may then lead it
-	// to any file of the host. Otherwise it runs as the unit's user.
+	// AsRoot runs the tool as root, not as the unit's user. Then the agent's user can make
+	// it read, or overwrite, any file of the host.
 	AsRoot bool
-	To     io.Writer // gets the zip; nil: it stays on the host, for a later Diagnose of this run
-	// Progress is called as the bytes come; may be nil.
+	To     io.Writer // receives the zip; nil: it stays on the host, for a later Diagnose of this run
+	// Progress is called as bytes arrive; may be nil.
 	Progress func(done, total int64)
 }
 
-// Diagnostics is a zip that has come home whole, or stays on the host.
+// Diagnostics is a zip that was downloaded completely, or stays on the host.
 type Diagnostics struct {
 	Size   int64  // bytes
 	SHA256 string // lower-case hex
 }
 
-// Diagnose runs the agent's own diagnostics tool and brings its zip home: over
-// SFTP, or through the command's own output where there is none. Nothing is left
-// on the host unless To is nil. With an error what To got is worthless.
-// The result is nil without an error where nothing was gathered before.
+// Diagnose runs the agent's diagnostics tool and downloads its zip: over SFTP, or from the
+// command's output if the host has no SFTP. It leaves nothing on the host unless To is
+// nil. If it returns an error, what To received is incomplete or invalid. The result is
+// nil without an error if there is no zip of an earlier rotation.
 func (v *VM) Diagnose(ctx context.Context, d Diagnosis) (*Diagnostics, error) {
 	if d.MaxSize == 0 {
 		d.MaxSize = MaxDiagnostics
 	}
-	ctx, cancel := v.within(ctx, d.Within+zipTimeout+2*time.Minute+v.patience())
+	ctx, cancel := v.within(ctx, d.Within+zipTimeout+2*time.Minute+v.sudoTime())
 	defer cancel()
 	v.conn.Prefetch()
 	in, err := v.framed("diagnose", v.diagnosisValues(d))
@@ -73,7 +72,7 @@ func (v *VM) Diagnose(ctx context.Context, d Diagnosis) (*Diagnostics, error) {
 	}
 	defer process.Close()
 	if _, err := send(process.Stdin(), append(v.needed(&shell{}, "diagnose"), in)); err != nil {
-		return nil, v.notRoot(ctx, process.Wait())
+		return nil, v.sudoProblem(ctx, process.Wait())
 	}
 	c := &collection{ctx: ctx, vm: v, process: process, out: bufio.NewReaderSize(process.Stdout(), 64<<10), Diagnosis: d}
 	return c.collect(ctx)
@@ -82,20 +81,20 @@ func (v *VM) Diagnose(ctx context.Context, d Diagnosis) (*Diagnostics, error) {
 func (v *VM) diagnosisValues(d Diagnosis) []value {
 	values := append(v.common(), value{"diagnostics", wholeSeconds(d.Within)}, value{"size", strconv.FormatInt(d.MaxSize, 10)},
 		value{"source", ".aoifleet-diags-" + v.run.ID}, value{"hold", wholeSeconds(zipTimeout)})
-	if d.AsRoot { // an earlier helper does not know the key
+	if d.AsRoot { // a helper of an earlier version does not know the key
 		values = append(values, value{"as_root", "yes"})
 	}
 	return values
 }
 
-// collection is the conversation with host.sh while it diagnoses.
+// collection is the conversation with host.sh during a diagnosis.
 type collection struct {
 	Diagnosis
 	ctx     context.Context // of the whole
 	vm      *VM
 	process *remote.Process
 	out     *bufio.Reader
-	told    Diagnostics // what the host says of its zip
+	zip     Diagnostics // as the host announces it
 }
 
 func (c *collection) collect(ctx context.Context) (*Diagnostics, error) {
@@ -103,58 +102,57 @@ func (c *collection) collect(ctx context.Context) (*Diagnostics, error) {
 	if err != nil || found != "zip" {
 		return nil, err
 	}
-	to := &arrival{To: c.To, digest: sha256.New(), total: c.told.Size, progress: c.Progress}
+	to := &arrival{To: c.To, digest: sha256.New(), total: c.zip.Size, progress: c.Progress}
 	switch {
 	case c.To == nil:
 		_, err = c.answer("keep", "kept")
-		return &c.told, err
-	case !c.hasSFTP(ctx): // if it is the connection that is lost, what follows says so
+		return &c.zip, err
+	case !c.hasSFTP(ctx): // a lost connection shows in the next step
 		err = c.send(to)
 	default:
 		err = c.hand(ctx, to)
 	}
-	if err = to.verdict(err, c.told.SHA256); err != nil {
+	if err = to.verdict(err, c.zip.SHA256); err != nil {
 		return nil, err
 	}
-	return &c.told, nil
+	return &c.zip, nil
 }
 
-// hasSFTP also gives up one that does not answer.
+// hasSFTP reports whether an SFTP session opens within sftpTimeout.
 func (c *collection) hasSFTP(ctx context.Context) bool {
 	ctx, cancel := c.vm.within(ctx, sftpTimeout)
 	defer cancel()
 	return c.vm.conn.OpenSFTP(ctx) == nil
 }
 
-// hand takes the zip over SFTP, out of a folder of the login user's.
+// hand downloads the zip over SFTP, from a folder of the login user.
 func (c *collection) hand(ctx context.Context, to *arrival) error {
 	if _, err := c.answer("hand", "handed"); err != nil {
 		return err
 	}
-	if err := c.vm.conn.Get(ctx, ".aoifleet-diags-"+c.vm.run.ID, zipName, c.told.Size, to); err != nil {
+	if err := c.vm.conn.Get(ctx, ".aoifleet-diags-"+c.vm.run.ID, zipName, c.zip.Size, to); err != nil {
 		return err
 	}
-	// It is here, whatever becomes of the rest: the host removes its copy, also
-	// when nobody says anything any more.
+	// The zip has arrived. The host removes its copy, even without this answer.
 	_, _ = c.answer("done", "gathered")
 	return nil
 }
 
-// send takes the zip as the bytes that follow.
+// send downloads the zip from the command's output.
 func (c *collection) send(to *arrival) error {
 	if _, err := io.WriteString(c.process.Stdin(), "send\n"); err != nil {
 		return c.lost()
 	}
-	if _, err := io.CopyN(to, c.out, c.told.Size); err != nil && to.failed == nil {
+	if _, err := io.CopyN(to, c.out, c.zip.Size); err != nil && to.failed == nil {
 		return c.lost()
 	}
 	if to.failed == nil {
-		_, _ = c.hear("gathered") // removed there by then
+		_, _ = c.hear("gathered") // the host has removed its copy by then
 	}
 	return nil
 }
 
-// answer gives the operator's word and waits for what it leads to.
+// answer sends the operator's answer and waits for one of the keys or results.
 func (c *collection) answer(word string, until ...string) (string, error) {
 	if _, err := io.WriteString(c.process.Stdin(), word+"\n"); err != nil {
 		return "", c.lost()
@@ -162,8 +160,7 @@ func (c *collection) answer(word string, until ...string) (string, error) {
 	return c.hear(until...)
 }
 
-// hear reads until the host says one of these, which may be a key or the text of
-// a result.
+// hear reads lines until one of these keys, or results, and returns it.
 func (c *collection) hear(until ...string) (string, error) {
 	var why *problem.Error
 	for read := 0; read < maxAnswer; {
@@ -187,7 +184,7 @@ func (c *collection) hear(until ...string) (string, error) {
 			}
 		case "zip":
 			if !c.announced(text) {
-				return "", &problem.Error{Class: problem.Command, Message: "the host does not say what its zip is"}
+				return "", &problem.Error{Class: problem.Command, Message: "the host announced no valid zip"}
 			}
 		}
 		for _, wanted := range until {
@@ -196,16 +193,16 @@ func (c *collection) hear(until ...string) (string, error) {
 			}
 		}
 	}
-	return "", &problem.Error{Class: problem.Command, Message: "what the host says can't be understood"}
+	return "", &problem.Error{Class: problem.Command, Message: "the host's answer is invalid"}
 }
 
-// diagnosisHint is what to do where a host has no diagnostics to give.
+// diagnosisHint returns what to do if a host refuses diagnostics.
 func (v *VM) diagnosisHint(message string) string {
 	switch {
 	case strings.Contains(message, "gather-diags"):
 		return "it comes with the agent's package, az-aoi-ingestion; leave the host out with --limit"
 	case strings.Contains(message, "no diagnostics as root"):
-		return "leave --as-root out, or let an administrator of the host write that line"
+		return "omit --as-root, or have an administrator of the host add that line"
 	case !strings.Contains(message, " as user "):
 	case v.helper():
 		return "if it needs root: --as-root, which the host allows with diagnostics=root in /etc/aoifleet/helper.conf"
@@ -215,34 +212,34 @@ func (v *VM) diagnosisHint(message string) string {
 	return ""
 }
 
-// announced reads `SIZE DIGEST`.
+// announced parses `SIZE DIGEST` into c.zip and reports whether it is valid.
 func (c *collection) announced(text string) bool {
 	size, digest, _ := strings.Cut(text, " ")
 	n, err := strconv.ParseInt(size, 10, 64)
 	sum, hexErr := hex.DecodeString(digest)
-	c.told = Diagnostics{n, digest}
+	c.zip = Diagnostics{n, digest}
 	return err == nil && hexErr == nil && n > 0 && n <= c.MaxSize && len(sum) == sha256.Size && digest == strings.ToLower(digest)
 }
 
-// lost is why the conversation has ended before its end.
+// lost returns why the conversation ended early.
 func (c *collection) lost() error {
 	c.process.Stdin().Close()
 	if err := c.process.Wait(); err != nil {
-		return c.vm.notRoot(c.ctx, err)
+		return c.vm.sudoProblem(c.ctx, err)
 	}
-	return &problem.Error{Class: problem.Command, Message: "the host's script stopped before its end"}
+	return &problem.Error{Class: problem.Command, Message: "the host's script ended without a result"}
 }
 
-// arrival takes the bytes of a zip as they come.
+// arrival receives the bytes of a zip.
 type arrival struct {
 	To          io.Writer
 	digest      hash.Hash
 	done, total int64
 	progress    func(done, total int64)
-	failed      error // of To
+	failed      error // from To
 }
 
-// Write passes p on.
+// Write writes p to To.
 func (a *arrival) Write(p []byte) (int, error) {
 	n, err := a.To.Write(p)
 	if a.failed = err; err != nil {
@@ -256,18 +253,18 @@ func (a *arrival) Write(p []byte) (int, error) {
 	return n, nil
 }
 
-// verdict is what to make of a transfer that ended with err and should have this
+// verdict returns the error of a transfer that ended with err, or nil if the zip has the
 // digest.
 func (a *arrival) verdict(err error, digest string) error {
 	switch {
 	case a.failed != nil:
 		return &problem.Error{Class: problem.Disk,
-			Message: "the diagnostics can't be written here: " + clean(a.failed.Error())}
+			Message: "can't write the diagnostics on the workstation: " + clean(a.failed.Error())}
 	case err != nil:
 		return err
 	case hex.EncodeToString(a.digest.Sum(nil)) != digest:
 		return &problem.Error{Class: problem.Command,
-			Message: "the diagnostics did not arrive whole: their digest is another"}
+			Message: "the diagnostics arrived incomplete: their digest differs"}
 	}
 	return nil
 }

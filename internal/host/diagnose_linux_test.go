@@ -17,21 +17,21 @@ import (
 
 const handed = ".aoifleet-diags-" + firstRun
 
-// diagnosis are the values of a diagnosis.
+// diagnosis returns the values of a diagnosis.
 func (m *machine) diagnosis(others ...string) []value {
 	return with(append(m.common(firstRun), value{"diagnostics", "20"}, value{"size", "1000000"}, value{"source", handed}, value{"hold", "30"}), others...)
 }
 
-// collected is a diagnosis that was talked with.
+// collected is the result of a diagnosis.
 type collected struct {
 	result
 	cmd *exec.Cmd
-	zip string // what was handed over, or sent
+	zip string // the zip that was received
 }
 
-// collect runs a diagnosis and answers each of its questions: words has the
-// answers by the key of the line; "" closes the input. seen is called before.
-func (m *machine) collect(values []value, words map[string]string, seen func(key string, cmd *exec.Cmd)) collected {
+// collect runs a diagnosis and answers its questions: answers has the answer by the key of
+// the line; "" closes the input. seen is called before each answer.
+func (m *machine) collect(values []value, answers map[string]string, seen func(key string, cmd *exec.Cmd)) collected {
 	m.t.Helper()
 	in := m.input("diagnose", values)
 	cmd := m.command(m.shell[0], append(slices.Clone(m.shell[1:]), "-s")...)
@@ -57,7 +57,7 @@ func (m *machine) collect(values []value, words map[string]string, seen func(key
 		line = strings.TrimSuffix(line, "\n")
 		c.lines = append(c.lines, line)
 		key, text, _ := strings.Cut(line, "=")
-		word, asked := words[key]
+		word, asked := answers[key]
 		if !asked {
 			continue
 		}
@@ -88,9 +88,9 @@ func (m *machine) collect(values []value, words map[string]string, seen func(key
 	return c
 }
 
-var byHand = map[string]string{"zip": "hand", "handed": "done"}
+var handOver = map[string]string{"zip": "hand", "handed": "done"}
 
-// noDiagnostics says that nothing is left of them.
+// noDiagnostics checks that nothing of them is left.
 func (m *machine) noDiagnostics() {
 	m.t.Helper()
 	for _, path := range m.tree() {
@@ -105,8 +105,8 @@ func TestDiagnose(t *testing.T) {
 	inEachShell(t, func(t *testing.T, m *machine) {
 		m.caller()
 		m.own0()
-		m.hook("diags", "printf 'collecting\\n'; id >\"$MACHINE/told/who\"; pwd >\"$MACHINE/told/where\"; env >\"$MACHINE/told/env\"; cat /proc/self/status >\"$MACHINE/told/status\"; printf PK123 >diags-2026.zip; touch \"$TMPDIR/x\"")
-		r := m.collect(m.diagnosis(), byHand, func(key string, _ *exec.Cmd) {
+		m.hook("diags", "printf 'collecting\\n'; id >\"$MACHINE/tool/who\"; pwd >\"$MACHINE/tool/where\"; env >\"$MACHINE/tool/env\"; cat /proc/self/status >\"$MACHINE/tool/status\"; printf PK123 >diags-2026.zip; touch \"$TMPDIR/x\"")
+		r := m.collect(m.diagnosis(), handOver, func(key string, _ *exec.Cmd) {
 			if key != "handed" {
 				return
 			}
@@ -125,7 +125,7 @@ func TestDiagnose(t *testing.T) {
 		if r.get("result") != "gathered" || r.zip != "PK123" || r.get("zip") != "5 "+digest("PK123") {
 			t.Fatalf("%v, zip %q", r, r.zip)
 		}
-		if got := strings.TrimSpace(m.read("/told/where")); got != m.root+m.workFolder()+"/out" {
+		if got := strings.TrimSpace(m.read("/tool/where")); got != m.root+m.workFolder()+"/out" {
 			t.Errorf("the tool ran in %s", got)
 		}
 		m.toolHadNoRights()
@@ -134,35 +134,35 @@ func TestDiagnose(t *testing.T) {
 	})
 }
 
-// workFolder is where the tool runs.
+// workFolder returns the folder in which the tool runs.
 func (m *machine) workFolder() string {
 	return "/var/lib/aoifleet-diags-" + unitName + "-" + firstRun
 }
 
-// toolHadNoRights: it ran as the unit's user, and where that is another than the
-// script's without a capability or a word of its environment.
+// toolHadNoRights checks that the tool ran as the unit's user and, if that is not the
+// script's, without capabilities and without its environment.
 func (m *machine) toolHadNoRights() {
 	m.t.Helper()
 	owner, err := user.Lookup(serviceUser(m.t))
 	m.must(err)
-	if got, want := m.read("/told/who"), fmt.Sprintf("uid=%s(%s) gid=%s(%s)", owner.Uid, owner.Username, owner.Gid, serviceGroup(m.t)); !strings.HasPrefix(got, want) {
+	if got, want := m.read("/tool/who"), fmt.Sprintf("uid=%s(%s) gid=%s(%s)", owner.Uid, owner.Username, owner.Gid, serviceGroup(m.t)); !strings.HasPrefix(got, want) {
 		m.t.Errorf("the tool ran as %s, want %s", got, want)
 	}
 	if !onRoot(m.t) {
 		return
 	}
-	status := m.read("/told/status")
+	status := m.read("/tool/status")
 	for _, set := range []string{"CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb"} {
 		if !strings.Contains(status, set+":\t0000000000000000\n") {
 			m.t.Errorf("the tool has capabilities, no empty %s in:\n%s", set, status)
 		}
 	}
-	if !strings.Contains(status, "NoNewPrivs:\t1\n") || strings.Contains(m.read("/told/env"), "SUDO_") {
-		m.t.Errorf("%s\n%s", status, m.read("/told/env"))
+	if !strings.Contains(status, "NoNewPrivs:\t1\n") || strings.Contains(m.read("/tool/env"), "SUDO_") {
+		m.t.Errorf("%s\n%s", status, m.read("/tool/env"))
 	}
 }
 
-// asUser is what messages say where the tool ran as another user.
+// asUser returns the part of a message about a tool that ran as another user.
 func asUser(t *testing.T) string {
 	if !onRoot(t) {
 		return ""
@@ -191,7 +191,7 @@ func TestDiagnoseSends(t *testing.T) {
 	})
 }
 
-// TestDiagnoseLeavesNothing: the operator is gone, at any time.
+// TestDiagnoseLeavesNothing loses the operator at each point.
 func TestDiagnoseLeavesNothing(t *testing.T) {
 	t.Parallel()
 	term := func(at string) func(string, *exec.Cmd) {
@@ -202,13 +202,13 @@ func TestDiagnoseLeavesNothing(t *testing.T) {
 		}
 	}
 	for name, c := range map[string]struct {
-		words map[string]string
-		seen  func(string, *exec.Cmd)
+		answers map[string]string
+		seen    func(string, *exec.Cmd)
 	}{
 		"gone before the tool ends":  {map[string]string{"step": ""}, nil},
 		"gone at the zip":            {map[string]string{"zip": ""}, nil},
 		"gone at the copy":           {map[string]string{"zip": "hand", "handed": ""}, nil},
-		"another word":               {map[string]string{"zip": "confirm"}, nil},
+		"another answer":             {map[string]string{"zip": "confirm"}, nil},
 		"ended by a signal":          {map[string]string{"zip": ""}, term("zip")},
 		"a signal while it is taken": {map[string]string{"zip": "hand", "handed": ""}, term("handed")},
 	} {
@@ -216,7 +216,7 @@ func TestDiagnoseLeavesNothing(t *testing.T) {
 			inEachShell(t, func(t *testing.T, m *machine) {
 				m.caller()
 				m.own0()
-				m.collect(m.diagnosis(), c.words, c.seen)
+				m.collect(m.diagnosis(), c.answers, c.seen)
 				m.noDiagnostics()
 				m.untouched()
 			})
@@ -227,14 +227,14 @@ func TestDiagnoseLeavesNothing(t *testing.T) {
 func TestDiagnoseRefuses(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct {
-		tool   string
-		values string
-		words  string
+		tool    string
+		values  string
+		message string
 	}{
 		"fails":          {"echo collecting; echo 'no such unit' >&2; exit 3", "", "command the agent's tool failed{as} (exit status 3): no such unit"},
 		"full disk":      {"echo 'write: No space left on device' >&2; exit 1", "", "disk the agent's tool failed{as} (exit status 1): write: No space"},
 		"hangs":          {"trap '' TERM; exec sleep 90", "diagnostics=1", "timeout the agent's tool did not end within 1s"},
-		"leaves a child": {"setsid sleep 90 & echo $! >\"$MACHINE/told/child\"; printf PK >a; exit 4", "diagnostics=4", "command the agent's tool failed{as} (exit status 4)"},
+		"leaves a child": {"setsid sleep 90 & echo $! >\"$MACHINE/tool/child\"; printf PK >a; exit 4", "diagnostics=4", "command the agent's tool failed{as} (exit status 4)"},
 		"garbage":        {"head -c 3000000 /dev/zero | tr '\\000' '\\033'; printf '\\000\\377'; exit 7", "", "command the agent's tool failed{as} (exit status 7)"},
 		"no zip":         {"echo done; printf PK >a.tar; mkdir b.zip.d", "", "command the agent's tool wrote no zip{as}: done"},
 		"two zips":       {"printf PK >a.zip; printf PK >b.zip", "", "command the agent's tool wrote more than one zip"},
@@ -257,12 +257,12 @@ func TestDiagnoseRefuses(t *testing.T) {
 			}
 			inShells(t, shells, func(t *testing.T, m *machine) {
 				m.hook("diags", c.tool)
-				r := m.collect(m.diagnosis("size=2000000", c.values), byHand, nil)
-				if child, err := strconv.Atoi(strings.TrimSpace(m.read("/told/child"))); err == nil {
+				r := m.collect(m.diagnosis("size=2000000", c.values), handOver, nil)
+				if child, err := strconv.Atoi(strings.TrimSpace(m.read("/tool/child"))); err == nil {
 					_ = syscall.Kill(child, syscall.SIGKILL)
 				}
 				m.wants(r.result, Refused)
-				m.wantsError(r.result, strings.ReplaceAll(c.words, "{as}", asUser(t)))
+				m.wantsError(r.result, strings.ReplaceAll(c.message, "{as}", asUser(t)))
 				m.noDiagnostics()
 				m.untouched()
 			})
@@ -270,17 +270,17 @@ func TestDiagnoseRefuses(t *testing.T) {
 	}
 }
 
-// TestDiagnoseUnderALimit: a limit of root's own that is higher does not take the
-// tool's away.
+// TestDiagnoseUnderALimit checks that a higher limit of root's own does not replace the
+// tool's.
 func TestDiagnoseUnderALimit(t *testing.T) {
 	t.Parallel()
 	m := newMachine(t)
 	m.shell = []string{"dash", "-c", `ulimit -f 4000; exec dash "$@"`, "dash"}
-	m.hook("diags", "ulimit -f >\"$MACHINE/told/limit\"; head -c 1800000 /dev/zero >a.zip")
-	r := m.collect(m.diagnosis("size=1500000"), byHand, nil)
+	m.hook("diags", "ulimit -f >\"$MACHINE/tool/limit\"; head -c 1800000 /dev/zero >a.zip")
+	r := m.collect(m.diagnosis("size=1500000"), handOver, nil)
 	m.wants(r.result, Refused)
 	m.wantsError(r.result, "disk the agent's tool writes more than 1500000 bytes")
-	if got := strings.TrimSpace(m.read("/told/limit")); got != "2929" {
+	if got := strings.TrimSpace(m.read("/tool/limit")); got != "2929" {
 		t.Errorf("the limit was %s", got)
 	}
 	m.noDiagnostics()
@@ -297,7 +297,7 @@ func TestDiagnoseWithoutTheTool(t *testing.T) {
 			t.Parallel()
 			m := newMachine(t)
 			prepare(m)
-			r := m.collect(m.diagnosis(), byHand, nil)
+			r := m.collect(m.diagnosis(), handOver, nil)
 			m.wants(r.result, Refused)
 			m.wantsError(r.result, "configuration the host has no "+diagsTool)
 			m.noDiagnostics()
@@ -305,18 +305,18 @@ func TestDiagnoseWithoutTheTool(t *testing.T) {
 	}
 }
 
-// TestDiagnoseOnAFullDisk: in the login directory, and in root's own folder. The
-// space is looked at first.
+// TestDiagnoseOnAFullDisk fills the login directory, and root's own folder. The free space
+// is checked first.
 func TestDiagnoseOnAFullDisk(t *testing.T) {
 	t.Parallel()
 	handing := "2" // the first dd reads the tool's zip
 	if onRoot(t) {
 		handing = "1" // as another user, so it is not counted
 	}
-	for name, c := range map[string]struct{ faults, plan, stat, words string }{
-		"when it is copied":    {"/one/dd", handing + " no-space\n", "", "disk the diagnostics can not be written in the login directory: No space left on device"},
+	for name, c := range map[string]struct{ faults, plan, stat, message string }{
+		"when it is copied":    {"/one/dd", handing + " no-space\n", "", "disk cannot write the diagnostics in the login directory: No space left on device"},
 		"in root's own folder": {"/one/mkdir", "mkdir no-space\n", "", "disk "},
-		"seen before":          {"/owners", "", "s/^[0-9]* [0-9]*$/100 4096/", "disk there is no room for the diagnostics in "},
+		"seen before":          {"/owners", "", "s/^[0-9]* [0-9]*$/100 4096/", "disk no space for the diagnostics in "},
 		"two thirds are kept":  {"/owners", "", "s/^[0-9]* [0-9]*$/1500 4096/", "disk the agent's tool writes more than 2048000 bytes"},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -329,9 +329,9 @@ func TestDiagnoseOnAFullDisk(t *testing.T) {
 			m.faults = tools + c.faults
 			m.write("/faults/plan", c.plan)
 			m.write("/faults/stat", c.stat)
-			r := m.collect(m.diagnosis("size=5000000"), byHand, nil)
+			r := m.collect(m.diagnosis("size=5000000"), handOver, nil)
 			m.wants(r.result, Refused)
-			m.wantsError(r.result, c.words)
+			m.wantsError(r.result, c.message)
 			m.noDiagnostics()
 		})
 	}

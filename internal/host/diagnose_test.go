@@ -41,20 +41,20 @@ func (fullDisk) Write([]byte) (int, error) { return 0, errors.New("no space\x1b[
 
 func TestArrival(t *testing.T) {
 	var came bytes.Buffer
-	var told []int64
-	a := &arrival{To: &came, digest: sha256.New(), total: 8, progress: func(done, total int64) { told = append(told, done, total) }}
+	var reported []int64
+	a := &arrival{To: &came, digest: sha256.New(), total: 8, progress: func(done, total int64) { reported = append(reported, done, total) }}
 	for _, part := range []string{"PK12", "3456"} {
 		if n, err := a.Write([]byte(part)); n != 4 || err != nil {
 			t.Fatal(n, err)
 		}
 	}
-	if came.String() != "PK123456" || len(told) != 4 || told[2] != 8 || told[3] != 8 {
-		t.Errorf("%q %v", came.String(), told)
+	if came.String() != "PK123456" || len(reported) != 4 || reported[2] != 8 || reported[3] != 8 {
+		t.Errorf("%q %v", came.String(), reported)
 	}
 	if err := a.verdict(nil, sumOf("PK123456")); err != nil {
 		t.Error(err)
 	}
-	if p := AsProblem(a.verdict(nil, sumOf("PK123457"))); p.Class != problem.Command || !strings.Contains(p.Message, "did not arrive whole") {
+	if p := AsProblem(a.verdict(nil, sumOf("PK123457"))); p.Class != problem.Command || !strings.Contains(p.Message, "arrived incomplete") {
 		t.Errorf("%+v", p)
 	}
 	lost := &problem.Error{Class: problem.Unreachable}
@@ -68,7 +68,7 @@ func TestArrival(t *testing.T) {
 	}
 }
 
-// TestDiagnosisValues: as root only where that is asked for.
+// TestDiagnosisValues: as_root only if it is requested.
 func TestDiagnosisValues(t *testing.T) {
 	v := &VM{}
 	if slices.Contains(v.diagnosisValues(Diagnosis{}), value{"as_root", "yes"}) || !slices.Contains(v.diagnosisValues(Diagnosis{AsRoot: true}), value{"as_root", "yes"}) {
@@ -76,14 +76,14 @@ func TestDiagnosisValues(t *testing.T) {
 	}
 }
 
-// TestDiagnosisHints: --as-root is named where it may help.
+// TestDiagnosisHints names --as-root where it may help.
 func TestDiagnosisHints(t *testing.T) {
 	for said, want := range map[string][2]string{ // without the helper, with it
-		"command the agent's tool failed as user agent (exit status 1): x":         {"--as-root", "diagnostics=root in /etc/aoifleet/helper.conf"},
-		"command the agent's tool wrote no zip as user agent":                      {"--as-root", "diagnostics=root"},
-		"command the agent's tool failed (exit status 1): x":                       {"", ""},
-		"configuration the host lets its helper run no diagnostics as root (conf)": {"leave --as-root out", "leave --as-root out"},
-		"configuration the host has no /usr/bin/az-aoi-ingestion-gather-diags":     {"the agent's package", "the agent's package"},
+		"command the agent's tool failed as user agent (exit status 1): x":     {"--as-root", "diagnostics=root in /etc/aoifleet/helper.conf"},
+		"command the agent's tool wrote no zip as user agent":                  {"--as-root", "diagnostics=root"},
+		"command the agent's tool failed (exit status 1): x":                   {"", ""},
+		"configuration the host allows no diagnostics as root (conf)":          {"omit --as-root", "omit --as-root"},
+		"configuration the host has no /usr/bin/az-aoi-ingestion-gather-diags": {"the agent's package", "the agent's package"},
 	} {
 		for i, helper := range []string{"", HelperPath} {
 			c := &collection{vm: &VM{host: inventory.Host{Helper: helper, Sudo: inventory.SudoPasswordless}}, out: bufio.NewReader(strings.NewReader("error=" + said + "\nresult=refused\n"))}
@@ -95,8 +95,8 @@ func TestDiagnosisHints(t *testing.T) {
 	}
 }
 
-// FuzzHear: whatever a host says, it is either understood or an error, and no
-// error holds a control character.
+// FuzzHear: any output of a host is either valid or an error, and no error contains a
+// control character.
 func FuzzHear(f *testing.F) {
 	for _, text := range []string{
 		"zip=5 " + strings.Repeat("0a", 32) + "\n", "error=configuration the host has no gather-diags\nresult=refused\n",
@@ -105,15 +105,15 @@ func FuzzHear(f *testing.F) {
 		f.Add(text)
 	}
 	f.Fuzz(func(t *testing.T, text string) {
-		// The end of the output is another test's: it asks how the command ended.
+		// Never ends: at the end of the output hear would wait for the process.
 		endless := io.MultiReader(strings.NewReader(text), strings.NewReader("\n"+strings.Repeat("x", 70000)))
 		c := &collection{vm: &VM{}, out: bufio.NewReader(endless), Diagnosis: Diagnosis{MaxSize: 1000}}
 		key, err := c.hear("zip", "none")
 		switch {
-		case err == nil && key == "zip" && (c.told.Size < 1 || c.told.Size > 1000 || len(c.told.SHA256) != 64):
-			t.Errorf("%+v", c.told)
+		case err == nil && key == "zip" && (c.zip.Size < 1 || c.zip.Size > 1000 || len(c.zip.SHA256) != 64):
+			t.Errorf("%+v", c.zip)
 		case err == nil && key != "zip" && key != "none":
-			t.Errorf("heard %q", key)
+			t.Errorf("got %q", key)
 		case err != nil && strings.ContainsAny(err.Error(), "\x1b\x00\n"):
 			t.Errorf("%q", err)
 		}

@@ -11,6 +11,8 @@ import (
 	"github.com/aoifleet/aoifleet/internal/inventory"
 )
 
+// TestConfigurationOfTheRotation changes the configuration after it was read: a change is
+// drift, before and after the restart; the same bytes in another inode are not.
 func TestConfigurationOfTheRotation(t *testing.T) {
 	t.Parallel()
 	const path = "/etc/az-aoi-ingestion/config.yaml"
@@ -19,7 +21,7 @@ func TestConfigurationOfTheRotation(t *testing.T) {
 		before, restart, prompt string
 		ending                  Ending
 	}{
-		"as it was":                 {"", "", "", Rotated},
+		"unchanged":                 {"", "", "", Rotated},
 		"touched":                   {`cp "$MACHINE` + path + `" "$MACHINE/x"; mv "$MACHINE/x" "$MACHINE` + path + `"`, `touch "$MACHINE` + path + `"`, "", Rotated},
 		"changed before":            {change, "", "", Refused},
 		"gone before":               {`rm "$MACHINE` + path + `"`, "", "", Refused},
@@ -34,7 +36,7 @@ func TestConfigurationOfTheRotation(t *testing.T) {
 				m.do(c.before)
 				m.state("starts=0")
 				m.hook("on-restart", "log INFO agent: started\n[ $starts = 1 ] || return 0\n"+c.restart+"\n")
-				m.text = strings.Replace(m.text, "hear() {\n", "hear() {\n( MACHINE=$ROOT; "+c.prompt+" )\n", 1)
+				m.text = strings.Replace(m.text, "wait_answer() {\n", "wait_answer() {\n( MACHINE=$ROOT; "+c.prompt+" )\n", 1)
 				r := m.rotate(firstRun, newBytes, "config="+path, "configured="+o.Configured, "settings="+o.Settings, "folder="+f.file(certPath).fields["folder"])
 				m.wants(r, c.ending)
 				if c.ending != Rotated {
@@ -47,6 +49,8 @@ func TestConfigurationOfTheRotation(t *testing.T) {
 	}
 }
 
+// TestChangedRightAfterTheSwap changes the file before the first check, also behind a link
+// of root's own.
 func TestChangedRightAfterTheSwap(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct {
@@ -82,7 +86,7 @@ func TestChangedRightAfterTheSwap(t *testing.T) {
 	}
 }
 
-// linked moves a file aside and puts a link in its place; there is another, too.
+// linked replaces a file with a link to it, and creates another target.
 func (m *machine) linked(path string) {
 	m.t.Helper()
 	m.must(os.Rename(m.root+path, m.root+path+".1"))
@@ -90,10 +94,12 @@ func (m *machine) linked(path string) {
 	m.write(filepath.Dir(path)+"/other", "agent_id: other\n")
 }
 
+// TestCertificateChangedByOthers changes the file during the watch or the confirmation: the
+// change is reported and not undone.
 func TestCertificateChangedByOthers(t *testing.T) {
 	t.Parallel()
 	const change = `echo other >"$MACHINE` + certPath + `"`
-	for name, at := range map[string]string{"watch": "look() {\n", "prompt": "hear() {\n"} {
+	for name, at := range map[string]string{"watch": "judge() {\n", "prompt": "wait_answer() {\n"} {
 		t.Run(name, func(t *testing.T) {
 			inEachShell(t, func(t *testing.T, m *machine) {
 				m.text = strings.Replace(m.text, at, at+"( [ -n \"$file_known\" ] && MACHINE=$ROOT && "+change+" )\n", 1)
@@ -108,6 +114,7 @@ func TestCertificateChangedByOthers(t *testing.T) {
 	}
 }
 
+// TestRunWithoutASwitch counts as in progress until its deadline, not forever.
 func TestRunWithoutASwitch(t *testing.T) {
 	t.Parallel()
 	inEachShell(t, func(t *testing.T, m *machine) {
@@ -117,20 +124,22 @@ func TestRunWithoutASwitch(t *testing.T) {
 		r := m.recover()
 		m.wants(r, RolledBack)
 		if r.get("receipt_pid") != strconv.Itoa(w.cmd.Process.Pid) {
-			t.Errorf("the process is not named: %v", r)
+			t.Errorf("no process id: %v", r)
 		}
 		m.live(oldBytes)
 		m.wants(m.answered(w, "confirm "+firstRun), RolledBack)
 	})
 }
 
+// TestStagedFileThatIsGone: another run has ended meanwhile and removed the staged file. The
+// error is that run's file, not a full disk.
 func TestStagedFileThatIsGone(t *testing.T) {
 	t.Parallel()
 	inEachShell(t, func(t *testing.T, m *machine) {
-		m.text = strings.Replace(m.text, "take() {\n", "take() {\nrm -f \"$state/staged-$run\"; printf other >\"$ROOT$real\"\n", 1)
+		m.text = strings.Replace(m.text, "create_pending() {\n", "create_pending() {\nrm -f \"$state/staged-$run\"; printf other >\"$ROOT$real\"\n", 1)
 		r := m.rotate(firstRun, newBytes)
 		m.wants(r, Refused)
-		m.wantsError(r, "drift "+certPath+" is not the file that was seen before")
+		m.wantsError(r, "drift "+certPath+" has changed since it was checked")
 		m.settled()
 	})
 }

@@ -24,12 +24,12 @@ func (m *machine) conversation(verbs ...func() (verb string, values []value)) []
 	var stderr strings.Builder
 	cmd.Stderr = &stderr
 	m.must(cmd.Start())
-	_, _ = io.WriteString(stdin, m.onMachine(m.text+string(knowing(m.text)))) // a shell that has gone shows in its output
+	_, _ = io.WriteString(stdin, m.onMachine(m.text+string(assignSelf(m.text)))) // a shell that has gone shows in its output
 	lines := bufio.NewScanner(stdout)
 	var results []result
 	for _, next := range verbs {
 		verb, values := next()
-		in, err := call(verb, values, thenGoOn)
+		in, err := call(verb, values, thenContinue)
 		m.must(err)
 		_, _ = stdin.Write(in)
 		r := result{exit: -1}
@@ -63,8 +63,8 @@ func (m *machine) rotating(others ...string) func() (string, []value) {
 	return func() (string, []value) { return "rotate", m.change(firstRun, newBytes, others...) }
 }
 
-// TestConversation: one shell for all verbs. What one has left behind, values,
-// descriptors or settings of the shell, does not reach the next.
+// TestConversation: one shell runs all verbs. Values, descriptors and shell options of one
+// verb do not affect the next.
 func TestConversation(t *testing.T) {
 	t.Parallel()
 	inEachShell(t, func(t *testing.T, m *machine) {
@@ -85,7 +85,7 @@ func TestConversation(t *testing.T) {
 	})
 }
 
-// shows is how often systemd was asked for the unit's state.
+// shows returns how often systemd was asked for the unit's state.
 func (m *machine) shows() int {
 	n := 0
 	for call := range strings.Lines(m.read("/unit/calls")) {
@@ -96,8 +96,8 @@ func (m *machine) shows() int {
 	return n
 }
 
-// TestUnitIsAskedOnce as long as its main process is the one that was seen: a
-// rotation asks again only after the restart.
+// TestUnitIsAskedOnce while its main process is unchanged: a rotation asks again only after
+// the restart.
 func TestUnitIsAskedOnce(t *testing.T) {
 	t.Parallel()
 	// Fields 4 to 21 of proc_pid_stat(5), and the start, in hundredths.
@@ -105,8 +105,8 @@ func TestUnitIsAskedOnce(t *testing.T) {
 	for name, c := range map[string]struct {
 		start int
 		state string // of the unit
-		meant int    // how often it is asked
-		later int    // seconds between the look and the rotation
+		meant int    // expected number of calls
+		later int    // seconds between observe and rotate
 	}{
 		"the same process":             {500, "", 2, 0},
 		"the same, a little later":     {500, "", 2, 50},
@@ -114,7 +114,7 @@ func TestUnitIsAskedOnce(t *testing.T) {
 		"another with its number":      {700, "", 3, 0},
 		"one before it":                {440, "", 3, 0},
 		"gone":                         {0, "", 3, 0},
-		"on its way down":              {500, "active=deactivating", 3, 0},
+		"stopping":                     {500, "active=deactivating", 3, 0},
 		"started again by systemd":     {500, "restarts=1", 3, 0},
 		"no main process, as far seen": {500, "pid=0", 3, 0},
 	} {
@@ -137,7 +137,7 @@ func TestUnitIsAskedOnce(t *testing.T) {
 	}
 }
 
-// passed sets the host's uptime so many seconds on; 0: it goes on by itself.
+// passed advances the host's uptime by that many seconds; 0: no change.
 func (m *machine) passed(seconds int) {
 	m.t.Helper()
 	if seconds == 0 {
@@ -150,7 +150,7 @@ func (m *machine) passed(seconds int) {
 	m.write("/proc/uptime", fmt.Sprintf("%.2f 0.00\n", up+float64(seconds)))
 }
 
-// TestUnitThatWasStoppedSince the look is refused, though the look is remembered.
+// TestUnitThatWasStoppedSince the observation is refused, although its results are reused.
 func TestUnitThatWasStoppedSince(t *testing.T) {
 	t.Parallel()
 	m := newMachine(t)
@@ -163,8 +163,7 @@ func TestUnitThatWasStoppedSince(t *testing.T) {
 	m.untouched()
 }
 
-// TestTimerIsSeen by its file where systemd-run says that it has started it;
-// else systemd is asked.
+// TestTimerIsSeen by its file if systemd-run has succeeded; otherwise systemd is asked.
 func TestTimerIsSeen(t *testing.T) {
 	t.Parallel()
 	file := "/run/systemd/transient/aoifleet-undo-az-aoi-ingestion-" + firstRun + ".timer"
@@ -175,7 +174,7 @@ func TestTimerIsSeen(t *testing.T) {
 	}{
 		"there":                  {true, false, 0, Rotated},
 		"not where it is looked": {false, false, 1, Rotated},
-		// And once more when the switch is taken away.
+		// And again when the switch is removed.
 		"an earlier one, no new":    {true, true, 2, Refused},
 		"neither started nor there": {false, true, 2, Refused},
 	} {
@@ -199,8 +198,8 @@ func TestTimerIsSeen(t *testing.T) {
 	}
 }
 
-// TestReceiptKnowsTheCertificate: the next look need not open the file, as long
-// as it is the one that the run brought.
+// TestReceiptKnowsTheCertificate: observe need not open the file while it is the one that
+// the run installed.
 func TestReceiptKnowsTheCertificate(t *testing.T) {
 	t.Parallel()
 	thumbprint, sum := strings.Repeat("AB", 20), strings.Repeat("cd", 32)
@@ -214,13 +213,13 @@ func TestReceiptKnowsTheCertificate(t *testing.T) {
 		}
 		m.write(certPath, thirdOne)
 		if o, _, err = m.look(inventory.Agent{}); err != nil || o.Live != nil {
-			t.Errorf("another file passes for it: %+v %v", o.Live, err)
+			t.Errorf("reported for another file: %+v %v", o.Live, err)
 		}
 	})
 }
 
-// A helper of an earlier version refuses a call with a key that it does not know,
-// and one of this version would drop this one.
+// TestAboutIsNotForTheHelper: a helper of an earlier version refuses an unknown key, and one
+// of this version ignores this key.
 func TestAboutIsNotForTheHelper(t *testing.T) {
 	for helper, want := range map[string]bool{"": true, HelperPath: false} {
 		v := New(nil, inventory.Host{Helper: helper}, Run{ID: "r"}, nil)
@@ -231,7 +230,7 @@ func TestAboutIsNotForTheHelper(t *testing.T) {
 	}
 }
 
-func TestAboutIsNotBelieved(t *testing.T) {
+func TestAboutIsValidated(t *testing.T) {
 	good := `{"thumbprint":"` + strings.Repeat("AB", 20) + `","sha256":"` + strings.Repeat("cd", 32) + `","subject":"CN=\u001b[2Ja"}`
 	if info, ok := parseAbout(good); !ok || strings.Contains(info.Subject, "\x1b") {
 		t.Errorf("%+v %v", info, ok)
@@ -243,8 +242,8 @@ func TestAboutIsNotBelieved(t *testing.T) {
 	}
 }
 
-// TestLogInShort: a log that was only added to is judged by what was added, and
-// one that nobody wrote to is not read at all.
+// TestLogInShort: of a log that has only grown the script reads only the new lines, and an
+// unchanged log it does not read at all.
 func TestLogInShort(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct {

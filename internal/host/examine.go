@@ -9,41 +9,40 @@ import (
 	"github.com/aoifleet/aoifleet/internal/problem"
 )
 
-// Examination is what a thorough look at a host found, and what kept it from
-// going further. As with an Observation all of it came from the host.
+// Examination is the result of Examine, with the errors that stopped it. Like an
+// Observation it comes from the host: sanitised, limited in size, and possibly a lie.
 type Examination struct {
-	SFTP error // why there is no SFTP session; nil: there is
+	SFTP error // why no SFTP session opens; nil: it opens
 	Root bool  // the host's script ran as root
-	Err  error // why it did not, or did not come to its end
-	// OldHelper: the installed helper is of another version than this program.
+	Err  error // why it did not run, or did not finish
+	// OldHelper is set if the installed helper has another version than this program.
 	OldHelper bool
-	Facts     *Facts // nil: the script did not tell, or is of an earlier version
-	// Seen and SeenErr are what Observe returned. Both are nil where it was of no
-	// use to ask.
+	Facts     *Facts // nil: not reported, as by an earlier version of the script
+	// Seen and SeenErr are the results of Observe; both are nil if it was not called.
 	Seen    *Observation
 	SeenErr error
 }
 
-// Facts are what only a doctor asks a host for.
+// Facts are facts of a host that only doctor needs.
 type Facts struct {
-	Ahead     time.Duration // the host's clock before ours; negative: behind. 0 where the answer's own time could explain it
-	Clock     bool          // the host told its time
-	Lacks     []string      // tools that the script needs and the host has not
+	Ahead     time.Duration // how far the host's clock is ahead; negative: behind. 0 within the time of the call
+	Clock     bool          // the host reported its time
+	Lacks     []string      // tools that the script needs and the host does not have
 	Installer string        // the host's package manager: dnf, yum, apt-get, zypper; "": none of them
 	Systemd   string        // the first line of systemctl --version
-	Timer     bool          // systemd-run is there
-	Guard     bool          // /etc/systemd/system can be written
+	Timer     bool          // systemd-run exists
+	Guard     bool          // root can write /etc/systemd/system
 	Wanted    bool          // some target wants the unit
 	Log       string        // file, missing, other
-	LogUnsafe string        // a folder that others can write, in which the log's path has a link; "": none
-	OpenSSL   bool          // is there
+	LogUnsafe string        // a folder that non-root users can write, in which the log's path has a link; "": none
+	OpenSSL   bool          // openssl exists
 	// Hardlinks and Symlinks are fs.protected_hardlinks and fs.protected_symlinks
-	// (proc_sys_fs(5)): 0 or 1; "" where the host does not tell.
+	// (proc_sys_fs(5)): 0 or 1; "" if unknown.
 	Hardlinks, Symlinks string
 	forms               map[string]Form
 }
 
-// SetForm notes how the certificate file at path is written down.
+// SetForm sets the form of the certificate file at path.
 func (f *Facts) SetForm(path string, form Form) {
 	if f.forms == nil {
 		f.forms = map[string]Form{}
@@ -51,25 +50,25 @@ func (f *Facts) SetForm(path string, form Form) {
 	f.forms[path] = form
 }
 
-// Form is how a certificate file is written down.
+// Form describes the text of a certificate file.
 type Form struct {
-	// Strange is what in it is no base64, at most 64 bytes, each told by its
-	// kind: N, R, S, T (newline, return, space, tab), B (of a byte order mark), X.
+	// Strange lists the bytes that are not base64, at most 64, each by its kind: N, R, S,
+	// T (newline, return, space, tab), B (of a byte order mark), X (other).
 	Strange     string
 	NewlineEnds bool   // its last byte is a newline, or it is empty
-	Opens       string // whether OpenSSL 3 opens it: yes, legacy, no; "": not told
+	Opens       string // whether OpenSSL 3 opens it: yes, legacy, no; "": unknown
 }
 
-// Form is that of the certificate file of Seen, where it was told.
-func (e *Examination) Form() (form Form, told bool) {
+// Form returns the form of the certificate file of Seen, if the host reported it.
+func (e *Examination) Form() (form Form, known bool) {
 	if e.Facts == nil || e.Seen == nil || e.Seen.Provider == nil {
 		return Form{}, false
 	}
-	form, told = e.Facts.forms[e.Seen.Provider.Path]
-	return form, told
+	form, known = e.Facts.forms[e.Seen.Provider.Path]
+	return form, known
 }
 
-// Examine looks at the host more closely than Observe does, and changes nothing.
+// Examine reads more of the host than Observe, which it includes, and changes nothing.
 func (v *VM) Examine(ctx context.Context) *Examination {
 	e := &Examination{}
 	v.conn.Prefetch()
@@ -79,8 +78,8 @@ func (v *VM) Examine(ctx context.Context) *Examination {
 		return e
 	}
 	e.Seen, e.SeenErr = v.Observe(ctx, ObserveOptions{})
-	if _, told := e.Form(); !told && e.Facts != nil && e.SeenErr == nil && e.Seen.Provider != nil && e.Seen.File.Kind == "file" {
-		// YAML can write a path in ways that the script's glance misses.
+	if _, known := e.Form(); !known && e.Facts != nil && e.SeenErr == nil && e.Seen.Provider != nil && e.Seen.File.Kind == "file" {
+		// The script does not find a path in every form that YAML allows.
 		v.examine(ctx, e, e.Seen.Provider.Path)
 	}
 	return e
@@ -92,7 +91,7 @@ func (v *VM) openSFTP(ctx context.Context) error {
 	return v.conn.OpenSFTP(ctx)
 }
 
-// examine runs the script's verb examine and notes in e what came of it.
+// examine runs the script's verb examine and sets the results in e.
 func (v *VM) examine(ctx context.Context, e *Examination, path string) {
 	values := append(v.common(), value{"config", v.host.Agent.Config})
 	if path != "" {
@@ -103,11 +102,11 @@ func (v *VM) examine(ctx context.Context, e *Examination, path string) {
 	if e.Err = err; err != nil {
 		return
 	}
-	e.heard(out, v.helper(), before, time.Now())
+	e.parse(out, v.helper(), before, time.Now())
 }
 
-// heard reads the script's answer, which came between two times.
-func (e *Examination) heard(out []byte, helper bool, before, after time.Time) {
+// parse sets the results from the script's answer, which arrived between two times.
+func (e *Examination) parse(out []byte, helper bool, before, after time.Time) {
 	f := parseFound(out)
 	note, err := "", error(nil)
 	if helper {
@@ -138,7 +137,7 @@ func parseFacts(out []byte, f *found, before, after time.Time) *Facts {
 	if clock := seconds(f.fields["clock"]); !clock.IsZero() {
 		facts.Clock, facts.Ahead = true, ahead(clock, before, after)
 	}
-	var path string // of the form that the lines tell of
+	var path string // of the form that the next lines describe
 	var form Form
 	for line := range strings.SplitSeq(string(out), "\n") {
 		key, text, _ := strings.Cut(line, "=")
@@ -162,7 +161,7 @@ func parseFacts(out []byte, f *found, before, after time.Time) *Facts {
 	return facts
 }
 
-// ahead compares a clock with the time between a question and its answer.
+// ahead returns how far clock is outside the time between a call and its answer.
 func ahead(clock, before, after time.Time) time.Duration {
 	switch {
 	case clock.Before(before):

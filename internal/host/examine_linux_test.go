@@ -14,7 +14,7 @@ import (
 	"github.com/aoifleet/aoifleet/internal/problem"
 )
 
-// examine asks the machine what a doctor asks, and reads it as the Go side does.
+// examine runs the verb examine and parses its output.
 func (m *machine) examine(others ...string) *Examination {
 	m.t.Helper()
 	before := time.Now()
@@ -23,7 +23,7 @@ func (m *machine) examine(others ...string) *Examination {
 		m.t.Fatalf("%v", r)
 	}
 	e := &Examination{}
-	e.heard([]byte(strings.Join(r.lines, "\n")), false, before, time.Now())
+	e.parse([]byte(strings.Join(r.lines, "\n")), false, before, time.Now())
 	return e
 }
 
@@ -67,8 +67,8 @@ func TestExamine(t *testing.T) {
 	})
 }
 
-// TestExamineLinks: who can put links where root looks, and what the kernel makes of
-// them. A host that does not tell is not taken for a safe one.
+// TestExamineLinks reports links in folders that others can write, and the kernel's
+// protection. An unknown protection is not reported as safe.
 func TestExamineLinks(t *testing.T) {
 	t.Parallel()
 	inEachShell(t, func(t *testing.T, m *machine) {
@@ -83,16 +83,16 @@ func TestExamineLinks(t *testing.T) {
 		m.mkdir(filepath.Dir(logPath), 0o777)
 		f := m.examine().Facts
 		if f == nil || strings.TrimSuffix(f.LogUnsafe, "/") != filepath.Dir(logPath) {
-			t.Errorf("anybody's link: %+v", f)
+			t.Errorf("a link of another user: %+v", f)
 		}
 	})
 }
 
-// TestObserveTellsWhoseTheFolderIs is for the doctor, who says what follows.
-func TestObserveTellsWhoseTheFolderIs(t *testing.T) {
+// TestObserveReportsGuardedFolder reports a folder that the agent's user can write.
+func TestObserveReportsGuardedFolder(t *testing.T) {
 	t.Parallel()
 	if !onRoot(t) {
-		return // root's own folders can't be made
+		return // only root can create root's own folders
 	}
 	inEachShell(t, func(t *testing.T, m *machine) {
 		m.write("/etc/az-aoi-ingestion/config.yaml", config(certPath))
@@ -108,12 +108,12 @@ func TestObserveTellsWhoseTheFolderIs(t *testing.T) {
 		}
 		m.ownedByTheAgent(filepath.Dir(certPath))
 		if !look() {
-			t.Error("the agent's folder is taken for root's own")
+			t.Error("the agent's folder is reported as root's own")
 		}
 	})
 }
 
-// TestForms: every way in which a file is not one line of base64.
+// TestForms covers the deviations from one line of base64.
 func TestForms(t *testing.T) {
 	t.Parallel()
 	right := p12(t, pkcs12.Modern2023)
@@ -152,7 +152,7 @@ func TestForms(t *testing.T) {
 	})
 }
 
-func TestExamineTellsOfAllMissingTools(t *testing.T) {
+func TestExamineReportsAllMissingTools(t *testing.T) {
 	t.Parallel()
 	m := newMachine(t)
 	m.without("flock")
@@ -164,7 +164,7 @@ func TestExamineTellsOfAllMissingTools(t *testing.T) {
 	}
 }
 
-func TestHeard(t *testing.T) {
+func TestParseExamination(t *testing.T) {
 	t.Parallel()
 	now := time.Unix(1800000000, 0)
 	old, same := "helper=2 0123\n", "helper=2 "+HelperVersion()+"\n"
@@ -182,13 +182,13 @@ func TestHeard(t *testing.T) {
 		"old, refuses the log":     {old + "error=configuration agent.log is\n", true, true, true, false, "configuration"},
 		"another conversation":     {"helper=3 x\nexamined=yes\n", true, true, false, false, "configuration"},
 		"no helper at all":         {"hello\n", true, false, false, false, "configuration"},
-		"somebody else":            {"error=sudo somebody else\n", false, false, false, false, "sudo"},
+		"not root":                 {"error=sudo not root\n", false, false, false, false, "sudo"},
 		"refused":                  {"error=configuration x\n", false, true, false, false, "configuration"},
 		"noise":                    {"hello\n", false, false, false, false, "command"},
 		"nothing":                  {"", false, false, false, false, "command"},
 	} {
 		e := &Examination{}
-		e.heard([]byte(c.out), c.helper, now, now.Add(time.Second))
+		e.parse([]byte(c.out), c.helper, now, now.Add(time.Second))
 		class := problem.Class("")
 		if e.Err != nil {
 			class = AsProblem(e.Err).Class
@@ -206,27 +206,27 @@ func TestAhead(t *testing.T) {
 		"1800000000.5": 0, "1800000002": 0, "1800000003.5": 1500 * time.Millisecond, "1799999999": -time.Second, "1799996400.0": -time.Hour,
 	} {
 		e := &Examination{}
-		e.heard([]byte("clock="+clock+"\nexamined=yes\n"), false, now, now.Add(2*time.Second))
+		e.parse([]byte("clock="+clock+"\nexamined=yes\n"), false, now, now.Add(2*time.Second))
 		if !e.Facts.Clock || e.Facts.Ahead != want {
 			t.Errorf("%s: %+v", clock, e.Facts)
 		}
 	}
 	e := &Examination{}
-	e.heard([]byte("clock=noon\nexamined=yes\n"), false, now, now)
+	e.parse([]byte("clock=noon\nexamined=yes\n"), false, now, now)
 	if e.Facts.Clock {
 		t.Errorf("%+v", e.Facts)
 	}
 }
 
-// FuzzHeard: nothing that a host says panics or reaches a person as it is.
-func FuzzHeard(f *testing.F) {
+// FuzzExamination: no output of a host causes a panic or is shown unsanitised.
+func FuzzExamination(f *testing.F) {
 	f.Add([]byte("clock=1.5\nlacks=a\nform=/p\nstrange=N\nnewline_ends=yes\nopens=yes\nexamined=yes\n"), false)
 	f.Add([]byte("protected_hardlinks=\x1b[31m\nlog_unsafe=/\x00\nexamined=1\n"), false)
 	f.Add([]byte("strange=\x1b[31m\nopens=\x00\nform=\nsystemd=\x1b\nclock=99999999999999999999\nexamined=1\n"), false)
 	f.Add([]byte("helper=2 0\nerror=internal unknown verb\n"), true)
 	f.Fuzz(func(t *testing.T, out []byte, helper bool) {
 		e := &Examination{Seen: &Observation{Provider: &Provider{Path: "/p"}}}
-		e.heard(out, helper, time.Unix(0, 0), time.Unix(1, 0))
+		e.parse(out, helper, time.Unix(0, 0), time.Unix(1, 0))
 		if (e.Facts == nil) == (e.Err == nil) && !e.OldHelper {
 			t.Fatalf("%+v", e)
 		}

@@ -8,15 +8,15 @@ import (
 	"testing"
 )
 
-// story is one transaction that the fault walk breaks at every step.
+// story is one transaction in which TestEveryFault breaks every step.
 type story struct {
 	name    string
 	text    string                // the new file
 	prepare func(m *machine)      // nil: nothing
 	ending  Ending                // without a fault
-	first   bool                  // there is no old file
-	brief   bool                  // much of it is walked by the others
-	values  []string              // of the rotation, besides
+	first   bool                  // no old file
+	brief   bool                  // other stories cover most of it
+	values  []string              // additional values of the rotation
 	run     func(*machine) result // nil: a rotation that is confirmed
 }
 
@@ -39,7 +39,7 @@ var stories = []story{
 
 const zerothRun = "20261122T090000Z-zzzz"
 
-// rotatedBefore: another run has replaced the old file.
+// rotatedBefore leaves the state after another run has replaced the old file.
 func rotatedBefore(m *machine) {
 	m.save(zerothRun, "")
 	m.must(os.Chmod(m.root+m.stateRun(zerothRun)+"/certificate", 0o640))
@@ -48,7 +48,7 @@ func rotatedBefore(m *machine) {
 	m.state("loaded=" + newBytes)
 }
 
-// interrupted kills a rotation right after the restart.
+// interrupted kills a rotation right after the restart of the agent.
 func interrupted(m *machine) {
 	m.hook("on-restart", "loaded=BADnew; log AADSTS1; keep; read -r pid <\"$MACHINE/faults/pid\"; kill -9 \"-$pid\"; exit")
 	m.rotate(firstRun, badBytes)
@@ -57,7 +57,7 @@ func interrupted(m *machine) {
 	m.write("/faults/calls", "")
 }
 
-// machine is one on which the commands in the directory faults go first.
+// machine returns a machine with the directory faults first on PATH.
 func (s story) machine(t *testing.T, faults string) *machine {
 	m := newMachine(t)
 	m.faults, m.once = faults, s.brief || s.run != nil
@@ -72,25 +72,24 @@ func (s story) machine(t *testing.T, faults string) *machine {
 	return m
 }
 
-func (s story) tell(m *machine) result {
+func (s story) perform(m *machine) result {
 	if s.run != nil {
 		return s.run(m)
 	}
 	return m.rotate(firstRun, s.text, append([]string{"thumbprint=ABCD"}, s.values...)...)
 }
 
-// TestEveryFault walks all commands of a transaction: each fails before it has
-// done anything, or after; the script is killed before it, or after. Whatever
-// happens, the file is the old or the new one, what was said is true, and the
-// host finds its way back: by a recovery, by the timer when nobody does
-// anything, and over a reboot. The next rotation needs no help.
+// TestEveryFault breaks each command of a transaction: it fails without effect or after its
+// effect; the script is killed before or after it. In every case the file is the old or
+// the new one, the report is true, and the host recovers: by recover, by the timer
+// alone, and after a reboot. The next rotation succeeds.
 func TestEveryFault(t *testing.T) {
 	t.Parallel()
 	for _, s := range stories {
 		t.Run(s.name, func(t *testing.T) {
 			t.Parallel()
 			m := s.machine(t, tools+"/counted")
-			m.wants(s.tell(m), s.ending)
+			m.wants(s.perform(m), s.ending)
 			calls := strings.Split(strings.TrimSpace(m.read("/faults/calls")), "\n")
 			if len(calls) < 10 {
 				t.Fatalf("calls: %v", calls)
@@ -115,8 +114,8 @@ func TestEveryFault(t *testing.T) {
 	}
 }
 
-// ends are the ways in which a broken transaction is carried to its end. Before
-// the receipt is taken there is nothing to carry.
+// ends returns the checks of a broken transaction, by name. Before the receipt exists there
+// is nothing to recover.
 func (s story) ends(mode string, taken bool) map[string]func(*machine, result) {
 	ends := map[string]func(*machine, result){"": (*machine).after}
 	if mode != "killed-before" || !taken {
@@ -127,7 +126,7 @@ func (s story) ends(mode string, taken bool) map[string]func(*machine, result) {
 		return map[string]func(*machine, result){"reboot": (*machine).afterReboot}
 	case s.name == "tick":
 		return map[string]func(*machine, result){"timer": (*machine).afterTheTimer}
-	case s.name == "refused by Entra": // the timer's undo is the tick's
+	case s.name == "refused by Entra": // the story tick covers the timer
 		ends["reboot"] = (*machine).afterReboot
 	case s.run == nil:
 		ends["timer"], ends["reboot"] = (*machine).afterTheTimer, (*machine).afterReboot
@@ -135,9 +134,8 @@ func (s story) ends(mode string, taken bool) map[string]func(*machine, result) {
 	return ends
 }
 
-// skip is how many calls other stories have walked already: those up to the
-// restart, where it is only the restarted agent that is different, or up to the
-// receipt.
+// skip returns the number of calls that other stories cover: those up to the restart, if
+// only the restarted agent differs, or up to the receipt.
 func (s story) skip(calls []string) int {
 	until := " systemctl restart "
 	switch {
@@ -149,8 +147,8 @@ func (s story) skip(calls []string) int {
 	return 1 + slices.IndexFunc(calls, func(call string) bool { return strings.Contains(call, until) })
 }
 
-// modes are the ways in which a call can go wrong. To be killed after one is to
-// be killed before the next, but for what the shell itself does in between.
+// modes returns the faults of a call. Killed after a call equals killed before the next,
+// except for what the shell itself does in between.
 func (s story) modes(call string) []string {
 	command := strings.Fields(call)[1]
 	switch {
@@ -164,8 +162,8 @@ func (s story) modes(call string) []string {
 	return []string{"not-applied", "applied", "killed-before"}
 }
 
-// TestEveryToolBroken: a command that never works, also of those that only
-// read the log.
+// TestEveryToolBroken breaks all calls of one command, also of those that only read the
+// log.
 func TestEveryToolBroken(t *testing.T) {
 	t.Parallel()
 	for _, s := range stories[:2] {
@@ -183,24 +181,24 @@ func TestEveryToolBroken(t *testing.T) {
 	}
 }
 
-// fault is one call of a command: which, and the how many-th of it.
+// fault is one call of a command.
 type fault struct {
 	command string
-	time    int
+	time    int // 1 is its first call
 }
 
 func (s story) broken(t *testing.T, at fault, mode string, end func(*machine, result)) {
 	m := s.machine(t, tools+"/one/"+at.command)
 	before := m.ownerOrNone()
 	m.write("/faults/plan", fmt.Sprintln(at.time, mode))
-	r := s.tell(m)
+	r := s.perform(m)
 	if s.run == nil {
 		m.truthful(r, s)
 	} else if r.get("result") == string(RolledBack) {
 		m.live(m.before)
 	}
 	if r.get("result") == string(Failed) && s.ending == Rotated {
-		t.Errorf("one fault of one command needs a person: %v", r)
+		t.Errorf("failed after a single fault: %v", r)
 	}
 	m.write("/faults/plan", "none\n")
 	m.faults = ""
@@ -208,7 +206,7 @@ func (s story) broken(t *testing.T, at fault, mode string, end func(*machine, re
 		t.Errorf("the file is %v, it was %v", now, before)
 	}
 	if r.get("result") != "" && r.exit == 0 && !m.open() {
-		// A recovery would find nothing; the switch may still have to go.
+		// Nothing to recover, but a switch may be left.
 		m.tick()
 		if len(m.timers()) == 0 && len(m.glob(m.stateDir()+"/backups/*/host.sh")) > 0 {
 			m.wants(m.recover(), Clean)
@@ -220,7 +218,7 @@ func (s story) broken(t *testing.T, at fault, mode string, end func(*machine, re
 	end(m, r)
 }
 
-// truthful: what was said is what is there.
+// truthful checks that the report matches the host.
 func (m *machine) truthful(r result, s story) {
 	m.t.Helper()
 	live, started := m.read(certPath), m.unit("starts") != "0"
@@ -236,7 +234,7 @@ func (m *machine) truthful(r result, s story) {
 	case RolledBack:
 		wrong = live != old || started && !m.uses(old)
 	case Refused:
-		// Without rm(1) a receipt stays, for a recovery.
+		// Without rm(1) a receipt is left for recover.
 		wrong = live != old || started || open && !strings.HasSuffix(m.faults, "/rm")
 	}
 	if Ending(r.get("result")) != Rotated && r.exit == 0 {
@@ -247,12 +245,12 @@ func (m *machine) truthful(r result, s story) {
 	}
 }
 
-// uses: is that what the agent has read? "(none)": there was nothing.
+// uses reports whether the agent has read that text; "(none)": no file.
 func (m *machine) uses(text string) bool {
 	return strings.TrimSuffix(text, "(none)") == m.unit("loaded")
 }
 
-// after: a recovery and another rotation put everything right.
+// after checks that recover and another rotation succeed.
 func (m *machine) after(r result) {
 	m.t.Helper()
 	back := m.recover()

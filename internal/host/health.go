@@ -10,7 +10,7 @@ import (
 	"github.com/aoifleet/aoifleet/internal/inventory"
 )
 
-// Kind is what is wrong with an agent. Who asks for a verdict decides by it what to do.
+// Kind is the kind of a finding. The caller decides by it what to do.
 type Kind int
 
 // The kinds of findings.
@@ -19,27 +19,26 @@ const (
 	Stopped            // the unit is inactive
 	Failing            // the unit has failed, or is in another state in which nothing runs
 	Exited             // the unit is active, its main process has exited (RemainAfterExit=yes)
-	Restarting         // the agent has exited, and systemd is about to start it again
-	Restarted          // the agent runs, but systemd has started it again after an exit
+	Restarting         // the agent has exited, and systemd is about to restart it
+	Restarted          // the agent runs, but systemd has restarted it after an exit
 	Settling           // the unit is activating or deactivating
-	Reloading          // the agent runs, and reads its configuration again
-	Denied             // the log says that the agent is refused
+	Reloading          // the agent runs, and rereads its configuration
+	Denied             // the log has a denied line
 	NotListening       // nothing listens on the port that the agent's configuration names
-	CommandFailed      // the user's own health.command says no
+	CommandFailed      // health.command failed
 )
 
-// Finding is one thing that keeps an agent from being healthy. Message says what, and
-// calls it "the agent".
+// Finding is one reason why an agent is unhealthy. Message calls it "the agent".
 type Finding struct {
 	Kind    Kind
 	Message string
 }
 
-// Verdict is all that is wrong with an agent, in the order in which it was judged. An
-// empty one is that of a healthy agent.
+// Verdict lists all findings about an agent, in the order of the rules. It is empty for a
+// healthy agent.
 type Verdict []Finding
 
-// First returns what was judged first; its Kind is Healthy where nothing is wrong.
+// First returns the first finding; its Kind is Healthy if there is none.
 func (v Verdict) First() Finding {
 	if len(v) == 0 {
 		return Finding{}
@@ -47,8 +46,8 @@ func (v Verdict) First() Finding {
 	return v[0]
 }
 
-// Cause returns the finding to report: a denied line before all others, because it says
-// why the agent does not run. Its Kind is Healthy where nothing is wrong.
+// Cause returns the finding to report: a denied line before all others, because it
+// explains why the agent does not run. Its Kind is Healthy if there is no finding.
 func (v Verdict) Cause() Finding {
 	if i := slices.IndexFunc(v, func(f Finding) bool { return f.Kind == Denied }); i >= 0 {
 		return v[i]
@@ -56,42 +55,40 @@ func (v Verdict) Cause() Finding {
 	return v.First()
 }
 
-// Without returns the verdict of who does not care for findings of these kinds.
+// Without returns the verdict without findings of these kinds.
 func (v Verdict) Without(kinds ...Kind) Verdict {
 	return slices.DeleteFunc(slices.Clone(v), func(f Finding) bool { return slices.Contains(kinds, f.Kind) })
 }
 
-// Rules are what those who ask for a verdict judge differently, and why. What else they
-// leave out is said where they do: a plan acts on what a new certificate or a restart may
-// cure, so it does not look at the port; a soak bears an agent that is Reloading. The watch
-// after a restart (look in script/04-health.sh) also judges what an observation can't know:
-// that another process runs than before, and the lines that health.expect wants of it.
+// Rules are the rules that differ between callers. Callers ignore other findings where
+// they have a reason: a plan acts on what a new certificate or a restart may fix, so it
+// ignores the port; a soak accepts an agent that is Reloading. The watch after a restart
+// (judge in script/04-health.sh) also checks what an observation can't know: that another
+// process runs than before, and the lines of health.expect.
 type Rules struct {
-	// Window is how long a restart by systemd counts; negative: for ever.
+	// Window is how long a restart by systemd counts; negative: forever.
 	Window time.Duration
-	// Known: lines like the denied ones stood in the log before the rotation.
+	// Known is set if the log had such denied lines before the rotation.
 	Known bool
-	// Thumbprint of the new certificate; a line that names it counts also where such
-	// lines are Known.
+	// Thumbprint is that of the new certificate; a line that names it always counts.
 	Thumbprint string
 }
 
-// AsFound are the rules for an agent of which nothing else is known. A restart by systemd
-// counts for health.window: between two exits an agent in a loop looks healthy, and one
-// that has exited once, weeks ago, is.
+// AsFound returns the rules for an agent without history. A restart by systemd counts for
+// health.window: between two exits an agent in a restart loop seems healthy, and one that
+// exited once, weeks ago, is healthy.
 func AsFound(h inventory.Health) Rules { return Rules{Window: h.Window} }
 
-// SinceWatch are the rules for an agent that a watch has found healthy with the certificate
-// of that thumbprint. A restart by systemd counts at any time: the watch has seen none. A
-// denied line does not count where such lines are known from before the rotation, unless it
-// names the certificate; the watch judges likewise.
+// SinceWatch returns the rules for an agent that a watch has found healthy with the
+// certificate of that thumbprint. Any restart by systemd counts, because the watch has
+// seen none. A denied line does not count if such lines are known from before the
+// rotation, unless it names the certificate; the watch has the same rule.
 func SinceWatch(known bool, thumbprint string) Rules {
 	return Rules{Window: -1, Known: known, Thumbprint: thumbprint}
 }
 
-// Health judges the agent by what was seen of it. It is the one verdict, which the watch
-// on the host gives by the same rules, in the same order (script/04-health.sh). Port and
-// command are judged only of an agent that runs.
+// Health returns the verdict on the agent. The watch on the host applies the same rules,
+// in the same order (script/04-health.sh). Port and command count only if the agent runs.
 func (o *Observation) Health(r Rules) Verdict {
 	var v Verdict
 	for _, judge := range []func(Rules) Finding{o.stateFinding, o.restartFinding, o.logFinding, o.portFinding, o.commandFinding} {
@@ -102,7 +99,7 @@ func (o *Observation) Health(r Rules) Verdict {
 	return v
 }
 
-// stateFinding judges what systemd says of the unit.
+// stateFinding judges the unit's state in systemd.
 func (o *Observation) stateFinding(Rules) Finding {
 	f := Finding{Message: "the agent is " + o.Unit.Active}
 	switch {
@@ -124,7 +121,7 @@ func (o *Observation) stateFinding(Rules) Finding {
 	return f
 }
 
-// restartFinding judges restarts by systemd. A start by an operator sets their number to 0.
+// restartFinding judges restarts by systemd. A start by an operator resets their number.
 func (o *Observation) restartFinding(r Rules) Finding {
 	switch {
 	case o.Unit.Restarts == 0 || !o.Unit.Runs() || o.Unit.Sub == "auto-restart":
@@ -137,7 +134,7 @@ func (o *Observation) restartFinding(r Rules) Finding {
 	return Finding{Restarted, "the agent has exited, and systemd has just started it again"}
 }
 
-// logFinding judges a line in which the agent is refused.
+// logFinding judges the last denied line.
 func (o *Observation) logFinding(r Rules) Finding {
 	if o.Denied == "" || r.Known && !strings.Contains(strings.ToUpper(o.Denied), r.Thumbprint) {
 		return Finding{}
@@ -145,7 +142,7 @@ func (o *Observation) logFinding(r Rules) Finding {
 	return Finding{Denied, "the log says: " + o.Denied}
 }
 
-// portFinding judges the port of an MCC EDR source.
+// portFinding judges the listener port of an MCC EDR source.
 func (o *Observation) portFinding(Rules) Finding {
 	if !o.Unit.Runs() || !o.PortClosed {
 		return Finding{}
@@ -153,7 +150,7 @@ func (o *Observation) portFinding(Rules) Finding {
 	return Finding{NotListening, fmt.Sprintf("nothing listens on port %d", o.Config.ListenerPort)}
 }
 
-// commandFinding judges by the user's own command.
+// commandFinding judges the result of health.command.
 func (o *Observation) commandFinding(Rules) Finding {
 	if !o.Unit.Runs() || o.Command == "" {
 		return Finding{}
@@ -161,12 +158,12 @@ func (o *Observation) commandFinding(Rules) Finding {
 	return Finding{CommandFailed, o.Command}
 }
 
-// portClosed tells whether nothing listens on the port that the agent's configuration
-// names, as far as the host tells on which ports something does (observe_health in
-// script/04-health.sh). A helper of an earlier version does not.
+// portClosed reports whether nothing listens on the port in the agent's configuration. It
+// is false if the host does not report its ports (observe_health in script/04-health.sh),
+// as a helper of an earlier version.
 func (f *found) portClosed(config AgentConfig) bool {
-	open, told := f.fields["listening"]
-	if !told || config.ListenerPort == 0 {
+	open, known := f.fields["listening"]
+	if !known || config.ListenerPort == 0 {
 		return false
 	}
 	return !slices.ContainsFunc(strings.Fields(open), func(digits string) bool {

@@ -15,14 +15,14 @@ const (
 	tcpTable  = "  sl  local_address rem_address   st\n   0: 00000000:%s 00000000:0000 %s 00000000:00000000\n"
 )
 
-// shellVerdict is what the watch on the host says at one look: 0, 1 or 2, and why. What
-// happens between the mark and the look is done by happens.
+// shellVerdict returns the verdict of the watch on the host: 0, 1 or 2, and why. The shell
+// code happens runs between the mark and the check.
 func (m *machine) shellVerdict(happens string) (judged, why string) {
 	m.t.Helper()
-	script := "begin; no_values; unit=" + unitName + " path=" + certPath + " log=" + logPath + " config=/etc/az-aoi-ingestion/config.yaml port=36001 deny=AADSTS$NL\n" +
+	script := "begin; reset_values; unit=" + unitName + " path=" + certPath + " log=" + logPath + " config=/etc/az-aoi-ingestion/config.yaml port=36001 deny=AADSTS$NL\n" +
 		"state=$ROOT/var/lib/aoifleet/$unit replaced=none base=0 began=0 run=" + firstRun + "\n" +
-		"find_config; look_at_file; digest_of_live; ours=$live; mark_log; log_before\n" + happens + "\n" +
-		"look; printf '%s:%s' $? \"$why\"\n"
+		"find_config; stat_path; digest_of_live; ours=$live; mark_log; log_before\n" + happens + "\n" +
+		"judge; printf '%s:%s' $? \"$why\"\n"
 	cmd := m.command(m.shell[0], append(append([]string{}, m.shell[1:]...), "-s")...)
 	cmd.Stdin = strings.NewReader(m.onMachine(sent) + "why='' claimed=yes\n" + script)
 	out, err := cmd.Output()
@@ -31,16 +31,16 @@ func (m *machine) shellVerdict(happens string) (judged, why string) {
 	return judged, why
 }
 
-// TestOneVerdict: the watch on the host and Health judge the same agent alike.
+// TestOneVerdict checks that the watch on the host and Health give the same verdict.
 func TestOneVerdict(t *testing.T) {
 	t.Parallel()
 	const refused = `printf '%sZ  ERROR AADSTS7 refused\n' "$(date -u +%Y-%m-%dT%H:%M:%S.%6N)" >>"$ROOT$log"`
 	for name, c := range map[string]struct {
 		state   string // of the unit
-		port    string // what listens
+		port    string // listening
 		happens string // after the mark
 		judged  string // by the shell
-		why     string // both say it
+		why     string // by both
 		kind    Kind
 	}{
 		"healthy":              {"", "8CA1", "", "0", "", Healthy},
@@ -79,7 +79,7 @@ func TestOneVerdict(t *testing.T) {
 	}
 }
 
-// TestObservePorts only of an agent that has a listener.
+// TestObservePorts reports ports only for an agent with a listener.
 func TestObservePorts(t *testing.T) {
 	t.Parallel()
 	inEachShell(t, func(t *testing.T, m *machine) {
@@ -97,17 +97,17 @@ func TestObservePorts(t *testing.T) {
 			m.write("/etc/az-aoi-ingestion/config.yaml", "secret_providers: [{key_vault: {managed_identity: {}}}]\n"+config)
 			m.write("/proc/net/tcp", fmt.Sprintf(tcpTable, c.port, c.state))
 			o, f, err := m.look(inventory.Agent{})
-			_, told := f.fields["listening"]
-			if err != nil || o.PortClosed != c.closed || told != strings.Contains(config, "mcc_edrs") {
-				t.Errorf("%q: %v %v, told %v: %q", config, err, o.PortClosed, told, f.fields["listening"])
+			_, listed := f.fields["listening"]
+			if err != nil || o.PortClosed != c.closed || listed != strings.Contains(config, "mcc_edrs") {
+				t.Errorf("%q: %v %v, listed %v: %q", config, err, o.PortClosed, listed, f.fields["listening"])
 			}
 		}
 	})
 }
 
-// TestHealthCommandOfALook runs only where it is asked for and the agent runs, as the login
-// user, and for a bounded time.
-func TestHealthCommandOfALook(t *testing.T) {
+// TestObserveRunsHealthCommand only if it is requested and the agent runs, as the login
+// user, and for a limited time.
+func TestObserveRunsHealthCommand(t *testing.T) {
 	t.Parallel()
 	answer := func(active string) string {
 		return `while IFS= read -r line; do

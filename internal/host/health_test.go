@@ -24,10 +24,10 @@ func TestHealth(t *testing.T) {
 		"healthy":                {func(*Observation) {}, asFound, nil, Healthy},
 		"stopped":                {func(o *Observation) { o.Unit.Active, o.Unit.Sub = "inactive", "dead" }, asFound, []Kind{Stopped}, Stopped},
 		"failed":                 {func(o *Observation) { o.Unit.Active = "failed" }, asFound, []Kind{Failing}, Failing},
-		"in no state of ours":    {func(o *Observation) { o.Unit.Active = "maintenance" }, asFound, []Kind{Failing}, Failing},
+		"in an unknown state":    {func(o *Observation) { o.Unit.Active = "maintenance" }, asFound, []Kind{Failing}, Failing},
 		"main process gone":      {func(o *Observation) { o.Unit.Sub = "exited" }, asFound, []Kind{Exited}, Exited},
 		"in a loop":              {func(o *Observation) { o.Unit.Active, o.Unit.Sub = "activating", "auto-restart" }, asFound, []Kind{Restarting}, Restarting},
-		"in a loop, on its way":  {func(o *Observation) { restarted(14 * time.Second)(o) }, asFound, []Kind{Restarted}, Restarted},
+		"in a loop, running":     {func(o *Observation) { restarted(14 * time.Second)(o) }, asFound, []Kind{Restarted}, Restarted},
 		"exited once, then well": {restarted(15 * time.Second), asFound, nil, Healthy},
 		"exited since the watch": {restarted(time.Hour), sinceWatch, []Kind{Restarted}, Restarted},
 		"starting":               {func(o *Observation) { o.Unit.Active = "activating" }, asFound, []Kind{Settling}, Settling},
@@ -55,10 +55,10 @@ func TestHealth(t *testing.T) {
 	}
 }
 
-// TestPortClosed: only what the host tells counts.
+// TestPortClosed: a port counts as closed only if the host reports its ports.
 func TestPortClosed(t *testing.T) {
 	edr := AgentConfig{ListenerPort: 36001}
-	for told, want := range map[string]bool{
+	for text, want := range map[string]bool{
 		"":                           false,
 		"observed=yes":               false,
 		"listening=":                 true,
@@ -66,11 +66,11 @@ func TestPortClosed(t *testing.T) {
 		"listening=0016 8ca2":        true,
 		"listening=zz 18CA1 -8CA1 x": true,
 	} {
-		if got := parseFound([]byte(told)).portClosed(edr); got != want {
-			t.Errorf("%q: %v", told, got)
+		if got := parseFound([]byte(text)).portClosed(edr); got != want {
+			t.Errorf("%q: %v", text, got)
 		}
-		if parseFound([]byte(told)).portClosed(AgentConfig{}) {
-			t.Errorf("%q: closed, without a port", told)
+		if parseFound([]byte(text)).portClosed(AgentConfig{}) {
+			t.Errorf("%q: closed, without a port", text)
 		}
 	}
 }

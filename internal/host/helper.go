@@ -11,25 +11,25 @@ import (
 	"github.com/aoifleet/aoifleet/internal/problem"
 )
 
-// helperProtocol is the number of the conversation with an installed helper. It
-// changes when a program can no longer work with an earlier script.
+// helperProtocol is the version of the protocol with an installed helper. It changes when
+// the program can no longer work with an earlier script.
 const helperProtocol = "2"
 
-// HelperVersion names the text of host.sh, as the helper on a host does.
+// HelperVersion returns the version of host.sh, a hash of its text; a helper reports its own.
 var HelperVersion = sync.OnceValue(func() string {
 	sum := sha256.Sum256([]byte(Script()))
 	return hex.EncodeToString(sum[:6])
 })
 
-// Installed is what InstallHelper found and did.
+// Installed is the result of InstallHelper.
 type Installed struct {
-	Changed bool     // false: this version was there already
-	Notes   []string // what else a person should know
+	Changed bool     // false: this version was already installed
+	Notes   []string // for the operator
 }
 
-// InstallHelper puts host.sh at HelperPath, and beside it what the host's agent
-// settings are where they are not the defaults. It needs the right to run any
-// command as root, and does not use the helper itself.
+// InstallHelper installs host.sh at HelperPath, and writes helper.conf if the host's agent
+// settings are not the defaults. It needs the right to run any command as root, and does
+// not use the helper itself.
 func (v *VM) InstallHelper(ctx context.Context) (Installed, error) {
 	agent := v.host.Agent
 	full := New(v.conn, v.host, v.run, v.password)
@@ -54,8 +54,8 @@ func (v *VM) InstallHelper(ctx context.Context) (Installed, error) {
 	return i, nil
 }
 
-// checkHelper refuses a helper that this program can't talk to. note is what a
-// person should know of one that it can.
+// checkHelper returns an error for a helper that this program can't use, and a note for
+// one of another version.
 func (v *VM) checkHelper(f *found) (note string, err error) {
 	if !v.helper() {
 		return "", nil
@@ -73,10 +73,10 @@ func helperProblem(f *found) (note string, err error) {
 			Hint:    again}
 	case protocol != helperProtocol:
 		return "", &problem.Error{Class: problem.Configuration,
-			Message: "the helper on the host is of a version that this program can't work with",
+			Message: "the helper on the host has a version that this program can't use",
 			Hint:    again}
 	case version != HelperVersion():
-		return "the helper on the host is of another version than this program; to bring it up to date: " + again, nil
+		return "the helper on the host has another version than this program; to update it: " + again, nil
 	}
 	return "", nil
 }

@@ -10,8 +10,8 @@ import (
 
 const configPath = "/etc/az-aoi-ingestion/config.yaml"
 
-// withHelper is a machine on which the helper is installed, asked by somebody
-// else than root where the test may be somebody else.
+// withHelper installs the helper on the machine. If the test runs as root, the caller of
+// the helper is another user.
 func withHelper(m *machine) {
 	m.t.Helper()
 	m.write(configPath, "agent_id: a\nsecret_providers:\n# cert_path: /etc/shadow\n- cert_path: "+certPath+"\n")
@@ -39,12 +39,12 @@ func TestInstall(t *testing.T) {
 			t.Errorf("%v, %v", info.Mode(), err)
 		}
 		if m.read("/etc/aoifleet/helper.conf") != "(none)" {
-			t.Error("the defaults were written down")
+			t.Error("helper.conf has the defaults")
 		}
 		if r := m.run("install", values, noAnswer); r.get("result") != "current" {
 			t.Errorf("%v", r)
 		}
-		// What was there goes by one rename, whoever's it was.
+		// An existing file is replaced by one rename.
 		m.write(HelperPath, "echo old")
 		other := with(append([]value{}, values...), "unit=az-sftp-uploader.service", "path=/x/y.p12")
 		if r := m.run("install", other, noAnswer); r.get("result") != "installed" || !strings.Contains(r.get("note"), "helper.conf is written") {
@@ -62,12 +62,12 @@ func TestInstall(t *testing.T) {
 		m.must(os.Chmod(m.root+"/usr/local", 0o777))
 		r := m.run("install", values, noAnswer)
 		m.wants(r, Refused)
-		m.wantsError(r, "others than root can write the folder /usr/local")
+		m.wantsError(r, "non-root users can write the folder /usr/local")
 		m.settled()
 	})
 }
 
-// TestHelper does the job with values alone.
+// TestHelper checks that the helper needs only values.
 func TestHelper(t *testing.T) {
 	t.Parallel()
 	inEachShell(t, func(t *testing.T, m *machine) {
@@ -90,7 +90,7 @@ func TestHelper(t *testing.T) {
 		r = m.run("rotate", m.change(thirdRun, newBytes, "deadman=yes", "hold=60", `about={"subject":"CN=another"}`), "confirm "+thirdRun+"\n")
 		m.wants(r, Rotated)
 		m.live(newBytes)
-		// What the caller says of the certificate is not told to others.
+		// The caller's description of the certificate is not reported to others.
 		if r = m.run("observe", append(m.common(firstRun), value{"config", configPath}), noAnswer); r.get("digest") != digest(newBytes) || len(r.all("about")) > 0 {
 			t.Errorf("%v", r)
 		}
@@ -99,7 +99,7 @@ func TestHelper(t *testing.T) {
 	})
 }
 
-// TestHelperCopy: what the dead-man switch runs is the helper without its call.
+// TestHelperCopy: the dead-man switch runs the helper without its last line.
 func TestHelperCopy(t *testing.T) {
 	t.Parallel()
 	inEachShell(t, func(t *testing.T, m *machine) {
@@ -113,13 +113,13 @@ func TestHelperCopy(t *testing.T) {
 	})
 }
 
-// TestHelperRefuses what is the host's to say; nothing is changed or read.
+// TestHelperRefuses values that the host must choose; nothing is changed or read.
 func TestHelperRefuses(t *testing.T) {
 	t.Parallel()
 	inEachShell(t, func(t *testing.T, m *machine) {
 		withHelper(m)
 		m.write("/etc/shadow", "root:secret")
-		for _, c := range []struct{ verb, values, words string }{
+		for _, c := range []struct{ verb, values, message string }{
 			{"observe", "path=/etc/shadow", "names /etc/shadow as a certificate"},
 			{"rotate", "path=/etc/shadow", "names /etc/shadow as a certificate"},
 			{"rotate", "path=", "no path"},
@@ -130,8 +130,8 @@ func TestHelperRefuses(t *testing.T) {
 			{"recover", "unit=ssh.service", "agent.unit is ssh.service"},
 			{"install", "new=00", "does not install itself"},
 			{"discard", "run=", "not a run id"},
-			{"stage", "size=010", "not a sound number"},
-			{"stage", "size=99999999999999999999", "not a sound number"},
+			{"stage", "size=010", "not a valid number"},
+			{"stage", "size=99999999999999999999", "not a valid number"},
 			{"stage", "size=1048577", "a number is too large"},
 			{"rotate", "hold=300000", "a number is too large"},
 			{"rotate", "start=maybe", "neither yes nor no"},
@@ -144,38 +144,38 @@ func TestHelperRefuses(t *testing.T) {
 		} {
 			values := with(m.change(firstRun, newBytes, "window=0"), c.values)
 			r := m.run(c.verb, values, "confirm "+firstRun+"\n")
-			if r.get("result") != "refused" || !strings.Contains(r.get("error"), c.words) || strings.Contains(r.String(), "secret") || strings.Contains(r.String(), digest("root:secret")) {
+			if r.get("result") != "refused" || !strings.Contains(r.get("error"), c.message) || strings.Contains(r.String(), "secret") || strings.Contains(r.String(), digest("root:secret")) {
 				t.Errorf("%s %s: %v", c.verb, c.values, r)
 			}
 			m.live(oldBytes)
 		}
-		for input, words := range map[string]string{"": "not a length", "end\n": "not a length", "1234567\n": "too long", "00000a1\n": "not a length", "0000004\nrun=": "cut short", "0000000\n": "cut short"} {
+		for input, message := range map[string]string{"": "not a length", "end\n": "not a length", "1234567\n": "too long", "00000a1\n": "not a length", "0000004\nrun=": "incomplete", "0000000\n": "incomplete"} {
 			m.hangUp = true
-			if r := m.send(input, noAnswer); !strings.Contains(r.get("error"), words) {
+			if r := m.send(input, noAnswer); !strings.Contains(r.get("error"), message) {
 				t.Errorf("%q: %v", input, r)
 			}
 		}
 	})
 }
 
-// TestHelperSlowPattern: some take grep minutes before it has seen any text.
+// TestHelperSlowPattern: grep can need minutes to compile a pattern.
 func TestHelperSlowPattern(t *testing.T) {
 	t.Parallel()
 	inShells(t, shells(t)[:1], func(t *testing.T, m *machine) {
 		withHelper(m)
 		r := m.run("observe", append(m.common(firstRun), value{"deny", "((a{1,100}){1,100}){1,100}"}), noAnswer)
-		if r.get("result") != "refused" || !strings.Contains(r.get("error"), "not in time") {
+		if r.get("result") != "refused" || !strings.Contains(r.get("error"), "or takes too long") {
 			t.Errorf("%v", r)
 		}
 	})
 }
 
-// TestHelperConfiguration: only what root alone can write is believed, and only
-// what the caller can't reach is touched.
+// TestHelperConfiguration: the helper trusts only files that only root can write, and uses
+// only paths that the caller can't redirect.
 func TestHelperConfiguration(t *testing.T) {
 	t.Parallel()
 	if !onRoot(t) {
-		return // only root can be asked by somebody else
+		return // only root can be called by another user
 	}
 	inShells(t, shells(t)[:1], func(t *testing.T, m *machine) {
 		withHelper(m)
@@ -186,14 +186,14 @@ func TestHelperConfiguration(t *testing.T) {
 		m.must(os.Lchown(m.root+"/home/caller", 65534, 65534))
 		m.write("/home/caller/c.p12", oldBytes)
 		m.write("/etc/other.p12", oldBytes)
-		look := func(path, words string) {
+		look := func(path, message string) {
 			t.Helper()
 			r := m.run("observe", append(m.common(firstRun), value{"path", path}), noAnswer)
 			said := r.get("error")
-			if words == "" && said == "" && r.get("observed") == "yes" {
+			if message == "" && said == "" && r.get("observed") == "yes" {
 				return
 			}
-			if words == "" || !strings.Contains(said, words) || r.get("digest") != "" {
+			if message == "" || !strings.Contains(said, message) || r.get("digest") != "" {
 				t.Errorf("%s: %v", path, r)
 			}
 		}
@@ -209,12 +209,12 @@ func TestHelperConfiguration(t *testing.T) {
 			t.Errorf("%v", r)
 		}
 		look("/home/caller/c.p12", "caller can write the folder /home/caller")
-		// No line of it is taken for the name of a file.
+		// No line of it is expanded as a pattern for file names.
 		m.write(configPath, config+"*/*\n")
 		m.mkdir("/config=x cert_path: ", 0o755)
 		m.write("/config=x cert_path: /y", "")
 		look("/y", "names /y as a certificate")
-		// What is not there yet nobody can write.
+		// No one can write a missing folder.
 		m.write(configPath, config)
 		m.must(os.Rename(m.root+"/var/log/az-aoi-ingestion", m.root+"/var/log/later"))
 		look(certPath, "")
@@ -222,40 +222,40 @@ func TestHelperConfiguration(t *testing.T) {
 		m.must(os.Symlink("/home/caller/c.p12", m.root+"/etc/link.p12"))
 		m.write(conf, "path=/etc/link.p12")
 		look("/etc/link.p12", "caller can write the folder /home/caller")
-		for text, words := range map[string]string{
+		for text, message := range map[string]string{
 			"unit":                    "a line of " + conf,
 			"path=relative":           "a line of " + conf,
 			"unit=b.service":          "agent.unit is " + unitName,
 			"log=/home/caller/x\n":    "agent.log is " + logPath,
-			"config=/home/caller/c\n": "caller can write the folder /home/caller/ on the way to the agent's configuration",
+			"config=/home/caller/c\n": "caller can write the folder /home/caller/ in the path of the agent's configuration",
 		} {
 			m.write(conf, text)
-			look("", words)
+			look("", message)
 		}
 		m.must(os.Remove(m.root + conf))
 		for _, path := range []string{configPath, "/etc/az-aoi-ingestion"} {
 			m.must(os.Lchown(m.root+path, 65533, 65533))
-			look("", "others than root can write "+configPath)
+			look("", "non-root users can write "+configPath)
 			m.must(os.Lchown(m.root+path, 0, 0))
 		}
 		m.must(os.Chmod(m.root+configPath, 0o664))
-		look("", "others than root can write "+configPath)
+		look("", "non-root users can write "+configPath)
 		m.must(os.Chmod(m.root+configPath, 0o644))
 		m.must(os.Chmod(m.root+"/var/log/az-aoi-ingestion", 0o777))
-		look("", "caller can write the folder /var/log/az-aoi-ingestion/ on the way to the agent's log")
+		look("", "caller can write the folder /var/log/az-aoi-ingestion/ in the path of the agent's log")
 		m.must(os.Chmod(m.root+"/var/log/az-aoi-ingestion", 0o755))
 		m.write(conf, "unit=x\n")
 		m.must(os.Lchown(m.root+conf, 65534, 65534))
-		look("", "others than root can write "+conf)
+		look("", "non-root users can write "+conf)
 		m.must(os.Remove(m.root + conf))
 		m.must(os.Symlink("/home/caller/conf", m.root+conf))
-		look("", "others than root can write "+conf)
+		look("", "non-root users can write "+conf)
 		m.must(os.Remove(m.root + conf))
 		look("", "")
 	})
 }
 
-// TestSudoersRuleIsSound asks sudo's own reader.
+// TestSudoersRuleIsSound checks the rules with visudo.
 func TestSudoersRuleIsSound(t *testing.T) {
 	path, err := exec.LookPath("visudo")
 	if err != nil {
@@ -287,7 +287,7 @@ func TestCheckHelper(t *testing.T) {
 	for said, want := range map[string]string{
 		"helper=2 " + HelperVersion(): "",
 		"helper=2 0123":               "another version than this program",
-		"helper=1 0123":               "can't work with",
+		"helper=1 0123":               "can't use",
 		"helper=":                     "is not aoifleet's helper",
 		"welcome":                     "is not aoifleet's helper",
 	} {

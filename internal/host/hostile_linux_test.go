@@ -11,6 +11,7 @@ import (
 	"github.com/aoifleet/aoifleet/internal/inventory"
 )
 
+// TestLongLineHidesNothing finds a denied pattern at any position of a long line.
 func TestLongLineHidesNothing(t *testing.T) {
 	t.Parallel()
 	for _, before := range []int{3900, 3990, 3995, 3999, 4000, 7650, 20000} {
@@ -20,7 +21,7 @@ func TestLongLineHidesNothing(t *testing.T) {
 			m.hook("on-restart", `[ $starts = 1 ] || return 0
 printf '%sZ %0`+strconv.Itoa(before)+`d AADSTS700027: refused, and more\n' "$(date -u +%Y-%m-%dT%H:%M:%S.%6N)" 0 >>"$log"
 mv "$log" "$log.1"
-`) // the long way of looking at it
+`) // so that log_change sets odd
 			r := m.rotate(firstRun, newBytes)
 			m.wants(r, RolledBack)
 			m.wantsError(r, "the log says: ")
@@ -28,6 +29,7 @@ mv "$log" "$log.1"
 	}
 }
 
+// TestManyNames: many leftovers in the certificate's folder block nothing.
 func TestManyNames(t *testing.T) {
 	t.Parallel()
 	m := newMachine(t)
@@ -39,6 +41,7 @@ func TestManyNames(t *testing.T) {
 	m.settled()
 }
 
+// TestKnownLinesHideNothing finds one new denied line among many known ones.
 func TestKnownLinesHideNothing(t *testing.T) {
 	t.Parallel()
 	inEachShell(t, func(t *testing.T, m *machine) {
@@ -57,6 +60,7 @@ log ERROR invalid_client
 	})
 }
 
+// TestDeniedWordInControlSequences: no control sequence of ECMA-48 hides a denied pattern.
 func TestDeniedWordInControlSequences(t *testing.T) {
 	t.Parallel()
 	for name, inside := range map[string]string{
@@ -87,6 +91,7 @@ func TestDeniedWordInControlSequences(t *testing.T) {
 	}
 }
 
+// TestHugeLine: a log with one huge line, and one that grows by more than the limit.
 func TestHugeLine(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct {
@@ -110,6 +115,7 @@ func TestHugeLine(t *testing.T) {
 	}
 }
 
+// TestLineBetweenTheLookAndTheMark: such a line is the old process's.
 func TestLineBetweenTheLookAndTheMark(t *testing.T) {
 	t.Parallel()
 	inEachShell(t, func(t *testing.T, m *machine) {
@@ -120,7 +126,8 @@ func TestLineBetweenTheLookAndTheMark(t *testing.T) {
 	})
 }
 
-// TestFileWithoutEnd of the agent's, in a folder of root's: no look at it takes long.
+// TestFileWithoutEnd: an endless certificate file of the agent's, in a folder of root's own,
+// is never read for long.
 func TestFileWithoutEnd(t *testing.T) {
 	t.Parallel()
 	inEachShell(t, func(t *testing.T, m *machine) {
@@ -136,7 +143,7 @@ func TestFileWithoutEnd(t *testing.T) {
 	})
 }
 
-// TestLongLineInTheConfiguration: no pattern of the shell is tried on it.
+// TestLongLineInTheConfiguration: the shell matches no pattern against it.
 func TestLongLineInTheConfiguration(t *testing.T) {
 	t.Parallel()
 	inEachShell(t, func(t *testing.T, m *machine) {

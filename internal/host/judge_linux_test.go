@@ -9,9 +9,9 @@ import (
 	"github.com/aoifleet/aoifleet/internal/inventory"
 )
 
-// What the process that is being replaced writes on its way out, after the
-// mark, is neither held against the new one nor counted as its proof.
-func TestLastWordsOfTheOldProcess(t *testing.T) {
+// TestLastLinesOfTheOldProcess: lines that the old process writes after the mark, while it
+// stops, neither fail the new one nor prove anything.
+func TestLastLinesOfTheOldProcess(t *testing.T) {
 	t.Parallel()
 	const refused = "ERROR azure: AADSTS700027: refused"
 	tests := map[string]struct {
@@ -31,8 +31,8 @@ func TestLastWordsOfTheOldProcess(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			m := newMachine(t)
-			// The new process starts half a second after what is logged now, which
-			// is the old one's; its own lines carry a time after that.
+			// The new process starts half a second after the old one's lines; its own
+			// lines have a later time.
 			m.hook("on-restart", `
 [ "$loaded" = MIInew ] || return 0
 [ -z '`+tt.before+`' ] || log '`+tt.before+`'
@@ -54,7 +54,7 @@ started=$((started + 500000))
 	}
 }
 
-// A pattern that grep refuses would switch off all others.
+// TestPatternThatGrepRefuses: such a pattern would disable all others.
 func TestPatternThatGrepRefuses(t *testing.T) {
 	t.Parallel()
 	for _, pattern := range []string{"[[:word:]]", "x[:space:]y", "("} {
@@ -62,10 +62,10 @@ func TestPatternThatGrepRefuses(t *testing.T) {
 		for _, key := range []string{"deny", "expect"} {
 			r := m.rotate(firstRun, badBytes, key+"="+pattern)
 			m.wants(r, Refused)
-			m.wantsError(r, "configuration grep on the host does not understand")
+			m.wantsError(r, "configuration grep on the host rejects")
 		}
 		r := m.run("observe", with(m.common(firstRun), "deny="+pattern), noAnswer)
-		m.wantsError(r, "configuration grep on the host does not understand")
+		m.wantsError(r, "configuration grep on the host rejects")
 	}
 }
 
@@ -94,7 +94,8 @@ func TestMissingTool(t *testing.T) {
 	}
 }
 
-// A chain of symlinks must not lead through a folder that others write.
+// TestChainThroughAForeignFolder: a chain of symlinks must not lead through a folder that
+// others can write.
 func TestChainThroughAForeignFolder(t *testing.T) {
 	t.Parallel()
 	for _, hop := range []string{"/home/eve/hop", "/home/eve/folder/../hop"} {
@@ -125,7 +126,7 @@ func TestLinksInACircle(t *testing.T) {
 	m.wants(m.run("rotate", in, noAnswer), Refused)
 }
 
-func TestLongConfigurationIsNotBelieved(t *testing.T) {
+func TestLongConfigurationIsRefused(t *testing.T) {
 	t.Parallel()
 	m := newMachine(t)
 	m.write("/etc/az-aoi-ingestion/config.yaml", strings.Repeat("# padding\n", 4001)+"pipelines: []\n")
@@ -135,8 +136,8 @@ func TestLongConfigurationIsNotBelieved(t *testing.T) {
 	}
 }
 
-// A receipt that a later version has left may hold keys that this one does not
-// know; it is settled all the same.
+// TestReceiptOfALaterVersion: a receipt of a later version may have unknown keys; recover
+// undoes it all the same.
 func TestReceiptOfALaterVersion(t *testing.T) {
 	t.Parallel()
 	m := newMachine(t)

@@ -6,14 +6,14 @@ import (
 	"testing"
 )
 
-// logCase is a way in which the log changes at the restart. The hook runs in
-// the place of the agent; it always writes the line "INFO after".
+// logCase is a change of the log at the restart. The hook plays the agent; it always
+// writes the line "INFO after".
 type logCase struct {
 	name    string
 	prepare string // sh, before the rotation
-	restart string // sh, at the restart; BAD is a line that is denied, or not
-	unknown bool   // the start can't be found
-	silent  bool   // lines have no time of their own
+	restart string // sh, at the restart; BAD writes a denied line, or nothing
+	unknown bool   // the position of the start is unknown
+	silent  bool   // lines have no times
 }
 
 var logCases = []logCase{
@@ -35,7 +35,7 @@ var logCases = []logCase{
 	{name: "overwritten from the start", prepare: `for i in $(seq 1000); do printf '2026-11-23T08:00:00.000000Z  INFO old line %s\n' $i; done >>"$log"`,
 		restart: `l=$log; log=$l.new; log INFO after; BAD; log=$l; dd if="$l.new" of="$l" conv=notrunc status=none; rm "$l.new"`},
 	{name: "overwritten past the mark", restart: `l=$log; log=$l.new; log INFO after; BAD; log INFO x; log INFO x; log=$l; dd if="$l.new" of="$l" conv=notrunc status=none; rm "$l.new"`, unknown: true},
-	{name: "last words, then overwritten from the start", prepare: `for i in $(seq 1000); do printf '2026-11-23T08:00:00.000000Z  INFO old line %s\n' $i; done >>"$log"`,
+	{name: "last lines, then overwritten from the start", prepare: `for i in $(seq 1000); do printf '2026-11-23T08:00:00.000000Z  INFO old line %s\n' $i; done >>"$log"`,
 		restart: `log INFO last words; l=$log; log=$l.new; log INFO after; BAD; log=$l; dd if="$l.new" of="$l" conv=notrunc status=none; rm "$l.new"`},
 	{name: "no times", prepare: `printf 'a line\nanother\n' >"$log"`, restart: `printf 'INFO after\n' >>"$log"; BAD`, silent: true},
 	{name: "binary", prepare: `head -c 100000 /dev/urandom >"$log"`, restart: `{ head -c 5000 /dev/urandom; printf '\0\n'; } >>"$log"; log INFO after; BAD`},
@@ -45,7 +45,7 @@ var logCases = []logCase{
 	{name: "FIFO", prepare: `rm "$log"`, restart: `mkfifo "$log"`, silent: true},
 }
 
-// do runs sh as the stand-in of systemctl would run a hook.
+// do runs shell code like a hook of the systemctl stand-in.
 func (m *machine) do(script string) {
 	m.t.Helper()
 	m.hook("on-restart", script+"\nexit 0\n")
@@ -55,8 +55,8 @@ func (m *machine) do(script string) {
 	m.must(os.Remove(m.root + "/unit/on-restart"))
 }
 
-// TestLogSinceTheRestart: whatever becomes of the log, what was written since
-// the restart is seen, and what was written before is not.
+// TestLogSinceTheRestart: for every change of the log, lines since the restart count, and
+// earlier lines don't.
 func TestLogSinceTheRestart(t *testing.T) {
 	t.Parallel()
 	for i, c := range logCases {
@@ -100,8 +100,8 @@ func (c logCase) run(t *testing.T, m *machine, denied bool) {
 	}
 }
 
-// TestDoubtfulLineProvesNothing, whatever its words: of one that was written just
-// when the process was started it can't be told whose it is.
+// TestDoubtfulLineProvesNothing: a line written just when the process started may be the
+// old process's.
 func TestDoubtfulLineProvesNothing(t *testing.T) {
 	t.Parallel()
 	inEachShell(t, func(t *testing.T, m *machine) {

@@ -18,8 +18,8 @@ import (
 	"time"
 )
 
-// The agent of the machines, and what its certificate file holds: one line
-// each, so that the stand-in of systemctl can tell what the agent has read.
+// The agent of the machines, and the texts of its certificate file: one line each, so that
+// the systemctl stand-in can record what the agent has read.
 const (
 	unitName  = "az-aoi-ingestion.service"
 	logPath   = "/var/log/az-aoi-ingestion/stdout.log"
@@ -34,8 +34,8 @@ const (
 	systemDir = "/usr/sbin:/usr/bin:/sbin:/bin"
 )
 
-// shells are those that host.sh is said to work under. It is run as sh, which
-// makes bash one of POSIX mode; TestRotate runs it under a plain one too.
+// shells returns the shells that host.sh supports. bash as sh is in POSIX mode; TestRotate
+// also runs plain bash.
 func shells(t *testing.T) [][]string {
 	t.Helper()
 	found := [][]string{}
@@ -67,20 +67,20 @@ func inShells(t *testing.T, shells [][]string, test func(t *testing.T, m *machin
 	}
 }
 
-// machine is a directory that host.sh takes for a whole machine.
+// machine is a directory that host.sh uses as its whole machine.
 type machine struct {
 	t       *testing.T
-	root    string // also where SFTP and sudo would start
+	root    string // also the working directory, as of SFTP and sudo
 	path    string // of the certificate, below root
-	before  string // what it held at first
+	before  string // the text of the certificate file at first
 	shell   []string
 	text    string // the script
-	faults  string // a directory of stand-ins to go first on PATH
+	faults  string // a directory of stand-ins, first on PATH
 	only    string // the whole PATH, if not empty
 	once    bool   // no rotation after a recovery
 	environ []string
-	hangUp  bool // the input ends right after what is sent
-	helper  bool // the installed script runs, and gets values only
+	hangUp  bool // close the input right after sending
+	helper  bool // run the installed script, with values only
 }
 
 func newMachine(t *testing.T) *machine {
@@ -95,7 +95,7 @@ func newMachine(t *testing.T) *machine {
 		t.Fatal(err)
 	}
 	m := &machine{t: t, root: root, path: certPath, before: oldBytes, shell: []string{"dash"}, text: sent}
-	for _, dir := range []string{"/proc/net", "/proc/sys/kernel/random", "/proc/sys/fs", "/told", "/unit/timers", "/var/lib", "/faults", "/etc/systemd/system", filepath.Dir(diagsTool), filepath.Dir(logPath), filepath.Dir(certPath)} {
+	for _, dir := range []string{"/proc/net", "/proc/sys/kernel/random", "/proc/sys/fs", "/tool", "/unit/timers", "/var/lib", "/faults", "/etc/systemd/system", filepath.Dir(diagsTool), filepath.Dir(logPath), filepath.Dir(certPath)} {
 		m.mkdir(dir, 0o755)
 	}
 	m.must(os.Symlink("/proc/uptime", root+"/proc/uptime"))
@@ -105,9 +105,9 @@ func newMachine(t *testing.T) *machine {
 	for _, kind := range []string{"hardlinks", "symlinks"} {
 		m.write("/proc/sys/fs/protected_"+kind, "1\n")
 	}
-	// The agent's user goes where it may go on a host.
+	// The agent's user can enter the root folder, as on a host.
 	m.must(os.Chmod(root, 0o755))
-	m.must(os.Chmod(root+"/told", 0o1777))
+	m.must(os.Chmod(root+"/tool", 0o1777))
 	m.write("/faults/count", "0\n")
 	m.write("/faults/plan", "none\n")
 	m.write("/etc/az-aoi-ingestion/config.yaml", "agent_id: a\n")
@@ -121,7 +121,7 @@ func newMachine(t *testing.T) *machine {
 	return m
 }
 
-// serviceUser is a user whom this process may give files to.
+// serviceUser returns a user to whom this process may give files.
 func serviceUser(t *testing.T) string {
 	t.Helper()
 	if os.Getuid() == 0 {
@@ -165,7 +165,7 @@ func (m *machine) write(path, text string) {
 	m.must(os.WriteFile(m.root+path, []byte(text), 0o644))
 }
 
-// read is what a file holds, and "(none)" where there is no file.
+// read returns the text of a file, and "(none)" if there is no file.
 func (m *machine) read(path string) string {
 	m.t.Helper()
 	data, err := os.ReadFile(m.root + path)
@@ -192,7 +192,7 @@ func (m *machine) state(assignments ...string) {
 	}
 }
 
-// unit is a variable of the unit's state.
+// unit returns a variable of the unit's state.
 func (m *machine) unit(name string) string {
 	text := ""
 	for line := range strings.Lines(m.read("/unit/state")) {
@@ -203,12 +203,12 @@ func (m *machine) unit(name string) string {
 	return text
 }
 
-// hook sets what the stand-in of systemctl does besides, see testdata/systemctl.
+// hook sets shell code that the systemctl stand-in runs, see testdata/systemctl.
 func (m *machine) hook(name, text string) { m.write("/unit/"+name, text) }
 
 func (m *machine) stateDir() string { return "/var/lib/aoifleet/" + unitName }
 
-// stage puts a file where the verb stage leaves it.
+// stage stages a file, as the verb stage does.
 func (m *machine) stage(run, text string) {
 	m.t.Helper()
 	m.mkdir("/var/lib/aoifleet", 0o700)
@@ -216,14 +216,14 @@ func (m *machine) stage(run, text string) {
 	m.write(m.stateDir()+"/staged-"+run, text)
 }
 
-// result is what a verb said.
+// result is the output of a verb.
 type result struct {
 	lines  []string
 	stderr string
 	exit   int
 }
 
-// get is the last value of a key, all are all of them.
+// get returns the last value of a key; all returns all of them.
 func (r result) get(key string) string {
 	if all := r.all(key); len(all) > 0 {
 		return all[len(all)-1]
@@ -245,20 +245,20 @@ func (r result) String() string {
 	return fmt.Sprintf("exit %d\n%s\nstderr: %s", r.exit, strings.Join(r.lines, "\n"), r.stderr)
 }
 
-// What may be said at the verdict instead of an answer.
+// Special answers at the verdict.
 const (
 	noAnswer = ""        // the script's input is closed
 	silence  = "\x00..." // it stays open
 )
 
-// run sends a verb as the real thing is sent, and answers the verdict.
+// run sends a verb like a VM, and answers the verdict.
 func (m *machine) run(verb string, values []value, answer string) result {
 	m.t.Helper()
 	return m.send(m.input(verb, values), answer)
 }
 
-// input is a process's whole life: the script, unless it is installed there, and
-// one call.
+// input returns the whole input of a process: the script, unless the helper is installed,
+// and one call.
 func (m *machine) input(verb string, values []value) string {
 	m.t.Helper()
 	if m.helper {
@@ -272,7 +272,7 @@ func (m *machine) input(verb string, values []value) string {
 	}
 	in, err := call(verb, values, thenExit)
 	m.must(err)
-	return text + string(knowing(text)) + string(in)
+	return text + string(assignSelf(text)) + string(in)
 }
 
 // send runs text with `sh -s`, in a process group of its own.
@@ -318,15 +318,15 @@ func (m *machine) send(text, answer string) result {
 	return r
 }
 
-// command runs a program as the script would.
+// command returns a command with the environment of the script.
 func (m *machine) command(name string, args ...string) *exec.Cmd {
 	cmd := exec.Command(name, args...)
 	cmd.Dir, cmd.Env = m.root, []string{"PATH=" + systemDir, "MACHINE=" + m.root, "TOOLS=" + tools}
 	return cmd
 }
 
-// onMachine puts this machine into the script's first block, as the lab does
-// wherever the script is.
+// onMachine sets PATH and ROOT of this machine in the machine block of each copy of the
+// script, as the lab does.
 func (m *machine) onMachine(text string) string {
 	path := tools + "/bin:" + systemDir
 	if m.only != "" {
@@ -339,7 +339,7 @@ func (m *machine) onMachine(text string) string {
 		before, rest, ok := strings.Cut(text, "# --- machine ---\n")
 		_, after, ok2 := strings.Cut(rest, "# --- end machine ---\n")
 		if !ok || !ok2 {
-			return b.String() + text // the rest, or cut short by a test
+			return b.String() + text // the rest, or cut by a test
 		}
 		fmt.Fprintf(&b, "%sPATH=%s\nexport PATH\nROOT=%s\n", before, path, m.root)
 		text = after

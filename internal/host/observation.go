@@ -20,71 +20,70 @@ import (
 	"github.com/aoifleet/aoifleet/internal/problem"
 )
 
-// Observation is what one look at a host found. Everything in it came from the
-// host: it is bounded and sanitised, and may be a lie.
+// Observation is the state of a host. Everything in it comes from the host: it is limited
+// in size and sanitised, and may be a lie.
 type Observation struct {
 	Clock    time.Time // the host's
 	Unit     Unit
 	Config   AgentConfig
 	Provider *Provider         // nil: managed identity
 	File     File              // of Provider
-	Live     *certificate.Info // nil: it can't be told, see LiveNote
+	Live     *certificate.Info // nil: unknown, see LiveNote
 	LiveNote string
-	Denied   string // a line of the log in which the agent that runs was refused, at most five minutes old
-	// PortClosed: nothing listens on Config.ListenerPort.
+	Denied   string // the last denied line of the running agent, at most five minutes old
+	// PortClosed is set if nothing listens on Config.ListenerPort.
 	PortClosed bool
-	// Command is why health.command says that the agent is not healthy; "": it does not,
-	// or nobody asked it.
+	// Command is why health.command failed; "": it succeeded or did not run.
 	Command  string
 	Receipts []Receipt
-	AtWork   bool              // a transaction of the run that looks goes on
+	AtWork   bool              // a transaction of the observing run is in progress
 	Backups  []Backup          // the oldest first
-	Leftover []string          // of runs that must have ended: staged files by name, dead-man switches
-	Saved    *certificate.Info // in the backup that was asked for; nil: it can't be told
+	Leftover []string          // of ended runs: names of staged files, dead-man switches
+	Saved    *certificate.Info // in the backup of ObserveOptions.Saved; nil: unknown
 	Space    int64             // free bytes below /var/lib
 	HostKey  string
-	Machine  string // MACHINE-ID/BOOT-ID, equal for one machine under two names; "": the host does not tell
-	Note     string // what a person should know of the host; usually ""
-	// Configured is the SHA-256 of the agent's configuration in the form in which it
-	// was read, and Settings the inode that it was in, where that is certain. They go
-	// back to the host: a rotation is for this configuration.
+	Machine  string // MACHINE-ID/BOOT-ID, equal for one machine under two names; "": unknown
+	Note     string // for the operator; usually ""
+	// Configured is the SHA-256 of the agent's configuration in the form in which the host
+	// sent it, and Settings its inode, if that is certain. A rotation sends them back: it is
+	// only valid for this configuration.
 	Configured, Settings string
 }
 
 // File is the live certificate file.
 type File struct {
-	Path, Real string // as configured; with symlinks resolved. Neither is fit to be shown as it is, see display.Plain
-	Kind       string // file, missing, other, nodir; moved: its folder was replaced while it was looked at
-	Folder     string // who and which its folder is: UID:DEVICE:INODE
+	Path, Real string // as configured; with symlinks resolved. Not safe to show, see display.Plain
+	Kind       string // file, missing, other, nodir; moved: its folder was replaced during the check
+	Folder     string // the identity of its folder: UID:DEVICE:INODE
 	Owner      string // user:group
 	Mode       string
 	Size       int64
 	Changed    time.Time
-	Digest     string // SHA-256, lower-case hex; "none" where there is no file
-	Unsafe     string // a folder on the way that others can write
-	Untrusted  string // why a path in the agent's configuration is not believed; "": it is
-	Guarded    bool   // others than root can write its folder, or one on the way; in an Unsafe one too
-	ReadOnly   bool   // its folder can't be written even by root
+	Digest     string // SHA-256, lower-case hex; "none" if there is no file
+	Unsafe     string // a folder of the path that users other than root and the file's owner can write
+	Untrusted  string // why a path in the agent's configuration is not trusted; "": it is
+	Guarded    bool   // non-root users can write a folder of the path; also set if it is Unsafe
+	ReadOnly   bool   // not even root can write its folder
 }
 
-// Receipt is the trace of a transaction on the host: its name is its state.
+// Receipt is the record of a transaction on the host.
 type Receipt struct {
 	State, Run, Owner string
-	AtWork            bool          // the process that made it lives
-	Armed             bool          // with a dead-man switch, which undoes it when Left is over
-	Timed             bool          // Left is known, as it always is with a switch
-	Left              time.Duration // until it can't be confirmed any more; 0: that is past
-	PID               int           // of its process, where it goes on although Left is over; 0: it does not
+	AtWork            bool          // its process is alive
+	Armed             bool          // it has a dead-man switch, which undoes it after Left
+	Timed             bool          // Left is known; always set with a switch
+	Left              time.Duration // the time in which it can be confirmed; 0: over
+	PID               int           // of its process, if it still runs although Left is over; 0: it does not
 }
 
-// Holds tells whether the transaction may still be confirmed, so that nobody
-// else may touch the host. Without a known end it may be for as long as it lives.
+// Holds reports whether the transaction may still be confirmed, so that no other run may
+// change the host. If Left is unknown, that is as long as its process lives.
 func (r Receipt) Holds() bool {
 	return r.State == "pending" && r.AtWork && (r.Left > 0 || !r.Armed && !r.Timed)
 }
 
-// Interrupted says in words that the transaction has not ended and can't be
-// confirmed any more.
+// Interrupted returns the message for a transaction that has not ended and can no longer
+// be confirmed.
 func (r Receipt) Interrupted() string {
 	text := fmt.Sprintf("run %s of %s was interrupted (%s)", r.Run, r.Owner, r.State)
 	if left := r.LeftBehind(); left != "" {
@@ -93,8 +92,8 @@ func (r Receipt) Interrupted() string {
 	return text
 }
 
-// LeftBehind names the process of a transaction that goes on although its time is
-// over; "" where there is none.
+// LeftBehind returns the message for a process that still runs although the time of its
+// transaction is over; "" if there is none.
 func (r Receipt) LeftBehind() string {
 	switch {
 	case r.PID == 0:
@@ -112,8 +111,8 @@ type Backup struct {
 	New string // the digest of what replaced it
 }
 
-// Replaced tells whether the live file is what replaced the one in the backup, so that nothing
-// else is lost where the backup is restored.
+// Replaced reports whether the live file is the one that replaced b, so that restoring b
+// loses no other change.
 func (o *Observation) Replaced(b Backup) bool { return o.File.Digest == b.New }
 
 // Unfinished returns the receipt of a transaction that has not ended.
@@ -126,11 +125,11 @@ func (o *Observation) Unfinished() (Receipt, bool) {
 	return Receipt{}, false
 }
 
-// found is the raw answer of the observe verb.
+// found is the parsed answer of a verb, not yet sanitised.
 type found struct {
 	fields map[string]string
 	config strings.Builder
-	digest hash.Hash // of the configuration's lines as they came
+	digest hash.Hash // of the configuration's lines, as received
 	unit   map[string]string
 	files  []*foundFile
 	recs   []Receipt
@@ -148,8 +147,8 @@ type foundFile struct {
 	fields map[string]string
 }
 
-// parseFound splits the script's lines; unknown keys are passed over, so that
-// what a host says beyond them is lost, not believed.
+// parseFound parses the script's lines. It keeps unknown keys in fields, which no one
+// reads.
 func parseFound(out []byte) *found {
 	f := &found{fields: map[string]string{}, unit: map[string]string{}, digest: sha256.New()}
 	for line := range strings.SplitSeq(string(out), "\n") {
@@ -192,8 +191,8 @@ func parseFound(out []byte) *found {
 	return f
 }
 
-// intern returns text without what surrounded it, and for all hosts that say the same
-// one text in memory: what is kept of ten thousand answers stays small.
+// intern returns one copy of a text for all hosts, without the memory around it, so that
+// ten thousand answers stay small.
 func intern(text string) string { return unique.Make(text).Value() }
 
 func (f *found) ofFile(key, text string) {
@@ -209,7 +208,7 @@ func (f *found) ofFile(key, text string) {
 	file.fields[key] = text
 }
 
-// ofReceipt adds to the receipt that was named last.
+// ofReceipt adds to the last receipt.
 func (f *found) ofReceipt(key, text string) {
 	if len(f.recs) == 0 {
 		return
@@ -218,7 +217,7 @@ func (f *found) ofReceipt(key, text string) {
 	switch key {
 	case "receipt_alive":
 		r.AtWork = true
-	case "receipt_armed": // after receipt_left, which an earlier script has for those alone
+	case "receipt_armed": // after receipt_left, which an earlier script sends only for armed ones
 		r.Armed = text == "yes"
 	case "receipt_pid":
 		r.PID = parsePID(text)
@@ -229,7 +228,7 @@ func (f *found) ofReceipt(key, text string) {
 	}
 }
 
-// parsePID reads the number of a process, 0 where it can't be one (proc(5), PID_MAX_LIMIT).
+// parsePID parses a process id; 0 if it can't be one (proc(5), PID_MAX_LIMIT).
 func parsePID(text string) int {
 	const most = 1 << 22
 	if n, err := strconv.Atoi(text); err == nil && n > 1 && n <= most {
@@ -238,7 +237,7 @@ func parsePID(text string) int {
 	return 0
 }
 
-// parseReceipt reads `STATE run=R owner=WHO`.
+// parseReceipt parses `STATE run=RUN owner=OWNER`.
 func parseReceipt(text string) Receipt {
 	state, rest, _ := strings.Cut(text, " ")
 	rest = strings.TrimPrefix(rest, "run=")
@@ -246,8 +245,8 @@ func parseReceipt(text string) Receipt {
 	return Receipt{State: clean(state), Run: clean(run), Owner: strings.TrimSpace(clean(owner))}
 }
 
-// observation turns the answer into values. An error means that this host
-// can't be rotated as it is; what could be told is returned all the same.
+// observation returns the state of the host. An error means that this host can't be
+// rotated as it is; the Observation is valid all the same.
 func (f *found) observation(agent inventory.Agent) (*Observation, error) {
 	clock := seconds(f.fields["clock"])
 	uptime := seconds(f.fields["uptime"]).Sub(time.Unix(0, 0))
@@ -262,7 +261,7 @@ func (f *found) observation(agent inventory.Agent) (*Observation, error) {
 	o.Space, _ = strconv.ParseInt(f.fields["space"], 10, 64)
 	if folder, unsafe := f.fields["config_unsafe"]; unsafe {
 		return o, &problem.Error{Class: problem.Configuration,
-			Message: "the agent's configuration " + agent.Config + " is a link, and others than root can write the folder " + clean(folder),
+			Message: "the agent's configuration " + agent.Config + " is a link, and non-root users can write the folder " + clean(folder),
 			Hint:    "name the file itself in agent.config"}
 	}
 	o.Settings, o.Configured = display.Plain(f.fields["settings"], 200), hex.EncodeToString(f.digest.Sum(nil))
@@ -292,8 +291,8 @@ func (f *found) observation(agent inventory.Agent) (*Observation, error) {
 	return o, nil
 }
 
-// machineIDs are a machine id and a boot id, as machine-id(5) and random(4) have
-// them. An "uninitialized" machine id, or none, is that of no machine.
+// machineIDs matches a machine id and a boot id, as in machine-id(5) and random(4). An
+// "uninitialized" machine id, or none, identifies no machine.
 var machineIDs = regexp.MustCompile(`^[0-9a-f]{32} [0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$`)
 
 func machineOf(ids string) string {
@@ -303,7 +302,7 @@ func machineOf(ids string) string {
 	return strings.Replace(ids, " ", "/", 1)
 }
 
-// seconds reads SECONDS.FRACTION since the epoch; zero time when it's no number.
+// seconds parses SECONDS.FRACTION since the epoch; the zero time if it is invalid.
 func seconds(s string) time.Time {
 	whole, fraction, _ := strings.Cut(strings.TrimSpace(s), ".")
 	sec, err := strconv.ParseInt(whole, 10, 64)
@@ -314,8 +313,8 @@ func seconds(s string) time.Time {
 	return encodable(time.Unix(sec, nanos))
 }
 
-// encodable returns t, or the zero time where RFC 3339 has none for it: with such a one no
-// document that the host is in could be written (time.Time.MarshalJSON).
+// encodable returns t, or the zero time if RFC 3339 can't express t: no document with such
+// a time could be written (time.Time.MarshalJSON).
 func encodable(t time.Time) time.Time {
 	if year := t.UTC().Year(); year < 0 || year > 9999 {
 		return time.Time{}
@@ -323,7 +322,7 @@ func encodable(t time.Time) time.Time {
 	return t
 }
 
-// file looks up what the script said of a path; nil: it did not look there.
+// file returns what the script reported of a path; nil: nothing.
 func (f *found) file(path string) *foundFile {
 	for _, file := range f.files {
 		if file.path == path {
@@ -333,7 +332,7 @@ func (f *found) file(path string) *foundFile {
 	return nil
 }
 
-// describe fills in what is known of the certificate file.
+// describe sets File and Live from what the script reported of the certificate file.
 func (o *Observation) describe(file *foundFile) {
 	get := func(key string) string { return display.Plain(file.fields[key], 4096) }
 	o.File = File{
@@ -355,7 +354,7 @@ func (o *Observation) describe(file *foundFile) {
 	case ok:
 		o.Live = &kept
 	case file.fields["no_openssl"] != "":
-		o.LiveNote = "the host has no openssl to read it with"
+		o.LiveNote = "the host has no openssl to read it"
 	case err != nil:
 		o.LiveNote = "openssl on the host could not read it"
 	default:
@@ -370,8 +369,8 @@ func (o *Observation) describe(file *foundFile) {
 
 var hexDigits = regexp.MustCompile(`^[0-9A-Fa-f]+$`)
 
-// parseAbout reads what the receipt of the run that brought the live file says
-// of its certificate (Change.about).
+// parseAbout parses the certificate's details in the receipt of the run that installed the
+// live file (Change.about).
 func parseAbout(text string) (certificate.Info, bool) {
 	var info certificate.Info
 	if text == "" || json.Unmarshal([]byte(text), &info) != nil ||
@@ -382,7 +381,7 @@ func parseAbout(text string) (certificate.Info, bool) {
 	return *shown(info), true
 }
 
-// shown is what a certificate of the host says of itself, fit to be shown.
+// shown returns the details of a host's certificate, safe to show.
 func shown(info certificate.Info) *certificate.Info {
 	for _, name := range []*string{&info.Subject, &info.Issuer, &info.Serial} {
 		*name = display.Sanitise(*name, 400)
@@ -390,9 +389,9 @@ func shown(info certificate.Info) *certificate.Info {
 	return &info
 }
 
-// ProcessIsOlder tells whether the running agent started before the file last
-// changed, so that it may still use another certificate. The kernel stamps
-// files with a coarse clock that lags by up to one tick (10 ms).
+// ProcessIsOlder reports whether the running agent started before the last change of the
+// file, so that it may still use another certificate. The kernel stamps files with a
+// coarse clock that lags by up to one tick (10 ms).
 func (o *Observation) ProcessIsOlder() bool {
 	return !o.Unit.Started.IsZero() && !o.File.Changed.IsZero() && o.File.Changed.Sub(o.Unit.Started) > 50*time.Millisecond
 }

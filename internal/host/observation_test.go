@@ -62,7 +62,7 @@ func TestLiveNote(t *testing.T) {
 	for text, want := range map[string]string{
 		"kind=missing":              "there is no file",
 		"kind=other":                "there is no file",
-		"kind=file\nno_openssl=yes": "the host has no openssl to read it with",
+		"kind=file\nno_openssl=yes": "the host has no openssl to read it",
 		"kind=file\npem=garbage":    "openssl on the host could not read it",
 	} {
 		f := parseFound([]byte("certificate=/p\n" + text))
@@ -107,8 +107,8 @@ func TestSeconds(t *testing.T) {
 	}
 }
 
-// TestRunsOnlyWhileActive: a start time of a unit that is not active is that of
-// a process that is gone.
+// TestRunsOnlyWhileActive: the start time of a unit that is not active belongs to a process
+// that has ended.
 func TestRunsOnlyWhileActive(t *testing.T) {
 	for _, state := range []string{"failed", "inactive", "activating", ""} {
 		f := parseFound([]byte(strings.Replace(answer, "ActiveState=active", "ActiveState="+state, 1)))
@@ -118,8 +118,8 @@ func TestRunsOnlyWhileActive(t *testing.T) {
 	}
 }
 
-// TestTimesCanBeWritten: one host can't keep the whole fleet's document from being
-// written.
+// TestTimesCanBeWritten: no time from a host makes the fleet's document impossible to
+// write.
 func TestTimesCanBeWritten(t *testing.T) {
 	for _, clock := range []string{"253402300799", "0", ""} {
 		out := strings.NewReplacer("clock=1800000000.250000000", "clock="+clock, "Monotonic=990500000", "Monotonic=9000000000000000000", "uptime=1000.50", "uptime=0").Replace(answer)
@@ -139,7 +139,7 @@ func TestTimesCanBeWritten(t *testing.T) {
 	}
 }
 
-// FuzzObservation: nothing that a host says panics or reaches a person as it is.
+// FuzzObservation: no output of a host causes a panic or is shown unsanitised.
 func FuzzObservation(f *testing.F) {
 	f.Add([]byte(answer), "")
 	f.Add([]byte("pem=x\nkind=file\nconfig_missing=\ncertificate=/p\nattributes=::::::::\npem=-----BEGIN CERTIFICATE-----\n"), "/p")
@@ -165,8 +165,8 @@ func FuzzObservation(f *testing.F) {
 	})
 }
 
-// Only a whole machine id and a whole boot id together say which machine it is:
-// with less, or anything else, two hosts are never taken for one.
+// TestMachine: only a complete machine id with a complete boot id identifies a machine;
+// anything else never makes two hosts look like one.
 func TestMachine(t *testing.T) {
 	const id, boot = "0123456789abcdef0123456789abcdef", "01234567-89ab-cdef-0123-456789abcdef"
 	tests := []struct{ says, want string }{

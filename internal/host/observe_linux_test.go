@@ -19,7 +19,7 @@ import (
 	"github.com/aoifleet/aoifleet/internal/problem"
 )
 
-// look observes the machine, and reads it as the Go side does.
+// look runs the verb observe and parses its output.
 func (m *machine) look(agent inventory.Agent, others ...string) (*Observation, *found, error) {
 	m.t.Helper()
 	r := m.run("observe", with(append(m.common(firstRun), value{"config", "/etc/az-aoi-ingestion/config.yaml"}), others...), noAnswer)
@@ -36,7 +36,7 @@ func (m *machine) look(agent inventory.Agent, others ...string) (*Observation, *
 	return o, f, err
 }
 
-// p12 is a certificate file as encoder writes it.
+// p12 returns a certificate file that encoder has written.
 func p12(t *testing.T, encoder *pkcs12.Encoder) string {
 	t.Helper()
 	key, err := rsa.GenerateKey(rand.Reader, 2048)
@@ -77,7 +77,7 @@ func TestObserve(t *testing.T) {
 					t.Fatalf("%+v %v", o, err)
 				}
 				if strings.Contains(fmt.Sprint(f.files[0]), "PRIVATE KEY") {
-					t.Error("the private key travels")
+					t.Error("the private key was sent")
 				}
 				if o.Unit.Active != "active" || o.Unit.InvocationID != "before" || !strings.Contains(o.Denied, "AADSTS1") || o.Space <= 0 {
 					t.Errorf("%+v", o)
@@ -90,7 +90,7 @@ func TestObserve(t *testing.T) {
 	}
 }
 
-// snapshot is everything that a look must leave as it is.
+// snapshot describes everything that observe must not change.
 func (m *machine) snapshot() string {
 	var b strings.Builder
 	for _, path := range m.tree() {
@@ -129,13 +129,13 @@ func TestObserveChangesNothing(t *testing.T) {
 	})
 }
 
-// TestObserveFindsTheCertificate in one look, however its path is written.
+// TestObserveFindsTheCertificate in one call, if the script finds the path.
 func TestObserveFindsTheCertificate(t *testing.T) {
 	t.Parallel()
 	block := "secret_providers:\n  - name: p\n    key_vault:\n      service_principal:\n"
 	for name, c := range map[string]struct {
 		text string
-		path string // "" needs a second look
+		path string // "": needs a second call
 	}{
 		"flow":            {config("/a/b.p12"), "/a/b.p12"},
 		"flow, in front":  {"secret_providers: [{key_vault: {service_principal: {cert_path: /a/b c.p12, tenant_id: t}}}]", "/a/b c.p12"},
@@ -166,7 +166,7 @@ func TestObserveFindsTheCertificate(t *testing.T) {
 				t.Errorf("path %q", o.Provider.Path)
 			}
 			if file := f.file(o.Provider.Path); err != nil || file == nil || file.fields["kind"] == "" {
-				t.Errorf("it was not looked at: %+v %v", f.files, err)
+				t.Errorf("not reported: %+v %v", f.files, err)
 			}
 		})
 	}
@@ -198,13 +198,13 @@ func TestObserveWithoutOpenSSL(t *testing.T) {
 	o, err := f.observation(inventory.Agent{CertificatePath: certPath})
 	m.must(err)
 	o.describe(f.file(certPath))
-	if !f.done || o.LiveNote != "the host has no openssl to read it with" || o.File.Digest != digest(oldBytes) {
+	if !f.done || o.LiveNote != "the host has no openssl to read it" || o.File.Digest != digest(oldBytes) {
 		t.Errorf("%+v", o)
 	}
 }
 
-// Which machine it is, is told where the machine has both ids, and cut short.
-func TestObserveTellsTheMachine(t *testing.T) {
+// TestObserveReportsTheMachine if it has both ids, which are cut to their length.
+func TestObserveReportsTheMachine(t *testing.T) {
 	t.Parallel()
 	const id, boot = "0123456789abcdef0123456789abcdef", "01234567-89ab-cdef-0123-456789abcdef"
 	inEachShell(t, func(t *testing.T, m *machine) {

@@ -8,13 +8,13 @@ import (
 	"software.sslmate.com/src/go-pkcs12"
 )
 
-// seen are the lines of some keys that a look prints, and nothing may change.
+// seen returns the lines of some keys from observe, and checks that it changes nothing.
 func (m *machine) seen(run string, keys ...string) []string {
 	m.t.Helper()
 	before := m.snapshot()
 	r := m.run("observe", append(m.common(run), value{"path", certPath}, value{"saved", firstRun}), noAnswer)
 	if after := m.snapshot(); after != before || r.get("observed") != "yes" || r.stderr != "" {
-		m.t.Errorf("a look changed\n%s\nto\n%s\n%v", before, after, r)
+		m.t.Errorf("observe changed\n%s\nto\n%s\n%v", before, after, r)
 	}
 	var found []string
 	for _, key := range keys {
@@ -25,7 +25,7 @@ func (m *machine) seen(run string, keys ...string) []string {
 	return found
 }
 
-// TestObserveAnUnfinishedRun: at work, interrupted, rebooted, undone.
+// TestObserveAnUnfinishedRun: in progress, interrupted, rebooted, undone.
 func TestObserveAnUnfinishedRun(t *testing.T) {
 	t.Parallel()
 	inEachShell(t, func(t *testing.T, m *machine) {
@@ -47,8 +47,8 @@ func TestObserveAnUnfinishedRun(t *testing.T) {
 		const pending = "receipt=pending run=" + firstRun + " owner=operator@console"
 		look("nothing", firstRun)
 		w := m.waiting(firstRun)
-		look("at work", secondRun, pending, "receipt_alive=yes", "receipt_left=N")
-		look("at work itself", firstRun, pending, "receipt_alive=yes", "at_work=yes", "receipt_left=N")
+		look("in progress", secondRun, pending, "receipt_alive=yes", "receipt_left=N")
+		look("the same run", firstRun, pending, "receipt_alive=yes", "at_work=yes", "receipt_left=N")
 		m.due()
 		look("overdue", secondRun, pending, "receipt_alive=yes", "receipt_left=0")
 		m.write(m.stateRun(firstRun)+"/deadline", fmt.Sprintln(m.uptime()/1_000_000+50))

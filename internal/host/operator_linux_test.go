@@ -8,9 +8,9 @@ import (
 	"github.com/aoifleet/aoifleet/internal/inventory"
 )
 
-// TestStoppedByAnOperator during the watch: the file is put back and the unit is left
-// stopped. One that ends by itself is started again, and so is one of which that is
-// not known, which is said.
+// TestStoppedByAnOperator during the watch: the file is restored and the unit stays stopped.
+// A unit that exited by itself is started again; so is one with an unknown cause, with a
+// note.
 func TestStoppedByAnOperator(t *testing.T) {
 	t.Parallel()
 	const second = "[ $starts$shows != 12 ] || "
@@ -29,8 +29,8 @@ func TestStoppedByAnOperator(t *testing.T) {
 		"watchdog":                {second + "{ stopped; active=failed sub=failed failure=watchdog; }", "", false, "error=unhealthy the unit is failed (watchdog)"},
 		"never up":                {second + "{ active=failed sub=failed failure=exit-code exited=$(($(monotonic) + 1)); }", "", false, "the unit is failed (exit-code)"},
 		"on its way up again":     {second + "{ stopped; job=7; }", "", false, "the unit is inactive"},
-		"may announce its end":    {second + "{ stopped; notifies=main; }", "", false, "note=" + unitName + " is stopped, and systemd does not tell by whom: it is started again"},
-		"no main process":         {second + "{ stopped; exited=0; }", "", false, "systemd does not tell by whom"},
+		"may announce its end":    {second + "{ stopped; notifies=main; }", "", false, "note=" + unitName + " is stopped, and systemd does not report by whom: it is started again"},
+		"no main process":         {second + "{ stopped; exited=0; }", "", false, "systemd does not report by whom"},
 		"started again":           {"case $starts$shows in 12) stopped ;; 13) active=active sub=running id=his ;; esac", "", false, "an operator stopped"},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -43,7 +43,7 @@ func TestStoppedByAnOperator(t *testing.T) {
 					t.Errorf("%v", r)
 				}
 				if m.read(certPath) != oldBytes {
-					t.Error("the file was not put back")
+					t.Error("the file was not restored")
 				}
 				if c.left {
 					m.wants(r, Failed)
@@ -60,8 +60,8 @@ func TestStoppedByAnOperator(t *testing.T) {
 	}
 }
 
-// TestStoppedByAnOperatorLater: after contact was lost, or while the operator is asked.
-// The timer and recover leave the unit stopped too.
+// TestStoppedByAnOperatorLater: after contact was lost. The timer and recover leave the unit
+// stopped too.
 func TestStoppedByAnOperatorLater(t *testing.T) {
 	t.Parallel()
 	for name, undo := range map[string]func(m *machine) result{
@@ -84,7 +84,7 @@ func TestStoppedByAnOperatorLater(t *testing.T) {
 	}
 }
 
-// TestMainProcessHasExited: a unit with RemainAfterExit=yes is active all the same.
+// TestMainProcessHasExited: a unit with RemainAfterExit=yes stays active.
 func TestMainProcessHasExited(t *testing.T) {
 	t.Parallel()
 	inEachShell(t, func(t *testing.T, m *machine) {
@@ -96,7 +96,7 @@ func TestMainProcessHasExited(t *testing.T) {
 	})
 }
 
-// TestOneshot: such a unit is active although nothing runs.
+// TestOneshot: such a unit can be active although nothing runs.
 func TestOneshot(t *testing.T) {
 	t.Parallel()
 	inEachShell(t, func(t *testing.T, m *machine) {
@@ -108,14 +108,14 @@ func TestOneshot(t *testing.T) {
 	})
 }
 
-// TestUndoTime: the host waits in an undo for as long as the workstation thinks.
+// TestUndoTime: in an undo the host waits as long as the workstation assumes.
 func TestUndoTime(t *testing.T) {
 	t.Parallel()
 	for _, spans := range [][2]string{{"1min 30s", "1min 30s"}, {"20s", "0"}, {"100ms", "5us"}, {"1min 30.500000s", "2min"}, {"infinity", "1s"}, {"1s", "infinity"},
 		{"10min", "1s"}, {"5min", "4min 49s"}, {"1h 1s", "1s"}, {"1d", "1s"}, {"2month", "1s"}, {"9999s", "1s"}, {"", ""}, {"a[$(touch /x)]s", "1s"}} {
 		inEachShell(t, func(t *testing.T, m *machine) {
 			cmd := m.command(m.shell[0], append(append([]string{}, m.shell[1:]...), "-s")...)
-			cmd.Stdin = strings.NewReader(m.onMachine(sent) + "stops='" + spans[0] + "' starts='" + spans[1] + "' timeout=30; undo_time; echo \"$patient\"\n")
+			cmd.Stdin = strings.NewReader(m.onMachine(sent) + "stops='" + spans[0] + "' starts='" + spans[1] + "' timeout=30; undo_time; echo \"$undo_wait\"\n")
 			out, err := cmd.Output()
 			m.must(err)
 			unit := Unit{StopTime: parseSpan(spans[0]), StartTime: parseSpan(spans[1])}
@@ -129,8 +129,8 @@ func TestUndoTime(t *testing.T) {
 	}
 }
 
-// TestUndoWaitsForSystemd: a restart that takes longer than the time-out, on the way
-// back, is waited for as long as systemd does.
+// TestUndoWaitsForSystemd: an undo waits for a restart as long as systemd does, also longer
+// than the time-out.
 func TestUndoWaitsForSystemd(t *testing.T) {
 	t.Parallel()
 	inEachShell(t, func(t *testing.T, m *machine) {

@@ -8,33 +8,33 @@ import (
 	"github.com/aoifleet/aoifleet/internal/problem"
 )
 
-// Password is one source of sudo's password, shared by every host that uses it.
-// A wrong password is tried once in a run, on one host: accounts lock after a
-// few, and where they are a directory's they lock for the whole fleet.
+// Password is one source of sudo's password, shared by all hosts that use it. A wrong
+// password is tried once in a run, on one host, because accounts lock after a few
+// failures, and a directory's account locks for the whole fleet.
 type Password struct {
 	read func(context.Context) ([]byte, error)
-	turn chan struct{} // held by the one that tries a password nobody has accepted yet
+	turn chan struct{} // held while a password is tried that no sudo has accepted yet
 
 	mu      sync.Mutex
 	verdict verdict
 }
 
-// verdict is what sudo has said of a password.
+// verdict is sudo's answer to a password.
 type verdict int
 
 const (
-	untold verdict = iota
+	untried verdict = iota
 	right
 	wrong
 )
 
-// NewPassword is a password that read gives: without a line break at its end, the
-// same at each call, and from many goroutines. Its error holds nothing secret.
+// NewPassword returns a Password that read supplies: without a newline at its end, the
+// same at each call, and safe for concurrent use. The error of read contains no secret.
 func NewPassword(read func(context.Context) ([]byte, error)) *Password {
 	return &Password{read: read, turn: make(chan struct{}, 1)}
 }
 
-// line is the password as sudo reads it.
+// line returns the password with a newline, as sudo reads it.
 func (p *Password) line(ctx context.Context) ([]byte, error) {
 	secret, err := p.read(ctx)
 	switch {
@@ -48,10 +48,10 @@ func (p *Password) line(ctx context.Context) ([]byte, error) {
 	return append(bytes.Clone(secret), '\n'), nil
 }
 
-// attempt calls try, which gives the password to one sudo, unless sudo has
-// refused it anywhere. Until it was accepted once, attempts wait for each other.
+// attempt calls try, which gives the password to one sudo, unless a sudo has refused it.
+// Until one has accepted it, only one attempt runs at a time.
 func (p *Password) attempt(ctx context.Context, try func() verdict) error {
-	if p.known() == untold {
+	if p.known() == untried {
 		select {
 		case p.turn <- struct{}{}:
 			defer func() { <-p.turn }()
@@ -61,13 +61,13 @@ func (p *Password) attempt(ctx context.Context, try func() verdict) error {
 	}
 	if p.known() == wrong {
 		return &problem.Error{Class: problem.Sudo, Message: "not tried: sudo has refused this password on another host",
-			Hint: mendPassword}
+			Hint: passwordHint}
 	}
-	told := try()
+	answer := try()
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.verdict != wrong && told != untold {
-		p.verdict = told
+	if p.verdict != wrong && answer != untried {
+		p.verdict = answer
 	}
 	return nil
 }

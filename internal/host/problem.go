@@ -10,8 +10,8 @@ import (
 	"github.com/aoifleet/aoifleet/internal/remote"
 )
 
-// AsProblem classes any error of this package or of remote. It leaves the cause
-// out: a result is kept, and must not be taken for the end of some context later.
+// AsProblem returns the problem.Error for any error of this package or of remote. It omits
+// the cause: a stored result must not match a context error later.
 func AsProblem(err error) *problem.Error {
 	var exit *remote.ExitError
 	if errors.As(err, &exit) {
@@ -28,7 +28,7 @@ func AsProblem(err error) *problem.Error {
 	return &problem.Error{Class: problem.Internal, Message: display.Sanitise(err.Error(), 400)}
 }
 
-// scriptFailed tells a script that failed from a session that the server closed under it.
+// scriptFailed distinguishes a script that failed from a session that the server closed.
 func scriptFailed(exit *remote.ExitError) *problem.Error {
 	said := firstLine(exit.Stderr)
 	switch {
@@ -42,9 +42,9 @@ func scriptFailed(exit *remote.ExitError) *problem.Error {
 	return &problem.Error{Class: problem.Command, Message: "the host's script failed: " + said}
 }
 
-// cutShort is the error of a verb that ended without its result; out is what it said.
+// cutShort returns the error of a verb that ended without a result; out is its output.
 func cutShort(out []byte) *problem.Error {
-	return problem.New(problem.Command, "", "the host's script stopped before its end: %s", firstLine(string(out)))
+	return problem.New(problem.Command, "", "the host's script ended without a result: %s", firstLine(string(out)))
 }
 
 func firstLine(s string) string {

@@ -16,7 +16,7 @@ func TestHostSaid(t *testing.T) {
 		"drift the file changed":     {Class: "drift", Message: "the file changed"},
 		"unreachable x":              {Class: "unreachable", Message: "x"},
 		"sudo x":                     {Class: "sudo", Message: "x"},
-		"authentication x":           {Class: "internal", Message: "x"}, // not the script's to say
+		"authentication x":           {Class: "internal", Message: "x"}, // no class of the script
 		"":                           {Class: "internal"},
 		"disk":                       {Class: "disk"},
 		"disk a\x1b[31mb\x00\u202ec": {Class: "disk", Message: "abc"},
@@ -40,7 +40,7 @@ func TestScriptThatFails(t *testing.T) {
 			t.Errorf("no reason: %+v", got)
 		}
 	}
-	closed := AsProblem(&remote.ExitError{Status: -1}) // a session that ends without a word, as ChannelTimeout ends it
+	closed := AsProblem(&remote.ExitError{Status: -1}) // a session closed without output, as by ChannelTimeout
 	if closed.Class != problem.Unreachable || !strings.HasPrefix(closed.Message, "connection lost: ") || !strings.Contains(closed.Hint, "ChannelTimeout") {
 		t.Errorf("%+v", closed)
 	}

@@ -13,39 +13,39 @@ import (
 )
 
 func (v *VM) converse(ctx context.Context, verb string, values []value, onStep func(step string)) *Report {
-	ctx, cancel := v.within(ctx, v.unit.talkTime(v.host.Health)+v.patience())
+	ctx, cancel := v.within(ctx, v.unit.conversationTime(v.host.Health)+v.sudoTime())
 	defer cancel()
 	t := &conversation{vm: v, onStep: onStep, asked: verb == "recover", report: &Report{Ending: Lost}}
 	err := v.ask(ctx, verb, values, func(line string) { t.hear(ctx, line) })
 	if errors.As(err, new(unsent)) {
-		return unstarted(AsProblem(err))
+		return notStarted(AsProblem(err))
 	}
 	return t.ended(ctx, err)
 }
 
-// unstarted is the report where nothing was sent: by sudo's word, or because the
-// connection was dead.
-func unstarted(p *problem.Error) *Report {
+// notStarted returns the report if nothing was sent: sudo refused, or the connection was
+// dead.
+func notStarted(p *problem.Error) *Report {
 	if p.Class == problem.Sudo || p.Class == problem.Configuration {
 		return &Report{Ending: Refused, Problem: p}
 	}
 	return &Report{Ending: Unsent, Problem: p}
 }
 
-// conversation is the one with host.sh during a transaction.
+// conversation is the dialogue with host.sh during a transaction.
 type conversation struct {
 	onStep func(step string)
 	vm     *VM
 	report *Report
 	step   time.Time
 	over   bool
-	// asked: the host has asked for the confirmation and got it, or it is to
-	// tell of an earlier run. Else it can't say that it is rotated; what a
-	// profile prints is not its word.
+	// asked is set if the host has asked for the confirmation and received it, or may
+	// report an earlier run. Otherwise "rotated" is not its result: the output of a
+	// login profile could look like it.
 	asked bool
 }
 
-// hear takes one line; after the result nothing counts.
+// hear processes one line; lines after the result don't count.
 func (t *conversation) hear(ctx context.Context, line string) {
 	if t.over {
 		return
@@ -92,7 +92,7 @@ func (t *conversation) hear(ctx context.Context, line string) {
 	}
 }
 
-// answer gives the operator's word: the user's own health command decides last.
+// answer sends the operator's answer: to confirm, unless health.command failed.
 func (t *conversation) answer(ctx context.Context) {
 	t.next("confirm")
 	t.asked = true
@@ -105,14 +105,14 @@ func (t *conversation) answer(ctx context.Context) {
 		word = "undo " + why
 		t.failStep()
 	}
-	// A write that fails shows as the end of the host's output.
+	// If the write fails, the host's output ends.
 	_, _ = io.WriteString(t.vm.shell.process.Stdin(), word+"\n")
 }
 
-// usualSteps: lock, check, backup, arm, swap, restart, watch, confirm.
+// usualSteps is the number of steps lock, check, backup, arm, swap, restart, watch, confirm.
 const usualSteps = 8
 
-// next ends the current step and begins another.
+// next ends the current step and starts another; "": none.
 func (t *conversation) next(name string) {
 	now := time.Now()
 	if n := len(t.report.Steps); n > 0 && t.report.Steps[n-1].Took == 0 {
@@ -134,8 +134,8 @@ func (t *conversation) failStep() {
 	}
 }
 
-// ended makes the report's last word: without a result from the host, what
-// happened there isn't known, unless the script never began.
+// ended completes the report. Without a result from the host its ending is unknown, unless
+// the script never started.
 func (t *conversation) ended(ctx context.Context, err error) *Report {
 	r := t.report
 	if r.Ending != Lost {
@@ -146,28 +146,28 @@ func (t *conversation) ended(ctx context.Context, err error) *Report {
 	}
 	var exit *remote.ExitError
 	if len(r.Steps) == 0 && errors.As(err, &exit) && exit.Status >= 0 {
-		return &Report{Ending: Refused, Problem: AsProblem(t.vm.notRoot(ctx, err))}
+		return &Report{Ending: Refused, Problem: AsProblem(t.vm.sudoProblem(ctx, err))}
 	}
 	if err == nil {
-		err = &problem.Error{Class: problem.Command, Message: "the host's script stopped before its end"}
+		err = &problem.Error{Class: problem.Command, Message: "the host's script ended without a result"}
 	}
 	if r.Problem == nil {
-		r.Problem = t.brokenOff(AsProblem(err))
+		r.Problem = t.inStep(AsProblem(err))
 	}
 	t.failStep()
 	return r
 }
 
-// brokenOff says in which step contact was lost: "connection lost in the watch: …".
-func (t *conversation) brokenOff(p *problem.Error) *problem.Error {
+// inStep adds the step in which contact was lost: "connection lost in the watch: …".
+func (t *conversation) inStep(p *problem.Error) *problem.Error {
 	n := len(t.report.Steps)
 	if n == 0 {
 		return p
 	}
 	within := *p
-	what, why, told := strings.Cut(p.Message, ": ")
+	what, why, explained := strings.Cut(p.Message, ": ")
 	within.Message = what + " in the " + t.report.Steps[n-1].Name
-	if told {
+	if explained {
 		within.Message += ": " + why
 	}
 	return &within

@@ -8,12 +8,11 @@ import (
 	"testing"
 )
 
-// duel lets confirm and undo of one run meet, again and again: both begin at
-// once, after a little of idling that differs each time. Only the two are real;
-// what they do not meet in is left out.
+// duel starts confirm and undo of one run at once, again and again, after short delays that
+// differ each time. Functions that do not matter for the race are replaced.
 const duel = `
 begin
-no_values
+reset_values
 unit=u state=$ROOT/state real=/file path=/file start=no swap=yes keep=3
 sync() { :; }
 sleep() { :; }
@@ -46,14 +45,14 @@ while [ $i -lt $1 ]; do
     read -r file <"$ROOT/file"
     for name in pending undoing; do [ ! -e "$state/$name" ] || left=$left$name; done
     [ -e "$kept/certificate" ] && held=backup || held=none
-    for name in confirmed rolled-back failed; do ! ended $name || left=$left$name; done
+    for name in confirmed rolled-back failed; do ! has_state $name || left=$left$name; done
     printf '%s\n' "$one $other $file $held $left"
     rm -rf -- "$state/backups"/* "$state/confirmed" "$state/rolled-back"
 done
 `
 
-// TestConfirmAgainstUndo: a thousand times exactly one of the two wins, both
-// say who, and the file, the backup and the receipt agree with it.
+// TestConfirmAgainstUndo: a thousand times exactly one of the two wins, both report it, and
+// file, backup and receipt agree.
 func TestConfirmAgainstUndo(t *testing.T) {
 	t.Parallel()
 	each := 1000/len(shells(t)) + 1
@@ -83,7 +82,7 @@ func TestConfirmAgainstUndo(t *testing.T) {
 	t.Log(wins)
 }
 
-// TestTwoAtOnce: of two programs that start together exactly one rotates.
+// TestTwoAtOnce: of two rotations that start together exactly one succeeds.
 func TestTwoAtOnce(t *testing.T) {
 	t.Parallel()
 	inEachShell(t, func(t *testing.T, m *machine) {
@@ -103,10 +102,10 @@ func TestTwoAtOnce(t *testing.T) {
 			}
 			m.wants(ends[winner], Rotated)
 			m.wants(ends[1-winner], Refused)
-			// The winner may end while it is looked at: then nothing is left of its deadline, its process, its receipt.
+			// The winner may end during the check: then its deadline, process and receipt are gone.
 			if why := ends[1-winner].get("error"); !strings.HasPrefix(why, "drift ") &&
-				!strings.HasPrefix(why, "locked run "+runs[winner]+" of operator@console is at work on this host") &&
-				!regexp.MustCompile(`^locked .* has ended on this host only now; try again`).MatchString(why) {
+				!strings.HasPrefix(why, "locked run "+runs[winner]+" of operator@console is in progress on this host") &&
+				!regexp.MustCompile(`^locked .* has just ended on this host; try again`).MatchString(why) {
 				t.Errorf("refused with %q", why)
 			}
 			m.live(texts[winner])
@@ -118,15 +117,14 @@ func TestTwoAtOnce(t *testing.T) {
 	})
 }
 
-// TestConfirmAgainstTick is the duel as it is in the field: a rotation that
-// waits, and its timer.
+// TestConfirmAgainstTick is the real race: a rotation that waits, and its timer.
 func TestConfirmAgainstTick(t *testing.T) {
 	t.Parallel()
 	inEachShell(t, func(t *testing.T, m *machine) {
 		for round := range 4 {
 			run := fmt.Sprintf("20261123T09000%dZ-aaaa", round)
 			before := m.read(certPath)
-			m.hook("on-restart", "") // what the agent reads, and nothing else
+			m.hook("on-restart", "") // no log lines
 			w := m.waiting(run)
 			m.due()
 			ticked := make(chan result)
@@ -145,7 +143,7 @@ func TestConfirmAgainstTick(t *testing.T) {
 				t.Fatalf("%v", r)
 			}
 			m.live(want)
-			m.tick() // what lost may have left
+			m.tick() // removes leftovers of the loser
 			m.settled()
 			m.write(certPath, oldBytes)
 			m.state("loaded=" + oldBytes)

@@ -7,8 +7,8 @@ import (
 	"testing"
 )
 
-// A path that is too long to be looked at is not taken for safe: the caller makes
-// it so, and lowers the limit on arguments with that of the stack.
+// TestHelperPathTooLong: a path that is too long to check is not safe. The caller creates
+// it, and lowers the limit on arguments with that on the stack.
 func TestHelperPathTooLong(t *testing.T) {
 	t.Parallel()
 	inEachShell(t, func(t *testing.T, m *machine) {
@@ -29,7 +29,7 @@ func TestHelperPathTooLong(t *testing.T) {
 	})
 }
 
-// With an ACL a folder that root alone seems to write has group bits.
+// TestHelperFolderWithACL: with an ACL a folder has group bits.
 func TestHelperFolderWithACL(t *testing.T) {
 	t.Parallel()
 	inEachShell(t, func(t *testing.T, m *machine) {
@@ -44,7 +44,7 @@ func TestHelperFolderWithACL(t *testing.T) {
 	})
 }
 
-// What a certificate says of itself is no pattern for file names.
+// TestObserveExpandsNothing: the text of a certificate is no pattern for file names.
 func TestObserveExpandsNothing(t *testing.T) {
 	t.Parallel()
 	const made = `cd "$1" && openssl req -x509 -newkey rsa:2048 -nodes -keyout k -out c -subj /CN=x -days 9 2>/dev/null &&
@@ -65,7 +65,8 @@ func TestObserveExpandsNothing(t *testing.T) {
 	})
 }
 
-// The most that diagnostics may take is no size of a certificate.
+// TestHelperTakesDiagnosticsSize: the limit on diagnostics may exceed the size of a
+// certificate.
 func TestHelperTakesDiagnosticsSize(t *testing.T) {
 	t.Parallel()
 	inEachShell(t, func(t *testing.T, m *machine) {
@@ -75,7 +76,7 @@ func TestHelperTakesDiagnosticsSize(t *testing.T) {
 	})
 }
 
-// A host may keep its diagnostics to itself.
+// TestHelperWithoutDiagnostics: a host may forbid diagnostics.
 func TestHelperWithoutDiagnostics(t *testing.T) {
 	t.Parallel()
 	inEachShell(t, func(t *testing.T, m *machine) {

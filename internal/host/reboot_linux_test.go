@@ -6,8 +6,8 @@ import (
 	"testing"
 )
 
-// TestReboot: the power fails while a rotation waits. The guard puts the old
-// file back before the agent starts and does not restart it; a recovery ends it.
+// TestReboot: the power fails while a rotation waits. The guard restores the old file before
+// the agent starts and does not restart it; recover ends the run.
 func TestReboot(t *testing.T) {
 	t.Parallel()
 	inEachShell(t, func(t *testing.T, m *machine) {
@@ -20,7 +20,7 @@ func TestReboot(t *testing.T) {
 		r := m.rotate(secondRun, thirdOne)
 		m.wants(r, Refused)
 		m.wantsError(r, "locked run "+firstRun+" of operator@console was interrupted on this host; run recover")
-		m.reboot() // once more, before anybody comes
+		m.reboot() // again, before recover
 		r = m.recover()
 		m.wants(r, RolledBack)
 		m.live(oldBytes)
@@ -33,8 +33,8 @@ func TestReboot(t *testing.T) {
 	})
 }
 
-// TestRebootWithoutGuard: the agent has started with the new file, so that the
-// recovery has to restart it.
+// TestRebootWithoutGuard: the agent has started with the new file, so recover must restart
+// it.
 func TestRebootWithoutGuard(t *testing.T) {
 	t.Parallel()
 	inEachShell(t, func(t *testing.T, m *machine) {
@@ -54,8 +54,8 @@ func TestRebootWithoutGuard(t *testing.T) {
 	})
 }
 
-// TestRebootInAnUndo: it was killed after the old file was back and before the
-// agent was restarted.
+// TestRebootInAnUndo: the undo was killed after it restored the old file and before it
+// restarted the agent.
 func TestRebootInAnUndo(t *testing.T) {
 	t.Parallel()
 	inEachShell(t, func(t *testing.T, m *machine) {
@@ -79,8 +79,8 @@ case $loaded in BAD*) log AADSTS1 ;; esac
 	})
 }
 
-// TestRebootOfAConfirmedRun: the switch that its end could not take away does
-// nothing, and the next recovery removes it.
+// TestRebootOfAConfirmedRun: a dead-man switch that the run could not remove does nothing,
+// and the next recover removes it.
 func TestRebootOfAConfirmedRun(t *testing.T) {
 	t.Parallel()
 	inEachShell(t, func(t *testing.T, m *machine) {
@@ -105,8 +105,8 @@ func TestRebootOfAConfirmedRun(t *testing.T) {
 	})
 }
 
-// TestGuardInTheSameBoot: a daemon-reload makes systemd know the guard, and
-// somebody starts the target again. It does nothing while the run goes on.
+// TestGuardInTheSameBoot: a daemon-reload loads the guard, and its target is started again.
+// The guard does nothing while the run is in progress.
 func TestGuardInTheSameBoot(t *testing.T) {
 	t.Parallel()
 	inEachShell(t, func(t *testing.T, m *machine) {

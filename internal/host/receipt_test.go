@@ -5,9 +5,9 @@ import (
 	"time"
 )
 
-// What the script says of a transaction that has not ended. Until when it may be
-// confirmed is known with a switch and without one; an earlier script tells it
-// only of those with one.
+// TestReceipts parses the receipts of transactions that have not ended. The time in which
+// they can be confirmed is known with a switch and without one; an earlier script reports
+// it only with one.
 func TestReceipts(t *testing.T) {
 	for name, c := range map[string]struct {
 		said  string

@@ -8,14 +8,14 @@ import (
 	"time"
 )
 
-// aged gives a file the time of its last write.
+// aged sets the time of a file's last write.
 func (m *machine) aged(path string, age time.Duration) {
 	m.t.Helper()
 	at := time.Now().Add(-age)
 	m.must(os.Chtimes(m.root+path, at, at))
 }
 
-// TestRecoverRemovesWhatIsOld, and nothing that may belong to a run at work.
+// TestRecoverRemovesWhatIsOld, and nothing that may belong to a run in progress.
 func TestRecoverRemovesWhatIsOld(t *testing.T) {
 	t.Parallel()
 	inEachShell(t, func(t *testing.T, m *machine) {
@@ -61,7 +61,7 @@ func TestRecoverRemovesWhatIsOld(t *testing.T) {
 	})
 }
 
-// stale leaves the whole switch of a run that has been confirmed.
+// stale leaves the complete switch of a confirmed run.
 func (m *machine) stale() {
 	m.t.Helper()
 	m.hook("on-restart", `[ $starts != 1 ] || { cp -a "$MACHINE/etc/systemd/system" "$MACHINE/units"; cp -a "$MACHINE/unit/timers" "$MACHINE/timers"; cp -a "$MACHINE`+m.stateRun(firstRun)+`" "$MACHINE/run"; }
@@ -76,8 +76,7 @@ log INFO agent: started`)
 	}
 }
 
-// TestStaleSwitch of a run that was confirmed: recover and the timer itself take
-// it away, and what is about another run's stays.
+// TestStaleSwitch of a confirmed run: recover, prune and the timer itself remove it.
 func TestStaleSwitch(t *testing.T) {
 	t.Parallel()
 	for name, clean := range map[string]func(m *machine){
@@ -99,8 +98,8 @@ func TestStaleSwitch(t *testing.T) {
 	}
 }
 
-// TestStaleSwitchBesideARunAtWork: whoever cleans up meanwhile leaves that alone.
-func TestStaleSwitchBesideARunAtWork(t *testing.T) {
+// TestStaleSwitchDuringAnotherRun: the cleanup changes nothing of that run.
+func TestStaleSwitchDuringAnotherRun(t *testing.T) {
 	t.Parallel()
 	inEachShell(t, func(t *testing.T, m *machine) {
 		m.stale()
@@ -117,8 +116,8 @@ func TestStaleSwitchBesideARunAtWork(t *testing.T) {
 	})
 }
 
-// TestRunThatBegins has a folder and a lock, and not yet the receipt's name.
-func TestRunThatBegins(t *testing.T) {
+// TestRunThatStarts has a folder and a lock, but no pending receipt yet.
+func TestRunThatStarts(t *testing.T) {
 	t.Parallel()
 	inEachShell(t, func(t *testing.T, m *machine) {
 		m.save(firstRun, "")
@@ -128,19 +127,19 @@ func TestRunThatBegins(t *testing.T) {
 		m.must(syscall.Flock(int(lock.Fd()), syscall.LOCK_EX))
 		m.wants(m.recover(), Clean)
 		if m.read(m.stateRun(firstRun)+"/receipt") == "(none)" {
-			t.Error("the folder of a run at work was removed")
+			t.Error("the folder of a run in progress was removed")
 		}
-		// A child that another test has just forked may hold the file a little longer.
+		// A process that another test has just forked may keep the file open a little longer.
 		m.must(syscall.Flock(int(lock.Fd()), syscall.LOCK_UN))
 		m.must(lock.Close())
 		m.wants(m.recover(), Clean)
 		if m.read(m.stateRun(firstRun)+"/receipt") != "(none)" {
-			t.Error("the folder of a run that never began is left")
+			t.Error("the folder of a run that never started is left")
 		}
 	})
 }
 
-// snapshotOf lists what there is of a run.
+// snapshotOf lists the files of a run.
 func (m *machine) snapshotOf(run string) string {
 	var found []string
 	for _, path := range m.tree() {
@@ -151,7 +150,7 @@ func (m *machine) snapshotOf(run string) string {
 	return strings.Join(found, "")
 }
 
-// TestReceiptThatIsGone: its receipt is gone; a confirmation proves nothing.
+// TestReceiptThatIsGone: without the receipt a confirmation has no effect.
 func TestReceiptThatIsGone(t *testing.T) {
 	t.Parallel()
 	m := newMachine(t)
@@ -162,11 +161,11 @@ func TestReceiptThatIsGone(t *testing.T) {
 		t.Errorf("%v", r)
 	}
 	if waited := m.readOr("/faults/calls", ""); waited != "" {
-		t.Errorf("it waits for nobody: %s", waited)
+		t.Errorf("it waited: %s", waited)
 	}
 }
 
-// TestBackupThatIsGone: somebody has removed the folder of an interrupted run.
+// TestBackupThatIsGone: the folder of an interrupted run was removed.
 func TestBackupThatIsGone(t *testing.T) {
 	t.Parallel()
 	inEachShell(t, func(t *testing.T, m *machine) {

@@ -15,7 +15,7 @@ import (
 type refusal int
 
 const (
-	notSudo refusal = iota // it was not sudo that failed
+	notSudo refusal = iota // another program failed
 	noSudo
 	noTerminal // requiretty in sudoers(5)
 	noHelper
@@ -25,8 +25,8 @@ const (
 	otherwise
 )
 
-// refusalOf goes by the exit status where that is enough (sudo(8): 1; env(1):
-// 127) and else by words of sudo 1.8 to 1.9, which are asked for in the C locale.
+// refusalOf returns the reason by the exit status, if that is enough (sudo(8): 1; env(1):
+// 127), and otherwise by the messages of sudo 1.8 to 1.9 in the C locale.
 func refusalOf(exit *remote.ExitError) refusal {
 	if exit.Status == 127 {
 		return noSudo
@@ -53,15 +53,15 @@ func refusalOf(exit *remote.ExitError) refusal {
 	return otherwise
 }
 
-// notRoot explains the end of a command that was to run host.sh as root, and
-// did not get to its first line. Any other error it returns as it is.
-func (v *VM) notRoot(ctx context.Context, err error) error {
+// sudoProblem returns the problem if err shows that sudo did not run host.sh. It returns
+// any other error unchanged.
+func (v *VM) sudoProblem(ctx context.Context, err error) error {
 	var exit *remote.ExitError
 	if !errors.As(err, &exit) || v.host.Sudo == inventory.SudoNone {
 		return err
 	}
 	why := refusalOf(exit)
-	if why == wantsPassword && v.password == nil && v.onlyOthers(ctx) {
+	if why == wantsPassword && v.password == nil && v.otherCommandsOnly(ctx) {
 		why = otherCommands
 	}
 	p := &problem.Error{Class: problem.Sudo, Message: why.message(), Hint: v.sudoHint(why)}
@@ -94,7 +94,7 @@ func (r refusal) message() string {
 	return ""
 }
 
-// sudoHint has the line of sudoers(5) that is missing.
+// sudoHint returns the missing line of sudoers(5), or what else to do.
 func (v *VM) sudoHint(why refusal) string {
 	switch why {
 	case noSudo:
@@ -111,10 +111,10 @@ func (v *VM) sudoHint(why refusal) string {
 	return ""
 }
 
-// onlyOthers tells a login user who may run other commands from one who has to
-// give a password: sudo -l with a command that is not allowed says nothing, where
-// any other may be run without a password (sudoers(5), listpw).
-func (v *VM) onlyOthers(ctx context.Context) bool {
+// otherCommandsOnly reports whether the login user may run other commands without a
+// password. Then `sudo -l` with a command that is not allowed prints nothing, and does not
+// ask for a password (sudoers(5), listpw).
+func (v *VM) otherCommandsOnly(ctx context.Context) bool {
 	_, err := v.conn.Run(ctx, sudo+"-n -l "+v.program(), nil)
 	var exit *remote.ExitError
 	return errors.As(err, &exit) && exit.Status == 1 && refusalOf(exit) != wantsPassword && !strings.Contains(exit.Stderr, "sudo")

@@ -13,7 +13,7 @@ func TestRefusedBeforeAnyChange(t *testing.T) {
 	for name, c := range map[string]struct {
 		prepare func(m *machine)
 		values  string
-		words   string
+		message string
 	}{
 		"file changed":     {func(m *machine) { m.state("loaded=" + oldBytes) }, "old=" + digest("another"), "drift "},
 		"file gone":        {func(m *machine) { m.must(os.Remove(m.root + certPath)); m.write(certPath+".x", "") }, "old=" + digest(oldBytes), "drift "},
@@ -25,7 +25,7 @@ func TestRefusedBeforeAnyChange(t *testing.T) {
 		"unit inactive":    {func(m *machine) { m.state("active=inactive") }, "", "agent_not_running "},
 		"unit masked":      {func(m *machine) { m.state("load=masked") }, "", "agent_not_running "},
 		"unit unknown":     {func(m *machine) { m.state("load=not-found") }, "", "agent_not_running "},
-		"run was here":     {func(m *machine) { m.mkdir(m.stateDir()+"/backups/"+firstRun, 0o700) }, "", "was here already"},
+		"run exists":       {func(m *machine) { m.mkdir(m.stateDir()+"/backups/"+firstRun, 0o700) }, "", "already exists on this host"},
 		"nothing staged":   {func(m *machine) { m.must(os.RemoveAll(m.root + "/var/lib/aoifleet")) }, "run=" + secondRun, "disk "},
 		"staged otherwise": {nil, "new=" + digest("other"), "disk "},
 		"run with a slash": {nil, "run=../x", "internal "},
@@ -48,7 +48,7 @@ func TestRefusedBeforeAnyChange(t *testing.T) {
 			}
 			r := m.run("rotate", values, "confirm "+firstRun+"\n")
 			m.wants(r, Refused)
-			m.wantsError(r, c.words)
+			m.wantsError(r, c.message)
 			if name != "file gone" {
 				m.untouched()
 			}
@@ -83,7 +83,7 @@ func TestNotARegularFile(t *testing.T) {
 	m.wantsError(r, "configuration the folder of /etc/missing/c.p12 does not exist")
 }
 
-// otherStat makes stat(1) tell that a folder belongs to UID:USER:GROUP:MODE.
+// otherStat makes stat(1) report UID:USER:GROUP:MODE for a folder.
 func (m *machine) otherStat(folder, owner string) {
 	m.write("/faults/stat", `s#^[^:]*:[^:]*:[^:]*:[^:]*\(:.*:`+m.root+folder+`/\)$#`+owner+`\1#`+"\n")
 	m.faults = tools + "/owners"
@@ -154,7 +154,7 @@ func TestUnitThatWasUnhealthyBefore(t *testing.T) {
 			r := m.rotate(firstRun, "MIIbad")
 			m.wants(r, Failed)
 			if r.get("sick") != "yes" || m.read(certPath) != oldBytes || m.receipts()["failed"] != firstRun {
-				t.Errorf("not put back: %v", r)
+				t.Errorf("not restored: %v", r)
 			}
 			m.settled()
 			m.wants(m.rotate(secondRun, newBytes), Rotated)

@@ -11,13 +11,13 @@ import (
 	"time"
 )
 
-// rollback puts back what firstRun has replaced.
+// rollback restores what firstRun has replaced.
 func (m *machine) rollback(others ...string) result {
 	m.t.Helper()
 	return m.run("rotate", m.backTo(others...), "confirm "+secondRun+"\n")
 }
 
-// backTo are the values of a rollback, for which nothing is staged.
+// backTo returns the values of a rollback, for which nothing is staged.
 func (m *machine) backTo(others ...string) []value {
 	m.t.Helper()
 	values := m.change(secondRun, oldBytes, append([]string{"saved=" + firstRun}, others...)...)
@@ -25,7 +25,7 @@ func (m *machine) backTo(others ...string) []value {
 	return values
 }
 
-// TestRollback is a rotation to a saved file, which gets its own owner and mode back.
+// TestRollback is a rotation to a saved file, with the owner and mode of that file.
 func TestRollback(t *testing.T) {
 	t.Parallel()
 	inEachShell(t, func(t *testing.T, m *machine) {
@@ -55,7 +55,7 @@ func TestRollback(t *testing.T) {
 	})
 }
 
-// TestRollbackToNoFile takes away the first certificate again.
+// TestRollbackToNoFile removes the first certificate again.
 func TestRollbackToNoFile(t *testing.T) {
 	t.Parallel()
 	inEachShell(t, func(t *testing.T, m *machine) {
@@ -80,13 +80,13 @@ func TestRollbackRefused(t *testing.T) {
 	for name, c := range map[string]struct {
 		prepare func(m *machine)
 		values  string
-		words   string
+		message string
 	}{
-		"damaged":       {func(m *machine) { m.write(m.stateRun(firstRun)+"/certificate", "MIIolx") }, "", "disk the backup is not what was saved"},
-		"cut":           {func(m *machine) { m.write(m.stateRun(firstRun)+"/certificate", "") }, "", "disk the backup is not what was saved"},
-		"certificate":   {func(m *machine) { m.must(os.Remove(m.root + m.stateRun(firstRun) + "/certificate")) }, "", "drift the backup of run " + firstRun + " is not there"},
-		"folder":        {func(m *machine) { m.must(os.RemoveAll(m.root + m.stateRun(firstRun))) }, "", "drift the backup of run " + firstRun + " is not there"},
-		"never was":     {nil, "saved=20260101T000000Z-zzzz", "drift the backup of run 20260101T000000Z-zzzz is not there"},
+		"damaged":       {func(m *machine) { m.write(m.stateRun(firstRun)+"/certificate", "MIIolx") }, "", "disk the backup differs from the file that was saved"},
+		"cut":           {func(m *machine) { m.write(m.stateRun(firstRun)+"/certificate", "") }, "", "disk the backup differs from the file that was saved"},
+		"certificate":   {func(m *machine) { m.must(os.Remove(m.root + m.stateRun(firstRun) + "/certificate")) }, "", "drift the backup of run " + firstRun + " does not exist"},
+		"folder":        {func(m *machine) { m.must(os.RemoveAll(m.root + m.stateRun(firstRun))) }, "", "drift the backup of run " + firstRun + " does not exist"},
+		"never was":     {nil, "saved=20260101T000000Z-zzzz", "drift the backup of run 20260101T000000Z-zzzz does not exist"},
 		"not a run":     {nil, "saved=../../x", "internal not a run id"},
 		"another again": {func(m *machine) { m.write(certPath, newBytes+"x") }, "old=" + digest(newBytes), "drift "},
 	} {
@@ -100,7 +100,7 @@ func TestRollbackRefused(t *testing.T) {
 			before, owner := m.read(certPath), m.owner(certPath)
 			r := m.rollback(c.values)
 			m.wants(r, Refused)
-			m.wantsError(r, c.words)
+			m.wantsError(r, c.message)
 			if m.read(certPath) != before || m.owner(certPath) != owner || m.unit("starts") != "1" {
 				t.Errorf("something was changed: %v", r)
 			}
@@ -112,7 +112,7 @@ func TestRollbackRefused(t *testing.T) {
 	}
 }
 
-// TestRollbackAtTheStartLimit: a crash loop has used it up.
+// TestRollbackAtTheStartLimit: a restart loop has reached the limit.
 func TestRollbackAtTheStartLimit(t *testing.T) {
 	t.Parallel()
 	m := newMachine(t)
@@ -121,7 +121,7 @@ func TestRollbackAtTheStartLimit(t *testing.T) {
 	m.state("active=failed", "sub=failed", "failure=start-limit-hit")
 	m.wants(m.rollback(), Rotated)
 	m.live(oldBytes)
-	// Where reset-failed does not help, what was there comes back.
+	// If reset-failed does not help, the rollback is undone.
 	m = newMachine(t)
 	m.wants(m.rotate(firstRun, newBytes), Rotated)
 	m.hook("on-restart", "[ $starts != 2 ] || { keep; echo 'Job failed because start of the service was attempted too often.' >&2; exit 1; }; log INFO agent: started")
@@ -132,8 +132,8 @@ func TestRollbackAtTheStartLimit(t *testing.T) {
 	m.settled()
 }
 
-// TestRollbackThatFails: the agent is healthy with neither file. A person is
-// needed, who finds everything as it was before, and the backup.
+// TestRollbackThatFails: the agent is healthy with neither file. The operator must act, and
+// finds the file unchanged, and the backup.
 func TestRollbackThatFails(t *testing.T) {
 	t.Parallel()
 	inEachShell(t, func(t *testing.T, m *machine) {
@@ -141,7 +141,7 @@ func TestRollbackThatFails(t *testing.T) {
 		m.hook("on-restart", "active=failed sub=failed failure=exit-code; log ERROR cannot start")
 		r := m.rollback()
 		m.wants(r, Failed)
-		if !strings.Contains(r.get("undo_error"), "the agent is not healthy: the unit is failed (exit-code)") || !strings.Contains(strings.Join(r.all("evidence"), "\n"), "cannot start") {
+		if !strings.Contains(r.get("undo_error"), "the agent is unhealthy: the unit is failed (exit-code)") || !strings.Contains(strings.Join(r.all("evidence"), "\n"), "cannot start") {
 			t.Errorf("%v", r)
 		}
 		if m.read(certPath) != newBytes || m.receipts()["failed"] != secondRun || m.read(m.stateRun(secondRun)+"/certificate") != newBytes {
@@ -151,7 +151,7 @@ func TestRollbackThatFails(t *testing.T) {
 	})
 }
 
-// save makes a backup as a run would have left it.
+// save creates a backup, as a run leaves it.
 func (m *machine) save(run, state string) {
 	m.t.Helper()
 	m.mkdir(m.stateRun(run), 0o700)
@@ -162,7 +162,7 @@ func (m *machine) save(run, state string) {
 	}
 }
 
-// dated puts the day so many days ago in the place of {N}.
+// dated replaces {N} by the day N days ago.
 func dated(now time.Time, name string) string {
 	return regexp.MustCompile(`\{[0-9]+\}`).ReplaceAllStringFunc(name, func(days string) string {
 		n, _ := strconv.Atoi(strings.Trim(days, "{}"))
@@ -196,7 +196,7 @@ func TestPrune(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			inEachShell(t, func(t *testing.T, m *machine) {
-				now := time.Now() // the script's own day, not that of the table
+				now := time.Now() // the day may have changed since the table was made
 				for _, have := range c.have {
 					run, state, _ := strings.Cut(dated(now, have), "=")
 					m.save(run, state)
@@ -219,23 +219,23 @@ func TestPrune(t *testing.T) {
 	}
 }
 
-// TestPruneLeavesPeoplesFoldersAlone: what no run has left has no receipt.
-func TestPruneLeavesPeoplesFoldersAlone(t *testing.T) {
+// TestPruneKeepsManualFolders: a folder without a receipt is not a backup of a run.
+func TestPruneKeepsManualFolders(t *testing.T) {
 	t.Parallel()
 	m := newMachine(t)
-	m.mkdir(m.stateRun("20200101-by-hand"), 0o700)
-	m.write(m.stateRun("20200101-by-hand")+"/certificate", oldBytes)
+	m.mkdir(m.stateRun("20200101-manual"), 0o700)
+	m.write(m.stateRun("20200101-manual")+"/certificate", oldBytes)
 	m.wants(m.rotate(firstRun, newBytes, "keep=1"), Rotated)
-	if m.read(m.stateRun("20200101-by-hand")+"/certificate") != oldBytes || m.read(m.stateRun(firstRun)+"/certificate") != oldBytes {
+	if m.read(m.stateRun("20200101-manual")+"/certificate") != oldBytes || m.read(m.stateRun(firstRun)+"/certificate") != oldBytes {
 		t.Error("pruned")
 	}
 	m.wants(m.recover(), Clean)
-	if m.read(m.stateRun("20200101-by-hand")+"/certificate") != oldBytes {
+	if m.read(m.stateRun("20200101-manual")+"/certificate") != oldBytes {
 		t.Error("removed by recover")
 	}
 }
 
-// TestConfirmedRunPrunes by its own values: its own backup is the newest.
+// TestConfirmedRunPrunes with its own values: its own backup is the newest.
 func TestConfirmedRunPrunes(t *testing.T) {
 	t.Parallel()
 	for keep, left := range []int{0, 1, 2} {

@@ -29,7 +29,7 @@ func TestRotate(t *testing.T) {
 	}
 }
 
-// said: the lines of a rotation that went well.
+// said checks the output of a successful rotation.
 func said(t *testing.T, r result) {
 	t.Helper()
 	steps := strings.Join(r.all("step"), " ")
@@ -37,14 +37,14 @@ func said(t *testing.T, r result) {
 		t.Errorf("steps %q: %v", steps, r)
 	}
 	if r.exit != 0 || r.stderr != "" || len(r.all("error")) > 0 || len(r.all("note")) > 0 {
-		t.Errorf("complaints of a rotation that went well: %v", r)
+		t.Errorf("errors or notes of a successful rotation: %v", r)
 	}
 	if got := strings.Join(r.all("evidence"), "\n"); !strings.Contains(got, "active/running") || strings.Count(got, "agent: started") != 1 {
-		t.Errorf("evidence is not the log since the restart: %v", r)
+		t.Errorf("the evidence is not the log since the restart: %v", r)
 	}
 }
 
-// kept: what is left on the host after a rotation that went well.
+// kept checks the files on the host after a successful rotation.
 func kept(t *testing.T, m *machine) {
 	t.Helper()
 	if got := fmt.Sprint(m.receipts()); got != "map[confirmed:"+firstRun+"]" {

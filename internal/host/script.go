@@ -14,12 +14,12 @@ import (
 //go:embed script/*.sh
 var scriptParts embed.FS
 
-// Script is host.sh as people read it: the parts of script/ joined in the
-// order of their names.
+// Script returns host.sh in readable form: the parts of script/, joined in the order of
+// their names.
 func Script() string {
 	entries, err := scriptParts.ReadDir("script")
 	if err != nil {
-		panic(err) // embedded: can't be missing
+		panic(err) // embedded: always exists
 	}
 	names := make([]string, 0, len(entries))
 	for _, e := range entries {
@@ -37,13 +37,13 @@ func Script() string {
 	return b.String()
 }
 
-// sent is the script as it travels: without comments and indentation, because
-// bash reads a script on a pipe byte by byte.
+// sent is the script as it is sent: without comments and indentation, because bash reads
+// a script on a pipe byte by byte.
 var sent = slim(Script())
 
-// slim drops full-line comments, blank lines and indentation. The script keeps
-// to what that allows (no here-document or string whose lines start with #);
-// a test runs both forms. The two marker lines stay: the lab looks for them.
+// slim removes full-line comments, blank lines and indentation. The script has no
+// here-document or string with a line that starts with #, so this is safe; a test runs
+// both forms. The two marker lines stay, because the lab needs them.
 func slim(script string) string {
 	var b strings.Builder
 	for _, line := range strings.Split(script, "\n") {
@@ -60,31 +60,31 @@ func slim(script string) string {
 // value is one key=value line of the script's input.
 type value struct{ key, text string }
 
-// ownText is what goes before a call of a verb that leaves a copy of the script on
-// the host ($self). The text begins on a line of its own, as the lab looks for
-// whole lines.
-var ownText = knowing(sent)
+// ownText assigns the script's text to $self. It is sent before a call of a verb that
+// leaves a copy of the script on the host. The text starts on a line of its own, because
+// the lab replaces whole lines.
+var ownText = assignSelf(sent)
 
-func knowing(script string) []byte {
+func assignSelf(script string) []byte {
 	return []byte("self=" + shellescape.Quote("\n"+script) + "\n")
 }
 
-// opening is what goes to `sh -s` first, before any call.
+// opening is sent to `sh -s` before the first call.
 var opening = []byte(sent)
 
-// ownProcess tells whether a verb has a process of its own, whose end is the call's:
-// a helper takes one call, diagnose prints bytes that are no lines, and install
-// carries another text. The others share a shell, and an `end` line tells.
+// ownProcess reports whether a verb has a process of its own, which ends with the call: a
+// helper accepts one call, diagnose prints binary data, and install sends another text.
+// The other verbs share a shell, and an `end` line ends each call.
 func (v *VM) ownProcess(verb string) bool {
 	return v.helper() || verb == "diagnose" || verb == "install"
 }
 
-// last tells whether a shell takes no call after this verb. The operator's word
-// may come when nobody waits for it any more (the host has undone meanwhile, or
-// the transaction was killed); a shell that went on would run it as root.
+// last reports whether the shell exits after this verb. The operator's answer may arrive
+// when the verb no longer waits for it (the host has undone the run, or the transaction
+// was killed); a shell that continued would run it as root.
 func last(verb string) bool { return verb == "rotate" }
 
-// framed is a call as the process reads it.
+// framed returns the bytes of a call.
 func (v *VM) framed(verb string, values []value) ([]byte, error) {
 	switch {
 	case v.helper():
@@ -94,11 +94,11 @@ func (v *VM) framed(verb string, values []value) ([]byte, error) {
 	case last(verb):
 		return call(verb, values, thenEnd)
 	}
-	return call(verb, values, thenGoOn)
+	return call(verb, values, thenContinue)
 }
 
-// helperCall is what goes to an installed helper, which has the script already:
-// the values, and their length before them.
+// helperCall returns a call for an installed helper, which has the script: the length of
+// the values, then the values.
 func helperCall(verb string, values []value) ([]byte, error) {
 	lines, err := valueLines(verb, values)
 	if err != nil {
@@ -107,22 +107,21 @@ func helperCall(verb string, values []value) ([]byte, error) {
 	return fmt.Appendf(nil, "%07d\n%s", len(lines), lines), nil
 }
 
-// ended is the key of the line that follows a call's last one where the shell
-// goes on; its value is the exit status.
+// ended is the key of the line after a call in a shell that several calls share; its value
+// is the exit status.
 const ended = "end"
 
 // What the shell does after a call.
 const (
-	thenGoOn = "say " + ended + ` "$?"`
-	thenEnd  = thenGoOn + "; exit"
-	thenExit = "exit"
+	thenContinue = "say " + ended + ` "$?"`
+	thenEnd      = thenContinue + "; exit"
+	thenExit     = "exit"
 )
 
-// call is shell text that runs one verb; the shell does what then says when it
-// has ended. Values come from a here-document and never become shell code: the
-// delimiter is quoted, and no value can be it, because each line starts with a
-// key. The operator, whose input the shell does not read ahead as long as the
-// client waits for the end, is on file descriptor 3.
+// call returns shell code that runs one verb, and then the code in then. The values are in
+// a here-document and never become shell code: the delimiter is quoted, and no value can
+// be equal to it, because each line starts with a key. The operator's answers are on file
+// descriptor 3; the shell does not read them ahead, because the client waits for the end.
 func call(verb string, values []value, then string) ([]byte, error) {
 	lines, err := valueLines(verb, values)
 	if err != nil {
@@ -135,7 +134,7 @@ func valueLines(verb string, values []value) (string, error) {
 	var b strings.Builder
 	for _, v := range append([]value{{"verb", verb}}, values...) {
 		if strings.ContainsAny(v.text, "\n\r\x00") {
-			return "", &problem.Error{Class: problem.Configuration, Message: fmt.Sprintf("%s holds a line break", v.key)}
+			return "", &problem.Error{Class: problem.Configuration, Message: fmt.Sprintf("%s contains a newline", v.key)}
 		}
 		b.WriteString(v.key + "=" + v.text + "\n")
 	}

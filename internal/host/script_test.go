@@ -42,7 +42,7 @@ func TestSlim(t *testing.T) {
 }
 
 func TestCall(t *testing.T) {
-	in, err := call("observe", []value{{"run", "r"}, {"deny", "$(id) 'x' AOIFLEET-VALUES"}}, thenGoOn)
+	in, err := call("observe", []value{{"run", "r"}, {"deny", "$(id) 'x' AOIFLEET-VALUES"}}, thenContinue)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -50,7 +50,7 @@ func TestCall(t *testing.T) {
 		t.Errorf("got %q", in)
 	}
 	for _, text := range []string{"a\nAOIFLEET-VALUES\nid\n", "a\rb", "a\x00b", "\n"} {
-		in, err := call("observe", []value{{"owner", text}}, thenGoOn)
+		in, err := call("observe", []value{{"owner", text}}, thenContinue)
 		if p := AsProblem(err); err == nil || in != nil || p.Class != problem.Configuration || !strings.Contains(p.Message, "owner") {
 			t.Errorf("%q: %v", text, err)
 		}

@@ -18,8 +18,8 @@ import (
 	"github.com/aoifleet/aoifleet/internal/remote"
 )
 
-// server is a host of which only the login shell is real: it runs what it is
-// asked for with sh, and PATH begins with the test's own directory.
+// server is a host with a real login shell only: it runs each command with sh, with the
+// test's own directory first on PATH.
 type server struct {
 	dir    string // programs of the test; also the login directory
 	target remote.Target
@@ -118,8 +118,8 @@ func (s *server) run(channel ssh.Channel, command string) uint32 {
 	return uint32(max(cmd.ProcessState.ExitCode(), 0))
 }
 
-// install puts a shell script on PATH. By rename: a file that is open for
-// writing in a forked child can't be executed (ETXTBSY).
+// install puts a shell script on PATH. It renames the file, because a file that a forked
+// process has open for writing can't be executed (ETXTBSY).
 func (s *server) install(t *testing.T, name, script string) {
 	t.Helper()
 	path := filepath.Join(s.dir, name)

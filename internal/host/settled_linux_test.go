@@ -10,14 +10,13 @@ import (
 	"github.com/aoifleet/aoifleet/internal/inventory"
 )
 
-// TestCertificateThatIsRemoved after the swap, or after the undo, is not taken for
-// the one that was put there.
+// TestCertificateThatIsRemoved after the swap, or after the undo, is noticed.
 func TestCertificateThatIsRemoved(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct {
 		restart string
 		ending  Ending
-		words   string
+		message string
 	}{
 		"after the swap": {`[ $starts != 1 ] || rm "$live"`, RolledBack, "drift " + certPath + " was changed"},
 		"after the undo": {`if [ $starts = 1 ]; then log ERROR AADSTS1; else rm "$live"; fi`, Failed, "the log says: "},
@@ -27,15 +26,15 @@ func TestCertificateThatIsRemoved(t *testing.T) {
 				m.hook("on-restart", "log INFO agent: started\n"+c.restart+"\n")
 				r := m.rotate(firstRun, newBytes)
 				m.wants(r, c.ending)
-				m.wantsError(r, c.words)
+				m.wantsError(r, c.message)
 				m.settled()
 			})
 		})
 	}
 }
 
-// TestNamesLikeThoseOfLn, beside the certificate or its own, are not taken for what ln(1)
-// has left; what it has left goes.
+// TestNamesLikeThoseOfLn: files with names like those of ln(1) stay; its leftovers are
+// removed.
 func TestNamesLikeThoseOfLn(t *testing.T) {
 	t.Parallel()
 	folder := filepath.Dir(certPath)
@@ -71,7 +70,8 @@ func (m *machine) hardLink(from, to string) {
 	m.must(os.Link(m.root+from, m.root+to))
 }
 
-// TestLinkedConfiguration, of root's own, does not hinder a rotation in the agent's folder.
+// TestLinkedConfiguration: a link of root's own does not block a rotation in the agent's
+// folder.
 func TestLinkedConfiguration(t *testing.T) {
 	t.Parallel()
 	for _, target := range []string{"config.yaml.1", "/etc/real/config.yaml"} {
@@ -96,8 +96,8 @@ func TestLinkedConfiguration(t *testing.T) {
 	}
 }
 
-// TestReceiptThatWasCutShort: what it says, or does not, of the unit does not matter to
-// what a recovery cleans.
+// TestReceiptThatWasCutShort: recover cleans the same, with or without the unit in the
+// receipt.
 func TestReceiptThatWasCutShort(t *testing.T) {
 	t.Parallel()
 	for name, text := range map[string]string{"empty": "", "before the unit": "run=x-1\nowner=o\n", "in the unit": "run=x-1\nowner=o\nunit=az\n"} {
@@ -117,7 +117,7 @@ func TestReceiptThatWasCutShort(t *testing.T) {
 	}
 }
 
-// TestEmptyConfiguration is the one that was seen, however often it is written.
+// TestEmptyConfiguration compares equal to itself.
 func TestEmptyConfiguration(t *testing.T) {
 	t.Parallel()
 	inEachShell(t, func(t *testing.T, m *machine) {

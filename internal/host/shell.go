@@ -14,37 +14,36 @@ import (
 	"github.com/aoifleet/aoifleet/internal/remote"
 )
 
-// Limits on what a host may say to one call, in bytes.
+// Limits on the output of one call, in bytes.
 const (
 	maxAnswer = 1 << 20
 	maxLine   = 64 << 10
 )
 
-// maxIdle is how long a shell may have been idle for its connection to be taken
-// for alive without asking.
+// maxIdle is the idle time after which a shell's connection is checked before a call.
 const maxIdle = time.Second
 
-// shell is host.sh at work on the host: one root shell for the verbs of a
-// connection up to a rotation, so that logging in to sudo and the script's way
-// are paid for once. Where a verb is alone, it is that verb's process.
+// shell is a process that runs host.sh on the host: one root shell for the verbs of a
+// connection up to a rotation, so that sudo runs, and the script is sent, only once; or
+// the process of a single verb.
 type shell struct {
 	process *remote.Process
 	end     context.CancelFunc
 	lines   *bufio.Scanner
-	quota   io.LimitedReader // what the host may still say to this call
-	opened  bool             // the script has gone to the host
-	ownText bool             // so has its own text
+	quota   io.LimitedReader // limits the output of this call
+	opened  bool             // the script was sent
+	ownText bool             // $self was sent
 	used    time.Time        // when it last answered
 }
 
-// unsent is an error before a byte of the call went to the host.
+// unsent is an error before a byte of the call was sent.
 type unsent struct{ error }
 
 func (u unsent) Unwrap() error { return u.error }
 
-// ask runs a verb and gives hear each line of the answer, until the call has
-// ended on the host: whether it did what it should is in what it said. When ctx
-// ends so does the shell, which a transaction sees as the end of its input.
+// ask runs a verb and calls hear with each line of its output, until the call ends on the
+// host. The caller gets success or failure from the lines. When ctx ends, the shell is
+// closed, which a transaction sees as the end of its input.
 func (v *VM) ask(ctx context.Context, verb string, values []value, hear func(line string)) error {
 	in, err := v.framed(verb, values)
 	if err != nil {
@@ -73,14 +72,14 @@ func (v *VM) ask(ctx context.Context, verb string, values []value, hear func(lin
 		}
 		s.used = time.Now()
 		if status, err := strconv.Atoi(text); err != nil || status != 0 {
-			return &problem.Error{Class: problem.Command, Message: "the host's script stopped before its end"}
+			return &problem.Error{Class: problem.Command, Message: "the host's script ended without a result"}
 		}
 		return nil
 	}
 	return v.over(ctx, s.lines.Err())
 }
 
-// send returns how many bytes may have gone to the host.
+// send writes the parts and returns how many bytes may have been sent.
 func send(to io.Writer, parts [][]byte) (sent int, err error) {
 	for _, part := range parts {
 		n, err := to.Write(part)
@@ -91,7 +90,7 @@ func send(to io.Writer, parts [][]byte) (sent int, err error) {
 	return sent, nil
 }
 
-// orClosed is why a shell took nothing, also where it has ended well.
+// orClosed returns err, or an error for a shell that has ended without one.
 func orClosed(err error) error {
 	if err == nil {
 		return &problem.Error{Class: problem.Unreachable, Message: "connection lost: the host's shell has ended"}
@@ -99,15 +98,15 @@ func orClosed(err error) error {
 	return err
 }
 
-// needed is what a shell has yet to be told before a call of this verb: nothing
-// where the script is installed. What is to be installed goes as people read it.
+// needed returns what must be sent before a call of this verb: nothing for an installed
+// helper, the script in readable form for install.
 func (v *VM) needed(s *shell, verb string) (parts [][]byte) {
 	switch {
 	case v.helper():
 		return nil
 	case verb == "install":
 		text := Script()
-		return [][]byte{[]byte(text), knowing(text)}
+		return [][]byte{[]byte(text), assignSelf(text)}
 	case !s.opened:
 		parts = append(parts, opening)
 		s.opened = true
@@ -119,9 +118,8 @@ func (v *VM) needed(s *shell, verb string) (parts [][]byte) {
 	return parts
 }
 
-// open makes the shell where there is none. One that has been idle may be at the
-// end of a dead connection: that is found out here, while it is still certain
-// that the host has not begun.
+// open starts a shell if there is none. The connection of an idle shell may be dead: open
+// checks that, because now it is still certain that the host has not started.
 func (v *VM) open(ctx context.Context) error {
 	if v.shell != nil && v.shell.process.Ended() {
 		v.hangUp()
@@ -148,8 +146,8 @@ func (v *VM) open(ctx context.Context) error {
 	return nil
 }
 
-// scanWhole is bufio.ScanLines that keeps a carriage return: the configuration's
-// digest is of its lines as they are.
+// scanWhole is bufio.ScanLines without the removal of carriage returns, because the digest
+// of the configuration covers them.
 func scanWhole(data []byte, atEOF bool) (advance int, token []byte, err error) {
 	if i := bytes.IndexByte(data, '\n'); i >= 0 {
 		return i + 1, data[:i], nil
@@ -160,20 +158,20 @@ func scanWhole(data []byte, atEOF bool) (advance int, token []byte, err error) {
 	return 0, nil, nil
 }
 
-// over is the end of a shell that says no more: nil where it has ended by itself
-// and well, as one that has a single call does, or one that refuses a look.
+// over closes a shell whose output has ended and returns its error: nil if it exited with
+// status 0, as the process of a single call, or a shell in which observe was refused.
 func (v *VM) over(ctx context.Context, err error) error {
 	s := v.shell
 	defer v.hangUp()
 	if errors.Is(err, bufio.ErrTooLong) || err == nil && s.quota.N <= 0 {
-		return &problem.Error{Class: problem.Command, Message: "the host says more than is believed"}
+		return &problem.Error{Class: problem.Command, Message: "the host sent more output than allowed"}
 	}
 	_ = s.process.Stdin().Close()
 	return outOfTime(ctx, s.process.Wait())
 }
 
-// outOfTime: a shell that was ended because the caller's time was up says only
-// that it was ended.
+// outOfTime returns a time-out or an interruption if ctx has ended, because the shell's own
+// error only says that it was closed.
 func outOfTime(ctx context.Context, err error) error {
 	if err == nil || ctx.Err() == nil {
 		return err
@@ -185,7 +183,7 @@ func outOfTime(ctx context.Context, err error) error {
 	return &problem.Error{Class: problem.Timeout, Message: "command " + how, Err: ctx.Err()}
 }
 
-// hangUp gives the shell up without waiting for its end.
+// hangUp closes the shell without waiting for its end.
 func (v *VM) hangUp() {
 	if v.shell != nil {
 		v.shell.end()

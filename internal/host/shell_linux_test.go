@@ -13,7 +13,7 @@ import (
 	"github.com/aoifleet/aoifleet/internal/problem"
 )
 
-// fakeShell takes calls as host.sh does, notes each and answers by its verb.
+// fakeShell accepts calls like host.sh, records each and answers by its verb.
 const fakeShell = `
 echo shell >>"$DIR/noted"
 while IFS= read -r line; do
@@ -34,26 +34,26 @@ while IFS= read -r line; do
     esac
 done`
 
-// TestSharedShell: a call goes into the shell of the one before only where that
-// has told its end; what has none is an error, whatever it has said.
+// TestSharedShell: a call uses the shell of the previous call only if that has reported its
+// end; a call without an end is an error, whatever its output.
 func TestSharedShell(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct {
-		call  func(v *VM) error
-		words string // of the error
-		noted string
+		call    func(v *VM) error
+		message string // of the error
+		noted   string
 	}{
 		"ended":    {discards, "", "shell discard discard discard"},
 		"no end":   {within(2*time.Second, "prune"), "timed out", "shell discard prune shell discard"},
-		"bad end":  {within(time.Minute, "stage"), "stopped before its end", "shell discard stage discard"},
+		"bad end":  {within(time.Minute, "stage"), "ended without a result", "shell discard stage discard"},
 		"refuses":  {func(v *VM) error { _, err := v.Observe(t.Context(), ObserveOptions{}); return err }, "the host has no awk", "shell discard observe shell discard"},
 		"dies":     {lost, "the host's script failed", "shell discard recover shell discard"},
-		"too much": {within(time.Minute, "examine"), "more than is believed", "shell discard examine shell discard"},
+		"too much": {within(time.Minute, "examine"), "more output than allowed", "shell discard examine shell discard"},
 		"last":     {func(v *VM) error { return complaint(v.converse(t.Context(), "rotate", nil, func(string) {})) }, "not lost: refused", "shell discard rotate shell discard"},
 		"not sound": {func(v *VM) error {
 			_, err := v.do(t.Context(), time.Minute, "stage", []value{{"owner", "a\nb"}})
 			return err
-		}, "owner holds a line break", "shell discard discard"},
+		}, "owner contains a newline", "shell discard discard"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -61,8 +61,8 @@ func TestSharedShell(t *testing.T) {
 			s.install(t, "sh", fakeShell)
 			v := New(s.dial(t), inventory.Host{Name: "vm", Sudo: inventory.SudoNone}, Run{ID: "r"}, nil)
 			check(t, discards(v))
-			if err := c.call(v); (err == nil) != (c.words == "") || err != nil && !strings.Contains(err.Error(), c.words) {
-				t.Errorf("got %v, want %q", err, c.words)
+			if err := c.call(v); (err == nil) != (c.message == "") || err != nil && !strings.Contains(err.Error(), c.message) {
+				t.Errorf("got %v, want %q", err, c.message)
 			}
 			check(t, discards(v))
 			text, err := os.ReadFile(filepath.Join(s.dir, "noted"))
@@ -74,7 +74,7 @@ func TestSharedShell(t *testing.T) {
 	}
 }
 
-// discards is a call that ends well, and nothing besides it.
+// discards runs a call that succeeds.
 func discards(v *VM) error {
 	_, err := v.do(context.Background(), time.Minute, "discard", nil)
 	return err
@@ -89,7 +89,7 @@ func within(limit time.Duration, verb string) func(v *VM) error {
 
 func lost(v *VM) error { return complaint(v.Recover(context.Background(), func(string) {})) }
 
-// complaint is what a report complains of, where it is not known how it ended.
+// complaint returns the problem of a report with an unknown ending.
 func complaint(r *Report) error {
 	if r.Ending != Lost {
 		return errors.New("not lost: " + string(r.Ending))
@@ -97,7 +97,7 @@ func complaint(r *Report) error {
 	return r.Problem
 }
 
-// TestShellEndsWithTheConnection: Close waits for all that runs on it.
+// TestShellEndsWithTheConnection: after Close no call succeeds.
 func TestShellEndsWithTheConnection(t *testing.T) {
 	t.Parallel()
 	s := newServer(t)

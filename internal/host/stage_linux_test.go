@@ -10,15 +10,15 @@ import (
 
 const source = ".aoifleet-" + firstRun
 
-// caller makes the test's process what sudo would make of the login user: as
-// root with another user's numbers, else without sudo.
+// caller sets the environment that sudo sets for the login user; if the test does not run
+// as root, none.
 func (m *machine) caller() {
 	if onRoot(m.t) {
 		m.environ = []string{"SUDO_UID=65534", "SUDO_GID=65534"}
 	}
 }
 
-// upload leaves what SFTP would have left.
+// upload creates the files of an SFTP upload.
 func (m *machine) upload(text string) {
 	m.t.Helper()
 	m.mkdir("/"+source, 0o700)
@@ -78,15 +78,15 @@ func TestStageRefuses(t *testing.T) {
 	for name, c := range map[string]struct {
 		prepare func(m *machine)
 		values  string
-		words   string
+		message string
 	}{
-		"too short":     {func(m *machine) { m.upload(newBytes[1:]) }, "", "command the certificate did not arrive whole"},
-		"too long":      {func(m *machine) { m.upload(newBytes + "x") }, "", "command the certificate did not arrive whole"},
-		"another":       {func(m *machine) { m.upload(oldBytes) }, "", "command the certificate did not arrive whole"},
-		"missing":       {func(*machine) {}, "", "command the certificate did not arrive whole"},
+		"too short":     {func(m *machine) { m.upload(newBytes[1:]) }, "", "command the certificate arrived incomplete"},
+		"too long":      {func(m *machine) { m.upload(newBytes + "x") }, "", "command the certificate arrived incomplete"},
+		"another":       {func(m *machine) { m.upload(oldBytes) }, "", "command the certificate arrived incomplete"},
+		"missing":       {func(*machine) {}, "", "command the certificate arrived incomplete"},
 		"folder above":  {func(*machine) {}, "source=../x", "internal not a staging folder"},
 		"absolute":      {func(*machine) {}, "source=/etc/passwd", "internal not a staging folder"},
-		"way up":        {func(*machine) {}, "source=.aoifleet-x/../y", "internal not a staging folder"},
+		"dots in path":  {func(*machine) {}, "source=.aoifleet-x/../y", "internal not a staging folder"},
 		"dots":          {func(*machine) {}, "source=..", "internal not a staging folder"},
 		"spaces":        {func(*machine) {}, "source=.aoifleet-a b", "internal not a staging folder"},
 		"another name":  {func(*machine) {}, "source=.ssh", "internal not a staging folder"},
@@ -98,7 +98,7 @@ func TestStageRefuses(t *testing.T) {
 			m.mkdir("/"+source, 0o700)
 			m.must(syscall.Mkfifo(m.root+"/"+source+"/certificate", 0o600))
 			m.own()
-		}, "", "command the certificate did not arrive whole"},
+		}, "", "command the certificate arrived incomplete"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -107,14 +107,14 @@ func TestStageRefuses(t *testing.T) {
 			c.prepare(m)
 			r := m.stageVerb(c.values)
 			m.wants(r, Refused)
-			m.wantsError(r, c.words)
+			m.wantsError(r, c.message)
 			m.nothingStaged()
 		})
 	}
 }
 
-// TestStageReadsWithTheCallersRights: a symlink to a file that only root can
-// read gives nothing away, not even whether a guess of its digest is right.
+// TestStageReadsWithTheCallersRights: a symlink to a file that only root can read reveals
+// nothing, not even whether a guessed digest is right.
 func TestStageReadsWithTheCallersRights(t *testing.T) {
 	t.Parallel()
 	m := newMachine(t)
@@ -131,7 +131,7 @@ func TestStageReadsWithTheCallersRights(t *testing.T) {
 		m.nothingStaged()
 	}
 	if m.read("/secret") != newBytes {
-		t.Error("what the link leads to was removed")
+		t.Error("the target of the link was removed")
 	}
 }
 
@@ -149,6 +149,6 @@ func TestStageOnAFullDisk(t *testing.T) {
 	m.write("/faults/plan", "head no-space\n")
 	r := m.stageVerb()
 	m.wants(r, Refused)
-	m.wantsError(r, "disk the certificate can not be written to ")
+	m.wantsError(r, "disk cannot write the certificate to ")
 	m.nothingStaged()
 }

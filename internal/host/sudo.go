@@ -14,24 +14,24 @@ import (
 	"github.com/aoifleet/aoifleet/internal/remote"
 )
 
-// sudo is called through env(1): for messages that can be told apart, and for
-// the same exit status where it is missing, whatever the login shell is.
+// sudo is called through env(1): for messages in the C locale, and for the same exit
+// status in every login shell if sudo is missing.
 const sudo = "env LC_ALL=C sudo "
 
 const (
-	// sudoPatience bounds each answer of sudo: a name service that is down costs
-	// it ten seconds and more, PAM takes two or three over a wrong password.
-	sudoPatience = 40 * time.Second
-	// unlockTimeout bounds the whole conversation, with the wait for the turn.
+	// sudoTimeout limits each answer of sudo: a name service that is down costs it ten
+	// seconds and more, PAM delays two or three after a wrong password.
+	sudoTimeout = 40 * time.Second
+	// unlockTimeout limits the whole dialogue with sudo, including the wait for the turn.
 	unlockTimeout = 3 * time.Minute
-	// maxBefore is what a host may print, in bytes, before sudo or the script
-	// says anything: the lecture (sudoers(5)), greetings of a login shell.
+	// maxBefore limits the output, in bytes, before the first line of sudo or the script:
+	// the lecture (sudoers(5)), greetings of a login shell.
 	maxBefore = 64 << 10
 )
 
-const mendPassword = "mend sudo.password_from in the inventory; within one run a refused password is not used again, as accounts lock"
+const passwordHint = "fix sudo.password_from in the inventory; a refused password is not used again in this run, because accounts can lock"
 
-// program is what runs as root: never a value in an argument.
+// program returns what runs as root; no value is ever an argument.
 func (v *VM) program() string {
 	if v.helper() {
 		return HelperPath
@@ -39,7 +39,7 @@ func (v *VM) program() string {
 	return "sh -s"
 }
 
-// command is what runs host.sh where nobody is asked for anything.
+// command returns the command for host.sh without a password.
 func (v *VM) command() string {
 	if v.host.Sudo == inventory.SudoNone {
 		return "sh -s"
@@ -47,9 +47,9 @@ func (v *VM) command() string {
 	return sudo + "-n " + v.program()
 }
 
-// start starts what reads host.sh, or only its values where that is installed.
-// With a password the connection is a conversation until root is there: the
-// script must not be read by a sudo that still asks (sudo(8), -S).
+// start starts the process that reads host.sh, or the installed helper, which reads only
+// values. With a password it returns once root runs the process: a sudo that still asks
+// would read the script as a password (sudo(8), -S).
 func (v *VM) start(ctx context.Context) (*remote.Process, error) {
 	if v.password == nil || v.host.Sudo == inventory.SudoNone {
 		return v.conn.Start(ctx, v.command())
@@ -61,18 +61,18 @@ func (v *VM) start(ctx context.Context) (*remote.Process, error) {
 	return v.unlock(ctx, secret)
 }
 
-// patience is what becoming root may take besides the work itself.
-func (v *VM) patience() time.Duration {
+// sudoTime returns the limit on becoming root, in addition to the verb's own.
+func (v *VM) sudoTime() time.Duration {
 	if v.password == nil {
 		return 0
 	}
 	return unlockTimeout
 }
 
-// unlock runs sudo with a prompt that nothing else on the host can print: not even
-// a shell that shows what it runs, because sudo makes one % of two. With it goes a
-// command that says when it runs. Where no password is needed (NOPASSWD, one
-// given lately) none is written: `sh -s` would run it.
+// unlock runs sudo with a prompt that nothing else on the host can print: not even a shell
+// that traces its commands, because sudo replaces %% by %. The command prints a line when
+// it runs. If no password is needed (NOPASSWD, or a recent one), none is written: `sh -s`
+// would run it.
 func (v *VM) unlock(ctx context.Context, secret []byte) (*remote.Process, error) {
 	left, right := rand.Text(), rand.Text()
 	u := &unlocking{vm: v, prompts: newPrompts(left + "%" + right), secret: secret}
@@ -93,46 +93,46 @@ func (v *VM) unlock(ctx context.Context, secret []byte) (*remote.Process, error)
 	return p, nil
 }
 
-// unlocking is one conversation with sudo.
+// unlocking is one dialogue with sudo.
 type unlocking struct {
 	vm      *VM
 	process *remote.Process
 	prompts *prompts
-	root    <-chan bool // true: the command runs; false: there will be none
+	root    <-chan bool // true: the command runs; false: it will not
 	secret  []byte
 }
 
 func (u *unlocking) converse(ctx context.Context) error {
-	timer := time.NewTimer(sudoPatience / time.Duration(u.vm.hurry))
+	timer := time.NewTimer(sudoTimeout / time.Duration(u.vm.hurry))
 	defer timer.Stop()
 	select {
 	case is := <-u.root:
 		if is {
 			return nil
 		}
-		return u.vm.notRoot(ctx, u.process.Wait())
+		return u.vm.sudoProblem(ctx, u.process.Wait())
 	case <-u.prompts.first:
 	case <-timer.C:
 		return &problem.Error{Class: problem.Sudo,
-			Message: "sudo neither asked for a password nor went on in " + sudoPatience.String(),
+			Message: "sudo neither asked for a password nor ran the command in " + sudoTimeout.String(),
 			Hint:    "try on the host: sudo -S true"}
 	case <-ctx.Done():
 		return ctx.Err()
 	}
 	var denied error
-	err := u.vm.password.attempt(ctx, func() (told verdict) {
-		told, denied = u.answer(ctx)
-		return told
+	err := u.vm.password.attempt(ctx, func() (v verdict) {
+		v, denied = u.answer(ctx)
+		return v
 	})
 	return errors.Join(err, denied)
 }
 
-// answer gives the password, once.
+// answer writes the password, once.
 func (u *unlocking) answer(ctx context.Context) (verdict, error) {
 	if _, err := u.process.Stdin().Write(u.secret); err != nil {
-		return untold, u.process.Wait()
+		return untried, u.process.Wait()
 	}
-	timer := time.NewTimer(sudoPatience / time.Duration(u.vm.hurry))
+	timer := time.NewTimer(sudoTimeout / time.Duration(u.vm.hurry))
 	defer timer.Stop()
 	select {
 	case is := <-u.root:
@@ -143,28 +143,28 @@ func (u *unlocking) answer(ctx context.Context) (verdict, error) {
 	case <-u.prompts.second:
 		return wrong, wrongPassword()
 	case <-timer.C:
-		return untold, &problem.Error{Class: problem.Sudo,
-			Message: "sudo has not answered the password in " + sudoPatience.String(),
+		return untried, &problem.Error{Class: problem.Sudo,
+			Message: "sudo did not answer the password in " + sudoTimeout.String(),
 			Hint:    "try on the host: sudo -S true"}
 	case <-ctx.Done():
-		return untold, ctx.Err()
+		return untried, ctx.Err()
 	}
 }
 
 func wrongPassword() error {
-	return &problem.Error{Class: problem.Sudo, Message: "sudo refuses the password", Hint: mendPassword}
+	return &problem.Error{Class: problem.Sudo, Message: "sudo refuses the password", Hint: passwordHint}
 }
 
-// ended tells a wrong password from one that is right and not enough. What is
-// neither for certain counts as wrong: the account may be about to lock.
+// ended distinguishes a wrong password from a right one that is not enough. If it is
+// unclear, the password counts as wrong: the account may be about to lock.
 func (u *unlocking) ended(ctx context.Context) (verdict, error) {
 	err := u.process.Wait()
 	var exit *remote.ExitError
 	if !errors.As(err, &exit) {
 		if err == nil {
-			err = &problem.Error{Class: problem.Sudo, Message: "sudo ended and ran nothing"}
+			err = &problem.Error{Class: problem.Sudo, Message: "sudo ended without running the command"}
 		}
-		return untold, err
+		return untried, err
 	}
 	select {
 	case <-u.prompts.second:
@@ -173,20 +173,20 @@ func (u *unlocking) ended(ctx context.Context) (verdict, error) {
 	}
 	switch refusalOf(exit) {
 	case notInSudoers, otherCommands, noTerminal, noHelper, noSudo:
-		return right, u.vm.notRoot(ctx, err)
+		return right, u.vm.sudoProblem(ctx, err)
 	}
 	if strings.Contains(exit.Stderr, "incorrect password") {
 		return wrong, wrongPassword()
 	}
-	said := strings.ReplaceAll(exit.Stderr, u.prompts.marker, "") // which ends no line
+	said := strings.ReplaceAll(exit.Stderr, u.prompts.marker, "") // no newline follows it
 	return wrong, &problem.Error{Class: problem.Sudo, Message: "sudo refused after the password: " + lastLine(said),
-		Hint: mendPassword}
+		Hint: passwordHint}
 }
 
-// prompts counts the marker in what a command writes to standard error.
+// prompts counts a marker in the standard error of a command.
 type prompts struct {
 	marker        string
-	first, second chan struct{} // closed when the marker was seen so often
+	first, second chan struct{} // closed when the marker was seen once, and twice
 	read, seen    int
 	tail          []byte
 }
@@ -195,7 +195,7 @@ func newPrompts(marker string) *prompts {
 	return &prompts{marker: marker, first: make(chan struct{}), second: make(chan struct{})}
 }
 
-// Write looks at b, up to maxBefore bytes in all, and never fails.
+// Write searches b, up to maxBefore bytes in all, and never fails.
 func (p *prompts) Write(b []byte) (int, error) {
 	n := len(b)
 	p.read += n
@@ -223,8 +223,8 @@ func (p *prompts) Write(b []byte) (int, error) {
 	return n, nil
 }
 
-// awaitLine reads r up to the line want, and no byte more. It sends false when
-// the line does not come within maxBefore bytes.
+// awaitLine reads r up to the line want, and no byte more, and sends true. It sends false
+// if the line is not within the first maxBefore bytes.
 func awaitLine(r io.Reader, want string) <-chan bool {
 	came := make(chan bool, 1)
 	go func() { // ends with the process

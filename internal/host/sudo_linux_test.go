@@ -14,11 +14,10 @@ import (
 	"github.com/aoifleet/aoifleet/internal/problem"
 )
 
-// fakeSudo asks like sudo(8) -S, for a password that is in the file password,
-// at most three times, and notes each line that it read. Behind -- or its
-// options comes the command. The files lecture, after and pass tell it to print
-// something before, to refuse after a right password with these words, and to
-// ask for nothing.
+// fakeSudo asks like sudo(8) -S, for the password in the file password, at most three
+// times, and records each line that it reads. The command follows -- or the options. It
+// prints the file lecture first, refuses with the text in the file after although the
+// password is right, and does not ask if the file pass exists.
 const fakeSudo = `
 prompt='' ask=yes
 while [ $# -gt 0 ]; do
@@ -52,7 +51,7 @@ fi
 [ ! -f "$DIR/after" ] || { cat "$DIR/after" >&2; exit 1; }
 exec "$@"`
 
-// asking is a host whose sudo asks for the password "s3cret".
+// asking returns a host whose sudo asks for the password "s3cret".
 func asking(t *testing.T, files map[string]string) *server {
 	t.Helper()
 	s := newServer(t)
@@ -77,7 +76,7 @@ func password(secret string) *Password {
 	return NewPassword(func(context.Context) ([]byte, error) { return []byte(secret), nil })
 }
 
-// become becomes root and has it say something, after 100 kB of input.
+// become becomes root and runs echo, after 100 kB of input.
 func (s *server) become(t *testing.T, p *Password) (string, *problem.Error) {
 	t.Helper()
 	h := inventory.Host{Name: "vm", User: "azureuser"}
@@ -88,7 +87,7 @@ func (s *server) become(t *testing.T, p *Password) (string, *problem.Error) {
 	}
 	defer process.Close()
 	out, err := process.Exchange(t.Context(), []byte("# "+strings.Repeat("x", 100_000)+"\necho I am $0\n"))
-	if err := v.notRoot(t.Context(), err); err != nil {
+	if err := v.sudoProblem(t.Context(), err); err != nil {
 		return string(out), AsProblem(err)
 	}
 	return string(out), nil
@@ -139,7 +138,7 @@ func TestSudoPassword(t *testing.T) {
 	}
 }
 
-// TestWrongPasswordOnce: of many hosts at once, one sees a wrong password.
+// TestWrongPasswordOnce: of many hosts at once, only one receives a wrong password.
 func TestWrongPasswordOnce(t *testing.T) {
 	t.Parallel()
 	p := password("wrong")
@@ -164,7 +163,7 @@ func TestWrongPasswordOnce(t *testing.T) {
 	if _, reason := asking(t, nil).become(t, p); reason == nil || !strings.HasPrefix(reason.Message, "not tried: ") {
 		t.Errorf("%+v", reason)
 	}
-	// Where none is asked for, none is given.
+	// A sudo that does not ask receives no password.
 	if _, reason := asking(t, map[string]string{"pass": ""}).become(t, p); reason != nil {
 		t.Errorf("%+v", reason)
 	}
@@ -199,7 +198,7 @@ func TestSudoWithoutPassword(t *testing.T) {
 	t.Run("no sudo", func(t *testing.T) {
 		t.Parallel()
 		s := newServer(t)
-		s.install(t, "sudo", "exit 127") // as env(1) ends where there is none
+		s.install(t, "sudo", "exit 127") // the exit status of env(1) without sudo
 		if _, reason := s.become(t, nil); reason == nil || reason.Message != "sudo is not installed on the host" {
 			t.Errorf("%+v", reason)
 		}
@@ -230,7 +229,7 @@ func TestPrompts(t *testing.T) {
 	_, _ = p.Write(make([]byte, maxBefore))
 	_, _ = p.Write([]byte("MARK"))
 	if seen(p.first) {
-		t.Error("found behind more than is looked at")
+		t.Error("found after maxBefore bytes")
 	}
 }
 
@@ -255,8 +254,7 @@ func TestSudoersName(t *testing.T) {
 	}
 }
 
-// FuzzPrompts: however a text comes in pieces, as many prompts are seen as it
-// holds.
+// FuzzPrompts: all prompts in a text are counted, in pieces of any size.
 func FuzzPrompts(f *testing.F) {
 	f.Add([]byte("lecture MARKno MARK"), 3)
 	f.Add([]byte("MAMARKRKMARK"), 1)

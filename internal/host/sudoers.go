@@ -7,17 +7,17 @@ import (
 	"github.com/aoifleet/aoifleet/internal/problem"
 )
 
-// HelperPath is where host.sh may be installed on a host, for accounts that may
-// run nothing else as root.
+// HelperPath is where host.sh is installed on a host, for accounts that may run nothing
+// else as root.
 const HelperPath = "/usr/local/libexec/aoifleet-host"
 
-// Sudoers is the rule of sudoers(5) that lets user run the helper and nothing
-// else as root: the "" allows no argument. It is without a password unless
-// password is set. A name that means more than one user there is an error.
+// Sudoers returns the rule of sudoers(5) that allows user to run the helper and nothing
+// else as root: the "" allows no argument. The rule has NOPASSWD unless password is set. A
+// name that sudoers does not read as one user is an error.
 func Sudoers(user string, password bool) (string, error) {
 	if user == "" || user == "ALL" || strings.ContainsRune("%+#!", rune(user[0])) {
 		return "", &problem.Error{Class: problem.Configuration,
-			Message: "sudoers can't name the user " + clean(user) + " alone",
+			Message: "sudoers can't name a single user as " + clean(user),
 			Hint:    "log in as another user"}
 	}
 	return helperRule(user, password), nil
@@ -33,7 +33,7 @@ func rule(user string, password bool, command string) string {
 	return sudoersName(user) + " ALL=(root) " + tag + command
 }
 
-// sudoersLine is the rule that a host's settings call for.
+// sudoersLine returns the rule that the host's settings need.
 func (v *VM) sudoersLine() string {
 	password := v.password != nil
 	switch {
@@ -45,9 +45,9 @@ func (v *VM) sudoersLine() string {
 	return rule(v.host.User, false, "/bin/sh -s")
 }
 
-// sudoersName is a user's name as sudoers(5) reads it. One that holds more than
-// plain characters, as those of a directory do, or could be an alias, goes into
-// double quotes, within which nothing but these is escaped.
+// sudoersName returns a user's name as sudoers(5) reads it. A name with special
+// characters, as in a directory, or that could be an alias, is put in double quotes, in
+// which only double quotes are escaped.
 func sudoersName(user string) string {
 	const lower = "abcdefghijklmnopqrstuvwxyz_"
 	first := strings.ContainsRune(lower, []rune(user + " ")[0])
@@ -57,5 +57,5 @@ func sudoersName(user string) string {
 	return `"` + strings.ReplaceAll(user, `"`, `\"`) + `"`
 }
 
-// helper tells whether root runs what is installed on the host.
+// helper reports whether root runs the installed helper.
 func (v *VM) helper() bool { return v.host.Helper != "" && v.host.Sudo != inventory.SudoNone }

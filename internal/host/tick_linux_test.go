@@ -8,10 +8,10 @@ import (
 	"testing"
 )
 
-// answered sends the operator's word to a rotation that waits for it.
+// answered sends the operator's answer to a rotation that waits for it.
 func (m *machine) answered(w *waiting, word string) result {
 	m.t.Helper()
-	_, _ = io.WriteString(w.stdin, word+"\n") // who has ended shows in what it said
+	_, _ = io.WriteString(w.stdin, word+"\n") // if it has exited, its output shows that
 	r := result{}
 	for w.lines.Scan() {
 		r.lines = append(r.lines, w.lines.Text())
@@ -21,13 +21,13 @@ func (m *machine) answered(w *waiting, word string) result {
 	return r
 }
 
-// TestTick: the timer's command before the deadline, after it, and once more.
+// TestTick runs the timer's command before the deadline, after it, and again.
 func TestTick(t *testing.T) {
 	t.Parallel()
 	inEachShell(t, func(t *testing.T, m *machine) {
 		w := m.waiting(firstRun)
 		if r := m.tick(); r.exit != 0 || len(r.lines) > 0 || r.stderr != "" {
-			t.Errorf("a tick before the deadline said %v", r)
+			t.Errorf("a tick before the deadline printed %v", r)
 		}
 		m.live(newBytes)
 		if m.receipts()["pending"] != firstRun || len(m.timers()) != 1 {
@@ -37,7 +37,7 @@ func TestTick(t *testing.T) {
 		m.due()
 		r := m.tick()
 		m.wants(r, RolledBack)
-		m.wantsError(r, "timeout nobody confirmed in time")
+		m.wantsError(r, "timeout no confirmation in time")
 		if steps := strings.Join(r.all("step"), " "); steps != "undo restart watch" || r.stderr != "" {
 			t.Errorf("undo.log has %v", r)
 		}
@@ -46,20 +46,20 @@ func TestTick(t *testing.T) {
 		m.noBackup()
 		m.unattended(m.root + "/copy.sh")
 		if got := m.read(m.stateDir() + "/undo.log"); got != strings.Join(r.lines, "\n")+"\n" {
-			t.Errorf("a tick more added to %s", got)
+			t.Errorf("another tick added to %s", got)
 		}
 		last := m.answered(w, "confirm "+firstRun)
 		m.wants(last, RolledBack)
-		m.wantsError(last, "timeout the time to confirm was up")
+		m.wantsError(last, "timeout the time to confirm was over")
 		if last.get("note") != "the dead-man switch was quicker" || m.unit("starts") != "2" {
-			t.Errorf("%s starts, the main process said %v", m.unit("starts"), last)
+			t.Errorf("%s starts, the main process printed %v", m.unit("starts"), last)
 		}
 		m.live(oldBytes)
 		m.settled()
 	})
 }
 
-// TestUndoThatWasUndone: the operator's "undo" and its lost contact, too late.
+// TestUndoThatWasUndone: the operator's "undo" arrives too late.
 func TestUndoThatWasUndone(t *testing.T) {
 	t.Parallel()
 	m := newMachine(t)
@@ -74,7 +74,7 @@ func TestUndoThatWasUndone(t *testing.T) {
 	m.settled()
 }
 
-// TestDeadlineThatCannotBeRead counts as one that has passed.
+// TestDeadlineThatCannotBeRead: such a deadline counts as passed.
 func TestDeadlineThatCannotBeRead(t *testing.T) {
 	t.Parallel()
 	for i, text := range []string{"", "\n", "soon\n", "-5\n", "99999999x\n", "1 99999999\n", "missing"} {
@@ -96,16 +96,15 @@ func TestDeadlineThatCannotBeRead(t *testing.T) {
 	}
 }
 
-// TestTheWatchPutsTheDeadlineOff: each look finds one that the look before has
-// written.
-func TestTheWatchPutsTheDeadlineOff(t *testing.T) {
+// TestWatchExtendsTheDeadline: each check of the watch writes a new one.
+func TestWatchExtendsTheDeadline(t *testing.T) {
 	t.Parallel()
 	inEachShell(t, func(t *testing.T, m *machine) {
 		m.hook("on-show", `[ $starts != 1 ] || { cat "$MACHINE`+m.stateRun(firstRun)+`/deadline" >>"$MACHINE/seen"; echo 1 >"$MACHINE`+m.stateRun(firstRun)+`/deadline"; }`)
 		m.wants(m.rotate(firstRun, newBytes, "window=1"), Rotated)
 		seen := strings.Fields(m.read("/seen"))
 		if len(seen) < 2 {
-			t.Fatalf("looks: %v", seen)
+			t.Fatalf("deadlines: %v", seen)
 		}
 		for _, deadline := range seen {
 			if deadline == "1" {
@@ -115,7 +114,7 @@ func TestTheWatchPutsTheDeadlineOff(t *testing.T) {
 	})
 }
 
-// TestTickOfAConfirmedRun takes away what the run could not.
+// TestTickOfAConfirmedRun removes what the run could not remove.
 func TestTickOfAConfirmedRun(t *testing.T) {
 	t.Parallel()
 	inEachShell(t, func(t *testing.T, m *machine) {
@@ -134,7 +133,7 @@ func TestTickOfAConfirmedRun(t *testing.T) {
 	})
 }
 
-// TestTickDuringAnUndo finds another process at it and says nothing.
+// TestTickDuringAnUndo by another process prints nothing.
 func TestTickDuringAnUndo(t *testing.T) {
 	t.Parallel()
 	inEachShell(t, func(t *testing.T, m *machine) {
@@ -149,15 +148,15 @@ case $loaded in BAD*) log 'ERROR AADSTS1' ;; esac
 `)
 		m.wants(m.rotate(firstRun, badBytes), RolledBack)
 		if m.read("/ticked") != "" || m.readOr(m.stateDir()+"/undo.log", "") != "" || m.unit("starts") != "2" {
-			t.Errorf("the tick said %s, %s; %s starts", m.read("/ticked"), m.read(m.stateDir()+"/undo.log"), m.unit("starts"))
+			t.Errorf("the tick printed %s, %s; %s starts", m.read("/ticked"), m.read(m.stateDir()+"/undo.log"), m.unit("starts"))
 		}
 		m.live(oldBytes)
 		m.settled()
 	})
 }
 
-// TestTickThatCanNotWrite tries again.
-func TestTickThatCanNotWrite(t *testing.T) {
+// TestTickThatCannotWrite retries.
+func TestTickThatCannotWrite(t *testing.T) {
 	t.Parallel()
 	inEachShell(t, func(t *testing.T, m *machine) {
 		m.faults = tools + "/one/cp"
@@ -178,12 +177,12 @@ func TestTickThatCanNotWrite(t *testing.T) {
 	})
 }
 
-// TestTickThatCanNotHelp ends: a person is needed, and the evidence is kept.
-func TestTickThatCanNotHelp(t *testing.T) {
+// TestTickThatCannotRestore ends: the operator must act, and the backup is kept.
+func TestTickThatCannotRestore(t *testing.T) {
 	t.Parallel()
 	for name, prepare := range map[string]func(m *machine){
-		"the backup is damaged":                     func(m *machine) { m.write(m.stateRun(firstRun)+"/certificate", "MIIother") },
-		"it was changed since, and not by this run": func(m *machine) { m.write(certPath, thirdOne) },
+		"the backup is damaged":                 func(m *machine) { m.write(m.stateRun(firstRun)+"/certificate", "MIIother") },
+		"it was changed since, not by this run": func(m *machine) { m.write(certPath, thirdOne) },
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -205,8 +204,8 @@ func TestTickThatCanNotHelp(t *testing.T) {
 	}
 }
 
-// TestUndoneWhileItStalled: the process of a run goes on after its switch has
-// undone it, just before its swap. It must change nothing any more.
+// TestUndoneWhileItStalled: the process of a run continues after its switch has undone it,
+// just before its swap. It must change nothing.
 func TestUndoneWhileItStalled(t *testing.T) {
 	t.Parallel()
 	for _, new := range []string{newBytes, "none"} {
@@ -224,7 +223,7 @@ func TestUndoneWhileItStalled(t *testing.T) {
 				}
 				r := m.run("rotate", values, "confirm "+firstRun+"\n")
 				m.wants(r, RolledBack)
-				m.wantsError(r, "timeout the time to confirm was up before the swap")
+				m.wantsError(r, "timeout the time to confirm was over before the swap")
 				m.live(oldBytes)
 				if m.receipts()["rolled-back"] != firstRun || m.unit("starts") != "0" {
 					t.Errorf("%v, %s starts", m.receipts(), m.unit("starts"))
@@ -236,8 +235,8 @@ func TestUndoneWhileItStalled(t *testing.T) {
 	}
 }
 
-// TestLateConfirmation: the operator of a run that was undone says "confirm"
-// while another run is at work. It must not confirm that one.
+// TestLateConfirmation: the operator of an undone run confirms it while another run is in
+// progress. That must not confirm the other run.
 func TestLateConfirmation(t *testing.T) {
 	t.Parallel()
 	for _, word := range []string{"confirm " + secondRun, "undo it"} {

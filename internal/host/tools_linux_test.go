@@ -10,15 +10,15 @@ import (
 	"testing"
 )
 
-// The commands of a transaction that change or decide something, and those
-// that only read the log. Stand-ins of the first are counted in the fault walk.
+// The commands of a transaction that change or decide something, and those that only read
+// the log. TestEveryFault counts the calls of the first.
 var (
 	deciding = strings.Fields("mv cp ln sync sha256sum mkdir rm systemctl systemd-run stat flock cat chown chmod readlink timeout id dd")
 	reading  = strings.Fields("date tail head ls grep sed awk cut sleep tr")
 )
 
-// tools is where TestMain puts the stand-ins: before any test runs, because a
-// file that is open for writing in a forked child can't be executed (ETXTBSY).
+// tools is the directory of the stand-ins. TestMain writes them before any test runs,
+// because a file that a forked process has open for writing can't be executed (ETXTBSY).
 var tools string
 
 func TestMain(m *testing.M) {

@@ -14,15 +14,14 @@ import (
 	"time"
 )
 
-// TestDiagnoseBeforeTheUndo: what the tool sees is the agent with the new
-// certificate; the zip stays root-only until it is fetched, and the switch waits.
+// TestDiagnoseBeforeTheUndo: the tool runs with the new certificate live; the zip stays
+// root-only until it is downloaded, and the dead-man switch waits.
 func TestDiagnoseBeforeTheUndo(t *testing.T) {
 	t.Parallel()
 	inEachShell(t, func(t *testing.T, m *machine) {
-		// Neither the operator's words nor the locks are the tool's.
 		m.ownedByTheAgent(certPath)
-		// Neither the operator's words nor the locks are the tool's.
-		m.hook("diags", "for fd in 3 6 7; do [ ! -e /proc/$$/fd/$fd ] || exit 9; done; cat \"$live\" >a.zip; echo >\"$MACHINE/told/began\"; read -r _ <\"$MACHINE/told/goon\"")
+		// The tool inherits neither the operator's input nor the locks.
+		m.hook("diags", "for fd in 3 6 7; do [ ! -e /proc/$$/fd/$fd ] || exit 9; done; cat \"$live\" >a.zip; echo >\"$MACHINE/tool/began\"; read -r _ <\"$MACHINE/tool/goon\"")
 		left := m.whenTheToolRuns(func() int { return m.secondsLeft(firstRun) })
 		r := m.rotate(firstRun, badBytes, "diagnostics=20", "size=2000000", "hold=7")
 		m.wants(r, RolledBack)
@@ -40,17 +39,17 @@ func TestDiagnoseBeforeTheUndo(t *testing.T) {
 		if m.read(zip) != badBytes || m.owner(zip).mode.Perm() != 0o600 || m.owner(m.stateDir()+"/diags-"+firstRun).mode.Perm() != 0o700 {
 			t.Errorf("kept: %q %v", m.read(zip), m.owner(zip))
 		}
-		if r := m.collect(m.diagnosis("diagnostics=0"), byHand, nil); r.get("result") != "gathered" || r.zip != badBytes {
+		if r := m.collect(m.diagnosis("diagnostics=0"), handOver, nil); r.get("result") != "gathered" || r.zip != badBytes {
 			t.Fatalf("%v, zip %q", r, r.zip)
 		}
 		m.noDiagnostics()
-		if r := m.collect(m.diagnosis("diagnostics=0"), byHand, nil); r.get("result") != "none" {
+		if r := m.collect(m.diagnosis("diagnostics=0"), handOver, nil); r.get("result") != "none" {
 			t.Fatalf("%v", r)
 		}
 	})
 }
 
-// ownedByTheAgent gives files to the unit's user.
+// ownedByTheAgent makes the unit's user the owner of files.
 func (m *machine) ownedByTheAgent(paths ...string) {
 	m.t.Helper()
 	if !onRoot(m.t) {
@@ -67,13 +66,13 @@ func (m *machine) ownedByTheAgent(paths ...string) {
 	}
 }
 
-// whenTheToolRuns calls look as soon as the tool writes to /told/began, and lets the
-// tool read /told/goon then. What it returns is called once the tool has run, or failed to.
+// whenTheToolRuns calls look when the tool writes to /tool/began, and then lets the tool
+// read /tool/goon. It returns a function for the result of look, to call after the run.
 func (m *machine) whenTheToolRuns(look func() int) func() int {
 	m.t.Helper()
 	var ends []*os.File
 	for _, name := range []string{"began", "goon"} {
-		path := m.root + "/told/" + name
+		path := m.root + "/tool/" + name
 		m.must(errors.Join(syscall.Mkfifo(path, 0o666), os.Chmod(path, 0o666)))
 		end, err := os.OpenFile(path, os.O_RDWR, 0) // opens at once (fifo(7))
 		m.must(err)
@@ -94,7 +93,7 @@ func (m *machine) whenTheToolRuns(look func() int) func() int {
 	}
 }
 
-// secondsLeft until the run's deadline; negative where it can't be read.
+// secondsLeft returns the seconds until the run's deadline; negative if it is unknown.
 func (m *machine) secondsLeft(run string) int {
 	up, err := os.ReadFile("/proc/uptime")
 	deadline, err2 := os.ReadFile(m.root + m.stateRun(run) + "/deadline")
@@ -108,8 +107,8 @@ func (m *machine) secondsLeft(run string) int {
 	return due - int(now)
 }
 
-// TestUndoWithoutDiagnostics: a failure to gather stops no undo, and where nobody
-// is there or nothing is wrong nothing is gathered.
+// TestUndoWithoutDiagnostics: a failure to gather stops no undo; without an operator, or
+// with a healthy agent, nothing is gathered.
 func TestUndoWithoutDiagnostics(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct {
@@ -117,10 +116,10 @@ func TestUndoWithoutDiagnostics(t *testing.T) {
 		ending             Ending
 		note               string
 	}{
-		"the tool fails":  {badBytes, "exit 1", "", RolledBack, "no diagnostics: the agent's tool failed" + asUser(t) + " (exit status 1)"},
-		"it hangs":        {badBytes, "exec sleep 60", "", RolledBack, "no diagnostics: the agent's tool did not end within 1s"},
-		"well":            {newBytes, "touch \"$MACHINE/told/canary\"", "confirm " + firstRun + "\n", Rotated, ""},
-		"nobody is there": {newBytes, "touch \"$MACHINE/told/canary\"", noAnswer, RolledBack, ""},
+		"the tool fails": {badBytes, "exit 1", "", RolledBack, "no diagnostics: the agent's tool failed" + asUser(t) + " (exit status 1)"},
+		"it hangs":       {badBytes, "exec sleep 60", "", RolledBack, "no diagnostics: the agent's tool did not end within 1s"},
+		"well":           {newBytes, "touch \"$MACHINE/tool/canary\"", "confirm " + firstRun + "\n", Rotated, ""},
+		"no operator":    {newBytes, "touch \"$MACHINE/tool/canary\"", noAnswer, RolledBack, ""},
 	} {
 		t.Run(name, func(t *testing.T) {
 			inEachShell(t, func(t *testing.T, m *machine) {
@@ -131,7 +130,7 @@ func TestUndoWithoutDiagnostics(t *testing.T) {
 				}
 				r := m.run("rotate", m.change(firstRun, c.text, patience, "size=2000000"), c.answer)
 				m.wants(r, c.ending)
-				if got := strings.Join(r.all("note"), "\n"); !strings.Contains(got, c.note) || r.get("gathered") != "" || m.read("/told/canary") != "(none)" {
+				if got := strings.Join(r.all("note"), "\n"); !strings.Contains(got, c.note) || r.get("gathered") != "" || m.read("/tool/canary") != "(none)" {
 					t.Errorf("%v", r)
 				}
 				m.settled()
@@ -141,7 +140,7 @@ func TestUndoWithoutDiagnostics(t *testing.T) {
 	}
 }
 
-// TestDiagnoseForTheHealthCommand: the operator's word asks for the undo.
+// TestDiagnoseForTheHealthCommand: the operator's answer requests the undo.
 func TestDiagnoseForTheHealthCommand(t *testing.T) {
 	t.Parallel()
 	m := newMachine(t)
@@ -153,8 +152,8 @@ func TestDiagnoseForTheHealthCommand(t *testing.T) {
 	}
 }
 
-// TestKeptDiagnostics: one word leaves them on the host; a recovery an hour later
-// removes what nobody fetched.
+// TestKeptDiagnostics: the answer keep leaves them on the host; recover removes them after
+// an hour.
 func TestKeptDiagnostics(t *testing.T) {
 	t.Parallel()
 	m := newMachine(t)
@@ -176,18 +175,18 @@ func TestKeptDiagnostics(t *testing.T) {
 	m.noDiagnostics()
 }
 
-// TestWorkOfAKilledRun: status names the folder that the tool worked in after an
-// hour, and a recovery removes it, whatever is in it.
+// TestWorkOfAKilledRun: after an hour status reports the tool's folder, and recover removes
+// it with all contents.
 func TestWorkOfAKilledRun(t *testing.T) {
 	t.Parallel()
 	inEachShell(t, func(t *testing.T, m *machine) {
-		m.hook("diags", "mkdir a.zip; : >a.zip/x; ln -s \"$live\" l; read -r pid <\"$MACHINE/faults/pid\"; echo >\"$MACHINE/told/began\"; read -r _ <\"$MACHINE/told/goon\"")
+		m.hook("diags", "mkdir a.zip; : >a.zip/x; ln -s \"$live\" l; read -r pid <\"$MACHINE/faults/pid\"; echo >\"$MACHINE/tool/began\"; read -r _ <\"$MACHINE/tool/goon\"")
 		killed := m.whenTheToolRuns(func() int {
 			pid, _ := strconv.Atoi(strings.TrimSpace(m.read("/faults/pid")))
 			_ = syscall.Kill(-pid, syscall.SIGKILL)
 			return pid
 		})
-		r := m.collect(m.diagnosis(), byHand, nil)
+		r := m.collect(m.diagnosis(), handOver, nil)
 		if killed() == 0 || r.get("result") != "" {
 			t.Fatalf("%v", r)
 		}
@@ -211,14 +210,14 @@ func TestWorkOfAKilledRun(t *testing.T) {
 	})
 }
 
-// TestEveryFaultOfTheDiagnostics: each command between the verdict and the undo
-// fails, or the script is killed there; see TestEveryFault.
+// TestEveryFaultOfTheDiagnostics breaks each command between the verdict and the undo, like
+// TestEveryFault.
 func TestEveryFaultOfTheDiagnostics(t *testing.T) {
 	t.Parallel()
 	s := story{name: "diagnostics", text: badBytes, ending: RolledBack, brief: true, values: []string{"diagnostics=20", "size=2000000"},
 		prepare: func(m *machine) { m.ownedByTheAgent(certPath) }}
 	m := s.machine(t, tools+"/counted")
-	m.wants(s.tell(m), RolledBack)
+	m.wants(s.perform(m), RolledBack)
 	calls := strings.Split(strings.TrimSpace(m.read("/faults/calls")), "\n")
 	first := slices.IndexFunc(calls, func(call string) bool { return strings.Contains(call, " stat -f -c ") })
 	last := first + slices.IndexFunc(calls[first:], func(call string) bool {

@@ -10,16 +10,16 @@ import (
 	"github.com/aoifleet/aoifleet/internal/problem"
 )
 
-// Unit is the agent's unit as `systemctl show` has it.
+// Unit is the state of the agent's unit, from `systemctl show`.
 type Unit struct {
-	ID                                                  string // its own name, which the inventory may call by an alias; "": not told
+	ID                                                  string // its own name, also if the inventory has an alias; "": unknown
 	Type, Load, Active, Sub, File, InvocationID, Result string
 	Restarts                                            int
-	Started                                             time.Time     // by the host's clock; zero: it doesn't run
-	StopTime, StartTime                                 time.Duration // systemd's time-outs; 0: not told, Endless: none
+	Started                                             time.Time     // by the host's clock; zero: not running
+	StopTime, StartTime                                 time.Duration // systemd's time-outs; 0: unknown, Endless: none
 }
 
-// Endless is a time-out that a unit has not (infinity in systemd.service(5)).
+// Endless means no time-out (infinity in systemd.service(5)).
 const Endless = time.Duration(math.MaxInt64)
 
 func (f *found) unitState(clock time.Time, uptime time.Duration) Unit {
@@ -38,16 +38,16 @@ func (f *found) unitState(clock time.Time, uptime time.Duration) Unit {
 	return u
 }
 
-// ownName is a name that host.sh takes for a unit's.
+// ownName matches the names that host.sh accepts for a unit.
 var ownName = regexp.MustCompile(`^[A-Za-z0-9:_@\\][A-Za-z0-9:_.@\\-]{0,246}\.service$`)
 
-// spanUnits are those of a time span as systemctl(1) prints it.
+// spanUnits are the units of a time span in the output of systemctl(1).
 var spanUnits = map[string]time.Duration{
 	"us": time.Microsecond, "ms": time.Millisecond, "s": time.Second, "min": time.Minute, "h": time.Hour, "d": 24 * time.Hour,
 }
 
-// parseSpan reads a time span such as "1min 30.5s"; Endless where it is longer than
-// some days, 0 where it is none.
+// parseSpan parses a time span such as "1min 30.5s". It returns Endless for very long
+// ones, 0 for an invalid one.
 func parseSpan(text string) time.Duration {
 	var span time.Duration
 	for _, word := range strings.Fields(text) {
@@ -67,22 +67,22 @@ func parseSpan(text string) time.Duration {
 	return span
 }
 
-// Runs tells whether the main process runs. A unit with RemainAfterExit=yes is active
-// without.
+// Runs reports whether the main process runs. A unit with RemainAfterExit=yes is also
+// active without it.
 func (u Unit) Runs() bool { return u.Active == "active" && u.Sub != "exited" }
 
-// Oneshot is why a unit of Type=oneshot can't be rotated; nil: it is of another type.
+// Oneshot returns why a unit of Type=oneshot can't be rotated; nil for other types.
 func (u Unit) Oneshot(name string) *problem.Error {
 	if u.Type != "oneshot" {
 		return nil
 	}
 	return &problem.Error{Class: problem.Configuration,
-		Message: name + " is Type=oneshot: whether the agent runs is not known",
+		Message: name + " is Type=oneshot: whether the agent runs is unknown",
 		Hint:    "set agent.unit to the unit that runs the agent"}
 }
 
-// RestartTime is how long systemd gives a restart of the unit: 0 where that is not told.
-// The start of a unit that does not say when it is up takes no time.
+// RestartTime returns systemd's limit on a restart of the unit; 0 if it is unknown. The
+// start of a unit that does not report that it is ready takes no time.
 func (u Unit) RestartTime() time.Duration {
 	switch u.Type {
 	case "simple", "exec", "idle":
@@ -98,9 +98,9 @@ func sum(a, b time.Duration) time.Duration {
 	return a + b
 }
 
-// SlowProblem is a restart of the unit of that name for which systemd waits longer than
-// health.timeout does; nil: there is none. A rotation is then undone though the agent
-// would have come up.
+// SlowProblem returns a problem if systemd allows a restart of the unit more time than
+// health.timeout, and nil otherwise. A rotation might then be undone although the agent
+// would have started.
 func (u Unit) SlowProblem(name string, timeout time.Duration) *problem.Error {
 	takes := u.RestartTime()
 	if takes <= timeout {

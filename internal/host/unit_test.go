@@ -32,7 +32,7 @@ func TestSlowProblem(t *testing.T) {
 		"slow to start":       {Unit{Type: "notify", StopTime: 90 * time.Second, StartTime: 90 * time.Second}, "may take 3m0s, longer than health.timeout (2m0s)"},
 		"no end of the stop":  {Unit{Type: "simple", StopTime: Endless}, "has no time-out"},
 		"no end of the start": {Unit{Type: "forking", StopTime: m, StartTime: Endless}, "set TimeoutStopSec="},
-		"not told":            {Unit{}, ""},
+		"unknown":             {Unit{}, ""},
 	} {
 		p := c.unit.SlowProblem("a.service", 2*m)
 		if (p == nil) != (c.says == "") || p != nil && !strings.Contains(p.Message+" "+p.Hint, c.says) {
@@ -41,8 +41,8 @@ func TestSlowProblem(t *testing.T) {
 	}
 }
 
-// TestBoundsFitAnUndo: who waits for a transaction waits for its undo too.
-func TestBoundsFitAnUndo(t *testing.T) {
+// TestLimitsIncludeAnUndo: the limit on a transaction includes its undo.
+func TestLimitsIncludeAnUndo(t *testing.T) {
 	h := inventory.Health{Timeout: 20 * time.Second, Window: time.Second}
 	for _, c := range []struct {
 		unit Unit
@@ -57,28 +57,28 @@ func TestBoundsFitAnUndo(t *testing.T) {
 		if got := c.unit.UndoTime(h); got != c.undo {
 			t.Errorf("%+v: %v, want %v", c.unit, got, c.undo)
 		}
-		if got := c.unit.talkTime(h); got < 2*h.Timeout+h.Window+c.undo {
+		if got := c.unit.conversationTime(h); got < 2*h.Timeout+h.Window+c.undo {
 			t.Errorf("%+v: the conversation ends after %v", c.unit, got)
 		}
 	}
 }
 
-// TestUnitIsCalledByItsName once that is known, and not by one that a host makes up.
+// TestUnitIsCalledByItsName once that is known and valid.
 func TestUnitIsCalledByItsName(t *testing.T) {
-	for told, want := range map[string]string{"own.service": "own.service", "foo@a.service": "foo@a.service", `x\x2d.service`: `x\x2d.service`,
+	for id, want := range map[string]string{"own.service": "own.service", "foo@a.service": "foo@a.service", `x\x2d.service`: `x\x2d.service`,
 		"": "ali.service", "../x.service": "ali.service", "-x.service": "ali.service", ".x.service": "ali.service", "a.timer": "ali.service", "a b.service": "ali.service", strings.Repeat("x", 300) + ".service": "ali.service"} {
-		f := parseFound([]byte("unit=Id=" + told + "\n"))
+		f := parseFound([]byte("unit=Id=" + id + "\n"))
 		v := New(nil, inventory.Host{Agent: inventory.Agent{Unit: "ali.service"}}, Run{ID: "r"}, nil)
 		v.unit = f.unitState(time.Time{}, 0)
 		for _, value := range v.common() {
 			if value.key == "unit" && value.text != want {
-				t.Errorf("told %q: asks for %q", told, value.text)
+				t.Errorf("own name %q: asks for %q", id, value.text)
 			}
 		}
 	}
 }
 
-// TestDiagnosticsTakeTime: as long as host.sh puts the deadline off for them.
+// TestDiagnosticsTakeTime: the limits include the time by which host.sh extends the deadline.
 func TestDiagnosticsTakeTime(t *testing.T) {
 	with, without := inventory.Health{Timeout: time.Second, Diagnostics: true}, inventory.Health{Timeout: time.Second}
 	host := BeforeUndo + (10+MaxDiagnostics>>24)*time.Second + 65*time.Second

@@ -7,10 +7,10 @@ import (
 	"github.com/aoifleet/aoifleet/internal/problem"
 )
 
-// LeastSpace is how many free bytes a host needs below /var/lib.
+// LeastSpace is the free space that a host needs below /var/lib, in bytes.
 const LeastSpace = 1 << 20
 
-// Problem is why the file can't or must not be replaced; nil: it can.
+// Problem returns why the file can't or must not be replaced; nil: it can.
 func (f File) Problem() *problem.Error {
 	switch {
 	case f.Kind == "nodir":
@@ -18,17 +18,17 @@ func (f File) Problem() *problem.Error {
 			Hint: "create it, or correct cert_path in the agent's configuration"}
 	case f.Kind == "moved":
 		return &problem.Error{Class: problem.Drift,
-			Message: "the folder of " + f.shown() + " was replaced while it was looked at",
-			Hint:    "run this again; if it comes again, find out who replaces it"}
+			Message: "the folder of " + f.shown() + " was replaced while it was checked",
+			Hint:    "run this again; if it happens again, find out what replaces it"}
 	case f.Kind != "file" && f.Kind != "missing":
 		return &problem.Error{Class: problem.Configuration, Message: f.shown() + " is not a regular file"}
 	case f.Unsafe != "":
 		return &problem.Error{Class: problem.Configuration,
-			Message: "others than root and the file's owner can write the folder " + display.Sanitise(f.Unsafe, 4096),
-			Hint:    "take the right to write it away: chmod go-w " + display.Sanitise(f.Unsafe, 4096)}
+			Message: "users other than root and the file's owner can write the folder " + display.Sanitise(f.Unsafe, 4096),
+			Hint:    "chmod go-w " + display.Sanitise(f.Unsafe, 4096)}
 	case f.Untrusted != "":
 		return &problem.Error{Class: problem.Configuration, Message: f.Untrusted,
-			Hint: "name the file in agent.certificate_path, or give the configuration to root"}
+			Hint: "name the file in agent.certificate_path, or make root the owner of the configuration"}
 	case f.ReadOnly:
 		return &problem.Error{Class: problem.Disk,
 			Message: "the folder of " + display.Sanitise(f.Real, 4096) + " is read-only"}
@@ -38,7 +38,7 @@ func (f File) Problem() *problem.Error {
 
 func (f File) shown() string { return display.Sanitise(f.Path, 4096) }
 
-// SpaceProblem is too little free space; nil: there is enough.
+// SpaceProblem returns a problem if there is too little free space, and nil otherwise.
 func (o *Observation) SpaceProblem() *problem.Error {
 	if o.Space >= LeastSpace {
 		return nil
@@ -47,7 +47,7 @@ func (o *Observation) SpaceProblem() *problem.Error {
 		Hint: "free at least 1 MB"}
 }
 
-// LoadProblem is why systemd has not loaded the unit of that name; nil: it has.
+// LoadProblem returns why systemd has not loaded the unit; nil: it has.
 func (u Unit) LoadProblem(name string) *problem.Error {
 	switch u.Load {
 	case "loaded":
@@ -57,5 +57,5 @@ func (u Unit) LoadProblem(name string) *problem.Error {
 			Hint: "is the agent installed? set agent.unit in the inventory"}
 	}
 	return &problem.Error{Class: problem.AgentNotRunning, Message: name + " is " + u.Load,
-		Hint: "look at: systemctl status " + name}
+		Hint: "systemctl status " + name}
 }

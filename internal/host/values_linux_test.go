@@ -21,8 +21,8 @@ func digest(text string) string {
 	return hex.EncodeToString(sum[:])
 }
 
-// change are the values of a rotation of run from what is there now to text,
-// which is staged; others replace or, for deny and expect, are added.
+// change returns the values of a rotation by run from the live file to text, which it
+// stages; others replace values or, for deny and expect, are added.
 func (m *machine) change(run, text string, others ...string) []value {
 	m.t.Helper()
 	m.stage(run, text)
@@ -48,7 +48,7 @@ func (m *machine) common(run string) []value {
 	return values
 }
 
-// with changes values: "key=text".
+// with replaces or adds values of the form "key=text".
 func with(values []value, others ...string) []value {
 	for _, other := range others {
 		key, text, ok := strings.Cut(other, "=")
@@ -76,7 +76,7 @@ func (m *machine) recover() result {
 	return m.run("recover", m.common(secondRun), noAnswer)
 }
 
-// wants says how a verb ended.
+// wants checks how a verb ended.
 func (m *machine) wants(r result, ending Ending) {
 	m.t.Helper()
 	if r.get("result") != string(ending) {
@@ -84,15 +84,15 @@ func (m *machine) wants(r result, ending Ending) {
 	}
 }
 
-// wantsError says of which class the error is and words that are in it.
-func (m *machine) wantsError(r result, words string) {
+// wantsError checks that the errors contain message; an error starts with its class.
+func (m *machine) wantsError(r result, message string) {
 	m.t.Helper()
-	if got := strings.Join(r.all("error"), "\n"); !strings.Contains(got, words) {
-		m.t.Fatalf("want an error with %q, got %v", words, r)
+	if got := strings.Join(r.all("error"), "\n"); !strings.Contains(got, message) {
+		m.t.Fatalf("want an error with %q, got %v", message, r)
 	}
 }
 
-// live says what the certificate file and the agent hold.
+// live checks the text of the certificate file and what the agent has read.
 func (m *machine) live(text string) {
 	m.t.Helper()
 	if got := m.read(m.path); got != text {
@@ -103,7 +103,7 @@ func (m *machine) live(text string) {
 	}
 }
 
-// untouched says that nothing was changed and nothing restarted.
+// untouched checks that nothing was changed or restarted.
 func (m *machine) untouched() {
 	m.t.Helper()
 	m.live(oldBytes)
@@ -115,7 +115,7 @@ func (m *machine) untouched() {
 
 var receiptRun = regexp.MustCompile(`(?m)^run=(.*)$`)
 
-// receipts are the names of the receipts with their runs.
+// receipts returns the runs of the receipts, by state.
 func (m *machine) receipts() map[string]string {
 	found := map[string]string{}
 	for _, name := range []string{"pending", "undoing", "confirmed", "rolled-back", "failed"} {
@@ -126,7 +126,7 @@ func (m *machine) receipts() map[string]string {
 	return found
 }
 
-// settled says that no transaction is open and no temporary file is left.
+// settled checks that no transaction is open and no temporary file is left.
 func (m *machine) settled() {
 	m.t.Helper()
 	for name := range m.receipts() {
@@ -135,7 +135,7 @@ func (m *machine) settled() {
 		}
 	}
 	for _, path := range m.tree() {
-		// Nothing of a dead-man switch either.
+		// Temporary files, and parts of a dead-man switch.
 		if strings.Contains(path, "/.aoifleet-") || strings.Contains(path, "aoifleet-guard") ||
 			strings.HasSuffix(path, ".timer") || strings.HasSuffix(path, "/host.sh") || strings.HasSuffix(path, "/deadline") {
 			m.t.Errorf("%s is left", path)
@@ -168,13 +168,13 @@ func (m *machine) owner(path string) owner {
 	return owner{stat.Uid, stat.Gid, info.Mode()}
 }
 
-// onRoot is needed where only root can prepare what a test is about.
+// onRoot reports whether the test runs as root.
 func onRoot(t *testing.T) bool {
 	t.Helper()
 	return os.Getuid() == 0
 }
 
-// holder is the name and the number of who owns the certificate file.
+// holder returns the name and the id of the owner of the certificate file.
 func (m *machine) holder() [2]string {
 	m.t.Helper()
 	holder, err := user.LookupId(strconv.Itoa(int(m.owner(certPath).uid)))
@@ -182,7 +182,7 @@ func (m *machine) holder() [2]string {
 	return [2]string{holder.Username, holder.Uid}
 }
 
-// logLine adds a line to the log, which is so old.
+// logLine adds a line of that age to the log.
 func (m *machine) logLine(age time.Duration, text string) {
 	m.t.Helper()
 	line := time.Now().UTC().Add(-age).Format("2006-01-02T15:04:05.000000Z") + "  " + text + "\n"
@@ -194,7 +194,7 @@ func (m *machine) removeCertificate() {
 	m.must(os.Remove(m.root + certPath))
 }
 
-// ownerOrNone is the zero owner where there is no file.
+// ownerOrNone returns the owner of the certificate file; the zero owner if there is no file.
 func (m *machine) ownerOrNone() owner {
 	m.t.Helper()
 	if m.read(certPath) == "(none)" {
@@ -203,8 +203,8 @@ func (m *machine) ownerOrNone() owner {
 	return m.owner(certPath)
 }
 
-// agentsFolder gives the certificate and its folder to the user of the unit, where
-// only root can do that: elsewhere they are not root's anyway.
+// agentsFolder makes the unit's user the owner of the certificate and its folder. Without
+// root it does nothing: then they are not root's anyway.
 func (m *machine) agentsFolder() {
 	m.t.Helper()
 	if !onRoot(m.t) {

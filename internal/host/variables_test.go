@@ -8,18 +8,18 @@ import (
 	"testing"
 )
 
-// sharedVariables are those that more than one part of the script assigns, and may: all of
-// them are global. The first are scratch, used up at once, where no function is called in
-// between; the others hand a result from one part to another.
+// sharedVariables are the variables that more than one part of the script may assign: all
+// variables are global. The first are temporary, used with no function call in between;
+// the others pass a result from one part to another.
 var sharedVariables = strings.Fields(`
-	changed checked count dir left legacy line me mode other patience random rest said status sum target text this tool told value
-	aliases base file_known folders halted holder holder_name kind live log_kind named now_boot of
-	origin ours paths receipt replaced restarts shown_of state unsafe who why
+	changed checked count dir left legacy line me mode other random rest said status sum target text this tool value wait_until
+	aliases base file_known folders halted holder holder_name its_owner its_run kind live log_kind named now_boot
+	origin ours paths receipt replaced restarts shown_of state unsafe why
 	bs conv iflag`) // the last are operands of dd(1)
 
-// TestVariablesOfTheScript: a name that two parts use for different things is a fault that
-// shows only in some order of calls. Values of a call (no_values) and the state of a verb
-// (begin) belong to all parts.
+// TestVariablesOfTheScript finds names that two parts of the script use for different
+// things: such a fault shows only in some order of calls. The values of a call
+// (reset_values) and the state of a verb (begin) belong to all parts.
 func TestVariablesOfTheScript(t *testing.T) {
 	assigned := regexp.MustCompile(`(?m)(?:^|[\s;&|({])([a-z_][a-z0-9_]*)=(?:[^*]|$)|\bread -r ([a-z_ ]+)|\bfor ([a-z_]+)\b`)
 	comment, apostrophe := regexp.MustCompile(`(?m)^\s*#.*$`), regexp.MustCompile(`(\w)'(\w)|\\'`)
@@ -44,7 +44,7 @@ func TestVariablesOfTheScript(t *testing.T) {
 				}
 			}
 		}
-		for _, function := range []string{"no_values", "begin"} {
+		for _, function := range []string{"reset_values", "begin"} {
 			_, body, _ := strings.Cut(text, "\n"+function+"() {")
 			body, _, _ = strings.Cut(body, "}\n")
 			for _, m := range regexp.MustCompile(`([a-z_]+)=`).FindAllStringSubmatch(body, -1) {

@@ -1,7 +1,7 @@
-// Package host is one agent VM: it observes it, stages a certificate file on
-// it, rotates that file in one transaction, and undoes the transaction where it
-// fails. The host's side is host.sh (script/), which knows a file, the bytes
-// it shall have and a unit; what a certificate is stays in Go.
+// Package host operates one agent VM: it observes the host, stages a certificate file,
+// rotates the file in one transaction, and undoes the transaction if it fails. The host's
+// side is host.sh (script/), which handles a file, its new bytes and a unit; only the Go
+// side reads certificates.
 package host
 
 import (
@@ -22,17 +22,18 @@ import (
 	"github.com/aoifleet/aoifleet/internal/remote"
 )
 
-// How long a host may take over steps that wait for nothing but itself. The
-// look includes two runs of openssl of at most ten seconds.
+// Limits on steps that wait only for the host. A look includes two runs of openssl of at
+// most ten seconds each.
 const (
 	lookTimeout  = 45 * time.Second
 	stageTimeout = 60 * time.Second
-	// unstageTimeout is for a copy that root did not take over, also once all other time is up.
+	// unstageTimeout limits the removal of a copy that root did not take over; it starts
+	// anew after all other limits.
 	unstageTimeout = 10 * time.Second
 )
 
-// BuiltinDeny are the POSIX extended regular expressions of log lines that
-// prove that the agent is refused (docs/inventory.md).
+// BuiltinDeny are the built-in POSIX extended regular expressions of denied lines: log
+// lines which show that the agent is refused (docs/inventory.md).
 var BuiltinDeny = []string{
 	`AADSTS[0-9]+`,
 	`[Ff]ailed to authenticate|authentication failed|invalid_client|unauthorized_client`,
@@ -47,25 +48,25 @@ type VM struct {
 	password *Password // sudo's; nil: it needs none
 	stage    string    // the login user's staging folder, while it exists
 	shell    *shell    // nil: none is open
-	hurry    int       // by how much every limit of time is shorter, in tests that wait for its end; else 1
-	unit     Unit      // as it was seen last
+	hurry    int       // divides every time limit, in tests that wait for one; else 1
+	unit     Unit      // as last observed
 }
 
-// Run says on whose behalf something is done.
+// Run identifies a run of the program.
 type Run struct {
-	ID     string // letters, digits and dashes, beginning with the day: 20261123-…
-	Owner  string // a name for people who meet its traces on a host
-	Stages bool   // a look will be followed by Stage, which may be prepared meanwhile
+	ID     string // letters, digits and dashes, starts with the day: 20261123-…
+	Owner  string // shown with its receipts on a host
+	Stages bool   // Stage follows Observe and may be prepared meanwhile
 }
 
-// New drives the host behind conn, which Close closes. password is sudo's, which
-// hosts of the same source share; nil where it needs none.
+// New returns a VM for the host behind conn, which Close closes. password is sudo's, which
+// hosts with the same source share; nil if sudo needs none.
 func New(conn *remote.Conn, h inventory.Host, run Run, password *Password) *VM {
 	return &VM{conn: conn, host: h, run: run, password: password, hurry: 1}
 }
 
-// DialContext connects to address, host:port, from the host, which looks the name
-// up; see remote.Conn.
+// DialContext connects from the host to address, host:port; the host resolves the name.
+// See remote.Conn.
 func (v *VM) DialContext(ctx context.Context, network, address string) (net.Conn, error) {
 	return v.conn.DialContext(ctx, network, address)
 }
@@ -77,35 +78,34 @@ func (v *VM) Close() error {
 	return err
 }
 
-// within bounds everything here that waits for the host: one that blocks, whatever it
-// blocks on, is given up then.
+// within limits a call that waits for the host, wherever the host blocks.
 func (v *VM) within(ctx context.Context, limit time.Duration) (context.Context, context.CancelFunc) {
 	return context.WithTimeout(ctx, limit/time.Duration(v.hurry))
 }
 
-// do runs a verb of host.sh that ends by itself, and returns what it said.
+// do runs a verb of host.sh that needs no answers, and returns its output.
 func (v *VM) do(ctx context.Context, timeout time.Duration, verb string, values []value) ([]byte, error) {
-	ctx, cancel := v.within(ctx, timeout+v.patience())
+	ctx, cancel := v.within(ctx, timeout+v.sudoTime())
 	defer cancel()
 	var said bytes.Buffer
 	err := v.ask(ctx, verb, values, func(line string) {
 		said.WriteString(line)
 		said.WriteByte('\n')
 	})
-	return said.Bytes(), v.notRoot(ctx, err)
+	return said.Bytes(), v.sudoProblem(ctx, err)
 }
 
-// ObserveOptions are what a look at a host includes only where it is asked for.
+// ObserveOptions are the optional parts of an observation.
 type ObserveOptions struct {
-	Saved   string // a run whose backup is looked at; "": none
+	Saved   string // a run whose backup is read; "": none
 	Command bool   // run health.command, which may take up to health.timeout
 }
 
-// Observe looks at the host and changes nothing. The returned Observation is
-// nil only when nothing could be told; with an error beside it the host can't
-// be rotated as it is (configuration), and what was seen is there to be shown.
+// Observe reads the state of the host and changes nothing. It runs health.command only if
+// the agent runs.
 //
-// health.command runs only where the agent does.
+// The Observation is nil only if the host could not be read. If it is not nil, an error
+// means that the host can't be rotated as it is (class configuration).
 func (v *VM) Observe(ctx context.Context, options ObserveOptions) (*Observation, error) {
 	o, err := v.observe(ctx, options.Saved)
 	if err == nil && options.Command && o.Unit.Runs() {
@@ -130,12 +130,12 @@ func (v *VM) observe(ctx context.Context, saved string) (*Observation, error) {
 	}
 	file := f.file(o.Provider.Path)
 	if file == nil {
-		// YAML can write a path in ways that the script's glance misses.
+		// The script does not find a path in every form that YAML allows.
 		if f, err = v.look(ctx, o.Provider.Path, saved); err != nil {
 			return o, err
 		}
 		if file = f.file(o.Provider.Path); file == nil {
-			return o, &problem.Error{Class: problem.Command, Message: "the host did not look at " + clean(o.Provider.Path)}
+			return o, &problem.Error{Class: problem.Command, Message: "the host did not report " + clean(o.Provider.Path)}
 		}
 	}
 	o.describe(file)
@@ -168,7 +168,7 @@ func (v *VM) look(ctx context.Context, path, saved string) (*found, error) {
 	return f, nil
 }
 
-// common are the values that every verb needs.
+// common returns the values that every verb needs.
 func (v *VM) common() []value {
 	unit := cmp.Or(v.unit.ID, v.host.Agent.Unit)
 	values := []value{{"run", v.run.ID}, {"owner", clean(v.run.Owner)}, {"unit", unit}, {"log", v.host.Agent.Log}}
@@ -186,7 +186,7 @@ func (v *VM) deny() []string {
 	return append(patterns, v.host.Health.Deny...)
 }
 
-// hostSaid reads host.sh's `CLASS MESSAGE`.
+// hostSaid parses an error of host.sh, `CLASS MESSAGE`.
 func hostSaid(text string) *problem.Error {
 	word, message, _ := strings.Cut(text, " ")
 	class := problem.Class(word)
@@ -197,8 +197,8 @@ func hostSaid(text string) *problem.Error {
 		class = problem.Internal
 	}
 	p := &problem.Error{Class: class, Message: display.Sanitise(message, 600)}
-	if strings.HasPrefix(message, "the dead-man switch can not be armed") {
-		p.Hint = "--no-deadman goes on without it"
+	if strings.HasPrefix(message, "cannot arm the dead-man switch") {
+		p.Hint = "--no-deadman continues without it"
 	}
 	if class == problem.AgentNotRunning && strings.HasPrefix(message, "an operator stopped ") {
 		p.Hint = "the unit was left stopped: start it, then rotate again"
@@ -206,8 +206,8 @@ func hostSaid(text string) *problem.Error {
 	return p
 }
 
-// Stage brings data onto the host, into the tool's own root-only folder. It
-// changes nothing that the agent sees. Discard takes it away again.
+// Stage copies data to the host, into the tool's own root-only folder. It changes nothing
+// that the agent reads. Discard removes it.
 func (v *VM) Stage(ctx context.Context, data []byte, digest string) error {
 	dir, err := v.upload(ctx, data)
 	if err != nil {
@@ -232,15 +232,15 @@ func (v *VM) Stage(ctx context.Context, data []byte, digest string) error {
 	return cutShort(out)
 }
 
-// upload brings data into a private folder of the login user.
+// upload copies data into a private folder of the login user.
 func (v *VM) upload(ctx context.Context, data []byte) (dir string, err error) {
 	ctx, cancel := v.within(ctx, stageTimeout)
 	defer cancel()
 	dir = v.stagingFolder()
 	err = v.conn.Put(ctx, dir, "certificate", data)
 	if errors.Is(err, fs.ErrPermission) {
-		// There is no login directory, or it is not the user's own. The folder
-		// is exclusive and private, so it may be in a place for everybody.
+		// The login user can't write the login directory. The folder is created
+		// exclusively and is private, so it may be in /tmp.
 		dir = "/tmp/" + dir
 		err = v.conn.Put(ctx, dir, "certificate", data)
 	}
@@ -249,7 +249,7 @@ func (v *VM) upload(ctx context.Context, data []byte) (dir string, err error) {
 
 func (v *VM) stagingFolder() string { return ".aoifleet-" + v.run.ID }
 
-// unstage removes the login user's copy where host.sh did not get to it.
+// unstage removes the login user's copy if host.sh did not.
 func (v *VM) unstage() {
 	if v.stage == "" {
 		return
@@ -261,8 +261,7 @@ func (v *VM) unstage() {
 	}
 }
 
-// Discard removes what Stage brought and nobody used, also over another
-// connection.
+// Discard removes a staged file that was not used; the VM may have a new connection.
 func (v *VM) Discard(ctx context.Context) error {
 	v.stage = v.stagingFolder()
 	v.unstage()
@@ -271,12 +270,12 @@ func (v *VM) Discard(ctx context.Context) error {
 		return err
 	}
 	if parseFound(out).fields["result"] != "discarded" {
-		return fmt.Errorf("what was staged could not be removed: %s", firstLine(string(out)))
+		return fmt.Errorf("can't remove the staged file: %s", firstLine(string(out)))
 	}
 	return nil
 }
 
-// Prune removes backups beyond what the inventory keeps and returns how many.
+// Prune removes backups beyond those that the inventory keeps, and returns how many.
 func (v *VM) Prune(ctx context.Context) (removed int, err error) {
 	out, err := v.do(ctx, stageTimeout, "prune", append(v.common(), v.kept()...))
 	if err != nil {
@@ -293,7 +292,7 @@ func (v *VM) Prune(ctx context.Context) (removed int, err error) {
 	return removed, nil
 }
 
-// kept says which backups stay.
+// kept returns the values for the backups that stay.
 func (v *VM) kept() []value {
 	return []value{{"keep", strconv.Itoa(v.host.Backups.Keep)}, {"max_age", strconv.Itoa(int(v.host.Backups.MaxAge.Hours() / 24))}}
 }

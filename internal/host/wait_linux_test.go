@@ -15,27 +15,26 @@ import (
 	"github.com/aoifleet/aoifleet/internal/problem"
 )
 
-// hung is a sudo that runs, instead of the script, what is in the file told, and
-// then never ends, whatever becomes of its input; a process of its holds the
-// output open.
+// hung is a sudo that runs the file answer instead of the script, and then never exits,
+// also at the end of its input; a child keeps the output open.
 const hung = `
 printf '%s\n' $$ >>"$DIR/pids"
 trap '' HUP INT TERM PIPE
 [ ! -f "$DIR/reads" ] || { cat >/dev/null & printf '%s\n' $! >>"$DIR/pids"; }
-. "$DIR/told"
+. "$DIR/answer"
 while :; do sleep 1000 & printf '%s\n' $! >>"$DIR/pids"; wait; done`
 
-// hangingHost is a host whose root says these lines to every verb, and hangs. Every
-// limit of time is so many times shorter.
-func hangingHost(t *testing.T, told string, files ...string) *VM {
+// hangingHost returns a host whose root answers every verb with these lines, and hangs. All
+// time limits are divided by 400.
+func hangingHost(t *testing.T, answer string, files ...string) *VM {
 	t.Helper()
 	s := newServer(t)
 	s.install(t, "sudo", hung)
 	for _, name := range files {
 		check(t, os.WriteFile(filepath.Join(s.dir, name), nil, 0o600))
 	}
-	check(t, os.WriteFile(filepath.Join(s.dir, "told"), []byte(told), 0o600))
-	t.Cleanup(func() { // by the numbers of those that this test has started
+	check(t, os.WriteFile(filepath.Join(s.dir, "answer"), []byte(answer), 0o600))
+	t.Cleanup(func() { // by the ids of the processes of this test
 		pids, _ := os.ReadFile(filepath.Join(s.dir, "pids"))
 		for _, text := range strings.Fields(string(pids)) {
 			if pid, err := strconv.Atoi(text); err == nil && pid > 1 {
@@ -49,51 +48,50 @@ func hangingHost(t *testing.T, told string, files ...string) *VM {
 	return v
 }
 
-// Whatever a host does at whatever step, each verb ends, and says what it knows:
-// that it ran out of time, and what the host may have begun. The test's own limit
-// of time is what fails if one waits without end.
+// TestHostThatHangs: for any output and at any step each verb ends with a time-out, which
+// names the step. A verb that waits forever fails by the time limit of the test.
 func TestHostThatHangs(t *testing.T) {
 	t.Parallel()
-	ways := map[string]string{
+	answers := map[string]string{
 		"says nothing": "",
 		"half a line":  "printf 'step=lo'",
 		"noise":        "while :; do echo noise=1; sleep 0.01; done",
 		"a flood":      "while :; do echo step=lock; done",
 	}
-	for name, told := range ways {
+	for name, answer := range answers {
 		for verb := range verbs() {
-			hangs(t, name, verb, told)
+			hangs(t, name, verb, answer)
 		}
 	}
 	said := ""
 	for _, step := range []string{"lock", "check", "backup", "arm", "swap", "restart", "watch"} {
 		said += "echo step=" + step + "; "
-		ways["step "+step] = said
+		answers["step "+step] = said
 	}
-	ways["verdict"] = said + "echo verdict=healthy"
-	ways["undo"] = said + "echo error=unhealthy x; echo step=undo"
-	for name, told := range ways {
-		if strings.Contains(told, "echo step=") {
-			hangs(t, name, "rotate", told)
-			hangs(t, name, "recover", told)
+	answers["verdict"] = said + "echo verdict=healthy"
+	answers["undo"] = said + "echo error=unhealthy x; echo step=undo"
+	for name, answer := range answers {
+		if strings.Contains(answer, "echo step=") {
+			hangs(t, name, "rotate", answer)
+			hangs(t, name, "recover", answer)
 		}
 	}
 }
 
-// hangs runs a verb on a host that reads what it is sent, and on one that does not.
-func hangs(t *testing.T, way, verb, told string) {
+// hangs runs a verb on a host that reads its input, and on one that does not.
+func hangs(t *testing.T, name, verb, answer string) {
 	for _, reads := range []string{"", "reads"} {
-		t.Run(strings.TrimSpace(way+" "+verb+" "+reads), func(t *testing.T) {
+		t.Run(strings.TrimSpace(name+" "+verb+" "+reads), func(t *testing.T) {
 			t.Parallel()
-			v := hangingHost(t, told, strings.Fields(reads)...)
+			v := hangingHost(t, answer, strings.Fields(reads)...)
 			if verb == "diagnose" { // which has half an hour for a download
 				v.hurry *= 10
 			}
 			switch p := AsProblem(verbs()[verb](v)); {
 			case p.Class == problem.Internal || p.Message == "" || strings.HasSuffix(p.Message, ": "):
 				t.Errorf("%+v", p)
-			case strings.HasPrefix(way, "step ") && !strings.HasSuffix(p.Message, " in the "+strings.TrimPrefix(way, "step ")):
-				t.Errorf("the step is not named: %+v", p)
+			case strings.HasPrefix(name, "step ") && !strings.HasSuffix(p.Message, " in the "+strings.TrimPrefix(name, "step ")):
+				t.Errorf("no step: %+v", p)
 			}
 			if err := v.Close(); err != nil {
 				t.Error(err)
@@ -119,7 +117,7 @@ func verbs() map[string]func(v *VM) error {
 	}
 }
 
-// endedAs: a transaction that did not end is lost, never refused.
+// endedAs returns the problem of a lost transaction, and an error for any other ending.
 func endedAs(r *Report) error {
 	if r.Ending != Lost {
 		return errors.New("ended as " + string(r.Ending))
@@ -127,13 +125,13 @@ func endedAs(r *Report) error {
 	return r.Problem
 }
 
-// A sudo that neither asks nor goes on, and one that has the password and hangs.
+// TestSudoThatHangs before it asks, and after the password.
 func TestSudoThatHangs(t *testing.T) {
 	t.Parallel()
-	for name, told := range map[string]string{"never asks": "", "asks and hangs": `while [ "$1" != -p ]; do shift; done; printf '%s' "${2%%\%\%*}%${2#*%%}" >&2`} {
+	for name, answer := range map[string]string{"never asks": "", "asks and hangs": `while [ "$1" != -p ]; do shift; done; printf '%s' "${2%%\%\%*}%${2#*%%}" >&2`} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			v := hangingHost(t, told)
+			v := hangingHost(t, answer)
 			v.password = password("s3cret")
 			if _, err := v.Observe(t.Context(), ObserveOptions{}); AsProblem(err).Class != problem.Sudo || !strings.Contains(err.Error(), "40s") {
 				t.Errorf("%v", err)

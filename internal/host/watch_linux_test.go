@@ -10,15 +10,15 @@ import (
 	"github.com/aoifleet/aoifleet/internal/inventory"
 )
 
-// TestWatch: what the agent does after its restart, told by how often systemd
-// was asked ($shows), not by time. $starts is 1 for the new file, 2 for the undo.
+// TestWatch covers the agent's behaviour after its restart, by the number of calls of
+// systemctl show ($shows), not by time. $starts is 1 for the new file, 2 for the undo.
 func TestWatch(t *testing.T) {
 	t.Parallel()
 	const started = "log INFO agent: started\n"
 	for name, c := range map[string]struct {
 		restart, show, values string
 		ending                Ending
-		words                 string // of the error
+		message               string // of the error
 	}{
 		"dies later": {started, "[ $starts$shows != 12 ] || { active=failed sub=failed failure=signal; }", "window=2", RolledBack, "the unit is failed (signal)"},
 		"exits 0":    {started, "[ $starts$shows != 12 ] || { active=inactive sub=dead; }", "window=2", RolledBack, "the unit is inactive (success)"},
@@ -56,22 +56,22 @@ func TestWatch(t *testing.T) {
 			}
 			r := m.rotate(firstRun, newBytes, timeout, c.values)
 			m.wants(r, c.ending)
-			m.wantsError(r, c.words)
+			m.wantsError(r, c.message)
 			for _, line := range r.lines {
 				if len(line) > 10000 {
 					t.Errorf("a line of %d bytes", len(line))
 				}
 			}
 			if c.ending == RolledBack && m.read(certPath) != oldBytes {
-				t.Error("not put back")
+				t.Error("not restored")
 			}
 			m.settled()
 		})
 	}
 }
 
-// TestMachineThatStalls through the window has not been watched: it is looked at
-// once more. What stalls here is the clock.
+// TestMachineThatStalls through the window has not been watched: one more check follows.
+// Here only the clock stalls.
 func TestMachineThatStalls(t *testing.T) {
 	t.Parallel()
 	inEachShell(t, func(t *testing.T, m *machine) {
@@ -90,9 +90,9 @@ esac`)
 	})
 }
 
-// TestMachineThatStallsBetweenTwoClocks: when the agent was started is told by
-// both, read at one time. The first reading is spoilt, or all are: then the
-// process is rather taken for older than for younger.
+// TestMachineThatStallsBetweenTwoClocks: the start of the agent needs both clocks, read at
+// one time. The first reading is spoilt, or all are: then the process must seem older, not
+// younger.
 func TestMachineThatStallsBetweenTwoClocks(t *testing.T) {
 	t.Parallel()
 	for name, spoilt := range map[string]string{"once": "[ ! -e $ROOT/stalled ] || return 0", "always": ""} {
@@ -125,12 +125,11 @@ date() {
 
 func TestStartLimit(t *testing.T) {
 	t.Parallel()
-	// StartLimitAction: without one a restart that is refused does no harm, and
-	// is told by its result.
+	// Without a StartLimitAction a refused restart does no harm, and its result shows it.
 	for _, action := range []string{"", "none", "reboot"} {
 		m := newMachine(t)
 		m.state("limit=yes", "action="+action)
-		// Every start uses the limit up; reset-failed is due for each restart.
+		// Every start reaches the limit, so each restart needs reset-failed.
 		m.hook("on-restart", "limit=yes; case $loaded in BAD*) log AADSTS1 ;; esac")
 		m.wants(m.rotate(firstRun, badBytes), RolledBack)
 		m.live(oldBytes)
@@ -162,13 +161,13 @@ func TestProof(t *testing.T) {
 	}
 }
 
-// TestDeniedBefore: a refusal that was in the log as shortly before the restart
-// as now after it does not count, unless it names the new certificate.
+// TestDeniedBefore: a denied line does not count if the log had one as shortly before the
+// restart, unless the new line names the new certificate.
 func TestDeniedBefore(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct {
-		now    string // what the log says after the restart
-		before bool   // whether it said so just before
+		now    string // in the log after the restart
+		before bool   // a denied line just before the restart
 		ending Ending
 	}{
 		"before and after": {"ERROR AADSTS7: other app", true, Rotated},
@@ -181,7 +180,7 @@ func TestDeniedBefore(t *testing.T) {
 			m := newMachine(t)
 			m.hook("on-restart", "[ $starts != 1 ] || log '"+c.now+"'; [ $starts = 1 ] || { active=failed; }")
 			if c.before {
-				// Its time is ahead: however long the backup takes, it is not long before.
+				// Its time is in the future, so that it is recent even after a slow backup.
 				m.hook("on-show", "[ -f \"$MACHINE/said\" ] || { : >\"$MACHINE/said\"; printf '%sZ ERROR AADSTS7: other app\\n' \"$(date -u -d '+1 minute' +%FT%T.%6N)\" >>\"$log\"; }")
 			} else {
 				m.logLine(3600e9, "ERROR AADSTS7: other app")
@@ -195,9 +194,9 @@ func TestDeniedBefore(t *testing.T) {
 	}
 }
 
-// TestWordInTheWatch: a server that closes a session in which nothing is said hears
-// something every five seconds of a watch, by the host's own clock.
-func TestWordInTheWatch(t *testing.T) {
+// TestWatchIsNotIdle: every five seconds, by the host's own clock, the watch prints a line,
+// so that sshd does not close an idle session.
+func TestWatchIsNotIdle(t *testing.T) {
 	t.Parallel()
 	inEachShell(t, func(t *testing.T, m *machine) {
 		m.must(os.Remove(m.root + "/proc/uptime"))
@@ -205,8 +204,8 @@ func TestWordInTheWatch(t *testing.T) {
 		m.hook("on-show", `printf '%s.00 0.00\n' "$((100000 + 3 * shows))" >"$MACHINE/proc/uptime"`)
 		r := m.rotate(firstRun, newBytes, "timeout=30", "window=17")
 		m.wants(r, Rotated)
-		if words := len(r.all("watching")); words != 3 {
-			t.Errorf("%d words\n%s", words, r)
+		if n := len(r.all("watching")); n != 3 {
+			t.Errorf("%d lines\n%s", n, r)
 		}
 	})
 }

@@ -60,7 +60,7 @@ func TestStatusText(t *testing.T) {
 		entry("half", func(e *rollout.Entry) {
 			e.Seen.Receipts = []host.Receipt{{State: "pending", Run: "R", Owner: "someone@somewhere"}}
 		}),
-		entry("dark", func(e *rollout.Entry) { e.Seen.Live, e.Seen.LiveNote = nil, "the host has no openssl to read it with" }),
+		entry("dark", func(e *rollout.Entry) { e.Seen.Live, e.Seen.LiveNote = nil, "the host has no openssl to read it" }),
 		entry("away", func(e *rollout.Entry) { ended(rollout.Unreachable, unreachable)(e); e.Seen = nil }),
 		entry("cut", func(e *rollout.Entry) { ended(rollout.Skipped, nil)(e); e.Seen = nil }),
 	}

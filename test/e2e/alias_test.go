@@ -59,7 +59,7 @@ func (w *world) lockedUnder(h *fleet.Host, unit, expected string) {
 	w.useUnit(unit)
 	document, code := w.run("rotate", "newest", nil, "--limit", h.Name)
 	w.expect(document, code, 5, map[string]int{"refused": 1})
-	if e := document.Hosts[0].Error; e == nil || e.Class != "locked" || !strings.Contains(e.Message, "is at work on this host"+expected) {
+	if e := document.Hosts[0].Error; e == nil || e.Class != "locked" || !strings.Contains(e.Message, "is in progress on this host"+expected) {
 		w.t.Errorf("%+v", e)
 	}
 	w.shell(h, "touch /tmp/go")

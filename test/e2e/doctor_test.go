@@ -126,7 +126,7 @@ func TestDoctor(t *testing.T) {
 		}, func() {
 			w.onAllHosts("mv /etc/agent.yaml /etc/az-aoi-ingestion/config.yaml && chown root /etc/az-aoi-ingestion")
 		},
-			5, "configuration", "is a link, and others than root can write the folder /etc/az-aoi-ingestion", "agent.config"},
+			5, "configuration", "is a link, and non-root users can write the folder /etc/az-aoi-ingestion", "agent.config"},
 		{"full disk", func() { w.onAllHosts("mkdir -p /var/lib/aoifleet; mount -t tmpfs -o size=512k none /var/lib") }, func() { w.onAllHosts("umount /var/lib") },
 			5, "space", "kB are free below /var/lib", "free at least"},
 	} {

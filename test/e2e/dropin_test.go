@@ -126,8 +126,8 @@ func (w *world) noOtherFile(h *fleet.Host) {
 		"a run of 100 letters":        {[]string{"verb=discard", "run=" + strings.Repeat("a", 100)}, "not a run id"},
 		"a saved run with a path":     {append(rotate, "path="+fleet.CertificatePath, "saved=../../.."), "not a run id"},
 		"a command in a number":       {[]string{"verb=stage", "size=a[$(touch /root/canary)]"}, "not a number"},
-		"a number too long":           {[]string{"verb=stage", "size=99999999999999999999"}, "not a sound number"},
-		"an octal number":             {[]string{"verb=stage", "size=010"}, "not a sound number"},
+		"a number too long":           {[]string{"verb=stage", "size=99999999999999999999"}, "not a valid number"},
+		"an octal number":             {[]string{"verb=stage", "size=010"}, "not a valid number"},
 		"too much":                    {[]string{"verb=stage", "size=9999999"}, "a number is too large"},
 		"a hold of a year":            {append(rotate, "hold=9999999"), "a number is too large"},
 		"neither yes nor no":          {append(rotate, "start=maybe"), "neither yes nor no"},
@@ -137,14 +137,14 @@ func (w *world) noOtherFile(h *fleet.Host) {
 		"a source around":             {[]string{"verb=stage", "source=.aoifleet-/../../../opt/root", "size=7"}, "not a staging folder"},
 		"a source in /tmp around":     {[]string{"verb=stage", "source=/tmp/../opt/root", "size=7"}, "not a staging folder"},
 		"a back-reference":            {[]string{"verb=observe", `deny=(.*)\1\1\1`}, "back-reference"},
-		"an unknown key":              {[]string{"verb=observe", "ROOT=/home/azureuser"}, "cut short"},
+		"an unknown key":              {[]string{"verb=observe", "ROOT=/home/azureuser"}, "incomplete"},
 		"an unknown verb":             {[]string{"verb=sh"}, "unknown verb"},
 		"a function of the script":    {[]string{"verb=put_file"}, "unknown verb"},
 		"the installation":            {[]string{"verb=install", "new=00"}, "does not install itself"},
 		"commands as values":          {[]string{"verb=observe", "owner=" + canary, "thumbprint=" + canary, "deny=" + canary, "expect=" + canary}, "observed=yes"},
 		"options as patterns":         {[]string{"verb=observe", "deny=--file=/opt/root/secret", "deny=-f/opt/root/secret"}, "observed=yes"},
 		"patterns that match it all":  {[]string{"verb=observe", "deny="}, "observed=yes"},
-		"a staging folder not there":  {[]string{"verb=stage", "source=.aoifleet-none", "size=7", "new=" + digest}, "did not arrive whole"},
+		"a staging folder not there":  {[]string{"verb=stage", "source=.aoifleet-none", "size=7", "new=" + digest}, "arrived incomplete"},
 		"the state of the invocation": {[]string{"verb=recover", "boot=x", "was=x", "sick=yes", "invocation=$(id)"}, "result=clean"},
 	} {
 		out := w.askHelper(h, question.values...)
@@ -159,9 +159,9 @@ func (w *world) noOtherFile(h *fleet.Host) {
 		"tr '\\000' a </dev/zero":                                   "not a length",
 		"cat /dev/zero":                                             "not a length",
 		"echo 9999999; tr '\\000' a </dev/zero":                     "the values are too long",
-		"echo 0262144; tr '\\000' a </dev/zero":                     "cut short",
-		"echo 0000022; printf 'verb=observe\\nrun=x'":               "cut short",
-		"echo 0000021; printf 'verb=observe\\nrun=x\\nen'":          "cut short",
+		"echo 0262144; tr '\\000' a </dev/zero":                     "incomplete",
+		"echo 0000022; printf 'verb=observe\\nrun=x'":               "incomplete",
+		"echo 0000021; printf 'verb=observe\\nrun=x\\nen'":          "incomplete",
 		"echo 0000026; printf 'verb=observe\\000\\nrun=x\\nend\\n'": "not a unit name",
 	} {
 		out, _ := output(w.t, w.fleet, h, "("+input+") 2>/dev/null | timeout 20 sudo -n "+helperPath+" 2>&1")
@@ -185,7 +185,7 @@ func (w *world) stagingTraps(h *fleet.Host) {
 			w.t.Fatalf("%s: %s, %v", name, out, err)
 		}
 		out := w.askHelper(h, "verb=stage", "source=.aoifleet-x", "size=7", "new="+digest)
-		if !strings.Contains(out, "did not arrive whole") || strings.Contains(out, "secret\n") {
+		if !strings.Contains(out, "arrived incomplete") || strings.Contains(out, "secret\n") {
 			w.t.Errorf("%s: %s:\n%s", h.Name, name, out)
 		}
 	}
@@ -240,12 +240,12 @@ func (w *world) noPathInReach(h *fleet.Host) {
 	w.write(h, fleet.AgentConfig, config+"\n")
 	w.shell(h, "rm /home/azureuser/dp.p12; chown azureuser "+fleet.AgentConfig)
 	document, code = w.run("plan", "new", nil, "--limit", h.Name)
-	if e := document.Hosts[0].Error; code != 5 || e == nil || !strings.Contains(e.Message, "others than root can write "+fleet.AgentConfig) {
+	if e := document.Hosts[0].Error; code != 5 || e == nil || !strings.Contains(e.Message, "non-root users can write "+fleet.AgentConfig) {
 		w.t.Errorf("%s: %d, %+v", h.Name, code, e)
 	}
 	w.shell(h, "chown root "+fleet.AgentConfig+"; mkdir -m 755 /etc/aoifleet; echo path="+fleet.CertificatePath+" >/etc/aoifleet/helper.conf; chown azureuser /etc/aoifleet/helper.conf")
 	document, code = w.run("plan", "new", nil, "--limit", h.Name)
-	if e := document.Hosts[0].Error; code != 5 || e == nil || !strings.Contains(e.Message, "others than root can write /etc/aoifleet/helper.conf") {
+	if e := document.Hosts[0].Error; code != 5 || e == nil || !strings.Contains(e.Message, "non-root users can write /etc/aoifleet/helper.conf") {
 		w.t.Errorf("%s: %d, %+v", h.Name, code, e)
 	}
 	w.shell(h, "chown root /etc/aoifleet/helper.conf")

@@ -249,7 +249,7 @@ func changedConfiguration(w *world) {
 	w.shell(w.fleet.Hosts[1], change)
 	c = w.finish(c, 5)
 	w.checkHost(c, "london-1", "rotated", "", "")
-	w.checkHost(c, "london-2", "refused", "drift", "/etc/az-aoi-ingestion/config.yaml is not the configuration that was seen before")
+	w.checkHost(c, "london-2", "refused", "drift", "/etc/az-aoi-ingestion/config.yaml has changed since it was checked")
 	w.live(w.fleet.Hosts[1], "old")
 	// The health command runs between the verdict and the confirmation.
 	inventory.Defaults = map[string]any{"health": map[string]any{"window": "1s", "timeout": "20s", "command": `sudo sh -c "` + change + `"`}}

@@ -127,7 +127,7 @@ func oneshot(w *world, h *fleet.Host) {
 	w.shell(h, "systemctl restart "+fleet.AgentUnit)
 	document, code := w.run("rotate", "new", nil, "--limit", h.Name)
 	w.expect(document, code, 5, map[string]int{"refused": 1})
-	if !hasNote(document.Hosts[0], "is Type=oneshot: whether the agent runs is not known") {
+	if !hasNote(document.Hosts[0], "is Type=oneshot: whether the agent runs is unknown") {
 		w.t.Errorf("%+v", document.Hosts[0])
 	}
 	w.live(h, "old")

@@ -5,7 +5,7 @@
 #
 # Values come as key=value lines on stdin, closed by a line `end`; results go
 # out as key=value lines. Nothing is changed before all values have arrived.
-# docs/host-side.md tells the whole transaction.
+# docs/host-side.md describes the transaction.
 
 # --- machine ---
 PATH=/usr/sbin:/usr/bin:/sbin:/bin
@@ -16,7 +16,7 @@ LC_ALL=C
 export LC_ALL
 umask 077
 unset IFS CDPATH ENV BASH_ENV
-# A closed connection must not end a transaction half-way: it ends in an undo.
+# A closed connection must not kill a transaction half-way: the script undoes it.
 trap '' PIPE HUP
 
 NL='
@@ -25,7 +25,7 @@ TAB='	'
 
 say() { printf '%s=%s\n' "$1" "$2"; }
 
-# refuse ends a verb before anything was changed: refuse CLASS MESSAGE.
+# refuse CLASS MESSAGE ends a verb before it has changed anything.
 refuse() {
     clean_up
     say error "$1 $2"
@@ -33,14 +33,14 @@ refuse() {
     exit 0
 }
 
-# need refuses a host that lacks a tool which a later step would miss.
+# need TOOL... refuses a host on which a tool is missing.
 need() {
     for tool; do
         command -v "$tool" >/dev/null || refuse configuration "the host has no $tool"
     done
 }
 
-no_values() {
+reset_values() {
     verb='' run='' owner='' unit='' config='' log='' path='' old='' new=''
     size=0 source='' thumbprint='' window=0 timeout=60 port='' swap=yes start=yes
     deny='' expect=''
@@ -48,11 +48,11 @@ no_values() {
     by_inventory=no real='' folder='' settings='' configured='' was='' invocation='' sick=no before='' boot='' about=''
 }
 
-# read_values reads what stdin says. In a receipt (read_values receipt) there may
-# be keys of a later version.
-# shellcheck disable=SC2034,SC2120 # some values are only passed on, into the receipt
+# read_values reads the values on stdin. With the argument receipt it ignores
+# unknown keys: a later version may have written them.
+# shellcheck disable=SC2034,SC2120 # some values only go into the receipt
 read_values() {
-    no_values
+    reset_values
     while IFS= read -r line; do
         value=${line#*=}
         case $line in
@@ -87,7 +87,7 @@ read_values() {
         as_root=*) as_root=$value ;;
         deny=*) deny=$deny$value$NL ;;
         expect=*) expect=$expect$value$NL ;;
-        # Written by this script into a receipt, for whoever has to undo.
+        # This script writes these into a receipt, for an undo.
         was=*) was=$value ;;
         invocation=*) invocation=$value ;;
         sick=*) sick=$value ;;

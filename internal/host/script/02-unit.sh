@@ -1,8 +1,8 @@
 
 # --- the unit ---
 
-# unit_state [OTHER ...] asks systemd once and leaves what it says in variables. Of
-# other units it tells only how they are called, in $named.
+# unit_state [OTHER ...] asks systemd once and sets variables from its answer. It sets
+# $named to the names of the other units.
 unit_state() {
     now_up
     shown_at=$up shown_of=$unit
@@ -41,15 +41,15 @@ unit_state() {
     unset IFS
 }
 
-# What observe saw is remembered for the verbs that follow it in the same shell.
+# The verbs that follow observe in the same shell use its results.
 pid=0 active='' shown_at=0 shown_of=''
 
 is_unit() { case $1 in '' | [.-]* | *[!A-Za-z0-9:_.@\\-]*) return 1 ;; esac; }
 
-# own_name: whatever the unit was called, its folder, timer and guard have its own name
-# (Id). Earlier versions went by the name that they were told: $aliases are those of
-# the unit's other names that have a folder.
-own_name() {
+# use_own_name sets $unit to the unit's own name (Id), also if the inventory names an
+# alias: folder, timer and guard have that name. Earlier versions used the name in the
+# inventory: it sets $aliases to the other names of the unit that have a folder.
+use_own_name() {
     set --
     for left in "$ROOT"/var/lib/aoifleet/*.service; do
         if [ "$left" != "$state" ] && [ -d "$left" ] && [ ! -L "$left" ] && [ -O "$left" ] && is_unit "${left##*/}"; then set -- "$@" "${left##*/}"; fi
@@ -79,14 +79,15 @@ find_aliases() {
 }
 aliases='' folders_then=''
 
-# own_folder: systemd is asked only where there is a folder of another name.
-own_folder() {
+# use_own_folder asks systemd for the own name only if another unit has a folder.
+use_own_folder() {
     for left in "$ROOT"/var/lib/aoifleet/*.service; do
-        [ "$left" = "$state" ] || [ ! -d "$left" ] || { own_name; return; }
+        [ "$left" = "$state" ] || [ ! -d "$left" ] || { use_own_name; return; }
     done
 }
 
-# in_each COMMAND ...: under each name of the unit that has a folder, its own last.
+# in_each COMMAND ... runs it for each name of the unit that has a folder; the own name
+# is the last.
 in_each() {
     own=$unit
     for unit in $aliases "$own"; do
@@ -95,26 +96,27 @@ in_each() {
     done
 }
 
-# same_process: does the main process that unit_state saw a moment ago still run?
-# Then the unit is in the state that it was in, and systemd need not be asked
-# again. (Later it may have another definition: masked, wanted by other targets.) A
-# number can come again, its start can't: field 22 of proc_pid_stat(5), in
-# hundredths of a second since boot; systemd takes the time a little later.
+# same_process reports whether the main process that unit_state saw within the last
+# minute still runs. Then the unit's state is unchanged, and systemd need not be asked
+# again. (Later the unit may have another definition: masked, wanted by other targets.)
+# The kernel reuses process ids, so the start time is compared too: field 22 of
+# proc_pid_stat(5), in hundredths of a second since boot; systemd records it a little
+# later.
 same_process() {
     now_up
     [ "$((up - shown_at))" -le 6000 ] || return
     [ "$active:$sub:$restarts" = active:running:0 ] && { read -r line <"$ROOT/proc/$pid/stat"; } 2>/dev/null || return
     set -f
-    # shellcheck disable=SC2086 # fields; the name before them may hold anything
+    # shellcheck disable=SC2086 # fields; the name before them may contain anything
     set -- ${line##*) }
     set +f
     [ "$((started / 10000 - ${20:-0}))" -ge 0 ] && [ "$((started / 10000 - ${20:-0}))" -le 50 ]
 }
 
-# undo_time (limits.go has the same) is how long an undo waits for a restart, in $patient: as long as systemd
-# does, for at most ten minutes, and no shorter than the time-out.
+# undo_time sets $undo_wait to the seconds that an undo waits for a restart: as long as
+# systemd does, at most ten minutes, at least the time-out. limits.go has the same rule.
 undo_time() {
-    patient=10
+    undo_wait=10
     for value in $stops $starts; do
         case $value in
         *[0-9]ms | *[0-9]us) continue ;;
@@ -123,17 +125,17 @@ undo_time() {
         *) value=600 count=1 ;; # infinity, or hours
         esac
         case $value in *[!0-9]* | ????*) value=600 count=1 ;; esac
-        patient=$((patient + value * count))
+        undo_wait=$((undo_wait + value * count))
     done
-    [ "$patient" -lt 600 ] || patient=600
-    [ "$patient" -gt "$timeout" ] || patient=$timeout
+    [ "$undo_wait" -lt 600 ] || undo_wait=600
+    [ "$undo_wait" -gt "$timeout" ] || undo_wait=$timeout
 }
 
-# was_stopped: was the agent that was started last stopped by an operator, or
-# together with another unit? A stop that is asked for ends the active state before the
-# main process; a process that ends by itself is noticed first. Not so of a unit that
-# may announce its own end (sd_notify(3), STOPPING=1), and of one without a main
-# process nothing is known: then $unsure is set.
+# was_stopped reports whether an operator, or the stop of another unit, stopped the
+# agent that was started last. For a requested stop systemd ends the active state before
+# the main process; for an exit the main process ends first. This does not hold for a
+# unit that may announce its own end (sd_notify(3), STOPPING=1), and a unit without a
+# main process is unknown: then it sets $unsure.
 was_stopped() {
     unsure=''
     case $active:${job:-0} in inactive:0 | failed:0) ;; *) return 1 ;; esac
@@ -146,38 +148,39 @@ was_stopped() {
     return 1
 }
 
-# come_to_rest waits for the end of a stop that is not ours.
-come_to_rest() {
+# wait_for_stop waits for the end of a stop that this script did not request.
+wait_for_stop() {
     now_up
-    patience=$((up + patient * 100))
-    while [ "$active" = deactivating ] && { [ -n "$halted" ] || [ "$id" != "$invocation" ]; } && [ "$up" -lt "$patience" ]; do
+    wait_until=$((up + undo_wait * 100))
+    while [ "$active" = deactivating ] && { [ -n "$halted" ] || [ "$id" != "$invocation" ]; } && [ "$up" -lt "$wait_until" ]; do
         sleep 0.25 6>&- 7>&-
         unit_state
         now_up
     done
 }
 
-# restart_unit: a unit that has used up its start limit is refused
-# (systemd.unit(5), StartLimitBurst), so reset-failed goes first where that is
-# likely or would do harm, and afterwards where it was so.
-# A unit that systemd starts again by itself is stopped first: its restart would
-# merge with ours, and NRestarts tell of one more than there was.
+# restart_unit restarts the unit; if it fails, $why has the reason. systemd refuses a
+# unit that has reached its start limit (systemd.unit(5), StartLimitBurst), so
+# reset-failed runs first if that is likely or would do harm, and otherwise after such a
+# refusal. A unit that systemd is about to restart is stopped first: the two restarts
+# would merge, and NRestarts would count one too many.
 restart_unit() {
     case $restarts:$sub in
     0:auto-restart* | [!0]*) timeout "$timeout" systemctl stop "$unit" >/dev/null 2>&1 6>&- 7>&- ;;
     esac
     reset=no
     [ "$active:$restarts:$limit" = active:0:none ] || { systemctl reset-failed "$unit" >/dev/null 2>&1; reset=yes; }
-    start_anew && return
+    try_restart && return
     [ $reset = no ] || return 1
     case $(systemctl show -p Result "$unit" 2>/dev/null) in *start-limit-hit) ;; *) return 1 ;; esac
     systemctl reset-failed "$unit" >/dev/null 2>&1
-    start_anew
+    try_restart
 }
 
-# start_anew: `timeout` because a start job can hang; it runs in a process group
-# of its own and may outlive a script that was killed, so it does not get the lock.
-start_anew() {
+# try_restart restarts the unit once. A start job can hang, hence `timeout`; it runs in a
+# process group of its own and may outlive a killed script, so it does not inherit the
+# locks.
+try_restart() {
     said=$(timeout "$timeout" systemctl restart "$unit" 2>&1 6>&- 7>&-)
     status=$?
     case $status:$said in

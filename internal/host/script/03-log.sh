@@ -1,31 +1,31 @@
 
 # --- the log since the restart ---
 #
-# Mostly the log has not been written since the mark, or has grown by a few
-# lines in which nothing is denied: that is told at once. The rest is judged at
-# length. Times are hundredths of a second since the epoch.
+# Usually the log is unchanged since the mark, or has grown by a few lines without a
+# denied one: these two cases are fast. Times are hundredths of a second since the
+# epoch.
 
-# find_log resolves the log's path, once in a call. $log_unsafe is a folder that
-# others than root can write, and in which the path has a link.
+# find_log resolves the log's path. It sets $log_unsafe to a folder that non-root users
+# can write, if the path has a link in such a folder.
 find_log() {
     log_real='' log_place='' log_name='' log_unsafe=''
     walk "$log" || return 0
-    followed || { log_unsafe=$unsafe; return; }
+    links_safe || { log_unsafe=$unsafe; return; }
     log_real=$walked log_place=$ROOT${walked%/*} log_name=${walked##*/}
 }
 
-# log_part SKIP COUNT [NAME] prints bytes of the log, or of a file beside it.
+# log_part SKIP COUNT [NAME] prints bytes of the log, or of a file next to it.
 log_part() { contents "$log_place" "${3:-$log_name}" "$1" "$2"; }
 
-# How much of the log is looked at, from its start and from its end, in bytes.
+# The limit on what is read of the log, from its start and from its end, in bytes.
 log_most=2097152
 
-# parts cuts long lines into parts of 4000 bytes: one of megabytes would cost all who
-# look at it as much. What lies across two parts is in both.
+# parts splits long lines into parts of 4000 bytes, because a line of megabytes is
+# expensive to search. The parts overlap by 300 bytes.
 parts() { exec awk '{ for (i = 1; i == 1 || i + 300 <= length($0); i += 3700) print substr($0, i, 4000) }'; }
 
-# log_span FROM [NAME] prints a file of the log from there on; of one that has
-# grown by more the first and the last part.
+# log_span FROM [NAME] prints a file of the log from that byte on; if it has grown by
+# more than twice $log_most, only the first and the last part.
 log_span() {
     end=$(stat -c %s -- "$log_place/${2:-$log_name}" 2>/dev/null) || return 0
     (log_part "$1" "$log_most" "${2:-}")
@@ -35,10 +35,10 @@ log_span() {
     (log_part "$from" "$log_most" "${2:-}")
 }
 
-# log_mark remembers where the log ends, as the last look at the files has it, and
-# the bytes before.
+# log_mark records where the log ends, as stat_all or stat_here saw it, and the bytes
+# before that.
 log_mark() {
-    mark_up=$looked_at mark_state='' mark_size='' mark_inode='' mark_bytes='' mark_head='' log_at='' log_is='' start_time='' start_late=''
+    mark_up=$stat_up mark_state='' mark_size='' mark_inode='' mark_bytes='' mark_head='' log_at='' log_is='' start_time='' start_late=''
     [ -n "$log_state" ] || return 0
     mark_state=$log_state mark_size=$log_size mark_inode=$log_inode
     log_bytes
@@ -47,8 +47,8 @@ log_mark() {
     mark_head=$head
 }
 
-# log_bytes [NAME] leaves in $bytes the last 256 bytes before the mark, without line
-# ends at their end.
+# log_bytes [NAME] sets $bytes to the last 256 bytes before the mark, without trailing
+# newlines.
 log_bytes() {
     bytes=''
     [ "$mark_size" -gt 0 ] || return 0
@@ -58,35 +58,34 @@ log_bytes() {
 
 before_mark() { count=$((mark_size < 256 ? mark_size : 256)); }
 
-# log_head leaves in $head the first bytes of the log, where log_bytes does not
-# hold them too.
+# log_head sets $head to the first bytes of the log, unless $bytes contains them.
 log_head() {
     head=''
     [ "$mark_size" -gt 256 ] || return 0
     { head=$(log_part 0 200); } 2>/dev/null
 }
 
-# only_added: has the log become longer, and begins as it did at the mark?
-# systemd 239's StandardOutput=file: writes over it from byte 0, also where the
-# last words of the process before stand after the mark.
+# only_added reports whether the log is longer than at the mark and starts with the same
+# bytes. systemd 239's StandardOutput=file: overwrites it from byte 0, also if the
+# previous process has written after the mark.
 only_added() {
     [ "${log_size:-0}" -gt "$mark_size" ] || return
     log_head
     [ "$head" = "$mark_head" ]
 }
 
-# log_begins_in NAME SIZE INODE: does that file hold the mark? An empty log has no
-# bytes to tell it by, so there the file has to be the same.
-log_begins_in() {
+# has_mark NAME SIZE INODE reports whether that file contains the mark. An empty log has
+# no bytes to compare, so there the inode must be the same.
+has_mark() {
     [ "${2:-0}" -ge "$mark_size" ] || return 1
     [ "$mark_size" -gt 0 ] || { [ "$3" = "$mark_inode" ]; return; }
     log_bytes "$1"
     [ "$bytes" = "$mark_bytes" ]
 }
 
-# log_news leaves in $log_is what has become of the log since the mark: quiet,
-# plain (it has grown by $news, in which nothing is denied), or odd.
-log_news() {
+# log_change sets $log_is to what has happened to the log since the mark: quiet
+# (nothing), plain (it has grown by $news, without a denied line), or odd.
+log_change() {
     log_is=odd news=''
     if [ "$log_kind" != file ]; then
         [ -n "$mark_size" ] || log_is=quiet
@@ -110,14 +109,15 @@ any_denied() { matches "$deny$ESC$NL$C1" q; }
 ESC=$(printf '\033')
 C1=$(printf '\302[\200-\237]')
 
-# log_where finds the file that holds the mark: the log, or one of its two
-# newest uncompressed rotations (logrotate(8): rename, copytruncate, dateext).
+# log_where sets $log_at to the file that contains the mark: the log, or one of its two
+# newest uncompressed rotations (logrotate(8): rename, copytruncate, dateext). It is
+# /new if there was no log, /unknown if no file contains the mark.
 log_where() {
     log_newer=''
     [ -n "$mark_size" ] || { log_at=/new; return; }
     log_at=$log_name
-    [ "$log_kind" != file ] || ! log_begins_in "$log_name" "$log_size" "$log_inode" || return 0
-    # shellcheck disable=SC2010 # by time, which a glob can't
+    [ "$log_kind" != file ] || ! has_mark "$log_name" "$log_size" "$log_inode" || return 0
+    # shellcheck disable=SC2010 # sorted by time, which a glob can't do
     rotations=$(enter "$log_place" && ls -td -- "./$log_name"[.-]* 2>/dev/null | grep -Ev '[.](gz|xz|bz2|zst|lz4)$' | head -n 2)
     set -f
     IFS=$NL
@@ -131,7 +131,7 @@ log_where() {
         case $other in
         regular*)
             other=${other#*:}
-            ! log_begins_in "$log_at" "${other%%:*}" "${other#*:}" || return 0
+            ! has_mark "$log_at" "${other%%:*}" "${other#*:}" || return 0
             ;;
         esac
         log_newer=$log_at
@@ -139,12 +139,11 @@ log_where() {
     log_newer='' log_at=/unknown
 }
 
-# for_awk: bare() takes the control sequences of ECMA-48 out of a text: strings
-# (OSC, DCS and the like; of one without an end only its introducer), CSI, and the
-# rest; also those that UTF-8 writes as one character (U+0080 to U+009F). at()
-# tells when the line says that it was written. Its years begin in March, so that
-# the leap day is their last; a time that is coarser than a hundredth is taken as
-# its end.
+# for_awk: bare() removes the control sequences of ECMA-48 from a text: strings (OSC,
+# DCS and the like; of an unterminated one only its introducer), CSI, and the others;
+# also those that UTF-8 encodes as one character (U+0080 to U+009F). at() returns the
+# line's own time. Its years start in March, so that the leap day is their last day; a
+# time without hundredths means the end of its second, or tenth.
 # shellcheck disable=SC2016 # for awk
 for_awk='
 function bare(text) {
@@ -169,14 +168,14 @@ function at(  y, m, f) {
     return ((y * 24 + substr($0, 12, 2)) * 60 + substr($0, 15, 2)) * 6000 + substr($0, 18, 2) * 100 + f
 }'
 
-# not_before TIME: lines whose own time is not before it; a line without a time
-# goes with the one above it.
+# not_before TIME prints the lines whose own time is not before TIME; a line without a
+# time goes with the line above it.
 not_before() {
     exec awk -v t="$1" "$for_awk"'/^[0-9][0-9][0-9][0-9]-[0-9][0-9]-[0-9][0-9]T/ { on = at() >= t } on'
 }
 
-# since_start notes between which two times the process that runs was started:
-# neither clock is read finer than to a hundredth, nor both at once.
+# since_start sets $start_time and $start_late: the running process started between the
+# two. Each clock has a resolution of a hundredth, and they are not read at once.
 since_start() {
     both_clocks
     start_late=$((now - earlier + started / 10000 + 2))
@@ -184,13 +183,14 @@ since_start() {
     mark_time=$((now - up + mark_up))
 }
 
-# strip_colour also drops NUL bytes, about which bash complains.
+# strip_colour removes control sequences, and NUL bytes, because bash complains about
+# them.
 strip_colour() { tr -d '\000' | awk "$for_awk"'{ print bare($0) }'; }
 
-# own_lines START [LAST] drops control sequences, and what the process before has
-# written on its way out, between the mark and START. Only that span: should a clock
-# jump, a line counts. With LAST it prints no more than so many lines, and before them whether one
-# of them is the running process's for certain.
+# own_lines START [LAST] removes control sequences, and the lines with a time between
+# the mark and START: the previous process wrote them while it stopped. Other lines
+# count, in case a clock jumps. With LAST it prints at most that many lines, and before
+# them "own" if one is certainly the running process's.
 own_lines() {
     exec awk -v from="$mark_time" -v to="$1" -v late="$start_late" -v last="${2:-0}" "$for_awk"'
         BEGIN { on = 1; sure = 1 }
@@ -209,9 +209,8 @@ own_lines() {
         }'
 }
 
-# log_since prints the log since the mark, and log_own what the process that
-# runs has written of it for certain; the rest may be its predecessor's, and
-# proves nothing.
+# log_since prints the log since the mark. log_own prints only what the running process
+# has certainly written; the rest may be its predecessor's, and proves nothing.
 log_since() { log_raw | own_lines "$start_time"; }
 log_own() { log_raw | own_lines "$start_late"; }
 
@@ -239,9 +238,9 @@ log_raw() {
 # log_tail COUNT prints the last bytes of the log.
 log_tail() { log_part "$((log_size > $1 ? log_size - $1 : 0))" "$1"; }
 
-# log_before keeps the last denied lines of the log as it is now: what was there
-# already. Where there is none, $calm remembers of which log that was said.
-calm=''
+# log_before sets $before to the last denied lines that the log has already. If there
+# are none, it sets $no_denied to the state of the log.
+no_denied=''
 log_before() {
     now_up
     before='' mark_up=$up
@@ -249,26 +248,26 @@ log_before() {
     log_tail 65536 | any_denied
     case $? in
     0) before=$(log_tail 65536 | parts | strip_colour | matches "$deny" | tail -n 20 | cut -c 1-500) ;;
-    1) calm=$log_state$NL$deny ;;
+    1) no_denied=$log_state$NL$deny ;;
     *) patterns_work ;;
     esac
 }
 
-# since N: those of the lines kept by log_before that are at most N hundredths of
-# a second older than the mark.
+# since N prints the lines of $before that are at most N hundredths of a second older
+# than the mark.
 since() { printf '%s\n' "$before" | not_before "$((mark_time - $1))"; }
 
-# denied_lately: those of the lines kept by log_before that the process that
-# runs has written for certain, at most five minutes old.
+# denied_lately prints the lines of $before that the running process has certainly
+# written, at most five minutes old.
 denied_lately() {
     [ -n "$before" ] || return 0
     since_start
     since 30000 | not_before "$start_late"
 }
 
-# matches PATTERNS [q]: the lines of stdin that match any of them (POSIX ERE, one
-# a line); with q it only tells whether there are any. Like own_lines and not_before it
-# takes the place of the shell that calls it, one of a pipe.
+# matches PATTERNS [q] prints the lines of stdin that match any of them (POSIX ERE, one
+# a line); with q it only reports whether there are any. Like own_lines and not_before it
+# replaces the calling shell, which is part of a pipe.
 matches() {
     options=-aE${2:-}
     set -f
@@ -286,17 +285,18 @@ matches() {
     exec ${bounded:-} grep "$options" "$@"
 }
 
-# patterns_work [BOUNDED BY]: one that grep refuses would switch off all others.
+# patterns_work [TIMEOUT COMMAND] refuses patterns that grep does not accept: a single
+# one would disable all others.
 patterns_work() {
     bounded=${1:-}
     (matches "$deny$expect" </dev/null >/dev/null 2>&1)
-    [ $? -le 1 ] || refuse configuration "grep on the host does not understand a pattern of health.deny or health.expect${bounded:+, or not in time}"
+    [ $? -le 1 ] || refuse configuration "grep on the host rejects a pattern of health.deny or health.expect${bounded:+, or takes too long}"
     bounded=''
 }
 
-# log_denied leaves in $denied the line that fails the host. A pattern that
-# matched as long before the restart as has passed since is reported and does
-# not fail it, unless the line names the new certificate.
+# log_denied sets $denied to the line that fails the host. A pattern that also matched
+# before the restart, within as much time as has passed since, is reported and does not
+# fail the host, unless the line names the new certificate.
 log_denied() {
     denied=''
     log_since | matches "$deny" q || return 1
@@ -319,18 +319,18 @@ log_denied() {
     [ -n "$denied" ]
 }
 
-# clip: the first line of TEXT, short enough for a line of our own.
+# clip TEXT prints its first line, at most 500 characters.
 clip() { printf '%s\n' "$1" | cut -c 1-500 | head -n 1; }
 
-# log_expected: has the running process said all that is expected? What it has said
-# once need not be looked for again.
+# log_expected reports whether the running process has logged all expected lines; if
+# not, $missing is the pattern. A pattern that has matched is not searched again.
 log_expected() {
     missing=''
     IFS=$NL
     set -f
     for pattern in $expect; do
-        case $NL$said_so in *"$NL$pattern$NL"*) continue ;; esac
-        if log_own | grep -aqE -e "$pattern"; then said_so=$said_so$pattern$NL; else missing=$pattern; fi
+        case $NL$seen_expect in *"$NL$pattern$NL"*) continue ;; esac
+        if log_own | grep -aqE -e "$pattern"; then seen_expect=$seen_expect$pattern$NL; else missing=$pattern; fi
     done
     set +f
     unset IFS

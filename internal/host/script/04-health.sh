@@ -1,13 +1,13 @@
 
-# --- health: the one verdict on the agent, as far as the host gives it ---
+# --- health: the verdict on the agent ---
 #
-# internal/host/health.go judges what observe has seen by the same rules, in the same
-# order; a test runs the same cases through both. To add a probe, add it to both.
+# internal/host/health.go applies the same rules, in the same order, to the results of
+# observe; a test runs the same cases through both. To add a probe, add it to both.
 
-# look judges the agent once, for the watch: 0 healthy, 1 not, 2 not yet; $why says what
-# for. What only a watch can know is here alone: that another process runs than before,
-# that the files are this run's, what is expected in the log.
-look() {
+# judge checks the agent once, for the watch: 0 healthy, 1 unhealthy, 2 not yet healthy,
+# with the reason in $why. Only a watch can check that another process runs than before,
+# that the files are this run's, and that the log has the expected lines.
+judge() {
     unit_state
     unit_runs
     case $? in
@@ -18,7 +18,7 @@ look() {
     # A start by an operator sets NRestarts to 0 and makes one InvocationID (systemd.exec(5)).
     : "${seen:=$id} ${base:=$restarts}"
     [ "$id:$restarts" = "$seen:$base" ] || { why="the agent exits and is started again"; return 1; }
-    look_at_log
+    read_log
     if [ -n "$mark_size" ] && { [ "$log_kind" = other ] || [ -n "$log_unsafe" ]; }; then why="$log is no longer a regular file"; return 1; fi
     same_files || return 1
     if [ "$log_is" = odd ] && log_denied; then why="the log says: $denied"; return 1; fi
@@ -26,8 +26,7 @@ look() {
     if [ -n "$port" ] && ! port_listens; then why="nothing listens on port $port"; return 2; fi
 }
 
-# unit_runs judges what unit_state has seen of the unit alone: 0 it runs, 1 it does not,
-# 2 not yet.
+# unit_runs judges the state from unit_state: 0 the unit runs, 1 it does not, 2 not yet.
 unit_runs() {
     case $active:$sub in
     *:auto-restart) why="the agent exits and is started again ($failure)"; return 1 ;;
@@ -38,9 +37,9 @@ unit_runs() {
     esac
 }
 
-# was_sick: was the agent unhealthy before anything was changed? What it was refused
-# for lately counts; a unit that is on its way down counts as one that does not run.
-was_sick() {
+# was_unhealthy reports whether the agent was unhealthy before any change. Recent denied
+# lines count, and so does a unit that is stopping.
+was_unhealthy() {
     unit_runs
     case $?:$active in
     1:* | *:deactivating) return 0 ;;
@@ -50,9 +49,9 @@ was_sick() {
 
 port_listens() { [ -n "$(sockets_on "$(printf '%04X' "$port")")" ]; }
 
-# observe_health tells what health.go judges by beside the unit and the log: where the
-# configuration has a listener, on which ports something listens, in hexadecimal digits,
-# each once.
+# observe_health prints what health.go needs in addition to the unit and the log: if the
+# configuration has a listener, the ports on which something listens, in hexadecimal
+# digits, each once.
 observe_health() {
     [ -n "$has_listener" ] || return 0
     sockets_on '[0-9A-F]{4}' | awk '
@@ -61,6 +60,6 @@ observe_health() {
         END { if (length(all) <= 40000) print "listening=" all }'
 }
 
-# sockets_on PORT prints a line for each TCP socket that listens on PORT, four hexadecimal
-# digits or a pattern (proc_pid_net(5); 0A is LISTEN).
+# sockets_on PORT prints a line for each TCP socket that listens on PORT (four
+# hexadecimal digits, or a pattern; proc_pid_net(5); 0A is LISTEN).
 sockets_on() { grep -hsE "^ *[0-9]+: [0-9A-F]+:$1 [0-9A-F]+:[0-9A-F]+ 0A " "$ROOT/proc/net/tcp" "$ROOT/proc/net/tcp6"; }

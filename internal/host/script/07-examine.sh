@@ -1,14 +1,14 @@
 
-# --- examine: what a doctor wants to know beyond observe; changes nothing ---
+# --- examine: what doctor needs in addition to observe; changes nothing ---
 
-# examine needs none of the tools whose absence it tells of.
+# examine needs none of the tools that it reports as missing.
 examine() {
     say clock "$(date +%s.%N 2>/dev/null)"
-    lacking=''
+    incomplete=''
     for tool in $tools; do
-        command -v "$tool" >/dev/null || { lacking=yes; say lacks "$tool"; }
+        command -v "$tool" >/dev/null || { incomplete=yes; say lacks "$tool"; }
     done
-    # What as_caller runs; nobody else needs it.
+    # Only as_caller needs it.
     [ -z "${SUDO_UID:-}" ] || command -v setpriv >/dev/null || say lacks setpriv
     for tool in dnf yum apt-get zypper; do
         ! command -v "$tool" >/dev/null || { say installer "$tool"; break; }
@@ -27,7 +27,7 @@ examine() {
         { read -r value <"$ROOT/proc/sys/fs/protected_$kind"; } 2>/dev/null
         say "protected_$kind" "$value"
     done
-    [ -n "$lacking" ] || examine_files
+    [ -n "$incomplete" ] || examine_files
     say examined yes
 }
 
@@ -39,10 +39,10 @@ examine_files() {
     each_path examine_file
 }
 
-# examine_file tells how a certificate file is written down. What is no base64 is
-# told by kind only: N(ewline), R(eturn), S(pace), T(ab), B(yte order mark), X.
+# examine_file prints the form of a certificate file. Of the bytes that are not base64 it
+# prints only the kind: N(ewline), R(eturn), S(pace), T(ab), B(yte order mark), X.
 examine_file() {
-    look_at_file
+    stat_path
     [ "$kind" = file ] || return 0
     say form "$path"
     # shellcheck disable=SC2020 # three bytes, one letter
@@ -51,9 +51,9 @@ examine_file() {
     ! command -v openssl >/dev/null || say opens "$(opens)"
 }
 
-# opens tells whether OpenSSL 3, which the agent brings along, opens the file as it is:
-# yes, legacy (it has put away RC2, RC4 and DES, openssl-pkcs12(1)) or no. An
-# older openssl opens them all, but names what it met.
+# opens prints whether OpenSSL 3, which the agent includes, opens the file as it is: yes,
+# legacy (RC2, RC4 and DES are in its legacy provider, openssl-pkcs12(1)) or no. An older
+# openssl opens them all, but names the algorithms.
 opens() {
     for legacy in '' -legacy; do
         # shellcheck disable=SC2086 # no argument when empty

@@ -5,9 +5,9 @@ observe() {
     both_clocks
     say uptime "$((up / 100)).$((up / 10 % 10))$((up % 10))"
     say clock "${now%??}.${now#"${now%??}"}"
-    which_machine
+    observe_machine
     shown_of=''
-    own_name
+    use_own_name
     say_lines unit "$shown"
     find_log
     log_kind='' has_listener=''
@@ -22,18 +22,17 @@ observe() {
     say observed yes
 }
 
-# which_machine tells one machine under two names from two. A clone may have the
-# machine id of another (machine-id(5)), but not its boot's.
-which_machine() {
+# observe_machine prints the ids that identify the machine under any name. A clone may
+# have the same machine id (machine-id(5)), but not the same boot id.
+observe_machine() {
     value='' boot=''
     [ ! -f "$ROOT/etc/machine-id" ] || read -r value <"$ROOT/etc/machine-id"
     read -r boot <"$ROOT/proc/sys/kernel/random/boot_id"
     printf 'machine=%.40s %.40s\n' "$value" "$boot"
 }
 
-# observe_config sends the agent's configuration to the workstation, which reads it
-# as YAML; here only the values of cert_path are picked out, so that one look at
-# the host is enough.
+# observe_config prints the agent's configuration, which the workstation parses as YAML.
+# The script only extracts the values of cert_path, so that one call is enough.
 observe_config() {
     paths=$path count=0 named_here=0
     find_config || { say config_unsafe "$unsafe"; return; }
@@ -45,7 +44,7 @@ observe_config() {
         count=$((count + 1))
         [ $count -le 4000 ] || { say config_cut yes; break; }
         printf '%s\n' "$line"
-        # No path is as long, and a shell takes very long to match what is.
+        # No path is longer, and pattern matching in a shell is slow.
         [ "${#line}" -le 4096 ] || continue
         case $line in *mcc_edrs*) has_listener=yes ;; esac
         [ "$named_here" -lt 20 ] || continue
@@ -64,14 +63,14 @@ observe_config() {
     set +f
 }
 
-# find_config resolves the path of the configuration; 1 where a link on it may not be
-# followed.
+# find_config resolves the path of the configuration; it returns 1 if root may not follow
+# a link in it.
 find_config() {
     config_real='' config_folders=''
     walk "$config" || return 0
-    followed || return
+    links_safe || return
     config_real=$walked
-    # Marked by a dot, as the certificate's folders are others.
+    # A dot distinguishes them from the certificate's folders.
     rest=$folders
     while [ -n "$rest" ]; do
         config_folders=$config_folders${rest%%"$NL"*}.$NL
@@ -79,18 +78,18 @@ find_config() {
     done
 }
 
-# read_config leaves the configuration in $text, as it is sent.
+# read_config sets $text to the configuration, in the form in which it is sent.
 read_config() { text=$(contents "$ROOT${config_real%/*}" "${config_real##*/}" | sed 's/^/config=/;4001q'); }
 
 observe_certificate() {
     say certificate "$path"
-    look_at_file
+    stat_path
     say kind "$kind"
     say real "$real"
     case $kind in file | missing) ;; *) return ;; esac
     say folder "$here"
     [ -z "$guarded" ] || say guarded yes
-    settled_config
+    observe_settings
     safe_path || say "${untrusted:+untrusted}${unsafe:+unsafe}" "$untrusted$unsafe"
     [ -w "$ROOT${real%/*}" ] || say readonly "${real%/*}"
     [ "$kind" = file ] || return 0
@@ -98,7 +97,7 @@ observe_certificate() {
     say attributes "$attributes"
     say digest "$live"
     was_new='' was_about=''
-    [ ! -f "$state/confirmed" ] || of_receipt "$state/confirmed" about
+    [ ! -f "$state/confirmed" ] || read_receipt "$state/confirmed" about
     if [ "$was_new" = "$live" ] && [ -n "$was_about" ]; then say about "$was_about"; return; fi
     if ! command -v openssl >/dev/null; then say no_openssl yes; return; fi
     public_certificate contents "$place" "$leaf"
@@ -126,16 +125,16 @@ each_path() {
     for path; do "$todo"; done
 }
 
-# settled_config tells which configuration file was read a moment ago: known by its
-# inode, where that had not changed for a while before.
-settled_config() {
+# observe_settings prints the inode of the configuration file that was just read, if it
+# had not changed for two seconds before.
+observe_settings() {
     changed=${config_state##*:} changed=${changed%.*}
     [ -z "$changed" ] || [ "$changed" -ge "$((now / 100 - 2))" ] || say settings "$config_state"
 }
 
-# public_certificate COMMAND, which prints the file: -nokeys, so that the private key
-# never leaves the host. -legacy is what OpenSSL 3 needs for RC2-40; older ones do
-# not know it.
+# public_certificate COMMAND sets $pem to the certificate in the file that COMMAND
+# prints. With -nokeys the private key never leaves the host. OpenSSL 3 needs -legacy for
+# RC2-40; older ones do not know the option.
 public_certificate() {
     for legacy in '' -legacy; do
         # shellcheck disable=SC2086 # no argument when empty
@@ -146,9 +145,9 @@ public_certificate() {
     pem=''
 }
 
-# observe_log tells whether the agent has been refused lately.
+# observe_log prints the last recent denied line.
 observe_log() {
-    [ -n "$log_kind" ] || look_at_files
+    [ -n "$log_kind" ] || stat_all
     [ "$log_kind" = file ] || say log_missing "$log"
     log_before
     value=''
@@ -156,7 +155,7 @@ observe_log() {
     [ -z "$value" ] || say denied "$value"
 }
 
-# observe_state tells of the tool's own traces: receipts, backups, leftovers.
+# observe_state prints the tool's own files: receipts, backups, leftovers.
 observe_state() {
     read -r boot <"$ROOT/proc/sys/kernel/random/boot_id"
     in_each observe_folder
@@ -165,12 +164,12 @@ observe_state() {
 observe_folder() {
     for value in pending undoing confirmed rolled-back failed; do
         [ -f "$state/$value" ] || continue
-        of_receipt "$state/$value"
-        say receipt "$value run=$of owner=$who"
+        read_receipt "$state/$value"
+        say receipt "$value run=$its_run owner=$its_owner"
         case $value in pending | undoing) ;; *) continue ;; esac
-        kept=$state/backups/$of
+        kept=$state/backups/$its_run
         ! alive "$kept" || say receipt_alive yes
-        # A boot has ended the timer, and uptime began anew.
+        # After a reboot the timer is gone, and uptime has restarted.
         [ "$was_boot" = "$boot" ] || continue
         seconds_left "$kept"
         [ -n "$left" ] || continue
@@ -179,7 +178,7 @@ observe_folder() {
         [ "$left" -gt 0 ] || ! alive "$kept" || say receipt_pid "$worker"
     done
     for kept in "$state"/backups/*; do
-        ! is_backup || say backup "$of $was_live $was_new"
+        ! is_backup || say backup "$its_run $was_live $was_new"
     done
     kept=$state/backups/$run
     ! alive "$kept" || say at_work yes
@@ -192,7 +191,7 @@ observe_folder() {
     this=$run
     for value in "$state"/backups/*/host.sh; do
         kept=${value%/*} run=${kept##*/}
-        [ ! -f "$value" ] || goes_on || say leftover "dead-man switch of run $run"
+        [ ! -f "$value" ] || unfinished || say leftover "dead-man switch of run $run"
     done
     run=$this
     [ -n "$saved" ] && [ -f "$state/backups/$saved/certificate" ] || return 0
@@ -200,21 +199,21 @@ observe_folder() {
     say_lines saved_pem "$pem"
 }
 
-# is_backup: is there something in $kept to go back to?
+# is_backup reports whether $kept has a state to restore.
 is_backup() {
     [ -f "$kept/receipt" ] || return
-    of_receipt "$kept/receipt"
+    read_receipt "$kept/receipt"
     [ -f "$kept/certificate" ] || [ "$was_live" = none ]
 }
 
-# of_receipt FILE [about] reads what a receipt says of itself, which is what it
-# begins with, and what it says about the new certificate.
-of_receipt() {
-    of='' who='' was_live='' was_new='' was_boot='' was_about=''
+# read_receipt FILE [about] reads the first keys of a receipt, up to boot, or up to about,
+# which describes the new certificate.
+read_receipt() {
+    its_run='' its_owner='' was_live='' was_new='' was_boot='' was_about=''
     while IFS= read -r line; do
         case $line in
-        run=*) of=${line#*=} ;;
-        owner=*) who=${line#*=} ;;
+        run=*) its_run=${line#*=} ;;
+        owner=*) its_owner=${line#*=} ;;
         old=*) was_live=${line#*=} ;;
         new=*) was_new=${line#*=} ;;
         boot=*)

@@ -1,14 +1,13 @@
 
 # --- stage: the new file, into root's own folder ---
 
-# without_rights UID GID COMMAND runs a command with that user's own rights and groups
-# and nothing of root's: no capability, no way to gain one, no terminal, no variable
-# of its environment, none of the script's descriptors; for $within seconds, or ten.
-# Its children are killed with it unless they leave its process group. Without a UID
-# it runs as whoever runs the script.
-# What it prints may be anybody's who has that user's rights, and its output may stay
-# open after its end (pidfd_getfd(2)): it goes through a pipe that is bounded in size
-# and time, never into a file of root's.
+# without_rights UID GID COMMAND runs a command with that user's rights and groups only:
+# no capability and no means to gain one, no terminal, nothing of root's environment,
+# none of the script's descriptors; for $within seconds, or ten. Its children are killed
+# with it unless they leave its process group. Without a UID it runs as the user of the
+# script.
+# Any process of that user can write to its output, also after its end (pidfd_getfd(2)):
+# so it goes through a pipe with limits on size and time, never into a file of root's.
 without_rights() {
     as_uid=$1 as_gid=$2
     shift 2
@@ -20,7 +19,7 @@ without_rights() {
 # as_caller runs a command with the login user's rights.
 as_caller() { without_rights "${SUDO_UID:-}" "${SUDO_GID:-}" "$@"; }
 
-# staging_folder refuses any other name for what is to be removed later.
+# staging_folder refuses any other name, because the folder is removed later.
 staging_folder() {
     case ${source#/tmp/} in
     */* | *[!A-Za-z0-9._-]*) refuse internal 'not a staging folder' ;;
@@ -31,8 +30,8 @@ staging_folder() {
 
 stage() {
     staging_folder
-    make_state || refuse disk "$state can not be made, or is not root's own"
-    # A byte more than there should be. O_NONBLOCK keeps a FIFO from being waited for (fifo(7)).
+    make_state || refuse disk "cannot create $state, or root does not own it"
+    # One byte more than expected. With O_NONBLOCK it does not wait for a FIFO (fifo(7)).
     # shellcheck disable=SC2016 # for the caller's shell
     said=$({ as_caller sh -c 'dd if="$1/certificate" bs="$2" count=1 iflag=nonblock status=none; exec rm -rf -- "$1"' \
         sh "$source" "$((size + 1))" 2>/dev/null | timeout -k 2 12 head -c "$((size + 1))" >"$state/staged-$run"; } 2>&1)
@@ -44,12 +43,12 @@ stage() {
     fi
     rm -f -- "$state/staged-$run"
     case $said in
-    *'space left'* | *[qQ]uota* | *[rR]'ead-only'*) refuse disk "the certificate can not be written to $state: ${said%%"$NL"*}" ;;
-    *) refuse command 'the certificate did not arrive whole' ;;
+    *'space left'* | *[qQ]uota* | *[rR]'ead-only'*) refuse disk "cannot write the certificate to $state: ${said%%"$NL"*}" ;;
+    *) refuse command 'the certificate arrived incomplete' ;;
     esac
 }
 
-# discard removes what stage left.
+# discard removes the file that stage kept.
 discard() {
     rm -f -- "$state/staged-$run"
     say result discarded

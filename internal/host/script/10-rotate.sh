@@ -3,9 +3,9 @@
 
 rotate() {
     say step lock
-    own_name
-    make_state || refuse disk "$state can not be made, or is not root's own"
-    nobody_else
+    use_own_name
+    make_state || refuse disk "cannot create $state, or root does not own it"
+    check_locks
     say step check
     check
     say step backup
@@ -16,61 +16,62 @@ rotate() {
     fi
     log_mark
     [ "$swap" = no ] || say step swap
-    # Until the agent is restarted: it would be in the middle of another's undo.
-    { lock 5 && ended pending; } || { exec 6>&-; undo timeout 'the time to confirm was up before the swap'; }
+    # The lock is held until the restart, so that no undo runs at the same time.
+    { lock 5 && has_state pending; } || { exec 6>&-; undo timeout 'the time to confirm was over before the swap'; }
     [ "$swap" = no ] || swap
     if [ "$start" = yes ]; then
         say step restart
         extend
-        restart_unit || { exec 6>&-; unhealthy "$why"; }
+        restart_unit || { exec 6>&-; undo_unhealthy "$why"; }
         exec 6>&-
         say step watch
-        watch "$invocation" 0 || unhealthy "$why"
-        evidence
+        watch "$invocation" 0 || undo_unhealthy "$why"
+        send_evidence
         say proof "$proof"
     else
         exec 6>&-
     fi
     extend
     say verdict healthy
-    hear || { answer='undo contact with the operator was lost' diagnostics=0; }
-    [ "$answer" = "confirm $run" ] || unhealthy "${answer#undo }"
-    look_at_files
-    same_files || unhealthy "$why"
+    wait_answer || { answer='undo contact with the operator was lost' diagnostics=0; }
+    [ "$answer" = "confirm $run" ] || undo_unhealthy "${answer#undo }"
+    stat_all
+    same_files || undo_unhealthy "$why"
     confirm
 }
 
-# same_files: are the certificate and the configuration still those of this run? Where
-# their paths lead, by their inodes, and where these have changed by their bytes. A file
-# that is not there has no inode to be known by.
+# same_files reports whether the certificate and the configuration are still those of
+# this run. It compares where their paths lead and their inodes; if an inode has changed,
+# the bytes. A missing file has no inode.
 same_files() {
     class=drift
-    if ! leads_to "$path" "$real"; then why="$path leads to another file since the rotation began"; not_undone; return; fi
+    if ! leads_to "$path" "$real"; then why="$path has led to another file since the rotation started"; not_undone; return; fi
     if [ -z "$file_state" ] || [ "$file_state" != "$file_known" ]; then
         digest_of_live
         case $kind:$live in
         "file:$ours" | "missing:$ours") file_known=$file_state ;;
-        *) why="$path was changed during the rotation, and not by it"; not_undone; return ;;
+        *) why="$path was changed during the rotation, not by this run"; not_undone; return ;;
         esac
     fi
     same_config || { why="$config was changed during the rotation"; return 1; }
     class=''
 }
 
-# leads_to PATH FILE: the last name of FILE may be a link that has come since, which
-# shows as such when it is looked at. What the walk to the certificate has found stays.
+# leads_to PATH FILE reports whether PATH resolves to FILE. It does not resolve FILE: a
+# new link under that name shows in its facts. The subshell keeps the results of the
+# certificate's walk.
 leads_to() {
     [ "$1" != "$2" ] || return 0
     (walk "$1" && [ "$walked" = "$2" ])
 }
 
-# not_undone fails, with another reason where the dead-man switch has undone the run.
+# not_undone fails; if the dead-man switch has undone the run, it sets that reason.
 not_undone() {
-    [ -n "$claimed" ] || ended pending || { class=timeout why='the time to confirm was up'; }
+    [ -n "$claimed" ] || has_state pending || { class=timeout why='the time to confirm was over'; }
     return 1
 }
 
-# same_config: is the configuration the one that the workstation has read?
+# same_config reports whether the configuration is the one that the workstation has read.
 same_config() {
     [ -n "$configured" ] || return 0
     leads_to "$config" "$config_real" || return
@@ -81,9 +82,9 @@ same_config() {
     settings=$config_state
 }
 
-# hear waits for the operator's word. The end of input means that there is nobody
-# any more; so does silence, where no switch sees to that.
-hear() {
+# wait_answer reads the operator's answer. It fails at the end of input, which means that
+# the operator is gone; without a dead-man switch also after $hold seconds.
+wait_answer() {
     if [ "$deadman" = yes ]; then
         IFS= read -r answer <&3
     else
@@ -92,19 +93,19 @@ hear() {
     fi
 }
 
-# nobody_else: a receipt that has not ended is the lock, for the unit and for its
-# certificate.
-nobody_else() {
+# check_locks refuses if another transaction has not ended: its receipt is the lock for
+# the unit and for the certificate.
+check_locks() {
     for receipt in "$ROOT"/var/lib/aoifleet/*/pending "$ROOT"/var/lib/aoifleet/*/undoing; do
-        [ ! -f "$receipt" ] || ! in_the_way "$receipt" || refuse locked "$(whose "$receipt")"
+        [ ! -f "$receipt" ] || ! conflicts "$receipt" || refuse locked "$(lock_holder "$receipt")"
     done
 }
 
-# in_the_way RECEIPT: is it of this unit, under any of its names, or of one with the
-# same certificate? The file may have two paths (mount(8), --bind).
-in_the_way() {
+# conflicts RECEIPT reports whether it belongs to this unit, under any of its names, or to
+# a unit with the same certificate. The file may have two paths (mount(8), --bind).
+conflicts() {
     other=${1%/*}
-    case " $aliases $unit " in *" ${other##*/} "*) [ "$1" != "$state/pending" ] || ! ended pending; return ;; esac
+    case " $aliases $unit " in *" ${other##*/} "*) [ "$1" != "$state/pending" ] || ! has_state pending; return ;; esac
     { same_certificate <"$1"; } 2>/dev/null
 }
 
@@ -119,131 +120,131 @@ same_certificate() {
     [ "$line" = "real=$real" ] || [ "$ROOT${line#*=}" -ef "$ROOT$real" ]
 }
 
-# whose RECEIPT says in words who holds the host, and until when.
-whose() {
-    of='' who='' left='' state=${1%/*} whole=''
+# lock_holder RECEIPT prints a message: which run holds the host, and until when.
+lock_holder() {
+    its_run='' its_owner='' left='' state=${1%/*} scope=''
     case " $aliases " in
-    *" ${state##*/} "*) whole=" for ${state##*/} (the same unit)" ;;
-    *) [ "${state##*/}" = "$unit" ] || whole=" for ${state##*/} (the same certificate)" ;;
+    *" ${state##*/} "*) scope=" for ${state##*/} (the same unit)" ;;
+    *) [ "${state##*/}" = "$unit" ] || scope=" for ${state##*/} (the same certificate)" ;;
     esac
-    [ ! -f "$1" ] || of_receipt "$1" 2>/dev/null
-    who="${of:+run $of}${who:+ of $who}"
-    if [ -n "$of" ] && alive "$state/backups/$of"; then
-        seconds_left "$state/backups/$of"
-        printf '%s' "$who is at work on this host$whole${left:+, for at most ${left}s more}"
+    [ ! -f "$1" ] || read_receipt "$1" 2>/dev/null
+    its_owner="${its_run:+run $its_run}${its_owner:+ of $its_owner}"
+    if [ -n "$its_run" ] && alive "$state/backups/$its_run"; then
+        seconds_left "$state/backups/$its_run"
+        printf '%s' "$its_owner is in progress on this host$scope${left:+, for at most ${left}s more}"
     elif [ ! -f "$1" ]; then
-        printf '%s' "${who:-another run} has ended on this host$whole only now; try again"
+        printf '%s' "${its_owner:-another run} has just ended on this host$scope; try again"
     else
-        printf '%s' "${who:-a run} was interrupted on this host$whole; run recover"
+        printf '%s' "${its_owner:-a run} was interrupted on this host$scope; run recover"
     fi
 }
 
-# alive FOLDER: does the process that made its receipt live? With a shared lock,
-# so that two who ask do not take each other for it.
+# alive FOLDER reports whether the process that created its receipt still runs. The test
+# takes a shared lock, so that two tests at once don't see each other.
 alive() { [ -f "$1/receipt" ] && ! { flock -s -n 0 <"$1/receipt"; } 2>/dev/null; }
 
 check() {
     [ -z "$expect" ] || patterns_work
     planned=$real stays=yes
     find_log
-    [ -z "$log_unsafe" ] || refuse configuration "the log $log is a link, and others than root can write the folder $log_unsafe"
-    find_config || refuse configuration "$config is a link, and others than root can write the folder $unsafe"
-    look_at_file
+    [ -z "$log_unsafe" ] || refuse configuration "the log $log is a link, and non-root users can write the folder $log_unsafe"
+    find_config || refuse configuration "$config is a link, and non-root users can write the folder $unsafe"
+    stat_path
     case $kind in
     nodir) refuse configuration "the folder of $path does not exist" ;;
     other) refuse configuration "$path is not a regular file" ;;
-    moved) refuse drift "the folder of $path was changed just now" ;;
+    moved) refuse drift "the folder of $path was replaced while it was checked" ;;
     esac
     [ "$real" = "$planned" ] || refuse drift "$path leads to $real now, not to $planned"
-    [ -z "$folder" ] || [ "$here" = "$folder" ] || refuse drift "the folder of $path is not the one that was seen before"
-    case $kind:$old in missing:none | file:[!n]*) ;; *) seen_otherwise ;; esac
+    [ -z "$folder" ] || [ "$here" = "$folder" ] || refuse drift "the folder of $path was replaced since it was checked"
+    case $kind:$old in missing:none | file:[!n]*) ;; *) file_changed ;; esac
     [ "${size_of_file:-0}" -le "$most" ] || refuse configuration "$path is larger than 1 MiB"
-    same_config || refuse drift "$config is not the configuration that was seen before"
+    same_config || refuse drift "$config has changed since it was checked"
     folder=$here ours=$old file_known=$file_state
     safe_path || [ -z "$untrusted" ] || refuse configuration "$untrusted"
-    [ -z "$unsafe" ] || refuse configuration "others than root and the file's owner can write the folder $unsafe"
-    [ "$type:$start" != oneshot:yes ] || refuse configuration "$unit is Type=oneshot: whether the agent runs is not known"
+    [ -z "$unsafe" ] || refuse configuration "users other than root and the file's owner can write the folder $unsafe"
+    [ "$type:$start" != oneshot:yes ] || refuse configuration "$unit is Type=oneshot: whether the agent runs is unknown"
     [ "$load" = loaded ] || refuse agent_not_running "$unit is ${load:-not known to systemd}"
     [ "$start" = no ] || [ "$active" != inactive ] || refuse agent_not_running "$unit was stopped meanwhile"
     was=$active invocation=$id
-    if [ -z "$log_state" ] || [ "$calm" != "$log_state$NL$deny" ]; then log_before; fi
+    if [ -z "$log_state" ] || [ "$no_denied" != "$log_state$NL$deny" ]; then log_before; fi
     sick=no
-    ! was_sick || sick=yes
+    ! was_unhealthy || sick=yes
     [ "$start" = yes ] || sick=no
 }
 
-# The digest of the file is asked of its copy, in back_up.
-seen_otherwise() { refuse drift "$path is not the file that was seen before"; }
+# back_up compares the digest, on its copy of the file.
+file_changed() { refuse drift "$path has changed since it was checked"; }
 
-# back_up writes everything that is needed to undo, and the new file beside the
-# old one; after the sync nothing but renames is left to do. The receipt comes
-# first, so that whoever finds it knows where to clean up.
+# back_up writes everything that an undo needs, and the new file next to the old one;
+# after the sync only renames remain. The receipt is first, so that a later cleanup knows
+# the folders.
 back_up() {
     kept=$state/backups/$run
-    [ ! -e "$kept" ] || refuse locked "run $run was here already"
+    [ ! -e "$kept" ] || refuse locked "run $run already exists on this host"
     read -r boot <"$ROOT/proc/sys/kernel/random/boot_id"
-    [ -n "$boot" ] || refuse command 'the host does not tell its boot'
-    # Two of one name: only who has made the folder may take it away.
-    mkdir -- "$kept" 2>/dev/null || [ ! -e "$kept" ] || refuse locked "run $run was here already"
-    [ -d "$kept" ] || refuse disk "nothing can be written in $state"
+    [ -n "$boot" ] || refuse command 'the host has no boot id'
+    # Of two runs with one name only the one that created the folder may remove it.
+    mkdir -- "$kept" 2>/dev/null || [ ! -e "$kept" ] || refuse locked "run $run already exists on this host"
+    [ -d "$kept" ] || refuse disk "cannot write in $state"
     made=$kept
-    receipt 2>/dev/null >"$kept/receipt" || refuse disk "nothing can be written in $state"
-    # Held until this process ends: the sign of life of the run.
-    { command exec 7<"$kept/receipt" && flock -n 7; } 2>/dev/null || refuse disk "nothing can be locked in $state"
+    receipt 2>/dev/null >"$kept/receipt" || refuse disk "cannot write in $state"
+    # This process holds the lock until it ends, which shows that the run is alive.
+    { command exec 7<"$kept/receipt" && flock -n 7; } 2>/dev/null || refuse disk "cannot lock files in $state"
     extend
-    take
+    create_pending
     set --
     if [ "$old" != none ]; then
-        keep_old 2>/dev/null || refuse disk 'the old certificate can not be saved'
+        keep_old 2>/dev/null || refuse disk 'cannot save the old certificate'
         set -- "$kept/certificate"
     fi
     if [ "$swap" = yes ] && [ "$new" != none ]; then
         if [ -n "$saved" ]; then
             origin=''
             in_each find_saved
-            [ -f "$origin" ] || refuse drift "the backup of run $saved is not there"
+            [ -f "$origin" ] || refuse drift "the backup of run $saved does not exist"
         fi
-        # This folder is ours now.
+        # No other run uses the folder now.
         for left in ./.aoifleet-*; do
             if [ -e "$left" ] || [ -L "$left" ]; then sweep; fi
             break
         done
-        new_file 2>/dev/null || { still_old; refuse disk "no file can be written in ${real%/*}"; }
-        # Where others can write the folder, what is live after the swap is looked at.
+        new_file 2>/dev/null || { check_old; refuse disk "cannot write a file in ${real%/*}"; }
+        # If others can write the folder, the live file is checked after the swap.
         if [ -n "$guarded" ]; then set -- "$@" "$origin"; else set -- "$@" "$tmp"; fi
     fi
     digests "$@"
     right_digests
     if [ "$sums" != "$right" ]; then
-        still_old
-        refuse disk 'the backup is not what was saved'
+        check_old
+        refuse disk 'the backup differs from the file that was saved'
     fi
     if [ "$deadman" = yes ]; then
         prepare_deadman
         set -- "$@" "$kept/host.sh" "$guard" "$units"
         for target in $wanted; do set -- "$@" "$units/$target.wants"; done
     fi
-    flush "$@" "$kept/receipt" "$kept" "$state/backups" "$state" 2>/dev/null || refuse disk 'the backup can not be written to disk'
+    flush "$@" "$kept/receipt" "$kept" "$state/backups" "$state" 2>/dev/null || refuse disk 'cannot sync the backup to disk'
 }
 
-# still_old refuses where another run has ended since the file was looked at: what was
-# staged for this one is gone with it.
-still_old() {
-    look_in_place && digest_of_live
-    [ "$live" = "$old" ] || seen_otherwise
+# check_old refuses if the file has changed: another run has ended since the check, and
+# its end removed the file that was staged for this one.
+check_old() {
+    stat_here && digest_of_live
+    [ "$live" = "$old" ] || file_changed
 }
 
 find_saved() { [ ! -f "$state/backups/$saved/certificate" ] || origin=$state/backups/$saved/certificate; }
 
-# take: link(2) fails where the name is taken: whole and exclusive in one step.
-# Where ln fails all the same, a second name of the receipt is ours.
-take() {
+# create_pending takes the lock: link(2) fails if the name exists, and creates a complete
+# file. If ln reports an error but the receipt has two names, the link was created.
+create_pending() {
     said=$(ln -T -- "$kept/receipt" "$state/pending" 2>&1) && mine=yes
     [ -n "$mine" ] || [ "$(stat -c %h -- "$kept/receipt")" = 1 ] || mine=yes
-    [ -n "$mine" ] || [ ! -f "$state/pending" ] || refuse locked "$(whose "$state/pending")"
-    [ -n "$mine" ] || refuse disk "the receipt can not be made: ${said##*: }"
-    # Since this run looked, an undo may have taken the other name, or another unit its own.
-    nobody_else
+    [ -n "$mine" ] || [ ! -f "$state/pending" ] || refuse locked "$(lock_holder "$state/pending")"
+    [ -n "$mine" ] || refuse disk "cannot create the receipt: ${said##*: }"
+    # Since the first check an undo may have renamed its receipt, or another unit started.
+    check_locks
 }
 
 digests() {
@@ -263,8 +264,8 @@ right_digests() {
     [ "$swap" = no ] || [ "$new" = none ] || right=$right$new$NL
 }
 
-# receipt: what an undo has to know, also one by another process, later. What others
-# ask of it goes first (of_receipt), and its run in the first line (ended).
+# receipt prints what an undo needs, also a later one by another process. The keys for
+# read_receipt are first, and the run is in the first line (has_state).
 receipt() {
     for key in run owner old new boot about unit log path real folder thumbprint window timeout port swap start hold deadman was invocation sick; do
         eval "say $key \"\$$key\""
@@ -278,72 +279,73 @@ receipt() {
     printf 'end\n'
 }
 
-# swap: rename(2) is the moment of change. Not where a switch that was due has
-# undone already; the lock keeps it from doing so just now.
+# swap puts the new file in place; rename(2) is the moment of change. The caller has
+# checked that the dead-man switch has not undone the run, and holds the lock.
 swap() {
     if [ "$new" = none ]; then
         said=$(rm -f -- "./$leaf" 2>&1)
     else
         said=$(put_in_place 2>&1) && tmp=''
-    fi && { swapped; return; }
+    fi && { check_swap; return; }
     exec 6>&-
-    look_in_place && digest_of_live
-    [ "$live" = "$old" ] || undo command "the file can not be replaced: ${said##*: }"
-    refuse command "the file can not be replaced: ${said##*: }"
+    stat_here && digest_of_live
+    [ "$live" = "$old" ] || undo command "cannot replace the file: ${said##*: }"
+    refuse command "cannot replace the file: ${said##*: }"
 }
 
-# swapped: in a folder that others can write, another file can have taken the place
-# of the new one before it was moved.
-swapped() {
+# check_swap undoes the run if the live file is not the new one: in a folder that others
+# can write, it may have been replaced before the rename.
+check_swap() {
     ours=$new file_known=''
     [ -n "$guarded" ] && [ "$new" != none ] || return 0
-    landed "$origin" "$new" || { exec 6>&-; astray=yes; undo drift "another file was put in the place of the new $path"; }
+    in_place "$origin" "$new" || { exec 6>&-; intruder=yes; undo drift "another file has replaced the new $path"; }
     file_known=$file_state
 }
 
-# confirm: the rename decides; whoever has undone meanwhile has won, and the
-# receipt may be another run's by now.
+# confirm ends the run; the rename decides. If an undo was first, the receipt may already
+# be another run's.
 confirm() {
-    { lock 5 && ended pending; } || { exec 6>&-; undo timeout 'the time to confirm was up'; }
-    said=$(mv -T -- "$state/pending" "$state/confirmed" 2>&1) || ended confirmed ||
-        undo command "the receipt can not be confirmed: ${said##*: }"
+    { lock 5 && has_state pending; } || { exec 6>&-; undo timeout 'the time to confirm was over'; }
+    said=$(mv -T -- "$state/pending" "$state/confirmed" 2>&1) || has_state confirmed ||
+        undo command "cannot confirm the receipt: ${said##*: }"
     exec 7>&-
     sync -- "$state" .
-    # Before a word is said: who does not listen must not hold the lock.
+    # Before any output: a reader that does not read must not block the lock.
     exec 6>&-
     say result rotated
-    # What other runs have staged was meant for the file that is gone now, too.
+    # Files staged by other runs were for the file that is gone now.
     disarm "$state"/staged-* "$state/undo.log"
     deadman=no
     in_each prune_backups
     exit 0
 }
 
-# ended STATE: is that this run's state? A receipt begins with its run.
-ended() {
+# has_state STATE reports whether this run is in that state. A receipt starts with its run.
+has_state() {
     first=''
     { IFS= read -r first <"$state/$1"; } 2>/dev/null
     [ "$first" = "run=$run" ]
 }
 
-# goes_on: has the run in $kept not ended? In the order in which the names change.
-goes_on() { ended pending || ended undoing || alive "$kept"; }
+# unfinished reports whether the run in $kept has not ended. The order of the checks is the
+# order of the renames.
+unfinished() { has_state pending || has_state undoing || alive "$kept"; }
 
-# forget removes the folder of a run that has left nothing to go back to. What
-# makes it a backup goes first; where the switch can't be taken away it has to
-# stay, and the next tick tries again.
-forget() {
-    if armed_once; then
+# remove_run removes the folder of a run that has nothing to restore. The files that make
+# it a backup are first; if the dead-man switch can't be removed, the folder stays, and
+# the next tick retries.
+remove_run() {
+    if has_switch; then
         rm -f -- "$kept/receipt" "$kept/certificate" && disarm || return
     fi
     rm -rf -- "$kept/receipt" "$kept/certificate" "$kept"
 }
 
-# prune_backups: backups hold private keys; the newest $keep stay, for at most $max_age
-# days (their names begin with their day), and always the one of a transaction
-# that has not ended.
+# prune_backups removes backups, because they contain private keys. The newest $keep stay,
+# for at most $max_age days (their names start with their day), and always the backup of
+# a transaction that has not ended.
 prune_backups() {
-    # The day of a run is in its name, of the one at work too.
+    # The day of a run is in its name, also this run's.
     this=$run today=${run%"${run#????????}"} oldest=''
     set -- "$state"/backups/*/receipt
     for receipt; do
@@ -352,13 +354,13 @@ prune_backups() {
         case $day in *[!0-9]* | '') day=$today ;; esac
         if [ $# -gt "$keep" ] || too_old; then
             shift
-            goes_on || forget
+            unfinished || remove_run
         fi
     done
     run=$this
 }
 
-# too_old: what is of today is not, whatever that is.
+# too_old reports whether the backup's $day is too old; today never is.
 too_old() {
     [ "$max_age" = 0 ] || [ "$day" != "$today" ] || return
     [ -n "$oldest" ] || oldest=$(date -u -d "-$max_age days" +%Y%m%d) || oldest=0
@@ -367,13 +369,13 @@ too_old() {
 
 # prune removes backups and changes nothing else.
 prune() {
-    own_folder
+    use_own_folder
     count=0
     in_each count_backups
-    were=$count count=0
-    [ "$were" = 0 ] || in_each prune_backups
+    before_prune=$count count=0
+    [ "$before_prune" = 0 ] || in_each prune_backups
     in_each count_backups
-    say removed "$((were - count))"
+    say removed "$((before_prune - count))"
     say result pruned
 }
 

@@ -1,65 +1,65 @@
 
-# --- undo: the way back, also for whoever finds a receipt ---
+# --- undo: restore the old certificate, also by another process ---
 
-# undo CLASS REASON ends the verb: rolled-back when the old certificate is live
-# again and the agent healthy, failed when a person is needed.
+# undo CLASS REASON ends the verb: rolled-back if the old certificate is restored and the
+# agent healthy, failed if the operator must act.
 undo() {
     say step undo
     say error "$1 $2"
-    [ "$start" = no ] || evidence
+    [ "$start" = no ] || send_evidence
     kept=$state/backups/$run
     [ -n "$claimed" ] || claim || await
     rm -f -- "$state/staged-$run"
-    restore || give_up "the old certificate can not be put back: $why"
-    [ "$start" = no ] || bring_back || [ "$sick" = yes ] || give_up "the old certificate is live again, but the agent is not healthy: $why"
-    [ "$sick" = no ] || give_up 'the agent was unhealthy before; everything is as it was'
-    # Before its end: whoever finds the folder then knows that it is no backup.
+    restore || fail_undo "cannot restore the old certificate: $why"
+    [ "$start" = no ] || restart_old || [ "$sick" = yes ] || fail_undo "the old certificate is restored, but the agent is unhealthy: $why"
+    [ "$sick" = no ] || fail_undo 'the agent was unhealthy before; everything is restored'
+    # Before the rename: a later cleanup then sees that the folder is not a backup.
     rm -f -- "$kept/receipt" "$kept/certificate"
-    end_as rolled-back || exit 1
+    finish_as rolled-back || exit 1
     say result rolled-back
-    forget
+    remove_run
     exit 0
 }
 
-give_up() {
+fail_undo() {
     say undo_error "$1"
     say sick "$sick"
-    end_as failed || exit 1
+    finish_as failed || exit 1
     say result failed
     disarm
     exit 0
 }
 
-# lock SECONDS: whoever changes the name of a receipt, or has to be sure of it,
-# holds the folder's lock; an undo until it ends. Not with a file of the run:
-# who undoes it removes them. `command` keeps a shell alive that can't open it.
+# lock SECONDS takes the folder's lock, which is needed to rename a receipt or to rely on
+# its name; an undo holds it until it ends. It is not on a file of the run, which an undo
+# removes. `command` keeps the shell alive if the open fails.
 lock() { { command exec 6<"$state" && flock -w "$1" 6; } 2>/dev/null; }
 
-# claim makes this process the one that undoes. The rename lets either the
-# confirmation or one undo win; the lock tells a living undo from a dead one.
+# claim makes this process the one that undoes the run. The rename lets either the
+# confirmation or one undo win; the lock distinguishes a running undo from a dead one.
 claim() {
     lock 0 || return 1
-    if ended pending && [ ! -e "$state/undoing" ]; then
+    if has_state pending && [ ! -e "$state/undoing" ]; then
         mv -T -- "$state/pending" "$state/undoing" 2>/dev/null
     fi
-    ended undoing && claimed=yes && return
-    # Nobody else has to wait for one that does nothing.
+    has_state undoing && claimed=yes && return
+    # Others must not wait for this process.
     exec 6>&-
     return 1
 }
 
-# await: another process (the timer, recover) undoes this run, or has confirmed
-# it; how that ends is how this run ends.
+# await waits while another process (the timer, recover) undoes this run, and ends with
+# its result.
 await() {
     now_up
     undo_time
-    patience=$((up + (patient + timeout + window + 60) * 100))
-    while now_up; [ "$up" -lt "$patience" ]; do
+    wait_until=$((up + (undo_wait + timeout + window + 60) * 100))
+    while now_up; [ "$up" -lt "$wait_until" ]; do
         open=''
-        if ended pending || ended undoing; then open=yes; fi
-        ! ended confirmed || { say result rotated; exit 0; }
-        ! ended rolled-back || { say note 'the dead-man switch was quicker'; say result rolled-back; exit 0; }
-        ! ended failed || { say note 'the dead-man switch was quicker'; say result failed; exit 0; }
+        if has_state pending || has_state undoing; then open=yes; fi
+        ! has_state confirmed || { say result rotated; exit 0; }
+        ! has_state rolled-back || { say note 'the dead-man switch was quicker'; say result rolled-back; exit 0; }
+        ! has_state failed || { say note 'the dead-man switch was quicker'; say result failed; exit 0; }
         ! claim || return 0
         [ -n "$open" ] || exit 1
         sleep 0.25 6>&- 7>&-
@@ -67,55 +67,56 @@ await() {
     exit 1
 }
 
-# end_as gives the receipt its last name. Where that fails the switch stays, to
-# try again.
-end_as() {
-    mv -T -- "$state/undoing" "$state/$1" 2>/dev/null || ended "$1" || return
+# finish_as STATE gives the receipt its last name. If that fails, the dead-man switch
+# stays, and retries.
+finish_as() {
+    mv -T -- "$state/undoing" "$state/$1" 2>/dev/null || has_state "$1" || return
     sync -- "$state"
     return 0
 }
 
-# restore writes nothing where the bytes are right already, and leaves alone what
-# others have put there since: another file, or a link to one.
+# restore puts the old file back. It writes nothing if the bytes are already right, and
+# does not touch what others have put there since: another file, or a link. If it fails,
+# $why has the reason.
 restore() {
     stays=yes
-    why="the folder of $path is not the one that it was"
+    why="the folder of $path was replaced"
     { walk "${real%/*}" && [ "$walked" = "${real%/*}" ]; } || return 1
     folders=$folders$ROOT$walked/$NL
-    look_in_place && digest_of_live
+    stat_here && digest_of_live
     same_folder || return 1
     sweep
-    if [ -L "./$leaf" ] && [ -z "$astray" ]; then live='link'; fi
+    if [ -L "./$leaf" ] && [ -z "$intruder" ]; then live='link'; fi
     case $live in
-    "$old") [ "$kind" = other ] || { landed_before; return 0; } ;;
+    "$old") [ "$kind" = other ] || { expect_old; return 0; } ;;
     "$new" | none | '') ;;
-    *) why='it was changed since, and not by this run'; return 1 ;;
+    *) why='it was changed since, not by this run'; return 1 ;;
     esac
     why=$(put_back 2>&1) || {
         # An error is no proof that nothing happened.
-        look_in_place && digest_of_live
+        stat_here && digest_of_live
         if [ "$kind" = other ] || [ "$live" != "$old" ]; then
             why=${why##*: }
-            not_for_now
+            retry_later
             return 1
         fi
     }
-    landed_before
+    expect_old
     sync -- .
 }
 
-# same_folder: is the script in the folder that the transaction was in? A device may
-# have another number after a boot.
+# same_folder reports whether the current folder is the transaction's. A device may have
+# another number after a reboot.
 same_folder() {
     [ -n "$here" ] || return
     read -r now_boot <"$ROOT/proc/sys/kernel/random/boot_id"
-    # A receipt of an earlier version has none.
+    # A receipt of an earlier version has no folder.
     case $folder in '' | "$here") return 0 ;; esac
     [ "$now_boot" != "$boot" ] && [ "${folder%%:*}:${folder##*:}" = "${here%%:*}:${here##*:}" ]
 }
 
-# landed_before: what the watch after an undo finds live.
-landed_before() { ours=$old file_known='' configured=''; }
+# expect_old sets what the watch after an undo expects as the live file.
+expect_old() { ours=$old file_known='' configured=''; }
 
 put_back() {
     if [ "$old" = none ]; then
@@ -126,64 +127,64 @@ put_back() {
     digests "$backup" 2>/dev/null
     [ "$sums" = "$old$NL" ] || { printf 'the backup is damaged'; return 1; }
     if beside "$backup" && flush "$tmp" && put_in_place; then
-        [ -z "$guarded" ] || landed "$backup" "$old" || { printf 'another file was put in its place'; return 1; }
+        [ -z "$guarded" ] || in_place "$backup" "$old" || { printf 'another file has replaced it'; return 1; }
         return 0
     fi
     rm -f -- "$tmp"
     return 1
 }
 
-# not_for_now: with nobody there to see a failure (a full disk, say), the next
-# tick tries again.
-not_for_now() {
+# retry_later ends the script in an unattended undo, so that the next tick retries, for
+# example after a full disk.
+retry_later() {
     [ -n "$ticking" ] && [ "$why" != 'the backup is damaged' ] || return 0
     say undo_error "$why"
     exit 1
 }
 
-# bring_back restarts only an agent that may have seen the new file, and
-# watches it in either case.
-bring_back() {
+# restart_old restarts the agent only if it may have read the new file, and watches it in
+# either case.
+restart_old() {
     unit_state
     undo_time
-    come_to_rest
-    ! was_stopped || give_up "the old certificate is live again; $unit was left stopped"
+    wait_for_stop
+    ! was_stopped || fail_undo "the old certificate is restored; $unit was left stopped"
     halted=''
-    [ -z "$unsure" ] || say note "$unit is stopped, and systemd does not tell by whom: it is started again"
+    [ -z "$unsure" ] || say note "$unit is stopped, and systemd does not report by whom: it is started again"
     mark_log
-    # Lines of the certificate that was just taken out do not count, and what
-    # was expected of the new one is not asked of the old.
+    # Lines that name the removed certificate don't count, and the expected lines are for
+    # the new certificate only.
     thumbprint='' expect='' replaced=none base=$restarts said=''
-    if [ "$active" != "$was" ] || { [ "$id" != "$invocation" ] && started_before_the_file; }; then
+    if [ "$active" != "$was" ] || { [ "$id" != "$invocation" ] && older_than_file; }; then
         replaced=$id base=0
         say step restart
-        told=$timeout timeout=$patient
+        usual=$timeout timeout=$undo_wait
         restart_unit || said=$why
-        timeout=$told
+        timeout=$usual
     fi
     say step watch
     watch "$replaced" "$base" || { why=${said:-$why}; return 1; }
-    evidence
+    send_evidence
 }
 
-# started_before_the_file: the process that runs may have read another file
-# than the one that is there now. Hundredths of seconds; the kernel stamps files
-# with a clock that lags by up to one tick. The time since boot is read last, so
-# that a slow machine makes the process older, and never younger.
-started_before_the_file() {
-    # No file tells nothing.
+# older_than_file reports whether the running process may have started before the last
+# change of the live file. Times are hundredths of a second; the kernel stamps files with
+# a clock that lags by up to one tick. The time since boot is read last, so that on a slow
+# machine the process seems older, never younger.
+older_than_file() {
+    # Without a file the answer is yes.
     changed=$(stat -c %.2Z -- "$ROOT$real" 2>/dev/null) || return 0
     both_clocks
     [ $((now - up + started / 10000)) -le $((${changed%.*}${changed#*.} + 2)) ]
 }
 
-# recover carries an interrupted transaction of any run to its end, and removes
-# what runs that ended have left.
+# recover ends an interrupted transaction of any run, and removes the leftovers of ended
+# runs.
 recover() {
-    own_folder
-    make_state || refuse disk "$state can not be made, or is not root's own"
+    use_own_folder
+    make_state || refuse disk "cannot create $state, or root does not own it"
     say step lock
-    in_each settle_first
+    in_each recover_unit
     say step clean
     in_each clean_folder
     sweep_work
@@ -191,10 +192,10 @@ recover() {
     say result clean
 }
 
-# settle_first: twice, as it may change from one name to the other just now.
-settle_first() {
+# recover_unit checks one name twice, because the receipt may be renamed meanwhile.
+recover_unit() {
     for receipt in undoing pending undoing; do
-        [ ! -f "$state/$receipt" ] || settle "$receipt"
+        [ ! -f "$state/$receipt" ] || recover_receipt "$receipt"
     done
 }
 
@@ -202,41 +203,40 @@ clean_folder() {
     for left in "$state"/backups/*/receipt "$state"/backups/*/host.sh "$state"/backups/*/deadline; do
         kept=${left%/*}
         run=${kept##*/}
-        [ ! -f "$left" ] || goes_on || no_switch
+        [ ! -f "$left" ] || unfinished || clean_run
     done
     find "$state" "$state/backups" -maxdepth 1 \( -name 'staged-*' -mmin +1440 -o -name 'diags-*' -mmin +60 -o -path "$state/backups/*" -empty -mmin +60 \) -exec rm -rf -- {} +
 }
 
-# settle RECEIPT ends the verb: undone, by what the receipt says, unless its
-# run is at work. A receipt that was cut short while it was written stands
-# before any change.
-settle() {
+# recover_receipt RECEIPT ends the verb with an undo as the receipt describes it, unless
+# its run is in progress. If the receipt is incomplete, the run has not changed anything.
+recover_receipt() {
     read_values receipt <"$state/$1" || {
-        of_receipt "$state/$1"
-        ! alive "$state/backups/$of" || refuse locked "$(whose "$state/$1")"
+        read_receipt "$state/$1"
+        ! alive "$state/backups/$its_run" || refuse locked "$(lock_holder "$state/$1")"
         rm -f -- "$state/$1"
         unit=${state##*/}
         return
     }
     kept=$state/backups/$run
-    if [ "$1" = pending ]; then ! at_work || refuse locked "$(whose "$state/$1")"; fi
-    # Its time is over, and it may go on one day: the undo takes its receipt.
+    if [ "$1" = pending ]; then ! at_work || refuse locked "$(lock_holder "$state/$1")"; fi
+    # Its time is over, but it may continue later: the undo takes its receipt.
     ! alive "$kept" || say receipt_pid "$worker"
-    look_before
-    undo unreachable "the operator of run $run was lost"
+    set_marks
+    undo unreachable "contact with the operator of run $run was lost"
 }
 
-# look_before is for the evidence of an undo by another process.
-look_before() {
+# set_marks prepares the evidence of an undo by another process.
+set_marks() {
     unit_state
     mark_log
 }
 
 mark_log() {
     find_log
-    look_at_files
+    stat_all
     log_mark
 }
 
-# at_work: the process of the run lives, and its time is not up.
+# at_work reports whether the process of the run is alive and its time is not over.
 at_work() { alive "$kept" && ! overdue; }

@@ -1,10 +1,9 @@
 
 # --- the dead-man switch ---
 #
-# If nobody confirms in time, a transient timer undoes. After a reboot the
-# timer is gone: then a guard unit, which only the next boot reads, puts the old
-# file back before the agent starts. Both run the copy of this script that lies
-# beside the backup.
+# If no confirmation arrives in time, a transient timer undoes the run. After a reboot the
+# timer is gone: then a guard unit, which only the next boot reads, restores the old file
+# before the agent starts. Both run the copy of this script next to the backup.
 
 deadman_names() {
     name=${unit%.service}
@@ -14,29 +13,30 @@ deadman_names() {
     guard=$units/aoifleet-guard-$name-$run.service
 }
 
-# prepare_deadman writes the copy of this script ($self is its text, which came
-# with it) and the guard.
+# prepare_deadman writes the copy of this script ($self is its text, sent with it) and the
+# guard.
 # shellcheck disable=SC2154
 prepare_deadman() {
     deadman_names
-    # systemd takes some of them for the end of a line.
+    # systemd treats some of them as the end of a line.
     case ${real%/*} in *[[:cntrl:]]*) refuse configuration "the folder of the certificate has a control character in its path" ;; esac
-    command -v systemd-run >/dev/null || refuse configuration 'the dead-man switch can not be armed: no timer, systemd-run is not there'
-    [ -n "$wanted" ] || [ "$start" = no ] || refuse configuration "the dead-man switch can not be armed: no boot guard, no target wants $unit"
+    command -v systemd-run >/dev/null || refuse configuration 'cannot arm the dead-man switch: no timer, systemd-run is missing'
+    [ -n "$wanted" ] || [ "$start" = no ] || refuse configuration "cannot arm the dead-man switch: no boot guard, no target wants $unit"
     {
         printf '%s\n' "$self" "unattended '$unit' '$run' >>'$state/undo.log' 2>&1" >"$kept/host.sh" &&
             guard_unit >"$guard" && guard_links
-    } 2>/dev/null || refuse configuration "the dead-man switch can not be armed: no boot guard, $units can not be written"
+    } 2>/dev/null || refuse configuration "cannot arm the dead-man switch: no boot guard, cannot write in $units"
 }
 
-# guard_unit: a oneshot before the agent, which never restarts it (that would
-# wait for itself). daemon-reload is not needed: only the next boot reads it.
+# guard_unit prints a oneshot unit that runs before the agent. It never restarts the agent,
+# because that job would wait for the guard. daemon-reload is not needed: only the next
+# boot reads the unit.
 guard_unit() {
-    escaped "$kept"
+    escape "$kept"
     home=$text
-    escaped "$ROOT${real%/*}"
+    escape "$ROOT${real%/*}"
     printf '%s\n' "[Unit]
-Description=Puts the old certificate of $unit back after an interrupted rotation
+Description=Restores the old certificate of $unit after an interrupted rotation
 Before=$unit
 RequiresMountsFor=\"$home\" \"$text\"
 ConditionPathExists=|$state/pending
@@ -48,8 +48,8 @@ TimeoutStartSec=120
 ExecStart=/bin/sh \"$home/host.sh\""
 }
 
-# escaped leaves in $text a path inside double quotes in a unit file (systemd.syntax(7)).
-escaped() {
+# escape PATH sets $text to it, for double quotes in a unit file (systemd.syntax(7)).
+escape() {
     case $1 in
     *[\\\"%]*) text=$(printf '%s' "$1" | sed 's/[\\"]/\\&/g; s/%/%%/g') ;;
     *) text=$1 ;;
@@ -63,28 +63,28 @@ guard_links() {
     done
 }
 
-# arm: systemd.timer(5) fires up to a minute late without AccuracySec. A tick that
-# does not come to its end (RuntimeMaxSec) is followed by another.
+# arm starts the timer. Without AccuracySec it would fire up to a minute late
+# (systemd.timer(5)). RuntimeMaxSec ends a tick that hangs; another follows.
 arm() {
     extend
-    ! overdue || refuse disk "the deadline can not be written in $kept"
-    # It waits until systemd has started the timer, whose file is there as long
-    # as the timer is (--collect). If either is not so, systemd is asked.
+    ! overdue || refuse disk "cannot write the deadline in $kept"
+    # systemd-run waits until systemd has started the timer, whose file exists as long as
+    # the timer does (--collect). If either is not the case, ask systemd.
     said=$(systemd-run -q --collect --unit="$timer" --on-active="$hold" --on-unit-active=15 --timer-property=AccuracySec=1s --property=RuntimeMaxSec="$((2 * timeout + window + 3600))" /bin/sh "$kept/host.sh" 2>&1) &&
         [ -f "$ROOT/run/systemd/transient/$timer.timer" ] && return
     [ "$(systemctl show -p ActiveState "$timer.timer" 2>/dev/null)" = ActiveState=active ] ||
-        refuse configuration "the dead-man switch can not be armed: no timer, ${said:-systemd-run has made none}"
+        refuse configuration "cannot arm the dead-man switch: no timer, ${said:-systemd-run has created none}"
 }
 
-# extend puts the deadline off, while this process works. Without a switch it tells
-# until when the run counts as one that is at work.
+# extend postpones the deadline, while this process works. Without a dead-man switch it is
+# the time until which the run counts as in progress.
 extend() {
     now_up
     { printf '%s %s\n' "$((up / 100 + hold))" $$ >"$kept/deadline"; } 2>/dev/null
 }
 
-# read_deadline FOLDER: in seconds of uptime, empty where it is unknown; and $worker,
-# the process that wrote it.
+# read_deadline FOLDER sets $deadline, in seconds of uptime, empty if it is unknown, and
+# $worker, the process that wrote it.
 read_deadline() {
     deadline='' worker=''
     { read -r deadline worker <"$1/deadline"; } 2>/dev/null
@@ -92,15 +92,15 @@ read_deadline() {
     now_up
 }
 
-# seconds_left FOLDER: until that run counts as lost, in $left.
+# seconds_left FOLDER sets $left to the seconds until that run counts as lost.
 seconds_left() {
     read_deadline "$1"
     left=$deadline
     [ -z "$left" ] || left=$((deadline > up / 100 ? deadline - up / 100 : 0))
 }
 
-# overdue: the time to confirm is up. A deadline that can't be read counts as
-# one that has passed; it is written anew now and then, so it is read twice.
+# overdue reports whether the time to confirm is over. A deadline that can't be read
+# counts as passed; it may just be rewritten, so it is read twice.
 overdue() {
     read_deadline "$kept"
     [ -n "$deadline" ] || { sleep 0.2 6>&- 7>&-; read_deadline "$kept"; }
@@ -108,13 +108,13 @@ overdue() {
     [ $((up / 100)) -ge "${deadline:-0}" ]
 }
 
-# armed_once: is anything of a switch in $kept, or on its way there?
-armed_once() { [ "$deadman" = yes ] || [ -f "$kept/host.sh" ]; }
+# has_switch reports whether $kept has, or may get, a part of a dead-man switch.
+has_switch() { [ "$deadman" = yes ] || [ -f "$kept/host.sh" ]; }
 
-# disarm [FILE ...] takes the files and the switch of this run away. What the
-# timer runs goes last: as long as anything is left, the next tick tries again.
+# disarm [FILE ...] removes the files and the dead-man switch of this run. The script that
+# the timer runs is last: while anything is left, the next tick retries.
 disarm() {
-    if ! armed_once; then
+    if ! has_switch; then
         for left in "$@" "$kept/deadline"; do [ ! -e "$left" ] || rm -f -- "$left"; done
         return
     fi
@@ -128,43 +128,43 @@ disarm() {
     rm -f -- "$kept/deadline" "$kept/host.sh"
 }
 
-# no_switch: a run that has ended needs none, nor what was staged for it, and
-# without anything to go back to no folder either.
-no_switch() {
+# clean_run removes the dead-man switch and the staged file of a run that has ended, and
+# its folder if there is nothing to restore.
+clean_run() {
     rm -f -- "$state/staged-$run"
-    if is_backup && ! ended rolled-back; then disarm; else forget; fi
+    if is_backup && ! has_state rolled-back; then disarm; else remove_run; fi
 }
 
-# unattended UNIT RUN is what timer and guard run. A tick before the deadline
-# does nothing, nor one that finds another process at it; an undo that died is
-# taken up again. In the order in which the names change.
+# unattended UNIT RUN is called by the timer and the guard. A tick before the deadline, or
+# during an undo by another process, does nothing; an undo that died is continued. The
+# order of the checks is the order of the renames.
 unattended() {
     begin
     exec </dev/null
-    no_values
+    reset_values
     unit=$1 run=$2 state=$ROOT/var/lib/aoifleet/$1 kept=$ROOT/var/lib/aoifleet/$1/backups/$2
     for receipt in pending undoing; do
-        ended "$receipt" || continue
+        has_state "$receipt" || continue
         read_values receipt <"$state/$receipt" || exit 1
         read -r now_boot <"$ROOT/proc/sys/kernel/random/boot_id"
-        [ "$now_boot" = "$boot" ] || before_the_agent
+        [ "$now_boot" = "$boot" ] || restore_at_boot
         [ "$receipt" = undoing ] || overdue || exit 0
         claim || exit 0
         ticking=yes
-        # One attempt's words: there may be one every 15 seconds.
+        # Only the last attempt is kept: there may be one every 15 seconds.
         exec >"$state/undo.log" 2>&1
-        look_before
-        undo timeout 'nobody confirmed in time'
+        set_marks
+        undo timeout 'no confirmation in time'
     done
-    no_switch
+    clean_run
     exit 0
 }
 
-# before_the_agent runs at boot. The receipt stays: the agent has yet to start,
-# and whoever comes next (recover) watches it and ends the transaction.
-before_the_agent() {
+# restore_at_boot runs before the agent starts. The receipt stays: recover, or the next
+# rotation, watches the agent and ends the transaction.
+restore_at_boot() {
     if claim && restore; then
-        # Or what a person does until then would be undone at the next boot.
+        # Otherwise the next boot would undo the operator's later changes.
         deadman_names
         rm -f -- "$units"/*.wants/"${guard##*/}" "$guard"
     fi

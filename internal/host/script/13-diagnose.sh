@@ -1,19 +1,19 @@
 
-# --- diagnose: what the agent's own tool tells of it, as one zip ---
+# --- diagnose: the output of the agent's diagnostics tool, as one zip ---
 #
-# The tool is the vendor's, and what it reads the agent's user can write. So it runs
-# as that user, with nothing of root's, and root takes nothing from it but bytes out
-# of pipes: also the zip is read with that user's rights.
+# The tool is the vendor's, and the agent's user can write everything that it reads. So it
+# runs as that user, without root's rights, and root only accepts bytes from pipes: the
+# zip, too, is read with that user's rights.
 #
-# It works in a folder of its own, $work, that this user can reach and write: not in
-# $state, which is root's alone, but in /var/lib. Only root makes names there, so
-# nobody can put another thing in its place, as in /tmp or /var/tmp; those are often
-# small or mounted noexec, which keeps a tool that unpacks itself from running. A run
-# that was killed leaves it, under a name that tells the unit and the run.
+# It works in a folder of its own, $work, which this user can write: not in $state, which
+# is root's own, but in /var/lib. Only root can create names there, so no other user can
+# replace it, as in /tmp or /var/tmp; those are also often small or mounted noexec, where
+# a tool that unpacks itself fails. A killed run leaves it; its name has the unit and the
+# run.
 
-# gather runs the tool, for at most $diagnostics seconds, and leaves $folder/zip; or
-# nothing, and $why begins with a class. It runs in a process of its own and prints
-# nothing.
+# gather runs the tool, for at most $diagnostics seconds, and creates $folder/zip. If it
+# fails, it leaves nothing, and $why starts with a class. It runs in a process of its own
+# and prints nothing.
 gather() {
     tool=/usr/bin/microsoft/az-aoi-ingestion-gather-diags
     if [ ! -f "$ROOT$tool" ] || [ ! -x "$ROOT$tool" ]; then
@@ -21,31 +21,30 @@ gather() {
         return 1
     fi
     tool_user || return
-    # What the tool may write: never more than a third of what is free, because the
-    # agent needs room too, and the copies of root and of the login user come from the
-    # same disk.
+    # The tool may write a third of the free space: the agent needs space too, and the
+    # copies of root and of the login user are on the same disk.
     tool_most=$(($(free_in "$ROOT/var/lib") / 3))
-    [ "$tool_most" -ge 1048576 ] || { why='disk there is no room for the diagnostics in /var/lib'; return 1; }
+    [ "$tool_most" -ge 1048576 ] || { why='disk no space for the diagnostics in /var/lib'; return 1; }
     [ "$tool_most" -lt "$size" ] || tool_most=$size
     if make_work 2>/dev/null; then
         said=$(run_tool | timeout -k 2 "$((diagnostics + 8))" tail -c 2000 | tr -d '\000' | tail -n 1)
-        ran && take_zip && { clear_work; return 0; }
+        tool_ok && copy_zip && { clear_work; return 0; }
     else
-        why="disk nothing can be written in /var/lib"
+        why="disk cannot write in /var/lib"
     fi
-    take_away_zip
+    remove_zip
     return 1
 }
 
-# diags_places: root's own folder, and the tool's.
+# diags_places sets $folder, which is root's own, and $work, which is the tool's.
 diags_places() { folder=$state/diags-$run work=$ROOT/var/lib/aoifleet-diags-$unit-$run; }
 
-# tool_user leaves in $as_user and $as_group as whom the tool runs; empty for root, where
-# the agent itself is root. Where the unit does not tell, it is not taken for root's.
+# tool_user sets $as_user and $as_group to the user and group of the tool; empty means
+# root, if the agent runs as root. If the unit is unknown it fails: root is not assumed.
 tool_user() {
     as_user='' as_group='' as=''
     [ "$as_root" != yes ] || return 0
-    [ "$load" = loaded ] || { why="configuration $unit is not loaded, so as whom the agent's tool has to run is unknown"; return 1; }
+    [ "$load" = loaded ] || { why="configuration $unit is not loaded, so the user for the agent's tool is unknown"; return 1; }
     [ -n "$user" ] || return 0
     value=$(id -u -- "$user" 2>/dev/null) || { why="configuration the host has no user $user, which $unit runs as"; return 1; }
     [ "$value" != "$(id -u)" ] || return 0
@@ -63,8 +62,9 @@ make_work() {
         { [ -z "$as_user" ] || chown -- "$as_user:$as_group" "$work/out" "$work/tmp"; }
 }
 
-# clear_work takes the folder from the user first, who then can make no more names in
-# it. rm(1) follows no link. What that user has mounted there may keep any of it waiting.
+# clear_work takes the folder from the user first, who then can't create names in it.
+# rm(1) follows no link. A file system that the user has mounted there may block, hence
+# the time-out.
 clear_work() {
     [ -d "$work" ] || return 0
     # shellcheck disable=SC2016 # for the other shell
@@ -72,19 +72,19 @@ clear_work() {
         sh "$work" >/dev/null 2>&1 3<&- 6>&- 7>&-
 }
 
-# sweep_work removes what killed runs have left, after an hour.
+# sweep_work removes the folders of killed runs, after an hour.
 sweep_work() {
     for work in "$ROOT/var/lib/aoifleet-diags-$unit-"*; do
         [ -z "$(find "$work" -maxdepth 0 -mmin +60 2>/dev/null)" ] || clear_work
     done
 }
 
-# run_tool: its words may be held open by what it has left behind, so who reads them
-# has to end in time too.
+# run_tool runs the tool and prints its output. A process that it leaves behind may keep
+# the output open, so the reader needs a time-out too.
 run_tool() {
     {
-        # Blocks of 512 bytes, as POSIX has it; a bash that is not called sh has larger
-        # ones. Where the limit is lower already it stays.
+        # Blocks of 512 bytes, as in POSIX; a bash that is not called sh has larger ones. A
+        # lower limit stays.
         ulimit -f "$((tool_most / 512))" 2>/dev/null || :
         within=$diagnostics
         # shellcheck disable=SC2016 # for the other shell
@@ -98,8 +98,8 @@ read_status() {
     { read -r status <"$folder/status"; } 2>/dev/null
 }
 
-# ran: has the tool come to a good end?
-ran() {
+# tool_ok reports whether the tool succeeded; if not, $why has class and reason.
+tool_ok() {
     read_status
     case $status in
     0) return 0 ;;
@@ -113,29 +113,29 @@ ran() {
     return 1
 }
 
-# the_zip prints the one zip that is there. It is for the user's own shell, and only
-# tells what a sound tool has done wrong: that user can lie, but about its own bytes.
+# print_zip prints the only zip in a folder. It runs in the user's own shell, so its checks
+# only find mistakes of the tool: that user can lie, but only about its own bytes.
 # shellcheck disable=SC2016
-the_zip='cd -- "$1" || exit
+print_zip='cd -- "$1" || exit
 set -- ./*.zip
 [ -e "$1" ] || [ -L "$1" ] || exit 90
 [ $# -eq 1 ] || exit 91
 [ -f "$1" ] && [ ! -L "$1" ] || exit 92
 exec dd if="$1" bs=1048576 iflag=nofollow,nonblock status=none'
 
-# copying is how many seconds that may take.
-copying() { printf '%s' "$((10 + size / 16777216))"; }
+# copy_time prints the limit on the time of the copy, in seconds.
+copy_time() { printf '%s' "$((10 + size / 16777216))"; }
 
-# take_zip copies what the tool has left, bounded in size and time, into root's own
-# folder. It is a copy because that user may hold the file open.
-take_zip() {
-    within=$(copying)
-    copied=$({ { without_rights "$as_user" "$as_group" sh -c "$the_zip" sh "$work/out" 2>/dev/null; printf '%s\n' $? >"$folder/status"; } |
+# copy_zip copies the zip into root's own folder, with limits on size and time. root does
+# not use the file itself, because that user may have it open.
+copy_zip() {
+    within=$(copy_time)
+    copied=$({ { without_rights "$as_user" "$as_group" sh -c "$print_zip" sh "$work/out" 2>/dev/null; printf '%s\n' $? >"$folder/status"; } |
         timeout -k 2 "$((within + 5))" head -c "$((size + 1))" >"$folder/zip"; } 2>&1)
     case $? in
     0) ;;
     124 | 137) why="timeout the zip could not be read within ${within}s"; return 1 ;;
-    *) why="disk the zip can not be copied to $state: ${copied##*: }"; return 1 ;;
+    *) why="disk cannot copy the zip to $state: ${copied##*: }"; return 1 ;;
     esac
     read_status
     zip_size=$(stat -c %s -- "$folder/zip")
@@ -145,8 +145,8 @@ take_zip() {
     92:*) why="command what the agent's tool wrote is not a regular file" ;;
     0:0) why="command the agent's tool wrote an empty zip" ;;
     *)
-        [ "$zip_size" -le "$size" ] || { why="disk the zip has more than the $size bytes that are taken"; return 1; }
-        [ "$status" = 0 ] || { why="command the zip can not be read$as"; return 1; }
+        [ "$zip_size" -le "$size" ] || { why="disk the zip is larger than the limit of $size bytes"; return 1; }
+        [ "$status" = 0 ] || { why="command cannot read the zip$as"; return 1; }
         rm -f -- "$folder/status"
         return
         ;;
@@ -154,18 +154,18 @@ take_zip() {
     return 1
 }
 
-# unhealthy REASON: the way back; before it, where that is asked for, a look at
-# the agent that needs it. A failure to gather stops nothing.
-unhealthy() {
+# undo_unhealthy REASON gathers diagnostics, if requested, and undoes the run. It also
+# undoes it if no diagnostics can be gathered.
+undo_unhealthy() {
     [ -z "$halted" ] || undo agent_not_running "$1"
     if [ "$diagnostics" -gt 0 ]; then
         say step diagnostics
-        # The switch waits for the tool too, for who waits for that, and for the copy.
-        patience=$((diagnostics + $(copying) + 65))
-        hold=$((hold + patience))
+        # The dead-man switch waits for the tool, its time-outs and the copy too.
+        extra=$((diagnostics + $(copy_time) + 65))
+        hold=$((hold + extra))
         extend
-        hold=$((hold - patience))
-        # Never as root: nobody was asked.
+        hold=$((hold - extra))
+        # Never as root: the operator was not asked.
         as_root=no
         (exec 7>&- && diags_places && { gather || { say note "no diagnostics: ${why#* }"; exit 1; }; }) &&
             say gathered yes
@@ -174,15 +174,15 @@ unhealthy() {
     undo "${class:-unhealthy}" "$1"
 }
 
-# diagnose: gathers, or takes what a rotation of this run has gathered
-# ($diagnostics is 0), and hands it to the login user. The operator says how, and
-# when it has arrived; whatever he says, or if he is gone, nothing is left.
+# diagnose gathers diagnostics, or uses those that a rotation of this run has gathered
+# ($diagnostics is 0), and gives them to the login user or prints them, as the operator
+# answers. In every case but keep nothing is left, also if the operator is gone.
 diagnose() {
     staging_folder
-    own_folder
-    make_state || refuse disk "$state can not be made, or is not root's own"
+    use_own_folder
+    make_state || refuse disk "cannot create $state, or root does not own it"
     diags_places
-    trap 'take_away' EXIT
+    trap 'remove_diags' EXIT
     trap 'exit 143' INT TERM
     if [ "$diagnostics" -gt 0 ]; then
         say step gather
@@ -193,7 +193,7 @@ diagnose() {
     zip_size=$(stat -c %s -- "$folder/zip")
     digests "$folder/zip"
     say zip "$zip_size ${sums%"$NL"}"
-    case $(word) in
+    case $(next_answer) in
     keep)
         trap - EXIT
         say result kept
@@ -201,52 +201,52 @@ diagnose() {
     send)
         cat -- "$folder/zip"
         printf '\n'
-        take_away
+        remove_diags
         say result gathered
         ;;
     hand)
-        hand_over
+        give_zip
         say handed yes
-        # Arrived, or given up.
-        word >/dev/null
-        take_away
+        # The zip has arrived, or the operator has given up.
+        next_answer >/dev/null
+        remove_diags
         say result gathered
         ;;
     esac
 }
 
-# word is what the operator says next; nothing once he is silent for too long.
-word() { timeout "$hold" head -n 1 <&3; }
+# next_answer prints the operator's next answer; nothing after $hold seconds.
+next_answer() { timeout "$hold" head -n 1 <&3; }
 
-# hand_over copies the zip, with the login user's own rights, into a folder that
-# only that user can read.
-hand_over() {
+# give_zip copies the zip, with the login user's own rights, into a folder that only that
+# user can read.
+give_zip() {
     within=$hold
     free=$(as_caller stat -f -c '%a %S' . 2>/dev/null | timeout -k 2 12 head -c 100)
     case $free in *[!0-9\ ]* | *' '*' '* | ' '* | *' ' | '' | ??????????????????*) free='0 0' ;; esac
     [ "$((${free% *} * ${free#* }))" -gt "$((zip_size + 1048576))" ] || {
-        take_away
-        refuse disk "there is no room for $zip_size bytes in the login directory"
+        remove_diags
+        refuse disk "no space for $zip_size bytes in the login directory"
     }
-    # Whoever has that user's rights can say that it failed, and not that it did not.
+    # A process with that user's rights can fake a failure, but not a success.
     said=$({ { as_caller mkdir -- "$source" && as_caller dd "of=$source/diagnostics.zip" bs=1048576 iflag=fullblock conv=excl status=none <"$folder/zip"; } || printf ' failed'; } 2>&1 |
         timeout -k 2 "$((2 * hold + 10))" head -c 2000)
     [ -z "$said" ] || {
-        take_away
-        refuse disk "the diagnostics can not be written in the login directory: ${said##*: }"
+        remove_diags
+        refuse disk "cannot write the diagnostics in the login directory: ${said##*: }"
     }
     rm -rf -- "$folder"
 }
 
-# take_away_zip removes what is in root's own folder, and where the tool was at work.
-take_away_zip() {
+# remove_zip removes root's own folder and the tool's.
+remove_zip() {
     rm -rf -- "$folder"
     clear_work
 }
 
-take_away() {
+remove_diags() {
     trap - EXIT
-    take_away_zip
+    remove_zip
     within=''
     as_caller rm -rf -- "$source" >/dev/null 2>&1
 }

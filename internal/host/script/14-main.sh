@@ -1,12 +1,11 @@
 
-begin() { tmp='' kept='' made='' mine='' claimed='' ticking='' log_at='' log_is='' log_state='' mark_size='' mark_time='' known='' within='' halted='' stays='' astray='' class='' said_so='' log_real='' config_real='' config_folders='' ours='' file_known='' guarded='' here=''; }
+begin() { tmp='' kept='' made='' mine='' claimed='' ticking='' log_at='' log_is='' log_state='' mark_size='' mark_time='' known='' within='' halted='' stays='' intruder='' class='' seen_expect='' log_real='' config_real='' config_folders='' ours='' file_known='' guarded='' here=''; }
 
-# main runs one verb. One after the other they are called in the same shell: all
-# but observe, which changes nothing and leaves behind what it has seen, in a
-# shell of their own.
+# main runs one verb. One shell runs several calls; each verb runs in a subshell, except
+# observe, which changes nothing and keeps its results for the next call.
 main() {
     begin
-    read_values || { say error 'internal the values were cut short'; return 65; }
+    read_values || { say error 'internal the values are incomplete or invalid'; return 65; }
     state=$ROOT/var/lib/aoifleet/$unit
     [ "$shown_of" = "$unit" ] || aliases=''
     case $verb in
@@ -18,10 +17,10 @@ main() {
 run_verb() {
     case $unit in '' | .* | *[!A-Za-z0-9:_.@\\-]*) refuse internal 'not a unit name' ;; esac
     case $run$saved in .* | *[!A-Za-z0-9-]*) refuse internal 'not a run id' ;; esac
-    # bash would run what it finds in the subscript of an arithmetic operand.
+    # bash would run a command in the subscript of an arithmetic operand.
     case $size:$window:$timeout:$port:$hold:$keep:$max_age:$diagnostics in *[!0-9:]*) refuse internal 'not a number' ;; esac
-    [ "$verb" = examine ] || tools_are_there
-    [ -O "$ROOT/proc" ] || refuse sudo 'the host runs the script as somebody else than root; does a start-up file of the login shell run another shell?'
+    [ "$verb" = examine ] || check_tools
+    [ -O "$ROOT/proc" ] || refuse sudo 'the host does not run the script as root; does a start-up file of the login shell run another shell?'
     case $verb in
     observe | examine | stage | discard | rotate | recover | prune | diagnose) ;;
     install) [ -z "$helper" ] || refuse sudo 'the helper does not install itself' ;;
@@ -31,12 +30,12 @@ run_verb() {
     "$verb"
 }
 
-# tools_are_there is asked once in a shell.
-found=''
+# check_tools refuses a host on which a tool is missing; it checks once for each shell.
+tools_found=''
 tools='awk base64 cat chmod chown cp cut date dd env find flock grep head id ln ls mkdir mv readlink rm sed setsid sha256sum sleep stat sync systemctl tail timeout tr'
-tools_are_there() {
-    [ -z "$found" ] || return 0
+check_tools() {
+    [ -z "$tools_found" ] || return 0
     # shellcheck disable=SC2086 # one word each
     need $tools
-    found=yes
+    tools_found=yes
 }
