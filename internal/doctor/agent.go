@@ -45,7 +45,7 @@ func (c chart) files(v Visit) {
 // pathMessage names a usable path, and says whether others can write there.
 func pathMessage(file host.File) string {
 	if file.Guarded {
-		return file.Path + "; others than root can write its folder, see docs/security.md"
+		return file.Path + "; non-root users can write its folder, see docs/security.md"
 	}
 	return file.Path
 }
@@ -164,7 +164,7 @@ func (c chart) restartTime(v Visit) {
 func (c chart) log(v Visit, facts *host.Facts) {
 	switch {
 	case facts.LogUnsafe != "":
-		c.fail("log", v.Host.Agent.Log+" is a link, and others than root can write the folder "+facts.LogUnsafe, "set agent.log to the file itself")
+		c.fail("log", v.Host.Agent.Log+" is a link, and non-root users can write the folder "+facts.LogUnsafe, "set agent.log to the file itself")
 	case facts.Log == "file":
 		c.ok("log", v.Host.Agent.Log)
 	case facts.Log == "missing":
@@ -223,7 +223,7 @@ func (c chart) leftovers(v Visit) {
 	case !unfinished:
 		c.ok("unfinished", "")
 	case r.Holds():
-		c.fail("unfinished", fmt.Sprintf("run %s of %s is at work", r.Run, r.Owner), "wait until it ends")
+		c.fail("unfinished", fmt.Sprintf("run %s of %s is in progress", r.Run, r.Owner), "wait until it ends")
 	default:
 		c.failWithCommand("unfinished", r.Interrupted(), "recover")
 	}

@@ -104,7 +104,7 @@ func (c chart) helper(v Visit) {
 	case !v.usesHelper():
 		c.ok("helper", "not used")
 	case v.Found.OldHelper:
-		c.failWithCommand("helper", "the helper on the host is of another version than this program", "install-helper")
+		c.failWithCommand("helper", "the helper on the host has another version than this program", "install-helper")
 	default:
 		c.ok("helper", "version "+host.HelperVersion())
 	}

@@ -145,7 +145,7 @@ var faults = []fault{
 	{"no limit", func(v *Visit) { v.Found.Seen.Unit.StopTime = host.Endless }, "restart_time", "has no time-out, and health.timeout is 2m0s set TimeoutStopSec=", nil},
 	{"no log", func(v *Visit) { v.Found.Facts.Log = "missing" }, "log", "/log does not exist set agent.log", []string{"accepted"}},
 	{"log through another's link", func(v *Visit) { v.Found.Facts.LogUnsafe = "/var/log/x" }, "log",
-		"/log is a link, and others than root can write the folder /var/log/x set agent.log to the file itself", []string{"accepted"}},
+		"/log is a link, and non-root users can write the folder /var/log/x set agent.log to the file itself", []string{"accepted"}},
 	{"odd log", func(v *Visit) { v.Found.Facts.Log = "other" }, "log", "not a regular file", []string{"accepted"}},
 	{"refused", func(v *Visit) { v.Found.Seen.Denied = "AADSTS1" }, "accepted", "AADSTS1 check that the certificate is registered", nil},
 
@@ -158,7 +158,7 @@ var faults = []fault{
 		"run R of me was interrupted (undoing) aoifleet recover", nil},
 	{"run at work", func(v *Visit) {
 		v.Found.Seen.Receipts = []host.Receipt{{State: "pending", Run: "R", Owner: "me", AtWork: true}}
-	}, "unfinished", "at work wait", nil},
+	}, "unfinished", "in progress wait", nil},
 	{"leftovers", func(v *Visit) { v.Found.Seen.Leftover = []string{"x", "y"} }, "leftovers", "x, y aoifleet recover", nil},
 }
 
@@ -261,7 +261,7 @@ func TestWorthKnowing(t *testing.T) {
 		v           Visit
 		name, words string
 	}{
-		{v, "certificate_path", "/c.p12; others than root can write its folder, see docs/security.md"},
+		{v, "certificate_path", "/c.p12; non-root users can write its folder, see docs/security.md"},
 		{v, "protected_links", "fs.protected_symlinks is not 1"},
 		{healthyVisit(), "certificate_path", "/c.p12"},
 		{healthyVisit(), "protected_links", "hard and symbolic links"},

@@ -78,7 +78,7 @@ func decideCommon(t Target, look Look) (e Entry, done bool) {
 
 // lockedProblem says whose run is at work on a host, and until when.
 func lockedProblem(r host.Receipt) *problem.Error {
-	p := &problem.Error{Class: problem.Locked, Message: fmt.Sprintf("run %s of %s is at work on this host", r.Run, r.Owner),
+	p := &problem.Error{Class: problem.Locked, Message: fmt.Sprintf("run %s of %s is in progress on this host", r.Run, r.Owner),
 		Hint: "wait until it ends"}
 	switch {
 	case r.Armed:

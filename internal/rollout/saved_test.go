@@ -76,7 +76,7 @@ func TestDrift(t *testing.T) {
 			now: func(s *host.Observation) { s.Receipts = []host.Receipt{{State: "pending", Run: "r"}} }, action: Rotate},
 		{name: "another run is at work", now: func(s *host.Observation) {
 			s.Receipts = []host.Receipt{{State: "pending", Run: "r", AtWork: true}}
-		}, outcome: Refused, class: "locked", says: "is at work"},
+		}, outcome: Refused, class: "locked", says: "is in progress"},
 
 		{name: "carried out already", now: same, outcome: Current, says: "already live"},
 		{name: "carried out, and the agent has failed since", now: func(s *host.Observation) { same(s); s.Unit.Active = "failed" }, outcome: Refused, class: "drift", says: "unit active → failed"},

@@ -179,7 +179,7 @@ func byRun(run string, seen *host.Observation) string {
 		switch who := fmt.Sprintf("run %s of %s", oneLine(r.Run), oneLine(r.Owner)); {
 		case r.Run == run:
 		case r.State == "pending", r.State == "undoing":
-			return "; " + who + " is at work there"
+			return "; " + who + " is in progress there"
 		case r.State == "confirmed":
 			return "; by " + who
 		}

@@ -53,7 +53,7 @@ func unfinishedProblem(r host.Receipt) *problem.Error {
 	if !r.Holds() {
 		return &problem.Error{Class: problem.Locked, Message: r.Interrupted(), Hint: "recover it: aoifleet recover"}
 	}
-	p := &problem.Error{Class: problem.Locked, Message: fmt.Sprintf("run %s of %s is at work", r.Run, r.Owner)}
+	p := &problem.Error{Class: problem.Locked, Message: fmt.Sprintf("run %s of %s is in progress", r.Run, r.Owner)}
 	if r.Armed {
 		p.Message += fmt.Sprintf("; undone in %s if not confirmed", r.Left)
 	}

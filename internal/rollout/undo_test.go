@@ -134,7 +134,7 @@ func TestSoakFindsAnotherFile(t *testing.T) {
 		}, "sha256 aaaaaaaaaaaa…; by run r2 of op@pc"},
 		{"another run is at work", func(s *host.Observation) {
 			s.File.Digest, s.Receipts = other, []host.Receipt{{State: "pending", Run: "r2", Owner: "op@pc"}}
-		}, "; run r2 of op@pc is at work there"},
+		}, "; run r2 of op@pc is in progress there"},
 	}
 	for _, tt := range tests {
 		// Seen in the middle of the soak, and only by its last look.

@@ -120,7 +120,7 @@ func TestDoctor(t *testing.T) {
 			w.onAllHosts("cd /var/log && mv az-aoi-ingestion/stdout.log agent.log && ln -s ../agent.log az-aoi-ingestion/stdout.log")
 		},
 			func() { w.onAllHosts("mv /var/log/agent.log /var/log/az-aoi-ingestion/stdout.log") },
-			5, "log", "is a link, and others than root can write the folder /var/log/az-aoi-ingestion", "agent.log"},
+			5, "log", "is a link, and non-root users can write the folder /var/log/az-aoi-ingestion", "agent.log"},
 		{"configuration is the agent's link", func() {
 			w.onAllHosts("cd /etc && chown az-aoi-ingestion az-aoi-ingestion && mv az-aoi-ingestion/config.yaml agent.yaml && ln -s ../agent.yaml az-aoi-ingestion/config.yaml")
 		}, func() {

@@ -131,7 +131,7 @@ func ours(argv []string) bool {
 	return len(argv) == 2 && strings.HasPrefix(argv[1], stateDir+"/backups/")
 }
 
-// othersFolders returns the folders of a host that others than root can write, by
+// othersFolders returns the folders of a host that non-root users can write, by
 // find(1).
 func (w *world) othersFolders(h *fleet.Host) []string {
 	w.t.Helper()

@@ -15,7 +15,7 @@ import (
 )
 
 // TestRootIsAnchored traces all processes that run as root for the program, in
-// every verb: in a folder that others than root can write, root only reads metadata,
+// every verb: in a folder that non-root users can write, root only reads metadata,
 // or has entered the folder and uses single names, exclusively and
 // without following links. See docs/security.md.
 func TestRootIsAnchored(t *testing.T) {

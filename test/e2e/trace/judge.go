@@ -11,7 +11,7 @@ import (
 
 // Rule selects the calls to judge.
 type Rule struct {
-	// Others are the folders that others than root can write. Everything below
+	// Others are the folders that non-root users can write. Everything below
 	// them counts too.
 	Others []string
 	// Ours reports whether a program with these arguments begins a session of the
@@ -206,12 +206,12 @@ func (j *judge) resolve(p *process, at, arg string) operand {
 	}
 }
 
-// replaceable reports whether others than root can replace the file at a path.
+// replaceable reports whether non-root users can replace the file at a path.
 func (j *judge) replaceable(name string) bool {
 	return slices.ContainsFunc(j.Others, func(dir string) bool { return strings.HasPrefix(name, dir+"/") })
 }
 
-// writableByOthers reports whether others than root can change a folder's entries.
+// writableByOthers reports whether non-root users can change a folder's entries.
 func (j *judge) writableByOthers(dir string) bool {
 	return slices.Contains(j.Others, dir) || j.replaceable(dir)
 }
