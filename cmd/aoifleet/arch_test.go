@@ -84,7 +84,7 @@ func TestImportsRunDownward(t *testing.T) {
 		}
 	}
 	if seen < len(allowed) {
-		t.Errorf("only %d packages were looked at", seen)
+		t.Errorf("only %d packages were checked", seen)
 	}
 }
 

@@ -62,7 +62,7 @@ func simulatedAzure(ts *testscript.TestScript, _ bool, args []string) {
 	case "outside":
 		at := strings.TrimPrefix(z.url, "https://")
 		s.outside.Store(&at)
-		ts.Setenv("HTTPS_PROXY", "http://127.0.0.1:9") // discard: nobody listens
+		ts.Setenv("HTTPS_PROXY", "http://127.0.0.1:9") // discard: no listener
 	case "register":
 		spread := cloud.Spread{}
 		if len(args) > 2 {

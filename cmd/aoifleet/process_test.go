@@ -26,7 +26,7 @@ func processCommands() map[string]func(*testscript.TestScript, bool, []string) {
 // begun is a command that runs in the background.
 type begun struct {
 	cmd            *exec.Cmd
-	terminal       *os.File // the side of the person; nil: none
+	terminal       *os.File // the operator's side; nil: none
 	stdout, stderr *output
 	done           chan error
 }

@@ -152,7 +152,7 @@ func TestRecorder(t *testing.T) {
 		t.Errorf("head %+v, %v", run.Head, err)
 	}
 	code := problem.ExitRolledBack
-	want := []journal.Entry{ // what was only looked at is not there
+	want := []journal.Entry{ // a check alone is not recorded
 		{Event: "plan", Host: "edr-01", Step: "rotate", Old: "AA", New: "BB"},
 		{Event: "plan", Host: "edr-02", Step: "rotate", Old: "AA", New: "BB"},
 		{Event: "end", Host: "edr-03", Outcome: "unreachable", Class: "unreachable", Message: "connection refused", New: "BB"},
@@ -163,7 +163,7 @@ func TestRecorder(t *testing.T) {
 		{Event: "end", Host: "edr-01", Outcome: "rotated", Old: "AA", New: "BB"},
 		{Event: "end", Host: "edr-02", Outcome: "rolled_back", Class: "unhealthy", Message: "the log says: no", Old: "AA", New: "BB"},
 		{Event: "end", Host: "edr-01", Outcome: "rotated", Proof: "log_clean", Old: "AA", New: "BB"}, // news
-		{Event: "end", Host: "edr-04", Outcome: "skipped", Old: "AA", New: "BB"},                     // of which no event told
+		{Event: "end", Host: "edr-04", Outcome: "skipped", Old: "AA", New: "BB"},                     // without an event
 		{Event: "finish", Exit: &code},
 	}
 	got := run.Entries[1:]

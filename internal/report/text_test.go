@@ -17,7 +17,7 @@ import (
 	"github.com/aoifleet/aoifleet/internal/rollout"
 )
 
-var update = flag.Bool("update", false, "write the golden files anew")
+var update = flag.Bool("update", false, "rewrite the golden files")
 
 var now = time.Date(2026, 11, 23, 9, 0, 0, 0, time.UTC)
 
