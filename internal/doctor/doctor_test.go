@@ -16,7 +16,7 @@ import (
 
 const unit = "az-aoi-ingestion.service"
 
-// well is a visit on which nothing fails.
+// healthyVisit returns a visit on which no check fails.
 func healthyVisit() Visit {
 	facts := &host.Facts{Clock: true, Installer: "dnf", Systemd: "systemd 252 (252-46.el9)", Timer: true, Guard: true, Wanted: true, Log: "file", OpenSSL: true, Hardlinks: "1", Symlinks: "1"}
 	facts.SetForm("/c.p12", host.Form{Opens: "yes"})
@@ -51,12 +51,12 @@ func fails(class problem.Class) error {
 	return &problem.Error{Class: class, Message: "why", Hint: "how"}
 }
 
-// sick is one thing that is wrong with a host, and the one check that fails.
+// fault is one fault of a host, and the one check that fails.
 type fault struct {
-	name   string
-	change func(v *Visit)
-	failed string // the check
-	says   string // in message and mend
+	name    string
+	change  func(v *Visit)
+	failed  string // the check
+	message string // in message and fix
 	// unchecked are checks that were not made, "*" all that come after the one
 	// that failed.
 	unchecked []string
@@ -71,7 +71,7 @@ var faults = []fault{
 	{"no key to log in with", func(v *Visit) {
 		v.DialErr, v.Found = &remote.DialError{Base: problem.Error{Class: problem.Authentication, Message: "why"}, Untried: true}, nil
 	}, "authentication", "why", []string{"jump", "reach", "host_key", "*"}},
-	{"jump host away", func(v *Visit) {
+	{"jump host unreachable", func(v *Visit) {
 		v.DialErr, v.Found = &remote.DialError{Base: problem.Error{Class: problem.Authentication, Message: "jump host b: why"}, Hop: "b"}, nil
 	}, "jump", "jump host b: why", []string{"*"}},
 	{"contact lost", func(v *Visit) { v.Found = &host.Examination{Root: true, Err: fails(problem.Unreachable)} }, "reach", "why", []string{"*"}},
@@ -96,7 +96,7 @@ var faults = []fault{
 	{"script cut short", func(v *Visit) {
 		v.Found = &host.Examination{Root: true, Err: &problem.Error{Class: problem.Command, Message: "why"}}
 	}, "script", "why", []string{"*"}},
-	{"look takes too long", func(v *Visit) { v.Found.Seen, v.Found.SeenErr = nil, context.DeadlineExceeded }, "script", "did not answer in time",
+	{"observation takes too long", func(v *Visit) { v.Found.Seen, v.Found.SeenErr = nil, context.DeadlineExceeded }, "script", "did not answer in time",
 		[]string{"space", "configuration", "certificate_path", "certificate_form", "unit", "running", "restart_time", "accepted", "dead_man", "unfinished", "leftovers"}},
 
 	{"no tools", func(v *Visit) { v.Found.Facts.Lacks, v.Found.Seen = []string{"flock", "awk", "cp", "mv"}, nil }, "tools",
@@ -195,7 +195,7 @@ func (s fault) check(t *testing.T, checks []Check) {
 	}
 	c := failed[0]
 	fix := c.Hint + strings.Join(c.Command, " ")
-	if said := c.Message + " " + fix; !strings.Contains(said, s.says) {
+	if said := c.Message + " " + fix; !strings.Contains(said, s.message) {
 		t.Errorf("%q", said)
 	}
 	place := slices.Index(Names, s.failed)
@@ -212,24 +212,24 @@ func (s fault) check(t *testing.T, checks []Check) {
 	}
 }
 
-// What looks odd and is as it should be.
+// Unusual hosts on which nothing is wrong.
 func TestNothingIsWrong(t *testing.T) {
 	for name, c := range map[string]struct {
 		change    func(v *Visit)
 		unchecked []string
 	}{
-		"managed identity":  {func(v *Visit) { v.Found.Seen.Provider = nil }, nil},
-		"no certificate":    {func(v *Visit) { v.Found.Seen.File.Kind = "missing" }, []string{"certificate_form"}},
-		"path by inventory": {func(v *Visit) { v.Found.Seen.Provider.Name = "" }, nil},
-		"root":              {func(v *Visit) { v.Host.Sudo, v.Host.Helper = inventory.SudoNone, host.HelperPath }, nil},
-		"helper":            {func(v *Visit) { v.Host.Helper = host.HelperPath }, nil},
-		"password":          {func(v *Visit) { v.Host.Sudo = inventory.SudoPassword }, nil},
-		"jump hosts":        {func(v *Visit) { v.Jumps = []string{"b-1", "b-2"} }, nil},
-		"almost in time":    {func(v *Visit) { v.Found.Facts.Ahead = -30 * time.Second }, nil},
-		"symbolic links":    {func(v *Visit) { v.Found.Facts.Symlinks = "0" }, nil},
-		"no word of links":  {func(v *Visit) { v.Found.Facts.Hardlinks, v.Found.Facts.Symlinks = "", "" }, []string{"protected_links"}},
-		"agent's folder":    {func(v *Visit) { v.Found.Seen.File.Guarded = true }, nil},
-		"systemd 239":       {func(v *Visit) { v.Found.Facts.Systemd = "systemd 239" }, nil},
+		"managed identity":   {func(v *Visit) { v.Found.Seen.Provider = nil }, nil},
+		"no certificate":     {func(v *Visit) { v.Found.Seen.File.Kind = "missing" }, []string{"certificate_form"}},
+		"path by inventory":  {func(v *Visit) { v.Found.Seen.Provider.Name = "" }, nil},
+		"root":               {func(v *Visit) { v.Host.Sudo, v.Host.Helper = inventory.SudoNone, host.HelperPath }, nil},
+		"helper":             {func(v *Visit) { v.Host.Helper = host.HelperPath }, nil},
+		"password":           {func(v *Visit) { v.Host.Sudo = inventory.SudoPassword }, nil},
+		"jump hosts":         {func(v *Visit) { v.Jumps = []string{"b-1", "b-2"} }, nil},
+		"almost in time":     {func(v *Visit) { v.Found.Facts.Ahead = -30 * time.Second }, nil},
+		"symbolic links":     {func(v *Visit) { v.Found.Facts.Symlinks = "0" }, nil},
+		"no report of links": {func(v *Visit) { v.Found.Facts.Hardlinks, v.Found.Facts.Symlinks = "", "" }, []string{"protected_links"}},
+		"agent's folder":     {func(v *Visit) { v.Found.Seen.File.Guarded = true }, nil},
+		"systemd 239":        {func(v *Visit) { v.Found.Facts.Systemd = "systemd 239" }, nil},
 		"stopped on purpose": {func(v *Visit) {
 			v.Host.Agent.WhenStopped, v.Found.Facts.Wanted = "replace", false
 			v.Found.Seen.Unit.Active, v.Found.Seen.Unit.File = "inactive", "disabled"
@@ -251,15 +251,15 @@ func TestNothingIsWrong(t *testing.T) {
 	}
 }
 
-// What is no failure and worth knowing.
-func TestWorthKnowing(t *testing.T) {
+// Messages of checks that do not fail.
+func TestMessages(t *testing.T) {
 	v := healthyVisit()
 	v.Found.Seen.File.Guarded, v.Found.Facts.Symlinks = true, "0"
 	unknown := healthyVisit()
 	unknown.Found.Facts.Hardlinks = ""
 	for _, c := range []struct {
-		v           Visit
-		name, words string
+		v             Visit
+		name, message string
 	}{
 		{v, "certificate_path", "/c.p12; non-root users can write its folder, see docs/security.md"},
 		{v, "protected_links", "fs.protected_symlinks is not 1"},
@@ -268,8 +268,8 @@ func TestWorthKnowing(t *testing.T) {
 		{unknown, "protected_links", "the host does not report fs.protected_hardlinks"},
 	} {
 		check := Checks(c.v)[slices.Index(Names, c.name)]
-		if !strings.Contains(check.Message, c.words) || check.Failed() {
-			t.Errorf("%+v, want %q", check, c.words)
+		if !strings.Contains(check.Message, c.message) || check.Failed() {
+			t.Errorf("%+v, want %q", check, c.message)
 		}
 	}
 	if message := Checks(healthyVisit())[slices.Index(Names, "certificate_path")].Message; message != "/c.p12" {

@@ -32,8 +32,8 @@ func TestRotateAll(t *testing.T) {
 	wantOutcomes(t, again, Current, Current, Current)
 }
 
-// Each call fails in turn, before it had an effect and after: the outcome must
-// tell what is on the host, and nothing staged may be left.
+// Each call fails in turn, before its effect and after it. The outcome must match the
+// host, and nothing staged may be left.
 func TestEveryCallFails(t *testing.T) {
 	tests := []struct {
 		call    string
@@ -58,7 +58,7 @@ func TestEveryCallFails(t *testing.T) {
 				run := f.rotateAll(t, context.Background(), policy(), "a", "b")
 				wantOutcomes(t, run, tt.outcome, Rotated)
 				if (vm.seen.File.Digest == oldSum) != (tt.outcome != Rotated) {
-					t.Errorf("outcome %s, but on the host is %s", run.Results[0].Outcome, vm.seen.File.Digest)
+					t.Errorf("outcome %s, but the host has %s", run.Results[0].Outcome, vm.seen.File.Digest)
 				}
 				if vm.staged {
 					t.Error("the certificate is left")
@@ -87,8 +87,8 @@ func TestEndings(t *testing.T) {
 	}
 }
 
-// No more than Policy.Parallel agents are restarted at once, whatever is
-// copied, and in the inventory's order.
+// At most Policy.Parallel agents are restarted at once, in the inventory's order;
+// copying has no such limit.
 func TestParallel(t *testing.T) {
 	for _, parallel := range []int{1, 3, 100} {
 		synctest.Test(t, func(t *testing.T) {
@@ -114,15 +114,15 @@ func TestParallel(t *testing.T) {
 	}
 }
 
-// An interrupted run leaves agents to be settled: that restarts them too.
-func TestSettlingIsParallelToo(t *testing.T) {
+// A recovery after an interrupted run restarts agents too.
+func TestRecoveriesAreParallel(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		names := manyNames(8)
 		f := newFakeFleet(names...)
 		for _, vm := range f.vms {
 			vm.receipt("pending")
 			vm.recovery = host.RolledBack
-			vm.settled = func(vm *fakeVM) { vm.receipt("rolled-back") }
+			vm.onRecover = func(vm *fakeVM) { vm.receipt("rolled-back") }
 			vm.during = func(call string) {
 				if call == "recover" {
 					time.Sleep(time.Second)
@@ -141,7 +141,7 @@ func TestSettlingIsParallelToo(t *testing.T) {
 	})
 }
 
-func TestSettle(t *testing.T) {
+func TestRecoverFirst(t *testing.T) {
 	tests := []struct {
 		name     string
 		recovery host.Ending
@@ -149,12 +149,12 @@ func TestSettle(t *testing.T) {
 		after    func(*fakeVM)
 		outcome  Outcome
 	}{
-		{"undone, then rotated", host.RolledBack, well, func(vm *fakeVM) { vm.receipt("rolled-back") }, Rotated},
-		{"failed before, then rotated", host.Failed, well, func(vm *fakeVM) { vm.receipt("failed") }, Rotated},
-		{"another run is at work", host.Refused, well, nil, Refused},
+		{"undone, then rotated", host.RolledBack, succeeds, func(vm *fakeVM) { vm.receipt("rolled-back") }, Rotated},
+		{"failed before, then rotated", host.Failed, succeeds, func(vm *fakeVM) { vm.receipt("failed") }, Rotated},
+		{"another run is at work", host.Refused, succeeds, nil, Refused},
 		{"contact lost, found again", host.RolledBack, notApplied, func(vm *fakeVM) { vm.receipt("rolled-back") }, Rotated},
-		{"already current then", host.Clean, well, func(vm *fakeVM) { vm.end(host.Rotated, newCertificate("NEW").Digest()) }, Current},
-		{"stopped then", host.RolledBack, well, func(vm *fakeVM) { vm.seen.Unit.Active = "inactive"; vm.receipt("rolled-back") }, Refused},
+		{"already current after that", host.Clean, succeeds, func(vm *fakeVM) { vm.end(host.Rotated, newCertificate("NEW").Digest()) }, Current},
+		{"stopped after that", host.RolledBack, succeeds, func(vm *fakeVM) { vm.seen.Unit.Active = "inactive"; vm.receipt("rolled-back") }, Refused},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -162,7 +162,7 @@ func TestSettle(t *testing.T) {
 				f := newFakeFleet("a")
 				vm := f.vms["a"]
 				vm.receipt("pending")
-				vm.recovery, vm.settled, vm.fates["recover"] = tt.recovery, tt.after, tt.fate
+				vm.recovery, vm.onRecover, vm.fates["recover"] = tt.recovery, tt.after, tt.fate
 				wantOutcomes(t, f.rotateAll(t, context.Background(), policy(), "a"), tt.outcome)
 				if vm.staged {
 					t.Error("the certificate is left behind")
@@ -172,12 +172,12 @@ func TestSettle(t *testing.T) {
 	}
 }
 
-// Memory depends on the connections that are open, not on the fleet.
+// Memory depends on the open connections, not on the size of the fleet.
 func TestConnectionsAreBounded(t *testing.T) {
 	names := manyNames(3 * maxConnections)
 	f := newFakeFleet(names...)
 	run := f.rotateAll(t, context.Background(), policy(), names...)
-	// Those that are kept, and as many being looked at.
+	// Those that are kept, and as many that are being observed.
 	if run.Totals()[Rotated] != 3*maxConnections || f.mostOpen > 2*maxConnections {
 		t.Errorf("%v, %d open at once", run.Totals(), f.mostOpen)
 	}
@@ -200,7 +200,7 @@ func TestBudgetStopsTheRun(t *testing.T) {
 	}
 }
 
-// What the plan has found already counts: nothing is even staged.
+// Failures that the plan has found count: nothing is even staged.
 func TestBudgetSpentByThePlan(t *testing.T) {
 	for _, count := range []bool{true, false} {
 		f := newFakeFleet("a", "b")
@@ -225,9 +225,9 @@ func TestBudgetSpentByTheLast(t *testing.T) {
 	}
 }
 
-// A host is gone when its turn comes: nothing was changed, but what was staged
-// is left there, and that is said.
-func TestGoneBeforeItsTurn(t *testing.T) {
+// A host is unreachable when its turn comes: nothing was changed, and a note says that
+// the staged certificate may be left there.
+func TestUnreachableAtItsTurn(t *testing.T) {
 	for _, dies := range []string{"stage", "rotate"} {
 		t.Run(dies, func(t *testing.T) {
 			f := newFakeFleet("a", "b")
@@ -259,8 +259,8 @@ func TestDiscardFails(t *testing.T) {
 	}
 }
 
-// The first signal: what is in flight ends, nothing new begins.
-func TestSoftStop(t *testing.T) {
+// After the first signal what is in flight ends, and nothing new starts.
+func TestFirstSignal(t *testing.T) {
 	f := newFakeFleet("a", "b", "c")
 	stopping, stop := context.WithCancel(context.Background())
 	defer stop()
@@ -276,8 +276,8 @@ func TestSoftStop(t *testing.T) {
 	}
 }
 
-// An interruption before anything began leaves every host as it was.
-func TestSoftStopBeforeTheFirst(t *testing.T) {
+// An interruption before anything has started leaves every host unchanged.
+func TestInterruptedBeforeTheFirst(t *testing.T) {
 	f := newFakeFleet("a", "b")
 	stopping, stop := context.WithCancel(context.Background())
 	stop()
@@ -288,7 +288,7 @@ func TestSoftStopBeforeTheFirst(t *testing.T) {
 	}
 }
 
-// An interrupted look is no failure of the host.
+// An interrupted observation is not a failure of the host.
 func TestSurveyInterrupted(t *testing.T) {
 	f := newFakeFleet("a", "b")
 	r := f.runner()
@@ -303,9 +303,9 @@ func TestSurveyInterrupted(t *testing.T) {
 	}
 }
 
-// The second signal cuts the connections; what the host did meanwhile isn't
-// known, and nobody waits to learn it.
-func TestHardStop(t *testing.T) {
+// The second signal cuts the connections. What the host did meanwhile is unknown, and
+// the run does not wait for it.
+func TestSecondSignal(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := newFakeFleet("a", "b")
 		ctx, cut := context.WithCancel(context.Background())
@@ -315,10 +315,10 @@ func TestHardStop(t *testing.T) {
 				cut()
 			}
 		}
-		began := time.Now()
+		start := time.Now()
 		run := f.rotateUntil(t, ctx, ctx, policy(), "a", "b")
 		wantOutcomes(t, run, Unknown, Skipped)
-		if took := time.Since(began); took != 0 || !run.Interrupted {
+		if took := time.Since(start); took != 0 || !run.Interrupted {
 			t.Errorf("left after %v, %+v", took, run)
 		}
 	})

@@ -15,8 +15,8 @@ import (
 	"github.com/aoifleet/aoifleet/internal/problem"
 )
 
-// diagnosing makes the hosts gather before an undo.
-func diagnosingAll(targets []Target) []Target {
+// withDiagnostics makes the hosts gather diagnostics before an undo.
+func withDiagnostics(targets []Target) []Target {
 	for i := range targets {
 		targets[i].Host.Health.Diagnostics = true
 	}
@@ -37,12 +37,12 @@ func files(t *testing.T, dir string) []string {
 }
 
 func TestGather(t *testing.T) {
-	names := []string{"a", "away", "broken", "nothing", "taken"}
+	names := []string{"a", "offline", "broken", "nothing", "taken"}
 	f := newFakeFleet(names...)
 	for _, vm := range f.vms {
 		vm.zip = "PK " + vm.name
 	}
-	f.vms["away"].dead = true
+	f.vms["offline"].dead = true
 	f.vms["broken"].fates["diagnose"] = notApplied
 	dir := filepath.Join(t.TempDir(), "out")
 	r := f.runner()
@@ -53,7 +53,7 @@ func TestGather(t *testing.T) {
 	if err := os.WriteFile(filepath.Join(dir, "taken.zip"), []byte("mine"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	got := r.Gather(context.Background(), f.targets("a", "away", "broken", "taken"), host.Diagnosis{Within: 1})
+	got := r.Gather(context.Background(), f.targets("a", "offline", "broken", "taken"), host.Diagnosis{Within: 1})
 	if d := got[0].Diagnostics; got[0].Outcome != "" || d == nil || *d != (Diagnostics{filepath.Join(dir, "a.zip"), 4, "digest"}) {
 		t.Errorf("%+v %+v", got[0].Outcome, d)
 	}
@@ -78,7 +78,7 @@ func TestGather(t *testing.T) {
 	}
 }
 
-// TestGatherIsParallel: nothing is restarted, so rollout.parallel is no limit.
+// Nothing is restarted, so rollout.parallel does not limit it.
 func TestGatherIsParallel(t *testing.T) {
 	var names []string
 	for i := range maxConnections {
@@ -105,9 +105,9 @@ func TestGatherIsParallel(t *testing.T) {
 	}
 }
 
-// TestDiagnosticsOfARollback: they come home once the hosts have settled.
+// Diagnostics are downloaded after the hosts have ended.
 func TestDiagnosticsOfARollback(t *testing.T) {
-	names := []string{"back", "well", "none", "lost", "late", "broken"}
+	names := []string{"back", "healthy", "none", "lost", "late", "broken"}
 	f := newFakeFleet(names...)
 	for _, name := range []string{"back", "none", "lost", "broken"} {
 		f.vms[name].ending = host.RolledBack
@@ -119,7 +119,7 @@ func TestDiagnosticsOfARollback(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "diags")
 	r := f.runner()
 	r.Diagnostics = diags.In(dir)
-	targets := diagnosingAll(f.targets(names...))
+	targets := withDiagnostics(f.targets(names...))
 	targets[4].Host.Health.Diagnostics = false
 	f.vms["late"].ending, f.vms["late"].zip = host.RolledBack, "PK"
 	run := r.Apply(context.Background(), context.Background(), Make(targets, r.Survey(context.Background(), targets, 1), policy()))
@@ -139,12 +139,12 @@ func TestDiagnosticsOfARollback(t *testing.T) {
 	if f.open != 0 {
 		t.Errorf("%d connections are left open", f.open)
 	}
-	for _, name := range []string{"well", "none", "late"} {
+	for _, name := range []string{"healthy", "none", "late"} {
 		if f.vms[name].called("diagnose") != 0 {
 			t.Errorf("%s was asked", name)
 		}
 	}
-	// After the last word about the certificate.
+	// After the outcome is known.
 	if calls := f.vms["lost"].calls; slices.Index(calls, "diagnose") < slices.Index(calls, "recover") {
 		t.Errorf("calls %v", calls)
 	}
@@ -154,7 +154,7 @@ func TestNoFolderNoDiagnostics(t *testing.T) {
 	f := newFakeFleet("a")
 	f.vms["a"].ending, f.vms["a"].zip = host.RolledBack, "PK"
 	r := f.runner()
-	targets := diagnosingAll(f.targets("a"))
+	targets := withDiagnostics(f.targets("a"))
 	run := r.Apply(context.Background(), context.Background(), Make(targets, r.Survey(context.Background(), targets, 1), policy()))
 	r.Close()
 	if wantOutcomes(t, run, RolledBack); run.Results[0].Diagnostics != nil || f.vms["a"].called("diagnose") != 0 {
@@ -162,8 +162,8 @@ func TestNoFolderNoDiagnostics(t *testing.T) {
 	}
 }
 
-// TestDiagnosticsOfASoak: gathered before the undo, fetched after it; one that
-// can't be gathered is undone all the same.
+// In a soak diagnostics are gathered before the undo and downloaded after it. A host
+// where that fails is undone too.
 func TestDiagnosticsOfASoak(t *testing.T) {
 	for _, fails := range []bool{false, true} {
 		f := newFakeFleet("a", "b")
@@ -174,7 +174,7 @@ func TestDiagnosticsOfASoak(t *testing.T) {
 		}
 		r := f.runner()
 		r.Diagnostics = diags.In(t.TempDir())
-		targets := diagnosingAll(f.targets("a", "b"))
+		targets := withDiagnostics(f.targets("a", "b"))
 		p := policy()
 		p.Canary, p.Batches, p.Soak = 1, nil, 1
 		plan := Make(targets, r.Survey(context.Background(), targets, 1), p)

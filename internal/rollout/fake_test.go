@@ -33,12 +33,12 @@ var (
 	errLost   = &problem.Error{Class: problem.Unreachable, Message: "the connection was lost"}
 )
 
-// newCertificate is one that expires in a year; its key is nobody's concern here.
+// newCertificate returns a certificate without a key that expires in a year.
 func newCertificate(thumbprint string) *certificate.Certificate {
 	return &certificate.Certificate{Leaf: certificate.Info{Thumbprint: thumbprint, NotBefore: clock.Add(-time.Hour), NotAfter: clock.AddDate(1, 0, 0)}}
 }
 
-// healthy is what a look at a VM finds on which a rotation is due.
+// healthy returns the observation of a VM that is to be rotated.
 func healthy() *host.Observation {
 	return &host.Observation{
 		Clock: clock,
@@ -51,11 +51,11 @@ func healthy() *host.Observation {
 	}
 }
 
-// fate is how one call of a fake host fails: before it had any effect, or after.
+// fate is how one call of a fake host fails: before its effect, or after it.
 type fate int
 
 const (
-	well fate = iota
+	succeeds fate = iota
 	notApplied
 	applied
 	unsent // of rotate: the connection was dead already
@@ -66,23 +66,23 @@ type fakeVM struct {
 	fleet *fakeFleet
 	name  string
 
-	mu       sync.Mutex
-	seen     *host.Observation
-	fates    map[string]fate   // by call, once each
-	ending   host.Ending       // of its next transaction; "": rotated
-	undoing  host.Ending       // of its next undo of a confirmed one; "": rotated
-	recovery host.Ending       // of its next Recover; "": clean
-	pid      int               // that Recover tells of
-	calls    []string          // in order
-	staged   bool              // a certificate lies there
-	known    bool              // its watch excuses denied lines, for such were there before
-	zip      string            // diagnostics that were gathered
-	dead     bool              // takes no connection
-	swaps    bool              // a transaction that is lost had swapped
-	during   func(call string) // runs inside a call, without the lock
-	settled  func(*fakeVM)     // runs in a Recover
-	dialErr  error
-	stageErr error
+	mu        sync.Mutex
+	seen      *host.Observation
+	fates     map[string]fate   // by call, once each
+	ending    host.Ending       // of its next transaction; "": rotated
+	undoing   host.Ending       // of its next undo of a confirmed one; "": rotated
+	recovery  host.Ending       // of its next Recover; "": clean
+	pid       int               // that Recover reports
+	calls     []string          // in order
+	staged    bool              // a certificate is staged
+	known     bool              // its watch excuses denied lines that were in the log before
+	zip       string            // diagnostics that were gathered
+	dead      bool              // accepts no connection
+	swaps     bool              // a lost transaction had replaced the file
+	during    func(call string) // runs inside a call, without the lock
+	onRecover func(*fakeVM)     // runs in a Recover
+	dialErr   error
+	stageErr  error
 }
 
 // fakeFleet counts what is open and what runs at once.
@@ -92,7 +92,7 @@ type fakeFleet struct {
 	mu                    sync.Mutex
 	open, restarting      int
 	mostOpen, mostRestart int
-	started               []string // rotations, in the order of their beginning
+	started               []string // rotations, in the order in which they started
 	events                []Event
 }
 
@@ -149,7 +149,7 @@ func (f *fakeFleet) dialAs(_ context.Context, h inventory.Host, run string) (Hos
 	return &fakeHost{fakeVM: vm, run: run}, nil
 }
 
-// call runs effect unless the call is fated to fail before it.
+// call runs effect, unless the call must fail before it.
 func (v *fakeVM) call(name string, effect func()) error {
 	v.mu.Lock()
 	v.calls = append(v.calls, name)
@@ -163,7 +163,7 @@ func (v *fakeVM) call(name string, effect func()) error {
 		during(name)
 	}
 	switch how {
-	case well:
+	case succeeds:
 		return nil
 	case unsent:
 		return errUnsent
@@ -197,7 +197,7 @@ func (h *fakeHost) Observe(ctx context.Context, options host.ObserveOptions) (se
 	}
 	err = h.call("observe", func() {
 		copied := *h.seen
-		if !options.Command { // only who asks has the command's word
+		if !options.Command { // the command was not run
 			copied.Command = ""
 		}
 		seen = &copied
@@ -277,12 +277,12 @@ func (h *fakeHost) Rotate(ctx context.Context, c host.Change, onStep func(string
 	}
 	report := &host.Report{Ending: ending, Proof: "log_clean", Known: h.known, Gathered: c.Diagnose && h.zip != "" && ending != host.Rotated}
 	if ending != host.Rotated {
-		report.Problem = &problem.Error{Class: problem.Unhealthy, Message: "as fated"}
+		report.Problem = &problem.Error{Class: problem.Unhealthy, Message: "as the test wants"}
 	}
 	return report
 }
 
-// end is what a transaction leaves behind.
+// end sets what a transaction leaves on the host.
 func (v *fakeVM) end(ending host.Ending, digest string) { v.endOf(runID, ending, digest) }
 
 func (v *fakeVM) endOf(run string, ending host.Ending, digest string) {
@@ -310,14 +310,14 @@ func (h *fakeHost) Recover(_ context.Context, _ func(string)) *host.Report {
 		ending = host.Clean
 	}
 	err := h.call("recover", func() {
-		if h.settled != nil {
-			h.settled(h.fakeVM)
+		if h.onRecover != nil {
+			h.onRecover(h.fakeVM)
 		}
 	})
 	if err != nil {
 		return &host.Report{Ending: host.Lost, Problem: host.AsProblem(err)}
 	}
-	return &host.Report{Ending: ending, Problem: &problem.Error{Class: problem.Locked, Message: "as fated"}, PID: pid}
+	return &host.Report{Ending: ending, Problem: &problem.Error{Class: problem.Locked, Message: "as the test wants"}, PID: pid}
 }
 
 func (h *fakeHost) DialContext(context.Context, string, string) (net.Conn, error) {
@@ -336,13 +336,13 @@ func (h *fakeHost) Close() error {
 	return nil
 }
 
-// policy is one host at a time, any number of failures.
+// policy allows one host at a time and any number of failures.
 func policy() Policy {
 	return Policy{Rollout: inventory.Rollout{Parallel: 1, MaxFailures: inventory.Count(1 << 30), CountUnreachable: true}}
 }
 
-// rotateAll surveys, plans and applies as the rotate command does, and sees
-// that no connection is left open.
+// rotateAll surveys, plans and applies as the rotate command does, and checks that no
+// connection is left open.
 func (f *fakeFleet) rotateAll(t *testing.T, stopping context.Context, p Policy, names ...string) *Run {
 	t.Helper()
 	return f.rotateUntil(t, context.Background(), stopping, p, names...)

@@ -16,16 +16,16 @@ import (
 	"github.com/aoifleet/aoifleet/internal/problem"
 )
 
-// oneByOne is a canary of one, then waves of two.
+// oneByOne has a canary of one, then waves of two, and stops at the first failure.
 func oneByOne() Policy {
 	p := policy()
 	p.Canary, p.Batches, p.MaxFailures = 1, []inventory.Amount{inventory.Count(2)}, inventory.Count(1)
 	return p
 }
 
-// Whatever fails before the first restart is known by then: staging goes over
-// all hosts, and a budget that is spent by it restarts nothing.
-func TestAllIsStagedBeforeTheFirstRestart(t *testing.T) {
+// All hosts are staged before the first restart. If that spends the budget no agent is
+// restarted.
+func TestStagesBeforeTheFirstRestart(t *testing.T) {
 	for _, limit := range []int{2, 3} {
 		names := manyNames(6)
 		f := newFakeFleet(names...)
@@ -70,19 +70,19 @@ func TestAllIsStagedBeforeTheFirstRestart(t *testing.T) {
 	}
 }
 
-// A wave begins when the one before has ended; a failure in one stops the next.
+// A wave starts when the one before has ended; a failure in one stops the next.
 func TestWaveByWave(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		names := manyNames(6)
 		f := newFakeFleet(names...)
-		began := map[string]time.Duration{}
+		started := map[string]time.Duration{}
 		start := time.Now()
 		for i, name := range names {
 			vm := f.vms[name]
 			vm.during = func(call string) {
 				if call == "rotate" {
 					f.mu.Lock()
-					began[name] = time.Since(start)
+					started[name] = time.Since(start)
 					f.mu.Unlock()
 					time.Sleep(time.Duration(i+1) * time.Second)
 				}
@@ -95,8 +95,8 @@ func TestWaveByWave(t *testing.T) {
 		wantOutcomes(t, run, Rotated, Rotated, Rotated, Rotated, RolledBack, Skipped)
 		want := []time.Duration{0, 1 * time.Second, 1 * time.Second, 4 * time.Second, 4 * time.Second}
 		for i, at := range want {
-			if began[names[i]] != at {
-				t.Errorf("%s began at %v, want %v", names[i], began[names[i]], at)
+			if started[names[i]] != at {
+				t.Errorf("%s started at %v, want %v", names[i], started[names[i]], at)
 			}
 		}
 		if !run.Stopped || run.Ended {
@@ -105,8 +105,8 @@ func TestWaveByWave(t *testing.T) {
 	})
 }
 
-// Random fleets: no domain has more than its limit in mid-restart, over waves,
-// settling and undoing; no more than parallel in all.
+// In random fleets no domain has more restarts at once than its limit, over waves,
+// recoveries and undos, and all together have at most Policy.Parallel.
 func TestDomainsAreKept(t *testing.T) {
 	for seed := range uint64(60) {
 		synctest.Test(t, func(t *testing.T) { domainsAreKept(t, rand.New(rand.NewPCG(seed, 7))) })
@@ -134,7 +134,7 @@ func domainsAreKept(t *testing.T, rnd *rand.Rand) {
 		}
 		if rnd.IntN(6) == 0 {
 			vm.receipt("pending")
-			vm.settled = func(vm *fakeVM) { vm.receiptOf("other", "rolled-back") }
+			vm.onRecover = func(vm *fakeVM) { vm.receiptOf("other", "rolled-back") }
 		}
 		vm.ending = []host.Ending{"", "", "", "", "", host.RolledBack, host.Refused, host.Failed}[rnd.IntN(8)]
 		d := p.domainOf(Entry{Target: targets[i], Seen: vm.seen})
@@ -171,13 +171,13 @@ func domainsAreKept(t *testing.T, rnd *rand.Rand) {
 	}
 }
 
-// The next of a domain begins only when the last is known to be well: behind
-// one that failed nobody of its domain does, others do.
-func TestAFailedHostHoldsItsDomain(t *testing.T) {
+// The next host of a domain starts only if the last one is safe. After one that failed
+// no other host of its domain starts; those of other domains do.
+func TestFailedHostBlocksItsDomain(t *testing.T) {
 	names := []string{"a1", "a2", "b1", "b2", "a3"}
 	f := newFakeFleet(names...)
 	f.vms["a1"].ending = host.Failed
-	f.vms["b1"].ending = host.RolledBack // known to be well
+	f.vms["b1"].ending = host.RolledBack // safe
 	p := policy()
 	p.Batches = []inventory.Amount{inventory.Count(3)}
 	p.MaxUnavailable = inventory.Unavailable{Label: "site", Count: 1}
@@ -199,8 +199,8 @@ func TestAFailedHostHoldsItsDomain(t *testing.T) {
 	}
 }
 
-// A canary that can't be staged is not one: the next takes its place.
-func TestTheCanaryIsOneThatCanBeRotated(t *testing.T) {
+// The next host replaces a canary that can't be staged.
+func TestCanaryIsReplaced(t *testing.T) {
 	names := manyNames(5)
 	f := newFakeFleet(names...)
 	f.vms[names[0]].stageErr = &problem.Error{Class: problem.Disk, Message: "full"}
@@ -215,9 +215,9 @@ func TestTheCanaryIsOneThatCanBeRotated(t *testing.T) {
 	}
 }
 
-// Nor is one that is refused when its turn comes, whatever the budget allows;
-// one that was changed and did not get well ends the run.
-func TestWhatACanaryProves(t *testing.T) {
+// The next host also replaces a canary that is refused at its turn, within the budget. A
+// canary that fails after a change stops the run.
+func TestCanaryResults(t *testing.T) {
 	for _, tt := range []struct {
 		first, second host.Ending
 		want          []Outcome
@@ -310,7 +310,7 @@ func TestPause(t *testing.T) {
 	}
 }
 
-// A wave that has failed is nothing to ask about.
+// A run that has stopped asks nothing.
 func TestNoPauseWhenStopped(t *testing.T) {
 	names := manyNames(3)
 	f := newFakeFleet(names...)

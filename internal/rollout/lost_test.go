@@ -12,7 +12,7 @@ import (
 	"github.com/aoifleet/aoifleet/internal/inventory"
 )
 
-// Contact breaks off in mid-change; the host's receipts say how it ended.
+// Contact is lost during the change; the host's receipts say how it ended.
 func TestLost(t *testing.T) {
 	tests := []struct {
 		name    string
@@ -42,21 +42,21 @@ func TestLost(t *testing.T) {
 				}
 				note := "contact was lost during the change; the host reported this outcome later"
 				if tt.outcome == Unknown {
-					note = "contact was lost during the change; last report from the host: as fated"
+					note = "contact was lost during the change; last report from the host: as the test wants"
 				}
 				if !slices.Equal(res.Notes, []string{note}) {
 					t.Errorf("notes %q", res.Notes)
 				}
 				if !slices.ContainsFunc(f.events, func(e Event) bool { return e.Host == "a" && e.Step == "reconnect" }) {
-					t.Error("no word of the reconnection")
+					t.Error("no event of the reconnection")
 				}
 			})
 		})
 	}
 }
 
-// atWork makes a transaction go on by itself once contact with it is lost: it
-// holds the host's lock, and has written no receipt yet, until it ends.
+// atWork lets a transaction continue after contact is lost. Until it ends it has the
+// host's lock and has written no receipt.
 func atWork(vm *fakeVM, call string, takes time.Duration, ending host.Ending) {
 	if call != "rotate" {
 		return
@@ -76,8 +76,8 @@ func atWork(vm *fakeVM, call string, takes time.Duration, ending host.Ending) {
 	})
 }
 
-// A look at a host that is still before its swap must not be taken for its end:
-// the file is old, and there is no receipt yet.
+// The state of a host before its swap must not be taken for its end: the file is old,
+// and there is no receipt yet.
 func TestLostIsNotRefusedWhileAtWork(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := newFakeFleet("a")
@@ -88,9 +88,9 @@ func TestLostIsNotRefusedWhileAtWork(t *testing.T) {
 	})
 }
 
-// A transaction whose process died leaves a receipt that nobody ends: it is
-// undone as soon as the host is there again.
-func TestLostIsSettled(t *testing.T) {
+// A transaction whose process died leaves an unfinished receipt. It is undone as soon as
+// the host is reachable again.
+func TestLostIsUndone(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := newFakeFleet("a")
 		vm := f.vms["a"]
@@ -101,15 +101,15 @@ func TestLostIsSettled(t *testing.T) {
 				defer vm.mu.Unlock()
 				vm.receipt("pending")
 				vm.recovery = host.RolledBack
-				vm.settled = func(vm *fakeVM) { vm.receipt("rolled-back") }
+				vm.onRecover = func(vm *fakeVM) { vm.receipt("rolled-back") }
 			}
 		}
 		wantOutcomes(t, f.rotateAll(t, context.Background(), policy(), "a"), RolledBack)
 	})
 }
 
-// A host that stays away is unknown in the end, and the budget counts it.
-func TestLostForGood(t *testing.T) {
+// A host that stays unreachable ends as unknown, and the budget counts it.
+func TestLostForever(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := newFakeFleet("a", "b")
 		vm := f.vms["a"]
@@ -123,11 +123,11 @@ func TestLostForGood(t *testing.T) {
 		}
 		p := policy()
 		p.MaxFailures = inventory.Count(1)
-		began := time.Now()
+		start := time.Now()
 		run := f.rotateAll(t, context.Background(), p, "a", "b")
 		wantOutcomes(t, run, Unknown, Skipped)
 		// Time-out, window, the 14 s that an undo takes with the unit's time-outs, and 1 min.
-		if took := time.Since(began); took != 76*time.Second {
+		if took := time.Since(start); took != 76*time.Second {
 			t.Errorf("waited %v", took)
 		}
 		if run.Results[0].Problem == nil || !strings.Contains(run.Results[0].Problem.Message, "lost") {
@@ -136,7 +136,7 @@ func TestLostForGood(t *testing.T) {
 	})
 }
 
-func TestFromReceipts(t *testing.T) {
+func TestOutcomeFromReceipts(t *testing.T) {
 	tests := []struct {
 		receipts []host.Receipt
 		digest   string
@@ -152,7 +152,7 @@ func TestFromReceipts(t *testing.T) {
 		{[]host.Receipt{{State: "confirmed", Run: "other"}, {State: "rolled-back", Run: "me"}}, "old", RolledBack},
 		{[]host.Receipt{{State: "confirmed", Run: "other"}}, "old", Refused},
 		{nil, "old", Refused},
-		{nil, "new", ""}, // nobody's receipt and another file: it can't be told
+		{nil, "new", ""}, // no receipt and another file: unknown
 		{[]host.Receipt{{State: "confirmed", Run: "other"}}, "new", ""},
 	}
 	for _, tt := range tests {
@@ -164,7 +164,7 @@ func TestFromReceipts(t *testing.T) {
 }
 
 // Contact is lost after the swap, the host undoes it, and another run is undone
-// there too, so that its receipt stands in the place of ours: that is no refusal.
+// there too, so that its receipt has replaced ours: that is not a refusal.
 func TestReceiptOfAnotherRun(t *testing.T) {
 	for name, denied := range map[string]string{"healthy": "", "refused by Entra": "AADSTS7"} {
 		t.Run(name, func(t *testing.T) {

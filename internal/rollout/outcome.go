@@ -161,7 +161,7 @@ const (
 // Next returns the next step after a run, and for which hosts. Hosts that failed are
 // left out as long as others were skipped.
 func (r *Run) Next() (next Next, hosts []string) {
-	var bad, skipped, unsettled []string
+	var failed, skipped, toCheck []string
 	for _, res := range r.Results {
 		switch res.Outcome {
 		case Skipped:
@@ -171,20 +171,20 @@ func (r *Run) Next() (next Next, hosts []string) {
 				skipped = append(skipped, res.Host.Name)
 			}
 		case Unknown, Failed:
-			unsettled = append(unsettled, res.Host.Name)
+			toCheck = append(toCheck, res.Host.Name)
 		case RolledBack, Refused, Unreachable:
 			if !needsFix(res) {
-				bad = append(bad, res.Host.Name)
+				failed = append(failed, res.Host.Name)
 			}
 		}
 	}
 	switch {
-	case len(unsettled) > 0:
-		return SeeStatus, unsettled
+	case len(toCheck) > 0:
+		return SeeStatus, toCheck
 	case len(skipped) > 0:
 		return RunAgain, skipped
-	case len(bad) > 0:
-		return RunAgain, bad
+	case len(failed) > 0:
+		return RunAgain, failed
 	}
 	return NoNext, nil
 }

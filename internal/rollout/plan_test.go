@@ -14,7 +14,7 @@ import (
 	"github.com/aoifleet/aoifleet/internal/problem"
 )
 
-// Every rule of the plan, each with the smallest change that brings it about.
+// Every rule of the plan, each with the smallest change that triggers it.
 func TestDecide(t *testing.T) {
 	right := newCertificate("NEW").Digest()
 	same := func(s *host.Observation) { s.File.Digest = right }
@@ -50,7 +50,7 @@ func TestDecide(t *testing.T) {
 		{name: "stopped, replace", change: stopped, stopped: "replace", action: Rotate, reason: "new"},
 		{name: "disabled", change: func(s *host.Observation) { s.Unit.File = "disabled" }, action: None, outcome: Refused, class: "agent_not_running", reason: "is disabled"},
 		{name: "disabled, replace", change: func(s *host.Observation) { s.Unit.File = "disabled" }, stopped: "replace", action: Rotate, reason: "new"},
-		{name: "failed: may be the cure", change: func(s *host.Observation) { s.Unit.Active = "failed" }, action: Rotate, reason: "new"},
+		{name: "failed: the new certificate may cure it", change: func(s *host.Observation) { s.Unit.Active = "failed" }, action: Rotate, reason: "new"},
 
 		{name: "unfinished", change: func(s *host.Observation) { s.Receipts = []host.Receipt{{State: "pending", Run: "r"}} }, action: Rotate, reason: "recovered first"},
 		{name: "unfinished undo, file right", change: func(s *host.Observation) { same(s); s.Receipts = []host.Receipt{{State: "undoing", Run: "r"}} }, action: Rotate, reason: "recovered first"},
@@ -73,14 +73,14 @@ func TestDecide(t *testing.T) {
 			same(s)
 			s.Unit.Restarts, s.Unit.Started = 1, s.Clock.Add(-10*time.Second)
 		}, action: None, outcome: Current, reason: "already live"},
-		{name: "on its way down", change: func(s *host.Observation) {
+		{name: "deactivating", change: func(s *host.Observation) {
 			same(s)
 			s.Unit.Active, s.Unit.Sub, s.Unit.Started = "deactivating", "stop-sigterm", time.Time{}
 		}, action: None, outcome: Refused, class: "agent_not_running", reason: "is deactivating"},
 		{name: "restart: process older", change: func(s *host.Observation) { same(s); s.File.Changed = s.Unit.Started.Add(51 * time.Millisecond) }, action: Restart, reason: "started before it changed"},
 		{name: "within the clock's tick", change: func(s *host.Observation) { same(s); s.File.Changed = s.Unit.Started.Add(50 * time.Millisecond) }, action: None, outcome: Current, reason: "already live"},
 		{name: "live and refused", change: func(s *host.Observation) { same(s); s.Denied = "AADSTS7" }, action: None, outcome: Refused, class: "unhealthy", reason: "AADSTS7"},
-		{name: "refused with the old one: may be the cure", change: func(s *host.Observation) { s.Denied = "AADSTS7" }, action: Rotate, reason: "new"},
+		{name: "refused with the old one: the new one may cure it", change: func(s *host.Observation) { s.Denied = "AADSTS7" }, action: Rotate, reason: "new"},
 		{name: "current beats a certificate that expires no later", change: func(s *host.Observation) {
 			same(s)
 			s.Live = &certificate.Info{Thumbprint: "NEW", NotAfter: clock.AddDate(9, 0, 0)}
@@ -112,7 +112,7 @@ func TestDecide(t *testing.T) {
 	}
 }
 
-func TestDecideWithoutALook(t *testing.T) {
+func TestDecideUnobserved(t *testing.T) {
 	tests := []struct {
 		err     error
 		outcome Outcome
@@ -139,7 +139,7 @@ func TestDecideWithoutALook(t *testing.T) {
 }
 
 // One certificate for two service principals is wrong for one of them.
-func TestRefuseMixed(t *testing.T) {
+func TestRefuseSharedCertificate(t *testing.T) {
 	look := func(client string) Look {
 		seen := healthy()
 		seen.Provider.ClientID = client
@@ -175,8 +175,8 @@ func TestRefuseMixed(t *testing.T) {
 	}
 }
 
-// A host that ends otherwise keeps its own outcome.
-func TestRefuseMixedLeavesOthers(t *testing.T) {
+// A host that ends for another reason keeps its own outcome.
+func TestRefuseSharedCertificateKeepsOutcomes(t *testing.T) {
 	cert := newCertificate("A")
 	first, second := healthy(), healthy()
 	second.Provider.ClientID = "client-2"
@@ -187,7 +187,7 @@ func TestRefuseMixedLeavesOthers(t *testing.T) {
 	}
 }
 
-func TestListed(t *testing.T) {
+func TestFirstThree(t *testing.T) {
 	set := map[string]bool{}
 	for i, want := range []string{"a", "a, b", "a, b, c", "a, b, c and 1 more", "a, b, c and 2 more"} {
 		set[string(rune('a'+i))] = true
@@ -251,8 +251,7 @@ func TestBudget(t *testing.T) {
 	}
 }
 
-// A host may have no certificate of its own: whether that is right depends on
-// its agent.
+// A host without a certificate is refused, unless its agent needs none.
 func TestNoCertificateNamed(t *testing.T) {
 	seen := healthy()
 	target := Target{Host: &inventory.Host{Name: "h"}}

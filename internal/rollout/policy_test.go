@@ -8,7 +8,7 @@ import (
 	"github.com/aoifleet/aoifleet/internal/host"
 )
 
-// Each safeguard that is taken away is named, and none where nothing is done.
+// Each omitted safeguard is named, and none if nothing is to be done.
 func TestWarnings(t *testing.T) {
 	yes, no := true, false
 	tests := []struct {
@@ -45,7 +45,7 @@ func TestWarnings(t *testing.T) {
 	}
 }
 
-// What --force does depends on what is done.
+// The warning of --force depends on the kind of plan.
 func TestWarningOfForce(t *testing.T) {
 	f := newFakeFleet("a")
 	p := policy()

@@ -9,9 +9,9 @@ import (
 	"github.com/aoifleet/aoifleet/internal/problem"
 )
 
-// Of two names of one machine the first in the inventory is done, and the other
-// is refused before anything is staged, with the first one's name.
-func TestTwins(t *testing.T) {
+// Of two names of one machine the first in the inventory is changed. The other is
+// refused before anything is staged, and its problem names the first.
+func TestDuplicates(t *testing.T) {
 	f := newFakeFleet("a", "b", "c", "d", "e")
 	for name, machine := range map[string]string{"a": "m1", "b": "m2", "c": "m1", "d": "", "e": ""} {
 		f.vms[name].seen.Machine = machine
@@ -27,9 +27,8 @@ func TestTwins(t *testing.T) {
 	}
 }
 
-// What is known of the first does not matter, and what the second would end as
-// only where that is something worse.
-func TestTwinsOfAllKinds(t *testing.T) {
+// The second is refused whatever the first ends as, unless its own outcome is worse.
+func TestDuplicateOutcomes(t *testing.T) {
 	right := newCertificate("NEW").Digest()
 	tests := []struct {
 		name          string
@@ -59,7 +58,7 @@ func TestTwinsOfAllKinds(t *testing.T) {
 			t.Errorf("%s: %q, %+v", tt.name, e.Outcome, e.Problem)
 		}
 	}
-	// One that was seen although it can't be rotated is the first as well.
+	// One that was observed but can't be rotated counts as the first too.
 	broken, seen := healthy(), healthy()
 	broken.Machine, seen.Machine = "m/1", "m/1"
 	f := newFakeFleet("a", "b")
@@ -69,9 +68,9 @@ func TestTwinsOfAllKinds(t *testing.T) {
 	}
 }
 
-// A saved plan that was made of two machines is not carried out on one; a way back
-// does not go to one machine twice either.
-func TestTwinsElsewhere(t *testing.T) {
+// A saved plan for two machines is not applied to one; a rollback or a recovery does not
+// change one machine twice.
+func TestDuplicatesInOtherPlans(t *testing.T) {
 	f := newFakeFleet("a", "b")
 	two := func(machines ...string) []Look {
 		looks := make([]Look, 2)

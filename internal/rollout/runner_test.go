@@ -8,26 +8,26 @@ import (
 	"github.com/aoifleet/aoifleet/internal/inventory"
 )
 
-// counted is a connection of which only the end counts.
-type counted struct {
+// countedHost is a connection that counts when it is closed.
+type countedHost struct {
 	Host
 	open *int
 }
 
-func (c counted) Close() error {
+func (c countedHost) Close() error {
 	*c.open--
 	return nil
 }
 
-func (c counted) DialContext(context.Context, string, string) (net.Conn, error) { return nil, nil }
+func (c countedHost) DialContext(context.Context, string, string) (net.Conn, error) { return nil, nil }
 
-// Two at the same time go through one host: each has a connection of its own, and
-// both are closed in the end.
+// Two calls of Through with one host at the same time have a connection each, and both
+// are closed in the end.
 func TestThroughOneHostTwice(t *testing.T) {
 	open := 0
 	r := &Runner{Dial: func(context.Context, inventory.Host) (Host, error) {
 		open++
-		return counted{open: &open}, nil
+		return countedHost{open: &open}, nil
 	}}
 	h := inventory.Host{Name: "a"}
 	type dialer = func(context.Context, string, string) (net.Conn, error)

@@ -14,7 +14,7 @@ import (
 	"github.com/aoifleet/aoifleet/internal/problem"
 )
 
-// planTarget is a host whose plan is saved and carried out.
+// planTarget returns a target whose plan is saved and applied.
 func planTarget() Target {
 	return Target{Host: &inventory.Host{Name: "h", Address: "10.0.0.1", Agent: inventory.Agent{Unit: "u.service", WhenStopped: "refuse"}}, Certificate: newCertificate("NEW")}
 }
@@ -26,7 +26,7 @@ func planSeen() *host.Observation {
 	return seen
 }
 
-// savedWhen is the saved plan of a host that was as change left it.
+// savedWhen returns the saved plan of a host after change.
 func savedWhen(change func(*host.Observation)) planfile.Host {
 	seen := planSeen()
 	if change != nil {
@@ -35,7 +35,7 @@ func savedWhen(change func(*host.Observation)) planfile.Host {
 	return Make([]Target{planTarget()}, []Look{{Seen: seen}}, policy()).Save()[0]
 }
 
-// What a host may have become between its plan and its turn, each alone.
+// Each change of a host between its plan and its turn.
 func TestDrift(t *testing.T) {
 	right := newCertificate("NEW").Digest()
 	same := func(s *host.Observation) { s.File.Digest = right }
@@ -47,8 +47,8 @@ func TestDrift(t *testing.T) {
 		class     problem.Class
 		says      string
 	}{
-		{name: "as it was", action: Rotate},
-		{name: "what always moves", now: func(s *host.Observation) {
+		{name: "unchanged", action: Rotate},
+		{name: "what always changes", now: func(s *host.Observation) {
 			s.Clock, s.Space, s.Unit.InvocationID = clock.Add(time.Hour), 2<<30, "another"
 			s.Unit.Started, s.Unit.Restarts, s.File.Changed = clock, 3, clock.Add(-time.Hour)
 		}, action: Rotate},
@@ -72,20 +72,20 @@ func TestDrift(t *testing.T) {
 		{name: "several", now: func(s *host.Observation) { s.File.Owner, s.File.Mode = "a:a", "644" }, outcome: Refused, class: "drift", says: "owner root:root → a:a, mode 600 → 644"},
 
 		{name: "interrupted since", now: func(s *host.Observation) { s.Receipts = []host.Receipt{{State: "undoing", Run: "r"}} }, outcome: Refused, class: "drift", says: "interrupted run none → r"},
-		{name: "interrupted then, and planned so", then: func(s *host.Observation) { s.Receipts = []host.Receipt{{State: "pending", Run: "r"}} },
+		{name: "interrupted then, and planned as such", then: func(s *host.Observation) { s.Receipts = []host.Receipt{{State: "pending", Run: "r"}} },
 			now: func(s *host.Observation) { s.Receipts = []host.Receipt{{State: "pending", Run: "r"}} }, action: Rotate},
 		{name: "another run is at work", now: func(s *host.Observation) {
 			s.Receipts = []host.Receipt{{State: "pending", Run: "r", AtWork: true}}
 		}, outcome: Refused, class: "locked", says: "is in progress"},
 
-		{name: "carried out already", now: same, outcome: Current, says: "already live"},
-		{name: "carried out, and the agent has failed since", now: func(s *host.Observation) { same(s); s.Unit.Active = "failed" }, outcome: Refused, class: "drift", says: "unit active → failed"},
+		{name: "applied already", now: same, outcome: Current, says: "already live"},
+		{name: "applied, and the agent has failed since", now: func(s *host.Observation) { same(s); s.Unit.Active = "failed" }, outcome: Refused, class: "drift", says: "unit active → failed"},
 		{name: "current then and now", then: same, now: same, outcome: Current, says: "already live"},
 		{name: "current then, replaced since", then: same, outcome: Refused, class: "drift", says: "file digest "},
 		{name: "current then, its process older now", then: same, now: func(s *host.Observation) { same(s); s.File.Changed = clock }, outcome: Refused, class: "drift", says: "action current → restart"},
 		{name: "restart", then: func(s *host.Observation) { same(s); s.File.Changed = clock }, now: func(s *host.Observation) { same(s); s.File.Changed = clock }, action: Restart},
 		{name: "managed identity", then: func(s *host.Observation) { s.Provider = nil }, now: func(s *host.Observation) { s.Provider = nil }, outcome: NotApplicable},
-		{name: "no managed identity any more", then: func(s *host.Observation) { s.Provider = nil }, outcome: Refused, class: "drift", says: "secret provider none → p"},
+		{name: "no longer a managed identity", then: func(s *host.Observation) { s.Provider = nil }, outcome: Refused, class: "drift", says: "secret provider none → p"},
 
 		{name: "no drift, and yet refused", now: func(s *host.Observation) { s.Space = 0 }, outcome: Refused, class: "disk", says: "kB are free"},
 		{name: "stopped then", then: func(s *host.Observation) { s.Unit.Active = "inactive" }, outcome: Skipped, says: "not in the plan: it was refused then: u.service is stopped"},
@@ -111,8 +111,8 @@ func TestDrift(t *testing.T) {
 	}
 }
 
-// A host that can't be seen now is what it is, and no drift.
-func TestSavedWithoutALook(t *testing.T) {
+// A host that can't be observed now keeps that outcome; it is not a drift.
+func TestSavedUnobserved(t *testing.T) {
 	saved := []planfile.Host{savedWhen(nil)}
 	for class, want := range map[problem.Class]Outcome{"unreachable": Unreachable, "host_key_changed": Unreachable, "sudo": Refused} {
 		e := MakeSaved(saved, []Target{planTarget()}, []Look{{Err: &problem.Error{Class: class}}}, policy()).Entries[0]
@@ -126,9 +126,8 @@ func TestSavedWithoutALook(t *testing.T) {
 	}
 }
 
-// A change of one host's client is a drift of that host; the others' certificate
-// is as right as it was.
-func TestDriftStaysWithItsHost(t *testing.T) {
+// Another client_id on one host is a drift of that host only.
+func TestDriftOfOneHost(t *testing.T) {
 	drifted := planSeen()
 	drifted.Provider = &host.Provider{Name: "p", ClientID: "client-2", Path: "/c.p12"}
 	targets := []Target{planTarget(), planTarget()}
@@ -138,15 +137,15 @@ func TestDriftStaysWithItsHost(t *testing.T) {
 	}
 }
 
-// What can't be carried out is not looked at again.
-func TestLookAgain(t *testing.T) {
+// Excluded hosts are not observed again.
+func TestToObserve(t *testing.T) {
 	saved := []planfile.Host{{Outcome: ""}, {Outcome: "refused"}, {Outcome: "current"}, {Outcome: "unreachable"}, {Outcome: "not_applicable"}}
 	if got := ToObserve(saved); len(got) != 3 || got[0] != 0 || got[1] != 2 || got[2] != 4 {
 		t.Error(got)
 	}
 }
 
-// Nothing that a host says gets into the file as it is.
+// Everything that a host sends is sanitised before it is saved.
 func TestSaveSanitises(t *testing.T) {
 	saved := savedWhen(func(s *host.Observation) {
 		s.File.Owner, s.Provider.ClientID, s.Unit.Active = "a\x1b[2J\nb", "c\u202e", strings.Repeat("x", 100_000)
@@ -156,9 +155,8 @@ func TestSaveSanitises(t *testing.T) {
 	}
 }
 
-// A host that the plan leaves alone does not make a run that ended by itself a
-// stopped one.
-func TestLeftAloneIsNotStopped(t *testing.T) {
+// A host that the plan excludes does not turn a complete run into a stopped one.
+func TestExcludedHostsDoNotStop(t *testing.T) {
 	f := newFakeFleet("a", "b")
 	targets := f.targets("a", "b")
 	saved := []planfile.Host{{Outcome: "refused", Action: "none"}, Make(targets[1:], []Look{{Seen: f.vms["b"].seen}}, policy()).Save()[0]}
@@ -173,8 +171,8 @@ func TestLeftAloneIsNotStopped(t *testing.T) {
 	}
 }
 
-// Hosts stay in the wave that was approved, also where others of it are not to
-// be changed any more.
+// Hosts stay in the wave that was approved, also if others of it are no longer to be
+// changed.
 func TestSavedWaves(t *testing.T) {
 	f := newFakeFleet("a", "b", "c", "d")
 	p := policy()
@@ -191,7 +189,7 @@ func TestSavedWaves(t *testing.T) {
 		}
 	}
 	drifted := healthy()
-	drifted.File.Owner = "somebody:else"
+	drifted.File.Owner = "other:other"
 	looks[0] = Look{Seen: drifted}
 	again := MakeSaved(saved, targets, looks, p)
 	if len(again.Waves) != 2 || !slices.Equal(again.Waves[0].Hosts, []int{1, 2}) || again.Waves[0].Canary || !slices.Equal(again.Waves[1].Hosts, []int{3}) {
@@ -199,8 +197,8 @@ func TestSavedWaves(t *testing.T) {
 	}
 }
 
-// The waves that a plan was saved with are those of its policy, and any other
-// are found: hosts that join the canary, leave it, or change their order.
+// The saved waves must be those of the plan's policy: hosts that join the canary, leave
+// it, or change their order are found.
 func TestCheckWaves(t *testing.T) {
 	f := newFakeFleet("a", "b", "c", "d", "e", "f")
 	f.vms["c"].seen.Unit.Active = "inactive" // refused
@@ -211,7 +209,7 @@ func TestCheckWaves(t *testing.T) {
 	defer r.Close()
 	made := func() []planfile.Host { return Make(targets, r.Survey(context.Background(), targets, 1), p).Save() }
 	if err := CheckWaves(made(), p); err != nil {
-		t.Errorf("as it was made: %v", err)
+		t.Errorf("unchanged: %v", err)
 	}
 	if err := CheckWaves(nil, p); err != nil {
 		t.Errorf("no hosts: %v", err)
@@ -245,7 +243,7 @@ func TestCheckWaves(t *testing.T) {
 			t.Errorf("%s: %v", tt.name, err)
 		}
 	}
-	// A plan without waves of more than one, and with another policy than it had.
+	// The same plan with another policy.
 	one := p
 	one.Canary, one.Batches = 0, nil
 	if err := CheckWaves(made(), one); err == nil {

@@ -151,7 +151,7 @@ func replacedProblem(run string, res *Result, seen *host.Observation) *problem.E
 	var what string
 	switch {
 	case seen.Provider == nil:
-		what = "the agent's configuration names no certificate any more"
+		what = "the agent's configuration no longer names a certificate"
 	case seen.File.Path != res.Seen.File.Path:
 		what = "the agent's configuration names another file, " + oneLine(seen.File.Path)
 	case seen.File.Kind == "file":

@@ -11,7 +11,7 @@ import (
 	"github.com/aoifleet/aoifleet/internal/inventory"
 )
 
-// using is a host that has a certificate; the inventory names NEW.
+// using returns a host with a certificate; the inventory names NEW.
 func using(name, thumbprint string, change func(*Entry)) Entry {
 	e := Entry{Target: Target{Host: &inventory.Host{Name: name}, Certificate: newCertificate("NEW")}, Seen: healthy()}
 	e.Seen.Live = &certificate.Info{Thumbprint: thumbprint, NotAfter: clock}
@@ -21,8 +21,7 @@ func using(name, thumbprint string, change func(*Entry)) Entry {
 	return e
 }
 
-// TestPrincipals is who uses what: every host is in one credential, or unseen, or
-// has a managed identity.
+// Every host is in one credential, or unseen, or has a managed identity.
 func TestPrincipals(t *testing.T) {
 	none := func(e *Entry) { e.Seen.Live = nil }
 	list, unseen := Principals([]Entry{
@@ -32,12 +31,12 @@ func TestPrincipals(t *testing.T) {
 		using("stopped", "NEW", func(e *Entry) { e.Seen.File.Changed, e.Seen.Unit.Active = clock, "inactive" }),
 		using("other", "OLDER", func(e *Entry) { e.Seen.Live.NotAfter = clock.Add(-time.Hour) }),
 		using("second", "OLD", func(e *Entry) { e.Seen.Provider = &host.Provider{TenantID: "t", ClientID: "client-2"} }),
-		using("away", "", func(e *Entry) { e.Seen, e.Outcome = nil, Unreachable }),
-		using("dark", "", none),
-		using("dark but right", "", func(e *Entry) { none(e); e.Seen.File.Digest = e.Certificate.Digest() }),
+		using("offline", "", func(e *Entry) { e.Seen, e.Outcome = nil, Unreachable }),
+		using("no openssl", "", none),
+		using("no openssl, right file", "", func(e *Entry) { none(e); e.Seen.File.Digest = e.Certificate.Digest() }),
 		using("managed", "", func(e *Entry) { e.Seen.Provider, e.Outcome = nil, NotApplicable }),
 	})
-	if got := strings.Join(unseen, ","); got != "away,dark" {
+	if got := strings.Join(unseen, ","); got != "offline,no openssl" {
 		t.Errorf("unseen: %s", got)
 	}
 	if len(list) != 2 || list[0].ClientID != "client-1" || list[1].ClientID != "client-2" || list[1].TenantID != "t" {
@@ -51,7 +50,7 @@ func TestPrincipals(t *testing.T) {
 		}
 		got = append(got, line)
 	}
-	if want := []string{"NEW:new-1,stale,stopped,dark but right!", "OLDER:other", "OLD:old-1"}; !slices.Equal(got, want) {
+	if want := []string{"NEW:new-1,stale,stopped,no openssl, right file!", "OLDER:other", "OLD:old-1"}; !slices.Equal(got, want) {
 		t.Errorf("%q, want %q", got, want)
 	}
 	if got := strings.Join(list[0].Old(), ","); got != "stale,other,old-1" || !list[0].Named {
@@ -59,8 +58,7 @@ func TestPrincipals(t *testing.T) {
 	}
 }
 
-// An application is one, however its hosts write its ids: what one of them still
-// uses is not to go.
+// An application is one principal, however its hosts write its ids.
 func TestPrincipalIsTheClient(t *testing.T) {
 	as := func(tenant, client string) func(*Entry) {
 		return func(e *Entry) { e.Seen.Provider = &host.Provider{TenantID: tenant, ClientID: client} }
@@ -77,8 +75,8 @@ func TestPrincipalIsTheClient(t *testing.T) {
 	}
 }
 
-// An agent may have several secret providers: some with the file that is rotated,
-// some with files that nobody looks at.
+// An agent may have several secret providers: some with the file that is rotated, some
+// with files that are not checked.
 func TestSeveralProviders(t *testing.T) {
 	provider := func(client, vault, path string) host.Provider {
 		return host.Provider{TenantID: "T", ClientID: client, Vault: vault, Path: path}
@@ -98,15 +96,15 @@ func TestSeveralProviders(t *testing.T) {
 	for client, want := range map[string][2]string{"a": {"one", ""}, "B": {"one", ""}, "C": {"", "one"}, "D": {"", ""}} {
 		in, unsure := InUse(entries, client, "OLD")
 		if strings.Join(in, ",") != want[0] || strings.Join(unsure, ",") != want[1] {
-			t.Errorf("%s: in use on %v, not known of %v", client, in, unsure)
+			t.Errorf("%s: in use on %v, unknown on %v", client, in, unsure)
 		}
 	}
 	list, _ := Principals(entries)
 	got = nil
 	for _, p := range list {
-		got = append(got, p.ClientID+" old "+strings.Join(p.Old(), ",")+" beside "+strings.Join(p.OtherFile, ","))
+		got = append(got, p.ClientID+" old "+strings.Join(p.Old(), ",")+" other file "+strings.Join(p.OtherFile, ","))
 	}
-	if want := []string{"A old one beside ", "B old one beside ", "C old  beside one"}; !slices.Equal(got, want) {
+	if want := []string{"A old one other file ", "B old one other file ", "C old  other file one"}; !slices.Equal(got, want) {
 		t.Errorf("%q, want %q", got, want)
 	}
 }
@@ -132,7 +130,7 @@ func TestDrifted(t *testing.T) {
 	}
 }
 
-// TestInUse: nobody who may need a certificate is forgotten.
+// No host that may need a certificate is left out.
 func TestInUse(t *testing.T) {
 	principal := func(tenant, client string) func(*Entry) {
 		return func(e *Entry) { e.Seen.Provider = &host.Provider{TenantID: tenant, ClientID: client} }
@@ -154,15 +152,15 @@ func TestInUse(t *testing.T) {
 		using("other client", "OLD", principal("T", "D")),
 		using("tenant as a domain", "OLD", principal("contoso.example", "C")),
 		using("nameless", "NEW", principal("", "")),
-		using("away", "", func(e *Entry) { e.Seen, e.Outcome = nil, Unreachable }),
-		using("dark", "", mine(func(e *Entry) { e.Seen.Live = nil })),
+		using("offline", "", func(e *Entry) { e.Seen, e.Outcome = nil, Unreachable }),
+		using("no openssl", "", mine(func(e *Entry) { e.Seen.Live = nil })),
 		using("unfinished", "NEW", mine(func(e *Entry) { e.Seen.Receipts = []host.Receipt{{Run: "R", State: "pending"}} })),
 		using("managed", "", func(e *Entry) { e.Seen.Provider, e.Outcome = nil, NotApplicable }),
 	}, "C", "OLD")
 	if got := strings.Join(in, ","); got != "old,case,in memory,tenant as a domain" {
 		t.Errorf("in use on %s", got)
 	}
-	if got := strings.Join(unsure, ","); got != "nameless,away,dark,unfinished" {
-		t.Errorf("not known of %s", got)
+	if got := strings.Join(unsure, ","); got != "nameless,offline,no openssl,unfinished" {
+		t.Errorf("unknown on %s", got)
 	}
 }

@@ -19,14 +19,14 @@ func soaking() Policy {
 	return p
 }
 
-// hosts that were rotated are looked at for the whole soak, and no longer.
+// Rotated hosts are checked for the whole soak, and no longer.
 func TestSoak(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := newFakeFleet("a", "b", "c")
 		start := time.Now()
 		run := f.rotateAll(t, context.Background(), soaking(), "a", "b", "c")
 		wantOutcomes(t, run, Rotated, Rotated, Rotated)
-		// One soak, between the two waves; a is looked at every 10 s.
+		// One soak, between the two waves; a is checked every 10 s.
 		if took, looks := time.Since(start), f.vms["a"].called("observe"); took != time.Minute || looks != 1+7 {
 			t.Errorf("%v, %d looks", took, looks)
 		}
@@ -36,7 +36,7 @@ func TestSoak(t *testing.T) {
 	})
 }
 
-// later changes what the next observations see, after a while.
+// later changes the observations of the VM after a time.
 func (vm *fakeVM) later(after time.Duration, change func(*host.Observation)) {
 	go func() {
 		time.Sleep(after)
@@ -48,7 +48,7 @@ func (vm *fakeVM) later(after time.Duration, change func(*host.Observation)) {
 	}()
 }
 
-// What turns a host unhealthy while it soaks, and what does not.
+// What turns a host unhealthy in a soak, and what does not.
 func TestSoakFinds(t *testing.T) {
 	tests := []struct {
 		name    string
@@ -73,9 +73,9 @@ func TestSoakFinds(t *testing.T) {
 		{"undo is undone", func(vm *fakeVM) { vm.seen.Denied = "AADSTS7" }, host.RolledBack, Failed, "AADSTS7; the old certificate could not be restored"},
 		{"undo fails", func(vm *fakeVM) { vm.seen.Denied = "AADSTS7" }, host.Failed, Failed, "could not be restored"},
 		{"undo is refused", func(vm *fakeVM) { vm.seen.Denied = "AADSTS7" }, host.Refused, Failed, "could not be restored"},
-		{"no way back", func(vm *fakeVM) { vm.seen.Denied, vm.seen.Backups = "AADSTS7", nil }, "", Failed, "no backup"},
-		{"gone", func(vm *fakeVM) { vm.dead, vm.fates["observe"] = true, notApplied }, "", Unknown, "lost"},
-		{"away for a moment", func(vm *fakeVM) { vm.fates["observe"] = notApplied }, "", Rotated, ""},
+		{"no backup", func(vm *fakeVM) { vm.seen.Denied, vm.seen.Backups = "AADSTS7", nil }, "", Failed, "no backup"},
+		{"unreachable", func(vm *fakeVM) { vm.dead, vm.fates["observe"] = true, notApplied }, "", Unknown, "lost"},
+		{"unreachable for a moment", func(vm *fakeVM) { vm.fates["observe"] = notApplied }, "", Rotated, ""},
 		{"reloading", func(vm *fakeVM) { vm.seen.Unit.Active = "reloading" }, "", Rotated, ""},
 	}
 	for _, tt := range tests {
@@ -103,7 +103,7 @@ func TestSoakFinds(t *testing.T) {
 					t.Errorf("%+v", res.Problem)
 				}
 				if (vm.seen.File.Digest == oldSum) != (tt.outcome == RolledBack) {
-					t.Errorf("%s, but on the host is %s", tt.outcome, vm.seen.File.Digest)
+					t.Errorf("%s, but the host has %s", tt.outcome, vm.seen.File.Digest)
 				}
 				if vm.staged || f.vms["b"].staged || run.Stopped != (after == Skipped) {
 					t.Errorf("left behind, or %+v", run)
@@ -113,8 +113,8 @@ func TestSoakFinds(t *testing.T) {
 	}
 }
 
-// A file that something else has put in place of the certificate is reported as
-// what it is, and left there: it is not this run's change.
+// A certificate that something else has replaced is reported and left in place: it is
+// not this run's change.
 func TestSoakFindsAnotherFile(t *testing.T) {
 	other := strings.Repeat("a", 64)
 	tests := []struct {
@@ -128,7 +128,7 @@ func TestSoakFindsAnotherFile(t *testing.T) {
 		{"gone", func(s *host.Observation) { s.File.Digest, s.File.Kind, s.Live = "none", "missing", nil }, "the certificate file is gone: /c.p12"},
 		{"no file", func(s *host.Observation) { s.File.Digest, s.File.Kind, s.Live = "none", "other", nil }, "the certificate file is gone: /c.p12"},
 		{"another path", func(s *host.Observation) { s.File.Digest, s.File.Path = other, "/d.p12" }, "the agent's configuration names another file, /d.p12"},
-		{"managed identity", func(s *host.Observation) { s.Provider, s.File, s.Live = nil, host.File{}, nil }, "names no certificate any more"},
+		{"managed identity", func(s *host.Observation) { s.Provider, s.File, s.Live = nil, host.File{}, nil }, "no longer names a certificate"},
 		{"by another run", func(s *host.Observation) {
 			s.File.Digest, s.Receipts = other, []host.Receipt{{State: "rolled-back", Run: "x", Owner: "y"}, {State: "confirmed", Run: "r2", Owner: "op@pc"}}
 		}, "sha256 aaaaaaaaaaaa…; by run r2 of op@pc"},
@@ -137,7 +137,7 @@ func TestSoakFindsAnotherFile(t *testing.T) {
 		}, "; run r2 of op@pc is in progress there"},
 	}
 	for _, tt := range tests {
-		// Seen in the middle of the soak, and only by its last look.
+		// Found in the middle of the soak, and only by its last check.
 		for _, after := range []time.Duration{25 * time.Second, 55 * time.Second} {
 			t.Run(tt.name, func(t *testing.T) {
 				synctest.Test(t, func(t *testing.T) {
@@ -152,7 +152,7 @@ func TestSoakFindsAnotherFile(t *testing.T) {
 						tt.change(vm.seen)
 					}()
 					p := soaking()
-					p.UndoAll = true // undoes what the run has rotated, and this it has not
+					p.UndoAll = true // undoes only what the run has rotated
 					run := f.rotateAll(t, context.Background(), p, "a", "b")
 					wantOutcomes(t, run, Failed, Skipped)
 					res := run.Results[0]
@@ -168,7 +168,7 @@ func TestSoakFindsAnotherFile(t *testing.T) {
 	}
 }
 
-// A signal ends the soak at once, and what is well stays as it is.
+// A signal ends the soak at once, and healthy hosts stay rotated.
 func TestSoakInterrupted(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := newFakeFleet("a", "b")
@@ -183,7 +183,7 @@ func TestSoakInterrupted(t *testing.T) {
 	})
 }
 
-// After a wave that spent the budget there is nothing to wait for.
+// A wave that has spent the budget does not soak.
 func TestNoSoakWhenStopped(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := newFakeFleet("a", "b", "c")
@@ -198,8 +198,8 @@ func TestNoSoakWhenStopped(t *testing.T) {
 	})
 }
 
-// A host that fails in its soak holds its domain like one that fails in its turn.
-func TestAFailedSoakHoldsTheDomain(t *testing.T) {
+// A host that fails in its soak blocks its domain like one that fails in its turn.
+func TestFailedSoakBlocksItsDomain(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := newFakeFleet("a", "b", "c")
 		f.vms["a"].undoing = host.Failed
@@ -219,8 +219,8 @@ func TestAFailedSoakHoldsTheDomain(t *testing.T) {
 	})
 }
 
-// An agent that was stopped and stays so can't turn unhealthy; a host whose file
-// was right has nothing to go back to.
+// An agent that stays stopped can't turn unhealthy; a host whose file was right has
+// nothing to restore.
 func TestSoakOfOthers(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := newFakeFleet("stopped", "restarted", "rest")
@@ -241,7 +241,7 @@ func TestSoakOfOthers(t *testing.T) {
 	})
 }
 
-func TestLookEvery(t *testing.T) {
+func TestSoakInterval(t *testing.T) {
 	for soak, want := range map[time.Duration]time.Duration{
 		time.Second: time.Second, 10 * time.Second: 10 * time.Second, time.Minute: 10 * time.Second,
 		10 * time.Minute: 20 * time.Second, 24 * time.Hour: time.Minute,
@@ -252,8 +252,8 @@ func TestLookEvery(t *testing.T) {
 	}
 }
 
-// rollback-all: the newest first, each watched; one that fails does not stop
-// the others.
+// Hosts are undone from the newest to the oldest; one that fails does not stop the
+// others.
 func TestUndoAll(t *testing.T) {
 	f := newFakeFleet("a", "b", "c", "d", "e")
 	f.vms["d"].ending = host.RolledBack
@@ -273,8 +273,8 @@ func TestUndoAll(t *testing.T) {
 	}
 }
 
-// Without a failure, or with fewer than the budget bears, nothing is undone; a
-// failure of the last host is one too.
+// Nothing is undone unless failures spend the budget. A failure of the last host counts
+// too.
 func TestUndoAllOnlyWhenStopped(t *testing.T) {
 	tests := []struct {
 		bad    string
@@ -297,8 +297,8 @@ func TestUndoAllOnlyWhenStopped(t *testing.T) {
 	}
 }
 
-// Contact is lost in the middle of an undo: the host's receipts of the undo
-// say how it ended, not those of the rotation.
+// If contact is lost during an undo, the receipt of the undo says how it ended, not that
+// of the rotation.
 func TestUndoLost(t *testing.T) {
 	tests := []struct {
 		how  fate
@@ -320,7 +320,7 @@ func TestUndoLost(t *testing.T) {
 	}
 }
 
-// A signal ends the undoing after the host in flight.
+// A signal ends the undos after the host in flight.
 func TestUndoAllInterrupted(t *testing.T) {
 	f := newFakeFleet("a", "b", "c", "d")
 	stopping, stop := context.WithCancel(context.Background())

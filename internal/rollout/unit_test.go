@@ -13,20 +13,20 @@ import (
 	"github.com/aoifleet/aoifleet/internal/problem"
 )
 
-// TestRemarks: an alias and a restart that may take too long are named in a plan.
+// A plan names an alias, and a restart that may take too long.
 func TestRemarks(t *testing.T) {
 	for name, c := range map[string]struct {
 		change func(e *Entry)
 		want   string // in the remarks; "": there are none
 	}{
-		"nothing":         {func(*Entry) {}, ""},
-		"not looked at":   {func(e *Entry) { e.Seen = nil }, ""},
-		"helper":          {func(e *Entry) { e.Seen.Note = "the helper is old" }, "the helper is old"},
-		"alias":           {func(e *Entry) { e.Seen.Unit.ID = "own.service" }, "a.service is an alias of own.service"},
-		"slow":            {func(e *Entry) { e.Seen.Unit.StopTime = 2 * time.Second }, "set health.timeout to 2s or more"},
-		"not told":        {func(e *Entry) { e.Seen.Unit = host.Unit{} }, ""},
-		"slow, not to do": {func(e *Entry) { e.Seen.Unit.StopTime, e.Outcome = 2*time.Second, Current }, ""},
-		"slow, a status":  {func(e *Entry) { e.Seen.Unit.StopTime, e.Action = 2*time.Second, None }, ""},
+		"nothing":             {func(*Entry) {}, ""},
+		"not observed":        {func(e *Entry) { e.Seen = nil }, ""},
+		"helper":              {func(e *Entry) { e.Seen.Note = "the helper is old" }, "the helper is old"},
+		"alias":               {func(e *Entry) { e.Seen.Unit.ID = "own.service" }, "a.service is an alias of own.service"},
+		"slow":                {func(e *Entry) { e.Seen.Unit.StopTime = 2 * time.Second }, "set health.timeout to 2s or more"},
+		"unknown":             {func(e *Entry) { e.Seen.Unit = host.Unit{} }, ""},
+		"slow, nothing to do": {func(e *Entry) { e.Seen.Unit.StopTime, e.Outcome = 2*time.Second, Current }, ""},
+		"slow, a status":      {func(e *Entry) { e.Seen.Unit.StopTime, e.Action = 2*time.Second, None }, ""},
 	} {
 		f := newFakeFleet("a")
 		e := Entry{Target: f.targets("a")[0], Seen: healthy(), Action: Rotate}
@@ -37,13 +37,13 @@ func TestRemarks(t *testing.T) {
 	}
 }
 
-// TestUnitIsCalledByItsName over every connection from the first look on.
-func TestUnitIsCalledByItsName(t *testing.T) {
+// After the first observation every connection uses the unit's own name.
+func TestDialsByUnitName(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := newFakeFleet("a")
 		vm := f.vms["a"]
 		vm.seen.Unit.ID = "own.service"
-		vm.fates["rotate"] = notApplied // contact is lost, and sought again
+		vm.fates["rotate"] = notApplied // contact is lost, and the program reconnects
 		vm.during = func(call string) { atWork(vm, call, 0, host.Rotated) }
 		r := f.runner()
 		dial := r.Dial
@@ -55,7 +55,7 @@ func TestUnitIsCalledByItsName(t *testing.T) {
 		defer r.Close()
 		targets := f.targets("a")
 		plan := Make(targets, r.Survey(t.Context(), targets, 1), policy())
-		r.Close() // as if there were too many to keep
+		r.Close() // as if there were too many connections to keep
 		r.Apply(t.Context(), t.Context(), plan)
 		if want := []string{"a.service", "own.service", "own.service"}; !slices.Equal(units, want) {
 			t.Errorf("dialled for %q, want %q", units, want)
@@ -66,7 +66,7 @@ func TestUnitIsCalledByItsName(t *testing.T) {
 	})
 }
 
-// TestSoakSeesAnExit that leaves the unit active.
+// An exit of the main process that leaves the unit active fails a soak.
 func TestSoakSeesAnExit(t *testing.T) {
 	seen := healthy()
 	seen.Unit.Sub = "exited"
@@ -75,8 +75,9 @@ func TestSoakSeesAnExit(t *testing.T) {
 	}
 }
 
-// TestRecoverSettlesBoth of two transactions that were interrupted under two names of the unit.
-func TestRecoverSettlesBoth(t *testing.T) {
+// A recovery ends both of two transactions that were interrupted under two names of the
+// unit.
+func TestRecoversBoth(t *testing.T) {
 	for name, c := range map[string]struct {
 		receipts []host.Receipt
 		want     int

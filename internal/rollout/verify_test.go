@@ -9,8 +9,7 @@ import (
 	"github.com/aoifleet/aoifleet/internal/problem"
 )
 
-// verifyPlan is a plan for four hosts, of which c is current and d wants no
-// question.
+// verifyPlan returns a plan for four hosts: c is current, and d needs no verification.
 func verifyPlan(f *fakeFleet) *Plan {
 	targets := f.targets("a", "b", "c", "d")
 	for i := range 3 {
@@ -26,7 +25,7 @@ func verifyPlan(f *fakeFleet) *Plan {
 
 func TestVerify(t *testing.T) {
 	no := &problem.Error{Class: problem.Certificate, Message: "refused"}
-	nobody := &problem.Error{Class: problem.Unreachable, Message: "no answer"}
+	unreachable := &problem.Error{Class: problem.Unreachable, Message: "no answer"}
 	tests := []struct {
 		name    string
 		answers map[int]*problem.Error
@@ -35,7 +34,7 @@ func TestVerify(t *testing.T) {
 		{"accepted", map[int]*problem.Error{0: nil, 1: nil}, []Outcome{"", "", Current, ""}},
 		{"one refused", map[int]*problem.Error{0: nil, 1: no}, []Outcome{Skipped, Refused, Current, Skipped}},
 		{"all refused", map[int]*problem.Error{0: no, 1: no}, []Outcome{Refused, Refused, Current, Skipped}},
-		{"nobody there", map[int]*problem.Error{0: nobody, 1: nobody}, []Outcome{Unreachable, Unreachable, Current, Skipped}},
+		{"no answer", map[int]*problem.Error{0: unreachable, 1: unreachable}, []Outcome{Unreachable, Unreachable, Current, Skipped}},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {

@@ -56,8 +56,8 @@ func upTo(n int) []int {
 	return list
 }
 
-// Whatever the amounts: each host that is due is in one wave, in the order of
-// the inventory, no wave is empty, and only the first is a canary.
+// With any amounts each host that is due is in one wave, in the inventory's order, no
+// wave is empty, and only the first is a canary.
 func TestEveryHostIsInOneWave(t *testing.T) {
 	property := func(due, canary uint8, sizes []uint8, percents []bool) bool {
 		var batches []inventory.Amount
@@ -82,12 +82,12 @@ func TestEveryHostIsInOneWave(t *testing.T) {
 	}
 }
 
-// Hosts without anything to do are in no wave, and take no place in one.
+// Hosts on which nothing is to be done are in no wave and do not count for its size.
 func TestPlanIsInWaves(t *testing.T) {
-	names := []string{"done", "a", "away", "b", "c"}
+	names := []string{"done", "a", "offline", "b", "c"}
 	f := newFakeFleet(names...)
 	f.vms["done"].seen.File.Digest = newCertificate("NEW").Digest()
-	f.vms["away"].dead = true
+	f.vms["offline"].dead = true
 	p := policy()
 	p.Canary, p.Batches = 1, []inventory.Amount{inventory.Percent(50)}
 	r := f.runner()
@@ -105,8 +105,8 @@ func TestPlanIsInWaves(t *testing.T) {
 	}
 }
 
-// The way back is not held up by canaries.
-func TestTheWayBackIsOneWave(t *testing.T) {
+// A rollback and a recovery have no canary.
+func TestRollbackIsOneWave(t *testing.T) {
 	p := policy()
 	p.Canary, p.Batches, p.UndoAll = 1, []inventory.Amount{inventory.Count(1)}, true
 	seen := func() *host.Observation {
@@ -154,9 +154,8 @@ func TestDomainOf(t *testing.T) {
 	}
 }
 
-// Whoever leaves when: no domain is ever over its limit, nobody begins twice,
-// all begin, in one domain in their order, and nobody who could begin waits
-// behind one who can't.
+// In any order of releases no domain exceeds its limit, each host starts once, those of a
+// domain in their order, and a host that may start does not wait for one that may not.
 func TestQueueKeepsTheLimits(t *testing.T) {
 	for seed := range uint64(300) {
 		t.Run(fmt.Sprint(seed), func(t *testing.T) { queueKeepsTheLimits(t, rand.New(rand.NewPCG(seed, 1))) })
@@ -201,7 +200,7 @@ func queueKeepsTheLimits(t *testing.T, rnd *rand.Rand) {
 	}
 }
 
-// Places that are held are not given away, and those who wait for them are left.
+// Held places are not given away, and the hosts that wait for them stay in the queue.
 func TestQueueHeld(t *testing.T) {
 	a, b := domain{"a", 1}, domain{"b", 2}
 	of := func(i int) domain { return []domain{a, b}[i%2] }
@@ -210,7 +209,7 @@ func TestQueueHeld(t *testing.T) {
 		t.Error(i, d, ok)
 	}
 	if _, _, ok := q.next(); ok {
-		t.Error("a place that is held was given away")
+		t.Error("a held place was given away")
 	}
 	left := q.waiting()
 	slices.Sort(left)

@@ -11,8 +11,8 @@ import (
 	"github.com/aoifleet/aoifleet/internal/inventory"
 )
 
-// at runs change on a VM within a call of another.
-func (f *fakeFleet) at(vm, call, on string, change func(*fakeVM)) {
+// changeDuring runs change on one VM during a call of another.
+func (f *fakeFleet) changeDuring(vm, call, on string, change func(*fakeVM)) {
 	f.vms[vm].during = func(c string) {
 		if c == call {
 			v := f.vms[on]
@@ -23,14 +23,14 @@ func (f *fakeFleet) at(vm, call, on string, change func(*fakeVM)) {
 	}
 }
 
-// An agent that restarts by itself while the others of its wave have their turn
-// does not pass the soak.
+// An agent that restarts by itself before the soak, while other hosts of its wave are
+// changed, does not pass the soak.
 func TestCrashBeforeTheSoak(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := newFakeFleet("a", "b", "c")
 		p := policy()
 		p.Canary, p.Soak, p.MaxFailures = 2, 30*time.Second, inventory.Count(1)
-		f.at("b", "rotate", "a", func(v *fakeVM) { v.seen.Unit.Restarts = 40 })
+		f.changeDuring("b", "rotate", "a", func(v *fakeVM) { v.seen.Unit.Restarts = 40 })
 		run := f.rotateAll(t, context.Background(), p, "a", "b", "c")
 		if got := outcomes(run); got[0] == Rotated || got[2] != Skipped {
 			t.Errorf("%v", got)
@@ -38,9 +38,9 @@ func TestCrashBeforeTheSoak(t *testing.T) {
 	})
 }
 
-// A line like those that were there before the rotation does not fail a soak,
+// A denied line does not fail a soak if the log had such lines before the rotation,
 // unless it names the new certificate.
-func TestSoakExcusesWhatWasThere(t *testing.T) {
+func TestSoakExcusesKnownLines(t *testing.T) {
 	for _, tt := range []struct {
 		before, line string
 		well         bool
@@ -64,7 +64,7 @@ func TestSoakExcusesWhatWasThere(t *testing.T) {
 	}
 }
 
-// What the watch excused stays excused in the soak, whatever the note says.
+// What the watch excused stays excused in the soak.
 func TestSoakKnowsWhatTheWatchExcused(t *testing.T) {
 	for _, tt := range []struct {
 		known bool
@@ -73,20 +73,20 @@ func TestSoakKnowsWhatTheWatchExcused(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			f := newFakeFleet("a", "b")
 			f.vms["a"].known = tt.known
-			f.at("a", "rotate", "a", func(v *fakeVM) { v.seen.Denied = "AADSTS1" })
+			f.changeDuring("a", "rotate", "a", func(v *fakeVM) { v.seen.Denied = "AADSTS1" })
 			wantOutcomes(t, f.rotateAll(t, context.Background(), soaking(), "a", "b"), tt.want...)
 		})
 	}
 }
 
-// One dropped connection does not leave a host with a certificate that is to go.
+// One dropped connection does not prevent an undo.
 func TestUndoDialsAgain(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := newFakeFleet("a", "b", "c")
 		p := policy()
 		p.MaxFailures, p.UndoAll = inventory.Count(1), true
 		f.vms["b"].ending = host.RolledBack
-		f.at("b", "rotate", "a", func(v *fakeVM) { v.fates["dial"] = notApplied })
+		f.changeDuring("b", "rotate", "a", func(v *fakeVM) { v.fates["dial"] = notApplied })
 		run := f.rotateAll(t, context.Background(), p, "a", "b", "c")
 		if got := outcomes(run); !slices.Equal(got, []Outcome{Restored, RolledBack, Skipped}) {
 			t.Errorf("%v", got)
@@ -94,12 +94,12 @@ func TestUndoDialsAgain(t *testing.T) {
 	})
 }
 
-// A settling that fails is no refusal: it has changed the host.
-func TestSettlingThatFails(t *testing.T) {
+// A recovery that fails is not a refusal: it has changed the host.
+func TestRecoveryThatFails(t *testing.T) {
 	f := newFakeFleet("a", "b")
 	vm := f.vms["a"]
 	vm.receipt("pending")
 	vm.recovery = host.Failed
-	vm.settled = func(v *fakeVM) { v.receipt("failed"); v.seen.Unit.Active = "inactive" }
+	vm.onRecover = func(v *fakeVM) { v.receipt("failed"); v.seen.Unit.Active = "inactive" }
 	wantOutcomes(t, f.rotateAll(t, context.Background(), policy(), "a", "b"), Failed, Rotated)
 }

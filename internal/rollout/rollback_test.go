@@ -13,7 +13,7 @@ import (
 	"github.com/aoifleet/aoifleet/internal/problem"
 )
 
-func TestHeldHosts(t *testing.T) {
+func TestLockedHosts(t *testing.T) {
 	tests := []struct {
 		name    string
 		receipt host.Receipt
@@ -25,7 +25,7 @@ func TestHeldHosts(t *testing.T) {
 		{"without a switch, its time over", host.Receipt{State: "pending", AtWork: true, Timed: true, PID: 4711}, false},
 		{"overdue", host.Receipt{State: "pending", AtWork: true, Armed: true}, false},
 		{"dead, not yet overdue", host.Receipt{State: "pending", Armed: true, Left: time.Minute}, false},
-		{"undone by somebody", host.Receipt{State: "undoing", AtWork: true, Armed: true, Left: time.Minute}, false},
+		{"being undone", host.Receipt{State: "undoing", AtWork: true, Armed: true, Left: time.Minute}, false},
 		{"ended", host.Receipt{State: "confirmed", AtWork: true}, false},
 	}
 	decisions := map[string]func(Target, Look) Entry{
@@ -71,7 +71,7 @@ func TestDecideRollback(t *testing.T) {
 		outcome Outcome
 		class   problem.Class
 	}{
-		{name: "as it was", action: Restore},
+		{name: "unchanged", action: Restore},
 		{name: "no backup", change: func(s *host.Observation) { s.Backups = s.Backups[:1] }, outcome: Refused, class: "configuration"},
 		{name: "no backup, forced", change: func(s *host.Observation) { s.Backups = nil }, force: true, outcome: Refused, class: "configuration"},
 		{name: "rotated since", change: func(s *host.Observation) { s.File.Digest = "newer" }, outcome: Refused, class: "drift"},
@@ -80,8 +80,8 @@ func TestDecideRollback(t *testing.T) {
 		{name: "expired, forced", change: func(s *host.Observation) { s.Saved.NotAfter = clock.Add(-time.Second) }, force: true, action: Restore},
 		{name: "can't be read there", change: func(s *host.Observation) { s.Saved = nil }, action: Restore},
 		{name: "there was none", change: func(s *host.Observation) { s.Backups[1].Old = "none" }, outcome: Refused, class: "certificate"},
-		{name: "back already", change: func(s *host.Observation) { s.File.Digest = "before" }, outcome: Current},
-		{name: "back, agent failed", change: func(s *host.Observation) { s.File.Digest = "before"; s.Unit.Active = "failed" }, action: Restart},
+		{name: "restored already", change: func(s *host.Observation) { s.File.Digest = "before" }, outcome: Current},
+		{name: "restored, agent failed", change: func(s *host.Observation) { s.File.Digest = "before"; s.Unit.Active = "failed" }, action: Restart},
 		{name: "stopped", change: func(s *host.Observation) { s.Unit.Active = "inactive" }, outcome: Refused, class: "agent_not_running"},
 		{name: "undone by the host itself", change: func(s *host.Observation) {
 			s.Backups, s.Receipts = nil, []host.Receipt{{State: "rolled-back", Run: "r"}}
@@ -106,7 +106,7 @@ func TestDecideRollback(t *testing.T) {
 	}
 }
 
-// rollBack is what the rollback command does.
+// rollBack does what the rollback command does.
 func (f *fakeFleet) rollBack(p Policy, names ...string) *Run {
 	r := f.runner()
 	r.Saved = "before"
@@ -129,7 +129,7 @@ func TestRollback(t *testing.T) {
 		f.vms["d"].fates["rotate"] = applied // contact lost after it was confirmed
 		f.vms["e"].seen.Receipts = []host.Receipt{{State: "pending", Run: "x"}}
 		f.vms["e"].recovery = host.RolledBack
-		f.vms["e"].settled = func(vm *fakeVM) { vm.receipt("rolled-back") }
+		f.vms["e"].onRecover = func(vm *fakeVM) { vm.receipt("rolled-back") }
 		run := f.rollBack(policy(), "a", "b", "c", "d", "e")
 		wantOutcomes(t, run, Restored, RolledBack, Failed, Restored, Restored)
 		for _, vm := range f.vms {
@@ -164,8 +164,8 @@ func TestRecovery(t *testing.T) {
 	})
 }
 
-// A host that can't go back does not keep the others from it.
-func TestRollbackIsLenient(t *testing.T) {
+// A host that can't be rolled back does not stop the others.
+func TestRollbackIgnoresRefusals(t *testing.T) {
 	f := newFakeFleet("a", "b")
 	f.vms["b"].seen.Backups = []host.Backup{{Run: "before", Old: "first", New: oldSum}}
 	p := policy()
@@ -173,8 +173,8 @@ func TestRollbackIsLenient(t *testing.T) {
 	wantOutcomes(t, f.rollBack(p, "a", "b"), Refused, Restored)
 }
 
-// What is unfinished is settled even where the agent's configuration can't be
-// told any more: the receipt tells all that is needed.
+// An unfinished run is recovered also if the agent's configuration is unknown now: the
+// receipt has all that is needed.
 func TestRecoveryWithoutAConfiguration(t *testing.T) {
 	broken := &problem.Error{Class: problem.Configuration, Message: "no YAML"}
 	for name, change := range map[string]func(*Look){
@@ -193,8 +193,8 @@ func TestRecoveryWithoutAConfiguration(t *testing.T) {
 	}
 }
 
-// An unknown host says when it will have settled by itself: its switch's time,
-// counted from the last contact, and an undo.
+// An unknown host has recovered by itself after the time of its switch, counted from the
+// last contact, and the time of an undo.
 func TestSettlesAt(t *testing.T) {
 	for name, deadman := range map[string]bool{"with a switch": true, "without": false} {
 		t.Run(name, func(t *testing.T) {
