@@ -129,7 +129,7 @@ func (s *Status) safe(p rollout.Principal, unsure []string) (safe *bool, why str
 	case rollout.RunOpen:
 		why = "unknown: an unfinished run may restore it on " + hosts(r.Hosts)
 	case rollout.UseUnknown:
-		why = "unknown: could not check " + hosts(r.Hosts)
+		why = "unknown: " + hosts(r.Hosts) + " may still use it"
 	case rollout.NotSelected:
 		why = "unknown: " + inventory.HostCount(s.Elsewhere) + " of the inventory not checked (--limit)"
 	case rollout.Unused:

@@ -80,7 +80,7 @@ func checkUnused(thumbprint string, using, unsure []string) *problem.Error {
 			Message: fmt.Sprintf("%s is still in use on %s: %s", thumbprint, inventory.HostCount(len(using)), strings.Join(inventory.Fold(using), ", "))}
 	case len(unsure) > 0:
 		return &problem.Error{Class: problem.Refused, Hint: "see aoifleet status; " + force,
-			Message: fmt.Sprintf("%s may still be in use; could not check %s: %s", thumbprint, inventory.HostCount(len(unsure)), strings.Join(inventory.Fold(unsure), ", "))}
+			Message: fmt.Sprintf("%s may still be in use on %s: %s", thumbprint, inventory.HostCount(len(unsure)), strings.Join(inventory.Fold(unsure), ", "))}
 	}
 	return nil
 }

@@ -63,7 +63,7 @@ func TestCheckUnused(t *testing.T) {
 	}{
 		{"nobody", nil, nil, ""},
 		{"in use", []string{"a"}, []string{"b"}, "OLD is still in use on 1 host: a"},
-		{"unsure", nil, []string{"b-1", "b-2"}, "OLD may still be in use; could not check 2 hosts: b-[1-2]"},
+		{"unsure", nil, []string{"b-1", "b-2"}, "OLD may still be in use on 2 hosts: b-[1-2]"},
 	} {
 		err := checkUnused("OLD", tt.using, tt.unsure)
 		if (err == nil) != (tt.message == "") || err != nil && (err.Message != tt.message || err.Class != problem.Refused) {
