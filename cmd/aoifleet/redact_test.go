@@ -122,6 +122,6 @@ func hidesSecret(t *testing.T, where, text, secret string) {
 	t.Helper()
 	flat := strings.NewReplacer("\n", "", `\n`, "").Replace(text)
 	if at := strings.Index(flat, secret[3:]); at >= 0 {
-		t.Errorf("%s tells the password: …%s", where, flat[max(0, at-200):min(len(flat), at+40)])
+		t.Errorf("%s shows the password: …%s", where, flat[max(0, at-200):min(len(flat), at+40)])
 	}
 }

@@ -170,7 +170,7 @@ func TestFetchNotSignedIn(t *testing.T) {
 }
 
 // A managed identity is looked for on this machine, whatever proxy there is. One
-// that refuses ends the search: whoever meant az login is told how to say so.
+// that refuses ends the search: the hint says how to use az login instead.
 func TestManagedIdentityIsNotAskedThroughAProxy(t *testing.T) {
 	for name, value := range map[string]string{"AZURE_CLIENT_SECRET": "", "AZURE_CLIENT_CERTIFICATE_PATH": "", "AZURE_TOKEN_CREDENTIALS": "ManagedIdentityCredential",
 		"AZURE_TENANT_ID": "", "AZURE_CLIENT_ID": "", "IDENTITY_ENDPOINT": "", "IMDS_ENDPOINT": "", "MSI_ENDPOINT": ""} {

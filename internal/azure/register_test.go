@@ -106,7 +106,7 @@ func TestRegisterByProof(t *testing.T) {
 }
 
 // An application without any permission may not read itself: its object id has
-// to be told.
+// to be given.
 func TestRegisterWithoutAnyPermission(t *testing.T) {
 	inBubble(t, cloud.Options{}, Patience{}, func(w *world) {
 		old := w.registered(0, cloud.Spread{})
@@ -180,7 +180,7 @@ func TestRetireOneThatIsThereTwice(t *testing.T) {
 	}
 }
 
-// A certificate that tokens are encrypted with is on the same list: nobody can sign
+// A certificate that tokens are encrypted with is on the same list: no one can sign
 // in with it, so it is neither a last valid one, nor one that signs a proof, nor
 // one that is registered already. It stays.
 func TestCertificateForEncryption(t *testing.T) {
@@ -270,7 +270,7 @@ func TestRegisterBesideAnotherWriter(t *testing.T) {
 		_, err := w.asOwner(ownedBy).Register(background(), app, "", next.Leaf(), Pair{})
 		w.fails(err, problem.Unsettled, "another client")
 		w.has(old, third)
-		// After it: what they have removed is told.
+		// After it: what they have removed is reported.
 		reads = 0
 		onRead = func(reads int) {
 			if reads == 3 {

@@ -195,7 +195,7 @@ func TestVerifyOutagePasses(t *testing.T) {
 	}
 }
 
-// No connection at all: the reason is told.
+// No connection at all: the error has the reason.
 func TestVerifyNoConnection(t *testing.T) {
 	tests := []struct {
 		name  string

@@ -43,7 +43,7 @@ func FuzzParse(f *testing.F) {
 	})
 }
 
-// FuzzParsePublic: no input panics, and what is told is safe to print.
+// FuzzParsePublic: no input panics, and every message is safe to print.
 func FuzzParsePublic(f *testing.F) {
 	for _, name := range []string{"default.txt", "chain.txt", "named.txt", "pair.pem", "chain.p7b", "ec.crt"} {
 		f.Add(read(f, committed, name))

@@ -76,10 +76,10 @@ func (l *link) join(near, far net.Conn) {
 	}
 	l.joints[j] = true
 	l.mu.Unlock()
-	var ways sync.WaitGroup
-	ways.Go(func() { l.pass(j, fromProgram) })
-	ways.Go(func() { l.pass(j, fromHost) })
-	ways.Wait()
+	var directions sync.WaitGroup
+	directions.Go(func() { l.pass(j, fromProgram) })
+	directions.Go(func() { l.pass(j, fromHost) })
+	directions.Wait()
 	l.mu.Lock()
 	delete(l.joints, j)
 	l.mu.Unlock()

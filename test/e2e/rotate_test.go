@@ -20,7 +20,7 @@ func TestRotate(t *testing.T) {
 		do   func(w *world, rollout map[string]any)
 	}{
 		{"a plan changes nothing", planChangesNothing},
-		{"a file that does not parse is refused at home", refusedAtHome},
+		{"a file that does not parse is refused on the workstation", refusedAtHome},
 		{"a certificate that Entra refuses is rolled back everywhere", refusedByEntra},
 		{"a good certificate is rotated", rotated},
 		{"a second run changes nothing", secondRun},

@@ -143,19 +143,19 @@ func (r *Recorder) pass(asked ssh.NewChannel, machine *ssh.Client) error {
 		return err
 	}
 	defer near.Close()
-	var ways sync.WaitGroup
+	var directions sync.WaitGroup
 	input, tap := io.Pipe()
-	ways.Go(func() { calls(input, r.noteCall, func(string) {}) })
-	ways.Go(func() {
+	directions.Go(func() { calls(input, r.noteCall, func(string) {}) })
+	directions.Go(func() {
 		_, _ = io.Copy(io.MultiWriter(far, tap), near) // the end of one ends the other
 		_ = tap.Close()
 		_ = far.CloseWrite()
 	})
-	ways.Go(func() { relay(near, farRequests) })
+	directions.Go(func() { relay(near, farRequests) })
 	go relay(far, nearRequests)
 	r.relayOutput(far, near)
 	_ = near.CloseWrite()
-	ways.Wait()
+	directions.Wait()
 	return nil
 }
 
