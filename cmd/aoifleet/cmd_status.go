@@ -79,7 +79,7 @@ func parseDays(text string) (time.Duration, error) {
 	if d, err := time.ParseDuration(text); err == nil && d >= 0 {
 		return d, nil
 	}
-	return 0, usage(fmt.Sprintf("--expiring %q is not a number of days", text), "for example: --expiring 30d")
+	return 0, usage(fmt.Sprintf("--expiring must be 0d to 65535d, not %q", text), "for example: --expiring 30d")
 }
 
 // statusCode returns 4 if a host could not be reached, 5 if a check failed.

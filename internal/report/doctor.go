@@ -155,7 +155,10 @@ func (d *Doctor) totals() string {
 			text += fmt.Sprintf(", %d %s", more.n, more.text)
 		}
 	}
-	if unknown > 0 {
+	switch {
+	case unknown == 1:
+		text += "; 1 check could not run"
+	case unknown > 1:
 		text += fmt.Sprintf("; %d checks could not run", unknown)
 	}
 	return text
