@@ -170,7 +170,7 @@ func decideRunning(e Entry) Entry {
 	case e.Seen.Denied != "":
 		return e.withOutcome(Refused, &problem.Error{Class: problem.Unhealthy,
 			Message: "the certificate is live already, but the log says: " + e.Seen.Denied,
-			Hint:    "rotate to a certificate that is registered for the agent's service principal"})
+			Hint:    "register it for the agent's service principal, or rotate to a certificate that is registered"})
 	default:
 		e.Outcome, e.Reason = Current, "already live"
 	}
