@@ -110,7 +110,7 @@ func (d *dyingFleet) waitBooted(t *testing.T) {
 // eventually polls, because the reaper works after the end of the process.
 func eventually(t *testing.T, what func() string, done func() bool) {
 	t.Helper()
-	deadline := time.After(30 * time.Second)
+	deadline := time.After(2 * time.Minute) // a loaded machine compiles the agent first
 	tick := time.NewTicker(2 * time.Millisecond)
 	defer tick.Stop()
 	for !done() {
