@@ -143,3 +143,22 @@ func TestStagedFileThatIsGone(t *testing.T) {
 		m.settled()
 	})
 }
+
+// TestStagedFileIsNotCreatedAgain: the operator, who has lost contact, removes the staged file
+// while the run copies attributes to it. Nothing is left of it.
+func TestStagedFileIsNotCreatedAgain(t *testing.T) {
+	t.Parallel()
+	inEachShell(t, func(t *testing.T, m *machine) {
+		const copies = "cp -a --no-preserve=timestamps --attributes-only"
+		if !strings.Contains(m.text, copies) {
+			t.Fatal("the script no longer copies attributes so")
+		}
+		m.text = strings.Replace(m.text, copies, "rm -f \"$origin\"\n"+copies, 1)
+		m.wants(m.rotate(firstRun, newBytes), Refused)
+		m.live(oldBytes)
+		if left := m.read(m.stateDir() + "/staged-" + firstRun); left != "(none)" {
+			t.Errorf("a staged file is left: %q", left)
+		}
+		m.settled()
+	})
+}

@@ -328,12 +328,13 @@ make_state() {
     [ -d "$state/backups" ] && [ ! -L "$state" ] && [ -O "$state" ]
 }
 
-# clean_up removes what this run created before any change, and nothing of another run.
+# clean_up removes what this run created before any change, and nothing of another run: also
+# the staged file, which new_file may have created again since the operator removed it.
 # While the receipt exists, the dead-man switch cleans up too.
 clean_up() {
     [ -n "${made:-}" ] || return 0
     kept=$made made=''
     has_state pending || mine=''
     [ -z "$tmp" ] || rm -f -- "$tmp" 2>/dev/null
-    rm -f -- "$kept/receipt" "$kept/certificate" ${mine:+"$state/pending"} && remove_run
+    rm -f -- "$kept/receipt" "$kept/certificate" ${mine:+"$state/pending"} "$state/staged-$run" && remove_run
 }
