@@ -78,6 +78,12 @@ func startDyingFleet(t *testing.T, how string) *dyingFleet {
 	if err := d.cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
+	t.Cleanup(func() {
+		if d.cmd.ProcessState == nil { // the test failed before the process died
+			_ = syscall.Kill(-d.cmd.Process.Pid, syscall.SIGKILL)
+			_ = d.cmd.Wait()
+		}
+	})
 	go func() {
 		defer close(d.booted)
 		lines := bufio.NewScanner(stdout)
