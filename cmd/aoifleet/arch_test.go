@@ -54,64 +54,61 @@ var allowed = map[string][]string{
 	"lab/cloud": {},
 }
 
-// Imports run downward only (docs/architecture.md).
-func TestImportsRunDownward(t *testing.T) {
-	out, err := exec.Command("go", "list", "-json=ImportPath,Imports", "github.com/aoifleet/aoifleet/internal/...").Output()
+// importsOf returns the imports of the packages below a folder of the module, by package.
+func importsOf(t *testing.T, folder string) map[string][]string {
+	t.Helper()
+	out, err := exec.Command("go", "list", "-json=ImportPath,Imports", "github.com/aoifleet/aoifleet/"+folder+"/...").Output()
 	if err != nil {
 		t.Fatal(err)
 	}
-	seen := 0
+	imports := map[string][]string{}
 	for decoder := json.NewDecoder(strings.NewReader(string(out))); ; {
 		var p struct {
 			ImportPath string
 			Imports    []string
 		}
 		if err := decoder.Decode(&p); errors.Is(err, io.EOF) {
-			break
+			return imports
 		} else if err != nil {
 			t.Fatal(err)
 		}
-		seen++
-		name := strings.TrimPrefix(p.ImportPath, internalPath)
+		imports[p.ImportPath] = p.Imports
+	}
+}
+
+// Imports run downward only (docs/architecture.md).
+func TestImportsRunDownward(t *testing.T) {
+	packages := importsOf(t, "internal")
+	for path, imports := range packages {
+		name := strings.TrimPrefix(path, internalPath)
 		may, known := allowed[name]
 		if !known {
 			t.Errorf("package %s has no place in the plan", name)
 		}
-		for _, path := range p.Imports {
-			if imported, internal := strings.CutPrefix(path, internalPath); internal && !slices.Contains(may, imported) && (!slices.Contains(belowAll, imported) || slices.Contains(belowAll, name)) {
+		for _, path := range imports {
+			imported, internal := strings.CutPrefix(path, internalPath)
+			below := slices.Contains(belowAll, imported) && !slices.Contains(belowAll, name)
+			if internal && !below && !slices.Contains(may, imported) {
 				t.Errorf("%s must not import %s", name, imported)
 			}
 		}
 	}
-	if seen < len(allowed) {
-		t.Errorf("only %d packages were checked", seen)
+	if len(packages) < len(allowed) {
+		t.Errorf("only %d packages were checked", len(packages))
 	}
 }
 
 // Commands hold no procedures: none goes to a host or asks Azure by itself.
 func TestCommandsHoldNoProcedures(t *testing.T) {
-	out, err := exec.Command("go", "list", "-json=ImportPath,Imports", "github.com/aoifleet/aoifleet/cmd/...").Output()
-	if err != nil {
-		t.Fatal(err)
-	}
-	seen := 0
-	for decoder := json.NewDecoder(strings.NewReader(string(out))); ; seen++ {
-		var p struct {
-			ImportPath string
-			Imports    []string
-		}
-		if err := decoder.Decode(&p); errors.Is(err, io.EOF) {
-			break
-		} else if err != nil {
-			t.Fatal(err)
-		}
+	packages := importsOf(t, "cmd")
+	for path, imports := range packages {
 		for _, name := range []string{"remote", "azure", "host"} {
-			if slices.Contains(p.Imports, internalPath+name) {
-				t.Errorf("%s must not import %s: its procedures belong to fleet or verify", p.ImportPath, name)
+			if slices.Contains(imports, internalPath+name) {
+				t.Errorf("%s must not import %s: its procedures belong to fleet or verify", path, name)
 			}
 		}
 	}
-	if seen == 0 {
+	if len(packages) == 0 {
 		t.Error("no command was checked")
 	}
 }

@@ -39,7 +39,7 @@ func TestApplicationOf(t *testing.T) {
 		{"named with its tenant", two, Retirement{ClientID: "C", TenantID: "contoso.example"}, "contoso.example C", ""},
 		{"two", two, Retirement{}, "", "the fleet has 2 applications"},
 		{"another", two, Retirement{ClientID: "E"}, "", "no host of the inventory"},
-		{"nobody says", one[2:], Retirement{}, "", "no host of the inventory"},
+		{"no host uses it", one[2:], Retirement{}, "", "no host of the inventory"},
 	} {
 		r, err := applicationOf(tt.entries, tt.flags.TenantID, tt.flags.ClientID)
 		got, message := "", ""
@@ -61,7 +61,7 @@ func TestCheckUnused(t *testing.T) {
 		using, unsure []string
 		message       string
 	}{
-		{"nobody", nil, nil, ""},
+		{"none", nil, nil, ""},
 		{"in use", []string{"a"}, []string{"b"}, "OLD is still in use on 1 host: a"},
 		{"unsure", nil, []string{"b-1", "b-2"}, "OLD may still be in use on 2 hosts: b-[1-2]"},
 	} {
