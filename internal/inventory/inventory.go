@@ -204,6 +204,8 @@ func readError(path string, err error) Error {
 	switch {
 	case errors.Is(err, errTooLarge):
 		e.Message, e.Hint = err.Error(), "is it the right file?"
+	case errors.Is(err, localfile.ErrKind), path == "-":
+		e.Hint = "name a regular file; a pipe is read as -i /dev/stdin"
 	case errors.Is(err, fs.ErrNotExist):
 		e.Message = "there is no such file"
 		e.Hint = "name the inventory with -i FILE or AOIFLEET_INVENTORY"

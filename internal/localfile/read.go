@@ -4,14 +4,30 @@ package localfile
 
 import (
 	"errors"
+	"fmt"
 	"io"
 	"io/fs"
 	"os"
+	"path/filepath"
+	"strings"
 )
 
-// Read returns at most the first most bytes of a file of any type. To detect a file that
-// is too large, pass one byte more than the limit.
+// ErrKind is the error of Read for something that is not a regular file.
+var ErrKind = errors.New("not a regular file")
+
+// Read returns at most the first most bytes of a regular file, or of a pipe that this
+// process has inherited (/dev/stdin, and /dev/fd/N of a shell's process substitution): it
+// then waits for the end of the pipe. It opens no other file, because a FIFO may have no
+// writer and a device no end. To detect a file that is too large, pass one byte more than
+// the limit.
 func Read(path string, most int64) ([]byte, error) {
+	info, err := os.Stat(path)
+	if err != nil {
+		return nil, err
+	}
+	if kind := kindOf(info.Mode()); kind != "" && !(info.Mode()&fs.ModeNamedPipe != 0 && inherited(path)) {
+		return nil, &fs.PathError{Op: "read", Path: path, Err: fmt.Errorf("is %s, %w", kind, ErrKind)}
+	}
 	f, err := os.Open(path)
 	if err != nil {
 		return nil, err
@@ -20,11 +36,32 @@ func Read(path string, most int64) ([]byte, error) {
 	return io.ReadAll(io.LimitReader(f, most))
 }
 
+// kindOf returns what a file is, "" for a regular file.
+func kindOf(mode fs.FileMode) string {
+	switch {
+	case mode.IsRegular():
+		return ""
+	case mode.IsDir():
+		return "a directory"
+	case mode&fs.ModeNamedPipe != 0:
+		return "a FIFO"
+	case mode&fs.ModeSocket != 0:
+		return "a socket"
+	}
+	return "a device"
+}
+
+// inherited reports whether path names a file descriptor of this process (fd(4)).
+func inherited(path string) bool {
+	path = filepath.ToSlash(filepath.Clean(path))
+	return path == "/dev/stdin" || strings.HasPrefix(path, "/dev/fd/") || strings.HasPrefix(path, "/proc/self/fd/")
+}
+
 // errNotSmall is the error of ReadRegular for a file that it does not read.
 var errNotSmall = errors.New("not a small regular file")
 
-// ReadRegular returns the content of a regular file of at most most bytes. It opens
-// no other file, because a FIFO would block.
+// ReadRegular returns the content of a regular file of at most most bytes, and reads no
+// pipe.
 func ReadRegular(path string, most int64) ([]byte, error) {
 	info, err := os.Stat(path)
 	if err != nil {
