@@ -32,7 +32,7 @@ func planCommand(call *invocation) *cobra.Command {
 	flags.selection.add(cmd)
 	flags.addCertificate(cmd)
 	call.outputFlag(cmd)
-	cmd.Flags().BoolVar(&flags.offline, "offline", false, "contact no host: show only what the inventory and the certificates say")
+	cmd.Flags().BoolVar(&flags.offline, "offline", false, "contact no host and start no program: show only what the inventory and the certificates say")
 	cmd.Flags().BoolVar(&flags.detailed, "detailed-exitcode", false, "exit with 3 if there is something to change")
 	cmd.Flags().StringVar(&flags.out, "out", "", "save the plan in `FILE` for rotate --plan; replaces an older saved plan")
 	forceFlag(cmd, &flags.Force)

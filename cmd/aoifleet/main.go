@@ -11,7 +11,11 @@ import (
 	"os/exec"
 	"os/signal"
 	"os/user"
+	"path/filepath"
+	"runtime"
+	"slices"
 	"strconv"
+	"strings"
 	"syscall"
 
 	"golang.org/x/term"
@@ -26,6 +30,7 @@ func main() {
 // realMain collects the process's streams and environment; nothing below it uses them
 // directly. It returns the exit code.
 func realMain() int {
+	cleanPath()
 	p := &process{
 		stdin: os.Stdin, stdout: os.Stdout, stderr: os.Stderr,
 		getenv: os.Getenv,
@@ -49,6 +54,20 @@ func realMain() int {
 	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
 	defer signal.Stop(signals)
 	return run(context.Background(), p, signals, os.Args[1:])
+}
+
+// cleanPath makes this process and its children start no program from the current
+// directory, in which others may write: not ssh, sh or az, and no command of these. It
+// removes the relative elements of PATH. Without PATH the system's default applies, as in
+// execvp(3); a shell's own default may have the current directory.
+func cleanPath() {
+	whole := slices.DeleteFunc(filepath.SplitList(os.Getenv("PATH")), func(dir string) bool { return !filepath.IsAbs(dir) })
+	path := strings.Join(whole, string(filepath.ListSeparator))
+	if path == "" && runtime.GOOS != "windows" {
+		path = "/usr/bin:/bin"
+	}
+	_ = os.Setenv("PATH", path)
+	_ = os.Setenv("NoDefaultCurrentDirectoryInExePath", "1") // Windows searches it first
 }
 
 // process is the environment of the program.

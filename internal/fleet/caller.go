@@ -41,5 +41,5 @@ type Request struct {
 	// Certificates is what the procedure needs of the hosts' certificates.
 	Certificates Certificates
 	NoLogin      bool // no host is logged in to, so passwords are not needed
-	Offline      bool // nothing at all is contacted
+	Offline      bool // nothing is contacted and no program started: there are no routes
 }

@@ -85,8 +85,10 @@ func open(ctx context.Context, c Caller, r Request, inv *inventory.Inventory, ho
 			return nil, err
 		}
 	}
-	if err := f.findRoutes(ctx, hosts); err != nil {
-		return nil, err
+	if !r.Offline { // ssh -G runs the commands of Match exec, and may ask DNS
+		if err := f.findRoutes(ctx, hosts); err != nil {
+			return nil, err
+		}
 	}
 	f.secrets = secret.NewResolver(ctx, c.ReadSecret, c.Getenv)
 	f.secrets.OnRead(display.Hide)
