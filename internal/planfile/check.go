@@ -1,9 +1,12 @@
 package planfile
 
 import (
+	"bytes"
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"reflect"
 	"regexp"
 	"slices"
@@ -18,6 +21,7 @@ import (
 const (
 	maxHosts = 100_000
 	maxText  = 8 << 10 // bytes
+	maxDepth = 10_000  // levels, as in encoding/json
 )
 
 var (
@@ -109,19 +113,71 @@ func plainText(v reflect.Value) error {
 	return nil
 }
 
-// jsonProblem is a decoding error without what the file holds.
-func jsonProblem(err error) string {
+// crowded reports whether a list or an object of a JSON text has more than maxHosts
+// entries. Decoding takes hundreds of bytes for an entry of two.
+func crowded(data []byte) bool {
+	var commas []int // in each open list and object
+	for i := 0; i < len(data); i++ {
+		switch data[i] {
+		case '"':
+			for i++; i < len(data) && data[i] != '"'; i++ {
+				if data[i] == '\\' {
+					i++
+				}
+			}
+		case '[', '{':
+			if len(commas) == maxDepth {
+				return false // the decoder refuses it
+			}
+			commas = append(commas, 0)
+		case ']', '}':
+			commas = commas[:max(len(commas)-1, 0)]
+		case ',':
+			if last := len(commas) - 1; last >= 0 {
+				if commas[last]++; commas[last] >= maxHosts {
+					return true
+				}
+			}
+		}
+	}
+	return false
+}
+
+// jsonProblem returns what is wrong with a JSON text, without its values.
+func jsonProblem(data []byte, err error) string {
 	var syntax *json.SyntaxError
 	var wrong *json.UnmarshalTypeError
 	switch {
 	case errors.As(err, &syntax):
 		return fmt.Sprintf("it is not JSON from byte %d on", syntax.Offset)
 	case errors.As(err, &wrong):
-		return fmt.Sprintf("%s is a %s", fromFile(wrong.Field), fromFile(wrong.Value))
+		found, _, _ := strings.Cut(wrong.Value, " ") // a number is quoted
+		line := bytes.Count(data[:min(int(wrong.Offset), len(data))], []byte("\n")) + 1
+		return fmt.Sprintf("line %d: %s must be %s, not %s", line, fromFile(wrong.Field), wanted(wrong.Type.Kind()), cmp.Or(jsonTypes[found], found))
 	case strings.HasPrefix(err.Error(), "json: unknown field "):
 		return "it has a key that this version does not know: " + fromFile(strings.TrimPrefix(err.Error(), "json: unknown field "))
+	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
+		return "it ends too early"
 	}
-	return "it ends too early"
+	return "a time in it is not in the form of RFC 3339"
+}
+
+// jsonTypes has the names of JSON's types in messages, by those of encoding/json.
+var jsonTypes = map[string]string{"array": "a list", "object": "an object", "string": "a string", "number": "another number", "bool": "true or false"}
+
+// wanted returns the JSON type of a Go type.
+func wanted(kind reflect.Kind) string {
+	switch kind {
+	case reflect.Slice:
+		return jsonTypes["array"]
+	case reflect.Struct, reflect.Pointer:
+		return jsonTypes["object"]
+	case reflect.Bool:
+		return jsonTypes["bool"]
+	case reflect.String:
+		return jsonTypes["string"]
+	}
+	return "a whole number"
 }
 
 // fromFile returns a text from the file in printable form.

@@ -168,11 +168,14 @@ func Parse(data []byte) (*Plan, error) {
 	} else if !bytes.Contains(data[:min(len(data), 512)], []byte(Kind)) {
 		return nil, errors.New("is not a saved plan")
 	}
+	if crowded(data) {
+		return nil, fmt.Errorf("is damaged: a list in it has more than %d entries", maxHosts)
+	}
 	p := new(Plan)
 	dec := json.NewDecoder(bytes.NewReader(data))
 	dec.DisallowUnknownFields()
 	if err := dec.Decode(p); err != nil {
-		return nil, errors.New("is damaged: " + jsonProblem(err))
+		return nil, errors.New("is damaged: " + jsonProblem(data, err))
 	}
 	if _, err := dec.Token(); !errors.Is(err, io.EOF) {
 		return nil, errors.New("is damaged: data follows the plan")

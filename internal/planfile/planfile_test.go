@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"reflect"
@@ -110,6 +111,37 @@ func TestWriteFails(t *testing.T) {
 	}
 }
 
+// A plan with more entries than a plan can have is refused before they take memory.
+func TestListsAreBounded(t *testing.T) {
+	whole := string(encoded(t, example()))
+	for name, text := range map[string]string{
+		"hosts":        strings.Replace(whole, `"hosts":[`, `"hosts":[`+strings.Repeat("{},", 2_000_000), 1),
+		"no hosts":     strings.Replace(whole, `"hosts":[`, `"hosts":[`+strings.Repeat("null,", 2_000_000), 1),
+		"certificates": strings.Replace(whole, `"certificates":[`, `"certificates":[`+strings.Repeat("{},", 2_000_000), 1),
+		"keys":         strings.Replace(whole, `"policy":{`, `"policy":{`+strings.Repeat(`"force":true,`, 200_000), 1),
+		"deep":         strings.Replace(whole, `"hosts":[`, `"x":`+strings.Repeat("[", 9000)+strings.Repeat("]", 9000)+`,"hosts":[`+strings.Repeat("{},", 2_000_000), 1),
+		"after text":   strings.Replace(whole, `"hosts":[`, `"hosts":[{"name":"\"[\\"},`+strings.Repeat("{},", 2_000_000), 1),
+	} {
+		var before, after runtime.MemStats
+		runtime.ReadMemStats(&before)
+		_, err := Parse([]byte(text))
+		runtime.ReadMemStats(&after)
+		if err == nil || err.Error() != "is damaged: a list in it has more than 100000 entries" {
+			t.Errorf("%s: %v", name, err)
+		}
+		if bytes := after.TotalAlloc - before.TotalAlloc; bytes > uint64(5*len(text)) { // buffers of the decoder
+			t.Errorf("%s: %d bytes are allocated for %d bytes of text", name, bytes, len(text))
+		}
+	}
+	full := example()
+	for i := range 30_000 {
+		full.Hosts = append(full.Hosts, Host{Name: fmt.Sprintf("a,[%d", i), Action: "none", Outcome: "refused", Reason: `"[,,,,,,,,\`})
+	}
+	if _, err := Parse(encoded(t, full)); err != nil {
+		t.Errorf("a large plan: %v", err)
+	}
+}
+
 func TestMayWrite(t *testing.T) {
 	dir := t.TempDir()
 	plan, other, link := filepath.Join(dir, "plan"), filepath.Join(dir, "other"), filepath.Join(dir, "link")
@@ -164,7 +196,12 @@ func TestParseRefuses(t *testing.T) {
 		{"cut early", whole[:60], "is damaged: it ends too early"},
 		{"a byte wrong", strings.Replace(whole, `"policy":{`, `"policy":(`, 1), "is damaged: it is not JSON from byte"},
 		{"more", whole + "{}", "is damaged: data follows the plan"},
-		{"a wrong type", strings.Replace(whole, `"parallel":2`, `"parallel":"2"`, 1), "is damaged: policy.parallel is a string"},
+		{"a wrong type", strings.Replace(whole, `"parallel":2`, `"parallel":"2"`, 1), "is damaged: line 1: policy.parallel must be a whole number, not a string"},
+		{"a wrong type inside a list", strings.Replace(whole, `"wave":1`, "\n\"wave\":[1]", 1), "is damaged: line 2: hosts.wave must be a whole number, not a list"},
+		{"a list for a mapping", strings.Replace(whole, `"seen":{`, `"seen":[{}],"x":{`, 1), "is damaged: line 1: hosts.seen must be an object, not a list"},
+		{"a number that is too large", strings.Replace(whole, `"parallel":2`, `"parallel":1e99`, 1), "is damaged: line 1: policy.parallel must be a whole number, not another number"},
+		{"not a time", strings.Replace(whole, `"created_at":"2026`, `"created_at":"x2026`, 1), "is damaged: a time in it is not in the form of RFC 3339"},
+		{"not a text", strings.Replace(whole, `"created_at":"2026-11-23T09:00:00Z"`, `"created_at":5`, 1), "is damaged: a time in it is not in the form of RFC 3339"},
 		{"an unknown key", strings.Replace(whole, `"policy":{`, `"policy":{"sook":"1h",`, 1), `a key that this version does not know: "sook"`},
 		{"an unknown key with escapes", strings.Replace(whole, `"policy":{`, `"policy":{"\u001b[2J":1,`, 1), `does not know: "`},
 		{"too large", strings.Repeat(" ", MaxSize+1), "is larger than 64 MiB"},
