@@ -17,7 +17,7 @@ import (
 // returns nil. The node has no cycles: aliases are reported and stay leaves.
 func (r *reader) decode(data []byte) *yaml.Node {
 	data = bytes.TrimPrefix(data, []byte("\xef\xbb\xbf"))
-	if !r.plainText(data) {
+	if !r.plainText(data) || !r.fewItems(data) {
 		return nil
 	}
 	dec := yaml.NewDecoder(bytes.NewReader(data))
@@ -90,6 +90,43 @@ func (r *reader) plainText(data []byte) bool {
 	return true
 }
 
+// maxItems bounds the keys, values, lists and lines of the file: 15 for each host of the
+// largest fleet. The YAML library takes about 300 bytes for each before anything else can
+// count them.
+const maxItems = 15 * maxHosts
+
+// fewItems returns false, and reports the line, if the file has more than maxItems items.
+func (r *reader) fewItems(data []byte) bool {
+	items, line := 0, 1
+	for i := range data {
+		if items += itemsAt(data, i); items > maxItems {
+			r.fail(&yaml.Node{Line: line}, fmt.Sprintf("a fleet has at most %d hosts; put what they share under \"defaults\" or a group", maxHosts), "more than %d keys and values", maxItems)
+			return false
+		}
+		if data[i] == '\n' {
+			line++
+		}
+	}
+	return true
+}
+
+// itemsAt returns the number of nodes that the byte at i separates from others: at least
+// half of those that YAML reads there, and few more. An indicator has a space or a line end
+// after it, or a character that may be a line end (YAML 1.1, 4.1.4).
+func itemsAt(data []byte, i int) int {
+	switch data[i] {
+	case '\n', '\r', '[', '{':
+		return 1
+	case ',':
+		return 2
+	case ':', '-', '?':
+		if i+1 == len(data) || data[i+1] <= ' ' || data[i+1] >= utf8.RuneSelf {
+			return 1
+		}
+	}
+	return 0
+}
+
 var (
 	yamlLine = regexp.MustCompile(`^yaml: (?:line (\d+): )?(?s:(.*))$`)
 
@@ -120,6 +157,10 @@ func (r *reader) syntaxError(data []byte, err error) {
 	if m == nil {
 		m = []string{"", "", err.Error()}
 	}
+	if name, ok := strings.CutPrefix(m[2], "unknown anchor '"); ok { // do not show it: it may be a password
+		r.fail(find(data, "*"+strings.TrimSuffix(name, "' referenced")), noAlias, "YAML aliases (*name) are not read")
+		return
+	}
 	lines := strings.Split(string(data), "\n")
 	at, hint, where := &yaml.Node{}, "", " at or after this line"
 	at.Line, _ = strconv.Atoi(m[1])
@@ -128,7 +169,7 @@ func (r *reader) syntaxError(data []byte, err error) {
 	}
 	at.Line = min(at.Line, len(lines))
 	if bare, why := unquoted(lines, at.Line, m[2]); bare.Line > 0 {
-		at, hint, where = &bare, why+" needs quotes: "+strconv.Quote(bare.Value), ""
+		at, hint, where = &bare, why+" needs quotes: "+quote(bare.Value), ""
 	} else if iniSection.Match(data) {
 		hint = iniHint
 	} else if indentedByTab(lines, at.Line) {
@@ -138,6 +179,16 @@ func (r *reader) syntaxError(data []byte, err error) {
 		where = ""
 	}
 	r.fail(at, hint, "not valid YAML%s: %s", where, m[2])
+}
+
+// find returns the place of the first text in the file.
+func find(data []byte, text string) *yaml.Node {
+	before, _, found := bytes.Cut(data, []byte(text))
+	if !found {
+		return &yaml.Node{}
+	}
+	line := bytes.LastIndexByte(before, '\n') + 1
+	return &yaml.Node{Line: bytes.Count(before, []byte("\n")) + 1, Column: utf8.RuneCount(before[line:]) + 1}
 }
 
 // unquoted finds the string without quotes that caused a syntax error. at.Line is 0 if
@@ -159,11 +210,12 @@ func findUnquoted(lines []string, from int, pattern *regexp.Regexp, flow bool) y
 	const reach = 20 // lines; one host has fewer
 	inFlow := false
 	for n := max(from, 1); n <= min(from+reach, len(lines)); n++ {
-		s := strings.TrimSpace(lines[n-1])
+		line := lines[n-1][:min(len(lines[n-1]), maxText)]
+		s := strings.TrimSpace(line)
 		inFlow = flow && (inFlow || strings.Contains(s, "{"))
-		if m := pattern.FindStringSubmatchIndex(lines[n-1]); m != nil && inFlow == flow {
-			text := strings.TrimSuffix(lines[n-1][m[2]:m[3]], ":")
-			column := utf8.RuneCountInString(lines[n-1][:m[2]]) + 1
+		if m := pattern.FindStringSubmatchIndex(line); m != nil && inFlow == flow {
+			text := strings.TrimSuffix(line[m[2]:m[3]], ":")
+			column := utf8.RuneCountInString(line[:m[2]]) + 1
 			return yaml.Node{Line: n, Column: column, Value: text}
 		}
 		if inFlow && !strings.HasSuffix(s, "{") && !strings.HasSuffix(s, ",") {
@@ -184,18 +236,19 @@ func indentedByTab(lines []string, near int) bool {
 	return false
 }
 
+const noAlias = `put what hosts share under "defaults" or a group`
+
 // refuseIndirection reports anchors, aliases, merge keys and tags. Defaults and groups
 // already set values for many hosts, and without aliases a small file can't expand into
 // a huge one.
 func (r *reader) refuseIndirection(n *yaml.Node) {
-	const hint = `put what hosts share under "defaults" or a group`
 	switch {
 	case n.Kind == yaml.AliasNode:
-		r.fail(n, hint, "YAML aliases (*name) are not read")
+		r.fail(n, noAlias, "YAML aliases (*name) are not read")
 	case n.Anchor != "":
-		r.fail(n, hint, "YAML anchors (&name) are not read")
+		r.fail(n, noAlias, "YAML anchors (&name) are not read")
 	case n.Tag == "!!merge":
-		r.fail(n, hint, "YAML merge keys (<<) are not read")
+		r.fail(n, noAlias, "YAML merge keys (<<) are not read")
 	case n.Style&yaml.TaggedStyle != 0:
 		r.fail(n, "", "YAML tags (!name) are not read")
 	}

@@ -16,6 +16,9 @@ func compileGlob(glob string) (*regexp.Regexp, error) {
 	if !strings.ContainsAny(glob, "*?[]") {
 		return nil, nil
 	}
+	if len(glob) > maxText { // the time to match is its length times that of a name
+		return nil, fmt.Errorf("the name is longer than %d bytes", maxText)
+	}
 	var b strings.Builder
 	b.WriteString(`\A(?s:`)
 	for len(glob) > 0 {

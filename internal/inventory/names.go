@@ -17,6 +17,9 @@ import (
 // does (RFC 1035 section 2.3.4).
 const maxName = 253
 
+// maxLabels bounds the labels of a host, which has a copy of those of outer levels.
+const maxLabels = 64
+
 // nameProblem returns what is wrong with the name of a host or group, "" if it is valid.
 // Names are used in selectors, in local file names ({name}) and on the terminal, so they
 // consist of letters, digits, ".", "_" and "-" only.
@@ -226,6 +229,10 @@ func (v value) certificate(to *string) {
 	} else {
 		s, ok = v.workstationPath()
 	}
+	if ok && strings.Count(s, "{name}") > 4 { // each host has a copy
+		v.fail("", "%s has {name} more than 4 times", v.key)
+		ok = false
+	}
 	if ok && strings.ContainsAny(strings.ReplaceAll(s, "{name}", ""), "{}") {
 		v.fail("{name} stands for the host's name", "%s: only {name} is replaced in it", v.key)
 		ok = false
@@ -252,6 +259,10 @@ func (v value) labels(to *map[string]string) {
 			item.labelValue(merged)
 		}
 		seen[k.Value] = true
+	}
+	if len(merged) > maxLabels {
+		v.fail("", "%s has more than %d labels", v.key, maxLabels)
+		return
 	}
 	*to = merged
 }

@@ -3,6 +3,7 @@ package inventory
 import (
 	"net/netip"
 	"strings"
+	"unique"
 
 	"gopkg.in/yaml.v3"
 )
@@ -47,6 +48,7 @@ func (e *entry) routeOf() route {
 		}
 		to.jump += " " + hop.String()
 	}
+	to.jump = unique.Make(to.jump).Value() // most hosts have the same
 	return to
 }
 

@@ -1,6 +1,7 @@
 package inventory
 
 import (
+	"fmt"
 	"iter"
 	"maps"
 	"regexp"
@@ -29,17 +30,10 @@ func (inv *Inventory) Select(limit string) ([]Host, error) {
 	if problem != "" {
 		return nil, selectorError(limit, problem, hint)
 	}
-	matches, errs := newFinder(inv.Hosts), Errors(nil)
-	for i := range terms {
-		var problem *Error
-		if terms[i].hosts, problem = matches.find(terms[i].text); problem != nil {
-			errs = append(errs, *problem)
-		}
-	}
+	picked, errs := newFinder(inv.Hosts).combine(terms)
 	if errs != nil {
 		return nil, errs
 	}
-	picked := combine(terms, len(inv.Hosts))
 	hosts := make([]Host, 0, len(inv.Hosts))
 	for i, h := range inv.Hosts {
 		if picked[i] {
@@ -58,10 +52,12 @@ func selectorError(selector, message, hint string) error {
 
 // term is one part of a selector.
 type term struct {
-	op    byte // 0: union, '&': intersection, '!': exclusion
-	text  string
-	hosts []int // what it matches, as indexes into the inventory
+	op   byte // 0: union, '&': intersection, '!': exclusion
+	text string
 }
+
+// maxGlobs bounds the globs of a selector, each of which is compared with every host.
+const maxGlobs = 1000
 
 // parseTerms splits a selector at "," and ":" outside of brackets, or returns what is
 // wrong with it.
@@ -90,41 +86,58 @@ func parseTerms(s string) (terms []term, problem, hint string) {
 	return terms, "", ""
 }
 
-// combine applies unions, then intersections, then exclusions, whatever their
-// order (Ansible's habit); without a union it starts from every host.
-func combine(terms []term, total int) []bool {
-	picked := make([]bool, total)
-	unions := 0
+// combine returns the hosts of a selector: those of its unions that are in every
+// intersection and in no exclusion, whatever the order of the terms (Ansible's habit);
+// without a union it starts from every host. It keeps the matches of no term.
+func (f *finder) combine(terms []term) (picked []bool, errs Errors) {
+	total, unions, globs := len(f.hosts), 0, 0
+	picked, common, excluded := make([]bool, total), make([]bool, total), make([]bool, total)
+	setEach(common, true)
+	done := map[term]bool{}
 	for _, t := range terms {
-		if t.op == 0 {
+		if done[t] {
+			continue
+		}
+		done[t] = true
+		if strings.ContainsAny(t.text, "*?[") {
+			globs++
+		}
+		found, problem := f.find(t.text, len(errs) < shownErrors)
+		switch {
+		case globs > maxGlobs:
+			return nil, Errors{{Message: fmt.Sprintf("the selector has more than %d globs", maxGlobs), Hint: "select by group or label"}}
+		case problem != nil:
+			errs = append(errs, *problem)
+		case t.op == '&':
+			kept := make([]bool, total)
+			for _, i := range found {
+				kept[i] = common[i]
+			}
+			common = kept
+		case t.op == '!':
+			setAt(excluded, found)
+		default:
 			unions++
-			setAll(picked, t.hosts, true)
+			setAt(picked, found)
 		}
 	}
 	if unions == 0 {
-		for i := range picked {
-			picked[i] = true
-		}
+		setEach(picked, true)
 	}
-	for _, t := range terms {
-		if t.op == '&' {
-			kept := make([]bool, total)
-			for _, i := range t.hosts {
-				kept[i] = picked[i]
-			}
-			picked = kept
-		}
+	for i := range picked {
+		picked[i] = picked[i] && common[i] && !excluded[i]
 	}
-	for _, t := range terms {
-		if t.op == '!' {
-			setAll(picked, t.hosts, false)
-		}
-	}
-	return picked
+	return picked, errs
 }
 
-func setAll(set []bool, indexes []int, to bool) {
+func setAt(set []bool, indexes []int) {
 	for _, i := range indexes {
+		set[i] = true
+	}
+}
+
+func setEach(set []bool, to bool) {
+	for i := range set {
 		set[i] = to
 	}
 }
@@ -147,7 +160,9 @@ func newFinder(hosts []Host) *finder {
 	return f
 }
 
-func (f *finder) find(text string) ([]int, *Error) {
+// find returns the hosts that a term matches, as indexes. With suggest, its error has a hint
+// that took a comparison with every name.
+func (f *finder) find(text string, suggest bool) ([]int, *Error) {
 	problem := func(message, hint string) *Error {
 		return &Error{Message: "selector " + quote(text) + ": " + message, Hint: hint}
 	}
@@ -162,11 +177,14 @@ func (f *finder) find(text string) ([]int, *Error) {
 	if err != nil {
 		return nil, problem(err.Error(), "")
 	}
-	found := f.byName(text, match)
-	if len(found) == 0 {
-		return nil, problem("no host or group has this name", f.nameHint(text))
+	found, hint := f.byName(text, match), ""
+	if len(found) > 0 {
+		return found, nil
 	}
-	return found, nil
+	if suggest {
+		hint = f.nameHint(text)
+	}
+	return nil, problem("no host or group has this name", hint)
 }
 
 // byName finds by name; match is nil for a text that is no glob.
