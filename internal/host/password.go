@@ -3,6 +3,7 @@ package host
 import (
 	"bytes"
 	"context"
+	"fmt"
 	"sync"
 
 	"github.com/aoifleet/aoifleet/internal/problem"
@@ -10,14 +11,20 @@ import (
 
 // Password is one source of sudo's password, shared by all hosts that use it. A wrong
 // password is tried once in a run, on one host, because accounts lock after a few
-// failures, and a directory's account locks for the whole fleet.
+// failures, and a directory's account locks for the whole fleet. Unclear answers of
+// maxUnclear hosts end the tries, too.
 type Password struct {
 	read func(context.Context) ([]byte, error)
 	turn chan struct{} // held while a password is tried that no sudo has accepted yet
 
 	mu      sync.Mutex
 	verdict verdict
+	unclear int // hosts whose answer was unclear
 }
+
+// maxUnclear is how many hosts may give an unclear answer to a password that none has
+// accepted: each may be a refusal, and some accounts lock after three.
+const maxUnclear = 2
 
 // verdict is sudo's answer to a password.
 type verdict int
@@ -26,6 +33,7 @@ const (
 	untried verdict = iota
 	right
 	wrong
+	unclear // neither, and sudo may have counted the password
 )
 
 // NewPassword returns a Password that read supplies: without a newline at its end, the
@@ -59,15 +67,33 @@ func (p *Password) attempt(ctx context.Context, try func() verdict) error {
 			return ctx.Err()
 		}
 	}
-	if p.known() == wrong {
-		return &problem.Error{Class: problem.Sudo, Message: "not tried: sudo has refused this password on another host",
-			Hint: passwordHint}
+	if err := p.givenUp(); err != nil {
+		return err
 	}
 	answer := try()
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.verdict != wrong && answer != untried {
+	switch {
+	case answer == unclear && p.verdict == untried:
+		p.unclear++
+	case p.verdict != wrong && (answer == right || answer == wrong):
 		p.verdict = answer
+	}
+	return nil
+}
+
+// givenUp returns the error for a host that must not be given the password, or nil.
+func (p *Password) givenUp() error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	switch {
+	case p.verdict == wrong:
+		return &problem.Error{Class: problem.Sudo, Message: "not tried: sudo has refused this password on another host",
+			Hint: passwordHint}
+	case p.verdict == untried && p.unclear >= maxUnclear:
+		return &problem.Error{Class: problem.Sudo,
+			Message: fmt.Sprintf("not tried: %d hosts gave no clear answer to this password, and none has accepted it", p.unclear),
+			Hint:    "fix one of them first; if only these hosts are at fault, exclude them with --limit"}
 	}
 	return nil
 }

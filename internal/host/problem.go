@@ -30,7 +30,7 @@ func AsProblem(err error) *problem.Error {
 
 // scriptFailed distinguishes a script that failed from a session that the server closed.
 func scriptFailed(exit *remote.ExitError) *problem.Error {
-	said := firstLine(exit.Stderr)
+	said := firstLine(withoutPrompts(exit.Stderr))
 	switch {
 	case exit.Status < 0 && said == "":
 		return &problem.Error{Class: problem.Unreachable,
@@ -42,9 +42,14 @@ func scriptFailed(exit *remote.ExitError) *problem.Error {
 	return &problem.Error{Class: problem.Command, Message: "the host's script failed: " + said}
 }
 
-// cutShort returns the error of a verb that ended without a result; out is its output.
-func cutShort(out []byte) *problem.Error {
-	return problem.New(problem.Command, "", "the host's script ended without a result: %s", firstLine(string(out)))
+// cutShort returns the error of a verb that ended without a result; out is its output. A
+// forced command may have run in place of the script.
+func cutShort(out []byte) error {
+	said := firstLine(string(out))
+	if !strings.Contains(said, "=") {
+		return notRunError(said, false)
+	}
+	return problem.New(problem.Command, "", "the host's script ended without a result: %s", said)
 }
 
 func firstLine(s string) string {

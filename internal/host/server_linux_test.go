@@ -11,6 +11,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"syscall"
 	"testing"
 
 	"golang.org/x/crypto/ssh"
@@ -23,6 +24,7 @@ import (
 type server struct {
 	dir    string // programs of the test; also the login directory
 	target remote.Target
+	wrap   func(command string) []string // runs a command of the login user; nil: sh does
 }
 
 func newServer(t *testing.T) *server {
@@ -103,7 +105,12 @@ func (s *server) session(channel ssh.Channel, requests <-chan *ssh.Request) {
 }
 
 func (s *server) run(channel ssh.Channel, command string) uint32 {
-	cmd := exec.CommandContext(context.Background(), "/bin/sh", "-c", command)
+	argv := []string{"/bin/sh", "-c", command}
+	if s.wrap != nil {
+		argv = s.wrap(command)
+	}
+	cmd := exec.CommandContext(context.Background(), argv[0], argv[1:]...)
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true} // no terminal, as under sshd
 	cmd.Dir, cmd.Env = s.dir, []string{"PATH=" + s.dir + ":" + systemDir, "DIR=" + s.dir}
 	cmd.Stdout, cmd.Stderr = channel, channel.Stderr()
 	stdin, err := cmd.StdinPipe()

@@ -2,13 +2,16 @@ package host
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/rand"
 	"errors"
 	"io"
 	"strings"
+	"sync"
 	"time"
 
+	"github.com/aoifleet/aoifleet/internal/display"
 	"github.com/aoifleet/aoifleet/internal/inventory"
 	"github.com/aoifleet/aoifleet/internal/problem"
 	"github.com/aoifleet/aoifleet/internal/remote"
@@ -98,7 +101,7 @@ type unlocking struct {
 	vm      *VM
 	process *remote.Process
 	prompts *prompts
-	root    <-chan bool // true: the command runs; false: it will not
+	root    <-chan *string // nil: the command runs; else it will not, and this is the first line of its output
 	secret  []byte
 }
 
@@ -106,11 +109,14 @@ func (u *unlocking) converse(ctx context.Context) error {
 	timer := time.NewTimer(sudoTimeout / time.Duration(u.vm.hurry))
 	defer timer.Stop()
 	select {
-	case is := <-u.root:
-		if is {
+	case output := <-u.root:
+		if output == nil {
 			return nil
 		}
-		return u.vm.sudoProblem(ctx, u.process.Wait())
+		if err := u.process.Wait(); err != nil {
+			return u.vm.notRun(ctx, err, *output)
+		}
+		return notRunError(clean(*output), false)
 	case <-u.prompts.first:
 	case <-timer.C:
 		return &problem.Error{Class: problem.Sudo,
@@ -135,15 +141,15 @@ func (u *unlocking) answer(ctx context.Context) (verdict, error) {
 	timer := time.NewTimer(sudoTimeout / time.Duration(u.vm.hurry))
 	defer timer.Stop()
 	select {
-	case is := <-u.root:
-		if is {
+	case output := <-u.root:
+		if output == nil {
 			return right, nil
 		}
-		return u.ended(ctx)
+		return u.ended()
 	case <-u.prompts.second:
-		return wrong, wrongPassword()
+		return u.judge("")
 	case <-timer.C:
-		return untried, &problem.Error{Class: problem.Sudo,
+		return unclear, &problem.Error{Class: problem.Sudo,
 			Message: "sudo did not answer the password in " + sudoTimeout.String(),
 			Hint:    "try on the host: sudo -S true"}
 	case <-ctx.Done():
@@ -151,44 +157,63 @@ func (u *unlocking) answer(ctx context.Context) (verdict, error) {
 	}
 }
 
-func wrongPassword() error {
-	return &problem.Error{Class: problem.Sudo, Message: "sudo refuses the password", Hint: passwordHint}
-}
-
-// ended distinguishes a wrong password from a right one that is not enough. If it is
-// unclear, the password counts as wrong: the account may be about to lock.
-func (u *unlocking) ended(ctx context.Context) (verdict, error) {
+// ended judges a sudo that has ended.
+func (u *unlocking) ended() (verdict, error) {
 	err := u.process.Wait()
 	var exit *remote.ExitError
-	if !errors.As(err, &exit) {
-		if err == nil {
-			err = &problem.Error{Class: problem.Sudo, Message: "sudo ended without running the command"}
-		}
+	switch {
+	case errors.As(err, &exit):
+		return u.judge(exit.Stderr)
+	case err != nil:
 		return untried, err
 	}
-	select {
-	case <-u.prompts.second:
-		return wrong, wrongPassword()
-	default:
-	}
-	switch refusalOf(exit) {
-	case notInSudoers, otherCommands, noTerminal, noHelper, noSudo:
-		return right, u.vm.sudoProblem(ctx, err)
-	}
-	if strings.Contains(exit.Stderr, "incorrect password") {
-		return wrong, wrongPassword()
-	}
-	said := strings.ReplaceAll(exit.Stderr, u.prompts.marker, "") // no newline follows it
-	return wrong, &problem.Error{Class: problem.Sudo, Message: "sudo refused after the password: " + lastLine(said),
-		Hint: passwordHint}
+	return u.judge("")
 }
 
-// prompts counts a marker in the standard error of a command.
+// judge returns what sudo's output after the password shows; all is its whole output, "" if
+// it still runs. Only a message that follows an accepted password shows a right one. A line and a second prompt show a wrong one: the
+// line is badpass_message or an insult (sudo's sudo_auth.c, pass_warn). A prompt without a
+// line is the next question of PAM, for example for a code.
+func (u *unlocking) judge(all string) (verdict, error) {
+	said, _, again := strings.Cut(u.prompts.text(), u.prompts.marker)
+	why := refusalIn(said)
+	lines := answerLines(said)
+	switch {
+	case why.accepted():
+		return right, u.vm.refused(why, cmp.Or(all, said))
+	case why == wrongPassword, again && (len(lines) == 1 || strings.Contains(said, "try again")):
+		return wrong, &problem.Error{Class: problem.Sudo, Message: wrongPassword.message(), Hint: passwordHint}
+	case again:
+		return unclear, &problem.Error{Class: problem.Sudo, Message: "sudo asks for more than a password",
+			Hint: "in sudoers on the host: " + strings.Replace(u.vm.sudoersLine(), "(root) ", "(root) NOPASSWD: ", 1)}
+	}
+	reason, _ := reasonIn(said)
+	if reason == "" {
+		reason = "no reason given"
+	}
+	return unclear, &problem.Error{Class: problem.Sudo, Message: "sudo refused after the password: " + reason, Hint: "try on the host: sudo -S true"}
+}
+
+// answerLines returns the lines between two prompts. sudo-rs (src/pam/converse.rs) puts the
+// prompt into a line, "[sudo: PROMPT] Password: ", and marks those of PAM with "[sudo".
+func answerLines(said string) (lines []string) {
+	all := strings.Split(said, "\n")
+	for i, line := range all[:len(all)-1] {
+		if line = strings.TrimSpace(line); line != "" && (i > 0 || line[0] != ']') && !strings.HasPrefix(line, "[sudo") {
+			lines = append(lines, line)
+		}
+	}
+	return lines
+}
+
+// prompts searches the standard error of sudo for a marker, and keeps what follows it.
 type prompts struct {
 	marker        string
-	first, second chan struct{} // closed when the marker was seen once, and twice
-	read, seen    int
-	tail          []byte
+	first, second chan struct{} // closed when the marker was seen once; and when sudo asks again
+	read          int
+
+	mu  sync.Mutex
+	buf []byte // the end of the text before the first marker; then what follows it
 }
 
 func newPrompts(marker string) *prompts {
@@ -202,33 +227,48 @@ func (p *prompts) Write(b []byte) (int, error) {
 	if p.read > maxBefore {
 		return n, nil
 	}
-	p.tail = append(p.tail, b...)
-	for {
-		_, after, found := bytes.Cut(p.tail, []byte(p.marker))
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.buf = append(p.buf, b...)
+	if !isClosed(p.first) {
+		_, after, found := bytes.Cut(p.buf, []byte(p.marker))
 		if !found {
-			break
+			p.buf = bytes.Clone(p.buf[max(0, len(p.buf)-len(p.marker)):])
+			return n, nil
 		}
-		p.tail = after
-		p.seen++
-		switch p.seen {
-		case 1:
-			close(p.first)
-		case 2:
-			close(p.second)
-		}
+		p.buf = bytes.Clone(after)
+		close(p.first)
 	}
-	if extra := len(p.tail) - len(p.marker); extra > 0 {
-		p.tail = bytes.Clone(p.tail[extra:])
+	// A password that must be changed starts a dialogue with prompts of its own.
+	if !isClosed(p.second) && (bytes.Contains(p.buf, []byte(p.marker)) || bytes.Contains(p.buf, []byte(mustChange))) {
+		close(p.second)
 	}
 	return n, nil
 }
 
-// awaitLine reads r up to the line want, and no byte more, and sends true. It sends false
-// if the line is not within the first maxBefore bytes.
-func awaitLine(r io.Reader, want string) <-chan bool {
-	came := make(chan bool, 1)
+// text returns what follows the first marker, sanitised, with newlines.
+func (p *prompts) text() string {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return display.SanitiseText(string(p.buf), remote.MaxForeignText)
+}
+
+func isClosed(c chan struct{}) bool {
+	select {
+	case <-c:
+		return true
+	default:
+		return false
+	}
+}
+
+// awaitLine reads r up to the line want, and no byte more, and sends nil. If the line is not
+// within the first maxBefore bytes, it sends the first line.
+func awaitLine(r io.Reader, want string) <-chan *string {
+	came := make(chan *string, 1)
 	go func() { // ends with the process
 		var line []byte
+		var first string
 		b := make([]byte, 1)
 		for range maxBefore {
 			if _, err := io.ReadFull(r, b); err != nil {
@@ -239,12 +279,18 @@ func awaitLine(r io.Reader, want string) <-chan bool {
 				continue
 			}
 			if string(line) == want {
-				came <- true
+				came <- nil
 				return
+			}
+			if first == "" {
+				first = string(line)
 			}
 			line = line[:0]
 		}
-		came <- false
+		if first == "" {
+			first = string(line)
+		}
+		came <- &first
 	}()
 	return came
 }

@@ -92,7 +92,8 @@ func (v *VM) do(ctx context.Context, timeout time.Duration, verb string, values 
 		said.WriteString(line)
 		said.WriteByte('\n')
 	})
-	return said.Bytes(), v.sudoProblem(ctx, err)
+	first, _, _ := strings.Cut(said.String(), "\n")
+	return said.Bytes(), v.notRun(ctx, err, first)
 }
 
 // ObserveOptions are the optional parts of an observation.
@@ -199,6 +200,9 @@ func hostSaid(text string) *problem.Error {
 	p := &problem.Error{Class: class, Message: display.Sanitise(message, 600)}
 	if strings.HasPrefix(message, "cannot arm the dead-man switch") {
 		p.Hint = "--no-deadman continues without it"
+	}
+	if strings.HasPrefix(message, noExec.message()) {
+		p.Hint = noExecHint
 	}
 	if class == problem.AgentNotRunning && strings.HasPrefix(message, "an operator stopped ") {
 		p.Hint = "the unit was left stopped: start it, then rotate again"

@@ -19,6 +19,7 @@ run_verb() {
     case $run$saved in .* | *[!A-Za-z0-9-]*) refuse internal 'not a run id' ;; esac
     # bash would run a command in the subscript of an arithmetic operand.
     case $size:$window:$timeout:$port:$hold:$keep:$max_age:$diagnostics in *[!0-9:]*) refuse internal 'not a number' ;; esac
+    check_start
     [ "$verb" = examine ] || check_tools
     [ -O "$ROOT/proc" ] || refuse sudo 'the host does not run the script as root; does a start-up file of the login shell run another shell?'
     case $verb in
@@ -28,6 +29,16 @@ run_verb() {
     esac
     [ -z "$helper" ] || confine
     "$verb"
+}
+
+# check_start refuses a shell that starts no program, as with noexec in sudoers(5): every check
+# would fail for an untrue reason. It checks once for each shell.
+starts=''
+check_start() {
+    [ -z "$starts" ] || return 0
+    value=$(cat </dev/null 2>&1)
+    [ $? -ne 126 ] || refuse sudo "the shell of sudo can't start programs: ${value%%"$NL"*}"
+    starts=yes
 }
 
 # check_tools refuses a host on which a tool is missing; it checks once for each shell.
