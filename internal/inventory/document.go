@@ -174,6 +174,8 @@ func (r *reader) syntaxError(data []byte, err error) {
 		hint = iniHint
 	} else if indentedByTab(lines, at.Line) {
 		hint = "YAML indents with spaces, not tabs"
+	} else if at.Line > 0 {
+		hint = lookalikeHint(strings.Join(lines[max(at.Line-2, 0):at.Line], "\n"))
 	}
 	if at.Line == 0 {
 		where = ""

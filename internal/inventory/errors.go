@@ -3,6 +3,7 @@ package inventory
 import (
 	"cmp"
 	"fmt"
+	"regexp"
 	"slices"
 	"strings"
 
@@ -82,5 +83,8 @@ func (errs Errors) sort() {
 	})
 }
 
-// quote shows a value from the file in a message.
-func quote(s string) string { return display.Quote(s, 60) }
+// login matches user:password@, with or without a scheme.
+var login = regexp.MustCompile(`^[^@:]*:.*@`)
+
+// quote shows a value from the file in a message, without a password before an @.
+func quote(s string) string { return display.Quote(login.ReplaceAllString(s, "…@"), 60) }

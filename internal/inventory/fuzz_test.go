@@ -19,6 +19,7 @@ func FuzzParse(f *testing.F) {
 		"version: 1\nhosts:\n  a[x-z]-[08-11]: {labels: {a: b}}\n", "a: &a [x]\nb: &b [*a,*a]\nc: [*b,*b]\n", "a: &a {b: *a}\n",
 		"version: 1\nhosts: {a: {<<: [{port: 1}]}}\n", "\xef\xbb\xbfversion: 1\r\nhosts:\r\n  a:\r\n", "---\n---\n", "? [a]\n: b\n",
 		"version: 1\nhosts: {? {a: b} : c}\n", strings.Repeat("[", 200), strings.Repeat("a: {", 100), "%YAML 1.1\n--- !!map {}\n",
+		"version: 1\nhosts: {a: {jump: [ssh://u%40x;y@h:2/, u:p@h]}}\n", "version: 1\nhosts: {“a”: {user: ‘b’, address: c–d}}\n\u00a0x：y\n",
 		"version: 1\nhosts: {a: }\ndefaults: {health: {deny: ['(']}, connect_timeout: 1d2h, labels: {x: !!int y}}\n",
 	}
 	for _, s := range seeds {

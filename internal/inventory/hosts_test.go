@@ -62,7 +62,7 @@ func TestHostErrors(t *testing.T) {
 		{"'!a': {}", badName + `"!a"` + odd},
 		{"../../etc: {}", badName + `"../../etc"` + odd},
 		{"..: {}", badName + `".." can't be part of a file name`},
-		{"\"a\\u202eb\": {}", badName + `"a\u202eb"` + odd},
+		{"\"a\\u202eb\": {}", badName + `"a\u202eb"` + odd + " | the invisible character U+202E is in it: write nothing"},
 		{"all: {}", badName + `"all" is reserved: as a selector it means every host`},
 		{"a[k-m]l: {}", badName + `"all" is reserved: as a selector it means every host`},
 		{strings.Repeat("a", 254) + ": {}", badName + `"` + strings.Repeat("a", 60) + `"… is longer than 253 bytes`},

@@ -1,6 +1,10 @@
 package inventory
 
-import "github.com/aoifleet/aoifleet/internal/jump"
+import (
+	"cmp"
+
+	"github.com/aoifleet/aoifleet/internal/jump"
+)
 
 // maxJumps bounds a chain of jump hosts: a longer one is a mistake.
 const maxJumps = 8
@@ -25,7 +29,7 @@ func (v value) jump(to *[]jump.Hop) {
 	}
 }
 
-// hop reads [user@]host[:port], as ssh -J does.
+// hop reads [user@]host[:port] or an ssh URI, as ssh -J does.
 func (v value) hop(to *jump.Hop) bool {
 	s, ok := v.text()
 	if !ok {
@@ -37,7 +41,7 @@ func (v value) hop(to *jump.Hop) bool {
 		return false
 	}
 	if problem, _ := addressProblem(hop.Host); problem != "" {
-		v.fail("write [user@]host[:port]", "%s: host %s %s", v.key, quote(hop.Host), problem)
+		v.fail(cmp.Or(lookalikeHint(s), "write [user@]host[:port]"), "%s: host %s %s", v.key, quote(hop.Host), problem)
 		return false
 	}
 	*to = hop

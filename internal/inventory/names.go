@@ -11,6 +11,7 @@ import (
 	"gopkg.in/yaml.v3"
 
 	"github.com/aoifleet/aoifleet/internal/azurecloud"
+	"github.com/aoifleet/aoifleet/internal/jump"
 )
 
 // maxName bounds host, group and label names and addresses, in bytes, as DNS
@@ -42,7 +43,7 @@ func nameProblem(s string) string {
 }
 
 func nameRune(c rune) bool {
-	return c == '.' || c == '_' || c == '-' || unicode.IsLetter(c) || unicode.IsDigit(c) || unicode.IsMark(c)
+	return standsFor(c) == "" && (c == '.' || c == '_' || c == '-' || unicode.IsLetter(c) || unicode.IsDigit(c) || unicode.IsMark(c))
 }
 
 var addressText = regexp.MustCompile(`^[A-Za-z0-9._:%-]+$`)
@@ -57,6 +58,8 @@ func addressProblem(s string) (problem, hint string) {
 		return "is longer than 253 bytes", ""
 	case s[0] == '-':
 		return `starts with "-"`, ""
+	case strings.Contains(s, "://"):
+		return "is a URI", `write the host alone; set "user" and "port" with their keys`
 	case strings.Contains(s, "@"):
 		return "contains a user", `set the user with the key "user"`
 	case !addressText.MatchString(s):
@@ -95,14 +98,14 @@ func (v value) address(to *endpoint) {
 // decides what else is valid.
 func (v value) user(to *string) {
 	s, ok := v.text()
-	switch {
-	case !ok:
-	case s[0] == '-':
-		v.fail("", `%s starts with "-"`, v.key)
+	if !ok {
+		return
+	}
+	switch err := jump.CheckUser(s); {
+	case err != nil:
+		v.fail("", "%s %v", v.key, err)
 	case len(s) > maxName:
 		v.fail("", "%s is longer than 253 bytes", v.key)
-	case strings.ContainsFunc(s, func(c rune) bool { return unicode.IsSpace(c) || !unicode.IsPrint(c) }):
-		v.fail("", "%s has a space or an unprintable character", v.key)
 	default:
 		*to = s
 	}

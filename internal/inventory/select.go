@@ -244,6 +244,9 @@ func (f *finder) byLabel(label, want string) (found []int, message, hint string)
 
 // nameHint suggests a name similar to text, or lists some groups.
 func (f *finder) nameHint(text string) string {
+	if hint := lookalikeHint(text); hint != "" {
+		return hint
+	}
 	candidates := slices.Collect(inOrder(maps.Keys(f.groups)))
 	for _, h := range f.hosts {
 		candidates = append(candidates, h.Name)

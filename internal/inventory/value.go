@@ -60,6 +60,8 @@ func (v value) text() (string, bool) {
 		v.fail("", "%s is longer than %d bytes", v.key, maxText)
 	case strings.ContainsFunc(n.Value, func(c rune) bool { return unicode.IsControl(c) && c != '\t' }):
 		v.fail("", "%s must be one line without control characters", v.key)
+	case typed(n.Value) != "":
+		v.fail("", "%s %s", v.key, typed(n.Value))
 	default:
 		return n.Value, true
 	}

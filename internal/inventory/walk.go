@@ -42,11 +42,13 @@ func newReader(path string, env Env) (*reader, error) {
 	}, nil
 }
 
-// fail records an error at a node, up to maxErrors of them.
+// fail records an error at a node, up to maxErrors of them. Without a hint it names a
+// character that only looks right.
 func (r *reader) fail(at *yaml.Node, hint, format string, args ...any) {
 	if len(r.errs) >= maxErrors {
 		return
 	}
+	hint = cmp.Or(hint, lookalikeHint(at.Value))
 	r.errs = append(r.errs, Error{
 		File: r.path, Line: at.Line, Column: at.Column,
 		Message: fmt.Sprintf(format, args...), Hint: hint,
@@ -130,7 +132,7 @@ func names[T any](keys []key[T], at place) iter.Seq[string] {
 }
 
 func (r *reader) unknownKey(name *yaml.Node, what string, known iter.Seq[string]) {
-	hint := didYouMean(name.Value, known)
+	hint := cmp.Or(lookalikeHint(name.Value), didYouMean(name.Value, known))
 	if hint == "" {
 		hint = r.whereItBelongs(name.Value)
 	}

@@ -16,18 +16,16 @@ func parseHops(s string) ([]jump.Hop, error) {
 	}
 	var hops []jump.Hop
 	for part := range strings.SplitSeq(s, ",") {
-		hop, ok := parseHop(strings.TrimSpace(part))
-		if !ok {
-			return nil, &problem.Error{Class: problem.Usage, Message: "ProxyJump is not a list of [user@]host[:port]: " + quote(s)}
+		hop, err := jump.Parse(strings.TrimSpace(part))
+		if err == nil && (hop.Host == "" || hop.Host[0] == '-' || strings.ContainsAny(hop.Host, " \t/[]@,")) {
+			err = errors.New("its host is not a name or an address")
+		}
+		if err != nil { // without the value, which may have a password
+			return nil, &problem.Error{Class: problem.Usage, Message: "ProxyJump is not a list of [user@]host[:port]: " + err.Error()}
 		}
 		hops = append(hops, hop)
 	}
 	return hops, nil
-}
-
-func parseHop(s string) (jump.Hop, bool) {
-	hop, err := jump.Parse(strings.TrimSuffix(strings.TrimPrefix(s, "ssh://"), "/"))
-	return hop, err == nil && hop.Host != "" && hop.Host[0] != '-' && !strings.ContainsAny(hop.Host, " \t/[]@,")
 }
 
 // atHop returns err with the jump host whose route could not be resolved. It adds only

@@ -100,7 +100,7 @@ func TestRouteMistake(t *testing.T) {
 // Reading any file ends, and the result is within bounds.
 func FuzzConfig(f *testing.F) {
 	for _, seed := range []string{"Host a\n Port 7\n", "=x\n", "Match host a user b\n", "Include *\n", "HostName %h%%\nIdentityFile ~/x\n",
-		"ProxyJump a,b@c:1,[::1]:2\n", "ProxyCommand nc %h %p\n", "\"Host\" a\n", "Host\n", "a\x00b c\n", "Port 7", "UserKnownHostsFile \"a b\" ~/c\n"} {
+		"ProxyJump a,b@c:1,[::1]:2\n", "ProxyJump ssh://a%40b;c@d:1/,ssh://:p@e\n", "ProxyCommand nc %h %p\n", "\"Host\" a\n", "Host\n", "a\x00b c\n", "Port 7", "UserKnownHostsFile \"a b\" ~/c\n"} {
 		f.Add(seed, "hostname a\nport 22\nuser u\nuserknownhostsfile ~/a b /c\n")
 	}
 	dir := f.TempDir()

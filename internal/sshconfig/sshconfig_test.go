@@ -68,6 +68,9 @@ func TestKeywords(t *testing.T) {
 				h.Jump = []jump.Hop{{Host: "j1", User: "u", Port: 22}, {Host: "::1", User: "v", Port: 33}, {Host: "j3"}}
 			}},
 		{"ProxyJump as a URI", "ProxyJump ssh://w@j3:44\n", Query{Host: "a"}, func(h *Host) { h.Jump = []jump.Hop{{Host: "j3", User: "w", Port: 44}} }},
+		{"ProxyJump as a URI with parameters", "ProxyJump ssh://w;x=y@j3:44/,ssh://j4/\n", Query{Host: "a"}, func(h *Host) {
+			h.Jump = []jump.Hop{{Host: "j3", User: "w", Port: 44}, {Host: "j4"}}
+		}},
 		{"ProxyJump to an address", "ProxyJump 10.0.0.9\n", Query{Host: "a"}, func(h *Host) { h.Jump = []jump.Hop{{Host: "10.0.0.9"}} }},
 		{"ProxyJump none", "Host a\n ProxyJump none\nHost *\n ProxyJump x\n", Query{Host: "a"}, func(*Host) {}},
 		{"given jump hosts", "ProxyJump j\n", Query{Host: "a", Direct: true}, func(*Host) {}},
@@ -188,6 +191,7 @@ func TestMistakes(t *testing.T) {
 		{"a shell in a name", "HostName x;id\nProxyCommand nc %h\n", "has characters that are special to a shell", true},
 		{"a token of ProxyCommand", "ProxyCommand nc %d\n", `the token "%d" is not supported`, true},
 		{"fdpass", "ProxyCommand nc\nProxyUseFdpass yes\n", "ProxyUseFdpass is not supported", true},
+		{"a password", "ProxyJump ssh://root:geheim@j:22\n", "the user before @ has a password after a colon", true},
 		{"both proxies", "ProxyCommand nc\nProxyJump j\n", "not supported without an ssh program", true},
 	}
 	for kind, r := range both(t, home) {
@@ -198,7 +202,7 @@ func TestMistakes(t *testing.T) {
 			t.Run(kind+"/"+tc.name, func(t *testing.T) {
 				_, err := r.Resolve(testContext(t), Query{Host: "a", File: write(t, filepath.Join(t.TempDir(), "config"), tc.config)})
 				var e *problem.Error
-				if !errors.As(err, &e) || !strings.Contains(e.Message, tc.message) || strings.ContainsAny(e.Message, "\n\x1b") {
+				if !errors.As(err, &e) || !strings.Contains(e.Message, tc.message) || strings.ContainsAny(e.Message, "\n\x1b") || strings.Contains(e.Message+e.Hint, "geheim") {
 					t.Errorf("%v", err)
 				}
 			})
