@@ -1,9 +1,12 @@
 package host
 
 import (
+	"encoding/json"
 	"fmt"
+	"io"
 	"regexp"
 	"strings"
+	"unicode/utf8"
 
 	"gopkg.in/yaml.v3"
 
@@ -61,9 +64,9 @@ func parseAgentConfig(text string) (cfg AgentConfig, err error) {
 			err = fmt.Errorf("not valid YAML")
 		}
 	}()
-	var file agentFile
-	if err := yaml.Unmarshal([]byte(text), &file); err != nil {
-		return cfg, fmt.Errorf("%s", display.Sanitise(err.Error(), 200))
+	file, err := decodeAgentFile(text)
+	if err != nil {
+		return cfg, fmt.Errorf("%s", display.Sanitise(typeError.ReplaceAllString(err.Error(), "unexpected $1"), 200))
 	}
 	cfg.AgentID = clean(file.AgentID)
 	for _, p := range file.SecretProviders {
@@ -87,6 +90,31 @@ func parseAgentConfig(text string) (cfg AgentConfig, err error) {
 	}
 	return cfg, nil
 }
+
+// decodeAgentFile decodes what a YAML parser must: one document in UTF-8, or none. A JSON
+// text is YAML 1.2, but yaml.v3 does not know its escape \/ (RFC 8259 section 7).
+func decodeAgentFile(text string) (file agentFile, err error) {
+	if !utf8.ValidString(text) {
+		return file, fmt.Errorf("not UTF-8 text")
+	}
+	if json.Valid([]byte(text)) {
+		text = escapedSlash.ReplaceAllString(text, "$1$2")
+	}
+	decoder := yaml.NewDecoder(strings.NewReader(text))
+	if err = decoder.Decode(&file); err == nil && decoder.Decode(new(yaml.Node)) != io.EOF {
+		err = fmt.Errorf("more than one YAML document")
+	}
+	if err == io.EOF { // an empty file
+		err = nil
+	}
+	return file, err
+}
+
+var (
+	escapedSlash = regexp.MustCompile(`\\(/)|(\\.)`)
+	// typeError matches yaml.v3's text with a Go type.
+	typeError = regexp.MustCompile(`cannot unmarshal (!!\w+).* into .*`)
+)
 
 // clean returns a short text of the host, safe to show. A word of the vocabulary stays as
 // it is, even if it is also a password, because the program compares it.

@@ -90,11 +90,46 @@ func TestAgentConfigThatIsNone(t *testing.T) {
 	}
 }
 
+// TestAgentConfigThatIsUnclear has files that other YAML parsers refuse, or read as this one must.
+func TestAgentConfigThatIsUnclear(t *testing.T) {
+	head := "secret_providers:\n- key_vault:\n    service_principal:\n"
+	for text, want := range map[string]string{
+		head + "      cert_path: /a\n---\n" + head + "      cert_path: /b\n": "more than one YAML document",
+		"---\n---\n" + head + "      cert_path: /b\n":                        "more than one YAML document",
+		head + "      cert_path: /a\n...\n":                                  "/a",
+		head + "      cert_path: /a\n      cert_path: /b\n":                  "line 5: mapping key \"cert_path\" already defined at line 4",
+		head + "      cert_path: [/a]\n":                                     "line 4: unexpected !!seq",
+		head + "      cert_path: {{ path }}\n":                               "line 4: unexpected !!map",
+		head + "      cert_path: ~\n":                                        "",
+		head + "\tcert_path: /a\n":                                           "line 4: found character that cannot start any token",
+		head + "      cert_path: /\xfc\n":                                    "not UTF-8 text",
+		"\xff\xfea\x00:\x00 \x001\x00":                                       "not UTF-8 text",
+		"- a":                                                                "line 1: unexpected !!seq",
+		"hello":                                                              "line 1: unexpected !!str",
+		"":                                                                   "none",
+		"# a\n":                                                              "none",
+		`{"secret_providers":[{"key_vault":{"service_principal":{"cert_path":"\/a\\/b\/c"}}}]}`: `/a\/b/c`,
+	} {
+		cfg, err := parseAgentConfig(text)
+		got := "none"
+		if err != nil {
+			got = err.Error()
+		} else if len(cfg.Providers) > 0 {
+			got = cfg.Providers[0].Path
+		}
+		if !strings.HasSuffix(got, want) || want == "" && got != "" || strings.Contains(got, "host.") {
+			t.Errorf("%q: %q, want %q", text, got, want)
+		}
+	}
+}
+
 func FuzzAgentConfig(f *testing.F) {
 	f.Add("agent_id: a\nsecret_providers:\n"+provider("p", "/p"), "p", "")
 	f.Add("[1]: 2\n<<: {a: 1}\n", "", "/x")
 	f.Add("a: &a [*a, *a]\nsecret_providers: *a", "", "")
 	f.Add("pipelines: [{source: {mcc_edrs: {listener: {port: 1}}}}]", "", "")
+	f.Add(`{"secret_providers":[{"key_vault":{"service_principal":{"cert_path":"\/a\\"}}}]}`, "", "")
+	f.Add("a: 1\r---\rb: 2\r...\r", "", "")
 	f.Fuzz(func(t *testing.T, text, name, path string) {
 		cfg, err := parseAgentConfig(text)
 		if err != nil {

@@ -26,6 +26,7 @@ func (m *machine) conversation(verbs ...func() (verb string, values []value)) []
 	m.must(cmd.Start())
 	_, _ = io.WriteString(stdin, m.onMachine(m.text+string(assignSelf(m.text)))) // a shell that has gone shows in its output
 	lines := bufio.NewScanner(stdout)
+	lines.Split(scanWhole)
 	var results []result
 	for _, next := range verbs {
 		verb, values := next()

@@ -279,7 +279,8 @@ func (f *found) observation(agent inventory.Agent) (*Observation, error) {
 		cfg, err := parseAgentConfig(f.config.String())
 		if err != nil {
 			return o, &problem.Error{Class: problem.Configuration,
-				Message: "the agent's configuration " + agent.Config + ": " + err.Error()}
+				Message: "the agent's configuration " + agent.Config + ": " + err.Error(),
+				Hint:    "correct it on the host: the agent may not start with it either"}
 		}
 		o.Config, o.PortClosed = cfg, f.portClosed(cfg)
 	}

@@ -129,49 +129,6 @@ func TestObserveChangesNothing(t *testing.T) {
 	})
 }
 
-// TestObserveFindsTheCertificate in one call, if the script finds the path.
-func TestObserveFindsTheCertificate(t *testing.T) {
-	t.Parallel()
-	block := "secret_providers:\n  - name: p\n    key_vault:\n      service_principal:\n"
-	for name, c := range map[string]struct {
-		text string
-		path string // "": needs a second call
-	}{
-		"flow":            {config("/a/b.p12"), "/a/b.p12"},
-		"flow, in front":  {"secret_providers: [{key_vault: {service_principal: {cert_path: /a/b c.p12, tenant_id: t}}}]", "/a/b c.p12"},
-		"block":           {block + "        cert_path: /a/b.p12\n", "/a/b.p12"},
-		"comment":         {block + "        cert_path:   /a/b#c.p12   # /old.p12\n", "/a/b#c.p12"},
-		"double quotes":   {block + "        cert_path: \"/a/b, c.p12\" # x\n", "/a/b, c.p12"},
-		"single quotes":   {block + "        cert_path: '/a/b} c.p12'\n", "/a/b} c.p12"},
-		"tab before":      {block + "        cert_path:\t/a/b.p12\t\n", "/a/b.p12"},
-		"no newline":      {block + "        cert_path: /a/b.p12", "/a/b.p12"},
-		"CRLF":            {strings.ReplaceAll(block+"        cert_path: /a/b.p12\n", "\n", "\r\n"), ""},
-		"next line":       {block + "        cert_path:\n          /a/b.p12\n", ""},
-		"escaped":         {block + "        cert_path: \"/a/\\u0062.p12\"\n", ""},
-		"quoted key":      {block + "        \"cert_path\": /a/b.p12\n", ""},
-		"commented twice": {"# cert_path: /old.p12\n" + block + "        cert_path: /a/b.p12\n", "/a/b.p12"},
-		"glob":            {block + "        cert_path: /*/[a-z]*\n", "/*/[a-z]*"},
-	} {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			m := newMachine(t)
-			m.write("/etc/az-aoi-ingestion/config.yaml", c.text)
-			o, f, err := m.look(inventory.Agent{})
-			if err != nil || o.Provider == nil {
-				t.Fatalf("%+v %v", o, err)
-			}
-			if c.path == "" {
-				_, f, err = m.look(inventory.Agent{}, "path="+o.Provider.Path)
-			} else if o.Provider.Path != c.path {
-				t.Errorf("path %q", o.Provider.Path)
-			}
-			if file := f.file(o.Provider.Path); err != nil || file == nil || file.fields["kind"] == "" {
-				t.Errorf("not reported: %+v %v", f.files, err)
-			}
-		})
-	}
-}
-
 func TestObserveWhatIsMissing(t *testing.T) {
 	t.Parallel()
 	m := newMachine(t)

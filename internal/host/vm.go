@@ -204,6 +204,9 @@ func hostSaid(text string) *problem.Error {
 	if strings.HasPrefix(message, noExec.message()) {
 		p.Hint = noExecHint
 	}
+	if strings.HasPrefix(message, "neither the agent's configuration nor ") {
+		p.Hint = "an administrator of the host adds the line path=PATH to /etc/aoifleet/helper.conf"
+	}
 	if class == problem.AgentNotRunning && strings.HasPrefix(message, "an operator stopped ") {
 		p.Hint = "the unit was left stopped: start it, then rotate again"
 	}

@@ -32,7 +32,7 @@ observe_machine() {
 }
 
 # observe_config prints the agent's configuration, which the workstation parses as YAML.
-# The script only extracts the values of cert_path, so that one call is enough.
+# The script only looks for paths that one line states clearly, so that one call is enough.
 observe_config() {
     paths=$path count=0 named_here=0
     find_config || { say config_unsafe "$unsafe"; return; }
@@ -47,20 +47,42 @@ observe_config() {
         # No path is longer, and pattern matching in a shell is slow.
         [ "${#line}" -le 4096 ] || continue
         case $line in *mcc_edrs*) has_listener=yes ;; esac
-        [ "$named_here" -lt 20 ] || continue
-        case $line in *'#'*cert_path:* | *[A-Za-z0-9_]cert_path:*) continue ;; *cert_path:*) ;; *) continue ;; esac
-        value=${line#*cert_path:}
-        value=${value#"${value%%[! "$TAB"]*}"}
-        case $value in
-        \"*) value=${value#\"} value=${value%%\"*} ;;
-        \'*) value=${value#\'} value=${value%%\'*} ;;
-        *) value=${value%%[,\}]*} value=${value%% #*} value=${value%"${value##*[! "$TAB"]}"} ;;
-        esac
-        case $NL$paths$NL in *"$NL$value$NL"*) continue ;; esac
-        case $value in /*) paths=$paths$NL$value named_here=$((named_here + 1)) ;; esac
+        case $line in *'#'*cert_path*) ;; *cert_path*) named_in "${line#config=}" ;; esac
     done
     unset IFS
     set +f
+}
+
+# named_in LINE adds the values of cert_path in it to $paths. It leaves out a value that
+# YAML may read in another way: one with an escape, or with a bracket or comma that may
+# belong to a flow mapping of several lines. Then the workstation calls again with the path.
+named_in() {
+    after=$1 flow=''
+    while [ "$named_here" -lt 20 ]; do
+        lead=${after%%cert_path*}
+        [ "$lead" != "$after" ] || return 0
+        after=${after#*cert_path} after=${after#[\"\']}
+        case $lead in *'{'*) flow=yes ;; esac
+        case $lead in *[!"$TAB {,"\"\']) continue ;; esac
+        value=${after#"${after%%[!" $TAB"]*}"}
+        case $value in :*) value=${value#:} ;; *) continue ;; esac
+        value=${value#"${value%%[!" $TAB"]*}"}
+        case $value in
+        \'*\'\'*) continue ;;
+        \'*\'*) value=${value#\'} value=${value%%\'*} ;;
+        \"*\"*) value=${value#\"} value=${value%%\"*} ;;
+        *)
+            value=${value%%[" $TAB"]'#'*}
+            [ -z "$flow" ] || value=${value%%[],\{\}[]*}
+            # With CRLF line ends the last byte is a return.
+            value=${value%"${value##*[![:space:]]}"}
+            case $value in *[],\"\'\{\}[]*) continue ;; esac
+            ;;
+        esac
+        case $value in *\\* | *[[:cntrl:]]*) continue ;; esac
+        case $NL$paths$NL in *"$NL$value$NL"*) continue ;; esac
+        case $value in /*) paths=$paths$NL$value named_here=$((named_here + 1)) ;; esac
+    done
 }
 
 # find_config resolves the path of the configuration; it returns 1 if root may not follow

@@ -113,6 +113,7 @@ read_conf() {
     [ -e "$ROOT$helper_conf" ] || [ -L "$ROOT$helper_conf" ] || return 0
     trusted_file "$helper_conf" || refuse configuration "non-root users can write $helper_conf"
     while IFS= read -r line || [ -n "$line" ]; do
+        line=${line%[[:cntrl:]]} # the return of a CRLF line end
         case $line in
         '' | '#'*) ;;
         unit=?*) conf_unit=${line#*=} ;;
