@@ -15,8 +15,9 @@ type rotateFlags struct {
 	selection
 	changeFlags
 	steerFlags
-	plan   string // the file of a saved plan; "": none
-	planID string // of the saved plan that was approved; "": not compared
+	rehearse bool
+	plan     string // the file of a saved plan; "": none
+	planID   string // of the saved plan that was approved; "": not compared
 }
 
 func rotateCommand(call *invocation) *cobra.Command {
@@ -35,6 +36,7 @@ func rotateCommand(call *invocation) *cobra.Command {
 	flags.addDeadman(cmd)
 	flags.addVerify(cmd)
 	flags.steerFlags.add(cmd)
+	cmd.Flags().BoolVar(&flags.rehearse, "rehearse", false, "try every step but the restart on a copy of each host's certificate, and leave nothing behind; needs no new certificate")
 	cmd.Flags().StringVar(&flags.plan, "plan", "", "carry out the saved plan in `FILE` and nothing else (see: aoifleet plan --out)")
 	cmd.Flags().StringVar(&flags.planID, "plan-id", "", "with --plan: carry it out only if this is its `ID` (aoifleet plan --out prints it)")
 	return cmd
@@ -43,6 +45,9 @@ func rotateCommand(call *invocation) *cobra.Command {
 func runRotate(call *invocation, flags rotateFlags) error {
 	if err := cmp.Or(call.mayAsk(flags.asksNothing()), flags.steerFlags.check(call.asks, flags.DryRun)); err != nil {
 		return err
+	}
+	if flags.rehearse {
+		return rehearse(call, flags)
 	}
 	if flags.plan != "" {
 		return rotateSaved(call, flags)
@@ -57,6 +62,25 @@ func runRotate(call *invocation, flags rotateFlags) error {
 	defer f.Close()
 	again := append([]string{"aoifleet", "rotate", "-i", f.Inventory.Path}, flags.certificateArgs()...)
 	return rotate(call, f, flags, slices.Concat(again, flags.given(), flags.args()))
+}
+
+// rehearse tries a rotation without a new certificate and without a restart.
+func rehearse(call *invocation, flags rotateFlags) error {
+	if flags.plan != "" || flags.planID != "" || flags.NoDeadman || flags.Force {
+		return usage("--rehearse excludes --plan, --plan-id, --no-deadman and --force: it tries every safeguard, with a copy of the live certificate", "leave them out")
+	}
+	call.verb = "rotate --rehearse"
+	f, err := call.open(flags.request(call, fleet.None), call.checking)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	c := &change{call, f, flags.changeFlags, "rehearse on"}
+	return c.carryOut(func(cut context.Context, s fleet.Steps) (*fleet.Change, error) {
+		return f.Rehearse(call.ctx, cut, s, flags.Options)
+	}, func(*fleet.Change) []string {
+		return append([]string{"aoifleet", "rotate", "--rehearse", "-i", f.Inventory.Path}, flags.args()...)
+	})
 }
 
 // rotateSaved carries out a saved plan and nothing else.

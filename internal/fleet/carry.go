@@ -44,6 +44,17 @@ func (f *Fleet) Rotate(ctx, cut context.Context, s Steps, o Options) (*Change, e
 	return f.carryOut(ctx, cut, plan, s, o), nil
 }
 
+// Rehearse tries every part of a rotation but the restart on every host, with a copy of its
+// certificate, and leaves nothing behind. For ctx and cut see Rotate.
+func (f *Fleet) Rehearse(ctx, cut context.Context, s Steps, o Options) (*Change, error) {
+	f.run.Stages = true
+	if err := f.begin(o); err != nil {
+		return nil, err
+	}
+	plan := rollout.MakeRehearsal(f.Targets, f.Survey(ctx), f.policy(o))
+	return f.carryOut(ctx, cut, plan, s, o), nil
+}
+
 // Recover ends the runs that were interrupted on hosts: it restores the old certificate and
 // watches the agent. For ctx and cut see Rotate.
 func (f *Fleet) Recover(ctx, cut context.Context, s Steps, o Options) (*Change, error) {

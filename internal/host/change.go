@@ -18,6 +18,7 @@ type Ending string
 // before the transaction started, or before its result arrived.
 const (
 	Rotated    Ending = "rotated"     // confirmed by the host
+	Rehearsed  Ending = "rehearsed"   // every part works on the host, which is as before
 	RolledBack Ending = "rolled-back" // the old file is restored, the agent healthy
 	Failed     Ending = "failed"      // the operator must act
 	Refused    Ending = "refused"     // nothing was changed
@@ -35,6 +36,7 @@ type Change struct {
 	Start    bool              // false: the agent stays stopped
 	Saved    string            // the run whose backup is the new file; "": the staged one
 	Deadman  bool              // arm the dead-man switch
+	Rehearse bool              // on a copy of the file, without a restart; Digest is of any bytes
 	Diagnose bool              // gather the agent's diagnostics before an undo, for a later Diagnose
 }
 
@@ -62,7 +64,11 @@ type Step struct {
 // is closed, and the host undoes what it has started. onStep is called when a step starts.
 func (v *VM) Rotate(ctx context.Context, c Change, onStep func(step string)) *Report {
 	v.unit = c.Seen.Unit
-	return v.converse(ctx, "rotate", v.changeValues(c), onStep)
+	verb := "rotate"
+	if c.Rehearse {
+		verb = "rehearse"
+	}
+	return v.converse(ctx, verb, v.changeValues(c), onStep)
 }
 
 // Recover undoes an interrupted transaction of any run on the host, with the same code as

@@ -41,11 +41,11 @@ func (m *machine) tick() result {
 	before := m.readOr(log, "")
 	r := result{}
 	for name, command := range m.timers() {
-		fields := strings.SplitN(command, " ", 2)
-		if fields[0] != "/bin/sh" {
+		fields := strings.Fields(command)
+		if len(fields) != 3 || fields[0] != "/bin/sh" || fields[2] != "timer" {
 			m.t.Fatalf("%s runs %q", name, command)
 		}
-		r.stderr, r.exit = m.unattended(fields[1])
+		r.stderr, r.exit = m.unattended(fields[1:]...)
 	}
 	if added := strings.TrimSpace(strings.TrimPrefix(m.readOr(log, ""), before)); added != "" {
 		r.lines = strings.Split(added, "\n")
@@ -55,16 +55,16 @@ func (m *machine) tick() result {
 
 // unattended runs a stored script like systemd, in a process group whose id is in
 // faults/pid.
-func (m *machine) unattended(script string) (output string, exit int) {
+func (m *machine) unattended(script ...string) (output string, exit int) {
 	m.t.Helper()
-	cmd := m.stored(script)
+	cmd := m.stored(script...)
 	out, _ := cmd.CombinedOutput() // its status is in ProcessState
 	m.gone(cmd)
 	return string(out), cmd.ProcessState.ExitCode()
 }
 
-func (m *machine) stored(script string) *exec.Cmd {
-	args := append([]string{"-c", `printf '%s\n' $$ >"$MACHINE/faults/pid"; exec "$@"`, "sh"}, append(append([]string{}, m.shell...), script)...)
+func (m *machine) stored(script ...string) *exec.Cmd {
+	args := append([]string{"-c", `printf '%s\n' $$ >"$MACHINE/faults/pid"; exec "$@"`, "sh"}, append(append([]string{}, m.shell...), script...)...)
 	cmd := m.command("sh", args...)
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	return cmd

@@ -15,7 +15,7 @@ import (
 func (v *VM) converse(ctx context.Context, verb string, values []value, onStep func(step string)) *Report {
 	ctx, cancel := v.within(ctx, v.unit.conversationTime(v.host.Health)+v.sudoTime())
 	defer cancel()
-	t := &conversation{vm: v, onStep: onStep, asked: verb == "recover", report: &Report{Ending: Lost}}
+	t := &conversation{vm: v, onStep: onStep, asked: verb == "recover", rehearsal: verb == "rehearse", report: &Report{Ending: Lost}}
 	err := v.ask(ctx, verb, values, func(line string) { t.hear(ctx, line) })
 	if errors.As(err, new(unsent)) {
 		return notStarted(AsProblem(err))
@@ -42,7 +42,8 @@ type conversation struct {
 	// asked is set if the host has asked for the confirmation and received it, or may
 	// report an earlier run. Otherwise "rotated" is not its result: the output of a
 	// login profile could look like it.
-	asked bool
+	asked     bool
+	rehearsal bool // only then the result may be "rehearsed"
 }
 
 // hear processes one line; lines after the result don't count.
@@ -80,13 +81,13 @@ func (t *conversation) hear(ctx context.Context, line string) {
 		t.answer(ctx)
 	case "result":
 		e := Ending(text)
-		if e == Rotated && !t.asked {
+		if e == Rotated && !t.asked || e == Rehearsed && !t.rehearsal {
 			return
 		}
 		t.next("")
 		t.over = true
 		switch e {
-		case Rotated, RolledBack, Failed, Refused, Clean:
+		case Rotated, Rehearsed, RolledBack, Failed, Refused, Clean:
 			r.Ending = e
 		}
 	}
@@ -139,7 +140,7 @@ func (t *conversation) failStep() {
 func (t *conversation) ended(ctx context.Context, err error) *Report {
 	r := t.report
 	if r.Ending != Lost {
-		if r.Ending == Rotated {
+		if r.Ending == Rotated || r.Ending == Rehearsed {
 			r.Problem = nil
 		}
 		return r

@@ -111,7 +111,7 @@ func (v *VM) needed(s *shell, verb string) (parts [][]byte) {
 		parts = append(parts, opening)
 		s.opened = true
 	}
-	if verb == "rotate" && !s.ownText {
+	if last(verb) && !s.ownText {
 		parts = append(parts, ownText)
 		s.ownText = true
 	}

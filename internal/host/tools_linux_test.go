@@ -13,7 +13,7 @@ import (
 // The commands of a transaction that change or decide something, and those that only read
 // the log. TestEveryFault counts the calls of the first.
 var (
-	deciding = strings.Fields("mv cp ln sync sha256sum mkdir rm systemctl systemd-run stat flock cat chown chmod readlink timeout id dd")
+	deciding = strings.Fields("mv cp ln sync sha256sum mkdir rm rmdir systemctl systemd-run stat flock cat chown chmod readlink timeout id dd")
 	reading  = strings.Fields("date tail head ls grep sed awk cut sleep tr")
 )
 

@@ -49,6 +49,16 @@ func (m *Machine) guards() []guard {
 	return found
 }
 
+// guardCommand returns the command of a linked guard whose conditions hold, else nil.
+func (m *Machine) guardCommand(name string) []string {
+	for _, g := range m.guards() {
+		if g.name == name && g.holds() {
+			return g.argv
+		}
+	}
+	return nil
+}
+
 // runGuards runs the guards ordered before the agent, or the others, and waits for them.
 func (m *Machine) runGuards(l *life, guards []guard, first bool) {
 	for _, g := range guards {

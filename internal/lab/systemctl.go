@@ -170,6 +170,10 @@ func (d *systemd) properties(name string) []string {
 func (d *systemd) startJob(name string, _ systemctlArgs) reply {
 	s := d.loaded(name)
 	if s == nil {
+		if argv := d.oneshot(name); argv != nil {
+			d.runTimed(d.ctx, argv)
+			return reply{}
+		}
 		return fail(5, "Failed to start %s: Unit %s not found.", name, name)
 	}
 	s.job.Lock()

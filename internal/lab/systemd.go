@@ -43,6 +43,7 @@ type systemd struct {
 	tasks    *group
 	delay    time.Duration                            // RestartSec= of all services
 	runTimed func(ctx context.Context, argv []string) // runs the command of a transient timer
+	oneshot  func(name string) []string               // the command of a guard; nil: no such unit
 	owner    string                                   // User= and Group= of all services
 	faults   *faults                                  // of the machine
 
@@ -78,7 +79,7 @@ func newSystemd(ctx context.Context, tasks *group, delay time.Duration, wrong *f
 		owner = me.Username
 	}
 	return &systemd{
-		ctx: ctx, tasks: tasks, delay: delay, runTimed: runTimed, owner: owner, faults: wrong,
+		ctx: ctx, tasks: tasks, delay: delay, runTimed: runTimed, oneshot: func(string) []string { return nil }, owner: owner, faults: wrong,
 		services: map[string]*service{}, timers: map[string]*timer{}, lastPID: 400,
 	}
 }

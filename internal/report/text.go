@@ -80,7 +80,11 @@ func Plan(w io.Writer, p *rollout.Plan, now time.Time) {
 	writeWaves(w, p)
 	writeVerified(w, p)
 	Warnings(w, p.Warnings())
-	fmt.Fprintf(w, "plan: %d of %s to change, %s\n", p.Changes(), inventory.HostCount(len(p.Entries)), pace(p))
+	todo := "to change"
+	if p.Rehearsal() {
+		todo = "to rehearse on"
+	}
+	fmt.Fprintf(w, "plan: %d of %s %s, %s\n", p.Changes(), inventory.HostCount(len(p.Entries)), todo, pace(p))
 }
 
 // writeVerified prints for how many hosts to change Azure accepts the new certificate.

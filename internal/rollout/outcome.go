@@ -20,6 +20,7 @@ type Outcome string
 // The outcomes of a host. An empty Outcome is that of a host that has not ended.
 const (
 	Rotated       Outcome = "rotated"
+	Rehearsed     Outcome = "rehearsed"
 	Current       Outcome = "current"
 	NotApplicable Outcome = "not_applicable"
 	Restored      Outcome = "restored"
@@ -32,7 +33,7 @@ const (
 )
 
 // Outcomes lists all outcomes from good to bad, the order in which they are shown.
-var Outcomes = []Outcome{Rotated, Current, NotApplicable, Restored, Skipped, Unreachable, Refused, RolledBack, Unknown, Failed}
+var Outcomes = []Outcome{Rotated, Rehearsed, Current, NotApplicable, Restored, Skipped, Unreachable, Refused, RolledBack, Unknown, Failed}
 
 // Action is what a plan does on a host.
 type Action string
@@ -43,7 +44,9 @@ const (
 	Restart Action = "restart" // the file is right, and the agent needs a restart
 	Restore Action = "restore" // restore a backup
 	Recover Action = "recover" // recover an interrupted run
-	None    Action = "none"
+	// Rehearse runs a rotation's steps on a copy of the file, without the restart.
+	Rehearse Action = "rehearse"
+	None     Action = "none"
 )
 
 // Target is a selected host and the certificate that it should have.

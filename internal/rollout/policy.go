@@ -38,6 +38,8 @@ type domain struct {
 // agent drops records during a restart, and the vendor asks for that.
 func (p Policy) domainOf(e Entry) domain {
 	switch label := p.MaxUnavailable.Label; {
+	case e.Action == Rehearse: // no agent is restarted
+		return domain{}
 	case label != "":
 		value, has := e.Host.Labels[label]
 		if !has {

@@ -267,7 +267,7 @@ func (a *apply) askHost(ctx context.Context, i int) (outcome Outcome, report str
 	case host.Lost, host.Unsent:
 		return "", ""
 	}
-	if res.Action == Rotate && h.Discard(ctx) != nil {
+	if res.stages() && h.Discard(ctx) != nil {
 		return "", "" // without its staged file the transaction can't start later
 	}
 	seen, err := h.Observe(ctx, host.ObserveOptions{Saved: a.Saved})
@@ -275,7 +275,7 @@ func (a *apply) askHost(ctx context.Context, i int) (outcome Outcome, report str
 		return "", ""
 	}
 	outcome = outcomeFromReceipts(seen, a.RunID, res.Seen.File.Digest)
-	if outcome == Refused && changeStarted(res.Steps) {
+	if outcome == Refused && res.Action != Rehearse && changeStarted(res.Steps) {
 		// A later run has replaced its receipt, so it was undone.
 		if seen.Health(host.AsFound(res.Host.Health)).First().Kind != host.Healthy {
 			return "", ""

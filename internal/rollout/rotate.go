@@ -12,7 +12,7 @@ func (a *apply) stage(ctx context.Context, i int) {
 	if res.Outcome != "" || a.stopping.Err() != nil {
 		return
 	}
-	if res.Action == Rotate {
+	if res.stages() {
 		a.Events(Event{Host: res.Host.Name, Step: "stage"})
 	}
 	h, err := a.connect(ctx, res.hostByUnitName())
@@ -20,7 +20,7 @@ func (a *apply) stage(ctx context.Context, i int) {
 		a.refuse(i, err)
 		return
 	}
-	if res.Action == Rotate {
+	if res.stages() {
 		if h, err = a.stageWithRetry(ctx, h, i); err != nil {
 			a.refuse(i, err)
 			return
@@ -35,7 +35,7 @@ func (a *apply) stage(ctx context.Context, i int) {
 // If h was dead it connects again, once.
 func (a *apply) stageWithRetry(ctx context.Context, h Host, i int) (Host, error) {
 	res := &a.run.Results[i]
-	data, digest := res.Certificate.Canonical(), res.Certificate.Digest()
+	data, digest := a.newFile(res.Entry)
 	err := h.Stage(ctx, data, digest)
 	if err == nil {
 		return h, nil
@@ -100,6 +100,8 @@ func (a *apply) rotate(ctx context.Context, i int) {
 	switch report.Ending {
 	case host.Rotated:
 		a.end(i, a.successOutcome(i), nil)
+	case host.Rehearsed:
+		a.end(i, Rehearsed, nil)
 	case host.RolledBack:
 		a.end(i, RolledBack, report.Problem)
 	case host.Refused:
@@ -147,6 +149,11 @@ func (a *apply) successOutcome(i int) Outcome {
 func (a *apply) change(e Entry) host.Change {
 	c := host.Change{Seen: e.Seen, Start: e.Seen.Unit.Active != "inactive", Deadman: !a.plan.Policy.NoDeadman,
 		Diagnose: e.Host.Health.Diagnostics && a.Diagnostics != nil}
+	if c.Rehearse = e.Action == Rehearse; c.Rehearse {
+		_, c.Digest = a.newFile(e)
+		c.Swap, c.Diagnose = true, false
+		return c
+	}
 	if e.Backup != nil {
 		c.Saved, c.Digest, c.Swap = e.Backup.Run, e.Backup.Old, e.Action == Restore
 		c.New = e.Seen.Saved

@@ -45,7 +45,7 @@ reset_values() {
     size=0 source='' thumbprint='' window=0 timeout=60 port='' swap=yes start=yes
     deny='' expect=''
     hold=0 deadman=no keep=3 max_age=90 saved='' diagnostics=0 as_root=no
-    by_inventory=no real='' folder='' settings='' configured='' was='' invocation='' sick=no before='' boot='' about=''
+    by_inventory=no real='' folder='' settings='' configured='' was='' invocation='' sick=no rehearsal=no before='' boot='' about=''
 }
 
 # read_values reads the values on stdin. With the argument receipt it ignores
@@ -91,6 +91,7 @@ read_values() {
         was=*) was=$value ;;
         invocation=*) invocation=$value ;;
         sick=*) sick=$value ;;
+        rehearsal=*) rehearsal=$value ;;
         boot=*) boot=$value ;;
         about=*) about=$value ;;
         before=*) before=$before$value$NL ;;

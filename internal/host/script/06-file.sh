@@ -336,5 +336,6 @@ clean_up() {
     kept=$made made=''
     has_state pending || mine=''
     [ -z "$tmp" ] || rm -f -- "$tmp" 2>/dev/null
+    [ "$rehearsal" = no ] || rm -f -- "./.rehearsal-$run"
     rm -f -- "$kept/receipt" "$kept/certificate" ${mine:+"$state/pending"} "$state/staged-$run" && remove_run
 }

@@ -204,9 +204,9 @@ observe_folder() {
     done
     kept=$state/backups/$run
     ! alive "$kept" || say at_work yes
-    for value in "$state"/staged-* "$state"/diags-* "$ROOT/var/lib/aoifleet-diags-$unit-"* .aoifleet-*; do
+    for value in "$state"/staged-* "$state"/rehears* "$state"/diags-* "$ROOT/var/lib/aoifleet-diags-$unit-"* .aoifleet-*; do
         [ -e "$value" ] || continue
-        timeout 5 find "$state" . "$ROOT/var/lib/aoifleet-diags-$unit-"* -maxdepth 1 \( -name 'staged-*' -mmin +1440 -o -name '.aoifleet-*' -mmin +60 -o -name 'diags-*' -mmin +60 -o -name 'aoifleet-diags-*' -mmin +60 \) 2>/dev/null |
+        timeout 5 find "$state" . "$ROOT/var/lib/aoifleet-diags-$unit-"* -maxdepth 1 \( -name 'staged-*' -mmin +1440 -o -name '.aoifleet-*' -mmin +60 -o -name 'diags-*' -mmin +60 -o -name 'rehears*' -mmin +60 -o -name 'aoifleet-diags-*' -mmin +60 \) 2>/dev/null |
             head -n 100 | while IFS= read -r value; do say leftover "${value##*/}"; done
         break
     done

@@ -2,12 +2,7 @@
 # --- rotate: back up, arm, swap, restart, watch, confirm; or undo ---
 
 rotate() {
-    say step lock
-    use_own_name
-    make_state || refuse disk "cannot create $state, or root does not own it"
-    check_locks
-    say step check
-    check
+    begin_transaction
     say step backup
     back_up
     if [ "$deadman" = yes ]; then
@@ -38,6 +33,17 @@ rotate() {
     stat_all
     same_files || undo_unhealthy "$why"
     confirm
+}
+
+# begin_transaction refuses if another transaction is in progress, or the host is not as
+# it was seen.
+begin_transaction() {
+    say step lock
+    use_own_name
+    make_state || refuse disk "cannot create $state, or root does not own it"
+    check_locks
+    say step check
+    check
 }
 
 # same_files reports whether the certificate and the configuration are still those of
@@ -267,7 +273,7 @@ right_digests() {
 # receipt prints what an undo needs, also a later one by another process. The keys for
 # read_receipt are first, and the run is in the first line (has_state).
 receipt() {
-    for key in run owner old new boot about unit log path real folder thumbprint window timeout port swap start hold deadman was invocation sick; do
+    for key in run owner old new boot about unit log path real folder thumbprint window timeout port swap start hold deadman was invocation sick rehearsal; do
         eval "say $key \"\$$key\""
     done
     set -f

@@ -16,7 +16,7 @@ undo() {
     # Before the rename: a later cleanup then sees that the folder is not a backup.
     rm -f -- "$kept/receipt" "$kept/certificate"
     finish_as rolled-back || exit 1
-    say result rolled-back
+    [ "$rehearsal" = yes ] || say result rolled-back
     remove_run
     exit 0
 }
@@ -25,6 +25,7 @@ fail_undo() {
     say undo_error "$1"
     say sick "$sick"
     finish_as failed || exit 1
+    if [ "$rehearsal" = yes ]; then remove_run; exit 0; fi
     say result failed
     disarm
     exit 0
@@ -60,6 +61,7 @@ await() {
         ! has_state confirmed || { say result rotated; exit 0; }
         ! has_state rolled-back || { say note 'the dead-man switch was quicker'; say result rolled-back; exit 0; }
         ! has_state failed || { say note 'the dead-man switch was quicker'; say result failed; exit 0; }
+        ! has_state rehearsed || { say_rehearsed; exit 0; }
         ! claim || return 0
         [ -n "$open" ] || exit 1
         sleep 0.25 6>&- 7>&-
@@ -70,6 +72,7 @@ await() {
 # finish_as STATE gives the receipt its last name. If that fails, the dead-man switch
 # stays, and retries.
 finish_as() {
+    [ "$rehearsal" = no ] || { end_rehearsal "$1"; set -- rehearsed; }
     mv -T -- "$state/undoing" "$state/$1" 2>/dev/null || has_state "$1" || return
     sync -- "$state"
     return 0
@@ -205,7 +208,7 @@ clean_folder() {
         run=${kept##*/}
         [ ! -f "$left" ] || unfinished || clean_run
     done
-    find "$state" "$state/backups" -maxdepth 1 \( -name 'staged-*' -mmin +1440 -o -name 'diags-*' -mmin +60 -o -path "$state/backups/*" -empty -mmin +60 \) -exec rm -rf -- {} +
+    find "$state" "$state/backups" -maxdepth 1 \( -name 'staged-*' -mmin +1440 -o -name 'diags-*' -mmin +60 -o -name 'rehears*' -mmin +60 -o -path "$state/backups/*" -empty -mmin +60 \) -exec rm -rf -- {} +
 }
 
 # recover_receipt RECEIPT ends the verb with an undo as the receipt describes it, unless
@@ -222,6 +225,7 @@ recover_receipt() {
     if [ "$1" = pending ]; then ! at_work || refuse locked "$(lock_holder "$state/$1")"; fi
     # Its time is over, but it may continue later: the undo takes its receipt.
     ! alive "$kept" || say receipt_pid "$worker"
+    rehearsal_file
     set_marks
     undo unreachable "contact with the operator of run $run was lost"
 }

@@ -11,6 +11,8 @@ deadman_names() {
     timer=aoifleet-undo-$name-$run
     units=$ROOT/etc/systemd/system
     guard=$units/aoifleet-guard-$name-$run.service
+    undo_log=$state/undo.log
+    [ "$rehearsal" = no ] || undo_log=$state/rehearsal-$run.log
 }
 
 # prepare_deadman writes the copy of this script ($self is its text, sent with it) and the
@@ -23,7 +25,7 @@ prepare_deadman() {
     command -v systemd-run >/dev/null || refuse configuration 'cannot arm the dead-man switch: no timer, systemd-run is missing'
     [ -n "$wanted" ] || [ "$start" = no ] || refuse configuration "cannot arm the dead-man switch: no boot guard, no target wants $unit"
     {
-        printf '%s\n' "$self" "unattended '$unit' '$run' >>'$state/undo.log' 2>&1" >"$kept/host.sh" &&
+        printf '%s\n' "$self" "unattended '$unit' '$run' \"\$@\" >>'$undo_log' 2>&1" >"$kept/host.sh" &&
             guard_unit >"$guard" && guard_links
     } 2>/dev/null || refuse configuration "cannot arm the dead-man switch: no boot guard, cannot write in $units"
 }
@@ -70,7 +72,7 @@ arm() {
     ! overdue || refuse disk "cannot write the deadline in $kept"
     # systemd-run waits until systemd has started the timer, whose file exists as long as
     # the timer does (--collect). If either is not the case, ask systemd.
-    said=$(systemd-run -q --collect --unit="$timer" --on-active="$hold" --on-unit-active=15 --timer-property=AccuracySec=1s --property=RuntimeMaxSec="$((2 * timeout + window + 3600))" /bin/sh "$kept/host.sh" 2>&1) &&
+    said=$(systemd-run -q --collect --unit="$timer" --on-active="$hold" --on-unit-active=15 --timer-property=AccuracySec=1s --property=RuntimeMaxSec="$((2 * timeout + window + 3600))" /bin/sh "$kept/host.sh" timer 2>&1) &&
         [ -f "$ROOT/run/systemd/transient/$timer.timer" ] && return
     [ "$(systemctl show -p ActiveState "$timer.timer" 2>/dev/null)" = ActiveState=active ] ||
         refuse configuration "cannot arm the dead-man switch: no timer, ${said:-systemd-run has created none}"
@@ -135,7 +137,7 @@ clean_run() {
     if is_backup && ! has_state rolled-back; then disarm; else remove_run; fi
 }
 
-# unattended UNIT RUN is called by the timer and the guard. A tick before the deadline, or
+# unattended UNIT RUN [timer] is called by the timer and the guard. A tick before the deadline, or
 # during an undo by another process, does nothing; an undo that died is continued. The
 # order of the checks is the order of the renames.
 unattended() {
@@ -147,12 +149,14 @@ unattended() {
         has_state "$receipt" || continue
         read_values receipt <"$state/$receipt" || exit 1
         read -r now_boot <"$ROOT/proc/sys/kernel/random/boot_id"
-        [ "$now_boot" = "$boot" ] || restore_at_boot
+        rehearsal_file
+        if [ "$now_boot" != "$boot" ] || at_boot "${3:-}"; then restore_at_boot; fi
         [ "$receipt" = undoing ] || overdue || exit 0
         claim || exit 0
         ticking=yes
         # Only the last attempt is kept: there may be one every 15 seconds.
-        exec >"$state/undo.log" 2>&1
+        deadman_names
+        exec >"$undo_log" 2>&1
         set_marks
         undo timeout 'no confirmation in time'
     done

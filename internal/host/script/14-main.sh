@@ -23,7 +23,7 @@ run_verb() {
     [ "$verb" = examine ] || check_tools
     [ -O "$ROOT/proc" ] || refuse sudo 'the host does not run the script as root; does a start-up file of the login shell run another shell?'
     case $verb in
-    observe | examine | stage | discard | rotate | recover | prune | diagnose) ;;
+    observe | examine | stage | discard | rotate | rehearse | recover | prune | diagnose) ;;
     install) [ -z "$helper" ] || refuse sudo 'the helper does not install itself' ;;
     *) refuse internal 'unknown verb' ;;
     esac
@@ -43,7 +43,7 @@ check_start() {
 
 # check_tools refuses a host on which a tool is missing; it checks once for each shell.
 tools_found=''
-tools='awk base64 cat chmod chown cp cut date dd env find flock grep head id ln ls mkdir mv readlink rm sed setsid sha256sum sleep stat sync systemctl tail timeout tr'
+tools='awk base64 cat chmod chown cp cut date dd env find flock grep head id ln ls mkdir mv readlink rm rmdir sed setsid sha256sum sleep stat sync systemctl tail timeout tr'
 check_tools() {
     [ -z "$tools_found" ] || return 0
     # shellcheck disable=SC2086 # one word each

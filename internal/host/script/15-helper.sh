@@ -58,16 +58,16 @@ confine() {
     out_of_reach "$log" || refuse configuration "${SUDO_USER:-the caller} can write the folder $unsafe in the path of the agent's log"
     out_of_reach "$config" || refuse configuration "${SUDO_USER:-the caller} can write the folder $unsafe in the path of the agent's configuration"
     case $verb in
-    observe | examine | rotate) allow_paths ;;
+    observe | examine | rotate | rehearse) allow_paths ;;
     esac
     holder='' path=$asked real=$asked_real
     case $verb:$path in
-    rotate:* | observe:?* | examine:?*) allowed_path ;;
+    rotate:* | rehearse:* | observe:?* | examine:?*) allowed_path ;;
     esac
     # Only root can write the path, in helper.conf or in the configuration: trust it.
     by_inventory=yes
     # The dead-man switch needs a copy of this file without its last line.
-    [ "$verb" != rotate ] || self=$(sed '$d' -- "$ROOT$helper_path")
+    case $verb in rotate | rehearse) self=$(sed '$d' -- "$ROOT$helper_path") ;; esac
 }
 
 # check_values refuses values that the program never sends.
@@ -75,7 +75,7 @@ check_values() {
     if [ -z "$run" ] || [ "${#run}" -gt 64 ]; then refuse internal 'not a run id'; fi
     # For diagnostics the size is only a limit.
     room=$size
-    case $verb:$size in *:0* | *:?????????????*) ;; diagnose:?* | rotate:?*) room=$((size / 1048576)) ;; esac
+    case $verb:$size in *:0* | *:?????????????*) ;; diagnose:?* | rotate:?* | rehearse:?*) room=$((size / 1048576)) ;; esac
     for value in "$room" "$window" "$timeout" "${port:-0}" "$hold" "$keep" "$max_age" "$diagnostics"; do
         case $value in '' | 0?* | ????????*) refuse internal 'not a valid number' ;; esac
     done

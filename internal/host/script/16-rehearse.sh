@@ -1,0 +1,181 @@
+
+# --- rehearse: the transaction with a copy of the certificate, and no restart ---
+#
+# The live file is only read: a rename would make it newer than the agent's process, and
+# the next run would restart the agent. The rehearsal works on a copy with another name
+# in the same folder. The guard undoes it once, as after a boot, and then the timer.
+
+# rehearse leaves nothing behind, not even a folder that was not there.
+rehearse() {
+    use_own_name
+    set --
+    for target in $wanted; do
+        links=$ROOT/etc/systemd/system/$target.wants
+        [ -d "$links" ] || set -- "$@" "$links"
+    done
+    (try_rehearsal)
+    status=$?
+    ! has_state rehearsed || rm -f -- "$state/rehearsed"
+    rm -f -- "$state/staged-$run" "$state/rehearsal-$run.log"
+    rmdir -- "$@" "$state/backups" "$state" "${state%/*}" 2>/dev/null
+    case $status in
+    9) say result rehearsed ;;
+    0) ;;
+    *) exit "$status" ;;
+    esac
+}
+
+# try_rehearsal exits with 9 if the rehearsal succeeds; otherwise it has said why not.
+try_rehearsal() {
+    begin_transaction
+    [ "$type" != oneshot ] || refuse configuration "$unit is Type=oneshot: whether the agent runs is unknown"
+    [ -n "$wanted" ] || refuse configuration "cannot arm the dead-man switch: no boot guard, no target wants $unit"
+    replaceable
+    log_writer
+    # An undo of this run must not restart the agent.
+    rehearsal=yes swap=yes start=no sick=no saved='' deadman=yes hold=5
+    say step backup
+    back_up
+    say step arm
+    lock 5 || refuse locked "another process holds the lock of $state"
+    arm
+    say step swap
+    live_leaf=$leaf
+    rehearsal_file
+    stat_here
+    why=$(put_back 2>&1) || give_up "cannot write a file in ${real%/*}: ${why##*: }"
+    rehearse_swap
+    say step guard
+    rehearse_guard
+    say step timer
+    rehearse_timer
+    exit 9
+}
+
+# rehearsal_file sets $real to the copy if this run is a rehearsal. The receipt has the
+# live file, which keeps other runs away from it.
+rehearsal_file() { [ "$rehearsal" = no ] || real=${real%/*}/.rehearsal-$run; }
+
+# end_rehearsal removes the copy and reports the result: to the log if the timer has
+# undone it, otherwise of this verb. This precedes the rename, for which rehearse waits.
+end_rehearsal() {
+    rm -f -- "./.rehearsal-$run"
+    case $ticking:$1 in
+    yes:rolled-back) say result rehearsed ;;
+    yes:*) say result "$1" ;;
+    *) say_rehearsed ;;
+    esac
+}
+
+# say_rehearsed prints the result of this verb, rehearse or recover, after an undo.
+say_rehearsed() { if [ "$verb" = rehearse ]; then say result refused; else say result clean; fi; }
+
+# at_boot reports whether a rehearsal wants the guard to act as after a boot, once.
+at_boot() { [ "$1" != timer ] && [ -f "$kept/boot" ] && rm -- "$kept/boot"; }
+
+# rehearse_swap replaces the copy and compares the attributes. It releases the lock.
+rehearse_swap() {
+    swap
+    compare_with_live
+    [ -z "$differs" ] || give_up "the new file would not be like the old one: $differs"
+    exec 6>&-
+}
+
+# rehearse_guard starts the guard, which sees $kept/boot and acts as after a boot. Until
+# it has ended the timer finds its time not over.
+rehearse_guard() {
+    hold=120 && extend
+    : >"$kept/boot"
+    said=$(timeout 130 systemctl start "${guard##*/}" 2>&1)
+    # systemd stops a start that takes longer; a failed unit would stay in its list.
+    systemctl reset-failed "${guard##*/}" 2>/dev/null
+    lock 30
+    # A quick timer may have undone the run since.
+    ! has_state rehearsed || return
+    { has_state undoing && [ ! -e "$guard" ]; } ||
+        give_up "the boot guard did not act when systemd started it: ${said:-see journalctl -u ${guard##*/}}"
+    stat_here && digest_of_live
+    [ "$live" = "$old" ] || give_up 'the boot guard did not restore the old file'
+    compare_with_live
+    [ -z "$differs" ] || give_up "the restored file would not be like the old one: $differs"
+}
+
+# give_up releases the lock and ends the rehearsal as refused.
+give_up() {
+    exec 6>&-
+    undo configuration "$1"
+}
+
+# rehearse_timer puts the new file in place again, ends the time to confirm, and waits
+# until the timer has undone the run.
+rehearse_timer() {
+    if ! has_state rehearsed; then
+        { mv -T -- "$state/undoing" "$state/pending" && new_file; } 2>/dev/null || give_up "cannot write a file in ${real%/*}"
+        swap
+        hold=0 && extend
+    fi
+    exec 6>&-
+    now_up
+    wait_until=$((up + 6000))
+    while ! has_state rehearsed || [ -e "$kept" ]; do
+        now_up
+        [ "$up" -lt "$wait_until" ] || undo configuration "the dead-man switch's timer did not act: see journalctl -u $timer.service"
+        sleep 0.25 7>&-
+    done
+    said=$(grep -a '^undo_error=' "$state/rehearsal-$run.log" 2>/dev/null)
+    grep -aqx 'result=rehearsed' "$state/rehearsal-$run.log" 2>/dev/null ||
+        { say error "configuration the dead-man switch could not restore the old file: ${said#undo_error=}"; say result refused; exit 0; }
+}
+
+# replaceable refuses a live file that rename(2) can't replace, for reasons that the copy
+# does not show: it is a mount point (EBUSY), or immutable (EPERM, chattr(1)).
+replaceable() {
+    [ "$kind" = file ] || return 0
+    [ "$(stat -c %m -- "./$leaf")" = "$(stat -c %m -- .)" ] || refuse configuration "$path is a mount point, and can't be replaced"
+    marks=$(timeout -k 2 5 lsattr -d -- "./$leaf" 2>/dev/null)
+    case ${marks%% *} in *[ai]*) refuse configuration "$path has the attribute ${marks%% *} (chattr(1)), and can't be replaced" ;; esac
+}
+
+# compare_with_live sets $differs to the first attribute in which the copy differs from
+# the live file: owner, mode, SELinux label or ACL. Users who can write the folder can
+# make them differ.
+compare_with_live() {
+    differs=''
+    [ "$old" != none ] || return 0
+    for format in owner=%u:%g mode=%a label=%C acl=; do
+        copy_has=$(attribute "$format" "./$leaf") live_has=$(attribute "$format" "./$live_leaf")
+        [ "$copy_has" = "$live_has" ] || { differs="its ${format%%=*} is $copy_has, not $live_has"; return; }
+    done
+}
+
+# attribute FORMAT NAME prints one attribute. ls(1) marks a file that has an ACL.
+attribute() {
+    # shellcheck disable=SC2012 # of one name
+    case $1 in
+    acl=)
+        if command -v getfacl >/dev/null; then getfacl -cnP -- "$2" 2>/dev/null; else ls -ld -- "$2" | cut -c 11; fi | tr '\n' ' '
+        ;;
+    *) stat -c "${1#*=}" -- "$2" 2>/dev/null ;;
+    esac
+}
+
+# log_writer reports how the agent writes its log: whether a process of the unit has it
+# open, and whether with O_APPEND (02000 in octal; proc_pid_fdinfo(5)). systemd 239 opens
+# StandardOutput=file: without.
+log_writer() {
+    [ "$log_kind" = file ] || { say note "the log $log does not exist: the health check sees only the process"; return; }
+    cgroup=$(systemctl show -p ControlGroup "$unit" 2>/dev/null)
+    cgroup=$ROOT/sys/fs/cgroup/${cgroup#ControlGroup=} writers=$pid
+    # Version 2, or systemd's own hierarchy of version 1.
+    case $cgroup in */cgroup/) ;; *) writers="$pid $(head -qn 64 "$cgroup/cgroup.procs" "${cgroup%%/cgroup/*}/cgroup/systemd/${cgroup#*/cgroup/}/cgroup.procs" 2>/dev/null)" ;; esac
+    set --
+    for writer in $writers; do set -- "$@" "$ROOT/proc/$writer/fd/"; done
+    opened=$(timeout -k 2 5 find -L "$@" -maxdepth 1 -samefile "$ROOT$log_real" -print -quit 2>/dev/null)
+    flags=''
+    [ -z "$opened" ] || flags=$(sed -n 's/^flags:[^0-9]*//p' "${opened%/fd/*}/fdinfo/${opened##*/}" 2>/dev/null)
+    case $opened:$flags in
+    :*) say note "no process of $unit has $log open: check agent.log, or how the agent writes it" ;;
+    *[2367]???) say note "the agent appends to its log" ;;
+    *) say note "the agent writes its log without O_APPEND: each start may overwrite it from the beginning, which the health check allows for" ;;
+    esac
+}

@@ -1,0 +1,63 @@
+package rollout
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+
+	"github.com/aoifleet/aoifleet/internal/inventory"
+	"github.com/aoifleet/aoifleet/internal/problem"
+)
+
+// MakeRehearsal returns the plan of a rehearsal: every part of a rotation but the restart,
+// with a copy of each host's certificate. It needs no new certificate.
+func MakeRehearsal(targets []Target, looks []Look, policy Policy) *Plan {
+	// No agent is restarted, so failure domains don't matter.
+	policy.MaxUnavailable, policy.NoDeadman, policy.Force = inventory.Unavailable{}, false, false
+	p := plan(targets, looks, policy, decideRehearsal).withOneWave()
+	p.ignoreRefusals = true
+	return p
+}
+
+// decideRehearsal decides about one host. It refuses what a rotation would refuse of the
+// host, whatever the certificate.
+func decideRehearsal(t Target, look Look) Entry {
+	e, done := decideCommon(t, look)
+	if done {
+		return e
+	}
+	if r, unfinished := e.Seen.Unfinished(); unfinished {
+		return e.withOutcome(Refused, &problem.Error{Class: problem.Locked, Message: "run " + r.Run + " was interrupted here",
+			Hint: "aoifleet recover"})
+	}
+	for _, check := range []func(Entry) *problem.Error{fileProblem, unitProblem} {
+		if reason := check(e); reason != nil {
+			return e.withOutcome(Refused, reason)
+		}
+	}
+	e.Action, e.Reason = Rehearse, "a copy of the certificate; the agent is not restarted"
+	return e
+}
+
+// Rehearsal reports whether the plan rehearses on a host.
+func (p *Plan) Rehearsal() bool {
+	for _, i := range p.due() {
+		if p.Entries[i].Action == Rehearse {
+			return true
+		}
+	}
+	return false
+}
+
+// stages reports whether a file is staged on the host before its turn.
+func (e Entry) stages() bool { return e.Action == Rotate || e.Action == Rehearse }
+
+// newFile returns the bytes to stage on a host, and their digest. A rehearsal has no
+// certificate: what it stages only ever replaces its copy of the live one.
+func (a *apply) newFile(e Entry) (data []byte, digest string) {
+	if e.Action != Rehearse {
+		return e.Certificate.Canonical(), e.Certificate.Digest()
+	}
+	data = []byte("rehearsal of aoifleet " + a.RunID + ", not a certificate\n")
+	sum := sha256.Sum256(data)
+	return data, hex.EncodeToString(sum[:])
+}
