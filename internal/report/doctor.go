@@ -76,6 +76,10 @@ func (d *Doctor) Text(w io.Writer, each bool) {
 	} else {
 		d.failures(w)
 	}
+	if n := len(d.Visits); n > 0 && !slices.ContainsFunc(d.Checks, doctor.Failed) {
+		first := d.Visits[0].Host.Name
+		fmt.Fprintf(w, "next: %s\n", shellescape.QuoteCommand([]string{"aoifleet", "rotate", "--rehearse", "-i", d.Inventory, "--limit", first}))
+	}
 	fmt.Fprintln(w, d.totals())
 }
 

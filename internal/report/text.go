@@ -223,6 +223,8 @@ func because(res rollout.Result) []string {
 		lines = append(lines, "proof: "+res.Proof)
 	case res.Outcome == rollout.Rotated && res.Seen != nil && res.Seen.Unit.Active == "inactive":
 		lines = append(lines, "the agent is stopped: nothing was started or checked")
+	case res.Outcome == rollout.Rehearsed:
+		lines = append(lines, "the boot guard and the timer each undid the change; owner, mode, label and ACL are kept")
 	case res.Outcome != rollout.Skipped:
 		lines = append(lines, timeless(res.Reason))
 	}

@@ -73,6 +73,7 @@ type fakeVM struct {
 	undoing   host.Ending       // of its next undo of a confirmed one; "": rotated
 	recovery  host.Ending       // of its next Recover; "": clean
 	pid       int               // that Recover reports
+	changed   host.Change       // its last transaction
 	calls     []string          // in order
 	staged    bool              // a certificate is staged
 	known     bool              // its watch excuses denied lines that were in the log before
@@ -255,8 +256,12 @@ func (h *fakeHost) Rotate(ctx context.Context, c host.Change, onStep func(string
 	}
 	if ending == "" {
 		ending = host.Rotated
+		if c.Rehearse {
+			ending = host.Rehearsed
+		}
 	}
 	err := h.call(call, func() {
+		h.changed = c
 		if ending == host.Rotated {
 			h.seen.Backups = append(slices.Clone(h.seen.Backups), host.Backup{Run: h.run, Old: h.seen.File.Digest, New: c.Digest})
 		}
@@ -290,6 +295,8 @@ func (v *fakeVM) endOf(run string, ending host.Ending, digest string) {
 	case host.Rotated:
 		v.receiptOf(run, "confirmed")
 		v.seen.File.Digest, v.staged = digest, false
+	case host.Rehearsed:
+		v.staged = false
 	case host.RolledBack, host.Failed:
 		v.receiptOf(run, string(ending))
 		v.staged = false

@@ -11,8 +11,9 @@ import (
 // MakeRehearsal returns the plan of a rehearsal: every part of a rotation but the restart,
 // with a copy of each host's certificate. It needs no new certificate.
 func MakeRehearsal(targets []Target, looks []Look, policy Policy) *Plan {
-	// No agent is restarted, so failure domains don't matter.
+	// No agent is restarted, so one host says nothing about another.
 	policy.MaxUnavailable, policy.NoDeadman, policy.Force = inventory.Unavailable{}, false, false
+	policy.Parallel, policy.MaxFailures = max(policy.Parallel, maxConnections), inventory.Count(len(targets)+1)
 	p := plan(targets, looks, policy, decideRehearsal).withOneWave()
 	p.ignoreRefusals = true
 	return p
@@ -34,7 +35,7 @@ func decideRehearsal(t Target, look Look) Entry {
 			return e.withOutcome(Refused, reason)
 		}
 	}
-	e.Action, e.Reason = Rehearse, "a copy of the certificate; the agent is not restarted"
+	e.Action, e.Reason = Rehearse, "every step but the restart, on a copy of the certificate"
 	return e
 }
 

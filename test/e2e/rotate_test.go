@@ -20,6 +20,7 @@ func TestRotate(t *testing.T) {
 		do   func(w *world, rollout map[string]any)
 	}{
 		{"a plan changes nothing", planChangesNothing},
+		{"a rehearsal leaves nothing behind", rehearsalLeavesNothing},
 		{"a file that does not parse is refused on the workstation", refusedAtHome},
 		{"a certificate that Entra refuses is rolled back everywhere", refusedByEntra},
 		{"a good certificate is rotated", rotated},
@@ -55,6 +56,35 @@ func planChangesNothing(w *world, rollout map[string]any) {
 	for _, h := range document.Hosts {
 		if h.Action != "rotate" || h.Old == nil || h.Old.Thumbprint != w.certs["old"].Leaf.Thumbprint || h.New.Thumbprint != w.certs["new"].Leaf.Thumbprint {
 			w.t.Errorf("%s: %+v, old %+v", h.Name, h, h.Old)
+		}
+	}
+}
+
+// rehearsalLeavesNothing rehearses with a real systemd: the timer fires, and systemd starts
+// the guard. Every file, also the times of the live certificate's inode, is as before.
+func rehearsalLeavesNothing(w *world, rollout map[string]any) {
+	const everything = "find / -xdev -newer /proc/1 -type f 2>/dev/null; find /etc/az-aoi-ingestion/certs /etc/systemd /var/lib/aoifleet -printf '%p %i %u %g %m %y %l\\n' 2>&1; stat -c '%n %y %z' /etc/az-aoi-ingestion/certs/*; systemctl show -p InvocationID az-aoi-ingestion; systemctl list-units --all --plain --no-legend 'aoifleet*'"
+	before := map[string]string{}
+	for _, h := range w.fleet.Hosts {
+		before[h.Name] = withoutLogs(w.shell(h, everything))
+	}
+	document, code := w.run("rotate", "new", rollout, "--rehearse")
+	w.expect(document, code, 0, map[string]int{"rehearsed": 4})
+	for _, h := range w.fleet.Hosts {
+		after := ""
+		// systemd forgets the timer's service a moment after its end.
+		for range 20 {
+			if after = withoutLogs(w.shell(h, everything)); after == before[h.Name] {
+				break
+			}
+		}
+		if after != before[h.Name] {
+			w.t.Errorf("%s: before:\n%s\nafter:\n%s", h.Name, before[h.Name], after)
+		}
+	}
+	for _, h := range document.Hosts {
+		if notes := strings.Join(h.Notes, "\n"); !strings.Contains(notes, "log") || len(h.Steps) < 6 {
+			w.t.Errorf("%s: notes %q, steps %v", h.Name, notes, h.Steps)
 		}
 	}
 }
