@@ -33,12 +33,12 @@ run_verb() {
 
 # check_start refuses a shell that starts no program, as with noexec in sudoers(5): every check
 # would fail for an untrue reason. It checks once for each shell.
-starts=''
+programs_start=''
 check_start() {
-    [ -z "$starts" ] || return 0
+    [ -z "$programs_start" ] || return 0
     value=$(cat </dev/null 2>&1)
     [ $? -ne 126 ] || refuse sudo "the shell of sudo can't start programs: ${value%%"$NL"*}"
-    starts=yes
+    programs_start=yes
 }
 
 # check_tools refuses a host on which a tool is missing; it checks once for each shell.
