@@ -66,7 +66,7 @@ func parseAgentConfig(text string) (cfg AgentConfig, err error) {
 	}()
 	file, err := decodeAgentFile(text)
 	if err != nil {
-		return cfg, fmt.Errorf("%s", display.Sanitise(typeError.ReplaceAllString(err.Error(), "unexpected $1"), 200))
+		return cfg, fmt.Errorf("%s", display.Sanitise(err.Error(), 200))
 	}
 	cfg.AgentID = clean(file.AgentID)
 	for _, p := range file.SecretProviders {
@@ -100,21 +100,19 @@ func decodeAgentFile(text string) (file agentFile, err error) {
 	if json.Valid([]byte(text)) {
 		text = escapedSlash.ReplaceAllString(text, "$1$2")
 	}
-	decoder := yaml.NewDecoder(strings.NewReader(text))
-	if err = decoder.Decode(&file); err == nil && decoder.Decode(new(yaml.Node)) != io.EOF {
-		err = fmt.Errorf("more than one YAML document")
+	decoder, doc := yaml.NewDecoder(strings.NewReader(text)), yaml.Node{}
+	switch err = decoder.Decode(&doc); {
+	case err == io.EOF: // an empty file
+		return file, nil
+	case err != nil:
+		return file, err
+	case decoder.Decode(new(yaml.Node)) != io.EOF:
+		return file, fmt.Errorf("more than one YAML document")
 	}
-	if err == io.EOF { // an empty file
-		err = nil
-	}
-	return file, err
+	return file, decodeNode(&doc, &file)
 }
 
-var (
-	escapedSlash = regexp.MustCompile(`\\(/)|(\\.)`)
-	// typeError matches yaml.v3's text with a Go type.
-	typeError = regexp.MustCompile(`cannot unmarshal (!!\w+).* into .*`)
-)
+var escapedSlash = regexp.MustCompile(`\\(/)|(\\.)`)
 
 // clean returns a short text of the host, safe to show. A word of the vocabulary stays as
 // it is, even if it is also a password, because the program compares it.

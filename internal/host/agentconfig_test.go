@@ -98,14 +98,14 @@ func TestAgentConfigThatIsUnclear(t *testing.T) {
 		"---\n---\n" + head + "      cert_path: /b\n":                        "more than one YAML document",
 		head + "      cert_path: /a\n...\n":                                  "/a",
 		head + "      cert_path: /a\n      cert_path: /b\n":                  "line 5: mapping key \"cert_path\" already defined at line 4",
-		head + "      cert_path: [/a]\n":                                     "line 4: unexpected !!seq",
-		head + "      cert_path: {{ path }}\n":                               "line 4: unexpected !!map",
+		head + "      cert_path: [/a]\n":                                     "line 4: secret_providers[0].key_vault.service_principal.cert_path must be a text, not a list",
+		head + "      cert_path: {{ path }}\n":                               "line 4: secret_providers[0].key_vault.service_principal.cert_path must be a text, not a mapping",
 		head + "      cert_path: ~\n":                                        "",
 		head + "\tcert_path: /a\n":                                           "line 4: found character that cannot start any token",
 		head + "      cert_path: /\xfc\n":                                    "not UTF-8 text",
 		"\xff\xfea\x00:\x00 \x001\x00":                                       "not UTF-8 text",
-		"- a":                                                                "line 1: unexpected !!seq",
-		"hello":                                                              "line 1: unexpected !!str",
+		"- a":                                                                "line 1: the file must be a mapping (lines of key: value), not a list",
+		"hello":                                                              "line 1: the file must be a mapping (lines of key: value), not a text",
 		"":                                                                   "none",
 		"# a\n":                                                              "none",
 		`{"secret_providers":[{"key_vault":{"service_principal":{"cert_path":"\/a\\/b\/c"}}}]}`: `/a\/b/c`,
@@ -120,6 +120,37 @@ func TestAgentConfigThatIsUnclear(t *testing.T) {
 		if !strings.HasSuffix(got, want) || want == "" && got != "" || strings.Contains(got, "host.") {
 			t.Errorf("%q: %q, want %q", text, got, want)
 		}
+	}
+}
+
+// A value of another form is named with line and key, what is wanted and what is there; Go's
+// types and the value are not shown.
+func TestAgentConfigOfAnotherForm(t *testing.T) {
+	for text, want := range map[string]string{
+		"- x":                               `line 1: the file must be a mapping (lines of key: value), not a list`,
+		"x":                                 `line 1: the file must be a mapping (lines of key: value), not a text`,
+		"agent_id: [a]":                     `line 1: agent_id must be a text, not a list`,
+		"\nsecret_providers: 1":             `line 2: secret_providers must be a list (lines that begin with "- "), not a number`,
+		"secret_providers:\n  name: geheim": `line 2: secret_providers must be a list (lines that begin with "- "), not a mapping`,
+		"secret_providers: [{name: a}, {name: {geheim: b}}]":                                     `line 1: secret_providers[1].name must be a text, not a mapping`,
+		"secret_providers:\n- name: a\n  key_vault: geheim":                                      `line 3: secret_providers[0].key_vault must be a mapping (lines of key: value), not a text`,
+		"secret_providers:\n- key_vault:\n    service_principal: [cert_path: geheim]":            `line 3: secret_providers[0].key_vault.service_principal must be a mapping (lines of key: value), not a list`,
+		"pipelines:\n- source:\n    mcc_edrs:\n      listener:\n        port: geheim":            `line 5: pipelines[0].source.mcc_edrs.listener.port must be a whole number, not a text`,
+		"pipelines:\n- source:\n    mcc_edrs:\n      listener: {port: 1e99}":                     `line 4: pipelines[0].source.mcc_edrs.listener.port must be a whole number, not a number`,
+		"pipelines:\n- source:\n    mcc_edrs:\n      listener: {port: true}":                     `line 4: pipelines[0].source.mcc_edrs.listener.port must be a whole number, not true or false`,
+		"x: &x [geheim]\nagent_id: *x":                                                           `line 1: agent_id must be a text, not a list`,
+		"x: &x\n  y: *x\nsecret_providers: *x":                                                   ``,
+		"<<: {agent_id: [geheim]}":                                                               `line 1: a value has not the form that the agent reads`,
+		"agent_id: a\nagent_id: b":                                                               `line 2: mapping key "agent_id" already defined at line 1`,
+		"secret_providers:\n- key_vault: {service_principal: {cert_path: }}\npipelines: ~\nx: [": `yaml: line 4: did not find expected node content`,
+	} {
+		_, err := parseAgentConfig(text)
+		if err == nil || want != "" && err.Error() != want || strings.Contains(err.Error(), "struct") || strings.Contains(err.Error(), "geheim") {
+			t.Errorf("%q\ngot  %v\nwant %s", text, err, want)
+		}
+	}
+	if cfg, err := parseAgentConfig("agent_id: 5\npipelines: [{source: {mcc_edrs: {listener: {port: 5}}}}]"); err != nil || cfg.AgentID != "5" || cfg.ListenerPort != 5 {
+		t.Errorf("%+v, %v", cfg, err)
 	}
 }
 
