@@ -35,5 +35,8 @@ func writeP12(call *invocation, path string, c *certificate.Certificate, force b
 		return usage("cannot write "+path+": "+err.Error(), "use --out with a file in a folder that you can write to")
 	}
 	fmt.Fprintf(call.stderr, "wrote %s: %s, thumbprint %s\n", display.MaskLines(path), c.Leaf.Subject, c.Leaf.Thumbprint)
+	for _, note := range c.Notes {
+		fmt.Fprintf(call.stderr, "note: %s\n", note)
+	}
 	return nil
 }

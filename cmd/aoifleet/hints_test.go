@@ -3,6 +3,8 @@
 package main
 
 import (
+	"crypto/tls"
+	"encoding/asn1"
 	"encoding/base64"
 	"os"
 	"os/exec"
@@ -11,6 +13,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"software.sslmate.com/src/go-pkcs12"
 
 	"github.com/aoifleet/aoifleet/internal/certificate"
 )
@@ -25,6 +29,42 @@ func fixture(t *testing.T, name string) string {
 		t.Fatal(err)
 	}
 	return string(text)
+}
+
+// export makes a P12 of the file "in".
+const export = "openssl pkcs12 -export -in in -out out "
+
+// ber gives the structures of a P12 an indefinite length, as Java libraries and Keychain
+// do.
+func ber(der string) string {
+	var out []byte
+	for rest := []byte(der); len(rest) > 0; {
+		var v asn1.RawValue
+		var err error
+		if rest, err = asn1.Unmarshal(rest, &v); err != nil {
+			panic(err)
+		}
+		if v.IsCompound {
+			out = append(append(append(out, v.FullBytes[0], 0x80), ber(string(v.Bytes))...), 0, 0)
+		} else {
+			out = append(out, v.FullBytes...)
+		}
+	}
+	return string(out)
+}
+
+// withPBMAC1 returns a P12 with a passphrase and a MAC that openssl before 3.4 can't check.
+func withPBMAC1(t *testing.T) string {
+	t.Helper()
+	pair, err := tls.X509KeyPair([]byte(fixture(t, "agent.crt")), []byte(fixture(t, "agent.key")))
+	if err != nil {
+		t.Fatal(err)
+	}
+	der, err := pkcs12.Modern2026.Encode(pair.PrivateKey, pair.Leaf, nil, "secret")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(der)
 }
 
 // converted returns what a command makes of the file "in" in the file "out".
@@ -57,29 +97,43 @@ func TestHintsMend(t *testing.T) {
 	base64Of := func(name string) string { return base64.StdEncoding.EncodeToString([]byte(fixture(t, name))) }
 	good := base64Of("default.p12")
 	for name, text := range map[string]string{
-		"passphrase":              fixture(t, "passphrase.p12"),
-		"passphrase, base64":      base64Of("passphrase.p12") + "\r\n",
-		"passphrase, RC2":         fixture(t, "passphrase-legacy.p12"),
-		"passphrase, RC2, base64": base64Of("passphrase-legacy.p12"),
-		"passphrase, no MAC":      fixture(t, "passphrase-nomac.p12"),
-		"PEM pair":                fixture(t, "pair.pem"),
-		"PEM certificate":         fixture(t, "agent.crt"),
-		"PEM key":                 fixture(t, "agent.key"),
-		"PEM PKCS#7":              converted(t, "agent.crt", "openssl crl2pkcs7 -nocrl -certfile in -out out"),
-		"DER certificate":         fixture(t, "agent.der"),
-		"DER certificate, base64": base64Of("agent.der"),
-		"DER key":                 fixture(t, "agent-pkcs8.der"),
-		"DER key, base64":         base64Of("agent-pkcs1.der"),
-		"DER PKCS#7":              converted(t, "agent.crt", "openssl crl2pkcs7 -nocrl -certfile in -outform DER -out out"),
-		"base64 of PEM":           base64Of("pair.pem"),
-		"key only":                fixture(t, "key-only.p12"),
-		"certificate only":        fixture(t, "cert-only.p12"),
-		"SHA-384":                 fixture(t, "sha384-mac.p12"),
-		"Camellia":                fixture(t, "camellia.p12"),
-		"many rounds":             base64Of("sum-rounds.p12"),
-		"JSON":                    `{"value":"` + good + `"}`,
-		"quotes":                  `"` + good + `"`,
-		"encoded twice":           base64.StdEncoding.EncodeToString([]byte(good)),
+		"passphrase":                   fixture(t, "passphrase.p12"),
+		"passphrase, base64":           base64Of("passphrase.p12") + "\r\n",
+		"passphrase, RC2":              fixture(t, "passphrase-legacy.p12"),
+		"passphrase, RC2, base64":      base64Of("passphrase-legacy.p12"),
+		"passphrase, no MAC":           fixture(t, "passphrase-nomac.p12"),
+		"PEM pair":                     fixture(t, "pair.pem"),
+		"PEM certificate":              fixture(t, "agent.crt"),
+		"PEM key":                      fixture(t, "agent.key"),
+		"PEM PKCS#7":                   converted(t, "agent.crt", "openssl crl2pkcs7 -nocrl -certfile in -out out"),
+		"DER certificate":              fixture(t, "agent.der"),
+		"DER certificate, base64":      base64Of("agent.der"),
+		"DER key":                      fixture(t, "agent-pkcs8.der"),
+		"DER key, base64":              base64Of("agent-pkcs1.der"),
+		"DER PKCS#7":                   converted(t, "agent.crt", "openssl crl2pkcs7 -nocrl -certfile in -outform DER -out out"),
+		"base64 of PEM":                base64Of("pair.pem"),
+		"key only":                     fixture(t, "key-only.p12"),
+		"certificate only":             fixture(t, "cert-only.p12"),
+		"Camellia":                     fixture(t, "camellia.p12"),
+		"key only, RC2":                converted(t, "agent.key", export+"-nocerts -legacy -keypbe PBE-SHA1-RC2-128 -passout pass:"),
+		"certificate only, RC2":        converted(t, "agent.crt", export+"-nokeys -legacy -passout pass:"),
+		"RC4":                          converted(t, "pair.pem", export+"-legacy -certpbe PBE-SHA1-RC4-128 -keypbe PBE-SHA1-RC4-128 -passout pass:"),
+		"DES":                          converted(t, "pair.pem", export+"-legacy -certpbe PBE-MD5-DES -keypbe PBE-SHA1-DES -passout pass:"),
+		"BER":                          ber(fixture(t, "default.p12")),
+		"BER, base64":                  base64.StdEncoding.EncodeToString([]byte(ber(fixture(t, "clear.p12")))),
+		"BER, RC2":                     ber(fixture(t, "legacy.p12")),
+		"BER, RC2, base64":             base64.StdEncoding.EncodeToString([]byte(ber(fixture(t, "legacy.p12")))),
+		"BER, passphrase":              ber(fixture(t, "passphrase-legacy.p12")),
+		"Camellia, passphrase":         converted(t, "pair.pem", export+"-certpbe CAMELLIA-256-CBC -passout pass:secret"),
+		"Camellia, no MAC, passphrase": converted(t, "pair.pem", export+"-certpbe CAMELLIA-256-CBC -nomac -passout pass:secret"),
+		"MD5 MAC":                      converted(t, "pair.pem", export+"-macalg md5 -passout pass:"),
+		"MD5 MAC, passphrase":          converted(t, "pair.pem", export+"-macalg md5 -passout pass:secret"),
+		"PBMAC1, passphrase":           withPBMAC1(t),
+		"names, passphrase, RC2": converted(t, "pair.pem", export+
+			"-legacy -LMK -CSP 'Microsoft Software Key Storage Provider' -name 'Agent ü' -caname 'CA' -passout pass:secret"),
+		"JSON":          `{"value":"` + good + `"}`,
+		"quotes":        `"` + good + `"`,
+		"encoded twice": base64.StdEncoding.EncodeToString([]byte(good)),
 	} {
 		t.Run(name, func(t *testing.T) {
 			// These names are what hints made of their own once.
@@ -115,6 +169,46 @@ func TestHintsOfPackMend(t *testing.T) {
 	}
 }
 
+// The other hints with a command: it runs as it stands, and its result says what is wrong
+// or is right for itself.
+func TestHintsRun(t *testing.T) {
+	t.Parallel()
+	cert, key := fixture(t, "agent.crt"), fixture(t, "agent.key")
+	for name, c := range map[string]struct{ cert, key, command, shows string }{
+		"other key":            {cert, fixture(t, "other.key"), "openssl x509", "(?s)PUBLIC KEY.*PUBLIC KEY"},
+		"no certificate":       {key, key, "aoifleet certificate inspect", "is a PEM private key"},
+		"no key":               {cert, cert, "aoifleet certificate inspect", "is a PEM certificate without"},
+		"EC":                   {fixture(t, "ec.crt"), fixture(t, "ec.key"), "aoifleet certificate new", "new.p12.b64"},
+		"P12, several keys":    {fixture(t, "renewed.p12"), "", "aoifleet certificate pack", "new.p12.b64"},
+		"P12, short key":       {fixture(t, "small.p12"), "", "aoifleet certificate new", "new.p12.b64"},
+		"P12, negative serial": {negativeSerial(t), "", "aoifleet certificate new", "new.p12.b64"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			dir := t.TempDir()
+			write(t, filepath.Join(dir, "c"), c.cert)
+			write(t, filepath.Join(dir, "k"), c.key)
+			_, err := certificate.ReadFile(filepath.Join(dir, "c"), time.Now())
+			if c.key != "" {
+				_, err = certificate.PackFiles(filepath.Join(dir, "c"), filepath.Join(dir, "k"), time.Now())
+			}
+			hint := explain(err).Hint
+			_, command, found := strings.Cut(hint, c.command)
+			if !found {
+				t.Fatalf("no %q in %q", c.command, hint)
+			}
+			out, _ := shell(dir, answered(t, c.command+command)).CombinedOutput()
+			if !regexp.MustCompile(c.shows).Match(out) {
+				t.Errorf("%s: %s", hint, out)
+			}
+		})
+	}
+}
+
+func negativeSerial(t *testing.T) string {
+	return converted(t, "agent.key", "openssl req -x509 -new -key in -subj /CN=agent.example -set_serial -5 -days 3650 -out c && "+
+		"openssl pkcs12 -export -in c -inkey in -passout pass: -out out")
+}
+
 // follow runs the command of err's hint, under the usual umask and beside files of the
 // user, and checks the files afterwards.
 func follow(t *testing.T, dir string, err error) {
@@ -126,7 +220,7 @@ func follow(t *testing.T, dir string, err error) {
 		}
 	}
 	before := files(t, dir)
-	if out, err := shell(dir, answered(hint)).CombinedOutput(); err != nil {
+	if out, err := shell(dir, answered(t, hint)).CombinedOutput(); err != nil {
 		t.Fatalf("%s: %v\n%s", hint, err, out)
 	}
 	after := files(t, dir)
@@ -146,7 +240,7 @@ func follow(t *testing.T, dir string, err error) {
 		t.Errorf("%s: leaves behind %v", hint, after)
 	}
 	write(t, made, "mine")
-	_ = shell(dir, answered(hint)).Run()
+	_ = shell(dir, answered(t, hint)).Run()
 	if text := files(t, dir)["new.p12.b64"]; text != "mine" {
 		t.Errorf("%s: overwrites what is there", hint)
 	}
@@ -175,12 +269,17 @@ func files(t *testing.T, dir string) map[string]string {
 	return texts
 }
 
-// answered returns a hint with its placeholders filled in.
-func answered(hint string) string {
-	if !strings.Contains(hint, "-passin") {
-		hint = strings.Replace(hint, " -nodes", " -passin pass:secret -nodes", 1)
+// answered returns a hint with its placeholders filled in, and with the passphrase that
+// the user types.
+func answered(t *testing.T, hint string) string {
+	passphrase := ""
+	if strings.Contains(t.Name(), "passphrase") || strings.Contains(t.Name(), "encrypted") {
+		passphrase = "secret"
 	}
-	hint = strings.ReplaceAll(hint, "openssl pkey", "openssl pkey -passin pass:secret")
+	if !strings.Contains(hint, "-passin") {
+		hint = strings.Replace(hint, " -nodes", " -passin pass:"+passphrase+" -nodes", 1)
+	}
+	hint = strings.ReplaceAll(hint, "openssl pkey", "openssl pkey -passin pass:"+passphrase)
 	for word, name := range map[string]string{"CERTIFICATE": "agent.crt", "KEY": "agent.key"} {
 		path, _ := filepath.Abs(fixtures + name)
 		hint = regexp.MustCompile(`\b`+word+`\b`).ReplaceAllString(hint, path)

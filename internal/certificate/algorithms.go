@@ -1,6 +1,16 @@
 package certificate
 
-import "slices"
+import (
+	"crypto/aes"
+	"crypto/cipher"
+	"crypto/des"  // #nosec: for reading files that use it
+	"crypto/sha1" // #nosec: for reading files that use it
+	"crypto/sha256"
+	"crypto/sha512"
+	"fmt"
+	"hash"
+	"slices"
+)
 
 // Object identifiers: RFC 7292 section 4 and appendix C, RFC 8018 appendix C,
 // RFC 9579 (PBMAC1).
@@ -10,6 +20,8 @@ const (
 	oidKeyBag         = "1.2.840.113549.1.12.10.1.1"
 	oidShroudedKeyBag = "1.2.840.113549.1.12.10.1.2"
 	oidCertBag        = "1.2.840.113549.1.12.10.1.3"
+	oidNestedBag      = "1.2.840.113549.1.12.10.1.6"
+	oidX509           = "1.2.840.113549.1.9.22.1"
 	oidPBKDF2         = "1.2.840.113549.1.5.12"
 	oidPBES2          = "1.2.840.113549.1.5.13"
 	oidPBMAC1         = "1.2.840.113549.1.5.14"
@@ -23,28 +35,51 @@ const (
 	namePBMAC1 = "PBMAC1"
 )
 
+// scheme is an encryption: its name, its key length in bytes and its cipher.
+type scheme struct {
+	name  string
+	size  int
+	block func(key []byte) (cipher.Block, error)
+}
+
 // legacyCiphers are the encryptions of PKCS#12 itself (RFC 7292 appendix C).
-var legacyCiphers = map[string]string{
-	"1.2.840.113549.1.12.1.3": name3DES,
-	"1.2.840.113549.1.12.1.5": nameRC2128,
-	"1.2.840.113549.1.12.1.6": nameRC240,
+var legacyCiphers = map[string]scheme{
+	"1.2.840.113549.1.12.1.3": {name3DES, 24, des.NewTripleDESCipher},
+	"1.2.840.113549.1.12.1.5": {nameRC2128, 16, newRC2},
+	"1.2.840.113549.1.12.1.6": {nameRC240, 5, newRC2},
 }
 
-// aesCiphers are the schemes of PBES2 that go-pkcs12 opens.
-var aesCiphers = map[string]string{
-	"2.16.840.1.101.3.4.1.2":  "AES-128-CBC",
-	"2.16.840.1.101.3.4.1.22": "AES-192-CBC",
-	"2.16.840.1.101.3.4.1.42": "AES-256-CBC",
+// pbes2Ciphers are the schemes of PBES2 (RFC 8018 appendix B.2).
+var pbes2Ciphers = map[string]scheme{
+	"1.2.840.113549.3.7":      {name3DES, 24, des.NewTripleDESCipher},
+	"2.16.840.1.101.3.4.1.2":  {"AES-128-CBC", 16, aes.NewCipher},
+	"2.16.840.1.101.3.4.1.22": {"AES-192-CBC", 24, aes.NewCipher},
+	"2.16.840.1.101.3.4.1.42": {"AES-256-CBC", 32, aes.NewCipher},
 }
 
-// aesKeySizes has the key length of each in bytes.
-var aesKeySizes = map[string]int{"AES-128-CBC": 16, "AES-192-CBC": 24, "AES-256-CBC": 32}
+// digest is a hash of a MAC.
+type digest struct {
+	name string
+	make func() hash.Hash
+}
 
-// macNames are the MACs that go-pkcs12 verifies, apart from PBMAC1.
-var macNames = map[string]string{
-	"1.3.14.3.2.26":          "SHA-1",
-	"2.16.840.1.101.3.4.2.1": "SHA-256",
-	"2.16.840.1.101.3.4.2.3": "SHA-512",
+// macs are the MACs of RFC 7292 appendix A, apart from PBMAC1.
+var macs = map[string]digest{
+	"1.3.14.3.2.26":          {"SHA-1", sha1.New},
+	"2.16.840.1.101.3.4.2.1": {"SHA-256", sha256.New},
+	"2.16.840.1.101.3.4.2.2": {"SHA-384", sha512.New384},
+	"2.16.840.1.101.3.4.2.3": {"SHA-512", sha512.New},
+	"2.16.840.1.101.3.4.2.4": {"SHA-224", sha256.New224},
+}
+
+// prfs are the HMACs of PBKDF2 and PBMAC1 (RFC 8018 appendix B.1); the default is SHA-1.
+var prfs = map[string]func() hash.Hash{
+	"":                    sha1.New,
+	"1.2.840.113549.2.7":  sha1.New,
+	"1.2.840.113549.2.8":  sha256.New224,
+	"1.2.840.113549.2.9":  sha256.New,
+	"1.2.840.113549.2.10": sha512.New384,
+	"1.2.840.113549.2.11": sha512.New,
 }
 
 // otherNames are algorithms that files may have and that are refused.
@@ -53,12 +88,9 @@ var otherNames = map[string]string{
 	"1.2.840.113549.1.12.1.2":   "RC4-40",
 	"1.2.840.113549.1.12.1.4":   "2-key 3DES",
 	"1.2.840.113549.1.5.3":      "DES with MD5",
-	"1.2.840.113549.3.7":        "3DES in PBES2",
 	"1.3.6.1.4.1.11591.4.11":    "scrypt",
 	"2.16.840.1.101.3.4.1.6":    "AES-128-GCM",
 	"2.16.840.1.101.3.4.1.46":   "AES-256-GCM",
-	"2.16.840.1.101.3.4.2.2":    "SHA-384",
-	"2.16.840.1.101.3.4.2.4":    "SHA-224",
 	"1.2.840.113549.2.5":        "MD5",
 	"1.2.392.200011.61.1.1.1.2": "Camellia-128-CBC",
 	"1.2.392.200011.61.1.1.1.4": "Camellia-256-CBC",
@@ -104,6 +136,12 @@ func (l layout) oddities() []string {
 		notes = append(notes, "had no MAC, which OpenSSL 1.1.1 refuses"+instead)
 	case namePBMAC1:
 		notes = append(notes, "had a PBMAC1 MAC, which OpenSSL before 3.4 refuses"+instead)
+	}
+	if l.total > maxKept {
+		notes = append(notes, fmt.Sprintf("asks for %d key derivation rounds whenever it is opened; re-encoded with fewer", l.total))
+	}
+	if l.unusual {
+		notes = append(notes, "had nested or more than two parts; re-encoded with two")
 	}
 	return notes
 }

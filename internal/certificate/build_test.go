@@ -11,10 +11,10 @@ import (
 	"encoding/asn1"
 	"encoding/pem"
 	"math/big"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"testing"
-	"time"
 
 	"software.sslmate.com/src/go-pkcs12"
 )
@@ -41,6 +41,25 @@ func must(b []byte, err error) []byte {
 	return b
 }
 
+// berOf gives each structure of der an indefinite length (X.690 section 8.1.3.6).
+func berOf(der []byte) []byte {
+	var out []byte
+	for len(der) > 0 {
+		var v asn1.RawValue
+		rest, err := asn1.Unmarshal(der, &v)
+		if err != nil {
+			panic(err)
+		}
+		if v.IsCompound {
+			out = append(append(append(out, v.FullBytes[0], 0x80), berOf(v.Bytes)...), 0, 0)
+		} else {
+			out = append(out, v.FullBytes...)
+		}
+		der = rest
+	}
+	return out
+}
+
 func oid(s string) []byte {
 	var id asn1.ObjectIdentifier
 	for arc := range strings.SplitSeq(s, ".") {
@@ -55,13 +74,17 @@ func oid(s string) []byte {
 
 func number(n *big.Int) []byte { return must(asn1.Marshal(n)) }
 
-func certBag(c *x509.Certificate) []byte {
-	return seq(oid(oidCertBag), explicit(seq(oid("1.2.840.113549.1.9.22.1"), explicit(octets(c.Raw)))))
+func certBag(c *x509.Certificate) []byte { return rawCertBag(c.Raw) }
+
+func rawCertBag(der []byte) []byte {
+	return seq(oid(oidCertBag), explicit(seq(oid(oidX509), explicit(octets(der)))))
 }
 
 func keyBag(key any) []byte {
 	return seq(oid(oidKeyBag), explicit(must(x509.MarshalPKCS8PrivateKey(key))))
 }
+
+func nestedBag(bags ...[]byte) []byte { return seq(oid(oidNestedBag), explicit(seq(bags...))) }
 
 func shroudedBag(key any, rounds int64) []byte {
 	der := must(x509.MarshalPKCS8PrivateKey(key))
@@ -107,7 +130,7 @@ func encrypt(plain []byte, rounds int64) []byte {
 	return out
 }
 
-func loadCert(t *testing.T, dir, name string) *x509.Certificate {
+func loadCert(t testing.TB, dir, name string) *x509.Certificate {
 	t.Helper()
 	block, _ := pem.Decode(read(t, dir, name+".crt"))
 	c, err := x509.ParseCertificate(block.Bytes)
@@ -117,7 +140,7 @@ func loadCert(t *testing.T, dir, name string) *x509.Certificate {
 	return c
 }
 
-func loadKey(t *testing.T, dir, name string) *rsa.PrivateKey {
+func loadKey(t testing.TB, dir, name string) *rsa.PrivateKey {
 	t.Helper()
 	block, _ := pem.Decode(read(t, dir, name+".key"))
 	key, err := x509.ParsePKCS8PrivateKey(block.Bytes)
@@ -175,6 +198,12 @@ func TestFilesOfOtherEncoders(t *testing.T) {
 			file(plainPart(shroudedBag(key, 2048), certBag(leaf))), []string{"raw", "had no MAC"}},
 		{"key in the encrypted part", "AES-256-CBC, no MAC, 2048 iterations",
 			file(sealedPart(certBag(leaf), keyBag(key))), []string{"raw", "had no MAC"}},
+		{"nested parts", "AES-256-CBC, no MAC, 2048 iterations",
+			file(plainPart(nestedBag(shroudedBag(key, 2048))), sealedPart(nestedBag(nestedBag(certBag(leaf))))), []string{"raw", "had no MAC", "nested"}},
+		{"three parts", "none, no MAC", file(plainPart(certBag(leaf)), plainPart(keyBag(key)), plainPart()), []string{"raw", "had no MAC", "more than two parts"}},
+		{"a certificate that is not X.509", "none, no MAC",
+			file(plainPart(certBag(leaf), seq(oid(oidCertBag), explicit(seq(oid("1.2.840.113549.1.9.22.2"), explicit(octets(nil))))), keyBag(key))),
+			[]string{"raw", "had no MAC"}},
 		{"certificate twice", "none, no MAC", file(plainPart(certBag(leaf), certBag(leaf), keyBag(key))), []string{"raw", "had no MAC"}},
 	}
 	for _, tt := range tests {
@@ -192,6 +221,10 @@ func TestFilesThatNoToolWrites(t *testing.T) {
 	key, other := loadKey(t, committed, "agent"), loadKey(t, committed, "other")
 	leaf := loadCert(t, committed, "agent")
 	certs, good := sealedPart(certBag(leaf)), plainPart(shroudedBag(key, 2048))
+	deep := nestedBag()
+	for range maxDepth + 1 {
+		deep = nestedBag(deep)
+	}
 	rounds := func(n *big.Int) []byte { return file(partWith(pbes2(n), make([]byte, 32)), good) }
 	huge := seq(oid(oidShroudedKeyBag), explicit(seq(pbes2(big.NewInt(1)), octets(make([]byte, maxKeyBag)))))
 	scrypt := seq(oid(oidPBES2), seq(seq(oid("1.3.6.1.4.1.11591.4.11"), seq()), seq(oid("2.16.840.1.101.3.4.1.42"), octets(make([]byte, 16)))))
@@ -204,16 +237,17 @@ func TestFilesThatNoToolWrites(t *testing.T) {
 		{"two keys", file(certs, plainPart(shroudedBag(key, 2048), keyBag(other))), "has 2 private keys, the agent needs exactly one"},
 		{"second key out of sight", file(sealedPart(certBag(leaf), keyBag(other)), good), "has 2 private keys"},
 		{"other key", must(pkcs12.Modern2023.Encode(other, leaf, nil, "")), "has a private key that belongs to none of its 1 certificates (CN=agent.example)"},
-		{"rounds out of sight", file(sealedPart(certBag(leaf), shroudedBag(key, maxIterations))), "asks for too many key derivation rounds"},
+		{"rounds out of sight", file(sealedPart(certBag(leaf), shroudedBag(key, maxRounds))), "asks for too many key derivation rounds"},
 		{"rounds out of sight beside a key", file(sealedPart(certBag(leaf), shroudedBag(other, 1<<40)), good), "asks for too many key derivation rounds"},
-		{"no part", file(), "has 0 parts (safes)"},
-		{"three parts", file(certs, good, plainPart()), "has 3 parts (safes) where 1 or 2 are usual"},
+		{"no part", file(), "has neither a private key nor a certificate"},
+		{"two keys, one nested", file(certs, plainPart(nestedBag(keyBag(other)), keyBag(key))), "has 2 private keys"},
+		{"nested without end", file(plainPart(deep)), "has parts nested more than 8 deep"},
 		{"empty part", file(plainPart()), "has neither a private key nor a certificate"},
 		{"signed", seq([]byte{2, 1, 3}, seq(oid("1.2.840.113549.1.7.2"), explicit(seq()))), "is protected by a signature"},
 		{"enveloped part", file(seq(oid("1.2.840.113549.1.7.3"), explicit(seq()))), "has a part that is neither plain nor encrypted"},
 		{"no rounds", rounds(big.NewInt(0)), "is damaged: a key derivation count below 1"},
 		{"negative rounds", rounds(big.NewInt(-1)), "is damaged: a key derivation count below 1"},
-		{"a round too many", rounds(big.NewInt(maxIterations + 1)), "asks for too many key derivation rounds"},
+		{"a round too many", rounds(big.NewInt(maxRounds + 1)), "asks for too many key derivation rounds"},
 		{"2^31 rounds", rounds(big.NewInt(1 << 31)), "asks for too many key derivation rounds"},
 		{"2^63 rounds", rounds(new(big.Int).Lsh(big.NewInt(1), 63)), "asks for too many key derivation rounds"},
 		{"2^900 rounds", rounds(new(big.Int).Lsh(big.NewInt(1), 900)), "asks for too many key derivation rounds"},
@@ -232,17 +266,46 @@ func TestFilesThatNoToolWrites(t *testing.T) {
 	}
 }
 
-// Where a part can't be looked into, time is the limit. The rounds asked for
-// are far more than a millisecond allows on any machine.
-func TestBlindPartsAreGivenUp(t *testing.T) {
-	der := must(pkcs12.LegacyDES.WithIterations(600_000).Encode(loadKey(t, committed, "agent"), loadCert(t, committed, "agent"), nil, ""))
-	_, p := open(der, layout{blind: true}, time.Millisecond)
-	if p == nil || !strings.HasPrefix(p.message, "takes too long to open") {
-		t.Errorf("got %v", p)
-	}
-	for name, blind := range map[string]bool{"legacy": true, "3des": true, "default": false, "clear": false} {
-		if l, p := inspectLayout(read(t, committed, name+".p12")); p != nil || l.blind != blind {
-			t.Errorf("%s: blind %v, %v", name, l.blind, p)
+// The work ends when its time is used up, wherever in the file the rounds are asked for.
+func TestRoundsAreStopped(t *testing.T) {
+	key, leaf := loadKey(t, committed, "agent"), loadCert(t, committed, "agent")
+	for name, der := range map[string][]byte{
+		"MAC":         must(pkcs12.Modern2023.WithIterations(4*roundsAtOnce).Encode(key, leaf, nil, "")),
+		"PBMAC1":      must(pkcs12.Modern2026.WithIterations(4*roundsAtOnce).Encode(key, leaf, nil, "")),
+		"legacy part": withoutMAC(must(pkcs12.LegacyRC2.WithIterations(4*roundsAtOnce).Encode(key, leaf, nil, ""))),
+		"part":        file(partWith(pbes2(big.NewInt(maxRounds)), make([]byte, 32)), plainPart(keyBag(key))),
+		"key in part": file(sealedPart(certBag(leaf), shroudedBag(key, maxRounds-2048))),
+	} {
+		checks := 0
+		_, _, p := open(der, func() bool { checks++; return checks == 2 })
+		if p == nil || !strings.HasPrefix(p.message, "takes longer than 10s to open: it asks for ") || checks != 2 {
+			t.Errorf("%s: %v after %d checks", name, p, checks)
 		}
+	}
+}
+
+// withoutMAC cuts the MAC off.
+func withoutMAC(der []byte) []byte {
+	var outer pfx
+	if p := unmarshal(der, &outer); p != nil {
+		panic(p.message)
+	}
+	return seq([]byte{2, 1, 3}, seq(oid(oidData), explicit(outer.AuthSafe.Content.Bytes)))
+}
+
+// OpenSSL finds what is nested, and takes an empty passphrase in both of its forms.
+func TestOpenSSLReadsTheSame(t *testing.T) {
+	needOpenSSL(t)
+	key, leaf := loadKey(t, committed, "agent"), loadCert(t, committed, "agent")
+	for name, der := range map[string][]byte{
+		"nested": file(plainPart(nestedBag(shroudedBag(key, 2048))), sealedPart(nestedBag(nestedBag(certBag(leaf))))),
+		"parts":  file(plainPart(certBag(leaf)), plainPart(keyBag(key)), plainPart()),
+	} {
+		shown := openssl(t, der, "pkcs12", "-passin", "pass:", "-nodes", "-nomacver")
+		c := accept(t, der)
+		if !bytes.Contains(shown, []byte("PRIVATE KEY")) || !bytes.Contains(shown, []byte("subject=CN = agent.example")) || c.Leaf.Subject != cn {
+			t.Errorf("%s: openssl shows %s", name, shown)
+		}
+		readBack(t, c, filepath.Join(committed, "agent.crt"))
 	}
 }

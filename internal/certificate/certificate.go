@@ -16,6 +16,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"math/big"
 	"strings"
 	"time"
 
@@ -42,16 +43,32 @@ type Info struct {
 
 // Describe returns what is public of c.
 func Describe(c *x509.Certificate) Info {
-	thumb, sum := sha1.Sum(c.Raw), sha256.Sum256(c.Raw)
+	return describe(c.Raw, c.Subject.String(), c.Issuer.String(), c.SerialNumber, c.NotBefore, c.NotAfter)
+}
+
+func describe(der []byte, subject, issuer string, serial *big.Int, from, until time.Time) Info {
+	thumb, sum := sha1.Sum(der), sha256.Sum256(der)
 	return Info{
 		Thumbprint: strings.ToUpper(hex.EncodeToString(thumb[:])),
 		SHA256:     hex.EncodeToString(sum[:]),
-		Subject:    clean(c.Subject.String()),
-		Issuer:     clean(c.Issuer.String()),
-		Serial:     clean(fmt.Sprintf("%X", c.SerialNumber)),
-		NotBefore:  c.NotBefore.UTC(),
-		NotAfter:   c.NotAfter.UTC(),
+		Subject:    clean(subject),
+		Issuer:     clean(issuer),
+		Serial:     clean(serialOf(serial)),
+		NotBefore:  from.UTC(),
+		NotAfter:   until.UTC(),
 	}
+}
+
+// serialOf writes whole bytes, as openssl does.
+func serialOf(serial *big.Int) string {
+	text := fmt.Sprintf("%02X", new(big.Int).Abs(serial))
+	if len(text)%2 == 1 {
+		text = "0" + text
+	}
+	if serial.Sign() < 0 {
+		text = "-" + text
+	}
+	return text
 }
 
 // clean makes s safe for a terminal: a certificate's name may hold any bytes,
@@ -136,10 +153,16 @@ func (c Certificate) MarshalJSON() ([]byte, error) {
 }
 
 // DaysLeft returns how many whole days remain until t; it is negative once t has passed.
+// It takes no time.Duration, which ends at 292 years: RFC 5280 section 4.1.2.5 writes "no
+// end" as the year 9999.
 func DaysLeft(t, now time.Time) int {
-	hours := t.Sub(now).Hours()
-	if hours < 0 {
-		return int(hours/24) - 1
+	const day = 24 * 60 * 60
+	seconds := t.Unix() - now.Unix()
+	if t.Nanosecond() < now.Nanosecond() {
+		seconds--
 	}
-	return int(hours / 24)
+	if seconds < 0 {
+		return int((seconds+1)/day) - 1
+	}
+	return int(seconds / day)
 }

@@ -2,13 +2,9 @@ package certificate
 
 import (
 	"bytes"
-	"crypto/x509"
 	"encoding/asn1"
 	"math/big"
 )
-
-// hintBER is for files in BER, which only openssl reads.
-const hintBER = hintReexport
 
 // envelope checks the outermost SEQUENCE of der before anything is decoded, so that
 // truncated, padded, BER and other files get messages of their own. It returns der without white space or zero bytes after its end.
@@ -17,7 +13,7 @@ func envelope(der []byte) (whole []byte, notes []string, p *flaw) {
 		return nil, nil, flawed(hintFetch, "is not a PKCS#12 file")
 	}
 	if der[1] == 0x80 {
-		return nil, nil, flawed(hintBER, "is BER with indefinite lengths, not DER: re-encode it")
+		return nil, nil, flawed(hintPassphrase, "is BER with indefinite lengths, not DER: re-encode it")
 	}
 	size, ok := outerSize(der)
 	switch {
@@ -71,9 +67,4 @@ func different(der []byte) *flaw {
 		return flawed(hintAddKeyDER, "is a bare certificate without its private key, not PKCS#12")
 	}
 	return flawed(hintFetch, "is not a PKCS#12 file")
-}
-
-func isCertificate(der []byte) bool {
-	_, err := x509.ParseCertificate(der)
-	return err == nil
 }

@@ -1,7 +1,11 @@
 package certificate
 
 import (
+	"bytes"
+	"encoding/asn1"
 	"fmt"
+	"slices"
+	"strconv"
 	"strings"
 
 	"al.essio.dev/pkg/shellescape"
@@ -45,7 +49,7 @@ const (
 const (
 	openP12         = pipeDER + "openssl pkcs12 -in " + derFile
 	hintReexport    = openP12 + " -passin pass: -nodes | " + packAll
-	hintReexportOld = openP12 + " -legacy -passin pass: -nodes | " + packAll
+	hintFewer       = "export it again with fewer: 2048 are usual"
 	hintPassphrase  = openP12 + " -nodes | " + packAll
 	hintAddKey      = pack + "FILE --key KEY" + packAs
 	hintAddKeyDER   = pipeDER + pack + derFile + " --key KEY" + packAs
@@ -57,7 +61,7 @@ const (
 	hintPKCS7DER    = pipeDER + "openssl pkcs7 -inform DER -print_certs -in " + derFile + " | " + pack + "/dev/stdin --key KEY" + packAs
 	hintMissingKey  = openP12 + " -passin pass: -nokeys | " + pack + "/dev/stdin --key KEY" + packAs
 	hintMissingCert = openP12 + " -passin pass: -nocerts -nodes | " + pack + "CERTIFICATE --key /dev/stdin" + packAs
-	hintPairUp      = pack + "CERTIFICATE --key KEY" + packAs + " with the right pair"
+	hintPairUp      = "pack the right pair: " + pack + "CERTIFICATE --key KEY" + packAs
 	hintSubmit      = "pack the certificate that the authority returned for the request"
 	hintNewRSA      = "ask for a new RSA certificate, or make one: aoifleet certificate new --out new.p12.b64"
 	hintFetch       = "get the file again from its source"
@@ -76,13 +80,39 @@ func (p *flaw) addressed(raw bool) *flaw {
 	return &flaw{p.message, words.Replace(p.hint)}
 }
 
-// sealedBy adds to the hint what openssl needs for the encryptions of l: OpenSSL 3 has
-// RC2 only with -legacy (openssl-pkcs12(1)).
-func (p *flaw) sealedBy(l layout) *flaw {
-	if !l.rc2() || strings.Contains(p.hint, " -legacy") {
-		return p
+// needed are options of openssl-pkcs12(1) that a file with one of these algorithms, as
+// encoded in DER, needs: OpenSSL 3 has RC2, RC4 and DES only in its legacy provider, and
+// before 3.4 it can't check a PBMAC1 MAC (it decrypts nonetheless).
+var needed = map[string][]string{
+	" -legacy": {
+		"1.2.840.113549.1.12.1.1", "1.2.840.113549.1.12.1.2", "1.2.840.113549.1.12.1.5", "1.2.840.113549.1.12.1.6",
+		"1.2.840.113549.1.5.1", "1.2.840.113549.1.5.3", "1.2.840.113549.1.5.4", "1.2.840.113549.1.5.6",
+		"1.2.840.113549.1.5.10", "1.2.840.113549.1.5.11",
+	},
+	" -nomacver": {oidPBMAC1},
+}
+
+// sealedBy adds to the hint what openssl needs for the algorithms of the file. It searches
+// their bytes: a file in BER is not parsed.
+func (p *flaw) sealedBy(file []byte) *flaw {
+	hint := p.hint
+	for _, option := range []string{" -legacy", " -nomacver"} {
+		if slices.ContainsFunc(needed[option], func(oid string) bool { return bytes.Contains(file, derOID(oid)) }) {
+			hint = strings.Replace(hint, openP12, openP12+option, 1)
+		}
 	}
-	return &flaw{p.message, strings.Replace(p.hint, openP12, openP12+" -legacy", 1)}
+	return &flaw{p.message, hint}
+}
+
+// derOID encodes an object identifier; it returns nil for none.
+func derOID(dotted string) []byte {
+	var id asn1.ObjectIdentifier
+	for arc := range strings.SplitSeq(dotted, ".") {
+		n, _ := strconv.Atoi(arc)
+		id = append(id, n)
+	}
+	der, _ := asn1.Marshal(id)
+	return der
 }
 
 // at names the file in message and hint.

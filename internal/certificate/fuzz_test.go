@@ -9,6 +9,8 @@ import (
 	"testing"
 	"unicode"
 
+	"software.sslmate.com/src/go-pkcs12"
+
 	"github.com/aoifleet/aoifleet/internal/problem"
 )
 
@@ -30,10 +32,18 @@ func FuzzParse(f *testing.F) {
 	f.Add([]byte(utf16Text(good, binary.LittleEndian)))
 	f.Add(read(f, committed, "pair.pem"))
 	f.Add(base64Line([]byte(good)))
+	key, leaf := loadKey(f, committed, "agent"), loadCert(f, committed, "agent")
+	f.Add(file(plainPart(nestedBag(nestedBag(keyBag(key))), certBag(leaf))))
+	f.Add(file(plainPart(shroudedBag(key, 2048)), sealedPart(certBag(leaf)), plainPart()))
+	f.Add(file(sealedPart(certBag(leaf), rawCertBag([]byte{0x30, 0})), plainPart(keyBag(key))))
+	f.Add(must(pkcs12.Modern2026.Encode(key, leaf, nil, "")))
+	f.Add(berOf(read(f, committed, "legacy.p12")))
 	f.Fuzz(func(t *testing.T, data []byte) {
-		c, err := Parse(data, now)
-		if err != nil {
-			soundError(t, err)
+		left := 500 // about two million rounds
+		few := func() bool { left--; return left < 0 }
+		c, p := valid(data, now, few)
+		if p != nil {
+			soundError(t, p.problem())
 			return
 		}
 		again, err := Parse(c.Canonical(), now)

@@ -168,13 +168,14 @@ func packed(found pair, now time.Time) (*Certificate, *flaw) {
 	if err != nil {
 		return nil, flawed(hintCompare, "the certificate and its key can't be packed")
 	}
-	c, _, p := parse([]byte(base64.StdEncoding.EncodeToString(der)))
+	c, _, p := parse([]byte(base64.StdEncoding.EncodeToString(der)), within(openLimit))
 	if p == nil {
 		p = checkDates(c.Leaf, now)
 	}
 	if p != nil {
 		return nil, p.ofPair()
 	}
+	c.Notes = append(c.Notes, found.leftOut...)
 	return c, nil
 }
 
@@ -185,9 +186,12 @@ func (c *Certificate) KeyPair() (*rsa.PrivateKey, []*x509.Certificate) {
 	if err != nil || len(der) == 0 {
 		return nil, nil
 	}
-	opened := decode(der)
-	found, p := match(contents{opened.key, unique(opened.certs)})
-	if opened.err != nil || p != nil {
+	opened, _, p := open(der, within(openLimit))
+	if p != nil {
+		return nil, nil
+	}
+	found, p := match(opened)
+	if p != nil {
 		return nil, nil
 	}
 	return found.key, append([]*x509.Certificate{found.leaf}, found.chain...)

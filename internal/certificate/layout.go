@@ -5,13 +5,18 @@ import (
 	"encoding/asn1"
 	"fmt"
 	"math/big"
+	"slices"
 	"strings"
 )
 
-// maxIterations is how many key derivation rounds a whole file may ask for.
-// OpenSSL and go-pkcs12 write 3 times 2048, Java 3 times 10,000; a million
-// takes about half a second, which the agent would take for every token.
-const maxIterations = 1_000_000
+// maxKept is how many key derivation rounds the file on a host may ask for in all; a file
+// that asks for more is re-encoded. OpenSSL and go-pkcs12 write 3 times 2048, Java 3 times
+// 10,000. A million takes about half a second, which the agent takes for every token.
+const maxKept = 1_000_000
+
+// maxRounds is how many rounds are tried at all: more take longer than openLimit on any
+// machine.
+const maxRounds = 100_000_000
 
 // maxKeyBag is the largest private key that is parsed, in bytes: RSA with
 // 16384 bits needs 9,400. Larger ones take minutes.
@@ -20,11 +25,11 @@ const maxKeyBag = 12 << 10
 // layout is how a P12 is protected, and how costly it is to open.
 type layout struct {
 	mac        string   // "" = none
-	keys       []string // the cipher of each private key that was found
-	safes      []string // the cipher of each part that holds certificates
+	keys       []string // the cipher of each private key
+	safes      []string // the cipher of each part that has certificates
 	iterations int64    // the largest single count
 	total      int64    // of all counts
-	blind      bool     // a part with a legacy encryption was not opened
+	unusual    bool     // nested or more than two parts, which few programs read
 }
 
 // The unencrypted structures of RFC 7292 section 4 and RFC 8018 appendix A.
@@ -59,6 +64,10 @@ type (
 		Value      asn1.RawValue `asn1:"tag:0,explicit"`
 		Attributes asn1.RawValue `asn1:"optional"`
 	}
+	x509Bag struct {
+		ID   asn1.ObjectIdentifier
+		Data []byte `asn1:"tag:0,explicit"`
+	}
 	encryptedKey struct {
 		Algorithm pkix.AlgorithmIdentifier
 		Data      []byte
@@ -80,167 +89,29 @@ type (
 	}
 )
 
-// inspectLayout reads the structure of der without decrypting its keys.
-func inspectLayout(der []byte) (layout, *flaw) {
-	var outer pfx
-	if p := unmarshal(der, &outer); p != nil {
-		return layout{}, p
-	}
-	if outer.AuthSafe.ContentType.String() != oidData {
-		return layout{}, flawed(hintReexport, "is protected by a signature instead of a MAC, which the agent can't read")
-	}
-	var content []byte
-	if p := unmarshal(outer.AuthSafe.Content.Bytes, &content); p != nil {
-		return layout{}, p
-	}
-	var parts []contentInfo
-	if p := unmarshal(content, &parts); p != nil {
-		return layout{}, p
-	}
-	if len(parts) == 0 || len(parts) > 2 {
-		return layout{}, flawed(hintReexport, "has %d parts (safes) where 1 or 2 are usual: re-encode it", len(parts))
-	}
-	var l layout
-	if p := l.addMAC(outer.MacData); p != nil {
-		return layout{}, p
-	}
-	for _, part := range parts {
-		if p := l.addPart(part); p != nil {
-			return layout{}, p
-		}
-	}
-	return l, nil
-}
-
-func (l *layout) addMAC(m macData) *flaw {
-	id := m.Mac.Algorithm.Algorithm.String()
-	switch name, ok := macNames[id]; {
-	case id == "":
-		return nil
-	case id == oidPBMAC1:
-		l.mac = namePBMAC1
-		var params pbParams
-		if p := unmarshal(m.Mac.Algorithm.Parameters.FullBytes, &params); p != nil {
-			return p
-		}
-		return l.addPBKDF2(params.KDF)
-	case ok:
-		l.mac = name
-		return l.addIterations(m.Iterations)
-	}
-	return flawed(hintReexport, "has an unsupported MAC (%s): re-encode it", algorithmName(id))
-}
-
-func (l *layout) addPart(part contentInfo) *flaw {
-	switch part.ContentType.String() {
-	case oidData:
-		var content []byte
-		if p := unmarshal(part.Content.Bytes, &content); p != nil {
-			return p
-		}
-		return l.addBags(content)
-	case oidEncryptedData:
-		return l.addSealed(part.Content.Bytes)
-	}
-	return flawed(hintReexport, "has a part that is neither plain nor encrypted with a password: re-encode it")
-}
-
-// addSealed notes an encrypted part, and where it can be decrypted the keys in it:
-// their rounds count too.
-func (l *layout) addSealed(der []byte) *flaw {
-	var sealed encryptedData
-	if p := unmarshal(der, &sealed); p != nil {
-		return p
-	}
-	alg := sealed.Content.Algorithm
-	cipher, p := l.cipher(alg)
-	if p != nil {
-		return p
-	}
-	l.safes = append(l.safes, cipher)
-	if aesKeySizes[cipher] == 0 {
-		l.blind = true
-		return nil
-	}
-	var params pbParams
-	if p := unmarshal(alg.Parameters.FullBytes, &params); p != nil {
-		return p
-	}
-	plain, ok := decryptAES(params, sealed.Content.Data.Bytes)
-	var bags []safeBag
-	if !ok || unmarshal(plain, &bags) != nil {
-		return nil // another passphrase, as go-pkcs12 will say
-	}
-	return l.addEach(bags, cipher)
-}
-
-// addBags notes the keys and certificates of an unencrypted part.
-func (l *layout) addBags(content []byte) *flaw {
-	var bags []safeBag
-	if p := unmarshal(content, &bags); p != nil {
-		return p
-	}
-	return l.addEach(bags, nameNone)
-}
-
-// addEach notes the bags of a part with the encryption outer.
-func (l *layout) addEach(bags []safeBag, outer string) *flaw {
-	for _, bag := range bags {
-		switch id := bag.ID.String(); id {
-		case oidKeyBag, oidShroudedKeyBag:
-			if p := l.addKey(bag.Value.Bytes, id == oidShroudedKeyBag, outer); p != nil {
-				return p
-			}
-		case oidCertBag:
-			l.safes = append(l.safes, outer)
-		}
-	}
-	if len(l.keys) > 1 {
-		return flawed(hintPairUp, "has %d private keys, the agent needs exactly one", len(l.keys))
-	}
-	return nil
-}
-
-func (l *layout) addKey(der []byte, shrouded bool, outer string) *flaw {
-	if len(der) > maxKeyBag {
-		return flawed(hintNewRSA, "has a private key of %d bytes, which is too large", len(der))
-	}
-	if !shrouded {
-		l.keys = append(l.keys, outer)
-		return nil
-	}
-	var sealed encryptedKey
-	if p := unmarshal(der, &sealed); p != nil {
-		return p
-	}
-	cipher, p := l.cipher(sealed.Algorithm)
-	l.keys = append(l.keys, cipher)
-	return p
-}
-
 // cipher returns the name of an encryption and counts its rounds.
 func (l *layout) cipher(alg pkix.AlgorithmIdentifier) (string, *flaw) {
 	id := alg.Algorithm.String()
-	if name, ok := legacyCiphers[id]; ok {
+	if legacy, ok := legacyCiphers[id]; ok {
 		var params pbeParams
 		if p := unmarshal(alg.Parameters.FullBytes, &params); p != nil {
 			return "", p
 		}
-		return name, l.addIterations(params.Iterations)
+		return legacy.name, l.addIterations(params.Iterations)
 	}
 	if id != oidPBES2 {
-		return "", flawed(hintReexportOld, "is encrypted with an unsupported algorithm (%s): re-encode it", algorithmName(id))
+		return "", flawed(hintReexport, "is encrypted with an unsupported algorithm (%s): re-encode it", algorithmName(id))
 	}
 	var params pbParams
 	if p := unmarshal(alg.Parameters.FullBytes, &params); p != nil {
 		return "", p
 	}
 	scheme := params.Scheme.Algorithm.String()
-	name, ok := aesCiphers[scheme]
+	known, ok := pbes2Ciphers[scheme]
 	if !ok {
 		return "", flawed(hintReexport, "is encrypted with an unsupported algorithm (%s): re-encode it", algorithmName(scheme))
 	}
-	return name, l.addPBKDF2(params.KDF)
+	return known.name, l.addPBKDF2(params.KDF)
 }
 
 func (l *layout) addPBKDF2(kdf pkix.AlgorithmIdentifier) *flaw {
@@ -250,6 +121,9 @@ func (l *layout) addPBKDF2(kdf pkix.AlgorithmIdentifier) *flaw {
 	var params pbkdf2Params
 	if p := unmarshal(kdf.Parameters.FullBytes, &params); p != nil {
 		return p
+	}
+	if prf := params.PRF.Algorithm.String(); prfs[prf] == nil {
+		return flawed(hintReexport, "derives its key with an unsupported algorithm (%s): re-encode it", algorithmName(prf))
 	}
 	return l.addIterations(params.Iterations)
 }
@@ -263,8 +137,8 @@ func (l *layout) addIterations(n *big.Int) *flaw {
 	if n.Sign() < 1 {
 		return flawed(hintReexport, "is damaged: a key derivation count below 1")
 	}
-	if !n.IsInt64() || n.Int64() > maxIterations || l.total+n.Int64() > maxIterations {
-		return flawed(hintReexport, "asks for too many key derivation rounds (limit %d in all): re-encode it", maxIterations)
+	if !n.IsInt64() || n.Int64() > maxRounds || l.total+n.Int64() > maxRounds {
+		return flawed(hintFewer, "asks for too many key derivation rounds (limit %d in all)", maxRounds)
 	}
 	l.total += n.Int64()
 	l.iterations = max(l.iterations, n.Int64())
@@ -295,7 +169,7 @@ func (l layout) String() string {
 func distinct(names []string) []string {
 	var out []string
 	for _, name := range names {
-		if len(out) == 0 || out[len(out)-1] != name {
+		if !slices.Contains(out, name) {
 			out = append(out, name)
 		}
 	}
@@ -318,7 +192,7 @@ func unmarshal(der []byte, v any) *flaw {
 // converts, is one of its own. The error itself names Go types and is left out.
 func damaged(err error) *flaw {
 	if strings.Contains(err.Error(), "indefinite length") {
-		return flawed(hintBER, "is BER with indefinite lengths, not DER: re-encode it")
+		return flawed(hintPassphrase, "is BER with indefinite lengths, not DER: re-encode it")
 	}
 	return flawed(hintReexport, "is damaged: its PKCS#12 structure is unreadable")
 }

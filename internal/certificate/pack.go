@@ -3,6 +3,7 @@ package certificate
 import (
 	"bytes"
 	"crypto/x509"
+	"encoding/asn1"
 	"encoding/pem"
 	"strings"
 	"time"
@@ -23,10 +24,10 @@ const (
 		pack + `CERTIFICATE --key "$d/key"` + packAs + `; rm -r "$d"`
 	hintCertPKCS7    = "openssl pkcs7 -print_certs -in CERTIFICATE | " + pack + "/dev/stdin --key KEY" + packAs
 	hintCertPKCS7DER = "openssl pkcs7 -inform DER -print_certs -in CERTIFICATE | " + pack + "/dev/stdin --key KEY" + packAs
-	hintWhatIsCert   = "aoifleet certificate inspect CERTIFICATE says what it is; pack takes PEM and DER"
-	hintWhatIsKey    = "aoifleet certificate inspect KEY says what it is; pack takes PKCS#8 and PKCS#1, PEM and DER"
+	hintWhatIsCert   = "pack takes PEM and DER; see what it is: aoifleet certificate inspect CERTIFICATE"
+	hintWhatIsKey    = "pack takes PKCS#8 and PKCS#1, PEM and DER; see what it is: aoifleet certificate inspect KEY"
 	hintOneKey       = "keep the key of the certificate in a file of its own"
-	hintCompare      = "for a pair these two print the same: openssl x509 -noout -pubkey -in CERTIFICATE; openssl pkey -pubout -in KEY"
+	hintCompare      = "these two print the same for a pair: openssl x509 -noout -pubkey -in CERTIFICATE; openssl pkey -pubout -in KEY"
 	hintReadable     = "check the path and who may read it"
 )
 
@@ -72,7 +73,7 @@ func packPair(cert, key []byte, now time.Time) (*Certificate, *flaw) {
 	if p != nil {
 		return nil, p
 	}
-	found, p := match(contents{key: private, certs: unique(certs)})
+	found, p := match(contents{private, members(certs)})
 	if p != nil {
 		return nil, p.ofPair()
 	}
@@ -88,8 +89,8 @@ func (p *flaw) ofPair() *flaw {
 	return &flaw{"the pair " + p.message, hint}
 }
 
-// readCerts reads every certificate of a PEM or DER file.
-func readCerts(data []byte) ([]*x509.Certificate, *flaw) {
+// readCerts returns every certificate of a PEM or DER file.
+func readCerts(data []byte) ([][]byte, *flaw) {
 	blocks, p := pemBlocks(data, certFile)
 	if p != nil {
 		return nil, p
@@ -97,15 +98,11 @@ func readCerts(data []byte) ([]*x509.Certificate, *flaw) {
 	if blocks == nil {
 		return derCerts(data)
 	}
-	var certs []*x509.Certificate
+	var certs [][]byte
 	for _, b := range blocks {
 		switch {
 		case b.Type == "CERTIFICATE":
-			c, err := x509.ParseCertificate(b.Bytes)
-			if err != nil {
-				return nil, flawed(hintFetch, certFile+" has an unreadable certificate")
-			}
-			certs = append(certs, c)
+			certs = append(certs, b.Bytes)
 		case strings.HasSuffix(b.Type, "CERTIFICATE REQUEST"):
 			return nil, flawed(hintSubmit, certFile+" has a certificate request, not a certificate")
 		case b.Type == "PKCS7":
@@ -118,9 +115,19 @@ func readCerts(data []byte) ([]*x509.Certificate, *flaw) {
 	return certs, nil
 }
 
-// derCerts reads DER certificates, or returns what the file is instead.
-func derCerts(data []byte) ([]*x509.Certificate, *flaw) {
-	if certs, err := x509.ParseCertificates(data); err == nil && len(certs) > 0 {
+// derCerts returns DER certificates, or what the file is instead.
+func derCerts(data []byte) ([][]byte, *flaw) {
+	var certs [][]byte
+	for rest := data; len(rest) > 0; {
+		var one asn1.RawValue
+		var err error
+		if rest, err = asn1.Unmarshal(rest, &one); err != nil || !isCertificate(one.FullBytes) {
+			certs = nil
+			break
+		}
+		certs = append(certs, one.FullBytes)
+	}
+	if len(certs) > 0 {
 		return certs, nil
 	}
 	var signed contentInfo

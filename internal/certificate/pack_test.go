@@ -97,7 +97,7 @@ func TestPackRefuses(t *testing.T) {
 		{"base64 P12", []byte(line(t, "default.p12")), key, "the certificate file is a P12 file already", "as it is"},
 		{"binary", []byte{0x30, 0x82, 1}, key, "the certificate file is neither PEM nor a DER certificate", "certificate inspect CERTIFICATE"},
 		{"key as certificate", key, key, "the certificate file has no certificate", "certificate inspect CERTIFICATE"},
-		{"broken certificate", broken, key, "the certificate file has an unreadable certificate", "again"},
+		{"broken certificate", broken, key, "the pair has no readable certificate for its key, but an unreadable one: certificate 1 of 1 (no readable subject): malformed", "again"},
 		{"OpenSSH key", cert, ssh, "the key file is an OpenSSH key", "ssh-keygen -p -m PEM -N '' -f \"$d/key\""},
 		{"words", cert, []byte("hello"), "the key file has no readable private key", "certificate inspect KEY"},
 		{"no certificate file", nil, key, "the certificate file is empty", "again"},

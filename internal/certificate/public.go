@@ -2,7 +2,6 @@ package certificate
 
 import (
 	"bytes"
-	"crypto/x509"
 	"encoding/pem"
 	"strings"
 	"time"
@@ -16,8 +15,9 @@ const (
 
 // publicBag is one certificate of a listing.
 type publicBag struct {
-	cert  *x509.Certificate
-	keyID bool // has a localKeyID attribute: a private key of the file is its own
+	info            Info
+	subject, issuer []byte
+	keyID           bool // has a localKeyID attribute: a private key of the file is its own
 }
 
 // ParsePublic returns the certificate of the agent from what `openssl pkcs12
@@ -40,13 +40,12 @@ func ParsePublic(text []byte) (Info, error) {
 	if !ok {
 		return Info{}, flawed("", "the host sent %d certificates, and which is the agent's is unknown", len(bags)).problem()
 	}
-	info := Describe(leaf)
-	for _, at := range []time.Time{info.NotBefore, info.NotAfter} {
+	for _, at := range []time.Time{leaf.NotBefore, leaf.NotAfter} {
 		if at.Year() < 0 || at.Year() > 9999 { // RFC 3339 can't write it
 			return Info{}, flawed("", "the host sent a certificate with impossible dates").problem()
 		}
 	}
-	return info, nil
+	return leaf, nil
 }
 
 // publicBags reads the certificates of text, each once, with the attributes
@@ -69,17 +68,17 @@ func publicBags(text []byte) ([]publicBag, *flaw) {
 		if len(bags) == maxPublicCerts {
 			return nil, flawed("", "the host sent more than %d certificates", maxPublicCerts)
 		}
-		cert, err := x509.ParseCertificate(block.Bytes)
-		if err != nil {
-			return nil, flawed("", "the host sent an unreadable certificate")
+		m := memberOf(block.Bytes)
+		if !m.outlined {
+			return nil, flawed("", "the host sent an unreadable certificate: %s", m.why)
 		}
-		bags = addBag(bags, publicBag{cert, hasKeyID(before)})
+		bags = addBag(bags, publicBag{m.info, m.subject, m.issuer, hasKeyID(before)})
 	}
 }
 
 func addBag(bags []publicBag, bag publicBag) []publicBag {
 	for i := range bags {
-		if bags[i].cert.Equal(bag.cert) {
+		if bags[i].info.SHA256 == bag.info.SHA256 {
 			bags[i].keyID = bags[i].keyID || bag.keyID
 			return bags
 		}
@@ -98,34 +97,30 @@ func hasKeyID(attributes []byte) bool {
 	return false
 }
 
-func pickLeaf(bags []publicBag) (*x509.Certificate, bool) {
-	marked := only(bags, func(b publicBag) bool { return b.keyID })
-	if marked != nil {
+func pickLeaf(bags []publicBag) (Info, bool) {
+	if marked, ok := only(bags, func(b publicBag) bool { return b.keyID }); ok {
 		return marked, true
 	}
-	tip := only(bags, func(b publicBag) bool { return !issuedAnother(b.cert, bags) })
-	return tip, tip != nil
+	return only(bags, func(b publicBag) bool { return !issuedAnother(b, bags) })
 }
 
-// only returns the certificate of the one bag that fits, nil if none or
-// several do.
-func only(bags []publicBag, fits func(publicBag) bool) *x509.Certificate {
-	var found *x509.Certificate
+// only returns the certificate of the one bag that fits; ok is false if none or several do.
+func only(bags []publicBag, fits func(publicBag) bool) (found Info, ok bool) {
 	for _, b := range bags {
 		if !fits(b) {
 			continue
 		}
-		if found != nil {
-			return nil
+		if ok {
+			return Info{}, false
 		}
-		found = b.cert
+		found, ok = b.info, true
 	}
-	return found
+	return found, ok
 }
 
-func issuedAnother(c *x509.Certificate, bags []publicBag) bool {
+func issuedAnother(c publicBag, bags []publicBag) bool {
 	for _, b := range bags {
-		if b.cert != c && bytes.Equal(b.cert.RawIssuer, c.RawSubject) {
+		if b.info.SHA256 != c.info.SHA256 && bytes.Equal(b.issuer, c.subject) {
 			return true
 		}
 	}

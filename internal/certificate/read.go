@@ -12,7 +12,7 @@ import (
 // ReadFile reads and checks the file at path as Parse does. Every error is a
 // *problem.Error that names the file in its message and in its hint.
 func ReadFile(path string, now time.Time) (*Certificate, error) {
-	return fromFile(path, func(data []byte) (*Certificate, *flaw) { return valid(data, now) })
+	return fromFile(path, func(data []byte) (*Certificate, *flaw) { return valid(data, now, within(openLimit)) })
 }
 
 // InspectFile reads the file at path as Inspect does.
@@ -43,9 +43,9 @@ func reason(err error) string {
 
 // Parse reads a P12 file without a passphrase: base64 in any usual shape, or
 // raw DER. The certificate must be valid at now. data is at most MaxSize
-// bytes. Every error is a *problem.Error. It returns within two seconds.
+// bytes. Every error is a *problem.Error. It returns within about ten seconds.
 func Parse(data []byte, now time.Time) (*Certificate, error) {
-	c, p := valid(data, now)
+	c, p := valid(data, now, within(openLimit))
 	if p != nil {
 		return nil, p.problem()
 	}
@@ -61,8 +61,8 @@ func Inspect(data []byte) (*Certificate, error) {
 	return c, nil
 }
 
-func valid(data []byte, now time.Time) (*Certificate, *flaw) {
-	c, raw, p := parse(data)
+func valid(data []byte, now time.Time, out spent) (*Certificate, *flaw) {
+	c, raw, p := parse(data, out)
 	if p == nil {
 		p = checkDates(c.Leaf, now)
 	}
@@ -73,31 +73,27 @@ func valid(data []byte, now time.Time) (*Certificate, *flaw) {
 }
 
 func inspect(data []byte) (*Certificate, *flaw) {
-	c, raw, p := parse(data)
+	c, raw, p := parse(data, within(openLimit))
 	if p != nil {
 		return nil, p.addressed(raw)
 	}
 	return c, nil
 }
 
-// parse reads a P12; raw reports whether data was DER, for the hints.
-func parse(data []byte) (c *Certificate, raw bool, p *flaw) {
+// parse reads a P12 until out; raw reports whether data was DER, for the hints.
+func parse(data []byte, out spent) (c *Certificate, raw bool, p *flaw) {
 	load, p := unwrap(data)
 	if p != nil {
 		return nil, false, p
 	}
 	der, notes, p := envelope(load.der)
 	if p != nil {
-		return nil, load.raw, p
+		return nil, load.raw, p.sealedBy(load.der)
 	}
 	load.der, load.notes = der, append(load.notes, notes...)
-	l, p := inspectLayout(der)
+	opened, l, p := open(der, out)
 	if p != nil {
-		return nil, load.raw, p
-	}
-	opened, p := open(der, l, openLimit)
-	if p != nil {
-		return nil, load.raw, p.sealedBy(l)
+		return nil, load.raw, p.sealedBy(der)
 	}
 	found, p := match(opened)
 	if p != nil {
@@ -110,7 +106,7 @@ func parse(data []byte) (c *Certificate, raw bool, p *flaw) {
 // normalise builds the Certificate and its canonical form: the same DER where every
 // agent loads it, else a new one.
 func normalise(data []byte, load payload, l layout, found pair) (*Certificate, *flaw) {
-	odd := l.oddities()
+	odd := append(l.oddities(), found.leftOut...)
 	if !found.leafFirst {
 		odd = append(odd, "had another certificate before its own (Key Vault's order); re-encoded with its own first")
 	}

@@ -2,6 +2,7 @@ package report
 
 import (
 	"bytes"
+	"fmt"
 	"strings"
 	"testing"
 	"time"
@@ -80,6 +81,31 @@ func TestStatusHosts(t *testing.T) {
 	}
 	if b.DaysLeft != nil || b.Unit != nil || b.Old != nil || !strings.Contains(b.Note, "not checked") {
 		t.Errorf("%+v", b)
+	}
+}
+
+// A certificate without end is valid until the year 9999 (RFC 5280 section 4.1.2.5), which
+// a time.Duration can't count to.
+func TestStatusWithoutEnd(t *testing.T) {
+	end := time.Date(9999, 12, 31, 23, 59, 59, 0, time.UTC)
+	e := entry("a", func(e *rollout.Entry) {
+		e.Seen.Live.NotAfter, e.Seen.Provider = end, &host.Provider{ClientID: "client-1"}
+	})
+	days := int((end.Unix() - now.Unix()) / 86400)
+	s := status(e)
+	if h := s.Hosts()[0]; h.DaysLeft == nil || *h.DaysLeft != days || h.Error != nil {
+		t.Errorf("%+v", h)
+	}
+	var text, metrics bytes.Buffer
+	s.Text(&text)
+	if err := s.Prometheus(&metrics); err != nil {
+		t.Fatal(err)
+	}
+	if !strings.Contains(text.String(), fmt.Sprint(" ", days, " ")) || strings.Contains(text.String(), "106751") {
+		t.Errorf("not %d days: %s", days, text.String())
+	}
+	if !strings.Contains(metrics.String(), "} 2.53402300799e+11\n") {
+		t.Errorf("%s", metrics.String())
 	}
 }
 

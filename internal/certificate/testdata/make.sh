@@ -89,6 +89,7 @@ pack chain issued agent -certfile chain.crt
 pack aes128 agent agent -keypbe AES-128-CBC -certpbe AES-192-CBC
 pack sha1-mac agent agent -macalg sha1
 pack sha512-mac agent agent -macalg sha512
+pack sha384-mac agent agent -macalg sha384
 pack clear agent agent -keypbe NONE -certpbe NONE
 pack rounds agent agent -iter 20000
 
@@ -97,6 +98,9 @@ pack legacy agent agent -legacy
 pack 3des agent agent -keypbe PBE-SHA1-3DES -certpbe PBE-SHA1-3DES -macalg sha1
 pack legacy-chain issued agent -legacy -certfile chain.crt
 pack nomac agent agent -nomac
+pack many-rounds agent agent -iter 1000001 -nomaciter -certpbe NONE
+pack sum-rounds agent agent -iter 400000
+pack gnutls-rounds agent agent -iter 600000
 pack clear-nomac agent agent -keypbe NONE -certpbe NONE -nomac
 
 # What is refused.
@@ -110,9 +114,6 @@ pack small small small
 pack expired expired agent
 pack future future agent
 pack renewed agent agent -certfile renewed.crt
-pack many-rounds agent agent -iter 1000001 -nomaciter -certpbe NONE
-pack sum-rounds agent agent -iter 400000
-pack sha384-mac agent agent -macalg sha384
 pack camellia agent agent -certpbe CAMELLIA-128-CBC
 openssl pkcs12 -export -nokeys -in agent.crt -passout pass: -out cert-only.p12
 openssl pkcs12 -export -nocerts -inkey agent.key -in agent.key -passout pass: -out key-only.p12 2>/dev/null
