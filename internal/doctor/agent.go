@@ -79,7 +79,7 @@ func (c chart) form(found *host.Examination) {
 	case form.Opens == "legacy":
 		fail("OpenSSL 3 does not open the file: it is encrypted with RC2, RC4 or DES")
 	case form.Opens != "yes":
-		fail("openssl does not open the file: it is not a P12, or has a passphrase")
+		fail("openssl does not open the file: not a P12, with a passphrase, or with PBMAC1")
 	default:
 		c.ok(name, "one line, opens with OpenSSL 3")
 	}

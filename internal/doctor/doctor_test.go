@@ -173,7 +173,7 @@ func TestFaults(t *testing.T) {
 		{Strange: "N"}:                     "wrapped",
 		{Strange: "ST"}:                    "blanks",
 		{Opens: "legacy"}:                  "RC2",
-		{Opens: "no"}:                      "not a P12, or has a passphrase",
+		{Opens: "no"}:                      "not a P12, with a passphrase, or with PBMAC1",
 	} {
 		all = append(all, fault{"form " + form.Strange + form.Opens,
 			func(v *Visit) { v.Found.Facts.SetForm("/c.p12", form) }, "certificate_form", says, []string{"accepted"}})

@@ -356,8 +356,10 @@ func (o *Observation) describe(file *foundFile) {
 		o.Live = &kept
 	case file.fields["no_openssl"] != "":
 		o.LiveNote = "the host has no openssl to read it"
+	case !bytes.Contains(file.pem.Bytes(), []byte("-----BEGIN ")):
+		o.LiveNote = "openssl on the host shows no certificate in it"
 	case err != nil:
-		o.LiveNote = "openssl on the host could not read it"
+		o.LiveNote = err.Error()
 	default:
 		o.Live = shown(info)
 	}

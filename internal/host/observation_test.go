@@ -53,7 +53,7 @@ func TestObservation(t *testing.T) {
 	if open, ok := o.Unfinished(); !ok || open != (Receipt{State: "pending", Run: "r-1", Owner: "operator@console with spaces"}) || len(o.Receipts) != 2 {
 		t.Errorf("receipts %+v", o.Receipts)
 	}
-	if o.Denied != "AADSTS1 red" || o.Space != 4096 || o.Live != nil || o.LiveNote != "openssl on the host could not read it" {
+	if o.Denied != "AADSTS1 red" || o.Space != 4096 || o.Live != nil || o.LiveNote != "openssl on the host shows no certificate in it" {
 		t.Errorf("%+v", o)
 	}
 }
@@ -63,7 +63,8 @@ func TestLiveNote(t *testing.T) {
 		"kind=missing":              "there is no file",
 		"kind=other":                "there is no file",
 		"kind=file\nno_openssl=yes": "the host has no openssl to read it",
-		"kind=file\npem=garbage":    "openssl on the host could not read it",
+		"kind=file\npem=garbage":    "openssl on the host shows no certificate in it",
+		"kind=file\npem=-----BEGIN CERTIFICATE-----\npem=AAAA\npem=-----END CERTIFICATE-----": "the host sent an unreadable certificate: malformed certificate",
 	} {
 		f := parseFound([]byte("certificate=/p\n" + text))
 		o := &Observation{}
