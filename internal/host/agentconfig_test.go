@@ -129,6 +129,7 @@ func TestAgentConfigOfAnotherForm(t *testing.T) {
 	for text, want := range map[string]string{
 		"- x":                               `line 1: the file must be a mapping (lines of key: value), not a list`,
 		"x":                                 `line 1: the file must be a mapping (lines of key: value), not a text`,
+		`'{"agent_id": "a"}'`:               `line 1: the file must be a mapping (lines of key: value), not a text`,
 		"agent_id: [a]":                     `line 1: agent_id must be a text, not a list`,
 		"\nsecret_providers: 1":             `line 2: secret_providers must be a list (lines that begin with "- "), not a number`,
 		"secret_providers:\n  name: geheim": `line 2: secret_providers must be a list (lines that begin with "- "), not a mapping`,

@@ -61,7 +61,7 @@ func writeMeta(b *strings.Builder, glob string) (int, error) {
 		return 0, errors.New("it has an unmatched bracket")
 	}
 	content := glob[1:length]
-	if numberSpan.MatchString(content) {
+	if lo, hi, ok := strings.Cut(content, "-"); ok && lo != "" && hi != "" && strings.Trim(lo+hi, "0123456789") == "" {
 		s, err := parseSpan(content)
 		if err != nil {
 			return 0, err

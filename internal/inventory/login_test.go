@@ -30,7 +30,7 @@ func TestErrorsShowNoLogin(t *testing.T) {
 	for _, setting := range []string{
 		"user: root:hunter2", "jump: root:hunter2@h", "jump: [ssh://root:hunter2@h:22]", "jump: ssh://root:hunter2%zz@h", "jump: root:hunter2@h:x", "jump: ssh://h/hunter2",
 		"password_from: *hunter2", "root:hunter2@h: x", "labels: {root:hunter2@h: x}", "hosts: {root:hunter2@h: }",
-		"x: 1\nhosts: {root:hunter2@h: }", "x: 1\nhosts: {a: {address: root:hunter2@h}}", "x: 1\nhosts: {a: {address: 'ssh://root:hunter2@h:22'}}", "x: 1\nhosts: {a: {address: 'ssh://root:hunter2@[::1]'}}",
+		"x: 1\nhosts: {root:hunter2@h: }", "x: 1\nhosts: {a: {address: root:hunter2@h}}", "x: 1\nhosts: {a: {address: 'https://root:hunter2 hunter2@h'}}", "x: 1\nhosts: {a: {address: 'ssh://root:hunter2@h:22'}}", "x: 1\nhosts: {a: {address: 'ssh://root:hunter2@[::1]'}}",
 	} {
 		_, err := Parse("inv.yaml", []byte("version: 1\nhosts: {a: }\ndefaults:\n  "+setting+"\n"), testEnv)
 		if err == nil || strings.Contains(fmt.Sprintf("%v %+v %#v", err, err, err), "hunter2") {

@@ -42,6 +42,7 @@ func TestParseAsSSH(t *testing.T) {
 	for _, text := range []string{
 		"@h", "-oX@h", "h:0", "h:65536", "h:22:33", "h:-1", "ssh://", "ssh://@h", "ssh://;x@h", "ssh://h:22/x", "ssh://h/x", "ssh://h:/", "ssh://ro%zzt@h", "ssh://ro%6@h", "ssh://%2doX@h",
 		"ssh://a%0ab@h", "ssh://ro%00ot@h", "ssh://[fd00::1]:22", "ssh://root@[fd00::1]", "ssh://a@b@h", "ssh://ssh://h", "ssh://h:0",
+		"work/jump", "ssh://root:pw@[2001:db8::1]:22662", "ssh://root:pw@2001:db8::1:22662",
 	} {
 		if want, ok := sshJump(t, text); ok {
 			t.Errorf("%q: ssh has %q", text, want)

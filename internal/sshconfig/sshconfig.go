@@ -9,6 +9,8 @@ package sshconfig
 import (
 	"cmp"
 	"context"
+	"io/fs"
+	"os"
 	"strconv"
 	"sync"
 	"time"
@@ -151,6 +153,9 @@ func (r *Resolver) settings(ctx context.Context, q Query) (settings, error) {
 func (r *Resolver) ask(ctx context.Context, q Query) (settings, error) {
 	if localfile.IsFolder(q.File) { // ssh reads a folder as an empty file
 		return nil, &problem.Error{Class: problem.Usage, Message: display.Mask(q.File) + " is a folder", Hint: "set ssh_config to a file in it"}
+	}
+	if info, err := os.Stat(q.File); err == nil && info.Mode()&(fs.ModeNamedPipe|fs.ModeSocket) != 0 { // ssh waits for a writer, for each host
+		return nil, &problem.Error{Class: problem.Usage, Message: display.Mask(q.File) + " is a FIFO or a socket, not a regular file", Hint: "set ssh_config to a file, or to none"}
 	}
 	if r.options.Program == "" {
 		return r.readFiles(q)
