@@ -78,6 +78,7 @@ func TestForcedCommand(t *testing.T) {
 		"false":    {"/bin/false", "", nothing},
 		"true":     {"/bin/true", "", nothing},
 		"greeting": {"echo Welcome", "Welcome", "the host did not run the command: Welcome"},
+		"expired":  {"echo 'WARNING: Your password has expired.' >&2; echo 'Password change required but no TTY available.' >&2; exit 1", "WARNING: Your password has expired.\nPassword change required but no TTY available.", "the host did not run the command: Password change required but no TTY available."},
 		"denied":   {"echo 'only backups here' >&2; exit 1", "only backups here", "the host did not run the command: only backups here"},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -305,7 +305,7 @@ func (a *attempt) handshake(ctx context.Context, transport net.Conn, check *host
 	inTime := stop()
 	if err != nil {
 		_ = transport.Close()
-		if ended := a.transportEnded(ctx, wire, login, err); ended != nil {
+		if ended := a.transportEnded(ctx, wire, login, err); ended != nil && login.said == "" {
 			err = ended
 		} else {
 			err = a.explain(err, wire, check, login)
@@ -327,6 +327,7 @@ func (a *attempt) config(check *hostCheck, login *login) *ssh.ClientConfig {
 		User:              a.target.User,
 		HostKeyCallback:   check.verify,
 		HostKeyAlgorithms: check.algorithms(),
+		BannerCallback:    login.hear,
 		AuthCallback: func(ctx *ssh.ClientAuthContext) (ssh.AuthMethod, error) {
 			a.setStage("authentication did not finish")
 			return login.next(ctx)
@@ -346,10 +347,13 @@ func (a *attempt) explain(err error, wire *versionWatch, check *hostCheck, login
 		return &droppedEarly{greeting: greeting, err: err}
 	case !spoke:
 		return &problem.Error{Class: problem.Unreachable, Message: "the server does not speak SSH", Hint: "check the address and the port"}
+	case isDrop(err) && login.said != "":
+		return login.closed()
 	case isDrop(err) && a.endedInPause.Load() && !login.passwordSent:
 		return &droppedEarly{spoke: true, err: err}
 	case isDrop(err) && login.started:
-		return &problem.Error{Class: problem.Unreachable, Message: "connection closed by the server during authentication"}
+		return &problem.Error{Class: problem.Unreachable, Message: "connection closed by the server during authentication",
+			Hint: "the server may refuse the account without a reason (PAM): see its log"}
 	case isDrop(err):
 		return &droppedEarly{spoke: true, err: err}
 	case login.started:

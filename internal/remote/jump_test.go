@@ -136,7 +136,7 @@ func TestJumpHostRestarts(t *testing.T) {
 	b.stop()
 	_, err = d.Dial(testContext(t), s.target)
 	wantError(t, err, problem.Unreachable, "jump host bastion: connection refused")
-	if output := b.run(t); output != "" {
+	if output := b.run(t, ""); output != "" {
 		t.Fatal(output)
 	}
 	mustRun(t, dial(t, d, s.target))

@@ -28,6 +28,7 @@ type login struct {
 	passwordSent bool           // it was sent
 	partial      bool           // a credential was accepted, but the server requires more
 	allowed      []string       // methods that the server named last
+	said         string         // what the server has said since, sanitised: PAM gives its reason there
 	problem      error          // why this side ended it: a *problem.Error, or the error of ctx
 	fault        *problem.Error // the same, if it applies to every host
 }
@@ -82,14 +83,31 @@ func (l *login) password() (string, error) {
 		l.fault, _ = l.problem.(*problem.Error)
 		return "", l.problem
 	}
-	l.passwordSent = true
+	l.passwordSent, l.said = true, "" // before, it was a greeting
 	return text, nil
+}
+
+// hear records a text of the server for the error: a banner (RFC 4252 section 5.4) or an
+// instruction (RFC 4256). A banner before the first method is the Banner of
+// sshd_config(5), which greets everyone. When PAM refuses an account, sshd sends its text and
+// closes the connection (auth2.c, userauth_finish).
+func (l *login) hear(text string) error {
+	if l.started {
+		l.said = display.Sanitise(strings.TrimSpace(l.said+" "+strings.TrimSpace(text)), 400)
+	}
+	return nil
+}
+
+// closed returns the error when the server closed the connection after it gave a reason.
+func (l *login) closed() *problem.Error {
+	return keyProblem(fmt.Sprintf("the server refused user %s: %s", l.target.User, l.said), "check the account on the host, with root: chage -l "+l.target.User+", passwd -S "+l.target.User)
 }
 
 // answer answers a keyboard-interactive request (RFC 4256): with the password to a
 // single question without echo, once. Other questions, such as for a new password
 // or a code, are an error.
-func (l *login) answer(_, _ string, questions []string, echoed []bool) ([]string, error) {
+func (l *login) answer(_, instruction string, questions []string, echoed []bool) ([]string, error) {
+	_ = l.hear(instruction)
 	switch {
 	case len(questions) == 0:
 		return nil, nil
@@ -139,8 +157,19 @@ func (l *login) tried() []string {
 	return list
 }
 
-// failed returns the error for a login that ended with err.
+// failed returns the error for a login that ended with err, and what the server has said.
 func (l *login) failed(err error) error {
+	reason := l.reason(err)
+	p, ok := reason.(*problem.Error)
+	if !ok || l.said == "" {
+		return reason
+	}
+	said := *p
+	said.Message += "; the server says: " + l.said
+	return &said
+}
+
+func (l *login) reason(err error) error {
 	ours, ok := l.problem.(*problem.Error)
 	switch {
 	case l.problem != nil && !ok:
@@ -163,6 +192,8 @@ func (l *login) noneAccepted() *problem.Error {
 	switch {
 	case l.partial:
 		what = "the server requires more than a key from user %s: %s"
+	case l.passwordUsed:
+		what = "the server refused user %s without a question for the password; it accepts: %s"
 	case !slices.Contains(l.allowed, "publickey") && l.target.Password == nil:
 		what = "the server accepts no keys from user %s, only: %s"
 	}

@@ -25,6 +25,9 @@ const sshdPath = "/usr/sbin/sshd"
 type sshdSettings struct {
 	umask string   // of the SFTP server; empty means 022
 	extra []string // lines of sshd_config
+	// private is a shell script that runs before sshd, as root, in a mount namespace of
+	// its own; empty: none. $0 is the authorized_keys file.
+	private string
 }
 
 // sshd is a real OpenSSH server for the current user, with three host keys.
@@ -139,7 +142,7 @@ func (s *sshd) launch(t *testing.T, settings sshdSettings) {
 		}
 		config := strings.Join(append(settings.extra, lines...), "\n") + "\n"
 		writeFile(t, filepath.Join(s.dir, "sshd_config"), []byte(config))
-		if failure = s.run(t); failure == "" {
+		if failure = s.run(t, settings.private); failure == "" {
 			return
 		}
 	}
@@ -147,9 +150,13 @@ func (s *sshd) launch(t *testing.T, settings sshdSettings) {
 }
 
 // run starts sshd and returns "" when it listens, else its output.
-func (s *sshd) run(t *testing.T) string {
+func (s *sshd) run(t *testing.T, private string) string {
 	t.Helper()
-	cmd := exec.Command(sshdPath, "-D", "-e", "-f", filepath.Join(s.dir, "sshd_config"))
+	argv := []string{sshdPath, "-D", "-e", "-f", filepath.Join(s.dir, "sshd_config")}
+	if private != "" {
+		argv = append([]string{"unshare", "--mount", "--propagation", "private", "sh", "-euc", private + "\nexec \"$@\"", s.authorized}, argv...)
+	}
+	cmd := exec.Command(argv[0], argv[1:]...)
 	stderr, err := cmd.StderrPipe()
 	if err != nil {
 		t.Fatal(err)
