@@ -25,7 +25,9 @@ const closeGrace = time.Second
 const missedKeepAlives = 3
 
 // Conn is an authenticated connection to one machine. Its methods may be called
-// from several goroutines at the same time. The caller must close it.
+// from several goroutines at the same time. The caller must close it. If the server
+// allows fewer sessions at once than are needed (MaxSessions in sshd_config(5)), it
+// logs in again, for a further connection.
 type Conn struct {
 	name        string // of its target
 	via         *Conn  // its jump host; nil: none
@@ -46,6 +48,11 @@ type Conn struct {
 
 	sftpMu sync.Mutex
 	sftp   *sftpSession // the newest; nil before the first use
+
+	sessions sessions
+	redial   func(ctx context.Context) (*Conn, error) // connects to the same target
+	dialing  chan struct{}                            // contains a token while redial runs
+	further  *Conn                                    // for sessions that the server refuses here; nil: none
 }
 
 func newConn(name string, via *Conn, client *ssh.Client, transport net.Conn, options Options, fingerprint string) *Conn {
@@ -57,6 +64,7 @@ func newConn(name string, via *Conn, client *ssh.Client, transport net.Conn, opt
 		options:     options,
 		fingerprint: fingerprint,
 		lost:        make(chan struct{}),
+		dialing:     make(chan struct{}, 1),
 
 		cleanupTimeout: cleanupTimeout,
 	}
@@ -77,7 +85,11 @@ func (c *Conn) HostKeyFingerprint() string { return c.fingerprint }
 func (c *Conn) Close() error {
 	c.mu.Lock()
 	c.closed = true
+	further := c.further
 	c.mu.Unlock()
+	if further != nil {
+		_ = further.Close()
+	}
 	c.end("closed")
 	c.work.Wait()
 	return nil
@@ -147,8 +159,14 @@ func (c *Conn) pause(d time.Duration) bool {
 }
 
 // Ping sends a request and waits for the answer, one round trip. An error other
-// than that of ctx means that the connection has ended.
+// than that of ctx means that the connection has ended, or a further one that has
+// sessions of c.
 func (c *Conn) Ping(ctx context.Context) error {
+	if next := c.next(); next != nil {
+		if err := next.Ping(ctx); err != nil {
+			return err
+		}
+	}
 	answer := make(chan error, 1)
 	if !c.spawn(func() { answer <- c.ping() }) {
 		return closedError()
@@ -194,11 +212,7 @@ func (c *Conn) abandon(channel io.Closer, done <-chan struct{}) {
 func (c *Conn) explain(what string, err error) *problem.Error {
 	var refused *ssh.OpenChannelError
 	if errors.As(err, &refused) {
-		return &problem.Error{
-			Class:   problem.Command,
-			Message: "the server allows no more sessions: " + display.Sanitise(refused.Message, 200),
-			Hint:    "see MaxSessions in sshd_config(5) on the host",
-		}
+		return c.sessions.refused(refused)
 	}
 	if c.ping() != nil {
 		return c.lostError()

@@ -112,6 +112,9 @@ func (d *Dialer) Dial(ctx context.Context, t Target) (*Conn, error) {
 		var other *otherKey
 		switch {
 		case !errors.As(err, &other):
+			if c != nil {
+				c.redial = func(ctx context.Context) (*Conn, error) { return d.Dial(ctx, t) }
+			}
 			return c, err
 		case t.addSeen(other.key):
 			return nil, t.unpinned()

@@ -23,7 +23,7 @@ func (c *Conn) Get(ctx context.Context, dir, name string, size int64, w io.Write
 		const what = "cannot read the file"
 		file, err := s.client.Open(path.Join(dir, name))
 		if err != nil {
-			return c.sftpError(what, err, problem.Command, "the host reports a failure")
+			return s.conn.sftpError(what, err, problem.Command, "the host reports a failure")
 		}
 		into.onFailure = failed // the library still waits for outstanding answers
 		_, err = file.WriteTo(into)
@@ -32,7 +32,7 @@ func (c *Conn) Get(ctx context.Context, dir, name string, size int64, w io.Write
 		case errors.Is(err, errTooLong):
 			return &problem.Error{Class: problem.Command, Message: what + ": it is longer than the host reported"}
 		case err != nil:
-			return c.sftpError(what, err, problem.Command, "the host reports a failure")
+			return s.conn.sftpError(what, err, problem.Command, "the host reports a failure")
 		case left > 0:
 			return &problem.Error{Class: problem.Command, Message: fmt.Sprintf("%s: it ends %d bytes early", what, left)}
 		}

@@ -159,7 +159,7 @@ func TestSessionFaults(t *testing.T) {
 	}{
 		{"opens no session", func(s *fakeServer) {
 			s.open = func(n ssh.NewChannel) bool { _ = n.Reject(ssh.ResourceShortage, "no\x1b[2J more"); return true }
-		}, 0, problem.Command, "allows no more sessions: no more"},
+		}, 0, problem.Command, "allows no sessions: no more"},
 		{"refuses to run", func(s *fakeServer) { s.refuse["exec"] = true }, 0, problem.Command, "the server refused to run it"},
 		{"never answers the opening", func(s *fakeServer) { s.open = never }, 50 * time.Millisecond, problem.Timeout, "timed out"},
 		{"closes without a status", func(s *fakeServer) { s.exec = func(ssh.Channel, string) {} }, 0,

@@ -72,32 +72,6 @@ func putAndRemove(t *testing.T, c *Conn, home string) {
 	}
 }
 
-func TestMaxSessions(t *testing.T) {
-	s := startSSHD(t, sshdSettings{extra: []string{"MaxSessions 1"}})
-	c := dial(t, newDialer(t, Options{}), s.target)
-	p, err := c.Start(testContext(t), "cat")
-	if err != nil {
-		t.Fatal(err)
-	}
-	_, err = c.Run(testContext(t), "true", nil)
-	wantError(t, err, problem.Command, "allows no more sessions")
-	wantError(t, c.OpenSFTP(testContext(t)), problem.Command, "allows no more sessions")
-	if err := p.Stdin().Close(); err != nil {
-		t.Fatal(err)
-	}
-	if err := p.Wait(); err != nil {
-		t.Fatal(err)
-	}
-	ctx := testContext(t)
-	err = c.Put(ctx, "dir", "file", nil)
-	for err != nil && ctx.Err() == nil { // sshd frees the session with a delay
-		err = c.Put(ctx, "dir", "file", nil)
-	}
-	if err != nil {
-		t.Errorf("with the session free again: %v", err)
-	}
-}
-
 // TestServerIsKilled kills the sshd process of the connection.
 func TestServerIsKilled(t *testing.T) {
 	s := startSSHD(t, sshdSettings{})

@@ -44,6 +44,10 @@ func (c *Conn) Start(ctx context.Context, command string) (*Process, error) {
 // command's standard error as it arrives, unsanitised and from one goroutine. Its
 // Write must not block.
 func (c *Conn) StartWatched(ctx context.Context, command string, watcher io.Writer) (*Process, error) {
+	return withRoom(ctx, c, func(c *Conn) (*Process, error) { return c.start(ctx, command, watcher) })
+}
+
+func (c *Conn) start(ctx context.Context, command string, watcher io.Writer) (*Process, error) {
 	if ctx.Err() != nil {
 		return nil, contextError(ctx, "command")
 	}
@@ -127,7 +131,11 @@ func (p *Process) run(command string, started chan<- error) {
 
 // open starts command in a new session.
 func (p *Process) open(command string) (*ssh.Session, error) {
-	session, err := p.conn.client.NewSession()
+	var session *ssh.Session
+	err := p.conn.sessions.open(func() (err error) {
+		session, err = p.conn.client.NewSession()
+		return err
+	})
 	if err != nil {
 		return nil, err
 	}

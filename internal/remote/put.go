@@ -28,7 +28,7 @@ const noSpace = "the host reports a failure, probably no space left or a quota"
 // only. Without permission to create dir the error is fs.ErrPermission.
 func (c *Conn) Put(ctx context.Context, dir, name string, data []byte) error {
 	err := c.withSFTP(ctx, dir, name, func(s *sftpSession, failed func()) error {
-		p := &put{conn: c, session: s, dir: dir, file: path.Join(dir, name)}
+		p := &put{session: s, dir: dir, file: path.Join(dir, name)}
 		err := p.store(ctx, data)
 		if err != nil {
 			failed()
@@ -50,10 +50,10 @@ func (c *Conn) Remove(ctx context.Context, dir, name string) error {
 			func() error { return s.client.Remove(path.Join(dir, name)) },
 			func() error { return s.client.RemoveDirectory(dir) })
 		if fileErr != nil && !errors.Is(fileErr, os.ErrNotExist) {
-			return c.sftpError("cannot remove the file", fileErr, problem.Command, "the host reports a failure")
+			return s.conn.sftpError("cannot remove the file", fileErr, problem.Command, "the host reports a failure")
 		}
 		if dirErr != nil && !errors.Is(dirErr, os.ErrNotExist) {
-			return c.sftpError("cannot remove the directory", dirErr, problem.Command, "the host reports a failure, probably the directory is not empty")
+			return s.conn.sftpError("cannot remove the directory", dirErr, problem.Command, "the host reports a failure, probably the directory is not empty")
 		}
 		return nil
 	})
@@ -79,6 +79,7 @@ func (c *Conn) withSFTP(ctx context.Context, dir, name string, do func(s *sftpSe
 	case <-ctx.Done():
 		return contextError(ctx, "copy")
 	}
+	c = s.conn
 	failing := make(chan struct{})
 	done := make(chan error, 1)
 	work := func() {
@@ -116,7 +117,6 @@ func (c *Conn) awaitCleanup(ctx context.Context, s *sftpSession, done <-chan err
 
 // put is one call of Put.
 type put struct {
-	conn    *Conn
 	session *sftpSession
 	dir     string
 	file    string
@@ -151,7 +151,7 @@ func (p *put) mkdir() error {
 	if _, statErr := p.session.client.Lstat(p.dir); statErr == nil {
 		return &problem.Error{Class: problem.Command, Message: what + ": it already exists"}
 	}
-	return p.conn.sftpError(what, err, problem.Disk, noSpace)
+	return p.session.conn.sftpError(what, err, problem.Disk, noSpace)
 }
 
 // create makes the directory private and creates the file, in one round trip and in
@@ -166,9 +166,9 @@ func (p *put) create() error {
 		})
 	switch {
 	case modeErr != nil:
-		return p.conn.sftpError("cannot make the directory private", modeErr, problem.Command, "the host reports a failure")
+		return p.session.conn.sftpError("cannot make the directory private", modeErr, problem.Command, "the host reports a failure")
 	case openErr != nil:
-		return p.conn.sftpError("cannot create the file", openErr, problem.Disk, noSpace)
+		return p.session.conn.sftpError("cannot create the file", openErr, problem.Disk, noSpace)
 	case p.handle == nil: // the library accepts a status "ok" as the answer to an open
 		return &problem.Error{Class: problem.Command, Message: "cannot create the file: the server broke the SFTP protocol"}
 	}
@@ -186,11 +186,11 @@ func (p *put) write(data []byte) error {
 		})
 	switch {
 	case modeErr != nil:
-		return p.conn.sftpError("cannot make the file private", modeErr, problem.Command, "the host reports a failure")
+		return p.session.conn.sftpError("cannot make the file private", modeErr, problem.Command, "the host reports a failure")
 	case writeErr != nil:
-		return p.conn.sftpError("cannot write the file", writeErr, problem.Disk, noSpace)
+		return p.session.conn.sftpError("cannot write the file", writeErr, problem.Disk, noSpace)
 	case written != len(data):
-		return p.conn.sftpError("cannot write the file", io.ErrShortWrite, problem.Disk, noSpace)
+		return p.session.conn.sftpError("cannot write the file", io.ErrShortWrite, problem.Disk, noSpace)
 	}
 	return nil
 }
@@ -199,7 +199,7 @@ func (p *put) close() error {
 	handle := p.handle
 	p.handle = nil
 	if err := handle.Close(); err != nil {
-		return p.conn.sftpError("cannot close the file", err, problem.Disk, noSpace)
+		return p.session.conn.sftpError("cannot close the file", err, problem.Disk, noSpace)
 	}
 	return nil
 }

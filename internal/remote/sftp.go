@@ -17,6 +17,7 @@ import (
 // sftpSession is an SFTP session of a connection. Its fields are set before
 // ready is closed.
 type sftpSession struct {
+	conn   *Conn
 	ready  chan struct{} // closed when the session is open, or could not be opened
 	ended  chan struct{} // closed when the session has ended
 	err    error         // why it could not be opened
@@ -39,6 +40,10 @@ func (c *Conn) OpenSFTP(ctx context.Context) error {
 }
 
 func (c *Conn) openedSFTP(ctx context.Context) (*sftpSession, error) {
+	return withRoom(ctx, c, func(c *Conn) (*sftpSession, error) { return c.awaitSFTP(ctx) })
+}
+
+func (c *Conn) awaitSFTP(ctx context.Context) (*sftpSession, error) {
 	if ctx.Err() != nil {
 		return nil, contextError(ctx, "copy")
 	}
@@ -62,11 +67,12 @@ func (c *Conn) startSFTP() *sftpSession {
 		return c.sftp
 	}
 	s := &sftpSession{
+		conn:  c,
 		ready: make(chan struct{}),
 		ended: make(chan struct{}),
 		busy:  make(chan struct{}, 1),
 	}
-	if !c.spawn(func() { s.run(c) }) {
+	if !c.spawn(s.run) {
 		s.err = closedError()
 		close(s.ended)
 		close(s.ready)
@@ -85,9 +91,9 @@ func (s *sftpSession) over() bool {
 }
 
 // run runs in the session's goroutine: it opens the session and waits for its end.
-func (s *sftpSession) run(c *Conn) {
+func (s *sftpSession) run() {
 	defer close(s.ended)
-	err := s.open(c)
+	err := s.open(s.conn)
 	s.err = err
 	close(s.ready)
 	if err == nil {
@@ -100,7 +106,12 @@ type subsystemRequest struct{ Name string }
 
 func (s *sftpSession) open(c *Conn) error {
 	const what = "cannot start SFTP"
-	channel, requests, err := c.client.OpenChannel("session", nil)
+	var channel ssh.Channel
+	var requests <-chan *ssh.Request
+	err := c.sessions.open(func() (err error) {
+		channel, requests, err = c.client.OpenChannel("session", nil)
+		return err
+	})
 	if err != nil {
 		return c.explain(what, err)
 	}

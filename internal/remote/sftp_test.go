@@ -274,7 +274,7 @@ func TestSFTPFaults(t *testing.T) {
 		{"disabled", func(s *fakeServer) { s.refuse["subsystem"] = true }, problem.Command, "SFTP is disabled"},
 		{"no session", func(s *fakeServer) {
 			s.open = func(n ssh.NewChannel) bool { _ = n.Reject(ssh.ConnectionFailed, "open failed"); return true }
-		}, problem.Command, "allows no more sessions"},
+		}, problem.Command, "allows no sessions"},
 		{"no server program", func(s *fakeServer) {
 			s.subsystem = func(ch ssh.Channel) { _, _ = io.WriteString(ch.Stderr(), "sh: sftp-server: not found\n") }
 		}, problem.Command, "SFTP does not work"},

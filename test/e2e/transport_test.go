@@ -12,17 +12,18 @@ import (
 )
 
 // TestOddLogins rotates hosts without SFTP, with another login shell than sh, a
-// greeting, German messages, or without a login directory.
+// greeting, German messages, one session at once, or without a login directory.
 func TestOddLogins(t *testing.T) {
 	odd := map[string]string{
-		"no-sftp":  "sed -i /^Subsystem/d /etc/ssh/sshd_config; systemctl restart ssh",
-		"csh":      "usermod --shell /bin/tcsh azureuser; echo 'echo welcome' >/home/azureuser/.cshrc; sed -i /^Subsystem/d /etc/ssh/sshd_config; systemctl restart ssh",
-		"fish":     "usermod --shell /usr/bin/fish azureuser; mkdir -p /home/azureuser/.config/fish; echo 'echo welcome; echo problem >&2' >/home/azureuser/.config/fish/config.fish; chown -R azureuser /home/azureuser/.config",
-		"greeting": "printf 'echo welcome=1\\necho result=rotated\\necho problem >&2\\n' | tee /home/azureuser/.bashrc /home/azureuser/.bash_profile /etc/bash.bashrc >/home/azureuser/.profile",
-		"german":   "printf 'export LANG=de_DE.UTF-8 LC_ALL=de_DE.UTF-8 LANGUAGE=de\\n' >/home/azureuser/.bashrc; printf 'LANG=de_DE.UTF-8\\nLC_ALL=de_DE.UTF-8\\n' >/etc/default/locale",
-		"no-home":  "rm -r /home/azureuser; mkdir /home/azureuser; cd /home/azureuser; rmdir /home/azureuser; sed -i 's|^AuthorizedKeysFile.*||' /etc/ssh/sshd_config; echo 'AuthorizedKeysFile /etc/ssh/keys' >>/etc/ssh/sshd_config.d/e2e.conf; cp /root/.ssh/authorized_keys /etc/ssh/keys; chmod 644 /etc/ssh/keys; systemctl restart ssh",
-		"no-both":  "rm -r /home/azureuser; echo 'AuthorizedKeysFile /etc/ssh/keys' >>/etc/ssh/sshd_config.d/e2e.conf; cp /root/.ssh/authorized_keys /etc/ssh/keys; chmod 644 /etc/ssh/keys; sed -i /^Subsystem/d /etc/ssh/sshd_config; systemctl restart ssh",
-		"noexec":   "mount -o remount,noexec,nosuid,nodev /tmp && mount -o bind,noexec /home /home && mount -o remount,bind,noexec /home",
+		"no-sftp":     "sed -i /^Subsystem/d /etc/ssh/sshd_config; systemctl restart ssh",
+		"csh":         "usermod --shell /bin/tcsh azureuser; echo 'echo welcome' >/home/azureuser/.cshrc; sed -i /^Subsystem/d /etc/ssh/sshd_config; systemctl restart ssh",
+		"fish":        "usermod --shell /usr/bin/fish azureuser; mkdir -p /home/azureuser/.config/fish; echo 'echo welcome; echo problem >&2' >/home/azureuser/.config/fish/config.fish; chown -R azureuser /home/azureuser/.config",
+		"greeting":    "printf 'echo welcome=1\\necho result=rotated\\necho problem >&2\\n' | tee /home/azureuser/.bashrc /home/azureuser/.bash_profile /etc/bash.bashrc >/home/azureuser/.profile",
+		"german":      "printf 'export LANG=de_DE.UTF-8 LC_ALL=de_DE.UTF-8 LANGUAGE=de\\n' >/home/azureuser/.bashrc; printf 'LANG=de_DE.UTF-8\\nLC_ALL=de_DE.UTF-8\\n' >/etc/default/locale",
+		"no-home":     "rm -r /home/azureuser; mkdir /home/azureuser; cd /home/azureuser; rmdir /home/azureuser; sed -i 's|^AuthorizedKeysFile.*||' /etc/ssh/sshd_config; echo 'AuthorizedKeysFile /etc/ssh/keys' >>/etc/ssh/sshd_config.d/e2e.conf; cp /root/.ssh/authorized_keys /etc/ssh/keys; chmod 644 /etc/ssh/keys; systemctl restart ssh",
+		"no-both":     "rm -r /home/azureuser; echo 'AuthorizedKeysFile /etc/ssh/keys' >>/etc/ssh/sshd_config.d/e2e.conf; cp /root/.ssh/authorized_keys /etc/ssh/keys; chmod 644 /etc/ssh/keys; sed -i /^Subsystem/d /etc/ssh/sshd_config; systemctl restart ssh",
+		"one-session": "echo MaxSessions 1 >/etc/ssh/sshd_config.d/a.conf; systemctl restart ssh",
+		"noexec":      "mount -o remount,noexec,nosuid,nodev /tmp && mount -o bind,noexec /home /home && mount -o remount,bind,noexec /home",
 	}
 	var specs []fleet.Spec
 	for name := range odd {
