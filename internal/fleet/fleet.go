@@ -109,7 +109,8 @@ func open(ctx context.Context, c Caller, r Request, inv *inventory.Inventory, ho
 func (f *Fleet) connect() {
 	settings := f.Inventory.Rollout
 	f.dialer = remote.NewDialer(remote.Options{AgentSocket: f.caller.Getenv("SSH_AUTH_SOCK"),
-		ConnectRate: settings.ConnectRate, ConnectParallel: settings.ConnectParallel})
+		ConnectRate: settings.ConnectRate, ConnectParallel: settings.ConnectParallel,
+		Note: func(line string) { f.caller.Say("note: " + line) }})
 	f.sudo = &sudoPasswords{secrets: f.secrets, known: map[sudoSource]*host.Password{}}
 	f.runner = &rollout.Runner{
 		Dial: func(ctx context.Context, h inventory.Host) (rollout.Host, error) { return f.dial(ctx, h, f.run) },

@@ -30,6 +30,18 @@ func sshAccepts(t *testing.T, target Target) bool {
 	return err == nil
 }
 
+// noAddress is the address of a machine that is reached indirectly.
+var noAddress = endpoint("")
+
+func newCheck(t *testing.T, d *Dialer, target Target) *hostCheck {
+	t.Helper()
+	check, err := d.hostCheck(target)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return check
+}
+
 func read(t *testing.T, path string) string {
 	t.Helper()
 	text, err := os.ReadFile(path)
@@ -134,14 +146,11 @@ func TestAcceptNewAgain(t *testing.T) {
 	target.KnownHosts = filepath.Join(t.TempDir(), "known_hosts")
 	d := newDialer(t, Options{})
 	dial(t, d, target)
-	known, err := d.knownHosts.get(target)
-	if err != nil {
-		t.Fatal(err)
-	}
 	other, _ := newKey(t)
-	check := newHostCheck(known, new(pinTypes), target)
+	check := newCheck(t, d, target)
+	check.lines = make([][]knownLine, len(check.names))
 	// Like a connection that looked the host up before the other one added it.
-	err = check.accept(noAddress, other.PublicKey())
+	err := check.accept(noAddress, other.PublicKey())
 	wantError(t, err, problem.HostKeyChanged, "host key has changed: "+target.KnownHosts+":1 has ssh-ed25519")
 	if err := check.accept(noAddress, s.hostKeys["ed25519"].PublicKey()); err != nil {
 		t.Error(err)
@@ -162,15 +171,15 @@ func TestAcceptNewTogether(t *testing.T) {
 	}
 	var work sync.WaitGroup
 	for range programs {
-		known, err := new(hostDatabases).get(Target{KnownHosts: path}) // the lock belongs to the open file, so one process can act as several
-		if err != nil {
-			t.Fatal(err)
-		}
+		d := newDialer(t, Options{}) // the lock belongs to the open file, so one process can act as several
 		for range 2 {
 			work.Go(func() {
 				for i, key := range keys {
-					target := Target{Address: fmt.Sprintf("host-%d.example", i), Port: 2222, AcceptNewHostKeys: true}
-					check := newHostCheck(known, new(pinTypes), target)
+					check, err := d.hostCheck(Target{Address: fmt.Sprintf("host-%d.example", i), Port: 2222, KnownHosts: path, AcceptNewHostKeys: true})
+					if err != nil {
+						t.Error(err)
+						return
+					}
 					if err := check.verify("", &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1), Port: 22}, key); err != nil {
 						t.Errorf("host %d: %v", i, err)
 					}
@@ -195,13 +204,9 @@ func TestAcceptNewRace(t *testing.T) {
 	refusals := make([]error, 2)
 	var work sync.WaitGroup
 	for i := range refusals {
-		known, err := new(hostDatabases).get(Target{KnownHosts: path})
-		if err != nil {
-			t.Fatal(err)
-		}
+		check := newCheck(t, newDialer(t, Options{}), Target{Address: "host.example", Port: 22, KnownHosts: path, AcceptNewHostKeys: true})
 		key, _ := newKey(t)
 		work.Go(func() {
-			check := newHostCheck(known, new(pinTypes), Target{Address: "host.example", Port: 22, AcceptNewHostKeys: true})
 			refusals[i] = check.verify("", noAddress, key.PublicKey())
 		})
 	}

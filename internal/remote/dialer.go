@@ -250,8 +250,8 @@ func (a *attempt) setStage(stage string) {
 
 // connect does everything that needs no server first, then the rest.
 func (a *attempt) connect(ctx context.Context) (*Conn, error) {
-	known, err := a.dialer.knownHosts.get(a.target)
-	if err != nil && !a.target.triesEachType() {
+	check, err := a.dialer.hostCheck(a.target)
+	if err != nil {
 		return nil, untried(err)
 	}
 	login, err := a.login(ctx)
@@ -263,7 +263,7 @@ func (a *attempt) connect(ctx context.Context) (*Conn, error) {
 	if err != nil {
 		return nil, err
 	}
-	return a.handshake(ctx, transport, newHostCheck(known, &a.dialer.pins, a.target), login)
+	return a.handshake(ctx, transport, check, login)
 }
 
 // untried marks err as one that occurred before anything was sent to the machine.
@@ -304,7 +304,7 @@ func (a *attempt) handshake(ctx context.Context, transport net.Conn, check *host
 	stop := context.AfterFunc(ctx, func() { _ = transport.Close() })
 	wire := &versionWatch{Conn: transport, seen: func() { a.setStage("the SSH handshake did not finish") }}
 	a.wire.Store(wire)
-	conn, channels, requests, err := ssh.NewClientConn(wire, check.name, a.config(check, login))
+	conn, channels, requests, err := ssh.NewClientConn(wire, a.address, a.config(check, login))
 	inTime := stop()
 	if err != nil {
 		_ = transport.Close()

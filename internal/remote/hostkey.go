@@ -5,82 +5,90 @@ import (
 	"fmt"
 	"io/fs"
 	"net"
+	"net/netip"
 	"os"
 	"slices"
-	"strconv"
 	"strings"
 	"sync"
 
 	"al.essio.dev/pkg/shellescape"
-	"github.com/skeema/knownhosts"
 	"golang.org/x/crypto/ssh"
-	xknownhosts "golang.org/x/crypto/ssh/knownhosts"
 
 	"github.com/aoifleet/aoifleet/internal/display"
 	"github.com/aoifleet/aoifleet/internal/problem"
 )
 
-// plainAlgorithms returns the host key algorithms to request from an unknown host,
-// in OpenSSH's order: users compare the key with the one that ssh shows. In FIPS
-// 140-3 mode some are missing.
-func plainAlgorithms() []string {
-	supported := ssh.SupportedAlgorithms().HostKeys
-	return slices.DeleteFunc([]string{
-		ssh.KeyAlgoED25519, ssh.KeyAlgoECDSA256, ssh.KeyAlgoECDSA384, ssh.KeyAlgoECDSA521,
-		ssh.KeyAlgoRSASHA512, ssh.KeyAlgoRSASHA256,
-	}, func(algorithm string) bool { return !slices.Contains(supported, algorithm) })
-}
-
 // hostCheck verifies the host key of one connection strictly: against the pins if
 // there are any, else against known_hosts.
 type hostCheck struct {
-	known  *knownFile
+	known  knownFiles
 	pins   *pinTypes
 	target Target
-	name   string // host:port to look up in known_hosts
+	names  []string      // to look up in known_hosts, in this order
+	lines  [][]knownLine // of each name
 
 	mu      sync.Mutex // at each key exchange the library verifies again, in its goroutine
 	sentKey string     // fingerprint
 	problem error      // why the key was rejected
 }
 
-// newHostCheck looks the address up unchanged, then in lower case as OpenSSH does.
-// An alias replaces the address and has no port (HostKeyAlias in ssh_config(5)).
-func newHostCheck(known *knownFile, pins *pinTypes, t Target) *hostCheck {
-	if t.HostKeyAlias != "" {
-		return &hostCheck{known: known, pins: pins, target: t, name: net.JoinHostPort(t.HostKeyAlias, strconv.Itoa(DefaultPort))}
+// hostCheck returns the check of t's host key. The error is a *problem.Error.
+func (d *Dialer) hostCheck(t Target) (*hostCheck, error) {
+	h := &hostCheck{pins: &d.pins, target: t, names: knownNames(t)}
+	if len(t.HostKeyFingerprints) > 0 {
+		return h, nil
 	}
-	port := strconv.Itoa(t.Port)
-	h := &hostCheck{known: known, pins: pins, target: t, name: net.JoinHostPort(t.Address, port)}
-	if len(known.keys(h.name)) == 0 {
-		h.name = net.JoinHostPort(strings.ToLower(t.Address), port)
+	var err error
+	if h.known, err = d.knownHosts.get(t, d.options.Note); err != nil {
+		return nil, err
 	}
-	return h
+	h.lookUp()
+	for _, l := range h.all() {
+		if l.marker == markerRevoked && l.key == nil {
+			return nil, &problem.Error{
+				Class:   problem.HostKeyUnknown,
+				Message: fmt.Sprintf("the @revoked line at %s is not usable: %s", display.Sanitise(l.place(), 400), l.wrong),
+				Hint:    "correct or remove that line: it may revoke the key of this host",
+			}
+		}
+	}
+	return h, nil
 }
 
-// algorithms returns the algorithms to request, those of known keys first: the
-// server sends one key, and it should be one that can be compared. (The library
-// prefers RSA and then reports a changed key.) The others follow, so that a key
-// that did change is reported as changed; certificate algorithms are requested
-// only if an authority is known.
-func (h *hostCheck) algorithms() []string {
-	if h.target.triesEachType() {
-		return h.pins.first(h.target.unseen(), h.target.HostKeyFingerprints)
+// knownNames returns the names of t in known_hosts, in lower case: first with a port
+// that is not 22, then without (check_host_key in OpenSSH's sshconnect.c). An alias
+// replaces the address and has no port (HostKeyAlias in ssh_config(5)).
+func knownNames(t Target) []string {
+	if t.HostKeyAlias != "" {
+		return []string{strings.ToLower(t.HostKeyAlias)}
 	}
-	supported := ssh.SupportedAlgorithms().HostKeys
-	var list []string
-	for _, algorithm := range h.known.algorithms(h.name) {
-		if slices.Contains(supported, algorithm) {
-			list = append(list, algorithm)
-		}
+	host := strings.ToLower(t.Address)
+	if ip, err := netip.ParseAddr(host); err == nil {
+		host = ip.String()
 	}
-	for _, algorithm := range plainAlgorithms() {
-		if !slices.Contains(list, algorithm) {
-			list = append(list, algorithm)
-		}
-	}
-	return list
+	return withPort(host, t.Port)
 }
+
+func withPort(host string, port int) []string {
+	if port == DefaultPort {
+		return []string{host}
+	}
+	return []string{fmt.Sprintf("[%s]:%d", host, port), host}
+}
+
+// lookUp reads the lines of the host.
+func (h *hostCheck) lookUp() {
+	h.lines = nil
+	for _, name := range h.names {
+		h.lines = append(h.lines, h.known.find(name))
+	}
+}
+
+// all returns the lines of the host, with and without its port.
+func (h *hostCheck) all() []knownLine { return slices.Concat(h.lines...) }
+
+// principal returns the name that a certificate of the host needs.
+func (h *hostCheck) principal() string { return h.names[len(h.names)-1] }
 
 // verify implements ssh.HostKeyCallback.
 func (h *hostCheck) verify(_ string, remote net.Addr, key ssh.PublicKey) error {
@@ -100,39 +108,59 @@ func (h *hostCheck) judge(remote net.Addr, key ssh.PublicKey, acceptNew bool) er
 		}
 		return &otherKey{key}
 	}
-	err := h.known.check(h.name, remote, key)
-	var other *xknownhosts.KeyError
-	var revoked *xknownhosts.RevokedError
+	found := h.find(key)
+	plain := withoutCertificate(key)
+	authorities := slices.DeleteFunc(h.all(), func(l knownLine) bool { return l.marker != markerAuthority || l.key == nil })
 	switch {
-	case err == nil:
-		return nil
-	case errors.As(err, &revoked):
+	case found.state == KeyRevoked:
+		what := "host key "
+		if !sameKey(withoutCertificate(found.line.key), plain) {
+			what = "the authority of host key "
+		}
 		return &problem.Error{
 			Class:   problem.HostKeyChanged,
-			Message: fmt.Sprintf("host key %s is marked @revoked at %s:%d", describe(key), revoked.Revoked.Filename, revoked.Revoked.Line),
+			Message: fmt.Sprintf("%s%s is marked @revoked at %s", what, describe(plain), found.line.place()),
 			Hint:    "do not connect until the host has a new key",
 		}
-	case errors.As(err, &other) && len(other.Want) == 0 && acceptNew:
-		return h.accept(remote, key)
-	case errors.As(err, &other) && len(other.Want) == 0:
-		return h.unknown(key)
-	case errors.As(err, &other):
-		return h.changed(key, other.Want)
+	case found.state == KeyChanged:
+		return h.changed(plain, found.line)
+	case found.state == KeyNew && found.refused != nil:
+		return found.refused
+	case found.state == KeyNew && len(authorities) > 0:
+		return &problem.Error{
+			Class:   problem.HostKeyUnknown,
+			Message: fmt.Sprintf("host key %s is not signed by the authority at %s", describe(key), authorities[0].place()),
+			Hint:    "compare the fingerprint; the host needs a certificate (HostCertificate in sshd_config(5)), or a line of its own in known_hosts",
+		}
 	}
-	return &problem.Error{Class: problem.HostKeyUnknown, Message: "host certificate not accepted: " + display.Sanitise(err.Error(), 200)}
+	if other := h.changedAddress(remote, key, found.line); other != nil {
+		return &problem.Error{
+			Class:   problem.HostKeyChanged,
+			Message: fmt.Sprintf("the IP address has another host key (CheckHostIP): %s has %s, the server sent %s", other.place(), describe(other.key), describe(plain)),
+			Hint:    "the name may lead to the wrong machine; if the line is out of date, remove it",
+		}
+	}
+	switch {
+	case found.state == KeyKnown:
+		return nil
+	case acceptNew && !isNull(h.target.KnownHosts):
+		return h.accept(remote, plain)
+	}
+	return h.unknown(plain)
 }
 
 // accept adds the key of an unknown host to known_hosts. If another program has
 // added a key meanwhile, that key decides.
 func (h *hostCheck) accept(remote net.Addr, key ssh.PublicKey) error {
-	err := h.known.add(h.name, key)
+	err := h.known.add(h.names[0], h.lines[0], key)
 	if errors.Is(err, errWrittenMeanwhile) {
+		h.lookUp()
 		return h.judge(remote, key, false)
 	}
 	if err != nil {
 		return &problem.Error{
 			Class:   problem.HostKeyUnknown,
-			Message: fmt.Sprintf("host key %s is new and could not be written to %s: %s", describe(key), h.known.path, plainReason(err)),
+			Message: fmt.Sprintf("host key %s is new and could not be written to %s: %s", describe(key), h.target.KnownHosts, plainReason(err)),
 			Hint:    "check the permissions of the file and its folder",
 		}
 	}
@@ -141,39 +169,39 @@ func (h *hostCheck) accept(remote net.Addr, key ssh.PublicKey) error {
 
 func (h *hostCheck) unknown(key ssh.PublicKey) *problem.Error {
 	file := h.target.KnownHosts
-	if file == "" {
+	switch _, err := os.Stat(file); {
+	case file == "":
 		file = "known_hosts"
-	} else if _, err := os.Stat(file); errors.Is(err, fs.ErrNotExist) {
-		file += " (no such file)"
-	}
-	return &problem.Error{
-		Class:   problem.HostKeyUnknown,
-		Message: fmt.Sprintf("host key %s is not in %s", describe(key), file),
-		Hint:    "compare the fingerprint, then: " + h.scanCommand(),
-	}
-}
-
-func (h *hostCheck) changed(key ssh.PublicKey, known []xknownhosts.KnownKey) *problem.Error {
-	plain := h.known.withoutAuthorities(h.name, known)
-	if len(plain) == 0 {
+	case isNull(file):
 		return &problem.Error{
 			Class:   problem.HostKeyUnknown,
-			Message: fmt.Sprintf("host key %s is not signed by the authority at %s:%d", describe(key), known[0].Filename, known[0].Line),
-			Hint:    "compare the fingerprint; the host needs a certificate (HostCertificate in sshd_config(5)), or a line of its own in known_hosts",
+			Message: fmt.Sprintf("host key %s is unknown: UserKnownHostsFile (known_hosts) is %s, which keeps no key", describe(key), file),
+			Hint:    "compare the fingerprint, set known_hosts in the inventory to a file, then: aoifleet hostkeys scan --add",
 		}
+	case errors.Is(err, fs.ErrNotExist):
+		file += " (no such file)"
 	}
-	expected := plain[0]
-	for _, k := range plain {
-		if k.Key.Type() == key.Type() {
-			expected = k
-			break
+	message := fmt.Sprintf("host key %s is not in %s", describe(key), file)
+	for _, l := range h.all() {
+		switch {
+		case l.key == nil:
+			message += fmt.Sprintf("; the host's line at %s is not usable: %s", l.place(), l.wrong)
+		case l.marker == "": // ssh does not call a key changed that is known without the port only
+			message += fmt.Sprintf("; the line for %s at %s has another key", h.principal(), l.place())
+		default:
+			continue
 		}
+		break
 	}
-	forget := fmt.Sprintf("ssh-keygen -R %s -f %s", shellescape.Quote(knownhosts.Normalize(h.name)), shellescape.Quote(expected.Filename))
+	return &problem.Error{Class: problem.HostKeyUnknown, Message: message, Hint: "compare the fingerprint, then: " + h.scanCommand()}
+}
+
+func (h *hostCheck) changed(key ssh.PublicKey, expected *knownLine) *problem.Error {
+	forget := fmt.Sprintf("ssh-keygen -R %s -f %s", shellescape.Quote(h.names[0]), shellescape.Quote(expected.file))
 	return &problem.Error{
 		Class: problem.HostKeyChanged,
-		Message: fmt.Sprintf("host key has changed: %s:%d has %s, the server sent %s",
-			expected.Filename, expected.Line, describe(expected.Key), describe(key)),
+		Message: fmt.Sprintf("host key has changed: %s has %s, the server sent %s",
+			expected.place(), describe(expected.key), describe(key)),
 		Hint: "this may be an attack; if you know why it changed: " + forget + " ; " + h.scanCommand(),
 	}
 }

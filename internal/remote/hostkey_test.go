@@ -41,11 +41,13 @@ func TestHostKeys(t *testing.T) {
 		{"pattern for any port", []string{line("", "127.0.*", own("ed25519"))}, "", "", "ed25519"},
 		{"comment, blank and others", []string{"# comment", "", line("", "other.example", other.PublicKey()), line("", name+",x", own("rsa"))}, "", "", "rsa"},
 		{"unknown", nil, problem.HostKeyUnknown, "is not in", ""},
-		{"known on port 22 only", []string{line("", "127.0.0.1", own("ed25519"))}, problem.HostKeyUnknown, "is not in", ""},
+		{"known without the port", []string{line("", "127.0.0.1", own("ed25519"))}, "", "", "ed25519"},
+		{"another without the port", []string{line("", "127.0.0.1", other.PublicKey())}, problem.HostKeyUnknown, "; the line for 127.0.0.1 at ", "ed25519"},
 		{"changed", []string{"# first", line("", name, other.PublicKey())}, problem.HostKeyChanged, ":2 has ssh-ed25519 " + ssh.FingerprintSHA256(other.PublicKey()), "ed25519"},
 		{"changed, hashed", []string{line("", knownhosts.HashHostname(name), other.PublicKey())}, problem.HostKeyChanged, "host key has changed", "ed25519"},
 		{"revoked", []string{line("@revoked", "*", own("ed25519")), line("", name, own("ed25519"))}, problem.HostKeyChanged, "@revoked", "ed25519"},
-		{"broken file", []string{"host ssh-ed25519 AAAA"}, problem.HostKeyUnknown, ":1", ""},
+		{"damaged", []string{"", name + " ssh-ed25519 AAAA"}, problem.HostKeyUnknown, ":2 is not usable: damaged key", "ed25519"},
+		{"damaged @revoked", []string{"@revoked * ssh-ed25519 AAAA", line("", name, own("ed25519"))}, problem.HostKeyUnknown, ":1 is not usable: damaged key", ""},
 	}
 	for i, tc := range cases {
 		t.Run(tc.name, func(t *testing.T) {
@@ -144,11 +146,8 @@ func TestFilesAreReadOnce(t *testing.T) {
 func TestNameCase(t *testing.T) {
 	key, _ := newKey(t)
 	line := knownhosts.Line([]string{"vm.example"}, key.PublicKey())
-	known, err := new(hostDatabases).get(Target{KnownHosts: writeFile(t, filepath.Join(t.TempDir(), "known_hosts"), []byte(line+"\n"))})
-	if err != nil {
-		t.Fatal(err)
-	}
-	check := newHostCheck(known, new(pinTypes), Target{Address: "VM.Example", Port: 22})
+	path := writeFile(t, filepath.Join(t.TempDir(), "known_hosts"), []byte(line+"\n"))
+	check := newCheck(t, newDialer(t, Options{}), Target{Address: "VM.Example", Port: 22, KnownHosts: path})
 	if problem := check.judge(&net.TCPAddr{IP: net.IPv4(127, 0, 0, 1), Port: 22}, key.PublicKey(), false); problem != nil {
 		t.Error(problem)
 	}

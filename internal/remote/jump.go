@@ -76,9 +76,9 @@ func jumpKey(via []Target) string {
 	var key strings.Builder
 	for _, t := range via {
 		t = withDefaults(t)
-		fmt.Fprintf(&key, "%q %q %q %q %v %q %q %v %q %v %q %q\n", address(t), t.User, t.IdentityFiles, t.CertificateFiles, t.IdentitiesOnly,
+		fmt.Fprintf(&key, "%q %q %q %q %v %q %q %v %q %v %q %v %q\n", address(t), t.User, t.IdentityFiles, t.CertificateFiles, t.IdentitiesOnly,
 			t.AgentSocket, append([]string{t.KnownHosts}, t.KnownHostsFiles...), t.AcceptNewHostKeys,
-			t.HostKeyFingerprints, t.Passphrase != nil, t.HostKeyAlias, t.ProxyCommand)
+			t.HostKeyFingerprints, t.Passphrase != nil, t.HostKeyAlias, t.CheckHostIP, t.ProxyCommand)
 	}
 	return key.String()
 }

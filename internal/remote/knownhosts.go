@@ -1,12 +1,11 @@
 package remote
 
 import (
-	"bufio"
 	"bytes"
 	"errors"
+	"fmt"
 	"io"
 	"io/fs"
-	"net"
 	"os"
 	"path/filepath"
 	"slices"
@@ -15,7 +14,6 @@ import (
 	"time"
 
 	"github.com/rogpeppe/go-internal/lockedfile"
-	"github.com/skeema/knownhosts"
 	"golang.org/x/crypto/ssh"
 	xknownhosts "golang.org/x/crypto/ssh/knownhosts"
 
@@ -24,202 +22,161 @@ import (
 	"github.com/aoifleet/aoifleet/internal/problem"
 )
 
-// hostDatabases caches each set of known_hosts files, parsed once.
+// maxKnownHosts is the maximum size of a known_hosts file, in bytes.
+const maxKnownHosts = 128 << 20
+
+// hostDatabases caches the known_hosts files, each read once.
 type hostDatabases struct {
-	mu   sync.Mutex
-	sets map[string]*knownFile
+	mu    sync.Mutex
+	files map[string]*knownFile
 }
 
-// get returns the known_hosts files of t, and the error of their first reading.
-func (h *hostDatabases) get(t Target) (*knownFile, error) {
-	paths := t.knownHostsFiles()
-	key := strings.Join(paths, "\x00")
+// knownFiles are the known_hosts files of a target, in their order.
+type knownFiles []*knownFile
+
+// get returns the known_hosts files of t, or the error of the first that cannot be
+// read. note is called for a file with lines that are not usable, once.
+func (h *hostDatabases) get(t Target, note func(string)) (knownFiles, error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	f := h.sets[key]
-	if f == nil {
-		f = &knownFile{path: paths[0], more: paths[1:]}
-		f.load()
-		if h.sets == nil {
-			h.sets = make(map[string]*knownFile)
-		}
-		h.sets[key] = f
+	if h.files == nil {
+		h.files = make(map[string]*knownFile)
 	}
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	return f, f.err
+	var list knownFiles
+	for _, path := range append([]string{t.KnownHosts}, t.KnownHostsFiles...) {
+		f := h.files[path]
+		if f == nil {
+			f = &knownFile{path: path, added: map[string]bool{}}
+			f.load()
+			f.report(note)
+			h.files[path] = f
+		}
+		list = append(list, f)
+	}
+	for _, f := range list {
+		f.mu.Lock()
+		err := f.err
+		f.mu.Unlock()
+		if err != nil {
+			return nil, err
+		}
+	}
+	return list, nil
 }
 
-// knownHostsFiles returns the known_hosts files of t; new keys are added to the
-// first.
-func (t *Target) knownHostsFiles() []string {
-	return append([]string{t.KnownHosts}, t.KnownHostsFiles...)
+// find returns the lines for a name of knownNames, those of authorities too.
+func (k knownFiles) find(name string) []knownLine {
+	var found []knownLine
+	for _, f := range k {
+		f.mu.Lock()
+		lines := f.lines // only ever appended to, or replaced
+		f.mu.Unlock()
+		for i := range lines {
+			if lines[i].matches(name) {
+				found = append(found, lines[i])
+			}
+		}
+	}
+	return found
 }
 
-// knownFile is a known_hosts file and those that are read with it, as they were
-// read, and the keys that this run has added: reading them again after each of a
-// thousand new hosts would take minutes.
+// knownFile is a known_hosts file as it was read, with the lines that this run has
+// added: reading it again after each of a thousand new hosts would take minutes.
 type knownFile struct {
 	path string
-	more []string
 
 	mu     sync.Mutex
-	db     *knownhosts.HostKeyDB // nil if no file exists: no host is known
+	lines  []knownLine
 	err    error
-	hashed bool                       // most names in the file are hashed
-	size   int64                      // of the file at path as it was last read or written here
-	time   time.Time                  // modification time at that size
-	added  map[string][]ssh.PublicKey // by host:port
+	hashed bool            // most names in the file are hashed
+	count  int             // number of its lines, with empty ones
+	size   int64           // as it was last read or written here
+	time   time.Time       // modification time at that size
+	added  map[string]bool // names that this run has added
 }
 
-// load reads the files. The caller holds mu, or f is not shared yet.
+// isNull returns whether a path names no file, or the device that keeps nothing. ssh
+// on Windows takes /dev/null for NUL.
+func isNull(path string) bool { return path == "" || path == os.DevNull || path == "/dev/null" }
+
+// load reads the file. A missing file has no lines. The caller holds mu, or f is not
+// shared yet.
 func (f *knownFile) load() {
-	f.size, f.time, f.added = 0, time.Time{}, map[string][]ssh.PublicKey{}
-	if info, err := os.Stat(f.path); err == nil {
+	f.lines, f.err, f.hashed, f.count, f.size, f.time = nil, nil, false, 0, 0, time.Time{}
+	if isNull(f.path) {
+		return
+	}
+	info, err := os.Stat(f.path)
+	var text []byte
+	if err == nil {
 		f.size, f.time = info.Size(), info.ModTime()
-	}
-	f.db, f.err = readKnownHosts(append([]string{f.path}, f.more...))
-	f.hashed = f.db != nil && mostlyHashed(f.path)
-}
-
-// readKnownHosts reads the files that exist; it returns nil if none does.
-func readKnownHosts(paths []string) (*knownhosts.HostKeyDB, error) {
-	paths = slices.DeleteFunc(slices.Clone(paths), func(path string) bool {
-		_, err := os.Stat(path)
-		return path == "" || errors.Is(err, fs.ErrNotExist)
-	})
-	if len(paths) == 0 {
-		return nil, nil
-	}
-	db, err := knownhosts.NewDB(paths...)
-	path := paths[0]
-	if at := (*fs.PathError)(nil); errors.As(err, &at) {
-		path = at.Path
+		text, err = localfile.ReadRegular(f.path, maxKnownHosts)
 	}
 	switch {
-	case errors.Is(err, fs.ErrPermission):
-		return nil, &problem.Error{Class: problem.HostKeyUnknown, Message: "cannot read " + path + ": permission denied", Hint: "check the permissions of the file"}
-	case err != nil && localfile.IsFolder(path):
-		return nil, &problem.Error{Class: problem.HostKeyUnknown, Message: "known_hosts is a folder: " + display.Sanitise(path, 400), Hint: "name a file in it"}
-	case err != nil:
-		return nil, &problem.Error{
-			Class:   problem.HostKeyUnknown,
-			Message: "cannot use known_hosts: " + display.Sanitise(strings.TrimPrefix(err.Error(), "knownhosts: "), 400),
-			Hint:    "correct or remove that line",
-		}
+	case errors.Is(err, fs.ErrNotExist):
+	case localfile.IsFolder(f.path):
+		f.err = &problem.Error{Class: problem.HostKeyUnknown, Message: "known_hosts is a folder: " + display.Sanitise(f.path, 400), Hint: "name a file in it"}
+	case err != nil: // ssh ignores the file, but it may revoke a key
+		f.err = &problem.Error{Class: problem.HostKeyUnknown, Message: "cannot read " + display.Sanitise(f.path, 400) + ": " + plainReason(err), Hint: "check the permissions of the file"}
 	}
-	return db, nil
-}
-
-// mostlyHashed returns whether most names in the file are hashed, so that new ones
-// must be too (HashKnownHosts in ssh_config(5)).
-func mostlyHashed(path string) bool {
-	file, err := os.Open(path)
-	if err != nil {
-		return false
+	f.lines = parseKnownHosts(f.path, string(text))
+	f.count = bytes.Count(text, []byte("\n"))
+	if len(text) > 0 && text[len(text)-1] != '\n' {
+		f.count++
 	}
-	defer file.Close()
-	balance := 0
-	for lines := bufio.NewScanner(file); lines.Scan(); {
-		switch line := bytes.TrimSpace(lines.Bytes()); {
-		case bytes.HasPrefix(line, []byte("|1|")):
+	balance := 0 // new names are hashed if most are (HashKnownHosts in ssh_config(5))
+	for i := range f.lines {
+		switch l := &f.lines[i]; {
+		case l.salt != nil:
 			balance++
-		case len(line) > 0 && line[0] != '#' && line[0] != '@':
+		case l.marker == "":
 			balance--
 		}
 	}
-	return balance > 0
+	f.hashed = balance > 0
 }
 
-// noAddress is the address for callbacks of the library that use the name alone.
-var noAddress = &net.TCPAddr{IP: net.IPv4zero}
-
-// check checks a key against the files. The errors are those of
-// x/crypto/ssh/knownhosts.
-func (f *knownFile) check(name string, remote net.Addr, key ssh.PublicKey) error {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	if added := f.added[name]; len(added) > 0 {
-		if slices.ContainsFunc(added, func(k ssh.PublicKey) bool { return sameKey(k, key) }) {
-			return nil
+// report calls note if lines are not usable.
+func (f *knownFile) report(note func(string)) {
+	var first *knownLine
+	more := -1
+	for i := range f.lines {
+		if l := &f.lines[i]; l.key == nil && l.marker != markerRevoked {
+			if more++; first == nil {
+				first = l
+			}
 		}
-		f.load() // so that the error has the line number
 	}
-	return f.lookUp(name, remote, key)
+	if first == nil || note == nil {
+		return
+	}
+	text := fmt.Sprintf("%s is skipped: %s", first.place(), first.wrong)
+	if more > 0 {
+		text += fmt.Sprintf("; %d more not usable", more)
+	}
+	note(display.Sanitise(text, 400))
 }
 
-// lookUp is check without the keys that this run has added. The caller holds mu.
-func (f *knownFile) lookUp(name string, remote net.Addr, key ssh.PublicKey) error {
+var (
+	// errWrittenMeanwhile is the error when another program, or another connection,
+	// has added the host since it was looked up.
+	errWrittenMeanwhile = errors.New("the host was added meanwhile")
+	// errNoFile is the error when there is no file to add a line to.
+	errNoFile = errors.New("known_hosts names no file that keeps lines")
+)
+
+// add appends lines for a host of which the first file had the lines seen. The file is
+// locked, so that two runs of this program do not add two keys for one host. ssh does
+// not lock it, but like add appends its line in one write.
+func (k knownFiles) add(name string, seen []knownLine, keys ...ssh.PublicKey) error {
+	f := k[0]
+	f.mu.Lock()
+	defer f.mu.Unlock()
 	switch {
-	case f.err != nil:
-		return f.err
-	case f.db == nil:
-		return &xknownhosts.KeyError{}
-	}
-	return f.db.HostKeyCallback()(name, remote, key)
-}
-
-// keys returns the lines for a host, those of authorities too. Lines that this run
-// has added have no number.
-func (f *knownFile) keys(name string) []xknownhosts.KnownKey {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	var known *xknownhosts.KeyError
-	var list []xknownhosts.KnownKey
-	if errors.As(f.lookUp(name, noAddress, noKey{}), &known) {
-		list = known.Want
-	}
-	for _, key := range f.added[name] {
-		list = append(list, xknownhosts.KnownKey{Key: key, Filename: f.path})
-	}
-	return list
-}
-
-// noKey is a key that no file contains.
-type noKey struct{}
-
-func (noKey) Type() string                        { return "none" }
-func (noKey) Marshal() []byte                     { return nil }
-func (noKey) Verify([]byte, *ssh.Signature) error { return errors.New("no key") }
-
-// algorithms returns the host key algorithms of a host's lines.
-func (f *knownFile) algorithms(name string) []string {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	if f.db == nil {
-		return nil
-	}
-	return f.db.HostKeyAlgorithms(name)
-}
-
-// withoutAuthorities returns known without the keys of authorities.
-func (f *knownFile) withoutAuthorities(name string, known []xknownhosts.KnownKey) []xknownhosts.KnownKey {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	if f.db == nil {
-		return known
-	}
-	authorities := f.db.HostKeys(name)
-	return slices.DeleteFunc(slices.Clone(known), func(k xknownhosts.KnownKey) bool {
-		return slices.ContainsFunc(authorities, func(a knownhosts.PublicKey) bool { return a.Cert && sameKey(a, k.Key) })
-	})
-}
-
-// errWrittenMeanwhile is the error when another program, or another connection,
-// has added the host since it was looked up.
-var errWrittenMeanwhile = errors.New("the host was added meanwhile")
-
-// add appends lines for a host that the file did not know. The file is locked, so
-// that two runs of this program do not add two keys for one host. ssh does not
-// lock it, but like add appends its line in one write.
-func (f *knownFile) add(name string, keys ...ssh.PublicKey) error {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	if len(f.added[name]) > 0 {
+	case f.added[name]:
 		return errWrittenMeanwhile
-	}
-	if f.path == "" {
-		return errors.New("no known_hosts file is named")
+	case isNull(f.path):
+		return errNoFile
 	}
 	if err := os.MkdirAll(filepath.Dir(f.path), 0o700); err != nil {
 		return err
@@ -230,19 +187,18 @@ func (f *knownFile) add(name string, keys ...ssh.PublicKey) error {
 	}
 	defer file.Close()
 	if info, err := file.Stat(); err != nil || info.Size() != f.size || !info.ModTime().Equal(f.time) {
-		before := f.ownKeys(name)
-		f.load()
-		switch {
-		case f.err != nil:
+		if f.load(); f.err != nil {
 			return f.err
-		case f.ownKeys(name) > before:
-			return errWrittenMeanwhile
 		}
 	}
-	if _, err := file.Write(f.lines(file, name, keys)); err != nil {
+	if f.countLines(name) > len(slices.DeleteFunc(slices.Clone(seen), func(l knownLine) bool { return l.file != f.path })) {
+		return errWrittenMeanwhile
+	}
+	text := f.newLines(file, name, keys)
+	if _, err := file.Write(text); err != nil {
 		return err
 	}
-	f.added[name] = keys
+	f.appended(name, string(text))
 	info, err := file.Stat()
 	if err != nil {
 		return err
@@ -251,31 +207,45 @@ func (f *knownFile) add(name string, keys ...ssh.PublicKey) error {
 	return nil
 }
 
-// ownKeys returns the number of lines for a host. The caller holds mu.
-func (f *knownFile) ownKeys(name string) int {
-	if f.db == nil {
-		return 0
+// countLines returns the number of lines for a host. The caller holds mu.
+func (f *knownFile) countLines(name string) int {
+	n := 0
+	for i := range f.lines {
+		if f.lines[i].matches(name) {
+			n++
+		}
 	}
-	return len(f.db.HostKeys(name))
+	return n
 }
 
-// lines returns the text to append. It starts with a newline if the file does not
+// newLines returns the text to append. It starts with a newline if the file does not
 // end with one.
-func (f *knownFile) lines(file io.ReaderAt, name string, keys []ssh.PublicKey) []byte {
+func (f *knownFile) newLines(file io.ReaderAt, name string, keys []ssh.PublicKey) []byte {
 	var text bytes.Buffer
 	last := make([]byte, 1)
 	if n, _ := file.ReadAt(last, f.size-1); n == 1 && last[0] != '\n' {
 		text.WriteByte('\n')
 	}
 	for _, key := range keys {
-		host := knownhosts.Normalize(name)
+		host := name
 		if f.hashed {
-			host = xknownhosts.HashHostname(host) // each with a salt of its own
+			host = xknownhosts.HashHostname(name) // each with a salt of its own
 		}
 		text.WriteString(host + " ")
 		text.Write(ssh.MarshalAuthorizedKey(key)) // ends the line
 	}
 	return text.Bytes()
+}
+
+// appended records text that was appended for a name.
+func (f *knownFile) appended(name, text string) {
+	lines := parseKnownHosts(f.path, strings.TrimPrefix(text, "\n"))
+	for i := range lines {
+		lines[i].number += f.count
+	}
+	f.lines = append(f.lines, lines...)
+	f.count += len(lines)
+	f.added[name] = true
 }
 
 // plainReason returns the text of an error without the path.

@@ -102,18 +102,24 @@ func TestHostCertificates(t *testing.T) {
 	other := certify("other", "-n", "vm.example")
 	expired := certify("expired", "-n", "127.0.0.1", "-V", "20200101:20210101")
 	authority := "@cert-authority * " + read(t, ca+".pub")
+	openssh(t, "", "ssh-keygen", "-q", "-t", "rsa", "-N", "", "-f", ca+"-rsa")
+	ca += "-rsa"
+	sha1 := certify("sha1", "-n", "127.0.0.1", "-t", "ssh-rsa")
+	ca = strings.TrimSuffix(ca, "-rsa")
 	print := ssh.FingerprintSHA256(readPublic(key + ".pub"))
 	servers, outer := map[string]*sshd{}, t
 	for _, tc := range []struct {
 		name, key, known string
+		class            problem.Class
 		message          string
 	}{
-		{"signed", good, authority, ""},
-		{"for another name", other, authority, "host certificate not accepted: ssh: principal"},
-		{"expired", expired, authority, "host certificate not accepted: ssh: cert has expired"},
-		{"authority for other hosts", good, strings.Replace(authority, "*", "*.example", 1), "is not in "},
-		{"certified key revoked", good, authority + "@revoked * " + read(t, key+".pub"), "host certificate not accepted: ssh: certificate serial"},
-		{"authority revoked", good, authority + "@revoked * " + read(t, ca+".pub"), "host certificate not accepted: ssh: certificate serial"},
+		{"signed", good, authority, "", ""},
+		{"for another name", other, authority, problem.HostKeyUnknown, "host certificate not accepted: principal"},
+		{"expired", expired, authority, problem.HostKeyUnknown, "host certificate not accepted: cert has expired"},
+		{"signed with SHA-1", sha1, "@cert-authority * " + read(t, ca+"-rsa.pub"), problem.HostKeyUnknown, "host certificate not accepted: its authority signed it with ssh-rsa (SHA-1)"},
+		{"authority for other hosts", good, strings.Replace(authority, "*", "*.example", 1), problem.HostKeyUnknown, "is not in "},
+		{"certified key revoked", good, authority + "@revoked * " + read(t, key+".pub"), problem.HostKeyChanged, "host key ssh-ed25519 " + print + " is marked @revoked"},
+		{"authority revoked", good, authority + "@revoked * " + read(t, ca+".pub"), problem.HostKeyChanged, "the authority of host key ssh-ed25519 " + print + " is marked @revoked"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			if servers[tc.key] == nil {
@@ -122,14 +128,14 @@ func TestHostCertificates(t *testing.T) {
 			s := servers[tc.key]
 			target := s.target
 			target.KnownHosts = writeFile(t, filepath.Join(s.dir, "hosts"), []byte(tc.known))
-			if tc.message == "" {
+			if tc.class == "" {
 				if c := dial(t, newDialer(t, Options{}), target); c.HostKeyFingerprint() != print {
 					t.Errorf("the key is %s", c.HostKeyFingerprint())
 				}
 				return
 			}
 			_, err := newDialer(t, Options{}).Dial(testContext(t), target)
-			wantError(t, err, problem.HostKeyUnknown, tc.message)
+			wantError(t, err, tc.class, tc.message)
 			if sshAccepts(t, target) {
 				t.Error("ssh accepts it")
 			}

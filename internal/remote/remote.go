@@ -116,6 +116,9 @@ type Target struct {
 	// GlobalKnownHostsFile in ssh_config(5). A missing file is no error.
 	KnownHostsFiles []string
 	HostKeyAlias    string // looked up in known_hosts instead of address and port; empty: those
+	// CheckHostIP also refuses a host whose IP address has another key in known_hosts,
+	// unless a jump host or a ProxyCommand makes the connection.
+	CheckHostIP bool
 	// AcceptNewHostKeys adds the key of an unknown host to KnownHosts and
 	// accepts it; a missing file or folder is created. A changed or revoked
 	// key is still rejected.
@@ -160,4 +163,7 @@ type Options struct {
 	// ConnectParallel is the maximum number of connections in their handshake behind one
 	// first hop; 0 means DefaultConnectParallel.
 	ConnectParallel int
+	// Note receives one line for each known_hosts file of which lines are skipped; nil:
+	// no one does.
+	Note func(line string)
 }

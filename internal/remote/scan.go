@@ -3,11 +3,9 @@ package remote
 import (
 	"context"
 	"errors"
-	"fmt"
 	"slices"
 
 	"golang.org/x/crypto/ssh"
-	xknownhosts "golang.org/x/crypto/ssh/knownhosts"
 
 	"github.com/aoifleet/aoifleet/internal/problem"
 )
@@ -47,8 +45,8 @@ func (d *Dialer) ScanHostKeys(ctx context.Context, t Target) ([]HostKey, error) 
 	if t.Address == "" {
 		return nil, &problem.Error{Class: problem.Internal, Message: "a target needs an address"}
 	}
-	known, err := d.knownHosts.get(t)
-	if err != nil && len(t.HostKeyFingerprints) == 0 {
+	check, err := d.hostCheck(t)
+	if err != nil {
 		return nil, err
 	}
 	t.scan = true
@@ -66,7 +64,7 @@ func (d *Dialer) ScanHostKeys(ctx context.Context, t Target) ([]HostKey, error) 
 			return nil, err
 		}
 	}
-	return newHostCheck(known, &d.pins, t).states(t.seen), nil
+	return check.states(t.seen), nil
 }
 
 // seenDefaults returns whether the types that ssh-keygen -A creates have been seen.
@@ -90,7 +88,7 @@ func (h *hostCheck) states(keys []ssh.PublicKey) []HostKey {
 		if len(h.target.HostKeyFingerprints) > 0 {
 			list[i].pinned(h.target.HostKeyFingerprints)
 		} else {
-			h.lookUp(&list[i])
+			list[i].compared(h.find(key))
 		}
 		anyGood = anyGood || list[i].State == KeyKnown || list[i].State == KeyPinned
 	}
@@ -115,27 +113,16 @@ func (k *HostKey) pinned(pins []string) {
 	}
 }
 
-// lookUp sets the state from known_hosts. It also sets Line for a new key if the
+// compared sets the state from known_hosts. It also sets Line for a new key if the
 // host has keys of other types there.
-func (h *hostCheck) lookUp(k *HostKey) {
-	known := h.known.withoutAuthorities(h.name, h.known.keys(h.name))
-	place := func(at xknownhosts.KnownKey) string { return fmt.Sprintf("%s:%d", at.Filename, at.Line) }
-	var revoked *xknownhosts.RevokedError
-	if errors.As(h.known.check(h.name, noAddress, k.key), &revoked) {
-		k.State, k.Line = KeyRevoked, place(revoked.Revoked)
+func (k *HostKey) compared(found finding) {
+	k.State = found.state
+	if found.line == nil {
 		return
 	}
-	k.State = KeyNew
-	for _, at := range known {
-		switch {
-		case sameKey(at.Key, k.key):
-			k.State, k.Line = KeyKnown, place(at)
-			return
-		case at.Key.Type() == k.key.Type():
-			k.State, k.Line = KeyChanged, place(at)
-		case k.Line == "":
-			k.Line = place(at)
-		}
+	k.Line = found.line.place()
+	if k.State == KeyChanged && found.line.key.Type() != k.key.Type() {
+		k.State = KeyNew
 	}
 }
 
@@ -144,7 +131,7 @@ func (h *hostCheck) lookUp(k *HostKey) {
 // must have verified the fingerprints. The error is a *problem.Error.
 func (d *Dialer) AddHostKeys(t Target, keys []HostKey) (int, error) {
 	t = withDefaults(t)
-	known, err := d.knownHosts.get(t)
+	check, err := d.hostCheck(t)
 	if err != nil {
 		return 0, err
 	}
@@ -160,14 +147,16 @@ func (d *Dialer) AddHostKeys(t Target, keys []HostKey) (int, error) {
 	if len(fresh) == 0 {
 		return 0, nil
 	}
-	check := newHostCheck(known, &d.pins, t)
-	err = known.add(check.name, fresh...)
+	err = check.known.add(check.names[0], check.lines[0], fresh...)
 	switch {
 	case err == nil:
 		return len(fresh), nil
+	case errors.Is(err, errNoFile):
+		return 0, check.unknown(fresh[0])
 	case !errors.Is(err, errWrittenMeanwhile):
-		return 0, &problem.Error{Class: problem.HostKeyUnknown, Message: "cannot write " + known.path + ": " + plainReason(err), Hint: "check the permissions of the file and its folder"}
+		return 0, &problem.Error{Class: problem.HostKeyUnknown, Message: "cannot write " + t.KnownHosts + ": " + plainReason(err), Hint: "check the permissions of the file and its folder"}
 	}
+	check.lookUp()
 	for _, k := range check.states(fresh) {
 		if k.State != KeyKnown {
 			return 0, &problem.Error{Class: problem.HostKeyUnknown, Message: "another program has added different keys for the host", Hint: "scan the host again"}
