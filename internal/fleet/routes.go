@@ -141,7 +141,7 @@ func jumpTarget(h inventory.Host, hop sshconfig.Host) remote.Target {
 func commonTarget(h inventory.Host, s sshconfig.Host) remote.Target {
 	t := remote.Target{Name: s.Alias, Address: s.HostName, Port: s.Port, User: cmp.Or(s.User, h.User),
 		IdentityFiles: s.IdentityFiles, CertificateFiles: s.CertificateFiles, IdentitiesOnly: s.IdentitiesOnly, AgentSocket: s.IdentityAgent,
-		HostKeyAlias: s.HostKeyAlias, ConnectTimeout: cmp.Or(s.ConnectTimeout, h.ConnectTimeout), ProxyCommand: s.ProxyCommand}
+		HostKeyAlias: s.HostKeyAlias, CheckHostIP: s.CheckHostIP, ConnectTimeout: cmp.Or(s.ConnectTimeout, h.ConnectTimeout), ProxyCommand: s.ProxyCommand}
 	if len(s.KnownHosts) > 0 {
 		t.KnownHosts = s.KnownHosts[0]
 		t.KnownHostsFiles = s.KnownHosts[1:]

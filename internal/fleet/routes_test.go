@@ -27,12 +27,12 @@ func TestTargetOf(t *testing.T) {
 	agentOnly.Given.IdentityFiles = true
 	answer := sshconfig.Host{Alias: "vm-1", HostName: "10.0.0.1", User: "u", Port: 2222, IdentityFiles: []string{"/ssh/id"}, IdentityGiven: true,
 		IdentitiesOnly: true, CertificateFiles: []string{"/ssh/cert"}, IdentityAgent: "/ssh/agent", KnownHosts: []string{"/ssh/kh", "/ssh/kh2"},
-		SystemKnownHosts: []string{"/etc/kh"}, HostKeyAlias: "alias", ProxyCommand: "nc", ConnectTimeout: 7 * time.Second}
+		SystemKnownHosts: []string{"/etc/kh"}, HostKeyAlias: "alias", CheckHostIP: true, ProxyCommand: "nc", ConnectTimeout: 7 * time.Second}
 	bastion := sshconfig.Host{Alias: "bastion", HostName: "192.0.2.1", User: "jumper", Port: 22, IdentityFiles: []string{"/ssh/id_ed25519"},
 		KnownHosts: []string{"/ssh/kh"}, SystemKnownHosts: []string{"/etc/kh"}}
 	fromSSH := remote.Target{Name: "vm-1", Address: "10.0.0.1", Port: 2222, User: "u", IdentityFiles: []string{"/ssh/id"}, IdentitiesOnly: true,
 		CertificateFiles: []string{"/ssh/cert"}, AgentSocket: "/ssh/agent", KnownHosts: "/ssh/kh", KnownHostsFiles: []string{"/ssh/kh2", "/etc/kh"},
-		HostKeyAlias: "alias", ProxyCommand: "nc", ConnectTimeout: 7 * time.Second}
+		HostKeyAlias: "alias", CheckHostIP: true, ProxyCommand: "nc", ConnectTimeout: 7 * time.Second}
 	with := func(t remote.Target, change func(*remote.Target)) remote.Target { change(&t); return t }
 	cases := []struct {
 		name  string

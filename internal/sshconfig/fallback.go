@@ -57,7 +57,7 @@ func (s *survey) misread() error {
 			if quoted || strings.Contains(value, "#") {
 				return fmt.Errorf("%s: a ProxyCommand in quotes, or with a #", l.at())
 			}
-		case strings.ContainsAny(value, `"'\#`) || quoted && (l.keyword == "host" || strings.ContainsAny(value, " \t")):
+		case strings.ContainsAny(value, `"'#`) || escapes(value) || quoted && (l.keyword == "host" || strings.ContainsAny(value, " \t")):
 			return fmt.Errorf("%s: quotes, a backslash or a comment after the value", l.at())
 		case l.keyword == "host" && strings.Contains(value, "?"):
 			return fmt.Errorf("%s: a pattern with ?", l.at())
@@ -68,6 +68,12 @@ func (s *survey) misread() error {
 		}
 	}
 	return nil
+}
+
+// escapes reports whether ssh reads a backslash of s, or the library may, as an escape. That
+// of a Windows path it does not.
+func escapes(s string) bool {
+	return strings.HasSuffix(s, `\`) || strings.Contains(s, `\\`) || strings.Contains(s, `\ `) || strings.Contains(s, "\\\t")
 }
 
 func unquote(s string) (string, bool) {
@@ -91,7 +97,7 @@ func absolute(paths string) bool {
 func (r *Resolver) configs(file string) ([]*ssh_config.Config, error) {
 	paths := []string{file}
 	if file == "" {
-		paths = []string{r.options.system}
+		paths = []string{r.options.systemFile()}
 		if r.options.Home != "" {
 			paths = slices.Insert(paths, 0, filepath.Join(r.userFolder(), "config"))
 		}
@@ -121,7 +127,7 @@ var cumulative = map[string]bool{"identityfile": true, "certificatefile": true}
 func evaluate(configs []*ssh_config.Config, q Query) (settings, error) {
 	given := settings{}
 	for _, keyword := range []string{"hostname", "user", "port", "identityfile", "certificatefile", "identitiesonly", "identityagent",
-		"userknownhostsfile", "globalknownhostsfile", "hostkeyalias", "proxyjump", "proxycommand", "proxyusefdpass", "connecttimeout"} {
+		"userknownhostsfile", "globalknownhostsfile", "hostkeyalias", "checkhostip", "proxyjump", "proxycommand", "proxyusefdpass", "connecttimeout"} {
 		for _, config := range configs {
 			values, err := config.GetAll(q.Host, keyword)
 			if err != nil {
@@ -153,7 +159,7 @@ func (r *Resolver) complete(s settings, q Query) (settings, error) {
 		set("proxycommand", None)
 	}
 	defaults := map[string][]string{"user": {r.options.User}, "port": {"22"},
-		"globalknownhostsfile": {"/etc/ssh/ssh_known_hosts /etc/ssh/ssh_known_hosts2"}}
+		"globalknownhostsfile": {r.options.systemFolder + "/ssh_known_hosts " + r.options.systemFolder + "/ssh_known_hosts2"}}
 	if r.options.Home != "" {
 		defaults["identityfile"] = defaultNames
 		defaults["userknownhostsfile"] = []string{"~/.ssh/known_hosts ~/.ssh/known_hosts2"}

@@ -56,7 +56,7 @@ func (s settings) forHost(asked, host string) settings {
 // host returns the settings that this program uses.
 func (s settings) host(q Query, opt Options) (Host, error) {
 	h := Host{Alias: q.Host, HostName: s.first("hostname"), User: s.first("user"), HostKeyAlias: s.first("hostkeyalias"),
-		IdentitiesOnly: s.first("identitiesonly") == "yes"}
+		IdentitiesOnly: isYes(s.first("identitiesonly")), CheckHostIP: isYes(s.first("checkhostip"))}
 	var err error
 	if h.Port, err = strconv.Atoi(s.first("port")); err != nil || h.Port < 1 || h.Port > 65535 || h.HostName == "" || h.User == "" {
 		return h, &problem.Error{Class: problem.Usage, Message: "ssh -G printed no valid host name, port and user", Hint: opt.try(q)}
@@ -85,6 +85,9 @@ func (s settings) host(q Query, opt Options) (Host, error) {
 	}
 	return h, nil
 }
+
+// isYes reports whether a value is one that ssh takes for yes; `ssh -G` prints yes.
+func isYes(s string) bool { return strings.EqualFold(s, "yes") || strings.EqualFold(s, "true") }
 
 // seconds parses ConnectTimeout as `ssh -G` prints it.
 func seconds(s string) (time.Duration, error) {
@@ -141,14 +144,15 @@ func exists(path string) bool {
 	return err == nil
 }
 
-// knownHosts returns a list of files, without /dev/null, which many configurations set to
-// have no known hosts.
+// knownHosts returns a list of files. none is the null device, which many configurations
+// set to have no known hosts.
 func (x expander) knownHosts(keyword, value string) ([]string, error) {
 	var paths []string
 	for _, name := range splitPaths(value) {
-		if name == None || name == os.DevNull {
-			continue
+		if name == None {
+			name = os.DevNull
 		}
+		name = strings.Replace(name, programDataMark+`\ssh`, x.options.systemFolder, 1)
 		path, err := x.tilde(keyword, name)
 		if err != nil {
 			return nil, err
@@ -163,7 +167,7 @@ func (x expander) knownHosts(keyword, value string) ([]string, error) {
 func splitPaths(s string) []string {
 	var paths []string
 	for word := range strings.SplitSeq(s, " ") {
-		starts := word != "" && (word[0] == '/' || word[0] == '~' || filepath.VolumeName(word) != "" || word == None)
+		starts := word != "" && (word[0] == '/' || word[0] == '~' || filepath.VolumeName(word) != "" || strings.HasPrefix(word, programDataMark) || word == None)
 		if starts || len(paths) == 0 {
 			paths = append(paths, word)
 		} else {

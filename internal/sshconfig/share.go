@@ -1,6 +1,7 @@
 package sshconfig
 
 import (
+	"net/netip"
 	"path"
 	"path/filepath"
 	"slices"
@@ -19,7 +20,7 @@ import (
 func (r *Resolver) kind(q Query) string {
 	parts := []string{q.File, q.User, strconv.Itoa(q.Port), strconv.FormatBool(q.Direct)}
 	s := r.survey(q.File)
-	if !s.alike || !r.knowsFiles(q.File) || !plainHost(q.Host) {
+	if !s.alike || !r.knowsFiles(q.File) || !plainHost(q.Host) || isRewritten(q.Host) {
 		return strings.Join(append(parts, "host", q.Host), "\x00")
 	}
 	bits := make([]byte, len(s.patterns))
@@ -44,6 +45,17 @@ func (r *Resolver) knowsFiles(file string) bool {
 // compares some patterns with the lower-case name and some with the name as written.
 func plainHost(host string) bool {
 	return strings.Trim(host, "abcdefghijklmnopqrstuvwxyz0123456789.-_:") == ""
+}
+
+// isRewritten reports whether host may be an address in a form that ssh replaces by the
+// usual one (resolve_addr in OpenSSH's ssh.c): 2001:db8:0::1, 10.1, 0x7f000001. Then its
+// HostName is that of no other host.
+func isRewritten(host string) bool {
+	ip, err := netip.ParseAddr(host)
+	if err == nil {
+		return ip.String() != host || ip.Is6() && strings.HasPrefix(host, "::")
+	}
+	return host != "" && host[0] <= '9' && strings.Trim(host, "0123456789abcdefx.") == ""
 }
 
 // analyse collects the patterns and sets alike.

@@ -75,6 +75,25 @@ func TestOneProcess(t *testing.T) {
 	}
 }
 
+// An address that ssh writes in another form does not become the address of the next host.
+func TestAddressForms(t *testing.T) {
+	dir := t.TempDir()
+	config := write(t, filepath.Join(dir, "config"), "User u\n")
+	program, calls := counter(t)
+	r := New(Options{Program: program, Home: dir})
+	hosts := []string{"0:0:0:0:0:0:0:1", "2001:db8:0::2", "2001:db8::3", "2001:db8::4", "::7f00:1", "::ffff:7f00:1", "fe80::1", "127.1", "010.0.0.1", "0x7f000001", "10.0.0.1", "10.0.0.2", "vm"}
+	for _, host := range hosts {
+		got, err := r.Resolve(testContext(t), Query{Host: host, File: config})
+		want, wantErr := New(Options{Program: sshProgram(t), Home: dir}).Resolve(testContext(t), Query{Host: host, File: config})
+		if err != nil || wantErr != nil || !reflect.DeepEqual(got, want) {
+			t.Errorf("%s: got %+v, %v; want %+v, %v", host, got, err, want, wantErr)
+		}
+	}
+	if n, most := calls(), 9; n > most {
+		t.Errorf("%d processes, want at most %d", n, most)
+	}
+}
+
 // The inventory's user and port are part of the query. Concurrent queries share a process.
 func TestOneProcessAtOnce(t *testing.T) {
 	dir := t.TempDir()

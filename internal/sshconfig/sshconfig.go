@@ -11,6 +11,7 @@ import (
 	"context"
 	"io/fs"
 	"os"
+	"runtime"
 	"strconv"
 	"sync"
 	"time"
@@ -48,7 +49,8 @@ type Options struct {
 	Getenv      func(string) string // for ${NAME}; nil: no variable is set
 	Timeout     time.Duration       // of one `ssh -G`; 0: DefaultTimeout
 	Parallel    int                 // number of `ssh -G` at once; 0: DefaultParallel
-	system      string              // replaces /etc/ssh/ssh_config in tests
+	// systemFolder has the files for all users; "": that of the operating system.
+	systemFolder string
 }
 
 // Query has the arguments of `ssh` for one host.
@@ -72,10 +74,11 @@ type Host struct {
 	IdentityGiven    bool
 	IdentitiesOnly   bool
 	CertificateFiles []string
-	IdentityAgent    string     // path of a socket; "": from the environment; "none": no agent
-	KnownHosts       []string   // the user's; new keys are added to the first
-	SystemKnownHosts []string   // the system's; never written
-	HostKeyAlias     string     // "": none
+	IdentityAgent    string   // path of a socket; "": from the environment; "none": no agent
+	KnownHosts       []string // the user's, or the null device; new keys are added to the first
+	SystemKnownHosts []string // the system's; never written
+	HostKeyAlias     string   // "": none
+	CheckHostIP      bool
 	Jump             []jump.Hop // first to last
 	ProxyCommand     string     // for sh, tokens replaced; "": none
 	ConnectTimeout   time.Duration
@@ -103,10 +106,10 @@ type answer struct {
 func New(opt Options) *Resolver {
 	opt.Timeout = cmp.Or(opt.Timeout, DefaultTimeout)
 	opt.Parallel = cmp.Or(opt.Parallel, DefaultParallel)
-	opt.system = cmp.Or(opt.system, systemFile)
 	if opt.Getenv == nil {
 		opt.Getenv = func(string) string { return "" }
 	}
+	opt.systemFolder = cmp.Or(opt.systemFolder, systemFolder(runtime.GOOS, opt.Getenv))
 	return &Resolver{options: opt, slots: make(chan struct{}, opt.Parallel),
 		files: map[string]*survey{}, answers: map[string]*answer{}}
 }

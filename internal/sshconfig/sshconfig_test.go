@@ -53,8 +53,17 @@ func TestKeywords(t *testing.T) {
 		{"certificates", "CertificateFile ~/c-%d\nCertificateFile /d\n", Query{Host: "a"},
 			func(h *Host) { h.CertificateFiles = []string{inHome("c-" + home), "/d"} }},
 		{"known_hosts", "UserKnownHostsFile ~/kh_%h /dev/null\nGlobalKnownHostsFile /g/1 /g/2\n", Query{Host: "a"},
-			func(h *Host) { h.KnownHosts, h.SystemKnownHosts = []string{inHome("kh_a")}, []string{"/g/1", "/g/2"} }},
-		{"no known_hosts", "UserKnownHostsFile /dev/null\nGlobalKnownHostsFile none\n", Query{Host: "a"}, func(h *Host) { h.KnownHosts, h.SystemKnownHosts = nil, nil }},
+			func(h *Host) {
+				h.KnownHosts, h.SystemKnownHosts = []string{inHome("kh_a"), "/dev/null"}, []string{"/g/1", "/g/2"}
+			}},
+		{"no known_hosts", "UserKnownHostsFile /dev/null\nGlobalKnownHostsFile none\n", Query{Host: "a"},
+			func(h *Host) { h.KnownHosts, h.SystemKnownHosts = []string{"/dev/null"}, []string{"/dev/null"} }},
+		{"no known_hosts of the user", "UserKnownHostsFile none\n", Query{Host: "a"}, func(h *Host) { h.KnownHosts = []string{"/dev/null"} }},
+		{"CheckHostIP", "CheckHostIP yes\n", Query{Host: "a"}, func(h *Host) { h.CheckHostIP = true }},
+		{"CheckHostIP in upper case", "CheckHostIP YES\n", Query{Host: "a"}, func(h *Host) { h.CheckHostIP = true }},
+		{"a Windows path", `IdentityFile C:\Users\me\id` + "\n", Query{Host: "a"},
+			func(h *Host) { h.IdentityGiven, h.IdentityFiles = true, []string{`C:\Users\me\id`} }},
+		{"an escaped backslash", `IdentityFile /a\\b` + "\n", Query{Host: "a"}, func(h *Host) { h.IdentityGiven, h.IdentityFiles = true, []string{`/a\b`} }},
 		{"alias", "HostKeyAlias other\n", Query{Host: "a"}, func(h *Host) { h.HostKeyAlias = "other" }},
 		{"agent", "IdentityAgent ~/agent-%h\n", Query{Host: "a"}, func(h *Host) { h.IdentityAgent = inHome("agent-a") }},
 		{"no agent", "IdentityAgent none\n", Query{Host: "a"}, func(h *Host) { h.IdentityAgent = "none" }},
@@ -91,7 +100,7 @@ func TestKeywords(t *testing.T) {
 	}
 	// What only ssh can evaluate is refused without it.
 	refused := map[string]bool{"Match final all": true, "Match host and user": true, "Match host and user, another user": true, "Match exec": true,
-		"one character": true, "a comment after the value": true, "a tab between patterns": true, "single quotes": true, "equals, quotes, case": true}
+		"one character": true, "a comment after the value": true, "a tab between patterns": true, "an escaped backslash": true, "single quotes": true, "equals, quotes, case": true}
 	for name, r := range both(t, home) {
 		for _, tc := range cases {
 			t.Run(name+"/"+tc.name, func(t *testing.T) {
@@ -154,11 +163,36 @@ func TestUserWithoutAName(t *testing.T) {
 	}
 }
 
+// On Windows the files for all users are in %ProgramData%\ssh, which its ssh prints as it
+// was built.
+func TestSystemFolder(t *testing.T) {
+	for _, tc := range []struct{ goos, programData, want string }{
+		{"linux", "", "/etc/ssh"}, {"darwin", `D:\Data`, "/etc/ssh"}, {"windows", `D:\Data`, `D:\Data\ssh`}, {"windows", "", `C:\ProgramData\ssh`},
+	} {
+		getenv := func(name string) string { return map[string]string{"ProgramData": tc.programData}[name] }
+		if got := systemFolder(tc.goos, getenv); got != tc.want {
+			t.Errorf("%s, %q: %s, want %s", tc.goos, tc.programData, got, tc.want)
+		}
+	}
+	home := t.TempDir()
+	folder := filepath.Dir(write(t, filepath.Join(home, "etc", "ssh_config"), "Port 7\n"))
+	opt := Options{Home: home, User: "me", systemFolder: folder}
+	want := []string{folder + "/ssh_known_hosts", folder + "/ssh_known_hosts2"}
+	if got, err := New(opt).Resolve(testContext(t), Query{Host: "a"}); err != nil || got.Port != 7 || !slices.Equal(got.SystemKnownHosts, want) {
+		t.Errorf("without ssh: %+v, %v", got, err)
+	}
+	opt.Program = write(t, filepath.Join(home, "ssh"), "#!/bin/sh\ncat <<'END'\nhostname a\nuser u\nport 22\nglobalknownhostsfile __PROGRAMDATA__\\ssh/ssh_known_hosts __PROGRAMDATA__\\ssh/ssh_known_hosts2\nEND\n")
+	makeExecutable(t, opt.Program)
+	if got, err := New(opt).Resolve(testContext(t), Query{Host: "a"}); err != nil || !slices.Equal(got.SystemKnownHosts, want) {
+		t.Errorf("ssh on Windows: %+v, %v", got, err)
+	}
+}
+
 // Without an ssh program both default files are read, the user's first.
 func TestUserAndSystemFile(t *testing.T) {
 	home := t.TempDir()
 	system := write(t, filepath.Join(home, "etc", "ssh_config"), "Port 1\nUser system\n")
-	opt := Options{Home: home, User: "me", system: system}
+	opt := Options{Home: home, User: "me", systemFolder: filepath.Dir(system)}
 	resolve := func() (Host, error) { return New(opt).Resolve(testContext(t), Query{Host: "a"}) }
 	if got, err := resolve(); err != nil || got.Port != 1 || got.User != "system" {
 		t.Errorf("%+v, %v", got, err)

@@ -1,6 +1,7 @@
 package sshconfig
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -12,11 +13,26 @@ import (
 )
 
 const (
-	systemFile = "/etc/ssh/ssh_config" // except in unusual builds of ssh
-	maxFile    = 1 << 20               // bytes of one file
-	maxFiles   = 256                   // including those of Include
-	maxDepth   = 16                    // of Include, as in ssh
+	maxFile  = 1 << 20 // bytes of one file
+	maxFiles = 256     // including those of Include
+	maxDepth = 16      // of Include, as in ssh
 )
+
+// programDataMark is what ssh on Windows was built with instead of %ProgramData%, and
+// `ssh -G` prints.
+const programDataMark = "__PROGRAMDATA__"
+
+// systemFolder returns the folder of the files for all users, except in unusual builds of
+// ssh. goos is that of package runtime.
+func systemFolder(goos string, getenv func(string) string) string {
+	if goos != "windows" {
+		return "/etc/ssh"
+	}
+	return cmp.Or(getenv("ProgramData"), `C:\ProgramData`) + `\ssh`
+}
+
+// systemFile returns the configuration for all users. Windows accepts the slash.
+func (o Options) systemFile() string { return o.systemFolder + "/ssh_config" }
 
 // line is one line of a configuration with a keyword.
 type line struct {
@@ -56,7 +72,7 @@ func (r *Resolver) survey(file string) *survey {
 		if r.options.Home != "" {
 			reader.read(filepath.Join(r.userFolder(), "config"), r.userFolder(), 0)
 		}
-		reader.read(r.options.system, filepath.Dir(r.options.system), 0)
+		reader.read(r.options.systemFile(), r.options.systemFolder, 0)
 	}
 	s.analyse()
 	return s
