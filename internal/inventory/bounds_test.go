@@ -47,6 +47,10 @@ func TestExpansionsAreBounded(t *testing.T) {
 		"ranges that add up":            {"version: 1\nhosts:\n  a[1-60000]:\n  b[1-60000]:\n", "more than 100000 hosts"},
 		"labels that every host copies": {"version: 1\ndefaults: {labels: {" + labels.String() + "}}\nhosts: {a: }\n", "labels has more than 64 labels"},
 		"{name} that every host copies": {"version: 1\ndefaults: {certificate: \"" + strings.Repeat("{name}", 5) + "\"}\nhosts: {a: }\n", "certificate has {name} more than 4 times"},
+		"patterns":                      {noHosts + "defaults: {health: {deny: [" + strings.Repeat("a,", 1001) + "]}}\n", "health.deny has more than 1000 entries"},
+		"batches":                       {noHosts + "rollout: {batch: [" + strings.Repeat("1,", 1001) + "]}\n", "rollout.batch has more than 1000 entries"},
+		"keys":                          {noHosts + "defaults: {identity_file: [" + strings.Repeat("a,", 1001) + "]}\n", "identity_file has more than 1000 entries"},
+		"fingerprints":                  {noHosts + "defaults: {host_key_fingerprint: [" + strings.Repeat("a,", 1001) + "]}\n", "host_key_fingerprint has more than 1000 entries"},
 		"an unknown alias":              {"version: 1\nhosts: {a: *" + strings.Repeat("x", 1_000_000) + "}\n", "YAML aliases (*name) are not read"},
 		"a long line":                   {"version: 1\nhosts: {a[1-2]" + strings.Repeat("h", 10_000_000) + ": }\n", "not valid YAML"},
 	} {

@@ -25,6 +25,9 @@ func (v value) patterns(to *[]string) {
 		v.fail(`write ["pattern"]`, "%s must be a list of regular expressions", v.key)
 		return
 	}
+	if !v.short() {
+		return
+	}
 	list, ok := make([]string, 0, len(v.node.Content)), true
 	for _, n := range v.node.Content {
 		item := v

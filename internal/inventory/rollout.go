@@ -15,6 +15,9 @@ func (v value) amounts(to *[]Amount) {
 		v.fail(leaveOut, "%s is an empty list", v.key)
 		return
 	}
+	if !v.short() {
+		return
+	}
 	list, ok := make([]Amount, len(v.node.Content)), true
 	for i, n := range v.node.Content {
 		item := v

@@ -17,6 +17,9 @@ import (
 // or a command needs, and less than a base64 P12 pasted in place of its file name.
 const maxText = 1024
 
+// maxList bounds every list of values.
+const maxList = 1000
+
 // maxDuration bounds every duration: a longer one is a mistake.
 const maxDuration = 24 * time.Hour
 
@@ -68,6 +71,15 @@ func (v value) text() (string, bool) {
 	return "", false
 }
 
+// short returns whether a list has at most maxList entries, and reports a longer one.
+func (v value) short() bool {
+	if len(v.node.Content) > maxList {
+		v.fail("", "%s has more than %d entries", v.key, maxList)
+		return false
+	}
+	return true
+}
+
 func (v value) line(to *string) {
 	if s, ok := v.text(); ok {
 		*to = s
@@ -94,6 +106,8 @@ func (v value) oneOrMore(form, hint string) (items []value, ok bool) {
 		nodes = []*yaml.Node{v.node}
 	case v.node.Kind != yaml.SequenceNode || len(nodes) == 0:
 		v.fail(hint, "%s must be %s or a list of them", v.key, form)
+		return nil, false
+	case !v.short():
 		return nil, false
 	}
 	items = make([]value, len(nodes))
