@@ -17,7 +17,7 @@ import (
 // returns nil. The node has no cycles: aliases are reported and stay leaves.
 func (r *reader) decode(data []byte) *yaml.Node {
 	data = bytes.TrimPrefix(data, []byte("\xef\xbb\xbf"))
-	if !r.plainText(data) || !r.fewItems(data) {
+	if !r.fewItems(data) || !r.plainText(data) {
 		return nil
 	}
 	dec := yaml.NewDecoder(bytes.NewReader(data))
