@@ -128,6 +128,8 @@ func TestHintsMend(t *testing.T) {
 		"Camellia, no MAC, passphrase": converted(t, "pair.pem", export+"-certpbe CAMELLIA-256-CBC -nomac -passout pass:secret"),
 		"MD5 MAC":                      converted(t, "pair.pem", export+"-macalg md5 -passout pass:"),
 		"MD5 MAC, passphrase":          converted(t, "pair.pem", export+"-macalg md5 -passout pass:secret"),
+		"BER of NSS":                   fixture(t, "nss.p12"),
+		"lengths that are too long":    "\x30\x83\x00" + fixture(t, "default.p12")[2:],
 		"PBMAC1, passphrase":           withPBMAC1(t),
 		"names, passphrase, RC2": converted(t, "pair.pem", export+
 			"-legacy -LMK -CSP 'Microsoft Software Key Storage Provider' -name 'Agent ü' -caname 'CA' -passout pass:secret"),
@@ -220,6 +222,9 @@ func follow(t *testing.T, dir string, err error) {
 		}
 	}
 	before := files(t, dir)
+	if _, command, found := strings.Cut(hint, "if openssl opens this one: "); found {
+		hint = command
+	}
 	if out, err := shell(dir, answered(t, hint)).CombinedOutput(); err != nil {
 		t.Fatalf("%s: %v\n%s", hint, err, out)
 	}

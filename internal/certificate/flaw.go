@@ -51,6 +51,7 @@ const (
 	hintReexport    = openP12 + " -passin pass: -nodes | " + packAll
 	hintFewer       = "export it again with fewer: 2048 are usual"
 	hintPassphrase  = openP12 + " -nodes | " + packAll
+	hintDamaged     = "get the file again from its source; if openssl opens this one: " + hintPassphrase
 	hintAddKey      = pack + "FILE --key KEY" + packAs
 	hintAddKeyDER   = pipeDER + pack + derFile + " --key KEY" + packAs
 	hintAddCert     = pack + "CERTIFICATE --key FILE" + packAs

@@ -194,5 +194,5 @@ func damaged(err error) *flaw {
 	if strings.Contains(err.Error(), "indefinite length") {
 		return flawed(hintPassphrase, "is BER with indefinite lengths, not DER: re-encode it")
 	}
-	return flawed(hintReexport, "is damaged: its PKCS#12 structure is unreadable")
+	return flawed(hintDamaged, "is damaged: its PKCS#12 structure is unreadable")
 }
