@@ -56,8 +56,6 @@ var fixtures = []fixture{
 		notes: []string{"asks for 1000002 key derivation rounds"}, loads: true},
 	{file: "sum-rounds", subject: cn, encryption: "AES-256-CBC, MAC SHA-256, 400000 iterations",
 		notes: []string{"asks for 1200000 key derivation rounds"}, loads: true},
-	{file: "gnutls-rounds", subject: cn, encryption: "AES-256-CBC, MAC SHA-256, 600000 iterations",
-		notes: []string{"asks for 1800000 key derivation rounds"}, loads: true},
 	{file: "clear-nomac", subject: cn, encryption: "none, no MAC", notes: []string{"had no MAC"}},
 
 	{file: "passphrase", refused: "is protected with a passphrase (or damaged); the agent needs one without", hint: "openssl pkcs12 -in FILE -nodes |"},

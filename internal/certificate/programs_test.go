@@ -16,13 +16,13 @@ import (
 
 // Files that other programs made of agent.crt and agent.key with the empty passphrase:
 //
-//	gnutls.p12  certtool 3.7.9 --to-p12 --null-password --pkcs-cipher 3des-pkcs12
+//	gnutls.p12  certtool 3.7.9 --to-p12 --null-password
 //	java.p12    Java 17, KeyStore.store without a password, -Dkeystore.pkcs12.legacy
 //	nss.p12     pk12util of NSS 3.87 with 40 bit RC2: BER
 func TestFilesOfOtherPrograms(t *testing.T) {
 	needOpenSSL(t)
 	for _, tt := range []struct{ file, encryption, note string }{
-		{"gnutls", "3DES, MAC SHA-256, 600000 iterations", "asks for 1800000 key derivation rounds"},
+		{"gnutls", "AES-128-CBC, MAC SHA-256, 600000 iterations", "asks for 1800000 key derivation rounds"},
 		{"java", "RC2-40 (certificates), 3DES (key), MAC SHA-1, 100000 iterations", "was encrypted with RC2-40"},
 	} {
 		der := read(t, committed, tt.file+".p12")

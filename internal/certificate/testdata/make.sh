@@ -100,7 +100,6 @@ pack legacy-chain issued agent -legacy -certfile chain.crt
 pack nomac agent agent -nomac
 pack many-rounds agent agent -iter 1000001 -nomaciter -certpbe NONE
 pack sum-rounds agent agent -iter 400000
-pack gnutls-rounds agent agent -iter 600000
 pack clear-nomac agent agent -keypbe NONE -certpbe NONE -nomac
 
 # What is refused.
