@@ -6,6 +6,7 @@ import (
 	"bytes"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strconv"
 	"strings"
 	"testing"
@@ -67,6 +68,7 @@ var knownCases = []knownCase{
 	{name: "hashed in upper case", lines: "{hash:VM.Example} {ed}"},
 	{name: "hashed with a damaged salt", lines: "|1|AAAA|AAAA {ed}"},
 	{name: "hashed of another kind", lines: "|2|AAAA|AAAA {ed}"},
+	{name: "hashed with a carriage return", lines: "|1|\r{hashed:vm.example} {ed}"},
 	{name: "hashed with a second name", lines: "{hash:vm.example},vm.example {ed}"},
 	{name: "white space", lines: " \t vm.example \t {ed} \t comment"},
 	{name: "nothing", lines: ""},
@@ -291,14 +293,15 @@ func (k *knownServers) add(name string, key ssh.PublicKey) {
 // text returns a file with its placeholders replaced.
 func (k *knownServers) text(lines string) []byte {
 	text := strings.NewReplacer(k.texts...).Replace(lines)
-	for {
-		before, rest, found := strings.Cut(text, "{hash:")
-		if !found {
-			return []byte(text)
+	hashed := regexp.MustCompile(`\{hash(ed)?:([^}]*)\}`) // {hashed:…} has no |1|
+	return hashed.ReplaceAllFunc([]byte(text), func(mark []byte) []byte {
+		parts := hashed.FindSubmatch(mark)
+		hash := knownhosts.HashHostname(string(parts[2]))
+		if len(parts[1]) > 0 {
+			hash = hash[len("|1|"):]
 		}
-		name, after, _ := strings.Cut(rest, "}")
-		text = before + knownhosts.HashHostname(name) + after
-	}
+		return []byte(hash)
+	})
 }
 
 // TestKnownHostsAsSSH demands the verdict of OpenSSH's client on each file, from this

@@ -14,7 +14,6 @@ import (
 	"al.essio.dev/pkg/shellescape"
 	"golang.org/x/crypto/ssh"
 
-	"github.com/aoifleet/aoifleet/internal/display"
 	"github.com/aoifleet/aoifleet/internal/problem"
 )
 
@@ -47,7 +46,7 @@ func (d *Dialer) hostCheck(t Target) (*hostCheck, error) {
 		if l.marker == markerRevoked && l.key == nil {
 			return nil, &problem.Error{
 				Class:   problem.HostKeyUnknown,
-				Message: fmt.Sprintf("the @revoked line at %s is not usable: %s", display.Sanitise(l.place(), 400), l.wrong),
+				Message: fmt.Sprintf("the @revoked line at %s is not usable: %s", l.place(), l.wrong),
 				Hint:    "correct or remove that line: it may revoke the key of this host",
 			}
 		}

@@ -1,6 +1,7 @@
 package remote
 
 import (
+	"bytes"
 	"crypto/hmac"
 	"crypto/sha1"
 	"encoding/base64"
@@ -27,11 +28,15 @@ type knownLine struct {
 	hosts  string // names and patterns in lower case, or a hashed name; "": not readable
 	simple bool   // hosts is a single name
 	salt   []byte // of a hashed name; nil: hosts has names or patterns
+	hash   []byte // HMAC-SHA1 of the name with salt
 	key    ssh.PublicKey
 	wrong  string // why the line is not usable; then key is nil
 }
 
-func (l *knownLine) place() string { return fmt.Sprintf("%s:%d", l.file, l.number) }
+// place returns the file and line, for a message.
+func (l *knownLine) place() string {
+	return fmt.Sprintf("%s:%d", display.Sanitise(l.file, 400), l.number)
+}
 
 // parseKnownHosts returns the lines of a file. Like ssh (hostkeys_foreach_file in
 // OpenSSH's hostfile.c) it rejects no file for a line that is not usable.
@@ -105,7 +110,7 @@ func (l *knownLine) parse(text string) error {
 		return errors.New("two markers")
 	}
 	if hosts[0] == '|' {
-		if l.salt = saltOf(hosts); l.salt == nil {
+		if l.salt, l.hash = parseHash(hosts); l.salt == nil {
 			return errors.New("damaged hashed name")
 		}
 		l.hosts = hosts
@@ -148,15 +153,16 @@ func parseKnownKey(keyType, blob string) (ssh.PublicKey, error) {
 	return key, nil
 }
 
-// saltOf returns the salt of a hashed name, |1|SALT|HASH; nil if it is damaged.
-func saltOf(name string) []byte {
-	text, isHash := strings.CutPrefix(name, "|1|")
-	text, _, hasHash := strings.Cut(text, "|")
-	salt, err := base64.StdEncoding.DecodeString(text)
-	if !isHash || !hasHash || err != nil || len(salt) != sha1.Size {
-		return nil
+// parseHash returns salt and hash of a hashed name, |1|SALT|HASH; nil if it is damaged.
+func parseHash(name string) (salt, hash []byte) {
+	first, second, _ := strings.Cut(strings.TrimPrefix(name, "|1|"), "|")
+	code := base64.StdEncoding
+	salt, _ = code.DecodeString(first)
+	hash, _ = code.DecodeString(second)
+	if len(salt) != sha1.Size || name != "|1|"+code.EncodeToString(salt)+"|"+code.EncodeToString(hash) { // ssh compares the text
+		return nil, nil
 	}
-	return salt
+	return salt, hash
 }
 
 // matches returns whether the line is for a name of knownNames (match_maybe_hashed
@@ -170,8 +176,7 @@ func (l *knownLine) matches(name string) bool {
 	case l.salt != nil:
 		mac := hmac.New(sha1.New, l.salt)
 		mac.Write([]byte(name))
-		encode := base64.StdEncoding.EncodeToString
-		return l.hosts == "|1|"+encode(l.salt)+"|"+encode(mac.Sum(nil))
+		return bytes.Equal(l.hash, mac.Sum(nil))
 	}
 	return matchesList(l.hosts, name)
 }
