@@ -4,6 +4,7 @@ package remote
 
 import (
 	"bytes"
+	"os"
 	"os/exec"
 	"path/filepath"
 	"regexp"
@@ -23,6 +24,7 @@ type knownCase struct {
 	port   int    // 0: 22
 	alias  string // HostKeyAlias
 	accept bool   // StrictHostKeyChecking accept-new
+	null   bool   // UserKnownHostsFile /dev/null; lines are those of GlobalKnownHostsFile
 	lines  string // {ed}, {rsa}, {ecdsa}: the host's keys; {other}, {otherrsa}: of another host; {ca}, {rsaca}: authorities
 	strict string // what docs/ssh.md says where this program refuses and ssh accepts; "": the same verdict
 }
@@ -199,6 +201,11 @@ var knownCases = []knownCase{
 	{name: "signed by rsa with SHA-1", server: "sha1", lines: "@cert-authority * {rsaca}"},
 	{name: "signed by rsa with SHA-1, its key too", server: "sha1", lines: "@cert-authority * {rsaca}\nvm.example {ed}"},
 	{name: "a user certificate", server: "user", lines: "@cert-authority * {ca}"},
+	// No file of the user.
+	{name: "null", null: true, lines: "other.example {other}"},
+	{name: "null, accept-new", null: true, accept: true, lines: "other.example {other}", strict: strictNull},
+	{name: "null, known to the system", null: true, lines: "vm.example {ed}"},
+	{name: "null, changed, accept-new", null: true, accept: true, lines: "vm.example {other}"},
 	// Lines that are not usable.
 	{name: "SSH1", lines: "vm.example 1024 35 1234567890123456789\nvm.example {ed}"},
 	{name: "SSH1 only", lines: "vm.example 1024 35 1234567890123456789"},
@@ -351,6 +358,9 @@ func (k *knownServers) target(t *testing.T, tc knownCase) Target {
 		target.Port = tc.port
 	}
 	target.KnownHosts = writeFile(t, filepath.Join(t.TempDir(), "known_hosts"), k.text(tc.lines))
+	if tc.null {
+		target.KnownHosts, target.KnownHostsFiles = os.DevNull, []string{target.KnownHosts}
+	}
 	return target
 }
 
