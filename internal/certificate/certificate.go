@@ -43,19 +43,15 @@ type Info struct {
 
 // Describe returns what is public of c.
 func Describe(c *x509.Certificate) Info {
-	return describe(c.Raw, c.Subject.String(), c.Issuer.String(), c.SerialNumber, c.NotBefore, c.NotAfter)
-}
-
-func describe(der []byte, subject, issuer string, serial *big.Int, from, until time.Time) Info {
-	thumb, sum := sha1.Sum(der), sha256.Sum256(der)
+	thumb, sum := sha1.Sum(c.Raw), sha256.Sum256(c.Raw)
 	return Info{
 		Thumbprint: strings.ToUpper(hex.EncodeToString(thumb[:])),
 		SHA256:     hex.EncodeToString(sum[:]),
-		Subject:    clean(subject),
-		Issuer:     clean(issuer),
-		Serial:     clean(serialOf(serial)),
-		NotBefore:  from.UTC(),
-		NotAfter:   until.UTC(),
+		Subject:    clean(c.Subject.String()),
+		Issuer:     clean(c.Issuer.String()),
+		Serial:     clean(serialOf(c.SerialNumber)),
+		NotBefore:  c.NotBefore.UTC(),
+		NotAfter:   c.NotAfter.UTC(),
 	}
 }
 

@@ -11,62 +11,57 @@ import (
 	"time"
 )
 
-// member is one certificate of a file. Go's parser refuses some that OpenSSL opens, for
-// example with a negative serial number, or with the key of a brainpool curve.
+// member is one certificate of a file.
 type member struct {
-	cert            *x509.Certificate // nil: see why
-	why             string            // what the parser says
-	at, of          int               // its position in the file, from 1
-	info            Info
-	outlined        bool // info and the following are known
-	subject, issuer []byte
-	key             []byte // the SubjectPublicKeyInfo
+	cert   *x509.Certificate // of Outline; nil: nothing of it is readable
+	why    string            // what the parser says; "": the certificate is parsed
+	at, of int               // its position in the file, from 1
 }
 
-// members parses certificates; a repeated one counts once.
+// members reads certificates; a repeated one counts once.
 func members(certs [][]byte) []member {
 	seen := map[string]bool{}
 	var all []member
 	for i, raw := range certs {
-		if !seen[string(raw)] {
-			seen[string(raw)] = true
-			m := memberOf(raw)
-			m.at, m.of = i+1, len(certs)
-			all = append(all, m)
+		if seen[string(raw)] {
+			continue
 		}
+		seen[string(raw)] = true
+		m := member{at: i + 1, of: len(certs)}
+		var err error
+		if m.cert, err = Outline(raw); err != nil {
+			m.why = clean(strings.TrimPrefix(err.Error(), "x509: "))
+		}
+		all = append(all, m)
 	}
 	return all
-}
-
-func memberOf(raw []byte) member {
-	var m member
-	o, ok := outlineOf(raw)
-	m.outlined, m.info = ok, o.info(raw)
-	m.subject, m.issuer, m.key = o.TBS.Subject.FullBytes, o.TBS.Issuer.FullBytes, o.TBS.PublicKey.FullBytes
-	cert, err := x509.ParseCertificate(raw)
-	if err != nil {
-		m.why = clean(strings.TrimPrefix(err.Error(), "x509: "))
-		return m
-	}
-	m.cert, m.info = cert, Describe(cert)
-	return m
 }
 
 // String names the certificate, and why it is not parsed.
 func (m member) String() string {
 	name := "no readable subject"
-	if m.info.Subject != "" {
-		name = m.info.Subject
+	if m.subject() != "" {
+		name = m.subject()
 	}
 	return fmt.Sprintf("certificate %d of %d (%s): %s", m.at, m.of, name, m.why)
 }
 
+func (m member) subject() string {
+	if m.cert == nil {
+		return ""
+	}
+	return clean(m.cert.Subject.String())
+}
+
 // publicKey returns nil where it can't be read.
 func (m member) publicKey() crypto.PublicKey {
-	if m.cert != nil {
+	switch {
+	case m.cert == nil:
+		return nil
+	case m.why == "":
 		return m.cert.PublicKey
 	}
-	key, err := x509.ParsePKIXPublicKey(m.key)
+	key, err := x509.ParsePKIXPublicKey(m.cert.RawSubjectPublicKeyInfo)
 	if err != nil {
 		return nil
 	}
@@ -81,7 +76,7 @@ func readable(certs []member) (chain []*x509.Certificate, notes []string) {
 	others := 0
 	for _, m := range certs {
 		switch {
-		case m.cert != nil:
+		case m.why == "":
 			chain = append(chain, m.cert)
 		case len(notes) < maxLeftOut:
 			notes = append(notes, "left out of the chain: "+m.String())
@@ -111,22 +106,28 @@ type outline struct {
 	Signature asn1.BitString
 }
 
-func outlineOf(der []byte) (outline, bool) {
+// Outline parses a certificate. Go's parser refuses some that OpenSSL opens, for example
+// with a negative serial number, or with the key of a brainpool curve: then it returns the
+// parser's error, and a certificate with names, serial number, dates, and the raw bytes of
+// all, of the names and of the public key; nil if these can't be read either.
+func Outline(der []byte) (*x509.Certificate, error) {
+	cert, err := x509.ParseCertificate(der)
+	if err == nil {
+		return cert, nil
+	}
 	var o outline
-	rest, err := asn1.Unmarshal(der, &o)
-	return o, err == nil && len(rest) == 0
+	if rest, wrong := asn1.Unmarshal(der, &o); wrong != nil || len(rest) > 0 {
+		return nil, err
+	}
+	t := o.TBS
+	return &x509.Certificate{Raw: der, RawSubject: t.Subject.FullBytes, RawIssuer: t.Issuer.FullBytes,
+		RawSubjectPublicKeyInfo: t.PublicKey.FullBytes, SerialNumber: t.Serial, Subject: nameOf(t.Subject), Issuer: nameOf(t.Issuer),
+		NotBefore: t.Validity.NotBefore, NotAfter: t.Validity.NotAfter}, err
 }
 
 func isCertificate(der []byte) bool {
-	_, ok := outlineOf(der)
-	return ok
-}
-
-func (o outline) info(der []byte) Info {
-	if o.TBS.Serial == nil {
-		o.TBS.Serial = new(big.Int)
-	}
-	return describe(der, nameOf(o.TBS.Subject), nameOf(o.TBS.Issuer), o.TBS.Serial, o.TBS.Validity.NotBefore, o.TBS.Validity.NotAfter)
+	cert, _ := Outline(der)
+	return cert != nil
 }
 
 // attributeSET is a RelativeDistinguishedName: asn1 takes its kind from this name.
@@ -135,12 +136,12 @@ type attributeSET []struct {
 	Value asn1.RawValue
 }
 
-// nameOf returns a distinguished name, "" if it can't be read. It accepts strings with
+// nameOf returns a distinguished name, empty if it can't be read. It accepts strings with
 // characters that their type does not have.
-func nameOf(raw asn1.RawValue) string {
+func nameOf(raw asn1.RawValue) (name pkix.Name) {
 	var sets []attributeSET
 	if _, err := asn1.Unmarshal(raw.FullBytes, &sets); err != nil {
-		return ""
+		return name
 	}
 	var rdns pkix.RDNSequence
 	for _, set := range sets {
@@ -150,7 +151,6 @@ func nameOf(raw asn1.RawValue) string {
 		}
 		rdns = append(rdns, rdn)
 	}
-	var name pkix.Name
 	name.FillFromRDNSequence(&rdns)
-	return name.String()
+	return name
 }

@@ -41,7 +41,7 @@ func match(c contents) (pair, *flaw) {
 		// As tested, PKCS12_parse of OpenSSL 1.1.1 takes the last, of 3.0 the first.
 		return pair{}, flawed(hintPairUp, "has several certificates for its private key: which one is meant is unknown")
 	}
-	if c.certs[at].cert == nil {
+	if c.certs[at].why != "" {
 		return pair{}, flawed(hintNewRSA, "has an unreadable certificate for its key: %s", c.certs[at])
 	}
 	found := pair{key: key, leaf: c.certs[at].cert, leafFirst: at == 0}
@@ -54,14 +54,14 @@ func match(c contents) (pair, *flaw) {
 func noneOf(certs []member) *flaw {
 	if at := slices.IndexFunc(certs, func(m member) bool { return m.publicKey() == nil }); at >= 0 {
 		hint := hintNewRSA
-		if !certs[at].outlined {
+		if certs[at].cert == nil {
 			hint = hintFetch
 		}
 		return flawed(hint, "has no readable certificate for its key, but an unreadable one: %s", certs[at])
 	}
 	var names []string
 	for _, m := range certs[:min(len(certs), 4)] {
-		names = append(names, m.info.Subject)
+		names = append(names, m.subject())
 	}
 	return flawed(hintPairUp, "has a private key that belongs to none of its %d certificates (%s)",
 		len(certs), clean(strings.Join(names, "; ")))

@@ -2,6 +2,7 @@ package certificate
 
 import (
 	"bytes"
+	"crypto/x509"
 	"encoding/pem"
 	"strings"
 	"time"
@@ -15,9 +16,8 @@ const (
 
 // publicBag is one certificate of a listing.
 type publicBag struct {
-	info            Info
-	subject, issuer []byte
-	keyID           bool // has a localKeyID attribute: a private key of the file is its own
+	cert  *x509.Certificate
+	keyID bool // has a localKeyID attribute: a private key of the file is its own
 }
 
 // ParsePublic returns the certificate of the agent from what `openssl pkcs12
@@ -40,12 +40,13 @@ func ParsePublic(text []byte) (Info, error) {
 	if !ok {
 		return Info{}, flawed("", "the host sent %d certificates, and which is the agent's is unknown", len(bags)).problem()
 	}
-	for _, at := range []time.Time{leaf.NotBefore, leaf.NotAfter} {
+	info := Describe(leaf)
+	for _, at := range []time.Time{info.NotBefore, info.NotAfter} {
 		if at.Year() < 0 || at.Year() > 9999 { // RFC 3339 can't write it
 			return Info{}, flawed("", "the host sent a certificate with impossible dates").problem()
 		}
 	}
-	return leaf, nil
+	return info, nil
 }
 
 // publicBags reads the certificates of text, each once, with the attributes
@@ -68,17 +69,17 @@ func publicBags(text []byte) ([]publicBag, *flaw) {
 		if len(bags) == maxPublicCerts {
 			return nil, flawed("", "the host sent more than %d certificates", maxPublicCerts)
 		}
-		m := memberOf(block.Bytes)
-		if !m.outlined {
+		m := members([][]byte{block.Bytes})[0]
+		if m.cert == nil {
 			return nil, flawed("", "the host sent an unreadable certificate: %s", m.why)
 		}
-		bags = addBag(bags, publicBag{m.info, m.subject, m.issuer, hasKeyID(before)})
+		bags = addBag(bags, publicBag{m.cert, hasKeyID(before)})
 	}
 }
 
 func addBag(bags []publicBag, bag publicBag) []publicBag {
 	for i := range bags {
-		if bags[i].info.SHA256 == bag.info.SHA256 {
+		if bags[i].cert.Equal(bag.cert) {
 			bags[i].keyID = bags[i].keyID || bag.keyID
 			return bags
 		}
@@ -97,30 +98,34 @@ func hasKeyID(attributes []byte) bool {
 	return false
 }
 
-func pickLeaf(bags []publicBag) (Info, bool) {
-	if marked, ok := only(bags, func(b publicBag) bool { return b.keyID }); ok {
+func pickLeaf(bags []publicBag) (*x509.Certificate, bool) {
+	marked := only(bags, func(b publicBag) bool { return b.keyID })
+	if marked != nil {
 		return marked, true
 	}
-	return only(bags, func(b publicBag) bool { return !issuedAnother(b, bags) })
+	tip := only(bags, func(b publicBag) bool { return !issuedAnother(b.cert, bags) })
+	return tip, tip != nil
 }
 
-// only returns the certificate of the one bag that fits; ok is false if none or several do.
-func only(bags []publicBag, fits func(publicBag) bool) (found Info, ok bool) {
+// only returns the certificate of the one bag that fits, nil if none or
+// several do.
+func only(bags []publicBag, fits func(publicBag) bool) *x509.Certificate {
+	var found *x509.Certificate
 	for _, b := range bags {
 		if !fits(b) {
 			continue
 		}
-		if ok {
-			return Info{}, false
+		if found != nil {
+			return nil
 		}
-		found, ok = b.info, true
+		found = b.cert
 	}
-	return found, ok
+	return found
 }
 
-func issuedAnother(c publicBag, bags []publicBag) bool {
+func issuedAnother(c *x509.Certificate, bags []publicBag) bool {
 	for _, b := range bags {
-		if b.info.SHA256 != c.info.SHA256 && bytes.Equal(b.issuer, c.subject) {
+		if b.cert != c && bytes.Equal(b.cert.RawIssuer, c.RawSubject) {
 			return true
 		}
 	}

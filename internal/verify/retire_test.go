@@ -1,7 +1,12 @@
 package verify
 
 import (
+	"bytes"
 	"context"
+	"crypto/rand"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"math/big"
 	"slices"
 	"strings"
 	"testing"
@@ -95,6 +100,40 @@ func TestFindWithForce(t *testing.T) {
 		item, err := registrar.Find(context.Background(), entries, what)
 		if err != nil || !item.Certificate.Equal(chain[0]) || !slices.Equal(item.Hosts, []string{"a"}) || !slices.Equal(warnings, []string{inUse}) {
 			t.Errorf("%+v, %v, %q", item, err, warnings)
+		}
+	})
+}
+
+// A certificate that Go's parser refuses, here for its negative serial number, can be
+// retired: Entra may have it from another tool.
+func TestFindWhatGoDoesNotParse(t *testing.T) {
+	inBubble(t, func(a *asker) {
+		key, chain := a.cert.KeyPair()
+		template := &x509.Certificate{SerialNumber: big.NewInt(0x5a5a5a5a), Subject: pkix.Name{CommonName: "old"},
+			NotBefore: chain[0].NotBefore, NotAfter: chain[0].NotAfter}
+		der, err := x509.CreateCertificate(rand.Reader, template, template, &key.PublicKey, key)
+		if err != nil {
+			t.Fatal(err)
+		}
+		der = bytes.Replace(der, []byte("\x02\x04\x5a\x5a\x5a\x5a"), []byte("\x02\x04\xda\x5a\x5a\x5a"), 1)
+		old, err := certificate.Outline(der)
+		if err == nil || old == nil {
+			t.Fatalf("%v, %v", old, err)
+		}
+		application := a.cloud.AddApplication(askedTenant, "abcdef", "object")
+		application.Register(chain[0], cloud.Spread{})
+		application.Register(old, cloud.Spread{})
+		application.Permit("Application.ReadWrite.OwnedBy")
+		registrar, err := NewRegistrar(azurecloud.Settings{}, a.Transport, a.cert)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer registrar.Close()
+		entries := []rollout.Entry{vm("a", askedTenant, "abcdef", a.cert.Leaf.Thumbprint)}
+		what := Retirement{Thumbprint: certificate.Describe(old).Thumbprint}
+		item, err := registrar.Find(context.Background(), entries, what)
+		if err != nil || !bytes.Equal(item.Certificate.Raw, der) || item.Certificate.Subject.CommonName != "old" {
+			t.Errorf("%+v, %v", item, err)
 		}
 	})
 }
