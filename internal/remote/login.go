@@ -2,6 +2,7 @@ package remote
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -24,8 +25,9 @@ type login struct {
 
 	started      bool           // the server has named its methods
 	admitted     bool           // by the trial
-	passwordUsed bool           // the password is not tried with another method
-	passwordSent bool           // it was sent
+	passwordSent bool           // it is not tried again, with no method
+	interactive  bool           // keyboard-interactive was tried
+	question     string         // of keyboard-interactive, without a password to answer it; sanitised
 	partial      bool           // a credential was accepted, but the server requires more
 	allowed      []string       // methods that the server named last
 	said         string         // what the server has said since, sanitised: PAM gives its reason there
@@ -62,12 +64,11 @@ func (l *login) method() ssh.AuthMethod {
 		}
 	}
 	switch {
-	case l.target.Password == nil || l.passwordUsed:
-	case slices.Contains(l.allowed, "password"):
-		l.passwordUsed = true
+	case l.target.Password != nil && !l.passwordSent && slices.Contains(l.allowed, "password"):
 		return ssh.PasswordCallback(l.password)
-	case slices.Contains(l.allowed, "keyboard-interactive"):
-		l.passwordUsed = true
+	// Also without a password, as ssh does: PAM may have no question.
+	case !l.interactive && (!l.passwordSent || l.partial) && slices.Contains(l.allowed, "keyboard-interactive"):
+		l.interactive = true
 		return ssh.KeyboardInteractive(l.answer)
 	}
 	return nil
@@ -103,14 +104,20 @@ func (l *login) closed() *problem.Error {
 	return keyProblem(fmt.Sprintf("the server refused user %s: %s", l.target.User, l.said), "check the account on the host, with root: chage -l "+l.target.User+", passwd -S "+l.target.User)
 }
 
-// answer answers a keyboard-interactive request (RFC 4256): with the password to a
-// single question without echo, once. Other questions, such as for a new password
-// or a code, are an error.
+// errQuestion ends keyboard-interactive at the first question without an answer.
+var errQuestion = errors.New("there is no answer to a question")
+
+// answer answers a keyboard-interactive request: with the password to a single question
+// without echo, once. Other questions, such as for a new password or a code, are an
+// error. A request without a question needs an empty answer (RFC 4256 section 3.2).
 func (l *login) answer(_, instruction string, questions []string, echoed []bool) ([]string, error) {
 	_ = l.hear(instruction)
 	switch {
 	case len(questions) == 0:
 		return nil, nil
+	case l.target.Password == nil:
+		l.question = display.Sanitise(strings.TrimSpace(strings.Join(questions, " ")), 200)
+		return nil, errQuestion
 	case len(questions) == 1 && !echoed[0] && !l.passwordSent:
 		text, err := l.password()
 		return []string{text}, err
@@ -192,7 +199,7 @@ func (l *login) noneAccepted() *problem.Error {
 	switch {
 	case l.partial:
 		what = "the server requires more than a key from user %s: %s"
-	case l.passwordUsed:
+	case l.interactive && l.target.Password != nil:
 		what = "the server refused user %s without a question for the password; it accepts: %s"
 	case !slices.Contains(l.allowed, "publickey") && l.target.Password == nil:
 		what = "the server accepts no keys from user %s, only: %s"
@@ -200,8 +207,16 @@ func (l *login) noneAccepted() *problem.Error {
 	if l.target.Password == nil {
 		hint = "set password_from in the inventory, or "
 	}
-	return keyProblem(fmt.Sprintf(what, l.target.User, display.Sanitise(strings.Join(l.allowed, ", "), 200)), hint+"try: "+l.verboseSSH())
+	methods := display.Sanitise(strings.Join(l.allowed, ", "), 200)
+	if l.question != "" {
+		methods += "; it asks: " + l.question
+	}
+	return keyProblem(fmt.Sprintf(what, l.target.User, methods), hint+"try: "+l.verboseSSH())
 }
+
+// unasked is the library's text for a server that refuses keyboard-interactive at once:
+// SSH_MSG_USERAUTH_FAILURE in place of a question.
+const unasked = "unexpected message type 51 (expected 60)"
 
 // refused returns the error when the server refused credentials. ours is the error
 // that ended the login on this side, or nil.
@@ -215,6 +230,7 @@ func (l *login) refused(ours *problem.Error, err error) *problem.Error {
 	switch {
 	case ours != nil:
 		failures, hint = append(failures, ours.Message), ours.Hint
+	case errors.Is(err, errQuestion), strings.Contains(err.Error(), unasked):
 	case !strings.Contains(err.Error(), "unable to authenticate") && len(failures) == 0:
 		parts[0] += " (" + display.Sanitise(strings.TrimPrefix(err.Error(), "ssh: handshake failed: "), 200) + ")"
 	}
