@@ -5,6 +5,7 @@ package main
 import (
 	"bytes"
 	"context"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -15,18 +16,21 @@ import (
 	"github.com/aoifleet/aoifleet/internal/problem"
 )
 
-// A signal while a file is read that never arrives ends the program: nothing has started.
+// A signal while a pipe is read that does not end ends the program: nothing has started.
 func TestSignalWhileReading(t *testing.T) {
-	fifo := filepath.Join(t.TempDir(), "fifo")
-	if err := syscall.Mkfifo(fifo, 0o600); err != nil {
+	read, write, err := os.Pipe()
+	if err != nil {
 		t.Fatal(err)
 	}
+	defer read.Close()
+	defer write.Close()
+	pipe := fmt.Sprintf("/dev/fd/%d", read.Fd())
 	for _, args := range [][]string{
-		{"certificate", "inspect", fifo},
-		{"certificate", "pack", "--cert", fifo, "--key", fifo, "--out", fifo + ".out"},
-		{"inventory", "validate", fifo},
-		{"plan", "-i", fifo},
-		{"rotate", "--yes", "-i", fifo},
+		{"certificate", "inspect", pipe},
+		{"certificate", "pack", "--cert", pipe, "--key", pipe, "--out", filepath.Join(t.TempDir(), "out")},
+		{"inventory", "validate", pipe},
+		{"plan", "-i", pipe},
+		{"rotate", "--yes", "-i", pipe},
 	} {
 		for sig, want := range map[os.Signal]int{os.Interrupt: problem.ExitInterrupted, syscall.SIGTERM: problem.ExitTerminated} {
 			var out, errs bytes.Buffer

@@ -15,7 +15,6 @@ import (
 	"github.com/aoifleet/aoifleet/internal/display"
 	"github.com/aoifleet/aoifleet/internal/host"
 	"github.com/aoifleet/aoifleet/internal/inventory"
-	"github.com/aoifleet/aoifleet/internal/jump"
 	"github.com/aoifleet/aoifleet/internal/planfile"
 	"github.com/aoifleet/aoifleet/internal/remote"
 	"github.com/aoifleet/aoifleet/internal/rollout"
@@ -69,7 +68,7 @@ func Load(c Caller, r Request) (*inventory.Inventory, []inventory.Host, error) {
 
 // open is like Open for hosts that are already selected.
 func open(ctx context.Context, c Caller, r Request, inv *inventory.Inventory, hosts []inventory.Host) (*Fleet, error) {
-	if err := jump.CheckUser(r.User); r.User != "" && err != nil {
+	if err := inventory.CheckUser(r.User); r.User != "" && err != nil {
 		return nil, usage("the user "+err.Error(), "name the login user: --user USER")
 	}
 	boundMemory(len(hosts))

@@ -94,6 +94,9 @@ func (v value) address(to *endpoint) {
 	to.template = t
 }
 
+// CheckUser is jump.CheckUser, for a login name that is not from the inventory.
+func CheckUser(user string) error { return jump.CheckUser(user) }
+
 // user reads a login name. It must not look like an option or contain a newline; the host
 // decides what else is valid.
 func (v value) user(to *string) {
