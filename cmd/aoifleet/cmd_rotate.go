@@ -66,8 +66,8 @@ func runRotate(call *invocation, flags rotateFlags) error {
 
 // rehearse tries a rotation without a new certificate and without a restart.
 func rehearse(call *invocation, flags rotateFlags) error {
-	if flags.plan != "" || flags.planID != "" || flags.NoDeadman || flags.Force {
-		return usage("--rehearse excludes --plan, --plan-id, --no-deadman and --force: it tries every safeguard, with a copy of the live certificate", "leave them out")
+	if flags.plan != "" || flags.planID != "" || flags.NoDeadman || flags.Force || flags.steerFlags != (steerFlags{onFailure: stop}) {
+		return usage("--rehearse excludes --plan, --plan-id, --no-deadman, --force, --until, --pause-after and --on-failure: it tries every safeguard, without waves", "leave them out")
 	}
 	call.verb = "rotate --rehearse"
 	f, err := call.open(flags.request(call, fleet.None), call.checking)

@@ -243,7 +243,7 @@ func leftOn(ts *testscript.TestScript, m *lab.Machine) (left []string) {
 	for _, root := range []string{m.Root, m.Home} {
 		ts.Check(filepath.WalkDir(root, func(path string, _ fs.DirEntry, err error) error {
 			name := filepath.Base(path)
-			if strings.HasPrefix(name, "staged-") || strings.HasPrefix(name, ".aoifleet-") || strings.HasPrefix(name, "diags-") || strings.HasPrefix(name, "aoifleet-diags-") || name == "pending" || name == "undoing" || strings.HasPrefix(strings.TrimPrefix(name, "."), "rehears") ||
+			if strings.HasPrefix(name, "staged-") || strings.HasPrefix(name, ".aoifleet-") || strings.HasPrefix(name, "diags-") || strings.HasPrefix(name, "aoifleet-diags-") || name == "pending" || name == "undoing" || strings.HasPrefix(name, "rehears") ||
 				strings.HasPrefix(name, "aoifleet-guard") || name == "host.sh" || name == "deadline" {
 				left = append(left, path)
 			}

@@ -24,6 +24,11 @@ func (m *machine) rehearse() result {
 	return m.run("rehearse", m.change(firstRun, newBytes, "hold=180"), noAnswer)
 }
 
+// impatient makes a rehearsal wait half a second for the timer, not a minute.
+func (m *machine) impatient() {
+	m.text = strings.ReplaceAll(m.text, "wait_until=$((up + 6000))", "wait_until=$((up + 50))")
+}
+
 // remaining is everything without the empty folders, and the root-only files without a
 // key, that an interrupted rehearsal leaves for an hour or a day.
 func (m *machine) remaining() string {
@@ -115,24 +120,19 @@ func rehearsed(t *testing.T, m *machine) {
 // untouched, and nothing is left.
 func TestRehearsalRefuses(t *testing.T) {
 	t.Parallel()
-	copied := filepath.Dir(certPath) + "/.rehearsal-" + firstRun
+	copied := filepath.Dir(certPath) + "/.aoifleet-rehearsal-" + firstRun
 	for name, c := range map[string]struct {
 		prepare func(m *machine)
 		want    string
 	}{
-		"guard fails": {func(m *machine) { m.hook("on-guard", "exit 1") }, "the boot guard did not act"},
-		"no guard":    {func(m *machine) { m.state("wanted=") }, "no target wants"},
-		"no timer":    {func(m *machine) { m.write("/unit/refuse-timer", "") }, "cannot arm the dead-man switch"},
-		"lost timer":  {func(m *machine) { m.write("/unit/lose-timer", "") }, "cannot arm the dead-man switch"},
-		"immutable":   {func(m *machine) { m.program("lsattr", `echo "----i---------e------- $3"`) }, "has the attribute ----i"},
-		"mount point": {func(m *machine) {
-			m.program("stat", `case "$*" in "-c %m -- ./certificate.p12") echo "$PWD/certificate.p12" ;; *) exec /usr/bin/stat "$@" ;; esac`)
-		}, "is a mount point"},
-		"timer never fires": {func(m *machine) {
-			m.text = strings.ReplaceAll(m.text, "wait_until=$((up + 6000))", "wait_until=$((up + 50))")
-		}, "timer did not act"},
-		"oneshot":       {func(m *machine) { m.state("type=oneshot") }, "Type=oneshot"},
-		"replaced copy": {func(m *machine) { m.hook("on-guard", "echo agents >$MACHINE"+copied) }, "the boot guard did not"},
+		"guard fails":       {func(m *machine) { m.hook("on-guard", "exit 1") }, "the boot guard did not act"},
+		"no guard":          {func(m *machine) { m.state("wanted=") }, "no target wants"},
+		"no timer":          {func(m *machine) { m.write("/unit/refuse-timer", "") }, "cannot arm the dead-man switch"},
+		"lost timer":        {func(m *machine) { m.write("/unit/lose-timer", "") }, "cannot arm the dead-man switch"},
+		"immutable":         {func(m *machine) { m.program("lsattr", `echo "----i---------e------- $3"`) }, "has the attribute ----i"},
+		"timer never fires": {(*machine).impatient, "timer did not act"},
+		"oneshot":           {func(m *machine) { m.state("type=oneshot") }, "Type=oneshot"},
+		"replaced copy":     {func(m *machine) { m.hook("on-guard", "echo agents >$MACHINE"+copied) }, "the boot guard did not"},
 		"other attribute": {func(m *machine) {
 			m.hook("on-guard", `sh "$text" >/dev/null 2>&1 3>&- 6>&-; chmod 604 "$MACHINE`+copied+`"; exit`)
 		}, "its mode is 604, not 640"},

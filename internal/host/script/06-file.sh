@@ -297,7 +297,7 @@ put_in_place() {
 }
 
 # sweep removes the leftovers of killed runs next to the live file, of which there may be
-# any number. Until ln(1) has renamed its link, that is a second name of $tmp; an
+# any number, but not the copy of this run's rehearsal. Until ln(1) has renamed its link, that is a second name of $tmp; an
 # unrelated file may have a similar name.
 sweep() {
     for left in ./.aoifleet-*; do
@@ -305,7 +305,9 @@ sweep() {
         [ "$left" -ef "./$leaf" ] || swept -name 'Cu??????' -samefile "$left"
         break
     done
-    swept -name '.aoifleet-*'
+    set --
+    [ "$rehearsal" = no ] || set -- ! -name ".aoifleet-rehearsal-$run"
+    swept -name '.aoifleet-*' "$@"
 }
 
 swept() { timeout -k 2 10 find . -maxdepth 1 "$@" ! -type d -delete 2>/dev/null 6>&- 7>&-; }
@@ -336,6 +338,6 @@ clean_up() {
     kept=$made made=''
     has_state pending || mine=''
     [ -z "$tmp" ] || rm -f -- "$tmp" 2>/dev/null
-    [ "$rehearsal" = no ] || rm -f -- "./.rehearsal-$run"
+    [ "$rehearsal" = no ] || rm -f -- "./.aoifleet-rehearsal-$run"
     rm -f -- "$kept/receipt" "$kept/certificate" ${mine:+"$state/pending"} "$state/staged-$run" && remove_run
 }

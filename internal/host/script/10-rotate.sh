@@ -38,6 +38,8 @@ rotate() {
 # begin_transaction refuses if another transaction is in progress, or the host is not as
 # it was seen.
 begin_transaction() {
+    # With the helper, the caller may have sent another value.
+    rehearsal=no
     say step lock
     use_own_name
     make_state || refuse disk "cannot create $state, or root does not own it"

@@ -222,7 +222,8 @@ recover_receipt() {
         return
     }
     kept=$state/backups/$run
-    if [ "$1" = pending ]; then ! at_work || refuse locked "$(lock_holder "$state/$1")"; fi
+    # A rehearsal goes on after its guard has undone it.
+    if [ "$1:$rehearsal" != undoing:no ]; then ! at_work || refuse locked "$(lock_holder "$state/$1")"; fi
     # Its time is over, but it may continue later: the undo takes its receipt.
     ! alive "$kept" || say receipt_pid "$worker"
     rehearsal_file

@@ -145,13 +145,14 @@ unattended() {
     exec </dev/null
     reset_values
     unit=$1 run=$2 state=$ROOT/var/lib/aoifleet/$1 kept=$ROOT/var/lib/aoifleet/$1/backups/$2
-    for receipt in pending undoing; do
+    # A rehearsal renames its receipt back once.
+    for receipt in pending undoing pending; do
         has_state "$receipt" || continue
         read_values receipt <"$state/$receipt" || exit 1
         read -r now_boot <"$ROOT/proc/sys/kernel/random/boot_id"
         rehearsal_file
         if [ "$now_boot" != "$boot" ] || at_boot "${3:-}"; then restore_at_boot; fi
-        [ "$receipt" = undoing ] || overdue || exit 0
+        [ "$receipt:$rehearsal" = undoing:no ] || overdue || exit 0
         claim || exit 0
         ticking=yes
         # Only the last attempt is kept: there may be one every 15 seconds.

@@ -28,7 +28,6 @@ rehearse() {
 # try_rehearsal exits with 9 if the rehearsal succeeds; otherwise it has said why not.
 try_rehearsal() {
     begin_transaction
-    [ "$type" != oneshot ] || refuse configuration "$unit is Type=oneshot: whether the agent runs is unknown"
     [ -n "$wanted" ] || refuse configuration "cannot arm the dead-man switch: no boot guard, no target wants $unit"
     replaceable
     log_writer
@@ -37,12 +36,14 @@ try_rehearsal() {
     say step backup
     back_up
     say step arm
-    lock 5 || refuse locked "another process holds the lock of $state"
     arm
-    say step swap
+    # Until the guard has acted, the timer finds its time not over.
+    hold=120 && extend
     live_leaf=$leaf
     rehearsal_file
-    stat_here
+    say step swap
+    { lock 5 && has_state pending; } || too_late
+    at_copy
     why=$(put_back 2>&1) || give_up "cannot write a file in ${real%/*}: ${why##*: }"
     rehearse_swap
     say step guard
@@ -54,12 +55,20 @@ try_rehearsal() {
 
 # rehearsal_file sets $real to the copy if this run is a rehearsal. The receipt has the
 # live file, which keeps other runs away from it.
-rehearsal_file() { [ "$rehearsal" = no ] || real=${real%/*}/.rehearsal-$run; }
+# A sweep of any version removes that name.
+rehearsal_file() { [ "$rehearsal" = no ] || real=${real%/*}/.aoifleet-rehearsal-$run; }
+
+# at_copy reads the facts of the copy. If the path leads to another folder, it gives up:
+# root must not use a name there.
+at_copy() {
+    stat_here
+    same_folder || give_up "the folder of $path was replaced"
+}
 
 # end_rehearsal removes the copy and reports the result: to the log if the timer has
 # undone it, otherwise of this verb. This precedes the rename, for which rehearse waits.
 end_rehearsal() {
-    rm -f -- "./.rehearsal-$run"
+    rm -f -- "./.aoifleet-rehearsal-$run"
     case $ticking:$1 in
     yes:rolled-back) say result rehearsed ;;
     yes:*) say result "$1" ;;
@@ -78,23 +87,21 @@ rehearse_swap() {
     swap
     compare_with_live
     [ -z "$differs" ] || give_up "the new file would not be like the old one: $differs"
+    extend
     exec 6>&-
 }
 
-# rehearse_guard starts the guard, which sees $kept/boot and acts as after a boot. Until
-# it has ended the timer finds its time not over.
+# rehearse_guard starts the guard, which sees $kept/boot and acts as after a boot.
 rehearse_guard() {
-    hold=120 && extend
-    : >"$kept/boot"
-    said=$(timeout 130 systemctl start "${guard##*/}" 2>&1)
+    printf '' >"$kept/boot"
+    said=$(timeout 100 systemctl start "${guard##*/}" 2>&1)
     # systemd stops a start that takes longer; a failed unit would stay in its list.
     systemctl reset-failed "${guard##*/}" 2>/dev/null
-    lock 30
-    # A quick timer may have undone the run since.
-    ! has_state rehearsed || return
+    { lock 15 && ! has_state rehearsed; } || too_late
     { has_state undoing && [ ! -e "$guard" ]; } ||
         give_up "the boot guard did not act when systemd started it: ${said:-see journalctl -u ${guard##*/}}"
-    stat_here && digest_of_live
+    at_copy
+    digest_of_live
     [ "$live" = "$old" ] || give_up 'the boot guard did not restore the old file'
     compare_with_live
     [ -z "$differs" ] || give_up "the restored file would not be like the old one: $differs"
@@ -106,14 +113,18 @@ give_up() {
     undo configuration "$1"
 }
 
+# too_late ends the rehearsal as refused, because another process was quicker.
+too_late() {
+    exec 6>&-
+    undo timeout 'the host is slow: the time was over before the boot guard and the timer were tried; try again'
+}
+
 # rehearse_timer puts the new file in place again, ends the time to confirm, and waits
 # until the timer has undone the run.
 rehearse_timer() {
-    if ! has_state rehearsed; then
-        { mv -T -- "$state/undoing" "$state/pending" && new_file; } 2>/dev/null || give_up "cannot write a file in ${real%/*}"
-        swap
-        hold=0 && extend
-    fi
+    { mv -T -- "$state/undoing" "$state/pending" && new_file; } 2>/dev/null || give_up "cannot write a file in ${real%/*}"
+    swap
+    hold=0 && extend
     exec 6>&-
     now_up
     wait_until=$((up + 6000))
@@ -122,17 +133,23 @@ rehearse_timer() {
         [ "$up" -lt "$wait_until" ] || undo configuration "the dead-man switch's timer did not act: see journalctl -u $timer.service"
         sleep 0.25 7>&-
     done
+    ! grep -aqx 'result=rehearsed' "$state/rehearsal-$run.log" 2>/dev/null || return 0
     said=$(grep -a '^undo_error=' "$state/rehearsal-$run.log" 2>/dev/null)
-    grep -aqx 'result=rehearsed' "$state/rehearsal-$run.log" 2>/dev/null ||
-        { say error "configuration the dead-man switch could not restore the old file: ${said#undo_error=}"; say result refused; exit 0; }
+    said=${said#undo_error=}
+    say error "configuration the timer has not restored the old file: ${said:-another process has undone the run}"
+    say result refused
+    exit 0
 }
 
 # replaceable refuses a live file that rename(2) can't replace, for reasons that the copy
 # does not show: it is a mount point (EBUSY), or immutable (EPERM, chattr(1)).
 replaceable() {
     [ "$kind" = file ] || return 0
-    [ "$(stat -c %m -- "./$leaf")" = "$(stat -c %m -- .)" ] || refuse configuration "$path is a mount point, and can't be replaced"
-    marks=$(timeout -k 2 5 lsattr -d -- "./$leaf" 2>/dev/null)
+    # With the escapes of proc_pid_mountinfo(5). stat(1) misses a mount of the same device.
+    escaped=$(printf '%s' "$real" | sed 's/\\/\\134/g; s/ /\\040/g')
+    ! cut -d ' ' -f 5 -- "$ROOT/proc/self/mountinfo" 2>/dev/null | grep -qxF -e "$escaped" || refuse configuration "$path is a mount point, and can't be replaced"
+    # lsattr opens the name, and not every version with O_NOFOLLOW.
+    marks=$(without_rights "${guarded:+$holder}" "$(id -g -- "$holder_name" 2>/dev/null)" lsattr -d -- "./$leaf" 2>/dev/null)
     case ${marks%% *} in *[ai]*) refuse configuration "$path has the attribute ${marks%% *} (chattr(1)), and can't be replaced" ;; esac
 }
 
