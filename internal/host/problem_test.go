@@ -28,6 +28,14 @@ func TestHostSaid(t *testing.T) {
 	if got := hostSaid("disk " + strings.Repeat("x", 5000)); len(got.Message) != 600 {
 		t.Errorf("%d bytes", len(got.Message))
 	}
+	for text, want := range map[string]string{
+		"internal unknown verb":                                  "aoifleet install-helper",
+		"configuration cannot arm the dead-man switch: no timer": "a rotation needs this fixed, or --no-deadman",
+	} {
+		if got := (&conversation{rehearsal: true}).said(text); got.Class != problem.Configuration || got.Hint != want {
+			t.Errorf("%q in a rehearsal: %+v", text, *got)
+		}
+	}
 }
 
 func TestScriptThatFails(t *testing.T) {

@@ -46,6 +46,20 @@ type conversation struct {
 	rehearsal bool // only then the result may be "rehearsed"
 }
 
+// said parses an error of the host. A rehearsal has hints of its own: the installed script
+// may be older than this verb, and --no-deadman is not for a rehearsal.
+func (t *conversation) said(text string) *problem.Error {
+	p := hostSaid(text)
+	switch {
+	case !t.rehearsal:
+	case p.Class == problem.Internal && p.Message == "unknown verb":
+		return &problem.Error{Class: problem.Configuration, Message: "the helper on the host is too old for this", Hint: "aoifleet install-helper"}
+	case strings.HasPrefix(p.Hint, "--no-deadman"):
+		p.Hint = "a rotation needs this fixed, or --no-deadman"
+	}
+	return p
+}
+
 // hear processes one line; lines after the result don't count.
 func (t *conversation) hear(ctx context.Context, line string) {
 	if t.over {
@@ -58,7 +72,7 @@ func (t *conversation) hear(ctx context.Context, line string) {
 		t.next(clean(text))
 	case "error":
 		if r.Problem == nil {
-			r.Problem = hostSaid(text)
+			r.Problem = t.said(text)
 		}
 		t.failStep()
 	case "undo_error":

@@ -198,9 +198,6 @@ func hostSaid(text string) *problem.Error {
 		class = problem.Internal
 	}
 	p := &problem.Error{Class: class, Message: display.Sanitise(message, 600)}
-	if class == problem.Internal && message == "unknown verb" { // only an installed script may be older
-		return &problem.Error{Class: problem.Configuration, Message: "the helper on the host is too old for this", Hint: "aoifleet install-helper"}
-	}
 	if strings.HasPrefix(message, "cannot arm the dead-man switch") {
 		p.Hint = "--no-deadman continues without it"
 	}
