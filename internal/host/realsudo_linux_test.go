@@ -11,7 +11,7 @@ import (
 )
 
 // privateSudo runs "$3" as the user azureuser, whose password is s3cret, in a mount namespace
-// with a sudoers(5) "$1", a pam.d(5) file "$2", the last fields "$4" of shadow(5) and a helper "$5".
+// with a sudoers(5) "$1", a pam.d(5) file "$2", the last fields "$4" of shadow(5), a helper "$5" and more settings "$6".
 const privateSudo = `
 set -eu
 mount -t tmpfs tmpfs /mnt
@@ -31,16 +31,19 @@ printf '%s' "$5" >/usr/local/libexec/aoifleet-host
 chmod 755 /usr/local/libexec/aoifleet-host
 [ "$5" ] || rm /usr/local/libexec/aoifleet-host
 echo 'agent_id: a' >/mnt/config.yaml
+privileges='' # of setpriv(1)
+eval "$6"
 cd /
-exec setpriv --reuid=4321 --regid=4321 --clear-groups env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin sh -c "$3"
+exec setpriv $privileges --reuid=4321 --regid=4321 --clear-groups env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin sh -c "$3"
 `
 
 // realSudo is a host with the real sudo.
 type realSudo struct {
 	sudoers string // empty: any command, with the password
-	pam     string // replaces the account line of pam.d(5), or follows it if it is for auth; empty: pam_unix
+	pam     string // pam.d(5); only account lines replace those of pam_unix, auth lines follow them, or precede them if requisite
 	shadow  string // empty: nothing expires
 	helper  string // its text
+	more    string // lines of shell
 }
 
 func (r realSudo) server(t *testing.T) *server {
@@ -48,6 +51,8 @@ func (r realSudo) server(t *testing.T) *server {
 	const auth, account, session = "auth required pam_unix.so nodelay\n", "account required pam_unix.so\n", "session required pam_permit.so\n"
 	pam := auth + account + session
 	switch {
+	case strings.Contains(r.pam, "session"):
+		pam = r.pam + "\n"
 	case strings.HasPrefix(r.pam, "account"):
 		pam = auth + r.pam + "\n" + session
 	case strings.HasPrefix(r.pam, "auth requisite"):
@@ -61,16 +66,16 @@ func (r realSudo) server(t *testing.T) *server {
 	if r.shadow == "" {
 		r.shadow = "19000:0:99999:7:::"
 	}
-	private := []string{"unshare", "--mount", "--propagation", "private", "sh", "-c", privateSudo, "sh", r.sudoers, pam}
+	private := []string{"unshare", "--mount", "--uts", "--propagation", "private", "sh", "-c", privateSudo, "sh", r.sudoers, pam}
 	if !onRoot(t) {
 		private = append([]string{"sudo", "-n"}, private...)
 	}
 	s := newServer(t)
 	s.wrap = func(command string) []string {
-		return append(append([]string{}, private...), command, r.shadow, r.helper)
+		return append(append([]string{}, private...), command, r.shadow, r.helper, r.more)
 	}
-	if out, err := s.says("sudo -V"); err != nil {
-		if os.Getenv("CI") == "true" {
+	if out, err := s.says("true"); err != nil {
+		if onRoot(t) || os.Getenv("CI") == "true" {
 			t.Fatalf("sudo in a mount namespace is needed: %v: %s", err, out)
 		}
 		t.Skipf("no sudo in a mount namespace: %v: %s", err, out)
@@ -96,11 +101,15 @@ func (s *server) observe(t *testing.T, p *Password, helper string) *problem.Erro
 	return nil
 }
 
-// TestRealSudo runs the program on the real sudo. A password that is right is never judged wrong,
-// and the reason is a text that sudo prints, which the case names.
+// TestRealSudo runs the program on the real sudo. A right password is judged wrong only where
+// sudo says so; the reason is a text that sudo prints, which the case names.
 func TestRealSudo(t *testing.T) {
 	t.Parallel()
 	const secret, noPassword = "s3cret", "azureuser ALL=(ALL) NOPASSWD: ALL"
+	const bash = "mount --bind /bin/bash /usr/bin/dash"
+	const faillock = "auth required pam_faillock.so preauth deny=1 dir=/run\nauth sufficient pam_unix.so nodelay\n" +
+		"auth [default=die] pam_faillock.so authfail deny=1 dir=/run\naccount required pam_permit.so\nsession required pam_permit.so"
+	const unknownHost = ": >/mnt/resolv; mount --bind /mnt/resolv /etc/resolv.conf; echo odd-name >/proc/sys/kernel/hostname"
 	for name, c := range map[string]struct {
 		realSudo
 		secret  string // empty: none is known
@@ -137,7 +146,18 @@ func TestRealSudo(t *testing.T) {
 		"another host":           {realSudo{sudoers: "azureuser other=(ALL) ALL"}, secret, right, "is not allowed to run sudo on", "sudoers does not name the login user on this host"},
 		"another command":        {realSudo{sudoers: "azureuser ALL=(root) /bin/ls"}, secret, right, "is not allowed to execute", "sudoers lets the login user run other commands only"},
 		"requiretty":             {realSudo{sudoers: "Defaults requiretty"}, secret, untried, "you must have a tty", "sudo wants a terminal (requiretty)"},
-		"no try":                 {realSudo{sudoers: "Defaults passwd_tries=0"}, secret, untried, "sudo: a password is required", "sudo asks for a password"},
+		// From public reports: test/reports.md.
+		"host name":           {realSudo{more: unknownHost}, secret, right, "sudo: unable to resolve host odd-name", ""},
+		"host name, expired":  {realSudo{more: unknownHost, shadow: "19000:0:99999:7::1:"}, secret, right, "sudo: unable to resolve host odd-name", "PAM refuses sudo to the login user: Account expired or PAM"},
+		"host name, asks":     {realSudo{more: unknownHost}, "", untried, "sudo: unable to resolve host odd-name", "sudo asks for a password"},
+		"sudoers is writable": {realSudo{more: "chmod 666 /mnt/sudoers"}, secret, untried, "sudo: /etc/sudoers is world writable", "sudo refused: /etc/sudoers is world writable"},
+		"sudo without setuid": {realSudo{more: "cp /usr/bin/sudo /mnt/; chmod 755 /mnt/sudo; mount --bind /mnt/sudo /usr/bin/sudo"}, secret, untried, "must be owned by uid 0 and have the setuid bit set", "sudo refused: /usr/bin/sudo must be owned by uid 0"},
+		"no new privileges":   {realSudo{more: "privileges=--no-new-privs"}, "", untried, `The "no new privileges" flag is set`, `sudo refused: The "no new privileges" flag is set`},
+		"to be changed, none": {realSudo{sudoers: noPassword, shadow: "0:0:99999:7:::"}, "", untried, "uid=0", ""},
+		"locked":              {realSudo{pam: faillock, more: "setpriv --reuid=4321 --regid=4321 --clear-groups setsid -w sudo -S -p '' true </etc/hostname || :"}, secret, wrong, "Sorry, try again.", "sudo refuses the password"},
+		"noexec, bash":        {realSudo{sudoers: "Defaults noexec", more: bash}, secret, right, "Permission denied", "the shell of sudo can't start programs: sh: "},
+		"noexec, bash, none":  {realSudo{sudoers: "Defaults noexec\n" + noPassword, more: bash}, "", untried, "Permission denied", "the shell of sudo can't start programs: main: line "},
+		"no try":              {realSudo{sudoers: "Defaults passwd_tries=0"}, secret, untried, "sudo: a password is required", "sudo asks for a password"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

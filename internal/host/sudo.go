@@ -32,7 +32,7 @@ const (
 	maxBefore = 64 << 10
 )
 
-const passwordHint = "fix sudo.password_from in the inventory; a refused password is not used again in this run, because accounts can lock"
+const passwordHint = "fix sudo.password_from in the inventory, or unlock the account on the host (faillock); a refused password is not used again in this run, because accounts can lock"
 
 // program returns what runs as root; no value is ever an argument.
 func (v *VM) program() string {

@@ -108,6 +108,10 @@ func TestSudo(t *testing.T) {
 		onAllHosts("azureuser ALL=(root) /bin/ls")
 		refused("sudo", "sudoers lets the login user run other commands only", "azureuser ALL=(root) /bin/sh")
 	})
+	step("the right one, and an odd secure_path", func() {
+		onAllHosts("Defaults secure_path=/opt/odd\nazureuser ALL=(ALL) ALL")
+		refused("sudo", "sudo can't start the command: sh: command not found", "secure_path")
+	})
 	w.defaults = nil
 	step("it asks", func() {
 		onAllHosts("azureuser ALL=(ALL) ALL")
