@@ -128,7 +128,7 @@ func ours(argv []string) bool {
 	case "sh -s", "/bin/sh -s", helperPath, "/bin/sh " + helperPath:
 		return true
 	}
-	return len(argv) == 2 && strings.HasPrefix(argv[1], stateDir+"/backups/")
+	return len(argv) > 1 && strings.HasPrefix(argv[1], stateDir+"/backups/")
 }
 
 // othersFolders returns the folders of a host that non-root users can write, by

@@ -110,6 +110,7 @@ func (r *tracedRun) overSSH() {
 	r.mark("doctor")
 	r.doctor(0)
 	r.step("plan", 3, nil, "plan", "new", "--detailed-exitcode")
+	r.rehearses("rehearse", 2)
 	run := r.step("rotate", 0, map[string]int{"rotated": 2}, "rotate", "new")
 	r.step("refused", 6, map[string]int{"rolled_back": 2}, "rotate", "refused", "--force")
 	anyOf := []string{"--limit", "london-2"}
@@ -136,6 +137,14 @@ func (r *tracedRun) overSSH() {
 	})
 	r.step("recover with nothing to do", 0, map[string]int{"current": 1}, "recover", "new", anyOf...)
 	r.step("prune", 0, nil, "backups", "new", append(anyOf, "prune", "--keep", "0", "--yes")...)
+}
+
+// rehearses runs a rehearsal on n hosts; systemd starts its timer and guard.
+func (r *tracedRun) rehearses(name string, n int) {
+	for _, h := range r.fleet.Hosts {
+		defer r.trace(h, "systemd").stop()
+	}
+	r.step(name, 0, map[string]int{"rehearsed": n}, "rotate", "new", "--rehearse")
 }
 
 // interruptedBy kills the script of one host in the middle of a rotation.
@@ -183,6 +192,7 @@ func (r *tracedRun) throughHelper(h *fleet.Host) {
 	r.fleet.Hosts = slices.Clone(hosts[:1])
 	r.defaults = maps.Clone(defaults)
 	r.confine()
+	r.rehearses("helper: rehearse", 1)
 	run := r.step("helper: rotate", 0, map[string]int{"rotated": 1}, "rotate", "newer", "--force")
 	r.step("helper: refused", 6, map[string]int{"rolled_back": 1}, "rotate", "refused", "--force")
 	r.step("helper: rollback", 0, map[string]int{"restored": 1}, "rollback", "newer", run)
