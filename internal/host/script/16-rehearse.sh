@@ -148,10 +148,13 @@ replaceable() {
     # With the escapes of proc_pid_mountinfo(5). stat(1) misses a mount of the same device.
     escaped=$(printf '%s' "$real" | sed 's/\\/\\134/g; s/ /\\040/g')
     ! cut -d ' ' -f 5 -- "$ROOT/proc/self/mountinfo" 2>/dev/null | grep -qxF -e "$escaped" || refuse configuration "$path is a mount point, and can't be replaced"
-    # lsattr opens the name, and not every version with O_NOFOLLOW.
-    marks=$(without_rights "${guarded:+$holder}" "$(id -g -- "$holder_name" 2>/dev/null)" lsattr -d -- "./$leaf" 2>/dev/null)
+    marks=$(as_owner lsattr -d -- "./$leaf" 2>/dev/null)
     case ${marks%% *} in *[ai]*) refuse configuration "$path has the attribute ${marks%% *} (chattr(1)), and can't be replaced" ;; esac
 }
+
+# as_owner runs a command that follows a link which appears under the name in its last
+# moment: where others can write the folder, with the rights of the file's owner.
+as_owner() { within=5 && without_rights "${guarded:+$holder}" "$(id -g -- "$holder_name" 2>/dev/null)" "$@"; }
 
 # compare_with_live sets $differs to the first attribute in which the copy differs from
 # the live file: owner, mode, SELinux label or ACL. Users who can write the folder can
@@ -170,7 +173,7 @@ attribute() {
     # shellcheck disable=SC2012 # of one name
     case $1 in
     acl=)
-        if command -v getfacl >/dev/null; then getfacl -cnP -- "$2" 2>/dev/null; else ls -ld -- "$2" | cut -c 11; fi | tr '\n' ' '
+        if command -v getfacl >/dev/null; then as_owner getfacl -cnP -- "$2" 2>/dev/null; else as_owner ls -ld -- "$2" | cut -c 11; fi | tr '\n' ' '
         ;;
     *) stat -c "${1#*=}" -- "$2" 2>/dev/null ;;
     esac
@@ -187,8 +190,9 @@ log_writer() {
     case $cgroup in */cgroup/) ;; *) writers="$pid $(head -qn 64 "$cgroup/cgroup.procs" "${cgroup%%/cgroup/*}/cgroup/systemd/${cgroup#*/cgroup/}/cgroup.procs" 2>/dev/null)" ;; esac
     set --
     for writer in $writers; do set -- "$@" "$ROOT/proc/$writer/fd/"; done
-    opened=$(timeout -k 2 5 find -L "$@" -maxdepth 1 -samefile "$ROOT$log_real" -print -quit 2>/dev/null)
-    flags=''
+    # With -printf find(1) reads only the facts of what a descriptor leads to.
+    opened=$(timeout -k 2 5 find -L "$@" -maxdepth 1 -printf '%D:%i %p\n' 2>/dev/null | grep -m 1 "^$log_inode ")
+    opened=${opened#* } flags=''
     [ -z "$opened" ] || flags=$(sed -n 's/^flags:[^0-9]*//p' "${opened%/fd/*}/fdinfo/${opened##*/}" 2>/dev/null)
     case $opened:$flags in
     :*) say note "no process of $unit has $log open: check agent.log, or how the agent writes it" ;;
