@@ -24,7 +24,7 @@ func (m *machine) conversation(verbs ...func() (verb string, values []value)) []
 	var stderr strings.Builder
 	cmd.Stderr = &stderr
 	m.must(cmd.Start())
-	_, _ = io.WriteString(stdin, m.onMachine(m.text+string(assignSelf(m.text)))) // a shell that has gone shows in its output
+	_, _ = io.WriteString(stdin, m.onMachine(string(openingOf(m.text)))) // a shell that has gone shows in its output
 	lines := bufio.NewScanner(stdout)
 	lines.Split(scanWhole)
 	var results []result

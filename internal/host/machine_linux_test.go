@@ -266,13 +266,13 @@ func (m *machine) input(verb string, values []value) string {
 		m.must(err)
 		return string(in)
 	}
-	text := m.text
-	if verb == "install" {
-		text = Script()
-	}
 	in, err := call(verb, values, thenExit)
 	m.must(err)
-	return text + string(assignSelf(text)) + string(in)
+	text := string(openingOf(m.text))
+	if verb == "install" {
+		text += string(assignSelf("\n" + Script()))
+	}
+	return text + string(in)
 }
 
 // send runs text with `sh -s`, in a process group of its own.

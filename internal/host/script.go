@@ -37,8 +37,7 @@ func Script() string {
 	return b.String()
 }
 
-// sent is the script as it is sent: without comments and indentation, because bash reads
-// a script on a pipe byte by byte.
+// sent is the script as it is sent: without comments and indentation.
 var sent = slim(Script())
 
 // slim removes full-line comments, blank lines and indentation. The script has no
@@ -60,17 +59,31 @@ func slim(script string) string {
 // value is one key=value line of the script's input.
 type value struct{ key, text string }
 
-// ownText assigns the script's text to $self. It is sent before a call of a verb that
-// leaves a copy of the script on the host. The text starts on a line of its own, because
-// the lab replaces whole lines.
-var ownText = assignSelf(sent)
-
-func assignSelf(script string) []byte {
-	return []byte("self=" + shellescape.Quote("\n"+script) + "\n")
-}
+// The lines around the block of the script that the lab replaces.
+const (
+	machineBegin = "# --- machine ---\n"
+	machineEnd   = "# --- end machine ---\n"
+)
 
 // opening is sent to `sh -s` before the first call.
-var opening = []byte(sent)
+var opening = openingOf(sent)
+
+// openingOf returns shell code that defines the script's functions, and has their text in
+// $self for the copy that a transaction leaves on the host. The machine block comes first,
+// as it is.
+//
+// bash reads a script on a pipe byte by byte, 75,000 system calls; head(1) reads the next
+// lines at once. Other shells read ahead, so head would miss the beginning: they read the same
+// lines as a script. If bash has no head, it does too.
+func openingOf(script string) []byte {
+	_, rest, _ := strings.Cut(script, machineBegin)
+	block, text, _ := strings.Cut(rest, machineEnd)
+	self := assignSelf(text)
+	return fmt.Appendf(nil, "%s%s%s[ -z \"${BASH_VERSION:-}\" ] || eval \"$(head -c %d)\"\n%seval \"$self\"\n",
+		machineBegin, block, machineEnd, len(self), self)
+}
+
+func assignSelf(text string) []byte { return []byte("self=" + shellescape.Quote(text) + "\n") }
 
 // ownProcess reports whether a verb has a process of its own, which ends with the call: a
 // helper accepts one call, diagnose prints binary data, and install sends another text.

@@ -32,7 +32,6 @@ type shell struct {
 	lines   *bufio.Scanner
 	quota   io.LimitedReader // limits the output of this call
 	opened  bool             // the script was sent
-	ownText bool             // $self was sent
 	used    time.Time        // when it last answered
 }
 
@@ -99,23 +98,18 @@ func orClosed(err error) error {
 }
 
 // needed returns what must be sent before a call of this verb: nothing for an installed
-// helper, the script in readable form for install.
-func (v *VM) needed(s *shell, verb string) (parts [][]byte) {
+// helper, and for install also the script in readable form.
+func (v *VM) needed(s *shell, verb string) [][]byte {
 	switch {
 	case v.helper():
 		return nil
 	case verb == "install":
-		text := Script()
-		return [][]byte{[]byte(text), assignSelf(text)}
-	case !s.opened:
-		parts = append(parts, opening)
-		s.opened = true
+		return [][]byte{opening, assignSelf("\n" + Script())} // the lab replaces whole lines
+	case s.opened:
+		return nil
 	}
-	if last(verb) && !s.ownText {
-		parts = append(parts, ownText)
-		s.ownText = true
-	}
-	return parts
+	s.opened = true
+	return [][]byte{opening}
 }
 
 // open starts a shell if there is none. The connection of an idle shell may be dead: open

@@ -15,8 +15,8 @@ deadman_names() {
     [ "$rehearsal" = no ] || undo_log=$state/rehearsal-$run.log
 }
 
-# prepare_deadman writes the copy of this script ($self is its text, sent with it) and the
-# guard.
+# prepare_deadman writes the copy of this script ($self is its text without the machine
+# block) and the guard.
 # shellcheck disable=SC2154
 prepare_deadman() {
     deadman_names
@@ -25,7 +25,7 @@ prepare_deadman() {
     command -v systemd-run >/dev/null || refuse configuration 'cannot arm the dead-man switch: no timer, systemd-run is missing'
     [ -n "$wanted" ] || [ "$start" = no ] || refuse configuration "cannot arm the dead-man switch: no boot guard, no target wants $unit"
     {
-        printf '%s\n' "$self" "unattended '$unit' '$run' \"\$@\" >>'$undo_log' 2>&1" >"$kept/host.sh" &&
+        printf '%s\n' "PATH=$PATH" 'export PATH' "ROOT=$ROOT" "$self" "unattended '$unit' '$run' \"\$@\" >>'$undo_log' 2>&1" >"$kept/host.sh" &&
             guard_unit >"$guard" && guard_links
     } 2>/dev/null || refuse configuration "cannot arm the dead-man switch: no boot guard, cannot write in $units"
 }
