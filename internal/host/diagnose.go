@@ -71,7 +71,7 @@ func (v *VM) Diagnose(ctx context.Context, d Diagnosis) (*Diagnostics, error) {
 		return nil, err
 	}
 	defer process.Close()
-	if _, err := send(process.Stdin(), append(v.needed(&shell{}, "diagnose"), in)); err != nil {
+	if _, err := send(process.Stdin(), append(v.needed(&shell{}, "diagnose", nil), in)); err != nil {
 		return nil, v.sudoProblem(ctx, process.Wait())
 	}
 	c := &collection{ctx: ctx, vm: v, process: process, out: bufio.NewReaderSize(process.Stdout(), 64<<10), Diagnosis: d}

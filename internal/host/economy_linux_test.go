@@ -24,15 +24,17 @@ func (m *machine) conversation(verbs ...func() (verb string, values []value)) []
 	var stderr strings.Builder
 	cmd.Stderr = &stderr
 	m.must(cmd.Start())
-	_, _ = io.WriteString(stdin, m.onMachine(string(openingOf(m.text)))) // a shell that has gone shows in its output
 	lines := bufio.NewScanner(stdout)
 	lines.Split(scanWhole)
 	var results []result
+	var shell shell
 	for _, next := range verbs {
 		verb, values := next()
 		in, err := call(verb, values, thenContinue)
 		m.must(err)
-		_, _ = stdin.Write(in)
+		for _, part := range append(shell.needed(verb, values), in) {
+			_, _ = io.WriteString(stdin, m.onMachine(string(part))) // a shell that has gone shows in its output
+		}
 		r := result{exit: -1}
 		for r.exit < 0 && lines.Scan() {
 			key, text, _ := strings.Cut(lines.Text(), "=")

@@ -3,6 +3,8 @@ package host
 import (
 	"embed"
 	"fmt"
+	"maps"
+	"slices"
 	"sort"
 	"strings"
 
@@ -14,27 +16,44 @@ import (
 //go:embed script/*.sh
 var scriptParts embed.FS
 
+// onlyFor are the parts of the script that few verbs need, by verb; they are sent before
+// the first call of one. A rotation needs diagnostics only if it gathers them.
+var onlyFor = map[string]string{
+	"examine": "07-examine.sh", "diagnose": diagnosePart, "recover": diagnosePart, "install": "15-helper.sh", "rehearse": "16-rehearse.sh",
+}
+
+const diagnosePart = "13-diagnose.sh"
+
 // Script returns host.sh in readable form: the parts of script/, joined in the order of
 // their names.
-func Script() string {
+func Script() string { return scriptWithout() }
+
+// scriptWithout returns host.sh without some parts.
+func scriptWithout(parts ...string) string {
 	entries, err := scriptParts.ReadDir("script")
 	if err != nil {
 		panic(err) // embedded: always exists
 	}
 	names := make([]string, 0, len(entries))
 	for _, e := range entries {
-		names = append(names, e.Name())
+		if !slices.Contains(parts, e.Name()) {
+			names = append(names, e.Name())
+		}
 	}
 	sort.Strings(names)
 	var b strings.Builder
 	for _, name := range names {
-		text, err := scriptParts.ReadFile("script/" + name)
-		if err != nil {
-			panic(err)
-		}
-		b.Write(text)
+		b.WriteString(part(name))
 	}
 	return b.String()
+}
+
+func part(name string) string {
+	text, err := scriptParts.ReadFile("script/" + name)
+	if err != nil {
+		panic(err)
+	}
+	return string(text)
 }
 
 // sent is the script as it is sent: without comments and indentation.
@@ -65,8 +84,8 @@ const (
 	machineEnd   = "# --- end machine ---\n"
 )
 
-// opening is sent to `sh -s` before the first call.
-var opening = openingOf(sent)
+// opening is sent to `sh -s` before the first call: what most verbs need.
+var opening = openingOf(slim(scriptWithout(slices.Collect(maps.Values(onlyFor))...)))
 
 // openingOf returns shell code that defines the script's functions, and has their text in
 // $self for the copy that a transaction leaves on the host. The machine block comes first,
@@ -78,12 +97,18 @@ var opening = openingOf(sent)
 func openingOf(script string) []byte {
 	_, rest, _ := strings.Cut(script, machineBegin)
 	block, text, _ := strings.Cut(rest, machineEnd)
-	self := assignSelf(text)
-	return fmt.Appendf(nil, "%s%s%s[ -z \"${BASH_VERSION:-}\" ] || eval \"$(head -c %d)\"\n%seval \"$self\"\n",
-		machineBegin, block, machineEnd, len(self), self)
+	return append([]byte(machineBegin+block+machineEnd), defining(text)...)
 }
 
-func assignSelf(text string) []byte { return []byte("self=" + shellescape.Quote(text) + "\n") }
+// defining returns shell code that defines the functions of a text and adds it to $self.
+func defining(text string) []byte {
+	more := "more=" + shellescape.Quote(text) + "\n"
+	return fmt.Appendf(nil, "[ -z \"${BASH_VERSION:-}\" ] || eval \"$(head -c %d)\"\n%seval \"$more\"\nself=${self-}$more\n", len(more), more)
+}
+
+// readable assigns the script in readable form to $self, for install. The text starts on a
+// line of its own, because the lab replaces whole lines.
+var readable = []byte("self=" + shellescape.Quote("\n"+Script()) + "\n")
 
 // ownProcess reports whether a verb has a process of its own, which ends with the call: a
 // helper accepts one call, diagnose prints binary data, and install sends another text.

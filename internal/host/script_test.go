@@ -1,8 +1,11 @@
 package host
 
 import (
+	"maps"
 	"os"
 	"os/exec"
+	"regexp"
+	"slices"
 	"strings"
 	"testing"
 
@@ -53,6 +56,39 @@ func TestCall(t *testing.T) {
 		in, err := call("observe", []value{{"owner", text}}, thenContinue)
 		if p := AsProblem(err); err == nil || in != nil || p.Class != problem.Configuration || !strings.Contains(p.Message, "owner") {
 			t.Errorf("%q: %v", text, err)
+		}
+	}
+}
+
+// TestEachVerbHasItsParts: what is sent for a verb defines every function that it calls.
+func TestEachVerbHasItsParts(t *testing.T) {
+	defined := regexp.MustCompile(`(?m)^([a-z_]+)\(\)`)
+	functions := func(text string) map[string]bool {
+		found := map[string]bool{}
+		for _, m := range defined.FindAllStringSubmatch(text, -1) {
+			found[m[1]] = true
+		}
+		return found
+	}
+	all := functions(Script())
+	called := func(text, name string) bool {
+		return regexp.MustCompile(`(?m)(^|[;&|({!] *|then |else |do |\) |^ +)` + name + `($|[ ;)])`).MatchString(text)
+	}
+	diagnosing := map[string]bool{"gather": true, "diags_places": true, "copy_time": true, "sweep_work": true}
+	for _, verb := range []string{"observe", "stage", "discard", "rotate", "prune", "examine", "recover", "diagnose", "rehearse", "install"} {
+		text := scriptWithout(slices.Collect(maps.Values(onlyFor))...)
+		if name := onlyFor[verb]; name != "" {
+			text += part(name)
+		}
+		has := functions(text)
+		for name := range all {
+			mayLack := onlyFor[verb] != diagnosePart && diagnosing[name] || name == "confine" || onlyFor[name] != "" && name != verb
+			if !has[name] && !mayLack && called(slim(text), name) {
+				t.Errorf("%s lacks %s", verb, name)
+			}
+		}
+		if verb != "install" && !has[verb] {
+			t.Errorf("%s is not defined", verb)
 		}
 	}
 }

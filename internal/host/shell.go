@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -31,7 +32,7 @@ type shell struct {
 	end     context.CancelFunc
 	lines   *bufio.Scanner
 	quota   io.LimitedReader // limits the output of this call
-	opened  bool             // the script was sent
+	parts   map[string]bool  // of the script that were sent; nil: not even the opening
 	used    time.Time        // when it last answered
 }
 
@@ -57,7 +58,7 @@ func (v *VM) ask(ctx context.Context, verb string, values []value, hear func(lin
 	}
 	defer context.AfterFunc(ctx, s.end)()
 	s.quota.N = maxAnswer
-	if sent, err := send(s.process.Stdin(), append(v.needed(s, verb), in)); err != nil {
+	if sent, err := send(s.process.Stdin(), append(v.needed(s, verb, values), in)); err != nil {
 		if err = v.over(ctx, err); sent == 0 {
 			err = unsent{orClosed(err)}
 		}
@@ -97,19 +98,32 @@ func orClosed(err error) error {
 	return err
 }
 
-// needed returns what must be sent before a call of this verb: nothing for an installed
-// helper, and for install also the script in readable form.
-func (v *VM) needed(s *shell, verb string) [][]byte {
-	switch {
-	case v.helper():
-		return nil
-	case verb == "install":
-		return [][]byte{opening, assignSelf("\n" + Script())} // the lab replaces whole lines
-	case s.opened:
+// needed returns what must be sent before a call of this verb: the parts of the script that
+// it needs and that the shell does not have, and nothing for an installed helper.
+func (v *VM) needed(s *shell, verb string, values []value) [][]byte {
+	if v.helper() {
 		return nil
 	}
-	s.opened = true
-	return [][]byte{opening}
+	return s.needed(verb, values)
+}
+
+func (s *shell) needed(verb string, values []value) (parts [][]byte) {
+	if s.parts == nil {
+		s.parts = map[string]bool{"": true}
+		parts = append(parts, opening)
+	}
+	name := onlyFor[verb]
+	if slices.ContainsFunc(values, func(v value) bool { return v.key == "diagnostics" }) {
+		name = diagnosePart
+	}
+	if !s.parts[name] {
+		s.parts[name] = true
+		parts = append(parts, defining(slim(part(name))))
+	}
+	if verb == "install" {
+		parts = append(parts, readable)
+	}
+	return parts
 }
 
 // open starts a shell if there is none. The connection of an idle shell may be dead: open

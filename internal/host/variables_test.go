@@ -13,7 +13,7 @@ import (
 // the others pass a result from one part to another.
 var sharedVariables = strings.Fields(`
 	changed checked count dir left legacy line me mode other random rest said status sum target text this tool value wait_until
-	aliases base file_known folders halted holder holder_name its_owner its_run kind live log_kind named now_boot
+	aliases base file_known folders halted helper holder holder_name its_owner its_run kind live log_kind named now_boot
 	origin ours paths receipt replaced restarts shown_of state unsafe why
 	bs conv iflag`) // the last are operands of dd(1)
 

@@ -147,6 +147,9 @@ each_path() {
     for path; do "$todo"; done
 }
 
+# only_allowed limits $paths to those that may be read.
+only_allowed() { [ -z "$helper" ] || paths=$allowed; }
+
 # observe_settings prints the inode of the configuration file that was just read, if it
 # had not changed for two seconds before.
 observe_settings() {

@@ -31,6 +31,26 @@ fail_undo() {
     exit 0
 }
 
+# undo_unhealthy REASON gathers diagnostics, if requested, and undoes the run. It also
+# undoes it if no diagnostics can be gathered.
+undo_unhealthy() {
+    [ -z "$halted" ] || undo agent_not_running "$1"
+    if [ "$diagnostics" -gt 0 ]; then
+        say step diagnostics
+        # The dead-man switch waits for the tool, its time-outs and the copy too.
+        extra=$((diagnostics + $(copy_time) + 65))
+        hold=$((hold + extra))
+        extend
+        hold=$((hold - extra))
+        # Never as root: the operator was not asked.
+        as_root=no
+        (exec 7>&- && diags_places && { gather || { say note "no diagnostics: ${why#* }"; exit 1; }; }) &&
+            say gathered yes
+        extend
+    fi
+    undo "${class:-unhealthy}" "$1"
+}
+
 # lock SECONDS takes the folder's lock, which is needed to rename a receipt or to rely on
 # its name; an undo holds it until it ends. It is not on a file of the run, which an undo
 # removes. `command` keeps the shell alive if the open fails.
@@ -77,6 +97,28 @@ finish_as() {
     sync -- "$state"
     return 0
 }
+
+# rehearsal_file sets $real to the copy if this run is a rehearsal. The receipt has the
+# live file, which keeps other runs away from it.
+# A sweep of any version removes that name.
+rehearsal_file() { [ "$rehearsal" = no ] || real=${real%/*}/.aoifleet-rehearsal-$run; }
+
+# end_rehearsal removes the copy and reports the result: to the log if the timer has
+# undone it, otherwise of this verb. This precedes the rename, for which rehearse waits.
+end_rehearsal() {
+    rm -f -- "./.aoifleet-rehearsal-$run"
+    case $ticking:$1 in
+    yes:rolled-back) say result rehearsed ;;
+    yes:*) say result "$1" ;;
+    *) say_rehearsed ;;
+    esac
+}
+
+# say_rehearsed prints the result of this verb, rehearse or recover, after an undo.
+say_rehearsed() { if [ "$verb" = rehearse ]; then say result refused; else say result clean; fi; }
+
+# at_boot reports whether a rehearsal wants the guard to act as after a boot, once.
+at_boot() { [ "$1" != timer ] && [ -f "$kept/boot" ] && rm -- "$kept/boot"; }
 
 # restore puts the old file back. It writes nothing if the bytes are already right, and
 # does not touch what others have put there since: another file, or a link. If it fails,

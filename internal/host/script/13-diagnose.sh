@@ -154,26 +154,6 @@ copy_zip() {
     return 1
 }
 
-# undo_unhealthy REASON gathers diagnostics, if requested, and undoes the run. It also
-# undoes it if no diagnostics can be gathered.
-undo_unhealthy() {
-    [ -z "$halted" ] || undo agent_not_running "$1"
-    if [ "$diagnostics" -gt 0 ]; then
-        say step diagnostics
-        # The dead-man switch waits for the tool, its time-outs and the copy too.
-        extra=$((diagnostics + $(copy_time) + 65))
-        hold=$((hold + extra))
-        extend
-        hold=$((hold - extra))
-        # Never as root: the operator was not asked.
-        as_root=no
-        (exec 7>&- && diags_places && { gather || { say note "no diagnostics: ${why#* }"; exit 1; }; }) &&
-            say gathered yes
-        extend
-    fi
-    undo "${class:-unhealthy}" "$1"
-}
-
 # diagnose gathers diagnostics, or uses those that a rotation of this run has gathered
 # ($diagnostics is 0), and gives them to the login user or prints them, as the operator
 # answers. In every case but keep nothing is left, also if the operator is gone.

@@ -1,6 +1,8 @@
 
 begin() { tmp='' kept='' made='' mine='' claimed='' ticking='' log_at='' log_is='' log_state='' mark_size='' mark_time='' known='' within='' halted='' stays='' intruder='' class='' seen_expect='' log_real='' config_real='' config_folders='' ours='' file_known='' guarded='' here=''; }
 
+helper='' # its version, in the installed script
+
 # main runs one verb. One shell runs several calls; each verb runs in a subshell, except
 # observe, which changes nothing and keeps its results for the next call.
 main() {

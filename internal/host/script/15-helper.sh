@@ -6,7 +6,6 @@
 # /etc/aoifleet/helper.conf and from the agent's configuration, and the caller's values
 # are only compared with them.
 
-helper=''
 helper_path=/usr/local/libexec/aoifleet-host
 helper_conf=/etc/aoifleet/helper.conf
 
@@ -151,9 +150,6 @@ allow_paths() {
     unset IFS
     set +f
 }
-
-# only_allowed limits $paths to those that may be read.
-only_allowed() { [ -z "$helper" ] || paths=$allowed; }
 
 # allowed_path refuses $path unless it is in $allowed.
 allowed_path() {

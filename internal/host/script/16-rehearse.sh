@@ -53,34 +53,12 @@ try_rehearsal() {
     exit 9
 }
 
-# rehearsal_file sets $real to the copy if this run is a rehearsal. The receipt has the
-# live file, which keeps other runs away from it.
-# A sweep of any version removes that name.
-rehearsal_file() { [ "$rehearsal" = no ] || real=${real%/*}/.aoifleet-rehearsal-$run; }
-
 # at_copy reads the facts of the copy. If the path leads to another folder, it gives up:
 # root must not use a name there.
 at_copy() {
     stat_here
     same_folder || give_up "the folder of $path was replaced"
 }
-
-# end_rehearsal removes the copy and reports the result: to the log if the timer has
-# undone it, otherwise of this verb. This precedes the rename, for which rehearse waits.
-end_rehearsal() {
-    rm -f -- "./.aoifleet-rehearsal-$run"
-    case $ticking:$1 in
-    yes:rolled-back) say result rehearsed ;;
-    yes:*) say result "$1" ;;
-    *) say_rehearsed ;;
-    esac
-}
-
-# say_rehearsed prints the result of this verb, rehearse or recover, after an undo.
-say_rehearsed() { if [ "$verb" = rehearse ]; then say result refused; else say result clean; fi; }
-
-# at_boot reports whether a rehearsal wants the guard to act as after a boot, once.
-at_boot() { [ "$1" != timer ] && [ -f "$kept/boot" ] && rm -- "$kept/boot"; }
 
 # rehearse_swap replaces the copy and compares the attributes. It releases the lock.
 rehearse_swap() {
