@@ -3,6 +3,8 @@
 
 observe() {
     both_clocks
+    [ -n "$now" ] || check_start
+    programs_start=yes
     say uptime "$((up / 100)).$((up / 10 % 10))$((up % 10))"
     say clock "${now%??}.${now#"${now%??}"}"
     observe_machine
