@@ -279,3 +279,30 @@ func TestLogInShort(t *testing.T) {
 		})
 	}
 }
+
+// TestWatchAsksSystemdTwice while the main process is the same: at its first look and at its
+// last, which finds a unit that stops although its process still runs.
+func TestWatchAsksSystemdTwice(t *testing.T) {
+	t.Parallel()
+	const stat = `pid=4711; mkdir -p "$MACHINE/proc/4711"; echo "4711 (a) S 1 1 1 0 -1 0 0 0 0 0 0 0 0 0 20 0 1 0 $((started / 10000)) 0" >"$MACHINE/proc/4711/stat"` + "\n"
+	for name, c := range map[string]struct {
+		onShow string
+		ending Ending
+		asked  int
+	}{
+		"the same process":      {"", Rotated, 3}, // once before the restart
+		"another process":       {`[ "$shows" -ne 1 ] || echo "4711 (a) S 1 1 1 0 -1 0 0 0 0 0 0 0 0 0 20 0 1 0 9 0" >"$MACHINE/proc/4711/stat"` + "\n", Rotated, 4},
+		"stopping, at the last": {`[ "$shows" -lt 2 ] || active=failed sub=failed` + "\n", Failed, 4},
+	} {
+		t.Run(name, func(t *testing.T) {
+			inEachShell(t, func(t *testing.T, m *machine) {
+				m.hook("on-restart", "log INFO agent: started\n"+stat)
+				m.hook("on-show", c.onShow)
+				r := m.rotate(firstRun, newBytes, "window=1")
+				if got := m.shows(); r.get("result") != string(c.ending) || got < c.asked || c.ending == Rotated && c.asked == 3 && got != 3 {
+					t.Errorf("asked %d times, want %d: %v", got, c.asked, r)
+				}
+			})
+		})
+	}
+}

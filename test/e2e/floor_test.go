@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"net"
 	"os"
 	"path/filepath"
@@ -47,9 +48,17 @@ func TestFloor(t *testing.T) {
 	for _, h := range w.fleet.Hosts {
 		near[h.Name] = h.Addr
 	}
-	delayedAddresses := w.delayedAddresses()
-	t.Run("no distance", func(t *testing.T) { w.on(t).floor(near) })
-	t.Run("round trip "+roundTrip.String(), func(t *testing.T) { w.on(t).floor(delayedAddresses) })
+	far := w.delayedAddresses()
+	one := map[string]string{w.fleet.Hosts[0].Name: near[w.fleet.Hosts[0].Name]}
+	t.Run("one host", func(t *testing.T) { w.on(t).floor(one) })
+	t.Run("no distance", func(t *testing.T) { w.on(t).floor(near, w.peers(t, near)...) })
+	t.Run("round trip "+roundTrip.String(), func(t *testing.T) { w.on(t).floor(far, w.peers(t, far)...) })
+	// As on RHEL.
+	for _, h := range w.fleet.Hosts {
+		w.shell(h, "ln -sfT bash /bin/sh")
+	}
+	t.Run("one host, bash as sh", func(t *testing.T) { w.on(t).floor(one) })
+	t.Run("no distance, bash as sh", func(t *testing.T) { w.on(t).floor(near) })
 }
 
 func (w *world) on(t *testing.T) *world {
@@ -95,16 +104,22 @@ func (w *world) delayedAddresses() map[string]string {
 // sample is one run over all hosts: the wall time and the hosts' CPU time.
 type sample struct{ wall, hosts time.Duration }
 
-func (w *world) floor(addresses map[string]string) {
+func (w *world) floor(addresses map[string]string, peers ...peer) {
 	w.t.Helper()
 	client := w.bareClient()
 	certificates := []string{"new", "old"}
 	var bare, whole []sample
+	others := map[string][]sample{}
 	for round := range floorRounds + 1 {
 		b := w.measure(func() { w.bareRestart(client, addresses) })
 		r := w.measure(func() { w.rotateAll(addresses, certificates[round%2]) })
 		if round == 0 {
 			continue // files are read for the first time
+		}
+		for _, p := range peers {
+			if round <= peerRounds {
+				others[p.name] = append(others[p.name], w.measure(p.run))
+			}
 		}
 		w.t.Logf("bare %.2f s, hosts' CPU %.2f s; rotation %.2f s, hosts' CPU %.2f s", b.wall.Seconds(), b.hosts.Seconds(), r.wall.Seconds(), r.hosts.Seconds())
 		bare, whole = append(bare, b), append(whole, r)
@@ -113,6 +128,10 @@ func (w *world) floor(addresses map[string]string) {
 	w.t.Logf("%d hosts, medians of %d: bare dial and restart %.2f s, hosts' CPU %.2f s; whole rotation %.2f s, hosts' CPU %.2f s; ratio of wall times %.2f, of CPU %.2f",
 		len(addresses), floorRounds, b.wall.Seconds(), b.hosts.Seconds(), r.wall.Seconds(), r.hosts.Seconds(),
 		r.wall.Seconds()/b.wall.Seconds(), r.hosts.Seconds()/b.hosts.Seconds())
+	for _, p := range peers {
+		o := median(others[p.name])
+		w.t.Logf("%s, medians of %d: %.2f s, hosts' CPU %.2f s; %.1f times the rotation", p.name, peerRounds, o.wall.Seconds(), o.hosts.Seconds(), o.wall.Seconds()/r.wall.Seconds())
+	}
 }
 
 // median returns the medians of wall time and CPU time separately.
@@ -169,7 +188,9 @@ func (w *world) bareRestart(client *ssh.ClientConfig, addresses map[string]strin
 	failures := make([]error, len(w.fleet.Hosts))
 	var group sync.WaitGroup
 	for i, h := range w.fleet.Hosts {
-		group.Go(func() { failures[i] = w.dialAndRestart(client, addresses[h.Name]) })
+		if address, ok := addresses[h.Name]; ok {
+			group.Go(func() { failures[i] = w.dialAndRestart(client, address) })
+		}
 	}
 	group.Wait()
 	if err := errors.Join(failures...); err != nil {
@@ -202,14 +223,17 @@ func (w *world) rotateAll(addresses map[string]string, certificate string) {
 	path := filepath.Join(w.dir, "floor.yaml")
 	hosts := map[string]map[string]any{}
 	for name, address := range addresses {
-		hosts[name] = map[string]any{"address": address}
+		hosts[name] = map[string]any{"address": address, "labels": map[string]any{"domain": "all"}}
 	}
+	// One failure domain that bears all: by default agents with an MCC EDR source go one at a time.
 	if err := w.fleet.WriteInventory(path, fleet.Inventory{Certificate: w.file(certificate), Hosts: hosts,
 		Defaults: map[string]any{"health": map[string]any{"window": "0s"}},
-		Rollout:  map[string]any{"parallel": len(hosts), "canary": 0, "batch": "100%"}}); err != nil {
+		Rollout: map[string]any{"parallel": len(hosts), "canary": 0, "batch": "100%",
+			"max_unavailable_per": map[string]any{"label": "domain", "count": len(hosts)}}}); err != nil {
 		w.t.Fatal(err)
 	}
-	cmd := w.fleet.Command(w.t.Context(), w.program, "rotate", "-i", path, "--force", "--yes")
+	limit := strings.Join(slices.Sorted(maps.Keys(addresses)), ",")
+	cmd := w.fleet.Command(w.t.Context(), w.program, "rotate", "-i", path, "--limit", limit, "--force", "--yes")
 	cmd.Env = w.environment()
 	if out, err := cmd.CombinedOutput(); err != nil || !strings.Contains(string(out), fmt.Sprintf("%d rotated", len(hosts))) {
 		w.t.Fatalf("%v: %s", err, out)

@@ -6,9 +6,11 @@
 
 # judge checks the agent once, for the watch: 0 healthy, 1 unhealthy, 2 not yet healthy,
 # with the reason in $why. Only a watch can check that another process runs than before,
-# that the files are this run's, and that the log has the expected lines.
+# that the files are this run's, and that the log has the expected lines. It asks systemd
+# at the first look, and whenever the main process is not the one of the last look; $unit_asked
+# is "before" if it has not asked. An operator's or systemd's restart ends that process.
 judge() {
-    unit_state
+    if [ -z "$unit_asked" ] || ! same_process; then unit_state && unit_asked=yes; else shown_at=$up unit_asked=before; fi
     unit_runs
     case $? in
     1) ! was_stopped || why="an operator stopped $unit during the watch"; return 1 ;;

@@ -40,7 +40,7 @@ read_log() {
 # The start of each check counts: a machine that stalls through the window was not
 # watched that long, so one more check follows.
 watch() {
-    replaced=$1 base=$2 seen='' known='' ready='' seen_expect=''
+    replaced=$1 base=$2 seen='' known='' ready='' seen_expect='' unit_asked=''
     now_up
     began=$up reported=$up
     while :; do
@@ -48,7 +48,11 @@ watch() {
         judged=$?
         [ $judged -ne 1 ] || return 1
         if [ $judged -eq 0 ]; then : "${ready:=$shown_at}"; else ready=''; fi
-        if [ $judged -eq 0 ] && [ $((shown_at - ready)) -ge $((window * 100)) ]; then return 0; fi
+        if [ $judged -eq 0 ] && [ $((shown_at - ready)) -ge $((window * 100)) ]; then
+            [ "$unit_asked" = before ] || return 0
+            unit_asked='' # the last look asks systemd
+            continue
+        fi
         now_up
         if [ $judged -eq 2 ] && [ $((up - began)) -ge $((timeout * 100)) ]; then return 1; fi
         extend
