@@ -107,7 +107,7 @@ func TestInterruptedUnderAnAlias(t *testing.T) {
 		"timer": func(m *machine) result {
 			m.write(aliasDir+"/backups/"+firstRun+"/deadline", passed)
 			for _, command := range m.timers() {
-				m.unattended(strings.TrimPrefix(command, "/bin/sh "))
+				m.unattended(strings.Fields(command)[1:]...)
 			}
 			return result{lines: strings.Split(m.read(aliasDir+"/undo.log"), "\n")}
 		},

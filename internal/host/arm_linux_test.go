@@ -22,7 +22,7 @@ func TestArming(t *testing.T) {
 		m.wants(m.rotate(firstRun, newBytes, "hold=77"), Rotated)
 		to := m.uptime()/1_000_000 + 77
 		want := "-q --collect --unit=aoifleet-undo-az-aoi-ingestion-" + firstRun +
-			" --on-active=77 --on-unit-active=15 --timer-property=AccuracySec=1s --property=RuntimeMaxSec=3660 /bin/sh " + m.root + m.stateRun(firstRun) + "/host.sh\n"
+			" --on-active=77 --on-unit-active=15 --timer-property=AccuracySec=1s --property=RuntimeMaxSec=3660 /bin/sh " + m.root + m.stateRun(firstRun) + "/host.sh timer\n"
 		if got := m.read("/unit/armed"); got != want+oldBytes+"\n" {
 			t.Errorf("armed with %q,\nwant %q and the old file", got, want)
 		}
