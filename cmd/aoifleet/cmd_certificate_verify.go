@@ -113,5 +113,5 @@ func notAskedCode(list []verify.NotAsked) int {
 	for _, n := range list {
 		totals[n.Outcome]++
 	}
-	return readOnlyCode(totals)
+	return rollout.ReadOnlyCode(totals)
 }

@@ -100,7 +100,7 @@ func planCode(plan *rollout.Plan, detailed bool) int {
 	for _, e := range plan.Entries {
 		totals[e.Outcome]++
 	}
-	code := readOnlyCode(totals)
+	code := rollout.ReadOnlyCode(totals)
 	if code == problem.ExitOK && detailed && plan.Changes() > 0 {
 		return problem.ExitChanges
 	}

@@ -92,5 +92,5 @@ func statusCode(s *report.Status) int {
 		}
 		totals[outcome]++
 	}
-	return readOnlyCode(totals)
+	return rollout.ReadOnlyCode(totals)
 }

@@ -58,28 +58,12 @@ func signalCode(s os.Signal) int {
 	return problem.ExitInterrupted
 }
 
-// runCode returns the exit code of a run; the worst wins, in the order
-// 7 > 130, 143 > 6 > 8 > 9 > 4 > 5.
+// runCode returns the exit code of a run that a signal interrupted; nil: none did.
 func runCode(r *rollout.Run, interrupted os.Signal) int {
-	totals := r.Totals()
-	switch {
-	case totals[rollout.Failed]+totals[rollout.Unknown] > 0:
-		return problem.ExitFailed
-	case interrupted != nil:
-		return signalCode(interrupted)
-	case r.Unaccepted: // no host was changed
-		return readOnlyCode(totals)
-	case totals[rollout.RolledBack] > 0:
-		return problem.ExitRolledBack
-	case r.Stopped:
-		return problem.ExitStopped
-	case r.Ended:
-		return problem.ExitEnded
+	if interrupted == nil {
+		return r.ExitCode(0)
 	}
-	if totals[rollout.Skipped] > 0 { // by the answer "no", or by a saved plan
-		return problem.ExitEnded
-	}
-	return readOnlyCode(totals)
+	return r.ExitCode(signalCode(interrupted))
 }
 
 // changeCode returns the exit code of a run that the operator confirmed or not.
@@ -91,22 +75,11 @@ func changeCode(r *rollout.Run, agreed bool, interrupted os.Signal) int {
 	return code
 }
 
-// readOnlyCode returns the exit code of a command that changed nothing.
-func readOnlyCode(totals map[rollout.Outcome]int) int {
-	switch {
-	case totals[rollout.Unreachable] > 0:
-		return problem.ExitUnreachable
-	case totals[rollout.Refused] > 0:
-		return problem.ExitRefused
-	}
-	return problem.ExitOK
-}
-
 // checkCode returns the exit code of a command whose entries have no rotation to judge.
 func checkCode(entries []rollout.Entry) int {
 	totals := map[rollout.Outcome]int{}
 	for _, e := range entries {
 		totals[e.Outcome]++
 	}
-	return readOnlyCode(totals)
+	return rollout.ReadOnlyCode(totals)
 }
