@@ -232,25 +232,30 @@ func (a *apply) wave(ctx context.Context, n int) bool {
 	return !a.run.Ended
 }
 
-// canaryUnchanged reports whether wave n is a canary of which no host was changed:
-// each was refused or unreachable. The waves of a saved plan are fixed, so its run
-// stops there instead.
+// canaryUnchanged reports whether wave n is a canary of which no host was changed, and the
+// next hosts replace it: each was refused or unreachable. The run stops there instead if the
+// waves are those of a saved plan, which are fixed, or if a canary still waits for its
+// failure domain.
 func (a *apply) canaryUnchanged(n int) bool {
 	if !a.plan.Waves[n].Canary {
 		return false
 	}
+	stops := a.plan.fixedWaves
 	for _, i := range a.plan.Waves[n].Hosts {
-		if o := a.outcome(i); o != Refused && o != Unreachable {
+		switch a.outcome(i) {
+		case Refused, Unreachable:
+		case "":
+			stops = true
+		default:
 			return false
 		}
 	}
-	if a.plan.fixedWaves {
+	if stops {
 		a.mu.Lock()
 		defer a.mu.Unlock()
 		a.budget.canary = true
-		return false
 	}
-	return true
+	return !stops
 }
 
 // replaceCanary divides the hosts that are still due into new waves if a host of the

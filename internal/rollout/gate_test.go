@@ -252,6 +252,38 @@ func TestCanaryResults(t *testing.T) {
 	wantOutcomes(t, f.rotateAll(t, context.Background(), p, "a", "b"), Refused, Refused)
 }
 
+// A canary that waits for a failure domain is not replaced: without one the run stops.
+func TestCanaryWaitsForItsDomain(t *testing.T) {
+	for second, want := range map[host.Ending][]Outcome{
+		host.Refused: {Skipped, Refused, Unknown, Skipped},
+		"":           {Skipped, Rotated, Unknown, Rotated},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			names := []string{"a1", "b1", "a2", "c1"}
+			f := newFakeFleet(names...)
+			f.vms["b1"].ending = second
+			f.vms["a2"].receipt("pending") // of an interrupted run
+			f.vms["a2"].during = func(call string) {
+				f.vms["a2"].dead = call == "recover"
+				f.vms["a2"].fates["recover"] = notApplied
+			}
+			p := policy()
+			p.Canary, p.MaxUnavailable = 2, inventory.Unavailable{Label: "site", Count: 1}
+			targets := f.targets(names...)
+			for i := range targets {
+				targets[i].Host.Labels = map[string]string{"site": names[i][:1]}
+			}
+			r := f.runner()
+			defer r.Close()
+			run := r.Apply(t.Context(), t.Context(), Make(targets, r.Survey(t.Context(), targets, 1), p))
+			wantOutcomes(t, run, want...)
+			if run.Stopped != (second == host.Refused) {
+				t.Errorf("%q: %+v", second, run)
+			}
+		})
+	}
+}
+
 func TestUntil(t *testing.T) {
 	tests := []struct {
 		until   int

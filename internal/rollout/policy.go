@@ -82,7 +82,7 @@ type budget struct {
 	limit            int
 	countUnreachable bool
 	failed           int
-	canary           bool // a canary was changed and is not healthy with the new certificate
+	canary           bool // a canary is not healthy with the new certificate, or none was changed
 }
 
 // add counts the outcome of a host. A canary that fails after a change spends the
