@@ -30,7 +30,8 @@ check: ## formatting, vet (also for macOS and Windows), staticcheck, shellcheck
 	cat internal/host/script/*.sh | shellcheck -s sh -
 	shellcheck $$(git ls-files '*.sh' .ci/run | grep -v internal/host/script)
 
-matrix: ## a fault at every step of a rotation, on the embedded fleet (Linux)
+matrix: ## a fault at every step of a rotation, on the embedded fleet (Linux); many simulated rollouts
+	go test -count=1 -run TestSimulation ./internal/rollout -runs 100000
 	@# The tests mostly wait for deadlines.
 	go test -tags matrix -count=1 -parallel 24 -timeout 20m ./test/matrix
 

@@ -7,6 +7,7 @@ import (
 	"io"
 	"net"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -241,6 +242,9 @@ func (h *fakeHost) InstallHelper(context.Context) (host.Installed, error) {
 	return host.Installed{}, h.call("install-helper", nil)
 }
 
+// isUndo reports whether a run undoes another one.
+func isUndo(run string) bool { return strings.HasSuffix(run, UndoID("")) }
+
 func (h *fakeHost) Rotate(ctx context.Context, c host.Change, onStep func(string)) *host.Report {
 	f := h.fleet
 	f.mu.Lock()
@@ -251,7 +255,7 @@ func (h *fakeHost) Rotate(ctx context.Context, c host.Change, onStep func(string
 	defer func() { f.mu.Lock(); f.restarting--; f.mu.Unlock() }()
 	onStep("swap")
 	ending, call := h.ending, "rotate"
-	if h.run != runID {
+	if isUndo(h.run) {
 		ending, call = h.undoing, "undo"
 	}
 	if ending == "" {

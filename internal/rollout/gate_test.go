@@ -2,8 +2,6 @@ package rollout
 
 import (
 	"context"
-	"fmt"
-	"math/rand/v2"
 	"slices"
 	"strings"
 	"sync"
@@ -103,72 +101,6 @@ func TestWaveByWave(t *testing.T) {
 			t.Errorf("%+v", run)
 		}
 	})
-}
-
-// In random fleets no domain has more restarts at once than its limit, over waves,
-// recoveries and undos, and all together have at most Policy.Parallel.
-func TestDomainsAreKept(t *testing.T) {
-	for seed := range uint64(60) {
-		synctest.Test(t, func(t *testing.T) { domainsAreKept(t, rand.New(rand.NewPCG(seed, 7))) })
-	}
-}
-
-func domainsAreKept(t *testing.T, rnd *rand.Rand) {
-	names := manyNames(1 + rnd.IntN(30))
-	f := newFakeFleet(names...)
-	p := policy()
-	p.Parallel, p.Canary, p.Batches = 1+rnd.IntN(8), rnd.IntN(3), []inventory.Amount{inventory.Percent(1 + rnd.IntN(100))}
-	p.UndoAll, p.MaxFailures = rnd.IntN(2) == 0, inventory.Count(1+rnd.IntN(len(names)+1))
-	if rnd.IntN(2) == 0 {
-		p.MaxUnavailable = inventory.Unavailable{Label: "site", Count: 1 + rnd.IntN(3)}
-	}
-	targets := f.targets(names...)
-	busy, most := map[domain]int{}, map[domain]int{}
-	for i := range targets {
-		h := targets[i].Host
-		h.Group = fmt.Sprint("g", rnd.IntN(3))
-		h.Labels = map[string]string{"site": fmt.Sprint("s", rnd.IntN(4))}
-		vm := f.vms[h.Name]
-		if rnd.IntN(2) == 0 {
-			vm.seen.Config.ListenerPort = 36001
-		}
-		if rnd.IntN(6) == 0 {
-			vm.receipt("pending")
-			vm.onRecover = func(vm *fakeVM) { vm.receiptOf("other", "rolled-back") }
-		}
-		vm.ending = []host.Ending{"", "", "", "", "", host.RolledBack, host.Refused, host.Failed}[rnd.IntN(8)]
-		d := p.domainOf(Entry{Target: targets[i], Seen: vm.seen})
-		pause := time.Duration(1+rnd.IntN(5)) * time.Second
-		vm.during = func(call string) {
-			if call != "rotate" && call != "undo" && call != "recover" {
-				return
-			}
-			f.mu.Lock()
-			busy[d]++
-			most[d] = max(most[d], busy[d])
-			f.mu.Unlock()
-			time.Sleep(pause)
-			f.mu.Lock()
-			busy[d]--
-			f.mu.Unlock()
-		}
-	}
-	r := f.runner()
-	run := r.Apply(t.Context(), t.Context(), Make(targets, r.Survey(t.Context(), targets, p.Parallel), p))
-	r.Close()
-	for d, n := range most {
-		if d.limit > 0 && n > d.limit {
-			t.Errorf("%d of %+v at once", n, d)
-		}
-	}
-	if f.mostRestart > p.Parallel || f.open != 0 {
-		t.Errorf("%d at once with parallel %d; %d connections left", f.mostRestart, p.Parallel, f.open)
-	}
-	for i, res := range run.Results {
-		if res.Outcome == "" || f.vms[names[i]].staged || f.vms[names[i]].called("rotate") > 1 {
-			t.Errorf("%s: %s, %v", names[i], res.Outcome, f.vms[names[i]].calls)
-		}
-	}
 }
 
 // The next host of a domain starts only if the last one is safe. After one that failed
