@@ -313,11 +313,13 @@ check_swap() {
 # confirm ends the run; the rename decides. If an undo was first, the receipt may already
 # be another run's.
 confirm() {
+    # The certificate may be on another file system than the receipt.
+    sync -- .
     { lock 5 && has_state pending; } || { exec 6>&-; undo timeout 'the time to confirm was over'; }
     said=$(mv -T -- "$state/pending" "$state/confirmed" 2>&1) || has_state confirmed ||
         undo command "cannot confirm the receipt: ${said##*: }"
     exec 7>&-
-    sync -- "$state" .
+    sync -- "$state"
     # Before any output: a reader that does not read must not block the lock.
     exec 6>&-
     say result rotated
@@ -335,9 +337,13 @@ has_state() {
     [ "$first" = "run=$run" ]
 }
 
-# unfinished reports whether the run in $kept has not ended. The order of the checks is the
-# order of the renames.
-unfinished() { has_state pending || has_state undoing || alive "$kept"; }
+# unfinished reports whether the run in $kept has not ended. If it has, this process keeps
+# the lock on its receipt, so that a run that is just starting does not get it. The order
+# of the checks is the order of the renames.
+unfinished() {
+    if [ -f "$kept/receipt" ]; then { command exec 8<"$kept/receipt" && flock -n 8; } 2>/dev/null || return 0; fi
+    has_state pending || has_state undoing
+}
 
 # remove_run removes the folder of a run that has nothing to restore. The files that make
 # it a backup are first; if the dead-man switch can't be removed, the folder stays, and

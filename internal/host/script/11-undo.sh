@@ -78,7 +78,7 @@ await() {
     while now_up; [ "$up" -lt "$wait_until" ]; do
         open=''
         if has_state pending || has_state undoing; then open=yes; fi
-        ! has_state confirmed || { say result rotated; exit 0; }
+        ! has_state confirmed || { sync -- "$state"; say result rotated; exit 0; }
         ! has_state rolled-back || { say note 'the dead-man switch was quicker'; say result rolled-back; exit 0; }
         ! has_state failed || { say note 'the dead-man switch was quicker'; say result failed; exit 0; }
         ! has_state rehearsed || { say_rehearsed; exit 0; }
@@ -133,7 +133,8 @@ restore() {
     sweep
     if [ -L "./$leaf" ] && [ -z "$intruder" ]; then live='link'; fi
     case $live in
-    "$old") [ "$kind" = other ] || { expect_old; return 0; } ;;
+    # An undo that was interrupted may have restored it without a sync.
+    "$old") [ "$kind" = other ] || { expect_old; sync -- .; return 0; } ;;
     "$new" | none | '') ;;
     *) why='it was changed since, not by this run'; return 1 ;;
     esac

@@ -133,6 +133,8 @@ disarm() {
 # clean_run removes the dead-man switch and the staged file of a run that has ended, and
 # its folder if there is nothing to restore.
 clean_run() {
+    # Otherwise a power cut could bring the receipt back, but not the switch.
+    sync -- "$state"
     rm -f -- "$state/staged-$run"
     if is_backup && ! has_state rolled-back; then disarm; else remove_run; fi
 }
