@@ -218,7 +218,8 @@ observe_folder() {
     this=$run
     for value in "$state"/backups/*/host.sh; do
         kept=${value%/*} run=${kept##*/}
-        [ ! -f "$value" ] || unfinished || say leftover "dead-man switch of run $run"
+        # Unlike unfinished it keeps no lock: this shell lives on.
+        [ ! -f "$value" ] || has_state pending || has_state undoing || alive "$kept" || say leftover "dead-man switch of run $run"
     done
     run=$this
     [ -n "$saved" ] && [ -f "$state/backups/$saved/certificate" ] || return 0
