@@ -62,7 +62,7 @@ func (w *world) peers(t *testing.T, addresses map[string]string) []peer {
 
 func (w *world) peerFiles(addresses map[string]string) map[string]string {
 	w.t.Helper()
-	user, certificate := w.fleet.Hosts[0].User, w.file("new")
+	user, certificate := w.fleet.Hosts[0].User, w.file("old")
 	data, err := os.ReadFile(certificate)
 	if err != nil {
 		w.t.Fatal(err)
