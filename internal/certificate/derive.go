@@ -12,7 +12,8 @@ import (
 // 3 times 600,000 rounds, about a second.
 const openLimit = 10 * time.Second
 
-// roundsAtOnce is how many rounds are done between two checks of the time.
+// roundsAtOnce is how many rounds are done between two checks of the time. The first check
+// is before them: a file may have many parts with fewer rounds each.
 const roundsAtOnce = 4096
 
 // spent reports whether the time for key derivation is used up.
@@ -35,7 +36,7 @@ func pbkdf2Key(prf func() hash.Hash, salt []byte, rounds, size int, out spent) [
 		u := mac.Sum(nil)
 		sum := bytes.Clone(u)
 		for n := 1; n < rounds; n++ {
-			if n%roundsAtOnce == 0 && out() {
+			if n%roundsAtOnce == 1 && out() {
 				return nil
 			}
 			mac.Reset()
@@ -71,7 +72,7 @@ func pkcs12Key(newHash func() hash.Hash, use byte, password, salt []byte, rounds
 		h.Write(i)
 		a := h.Sum(nil)
 		for n := 1; n < rounds; n++ {
-			if n%roundsAtOnce == 0 && out() {
+			if n%roundsAtOnce == 1 && out() {
 				return nil
 			}
 			h.Reset()
