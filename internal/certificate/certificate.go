@@ -11,6 +11,7 @@ import (
 	"crypto/sha1" // #nosec: the thumbprint that Entra shows is SHA-1 by definition
 	"crypto/sha256"
 	"crypto/x509"
+	"crypto/x509/pkix"
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
@@ -47,8 +48,8 @@ func Describe(c *x509.Certificate) Info {
 	return Info{
 		Thumbprint: strings.ToUpper(hex.EncodeToString(thumb[:])),
 		SHA256:     hex.EncodeToString(sum[:]),
-		Subject:    clean(c.Subject.String()),
-		Issuer:     clean(c.Issuer.String()),
+		Subject:    nameText(c.Subject),
+		Issuer:     nameText(c.Issuer),
 		Serial:     clean(serialOf(c.SerialNumber)),
 		NotBefore:  c.NotBefore.UTC(),
 		NotAfter:   c.NotAfter.UTC(),
@@ -70,6 +71,20 @@ func serialOf(serial *big.Int) string {
 // clean makes s safe for a terminal: a certificate's name may hold any bytes,
 // escape sequences and text-direction marks among them.
 func clean(s string) string { return display.Shorten(display.Mask(s), maxName) }
+
+// maxAttributes is how many attributes of a name are shown: pkix.Name.String takes time and
+// memory in proportion to the square of their number, which a file decides.
+const maxAttributes = 100
+
+// nameText returns a distinguished name in the form of RFC 4514, safe for a terminal.
+func nameText(name pkix.Name) string {
+	if len(name.Names) > maxAttributes {
+		last := pkix.RDNSequence{name.Names[len(name.Names)-maxAttributes:]}
+		name = pkix.Name{}
+		name.FillFromRDNSequence(&last)
+	}
+	return clean(name.String())
+}
 
 // Certificate is a P12 file that the agent can use, with everything that is
 // known about it. It prints, logs and marshals without its private key.

@@ -50,7 +50,7 @@ func (m member) subject() string {
 	if m.cert == nil {
 		return ""
 	}
-	return clean(m.cert.Subject.String())
+	return nameText(m.cert.Subject)
 }
 
 // publicKey returns nil where it can't be read.
