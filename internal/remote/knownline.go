@@ -56,8 +56,8 @@ func parseKnownHosts(file, text string) []knownLine {
 // parseKnownLine returns false for an empty line or a comment. A line that may be an
 // @revoked one and is not usable has that marker: it may revoke any key.
 func parseKnownLine(raw string) (knownLine, bool) {
-	text, _, _ := strings.Cut(raw, "\x00") // ssh reads a C string
-	text = strings.Trim(text, " \t\r")
+	text, _, _ := strings.Cut(raw, "\x00")                           // ssh reads a C string
+	text = strings.TrimRight(strings.TrimLeft(text, " \t"), " \t\r") // to ssh a CR may begin a name
 	revokes := mayRevoke(raw)
 	if (text == "" || text[0] == '#') && !revokes {
 		return knownLine{}, false
