@@ -130,7 +130,13 @@ func (o *opener) cipherOf(alg pkix.AlgorithmIdentifier, password []byte) (cipher
 		if p := unmarshal(params.KDF.Parameters.FullBytes, &kdf); p != nil {
 			return nil, nil, p
 		}
-		used, iv = pbes2Ciphers[params.Scheme.Algorithm.String()], params.Scheme.Parameters.Bytes
+		if p := unmarshal(params.Scheme.Parameters.FullBytes, &iv); p != nil {
+			return nil, nil, p
+		}
+		used = pbes2Ciphers[params.Scheme.Algorithm.String()]
+		if kdf.KeyLength != nil && kdf.KeyLength.Cmp(big.NewInt(int64(used.size))) != 0 {
+			return nil, nil, flawed(hintFetch, "is damaged: its key derivation is not for the length of its cipher's key")
+		}
 		key = o.stretch(kdf, used.size)
 	}
 	if key == nil || iv == nil && legacy {
@@ -145,7 +151,7 @@ func (o *opener) cipherOf(alg pkix.AlgorithmIdentifier, password []byte) (cipher
 
 // stretch is PBKDF2 with the empty passphrase, which has no bytes here (RFC 8018 section 3).
 func (o *opener) stretch(kdf pbkdf2Params, size int) []byte {
-	return pbkdf2Key(prfs[kdf.PRF.Algorithm.String()], kdf.Salt.Bytes, rounds(kdf.Iterations), size, o.out)
+	return pbkdf2Key(prfs[kdf.PRF.Algorithm.String()], kdf.Salt, rounds(kdf.Iterations), size, o.out)
 }
 
 // rounds returns a count that addIterations has accepted.

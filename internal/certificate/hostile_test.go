@@ -1,8 +1,11 @@
 package certificate
 
 import (
+	"bytes"
 	"crypto/sha1" // #nosec: for reading files that use it
 	"crypto/x509/pkix"
+	"math/big"
+	"os/exec"
 	"runtime"
 	"strings"
 	"testing"
@@ -40,5 +43,34 @@ func TestNameOfManyAttributes(t *testing.T) {
 		if used := after.TotalAlloc - before.TotalAlloc; used > 8<<20 {
 			t.Errorf("the text takes %d bytes", used)
 		}
+	}
+}
+
+// TestParametersAsOpenSSL: a file whose encryption OpenSSL does not read is refused, since
+// the agent can't load it.
+func TestParametersAsOpenSSL(t *testing.T) {
+	key, leaf := loadKey(t, committed, "agent"), loadCert(t, committed, "agent")
+	salt, iv := octets(make([]byte, 8)), octets(make([]byte, 16))
+	text := func(b []byte) []byte { return append([]byte{0x0c}, b[1:]...) }
+	for name, parts := range map[string][3][]byte{ // salt, key length, vector
+		"usual":                 {salt, nil, iv},
+		"with the key length":   {salt, {2, 1, 32}, iv},
+		"another key length":    {salt, {2, 1, 16}, iv},
+		"a salt that is text":   {text(salt), nil, iv},
+		"salt of another kind":  {seq(oid(oidData)), nil, iv},
+		"a vector that is text": {salt, nil, text(iv)},
+	} {
+		t.Run(name, func(t *testing.T) {
+			kdf := seq(oid(oidPBKDF2), seq(parts[0], number(big.NewInt(2048)), parts[1], seq(oid("1.2.840.113549.2.9"), []byte{5, 0})))
+			algorithm := seq(oid(oidPBES2), seq(kdf, seq(oid("2.16.840.1.101.3.4.1.42"), parts[2])))
+			der := file(partWith(algorithm, encrypt(seq(certBag(leaf)), 2048)), plainPart(shroudedBag(key, 2048)))
+			cmd := exec.Command("openssl", "pkcs12", "-passin", "pass:", "-nodes", "-nomacver", "-passout", "pass:")
+			cmd.Stdin = bytes.NewReader(der)
+			out, _ := cmd.CombinedOutput()
+			want := bytes.Contains(out, []byte("BEGIN CERTIFICATE"))
+			if _, err := Inspect(der); (err == nil) != want {
+				t.Errorf("got %v; openssl opens it: %v: %s", err, want, out[:min(len(out), 400)])
+			}
+		})
 	}
 }

@@ -82,7 +82,7 @@ type (
 		Scheme pkix.AlgorithmIdentifier
 	}
 	pbkdf2Params struct {
-		Salt       asn1.RawValue
+		Salt       []byte // its other form is reserved for future use (RFC 8018 appendix A.2)
 		Iterations *big.Int
 		KeyLength  *big.Int                 `asn1:"optional"`
 		PRF        pkix.AlgorithmIdentifier `asn1:"optional"`
