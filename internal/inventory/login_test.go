@@ -2,6 +2,7 @@ package inventory
 
 import (
 	"fmt"
+	"os/exec"
 	"strings"
 	"testing"
 )
@@ -15,7 +16,7 @@ func TestLogins(t *testing.T) {
 		{"jump: root:pw@h", "jump: the user before @ has a password after a colon: leave it out"},
 		{"jump: ssh://root:pw@h:22", "jump: the user before @ has a password after a colon: leave it out"},
 		{"jump: root@local@linux:SSH:me@gateway", ""},
-		{"user: root:pw", "user has a password after a colon: leave it out"},
+		{"user: root:pw", "user has a password after a colon: leave it out | if the colon is part of the login name, set it as User in ssh_config"},
 		{"user: root@linux:22", ""},
 	} {
 		got := strings.Join(problems(t, "version: 1\nhosts: {a: }\ndefaults:\n  "+c.setting+"\n"), "\n")
@@ -36,5 +37,13 @@ func TestErrorsShowNoLogin(t *testing.T) {
 		if err == nil || strings.Contains(fmt.Sprintf("%v %+v %#v", err, err, err), "hunter2") {
 			t.Errorf("%s: %v", setting, err)
 		}
+	}
+}
+
+// TestHintForNameWithColon: what the hint says is right.
+func TestHintForNameWithColon(t *testing.T) {
+	out, err := exec.Command("ssh", "-G", "-F", "none", "-o", "User=jump:inner", "vm.example").Output()
+	if err != nil || !strings.Contains(string(out), "user jump:inner\n") {
+		t.Errorf("ssh: %v: %s", err, out)
 	}
 }

@@ -105,6 +105,8 @@ func (v value) user(to *string) {
 		return
 	}
 	switch err := jump.CheckUser(s); {
+	case err != nil && strings.Contains(s, ":"): // as the gateway Warpgate has it, user:target
+		v.fail("if the colon is part of the login name, set it as User in ssh_config", "%s %v", v.key, err)
 	case err != nil:
 		v.fail("", "%s %v", v.key, err)
 	case len(s) > maxName:
