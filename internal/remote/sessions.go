@@ -37,7 +37,7 @@ var errNoRoom = errors.New("no more sessions")
 func (s *sessions) refused(err *ssh.OpenChannelError) *problem.Error {
 	said := display.Sanitise(err.Message, 200)
 	if s.opening.Load() > 0 || s.opened.Load() { // in this order
-		return &problem.Error{Class: problem.Command, Message: "the server allows no more sessions: " + said, Err: errNoRoom}
+		return &problem.Error{Class: problem.Command, Message: "the server allows no more sessions: " + said, Hint: hintRoom, Err: errNoRoom}
 	}
 	return &problem.Error{
 		Class:   problem.Command,
@@ -46,12 +46,18 @@ func (s *sessions) refused(err *ssh.OpenChannelError) *problem.Error {
 	}
 }
 
+const hintRoom = "raise MaxSessions in sshd_config on the host: sshd's default is 10"
+
+// maxFurther bounds the further connections: with MaxSessions 1 a host needs two. Without
+// the bound a host that allows one session in all would get a login for each command.
+const maxFurther = 8
+
 // withRoom calls do with c, or with the first of its further connections that has
 // room for a session.
 func withRoom[T any](ctx context.Context, c *Conn, do func(c *Conn) (T, error)) (T, error) {
-	for {
+	for further := 0; ; further++ {
 		result, err := do(c)
-		if !errors.Is(err, errNoRoom) {
+		if !errors.Is(err, errNoRoom) || further == maxFurther {
 			return result, err
 		}
 		if c, err = c.another(ctx, err); err != nil {
@@ -85,7 +91,7 @@ func (c *Conn) another(ctx context.Context, full error) (*Conn, error) {
 		return nil, &problem.Error{
 			Class:   problem.Command,
 			Message: problem.As(full).Message + "; another connection failed: " + display.Sanitise(err.Error(), 400),
-			Hint:    "raise MaxSessions in sshd_config on the host: sshd's default is 10",
+			Hint:    hintRoom,
 		}
 	}
 	c.mu.Lock()

@@ -119,6 +119,32 @@ func TestProhibitedSession(t *testing.T) {
 	}
 }
 
+// TestOneSessionInAll: a server that never has room again gets no login for each command.
+func TestOneSessionInAll(t *testing.T) {
+	s := newFakeServer(t)
+	var opened sync.Map // by the number of connections
+	s.open = func(asked ssh.NewChannel) bool {
+		_, taken := opened.LoadOrStore(s.connections(), true)
+		if taken {
+			_ = asked.Reject(ssh.Prohibited, "no")
+		}
+		return taken
+	}
+	c := dial(t, newDialer(t, Options{}), s.start().target)
+	var err error
+	for range 2 * maxFurther {
+		if _, err = c.Run(testContext(t), "cat", []byte("x")); err != nil {
+			break
+		}
+	}
+	if e := problem.As(err); e == nil || !strings.HasPrefix(e.Message, "the server allows no more sessions: no") || e.Hint != hintRoom {
+		t.Errorf("got %v", err)
+	}
+	if n := s.connections(); n != 1+maxFurther {
+		t.Errorf("%d connections", n)
+	}
+}
+
 // TestMaxSessionsZero: no further connection helps, neither does ssh.
 func TestMaxSessionsZero(t *testing.T) {
 	s := startSSHD(t, sshdSettings{extra: []string{"MaxSessions 0", "LogLevel VERBOSE"}})
