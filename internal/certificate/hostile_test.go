@@ -6,9 +6,12 @@ import (
 	"crypto/x509/pkix"
 	"math/big"
 	"os/exec"
+	"path/filepath"
 	"runtime"
 	"strings"
 	"testing"
+
+	"github.com/aoifleet/aoifleet/internal/problem"
 )
 
 // TestShortDerivations: the limit of the time is for a file with many short key derivations
@@ -72,5 +75,19 @@ func TestParametersAsOpenSSL(t *testing.T) {
 				t.Errorf("got %v; openssl opens it: %v: %s", err, want, out[:min(len(out), 400)])
 			}
 		})
+	}
+}
+
+// TestUnknownPublicKey: the message says why the key can't be compared.
+func TestUnknownPublicKey(t *testing.T) {
+	dir := t.TempDir()
+	out, err := exec.Command("openssl", "req", "-x509", "-newkey", "ed448", "-nodes", "-subj", "/CN=new", "-outform", "DER",
+		"-keyout", filepath.Join(dir, "key"), "-out", filepath.Join(dir, "crt")).CombinedOutput()
+	if err != nil {
+		t.Fatalf("openssl: %v: %s", err, out)
+	}
+	der := file(plainPart(rawCertBag(read(t, dir, "crt")), keyBag(loadKey(t, committed, "agent"))))
+	if _, err := Inspect(der); err == nil || !strings.HasSuffix(problem.As(err).Message, "certificate 1 of 1 (CN=new): its public key is of an unknown type") {
+		t.Errorf("got %v", err)
 	}
 }

@@ -1,6 +1,7 @@
 package certificate
 
 import (
+	"cmp"
 	"crypto"
 	"crypto/x509"
 	"crypto/x509/pkix"
@@ -39,11 +40,8 @@ func members(certs [][]byte) []member {
 
 // String names the certificate, and why it is not parsed.
 func (m member) String() string {
-	name := "no readable subject"
-	if m.subject() != "" {
-		name = m.subject()
-	}
-	return fmt.Sprintf("certificate %d of %d (%s): %s", m.at, m.of, name, m.why)
+	name := cmp.Or(m.subject(), "no readable subject")
+	return fmt.Sprintf("certificate %d of %d (%s): %s", m.at, m.of, name, cmp.Or(m.why, "its public key is of an unknown type"))
 }
 
 func (m member) subject() string {
