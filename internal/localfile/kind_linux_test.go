@@ -11,7 +11,7 @@ import (
 	"testing"
 )
 
-// Only a regular file, or a pipe that this process has inherited, is opened.
+// Only a regular file, or a pipe or device that this process has inherited, is opened.
 func TestReadKinds(t *testing.T) {
 	dir := t.TempDir()
 	fifo, socket := filepath.Join(dir, "fifo"), filepath.Join(dir, "socket")
@@ -53,5 +53,13 @@ func TestReadKinds(t *testing.T) {
 			}
 			_ = r.Close()
 		}
+	}
+	terminal, err := os.Open("/dev/zero") // a device as a terminal is, with input
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer terminal.Close()
+	if got, err := Read(fmt.Sprintf("/dev/fd/%d", terminal.Fd()), 4); err != nil || len(got) != 4 {
+		t.Errorf("an inherited device: %q, %v", got, err)
 	}
 }

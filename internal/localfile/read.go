@@ -15,9 +15,9 @@ import (
 // ErrKind is the error of Read for something that is not a regular file.
 var ErrKind = errors.New("not a regular file")
 
-// Read returns at most the first most bytes of a regular file, or of a pipe that this
-// process has inherited (/dev/stdin, and /dev/fd/N of a shell's process substitution): it
-// then waits for the end of the pipe. It opens no other file, because a FIFO may have no
+// Read returns at most the first most bytes of a regular file, or of a pipe or terminal that
+// this process has inherited (/dev/stdin, and /dev/fd/N of a shell's process substitution):
+// it then waits for the end of the input. It opens no other file, because a FIFO may have no
 // writer and a device no end. To detect a file that is too large, pass one byte more than
 // the limit.
 func Read(path string, most int64) ([]byte, error) {
@@ -25,7 +25,7 @@ func Read(path string, most int64) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	if kind := kindOf(info.Mode()); kind != "" && !(info.Mode()&fs.ModeNamedPipe != 0 && inherited(path)) {
+	if kind := kindOf(info.Mode()); kind != "" && !(info.Mode()&(fs.ModeNamedPipe|fs.ModeCharDevice) != 0 && inherited(path)) {
 		return nil, &fs.PathError{Op: "read", Path: path, Err: fmt.Errorf("is %s, %w", kind, ErrKind)}
 	}
 	f, err := os.Open(path)
