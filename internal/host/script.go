@@ -93,17 +93,18 @@ var opening = openingOf(slim(scriptWithout(slices.Collect(maps.Values(onlyFor)).
 //
 // bash reads a script on a pipe byte by byte, 75,000 system calls; head(1) reads the next
 // lines at once. Other shells read ahead, so head would miss the beginning: they read the same
-// lines as a script. If bash has no head, it does too.
+// lines as a script. If bash has no head, it does too. Only bash has the builtin shopt; the
+// environment may hold any variable, also $BASH_VERSION and $self.
 func openingOf(script string) []byte {
 	_, rest, _ := strings.Cut(script, machineBegin)
 	block, text, _ := strings.Cut(rest, machineEnd)
-	return append([]byte(machineBegin+block+machineEnd), defining(text)...)
+	return append([]byte(machineBegin+block+machineEnd+"self=\n"), defining(text)...)
 }
 
 // defining returns shell code that defines the functions of a text and adds it to $self.
 func defining(text string) []byte {
 	more := "more=" + shellescape.Quote(text) + "\n"
-	return fmt.Appendf(nil, "[ -z \"${BASH_VERSION:-}\" ] || eval \"$(head -c %d)\"\n%seval \"$more\"\nself=${self-}$more\n", len(more), more)
+	return fmt.Appendf(nil, "! command -v shopt >/dev/null || eval \"$(head -c %d)\"\n%seval \"$more\"\nself=$self$more\n", len(more), more)
 }
 
 // readable assigns the script in readable form to $self, for install. The text starts on a
