@@ -15,3 +15,34 @@ func TestScriptTakesNothingFromTheEnvironment(t *testing.T) {
 		})
 	}
 }
+
+// inherited is shell code that notes if the program has a descriptor of a receipt, whose
+// lock shows that a run is alive.
+const inherited = `for fd in /proc/$$/fd/*; do case $(readlink "$fd") in */receipt*) echo "$0 $fd" >>"$MACHINE/tool/inherited" ;; esac; done
+`
+
+// TestLocksStayInTheScript: a program that outlives the script, or has another user's
+// rights, must not have the lock of a receipt.
+func TestLocksStayInTheScript(t *testing.T) {
+	t.Parallel()
+	for name, act := range map[string]func(m *machine){
+		"recover": func(m *machine) {
+			m.wants(m.rotate(firstRun, newBytes), Rotated)
+			m.program("find", inherited+`exec /usr/bin/find "$@"`)
+			m.wants(m.recover(), Clean)
+		},
+		"guard": func(m *machine) {
+			m.program("systemctl", `if [ "$1" = start ]; then `+inherited+`fi; exec "$TOOLS/bin/systemctl" "$@"`)
+			m.wants(m.rehearsal(), Rehearsed)
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			inEachShell(t, func(t *testing.T, m *machine) {
+				act(m)
+				if got := m.readOr("/tool/inherited", ""); got != "" {
+					t.Errorf("inherited: %s", got)
+				}
+			})
+		})
+	}
+}

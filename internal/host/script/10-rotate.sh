@@ -338,8 +338,8 @@ has_state() {
 }
 
 # unfinished reports whether the run in $kept has not ended. If it has, this process keeps
-# the lock on its receipt, so that a run that is just starting does not get it. The order
-# of the checks is the order of the renames.
+# the lock on its receipt, so that a run that is just starting does not get it; the caller
+# closes it (8). The order of the checks is the order of the renames.
 unfinished() {
     if [ -f "$kept/receipt" ]; then { command exec 8<"$kept/receipt" && flock -n 8; } 2>/dev/null || return 0; fi
     has_state pending || has_state undoing
@@ -371,6 +371,7 @@ prune_backups() {
             unfinished || remove_run
         fi
     done
+    exec 8<&-
     run=$this
 }
 

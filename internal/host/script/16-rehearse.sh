@@ -72,7 +72,7 @@ rehearse_swap() {
 # rehearse_guard starts the guard, which sees $kept/boot and acts as after a boot.
 rehearse_guard() {
     printf '' >"$kept/boot"
-    said=$(timeout 100 systemctl start "${guard##*/}" 2>&1)
+    said=$(timeout 100 systemctl start "${guard##*/}" 2>&1 7>&-)
     # systemd stops a start that takes longer; a failed unit would stay in its list.
     systemctl reset-failed "${guard##*/}" 2>/dev/null
     { lock 15 && ! has_state rehearsed; } || too_late
