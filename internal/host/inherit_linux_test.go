@@ -1,6 +1,9 @@
 package host
 
-import "testing"
+import (
+	"strings"
+	"testing"
+)
 
 // TestScriptTakesNothingFromTheEnvironment: a login as root keeps the exports of its start-up
 // files. The dead-man switch runs the copy of the script that this shell has written.
@@ -45,4 +48,20 @@ func TestLocksStayInTheScript(t *testing.T) {
 			})
 		})
 	}
+}
+
+// TestRefusedRunWaitsForNoLock: a run that has no receipt in the unit's folder has none to
+// remove, and does not wait while the other run restarts the agent.
+func TestRefusedRunWaitsForNoLock(t *testing.T) {
+	t.Parallel()
+	inEachShell(t, func(t *testing.T, m *machine) {
+		m.program("ln", `case $4 in */pending) printf 'run=`+secondRun+`\nend\n' >"$4" ;; esac; exec /bin/ln "$@"`)
+		m.program("flock", `echo "$*" >>"$MACHINE/tool/locks"; exec /usr/bin/flock "$@"`)
+		r := m.rotate(firstRun, newBytes)
+		m.wants(r, Refused)
+		m.wantsError(r, "locked")
+		if locks := m.readOr("/tool/locks", ""); strings.Contains(locks, "-w") {
+			t.Errorf("it waits for a lock: %s", locks)
+		}
+	})
 }

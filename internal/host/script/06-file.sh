@@ -337,7 +337,7 @@ clean_up() {
     [ -n "${made:-}" ] || return 0
     kept=$made made=''
     # With the lock, so that the name is not another run's by the time it is removed.
-    { lock 5 && has_state pending; } || mine=''
+    [ -z "$mine" ] || { lock 5 && has_state pending; } || mine=''
     [ -z "$tmp" ] || rm -f -- "$tmp" 2>/dev/null
     [ "$rehearsal" = no ] || rm -f -- "./.aoifleet-rehearsal-$run"
     rm -f -- "$kept/receipt" "$kept/certificate" ${mine:+"$state/pending"} "$state/staged-$run"
