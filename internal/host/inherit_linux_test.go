@@ -1,6 +1,7 @@
 package host
 
 import (
+	"regexp"
 	"strings"
 	"testing"
 )
@@ -9,11 +10,25 @@ import (
 // files. The dead-man switch runs the copy of the script that this shell has written.
 func TestScriptTakesNothingFromTheEnvironment(t *testing.T) {
 	t.Parallel()
-	for _, export := range []string{"self=echo (", "more=echo (", "BASH_VERSION=5.2.15(1)-release"} {
-		t.Run(export, func(t *testing.T) {
+	exports := []string{"BASH_VERSION=5.2.15(1)-release"}
+	for _, m := range regexp.MustCompile(`(?m)(?:^|[\s;&|({])([a-z_][a-z0-9_]*)=`).FindAllStringSubmatch(Script(), -1) {
+		exports = append(exports, m[1]+"=echo (")
+	}
+	for name, act := range map[string]func(t *testing.T, m *machine){
+		"rehearse": rehearsed,
+		"rotate":   func(_ *testing.T, m *machine) { m.wants(m.rotate(firstRun, newBytes, "expect=INFO"), Rotated) },
+		"undo":     func(_ *testing.T, m *machine) { m.wants(m.rotate(firstRun, badBytes), RolledBack) },
+		"recover":  func(_ *testing.T, m *machine) { m.wants(m.recover(), Clean) },
+		"observe": func(t *testing.T, m *machine) {
+			if r := m.run("observe", m.common(secondRun), noAnswer); r.get("observed") != "yes" || r.stderr != "" {
+				t.Error(r)
+			}
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
 			inEachShell(t, func(t *testing.T, m *machine) {
-				m.environ = []string{export}
-				rehearsed(t, m)
+				m.environ = exports
+				act(t, m)
 			})
 		})
 	}

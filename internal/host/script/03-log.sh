@@ -240,7 +240,7 @@ log_tail() { log_part "$((log_size > $1 ? log_size - $1 : 0))" "$1"; }
 
 # log_before sets $before to the last denied lines that the log has already. If there
 # are none, it sets $no_denied to the state of the log.
-no_denied=''
+no_denied='' bounded=''
 log_before() {
     now_up
     before='' mark_up=$up
