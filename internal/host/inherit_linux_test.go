@@ -80,3 +80,13 @@ func TestRefusedRunWaitsForNoLock(t *testing.T) {
 		}
 	})
 }
+
+// TestRehearsalEndsAsARotationStarts: the end of the first rehearsal on a host removes the
+// empty folder of backups that the rotation has seen.
+func TestRehearsalEndsAsARotationStarts(t *testing.T) {
+	t.Parallel()
+	inEachShell(t, func(t *testing.T, m *machine) {
+		m.program("stat", `rmdir "$MACHINE`+m.stateDir()+`/backups" 2>/dev/null; exec /usr/bin/stat "$@"`)
+		m.wants(m.rotate(firstRun, newBytes), Rotated)
+	})
+}

@@ -192,8 +192,8 @@ back_up() {
     [ ! -e "$kept" ] || refuse locked "run $run already exists on this host"
     read -r boot <"$ROOT/proc/sys/kernel/random/boot_id"
     [ -n "$boot" ] || refuse command 'the host has no boot id'
-    # Of two runs with one name only the one that created the folder may remove it.
-    mkdir -- "$kept" 2>/dev/null || [ ! -e "$kept" ] || refuse locked "run $run already exists on this host"
+    # A rehearsal's end removes empty folders. Of two runs with one name only one creates $kept.
+    { make_state && mkdir -- "$kept" 2>/dev/null; } || [ ! -e "$kept" ] || refuse locked "run $run already exists on this host"
     [ -d "$kept" ] || refuse disk "cannot write in $state"
     made=$kept
     receipt 2>/dev/null >"$kept/receipt" || refuse disk "cannot write in $state"
