@@ -18,7 +18,7 @@ var steps = []struct {
 }{
 	{"mkdir", regexp.MustCompile(`^mkdir -- \S+/backups/\S+$`)},
 	{"alive", regexp.MustCompile(`^flock -n 7$`)},
-	{"lock-receipt", regexp.MustCompile(`^flock -n 8$`)},
+	{"lock-receipt", regexp.MustCompile(`^flock -n 5$`)},
 	{"lock", regexp.MustCompile(`^flock -w \d+ 6$`)},
 	{"pending", regexp.MustCompile(`^ln -T -- \S+/receipt \S+/pending$`)},
 	{"keep", regexp.MustCompile(`^cp .* \S+/backups/\S+/certificate$`)},

@@ -339,9 +339,9 @@ has_state() {
 
 # unfinished reports whether the run in $kept has not ended. If it has, this process keeps
 # the lock on its receipt, so that a run that is just starting does not get it; the caller
-# closes it (8). The order of the checks is the order of the renames.
+# closes it (5). The order of the checks is the order of the renames.
 unfinished() {
-    if [ -f "$kept/receipt" ]; then { command exec 8<"$kept/receipt" && flock -n 8; } 2>/dev/null || return 0; fi
+    if [ -f "$kept/receipt" ]; then { command exec 5<"$kept/receipt" && flock -n 5; } 2>/dev/null || return 0; fi
     has_state pending || has_state undoing
 }
 
@@ -371,7 +371,7 @@ prune_backups() {
             unfinished || remove_run
         fi
     done
-    exec 8<&-
+    exec 5<&-
     run=$this
 }
 

@@ -251,7 +251,7 @@ clean_folder() {
         run=${kept##*/}
         [ ! -f "$left" ] || unfinished || clean_run
     done
-    exec 8<&-
+    exec 5<&-
     find "$state" "$state/backups" -maxdepth 1 \( -name 'staged-*' -mmin +1440 -o -name 'diags-*' -mmin +60 -o -name 'rehears*' -mmin +60 -o -path "$state/backups/*" -empty -mmin +60 \) -exec rm -rf -- {} +
 }
 
