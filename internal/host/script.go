@@ -56,9 +56,6 @@ func part(name string) string {
 	return string(text)
 }
 
-// sent is the script as it is sent: without comments and indentation.
-var sent = slim(Script())
-
 // slim removes full-line comments, blank lines and indentation. The script has no
 // here-document or string with a line that starts with #, so this is safe; a test runs
 // both forms. The two marker lines stay, because the lab needs them.

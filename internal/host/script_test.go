@@ -12,6 +12,9 @@ import (
 	"github.com/aoifleet/aoifleet/internal/problem"
 )
 
+// sent is the whole script without comments and indentation, as its parts are sent.
+var sent = slim(Script())
+
 func TestScriptIsShellcheckClean(t *testing.T) {
 	path, err := exec.LookPath("shellcheck")
 	if err != nil {

@@ -16,7 +16,7 @@ var lookalikes = map[string]string{
 }
 
 // standsFor returns what the operator probably means by a character that looks like another
-// one or that nobody sees, "" if it is neither.
+// one or that is invisible, "" if it is neither.
 func standsFor(c rune) string {
 	switch {
 	case c < 0x80:
