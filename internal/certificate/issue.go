@@ -94,8 +94,9 @@ func splitUnescaped(s string) []string {
 }
 
 // New makes a key with a number of bits and a self-signed certificate, valid from five
-// minutes before now, as clocks differ, until life after now. It also returns the
-// public part, in PEM. Every error is a *problem.Error.
+// minutes before now, as clocks differ, for life: a policy of the directory may limit the
+// time between its two dates. It also returns the public part, in PEM. Every error is a
+// *problem.Error.
 func New(subject pkix.Name, bits int, life time.Duration, now time.Time) (c *Certificate, public []byte, err error) {
 	if life < MinLife || life > MaxLife {
 		return nil, nil, flawed("", "a certificate is valid for 1 to %d days", MaxLife/MinLife).problem()
@@ -111,7 +112,7 @@ func New(subject pkix.Name, bits int, life time.Duration, now time.Time) (c *Cer
 	now = now.Truncate(time.Second)
 	template := &x509.Certificate{
 		SerialNumber: serial.Add(serial, big.NewInt(1)), // RFC 5280 section 4.1.2.2: positive
-		Subject:      subject, NotBefore: now.Add(-backdated), NotAfter: now.Add(life),
+		Subject:      subject, NotBefore: now.Add(-backdated), NotAfter: now.Add(life - backdated),
 		KeyUsage: x509.KeyUsageDigitalSignature, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth},
 		BasicConstraintsValid: true,
 	}

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"regexp"
+	"slices"
 	"strings"
 	"unicode/utf8"
 
@@ -28,7 +29,13 @@ type AgentConfig struct {
 }
 
 // Provider is a secret provider that authenticates with a certificate.
-type Provider struct{ Name, Vault, TenantID, ClientID, Path string }
+type Provider struct {
+	Name, Vault, TenantID, ClientID, Path string
+	Secrets                               []string // that pipelines take from its vault, at most mostSecrets; nil: none is named
+}
+
+// mostSecrets is more than the secrets that one agent takes from a vault.
+const mostSecrets = 8
 
 // agentFile is the part of config.yaml that is parsed; all other keys are ignored.
 type agentFile struct {
@@ -42,7 +49,7 @@ type agentFile struct {
 				ClientID string `yaml:"client_id"`
 				CertPath string `yaml:"cert_path"`
 			} `yaml:"service_principal"`
-			ManagedIdentity *yaml.Node `yaml:"managed_identity"`
+			ManagedIdentity yaml.Node `yaml:"managed_identity"`
 		} `yaml:"key_vault"`
 	} `yaml:"secret_providers"`
 	Pipelines []struct {
@@ -53,6 +60,7 @@ type agentFile struct {
 				} `yaml:"listener"`
 			} `yaml:"mcc_edrs"`
 		} `yaml:"source"`
+		Sink yaml.Node `yaml:"sink"`
 	} `yaml:"pipelines"`
 }
 
@@ -75,8 +83,8 @@ func parseAgentConfig(text string) (cfg AgentConfig, err error) {
 		case kv.ServicePrincipal != nil:
 			sp := kv.ServicePrincipal
 			cfg.Providers = append(cfg.Providers, Provider{intern(plain(p.Name)), intern(plain(kv.VaultName)),
-				intern(plain(sp.TenantID)), intern(plain(sp.ClientID)), intern(sp.CertPath)})
-		case kv.ManagedIdentity != nil:
+				intern(plain(sp.TenantID)), intern(plain(sp.ClientID)), intern(sp.CertPath), file.secretsOf(p.Name)})
+		case kv.ManagedIdentity.Kind != 0 && kv.ManagedIdentity.ShortTag() != "!!null":
 			cfg.ManagedIdentity = true
 		}
 	}
@@ -89,6 +97,30 @@ func parseAgentConfig(text string) (cfg AgentConfig, err error) {
 		}
 	}
 	return cfg, nil
+}
+
+// agentSink is the part of a sink that is parsed. A sink of another form names no secret:
+// that is no reason not to rotate.
+type agentSink struct {
+	SASToken struct {
+		Provider string `yaml:"secret_provider"`
+		Name     string `yaml:"secret_name"`
+	} `yaml:"sas_token"`
+}
+
+// secretsOf returns the secrets that pipelines take from a provider, each once.
+func (file *agentFile) secretsOf(provider string) (names []string) {
+	for _, p := range file.Pipelines {
+		var sink agentSink
+		if p.Sink.Decode(&sink) != nil {
+			continue
+		}
+		token := sink.SASToken
+		if name := plain(token.Name); token.Provider == provider && name != "" && len(names) < mostSecrets && !slices.Contains(names, name) {
+			names = append(names, intern(name))
+		}
+	}
+	return names
 }
 
 // decodeAgentFile decodes what a YAML parser must: one document in UTF-8, or none. A JSON

@@ -1,6 +1,7 @@
 package host
 
 import (
+	"fmt"
 	"strings"
 	"testing"
 
@@ -120,6 +121,43 @@ func TestAgentConfigThatIsUnclear(t *testing.T) {
 		if !strings.HasSuffix(got, want) || want == "" && got != "" || strings.Contains(got, "host.") {
 			t.Errorf("%q: %q, want %q", text, got, want)
 		}
+	}
+}
+
+// The secrets of a provider are those that sinks take from it, each once; a sink of another
+// form names none.
+func TestSecretsOfProviders(t *testing.T) {
+	head := "secret_providers:\n- {name: dp, key_vault: {vault_name: v, service_principal: {cert_path: /a}}}\n- {name: two, key_vault: {vault_name: w, service_principal: {cert_path: /a}}}\npipelines:\n"
+	for pipelines, want := range map[string]string{
+		"": "",
+		"- sink: {sas_token: {secret_provider: dp, secret_name: sas-1, cache_period: 1h}}\n":                                                                                                   "sas-1",
+		"- sink: {sas_token: {secret_provider: two, secret_name: sas-1}}\n- sink: {sas_token: {secret_provider: dp, secret_name: sas-2}}\n":                                                    "sas-2",
+		"- sink: {sas_token: {secret_provider: dp, secret_name: b}}\n- sink: {sas_token: {secret_provider: dp, secret_name: a}}\n- sink: {sas_token: {secret_provider: dp, secret_name: b}}\n": "b a",
+		"- sink: {sas_token: {secret_provider: dp}}\n- sink: {sas_token: sv=1}\n- sink: [x]\n- sink: x\n- {}\n- sink: {sas_token: {secret_provider: dp, secret_name: c}}\n":                    "c",
+		"- sink: {sas_token: {secret_provider: dp, secret_name: \"a\\eb\"}}\n":                                                                                                                 "a",
+		strings.Repeat("- sink: {sas_token: {secret_provider: dp, secret_name: a}}\n", 3):                                                                                                      "a",
+	} {
+		cfg, err := parseAgentConfig(head + pipelines)
+		if err != nil || len(cfg.Providers) != 2 {
+			t.Fatalf("%q: %v", pipelines, err)
+		}
+		if got := strings.Join(cfg.Providers[0].Secrets, " "); got != want {
+			t.Errorf("%q: %q, expected %q", pipelines, got, want)
+		}
+	}
+	// A managed identity has no certificate, however it is written; null is none.
+	for form, want := range map[string]bool{"{object_id: o}": true, "{}": true, "system": true, "[]": true, "~": false} {
+		cfg, err := parseAgentConfig("secret_providers: [{name: m, key_vault: {managed_identity: " + form + "}}]")
+		if err != nil || cfg.ManagedIdentity != want {
+			t.Errorf("%s: %v, %v", form, cfg.ManagedIdentity, err)
+		}
+	}
+	many := ""
+	for i := range 100 {
+		many += fmt.Sprintf("- sink: {sas_token: {secret_provider: dp, secret_name: s%d}}\n", i)
+	}
+	if cfg, err := parseAgentConfig(head + many); err != nil || len(cfg.Providers[0].Secrets) != mostSecrets {
+		t.Errorf("%d secrets, %v", len(cfg.Providers[0].Secrets), err)
 	}
 }
 

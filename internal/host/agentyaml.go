@@ -42,10 +42,10 @@ func mismatch(n *yaml.Node, t reflect.Type, key string, depth int) error {
 			n = n.Content[0]
 		}
 	}
-	for t.Kind() == reflect.Pointer && t != reflect.TypeFor[*yaml.Node]() {
+	for t.Kind() == reflect.Pointer {
 		t = t.Elem()
 	}
-	if n.ShortTag() == "!!null" || depth > maxYAMLDepth {
+	if n.ShortTag() == "!!null" || t == reflect.TypeFor[yaml.Node]() || depth > maxYAMLDepth {
 		return nil
 	}
 	want := ""

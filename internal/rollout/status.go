@@ -218,7 +218,7 @@ func (p *Principal) add(e Entry, live certificate.Info) {
 
 // Providers returns the secret providers that use the certificate file of e: the chosen
 // one, and others in the agent's configuration with the same file, once for each
-// application and vault.
+// application and vault, with the secrets of all of them.
 func (e Entry) Providers() []host.Provider {
 	if e.Seen == nil || e.Seen.Provider == nil {
 		return nil
@@ -229,8 +229,18 @@ func (e Entry) Providers() []host.Provider {
 			return strings.EqualFold(p.TenantID, other.TenantID) && strings.EqualFold(p.ClientID, other.ClientID) &&
 				strings.EqualFold(p.Vault, other.Vault)
 		}
-		if p.Path == list[0].Path && !slices.ContainsFunc(list, same) {
+		if p.Path != list[0].Path {
+			continue
+		}
+		i := slices.IndexFunc(list, same)
+		if i < 0 {
 			list = append(list, p)
+			continue
+		}
+		for _, name := range p.Secrets {
+			if !slices.Contains(list[i].Secrets, name) {
+				list[i].Secrets = append(slices.Clip(list[i].Secrets), name)
+			}
 		}
 	}
 	return list

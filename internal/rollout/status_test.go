@@ -92,6 +92,11 @@ func TestSeveralProviders(t *testing.T) {
 	if want := []string{"A v", "B v", "B w"}; !slices.Equal(got, want) {
 		t.Errorf("%q, want %q", got, want)
 	}
+	merged := has("merged", "OLD", provider("A", "v", "/f"), provider("a", "V", "/f"))
+	merged.Seen.Config.Providers[0].Secrets, merged.Seen.Config.Providers[1].Secrets = []string{"x"}, []string{"x", "y"}
+	if list := merged.Providers(); len(list) != 1 || !slices.Equal(list[0].Secrets, []string{"x", "y"}) || len(merged.Seen.Provider.Secrets) != 1 {
+		t.Errorf("%+v", list)
+	}
 	entries := []Entry{one, has("two", "NEW", provider("C", "v", "/f"))}
 	for client, want := range map[string][2]string{"a": {"one", ""}, "B": {"one", ""}, "C": {"", "one"}, "D": {"", ""}} {
 		in, unsure := InUse(entries, client, "OLD")

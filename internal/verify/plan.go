@@ -22,7 +22,7 @@ func (v *Verifier) Plan(ctx context.Context, plan *rollout.Plan) {
 		entries[n] = plan.Entries[i]
 		place[entries[n].Host.Name] = i
 	}
-	a := Questions(entries, InputSecret)
+	a := Questions(entries, "")
 	v.Ask(ctx, a.Questions)
 	if ctx.Err() != nil {
 		return

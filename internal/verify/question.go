@@ -1,6 +1,7 @@
 package verify
 
 import (
+	"cmp"
 	"strings"
 
 	"github.com/aoifleet/aoifleet/internal/azure"
@@ -67,7 +68,8 @@ type credential struct {
 }
 
 // Questions returns the questions of hosts that were seen, each once, in the order of
-// the hosts. secret is the name of the agent's secret.
+// the hosts. secret is the name of the agent's secret; "" is what its configuration names,
+// else InputSecret.
 func Questions(entries []rollout.Entry, secret string) *Answers {
 	known, first := map[credential]map[string]*Question{}, map[credential]*Question{}
 	a := &Answers{}
@@ -76,10 +78,11 @@ func Questions(entries []rollout.Entry, secret string) *Answers {
 			a.NotAsked = append(a.NotAsked, *n)
 			continue
 		}
-		for _, p := range e.Providers() { // each will sign in with the new certificate
-			c, vault := credentialOf(e, p), strings.ToLower(p.Vault)
-			if known[c][vault] == nil {
-				q, err := NewQuestion(e.Certificate, p.TenantID, p.ClientID, p.Vault, secret)
+		for _, w := range wantsOf(e, secret) {
+			// Azure ignores the case of both names.
+			c, key := credentialOf(e, w.provider), strings.ToLower(w.provider.Vault+"/"+w.secret)
+			if known[c][key] == nil {
+				q, err := NewQuestion(e.Certificate, w.provider.TenantID, w.provider.ClientID, w.provider.Vault, w.secret)
 				if err != nil {
 					a.NotAsked = append(a.NotAsked, NotAsked{e.Host.Name, rollout.Refused, &problem.Error{Class: "certificate", Message: err.Error()}})
 					break
@@ -90,13 +93,33 @@ func Questions(entries []rollout.Entry, secret string) *Answers {
 				if q.first = first[c]; q.first == nil {
 					first[c], known[c] = q, map[string]*Question{}
 				}
-				known[c][vault] = q
+				known[c][key] = q
 				a.Questions = append(a.Questions, q)
 			}
-			known[c][vault].Hosts = append(known[c][vault].Hosts, e.Host.Name)
+			known[c][key].Hosts = append(known[c][key].Hosts, e.Host.Name)
 		}
 	}
 	return a
+}
+
+// want is a secret that a host takes from a vault, with its new certificate.
+type want struct {
+	provider host.Provider
+	secret   string
+}
+
+// wantsOf returns the secrets that a host takes; named replaces those of its configuration.
+func wantsOf(e rollout.Entry, named string) (list []want) {
+	for _, p := range e.Providers() { // each will sign in with the new certificate
+		secrets := p.Secrets
+		if named != "" || len(secrets) == 0 {
+			secrets = []string{cmp.Or(named, InputSecret)}
+		}
+		for _, name := range secrets {
+			list = append(list, want{p, name})
+		}
+	}
+	return list
 }
 
 func credentialOf(e rollout.Entry, p host.Provider) credential {

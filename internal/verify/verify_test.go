@@ -3,6 +3,7 @@ package verify
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -118,6 +119,41 @@ func TestEveryProviderOfTheFileIsAskedAbout(t *testing.T) {
 		a.Ask(context.Background(), questions)
 		if questions[0].Err != nil || questions[1].Err == nil || questions[1].Err.Code != "AADSTS700016" {
 			t.Errorf("%v, %v", questions[0].Err, questions[1].Err)
+		}
+	})
+}
+
+// The secret is the one that the agent's configuration names, else the usual one; several
+// pipelines may name several.
+func TestSecretOfTheConfiguration(t *testing.T) {
+	inBubble(t, func(a *asker) {
+		a.application("abcdef", "vault-1")
+		a.cloud.AddVault("vault-2", askedTenant).Allow("abcdef", true)
+		named := a.host("a", "abcdef", "vault-1")
+		named.Seen.Provider.Secrets = []string{"sas-of-london", InputSecret}
+		missing := a.host("b", "abcdef", "vault-2")
+		missing.Seen.Provider.Secrets = []string{"gone"}
+		entries := []rollout.Entry{named, a.host("c", "abcdef", "vault-1"), missing}
+		asked := func(secret string) (list []string) {
+			for _, q := range Questions(entries, secret).Questions {
+				list = append(list, q.Vault+"/"+q.Secret+" "+strings.Join(q.Hosts, ","))
+			}
+			return list
+		}
+		if got, want := asked(""), []string{"vault-1/sas-of-london a", "vault-1/" + InputSecret + " a,c", "vault-2/gone b"}; !slices.Equal(got, want) {
+			t.Errorf("%q, expected %q", got, want)
+		}
+		if got, want := asked("other"), []string{"vault-1/other a,c", "vault-2/other b"}; !slices.Equal(got, want) {
+			t.Errorf("%q, expected %q", got, want)
+		}
+		plan := &rollout.Plan{Entries: entries}
+		questions := Questions(plan.Entries, "").Questions
+		a.Ask(context.Background(), questions)
+		if e := questions[0].Err; e == nil || !strings.Contains(e.Message, "has no secret sas-of-london") {
+			t.Errorf("%v", e)
+		}
+		if questions[1].Err != nil {
+			t.Error(questions[1].Err)
 		}
 	})
 }
