@@ -16,14 +16,7 @@ func certificateCommand(call *invocation) *cobra.Command {
 	inspect := &cobra.Command{Use: "inspect FILE", Short: "Show the contents of a base64 P12 file, and whether the agent can load it", Args: cobra.ExactArgs(1),
 		RunE: func(_ *cobra.Command, args []string) error { return runInspect(call, args[0]) }}
 	call.outputFlag(inspect)
-	var flags packFlags
-	pack := &cobra.Command{Use: "pack", Short: "Make the agent's file from a certificate and its key", Args: cobra.NoArgs,
-		RunE: func(*cobra.Command, []string) error { return runPack(call, flags) }}
-	pack.Flags().StringVar(&flags.cert, "cert", "", "certificate `FILE`, PEM or DER; may contain the chain")
-	pack.Flags().StringVar(&flags.key, "key", "", "private key `FILE`, PEM or DER, not encrypted")
-	pack.Flags().StringVarP(&flags.out, "out", "O", "", "`FILE` to write, mode 0600")
-	pack.Flags().BoolVar(&flags.force, "force", false, "replace the file if it exists")
-	cmd.AddCommand(certificateNewCommand(call), inspect, pack, certificateFetchCommand(call), certificateVerifyCommand(call), certificateRegisterCommand(call), certificateRetireCommand(call))
+	cmd.AddCommand(certificateNewCommand(call), inspect, certificatePackCommand(call), certificateFetchCommand(call), certificateVerifyCommand(call), certificateRegisterCommand(call), certificateRetireCommand(call))
 	return cmd
 }
 

@@ -6,6 +6,7 @@ import (
 	"text/tabwriter"
 	"time"
 
+	"al.essio.dev/pkg/shellescape"
 	"github.com/spf13/cobra"
 
 	"github.com/aoifleet/aoifleet/internal/certificate"
@@ -19,6 +20,7 @@ const newHint = "aoifleet certificate new --out certs/fleet.p12.b64, or --per-ho
 type newFlags struct {
 	selection
 	out, subject string
+	names        []string
 	days, bits   int
 	perHost      bool
 	csr, force   bool
@@ -31,6 +33,9 @@ func certificateNewCommand(call *invocation) *cobra.Command {
 			if flags.csr && cmd.Flags().Changed("days") {
 				return usage("--csr and --days exclude each other", "the authority decides how long the certificate is valid")
 			}
+			if !flags.csr && flags.names != nil {
+				return usage("--san needs --csr", "the agent needs no DNS name in its certificate")
+			}
 			return runNew(call, flags)
 		}}
 	flags.add(cmd)
@@ -42,6 +47,7 @@ func certificateNewCommand(call *invocation) *cobra.Command {
 	f.IntVar(&flags.days, "days", 365, "validity in `DAYS`")
 	f.IntVar(&flags.bits, "bits", 3072, "size of the RSA key in `BITS`: 2048, 3072 or 4096")
 	f.BoolVar(&flags.csr, "csr", false, "write a key and a certificate request (CSR) for an authority instead")
+	f.StringArrayVar(&flags.names, "san", nil, "DNS `NAME` in the request (subjectAltName), with --csr; {name} is the host's name; may be repeated")
 	f.BoolVar(&flags.force, "force", false, "replace existing files")
 	return cmd
 }
@@ -54,15 +60,20 @@ func runNew(call *invocation, flags newFlags) error {
 	if err != nil {
 		return err
 	}
-	set := &newcert.Set{Items: items, Requests: flags.csr, Subject: flags.subject, Life: time.Duration(flags.days) * 24 * time.Hour, Bits: flags.bits}
+	set := &newcert.Set{Items: items, Requests: flags.csr, Subject: flags.subject, Names: flags.names, Next: flags.next(call), Life: time.Duration(flags.days) * 24 * time.Hour, Bits: flags.bits}
 	if err := set.Check(flags.force); err != nil {
 		return err
 	}
 	if err := set.Make(time.Now()); err != nil {
 		return err
 	}
+	return writeSet(call, set, flags.force)
+}
+
+// writeSet writes the files of a set and shows them.
+func writeSet(call *invocation, set *newcert.Set, force bool) error {
 	call.signals.heed() // a half-written set must not remain
-	if err := set.Write(flags.force); err != nil {
+	if err := set.Write(force); err != nil {
 		return err
 	}
 	if call.json() {
@@ -107,6 +118,31 @@ func newItems(call *invocation, flags newFlags) ([]*newcert.Item, error) {
 }
 
 // showMade prints the new certificates or requests, and the next command.
+// next returns what is to be done with the certificates or requests of all hosts.
+func (flags newFlags) next(call *invocation) string {
+	switch {
+	case flags.perHost && flags.csr:
+		return "have your authority sign the requests, then: aoifleet certificate pack --per-host --answers FOLDER" + flags.hostArgs(call)
+	case flags.perHost:
+		return flags.nextRegister(call)
+	}
+	return ""
+}
+
+// nextRegister returns the command that registers the certificates of the selected hosts.
+func (s selection) nextRegister(call *invocation) string {
+	return "aoifleet certificate register" + s.hostArgs(call)
+}
+
+// hostArgs returns the flags of the selected hosts, for a command that is printed.
+func (s selection) hostArgs(call *invocation) string {
+	text := " -i " + shellescape.Quote(s.file(call.getenv))
+	if s.limit != "" {
+		text += " --limit " + shellescape.Quote(s.limit)
+	}
+	return text
+}
+
 func showMade(call *invocation, set *newcert.Set) {
 	t := tabwriter.NewWriter(call.stdout, 0, 0, 2, ' ', 0)
 	if set.Requests {
@@ -124,5 +160,5 @@ func showMade(call *invocation, set *newcert.Set) {
 		fmt.Fprintf(t, "%s\t%s\n", display.MaskLines(first.Path), display.MaskLines(second.Path))
 	}
 	_ = t.Flush() // call.stdout keeps the error
-	fmt.Fprintf(call.stderr, "next: %s\n", display.MaskLines(set.Next()))
+	fmt.Fprintf(call.stderr, "next: %s\n", display.MaskLines(set.NextStep()))
 }

@@ -158,8 +158,8 @@ func TestHintsOfPackMend(t *testing.T) {
 		"encrypted PKCS#1":  {cert, fixture(t, "agent-locked-pkcs1.key")},
 		"encrypted DER key": {cert, fixture(t, "agent-locked.der")},
 		"OpenSSH key":       {cert, converted(t, "agent.key", "ssh-keygen -q -p -P '' -N '' -f in && mv in out")},
-		"PEM PKCS#7":        {converted(t, "agent.crt", "openssl crl2pkcs7 -nocrl -certfile in -out out"), key},
-		"DER PKCS#7":        {converted(t, "agent.crt", "openssl crl2pkcs7 -nocrl -certfile in -outform DER -out out"), key},
+		// Of indefinite length (X.690 section 8.1.3.6), as some authorities write it.
+		"BER PKCS#7": {"\x30\x80" + converted(t, "agent.crt", "openssl crl2pkcs7 -nocrl -certfile in -outform DER -out out")[4:] + "\x00\x00", key},
 	} {
 		t.Run(name, func(t *testing.T) {
 			dir := t.TempDir()

@@ -62,7 +62,7 @@ func different(der []byte) *flaw {
 	case first.Tag == asn1.TagInteger:
 		return flawed(hintAddCertDER, "is a bare private key without its certificate, not PKCS#12")
 	case first.Tag == asn1.TagOID:
-		return flawed(hintPKCS7DER, "is PKCS#7: certificates without a private key")
+		return flawed(hintAddKeyDER, "is PKCS#7: certificates without a private key")
 	case isCertificate(der):
 		return flawed(hintAddKeyDER, "is a bare certificate without its private key, not PKCS#12")
 	}

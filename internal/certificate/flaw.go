@@ -58,8 +58,6 @@ const (
 	hintAddCertDER  = pipeDER + pack + "CERTIFICATE --key " + derFile + packAs
 	hintFromPEM     = pack + "FILE --key FILE" + packAs
 	hintAllPEM      = "base64 -di FILE | " + packAll
-	hintPKCS7       = "openssl pkcs7 -print_certs -in FILE | " + pack + "/dev/stdin --key KEY" + packAs
-	hintPKCS7DER    = pipeDER + "openssl pkcs7 -inform DER -print_certs -in " + derFile + " | " + pack + "/dev/stdin --key KEY" + packAs
 	hintMissingKey  = openP12 + " -passin pass: -nokeys | " + pack + "/dev/stdin --key KEY" + packAs
 	hintMissingCert = openP12 + " -passin pass: -nocerts -nodes | " + pack + "CERTIFICATE --key /dev/stdin" + packAs
 	hintPairUp      = "pack the right pair: " + pack + "CERTIFICATE --key KEY" + packAs

@@ -5,9 +5,12 @@ import (
 	"crypto/rsa"
 	"crypto/x509"
 	"crypto/x509/pkix"
+	"encoding/asn1"
 	"encoding/base64"
 	"encoding/pem"
 	"math/big"
+	"net"
+	"regexp"
 	"slices"
 	"strings"
 	"time"
@@ -131,15 +134,28 @@ func New(subject pkix.Name, bits int, life time.Duration, now time.Time) (c *Cer
 	return c, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}), nil
 }
 
+// dnsName is a host name (RFC 1123 section 2.1), which may begin with a wildcard label.
+var dnsName = regexp.MustCompile(`^(\*\.)?([A-Za-z0-9_]([A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?\.)*[A-Za-z0-9_]([A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?$`)
+
+// clientAuth asks for the extended key usage of a client (RFC 5280 section 4.2.1.12,
+// id-kp-clientAuth); an authority may want a request to say what it is for.
+var clientAuth = pkix.Extension{Id: asn1.ObjectIdentifier{2, 5, 29, 37},
+	Value: []byte{0x30, 0x0a, 0x06, 0x08, 0x2b, 0x06, 0x01, 0x05, 0x05, 0x07, 0x03, 0x02}}
+
 // NewRequest makes a key with a number of bits, in PKCS#8, and a request for a
-// certificate (PKCS#10, RFC 2986) for an authority, both PEM. Every error is a
-// *problem.Error. The key is in the clear.
-func NewRequest(subject pkix.Name, bits int) (key, request []byte, err error) {
+// certificate of a client (PKCS#10, RFC 2986) for an authority, both PEM. names are DNS
+// names besides the subject. Every error is a *problem.Error. The key is in the clear.
+func NewRequest(subject pkix.Name, names []string, bits int) (key, request []byte, err error) {
+	for _, name := range names {
+		if len(name) > 253 || !dnsName.MatchString(name) || net.ParseIP(name) != nil {
+			return nil, nil, flawed("write it as agent-1.example.com", "%q is not a DNS name", clean(name)).problem()
+		}
+	}
 	private, p := newKey(bits)
 	if p != nil {
 		return nil, nil, p.problem()
 	}
-	der, err := x509.CreateCertificateRequest(rand.Reader, &x509.CertificateRequest{Subject: subject}, private)
+	der, err := x509.CreateCertificateRequest(rand.Reader, &x509.CertificateRequest{Subject: subject, DNSNames: names, ExtraExtensions: []pkix.Extension{clientAuth}}, private)
 	if err != nil {
 		return nil, nil, flawed("", "the request could not be made").problem()
 	}

@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -82,7 +83,7 @@ func TestNewRefuses(t *testing.T) {
 			t.Errorf("%+v is made", tt)
 		}
 	}
-	if _, _, err := NewRequest(subject, 1024); err == nil {
+	if _, _, err := NewRequest(subject, nil, 1024); err == nil {
 		t.Error("a request with 1024 bits is made")
 	}
 }
@@ -119,7 +120,7 @@ func TestRequestSignedByOpenSSL(t *testing.T) {
 	dir := t.TempDir()
 	at := func(name string) string { return filepath.Join(dir, name) }
 	subject, _ := ParseSubject("CN=fleet,O=Contoso")
-	key, request, err := NewRequest(subject, 2048)
+	key, request, err := NewRequest(subject, []string{"agent-1.example", "*.agents.example"}, 2048)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -138,7 +139,7 @@ func TestRequestSignedByOpenSSL(t *testing.T) {
 	}
 	openssl("req", "-in", "fleet.csr", "-verify", "-noout")
 	openssl("req", "-x509", "-newkey", "rsa:2048", "-nodes", "-keyout", "root.key", "-out", "root.crt", "-days", "30", "-subj", "/CN=root")
-	openssl("x509", "-req", "-in", "fleet.csr", "-CA", "root.crt", "-CAkey", "root.key", "-set_serial", "7", "-days", "10", "-out", "fleet.crt")
+	openssl("x509", "-req", "-in", "fleet.csr", "-CA", "root.crt", "-CAkey", "root.key", "-set_serial", "7", "-days", "10", "-copy_extensions", "copy", "-out", "fleet.crt")
 	both := ""
 	for _, name := range []string{"root.crt", "fleet.crt"} { // in the wrong order
 		text, err := os.ReadFile(at(name))
@@ -150,6 +151,15 @@ func TestRequestSignedByOpenSSL(t *testing.T) {
 	c, err := Pack([]byte(both), key, time.Now())
 	if err != nil || c.Leaf.Subject != "CN=fleet,O=Contoso" && c.Leaf.Subject != "O=Contoso,CN=fleet" || len(c.Chain) != 1 || !c.AgentLoads {
 		t.Fatalf("%+v, %v", c, err)
+	}
+	_, chain := c.KeyPair()
+	if len(chain) > 0 && (!slices.Equal(chain[0].DNSNames, []string{"agent-1.example", "*.agents.example"}) || !slices.Equal(chain[0].ExtKeyUsage, []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth})) {
+		t.Errorf("what was asked for: %v, %v", chain[0].DNSNames, chain[0].ExtKeyUsage)
+	}
+	for _, name := range []string{"", "10.0.0.1", "::1", "a b", "a..b", "-a", "a@b.example", strings.Repeat("a", 64), "a\x00b", "*.*.b"} {
+		if _, _, err := NewRequest(subject, []string{name}, 2048); err == nil {
+			t.Errorf("%q is accepted as a DNS name", name)
+		}
 	}
 	if key, chain := c.KeyPair(); key == nil || len(chain) != 2 || Describe(chain[0]) != c.Leaf {
 		t.Error("KeyPair does not give its own certificate first")

@@ -3,7 +3,6 @@ package certificate
 import (
 	"bytes"
 	"crypto/x509"
-	"encoding/asn1"
 	"encoding/pem"
 	"strings"
 	"time"
@@ -22,9 +21,8 @@ const (
 	hintDecryptKey = "openssl pkey -in KEY | " + pack + "CERTIFICATE --key /dev/stdin" + packAs
 	hintOpenSSH    = `d=$(mktemp -d) && cp KEY "$d/key" && ssh-keygen -p -m PEM -N '' -f "$d/key" && ` +
 		pack + `CERTIFICATE --key "$d/key"` + packAs + `; rm -r "$d"`
-	hintCertPKCS7    = "openssl pkcs7 -print_certs -in CERTIFICATE | " + pack + "/dev/stdin --key KEY" + packAs
 	hintCertPKCS7DER = "openssl pkcs7 -inform DER -print_certs -in CERTIFICATE | " + pack + "/dev/stdin --key KEY" + packAs
-	hintWhatIsCert   = "pack takes PEM and DER; see what it is: aoifleet certificate inspect CERTIFICATE"
+	hintWhatIsCert   = "pack takes PEM, DER and PKCS#7; see what it is: aoifleet certificate inspect CERTIFICATE"
 	hintWhatIsKey    = "pack takes PKCS#8 and PKCS#1, PEM and DER; see what it is: aoifleet certificate inspect KEY"
 	hintOneKey       = "keep the key of the certificate in a file of its own"
 	hintCompare      = "these two print the same for a pair: openssl x509 -noout -pubkey -in CERTIFICATE; openssl pkey -pubout -in KEY"
@@ -105,8 +103,12 @@ func readCerts(data []byte) ([][]byte, *flaw) {
 			certs = append(certs, b.Bytes)
 		case strings.HasSuffix(b.Type, "CERTIFICATE REQUEST"):
 			return nil, flawed(hintSubmit, certFile+" has a certificate request, not a certificate")
-		case b.Type == "PKCS7":
-			return nil, flawed(hintCertPKCS7, certFile+" is PKCS#7")
+		case b.Type == "PKCS7", b.Type == "CMS":
+			inner, p := pkcs7Certs(b.Bytes)
+			if p != nil {
+				return nil, p
+			}
+			certs = append(certs, inner...)
 		}
 	}
 	if len(certs) == 0 {
@@ -117,25 +119,14 @@ func readCerts(data []byte) ([][]byte, *flaw) {
 
 // derCerts returns DER certificates, or what the file is instead.
 func derCerts(data []byte) ([][]byte, *flaw) {
-	var certs [][]byte
-	for rest := data; len(rest) > 0; {
-		var one asn1.RawValue
-		var err error
-		if rest, err = asn1.Unmarshal(rest, &one); err != nil || !isCertificate(one.FullBytes) {
-			certs = nil
-			break
-		}
-		certs = append(certs, one.FullBytes)
-	}
-	if len(certs) > 0 {
+	if certs := certsIn(data); certs != nil {
 		return certs, nil
-	}
-	var signed contentInfo
-	if unmarshal(data, &signed) == nil {
-		return nil, flawed(hintCertPKCS7DER, certFile+" is PKCS#7")
 	}
 	if _, err := Inspect(data); err == nil {
 		return nil, flawed("use it as it is, as the certificate of the inventory", certFile+" is a P12 file already: there is nothing to pack")
+	}
+	if bytes.Contains(data[:min(len(data), 32)], oidSignedDataDER) {
+		return pkcs7Certs(data)
 	}
 	return nil, flawed(hintWhatIsCert, certFile+" is neither PEM nor a DER certificate")
 }

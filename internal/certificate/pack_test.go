@@ -91,8 +91,9 @@ func TestPackRefuses(t *testing.T) {
 		{"not yet valid", get("future.crt"), key, "the pair is not valid yet: CN=future.example", "date"},
 		{"same key twice", join(cert, get("renewed.crt")), key, "the pair has several certificates for its private key", "-in CERTIFICATE"},
 		{"request", get("agent.csr"), key, "the certificate file has a certificate request", "authority"},
-		{"PKCS#7", get("chain.p7b"), key, "the certificate file is PKCS#7", "openssl pkcs7 -print_certs"},
-		{"PKCS#7 DER", get("chain.p7c"), key, "the certificate file is PKCS#7", "openssl pkcs7 -inform DER -print_certs -in CERTIFICATE |"},
+		{"PKCS#7 without certificates", pkcs7(t, "-nocrl"), key, "the certificate file is PKCS#7 without certificates", "certificate inspect CERTIFICATE"},
+		{"PKCS#7 in BER", inBER(get("chain.p7c")), key, "the certificate file is PKCS#7 that can't be read", "openssl pkcs7 -inform DER -print_certs -in CERTIFICATE |"},
+		{"encrypted PKCS#7", pkcs7Encrypted(t, filepath.Join(committed, "agent.crt")), key, "the certificate file is neither PEM nor a DER certificate", "certificate inspect CERTIFICATE"},
 		{"P12", get("default.p12"), key, "the certificate file is a P12 file already", "as it is"},
 		{"base64 P12", []byte(line(t, "default.p12")), key, "the certificate file is a P12 file already", "as it is"},
 		{"binary", []byte{0x30, 0x82, 1}, key, "the certificate file is neither PEM nor a DER certificate", "certificate inspect CERTIFICATE"},
@@ -114,6 +115,46 @@ func TestPackRefuses(t *testing.T) {
 	}
 }
 
+// The certificates of a PKCS#7 file, PEM or DER, are read as those of a PEM file.
+func TestPackPKCS7(t *testing.T) {
+	get := func(name string) []byte { return read(t, committed, name) }
+	want, err := Pack(join(get("issued.crt"), get("chain.crt")), get("agent.key"), now)
+	if err != nil {
+		t.Fatal(err)
+	}
+	files := []string{"-nocrl", "-certfile", filepath.Join(committed, "issued.crt"), "-certfile", filepath.Join(committed, "chain.crt")}
+	for _, form := range []string{"DER", "PEM"} {
+		c, err := Pack(pkcs7(t, append(files, "-outform", form)...), get("agent.key"), now)
+		if err != nil || c.Leaf != want.Leaf || len(c.Chain) != 2 {
+			t.Errorf("%s: %v, %v", form, c, err)
+		}
+	}
+	cms := bytes.ReplaceAll(pkcs7(t, append(files, "-outform", "PEM")...), []byte("PKCS7"), []byte("CMS")) // RFC 7468 section 9
+	if _, err := Pack(cms, get("agent.key"), now); err != nil {
+		t.Errorf("CMS: %v", err)
+	}
+}
+
+// pkcs7 returns a PKCS#7 file of openssl, in DER.
+func pkcs7(t *testing.T, args ...string) []byte {
+	t.Helper()
+	return openssl(t, nil, append([]string{"crl2pkcs7", "-outform", "DER"}, args...)...)
+}
+
+func pkcs7Encrypted(t *testing.T, recipient string) []byte {
+	t.Helper()
+	return openssl(t, nil, "smime", "-encrypt", "-aes128", "-in", recipient, "-outform", "DER", recipient)
+}
+
+// inBER returns a PKCS#7 file whose outermost length is indefinite (X.690 section 8.1.3.6).
+func inBER(der []byte) []byte {
+	head := 2
+	if der[1] >= 0x80 {
+		head += int(der[1] & 0x7f)
+	}
+	return append(append([]byte{0x30, 0x80}, der[head:]...), 0, 0)
+}
+
 // Errors about files name them, also in the command that fixes it, and never
 // hold up an existing key as the name of a new one.
 func TestPackFiles(t *testing.T) {
@@ -126,8 +167,6 @@ func TestPackFiles(t *testing.T) {
 		{"a folder", "agent.crt", "", "KEY: can't be read: is a directory", "check the path"},
 		{"encrypted", "agent.crt", "agent-locked.key", "the key file KEY is protected with a passphrase",
 			"openssl pkey -in KEY | aoifleet certificate pack --cert CERT --key /dev/stdin --out new.p12.b64"},
-		{"PKCS#7", "chain.p7b", "agent.key", "the certificate file CERT is PKCS#7",
-			"openssl pkcs7 -print_certs -in CERT | aoifleet certificate pack --cert /dev/stdin --key KEY --out new.p12.b64"},
 		{"words", "make.sh", "agent.key", "the certificate file CERT is neither PEM", "certificate inspect CERT"},
 		{"EC", "ec.crt", "ec.key", "the pair has an EC key", "certificate new --out"},
 	}

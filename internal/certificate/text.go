@@ -106,7 +106,7 @@ func foreignPEM(text []byte) *flaw {
 	case bytes.Contains(text, []byte("CERTIFICATE REQUEST-----")):
 		return flawed(hintSubmit, "is a certificate request, not a certificate")
 	case bytes.Contains(text, []byte("-----BEGIN PKCS7-----")):
-		return flawed(hintPKCS7, "is PKCS#7: certificates without a private key")
+		return flawed(hintAddKey, "is PKCS#7: certificates without a private key")
 	}
 	return flawed(hintFetch, "is PEM, and holds neither a certificate nor a private key")
 }

@@ -23,10 +23,13 @@ const p12Suffix = ".p12.b64"
 // Write.
 type Set struct {
 	Items    []*Item
-	Requests bool   // keys and requests for an authority instead of certificates
-	Subject  string // of each; {name} stands for the item's name
+	Requests bool     // keys and requests for an authority instead of certificates
+	Subject  string   // of each; {name} stands for the item's name
+	Names    []string // DNS names of each request; {name} as in Subject
 	Life     time.Duration
 	Bits     int // of each RSA key
+	// Next is the operator's next step; "": that of one certificate for the fleet.
+	Next string
 }
 
 // Item is one new certificate or request.
@@ -104,16 +107,25 @@ func (s *Set) Make(now time.Time) error {
 }
 
 func (s *Set) make(i *Item, now time.Time) error {
-	subject, err := certificate.ParseSubject(strings.ReplaceAll(s.Subject, "{name}", i.Name))
+	subject, err := certificate.ParseSubject(i.named([]string{s.Subject})[0])
 	if err != nil {
 		return err
 	}
 	if s.Requests {
-		i.key, i.request, err = certificate.NewRequest(subject, s.Bits)
+		i.key, i.request, err = certificate.NewRequest(subject, i.named(s.Names), s.Bits)
 		return err
 	}
 	i.Certificate, i.public, err = certificate.New(subject, s.Bits, s.Life, now)
 	return err
+}
+
+// named fills in the item's name.
+func (i *Item) named(texts []string) []string {
+	filled := make([]string, len(texts))
+	for n, text := range texts {
+		filled[n] = strings.ReplaceAll(text, "{name}", i.Name)
+	}
+	return filled
 }
 
 // Write writes the files of all items, or none. The error is a problem of class usage.
@@ -124,16 +136,15 @@ func (s *Set) Write(force bool) error {
 	return nil
 }
 
-// Next returns the operator's next step, for the first item.
-func (s *Set) Next() string {
+// NextStep returns the operator's next step.
+func (s *Set) NextStep() string {
+	if s.Next != "" {
+		return s.Next
+	}
 	first, second := s.Files(s.Items[0])
-	next := "az ad app credential reset --id CLIENT_ID --append --cert " + shellescape.Quote("@"+second.Path)
 	if s.Requests {
-		next = fmt.Sprintf("have your authority sign %s, then: aoifleet certificate pack --cert CERTIFICATE --key %s --out %s",
+		return fmt.Sprintf("have your authority sign %s, then: aoifleet certificate pack --cert CERTIFICATE --key %s --out %s",
 			shellescape.Quote(second.Path), shellescape.Quote(first.Path), shellescape.Quote(s.Items[0].Path))
 	}
-	if len(s.Items) > 1 {
-		next += fmt.Sprintf(" (repeat for each of the %d)", len(s.Items))
-	}
-	return next
+	return "az ad app credential reset --id CLIENT_ID --append --cert " + shellescape.Quote("@"+second.Path)
 }
