@@ -8,6 +8,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"net/url"
+	"slices"
 	"strings"
 	"time"
 
@@ -107,7 +108,7 @@ func (c *Cloud) signer(app *Application, header map[string]any) (*key, *refusal)
 	if want == nil {
 		return nil, refuse("invalid_client", 5002723, "Invalid JWT token. No certificate thumbprint specified in token header.")
 	}
-	for _, k := range app.keys {
+	for _, k := range slices.Concat(app.application.keys, app.principal.keys) {
 		if k.usage != "Verify" || string(sum(k.cert)) != string(want) {
 			continue
 		}

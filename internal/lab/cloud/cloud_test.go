@@ -360,11 +360,11 @@ func TestProof(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if err := a.checkProof(signed); (err == nil) != tt.ok {
+		if err := a.application.checkProof(signed, noon); (err == nil) != tt.ok {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
-	if a.checkProof("") == nil {
+	if a.application.checkProof("", noon) == nil {
 		t.Error("no proof is a proof")
 	}
 }

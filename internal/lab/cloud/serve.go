@@ -20,7 +20,7 @@ import (
 
 // ServeHTTP answers for all services; the request's host says for which.
 func (c *Cloud) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	r.Body = http.MaxBytesReader(w, r.Body, 1<<20)
+	r.Body = http.MaxBytesReader(w, r.Body, 4<<20) // "Microsoft Graph: maximum request size"
 	host, _, err := net.SplitHostPort(r.Host)
 	if err != nil {
 		host = r.Host
