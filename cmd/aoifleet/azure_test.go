@@ -4,6 +4,7 @@ package main
 
 import (
 	"crypto/x509"
+	"crypto/x509/pkix"
 	"encoding/base64"
 	"encoding/pem"
 	"os"
@@ -39,6 +40,8 @@ type scriptAzure struct {
 //
 //	azure outside                 only the machines get there from now on
 //	azure register FILE [ASKS]    Entra knows a certificate, after so many requests
+//	azure principal FILE          the same, on the service principal
+//	azure make FILE DAYS          a certificate that is valid for so many days from now, in PEM
 //	azure remove FILE             and knows it no longer
 //	azure permit PERMISSION       of Microsoft Graph, for the application itself
 //	azure has THUMBPRINT…         the application's certificates
@@ -71,6 +74,15 @@ func simulatedAzure(ts *testscript.TestScript, _ bool, args []string) {
 			spread.Asks = n
 		}
 		z.app.Register(leafOf(ts, args[1]), spread)
+	case "make":
+		days, err := strconv.Atoi(args[2])
+		ts.Check(err)
+		const since = 400 * 24 * time.Hour
+		_, public, err := certificate.New(pkix.Name{CommonName: args[1]}, 2048, since+time.Duration(days)*24*time.Hour, time.Now().Add(-since))
+		ts.Check(err)
+		ts.Check(os.WriteFile(ts.MkAbs(args[1]), public, 0o600))
+	case "principal":
+		z.app.RegisterPrincipal(leafOf(ts, args[1]))
 	case "remove":
 		z.app.Remove(leafOf(ts, args[1]))
 	case "secret":

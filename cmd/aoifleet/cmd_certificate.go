@@ -11,12 +11,12 @@ import (
 )
 
 func certificateCommand(call *invocation) *cobra.Command {
-	cmd := &cobra.Command{Use: "certificate", Short: "Make, inspect, fetch, verify, register and retire certificates", Args: cobra.NoArgs,
+	cmd := &cobra.Command{Use: "certificate", Short: "Make, inspect, fetch, verify, register, list and retire certificates", Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() }}
 	inspect := &cobra.Command{Use: "inspect FILE", Short: "Show the contents of a base64 P12 file, and whether the agent can load it", Args: cobra.ExactArgs(1),
 		RunE: func(_ *cobra.Command, args []string) error { return runInspect(call, args[0]) }}
 	call.outputFlag(inspect)
-	cmd.AddCommand(certificateNewCommand(call), inspect, certificatePackCommand(call), certificateFetchCommand(call), certificateVerifyCommand(call), certificateRegisterCommand(call), certificateRetireCommand(call))
+	cmd.AddCommand(certificateNewCommand(call), inspect, certificatePackCommand(call), certificateFetchCommand(call), certificateVerifyCommand(call), certificateRegisterCommand(call), certificateListCommand(call), certificateRetireCommand(call))
 	return cmd
 }
 

@@ -15,19 +15,23 @@ import (
 	"github.com/aoifleet/aoifleet/internal/verify"
 )
 
-// signInFlags name an application and who signs in to change it.
+// signInFlags name an application and who signs in to read or change it.
 type signInFlags struct {
 	selection
-	tenant, client, cloud, objectID, signWith string
-	yes                                       bool
+	tenant, client, cloud, objectID, on, signWith string
+	yes                                           bool
 }
 
 func (flags *signInFlags) add(cmd *cobra.Command) {
+	flags.addIdentity(cmd)
+	cmd.Flags().BoolVarP(&flags.yes, "yes", "y", false, "do not ask for confirmation")
+}
+
+func (flags *signInFlags) addIdentity(cmd *cobra.Command) {
 	f := cmd.Flags()
 	f.StringVar(&flags.tenant, "tenant", "", "`ID` of the tenant")
 	f.StringVar(&flags.client, "client-id", "", "`ID` of the application (client)")
 	f.StringVar(&flags.signWith, "sign-with", "", "`FILE` with a certificate that the application already has, to sign in as the application; default: as the operator (az login)")
-	f.BoolVarP(&flags.yes, "yes", "y", false, "do not ask for confirmation")
 }
 
 func certificateRegisterCommand(call *invocation) *cobra.Command {
@@ -41,7 +45,8 @@ func certificateRegisterCommand(call *invocation) *cobra.Command {
 	call.outputFlag(cmd)
 	flags.add(cmd)
 	cmd.Flags().StringVar(&flags.cloud, "cloud", "", "Azure `CLOUD`, with --tenant: public, usgovernment or china")
-	cmd.Flags().StringVar(&flags.objectID, "object-id", "", "object `ID` of the application, with --sign-with if it may not read itself")
+	cmd.Flags().StringVar(&flags.objectID, "object-id", "", "object `ID` of the application (or of the service principal, as --on), with --sign-with if it may not read itself")
+	cmd.Flags().StringVar(&flags.on, "on", "", "`OBJECT` to add it to: application or service-principal; default: the application, if it is in the tenant")
 	return cmd
 }
 
@@ -51,6 +56,10 @@ func runRegister(call *invocation, flags signInFlags) error {
 	}
 	if flags.objectID != "" && flags.signWith == "" {
 		return usage("--object-id needs --sign-with", "leave it out: the signed-in operator can read it")
+	}
+	at, known := verify.PlaceNamed(flags.on, flags.objectID)
+	if !known {
+		return usage(fmt.Sprintf("--on must be application or service-principal, not %q", flags.on), "leave it out: the application, if it is in the tenant")
 	}
 	list, cloud, err := toRegister(call, flags)
 	if err != nil {
@@ -66,7 +75,7 @@ func runRegister(call *invocation, flags signInFlags) error {
 	}
 	defer registrar.Close()
 	return changeApplication(call, "register", list, flags.yes, func(each func(*verify.Registration)) error {
-		return registrar.Register(call.ctx, list, flags.objectID, each)
+		return registrar.Register(call.ctx, list, at, each)
 	})
 }
 
@@ -129,7 +138,9 @@ func changeApplication(call *invocation, verb string, list []*verify.Registratio
 	}
 	report.RegistrationsPlan(out, verb, list)
 	call.signals.heed()
-	if yes || call.agree(fmt.Sprintf("%s %s?", verb, certificateCount(len(list)))) {
+	if len(list) == 0 {
+		fmt.Fprintf(out, "there is no certificate to %s\n", verb)
+	} else if yes || call.agree(fmt.Sprintf("%s %s?", verb, certificateCount(len(list)))) {
 		err := do(func(r *verify.Registration) {
 			if !asJSON {
 				report.RegistrationResult(out, verb, r)

@@ -3,38 +3,84 @@ package main
 import (
 	"fmt"
 	"regexp"
+	"slices"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 
+	"github.com/aoifleet/aoifleet/internal/certificate"
 	"github.com/aoifleet/aoifleet/internal/fleet"
+	"github.com/aoifleet/aoifleet/internal/problem"
+	"github.com/aoifleet/aoifleet/internal/rollout"
 	"github.com/aoifleet/aoifleet/internal/verify"
 )
 
+type retireFlags struct {
+	signInFlags
+	force, expired, unused bool
+}
+
 func certificateRetireCommand(call *invocation) *cobra.Command {
-	var flags signInFlags
-	var force bool
-	cmd := &cobra.Command{Use: "retire THUMBPRINT", Short: "Remove a certificate from the application if no VM uses it (Microsoft Graph)", Args: cobra.ExactArgs(1),
-		Long: "Remove a certificate from the application if no VM uses it (Microsoft Graph).\n\n" +
-			"All VMs of the inventory are checked first. The last valid certificate of an application is never removed.",
-		RunE: func(_ *cobra.Command, args []string) error { return runRetire(call, args[0], flags, force) }}
+	var flags retireFlags
+	cmd := &cobra.Command{Use: "retire [THUMBPRINT]", Short: "Remove certificates that no VM uses from the application (Microsoft Graph)", Args: cobra.MaximumNArgs(1),
+		Long: "Remove certificates that no VM uses from the application and its service principal (Microsoft Graph).\n\n" +
+			"All VMs of the inventory are checked first; others are not. The last valid certificate of an application is never removed.",
+		RunE: func(_ *cobra.Command, args []string) error { return runRetire(call, args, flags) }}
 	flags.addInventory(cmd)
 	call.outputFlag(cmd)
 	flags.add(cmd)
-	cmd.Flags().BoolVar(&force, "force", false, "also if a VM uses it or could not be checked")
+	cmd.Flags().BoolVar(&flags.force, "force", false, "also if a VM uses it or could not be checked")
+	cmd.Flags().BoolVar(&flags.expired, "expired", false, "all certificates that have expired")
+	cmd.Flags().BoolVar(&flags.unused, "unused", false, "all certificates that no VM uses and the inventory does not name")
 	return cmd
 }
 
 // sha1Form is a thumbprint as Entra shows it.
 var sha1Form = regexp.MustCompile(`^[0-9A-F]{40}$`)
 
-func runRetire(call *invocation, thumbprint string, flags signInFlags, force bool) error {
-	if thumbprint = strings.ToUpper(strings.ReplaceAll(thumbprint, ":", "")); !sha1Form.MatchString(thumbprint) {
-		return usage("a thumbprint has 40 hex digits", "see: aoifleet status (certificates in use), az ad app credential list --cert (those of an application)")
+// toRetire returns what the flags and arguments name.
+func toRetire(args []string, flags retireFlags) (verify.Retirement, error) {
+	what := verify.Retirement{Expired: flags.expired, Unused: flags.unused, Now: time.Now(), TenantID: flags.tenant, ClientID: flags.client, Force: flags.force}
+	if several := flags.expired || flags.unused; several == (len(args) == 1) {
+		return what, usage("retire takes a thumbprint, or --expired, --unused or both", "see: aoifleet certificate list")
+	} else if several {
+		return what, nil
+	}
+	what.Thumbprint = strings.ToUpper(strings.ReplaceAll(args[0], ":", ""))
+	if !sha1Form.MatchString(what.Thumbprint) {
+		return what, usage("a thumbprint has 40 hex digits", "see: aoifleet certificate list")
+	}
+	return what, nil
+}
+
+func runRetire(call *invocation, args []string, flags retireFlags) error {
+	what, err := toRetire(args, flags)
+	if err != nil {
+		return err
 	}
 	if err := call.mayAsk(flags.yes); err != nil {
 		return err
 	}
+	what.Warn = func(message string) { fmt.Fprintf(call.stderr, "warning: %s\n", message) }
+	return withRegistrar(call, flags.signInFlags, func(registrar *verify.Registrar, entries []rollout.Entry, signer *certificate.Certificate) error {
+		list, err := registrar.Find(call.ctx, entries, what)
+		if err != nil {
+			return err
+		}
+		if signer != nil && slices.ContainsFunc(list, func(r *verify.Registration) bool {
+			return certificate.Describe(r.Certificate).Thumbprint == signer.Leaf.Thumbprint
+		}) {
+			return &problem.Error{Class: problem.Refused, Message: "--sign-with names a certificate that is to be retired", Hint: "sign in with the new one"}
+		}
+		return changeApplication(call, "retire", list, flags.yes, func(each func(*verify.Registration)) error {
+			return registrar.Retire(call.ctx, list, each)
+		})
+	})
+}
+
+// withRegistrar checks all VMs of the inventory, and signs in to Microsoft Graph.
+func withRegistrar(call *invocation, flags signInFlags, do func(*verify.Registrar, []rollout.Entry, *certificate.Certificate) error) error {
 	f, err := call.open(flags.request(call, fleet.Compare), call.checking) // a VM without openssl reports only the digest of its file
 	if err != nil {
 		return err
@@ -43,9 +89,6 @@ func runRetire(call *invocation, thumbprint string, flags signInFlags, force boo
 	signer, err := signer(call, flags, f.Inventory.Azure)
 	if err != nil {
 		return err
-	}
-	if signer != nil && signer.Leaf.Thumbprint == thumbprint {
-		return usage("--sign-with names the certificate that is to be retired", "sign in with the new one")
 	}
 	registrar, err := verify.NewRegistrar(f.Inventory.Azure, call.azure, signer)
 	if err != nil {
@@ -56,12 +99,5 @@ func runRetire(call *invocation, thumbprint string, flags signInFlags, force boo
 	if call.interrupted() != nil {
 		return interrupted("interrupted: nothing was changed")
 	}
-	item, err := registrar.Find(call.ctx, entries, verify.Retirement{Thumbprint: thumbprint, TenantID: flags.tenant, ClientID: flags.client, Force: force,
-		Warn: func(message string) { fmt.Fprintf(call.stderr, "warning: %s\n", message) }})
-	if err != nil {
-		return err
-	}
-	return changeApplication(call, "retire", []*verify.Registration{item}, flags.yes, func(each func(*verify.Registration)) error {
-		return registrar.Retire(call.ctx, item, each)
-	})
+	return do(registrar, entries, signer)
 }

@@ -53,8 +53,8 @@ func FuzzKey(f *testing.F) {
 		if err != nil {
 			return
 		}
-		a := Application{Keys: []Key{k}}
-		if list := a.without(nil); len(list) != 1 || list[0]["key"] != nil || list[0]["keyId"] == nil {
+		o := Object{Keys: []Key{k}}
+		if list := o.with(nil, nil); len(list) != 1 || list[0]["key"] != nil || list[0]["keyId"] == nil {
 			t.Errorf("%+v", list)
 		}
 	})

@@ -202,7 +202,7 @@ func TestManagedIdentityIsNotAskedThroughAProxy(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer g.Close()
-	_, err = g.Application(background(), app)
+	_, err = g.Objects(background(), app)
 	e := w.fails(err, problem.Refused, "managed identity failed (HTTP 403)")
 	if !strings.Contains(e.Hint, "AZURE_TOKEN_CREDENTIALS=AzureCLICredential") {
 		t.Error(e.Hint)

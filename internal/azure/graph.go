@@ -3,13 +3,11 @@ package azure
 import (
 	"bytes"
 	"context"
-	"crypto/x509"
 	"encoding/base64"
 	"encoding/json"
 	"fmt"
+	"math/rand/v2"
 	"net/http"
-	"slices"
-	"strings"
 	"time"
 
 	"github.com/Azure/azure-sdk-for-go/sdk/azcore"
@@ -23,6 +21,9 @@ import (
 // graphTimeout bounds one operation on an application, with all its requests and the
 // waits for Graph to accept more of them and to show the change.
 const graphTimeout = 2 * time.Minute
+
+// perCertificate is added to it for each certificate after the first: a proof adds one.
+const perCertificate = 10 * time.Second
 
 // Type and usage of a keyCredential to sign in with ("keyCredential resource type").
 const (
@@ -39,8 +40,8 @@ type Graph struct {
 	pipeline runtime.Pipeline
 	signIn   *signIn
 	patience Patience
-	answered time.Time               // the last definite answer, or the beginning of the operation
-	left     map[string]*Application // by client id: as it was read back after the last change
+	answered time.Time          // the last definite answer, or the beginning of the operation
+	left     map[string]*Object // by path: as it was read back after the last change
 }
 
 // Graph returns access to Microsoft Graph. A nil credential is the operator's,
@@ -59,16 +60,16 @@ func (c *Client) Graph(credential azcore.TokenCredential) (*Graph, error) {
 	o := c.options(w, 0)
 	bearer := runtime.NewBearerTokenPolicy(own, []string{c.at.graph + "/.default"}, nil)
 	pipeline := runtime.NewPipeline("aoifleet", "v1", runtime.PipelineOptions{PerRetry: []policy.Policy{bearer}}, &o)
-	return &Graph{base: c.at.graph + "/v1.0", wire: w, pipeline: pipeline, signIn: own, patience: c.patience, left: map[string]*Application{}}, nil
+	return &Graph{base: c.at.graph + "/v1.0", wire: w, pipeline: pipeline, signIn: own, patience: c.patience, left: map[string]*Object{}}, nil
 }
 
 // Close closes idle connections.
 func (g *Graph) Close() { g.wire.close() }
 
-// begin starts the clocks of one operation.
-func (g *Graph) begin(ctx context.Context) (context.Context, context.CancelFunc) {
+// begin starts the clocks of one operation on n certificates.
+func (g *Graph) begin(ctx context.Context, n int) (context.Context, context.CancelFunc) {
 	g.answered = time.Now()
-	return context.WithTimeout(ctx, graphTimeout)
+	return context.WithTimeout(ctx, graphTimeout+time.Duration(n-1)*perCertificate)
 }
 
 // AppCredential returns the credential of an application that signs in with one of its
@@ -84,107 +85,9 @@ func (c *Client) AppCredential(tenant, client string, p Pair) (azcore.TokenCrede
 	return credential, nil
 }
 
-// Application is an application registration and its certificates.
-type Application struct {
-	ClientID string
-	ObjectID string
-	Keys     []Key
-}
-
-// Key is one certificate of an application. Compare Certificate, the DER: Graph's
-// customKeyIdentifier is a thumbprint in several forms, a name, or nothing.
-type Key struct {
-	ID          string // keyId
-	Name        string
-	Start, End  time.Time
-	Certificate []byte
-	// SignsIn: it is for signing in (usage Verify). The others on the list are for
-	// encrypting tokens, SAML and the like.
-	SignsIn bool
-
-	raw map[string]json.RawMessage // as Graph sent it
-}
-
-// Valid reports whether the key can be used to sign in at a time.
-func (k Key) Valid(at time.Time) bool { return k.SignsIn && !at.Before(k.Start) && at.Before(k.End) }
-
-// is reports whether the key is a certificate to sign in with.
-func (k Key) is(cert *x509.Certificate) bool {
-	return k.SignsIn && bytes.Equal(k.Certificate, cert.Raw)
-}
-
-// Find returns the key of a certificate to sign in with, and whether there is one.
-func (a Application) Find(cert *x509.Certificate) (Key, bool) {
-	i := slices.IndexFunc(a.Keys, func(k Key) bool { return k.is(cert) })
-	if i < 0 {
-		return Key{}, false
-	}
-	return a.Keys[i], true
-}
-
-// Application reads an application by its client id. Every error is an *Error.
-func (g *Graph) Application(ctx context.Context, clientID string) (*Application, error) {
-	ctx, cancel := g.begin(ctx)
-	defer cancel()
-	return g.read(ctx, clientID)
-}
-
-func (g *Graph) read(ctx context.Context, clientID string) (*Application, error) {
-	if !plainID(clientID) {
-		return nil, configuration("it is the GUID of the application (client)", "the client id is not valid")
-	}
-	// Without $select, key is null.
-	body, err := g.call(ctx, http.MethodGet, g.application(clientID)+"?$select=id,appId,keyCredentials", nil)
-	if err != nil {
-		return nil, err
-	}
-	var answer struct {
-		ID    string                       `json:"id"`
-		AppID string                       `json:"appId"`
-		Keys  []map[string]json.RawMessage `json:"keyCredentials"`
-	}
-	if json.Unmarshal(body, &answer) != nil || !plainID(answer.ID) || !strings.EqualFold(answer.AppID, clientID) {
-		return nil, notTheService(g.wire.outcome())
-	}
-	a := &Application{ClientID: clientID, ObjectID: answer.ID}
-	for _, raw := range answer.Keys {
-		key, err := keyOf(raw)
-		if err != nil {
-			return nil, notTheService(g.wire.outcome())
-		}
-		a.Keys = append(a.Keys, key)
-	}
-	return a, nil
-}
-
-func keyOf(raw map[string]json.RawMessage) (Key, error) {
-	var k struct {
-		KeyID       string    `json:"keyId"`
-		DisplayName string    `json:"displayName"`
-		Start       time.Time `json:"startDateTime"`
-		End         time.Time `json:"endDateTime"`
-		Key         []byte    `json:"key"`
-		Type        string    `json:"type"`
-		Usage       string    `json:"usage"`
-	}
-	text, err := json.Marshal(raw)
-	if err != nil {
-		return Key{}, err
-	}
-	if err := json.Unmarshal(text, &k); err != nil || k.KeyID == "" {
-		return Key{}, fmt.Errorf("not a key credential")
-	}
-	return Key{ID: k.KeyID, Name: clean(k.DisplayName, 120), Start: k.Start, End: k.End, Certificate: k.Key,
-		SignsIn: strings.EqualFold(k.Type, certificateType) && strings.EqualFold(k.Usage, signInUsage), raw: raw}, nil
-}
-
-func (g *Graph) application(clientID string) string {
-	return "/applications(appId='" + clientID + "')"
-}
-
 // call sends one request; body nil is none. It retries where there was no answer
-// (Outage) and where Graph has too many requests, but never a change that may have
-// been made.
+// (Outage), where Graph has too many requests, and a proof while another change of the
+// object is in progress, but never a change that may have been made.
 func (g *Graph) call(ctx context.Context, method, path string, body any) ([]byte, error) {
 	for t := startWatch(); ; {
 		try, cancel := context.WithTimeout(ctx, min(g.patience.Try, g.patience.Outage-time.Since(g.answered)))
@@ -197,6 +100,8 @@ func (g *Graph) call(ctx context.Context, method, path string, body any) ([]byte
 		}
 		again := err != nil
 		switch {
+		case concurrent(err) && method == http.MethodPost:
+			again = t.next(ctx, t.pause+rand.N(t.pause), time.Now(), remaining(ctx))
 		case throttled:
 			again = t.next(ctx, x.retryAfter, time.Now(), remaining(ctx))
 			g.answered = time.Now()
@@ -262,16 +167,36 @@ func (g *Graph) failure() *Error {
 		return x.unreachable()
 	}
 	v := vendorText(x.body)
-	e := NewError(problem.Forbidden, v.code, fmt.Sprintf("Microsoft Graph refuses the request: %s", v.message), "")
+	e := NewError(problem.Forbidden, v.code, fmt.Sprintf("Microsoft Graph refuses the request: %s", v.message), graphHint(v))
 	switch {
 	case v.message == "":
 		return notTheService(x)
-	case x.status == 403 || x.status == 401:
+	case concurrent(e):
+		e.Class, e.Hint = problem.Unsettled, "another client is changing the application: run it again later"
+	case g.denied():
 		e.Hint = "sign in as an owner of the application, or with Application.ReadWrite.OwnedBy: az login"
-	case x.status == 404:
+	case x.status == http.StatusNotFound:
 		e.Class, e.Hint = problem.Refused, "check client_id, and that the application is registered in this tenant: az ad app show --id …"
 	}
 	return e
+}
+
+// denied reports whether Graph refused the last request to whoever is signed in: another
+// way may be allowed.
+func (g *Graph) denied() bool {
+	status := g.wire.outcome().status
+	return g.signIn.failed == nil && (status == http.StatusUnauthorized || status == http.StatusForbidden)
+}
+
+// concurrent reports whether a change was refused for another one: "please wait briefly
+// and retry".
+func concurrent(err error) bool {
+	e := AsError(err)
+	return e != nil && e.Code == "Directory_ConcurrencyViolation"
+}
+
+func unsettled(message string) *Error {
+	return NewError(problem.Unsettled, "", message, "run it again later")
 }
 
 // base64Key returns bytes as Graph takes them (Edm.Binary).

@@ -15,17 +15,17 @@ func TestGraphRefuses(t *testing.T) {
 	inBubble(t, cloud.Options{}, Patience{}, func(w *world) {
 		old := w.registered(0, cloud.Spread{})
 		next := w.pair(1, year)
-		_, err := w.asOwner("").Register(background(), app, "", next.Leaf(), Pair{})
+		_, err := registerOne(w.asOwner(""), "", next, Pair{})
 		w.fails(err, problem.Forbidden, "az login")
-		_, err = w.asOwner(readAll).Register(background(), app, "", next.Leaf(), Pair{})
+		_, err = registerOne(w.asOwner(readAll), "", next, Pair{})
 		w.fails(err, problem.Forbidden, "Insufficient privileges")
-		_, err = w.asOwner(readAll).Retire(background(), app, old.Leaf(), Pair{})
+		_, err = retireOne(w.asOwner(readAll), old, Pair{})
 		w.fails(err, problem.Configuration, "last valid")
-		_, err = w.asOwner(ownedBy).Application(background(), other)
+		_, err = w.asOwner(ownedBy).Objects(background(), other)
 		w.fails(err, problem.Refused, "az ad app show")
-		_, err = w.asOwner(ownedBy).Application(background(), "x'/evil")
+		_, err = w.asOwner(ownedBy).Objects(background(), "x'/evil")
 		w.fails(err, problem.Configuration, "client id")
-		_, err = w.asApplication(w.pair(2, year)).Application(background(), app)
+		_, err = w.asApplication(w.pair(2, year)).Objects(background(), app)
 		w.fails(err, problem.Refused, "AADSTS700027")
 		w.has(old)
 	})
@@ -49,7 +49,7 @@ func TestGraphFaults(t *testing.T) {
 		{"an outage for good", cloud.Fault{Times: -1, Status: 502}, problem.Unreachable, 10 * time.Second, 30 * time.Second},
 		{"an outage that passes", cloud.Fault{Times: 3, Status: 502}, "", time.Second, 20 * time.Second},
 		{"addKey out of order for good", cloud.Fault{Times: -1, Path: "/addKey", Status: 503}, problem.Unreachable, 10 * time.Second, 30 * time.Second},
-		{"addKey hangs, and nothing after it", cloud.Fault{Times: -1, Hang: true, Skip: 1}, problem.Unreachable, 10 * time.Second, 30 * time.Second},
+		{"addKey hangs, and nothing after it", cloud.Fault{Times: -1, Hang: true, Skip: 2}, problem.Unreachable, 10 * time.Second, 30 * time.Second},
 		{"read hangs once", cloud.Fault{Times: 1, Hang: true}, "", 10 * time.Second, 20 * time.Second},
 		{"addKey is done, its answer lost", cloud.Fault{Times: 1, Path: "/addKey", Hang: true, After: true}, "", 10 * time.Second, 20 * time.Second},
 		{"addKey is done, the answer an error", cloud.Fault{Times: 1, Path: "/addKey", Status: 500, After: true}, "", 0, 5 * time.Second},
@@ -59,7 +59,7 @@ func TestGraphFaults(t *testing.T) {
 		{"a list of something else", cloud.Fault{Times: -1, Status: 200, Body: `{"id":"x","keyCredentials":[{"key":"TOPSECRET"}]}`}, problem.Unexpected, 0, time.Second},
 		{"another application", cloud.Fault{Times: -1, Status: 200, Body: `{"id":"x","appId":"` + other + `","keyCredentials":[]}`}, problem.Unexpected, 0, time.Second},
 		{"redirect", cloud.Fault{Times: -1, Status: 302, Header: http.Header{"Location": {"https://evil.example/"}}}, problem.Unexpected, 0, time.Second},
-		{"huge", cloud.Fault{Times: -1, Status: 200, Body: strings.Repeat("x", 2<<20)}, problem.Unreachable, 0, time.Second},
+		{"huge", cloud.Fault{Times: -1, Status: 200, Body: strings.Repeat("x", 5<<20)}, problem.Unreachable, 0, time.Second},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -70,7 +70,7 @@ func TestGraphFaults(t *testing.T) {
 				g := w.asApplication(old)
 				w.cloud.Fail(cloud.Graph, tt.fault)
 				began := time.Now()
-				_, err := g.Register(background(), app, "", next.Leaf(), old)
+				_, err := registerOne(g, "", next, old)
 				if took := time.Since(began); took < tt.least || took > tt.most {
 					w.Errorf("took %s: %v", took, err)
 				}
@@ -96,7 +96,7 @@ func TestSignInWithoutAnAnswer(t *testing.T) {
 			w.app.Permit(readAll)
 			w.cloud.Fail(cloud.Entra, fault)
 			began := time.Now()
-			if _, err := w.asApplication(p).Application(background(), app); err != nil || time.Since(began) > 15*time.Second {
+			if _, err := w.asApplication(p).Objects(background(), app); err != nil || time.Since(began) > 15*time.Second {
 				w.Error(err, time.Since(began))
 			}
 		})
@@ -104,7 +104,7 @@ func TestSignInWithoutAnAnswer(t *testing.T) {
 	inBubble(t, cloud.Options{}, Patience{}, func(w *world) {
 		w.cloud.Fail(cloud.Entra, cloud.Fault{Times: -1, Hang: true})
 		began := time.Now()
-		_, err := w.asApplication(w.registered(0, cloud.Spread{})).Application(background(), app)
+		_, err := w.asApplication(w.registered(0, cloud.Spread{})).Objects(background(), app)
 		w.fails(err, problem.Unreachable, "no usable answer")
 		if took := time.Since(began); took > 30*time.Second {
 			w.Error(took)
@@ -119,7 +119,7 @@ func TestGraphInterrupted(t *testing.T) {
 			ctx, cancel := context.WithCancel(background())
 			time.AfterFunc(5*time.Second, cancel)
 			began := time.Now()
-			_, err := w.asOwner(ownedBy).Application(ctx, app)
+			_, err := w.asOwner(ownedBy).Objects(ctx, app)
 			w.fails(err, problem.Interrupted, "interrupted")
 			if took := time.Since(began); took != 5*time.Second {
 				w.Error(took)

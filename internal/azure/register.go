@@ -1,126 +1,295 @@
 package azure
 
 import (
+	"cmp"
 	"context"
-	"crypto/sha1" // #nosec: x5t is SHA-1 by definition (RFC 7515 section 4.1.7)
 	"crypto/x509"
-	"encoding/base64"
 	"fmt"
+	"math/rand/v2"
 	"net/http"
 	"slices"
-	"strings"
 	"time"
 
-	"github.com/golang-jwt/jwt/v5"
-
 	"github.com/aoifleet/aoifleet/internal/problem"
-	"github.com/aoifleet/aoifleet/internal/sleep"
-)
-
-// proofAudience is what a proof of possession is for, and proofLife how long it
-// may last: "Generate proof of possession tokens for rolling keys" of Microsoft Graph.
-const (
-	proofAudience = "00000002-0000-0000-c000-000000000000"
-	proofLife     = 10 * time.Minute
 )
 
 // How a change was made.
 const (
 	ByNothing = "nothing" // nothing was to be done
-	ByProof   = "proof"   // addKey or removeKey, with a proof signed by a certificate that the application has
+	ByProof   = "proof"   // addKey or removeKey, with a proof signed by a certificate that the object has
 	ByList    = "list"    // the whole list was replaced
-	// ByProofUnread is ByProof of an application that may not be read: the change was
+	// ByProofUnread is ByProof of an object that may not be read: the change was
 	// not verified.
 	ByProofUnread = "proof_not_read_back"
 )
 
-// proof returns a token that proves possession of the private key of a valid
-// certificate of the application.
-func proof(p Pair, objectID string, now time.Time) (string, error) {
-	token := jwt.NewWithClaims(jwt.SigningMethodRS256, jwt.MapClaims{
-		"aud": proofAudience, "iss": objectID, "nbf": now.Unix(), "exp": now.Add(proofLife).Unix(),
-	})
-	// As X509SecurityKey in the documentation's example writes them.
-	sum := sha1.Sum(p.Leaf().Raw)
-	token.Header["kid"], token.Header["x5t"] = thumbprint(p.Leaf()), base64.RawURLEncoding.EncodeToString(sum[:])
-	return token.SignedString(p.key())
+// maxKeys is how many certificates an object can have, about: its size is limited
+// (Directory_ResourceSizeExceeded).
+const maxKeys = 600
+
+// Target says where certificates are to be added.
+type Target struct {
+	ClientID string
+	// On "" is the application, the service principal where the tenant has no
+	// application, and nothing where the certificate is on either.
+	On Place
+	// ObjectID is the object's, for a proof where it may not be read; "": it is read.
+	ObjectID string
 }
 
-// Register adds a certificate to an application, and verifies that it is there and that
+// Change is what became of one certificate.
+type Change struct {
+	How string  // one of By…; "": it was not done
+	On  []Place // where it was added or removed, or is for ByNothing
+}
+
+// Register adds certificates to an application, and verifies that they are there and that
 // no other has disappeared. With a current certificate it adds the new
-// one by proof, which needs no permission; without, or where that is refused, it
-// replaces the list, which needs Application.ReadWrite.OwnedBy. objectID may be
-// "" where the application may be read; else only a proof can be tried. It
-// returns how it was done. Every error is an *Error.
-func (g *Graph) Register(ctx context.Context, clientID, objectID string, cert *x509.Certificate, current Pair) (string, error) {
-	ctx, cancel := g.begin(ctx)
+// ones by proof, for which an application needs no permission; without, or where it may
+// not, it replaces the list once, which needs Application.ReadWrite.OwnedBy. It returns
+// what became of each, also with an error, which is for those that were not done. Every
+// error is an *Error.
+func (g *Graph) Register(ctx context.Context, to Target, certs []*x509.Certificate, current Pair) ([]Change, error) {
+	ctx, cancel := g.begin(ctx, len(certs))
 	defer cancel()
-	before, err := g.current(ctx, clientID)
-	if err != nil && (objectID == "" || current.Leaf() == nil || !problem.Is(err, problem.Forbidden)) {
-		return "", err
+	objects, err := g.targets(ctx, to)
+	if err != nil && to.ObjectID != "" && current.Leaf() != nil && problem.Is(err, problem.Forbidden) {
+		return g.addUnread(ctx, &Object{On: cmp.Or(to.On, OnApplication), ClientID: to.ClientID, ObjectID: to.ObjectID}, certs, current)
 	}
-	if err != nil { // an application without any permission may not be read
-		if err := g.addKey(ctx, clientID, objectID, cert, current); err != nil {
-			return "", err
-		}
-		return ByProofUnread, nil
+	done := make([]Change, len(certs))
+	if err != nil {
+		return done, err
 	}
-	if _, there := before.Find(cert); there {
-		return ByNothing, nil
-	}
-	if current.Leaf() != nil && before.usable(current.Leaf(), time.Now()) {
-		err := g.addKey(ctx, clientID, before.ObjectID, cert, current)
-		if err == nil || g.has(ctx, clientID, cert) {
-			return ByProof, g.settled(ctx, before, cert, nil)
-		}
-		if e := AsError(err); e == nil || e.Class == problem.Interrupted || e.Class == problem.Unreachable {
-			return "", err
+	at, todo := objects[0], []*x509.Certificate(nil)
+	for i, cert := range certs {
+		if on := placesOf(cert, objects); on != nil {
+			done[i] = Change{ByNothing, on}
+		} else if !within(todo, cert) {
+			todo = append(todo, cert)
 		}
 	}
-	if err := g.replace(ctx, before, append(before.without(nil), newKey(cert))); err != nil && !g.has(ctx, clientID, cert) {
-		return "", err
+	switch total := len(at.Keys) + len(todo); {
+	case len(todo) == 0:
+		return done, nil
+	case total > maxKeys:
+		return done, NewError(problem.Refused, "", fmt.Sprintf("the %s has %d certificates: Entra's limit is about %d, and it would have %d", at.On, len(at.Keys), maxKeys, total), retireExpired)
 	}
-	return ByList, g.settled(ctx, before, cert, nil)
+	before := *at
+	how, err := g.add(ctx, at, todo, current)
+	if err != nil { // it may have been done, or a part
+		todo = g.arrived(ctx, at, todo)
+	}
+	if len(todo) > 0 {
+		if unsettled := g.settled(ctx, &before, todo, nil); unsettled != nil {
+			return done, unsettled
+		}
+	}
+	left := 0
+	for i, cert := range certs {
+		switch {
+		case done[i].How != "":
+		case within(todo, cert):
+			done[i] = Change{how, []Place{at.On}}
+		default:
+			left++
+		}
+	}
+	if left == 0 {
+		err = nil
+	}
+	return done, err
 }
 
-// Retire removes a certificate from an application, and verifies that it has
-// disappeared and no other with it. The last valid certificate is never removed. signer
+// arrived returns those of some certificates that an object has.
+func (g *Graph) arrived(ctx context.Context, at *Object, certs []*x509.Certificate) []*x509.Certificate {
+	now, err := g.read(ctx, at.ClientID, at.On)
+	return slices.DeleteFunc(certs, func(c *x509.Certificate) bool { return err != nil || !now.Has(c) })
+}
+
+func within(list []*x509.Certificate, cert *x509.Certificate) bool {
+	return slices.ContainsFunc(list, cert.Equal)
+}
+
+// targets reads the objects on which a certificate may be already. The first is where it
+// is to be added.
+func (g *Graph) targets(ctx context.Context, to Target) ([]*Object, error) {
+	if to.On != "" {
+		return g.objects(ctx, to.ClientID, to.On)
+	}
+	objects, err := g.objects(ctx, to.ClientID, OnApplication, OnPrincipal)
+	if len(objects) > 0 && problem.Is(err, problem.Forbidden) { // an owner may not be allowed to read the other one
+		return objects, nil
+	}
+	return objects, err
+}
+
+// placesOf returns where a certificate is.
+func placesOf(cert *x509.Certificate, objects []*Object) (on []Place) {
+	for _, o := range objects {
+		if o.Has(cert) {
+			on = append(on, o.On)
+		}
+	}
+	return on
+}
+
+// addUnread adds certificates to an object that may not be read.
+func (g *Graph) addUnread(ctx context.Context, at *Object, certs []*x509.Certificate, current Pair) ([]Change, error) {
+	done := make([]Change, len(certs))
+	for i, cert := range certs {
+		if err := g.addKey(ctx, at, cert, current); err != nil {
+			return done, err
+		}
+		done[i] = Change{ByProofUnread, []Place{at.On}}
+	}
+	return done, nil
+}
+
+func (g *Graph) add(ctx context.Context, at *Object, certs []*x509.Certificate, current Pair) (how string, err error) {
+	byProof := func() error {
+		for _, cert := range certs {
+			if err := g.addKey(ctx, at, cert, current); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
+	return g.either(ctx, at, current, byProof, certs, nil)
+}
+
+// either changes an object by proof, or by the list where no key can sign a proof or
+// Graph does not let this identity use one. Any other refusal holds for the list too.
+func (g *Graph) either(ctx context.Context, at *Object, signer Pair, byProof func() error, add, remove []*x509.Certificate) (how string, err error) {
+	if !at.usable(signer.Leaf(), time.Now()) {
+		return ByList, g.replace(ctx, at, add, remove)
+	}
+	refused := byProof()
+	if refused == nil || !g.denied() {
+		return ByProof, refused
+	}
+	if err := g.reread(ctx, at); err != nil {
+		return ByList, err
+	}
+	if err = g.replace(ctx, at, add, remove); err == nil {
+		return ByList, nil
+	}
+	both := *AsError(err)
+	both.Message += "; before that it refused the proof: " + AsError(refused).Message
+	return ByList, &both
+}
+
+// Retire removes certificates from the objects of an application, and verifies that they
+// have disappeared and no other with them. The last valid certificate is never removed. signer
 // is another certificate of the application, or the zero Pair: see Register. It
-// returns how it was done. Every error is an *Error.
-func (g *Graph) Retire(ctx context.Context, clientID string, cert *x509.Certificate, signer Pair) (string, error) {
-	ctx, cancel := g.begin(ctx)
+// returns what became of each, as Register does. Every error is an *Error.
+func (g *Graph) Retire(ctx context.Context, clientID string, certs []*x509.Certificate, signer Pair) ([]Change, error) {
+	ctx, cancel := g.begin(ctx, len(certs))
 	defer cancel()
-	before, err := g.current(ctx, clientID)
+	done := make([]Change, len(certs))
+	objects, err := g.objects(ctx, clientID, OnApplication, OnPrincipal)
 	if err != nil {
-		return "", err
+		return done, err
 	}
-	if _, there := before.Find(cert); !there {
-		return ByNothing, nil
-	}
-	now := time.Now()
-	if !slices.ContainsFunc(before.Keys, func(k Key) bool { return !k.is(cert) && k.Valid(now) }) {
-		return "", NewError(problem.Configuration, "", "it is the application's last valid certificate: without it no agent could sign in",
+	if takesTheLast(objects, certs, time.Now()) {
+		return done, NewError(problem.Configuration, "", "it is the application's last valid certificate: without it no agent could sign in",
 			"register the new certificate first")
 	}
-	if signer.Leaf() != nil && before.usable(signer.Leaf(), now) {
-		err := g.removeKeys(ctx, before, cert, signer)
+	for i, cert := range certs {
+		if placesOf(cert, objects) == nil {
+			done[i].How = ByNothing
+		}
+	}
+	for n, o := range objects {
+		before := *o
+		gone := slices.DeleteFunc(slices.Clone(certs), func(c *x509.Certificate) bool { return !before.Has(c) })
+		if len(gone) == 0 {
+			continue
+		}
+		how, err := g.remove(ctx, o, gone, signer)
 		if err == nil {
-			return ByProof, g.settled(ctx, before, nil, cert)
+			err = g.settled(ctx, &before, nil, gone)
 		}
-		if e := AsError(err); e == nil || e.Class == problem.Interrupted || e.Class == problem.Unreachable {
-			return "", err
+		if err != nil {
+			return done, err
+		}
+		for i, cert := range certs {
+			if slices.Contains(gone, cert) && placesOf(cert, objects[n+1:]) == nil {
+				done[i] = Change{how, placesOf(cert, append(slices.Clone(objects[:n]), &before))}
+			}
 		}
 	}
-	if err := g.replace(ctx, before, before.without(cert)); err != nil {
-		return "", err
-	}
-	return ByList, g.settled(ctx, before, nil, cert)
+	return done, nil
 }
 
-// usable reports whether a certificate can sign a proof.
-func (a *Application) usable(cert *x509.Certificate, now time.Time) bool {
-	k, there := a.Find(cert)
-	return there && k.Valid(now)
+// takesTheLast reports whether no valid certificate would be left of those that are there.
+func takesTheLast(objects []*Object, gone []*x509.Certificate, now time.Time) bool {
+	took, left := false, false
+	for _, o := range objects {
+		for _, k := range o.Keys {
+			took = took || k.Valid(now) && k.is(gone...)
+			left = left || k.Valid(now) && !k.is(gone...)
+		}
+	}
+	return took && !left
+}
+
+func (g *Graph) remove(ctx context.Context, at *Object, certs []*x509.Certificate, signer Pair) (how string, err error) {
+	byProof := func() error { return g.removeKeys(ctx, at, certs, signer) }
+	return g.either(ctx, at, signer, byProof, nil, certs)
+}
+
+// replace sends the whole list. Graph can't refuse a list that is out of date, but it
+// refuses one while another change is in progress: then the list is read and made again.
+func (g *Graph) replace(ctx context.Context, at *Object, add, remove []*x509.Certificate) error {
+	for pause := firstPause; ; pause = min(2*pause, mostPause) {
+		_, err := g.call(ctx, http.MethodPatch, at.path(), map[string]any{"keyCredentials": at.with(add, remove)})
+		if !concurrent(err) {
+			return err
+		}
+		if err := waitOr(ctx, pause+rand.N(pause), err); err != nil {
+			return err
+		}
+		if err := g.reread(ctx, at); err != nil {
+			return err
+		}
+	}
+}
+
+// reread brings an object up to date. A key that has disappeared may be one that this
+// replica does not know yet: a list without it would remove it.
+func (g *Graph) reread(ctx context.Context, at *Object) error {
+	now, err := g.current(ctx, at.ClientID, at.On)
+	if err != nil {
+		return err
+	}
+	if len(missing(at, now)) > 0 {
+		return othersChange()
+	}
+	*at = *now
+	return nil
+}
+
+// with is the list of an object as it is sent back, with and without certificates: every
+// other entry with its keyId and a null key, which leaves it as it is.
+func (o *Object) with(add, remove []*x509.Certificate) []map[string]any {
+	list := []map[string]any{}
+	for _, k := range o.Keys {
+		if k.is(remove...) {
+			continue
+		}
+		entry := map[string]any{}
+		for name, value := range k.raw {
+			entry[name] = value
+		}
+		entry["key"] = nil
+		list = append(list, entry)
+	}
+	for _, cert := range add {
+		if !o.Has(cert) {
+			list = append(list, newKey(cert))
+		}
+	}
+	return list
 }
 
 // newKey is a keyCredential for a certificate.
@@ -132,165 +301,38 @@ func newKey(cert *x509.Certificate) map[string]any {
 	}
 }
 
-// without is the list of an application as it is sent back, without a certificate
-// (nil: with all): every entry with its keyId and a null key, which leaves it as
-// it is.
-func (a *Application) without(cert *x509.Certificate) []map[string]any {
-	list := []map[string]any{}
-	for _, k := range a.Keys {
-		if cert != nil && k.is(cert) {
-			continue
-		}
-		entry := map[string]any{}
-		for name, value := range k.raw {
-			entry[name] = value
-		}
-		entry["key"] = nil
-		list = append(list, entry)
-	}
-	return list
-}
-
-func (g *Graph) addKey(ctx context.Context, clientID, objectID string, cert *x509.Certificate, current Pair) error {
-	signed, err := proof(current, objectID, time.Now())
-	if err != nil {
-		return configuration("", "the current certificate can't sign")
-	}
-	key := map[string]any{"type": certificateType, "usage": signInUsage, "key": base64Key(cert.Raw)}
-	_, err = g.call(ctx, http.MethodPost, g.application(clientID)+"/addKey", map[string]any{"keyCredential": key, "passwordCredential": nil, "proof": signed})
-	return err
-}
-
-// removeKeys removes a certificate, as often as it is on the list.
-func (g *Graph) removeKeys(ctx context.Context, before *Application, cert *x509.Certificate, signer Pair) error {
-	for _, k := range before.Keys {
-		if !k.is(cert) {
-			continue
-		}
-		signed, err := proof(signer, before.ObjectID, time.Now())
-		if err != nil {
-			return configuration("", "the certificate can't sign")
-		}
-		if _, err := g.call(ctx, http.MethodPost, g.application(before.ClientID)+"/removeKey", map[string]any{"keyId": k.ID, "proof": signed}); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// current reads an application as it is before a change. Graph has several replicas: a
-// list from one that does not show the last change of this Graph yet would undo that
-// change when it is sent back.
-func (g *Graph) current(ctx context.Context, clientID string) (*Application, error) {
-	for pause := time.Second; ; pause = min(2*pause, mostPause) {
-		now, err := g.read(ctx, clientID)
-		if err != nil || g.left[strings.ToLower(clientID)] == nil {
-			return now, err
-		}
-		if missing, _ := differ(g.left[strings.ToLower(clientID)], now); len(missing) == 0 {
-			return now, nil
-		}
-		if !sleep.For(ctx, pause) {
-			if ctx.Err() == context.Canceled {
-				return nil, interrupted(ctx, "Microsoft Graph")
-			}
-			return nil, othersChange()
-		}
-	}
-}
-
-func othersChange() *Error {
-	return NewError(problem.Unsettled, "", "another client is changing the certificates of this application", "run it again later")
-}
-
-// replace sends the whole list. It reads the list once more just before: Graph can't
-// refuse a list that is out of date.
-func (g *Graph) replace(ctx context.Context, before *Application, list []map[string]any) error {
-	now, err := g.current(ctx, before.ClientID)
-	if err != nil {
-		return err
-	}
-	if missing, more := differ(before, now); len(missing)+len(more) > 0 {
-		return othersChange()
-	}
-	_, err = g.call(ctx, http.MethodPatch, g.application(before.ClientID), map[string]any{"keyCredentials": list})
-	return err
-}
-
-func (g *Graph) has(ctx context.Context, clientID string, cert *x509.Certificate) bool {
-	a, err := g.read(ctx, clientID)
-	if err != nil {
-		return false
-	}
-	_, there := a.Find(cert)
-	return there
-}
-
-// settled reads the application until what was added is there and what was removed is
+// settled reads an object until what was added is there and what was removed is
 // not, and returns what else has changed as an error. Graph's replicas agree within
 // seconds.
-func (g *Graph) settled(ctx context.Context, before *Application, added, removed *x509.Certificate) error {
+func (g *Graph) settled(ctx context.Context, before *Object, added, removed []*x509.Certificate) error {
 	for pause := time.Second; ; pause = min(2*pause, mostPause) {
-		now, err := g.read(ctx, before.ClientID)
+		now, err := g.read(ctx, before.ClientID, before.On)
 		switch {
 		case err != nil && ctx.Err() == nil:
 			return err
 		case err == nil && now.shows(added, removed):
-			g.left[strings.ToLower(before.ClientID)] = now
+			g.left[now.path()] = now
 			return lost(before, now, removed)
 		}
-		if !sleep.For(ctx, pause) {
-			if e := interrupted(ctx, "Microsoft Graph"); ctx.Err() == context.Canceled {
-				return e
-			}
-			return NewError(problem.Unsettled, "", "Microsoft Graph accepted the change but does not show it yet",
-				"check in a few minutes: az ad app credential list --cert --id "+before.ClientID)
+		if err := waitOr(ctx, pause, NewError(problem.Unsettled, "", "Microsoft Graph accepted the change but does not show it yet",
+			"check in a few minutes: aoifleet certificate list")); err != nil {
+			return err
 		}
 	}
 }
 
-// shows reports whether what was added is there and what was removed is not; nil stands
-// for nothing.
-func (a *Application) shows(added, removed *x509.Certificate) bool {
-	if added != nil {
-		if _, there := a.Find(added); !there {
-			return false
-		}
-	}
-	if removed != nil {
-		if _, still := a.Find(removed); still {
-			return false
-		}
-	}
-	return true
+// shows reports whether what was added is there and what was removed is not.
+func (o *Object) shows(added, removed []*x509.Certificate) bool {
+	return !slices.ContainsFunc(added, func(c *x509.Certificate) bool { return !o.Has(c) }) && !slices.ContainsFunc(removed, o.Has)
 }
 
 // lost returns an error where other certificates have disappeared: another client's
 // list has replaced ours, or ours theirs.
-func lost(before, now *Application, removed *x509.Certificate) error {
-	missing, _ := differ(before, now)
-	missing = slices.DeleteFunc(missing, func(k Key) bool { return removed != nil && k.is(removed) })
-	if len(missing) == 0 {
+func lost(before, now *Object, removed []*x509.Certificate) error {
+	gone := slices.DeleteFunc(missing(before, now), func(k Key) bool { return k.is(removed...) })
+	if len(gone) == 0 {
 		return nil
 	}
-	return NewError(problem.Unsettled, "", fmt.Sprintf("%d other certificate(s) of the application have disappeared, the first with keyId %s: another client changes them too", len(missing), clean(missing[0].ID, 60)),
-		"compare with az ad app credential list --cert --id "+before.ClientID)
-}
-
-// differ compares two lists by keyId.
-func differ(before, now *Application) (missing, more []Key) {
-	in := func(list []Key, id string) bool {
-		return slices.ContainsFunc(list, func(k Key) bool { return k.ID == id })
-	}
-	for _, k := range before.Keys {
-		if !in(now.Keys, k.ID) {
-			missing = append(missing, k)
-		}
-	}
-	for _, k := range now.Keys {
-		if !in(before.Keys, k.ID) {
-			more = append(more, k)
-		}
-	}
-	return missing, more
+	return NewError(problem.Unsettled, "", fmt.Sprintf("%d other certificate(s) of the %s have disappeared, the first with keyId %s: another client changes them too", len(gone), now.On, clean(gone[0].ID, 60)),
+		"compare with: aoifleet certificate list")
 }

@@ -147,7 +147,7 @@ func TestVerifyOutage(t *testing.T) {
 		{"captive portal", cloud.Fault{Times: -1, Status: 200, Body: page}, problem.Unexpected, "nothing", time.Second},
 		{"captive portal, 403", cloud.Fault{Times: -1, Status: 403, Body: page}, problem.Unexpected, "HTTP 403", time.Second},
 		{"redirect", cloud.Fault{Times: -1, Status: 302, Header: http.Header{"Location": {"https://evil.example/"}}}, problem.Unexpected, "HTTP 302", time.Second},
-		{"huge", cloud.Fault{Times: -1, Status: 200, Body: strings.Repeat("x", 2<<20)}, problem.Unreachable, "larger than 1 MiB", time.Second},
+		{"huge", cloud.Fault{Times: -1, Status: 200, Body: strings.Repeat("x", 5<<20)}, problem.Unreachable, "larger than 4 MiB", time.Second},
 		{"token cut off", cloud.Fault{Times: -1, Path: "/token", Status: 200, Body: `{"token_type":"Bearer","access_token":"eyJhbGciOiJSUzI1NiJ9.TOPSECRET`}, problem.Unexpected, "", time.Second},
 		{"token quoted", cloud.Fault{Times: -1, Path: "/token", Status: 400, Body: `{"error":"x","error_description":"AADSTS50027: bad: eyJhbGciOiJSUzI1NiJ9.VE9QU0VDUkVU.c2ln \u001b[31m\r\nTrace"}`}, problem.Refused, "AADSTS50027: bad: (…) ?[31m Trace", time.Second},
 	}

@@ -20,9 +20,8 @@ import (
 )
 
 // maxAnswer bounds every answer, in bytes, after decompression. Key Vault's
-// largest secret has 25 kB, an application with all its credentials less than
-// 300 kB.
-const maxAnswer = 1 << 20
+// largest secret has 25 kB, an application with 600 certificates up to 2 MB.
+const maxAnswer = 4 << 20
 
 // maxHeader bounds an answer's header, in bytes.
 const maxHeader = 64 << 10

@@ -20,12 +20,13 @@ type Registrations struct {
 
 // Registered is one certificate that was to be registered or retired.
 type Registered struct {
-	Certificate Certificate  `json:"certificate"`
-	TenantID    string       `json:"tenant_id"`
-	ClientID    string       `json:"client_id"`
-	Hosts       []string     `json:"hosts"`
-	Done        *string      `json:"done"` // nothing, proof, proof_not_read_back, list; null: it was not done
-	Error       *azure.Error `json:"error"`
+	Certificate Certificate   `json:"certificate"`
+	TenantID    string        `json:"tenant_id"`
+	ClientID    string        `json:"client_id"`
+	Hosts       []string      `json:"hosts"`
+	Done        *string       `json:"done"` // nothing, proof, proof_not_read_back, list; null: it was not done
+	On          []azure.Place `json:"on"`   // where it was added or removed, or is
+	Error       *azure.Error  `json:"error"`
 }
 
 // RegistrationsOf returns the document of certificates that were to be registered or
@@ -35,7 +36,7 @@ func RegistrationsOf(list []*verify.Registration) Registrations {
 	for _, r := range list {
 		l := certificate.Describe(r.Certificate)
 		item := Registered{Certificate: *certificateOf(&l), TenantID: azureName(r.TenantID), ClientID: azureName(r.ClientID),
-			Hosts: append([]string{}, r.Hosts...), Error: r.Err}
+			Hosts: append([]string{}, r.Hosts...), On: append([]azure.Place{}, r.On...), Error: r.Err}
 		if r.Err == nil && r.Done != "" {
 			item.Done = &r.Done
 		}
@@ -69,6 +70,9 @@ func RegistrationResult(w io.Writer, verb string, r *verify.Registration) {
 		return
 	}
 	done := map[string]string{"register": "registered", "retire": "removed"}[verb]
+	if on := placesText(r.On); on != "" {
+		done += map[string]string{"register": " on the ", "retire": " from the "}[verb] + on
+	}
 	switch r.Done {
 	case azure.ByNothing:
 		fmt.Fprintf(w, "%s: already %s\n", thumbprint, done)
@@ -77,4 +81,16 @@ func RegistrationResult(w io.Writer, verb string, r *verify.Registration) {
 	default:
 		fmt.Fprintf(w, "%s: %s (verified)\n", thumbprint, done)
 	}
+}
+
+// placesText names where a certificate is, other than on the application alone.
+func placesText(on []azure.Place) string {
+	if len(on) == 0 || len(on) == 1 && on[0] == azure.OnApplication {
+		return ""
+	}
+	names := make([]string, len(on))
+	for i, place := range on {
+		names[i] = strings.ReplaceAll(string(place), "-", " ")
+	}
+	return strings.Join(names, " and ")
 }

@@ -19,8 +19,15 @@ type Registration struct {
 	Certificate        *x509.Certificate
 	Hosts              []string // that need it, or use it still; none where no host was asked
 
-	Done string       // how it was done, one of azure.By…; "": it was not
-	Err  *azure.Error // why not
+	Done string        // how it was done, one of azure.By…; "": it was not
+	On   []azure.Place // where it was added or removed, or is if nothing was to be done
+	Err  *azure.Error  // why not
+}
+
+// Place is where Register adds certificates. The zero value is the default of azure.Target.
+type Place struct {
+	On       azure.Place
+	ObjectID string // of that object, for a signer that may not read it; "": it is read
 }
 
 // Registrations returns the certificates that the hosts of questions need on their
@@ -42,6 +49,12 @@ func Registrations(questions []*Question) []*Registration {
 		}
 	}
 	return list
+}
+
+// PlaceNamed returns the Place with a name, "" for the default, and whether there is one.
+func PlaceNamed(on, objectID string) (Place, bool) {
+	p := Place{azure.Place(on), objectID}
+	return p, on == "" || p.On == azure.OnApplication || p.On == azure.OnPrincipal
 }
 
 // Registrar registers and retires certificates of applications with Microsoft Graph.
@@ -77,30 +90,36 @@ func (r *Registrar) Close() {
 	}
 }
 
-// Register adds certificates to their applications, one after the other, and calls
-// each with every one that has ended. objectID is that of the application, for a
-// signer that may not read it; "": it is read. The error is one of this program, not of
+// Register adds certificates to their applications, those of one application together, and
+// calls each with every one that has ended. The error is one of this program, not of
 // Azure.
-func (r *Registrar) Register(ctx context.Context, list []*Registration, objectID string, each func(*Registration)) error {
-	return change(ctx, list, each, func(item *Registration) (string, error) {
-		graph, err := r.graph(item)
+func (r *Registrar) Register(ctx context.Context, list []*Registration, at Place, each func(*Registration)) error {
+	return change(ctx, list, each, func(group []*Registration) ([]azure.Change, error) {
+		graph, err := r.graph(group[0])
 		if err != nil {
-			return "", err
+			return nil, err
 		}
-		return graph.Register(ctx, item.ClientID, objectID, item.Certificate, r.signer)
+		return graph.Register(ctx, azure.Target{ClientID: group[0].ClientID, On: at.On, ObjectID: at.ObjectID}, certificatesOf(group), r.signer)
 	})
 }
 
-// Retire removes a certificate that Find has returned, and calls each when that has
-// ended. The error is as with Register.
-func (r *Registrar) Retire(ctx context.Context, item *Registration, each func(*Registration)) error {
-	return change(ctx, []*Registration{item}, each, func(item *Registration) (string, error) {
-		graph, err := r.graph(item)
+// Retire removes certificates that Find has returned, and calls each with every one that
+// has ended. The error is as with Register.
+func (r *Registrar) Retire(ctx context.Context, list []*Registration, each func(*Registration)) error {
+	return change(ctx, list, each, func(group []*Registration) ([]azure.Change, error) {
+		graph, err := r.graph(group[0])
 		if err != nil {
-			return "", err
+			return nil, err
 		}
-		return graph.Retire(ctx, item.ClientID, item.Certificate, r.signer)
+		return graph.Retire(ctx, group[0].ClientID, certificatesOf(group), r.signer)
 	})
+}
+
+func certificatesOf(group []*Registration) (certs []*x509.Certificate) {
+	for _, item := range group {
+		certs = append(certs, item.Certificate)
+	}
+	return certs
 }
 
 // graph returns Microsoft Graph as whoever signs in, one for each application.
@@ -127,25 +146,46 @@ func (r *Registrar) openGraph(item *Registration) (*azure.Graph, error) {
 	return r.client.Graph(credential)
 }
 
-// change does one after the other, until ctx ends. Where Azure gives no answer it is
-// not asked for the rest: an outage costs its time once.
-func change(ctx context.Context, list []*Registration, each func(*Registration), do func(*Registration) (string, error)) error {
+// change does one application after the other, until ctx ends. Where Azure gives no answer
+// it is not asked for the rest: an outage costs its time once.
+func change(ctx context.Context, list []*Registration, each func(*Registration), do func(group []*Registration) ([]azure.Change, error)) error {
 	var outage *azure.Error
-	for _, item := range list {
+	for _, group := range byApplication(list) {
 		if ctx.Err() != nil {
 			return nil
 		}
-		if item.Err = outage; outage == nil {
-			var err error
-			if item.Done, err = do(item); err != nil && azure.AsError(err) == nil {
+		e, done := outage, make([]azure.Change, len(group))
+		if outage == nil {
+			changes, err := do(group)
+			if e = azure.AsError(err); err != nil && e == nil {
 				return err
 			}
-			item.Err = azure.AsError(err)
+			copy(done, changes)
 		}
-		if noAnswer(item.Err) {
-			outage = item.Err
+		if noAnswer(e) {
+			outage = e
 		}
-		each(item)
+		for i, item := range group {
+			if item.Done, item.On = done[i].How, done[i].On; item.Done == "" {
+				item.Err = e
+			}
+			each(item)
+		}
 	}
 	return nil
+}
+
+// byApplication groups certificates, in the order of the first of each application.
+func byApplication(list []*Registration) (groups [][]*Registration) {
+	place := map[string]int{}
+	for _, item := range list {
+		key := strings.ToLower(item.ClientID)
+		at, known := place[key]
+		if !known {
+			at = len(groups)
+			place[key], groups = at, append(groups, nil)
+		}
+		groups[at] = append(groups[at], item)
+	}
+	return groups
 }

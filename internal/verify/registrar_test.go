@@ -3,6 +3,7 @@ package verify
 import (
 	"context"
 	"crypto/x509"
+	"slices"
 	"testing"
 
 	"github.com/aoifleet/aoifleet/internal/azure"
@@ -27,13 +28,16 @@ func TestChange(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			todo := make([]*Registration, len(tt.answers))
 			for i := range todo {
-				todo[i] = &Registration{TenantID: "t", ClientID: "c", Certificate: &x509.Certificate{Raw: []byte{byte(i)}}}
+				todo[i] = &Registration{TenantID: "t", ClientID: string(rune('a' + i)), Certificate: &x509.Certificate{Raw: []byte{byte(i)}}}
 			}
 			asked, ended := 0, 0
 			each := func(*Registration) { ended++ }
-			err := change(context.Background(), todo, each, func(*Registration) (string, error) {
+			err := change(context.Background(), todo, each, func(group []*Registration) ([]azure.Change, error) {
 				asked++
-				return azure.ByProof, tt.answers[asked-1]
+				if tt.answers[asked-1] != nil {
+					return nil, tt.answers[asked-1]
+				}
+				return []azure.Change{{How: azure.ByProof}}, nil
 			})
 			if err != nil || asked != tt.asked || ended != len(todo) {
 				t.Errorf("%v, %d asked, want %d; %d ended", err, asked, tt.asked, ended)
@@ -44,5 +48,37 @@ func TestChange(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// Certificates of one application are changed together. Of an error that some of them
+// have, those that were done have none.
+func TestChangeTogether(t *testing.T) {
+	item := func(client string) *Registration {
+		return &Registration{TenantID: "t", ClientID: client, Certificate: &x509.Certificate{}}
+	}
+	list := []*Registration{item("A"), item("b"), item("a"), item("a")}
+	var asked []int
+	no := azure.NewError(problem.Forbidden, "", "no", "")
+	err := change(context.Background(), list, func(*Registration) {}, func(group []*Registration) ([]azure.Change, error) {
+		asked = append(asked, len(group))
+		if len(group) == 3 {
+			return []azure.Change{{How: azure.ByProof, On: []azure.Place{azure.OnPrincipal}}, {}, {How: azure.ByNothing}}, no
+		}
+		return []azure.Change{{How: azure.ByList}}, nil
+	})
+	if err != nil || !slices.Equal(asked, []int{3, 1}) {
+		t.Fatal(err, asked)
+	}
+	for i, want := range []struct {
+		done string
+		err  *azure.Error
+	}{{azure.ByProof, nil}, {azure.ByList, nil}, {"", no}, {azure.ByNothing, nil}} {
+		if list[i].Done != want.done || list[i].Err != want.err {
+			t.Errorf("%d: %q, %v", i, list[i].Done, list[i].Err)
+		}
+	}
+	if !slices.Equal(list[0].On, []azure.Place{azure.OnPrincipal}) {
+		t.Error(list[0].On)
 	}
 }

@@ -3,56 +3,86 @@ package verify
 import (
 	"cmp"
 	"context"
-	"crypto/x509"
 	"fmt"
+	"slices"
 	"strings"
+	"time"
 
-	"github.com/aoifleet/aoifleet/internal/azure"
-	"github.com/aoifleet/aoifleet/internal/certificate"
 	"github.com/aoifleet/aoifleet/internal/display"
 	"github.com/aoifleet/aoifleet/internal/inventory"
 	"github.com/aoifleet/aoifleet/internal/problem"
 	"github.com/aoifleet/aoifleet/internal/rollout"
 )
 
-// Retirement says which certificate is to be removed, and from which application.
+// Retirement says which certificates are to be removed, and from which application.
 type Retirement struct {
-	Thumbprint string // SHA-1 in upper-case hex
+	Thumbprint string // SHA-1 in upper-case hex; "": all that have expired or are unused
+	Expired    bool   // all that have expired at Now
+	Unused     bool   // all that no host uses and the inventory does not name
+	Now        time.Time
 	TenantID   string // "": as the hosts have it
 	ClientID   string // "": the only application of the fleet
-	Force      bool   // also where a host uses the certificate, or may use it
+	Force      bool   // also where a host uses a certificate, or may use it
 	// Warn is called where Force removes what a host may need.
 	Warn func(message string)
 }
 
-// Find returns the certificate to retire, with the hosts that still use it. It is an
-// error of class refused where a host uses it or may use it (but see Force), and where
-// the application does not have it. entries are all hosts of the inventory.
-func (r *Registrar) Find(ctx context.Context, entries []rollout.Entry, what Retirement) (*Registration, error) {
-	item, err := applicationOf(entries, what.TenantID, what.ClientID)
-	if err != nil {
-		return nil, err
+// wants reports whether a certificate is one of those to remove.
+func (what Retirement) wants(l Listed) bool {
+	switch {
+	case !l.SignsIn || l.Certificate == nil:
+		return false
+	case what.Thumbprint != "":
+		return l.Thumbprint == what.Thumbprint
 	}
-	using, unsure := rollout.InUse(entries, item.ClientID, what.Thumbprint)
-	if err := checkUnused(what.Thumbprint, using, unsure); err != nil && !what.Force {
-		return nil, err
-	} else if err != nil {
-		what.Warn(err.Message)
-	}
-	graph, err := r.graph(item)
-	if err != nil {
-		return nil, err
-	}
-	if item.Certificate, err = registered(ctx, graph, item.ClientID, what.Thumbprint); err != nil {
-		return nil, err
-	}
-	item.Hosts = using
-	return item, nil
+	return what.Expired && l.Expired(what.Now) || what.Unused && len(l.Using)+len(l.Named) == 0
 }
 
-// applicationOf returns the fleet's only application, or the one with a client id,
-// without a certificate.
-func applicationOf(entries []rollout.Entry, tenant, client string) (*Registration, error) {
+// Find returns the certificates to retire, with the hosts that still use them; none where
+// none has expired or is unused. It is an error of class refused where a host uses one or
+// may use it (but see Force), and where the application does not have the one that is
+// named. entries are all hosts of the inventory.
+func (r *Registrar) Find(ctx context.Context, entries []rollout.Entry, what Retirement) ([]*Registration, error) {
+	applications, err := applicationsOf(entries, what.TenantID, what.ClientID)
+	if err != nil {
+		return nil, err
+	}
+	if len(applications) > 1 {
+		return nil, &problem.Error{Class: problem.Configuration, Message: fmt.Sprintf("the fleet has %d applications", len(applications)), Hint: nameApplication}
+	}
+	of := applications[0]
+	listing := r.list(ctx, entries, of)
+	if listing.Err != nil {
+		return nil, listing.Err
+	}
+	var found []*Registration
+	for _, l := range listing.Certificates {
+		known := func(f *Registration) bool { return f.Certificate.Equal(l.Certificate) }
+		if !what.wants(l) || slices.ContainsFunc(found, known) { // one may be on both objects
+			continue
+		}
+		unsure := l.Unsure
+		if what.Unused {
+			unsure = slices.Concat(unsure, l.Unread)
+		}
+		if err := checkUnused(l.Thumbprint, l.Using, unsure); err != nil && !what.Force {
+			return nil, err
+		} else if err != nil {
+			what.Warn(err.Message)
+		}
+		found = append(found, &Registration{TenantID: of.TenantID, ClientID: of.ClientID, Certificate: l.Certificate, Hosts: l.Using})
+	}
+	if what.Thumbprint != "" && len(found) == 0 {
+		return nil, &problem.Error{Class: problem.Refused, Message: "application " + display.Sanitise(of.ClientID, 200) + " has no certificate " + what.Thumbprint, Hint: "see: aoifleet certificate list"}
+	}
+	return found, nil
+}
+
+const nameApplication = "name it with --client-id: aoifleet status lists them"
+
+// applicationsOf returns the fleet's applications, or the one with a client id, without
+// a certificate. It is an error if there is none.
+func applicationsOf(entries []rollout.Entry, tenant, client string) ([]*Registration, error) {
 	principals, _ := rollout.Principals(entries)
 	var found []*Registration
 	for _, p := range principals {
@@ -60,14 +90,10 @@ func applicationOf(entries []rollout.Entry, tenant, client string) (*Registratio
 			found = append(found, &Registration{TenantID: cmp.Or(tenant, p.TenantID), ClientID: p.ClientID})
 		}
 	}
-	const hint = "name it with --client-id: aoifleet status lists them"
-	switch {
-	case len(found) == 1:
-		return found[0], nil
-	case len(found) > 1:
-		return nil, &problem.Error{Class: problem.Configuration, Message: fmt.Sprintf("the fleet has %d applications", len(found)), Hint: hint}
+	if len(found) == 0 {
+		return nil, &problem.Error{Class: problem.Refused, Message: "no host of the inventory is known to use that application: whether the certificate is needed is unknown", Hint: nameApplication}
 	}
-	return nil, &problem.Error{Class: problem.Refused, Message: "no host of the inventory is known to use that application: whether the certificate is needed is unknown", Hint: hint}
+	return found, nil
 }
 
 // checkUnused returns a refusal where hosts need a certificate or may need it, else
@@ -83,23 +109,4 @@ func checkUnused(thumbprint string, using, unsure []string) *problem.Error {
 			Message: fmt.Sprintf("%s may still be in use on %s: %s", thumbprint, inventory.HostCount(len(unsure)), strings.Join(inventory.Fold(unsure), ", "))}
 	}
 	return nil
-}
-
-// registered returns a certificate of an application by its thumbprint.
-func registered(ctx context.Context, graph *azure.Graph, client, thumbprint string) (*x509.Certificate, error) {
-	application, err := graph.Application(ctx, client)
-	if err != nil {
-		return nil, err
-	}
-	for _, k := range application.Keys {
-		if !k.SignsIn {
-			continue
-		}
-		// One that Go can't parse may have to go too.
-		if cert, _ := certificate.Outline(k.Certificate); cert != nil && certificate.Describe(cert).Thumbprint == thumbprint {
-			return cert, nil
-		}
-	}
-	client = display.Sanitise(client, 200)
-	return nil, &problem.Error{Class: problem.Refused, Message: "application " + client + " has no certificate " + thumbprint, Hint: "az ad app credential list --cert --id " + client}
 }

@@ -27,9 +27,9 @@ func vm(name, tenant, client, thumbprint string) rollout.Entry {
 		Seen: &host.Observation{Provider: &host.Provider{TenantID: tenant, ClientID: client}, Live: &certificate.Info{Thumbprint: thumbprint, NotAfter: time.Now()}}}
 }
 
-// Which application is meant: the fleet's only one, or the one that is named. How
+// Which applications are meant: the fleet's, or the one that is named. How
 // a host writes its tenant makes no other of it.
-func TestApplicationOf(t *testing.T) {
+func TestApplicationsOf(t *testing.T) {
 	one := []rollout.Entry{vm("a", "T", "C", "OLD"), vm("b", "contoso.example", "c", "NEW"), vm("nameless", "", "", "OLD")}
 	two := append(one, vm("d", "T", "D", "OLD"))
 	for _, tt := range []struct {
@@ -42,16 +42,18 @@ func TestApplicationOf(t *testing.T) {
 		{"the only one", one, Retirement{}, "T C", ""},
 		{"named", two, Retirement{ClientID: "d"}, "T D", ""},
 		{"named with its tenant", two, Retirement{ClientID: "C", TenantID: "contoso.example"}, "contoso.example C", ""},
-		{"two", two, Retirement{}, "", "the fleet has 2 applications"},
+		{"two", two, Retirement{}, "T C, T D", ""},
 		{"another", two, Retirement{ClientID: "E"}, "", "no host of the inventory"},
 		{"no host uses it", one[2:], Retirement{}, "", "no host of the inventory"},
 	} {
-		r, err := applicationOf(tt.entries, tt.flags.TenantID, tt.flags.ClientID)
-		got, message := "", ""
+		list, err := applicationsOf(tt.entries, tt.flags.TenantID, tt.flags.ClientID)
+		var names []string
+		for _, r := range list {
+			names = append(names, r.TenantID+" "+r.ClientID)
+		}
+		got, message := strings.Join(names, ", "), ""
 		if err != nil {
 			message = err.Error()
-		} else {
-			got = r.TenantID + " " + r.ClientID
 		}
 		if got != tt.want || !strings.Contains(message, tt.message) {
 			t.Errorf("%s: %q, %v", tt.name, got, err)
@@ -98,7 +100,7 @@ func TestFindWithForce(t *testing.T) {
 		}
 		what.Force = true
 		item, err := registrar.Find(context.Background(), entries, what)
-		if err != nil || !item.Certificate.Equal(chain[0]) || !slices.Equal(item.Hosts, []string{"a"}) || !slices.Equal(warnings, []string{inUse}) {
+		if err != nil || !item[0].Certificate.Equal(chain[0]) || !slices.Equal(item[0].Hosts, []string{"a"}) || !slices.Equal(warnings, []string{inUse}) {
 			t.Errorf("%+v, %v, %q", item, err, warnings)
 		}
 	})
@@ -132,7 +134,7 @@ func TestFindWhatGoDoesNotParse(t *testing.T) {
 		entries := []rollout.Entry{vm("a", askedTenant, "abcdef", a.cert.Leaf.Thumbprint)}
 		what := Retirement{Thumbprint: certificate.Describe(old).Thumbprint}
 		item, err := registrar.Find(context.Background(), entries, what)
-		if err != nil || !bytes.Equal(item.Certificate.Raw, der) || item.Certificate.Subject.CommonName != "old" {
+		if err != nil || !bytes.Equal(item[0].Certificate.Raw, der) || item[0].Certificate.Subject.CommonName != "old" {
 			t.Errorf("%+v, %v", item, err)
 		}
 	})

@@ -88,6 +88,7 @@ type Fault struct {
 	Times      int    // how many requests fail; below 0: all from now on
 	Skip       int    // how many before them succeed
 	Path       string // only requests whose path contains it; "" is any
+	Method     string // only requests with it; "" is any
 	Status     int    // the answer's status
 	RetryAfter string // its Retry-After; "" is none
 	Body       string // its body
@@ -104,12 +105,12 @@ func (c *Cloud) Fail(s Service, f Fault) {
 // Recover removes all faults.
 func (c *Cloud) Recover() { c.set(func() { clear(c.faults) }) }
 
-func (c *Cloud) fault(s Service, path string) *Fault {
+func (c *Cloud) fault(s Service, method, path string) *Fault {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for _, f := range c.faults[s] {
 		switch {
-		case f.Times == 0 || !strings.Contains(path, f.Path):
+		case f.Times == 0 || !strings.Contains(path, f.Path) || f.Method != "" && f.Method != method:
 		case f.Skip > 0:
 			f.Skip--
 		default:

@@ -41,7 +41,7 @@ func (c *Cloud) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		c.options.Watch(r)
 		c.watch.Unlock()
 	}
-	f := c.fault(service, r.URL.Path)
+	f := c.fault(service, r.Method, r.URL.Path)
 	if f == nil {
 		handler(w, r)
 		return

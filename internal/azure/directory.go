@@ -1,0 +1,209 @@
+package azure
+
+import (
+	"bytes"
+	"context"
+	"crypto/x509"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/aoifleet/aoifleet/internal/sleep"
+)
+
+// Place is one of the two directory objects of an application. A certificate on either
+// signs in: the application's is where the portal and az ad app put it, the service
+// principal's where az ad sp and Terraform's azuread_service_principal_certificate do.
+type Place string
+
+// The places.
+const (
+	OnApplication Place = "application"
+	OnPrincipal   Place = "service-principal"
+)
+
+// segments are the collections of the places in Graph's addresses.
+var segments = map[Place]string{OnApplication: "applications", OnPrincipal: "servicePrincipals"}
+
+// Object is a directory object and its certificates.
+type Object struct {
+	On       Place
+	ClientID string
+	ObjectID string
+	Keys     []Key
+}
+
+// Key is one certificate of an Object. Compare Certificate, the DER: Graph's
+// customKeyIdentifier is a thumbprint in several forms, a name, or nothing.
+type Key struct {
+	ID          string // keyId
+	Name        string
+	Usage       string
+	Start, End  time.Time
+	Certificate []byte
+	// SignsIn: it is for signing in (usage Verify). The others on the list are for
+	// encrypting tokens, SAML and the like.
+	SignsIn bool
+
+	raw map[string]json.RawMessage // as Graph sent it
+}
+
+// Valid reports whether the key can be used to sign in at a time.
+func (k Key) Valid(at time.Time) bool { return k.SignsIn && !at.Before(k.Start) && at.Before(k.End) }
+
+// is reports whether the key is one of some certificates to sign in with.
+func (k Key) is(certs ...*x509.Certificate) bool {
+	return k.SignsIn && slices.ContainsFunc(certs, func(c *x509.Certificate) bool { return bytes.Equal(k.Certificate, c.Raw) })
+}
+
+// Has reports whether a certificate to sign in with is on the object.
+func (o *Object) Has(cert *x509.Certificate) bool {
+	return slices.ContainsFunc(o.Keys, func(k Key) bool { return k.is(cert) })
+}
+
+// usable reports whether a certificate can sign a proof for the object; nil can't.
+func (o *Object) usable(cert *x509.Certificate, now time.Time) bool {
+	return cert != nil && slices.ContainsFunc(o.Keys, func(k Key) bool { return k.is(cert) && k.Valid(now) })
+}
+
+// Objects reads the objects of an application in this tenant by its client id: the
+// application first, and at least one. Every error is an *Error.
+func (g *Graph) Objects(ctx context.Context, clientID string) ([]*Object, error) {
+	ctx, cancel := g.begin(ctx, 1)
+	defer cancel()
+	return g.objects(ctx, clientID, OnApplication, OnPrincipal)
+}
+
+// objects reads those that exist.
+func (g *Graph) objects(ctx context.Context, clientID string, places ...Place) ([]*Object, error) {
+	var list []*Object
+	var absent error
+	for _, on := range places {
+		o, err := g.current(ctx, clientID, on)
+		switch e := AsError(err); {
+		case e != nil && e.Code == "Request_ResourceNotFound":
+			absent = err
+		case err != nil:
+			return list, err
+		default:
+			list = append(list, o)
+		}
+	}
+	if len(list) == 0 {
+		return nil, absent
+	}
+	return list, nil
+}
+
+// current reads an object as it is before a change. Graph has several replicas: a
+// list from one that does not show the last change of this Graph yet would undo that
+// change when it is sent back.
+func (g *Graph) current(ctx context.Context, clientID string, on Place) (*Object, error) {
+	for pause := time.Second; ; pause = min(2*pause, mostPause) {
+		now, err := g.read(ctx, clientID, on)
+		if err != nil || g.left[now.path()] == nil || len(missing(g.left[now.path()], now)) == 0 {
+			return now, err
+		}
+		if err := waitOr(ctx, pause, othersChange()); err != nil {
+			return nil, err
+		}
+	}
+}
+
+func (g *Graph) read(ctx context.Context, clientID string, on Place) (*Object, error) {
+	if !plainID(clientID) {
+		return nil, configuration("it is the GUID of the application (client)", "the client id is not valid")
+	}
+	o := &Object{On: on, ClientID: clientID}
+	// Without $select, key is null.
+	body, err := g.call(ctx, http.MethodGet, o.path()+"?$select=id,appId,keyCredentials", nil)
+	if err != nil {
+		return nil, err
+	}
+	var answer struct {
+		ID    string                       `json:"id"`
+		AppID string                       `json:"appId"`
+		Keys  []map[string]json.RawMessage `json:"keyCredentials"`
+	}
+	if json.Unmarshal(body, &answer) != nil || !plainID(answer.ID) || !strings.EqualFold(answer.AppID, clientID) {
+		return nil, notTheService(g.wire.outcome())
+	}
+	o.ObjectID = answer.ID
+	for _, raw := range answer.Keys {
+		key, err := keyOf(raw)
+		if err != nil {
+			return nil, notTheService(g.wire.outcome())
+		}
+		o.Keys = append(o.Keys, key)
+	}
+	o.leaveOutSAML()
+	return o, nil
+}
+
+// path returns the address of an object below Graph's.
+func (o *Object) path() string {
+	return "/" + segments[o.On] + "(appId='" + strings.ToLower(o.ClientID) + "')"
+}
+
+func keyOf(raw map[string]json.RawMessage) (Key, error) {
+	var k struct {
+		KeyID       string    `json:"keyId"`
+		DisplayName string    `json:"displayName"`
+		Start       time.Time `json:"startDateTime"`
+		End         time.Time `json:"endDateTime"`
+		Key         []byte    `json:"key"`
+		Type        string    `json:"type"`
+		Usage       string    `json:"usage"`
+	}
+	text, err := json.Marshal(raw)
+	if err != nil {
+		return Key{}, err
+	}
+	if err := json.Unmarshal(text, &k); err != nil || k.KeyID == "" {
+		return Key{}, fmt.Errorf("not a key credential")
+	}
+	return Key{ID: k.KeyID, Name: clean(k.DisplayName, 120), Usage: clean(k.Usage, 40), Start: k.Start, End: k.End, Certificate: k.Key,
+		SignsIn: strings.EqualFold(k.Type, certificateType) && strings.EqualFold(k.Usage, signInUsage), raw: raw}, nil
+}
+
+// leaveOutSAML takes the public halves of SAML's signing certificates off the keys to
+// sign in with: they have usage Verify too, beside one with usage Sign and the same
+// customKeyIdentifier ("servicePrincipal: addTokenSigningCertificate").
+func (o *Object) leaveOutSAML() {
+	signs := map[string]bool{}
+	for _, k := range o.Keys {
+		if strings.EqualFold(k.Usage, "Sign") {
+			signs[string(k.raw["customKeyIdentifier"])] = true
+		}
+	}
+	for i, k := range o.Keys {
+		if id := string(k.raw["customKeyIdentifier"]); id != "null" && signs[id] {
+			o.Keys[i].SignsIn = false
+		}
+	}
+}
+
+// missing returns the keys of before that now does not have.
+func missing(before, now *Object) []Key {
+	return slices.DeleteFunc(slices.Clone(before.Keys), func(k Key) bool {
+		return slices.ContainsFunc(now.Keys, func(other Key) bool { return other.ID == k.ID })
+	})
+}
+
+// waitOr waits, and returns late where the operation's time is over.
+func waitOr(ctx context.Context, pause time.Duration, late error) error {
+	switch {
+	case sleep.For(ctx, pause):
+		return nil
+	case ctx.Err() == context.Canceled:
+		return interrupted(ctx, "Microsoft Graph")
+	}
+	return late
+}
+
+func othersChange() *Error {
+	return unsettled("another client is changing the certificates of this application")
+}
