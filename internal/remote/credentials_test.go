@@ -187,7 +187,7 @@ func TestEncryptedKey(t *testing.T) {
 	path := filepath.Join(s.dir, "locked")
 	openssh(t, "", "ssh-keygen", "-q", "-t", "ed25519", "-a", "1", "-N", "open sesame", "-f", path) // one KDF round: fast
 	old := filepath.Join(s.dir, "old")                                                              // a format without the public key
-	openssh(t, "", "ssh-keygen", "-q", "-t", "rsa", "-m", "PEM", "-N", "open sesame", "-f", old)
+	openssh(t, "", "ssh-keygen", "-q", "-t", "rsa", "-b", "2048", "-m", "PEM", "-N", "open sesame", "-f", old)
 	oldPublic, err := os.ReadFile(old + ".pub")
 	if err != nil {
 		t.Fatal(err)

@@ -22,6 +22,7 @@ func TestMain(m *testing.M) {
 	if to := os.Getenv(proxyTo); to != "" {
 		os.Exit(relayToAddress(to))
 	}
+	_ = os.Setenv("GORACE", "atexit_sleep_ms=0") // else the race detector delays the end of each relay by a second
 	goleak.VerifyTestMain(m)
 }
 

@@ -74,7 +74,7 @@ func TestPinIsLearnt(t *testing.T) {
 func hostKey(t *testing.T, kind string) ssh.Signer {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "key")
-	openssh(t, "", "ssh-keygen", "-q", "-t", kind, "-N", "", "-f", path)
+	openssh(t, "", "ssh-keygen", "-q", "-t", kind, "-b", map[string]string{"rsa": "2048", "ecdsa": "256"}[kind], "-N", "", "-f", path)
 	signer, err := ssh.ParsePrivateKey([]byte(read(t, path)))
 	if err != nil {
 		t.Fatal(err)
@@ -102,7 +102,7 @@ func TestHostCertificates(t *testing.T) {
 	other := certify("other", "-n", "vm.example")
 	expired := certify("expired", "-n", "127.0.0.1", "-V", "20200101:20210101")
 	authority := "@cert-authority * " + read(t, ca+".pub")
-	openssh(t, "", "ssh-keygen", "-q", "-t", "rsa", "-N", "", "-f", ca+"-rsa")
+	openssh(t, "", "ssh-keygen", "-q", "-t", "rsa", "-b", "2048", "-N", "", "-f", ca+"-rsa")
 	ca += "-rsa"
 	sha1 := certify("sha1", "-n", "127.0.0.1", "-t", "ssh-rsa")
 	ca = strings.TrimSuffix(ca, "-rsa")

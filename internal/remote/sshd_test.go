@@ -3,6 +3,7 @@ package remote
 import (
 	"bufio"
 	"bytes"
+	"errors"
 	"fmt"
 	"net"
 	"os"
@@ -96,12 +97,35 @@ func startSSHD(t *testing.T, settings sshdSettings) *sshd {
 	return s
 }
 
+// rsaHostKey is the RSA host key of all servers, because creating one takes a second. The
+// other keys of a server, which clients prefer, are its own.
+var rsaHostKey = sync.OnceValues(func() (pair [2][]byte, err error) {
+	dir, err := os.MkdirTemp("", "host-key")
+	if err != nil {
+		return pair, err
+	}
+	defer os.RemoveAll(dir)
+	path := filepath.Join(dir, "key")
+	if out, err := exec.Command("ssh-keygen", "-q", "-t", "rsa", "-b", "2048", "-N", "", "-f", path).CombinedOutput(); err != nil {
+		return pair, fmt.Errorf("ssh-keygen: %w: %s", err, out)
+	}
+	private, err1 := os.ReadFile(path)
+	public, err2 := os.ReadFile(path + ".pub")
+	return [2][]byte{private, public}, errors.Join(err1, err2)
+})
+
 func (s *sshd) makeHostKeys(t *testing.T) {
 	t.Helper()
+	pair, err := rsaHostKey()
+	if err != nil {
+		t.Fatal(err)
+	}
+	writeFile(t, filepath.Join(s.dir, "host_rsa"), pair[0])
+	writeFile(t, filepath.Join(s.dir, "host_rsa.pub"), pair[1])
 	for _, kind := range []string{"rsa", "ecdsa", "ed25519"} {
 		path := filepath.Join(s.dir, "host_"+kind)
-		if out, err := exec.Command("ssh-keygen", "-q", "-t", kind, "-N", "", "-f", path).CombinedOutput(); err != nil {
-			t.Fatalf("ssh-keygen: %v: %s", err, out)
+		if kind != "rsa" {
+			openssh(t, "", "ssh-keygen", "-q", "-t", kind, "-N", "", "-f", path)
 		}
 		data, err := os.ReadFile(path)
 		if err != nil {
