@@ -15,7 +15,12 @@ import (
 	"github.com/rogpeppe/go-internal/testscript"
 )
 
+// quickExit makes the race detector end a program at once, not after a second; the tests
+// start the program hundreds of times.
+const quickExit = "atexit_sleep_ms=0"
+
 func TestMain(m *testing.M) {
+	_ = os.Setenv("GORACE", quickExit) // of the children; this process has read it
 	testscript.Main(m, map[string]func(){"aoifleet": func() { os.Exit(realMain()) }})
 }
 
@@ -51,7 +56,7 @@ type stateKey struct{}
 func prepare(env *testscript.Env) error {
 	env.Values[stateKey{}] = &state{}
 	env.Setenv("XDG_STATE_HOME", filepath.Join(env.WorkDir, "state"))
-	env.Setenv("GORACE", "atexit_sleep_ms=0") // a second for each call of the program else
+	env.Setenv("GORACE", quickExit)
 	return nil
 }
 
