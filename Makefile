@@ -23,7 +23,7 @@ test: ## all tests that need only Go; more if OpenSSH and openssl are installed
 check: ## formatting, vet (also for macOS and Windows), staticcheck, shellcheck
 	@test -z "$$(gofmt -l .)" || { gofmt -l .; echo "error: run gofmt -w on these"; exit 1; }
 	go vet ./...
-	go vet -tags e2e,matrix,bench ./test/...
+	go vet -tags e2e,matrix,bench ./test/... ./internal/host
 	GOOS=darwin go vet ./cmd/... ./internal/...
 	GOOS=windows go vet ./cmd/... ./internal/...
 	go run $(STATICCHECK) ./...
@@ -33,10 +33,11 @@ check: ## formatting, vet (also for macOS and Windows), staticcheck, shellcheck
 model: ## a model of the transaction, in every state, and the steps of real runs in it (spin, gcc)
 	CI=true go test -count=1 -v ./test/model
 
-matrix: ## a fault at every step of a rotation, on the embedded fleet (Linux); many simulated rollouts
+matrix: ## a fault at every step of a rotation, on the embedded fleet and of the script (Linux); many simulated rollouts
 	go test -count=1 -run TestSimulation ./internal/rollout -runs 100000
 	@# The tests mostly wait for deadlines.
 	go test -tags matrix -count=1 -parallel 24 -timeout 20m ./test/matrix
+	go test -tags matrix -count=1 -timeout 20m ./internal/host
 
 e2e: ## the whole program on real Debian hosts (root, Linux; installs missing programs)
 	$(SUDO) sh test/e2e/setup.sh

@@ -117,7 +117,7 @@ func TestInterruptedUnderAnAlias(t *testing.T) {
 		"reboot":             func(m *machine) result { m.reboot(); return m.recover() },
 	} {
 		t.Run(name, func(t *testing.T) {
-			inEachShell(t, func(t *testing.T, m *machine) {
+			inOneShell(t, func(t *testing.T, m *machine) {
 				m.state("aliases=" + alias)
 				m.hook("on-restart", "loaded="+newBytes+"; keep; read -r pid <\"$MACHINE/faults/pid\"; kill -9 \"-$pid\"; exit")
 				m.rotateBefore(firstRun, "")
@@ -248,7 +248,7 @@ func TestHelperAndAlias(t *testing.T) {
 		"another unit, by own name": {otherUnit, unitName, true},
 	} {
 		t.Run(title, func(t *testing.T) {
-			inEachShell(t, func(t *testing.T, m *machine) {
+			inOneShell(t, func(t *testing.T, m *machine) {
 				m.state("aliases=" + alias + " third.service")
 				m.mkdir("/etc/aoifleet", 0o755)
 				m.write("/etc/aoifleet/helper.conf", "unit="+c.conf+"\n")

@@ -60,7 +60,7 @@ func TestNotArmed(t *testing.T) {
 		"not wanted": {func(m *machine) { m.state("wanted=") }, "no boot guard, no target wants " + unitName},
 	} {
 		t.Run(name, func(t *testing.T) {
-			inEachShell(t, func(t *testing.T, m *machine) {
+			inOneShell(t, func(t *testing.T, m *machine) {
 				c.prepare(m)
 				r := m.rotate(firstRun, newBytes)
 				m.wants(r, Refused)

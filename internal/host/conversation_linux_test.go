@@ -24,7 +24,7 @@ func TestOperatorsAnswer(t *testing.T) {
 		"\x00\xff\x1b[2J*\n":             "unhealthy ",
 	} {
 		t.Run(answer, func(t *testing.T) {
-			inEachShell(t, func(t *testing.T, m *machine) {
+			inOneShell(t, func(t *testing.T, m *machine) {
 				r := m.run("rotate", m.change(firstRun, newBytes), answer)
 				m.wants(r, RolledBack)
 				m.wantsError(r, message)

@@ -77,7 +77,7 @@ func (m *machine) gone(cmd *exec.Cmd) {
 	if status, ok := cmd.ProcessState.Sys().(syscall.WaitStatus); !ok || !status.Signaled() {
 		return
 	}
-	tick := time.NewTicker(time.Millisecond)
+	tick := time.NewTicker(10 * time.Millisecond)
 	defer tick.Stop()
 	for deadline := time.Now().Add(time.Minute); m.lives(cmd.Process.Pid); <-tick.C {
 		if time.Now().After(deadline) {

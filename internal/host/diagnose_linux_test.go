@@ -213,7 +213,7 @@ func TestDiagnoseLeavesNothing(t *testing.T) {
 		"a signal while it is taken": {map[string]string{"zip": "hand", "handed": ""}, term("handed")},
 	} {
 		t.Run(name, func(t *testing.T) {
-			inEachShell(t, func(t *testing.T, m *machine) {
+			inOneShell(t, func(t *testing.T, m *machine) {
 				m.caller()
 				m.own0()
 				m.collect(m.diagnosis(), c.answers, c.seen)

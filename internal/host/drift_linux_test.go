@@ -29,7 +29,7 @@ func TestConfigurationOfTheRotation(t *testing.T) {
 		"changed at the prompt":     {"", "", change, RolledBack},
 	} {
 		t.Run(name, func(t *testing.T) {
-			inEachShell(t, func(t *testing.T, m *machine) {
+			inOneShell(t, func(t *testing.T, m *machine) {
 				m.write(path, config(certPath)+"\r\n\n# no end of line")
 				o, f, err := m.look(inventory.Agent{})
 				m.must(err)
@@ -67,7 +67,7 @@ func TestChangedRightAfterTheSwap(t *testing.T) {
 			`ln -sfT other "$MACHINE/etc/az-aoi-ingestion/config.yaml"`, RolledBack},
 	} {
 		t.Run(name, func(t *testing.T) {
-			inEachShell(t, func(t *testing.T, m *machine) {
+			inOneShell(t, func(t *testing.T, m *machine) {
 				if c.prepare != nil {
 					c.prepare(m)
 				}

@@ -33,7 +33,7 @@ func (m *machine) conversation(verbs ...func() (verb string, values []value)) []
 		in, err := call(verb, values, thenContinue)
 		m.must(err)
 		for _, part := range append(shell.needed(verb, values), in) {
-			_, _ = io.WriteString(stdin, m.onMachine(string(part))) // a shell that has gone shows in its output
+			_, _ = io.WriteString(stdin, m.withStandIns(string(part))) // a shell that has gone shows in its output
 		}
 		r := result{exit: -1}
 		for r.exit < 0 && lines.Scan() {
@@ -122,7 +122,7 @@ func TestUnitIsAskedOnce(t *testing.T) {
 		"no main process, as far seen": {500, "pid=0", 3, 0},
 	} {
 		t.Run(name, func(t *testing.T) {
-			inEachShell(t, func(t *testing.T, m *machine) {
+			inOneShell(t, func(t *testing.T, m *machine) {
 				m.state("pid=4711", "started=5010000", c.state)
 				if c.start > 0 {
 					m.mkdir("/proc/4711", 0o755)
@@ -263,7 +263,7 @@ func TestLogInShort(t *testing.T) {
 		"same size":        {`size=$(wc -c <"$log"); log ERROR AADSTS42 | :; tail -c "$size" "$log" >"$log.x"; cat "$log.x" >"$log"; rm "$log.x"`, "", RolledBack},
 	} {
 		t.Run(name, func(t *testing.T) {
-			inEachShell(t, func(t *testing.T, m *machine) {
+			inOneShell(t, func(t *testing.T, m *machine) {
 				m.write(logPath, strings.Repeat("2026-11-23T08:00:00.000000Z  INFO agent: started\n", 20))
 				m.hook("on-restart", "[ $starts = 1 ] || return 0\n"+c.restart+"\n")
 				if c.without != "" {

@@ -60,7 +60,7 @@ func TestOneVerdict(t *testing.T) {
 		"failed, denied":       {"active=failed sub=failed", "8CA2", refused, "1", "failed", Failing},
 	} {
 		t.Run(name, func(t *testing.T) {
-			inEachShell(t, func(t *testing.T, m *machine) {
+			inOneShell(t, func(t *testing.T, m *machine) {
 				m.write("/etc/az-aoi-ingestion/config.yaml", config(certPath)+edrConfig)
 				m.write("/proc/net/tcp", fmt.Sprintf(tcpTable, c.port, "0A"))
 				m.state(c.state, fmt.Sprintf("started=%d", m.uptime()-3_000_000), "exited=1", "left_active=2", "id=new")

@@ -78,7 +78,7 @@ func TestDeniedWordInControlSequences(t *testing.T) {
 		"other C1":          `\302\205`,
 	} {
 		t.Run(name, func(t *testing.T) {
-			inEachShell(t, func(t *testing.T, m *machine) {
+			inOneShell(t, func(t *testing.T, m *machine) {
 				m.hook("on-restart", `[ $starts != 1 ] || log "$(printf 'ERROR AAD`+inside+`STS700027')"`)
 				r := m.rotate(firstRun, newBytes)
 				m.wants(r, RolledBack)

@@ -55,6 +55,18 @@ func inEachShell(t *testing.T, test func(t *testing.T, m *machine)) {
 	inShells(t, shells(t), test)
 }
 
+// inOneShell runs a row of a long table under one of the shells, by the length of its name;
+// each table has rows for all of them. make matrix runs it under every shell.
+func inOneShell(t *testing.T, test func(t *testing.T, m *machine)) {
+	t.Helper()
+	found := shells(t)
+	if !wholeMatrix {
+		turn := len(t.Name()) % len(found)
+		found = found[turn : turn+1]
+	}
+	inShells(t, found, test)
+}
+
 func inShells(t *testing.T, shells [][]string, test func(t *testing.T, m *machine)) {
 	t.Helper()
 	for _, shell := range shells {
@@ -297,7 +309,7 @@ func (m *machine) send(text, answer string) result {
 	m.must(err)
 	m.must(cmd.Start())
 	m.write("/faults/pid", strconv.Itoa(cmd.Process.Pid)+"\n")
-	_, _ = io.WriteString(stdin, m.onMachine(text)) // a script that ends early shows in its output
+	_, _ = io.WriteString(stdin, m.withStandIns(text)) // a script that ends early shows in its output
 	if m.hangUp {
 		stdin.Close()
 	}

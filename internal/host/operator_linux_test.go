@@ -34,7 +34,7 @@ func TestStoppedByAnOperator(t *testing.T) {
 		"started again":           {"case $starts$shows in 12) stopped ;; 13) active=active sub=running id=his ;; esac", "", false, "an operator stopped"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			inEachShell(t, func(t *testing.T, m *machine) {
+			inOneShell(t, func(t *testing.T, m *machine) {
 				m.hook("on-show", c.show)
 				m.hook("on-restart", c.restart+"\nlog INFO agent: started")
 				r := m.rotate(firstRun, newBytes, "window=2")

@@ -56,7 +56,7 @@ func TestRehearsalAndOthers(t *testing.T) {
 		"recovery instead of a timer": {`[ -f "$MACHINE/tool/recovered" ] || { ` + recovers + "}", "", "another process has undone", "result=clean"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			inEachShell(t, func(t *testing.T, m *machine) {
+			inOneShell(t, func(t *testing.T, m *machine) {
 				m.impatient()
 				m.program("sleep", c.program+"\nexec /bin/sleep \"$@\"")
 				m.hook("on-guard", c.hook)

@@ -195,7 +195,7 @@ func TestPrune(t *testing.T) {
 		"a name of wild cards": {[]string{"*", today}, []string{"keep=1"}, []string{today}},
 	} {
 		t.Run(name, func(t *testing.T) {
-			inEachShell(t, func(t *testing.T, m *machine) {
+			inOneShell(t, func(t *testing.T, m *machine) {
 				now := time.Now() // the day may have changed since the table was made
 				for _, have := range c.have {
 					run, state, _ := strings.Cut(dated(now, have), "=")

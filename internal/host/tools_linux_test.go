@@ -2,10 +2,14 @@ package host
 
 import (
 	"errors"
+	"flag"
 	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
+	"slices"
+	"strconv"
 	"strings"
 	"testing"
 )
@@ -21,8 +25,15 @@ var (
 // because a file that a forked process has open for writing can't be executed (ETXTBSY).
 var tools string
 
+// TestMain also lets more tests run at once than there are cores: most of them wait.
 func TestMain(m *testing.M) {
 	code := 1
+	flag.Parse()
+	given := false
+	flag.Visit(func(f *flag.Flag) { given = given || f.Name == "test.parallel" })
+	if !given {
+		_ = flag.Set("test.parallel", strconv.Itoa(4*runtime.GOMAXPROCS(0)))
+	}
 	dir, err := os.MkdirTemp("", "host-tools")
 	if err == nil {
 		err = installTools(dir)
@@ -63,4 +74,37 @@ func installTools(dir string) error {
 func copyTool(name, to string) error {
 	data, err := os.ReadFile("testdata/" + name)
 	return errors.Join(err, os.MkdirAll(filepath.Dir(to), 0o755), os.WriteFile(to, data, 0o755))
+}
+
+// inShell has stand-ins as functions in the script's shell: to start a process takes
+// longer than what they do.
+var inShell = map[string]string{
+	"sync":      `while [ $# -gt 1 ]; do shift; [ -e "$1" ] || return 1; done`,
+	"systemctl": `( . "$TOOLS/bin/systemctl" )`,
+}
+
+// withStandIns is onMachine with the stand-ins in the script's shell, unless the test
+// breaks them, or changes the script or PATH. The timer and the guard, which have
+// shells of their own, start the programs.
+func (m *machine) withStandIns(text string) string {
+	text = m.onMachine(text)
+	if m.text != sent || m.only != "" || m.helper {
+		return text
+	}
+	functions := ""
+	for name, body := range inShell {
+		if m.faults == "" || !m.breaks(name) {
+			functions += name + "() { " + body + "; }\n"
+		}
+	}
+	root := "ROOT=" + m.root + "\n"
+	return strings.Replace(text, root, root+functions, 1)
+}
+
+// breaks reports whether the test's own directories on PATH have a program of that name.
+func (m *machine) breaks(name string) bool {
+	return slices.ContainsFunc(filepath.SplitList(m.faults), func(dir string) bool {
+		_, err := os.Stat(filepath.Join(dir, name))
+		return err == nil
+	})
 }

@@ -1,0 +1,5 @@
+//go:build matrix
+
+package host
+
+const wholeMatrix = true

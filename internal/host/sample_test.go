@@ -1,0 +1,7 @@
+//go:build !matrix
+
+package host
+
+// wholeMatrix is set by make matrix: every fault of a transaction at every call, and every
+// row of the tables of inOneShell in every shell.
+const wholeMatrix = false
