@@ -80,19 +80,26 @@ func replace(text, secret string) string {
 	return out.String()
 }
 
-// lengthOf returns the length in bytes of the secret that text starts with, including
-// newlines inside it; 0 if text does not start with secret.
+// lengthOf returns the length in bytes of the secret that text starts with; 0 if text does
+// not start with it. There may be newlines anywhere inside it, also in place of spaces, as
+// where a program wraps a line.
 func lengthOf(secret, text string) int {
-	at := 0
-	for i := 0; i < len(secret); at++ {
-		switch {
-		case at == len(text):
-			return 0
-		case text[at] == secret[i]:
-			i++
-		case text[at] != '\n' || i == 0:
+	i, at := 0, 0
+	for {
+		if at == len(text) || text[at] != secret[i] {
 			return 0
 		}
+		if i, at = i+1, at+1; i == len(secret) {
+			return at
+		}
+		wanted, have := gap(secret[i:]), gap(text[at:])
+		spaces := strings.Count(text[at:at+have], " ")
+		if spaces != wanted && (spaces > wanted || spaces == have) {
+			return 0
+		}
+		i, at = i+wanted, at+have
 	}
-	return at
 }
+
+// gap returns the number of spaces and newlines at the start of s.
+func gap(s string) int { return len(s) - len(strings.TrimLeft(s, " \n")) }

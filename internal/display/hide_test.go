@@ -45,3 +45,34 @@ func TestHide(t *testing.T) {
 		t.Errorf("Plain = %q", got)
 	}
 }
+
+// FuzzHide: a hidden secret is not in the output, whatever a host puts between its characters
+// that is not shown, or breaks the line there.
+func FuzzHide(f *testing.F) {
+	const secret = "correct horse  battery staple"
+	f.Add("it is ", "\n", "\x00", " again")
+	f.Add("", "\x1b[0m", "\n\n", "")
+	f.Add("correct ", "", "\r\n", " horse")
+	f.Fuzz(func(t *testing.T, before, first, second, after string) {
+		Hide(secret)
+		for _, between := range []string{first, second} {
+			if SanitiseText("x"+between+"x", 100) != "xx" && strings.Trim(between, "\n\r") != "" {
+				return // it is shown
+			}
+		}
+		var text strings.Builder
+		for i, c := range secret {
+			text.WriteRune(c)
+			text.WriteString([]string{first, second, ""}[(i+len(before))%3])
+		}
+		wrapped := strings.ReplaceAll(secret, " ", "\n"+strings.Trim(first, " \t"))
+		for _, said := range []string{before + text.String() + after, before + wrapped + after} {
+			limit := len(said) + len(Redacted)
+			for _, shown := range []string{Sanitise(said, limit), SanitiseText(said, limit)} {
+				if strings.Contains(strings.Join(strings.Fields(shown), ""), strings.ReplaceAll(secret, " ", "")) {
+					t.Errorf("%q became %q", said, shown)
+				}
+			}
+		}
+	})
+}
