@@ -6,7 +6,7 @@ STATICCHECK = honnef.co/go/tools/cmd/staticcheck@v0.8.2
 RACE := $(shell command -v cc >/dev/null 2>&1 && echo -race)
 SUDO := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
 
-.PHONY: help build demo test check model matrix e2e bench clean
+.PHONY: help build demo test check fuzz model matrix e2e bench clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z0-9]+:.*## /{printf "make %-8s %s\n", $$1, $$2}' Makefile
@@ -29,6 +29,9 @@ check: ## formatting, vet (also for macOS and Windows), staticcheck, shellcheck
 	go run $(STATICCHECK) ./...
 	cat internal/host/script/*.sh | shellcheck -s sh -
 	shellcheck $$(git ls-files '*.sh' .ci/run | grep -v internal/host/script)
+
+fuzz: ## each fuzz target for a minute; FUZZTIME=10m for another time, TARGET=planfile for some of them
+	sh test/fuzz/run.sh $(TARGET)
 
 model: ## a model of the transaction, in every state, and the steps of real runs in it (spin, gcc)
 	CI=true go test -count=1 -v ./test/model

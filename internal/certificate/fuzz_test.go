@@ -2,6 +2,8 @@ package certificate
 
 import (
 	"bytes"
+	"crypto/rsa"
+	"encoding/base64"
 	"encoding/binary"
 	"errors"
 	"path/filepath"
@@ -46,11 +48,38 @@ func FuzzParse(f *testing.F) {
 			soundError(t, p.problem())
 			return
 		}
+		sameAsLibrary(t, data, c)
 		again, err := Parse(c.Canonical(), now)
 		if err != nil || !bytes.Equal(again.Canonical(), c.Canonical()) || again.Normalised || !again.AgentLoads || again.Leaf != c.Leaf {
 			t.Fatalf("canonical form does not stand: %v, %v", again, err)
 		}
 	})
+}
+
+// sameAsLibrary compares key and leaf with those that another reader finds, if it can read
+// both files: the original and the canonical one. It expects one key and takes the first
+// certificate for its leaf.
+func sameAsLibrary(t *testing.T, data []byte, c *Certificate) {
+	t.Helper()
+	der, err := base64.StdEncoding.DecodeString(strings.TrimSpace(string(c.Canonical())))
+	if err != nil {
+		t.Fatal(err)
+	}
+	key, leaf, _, err := pkcs12.DecodeChain(der, "")
+	if errors.As(err, new(pkcs12.NotImplementedError)) { // such as SHA-384
+		return
+	}
+	if err != nil {
+		t.Fatalf("the canonical form is not readable: %v", err)
+	}
+	if public, ok := key.(*rsa.PrivateKey); !ok || !public.PublicKey.Equal(leaf.PublicKey) {
+		t.Fatal("the key is not that of the leaf")
+	}
+	if other, first, _, err := pkcs12.DecodeChain(data, ""); err == nil {
+		if !key.(*rsa.PrivateKey).Equal(other) || key.(*rsa.PrivateKey).PublicKey.Equal(first.PublicKey) && !first.Equal(leaf) {
+			t.Fatalf("another reader finds %s, not %s, or another key", first.Subject, leaf.Subject)
+		}
+	}
 }
 
 // FuzzParsePublic: no input panics, and every message is safe to print.

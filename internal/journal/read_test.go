@@ -6,10 +6,13 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/aoifleet/aoifleet/test/fuzz"
 )
 
 const begun = `{"at":"2026-11-23T08:45:12Z","event":"begin","head":{"run_id":"20261123-084512-K3F9","command":"rotate","hosts":["one"]}}` + "\n"
@@ -196,22 +199,40 @@ func TestResolve(t *testing.T) {
 	}
 }
 
+// FuzzRead: what is read can be written, and is then read again without a change or a damaged
+// line.
 func FuzzRead(f *testing.F) {
+	exit := 2
+	written, err := encode([]Entry{{Event: Begin, Head: &Head{Run: id, Command: "rotate", Hosts: []string{"one", "two"}}}, {Event: Plan, Host: "one", Step: "rotate", Old: "AA", New: "BB"},
+		{Event: Step, Host: "one", Step: "swap"}, {Event: Done, Host: "one", Step: "swap"}, {Event: End, Host: "one", Outcome: "failed", Class: "disk", Message: "no \x1b space\u2028"}, {Event: Finish, Exit: &exit}})
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Add(written)
 	for _, seed := range []string{begun, begun[:50], begun + "\x00\n{}\n", `{"at":"0000-01-01T00:00:00+23:59","event":"end"}`,
 		begun + `{"at":"2026-11-23T08:45:12+01:00","event":"finish","exit_code":-1}`, begun + `{"event":"begin","head":null}` + "\r\n"} {
 		f.Add([]byte(seed))
 	}
 	f.Fuzz(func(t *testing.T, text []byte) {
-		run, err := read(bytes.NewReader(text), id)
+		var run *Run
+		var err error
+		fuzz.Bounded(t, 1<<20+2000*len(text), func() { run, err = read(bytes.NewReader(text), id) })
 		if err != nil {
+			fuzz.Line(t, err.Error(), 200)
 			return
 		}
 		if run.Run != id || run.Started.IsZero() || len(run.Entries)+run.Damaged > bytes.Count(text, []byte("\n"))+1 {
 			t.Fatalf("%+v", run)
 		}
-		if _, err := json.Marshal(run.Entries); err != nil {
-			t.Fatalf("can't be encoded: %v", err)
+		var lines bytes.Buffer
+		for _, e := range run.Entries {
+			if err := json.NewEncoder(&lines).Encode(e); err != nil {
+				t.Fatalf("can't be encoded: %v", err)
+			}
 		}
-		run.Outcomes()
+		again, err := read(&lines, id)
+		if run.Damaged = 0; err != nil || !reflect.DeepEqual(again, run) {
+			t.Fatalf("%+v became %+v, %v", run, again, err)
+		}
 	})
 }

@@ -3,6 +3,8 @@ package jump
 import (
 	"strings"
 	"testing"
+
+	"github.com/aoifleet/aoifleet/test/fuzz"
 )
 
 func TestParse(t *testing.T) {
@@ -37,4 +39,30 @@ func TestString(t *testing.T) {
 			t.Errorf("%q: %q, %v", text, hop.String(), err)
 		}
 	}
+}
+
+// FuzzParse: an accepted hop survives String and Parse, and an error quotes nothing.
+func FuzzParse(f *testing.F) {
+	for _, seed := range []string{"bastion", "me@corp@b:2222", "me@[fd00::1]:2222", "fd00::1", "[b]", "[b]:1", "ssh://u%40x;y@h:2/", "ssh://h", "b:022", "@b", "ssh://u:p@h", "\x1b@b"} {
+		f.Add(seed)
+	}
+	f.Fuzz(func(t *testing.T, text string) {
+		hop, err := Parse(text)
+		if err != nil {
+			fuzz.Line(t, err.Error(), 120)
+			if hop != (Hop{}) {
+				t.Errorf("%q: %+v", text, hop)
+			}
+			return
+		}
+		if hop.Port < 0 || hop.Port > 65535 || hop.User != "" && CheckUser(hop.User) != nil {
+			t.Errorf("%q: %+v", text, hop)
+		}
+		if hop.Host == "" || hop.Host[0] == '-' || strings.ContainsAny(hop.Host, " \t/[]@,") {
+			return // callers refuse it
+		}
+		if again, err := Parse(hop.String()); err != nil || again != hop {
+			t.Errorf("%q: %+v became %+v, %v", text, hop, again, err)
+		}
+	})
 }

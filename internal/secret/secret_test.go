@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -231,4 +232,25 @@ func TestCommandIsInterrupted(t *testing.T) {
 	if err := <-ended; !errors.Is(err, context.Canceled) {
 		t.Errorf("%v", err)
 	}
+}
+
+// FuzzOneLine: a secret is one line without its end, and nothing else is changed; an error has
+// no part of it.
+func FuzzOneLine(f *testing.F) {
+	for _, seed := range []string{"", "a", "a\n", "a\r\n", "a\r\n\n", "\n", "a\nb", "\x00", " a ", "\r", "-----BEGIN PRIVATE KEY-----\nA\n", strings.Repeat("a", MaxSize+1)} {
+		f.Add(seed)
+	}
+	said := []string{"it is empty", "it has more than one line", tooLong().Message}
+	f.Fuzz(func(t *testing.T, file string) {
+		got, err := oneLine(file)
+		if err != nil {
+			if got != "" || !slices.Contains(said, err.Error()) {
+				t.Errorf("%q, %v", got, err)
+			}
+			return
+		}
+		if got == "" || len(got) > MaxSize || strings.ContainsAny(got, "\n\x00") || file != got && file != got+"\n" && file != got+"\r\n" && file != got+"\r" {
+			t.Errorf("%q became %q", file, got)
+		}
+	})
 }
