@@ -5,6 +5,7 @@ import (
 	"context"
 	"crypto/x509"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net/http"
 	"slices"
@@ -123,24 +124,35 @@ func (g *Graph) read(ctx context.Context, clientID string, on Place) (*Object, e
 	if err != nil {
 		return nil, err
 	}
+	if o.parse(body) != nil {
+		return nil, notTheService(g.wire.outcome())
+	}
+	return o, nil
+}
+
+// parse sets the id and the keys from Graph's answer.
+func (o *Object) parse(body []byte) error {
 	var answer struct {
 		ID    string                       `json:"id"`
 		AppID string                       `json:"appId"`
 		Keys  []map[string]json.RawMessage `json:"keyCredentials"`
 	}
-	if json.Unmarshal(body, &answer) != nil || !plainID(answer.ID) || !strings.EqualFold(answer.AppID, clientID) {
-		return nil, notTheService(g.wire.outcome())
+	if err := json.Unmarshal(body, &answer); err != nil {
+		return err
+	}
+	if !plainID(answer.ID) || !strings.EqualFold(answer.AppID, o.ClientID) {
+		return errors.New("not that application")
 	}
 	o.ObjectID = answer.ID
 	for _, raw := range answer.Keys {
 		key, err := keyOf(raw)
 		if err != nil {
-			return nil, notTheService(g.wire.outcome())
+			return err
 		}
 		o.Keys = append(o.Keys, key)
 	}
 	o.leaveOutSAML()
-	return o, nil
+	return nil
 }
 
 // path returns the address of an object below Graph's.
@@ -148,25 +160,23 @@ func (o *Object) path() string {
 	return "/" + segments[o.On] + "(appId='" + strings.ToLower(o.ClientID) + "')"
 }
 
+// keyOf parses one key. JSON's names are compared exactly, and not as encoding/json does, so
+// that what is sent back is what was read.
 func keyOf(raw map[string]json.RawMessage) (Key, error) {
-	var k struct {
-		KeyID       string    `json:"keyId"`
-		DisplayName string    `json:"displayName"`
-		Start       time.Time `json:"startDateTime"`
-		End         time.Time `json:"endDateTime"`
-		Key         []byte    `json:"key"`
-		Type        string    `json:"type"`
-		Usage       string    `json:"usage"`
+	k := Key{raw: raw}
+	var kind, usage string
+	for name, to := range map[string]any{"keyId": &k.ID, "displayName": &k.Name, "startDateTime": &k.Start, "endDateTime": &k.End,
+		"key": &k.Certificate, "type": &kind, "usage": &usage} {
+		if text, there := raw[name]; there && json.Unmarshal(text, to) != nil {
+			return Key{}, fmt.Errorf("%s is not in the form of a key credential", name)
+		}
 	}
-	text, err := json.Marshal(raw)
-	if err != nil {
-		return Key{}, err
+	if !plainID(k.ID) {
+		return Key{}, errors.New("it has no id")
 	}
-	if err := json.Unmarshal(text, &k); err != nil || k.KeyID == "" {
-		return Key{}, fmt.Errorf("not a key credential")
-	}
-	return Key{ID: k.KeyID, Name: clean(k.DisplayName, 120), Usage: clean(k.Usage, 40), Start: k.Start, End: k.End, Certificate: k.Key,
-		SignsIn: strings.EqualFold(k.Type, certificateType) && strings.EqualFold(k.Usage, signInUsage), raw: raw}, nil
+	k.Name, k.Usage, k.Start, k.End = clean(k.Name, 120), clean(usage, 40), encodable(k.Start), encodable(k.End)
+	k.SignsIn = strings.EqualFold(kind, certificateType) && strings.EqualFold(usage, signInUsage)
+	return k, nil
 }
 
 // leaveOutSAML takes the public halves of SAML's signing certificates off the keys to

@@ -61,7 +61,7 @@ func stateOf(name string, s azsecrets.Secret) SecretState {
 		state.Enabled = a.Enabled == nil || *a.Enabled
 		set := func(to *time.Time, from *time.Time) {
 			if from != nil {
-				*to = from.UTC()
+				*to = encodable(from.UTC())
 			}
 		}
 		set(&state.Expires, a.Expires)
@@ -69,6 +69,18 @@ func stateOf(name string, s azsecrets.Secret) SecretState {
 		set(&state.Updated, a.Updated)
 	}
 	return state
+}
+
+// encodable returns t, or the nearest time that JSON can express (time.Time.MarshalJSON) if a
+// service sent another one.
+func encodable(t time.Time) time.Time {
+	switch year := t.UTC().Year(); {
+	case year < 1:
+		return time.Unix(0, 0).UTC()
+	case year > 9999:
+		return time.Date(9999, 12, 31, 23, 59, 59, 0, time.UTC)
+	}
+	return t
 }
 
 // problem returns why the agent can't use the secret, nil if it can. Key Vault hands out expired

@@ -129,14 +129,15 @@ func readWhole(resp *http.Response) ([]byte, error) {
 	return body, err
 }
 
-// retryAfter reads RFC 9110 section 10.2.3: seconds, or a date.
+// retryAfter reads RFC 9110 section 10.2.3: seconds, or a date. It returns at most a day.
 func retryAfter(h http.Header, now time.Time) time.Duration {
+	const day = 24 * time.Hour
 	value := h.Get("Retry-After")
 	if s, err := strconv.Atoi(value); err == nil {
-		return time.Duration(max(0, min(s, 24*3600))) * time.Second
+		return time.Duration(max(0, min(s, int(day.Seconds())))) * time.Second
 	}
 	if at, err := http.ParseTime(value); err == nil {
-		return max(0, at.Sub(now))
+		return max(0, min(at.Sub(now), day))
 	}
 	return 0
 }
