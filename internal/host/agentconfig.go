@@ -235,5 +235,5 @@ func (c AgentConfig) names() string {
 	if len(names) == 0 {
 		return "(none has a service principal)"
 	}
-	return strings.Join(names, ", ")
+	return display.Shorten(strings.Join(names, ", "), 400)
 }

@@ -1,12 +1,17 @@
 package host
 
 import (
+	"encoding/json"
 	"fmt"
 	"strings"
 	"testing"
 
+	"gopkg.in/yaml.v3"
+
+	"github.com/aoifleet/aoifleet/internal/display"
 	"github.com/aoifleet/aoifleet/internal/inventory"
 	"github.com/aoifleet/aoifleet/internal/problem"
+	"github.com/aoifleet/aoifleet/test/fuzz"
 )
 
 func provider(name, path string) string {
@@ -193,24 +198,65 @@ func TestAgentConfigOfAnotherForm(t *testing.T) {
 	}
 }
 
+// FuzzAgentConfig: an accepted file has the values that another decoder of YAML, or of JSON if
+// it is JSON, finds in it; a path that is chosen is absolute and printable; time and memory are
+// bounded.
 func FuzzAgentConfig(f *testing.F) {
 	f.Add("agent_id: a\nsecret_providers:\n"+provider("p", "/p"), "p", "")
 	f.Add("[1]: 2\n<<: {a: 1}\n", "", "/x")
 	f.Add("a: &a [*a, *a]\nsecret_providers: *a", "", "")
 	f.Add("pipelines: [{source: {mcc_edrs: {listener: {port: 1}}}}]", "", "")
-	f.Add(`{"secret_providers":[{"key_vault":{"service_principal":{"cert_path":"\/a\\"}}}]}`, "", "")
+	f.Add(`{"agent_id":"\ud83d\ude00","secret_providers":[{"key_vault":{"service_principal":{"cert_path":"\/a\\"}}}]}`, "", "")
 	f.Add("a: 1\r---\rb: 2\r...\r", "", "")
+	f.Add("secret_providers:\n- name: x\n  key_vault: {vault_name: v, service_principal: {cert_path: \"/a\\u202e\"}}\n", "x\x1b", "")
+	f.Add("a: &a [0,0,0,0,0,0,0,0,0]\nb: &b [*a,*a,*a,*a,*a,*a,*a,*a,*a]\nc: &c [*b,*b,*b,*b,*b,*b,*b,*b,*b]\nd: &d [*c,*c,*c,*c,*c,*c,*c,*c,*c]\nsecret_providers: [*d,*d,*d,*d,*d,*d]", "", "")
+	f.Add("a: &a {name: n, key_vault: {service_principal: {cert_path: /p}}}\nb: &b [*a,*a,*a]\nsecret_providers: *b", "n", "")
 	f.Fuzz(func(t *testing.T, text, name, path string) {
-		cfg, err := parseAgentConfig(text)
+		var cfg AgentConfig
+		var err error
+		fuzz.Bounded(t, 16<<20+4000*len(text), func() { cfg, err = parseAgentConfig(text) })
 		if err != nil {
+			fuzz.Line(t, err.Error(), 200)
 			return
-		}
-		got, err := cfg.choose(inventory.Agent{Provider: name, CertificatePath: path})
-		if err == nil && got != nil && path == "" && (!strings.HasPrefix(got.Path, "/") || strings.ContainsAny(got.Path, "\n\r\x00\x1b")) {
-			t.Errorf("path %q", got.Path)
 		}
 		if cfg.ListenerPort < 0 || cfg.ListenerPort > 65535 {
 			t.Errorf("port %d", cfg.ListenerPort)
 		}
+		sameAsOther(t, text, cfg)
+		got, err := cfg.choose(inventory.Agent{Provider: name, CertificatePath: path})
+		if err != nil {
+			fuzz.Line(t, strings.ReplaceAll(AsProblem(err).Message, fmt.Sprintf("%q", name), ""), 1000)
+			return
+		}
+		if got != nil && path == "" && (!strings.HasPrefix(got.Path, "/") || len(got.Path) > 4096 || got.Path != display.Plain(got.Path, 4096)) {
+			t.Errorf("path %q", got.Path)
+		}
 	})
+}
+
+// sameAsOther compares the paths with those of another decoder.
+func sameAsOther(t *testing.T, text string, cfg AgentConfig) {
+	t.Helper()
+	var all map[string]any
+	if json.Valid([]byte(text)) {
+		_ = json.Unmarshal([]byte(text), &all) // the other fields do not matter
+	} else if !strings.Contains(text, "<<") { // a merge is not done for a map of the same form
+		_ = yaml.Unmarshal([]byte(text), &all)
+	}
+	list, _ := all["secret_providers"].([]any)
+	var want []string
+	for _, p := range list {
+		provider, _ := p.(map[string]any)
+		vault, _ := provider["key_vault"].(map[string]any)
+		if principal, ok := vault["service_principal"].(map[string]any); ok {
+			path, _ := principal["cert_path"].(string)
+			want = append(want, path)
+		}
+	}
+	for i, path := range want {
+		if path != "" && (i >= len(cfg.Providers) || cfg.Providers[i].Path != path) {
+			t.Errorf("%q: %+v, another decoder reads %q", text, cfg.Providers, want)
+			return
+		}
+	}
 }

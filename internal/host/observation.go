@@ -38,7 +38,7 @@ type Observation struct {
 	Receipts []Receipt
 	AtWork   bool              // a transaction of the observing run is in progress
 	Backups  []Backup          // the oldest first
-	Leftover []string          // of ended runs: names of staged files, dead-man switches
+	Leftover []string          // of ended runs: names of staged files, dead-man switches; at most maxShown
 	Saved    *certificate.Info // in the backup of ObserveOptions.Saved; nil: unknown
 	Space    int64             // free bytes below /var/lib
 	HostKey  string
@@ -175,8 +175,8 @@ func parseFound(out []byte) *found {
 				f.backups = append(f.backups, Backup{clean(b[0]), clean(b[1]), clean(b[2])})
 			}
 		case "leftover":
-			if !slices.Contains(f.leftover, clean(text)) {
-				f.leftover = append(f.leftover, clean(text))
+			if name := clean(text); len(f.leftover) < maxShown && !slices.Contains(f.leftover, name) {
+				f.leftover = append(f.leftover, name)
 			}
 		case "saved_pem":
 			f.saved.WriteString(text + "\n")

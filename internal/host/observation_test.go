@@ -2,12 +2,14 @@ package host
 
 import (
 	"encoding/json"
+	"fmt"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/aoifleet/aoifleet/internal/display"
 	"github.com/aoifleet/aoifleet/internal/inventory"
+	"github.com/aoifleet/aoifleet/test/fuzz"
 )
 
 const answer = `uptime=1000.50
@@ -140,28 +142,66 @@ func TestTimesCanBeWritten(t *testing.T) {
 	}
 }
 
-// FuzzObservation: no output of a host causes a panic or is shown unsanitised.
+// TestListsAreShort: a host can't fill the screen, or keep the program busy, with a list.
+func TestListsAreShort(t *testing.T) {
+	var out, names strings.Builder
+	for i := range 1000 {
+		fmt.Fprintf(&out, "leftover=%d\n", i)
+		names.WriteString(provider(fmt.Sprintf("p%d", i), fmt.Sprintf("/%d", i)))
+	}
+	o, _ := parseFound([]byte(out.String())).observation(inventory.Agent{})
+	if len(o.Leftover) != maxShown || o.Leftover[0] != "0" {
+		t.Errorf("%d leftovers", len(o.Leftover))
+	}
+	cfg, err := parseAgentConfig("secret_providers:\n" + names.String())
+	if err == nil {
+		_, err = cfg.choose(inventory.Agent{})
+	}
+	fuzz.Problem(t, err, 1500)
+}
+
+// FuzzObservation: no output of a host causes a panic or is shown unsanitised, takes long or
+// can't be written as JSON.
 func FuzzObservation(f *testing.F) {
 	f.Add([]byte(answer), "")
 	f.Add([]byte("pem=x\nkind=file\nconfig_missing=\ncertificate=/p\nattributes=::::::::\npem=-----BEGIN CERTIFICATE-----\n"), "/p")
 	f.Add([]byte("clock=-9223372036854775808.9\nuptime=9223372036854775807\nunit=ActiveState=active\nunit=ExecMainStartTimestampMonotonic=9223372036854775807"), "")
 	f.Add([]byte("receipt=\nreceipt= run= owner=\nunit\n=\n"), "")
+	f.Add([]byte("unit=TimeoutStopUSec=1min 30.5s\nunit=TimeoutStartUSec=1e300s NaNs infinity\nunit=Id=a@.service\nbackup=a b c\nleftover=\x1b\nreceipt=pending run=r owner=\nreceipt_left=-1\nreceipt_pid=2\n"), "")
 	f.Fuzz(func(t *testing.T, out []byte, path string) {
-		found := parseFound(out)
-		o, _ := found.observation(inventory.Agent{CertificatePath: path})
-		if o.Provider != nil {
-			if file := found.file(o.Provider.Path); file != nil {
-				o.describe(file)
+		var o *Observation
+		var err error
+		fuzz.Bounded(t, 16<<20+4000*len(out), func() {
+			found := parseFound(out)
+			o, err = found.observation(inventory.Agent{Config: "/etc/agent.yaml", CertificatePath: path})
+			if o.Provider != nil {
+				if file := found.file(o.Provider.Path); file != nil {
+					o.describe(file)
+				}
 			}
+		})
+		if err != nil {
+			fuzz.Problem(t, err, 1000)
 		}
 		o.ProcessIsOlder()
 		receipt, _ := o.Unfinished()
-		shown := []string{o.Denied, o.LiveNote, o.File.Real, o.File.Kind, o.File.Owner, o.File.Mode, o.File.Digest, o.File.Unsafe,
-			o.Unit.Load, o.Unit.Active, o.Unit.Sub, o.Unit.Result, receipt.State, receipt.Run, receipt.Owner, o.Config.AgentID}
-		for _, text := range shown {
+		shown := []string{o.Denied, o.LiveNote, o.File.Kind, o.File.Owner, o.File.Mode, o.File.Digest, o.File.Unsafe, o.File.Untrusted, o.Machine, o.Settings,
+			o.Unit.ID, o.Unit.Type, o.Unit.Load, o.Unit.Active, o.Unit.Sub, o.Unit.File, o.Unit.Result, receipt.State, receipt.Run, receipt.Owner, receipt.Interrupted(), o.Config.AgentID}
+		for _, b := range o.Backups {
+			shown = append(shown, b.Run, b.Old, b.New)
+		}
+		for _, text := range append(shown, o.Leftover...) {
+			fuzz.Line(t, text, 4096)
 			if text != display.Sanitise(text, 4096) {
 				t.Errorf("not sanitised: %q", text)
 			}
+		}
+		fuzz.Line(t, o.File.Real, 4096)
+		if o.Unit.StopTime < 0 || o.Unit.StartTime < 0 || o.Unit.UndoTime(inventory.Health{}) < 0 || o.Unit.SlowProblem("u", 0) == nil && o.Unit.RestartTime() > 0 {
+			t.Errorf("%+v", o.Unit)
+		}
+		if _, err := json.Marshal(o); err != nil {
+			t.Error(err)
 		}
 	})
 }

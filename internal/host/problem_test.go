@@ -17,8 +17,8 @@ func TestHostSaid(t *testing.T) {
 		"unreachable x":              {Class: "unreachable", Message: "x"},
 		"sudo x":                     {Class: "sudo", Message: "x"},
 		"authentication x":           {Class: "internal", Message: "x"}, // no class of the script
-		"":                           {Class: "internal"},
-		"disk":                       {Class: "disk"},
+		"":                           {Class: "internal", Message: "the host gave no reason"},
+		"disk":                       {Class: "disk", Message: "the host gave no reason"},
 		"disk a\x1b[31mb\x00\u202ec": {Class: "disk", Message: "abc"},
 	} {
 		if got := hostSaid(text); *got != want {

@@ -75,12 +75,12 @@ func (t *conversation) hear(ctx context.Context, line string) {
 			r.Problem = t.said(text)
 		}
 		t.failStep()
-	case "undo_error":
-		r.Notes = append(r.Notes, display.Sanitise(text, 600))
-	case "note":
-		r.Notes = append(r.Notes, display.Sanitise(text, 600))
+	case "undo_error", "note":
+		if len(r.Notes) < maxShown {
+			r.Notes = append(r.Notes, display.Sanitise(text, 600))
+		}
 	case "evidence":
-		if len(r.Evidence) < 200 {
+		if len(r.Evidence) < maxShown {
 			r.Evidence = append(r.Evidence, display.Sanitise(text, 1000))
 		}
 	case "known":
@@ -106,6 +106,9 @@ func (t *conversation) hear(ctx context.Context, line string) {
 		}
 	}
 }
+
+// maxShown limits each list of a host that is shown in full.
+const maxShown = 200
 
 // answer sends the operator's answer: to confirm, unless health.command failed.
 func (t *conversation) answer(ctx context.Context) {

@@ -197,7 +197,7 @@ func hostSaid(text string) *problem.Error {
 	default:
 		class = problem.Internal
 	}
-	p := &problem.Error{Class: class, Message: display.Sanitise(message, 600)}
+	p := &problem.Error{Class: class, Message: cmp.Or(display.Sanitise(message, 600), "the host gave no reason")}
 	if strings.HasPrefix(message, "cannot arm the dead-man switch") {
 		p.Hint = "--no-deadman continues without it"
 	}
