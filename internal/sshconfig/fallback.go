@@ -10,6 +10,7 @@ import (
 	"strconv"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	"github.com/kevinburke/ssh_config"
 
@@ -49,6 +50,8 @@ func (s *survey) misread() error {
 	for _, l := range s.lines {
 		value, quoted := unquote(l.value)
 		switch {
+		case !utf8.ValidString(l.value):
+			return fmt.Errorf("%s: not UTF-8", l.at())
 		case l.keyword == "match" && !strings.EqualFold(l.value, "all"):
 			return fmt.Errorf("%s: Match", l.at())
 		case l.keyword == "canonicalizehostname" && !strings.EqualFold(value, "no"):
