@@ -1,7 +1,6 @@
 package sshconfig
 
 import (
-	"path/filepath"
 	"strconv"
 	"strings"
 
@@ -40,14 +39,15 @@ func (x expander) path(keyword, s string) (string, error) {
 	return replace(keyword, s, x.tokens())
 }
 
-// tilde replaces ~ at the start of a path.
+// tilde replaces ~ at the start of a path, and like ssh changes nothing else: without its
+// symlinks "link/.." is another folder.
 func (x expander) tilde(keyword, s string) (string, error) {
 	switch {
 	case s == "~" || strings.HasPrefix(s, "~/"):
 		if x.options.Home == "" {
 			return "", &problem.Error{Class: problem.Usage, Message: keyword + ": can't expand ~: the home directory is unknown", Hint: "write the whole path"}
 		}
-		return filepath.Join(x.options.Home, s[1:]), nil
+		return strings.TrimRight(x.options.Home, "/") + "/" + strings.TrimLeft(s[1:], "/"), nil
 	case strings.HasPrefix(s, "~"):
 		return "", &problem.Error{Class: problem.Usage, Message: keyword + ": the home directory of another user is not supported: " + quote(s), Hint: "write the whole path"}
 	}

@@ -18,7 +18,7 @@ func FuzzFallback(f *testing.F) {
 	}
 	for _, seed := range []string{"Host a\n Port 7\n HostName %h.example.net\nHost *\n User u\n", "Host *.net !a.net\n Port 1\nHost a\n IdentityFile ~/x_%h_%r_%p_%n_%%\n IdentitiesOnly yes\n",
 		"User=u\nPort = 7\n\tProxyJump b,c@d:1\n", "host a b\nport 1\nHOST A\nport 2\n", "CheckHostIP yes\nConnectTimeout 1m\nUserKnownHostsFile ~/kh /dev/null\n",
-		"ProxyCommand nc %h %p\nProxyCommand none\n", "IdentityFile \"/my keys/id\"\nCertificateFile none\n", "HostKeyAlias k\nIdentityAgent none\nGlobalKnownHostsFile none\n", "Match all\n Port 7\n", "#a\n\nHost\ta\r\n\fPort 7 \r\n"} {
+		"UserKnownHostsFile ~/link/../kh ~//kh\nIdentityFile ~/a/../b\n", "ProxyCommand nc %h %p\nProxyCommand none\n", "IdentityFile \"/my keys/id\"\nCertificateFile none\n", "HostKeyAlias k\nIdentityAgent none\nGlobalKnownHostsFile none\n", "Match all\n Port 7\n", "#a\n\nHost\ta\r\n\fPort 7 \r\n"} {
 		f.Add(seed)
 	}
 	me, err := user.Current()
