@@ -36,7 +36,7 @@ func FuzzAnswer(f *testing.F) {
 			t.Errorf("%q: %s", after, wait)
 		}
 		x := exchange{host: "v.vault.azure.net", status: status, retryAfter: wait, body: body}
-		errs := []*Error{vaultRefusal(x, ref), c.refused(x, q), notTheService(x)}
+		errs := []*Error{vaultRefusal(x, ref, nil), c.refused(x, q), notTheService(x)}
 		if x.outage() {
 			errs = append(errs, x.unreachable())
 		}

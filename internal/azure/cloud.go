@@ -1,6 +1,7 @@
 package azure
 
 import (
+	"cmp"
 	"crypto/sha1" // #nosec: the thumbprint that Entra shows is SHA-1 by definition
 	"crypto/x509"
 	"encoding/hex"
@@ -21,6 +22,7 @@ type endpoints struct {
 	vaultSuffix string
 	vaultScope  string
 	graph       string // base URL without a slash at its end; "" if it is not known
+	federated   string // audience of a token of another issuer, such as a pipeline's
 	trusted     bool   // Entra is not asked whether the authority is its own
 }
 
@@ -36,6 +38,10 @@ var clouds = map[string]azurecloud.Settings{
 		GraphHost: "https://microsoftgraph.chinacloudapi.cn"},
 	"custom": {},
 }
+
+// federatedAudiences are those of "Workload identity federation"; other clouds have the
+// public one's.
+var federatedAudiences = map[string]string{"usgovernment": "api://AzureADTokenExchangeUSGov", "china": "api://AzureADTokenExchangeChina"}
 
 func endpointsOf(c azurecloud.Settings) (endpoints, error) {
 	name := c.Name
@@ -69,7 +75,8 @@ func endpointsOf(c azurecloud.Settings) (endpoints, error) {
 		cloud:       cloud.Configuration{ActiveDirectoryAuthorityHost: strings.TrimSuffix(authority, "/") + "/", Services: map[cloud.ServiceName]cloud.ServiceConfiguration{}},
 		authority:   strings.Trim(strings.TrimPrefix(authority, "https://"), "/"),
 		vaultSuffix: suffix, vaultScope: "https://" + bare + "/.default",
-		graph: strings.TrimSuffix(graph, "/"), trusted: c.DisableInstanceDiscovery || c.AuthorityHost == "" && known.AuthorityHost != "",
+		federated: cmp.Or(federatedAudiences[name], "api://AzureADTokenExchange"),
+		graph:     strings.TrimSuffix(graph, "/"), trusted: c.DisableInstanceDiscovery || c.AuthorityHost == "" && known.AuthorityHost != "",
 	}, nil
 }
 

@@ -75,7 +75,11 @@ var entraHints = map[string]string{
 	"AADSTS700016":  "check client_id, and that the application is in this tenant: az ad sp show --id CLIENT",
 	"AADSTS7000229": "create the application's service principal in this tenant: az ad sp create --id CLIENT",
 	"AADSTS90002":   "check tenant_id, and azure.cloud in the inventory",
-	"AADSTS7000112": "the application is disabled; an administrator enables it: az ad sp update --id CLIENT --set accountEnabled=true",
+	"AADSTS7000112": "its service principal is disabled (az ad sp update --id CLIENT --set accountEnabled=true), or the application is deactivated (App registrations, Activate)",
+	"AADSTS7000214": "the certificate is revoked: ask its authority for a new one, or make one, aoifleet certificate new",
+	"AADSTS7000277": "the certificate is revoked: ask its authority for a new one, or make one, aoifleet certificate new",
+	"AADSTS7000274": "the certificate is not valid now: make a new one, aoifleet certificate new; or check the clock of this machine: date -u",
+	"AADSTS50012":   "the signature is not that of the registered certificate: register this file's own, aoifleet certificate register",
 	"AADSTS53003":   "Conditional Access blocks sign-ins from here: run it from the agents' network",
 	"AADSTS90038":   "the tenant is in another cloud: set azure.cloud in the inventory",
 	"AADSTS900382":  "the tenant is in another cloud: set azure.cloud in the inventory",
@@ -101,10 +105,11 @@ func expired(v vendor) bool {
 	return v.code == "AADSTS700027" && strings.Contains(v.message, "The key used is expired")
 }
 
-// pending reports whether a refusal may end once a new certificate has propagated.
+// pending reports whether a refusal may end once a new certificate has propagated. Entra has
+// one code for that, for an expired key, and for a key that it has found and whose signature is
+// wrong.
 func pending(e *Error) bool {
-	return e.Class == problem.Refused && e.Code == "AADSTS700027" &&
-		!strings.Contains(e.Message, "The key used is expired") && !strings.Contains(e.Message, "did not match the expected signature")
+	return e.Class == problem.Refused && e.Code == "AADSTS700027" && strings.Contains(e.Message, "key was not found")
 }
 
 // notTheService returns the error of an answer that is not in the service's form: from

@@ -197,7 +197,7 @@ func TestManagedIdentityIsNotAskedThroughAProxy(t *testing.T) {
 	}
 	w := &world{T: t}
 	client := w.with(transport, azurecloud.Settings{}, Patience{})
-	g, err := client.Graph(nil)
+	g, err := client.Graph("", nil)
 	if err != nil {
 		t.Fatal(err)
 	}

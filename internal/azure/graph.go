@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"net/http"
+	"strings"
 	"time"
 
 	"github.com/Azure/azure-sdk-for-go/sdk/azcore"
@@ -44,9 +45,13 @@ type Graph struct {
 	left     map[string]*Object // by path: as it was read back after the last change
 }
 
-// Graph returns access to Microsoft Graph. A nil credential is the operator's,
-// as in Fetch. The error is an *Error of class Configuration.
-func (c *Client) Graph(credential azcore.TokenCredential) (*Graph, error) {
+// Graph returns access to Microsoft Graph in a tenant, which may not be that of whoever signs
+// in; "": theirs. A nil credential is the operator's, as in Fetch. The error is an *Error of
+// class Configuration.
+func (c *Client) Graph(tenant string, credential azcore.TokenCredential) (*Graph, error) {
+	if tenant != "" && !plainID(tenant) {
+		return nil, configuration("it is a GUID or a domain name", "the tenant id is not valid")
+	}
 	if c.at.graph == "" {
 		return nil, configuration("set azure.graph_host in the inventory", "the address of Microsoft Graph in this cloud is unknown")
 	}
@@ -56,12 +61,16 @@ func (c *Client) Graph(credential azcore.TokenCredential) (*Graph, error) {
 			return nil, err
 		}
 	}
-	w, own := c.newWire(), &signIn{TokenCredential: credential}
+	w, own := c.newWire(), &signIn{TokenCredential: credential, tenant: tenant}
 	o := c.options(w, 0)
 	bearer := runtime.NewBearerTokenPolicy(own, []string{c.at.graph + "/.default"}, nil)
 	pipeline := runtime.NewPipeline("aoifleet", "v1", runtime.PipelineOptions{PerRetry: []policy.Policy{bearer}}, &o)
 	return &Graph{base: c.at.graph + "/v1.0", wire: w, pipeline: pipeline, signIn: own, patience: c.patience, left: map[string]*Object{}}, nil
 }
+
+// SignedIn returns who was signed in for the last request, and in which tenant; "" if it is
+// unknown.
+func (g *Graph) SignedIn() string { return strings.Trim(g.signIn.who.signedIn(), " ()") }
 
 // Close closes idle connections.
 func (g *Graph) Close() { g.wire.close() }
@@ -174,7 +183,7 @@ func (g *Graph) failure() *Error {
 	case concurrent(e):
 		e.Class, e.Hint = problem.Unsettled, "another client is changing the application: run it again later"
 	case g.denied():
-		e.Hint = "sign in as an owner of the application, or with Application.ReadWrite.OwnedBy: az login"
+		e.Message, e.Hint = e.Message+g.signIn.who.signedIn(), g.signIn.who.ownerHint(g.signIn.tenant)
 	case x.status == http.StatusNotFound:
 		e.Class, e.Hint = problem.Refused, "check client_id, and that the application is registered in this tenant: az ad app show --id …"
 	}

@@ -3,6 +3,7 @@ package azure
 import (
 	"context"
 	"fmt"
+	"os"
 	"strings"
 	"time"
 
@@ -11,12 +12,21 @@ import (
 	"github.com/Azure/azure-sdk-for-go/sdk/azidentity"
 )
 
-// newOperator returns the credential of the operator who runs this program. Each Client
-// has one.
+// anyTenant lets a credential sign in to the tenant of an application or of a vault, which is
+// often not the operator's own. A token goes to Entra's, Key Vault's and Graph's own addresses
+// only, and azsecrets checks that a vault asks for a token of Key Vault.
+var anyTenant = []string{"*"}
+
+// newOperator returns the credential of the operator who runs this program: a pipeline's own,
+// else Microsoft's default chain, which reads the environment too. Each Client has one.
 func (c *Client) newOperator() (azcore.TokenCredential, error) {
-	credential, err := azidentity.NewDefaultAzureCredential(&azidentity.DefaultAzureCredentialOptions{
-		ClientOptions: c.options(c.newSignInWire(), 0), DisableInstanceDiscovery: c.at.trusted,
-	})
+	o := c.options(c.newSignInWire(), 0)
+	credential, err := c.pipelineCredential(os.Getenv, o)
+	if credential == nil && err == nil {
+		credential, err = azidentity.NewDefaultAzureCredential(&azidentity.DefaultAzureCredentialOptions{
+			ClientOptions: o, AdditionallyAllowedTenants: anyTenant, DisableInstanceDiscovery: c.at.trusted,
+		})
+	}
 	if err != nil {
 		return nil, configuration("", "can't sign in to Azure: %s", clean(err.Error(), 300))
 	}

@@ -117,19 +117,40 @@ func (c *Client) Fetch(ctx context.Context, credential azcore.TokenCredential, r
 	return fileOf(ref, secret)
 }
 
-// signIn remembers why there was no token: the clients of vault and Graph replace that
-// error. The credential in it does not retry by itself: it would send the same
+// signIn remembers who signed in, or why there was no token: the clients of vault and Graph
+// replace that error. The credential in it does not retry by itself: it would send the same
 // assertion, which may not be used twice (RFC 7523 section 3, jti).
 type signIn struct {
 	azcore.TokenCredential
+	tenant string // where to sign in; "": the service says it, else the credential's own
 	failed error
+	who    identity
 }
 
 // GetToken implements azcore.TokenCredential.
 func (s *signIn) GetToken(ctx context.Context, o policy.TokenRequestOptions) (azcore.AccessToken, error) {
+	if o.TenantID == "" {
+		o.TenantID = s.tenant
+	}
 	token, err := s.TokenCredential.GetToken(ctx, o)
+	s.who = identity{}
+	if err == nil {
+		if s.who = identityOf(token.Token); s.who.elsewhere(o.TenantID) {
+			err = inAnotherTenant(s.who, o.TenantID)
+		}
+	}
 	s.failed = err
 	return token, err
+}
+
+// inAnotherTenant returns the error of a token for another tenant than the wanted one: a
+// managed identity, for instance, has tokens of its own tenant only.
+func inAnotherTenant(who identity, wanted string) *Error {
+	hint := "az login --tenant " + wanted
+	if !who.user {
+		hint += ", and set AZURE_TOKEN_CREDENTIALS=AzureCLICredential"
+	}
+	return NewError(problem.Refused, "", fmt.Sprintf("the application or vault is in tenant %s%s", wanted, who.signedIn()), hint)
 }
 
 // signInError returns why signing in failed. The library's own text quotes whole
@@ -138,6 +159,8 @@ func signInError(err error) *Error {
 	hint := "az login, or set AZURE_TENANT_ID, AZURE_CLIENT_ID and AZURE_CLIENT_SECRET"
 	var failed *azidentity.AuthenticationFailedError
 	switch {
+	case AsError(err) != nil:
+		return AsError(err)
 	case errors.Is(err, context.DeadlineExceeded):
 		return NewError(problem.Unreachable, "", "signing in to Azure took too long", "check network, firewall and HTTPS_PROXY")
 	case errors.As(err, &failed) && failed.RawResponse != nil:
@@ -148,7 +171,7 @@ func signInError(err error) *Error {
 		}
 		who := "signing in to Azure"
 		if req := failed.RawResponse.Request; req != nil && req.URL.Hostname() == metadataService {
-			who, hint = "signing in as this machine's managed identity", "to use az login instead, set AZURE_TOKEN_CREDENTIALS=AzureCLICredential"
+			who, hint = "signing in as this machine's managed identity", toUseAz
 		}
 		return NewError(class, v.code, fmt.Sprintf("%s failed (HTTP %d)%s", who, failed.RawResponse.StatusCode, said(v.message)), hint)
 	case errors.As(err, &failed):

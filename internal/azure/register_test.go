@@ -17,7 +17,7 @@ func (w *world) asApplication(p Pair) *Graph {
 	if err != nil {
 		w.Fatal(err)
 	}
-	g, err := w.client.Graph(credential)
+	g, err := w.client.Graph("", credential)
 	if err != nil {
 		w.Fatal(err)
 	}
@@ -28,7 +28,7 @@ func (w *world) asApplication(p Pair) *Graph {
 // asOwner is Graph as a user who owns the application.
 func (w *world) asOwner(permission string) *Graph {
 	w.Helper()
-	g, err := w.client.Graph(person{w.cloud.IssueToken(tenant, "https://graph.microsoft.com", permission)})
+	g, err := w.client.Graph("", person{w.cloud.IssueToken(tenant, "https://graph.microsoft.com", permission)})
 	if err != nil {
 		w.Fatal(err)
 	}

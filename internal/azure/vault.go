@@ -1,6 +1,7 @@
 package azure
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -155,18 +156,18 @@ func (c *Client) getSecret(ctx context.Context, credential azcore.TokenCredentia
 		}
 		return secret, x, failure
 	case x.status >= 400:
-		return secret, x, vaultRefusal(x, ref)
+		return secret, x, vaultRefusal(x, ref, own)
 	}
 	return secret, x, notTheService(x)
 }
 
 // vaultRefusal returns the error of an answer in which Key Vault refuses: "Azure Key Vault REST API error
-// codes".
-func vaultRefusal(x exchange, ref Reference) *Error {
+// codes". operator is whoever asks for a certificate; nil: an agent's certificate asks.
+func vaultRefusal(x exchange, ref Reference, operator *signIn) *Error {
 	v := vendorText(x.body)
-	code := v.inner
-	if code == "" {
-		code = v.code
+	code, who := cmp.Or(v.inner, v.code), ""
+	if operator != nil {
+		who = operator.who.signedIn()
 	}
 	switch {
 	case v.message == "" && x.status != 401:
@@ -178,17 +179,25 @@ func vaultRefusal(x exchange, ref Reference) *Error {
 		return NewError(problem.Secret, code, fmt.Sprintf("secret %s in vault %s is disabled: %s", ref.Name, ref.Vault, v.message),
 			"renew the secret in the vault; the certificate is not the cause")
 	case x.status == 401:
-		return NewError(problem.Forbidden, code, fmt.Sprintf("vault %s rejects the token%s", ref.Vault, said(v.message)),
+		return NewError(problem.Forbidden, code, fmt.Sprintf("vault %s rejects the token%s%s", ref.Vault, said(v.message), who),
 			"check that the vault is in the application's tenant")
 	case x.status == 403:
-		return NewError(problem.Forbidden, code, fmt.Sprintf("vault %s refuses access: %s", ref.Vault, v.message), forbiddenHint(code, v.message))
+		return NewError(problem.Forbidden, code, fmt.Sprintf("vault %s refuses access: %s%s", ref.Vault, v.message, who), forbiddenHint(code, v.message, ref, operator != nil))
 	}
 	return NewError(problem.Forbidden, code, fmt.Sprintf("vault %s: HTTP %d: %s", ref.Vault, x.status, v.message), "")
 }
 
-func forbiddenHint(code, message string) string {
-	if code == "ForbiddenByFirewall" || code == "ForbiddenByConnection" || strings.Contains(message, "Client address is not authorized") {
-		return "the vault's firewall blocks this machine: run it from the agents' network"
+// forbiddenHint tells a firewall from a missing right, and a vault with roles from one with
+// access policies, which ignores roles ("Azure role-based access control vs. access policies").
+func forbiddenHint(code, message string, ref Reference, source bool) string {
+	switch {
+	case code == "ForbiddenByFirewall" || code == "ForbiddenByConnection" || strings.Contains(message, "Client address is not authorized"):
+		if source {
+			return "the vault's firewall blocks this machine: run aoifleet certificate fetch where it does not, and use the file"
+		}
+		return "the vault's firewall blocks this machine: set via: host in the inventory, or run it from the agents' network"
+	case code == "AccessDenied" || strings.Contains(message, "does not have secrets get permission"):
+		return fmt.Sprintf("the vault has access policies: az keyvault set-policy --name %s --object-id ID --secret-permissions get", ref.Vault)
 	}
 	return "it needs the role Key Vault Secrets User on the vault"
 }

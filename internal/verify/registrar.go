@@ -137,13 +137,13 @@ func (r *Registrar) graph(item *Registration) (*azure.Graph, error) {
 
 func (r *Registrar) openGraph(item *Registration) (*azure.Graph, error) {
 	if r.signer.Leaf() == nil {
-		return r.client.Graph(nil)
+		return r.client.Graph(item.TenantID, nil)
 	}
 	credential, err := r.client.AppCredential(item.TenantID, item.ClientID, r.signer)
 	if err != nil {
 		return nil, err
 	}
-	return r.client.Graph(credential)
+	return r.client.Graph(item.TenantID, credential)
 }
 
 // change does one application after the other, until ctx ends. Where Azure gives no answer

@@ -31,7 +31,11 @@ func (c *Cloud) authenticate(endpoint, tenant string, form url.Values) (*Applica
 	case form.Get("client_assertion_type") != assertionType:
 		return nil, refuse("invalid_request", 70003, "The client assertion type is not supported.")
 	}
-	if refused := c.checkAssertion(app, endpoint, form.Get("client_assertion")); refused != nil {
+	refused, federated := c.federated(app, form.Get("client_assertion"))
+	if !federated {
+		refused = c.checkAssertion(app, endpoint, form.Get("client_assertion"))
+	}
+	if refused != nil {
 		return nil, refused
 	}
 	switch {
@@ -70,7 +74,7 @@ func (c *Cloud) checkAssertion(app *Application, endpoint, assertion string) *re
 	case why != nil:
 		return why
 	case errors.Is(err, jwt.ErrTokenSignatureInvalid) && used != nil:
-		return refuse("invalid_client", 700027, "Client assertion contains an invalid signature. [Reason - The provided signature value did not match the expected signature value., Thumbprint of key used by client: '%s']", thumbprint(used.cert))
+		return refuse("invalid_client", 700027, "Client assertion contains an invalid signature. [Reason - Key was found, but use of the key to verify the signature failed., Thumbprint of key used by client: '%s']", thumbprint(used.cert))
 	case errors.Is(err, jwt.ErrTokenExpired), errors.Is(err, jwt.ErrTokenNotValidYet):
 		return refuse("invalid_client", 700024, "Client assertion is not within its valid time range. Current time: %s, assertion valid from %s, expiry time of assertion %s.", now.UTC().Format(time.RFC3339), stamp(claims.NotBefore), stamp(claims.ExpiresAt))
 	case err != nil:

@@ -6,6 +6,7 @@
 package cloud
 
 import (
+	"crypto/ecdsa"
 	"net/http"
 	"slices"
 	"strings"
@@ -28,6 +29,8 @@ const (
 	Entra Service = "entra"
 	Vault Service = "vault"
 	Graph Service = "graph"
+	// Pipeline is where jobs get their tokens.
+	Pipeline Service = "pipeline"
 )
 
 // Options of a Cloud. All have defaults.
@@ -56,6 +59,10 @@ type Cloud struct {
 	faults   map[Service][]*Fault
 	counts   map[Service]int
 	entered  []string // paths, in order
+
+	job         *Job
+	jobKey      *ecdsa.PrivateKey       // of the issuers of its tokens
+	federations map[string][]Federation // by client id
 }
 
 // New returns a cloud without tenants, applications or vaults.
@@ -71,7 +78,7 @@ func New(o Options) (*Cloud, error) {
 		return nil, err
 	}
 	return &Cloud{options: o, authority: a, vaults: map[string]*KeyVault{}, tokens: map[string]grant{},
-		seen: map[string]bool{}, reads: map[string]window{}, faults: map[Service][]*Fault{}, counts: map[Service]int{}}, nil
+		seen: map[string]bool{}, reads: map[string]window{}, faults: map[Service][]*Fault{}, counts: map[Service]int{}, federations: map[string][]Federation{}}, nil
 }
 
 // Skew moves Entra's clock.

@@ -156,7 +156,7 @@ func TestAssertion(t *testing.T) {
 			r.method, r.key = jwt.SigningMethodHS256, x509.MarshalPKCS1PublicKey(&testKeys[0].PublicKey)
 		}, "AADSTS"},
 		{"alg RS512", func(r *request) { r.method = jwt.SigningMethodRS512 }, "AADSTS"},
-		{"another's signature", func(r *request) { r.key = testKeys[1] }, "did not match the expected signature"},
+		{"another's signature", func(r *request) { r.key = testKeys[1] }, "use of the key to verify the signature failed"},
 		{"signature spoiled", func(r *request) {
 			r.assertion = func(s string) string { return s[:len(s)-8] + "AAAAAAAA" }
 		}, "AADSTS700027"},

@@ -3,6 +3,7 @@ package cloud
 import (
 	"crypto/rand"
 	"encoding/base64"
+	"encoding/json"
 	"fmt"
 	"mime"
 	"net/http"
@@ -166,12 +167,24 @@ func (c *Cloud) token(endpoint, tenant string, form url.Values) (string, *refusa
 	return c.issue(grant{app: app, tenant: tenant, audience: audience, until: c.options.Now().Add(tokenLife)}), nil
 }
 
-// issue makes a token. Clients treat it as opaque, so it has no claims.
+// issue makes a token with the claims that say who it is for ("Access token claims
+// reference"); its signature is none.
 func (c *Cloud) issue(g grant) string {
-	token := "eyJ0eXAiOiJKV1QifQ." + base64.RawURLEncoding.EncodeToString([]byte(rand.Text()+rand.Text())) + "." + rand.Text()
+	claims := map[string]string{"tid": g.tenant, "uti": rand.Text(), "oid": newID()}
+	switch {
+	case g.app != nil:
+		claims["appid"], claims["idtyp"] = g.app.ClientID, "app"
+	default:
+		claims["upn"] = User
+	}
+	text, _ := json.Marshal(claims) // a map of strings
+	token := "eyJ0eXAiOiJKV1QiLCJhbGciOiJSUzI1NiJ9." + base64.RawURLEncoding.EncodeToString(text) + "." + base64.RawURLEncoding.EncodeToString([]byte(rand.Text()))
 	c.tokens[token] = g
 	return token
 }
+
+// User is the user of IssueToken.
+const User = "operator@contoso.example"
 
 // IssueToken returns a token of a user, as az login gets one: for an audience such as
 // https://graph.microsoft.com, with a permission of Microsoft Graph.

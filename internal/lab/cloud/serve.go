@@ -31,6 +31,8 @@ func (c *Cloud) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		service, handler = Vault, c.serveVault
 	case host == GraphHost:
 		service, handler = Graph, c.serveGraph
+	case host == PipelineHost:
+		service, handler = Pipeline, c.servePipeline
 	}
 	c.set(func() {
 		c.counts[service]++
@@ -96,7 +98,7 @@ func (c *Cloud) knows(host string) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	name, isVault := strings.CutSuffix(strings.ToLower(host), "."+VaultSuffix)
-	return host == EntraHost || host == GraphHost || isVault && c.vaults[name] != nil
+	return host == EntraHost || host == GraphHost || host == PipelineHost && c.job != nil || isVault && c.vaults[name] != nil
 }
 
 // server returns an http.Server that logs nothing.
