@@ -34,7 +34,7 @@ fuzz: ## each fuzz target for a minute; FUZZTIME=10m for another time, TARGET=pl
 	sh test/fuzz/run.sh $(TARGET)
 
 model: ## a model of the transaction, in every state, and the steps of real runs in it (spin, gcc)
-	CI=true go test -count=1 -v ./test/model
+	CI=true BOUNDS="$${BOUNDS:-all}" go test -count=1 -v ./test/model
 
 matrix: ## a fault at every step of a rotation, on the embedded fleet and of the script (Linux); many simulated rollouts
 	go test -count=1 -run TestSimulation ./internal/rollout -runs 100000

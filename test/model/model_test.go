@@ -14,8 +14,9 @@ import (
 	"testing"
 )
 
-// bounds are the sizes of the exhaustive checks. The variable BOUNDS sets another, for
-// example a power cut during a recover: -DRUNS=1 -DKILLS=0 -DCUTS=1 -DRECOVERS=1 -DERRORS=0
+// bounds are the sizes of the exhaustive checks: the first without the variable BOUNDS, all
+// with "all", else the one that it contains, for example a power cut during a recover:
+// -DRUNS=1 -DKILLS=0 -DCUTS=1 -DRECOVERS=1 -DERRORS=0
 var bounds = []string{
 	"-DRUNS=1 -DKILLS=1 -DCUTS=1 -DRECOVERS=0 -DERRORS=0",
 	"-DRUNS=1 -DKILLS=1 -DCUTS=0 -DRECOVERS=1 -DERRORS=1",
@@ -61,11 +62,18 @@ func run(t *testing.T, dir, name string, args ...string) string {
 
 // TestModel checks all states.
 func TestModel(t *testing.T) {
-	if wanted := os.Getenv("BOUNDS"); wanted != "" {
-		bounds = []string{wanted}
+	t.Parallel()
+	wanted := bounds[:1]
+	switch size := os.Getenv("BOUNDS"); size {
+	case "":
+	case "all":
+		wanted = bounds
+	default:
+		wanted = []string{size}
 	}
-	for _, bound := range bounds {
+	for _, bound := range wanted {
 		t.Run(bound, func(t *testing.T) {
+			t.Parallel()
 			checker := spin(t, "", strings.Fields(bound)...)
 			out := run(t, filepath.Dir(checker), checker, "-m100000", "-w22", "-n")
 			if !strings.Contains(out, "errors: 0") || strings.Contains(out, "max search depth too small") {
@@ -134,6 +142,7 @@ var possible = []string{"# killed before confirm, power cut without 12, {run syn
 // TestRecordedSteps replays the recorded steps in the model, which must accept them, and
 // the same with one step left out or two steps swapped, which it must refuse.
 func TestRecordedSteps(t *testing.T) {
+	t.Parallel()
 	var all [][]step
 	var names []string
 	real := map[int]bool{}
