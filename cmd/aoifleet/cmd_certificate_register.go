@@ -3,6 +3,7 @@ package main
 import (
 	"cmp"
 	"fmt"
+	"slices"
 
 	"github.com/spf13/cobra"
 
@@ -18,8 +19,9 @@ import (
 // signInFlags name an application and who signs in to read or change it.
 type signInFlags struct {
 	selection
+	files                                         []string // of register
 	tenant, client, cloud, objectID, on, signWith string
-	yes                                           bool
+	yes, verbose                                  bool
 }
 
 func (flags *signInFlags) add(cmd *cobra.Command) {
@@ -32,14 +34,19 @@ func (flags *signInFlags) addIdentity(cmd *cobra.Command) {
 	f.StringVar(&flags.tenant, "tenant", "", "`ID` of the tenant")
 	f.StringVar(&flags.client, "client-id", "", "`ID` of the application (client)")
 	f.StringVar(&flags.signWith, "sign-with", "", "`FILE` with a certificate that the application already has, to sign in as the application; default: as the operator (az login)")
+	f.BoolVar(&flags.verbose, "verbose", false, "show who is signed in to Azure")
 }
 
 func certificateRegisterCommand(call *invocation) *cobra.Command {
 	var flags signInFlags
-	cmd := &cobra.Command{Use: "register", Short: "Add the certificate to the application, beside its other certificates (Microsoft Graph)", Args: cobra.NoArgs,
+	cmd := &cobra.Command{Use: "register [FILE...]", Short: "Add the certificate to the application, beside its other certificates (Microsoft Graph)",
 		Long: "Add the certificate to the application, beside its other certificates (Microsoft Graph).\n\n" +
-			"Tenant and application are read from the agents' own configuration, over SSH. With --tenant no host is contacted.",
-		RunE: func(*cobra.Command, []string) error { return runRegister(call, flags) }}
+			"Tenant and application are read from the agents' own configuration, over SSH. With --tenant no host is contacted; then " +
+			"each FILE may be without its key: .cer, PEM, DER, PKCS#7, or keyvault://VAULT/NAME.",
+		RunE: func(_ *cobra.Command, files []string) error {
+			flags.files = files
+			return runRegister(call, flags)
+		}}
 	flags.selection.add(cmd)
 	flags.addCertificate(cmd)
 	call.outputFlag(cmd)
@@ -61,34 +68,54 @@ func runRegister(call *invocation, flags signInFlags) error {
 	if !known {
 		return usage(fmt.Sprintf("--on must be application or service-principal, not %q", flags.on), "leave it out: the application, if it is in the tenant")
 	}
-	list, cloud, err := toRegister(call, flags)
+	list, registrar, err := toRegister(call, flags)
 	if err != nil {
 		return err
 	}
-	signer, err := signer(call, flags, cloud)
-	if err != nil {
-		return err
-	}
-	registrar, err := verify.NewRegistrar(cloud, call.azure, signer)
-	if err != nil {
-		return err
-	}
-	defer registrar.Close()
+	defer closeRegistrar(call, flags, registrar)
 	return changeApplication(call, "register", list, flags.yes, func(each func(*verify.Registration)) error {
 		return registrar.Register(call.ctx, list, at, each)
 	})
 }
 
-// toRegister returns the certificates of the flags, or of the fleet, and their cloud.
-func toRegister(call *invocation, flags signInFlags) ([]*verify.Registration, azurecloud.Settings, error) {
-	if flags.tenant != "" || flags.client != "" || flags.cloud != "" {
-		return registerOne(call, flags)
+// openRegistrar signs in, before any host is checked: see Registrar.SignIn. It also returns the
+// certificate of --sign-with.
+func openRegistrar(call *invocation, flags signInFlags, cloud azurecloud.Settings) (*verify.Registrar, *certificate.Certificate, error) {
+	signer, err := signer(call, flags, cloud)
+	if err != nil {
+		return nil, nil, err
+	}
+	registrar, err := verify.NewRegistrar(cloud, call.azure, signer)
+	if err == nil {
+		registrar.SignIn(call.ctx, flags.tenant)
+	}
+	return registrar, signer, err
+}
+
+func closeRegistrar(call *invocation, flags signInFlags, registrar *verify.Registrar) {
+	if flags.verbose {
+		for _, who := range registrar.SignedIn() {
+			fmt.Fprintf(call.stderr, "note: %s\n", who)
+		}
+	}
+	registrar.Close()
+}
+
+// toRegister returns the certificates of the flags, or of the fleet, and the registrar of their
+// cloud.
+func toRegister(call *invocation, flags signInFlags) ([]*verify.Registration, *verify.Registrar, error) {
+	if flags.tenant != "" || flags.client != "" || flags.cloud != "" || len(flags.files) > 0 {
+		return registerFiles(call, flags)
 	}
 	f, err := call.open(flags.request(call, fleet.Install), call.checking)
 	if err != nil {
-		return nil, azurecloud.Settings{}, err
+		return nil, nil, err
 	}
 	defer f.Close()
+	registrar, _, err := openRegistrar(call, flags, f.Inventory.Azure)
+	if err != nil {
+		return nil, nil, err
+	}
 	answers := verify.Questions(f.Status(call.ctx), "")
 	for _, n := range answers.NotAsked {
 		if n.Outcome != rollout.NotApplicable {
@@ -98,26 +125,37 @@ func toRegister(call *invocation, flags signInFlags) ([]*verify.Registration, az
 	call.code = notAskedCode(answers.NotAsked) // unless a later result is worse
 	list := verify.Registrations(answers.Questions)
 	if len(list) == 0 {
-		return nil, azurecloud.Settings{}, &problem.Error{Class: problem.Refused, Message: "no host's configuration names the application of its certificate", Hint: "name it with --tenant, --client-id and --certificate"}
+		return nil, nil, &problem.Error{Class: problem.Refused, Message: "no host's configuration names the application of its certificate", Hint: "name it with --tenant, --client-id and --certificate"}
 	}
-	return list, f.Inventory.Azure, nil
+	return list, registrar, nil
 }
 
-func registerOne(call *invocation, flags signInFlags) ([]*verify.Registration, azurecloud.Settings, error) {
-	const hint = "aoifleet certificate register --tenant ID --client-id ID --certificate FILE"
+func registerFiles(call *invocation, flags signInFlags) ([]*verify.Registration, *verify.Registrar, error) {
+	const hint = "aoifleet certificate register --tenant ID --client-id ID FILE"
 	cloud := azurecloud.Settings{Name: flags.cloud}
+	sources := flags.files
+	if flags.certificate != "" {
+		sources = append(sources, flags.certificate)
+	}
 	switch {
-	case flags.tenant == "" || flags.client == "" || flags.certificate == "":
-		return nil, cloud, usage("register without an inventory needs --tenant, --client-id and --certificate", hint)
+	case flags.tenant == "" || flags.client == "" || len(sources) == 0:
+		return nil, nil, usage("register without an inventory needs --tenant, --client-id and a FILE", hint)
 	case flags.inventory != "" || flags.limit != "":
-		return nil, cloud, usage("--tenant excludes --inventory and --limit: no host is contacted", hint)
+		return nil, nil, usage("--tenant excludes --inventory and --limit: no host is contacted", hint)
 	}
-	cert, err := readOne(call, flags.certificate, cloud)
-	if err != nil {
-		return nil, cloud, err
+	reader := call.caller(nil).Reader(cloud)
+	var list []*verify.Registration
+	for _, source := range sources {
+		cert, err := reader.Public(call.ctx, source)
+		if err != nil {
+			return nil, nil, err
+		}
+		if !slices.ContainsFunc(list, func(r *verify.Registration) bool { return r.Certificate.Equal(cert) }) {
+			list = append(list, &verify.Registration{TenantID: flags.tenant, ClientID: flags.client, Certificate: cert})
+		}
 	}
-	_, chain := cert.KeyPair()
-	return []*verify.Registration{{TenantID: flags.tenant, ClientID: flags.client, Certificate: chain[0]}}, cloud, nil
+	registrar, _, err := openRegistrar(call, flags, cloud)
+	return list, registrar, err
 }
 
 // signer returns the certificate that signs in as the application, nil if the operator

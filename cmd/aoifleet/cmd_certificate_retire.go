@@ -86,15 +86,11 @@ func withRegistrar(call *invocation, flags signInFlags, do func(*verify.Registra
 		return err
 	}
 	defer f.Close()
-	signer, err := signer(call, flags, f.Inventory.Azure)
+	registrar, signer, err := openRegistrar(call, flags, f.Inventory.Azure)
 	if err != nil {
 		return err
 	}
-	registrar, err := verify.NewRegistrar(f.Inventory.Azure, call.azure, signer)
-	if err != nil {
-		return err
-	}
-	defer registrar.Close()
+	defer closeRegistrar(call, flags, registrar)
 	entries := f.Status(call.ctx)
 	if call.interrupted() != nil {
 		return interrupted("interrupted: nothing was changed")

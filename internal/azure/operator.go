@@ -58,13 +58,31 @@ func (s *cached) GetToken(ctx context.Context, o policy.TokenRequestOptions) (az
 	case <-ctx.Done():
 		return azcore.AccessToken{}, ctx.Err()
 	}
-	key := fmt.Sprintf("%s %s %t", strings.Join(o.Scopes, " "), o.TenantID, o.EnableCAE)
-	if token, there := kept[key]; there && o.Claims == "" && time.Until(token.ExpiresOn) > freshFor {
+	key := func(tenant string) string {
+		return fmt.Sprintf("%s %s %t", strings.Join(o.Scopes, " "), strings.ToLower(tenant), o.EnableCAE)
+	}
+	if token, there := kept[key(o.TenantID)]; there && o.Claims == "" && time.Until(token.ExpiresOn) > freshFor {
 		return token, nil
 	}
 	token, err := s.inner.GetToken(ctx, o)
 	if err == nil {
-		kept[key] = token
+		kept[key(o.TenantID)] = token
+		if own := identityOf(token.Token).tenant; o.TenantID == "" && own != "" {
+			kept[key(own)] = token
+		}
 	}
 	return token, err
+}
+
+// SignIn gets the operator's token for Microsoft Graph, which later calls use. What a login
+// step of a pipeline leaves behind may be over by then. tenant "" is the operator's own.
+// Without a token nothing is lost: the call that needs it says why.
+func (c *Client) SignIn(ctx context.Context, tenant string) {
+	operator, err := c.operator()
+	if err != nil || c.at.graph == "" {
+		return
+	}
+	ctx, cancel := context.WithTimeout(ctx, c.patience.Outage)
+	defer cancel()
+	_, _ = operator.GetToken(ctx, policy.TokenRequestOptions{Scopes: []string{c.at.graph + "/.default"}, TenantID: tenant, EnableCAE: true})
 }

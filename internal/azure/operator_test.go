@@ -1,6 +1,7 @@
 package azure
 
 import (
+	"bytes"
 	"context"
 	"crypto/x509"
 	"encoding/base64"
@@ -199,3 +200,53 @@ func TestWhoIsRefused(t *testing.T) {
 }
 
 func base64URL(text string) string { return base64.RawURLEncoding.EncodeToString([]byte(text)) }
+
+// The public part of a certificate in a vault needs the right to read certificates only, in the
+// vault's tenant.
+func TestPublicPartOfAVault(t *testing.T) {
+	inBubble(t, cloud.Options{}, Patience{}, func(w *world) {
+		p, ref := w.pair(0, year), Reference{Vault: vault, Name: "fleet"}
+		w.vault.Set("fleet", cloud.StoredSecret{Value: "TOPSECRET", ContentType: "application/x-pkcs12", Public: p.Leaf().Raw})
+		operator := &asked{TokenCredential: person{w.cloud.IssueToken(tenant, "https://vault.azure.net", "")}}
+		_, err := w.client.Public(background(), operator, ref)
+		if e := w.fails(err, problem.Forbidden, "signed in as operator@contoso.example"); !strings.Contains(e.Hint, "Key Vault Reader") {
+			t.Error(e.Hint)
+		}
+		w.vault.AllowPublic("", true)
+		der, err := w.client.Public(background(), operator, ref)
+		if err != nil || !bytes.Equal(der, p.Leaf().Raw) {
+			t.Fatal(err)
+		}
+		if _, err := w.client.Fetch(background(), operator, ref); err == nil {
+			t.Error("the key was read with the right to read certificates only")
+		}
+		w.vault.Set("pending", cloud.StoredSecret{Value: "x"})
+		_, err = w.client.Public(background(), operator, Reference{Vault: vault, Name: "pending"})
+		w.fails(err, problem.Secret, "has no certificate yet")
+		_, err = w.client.Public(background(), operator, Reference{Vault: vault, Name: "none"})
+		w.fails(err, problem.Secret, "none")
+		// A token of the operator's own tenant is refused, and the vault says which it wants.
+		_, err = w.client.Public(background(), &asked{TokenCredential: person{w.cloud.IssueToken(otherTenant, "https://vault.azure.net", "")}}, ref)
+		w.fails(err, problem.Refused, "is in tenant "+tenant+" (signed in as operator")
+		w.cloud.Fail(cloud.Vault, cloud.Fault{Times: 1, Status: 503})
+		if _, err := w.client.Public(background(), operator, ref); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+// A token that was got early is used later, also where the tenant is known only then.
+func TestSignInEarly(t *testing.T) {
+	w, _, c := inPipeline(t, cloud.GitHubIssuer, map[string]string{"AZURE_TENANT_ID": tenant, "AZURE_CLIENT_ID": app,
+		githubURL: "https://" + cloud.PipelineHost + "/idtoken?api-version=2.0", githubToken: "eyJjob"})
+	w.client.SignIn(background(), "")
+	c.SetJob(cloud.Job{Token: "eyJover"})
+	g, err := w.client.Graph(strings.ToUpper(tenant), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer g.Close()
+	if _, err := g.Objects(background(), app); AsError(err) == nil || AsError(err).Class != problem.Forbidden { // signed in, without the right
+		t.Error(err)
+	}
+}

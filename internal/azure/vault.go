@@ -103,19 +103,29 @@ func (s SecretState) problem(vault string, now time.Time) *Error {
 
 // secretInTime gets a secret, and tries again while the vault gives no answer.
 // One try takes at most limit.
-func (c *Client) secretInTime(ctx context.Context, credential azcore.TokenCredential, ref Reference, limit time.Duration) (azsecrets.Secret, error) {
+func (c *Client) secretInTime(ctx context.Context, credential azcore.TokenCredential, ref Reference, limit time.Duration) (secret azsecrets.Secret, err error) {
+	err = c.inTime(ctx, ref, limit, func(try context.Context) (x exchange, failure *Error) {
+		secret, x, failure = c.getSecret(try, credential, ref)
+		return x, failure
+	})
+	return secret, err
+}
+
+// inTime asks a vault until it answers, for Patience.Outage at the most; one try takes at most
+// limit.
+func (c *Client) inTime(ctx context.Context, ref Reference, limit time.Duration, ask func(try context.Context) (exchange, *Error)) error {
 	host := ref.Vault + "." + c.at.vaultSuffix
 	for t := startWatch(); ; {
 		try, cancel := context.WithTimeout(ctx, min(limit, c.patience.Outage-time.Since(t.began)))
-		secret, x, err := c.getSecret(try, credential, ref)
+		x, err := ask(try)
 		cancel()
 		switch {
 		case ctx.Err() != nil:
-			return secret, interrupted(ctx, host)
+			return interrupted(ctx, host)
 		case err == nil:
-			return secret, nil
+			return nil
 		case err.Class != problem.Unreachable || x.lasting() || !t.next(ctx, x.retryAfter, t.began, c.patience.Outage):
-			return secret, firstOf(interrupted(ctx, host), err)
+			return firstOf(interrupted(ctx, host), err)
 		}
 	}
 }

@@ -6,6 +6,7 @@ package certsource
 
 import (
 	"context"
+	"crypto/x509"
 	"net/http"
 	"sync"
 	"time"
@@ -49,6 +50,29 @@ func (r *Reader) Read(ctx context.Context, source string) (*certificate.Certific
 		return nil, err
 	}
 	return r.Fetch(ctx, ref)
+}
+
+// Public reads a certificate whose key is not needed, from a file or from a vault.
+func (r *Reader) Public(ctx context.Context, source string) (*x509.Certificate, error) {
+	if !azurecloud.InVault(source) {
+		return certificate.ReadPublicFile(source, r.Now)
+	}
+	ref, err := azure.ParseReference(source)
+	if err != nil {
+		return nil, err
+	}
+	if err := r.Check(); err != nil {
+		return nil, err
+	}
+	der, err := r.client.Public(ctx, nil, ref)
+	if err != nil {
+		return nil, err
+	}
+	cert, err := certificate.ParsePublicDER(der, r.Now)
+	if err != nil {
+		return nil, &problem.Error{Class: problem.Certificate, Message: ref.String() + " " + err.Error(), Hint: "make a new version of the certificate in the vault, with an RSA key"}
+	}
+	return cert, nil
 }
 
 // ParseVault parses keyvault://VAULT/NAME[/VERSION]. The error is an *azure.Error of

@@ -3,6 +3,7 @@ package verify
 import (
 	"context"
 	"crypto/x509"
+	"maps"
 	"net/http"
 	"slices"
 	"strings"
@@ -81,6 +82,24 @@ func NewRegistrar(cloud azurecloud.Settings, transport *http.Transport, signer *
 		}
 	}
 	return r, nil
+}
+
+// SignIn signs the operator in before anything else takes time; "" is the operator's own
+// tenant. An error shows when the token is needed.
+func (r *Registrar) SignIn(ctx context.Context, tenant string) {
+	if r.signer.Leaf() == nil {
+		r.client.SignIn(ctx, tenant)
+	}
+}
+
+// SignedIn returns who was signed in, each once.
+func (r *Registrar) SignedIn() (list []string) {
+	for _, client := range slices.Sorted(maps.Keys(r.graphs)) {
+		if who := r.graphs[client].SignedIn(); who != "" && !slices.Contains(list, who) {
+			list = append(list, who)
+		}
+	}
+	return list
 }
 
 // Close closes idle connections.

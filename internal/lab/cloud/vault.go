@@ -13,12 +13,14 @@ type KeyVault struct {
 	name, tenant string
 	secrets      map[string][]StoredSecret
 	readers      map[string]bool // client ids; "" is every user
+	public       map[string]bool // who may read certificates without their key, as readers
 	firewall     bool
 }
 
 // StoredSecret is one version of a secret.
 type StoredSecret struct {
 	Value, ContentType string
+	Public             []byte // of a certificate, in DER; nil: it is none, or not complete
 	Version            string // 32 hex digits; "": random
 	Disabled           bool
 	NotBefore, Expires time.Time // zero: none
@@ -26,7 +28,7 @@ type StoredSecret struct {
 
 // AddVault adds a vault that no one may read yet.
 func (c *Cloud) AddVault(name, tenant string) *KeyVault {
-	v := &KeyVault{cloud: c, name: strings.ToLower(name), tenant: tenant, secrets: map[string][]StoredSecret{}, readers: map[string]bool{}}
+	v := &KeyVault{cloud: c, name: strings.ToLower(name), tenant: tenant, secrets: map[string][]StoredSecret{}, readers: map[string]bool{}, public: map[string]bool{}}
 	c.set(func() { c.vaults[v.name] = v })
 	return v
 }
@@ -49,6 +51,12 @@ func (v *KeyVault) Allow(client string, yes bool) {
 	v.cloud.set(func() { v.readers[strings.ToLower(client)] = yes })
 }
 
+// AllowPublic lets an application, or "" every user, read certificates without their key (Key
+// Vault Reader), or revokes that.
+func (v *KeyVault) AllowPublic(client string, yes bool) {
+	v.cloud.set(func() { v.public[strings.ToLower(client)] = yes })
+}
+
 // Firewall makes the vault's firewall refuse every address, or none.
 func (v *KeyVault) Firewall(on bool) { v.cloud.set(func() { v.firewall = on }) }
 
@@ -69,8 +77,8 @@ func (c *Cloud) serveVault(w http.ResponseWriter, r *http.Request) {
 	switch {
 	case v == nil:
 		http.NotFound(w, r)
-	case r.Method != http.MethodGet || path[0] != "secrets" || len(path) < 2 || len(path) > 3:
-		vaultError(w, http.StatusMethodNotAllowed, "BadParameter", "", "The pretend vault answers GetSecret only")
+	case r.Method != http.MethodGet || path[0] != "secrets" && path[0] != "certificates" || len(path) < 2 || len(path) > 3:
+		vaultError(w, http.StatusMethodNotAllowed, "BadParameter", "", "The pretend vault answers Get Secret and Get Certificate only")
 	case r.URL.Query().Get("api-version") == "":
 		vaultError(w, http.StatusBadRequest, "BadParameter", "", "api-version must be specified")
 	default:
@@ -78,12 +86,13 @@ func (c *Cloud) serveVault(w http.ResponseWriter, r *http.Request) {
 		if len(path) == 3 {
 			version = path[2]
 		}
-		v.get(w, r, path[1], version)
+		v.get(w, r, path[0], path[1], version)
 	}
 }
 
-// get answers GetSecret and checks in Key Vault's order: token, firewall, role, secret.
-func (v *KeyVault) get(w http.ResponseWriter, r *http.Request, name, version string) {
+// get answers Get Secret and Get Certificate and checks in Key Vault's order: token, firewall,
+// role, secret.
+func (v *KeyVault) get(w http.ResponseWriter, r *http.Request, kind, name, version string) {
 	c := v.cloud
 	g := c.bearer(r, "https://"+VaultSuffix)
 	switch {
@@ -102,6 +111,9 @@ func (v *KeyVault) get(w http.ResponseWriter, r *http.Request, name, version str
 	}
 	c.mu.Lock()
 	firewall, allowed, versions := v.firewall, v.readers[reader], v.secrets[name]
+	if kind == "certificates" {
+		allowed = v.public[reader]
+	}
 	c.mu.Unlock()
 	switch {
 	case firewall:
@@ -113,6 +125,10 @@ func (v *KeyVault) get(w http.ResponseWriter, r *http.Request, name, version str
 	}
 	for i := len(versions) - 1; i >= 0; i-- {
 		if version == "" || strings.EqualFold(versions[i].Version, version) {
+			if kind == "certificates" {
+				answer(w, http.StatusOK, map[string]any{"id": "https://" + r.Host + "/certificates/" + name + "/" + versions[i].Version, "cer": versions[i].Public})
+				return
+			}
 			v.show(w, r, name, versions[i])
 			return
 		}

@@ -1,0 +1,92 @@
+package azure
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"regexp"
+
+	"github.com/Azure/azure-sdk-for-go/sdk/azcore"
+	"github.com/Azure/azure-sdk-for-go/sdk/azcore/policy"
+	"github.com/Azure/azure-sdk-for-go/sdk/azcore/runtime"
+
+	"github.com/aoifleet/aoifleet/internal/problem"
+)
+
+// publicVersion is the version of Key Vault's API, which azsecrets v1.5.1 uses too.
+const publicVersion = "7.6"
+
+// challengedTenant finds the tenant in a vault's challenge: "Authentication, requests and
+// responses". Entra's address is not taken from it.
+var challengedTenant = regexp.MustCompile(`authorization="https://[^/"]+/([0-9A-Za-z.-]+)"`)
+
+// Public gets a certificate without its key from a vault, in DER. That needs the right to read
+// certificates only (Key Vault Reader, or the access policy certificates get). A nil credential
+// is the operator's, as in Fetch, and every error is an *Error.
+func (c *Client) Public(ctx context.Context, credential azcore.TokenCredential, ref Reference) (der []byte, err error) {
+	if credential == nil {
+		if credential, err = c.operator(); err != nil {
+			return nil, err
+		}
+	}
+	own := &signIn{TokenCredential: credential}
+	err = c.inTime(ctx, ref, c.patience.Outage, func(try context.Context) (x exchange, failure *Error) {
+		der, x, failure = c.getPublic(try, own, ref)
+		return x, failure
+	})
+	return der, err
+}
+
+// getPublic asks a vault for a certificate: "Get Certificate". The vault says in which tenant
+// it is, if the token is of another one.
+func (c *Client) getPublic(ctx context.Context, own *signIn, ref Reference) ([]byte, exchange, *Error) {
+	w := c.newWire()
+	defer w.close()
+	o := c.options(w, 0)
+	bearer := runtime.NewBearerTokenPolicy(own, []string{c.at.vaultScope}, nil)
+	pipeline := runtime.NewPipeline("aoifleet", "v1", runtime.PipelineOptions{PerRetry: []policy.Policy{bearer}}, &o)
+	path := "https://" + ref.Vault + "." + c.at.vaultSuffix + "/certificates/" + ref.Name
+	if ref.Version != "" {
+		path += "/" + ref.Version
+	}
+	resp, err := ask(ctx, pipeline, path+"?api-version="+publicVersion)
+	if err == nil && resp.StatusCode == http.StatusUnauthorized && own.tenant == "" {
+		if m := challengedTenant.FindStringSubmatch(resp.Header.Get("WWW-Authenticate")); m != nil {
+			own.tenant = m[1]
+			return c.getPublic(ctx, own, ref)
+		}
+	}
+	x := w.outcome()
+	switch {
+	case own.failed != nil:
+		return nil, x, signInError(own.failed)
+	case x.host == "":
+		x = exchange{host: ref.Vault + "." + c.at.vaultSuffix, err: context.DeadlineExceeded}
+		return nil, x, x.unreachable()
+	case x.outage():
+		return nil, x, x.unreachable()
+	case x.status == http.StatusForbidden:
+		failure := vaultRefusal(x, ref, own)
+		failure.Hint = "it needs the role Key Vault Reader on the vault, or the access policy: certificates get"
+		return nil, x, failure
+	case x.status >= 400:
+		return nil, x, vaultRefusal(x, ref, own)
+	}
+	var answer struct {
+		CER []byte `json:"cer"`
+	}
+	body, err := readWhole(resp) // it has been read already
+	if err != nil || json.Unmarshal(body, &answer) != nil || len(answer.CER) == 0 {
+		return nil, x, NewError(problem.Secret, "", fmt.Sprintf("%s has no certificate yet", ref), "complete its request in the vault first")
+	}
+	return answer.CER, x, nil
+}
+
+func ask(ctx context.Context, pipeline runtime.Pipeline, address string) (*http.Response, error) {
+	req, err := runtime.NewRequest(ctx, http.MethodGet, address)
+	if err != nil {
+		return nil, err
+	}
+	return pipeline.Do(req)
+}
