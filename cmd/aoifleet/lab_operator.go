@@ -80,12 +80,13 @@ func labLesson(fleet *lab.Fleet) string {
 	return fmt.Sprintf(`the life cycle of a certificate, to try in another terminal:
   . %[1]s
   aoifleet certificate new --out %[2]s
-  aoifleet certificate verify --certificate %[2]s --wait 0s    # refused: not registered yet
+  aoifleet certificate verify --certificate %[2]s              # refused: not registered yet
   aoifleet rotate --certificate %[2]s --verify-wait 0s --yes   # exit code 5: no VM is changed
   aoifleet certificate register --certificate %[2]s
-  aoifleet certificate verify --certificate %[2]s              # accepted
+  aoifleet certificate verify --certificate %[2]s --wait 5m    # accepted
   aoifleet rotate --certificate %[2]s
   aoifleet status --certificate %[2]s                          # safe to remove the old credential?
+  aoifleet certificate list                                    # and which VMs use which
   aoifleet certificate retire %[3]s
   aoifleet rotate --certificate keyvault://%[4]s/%[5]s                    # from the operator's Key Vault
 `, labEnvFile(fleet), mine, fleet.OldThumbprint(), labSourceVault, labSourceName)

@@ -71,7 +71,7 @@ func vendorText(body []byte) vendor {
 // entraHints say what to do, by code: "Microsoft Entra authentication and
 // authorization error codes". CLIENT and TENANT are filled in.
 var entraHints = map[string]string{
-	"AADSTS700027":  "register the certificate's public part: az ad app credential reset --id CLIENT --append --cert @new.cer, or aoifleet certificate register",
+	"AADSTS700027":  "register it: aoifleet certificate register; Entra may take minutes to know it then",
 	"AADSTS700016":  "check client_id, and that the application is in this tenant: az ad sp show --id CLIENT",
 	"AADSTS7000229": "create the application's service principal in this tenant: az ad sp create --id CLIENT",
 	"AADSTS90002":   "check tenant_id, and azure.cloud in the inventory",
@@ -97,7 +97,11 @@ func (c *Client) refused(x exchange, q Question) *Error {
 	if expired(v) {
 		hint = "the certificate has expired: make a new one, aoifleet certificate new"
 	}
-	return NewError(problem.Refused, v.code, "Entra refuses the certificate: "+v.message, hint)
+	e := NewError(problem.Refused, v.code, "Entra refuses the certificate: "+v.message, hint)
+	if pending(e) {
+		e.Message = "the certificate is not registered: " + v.message
+	}
+	return e
 }
 
 // expired reports whether a refusal is one that waiting does not fix.

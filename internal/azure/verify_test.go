@@ -116,7 +116,7 @@ func TestVerifyNeverRegistered(t *testing.T) {
 			p := w.pair(0, year)
 			began := time.Now()
 			r, err := w.client.Verify(background(), question(p))
-			e := w.fails(err, problem.Refused, "az ad app credential reset --id "+app)
+			e := w.fails(err, problem.Refused, "the certificate is not registered")
 			if took := time.Since(began); r.Accepted || took < tt.least || took > tt.most {
 				w.Errorf("%+v after %s", r, took)
 			}

@@ -51,7 +51,7 @@ func (v *Verifier) ask(ctx context.Context, q *Question, left time.Duration) {
 	var once sync.Once
 	q.Pending = func(*azure.Error) {
 		once.Do(func() {
-			v.say(fmt.Sprintf("waiting up to %s: Entra does not know %s yet", left.Round(time.Second), q.Certificate.Leaf.Thumbprint))
+			v.say(fmt.Sprintf("%s is not registered (aoifleet certificate register adds it), or was just now: waiting up to %s", q.Certificate.Leaf.Thumbprint, left.Round(time.Second)))
 		})
 	}
 	if q.Via == nil {
