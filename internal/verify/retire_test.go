@@ -139,3 +139,39 @@ func TestFindWhatGoDoesNotParse(t *testing.T) {
 		}
 	})
 }
+
+// Of several, each is found once, though it is on both objects, and none that is not for
+// signing in.
+func TestFindSeveral(t *testing.T) {
+	inBubble(t, func(a *asker) {
+		_, chain := a.cert.KeyPair()
+		other, _, err := certificate.New(pkix.Name{CommonName: "other"}, 2048, 24*time.Hour, time.Now())
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, stray := other.KeyPair()
+		application := a.cloud.AddApplication(askedTenant, "abcdef", "object")
+		application.Register(chain[0], cloud.Spread{})
+		application.Register(stray[0], cloud.Spread{})
+		application.RegisterPrincipal(stray[0])
+		application.RegisterEncryption(stray[0])
+		application.Permit("Application.ReadWrite.OwnedBy")
+		registrar, err := NewRegistrar(azurecloud.Settings{}, a.Transport, a.cert)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer registrar.Close()
+		entries := []rollout.Entry{vm("a", askedTenant, "abcdef", a.cert.Leaf.Thumbprint)}
+		list, err := registrar.Find(context.Background(), entries, Retirement{Unused: true, Now: time.Now()})
+		if err != nil || len(list) != 1 || !list[0].Certificate.Equal(stray[0]) {
+			t.Fatal(list, err)
+		}
+		application.Remove(stray[0])
+		application.RegisterEncryption(stray[0])
+		for _, what := range []Retirement{{Unused: true, Now: time.Now()}, {Expired: true, Now: time.Now().Add(48 * time.Hour)}} {
+			if list, err := registrar.Find(context.Background(), entries, what); err != nil || len(list) != 0 {
+				t.Error(list, err)
+			}
+		}
+	})
+}
