@@ -52,6 +52,9 @@ func RegistrationsPlan(w io.Writer, verb string, list []*verify.Registration) {
 		l := certificate.Describe(r.Certificate)
 		fmt.Fprintf(w, "%s %s  %s, until %s\n", verb, l.Thumbprint, l.Subject, l.NotAfter.Format(time.DateOnly))
 		fmt.Fprintf(w, "  application %s in tenant %s\n", azureName(r.ClientID), azureName(r.TenantID))
+		if on := placesText(r.On); on != "" {
+			fmt.Fprintf(w, "  on the %s\n", on)
+		}
 		if len(r.Hosts) > 0 {
 			fmt.Fprintf(w, "  on %s: %s\n", inventory.HostCount(len(r.Hosts)), strings.Join(inventory.Fold(r.Hosts), ", "))
 		}

@@ -21,7 +21,7 @@ type Registration struct {
 	Hosts              []string // that need it, or use it still; none where no host was asked
 
 	Done string        // how it was done, one of azure.By…; "": it was not
-	On   []azure.Place // where it was added or removed, or is if nothing was to be done
+	On   []azure.Place // where it is, or was added or removed
 	Err  *azure.Error  // why not
 }
 
@@ -185,8 +185,10 @@ func change(ctx context.Context, list []*Registration, each func(*Registration),
 			outage = e
 		}
 		for i, item := range group {
-			if item.Done, item.On = done[i].How, done[i].On; item.Done == "" {
+			if item.Done = done[i].How; item.Done == "" {
 				item.Err = e
+			} else {
+				item.On = done[i].On
 			}
 			each(item)
 		}

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/aoifleet/aoifleet/internal/azure"
 	"github.com/aoifleet/aoifleet/internal/display"
 	"github.com/aoifleet/aoifleet/internal/inventory"
 	"github.com/aoifleet/aoifleet/internal/problem"
@@ -58,7 +59,11 @@ func (r *Registrar) Find(ctx context.Context, entries []rollout.Entry, what Reti
 	var found []*Registration
 	for _, l := range listing.Certificates {
 		known := func(f *Registration) bool { return f.Certificate.Equal(l.Certificate) }
-		if !what.wants(l) || slices.ContainsFunc(found, known) { // one may be on both objects
+		if !what.wants(l) {
+			continue
+		}
+		if i := slices.IndexFunc(found, known); i >= 0 { // it is on both objects
+			found[i].On = append(found[i].On, l.On)
 			continue
 		}
 		unsure := l.Unsure
@@ -70,7 +75,7 @@ func (r *Registrar) Find(ctx context.Context, entries []rollout.Entry, what Reti
 		} else if err != nil {
 			what.Warn(err.Message)
 		}
-		found = append(found, &Registration{TenantID: of.TenantID, ClientID: of.ClientID, Certificate: l.Certificate, Hosts: l.Using})
+		found = append(found, &Registration{TenantID: of.TenantID, ClientID: of.ClientID, Certificate: l.Certificate, Hosts: l.Using, On: []azure.Place{l.On}})
 	}
 	if what.Thumbprint != "" && len(found) == 0 {
 		return nil, &problem.Error{Class: problem.Refused, Message: "application " + display.Sanitise(of.ClientID, 200) + " has no certificate " + what.Thumbprint, Hint: "see: aoifleet certificate list"}

@@ -163,7 +163,7 @@ func TestFindSeveral(t *testing.T) {
 		defer registrar.Close()
 		entries := []rollout.Entry{vm("a", askedTenant, "abcdef", a.cert.Leaf.Thumbprint)}
 		list, err := registrar.Find(context.Background(), entries, Retirement{Unused: true, Now: time.Now()})
-		if err != nil || len(list) != 1 || !list[0].Certificate.Equal(stray[0]) {
+		if err != nil || len(list) != 1 || !list[0].Certificate.Equal(stray[0]) || len(list[0].On) != 2 {
 			t.Fatal(list, err)
 		}
 		application.Remove(stray[0])
