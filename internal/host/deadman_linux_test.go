@@ -104,23 +104,41 @@ func (m *machine) lives(group int) bool {
 	return false
 }
 
-// reboot removes the timers, changes the boot id, runs the linked guards whose conditions
-// are met, and starts the agent.
+// reboot cuts the power, runs the linked guards whose conditions are met, and starts the
+// agent.
 func (m *machine) reboot() {
 	m.t.Helper()
-	for name := range m.timers() {
-		m.must(os.Remove(m.root + "/unit/timers/" + name))
-	}
-	m.write("/proc/sys/kernel/random/boot_id", "boot-after-"+m.read("/proc/sys/kernel/random/boot_id"))
+	m.powerOff()
 	starts := m.unit("starts")
-	m.state("active=inactive", "sub=dead", "id=")
-	for _, guard := range m.glob("/etc/systemd/system/multi-user.target.wants/*.service") {
+	for _, guard := range m.guards() {
 		m.boot(guard)
 	}
 	if m.unit("starts") != starts {
 		m.t.Error("a guard has restarted the agent")
 	}
-	// A boot takes longer than the difference between the clocks of files and processes.
+	m.agentBoots()
+}
+
+// powerOff removes the timers, changes the boot id, and ends the agent.
+func (m *machine) powerOff() {
+	m.t.Helper()
+	for name := range m.timers() {
+		m.must(os.Remove(m.root + "/unit/timers/" + name))
+	}
+	m.write("/proc/sys/kernel/random/boot_id", "boot-after-"+m.read("/proc/sys/kernel/random/boot_id"))
+	m.state("active=inactive", "sub=dead", "id=")
+}
+
+// guards returns the guards that a boot reads.
+func (m *machine) guards() []string {
+	m.t.Helper()
+	return m.glob("/etc/systemd/system/multi-user.target.wants/*.service")
+}
+
+// agentBoots starts the agent. A boot takes longer than the difference between the clocks
+// of files and processes.
+func (m *machine) agentBoots() {
+	m.t.Helper()
 	m.state("active=active", "sub=running", "restarts=0", "id=started-at-boot", "loaded="+m.readOr(certPath, ""),
 		fmt.Sprintf("started=%d", m.uptime()+5_000_000))
 }
@@ -137,7 +155,17 @@ func (m *machine) uptime() int64 {
 // boot runs one guard unit if its conditions are met.
 func (m *machine) boot(guard string) {
 	m.t.Helper()
-	holds, run := false, ""
+	if script := m.guardScript(guard); script != "" {
+		if out, exit := m.unattended(script); exit != 0 || out != "" {
+			m.t.Errorf("the guard: exit %d %s", exit, out)
+		}
+	}
+}
+
+// guardScript returns the script of a guard unit, or "" if its conditions are not met.
+func (m *machine) guardScript(guard string) string {
+	m.t.Helper()
+	holds, script := false, ""
 	for line := range strings.Lines(m.read(guard)) {
 		key, text, _ := strings.Cut(strings.TrimSpace(line), "=")
 		switch key {
@@ -145,14 +173,13 @@ func (m *machine) boot(guard string) {
 			_, err := os.Stat(strings.TrimPrefix(text, "|"))
 			holds = holds || err == nil
 		case "ExecStart":
-			run = strings.Trim(strings.TrimPrefix(text, "/bin/sh "), `"`)
+			script = strings.Trim(strings.TrimPrefix(text, "/bin/sh "), `"`)
 		}
 	}
-	if holds {
-		if out, exit := m.unattended(run); exit != 0 || out != "" {
-			m.t.Errorf("the guard: exit %d %s", exit, out)
-		}
+	if !holds {
+		return ""
 	}
+	return script
 }
 
 func (m *machine) glob(pattern string) []string {

@@ -40,7 +40,7 @@ var steps = []struct {
 	{"no-guard", regexp.MustCompile(`^rm -f -- .*aoifleet-guard\S+$`)},
 	{"no-timer", regexp.MustCompile(`^systemctl stop aoifleet-undo\S+$`)},
 	{"no-script", regexp.MustCompile(`^rm -f -- \S+/deadline \S+/host\.sh$`)},
-	{"no-folder", regexp.MustCompile(`^rm -rf -- \S+/receipt \S+/certificate \S+$`)},
+	{"no-folder", regexp.MustCompile(`^rm -rf -- \S+/receipt \S+/certificate \S+/staged-\S+ \S+$`)},
 }
 
 // recording is what the processes of a story did, in their order: a process and its step

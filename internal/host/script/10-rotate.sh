@@ -196,7 +196,7 @@ back_up() {
     { make_state && mkdir -- "$kept" 2>/dev/null; } || [ ! -e "$kept" ] || refuse locked "run $run already exists on this host"
     [ -d "$kept" ] || refuse disk "cannot write in $state"
     made=$kept
-    receipt 2>/dev/null >"$kept/receipt" || refuse disk "cannot write in $state"
+    { text=$(receipt) && printf '%s\n' "$text" >"$kept/receipt"; } 2>/dev/null || refuse disk "cannot write in $state"
     # This process holds the lock until it ends, which shows that the run is alive.
     { command exec 7<"$kept/receipt" && flock -n 7; } 2>/dev/null || refuse disk "cannot lock files in $state"
     extend
@@ -273,7 +273,7 @@ right_digests() {
 }
 
 # receipt prints what an undo needs, also a later one by another process. The keys for
-# read_receipt are first, and the run is in the first line (has_state).
+# read_receipt are first, the run is in the first line (has_state). Its status is the last printf's.
 receipt() {
     for key in run owner old new boot about unit log path real folder thumbprint window timeout port swap start hold deadman was invocation sick rehearsal; do
         eval "say $key \"\$$key\""
@@ -314,7 +314,7 @@ check_swap() {
 # be another run's.
 confirm() {
     # The certificate may be on another file system than the receipt.
-    sync -- .
+    said=$(sync -- . 2>&1) || undo disk "cannot sync the folder of $path: ${said##*: }"
     { lock 5 && has_state pending; } || { exec 6>&-; undo timeout 'the time to confirm was over'; }
     said=$(mv -T -- "$state/pending" "$state/confirmed" 2>&1) || has_state confirmed ||
         undo command "cannot confirm the receipt: ${said##*: }"
@@ -352,7 +352,7 @@ remove_run() {
     if has_switch; then
         rm -f -- "$kept/receipt" "$kept/certificate" && disarm || return
     fi
-    rm -rf -- "$kept/receipt" "$kept/certificate" "$kept"
+    rm -rf -- "$kept/receipt" "$kept/certificate" "$state/staged-$run" "$kept"
 }
 
 # prune_backups removes backups, because they contain private keys. The newest $keep stay,

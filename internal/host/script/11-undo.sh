@@ -27,7 +27,7 @@ fail_undo() {
     finish_as failed || exit 1
     if [ "$rehearsal" = yes ]; then remove_run; exit 0; fi
     say result failed
-    disarm
+    disarm "$state/staged-$run"
     exit 0
 }
 
@@ -120,11 +120,22 @@ say_rehearsed() { if [ "$verb" = rehearse ]; then say result refused; else say r
 # at_boot reports whether a rehearsal wants the guard to act as after a boot, once.
 at_boot() { [ "$1" != timer ] && [ -f "$kept/boot" ] && rm -- "$kept/boot"; }
 
-# restore puts the old file back. It writes nothing if the bytes are already right, and
-# does not touch what others have put there since: another file, or a link. If it fails,
-# $why has the reason.
+# restore puts the old file back. A failed write may have a cause that passes, so it tries
+# a second time. If it fails, $why has the reason.
 restore() {
-    stays=yes
+    try_restore && return
+    [ -n "$passing" ] || return 1
+    sleep 1 6>&- 7>&-
+    try_restore && return
+    retry_later
+    return 1
+}
+
+# try_restore writes nothing if the bytes are already right, and does not touch what others
+# have put there since: another file, or a link. It sets $passing if the disk, or a program,
+# has failed.
+try_restore() {
+    stays=yes passing=''
     why="the folder of $path was replaced"
     { walk "${real%/*}" && [ "$walked" = "${real%/*}" ]; } || return 1
     folders=$folders$ROOT$walked/$NL
@@ -134,7 +145,7 @@ restore() {
     if [ -L "./$leaf" ] && [ -z "$intruder" ]; then live='link'; fi
     case $live in
     # An undo that was interrupted may have restored it without a sync.
-    "$old") [ "$kind" = other ] || { expect_old; sync -- .; return 0; } ;;
+    "$old") [ "$kind" = other ] || { restored; return; } ;;
     "$new" | none | '') ;;
     *) why='it was changed since, not by this run'; return 1 ;;
     esac
@@ -142,13 +153,20 @@ restore() {
         # An error is no proof that nothing happened.
         stat_here && digest_of_live
         if [ "$kind" = other ] || [ "$live" != "$old" ]; then
+            [ "$why" = 'the backup is damaged' ] || passing=yes
             why=${why##*: }
-            retry_later
             return 1
         fi
     }
-    expect_old
-    sync -- .
+    restored
+}
+
+# restored sets what the watch after an undo expects as the live file, and syncs it.
+restored() {
+    ours=$old file_known='' configured=''
+    why=$(sync -- . 2>&1) && return
+    why="cannot sync its folder: ${why##*: }" passing=yes
+    return 1
 }
 
 # same_folder reports whether the current folder is the transaction's. A device may have
@@ -160,9 +178,6 @@ same_folder() {
     case $folder in '' | "$here") return 0 ;; esac
     [ "$now_boot" != "$boot" ] && [ "${folder%%:*}:${folder##*:}" = "${here%%:*}:${here##*:}" ]
 }
-
-# expect_old sets what the watch after an undo expects as the live file.
-expect_old() { ours=$old file_known='' configured=''; }
 
 put_back() {
     if [ "$old" = none ]; then
@@ -183,7 +198,7 @@ put_back() {
 # retry_later ends the script in an unattended undo, so that the next tick retries, for
 # example after a full disk.
 retry_later() {
-    [ -n "$ticking" ] && [ "$why" != 'the backup is damaged' ] || return 0
+    [ -n "$ticking" ] && [ -n "$passing" ] || return 0
     say undo_error "$why"
     exit 1
 }
@@ -252,6 +267,7 @@ clean_folder() {
         [ ! -f "$left" ] || unfinished || clean_run
     done
     exec 5<&-
+    clean_guards
     find "$state" "$state/backups" -maxdepth 1 \( -name 'staged-*' -mmin +1440 -o -name 'diags-*' -mmin +60 -o -name 'rehears*' -mmin +60 -o -path "$state/backups/*" -empty -mmin +60 \) -exec rm -rf -- {} +
 }
 

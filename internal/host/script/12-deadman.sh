@@ -3,7 +3,8 @@
 #
 # If no confirmation arrives in time, a transient timer undoes the run. After a reboot the
 # timer is gone: then a guard unit, which only the next boot reads, restores the old file
-# before the agent starts. Both run the copy of this script next to the backup.
+# before the agent starts; if it fails, it starts a timer. Both run the copy of this script
+# next to the backup.
 
 deadman_names() {
     name=${unit%.service}
@@ -25,7 +26,7 @@ prepare_deadman() {
     command -v systemd-run >/dev/null || refuse configuration 'cannot arm the dead-man switch: no timer, systemd-run is missing'
     [ -n "$wanted" ] || [ "$start" = no ] || refuse configuration "cannot arm the dead-man switch: no boot guard, no target wants $unit"
     {
-        printf '%s\n' "PATH=$PATH" 'export PATH' "ROOT=$ROOT" "$self" "unattended '$unit' '$run' \"\$@\" >>'$undo_log' 2>&1" >"$kept/host.sh" &&
+        printf '%s\n' "PATH=$PATH" 'export PATH' "ROOT=$ROOT" "$self" "command exec >>'$undo_log' 2>&1" "unattended '$unit' '$run' \"\$@\"" >"$kept/host.sh" &&
             guard_unit >"$guard" && guard_links
     } 2>/dev/null || refuse configuration "cannot arm the dead-man switch: no boot guard, cannot write in $units"
 }
@@ -47,7 +48,8 @@ ConditionPathExists=|$state/undoing
 [Service]
 Type=oneshot
 TimeoutStartSec=120
-ExecStart=/bin/sh \"$home/host.sh\""
+ExecStart=/bin/sh \"$home/host.sh\"
+ExecStopPost=/bin/sh \"$home/host.sh\" stopped"
 }
 
 # escape PATH sets $text to it, for double quotes in a unit file (systemd.syntax(7)).
@@ -65,14 +67,18 @@ guard_links() {
     done
 }
 
-# arm starts the timer. Without AccuracySec it would fire up to a minute late
-# (systemd.timer(5)). RuntimeMaxSec ends a tick that hangs; another follows.
+# start_timer SECONDS starts the timer. Without AccuracySec it would fire up to a minute
+# late (systemd.timer(5)). RuntimeMaxSec ends a tick that hangs; another follows.
+start_timer() {
+    systemd-run -q --collect --unit="$timer" --on-active="$1" --on-unit-active=15 --timer-property=AccuracySec=1s --property=RuntimeMaxSec="$((2 * timeout + window + 3600))" /bin/sh "$kept/host.sh" timer 2>&1
+}
+
 arm() {
     extend
     ! overdue || refuse disk "cannot write the deadline in $kept"
     # systemd-run waits until systemd has started the timer, whose file exists as long as
     # the timer does (--collect). If either is not the case, ask systemd.
-    said=$(systemd-run -q --collect --unit="$timer" --on-active="$hold" --on-unit-active=15 --timer-property=AccuracySec=1s --property=RuntimeMaxSec="$((2 * timeout + window + 3600))" /bin/sh "$kept/host.sh" timer 2>&1) &&
+    said=$(start_timer "$hold") &&
         [ -f "$ROOT/run/systemd/transient/$timer.timer" ] && return
     [ "$(systemctl show -p ActiveState "$timer.timer" 2>/dev/null)" = ActiveState=active ] ||
         refuse configuration "cannot arm the dead-man switch: no timer, ${said:-systemd-run has created none}"
@@ -122,12 +128,27 @@ disarm() {
     fi
     deadman_names
     rm -f -- "$@" "$units"/*.wants/"${guard##*/}" "$guard" || return
+    # A guard that has failed in this boot would stay in systemd's list.
+    [ "${now_boot:-$boot}" = "$boot" ] || systemctl reset-failed "${guard##*/}" >/dev/null 2>&1
     systemctl stop "$timer.timer" >/dev/null 2>&1 ||
         case $(systemctl show -p ActiveState "$timer.timer" 2>/dev/null) in
         ActiveState=inactive | ActiveState=failed) ;;
         *) return 1 ;;
         esac
     rm -f -- "$kept/deadline" "$kept/host.sh"
+}
+
+# clean_guards removes guards of this unit that have no script, after a power failure that
+# has lost the folder of a run, or the removal of its guard.
+clean_guards() {
+    deadman_names
+    for guard in "$units/aoifleet-guard-$name"-*.service; do
+        run=${guard#"$units/aoifleet-guard-$name-"}
+        run=${run%.service}
+        # The name of another unit may have the same beginning.
+        ! grep -qxF -e "ConditionPathExists=|$state/pending" -- "$guard" 2>/dev/null || [ -e "$state/backups/$run/host.sh" ] ||
+            rm -f -- "$units"/*.wants/"${guard##*/}" "$guard"
+    done
 }
 
 # clean_run removes the dead-man switch and the staged file of a run that has ended, and
@@ -139,27 +160,32 @@ clean_run() {
     if is_backup && ! has_state rolled-back; then disarm; else remove_run; fi
 }
 
-# unattended UNIT RUN [timer] is called by the timer and the guard. A tick before the deadline, or
-# during an undo by another process, does nothing; an undo that died is continued. The
-# order of the checks is the order of the renames.
+# unattended UNIT RUN [timer|stopped] is called by the timer, the guard, and after the guard.
+# A tick before the deadline, or during an undo by another process, does nothing; an undo
+# that died is continued. The order of the checks is the order of the renames.
 unattended() {
     begin
     exec </dev/null
     reset_values
     unit=$1 run=$2 state=$ROOT/var/lib/aoifleet/$1 kept=$ROOT/var/lib/aoifleet/$1/backups/$2
+    [ "${3:-}" != stopped ] || after_guard
     # A rehearsal renames its receipt back once.
     for receipt in pending undoing pending; do
         has_state "$receipt" || continue
         read_values receipt <"$state/$receipt" || exit 1
         read -r now_boot <"$ROOT/proc/sys/kernel/random/boot_id"
         rehearsal_file
-        if [ "$now_boot" != "$boot" ] || at_boot "${3:-}"; then restore_at_boot; fi
-        [ "$receipt:$rehearsal" = undoing:no ] || overdue || exit 0
+        if [ "$now_boot" = "$boot" ]; then
+            ! at_boot "${3:-}" || restore_at_boot
+            [ "$receipt:$rehearsal" = undoing:no ] || overdue || exit 0
+        elif [ "${3:-}" != timer ]; then
+            restore_at_boot
+        fi # otherwise the guard has failed
         claim || exit 0
         ticking=yes
         # Only the last attempt is kept: there may be one every 15 seconds.
         deadman_names
-        exec >"$undo_log" 2>&1
+        command exec >"$undo_log" 2>&1 || :
         set_marks
         undo timeout 'no confirmation in time'
     done
@@ -170,10 +196,23 @@ unattended() {
 # restore_at_boot runs before the agent starts. The receipt stays: recover, or the next
 # rotation, watches the agent and ends the transaction.
 restore_at_boot() {
-    if claim && restore; then
-        # Otherwise the next boot would undo the operator's later changes.
-        deadman_names
-        rm -f -- "$units"/*.wants/"${guard##*/}" "$guard"
-    fi
+    claim || exit 1
+    restore || { say undo_error "$why"; exit 1; }
+    # Otherwise the next boot would undo the operator's later changes.
+    deadman_names
+    rm -f -- "$units"/*.wants/"${guard##*/}" "$guard"
+    exit 0
+}
+
+# after_guard starts a timer if the guard has failed or was killed (systemd.service(5),
+# ExecStopPost=). Otherwise the agent would keep the new file until the next boot.
+after_guard() {
+    [ "${SERVICE_RESULT:-success}" != success ] || exit 0
+    for receipt in pending undoing; do
+        if has_state "$receipt" && read_values receipt <"$state/$receipt" && [ "$rehearsal" = no ]; then
+            deadman_names
+            start_timer 15
+        fi
+    done
     exit 0
 }

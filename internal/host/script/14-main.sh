@@ -1,5 +1,5 @@
 
-begin() { tmp='' kept='' made='' mine='' claimed='' ticking='' log_at='' log_is='' log_state='' mark_size='' mark_time='' known='' within='' halted='' stays='' intruder='' class='' seen_expect='' log_real='' config_real='' config_folders='' ours='' file_known='' guarded='' here=''; }
+begin() { tmp='' now_boot='' kept='' made='' mine='' claimed='' ticking='' log_at='' log_is='' log_state='' mark_size='' mark_time='' known='' within='' halted='' stays='' intruder='' class='' seen_expect='' log_real='' config_real='' config_folders='' ours='' file_known='' guarded='' here=''; }
 
 helper='' # its version, in the installed script
 

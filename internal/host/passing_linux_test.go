@@ -1,0 +1,155 @@
+package host
+
+import (
+	"fmt"
+	"os"
+	"strings"
+	"testing"
+)
+
+// The faults in this file end by themselves. The host must undo the change without an
+// operator nevertheless.
+
+// TestUndoTriesAgain: a command fails once while the old file is restored.
+func TestUndoTriesAgain(t *testing.T) {
+	t.Parallel()
+	for _, broken := range []string{"cp 2 not-applied", "cp 1 no-space", "sync 1 not-applied", "sync 2 not-applied"} {
+		command, plan, _ := strings.Cut(broken, " ")
+		for name, undo := range map[string]func(*machine) result{
+			"recover": (*machine).recover, "timer": func(m *machine) result { m.due(); return m.tick() },
+		} {
+			t.Run(name+" "+broken, func(t *testing.T) {
+				t.Parallel()
+				m := newMachine(t)
+				interrupted(m)
+				m.faults = tools + "/one/" + command
+				m.write(m.stateRun(firstRun)+"/host.sh", strings.Replace(m.read(m.stateRun(firstRun)+"/host.sh"), "PATH=", "PATH="+m.faults+":", 1))
+				m.write("/faults/plan", plan+"\n")
+				m.wants(undo(m), RolledBack)
+				m.live(oldBytes)
+				m.settled()
+				m.noBackup()
+			})
+		}
+	}
+}
+
+// TestSyncBeforeConfirm: a file that is not on the disk is not confirmed.
+func TestSyncBeforeConfirm(t *testing.T) {
+	t.Parallel()
+	inEachShell(t, func(t *testing.T, m *machine) {
+		m.faults = tools + "/one/sync"
+		m.write("/faults/plan", "2 not-applied\n")
+		r := m.rotate(firstRun, newBytes)
+		m.wants(r, RolledBack)
+		m.wantsError(r, "disk cannot sync the folder of "+certPath)
+		m.live(oldBytes)
+		m.settled()
+	})
+}
+
+// TestUndoWithoutItsLog: the undo's log can't be written.
+func TestUndoWithoutItsLog(t *testing.T) {
+	t.Parallel()
+	inEachShell(t, func(t *testing.T, m *machine) {
+		interrupted(m)
+		m.due()
+		m.mkdir(m.stateDir()+"/undo.log", 0o700)
+		for _, command := range m.timers() {
+			m.unattended(strings.Fields(command)[1:]...)
+		}
+		m.live(oldBytes)
+		m.settled()
+		m.noBackup()
+	})
+}
+
+// TestGuardThatFails: the guard can't restore the file, or is killed. The agent starts
+// with the new file, and a timer undoes the run.
+func TestGuardThatFails(t *testing.T) {
+	t.Parallel()
+	for name, result := range map[string]string{"fails": "exit-code", "is killed": "signal"} {
+		t.Run(name, func(t *testing.T) {
+			inEachShell(t, func(t *testing.T, m *machine) {
+				interrupted(m)
+				backup := m.stateRun(firstRun) + "/certificate"
+				m.must(os.Rename(m.root+backup, m.root+"/away"))
+				m.powerOff()
+				script := m.guardScript(m.guards()[0])
+				if result == "exit-code" {
+					if _, exit := m.unattended(script); exit != 1 {
+						t.Errorf("the guard exits with %d", exit)
+					}
+				}
+				m.must(os.Rename(m.root+"/away", m.root+backup))
+				m.agentBoots()
+				m.state("started=1000000") // long before the undo
+				m.afterGuard(script, "success")
+				if timers := m.timers(); len(timers) > 0 {
+					t.Errorf("after a guard that has not failed: %v", timers)
+				}
+				m.afterGuard(script, result)
+				m.tick()
+				m.live(oldBytes)
+				if m.receipts()["rolled-back"] != firstRun {
+					t.Errorf("%v", m.receipts())
+				}
+				m.settled()
+				m.noBackup()
+			})
+		})
+	}
+}
+
+// afterGuard is what systemd runs after the guard, whatever has happened to it
+// (systemd.service(5), ExecStopPost=).
+func (m *machine) afterGuard(script, result string) {
+	m.t.Helper()
+	cmd := m.stored(script, "stopped")
+	cmd.Env = append(cmd.Env, "SERVICE_RESULT="+result)
+	if out, err := cmd.CombinedOutput(); err != nil || len(out) > 0 {
+		m.t.Errorf("after the guard: %v %s", err, out)
+	}
+}
+
+// TestGuardWithoutItsScript: a power failure has brought the guard back, but not the
+// script. Recover removes the guard, and not that of a unit whose name begins like it.
+func TestGuardWithoutItsScript(t *testing.T) {
+	t.Parallel()
+	inEachShell(t, func(t *testing.T, m *machine) {
+		m.stale()
+		guard := m.guards()[0]
+		other := strings.Replace(guard, "ingestion-", "ingestion-two-", 1)
+		unit := func(path string) string { return strings.Replace(path, "/multi-user.target.wants", "", 1) }
+		m.write(unit(other), strings.ReplaceAll(m.read(unit(guard)), "ingestion.service", "ingestion-two.service"))
+		m.must(os.Symlink(m.root+unit(other), m.root+other))
+		m.must(os.RemoveAll(m.root + m.stateRun(firstRun)))
+		m.wants(m.recover(), Clean)
+		if got := strings.Join(m.guards(), " "); got != other || m.read(unit(guard)) != "(none)" || m.read(unit(other)) == "(none)" {
+			t.Errorf("guards: %s", got)
+		}
+	})
+}
+
+// TestStagedFileOfAnUndo is removed at the end of an undo if that has failed before.
+func TestStagedFileOfAnUndo(t *testing.T) {
+	t.Parallel()
+	inEachShell(t, func(t *testing.T, m *machine) {
+		m.faults = tools + "/one/rm"
+		m.wants(m.rotate(firstRun, badBytes), RolledBack)
+		n := 0
+		for call := range strings.Lines(m.read("/faults/calls")) {
+			if n++; strings.HasSuffix(strings.TrimSpace(call), "rm -f -- "+m.root+m.stateDir()+"/staged-"+firstRun) {
+				break
+			}
+		}
+		shell := m.shell
+		*m = *newMachine(t)
+		m.shell, m.faults = shell, tools+"/one/rm"
+		m.write("/faults/plan", fmt.Sprintln(n, "not-applied"))
+		m.wants(m.rotate(firstRun, badBytes), RolledBack)
+		if m.read(m.stateDir()+"/staged-"+firstRun) != "(none)" {
+			t.Error("the staged file is left")
+		}
+	})
+}
