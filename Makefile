@@ -6,10 +6,10 @@ STATICCHECK = honnef.co/go/tools/cmd/staticcheck@v0.8.2
 RACE := $(shell command -v cc >/dev/null 2>&1 && echo -race)
 SUDO := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
 
-.PHONY: help build demo test check fuzz model matrix e2e bench clean
+.PHONY: help build demo test check fuzz model matrix matrix-full e2e bench clean
 
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z0-9]+:.*## /{printf "make %-8s %s\n", $$1, $$2}' Makefile
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## /{printf "make %-11s %s\n", $$1, $$2}' Makefile
 
 build: ## build ./aoifleet
 	CGO_ENABLED=0 go build -trimpath -ldflags '-s -w -X main.version=$(VERSION)' -o aoifleet ./cmd/aoifleet
@@ -41,6 +41,9 @@ matrix: ## a fault at every step of a rotation, on the embedded fleet and of the
 	@# The tests mostly wait for deadlines.
 	go test -tags matrix -count=1 -parallel 24 -timeout 20m ./test/matrix
 	go test -tags matrix -count=1 -timeout 20m ./internal/host
+
+matrix-full: ## every system call of the host's script that changes the disk, broken in each way (Linux, amd64; 10 minutes)
+	go test -tags matrix -count=1 -parallel 3 -timeout 60m -run TestDiskCalls ./internal/host -disk-cases 0
 
 e2e: ## the whole program on real Debian hosts (root, Linux; installs missing programs)
 	$(SUDO) sh test/e2e/setup.sh

@@ -17,6 +17,7 @@ type story struct {
 	ending  Ending                // without a fault
 	first   bool                  // no old file
 	brief   bool                  // other stories cover most of it
+	stuck   bool                  // no file can be removed
 	values  []string              // additional values of the rotation
 	run     func(*machine) result // nil: a rotation that is confirmed
 }
@@ -251,7 +252,7 @@ func (m *machine) truthful(r result, s story) {
 		wrong = live != old || started && !m.uses(old)
 	case Refused:
 		// Without rm(1) a receipt is left for recover.
-		wrong = live != old || started || open && !strings.HasSuffix(m.faults, "/rm")
+		wrong = live != old || started || open && !s.stuck && !strings.HasSuffix(m.faults, "/rm")
 	}
 	if Ending(r.get("result")) != Rotated && r.exit == 0 {
 		wrong = wrong || m.receipts()["confirmed"] == firstRun

@@ -34,6 +34,15 @@ func (r Row) name() string { return "| " + r.Step + " | " + r.Fault + " |" }
 // two sides race; the test itself checks the guarantees.
 func Publish(t testing.TB, section string, rows []Row) {
 	t.Helper()
+	if table := Section(t, section, format(rows)); os.Getenv("AOIFLEET_WRITE_DOCS") == "" {
+		compare(t, table, rows)
+	}
+}
+
+// Section returns the text of a section in docs/reliability.md, and replaces it by text if
+// AOIFLEET_WRITE_DOCS is set.
+func Section(t testing.TB, section, text string) string {
+	t.Helper()
 	_, here, _, _ := runtime.Caller(0)
 	path := filepath.Join(filepath.Dir(here), "..", "..", "docs", "reliability.md")
 	data, err := os.ReadFile(path)
@@ -42,18 +51,16 @@ func Publish(t testing.TB, section string, rows []Row) {
 	}
 	begin, end := "<!-- "+section+" begin -->\n", "<!-- "+section+" end -->\n"
 	before, rest, ok := strings.Cut(string(data), begin)
-	table, after, ok2 := strings.Cut(rest, end)
+	found, after, ok2 := strings.Cut(rest, end)
 	if !ok || !ok2 {
 		t.Fatalf("%s has no section %q", path, section)
 	}
-	if os.Getenv("AOIFLEET_WRITE_DOCS") == "" {
-		compare(t, table, rows)
-		return
+	if os.Getenv("AOIFLEET_WRITE_DOCS") != "" {
+		if err := os.WriteFile(path, []byte(before+begin+text+end+after), 0o644); err != nil {
+			t.Fatal(err)
+		}
 	}
-	text := before + begin + format(rows) + end + after
-	if err := os.WriteFile(path, []byte(text), 0o644); err != nil {
-		t.Fatal(err)
-	}
+	return found
 }
 
 func format(rows []Row) string {
