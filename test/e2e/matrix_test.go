@@ -68,6 +68,7 @@ func powerCases() []faultCase {
 		{step: "arm", fault: "power cut", at: atArm, inject: cutPower, reported: anyOf("rolled_back"), found: "old"},
 		{step: "swap", fault: "power cut", at: swapped, inject: cutPower, reported: anyOf("rolled_back"), found: "old"},
 		{step: "undo by the boot guard", fault: "power cut again", at: swapped, inject: cutPowerTwice, reported: anyOf("rolled_back"), found: "old"},
+		{step: "undo by the boot guard", fault: "program and guard killed", at: swapped, inject: killGuard, reported: anyOf("none"), found: "old", settled: "the host"},
 		{step: "restart", fault: "orderly reboot", at: restarted, inject: reboot, reported: anyOf("rolled_back", "failed"), found: "old"},
 		{step: "watch", fault: "power cut", at: atWatch, inject: cutPower, reported: anyOf("rolled_back"), found: "old"},
 		{step: "watch", fault: "program killed and power cut", at: atWatch, inject: killProgramAndPower, reported: anyOf("none"), found: "old"},
