@@ -85,7 +85,7 @@ func openRegistrar(call *invocation, flags signInFlags, cloud azurecloud.Setting
 	if err != nil {
 		return nil, nil, err
 	}
-	registrar, err := verify.NewRegistrar(cloud, call.azure, signer)
+	registrar, err := verify.NewRegistrar(cloud, call.azure, call.getenv, signer)
 	if err == nil {
 		registrar.SignIn(call.ctx, flags.tenant)
 	}

@@ -87,6 +87,7 @@ type Client struct {
 	at        endpoints
 	transport *http.Transport
 	patience  Patience
+	getenv    func(string) string
 	operator  func() (azcore.TokenCredential, error) // of the operator; made once
 }
 
@@ -107,7 +108,7 @@ func New(cloud azurecloud.Settings, transport *http.Transport, patience Patience
 	if err != nil {
 		return nil, err
 	}
-	c := &Client{at: at, transport: transport, patience: patience.withDefaults()}
+	c := &Client{at: at, transport: transport, patience: patience.withDefaults(), getenv: func(string) string { return "" }}
 	c.operator = sync.OnceValues(c.newOperator)
 	return c, nil
 }

@@ -3,7 +3,6 @@ package azure
 import (
 	"context"
 	"fmt"
-	"os"
 	"strings"
 	"time"
 
@@ -17,11 +16,20 @@ import (
 // only, and azsecrets checks that a vault asks for a token of Key Vault.
 var anyTenant = []string{"*"}
 
+// InEnvironment lets the operator sign in as the variables of a pipeline say. Microsoft's
+// library reads its own variables itself.
+func (c *Client) InEnvironment(getenv func(string) string) *Client {
+	if getenv != nil {
+		c.getenv = getenv
+	}
+	return c
+}
+
 // newOperator returns the credential of the operator who runs this program: a pipeline's own,
 // else Microsoft's default chain, which reads the environment too. Each Client has one.
 func (c *Client) newOperator() (azcore.TokenCredential, error) {
 	o := c.options(c.newSignInWire(), 0)
-	credential, err := c.pipelineCredential(os.Getenv, o)
+	credential, err := c.pipelineCredential(o)
 	if credential == nil && err == nil {
 		credential, err = azidentity.NewDefaultAzureCredential(&azidentity.DefaultAzureCredentialOptions{
 			ClientOptions: o, AdditionallyAllowedTenants: anyTenant, DisableInstanceDiscovery: c.at.trusted,

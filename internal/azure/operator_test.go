@@ -43,7 +43,7 @@ func inPipeline(t *testing.T, issuer string, variables map[string]string) (*worl
 	a.Federate(cloud.Federation{Issuer: issuer, Subject: "repo:contoso/fleet:environment:production"})
 	environment(t, variables)
 	w := &world{T: t}
-	w.client = w.with(server.Transport(), azurecloud.Settings{}, Patience{})
+	w.client = w.with(server.Transport(), azurecloud.Settings{}, Patience{}).InEnvironment(os.Getenv)
 	return w, a, c
 }
 
@@ -66,7 +66,7 @@ func TestPipelineSignsIn(t *testing.T) {
 			}
 			// The job has ended: what it was given no longer works.
 			c.SetJob(cloud.Job{Token: "eyJother"})
-			fresh := w.with(w.client.transport, azurecloud.Settings{}, Patience{})
+			fresh := w.with(w.client.transport, azurecloud.Settings{}, Patience{}).InEnvironment(os.Getenv)
 			_, err = fresh.Fetch(background(), nil, Reference{Vault: vault, Name: "fleet"})
 			w.fails(err, problem.Refused, tt.noToken)
 		})
@@ -79,15 +79,15 @@ func TestPipelineSignsIn(t *testing.T) {
 	// An identity that somebody has chosen comes first.
 	environment(t, map[string]string{"AZURE_TENANT_ID": tenant, "AZURE_CLIENT_ID": app, githubURL: "https://x.example", githubToken: "t", "AZURE_CLIENT_SECRET": "s"})
 	w := &world{T: t}
-	client := w.with(nil, azurecloud.Settings{}, Patience{})
-	if credential, err := client.pipelineCredential(os.Getenv, client.options(client.newSignInWire(), 0)); credential != nil || err != nil {
+	client := w.with(nil, azurecloud.Settings{}, Patience{}).InEnvironment(os.Getenv)
+	if credential, err := client.pipelineCredential(client.options(client.newSignInWire(), 0)); credential != nil || err != nil {
 		t.Errorf("%v, %v", credential, err)
 	}
 	environment(t, map[string]string{"AZURE_TENANT_ID": tenant, "AZURE_CLIENT_ID": app, githubURL: "http://x.example", githubToken: "eyJjob"})
 	c, server := onLoopback(t)
 	c.AddApplication(tenant, app, object)
 	c.AddVault(vault, tenant)
-	_, err := w.with(server.Transport(), azurecloud.Settings{}, Patience{}).Fetch(background(), nil, Reference{Vault: vault, Name: "fleet"})
+	_, err := w.with(server.Transport(), azurecloud.Settings{}, Patience{}).InEnvironment(os.Getenv).Fetch(background(), nil, Reference{Vault: vault, Name: "fleet"})
 	w.fails(err, problem.Configuration, githubURL+" is not an https address")
 }
 
@@ -112,7 +112,7 @@ func TestVaultOfAnotherTenant(t *testing.T) {
 	for _, own := range []string{tenant, "contoso.example", otherTenant} {
 		environment(t, map[string]string{"AZURE_TENANT_ID": own, "AZURE_CLIENT_ID": app, "AZURE_CLIENT_CERTIFICATE_PATH": path, "AZURE_TOKEN_CREDENTIALS": "EnvironmentCredential"})
 		w := &world{T: t}
-		if _, err := w.with(server.Transport(), azurecloud.Settings{}, Patience{}).Fetch(background(), nil, Reference{Vault: vault, Name: "fleet"}); err != nil {
+		if _, err := w.with(server.Transport(), azurecloud.Settings{}, Patience{}).InEnvironment(os.Getenv).Fetch(background(), nil, Reference{Vault: vault, Name: "fleet"}); err != nil {
 			t.Errorf("%s: %v", own, err)
 		}
 	}

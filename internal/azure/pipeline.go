@@ -30,7 +30,8 @@ var chosen = []string{"AZURE_TOKEN_CREDENTIALS", "AZURE_CLIENT_SECRET", "AZURE_C
 
 // pipelineCredential returns the credential of a pipeline of GitHub or Azure DevOps, nil if
 // this is none or another identity is chosen.
-func (c *Client) pipelineCredential(getenv func(string) string, o azcore.ClientOptions) (azcore.TokenCredential, error) {
+func (c *Client) pipelineCredential(o azcore.ClientOptions) (azcore.TokenCredential, error) {
+	getenv := c.getenv
 	all := func(names ...string) bool {
 		for _, name := range names {
 			if getenv(name) == "" {

@@ -23,7 +23,8 @@ type Reader struct {
 	Cloud     azurecloud.Settings // the cloud of the vaults
 	Transport *http.Transport     // to the vaults; nil: http.DefaultTransport
 	Now       time.Time
-	Offline   bool // nothing is fetched from vaults
+	Offline   bool                // nothing is fetched from vaults
+	Getenv    func(string) string // of a pipeline, to sign in; nil: no variable is set
 	// Say receives lines of progress, Note remarks about certificates; nil: discarded.
 	Say, Note func(line string)
 
@@ -35,7 +36,11 @@ type Reader struct {
 // Check validates the settings of the cloud. The error is an *azure.Error of class
 // configuration. It contacts nothing.
 func (r *Reader) Check() error {
-	r.once.Do(func() { r.client, r.err = azure.New(r.Cloud, r.Transport, azure.Patience{}) })
+	r.once.Do(func() {
+		if r.client, r.err = azure.New(r.Cloud, r.Transport, azure.Patience{}); r.err == nil {
+			r.client.InEnvironment(r.Getenv)
+		}
+	})
 	return r.err
 }
 

@@ -22,7 +22,7 @@ const (
 
 // Reader returns a reader of certificates from files and vaults; they must be valid now.
 func (c Caller) Reader(cloud azurecloud.Settings) *certsource.Reader {
-	return &certsource.Reader{Cloud: cloud, Transport: c.Azure, Now: time.Now(), Say: c.Say,
+	return &certsource.Reader{Cloud: cloud, Transport: c.Azure, Now: time.Now(), Getenv: c.Getenv, Say: c.Say,
 		Note: func(line string) { c.Say("note: " + display.Mask(line)) }}
 }
 

@@ -68,14 +68,14 @@ type Registrar struct {
 
 // NewRegistrar returns a Registrar for a cloud. signer is a certificate that the
 // application has, with which the Registrar signs in as the application; nil: the
-// operator signs in. transport is as in Verifier. The error is an *azure.Error of class
+// operator signs in, in a pipeline as getenv says. transport is as in Verifier. The error is an *azure.Error of class
 // configuration.
-func NewRegistrar(cloud azurecloud.Settings, transport *http.Transport, signer *certificate.Certificate) (*Registrar, error) {
+func NewRegistrar(cloud azurecloud.Settings, transport *http.Transport, getenv func(string) string, signer *certificate.Certificate) (*Registrar, error) {
 	client, err := azure.New(cloud, transport, azure.Patience{})
 	if err != nil {
 		return nil, err
 	}
-	r := &Registrar{client: client, graphs: map[string]*azure.Graph{}}
+	r := &Registrar{client: client.InEnvironment(getenv), graphs: map[string]*azure.Graph{}}
 	if signer != nil {
 		if r.signer, err = pairOf(signer); err != nil {
 			return nil, err

@@ -86,7 +86,7 @@ func TestFindWithForce(t *testing.T) {
 		application := a.cloud.AddApplication(askedTenant, "abcdef", "object")
 		application.Register(chain[0], cloud.Spread{})
 		application.Permit("Application.ReadWrite.OwnedBy")
-		registrar, err := NewRegistrar(azurecloud.Settings{}, a.Transport, a.cert)
+		registrar, err := NewRegistrar(azurecloud.Settings{}, a.Transport, nil, a.cert)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -126,7 +126,7 @@ func TestFindWhatGoDoesNotParse(t *testing.T) {
 		application.Register(chain[0], cloud.Spread{})
 		application.Register(old, cloud.Spread{})
 		application.Permit("Application.ReadWrite.OwnedBy")
-		registrar, err := NewRegistrar(azurecloud.Settings{}, a.Transport, a.cert)
+		registrar, err := NewRegistrar(azurecloud.Settings{}, a.Transport, nil, a.cert)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -156,7 +156,7 @@ func TestFindSeveral(t *testing.T) {
 		application.RegisterPrincipal(stray[0])
 		application.RegisterEncryption(stray[0])
 		application.Permit("Application.ReadWrite.OwnedBy")
-		registrar, err := NewRegistrar(azurecloud.Settings{}, a.Transport, a.cert)
+		registrar, err := NewRegistrar(azurecloud.Settings{}, a.Transport, nil, a.cert)
 		if err != nil {
 			t.Fatal(err)
 		}
