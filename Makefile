@@ -6,7 +6,7 @@ STATICCHECK = honnef.co/go/tools/cmd/staticcheck@v0.8.2
 RACE := $(shell command -v cc >/dev/null 2>&1 && echo -race)
 SUDO := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
 
-.PHONY: help build demo test check fuzz model matrix matrix-full e2e bench clean
+.PHONY: help build demo test check fuzz model matrix matrix-full full e2e bench clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## /{printf "make %-11s %s\n", $$1, $$2}' Makefile
@@ -36,14 +36,16 @@ fuzz: ## each fuzz target for a minute; FUZZTIME=10m for another time, TARGET=pl
 model: ## a model of the transaction, in every state, and the steps of real runs in it (spin, gcc)
 	CI=true BOUNDS="$${BOUNDS:-all}" go test -count=1 -v ./test/model
 
-matrix: ## a fault at every step of a rotation, on the embedded fleet and of the script (Linux); many simulated rollouts
+matrix: ## a fault at every step of a rotation on the embedded fleet; a sample of broken system calls (Linux); many simulated rollouts
 	go test -count=1 -run TestSimulation ./internal/rollout -runs 100000
 	@# The tests mostly wait for deadlines.
 	go test -tags matrix -count=1 -parallel 24 -timeout 20m ./test/matrix
-	go test -tags matrix -count=1 -timeout 20m ./internal/host
+	go test -tags matrix -count=1 -timeout 20m -run TestDiskCalls ./internal/host
 
-matrix-full: ## every system call of the host's script that changes the disk, broken in each way (Linux, amd64; 10 minutes)
-	go test -tags matrix -count=1 -parallel 3 -timeout 60m -run TestDiskCalls ./internal/host -disk-cases 0
+matrix-full: ## every fault of the host's script in every shell, every system call that changes the disk broken in each way (Linux, amd64; 20 minutes)
+	go test -tags matrix -count=1 -timeout 90m ./internal/host -disk-cases 0
+
+full: matrix-full fuzz ## what takes too long for each change; test/full.md has the last results (90 minutes)
 
 e2e: ## the whole program on real Debian hosts (root, Linux; installs missing programs)
 	$(SUDO) sh test/e2e/setup.sh
