@@ -2,6 +2,7 @@ package azure
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/base64"
 	"encoding/json"
@@ -183,9 +184,9 @@ func (g *Graph) failure() *Error {
 	case concurrent(e):
 		e.Class, e.Hint = problem.Unsettled, "another client is changing the application: run it again later"
 	case g.denied():
-		e.Message, e.Hint = e.Message+g.signIn.who.signedIn(), g.signIn.who.ownerHint(g.signIn.tenant)
+		e.Message, e.Hint = e.Message+g.signIn.who.signedIn(), cmp.Or(e.Hint, g.signIn.who.ownerHint(g.signIn.tenant))
 	case x.status == http.StatusNotFound:
-		e.Class, e.Hint = problem.Refused, "check client_id, and that the application is registered in this tenant: az ad app show --id …"
+		e.Class, e.Message, e.Hint = problem.Refused, e.Message+g.signIn.who.signedIn(), "check client_id, and that the application is registered in this tenant: az ad app show --id …"
 	}
 	return e
 }

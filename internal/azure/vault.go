@@ -201,7 +201,7 @@ func vaultRefusal(x exchange, ref Reference, operator *signIn) *Error {
 // access policies, which ignores roles ("Azure role-based access control vs. access policies").
 func forbiddenHint(code, message string, ref Reference, source bool) string {
 	switch {
-	case code == "ForbiddenByFirewall" || code == "ForbiddenByConnection" || strings.Contains(message, "Client address is not authorized"):
+	case byFirewall(code, message):
 		if source {
 			return "the vault's firewall blocks this machine: run aoifleet certificate fetch where it does not, and use the file"
 		}
@@ -210,4 +210,9 @@ func forbiddenHint(code, message string, ref Reference, source bool) string {
 		return fmt.Sprintf("the vault has access policies: az keyvault set-policy --name %s --object-id ID --secret-permissions get", ref.Vault)
 	}
 	return "it needs the role Key Vault Secrets User on the vault"
+}
+
+// byFirewall reports whether a vault refuses an address, whoever asks.
+func byFirewall(code, message string) bool {
+	return code == "ForbiddenByFirewall" || code == "ForbiddenByConnection" || strings.Contains(message, "Client address is not authorized")
 }

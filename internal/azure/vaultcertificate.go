@@ -1,6 +1,7 @@
 package azure
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -66,12 +67,8 @@ func (c *Client) getPublic(ctx context.Context, own *signIn, ref Reference) ([]b
 		return nil, x, x.unreachable()
 	case x.outage():
 		return nil, x, x.unreachable()
-	case x.status == http.StatusForbidden:
-		failure := vaultRefusal(x, ref, own)
-		failure.Hint = "it needs the role Key Vault Reader on the vault, or the access policy: certificates get"
-		return nil, x, failure
 	case x.status >= 400:
-		return nil, x, vaultRefusal(x, ref, own)
+		return nil, x, publicRefusal(x, ref, own)
 	}
 	var answer struct {
 		CER []byte `json:"cer"`
@@ -81,6 +78,19 @@ func (c *Client) getPublic(ctx context.Context, own *signIn, ref Reference) ([]b
 		return nil, x, NewError(problem.Secret, "", fmt.Sprintf("%s has no certificate yet", ref), "complete its request in the vault first")
 	}
 	return answer.CER, x, nil
+}
+
+// publicRefusal is vaultRefusal for a certificate without its key.
+func publicRefusal(x exchange, ref Reference, operator *signIn) *Error {
+	e := vaultRefusal(x, ref, operator)
+	switch v := vendorText(x.body); {
+	case v.message == "":
+	case x.status == http.StatusForbidden && !byFirewall(cmp.Or(v.inner, v.code), v.message):
+		e.Hint = "it needs the role Key Vault Reader on the vault, or the access policy: certificates get"
+	case x.status == http.StatusNotFound:
+		e.Message, e.Hint = fmt.Sprintf("vault %s has no certificate %s: %s", ref.Vault, ref.Name, v.message), "az keyvault certificate list --vault-name "+ref.Vault
+	}
+	return e
 }
 
 func ask(ctx context.Context, pipeline runtime.Pipeline, address string) (*http.Response, error) {
