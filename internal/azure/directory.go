@@ -196,10 +196,10 @@ func (o *Object) leaveOutSAML() {
 	}
 }
 
-// missing returns the keys of before that now does not have.
-func missing(before, now *Object) []Key {
+// missing returns the keys of before, other than those of removed, that now does not have.
+func missing(before, now *Object, removed ...*x509.Certificate) []Key {
 	return slices.DeleteFunc(slices.Clone(before.Keys), func(k Key) bool {
-		return slices.ContainsFunc(now.Keys, func(other Key) bool { return other.ID == k.ID })
+		return k.is(removed...) || slices.ContainsFunc(now.Keys, func(other Key) bool { return other.ID == k.ID })
 	})
 }
 

@@ -120,9 +120,11 @@ func (g *Graph) call(ctx context.Context, method, path string, body any) ([]byte
 		}
 		switch {
 		case err != nil && ctx.Err() == context.Canceled:
-			return nil, interrupted(ctx, "Microsoft Graph")
+			return nil, g.undecided(method, x, interrupted(ctx, "Microsoft Graph"))
+		case err != nil && !again:
+			return nil, g.undecided(method, x, err)
 		case !again:
-			return answer, err
+			return answer, nil
 		}
 	}
 }
@@ -140,6 +142,18 @@ func (g *Graph) mayRepeat(method string, x exchange) bool {
 		return signInError(g.signIn.failed).Class == problem.Unreachable
 	}
 	return x.outage() && !x.lasting() && (method == http.MethodGet || x.status == http.StatusServiceUnavailable)
+}
+
+// undecided returns the error of a request, which says so if it may have changed something.
+func (g *Graph) undecided(method string, x exchange, err error) error {
+	e := AsError(err)
+	if e == nil || method == http.MethodGet || g.signIn.failed != nil || !x.mayBeDone() {
+		return err
+	}
+	unknown := *e
+	unknown.Message += "; whether the change was made is unknown"
+	unknown.Hint = toCompare
+	return &unknown
 }
 
 func (g *Graph) send(ctx context.Context, method, path string, body any) ([]byte, error) {

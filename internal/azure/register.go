@@ -167,7 +167,7 @@ func (g *Graph) either(ctx context.Context, at *Object, signer Pair, byProof fun
 	if refused == nil || !g.denied() {
 		return ByProof, refused
 	}
-	if err := g.reread(ctx, at); err != nil {
+	if err := g.reread(ctx, at, remove); err != nil {
 		return ByList, err
 	}
 	if err = g.replace(ctx, at, add, remove); err == nil {
@@ -200,11 +200,16 @@ func (g *Graph) Retire(ctx context.Context, clientID string, certs []*x509.Certi
 		}
 	}
 	for n, o := range objects {
-		before := *o
-		gone := slices.DeleteFunc(slices.Clone(certs), func(c *x509.Certificate) bool { return !before.Has(c) })
+		gone := slices.DeleteFunc(slices.Clone(certs), func(c *x509.Certificate) bool { return !o.Has(c) })
 		if len(gone) == 0 {
 			continue
 		}
+		if n > 0 { // the change of the first one may have taken minutes
+			if err := g.reread(ctx, o, nil); err != nil {
+				return done, err
+			}
+		}
+		before := *o
 		how, err := g.remove(ctx, o, gone, signer)
 		if err == nil {
 			err = g.settled(ctx, &before, nil, gone)
@@ -249,20 +254,20 @@ func (g *Graph) replace(ctx context.Context, at *Object, add, remove []*x509.Cer
 		if err := waitOr(ctx, pause+rand.N(pause), err); err != nil {
 			return err
 		}
-		if err := g.reread(ctx, at); err != nil {
+		if err := g.reread(ctx, at, remove); err != nil {
 			return err
 		}
 	}
 }
 
-// reread brings an object up to date. A key that has disappeared may be one that this
-// replica does not know yet: a list without it would remove it.
-func (g *Graph) reread(ctx context.Context, at *Object) error {
+// reread brings an object up to date. A key that has disappeared, other than of remove, may be
+// one that this replica does not know yet: a list without it would remove it.
+func (g *Graph) reread(ctx context.Context, at *Object, remove []*x509.Certificate) error {
 	now, err := g.current(ctx, at.ClientID, at.On)
 	if err != nil {
 		return err
 	}
-	if len(missing(at, now)) > 0 {
+	if len(missing(at, now, remove...)) > 0 {
 		return othersChange()
 	}
 	*at = *now
@@ -309,17 +314,32 @@ func (g *Graph) settled(ctx context.Context, before *Object, added, removed []*x
 		now, err := g.read(ctx, before.ClientID, before.On)
 		switch {
 		case err != nil && ctx.Err() == nil:
-			return err
+			return unread(err)
 		case err == nil && now.shows(added, removed):
 			g.left[now.path()] = now
 			return lost(before, now, removed)
 		}
 		if err := waitOr(ctx, pause, NewError(problem.Unsettled, "", "Microsoft Graph accepted the change but does not show it yet",
 			"check in a few minutes: aoifleet certificate list")); err != nil {
-			return err
+			return unread(err)
 		}
 	}
 }
+
+// unread returns the error of a change that Graph has accepted and that was not read back.
+func unread(err error) error {
+	e := AsError(err)
+	if e == nil || e.Class == problem.Unsettled {
+		return err
+	}
+	accepted := *e
+	accepted.Message = "Microsoft Graph accepted the change, but it was not read back: " + e.Message
+	accepted.Hint = toCompare
+	return &accepted
+}
+
+// toCompare is the hint where it is unknown what an application has now.
+const toCompare = "compare with: aoifleet certificate list"
 
 // shows reports whether what was added is there and what was removed is not.
 func (o *Object) shows(added, removed []*x509.Certificate) bool {
@@ -329,10 +349,9 @@ func (o *Object) shows(added, removed []*x509.Certificate) bool {
 // lost returns an error where other certificates have disappeared: another client's
 // list has replaced ours, or ours theirs.
 func lost(before, now *Object, removed []*x509.Certificate) error {
-	gone := slices.DeleteFunc(missing(before, now), func(k Key) bool { return k.is(removed...) })
+	gone := missing(before, now, removed...)
 	if len(gone) == 0 {
 		return nil
 	}
-	return NewError(problem.Unsettled, "", fmt.Sprintf("%d other certificate(s) of the %s have disappeared, the first with keyId %s: another client changes them too", len(gone), now.On, clean(gone[0].ID, 60)),
-		"compare with: aoifleet certificate list")
+	return NewError(problem.Unsettled, "", fmt.Sprintf("%d other certificate(s) of the %s have disappeared, the first with keyId %s: another client changes them too", len(gone), now.On, clean(gone[0].ID, 60)), toCompare)
 }

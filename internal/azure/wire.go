@@ -155,6 +155,19 @@ func (x exchange) lasting() bool {
 	return noSuchHost(x.err) || errors.As(x.err, &authority) || errors.Is(x.err, errTooLarge) || badProxy(x.err)
 }
 
+// mayBeDone reports whether the service may have done what was asked for, without saying so.
+func (x exchange) mayBeDone() bool {
+	var op *net.OpError
+	var tlsFailed *tls.CertificateVerificationError
+	switch {
+	case x.err == nil:
+		return x.status >= 500 && x.status != http.StatusServiceUnavailable
+	case errors.As(x.err, &op) && (op.Op == "dial" || op.Op == "proxyconnect"), errors.As(x.err, &tlsFailed):
+		return false // nothing was sent
+	}
+	return !noSuchHost(x.err) && !badProxy(x.err)
+}
+
 func noSuchHost(err error) bool {
 	var dns *net.DNSError
 	return errors.As(err, &dns) && dns.IsNotFound

@@ -1,7 +1,11 @@
 package azure
 
 import (
+	"context"
+	"crypto/tls"
 	"crypto/x509"
+	"io"
+	"net"
 	"net/http"
 	"slices"
 	"testing"
@@ -126,4 +130,90 @@ func TestChangesConflict(t *testing.T) {
 		}
 		w.has(second, third)
 	})
+}
+
+// What another client adds to the second object while the first one changes is kept.
+func TestRetireReadsTheSecondObjectAgain(t *testing.T) {
+	var theirs Pair
+	add := func(w *world, n int) {
+		if n == 1 {
+			w.app.RegisterPrincipal(theirs.Leaf())
+		}
+	}
+	beside(t, http.MethodPatch, add, func(w *world) {
+		w.registered(0, cloud.Spread{})
+		old := w.registered(1, cloud.Spread{})
+		w.app.RegisterPrincipal(old.Leaf())
+		theirs = w.pair(2, year)
+		if how, err := retireOne(w.asOwner(ownedBy), old, Pair{}); err != nil || how != ByList {
+			w.Fatal(how, err)
+		}
+		if got := w.app.PrincipalCertificates(); len(got) != 1 || !got[0].Equal(theirs.Leaf()) {
+			w.Errorf("%d certificates are on the service principal", len(got))
+		}
+	})
+}
+
+// What the program itself has removed by proof is not taken for another client's change.
+func TestRetireGoesOnByList(t *testing.T) {
+	inBubble(t, cloud.Options{}, Patience{}, func(w *world) {
+		signer, second, third := w.registered(0, cloud.Spread{}), w.registered(1, cloud.Spread{}), w.registered(2, cloud.Spread{})
+		w.app.Permit(ownedBy)
+		w.cloud.Fail(cloud.Graph, cloud.Fault{Times: 1, Skip: 1, Path: "/removeKey", Status: 401, Body: `{"error":{"code":"x","message":"no"}}`})
+		done, err := w.asApplication(signer).Retire(background(), app, leaves(second, third), signer)
+		if err != nil || done[0].How != ByList || done[1].How != ByList {
+			w.Fatal(done, err)
+		}
+		w.has(signer)
+	})
+}
+
+// A change that was sent and not confirmed is not reported as one that was not made.
+func TestWhatIsUnknownIsSaid(t *testing.T) {
+	for name, tt := range map[string]struct {
+		faults []cloud.Fault
+		words  string
+	}{
+		"the answer and the object are lost": {[]cloud.Fault{{Times: 1, Method: "PATCH", Status: 504, After: true}, {Times: -1, Skip: 2, Method: "GET", Status: 500}}, "whether the change was made is unknown"},
+		"it hangs":                           {[]cloud.Fault{{Times: 1, Method: "PATCH", Hang: true}}, "whether the change was made is unknown"},
+		"it can't be read back":              {[]cloud.Fault{{Times: -1, Skip: 2, Method: "GET", Status: 500}}, "accepted the change, but it was not read back"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			inBubble(t, cloud.Options{}, Patience{}, func(w *world) {
+				w.registered(0, cloud.Spread{})
+				for _, f := range tt.faults {
+					w.cloud.Fail(cloud.Graph, f)
+				}
+				_, err := registerOne(w.asOwner(ownedBy), "", w.pair(1, year), Pair{})
+				if e := w.fails(err, problem.Unreachable, tt.words); e.Hint != toCompare {
+					w.Error(e.Hint)
+				}
+			})
+		})
+	}
+	inBubble(t, cloud.Options{}, Patience{}, func(w *world) { // nothing was changed
+		w.registered(0, cloud.Spread{})
+		w.cloud.Fail(cloud.Graph, cloud.Fault{Times: -1, Method: "PATCH", Status: 503})
+		_, err := registerOne(w.asOwner(ownedBy), "", w.pair(1, year), Pair{})
+		if e := w.fails(err, problem.Unreachable, "HTTP 503"); e.Hint == toCompare {
+			w.Error(e)
+		}
+	})
+}
+
+// Nothing was sent where no connection was made.
+func TestMayBeDone(t *testing.T) {
+	for _, tt := range []struct {
+		x    exchange
+		want bool
+	}{
+		{exchange{status: 504}, true}, {exchange{status: 503}, false}, {exchange{status: 429}, false}, {exchange{}, false},
+		{exchange{err: errTooLarge}, true}, {exchange{err: io.ErrUnexpectedEOF}, true}, {exchange{err: context.DeadlineExceeded}, true},
+		{exchange{err: &net.OpError{Op: "read", Err: io.EOF}}, true}, {exchange{err: &net.OpError{Op: "dial", Err: io.EOF}}, false},
+		{exchange{err: &tls.CertificateVerificationError{Err: io.EOF}}, false}, {exchange{err: &net.DNSError{IsNotFound: true}}, false},
+	} {
+		if got := tt.x.mayBeDone(); got != tt.want {
+			t.Errorf("%+v: %v", tt.x, got)
+		}
+	}
 }
