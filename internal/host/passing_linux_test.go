@@ -13,7 +13,7 @@ import (
 // TestUndoTriesAgain: a command fails once while the old file is restored.
 func TestUndoTriesAgain(t *testing.T) {
 	t.Parallel()
-	for _, broken := range []string{"cp 2 not-applied", "cp 1 no-space", "sync 1 not-applied", "sync 2 not-applied"} {
+	for _, broken := range []string{"cp 1 not-applied", "cp 1 no-space", "sha256sum 2 not-applied", "sync 1 not-applied", "sync 2 not-applied"} {
 		command, plan, _ := strings.Cut(broken, " ")
 		for name, undo := range map[string]func(*machine) result{
 			"recover": (*machine).recover, "timer": func(m *machine) result { m.due(); return m.tick() },
@@ -26,6 +26,9 @@ func TestUndoTriesAgain(t *testing.T) {
 				m.write(m.stateRun(firstRun)+"/host.sh", strings.Replace(m.read(m.stateRun(firstRun)+"/host.sh"), "PATH=", "PATH="+m.faults+":", 1))
 				m.write("/faults/plan", plan+"\n")
 				m.wants(undo(m), RolledBack)
+				if calls := m.read("/faults/calls"); !strings.Contains("\n"+calls, "\n"+plan[:2]) {
+					t.Errorf("it was not broken: %s", calls)
+				}
 				m.live(oldBytes)
 				m.settled()
 				m.noBackup()
@@ -152,4 +155,53 @@ func TestStagedFileOfAnUndo(t *testing.T) {
 			t.Error("the staged file is left")
 		}
 	})
+}
+
+// TestUndoWithoutSync: the old file is back, but its folder can't be synced. The agent gets
+// the old file nevertheless; the report says that a power failure may lose it.
+func TestUndoWithoutSync(t *testing.T) {
+	t.Parallel()
+	inEachShell(t, func(t *testing.T, m *machine) {
+		m.program("sync", `[ "$*" != '-- .' ] || { echo "sync: error syncing '.': Input/output error" >&2; exit 1; }`)
+		r := m.rotate(firstRun, badBytes)
+		m.wants(r, Failed)
+		if got := r.get("undo_error"); !strings.Contains(got, "restored, but a power failure may lose it: cannot sync its folder: Input/output error") {
+			t.Errorf("the reason is %q", got)
+		}
+		m.healthyWithOld()
+	})
+}
+
+// TestTickWithoutSync: the timer restores the old file and the agent, and then tries to
+// sync the folder until it can.
+func TestTickWithoutSync(t *testing.T) {
+	t.Parallel()
+	inEachShell(t, func(t *testing.T, m *machine) {
+		interrupted(m)
+		m.program("sync", `[ "$*" != '-- .' ]`)
+		script := m.stateRun(firstRun) + "/host.sh"
+		m.write(script, strings.Replace(m.read(script), "PATH=", "PATH="+m.faults+":", 1))
+		m.due()
+		if r := m.tick(); r.exit != 1 || m.receipts()["undoing"] != firstRun {
+			t.Errorf("%v, receipts %v", r, m.receipts())
+		}
+		m.healthyWithOld()
+		starts := m.unit("starts")
+		m.program("sync", "exit 0")
+		m.wants(m.tick(), RolledBack)
+		m.healthyWithOld()
+		if m.unit("starts") != starts {
+			t.Error("the agent was restarted again")
+		}
+		m.settled()
+		m.noBackup()
+	})
+}
+
+func (m *machine) healthyWithOld() {
+	m.t.Helper()
+	m.live(oldBytes)
+	if used := m.unit("loaded"); used != oldBytes {
+		m.t.Errorf("the agent uses %q", used)
+	}
 }

@@ -12,6 +12,7 @@ undo() {
     rm -f -- "$state/staged-$run"
     restore || fail_undo "cannot restore the old certificate: $why"
     [ "$start" = no ] || restart_old || [ "$sick" = yes ] || fail_undo "the old certificate is restored, but the agent is unhealthy: $why"
+    [ -z "$unsynced" ] || restored || { retry_later; fail_undo "the old certificate is restored, but a power failure may lose it: $why"; }
     [ "$sick" = no ] || fail_undo 'the agent was unhealthy before; everything is restored'
     # Before the rename: a later cleanup then sees that the folder is not a backup.
     rm -f -- "$kept/receipt" "$kept/certificate"
@@ -121,12 +122,14 @@ say_rehearsed() { if [ "$verb" = rehearse ]; then say result refused; else say r
 at_boot() { [ "$1" != timer ] && [ -f "$kept/boot" ] && rm -- "$kept/boot"; }
 
 # restore puts the old file back. A failed write may have a cause that passes, so it tries
-# a second time. If it fails, $why has the reason.
+# a second time. If it fails, $why has the reason. It succeeds if only the sync fails
+# ($unsynced): the agent must get the old file nevertheless.
 restore() {
     try_restore && return
     [ -n "$passing" ] || return 1
     sleep 1 6>&- 7>&-
     try_restore && return
+    [ -z "$unsynced" ] || return 0
     retry_later
     return 1
 }
@@ -135,7 +138,7 @@ restore() {
 # have put there since: another file, or a link. It sets $passing if the disk, or a program,
 # has failed.
 try_restore() {
-    stays=yes passing=''
+    stays=yes passing='' unsynced=''
     why="the folder of $path was replaced"
     { walk "${real%/*}" && [ "$walked" = "${real%/*}" ]; } || return 1
     folders=$folders$ROOT$walked/$NL
@@ -163,9 +166,9 @@ try_restore() {
 
 # restored sets what the watch after an undo expects as the live file, and syncs it.
 restored() {
-    ours=$old file_known='' configured=''
+    ours=$old file_known='' configured='' unsynced=''
     why=$(sync -- . 2>&1) && return
-    why="cannot sync its folder: ${why##*: }" passing=yes
+    why="cannot sync its folder: ${why##*: }" passing=yes unsynced=yes
     return 1
 }
 
@@ -186,6 +189,8 @@ put_back() {
     fi
     backup=$kept/certificate
     digests "$backup" 2>/dev/null
+    # Without a digest it could not be read, which may pass.
+    [ -n "$sums" ] || [ ! -e "$backup" ] || { printf 'the backup cannot be read'; return 1; }
     [ "$sums" = "$old$NL" ] || { printf 'the backup is damaged'; return 1; }
     if beside "$backup" && flush "$tmp" && put_in_place; then
         [ -z "$guarded" ] || in_place "$backup" "$old" || { printf 'another file has replaced it'; return 1; }

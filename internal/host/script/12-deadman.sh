@@ -197,7 +197,7 @@ unattended() {
 # rotation, watches the agent and ends the transaction.
 restore_at_boot() {
     claim || exit 1
-    restore || { say undo_error "$why"; exit 1; }
+    { restore && [ -z "$unsynced" ]; } || { say undo_error "$why"; exit 1; }
     # Otherwise the next boot would undo the operator's later changes.
     deadman_names
     rm -f -- "$units"/*.wants/"${guard##*/}" "$guard"
