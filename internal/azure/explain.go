@@ -69,7 +69,7 @@ func vendorText(body []byte) vendor {
 }
 
 // entraHints say what to do, by code: "Microsoft Entra authentication and
-// authorization error codes". CLIENT and TENANT are filled in.
+// authorization error codes". CLIENT is filled in.
 var entraHints = map[string]string{
 	"AADSTS700027":  "register it: aoifleet certificate register; Entra may take minutes to know it then",
 	"AADSTS700016":  "check client_id, and that the application is in this tenant: az ad sp show --id CLIENT",
@@ -93,15 +93,19 @@ func (c *Client) refused(x exchange, q Question) *Error {
 	if v.message == "" {
 		return notTheService(x)
 	}
-	hint := strings.NewReplacer("CLIENT", q.ClientID, "TENANT", q.TenantID).Replace(entraHints[v.code])
-	if expired(v) {
-		hint = "the certificate has expired: make a new one, aoifleet certificate new"
-	}
-	e := NewError(problem.Refused, v.code, "Entra refuses the certificate: "+v.message, hint)
+	e := NewError(problem.Refused, v.code, "Entra refuses the certificate: "+v.message, entraHint(v, q.ClientID))
 	if pending(e) {
 		e.Message = "the certificate is not registered: " + v.message
 	}
 	return e
+}
+
+// entraHint returns what to do about Entra's refusal of an application, "" if that is unknown.
+func entraHint(v vendor, client string) string {
+	if expired(v) {
+		return "the certificate has expired: make a new one, aoifleet certificate new"
+	}
+	return strings.ReplaceAll(entraHints[v.code], "CLIENT", client)
 }
 
 // expired reports whether a refusal is one that waiting does not fix.

@@ -82,19 +82,6 @@ func (g *Graph) begin(ctx context.Context, n int) (context.Context, context.Canc
 	return context.WithTimeout(ctx, graphTimeout+time.Duration(n-1)*perCertificate)
 }
 
-// AppCredential returns the credential of an application that signs in with one of its
-// certificates: that is enough to add and remove its certificates.
-func (c *Client) AppCredential(tenant, client string, p Pair) (azcore.TokenCredential, error) {
-	if err := (Question{TenantID: tenant, ClientID: client, Pair: p}).check(); err != nil {
-		return nil, err
-	}
-	credential, err := c.certificateCredential(tenant, client, p, c.options(c.newSignInWire(), 0))
-	if err != nil {
-		return nil, configuration("", "the certificate can't be used to sign in: %s", clean(err.Error(), 200))
-	}
-	return credential, nil
-}
-
 // call sends one request; body nil is none. It retries where there was no answer
 // (Outage), where Graph has too many requests, and a proof while another change of the
 // object is in progress, but never a change that may have been made.

@@ -3,6 +3,7 @@ package azure
 import (
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/aoifleet/aoifleet/internal/lab/cloud"
 	"github.com/aoifleet/aoifleet/internal/problem"
@@ -54,4 +55,35 @@ func TestRefusalsOfAVaultForThePublicPart(t *testing.T) {
 			t.Errorf("%+v: %s", tt, got)
 		}
 	}
+}
+
+// What Entra refuses of the application's own sign-in is not cured by az login.
+func TestRefusalsOfTheApplicationsSignIn(t *testing.T) {
+	inBubble(t, cloud.Options{}, Patience{}, func(w *world) {
+		known := w.registered(0, cloud.Spread{})
+		for _, tt := range []struct {
+			tenant, client string
+			with           Pair
+			words          string
+		}{
+			{tenant, app, w.pair(1, year), "a certificate that the application has"},
+			{tenant, app, w.pair(1, -time.Hour), "a certificate that the application has"},
+			{"nowhere.example", app, known, "check tenant_id"},
+			{tenant, other, known, "az ad sp show --id " + other},
+		} {
+			credential, err := w.client.AppCredential(tt.tenant, tt.client, tt.with)
+			if err != nil {
+				w.Fatal(err)
+			}
+			g, err := w.client.Graph(tt.tenant, credential)
+			if err != nil {
+				w.Fatal(err)
+			}
+			_, err = g.Objects(background(), app)
+			g.Close()
+			if e := w.fails(err, problem.Refused, tt.words); strings.Contains(e.Hint, "az login") || e.Code == "" {
+				w.Errorf("%+v", e)
+			}
+		}
+	})
 }
