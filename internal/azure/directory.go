@@ -103,12 +103,14 @@ func (g *Graph) objects(ctx context.Context, clientID string, places ...Place) (
 // list from one that does not show the last change of this Graph yet would undo that
 // change when it is sent back.
 func (g *Graph) current(ctx context.Context, clientID string, on Place) (*Object, error) {
+	ctx, cancel := context.WithTimeout(ctx, graphTimeout)
+	defer cancel()
 	for pause := time.Second; ; pause = min(2*pause, mostPause) {
 		now, err := g.read(ctx, clientID, on)
 		if err != nil || g.left[now.path()] == nil || len(missing(g.left[now.path()], now)) == 0 {
 			return now, err
 		}
-		if err := waitOr(ctx, pause, othersChange()); err != nil {
+		if err := g.waitOr(ctx, pause, othersChange()); err != nil {
 			return nil, err
 		}
 	}
@@ -203,10 +205,12 @@ func missing(before, now *Object, removed ...*x509.Certificate) []Key {
 	})
 }
 
-// waitOr waits, and returns late where the operation's time is over.
-func waitOr(ctx context.Context, pause time.Duration, late error) error {
+// waitOr waits, and returns late where the operation's time is over. The wait is not part of an
+// outage.
+func (g *Graph) waitOr(ctx context.Context, pause time.Duration, late error) error {
 	switch {
-	case sleep.For(ctx, pause):
+	case sleep.For(ctx, pause) && remaining(ctx) > 0:
+		g.answered = time.Now()
 		return nil
 	case ctx.Err() == context.Canceled:
 		return interrupted(ctx, "Microsoft Graph")

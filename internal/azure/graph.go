@@ -20,8 +20,8 @@ import (
 	"github.com/aoifleet/aoifleet/internal/problem"
 )
 
-// graphTimeout bounds one operation on an application, with all its requests and the
-// waits for Graph to accept more of them and to show the change.
+// graphTimeout bounds one operation on an application, with all its requests, and each wait
+// for Graph to accept a change and to show it.
 const graphTimeout = 2 * time.Minute
 
 // perCertificate is added to it for each certificate after the first: a proof adds one.
@@ -98,7 +98,8 @@ func (g *Graph) call(ctx context.Context, method, path string, body any) ([]byte
 		again := err != nil
 		switch {
 		case concurrent(err) && method == http.MethodPost:
-			again = t.next(ctx, t.pause+rand.N(t.pause), time.Now(), remaining(ctx))
+			again = t.next(ctx, t.pause+rand.N(t.pause), t.began, graphTimeout)
+			g.answered = time.Now()
 		case throttled:
 			again = t.next(ctx, x.retryAfter, time.Now(), remaining(ctx))
 			g.answered = time.Now()

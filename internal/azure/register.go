@@ -246,12 +246,14 @@ func (g *Graph) remove(ctx context.Context, at *Object, certs []*x509.Certificat
 // replace sends the whole list. Graph can't refuse a list that is out of date, but it
 // refuses one while another change is in progress: then the list is read and made again.
 func (g *Graph) replace(ctx context.Context, at *Object, add, remove []*x509.Certificate) error {
+	ctx, cancel := context.WithTimeout(ctx, graphTimeout) // many certificates take longer only by proof
+	defer cancel()
 	for pause := firstPause; ; pause = min(2*pause, mostPause) {
 		_, err := g.call(ctx, http.MethodPatch, at.path(), map[string]any{"keyCredentials": at.with(add, remove)})
 		if !concurrent(err) {
 			return err
 		}
-		if err := waitOr(ctx, pause+rand.N(pause), err); err != nil {
+		if err := g.waitOr(ctx, pause+rand.N(pause), err); err != nil {
 			return err
 		}
 		if err := g.reread(ctx, at, remove); err != nil {
@@ -310,6 +312,8 @@ func newKey(cert *x509.Certificate) map[string]any {
 // not, and returns what else has changed as an error. Graph's replicas agree within
 // seconds.
 func (g *Graph) settled(ctx context.Context, before *Object, added, removed []*x509.Certificate) error {
+	ctx, cancel := context.WithTimeout(ctx, graphTimeout)
+	defer cancel()
 	for pause := time.Second; ; pause = min(2*pause, mostPause) {
 		now, err := g.read(ctx, before.ClientID, before.On)
 		switch {
@@ -319,7 +323,7 @@ func (g *Graph) settled(ctx context.Context, before *Object, added, removed []*x
 			g.left[now.path()] = now
 			return lost(before, now, removed)
 		}
-		if err := waitOr(ctx, pause, NewError(problem.Unsettled, "", "Microsoft Graph accepted the change but does not show it yet",
+		if err := g.waitOr(ctx, pause, NewError(problem.Unsettled, "", "Microsoft Graph accepted the change but does not show it yet",
 			"check in a few minutes: aoifleet certificate list")); err != nil {
 			return unread(err)
 		}

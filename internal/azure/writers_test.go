@@ -51,10 +51,12 @@ func TestRegisterReportsWhatIsLost(t *testing.T) {
 	})
 }
 
+// conflict is the answer to a change while another one is in progress.
+const conflict = `{"error":{"code":"Directory_ConcurrencyViolation","message":"Error due to concurrent requests being made to the tenant. Please wait briefly and retry."}}`
+
 // A change that meets another one is made again, the same way: with what the other has
 // added, and not at all where the other seems to have removed something.
 func TestRegisterMeetsAnotherWriter(t *testing.T) {
-	const conflict = `{"error":{"code":"Directory_ConcurrencyViolation","message":"Error due to concurrent requests being made to the tenant. Please wait briefly and retry."}}`
 	for _, tt := range []struct {
 		name, method, how string
 		other             func(w *world, third Pair)
@@ -215,5 +217,65 @@ func TestMayBeDone(t *testing.T) {
 		if got := tt.x.mayBeDone(); got != tt.want {
 			t.Errorf("%+v: %v", tt.x, got)
 		}
+	}
+}
+
+// Many certificates are given more time for their proofs, and not for a conflict that does
+// not end or a change that is not shown.
+func TestManyDoNotWaitLonger(t *testing.T) {
+	for name, hinder := range map[string]func(w *world){
+		"conflict":  func(w *world) { w.cloud.Conflict(time.Hour) },
+		"not shown": func(w *world) { w.app.Lag(0, 1000) },
+	} {
+		for _, way := range []string{ByProof, ByList} {
+			inBubble(t, cloud.Options{}, Patience{}, func(w *world) {
+				old := w.registered(0, cloud.Spread{})
+				var certs []*x509.Certificate
+				for i := range 20 {
+					certs = append(certs, w.pair(1, year+time.Duration(i)*time.Hour).Leaf())
+				}
+				w.app.Permit(ownedBy)
+				g, signer := w.asApplication(old), Pair{}
+				if way == ByProof {
+					signer = old
+				}
+				if how, err := registerOne(g, "", w.pair(2, year), signer); err != nil || how != way {
+					w.Fatal(how, err)
+				}
+				hinder(w)
+				began := time.Now()
+				_, err := g.Register(background(), Target{ClientID: app}, certs, signer)
+				w.fails(err, problem.Unsettled, "")
+				if took := time.Since(began); took > 130*time.Second {
+					w.Errorf("%s, by %s: %s", name, way, took)
+				}
+			})
+		}
+	}
+}
+
+// The pauses between two tries of a change are no outage, also where Graph is slow.
+func TestConflictsOfASlowGraph(t *testing.T) {
+	for _, tt := range []struct {
+		how, method, slow string
+		takes             time.Duration
+	}{{ByProof, http.MethodPost, http.MethodPost, 9 * time.Second}, {ByList, http.MethodPatch, http.MethodGet, 7 * time.Second}} {
+		slow := func(r *http.Request) {
+			if r.Host == cloud.GraphHost && r.Method == tt.slow {
+				time.Sleep(tt.takes)
+			}
+		}
+		inBubble(t, cloud.Options{Watch: slow}, Patience{}, func(w *world) {
+			old := w.registered(0, cloud.Spread{})
+			w.app.Permit(ownedBy)
+			signer := Pair{}
+			if tt.how == ByProof {
+				signer = old
+			}
+			w.cloud.Fail(cloud.Graph, cloud.Fault{Times: 5, Method: tt.method, Status: 409, Body: conflict})
+			if how, err := registerOne(w.asApplication(old), "", w.pair(1, year), signer); err != nil || how != tt.how {
+				w.Error(how, err)
+			}
+		})
 	}
 }
