@@ -151,7 +151,7 @@ ConditionPathExists=|` + state + `/undoing
 Type=oneshot
 TimeoutStartSec=120
 ExecStart=/bin/sh "` + state + `/backups/` + firstRun + `/host.sh"
-ExecStopPost=/bin/sh "` + state + `/backups/` + firstRun + `/host.sh" stopped
+ExecStopPost=-/bin/sh "` + state + `/backups/` + firstRun + `/host.sh" stopped
 `
 				if got := strings.ReplaceAll(m.read("/seen/"+name), "\n\n", "\n"); got != want {
 					t.Errorf("the guard is\n%s\nwant\n%s", got, want)

@@ -205,3 +205,23 @@ func (m *machine) healthyWithOld() {
 		m.t.Errorf("the agent uses %q", used)
 	}
 }
+
+// TestGuardOfAnEndedRun: the guard of a confirmed run was left, another run is interrupted,
+// and the host boots. Each guard only acts for its own run.
+func TestGuardOfAnEndedRun(t *testing.T) {
+	t.Parallel()
+	inEachShell(t, func(t *testing.T, m *machine) {
+		m.stale()
+		m.hook("on-restart", "loaded=BADnew; keep; read -r pid <\"$MACHINE/faults/pid\"; kill -9 \"-$pid\"; exit")
+		m.run("rotate", m.change(secondRun, badBytes, "old="+digest(newBytes)), noAnswer)
+		m.hook("on-restart", "log INFO agent: started")
+		if len(m.guards()) != 2 || m.receipts()["pending"] != secondRun {
+			t.Fatalf("guards %v, receipts %v", m.guards(), m.receipts())
+		}
+		m.reboot()
+		m.live(newBytes)
+		m.wants(m.recover(), RolledBack)
+		m.live(newBytes)
+		m.settled()
+	})
+}

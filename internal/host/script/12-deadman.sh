@@ -33,7 +33,8 @@ prepare_deadman() {
 
 # guard_unit prints a oneshot unit that runs before the agent. It never restarts the agent,
 # because that job would wait for the guard. daemon-reload is not needed: only the next
-# boot reads the unit.
+# boot reads the unit. If the run had ended before, the guard removes its script: then what
+# follows it may fail, and the unit must not stay in systemd's list as failed.
 guard_unit() {
     escape "$kept"
     home=$text
@@ -49,7 +50,7 @@ ConditionPathExists=|$state/undoing
 Type=oneshot
 TimeoutStartSec=120
 ExecStart=/bin/sh \"$home/host.sh\"
-ExecStopPost=/bin/sh \"$home/host.sh\" stopped"
+ExecStopPost=-/bin/sh \"$home/host.sh\" stopped"
 }
 
 # escape PATH sets $text to it, for double quotes in a unit file (systemd.syntax(7)).
