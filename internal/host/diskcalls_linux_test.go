@@ -220,6 +220,9 @@ func (b *bench) run(m *machine, a actor, more ...string) (result, []diskCall) {
 	m.shell = append(append(m.shell, more...), "--", "dash")
 	m.realSync(true)
 	r := a.run(m)
+	if r.exit == 125 { // its own failure ends the script too
+		m.t.Errorf("test/inject has failed: %v", r)
+	}
 	m.realSync(false)
 	m.shell = []string{"dash"}
 	data, err := os.ReadFile(record)
