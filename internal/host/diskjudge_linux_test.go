@@ -97,8 +97,8 @@ func (m *machine) nextRun(c brokenCall, r result) {
 		m.t.Errorf("the recovery: %v\nafter %v", back, r)
 	}
 	m.oneOrTheOther(c, r)
-	if c.fault.word == "power" {
-		// Without the folder of the run, nothing but the next rotation knows of its copy,
+	if slices.Contains(c.fault.lost, disks[0]) {
+		// Without the folder of the run, which was on that disk, nothing but the next rotation knows of its copy,
 		// and nothing of an empty guard, to which no link leads.
 		m.must(m.command("sh", "-c", "rm -f ."+filepath.Dir(certPath)+"/.aoifleet-*; find etc/systemd/system -maxdepth 1 -name 'aoifleet-guard-*' -empty -delete").Run())
 	}
