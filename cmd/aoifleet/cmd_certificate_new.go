@@ -117,7 +117,6 @@ func newItems(call *invocation, flags newFlags) ([]*newcert.Item, error) {
 	return newcert.PerHost(hosts)
 }
 
-// showMade prints the new certificates or requests, and the next command.
 // next returns what is to be done with the certificates or requests of all hosts.
 func (flags newFlags) next(call *invocation) string {
 	switch {
@@ -143,6 +142,7 @@ func (s selection) hostArgs(call *invocation) string {
 	return text
 }
 
+// showMade prints the new certificates or requests, and the next command.
 func showMade(call *invocation, set *newcert.Set) {
 	t := tabwriter.NewWriter(call.stdout, 0, 0, 2, ' ', 0)
 	if set.Requests {

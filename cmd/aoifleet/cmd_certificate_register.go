@@ -51,6 +51,7 @@ func certificateRegisterCommand(call *invocation) *cobra.Command {
 	flags.addCertificate(cmd)
 	call.outputFlag(cmd)
 	flags.add(cmd)
+	cmd.Flags().Lookup("client-id").Usage = "`ID` of the application (client); without --tenant: refuse if a host names another one"
 	cmd.Flags().StringVar(&flags.cloud, "cloud", "", "Azure `CLOUD`, with --tenant: public, usgovernment or china")
 	cmd.Flags().StringVar(&flags.objectID, "object-id", "", "object `ID` of the application (or of the service principal, as --on), with --sign-with if it may not read itself")
 	cmd.Flags().StringVar(&flags.on, "on", "", "`OBJECT` to add it to: application or service-principal; default: the application, if it is in the tenant")
@@ -104,7 +105,7 @@ func closeRegistrar(call *invocation, flags signInFlags, registrar *verify.Regis
 // toRegister returns the certificates of the flags, or of the fleet, and the registrar of their
 // cloud.
 func toRegister(call *invocation, flags signInFlags) ([]*verify.Registration, *verify.Registrar, error) {
-	if flags.tenant != "" || flags.client != "" || flags.cloud != "" || len(flags.files) > 0 {
+	if flags.tenant != "" || flags.cloud != "" || len(flags.files) > 0 {
 		return registerFiles(call, flags)
 	}
 	f, err := call.open(flags.request(call, fleet.Install), call.checking)
@@ -127,7 +128,7 @@ func toRegister(call *invocation, flags signInFlags) ([]*verify.Registration, *v
 	if len(list) == 0 {
 		return nil, nil, &problem.Error{Class: problem.Refused, Message: "no host's configuration names the application of its certificate", Hint: "name it with --tenant, --client-id and --certificate"}
 	}
-	return list, registrar, nil
+	return list, registrar, verify.CheckOnly(list, flags.client)
 }
 
 func registerFiles(call *invocation, flags signInFlags) ([]*verify.Registration, *verify.Registrar, error) {

@@ -3,6 +3,7 @@ package verify
 import (
 	"context"
 	"crypto/x509"
+	"fmt"
 	"maps"
 	"net/http"
 	"slices"
@@ -11,6 +12,9 @@ import (
 	"github.com/aoifleet/aoifleet/internal/azure"
 	"github.com/aoifleet/aoifleet/internal/azurecloud"
 	"github.com/aoifleet/aoifleet/internal/certificate"
+	"github.com/aoifleet/aoifleet/internal/display"
+	"github.com/aoifleet/aoifleet/internal/inventory"
+	"github.com/aoifleet/aoifleet/internal/problem"
 )
 
 // Registration is a certificate that is to be on an application, or off it. A
@@ -50,6 +54,19 @@ func Registrations(questions []*Question) []*Registration {
 		}
 	}
 	return list
+}
+
+// CheckOnly returns an error of class refused where a certificate is for another application
+// than the one with a client id; "" is any. Whoever can write a host's configuration decides
+// which application that names.
+func CheckOnly(list []*Registration, client string) error {
+	for _, r := range list {
+		if client != "" && !strings.EqualFold(r.ClientID, client) {
+			return &problem.Error{Class: problem.Refused, Message: fmt.Sprintf("%s: the configuration names application %s, not %s; nothing was changed",
+				strings.Join(inventory.Fold(r.Hosts), ", "), display.Sanitise(r.ClientID, 200), client), Hint: "check that configuration, or leave the host out with --limit"}
+		}
+	}
+	return nil
 }
 
 // PlaceNamed returns the Place with a name, "" for the default, and whether there is one.
