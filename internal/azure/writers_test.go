@@ -279,3 +279,28 @@ func TestConflictsOfASlowGraph(t *testing.T) {
 		})
 	}
 }
+
+// A change that is interrupted may have been made.
+func TestInterruptedChange(t *testing.T) {
+	for _, tt := range []struct {
+		method string
+		nth    int
+		words  string
+	}{
+		{http.MethodGet, 1, "interrupted while asking Microsoft Graph"},
+		{http.MethodPatch, 1, "whether the change was made is unknown"},
+		{http.MethodGet, 3, "accepted the change, but it was not read back"},
+	} {
+		ctx, cancel := context.WithCancel(background())
+		interrupt := func(_ *world, n int) {
+			if n == tt.nth {
+				cancel()
+			}
+		}
+		beside(t, tt.method, interrupt, func(w *world) {
+			w.registered(0, cloud.Spread{})
+			_, err := w.asOwner(ownedBy).Register(ctx, Target{ClientID: app}, leaves(w.pair(1, year)), Pair{})
+			w.fails(err, problem.Interrupted, tt.words)
+		})
+	}
+}
