@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"github.com/aoifleet/aoifleet/internal/host"
+	"github.com/aoifleet/aoifleet/internal/inventory"
 )
 
 // Each omitted safeguard is named, and none if nothing is to be done.
@@ -56,5 +57,38 @@ func TestWarningOfForce(t *testing.T) {
 	back := MakeRollback("r", f.targets("a"), []Look{{Seen: seen}}, p).Warnings()
 	if len(forward) != 1 || len(back) != 1 || !strings.Contains(forward[0].Message, "several service principals") || !strings.Contains(back[0].Message, "replaced again") {
 		t.Errorf("%v, %v", forward, back)
+	}
+}
+
+// A plan says why the hosts of a wave are not all changed at once, and nothing where only
+// rollout.parallel limits that.
+func TestPace(t *testing.T) {
+	site := inventory.Unavailable{Label: "site", Count: 2}
+	tests := []struct {
+		listening, others int // hosts with and without an MCC EDR source
+		limit             inventory.Unavailable
+		want              string // how it begins
+	}{
+		{0, 3, inventory.Unavailable{}, ""},
+		{2, 0, inventory.Unavailable{}, "one at a time in each group"},
+		{1, 2, inventory.Unavailable{}, "those with an MCC EDR source one at a time in each group"},
+		{1, 0, inventory.Unavailable{}, ""},
+		{0, 2, site, "at most 2 of each site at once"},
+		{0, 1, site, ""},
+	}
+	for _, tt := range tests {
+		plan := &Plan{Policy: policy()}
+		plan.Policy.MaxUnavailable = tt.limit
+		for i := range tt.listening + tt.others {
+			seen := healthy()
+			if i < tt.listening {
+				seen.Config.ListenerPort = 36001
+			}
+			plan.Entries = append(plan.Entries, Entry{Target: Target{Host: &inventory.Host{Name: "h"}}, Seen: seen})
+		}
+		got := plan.Pace(Wave{Hosts: upTo(len(plan.Entries))})
+		if !strings.HasPrefix(got, tt.want) || tt.want == "" && got != "" {
+			t.Errorf("%+v: %q", tt, got)
+		}
 	}
 }

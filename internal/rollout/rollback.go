@@ -154,7 +154,7 @@ func (a *apply) rollBack(ctx context.Context, res *Result) Result {
 		look = r.observe(ctx, *res.Host, host.ObserveOptions{Saved: a.RunID})
 	}
 	e := decideRollback(a.RunID, target, look, false)
-	if e.Outcome == "" && e.Backup == nil && e.Action != Restart {
+	if e.Outcome == "" && e.Backup == nil {
 		e = e.withOutcome(Refused, &problem.Error{Class: problem.Locked, Message: e.Reason})
 	}
 	if cancelled(look.Err) {

@@ -122,7 +122,7 @@ func (a *apply) transact(ctx context.Context, i int) (Host, *host.Report, error)
 	res := &a.run.Results[i]
 	h, err := a.connect(ctx, res.hostByUnitName())
 	onStep := func(step string) { a.Events(Event{Host: res.Host.Name, Step: step}) }
-	for attempt := 1; err == nil; attempt++ {
+	for again := false; err == nil; again = true {
 		onStep("rotate") // before anything happens, so that the journal has it
 		report := h.Rotate(ctx, a.change(res.Entry), onStep)
 		if report.Ending != host.Unsent {
@@ -130,7 +130,7 @@ func (a *apply) transact(ctx context.Context, i int) (Host, *host.Report, error)
 		}
 		_ = h.Close()
 		err = report.Problem
-		if outcome, _ := outcomeOf(report.Problem); outcome == Unreachable && attempt == 1 && ctx.Err() == nil {
+		if outcome, _ := outcomeOf(report.Problem); outcome == Unreachable && !again && ctx.Err() == nil {
 			h, err = a.Dial(ctx, res.hostByUnitName())
 		}
 	}

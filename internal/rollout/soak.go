@@ -37,7 +37,7 @@ func (a *apply) soak(ctx context.Context, wave int, hosts []int) {
 	}
 	a.Events(Event{Wave: wave, Step: "soak", Soak: a.plan.Policy.Soak})
 	end := time.Now().Add(a.plan.Policy.Soak)
-	for rounds := 1; ; rounds++ {
+	for {
 		last := !time.Now().Before(end)
 		a.checkSoak(ctx, hosts, last)
 		hosts = slices.DeleteFunc(hosts, func(i int) bool { return !a.staysInSoak(i) })
@@ -57,8 +57,8 @@ func (a *apply) needsSoak(i int) bool {
 // its place in its failure domain.
 func (a *apply) staysInSoak(i int) bool {
 	o := a.outcome(i)
-	if d := a.plan.Policy.domainOf(a.plan.Entries[i]); d.limit > 0 && !isSafe(o) {
-		a.held[d]++
+	if !isSafe(o) {
+		a.held[a.plan.Policy.domainOf(a.plan.Entries[i])]++
 	}
 	return o == Rotated
 }
