@@ -134,12 +134,15 @@ func TestListsAreBounded(t *testing.T) {
 			t.Errorf("%s: %d bytes are allocated for %d bytes of text", name, bytes, len(text))
 		}
 	}
-	full := example()
+	full, commas := example(), example()
 	for i := range 3000 {
+		commas.Hosts = append(commas.Hosts, Host{Name: fmt.Sprint(i), Action: "none", Outcome: "refused", Reason: "x}" + strings.Repeat(",", 40) + "{"})
 		full.Hosts = append(full.Hosts, Host{Name: fmt.Sprintf("a,[%d", i), Action: "none", Outcome: "refused", Reason: `"[,,,,,,,,\`})
 	}
-	if _, err := Parse(encoded(t, full)); err != nil {
-		t.Errorf("a large plan: %v", err)
+	for _, p := range []*Plan{full, commas} {
+		if _, err := Parse(encoded(t, p)); err != nil {
+			t.Errorf("a large plan: %v", err)
+		}
 	}
 }
 
@@ -152,14 +155,14 @@ func TestMayWrite(t *testing.T) {
 	if err := os.WriteFile(other, []byte("{}"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	for name, version := range map[string]int{"earlier": 1, "later": 3} {
+	for name, version := range map[string]int{"earlier": 1, "later": 3, "unversioned": 0} {
 		p := example()
 		p.SchemaVersion = version
 		if err := os.WriteFile(filepath.Join(dir, name), encoded(t, p), 0o600); err != nil {
 			t.Fatal(err)
 		}
 	}
-	tests := map[string]string{plan: "", filepath.Join(dir, "earlier"): "", filepath.Join(dir, "later"): "not a saved plan", filepath.Join(dir, "new"): "", other: "not a saved plan", dir: "not a regular file",
+	tests := map[string]string{plan: "", filepath.Join(dir, "earlier"): "", filepath.Join(dir, "later"): "not a saved plan", filepath.Join(dir, "unversioned"): "not a saved plan", filepath.Join(dir, "new"): "", other: "not a saved plan", dir: "not a regular file",
 		filepath.Join(dir, "none", "new"): "does not exist", filepath.Join(other, "new"): ""}
 	if runtime.GOOS != "windows" {
 		if err := os.Symlink(plan, link); err != nil {
@@ -206,6 +209,8 @@ func TestParseRefuses(t *testing.T) {
 		{"an unknown key", strings.Replace(whole, `"policy":{`, `"policy":{"sook":"1h",`, 1), `a key that this version does not know: "sook"`},
 		{"an unknown key with escapes", strings.Replace(whole, `"policy":{`, `"policy":{"\u001b[2J":1,`, 1), `does not know: "`},
 		{"too large", strings.Repeat(" ", MaxSize+1), "is larger than 64 MiB"},
+		{"an open text", whole[:strings.LastIndex(whole, `"`)], "is damaged: it ends too early"},
+		{"text outside of a list", `{"kind":"aoifleet-plan","schema_version":2},,`, "is damaged"},
 
 		{"no digest", with(func(p *Plan) { p.Inventory.SHA256 = "1" }), "no digest of the inventory"},
 		{"no id", with(func(p *Plan) { p.PlanID = "" }), "no creation time"},
