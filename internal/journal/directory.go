@@ -11,14 +11,7 @@ import (
 
 // makeDir creates a directory and its parents. They are on disk when it returns.
 func makeDir(dir string) error {
-	var changed []string // directories that get a new entry
-	for d := filepath.Clean(dir); ; d = filepath.Dir(d) {
-		_, err := os.Stat(d)
-		if !errors.Is(err, fs.ErrNotExist) || filepath.Dir(d) == d {
-			break
-		}
-		changed = append(changed, filepath.Dir(d))
-	}
+	changed := newEntries(dir)
 	// The mode is that of the XDG Base Directory Specification, "Referencing
 	// this specification".
 	if err := os.MkdirAll(dir, 0o700); err != nil {
@@ -30,6 +23,18 @@ func makeDir(dir string) error {
 		}
 	}
 	return nil
+}
+
+// newEntries returns the directories that get a new entry when dir is created, the deepest
+// first.
+func newEntries(dir string) (changed []string) {
+	for d := filepath.Clean(dir); ; d = filepath.Dir(d) {
+		_, err := os.Stat(d)
+		if !errors.Is(err, fs.ErrNotExist) || filepath.Dir(d) == d {
+			return changed
+		}
+		changed = append(changed, filepath.Dir(d))
+	}
 }
 
 // syncDir writes the entries of a directory to disk: an fsync of a file does not

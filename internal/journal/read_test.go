@@ -102,7 +102,13 @@ func TestReadTruncatedAnywhere(t *testing.T) {
 func TestReadChecksTheFileFirst(t *testing.T) {
 	dir := t.TempDir()
 	path := write(t, dir, id+extension, begun)
-	if err := os.Truncate(path, maxFile+1); err != nil { // sparse
+	if err := os.Truncate(path, maxFile); err != nil { // sparse
+		t.Fatal(err)
+	}
+	if _, err := Read(dir, id); err == nil || !strings.Contains(err.Error(), "a line of more than") {
+		t.Errorf("as large as may be: %v", err)
+	}
+	if err := os.Truncate(path, maxFile+1); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := Read(dir, id); err == nil || !strings.Contains(err.Error(), path) || !strings.Contains(err.Error(), "256 MiB") {
@@ -192,6 +198,10 @@ func TestResolve(t *testing.T) {
 		if got != tt.want || (err == nil) != (tt.err == "") || err != nil && err.Error() != tt.err {
 			t.Errorf("%q: %q, %v", tt.id, got, err)
 		}
+	}
+	few := &NoRunError{ID: "2", Candidates: []string{"a", "b", "c", "d", "e"}}
+	if got := few.Error(); got != `"2" matches 5 runs: a, b, c, d, e` {
+		t.Error(got)
 	}
 	many := &NoRunError{ID: "2", Candidates: []string{"a", "b", "c", "d", "e", "f"}}
 	if got := many.Error(); got != `"2" matches 6 runs: a, b, c, d, e, …` {
