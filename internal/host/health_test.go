@@ -29,6 +29,7 @@ func TestHealth(t *testing.T) {
 		"in a loop":              {func(o *Observation) { o.Unit.Active, o.Unit.Sub = "activating", "auto-restart" }, asFound, []Kind{Restarting}, Restarting},
 		"in a loop, running":     {func(o *Observation) { restarted(14 * time.Second)(o) }, asFound, []Kind{Restarted}, Restarted},
 		"exited once, then well": {restarted(15 * time.Second), asFound, nil, Healthy},
+		"exited, no window":      {restarted(time.Second), AsFound(inventory.Health{}), nil, Healthy},
 		"exited since the watch": {restarted(time.Hour), sinceWatch, []Kind{Restarted}, Restarted},
 		"starting":               {func(o *Observation) { o.Unit.Active = "activating" }, asFound, []Kind{Settling}, Settling},
 		"stopping":               {func(o *Observation) { o.Unit.Active = "deactivating" }, asFound, []Kind{Settling}, Settling},
