@@ -132,3 +132,31 @@ func unfold(t *testing.T, text string) []string {
 	}
 	return names
 }
+
+// Where the order matters only neighbours that count up by one are folded.
+func TestFoldInOrder(t *testing.T) {
+	tests := []struct{ names, want string }{
+		{"", ""},
+		{"a", "a"},
+		{"a b", "a b"},
+		{"edr-03 edr-01 edr-02", "edr-03 edr-[01-02]"},
+		{"edr-03 edr-02 edr-01", "edr-03 edr-02 edr-01"},
+		{"edr-1 edr-2 mcc-3 edr-3", "edr-[1-2] mcc-3 edr-3"},
+		{"edr-1 edr-2 edr-03", "edr-[1-2] edr-03"},
+		{"edr-1 edr-3", "edr-1 edr-3"},
+		{"edr-1 edr-1", "edr-1 edr-1"},
+	}
+	for _, tt := range tests {
+		if got := strings.Join(FoldInOrder(strings.Fields(tt.names)), " "); got != tt.want {
+			t.Errorf("%q: %q, want %q", tt.names, got, tt.want)
+		}
+	}
+}
+
+func TestHostCount(t *testing.T) {
+	for n, want := range map[int]string{0: "0 hosts", 1: "1 host", 12: "12 hosts"} {
+		if got := HostCount(n); got != want {
+			t.Errorf("%d: %s", n, got)
+		}
+	}
+}
