@@ -3,6 +3,7 @@ package host
 import (
 	"fmt"
 	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 )
@@ -224,4 +225,39 @@ func TestGuardOfAnEndedRun(t *testing.T) {
 		m.live(newBytes)
 		m.settled()
 	})
+}
+
+// TestFolderThatIsMountedLater: the folder of the certificate is not there yet when the
+// guard and the first tick after a boot look for it.
+func TestFolderThatIsMountedLater(t *testing.T) {
+	t.Parallel()
+	for name, empty := range map[string]bool{"no folder": false, "an empty mount point": true} {
+		t.Run(name, func(t *testing.T) {
+			inOneShell(t, func(t *testing.T, m *machine) {
+				interrupted(m)
+				folder := m.root + filepath.Dir(certPath)
+				m.powerOff()
+				m.must(os.Rename(folder, m.root+"/away"))
+				if empty {
+					m.must(os.Mkdir(folder, 0o755))
+				}
+				script := m.guardScript(m.guards()[0])
+				if _, exit := m.unattended(script); exit != 1 {
+					t.Errorf("the guard exits with %d", exit)
+				}
+				m.afterGuard(script, "exit-code")
+				if r := m.tick(); r.exit != 1 || m.receipts()["undoing"] != firstRun || len(m.timers()) != 1 {
+					t.Errorf("%v, receipts %v", r, m.receipts())
+				}
+				m.must(os.RemoveAll(folder))
+				m.must(os.Rename(m.root+"/away", folder))
+				m.agentBoots()
+				m.state("started=1000000") // long before the undo
+				m.tick()
+				m.healthyWithOld()
+				m.settled()
+				m.noBackup()
+			})
+		})
+	}
 }

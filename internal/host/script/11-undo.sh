@@ -139,11 +139,14 @@ restore() {
 # has failed.
 try_restore() {
     stays=yes passing='' unsynced=''
+    # After a boot, its file system may be mounted later.
+    [ "${now_boot:-$boot}" = "$boot" ] || passing=yes
     why="the folder of $path was replaced"
     { walk "${real%/*}" && [ "$walked" = "${real%/*}" ]; } || return 1
     folders=$folders$ROOT$walked/$NL
     stat_here && digest_of_live
     same_folder || return 1
+    passing=''
     sweep
     if [ -L "./$leaf" ] && [ -z "$intruder" ]; then live='link'; fi
     case $live in
