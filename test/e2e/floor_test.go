@@ -27,6 +27,9 @@ const (
 	floorHosts  = 30
 	floorRounds = 7
 	roundTrip   = 100 * time.Millisecond
+
+	watchedRounds = 3
+	watchedWindow = 15 * time.Second
 )
 
 // TestFloor compares a complete rotation of real hosts with the minimum: dial and
@@ -51,6 +54,10 @@ func TestFloor(t *testing.T) {
 	far := w.delayedAddresses()
 	one := map[string]string{w.fleet.Hosts[0].Name: near[w.fleet.Hosts[0].Name]}
 	t.Run("one host", func(t *testing.T) { w.on(t).floor(one) })
+	t.Run("one host, round trip "+roundTrip.String(), func(t *testing.T) {
+		w.on(t).floor(map[string]string{w.fleet.Hosts[0].Name: far[w.fleet.Hosts[0].Name]})
+	})
+	t.Run("one host, watched", func(t *testing.T) { w.on(t).watched(one) })
 	t.Run("no distance", func(t *testing.T) { w.on(t).floor(near, w.peers(t, near)...) })
 	t.Run("round trip "+roundTrip.String(), func(t *testing.T) { w.on(t).floor(far, w.peers(t, far)...) })
 	// As on RHEL.
@@ -112,13 +119,16 @@ func (w *world) floor(addresses map[string]string, peers ...peer) {
 	others := map[string][]sample{}
 	for round := range floorRounds + 1 {
 		b := w.measure(func() { w.bareRestart(client, addresses) })
-		r := w.measure(func() { w.rotateAll(addresses, certificates[round%2]) })
+		r := w.measure(func() { w.rotateAll(addresses, certificates[round%2], "0s") })
 		if round == 0 {
 			continue // files are read for the first time
 		}
 		for _, p := range peers {
-			if round%2 == 1 && len(others[p.name]) < peerRounds { // they install the old one too
+			if round%2 == 1 && len(others[p.name]) < peerRounds { // the next rotation installs another one
 				others[p.name] = append(others[p.name], w.measure(p.run))
+				for _, h := range w.fleet.Hosts {
+					w.live(h, "newer")
+				}
 			}
 		}
 		w.t.Logf("bare %.2f s, hosts' CPU %.2f s; rotation %.2f s, hosts' CPU %.2f s", b.wall.Seconds(), b.hosts.Seconds(), r.wall.Seconds(), r.hosts.Seconds())
@@ -217,8 +227,25 @@ func (w *world) dialAndRestart(client *ssh.ClientConfig, address string) error {
 	return session.Run("sudo -n systemctl restart " + fleet.AgentUnit)
 }
 
+// watched prints what the watch of an agent costs the host, a second.
+func (w *world) watched(addresses map[string]string) {
+	w.t.Helper()
+	var costs [2][]sample
+	for range watchedRounds {
+		for i, window := range []string{"0s", watchedWindow.String()} {
+			certificate := []string{"new", "old"}[i]
+			costs[i] = append(costs[i], w.measure(func() { w.rotateAll(addresses, certificate, window) }))
+		}
+	}
+	none, long := median(costs[0]), median(costs[1])
+	w.t.Logf("window 0s: hosts' CPU %.0f ms; window %s: %.0f ms, %.1f ms a second more", ms(none.hosts), watchedWindow, ms(long.hosts),
+		ms(long.hosts-none.hosts)/watchedWindow.Seconds())
+}
+
+func ms(d time.Duration) float64 { return float64(d.Microseconds()) / 1000 }
+
 // rotateAll rotates all hosts with the built program.
-func (w *world) rotateAll(addresses map[string]string, certificate string) {
+func (w *world) rotateAll(addresses map[string]string, certificate, window string) {
 	w.t.Helper()
 	path := filepath.Join(w.dir, "floor.yaml")
 	hosts := map[string]map[string]any{}
@@ -227,7 +254,7 @@ func (w *world) rotateAll(addresses map[string]string, certificate string) {
 	}
 	// One failure domain that bears all: by default agents with an MCC EDR source go one at a time.
 	if err := w.fleet.WriteInventory(path, fleet.Inventory{Certificate: w.file(certificate), Hosts: hosts,
-		Defaults: map[string]any{"health": map[string]any{"window": "0s"}},
+		Defaults: map[string]any{"health": map[string]any{"window": window}},
 		Rollout: map[string]any{"parallel": len(hosts), "canary": 0, "batch": "100%",
 			"max_unavailable_per": map[string]any{"label": "domain", "count": len(hosts)}}}); err != nil {
 		w.t.Fatal(err)

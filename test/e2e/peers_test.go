@@ -3,7 +3,6 @@
 package e2e
 
 import (
-	"encoding/base64"
 	"fmt"
 	"os"
 	"os/exec"
@@ -24,11 +23,12 @@ type peer struct {
 	run  func()
 }
 
-// onHost is what a peer's root does on each host: back up, replace, restart, ask systemd.
+// onHost is what spot's root does on each host: back up, replace, restart, ask systemd.
 const onHost = "sudo -n sh -c 'cp -a %[1]s %[1]s.before && cat /tmp/peer.p12 >%[1]s && systemctl restart %[2]s && systemctl is-active %[2]s'"
 
-// peers returns the peers that are installed, and logs which are not. Ansible uses the
-// modules that need no Python on the hosts, which is to its advantage.
+// peers returns the peers that are installed, and logs which are not. Ansible does with its
+// modules copy and systemd what its documentation shows; like each run of a person's, it
+// finds no connection of an earlier one.
 func (w *world) peers(t *testing.T, addresses map[string]string) []peer {
 	t.Helper()
 	dir := t.TempDir()
@@ -51,7 +51,13 @@ func (w *world) peers(t *testing.T, addresses map[string]string) []peer {
 		}
 		found = append(found, peer{p.name, func() {
 			cmd := w.fleet.Command(t.Context(), p.program, p.args...)
-			cmd.Env = append(w.environment(), "HOME="+dir, "ANSIBLE_HOST_KEY_CHECKING=True", "ANSIBLE_LOCAL_TEMP="+dir)
+			// The path of a socket has a limit of about 100 bytes.
+			sockets, err := os.MkdirTemp("", "peer-")
+			if err != nil {
+				t.Fatal(err)
+			}
+			cmd.Env = append(w.environment(), "HOME="+dir, "ANSIBLE_HOST_KEY_CHECKING=True", "ANSIBLE_LOCAL_TEMP="+dir, "ANSIBLE_SSH_CONTROL_PATH_DIR="+sockets,
+				"ANSIBLE_SSH_ARGS=-o ControlMaster=auto -o ControlPersist=1s", "LC_ALL=C.UTF-8")
 			if out, err := cmd.CombinedOutput(); err != nil {
 				t.Fatalf("%s: %v: %s", p.program, err, out)
 			}
@@ -62,11 +68,7 @@ func (w *world) peers(t *testing.T, addresses map[string]string) []peer {
 
 func (w *world) peerFiles(addresses map[string]string) map[string]string {
 	w.t.Helper()
-	user, certificate := w.fleet.Hosts[0].User, w.file("old")
-	data, err := os.ReadFile(certificate)
-	if err != nil {
-		w.t.Fatal(err)
-	}
+	user, certificate := w.fleet.Hosts[0].User, w.file("newer")
 	command := fmt.Sprintf(onHost, fleet.CertificatePath, fleet.AgentUnit)
 	var ini, spot strings.Builder
 	fmt.Fprintf(&ini, "[all:vars]\nansible_user=%s\nansible_ssh_private_key_file=%s\nansible_ssh_common_args=-F none -o UserKnownHostsFile=%s\n[all]\n",
@@ -78,11 +80,11 @@ func (w *world) peerFiles(addresses map[string]string) map[string]string {
 	quoted := strings.ReplaceAll(command, "'", "''")
 	return map[string]string{
 		"hosts.ini": ini.String(),
-		"playbook.yaml": "- hosts: all\n  gather_facts: false\n  tasks:\n" +
-			"    - raw: 'echo " + base64.StdEncoding.EncodeToString(data) + " | base64 -d >/tmp/peer.p12'\n" +
-			"    - raw: '" + quoted + "'\n",
+		"playbook.yaml": "- hosts: all\n  gather_facts: false\n  become: true\n  tasks:\n" +
+			"    - copy: {src: " + certificate + ", dest: " + fleet.CertificatePath + ", backup: true, owner: az-aoi-ingestion, mode: '0600'}\n" +
+			"    - systemd: {name: " + fleet.AgentUnit + ", state: restarted}\n",
 		"spot.yaml": "user: " + user + "\nssh_key: " + w.fleet.IdentityFile + "\ntargets:\n  all:\n    hosts:\n" + spot.String() +
-			"tasks:\n  - name: rotate\n    commands:\n      - {name: copy, copy: {src: " + certificate + ", dst: /tmp/peer.p12}}\n" +
+			"tasks:\n  - name: rotate\n    commands:\n      - {name: copy, copy: {src: " + certificate + ", dest: /tmp/peer.p12}}\n" +
 			"      - {name: restart, script: '" + quoted + "'}\n",
 	}
 }

@@ -7,11 +7,13 @@ import (
 	"maps"
 	"math"
 	"path"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
 
 	"github.com/aoifleet/aoifleet/test/e2e/fleet"
+	"github.com/aoifleet/aoifleet/test/e2e/trace"
 )
 
 // mostPrograms is how many programs one rotation may start on a host, from the login to
@@ -27,7 +29,11 @@ func TestProcesses(t *testing.T) {
 	w.run("rotate", "newer", nil, "--force") // what happens only the first time
 	least := math.MaxInt
 	for _, certificate := range []string{"new", "newer", "new"} {
-		if least = min(least, w.programs(certificate)); least <= mostPrograms {
+		programs := w.programs(certificate)
+		if got := stepsOf(programs); !slices.Equal(got, safety) {
+			t.Errorf("steps:\n%s\nexpected:\n%s", strings.Join(got, "\n"), strings.Join(safety, "\n"))
+		}
+		if least = min(least, len(programs)); least <= mostPrograms {
 			break
 		}
 	}
@@ -36,8 +42,87 @@ func TestProcesses(t *testing.T) {
 	}
 }
 
-// programs rotates the first host and returns the number of programs that this starts.
-func (w *world) programs(certificate string) (all int) {
+// safety is what makes a rotation safe, with a window of 0: each question to systemd, the
+// backup, each sync, lock and receipt, and the order of all of them. No change that saves time may
+// leave one out or move one.
+var safety = []string{
+	"systemctl show az-aoi-ingestion.service",
+	"mkdir RUN",
+	"flock 7",
+	"ln receipt pending",
+	"cp dp.p12 certificate",
+	"dd certificate",
+	"cp certificate staged-RUN",
+	"cp staged-RUN .aoifleet-RANDOM",
+	"ln aoifleet-guard-az-aoi-ingestion-RUN.service aoifleet-guard-az-aoi-ingestion-RUN.service",
+	"sync . az-aoi-ingestion.service system",
+	"systemd-run aoifleet-undo-az-aoi-ingestion-RUN",
+	"flock 6",
+	"ln .aoifleet-RANDOM dp.p12",
+	"rm .aoifleet-RANDOM",
+	"systemctl restart az-aoi-ingestion.service",
+	"systemctl show az-aoi-ingestion.service",
+	"sync .",
+	"flock 6",
+	"mv pending confirmed",
+	"sync az-aoi-ingestion.service",
+	"rm staged-RUN undo.log aoifleet-guard-az-aoi-ingestion-RUN.service aoifleet-guard-az-aoi-ingestion-RUN.service",
+	"systemctl stop aoifleet-undo-az-aoi-ingestion-RUN.timer",
+	"rm deadline host.sh",
+}
+
+var (
+	runName    = regexp.MustCompile(`\d{8}-\d{6}-[A-Z0-9]{4}`)
+	randomName = regexp.MustCompile(`[0-9a-f]{8}-[0-9a-f-]{27}`)
+	quotedWord = regexp.MustCompile(`"([^"]*)"`)
+	numberWord = regexp.MustCompile(`^\d+$`)
+)
+
+// stepsOf returns the programs that belong to safety, each with the last elements of the
+// paths in its arguments.
+func stepsOf(programs []*trace.Call) []string {
+	var steps []string
+	for _, c := range programs {
+		line := strings.Join(c.Args, ", ")
+		line = randomName.ReplaceAllString(runName.ReplaceAllString(line, "RUN"), "RANDOM")
+		name, words := "", []string{}
+		for i, m := range quotedWord.FindAllStringSubmatch(line, -1) {
+			word := m[1]
+			switch {
+			case i == 0:
+				name = path.Base(word)
+			case i == 1: // the program's own name again
+			case strings.HasPrefix(word, "of="), strings.HasPrefix(word, "--unit="):
+				_, word, _ = strings.Cut(word, "=")
+				words = append(words, path.Base(word))
+			case strings.HasPrefix(word, "-"), strings.Contains(word, "="), strings.Contains(word, ","):
+			case name == "systemd-run":
+			case numberWord.MatchString(word) && name != "flock":
+			default:
+				words = append(words, path.Base(word))
+			}
+		}
+		switch step := strings.Join(append([]string{name}, words...), " "); name {
+		case "dd":
+			if len(words) > 0 {
+				steps = append(steps, step)
+			}
+		case "flock":
+			steps = append(steps, "flock "+words[len(words)-1])
+		case "systemctl", "systemd-run", "sync", "cp", "mv", "mkdir", "ln":
+			steps = append(steps, step)
+		case "rm":
+			// The login user's copy is removed by a process of that user, at the same time.
+			if !strings.HasPrefix(step, "rm .aoifleet-RUN") {
+				steps = append(steps, step)
+			}
+		}
+	}
+	return steps
+}
+
+// programs rotates the first host and returns the programs that this starts.
+func (w *world) programs(certificate string) (all []*trace.Call) {
 	w.t.Helper()
 	x := startTrace(w.t, w.fleet.Hosts[0], "sshd")
 	document, code := w.run("rotate", certificate, nil, "--force")
@@ -46,13 +131,13 @@ func (w *world) programs(certificate string) (all int) {
 	for _, c := range x.calls() {
 		if c.Name == "execve" && !c.Failed() {
 			names[path.Base(strings.Trim(c.Args[0], `"`))]++
-			all++
+			all = append(all, c)
 		}
 	}
 	var list []string
 	for _, name := range slices.Sorted(maps.Keys(names)) {
 		list = append(list, fmt.Sprint(name, " ", names[name]))
 	}
-	w.t.Logf("%d programs: %s", all, strings.Join(list, ", "))
+	w.t.Logf("%d programs: %s", len(all), strings.Join(list, ", "))
 	return all
 }

@@ -47,7 +47,7 @@ choose() {
 mirror=$(choose "$@") || fail "no archive that apt is configured with has $release" \
 	"name one that has it: AOIFLEET_E2E_MIRROR=URL"
 debootstrap --variant=minbase \
-	--include=systemd,systemd-sysv,dbus,openssh-server,sudo,iproute2,procps,openssl,tcsh,fish,locales \
+	--include=systemd,systemd-sysv,dbus,openssh-server,sudo,iproute2,procps,openssl,tcsh,fish,locales,python3 \
 	"$release" "$new" "$mirror"
 
 # Accounts: the login user and the agent's own. The numbers are known to provision.go.
