@@ -28,7 +28,7 @@ const (
 	floorRounds = 7
 	roundTrip   = 100 * time.Millisecond
 
-	watchedRounds = 3
+	partRounds    = 3
 	watchedWindow = 15 * time.Second
 )
 
@@ -57,7 +57,7 @@ func TestFloor(t *testing.T) {
 	t.Run("one host, round trip "+roundTrip.String(), func(t *testing.T) {
 		w.on(t).floor(map[string]string{w.fleet.Hosts[0].Name: far[w.fleet.Hosts[0].Name]})
 	})
-	t.Run("one host, watched", func(t *testing.T) { w.on(t).watched(one) })
+	t.Run("parts", func(t *testing.T) { w.on(t).rotateParts(w.bareClient(), near) })
 	t.Run("no distance", func(t *testing.T) { w.on(t).floor(near, w.peers(t, near)...) })
 	t.Run("round trip "+roundTrip.String(), func(t *testing.T) { w.on(t).floor(far, w.peers(t, far)...) })
 	// As on RHEL.
@@ -227,25 +227,49 @@ func (w *world) dialAndRestart(client *ssh.ClientConfig, address string) error {
 	return session.Run("sudo -n systemctl restart " + fleet.AgentUnit)
 }
 
-// watched prints what the watch of an agent costs the host, a second.
-func (w *world) watched(addresses map[string]string) {
+// rotateParts prints the hosts' CPU time of verbs that do more and more of a rotation.
+func (w *world) rotateParts(client *ssh.ClientConfig, addresses map[string]string) {
 	w.t.Helper()
-	var costs [2][]sample
-	for range watchedRounds {
-		for i, window := range []string{"0s", watchedWindow.String()} {
-			certificate := []string{"new", "old"}[i]
-			costs[i] = append(costs[i], w.measure(func() { w.rotateAll(addresses, certificate, window) }))
+	verbs := []struct {
+		name string
+		run  func(certificate string)
+	}{
+		{"dial and restart", func(string) { w.bareRestart(client, addresses) }},
+		{"rotate --dry-run", func(certificate string) { w.onAddresses(addresses, certificate, "0s", "rotate", "--dry-run") }},
+		{"rotate --no-deadman", func(certificate string) {
+			w.onAddresses(addresses, certificate, "0s", "rotate", "--yes", "--no-deadman")
+		}},
+		{"rotate", func(certificate string) { w.rotateAll(addresses, certificate, "0s") }},
+		{"rotate, window " + watchedWindow.String(), func(certificate string) { w.rotateAll(addresses, certificate, watchedWindow.String()) }},
+	}
+	installed := 0
+	costs := make([][]sample, len(verbs))
+	for range partRounds {
+		for i, v := range verbs {
+			costs[i] = append(costs[i], w.measure(func() { v.run([]string{"new", "old"}[installed%2]) }))
+			if strings.HasPrefix(v.name, "rotate") {
+				installed++
+			}
 		}
 	}
-	none, long := median(costs[0]), median(costs[1])
-	w.t.Logf("window 0s: hosts' CPU %.0f ms; window %s: %.0f ms, %.1f ms a second more", ms(none.hosts), watchedWindow, ms(long.hosts),
-		ms(long.hosts-none.hosts)/watchedWindow.Seconds())
+	for i, v := range verbs {
+		m := median(costs[i])
+		w.t.Logf("%s: hosts' CPU %.0f ms a host, %.2f s", v.name, ms(m.hosts)/float64(len(addresses)), m.wall.Seconds())
+	}
 }
 
 func ms(d time.Duration) float64 { return float64(d.Microseconds()) / 1000 }
 
 // rotateAll rotates all hosts with the built program.
 func (w *world) rotateAll(addresses map[string]string, certificate, window string) {
+	w.t.Helper()
+	if out := w.onAddresses(addresses, certificate, window, "rotate", "--yes"); !strings.Contains(out, fmt.Sprintf("%d rotated", len(addresses))) {
+		w.t.Fatal(out)
+	}
+}
+
+// onAddresses runs a verb of the built program on all hosts and returns its output.
+func (w *world) onAddresses(addresses map[string]string, certificate, window string, verb ...string) string {
 	w.t.Helper()
 	path := filepath.Join(w.dir, "floor.yaml")
 	hosts := map[string]map[string]any{}
@@ -260,9 +284,11 @@ func (w *world) rotateAll(addresses map[string]string, certificate, window strin
 		w.t.Fatal(err)
 	}
 	limit := strings.Join(slices.Sorted(maps.Keys(addresses)), ",")
-	cmd := w.fleet.Command(w.t.Context(), w.program, "rotate", "-i", path, "--limit", limit, "--force", "--yes")
+	cmd := w.fleet.Command(w.t.Context(), w.program, append(verb, "-i", path, "--limit", limit, "--force")...)
 	cmd.Env = w.environment()
-	if out, err := cmd.CombinedOutput(); err != nil || !strings.Contains(string(out), fmt.Sprintf("%d rotated", len(hosts))) {
+	out, err := cmd.CombinedOutput()
+	if err != nil {
 		w.t.Fatalf("%v: %s", err, out)
 	}
+	return string(out)
 }
