@@ -28,7 +28,7 @@ const (
 	floorRounds = 7
 	roundTrip   = 100 * time.Millisecond
 
-	partRounds    = 3
+	partRounds    = 4 // even: afterwards the old certificate is live
 	watchedWindow = 15 * time.Second
 )
 
