@@ -71,9 +71,8 @@ func (v *VM) Diagnose(ctx context.Context, d Diagnosis) (*Diagnostics, error) {
 		return nil, err
 	}
 	defer process.Close()
-	if _, err := send(process.Stdin(), append(v.needed(&shell{}, "diagnose", nil), in)); err != nil {
-		return nil, v.sudoProblem(ctx, process.Wait())
-	}
+	// A command that has ended has printed why.
+	_, _ = send(process.Stdin(), append(v.needed(&shell{}, "diagnose", nil), in))
 	c := &collection{ctx: ctx, vm: v, process: process, out: bufio.NewReaderSize(process.Stdout(), 64<<10), Diagnosis: d}
 	return c.collect(ctx)
 }

@@ -13,6 +13,7 @@ import (
 
 	"golang.org/x/crypto/ssh"
 
+	"github.com/aoifleet/aoifleet/internal/inventory"
 	"github.com/aoifleet/aoifleet/internal/problem"
 	"github.com/aoifleet/aoifleet/internal/remote"
 )
@@ -95,6 +96,26 @@ func TestForcedCommand(t *testing.T) {
 				if p != nil && p.known() != untried {
 					t.Errorf("verdict %v", p.known())
 				}
+			}
+		})
+	}
+}
+
+// A command that ends before it has read the script has printed why all the same: what cannot
+// be sent does not hide it.
+func TestForcedCommandThatHasEnded(t *testing.T) {
+	t.Parallel()
+	for command, want := range map[string]string{"internal-sftp": "This service allows sftp connections only.", "echo Welcome": "Welcome", "/bin/true": ""} {
+		t.Run(command, func(t *testing.T) {
+			t.Parallel()
+			h := inventory.Host{Name: "vm", User: "azureuser", Agent: inventory.Agent{Unit: unitName, Config: "/mnt/config.yaml", Log: logPath}}
+			v := New(forced(t, command).dial(t), h, Run{ID: "r"}, nil)
+			check(t, v.open(t.Context()))
+			_ = v.shell.process.Wait() // it exits with 1 or 0
+			var heard []string
+			err := v.exchange(t.Context(), "observe", [][]byte{opening}, func(line string) { heard = append(heard, line) })
+			if got := strings.TrimSpace(strings.Join(heard, "\n")); got != want {
+				t.Errorf("heard %q, expected %q; %v", got, want, err)
 			}
 		})
 	}

@@ -52,18 +52,20 @@ func (v *VM) ask(ctx context.Context, verb string, values []value, hear func(lin
 	if err := v.open(ctx); err != nil {
 		return unsent{err}
 	}
+	return v.exchange(ctx, verb, append(v.needed(v.shell, verb, values), in), hear)
+}
+
+// exchange sends the parts of a call to the open shell and hears its output. If they can't be
+// sent, it hears what the host has printed: a command that ran instead of the script may have
+// said why before it ended.
+func (v *VM) exchange(ctx context.Context, verb string, parts [][]byte, hear func(line string)) error {
 	s, own := v.shell, v.ownProcess(verb)
 	if own || last(verb) {
 		defer v.hangUp()
 	}
 	defer context.AfterFunc(ctx, s.end)()
 	s.quota.N = maxAnswer
-	if sent, err := send(s.process.Stdin(), append(v.needed(s, verb, values), in)); err != nil {
-		if err = v.over(ctx, err); sent == 0 {
-			err = unsent{orClosed(err)}
-		}
-		return err
-	}
+	sent, failed := send(s.process.Stdin(), parts)
 	for s.lines.Scan() {
 		key, text, _ := strings.Cut(s.lines.Text(), "=")
 		if own || key != ended {
@@ -76,7 +78,14 @@ func (v *VM) ask(ctx context.Context, verb string, values []value, hear func(lin
 		}
 		return nil
 	}
-	return v.over(ctx, s.lines.Err())
+	if failed == nil {
+		return v.over(ctx, s.lines.Err())
+	}
+	err := v.over(ctx, failed)
+	if sent == 0 {
+		return unsent{orClosed(err)}
+	}
+	return err
 }
 
 // send writes the parts and returns how many bytes may have been sent.
