@@ -143,7 +143,9 @@ func killGuard(c *trial) {
 	c.shell(c.h, "systemctl kill -s KILL 'aoifleet-guard-*'")
 	c.releaseTrap()
 	c.eventually(40*time.Second, "the timer has not undone the run", func() bool {
-		return c.exists(stateDir+"/rolled-back") && c.shell(c.h, "systemctl list-timers --no-legend 'aoifleet-*'") == ""
+		// An earlier run on this host may have left a receipt that is rolled back.
+		return !c.exists(stateDir+"/pending") && !c.exists(stateDir+"/undoing") && c.exists(stateDir+"/rolled-back") &&
+			c.shell(c.h, "systemctl list-timers --no-legend 'aoifleet-*'") == ""
 	})
 	// The agent was started by the boot, and by the undo.
 	c.bootMark = info.Size()
