@@ -50,7 +50,7 @@ matrix: ## a fault at every step of a rotation on the embedded fleet; a sample o
 matrix-full: ## every fault of the host's script in every shell, every system call that changes the disk broken in each way (Linux, amd64; 20 minutes)
 	go test -tags matrix -count=1 -timeout 90m ./internal/host -disk-cases 0
 
-full: matrix-full fuzz ## what takes too long for each change; test/full.md has the last results (90 minutes)
+full: matrix-full fuzz ## what takes too long for each change (90 minutes)
 
 e2e: ## the whole program on real Debian hosts (root, Linux; installs missing programs)
 	$(SUDO) sh test/e2e/setup.sh
