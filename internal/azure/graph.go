@@ -71,7 +71,9 @@ func (c *Client) Graph(tenant string, credential azcore.TokenCredential) (*Graph
 
 // SignedIn returns who was signed in for the last request, and in which tenant; "" if it is
 // unknown.
-func (g *Graph) SignedIn() string { return strings.Trim(g.signIn.who.signedIn(), " ()") }
+func (g *Graph) SignedIn() string {
+	return strings.TrimSuffix(strings.TrimPrefix(g.signIn.who.signedIn(), " ("), ")")
+}
 
 // Close closes idle connections.
 func (g *Graph) Close() { g.wire.close() }

@@ -76,7 +76,7 @@ func TestPipelineSignsIn(t *testing.T) {
 			w.fails(err, problem.Refused, "AADSTS700213")
 		})
 	}
-	// An identity that somebody has chosen comes first.
+	// An identity that is selected comes first.
 	environment(t, map[string]string{"AZURE_TENANT_ID": tenant, "AZURE_CLIENT_ID": app, githubURL: "https://x.example", githubToken: "t", "AZURE_CLIENT_SECRET": "s"})
 	w := &world{T: t}
 	client := w.with(nil, azurecloud.Settings{}, Patience{}).InEnvironment(os.Getenv)
@@ -185,7 +185,7 @@ func TestWhoIsRefused(t *testing.T) {
 		"managed identity": {`{"tid":"T","appid":"A","oid":"O","idtyp":"app","xms_mirid":"/subscriptions/s"}`, " (signed in as managed identity A (object O) of tenant T)", "AZURE_TOKEN_CREDENTIALS=AzureCLICredential"},
 		"application":      {`{"azp":"A"}`, " (signed in as application A)", "make it an owner"},
 		"user":             {`{"preferred_username":"me\u001b[31m@x","appid":"cli"}`, " (signed in as me", "az login --tenant T2"},
-		"nobody":           {`{}`, "", "az login --tenant T2"},
+		"no claims":        {`{}`, "", "az login --tenant T2"},
 		"hostile":          {`{"upn":["x"],"tid":7,"appid":{}}`, "", "az login"},
 		"no token":         {``, "", "az login"},
 	} {
@@ -196,6 +196,14 @@ func TestWhoIsRefused(t *testing.T) {
 		if got := i.ownerHint("T2"); !strings.Contains(got, tt.hint) {
 			t.Errorf("%s: %q", name, got)
 		}
+	}
+}
+
+// Without a tenant the name ends with a bracket of its own.
+func TestSignedInWithoutATenant(t *testing.T) {
+	g := &Graph{signIn: &signIn{who: identity{name: "application A (object O)"}}}
+	if got := g.SignedIn(); got != "signed in as application A (object O)" {
+		t.Error(got)
 	}
 }
 

@@ -25,7 +25,7 @@ const (
 	devopsToken = "SYSTEM_ACCESSTOKEN"
 )
 
-// chosen are the variables with which somebody has chosen another identity.
+// chosen are the variables that select another identity.
 var chosen = []string{"AZURE_TOKEN_CREDENTIALS", "AZURE_CLIENT_SECRET", "AZURE_CLIENT_CERTIFICATE_PATH", "AZURE_FEDERATED_TOKEN_FILE"}
 
 // pipelineCredential returns the credential of a pipeline of GitHub or Azure DevOps, nil if
