@@ -98,6 +98,26 @@ func TestStaleSwitch(t *testing.T) {
 	}
 }
 
+// TestNextRotationRemovesStaleSwitch: a reboot has stopped the disarm of a run that failed,
+// after the removal of its guard, and with the timer that would retry.
+func TestNextRotationRemovesStaleSwitch(t *testing.T) {
+	t.Parallel()
+	inEachShell(t, func(t *testing.T, m *machine) {
+		m.stale()
+		m.must(m.command("mv", m.root+m.stateDir()+"/confirmed", m.root+m.stateDir()+"/failed").Run())
+		for _, pattern := range []string{"/unit/timers/*", "/etc/systemd/system/*.wants/*", "/etc/systemd/system/aoifleet-*"} {
+			for _, path := range m.glob(pattern) {
+				m.must(os.RemoveAll(m.root + path))
+			}
+		}
+		m.wants(m.rotate(secondRun, oldBytes), Rotated)
+		m.settled()
+		if got := m.read(m.stateRun(firstRun) + "/certificate"); got != oldBytes {
+			t.Errorf("the backup holds %q", got)
+		}
+	})
+}
+
 // TestStaleSwitchDuringAnotherRun: the cleanup changes nothing of that run.
 func TestStaleSwitchDuringAnotherRun(t *testing.T) {
 	t.Parallel()

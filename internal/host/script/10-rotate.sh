@@ -327,6 +327,7 @@ confirm() {
     disarm "$state"/staged-* "$state/undo.log"
     deadman=no
     in_each prune_backups
+    in_each clean_interrupted
     exit 0
 }
 

@@ -269,12 +269,7 @@ recover_unit() {
 }
 
 clean_folder() {
-    for left in "$state"/backups/*/receipt "$state"/backups/*/host.sh "$state"/backups/*/deadline; do
-        kept=${left%/*}
-        run=${kept##*/}
-        [ ! -f "$left" ] || unfinished || clean_run
-    done
-    exec 5<&-
+    clean_runs "$state"/backups/*/receipt "$state"/backups/*/host.sh "$state"/backups/*/deadline
     clean_guards
     find "$state" "$state/backups" -maxdepth 1 \( -name 'staged-*' -mmin +1440 -o -name 'diags-*' -mmin +60 -o -name 'rehears*' -mmin +60 -o -path "$state/backups/*" -empty -mmin +60 \) -exec rm -rf -- {} +
 }

@@ -152,6 +152,20 @@ clean_guards() {
     done
 }
 
+# clean_interrupted removes what is left of the dead-man switches of runs that have ended:
+# a reboot stops a disarm, and the timer that would retry it.
+clean_interrupted() { clean_runs "$state"/backups/*/host.sh "$state"/backups/*/deadline; }
+
+# clean_runs FILE ... cleans the runs in whose folders the files are, if they have ended.
+clean_runs() {
+    for left; do
+        kept=${left%/*}
+        run=${kept##*/}
+        [ ! -f "$left" ] || unfinished || clean_run
+    done
+    exec 5<&-
+}
+
 # clean_run removes the dead-man switch and the staged file of a run that has ended, and
 # its folder if there is nothing to restore.
 clean_run() {
