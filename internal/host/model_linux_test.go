@@ -145,6 +145,11 @@ var recordings = []struct {
 	{"killed after the restart, tick", func(r *recording) { r.killed("systemctl", 5, "killed-before"); r.ticks() }},
 	{"killed before confirm, power cut", func(r *recording) { r.killed("mv", 2, "killed-before"); r.boots(); r.recovers() }},
 	{"killed after confirm, tick", func(r *recording) { r.killed("mv", 2, "killed-after"); r.ticks() }},
+	{"killed after confirm, the next run", func(r *recording) {
+		r.killed("mv", 2, "killed-after")
+		r.m.wants(r.m.rotate(secondRun, oldBytes), Rotated)
+		r.did("second", "end")
+	}},
 	{"killed after confirm, recover", func(r *recording) { r.killed("mv", 2, "killed-after"); r.recovers() }},
 }
 

@@ -166,7 +166,7 @@ func TestRecordedSteps(t *testing.T) {
 		}
 	}
 	text, longest := sequences(t, all)
-	checker := spin(t, text, "-DTRACE", "-DRUNS=1", "-DKILLS=1", "-DCUTS=1", "-DRECOVERS=1", "-DERRORS=1",
+	checker := spin(t, text, "-DTRACE", "-DRUNS=2", "-DKILLS=1", "-DCUTS=1", "-DRECOVERS=1", "-DERRORS=1",
 		fmt.Sprint("-DLONGEST=", longest), fmt.Sprint("-DSEQUENCES=", len(all)))
 	out := run(t, filepath.Dir(checker), checker, "-m100000", "-n", "-E")
 	accepted := map[int]bool{}

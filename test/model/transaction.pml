@@ -72,7 +72,7 @@ bit alive[3];   /* the run holds the lock on its receipt */
 bit timer[3];
 bit due[3];     /* the deadline has passed */
 byte held;      /* who holds the folder's lock */
-byte cleaning;  /* recover holds the lock on that run's receipt */
+byte cleaning[3]; /* who holds the lock on the receipt of a run that has ended */
 byte agent;     /* the file that the agent has read */
 bit running;    /* the agent */
 bit fresh;      /* it was started after the last change of the live file */
@@ -128,6 +128,17 @@ inline clean_run(r) {
 	if
 	:: mem.receipt[r] && mem.backup[r] && mem.st[r] != rolledback -> if :: mem.script[r] -> disarm(r) :: else fi
 	:: else -> remove_run(r)
+	fi
+}
+
+/* clean_ended cleans a run of which something is left, if it has ended. The lock keeps a
+ * run out that has not taken it yet. */
+inline clean_ended(r, left) {
+	if
+	:: atomic { (left) && !alive[r] -> SEE(me, LOCK_RECEIPT); cleaning[r] = me; alive[r] = 1 };
+		if :: mem.st[r] != pending -> if :: mem.st[r] != undoing -> clean_run(r) :: else fi :: else fi;
+		atomic { cleaning[r] = 0; alive[r] = 0 }
+	:: else
 	fi
 }
 
@@ -233,6 +244,7 @@ proctype Run(byte me) {
 		unlock();
 		rotated(me);
 		disarm(me);
+		clean_ended(other(me), mem.script[other(me)] && mem.receipt[other(me)]);
 		goto done;
 refuse:		lock();
 		if :: held == me && mem.st[me] == pending :: else -> mine = 0 fi;
@@ -244,7 +256,7 @@ refuse:		lock();
 		remove_run(me);
 		goto done;
 undoes:		undo(me, false);
-done:		atomic { if :: cleaning != me -> alive[me] = 0 :: else fi }; exit()
+done:		atomic { if :: !cleaning[me] -> alive[me] = 0 :: else fi }; exit()
 	} unless { atomic { !up[me] -> ok = 0; whole = 0 } }
 }
 
@@ -323,13 +335,7 @@ end:	do
 			r = 1;
 			do
 			:: r <= 2 ->
-				if
-				/* The lock keeps a run out that has not taken it yet. */
-				:: atomic { (mem.receipt[r] || mem.script[r]) && !alive[r] -> SEE(me, LOCK_RECEIPT); cleaning = r; alive[r] = 1 };
-					if :: mem.st[r] != pending -> if :: mem.st[r] != undoing -> clean_run(r) :: else fi :: else fi;
-					atomic { cleaning = 0; alive[r] = 0 }
-				:: else
-				fi;
+				clean_ended(r, mem.receipt[r] || mem.script[r]);
 				r++
 			:: else -> break
 			od;
@@ -350,8 +356,9 @@ end:	do
 		kills--;
 		SEE(p, KILL);
 		up[p] = 0;
-		if :: p < 3 && cleaning != p -> alive[p] = 0 :: else fi;
-		if :: p == RECOVER && cleaning -> alive[cleaning] = 0; cleaning = 0 :: else fi;
+		if :: p < 3 && !cleaning[p] -> alive[p] = 0 :: else fi;
+		if :: cleaning[1] == p -> alive[1] = 0; cleaning[1] = 0 :: else fi;
+		if :: cleaning[2] == p -> alive[2] = 0; cleaning[2] = 0 :: else fi;
 		if :: held == p -> held = NOBODY :: else fi;
 		p = 0
 	}
@@ -367,7 +374,7 @@ end:	do
 			mem.st[2] = dsk.st[2]; mem.receipt[2] = dsk.receipt[2]; mem.backup[2] = dsk.backup[2]; mem.script[2] = dsk.script[2]; mem.won[2] = dsk.won[2];
 			p = 0;
 			do :: p < 7 -> up[p] = 0; p++ :: else -> break od;
-			alive[1] = 0; alive[2] = 0; cleaning = 0; timer[1] = 0; timer[2] = 0; held = NOBODY; running = 0; booting = 1; p = 0
+			alive[1] = 0; alive[2] = 0; cleaning[1] = 0; cleaning[2] = 0; timer[1] = 0; timer[2] = 0; held = NOBODY; running = 0; booting = 1; p = 0
 		}
 	}
 	od
