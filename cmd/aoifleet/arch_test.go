@@ -43,7 +43,7 @@ var allowed = map[string][]string{
 	"journal":      {},
 	"doctor":       {"host", "inventory", "remote"},
 	"newcert":      {"azurecloud", "certificate", "inventory", "problem"},
-	"certsource":   {"azure", "azurecloud", "certificate", "inventory", "rollout"},
+	"certsource":   {"azure", "azurecloud", "certificate", "inventory", "rollout", "secret"},
 	"verify":       {"azure", "azurecloud", "certificate", "host", "inventory", "remote", "rollout"},
 	"fleet":        {"azurecloud", "certsource", "diags", "doctor", "host", "inventory", "journal", "planfile", "remote", "rollout", "secret", "secretsource", "sshconfig", "verify"},
 	"report":       {"azure", "certificate", "doctor", "fleet", "host", "inventory", "journal", "newcert", "remote", "rollout", "verify"},

@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"strings"
 
-	"github.com/aoifleet/aoifleet/internal/azure"
 	"github.com/aoifleet/aoifleet/internal/inventory"
 	"github.com/aoifleet/aoifleet/internal/problem"
 )
@@ -45,10 +44,10 @@ func messages[E error](list []E) []string {
 	return lines
 }
 
-func texts(refs []azure.Reference) []string {
-	list := make([]string, len(refs))
-	for i, ref := range refs {
-		list[i] = ref.String()
+func sourcesOf(jobs []job) []string {
+	list := make([]string, len(jobs))
+	for i, job := range jobs {
+		list[i] = job.source
 	}
 	return list
 }

@@ -1,6 +1,6 @@
 // Package certsource reads certificates with their keys from the sources that an
-// inventory names: files in the agent's format, and Key Vaults
-// (keyvault://VAULT/NAME[/VERSION]), whose certificates stay in memory. Package
+// inventory names: files in the agent's format, Key Vaults
+// (keyvault://VAULT/NAME[/VERSION]) and commands, whose certificates stay in memory. Package
 // certificate parses the content of one file; package newcert writes new files.
 package certsource
 

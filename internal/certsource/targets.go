@@ -1,9 +1,10 @@
 package certsource
 
 import (
+	"bytes"
 	"cmp"
 	"context"
-	"fmt"
+	"strings"
 	"sync/atomic"
 
 	"golang.org/x/sync/errgroup"
@@ -11,8 +12,10 @@ import (
 	"github.com/aoifleet/aoifleet/internal/azure"
 	"github.com/aoifleet/aoifleet/internal/azurecloud"
 	"github.com/aoifleet/aoifleet/internal/certificate"
+	"github.com/aoifleet/aoifleet/internal/display"
 	"github.com/aoifleet/aoifleet/internal/problem"
 	"github.com/aoifleet/aoifleet/internal/rollout"
+	"github.com/aoifleet/aoifleet/internal/secret"
 )
 
 // parallel is the number of certificates fetched at once: most of each fetch is waiting.
@@ -29,8 +32,8 @@ type sources struct {
 }
 
 // ReadTargets reads the certificate of every target and sets its Source and
-// Certificate. override, if not "", is the source for all. It contacts vaults only if all
-// files are valid. The error lists all problems; the certificates that could be read
+// Certificate. override, if not "", is the source for all. It contacts vaults and runs
+// commands only if all files are valid. The error lists all problems; the certificates that could be read
 // are set in any case. A host without a certificate is no error if another has one:
 // whether it needs one is known once it is observed.
 func (r *Reader) ReadTargets(ctx context.Context, targets []rollout.Target, override string) error {
@@ -40,18 +43,14 @@ func (r *Reader) ReadTargets(ctx context.Context, targets []rollout.Target, over
 			targets[i].Certificate = s.read[t.Source]
 		}
 	}()
-	var refs []azure.Reference
+	var jobs []job
 	for i := range targets {
-		t := &targets[i]
-		t.Source = cmp.Or(override, t.Host.Certificate)
-		if t.Source == "" {
-			s.unnamed = append(s.unnamed, t.Host.Name)
-		} else if azurecloud.InVault(t.Source) {
-			if ref, first := s.reference(&t.Source); first {
-				refs = append(refs, ref)
-			}
-		} else if err := r.file(s, t.Source); err != nil {
+		job, err := r.source(s, &targets[i], override)
+		if err != nil {
 			return err
+		}
+		if job != nil {
+			jobs = append(jobs, *job)
 		}
 	}
 	if len(s.unnamed) < len(targets) {
@@ -60,13 +59,38 @@ func (r *Reader) ReadTargets(ctx context.Context, targets []rollout.Target, over
 	if err := s.failure(); err != nil {
 		return err
 	}
-	if err := r.fetchAll(ctx, s, refs); err != nil {
+	if err := r.getAll(ctx, s, jobs); err != nil {
 		return err
 	}
 	for _, note := range s.order {
 		r.note(andMore(s.notes[note]) + " " + note)
 	}
 	return nil
+}
+
+// source sets the Source of a target and reads it if it is a new file. It returns the job of
+// another new source.
+func (r *Reader) source(s *sources, t *rollout.Target, override string) (*job, error) {
+	t.Source = cmp.Or(override, t.Host.Certificate)
+	switch command := t.Host.CertificateCommand; {
+	case override == "" && command != "":
+		line := strings.ReplaceAll(command, "{name}", t.Host.Name)
+		t.Source, t.Command = "command: "+line, command
+		if _, done := s.read[t.Source]; done {
+			return nil, nil
+		}
+		s.read[t.Source] = nil
+		return &job{t.Source, "running the certificate's ", true, func(ctx context.Context) (*certificate.Certificate, error) { return r.run(ctx, line) }}, nil
+	case t.Source == "":
+		s.unnamed = append(s.unnamed, t.Host.Name)
+	case azurecloud.InVault(t.Source):
+		if ref, first := s.reference(&t.Source); first {
+			return &job{t.Source, "fetching ", false, func(ctx context.Context) (*certificate.Certificate, error) { return r.Fetch(ctx, ref) }}, nil
+		}
+	default:
+		return nil, r.file(s, t.Source)
+	}
+	return nil, nil
 }
 
 // file reads the certificate in a file, once.
@@ -78,45 +102,84 @@ func (r *Reader) file(s *sources, path string) error {
 	return s.add(path, cert, err)
 }
 
-// fetchAll fetches certificates from vaults, several at once.
-func (r *Reader) fetchAll(ctx context.Context, s *sources, refs []azure.Reference) error {
-	if len(refs) == 0 {
+// job gets a certificate that is in no file.
+type job struct {
+	source, doing string // doing: of the source, for a line of progress
+	command       bool
+	get           func(context.Context) (*certificate.Certificate, error)
+}
+
+// getAll carries out the jobs, several at once. The first command runs before the others: it
+// may have to unlock its store.
+func (r *Reader) getAll(ctx context.Context, s *sources, jobs []job) error {
+	if len(jobs) == 0 {
 		return nil
 	}
 	if r.Offline {
-		r.note("not fetched (--offline): " + andMore(texts(refs)))
+		r.note("not fetched (--offline): " + andMore(sourcesOf(jobs)))
 		return nil
 	}
 	if err := r.Check(); err != nil {
 		return err
 	}
-	certs, errs := make([]*certificate.Certificate, len(refs)), make([]error, len(refs))
-	var outage atomic.Bool // Azure is unreachable: do not wait for it again
+	certs, errs := make([]*certificate.Certificate, len(jobs)), make([]error, len(jobs))
+	var outage atomic.Bool // Azure is unreachable, or a command fails: do not wait for it again
 	var group errgroup.Group
 	group.SetLimit(parallel)
-	for i, ref := range refs {
-		r.say(fmt.Sprintf("fetching %s", ref))
-		group.Go(func() error {
+	first := true
+	for i, job := range jobs {
+		get := func() error {
 			if outage.Load() {
 				return nil
 			}
-			certs[i], errs[i] = r.Fetch(ctx, ref)
-			if e := azure.AsError(errs[i]); e != nil && e.Class == problem.Unreachable && !e.Lasting {
+			r.say(job.doing + job.source)
+			certs[i], errs[i] = job.get(ctx)
+			if e := azure.AsError(errs[i]); e != nil && e.Class == problem.Unreachable && !e.Lasting || problem.Is(errs[i], problem.Usage) {
 				outage.Store(true)
 			}
 			return nil
-		})
+		}
+		if job.command && first {
+			first = false
+			_ = get() // its error is in errs
+			continue
+		}
+		group.Go(get)
 	}
 	_ = group.Wait() // each error is in errs
-	for i, ref := range refs {
+	for i, job := range jobs {
 		if certs[i] == nil && errs[i] == nil {
 			continue // skipped
 		}
-		if err := s.add(ref.String(), certs[i], errs[i]); err != nil {
+		if err := s.add(job.source, certs[i], errs[i]); err != nil {
 			return err
 		}
 	}
 	return s.failure()
+}
+
+// run runs the command of a certificate, which prints it as an agent's file, DER or PEM.
+func (r *Reader) run(ctx context.Context, line string) (*certificate.Certificate, error) {
+	what := "the certificate's command (" + display.Shorten(display.Mask(line), 200) + ")"
+	data, err := secret.Output(ctx, line, certificate.MaxSize)
+	if p := problem.As(err); p != nil {
+		return nil, problem.New(p.Class, p.Hint, "%s: %s", what, p.Message)
+	}
+	if err != nil {
+		return nil, err
+	}
+	var c *certificate.Certificate
+	if bytes.Contains(data, []byte("-----BEGIN ")) {
+		c, err = certificate.Pack(data, data, r.Now)
+	} else {
+		c, err = certificate.Parse(data, r.Now)
+	}
+	if err != nil {
+		// The hints about files do not apply to an output.
+		return nil, &problem.Error{Class: problem.Certificate, Message: what + " printed no usable certificate: " + err.Error(),
+			Hint: "(" + line + ") | aoifleet certificate inspect /dev/stdin"}
+	}
+	return c, nil
 }
 
 // reference parses a source in a vault and replaces it with its canonical form. It

@@ -4,6 +4,7 @@ import (
 	"context"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -95,5 +96,39 @@ func TestReadTargetsOffline(t *testing.T) {
 	const source = "keyvault://contoso-kv/fleet"
 	if list[0].Source != source || list[1].Source != source || len(notes) != 1 || notes[0] != "not fetched (--offline): "+source {
 		t.Errorf("%+v, %q", list, notes)
+	}
+}
+
+// Each distinct command runs once, also with a name that needs care, and the first before the
+// others; if it fails none of them runs.
+func TestReadTargetsCommands(t *testing.T) {
+	now := time.Now()
+	file, ran := agentFile(t, "one", now), filepath.Join(t.TempDir(), "ran")
+	list := targets("", "", "", "")
+	names := []string{"a.b_c-1", "zürich", "same", "same"}
+	line := "echo {name} \"{name}\" '{name}' >>" + ran + "; cat " + file
+	for i := range list {
+		list[i].Host.Name, list[i].Host.CertificateCommand = names[i], line
+	}
+	if err := (&Reader{Now: now}).ReadTargets(context.Background(), list, ""); err != nil {
+		t.Fatal(err)
+	}
+	text, _ := os.ReadFile(ran)
+	lines := strings.Split(strings.TrimSpace(string(text)), "\n")
+	slices.Sort(lines[1:])
+	if got := strings.Join(lines, ","); got != "a.b_c-1 a.b_c-1 a.b_c-1,same same same,zürich zürich zürich" {
+		t.Errorf("ran %q", got)
+	}
+	for _, target := range list {
+		if target.Certificate == nil || target.Command != line {
+			t.Errorf("%+v", target)
+		}
+	}
+	for i := range list {
+		list[i].Host.CertificateCommand = "echo {name} >>" + ran + "2; exit 1"
+	}
+	err := (&Reader{Now: now}).ReadTargets(context.Background(), list, "")
+	if text, _ := os.ReadFile(ran + "2"); !problem.Is(err, problem.Usage) || string(text) != "a.b_c-1\n" {
+		t.Errorf("%v, ran %q", err, text)
 	}
 }

@@ -164,6 +164,14 @@ func TestSettings(t *testing.T) {
 		{"certificate: keyvault://vault/a/b/c", "certificate does not name a vault and a certificate | " + vaultForms},
 		{"certificate: keyvault://vault/{host}", "certificate: only {name} is replaced in it | {name} stands for the host's name"},
 		{"certificate: https://example.net/c", "certificate must be a file path"},
+		{"certificate: {command: \"op read 'op://Fleet/{name}/p12' | awk '{print $1}'\"}", ""},
+		{"certificate: {}", "certificate has no command"},
+		{"certificate: {command: \"\"}", "certificate.command is empty | leave it out"},
+		{"certificate: {command: [a]}", "certificate.command must be a single string"},
+		{"certificate: {file: a}", `unknown key "file" in certificate`},
+		{"certificate: {command: a, env: B}", `unknown key "env" in certificate`},
+		{"certificate: {command: \"cat ${name}\"}", "certificate.command has ${name} | {name} stands for the host's name: give the shell's variable another"},
+		{"certificate: [a]", "certificate must be a single string"},
 		{"verify: none", ""},
 		{"verify: entra", ""},
 		{"verify: yes", "verify must be none or entra"},
@@ -351,7 +359,7 @@ func TestErrorsQuoteNoSecret(t *testing.T) {
 		"sudo: hunter2", "sudo: {password: hunter2}", "sudo: {password_from: hunter2}", "password_from: hunter2", "passphrase_from: [hunter2]",
 		"password_from: {env: $hunter2}", "password_from: {command: \"hunter2\\n\"}", "host_key_fingerprint: hunter2", "password_from: {file: ~hunter2/x}",
 		"identity_file: \"x\\nhunter2\"",
-		"identity_file: https://hunter2", "certificate: \"{hunter2}\"", "health: {command: \"hunter2\\n\"}",
+		"identity_file: https://hunter2", "certificate: \"{hunter2}\"", "certificate: {command: \"hunter2\\n\"}", "certificate: {command: \"${name} hunter2\"}", "health: {command: \"hunter2\\n\"}",
 		"certificate: hunter2" + strings.Repeat("x", maxText), "user: -hunter2", "via: hunter2", "agent: {provider: [hunter2]}",
 	} {
 		_, err := Parse("inv.yaml", []byte("version: 1\nhosts: {a: }\ndefaults:\n  "+setting+"\n"), testEnv)

@@ -47,20 +47,23 @@ type Inventory struct {
 // Host is one agent's virtual machine with all its settings: its own, else its group's,
 // else the inventory's defaults.
 type Host struct {
-	Name           string        // unique in the inventory; letters, digits, ".", "_", "-"
-	Address        string        // DNS name or IP address, without port or brackets
-	User           string        // login name
-	Port           int           // TCP port of SSH, 1 to 65535
-	Group          string        // "" for none
-	IdentityFiles  []string      // absolute paths of private keys, in order; empty: ssh-agent
-	KnownHosts     string        // absolute path
-	Certificate    string        // absolute path of the base64 P12, or keyvault://VAULT/NAME[/VERSION]; "": none
-	VerifyEntra    bool          // check the certificate with Entra before the host is changed
-	ViaHost        bool          // make that check through the host, from its network
-	ConnectTimeout time.Duration // above 0, at most 24 hours
-	SSHConfig      string        // absolute path of an ssh_config(5) file; "": ssh's defaults; "none": no file
-	Jump           []jump.Hop    // first to last; shared between hosts: read only
-	Given          Given
+	Name          string   // unique in the inventory; letters, digits, ".", "_", "-"
+	Address       string   // DNS name or IP address, without port or brackets
+	User          string   // login name
+	Port          int      // TCP port of SSH, 1 to 65535
+	Group         string   // "" for none
+	IdentityFiles []string // absolute paths of private keys, in order; empty: ssh-agent
+	KnownHosts    string   // absolute path
+	Certificate   string   // absolute path of the base64 P12, or keyvault://VAULT/NAME[/VERSION]; "": none
+	// CertificateCommand is a line for sh that prints the certificate; {name} in it is the
+	// host's name. "": none. If it is set, Certificate is "".
+	CertificateCommand string
+	VerifyEntra        bool          // check the certificate with Entra before the host is changed
+	ViaHost            bool          // make that check through the host, from its network
+	ConnectTimeout     time.Duration // above 0, at most 24 hours
+	SSHConfig          string        // absolute path of an ssh_config(5) file; "": ssh's defaults; "none": no file
+	Jump               []jump.Hop    // first to last; shared between hosts: read only
+	Given              Given
 	// AcceptNewHostKeys adds the key of a host that is not in known_hosts to it. A changed
 	// key is refused in any case.
 	AcceptNewHostKeys bool

@@ -242,6 +242,38 @@ func TestGiven(t *testing.T) {
 	}
 }
 
+// A certificate has one source: the nearest, of whatever kind.
+func TestCertificateSource(t *testing.T) {
+	inv := parse(t, `version: 1
+defaults: {certificate: {command: "get {name}"}}
+hosts:
+  command: {}
+  file: {certificate: /a}
+  undone: {certificate: none}
+groups:
+  g:
+    certificate: keyvault://v/n
+    hosts: {vault: {}, again: {certificate: {command: get}}}
+`)
+	for _, h := range inv.Hosts {
+		want := map[string]string{"command": " get {name}", "file": "/a ", "undone": " ", "vault": "keyvault://v/n ", "again": " get"}[h.Name]
+		if got := h.Certificate + " " + h.CertificateCommand; got != want {
+			t.Errorf("%s: %q, want %q", h.Name, got, want)
+		}
+	}
+}
+
+// A name that a command contains means nothing to a shell, in any quotes: all characters that
+// do (POSIX.1-2017, 2.2) are of ASCII.
+func TestNamesMeanNothingToAShell(t *testing.T) {
+	for c := range rune(0x80) {
+		letter := c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9' || strings.ContainsRune("._-", c)
+		if name := "vm" + string(c); (nameProblem(name) == "") != letter {
+			t.Errorf("%q: %q", name, nameProblem(name))
+		}
+	}
+}
+
 func TestHopAsWritten(t *testing.T) {
 	inv := parse(t, "version: 1\nhosts:\n  a: {jump: [u@b:7, c, '[::1]', 'u@[::1]:7']}\n")
 	if got := fmt.Sprint(inv.Hosts[0].Jump); got != "[u@b:7 c [::1] u@[::1]:7]" {

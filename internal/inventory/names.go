@@ -220,11 +220,17 @@ func (v value) localPaths(to *[]string) {
 // vaultForm matches a certificate in a Key Vault. Package azure validates the names.
 var vaultForm = regexp.MustCompile(`^[kK][eE][yY][vV][aA][uU][lL][tT]://[^/\s]+/[^/\s]+(/[^/\s]+)?$`)
 
-// certificate reads the path of a P12 or its place in a Key Vault, and stores it
-// unchanged with {name}: it becomes absolute when it is copied to a host.
-func (v value) certificate(to *string) {
+// certificate reads the path of a P12, its place in a Key Vault or the command that prints it,
+// and stores it unchanged with {name}: a path becomes absolute when it is copied to a host.
+func (v value) certificate(to, command *string) {
 	if isText(none)(v.node) {
-		*to = ""
+		*to, *command = "", ""
+		return
+	}
+	if v.node.Kind == yaml.MappingNode {
+		if line := v.certificateCommand(); line != "" {
+			*to, *command = "", line
+		}
 		return
 	}
 	var s string
@@ -246,8 +252,22 @@ func (v value) certificate(to *string) {
 		ok = false
 	}
 	if ok {
-		*to = s
+		*to, *command = s, ""
 	}
+}
+
+// certificateCommand reads {command: "…"}, "" after an error. {name} needs no quotes in it: a
+// host's name has no character that means something to a shell.
+func (v value) certificateCommand() (line string) {
+	walk(v.r, []key[string]{{name: "command", read: value.line}}, 0, v.key, v.key+".", v.node, &line)
+	switch {
+	case len(v.node.Content) == 0:
+		v.fail("", "%s has no command", v.key)
+	case strings.Contains(line, "${name}"):
+		v.fail("{name} stands for the host's name: give the shell's variable another", "%s.command has ${name}", v.key)
+		return ""
+	}
+	return line
 }
 
 // labels merges labels into those of the outer levels. It copies the map, because other

@@ -71,7 +71,7 @@ func hostKeys() []key[draft] {
 		{name: "port", read: func(v value, d *draft) { v.number(&d.Port, 1, 65535); d.Given.Port = true }},
 		{name: "identity_file", read: func(v value, d *draft) { v.localPaths(&d.IdentityFiles); d.Given.IdentityFiles = true }},
 		{name: "known_hosts", read: func(v value, d *draft) { v.localPath(&d.KnownHosts); d.Given.KnownHosts = true }},
-		{name: "certificate", read: func(v value, d *draft) { v.certificate(&d.Certificate) }},
+		{name: "certificate", read: func(v value, d *draft) { v.certificate(&d.Certificate, &d.CertificateCommand) }},
 		{name: "verify", read: func(v value, d *draft) { v.either(&d.VerifyEntra, none, "entra") }},
 		{name: "via", read: func(v value, d *draft) { v.either(&d.ViaHost, "workstation", "host") }},
 		{name: "connect_timeout", read: func(v value, d *draft) { v.duration(&d.ConnectTimeout, 1); d.Given.ConnectTimeout = true }},

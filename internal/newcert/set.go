@@ -58,6 +58,8 @@ func PerHost(hosts []inventory.Host) ([]*Item, error) {
 	for n, h := range hosts {
 		items[n] = &Item{Host: h.Name, Path: h.Certificate, Name: h.Name}
 		switch other, there := taken[h.Certificate]; {
+		case h.CertificateCommand != "":
+			return nil, usage("the certificate of "+h.Name+" comes from a command", "store its new version there, or "+write)
 		case h.Certificate == "":
 			return nil, usage("the inventory names no certificate for "+h.Name, write)
 		case azurecloud.InVault(h.Certificate):

@@ -52,6 +52,7 @@ type Host struct {
 	Steps    []Step         `json:"steps"`
 	Old      *Certificate   `json:"old"`
 	New      *Certificate   `json:"new"`
+	Command  string         `json:"certificate_command,omitempty"` // of the inventory, that prints the certificate
 	Note     string         `json:"note,omitempty"`
 	Notes    []string       `json:"notes,omitempty"`
 	Error    *problem.Error `json:"error"`
@@ -214,7 +215,7 @@ func RunHosts(r *rollout.Run) []Host {
 }
 
 func entryHost(e rollout.Entry) Host {
-	h := Host{Name: e.Host.Name, Address: e.Host.Address, Steps: []Step{}, Action: string(e.Action), Reason: e.Reason, Error: e.Problem}
+	h := Host{Name: e.Host.Name, Address: e.Host.Address, Steps: []Step{}, Action: string(e.Action), Reason: e.Reason, Error: e.Problem, Command: e.Command}
 	if e.Outcome != "" {
 		outcome := string(e.Outcome)
 		h.Outcome = &outcome

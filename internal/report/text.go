@@ -11,6 +11,7 @@ import (
 	"al.essio.dev/pkg/shellescape"
 
 	"github.com/aoifleet/aoifleet/internal/certificate"
+	"github.com/aoifleet/aoifleet/internal/display"
 	"github.com/aoifleet/aoifleet/internal/inventory"
 	"github.com/aoifleet/aoifleet/internal/rollout"
 )
@@ -68,6 +69,9 @@ func Plan(w io.Writer, p *rollout.Plan, now time.Time) {
 			continue
 		}
 		lines := append([]string{e.Reason}, difference(e, now)...)
+		if e.Command != "" {
+			lines = append(lines, "from the command: "+display.Shorten(display.Mask(e.Command), 200))
+		}
 		g.add(string(e.Action), 0, e.Host.Name, lines...)
 	}
 	g.write(w)

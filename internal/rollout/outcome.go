@@ -52,7 +52,8 @@ const (
 // Target is a selected host and the certificate that it should have.
 type Target struct {
 	Host        *inventory.Host // shared, never changed
-	Source      string          // of the certificate: a file or keyvault://…; "" if none is named
+	Source      string          // of the certificate: a file, keyvault://… or command: …; "" if none is named
+	Command     string          // that prints the certificate, as in the inventory; "": another source
 	Certificate *certificate.Certificate
 }
 

@@ -183,6 +183,8 @@ func Offline(targets []Target, policy Policy) *Plan {
 	for _, t := range targets {
 		e := Entry{Target: t, Action: NotSeen, Reason: "not checked (--offline)"}
 		switch {
+		case t.Certificate == nil && t.Command != "":
+			e.Reason += "; its certificate comes from a command"
 		case t.Certificate == nil && t.Source != "":
 			e.Reason += "; its certificate is in a Key Vault"
 		case t.Certificate == nil:

@@ -1,5 +1,5 @@
 // Package secret reads secrets such as passwords from their sources: the terminal, a
-// file, an environment variable or a command. It reads each source at most once. A
+// file, an environment variable or a command; and the output of the command of a certificate. It reads each source at most once. A
 // Value does not print the secret, and no error contains any part of it. Package
 // secretsource only names a source.
 package secret

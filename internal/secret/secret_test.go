@@ -240,7 +240,7 @@ func FuzzOneLine(f *testing.F) {
 	for _, seed := range []string{"", "a", "a\n", "a\r\n", "a\r\n\n", "\n", "a\nb", "\x00", " a ", "\r", "-----BEGIN PRIVATE KEY-----\nA\n", strings.Repeat("a", MaxSize+1)} {
 		f.Add(seed)
 	}
-	said := []string{"it is empty", "it has more than one line", tooLong().Message}
+	said := []string{"it is empty", "it has more than one line", tooLong(MaxSize).Message}
 	f.Fuzz(func(t *testing.T, file string) {
 		got, err := oneLine(file)
 		if err != nil {

@@ -1,31 +1,18 @@
 package secret
 
 import (
-	"bytes"
-	"context"
 	"errors"
 	"fmt"
 	"io"
 	"io/fs"
 	"os"
-	"os/exec"
 	"runtime"
 	"strings"
-	"time"
 
 	"al.essio.dev/pkg/shellescape"
 
 	"github.com/aoifleet/aoifleet/internal/problem"
 	"github.com/aoifleet/aoifleet/internal/secretsource"
-)
-
-const (
-	// commandTimeout bounds a command: the user may have to unlock the password manager
-	// first.
-	commandTimeout = time.Minute
-	// commandGrace is how long the children of a command may keep its output open after
-	// it has ended.
-	commandGrace = time.Second
 )
 
 // read reads the secret from its source.
@@ -63,15 +50,15 @@ func oneLine(text string) (string, error) {
 	case text == "":
 		return "", &problem.Error{Class: problem.Usage, Message: "it is empty"}
 	case len(text) > MaxSize:
-		return "", tooLong()
+		return "", tooLong(MaxSize)
 	case strings.ContainsAny(text, "\n\x00"):
 		return "", &problem.Error{Class: problem.Usage, Message: "it has more than one line", Hint: "take one line of a command's output: … | head -n 1"}
 	}
 	return text, nil
 }
 
-func tooLong() *problem.Error {
-	return &problem.Error{Class: problem.Usage, Message: fmt.Sprintf("it is longer than %d bytes", MaxSize)}
+func tooLong(most int) *problem.Error {
+	return problem.New(problem.Usage, "", "it is longer than %d bytes", most)
 }
 
 func (r *Resolver) fromTerminal(what string) (string, error) {
@@ -138,46 +125,4 @@ func fileProblem(path string, err error) *problem.Error {
 		reason = "permission denied"
 	}
 	return &problem.Error{Class: problem.Usage, Message: "can't read " + path + ": " + reason}
-}
-
-// fromCommand runs a line of sh and returns its standard output. The command stays in
-// the terminal's foreground process group, so that a password manager can prompt on
-// /dev/tty. Its standard error is not shown, because it may contain the secret.
-func fromCommand(ctx context.Context, line string) (string, error) {
-	const hint = "run it yourself to see its error"
-	ctx, cancel := context.WithTimeout(ctx, commandTimeout)
-	defer cancel()
-	cmd := exec.CommandContext(ctx, "sh", "-c", line)
-	var out bounded
-	cmd.Stdout = &out
-	cmd.WaitDelay = commandGrace
-	err := cmd.Run()
-	var exit *exec.ExitError
-	switch {
-	case out.full:
-		return "", tooLong()
-	case errors.Is(ctx.Err(), context.DeadlineExceeded):
-		return "", &problem.Error{Class: problem.Usage, Message: "its command did not end within " + commandTimeout.String(), Hint: hint}
-	case ctx.Err() != nil:
-		return "", ctx.Err()
-	case errors.As(err, &exit):
-		return "", &problem.Error{Class: problem.Usage, Message: "its command failed: " + exit.ProcessState.String(), Hint: hint}
-	case err != nil && !errors.Is(err, exec.ErrWaitDelay):
-		return "", &problem.Error{Class: problem.Usage, Message: "its command can't be run", Hint: "sh runs it: is sh in PATH?"}
-	}
-	return out.text.String(), nil
-}
-
-// bounded keeps the longest possible secret and its newline, and refuses more.
-type bounded struct {
-	text bytes.Buffer
-	full bool
-}
-
-func (b *bounded) Write(p []byte) (int, error) {
-	if b.text.Len()+len(p) > MaxSize+2 {
-		b.full = true
-		return 0, io.ErrShortBuffer
-	}
-	return b.text.Write(p)
 }
