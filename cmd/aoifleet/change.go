@@ -33,7 +33,7 @@ func (flags *changeFlags) addDeadman(cmd *cobra.Command) {
 func (flags *changeFlags) addVerify(cmd *cobra.Command) {
 	f := cmd.Flags()
 	f.BoolVar(&flags.SkipVerify, "skip-verify", false, "do not ask Azure about the certificate, even where the inventory says verify: entra")
-	f.DurationVar(&flags.VerifyWait, "verify-wait", verify.DefaultWait, "how long to wait until Entra knows the certificate; 0: ask once")
+	durationVar(cmd, &flags.VerifyWait, "verify-wait", verify.DefaultWait, "wait at most `DURATION` until Entra knows the certificate; 0: ask once")
 }
 
 // asksNothing reports whether the command needs no confirmation.

@@ -15,7 +15,7 @@ import (
 type pruneFlags struct {
 	selection
 	keep   int
-	maxAge int
+	maxAge time.Duration // -1: the inventory's
 	yes    bool
 }
 
@@ -33,10 +33,10 @@ func backupsCommand(call *invocation) *cobra.Command {
 	flags.add(prune)
 	call.outputFlag(prune)
 	prune.Flags().IntVar(&flags.keep, "keep", -1, "keep the newest `N` on each host, instead of the inventory's backups.keep")
-	prune.Flags().IntVar(&flags.maxAge, "max-age", -1, "remove backups older than `DAYS`, instead of the inventory's backups.max_age")
+	durationVar(prune, &flags.maxAge, "max-age", -1, "remove backups older than `DURATION`, such as 90d, instead of the inventory's backups.max_age")
 	prune.Flags().BoolVarP(&flags.yes, "yes", "y", false, "do not ask for confirmation")
 	for _, name := range []string{"keep", "max-age"} {
-		prune.Flags().Lookup(name).DefValue = "0" // the help shows no default: it is the inventory's
+		prune.Flags().Lookup(name).DefValue = "" // the help shows no default: it is the inventory's
 	}
 	cmd.AddCommand(list, prune)
 	return cmd
@@ -59,9 +59,20 @@ func runBackupsList(call *invocation, hosts selection) error {
 	return nil
 }
 
+func (flags pruneFlags) check() error {
+	const day, hint = 24 * time.Hour, "leave it out to use backups: of the inventory"
+	switch {
+	case flags.keep < -1 || flags.keep > 1000:
+		return usage(fmt.Sprintf("--keep must be 0 to 1000, not %d", flags.keep), hint)
+	case flags.maxAge > 36500*day || flags.maxAge > 0 && flags.maxAge%day != 0:
+		return usage("--max-age must be whole days, from 0d to 36500d", hint)
+	}
+	return nil
+}
+
 func runBackupsPrune(call *invocation, flags pruneFlags) error {
-	if flags.keep < -1 || flags.keep > 1000 || flags.maxAge < -1 || flags.maxAge > 36500 {
-		return usage("--keep must be 0 to 1000, --max-age 0 to 36500 days", "leave them out to use backups: of the inventory")
+	if err := flags.check(); err != nil {
+		return err
 	}
 	if err := call.mayAsk(flags.yes); err != nil {
 		return err
@@ -75,7 +86,7 @@ func runBackupsPrune(call *invocation, flags pruneFlags) error {
 		call.code = problem.ExitEnded
 		return nil
 	}
-	entries, removed := f.Prune(call.ctx, fleet.Retention{Keep: flags.keep, MaxAge: time.Duration(flags.maxAge) * 24 * time.Hour})
+	entries, removed := f.Prune(call.ctx, fleet.Retention{Keep: flags.keep, MaxAge: flags.maxAge})
 	call.progress.Done()
 	call.exit(checkCode(entries))
 	if call.json() {

@@ -36,7 +36,7 @@ func certificateVerifyCommand(call *invocation) *cobra.Command {
 	f.StringVar(&flags.vault, "vault", "", "`NAME` of the Data Product's vault, with --tenant; default: only Entra is asked")
 	f.StringVar(&flags.secret, "secret", "", "`NAME` of the agent's secret in the vault; default: what the agent's configuration names, else "+verify.InputSecret)
 	f.StringVar(&flags.cloud, "cloud", "", "Azure `CLOUD`, with --tenant: public, usgovernment or china")
-	f.DurationVar(&flags.wait, "wait", 0, "how long to wait until Entra knows the certificate, such as 5m just after register; default: ask once")
+	durationVar(cmd, &flags.wait, "wait", 0, "wait at most `DURATION` until Entra knows the certificate, such as 5m just after register; default: ask once")
 	return cmd
 }
 

@@ -32,7 +32,7 @@ func gatherDiagsCommand(call *invocation) *cobra.Command {
 	call.outputFlag(cmd)
 	f := cmd.Flags()
 	f.StringVar(&flags.dir, "dir", "", "`DIR` for the zips, one HOST.zip each (default: diags-RUN)")
-	f.DurationVar(&flags.timeout, "timeout", 5*time.Minute, "time limit for the tool on a host, at most 15m")
+	durationVar(cmd, &flags.timeout, "timeout", 5*time.Minute, "`DURATION` that the tool may take on a host, at most 15m")
 	f.IntVar(&flags.maxSize, "max-size", fleet.MaxDiagnostics>>20, "size limit of a zip, in `MIB`")
 	f.BoolVar(&flags.asRoot, "as-root", false, "run the tool as root; whoever controls the agent's user can then make it pack any file of the host")
 	return cmd

@@ -11,6 +11,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/aoifleet/aoifleet/internal/lab"
+	"github.com/aoifleet/aoifleet/internal/localfile"
 )
 
 type labFlags struct {
@@ -42,6 +43,9 @@ func runLab(call *invocation, flags labFlags) error {
 	call.signals.heed() // its files are removed at the end
 	fleet, azure, err := startLabFleet(lab.Options{Dir: flags.dir, Machines: flags.machines,
 		Notice: func(text string) { fmt.Fprintf(call.stderr, "lab: %s\n", text) }}, lab.OldCertificate, lab.NewCertificate)
+	if err != nil && flags.dir != "" {
+		return usage("the lab cannot use "+flags.dir+": "+localfile.Reason(err), "name a new folder with --dir, or leave it out")
+	}
 	if err != nil {
 		return err
 	}

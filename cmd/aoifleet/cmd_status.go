@@ -2,9 +2,6 @@ package main
 
 import (
 	"cmp"
-	"fmt"
-	"strconv"
-	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -16,7 +13,7 @@ import (
 
 type statusFlags struct {
 	selection
-	expiring string
+	expiring time.Duration
 }
 
 func statusCommand(call *invocation) *cobra.Command {
@@ -31,21 +28,17 @@ func statusCommand(call *invocation) *cobra.Command {
 	flags.addCertificate(cmd)
 	call.outputFlag(cmd, "prometheus")
 	cmd.Flag("output").Usage += " (textfile collector)"
-	cmd.Flags().StringVar(&flags.expiring, "expiring", "", "fail (exit code 5) if a certificate expires within `DAYS`, such as 30d")
+	durationVar(cmd, &flags.expiring, "expiring", 0, "fail (exit code 5) if a certificate expires within `DURATION`, such as 30d")
 	return cmd
 }
 
 func runStatus(call *invocation, flags statusFlags) error {
-	within, err := parseDays(flags.expiring)
-	if err != nil {
-		return err
-	}
 	f, err := call.open(flags.request(call, fleet.Compare), call.checking)
 	if err != nil {
 		return err
 	}
 	defer f.Close()
-	s := &report.Status{Entries: f.Health(call.ctx), Now: f.Started, Expiring: within, Elsewhere: f.Others,
+	s := &report.Status{Entries: f.Health(call.ctx), Now: f.Started, Expiring: flags.expiring, Elsewhere: f.Others,
 		Recover: []string{"aoifleet", "recover", "-i", f.Inventory.Path}}
 	s.Rotated = map[string]report.Rotation{}
 	for name, r := range f.Rotations(s.Entries) {
@@ -64,22 +57,6 @@ func runStatus(call *invocation, flags statusFlags) error {
 		s.Text(call.stdout)
 	}
 	return nil
-}
-
-// parseDays parses a number of days such as 30d, or a Go duration.
-func parseDays(text string) (time.Duration, error) {
-	if text == "" {
-		return 0, nil
-	}
-	if number, isDays := strings.CutSuffix(text, "d"); isDays {
-		if n, err := strconv.ParseUint(number, 10, 16); err == nil {
-			return time.Duration(n) * 24 * time.Hour, nil
-		}
-	}
-	if d, err := time.ParseDuration(text); err == nil && d >= 0 {
-		return d, nil
-	}
-	return 0, usage(fmt.Sprintf("--expiring must be 0d to 65535d, not %q", text), "for example: --expiring 30d")
 }
 
 // statusCode returns 4 if a host could not be reached, 5 if a check failed.

@@ -3,11 +3,9 @@ package main
 import (
 	"cmp"
 	"context"
-	"fmt"
 	"os"
 	"strings"
 
-	"al.essio.dev/pkg/shellescape"
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
@@ -80,15 +78,13 @@ func (call *invocation) command() *cobra.Command {
 		},
 	}
 	root.CompletionOptions.HiddenDefaultCmd = true
-	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
-		return usage(err.Error(), "see: "+cmd.CommandPath()+" --help")
-	})
+	root.SetFlagErrorFunc(flagError)
 	root.AddCommand(planCommand(call), rotateCommand(call), rollbackCommand(call), recoverCommand(call), statusCommand(call),
 		doctorCommand(call), runsCommand(call), backupsCommand(call), gatherDiagsCommand(call), hostkeysCommand(call), inventoryCommand(call), certificateCommand(call),
 		installHelperCommand(call), sudoersCommand(call),
 		labCommand(call), demoCommand(call), versionCommand(call))
 	root.SetHelpCommand(helpCommand())
-	checkArgs(root)
+	call.checkArgs(root)
 	return root
 }
 
@@ -98,7 +94,7 @@ func helpCommand() *cobra.Command {
 		RunE: func(cmd *cobra.Command, args []string) error {
 			about, rest, err := cmd.Root().Find(args)
 			if err != nil || len(rest) > 0 {
-				return usage(fmt.Sprintf("unknown command %q", strings.Join(args, " ")), "see: "+cmd.Root().Name()+" --help")
+				return unknownCommand(about, rest[0])
 			}
 			about.InitDefaultHelpFlag()
 			return about.Help()
@@ -114,31 +110,4 @@ func refuseEmpty(cmd *cobra.Command) (err error) {
 		}
 	})
 	return err
-}
-
-// checkArgs makes a wrong number of arguments, or an unknown command, a usage error of
-// every command.
-func checkArgs(cmd *cobra.Command) {
-	if check := cmd.Args; check != nil {
-		cmd.Args = func(cmd *cobra.Command, args []string) error {
-			if err := check(cmd, args); err != nil {
-				return usage(err.Error(), argsHint(cmd, args))
-			}
-			return nil
-		}
-	}
-	for _, sub := range cmd.Commands() {
-		checkArgs(sub)
-	}
-}
-
-// argsHint returns the hint of a wrong argument. A file without -i is probably the
-// inventory.
-func argsHint(cmd *cobra.Command, args []string) string {
-	if cmd.Flags().Lookup("inventory") != nil && len(args) > 0 {
-		if info, err := os.Stat(args[0]); err == nil && info.Mode().IsRegular() {
-			return cmd.CommandPath() + " -i " + shellescape.Quote(args[0])
-		}
-	}
-	return "see: " + cmd.CommandPath() + " --help"
 }

@@ -72,5 +72,5 @@ func (r *reader) labelInUse(at *yaml.Node, inv *Inventory) {
 			return
 		}
 	}
-	r.fail(at, didYouMean(label, known), "no host has the label %s", quote(label))
+	r.fail(at, DidYouMean(label, known), "no host has the label %s", quote(label))
 }

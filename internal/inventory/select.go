@@ -237,9 +237,9 @@ func (f *finder) byLabel(label, want string) (found []int, message, hint string)
 	case len(found) > 0:
 		return found, "", ""
 	case !labels[label]:
-		return nil, "no host has the label " + quote(label), didYouMean(label, inOrder(maps.Keys(labels)))
+		return nil, "no host has the label " + quote(label), DidYouMean(label, inOrder(maps.Keys(labels)))
 	}
-	return nil, "no host has that value", didYouMean(want, inOrder(maps.Keys(values)))
+	return nil, "no host has that value", DidYouMean(want, inOrder(maps.Keys(values)))
 }
 
 // nameHint suggests a name similar to text, or lists some groups.
@@ -251,7 +251,7 @@ func (f *finder) nameHint(text string) string {
 	for _, h := range f.hosts {
 		candidates = append(candidates, h.Name)
 	}
-	if hint := didYouMean(text, slices.Values(candidates)); hint != "" {
+	if hint := DidYouMean(text, slices.Values(candidates)); hint != "" {
 		return hint
 	}
 	switch groups := candidates[:len(f.groups)]; {

@@ -25,8 +25,9 @@ func suggest(word string, candidates iter.Seq[string]) string {
 	return best
 }
 
-// didYouMean returns a hint for a mistyped word, "" if no candidate is similar.
-func didYouMean(word string, candidates iter.Seq[string]) string {
+// DidYouMean returns a hint for a mistyped word, also of the command line: `did you mean
+// "word"?`, "" if no candidate is similar.
+func DidYouMean(word string, candidates iter.Seq[string]) string {
 	if s := suggest(word, candidates); s != "" {
 		return "did you mean " + quote(s) + "?"
 	}

@@ -166,7 +166,7 @@ func (v value) oneOf(to *string, allowed ...string) {
 		*to = v.node.Value
 		return
 	}
-	v.fail(didYouMean(v.node.Value, slices.Values(allowed)), "%s must be %s", v.key, strings.Join(allowed, " or "))
+	v.fail(DidYouMean(v.node.Value, slices.Values(allowed)), "%s must be %s", v.key, strings.Join(allowed, " or "))
 }
 
 // either reads one of two values.
@@ -203,15 +203,10 @@ func (v value) duration(to *time.Duration, least time.Duration) {
 		v.fail("", "%s must be a duration such as 15s or 2m", v.key)
 		return
 	}
-	s := v.node.Value
-	d, err := parseDuration(s)
+	d, problem, hint := Duration(v.node.Value)
 	switch {
-	case err != nil && decimal.MatchString(s):
-		v.fail("write "+s+"s for seconds", "%s needs a unit", v.key)
-	case err != nil:
-		v.fail("units are ms, s, m, h and d", "%s must be a duration such as 15s or 2m, not %s", v.key, quote(s))
-	case d < 0:
-		v.fail("", "%s must not be negative", v.key)
+	case problem != "":
+		v.fail(hint, "%s %s", v.key, problem)
 	case d < least:
 		v.fail("", "%s must be above 0", v.key)
 	case d > maxDuration:
@@ -219,6 +214,22 @@ func (v value) duration(to *time.Duration, least time.Duration) {
 	default:
 		*to = d
 	}
+}
+
+// Duration parses a duration in Go's notation with days first ("15s", "1d12h"), for a setting
+// or a flag. Otherwise problem says what is wrong with it, as in "must not be negative", and
+// hint what to write, or is "".
+func Duration(s string) (d time.Duration, problem, hint string) {
+	d, err := parseDuration(s)
+	switch {
+	case err != nil && decimal.MatchString(s):
+		return 0, "needs a unit", fmt.Sprintf("write %[1]ss, %[1]sm, %[1]sh or %[1]sd: seconds, minutes, hours or days", s)
+	case err != nil:
+		return 0, "must be a duration such as 15s or 2m, not " + quote(s), "units are ms, s, m, h and d"
+	case d < 0:
+		return 0, "must not be negative", ""
+	}
+	return d, "", ""
 }
 
 // days reads a whole number of days ("90d"), at most ten years.

@@ -132,7 +132,7 @@ func names[T any](keys []key[T], at place) iter.Seq[string] {
 }
 
 func (r *reader) unknownKey(name *yaml.Node, what string, known iter.Seq[string]) {
-	hint := cmp.Or(lookalikeHint(name.Value), didYouMean(name.Value, known))
+	hint := cmp.Or(lookalikeHint(name.Value), DidYouMean(name.Value, known))
 	if hint == "" {
 		hint = r.whereItBelongs(name.Value)
 	}

@@ -1,0 +1,114 @@
+package main
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+
+	"github.com/aoifleet/aoifleet/internal/inventory"
+	"github.com/aoifleet/aoifleet/internal/problem"
+)
+
+// durationVar adds a flag for a duration in the inventory's notation: 15s, 1h30m, 30d. It
+// refuses a negative one. The usage names the value in backquotes: `DURATION`.
+func durationVar(cmd *cobra.Command, to *time.Duration, name string, value time.Duration, usage string) {
+	*to = value
+	cmd.Flags().Var((*durationValue)(to), name, usage)
+}
+
+// durationValue is the pflag.Value of durationVar.
+type durationValue time.Duration
+
+// Set is pflag.Value.
+func (d *durationValue) Set(text string) error {
+	value, wrong, hint := inventory.Duration(text)
+	if wrong != "" {
+		return usage(wrong, hint)
+	}
+	*d = durationValue(value)
+	return nil
+}
+
+// String returns the duration as Set accepts it, "" for 0, for which help shows no default.
+func (d *durationValue) String() string {
+	const day = 24 * time.Hour
+	switch value := time.Duration(*d); {
+	case value == 0:
+		return ""
+	case value%day == 0:
+		return fmt.Sprintf("%dd", value/day)
+	default:
+		text := value.String()
+		for _, zero := range []string{"m0s", "h0m"} { // 5m0s, 1h0m0s
+			if strings.HasSuffix(text, zero) {
+				text = text[:len(text)-2]
+			}
+		}
+		return text
+	}
+}
+
+// Type is pflag.Value.
+func (d *durationValue) Type() string { return "duration" }
+
+// flagError translates an error of pflag to a usage error of this program: no text of a
+// library reaches the operator.
+func flagError(cmd *cobra.Command, err error) error {
+	see := "see: " + cmd.CommandPath() + " --help"
+	var unknown *pflag.NotExistError
+	var bare *pflag.ValueRequiredError
+	var invalid *pflag.InvalidValueError
+	var syntax *pflag.InvalidSyntaxError
+	switch {
+	case errors.As(err, &unknown):
+		return unknownFlag(cmd, unknown, see)
+	case errors.As(err, &bare):
+		name, _ := pflag.UnquoteUsage(bare.GetFlag())
+		return usage("--"+bare.GetFlag().Name+" needs a value", "write --"+bare.GetFlag().Name+" "+name+"; "+see)
+	case errors.As(err, &invalid):
+		return invalidValue(invalid, see)
+	case errors.As(err, &syntax):
+		return usage(syntax.GetSpecifiedFlag()+" is not a flag", see)
+	}
+	return usage(err.Error(), see)
+}
+
+// unknownFlag returns the error of a flag that a command does not have. -f is Ansible's
+// number of hosts at once, where a habit does harm.
+func unknownFlag(cmd *cobra.Command, unknown *pflag.NotExistError, see string) error {
+	name := unknown.GetSpecifiedName()
+	if name == "forks" || name == "f" && unknown.GetSpecifiedShortnames() != "" {
+		return usage("there is no flag -f: Ansible's -f 50 means fifty hosts at once, here fifty agents that restart at once", "the inventory says how many may (rollout.parallel); for one run: --parallel N")
+	}
+	dashes, hint := "--", ""
+	if unknown.GetSpecifiedShortnames() != "" {
+		dashes = "-"
+	} else {
+		var names []string
+		cmd.Flags().VisitAll(func(f *pflag.Flag) { names = append(names, "--"+f.Name) })
+		hint = inventory.DidYouMean("--"+name, slices.Values(names))
+	}
+	return usage("unknown flag "+dashes+name, cmp.Or(hint, see))
+}
+
+// invalidValue returns the error of a value that a flag does not accept.
+func invalidValue(invalid *pflag.InvalidValueError, see string) error {
+	flag, value := "--"+invalid.GetFlag().Name, invalid.GetValue()
+	if own := problem.As(invalid); own != nil { // of a flag type of this program
+		return usage(flag+" "+own.Message, cmp.Or(own.Hint, see))
+	}
+	switch {
+	case invalid.GetFlag().Value.Type() == "bool":
+		return usage(fmt.Sprintf("%s takes no value, not %q", flag, value), "write "+flag+" alone, or leave it out")
+	case errors.Is(invalid, strconv.ErrRange):
+		return usage(fmt.Sprintf("%s is too large: %s", flag, value), see)
+	}
+	return usage(fmt.Sprintf("%s must be a whole number, not %q", flag, value), see)
+}
