@@ -6,6 +6,7 @@ import (
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"encoding/base64"
+	"encoding/json"
 	"encoding/pem"
 	"os"
 	"strconv"
@@ -47,6 +48,12 @@ type scriptAzure struct {
 //	azure has THUMBPRINT…         the application's certificates
 //	azure secret                  the vault has the agents' secret
 //	azure keep NAME FILE [TYPE]   the vault has a certificate
+//	azure officer [on|off]        the application may create certificates in the vault
+//	azure issuer NAME             of the vault, whose authority is the simulated one
+//	azure issue POLLS [REFUSAL]   how often a certificate is found in progress (-1: always)
+//	azure policy NAME FILE        of a certificate, in JSON
+//	azure renew NAME              the vault makes the next version by itself
+//	azure private [on|off]        only the machines reach the vault
 //	azure fail SERVICE STATUS     every request from now on
 //	azure recover                 no longer
 //	azure disable [on|off]        the application
@@ -92,7 +99,28 @@ func simulatedAzure(ts *testscript.TestScript, _ bool, args []string) {
 		if len(args) > 3 {
 			kind = args[3]
 		}
-		z.vault.Set(args[1], cloud.StoredSecret{Value: strings.TrimSpace(ts.ReadFile(args[2])), ContentType: kind})
+		kept := cloud.StoredSecret{Value: strings.TrimSpace(ts.ReadFile(args[2])), ContentType: kind}
+		if kind == "application/x-pkcs12" {
+			kept.Public = leafOf(ts, args[2]).Raw
+		}
+		z.vault.Set(args[1], kept)
+	case "officer":
+		z.vault.AllowOfficer(azureClient, len(args) < 2 || args[1] == "on")
+	case "issuer":
+		z.vault.AddIssuer(args[1])
+	case "issue":
+		polls, err := strconv.Atoi(args[1])
+		ts.Check(err)
+		z.vault.Issue(cloud.Issuance{Polls: polls, Refuse: strings.Join(args[2:], " ")})
+	case "policy":
+		var p cloud.CertificatePolicy
+		ts.Check(json.Unmarshal([]byte(ts.ReadFile(args[2])), &p))
+		z.vault.SetPolicy(args[1], p)
+	case "renew":
+		_, err := z.vault.Renew(args[1])
+		ts.Check(err)
+	case "private":
+		z.vault.Private(len(args) < 2 || args[1] == "on")
 	case "fail":
 		status, err := strconv.Atoi(args[2])
 		ts.Check(err)

@@ -48,15 +48,21 @@ func (z *labAzure) addOperator(fleet *lab.Fleet) error {
 	return errors.Join(os.WriteFile(path, pair, 0o600), os.WriteFile(labEnvFile(fleet), labEnv(fleet, path), 0o644))
 }
 
-// addSource stores a certificate and its key in the operator's vault.
+// addSource stores a certificate and its key in the operator's vault, in which the operator may
+// make more.
 func (z *labAzure) addSource(path string) error {
 	text, err := os.ReadFile(path)
 	if err != nil {
 		return err
 	}
+	leaf, err := leafIn(path)
+	if err != nil {
+		return err
+	}
 	vault := z.cloud.AddVault(labSourceVault, lab.TenantID)
 	vault.Allow(labOperatorID, true)
-	vault.Set(labSourceName, cloud.StoredSecret{Value: string(bytes.TrimSpace(text)), ContentType: "application/x-pkcs12"})
+	vault.AllowOfficer(labOperatorID, true)
+	vault.Set(labSourceName, cloud.StoredSecret{Value: string(bytes.TrimSpace(text)), ContentType: "application/x-pkcs12", Public: leaf.Raw})
 	return nil
 }
 

@@ -39,23 +39,40 @@ func (c *Client) Public(ctx context.Context, credential azcore.TokenCredential, 
 	return der, err
 }
 
-// getPublic asks a vault for a certificate: "Get Certificate". The vault says in which tenant
-// it is, if the token is of another one.
+// getPublic asks a vault for a certificate: "Get Certificate".
 func (c *Client) getPublic(ctx context.Context, own *signIn, ref Reference) ([]byte, exchange, *Error) {
+	body, x, failure := c.callVault(ctx, own, ref, http.MethodGet, ref.Version, "", nil)
+	if failure != nil {
+		return nil, x, failure
+	}
+	var answer struct {
+		CER []byte `json:"cer"`
+	}
+	if json.Unmarshal(body, &answer) != nil || len(answer.CER) == 0 {
+		return nil, x, NewError(problem.Secret, "", fmt.Sprintf("%s has no certificate yet", ref), "complete its request in the vault first")
+	}
+	return answer.CER, x, nil
+}
+
+// callVault sends one request about a certificate: below is the path after its name, query what
+// follows the API's version, body (nil: none) becomes JSON. The vault says in which tenant it is,
+// if the token is of another one.
+func (c *Client) callVault(ctx context.Context, own *signIn, ref Reference, method, below, query string, body any) ([]byte, exchange, *Error) {
 	w := c.newWire()
 	defer w.close()
 	o := c.options(w, 0)
 	bearer := runtime.NewBearerTokenPolicy(own, []string{c.at.vaultScope}, nil)
 	pipeline := runtime.NewPipeline("aoifleet", "v1", runtime.PipelineOptions{PerRetry: []policy.Policy{bearer}}, &o)
-	path := "https://" + ref.Vault + "." + c.at.vaultSuffix + "/certificates/" + ref.Name
-	if ref.Version != "" {
-		path += "/" + ref.Version
+	host := ref.Vault + "." + c.at.vaultSuffix
+	address := "https://" + host + "/certificates/" + ref.Name
+	if below != "" {
+		address += "/" + below
 	}
-	resp, err := ask(ctx, pipeline, path+"?api-version="+publicVersion)
+	resp, err := ask(ctx, pipeline, method, address+"?api-version="+publicVersion+query, body)
 	if err == nil && resp.StatusCode == http.StatusUnauthorized && own.tenant == "" {
 		if m := challengedTenant.FindStringSubmatch(resp.Header.Get("WWW-Authenticate")); m != nil {
 			own.tenant = m[1]
-			return c.getPublic(ctx, own, ref)
+			return c.callVault(ctx, own, ref, method, below, query, body)
 		}
 	}
 	x := w.outcome()
@@ -63,21 +80,18 @@ func (c *Client) getPublic(ctx context.Context, own *signIn, ref Reference) ([]b
 	case own.failed != nil:
 		return nil, x, signInError(own.failed)
 	case x.host == "":
-		x = exchange{host: ref.Vault + "." + c.at.vaultSuffix, err: context.DeadlineExceeded}
+		x = exchange{host: host, err: context.DeadlineExceeded}
 		return nil, x, x.unreachable()
 	case x.outage():
 		return nil, x, x.unreachable()
-	case x.status >= 400:
+	case x.status >= 300:
 		return nil, x, publicRefusal(x, ref, own)
 	}
-	var answer struct {
-		CER []byte `json:"cer"`
+	text, err := readWhole(resp) // it has been read already
+	if err != nil {
+		return nil, x, notTheService(x)
 	}
-	body, err := readWhole(resp) // it has been read already
-	if err != nil || json.Unmarshal(body, &answer) != nil || len(answer.CER) == 0 {
-		return nil, x, NewError(problem.Secret, "", fmt.Sprintf("%s has no certificate yet", ref), "complete its request in the vault first")
-	}
-	return answer.CER, x, nil
+	return text, x, nil
 }
 
 // publicRefusal is vaultRefusal for a certificate without its key.
@@ -93,8 +107,11 @@ func publicRefusal(x exchange, ref Reference, operator *signIn) *Error {
 	return e
 }
 
-func ask(ctx context.Context, pipeline runtime.Pipeline, address string) (*http.Response, error) {
-	req, err := runtime.NewRequest(ctx, http.MethodGet, address)
+func ask(ctx context.Context, pipeline runtime.Pipeline, method, address string, body any) (*http.Response, error) {
+	req, err := runtime.NewRequest(ctx, method, address)
+	if err == nil && body != nil {
+		err = runtime.MarshalAsJSON(req, body)
+	}
 	if err != nil {
 		return nil, err
 	}

@@ -176,12 +176,21 @@ func (c *Cloud) Start() (*Server, error) {
 	s.URL, s.Proxy = "https://"+direct.Addr().String(), "http://"+through.Addr().String()
 	tunnels := &memory{conns: make(chan net.Conn), done: make(chan struct{})}
 	s.serve(c.server(), tls.NewListener(direct, c.authority.config()))
-	s.serve(c.server(), tls.NewListener(tunnels, c.authority.config()))
+	outside := c.server()
+	outside.ConnContext = func(ctx context.Context, _ net.Conn) context.Context {
+		return context.WithValue(ctx, outsideKey{}, true)
+	}
+	s.serve(outside, tls.NewListener(tunnels, c.authority.config()))
 	proxy := c.server()
 	proxy.Handler = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { c.tunnel(tunnels, w, r) })
 	s.serve(proxy, through)
 	return s, nil
 }
+
+// outsideKey marks a connection that came through Server.Proxy.
+type outsideKey struct{}
+
+func fromOutside(r *http.Request) bool { return r.Context().Value(outsideKey{}) != nil }
 
 func (s *Server) serve(server *http.Server, l net.Listener) {
 	s.servers = append(s.servers, server)

@@ -14,7 +14,12 @@ type KeyVault struct {
 	secrets      map[string][]StoredSecret
 	readers      map[string]bool // client ids; "" is every user
 	public       map[string]bool // who may read certificates without their key, as readers
+	officers     map[string]bool // who may create certificates, as readers
+	certs        map[string]*vaultCertificate
+	issuers      map[string]bool
+	how          Issuance // of the next certificates
 	firewall     bool
+	private      bool // reached from the machines only
 }
 
 // StoredSecret is one version of a secret.
@@ -23,12 +28,14 @@ type StoredSecret struct {
 	Public             []byte // of a certificate, in DER; nil: it is none, or not complete
 	Version            string // 32 hex digits; "": random
 	Disabled           bool
+	Created            time.Time // zero: now
 	NotBefore, Expires time.Time // zero: none
 }
 
 // AddVault adds a vault that no one may read yet.
 func (c *Cloud) AddVault(name, tenant string) *KeyVault {
-	v := &KeyVault{cloud: c, name: strings.ToLower(name), tenant: tenant, secrets: map[string][]StoredSecret{}, readers: map[string]bool{}, public: map[string]bool{}}
+	v := &KeyVault{cloud: c, name: strings.ToLower(name), tenant: tenant, secrets: map[string][]StoredSecret{}, readers: map[string]bool{}, public: map[string]bool{},
+		officers: map[string]bool{}, certs: map[string]*vaultCertificate{}, issuers: map[string]bool{}}
 	c.set(func() { c.vaults[v.name] = v })
 	return v
 }
@@ -36,14 +43,23 @@ func (c *Cloud) AddVault(name, tenant string) *KeyVault {
 // Set adds a version of a secret, the newest, and returns its version.
 func (v *KeyVault) Set(name string, s StoredSecret) string {
 	if s.Version == "" {
-		s.Version = strings.ReplaceAll(newID(), "-", "")
+		s.Version = hexID()
 	}
-	v.cloud.set(func() { v.secrets[name] = append(v.secrets[name], s) })
+	if s.Created.IsZero() {
+		s.Created = v.cloud.options.Now()
+	}
+	v.cloud.set(func() {
+		if v.secrets[name] = append(v.secrets[name], s); v.certs[name] == nil && s.Public != nil {
+			v.certificate(name).policy = imported(s)
+		}
+	})
 	return s.Version
 }
 
-// Delete removes a secret.
-func (v *KeyVault) Delete(name string) { v.cloud.set(func() { delete(v.secrets, name) }) }
+// Delete removes a secret and its certificate.
+func (v *KeyVault) Delete(name string) {
+	v.cloud.set(func() { delete(v.secrets, name); delete(v.certs, name) })
+}
 
 // Allow lets an application, or "" every user, read secrets (Key Vault Secrets User),
 // or revokes that.
@@ -56,6 +72,9 @@ func (v *KeyVault) Allow(client string, yes bool) {
 func (v *KeyVault) AllowPublic(client string, yes bool) {
 	v.cloud.set(func() { v.public[strings.ToLower(client)] = yes })
 }
+
+// Private gives the vault a private endpoint only: it refuses what comes through Server.Proxy.
+func (v *KeyVault) Private(on bool) { v.cloud.set(func() { v.private = on }) }
 
 // Firewall makes the vault's firewall refuse every address, or none.
 func (v *KeyVault) Firewall(on bool) { v.cloud.set(func() { v.firewall = on }) }
@@ -77,58 +96,59 @@ func (c *Cloud) serveVault(w http.ResponseWriter, r *http.Request) {
 	switch {
 	case v == nil:
 		http.NotFound(w, r)
-	case r.Method != http.MethodGet || path[0] != "secrets" && path[0] != "certificates" || len(path) < 2 || len(path) > 3:
-		vaultError(w, http.StatusMethodNotAllowed, "BadParameter", "", "The pretend vault answers Get Secret and Get Certificate only")
 	case r.URL.Query().Get("api-version") == "":
 		vaultError(w, http.StatusBadRequest, "BadParameter", "", "api-version must be specified")
-	default:
-		version := ""
-		if len(path) == 3 {
-			version = path[2]
-		}
-		v.get(w, r, path[0], path[1], version)
+	case path[0] == "certificates" && len(path) > 1:
+		v.serveCertificate(w, r, path[1:])
+	case path[0] != "secrets" || r.Method != http.MethodGet || len(path) < 2 || len(path) > 3:
+		vaultError(w, http.StatusMethodNotAllowed, "BadParameter", "", "The pretend vault does not know this request")
+	case v.admit(w, r, "secrets/getSecret/action", func(reader string) bool { return v.readers[reader] }):
+		v.get(w, r, path[1], strings.Join(path[2:], ""))
 	}
 }
 
-// get answers Get Secret and Get Certificate and checks in Key Vault's order: token, firewall,
-// role, secret.
-func (v *KeyVault) get(w http.ResponseWriter, r *http.Request, kind, name, version string) {
+// admit checks a request in Key Vault's order: token, firewall, role. It answers and returns
+// false if one refuses. may is called while the cloud is locked.
+func (v *KeyVault) admit(w http.ResponseWriter, r *http.Request, action string, may func(reader string) bool) bool {
 	c := v.cloud
 	g := c.bearer(r, "https://"+VaultSuffix)
 	switch {
 	case g == nil:
 		w.Header().Set("WWW-Authenticate", fmt.Sprintf(`Bearer authorization="https://%s/%s", resource="https://%s"`, EntraHost, v.tenant, VaultSuffix))
 		vaultError(w, http.StatusUnauthorized, "Unauthorized", "", "AKV10000: Request is missing a Bearer or PoP token.")
-		return
+		return false
 	case !strings.EqualFold(g.tenant, v.tenant):
 		w.Header().Set("WWW-Authenticate", fmt.Sprintf(`Bearer authorization="https://%s/%s", resource="https://%s"`, EntraHost, v.tenant, VaultSuffix))
 		vaultError(w, http.StatusUnauthorized, "Unauthorized", "", "AKV10032: Invalid issuer. Expected one of https://sts.windows.net/%s/, found https://sts.windows.net/%s/.", v.tenant, g.tenant)
-		return
+		return false
 	}
 	reader := ""
 	if g.app != nil {
 		reader = strings.ToLower(g.app.ClientID)
 	}
 	c.mu.Lock()
-	firewall, allowed, versions := v.firewall, v.readers[reader], v.secrets[name]
-	if kind == "certificates" {
-		allowed = v.public[reader]
-	}
+	firewall, closed, allowed := v.firewall, v.private && fromOutside(r), may(reader)
 	c.mu.Unlock()
 	switch {
 	case firewall:
 		vaultError(w, http.StatusForbidden, "Forbidden", "ForbiddenByFirewall", "Client address is not authorized and caller is not a trusted service.\r\nClient address: 192.0.2.7\r\nCaller: appid=%s\r\nVault: %s;location=westeurope", reader, v.name)
-		return
+	case closed:
+		vaultError(w, http.StatusForbidden, "Forbidden", "ForbiddenByConnection", "Public network access is disabled and request is not from a trusted service nor via an approved private link.\r\nCaller: appid=%s\r\nVault: %s;location=westeurope", reader, v.name)
 	case !allowed:
-		vaultError(w, http.StatusForbidden, "Forbidden", "ForbiddenByRbac", "Caller is not authorized to perform action on resource.\r\nIf role assignments, deny assignments or role definitions were changed recently, please observe propagation time.\r\nCaller: appid=%s\r\nAction: 'Microsoft.KeyVault/vaults/secrets/getSecret/action'\r\nVault: %s;location=westeurope", reader, v.name)
-		return
+		vaultError(w, http.StatusForbidden, "Forbidden", "ForbiddenByRbac", "Caller is not authorized to perform action on resource.\r\nIf role assignments, deny assignments or role definitions were changed recently, please observe propagation time.\r\nCaller: appid=%s\r\nAction: 'Microsoft.KeyVault/vaults/%s'\r\nVault: %s;location=westeurope", reader, action, v.name)
+	default:
+		return true
 	}
+	return false
+}
+
+// get answers Get Secret.
+func (v *KeyVault) get(w http.ResponseWriter, r *http.Request, name, version string) {
+	v.cloud.mu.Lock()
+	versions := v.secrets[name]
+	v.cloud.mu.Unlock()
 	for i := len(versions) - 1; i >= 0; i-- {
 		if version == "" || strings.EqualFold(versions[i].Version, version) {
-			if kind == "certificates" {
-				answer(w, http.StatusOK, map[string]any{"id": "https://" + r.Host + "/certificates/" + name + "/" + versions[i].Version, "cer": versions[i].Public})
-				return
-			}
 			v.show(w, r, name, versions[i])
 			return
 		}
