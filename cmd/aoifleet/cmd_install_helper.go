@@ -64,11 +64,14 @@ func sudoersCommand(call *invocation) *cobra.Command {
 }
 
 func runSudoers(call *invocation, selected selection) error {
-	_, hosts, err := selected.load(call)
+	request := selected.request(call, fleet.None)
+	request.NoLogin = true
+	f, err := call.open(request, quiet) // ssh_config may name the users
 	if err != nil {
 		return err
 	}
-	text, err := fleet.Sudoers(hosts)
+	defer f.Close()
+	text, err := f.Sudoers()
 	if err != nil {
 		return err
 	}

@@ -2,7 +2,6 @@ package main
 
 import (
 	"fmt"
-	"text/tabwriter"
 
 	"github.com/spf13/cobra"
 
@@ -32,16 +31,12 @@ func runInventoryList(call *invocation, selected selection) error {
 	if err != nil {
 		return err
 	}
+	list := report.NewListing(call.head(), inv.Path, hosts)
 	if call.json() {
-		call.print(report.NewListing(call.head(), inv.Path, hosts))
+		call.print(list)
 		return nil
 	}
-	t := tabwriter.NewWriter(call.stdout, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(t, "HOST\tADDRESS\tPORT\tUSER\tGROUP")
-	for _, h := range hosts {
-		fmt.Fprintf(t, "%s\t%s\t%d\t%s\t%s\n", h.Name, h.Address, h.Port, h.User, h.Group)
-	}
-	_ = t.Flush() // call.stdout keeps the error
+	list.Text(call.stdout)
 	return nil
 }
 

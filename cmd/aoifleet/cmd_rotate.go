@@ -108,7 +108,7 @@ func rotateSaved(call *invocation, flags rotateFlags) error {
 }
 
 func rotate(call *invocation, f *fleet.Fleet, flags rotateFlags, again []string) error {
-	if err := flags.steer(f.Inventory.Rollout.Canary, &flags.Options); err != nil {
+	if err := flags.steer(f.Inventory.Rollout, len(f.Targets), &flags.Options); err != nil {
 		return err
 	}
 	c := &change{call, f, flags.changeFlags, "rotate"}

@@ -74,7 +74,7 @@ func (call *invocation) command() *cobra.Command {
 		RunE:          func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 		PersistentPreRunE: func(cmd *cobra.Command, _ []string) error {
 			call.verb = verbOf(cmd)
-			return cmp.Or(refuseEmpty(cmd), checkOutput(cmd))
+			return cmp.Or(refuseValues(cmd), checkOutput(cmd))
 		},
 	}
 	root.CompletionOptions.HiddenDefaultCmd = true
@@ -101,12 +101,17 @@ func helpCommand() *cobra.Command {
 		}}
 }
 
-// refuseEmpty refuses a flag that is given without a value, as by a script whose
-// variable is not set: --limit "" would mean the whole fleet.
-func refuseEmpty(cmd *cobra.Command) (err error) {
+// refuseValues refuses a flag that is given without a value, as by a script whose
+// variable is not set: --limit "" would mean the whole fleet. It also refuses a negative
+// number or duration.
+func refuseValues(cmd *cobra.Command) (err error) {
 	cmd.Flags().Visit(func(f *pflag.Flag) {
-		if err == nil && f.Value.Type() == "string" && strings.TrimSpace(f.Value.String()) == "" {
+		switch kind, text := f.Value.Type(), f.Value.String(); {
+		case err != nil:
+		case kind == "string" && strings.TrimSpace(text) == "":
 			err = usage("--"+f.Name+" is empty", "give it a value or leave it out; is a shell variable unset?")
+		case (kind == "duration" || kind == "int") && strings.HasPrefix(text, "-"):
+			err = usage("--"+f.Name+" must not be negative", "leave it out for the default; see: "+cmd.CommandPath()+" --help")
 		}
 	})
 	return err

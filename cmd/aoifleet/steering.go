@@ -7,6 +7,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/aoifleet/aoifleet/internal/fleet"
+	"github.com/aoifleet/aoifleet/internal/inventory"
 	"github.com/aoifleet/aoifleet/internal/rollout"
 )
 
@@ -73,13 +74,23 @@ func (flags steerFlags) wave() (int, error) {
 	return n, nil
 }
 
-// steer sets the options of the flags; canary is the inventory's number of canary hosts.
-func (flags steerFlags) steer(canary int, o *fleet.Options) error {
-	if canary == 0 && (flags.until == "canary" || rollout.Pause(flags.pauseAfter) == rollout.AfterCanary) {
+// steer sets the options of the flags for a run on hosts with a policy.
+func (flags steerFlags) steer(policy inventory.Rollout, hosts int, o *fleet.Options) error {
+	if policy.Canary == 0 && (flags.until == "canary" || rollout.Pause(flags.pauseAfter) == rollout.AfterCanary) {
 		return usage("there is no canary: rollout.canary in the inventory is 0", "set rollout: {canary: 1} in the inventory, or name a wave")
 	}
 	var err error
 	o.Until, err = flags.wave()
+	if most := rollout.MostWaves(policy, hosts); o.Until > most {
+		return usage(fmt.Sprintf("--until %d, but %s of the inventory can have at most %s (rollout: canary, batch)", o.Until, inventory.HostCount(hosts), waveCount(most)), "name one of these, or leave --until out")
+	}
 	o.PauseAfter, o.UndoAll = rollout.Pause(flags.pauseAfter), flags.onFailure == rollbackAll
 	return err
+}
+
+func waveCount(n int) string {
+	if n == 1 {
+		return "1 wave"
+	}
+	return fmt.Sprintf("%d waves", n)
 }

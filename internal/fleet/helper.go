@@ -25,10 +25,11 @@ func (f *Fleet) InstallHelper(ctx context.Context) (entries []rollout.Entry, don
 
 // Sudoers returns the sudoers(5) file that lets the hosts' users run the helper and
 // nothing else as root.
-func Sudoers(hosts []inventory.Host) (string, error) {
+func (f *Fleet) Sudoers() (string, error) {
 	var rules []string
 	defaults := "env_reset, !setenv, !requiretty"
-	for _, h := range hosts {
+	for _, t := range f.Targets {
+		h := t.Host
 		password := h.Sudo == inventory.SudoPassword
 		if h.Sudo == inventory.SudoNone {
 			continue

@@ -17,7 +17,8 @@ import (
 	"github.com/aoifleet/aoifleet/internal/sshconfig"
 )
 
-// findRoutes finds the route to each host, before any is contacted. A mistake in the SSH
+// findRoutes finds the route to each host, before any is contacted, and sets the hosts' user
+// and port to those of ssh_config where these apply. A mistake in the SSH
 // configuration is a usage error.
 func (f *Fleet) findRoutes(ctx context.Context, hosts []inventory.Host) error {
 	resolver := sshconfig.New(f.caller.SSH)
@@ -43,6 +44,7 @@ func (f *Fleet) findRoutes(ctx context.Context, hosts []inventory.Host) error {
 			return routeProblem(h, errs[i])
 		}
 		f.routes[h.Name] = &routes[i]
+		hosts[i].User, hosts[i].Port = routes[i].User, portOf(routes[i])
 	}
 	return checkDistinct(routes)
 }

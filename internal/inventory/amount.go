@@ -27,6 +27,9 @@ func (a Amount) Of(total int) int {
 	return max(total/100*n+(total%100*n+99)/100, 1)
 }
 
+// IsPercent reports whether the amount is a percentage.
+func (a Amount) IsPercent() bool { return a.percent }
+
 // String returns the amount as in the inventory: "3" or "10%".
 func (a Amount) String() string {
 	s := strconv.Itoa(max(a.n, 1))

@@ -1,6 +1,13 @@
 package report
 
-import "github.com/aoifleet/aoifleet/internal/inventory"
+import (
+	"fmt"
+	"io"
+	"strconv"
+	"text/tabwriter"
+
+	"github.com/aoifleet/aoifleet/internal/inventory"
+)
 
 // Listing is what `inventory list -o json` and `inventory validate -o json` print.
 type Listing struct {
@@ -13,8 +20,8 @@ type Listing struct {
 type ListedHost struct {
 	Name    string            `json:"name"`
 	Address string            `json:"address"`
-	Port    int               `json:"port"`
-	User    string            `json:"user"`
+	Port    *int              `json:"port"`           // null: ssh_config decides
+	User    *string           `json:"user"`           // null: ssh_config decides
 	Jump    []string          `json:"jump,omitempty"` // the inventory's own
 	Group   string            `json:"group,omitempty"`
 	Labels  map[string]string `json:"labels,omitempty"`
@@ -24,9 +31,35 @@ type ListedHost struct {
 func NewListing(head Head, file string, hosts []inventory.Host) Listing {
 	l := Listing{head, file, make([]ListedHost, len(hosts))}
 	for i, h := range hosts {
-		l.Hosts[i] = ListedHost{h.Name, h.Address, h.Port, h.User, jumpNames(h), h.Group, h.Labels}
+		l.Hosts[i] = ListedHost{h.Name, h.Address, nil, nil, jumpNames(h), h.Group, h.Labels}
+		if h.Given.Port || h.SSHConfig == sshNone {
+			l.Hosts[i].Port = &h.Port
+		}
+		if h.Given.User || h.SSHConfig == sshNone {
+			l.Hosts[i].User = &h.User
+		}
 	}
 	return l
+}
+
+// sshNone is the value of ssh_config with which the inventory alone decides.
+const sshNone = "none"
+
+// Text prints a line for each host, "-" for what ssh_config decides.
+func (l Listing) Text(w io.Writer) {
+	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(t, "HOST\tADDRESS\tPORT\tUSER\tGROUP")
+	for _, h := range l.Hosts {
+		port, user := "-", "-"
+		if h.Port != nil {
+			port = strconv.Itoa(*h.Port)
+		}
+		if h.User != nil {
+			user = *h.User
+		}
+		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\n", h.Name, h.Address, port, user, h.Group)
+	}
+	_ = t.Flush() // the caller asks w for the error
 }
 
 func jumpNames(h inventory.Host) []string {

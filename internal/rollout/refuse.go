@@ -60,10 +60,22 @@ func certificateProblem(e Entry) *problem.Error {
 			Hint:    "compare the host's clock with yours"}
 	case live != nil && live.Thumbprint != leaf.Thumbprint && !leaf.NotAfter.After(live.NotAfter):
 		return &problem.Error{Class: problem.Certificate,
-			Message: fmt.Sprintf("the new certificate expires on %s, no later than the live one (%s)", leaf.NotAfter.Format(time.DateOnly), live.NotAfter.Format(time.DateOnly)),
+			Message: noLater(leaf.NotAfter.UTC(), live.NotAfter.UTC()),
 			Hint:    "check that it is the right file; --force rotates anyway"}
 	}
 	return nil
+}
+
+// noLater says when two certificates expire: with the times if the days are equal.
+func noLater(next, live time.Time) string {
+	form := time.DateOnly
+	if next.Format(form) == live.Format(form) {
+		form = "2006-01-02 15:04:05Z"
+	}
+	if next.Equal(live) {
+		return "the new certificate expires at the same time as the live one (" + live.Format(form) + ")"
+	}
+	return fmt.Sprintf("the new certificate expires on %s, no later than the live one (%s)", next.Format(form), live.Format(form))
 }
 
 // refuseSharedCertificate refuses one certificate for several service principals: it is

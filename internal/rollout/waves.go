@@ -36,6 +36,19 @@ func waves(due []int, canary int, batches []inventory.Amount) []Wave {
 	return list
 }
 
+// MostWaves returns the largest number of waves of a rotation of up to hosts hosts.
+func MostWaves(policy inventory.Rollout, hosts int) int {
+	most, last := min(policy.Canary, 1), policy.Batches[len(policy.Batches)-1]
+	most += len(policy.Batches) - 1
+	// A percentage of fewer hosts is rounded up more often, so it is asked about 100.
+	of := hosts
+	if last.IsPercent() {
+		of = 100
+	}
+	size := last.Of(of)
+	return max(1, min(most+(of+size-1)/size, hosts))
+}
+
 // inCanary reports whether wave n, counted from 1, is a canary; 0 is no wave.
 func (p *Plan) inCanary(n int) bool { return n > 0 && n <= len(p.Waves) && p.Waves[n-1].Canary }
 

@@ -11,6 +11,31 @@ import (
 	"github.com/aoifleet/aoifleet/internal/inventory"
 )
 
+// No number of hosts up to the limit has more waves than MostWaves says, and some policies have
+// as many.
+func TestMostWaves(t *testing.T) {
+	count, percent := inventory.Count, inventory.Percent
+	for _, tt := range []struct {
+		hosts, canary int
+		batches       []inventory.Amount
+		most          int
+	}{
+		{5, 0, []inventory.Amount{percent(100)}, 1}, {5, 1, []inventory.Amount{percent(100)}, 2}, {1, 1, []inventory.Amount{percent(100)}, 1},
+		{5, 0, []inventory.Amount{count(2)}, 3}, {12, 1, []inventory.Amount{count(1), percent(10), percent(100)}, 4}, {11, 0, []inventory.Amount{percent(10)}, 10},
+		{250, 0, []inventory.Amount{percent(30)}, 4}, {3, 0, []inventory.Amount{percent(1)}, 3}, {40, 5, []inventory.Amount{percent(50), count(3)}, 16},
+	} {
+		most := MostWaves(inventory.Rollout{Canary: tt.canary, Batches: tt.batches}, tt.hosts)
+		if most != tt.most {
+			t.Errorf("%+v: %d", tt, most)
+		}
+		for n := range tt.hosts + 1 {
+			if got := len(waves(upTo(n), tt.canary, tt.batches)); got > most {
+				t.Errorf("%+v: %d waves of %d hosts", tt, got, n)
+			}
+		}
+	}
+}
+
 func TestWaves(t *testing.T) {
 	count, percent := inventory.Count, inventory.Percent
 	tests := []struct {
