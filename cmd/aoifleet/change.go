@@ -21,7 +21,7 @@ type changeFlags struct {
 
 func (flags *changeFlags) add(cmd *cobra.Command) {
 	f := cmd.Flags()
-	f.BoolVar(&flags.DryRun, "dry-run", false, "show the plan and change nothing")
+	f.BoolVar(&flags.DryRun, "dry-run", false, "show the plan and change nothing (also --check)")
 	f.BoolVarP(&flags.yes, "yes", "y", false, "do not ask for confirmation")
 }
 

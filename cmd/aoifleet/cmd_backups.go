@@ -14,7 +14,7 @@ import (
 
 type pruneFlags struct {
 	selection
-	keep   int
+	keep   int           // -1: the inventory's
 	maxAge time.Duration // -1: the inventory's
 	yes    bool
 }
@@ -32,7 +32,7 @@ func backupsCommand(call *invocation) *cobra.Command {
 		RunE: func(*cobra.Command, []string) error { return runBackupsPrune(call, flags) }}
 	flags.add(prune)
 	call.outputFlag(prune)
-	prune.Flags().IntVar(&flags.keep, "keep", -1, "keep the newest `N` on each host, instead of the inventory's backups.keep")
+	countVar(prune, &flags.keep, "keep", -1, count{0, 1000}, "keep the newest `N` on each host, instead of the inventory's backups.keep")
 	durationVar(prune, &flags.maxAge, "max-age", -1, "remove backups older than `DURATION`, such as 90d, instead of the inventory's backups.max_age")
 	prune.Flags().BoolVarP(&flags.yes, "yes", "y", false, "do not ask for confirmation")
 	for _, name := range []string{"keep", "max-age"} {
@@ -60,12 +60,9 @@ func runBackupsList(call *invocation, hosts selection) error {
 }
 
 func (flags pruneFlags) check() error {
-	const day, hint = 24 * time.Hour, "leave it out to use backups: of the inventory"
-	switch {
-	case flags.keep < -1 || flags.keep > 1000:
-		return usage(fmt.Sprintf("--keep must be 0 to 1000, not %d", flags.keep), hint)
-	case flags.maxAge > 36500*day || flags.maxAge > 0 && flags.maxAge%day != 0:
-		return usage("--max-age must be whole days, from 0d to 36500d", hint)
+	const day = 24 * time.Hour
+	if flags.maxAge > 36500*day || flags.maxAge > 0 && flags.maxAge%day != 0 {
+		return usage("--max-age must be whole days, from 0d to 36500d", "leave it out to use backups: of the inventory")
 	}
 	return nil
 }

@@ -24,7 +24,7 @@ func certificateFetchCommand(call *invocation) *cobra.Command {
 	f := cmd.Flags()
 	f.StringVarP(&flags.out, "out", "O", "", "`FILE` to write, mode 0600")
 	f.BoolVar(&flags.force, "force", false, "replace the file if it exists")
-	f.StringVarP(&flags.inventory, "inventory", "i", "", "inventory `FILE` whose azure: names the cloud (also AOIFLEET_INVENTORY)")
+	flags.addInventoryFor(cmd, "inventory `FILE` whose azure: names the cloud (also AOIFLEET_INVENTORY)")
 	f.StringVar(&flags.cloud, "cloud", "", "Azure `CLOUD` instead of the inventory's: public, usgovernment or china")
 	return cmd
 }

@@ -44,8 +44,8 @@ func certificateNewCommand(call *invocation) *cobra.Command {
 	f.StringVarP(&flags.out, "out", "O", "", "`FILE` to write, such as certs/fleet.p12.b64; the public part is written beside it")
 	f.BoolVar(&flags.perHost, "per-host", false, "make one per selected host, at the path of certificate: in the inventory")
 	f.StringVar(&flags.subject, "subject", "CN={name}", "subject `NAME`; {name} is the name of the host, or of the file")
-	f.IntVar(&flags.days, "days", 365, "validity in `DAYS`")
-	f.IntVar(&flags.bits, "bits", 3072, "size of the RSA key in `BITS`: 2048, 3072 or 4096")
+	countVar(cmd, &flags.days, "days", 365, count{1, int(certificate.MaxLife / (24 * time.Hour))}, "validity in `DAYS`")
+	countVar(cmd, &flags.bits, "bits", 3072, count{1, 1 << 20}, "size of the RSA key in `BITS`: 2048, 3072 or 4096")
 	f.BoolVar(&flags.csr, "csr", false, "write a key and a certificate request (CSR) for an authority instead")
 	f.StringArrayVar(&flags.names, "san", nil, "DNS `NAME` in the request (subjectAltName), with --csr; {name} is the host's name; may be repeated")
 	f.BoolVar(&flags.force, "force", false, "replace existing files")
@@ -88,16 +88,13 @@ func writeSet(call *invocation, set *newcert.Set, force bool) error {
 }
 
 func (flags newFlags) check() error {
-	const maxDays = int(certificate.MaxLife / (24 * time.Hour))
 	switch {
 	case flags.perHost == (flags.out != ""):
 		return usage("new needs either --out or --per-host", newHint)
 	case flags.out == "-":
 		return usage("a private key is not written to standard output", "name a file with --out")
-	case flags.days < 1 || flags.days > maxDays:
-		return usage(fmt.Sprintf("--days must be from 1 to %d", maxDays), "")
 	case !slices.Contains(certificate.Bits, flags.bits):
-		return usage("--bits must be 2048, 3072 or 4096", "")
+		return usage("--bits must be 2048, 3072 or 4096", "leave it out for 3072")
 	}
 	return nil
 }

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"fmt"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -33,7 +32,7 @@ func gatherDiagsCommand(call *invocation) *cobra.Command {
 	f := cmd.Flags()
 	f.StringVar(&flags.dir, "dir", "", "`DIR` for the zips, one HOST.zip each (default: diags-RUN)")
 	durationVar(cmd, &flags.timeout, "timeout", 5*time.Minute, "`DURATION` that the tool may take on a host, at most 15m")
-	f.IntVar(&flags.maxSize, "max-size", fleet.MaxDiagnostics>>20, "size limit of a zip, in `MIB`")
+	countVar(cmd, &flags.maxSize, "max-size", fleet.MaxDiagnostics>>20, count{1, 16 << 10}, "size limit of a zip, in `MIB`")
 	f.BoolVar(&flags.asRoot, "as-root", false, "run the tool as root; whoever controls the agent's user can then make it pack any file of the host")
 	return cmd
 }
@@ -41,9 +40,6 @@ func gatherDiagsCommand(call *invocation) *cobra.Command {
 func (flags diagsFlags) check() error {
 	if flags.timeout < time.Second || flags.timeout > 15*time.Minute {
 		return usage("--timeout must be 1s to 15m", "leave it out for 5m")
-	}
-	if flags.maxSize < 1 || flags.maxSize > 16<<10 {
-		return usage("--max-size must be 1 to 16384 MiB", fmt.Sprintf("leave it out for %d", fleet.MaxDiagnostics>>20))
 	}
 	return nil
 }

@@ -59,7 +59,7 @@ func sudoersCommand(call *invocation) *cobra.Command {
 	cmd := &cobra.Command{Use: "sudoers", Short: "Print the sudoers rules that let the inventory's users run the helper, and nothing else, as root",
 		Args: cobra.NoArgs, RunE: func(*cobra.Command, []string) error { return runSudoers(call, hosts) }}
 	hosts.addInventory(cmd)
-	cmd.Flags().StringVar(&hosts.limit, "limit", "", "only the users of these `HOSTS`: names, groups, globs or label=value; a,b (or) a:&b (and) !c (not)")
+	hosts.addLimit(cmd, "only the users of these `HOSTS`, as elsewhere; see: aoifleet help selectors")
 	return cmd
 }
 

@@ -28,15 +28,12 @@ func labCommand(call *invocation) *cobra.Command {
 		RunE:  func(*cobra.Command, []string) error { return runLab(call, flags) },
 	}
 	cmd.Flags().StringVar(&flags.dir, "dir", "", "`DIR` for the lab's files; must be new or empty (default: a temporary one)")
-	cmd.Flags().IntVar(&flags.machines, "machines", 12, "`NUMBER` of VMs")
+	countVar(cmd, &flags.machines, "machines", 12, count{1, lab.MaxMachines}, "`NUMBER` of VMs")
 	return cmd
 }
 
 // runLab runs until the first signal.
 func runLab(call *invocation, flags labFlags) error {
-	if flags.machines < 1 || flags.machines > lab.MaxMachines {
-		return usage(fmt.Sprintf("--machines must be 1 to %d, not %d", lab.MaxMachines, flags.machines), "aoifleet lab --machines 12")
-	}
 	if entries, _ := os.ReadDir(flags.dir); slices.ContainsFunc(entries, func(e fs.DirEntry) bool { return e.Name() != "faults" }) {
 		return usage(flags.dir+" is not empty", "name a new folder with --dir, or leave it out")
 	}

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"fmt"
 	"slices"
 
 	"al.essio.dev/pkg/shellescape"
@@ -37,7 +38,10 @@ func planCommand(call *invocation) *cobra.Command {
 	cmd.Flags().StringVar(&flags.out, "out", "", "save the plan in `FILE` for rotate --plan; replaces an older saved plan")
 	forceFlag(cmd, &flags.Force)
 	flags.addDeadman(cmd)
+	flags.addParallel(cmd)
 	flags.addVerify(cmd)
+	cmd.Flags().Bool("dry-run", true, "a plan changes nothing")
+	_ = cmd.Flags().MarkHidden("dry-run") // plan --check is what it says
 	return cmd
 }
 
@@ -79,9 +83,8 @@ func runPlan(call *invocation, flags planFlags) error {
 // showSaved prints the ID of the saved plan, for a reviewer, and the command that carries it
 // out.
 func showSaved(call *invocation, f *fleet.Fleet, flags planFlags) {
-	command := slices.Concat([]string{"aoifleet", "rotate", "-i", f.Inventory.Path}, flags.certificateArgs(), []string{"--plan", flags.out, "--plan-id", f.PlanID})
-	call.progress.Say("the plan is saved: " + f.PlanID)
-	call.progress.Say("to carry it out: " + display.MaskLines(shellescape.QuoteCommand(command)))
+	command := slices.Concat([]string{"aoifleet", "rotate", "-i", f.Inventory.Path}, flags.certificateArgs(), flags.parallelArgs(), []string{"--plan", flags.out, "--plan-id", f.PlanID})
+	fmt.Fprintf(call.stderr, "the plan is saved: %s\nto carry it out: %s\n", f.PlanID, display.MaskLines(shellescape.QuoteCommand(command)))
 }
 
 // check returns an error if the plan cannot be saved, before a host is contacted.
@@ -89,6 +92,8 @@ func (flags planFlags) check() error {
 	switch {
 	case flags.out == "":
 		return nil
+	case flags.out == "-":
+		return usage("a plan is not saved to standard output", "name a file: --out plan.json; for a plan as JSON on standard output: -o json")
 	case flags.offline:
 		return usage("--out and --offline exclude each other: a saved plan needs a check of the hosts", "leave one of them out")
 	}

@@ -24,6 +24,7 @@ func recoverCommand(call *invocation) *cobra.Command {
 	flags.selection.add(cmd)
 	call.outputFlag(cmd)
 	flags.changeFlags.add(cmd)
+	flags.addParallel(cmd)
 	return cmd
 }
 
@@ -40,6 +41,6 @@ func runRecover(call *invocation, flags recoverFlags) error {
 	return c.carryOut(func(cut context.Context, s fleet.Steps) (*fleet.Change, error) {
 		return f.Recover(call.ctx, cut, s, flags.Options)
 	}, func(*fleet.Change) []string {
-		return append([]string{"aoifleet", "recover", "-i", f.Inventory.Path}, flags.args()...)
+		return append([]string{"aoifleet", "recover", "-i", f.Inventory.Path}, append(flags.parallelArgs(), flags.args()...)...)
 	})
 }

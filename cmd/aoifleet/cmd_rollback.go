@@ -31,6 +31,7 @@ the newest rotation (see: aoifleet runs list).`,
 	flags.changeFlags.add(cmd)
 	cmd.Flags().BoolVar(&flags.Force, "force", false, "also if the certificate was replaced again since, the backup's has expired, or there was none before")
 	flags.addDeadman(cmd)
+	flags.addParallel(cmd)
 	return cmd
 }
 
@@ -47,6 +48,6 @@ func runRollback(call *invocation, run string, flags rollbackFlags) error {
 	return c.carryOut(func(cut context.Context, s fleet.Steps) (*fleet.Change, error) {
 		return f.Rollback(call.ctx, cut, run, s, flags.Options)
 	}, func(c *fleet.Change) []string {
-		return append([]string{"aoifleet", "rollback", c.Past, "-i", f.Inventory.Path}, flags.args()...)
+		return append([]string{"aoifleet", "rollback", c.Past, "-i", f.Inventory.Path}, append(flags.parallelArgs(), flags.args()...)...)
 	})
 }

@@ -34,6 +34,7 @@ func rotateCommand(call *invocation) *cobra.Command {
 	flags.changeFlags.add(cmd)
 	forceFlag(cmd, &flags.Force)
 	flags.addDeadman(cmd)
+	flags.addParallel(cmd)
 	flags.addVerify(cmd)
 	flags.steerFlags.add(cmd)
 	cmd.Flags().BoolVar(&flags.rehearse, "rehearse", false, "try every step but the restart on a copy of each host's certificate, and leave nothing behind; needs no new certificate")
@@ -61,7 +62,7 @@ func runRotate(call *invocation, flags rotateFlags) error {
 	}
 	defer f.Close()
 	again := append([]string{"aoifleet", "rotate", "-i", f.Inventory.Path}, flags.certificateArgs()...)
-	return rotate(call, f, flags, slices.Concat(again, flags.given(), flags.args()))
+	return rotate(call, f, flags, slices.Concat(again, flags.parallelArgs(), flags.given(), flags.args()))
 }
 
 // rehearse tries a rotation without a new certificate and without a restart.
@@ -103,7 +104,7 @@ func rotateSaved(call *invocation, flags rotateFlags) error {
 	flags.Options = fleet.SavedOptions(saved, flags.Options)
 	// The remaining hosts need a new plan and its approval; plan has no --yes.
 	remaining := changeFlags{Options: flags.Options}
-	again := slices.Concat([]string{"aoifleet", "plan", "-i", f.Inventory.Path}, flags.certificateArgs(), []string{"--out", flags.plan}, remaining.args())
+	again := slices.Concat([]string{"aoifleet", "plan", "-i", f.Inventory.Path}, flags.certificateArgs(), flags.parallelArgs(), []string{"--out", flags.plan}, remaining.args())
 	return rotate(call, f, flags, again)
 }
 

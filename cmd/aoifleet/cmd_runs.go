@@ -14,10 +14,10 @@ import (
 func runsCommand(call *invocation) *cobra.Command {
 	cmd := &cobra.Command{Use: "runs", Short: "List the runs of this workstation or show one", Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() }}
-	var number int
+	number := 20
 	list := &cobra.Command{Use: "list", Short: "List the newest runs", Args: cobra.NoArgs,
 		RunE: func(*cobra.Command, []string) error { return runRunsList(call, number) }}
-	list.Flags().IntVarP(&number, "number", "n", 20, "show at most `N` runs")
+	list.Flags().VarP(&countValue{&number, count{1, 1_000_000}}, "number", "n", "show at most `N` runs")
 	call.outputFlag(list)
 	var steps bool
 	show := &cobra.Command{Use: "show ID", Short: "Show what a run did on each host", Args: cobra.ExactArgs(1),
@@ -30,9 +30,6 @@ func runsCommand(call *invocation) *cobra.Command {
 }
 
 func runRunsList(call *invocation, number int) error {
-	if number < 1 {
-		return usage(fmt.Sprintf("--number must be at least 1, not %d", number), "leave it out for 20")
-	}
 	dir, err := fleet.StateDir(call.getenv, call.home)
 	if err != nil {
 		return err

@@ -58,6 +58,75 @@ func (d *durationValue) String() string {
 // Type is pflag.Value.
 func (d *durationValue) Type() string { return "duration" }
 
+// countVar adds a flag for a whole number within bounds.
+func countVar(cmd *cobra.Command, to *int, name string, value int, within count, usage string) {
+	*to = value
+	cmd.Flags().Var(&countValue{to, within}, name, usage)
+}
+
+// count is the least and the most of a number.
+type count struct{ least, most int }
+
+// countValue is the pflag.Value of countVar.
+type countValue struct {
+	to     *int
+	within count
+}
+
+// Set is pflag.Value.
+func (c *countValue) Set(text string) error {
+	n, err := strconv.Atoi(text)
+	if err != nil || n < c.within.least || n > c.within.most {
+		return usage(fmt.Sprintf("must be a whole number from %d to %d, not %q", c.within.least, c.within.most, text), "")
+	}
+	*c.to = n
+	return nil
+}
+
+// String returns the number, "" for a default that is none, which help does not show.
+func (c *countValue) String() string {
+	if c.to == nil || *c.to < c.within.least {
+		return ""
+	}
+	return strconv.Itoa(*c.to)
+}
+
+// Type is pflag.Value.
+func (c *countValue) Type() string { return "int" }
+
+// onceVar adds a flag for a text that may be given once: of two, the last would silently
+// count alone. again returns what to write instead.
+func onceVar(cmd *cobra.Command, to *string, name, short, usage string, again func(first, second string) string) {
+	cmd.Flags().VarP(&onceValue{to: to, again: again}, name, short, usage)
+}
+
+// onceValue is the pflag.Value of onceVar.
+type onceValue struct {
+	to    *string
+	given bool
+	again func(first, second string) string
+}
+
+// Set is pflag.Value.
+func (o *onceValue) Set(text string) error {
+	if o.given {
+		return usage("is given twice", o.again(*o.to, text))
+	}
+	*o.to, o.given = text, true
+	return nil
+}
+
+// String is pflag.Value.
+func (o *onceValue) String() string {
+	if o.to == nil {
+		return ""
+	}
+	return *o.to
+}
+
+// Type is pflag.Value.
+func (o *onceValue) Type() string { return "string" }
+
 // flagError translates an error of pflag to a usage error of this program: no text of a
 // library reaches the operator.
 func flagError(cmd *cobra.Command, err error) error {
@@ -104,11 +173,16 @@ func invalidValue(invalid *pflag.InvalidValueError, see string) error {
 	if own := problem.As(invalid); own != nil { // of a flag type of this program
 		return usage(flag+" "+own.Message, cmp.Or(own.Hint, see))
 	}
-	switch {
-	case invalid.GetFlag().Value.Type() == "bool":
+	if invalid.GetFlag().Value.Type() == "bool" {
 		return usage(fmt.Sprintf("%s takes no value, not %q", flag, value), "write "+flag+" alone, or leave it out")
-	case errors.Is(invalid, strconv.ErrRange):
-		return usage(fmt.Sprintf("%s is too large: %s", flag, value), see)
 	}
-	return usage(fmt.Sprintf("%s must be a whole number, not %q", flag, value), see)
+	return usage(fmt.Sprintf("%s can't be %q", flag, value), see)
+}
+
+// sameMeaning makes a familiar spelling of other programs a name of the same flag.
+func sameMeaning(_ *pflag.FlagSet, name string) pflag.NormalizedName {
+	if name == "check" {
+		name = "dry-run"
+	}
+	return pflag.NormalizedName(name)
 }

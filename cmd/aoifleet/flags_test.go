@@ -70,7 +70,7 @@ func TestEveryFlagRefusesInPlainWords(t *testing.T) {
 		t.Fatal(err)
 	}
 	must := map[string][]string{ // refused whatever else is given
-		"bool": {"maybe"}, "int": {"x", "1.5", "99999999999999999999", ""}, "duration": {"x", "15", "-1s", "99h99", ""},
+		"bool": {"maybe"}, "int": {"x", "-1", "1.5", "99999999999999999999", ""}, "duration": {"x", "15", "-1s", "99h99", ""},
 		"string": {""}, "hosts": {""}, "stringArray": nil,
 	}
 	may := map[string][]string{"FILE": {file + "/x", folder, folder + "/none"}, "": {"no such", "\x1b[31m"}}

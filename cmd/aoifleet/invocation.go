@@ -16,6 +16,7 @@ import (
 	"github.com/aoifleet/aoifleet/internal/fleet"
 	"github.com/aoifleet/aoifleet/internal/inventory"
 	"github.com/aoifleet/aoifleet/internal/report"
+	"github.com/aoifleet/aoifleet/internal/rollout"
 )
 
 // invocation is one call of the program. All commands use it.
@@ -25,6 +26,8 @@ type invocation struct {
 	signals  *signals
 	progress *report.Progress
 	verb     string // the command, such as "inventory list"
+	dryRuns  bool   // the command has --dry-run
+	muted    bool   // --quiet
 	output   string // one of the formats of outputFlag
 
 	code int // the exit code of a command that ended without an error
@@ -40,9 +43,17 @@ func newInvocation(ctx context.Context, p *process, s *signals) *invocation {
 func (call *invocation) caller(announce func(hosts int) string) fleet.Caller {
 	c := fleet.Caller{Command: call.verb, Version: version, Owner: call.owner, User: call.user, Home: call.home, SSH: call.ssh, Getenv: call.getenv,
 		Azure: call.azure, Say: call.progress.Say, Event: call.progress.Event}
+	if call.muted {
+		c.Event = func(rollout.Event) {}
+		c.Say = func(line string) {
+			if !strings.HasPrefix(line, "note: ") {
+				call.progress.Say(line)
+			}
+		}
+	}
 	c.Contact = func(hosts int) {
 		call.signals.heed()
-		if line := announce(hosts); line != "" {
+		if line := announce(hosts); line != "" && !call.muted {
 			fmt.Fprintln(call.stderr, line)
 		}
 	}
@@ -89,7 +100,11 @@ func (call *invocation) mayAsk(yes bool) error {
 	if yes || call.asks {
 		return nil
 	}
-	return usage("confirmation needed, but stdin is not a terminal; add --yes", "check what would change first, then use --yes")
+	hint := "--yes answers the question"
+	if call.dryRuns {
+		hint = "see what would change with --dry-run, then add --yes"
+	}
+	return usage("confirmation needed, but stdin is not a terminal; add --yes", hint)
 }
 
 // agree asks on the terminal and reports whether the answer is y or yes. A signal is no.

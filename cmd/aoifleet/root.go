@@ -74,7 +74,8 @@ func (call *invocation) command() *cobra.Command {
 		RunE:          func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 		PersistentPreRunE: func(cmd *cobra.Command, _ []string) error {
 			call.verb = verbOf(cmd)
-			return cmp.Or(refuseValues(cmd), checkOutput(cmd))
+			call.dryRuns = cmd.Flags().Lookup("dry-run") != nil
+			return cmp.Or(refuseEmpty(cmd), checkOutput(cmd))
 		},
 	}
 	root.CompletionOptions.HiddenDefaultCmd = true
@@ -84,7 +85,10 @@ func (call *invocation) command() *cobra.Command {
 		installHelperCommand(call), sudoersCommand(call),
 		labCommand(call), demoCommand(call), versionCommand(call))
 	root.SetHelpCommand(helpCommand())
+	root.PersistentFlags().BoolVarP(&call.muted, "quiet", "q", false, "print no progress and no notes, only results, warnings and errors")
+	root.SetGlobalNormalizationFunc(sameMeaning)
 	call.checkArgs(root)
+	call.addListHosts(root)
 	return root
 }
 
@@ -101,17 +105,12 @@ func helpCommand() *cobra.Command {
 		}}
 }
 
-// refuseValues refuses a flag that is given without a value, as by a script whose
-// variable is not set: --limit "" would mean the whole fleet. It also refuses a negative
-// number or duration.
-func refuseValues(cmd *cobra.Command) (err error) {
+// refuseEmpty refuses a flag that is given without a value, as by a script whose
+// variable is not set: --limit "" would mean the whole fleet.
+func refuseEmpty(cmd *cobra.Command) (err error) {
 	cmd.Flags().Visit(func(f *pflag.Flag) {
-		switch kind, text := f.Value.Type(), f.Value.String(); {
-		case err != nil:
-		case kind == "string" && strings.TrimSpace(text) == "":
+		if err == nil && f.Value.Type() == "string" && strings.TrimSpace(f.Value.String()) == "" {
 			err = usage("--"+f.Name+" is empty", "give it a value or leave it out; is a shell variable unset?")
-		case (kind == "duration" || kind == "int") && strings.HasPrefix(text, "-"):
-			err = usage("--"+f.Name+" must not be negative", "leave it out for the default; see: "+cmd.CommandPath()+" --help")
 		}
 	})
 	return err

@@ -2,7 +2,9 @@ package main
 
 import (
 	"cmp"
+	"strconv"
 
+	"al.essio.dev/pkg/shellescape"
 	"github.com/spf13/cobra"
 
 	"github.com/aoifleet/aoifleet/internal/fleet"
@@ -13,16 +15,37 @@ import (
 type selection struct {
 	inventory   string // the file; "": that of AOIFLEET_INVENTORY
 	limit       string
+	parallel    int    // 0: the inventory's
 	certificate string // source for all hosts; "": the inventory's
 }
 
 func (s *selection) add(cmd *cobra.Command) {
 	s.addInventory(cmd)
-	cmd.Flags().StringVar(&s.limit, "limit", "", "only these `HOSTS`: names, groups, globs or label=value; a,b (or) a:&b (and) !c (not)")
+	s.addLimit(cmd, "only these `HOSTS`: names, groups, globs, label=value or @FILE; a,b (or) a:&b (and) !c (not); see: aoifleet help selectors")
 }
 
+func (s *selection) addLimit(cmd *cobra.Command, usage string) {
+	onceVar(cmd, &s.limit, "limit", "l", usage, func(first, second string) string {
+		return "for the hosts of both: --limit " + shellescape.Quote(first+","+second) + "; for those in both: --limit " + shellescape.Quote(first+":&"+second)
+	})
+}
+
+// addParallel adds --parallel to a command that restarts agents.
+func (s *selection) addParallel(cmd *cobra.Command) {
+	countVar(cmd, &s.parallel, "parallel", 0, count{1, maxParallel}, "restart `N` agents at once, instead of the inventory's rollout.parallel; failure domains still apply")
+}
+
+// maxParallel is the inventory's limit of rollout.parallel.
+const maxParallel = 100_000
+
 func (s *selection) addInventory(cmd *cobra.Command) {
-	cmd.Flags().StringVarP(&s.inventory, "inventory", "i", "", "inventory `FILE` (also AOIFLEET_INVENTORY)")
+	s.addInventoryFor(cmd, "inventory `FILE` (also AOIFLEET_INVENTORY)")
+}
+
+func (s *selection) addInventoryFor(cmd *cobra.Command, usage string) {
+	onceVar(cmd, &s.inventory, "inventory", "i", usage, func(string, string) string {
+		return "an inventory is one file; groups and --limit divide it"
+	})
 }
 
 func (s *selection) addCertificate(cmd *cobra.Command) {
@@ -37,6 +60,14 @@ func (s selection) certificateArgs() []string {
 	return []string{"--certificate", s.certificate}
 }
 
+// parallelArgs returns --parallel as it was given.
+func (s selection) parallelArgs() []string {
+	if s.parallel == 0 {
+		return nil
+	}
+	return []string{"--parallel", strconv.Itoa(s.parallel)}
+}
+
 // file returns the inventory file, "" if none is given.
 func (s selection) file(getenv func(string) string) string {
 	return cmp.Or(s.inventory, getenv("AOIFLEET_INVENTORY"))
@@ -44,10 +75,33 @@ func (s selection) file(getenv func(string) string) string {
 
 // request returns the request of these flags.
 func (s selection) request(call *invocation, certificates fleet.Certificates) fleet.Request {
-	return fleet.Request{Inventory: s.file(call.getenv), Limit: s.limit, Certificate: s.certificate, Certificates: certificates}
+	return fleet.Request{Inventory: s.file(call.getenv), Limit: s.limit, Parallel: s.parallel, Certificate: s.certificate, Certificates: certificates}
 }
 
 // load reads the inventory and selects hosts.
 func (s selection) load(call *invocation) (*inventory.Inventory, []inventory.Host, error) {
 	return fleet.Load(call.caller(nil), s.request(call, fleet.None))
+}
+
+// addListHosts gives --list-hosts to the commands on selected hosts, as Ansible has it. A
+// rollback selects by its run too.
+func (call *invocation) addListHosts(cmd *cobra.Command) {
+	for _, sub := range cmd.Commands() {
+		call.addListHosts(sub)
+	}
+	run := cmd.RunE
+	if cmd.Flag("limit") == nil || cmd.Name() == "rollback" || cmd.Name() == "sudoers" {
+		return
+	}
+	list := cmd.Flags().Bool("list-hosts", false, "print the hosts that --limit selects, and do nothing else")
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		if !*list {
+			return run(cmd, args)
+		}
+		if plan := cmd.Flag("plan"); plan != nil && plan.Changed {
+			return usage("--plan excludes --list-hosts: the plan has its own", "see: aoifleet rotate --plan FILE --dry-run")
+		}
+		call.verb = "inventory list"
+		return runInventoryList(call, selection{inventory: cmd.Flag("inventory").Value.String(), limit: cmd.Flag("limit").Value.String()})
+	}
 }

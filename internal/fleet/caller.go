@@ -37,6 +37,7 @@ type Request struct {
 	Inventory   string // the inventory file; "": an error
 	Limit       string // selector; "": all hosts
 	User        string // login user for all hosts; "": the inventory's
+	Parallel    int    // hosts at once, instead of the inventory's; 0: the inventory's
 	Certificate string // source for all hosts; "": the inventory's
 	// Certificates is what the procedure needs of the hosts' certificates.
 	Certificates Certificates

@@ -7,8 +7,10 @@ package fleet
 import (
 	"context"
 	"crypto/rand"
+	"fmt"
 	"math"
 	"runtime/debug"
+	"strings"
 	"time"
 
 	"github.com/aoifleet/aoifleet/internal/diags"
@@ -62,7 +64,10 @@ func Load(c Caller, r Request) (*inventory.Inventory, []inventory.Host, error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	hosts, err := inv.Select(r.Limit)
+	hosts, absent, err := inv.Pick(r.Limit)
+	if err == nil && len(absent) > 0 {
+		c.Say("note: no host and no group is called " + listed(inventory.Fold(absent)))
+	}
 	return inv, hosts, err
 }
 
@@ -74,6 +79,9 @@ func open(ctx context.Context, c Caller, r Request, inv *inventory.Inventory, ho
 	boundMemory(len(hosts))
 	settings := *inv
 	settings.Hosts = nil // the targets have them
+	if r.Parallel > 0 {
+		settings.Rollout.Parallel = r.Parallel
+	}
 	f := &Fleet{Inventory: &settings, Others: len(inv.Hosts) - len(hosts), Started: time.Now(), caller: c, request: r}
 	f.run = host.Run{ID: runID(f.Started), Owner: c.Owner}
 	f.Targets = make([]rollout.Target, len(hosts))
@@ -102,6 +110,15 @@ func open(ctx context.Context, c Caller, r Request, inv *inventory.Inventory, ho
 	}
 	f.connect()
 	return f, nil
+}
+
+// listed returns the first names of a list.
+func listed(names []string) string {
+	const most = 10
+	if n := len(names) - most; n > 0 {
+		return strings.Join(names[:most], ", ") + fmt.Sprintf(" and %d more", n)
+	}
+	return strings.Join(names, ", ")
 }
 
 // connect creates the dialer and the runner; it opens no connection.

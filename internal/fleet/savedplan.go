@@ -121,6 +121,9 @@ func OpenSaved(ctx context.Context, c Caller, r Request, saved *planfile.Plan) (
 	}
 	if err := f.checkPolicy(saved); err != nil {
 		f.Close()
+		if n := saved.Policy.Parallel; n != f.Inventory.Rollout.Parallel {
+			return nil, usage(err.Error()+fmt.Sprintf(": %d hosts at once, not %d: was the plan edited?", n, f.Inventory.Rollout.Parallel), fmt.Sprintf("if it was made with --parallel %d, give it again; otherwise %s", n, hint))
+		}
 		return nil, usage(err.Error()+": was the plan edited?", hint)
 	}
 	f.saved, f.PlanID = saved, saved.ID()

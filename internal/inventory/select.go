@@ -19,20 +19,29 @@ import (
 //	a,b  a:b               union
 //	a:&b                   intersection with b, after every union
 //	a:!b                   without b, last of all
+//	@FILE                  the hosts that the lines of a file select
 //
 // Every term must match a host, and so must the whole selector: otherwise the error is an
 // Errors with one entry for each wrong term.
 func (inv *Inventory) Select(limit string) ([]Host, error) {
+	hosts, _, err := inv.Pick(limit)
+	return hosts, err
+}
+
+// Pick is Select. It also returns the names in the selector's ranges that no host and no group
+// has, at most maxHosts.
+func (inv *Inventory) Pick(limit string) (selected []Host, absent []string, err error) {
 	if limit == "" {
-		return slices.Clone(inv.Hosts), nil
+		return slices.Clone(inv.Hosts), nil, nil
 	}
 	terms, problem, hint := parseTerms(limit)
 	if problem != "" {
-		return nil, selectorError(limit, problem, hint)
+		return nil, nil, selectorError(limit, problem, hint)
 	}
-	picked, errs := newFinder(inv.Hosts).combine(terms)
+	f := newFinder(inv.Hosts)
+	picked, errs := f.combine(terms)
 	if errs != nil {
-		return nil, errs
+		return nil, nil, errs
 	}
 	hosts := make([]Host, 0, len(inv.Hosts))
 	for i, h := range inv.Hosts {
@@ -41,9 +50,9 @@ func (inv *Inventory) Select(limit string) ([]Host, error) {
 		}
 	}
 	if len(hosts) == 0 {
-		return nil, selectorError(limit, "it selects no host", "")
+		return nil, nil, selectorError(limit, "it selects no host", "")
 	}
-	return hosts, nil
+	return hosts, f.absent, nil
 }
 
 func selectorError(selector, message, hint string) error {
@@ -90,7 +99,7 @@ func parseTerms(s string) (terms []term, problem, hint string) {
 // intersection and in no exclusion, whatever the order of the terms (Ansible's habit);
 // without a union it starts from every host. It keeps the matches of no term.
 func (f *finder) combine(terms []term) (picked []bool, errs Errors) {
-	total, unions, globs := len(f.hosts), 0, 0
+	total, unions := len(f.hosts), 0
 	picked, common, excluded := make([]bool, total), make([]bool, total), make([]bool, total)
 	setEach(common, true)
 	done := map[term]bool{}
@@ -99,15 +108,11 @@ func (f *finder) combine(terms []term) (picked []bool, errs Errors) {
 			continue
 		}
 		done[t] = true
-		if strings.ContainsAny(t.text, "*?[") {
-			globs++
-		}
-		found, problem := f.find(t.text, len(errs) < shownErrors)
+		found := f.term(t.text, &errs)
 		switch {
-		case globs > maxGlobs:
+		case f.globs > maxGlobs:
 			return nil, Errors{{Message: fmt.Sprintf("the selector has more than %d globs", maxGlobs), Hint: "select by group or label"}}
-		case problem != nil:
-			errs = append(errs, *problem)
+		case found == nil:
 		case t.op == '&':
 			kept := make([]bool, total)
 			for _, i := range found {
@@ -147,6 +152,10 @@ type finder struct {
 	hosts  []Host
 	names  map[string]int
 	groups map[string][]int
+
+	globs  int // that were compared with every host
+	absent []string
+	ranged int // names of ranges that were looked up
 }
 
 func newFinder(hosts []Host) *finder {
@@ -179,12 +188,31 @@ func (f *finder) find(text string, suggest bool) ([]int, *Error) {
 	}
 	found, hint := f.byName(text, match), ""
 	if len(found) > 0 {
+		f.noteAbsent(text)
 		return found, nil
 	}
 	if suggest {
 		hint = f.nameHint(text)
 	}
 	return nil, problem("no host or group has this name", hint)
+}
+
+// noteAbsent keeps the names that a range stands for and that do not exist.
+func (f *finder) noteAbsent(text string) {
+	t, err := parseTemplate(text)
+	if err != nil || len(t.spans) == 0 || strings.ContainsAny(text, "*?") {
+		return
+	}
+	size := t.size()
+	if f.ranged += size; f.ranged > maxHosts {
+		return
+	}
+	for i := range size {
+		name := t.at(i)
+		if _, known := f.names[name]; !known && f.groups[name] == nil {
+			f.absent = append(f.absent, name)
+		}
+	}
 }
 
 // byName finds by name; match is nil for a text that is no glob.

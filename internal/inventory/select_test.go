@@ -2,6 +2,8 @@ package inventory
 
 import (
 	"errors"
+	"os"
+	"path/filepath"
 	"regexp"
 	"strings"
 	"testing"
@@ -203,5 +205,55 @@ func TestAmount(t *testing.T) {
 func TestSudoString(t *testing.T) {
 	if SudoNone.String() != "none" || SudoPasswordless.String() != "passwordless" {
 		t.Errorf("%s, %s", SudoNone, SudoPasswordless)
+	}
+}
+
+// A file of names is bounded like any selector, and selects nothing that it does not name.
+func TestSelectFile(t *testing.T) {
+	inv := parse(t, fleet)
+	write := func(text string) string {
+		path := filepath.Join(t.TempDir(), "names")
+		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		return "@" + path
+	}
+	name := inv.Hosts[0].Name
+	for text, want := range map[string]string{
+		"\ufeff" + name + "\r\n\n # none\n" + name + "# again": "",
+		name + "\n@" + name:             `selector "@`,
+		name + "\nno such":              `:2: selector "no such": no host or group has this name`,
+		strings.Repeat("a*\n", 1001):    "more than 1000 globs",
+		"# " + name:                     "has no name",
+		strings.Repeat(name+"\n", 9999): "",
+		strings.Repeat("x", 32<<20):     "is larger than",
+	} {
+		limit := write(text)
+		hosts, err := inv.Select(limit)
+		if want == "" && (err != nil || len(hosts) != 1) || want != "" && (err == nil || !strings.Contains(err.Error(), want)) {
+			t.Errorf("%.20q: %d hosts, %.200v, want %q", text, len(hosts), err, want)
+		}
+	}
+	if _, err := inv.Select("@/dev/zero"); err == nil || !strings.Contains(err.Error(), "is a device") {
+		t.Error(err)
+	}
+}
+
+// The names of a range that do not exist are known.
+func TestPickAbsent(t *testing.T) {
+	inv := parse(t, "version: 1\nhosts: {'a-[01-03]': , b-1: }\ngroups: {g-1: {hosts: {c: }}}\n")
+	for limit, want := range map[string]string{
+		"a-[01-05]": "a-[04-05]", "a-[01-03]": "", "a-0[1-9],b-1": "a-[04-09]", "a-*": "", "g-[1-2]": "g-2", "all": "", "!b-[1-2]": "b-2", "a-[01-99999]": "",
+	} {
+		_, absent, err := inv.Pick(limit)
+		if got := strings.Join(Fold(absent), ","); err != nil && limit != "a-[01-99999]" || got != want {
+			t.Errorf("%s: %q, %v, want %q", limit, got, err, want)
+		}
+	}
+	if _, absent, err := inv.Pick("b-[1-99999]"); err != nil || len(absent) != 99998 {
+		t.Errorf("%d, %v", len(absent), err)
+	}
+	if _, absent, err := inv.Pick("b-[1-999999999]"); err != nil || absent != nil {
+		t.Errorf("%d, %v", len(absent), err)
 	}
 }
