@@ -52,6 +52,7 @@ type scriptAzure struct {
 //	azure issuer NAME             of the vault, whose authority is the simulated one
 //	azure issue POLLS [REFUSAL]   how often a certificate is found in progress (-1: always)
 //	azure policy NAME FILE        of a certificate, in JSON
+//	azure created N               so often a client has asked for a version, without an error
 //	azure renew NAME              the vault makes the next version by itself
 //	azure private [on|off]        only the machines reach the vault
 //	azure fail SERVICE STATUS     every request from now on
@@ -116,6 +117,10 @@ func simulatedAzure(ts *testscript.TestScript, _ bool, args []string) {
 		var p cloud.CertificatePolicy
 		ts.Check(json.Unmarshal([]byte(ts.ReadFile(args[2])), &p))
 		z.vault.SetPolicy(args[1], p)
+	case "created":
+		if got := strconv.Itoa(z.vault.Created()); got != args[1] {
+			ts.Fatalf("%s versions were asked for, want %s", got, args[1])
+		}
 	case "renew":
 		_, err := z.vault.Renew(args[1])
 		ts.Check(err)

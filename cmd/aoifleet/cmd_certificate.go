@@ -16,7 +16,7 @@ func certificateCommand(call *invocation) *cobra.Command {
 	inspect := &cobra.Command{Use: "inspect FILE", Short: "Show the contents of a base64 P12 file, and whether the agent can load it", Args: cobra.ExactArgs(1),
 		RunE: func(_ *cobra.Command, args []string) error { return runInspect(call, args[0]) }}
 	call.outputFlag(inspect)
-	cmd.AddCommand(certificateNewCommand(call), inspect, certificatePackCommand(call), certificateFetchCommand(call), certificateVerifyCommand(call), certificateRegisterCommand(call), certificateListCommand(call), certificateRetireCommand(call))
+	cmd.AddCommand(certificateNewCommand(call), inspect, certificatePackCommand(call), certificateMergeCommand(call), certificateFetchCommand(call), certificateVerifyCommand(call), certificateRegisterCommand(call), certificateListCommand(call), certificateRetireCommand(call))
 	return cmd
 }
 

@@ -40,7 +40,7 @@ func runFetch(call *invocation, source string, flags fetchFlags) error {
 	if err := newcert.CheckOut(flags.out, flags.force); err != nil {
 		return err
 	}
-	cloud, err := fetchCloud(call, flags)
+	cloud, err := cloudOf(call, flags.selection, flags.cloud)
 	if err != nil {
 		return err
 	}
@@ -56,11 +56,11 @@ func runFetch(call *invocation, source string, flags fetchFlags) error {
 	return writeP12(call, flags.out, c, flags.force)
 }
 
-// fetchCloud returns the cloud of the flag, otherwise of the inventory if one is given.
-func fetchCloud(call *invocation, flags fetchFlags) (azurecloud.Settings, error) {
-	file := flags.file(call.getenv)
-	if flags.cloud != "" || file == "" {
-		return azurecloud.Settings{Name: flags.cloud}, nil
+// cloudOf returns the named cloud, otherwise the inventory's if one is given.
+func cloudOf(call *invocation, s selection, named string) (azurecloud.Settings, error) {
+	file := s.file(call.getenv)
+	if named != "" || file == "" {
+		return azurecloud.Settings{Name: named}, nil
 	}
 	inv, err := inventory.Load(file, inventory.Env{User: call.user, Home: call.home})
 	if err != nil {

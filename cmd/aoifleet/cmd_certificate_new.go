@@ -24,12 +24,19 @@ type newFlags struct {
 	days, bits   int
 	perHost      bool
 	csr, force   bool
+	vault        vaultFlags
 }
 
 func certificateNewCommand(call *invocation) *cobra.Command {
 	var flags newFlags
-	cmd := &cobra.Command{Use: "new", Short: "Make a key and a self-signed certificate or a certificate request, for the fleet or per VM", Args: cobra.NoArgs,
+	cmd := &cobra.Command{Use: "new", Short: "Make a key and a self-signed certificate or a certificate request, for the fleet or per VM, in files or in a Key Vault", Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			if flags.vault.name != "" {
+				return runNewInVault(call, flags, cmd.Flags().Changed)
+			}
+			if flags.vault != (vaultFlags{}) {
+				return usage("--issuer, --renew-before and --cloud need --in-keyvault", "aoifleet certificate new --in-keyvault VAULT/NAME")
+			}
 			if flags.csr && cmd.Flags().Changed("days") {
 				return usage("--csr and --days exclude each other", "the authority decides how long the certificate is valid")
 			}
@@ -49,6 +56,7 @@ func certificateNewCommand(call *invocation) *cobra.Command {
 	f.BoolVar(&flags.csr, "csr", false, "write a key and a certificate request (CSR) for an authority instead")
 	f.StringArrayVar(&flags.names, "san", nil, "DNS `NAME` in the request (subjectAltName), with --csr; {name} is the host's name; may be repeated")
 	f.BoolVar(&flags.force, "force", false, "replace existing files")
+	flags.vault.add(cmd)
 	return cmd
 }
 
@@ -90,14 +98,16 @@ func writeSet(call *invocation, set *newcert.Set, force bool) error {
 func (flags newFlags) check() error {
 	switch {
 	case flags.perHost == (flags.out != ""):
-		return usage("new needs either --out or --per-host", newHint)
+		return usage("new needs one of --out, --per-host and --in-keyvault", newHint)
 	case flags.out == "-":
 		return usage("a private key is not written to standard output", "name a file with --out")
 	case !slices.Contains(certificate.Bits, flags.bits):
-		return usage("--bits must be 2048, 3072 or 4096", "leave it out for 3072")
+		return errBits
 	}
 	return nil
 }
+
+var errBits = usage("--bits must be 2048, 3072 or 4096", "leave it out for 3072")
 
 // newItems returns the certificates to make and their paths.
 func newItems(call *invocation, flags newFlags) ([]*newcert.Item, error) {

@@ -85,6 +85,8 @@ func (v *VaultCertificate) post(ctx context.Context, below string, body, into an
 // refusal is the error of an answer, with the right that these requests need.
 func (v *VaultCertificate) refusal(x exchange, e *Error) *Error {
 	switch text := vendorText(x.body); {
+	case strings.HasPrefix(text.message, "Merge is forbidden"):
+		e.Hint = "wait for its issuer: aoifleet certificate new --in-keyvault " + v.ref.Vault + "/" + v.ref.Name
 	case x.status == http.StatusForbidden && text.message != "" && !byFirewall(e.Code, text.message):
 		e.Hint = "it needs the role Key Vault Certificates Officer on the vault, or the access policy: certificates get, list, create"
 	case e.Code == "ObjectIsDeletedButRecoverable":
@@ -121,6 +123,9 @@ type Operation struct {
 
 // InProgress reports whether the version is still being made. None is not.
 func (o *Operation) InProgress() bool { return o != nil && strings.EqualFold(o.Status, "inProgress") }
+
+// Completed reports whether the version is complete.
+func (o *Operation) Completed() bool { return strings.EqualFold(o.Status, "completed") }
 
 // NeedsAnswer reports whether an authority that the vault does not know has to sign the request,
 // and its answer to be merged.
@@ -181,7 +186,7 @@ func (v *VaultCertificate) Wait(ctx context.Context, limit time.Duration) (*Oper
 			return nil, err
 		case o == nil:
 			return nil, NewError(problem.Secret, "", fmt.Sprintf("the creation of %s was deleted in the vault", v.ref), "run it again")
-		case o.NeedsAnswer(), strings.EqualFold(o.Status, "completed"):
+		case o.NeedsAnswer(), o.Completed():
 			return o, nil
 		case !o.InProgress():
 			return nil, NewError(problem.Refused, clean(o.Error.Code, 60), fmt.Sprintf("%s was not created: its issuer %s: %s%s", v.ref, clean(o.Issuer.Name, 60), clean(o.Status, 40), said(clean(o.Error.Message, maxText))),

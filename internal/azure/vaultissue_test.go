@@ -230,6 +230,15 @@ func TestVaultMakesNothing(t *testing.T) {
 			_, err := v.Create(background(), NewPolicy("CN=a", IssuerSelf, 12, 2048))
 			return err
 		}, problem.Forbidden, "the role Key Vault Certificates Officer"},
+		{"merged while its issuer works", func(*world) {}, func(w *world) error {
+			v := w.certificate()
+			w.vault.AddIssuer("contoso-ca")
+			w.vault.Issue(cloud.Issuance{Polls: -1})
+			if _, err := v.Create(background(), NewPolicy("CN=a", "contoso-ca", 12, 2048)); err != nil {
+				return err
+			}
+			return v.Merge(background(), []*x509.Certificate{w.pair(1, year).Leaf()})
+		}, problem.Forbidden, "| wait for its issuer"},
 		{"deleted", func(w *world) {
 			w.cloud.Fail(cloud.Vault, cloud.Fault{Times: -1, Method: http.MethodPost, Status: 409, Body: `{"error":{"code":"Conflict","message":"Certificate fleet is currently in a deleted but recoverable state","innererror":{"code":"ObjectIsDeletedButRecoverable"}}}`})
 		}, create, problem.Forbidden, "az keyvault certificate recover --vault-name contoso-dp-kv --name fleet"},

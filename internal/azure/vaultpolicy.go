@@ -77,8 +77,12 @@ func (p *Policy) RenewBefore(days int) {
 	p.Actions = []LifetimeAction{a}
 }
 
-// Renews returns when the vault renews the certificate by itself, in words; "": it does not.
+// Renews returns when the vault renews the certificate by itself, in words; "": it
+// does not, or there is no policy.
 func (p *Policy) Renews() string {
+	if p == nil {
+		return ""
+	}
 	for _, a := range p.Actions {
 		switch {
 		case !strings.EqualFold(a.Action.Type, autoRenew):

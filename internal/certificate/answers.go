@@ -2,6 +2,8 @@ package certificate
 
 import (
 	"bytes"
+	"crypto"
+	"crypto/rsa"
 	"crypto/x509"
 	"encoding/pem"
 	"fmt"
@@ -20,7 +22,8 @@ const maxAnswers = 20_000
 // their issuers.
 type Answers struct {
 	certs  []*x509.Certificate
-	Unread []string // files without a certificate, and why
+	known  map[string]bool // by DER
+	Unread []string        // files without a certificate, and why
 }
 
 // ReadAnswers reads all certificates in the files of a folder: PEM, DER or PKCS#7. It leaves
@@ -33,31 +36,63 @@ func ReadAnswers(folder string) (*Answers, error) {
 	if len(entries) > maxAnswers {
 		return nil, flawed("keep only the answers of these hosts there", "has more than %d files", maxAnswers).at(folder).problem()
 	}
-	a, known := &Answers{}, map[string]bool{}
+	a := &Answers{known: map[string]bool{}}
 	for _, e := range entries {
-		if e.IsDir() {
-			continue
-		}
-		data, err := localfile.Read(filepath.Join(folder, e.Name()), MaxSize+1)
-		if err != nil {
-			a.Unread = append(a.Unread, e.Name()+": "+reason(err))
-			continue
-		}
-		certs, p := readCerts(data)
-		if p != nil {
-			a.Unread = append(a.Unread, e.Name()+": "+p.message)
-		}
-		for _, m := range members(certs) {
-			switch {
-			case m.why != "":
-				a.Unread = append(a.Unread, fmt.Sprintf("%s: %s", e.Name(), m))
-			case !known[string(m.cert.Raw)]:
-				known[string(m.cert.Raw)] = true
-				a.certs = append(a.certs, m.cert)
-			}
+		if !e.IsDir() {
+			a.read(filepath.Join(folder, e.Name()), e.Name())
 		}
 	}
 	return a, nil
+}
+
+// ReadAnswerFiles is ReadAnswers for files, of which each must have a certificate.
+func ReadAnswerFiles(paths []string) (*Answers, error) {
+	a := &Answers{known: map[string]bool{}}
+	for _, path := range paths {
+		if a.read(path, path); len(a.Unread) > 0 {
+			return nil, flawed("an answer is PEM, DER or PKCS#7; see what the file is: aoifleet certificate inspect FILE", "%s", a.Unread[0]).problem()
+		}
+	}
+	return a, nil
+}
+
+// read adds the certificates of a file, each once.
+func (a *Answers) read(path, name string) {
+	data, err := localfile.Read(path, MaxSize+1)
+	if err != nil {
+		a.Unread = append(a.Unread, name+": "+reason(err))
+		return
+	}
+	certs, p := readCerts(data)
+	if p != nil {
+		a.Unread = append(a.Unread, name+": "+p.message)
+	}
+	for _, m := range members(certs) {
+		switch {
+		case m.why != "":
+			a.Unread = append(a.Unread, fmt.Sprintf("%s: %s", name, m))
+		case !a.known[string(m.cert.Raw)]:
+			a.known[string(m.cert.Raw)] = true
+			a.certs = append(a.certs, m.cert)
+		}
+	}
+}
+
+// For returns the certificate for a public key, which must be valid at now and usable, and its
+// issuers. Every error is a *problem.Error.
+func (a *Answers) For(key crypto.PublicKey, now time.Time) ([]*x509.Certificate, error) {
+	why := flawed("merge the authority's answer to this request; see what a file is: aoifleet certificate inspect FILE", "no certificate there has the key of the vault's request")
+	for _, cert := range a.certs {
+		if mine, isRSA := cert.PublicKey.(*rsa.PublicKey); !isRSA || !mine.Equal(key) {
+			continue
+		}
+		_, p := publicOf([][]byte{cert.Raw}, now)
+		if p == nil {
+			return append([]*x509.Certificate{cert}, a.issuersOf(cert.Raw)...), nil
+		}
+		why = flawed(p.hint, "the answer %s", p.message)
+	}
+	return nil, why.problem()
 }
 
 // Pack makes the canonical P12 of a key, in PEM or DER, and the answer for it, with its

@@ -73,6 +73,10 @@ func (r *Reader) Public(ctx context.Context, source string) (*x509.Certificate, 
 	if err != nil {
 		return nil, err
 	}
+	return r.parsePublic(ref, der)
+}
+
+func (r *Reader) parsePublic(ref azure.Reference, der []byte) (*x509.Certificate, error) {
 	cert, err := certificate.ParsePublicDER(der, r.Now)
 	if err != nil {
 		return nil, &problem.Error{Class: problem.Certificate, Message: ref.String() + " " + err.Error(), Hint: "make a new version of the certificate in the vault, with an RSA key"}

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/aoifleet/aoifleet/internal/certificate"
+	"github.com/aoifleet/aoifleet/internal/certsource"
 	"github.com/aoifleet/aoifleet/internal/newcert"
 )
 
@@ -41,6 +42,33 @@ func MadeOf(s *newcert.Set) []Made {
 		list[n] = m
 	}
 	return list
+}
+
+// Issued is one certificate of `certificate new --in-keyvault -o json` and `certificate merge -o json`.
+type Issued struct {
+	Certificate string     `json:"certificate"` // keyvault://VAULT/NAME, with the version if there is one
+	Request     *string    `json:"request"`     // null: it is complete; PEM, for the authority
+	Thumbprint  *string    `json:"thumbprint"`  // these are null with a request
+	SHA256      *string    `json:"sha256"`
+	Subject     *string    `json:"subject"`
+	NotAfter    *time.Time `json:"not_after"`
+	Renews      *string    `json:"renews"` // null: the vault does not
+}
+
+// IssuedOf returns a version in a vault for the document.
+func IssuedOf(made *certsource.Issued) Issued {
+	i := Issued{Certificate: made.Ref.String()}
+	if made.Renews != "" {
+		i.Renews = &made.Renews
+	}
+	if made.Certificate == nil {
+		request := string(made.Request)
+		i.Request = &request
+		return i
+	}
+	l := certificate.Describe(made.Certificate)
+	i.Thumbprint, i.SHA256, i.Subject, i.NotAfter = &l.Thumbprint, &l.SHA256, &l.Subject, &l.NotAfter
+	return i
 }
 
 // Inspected is the certificate of `certificate inspect -o json`.

@@ -180,6 +180,7 @@ func (v *KeyVault) create(w http.ResponseWriter, r *http.Request, name string) {
 	case v.begin(name, policy) != nil:
 		vaultError(w, http.StatusInternalServerError, "InternalError", "", "The key could not be made")
 	default:
+		v.created++
 		o := v.certs[name].pending
 		w.Header().Set("Location", idOf(r, name, "pending")+"?api-version="+r.URL.Query().Get("api-version")+"&request_id="+o.id)
 		w.Header().Set("Retry-After", "1")

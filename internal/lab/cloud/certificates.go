@@ -131,6 +131,12 @@ func (v *KeyVault) AllowOfficer(client string, yes bool) {
 // Issue sets how certificates are made from now on; at first they are made at once.
 func (v *KeyVault) Issue(how Issuance) { v.cloud.set(func() { v.how = how }) }
 
+// Created returns how many versions clients have begun.
+func (v *KeyVault) Created() (n int) {
+	v.cloud.set(func() { n = v.created })
+	return n
+}
+
 // AddIssuer adds an issuer that policies may name, whose authority is the cloud's own.
 func (v *KeyVault) AddIssuer(name string) { v.cloud.set(func() { v.issuers[name] = true }) }
 

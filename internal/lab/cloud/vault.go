@@ -18,6 +18,7 @@ type KeyVault struct {
 	certs        map[string]*vaultCertificate
 	issuers      map[string]bool
 	how          Issuance // of the next certificates
+	created      int      // versions that clients have begun
 	firewall     bool
 	private      bool // reached from the machines only
 }
