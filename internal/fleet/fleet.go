@@ -13,6 +13,8 @@ import (
 	"strings"
 	"time"
 
+	"al.essio.dev/pkg/shellescape"
+
 	"github.com/aoifleet/aoifleet/internal/diags"
 	"github.com/aoifleet/aoifleet/internal/display"
 	"github.com/aoifleet/aoifleet/internal/host"
@@ -125,7 +127,7 @@ func listed(names []string) string {
 func (f *Fleet) connect() {
 	settings := f.Inventory.Rollout
 	f.dialer = remote.NewDialer(remote.Options{AgentSocket: f.caller.Getenv("SSH_AUTH_SOCK"),
-		ConnectRate: settings.ConnectRate, ConnectParallel: settings.ConnectParallel,
+		ConnectRate: settings.ConnectRate, ConnectParallel: settings.ConnectParallel, AddHostKeys: f.addHostKeys(),
 		Note: func(line string) { f.caller.Say("note: " + line) }})
 	f.sudo = &sudoPasswords{secrets: f.secrets, known: map[sudoSource]*host.Password{}}
 	f.runner = &rollout.Runner{
@@ -135,6 +137,15 @@ func (f *Fleet) connect() {
 		},
 		Events: f.event, RunID: f.run.ID, Diagnostics: diags.In("diags-" + f.run.ID),
 	}
+}
+
+// addHostKeys returns the command that adds the unknown host keys of the targets.
+func (f *Fleet) addHostKeys() string {
+	command := []string{"aoifleet", "hostkeys", "scan", "-i", f.Inventory.Path, "--add"}
+	if f.request.Limit != "" {
+		command = append(command, "--limit", f.request.Limit)
+	}
+	return shellescape.QuoteCommand(command)
 }
 
 // dial connects to a host on behalf of a run.

@@ -193,11 +193,10 @@ func outOfTime(ctx context.Context, err error) error {
 	if err == nil || ctx.Err() == nil {
 		return err
 	}
-	how := "timed out"
 	if errors.Is(ctx.Err(), context.Canceled) {
-		how = "interrupted"
+		return &problem.Error{Class: problem.Interrupted, Message: "command interrupted", Err: ctx.Err()}
 	}
-	return &problem.Error{Class: problem.Timeout, Message: "command " + how, Err: ctx.Err()}
+	return &problem.Error{Class: problem.Timeout, Message: "command timed out", Err: ctx.Err()}
 }
 
 // hangUp closes the shell without waiting for its end.

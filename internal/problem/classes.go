@@ -23,7 +23,7 @@ const (
 const (
 	Sudo            Class = "sudo"              // the login user can't become root
 	Command         Class = "command"           // the host answered, and a command or request failed
-	Timeout         Class = "timeout"           // the caller's context ended first: deadline or cancellation
+	Timeout         Class = "timeout"           // the deadline of the caller's context passed first
 	Disk            Class = "disk"              // a file could not be stored, on the host or the workstation
 	Drift           Class = "drift"             // the host has changed since the plan was made
 	Locked          Class = "locked"            // another run holds the lock on the host
@@ -39,7 +39,7 @@ const (
 	Secret      Class = "secret"      // the secret is missing, disabled, expired or not valid yet
 	Unsettled   Class = "unsettled"   // another change of the application's certificates is in progress, or the last one is not visible yet
 	Unexpected  Class = "unexpected"  // the answer is not from the service, or is truncated
-	Interrupted Class = "interrupted" // the caller's context ended first
+	Interrupted Class = "interrupted" // the operator ended it; also of hosts
 )
 
 // Internal is the class of a fault in this program or on the workstation.

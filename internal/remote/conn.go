@@ -271,9 +271,8 @@ func closedError() *problem.Error {
 
 // contextError returns the error for what was interrupted or timed out by ctx.
 func contextError(ctx context.Context, what string) *problem.Error {
-	how := "timed out"
 	if errors.Is(ctx.Err(), context.Canceled) {
-		how = "interrupted"
+		return &problem.Error{Class: problem.Interrupted, Message: what + " interrupted", Err: ctx.Err()}
 	}
-	return &problem.Error{Class: problem.Timeout, Message: what + " " + how, Err: ctx.Err()}
+	return &problem.Error{Class: problem.Timeout, Message: what + " timed out", Err: ctx.Err()}
 }

@@ -122,8 +122,19 @@ func (d *Dialer) Dial(ctx context.Context, t Target) (*Conn, error) {
 	}
 }
 
-// dial makes up to 1+maxEarlyRetries attempts.
+// dial connects to t. An error without a connection names the address and the port.
 func (d *Dialer) dial(ctx context.Context, t Target) (*Conn, error) {
+	c, err := d.attempts(ctx, t)
+	e := asDialError(err)
+	if e == nil || e.Class != problem.Unreachable || e.Hop != "" {
+		return c, err
+	}
+	e.Message += " (" + address(t) + ")"
+	return c, e
+}
+
+// attempts makes up to 1+maxEarlyRetries attempts.
+func (d *Dialer) attempts(ctx context.Context, t Target) (*Conn, error) {
 	for retries := 0; ; retries++ {
 		// Before the gate, because the jump host has to pass it too.
 		via, err := d.jumpHost(ctx, t.Via)
@@ -207,7 +218,7 @@ func (d *Dialer) dialOnce(ctx, limited context.Context, a *attempt) (*Conn, erro
 // isFinal returns whether err is one that a timeout cannot cause.
 func isFinal(err error) bool {
 	e := problem.As(err)
-	return e != nil && e.Class != problem.Unreachable && e.Class != problem.Timeout
+	return e != nil && e.Class != problem.Unreachable && e.Class != problem.Timeout && e.Class != problem.Interrupted
 }
 
 // attempt is one try to connect.
@@ -383,14 +394,14 @@ func (a *attempt) timeoutError(ctx context.Context) *problem.Error {
 	if errors.Is(ctx.Err(), context.Canceled) {
 		return contextError(ctx, "connecting")
 	}
-	message := "timed out after " + a.target.ConnectTimeout.String()
+	message, hint := "timed out after "+a.target.ConnectTimeout.String(), hintTimedOut
 	if ctx.Err() != nil {
 		message = "timed out"
 	}
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if a.stage != "" {
-		message += ": " + a.stage
+		message, hint = message+": "+a.stage, ""
 	}
-	return &problem.Error{Class: problem.Unreachable, Message: message, Err: context.DeadlineExceeded}
+	return &problem.Error{Class: problem.Unreachable, Message: message, Hint: hint, Err: context.DeadlineExceeded}
 }

@@ -5,7 +5,9 @@ import (
 	"errors"
 	"io"
 	"net"
+	"os"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -101,11 +103,13 @@ func TestDialWithoutServer(t *testing.T) {
 	_ = s.listener.Close()
 	d := newDialer(t, Options{})
 	_, err := d.Dial(testContext(t), s.target)
-	wantError(t, err, problem.Unreachable, "connection refused")
+	if e := wantError(t, err, problem.Unreachable, "connection refused ("+address(s.target)+")"); e.Hint == "" {
+		t.Error("no hint")
+	}
 	s.target.Address = "host.invalid"
 	s.target.ConnectTimeout = time.Second
 	_, err = d.Dial(testContext(t), s.target)
-	wantError(t, err, problem.Unreachable, "")
+	wantError(t, err, problem.Unreachable, " ("+address(s.target)+")")
 	s.target.Address = ""
 	_, err = d.Dial(testContext(t), s.target)
 	wantError(t, err, problem.Internal, "address")
@@ -119,10 +123,14 @@ func TestTCPReasons(t *testing.T) {
 		{&net.OpError{Err: &net.DNSError{IsNotFound: true}}, "no such host"},
 		{&net.OpError{Err: &net.DNSError{IsTimeout: true}}, "name lookup failed"},
 		{&net.OpError{Op: "dial", Err: errors.New("odd\x1b[31m")}, "no connection: odd"},
+		{&net.OpError{Err: os.NewSyscallError("connect", syscall.ECONNREFUSED)}, "connection refused"},
+		{&net.OpError{Err: os.NewSyscallError("connect", syscall.EHOSTUNREACH)}, "no route to host"},
+		{&net.OpError{Err: os.NewSyscallError("connect", syscall.ENETUNREACH)}, "no route to host"},
+		{&net.OpError{Err: os.ErrDeadlineExceeded}, "timed out"},
 	}
 	for _, tc := range cases {
-		if got := tcpReason(tc.err); got != tc.want {
-			t.Errorf("%v: %q, want %q", tc.err, got, tc.want)
+		if got, hint := tcpReason(tc.err); got != tc.want || hint == "" {
+			t.Errorf("%v: %q, %q, want %q", tc.err, got, hint, tc.want)
 		}
 	}
 }
@@ -132,7 +140,7 @@ func TestDialIsCancelled(t *testing.T) {
 	ctx, cancel := context.WithCancel(testContext(t))
 	s.transport = func(int, net.Conn) bool { cancel(); return true }
 	_, err := newDialer(t, Options{}).Dial(ctx, s.start().target)
-	wantError(t, err, problem.Timeout, "interrupted")
+	wantError(t, err, problem.Interrupted, "interrupted")
 	if !errors.Is(err, context.Canceled) {
 		t.Errorf("%v does not unwrap to the cancellation", err)
 	}
@@ -217,7 +225,7 @@ func TestUncooperativeServer(t *testing.T) {
 	s.open = func(ssh.NewChannel) bool { cancel(); return true }
 	c := dial(t, newDialer(t, Options{}), s.start().target)
 	_, err := c.Run(ctx, "true", nil)
-	wantError(t, err, problem.Timeout, "interrupted")
+	wantError(t, err, problem.Interrupted, "interrupted")
 	_, err = c.Start(testContext(t), "true") // waits until the connection is closed
 	wantError(t, err, problem.Unreachable, "did not close a session in time")
 }

@@ -1,6 +1,7 @@
 package remote
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -22,6 +23,7 @@ import (
 type hostCheck struct {
 	known  knownFiles
 	pins   *pinTypes
+	add    string // Options.AddHostKeys
 	target Target
 	names  []string      // to look up in known_hosts, in this order
 	lines  [][]knownLine // of each name
@@ -33,7 +35,7 @@ type hostCheck struct {
 
 // hostCheck returns the check of t's host key. The error is a *problem.Error.
 func (d *Dialer) hostCheck(t Target) (*hostCheck, error) {
-	h := &hostCheck{pins: &d.pins, target: t, names: knownNames(t)}
+	h := &hostCheck{pins: &d.pins, add: d.options.AddHostKeys, target: t, names: knownNames(t)}
 	if len(t.HostKeyFingerprints) > 0 {
 		return h, nil
 	}
@@ -192,7 +194,7 @@ func (h *hostCheck) unknown(key ssh.PublicKey) *problem.Error {
 		}
 		break
 	}
-	return &problem.Error{Class: problem.HostKeyUnknown, Message: message, Hint: "compare the fingerprint, then: " + h.scanCommand()}
+	return &problem.Error{Class: problem.HostKeyUnknown, Message: message, Hint: "compare the fingerprint, then: " + cmp.Or(h.addCommand(), h.scanCommand())}
 }
 
 func (h *hostCheck) changed(key ssh.PublicKey, expected *knownLine) *problem.Error {
@@ -203,6 +205,14 @@ func (h *hostCheck) changed(key ssh.PublicKey, expected *knownLine) *problem.Err
 			expected.place(), describe(expected.key), describe(key)),
 		Hint: "this may be an attack; if you know why it changed: " + forget + " ; " + h.scanCommand(),
 	}
+}
+
+// addCommand returns the command that adds the keys of all hosts, "" for a jump host.
+func (h *hostCheck) addCommand() string {
+	if h.target.hop {
+		return ""
+	}
+	return h.add
 }
 
 // scanCommand returns the command that adds the host's key to known_hosts.

@@ -307,5 +307,5 @@ func TestJumpIsCancelled(t *testing.T) {
 		time.Sleep(time.Millisecond)
 	}
 	cancel()
-	wantError(t, <-ended, problem.Timeout, "connecting interrupted")
+	wantError(t, <-ended, problem.Interrupted, "connecting interrupted")
 }

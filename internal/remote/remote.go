@@ -38,7 +38,8 @@ const (
 
 // DialError is an error of [Dialer.Dial] that says where it occurred. Every other
 // error of this package is a plain *problem.Error. Message names no machine except
-// a jump host, so that equal failures of many hosts can be counted together. Err is
+// a jump host, and the address without a connection as " (HOST:PORT)" at its end: equal
+// failures of many hosts can be counted together. Err is
 // a context error, an [ExitError], fs.ErrPermission, or nil; its text is sanitised.
 type DialError struct {
 	problem.Base
@@ -163,6 +164,9 @@ type Options struct {
 	// ConnectParallel is the maximum number of connections in their handshake behind one
 	// first hop; 0 means DefaultConnectParallel.
 	ConnectParallel int
+	// AddHostKeys is the command that adds the unknown keys of the targets to known_hosts, for
+	// hints; empty: each has a command of its own.
+	AddHostKeys string
 	// Note receives one line for each known_hosts file of which lines are skipped; nil:
 	// no one does.
 	Note func(line string)

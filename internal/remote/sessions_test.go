@@ -224,7 +224,7 @@ func TestFurtherConnectionIsClosed(t *testing.T) {
 	ctx, cancel := context.WithCancel(testContext(t))
 	cancel()
 	_, err = c.Run(ctx, "true", nil)
-	wantError(t, err, problem.Timeout, "interrupted")
+	wantError(t, err, problem.Interrupted, "interrupted")
 	if strings.Contains(fmt.Sprint(err), "sessions") {
 		t.Error(err)
 	}

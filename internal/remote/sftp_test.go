@@ -227,7 +227,7 @@ func TestPutStalls(t *testing.T) {
 		if stalled == fxClose && err == nil {
 			continue // it was complete
 		}
-		wantError(t, err, problem.Timeout, "interrupted")
+		wantError(t, err, problem.Interrupted, "interrupted")
 		if !errors.Is(err, context.Canceled) || !bytes.HasSuffix(got, []byte{fxRemove, fxRmdir}) {
 			t.Errorf("%d: %v, requests %v", stalled, err, got)
 		}
@@ -256,7 +256,7 @@ func TestPutDeadServer(t *testing.T) {
 	}
 	c := dial(t, newDialer(t, Options{}), s.start().target)
 	c.cleanupTimeout = 10 * time.Millisecond
-	wantError(t, c.Put(ctx, "dir", "file", []byte("x")), problem.Timeout, "interrupted")
+	wantError(t, c.Put(ctx, "dir", "file", []byte("x")), problem.Interrupted, "interrupted")
 	<-c.sftp.ended // the server answers the close of a channel
 	c.cleanupTimeout = testTimeout
 	if err := c.Put(testContext(t), "dir", "file", []byte("x")); err != nil {

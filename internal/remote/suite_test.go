@@ -122,7 +122,7 @@ func testRunContext(t *testing.T, c *Conn, _ string) {
 	cancelled, stop := context.WithCancel(context.Background())
 	stop()
 	_, err = c.Run(cancelled, "true", nil)
-	wantError(t, err, problem.Timeout, "interrupted")
+	wantError(t, err, problem.Interrupted, "interrupted")
 	if !errors.Is(err, context.Canceled) {
 		t.Errorf("%v does not unwrap to the cancellation", err)
 	}
@@ -186,7 +186,7 @@ func testCancel(t *testing.T, c *Conn, _ string) {
 		t.Fatal(err)
 	}
 	cancel()
-	wantError(t, p.Wait(), problem.Timeout, "interrupted")
+	wantError(t, p.Wait(), problem.Interrupted, "interrupted")
 	if err := f.SetReadDeadline(time.Now().Add(testTimeout)); err != nil {
 		t.Fatal(err)
 	}

@@ -116,7 +116,8 @@ func (a *attempt) tunnelError(ctx context.Context, err error) error {
 	case ctx.Err() != nil:
 		return contextError(ctx, "connecting")
 	case errors.As(err, &refused) && refused.Reason == ssh.ConnectionFailed:
-		return &problem.Error{Class: problem.Unreachable, Message: "jump host " + a.via.name + " cannot connect to it: " + display.Sanitise(refused.Message, 200)}
+		return &problem.Error{Class: problem.Unreachable, Message: "jump host " + a.via.name + " cannot connect to it: " + display.Sanitise(refused.Message, 200),
+			Hint: "is the VM running, its port right, and its address reachable from the jump host?"}
 	case errors.As(err, &refused):
 		return &DialError{Hop: a.via.name, Base: problem.Error{Class: problem.Unreachable,
 			Message: "jump host " + a.via.name + " refuses to forward: " + display.Sanitise(refused.Message, 200),

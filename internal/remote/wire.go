@@ -94,29 +94,39 @@ func (e *droppedEarly) explain() error {
 
 const rejectedHint = "see MaxStartups and PerSourcePenalties in sshd_config(5) on the host, and any firewall or proxy in front of it"
 
+// The hints of connections that failed: what to look at next. They name no machine, so that
+// equal failures of many hosts have equal texts.
+const (
+	hintNoHost   = "check the address in the inventory or in ssh_config, and the DNS of this workstation"
+	hintRefused  = "the machine answers, but nothing listens there: check the port, and sshd on the host"
+	hintNoRoute  = "check the address, and the VPN or the route from this workstation to it"
+	hintTimedOut = "is the VM running? A firewall or a network security group may drop the connection; is a jump host needed?"
+)
+
 // tcpError returns the error for a failed TCP connection, with a short reason.
 func tcpError(err error) *problem.Error {
-	return &problem.Error{Class: problem.Unreachable, Message: tcpReason(err)}
+	message, hint := tcpReason(err)
+	return &problem.Error{Class: problem.Unreachable, Message: message, Hint: hint}
 }
 
-func tcpReason(err error) string {
+func tcpReason(err error) (message, hint string) {
 	var lookup *net.DNSError
 	var network net.Error
 	switch {
 	case errors.As(err, &lookup) && lookup.IsNotFound:
-		return "no such host"
+		return "no such host", hintNoHost
 	case errors.As(err, &lookup):
-		return "name lookup failed"
+		return "name lookup failed", hintNoHost
 	case errors.Is(err, syscall.ECONNREFUSED):
-		return "connection refused"
+		return "connection refused", hintRefused
 	case errors.Is(err, syscall.EHOSTUNREACH) || errors.Is(err, syscall.ENETUNREACH):
-		return "no route to host"
+		return "no route to host", hintNoRoute
 	case errors.As(err, &network) && network.Timeout():
-		return "timed out"
+		return "timed out", hintTimedOut
 	}
 	var operation *net.OpError
 	if errors.As(err, &operation) { // without the addresses, so that equal failures have equal texts
 		err = operation.Err
 	}
-	return "no connection: " + display.Sanitise(err.Error(), 200)
+	return "no connection: " + display.Sanitise(err.Error(), 200), hintNoRoute
 }

@@ -125,7 +125,8 @@ func (d *Doctor) eachFailure(do func(host, key string, c doctor.Check)) {
 	for i, v := range d.Visits {
 		for _, c := range d.Checks[i] {
 			if c.Failed() {
-				do(v.Host.Name, strings.Join(append([]string{c.Name, timeless(c.Message), c.Hint}, c.Command...), "\x00"), c)
+				form, _ := alike(timeless(c.Message))
+				do(v.Host.Name, strings.Join(append([]string{c.Name, form, c.Hint}, c.Command...), "\x00"), c)
 			}
 		}
 	}

@@ -21,7 +21,32 @@ type group struct {
 	label  string
 	lines  []string
 	hosts  []string
+	places []string // of each host, see place
 	weight int
+}
+
+// place matches what differs between hosts with the same failure: an address and port, or
+// the fingerprint of a host key.
+var place = regexp.MustCompile(` \((\S+:[0-9]{1,5})\)|SHA256:([A-Za-z0-9+/]{43})`)
+
+// alike returns a line with a mark for its first place, and the place; "": it has none.
+func alike(line string) (form, at string) {
+	m := place.FindStringSubmatchIndex(line)
+	if m == nil {
+		return line, ""
+	}
+	from, to := max(m[2], m[4]), max(m[3], m[5])
+	return line[:from] + "\x00" + line[to:], line[from:to]
+}
+
+// placed returns a line with its places instead of the mark: addresses folded, and a
+// fingerprint only if all are the same.
+func placed(form string, places []string) string {
+	distinct := slices.Compact(slices.Sorted(slices.Values(places)))
+	if strings.Contains(form, "SHA256:\x00") && len(distinct) > 1 {
+		return strings.Replace(form, "\x00", "…", 1)
+	}
+	return strings.Replace(form, "\x00", foldPlaces(distinct), 1)
 }
 
 // grouped collects hosts in groups, in the order of first appearance.
@@ -31,6 +56,12 @@ type grouped struct {
 }
 
 func (g *grouped) add(label string, weight int, host string, lines ...string) {
+	lines, places := slices.Clone(lines), ""
+	for i := range lines {
+		if form, at := alike(lines[i]); at != "" && places == "" {
+			lines[i], places = form, at
+		}
+	}
 	key := label + "\x00" + strings.Join(lines, "\x00")
 	if g.of == nil {
 		g.of = map[string]*group{}
@@ -39,7 +70,7 @@ func (g *grouped) add(label string, weight int, host string, lines ...string) {
 		g.of[key] = &group{label: label, lines: lines, weight: weight}
 		g.keys = append(g.keys, key)
 	}
-	g.of[key].hosts = append(g.of[key].hosts, host)
+	g.of[key].hosts, g.of[key].places = append(g.of[key].hosts, host), append(g.of[key].places, places)
 }
 
 // write prints the groups, light ones first: what needs the operator's attention comes
@@ -51,7 +82,7 @@ func (g *grouped) write(w io.Writer) {
 		fmt.Fprintf(w, "%-14s %s\n", it.label, hosts(it.hosts))
 		for _, line := range it.lines {
 			if line != "" {
-				fmt.Fprintf(w, "%-14s   %s\n", "", line)
+				fmt.Fprintf(w, "%-14s   %s\n", "", placed(line, it.places))
 			}
 		}
 	}

@@ -72,7 +72,7 @@ func (f *dialFailures) explain(q *Question) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	unanswered := q.Err.Class == problem.Unreachable || q.Err.Class == problem.Interrupted
-	if unanswered && f.last != nil && f.last.Class != problem.Timeout {
+	if unanswered && f.last != nil && f.last.Class != problem.Timeout && f.last.Class != problem.Interrupted {
 		q.viaFailed = true
 		q.Err = azure.NewError(problem.Unreachable, "", f.last.Message, f.last.Hint)
 	}
