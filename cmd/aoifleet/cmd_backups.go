@@ -1,15 +1,16 @@
 package main
 
 import (
+	"cmp"
 	"fmt"
 	"time"
 
 	"github.com/spf13/cobra"
 
 	"github.com/aoifleet/aoifleet/internal/fleet"
-	"github.com/aoifleet/aoifleet/internal/inventory"
 	"github.com/aoifleet/aoifleet/internal/problem"
 	"github.com/aoifleet/aoifleet/internal/report"
+	"github.com/aoifleet/aoifleet/internal/rollout"
 )
 
 type pruneFlags struct {
@@ -17,6 +18,7 @@ type pruneFlags struct {
 	keep   int           // -1: the inventory's
 	maxAge time.Duration // -1: the inventory's
 	yes    bool
+	dryRun bool
 }
 
 func backupsCommand(call *invocation) *cobra.Command {
@@ -34,6 +36,7 @@ func backupsCommand(call *invocation) *cobra.Command {
 	call.outputFlag(prune)
 	countVar(prune, &flags.keep, "keep", -1, count{0, 1000}, "keep the newest `N` on each host, instead of the inventory's backups.keep")
 	durationVar(prune, &flags.maxAge, "max-age", -1, "remove backups older than `DURATION`, such as 90d, instead of the inventory's backups.max_age")
+	prune.Flags().BoolVar(&flags.dryRun, "dry-run", false, "show what would be removed and remove nothing (also --check)")
 	prune.Flags().BoolVarP(&flags.yes, "yes", "y", false, "do not ask for confirmation")
 	for _, name := range []string{"keep", "max-age"} {
 		prune.Flags().Lookup(name).DefValue = "" // the help shows no default: it is the inventory's
@@ -68,22 +71,28 @@ func (flags pruneFlags) check() error {
 }
 
 func runBackupsPrune(call *invocation, flags pruneFlags) error {
-	if err := flags.check(); err != nil {
+	if err := cmp.Or(flags.check(), call.mayAsk(flags.yes || flags.dryRun)); err != nil {
 		return err
 	}
-	if err := call.mayAsk(flags.yes); err != nil {
-		return err
+	announce := quiet
+	if !flags.yes || flags.dryRun {
+		announce = call.checking
 	}
-	f, err := call.open(flags.request(call, fleet.None), quiet)
+	f, err := call.open(flags.request(call, fleet.None), func(hosts int) string {
+		defer func() { announce = quiet }() // once
+		return announce(hosts)
+	})
 	if err != nil {
 		return err
 	}
 	defer f.Close()
-	if !flags.yes && !call.agree(fmt.Sprintf("remove old backups on %s? Rollback cannot restore them afterwards", inventory.HostCount(len(f.Targets)))) {
-		call.code = problem.ExitEnded
-		return nil
+	keep := fleet.Retention{Keep: flags.keep, MaxAge: flags.maxAge}
+	if flags.dryRun || !flags.yes {
+		if prune := showPrunable(call, f, f.Prunable(call.ctx, keep), flags.dryRun); !prune {
+			return nil
+		}
 	}
-	entries, removed := f.Prune(call.ctx, fleet.Retention{Keep: flags.keep, MaxAge: flags.maxAge})
+	entries, removed := f.Prune(call.ctx, keep)
 	call.progress.Done()
 	call.exit(checkCode(entries))
 	if call.json() {
@@ -92,4 +101,28 @@ func runBackupsPrune(call *invocation, flags pruneFlags) error {
 	}
 	report.Pruned(call.stdout, entries, removed)
 	return nil
+}
+
+// showPrunable shows what would be removed and, unless that is all, asks. It reports whether
+// to remove it.
+func showPrunable(call *invocation, f *fleet.Fleet, entries []rollout.Entry, dryRun bool) bool {
+	call.progress.Done()
+	call.exit(checkCode(entries))
+	if dryRun && call.json() {
+		call.printDocument(call.document(f, report.BackupsHosts(entries)))
+		return false
+	}
+	out := call.stdout
+	if call.json() {
+		out = call.stderr // stdout is for the document alone
+	}
+	total := report.Prunable(out, entries)
+	if dryRun || call.interrupted() != nil {
+		return false
+	}
+	if total > 0 && !call.agree(fmt.Sprintf("remove %d backups? Rollback cannot restore them afterwards", total)) {
+		call.exit(problem.ExitEnded)
+		return false
+	}
+	return true
 }

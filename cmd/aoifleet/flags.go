@@ -109,7 +109,7 @@ type onceValue struct {
 
 // Set is pflag.Value.
 func (o *onceValue) Set(text string) error {
-	if o.given {
+	if o.given && text != *o.to { // cobra parses twice for a completion
 		return usage("is given twice", o.again(*o.to, text))
 	}
 	*o.to, o.given = text, true

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"os"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -68,6 +69,7 @@ func (call *invocation) command() *cobra.Command {
 	root := &cobra.Command{
 		Use:           "aoifleet",
 		Short:         "Rotate the certificate of a fleet of Azure Operator Insights ingestion agents over SSH",
+		Version:       version,
 		SilenceErrors: true,
 		SilenceUsage:  true,
 		Args:          cobra.NoArgs,
@@ -78,31 +80,42 @@ func (call *invocation) command() *cobra.Command {
 			return cmp.Or(refuseEmpty(cmd), checkOutput(cmd))
 		},
 	}
-	root.CompletionOptions.HiddenDefaultCmd = true
+	root.Flags().Bool("version", false, "print the version") // cobra's own would take -v
+	root.SetVersionTemplate(versionLine())
+	root.SetUsageTemplate(strings.ReplaceAll(root.UsageTemplate(), "[command]", "COMMAND") + "{{if not .HasParent}}\n" + topicList() + "\n{{end}}")
 	root.SetFlagErrorFunc(flagError)
 	root.AddCommand(planCommand(call), rotateCommand(call), rollbackCommand(call), recoverCommand(call), statusCommand(call),
 		doctorCommand(call), runsCommand(call), backupsCommand(call), gatherDiagsCommand(call), hostkeysCommand(call), inventoryCommand(call), certificateCommand(call),
 		installHelperCommand(call), sudoersCommand(call),
 		labCommand(call), demoCommand(call), versionCommand(call))
-	root.SetHelpCommand(helpCommand())
+	root.SetHelpCommand(helpCommand(call))
+	root.InitDefaultHelpCmd()
+	addCompletionCommand(root)
+	group(root)
 	root.PersistentFlags().BoolVarP(&call.muted, "quiet", "q", false, "print no progress and no notes, only results, warnings and errors")
 	root.SetGlobalNormalizationFunc(sameMeaning)
 	call.checkArgs(root)
 	call.addListHosts(root)
+	addExamples(root)
+	call.addCompletion(root)
 	return root
 }
 
-// helpCommand is like cobra's, but fails for an unknown command.
-func helpCommand() *cobra.Command {
-	return &cobra.Command{Use: "help [COMMAND]", Short: "Help about a command",
-		RunE: func(cmd *cobra.Command, args []string) error {
-			about, rest, err := cmd.Root().Find(args)
-			if err != nil || len(rest) > 0 {
-				return unknownCommand(about, rest[0])
+// group sorts the commands in the help of the program by what they are for; the others follow.
+func group(root *cobra.Command) {
+	for _, g := range []struct{ id, title, commands string }{
+		{"rotate", "Rotate certificates:", "plan rotate rollback recover"},
+		{"look", "Look at the fleet:", "status doctor runs backups gather-diags"},
+		{"prepare", "Prepare:", "inventory hostkeys certificate install-helper sudoers"},
+		{"try", "Try it without VMs:", "demo lab"},
+	} {
+		root.AddGroup(&cobra.Group{ID: g.id, Title: g.title})
+		for _, cmd := range root.Commands() {
+			if slices.Contains(strings.Fields(g.commands), cmd.Name()) {
+				cmd.GroupID = g.id
 			}
-			about.InitDefaultHelpFlag()
-			return about.Help()
-		}}
+		}
+	}
 }
 
 // refuseEmpty refuses a flag that is given without a value, as by a script whose

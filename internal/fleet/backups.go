@@ -18,6 +18,27 @@ type Retention struct {
 // backups removed for each target; an entry's Outcome is set if that failed. When ctx
 // ends no further host starts.
 func (f *Fleet) Prune(ctx context.Context, r Retention) (entries []rollout.Entry, removed []int) {
+	targets := f.retained(r)
+	f.caller.Contact(len(targets))
+	return f.runner.Prune(context.WithoutCancel(ctx), ctx, targets)
+}
+
+// Prunable checks the targets and returns their entries with the backups that Prune would
+// remove, instead of all that they keep. It changes nothing.
+func (f *Fleet) Prunable(ctx context.Context, r Retention) []rollout.Entry {
+	entries := f.Status(ctx)
+	for i, t := range f.retained(r) {
+		if seen := entries[i].Seen; seen != nil {
+			fewer := *seen
+			fewer.Backups = seen.Prunable(t.Host.Backups.Keep, t.Host.Backups.MaxAge, f.Started)
+			entries[i].Seen = &fewer
+		}
+	}
+	return entries
+}
+
+// retained returns the targets with a retention in place of the inventory's.
+func (f *Fleet) retained(r Retention) []rollout.Target {
 	targets := slices.Clone(f.Targets)
 	for i, t := range targets {
 		h := *t.Host // a copy: the inventory's host is never changed
@@ -29,6 +50,5 @@ func (f *Fleet) Prune(ctx context.Context, r Retention) (entries []rollout.Entry
 		}
 		targets[i].Host = &h
 	}
-	f.caller.Contact(len(targets))
-	return f.runner.Prune(context.WithoutCancel(ctx), ctx, targets)
+	return targets
 }

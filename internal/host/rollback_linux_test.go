@@ -5,6 +5,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -156,7 +157,7 @@ func (m *machine) save(run, state string) {
 	m.t.Helper()
 	m.mkdir(m.stateRun(run), 0o700)
 	m.write(m.stateRun(run)+"/certificate", oldBytes)
-	m.write(m.stateRun(run)+"/receipt", "run="+run+"\nold="+digest(oldBytes)+"\nend\n")
+	m.write(m.stateRun(run)+"/receipt", "run="+run+"\nold="+digest(oldBytes)+"\nnew="+digest(newBytes)+"\nend\n")
 	if state != "" {
 		m.must(os.Link(m.root+m.stateRun(run)+"/receipt", m.root+m.stateDir()+"/"+state))
 	}
@@ -201,7 +202,9 @@ func TestPrune(t *testing.T) {
 					run, state, _ := strings.Cut(dated(now, have), "=")
 					m.save(run, state)
 				}
-				r := m.run("prune", with(append(m.common("20261231T000000Z-self"), value{"keep", "3"}, value{"max_age", "90"}), c.values...), noAnswer)
+				retention := with([]value{{"keep", "3"}, {"max_age", "90"}}, c.values...)
+				foreseen := m.prunable(retention, now)
+				r := m.run("prune", append(m.common("20261231T000000Z-self"), retention...), noAnswer)
 				m.wants(r, "pruned")
 				var left []string
 				for _, path := range m.glob(m.stateDir() + "/backups/*") {
@@ -210,6 +213,14 @@ func TestPrune(t *testing.T) {
 				if want := dated(now, fmt.Sprint(c.left)); fmt.Sprint(left) != want || r.stderr != "" {
 					t.Errorf("left %v, want %v: %v", left, want, r)
 				}
+				for _, run := range foreseen {
+					if slices.Contains(left, run) {
+						t.Errorf("%s was to be removed: %v", run, left)
+					}
+				}
+				if len(foreseen) != len(c.have)-len(c.left) {
+					t.Errorf("%v were to be removed, not %d", foreseen, len(c.have)-len(c.left))
+				}
 				if want := fmt.Sprint(len(c.have) - len(c.left)); r.get("removed") != want {
 					t.Errorf("%s removed, not %s", r.get("removed"), want)
 				}
@@ -217,6 +228,17 @@ func TestPrune(t *testing.T) {
 			})
 		})
 	}
+}
+
+// prunable returns the runs whose backups Prunable names, from what the host reports.
+func (m *machine) prunable(retention []value, at time.Time) (runs []string) {
+	f := parseFound([]byte(strings.Join(m.run("observe", append(m.common(firstRun), value{"config", "/etc/az-aoi-ingestion/config.yaml"}), noAnswer).lines, "\n")))
+	keep, _ := strconv.Atoi(retention[0].text)
+	days, _ := strconv.Atoi(retention[1].text)
+	for _, b := range (&Observation{Backups: f.backups, Receipts: f.recs}).Prunable(keep, time.Duration(days)*24*time.Hour, at) {
+		runs = append(runs, b.Run)
+	}
+	return runs
 }
 
 // TestPruneKeepsManualFolders: a folder without a receipt is not a backup of a run.

@@ -82,6 +82,30 @@ func PrunedHosts(entries []rollout.Entry, removed []int) []Host {
 	return hosts
 }
 
+// Prunable prints the backups that would be removed, grouped, and returns their number. The
+// entries have no others.
+func Prunable(w io.Writer, entries []rollout.Entry) (total int) {
+	var g grouped
+	for _, e := range entries {
+		switch {
+		case e.Problem != nil:
+			g.add(string(e.Outcome), 1, e.Host.Name, append([]string{e.Reason}, hint(e)...)...)
+		case e.Seen == nil || len(e.Seen.Backups) == 0:
+			g.add("keeps all", 0, e.Host.Name)
+		default:
+			total += len(e.Seen.Backups)
+			var runs []string
+			for _, b := range e.Seen.Backups {
+				runs = append(runs, "run "+b.Run)
+			}
+			g.add(fmt.Sprintf("would remove %d", len(runs)), 0, e.Host.Name, runs...)
+		}
+	}
+	g.write(w)
+	fmt.Fprintf(w, "%s: %d backups to remove\n", inventory.HostCount(len(entries)), total)
+	return total
+}
+
 // Pruned prints how many backups were removed, grouped.
 func Pruned(w io.Writer, entries []rollout.Entry, removed []int) {
 	var g grouped

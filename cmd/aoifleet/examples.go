@@ -1,0 +1,93 @@
+package main
+
+import (
+	"strings"
+
+	"github.com/spf13/cobra"
+)
+
+// examples has the examples in the help of each command: command lines, and after a # what they
+// do. Tests run them, with an inventory fleet.yaml that has the groups london and paris.
+var examples = map[string]string{
+	"": `aoifleet plan -i fleet.yaml                     # checks every host, changes nothing
+aoifleet rotate -i fleet.yaml                   # shows the plan, asks, carries it out
+aoifleet demo                                   # a rotation of simulated VMs, without an inventory`,
+	"plan": `aoifleet plan -i fleet.yaml
+aoifleet plan -i fleet.yaml -l 'london:!london-edr-01'
+aoifleet plan -i fleet.yaml --out plan.json     # for rotate --plan, once it is approved`,
+	"rotate": `aoifleet rotate -i fleet.yaml --rehearse -l london-edr-01    # the first time: on a copy, without a restart
+aoifleet rotate -i fleet.yaml                   # shows the plan, asks, carries it out
+aoifleet rotate -i fleet.yaml --until canary    # the first wave only
+aoifleet rotate -i fleet.yaml --yes -o json     # in a pipeline`,
+	"rollback": `aoifleet rollback last -i fleet.yaml --dry-run  # what the newest rotation's undo would do
+aoifleet rollback 20261123-084512-K3F9 -i fleet.yaml -l london`,
+	"recover": `aoifleet recover -i fleet.yaml --dry-run
+aoifleet recover -i fleet.yaml -l london-edr-01`,
+	"status": `aoifleet status -i fleet.yaml
+aoifleet status -i fleet.yaml --expiring 30d    # exit code 5 if a certificate expires within 30 days
+aoifleet status -i fleet.yaml -o prometheus     # for the textfile collector`,
+	"doctor": `aoifleet doctor -i fleet.yaml
+aoifleet doctor -i fleet.yaml -l london-edr-01 --verbose`,
+	"runs": `aoifleet runs list
+aoifleet runs show last`,
+	"runs list": `aoifleet runs list
+aoifleet runs list -n 5 -o json`,
+	"runs show": `aoifleet runs show last
+aoifleet runs show 20261123-084512-K3F9 --steps`,
+	"backups": `aoifleet backups list -i fleet.yaml
+aoifleet backups prune -i fleet.yaml --dry-run`,
+	"backups list": `aoifleet backups list -i fleet.yaml -l london`,
+	"backups prune": `aoifleet backups prune -i fleet.yaml --dry-run  # shows what it would remove
+aoifleet backups prune -i fleet.yaml --keep 1 --max-age 30d`,
+	"gather-diags": `aoifleet gather-diags -i fleet.yaml -l london --dir diags
+aoifleet gather-diags -i fleet.yaml -l london-edr-01 --timeout 10m`,
+	"hostkeys": `aoifleet hostkeys scan -i fleet.yaml`,
+	"hostkeys scan": `aoifleet hostkeys scan -i fleet.yaml            # logs in nowhere
+aoifleet hostkeys scan -i fleet.yaml --add      # asks, then adds the new keys to known_hosts
+aoifleet hostkeys scan -i fleet.yaml --pin      # lines for the inventory instead`,
+	"inventory": `aoifleet inventory validate fleet.yaml
+aoifleet inventory list -i fleet.yaml -l 'site=lon*'`,
+	"inventory list": `aoifleet inventory list -i fleet.yaml
+aoifleet inventory list -i fleet.yaml -l 'site=lon*' -o json`,
+	"inventory validate": `aoifleet inventory validate fleet.yaml`,
+	"certificate": `aoifleet certificate new --out certs/fleet.p12.b64
+aoifleet certificate inspect certs/fleet.p12.b64
+aoifleet certificate register -i fleet.yaml`,
+	"certificate new": `aoifleet certificate new --out certs/fleet.p12.b64 --days 730
+aoifleet certificate new --per-host -i fleet.yaml -l london
+aoifleet certificate new --per-host -i fleet.yaml --csr       # requests for an authority`,
+	"certificate inspect": `aoifleet certificate inspect certs/fleet.p12.b64`,
+	"certificate pack": `aoifleet certificate pack --cert agent.pem --key agent.key --out certs/fleet.p12.b64
+aoifleet certificate pack --per-host -i fleet.yaml --answers signed    # what the authority returned`,
+	"certificate fetch": `aoifleet certificate fetch keyvault://contoso-pki/agents --out certs/fleet.p12.b64`,
+	"certificate verify": `aoifleet certificate verify -i fleet.yaml
+aoifleet certificate verify -i fleet.yaml --wait 5m           # just after register`,
+	"certificate register": `aoifleet certificate register -i fleet.yaml     # beside the application's other certificates`,
+	"certificate list":     `aoifleet certificate list -i fleet.yaml`,
+	"certificate retire": `aoifleet certificate retire 767D38BC0B0F443AD882F5FB6073399E40B0ECE2 -i fleet.yaml
+aoifleet certificate retire --expired --unused -i fleet.yaml`,
+	"install-helper": `aoifleet install-helper -i fleet.yaml --user admin`,
+	"sudoers":        `aoifleet sudoers -i fleet.yaml -l london`,
+	"lab": `aoifleet lab                                    # prints what to try; ends with Ctrl-C
+aoifleet lab --dir lab --machines 300`,
+	"demo": `aoifleet demo`,
+	"version": `aoifleet version
+aoifleet version -o json`,
+	"help": `aoifleet help rotate
+aoifleet help selectors`,
+	"completion":            `aoifleet completion bash >/etc/bash_completion.d/aoifleet`,
+	"completion bash":       `aoifleet completion bash >/etc/bash_completion.d/aoifleet`,
+	"completion zsh":        `aoifleet completion zsh >/usr/local/share/zsh/site-functions/_aoifleet`,
+	"completion fish":       `aoifleet completion fish >~/.config/fish/completions/aoifleet.fish`,
+	"completion powershell": `aoifleet completion powershell`,
+}
+
+// addExamples gives every command its examples.
+func addExamples(cmd *cobra.Command) {
+	if text := examples[verbOf(cmd)]; text != "" {
+		cmd.Example = "  " + strings.ReplaceAll(text, "\n", "\n  ")
+	}
+	for _, sub := range cmd.Commands() {
+		addExamples(sub)
+	}
+}
