@@ -54,7 +54,7 @@ type scriptAzure struct {
 //	azure policy NAME FILE        of a certificate, in JSON
 //	azure created N               so often a client has asked for a version, without an error
 //	azure renew NAME              the vault makes the next version by itself
-//	azure private [on|off]        only the machines reach the vault
+//	azure private [on|off]        only the machines reach the vault; the rest of Azure is open to all
 //	azure fail SERVICE STATUS     every request from now on
 //	azure recover                 no longer
 //	azure disable [on|off]        the application
@@ -126,6 +126,8 @@ func simulatedAzure(ts *testscript.TestScript, _ bool, args []string) {
 		ts.Check(err)
 	case "private":
 		z.vault.Private(len(args) < 2 || args[1] == "on")
+		at := strings.TrimPrefix(z.url, "https://")
+		s.outside.Store(&at)
 	case "fail":
 		status, err := strconv.Atoi(args[2])
 		ts.Check(err)

@@ -7,7 +7,7 @@ import (
 
 	"github.com/aoifleet/aoifleet/internal/azurecloud"
 	"github.com/aoifleet/aoifleet/internal/certsource"
-	"github.com/aoifleet/aoifleet/internal/inventory"
+	"github.com/aoifleet/aoifleet/internal/fleet"
 	"github.com/aoifleet/aoifleet/internal/newcert"
 )
 
@@ -24,7 +24,7 @@ func certificateFetchCommand(call *invocation) *cobra.Command {
 	f := cmd.Flags()
 	f.StringVarP(&flags.out, "out", "O", "", "`FILE` to write, mode 0600")
 	f.BoolVar(&flags.force, "force", false, "replace the file if it exists")
-	flags.addInventoryFor(cmd, "inventory `FILE` whose azure: names the cloud (also AOIFLEET_INVENTORY)")
+	flags.addForVault(cmd)
 	f.StringVar(&flags.cloud, "cloud", "", "Azure `CLOUD` instead of the inventory's: public, usgovernment or china")
 	return cmd
 }
@@ -40,14 +40,11 @@ func runFetch(call *invocation, source string, flags fetchFlags) error {
 	if err := newcert.CheckOut(flags.out, flags.force); err != nil {
 		return err
 	}
-	cloud, err := cloudOf(call, flags.selection, flags.cloud)
+	reader, closeAll, err := vaultReader(call, flags.selection, flags.cloud)
 	if err != nil {
 		return err
 	}
-	reader := call.caller(nil).Reader(cloud)
-	if err := reader.Check(); err != nil {
-		return err
-	}
+	defer closeAll()
 	fmt.Fprintf(call.stderr, "asking vault %s\n", ref.Vault)
 	c, err := reader.Fetch(call.ctx, ref)
 	if err != nil {
@@ -56,15 +53,16 @@ func runFetch(call *invocation, source string, flags fetchFlags) error {
 	return writeP12(call, flags.out, c, flags.force)
 }
 
-// cloudOf returns the named cloud, otherwise the inventory's if one is given.
-func cloudOf(call *invocation, s selection, named string) (azurecloud.Settings, error) {
-	file := s.file(call.getenv)
-	if named != "" || file == "" {
-		return azurecloud.Settings{Name: named}, nil
+// vaultReader returns a reader of the vaults of the named cloud, otherwise of the inventory's if
+// one is given: that may lead through its hosts. Call closeAll after use.
+func vaultReader(call *invocation, s selection, cloud string) (reader *certsource.Reader, closeAll func(), err error) {
+	if s.limit != "" && s.file(call.getenv) == "" {
+		return nil, nil, usage("--limit needs an inventory", "name one with -i FILE")
 	}
-	inv, err := inventory.Load(file, inventory.Env{User: call.user, Home: call.home})
-	if err != nil {
-		return azurecloud.Settings{}, err
+	if cloud != "" || s.file(call.getenv) == "" {
+		reader, closeAll = call.caller(nil).Reader(azurecloud.Settings{Name: cloud}), func() {}
+	} else if reader, closeAll, err = fleet.OpenReader(call.ctx, call.caller(nil), s.request(call, fleet.None)); err != nil {
+		return nil, nil, err
 	}
-	return inv.Azure, nil
+	return reader, closeAll, reader.Check()
 }

@@ -33,7 +33,7 @@ func (v *vaultFlags) add(cmd *cobra.Command) {
 }
 
 // forFiles are the flags of new that write files.
-var forFiles = []string{"out", "per-host", "csr", "san", "force", "limit"}
+var forFiles = []string{"out", "per-host", "csr", "san", "force"}
 
 // wanted returns what the flags say about the version to make; changed reports whether one was
 // given.
@@ -85,10 +85,11 @@ func runNewInVault(call *invocation, flags newFlags, changed func(string) bool) 
 	if err != nil {
 		return err
 	}
-	reader, err := vaultReader(call, flags.selection, flags.vault.cloud)
+	reader, closeAll, err := vaultReader(call, flags.selection, flags.vault.cloud)
 	if err != nil {
 		return err
 	}
+	defer closeAll()
 	made, err := reader.Issue(call.ctx, ref, w)
 	if err != nil {
 		return err
@@ -107,30 +108,21 @@ func certificateMergeCommand(call *invocation) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			reader, err := vaultReader(call, s, cloud)
+			reader, closeAll, err := vaultReader(call, s, cloud)
 			if err != nil {
 				return err
 			}
+			defer closeAll()
 			made, err := reader.Merge(call.ctx, ref, args[1:])
 			if err != nil {
 				return err
 			}
 			return showIssued(call, made)
 		}}
-	s.addInventory(cmd)
+	s.addForVault(cmd)
 	cmd.Flags().StringVar(&cloud, "cloud", "", "Azure `CLOUD` instead of the inventory's: public, usgovernment or china")
 	call.outputFlag(cmd)
 	return cmd
-}
-
-// vaultReader returns a reader of the vaults of the inventory's cloud, if one is given.
-func vaultReader(call *invocation, s selection, cloud string) (*certsource.Reader, error) {
-	settings, err := cloudOf(call, s, cloud)
-	if err != nil {
-		return nil, err
-	}
-	reader := call.caller(nil).Reader(settings)
-	return reader, reader.Check()
 }
 
 // showIssued prints a version that a vault has made, or the request for it, and the next command.

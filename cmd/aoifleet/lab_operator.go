@@ -24,6 +24,7 @@ const (
 	labOperatorLife   = 30 * 24 * time.Hour
 	labSourceVault    = "contoso-pki"
 	labSourceName     = "agents"
+	labPrivateVault   = "contoso-private" // only the VMs reach it
 )
 
 // addOperator creates the operator and a file that signs a shell in.
@@ -48,7 +49,7 @@ func (z *labAzure) addOperator(fleet *lab.Fleet) error {
 	return errors.Join(os.WriteFile(path, pair, 0o600), os.WriteFile(labEnvFile(fleet), labEnv(fleet, path), 0o644))
 }
 
-// addSource stores a certificate and its key in the operator's vault, in which the operator may
+// addSource stores a certificate and its key in the operator's vaults, in which the operator may
 // make more.
 func (z *labAzure) addSource(path string) error {
 	text, err := os.ReadFile(path)
@@ -59,10 +60,13 @@ func (z *labAzure) addSource(path string) error {
 	if err != nil {
 		return err
 	}
-	vault := z.cloud.AddVault(labSourceVault, lab.TenantID)
-	vault.Allow(labOperatorID, true)
-	vault.AllowOfficer(labOperatorID, true)
-	vault.Set(labSourceName, cloud.StoredSecret{Value: string(bytes.TrimSpace(text)), ContentType: "application/x-pkcs12", Public: leaf.Raw})
+	for _, name := range []string{labSourceVault, labPrivateVault} {
+		vault := z.cloud.AddVault(name, lab.TenantID)
+		vault.Allow(labOperatorID, true)
+		vault.AllowOfficer(labOperatorID, true)
+		vault.Private(name == labPrivateVault)
+		vault.Set(labSourceName, cloud.StoredSecret{Value: string(bytes.TrimSpace(text)), ContentType: "application/x-pkcs12", Public: leaf.Raw})
+	}
 	return nil
 }
 
@@ -95,5 +99,9 @@ func labLesson(fleet *lab.Fleet) string {
   aoifleet certificate list                                    # and which VMs use which
   aoifleet certificate retire %[3]s
   aoifleet rotate --certificate keyvault://%[4]s/%[5]s                    # from the operator's Key Vault
-`, labEnvFile(fleet), mine, fleet.OldThumbprint(), labSourceVault, labSourceName)
+  aoifleet certificate new --in-keyvault %[4]s/made            # the vault makes one
+  aoifleet certificate new --in-keyvault %[4]s/signed --issuer Unknown  # a request for an authority; then merge
+  aoifleet certificate fetch keyvault://%[6]s/%[5]s --out $LAB/certs/private.p12.b64  # refused: a private endpoint
+  sed -i 's/^  verify: entra/&\n  via: host/' $LAB/inventory.yaml                    # through a VM; again: accepted
+`, labEnvFile(fleet), mine, fleet.OldThumbprint(), labSourceVault, labSourceName, labPrivateVault)
 }

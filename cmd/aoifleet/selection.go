@@ -48,6 +48,12 @@ func (s *selection) addInventoryFor(cmd *cobra.Command, usage string) {
 	})
 }
 
+// addForVault adds the flags of a command that asks a vault, perhaps through a host.
+func (s *selection) addForVault(cmd *cobra.Command) {
+	s.addInventoryFor(cmd, "inventory `FILE` whose azure: names the cloud (also AOIFLEET_INVENTORY)")
+	s.addLimit(cmd, "through one of these `HOSTS`, where via: host leads to a vault with a private endpoint")
+}
+
 func (s *selection) addCertificate(cmd *cobra.Command) {
 	cmd.Flags().StringVar(&s.certificate, "certificate", "", "certificate `FILE`, or keyvault://VAULT/NAME, for all selected hosts instead of the inventory's")
 }

@@ -9,11 +9,13 @@
 package azure
 
 import (
+	"context"
 	"crypto/rsa"
 	"crypto/x509"
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"sync"
 	"time"
@@ -34,6 +36,9 @@ type Error struct {
 	// Lasting, of problem.Unreachable: it failed at once, and no time was spent on
 	// retries, as where there is no host of that name.
 	Lasting bool `json:"-"`
+	// Elsewhere: of a vault that this machine does not reach, or that refuses its address.
+	// From another network it may answer.
+	Elsewhere bool `json:"-"`
 }
 
 // NewError returns an Error; code, the vendor's, and hint may be "".
@@ -111,6 +116,15 @@ func New(cloud azurecloud.Settings, transport *http.Transport, patience Patience
 	c := &Client{at: at, transport: transport, patience: patience.withDefaults(), getenv: func(string) string { return "" }}
 	c.operator = sync.OnceValues(c.newOperator)
 	return c, nil
+}
+
+// Over returns a client whose requests go over connections that dial makes, for instance from
+// another machine, and through no proxy. The operator signs in from this machine, as before.
+func (c *Client) Over(dial func(ctx context.Context, network, address string) (net.Conn, error)) *Client {
+	over := *c
+	over.transport = c.transport.Clone()
+	over.transport.Proxy, over.transport.DialContext = nil, dial
+	return &over
 }
 
 // options returns the options of all libraries. Where tries is 0, this package itself

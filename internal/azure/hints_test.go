@@ -43,7 +43,7 @@ func TestHintsOfVaults(t *testing.T) {
 		want          string
 	}{
 		{"ForbiddenByFirewall", "", false, "via: host"},
-		{"ForbiddenByFirewall", "", true, "certificate fetch"},
+		{"ForbiddenByConnection", "", true, "in the inventory (-i), or run it where"},
 		{"Forbidden", "Client address is not authorized and caller is not a trusted service.", false, "via: host"},
 		{"AccessDenied", "", true, "set-policy --name contoso-kv"},
 		{"Forbidden", "The user, group or application 'x' does not have secrets get permission on key vault 'k'.", false, "set-policy"},

@@ -161,6 +161,7 @@ func (c *Client) getSecret(ctx context.Context, credential azcore.TokenCredentia
 			"set azure.cloud, or azure.vault_suffix, in the inventory")
 	case x.outage():
 		failure = x.unreachable()
+		failure.Elsewhere = x.err != nil
 		if noSuchHost(x.err) {
 			failure.Hint = fmt.Sprintf("check the vault's name: az keyvault show --name %s", ref.Vault)
 		}
@@ -192,7 +193,9 @@ func vaultRefusal(x exchange, ref Reference, operator *signIn) *Error {
 		return NewError(problem.Forbidden, code, fmt.Sprintf("vault %s rejects the token%s%s", ref.Vault, said(v.message), who),
 			"check that the vault is in the application's tenant")
 	case x.status == 403:
-		return NewError(problem.Forbidden, code, fmt.Sprintf("vault %s refuses access: %s%s", ref.Vault, v.message, who), forbiddenHint(code, v.message, ref, operator != nil))
+		e := NewError(problem.Forbidden, code, fmt.Sprintf("vault %s refuses access: %s%s", ref.Vault, v.message, who), forbiddenHint(code, v.message, ref, operator != nil))
+		e.Elsewhere = byFirewall(code, v.message)
+		return e
 	}
 	return NewError(problem.Forbidden, code, fmt.Sprintf("vault %s: HTTP %d: %s", ref.Vault, x.status, v.message), "")
 }
@@ -203,7 +206,7 @@ func forbiddenHint(code, message string, ref Reference, source bool) string {
 	switch {
 	case byFirewall(code, message):
 		if source {
-			return "the vault's firewall blocks this machine: run aoifleet certificate fetch where it does not, and use the file"
+			return "the vault's firewall blocks this machine: set via: host in the inventory (-i), or run it where it does not"
 		}
 		return "the vault's firewall blocks this machine: set via: host in the inventory, or run it from the agents' network"
 	case code == "AccessDenied" || strings.Contains(message, "does not have secrets get permission"):

@@ -83,7 +83,9 @@ func (c *Client) callVault(ctx context.Context, own *signIn, ref Reference, meth
 		x = exchange{host: host, err: context.DeadlineExceeded}
 		return nil, x, x.unreachable()
 	case x.outage():
-		return nil, x, x.unreachable()
+		failure := x.unreachable()
+		failure.Elsewhere = x.err != nil
+		return nil, x, failure
 	case x.status >= 300:
 		return nil, x, publicRefusal(x, ref, own)
 	}

@@ -43,12 +43,28 @@ type Issued struct {
 // certificate, by one that the agent can use. It waits until the version is complete or needs an
 // authority's answer. A version that is being made already is waited for: there is no second one.
 // A policy that is not usable, or not as wanted, is an error, and then nothing is made.
-func (r *Reader) Issue(ctx context.Context, ref azure.Reference, w Wanted) (*Issued, error) {
-	v, err := r.vaultCertificate(ref)
-	if err != nil {
-		return nil, err
-	}
+func (r *Reader) Issue(ctx context.Context, ref azure.Reference, w Wanted) (made *Issued, err error) {
+	err = r.onVault(ctx, ref, func(ctx context.Context, v *azure.VaultCertificate) (err error) {
+		made, err = r.issue(ctx, v, ref, w)
+		return err
+	})
+	return made, err
+}
+
+// onVault calls do with access to a certificate, from where its vault is reached. do finds what an
+// earlier call of it has begun.
+func (r *Reader) onVault(ctx context.Context, ref azure.Reference, do func(ctx context.Context, v *azure.VaultCertificate) error) error {
 	r.say("asking vault " + ref.Vault)
+	return r.reach(ctx, ref, func(ctx context.Context, client *azure.Client) error {
+		v, err := client.VaultCertificate(nil, ref)
+		if err != nil {
+			return err
+		}
+		return do(ctx, v)
+	})
+}
+
+func (r *Reader) issue(ctx context.Context, v *azure.VaultCertificate, ref azure.Reference, w Wanted) (*Issued, error) {
 	policy, err := v.Policy(ctx)
 	if err != nil {
 		return nil, err
@@ -73,13 +89,6 @@ func (r *Reader) Issue(ctx context.Context, ref azure.Reference, w Wanted) (*Iss
 		return nil, err
 	}
 	return r.issued(ctx, v, ref, policy, o)
-}
-
-func (r *Reader) vaultCertificate(ref azure.Reference) (*azure.VaultCertificate, error) {
-	if err := r.Check(); err != nil {
-		return nil, err
-	}
-	return r.client.VaultCertificate(nil, ref)
 }
 
 func (r *Reader) issued(ctx context.Context, v *azure.VaultCertificate, ref azure.Reference, policy *azure.Policy, o *azure.Operation) (*Issued, error) {
@@ -173,16 +182,19 @@ func (w Wanted) check(p *azure.Policy, ref azure.Reference) error {
 // Merge completes the version that a vault is making with an authority's answer in files: PEM, DER
 // or PKCS#7, in any order, with its issuers. The answer must have the key of the vault's request.
 // An answer that was merged before is no error.
-func (r *Reader) Merge(ctx context.Context, ref azure.Reference, files []string) (*Issued, error) {
+func (r *Reader) Merge(ctx context.Context, ref azure.Reference, files []string) (made *Issued, err error) {
 	answers, err := certificate.ReadAnswerFiles(files)
 	if err != nil {
 		return nil, err
 	}
-	v, err := r.vaultCertificate(ref)
-	if err != nil {
-		return nil, err
-	}
-	r.say("asking vault " + ref.Vault)
+	err = r.onVault(ctx, ref, func(ctx context.Context, v *azure.VaultCertificate) (err error) {
+		made, err = r.merge(ctx, v, ref, answers)
+		return err
+	})
+	return made, err
+}
+
+func (r *Reader) merge(ctx context.Context, v *azure.VaultCertificate, ref azure.Reference, answers *certificate.Answers) (*Issued, error) {
 	o, err := v.Pending(ctx)
 	if err != nil {
 		return nil, err

@@ -7,6 +7,8 @@ package certsource
 import (
 	"context"
 	"crypto/x509"
+	"fmt"
+	"net"
 	"net/http"
 	"sync"
 	"time"
@@ -25,12 +27,44 @@ type Reader struct {
 	Now       time.Time
 	Offline   bool                // nothing is fetched from vaults
 	Getenv    func(string) string // of a pipeline, to sign in; nil: no variable is set
+	// Through, if not nil, calls do with a function that dials from a host, which it chooses; its
+	// error is that of do, or that no host can be used. It is called for vaults that this machine
+	// does not reach. what says what is done.
+	Through func(ctx context.Context, what string, do func(ctx context.Context, dial Dial) error) error
 	// Say receives lines of progress, Note remarks about certificates; nil: discarded.
 	Say, Note func(line string)
 
 	once   sync.Once
 	client *azure.Client
 	err    error
+	remote sync.Map // the vaults that are reached through a host
+}
+
+// Dial opens a connection to an address, as net.Dialer.DialContext does.
+type Dial = func(ctx context.Context, network, address string) (net.Conn, error)
+
+// reach calls do with a client that reaches a vault: from this machine, or through a host if the
+// vault refuses this machine's address or gives it no answer. do may be called again.
+func (r *Reader) reach(ctx context.Context, ref azure.Reference, do func(ctx context.Context, client *azure.Client) error) error {
+	if err := r.Check(); err != nil {
+		return err
+	}
+	if known, _ := r.remote.Load(ref.Vault); known == nil {
+		err := do(ctx, r.client)
+		e := azure.AsError(err)
+		if r.Through == nil || e == nil || !e.Elsewhere || ctx.Err() != nil {
+			return err
+		}
+		r.remote.Store(ref.Vault, e.Message)
+	}
+	err := r.Through(ctx, "asking vault "+ref.Vault, func(ctx context.Context, dial Dial) error { return do(ctx, r.client.Over(dial)) })
+	if e := azure.AsError(err); e != nil && e.Class == problem.Unreachable {
+		direct, _ := r.remote.Load(ref.Vault)
+		both := *e
+		both.Message = fmt.Sprintf("%s; %s", direct, e.Message)
+		return &both
+	}
+	return err
 }
 
 // Check validates the settings of the cloud. The error is an *azure.Error of class
@@ -92,10 +126,11 @@ func ParseVault(source string) (azure.Reference, error) { return azure.ParseRefe
 // root first, or as PEM. Either is converted to the same bytes each time, because they
 // are installed and compared. The error is a *problem.Error or an *azure.Error.
 func (r *Reader) Fetch(ctx context.Context, ref azure.Reference) (*certificate.Certificate, error) {
-	if err := r.Check(); err != nil {
-		return nil, err
-	}
-	file, err := r.client.Fetch(ctx, nil, ref)
+	var file *azure.File
+	err := r.reach(ctx, ref, func(ctx context.Context, client *azure.Client) (err error) {
+		file, err = client.Fetch(ctx, nil, ref)
+		return err
+	})
 	if err != nil {
 		return nil, err
 	}

@@ -11,6 +11,7 @@ import (
 	"math"
 	"runtime/debug"
 	"strings"
+	"sync"
 	"time"
 
 	"al.essio.dev/pkg/shellescape"
@@ -36,6 +37,7 @@ type Fleet struct {
 
 	caller  Caller
 	request Request
+	prepare func() error // makes connections possible; done once
 	run     host.Run
 	routes  map[string]*remote.Target // by host name
 	dialer  *remote.Dialer
@@ -75,6 +77,25 @@ func Load(c Caller, r Request) (*inventory.Inventory, []inventory.Host, error) {
 
 // open is like Open for hosts that are already selected.
 func open(ctx context.Context, c Caller, r Request, inv *inventory.Inventory, hosts []inventory.Host) (*Fleet, error) {
+	f, err := newFleet(ctx, c, r, inv, hosts)
+	if err != nil {
+		return nil, err
+	}
+	if r.Certificates != None {
+		err = f.readCertificates(ctx)
+	}
+	if err == nil {
+		err = f.prepare()
+	}
+	if err != nil {
+		f.Close()
+		return nil, err
+	}
+	return f, nil
+}
+
+// newFleet returns a fleet that can't connect yet.
+func newFleet(ctx context.Context, c Caller, r Request, inv *inventory.Inventory, hosts []inventory.Host) (*Fleet, error) {
 	if err := inventory.CheckUser(r.User); r.User != "" && err != nil {
 		return nil, usage("the user "+err.Error(), "name the login user: --user USER")
 	}
@@ -93,25 +114,26 @@ func open(ctx context.Context, c Caller, r Request, inv *inventory.Inventory, ho
 		}
 		f.Targets[i].Host = &hosts[i]
 	}
-	if r.Certificates != None {
-		if err := f.readCertificates(ctx); err != nil {
-			return nil, err
-		}
-	}
-	if !r.Offline { // ssh -G runs the commands of Match exec, and may ask DNS
+	f.prepare = sync.OnceValue(func() error { return f.prepareTo(ctx, hosts) })
+	return f, nil
+}
+
+// prepareTo finds the routes and the passwords that connections need.
+func (f *Fleet) prepareTo(ctx context.Context, hosts []inventory.Host) error {
+	if !f.request.Offline { // ssh -G runs the commands of Match exec, and may ask DNS
 		if err := f.findRoutes(ctx, hosts); err != nil {
-			return nil, err
+			return err
 		}
 	}
-	f.secrets = secret.NewResolver(ctx, c.ReadSecret, c.Getenv)
+	f.secrets = secret.NewResolver(ctx, f.caller.ReadSecret, f.caller.Getenv)
 	f.secrets.OnRead(display.Hide)
-	if !r.NoLogin && !r.Offline {
+	if !f.request.NoLogin && !f.request.Offline {
 		if err := f.checkSecrets(ctx, hosts); err != nil {
-			return nil, err
+			return err
 		}
 	}
 	f.connect()
-	return f, nil
+	return nil
 }
 
 // listed returns the first names of a list.
@@ -173,6 +195,9 @@ func (f *Fleet) RunID() string { return f.run.ID }
 func (f *Fleet) Close() {
 	if f.record != nil {
 		f.record.close()
+	}
+	if f.runner == nil {
+		return // it was never prepared
 	}
 	f.runner.Close()
 	_ = f.dialer.Close() // it never fails

@@ -9,6 +9,7 @@ import (
 
 	"github.com/aoifleet/aoifleet/internal/azure"
 	"github.com/aoifleet/aoifleet/internal/host"
+	"github.com/aoifleet/aoifleet/internal/inventory"
 	"github.com/aoifleet/aoifleet/internal/problem"
 )
 
@@ -16,24 +17,37 @@ import (
 // makes, which also looks up the names. TLS is between this machine and Azure, so
 // the host sees neither key nor token.
 func (v *Verifier) askThrough(ctx context.Context, q *Question, patience azure.Patience) {
+	cloud := v.Cloud
+	cloud.Proxy = "" // it is meant for connections of this machine
+	var err error
+	q.viaFailed, err = Over(ctx, v.Through, *q.Via, func(asking context.Context, dial Dial) error {
+		if q.ask(asking, transportOver(dial), cloud, patience); q.Err != nil {
+			return q.Err
+		}
+		return nil
+	})
+	q.Err = azure.AsError(err)
+}
+
+// Over calls do with a function that dials from a host, to ask Azure. It returns the error of do,
+// or (failed) why the host is unreachable or does not forward.
+func Over(ctx context.Context, through func(context.Context, inventory.Host, func(Dial)) error, h inventory.Host, do func(ctx context.Context, dial Dial) error) (failed bool, said error) {
 	asking, cancel := context.WithCancel(ctx)
 	defer cancel()
 	failures := dialFailures{giveUp: cancel}
-	cloud := v.Cloud
-	cloud.Proxy = "" // it is meant for connections of this machine
-	err := v.Through(asking, *q.Via, func(dial Dial) {
-		q.ask(asking, transportOver(failures.watch(dial)), cloud, patience)
-	})
+	err := through(asking, h, func(dial Dial) { said = do(asking, failures.watch(dial)) })
 	switch {
 	case err != nil && ctx.Err() != nil:
-		q.Result, q.Err = &azure.Result{}, &azure.Error{Base: problem.Error{Class: problem.Interrupted, Message: "interrupted", Err: ctx.Err()}}
+		return false, &azure.Error{Base: problem.Error{Class: problem.Interrupted, Message: "interrupted", Err: ctx.Err()}}
 	case err != nil:
 		p := host.AsProblem(err)
-		q.viaFailed = true
-		q.Result, q.Err = &azure.Result{}, azure.NewError(problem.Unreachable, "", "can't ask through "+q.Via.Name+": "+p.Message, p.Hint)
-	case q.Err != nil && ctx.Err() == nil:
-		failures.explain(q)
+		return true, azure.NewError(problem.Unreachable, "", "can't ask through "+h.Name+": "+p.Message, p.Hint)
+	case said != nil && ctx.Err() == nil:
+		if reason := failures.reason(azure.AsError(said)); reason != nil {
+			return true, reason
+		}
 	}
+	return false, said
 }
 
 // transportOver returns a transport that dials with dial and uses no proxy: those of
@@ -66,14 +80,14 @@ func (f *dialFailures) watch(dial Dial) Dial {
 	}
 }
 
-// explain replaces the error of a question that got no answer by the host's own
-// reason, where there is one.
-func (f *dialFailures) explain(q *Question) {
+// reason returns the host's own reason for an error that says that there was no answer, nil if
+// there is none.
+func (f *dialFailures) reason(e *azure.Error) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	unanswered := q.Err.Class == problem.Unreachable || q.Err.Class == problem.Interrupted
-	if unanswered && f.last != nil && f.last.Class != problem.Timeout && f.last.Class != problem.Interrupted {
-		q.viaFailed = true
-		q.Err = azure.NewError(problem.Unreachable, "", f.last.Message, f.last.Hint)
+	unanswered := e != nil && (e.Class == problem.Unreachable || e.Class == problem.Interrupted)
+	if !unanswered || f.last == nil || f.last.Class == problem.Timeout || f.last.Class == problem.Interrupted {
+		return nil
 	}
+	return azure.NewError(problem.Unreachable, "", f.last.Message, f.last.Hint)
 }
