@@ -38,10 +38,10 @@ func (call *invocation) argsError(cmd *cobra.Command, args []string) error {
 		return unknownCommand(cmd, args[0])
 	case takes == "":
 		return usage(fmt.Sprintf("%s takes no argument, not %q", verbOf(cmd), args[0]), cmp.Or(call.meantFlag(cmd, args[0]), see))
-	case len(args) == 0:
+	case len(args) < len(strings.Fields(takes)):
 		return usage(verbOf(cmd)+" needs "+takes, "write "+cmd.CommandPath()+" "+takes+"; "+see)
 	}
-	return usage(fmt.Sprintf("%s takes one argument, %s, not %d", verbOf(cmd), takes, len(args)), see)
+	return usage(fmt.Sprintf("%s takes %s, not %d arguments", verbOf(cmd), takes, len(args)), see)
 }
 
 // otherWords are words of other programs for this one's verbs.

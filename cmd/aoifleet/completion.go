@@ -86,7 +86,7 @@ func (call *invocation) addCompletion(cmd *cobra.Command) {
 		}
 		_ = cmd.RegisterFlagCompletionFunc(f.Name, complete)
 	})
-	if _, takes, _ := strings.Cut(cmd.Use, " "); strings.Contains(takes, "FILE") || cmd.ValidArgsFunction != nil {
+	if _, takes, _ := strings.Cut(cmd.Use, " "); strings.Contains(takes, "FILE") || strings.Contains(takes, "ANSWER") || cmd.ValidArgsFunction != nil {
 		return
 	}
 	cmd.ValidArgsFunction = func(cmd *cobra.Command, args []string, typed string) ([]string, cobra.ShellCompDirective) {

@@ -60,6 +60,7 @@ aoifleet certificate new --per-host -i fleet.yaml --csr       # requests for an 
 	"certificate pack": `aoifleet certificate pack --cert agent.pem --key agent.key --out certs/fleet.p12.b64
 aoifleet certificate pack --per-host -i fleet.yaml --answers signed    # what the authority returned`,
 	"certificate fetch": `aoifleet certificate fetch keyvault://contoso-pki/agents --out certs/fleet.p12.b64`,
+	"certificate merge": `aoifleet certificate merge keyvault://contoso-pki/agents signed.pem`,
 	"certificate verify": `aoifleet certificate verify -i fleet.yaml
 aoifleet certificate verify -i fleet.yaml --wait 5m           # just after register`,
 	"certificate register": `aoifleet certificate register -i fleet.yaml     # beside the application's other certificates`,
