@@ -100,9 +100,9 @@ func runNewInVault(call *invocation, flags newFlags, changed func(string) bool) 
 func certificateMergeCommand(call *invocation) *cobra.Command {
 	var s selection
 	var cloud string
-	cmd := &cobra.Command{Use: "merge keyvault://VAULT/NAME ANSWER...", Short: "Complete a certificate in a Key Vault with an authority's answer", Args: cobra.MinimumNArgs(2),
+	cmd := &cobra.Command{Use: "merge keyvault://VAULT/NAME FILE...", Short: "Complete a certificate in a Key Vault with an authority's answer", Args: cobra.MinimumNArgs(2),
 		Long: "Complete a certificate in a Key Vault with an authority's answer to the request that new --in-keyvault printed.\n\n" +
-			"Each ANSWER is a file: PEM, DER or PKCS#7, with the certificate, its issuers or both.",
+			"Each FILE is PEM, DER or PKCS#7, with the certificate, its issuers or both.",
 		RunE: func(_ *cobra.Command, args []string) error {
 			ref, err := certsource.ParseVault(args[0])
 			if err != nil {
@@ -137,7 +137,7 @@ func showIssued(call *invocation, made *certsource.Issued) error {
 	}
 	if made.Certificate == nil {
 		fmt.Fprintf(call.stdout, "%s", made.Request)
-		fmt.Fprintf(call.stderr, "next: have your authority sign this request, then: aoifleet certificate merge %s ANSWER\n", made.Ref)
+		fmt.Fprintf(call.stderr, "next: have your authority sign this request, then: aoifleet certificate merge %s FILE\n", made.Ref)
 		return nil
 	}
 	t := tabwriter.NewWriter(call.stdout, 0, 0, 2, ' ', 0)

@@ -36,6 +36,7 @@ func addCompletionCommand(root *cobra.Command) {
 var flagValues = map[string][]string{
 	"until": {"canary"}, "pause-after": {"canary", "wave"}, "on-failure": {stop, rollbackAll},
 	"cloud": {"public", "usgovernment", "china"}, "on": {"application", "service-principal"}, "bits": {"2048", "3072", "4096"},
+	"issuer": {"Self", "Unknown"}, "renew-before": {"none", "30d"},
 }
 
 // fileEndings has the endings of the files that flags name, where one is usual.

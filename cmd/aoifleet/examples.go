@@ -55,12 +55,15 @@ aoifleet certificate inspect certs/fleet.p12.b64
 aoifleet certificate register -i fleet.yaml`,
 	"certificate new": `aoifleet certificate new --out certs/fleet.p12.b64 --days 730
 aoifleet certificate new --per-host -i fleet.yaml -l london
-aoifleet certificate new --per-host -i fleet.yaml --csr       # requests for an authority`,
+aoifleet certificate new --per-host -i fleet.yaml --csr       # requests for an authority
+aoifleet certificate new --in-keyvault contoso-pki/agents --renew-before 30d
+aoifleet certificate new --in-keyvault contoso-pki/agents --issuer Unknown   # prints the request`,
+	"certificate merge":   `aoifleet certificate merge keyvault://contoso-pki/agents answer.pem   # what the authority returned`,
 	"certificate inspect": `aoifleet certificate inspect certs/fleet.p12.b64`,
 	"certificate pack": `aoifleet certificate pack --cert agent.pem --key agent.key --out certs/fleet.p12.b64
 aoifleet certificate pack --per-host -i fleet.yaml --answers signed    # what the authority returned`,
-	"certificate fetch": `aoifleet certificate fetch keyvault://contoso-pki/agents --out certs/fleet.p12.b64`,
-	"certificate merge": `aoifleet certificate merge keyvault://contoso-pki/agents signed.pem`,
+	"certificate fetch": `aoifleet certificate fetch keyvault://contoso-pki/agents --out certs/fleet.p12.b64
+aoifleet certificate fetch keyvault://contoso-pki/agents --out certs/fleet.p12.b64 -i fleet.yaml   # with via: host`,
 	"certificate verify": `aoifleet certificate verify -i fleet.yaml
 aoifleet certificate verify -i fleet.yaml --wait 5m           # just after register`,
 	"certificate register": `aoifleet certificate register -i fleet.yaml     # beside the application's other certificates`,

@@ -29,6 +29,7 @@ type Wanted struct {
 	Issuer       string // Self
 	Months, Bits int    // 12, 3072
 	RenewBefore  int    // days before the end at which the vault renews it; -1: never
+	PEM          bool   // an existing certificate may be kept as PEM, which Fetch converts
 }
 
 // Issued is a version that a vault has made, or is making.
@@ -151,7 +152,7 @@ func issuerName(name string) string {
 func (w Wanted) check(p *azure.Policy, ref azure.Reference) error {
 	change := fmt.Sprintf("use another name, or change the policy: az keyvault certificate set-attributes --vault-name %s --name %s --policy @FILE", ref.Vault, ref.Name)
 	reason := p.Unusable()
-	if p.PEM() {
+	if p.PEM() && !w.PEM {
 		reason = "its content type is PEM: the agent's file is PKCS#12 (application/x-pkcs12)"
 	}
 	if reason != "" {
