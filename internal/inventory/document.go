@@ -174,7 +174,7 @@ func (r *reader) syntaxError(data []byte, err error) {
 		hint = iniHint
 	} else if indentedByTab(lines, at.Line) {
 		hint = "YAML indents with spaces, not tabs"
-	} else if at.Line > 0 {
+	} else {
 		hint = lookalikeHint(strings.Join(lines[max(at.Line-2, 0):at.Line], "\n"))
 	}
 	if at.Line == 0 {

@@ -1,8 +1,9 @@
 package inventory
 
 import (
+	"cmp"
 	"fmt"
-	"sort"
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -20,7 +21,7 @@ func Fold(names []string) []string {
 		}
 		stems[stem] = append(stems[stem], n)
 	}
-	sort.Strings(order)
+	slices.Sort(order)
 	var folded []string
 	for _, stem := range order {
 		folded = append(folded, foldStem(stem, stems[stem])...)
@@ -57,12 +58,8 @@ func foldStem(stem string, numbers []numbered) []string {
 	if numbers[0].digits == "" {
 		return []string{stem}
 	}
-	sort.Slice(numbers, func(i, j int) bool {
-		a, b := numbers[i], numbers[j]
-		if len(a.digits) != len(b.digits) {
-			return len(a.digits) < len(b.digits)
-		}
-		return a.value < b.value
+	slices.SortFunc(numbers, func(a, b numbered) int {
+		return cmp.Or(cmp.Compare(len(a.digits), len(b.digits)), cmp.Compare(a.value, b.value))
 	})
 	var folded []string
 	for len(numbers) > 0 {

@@ -22,6 +22,7 @@ func TestFold(t *testing.T) {
 		{"vm1-a vm2-a vm1-b", "vm[1-2]-a vm1-b"},
 		{"rack1-vm1 rack1-vm2 rack2-vm1", "rack1-vm[1-2] rack2-vm1"},
 		{"bastion b2 b1", "b[1-2] bastion"},
+		{"h123456788 h123456789", "h[123456788-123456789]"},
 		{"h1234567890 h1234567891", "h1234567890 h1234567891"}, // too many digits for a number
 		{"7 8", "[7-8]"},
 	}

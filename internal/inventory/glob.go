@@ -21,7 +21,7 @@ func compileGlob(glob string) (*regexp.Regexp, error) {
 	}
 	var b strings.Builder
 	b.WriteString(`\A(?s:`)
-	for len(glob) > 0 {
+	for glob != "" {
 		stop := strings.IndexAny(glob, "*?[]")
 		if stop < 0 {
 			stop = len(glob)
@@ -57,7 +57,7 @@ func writeMeta(b *strings.Builder, glob string) (int, error) {
 		return 1, nil
 	}
 	length := strings.IndexByte(glob, ']')
-	if glob[0] == ']' || length < 0 {
+	if length <= 0 {
 		return 0, errors.New("it has an unmatched bracket")
 	}
 	content := glob[1:length]

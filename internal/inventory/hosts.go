@@ -38,7 +38,7 @@ func (r *reader) inventory(root *yaml.Node, inv *Inventory) {
 
 // checkWhole reports errors that no single line causes.
 func (r *reader) checkWhole(root *yaml.Node, hosts []Host) {
-	if r.entries == 0 && len(r.errs) == 0 { // otherwise the hosts may be what could not be read
+	if !r.anyHost && len(r.errs) == 0 { // otherwise the hosts may be what could not be read
 		r.fail(root, `list them under "hosts" or "groups"`, "the inventory has no hosts")
 	}
 	for i := range hosts {
@@ -86,7 +86,7 @@ func (r *reader) readHosts(hosts []Host, n *yaml.Node, outer draft) []Host {
 		return hosts
 	}
 	for name, body := range r.pairs(n, "hosts") {
-		r.entries++
+		r.anyHost = true
 		h := outer
 		h.hosts = nil
 		walk(r, r.hostKeys, inHost, "a host", "", body, &h)

@@ -118,7 +118,7 @@ defaults:
     when_stopped: replace
   health:
     window: 0s
-    timeout: 0.5d
+    timeout: 0.5d1h
     expect: ['token (acquired|refreshed)']
     deny: ["[Ee]rror [0-9]+", "a\tb"]
     deny_default: no
@@ -165,7 +165,7 @@ func TestEveryKeyActedOn(t *testing.T) {
 			Provider: "data_product_keyvault", CertificatePath: "/secrets/cert.p12", WhenStopped: "replace",
 		},
 		Health: Health{
-			Timeout: 12 * time.Hour, Expect: []string{"token (acquired|refreshed)"},
+			Timeout: 13 * time.Hour, Expect: []string{"token (acquired|refreshed)"},
 			Deny: []string{"[Ee]rror [0-9]+", "a\tb"}, Command: `systemctl is-active "my agent"`, Diagnostics: true, ConfirmTimeout: 40 * time.Second,
 		},
 		Backups: Backups{Keep: 5, MaxAge: 30 * 24 * time.Hour},
@@ -195,6 +195,7 @@ defaults:
   sudo: {password_from: ask}
   strict_host_key_checking: accept-new
   host_key_fingerprint: SHA256:47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU
+  helper: /usr/local/libexec/aoifleet-host
   labels: {site: none, tier: gold}
 hosts:
   outside: {}
@@ -203,7 +204,7 @@ groups:
     hosts:
       inner: {port: 3, agent: {log: /inner}, labels: {rack: a}}
       plain: {}
-      undone: {jump: none, ssh_config: none, password_from: none, passphrase_from: none, sudo: passwordless, strict_host_key_checking: yes, host_key_fingerprint: none, identity_file: none, certificate: none, agent: {provider: none, certificate_path: none}, health: {expect: none, deny: [], command: none}}
+      undone: {jump: none, ssh_config: none, password_from: none, passphrase_from: none, sudo: passwordless, helper: none, strict_host_key_checking: yes, host_key_fingerprint: none, identity_file: none, certificate: none, agent: {provider: none, certificate_path: none}, health: {expect: none, deny: [], command: none}}
     port: 2
     agent: {unit: group.service}
     health: {window: 2s}
@@ -226,10 +227,10 @@ groups:
 	}
 	if undone.Jump != nil || !undone.Given.Jump || undone.SSHConfig != "none" || undone.IdentityFiles != nil || undone.Certificate != "" || undone.Agent.Provider != "" || undone.Agent.CertificatePath != "" ||
 		undone.PasswordFrom != (secretsource.Source{}) || undone.PassphraseFrom != (secretsource.Source{}) || undone.Sudo != SudoPasswordless || undone.SudoPassword != (secretsource.Source{}) ||
-		undone.AcceptNewHostKeys || undone.HostKeyFingerprints != nil || undone.Health.Expect != nil || len(undone.Health.Deny) != 0 || undone.Health.Command != "" {
+		undone.Helper != "" || undone.AcceptNewHostKeys || undone.HostKeyFingerprints != nil || undone.Health.Expect != nil || len(undone.Health.Deny) != 0 || undone.Health.Command != "" {
 		t.Errorf("none does not unset: %+v", undone)
 	}
-	if len(plain.Jump) != 2 || plain.SSHConfig != "" || !plain.PasswordFrom.Ask || !plain.SudoPassword.Ask || !plain.AcceptNewHostKeys || len(plain.HostKeyFingerprints) != 1 || len(plain.IdentityFiles) != 1 || plain.Certificate == "" || len(plain.Health.Expect) != 1 {
+	if len(plain.Jump) != 2 || plain.Helper == "" || plain.SSHConfig != "" || !plain.PasswordFrom.Ask || !plain.SudoPassword.Ask || !plain.AcceptNewHostKeys || len(plain.HostKeyFingerprints) != 1 || len(plain.IdentityFiles) != 1 || plain.Certificate == "" || len(plain.Health.Expect) != 1 {
 		t.Errorf("defaults are lost: %+v", plain)
 	}
 }

@@ -12,6 +12,7 @@ import (
 func TestLookalikes(t *testing.T) {
 	for _, c := range []struct{ setting, want string }{
 		{"user: “root”", "user is in quotes that YAML does not read | “ (U+201C) only looks like \""},
+		{"user: “root", "user is in quotes that YAML does not read | “ (U+201C) only looks like \""},
 		{"user: root’", "user is in quotes that YAML does not read | ’ (U+2019) only looks like '"},
 		{"user: ro\u200bot", "user has an invisible character | the invisible character U+200B is in it: write nothing"},
 		{"user: \u00a0root", "user has an invisible character | the invisible character U+00A0 is in it: write a space"},
@@ -51,6 +52,20 @@ func TestLookalikes(t *testing.T) {
 	_, err := parse(t, fleet).Select("“paris”")
 	if err == nil || !strings.Contains(err.Error(), "“ (U+201C) only looks like") {
 		t.Error(err)
+	}
+}
+
+// Every full-width form stands for its ASCII character (Unicode, block FF00), and no other
+// character of that block does.
+func TestFullWidth(t *testing.T) {
+	for c := rune(0xff00); c <= 0xffef; c++ {
+		want := ""
+		if plain := c - 0xff00 + ' '; plain > ' ' && plain <= '~' {
+			want = string(plain)
+		}
+		if got := standsFor(c); got != want {
+			t.Errorf("%U stands for %q, want %q", c, got, want)
+		}
 	}
 }
 

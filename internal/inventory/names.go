@@ -273,7 +273,7 @@ func (v value) certificateCommand() (line string) {
 // labels merges labels into those of the outer levels. It copies the map, because other
 // hosts share it.
 func (v value) labels(to *map[string]string) {
-	merged := make(map[string]string, len(*to)+len(v.node.Content)/2)
+	merged := map[string]string{}
 	maps.Copy(merged, *to)
 	seen := map[string]bool{}
 	for k, n := range v.r.pairs(v.node, v.key) {

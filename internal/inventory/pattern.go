@@ -58,10 +58,10 @@ func patternProblem(s string) (problem, hint string) {
 	for i := 0; i < len(s); i++ {
 		switch s[i] {
 		case '\\':
-			i++ // CompilePOSIX refuses a trailing backslash
-			if wordByte(s[i]) || strings.IndexByte("<>'`", s[i]) >= 0 {
-				return "grep -E gives " + quote(s[i-1:i+1]) + " another meaning", "write the character itself, or a class such as [[:space:]] or [0-9]"
+			if escape := otherEscape.FindString(s[i:]); escape != "" {
+				return "grep -E gives " + quote(escape) + " another meaning", "write the character itself, or a class such as [[:space:]] or [0-9]"
 			}
+			i++ // CompilePOSIX refuses a trailing backslash
 		case '^', '$':
 			if i+1 < len(s) && strings.IndexByte("*+?{", s[i+1]) >= 0 {
 				return `an anchor (^ or $) is repeated`, "write [$] for the character"
@@ -81,11 +81,10 @@ func patternProblem(s string) (problem, hint string) {
 	return "", ""
 }
 
-var interval = regexp.MustCompile(`^\{[0-9]+(,[0-9]*)?\}`)
-
-func wordByte(b byte) bool {
-	return b >= '0' && b <= '9' || b >= 'A' && b <= 'Z' || b >= 'a' && b <= 'z'
-}
+var (
+	otherEscape = regexp.MustCompile("^\\\\[A-Za-z0-9<>'`]")
+	interval    = regexp.MustCompile(`^\{[0-9]+(,[0-9]*)?\}`)
+)
 
 // classes are the character classes of POSIX (XBD section 9.3.5).
 var classes = []string{"alnum", "alpha", "blank", "cntrl", "digit", "graph", "lower", "print", "punct", "space", "upper", "xdigit"}
@@ -106,7 +105,7 @@ func bracketProblem(s string) (length int, problem, hint string) {
 			return i + 1, "", ""
 		case s[i] == '\\':
 			return 0, `a backslash inside [...] is a literal character for grep -E`, `remove it: [.] is a dot; write "]" first, as in []x]`
-		case s[i] == '[' && i+1 < len(s) && strings.IndexByte(":.=", s[i+1]) >= 0:
+		case strings.HasPrefix(s[i:], "[:"), strings.HasPrefix(s[i:], "[."), strings.HasPrefix(s[i:], "[="):
 			name, _, ended := strings.Cut(s[i+2:], ":]")
 			if s[i+1] != ':' || !ended || !slices.Contains(classes, name) {
 				return 0, "unknown class in a bracket expression", "classes are [:" + strings.Join(classes, ":], [:") + ":]"

@@ -3,6 +3,7 @@ package inventory
 import (
 	"fmt"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -69,22 +70,21 @@ type template struct {
 func parseTemplate(s string) (template, error) {
 	var t template
 	for {
-		open := strings.IndexByte(s, '[')
-		if open < 0 {
-			t.texts = append(t.texts, s)
+		text, rest, found := strings.Cut(s, "[")
+		t.texts = append(t.texts, text)
+		if !found {
 			return t, nil
 		}
-		length := strings.IndexByte(s[open:], ']')
-		if length < 0 {
+		inside, after, closed := strings.Cut(rest, "]")
+		if !closed {
 			return t, fmt.Errorf(`a "[" without a "]"`)
 		}
-		sp, err := parseSpan(s[open+1 : open+length])
+		sp, err := parseSpan(inside)
 		if err != nil {
 			return t, err
 		}
-		t.texts = append(t.texts, s[:open])
 		t.spans = append(t.spans, sp)
-		s = s[open+length+1:]
+		s = after
 	}
 }
 
@@ -101,19 +101,12 @@ func (t template) size() int {
 
 // at returns the i-th text, from 0; the last range varies fastest.
 func (t template) at(i int) string {
-	if len(t.spans) == 0 {
-		return t.texts[0]
-	}
-	parts := make([]string, 0, 2*len(t.spans)+1)
-	parts = append(parts, t.texts[len(t.spans)])
+	parts := []string{t.texts[len(t.spans)]}
 	for k := len(t.spans) - 1; k >= 0; k-- {
 		n := t.spans[k].size()
 		parts = append(parts, t.spans[k].at(i%n), t.texts[k])
 		i /= n
 	}
-	var b strings.Builder
-	for k := len(parts) - 1; k >= 0; k-- {
-		b.WriteString(parts[k])
-	}
-	return b.String()
+	slices.Reverse(parts)
+	return strings.Join(parts, "")
 }

@@ -2,6 +2,7 @@ package inventory
 
 import (
 	"encoding/base64"
+	"regexp"
 	"strings"
 
 	"gopkg.in/yaml.v3"
@@ -44,18 +45,18 @@ func (v value) secretOrNone(to *secretsource.Source) {
 	v.secret(to)
 }
 
-// variable reads the name of an environment variable (POSIX.1-2017, 8.1).
+// variableName follows POSIX.1-2017, 8.1.
+var variableName = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]*$`)
+
+// variable reads the name of an environment variable.
 func (v value) variable(to *string) {
 	s, ok := v.text()
 	if !ok {
 		return
 	}
-	for i, c := range s {
-		letter := c == '_' || c >= 'A' && c <= 'Z' || c >= 'a' && c <= 'z'
-		if !letter && (i == 0 || c < '0' || c > '9') {
-			v.fail("write the variable's name, without $", "%s is not the name of an environment variable", v.key)
-			return
-		}
+	if !variableName.MatchString(s) {
+		v.fail("write the variable's name, without $", "%s is not the name of an environment variable", v.key)
+		return
 	}
 	*to = s
 }

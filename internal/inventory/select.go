@@ -99,7 +99,7 @@ func parseTerms(s string) (terms []term, problem, hint string) {
 // intersection and in no exclusion, whatever the order of the terms (Ansible's habit);
 // without a union it starts from every host. It keeps the matches of no term.
 func (f *finder) combine(terms []term) (picked []bool, errs Errors) {
-	total, unions := len(f.hosts), 0
+	total, union := len(f.hosts), false
 	picked, common, excluded := make([]bool, total), make([]bool, total), make([]bool, total)
 	setEach(common, true)
 	done := map[term]bool{}
@@ -122,11 +122,11 @@ func (f *finder) combine(terms []term) (picked []bool, errs Errors) {
 		case t.op == '!':
 			setAt(excluded, found)
 		default:
-			unions++
+			union = true
 			setAt(picked, found)
 		}
 	}
-	if unions == 0 {
+	if !union {
 		setEach(picked, true)
 	}
 	for i := range picked {

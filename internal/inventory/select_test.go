@@ -46,6 +46,7 @@ func TestSelect(t *testing.T) {
 		"[p,:]ari[s]":                        paris,
 		"paris-edr-[!13]":                    "paris-edr-2",
 		"paris-edr-[0-9]":                    paris,
+		"lab[x-]vm":                          "lab-vm", // a "-" at the end is no range
 		"[k-m]a*":                            "lab-vm",
 		"london-edr-[03-05]":                 "london-edr-03 london-edr-04 london-edr-05",
 		"london-edr-[09-12]":                 "london-edr-09 london-edr-10 london-edr-11 london-edr-12",
@@ -162,7 +163,7 @@ func TestSuggest(t *testing.T) {
 	words := []string{"port", "user", "via", "certificate", "known_hosts", "health", "healthy"}
 	for word, want := range map[string]string{
 		"prot": "port", "healht": "health", "prt": "port", "uesr": "user", "va": "via", "vai": "via", "vixx": "",
-		"certificat": "certificate", "cretifciate": "certificate", "known-hosts": "known_hosts", "xyz": "", "": "",
+		"portxy": "port", "portxyz": "", "cretificaxy": "", "certificat": "certificate", "cretifciate": "certificate", "known-hosts": "known_hosts", "xyz": "", "": "",
 	} {
 		if got := suggest(word, func(yield func(string) bool) {
 			for _, w := range words {
@@ -250,7 +251,7 @@ func TestPickAbsent(t *testing.T) {
 			t.Errorf("%s: %q, %v, want %q", limit, got, err, want)
 		}
 	}
-	if _, absent, err := inv.Pick("b-[1-99999]"); err != nil || len(absent) != 99998 {
+	if _, absent, err := inv.Pick("b-[1-100000]"); err != nil || len(absent) != 99999 {
 		t.Errorf("%d, %v", len(absent), err)
 	}
 	if _, absent, err := inv.Pick("b-[1-999999999]"); err != nil || absent != nil {

@@ -37,7 +37,8 @@ func DidYouMean(word string, candidates iter.Seq[string]) string {
 // distance returns the Levenshtein distance in which swapping two neighbours is one edit
 // ("optimal string alignment"), because that is a common typo.
 func distance(a, b string) int {
-	before, above := make([]int, len(b)+1), make([]int, len(b)+1)
+	var before []int
+	above := make([]int, len(b)+1)
 	for j := range above {
 		above[j] = j
 	}

@@ -26,7 +26,7 @@ type reader struct {
 	names   map[string]*yaml.Node // of the hosts so far, with their nodes
 	groups  map[string]*yaml.Node
 	routes  map[route]taken // of the hosts so far
-	entries int             // number of hosts, also those with errors
+	anyHost bool            // also one with errors
 	full    bool            // maxHosts is exceeded and reported
 }
 
@@ -77,8 +77,8 @@ func (r *reader) pairs(n *yaml.Node, what string) iter.Seq2[*yaml.Node, *yaml.No
 			r.fail(n, "", "%s must be a mapping (lines of key: value)", what)
 			return
 		}
-		for i := 0; i+1 < len(n.Content); i += 2 {
-			k := n.Content[i]
+		for pair := range slices.Chunk(n.Content, 2) {
+			k, v := pair[0], pair[1]
 			if refused(k) {
 				continue
 			}
@@ -86,7 +86,7 @@ func (r *reader) pairs(n *yaml.Node, what string) iter.Seq2[*yaml.Node, *yaml.No
 				r.fail(k, `quote text that starts with "[" or "{"`, "a key of %s must be a string", what)
 				continue
 			}
-			if !yield(k, n.Content[i+1]) {
+			if !yield(k, v) {
 				return
 			}
 		}
