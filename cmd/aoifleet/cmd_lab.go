@@ -7,6 +7,8 @@ import (
 	"io/fs"
 	"os"
 	"slices"
+	"strings"
+	"text/tabwriter"
 
 	"github.com/spf13/cobra"
 
@@ -24,12 +26,27 @@ func labCommand(call *invocation) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "lab",
 		Short: "Run simulated VMs and a simulated Azure on this machine, to try all commands on (Linux)",
+		Long:  "Run simulated VMs and a simulated Azure on this machine, to try all commands on (Linux).\n\n" + faultsHelp(),
 		Args:  cobra.NoArgs,
 		RunE:  func(*cobra.Command, []string) error { return runLab(call, flags) },
 	}
 	cmd.Flags().StringVar(&flags.dir, "dir", "", "`DIR` for the lab's files; must be new or empty (default: a temporary one)")
 	countVar(cmd, &flags.machines, "machines", 12, count{1, lab.MaxMachines}, "`NUMBER` of VMs")
 	return cmd
+}
+
+// faultsHelp lists what a line of the faults file may say.
+func faultsHelp() string {
+	var b strings.Builder
+	b.WriteString("Each line of the file faults in the lab's folder makes machines fail from the next connection on: the name of a machine\n" +
+		"or a glob, and one of these, as in: london-* restart-slow 30s\n\n")
+	t := tabwriter.NewWriter(&b, 0, 0, 2, ' ', 0)
+	for _, f := range lab.Faults() {
+		fmt.Fprintf(t, "  %s\t%s\n", strings.TrimSpace(f.Word+" "+f.Argument), f.Meaning)
+	}
+	_ = t.Flush()
+	b.WriteString("\nA thumbprint after log-only and the other faults of the agent limits them to that certificate. \"Once\" means until the file changes.")
+	return b.String()
 }
 
 // runLab runs until the first signal.
@@ -51,7 +68,7 @@ func runLab(call *invocation, flags labFlags) error {
 		return errors.Join(err, fleet.Close())
 	}
 	fmt.Fprintf(call.stdout, "%s\n", fleet.InventoryFile())
-	fmt.Fprintf(call.stderr, "the lab runs %d VMs, beside a simulated Entra, Key Vault and Graph; try: aoifleet plan -i %s\n%shint: to make a VM fail, write a line such as `london-sftp-01 log-only` into %s; stop the lab with Ctrl-C\n",
+	fmt.Fprintf(call.stderr, "the lab runs %d VMs, beside a simulated Entra, Key Vault and Graph; try: aoifleet plan -i %s\n%shint: to make a VM fail, write a line such as `london-sftp-01 log-only` into %s (aoifleet lab --help lists the faults); stop the lab with Ctrl-C\n",
 		flags.machines, fleet.InventoryFile(), labLesson(fleet), fleet.FaultsFile())
 	<-call.ctx.Done()
 	return fleet.Close()

@@ -89,7 +89,8 @@ func labLesson(fleet *lab.Fleet) string {
 	const mine = "$LAB/certs/mine.p12.b64"
 	return fmt.Sprintf(`the life cycle of a certificate, to try in another terminal:
   . %[1]s
-  aoifleet certificate new --out %[2]s
+  aoifleet rotate --certificate keyvault://%[4]s/%[5]s           # from the operator's Key Vault
+  aoifleet certificate new --out %[2]s --days 1000   # the one in the vault is valid for 730 days
   aoifleet certificate verify --certificate %[2]s              # refused: not registered yet
   aoifleet rotate --certificate %[2]s --verify-wait 0s --yes   # exit code 5: no VM is changed
   aoifleet certificate register --certificate %[2]s
@@ -98,7 +99,6 @@ func labLesson(fleet *lab.Fleet) string {
   aoifleet status --certificate %[2]s                          # safe to remove the old credential?
   aoifleet certificate list                                    # and which VMs use which
   aoifleet certificate retire %[3]s
-  aoifleet rotate --certificate keyvault://%[4]s/%[5]s                    # from the operator's Key Vault
   aoifleet certificate new --in-keyvault %[4]s/made            # the vault makes one
   aoifleet certificate new --in-keyvault %[4]s/signed --issuer Unknown  # a request for an authority; then merge
   aoifleet certificate fetch keyvault://%[6]s/%[5]s --out $LAB/certs/private.p12.b64  # refused: a private endpoint

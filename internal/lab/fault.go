@@ -16,59 +16,95 @@ import (
 // fault may have the prefix "in:" or "out:": only data from the client, or from the
 // machine, then counts. "Once" means until the faults are set again.
 const (
-	faultUnreachable     = "unreachable"      // refuses connections
-	faultAcceptSilent    = "accept-silent"    // accepts connections and sends nothing
-	faultDropConnections = "drop-connections" // N: closes the next N connections before the handshake, as MaxStartups does
-	faultChangedHostKey  = "changed-host-key" // has another host key than the one in known_hosts
-	faultAuthRefused     = "auth-refused"     // refuses every key
-	faultNoSFTP          = "no-sftp"          // has no SFTP subsystem
-	faultSFTPFull        = "sftp-full"        // SFTP can create files but not write to them
-	faultSudoPassword    = "sudo-password"    // sudo requires a password
-	faultSudoTells       = "sudo-tells"       // [fails]: sudo requires a password, accepts any and prints it on standard error; with "fails" it then runs nothing
-	faultNoOpenSSL       = "no-openssl"       // has no openssl
-	faultMissingTool     = "missing-tool"     // NAME: lacks this program
-	faultDiskFull        = "disk-full"        // [BLOCKS]: no command can write more than BLOCKS × 512 bytes to a file; default 0
-	faultEndlessOutput   = "endless-output"   // answers every command with endless output
-	faultEscapes         = "escapes"          // prints terminal escapes before a command's output, on both streams
-	faultNoise           = "noise"            // TEXT: prints a line before a command's output, as some profiles do
-	faultCutAfter        = "cut-after"        // N: closes a connection after N bytes from the client, once
-	faultCutBefore       = "cut-before"       // TEXT: closes a connection instead of passing TEXT, in either direction, once
-	faultCutOn           = "cut-on"           // TEXT: closes a connection after TEXT, in either direction, once
-	faultGoneOn          = "gone-on"          // TEXT: the same, and the machine is unreachable afterwards
-	faultSilentOn        = "silent-on"        // TEXT: passes nothing after TEXT, once; the connection stays
-	faultRestartSlow     = "restart-slow"     // DURATION: systemctl restart takes this much longer
-	faultRestartFails    = "restart-fails"    // TEXT: systemctl restart fails with this message
-	faultNotWanted       = "not-wanted"       // systemctl show reports no target that wants the agent's unit
-	faultTimerFails      = "timer-fails"      // TEXT: systemd-run fails with this message
-	faultTimerDead       = "timer-dead"       // systemd-run succeeds, but creates no timer
-	faultRebootOn        = "reboot-on"        // TEXT: the machine reboots after TEXT, once; the receiver does not see TEXT
-	faultKillOn          = "kill-on"          // TEXT: SIGKILL to the process group of the command after TEXT, once; the command does not see TEXT
-	faultSSHDRestartOn   = "sshd-restart-on"  // TEXT: the port closes and opens again after TEXT, once; connections stay
-	faultSudoRevokedOn   = "sudo-revoked-on"  // TEXT: sudo refuses after TEXT
-	faultClockJump       = "clock-jump"       // DURATION: date(1) is ahead by DURATION; behind if negative
-	faultImmutable       = "immutable"        // mv, cp, ln and rm can change nothing in the certificate's folder, as after chattr +i
-	faultDiags           = "diags"            // HOW: the agent's diagnostics tool is missing, hangs, fails TEXT, writes garbage, none, two or link; or a zip of large BYTES
-	maxFaultText         = 256                // bytes
-	maxFaultFile         = 8 << 20            // bytes
+	faultUnreachable     = "unreachable"
+	faultAcceptSilent    = "accept-silent"
+	faultDropConnections = "drop-connections"
+	faultChangedHostKey  = "changed-host-key"
+	faultAuthRefused     = "auth-refused"
+	faultNoSFTP          = "no-sftp"
+	faultSFTPFull        = "sftp-full"
+	faultSudoPassword    = "sudo-password"
+	faultSudoTells       = "sudo-tells"
+	faultNoOpenSSL       = "no-openssl"
+	faultMissingTool     = "missing-tool"
+	faultDiskFull        = "disk-full"
+	faultEndlessOutput   = "endless-output"
+	faultEscapes         = "escapes"
+	faultNoise           = "noise"
+	faultCutAfter        = "cut-after"
+	faultCutBefore       = "cut-before"
+	faultCutOn           = "cut-on"
+	faultGoneOn          = "gone-on"
+	faultSilentOn        = "silent-on"
+	faultRestartSlow     = "restart-slow"
+	faultRestartFails    = "restart-fails"
+	faultNotWanted       = "not-wanted"
+	faultTimerFails      = "timer-fails"
+	faultTimerDead       = "timer-dead"
+	faultRebootOn        = "reboot-on"
+	faultKillOn          = "kill-on"
+	faultSSHDRestartOn   = "sshd-restart-on"
+	faultSudoRevokedOn   = "sudo-revoked-on"
+	faultClockJump       = "clock-jump"
+	faultImmutable       = "immutable"
+	faultDiags           = "diags"
+	maxFaultText         = 256     // bytes
+	maxFaultFile         = 8 << 20 // bytes
 )
 
 // faultKind checks the argument of a fault.
 type faultKind func(argument string) error
 
-func faultKinds() map[string]faultKind {
-	return map[string]faultKind{
-		faultUnreachable: needsNothing, faultAcceptSilent: needsNothing, faultDropConnections: needsCount,
-		faultChangedHostKey: needsNothing, faultAuthRefused: needsNothing, faultNoSFTP: needsNothing,
-		faultSFTPFull: needsNothing, faultSudoPassword: needsNothing, faultNoOpenSSL: needsNothing,
-		faultSudoTells: mayFail, faultMissingTool: needsTool, faultDiskFull: mayHaveCount, faultEndlessOutput: needsNothing,
-		faultEscapes: needsNothing, faultNoise: needsText, faultCutAfter: needsCount, faultCutBefore: needsText,
-		faultCutOn: needsText, faultGoneOn: needsText, faultSilentOn: needsText,
-		faultRestartSlow: needsDuration, faultRestartFails: needsText,
-		faultNotWanted: needsNothing, faultTimerFails: needsText, faultTimerDead: needsNothing,
-		faultRebootOn: needsText, faultKillOn: needsText, faultSSHDRestartOn: needsText, faultSudoRevokedOn: needsText,
-		faultClockJump: needsJump, faultImmutable: needsNothing,
-		faultDiags: needsHow,
+// kindOfFault is a fault that machines may have.
+type kindOfFault struct {
+	word, argument, meaning string
+	check                   faultKind
+}
+
+// faultKinds is the faults of a machine, besides those of its agent.
+var faultKinds = []kindOfFault{
+	{faultUnreachable, "", "refuses connections", needsNothing},
+	{faultAcceptSilent, "", "accepts connections and sends nothing", needsNothing},
+	{faultDropConnections, "N", "closes the next N connections before the handshake, as MaxStartups does", needsCount},
+	{faultChangedHostKey, "", "has another host key than the one in known_hosts", needsNothing},
+	{faultAuthRefused, "", "refuses every key", needsNothing},
+	{faultNoSFTP, "", "has no SFTP subsystem", needsNothing},
+	{faultSFTPFull, "", "has an SFTP that can create files but not write to them", needsNothing},
+	{faultSudoPassword, "", "sudo requires a password", needsNothing},
+	{faultSudoTells, "[fails]", "sudo requires a password, accepts any and prints it on standard error; with \"fails\" it then runs nothing", mayFail},
+	{faultNoOpenSSL, "", "has no openssl", needsNothing},
+	{faultMissingTool, "NAME", "lacks the program NAME", needsTool},
+	{faultDiskFull, "[BLOCKS]", "no command can write more than BLOCKS × 512 bytes to a file; default 0", mayHaveCount},
+	{faultEndlessOutput, "", "answers every command with endless output", needsNothing},
+	{faultEscapes, "", "prints terminal escapes before a command's output, on both streams", needsNothing},
+	{faultNoise, "TEXT", "prints a line before a command's output, as some profiles do", needsText},
+	{faultCutAfter, "N", "closes a connection after N bytes from the client, once", needsCount},
+	{faultCutBefore, "TEXT", "closes a connection instead of passing TEXT, in either direction, once", needsText},
+	{faultCutOn, "TEXT", "closes a connection after TEXT, in either direction, once", needsText},
+	{faultGoneOn, "TEXT", "closes a connection after TEXT, in either direction, and the machine is unreachable afterwards", needsText},
+	{faultSilentOn, "TEXT", "passes nothing after TEXT, once; the connection stays", needsText},
+	{faultRestartSlow, "DURATION", "systemctl restart takes this much longer", needsDuration},
+	{faultRestartFails, "TEXT", "systemctl restart fails with this message", needsText},
+	{faultNotWanted, "", "systemctl show reports no target that wants the agent's unit", needsNothing},
+	{faultTimerFails, "TEXT", "systemd-run fails with this message", needsText},
+	{faultTimerDead, "", "systemd-run succeeds, but creates no timer", needsNothing},
+	{faultRebootOn, "TEXT", "the machine reboots after TEXT, once; the receiver does not see TEXT", needsText},
+	{faultKillOn, "TEXT", "SIGKILL to the process group of the command after TEXT, once; the command does not see TEXT", needsText},
+	{faultSSHDRestartOn, "TEXT", "the port closes and opens again after TEXT, once; connections stay", needsText},
+	{faultSudoRevokedOn, "TEXT", "sudo refuses after TEXT", needsText},
+	{faultClockJump, "DURATION", "date(1) is ahead by DURATION; behind if negative", needsJump},
+	{faultImmutable, "", "mv, cp, ln and rm can change nothing in the certificate's folder, as after chattr +i", needsNothing},
+	{faultDiags, "HOW", "the agent's diagnostics tool is missing, hangs, fails TEXT, writes garbage, none, two or link; or a zip of large BYTES", needsHow},
+}
+
+// Faults returns what a line of the faults file may say after the machine's name: the faults
+// of machines, then those of agents.
+func Faults() []agent.FaultHelp {
+	var list []agent.FaultHelp
+	for _, k := range faultKinds {
+		list = append(list, agent.FaultHelp{Word: k.word, Argument: k.argument, Meaning: k.meaning})
 	}
+	return append(list, agent.Faults()...)
 }
 
 func needsNothing(argument string) error {
@@ -144,10 +180,11 @@ func parseFault(line string) (fault, error) {
 		_, err := agent.ParseFault(line)
 		return f, err
 	}
-	kind, ok := faultKinds()[word]
-	if !ok {
-		return f, fmt.Errorf("unknown fault %q", word)
+	i := slices.IndexFunc(faultKinds, func(k kindOfFault) bool { return k.word == word })
+	if i < 0 {
+		return f, fmt.Errorf("unknown fault %q; aoifleet lab --help lists them", word)
 	}
+	kind := faultKinds[i].check
 	f.direction()
 	if strings.HasPrefix(f.argument, `"`) {
 		text, err := strconv.Unquote(f.argument)

@@ -304,6 +304,16 @@ func TestFaultsFile(t *testing.T) {
 	if notice := <-notices; !strings.Contains(notice, "faults:1: unknown fault") {
 		t.Error(notice)
 	}
+	// A wrong line is named, and the others apply.
+	write("nowhere unreachable\nlondon-sftp-01 auth-refused\nparis-* restart-slow soon\n")
+	if !refused(london) {
+		t.Error("one wrong line disables the others")
+	}
+	for _, want := range []string{`faults:1: no machine is called "nowhere"`, "faults:3: fault restart-slow needs a duration"} {
+		if notice := <-notices; !strings.Contains(notice, want) {
+			t.Errorf("%q, not %q", notice, want)
+		}
+	}
 	if err := os.Remove(path); err != nil {
 		t.Fatal(err)
 	}

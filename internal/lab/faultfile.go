@@ -1,6 +1,7 @@
 package lab
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"path"
@@ -30,10 +31,12 @@ func (ff *faultFile) changed() bool {
 }
 
 // reloadFaults reads the faults file again if it has changed. A file that can't be
-// read changes nothing.
+// read changes nothing; a wrong line is left out.
 func (f *Fleet) reloadFaults() {
 	if err := f.loadFaults(); err != nil {
-		f.opts.Notice(err.Error())
+		for line := range strings.SplitSeq(err.Error(), "\n") {
+			f.opts.Notice(line)
+		}
 	}
 }
 
@@ -43,31 +46,36 @@ func (f *Fleet) loadFaults() error {
 	if !f.faultFile.changed() {
 		return nil
 	}
-	lists, err := f.readFaults()
-	if err != nil {
-		return err
+	lists, wrong := f.readFaults()
+	if lists == nil && wrong != nil {
+		return errors.Join(wrong...)
 	}
 	for _, m := range f.machines {
 		if m.faults.replace(lists[m.Name], true) {
 			m.faultsChanged()
 		}
 	}
-	return nil
+	return errors.Join(wrong[:min(len(wrong), maxWrongLines)]...)
 }
 
-func (f *Fleet) readFaults() (map[string][]fault, error) {
+// maxWrongLines is how many wrong lines are reported.
+const maxWrongLines = 10
+
+// readFaults returns the faults of each machine, and what is wrong with single lines; nil if
+// the file can't be read.
+func (f *Fleet) readFaults() (lists map[string][]fault, wrong []error) {
 	info := f.faultFile.last
 	if info == nil {
 		return nil, nil
 	}
 	if info.Size() > maxFaultFile {
-		return nil, fmt.Errorf("%s is too large", f.faultFile.path)
+		return nil, []error{fmt.Errorf("%s is too large", f.faultFile.path)}
 	}
 	data, err := os.ReadFile(f.faultFile.path)
 	if err != nil {
-		return nil, err
+		return nil, []error{err}
 	}
-	lists := map[string][]fault{}
+	lists = map[string][]fault{}
 	number := 0
 	for line := range strings.Lines(string(data)) {
 		number++
@@ -76,10 +84,10 @@ func (f *Fleet) readFaults() (map[string][]fault, error) {
 			continue
 		}
 		if err := f.addFault(lists, line); err != nil {
-			return nil, fmt.Errorf("%s:%d: %w", f.faultFile.path, number, err)
+			wrong = append(wrong, fmt.Errorf("%s:%d: %w; the other lines apply", f.faultFile.path, number, err))
 		}
 	}
-	return lists, nil
+	return lists, wrong
 }
 
 func (f *Fleet) addFault(lists map[string][]fault, line string) error {

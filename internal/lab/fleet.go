@@ -90,9 +90,7 @@ func (f *Fleet) build(names []string) error {
 // run boots the machines.
 func (f *Fleet) run() error {
 	f.faultFile.path = filepath.Join(f.dir, "faults")
-	if err := f.loadFaults(); err != nil {
-		return err
-	}
+	f.reloadFaults()
 	for _, m := range f.machines {
 		if err := m.Boot(f.ctx); err != nil {
 			return err

@@ -28,29 +28,56 @@ const (
 	someText
 )
 
-func faultWords() map[string]argument {
-	return map[string]argument{
-		"exit-at-start": noArgument, // exits with 1 immediately
-		"exit-after":    aDuration,  // exits with 1 after this long
-		"crash-loop":    noArgument, // exits with 1 a moment after each start
-		"slow-start":    aDuration,  // does nothing for this long
-		"log-only":      noArgument, // logs an authentication error although it is accepted
-		"deny-line":     someText,   // logs this line as an error
-		"silent":        noArgument, // logs nothing
-		"no-listen":     noArgument, // does not open the listener
+// FaultHelp describes a fault for an operator.
+type FaultHelp struct {
+	Word, Argument string // Argument is "" for none
+	Meaning        string
+}
+
+// faultWords is the faults of an agent.
+var faultWords = []struct {
+	FaultHelp
+	kind argument
+}{
+	{FaultHelp{"exit-at-start", "", "the agent exits with 1 immediately"}, noArgument},
+	{FaultHelp{"exit-after", "DURATION", "the agent exits with 1 after this long"}, aDuration},
+	{FaultHelp{"crash-loop", "", "the agent exits with 1 a moment after each start"}, noArgument},
+	{FaultHelp{"slow-start", "DURATION", "the agent does nothing for this long"}, aDuration},
+	{FaultHelp{"log-only", "", "the agent logs an authentication error although it is accepted"}, noArgument},
+	{FaultHelp{"deny-line", "TEXT", "the agent logs this line as an error"}, someText},
+	{FaultHelp{"silent", "", "the agent logs nothing"}, noArgument},
+	{FaultHelp{"no-listen", "", "the agent does not open the listener"}, noArgument},
+}
+
+// Faults returns the faults that an agent may have.
+func Faults() []FaultHelp {
+	var list []FaultHelp
+	for _, f := range faultWords {
+		list = append(list, f.FaultHelp)
 	}
+	return list
+}
+
+// kindOf returns the kind of argument of a word, and whether it is a fault.
+func kindOf(word string) (argument, bool) {
+	for _, f := range faultWords {
+		if f.Word == word {
+			return f.kind, true
+		}
+	}
+	return noArgument, false
 }
 
 // IsFault reports whether ParseFault knows word.
 func IsFault(word string) bool {
-	_, ok := faultWords()[word]
+	_, ok := kindOf(word)
 	return ok
 }
 
 // ParseFault parses one line of a fault file.
 func ParseFault(line string) (Fault, error) {
 	word, rest, _ := strings.Cut(strings.TrimSpace(line), " ")
-	kind, ok := faultWords()[word]
+	kind, ok := kindOf(word)
 	if !ok {
 		return Fault{}, fmt.Errorf("unknown fault %q", word)
 	}
