@@ -46,7 +46,8 @@ var allowed = map[string][]string{
 	"certsource":   {"azure", "azurecloud", "certificate", "inventory", "rollout", "secret"},
 	"verify":       {"azure", "azurecloud", "certificate", "host", "inventory", "remote", "rollout"},
 	"fleet":        {"azurecloud", "certsource", "diags", "doctor", "host", "inventory", "journal", "planfile", "remote", "rollout", "secret", "secretsource", "sshconfig", "verify"},
-	"report":       {"azure", "certificate", "certsource", "doctor", "fleet", "host", "inventory", "journal", "newcert", "remote", "rollout", "verify"},
+	"renew":        {"azure", "azurecloud", "certificate", "certsource", "fleet", "host", "inventory", "newcert", "rollout", "verify"},
+	"report":       {"azure", "certificate", "certsource", "doctor", "fleet", "host", "inventory", "journal", "newcert", "remote", "renew", "rollout", "verify"},
 	"secretsource": {},
 
 	"lab":       {"lab/agent"},

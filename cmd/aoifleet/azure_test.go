@@ -9,6 +9,8 @@ import (
 	"encoding/json"
 	"encoding/pem"
 	"os"
+	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -34,6 +36,20 @@ type scriptAzure struct {
 	url   string
 	app   *cloud.Application
 	vault *cloud.KeyVault
+
+	changes int // that azure changes has counted
+	hung    *regexp.Regexp
+	seen    int // such requests when it was hung
+}
+
+// requests counts the requests, METHOD HOST/PATH, so far.
+func (z *scriptAzure) requests(which *regexp.Regexp) (n int) {
+	for _, path := range z.cloud.Paths() {
+		if which.MatchString(path) {
+			n++
+		}
+	}
+	return n
 }
 
 // simulatedAzure: azure start directs the program to a simulated Azure, through a proxy and
@@ -46,6 +62,8 @@ type scriptAzure struct {
 //	azure remove FILE             and knows it no longer
 //	azure permit PERMISSION       of Microsoft Graph, for the application itself
 //	azure has THUMBPRINT…         the application's certificates
+//	azure holds FILE…             the same, by files
+//	azure changes N               the requests that changed an application since the last time
 //	azure secret                  the vault has the agents' secret
 //	azure keep NAME FILE [TYPE]   the vault has a certificate
 //	azure officer [on|off]        the application may create certificates in the vault
@@ -56,6 +74,8 @@ type scriptAzure struct {
 //	azure renew NAME              the vault makes the next version by itself
 //	azure private [on|off]        only the machines reach the vault; the rest of Azure is open to all
 //	azure fail SERVICE STATUS     every request from now on
+//	azure hang SERVICE METHOD [after]  such requests get no answer, but take effect with after
+//	azure reached                 waits until one has come
 //	azure recover                 no longer
 //	azure disable [on|off]        the application
 //	azure firewall [on|off]       of the vault
@@ -132,14 +152,25 @@ func simulatedAzure(ts *testscript.TestScript, _ bool, args []string) {
 		status, err := strconv.Atoi(args[2])
 		ts.Check(err)
 		z.cloud.Fail(cloud.Service(args[1]), cloud.Fault{Times: -1, Status: status})
+	case "hang":
+		z.cloud.Fail(cloud.Service(args[1]), cloud.Fault{Times: -1, Method: args[2], Hang: true, After: len(args) > 3})
+		z.hung = regexp.MustCompile("^" + args[2] + " .*" + args[1])
+		z.seen = z.requests(z.hung)
+	case "reached":
+		await(ts, "a request "+z.hung.String(), func() bool { return z.requests(z.hung) > z.seen })
 	case "recover":
 		z.cloud.Recover()
 	case "disable":
 		z.app.Disable(len(args) < 2 || args[1] == "on")
 	case "permit":
 		z.app.Permit(args[1])
-	case "has":
-		want := args[1:]
+	case "has", "holds":
+		want := slices.Clone(args[1:])
+		if args[0] == "holds" {
+			for i, path := range want {
+				want[i] = certificate.Describe(leafOf(ts, path)).Thumbprint
+			}
+		}
 		var got []string
 		for _, cert := range z.app.Certificates() {
 			got = append(got, certificate.Describe(cert).Thumbprint)
@@ -147,6 +178,10 @@ func simulatedAzure(ts *testscript.TestScript, _ bool, args []string) {
 		if strings.Join(got, " ") != strings.Join(want, " ") {
 			ts.Fatalf("the application has %v, want %v", got, want)
 		}
+	case "changes":
+		n := z.requests(regexp.MustCompile("^PATCH |Key$"))
+		counted(ts, args[1], int64(n-z.changes))
+		z.changes = n
 	case "firewall":
 		z.vault.Firewall(len(args) < 2 || args[1] == "on")
 	default:
@@ -167,7 +202,7 @@ func startAzure(ts *testscript.TestScript) *scriptAzure {
 	for name, value := range map[string]string{"TENANT": azureTenant, "CLIENT": azureClient, "VAULT": azureVault} {
 		ts.Setenv(name, value)
 	}
-	z := &scriptAzure{c, server.URL, c.AddApplication(azureTenant, azureClient, azureObject), c.AddVault(azureVault, azureTenant)}
+	z := &scriptAzure{cloud: c, url: server.URL, app: c.AddApplication(azureTenant, azureClient, azureObject), vault: c.AddVault(azureVault, azureTenant)}
 	z.vault.Allow(azureClient, true)
 	return z
 }

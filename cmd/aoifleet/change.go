@@ -8,6 +8,7 @@ import (
 
 	"github.com/aoifleet/aoifleet/internal/fleet"
 	"github.com/aoifleet/aoifleet/internal/inventory"
+	"github.com/aoifleet/aoifleet/internal/problem"
 	"github.com/aoifleet/aoifleet/internal/report"
 	"github.com/aoifleet/aoifleet/internal/rollout"
 	"github.com/aoifleet/aoifleet/internal/verify"
@@ -59,6 +60,10 @@ type change struct {
 	fleet    *fleet.Fleet
 	flags    changeFlags
 	question string // the verb in it: "rotate"
+	// before is the exit code of what has happened before, and more adds to the document;
+	// nil: nothing.
+	before int
+	more   func(*report.Document)
 }
 
 // carryOut carries the change out with do and prints its result. again returns the
@@ -72,7 +77,9 @@ func (c *change) carryOut(do func(cut context.Context, s fleet.Steps) (*fleet.Ch
 			return c.agreeTo(plan)
 		},
 		Continue: c.agreeToContinue,
-		ExitCode: func(run *rollout.Run, agreed bool) int { return changeCode(run, agreed, c.interrupted()) },
+		ExitCode: func(run *rollout.Run, agreed bool) int {
+			return problem.Worst(changeCode(run, agreed, c.interrupted()), c.before)
+		},
 	})
 	if err != nil {
 		return err
@@ -87,6 +94,9 @@ func (c *change) carryOut(do func(cut context.Context, s fleet.Steps) (*fleet.Ch
 	if c.json() {
 		d := c.document(c.fleet, report.RunHosts(result.Run))
 		d.Warnings = report.PlanWarnings(result.Plan)
+		if c.more != nil {
+			c.more(d)
+		}
 		c.printDocument(d)
 		return nil
 	}

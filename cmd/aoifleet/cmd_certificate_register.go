@@ -82,14 +82,20 @@ func runRegister(call *invocation, flags signInFlags) error {
 // openRegistrar signs in, before any host is checked: see Registrar.SignIn. It also returns the
 // certificate of --sign-with.
 func openRegistrar(call *invocation, flags signInFlags, cloud azurecloud.Settings) (*verify.Registrar, *certificate.Certificate, error) {
+	registrar, signer, err := newRegistrar(call, flags, cloud)
+	if err == nil {
+		registrar.SignIn(call.ctx, flags.tenant)
+	}
+	return registrar, signer, err
+}
+
+// newRegistrar is openRegistrar for a command that may not need to sign in.
+func newRegistrar(call *invocation, flags signInFlags, cloud azurecloud.Settings) (*verify.Registrar, *certificate.Certificate, error) {
 	signer, err := signer(call, flags, cloud)
 	if err != nil {
 		return nil, nil, err
 	}
 	registrar, err := verify.NewRegistrar(cloud, call.azure, call.getenv, signer)
-	if err == nil {
-		registrar.SignIn(call.ctx, flags.tenant)
-	}
 	return registrar, signer, err
 }
 

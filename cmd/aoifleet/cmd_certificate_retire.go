@@ -40,18 +40,24 @@ func certificateRetireCommand(call *invocation) *cobra.Command {
 var sha1Form = regexp.MustCompile(`^[0-9A-F]{40}$`)
 
 // toRetire returns what the flags and arguments name.
-func toRetire(args []string, flags retireFlags) (verify.Retirement, error) {
-	what := verify.Retirement{Expired: flags.expired, Unused: flags.unused, Now: time.Now(), TenantID: flags.tenant, ClientID: flags.client, Force: flags.force}
+func toRetire(args []string, flags retireFlags) (what verify.Retirement, err error) {
+	what = verify.Retirement{Expired: flags.expired, Unused: flags.unused, Now: time.Now(), TenantID: flags.tenant, ClientID: flags.client, Force: flags.force}
 	if several := flags.expired || flags.unused; several == (len(args) == 1) {
 		return what, usage("retire takes a thumbprint, or --expired, --unused or both", "see: aoifleet certificate list")
 	} else if several {
 		return what, nil
 	}
-	what.Thumbprint = strings.ToUpper(strings.ReplaceAll(args[0], ":", ""))
-	if !sha1Form.MatchString(what.Thumbprint) {
-		return what, usage("a thumbprint has 40 hex digits", "see: aoifleet certificate list")
+	what.Thumbprint, err = parseThumbprint(args[0])
+	return what, err
+}
+
+// parseThumbprint parses a thumbprint, also with colons as openssl prints it.
+func parseThumbprint(text string) (string, error) {
+	text = strings.ToUpper(strings.ReplaceAll(text, ":", ""))
+	if !sha1Form.MatchString(text) {
+		return "", usage("a thumbprint has 40 hex digits", "see: aoifleet certificate list")
 	}
-	return what, nil
+	return text, nil
 }
 
 func runRetire(call *invocation, args []string, flags retireFlags) error {

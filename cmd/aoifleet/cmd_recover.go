@@ -37,7 +37,7 @@ func runRecover(call *invocation, flags recoverFlags) error {
 		return err
 	}
 	defer f.Close()
-	c := &change{call, f, flags.changeFlags, "recover"}
+	c := &change{invocation: call, fleet: f, flags: flags.changeFlags, question: "recover"}
 	return c.carryOut(func(cut context.Context, s fleet.Steps) (*fleet.Change, error) {
 		return f.Recover(call.ctx, cut, s, flags.Options)
 	}, func(*fleet.Change) []string {

@@ -44,7 +44,7 @@ func runRollback(call *invocation, run string, flags rollbackFlags) error {
 		return err
 	}
 	defer f.Close()
-	c := &change{call, f, flags.changeFlags, "roll back"}
+	c := &change{invocation: call, fleet: f, flags: flags.changeFlags, question: "roll back"}
 	return c.carryOut(func(cut context.Context, s fleet.Steps) (*fleet.Change, error) {
 		return f.Rollback(call.ctx, cut, run, s, flags.Options)
 	}, func(c *fleet.Change) []string {

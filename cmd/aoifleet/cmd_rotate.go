@@ -76,7 +76,7 @@ func rehearse(call *invocation, flags rotateFlags) error {
 		return err
 	}
 	defer f.Close()
-	c := &change{call, f, flags.changeFlags, "rehearse on"}
+	c := &change{invocation: call, fleet: f, flags: flags.changeFlags, question: "rehearse on"}
 	return c.carryOut(func(cut context.Context, s fleet.Steps) (*fleet.Change, error) {
 		return f.Rehearse(call.ctx, cut, s, flags.Options)
 	}, func(*fleet.Change) []string {
@@ -112,7 +112,7 @@ func rotate(call *invocation, f *fleet.Fleet, flags rotateFlags, again []string)
 	if err := flags.steer(f.Inventory.Rollout, len(f.Targets), &flags.Options); err != nil {
 		return err
 	}
-	c := &change{call, f, flags.changeFlags, "rotate"}
+	c := &change{invocation: call, fleet: f, flags: flags.changeFlags, question: "rotate"}
 	return c.carryOut(func(cut context.Context, s fleet.Steps) (*fleet.Change, error) {
 		return f.Rotate(call.ctx, cut, s, flags.Options)
 	}, func(*fleet.Change) []string { return again })

@@ -19,6 +19,9 @@ aoifleet plan -i fleet.yaml --out plan.json     # for rotate --plan, once it is 
 aoifleet rotate -i fleet.yaml                   # shows the plan, asks, carries it out
 aoifleet rotate -i fleet.yaml --until canary    # the first wave only
 aoifleet rotate -i fleet.yaml --yes -o json     # in a pipeline`,
+	"renew": `aoifleet renew -i fleet.yaml --keys keys --dry-run        # the steps that are due
+aoifleet renew -i fleet.yaml --keys keys --yes -o json     # each night; keys/ stays between two nights
+aoifleet renew -i fleet.yaml --yes --retire-old-after 7d   # certificates in a Key Vault`,
 	"rollback": `aoifleet rollback last -i fleet.yaml --dry-run  # what the newest rotation's undo would do
 aoifleet rollback 20261123-084512-K3F9 -i fleet.yaml -l london`,
 	"recover": `aoifleet recover -i fleet.yaml --dry-run

@@ -65,6 +65,7 @@ func startLab(ts *testscript.TestScript, _ bool, args []string) {
 	flags.IntVar(&opts.MaxFailures, "max-failures", 1, "")
 	flags.BoolVar(&opts.NoLive, "no-live", false, "")
 	flags.DurationVar(&opts.Window, "window", time.Second, "")
+	registered := flags.Bool("azure", false, "the agents ask the simulated Azure of the script")
 	configuration := flags.String("configuration", "", "config.yaml of all machines")
 	ts.Check(flags.Parse(args))
 	names := flags.Args()
@@ -74,6 +75,9 @@ func startLab(ts *testscript.TestScript, _ bool, args []string) {
 		opts.Configuration = func(string) string { return text }
 	}
 	s := theState(ts)
+	if *registered {
+		opts.Registered = (&labAzure{application: s.azure.app}).registered
+	}
 	opts.Route = func(address string) string {
 		if at := s.outside.Load(); at != nil && strings.HasSuffix(address, ":443") {
 			return *at

@@ -70,7 +70,8 @@ func begin(ts *testscript.TestScript, _ bool, args []string) {
 	ts.Check(err)
 	b.cmd = exec.Command(path, args[1:]...)
 	b.cmd.Dir = ts.Getenv("WORK")
-	for _, name := range []string{"AOIFLEET_INVENTORY", "HOME", "PATH", "TMPDIR", "GORACE", "XDG_STATE_HOME"} {
+	for _, name := range []string{"AOIFLEET_INVENTORY", "HOME", "PATH", "TMPDIR", "GORACE", "XDG_STATE_HOME", "HTTPS_PROXY", "SSL_CERT_FILE",
+		"AZURE_TENANT_ID", "AZURE_CLIENT_ID", "AZURE_CLIENT_CERTIFICATE_PATH", "AZURE_TOKEN_CREDENTIALS"} {
 		b.cmd.Env = append(b.cmd.Env, name+"="+ts.Getenv(name))
 	}
 	b.cmd.Stdout, b.cmd.Stderr = b.stdout, b.stderr
@@ -174,14 +175,14 @@ func typeLine(ts *testscript.TestScript, _ bool, args []string) {
 	ts.Check(err)
 }
 
-// signalIt: signal INT|TERM
+// signalIt: signal INT|TERM|KILL
 func signalIt(ts *testscript.TestScript, _ bool, args []string) {
 	number := unix.SignalNum("SIG" + args[0])
 	ts.Check(theBegun(ts).cmd.Process.Signal(number))
 }
 
 // finish: finish CODE waits for the end of the program; stdout and stderr are then the
-// program's.
+// program's. The code of one that was killed is -1.
 func finish(ts *testscript.TestScript, _ bool, args []string) {
 	b := theBegun(ts)
 	theState(ts).begun = nil

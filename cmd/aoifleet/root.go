@@ -84,7 +84,7 @@ func (call *invocation) command() *cobra.Command {
 	root.SetVersionTemplate(versionLine())
 	root.SetUsageTemplate(strings.ReplaceAll(root.UsageTemplate(), "[command]", "COMMAND") + "{{if not .HasParent}}\n" + topicList() + "\n{{end}}")
 	root.SetFlagErrorFunc(flagError)
-	root.AddCommand(planCommand(call), rotateCommand(call), rollbackCommand(call), recoverCommand(call), statusCommand(call),
+	root.AddCommand(planCommand(call), rotateCommand(call), renewCommand(call), rollbackCommand(call), recoverCommand(call), statusCommand(call),
 		doctorCommand(call), runsCommand(call), backupsCommand(call), gatherDiagsCommand(call), hostkeysCommand(call), inventoryCommand(call), certificateCommand(call),
 		installHelperCommand(call), sudoersCommand(call),
 		labCommand(call), demoCommand(call), versionCommand(call))

@@ -2,7 +2,10 @@ package azure
 
 import (
 	"context"
+	"crypto/sha1" // #nosec: x5t is SHA-1 by definition
 	"crypto/x509"
+	"encoding/base64"
+	"encoding/hex"
 	"encoding/json"
 	"fmt"
 	"net/http"
@@ -222,12 +225,15 @@ type Version struct {
 	Disabled bool   // also one that is not complete
 	Created  time.Time
 	NotAfter time.Time // zero: unknown
+	// Thumbprint is SHA-1 in upper-case hex, as Entra shows it; "": unknown.
+	Thumbprint string
 }
 
 // bundle is a version as a vault shows it.
 type bundle struct {
 	ID         string `json:"id"`
 	CER        []byte `json:"cer"`
+	Thumbprint string `json:"x5t"` // base64url
 	Attributes struct {
 		Enabled *bool `json:"enabled"`
 		Created int64 `json:"created"`
@@ -238,6 +244,9 @@ type bundle struct {
 func (b bundle) version() (Version, bool) {
 	v := Version{ID: strings.ToLower(path.Base(b.ID)), DER: b.CER, Created: encodable(time.Unix(b.Attributes.Created, 0).UTC())}
 	v.Disabled = b.Attributes.Enabled != nil && !*b.Attributes.Enabled
+	if sum, err := base64.RawURLEncoding.DecodeString(strings.TrimRight(b.Thumbprint, "=")); err == nil && len(sum) == sha1.Size {
+		v.Thumbprint = strings.ToUpper(hex.EncodeToString(sum))
+	}
 	if b.Attributes.Expires != 0 {
 		v.NotAfter = encodable(time.Unix(b.Attributes.Expires, 0).UTC())
 	}

@@ -41,10 +41,12 @@ func OpenReader(ctx context.Context, c Caller, r Request) (reader *certsource.Re
 	if err != nil {
 		return nil, nil, err
 	}
-	return f.reader(), f.Close, nil
+	return f.Reader(), f.Close, nil
 }
 
-func (f *Fleet) reader() *certsource.Reader {
+// Reader returns a reader of the certificates of the fleet, which reaches a vault through a host
+// where it must.
+func (f *Fleet) Reader() *certsource.Reader {
 	reader := f.caller.Reader(f.Inventory.Azure)
 	w := &way{fleet: f, said: map[string]bool{}}
 	for _, t := range f.Targets {
@@ -116,7 +118,7 @@ func (w *way) drop(h *inventory.Host, why error) {
 // that cannot be read is not an error, unless the caller named it.
 func (f *Fleet) readCertificates(ctx context.Context) error {
 	r := f.request
-	reader := f.reader()
+	reader := f.Reader()
 	reader.Now, reader.Offline = f.Started, r.Offline
 	if r.Certificates == Install {
 		if err := reader.Check(); err != nil {

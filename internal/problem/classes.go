@@ -1,5 +1,7 @@
 package problem
 
+import "slices"
+
 // Class is the kind of an Error. The values are part of the JSON contract: new ones may
 // be added, none may be renamed.
 type Class string
@@ -100,3 +102,16 @@ const (
 	ExitInterrupted = 130
 	ExitTerminated  = 143
 )
+
+// worst has the exit codes of runs, the worst first.
+var worst = []int{ExitInternal, ExitFailed, ExitInterrupted, ExitTerminated, ExitRolledBack, ExitStopped, ExitEnded, ExitUnreachable, ExitRefused}
+
+// Worst returns the worst of some exit codes, ExitOK if there are none.
+func Worst(codes ...int) int {
+	for _, code := range worst {
+		if slices.Contains(codes, code) {
+			return code
+		}
+	}
+	return ExitOK
+}

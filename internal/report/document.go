@@ -33,6 +33,8 @@ type Document struct {
 	// PlanID is the ID of the saved plan that was made or carried out.
 	PlanID   string    `json:"plan_id,omitempty"`
 	Warnings []Warning `json:"warnings,omitempty"`
+	// Renewals has, in a renewal, the certificates of the inventory.
+	Renewals []Renewal `json:"renewals,omitempty"`
 }
 
 // Warning is a safeguard that a plan does not use.
@@ -240,6 +242,9 @@ func entryHost(e rollout.Entry) Host {
 }
 
 func certificateOf(info *certificate.Info) *Certificate {
+	if info == nil {
+		return nil
+	}
 	return &Certificate{info.Thumbprint, info.SHA256, info.Subject, info.NotAfter.UTC()}
 }
 

@@ -48,7 +48,12 @@ func (r *Registrar) List(ctx context.Context, entries []rollout.Entry, tenant, c
 	if err != nil {
 		return nil, err
 	}
-	var list []*Listing
+	return r.ListOf(ctx, entries, applications), nil
+}
+
+// ListOf is like List for the applications of registrations, also those of hosts without a
+// certificate.
+func (r *Registrar) ListOf(ctx context.Context, entries []rollout.Entry, applications []*Registration) (list []*Listing) {
 	for _, of := range applications {
 		if n := len(list); n > 0 && noAnswer(list[n-1].Err) {
 			list = append(list, &Listing{TenantID: of.TenantID, ClientID: of.ClientID, Err: list[n-1].Err})
@@ -56,7 +61,7 @@ func (r *Registrar) List(ctx context.Context, entries []rollout.Entry, tenant, c
 		}
 		list = append(list, r.list(ctx, entries, of))
 	}
-	return list, nil
+	return list
 }
 
 func (r *Registrar) list(ctx context.Context, entries []rollout.Entry, of *Registration) *Listing {
