@@ -5,6 +5,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/aoifleet/aoifleet/internal/certsource"
 	"github.com/aoifleet/aoifleet/internal/display"
 	"github.com/aoifleet/aoifleet/internal/inventory"
 	"github.com/aoifleet/aoifleet/internal/report"
@@ -51,8 +52,13 @@ func runInventoryValidate(call *invocation, selected selection, args []string) e
 	if err != nil {
 		return err
 	}
+	list := report.NewListing(call.head(), inv.Path, hosts)
+	for _, what := range certsource.FileProblems(hosts) {
+		list.Warnings = append(list.Warnings, report.Warning{Name: "certificate_file", Message: "rotate would stop: " + what})
+		fmt.Fprintln(call.stderr, "warning: rotate would stop: "+what)
+	}
 	if call.json() {
-		call.print(report.NewListing(call.head(), inv.Path, hosts))
+		call.print(list)
 		return nil
 	}
 	fmt.Fprintf(call.stdout, "%s: %s, no errors found\n", display.MaskLines(inv.Path), inventory.HostCount(len(hosts)))

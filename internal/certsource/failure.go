@@ -1,9 +1,14 @@
 package certsource
 
 import (
+	"errors"
 	"fmt"
+	"io/fs"
+	"os"
 	"strings"
 
+	"github.com/aoifleet/aoifleet/internal/azurecloud"
+	"github.com/aoifleet/aoifleet/internal/display"
 	"github.com/aoifleet/aoifleet/internal/inventory"
 	"github.com/aoifleet/aoifleet/internal/problem"
 )
@@ -30,7 +35,21 @@ func (s *sources) failure() error {
 		return s.problems[0]
 	}
 	lines = append(lines, messages(s.problems)...)
-	return &problem.Error{Class: problem.Certificate, Message: strings.Join(lines, "\n"), Hint: s.problems[0].Hint}
+	return &problem.Error{Class: problem.Certificate, Message: strings.Join(lines, "\n"), Hint: commonHint(s.problems)}
+}
+
+// commonHint returns the hint of the first problem, for all files where it is chmod.
+func commonHint(problems []*problem.Error) string {
+	hint := problems[0].Hint
+	if !strings.HasPrefix(hint, chmod) {
+		return hint
+	}
+	for _, p := range problems[1:min(len(problems), shownProblems)] {
+		if path, ok := strings.CutPrefix(p.Hint, chmod); ok {
+			hint += " " + path
+		}
+	}
+	return hint
 }
 
 func messages[E error](list []E) []string {
@@ -58,4 +77,25 @@ func andMore(sources []string) string {
 		return sources[0]
 	}
 	return fmt.Sprintf("%s and %d more:", sources[0], len(sources)-1)
+}
+
+// FileProblems returns what is wrong with the certificate files of hosts without reading them:
+// they do not exist, or others can read them. At most shownProblems lines.
+func FileProblems(hosts []inventory.Host) []string {
+	var problems []*problem.Error
+	done := map[string]bool{"": true}
+	for _, h := range hosts {
+		path := h.Certificate
+		if done[path] || azurecloud.InVault(path) {
+			continue
+		}
+		done[path] = true
+		if _, err := os.Stat(path); errors.Is(err, fs.ErrNotExist) {
+			problems = append(problems, problem.New(problem.Certificate, "", "%s: does not exist", display.Mask(path)))
+		} else if p := exposed(path); p != nil {
+			p.Message += "; " + p.Hint
+			problems = append(problems, p)
+		}
+	}
+	return messages(problems)
 }

@@ -13,9 +13,13 @@ import (
 	"sync"
 	"time"
 
+	"al.essio.dev/pkg/shellescape"
+
 	"github.com/aoifleet/aoifleet/internal/azure"
 	"github.com/aoifleet/aoifleet/internal/azurecloud"
 	"github.com/aoifleet/aoifleet/internal/certificate"
+	"github.com/aoifleet/aoifleet/internal/display"
+	"github.com/aoifleet/aoifleet/internal/localfile"
 	"github.com/aoifleet/aoifleet/internal/problem"
 )
 
@@ -82,13 +86,38 @@ func (r *Reader) Check() error {
 // *azure.Error.
 func (r *Reader) Read(ctx context.Context, source string) (*certificate.Certificate, error) {
 	if !azurecloud.InVault(source) {
-		return certificate.ReadFile(source, r.Now)
+		return readFile(source, r.Now)
 	}
 	ref, err := azure.ParseReference(source)
 	if err != nil {
 		return nil, err
 	}
 	return r.Fetch(ctx, ref)
+}
+
+// readFile reads a certificate with its key from a file. As ssh does with a private key, it
+// refuses a file of the user that others can read or write.
+func readFile(path string, now time.Time) (*certificate.Certificate, error) {
+	cert, err := certificate.ReadFile(path, now)
+	if err != nil {
+		return nil, err
+	}
+	if p := exposed(path); p != nil {
+		return nil, p
+	}
+	return cert, nil
+}
+
+// chmod begins the hint of exposed.
+const chmod = "chmod 600 "
+
+// exposed returns the error of a file with a private key that others can read or write, or nil.
+func exposed(path string) *problem.Error {
+	mode := localfile.Exposed(path)
+	if mode == 0 {
+		return nil
+	}
+	return problem.New(problem.Certificate, chmod+shellescape.Quote(path), "%s has a private key, and others can read or write it (mode %04o)", display.Mask(path), mode)
 }
 
 // Public reads a certificate whose key is not needed, from a file or from a vault.

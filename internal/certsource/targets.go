@@ -98,7 +98,7 @@ func (r *Reader) file(s *sources, path string) error {
 	if _, done := s.read[path]; done {
 		return nil
 	}
-	cert, err := certificate.ReadFile(path, r.Now)
+	cert, err := readFile(path, r.Now)
 	return s.add(path, cert, err)
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"strings"
 
 	"github.com/aoifleet/aoifleet/internal/inventory"
 	"github.com/aoifleet/aoifleet/internal/problem"
@@ -36,6 +37,41 @@ func (f *Fleet) checkSecrets(ctx context.Context, hosts []inventory.Host) error 
 		}
 	}
 	return nil
+}
+
+// checkLogins returns a usage error that lists the hosts to which no login can succeed, for
+// reasons that this workstation knows: a key file is missing, damaged or open to others, or its
+// passphrase is not available. A terminal is asked for a passphrase only when a host
+// has accepted the key.
+func (f *Fleet) checkLogins(ctx context.Context) error {
+	targets := make([]remote.Target, len(f.Targets))
+	for i, t := range f.Targets {
+		targets[i] = f.target(*t.Host)
+	}
+	problems := f.dialer.CheckLogins(ctx, targets, func(i int) bool {
+		from := f.Targets[i].Host.PassphraseFrom
+		return from != (secretsource.Source{}) && !from.Ask
+	})
+	var messages, hints []string
+	hosts := map[string][]string{}
+	for i, p := range problems {
+		if p == nil {
+			continue
+		}
+		if hosts[p.Message] == nil {
+			messages, hints = append(messages, p.Message), append(hints, p.Hint)
+		}
+		hosts[p.Message] = append(hosts[p.Message], f.Targets[i].Host.Name)
+	}
+	if messages == nil {
+		return nil
+	}
+	for i, message := range messages {
+		if of := hosts[message]; len(of) < len(f.Targets) {
+			messages[i] = strings.Join(inventory.Fold(of), ", ") + ": " + message
+		}
+	}
+	return usage(strings.Join(messages, "\n"), hints[0])
 }
 
 // wanted is a secret that a host may need: the inventory's key, and what it is.

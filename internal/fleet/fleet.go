@@ -133,6 +133,9 @@ func (f *Fleet) prepareTo(ctx context.Context, hosts []inventory.Host) error {
 		}
 	}
 	f.connect()
+	if !f.request.NoLogin && !f.request.Offline {
+		return f.checkLogins(ctx)
+	}
 	return nil
 }
 

@@ -27,7 +27,7 @@ func stateDirOn(goos string, getenv func(string) string, home string) (string, e
 	}
 	if !filepath.IsAbs(base) {
 		if home == "" {
-			return "", internal("no folder for the journals of runs: the home directory is unknown", "set "+variable+" to a writable directory")
+			return "", usage("no folder for the journals of runs: the home directory is unknown", "set "+variable+" to a writable directory")
 		}
 		base = filepath.Join(fallback...)
 	}
@@ -64,13 +64,32 @@ func (f *Fleet) startJournal() error {
 	return err
 }
 
+func noJournal(dir string, err error) error {
+	return usage("cannot create the journal of this run, so no host was contacted: "+err.Error(),
+		"make "+dir+" writable, or set XDG_STATE_HOME to a writable directory")
+}
+
+// warnings returns what would stop a rotation on this workstation but does not stop a plan.
+func (f *Fleet) warnings() []rollout.Warning {
+	dir, err := StateDir(f.caller.Getenv, f.caller.Home)
+	if err == nil {
+		if cause := journal.Check(dir); cause != nil {
+			err = noJournal(dir, cause)
+		}
+	}
+	if err == nil {
+		return nil
+	}
+	p := problem.As(err)
+	return []rollout.Warning{{Name: rollout.NoJournal, Message: "rotate would stop: " + p.Message + "; " + p.Hint}}
+}
+
 // newRecorder creates a journal in dir. say prints a line for the operator and may be called
 // from many goroutines.
 func newRecorder(dir string, head journal.Head, say func(line string)) (*recorder, error) {
 	j, err := journal.Create(dir, head)
 	if err != nil {
-		return nil, internal("cannot create the journal of this run, so no host was contacted: "+err.Error(),
-			"make "+dir+" writable, or set XDG_STATE_HOME to a writable directory")
+		return nil, noJournal(dir, err)
 	}
 	return &recorder{journal: j, say: say, checked: map[string]bool{},
 		planned: map[string]change{}, ended: map[string]journal.Entry{}}, nil

@@ -43,7 +43,7 @@ func TestStateDir(t *testing.T) {
 		if got != tt.want || (err == nil) != (tt.want != "") {
 			t.Errorf("%+v: %q, %v", tt, got, err)
 		}
-		if err != nil && (!problem.Is(err, problem.Internal) || !strings.Contains(problem.As(err).Hint, "set ")) {
+		if err != nil && (!problem.Is(err, problem.Usage) || !strings.Contains(problem.As(err).Hint, "set ")) {
 			t.Errorf("%+v: %#v", tt, err)
 		}
 	}
@@ -228,10 +228,10 @@ func TestJournalThatCannotBeginStopsTheRun(t *testing.T) {
 		t.Fatal(err)
 	}
 	err := fleetWith(state, nil).startJournal()
-	if why := problem.As(err); why == nil || why.Class != problem.Internal || !strings.Contains(why.Message, state) || why.Hint == "" {
+	if why := problem.As(err); why == nil || why.Class != problem.Usage || !strings.Contains(why.Message, state) || why.Hint == "" {
 		t.Errorf("%#v", err)
 	}
-	if err := fleetWith("", nil).startJournal(); !problem.Is(err, problem.Internal) {
+	if err := fleetWith("", nil).startJournal(); !problem.Is(err, problem.Usage) {
 		t.Errorf("no home: %v", err)
 	}
 }

@@ -31,12 +31,17 @@ func (f *Fleet) policy(o Options) rollout.Policy {
 func (f *Fleet) Plan(ctx context.Context, o Options) *rollout.Plan {
 	plan := rollout.Make(f.Targets, f.Survey(ctx), f.policy(o))
 	f.verify(ctx, plan, o)
+	plan.Local = f.warnings()
 	return plan
 }
 
 // PlanOffline returns a plan from the inventory and the certificates alone. It contacts no
 // host.
-func (f *Fleet) PlanOffline(o Options) *rollout.Plan { return rollout.Offline(f.Targets, f.policy(o)) }
+func (f *Fleet) PlanOffline(o Options) *rollout.Plan {
+	plan := rollout.Offline(f.Targets, f.policy(o))
+	plan.Local = f.warnings()
+	return plan
+}
 
 // Verifier returns a verifier of the fleet's certificates. wait is how long Entra may take
 // to know them; 0: each is asked about once.

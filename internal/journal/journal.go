@@ -6,13 +6,17 @@ package journal
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"regexp"
 	"sync"
 	"time"
+
+	"github.com/aoifleet/aoifleet/internal/localfile"
 )
 
 // Limits of what is written and read. A step takes about 150 bytes; the longest
@@ -111,6 +115,26 @@ func Create(dir string, head Head) (*Journal, error) {
 		return nil, err
 	}
 	return j, nil
+}
+
+// Check returns why Create could not write below dir, nil if it could. It leaves nothing behind.
+func Check(dir string) error {
+	info, err := os.Stat(dir)
+	for errors.Is(err, fs.ErrNotExist) && filepath.Dir(dir) != dir {
+		dir = filepath.Dir(dir)
+		info, err = os.Stat(dir)
+	}
+	if err == nil && !info.IsDir() {
+		err = &fs.PathError{Op: "mkdir", Path: dir, Err: errors.New("not a directory")}
+	}
+	if err != nil {
+		return err
+	}
+	f, err := localfile.Create(dir)
+	if err != nil {
+		return err
+	}
+	return errors.Join(f.Close(), os.Remove(f.Name()))
 }
 
 // Append writes one line per entry, in order and in a single write, and returns when

@@ -9,6 +9,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 )
 
@@ -71,6 +72,20 @@ func ReadRegular(path string, most int64) ([]byte, error) {
 		return nil, &fs.PathError{Op: "read", Path: path, Err: errNotSmall}
 	}
 	return Read(path, most)
+}
+
+// Exposed returns the mode of a file with a secret that others can read or write, as ssh judges
+// a private key: a file of the user with any bit of group or others; 0 if it is not. It asks
+// nothing of a pipe, of an inherited file, or on Windows, which has no such modes.
+func Exposed(path string) fs.FileMode {
+	info, err := os.Stat(path)
+	if err != nil || !info.Mode().IsRegular() || inherited(path) || runtime.GOOS == "windows" || !isOwn(info) {
+		return 0
+	}
+	if mode := info.Mode().Perm(); mode&0o077 != 0 {
+		return mode
+	}
+	return 0
 }
 
 // IsFolder reports whether path is a folder or a symlink to one.

@@ -6,8 +6,6 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
-	"os"
-	"runtime"
 	"sync"
 
 	"al.essio.dev/pkg/shellescape"
@@ -205,17 +203,13 @@ func (e *exposedError) Error() string { return fmt.Sprintf("mode %04o", e.mode) 
 // private one may be readable.
 func readPrivate(path string) ([]byte, error) {
 	pem, err := localfile.ReadRegular(path, maxKeyFile)
-	if err != nil || runtime.GOOS == "windows" { // Windows has no such modes
-		return pem, err
+	if err != nil {
+		return nil, err
 	}
 	if _, _, _, _, notPublic := ssh.ParseAuthorizedKey(pem); notPublic == nil {
 		return pem, nil
 	}
-	info, err := os.Stat(path)
-	if err != nil {
-		return nil, err
-	}
-	if mode := info.Mode().Perm(); mode&0o077 != 0 && isOwn(info) {
+	if mode := localfile.Exposed(path); mode != 0 {
 		return nil, &exposedError{mode}
 	}
 	return pem, nil

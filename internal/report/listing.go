@@ -14,6 +14,7 @@ type Listing struct {
 	Head
 	Inventory string       `json:"inventory"`
 	Hosts     []ListedHost `json:"hosts"`
+	Warnings  []Warning    `json:"warnings,omitempty"` // of a validation: what would stop a rotation
 }
 
 // ListedHost is one host of a listing.
@@ -29,7 +30,7 @@ type ListedHost struct {
 
 // NewListing returns the listing of the hosts of an inventory file.
 func NewListing(head Head, file string, hosts []inventory.Host) Listing {
-	l := Listing{head, file, make([]ListedHost, len(hosts))}
+	l := Listing{Head: head, Inventory: file, Hosts: make([]ListedHost, len(hosts))}
 	for i, h := range hosts {
 		l.Hosts[i] = ListedHost{h.Name, h.Address, nil, nil, jumpNames(h), h.Group, h.Labels}
 		if h.Given.Port || h.SSHConfig == sshNone {

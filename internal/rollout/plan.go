@@ -20,6 +20,8 @@ type Plan struct {
 	// Unaccepted is whether Azure refuses a certificate or could not be asked. Then
 	// nothing is done on any host.
 	Unaccepted bool
+	// Local is what would stop the plan on the workstation, as its maker found.
+	Local []Warning
 	// fixedWaves is whether the waves are those of a saved plan, which never change.
 	fixedWaves bool
 }

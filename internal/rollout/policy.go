@@ -103,7 +103,7 @@ func (b *budget) add(o Outcome, canary bool) {
 
 func (b *budget) spent() bool { return b.canary || b.failed >= b.limit }
 
-// Warning is a safeguard that a plan omits. Name is for programs.
+// Warning is a safeguard that a plan omits, or what would stop it. Name is for programs.
 type Warning struct{ Name, Message string }
 
 // The names of warnings.
@@ -111,9 +111,10 @@ const (
 	WithoutDeadman = "no_deadman"
 	Forced         = "force"
 	NotVerified    = "skip_verify"
+	NoJournal      = "no_journal"
 )
 
-// Warnings returns the safeguards that the plan omits, to be shown before the operator
+// Warnings returns the safeguards that the plan omits and what would stop it, to be shown before the operator
 // is asked; none if there is nothing to change.
 func (p *Plan) Warnings() []Warning {
 	if p.Changes() == 0 {
@@ -135,7 +136,7 @@ func (p *Plan) Warnings() []Warning {
 	if skipped > 0 {
 		list = append(list, Warning{NotVerified, fmt.Sprintf("WITHOUT verification: Azure was not asked about the new certificate of %s (--skip-verify)", inventory.HostCount(skipped))})
 	}
-	return list
+	return append(list, p.Local...)
 }
 
 // forceMessage says what --force allows, in a rollback or in a rotation.
