@@ -6,13 +6,16 @@ STATICCHECK = honnef.co/go/tools/cmd/staticcheck@v0.8.2
 RACE := $(shell command -v cc >/dev/null 2>&1 && echo -race)
 SUDO := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
 
-.PHONY: help build demo test check fuzz mutate model matrix matrix-full full e2e bench clean
+.PHONY: help build man demo test check fuzz mutate model matrix matrix-full full e2e bench clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## /{printf "make %-11s %s\n", $$1, $$2}' Makefile
 
 build: ## build ./aoifleet
 	CGO_ENABLED=0 go build -trimpath -ldflags '-s -w -X main.version=$(VERSION)' -o aoifleet ./cmd/aoifleet
+
+man: build ## the man pages, in dist/man
+	./aoifleet man dist/man
 
 demo: build ## rotate an embedded fleet of 12 VMs, one of which fails (Linux)
 	@./aoifleet demo

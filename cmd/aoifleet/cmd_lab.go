@@ -42,7 +42,7 @@ func faultsHelp() string {
 		"or a glob, and one of these, as in: london-* restart-slow 30s\n\n")
 	t := tabwriter.NewWriter(&b, 0, 0, 2, ' ', 0)
 	for _, f := range lab.Faults() {
-		fmt.Fprintf(t, "  %s\t%s\n", strings.TrimSpace(f.Word+" "+f.Argument), f.Meaning)
+		fmt.Fprintf(t, "    %s\t%s\n", strings.TrimSpace(f.Word+" "+f.Argument), f.Meaning)
 	}
 	_ = t.Flush()
 	b.WriteString("\nA thumbprint after log-only and the other faults of the agent limits them to that certificate. \"Once\" means until the file changes.")

@@ -87,7 +87,7 @@ func (call *invocation) command() *cobra.Command {
 	root.AddCommand(planCommand(call), rotateCommand(call), renewCommand(call), rollbackCommand(call), recoverCommand(call), statusCommand(call),
 		doctorCommand(call), runsCommand(call), backupsCommand(call), gatherDiagsCommand(call), hostkeysCommand(call), inventoryCommand(call), certificateCommand(call),
 		installHelperCommand(call), sudoersCommand(call),
-		labCommand(call), demoCommand(call), versionCommand(call))
+		labCommand(call), demoCommand(call), versionCommand(call), manCommand())
 	root.SetHelpCommand(helpCommand(call))
 	root.InitDefaultHelpCmd()
 	addCompletionCommand(root)

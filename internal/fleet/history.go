@@ -80,7 +80,8 @@ func (f *Fleet) pastRun(run string) (*journal.Run, error) {
 	if err != nil {
 		return nil, err
 	}
-	return nil, &journal.NoRunError{ID: run}
+	return nil, usage("no run of this workstation has rotated a host yet",
+		"the backups on the hosts name the runs of others: aoifleet backups list; then: aoifleet rollback RUN")
 }
 
 // mayHaveChanged reports whether a run may have changed the host. A host without an end was
