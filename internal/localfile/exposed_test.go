@@ -5,6 +5,7 @@ package localfile
 import (
 	"io/fs"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"testing"
 )
@@ -30,6 +31,23 @@ func TestExposed(t *testing.T) {
 	for _, other := range []string{os.DevNull, "/no/such/file", t.TempDir(), "/dev/stdin"} {
 		if got := Exposed(other); got != 0 {
 			t.Errorf("%s: %04o", other, got)
+		}
+	}
+}
+
+// ssh itself refuses the same modes (sshkey_perm_ok in authfile.c).
+func TestExposedAsSSH(t *testing.T) {
+	key := filepath.Join(t.TempDir(), "key")
+	if out, err := exec.Command("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", key).CombinedOutput(); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	for _, mode := range []fs.FileMode{0o400, 0o600, 0o700, 0o640, 0o604, 0o610, 0o601, 0o620, 0o602, 0o644, 0o777} {
+		if err := os.Chmod(key, mode); err != nil {
+			t.Fatal(err)
+		}
+		out, err := exec.Command("ssh-keygen", "-y", "-f", key).CombinedOutput()
+		if refused := Exposed(key) != 0; refused != (err != nil) {
+			t.Errorf("mode %04o: %v, ssh-keygen: %v\n%s", mode, refused, err, out)
 		}
 	}
 }
