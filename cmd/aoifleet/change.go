@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -17,13 +18,25 @@ import (
 // changeFlags are the flags of commands that change hosts.
 type changeFlags struct {
 	fleet.Options
-	yes bool
+	yes, verbose bool
 }
 
 func (flags *changeFlags) add(cmd *cobra.Command) {
 	f := cmd.Flags()
 	f.BoolVar(&flags.DryRun, "dry-run", false, "show the plan and change nothing (also --check)")
 	f.BoolVarP(&flags.yes, "yes", "y", false, "do not ask for confirmation")
+	verboseFlag(cmd, &flags.verbose)
+}
+
+func verboseFlag(cmd *cobra.Command, verbose *bool) {
+	cmd.Flags().BoolVar(verbose, "verbose", false, "name every host and every cause in the text")
+}
+
+// view returns how texts about a fleet are laid out.
+func (call *invocation) view(f *fleet.Fleet, verbose bool) report.View {
+	v := report.NewView(f.Targets, f.Groups)
+	v.Width, v.Verbose, v.Cost = call.outWidth, verbose, f.Cost()
+	return v
 }
 
 func (flags *changeFlags) addDeadman(cmd *cobra.Command) {
@@ -64,11 +77,12 @@ type change struct {
 	// nil: nothing.
 	before int
 	more   func(*report.Document)
+	view   report.View
 }
 
-// carryOut carries the change out with do and prints its result. again returns the
-// command line that continues, without --limit. The second signal ends cut.
-func (c *change) carryOut(do func(cut context.Context, s fleet.Steps) (*fleet.Change, error), again func(*fleet.Change) []string) error {
+// carryOut carries the change out with do and prints its result. again returns the command
+// lines that continue. The second signal ends cut.
+func (c *change) carryOut(do func(cut context.Context, s fleet.Steps) (*fleet.Change, error), again func(*fleet.Change) report.Commands) error {
 	cut, end := context.WithCancel(context.Background())
 	defer end()
 	result, err := do(cut, fleet.Steps{
@@ -87,7 +101,7 @@ func (c *change) carryOut(do func(cut context.Context, s fleet.Steps) (*fleet.Ch
 	c.progress.Done()
 	if result.Run == nil {
 		c.code = planCode(result.Plan, false)
-		showPlan(c.invocation, c.fleet, result.Plan)
+		showPlan(c.invocation, c.fleet, result.Plan, c.flags.verbose)
 		return nil
 	}
 	c.code = result.ExitCode
@@ -101,22 +115,22 @@ func (c *change) carryOut(do func(cut context.Context, s fleet.Steps) (*fleet.Ch
 		return nil
 	}
 	file := c.fleet.Inventory.Path
-	report.Summary(c.stdout, result.Run, report.Commands{
-		Again:    again(result),
-		Status:   []string{"aoifleet", "status", "-i", file},
-		Rollback: []string{"aoifleet", "rollback", c.fleet.RunID(), "-i", file},
-	})
+	commands := again(result)
+	commands.Status = []string{"aoifleet", "status", "-i", file}
+	commands.Rollback = []string{"aoifleet", "rollback", c.fleet.RunID(), "-i", file}
+	c.view.Summary(c.stdout, result.Run, commands, time.Since(c.fleet.Started))
 	return nil
 }
 
 // agreeTo shows a plan and asks for confirmation if it changes a host.
 func (c *change) agreeTo(plan *rollout.Plan) bool {
 	c.progress.Done()
+	c.view = c.invocation.view(c.fleet, c.flags.verbose)
 	asks := plan.Changes() > 0 && c.interrupted() == nil && !c.flags.yes
 	if !c.json() {
-		report.Plan(c.stdout, plan, c.fleet.Started)
+		c.view.Plan(c.stdout, plan, c.fleet.Started, !asks)
 	} else if asks {
-		report.Plan(c.stderr, plan, c.fleet.Started) // stdout is for the document alone
+		c.view.Plan(c.stderr, plan, c.fleet.Started, false) // stdout is for the document alone
 	} else {
 		report.Warnings(c.stderr, plan.Warnings())
 	}
@@ -126,12 +140,12 @@ func (c *change) agreeTo(plan *rollout.Plan) bool {
 // agreeToContinue shows the results so far and asks whether to continue after a wave.
 func (c *change) agreeToContinue(plan *rollout.Plan, wave int, soFar *rollout.Run) bool {
 	c.progress.Done()
-	report.SoFar(c.stderr, soFar, plan, wave)
-	left := 0
-	for _, w := range plan.Waves[wave:] {
+	c.view.SoFar(c.stderr, soFar, plan, wave)
+	left, next := 0, plan.From(wave+1)
+	for _, w := range next {
 		left += due(soFar, w)
 	}
-	return c.agree(fmt.Sprintf("continue with wave %d (%s; %s left)?", wave+1, inventory.HostCount(due(soFar, plan.Waves[wave])), inventory.HostCount(left)))
+	return c.agree(fmt.Sprintf("continue with wave %d (%s; %s left)?", next[0].Number, inventory.HostCount(due(soFar, next[0])), inventory.HostCount(left)))
 }
 
 // due counts the hosts of a wave without an outcome: one may be refused while the

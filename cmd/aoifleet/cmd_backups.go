@@ -58,7 +58,7 @@ func runBackupsList(call *invocation, hosts selection) error {
 		call.printDocument(call.document(f, report.BackupsHosts(entries)))
 		return nil
 	}
-	report.Backups(call.stdout, entries)
+	report.View{Width: call.outWidth}.Backups(call.stdout, entries)
 	return nil
 }
 

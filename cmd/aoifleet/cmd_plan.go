@@ -18,8 +18,8 @@ import (
 type planFlags struct {
 	selection
 	changeFlags
-	offline, detailed bool
-	out               string
+	offline, detailed, verbose bool
+	out                        string
 }
 
 func planCommand(call *invocation) *cobra.Command {
@@ -36,6 +36,7 @@ func planCommand(call *invocation) *cobra.Command {
 	cmd.Flags().BoolVar(&flags.offline, "offline", false, "contact no host and start no program: show only what the inventory and the certificates say")
 	cmd.Flags().BoolVar(&flags.detailed, "detailed-exitcode", false, "exit with 3 if there is something to change")
 	cmd.Flags().StringVar(&flags.out, "out", "", "save the plan in `FILE` for rotate --plan; replaces an older saved plan")
+	verboseFlag(cmd, &flags.verbose)
 	forceFlag(cmd, &flags.Force)
 	flags.addDeadman(cmd)
 	flags.addParallel(cmd)
@@ -61,7 +62,7 @@ func runPlan(call *invocation, flags planFlags) error {
 	}
 	defer f.Close()
 	if flags.offline {
-		showPlan(call, f, f.PlanOffline(flags.Options))
+		showPlan(call, f, f.PlanOffline(flags.Options), flags.verbose)
 		return nil
 	}
 	plan := f.Plan(call.ctx, flags.Options)
@@ -73,7 +74,7 @@ func runPlan(call *invocation, flags planFlags) error {
 		}
 	}
 	call.progress.Done()
-	showPlan(call, f, plan)
+	showPlan(call, f, plan, flags.verbose)
 	if saved {
 		showSaved(call, f, flags)
 	}
@@ -112,13 +113,16 @@ func planCode(plan *rollout.Plan, detailed bool) int {
 	return code
 }
 
-func showPlan(call *invocation, f *fleet.Fleet, plan *rollout.Plan) {
+func showPlan(call *invocation, f *fleet.Fleet, plan *rollout.Plan, verbose bool) {
 	if call.json() {
 		report.Warnings(call.stderr, plan.Warnings())
 		d := call.document(f, report.PlanHosts(plan))
 		d.Warnings = report.PlanWarnings(plan)
+		if plan.Changes() > 0 {
+			d.EstimatedMS = plan.Estimate(f.Cost()).Milliseconds()
+		}
 		call.printDocument(d)
 		return
 	}
-	report.Plan(call.stdout, plan, f.Started)
+	call.view(f, verbose).Plan(call.stdout, plan, f.Started, false)
 }

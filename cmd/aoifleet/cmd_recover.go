@@ -6,6 +6,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/aoifleet/aoifleet/internal/fleet"
+	"github.com/aoifleet/aoifleet/internal/report"
 )
 
 type recoverFlags struct {
@@ -40,7 +41,7 @@ func runRecover(call *invocation, flags recoverFlags) error {
 	c := &change{invocation: call, fleet: f, flags: flags.changeFlags, question: "recover"}
 	return c.carryOut(func(cut context.Context, s fleet.Steps) (*fleet.Change, error) {
 		return f.Recover(call.ctx, cut, s, flags.Options)
-	}, func(*fleet.Change) []string {
-		return append([]string{"aoifleet", "recover", "-i", f.Inventory.Path}, append(flags.parallelArgs(), flags.args()...)...)
+	}, func(*fleet.Change) report.Commands {
+		return report.Commands{Again: append([]string{"aoifleet", "recover", "-i", f.Inventory.Path}, append(flags.parallelArgs(), flags.args()...)...), Limit: flags.limit}
 	})
 }

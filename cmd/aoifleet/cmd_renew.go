@@ -42,12 +42,13 @@ func renewCommand(call *invocation) *cobra.Command {
 	f.StringVar(&flags.client, "client-id", "", "`ID` of an application that has no earlier certificate of the inventory and may get one")
 	f.StringArrayVar(&flags.ignore, "ignore", nil, "`THUMBPRINT` of a registered certificate that is not of this fleet; may be repeated")
 	f.StringVar(&flags.signWith, "sign-with", "", "`FILE` with a certificate that the application already has, to sign in as the application; default: as the operator (az login)")
-	f.BoolVar(&flags.verbose, "verbose", false, "show who is signed in to Azure")
+	cmd.Flag("verbose").Usage = "show who is signed in to Azure; name every host and every cause in the text"
 	durationVar(cmd, &flags.VerifyWait, "verify-wait", verify.DefaultWait, "wait at most `DURATION` until Entra knows the certificate; 0: ask once")
 	return cmd
 }
 
 func runRenew(call *invocation, flags renewFlags) error {
+	flags.signInFlags.verbose = flags.changeFlags.verbose
 	options, err := flags.renewOptions(call)
 	if err != nil {
 		return err
@@ -141,7 +142,7 @@ func (c *renewal) carryOut() error {
 		more: func(d *report.Document) { d.Renewals = result }}
 	return rotation.carryOut(func(cut context.Context, s fleet.Steps) (*fleet.Change, error) {
 		return c.fleet.Rotate(c.ctx, cut, s, c.flags.Options)
-	}, func(*fleet.Change) []string { return c.again() })
+	}, func(*fleet.Change) report.Commands { return report.Commands{Again: c.again()} })
 }
 
 // messages is where the steps are shown: stdout is for the document alone.

@@ -6,6 +6,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/aoifleet/aoifleet/internal/fleet"
+	"github.com/aoifleet/aoifleet/internal/report"
 )
 
 type rollbackFlags struct {
@@ -47,7 +48,7 @@ func runRollback(call *invocation, run string, flags rollbackFlags) error {
 	c := &change{invocation: call, fleet: f, flags: flags.changeFlags, question: "roll back"}
 	return c.carryOut(func(cut context.Context, s fleet.Steps) (*fleet.Change, error) {
 		return f.Rollback(call.ctx, cut, run, s, flags.Options)
-	}, func(c *fleet.Change) []string {
-		return append([]string{"aoifleet", "rollback", c.Past, "-i", f.Inventory.Path}, append(flags.parallelArgs(), flags.args()...)...)
+	}, func(c *fleet.Change) report.Commands {
+		return report.Commands{Again: append([]string{"aoifleet", "rollback", c.Past, "-i", f.Inventory.Path}, append(flags.parallelArgs(), flags.args()...)...), Limit: flags.limit}
 	})
 }

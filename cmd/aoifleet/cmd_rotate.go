@@ -4,11 +4,13 @@ import (
 	"cmp"
 	"context"
 	"slices"
+	"strings"
 
 	"github.com/spf13/cobra"
 
 	"github.com/aoifleet/aoifleet/internal/fleet"
 	"github.com/aoifleet/aoifleet/internal/planfile"
+	"github.com/aoifleet/aoifleet/internal/report"
 )
 
 type rotateFlags struct {
@@ -17,6 +19,7 @@ type rotateFlags struct {
 	steerFlags
 	rehearse bool
 	plan     string // the file of a saved plan; "": none
+	retry    string // a run whose hosts are taken up that are not well; "": none
 	planID   string // of the saved plan that was approved; "": not compared
 }
 
@@ -39,6 +42,7 @@ func rotateCommand(call *invocation) *cobra.Command {
 	flags.steerFlags.add(cmd)
 	cmd.Flags().BoolVar(&flags.rehearse, "rehearse", false, "try every step but the restart on a copy of each host's certificate, and leave nothing behind; needs no new certificate")
 	cmd.Flags().StringVar(&flags.plan, "plan", "", "carry out the saved plan in `FILE` and nothing else (see: aoifleet plan --out)")
+	cmd.Flags().StringVar(&flags.retry, "retry", "", "only the hosts that the rotation `RUN` did not leave well, by its journal: an ID, or last (see: aoifleet runs list)")
 	cmd.Flags().StringVar(&flags.planID, "plan-id", "", "with --plan: carry it out only if this is its `ID` (aoifleet plan --out prints it)")
 	return cmd
 }
@@ -61,14 +65,23 @@ func runRotate(call *invocation, flags rotateFlags) error {
 		return err
 	}
 	defer f.Close()
-	again := append([]string{"aoifleet", "rotate", "-i", f.Inventory.Path}, flags.certificateArgs()...)
-	return rotate(call, f, flags, slices.Concat(again, flags.parallelArgs(), flags.given(), flags.args()))
+	command := []string{"aoifleet", "rotate", "-i", f.Inventory.Path}
+	options := slices.Concat(flags.certificateArgs(), flags.parallelArgs(), flags.given(), flags.args())
+	again := report.Commands{Again: slices.Concat(command, options), Limit: flags.limit}
+	again.Retry = slices.Concat(command, []string{"--retry", f.RunID()}, options)
+	if flags.retry != "" {
+		if err := f.SelectUnwell(flags.retry); err != nil {
+			return err
+		}
+		again.Again = slices.Concat(command, []string{"--retry", flags.retry}, options)
+	}
+	return rotate(call, f, flags, again)
 }
 
 // rehearse tries a rotation without a new certificate and without a restart.
 func rehearse(call *invocation, flags rotateFlags) error {
-	if flags.plan != "" || flags.planID != "" || flags.NoDeadman || flags.Force || flags.steerFlags != (steerFlags{onFailure: stop}) {
-		return usage("--rehearse excludes --plan, --plan-id, --no-deadman, --force, --until, --pause-after and --on-failure: it tries every safeguard, without waves", "leave them out")
+	if flags.plan != "" || flags.planID != "" || flags.retry != "" || flags.NoDeadman || flags.Force || flags.steerFlags != (steerFlags{onFailure: stop}) {
+		return usage("--rehearse excludes --plan, --plan-id, --retry, --no-deadman, --force, --until, --pause-after and --on-failure: it tries every safeguard, without waves", "leave them out")
 	}
 	call.verb = "rotate --rehearse"
 	f, err := call.open(flags.request(call, fleet.None), call.checking)
@@ -79,15 +92,15 @@ func rehearse(call *invocation, flags rotateFlags) error {
 	c := &change{invocation: call, fleet: f, flags: flags.changeFlags, question: "rehearse on"}
 	return c.carryOut(func(cut context.Context, s fleet.Steps) (*fleet.Change, error) {
 		return f.Rehearse(call.ctx, cut, s, flags.Options)
-	}, func(*fleet.Change) []string {
-		return append([]string{"aoifleet", "rotate", "--rehearse", "-i", f.Inventory.Path}, flags.args()...)
+	}, func(*fleet.Change) report.Commands {
+		return report.Commands{Again: append([]string{"aoifleet", "rotate", "--rehearse", "-i", f.Inventory.Path}, flags.args()...), Limit: flags.limit}
 	})
 }
 
 // rotateSaved carries out a saved plan and nothing else.
 func rotateSaved(call *invocation, flags rotateFlags) error {
-	if flags.limit != "" || flags.Force || flags.NoDeadman || flags.SkipVerify {
-		return usage("--plan excludes --limit, --force, --no-deadman and --skip-verify: the plan has its own", "give them to: aoifleet plan --out FILE")
+	if flags.limit != "" || flags.retry != "" || flags.Force || flags.NoDeadman || flags.SkipVerify {
+		return usage("--plan excludes --limit, --retry, --force, --no-deadman and --skip-verify: the plan has its own", "give them to: aoifleet plan --out FILE")
 	}
 	saved, err := planfile.Read(flags.plan)
 	if err != nil {
@@ -102,18 +115,27 @@ func rotateSaved(call *invocation, flags rotateFlags) error {
 	}
 	defer f.Close()
 	flags.Options = fleet.SavedOptions(saved, flags.Options)
-	// The remaining hosts need a new plan and its approval; plan has no --yes.
-	remaining := changeFlags{Options: flags.Options}
-	again := slices.Concat([]string{"aoifleet", "plan", "-i", f.Inventory.Path}, flags.certificateArgs(), flags.parallelArgs(), []string{"--out", flags.plan}, remaining.args())
-	return rotate(call, f, flags, again)
+	return rotate(call, f, flags, againSaved(f, flags))
 }
 
-func rotate(call *invocation, f *fleet.Fleet, flags rotateFlags, again []string) error {
+// againSaved returns the commands after a saved plan. What the plan excludes needs a new
+// plan, in another file, and its approval.
+func againSaved(f *fleet.Fleet, flags rotateFlags) report.Commands {
+	carryOn := changeFlags{yes: flags.yes} // the plan has the other options
+	remaining := changeFlags{Options: flags.Options}
+	other := strings.TrimSuffix(flags.plan, ".json") + "-" + f.RunID() + ".json"
+	return report.Commands{
+		Again: slices.Concat([]string{"aoifleet", "rotate", "-i", f.Inventory.Path}, flags.certificateArgs(), flags.parallelArgs(), []string{"--plan", flags.plan, "--plan-id", f.PlanID}, flags.given(), carryOn.args()),
+		Plan:  slices.Concat([]string{"aoifleet", "plan", "-i", f.Inventory.Path}, flags.certificateArgs(), flags.parallelArgs(), []string{"--out", other}, remaining.args()),
+	}
+}
+
+func rotate(call *invocation, f *fleet.Fleet, flags rotateFlags, again report.Commands) error {
 	if err := flags.steer(f.Inventory.Rollout, len(f.Targets), &flags.Options); err != nil {
 		return err
 	}
 	c := &change{invocation: call, fleet: f, flags: flags.changeFlags, question: "rotate"}
 	return c.carryOut(func(cut context.Context, s fleet.Steps) (*fleet.Change, error) {
 		return f.Rotate(call.ctx, cut, s, flags.Options)
-	}, func(*fleet.Change) []string { return again })
+	}, func(*fleet.Change) report.Commands { return again })
 }

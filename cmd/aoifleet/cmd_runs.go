@@ -48,7 +48,7 @@ func runRunsList(call *invocation, number int) error {
 		fmt.Fprintln(call.stderr, "no runs in "+dir)
 		return nil
 	}
-	return report.Runs(call.stdout, runs)
+	return report.View{Width: call.outWidth}.Runs(call.stdout, runs)
 }
 
 func runRunsShow(call *invocation, id string, steps bool) error {
@@ -63,5 +63,5 @@ func runRunsShow(call *invocation, id string, steps bool) error {
 	if call.json() {
 		return report.RunJSON(call.stdout, run)
 	}
-	return report.Run(call.stdout, run, steps)
+	return report.View{Width: call.outWidth}.Run(call.stdout, run, steps)
 }

@@ -40,6 +40,8 @@ func runStatus(call *invocation, flags statusFlags) error {
 	defer f.Close()
 	s := &report.Status{Entries: f.Health(call.ctx), Now: f.Started, Expiring: flags.expiring, Elsewhere: f.Others,
 		Recover: []string{"aoifleet", "recover", "-i", f.Inventory.Path}}
+	s.View = report.NewView(f.Targets, f.Groups)
+	s.View.Width, s.View.Verbose = call.outWidth, true
 	s.Rotated = map[string]report.Rotation{}
 	for name, r := range f.Rotations(s.Entries) {
 		s.Rotated[name] = report.Rotation(r)

@@ -80,6 +80,10 @@ func (call *invocation) addCompletion(cmd *cobra.Command) {
 			return // files, as the shell completes them
 		case f.Name == "limit":
 			complete = call.completeLimit
+		case f.Name == "retry":
+			complete = func(cmd *cobra.Command, _ []string, typed string) ([]string, cobra.ShellCompDirective) {
+				return startingWith(typed, call.argumentValues(cmd.Root(), "rollback")), cobra.ShellCompDirectiveNoFileComp
+			}
 		case f.Name == "until":
 			complete = func(cmd *cobra.Command, _ []string, typed string) ([]string, cobra.ShellCompDirective) {
 				return startingWith(typed, append(call.waves(cmd), flagValues[f.Name]...)), cobra.ShellCompDirectiveNoFileComp

@@ -79,7 +79,7 @@ func (k keys) check(t *testing.T, where string, object map[string]json.RawMessag
 
 // The contract of docs/reference.md: these keys and no others.
 var (
-	documentKeys    = keys{must: []string{"schema_version", "tool_version", "run_id", "command", "started_at", "finished_at", "exit_code", "totals", "hosts"}, may: []string{"service_principals"}}
+	documentKeys    = keys{must: []string{"schema_version", "tool_version", "run_id", "command", "started_at", "finished_at", "exit_code", "totals", "hosts"}, may: []string{"service_principals", "estimated_ms"}}
 	hostKeys        = keys{must: []string{"name", "address", "outcome", "proof", "wave", "verified", "steps", "old", "new", "error"}, may: []string{"note", "notes", "evidence"}}
 	actionKeys      = []string{"action", "reason"}
 	stepKeys        = keys{must: []string{"name", "ok", "ms"}}

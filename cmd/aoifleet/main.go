@@ -47,6 +47,9 @@ func realMain() int {
 	if width, _, err := term.GetSize(int(os.Stderr.Fd())); err == nil {
 		p.width = width
 	}
+	if width, _, err := term.GetSize(int(os.Stdout.Fd())); err == nil {
+		p.outWidth = width
+	}
 	// Otherwise a reader that exits, as in `aoifleet rotate | head`, would kill the run in
 	// the middle of a change (os/signal, "SIGPIPE").
 	signal.Ignore(syscall.SIGPIPE)
@@ -80,6 +83,7 @@ type process struct {
 	readSecret func(context.Context) (string, error)
 	draws      bool // stderr is a terminal that can redraw a line
 	width      int  // of that terminal, in columns
+	outWidth   int  // of stdout, if it is a terminal; else 0
 	home, user string
 	owner      string // USER@HOST, recorded in every trace of a run
 	ssh        sshconfig.Options

@@ -31,6 +31,7 @@ import (
 type Fleet struct {
 	Inventory *inventory.Inventory // without its hosts
 	Others    int                  // hosts of the inventory that are not selected
+	Groups    map[string]int       // hosts of each group of the inventory
 	Targets   []rollout.Target
 	Started   time.Time
 	PlanID    string // ID of the saved plan that was made or is carried out; "": none
@@ -105,8 +106,11 @@ func newFleet(ctx context.Context, c Caller, r Request, inv *inventory.Inventory
 	if r.Parallel > 0 {
 		settings.Rollout.Parallel = r.Parallel
 	}
-	f := &Fleet{Inventory: &settings, Others: len(inv.Hosts) - len(hosts), Started: time.Now(), caller: c, request: r}
+	f := &Fleet{Inventory: &settings, Others: len(inv.Hosts) - len(hosts), Groups: map[string]int{}, Started: time.Now(), caller: c, request: r}
 	f.run = host.Run{ID: runID(f.Started), Owner: c.Owner}
+	for _, h := range inv.Hosts {
+		f.Groups[h.Group]++
+	}
 	f.Targets = make([]rollout.Target, len(hosts))
 	for i := range hosts {
 		if r.User != "" {

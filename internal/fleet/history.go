@@ -2,9 +2,11 @@ package fleet
 
 import (
 	"errors"
+	"path/filepath"
 	"slices"
 	"time"
 
+	"github.com/aoifleet/aoifleet/internal/display"
 	"github.com/aoifleet/aoifleet/internal/journal"
 	"github.com/aoifleet/aoifleet/internal/rollout"
 )
@@ -34,7 +36,10 @@ func FindRun(dir, id string) (*journal.Run, error) {
 // its journal, and returns the run's full ID. Without a complete journal all selected hosts
 // remain: each knows its backups.
 func (f *Fleet) selectHostsOf(run string) (string, error) {
-	past, err := f.pastRun(run)
+	past, err := f.pastRun(run, func(r *journal.Run) bool {
+		ends := r.Outcomes()
+		return r.Unfinished() || ends[string(rollout.Rotated)]+ends[string(rollout.Unknown)]+ends[string(rollout.Failed)] > 0
+	})
 	var none *journal.NoRunError
 	switch {
 	case errors.As(err, &none) && journal.IsID(run):
@@ -60,9 +65,9 @@ func (f *Fleet) selectHostsOf(run string) (string, error) {
 	return past.Run, nil
 }
 
-// pastRun finds the run to undo. "last" is the newest rotation that changed something, not
-// the newest run: a repeated rollback must not undo the first.
-func (f *Fleet) pastRun(run string) (*journal.Run, error) {
+// pastRun finds a run. "last" is the newest rotation for which wanted returns true, not the
+// newest run: a repeated rollback must not undo the first.
+func (f *Fleet) pastRun(run string, wanted func(*journal.Run) bool) (*journal.Run, error) {
 	dir, err := StateDir(f.caller.Getenv, f.caller.Home)
 	if err != nil {
 		return nil, err
@@ -72,8 +77,7 @@ func (f *Fleet) pastRun(run string) (*journal.Run, error) {
 	}
 	runs, err := journal.List(dir, 0)
 	for _, r := range runs {
-		ends := r.Outcomes()
-		if r.Command == "rotate" && (r.Unfinished() || ends[string(rollout.Rotated)]+ends[string(rollout.Unknown)]+ends[string(rollout.Failed)] > 0) {
+		if r.Command == "rotate" && wanted(r) {
 			return journal.Read(dir, r.Run)
 		}
 	}
@@ -82,6 +86,31 @@ func (f *Fleet) pastRun(run string) (*journal.Run, error) {
 	}
 	return nil, usage("no run of this workstation has rotated a host yet",
 		"the backups on the hosts name the runs of others: aoifleet backups list; then: aoifleet rollback RUN")
+}
+
+// SelectUnwell narrows the targets to the hosts that a rotation has not left well, according
+// to its journal: neither rotated nor current before. The certificate must be that of the
+// rotation, unless the request names one.
+func (f *Fleet) SelectUnwell(run string) error {
+	past, err := f.pastRun(run, func(*journal.Run) bool { return true })
+	if err != nil {
+		return err
+	}
+	if past.Command != "rotate" {
+		return usage("run "+past.Run+" is not a rotation but: "+display.Mask(past.Command), "name the ID of a rotation: aoifleet runs list")
+	}
+	f.Targets = slices.DeleteFunc(f.Targets, func(t rollout.Target) bool {
+		return !slices.Contains(past.Hosts, t.Host.Name) || rollout.Outcome(past.Ends[t.Host.Name].Outcome).IsWell()
+	})
+	for _, t := range f.Targets {
+		if was := past.Ends[t.Host.Name].New; f.request.Certificate == "" && was != "" && t.Certificate != nil && was != t.Certificate.Leaf.Thumbprint {
+			return usage("run "+past.Run+" had another certificate for "+t.Host.Name+": "+display.Mask(was), "name a certificate with --certificate FILE, or leave out --retry")
+		}
+	}
+	if len(f.Targets) == 0 {
+		return usage("run "+past.Run+" left every selected host well", "see: aoifleet runs show "+past.Run)
+	}
+	return nil
 }
 
 // mayHaveChanged reports whether a run may have changed the host. A host without an end was
@@ -118,4 +147,57 @@ func (f *Fleet) Rotations(entries []rollout.Entry) map[string]Rotation {
 		}
 	}
 	return found
+}
+
+// How much of the past an estimate is made from: the newest runs, until so many hosts are known.
+const (
+	costRuns  = 5
+	costHosts = 10
+)
+
+// longestTurn bounds what a journal says of a host's turn; more is not a rotation without a failure.
+const longestTurn = time.Hour
+
+// Cost returns what a host's turn took in the last rotations of this inventory, without the
+// health window: the median, from the journals of this workstation.
+func (f *Fleet) Cost() rollout.Cost {
+	dir, err := StateDir(f.caller.Getenv, f.caller.Home)
+	path, pathErr := filepath.Abs(f.Inventory.Path)
+	if err != nil || pathErr != nil {
+		return rollout.AssumedCost
+	}
+	runs, _ := journal.List(dir, costRuns) // a journal that cannot be read says nothing
+	var turns []time.Duration
+	for _, r := range runs {
+		if r.Command != "rotate" || r.Inventory != path || len(turns) >= costHosts {
+			continue
+		}
+		if run, err := journal.Read(dir, r.Run); err == nil {
+			turns = append(turns, turnsOf(run)...)
+		}
+	}
+	if len(turns) == 0 {
+		return rollout.AssumedCost
+	}
+	slices.Sort(turns)
+	return rollout.Cost{Turn: turns[len(turns)/2], Measured: true}
+}
+
+// turnsOf returns the time of each rotated host from the start of its turn to its watch, and
+// a second for its verdict and confirmation.
+func turnsOf(run *journal.Run) []time.Duration {
+	began, watched := map[string]time.Time{}, map[string]time.Time{}
+	var turns []time.Duration
+	for _, e := range run.Entries {
+		switch turn := watched[e.Host].Sub(began[e.Host]); {
+		case e.Event == journal.Step && e.Step == "rotate":
+			began[e.Host] = e.At
+		case e.Event == journal.Step && e.Step == "watch":
+			watched[e.Host] = e.At
+		case e.Event == journal.End && e.Outcome == string(rollout.Rotated) && !began[e.Host].IsZero() && turn >= 0 && turn < longestTurn:
+			turns = append(turns, turn+time.Second)
+			delete(began, e.Host)
+		}
+	}
+	return turns
 }

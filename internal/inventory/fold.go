@@ -8,10 +8,19 @@ import (
 	"strings"
 )
 
+// Range is the names of hosts that differ in a number only, as --limit accepts it, or one name.
+type Range struct {
+	Text  string
+	Hosts int
+}
+
 // Fold returns a list of host names with ranges that --limit accepts: london-edr-01 …
 // london-edr-12 becomes london-edr-[01-12]. It folds only the last number in a name. The
 // order of names does not matter.
-func Fold(names []string) []string {
+func Fold(names []string) []string { return texts(Ranges(names)) }
+
+// Ranges is Fold with the number of hosts of each range.
+func Ranges(names []string) []Range {
 	stems := map[string][]numbered{}
 	var order []string
 	for _, name := range names {
@@ -22,11 +31,19 @@ func Fold(names []string) []string {
 		stems[stem] = append(stems[stem], n)
 	}
 	slices.Sort(order)
-	var folded []string
+	var folded []Range
 	for _, stem := range order {
 		folded = append(folded, foldStem(stem, stems[stem])...)
 	}
 	return folded
+}
+
+func texts(ranges []Range) []string {
+	list := make([]string, len(ranges))
+	for i, r := range ranges {
+		list[i] = r.Text
+	}
+	return list
 }
 
 // numbered is the last number of a name; the rest of the name is the stem.
@@ -54,14 +71,14 @@ func splitNumber(name string) (stem string, n numbered) {
 }
 
 // foldStem returns the names of one stem, with ranges.
-func foldStem(stem string, numbers []numbered) []string {
+func foldStem(stem string, numbers []numbered) []Range {
 	if numbers[0].digits == "" {
-		return []string{stem}
+		return []Range{{stem, 1}}
 	}
 	slices.SortFunc(numbers, func(a, b numbered) int {
 		return cmp.Or(cmp.Compare(len(a.digits), len(b.digits)), cmp.Compare(a.value, b.value))
 	})
-	var folded []string
+	var folded []Range
 	for len(numbers) > 0 {
 		n := 1
 		for n < len(numbers) && len(numbers[n].digits) == len(numbers[0].digits) && numbers[n].value == numbers[n-1].value+1 {
@@ -71,7 +88,7 @@ func foldStem(stem string, numbers []numbered) []string {
 		if n > 1 {
 			text = fmt.Sprintf("[%s-%s]", text, numbers[n-1].digits)
 		}
-		folded = append(folded, strings.Replace(stem, "\x00", text, 1))
+		folded = append(folded, Range{strings.Replace(stem, "\x00", text, 1), n})
 		numbers = numbers[n:]
 	}
 	return folded

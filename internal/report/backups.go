@@ -3,7 +3,6 @@ package report
 import (
 	"fmt"
 	"io"
-	"text/tabwriter"
 
 	"github.com/aoifleet/aoifleet/internal/host"
 	"github.com/aoifleet/aoifleet/internal/inventory"
@@ -38,8 +37,8 @@ func BackupsHosts(entries []rollout.Entry) []Host {
 }
 
 // Backups prints a line for each backup, the oldest of a host first.
-func Backups(w io.Writer, entries []rollout.Entry) {
-	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+func (v View) Backups(w io.Writer, entries []rollout.Entry) {
+	t := v.table(w, "OLD FILE (SHA-256)")
 	fmt.Fprintln(t, "HOST\tRUN\tOLD FILE (SHA-256)\tNOTE")
 	for _, e := range entries {
 		switch {
@@ -101,7 +100,7 @@ func Prunable(w io.Writer, entries []rollout.Entry) (total int) {
 			g.add(fmt.Sprintf("would remove %d", len(runs)), 0, e.Host.Name, runs...)
 		}
 	}
-	g.write(w)
+	g.write(w, all)
 	fmt.Fprintf(w, "%s: %d backups to remove\n", inventory.HostCount(len(entries)), total)
 	return total
 }
@@ -118,6 +117,6 @@ func Pruned(w io.Writer, entries []rollout.Entry, removed []int) {
 		}
 		g.add(fmt.Sprintf("removed %d", removed[i]), 0, e.Host.Name)
 	}
-	g.write(w)
+	g.write(w, all)
 	fmt.Fprintf(w, "%s: %d backups removed\n", inventory.HostCount(len(entries)), total)
 }

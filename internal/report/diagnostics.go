@@ -41,7 +41,7 @@ func Gathered(w io.Writer, results []rollout.Result) {
 		downloaded++
 		bytes += res.Diagnostics.Size
 	}
-	g.write(w)
+	g.write(w, all)
 	writeDiagnostics(w, results)
 	total := fmt.Sprintf("%s: %d gathered", inventory.HostCount(len(results)), downloaded)
 	if downloaded > 0 {
@@ -65,7 +65,7 @@ func writeDiagnostics(w io.Writer, results []rollout.Result) {
 	case 1:
 		fmt.Fprintf(w, "%-14s %s\n", "diagnostics", filepath.Join(folder, names[0]+".zip"))
 	default:
-		fmt.Fprintf(w, "%-14s %s\n%-14s   each as HOST.zip in %s\n", "diagnostics", hosts(names), "", folder)
+		fmt.Fprintf(w, "%-14s %s\n%-14s   each as HOST.zip in %s\n", "diagnostics", all.hosts(names), "", folder)
 	}
 }
 

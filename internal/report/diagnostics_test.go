@@ -57,7 +57,7 @@ func TestSummaryNamesTheDiagnostics(t *testing.T) {
 	res.Outcome = rollout.RolledBack
 	run := &rollout.Run{Results: []rollout.Result{res}}
 	var b bytes.Buffer
-	Summary(&b, run, Commands{Again: []string{"again"}})
+	View{}.Summary(&b, run, Commands{Again: []string{"again"}}, 0)
 	if !strings.Contains(b.String(), "\ndiagnostics    "+filepath.Join("out", "london-1.zip")+"\n") {
 		t.Errorf("got %s", b.String())
 	}

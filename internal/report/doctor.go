@@ -117,7 +117,7 @@ func (d *Doctor) failures(w io.Writer) {
 		}
 		g.add(checkLabel(c.Name), slices.Index(doctor.Names, c.Name), host, lines...)
 	})
-	g.write(w)
+	g.write(w, all)
 }
 
 // eachFailure calls do for each failed check. Checks with the same key are equal.

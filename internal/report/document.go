@@ -31,8 +31,10 @@ type Document struct {
 	// Principals has, in a status, the certificates in use.
 	Principals []Principal `json:"service_principals,omitempty"`
 	// PlanID is the ID of the saved plan that was made or carried out.
-	PlanID   string    `json:"plan_id,omitempty"`
-	Warnings []Warning `json:"warnings,omitempty"`
+	PlanID string `json:"plan_id,omitempty"`
+	// EstimatedMS is, in a plan with changes, how long carrying it out takes, in milliseconds.
+	EstimatedMS int64     `json:"estimated_ms,omitempty"`
+	Warnings    []Warning `json:"warnings,omitempty"`
 	// Renewals has, in a renewal, the certificates of the inventory.
 	Renewals []Renewal `json:"renewals,omitempty"`
 }

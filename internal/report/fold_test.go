@@ -13,7 +13,7 @@ func TestInOrder(t *testing.T) {
 		"a-[1-2], a-10 (3 hosts)":         {"a-1", "a-2", "a-10"},
 		"one":                             {"one"},
 	} {
-		if got := inOrder(names); got != text {
+		if got := (View{}).inOrder(names); got != text {
 			t.Errorf("%q, want %q", got, text)
 		}
 	}
@@ -37,7 +37,7 @@ func TestPlaces(t *testing.T) {
 			g.add("x", 0, "h-"+strconv.Itoa(i), line, "hint")
 		}
 		var out strings.Builder
-		if g.write(&out); len(g.keys) != 1 || !strings.Contains(out.String(), " "+want+"\n") {
+		if g.write(&out, View{}); len(g.list) != 1 || !strings.Contains(out.String(), " "+want+"\n") {
 			t.Errorf("%q: %s", want, &out)
 		}
 	}

@@ -43,6 +43,6 @@ func Helpers(w io.Writer, entries []rollout.Entry, done []host.Installed) {
 		}
 		g.add(installed(done[i]), 0, e.Host.Name, done[i].Notes...)
 	}
-	g.write(w)
+	g.write(w, all)
 	fmt.Fprintf(w, "%s: helper installed on %d\n", inventory.HostCount(len(entries)), changed)
 }

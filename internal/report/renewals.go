@@ -78,7 +78,7 @@ func RenewalPlan(w io.Writer, r *renew.Renewal, now time.Time) {
 	}
 	fmt.Fprint(w, strings.Join(stopped, ""))
 	if unseen := r.Unseen(); len(unseen) > 0 {
-		fmt.Fprintf(w, "not checked: %s: %s\n", inventory.HostCount(len(unseen)), hosts(unseen))
+		fmt.Fprintf(w, "not checked: %s: %s\n", inventory.HostCount(len(unseen)), all.hosts(unseen))
 	}
 }
 

@@ -7,7 +7,6 @@ import (
 	"maps"
 	"slices"
 	"strings"
-	"text/tabwriter"
 	"time"
 
 	"github.com/aoifleet/aoifleet/internal/display"
@@ -112,8 +111,8 @@ func shownEntry(e journal.Entry) journal.Entry {
 }
 
 // Runs prints a line for each run.
-func Runs(w io.Writer, runs []*journal.Run) error {
-	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+func (v View) Runs(w io.Writer, runs []*journal.Run) error {
+	t := v.table(w, "STARTED")
 	fmt.Fprintln(t, "RUN\tSTARTED\tCOMMAND\tHOSTS\tRESULT\tEXIT")
 	for _, run := range runs {
 		fmt.Fprintf(t, "%s\t%s\t%s\t%d\t%s\t%s\n", run.Run, run.Started.Format(time.RFC3339), shortText(run.Command), len(run.Hosts), result(run), exit(run))
@@ -155,14 +154,14 @@ func exit(run *journal.Run) string {
 
 // Run prints a run: its head, a line for each host and, if steps is set, all entries of
 // its journal.
-func Run(w io.Writer, run *journal.Run, steps bool) error {
+func (v View) Run(w io.Writer, run *journal.Run, steps bool) error {
 	runHead(w, run)
 	fmt.Fprintln(w)
-	if err := runHosts(w, run); err != nil || !steps {
+	if err := v.runHosts(w, run); err != nil || !steps {
 		return err
 	}
 	fmt.Fprintln(w)
-	return runEntries(w, run)
+	return v.runEntries(w, run)
 }
 
 func runHead(w io.Writer, run *journal.Run) {
@@ -185,7 +184,7 @@ func runHead(w io.Writer, run *journal.Run) {
 	}
 }
 
-func runHosts(w io.Writer, run *journal.Run) error {
+func (v View) runHosts(w io.Writer, run *journal.Run) error {
 	planned, steps := map[string]journal.Entry{}, map[string]string{}
 	for _, e := range run.Entries {
 		switch e.Event {
@@ -195,7 +194,7 @@ func runHosts(w io.Writer, run *journal.Run) error {
 			steps[e.Host] = e.Step
 		}
 	}
-	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	t := v.table(w)
 	fmt.Fprintln(t, "HOST\tOUTCOME\tCERTIFICATE\tNOTE")
 	for _, name := range run.Hosts {
 		e, ended := run.Ends[name]
@@ -238,8 +237,8 @@ func exchange(e journal.Entry) string {
 	return old + " → " + next
 }
 
-func runEntries(w io.Writer, run *journal.Run) error {
-	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+func (v View) runEntries(w io.Writer, run *journal.Run) error {
+	t := v.table(w)
 	fmt.Fprintln(t, "TIME\tHOST\tEVENT\tDETAIL")
 	for _, e := range run.Entries {
 		host, detail := shortText(e.Host), strings.TrimSpace(shortText(e.Step)+" "+shortText(e.Outcome))

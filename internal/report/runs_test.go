@@ -73,7 +73,7 @@ func TestRuns(t *testing.T) {
 	began.Damaged = 2
 	later.Ends["edr-09"] = journal.Entry{Outcome: "levitated"}
 	runs := []*journal.Run{began, unfinishedRun(), later, journalled(nil, journal.Entry{Event: journal.Finish, Exit: exitCode(0)})}
-	golden(t, "runs.txt", printed(t, func(out *bytes.Buffer) error { return Runs(out, runs) }))
+	golden(t, "runs.txt", printed(t, func(out *bytes.Buffer) error { return View{}.Runs(out, runs) }))
 	golden(t, "runs.json", printed(t, func(out *bytes.Buffer) error { return RunsJSON(out, runs[:3]) }))
 	if got := printed(t, func(out *bytes.Buffer) error { return RunsJSON(out, nil) }); !strings.Contains(got, `"runs": []`) {
 		t.Errorf("no runs: %s", got)
@@ -82,9 +82,9 @@ func TestRuns(t *testing.T) {
 
 func TestRun(t *testing.T) {
 	for name, run := range map[string]*journal.Run{"finished": finishedRun(), "unfinished": unfinishedRun()} {
-		golden(t, "run-"+name+".txt", printed(t, func(out *bytes.Buffer) error { return Run(out, run, true) }))
+		golden(t, "run-"+name+".txt", printed(t, func(out *bytes.Buffer) error { return View{}.Run(out, run, true) }))
 		golden(t, "run-"+name+".json", printed(t, func(out *bytes.Buffer) error { return RunJSON(out, run) }))
-		short := printed(t, func(out *bytes.Buffer) error { return Run(out, run, false) })
+		short := printed(t, func(out *bytes.Buffer) error { return View{}.Run(out, run, false) })
 		if strings.Contains(short, "TIME") || !strings.Contains(short, "HOST") {
 			t.Errorf("%s without steps:\n%s", name, short)
 		}
@@ -101,10 +101,10 @@ func TestRunIsSanitised(t *testing.T) {
 	run.Command, run.Tool, run.Owner, run.Inventory = bad, bad, bad, bad
 	unended := journalled([]string{bad}, plan, step)
 	for name, print := range map[string]func(*bytes.Buffer) error{
-		"Runs":          func(out *bytes.Buffer) error { return Runs(out, []*journal.Run{run}) },
+		"Runs":          func(out *bytes.Buffer) error { return View{}.Runs(out, []*journal.Run{run}) },
 		"RunsJSON":      func(out *bytes.Buffer) error { return RunsJSON(out, []*journal.Run{run}) },
-		"Run":           func(out *bytes.Buffer) error { return Run(out, run, true) },
-		"Run, unended":  func(out *bytes.Buffer) error { return Run(out, unended, true) },
+		"Run":           func(out *bytes.Buffer) error { return View{}.Run(out, run, true) },
+		"Run, unended":  func(out *bytes.Buffer) error { return View{}.Run(out, unended, true) },
 		"RunJSON":       func(out *bytes.Buffer) error { return RunJSON(out, run) },
 		"RunJSON again": func(out *bytes.Buffer) error { return RunJSON(out, unended) },
 	} {
@@ -140,8 +140,8 @@ func (brokenPipe) Write([]byte) (int, error) { return 0, errors.New("broken pipe
 func TestRunsReturnWriteErrors(t *testing.T) {
 	run := finishedRun()
 	for name, err := range map[string]error{
-		"Runs": Runs(brokenPipe{}, []*journal.Run{run}), "RunsJSON": RunsJSON(brokenPipe{}, nil),
-		"Run": Run(brokenPipe{}, run, false), "RunJSON": RunJSON(brokenPipe{}, run),
+		"Runs": View{}.Runs(brokenPipe{}, []*journal.Run{run}), "RunsJSON": RunsJSON(brokenPipe{}, nil),
+		"Run": View{}.Run(brokenPipe{}, run, false), "RunJSON": RunJSON(brokenPipe{}, run),
 	} {
 		if err == nil {
 			t.Errorf("%s says nothing", name)

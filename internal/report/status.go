@@ -6,7 +6,6 @@ import (
 	"io"
 	"slices"
 	"strings"
-	"text/tabwriter"
 	"time"
 
 	"al.essio.dev/pkg/shellescape"
@@ -29,6 +28,7 @@ type Status struct {
 	// may use any certificate.
 	Elsewhere int
 	Recover   []string // the command that ends unfinished runs, without --limit
+	View      View
 }
 
 // Rotation is the run that made a certificate live, from the journals of the workstation.
@@ -127,9 +127,9 @@ func (s *Status) safe(p rollout.Principal, unsure []string) (safe *bool, why str
 			why = "no, 1 host still uses it: " + r.Hosts[0]
 		}
 	case rollout.RunOpen:
-		why = "unknown: an unfinished run may restore it on " + hosts(r.Hosts)
+		why = "unknown: an unfinished run may restore it on " + s.View.hosts(r.Hosts)
 	case rollout.UseUnknown:
-		why = "unknown: " + hosts(r.Hosts) + " may still use it"
+		why = "unknown: " + s.View.hosts(r.Hosts) + " may still use it"
 	case rollout.NotSelected:
 		why = "unknown: " + inventory.HostCount(s.Elsewhere) + " of the inventory not checked (--limit)"
 	case rollout.Unused:
@@ -141,7 +141,7 @@ func (s *Status) safe(p rollout.Principal, unsure []string) (safe *bool, why str
 // Text prints a line for each host, the certificates in use, and the command that ends
 // unfinished runs.
 func (s *Status) Text(w io.Writer) {
-	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	t := s.View.table(w, "BACKUPS", "PROOF", "EXPIRES")
 	fmt.Fprintln(t, "HOST\tUNIT\tTHUMBPRINT\tEXPIRES\tDAYS LEFT\tPROOF\tBACKUPS\tNOTE")
 	for _, e := range s.Entries {
 		fmt.Fprintln(t, strings.Join(s.row(e), "\t"))
@@ -202,8 +202,8 @@ func (s *Status) inUse(w io.Writer) {
 			if c.Wanted {
 				named = ", in the inventory"
 			}
-			fmt.Fprintf(w, "  %s  until %s (%s left)%s: %s\n", c.Certificate.Thumbprint, c.Certificate.NotAfter.UTC().Format(time.DateOnly),
-				days(certificate.DaysLeft(c.Certificate.NotAfter, s.Now)), named, hosts(c.Hosts))
+			s.View.print(w, "  ", 4, fmt.Sprintf("%s  until %s (%s left)%s: %s", c.Certificate.Thumbprint, c.Certificate.NotAfter.UTC().Format(time.DateOnly),
+				days(certificate.DaysLeft(c.Certificate.NotAfter, s.Now)), named, s.View.hosts(c.Hosts)))
 		}
 		if p.Named {
 			_, why := s.safe(p, p.Unsure(list, unseen))

@@ -23,6 +23,7 @@ type group struct {
 	hosts  []string
 	places []string // of each host, see place
 	weight int
+	brief  bool // only their number: the names are in another place of the text
 }
 
 // place matches what differs between hosts with the same failure: an address and port, or
@@ -51,7 +52,7 @@ func placed(form string, places []string) string {
 
 // grouped collects hosts in groups, in the order of first appearance.
 type grouped struct {
-	keys []string
+	list []*group
 	of   map[string]*group
 }
 
@@ -68,58 +69,109 @@ func (g *grouped) add(label string, weight int, host string, lines ...string) {
 	}
 	if g.of[key] == nil {
 		g.of[key] = &group{label: label, lines: lines, weight: weight}
-		g.keys = append(g.keys, key)
+		g.list = append(g.list, g.of[key])
 	}
 	g.of[key].hosts, g.of[key].places = append(g.of[key].hosts, host), append(g.of[key].places, places)
 }
 
+// maxGroups is how many groups with the same label are shown, unless View.Verbose is set:
+// the largest ones, and one with all others.
+const maxGroups = 8
+
+// folded returns the groups with at most maxGroups of each label.
+func (g *grouped) folded() []*group {
+	byLabel := map[string][]*group{}
+	for _, it := range g.list {
+		byLabel[it.label] = append(byLabel[it.label], it)
+	}
+	var list []*group
+	for _, it := range g.list {
+		same := byLabel[it.label]
+		delete(byLabel, it.label)
+		if len(same) > maxGroups {
+			slices.SortStableFunc(same, func(a, b *group) int { return len(b.hosts) - len(a.hosts) })
+			other := *same[maxGroups-1]
+			other.hosts = nil
+			for _, rest := range same[maxGroups-1:] {
+				other.hosts = append(other.hosts, rest.hosts...)
+			}
+			other.lines = append([]string{fmt.Sprintf("%d other causes (--verbose shows all); the first:", len(same)-maxGroups+1)}, other.lines...)
+			same = append(same[:maxGroups-1], &other)
+		}
+		list = append(list, same...)
+	}
+	return list
+}
+
 // write prints the groups, light ones first: what needs the operator's attention comes
 // last, next to the totals.
-func (g *grouped) write(w io.Writer) {
-	slices.SortStableFunc(g.keys, func(a, b string) int { return g.of[a].weight - g.of[b].weight })
-	for _, key := range g.keys {
-		it := g.of[key]
-		fmt.Fprintf(w, "%-14s %s\n", it.label, hosts(it.hosts))
+func (g *grouped) write(w io.Writer, v View) {
+	list := g.list
+	if !v.Verbose {
+		list = g.folded()
+	}
+	slices.SortStableFunc(list, func(a, b *group) int { return a.weight - b.weight })
+	for _, it := range list {
+		names := v.hosts(it.hosts)
+		if it.brief {
+			names = inventory.HostCount(len(it.hosts))
+		}
+		v.note(w, it.label, names)
+		_, detail := v.indents()
 		for _, line := range it.lines {
 			if line != "" {
-				fmt.Fprintf(w, "%-14s   %s\n", "", placed(line, it.places))
+				v.print(w, strings.Repeat(" ", detail), detail+2, placed(line, it.places))
 			}
 		}
 	}
 }
 
+// note prints a text after a label.
+func (v View) note(w io.Writer, label, text string) {
+	indent, _ := v.indents()
+	v.print(w, fmt.Sprintf("%-*s ", labelled-1, label), indent, text)
+}
+
 func weight(o rollout.Outcome) int { return slices.Index(rollout.Outcomes, o) }
 
 // Plan prints what would be done, grouped, with the old and the new certificate as a
-// difference.
-func Plan(w io.Writer, p *rollout.Plan, now time.Time) {
+// difference. Of hosts on which nothing is to be done it prints the reason, unless a summary
+// follows in the same text.
+func (v View) Plan(w io.Writer, p *rollout.Plan, now time.Time, summaryFollows bool) {
 	var g grouped
+	differ := differences(p, now)
 	for _, e := range p.Entries {
-		if e.Outcome != "" {
+		switch {
+		case e.Outcome == "":
+			g.add(string(e.Action), 0, e.Host.Name, append([]string{e.Reason}, v.difference(e, now, differ)...)...)
+		case !summaryFollows:
 			g.add(string(e.Outcome), weight(e.Outcome)+1, e.Host.Name, append([]string{timeless(e.Reason)}, hint(e)...)...)
-			continue
 		}
-		lines := append([]string{e.Reason}, difference(e, now)...)
-		if e.Command != "" {
-			lines = append(lines, "from the command: "+display.Shorten(display.Mask(e.Command), 200))
-		}
-		g.add(string(e.Action), 0, e.Host.Name, lines...)
 	}
-	g.write(w)
-	if slices.ContainsFunc(p.Entries, func(e rollout.Entry) bool { return e.Action == rollout.NotSeen }) {
-		writeWaves(w, p)
-		Warnings(w, p.Warnings())
-		fmt.Fprintf(w, "plan: %s, not checked; %s\n", inventory.HostCount(len(p.Entries)), pace(p))
-		return
+	changes := slices.DeleteFunc(slices.Clone(g.list), func(it *group) bool { return it.weight > 0 })
+	if len(changes) == 1 && len(p.Waves) > 1 {
+		changes[0].brief = true // the waves name the hosts
 	}
-	writeWaves(w, p)
+	g.write(w, v)
+	v.writeWaves(w, p)
 	writeVerified(w, p)
+	v.writeCourse(w, p)
 	Warnings(w, p.Warnings())
-	todo := "to change"
-	if p.Rehearsal() {
-		todo = "to rehearse on"
+	of := fmt.Sprintf("%d of %s ", p.Changes(), inventory.HostCount(len(p.Entries)))
+	switch {
+	case offline(p):
+		of = inventory.HostCount(len(p.Entries)) + ", not checked; "
+	case p.Rehearsal():
+		of += "to rehearse on, "
+	default:
+		of += "to change, "
 	}
-	fmt.Fprintf(w, "plan: %d of %s %s, %s\n", p.Changes(), inventory.HostCount(len(p.Entries)), todo, pace(p))
+	v.print(w, "plan: ", 4, of+pace(p))
+}
+
+// offline reports whether the plan was made without a check of the hosts.
+func offline(p *rollout.Plan) bool {
+	return slices.ContainsFunc(p.Entries, func(e rollout.Entry) bool { return e.Action == rollout.NotSeen })
 }
 
 // writeVerified prints for how many hosts to change Azure accepts the new certificate.
@@ -147,6 +199,36 @@ func hint(e rollout.Entry) []string {
 	lines := e.Remarks()
 	if e.Problem != nil && e.Problem.Hint != "" {
 		lines = append(lines, "hint: "+e.Problem.Hint)
+	}
+	return lines
+}
+
+// differences counts the different changes of a plan, by their action.
+func differences(p *rollout.Plan, now time.Time) map[rollout.Action]int {
+	seen, n := map[string]bool{}, map[rollout.Action]int{}
+	for _, e := range p.Entries {
+		if key := strings.Join(difference(e, now), "\x00"); e.Outcome == "" && !seen[key] {
+			seen[key] = true
+			n[e.Action]++
+		}
+	}
+	return n
+}
+
+// difference returns the lines of the old and the new certificate. Where many hosts have
+// their own one, it returns only when these expire.
+func (v View) difference(e rollout.Entry, now time.Time, differ map[rollout.Action]int) []string {
+	lines := difference(e, now)
+	if e.Command != "" {
+		lines = append(lines, "from the command: "+display.Shorten(display.Mask(e.Command), 200))
+	}
+	if v.Verbose || differ[e.Action] <= maxGroups {
+		return lines
+	}
+	for i, line := range lines {
+		if _, until, found := strings.Cut(line, "  until "); found {
+			lines[i] = line[:2] + "each its own certificate (--verbose shows it), until " + until
+		}
 	}
 	return lines
 }
@@ -198,16 +280,19 @@ func left(t, now time.Time) string {
 	}
 }
 
-// Commands are command lines for the operator after a run, without --limit.
+// Commands are command lines for the operator after a run.
 type Commands struct {
-	Again    []string // the run once more
+	Again    []string // the run once more, without --limit
+	Limit    string   // of the run; "": none
+	Retry    []string // what takes up the hosts that are not well; nil: Again, with --limit
+	Plan     []string // a new plan, after a saved one; Again has no --limit then
 	Status   []string
 	Rollback []string // of this run; nil if there is nothing to undo
 }
 
-// Summary prints the result of a run: hosts grouped by outcome and cause, the next
-// command, the totals last.
-func Summary(w io.Writer, r *rollout.Run, again Commands) {
+// Summary prints the result of a run that took that long: hosts grouped by outcome and
+// cause, the next commands, the totals last.
+func (v View) Summary(w io.Writer, r *rollout.Run, again Commands, took time.Duration) {
 	var g grouped
 	unproven, changed := 0, 0
 	var settledBy time.Time
@@ -227,25 +312,25 @@ func Summary(w io.Writer, r *rollout.Run, again Commands) {
 		}
 		g.add(string(res.Outcome), weight(res.Outcome), res.Host.Name, because(res)...)
 	}
-	g.write(w)
+	g.write(w, v)
 	if unproven > 0 {
-		fmt.Fprintf(w, "%-14s %s: running, but no fresh log line confirms the certificate\n", "unproven", inventory.HostCount(unproven))
+		v.note(w, "unproven", inventory.HostCount(unproven)+": running, but no fresh log line confirms the certificate")
 	}
 	if !settledBy.IsZero() {
-		fmt.Fprintf(w, "%-14s unknown hosts will settle by %s at the latest; after a reboot run recover (they have the old file)\n",
-			"undecided", settledBy.UTC().Format(time.TimeOnly+"Z"))
+		v.note(w, "undecided", "unknown hosts will settle by "+settledBy.UTC().Format(time.TimeOnly+"Z")+" at the latest; after a reboot run recover (they have the old file)")
 	}
 	if len(withoutSwitch) > 0 {
-		fmt.Fprintf(w, "%-14s %s: no dead-man switch, nothing undoes the change there; run recover\n", "undecided", hosts(withoutSwitch))
+		v.note(w, "undecided", inventory.HostCount(len(withoutSwitch))+" of the unknown ones without a dead-man switch: nothing undoes the change there; run recover")
 	}
 	writeDiagnostics(w, r.Results)
 	if changed > 0 && again.Rollback != nil {
 		fmt.Fprintf(w, "to undo: %s\n", shellescape.QuoteCommand(again.Rollback))
 	}
-	if next := nextCommand(r, again); next != "" {
+	for _, next := range nextCommands(r, again) {
 		fmt.Fprintf(w, "next: %s\n", next)
 	}
-	fmt.Fprintln(w, Totals(r))
+	fmt.Fprintf(w, "duration: %s\n", short(took.Round(time.Second)))
+	v.print(w, "", 4, Totals(r))
 }
 
 // because returns the lines below a result's outcome.
@@ -260,7 +345,7 @@ func because(res rollout.Result) []string {
 		lines = append(lines, "the agent is stopped: nothing was started or checked")
 	case res.Outcome == rollout.Rehearsed:
 		lines = append(lines, "the boot guard and the timer each undid the change; owner, mode, label and ACL are kept")
-	case res.Outcome != rollout.Skipped:
+	case res.Outcome != rollout.Skipped || res.Action == rollout.None: // a skipped one was to be changed, or has a reason
 		lines = append(lines, timeless(res.Reason))
 	}
 	lines = append(lines, res.Notes...)
@@ -295,15 +380,32 @@ func Totals(r *rollout.Run) string {
 	return line
 }
 
-// nextCommand returns the command that continues after a run, "" if there is none.
-func nextCommand(r *rollout.Run, again Commands) string {
-	next, limit := r.Next()
-	command := again.Again
-	switch next {
-	case rollout.NoNext:
-		return ""
-	case rollout.SeeStatus:
-		command = again.Status
+// nextCommands returns the commands that continue after a run; together they cover every
+// host that is not well.
+func nextCommands(r *rollout.Run, again Commands) []string {
+	var list []string
+	for _, step := range r.Next() {
+		command, limit := again.Again, strings.Join(inventory.Fold(step.Hosts), ",")
+		switch {
+		case step.Next == rollout.SeeStatus:
+			command = again.Status
+		case step.Next == rollout.PlanAgain && again.Plan != nil:
+			command = again.Plan
+		case again.Plan != nil: // the saved plan has its hosts
+			limit = ""
+		case again.Retry != nil && (step.Next == rollout.Retry || step.Next == rollout.AfterFix):
+			command, limit = again.Retry, ""
+		case step.Next == rollout.AfterFix:
+			continue // of another command than a rotation: the hint says what is left to do
+		case step.Whole:
+			limit = again.Limit
+		}
+		if limit != "" {
+			command = append(slices.Clone(command), "--limit", limit)
+		}
+		if text := shellescape.QuoteCommand(command); !slices.Contains(list, text) {
+			list = append(list, text)
+		}
 	}
-	return shellescape.QuoteCommand(append(slices.Clone(command), "--limit", strings.Join(inventory.Fold(limit), ",")))
+	return list
 }

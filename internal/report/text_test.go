@@ -6,6 +6,7 @@ import (
 	"flag"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -85,7 +86,7 @@ func entries() []rollout.Entry {
 
 func TestPlanText(t *testing.T) {
 	var b bytes.Buffer
-	Plan(&b, &rollout.Plan{Entries: entries(), Policy: rollout.Policy{Rollout: inventory.Rollout{Parallel: 2}}}, now)
+	View{Cost: rollout.AssumedCost}.Plan(&b, &rollout.Plan{Entries: entries(), Policy: rollout.Policy{Rollout: inventory.Rollout{Parallel: 2}}}, now, false)
 	golden(t, "plan.txt", b.String())
 }
 
@@ -94,7 +95,7 @@ func TestPlanText(t *testing.T) {
 func TestPlanWarnings(t *testing.T) {
 	p := &rollout.Plan{Entries: entries(), Policy: rollout.Policy{Rollout: inventory.Rollout{Parallel: 2}, NoDeadman: true, Force: true}}
 	var b bytes.Buffer
-	Plan(&b, p, now)
+	View{Cost: rollout.AssumedCost}.Plan(&b, p, now, false)
 	lines := strings.Split(strings.TrimSpace(b.String()), "\n")
 	last := lines[len(lines)-3:]
 	if !strings.HasPrefix(last[0], "warning: WITHOUT dead-man switch: ") || !strings.HasPrefix(last[1], "warning: --force: ") || !strings.HasPrefix(last[2], "plan: ") {
@@ -114,7 +115,7 @@ func TestPlanWarnings(t *testing.T) {
 
 func TestOfflinePlanText(t *testing.T) {
 	var b bytes.Buffer
-	Plan(&b, rollout.Offline([]rollout.Target{entry("a-1", nil).Target, entry("a-2", nil).Target}, rollout.Policy{Rollout: inventory.Rollout{Parallel: 1}}), now)
+	View{Cost: rollout.AssumedCost}.Plan(&b, rollout.Offline([]rollout.Target{entry("a-1", nil).Target, entry("a-2", nil).Target}, rollout.Policy{Rollout: inventory.Rollout{Parallel: 1}}), now, false)
 	golden(t, "offline.txt", b.String())
 }
 
@@ -151,7 +152,7 @@ func TestUndecided(t *testing.T) {
 		{Entry: entry("c", ended(rollout.Unknown, nil))},
 	}}
 	var b bytes.Buffer
-	Summary(&b, run, again)
+	View{}.Summary(&b, run, again, 75*time.Second)
 	if !strings.Contains(b.String(), "unknown hosts will settle by 23:59:30Z at the latest") || !strings.Contains(b.String(), "next: aoifleet status") {
 		t.Error(b.String())
 	}
@@ -163,7 +164,7 @@ func TestUndecided(t *testing.T) {
 
 func TestSummaryText(t *testing.T) {
 	var b bytes.Buffer
-	Summary(&b, &rollout.Run{Results: results(), Stopped: true}, again)
+	View{}.Summary(&b, &rollout.Run{Results: results(), Stopped: true}, again, 75*time.Second)
 	golden(t, "summary.txt", b.String())
 }
 
@@ -183,44 +184,55 @@ func TestTotals(t *testing.T) {
 	}
 }
 
-// The next command, for each end of a run.
-func TestNextCommand(t *testing.T) {
-	const rotate, status = "aoifleet rotate -i 'my fleet.yaml' --yes --limit ", "aoifleet status -i 'my fleet.yaml' --limit "
+// The next commands, for each end of a run. Together they cover every host that is not well.
+func TestNextCommands(t *testing.T) {
+	const rotate, status = "aoifleet rotate -i 'my fleet.yaml' --yes", "aoifleet status -i 'my fleet.yaml' --limit "
+	const retry = "aoifleet rotate -i 'my fleet.yaml' --retry R"
+	rotation, saved, limited := again, again, again
+	rotation.Retry = []string{"aoifleet", "rotate", "-i", "my fleet.yaml", "--retry", "R"}
+	limited.Limit = "london:&site=a"
+	saved.Plan = []string{"aoifleet", "plan", "-i", "my fleet.yaml", "--out", "other.json"}
+	list := func(outcomes ...rollout.Outcome) []rollout.Outcome { return outcomes }
 	tests := []struct {
+		commands Commands
+		stopped  bool
 		outcomes []rollout.Outcome // of h1, h2, …
-		want     string
+		want     []string
 	}{
-		{[]rollout.Outcome{rollout.Rotated, rollout.Current, rollout.NotApplicable, rollout.Restored}, ""},
-		{[]rollout.Outcome{rollout.Rotated, rollout.RolledBack, rollout.Refused, rollout.Unreachable}, rotate + "'h[2-4]'"},
-		{[]rollout.Outcome{rollout.RolledBack, rollout.Skipped, rollout.Skipped}, rotate + "'h[2-3]'"},
-		{[]rollout.Outcome{rollout.Skipped, rollout.Rotated, rollout.Skipped}, rotate + "h1,h3"},
-		{[]rollout.Outcome{rollout.Failed, rollout.Skipped}, status + "h1"},
-		{[]rollout.Outcome{rollout.RolledBack, rollout.Unknown}, status + "h2"},
+		{rotation, false, list(rollout.Rotated, rollout.Current, rollout.NotApplicable), nil},
+		{rotation, false, list(rollout.Rotated, rollout.RolledBack, rollout.Refused, rollout.Unreachable), []string{retry}},
+		{rotation, true, list(rollout.RolledBack, rollout.Skipped, rollout.Skipped), []string{rotate + " --limit 'h[2-3]'", retry}},
+		{rotation, true, list(rollout.Skipped, rollout.Failed, rollout.Skipped), []string{status + "h2", rotate + " --limit h1,h3", retry}},
+		{rotation, false, list(rollout.Rotated, rollout.Skipped), []string{rotate}},
+		{limited, false, list(rollout.Rotated, rollout.Skipped), []string{rotate + " --limit 'london:&site=a'"}},
+		{again, true, list(rollout.RolledBack, rollout.Unknown), []string{status + "h2", rotate + " --limit 'h[1-2]'"}}, // of another verb
+		{saved, true, list(rollout.RolledBack, rollout.Skipped, rollout.Unreachable), []string{rotate}},
 	}
 	for _, tt := range tests {
-		var run rollout.Run
+		run := rollout.Run{Stopped: tt.stopped}
 		for i, o := range tt.outcomes {
 			run.Results = append(run.Results, rollout.Result{Entry: entry("h"+string(rune('1'+i)), ended(o, nil))})
 		}
 		for range 2 { // it must leave its arguments alone
-			if got := nextCommand(&run, again); got != tt.want {
+			if got := nextCommands(&run, tt.commands); !slices.Equal(got, tt.want) {
 				t.Errorf("%v: %q, want %q", tt.outcomes, got, tt.want)
 			}
 		}
 	}
 }
 
-// A host whose refusal the operator has to fix first is not in the next command: it would
-// be refused again.
-func TestNextCommandLeavesOutWhatNeedsMore(t *testing.T) {
+// A host that is refused until the operator has fixed something is taken up by --retry; any
+// other command would refuse it again.
+func TestNextCommandsOfWhatNeedsMore(t *testing.T) {
+	rotation := again
+	rotation.Retry = []string{"aoifleet", "rotate", "--retry", "R"}
 	for class, want := range map[problem.Class]string{"certificate": "", "configuration": "", "unhealthy": "", "sudo": "aoifleet rotate -i 'my fleet.yaml' --yes --limit a"} {
 		run := rollout.Run{Results: []rollout.Result{{Entry: entry("a", ended(rollout.Refused, &problem.Error{Class: class}))}}}
-		if got := nextCommand(&run, again); got != want {
+		if got := strings.Join(nextCommands(&run, again), "; "); got != want {
 			t.Errorf("%s: %q, want %q", class, got, want)
 		}
-		run.Results = append(run.Results, rollout.Result{Entry: entry("b", ended(rollout.RolledBack, nil))})
-		if got := nextCommand(&run, again); !strings.Contains(got, " --limit ") || strings.Contains(got, "a,b") != (want != "") {
-			t.Errorf("%s beside another: %q", class, got)
+		if got := nextCommands(&run, rotation); !slices.Equal(got, []string{"aoifleet rotate --retry R"}) {
+			t.Errorf("%s, a rotation: %q", class, got)
 		}
 	}
 }

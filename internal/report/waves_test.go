@@ -29,7 +29,7 @@ func planOf(policy rollout.Policy, names ...string) *rollout.Plan {
 func divide(p *rollout.Plan, canary bool, sizes ...int) *rollout.Plan {
 	n := 0
 	for _, size := range sizes {
-		w := rollout.Wave{Canary: canary && n == 0}
+		w := rollout.Wave{Number: len(p.Waves) + 1, Canary: canary && n == 0}
 		for range size {
 			w.Hosts = append(w.Hosts, n)
 			p.Entries[n].Wave = len(p.Waves) + 1
@@ -50,7 +50,7 @@ func TestWavesText(t *testing.T) {
 		{Policy: rollout.Policy{Rollout: inventory.Rollout{Parallel: 4}}},
 	}
 	for _, p := range plans {
-		writeWaves(&b, p)
+		View{}.writeWaves(&b, p)
 		fmt.Fprintln(&b, pace(p))
 	}
 	golden(t, "waves.txt", b.String())
@@ -65,7 +65,7 @@ func TestManyWavesAreFolded(t *testing.T) {
 	}
 	p := divide(planOf(rollout.Policy{Rollout: inventory.Rollout{Parallel: 1}}, names...), false, sizes...)
 	var b bytes.Buffer
-	writeWaves(&b, p)
+	View{}.writeWaves(&b, p)
 	lines := strings.Split(strings.TrimSpace(b.String()), "\n")
 	if len(lines) != maxWaves || lines[maxWaves-1] != "waves 8 to 10000: vm-[00007-09999] (9993 hosts)" {
 		t.Errorf("%d lines; the last is %q", len(lines), lines[len(lines)-1])
@@ -91,7 +91,7 @@ func TestSoFar(t *testing.T) {
 		{Entry: entry("shy", ended(rollout.Refused, &problem.Error{Class: "sudo", Message: "sudo asks for a password"}))},
 	}}
 	var b bytes.Buffer
-	SoFar(&b, run, p, 1)
+	View{}.SoFar(&b, run, p, 1)
 	golden(t, "sofar.txt", b.String())
 	if len(run.Results) != 4 {
 		t.Error("the run was changed")
@@ -105,11 +105,11 @@ func TestNextAfterAnUndoneRun(t *testing.T) {
 	run := &rollout.Run{Stopped: true, Results: []rollout.Result{
 		{Entry: entry("a-1", undone)}, {Entry: entry("a-2", ended(rollout.RolledBack, unreachable))}, {Entry: entry("a-3", ended(rollout.Skipped, nil))},
 	}}
-	if got := nextCommand(run, again); !strings.HasSuffix(got, "--limit a-1,a-3") {
+	if got := nextCommands(run, again); !strings.HasSuffix(got[0], "--limit a-1,a-3") {
 		t.Error(got)
 	}
 	run = &rollout.Run{Results: []rollout.Result{{Entry: entry("a-1", asked)}}}
-	if got := nextCommand(run, again); got != "" {
+	if got := nextCommands(run, again); got != nil {
 		t.Error(got)
 	}
 }

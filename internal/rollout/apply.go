@@ -65,8 +65,11 @@ func (r *Runner) Apply(ctx, stopping context.Context, plan *Plan) *Run {
 	if !a.budget.spent() {
 		forEach(n, max(plan.Policy.Parallel, maxConnections), func(i int) { a.stage(ctx, i) })
 	}
+	if a.canContinue() {
+		a.checkCanary(ctx)
+	}
 	a.inTurn(a.unfinished(), a.held, func(i int) { a.recoverFirst(ctx, i) })
-	a.replaceCanary()
+	a.replaceCanary(ctx)
 	for wave := 0; wave < len(plan.Waves) && a.wave(ctx, wave); wave++ {
 	}
 	undone := a.undoAll(ctx)
@@ -80,8 +83,7 @@ func (r *Runner) Apply(ctx, stopping context.Context, plan *Plan) *Run {
 func (a *apply) unfinished() []int {
 	var list []int
 	for _, i := range a.plan.due() {
-		res := &a.run.Results[i]
-		if _, unfinished := res.Seen.Unfinished(); unfinished && res.Action != Recover {
+		if a.plan.isRecoveredFirst(i) {
 			list = append(list, i)
 		}
 	}
@@ -200,21 +202,25 @@ func (a *apply) refuse(i int, err error) {
 	a.end(i, outcome, reason)
 }
 
-// wave changes the hosts of wave n and soaks them. It reports whether the next wave
+// wave changes the hosts of the wave at index n and soaks them. It reports whether the next wave
 // is to start.
 func (a *apply) wave(ctx context.Context, n int) bool {
-	p := a.plan.Policy
+	p, wave := a.plan.Policy, a.plan.Waves[n]
 	last := n == len(a.plan.Waves)-1
 	if !a.canContinue() {
 		return false
 	}
-	if len(a.plan.Waves) > 1 {
-		a.Events(Event{Wave: n + 1, Step: "wave"})
+	if p.Until > 0 && wave.Number > p.Until { // an earlier run has done what is asked for
+		a.run.Ended = true
+		return false
 	}
-	hosts := a.plan.Waves[n].Hosts
+	if len(a.plan.Waves) > 1 || wave.Number > 1 {
+		a.Events(Event{Wave: wave.Number, Step: "wave"})
+	}
+	hosts := wave.Hosts
 	a.inTurn(hosts, a.held, func(i int) { a.process(ctx, i) })
 	if a.canContinue() && a.canaryUnchanged(n) {
-		if a.replaceCanary(); len(a.plan.Waves) == 0 {
+		if a.replaceCanary(ctx); len(a.plan.Waves) == 0 {
 			return false
 		}
 		return a.wave(ctx, n)
@@ -223,16 +229,16 @@ func (a *apply) wave(ctx context.Context, n int) bool {
 		return false
 	}
 	if p.Soak > 0 {
-		a.soak(ctx, n+1, hosts)
+		a.soak(ctx, wave.Number, hosts)
 	}
 	if !a.canContinue() {
 		return false
 	}
-	a.run.Ended = p.Until == n+1 || a.pausesAfter(n) && !a.Ask(n+1, a.run)
+	a.run.Ended = p.Until == wave.Number || a.pausesAfter(n) && !a.Ask(wave.Number, a.run)
 	return !a.run.Ended
 }
 
-// canaryUnchanged reports whether wave n is a canary of which no host was changed, and the
+// canaryUnchanged reports whether the wave at index n is a canary of which no host was changed, and the
 // next hosts replace it: each was refused or unreachable. The run stops there instead if the
 // waves are those of a saved plan, which are fixed, or if a canary still waits for its
 // failure domain.
@@ -260,21 +266,17 @@ func (a *apply) canaryUnchanged(n int) bool {
 
 // replaceCanary divides the hosts that are still due into new waves if a host of the
 // canary has ended without a change: an empty canary would prove nothing.
-func (a *apply) replaceCanary() {
+func (a *apply) replaceCanary(ctx context.Context) {
 	p := a.plan
 	ended := func(i int) bool { return a.run.Results[i].Outcome != "" }
 	if p.fixedWaves || len(p.Waves) == 0 || !p.Waves[0].Canary || !slices.ContainsFunc(p.Waves[0].Hosts, ended) {
 		return
 	}
-	p.Waves = waves(slices.DeleteFunc(p.due(), ended), p.Policy.Canary, p.Policy.Batches)
+	p.divide(func(i int) bool { return !ended(i) })
 	for i := range a.run.Results {
-		a.run.Results[i].Wave = 0
+		a.run.Results[i].Wave = p.Entries[i].Wave
 	}
-	for n, w := range p.Waves {
-		for _, i := range w.Hosts {
-			a.run.Results[i].Wave = n + 1
-		}
-	}
+	a.checkCanary(ctx)
 }
 
 // canContinue reports whether anything new may start.

@@ -1,7 +1,7 @@
 package rollout
 
 import (
-	"slices"
+	"reflect"
 	"testing"
 
 	"github.com/aoifleet/aoifleet/internal/inventory"
@@ -51,34 +51,51 @@ func TestExitCode(t *testing.T) {
 	}
 }
 
-// After a run the operator is told the step that comes first, and for which hosts.
+// After a run the operator is told the next steps. They cover every host that is not well.
 func TestNext(t *testing.T) {
-	as := func(o Outcome, action Action, class problem.Class) Result {
+	as := func(o Outcome, action Action, change func(*Result)) *Run {
 		r := Result{Entry: Entry{Target: Target{Host: &inventory.Host{Name: "h"}}, Outcome: o, Action: action}}
-		if class != "" {
-			r.Problem = &problem.Error{Class: class}
+		if change != nil {
+			change(&r)
 		}
-		return r
+		return &Run{Results: []Result{r}}
 	}
+	stopped := func(r *Run) *Run { r.Stopped = true; return r }
+	names := func(list ...string) []string { return list }
 	tests := []struct {
-		name  string
-		run   *Run
-		next  Next
-		hosts []string
+		name string
+		run  *Run
+		want []NextStep
 	}{
-		{"good", ended(Rotated, Current), NoNext, nil},
-		{"refused, unreachable, rolled back", ended(Rotated, Refused, Unreachable, RolledBack), RunAgain, []string{"refused", "unreachable", "rolled_back"}},
-		{"the skipped ones first", ended(Refused, Skipped), RunAgain, []string{"skipped"}},
-		{"the uncertain ones before all", ended(Refused, Skipped, Unknown, Failed), SeeStatus, []string{"unknown", "failed"}},
-		{"restored by a rollback", &Run{Results: []Result{as(Restored, Restore, "")}}, NoNext, nil},
-		{"undone with the stopped run", &Run{Results: []Result{as(Restored, Rotate, "")}}, RunAgain, []string{"h"}},
-		{"refused until it is fixed", &Run{Results: []Result{as(Refused, None, problem.Configuration)}}, NoNext, nil},
-		{"refused for now", &Run{Results: []Result{as(Refused, None, problem.Locked)}}, RunAgain, []string{"h"}},
-		{"unhealthy, undone", &Run{Results: []Result{as(RolledBack, Rotate, problem.Unhealthy)}}, RunAgain, []string{"h"}},
+		{"good", ended(Rotated, Current, NotApplicable), nil},
+		{"refused, unreachable, rolled back", ended(Rotated, Refused, Unreachable, RolledBack), []NextStep{{Retry, names("refused", "unreachable", "rolled_back"), false}}},
+		{"it carries on with all", ended(Rotated, Skipped), []NextStep{{RunAgain, names("rotated", "skipped"), true}}},
+		{"it carries on without the refused ones", ended(Rotated, Refused, Skipped), []NextStep{{RunAgain, names("rotated", "skipped"), false}, {Retry, names("refused"), false}}},
+		{"after a stop another canary", stopped(ended(Rotated, RolledBack, Skipped)), []NextStep{{RunAgain, names("skipped"), false}, {Retry, names("rolled_back"), false}}},
+		{"the uncertain ones before all", stopped(ended(Refused, Skipped, Unknown, Failed)), []NextStep{{SeeStatus, names("unknown", "failed"), false},
+			{RunAgain, names("skipped"), false}, {Retry, names("refused", "unknown", "failed"), false}}},
+		{"restored by a rollback", as(Restored, Restore, nil), nil},
+		{"undone with the stopped run", stopped(as(Restored, Rotate, nil)), []NextStep{{RunAgain, names("h"), false}}},
+		{"refused until it is fixed", as(Refused, None, func(r *Result) { r.Problem = &problem.Error{Class: problem.Configuration} }), []NextStep{{AfterFix, names("h"), false}}},
+		{"refused for now", as(Refused, None, func(r *Result) { r.Problem = &problem.Error{Class: problem.Locked} }), []NextStep{{Retry, names("h"), false}}},
+		{"not in the plan", as(Skipped, None, func(r *Result) { r.unplanned = true }), []NextStep{{PlanAgain, names("h"), false}}},
+		{"changed since the plan", as(Refused, None, func(r *Result) { r.unplanned = true }), []NextStep{{PlanAgain, names("h"), false}}},
 	}
 	for _, tt := range tests {
-		if next, hosts := tt.run.Next(); next != tt.next || !slices.Equal(hosts, tt.hosts) {
-			t.Errorf("%s: %v %v", tt.name, next, hosts)
+		got := tt.run.Next()
+		if !reflect.DeepEqual(got, tt.want) && len(got)+len(tt.want) > 0 {
+			t.Errorf("%s: %+v", tt.name, got)
+		}
+		covered := map[string]bool{}
+		for _, step := range got {
+			for _, h := range step.Hosts {
+				covered[h] = true
+			}
+		}
+		for _, res := range tt.run.Results {
+			if !res.Outcome.IsWell() && res.Action != Restore && !covered[res.Host.Name] {
+				t.Errorf("%s: no next step for %s", tt.name, res.Host.Name)
+			}
 		}
 	}
 }

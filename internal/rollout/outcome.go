@@ -35,6 +35,9 @@ const (
 // Outcomes lists all outcomes from good to bad, the order in which they are shown.
 var Outcomes = []Outcome{Rotated, Rehearsed, Current, NotApplicable, Restored, Skipped, Unreachable, Refused, RolledBack, Unknown, Failed}
 
+// IsWell reports whether a host with this outcome of a rotation needs nothing more.
+func (o Outcome) IsWell() bool { return o == Rotated || o == Current || o == NotApplicable }
+
 // Action is what a plan does on a host.
 type Action string
 
@@ -79,6 +82,8 @@ type Entry struct {
 	// changed; false also if --skip-verify left that out. It is nil if the inventory
 	// does not want that, or nothing is to be done.
 	Verified *bool
+	// unplanned is whether only a new plan can change the host, because the saved one excludes it.
+	unplanned bool
 }
 
 // hostByUnitName returns the host with the unit's own name instead of an alias, once
@@ -152,45 +157,54 @@ type Event struct {
 // NotSeen is the action in a plan that was made offline.
 const NotSeen Action = "unknown"
 
-// Next is what the operator should do after a run.
+// Next is what the operator can do after a run.
 type Next int
 
 // The next steps.
 const (
-	NoNext    Next = iota
-	RunAgain       // the same command, for some hosts
-	SeeStatus      // check some hosts
+	SeeStatus Next = iota // check some hosts
+	RunAgain              // the same command, for hosts that the run has not started
+	Retry                 // the same command, for hosts that are not well
+	AfterFix              // like Retry, but it is refused again until the cause is fixed, as the hint says
+	PlanAgain             // a new plan, for hosts that the saved plan can't change
 )
 
-// Next returns the next step after a run, and for which hosts. Hosts that failed are
-// left out as long as others were skipped.
-func (r *Run) Next() (next Next, hosts []string) {
-	var failed, skipped, toCheck []string
+// NextStep is one next step. Its hosts are those of the run, without Whole.
+type NextStep struct {
+	Next  Next
+	Hosts []string
+	Whole bool // for all hosts of the run
+}
+
+// Next returns the next steps after a run; together they cover every host that is not well.
+// RunAgain carries on: it includes the hosts that are done, which are the canary. If the run
+// was stopped it does not: what was left then begins with another canary.
+func (r *Run) Next() []NextStep {
+	var done, left, toCheck, unwell, toFix, unplanned []string
 	for _, res := range r.Results {
-		switch res.Outcome {
-		case Skipped:
-			skipped = append(skipped, res.Host.Name)
-		case Restored:
-			if res.Action == Rotate { // undone because the run was stopped
-				skipped = append(skipped, res.Host.Name)
-			}
-		case Unknown, Failed:
-			toCheck = append(toCheck, res.Host.Name)
-		case RolledBack, Refused, Unreachable:
-			if !needsFix(res) {
-				failed = append(failed, res.Host.Name)
-			}
+		switch name := res.Host.Name; {
+		case res.unplanned:
+			unplanned = append(unplanned, name)
+		case res.Outcome == Skipped, res.Outcome == Restored && res.Action == Rotate: // undone because the run was stopped
+			left = append(left, name)
+			done = append(done, name)
+		case res.Outcome == Unknown, res.Outcome == Failed:
+			toCheck = append(toCheck, name)
+			unwell = append(unwell, name)
+		case needsFix(res):
+			toFix = append(toFix, name)
+		case res.Outcome == RolledBack, res.Outcome == Refused, res.Outcome == Unreachable:
+			unwell = append(unwell, name)
+		default:
+			done = append(done, name)
 		}
 	}
-	switch {
-	case len(toCheck) > 0:
-		return SeeStatus, toCheck
-	case len(skipped) > 0:
-		return RunAgain, skipped
-	case len(failed) > 0:
-		return RunAgain, failed
+	again := NextStep{RunAgain, left, false}
+	if len(left) > 0 && !r.Stopped {
+		again.Hosts, again.Whole = done, len(done) == len(r.Results)
 	}
-	return NoNext, nil
+	steps := []NextStep{{SeeStatus, toCheck, false}, again, {Retry, unwell, false}, {AfterFix, toFix, false}, {PlanAgain, unplanned, false}}
+	return slices.DeleteFunc(steps, func(s NextStep) bool { return len(s.Hosts) == 0 })
 }
 
 // needsFix reports whether something must be fixed first, as the hint says: the same

@@ -239,7 +239,7 @@ func (p *Plan) Verify(answers map[int]*problem.Error) {
 // skipAll skips every host that is to be changed, because of why.
 func (p *Plan) skipAll(why string) {
 	for _, i := range p.due() {
-		p.Entries[i].Outcome, p.Entries[i].Reason = Skipped, why
+		p.Entries[i].Outcome, p.Entries[i].Action, p.Entries[i].Reason = Skipped, None, why
 	}
 	for i := range p.Entries {
 		p.Entries[i].Wave = 0

@@ -52,28 +52,27 @@ func (p Policy) domainOf(e Entry) domain {
 	return domain{}
 }
 
-// Pace says how many hosts of a wave are changed at once and why; "" if only
-// Policy.Parallel limits that.
-func (p *Plan) Pace(w Wave) string {
-	if len(w.Hosts) < 2 {
-		return ""
+// Limit is what bounds the restarts of a plan besides Policy.Parallel.
+type Limit struct {
+	Label   string // of max_unavailable_per; "": the default for MCC EDR sources
+	Count   int    // hosts of a domain that may restart at once
+	Hosts   int    // in domains with more hosts than that
+	Domains int    // the number of these
+}
+
+// Limit returns what bounds the restarts of the plan; without Hosts nothing waits for it.
+func (p *Plan) Limit() Limit {
+	l := Limit{Label: p.Policy.MaxUnavailable.Label, Count: max(p.Policy.MaxUnavailable.Count, 1)}
+	domains := map[domain]int{}
+	for _, i := range p.due() {
+		domains[p.Policy.domainOf(p.Entries[i])]++
 	}
-	if u := p.Policy.MaxUnavailable; u != (inventory.Unavailable{}) {
-		return fmt.Sprintf("at most %d of each %s at once (max_unavailable_per)", u.Count, u.Label)
-	}
-	bounded := 0
-	for _, i := range w.Hosts {
-		if p.Policy.domainOf(p.Entries[i]).limit > 0 {
-			bounded++
+	for d, n := range domains {
+		if d.limit > 0 && n > d.limit {
+			l.Hosts, l.Domains = l.Hosts+n, l.Domains+1
 		}
 	}
-	switch {
-	case bounded == 0:
-		return ""
-	case bounded < len(w.Hosts):
-		return "those with an MCC EDR source one at a time in each group: they drop records while they restart"
-	}
-	return "one at a time in each group: MCC EDR sources drop records while they restart"
+	return l
 }
 
 // budget is the failure budget. When limit hosts have failed it is spent, and the run

@@ -60,21 +60,20 @@ func TestWarningOfForce(t *testing.T) {
 	}
 }
 
-// A plan says why the hosts of a wave are not all changed at once, and nothing where only
-// rollout.parallel limits that.
-func TestPace(t *testing.T) {
+// A plan says how many hosts wait for others of their failure domain.
+func TestLimit(t *testing.T) {
 	site := inventory.Unavailable{Label: "site", Count: 2}
 	tests := []struct {
 		listening, others int // hosts with and without an MCC EDR source
 		limit             inventory.Unavailable
-		want              string // how it begins
+		want              Limit
 	}{
-		{0, 3, inventory.Unavailable{}, ""},
-		{2, 0, inventory.Unavailable{}, "one at a time in each group"},
-		{1, 2, inventory.Unavailable{}, "those with an MCC EDR source one at a time in each group"},
-		{1, 0, inventory.Unavailable{}, ""},
-		{0, 2, site, "at most 2 of each site at once"},
-		{0, 1, site, ""},
+		{0, 3, inventory.Unavailable{}, Limit{"", 1, 0, 0}},
+		{2, 0, inventory.Unavailable{}, Limit{"", 1, 2, 1}},
+		{3, 2, inventory.Unavailable{}, Limit{"", 1, 3, 1}},
+		{1, 2, inventory.Unavailable{}, Limit{"", 1, 0, 0}}, // it waits for none
+		{0, 2, site, Limit{"site", 2, 0, 0}},
+		{0, 3, site, Limit{"site", 2, 3, 1}},
 	}
 	for _, tt := range tests {
 		plan := &Plan{Policy: policy()}
@@ -84,11 +83,10 @@ func TestPace(t *testing.T) {
 			if i < tt.listening {
 				seen.Config.ListenerPort = 36001
 			}
-			plan.Entries = append(plan.Entries, Entry{Target: Target{Host: &inventory.Host{Name: "h"}}, Seen: seen})
+			plan.Entries = append(plan.Entries, Entry{Target: Target{Host: &inventory.Host{Name: "h", Labels: map[string]string{"site": "s"}}}, Seen: seen})
 		}
-		got := plan.Pace(Wave{Hosts: upTo(len(plan.Entries))})
-		if !strings.HasPrefix(got, tt.want) || tt.want == "" && got != "" {
-			t.Errorf("%+v: %q", tt, got)
+		if got := plan.Limit(); got != tt.want {
+			t.Errorf("%+v: %+v", tt, got)
 		}
 	}
 }

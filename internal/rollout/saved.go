@@ -90,16 +90,16 @@ func ToObserve(saved []planfile.Host) []int {
 // was made with. It returns an error that names the first host in another wave, which
 // happens only in a plan that was edited.
 func CheckWaves(saved []planfile.Host, policy Policy) error {
-	var due []int
+	var members []int
 	for i, h := range saved {
-		if h.Outcome == "" {
-			due = append(due, i)
+		if h.Outcome == "" || h.Outcome == string(Current) && h.Wave != nil {
+			members = append(members, i)
 		}
 	}
 	want := make([]int, len(saved)) // 0: in no wave
-	for n, w := range waves(due, policy.Canary, policy.Batches) {
+	for _, w := range waves(members, policy.Canary, policy.Batches) {
 		for _, i := range w.Hosts {
-			want[i] = n + 1
+			want[i] = w.Number
 		}
 	}
 	for i, h := range saved {
@@ -150,29 +150,43 @@ func MakeSaved(saved []planfile.Host, targets []Target, looks []Look, policy Pol
 }
 
 // useSavedWaves takes the waves of the saved plan, without the hosts that are no longer
-// to be changed. No host moves into another wave than was approved.
+// to be changed. No host moves into another wave than was approved. If the canary is not
+// proven, and none of it is due, nothing is done: no other host may take its place.
 func (p *Plan) useSavedWaves(saved []planfile.Host) {
 	p.fixedWaves = true
-	of := map[int][]int{}
-	for _, i := range p.due() {
+	of, unproven := map[int][]int{}, ""
+	for i := range p.Entries {
+		e := &p.Entries[i]
 		n := 1
 		if saved[i].Wave != nil {
 			n = *saved[i].Wave
 		}
-		of[n] = append(of[n], i)
+		switch {
+		case e.Outcome == "":
+			of[n] = append(of[n], i)
+			e.Wave = n
+		case saved[i].Wave == nil:
+		case e.isDone() && (n > 1 || e.isProven(p.Policy)):
+			e.Wave = n
+		case n == 1:
+			unproven = e.Host.Name + ", of the plan's canary, " + e.notProven()
+		}
 	}
 	for _, n := range slices.Sorted(maps.Keys(of)) {
-		p.Waves = append(p.Waves, Wave{Canary: n == 1 && p.Policy.Canary > 0, Hosts: of[n]})
-		for _, i := range of[n] {
-			p.Entries[i].Wave = len(p.Waves)
+		p.Waves = append(p.Waves, Wave{Number: n, Canary: p.inCanary(n), Hosts: of[n]})
+	}
+	if p.Policy.Canary > 0 && len(of[1]) == 0 && unproven != "" {
+		for _, i := range p.due() {
+			p.Entries[i].unplanned = true
 		}
+		p.skipAll("not started: " + unproven)
 	}
 }
 
 // decideSaved decides about one host of a saved plan.
 func decideSaved(saved planfile.Host, t Target, look Look, force bool) Entry {
 	if isExcluded(saved) {
-		return Entry{Target: t, Action: None, Outcome: Skipped, Reason: "not in the plan: it was " + saved.Outcome + " then: " + saved.Reason}
+		return Entry{Target: t, Action: None, Outcome: Skipped, unplanned: true, Reason: "not in the plan: it was " + saved.Outcome + " then: " + saved.Reason}
 	}
 	e := decide(t, look, force)
 	switch {
@@ -243,7 +257,7 @@ func comparedThumbprint(s, other *planfile.Seen) string {
 
 // refuseDrift returns e refused because of changes since the plan was saved.
 func (e Entry) refuseDrift(changes []string) Entry {
-	e.Action = None
+	e.Action, e.unplanned = None, true
 	hint := "check what has changed on the host, then plan again"
 	if _, unfinished := e.Seen.Unfinished(); unfinished {
 		hint = "recover it: aoifleet recover; then apply the plan again or make a new one"

@@ -2,7 +2,7 @@ package rollout
 
 import (
 	"context"
-	"slices"
+	"reflect"
 	"strings"
 	"testing"
 	"time"
@@ -190,9 +190,10 @@ func TestSavedWaves(t *testing.T) {
 	}
 	drifted := healthy()
 	drifted.File.Owner = "other:other"
-	looks[0] = Look{Seen: drifted}
+	looks[1], looks[2] = Look{Seen: drifted}, Look{Seen: drifted}
 	again := MakeSaved(saved, targets, looks, p)
-	if len(again.Waves) != 2 || !slices.Equal(again.Waves[0].Hosts, []int{1, 2}) || again.Waves[0].Canary || !slices.Equal(again.Waves[1].Hosts, []int{3}) {
+	want := []Wave{{1, true, []int{0}}, {3, false, []int{3}}}
+	if !reflect.DeepEqual(again.Waves, want) || again.Entries[3].Wave != 3 {
 		t.Errorf("%+v", again.Waves)
 	}
 }

@@ -120,7 +120,7 @@ func (s *sim) simulate() {
 	runs := 2 + s.rnd.IntN(2)
 	for run := 1; run < runs; run++ {
 		s.rotate(fmt.Sprint("run", run), s.randomPolicy(), s.rnd.IntN(2) == 0)
-		time.Sleep(randomTime(s.rnd, time.Hour))
+		time.Sleep(randomTime(s.rnd, []time.Duration{time.Minute, time.Hour}[s.rnd.IntN(2)]))
 	}
 	time.Sleep(time.Hour)
 	s.faults = 0

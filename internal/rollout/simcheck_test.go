@@ -85,6 +85,9 @@ func (v *simVM) beginInWave() {
 	wave := slices.IndexFunc(v.sim.plan.Waves, func(w Wave) bool {
 		return slices.ContainsFunc(w.Hosts, func(i int) bool { return v.sim.list[i] == v })
 	})
+	if v.sim.plan.Policy.Canary > 0 && v.sim.plan.Waves[0].Number > 1 {
+		v.sim.checkProof()
+	}
 	for n, w := range v.sim.plan.Waves[:max(wave, 0)] {
 		var ended time.Time
 		rotated := false
@@ -107,6 +110,20 @@ func (v *simVM) beginInWave() {
 		if rotated && n == wave-1 && time.Since(ended) < v.sim.plan.Policy.Soak {
 			v.sim.fail("%s of wave %d begins %v after wave %d", v.name, wave+1, time.Since(ended), n+1)
 		}
+	}
+}
+
+// checkProof checks that the run may begin with a later wave: earlier runs have rotated a
+// whole canary, which has been healthy since for as long as a soak.
+func (s *sim) checkProof() {
+	proven := 0
+	for _, v := range s.list {
+		if v.current && v.outcome == Current && !v.since.IsZero() && time.Since(v.since) >= s.plan.Policy.Soak {
+			proven++
+		}
+	}
+	if proven < s.plan.Policy.Canary {
+		s.fail("the run begins with wave %d, but only %d hosts are rotated and healthy", s.plan.Waves[0].Number, proven)
 	}
 }
 
@@ -156,7 +173,8 @@ func (s *sim) event(e Event) {
 		return
 	}
 	s.log(e.Host, "ends", e.Outcome, v.seen.File.Digest)
-	if v.outcome != "" && v.outcome != Rotated || e.Outcome == Restored && s.late(v.undo) {
+	recheck := v.outcome == Current && (e.Outcome == Refused || e.Outcome == Unreachable) // of an earlier canary
+	if v.outcome != "" && v.outcome != Rotated && !recheck || e.Outcome == Restored && s.late(v.undo) {
 		s.fail("%s ends as %s after %s, or its undo begins after the run was interrupted", e.Host, e.Outcome, v.outcome)
 	}
 	if v.turn, v.outcome = "", e.Outcome; v.ended.IsZero() {
@@ -164,7 +182,9 @@ func (s *sim) event(e Event) {
 	}
 	canary := len(s.plan.Waves) > 0 && s.plan.Waves[0].Canary &&
 		slices.ContainsFunc(s.plan.Waves[0].Hosts, func(i int) bool { return s.list[i] == v })
-	s.count(e.Outcome, canary)
+	if s.count(e.Outcome, canary); recheck && s.spentAt.IsZero() {
+		s.spentAt = time.Now()
+	}
 }
 
 // count counts an outcome for the failure budget.

@@ -23,6 +23,7 @@ type simVM struct {
 	old    string    // what that restores
 	harmed time.Time // when a rotated host turns unhealthy, or its file is replaced; zero: never
 	away   time.Time // until when it can't be reached
+	since  time.Time // when its last transaction with the new certificate ended well
 
 	simRecord
 }
@@ -108,7 +109,11 @@ func (h *simHost) Observe(ctx context.Context, options host.ObserveOptions) (*ho
 	if err := h.vm.enter(ctx, "observe", time.Second); err != nil {
 		return nil, err
 	}
-	return h.fakeHost.Observe(ctx, options)
+	seen, err := h.fakeHost.Observe(ctx, options)
+	if err == nil {
+		seen.Clock = time.Now()
+	}
+	return seen, err
 }
 
 func (h *simHost) Stage(ctx context.Context, data []byte, digest string) error {
@@ -160,6 +165,7 @@ func (h *simHost) Rotate(ctx context.Context, c host.Change, onStep func(string)
 	case unchanged:
 		v.lose(h.run, c)
 	case ending == host.Rotated || ending == "":
+		v.since, v.seen.Unit.Started = time.Now(), time.Now()
 		v.seen.Unit.Active, v.seen.Denied, v.harmed = "active", "", time.Time{}
 		if call == "rotate" && v.chance(v.sim.faults) {
 			v.harmed = time.Now().Add(randomTime(v.rnd, 3*time.Minute))

@@ -9,6 +9,7 @@ import (
 
 // Wave is a set of hosts that end before the next wave starts.
 type Wave struct {
+	Number int // counted from 1 in the whole rotation, of which earlier runs may have done some waves
 	Canary bool
 	Hosts  []int // indexes of Plan.Entries, in the inventory's order
 }
@@ -20,7 +21,7 @@ func waves(due []int, canary int, batches []inventory.Amount) []Wave {
 	rest := due
 	take := func(n int, isCanary bool) {
 		n = min(n, len(rest))
-		list = append(list, Wave{Canary: isCanary, Hosts: slices.Clip(rest[:n])})
+		list = append(list, Wave{Number: len(list) + 1, Canary: isCanary, Hosts: slices.Clip(rest[:n])})
 		rest = rest[n:]
 	}
 	if canary > 0 && len(rest) > 0 {
@@ -49,8 +50,13 @@ func MostWaves(policy inventory.Rollout, hosts int) int {
 	return max(1, min(most+(of+size-1)/size, hosts))
 }
 
-// inCanary reports whether wave n, counted from 1, is a canary; 0 is no wave.
-func (p *Plan) inCanary(n int) bool { return n > 0 && n <= len(p.Waves) && p.Waves[n-1].Canary }
+// inCanary reports whether the wave with the number n is a canary; 0 is no wave.
+func (p *Plan) inCanary(n int) bool { return n == 1 && p.Policy.Canary > 0 }
+
+// From returns the waves with the number n and higher ones.
+func (p *Plan) From(n int) []Wave {
+	return slices.DeleteFunc(slices.Clone(p.Waves), func(w Wave) bool { return w.Number < n })
+}
 
 // due returns the indexes of the entries on which something is to be done.
 func (p *Plan) due() []int {
@@ -65,13 +71,26 @@ func (p *Plan) due() []int {
 
 // withWaves divides the plan's hosts into waves by its policy.
 func (p *Plan) withWaves() *Plan {
-	p.Waves = waves(p.due(), p.Policy.Canary, p.Policy.Batches)
-	for n, w := range p.Waves {
+	p.divide(func(i int) bool { return p.Entries[i].Outcome == "" })
+	return p
+}
+
+// divide divides the hosts that are due into waves. It counts what earlier runs of the same
+// rotation have changed, so that this run carries on where they ended: a wave of which
+// nothing is due is left out, and the others keep their numbers.
+func (p *Plan) divide(isDue func(i int) bool) {
+	p.Waves = nil
+	for i := range p.Entries {
+		p.Entries[i].Wave = 0
+	}
+	for _, w := range waves(p.members(isDue), p.Policy.Canary, p.Policy.Batches) {
 		for _, i := range w.Hosts {
-			p.Entries[i].Wave = n + 1
+			p.Entries[i].Wave = w.Number
+		}
+		if w.Hosts = slices.DeleteFunc(slices.Clone(w.Hosts), func(i int) bool { return !isDue(i) }); len(w.Hosts) > 0 {
+			p.Waves = append(p.Waves, w)
 		}
 	}
-	return p
 }
 
 // withOneWave puts all hosts into one wave, for a rollback or a recovery: what they

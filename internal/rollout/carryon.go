@@ -1,0 +1,122 @@
+package rollout
+
+import (
+	"context"
+	"slices"
+
+	"github.com/aoifleet/aoifleet/internal/host"
+	"github.com/aoifleet/aoifleet/internal/problem"
+	"github.com/aoifleet/aoifleet/internal/sleep"
+)
+
+// A rotation may take several runs. That an earlier run has changed a host is not read from
+// a file of the workstation, which another machine does not have and which may be wrong: the
+// host shows it, as long as the new certificate is live there and the agent healthy with it.
+
+// isLive reports whether the agent uses the certificate of e and is healthy, as observed.
+func (e Entry) isLive() bool { return e.Seen != nil && e.liveProblem() == nil }
+
+// liveProblem returns why e, which was observed, is not live, nil if it is.
+func (e Entry) liveProblem() *problem.Error {
+	switch r, unfinished := e.Seen.Unfinished(); {
+	case unfinished:
+		return unfinishedProblem(r)
+	case e.Certificate == nil || e.Seen.Provider == nil || e.Seen.File.Digest != e.Certificate.Digest():
+		return &problem.Error{Class: problem.Drift, Message: "the new certificate is no longer live"}
+	case e.Seen.ProcessIsOlder():
+		return &problem.Error{Class: problem.Drift, Message: "the agent started before its certificate changed"}
+	}
+	return healthProblem(e)
+}
+
+// isDone reports whether an earlier run has changed the host, of which its backup is the
+// trace, and nothing is left to do.
+func (e Entry) isDone() bool {
+	return e.Outcome == Current && e.isLive() && slices.ContainsFunc(e.Seen.Backups, e.Seen.Replaced)
+}
+
+// isUnwell reports whether an earlier run has changed the host, and its agent is not well
+// with the new certificate now. Then no other host proves that certificate.
+func (e Entry) isUnwell() bool {
+	return e.Seen != nil && e.Certificate != nil && e.Seen.File.Digest == e.Certificate.Digest() &&
+		slices.ContainsFunc(e.Seen.Backups, e.Seen.Replaced) && !e.isLive()
+}
+
+// isProven reports whether the host, which is done, has passed a soak: by its own clock, its
+// agent has run that long, and as long as the health check lasts.
+func (e Entry) isProven(p Policy) bool {
+	return !e.Seen.Clock.IsZero() && !e.Seen.Unit.Started.IsZero() &&
+		e.Seen.Clock.Sub(e.Seen.Unit.Started) >= max(p.Soak, e.Host.Health.Window)
+}
+
+// notProven says why the host, of a saved plan's canary, proves nothing.
+func (e Entry) notProven() string {
+	if e.isDone() {
+		return "has not been healthy with the new certificate for as long as the soak; try again later"
+	}
+	return "is not healthy with the new certificate; make a new plan"
+}
+
+// members returns the hosts of a rotation: those that are due, and those that are done. A
+// host without proof that would be of the canary is left out, so that others take its place.
+func (p *Plan) members(isDue func(i int) bool) []int {
+	var list []int
+	proof := !slices.ContainsFunc(p.Entries, Entry.isUnwell)
+	for i, e := range p.Entries {
+		inCanary := len(list) < p.Policy.Canary
+		if isDue(i) || e.isDone() && (!inCanary || proof && e.isProven(p.Policy)) {
+			list = append(list, i)
+		}
+	}
+	return list
+}
+
+// Proven returns the hosts of the canary if earlier runs have changed all of them, so that
+// this run begins with a later wave; else none.
+func (p *Plan) Proven() []int {
+	if p.Policy.Canary == 0 || len(p.Waves) == 0 || p.Waves[0].Number == 1 {
+		return nil
+	}
+	var list []int
+	for i, e := range p.Entries {
+		if e.Wave == 1 {
+			list = append(list, i)
+		}
+	}
+	return list
+}
+
+// checkCanary checks the canary of an earlier run once more, with health.command, before any
+// agent is restarted. If one of its hosts is no longer healthy the run stops.
+func (a *apply) checkCanary(ctx context.Context) {
+	hosts := a.plan.Proven()
+	forEach(len(hosts), maxConnections, func(n int) {
+		i := hosts[n]
+		look := a.lookAtCanary(ctx, i)
+		var outcome Outcome
+		var why *problem.Error
+		if e := (Entry{Target: a.run.Results[i].Target, Seen: look.Seen}); look.Err != nil {
+			outcome, why = outcomeOf(host.AsProblem(look.Err))
+		} else if reason := e.liveProblem(); reason != nil {
+			outcome, why = Refused, &problem.Error{Class: reason.Class, Message: "the canary of an earlier run: " + reason.Message, Hint: reason.Hint}
+		}
+		if why == nil || cancelled(look.Err) {
+			return
+		}
+		a.end(i, outcome, why)
+		a.mu.Lock()
+		defer a.mu.Unlock()
+		a.budget.canary = true
+	})
+}
+
+// lookAtCanary observes host i like a soak, once more if what it finds may pass.
+func (a *apply) lookAtCanary(ctx context.Context, i int) Look {
+	res := &a.run.Results[i]
+	for again := false; ; again = true {
+		seen, err := a.observeInSoak(ctx, i, true)
+		if err != nil || again || !mayPass(seen.Health(host.AsFound(res.Host.Health)).Cause()) || !sleep.For(a.stopping, secondCheck) {
+			return Look{seen, err}
+		}
+	}
+}

@@ -1,0 +1,203 @@
+package rollout
+
+import (
+	"context"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/aoifleet/aoifleet/internal/host"
+	"github.com/aoifleet/aoifleet/internal/inventory"
+)
+
+// canaryFirst is a policy with a canary of two and batches of two.
+func canaryFirst() Policy {
+	p := policy()
+	p.Canary, p.Batches, p.MaxFailures = 2, []inventory.Amount{inventory.Count(2)}, inventory.Count(9)
+	return p
+}
+
+// planNow surveys a fleet and plans again.
+func planNow(t *testing.T, f *fakeFleet, p Policy, names ...string) *Plan {
+	r := f.runner()
+	defer r.Close()
+	targets := f.targets(names...)
+	return Make(targets, r.Survey(t.Context(), targets, 1), p)
+}
+
+// wavesOf returns for example "1! a b, 3 e"; "!" marks a canary.
+func wavesOf(p *Plan) string {
+	var list []string
+	for _, w := range p.Waves {
+		text := string(rune('0' + w.Number))
+		if w.Canary {
+			text += "!"
+		}
+		for _, i := range w.Hosts {
+			text += " " + p.Entries[i].Host.Name
+		}
+		list = append(list, text)
+	}
+	return strings.Join(list, ", ")
+}
+
+// After --until the next run begins with the next wave, under its number, and nothing is
+// done to the waves before. The same command again does nothing.
+func TestCarryOn(t *testing.T) {
+	names := []string{"a", "b", "c", "d", "e", "f", "g"}
+	f := newFakeFleet(names...)
+	until := func(wave int) *Run {
+		p := canaryFirst()
+		p.Until = wave
+		return f.rotateAll(t, context.Background(), p, names...)
+	}
+	if run := until(1); run.Totals()[Rotated] != 2 || !run.Ended {
+		t.Fatalf("%+v", run.Totals())
+	}
+	if run := until(1); run.Totals()[Rotated] != 0 || run.Totals()[Skipped] != 5 || !run.Ended {
+		t.Errorf("until the canary, again: %+v", run.Totals())
+	}
+	if got := wavesOf(planNow(t, f, canaryFirst(), names...)); got != "2 c d, 3 e f, 4 g" {
+		t.Errorf("after the canary: %s", got)
+	}
+	until(2)
+	plan := planNow(t, f, canaryFirst(), names...)
+	if got := wavesOf(plan); got != "3 e f, 4 g" {
+		t.Errorf("after wave 2: %s", got)
+	}
+	if plan.Entries[0].Wave != 1 || plan.Entries[3].Wave != 2 || len(plan.Proven()) != 2 {
+		t.Errorf("done hosts keep their wave: %+v", plan.Proven())
+	}
+	if err := CheckWaves(plan.Save(), canaryFirst()); err != nil {
+		t.Errorf("saved: %v", err)
+	}
+	f.started = nil
+	run := f.rotateAll(t, context.Background(), canaryFirst(), names...)
+	if got := strings.Join(f.started, ""); got != "efg" || run.Totals()[Rotated] != 3 {
+		t.Errorf("started %s: %+v", got, run.Totals())
+	}
+}
+
+// What makes hosts the canary is what they show now. A host that claims less, or another
+// certificate, is no proof, and others take its place.
+func TestWhatIsNoCanary(t *testing.T) {
+	for name, tt := range map[string]struct {
+		change func(*host.Observation, *Policy)
+		want   string
+	}{
+		"as rotated":                {func(*host.Observation, *Policy) {}, "2 c d, 3 e f"},
+		"the old certificate again": {func(s *host.Observation, _ *Policy) { s.File.Digest = oldSum }, "1! b, 2 c d, 3 e f"},
+		"no trace of a rotation":    {func(s *host.Observation, _ *Policy) { s.Backups = nil }, "1! c, 2 d e, 3 f"},
+		"a backup of another one":   {func(s *host.Observation, _ *Policy) { s.Backups[0].New = "other" }, "1! c, 2 d e, 3 f"},
+		"refused by Azure now":      {func(s *host.Observation, _ *Policy) { s.Denied = "AADSTS7" }, "1! c d, 2 e f"},
+		"its port is closed":        {func(s *host.Observation, _ *Policy) { s.Config.ListenerPort, s.PortClosed = 36001, true }, "1! c d, 2 e f"},
+		"stopped":                   {func(s *host.Observation, _ *Policy) { s.Unit.Active = "inactive" }, "1! c d, 2 e f"},
+		"restarted too lately": {func(s *host.Observation, p *Policy) {
+			p.Soak, s.Unit.Started = time.Minute, s.Clock.Add(-59*time.Second)
+		}, "1! c, 2 d e, 3 f"},
+		"restarted before": {func(s *host.Observation, p *Policy) { p.Soak, s.Unit.Started = time.Minute, s.Clock.Add(-time.Minute) }, "2 c d, 3 e f"},
+		"no clock": {func(s *host.Observation, _ *Policy) {
+			s.Clock, s.File.Digest = time.Time{}, newCertificate("NEW").Digest()
+		}, "1! c, 2 d e, 3 f"},
+		"an interrupted run": {func(s *host.Observation, _ *Policy) { s.Receipts = []host.Receipt{{State: "pending", Run: "r"}} }, "1! b c, 2 d e, 3 f"},
+	} {
+		names := []string{"a", "b", "c", "d", "e", "f"}
+		f := newFakeFleet(names...)
+		p := canaryFirst()
+		p.Until = 1
+		f.rotateAll(t, context.Background(), p, names...)
+		p.Until = 0
+		tt.change(f.vms["b"].seen, &p)
+		if got := wavesOf(planNow(t, f, p, names...)); got != tt.want {
+			t.Errorf("%s: %s, want %s", name, got, tt.want)
+		}
+	}
+}
+
+// A canary that was not well is rotated again, as a canary; another wave's host is not.
+func TestCanaryThatWasNotWell(t *testing.T) {
+	names := []string{"a", "b", "c", "d"}
+	f := newFakeFleet(names...)
+	f.vms["b"].ending = host.RolledBack
+	run := f.rotateAll(t, context.Background(), canaryFirst(), names...)
+	wantOutcomes(t, run, Rotated, RolledBack, Skipped, Skipped)
+	if got := wavesOf(planNow(t, f, canaryFirst(), names...)); got != "1! b, 2 c d" {
+		t.Error(got)
+	}
+	f.vms["b"].ending = ""
+	if got := wavesOf(planNow(t, f, canaryFirst(), "a", "c", "d")); got != "1! c, 2 d" {
+		t.Errorf("without it: %s", got)
+	}
+}
+
+// The canary of an earlier run is checked once more, with the user's command, before any
+// agent is restarted: between the plan and the run the operator may have waited for hours.
+func TestEarlierCanaryTurnsUnhealthy(t *testing.T) {
+	for name, tt := range map[string]struct {
+		change func(*fakeVM)
+		want   Outcome
+	}{
+		"healthy":     {func(*fakeVM) {}, Current},
+		"denied":      {func(v *fakeVM) { v.seen.Denied = "AADSTS7" }, Refused},
+		"replaced":    {func(v *fakeVM) { v.seen.File.Digest = oldSum }, Refused},
+		"its command": {func(v *fakeVM) { v.seen.Command = "1" }, Refused},
+		"away":        {func(v *fakeVM) { v.dead = true }, Unreachable},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			names := []string{"a", "b", "c"}
+			f := newFakeFleet(names...)
+			p := canaryFirst()
+			p.Until = 1
+			f.rotateAll(t, t.Context(), p, names...)
+			r := f.runner()
+			defer r.Close()
+			targets := f.targets(names...)
+			plan := Make(targets, r.Survey(t.Context(), targets, 1), canaryFirst())
+			r.Close() // the connections are dialled again
+			tt.change(f.vms["b"])
+			run := r.Apply(t.Context(), t.Context(), plan)
+			rest := Skipped
+			if tt.want == Current {
+				rest = Rotated
+			}
+			if run.Results[1].Outcome != tt.want || run.Results[2].Outcome != rest || run.Stopped != (rest == Skipped) {
+				t.Errorf("%s: %+v, stopped: %v", name, run.Totals(), run.Stopped)
+			}
+		})
+	}
+}
+
+// A saved plan carries on like any other. Its canary can't be replaced: without proof nothing
+// is done.
+func TestSavedPlanCarriesOn(t *testing.T) {
+	names := []string{"a", "b", "c", "d"}
+	for name, tt := range map[string]struct {
+		change func(*host.Observation)
+		want   string
+	}{
+		"as rotated":  {func(*host.Observation) {}, "2 c d"},
+		"rolled back": {func(s *host.Observation) { s.File.Digest = oldSum }, "1! a, 2 c d"},
+		"drifted":     {func(s *host.Observation) { s.File.Digest = "other" }, ""},
+		"unhealthy":   {func(s *host.Observation) { s.Denied = "AADSTS7" }, ""},
+		"too early":   {func(s *host.Observation) { s.Unit.Started = s.Clock }, ""},
+	} {
+		f := newFakeFleet(names...)
+		p := canaryFirst()
+		saved := planNow(t, f, p, names...).Save()
+		p.Until = 1
+		f.rotateAll(t, context.Background(), p, names...)
+		p.Until = 0
+		tt.change(f.vms["a"].seen)
+		r := f.runner()
+		targets := f.targets(names...)
+		plan := MakeSaved(saved, targets, r.Survey(t.Context(), targets, 1), p)
+		r.Close()
+		if got := wavesOf(plan); got != tt.want {
+			t.Errorf("%s: %q, want %q", name, got, tt.want)
+		}
+		if e := plan.Entries[3]; tt.want == "" && (e.Outcome != Skipped || !e.unplanned || !strings.Contains(e.Reason, "not started: a, of the plan's canary")) {
+			t.Errorf("%s: %+v", name, e)
+		}
+	}
+}
