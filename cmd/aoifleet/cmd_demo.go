@@ -3,10 +3,13 @@ package main
 import (
 	"errors"
 	"fmt"
+	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
 
+	"github.com/aoifleet/aoifleet/internal/certificate"
 	"github.com/aoifleet/aoifleet/internal/lab"
 	"github.com/aoifleet/aoifleet/internal/problem"
 )
@@ -40,7 +43,7 @@ func runDemo(call *invocation) (err error) {
 		return err
 	}
 	d := &demo{invocation: call, fleet: fleet}
-	for _, step := range []func() error{d.rotateUnregistered, d.register, d.rotate} {
+	for _, step := range []func() error{d.rotateUnregistered, d.register, d.rotate, d.renew} {
 		if err := step(); err != nil || call.ctx.Err() != nil {
 			return err
 		}
@@ -98,6 +101,40 @@ func (d *demo) rotate() error {
 		return nil
 	}
 	return d.check(code)
+}
+
+// renew shows a night in which the certificate is due, and one in which it is not.
+func (d *demo) renew() error {
+	if d.ctx.Err() != nil {
+		return nil
+	}
+	inventory, keys, err := addRenewal(d.fleet, lab.NewCertificate)
+	if err != nil {
+		return err
+	}
+	fmt.Fprint(d.stdout, "\n# A nightly job: renew makes the next certificate when one ends soon, registers it, waits until\n# Entra accepts it, and rotates. Here the certificate of two years ends soon enough.\n")
+	command := []string{"renew", "-i", inventory, "--keys", keys, "--sign-with", filepath.Join(keys, "agents.p12.b64"), "--yes"}
+	for _, night := range [][]string{{"--expiring", "735d", "--days", "800"}, nil} {
+		code := d.run(append(slices.Clone(command), night...)...)
+		if d.ctx.Err() != nil {
+			d.code = code
+			return nil
+		}
+		if code != problem.ExitOK {
+			return fmt.Errorf("renew ended with exit code %d", code)
+		}
+	}
+	next, err := leafIn(filepath.Join(keys, "agents.p12.b64"))
+	if err != nil {
+		return err
+	}
+	for _, m := range d.fleet.Machines() {
+		if got, want := m.LiveThumbprint(), certificate.Describe(next).Thumbprint; got != want {
+			return fmt.Errorf("%s has certificate %s, not %s", m.Name, got, want)
+		}
+	}
+	fmt.Fprintln(d.stdout, "# checked on the disks: 12 VMs have the certificate that renew has made; the night after had nothing to do")
+	return nil
 }
 
 // check reads the machines' disks, so that the demo claims only what is true.

@@ -67,6 +67,9 @@ func runLab(call *invocation, flags labFlags) error {
 	if err := azure.addOperator(fleet); err != nil {
 		return errors.Join(err, fleet.Close())
 	}
+	if _, _, err := addRenewal(fleet, lab.OldCertificate); err != nil {
+		return errors.Join(err, fleet.Close())
+	}
 	fmt.Fprintf(call.stdout, "%s\n", fleet.InventoryFile())
 	fmt.Fprintf(call.stderr, "the lab runs %d VMs, beside a simulated Entra, Key Vault and Graph; try: aoifleet plan -i %s\n%shint: to make a VM fail, write a line such as `london-sftp-01 log-only` into %s (aoifleet lab --help lists the faults); stop the lab with Ctrl-C\n",
 		flags.machines, fleet.InventoryFile(), labLesson(fleet), fleet.FaultsFile())

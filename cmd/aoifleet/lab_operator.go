@@ -103,5 +103,7 @@ func labLesson(fleet *lab.Fleet) string {
   aoifleet certificate new --in-keyvault %[4]s/signed --issuer Unknown  # a request for an authority; then merge
   aoifleet certificate fetch keyvault://%[6]s/%[5]s --out $LAB/certs/private.p12.b64  # refused: a private endpoint
   sed -i 's/^  verify: entra/&\n  via: host/' $LAB/inventory.yaml                    # through a VM; again: accepted
-`, labEnvFile(fleet), mine, fleet.OldThumbprint(), labSourceVault, labSourceName, labPrivateVault)
+or a nightly job does all of it, in a new lab; try it twice:
+  aoifleet renew -i $LAB/renew.yaml --keys $LAB/keys --ignore %[7]s  # certs/new.p12.b64 is registered too
+`, labEnvFile(fleet), mine, fleet.OldThumbprint(), labSourceVault, labSourceName, labPrivateVault, fleet.NewThumbprint())
 }
