@@ -28,13 +28,15 @@ type Answers struct {
 
 // ReadAnswers reads all certificates in the files of a folder: PEM, DER or PKCS#7. It leaves
 // out what is no certificate. Every error is a *problem.Error.
-func ReadAnswers(folder string) (*Answers, error) {
+func ReadAnswers(folder string) (*Answers, error) { return readAnswers(folder, maxAnswers) }
+
+func readAnswers(folder string, most int) (*Answers, error) {
 	entries, err := os.ReadDir(folder)
 	if err != nil {
 		return nil, flawed(hintReadable, "%s", reason(err)).at(folder).problem()
 	}
-	if len(entries) > maxAnswers {
-		return nil, flawed("keep only the answers of these hosts there", "has more than %d files", maxAnswers).at(folder).problem()
+	if len(entries) > most {
+		return nil, flawed("keep only the answers of these hosts there", "has more than %d files", most).at(folder).problem()
 	}
 	a := &Answers{known: map[string]bool{}}
 	for _, e := range entries {

@@ -3,6 +3,7 @@ package certificate
 import (
 	"bytes"
 	"crypto/hmac"
+	"crypto/subtle"
 	"encoding/binary"
 	"hash"
 	"time"
@@ -42,9 +43,7 @@ func pbkdf2Key(prf func() hash.Hash, salt []byte, rounds, size int, out spent) [
 			mac.Reset()
 			mac.Write(u)
 			u = mac.Sum(u[:0])
-			for i := range sum {
-				sum[i] ^= u[i]
-			}
+			subtle.XORBytes(sum, sum, u)
 		}
 		key = append(key, sum...)
 	}
@@ -95,8 +94,10 @@ func fill(pattern []byte, v int) []byte {
 	if len(pattern) == 0 {
 		return nil
 	}
-	size := (len(pattern) + v - 1) / v * v
-	return bytes.Repeat(pattern, (size+len(pattern)-1)/len(pattern))[:size]
+	filled := make([]byte, (len(pattern)+v-1)/v*v)
+	for n := 0; n < len(filled); n += copy(filled[n:], pattern) {
+	}
+	return filled
 }
 
 // addOne sets i to i + b + 1, as big-endian numbers of the same length.

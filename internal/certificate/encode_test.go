@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"log/slog"
 	"os/exec"
-	"path/filepath"
 	"strings"
 	"testing"
 )
@@ -53,20 +52,6 @@ func TestStreamIsIndependentOfReadSizes(t *testing.T) {
 	if !bytes.Equal(whole, parts) || bytes.Equal(whole, other) || bytes.Equal(whole[:32], whole[32:64]) {
 		t.Error("the stream is not what it should be")
 	}
-}
-
-// checkReadBack lets openssl read the canonical form of every good fixture:
-// the agent's certificate comes first, and the key is its own.
-func checkReadBack(t *testing.T, dir string) {
-	for _, f := range fixtures {
-		if f.refused != "" {
-			continue
-		}
-		c := accept(t, read(t, dir, f.file+".p12"))
-		name := strings.TrimSuffix(strings.TrimPrefix(c.Leaf.Subject, "CN="), ".example")
-		readBack(t, c, filepath.Join(dir, name+".crt"))
-	}
-	readBack(t, accept(t, rootFirst(t, dir)), filepath.Join(dir, "issued.crt"))
 }
 
 // readBack compares the canonical form, as openssl sees it, with a certificate.

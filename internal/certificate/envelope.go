@@ -35,7 +35,7 @@ func envelope(der []byte) (whole []byte, notes []string, p *flaw) {
 // outerSize returns the number of bytes, header included, that the outermost
 // SEQUENCE claims (X.690 section 8.1.3). A claim may be far beyond any file.
 func outerSize(der []byte) (*big.Int, bool) {
-	if der[1] < 0x80 {
+	if der[1] <= 0x7f {
 		return big.NewInt(int64(der[1]) + 2), true
 	}
 	octets := int(der[1] & 0x7f)

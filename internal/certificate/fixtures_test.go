@@ -80,13 +80,14 @@ func TestCommittedFixtures(t *testing.T) {
 }
 
 // TestFreshFixtures runs the same table over what the openssl of this machine
-// makes today, and lets it read back what this package writes.
+// makes today, and lets it read back what this package writes: the agent's
+// certificate comes first, and the key is its own.
 func TestFreshFixtures(t *testing.T) {
 	dir := freshFixtures(t)
 	for _, f := range fixtures {
 		t.Run(f.file, func(t *testing.T) { f.check(t, dir) })
 	}
-	t.Run("read back", func(t *testing.T) { checkReadBack(t, dir) })
+	readBack(t, accept(t, rootFirst(t, dir)), filepath.Join(dir, "issued.crt"))
 	t.Run("public", func(t *testing.T) { checkPublic(t, dir) })
 	t.Run("pack", func(t *testing.T) { checkPack(t, dir) })
 }
@@ -119,10 +120,6 @@ func (f fixture) check(t *testing.T, dir string) {
 		wantError(t, err, f.refused, f.hint)
 		return
 	}
-	raw := accept(t, der)
-	if !raw.Normalised || raw.AgentLoads {
-		t.Errorf("raw DER: Normalised %v, AgentLoads %v", raw.Normalised, raw.AgentLoads)
-	}
 	line := base64.StdEncoding.EncodeToString(der)
 	c := accept(t, []byte(line))
 	if c.Leaf.Subject != f.subject || len(c.Chain) != f.chain || c.Encryption != f.encryption {
@@ -135,8 +132,18 @@ func (f fixture) check(t *testing.T, dir string) {
 	if kept := string(c.Canonical()) == line; kept != (len(f.notes) == 0) || c.Normalised == kept {
 		t.Errorf("kept as given: %v, Normalised: %v, notes: %q", kept, c.Normalised, c.Notes)
 	}
-	if raw.Digest() != c.Digest() {
-		t.Error("DER and base64 of the same file differ in canonical form")
+	if !strings.HasSuffix(f.file, "-rounds") { // which take seconds under the race detector
+		raw := accept(t, der)
+		if !raw.Normalised || raw.AgentLoads {
+			t.Errorf("raw DER: Normalised %v, AgentLoads %v", raw.Normalised, raw.AgentLoads)
+		}
+		if raw.Digest() != c.Digest() {
+			t.Error("DER and base64 of the same file differ in canonical form")
+		}
+	}
+	if dir != committed {
+		name := strings.TrimSuffix(strings.TrimPrefix(f.subject, "CN="), ".example")
+		readBack(t, c, filepath.Join(dir, name+".crt"))
 	}
 }
 

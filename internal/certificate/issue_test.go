@@ -67,7 +67,7 @@ func TestNew(t *testing.T) {
 func TestNewIsNew(t *testing.T) {
 	subject, _ := ParseSubject("CN=a")
 	one, _, err1 := New(subject, 2048, MinLife, issueTime)
-	two, _, err2 := New(subject, 2048, MinLife, issueTime)
+	two, _, err2 := New(subject, 2048, MaxLife, issueTime)
 	if err1 != nil || err2 != nil || one.Leaf.Serial == two.Leaf.Serial || one.Digest() == two.Digest() {
 		t.Error(one, two, err1, err2)
 	}
@@ -83,6 +83,8 @@ func TestNewRefuses(t *testing.T) {
 			t.Errorf("%+v is made", tt)
 		}
 	}
+	_, _, err := New(subject, 2048, 0, issueTime)
+	wantError(t, err, "a certificate is valid for 1 to 3660 days", "")
 	if _, _, err := NewRequest(subject, nil, 1024); err == nil {
 		t.Error("a request with 1024 bits is made")
 	}
@@ -91,6 +93,7 @@ func TestNewRefuses(t *testing.T) {
 func TestParseSubject(t *testing.T) {
 	for text, want := range map[string]string{
 		"CN=a": "CN=a", " cn = a b ,OU=x": "CN=a b,OU=x", "O=Contoso,CN=a,ST=s,L=l,C=GB": "CN=a,O=Contoso,L=l,ST=s,C=GB", "CN=ä": "CN=ä",
+		"CN=" + strings.Repeat("a", 64): "CN=" + strings.Repeat("a", 64),
 	} {
 		n, err := ParseSubject(text)
 		if err != nil || n.String() != want {
@@ -120,7 +123,9 @@ func TestRequestSignedByOpenSSL(t *testing.T) {
 	dir := t.TempDir()
 	at := func(name string) string { return filepath.Join(dir, name) }
 	subject, _ := ParseSubject("CN=fleet,O=Contoso")
-	key, request, err := NewRequest(subject, []string{"agent-1.example", "*.agents.example"}, 2048)
+	long := strings.Repeat(strings.Repeat("a", 62)+".", 4) + "a" // 253 bytes
+	names := []string{"agent-1.example", "*.agents.example", long}
+	key, request, err := NewRequest(subject, names, 2048)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -153,10 +158,10 @@ func TestRequestSignedByOpenSSL(t *testing.T) {
 		t.Fatalf("%+v, %v", c, err)
 	}
 	_, chain := c.KeyPair()
-	if len(chain) > 0 && (!slices.Equal(chain[0].DNSNames, []string{"agent-1.example", "*.agents.example"}) || !slices.Equal(chain[0].ExtKeyUsage, []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth})) {
+	if len(chain) > 0 && (!slices.Equal(chain[0].DNSNames, names) || !slices.Equal(chain[0].ExtKeyUsage, []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth})) {
 		t.Errorf("what was asked for: %v, %v", chain[0].DNSNames, chain[0].ExtKeyUsage)
 	}
-	for _, name := range []string{"", "10.0.0.1", "::1", "a b", "a..b", "-a", "a@b.example", strings.Repeat("a", 64), "a\x00b", "*.*.b"} {
+	for _, name := range []string{"", "10.0.0.1", "::1", "a b", "a..b", "-a", "a@b.example", strings.Repeat("a", 64), long + "a", "a\x00b", "*.*.b"} {
 		if _, _, err := NewRequest(subject, []string{name}, 2048); err == nil {
 			t.Errorf("%q is accepted as a DNS name", name)
 		}

@@ -2,10 +2,12 @@ package certificate
 
 import (
 	"bytes"
+	"crypto/x509"
 	"encoding/base64"
 	"encoding/pem"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -69,6 +71,7 @@ func TestCertificatesThatGoRefuses(t *testing.T) {
 	for _, tt := range odd {
 		t.Run(tt.name, func(t *testing.T) {
 			dir, der, count := oddFile(t, tt.command)
+			checkPublicOf(t, dir, der)
 			if want := 1 + strings.Count(tt.command, "-CA ca.crt"); count != want {
 				t.Fatalf("openssl shows %d certificates, want %d", count, want)
 			}
@@ -103,24 +106,21 @@ func TestCertificatesThatGoRefuses(t *testing.T) {
 	}
 }
 
-// What a host sends is shown as openssl shows it, also where Go's parser refuses it.
-func TestPublicCertificatesThatGoRefuses(t *testing.T) {
-	for _, tt := range odd {
-		t.Run(tt.name, func(t *testing.T) {
-			dir, der, _ := oddFile(t, tt.command)
-			info, err := ParsePublic(openssl(t, der, "pkcs12", "-passin", "pass:", "-nokeys"))
-			if err != nil {
-				t.Fatal(err)
-			}
-			shown := string(openssl(t, nil, "x509", "-in", filepath.Join(dir, "leaf.crt"), "-noout", "-nameopt", "RFC2253,utf8", "-subject", "-serial",
-				"-fingerprint", "-sha1", "-dateopt", "iso_8601", "-enddate"))
-			end := info.NotAfter.Format("2006-01-02 15:04:05Z")
-			for _, want := range []string{"subject=" + info.Subject + "\n", "serial=" + info.Serial + "\n", "=" + info.Thumbprint, "notAfter=" + end} {
-				if !strings.Contains(strings.ReplaceAll(shown, ":", ""), strings.ReplaceAll(want, ":", "")) {
-					t.Errorf("%q is not in %s", want, shown)
-				}
-			}
-		})
+// checkPublicOf: what a host sends is shown as openssl shows it, also where Go's parser refuses
+// it.
+func checkPublicOf(t *testing.T, dir string, der []byte) {
+	t.Helper()
+	info, err := ParsePublic(openssl(t, der, "pkcs12", "-passin", "pass:", "-nokeys"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	shown := string(openssl(t, nil, "x509", "-in", filepath.Join(dir, "leaf.crt"), "-noout", "-nameopt", "RFC2253,utf8", "-subject", "-serial",
+		"-fingerprint", "-sha1", "-dateopt", "iso_8601", "-enddate"))
+	end := info.NotAfter.Format("2006-01-02 15:04:05Z")
+	for _, want := range []string{"subject=" + info.Subject + "\n", "serial=" + info.Serial + "\n", "=" + info.Thumbprint, "notAfter=" + end} {
+		if !strings.Contains(strings.ReplaceAll(shown, ":", ""), strings.ReplaceAll(want, ":", "")) {
+			t.Errorf("%q is not in %s", want, shown)
+		}
 	}
 }
 
@@ -156,6 +156,30 @@ func TestOldEncodings(t *testing.T) {
 			}
 			wantNotes(t, c.Notes, "raw", "no MAC", "left out of the chain: certificate 2 of 2 "+tt.why)
 		})
+	}
+}
+
+// An unreadable certificate is known as the key's own, beside a chain or alone.
+func TestUnreadableCertificateOfTheKey(t *testing.T) {
+	leaf := loadCert(t, committed, "agent")
+	serial := leaf.SerialNumber.Bytes()
+	negative := bytes.Replace(leaf.Raw, serial, append([]byte{serial[0] | 0x80}, serial[1:]...), 1)
+	for name, bags := range map[string][]byte{"1 of 1": nil, "1 of 2": certBag(loadCert(t, committed, "root"))} {
+		der := file(plainPart(rawCertBag(negative), bags, keyBag(loadKey(t, committed, "agent"))))
+		_, err := Parse(der, now)
+		wantError(t, err, "has an unreadable certificate for its key: certificate "+name+" (CN=agent.example): negative serial number", "certificate new")
+	}
+}
+
+// Issuers follow what they issued; what belongs to none of them comes last.
+func TestInOrder(t *testing.T) {
+	get := func(name string) *x509.Certificate { return loadCert(t, committed, name) }
+	var got []string
+	for _, c := range inOrder(get("issued"), []*x509.Certificate{get("middle"), get("other"), get("root")}) {
+		got = append(got, c.Subject.CommonName)
+	}
+	if want := []string{"middle.example", "root.example", "other.example"}; !slices.Equal(got, want) {
+		t.Errorf("got %v, want %v", got, want)
 	}
 }
 

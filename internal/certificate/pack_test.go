@@ -3,6 +3,7 @@ package certificate
 import (
 	"bytes"
 	"errors"
+	"os"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -105,6 +106,7 @@ func TestPackRefuses(t *testing.T) {
 		{"empty key file", cert, []byte(" \n"), "the key file is empty", "again"},
 		{"large certificate file", make([]byte, MaxSize+1), key, "the certificate file is larger than 1 MiB", "again"},
 		{"large key file", cert, make([]byte, MaxSize+1), "the key file is larger than 1 MiB", "again"},
+		{"a key as large as allowed", cert, append([]byte{0x30, 0x82}, make([]byte, maxKeyBag-2)...), "the key file has no readable private key", "certificate inspect KEY"},
 		{"large key", cert, append([]byte{0x30, 0x82}, make([]byte, maxKeyBag)...), "the key file is too large for a private key", "certificate inspect KEY"},
 	}
 	for _, tt := range tests {
@@ -162,6 +164,12 @@ func TestPackFiles(t *testing.T) {
 	if c, err := PackFiles(at("pair.pem"), at("pair.pem"), now); err != nil || c.Leaf.Subject != cn {
 		t.Errorf("both in one file: %v, %v", c, err)
 	}
+	large := filepath.Join(t.TempDir(), "large")
+	if err := os.WriteFile(large, bytes.Repeat([]byte("\n"), MaxSize+1), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	_, err := PackFiles(large, at("agent.key"), now)
+	wantError(t, err, "the certificate file "+large+" is larger than 1 MiB", "again")
 	tests := []struct{ name, cert, key, message, hint string }{
 		{"no such file", "none.pem", "agent.key", "CERT: does not exist", "check the path"},
 		{"a folder", "agent.crt", "", "KEY: can't be read: is a directory", "check the path"},

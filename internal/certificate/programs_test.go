@@ -57,6 +57,17 @@ func TestBothEmptyPassphrases(t *testing.T) {
 	}
 }
 
+// Without a MAC nothing says which of the two it is.
+func TestEmptyPassphraseWithoutMAC(t *testing.T) {
+	key, leaf := loadKey(t, committed, "agent"), loadCert(t, committed, "agent")
+	for name, password := range map[string][]byte{"zeros": {0, 0}, "none": nil} {
+		c := accept(t, file(plainPart(certBag(leaf)), plainPart(shrouded3DES(key, password))))
+		if c.Leaf.Subject != cn || c.Encryption != "none (certificates), 3DES (key), no MAC, 2048 iterations" {
+			t.Errorf("%s: %v, %s", name, c, c.Encryption)
+		}
+	}
+}
+
 func opens(der []byte) bool {
 	cmd := exec.Command("openssl", "pkcs12", "-passin", "pass:", "-nodes")
 	cmd.Stdin = bytes.NewReader(der)

@@ -46,6 +46,9 @@ func TestParsePublic(t *testing.T) {
 		{"a name like the mark", join(name, root, middle, issued), "CN=issued.example"},
 		{"two marks", join(keyID, root, keyID, middle, issued), "CN=issued.example"},
 		{"marked the second time", join(root, keyID, root, middle), "CN=root.example"},
+		{"as large as allowed", join(get("agent.crt"), make([]byte, maxPublic-len(get("agent.crt")))), cn},
+		{"until the year 9999", endsAt(t, "99991231235959Z"), "CN=issued.example"},
+		{"until the year 0", endsAt(t, "00000101000000Z"), "CN=issued.example"},
 		{"other blocks", join(get("agent.csr"), get("agent.crt"), get("chain.p7b")), cn},
 	}
 	for _, tt := range tests {
@@ -64,6 +67,9 @@ func TestParsePublicRefuses(t *testing.T) {
 	var many [][]byte
 	for n := range int64(maxPublicCerts + 1) {
 		many = append(many, named(t, "n", n+1))
+	}
+	if _, err := ParsePublic(join(many[:maxPublicCerts]...)); err == nil || !strings.Contains(err.Error(), "which is the agent's is unknown") {
+		t.Errorf("%d certificates: %v", maxPublicCerts, err)
 	}
 	tests := []struct {
 		name    string
@@ -106,6 +112,13 @@ func afterTime(t *testing.T) []byte {
 	return pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})
 }
 
+// endsAt is a PEM certificate with another end, of the same length.
+func endsAt(t *testing.T, end string) []byte {
+	t.Helper()
+	block, _ := pem.Decode(read(t, committed, "issued.crt"))
+	return pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: bytes.Replace(block.Bytes, []byte("21191231235959Z"), []byte(end), 1)})
+}
+
 // named is a PEM certificate with a subject of one's own choosing.
 func named(t *testing.T, name string, serial int64) []byte {
 	t.Helper()
@@ -141,5 +154,10 @@ func TestNamesAreSafeToPrint(t *testing.T) {
 	}
 	if info.Serial != "FF" {
 		t.Errorf("serial %q", info.Serial)
+	}
+	for serial, want := range map[int64]string{0: "00", 5: "05", -5: "-05", 0x123: "0123", -0x1234: "-1234"} {
+		if got := serialOf(big.NewInt(serial)); got != want {
+			t.Errorf("%d: serial %q", serial, got)
+		}
 	}
 }

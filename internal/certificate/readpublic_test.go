@@ -51,3 +51,14 @@ func TestReadPublicFile(t *testing.T) {
 		})
 	}
 }
+
+func TestParsePublicDER(t *testing.T) {
+	cert, err := ParsePublicDER(read(t, committed, "agent.der"), now)
+	if err != nil || Describe(cert).Subject != cn {
+		t.Errorf("%v, %v", cert, err)
+	}
+	for name, message := range map[string]string{"ec": "has a key that is not RSA", "expired": "has expired"} {
+		_, err := ParsePublicDER(loadCert(t, committed, name).Raw, now)
+		wantError(t, err, message, "certificate new")
+	}
+}

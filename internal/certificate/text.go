@@ -67,7 +67,7 @@ func plainText(data []byte) (text []byte, notes []string) {
 	default:
 		return data, nil
 	}
-	units := make([]uint16, 0, len(data)/2)
+	var units []uint16
 	for rest := data[2:]; len(rest) > 1; rest = rest[2:] {
 		units = append(units, order.Uint16(rest))
 	}
