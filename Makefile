@@ -21,7 +21,8 @@ demo: build ## rotate an embedded fleet of 12 VMs, one of which fails (Linux)
 	@./aoifleet demo
 
 test: ## all tests that need only Go; more if OpenSSH and openssl are installed
-	go test $(RACE) -timeout 30m ./...
+	@# What takes longest begins first.
+	go test $(RACE) -timeout 30m ./internal/host ./cmd/aoifleet ./...
 
 check: ## formatting, vet (also for macOS and Windows), staticcheck, shellcheck
 	@test -z "$$(gofmt -l .)" || { gofmt -l .; echo "error: run gofmt -w on these"; exit 1; }

@@ -108,18 +108,16 @@ func (f *Fleet) writeCertificates() error {
 	return os.WriteFile(f.EntraFile(), []byte(accepted), 0o644)
 }
 
-func twoKeys() (keys [2]*rsa.PrivateKey, err error) {
+// twoKeys makes the keys of all fleets of the process: the tests start a hundred.
+var twoKeys = sync.OnceValues(func() (keys [2]*rsa.PrivateKey, err error) {
 	var errs [2]error
 	var wg sync.WaitGroup
 	for i := range keys {
 		wg.Go(func() { keys[i], errs[i] = rsa.GenerateKey(rand.Reader, 2048) })
 	}
 	wg.Wait()
-	if errs[0] != nil {
-		return keys, errs[0]
-	}
-	return keys, errs[1]
-}
+	return keys, errors.Join(errs[:]...)
+})
 
 // selfSigned returns a certificate file in the documented form: the base64 of
 // a P12 without passphrase, one line.
