@@ -158,7 +158,9 @@ func (w Wanted) check(p *azure.Policy, ref azure.Reference) error {
 	if reason != "" {
 		return &problem.Error{Class: problem.Certificate, Message: fmt.Sprintf("the policy of %s makes certificates that the agent can't use: %s", ref, reason), Hint: change}
 	}
-	wanted, err := w.policy(ref.Name)
+	asked := w
+	asked.Months = cmp.Or(w.Months, p.X509.Months)
+	wanted, err := asked.policy(ref.Name)
 	if err != nil {
 		return err
 	}
@@ -174,7 +176,7 @@ func (w Wanted) check(p *azure.Policy, ref azure.Reference) error {
 		{"--renew-before", w.RenewBefore != 0, cmp.Or(p.Renews(), "no renewal"), cmp.Or(wanted.Renews(), "no renewal")},
 	} {
 		if s.given && s.has != s.want {
-			return &problem.Error{Class: problem.Certificate, Message: fmt.Sprintf("%s exists, and its policy differs from %s: %v, not %v", ref, s.name, display.Mask(fmt.Sprint(s.has)), s.want), Hint: "leave " + s.name + " out, or " + change}
+			return &problem.Error{Class: problem.Certificate, Message: fmt.Sprintf("%s exists, and its policy differs from %s: %v, not %v", ref, s.name, display.Shorten(display.Mask(fmt.Sprint(s.has)), 200), s.want), Hint: "leave " + s.name + " out, or " + change}
 		}
 	}
 	return nil

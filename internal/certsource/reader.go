@@ -47,6 +47,13 @@ type Reader struct {
 // Dial opens a connection to an address, as net.Dialer.DialContext does.
 type Dial = func(ctx context.Context, network, address string) (net.Conn, error)
 
+// Elsewhere reports whether a vault may answer from another network: it was not reached, or it
+// refuses the address that asked.
+func Elsewhere(err error) bool {
+	e := azure.AsError(err)
+	return e != nil && e.Elsewhere
+}
+
 // reach calls do with a client that reaches a vault: from this machine, or through a host if the
 // vault refuses this machine's address or gives it no answer. do may be called again.
 func (r *Reader) reach(ctx context.Context, ref azure.Reference, do func(ctx context.Context, client *azure.Client) error) error {
@@ -55,11 +62,10 @@ func (r *Reader) reach(ctx context.Context, ref azure.Reference, do func(ctx con
 	}
 	if known, _ := r.remote.Load(ref.Vault); known == nil {
 		err := do(ctx, r.client)
-		e := azure.AsError(err)
-		if r.Through == nil || e == nil || !e.Elsewhere || ctx.Err() != nil {
+		if r.Through == nil || !Elsewhere(err) || ctx.Err() != nil {
 			return err
 		}
-		r.remote.Store(ref.Vault, e.Message)
+		r.remote.Store(ref.Vault, err.Error())
 	}
 	err := r.Through(ctx, "asking vault "+ref.Vault, func(ctx context.Context, dial Dial) error { return do(ctx, r.client.Over(dial)) })
 	if e := azure.AsError(err); e != nil && e.Class == problem.Unreachable {

@@ -64,7 +64,8 @@ func (f *Fleet) Reader() *certsource.Reader {
 // time limit.
 const mostHosts = 5
 
-// way asks vaults through the first host that can be used, the same for all.
+// way asks vaults through the first host that can be used, the same for all. Nothing has been
+// announced yet (Caller.Contact), so that a signal ends the program at once: it only reads.
 type way struct {
 	fleet *Fleet
 	mu    sync.Mutex
@@ -84,7 +85,7 @@ func (w *way) ask(ctx context.Context, what string, do func(ctx context.Context,
 			return err
 		}
 		failed, err := verify.Over(ctx, w.fleet.runner.Through, *h, do)
-		if !failed {
+		if !failed && !certsource.Elsewhere(err) || ctx.Err() != nil {
 			return err
 		}
 		w.drop(h, err)

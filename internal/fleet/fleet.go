@@ -50,7 +50,8 @@ type Fleet struct {
 }
 
 // Open reads everything that is local: inventory, certificates, routes, passwords
-// from files and variables. It contacts no host. An error is a usage error unless its class
+// from files and variables. It contacts no host, unless a source vault is reached through one
+// only. An error is a usage error unless its class
 // says otherwise.
 func Open(ctx context.Context, c Caller, r Request) (*Fleet, error) {
 	inv, hosts, err := Load(c, r)
