@@ -165,7 +165,7 @@ func (v *VaultCertificate) Create(ctx context.Context, p *Policy) (*Operation, e
 	switch {
 	case failure == nil:
 		return o, nil
-	case ctx.Err() == nil && (lost || x.status == http.StatusConflict):
+	case lost || x.status == http.StatusConflict:
 		now, err := v.Pending(ctx)
 		if err == nil && now != nil && (before == nil || now.ID != before.ID) {
 			now.CarriedOn = !lost

@@ -260,6 +260,12 @@ func TestCreateWhoseAnswerIsLost(t *testing.T) {
 		t.Run(fmt.Sprint(after), func(t *testing.T) {
 			inBubble(t, cloud.Options{}, Patience{}, func(w *world) {
 				v := w.certificate()
+				if _, err := v.Create(background(), NewPolicy("CN=a", IssuerSelf, 12, 2048)); err != nil { // an earlier one
+					w.Fatal(err)
+				}
+				if _, err := v.Wait(background(), time.Minute); err != nil {
+					w.Fatal(err)
+				}
 				w.cloud.Fail(cloud.Vault, cloud.Fault{Times: 1, Method: http.MethodPost, Status: 502, After: after})
 				o, err := v.Create(background(), NewPolicy("CN=a", IssuerSelf, 12, 2048))
 				if !after {
@@ -269,12 +275,24 @@ func TestCreateWhoseAnswerIsLost(t *testing.T) {
 				if err != nil || o.CarriedOn {
 					w.Fatal(o, err)
 				}
-				if w.posts() != 1 {
+				if w.posts() != 2 {
 					w.Error(w.cloud.Paths())
 				}
 			})
 		})
 	}
+}
+
+// Nor is a creation that is interrupted said not to have begun.
+func TestCreateIsInterrupted(t *testing.T) {
+	inBubble(t, cloud.Options{}, Patience{}, func(w *world) {
+		v := w.certificate()
+		w.cloud.Fail(cloud.Vault, cloud.Fault{Times: 1, Method: http.MethodPost, Hang: true})
+		ctx, cancel := context.WithTimeout(background(), 5*time.Second)
+		defer cancel()
+		_, err := v.Create(ctx, NewPolicy("CN=a", IssuerSelf, 12, 2048))
+		w.fails(err, problem.Interrupted, "whether a version is being created is unknown")
+	})
 }
 
 // A wait ends with its context.
