@@ -25,7 +25,7 @@ func (v inVault) read(ctx context.Context) (k kept, err error) {
 // make makes a version by the policy that the certificate has, or waits for the one that is being
 // made.
 func (v inVault) make(ctx context.Context, _ time.Time) error {
-	made, err := v.reader.Issue(ctx, v.ref, certsource.Wanted{})
+	made, err := v.reader.Issue(ctx, v.ref, certsource.Wanted{PEM: true})
 	if err == nil && made.Certificate == nil {
 		return problem.New(problem.Refused, "have it sign the request that aoifleet certificate new --in-keyvault "+v.ref.Vault+"/"+v.ref.Name+" shows, then: aoifleet certificate merge "+v.ref.String()+" ANSWER",
 			"its authority has to answer first: the new version waits for that")
