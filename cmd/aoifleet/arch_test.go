@@ -46,6 +46,7 @@ var allowed = map[string][]string{
 	"certsource":   {"azure", "azurecloud", "certificate", "inventory", "rollout", "secret"},
 	"verify":       {"azure", "azurecloud", "certificate", "host", "inventory", "remote", "rollout"},
 	"fleet":        {"azurecloud", "certsource", "diags", "doctor", "host", "inventory", "journal", "planfile", "remote", "rollout", "secret", "secretsource", "sshconfig", "verify"},
+	"progress":     {"inventory", "report", "rollout"},
 	"renew":        {"azure", "azurecloud", "certificate", "certsource", "fleet", "host", "inventory", "newcert", "rollout", "verify"},
 	"report":       {"azure", "certificate", "certsource", "doctor", "fleet", "host", "inventory", "journal", "newcert", "remote", "renew", "rollout", "verify"},
 	"secretsource": {},

@@ -98,7 +98,6 @@ func (c *change) carryOut(do func(cut context.Context, s fleet.Steps) (*fleet.Ch
 	if err != nil {
 		return err
 	}
-	c.progress.Done()
 	if result.Run == nil {
 		c.code = planCode(result.Plan, false)
 		showPlan(c.invocation, c.fleet, result.Plan, c.flags.verbose)
@@ -124,7 +123,6 @@ func (c *change) carryOut(do func(cut context.Context, s fleet.Steps) (*fleet.Ch
 
 // agreeTo shows a plan and asks for confirmation if it changes a host.
 func (c *change) agreeTo(plan *rollout.Plan) bool {
-	c.progress.Done()
 	c.view = c.invocation.view(c.fleet, c.flags.verbose)
 	asks := plan.Changes() > 0 && c.interrupted() == nil && !c.flags.yes
 	if !c.json() {
@@ -139,7 +137,6 @@ func (c *change) agreeTo(plan *rollout.Plan) bool {
 
 // agreeToContinue shows the results so far and asks whether to continue after a wave.
 func (c *change) agreeToContinue(plan *rollout.Plan, wave int, soFar *rollout.Run) bool {
-	c.progress.Done()
 	c.view.SoFar(c.stderr, soFar, plan, wave)
 	left, next := 0, plan.From(wave+1)
 	for _, w := range next {

@@ -46,13 +46,12 @@ func backupsCommand(call *invocation) *cobra.Command {
 }
 
 func runBackupsList(call *invocation, hosts selection) error {
-	f, err := call.open(hosts.request(call, fleet.None), call.checking)
+	f, err := call.open(hosts.request(call, fleet.None), checking)
 	if err != nil {
 		return err
 	}
 	defer f.Close()
 	entries := f.Status(call.ctx)
-	call.progress.Done()
 	call.exit(checkCode(entries))
 	if call.json() {
 		call.printDocument(call.document(f, report.BackupsHosts(entries)))
@@ -76,7 +75,7 @@ func runBackupsPrune(call *invocation, flags pruneFlags) error {
 	}
 	announce := quiet
 	if !flags.yes || flags.dryRun {
-		announce = call.checking
+		announce = checking
 	}
 	f, err := call.open(flags.request(call, fleet.None), func(hosts int) string {
 		defer func() { announce = quiet }() // once
@@ -93,7 +92,6 @@ func runBackupsPrune(call *invocation, flags pruneFlags) error {
 		}
 	}
 	entries, removed := f.Prune(call.ctx, keep)
-	call.progress.Done()
 	call.exit(checkCode(entries))
 	if call.json() {
 		call.printDocument(call.document(f, report.PrunedHosts(entries, removed)))
@@ -106,7 +104,6 @@ func runBackupsPrune(call *invocation, flags pruneFlags) error {
 // showPrunable shows what would be removed and, unless that is all, asks. It reports whether
 // to remove it.
 func showPrunable(call *invocation, f *fleet.Fleet, entries []rollout.Entry, dryRun bool) bool {
-	call.progress.Done()
 	call.exit(checkCode(entries))
 	if dryRun && call.json() {
 		call.printDocument(call.document(f, report.BackupsHosts(entries)))

@@ -30,7 +30,6 @@ func runList(call *invocation, flags signInFlags) error {
 		if err != nil {
 			return err
 		}
-		call.progress.Done()
 		call.exit(listCode(list, entries))
 		if call.json() {
 			call.print(struct {

@@ -114,7 +114,7 @@ func toRegister(call *invocation, flags signInFlags) ([]*verify.Registration, *v
 	if flags.tenant != "" || flags.cloud != "" || len(flags.files) > 0 {
 		return registerFiles(call, flags)
 	}
-	f, err := call.open(flags.request(call, fleet.Install), call.checking)
+	f, err := call.open(flags.request(call, fleet.Install), checking)
 	if err != nil {
 		return nil, nil, err
 	}

@@ -87,7 +87,7 @@ func runRetire(call *invocation, args []string, flags retireFlags) error {
 
 // withRegistrar checks all VMs of the inventory, and signs in to Microsoft Graph.
 func withRegistrar(call *invocation, flags signInFlags, do func(*verify.Registrar, []rollout.Entry, *certificate.Certificate) error) error {
-	f, err := call.open(flags.request(call, fleet.Compare), call.checking) // a VM without openssl reports only the digest of its file
+	f, err := call.open(flags.request(call, fleet.Compare), checking) // a VM without openssl reports only the digest of its file
 	if err != nil {
 		return err
 	}

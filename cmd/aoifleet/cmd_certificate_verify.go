@@ -44,7 +44,7 @@ func runVerify(call *invocation, flags verifyFlags) error {
 	if flags.tenant != "" || flags.client != "" || flags.vault != "" || flags.cloud != "" {
 		return verifyOne(call, flags)
 	}
-	f, err := call.open(flags.request(call, fleet.Install), call.checking)
+	f, err := call.open(flags.request(call, fleet.Install), checking)
 	if err != nil {
 		return err
 	}

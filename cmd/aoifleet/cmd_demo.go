@@ -158,7 +158,7 @@ func (d *demo) check(code int) error {
 // run runs the program with other arguments, as a user would.
 func (d *demo) run(args ...string) int {
 	fmt.Fprintf(d.stdout, "\n$ aoifleet %s\n", strings.Join(args, " "))
-	own := *d.process
+	own := *d.given
 	own.getenv = func(name string) string {
 		if name == "XDG_STATE_HOME" { // the journal is removed with the fleet
 			return d.fleet.Dir()

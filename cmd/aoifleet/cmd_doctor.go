@@ -29,7 +29,7 @@ func doctorCommand(call *invocation) *cobra.Command {
 }
 
 func runDoctor(call *invocation, flags doctorFlags) error {
-	f, err := call.open(flags.request(call, fleet.None), checkingHosts)
+	f, err := call.open(flags.request(call, fleet.None), checking)
 	if err != nil {
 		return err
 	}

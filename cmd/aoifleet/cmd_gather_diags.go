@@ -48,7 +48,7 @@ func runGatherDiags(call *invocation, flags diagsFlags) error {
 	if err := flags.check(); err != nil {
 		return err
 	}
-	f, err := call.open(flags.request(call, fleet.None), func(hosts int) string { return gathering(call.draws, hosts, flags.asRoot) })
+	f, err := call.open(flags.request(call, fleet.None), func(hosts int) string { return gathering(hosts, flags.asRoot) })
 	if err != nil {
 		return err
 	}
@@ -57,7 +57,6 @@ func runGatherDiags(call *invocation, flags diagsFlags) error {
 	if err != nil {
 		return err
 	}
-	call.progress.Done()
 	entries := make([]rollout.Entry, len(results))
 	for i, res := range results {
 		entries[i] = res.Entry
@@ -71,14 +70,11 @@ func runGatherDiags(call *invocation, flags diagsFlags) error {
 	return nil
 }
 
-// gathering returns the line that announces the run, "" on a terminal, where the progress
-// shows it.
-func gathering(draws bool, hosts int, asRoot bool) string {
-	switch {
-	case draws:
-		return ""
-	case asRoot:
-		return "gathering diagnostics on " + inventory.HostCount(hosts) + ", as root"
+// gathering announces the run.
+func gathering(hosts int, asRoot bool) string {
+	text := "gathering diagnostics on " + inventory.HostCount(hosts)
+	if asRoot {
+		text += ", as root"
 	}
-	return "gathering diagnostics on " + inventory.HostCount(hosts)
+	return text
 }

@@ -44,7 +44,6 @@ func runInstallHelper(call *invocation, flags helperFlags) error {
 		return nil
 	}
 	entries, done := f.InstallHelper(call.ctx)
-	call.progress.Done()
 	call.exit(checkCode(entries))
 	if call.json() {
 		call.printDocument(call.document(f, report.HelperHosts(entries, done)))

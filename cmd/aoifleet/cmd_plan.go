@@ -56,7 +56,7 @@ func runPlan(call *invocation, flags planFlags) error {
 	}
 	request := flags.request(call, fleet.Install)
 	request.Offline = flags.offline
-	f, err := call.open(request, call.checking)
+	f, err := call.open(request, checking)
 	if err != nil {
 		return err
 	}
@@ -73,7 +73,6 @@ func runPlan(call *invocation, flags planFlags) error {
 			return err
 		}
 	}
-	call.progress.Done()
 	showPlan(call, f, plan, flags.verbose)
 	if saved {
 		showSaved(call, f, flags)

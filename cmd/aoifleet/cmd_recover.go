@@ -33,7 +33,7 @@ func runRecover(call *invocation, flags recoverFlags) error {
 	if err := call.mayAsk(flags.asksNothing()); err != nil {
 		return err
 	}
-	f, err := call.open(flags.request(call, fleet.None), call.checking)
+	f, err := call.open(flags.request(call, fleet.None), checking)
 	if err != nil {
 		return err
 	}

@@ -113,7 +113,6 @@ type renewal struct {
 
 // carryOut shows what is to be done, asks for confirmation and does it.
 func (c *renewal) carryOut() error {
-	c.progress.Done()
 	some, before := c.renew.Changes()
 	if c.flags.DryRun || !some || c.interrupted() != nil {
 		return c.end()
@@ -128,7 +127,6 @@ func (c *renewal) carryOut() error {
 			return c.end()
 		}
 		c.renew.Prepare(c.ctx)
-		c.progress.Done()
 	}
 	result := report.RenewalsOf(c.renew)
 	problems := c.problemsCode()

@@ -40,7 +40,7 @@ func runRollback(call *invocation, run string, flags rollbackFlags) error {
 	if err := call.mayAsk(flags.asksNothing()); err != nil {
 		return err
 	}
-	f, err := call.open(flags.request(call, fleet.None), call.checking)
+	f, err := call.open(flags.request(call, fleet.None), checking)
 	if err != nil {
 		return err
 	}

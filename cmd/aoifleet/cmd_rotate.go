@@ -60,7 +60,7 @@ func runRotate(call *invocation, flags rotateFlags) error {
 	if flags.planID != "" {
 		return usage("--plan-id needs --plan", "name the file of the saved plan: --plan FILE")
 	}
-	f, err := call.open(flags.request(call, fleet.Install), call.checking)
+	f, err := call.open(flags.request(call, fleet.Install), checking)
 	if err != nil {
 		return err
 	}
@@ -84,7 +84,7 @@ func rehearse(call *invocation, flags rotateFlags) error {
 		return usage("--rehearse excludes --plan, --plan-id, --retry, --no-deadman, --force, --until, --pause-after and --on-failure: it tries every safeguard, without waves", "leave them out")
 	}
 	call.verb = "rotate --rehearse"
-	f, err := call.open(flags.request(call, fleet.None), call.checking)
+	f, err := call.open(flags.request(call, fleet.None), checking)
 	if err != nil {
 		return err
 	}
@@ -109,7 +109,7 @@ func rotateSaved(call *invocation, flags rotateFlags) error {
 	if id := saved.ID(); flags.planID != "" && flags.planID != id {
 		return usage("the plan in "+flags.plan+" is "+id+", not "+flags.planID, "carry out the file that was approved, or have this plan approved")
 	}
-	f, err := fleet.OpenSaved(call.ctx, call.caller(call.checking), flags.request(call, fleet.Install), saved)
+	f, err := fleet.OpenSaved(call.ctx, call.caller(checking), flags.request(call, fleet.Install), saved)
 	if err != nil {
 		return err
 	}

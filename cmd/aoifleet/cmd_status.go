@@ -33,7 +33,7 @@ func statusCommand(call *invocation) *cobra.Command {
 }
 
 func runStatus(call *invocation, flags statusFlags) error {
-	f, err := call.open(flags.request(call, fleet.Compare), call.checking)
+	f, err := call.open(flags.request(call, fleet.Compare), checking)
 	if err != nil {
 		return err
 	}
@@ -46,7 +46,6 @@ func runStatus(call *invocation, flags statusFlags) error {
 	for name, r := range f.Rotations(s.Entries) {
 		s.Rotated[name] = report.Rotation(r)
 	}
-	call.progress.Done()
 	call.exit(statusCode(s))
 	switch call.output {
 	case "prometheus":

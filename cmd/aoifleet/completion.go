@@ -34,7 +34,9 @@ func addCompletionCommand(root *cobra.Command) {
 
 // flagValues has the values of flags that take one of a few words.
 var flagValues = map[string][]string{
-	"until": {"canary"}, "pause-after": {"canary", "wave"}, "on-failure": {stop, rollbackAll},
+	"progress": {"auto", "tty", "plain", "none"},
+	"color":    {"auto", "always", "never"},
+	"until":    {"canary"}, "pause-after": {"canary", "wave"}, "on-failure": {stop, rollbackAll},
 	"cloud": {"public", "usgovernment", "china"}, "on": {"application", "service-principal"}, "bits": {"2048", "3072", "4096"},
 	"issuer": {"Self", "Unknown"}, "renew-before": {"none", "30d"},
 }

@@ -15,6 +15,7 @@ import (
 	"github.com/aoifleet/aoifleet/internal/display"
 	"github.com/aoifleet/aoifleet/internal/fleet"
 	"github.com/aoifleet/aoifleet/internal/inventory"
+	"github.com/aoifleet/aoifleet/internal/progress"
 	"github.com/aoifleet/aoifleet/internal/report"
 	"github.com/aoifleet/aoifleet/internal/rollout"
 )
@@ -22,9 +23,10 @@ import (
 // invocation is one call of the program. All commands use it.
 type invocation struct {
 	*process
+	given    *process        // with the streams as they were given
 	ctx      context.Context // ends at the first signal
 	signals  *signals
-	progress *report.Progress
+	progress *progress.Display
 	verb     string // the command, such as "inventory list"
 	dryRuns  bool   // the command has --dry-run
 	muted    bool   // --quiet
@@ -34,7 +36,10 @@ type invocation struct {
 }
 
 func newInvocation(ctx context.Context, p *process, s *signals) *invocation {
-	return &invocation{process: p, ctx: ctx, signals: s, progress: &report.Progress{W: p.stderr, Terminal: p.draws, Width: p.width}}
+	own, shown := *p, &progress.Display{W: p.stderr}
+	own.stdout, own.stderr = shown.Clearing(p.stdout), shown.Clearing(p.stderr)
+	context.AfterFunc(ctx, shown.Interrupt)
+	return &invocation{process: &own, given: p, ctx: ctx, signals: s, progress: shown}
 }
 
 // caller returns what the procedures on a fleet need from this process. announce
@@ -54,7 +59,7 @@ func (call *invocation) caller(announce func(hosts int) string) fleet.Caller {
 	c.Contact = func(hosts int) {
 		call.signals.heed()
 		if line := announce(hosts); line != "" && !call.muted {
-			fmt.Fprintln(call.stderr, line)
+			call.progress.Announce(line)
 		}
 	}
 	if call.readSecret != nil {
@@ -68,18 +73,8 @@ func (call *invocation) open(r fleet.Request, announce func(hosts int) string) (
 	return fleet.Open(call.ctx, call.caller(announce), r)
 }
 
-// checking announces a survey, except on a terminal, where the progress shows it.
-func (call *invocation) checking(hosts int) string {
-	if call.draws {
-		return ""
-	}
-	return checkingHosts(hosts)
-}
-
-// checkingHosts announces a survey.
-func checkingHosts(hosts int) string {
-	return "checking " + inventory.HostCount(hosts) + " (read-only)"
-}
+// checking announces a survey.
+func checking(hosts int) string { return "checking " + inventory.HostCount(hosts) + " (read-only)" }
 
 // quiet announces nothing: the question to the operator has named the hosts.
 func quiet(int) string { return "" }

@@ -18,6 +18,7 @@ import (
 	"strings"
 	"syscall"
 
+	"charm.land/lipgloss/v2"
 	"golang.org/x/term"
 
 	"github.com/aoifleet/aoifleet/internal/sshconfig"
@@ -35,7 +36,7 @@ func realMain() int {
 		stdin: os.Stdin, stdout: os.Stdout, stderr: os.Stderr,
 		getenv: os.Getenv,
 		asks:   term.IsTerminal(int(os.Stdin.Fd())) && term.IsTerminal(int(os.Stderr.Fd())),
-		draws:  term.IsTerminal(int(os.Stderr.Fd())) && os.Getenv("TERM") != "dumb",
+		shows:  [2]bool{term.IsTerminal(int(os.Stdout.Fd())), term.IsTerminal(int(os.Stderr.Fd()))},
 		home:   home(),
 		user:   userName(),
 		owner:  owner(),
@@ -50,6 +51,8 @@ func realMain() int {
 	if width, _, err := term.GetSize(int(os.Stdout.Fd())); err == nil {
 		p.outWidth = width
 	}
+	lipgloss.EnableLegacyWindowsANSI(os.Stdout)
+	lipgloss.EnableLegacyWindowsANSI(os.Stderr)
 	// Otherwise a reader that exits, as in `aoifleet rotate | head`, would kill the run in
 	// the middle of a change (os/signal, "SIGPIPE").
 	signal.Ignore(syscall.SIGPIPE)
@@ -81,9 +84,9 @@ type process struct {
 	asks           bool // stdin and stderr are a terminal: the operator can be asked
 	// readSecret reads a line from the terminal without echo; nil: there is no terminal.
 	readSecret func(context.Context) (string, error)
-	draws      bool // stderr is a terminal that can redraw a line
-	width      int  // of that terminal, in columns
-	outWidth   int  // of stdout, if it is a terminal; else 0
+	shows      [2]bool // stdout and stderr are terminals
+	width      int     // of the terminal of stderr, in columns
+	outWidth   int     // of stdout, if it is a terminal; else 0
 	home, user string
 	owner      string // USER@HOST, recorded in every trace of a run
 	ssh        sshconfig.Options

@@ -7,19 +7,23 @@ import (
 	"io"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"regexp"
+	"slices"
 	"strconv"
+	"strings"
 	"sync"
 	"syscall"
 	"time"
 
+	"github.com/charmbracelet/x/vt"
 	"github.com/rogpeppe/go-internal/testscript"
 	"golang.org/x/sys/unix"
 )
 
 func processCommands() map[string]func(*testscript.TestScript, bool, []string) {
 	return map[string]func(*testscript.TestScript, bool, []string){
-		"begin": begin, "until": until, "type": typeLine, "signal": signalIt, "finish": finish,
+		"begin": begin, "until": until, "reaches": reaches, "shows": shows, "resize": resize, "press": press, "type": typeLine, "signal": signalIt, "finish": finish,
 	}
 }
 
@@ -27,8 +31,10 @@ func processCommands() map[string]func(*testscript.TestScript, bool, []string) {
 type begun struct {
 	cmd            *exec.Cmd
 	terminal       *os.File // the operator's side; nil: none
+	screen         *vt.SafeEmulator
 	stdout, stderr *output
 	done           chan error
+	before         []string // the journals of earlier runs
 }
 
 // output keeps what is written to it and signals each change.
@@ -61,6 +67,7 @@ func (o *output) String() string {
 // With -terminal its stdin and stderr are a terminal.
 func begin(ts *testscript.TestScript, _ bool, args []string) {
 	b := &begun{stdout: newOutput(), stderr: newOutput(), done: make(chan error, 1)}
+	b.before = journals(ts)
 	shown := make(chan struct{}) // closed when all that it has written is here
 	onTerminal := args[0] == "-terminal"
 	if onTerminal {
@@ -120,14 +127,17 @@ func (b *begun) onTerminal(shown chan<- struct{}) error {
 	b.cmd.Stdin, b.cmd.Stderr = slave, slave
 	b.cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true, Setctty: true}
 	b.cmd.Env = append(b.cmd.Env, "TERM=xterm")
-	b.terminal = master
+	b.terminal, b.screen = master, vt.NewSafeEmulator(80, 24)
+	if err := unix.IoctlSetWinsize(int(master.Fd()), unix.TIOCSWINSZ, &unix.Winsize{Col: 80, Row: 24}); err != nil {
+		return err
+	}
 	if err := b.cmd.Start(); err != nil {
 		return err
 	}
 	// Reading fails with EIO when the last slave is closed.
 	go func() {
 		defer close(shown)
-		_, _ = io.Copy(b.stderr, master)
+		_, _ = io.Copy(io.MultiWriter(b.screen, b.stderr), master)
 	}()
 	return nil
 }
@@ -159,6 +169,71 @@ func until(ts *testscript.TestScript, _ bool, args []string) {
 	}
 }
 
+// shows: shows REGEXP waits until the terminal of the program shows text.
+func shows(ts *testscript.TestScript, _ bool, args []string) {
+	b, want := theBegun(ts), regexp.MustCompile("(?m)"+args[0])
+	deadline := time.After(time.Minute)
+	for !want.MatchString(b.shown()) {
+		select {
+		case <-b.stderr.changed:
+		case err := <-b.done:
+			b.done <- err
+			if !want.MatchString(b.shown()) {
+				ts.Fatalf("it ended (%v) without %q:\n%s", err, args[0], b.shown())
+			}
+		case <-deadline:
+			ts.Fatalf("the terminal never showed %q:\n%s", args[0], b.shown())
+		}
+	}
+}
+
+// shown returns what the terminal shows.
+func (b *begun) shown() string {
+	lines := strings.Split(b.screen.String(), "\n")
+	for i, line := range lines {
+		lines[i] = strings.TrimRight(line, " ")
+	}
+	return strings.TrimRight(strings.Join(lines, "\n"), "\n") + "\n"
+}
+
+// resize: resize COLUMNS ROWS changes the size of the terminal.
+func resize(ts *testscript.TestScript, _ bool, args []string) {
+	b := theBegun(ts)
+	columns, err := strconv.Atoi(args[0])
+	ts.Check(err)
+	rows, err := strconv.Atoi(args[1])
+	ts.Check(err)
+	b.screen.Resize(columns, rows)
+	ts.Check(unix.IoctlSetWinsize(int(b.terminal.Fd()), unix.TIOCSWINSZ, &unix.Winsize{Col: uint16(columns), Row: uint16(rows)}))
+}
+
+// press: press KEY presses Control and a letter, such as C.
+func press(ts *testscript.TestScript, _ bool, args []string) {
+	_, err := theBegun(ts).terminal.Write([]byte{args[0][0] & 0x1f})
+	ts.Check(err)
+}
+
+// reaches: reaches HOST STEP waits until the journal of the program's run has the step, which
+// is before the step starts on the host.
+func reaches(ts *testscript.TestScript, _ bool, args []string) {
+	b, want := theBegun(ts), fmt.Sprintf(`"host":%q,"step":%q`, args[0], args[1])
+	await(ts, want, func() bool {
+		for _, path := range journals(ts) {
+			if text, err := os.ReadFile(path); err == nil && !slices.Contains(b.before, path) && strings.Contains(string(text), want) {
+				return true
+			}
+		}
+		return false
+	})
+}
+
+// journals returns the paths of all journals.
+func journals(ts *testscript.TestScript) []string {
+	paths, err := filepath.Glob(filepath.Join(ts.Getenv("XDG_STATE_HOME"), "aoifleet", "runs", "*"))
+	ts.Check(err)
+	return paths
+}
+
 // typeLine: type [-hidden] TEXT types a line on the terminal of the program; with -hidden,
 // once the terminal does not echo.
 func typeLine(ts *testscript.TestScript, _ bool, args []string) {
@@ -182,7 +257,8 @@ func signalIt(ts *testscript.TestScript, _ bool, args []string) {
 }
 
 // finish: finish CODE waits for the end of the program; stdout and stderr are then the
-// program's. The code of one that was killed is -1.
+// program's, and the file screen is what its terminal shows. The code of one that was killed
+// is -1.
 func finish(ts *testscript.TestScript, _ bool, args []string) {
 	b := theBegun(ts)
 	theState(ts).begun = nil
@@ -194,6 +270,10 @@ func finish(ts *testscript.TestScript, _ bool, args []string) {
 	}
 	if b.terminal != nil {
 		_ = b.terminal.Close()
+		ts.Check(os.WriteFile(ts.MkAbs("screen"), []byte(b.shown()), 0o600))
+		if b.screen.CursorHidden() {
+			ts.Fatalf("the cursor is hidden")
+		}
 	}
 	_, _ = io.WriteString(ts.Stdout(), b.stdout.String())
 	_, _ = io.WriteString(ts.Stderr(), b.stderr.String())

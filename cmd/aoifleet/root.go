@@ -36,6 +36,7 @@ func run(ctx context.Context, p *process, received <-chan os.Signal, args []stri
 	case code := <-ended:
 		return code
 	case sig := <-s.exit:
+		call.leaveTerminal()
 		return signalCode(sig)
 	}
 }
@@ -66,6 +67,7 @@ func (call *invocation) execute(args []string) int {
 
 // command returns the tree of commands.
 func (call *invocation) command() *cobra.Command {
+	var look lookFlags
 	root := &cobra.Command{
 		Use:           "aoifleet",
 		Short:         "Rotate the certificate of a fleet of Azure Operator Insights ingestion agents over SSH",
@@ -77,9 +79,10 @@ func (call *invocation) command() *cobra.Command {
 		PersistentPreRunE: func(cmd *cobra.Command, _ []string) error {
 			call.verb = verbOf(cmd)
 			call.dryRuns = cmd.Flags().Lookup("dry-run") != nil
-			return cmp.Or(refuseEmpty(cmd), checkOutput(cmd))
+			return cmp.Or(refuseEmpty(cmd), checkOutput(cmd), call.look(look))
 		},
 	}
+	look.add(root)
 	root.Flags().Bool("version", false, "print the version") // cobra's own would take -v
 	root.SetVersionTemplate(versionLine())
 	root.SetUsageTemplate(strings.ReplaceAll(root.UsageTemplate(), "[command]", "COMMAND") + "{{if not .HasParent}}\n" + topicList() + "\n{{end}}")

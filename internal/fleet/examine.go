@@ -8,6 +8,8 @@ import (
 	"github.com/aoifleet/aoifleet/internal/doctor"
 	"github.com/aoifleet/aoifleet/internal/host"
 	"github.com/aoifleet/aoifleet/internal/inventory"
+	"github.com/aoifleet/aoifleet/internal/problem"
+	"github.com/aoifleet/aoifleet/internal/rollout"
 )
 
 // atOnce is how many hosts are examined or scanned at the same time.
@@ -18,11 +20,14 @@ const atOnce = 64
 func (f *Fleet) Examine(ctx context.Context) []doctor.Visit {
 	f.caller.Contact(len(f.Targets))
 	visits := make([]doctor.Visit, len(f.Targets))
+	f.part("examine")
 	var work errgroup.Group
 	work.SetLimit(atOnce)
 	for i, t := range f.Targets {
 		work.Go(func() error {
+			f.event(rollout.Event{Host: t.Host.Name, Step: "examine"})
 			visits[i] = f.examine(ctx, *t.Host)
+			f.event(rollout.Event{Host: t.Host.Name, Problem: problem.As(visits[i].DialErr)})
 			return nil
 		})
 	}

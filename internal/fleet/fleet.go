@@ -195,6 +195,15 @@ func (f *Fleet) event(e rollout.Event) {
 	f.caller.Event(e)
 }
 
+// part announces a part of a command, on all targets.
+func (f *Fleet) part(name string) {
+	e := rollout.Event{Step: name, Hosts: make([]*inventory.Host, len(f.Targets))}
+	for i, t := range f.Targets {
+		e.Hosts[i] = t.Host
+	}
+	f.event(e)
+}
+
 // RunID returns the ID of this run, which its backups and receipts on hosts carry too.
 func (f *Fleet) RunID() string { return f.run.ID }
 

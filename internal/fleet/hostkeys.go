@@ -8,7 +8,9 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/aoifleet/aoifleet/internal/inventory"
+	"github.com/aoifleet/aoifleet/internal/problem"
 	"github.com/aoifleet/aoifleet/internal/remote"
+	"github.com/aoifleet/aoifleet/internal/rollout"
 )
 
 // Scanned is a host with its keys, or why they are unknown.
@@ -47,12 +49,15 @@ func (s Scanned) count(states ...remote.KeyState) int {
 func (f *Fleet) ScanHostKeys(ctx context.Context) []Scanned {
 	f.caller.Contact(len(f.Targets))
 	scans := make([]Scanned, len(f.Targets))
+	f.part("scan")
 	var work errgroup.Group
 	work.SetLimit(atOnce)
 	for i, t := range f.Targets {
 		work.Go(func() error {
+			f.event(rollout.Event{Host: t.Host.Name, Step: "scan"})
 			keys, err := f.dialer.ScanHostKeys(ctx, f.target(*t.Host))
 			scans[i] = Scanned{Host: *t.Host, Keys: keys, Err: err}
+			f.event(rollout.Event{Host: t.Host.Name, Problem: problem.As(err)})
 			return nil
 		})
 	}

@@ -46,7 +46,7 @@ func (f *Fleet) PlanOffline(o Options) *rollout.Plan {
 // Verifier returns a verifier of the fleet's certificates. wait is how long Entra may take
 // to know them; 0: each is asked about once.
 func (f *Fleet) Verifier(wait time.Duration) *verify.Verifier {
-	return &verify.Verifier{Cloud: f.Inventory.Azure, Transport: f.caller.Azure, Through: f.runner.Through, Wait: wait, Say: f.caller.Say}
+	return &verify.Verifier{Cloud: f.Inventory.Azure, Transport: f.caller.Azure, Through: f.runner.Through, Wait: wait, Say: f.caller.Say, Event: f.event}
 }
 
 // verify asks Azure about the certificates of the hosts to change, if the inventory wants

@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"io"
 	"path/filepath"
-	"strings"
 
 	"github.com/aoifleet/aoifleet/internal/inventory"
 	"github.com/aoifleet/aoifleet/internal/rollout"
@@ -45,7 +44,7 @@ func Gathered(w io.Writer, results []rollout.Result) {
 	writeDiagnostics(w, results)
 	total := fmt.Sprintf("%s: %d gathered", inventory.HostCount(len(results)), downloaded)
 	if downloaded > 0 {
-		total += ", " + size(bytes)
+		total += ", " + Size(bytes)
 	}
 	fmt.Fprintln(w, total)
 }
@@ -69,8 +68,8 @@ func writeDiagnostics(w io.Writer, results []rollout.Result) {
 	}
 }
 
-// size returns a number of bytes as kB or MB.
-func size(bytes int64) string {
+// Size returns a number of bytes as kB or MB.
+func Size(bytes int64) string {
 	if bytes < 1e6 {
 		return fmt.Sprintf("%.1f kB", float64(bytes)/1e3)
 	}
@@ -79,11 +78,3 @@ func size(bytes int64) string {
 
 // megabytes returns bytes in units of a million, with one decimal.
 func megabytes(bytes int64) string { return fmt.Sprintf("%.1f", float64(bytes)/1e6) }
-
-// bar returns the progress of downloads as a bar of twenty columns.
-func bar(done, total int64) string {
-	const columns = 20
-	full := int(float64(done) / float64(max(total, 1)) * columns)
-	full = min(max(full, 0), columns)
-	return "[" + strings.Repeat("#", full) + strings.Repeat("-", columns-full) + "]"
-}

@@ -111,7 +111,7 @@ func (d *Doctor) failures(w io.Writer) {
 	d.eachFailure(func(host, key string, _ doctor.Check) { alike[key] = append(alike[key], host) })
 	var g grouped
 	d.eachFailure(func(host, key string, c doctor.Check) {
-		lines := []string{timeless(c.Message)}
+		lines := []string{Timeless(c.Message)}
 		if hint := d.hint(c, alike[key]); hint != "" {
 			lines = append(lines, "hint: "+hint)
 		}
@@ -125,7 +125,7 @@ func (d *Doctor) eachFailure(do func(host, key string, c doctor.Check)) {
 	for i, v := range d.Visits {
 		for _, c := range d.Checks[i] {
 			if c.Failed() {
-				form, _ := alike(timeless(c.Message))
+				form, _ := alike(Timeless(c.Message))
 				do(v.Host.Name, strings.Join(append([]string{c.Name, form, c.Hint}, c.Command...), "\x00"), c)
 			}
 		}

@@ -7,7 +7,8 @@ import (
 	"regexp"
 	"slices"
 	"strings"
-	"unicode/utf8"
+
+	"github.com/charmbracelet/x/ansi"
 
 	"github.com/aoifleet/aoifleet/internal/inventory"
 	"github.com/aoifleet/aoifleet/internal/rollout"
@@ -133,7 +134,7 @@ func (v View) indents() (label, detail int) {
 func (v View) print(w io.Writer, head string, indent int, text string) {
 	line, space := head, ""
 	for _, word := range strings.Split(v.shorten(text), " ") {
-		if v.Width > 0 && space != "" && utf8.RuneCountInString(line)+1+utf8.RuneCountInString(word) > v.Width {
+		if v.Width > 0 && space != "" && ansi.StringWidth(line)+1+ansi.StringWidth(word) > v.Width {
 			fmt.Fprintln(w, strings.TrimRight(line, " "))
 			line, space = strings.Repeat(" ", indent), ""
 		}

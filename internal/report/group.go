@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/aoifleet/aoifleet/internal/inventory"
+	"github.com/aoifleet/aoifleet/internal/rollout"
 )
 
 // group is a set of hosts with the same label and lines.
@@ -123,5 +124,5 @@ func (g *grouped) write(w io.Writer, v View) {
 // note prints a text after a label.
 func (v View) note(w io.Writer, label, text string) {
 	indent, _ := v.indents()
-	v.print(w, fmt.Sprintf("%-*s ", labelled-1, label), indent, text)
+	v.print(w, painted(w, rollout.Outcome(label), fmt.Sprintf("%-*s ", labelled-1, label)), indent, text)
 }

@@ -29,7 +29,7 @@ func (v View) Plan(w io.Writer, p *rollout.Plan, now time.Time, summaryFollows b
 		case e.Outcome == "":
 			g.add(string(e.Action), 0, e.Host.Name, append([]string{e.Reason}, v.difference(e, now, differ)...)...)
 		case !summaryFollows:
-			g.add(string(e.Outcome), weight(e.Outcome)+1, e.Host.Name, append([]string{timeless(e.Reason)}, hint(e)...)...)
+			g.add(string(e.Outcome), weight(e.Outcome)+1, e.Host.Name, append([]string{Timeless(e.Reason)}, hint(e)...)...)
 		}
 	}
 	changes := slices.DeleteFunc(slices.Clone(g.list), func(it *group) bool { return it.weight > 0 })
@@ -213,7 +213,7 @@ func (v View) Summary(w io.Writer, r *rollout.Run, again Commands, took time.Dur
 	for _, next := range nextCommands(r, again) {
 		fmt.Fprintf(w, "next: %s\n", next)
 	}
-	fmt.Fprintf(w, "duration: %s\n", short(took.Round(time.Second)))
+	fmt.Fprintf(w, "duration: %s\n", Short(took.Round(time.Second)))
 	v.print(w, "", 4, Totals(r))
 }
 
@@ -222,7 +222,7 @@ func because(res rollout.Result) []string {
 	var lines []string
 	switch {
 	case res.Problem != nil:
-		lines = append(lines, string(res.Problem.Class)+": "+timeless(res.Problem.Message))
+		lines = append(lines, string(res.Problem.Class)+": "+Timeless(res.Problem.Message))
 	case res.Outcome == rollout.Rotated && res.Proof != "":
 		lines = append(lines, "proof: "+res.Proof)
 	case res.Outcome == rollout.Rotated && res.Seen != nil && res.Seen.Unit.Active == "inactive":
@@ -230,7 +230,7 @@ func because(res rollout.Result) []string {
 	case res.Outcome == rollout.Rehearsed:
 		lines = append(lines, "the boot guard and the timer each undid the change; owner, mode, label and ACL are kept")
 	case res.Outcome != rollout.Skipped || res.Action == rollout.None: // a skipped one was to be changed, or has a reason
-		lines = append(lines, timeless(res.Reason))
+		lines = append(lines, Timeless(res.Reason))
 	}
 	lines = append(lines, res.Notes...)
 	return append(lines, hint(res.Entry)...)
@@ -239,9 +239,9 @@ func because(res rollout.Result) []string {
 // logTime matches the time at the start of a line of the agent's log.
 var logTime = regexp.MustCompile(`\b\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z +`)
 
-// timeless removes the time from a log line, so that a hundred hosts with the same
+// Timeless removes the time from a log line, so that a hundred hosts with the same
 // failure are one group.
-func timeless(message string) string { return logTime.ReplaceAllString(message, "") }
+func Timeless(message string) string { return logTime.ReplaceAllString(message, "") }
 
 // Totals returns the last line of a run's summary.
 func Totals(r *rollout.Run) string {

@@ -86,15 +86,15 @@ func budgetText(p *rollout.Plan) string {
 func durationText(p *rollout.Plan, cost rollout.Cost) string {
 	parts := []string{"each host"}
 	if window := longestWindow(p); window > 0 {
-		parts = append(parts, "is watched for "+short(window)+" and")
+		parts = append(parts, "is watched for "+Short(window)+" and")
 	}
 	source := "assumed"
 	if cost.Measured {
 		source = "as in earlier runs"
 	}
-	text := fmt.Sprintf("about %s, if no host fails (%s takes %s, %s", roughly(p.Estimate(cost)), strings.Join(parts, " "), short(cost.Turn.Round(time.Second/10)), source)
+	text := fmt.Sprintf("about %s, if no host fails (%s takes %s, %s", roughly(p.Estimate(cost)), strings.Join(parts, " "), Short(cost.Turn.Round(time.Second/10)), source)
 	if n := p.Soaks(); n > 0 {
-		text += fmt.Sprintf("; soaks: %d of %s", n, short(p.Policy.Soak))
+		text += fmt.Sprintf("; soaks: %d of %s", n, Short(p.Policy.Soak))
 	}
 	return text + ")"
 }
@@ -125,7 +125,7 @@ func roughly(d time.Duration) string {
 	case d >= 2*time.Minute:
 		unit = time.Minute
 	}
-	return short((d + unit - 1).Truncate(unit))
+	return Short((d + unit - 1).Truncate(unit))
 }
 
 func waveHosts(p *rollout.Plan, wave rollout.Wave) []string {
@@ -142,14 +142,14 @@ func pace(p *rollout.Plan) string {
 	if len(p.Waves) > 1 {
 		text += fmt.Sprintf(", in %d waves", len(p.Waves))
 		if p.Policy.Soak > 0 {
-			text += fmt.Sprintf(", soaking for %s between them", short(p.Policy.Soak))
+			text += fmt.Sprintf(", soaking for %s between them", Short(p.Policy.Soak))
 		}
 	}
 	return text
 }
 
-// short returns d without zero seconds and minutes: 2m0s as 2m.
-func short(d time.Duration) string {
+// Short returns d without zero seconds and minutes: 2m0s as 2m.
+func Short(d time.Duration) string {
 	text := d.String()
 	for _, zero := range []string{"m0s", "h0m"} {
 		if strings.HasSuffix(text, zero) {

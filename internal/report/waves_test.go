@@ -76,7 +76,7 @@ func TestShort(t *testing.T) {
 	for d, want := range map[time.Duration]string{
 		2 * time.Minute: "2m", time.Hour: "1h", 90 * time.Second: "1m30s", 30 * time.Second: "30s", 20 * time.Minute: "20m", 10*time.Hour + time.Second: "10h0m1s",
 	} {
-		if got := short(d); got != want {
+		if got := Short(d); got != want {
 			t.Errorf("%q, want %q", got, want)
 		}
 	}
@@ -119,17 +119,5 @@ func TestWaveInJSON(t *testing.T) {
 	list := PlanHosts(p)
 	if list[0].Wave == nil || *list[0].Wave != 1 || *list[1].Wave != 2 || list[2].Wave != nil {
 		t.Errorf("%+v", list)
-	}
-}
-
-func TestProgressOfWaves(t *testing.T) {
-	for _, terminal := range []bool{true, false} {
-		var b bytes.Buffer
-		p := &Progress{W: &b, Terminal: terminal}
-		p.Event(rollout.Event{Wave: 2, Step: "wave"})
-		p.Event(rollout.Event{Wave: 2, Step: "soak", Soak: 3 * time.Second})
-		if want := "wave 2: starts\nwave 2: soaking for 3s (health watched)\n"; b.String() != want {
-			t.Errorf("%q", b.String())
-		}
 	}
 }

@@ -63,12 +63,16 @@ func (r *Runner) Apply(ctx, stopping context.Context, plan *Plan) *Run {
 		}
 	}
 	if !a.budget.spent() {
+		a.part(plan.staging(), a.hosts(plan.due()))
 		forEach(n, max(plan.Policy.Parallel, maxConnections), func(i int) { a.stage(ctx, i) })
 	}
 	if a.canContinue() {
 		a.checkCanary(ctx)
 	}
-	a.inTurn(a.unfinished(), a.held, func(i int) { a.recoverFirst(ctx, i) })
+	if unfinished := a.unfinished(); len(unfinished) > 0 {
+		a.part("recover", a.hosts(unfinished))
+		a.inTurn(unfinished, a.held, func(i int) { a.recoverFirst(ctx, i) })
+	}
 	a.replaceCanary(ctx)
 	for wave := 0; wave < len(plan.Waves) && a.wave(ctx, wave); wave++ {
 	}
@@ -214,10 +218,8 @@ func (a *apply) wave(ctx context.Context, n int) bool {
 		a.run.Ended = true
 		return false
 	}
-	if len(a.plan.Waves) > 1 || wave.Number > 1 {
-		a.Events(Event{Wave: wave.Number, Step: "wave"})
-	}
 	hosts := wave.Hosts
+	a.Events(Event{Step: "wave", Wave: wave.Number, Waves: a.plan.lastWave(), Lasts: p.Soak, Hosts: a.hosts(hosts)})
 	a.inTurn(hosts, a.held, func(i int) { a.process(ctx, i) })
 	if a.canContinue() && a.canaryUnchanged(n) {
 		if a.replaceCanary(ctx); len(a.plan.Waves) == 0 {

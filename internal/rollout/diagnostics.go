@@ -23,6 +23,7 @@ type Diagnostics struct {
 // is done connections are cut, and the hosts clean up by themselves.
 func (r *Runner) Gather(ctx context.Context, targets []Target, d host.Diagnosis) []Result {
 	results := make([]Result, len(targets))
+	r.part("diagnose", hostsOf(targets))
 	forEach(len(targets), maxConnections, func(i int) {
 		res := &results[i]
 		res.Entry = Entry{Target: targets[i], Action: None}
@@ -114,7 +115,14 @@ func (a *apply) downloadAll(ctx context.Context) {
 	if a.Diagnostics == nil || !slices.Contains(a.gathered, true) {
 		return
 	}
-	forEach(len(a.gathered), maxConnections, func(i int) { a.download(ctx, i) })
+	var with []int
+	for i, gathered := range a.gathered {
+		if gathered {
+			with = append(with, i)
+		}
+	}
+	a.part("download", a.hosts(with))
+	forEach(len(with), maxConnections, func(n int) { a.download(ctx, with[n]) })
 	a.Diagnostics.Leave() // if nothing was downloaded
 }
 

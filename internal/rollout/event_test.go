@@ -12,6 +12,7 @@ import (
 	"github.com/aoifleet/aoifleet/internal/diags"
 	"github.com/aoifleet/aoifleet/internal/host"
 	"github.com/aoifleet/aoifleet/internal/inventory"
+	"github.com/aoifleet/aoifleet/internal/problem"
 )
 
 // ends returns the outcomes that the events of a host say.
@@ -34,31 +35,67 @@ func (f *fakeFleet) steps(name string) (list []string) {
 	return list
 }
 
-// Waves and soaks are announced by their number, counted from 1; a single wave is not, and
-// no soak where there is none.
-func TestWaveEvents(t *testing.T) {
+// Each part of a run is announced with its hosts, waves and soaks with their number and
+// that of all waves, and a watch with its length.
+func TestPartsOfARun(t *testing.T) {
 	single, unsoaked := policy(), oneByOne()
 	for name, c := range map[string]struct {
 		policy Policy
 		want   []string
 	}{
-		"one wave":    {single, nil},
-		"two waves":   {unsoaked, []string{"1 wave", "2 wave"}},
-		"with a soak": {soaking(), []string{"1 wave", "1 soak", "2 wave"}},
+		"one wave":    {single, []string{"observe 0/0 [a b c]", "stage 0/0 [a b c]", "wave 1/1 [a b c]"}},
+		"two waves":   {unsoaked, []string{"observe 0/0 [a b c]", "stage 0/0 [a b c]", "wave 1/2 [a]", "wave 2/2 [b c]"}},
+		"with a soak": {soaking(), []string{"observe 0/0 [a b c]", "stage 0/0 [a b c]", "wave 1/2 [a] 1m0s", "soak 1/2 [a] 1m0s", "wave 2/2 [b c] 1m0s"}},
 	} {
 		synctest.Test(t, func(t *testing.T) {
 			f := newFakeFleet("a", "b", "c")
 			f.rotateAll(t, t.Context(), c.policy, "a", "b", "c")
-			var got []string
-			for _, e := range f.events {
-				if e.Wave > 0 {
-					got = append(got, fmt.Sprint(e.Wave, " ", e.Step))
-				}
-			}
-			if !slices.Equal(got, c.want) {
+			if got := f.parts(); !slices.Equal(got, c.want) {
 				t.Errorf("%s: %q, want %q", name, got, c.want)
 			}
 		})
+	}
+}
+
+// parts returns the events without a host.
+func (f *fakeFleet) parts() (list []string) {
+	for _, e := range f.events {
+		if e.Host != "" {
+			continue
+		}
+		var names []string
+		for _, h := range e.Hosts {
+			names = append(names, h.Name)
+		}
+		text := fmt.Sprintf("%s %d/%d %v", e.Step, e.Wave, e.Waves, names)
+		if e.Lasts > 0 {
+			text += fmt.Sprint(" ", e.Lasts)
+		}
+		list = append(list, text)
+	}
+	return list
+}
+
+// A watch says how long it lasts at least.
+func TestWatchHasItsLength(t *testing.T) {
+	h := &inventory.Host{Name: "a", Health: inventory.Health{Window: 15 * time.Second}}
+	for name, want := range map[string]time.Duration{"watch": 15 * time.Second, "restart": 0} {
+		if got := step(h, name); got.Lasts != want || got.Host != "a" || got.Step != name {
+			t.Errorf("%s: %+v", name, got)
+		}
+	}
+}
+
+// A host whose check failed says why.
+func TestEventOfAFailedCheck(t *testing.T) {
+	f := newFakeFleet("a", "b")
+	f.vms["b"].dialErr = &problem.Error{Class: problem.Unreachable, Message: "no route"}
+	r := f.runner()
+	r.Survey(t.Context(), f.targets("a", "b"), 1)
+	for _, e := range f.events {
+		if failed := e.Host == "b" && e.Step == ""; (e.Problem != nil) != failed {
+			t.Errorf("%+v", e)
+		}
 	}
 }
 

@@ -138,22 +138,6 @@ func (r *Result) note(text string) {
 	}
 }
 
-// Event is a change of a host's state, for the progress display and the journal.
-// Outcome is set when the host has ended; a later event may set a worse one. An event
-// without a Host is about a wave: "wave" when it starts, "soak" when its soak starts.
-type Event struct {
-	Host    string
-	Wave    int
-	Step    string // observe, stage, then those of host.sh; "" when none runs
-	Outcome Outcome
-	Problem *problem.Error
-	Proof   string
-	// Done and Total are the bytes of a "download"; without a Step it is complete.
-	Done, Total int64
-	// Soak is how long a "soak" lasts.
-	Soak time.Duration
-}
-
 // NotSeen is the action in a plan that was made offline.
 const NotSeen Action = "unknown"
 

@@ -133,7 +133,7 @@ func (a *apply) runRecovery(ctx context.Context, h Host, i int) *host.Report {
 	res := &a.run.Results[i]
 	ctx, cancel := context.WithTimeout(ctx, res.unit().EndTime(res.Host.Health))
 	defer cancel()
-	onStep := func(step string) { a.Events(Event{Host: res.Host.Name, Step: step}) }
+	onStep := func(name string) { a.Events(step(res.Host, name)) }
 	onStep("recover") // before anything happens, so that the journal has it
 	report := h.Recover(ctx, onStep)
 	for pause := firstPause; (report.Ending == host.Lost || report.Ending == host.Unsent) && sleep.For(ctx, pause); pause = min(2*pause, longestPause) {

@@ -99,6 +99,7 @@ func (a *apply) undoAll(ctx context.Context) int {
 		}
 	}
 	slices.SortFunc(hosts, func(x, y int) int { return a.endOrder[y] - a.endOrder[x] })
+	a.part("undo", a.hosts(hosts))
 	a.inTurn(hosts, nil, func(i int) {
 		res := &a.run.Results[i]
 		if a.stopping.Err() != nil {

@@ -121,7 +121,7 @@ func (a *apply) rotate(ctx context.Context, i int) {
 func (a *apply) transact(ctx context.Context, i int) (Host, *host.Report, error) {
 	res := &a.run.Results[i]
 	h, err := a.connect(ctx, res.hostByUnitName())
-	onStep := func(step string) { a.Events(Event{Host: res.Host.Name, Step: step}) }
+	onStep := func(name string) { a.Events(step(res.Host, name)) }
 	for again := false; err == nil; again = true {
 		onStep("rotate") // before anything happens, so that the journal has it
 		report := h.Rotate(ctx, a.change(res.Entry), onStep)

@@ -11,6 +11,7 @@ import (
 	"github.com/aoifleet/aoifleet/internal/diags"
 	"github.com/aoifleet/aoifleet/internal/host"
 	"github.com/aoifleet/aoifleet/internal/inventory"
+	"github.com/aoifleet/aoifleet/internal/problem"
 )
 
 // maxConnections is how many hosts are observed or staged at once, and how many
@@ -57,12 +58,21 @@ type Runner struct {
 // for each target, also when ctx is done.
 func (r *Runner) Survey(ctx context.Context, targets []Target, parallel int) []Look {
 	looks := make([]Look, len(targets))
+	r.part("observe", hostsOf(targets))
 	forEach(len(targets), max(parallel, maxConnections), func(i int) {
 		r.Events(Event{Host: targets[i].Host.Name, Step: "observe"})
 		looks[i] = r.observe(ctx, *targets[i].Host, host.ObserveOptions{Saved: r.Saved, Command: r.HealthCommand})
-		r.Events(Event{Host: targets[i].Host.Name})
+		r.Events(Event{Host: targets[i].Host.Name, Problem: looks[i].problem()})
 	})
 	return looks
+}
+
+// problem returns why the check failed, nil if it did not or was cancelled.
+func (l Look) problem() *problem.Error {
+	if l.Err == nil || cancelled(l.Err) {
+		return nil
+	}
+	return host.AsProblem(l.Err)
 }
 
 func (r *Runner) observe(ctx context.Context, target inventory.Host, options host.ObserveOptions) Look {
@@ -175,16 +185,18 @@ func (r *Runner) InstallHelper(ctx, stopping context.Context, targets []Target) 
 // visit calls do with a connection to every target, many at once.
 func (r *Runner) visit(ctx, stopping context.Context, targets []Target, do func(i int, h Host) error) []Entry {
 	entries := make([]Entry, len(targets))
+	r.part("visit", hostsOf(targets))
 	forEach(len(targets), maxConnections, func(i int) {
 		entries[i] = Entry{Target: targets[i], Action: None}
 		if stopping.Err() != nil {
 			entries[i].Outcome = Skipped
 			return
 		}
+		r.Events(Event{Host: targets[i].Host.Name, Step: "visit"})
 		if err := r.visitOne(ctx, targets[i], func(h Host) error { return do(i, h) }); err != nil {
 			entries[i] = entries[i].withOutcome(outcomeOf(host.AsProblem(err)))
 		}
-		r.Events(Event{Host: targets[i].Host.Name})
+		r.Events(Event{Host: targets[i].Host.Name, Problem: entries[i].Problem})
 	})
 	return entries
 }

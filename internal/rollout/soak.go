@@ -35,7 +35,7 @@ func (a *apply) soak(ctx context.Context, wave int, hosts []int) {
 	if len(hosts) == 0 {
 		return
 	}
-	a.Events(Event{Wave: wave, Step: "soak", Soak: a.plan.Policy.Soak})
+	a.Events(Event{Step: "soak", Wave: wave, Waves: a.plan.lastWave(), Lasts: a.plan.Policy.Soak, Hosts: a.hosts(hosts)})
 	end := time.Now().Add(a.plan.Policy.Soak)
 	for {
 		last := !time.Now().Before(end)

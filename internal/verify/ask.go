@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/http"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -20,11 +21,14 @@ import (
 // for the others (see outages).
 func (v *Verifier) Ask(ctx context.Context, questions []*Question) {
 	began, out := time.Now(), newOutages()
+	var answers atomic.Int64
+	v.count(0, len(questions))
 	var group errgroup.Group
 	group.SetLimit(parallel)
 	for _, q := range questions {
 		group.Go(func() error {
 			defer close(q.answered)
+			defer func() { v.count(int(answers.Add(1)), len(questions)) }()
 			if q.first != nil {
 				<-q.first.answered // it began before this one
 			}

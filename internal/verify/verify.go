@@ -16,6 +16,7 @@ import (
 	"github.com/aoifleet/aoifleet/internal/azure"
 	"github.com/aoifleet/aoifleet/internal/azurecloud"
 	"github.com/aoifleet/aoifleet/internal/inventory"
+	"github.com/aoifleet/aoifleet/internal/rollout"
 )
 
 const (
@@ -45,6 +46,15 @@ type Verifier struct {
 	Wait time.Duration
 	// Say shows a line of progress. Many goroutines call it. nil: nothing is shown.
 	Say func(line string)
+	// Event receives "verify" with the number of answers and of questions. nil: they are not sent.
+	Event func(rollout.Event)
+}
+
+// count announces how many of the questions are answered.
+func (v *Verifier) count(answers, questions int) {
+	if v.Event != nil && questions > 0 {
+		v.Event(rollout.Event{Step: "verify", Done: int64(answers), Total: int64(questions)})
+	}
 }
 
 func (v *Verifier) say(line string) {
