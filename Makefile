@@ -37,9 +37,9 @@ check: ## formatting, vet (also for macOS and Windows), staticcheck, shellcheck
 fuzz: ## each fuzz target for a minute; FUZZTIME=10m for another time, TARGET=planfile for some of them
 	sh test/fuzz/run.sh $(TARGET)
 
-# The packages that mutate has brought to 95 %. It also knows internal/certificate.
-PKG = internal/rollout internal/planfile internal/journal internal/inventory internal/host/health.go
-mutate: ## whether tests notice changed operators of the pure packages; PKG=internal/certificate for another one
+# The packages that mutate has brought to 95 %.
+PKG = internal/rollout internal/planfile internal/journal internal/inventory internal/certificate internal/host/health.go
+mutate: ## whether tests notice changed operators of the pure packages; PKG=internal/certificate for one
 	nice -n 19 go run ./test/mutate $(PKG)
 
 model: ## a model of the transaction, in every state, and the steps of real runs in it (spin, gcc)

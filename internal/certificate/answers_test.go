@@ -126,3 +126,24 @@ func TestAnswersRefuse(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// Of files that are named each must have a certificate.
+func TestAnswerFiles(t *testing.T) {
+	at := func(name string) string { return filepath.Join(committed, name) }
+	if _, err := ReadAnswerFiles([]string{at("agent.crt"), at("agent.key")}); err == nil || !strings.HasPrefix(err.Error(), at("agent.key")+": the certificate file has no certificate") {
+		t.Error(err)
+	}
+	a, err := ReadAnswerFiles([]string{at("ec.crt"), at("expired.crt"), at("agent.crt"), at("middle.crt"), at("issued.crt")})
+	if err != nil {
+		t.Fatal(err)
+	}
+	key := loadKey(t, committed, "agent").Public()
+	chain, err := a.For(key, now)
+	if err != nil || len(chain) != 1 || Describe(chain[0]).Subject != cn {
+		t.Errorf("%v, %v", chain, err)
+	}
+	_, err = a.For(key, now.AddDate(100, 0, 0))
+	wantError(t, err, "the answer has expired", "")
+	_, err = a.For(loadKey(t, committed, "small").Public(), now)
+	wantError(t, err, "no certificate there has the key of the vault's request", "certificate inspect FILE")
+}

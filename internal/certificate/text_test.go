@@ -135,6 +135,7 @@ func TestShapesThatAreRefused(t *testing.T) {
 		{"base64 of words", encode("hello, world"), "is not a PKCS#12 file", "again"},
 		{"foreign bytes after the end", string(der) + "more", "has 4 unexpected bytes after its end", "again"},
 		{"indefinite length", "\x30\x80\x02\x01\x03\x00\x00", "is BER with indefinite lengths", "openssl pkcs12 -in FILE -nodes"},
+		{"indefinite length, PKCS#7", "\x30\x80\x06\x01\x03\x00\x00", "is BER with indefinite lengths", "openssl pkcs12 -in FILE -nodes"},
 		{"indefinite length, base64", encode("\x30\x80\x02\x01\x03\x00\x00"), "is BER with indefinite lengths", "base64 -di FILE | openssl pkcs12 -in /dev/stdin -nodes"},
 		{"indefinite length inside", "\x30\x07\x02\x01\x03\x30\x80\x00\x00", "is BER with indefinite lengths", "-nodes"},
 		{"certificate", string(read(t, committed, "agent.der")), "is a bare certificate without its private key", "--cert FILE --key KEY"},
