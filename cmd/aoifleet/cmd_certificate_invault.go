@@ -145,7 +145,7 @@ func showIssued(call *invocation, made *certsource.Issued) error {
 	fmt.Fprintf(t, "%s\t%s\t%s\t%s\n", made.Ref.Name, *in.Thumbprint, in.NotAfter.Format(time.DateOnly), made.Ref)
 	_ = t.Flush() // call.stdout keeps the error
 	if made.Renews != "" {
-		fmt.Fprintf(call.stderr, "note: the vault renews it %s; then register the new version before you rotate\n", made.Renews)
+		call.note("the vault renews it %s; then register the new version before you rotate", made.Renews)
 	}
 	made.Ref.Version = ""
 	fmt.Fprintf(call.stderr, "next: write certificate: %s in the inventory, then: aoifleet certificate register -i %s\n", made.Ref, shellescape.Quote("INVENTORY"))

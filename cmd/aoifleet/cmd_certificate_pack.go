@@ -92,7 +92,7 @@ func writeP12(call *invocation, path string, c *certificate.Certificate, force b
 	}
 	fmt.Fprintf(call.stderr, "wrote %s: %s, thumbprint %s\n", display.MaskLines(path), c.Leaf.Subject, c.Leaf.Thumbprint)
 	for _, note := range c.Notes {
-		fmt.Fprintf(call.stderr, "note: %s\n", note)
+		call.note("%s", note)
 	}
 	return nil
 }

@@ -102,7 +102,7 @@ func newRegistrar(call *invocation, flags signInFlags, cloud azurecloud.Settings
 func closeRegistrar(call *invocation, flags signInFlags, registrar *verify.Registrar) {
 	if flags.verbose {
 		for _, who := range registrar.SignedIn() {
-			fmt.Fprintf(call.stderr, "note: %s\n", who)
+			call.note("%s", who)
 		}
 	}
 	registrar.Close()
@@ -126,7 +126,7 @@ func toRegister(call *invocation, flags signInFlags) ([]*verify.Registration, *v
 	answers := verify.Questions(f.Status(call.ctx), "")
 	for _, n := range answers.NotAsked {
 		if n.Outcome != rollout.NotApplicable {
-			fmt.Fprintf(call.stderr, "note: %s was left out: %s\n", n.Host, n.Outcome)
+			call.note("%s was left out: %s", n.Host, n.Outcome)
 		}
 	}
 	call.code = notAskedCode(answers.NotAsked) // unless a later result is worse

@@ -68,6 +68,13 @@ func (call *invocation) caller(announce func(hosts int) string) fleet.Caller {
 	return c
 }
 
+// note prints a note, unless the operator wants none.
+func (call *invocation) note(format string, args ...any) {
+	if !call.muted {
+		fmt.Fprintf(call.stderr, "note: "+format+"\n", args...)
+	}
+}
+
 // open reads everything that is local and contacts no host. For announce see caller.
 func (call *invocation) open(r fleet.Request, announce func(hosts int) string) (*fleet.Fleet, error) {
 	return fleet.Open(call.ctx, call.caller(announce), r)
