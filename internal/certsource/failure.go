@@ -4,12 +4,12 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"os"
 	"strings"
 
 	"github.com/aoifleet/aoifleet/internal/azurecloud"
 	"github.com/aoifleet/aoifleet/internal/display"
 	"github.com/aoifleet/aoifleet/internal/inventory"
+	"github.com/aoifleet/aoifleet/internal/localfile"
 	"github.com/aoifleet/aoifleet/internal/problem"
 )
 
@@ -80,7 +80,7 @@ func andMore(sources []string) string {
 }
 
 // FileProblems returns what is wrong with the certificate files of hosts without reading them:
-// they do not exist, or others can read them. At most shownProblems lines.
+// they are no files, can't be read, or others can read them. At most shownProblems lines.
 func FileProblems(hosts []inventory.Host) []string {
 	var problems []*problem.Error
 	done := map[string]bool{"": true}
@@ -90,8 +90,10 @@ func FileProblems(hosts []inventory.Host) []string {
 			continue
 		}
 		done[path] = true
-		if _, err := os.Stat(path); errors.Is(err, fs.ErrNotExist) {
+		if err := localfile.Check(path); errors.Is(err, fs.ErrNotExist) {
 			problems = append(problems, problem.New(problem.Certificate, "", "%s: does not exist", display.Mask(path)))
+		} else if err != nil {
+			problems = append(problems, problem.New(problem.Certificate, "", "%s: can't be read: %s", display.Mask(path), localfile.Reason(err)))
 		} else if p := exposed(path); p != nil {
 			p.Message += "; " + p.Hint
 			problems = append(problems, p)

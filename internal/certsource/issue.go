@@ -3,6 +3,7 @@ package certsource
 import (
 	"cmp"
 	"context"
+	"crypto"
 	"crypto/x509"
 	"encoding/pem"
 	"fmt"
@@ -99,7 +100,26 @@ func (r *Reader) issued(ctx context.Context, v *azure.VaultCertificate, ref azur
 		}
 		return &Issued{Ref: ref, Renews: policy.Renews(), Request: pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE REQUEST", Bytes: o.CSR})}, nil
 	}
-	return r.newest(ctx, v, ref, policy)
+	made, err := r.newest(ctx, v, ref, policy)
+	if err == nil && !madeBy(o, made.Certificate) {
+		return nil, &problem.Error{Class: problem.Unexpected, Message: fmt.Sprintf("the newest version of %s, %s, is not the one that was made: it has another key than its request", ref, made.Ref.Version), Hint: versionsHint(ref)}
+	}
+	return made, err
+}
+
+// madeBy reports whether a certificate has the key of an operation's request, if that has one: a
+// vault may show another version, older or of someone else, as the newest.
+func madeBy(o *azure.Operation, cert *x509.Certificate) bool {
+	if len(o.CSR) == 0 {
+		return true
+	}
+	request, err := x509.ParseCertificateRequest(o.CSR)
+	key, ok := cert.PublicKey.(interface{ Equal(crypto.PublicKey) bool })
+	return err == nil && ok && key.Equal(request.PublicKey)
+}
+
+func versionsHint(ref azure.Reference) string {
+	return "az keyvault certificate list-versions --vault-name " + ref.Vault + " --name " + ref.Name
 }
 
 func (r *Reader) newest(ctx context.Context, v *azure.VaultCertificate, ref azure.Reference, policy *azure.Policy) (*Issued, error) {
@@ -108,7 +128,7 @@ func (r *Reader) newest(ctx context.Context, v *azure.VaultCertificate, ref azur
 	case err != nil:
 		return nil, err
 	case newest == nil:
-		return nil, &problem.Error{Class: problem.Secret, Message: ref.String() + " has no enabled version", Hint: "az keyvault certificate list-versions --vault-name " + ref.Vault + " --name " + ref.Name}
+		return nil, &problem.Error{Class: problem.Secret, Message: ref.String() + " has no enabled version", Hint: versionsHint(ref)}
 	}
 	made := &Issued{Ref: ref, Renews: policy.Renews()}
 	made.Ref.Version = newest.ID

@@ -22,12 +22,8 @@ var ErrKind = errors.New("not a regular file")
 // writer and a device no end. To detect a file that is too large, pass one byte more than
 // the limit.
 func Read(path string, most int64) ([]byte, error) {
-	info, err := os.Stat(path)
-	if err != nil {
+	if err := Check(path); err != nil {
 		return nil, err
-	}
-	if kind := kindOf(info.Mode()); kind != "" && !(info.Mode()&(fs.ModeNamedPipe|fs.ModeCharDevice) != 0 && inherited(path)) {
-		return nil, &fs.PathError{Op: "read", Path: path, Err: fmt.Errorf("is %s, %w", kind, ErrKind)}
 	}
 	f, err := os.Open(path)
 	if err != nil {
@@ -35,6 +31,22 @@ func Read(path string, most int64) ([]byte, error) {
 	}
 	defer f.Close()
 	return io.ReadAll(io.LimitReader(f, most))
+}
+
+// Check returns why Read does not open what is at path; nil: it does.
+func Check(path string) error {
+	info, err := os.Stat(path)
+	if err != nil {
+		return err
+	}
+	if kind := kindOf(info.Mode()); kind != "" && !(info.Mode()&(fs.ModeNamedPipe|fs.ModeCharDevice) != 0 && inherited(path)) {
+		return notRegular(path, kind)
+	}
+	return nil
+}
+
+func notRegular(path, kind string) error {
+	return &fs.PathError{Op: "read", Path: path, Err: fmt.Errorf("is %s, %w", kind, ErrKind)}
 }
 
 // kindOf returns what a file is, "" for a regular file.
@@ -58,18 +70,17 @@ func inherited(path string) bool {
 	return path == "/dev/stdin" || strings.HasPrefix(path, "/dev/fd/") || strings.HasPrefix(path, "/proc/self/fd/")
 }
 
-// errNotSmall is the error of ReadRegular for a file that it does not read.
-var errNotSmall = errors.New("not a small regular file")
-
 // ReadRegular returns the content of a regular file of at most most bytes, and reads no
 // pipe.
 func ReadRegular(path string, most int64) ([]byte, error) {
 	info, err := os.Stat(path)
-	if err != nil {
+	switch {
+	case err != nil:
 		return nil, err
-	}
-	if !info.Mode().IsRegular() || info.Size() > most {
-		return nil, &fs.PathError{Op: "read", Path: path, Err: errNotSmall}
+	case !info.Mode().IsRegular():
+		return nil, notRegular(path, kindOf(info.Mode()))
+	case info.Size() > most:
+		return nil, &fs.PathError{Op: "read", Path: path, Err: fmt.Errorf("is larger than %d bytes", most)}
 	}
 	return Read(path, most)
 }

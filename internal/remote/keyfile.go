@@ -80,7 +80,7 @@ func readKeyFile(path string) *keyFile {
 	case errors.As(err, &exposed):
 		f.problem = keyProblem(fmt.Sprintf("%s can be read or written by others (mode %04o) and is ignored, as by ssh", path, exposed.mode), "chmod 600 "+shellescape.Quote(path))
 	case err != nil:
-		f.problem = keyProblem("cannot read "+path+": "+fileReason(err), "check identity_file")
+		f.problem = keyProblem("cannot read "+path+": "+localfile.Reason(err), "check identity_file")
 		f.missing = errors.Is(err, fs.ErrNotExist)
 	default:
 		f.parse(pem)
@@ -167,16 +167,6 @@ func (s *lockedSigner) SignWithAlgorithm(rand io.Reader, data []byte, algorithm 
 
 func keyProblem(message, hint string) *problem.Error {
 	return &problem.Error{Class: problem.Authentication, Message: message, Hint: hint}
-}
-
-func fileReason(err error) string {
-	switch {
-	case errors.Is(err, fs.ErrNotExist):
-		return "no such file"
-	case errors.Is(err, fs.ErrPermission):
-		return "permission denied"
-	}
-	return "not a regular file, or too large"
 }
 
 // readPublic reads a public key or certificate in OpenSSH's one-line form; it

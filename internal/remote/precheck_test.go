@@ -30,6 +30,7 @@ func TestCheckLogins(t *testing.T) {
 	}{
 		"good":                     {Target{IdentityFiles: []string{good}}, "", 0},
 		"missing":                  {Target{IdentityFiles: []string{dir + "/none"}, IdentitiesOnly: true}, "no such file", 0},
+		"a directory":              {Target{IdentityFiles: []string{dir}, IdentitiesOnly: true}, ": is a directory, not a regular file", 0},
 		"garbled":                  {Target{IdentityFiles: []string{garbled}}, "is not a usable private key", 0},
 		"one of two":               {Target{IdentityFiles: []string{garbled, good}}, "", 0},
 		"a password":               {Target{IdentityFiles: []string{garbled}, Password: &Password{}}, "", 0},
