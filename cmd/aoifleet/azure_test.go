@@ -58,7 +58,7 @@ func (z *scriptAzure) requests(which *regexp.Regexp) (n int) {
 //	azure outside                 only the machines get there from now on
 //	azure register FILE [ASKS]    Entra knows a certificate, after so many requests
 //	azure principal FILE          the same, on the service principal
-//	azure make FILE DAYS          a certificate that is valid for so many days from now, in PEM
+//	azure make FILE DAYS [P12]    a certificate that is valid for so many days from now, in PEM; also with its key
 //	azure remove FILE             and knows it no longer
 //	azure permit PERMISSION       of Microsoft Graph, for the application itself
 //	azure has THUMBPRINT…         the application's certificates
@@ -106,9 +106,12 @@ func simulatedAzure(ts *testscript.TestScript, _ bool, args []string) {
 		days, err := strconv.Atoi(args[2])
 		ts.Check(err)
 		const since = 400 * 24 * time.Hour
-		_, public, err := certificate.New(pkix.Name{CommonName: args[1]}, 2048, since+time.Duration(days)*24*time.Hour, time.Now().Add(-since))
+		c, public, err := certificate.New(pkix.Name{CommonName: args[1]}, 2048, since+time.Duration(days)*24*time.Hour, time.Now().Add(-since))
 		ts.Check(err)
 		ts.Check(os.WriteFile(ts.MkAbs(args[1]), public, 0o600))
+		if len(args) > 3 {
+			ts.Check(os.WriteFile(ts.MkAbs(args[3]), c.Canonical(), 0o600))
+		}
 	case "principal":
 		z.app.RegisterPrincipal(leafOf(ts, args[1]))
 	case "remove":

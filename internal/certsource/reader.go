@@ -161,6 +161,10 @@ func ParseVault(source string) (azure.Reference, error) { return azure.ParseRefe
 // root first, or as PEM. Either is converted to the same bytes each time, because they
 // are installed and compared. The error is a *problem.Error or an *azure.Error.
 func (r *Reader) Fetch(ctx context.Context, ref azure.Reference) (*certificate.Certificate, error) {
+	return r.fetch(ctx, ref, r.Now)
+}
+
+func (r *Reader) fetch(ctx context.Context, ref azure.Reference, now time.Time) (*certificate.Certificate, error) {
 	var file *azure.File
 	err := r.reach(ctx, ref, func(ctx context.Context, client *azure.Client) (err error) {
 		file, err = client.Fetch(ctx, nil, ref)
@@ -172,9 +176,9 @@ func (r *Reader) Fetch(ctx context.Context, ref azure.Reference) (*certificate.C
 	data := file.Bytes()
 	var c *certificate.Certificate
 	if file.PEM {
-		c, err = certificate.Pack(data, data, r.Now)
+		c, err = certificate.Pack(data, data, now)
 	} else {
-		c, err = certificate.Parse(data, r.Now)
+		c, err = certificate.Parse(data, now)
 	}
 	if err != nil {
 		// The hints about files do not apply to a vault.

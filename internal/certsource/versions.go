@@ -8,8 +8,8 @@ import (
 	"github.com/aoifleet/aoifleet/internal/problem"
 )
 
-// Newest reads the newest version of a certificate in a vault that is complete and enabled, with
-// its key, and returns the thumbprints of the others. The error is as with Fetch.
+// Newest reads the newest version of a certificate in a vault that is complete and enabled, also an
+// expired one, with its key, and returns the thumbprints of the others. The error is as with Fetch.
 func (r *Reader) Newest(ctx context.Context, ref azure.Reference) (newest *certificate.Certificate, others []string, err error) {
 	var last *azure.Version
 	err = r.onVault(ctx, ref, func(ctx context.Context, v *azure.VaultCertificate) (err error) {
@@ -32,6 +32,10 @@ func (r *Reader) Newest(ctx context.Context, ref azure.Reference) (newest *certi
 		return nil, nil, err
 	}
 	ref.Version = last.ID
-	newest, err = r.Fetch(ctx, ref)
+	now := r.Now
+	if leaf, _ := certificate.Outline(last.DER); leaf != nil && now.After(leaf.NotAfter) { // one that has expired is the newest too
+		now = leaf.NotAfter
+	}
+	newest, err = r.fetch(ctx, ref, now)
 	return newest, others, err
 }

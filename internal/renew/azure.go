@@ -9,6 +9,8 @@ import (
 
 	"github.com/aoifleet/aoifleet/internal/certificate"
 	"github.com/aoifleet/aoifleet/internal/display"
+	"github.com/aoifleet/aoifleet/internal/host"
+	"github.com/aoifleet/aoifleet/internal/inventory"
 	"github.com/aoifleet/aoifleet/internal/problem"
 	"github.com/aoifleet/aoifleet/internal/rollout"
 	"github.com/aoifleet/aoifleet/internal/verify"
@@ -22,41 +24,48 @@ func (c *Certificate) candidate() *certificate.Certificate {
 	return c.kept.named
 }
 
-// questions returns what Azure is asked about the candidates, and which are whose.
+// questions returns what Azure is asked about the candidates, and which are whose. A host about
+// which nothing can be asked is a problem of its certificate: it would get one that Azure may not accept.
 func (r *Renewal) questions(batch []*Certificate) ([]*verify.Question, map[*certificate.Certificate]*Certificate) {
 	var entries []rollout.Entry
-	of := map[*certificate.Certificate]*Certificate{}
+	of, on := map[*certificate.Certificate]*Certificate{}, map[string]*Certificate{}
 	for _, c := range batch {
 		of[c.candidate()] = c
 		for _, i := range c.places {
-			e := r.Entries[i]
-			e.Certificate = c.candidate()
-			entries = append(entries, e)
+			if e := r.Entries[i]; e.Outcome == "" {
+				e.Certificate, on[e.Host.Name] = c.candidate(), c
+				entries = append(entries, e)
+			}
 		}
 	}
-	return verify.Questions(entries, "").Questions, of
+	a := verify.Questions(entries, "")
+	for _, n := range a.NotAsked {
+		if c := on[n.Host]; c.Problem == nil && n.Problem.Class == problem.Configuration {
+			c.Problem = unnamed([]string{n.Host})
+		} else if c.Problem == nil {
+			c.Problem = n.Problem
+		}
+	}
+	return a.Questions, of
 }
 
-// ask asks Entra and the hosts' vaults about the candidates. With wait 0 a refusal is no
-// problem: the candidate may not be registered yet.
-func (r *Renewal) ask(ctx context.Context, batch []*Certificate, wait time.Duration) {
+// ask asks Entra and the hosts' vaults about the candidates. Before they are registered a
+// refusal is no problem.
+func (r *Renewal) ask(ctx context.Context, batch []*Certificate, wait time.Duration, registered bool) {
 	questions, of := r.questions(batch)
 	r.fleet.Verifier(wait).Ask(ctx, questions)
 	for _, q := range questions {
 		switch c := of[q.Certificate]; {
 		case q.Err == nil || c.Problem != nil:
-		case q.Err.Class == problem.Refused && wait == 0:
+		case q.Err.Class == problem.Refused && !registered:
 			c.refused = q.Certificate.Leaf.Thumbprint
 		default:
-			c.Problem = &q.Err.Base
+			c.Problem = problem.New(q.Err.Class, q.Err.Hint, "%s: %s", strings.Join(inventory.Fold(q.Hosts), ", "), q.Err.Message)
 		}
 	}
 	for _, c := range batch {
-		switch thumbprint := c.candidate().Leaf.Thumbprint; {
-		case c.Problem != nil, wait == 0 && c.refused == thumbprint:
-		case !slices.ContainsFunc(questions, func(q *verify.Question) bool { return of[q.Certificate] == c }):
-			c.Problem = unnamed(c.names())
-		default:
+		thumbprint := c.candidate().Leaf.Thumbprint
+		if c.Problem == nil && (registered || c.refused != thumbprint) {
 			c.trusted = thumbprint
 			r.say(c, "Azure accepts %s", thumbprint)
 		}
@@ -64,8 +73,19 @@ func (r *Renewal) ask(ctx context.Context, batch []*Certificate, wait time.Durat
 }
 
 // unnamed returns the problem of hosts whose application is unknown.
-func unnamed(hosts string) *problem.Error {
-	return problem.New(problem.Refused, "check agent.config in the inventory, and that file on the host", "no configuration names the application of the certificate: %s", hosts)
+func unnamed(hosts []string) *problem.Error {
+	return problem.New(problem.Refused, "check agent.config in the inventory, and that file on the host", "no configuration names the application of the certificate: %s", strings.Join(inventory.Fold(hosts), ", "))
+}
+
+// unnamed returns the hosts of c that were seen and whose application is unknown.
+func (r *Renewal) unnamed(c *Certificate) (hosts []string) {
+	for _, i := range c.places {
+		named := func(p host.Provider) bool { return p.ClientID != "" }
+		if e := r.Entries[i]; e.Outcome == "" && !slices.ContainsFunc(e.Providers(), named) {
+			hosts = append(hosts, e.Host.Name)
+		}
+	}
+	return hosts
 }
 
 // list asks Graph which certificates the applications have.
@@ -100,6 +120,16 @@ func (r *Renewal) clients(c *Certificate) map[string]string {
 	return list
 }
 
+// naming returns the hosts of c whose configuration names an application.
+func (r *Renewal) naming(c *Certificate, client string) (hosts []string) {
+	for _, i := range c.places {
+		if slices.ContainsFunc(r.Entries[i].Providers(), func(p host.Provider) bool { return strings.EqualFold(p.ClientID, client) }) {
+			hosts = append(hosts, r.Entries[i].Host.Name)
+		}
+	}
+	return hosts
+}
+
 // compare enters what Graph has said about the applications of c, once it was asked. An
 // application of which that is unknown ends the renewal, if the next step depends on it.
 func (r *Renewal) compare(c *Certificate, candidate *certificate.Info) {
@@ -108,8 +138,8 @@ func (r *Renewal) compare(c *Certificate, candidate *certificate.Info) {
 	}
 	c.Registered, c.Strange, c.Unproven, c.Unlisted, c.Former = candidate != nil, nil, nil, nil, nil
 	clients := r.clients(c)
-	if len(clients) == 0 {
-		c.Unlisted = unnamed(c.names())
+	if hosts := r.unnamed(c); len(hosts) > 0 {
+		c.Unlisted = unnamed(hosts)
 	}
 	for _, client := range slices.Sorted(maps.Keys(clients)) {
 		l := r.listings[client]
@@ -121,7 +151,7 @@ func (r *Renewal) compare(c *Certificate, candidate *certificate.Info) {
 		c.Registered = c.Registered && (has(candidate.Thumbprint) || c.added == candidate.Thumbprint)
 		own := c.Named != nil && has(c.Named.Thumbprint) || slices.ContainsFunc(c.kept.former, has)
 		if !own && !strings.EqualFold(client, r.options.Client) {
-			c.Unproven = append(c.Unproven, display.Sanitise(client, 200))
+			c.Unproven = append(c.Unproven, Unproven{display.Sanitise(client, 200), r.naming(c, client)})
 		}
 		for _, old := range c.kept.former {
 			if has(old) && !slices.Contains(c.Former, old) && !slices.Contains(c.Retired, old) {
@@ -142,19 +172,24 @@ func isOn(l *verify.Listing, thumbprint string) bool {
 }
 
 // strange reports whether a registered certificate may be one that a renewal has made for c
-// and whose key is lost: it is newer than that of the hosts, none has it, and nobody here has its key.
+// and whose key is lost: it is newer than that of the hosts, not all have it, and its key is not
+// here. That one host has it does not count: the others were to get it too.
 func (r *Renewal) strange(c *Certificate, k verify.Listed) bool {
 	if !k.SignsIn || k.Expired(r.fleet.Started) || !k.End.After(c.Ends()) || slices.Contains(r.options.Ignore, k.Thumbprint) {
 		return false
 	}
 	for _, other := range r.Certificates {
 		if other.Named != nil && other.Named.Thumbprint == k.Thumbprint || other.Next != nil && other.Next.Thumbprint == k.Thumbprint ||
-			slices.Contains(other.kept.former, k.Thumbprint) ||
-			slices.ContainsFunc(other.Live, func(l Live) bool { return l.Thumbprint == k.Thumbprint }) {
+			slices.Contains(other.kept.former, k.Thumbprint) || other.onAll(k.Thumbprint) {
 			return false
 		}
 	}
 	return true
+}
+
+// onAll reports whether all hosts of c that were seen have a certificate.
+func (c *Certificate) onAll(thumbprint string) bool {
+	return len(c.Live) > 0 && !slices.ContainsFunc(c.Live, func(l Live) bool { return l.Thumbprint != thumbprint })
 }
 
 // register adds the candidates to the applications.

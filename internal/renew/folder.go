@@ -75,7 +75,11 @@ type inFolder struct {
 	life time.Duration // of a new certificate
 }
 
-func (f inFolder) with(kind string) string { return strings.TrimSuffix(f.path, suffix) + kind + suffix }
+func (f inFolder) with(kind string) string { return beside(f.path, kind) }
+
+func beside(path, kind string) string { return strings.TrimSuffix(path, suffix) + kind + suffix }
+
+func (f inFolder) paths() []string { return []string{f.path, f.with(".next"), f.with(".previous")} }
 
 // read returns what the folder has.
 func (f inFolder) read(context.Context) (k kept, err error) {

@@ -10,6 +10,8 @@ import (
 	"strings"
 	"time"
 
+	"al.essio.dev/pkg/shellescape"
+
 	"github.com/aoifleet/aoifleet/internal/certificate"
 	"github.com/aoifleet/aoifleet/internal/inventory"
 	"github.com/aoifleet/aoifleet/internal/problem"
@@ -36,7 +38,7 @@ type Standing struct {
 	Listed     bool           // Graph was asked: Strange, Unproven and Registered are known
 	Registered bool           // every application of the hosts has the candidate
 	Strange    []string       // registered certificates that nobody here has the key of, see Next
-	Unproven   []string       // applications that have none of the source's certificates
+	Unproven   []Unproven     // applications that have none of the source's certificates
 	Unlisted   *problem.Error // why Graph did not say it about every application
 
 	Problem *problem.Error // what ended its renewal in this run
@@ -49,6 +51,12 @@ type Live struct {
 	NotAfter   time.Time
 	Open       bool // a run was interrupted there, or the agent started before the file changed
 	Hosts      []string
+}
+
+// Unproven is an application that only the configurations of hosts name.
+type Unproven struct {
+	ClientID string
+	Hosts    []string
 }
 
 // Kind is the kind of a Step, in the order in which a renewal takes them.
@@ -146,7 +154,7 @@ func Next(s Standing, now time.Time, p Policy) Step {
 	case candidate == nil && !s.due(now, p):
 		return s.retirement(p)
 	case candidate == nil && s.Issued:
-		return stop("put the authority's new one in its place: aoifleet certificate pack", "the certificate was issued by an authority; a self-signed one does not replace it")
+		return stop("put the authority's next one beside it: aoifleet certificate pack --out "+shellescape.Quote(beside(s.Source, ".next")), "the certificate was issued by an authority; a self-signed one does not replace it")
 	case candidate == nil && s.Life > 0 && s.Life <= p.Expiring:
 		return stop("use a shorter --expiring, or a longer life in its policy", "every new certificate of %s would be due at once: its life is not longer than %s", s.Source, p.Expiring)
 	case candidate == nil && !s.Listed:
@@ -216,13 +224,15 @@ func (s Standing) blocked(candidate *certificate.Info, now time.Time) *problem.E
 // them has: another certificate would be a second one.
 func (s Standing) strange() Step {
 	return stop("put its key in the certificate's place, retire it (aoifleet certificate retire), or name it with --ignore if it is not this fleet's",
-		"a newer certificate is registered that no host has and whose key is not here: %s", strings.Join(s.Strange, ", "))
+		"a newer certificate is registered whose key is not here: %s", strings.Join(s.Strange, ", "))
 }
 
 // unproven stops for an application that only the configuration of a host names. Whoever can write
 // that could else get the fleet's new certificate for any application.
 func (s Standing) unproven() Step {
-	return stop("if it is right: --client-id "+s.Unproven[0], "application %s has no earlier certificate of the inventory: whether it is the agents' is unknown", s.Unproven[0])
+	first := s.Unproven[0]
+	return stop("if it is right: --client-id "+first.ClientID+"; if not, correct the configuration there",
+		"application %s has no earlier certificate of the inventory: whether it is the agents' is unknown; named by %s", first.ClientID, strings.Join(inventory.Fold(first.Hosts), ", "))
 }
 
 func stop(hint, format string, args ...any) Step {

@@ -6,16 +6,13 @@ import (
 	"fmt"
 	"path/filepath"
 	"slices"
-	"strings"
 	"time"
 
-	"github.com/aoifleet/aoifleet/internal/azure"
 	"github.com/aoifleet/aoifleet/internal/azurecloud"
 	"github.com/aoifleet/aoifleet/internal/certificate"
 	"github.com/aoifleet/aoifleet/internal/certsource"
 	"github.com/aoifleet/aoifleet/internal/display"
 	"github.com/aoifleet/aoifleet/internal/fleet"
-	"github.com/aoifleet/aoifleet/internal/inventory"
 	"github.com/aoifleet/aoifleet/internal/problem"
 	"github.com/aoifleet/aoifleet/internal/rollout"
 	"github.com/aoifleet/aoifleet/internal/verify"
@@ -32,20 +29,6 @@ type Options struct {
 	Wait   time.Duration     // until Entra knows a certificate
 	Hosts  map[string]bool   // which may be rotated, by name; all are checked
 	Say    func(line string) // shows what was done
-}
-
-// source is where one certificate and the one after it are kept.
-type source interface {
-	read(ctx context.Context) (kept, error)
-	make(ctx context.Context, now time.Time) error
-	place() error
-	forget() error // of what was retired
-}
-
-// kept is what a source has.
-type kept struct {
-	named, next *certificate.Certificate
-	former      []string // thumbprints of those that named has replaced
 }
 
 // Certificate is one certificate of the inventory in a renewal.
@@ -104,7 +87,7 @@ func Open(ctx context.Context, f *fleet.Fleet, registrar *verify.Registrar, o Op
 }
 
 func (r *Renewal) open(ctx context.Context) error {
-	known := map[string]*Certificate{}
+	known, paths := map[string]*Certificate{}, map[string]string{}
 	for i := range r.fleet.Targets {
 		t := &r.fleet.Targets[i]
 		switch t.Source = t.Host.Certificate; {
@@ -113,9 +96,16 @@ func (r *Renewal) open(ctx context.Context) error {
 		case t.Source == "":
 			return usage("set certificate: in the inventory", "no certificate is named for %s", t.Host.Name)
 		}
-		c := known[t.Source]
+		key, err := keyOf(t.Source)
+		if err != nil {
+			return err
+		}
+		c := known[key]
 		if c == nil {
 			from, err := r.sourceOf(t.Source)
+			if err == nil {
+				err = distinct(paths, from, t.Source)
+			}
 			if err != nil {
 				return err
 			}
@@ -123,9 +113,10 @@ func (r *Renewal) open(ctx context.Context) error {
 			if err := r.read(ctx, c); err != nil {
 				c.fail(err)
 			}
-			known[t.Source], c.Old = c, c.Named
+			known[key], c.Old = c, c.Named
 			r.Certificates = append(r.Certificates, c)
 		}
+		t.Source = c.Source
 		t.Certificate = c.kept.named // on a host without openssl it is known by its digest
 		c.places = append(c.places, i)
 		c.selected = c.selected || r.options.Hosts[t.Host.Name]
@@ -136,50 +127,11 @@ func (r *Renewal) open(ctx context.Context) error {
 	return nil
 }
 
-// sourceOf returns the source that an inventory names.
-func (r *Renewal) sourceOf(name string) (source, error) {
-	switch {
-	case azurecloud.InVault(name):
-		ref, err := azure.ParseReference(name)
-		if err == nil && ref.Version != "" {
-			err = usage("write it as keyvault://VAULT/NAME", "%s names a version: the next one would not be used", name)
-		}
-		return inVault{ref, r.reader}, err
-	case r.folder == nil:
-		return nil, usage("keep the certificates in a private folder that stays between two runs: --keys "+filepath.Dir(name),
-			"%s is a file: a runner that starts empty would make another certificate each time", name)
-	case filepath.Dir(name) != r.folder.path:
-		return nil, usage("write certificate: "+filepath.Join(r.folder.path, filepath.Base(name)), "%s is not in the folder of --keys, %s", name, r.folder.path)
-	}
-	return inFolder{name, r.options.Life}, nil
-}
-
 // Close ends the lock of the folder.
 func (r *Renewal) Close() {
 	if r.folder != nil {
 		r.folder.close()
 	}
-}
-
-// read reads the source of a certificate again.
-func (r *Renewal) read(ctx context.Context, c *Certificate) error {
-	got, err := c.source.read(ctx)
-	if err != nil {
-		return err
-	}
-	c.kept, c.Named, c.Next, c.Issued, c.Former = got, nil, nil, false, got.former
-	if c.Life = r.options.Life; got.named != nil {
-		c.Named = &got.named.Leaf
-		if azurecloud.InVault(c.Source) { // its policy says how long, and who issues it
-			c.Life = c.Named.NotAfter.Sub(c.Named.NotBefore)
-		} else {
-			c.Issued = c.Named.Issuer != c.Named.Subject
-		}
-	}
-	if got.next != nil {
-		c.Next = &got.next.Leaf
-	}
-	return nil
 }
 
 // Look checks all hosts.
@@ -238,8 +190,11 @@ func (r *Renewal) Next(c *Certificate) Step {
 func (r *Renewal) Probe(ctx context.Context) { r.carry(ctx, Ask, List) }
 
 // Prepare takes all steps until the rotation. A certificate that fails does not stop the
-// others.
+// others. Graph is asked again: the operator may have taken a while to agree.
 func (r *Renewal) Prepare(ctx context.Context) {
+	for _, c := range r.Certificates {
+		c.Listed = false
+	}
 	r.carry(ctx, Ask, List, Make, Register, Await, Place, Retire)
 }
 
@@ -268,9 +223,9 @@ func (r *Renewal) carry(ctx context.Context, kinds ...Kind) {
 func (r *Renewal) do(ctx context.Context, kind Kind, batch []*Certificate) {
 	switch kind {
 	case Ask:
-		r.ask(ctx, batch, 0)
+		r.ask(ctx, batch, 0, false)
 	case Await:
-		r.ask(ctx, batch, r.options.Wait)
+		r.ask(ctx, batch, r.options.Wait, true)
 	case List:
 		r.list(ctx)
 	case Register:
@@ -281,6 +236,7 @@ func (r *Renewal) do(ctx context.Context, kind Kind, batch []*Certificate) {
 				r.alone(ctx, kind, c)
 			}
 		}
+		return
 	}
 	for _, c := range batch {
 		if c.Problem == nil && kind != Ask && kind != List {
@@ -294,8 +250,12 @@ func (r *Renewal) alone(ctx context.Context, kind Kind, c *Certificate) {
 	var err error
 	before := c.candidate()
 	switch kind {
-	case Make:
-		err = c.source.make(ctx, r.fleet.Started)
+	case Make: // another machine, or the vault by itself, may have done it since
+		if err = r.read(ctx, c); err == nil && !c.changed(before) {
+			err = c.source.make(ctx, r.fleet.Started)
+		} else if err == nil {
+			return
+		}
 	case Place:
 		err = c.source.place()
 	case Retire:
@@ -307,7 +267,7 @@ func (r *Renewal) alone(ctx context.Context, kind Kind, c *Certificate) {
 	switch {
 	case err != nil:
 		c.fail(err)
-	case kind == Make && (c.candidate() == nil || before != nil && c.candidate().Leaf == before.Leaf):
+	case kind == Make && !c.changed(before):
 		c.fail(errors.New("the new certificate has disappeared"))
 	case kind == Make:
 		made := c.candidate().Leaf
@@ -316,6 +276,15 @@ func (r *Renewal) alone(ctx context.Context, kind Kind, c *Certificate) {
 	case kind == Place:
 		r.say(c, "%s is in its place", c.Named.Thumbprint)
 	}
+	if c.Problem == nil {
+		c.Done = append(c.Done, kind)
+	}
+}
+
+// changed reports whether the source has another candidate than before.
+func (c *Certificate) changed(before *certificate.Certificate) bool {
+	now := c.candidate()
+	return now != nil && (before == nil || now.Leaf.Thumbprint != before.Leaf.Thumbprint)
 }
 
 func (r *Renewal) say(c *Certificate, format string, args ...any) {
@@ -385,13 +354,4 @@ func (r *Renewal) Problems() (list []*problem.Error) {
 		}
 	}
 	return list
-}
-
-// names returns the names of the hosts that were seen, folded.
-func (c *Certificate) names() string {
-	var names []string
-	for _, l := range c.Live {
-		names = append(names, l.Hosts...)
-	}
-	return strings.Join(inventory.Fold(names), ", ")
 }

@@ -15,7 +15,7 @@ import (
 )
 
 // since returns for how long every host of the applications of c has had what its source has,
-// by the hosts' own clocks; 0 if one has not, or if any host of the inventory could not be
+// by the hosts' own clocks, which may be wrong: at most since it is valid; 0 if one has not, or if any host of the inventory could not be
 // checked, because that one may use any certificate.
 func (r *Renewal) since(c *Certificate) time.Duration {
 	clients, shortest := r.clients(c), time.Duration(-1)
@@ -34,6 +34,9 @@ func (r *Renewal) since(c *Certificate) time.Duration {
 				}
 			}
 		}
+	}
+	if c.Named != nil {
+		shortest = min(shortest, r.fleet.Started.Sub(c.Named.NotBefore))
 	}
 	return max(shortest, 0)
 }

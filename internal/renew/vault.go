@@ -38,3 +38,5 @@ func (inVault) place() error { return nil }
 
 // forget has nothing to do: the vault keeps the versions.
 func (inVault) forget() error { return nil }
+
+func (inVault) paths() []string { return nil }
