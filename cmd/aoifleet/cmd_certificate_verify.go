@@ -2,7 +2,6 @@ package main
 
 import (
 	"cmp"
-	"fmt"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -73,7 +72,7 @@ func verifyOne(call *invocation, flags verifyFlags) error {
 	if err != nil {
 		return err
 	}
-	verifier := verify.Verifier{Cloud: cloud, Transport: call.azure, Wait: flags.wait, Say: func(line string) { fmt.Fprintln(call.stderr, line) }}
+	verifier := verify.Verifier{Cloud: cloud, Transport: call.azure, Wait: flags.wait, Say: call.say}
 	verifier.Ask(call.ctx, []*verify.Question{q})
 	if e := q.Err; e != nil && e.Class == problem.Configuration {
 		return e

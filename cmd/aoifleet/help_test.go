@@ -129,3 +129,13 @@ func TestMarkdown(t *testing.T) {
 		t.Errorf("%s", out.String())
 	}
 }
+
+// Every command has its place in the help, besides those about the program itself.
+func TestCommandsAreGrouped(t *testing.T) {
+	others := " completion help version "
+	for _, cmd := range newInvocation(context.Background(), &process{}, newSignals()).command().Commands() {
+		if cmd.IsAvailableCommand() && (cmd.GroupID == "") != strings.Contains(others, " "+cmd.Name()+" ") {
+			t.Errorf("%s is in the group %q", cmd.Name(), cmd.GroupID)
+		}
+	}
+}

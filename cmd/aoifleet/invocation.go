@@ -47,14 +47,9 @@ func newInvocation(ctx context.Context, p *process, s *signals) *invocation {
 // signal ends the context instead of the program.
 func (call *invocation) caller(announce func(hosts int) string) fleet.Caller {
 	c := fleet.Caller{Command: call.verb, Version: version, Owner: call.owner, User: call.user, Home: call.home, SSH: call.ssh, Getenv: call.getenv,
-		Azure: call.azure, Say: call.progress.Say, Event: call.progress.Event}
+		Azure: call.azure, Say: call.say, Event: call.progress.Event}
 	if call.muted {
 		c.Event = func(rollout.Event) {}
-		c.Say = func(line string) {
-			if !strings.HasPrefix(line, "note: ") {
-				call.progress.Say(line)
-			}
-		}
 	}
 	c.Contact = func(hosts int) {
 		call.signals.heed()
@@ -66,6 +61,13 @@ func (call *invocation) caller(announce func(hosts int) string) fleet.Caller {
 		c.ReadSecret = call.askSecret
 	}
 	return c
+}
+
+// say prints a line of progress, unless the operator wants none, or a warning.
+func (call *invocation) say(line string) {
+	if !call.muted || strings.HasPrefix(line, "warning: ") || strings.HasPrefix(line, "interrupted: ") {
+		call.progress.Say(line)
+	}
 }
 
 // note prints a note, unless the operator wants none.

@@ -107,7 +107,7 @@ func (call *invocation) command() *cobra.Command {
 // group sorts the commands in the help of the program by what they are for; the others follow.
 func group(root *cobra.Command) {
 	for _, g := range []struct{ id, title, commands string }{
-		{"rotate", "Rotate certificates:", "plan rotate rollback recover"},
+		{"rotate", "Rotate certificates:", "plan rotate renew rollback recover"},
 		{"look", "Look at the fleet:", "status doctor runs backups gather-diags"},
 		{"prepare", "Prepare:", "inventory hostkeys certificate install-helper sudoers"},
 		{"try", "Try it without VMs:", "demo lab"},

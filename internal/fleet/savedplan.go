@@ -21,7 +21,7 @@ import (
 func (f *Fleet) SavePlan(ctx context.Context, path string, plan *rollout.Plan, o Options) (bool, error) {
 	switch {
 	case plan.Unaccepted:
-		f.caller.Say("the plan is not saved: Azure did not accept every certificate")
+		f.caller.Say("warning: the plan is not saved: Azure did not accept every certificate")
 		return false, nil
 	case ctx.Err() != nil:
 		f.caller.Say("interrupted: the plan is not saved")
