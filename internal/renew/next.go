@@ -31,6 +31,7 @@ type Standing struct {
 	// Former are the thumbprints that Named has replaced; once Graph was asked, those that are
 	// registered.
 	Former []string
+	Kept   bool          // their keys are still here
 	Since  time.Duration // for so long all hosts of its applications have had theirs; 0: not all have
 
 	Accepted   bool           // Entra and the hosts' vaults accept the candidate
@@ -190,7 +191,7 @@ func Next(s Standing, now time.Time, p Policy) Step {
 // retirement returns the next step where nothing is due.
 func (s Standing) retirement(p Policy) Step {
 	switch {
-	case p.Retire == 0 || s.Since < p.Retire || len(s.Former) == 0:
+	case p.Retire == 0 || s.Since < p.Retire || len(s.Former) == 0 && !s.Kept:
 		return Step{Kind: Nothing}
 	case !s.Listed:
 		return Step{Kind: List}

@@ -97,6 +97,7 @@ func TestNext(t *testing.T) {
 		{"the old one, not asked", Standing{Named: fresh, Live: []Live{on(fresh, "a")}, Former: []string{"OLD"}, Since: 7 * testDay}, List, ""},
 		{"the old one", Standing{Named: fresh, Live: []Live{on(fresh, "a")}, Former: []string{"OLD"}, Since: 7 * testDay, Listed: true}, Retire, ""},
 		{"the old one is gone", Standing{Named: fresh, Live: []Live{on(fresh, "a")}, Since: 70 * testDay, Listed: true}, Nothing, ""},
+		{"the old one is gone, but not its key", Standing{Named: fresh, Live: []Live{on(fresh, "a")}, Kept: true, Since: 70 * testDay, Listed: true}, Retire, ""},
 		{"the old one, and Graph gives no answer", Standing{Named: fresh, Live: []Live{on(fresh, "a")}, Former: []string{"OLD"}, Since: 7 * testDay, Listed: true, Unlisted: unlisted}, Stop, "no"},
 		{"the old one, while a host has it", Standing{Named: fresh, Live: []Live{on(fresh, "a"), on(old, "b")}, Former: []string{"OLD"}, Since: 7 * testDay, Accepted: true}, Rotate, ""},
 	} {

@@ -79,7 +79,11 @@ func Open(ctx context.Context, f *fleet.Fleet, registrar *verify.Registrar, o Op
 			return nil, err
 		}
 	}
-	if err := r.open(ctx); err != nil {
+	say := r.reader.Say
+	r.reader.Say = nil // a night with nothing to do prints one line
+	err := r.open(ctx)
+	r.reader.Say = say
+	if err != nil {
 		r.Close()
 		return nil, err
 	}

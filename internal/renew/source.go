@@ -71,6 +71,7 @@ func (r *Renewal) read(ctx context.Context, c *Certificate) error {
 		return err
 	}
 	c.kept, c.Named, c.Next, c.Issued, c.Former = got, nil, nil, false, got.former
+	c.Kept = len(got.former) > 0 && !azurecloud.InVault(c.Source)
 	if c.Life = r.options.Life; got.named != nil {
 		c.Named = &got.named.Leaf
 		if azurecloud.InVault(c.Source) { // its policy says how long, and who issues it
