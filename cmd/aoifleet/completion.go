@@ -140,7 +140,9 @@ func selectors(inv *inventory.Inventory) []string {
 	for _, h := range inv.Hosts {
 		groups[h.Group] = true
 		for name, value := range h.Labels {
-			labels[name+"="+value] = true
+			if !strings.ContainsAny(value, ",:") { // a selector ends there
+				labels[name+"="+value] = true
+			}
 		}
 		hosts = append(hosts, h.Name)
 	}

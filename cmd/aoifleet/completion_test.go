@@ -60,7 +60,7 @@ defaults:
   certificate: {command: "touch TOUCHED"}
   passphrase_from: {command: "touch TOUCHED"}
   sudo: {password_from: {command: "touch TOUCHED"}}
-  labels: {a: "$(touch TOUCHED)", b: "` + "`touch TOUCHED`" + `", c: "x;touch TOUCHED", d: "'", e: plain, f: "two words", g: "-o", h: "a\\b"}
+  labels: {a: "$(touch TOUCHED)", b: "` + "`touch TOUCHED`" + `", c: "x;touch TOUCHED", d: "'", e: plain, f: "two words", g: "-o", h: "a\\b", i: "a:b", j: "a,b"}
 hosts: {one: }
 `
 	if err := os.WriteFile(file, []byte(strings.ReplaceAll(text, "TOUCHED", touched)), 0o600); err != nil {

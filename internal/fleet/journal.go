@@ -6,6 +6,7 @@ import (
 	"sync"
 
 	"github.com/aoifleet/aoifleet/internal/journal"
+	"github.com/aoifleet/aoifleet/internal/localfile"
 	"github.com/aoifleet/aoifleet/internal/problem"
 	"github.com/aoifleet/aoifleet/internal/rollout"
 )
@@ -65,7 +66,7 @@ func (f *Fleet) startJournal() error {
 }
 
 func noJournal(dir string, err error) error {
-	return usage("cannot create the journal of this run, so no host was contacted: "+err.Error(),
+	return usage("cannot create the journal of this run, so no host was contacted: "+localfile.Named(err),
 		"make "+dir+" writable, or set XDG_STATE_HOME to a writable directory")
 }
 

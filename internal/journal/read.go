@@ -10,6 +10,9 @@ import (
 	"os"
 	"path/filepath"
 	"time"
+
+	"github.com/aoifleet/aoifleet/internal/localfile"
+	"github.com/aoifleet/aoifleet/internal/problem"
 )
 
 // Run is a journal that was read. It is only as trustworthy as the file.
@@ -41,11 +44,11 @@ var errNotStarted = errors.New("it is empty: the run ended before it started")
 
 // List reads the runs in dir, newest first, without their Entries: at most limit, or
 // all if limit is 0. A missing dir has none. A file that can't be read is left out,
-// and its error is returned together with the other runs.
+// and its error is returned together with the other runs. That of dir is a problem of class usage.
 func List(dir string, limit int) ([]*Run, error) {
 	ids, err := list(dir)
 	if err != nil {
-		return nil, err
+		return nil, problem.New(problem.Usage, "set XDG_STATE_HOME to the directory that has the runs", "the journals in %s can't be read: %s", dir, localfile.Reason(err))
 	}
 	var runs []*Run
 	var problems error

@@ -113,3 +113,13 @@ func Reason(err error) string {
 	}
 	return err.Error()
 }
+
+// Named returns the message of err with the path that a *fs.PathError contains, without the
+// name of the call.
+func Named(err error) string {
+	var at *fs.PathError
+	if errors.As(err, &at) {
+		return at.Path + ": " + at.Err.Error()
+	}
+	return err.Error()
+}
