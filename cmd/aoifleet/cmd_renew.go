@@ -85,8 +85,8 @@ func (flags renewFlags) renewOptions(call *invocation) (o renew.Options, err err
 	if flags.days < 1 || o.Life > certificate.MaxLife {
 		return o, usage(fmt.Sprintf("--days must be from 1 to %d", certificate.MaxLife/day), "for example: --days 365")
 	}
-	if flags.keys != "" && flags.Expiring >= o.Life {
-		return o, usage("--expiring must be less than --days: each new certificate would be due at once", "for example: --expiring 30d --days 365")
+	if flags.keys != "" && !o.Allows(o.Life) {
+		return o, usage("--expiring must be at least a week less than --days: each new certificate would be due at once", "for example: --expiring 30d --days 365")
 	}
 	for _, text := range flags.ignore {
 		thumbprint, err := parseThumbprint(text)

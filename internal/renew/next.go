@@ -95,6 +95,12 @@ type Policy struct {
 	Retire   time.Duration // after every host has the new certificate; 0: the old one stays registered
 }
 
+const day = 24 * time.Hour
+
+// Allows reports whether a new certificate with a life is not due for a week: each night would
+// else add one to the application.
+func (p Policy) Allows(life time.Duration) bool { return life >= p.Expiring+7*day }
+
 // Candidate returns the certificate that the hosts are to get, nil if there is none: the
 // next one, or the source's where a host has an older one. Where some hosts have the source's
 // and it is due, the others wait for the one after it.
@@ -156,8 +162,9 @@ func Next(s Standing, now time.Time, p Policy) Step {
 		return s.retirement(p)
 	case candidate == nil && s.Issued:
 		return stop("put the authority's next one beside it: aoifleet certificate pack --out "+shellescape.Quote(beside(s.Source, ".next")), "the certificate was issued by an authority; a self-signed one does not replace it")
-	case candidate == nil && s.Life > 0 && s.Life <= p.Expiring:
-		return stop("use a shorter --expiring, or a longer life in its policy", "every new certificate of %s would be due at once: its life is not longer than %s", s.Source, p.Expiring)
+	case candidate == nil && s.Life > 0 && !p.Allows(s.Life):
+		return stop("use a shorter --expiring, or a longer life in its policy", "every new certificate of %s would be due at once or within a week: its life is %d days, and --expiring %d",
+			s.Source, s.Life/day, p.Expiring/day)
 	case candidate == nil && !s.Listed:
 		return Step{Kind: List}
 	case candidate == nil && s.Unlisted != nil:
