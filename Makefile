@@ -45,11 +45,12 @@ mutate: ## whether tests notice changed operators of the pure packages; PKG=inte
 model: ## a model of the transaction, in every state, and the steps of real runs in it (spin, gcc)
 	CI=true BOUNDS="$${BOUNDS:-all}" go test -count=1 -v ./test/model
 
-matrix: ## a fault at every step of a rotation on the embedded fleet; a sample of broken system calls (Linux); many simulated rollouts
+matrix: ## a fault at every step of a rotation on the embedded fleet; the host's script in every shell; a sample of broken system calls (Linux); many simulated rollouts
 	go test -count=1 -run TestSimulation ./internal/rollout -runs 100000
 	@# The tests mostly wait for deadlines.
 	go test -tags matrix -count=1 -parallel 24 -timeout 20m ./test/matrix
 	go test -tags matrix -count=1 -timeout 20m -run TestDiskCalls ./internal/host
+	go test -count=1 -timeout 20m ./internal/host -each-shell
 
 matrix-full: ## every fault of the host's script in every shell, every system call that changes the disk broken in each way (Linux, amd64; 20 minutes)
 	go test -tags matrix -count=1 -timeout 90m ./internal/host -disk-cases 0

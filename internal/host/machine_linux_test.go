@@ -5,6 +5,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"flag"
 	"fmt"
 	"io"
 	"os"
@@ -49,22 +50,31 @@ func shells(t *testing.T) [][]string {
 	return found
 }
 
-// inEachShell runs a test on a machine of its own under every shell.
+// eachShell is set by make matrix.
+var eachShell = flag.Bool("each-shell", wholeMatrix, "run every test in every shell, instead of in one")
+
+// inEachShell runs a test on a machine of its own: under every shell with -each-shell, else
+// under one of them, as inOneShell.
 func inEachShell(t *testing.T, test func(t *testing.T, m *machine)) {
 	t.Helper()
-	inShells(t, shells(t), test)
+	inShells(t, inTurn(t, *eachShell), test)
 }
 
 // inOneShell runs a row of a long table under one of the shells, by the length of its name;
-// each table has rows for all of them. make matrix runs it under every shell.
+// each table has rows for all of them. make matrix-full runs it under every shell.
 func inOneShell(t *testing.T, test func(t *testing.T, m *machine)) {
 	t.Helper()
+	inShells(t, inTurn(t, wholeMatrix), test)
+}
+
+// inTurn returns all shells, or the one whose turn it is.
+func inTurn(t *testing.T, all bool) [][]string {
+	t.Helper()
 	found := shells(t)
-	if !wholeMatrix {
-		turn := len(t.Name()) % len(found)
-		found = found[turn : turn+1]
+	if turn := len(t.Name()) % len(found); !all {
+		return found[turn : turn+1]
 	}
-	inShells(t, found, test)
+	return found
 }
 
 func inShells(t *testing.T, shells [][]string, test func(t *testing.T, m *machine)) {
