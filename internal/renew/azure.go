@@ -144,7 +144,7 @@ func (r *Renewal) compare(c *Certificate, candidate *certificate.Info) {
 	for _, client := range slices.Sorted(maps.Keys(clients)) {
 		l := r.listings[client]
 		if l.Err != nil {
-			c.Unlisted = &l.Err.Base
+			c.Unlisted = problem.New(l.Err.Class, l.Err.Hint, "%s (application %s, named by %s)", l.Err.Message, display.Sanitise(client, 200), strings.Join(inventory.Fold(r.naming(c, client)), ", "))
 			continue
 		}
 		has := func(thumbprint string) bool { return isOn(l, thumbprint) }
