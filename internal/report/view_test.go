@@ -14,6 +14,7 @@ import (
 	"github.com/aoifleet/aoifleet/internal/inventory"
 	"github.com/aoifleet/aoifleet/internal/problem"
 	"github.com/aoifleet/aoifleet/internal/rollout"
+	"github.com/aoifleet/aoifleet/test/picture"
 )
 
 var sites = []string{"amsterdam", "berlin", "london", "madrid", "paris"}
@@ -63,6 +64,9 @@ func TestPlansOnTerminals(t *testing.T) {
 			v.Plan(&b, rollout.Make(targets, looks, inWaves()), now, false)
 			golden(t, fmt.Sprintf("plan-%d-%d.txt", n, width), b.String())
 			fits(t, b.String(), width)
+			b.Reset()
+			v.Plan(Colored(&b), rollout.Make(targets, looks, inWaves()), now, false)
+			picture.Compare(t, fmt.Sprintf("plan-%d-%d.svg", n, width), strings.TrimRight(b.String(), "\n"), width)
 		}
 	}
 }
