@@ -241,9 +241,9 @@ func (a *apply) wave(ctx context.Context, n int) bool {
 }
 
 // canaryUnchanged reports whether the wave at index n is a canary of which no host was changed, and the
-// next hosts replace it: each was refused or unreachable. The run stops there instead if the
-// waves are those of a saved plan, which are fixed, or if a canary still waits for its
-// failure domain.
+// next hosts replace it: each was refused or unreachable, or needed nothing more once it was
+// recovered. The run stops there instead if the waves are those of a saved plan, which are
+// fixed, or if a canary still waits for its failure domain.
 func (a *apply) canaryUnchanged(n int) bool {
 	if !a.plan.Waves[n].Canary {
 		return false
@@ -251,7 +251,7 @@ func (a *apply) canaryUnchanged(n int) bool {
 	stops := a.plan.fixedWaves
 	for _, i := range a.plan.Waves[n].Hosts {
 		switch a.outcome(i) {
-		case Refused, Unreachable:
+		case Refused, Unreachable, Current, NotApplicable:
 		case "":
 			stops = true
 		default:

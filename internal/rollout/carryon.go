@@ -3,6 +3,7 @@ package rollout
 import (
 	"context"
 	"slices"
+	"time"
 
 	"github.com/aoifleet/aoifleet/internal/host"
 	"github.com/aoifleet/aoifleet/internal/problem"
@@ -49,22 +50,77 @@ func (e Entry) isProven(p Policy) bool {
 		e.Seen.Clock.Sub(e.Seen.Unit.Started) >= max(p.Soak, e.Host.Health.Window)
 }
 
-// notProven says why the host, of a saved plan's canary, proves nothing.
-func (e Entry) notProven() string {
-	if e.isDone() {
-		return "has not been healthy with the new certificate for as long as the soak; try again later"
+// proofProblem returns why e, which was observed, is no proof now, nil if it is.
+func (e Entry) proofProblem(p Policy) *problem.Error {
+	if reason := e.liveProblem(); reason != nil || e.isProven(p) {
+		return reason
 	}
-	return "is not healthy with the new certificate; make a new plan"
+	return &problem.Error{Class: problem.Unhealthy, Message: tooEarly, Hint: "try again later"}
 }
 
-// members returns the hosts of a rotation: those that are due, and those that are done. A
+const tooEarly = "it has not been healthy with the new certificate for as long as the soak"
+
+// rotation is what the certificates of the hosts that are due have in common.
+type rotation struct {
+	only   string    // the thumbprint of all of them; "": there are several
+	issued time.Time // the last of them
+}
+
+func (p *Plan) rotation(isDue func(i int) bool) (r rotation) {
+	first := true
+	for i, e := range p.Entries {
+		if !isDue(i) || e.Certificate == nil {
+			continue
+		}
+		if leaf := e.Certificate.Leaf; first || leaf.Thumbprint == r.only {
+			r.only = leaf.Thumbprint
+		} else {
+			r.only = ""
+		}
+		if at := e.Certificate.Leaf.NotBefore; at.After(r.issued) {
+			r.issued = at
+		}
+		first = false
+	}
+	return r
+}
+
+// includes reports whether e, which is done, was changed in this rotation: it has the same
+// certificate, or, where hosts have several, was changed after the last of these was issued.
+// An older change proves nothing of them.
+func (r rotation) includes(e Entry) bool {
+	if thumbprintOf(e) == r.only {
+		return true
+	}
+	return slices.ContainsFunc(e.Seen.Backups, func(b host.Backup) bool {
+		at, err := time.Parse(runTime, b.Run[:min(len(runTime), len(b.Run))])
+		return err == nil && e.Seen.Replaced(b) && !at.Before(r.issued)
+	})
+}
+
+// runTime is how the ID of a run begins: when it started, in UTC.
+const runTime = "20060102-150405"
+
+// notProven says why the host, of a saved plan's canary, proves nothing.
+func (e Entry) notProven() string {
+	switch {
+	case e.isDone():
+		return tooEarly + "; try again later"
+	case e.Outcome == Current && e.isLive():
+		return "no backup shows that aoifleet has changed it; make a new plan"
+	}
+	return "it is not healthy with the new certificate; make a new plan"
+}
+
+// members returns the hosts of a rotation: those that are due, and those that it has done. A
 // host without proof that would be of the canary is left out, so that others take its place.
 func (p *Plan) members(isDue func(i int) bool) []int {
 	var list []int
+	rotation := p.rotation(isDue)
 	proof := !slices.ContainsFunc(p.Entries, Entry.isUnwell)
 	for i, e := range p.Entries {
 		inCanary := len(list) < p.Policy.Canary
-		if isDue(i) || e.isDone() && (!inCanary || proof && e.isProven(p.Policy)) {
+		if isDue(i) || e.isDone() && rotation.includes(e) && (!inCanary || proof && e.isProven(p.Policy)) {
 			list = append(list, i)
 		}
 	}
@@ -97,7 +153,7 @@ func (a *apply) checkCanary(ctx context.Context) {
 		var why *problem.Error
 		if e := (Entry{Target: a.run.Results[i].Target, Seen: look.Seen}); look.Err != nil {
 			outcome, why = outcomeOf(host.AsProblem(look.Err))
-		} else if reason := e.liveProblem(); reason != nil {
+		} else if reason := e.proofProblem(a.plan.Policy); reason != nil {
 			outcome, why = Refused, &problem.Error{Class: reason.Class, Message: "the canary of an earlier run: " + reason.Message, Hint: reason.Hint}
 		}
 		if why == nil || cancelled(look.Err) {

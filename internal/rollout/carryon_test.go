@@ -2,11 +2,13 @@ package rollout
 
 import (
 	"context"
+	"crypto/x509/pkix"
 	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
 
+	"github.com/aoifleet/aoifleet/internal/certificate"
 	"github.com/aoifleet/aoifleet/internal/host"
 	"github.com/aoifleet/aoifleet/internal/inventory"
 )
@@ -196,8 +198,106 @@ func TestSavedPlanCarriesOn(t *testing.T) {
 		if got := wavesOf(plan); got != tt.want {
 			t.Errorf("%s: %q, want %q", name, got, tt.want)
 		}
-		if e := plan.Entries[3]; tt.want == "" && (e.Outcome != Skipped || !e.unplanned || !strings.Contains(e.Reason, "not started: a, of the plan's canary")) {
+		if e := plan.Entries[3]; tt.want == "" && (e.Outcome != Skipped || !e.unplanned || !strings.Contains(e.Reason, "not started: a, of the plan's canary: it")) {
 			t.Errorf("%s: %+v", name, e)
 		}
+	}
+}
+
+// issued returns a certificate with a content of its own, issued at that time.
+func issued(t *testing.T, at time.Time) *certificate.Certificate {
+	t.Helper()
+	c, _, err := certificate.New(pkix.Name{CommonName: "agent"}, 2048, 365*24*time.Hour, at)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return c
+}
+
+// A canary proves the certificates of its own rotation. What was changed before another
+// certificate was issued belongs to an earlier one, whose hosts count in no wave.
+func TestCanaryOfAnotherRotation(t *testing.T) {
+	at, err := time.Parse("20060102-150405", runID[:15])
+	if err != nil {
+		t.Fatal(err)
+	}
+	names := []string{"a", "b", "c", "d", "e"}
+	done, before, after := issued(t, at.Add(-2*time.Hour)), issued(t, at.Add(-time.Hour)), issued(t, at.Add(time.Hour))
+	for name, tt := range map[string]struct {
+		due  [3]*certificate.Certificate // of c, d and e
+		run  string                      // that has changed a and b
+		want string
+	}{
+		"the same certificate":                {[3]*certificate.Certificate{done, done, done}, runID, "2 c d, 3 e"},
+		"the same, whatever the run's name":   {[3]*certificate.Certificate{done, done, done}, "r", "2 c d, 3 e"},
+		"each its own, issued before the run": {[3]*certificate.Certificate{before, before, before}, runID, "2 c d, 3 e"},
+		"another one, issued later":           {[3]*certificate.Certificate{after, after, after}, runID, "1! c d, 2 e"},
+		"one of them is issued later":         {[3]*certificate.Certificate{done, before, after}, runID, "1! c d, 2 e"},
+		"another one, a run without a time":   {[3]*certificate.Certificate{before, before, before}, "r", "1! c d, 2 e"},
+	} {
+		f := newFakeFleet(names...)
+		for _, name := range names[:2] {
+			seen := f.vms[name].seen
+			seen.File.Digest, seen.Backups = done.Digest(), []host.Backup{{Run: tt.run, Old: oldSum, New: done.Digest()}}
+		}
+		r, targets := f.runner(), f.targets(names...)
+		for i, c := range append([]*certificate.Certificate{done, done}, tt.due[:]...) {
+			targets[i].Certificate = c
+		}
+		looks := r.Survey(t.Context(), targets, 1)
+		r.Close()
+		for i := range looks {
+			looks[i].Seen.Clock = at.Add(2 * time.Hour)
+			looks[i].Seen.Unit.Started = at.Add(time.Hour)
+			looks[i].Seen.Live = nil
+		}
+		if got := wavesOf(Make(targets, looks, canaryFirst())); got != tt.want {
+			t.Errorf("%s: %s, want %s", name, got, tt.want)
+		}
+	}
+}
+
+// A canary that has restarted between the plan and the run proves nothing any more.
+func TestEarlierCanaryRestarts(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		names := []string{"a", "b", "c"}
+		f := newFakeFleet(names...)
+		p := canaryFirst()
+		p.Until = 1
+		f.rotateAll(t, t.Context(), p, names...)
+		p.Until, p.Soak = 0, time.Minute
+		plan := planNow(t, f, p, names...)
+		if got := wavesOf(plan); got != "2 c" {
+			t.Fatal(got)
+		}
+		f.vms["b"].seen.Unit.Started = f.vms["b"].seen.Clock.Add(-10 * time.Second)
+		r := f.runner()
+		defer r.Close()
+		run := r.Apply(t.Context(), t.Context(), plan)
+		wantOutcomes(t, run, Current, Refused, Skipped)
+		if !run.Stopped || !strings.Contains(run.Results[1].Problem.Message, "as long as the soak") {
+			t.Errorf("%v: %v", run.Stopped, run.Results[1].Problem)
+		}
+	})
+}
+
+// A canary of a saved plan that was interrupted, and needs nothing more once it is recovered,
+// proves nothing yet: no other host starts.
+func TestCanaryThatIsCurrentOnceRecovered(t *testing.T) {
+	names := []string{"a", "b"}
+	f := newFakeFleet(names...)
+	p := canaryFirst()
+	p.Canary = 1
+	vm := f.vms["a"]
+	vm.receipt("pending")
+	vm.recovery = host.Clean
+	vm.onRecover = func(v *fakeVM) { v.receipt("confirmed"); v.seen.File.Digest = newCertificate("NEW").Digest() }
+	plan := planNow(t, f, p, names...)
+	plan.fixedWaves = true
+	r := f.runner()
+	defer r.Close()
+	run := r.Apply(t.Context(), t.Context(), plan)
+	if wantOutcomes(t, run, Current, Skipped); !run.Stopped {
+		t.Error("the run is not stopped")
 	}
 }

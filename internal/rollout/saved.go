@@ -169,7 +169,7 @@ func (p *Plan) useSavedWaves(saved []planfile.Host) {
 		case e.isDone() && (n > 1 || e.isProven(p.Policy)):
 			e.Wave = n
 		case n == 1:
-			unproven = e.Host.Name + ", of the plan's canary, " + e.notProven()
+			unproven = e.Host.Name + ", of the plan's canary: " + e.notProven()
 		}
 	}
 	for _, n := range slices.Sorted(maps.Keys(of)) {

@@ -2,16 +2,19 @@ package rollout
 
 import (
 	"context"
+	"crypto/x509/pkix"
 	"flag"
 	"fmt"
 	"math"
 	"math/rand/v2"
 	"runtime"
+	"slices"
 	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
 
+	"github.com/aoifleet/aoifleet/internal/certificate"
 	"github.com/aoifleet/aoifleet/internal/inventory"
 )
 
@@ -39,11 +42,13 @@ func TestSimulation(t *testing.T) {
 
 // sim is a simulated fleet and what is known of its current run.
 type sim struct {
-	t    *testing.T
-	seed uint64
-	rnd  *rand.Rand // not used while a run is in progress
-	vms  map[string]*simVM
-	list []*simVM // in the inventory's order
+	t     *testing.T
+	seed  uint64
+	rnd   *rand.Rand // not used while a run is in progress
+	vms   map[string]*simVM
+	all   []*simVM
+	other *certificate.Certificate // that some hosts get later
+	list  []*simVM                 // those that are selected, in the inventory's order
 
 	mu      sync.Mutex
 	fleet   *fakeFleet
@@ -73,6 +78,7 @@ func newSim(t *testing.T, seed uint64) *sim {
 		v.initialise()
 		s.vms[h.Name], s.list[i] = v, v
 	}
+	s.all = s.list
 	return s
 }
 
@@ -115,21 +121,58 @@ func (s *sim) randomPolicy() Policy {
 	return p
 }
 
+var otherCertificate = sync.OnceValues(func() (*certificate.Certificate, error) {
+	c, _, err := certificate.New(pkix.Name{CommonName: "agent"}, 2048, 365*24*time.Hour, clock)
+	return c, err
+})
+
+// change is what the operator does between two runs: other hosts are selected, or their order
+// changes, agents are restarted, and some hosts get another certificate, issued now.
+func (s *sim) change() {
+	rnd := s.rnd
+	if s.list = slices.Clone(s.all); rnd.IntN(3) == 0 {
+		rnd.Shuffle(len(s.list), func(i, k int) { s.list[i], s.list[k] = s.list[k], s.list[i] })
+	}
+	if rnd.IntN(3) == 0 {
+		s.list = s.list[:1+rnd.IntN(len(s.list))]
+	}
+	if s.other == nil {
+		c, err := otherCertificate()
+		if err != nil {
+			s.t.Fatal(err)
+		}
+		copied := *c
+		copied.Leaf.NotBefore = time.Now().Truncate(time.Second)
+		s.other = &copied
+	}
+	restarts, renews := rnd.IntN(4) == 0, rnd.IntN(3) == 0
+	for _, v := range s.all {
+		if restarts && rnd.IntN(2) == 0 {
+			v.seen.Unit.Started, v.since = time.Now(), time.Now()
+		}
+		if renews && rnd.IntN(2) == 0 {
+			v.target.Certificate = s.other
+		}
+	}
+}
+
 // simulate does the runs. Before the last one all hosts have settled, and nothing fails any more.
 func (s *sim) simulate() {
 	runs := 2 + s.rnd.IntN(2)
 	for run := 1; run < runs; run++ {
-		s.rotate(fmt.Sprint("run", run), s.randomPolicy(), s.rnd.IntN(2) == 0)
+		s.rotate(fmt.Sprint("RUN", run), s.randomPolicy(), s.rnd.IntN(2) == 0)
 		time.Sleep(randomTime(s.rnd, []time.Duration{time.Minute, time.Hour}[s.rnd.IntN(2)]))
+		s.change()
 	}
 	time.Sleep(time.Hour)
+	s.list = s.all
 	s.faults = 0
 	for _, v := range s.list {
 		v.seen.Denied = "" // fixed by the operator
 	}
 	p := s.randomPolicy()
 	p.MaxFailures, p.PauseAfter, p.Until = inventory.Count(math.MaxInt), NoPause, 0
-	s.rotate("last", p, false)
+	s.rotate("LAST", p, false)
 	for _, v := range s.list {
 		refused, managed := v.seen.Unit.File == "disabled", v.seen.Provider == nil
 		done := v.seen.File.Digest == v.target.Certificate.Digest() && (v.outcome == Rotated || v.outcome == Current)
@@ -145,6 +188,8 @@ func (s *sim) rotate(id string, p Policy, interrupt bool) {
 	stopping, stop := context.WithCancel(ctx)
 	defer cut()
 	defer stop()
+	last := id == "LAST"
+	id = time.Now().UTC().Format(runTime) + "-" + id
 	targets := make([]Target, len(s.list))
 	for i, v := range s.list {
 		targets[i], v.staged, v.harmed, v.simRecord = v.target, false, time.Time{}, simRecord{}
@@ -163,7 +208,7 @@ func (s *sim) rotate(id string, p Policy, interrupt bool) {
 		return asked != 0
 	}}
 	s.plan = Make(targets, r.Survey(ctx, targets, p.Parallel), p)
-	s.plan.fixedWaves = s.rnd.IntN(4) == 0
+	s.plan.fixedWaves = s.rnd.IntN(4) == 0 && !last // a canary that is recovered stops such a plan
 	s.mu.Lock()
 	for i, e := range s.plan.Entries {
 		s.list[i].outcome = e.Outcome

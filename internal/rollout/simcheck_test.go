@@ -6,6 +6,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/aoifleet/aoifleet/internal/certificate"
 	"github.com/aoifleet/aoifleet/internal/problem"
 )
 
@@ -114,11 +115,23 @@ func (v *simVM) beginInWave() {
 }
 
 // checkProof checks that the run may begin with a later wave: earlier runs have rotated a
-// whole canary, which has been healthy since for as long as a soak.
+// whole canary, to the certificate of the other hosts or at least since all of theirs were
+// issued, and it has been healthy since for as long as a soak.
 func (s *sim) checkProof() {
+	others := map[*certificate.Certificate]bool{}
+	var issued time.Time
+	for _, w := range s.plan.Waves {
+		for _, i := range w.Hosts {
+			c := s.list[i].target.Certificate
+			if others[c] = true; c.Leaf.NotBefore.After(issued) {
+				issued = c.Leaf.NotBefore
+			}
+		}
+	}
 	proven := 0
 	for _, v := range s.list {
-		if v.current && v.outcome == Current && !v.since.IsZero() && time.Since(v.since) >= s.plan.Policy.Soak {
+		same := len(others) == 1 && others[v.target.Certificate]
+		if (same || !v.since.Before(issued)) && v.current && v.outcome == Current && !v.since.IsZero() && time.Since(v.since) >= s.plan.Policy.Soak {
 			proven++
 		}
 	}
@@ -267,7 +280,7 @@ func (s *sim) unproven() bool {
 	blocked := s.plan.fixedWaves
 	for _, i := range s.plan.Waves[0].Hosts {
 		switch s.list[i].outcome {
-		case Refused, Unreachable:
+		case Refused, Unreachable, Current, NotApplicable:
 		case Skipped:
 			blocked = true
 		default:
