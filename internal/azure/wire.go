@@ -151,8 +151,8 @@ func (x exchange) outage() bool {
 
 // lasting reports whether an outage is one that another try a moment later does not fix.
 func (x exchange) lasting() bool {
-	var authority x509.UnknownAuthorityError
-	return noSuchHost(x.err) || errors.As(x.err, &authority) || errors.Is(x.err, errTooLarge) || badProxy(x.err)
+	var tlsFailed *tls.CertificateVerificationError // its authority, name or dates
+	return noSuchHost(x.err) || errors.As(x.err, &tlsFailed) || errors.Is(x.err, errTooLarge) || badProxy(x.err)
 }
 
 // mayBeDone reports whether the service may have done what was asked for, without saying so.
