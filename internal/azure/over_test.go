@@ -20,7 +20,7 @@ import (
 func TestTunnelLeadsElsewhere(t *testing.T) {
 	var requests atomic.Int32
 	server := httptest.NewUnstartedServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { requests.Add(1) })) // of example.com
-	server.Config.ErrorLog = log.New(io.Discard, "", 0) // about the handshakes
+	server.Config.ErrorLog = log.New(io.Discard, "", 0)                                                                   // about the handshakes
 	server.StartTLS()
 	defer server.Close()
 	client, err := New(azurecloud.Settings{}, server.Client().Transport.(*http.Transport), Patience{})

@@ -89,6 +89,9 @@ func (c *Client) callVault(ctx context.Context, own *signIn, ref Reference, meth
 	case x.status >= 300:
 		return nil, x, publicRefusal(x, ref, own)
 	}
+	if err != nil { // an interruption hides the answer, and there is no resp
+		return nil, x, exchange{host: host, err: err}.unreachable()
+	}
 	text, err := readWhole(resp) // it has been read already
 	if err != nil {
 		return nil, x, notTheService(x)

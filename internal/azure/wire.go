@@ -155,13 +155,14 @@ func (x exchange) lasting() bool {
 	return noSuchHost(x.err) || errors.As(x.err, &tlsFailed) || errors.Is(x.err, errTooLarge) || badProxy(x.err)
 }
 
-// mayBeDone reports whether the service may have done what was asked for, without saying so.
+// mayBeDone reports whether the service may have done what was asked for although the request
+// failed: also after an answer of success, which an interruption hides from the caller.
 func (x exchange) mayBeDone() bool {
 	var op *net.OpError
 	var tlsFailed *tls.CertificateVerificationError
 	switch {
 	case x.err == nil:
-		return x.status >= 500 && x.status != http.StatusServiceUnavailable
+		return x.status >= 500 && x.status != http.StatusServiceUnavailable || x.status >= 200 && x.status < 300
 	case errors.As(x.err, &op) && (op.Op == "dial" || op.Op == "proxyconnect"), errors.As(x.err, &tlsFailed):
 		return false // nothing was sent
 	}

@@ -212,7 +212,7 @@ func TestMayBeDone(t *testing.T) {
 		{exchange{status: 504}, true}, {exchange{status: 503}, false}, {exchange{status: 429}, false}, {exchange{}, false},
 		{exchange{err: errTooLarge}, true}, {exchange{err: io.ErrUnexpectedEOF}, true}, {exchange{err: context.DeadlineExceeded}, true},
 		{exchange{err: &net.OpError{Op: "read", Err: io.EOF}}, true}, {exchange{err: &net.OpError{Op: "dial", Err: io.EOF}}, false},
-		{exchange{err: &tls.CertificateVerificationError{Err: io.EOF}}, false}, {exchange{err: &net.DNSError{IsNotFound: true}}, false},
+		{exchange{status: 204}, true}, {exchange{err: &tls.CertificateVerificationError{Err: io.EOF}}, false}, {exchange{err: &net.DNSError{IsNotFound: true}}, false},
 	} {
 		if got := tt.x.mayBeDone(); got != tt.want {
 			t.Errorf("%+v: %v", tt.x, got)
