@@ -2,7 +2,6 @@ package cloud
 
 import (
 	"encoding/json"
-	"errors"
 	"io"
 	"net/http"
 	"slices"
@@ -167,7 +166,7 @@ func (v *KeyVault) create(w http.ResponseWriter, r *http.Request, name string) {
 		policy = CertificatePolicy{}
 		err = json.Unmarshal(body.Policy, &policy)
 	case err == nil && c == nil:
-		err = errors.New("Property policy is required")
+		err = vaultText("Property policy is required")
 	}
 	if err == nil {
 		err = policy.check(v.issuers)

@@ -53,27 +53,34 @@ type LifetimeAction struct {
 	} `json:"action"`
 }
 
+// vaultText returns an error with a text of Key Vault, which begins like a sentence.
+func vaultText(format string, args ...any) error { return textOfVault(fmt.Sprintf(format, args...)) }
+
+type textOfVault string
+
+func (e textOfVault) Error() string { return string(e) }
+
 // check returns why a vault refuses a policy, nil if it does not.
 func (p *CertificatePolicy) check(issuers map[string]bool) error {
 	const most = 27 // days of a month, as "LifetimeAction" counts
 	switch _, err := subjectOf(p.X509.Subject); {
 	case err != nil:
-		return fmt.Errorf("Property policy.x509_props.subject has invalid value %q", p.X509.Subject)
+		return vaultText("Property policy.x509_props.subject has invalid value %q", p.X509.Subject)
 	case p.Key.Type != "RSA":
-		return fmt.Errorf("The pretend vault makes keys of type RSA only")
+		return vaultText("The pretend vault makes keys of type RSA only")
 	case p.Key.Size != 2048 && p.Key.Size != 3072 && p.Key.Size != 4096:
-		return fmt.Errorf("Property policy.key_props.key_size has invalid value %d", p.Key.Size)
+		return vaultText("Property policy.key_props.key_size has invalid value %d", p.Key.Size)
 	case p.X509.Months < 1:
-		return fmt.Errorf("Property policy.x509_props.validity_months has invalid value %d", p.X509.Months)
+		return vaultText("Property policy.x509_props.validity_months has invalid value %d", p.X509.Months)
 	case !issuers[p.Issuer.Name] && p.Issuer.Name != "Self" && p.Issuer.Name != "Unknown":
-		return fmt.Errorf("Issuer %s was not found", p.Issuer.Name)
+		return vaultText("Issuer %s was not found", p.Issuer.Name)
 	}
 	for _, a := range p.Actions {
 		switch t := a.Trigger; {
 		case a.Action.Type != "AutoRenew" && a.Action.Type != "EmailContacts":
-			return fmt.Errorf("Property policy.lifetime_actions has invalid value %q", a.Action.Type)
+			return vaultText("Property policy.lifetime_actions has invalid value %q", a.Action.Type)
 		case (t.Days == 0) == (t.Percentage == 0), t.Days < 0 || t.Days > most*p.X509.Months, t.Percentage < 0 || t.Percentage > 99:
-			return errors.New("Property policy.lifetime_actions.trigger has invalid value")
+			return vaultText("Property policy.lifetime_actions.trigger has invalid value")
 		}
 	}
 	return nil
@@ -257,7 +264,7 @@ func (v *KeyVault) complete(name string, chain [][]byte) error {
 }
 
 // errOtherKey is Key Vault's own text: "Creating and merging a certificate signing request in Key Vault".
-var errOtherKey = errors.New("The public key of the end-entity certificate in the specified X.509 certificate content does not match the public part of the specified private key. Please check if certificate is valid.")
+var errOtherKey = vaultText("The public key of the end-entity certificate in the specified X.509 certificate content does not match the public part of the specified private key. Please check if certificate is valid.")
 
 // secretValue returns the content of a certificate's secret.
 func secretValue(p CertificatePolicy, key *rsa.PrivateKey, certs []*x509.Certificate) (string, error) {
