@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/aoifleet/aoifleet/internal/display"
+	"github.com/aoifleet/aoifleet/internal/inventory"
 	"github.com/aoifleet/aoifleet/internal/journal"
 	"github.com/aoifleet/aoifleet/internal/rollout"
 )
@@ -92,13 +93,20 @@ func (f *Fleet) pastRun(run string, wanted func(*journal.Run) bool) (*journal.Ru
 // to its journal: neither rotated nor current before. The certificate must be that of the
 // rotation, unless the request names one.
 func (f *Fleet) SelectUnwell(run string) error {
-	past, err := f.pastRun(run, func(*journal.Run) bool { return true })
+	path, err := filepath.Abs(f.Inventory.Path)
 	if err != nil {
 		return err
 	}
-	if past.Command != "rotate" {
+	past, err := f.pastRun(run, func(r *journal.Run) bool { return r.Inventory == path })
+	switch {
+	case err != nil:
+		return err
+	case past.Command != "rotate":
 		return usage("run "+past.Run+" is not a rotation but: "+display.Mask(past.Command), "name the ID of a rotation: aoifleet runs list")
+	case past.Inventory != path: // its hosts may have the same names
+		return usage("run "+past.Run+" had another inventory: "+display.Mask(past.Inventory), "name that file with -i, or the hosts with --limit instead of --retry")
 	}
+	f.noteGone(past)
 	f.Targets = slices.DeleteFunc(f.Targets, func(t rollout.Target) bool {
 		return !slices.Contains(past.Hosts, t.Host.Name) || rollout.Outcome(past.Ends[t.Host.Name].Outcome).IsWell()
 	})
@@ -111,6 +119,23 @@ func (f *Fleet) SelectUnwell(run string) error {
 		return usage("run "+past.Run+" left every selected host well", "see: aoifleet runs show "+past.Run)
 	}
 	return nil
+}
+
+// noteGone says how many hosts that a rotation has not left well are not in the inventory now.
+func (f *Fleet) noteGone(past *journal.Run) {
+	if f.request.Limit != "" {
+		return // the operator has left some out
+	}
+	known := map[string]bool{}
+	for _, t := range f.Targets {
+		known[t.Host.Name] = true
+	}
+	gone := slices.DeleteFunc(slices.Clone(past.Hosts), func(name string) bool {
+		return known[name] || rollout.Outcome(past.Ends[name].Outcome).IsWell()
+	})
+	if len(gone) > 0 {
+		f.caller.Say("note: not in the inventory now: " + inventory.HostCount(len(gone)) + " that run " + past.Run + " did not leave well; see: aoifleet runs show " + past.Run)
+	}
 }
 
 // mayHaveChanged reports whether a run may have changed the host. A host without an end was

@@ -54,10 +54,9 @@ func (v View) inOrder(names []string) string {
 }
 
 func (v View) fold(names []string, ranges []inventory.Range) string {
-	text, left := join(ranges, false)
+	text, left := join(ranges, v.Verbose)
 	if left > 0 {
-		ranges = v.byGroup(names)
-		text, left = join(ranges, v.Verbose)
+		text, left = join(v.byGroup(names), false)
 	}
 	if left > 0 {
 		return text + fmt.Sprintf(", … and %d more", left) + count(len(names), "; --verbose names all")
