@@ -63,9 +63,9 @@ func runHostkeysScan(call *invocation, flags scanFlags) error {
 	case flags.pin:
 		report.HostKeyPins(call.stdout, scans)
 	case !asJSON:
-		report.HostKeys(call.stdout, scans)
+		report.View{Width: call.outWidth}.HostKeys(call.stdout, scans)
 	case flags.add && !flags.yes:
-		report.HostKeys(call.stderr, scans) // stdout is for the document alone
+		report.View{}.HostKeys(call.stderr, scans) // stdout is for the document alone
 	}
 	if flags.add && call.interrupted() == nil {
 		addHostKeys(call, f, scans, flags.yes)

@@ -37,7 +37,7 @@ func runInventoryList(call *invocation, selected selection) error {
 		call.print(list)
 		return nil
 	}
-	list.Text(call.stdout)
+	report.View{Width: call.outWidth}.Listing(call.stdout, list)
 	return nil
 }
 

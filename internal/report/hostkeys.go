@@ -5,7 +5,6 @@ import (
 	"io"
 	"net"
 	"strconv"
-	"text/tabwriter"
 
 	"github.com/aoifleet/aoifleet/internal/fleet"
 	"github.com/aoifleet/aoifleet/internal/problem"
@@ -63,8 +62,8 @@ func scanError(err error) *problem.Error {
 }
 
 // HostKeys prints a line for each key of each host.
-func HostKeys(w io.Writer, scans []fleet.Scanned) {
-	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+func (v View) HostKeys(w io.Writer, scans []fleet.Scanned) {
+	t := v.table(w, "ADDRESS")
 	fmt.Fprintln(t, "HOST\tADDRESS\tTYPE\tFINGERPRINT\tSTATE")
 	for _, s := range scans {
 		address := s.Host.Address

@@ -33,7 +33,7 @@ func scanned() []fleet.Scanned {
 
 func TestHostKeys(t *testing.T) {
 	var b bytes.Buffer
-	HostKeys(&b, scanned())
+	View{}.HostKeys(&b, scanned())
 	const want = `HOST ADDRESS TYPE FINGERPRINT STATE
 a 10.0.0.1 ssh-ed25519 SHA256:one new
 a 10.0.0.1 ssh-rsa SHA256:two known
@@ -87,4 +87,14 @@ func TestScannedHostsJSON(t *testing.T) {
 	if err != nil || string(got) != want {
 		t.Errorf("%v\ngot  %s\nwant %s", err, got, want)
 	}
+}
+
+// On a narrow terminal the address is left out, never a part of a fingerprint.
+func TestHostKeysOnATerminal(t *testing.T) {
+	var b bytes.Buffer
+	View{Width: 60}.HostKeys(&b, scanned())
+	if text := b.String(); strings.Contains(text, "10.0.0.1") || !strings.Contains(text, "SHA256:seven") {
+		t.Error(text)
+	}
+	fits(t, b.String(), 60)
 }

@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"io"
 	"strconv"
-	"text/tabwriter"
 
 	"github.com/aoifleet/aoifleet/internal/inventory"
 )
@@ -46,9 +45,9 @@ func NewListing(head Head, file string, hosts []inventory.Host) Listing {
 // sshNone is the value of ssh_config with which the inventory alone decides.
 const sshNone = "none"
 
-// Text prints a line for each host, "-" for what ssh_config decides.
-func (l Listing) Text(w io.Writer) {
-	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+// Listing prints a line for each host, "-" for what ssh_config decides.
+func (v View) Listing(w io.Writer, l Listing) {
+	t := v.table(w, "USER", "PORT")
 	fmt.Fprintln(t, "HOST\tADDRESS\tPORT\tUSER\tGROUP")
 	for _, h := range l.Hosts {
 		port, user := "-", "-"

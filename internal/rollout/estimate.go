@@ -37,8 +37,15 @@ func (p *Plan) Estimate(cost Cost) time.Duration {
 	for _, w := range p.until() {
 		total += p.span(w.Hosts, turn)
 	}
-	return total + time.Duration(p.Soaks())*p.Policy.Soak
+	if total += time.Duration(p.Soaks()) * p.Policy.Soak; total < 0 || total > longestEstimate { // more than int64 has
+		return longestEstimate
+	}
+	return total
 }
+
+// longestEstimate bounds an estimate: 100,000 hosts that each are watched and soak for a day
+// take more nanoseconds than a time.Duration has.
+const longestEstimate = 100 * 365 * 24 * time.Hour
 
 // until returns the waves up to Policy.Until.
 func (p *Plan) until() []Wave {

@@ -107,3 +107,19 @@ func estimated(t *testing.T, rnd *rand.Rand, exact bool) {
 		t.Errorf("%d hosts, %+v: took %v, estimate %v", len(names), p, took, want)
 	}
 }
+
+// The largest policy that an inventory allows has an estimate, too.
+func TestLongestEstimate(t *testing.T) {
+	const day = 24 * time.Hour
+	targets := make([]Target, 100_000)
+	one := newFakeFleet().targets("a")[0]
+	one.Host.Health.Window = day
+	for i := range targets {
+		targets[i] = one
+	}
+	p := policy()
+	p.Soak, p.Batches = day, []inventory.Amount{inventory.Count(1)}
+	if got := Offline(targets, p).Estimate(Cost{Turn: time.Hour}); got != longestEstimate {
+		t.Error(got)
+	}
+}
