@@ -154,7 +154,7 @@ func MakeSaved(saved []planfile.Host, targets []Target, looks []Look, policy Pol
 // proven, and none of it is due, nothing is done: no other host may take its place.
 func (p *Plan) useSavedWaves(saved []planfile.Host) {
 	p.fixedWaves = true
-	of, unproven := map[int][]int{}, ""
+	of, unproven, replan := map[int][]int{}, "", false
 	for i := range p.Entries {
 		e := &p.Entries[i]
 		n := 1
@@ -170,6 +170,7 @@ func (p *Plan) useSavedWaves(saved []planfile.Host) {
 			e.Wave = n
 		case n == 1:
 			unproven = e.Host.Name + ", of the plan's canary: " + e.notProven()
+			replan = replan || !e.isDone() // else the soak ends some time
 		}
 	}
 	for _, n := range slices.Sorted(maps.Keys(of)) {
@@ -177,7 +178,7 @@ func (p *Plan) useSavedWaves(saved []planfile.Host) {
 	}
 	if p.Policy.Canary > 0 && len(of[1]) == 0 && unproven != "" {
 		for _, i := range p.due() {
-			p.Entries[i].unplanned = true
+			p.Entries[i].unplanned = replan
 		}
 		p.skipAll("not started: " + unproven)
 	}
