@@ -26,6 +26,7 @@ func run(ctx context.Context, p *process, received <-chan os.Signal, args []stri
 	ended := make(chan int, 1)
 	go func() {
 		code := call.execute(args)
+		call.progress.Pause() // prints the last messages
 		if err := out.failure(); err != nil {
 			call.printError("cannot write the output: "+err.Error(), "")
 			code = cmp.Or(code, problem.ExitInternal) // a run's own code is more important

@@ -20,7 +20,8 @@ const (
 )
 
 // Display shows events and messages. Its fields are set before the first call; its methods
-// are safe for concurrent use. No event waits for the terminal.
+// are safe for concurrent use. An event or a message never waits for the terminal, which may be
+// stopped (^S) while hosts are changed.
 type Display struct {
 	W     io.Writer
 	Mode  Mode
@@ -28,11 +29,12 @@ type Display struct {
 	Color bool
 	ASCII bool
 
-	mu      sync.Mutex
+	mu      sync.Mutex // never held while something is written
 	model   Model
-	pending []line // lines to print, above the view
-	loop    *loop  // nil: nothing is drawn
-	held    bool   // nothing is printed: the terminal is someone else's
+	pending []line        // lines to print, above the view
+	writing chan struct{} // closed when the writer of pending lines ends; nil: there is none
+	loop    *loop         // nil: nothing is drawn
+	held    bool          // nothing is printed: the terminal is someone else's
 
 	stopping sync.Mutex // held while a loop ends
 }
@@ -59,7 +61,7 @@ func (d *Display) Event(e rollout.Event) {
 	}
 	if d.loop == nil && !d.held {
 		d.loop = &loop{make(chan struct{}), make(chan struct{})}
-		go d.run(d.loop)
+		go d.run(d.loop, d.writing)
 	}
 }
 
@@ -117,7 +119,8 @@ func (d *Display) Aside(f func()) {
 	f()
 }
 
-// hold removes the view and prints nothing until release. It returns false if that is so.
+// hold removes the view, prints what is to be printed, and nothing more until release. It
+// returns false if that is so.
 func (d *Display) hold() bool {
 	d.stopping.Lock()
 	defer d.stopping.Unlock()
@@ -127,16 +130,15 @@ func (d *Display) hold() bool {
 		return false
 	}
 	d.held = true
-	l := d.loop
+	l, writing := d.loop, d.writing
 	d.loop = nil
 	d.mu.Unlock()
 	if l != nil {
 		close(l.stop)
 		<-l.done
 	}
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	d.flush()
+	wait(writing)
+	d.write(d.take())
 	return true
 }
 
@@ -144,31 +146,73 @@ func (d *Display) release() {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.held = false
-	d.flush()
+	d.wake()
 }
 
-// print prints a line now, or when the view or the other's turn lets it; d.mu is held.
+// print prints a line soon, or when the view or the other's turn lets it; d.mu is held.
 func (d *Display) print(l line) {
 	d.pending = append(d.pending, l)
-	if !d.held && (d.Mode != TTY || d.loop == nil) {
-		d.flush()
+	d.wake()
+}
+
+// wake starts a writer of the pending lines if there is none and one may write; d.mu is held.
+func (d *Display) wake() {
+	if d.writing == nil && d.mayWrite() {
+		d.writing = make(chan struct{})
+		go d.writer(d.writing)
 	}
 }
 
-// flush prints the pending lines; d.mu is held and no view is drawn.
-func (d *Display) flush() {
-	for _, line := range d.pending {
+// mayWrite reports whether there are lines to print and nothing else uses the terminal; d.mu
+// is held.
+func (d *Display) mayWrite() bool {
+	return len(d.pending) > 0 && !d.held && (d.Mode != TTY || d.loop == nil)
+}
+
+func (d *Display) writer(done chan struct{}) {
+	defer close(done)
+	for {
+		d.mu.Lock()
+		if !d.mayWrite() {
+			d.writing = nil
+			d.mu.Unlock()
+			return
+		}
+		d.mu.Unlock()
+		d.write(d.take())
+	}
+}
+
+// take takes the pending lines.
+func (d *Display) take() []line {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	lines := d.pending
+	d.pending = nil
+	return lines
+}
+
+func (d *Display) write(lines []line) {
+	for _, line := range lines {
 		fmt.Fprintln(d.W, line)
 	}
-	d.pending = nil
+}
+
+// wait waits until a writer has ended.
+func wait(writing <-chan struct{}) {
+	if writing != nil {
+		<-writing
+	}
 }
 
 func (d *Display) style() Style { return Style{Color: d.Color, ASCII: d.ASCII} }
 
-// run draws the view, or says from time to time what goes on, until it is stopped.
-func (d *Display) run(l *loop) {
+// run draws the view, or says from time to time what goes on, until it is stopped. It
+// draws when the earlier writer has ended.
+func (d *Display) run(l *loop, writing <-chan struct{}) {
 	defer close(l.done)
 	if d.Mode == TTY {
+		wait(writing)
 		d.draw(l.stop)
 		return
 	}

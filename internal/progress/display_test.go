@@ -148,6 +148,7 @@ func TestNone(t *testing.T) {
 		d.Event(e.event)
 	}
 	d.Say("note: x")
+	d.Pause()
 	if b.String() != "note: x\n" {
 		t.Errorf("%q", b.String())
 	}

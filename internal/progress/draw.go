@@ -110,13 +110,8 @@ func (s *screen) above() []string {
 	if size == nil || !s.out.shown.Load() {
 		return nil
 	}
-	d := s.display
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	lines := d.pending
-	d.pending = nil
 	var fitting []string
-	for _, line := range lines {
+	for _, line := range s.display.take() {
 		fitting = append(fitting, line.fit(size.Width-1)...)
 	}
 	return fitting
