@@ -131,7 +131,7 @@ func (s *sim) checkProof() {
 	proven := 0
 	for _, v := range s.list {
 		same := len(others) == 1 && others[v.target.Certificate]
-		if (same || !v.since.Before(issued)) && v.current && v.outcome == Current && !v.since.IsZero() && time.Since(v.since) >= s.plan.Policy.Soak {
+		if v.current && v.outcome == Current && !v.since.IsZero() && (same || !v.since.Before(issued)) && time.Since(v.since) >= s.plan.Policy.Soak {
 			proven++
 		}
 	}
