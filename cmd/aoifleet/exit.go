@@ -50,9 +50,10 @@ func answersCode(list []*problem.Error) int {
 	return code
 }
 
-// signalCode returns 128 plus the signal's number, as shells do.
+// signalCode returns 128 plus the signal's number, as shells do. No shell sees that of a
+// terminal that is gone; a log has one code less.
 func signalCode(s os.Signal) int {
-	if s == syscall.SIGTERM {
+	if s == syscall.SIGTERM || s == syscall.SIGHUP {
 		return problem.ExitTerminated
 	}
 	return problem.ExitInterrupted

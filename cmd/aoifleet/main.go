@@ -57,7 +57,7 @@ func realMain() int {
 	// the middle of a change (os/signal, "SIGPIPE").
 	signal.Ignore(syscall.SIGPIPE)
 	signals := make(chan os.Signal, 2)
-	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
+	signal.Notify(signals, ending()...)
 	defer signal.Stop(signals)
 	return run(context.Background(), p, signals, os.Args[1:])
 }

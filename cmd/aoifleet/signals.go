@@ -2,7 +2,9 @@ package main
 
 import (
 	"os"
+	"os/signal"
 	"sync"
+	"syscall"
 )
 
 // signals decides what a signal does. The first signal ends the context; if the command
@@ -22,6 +24,10 @@ func newSignals() *signals { return &signals{exit: make(chan os.Signal, 1)} }
 func (s *signals) listen(received <-chan os.Signal, stop func()) {
 	for sig := range received {
 		s.mu.Lock()
+		if s.first != nil && sig == syscall.SIGHUP { // the shell and the kernel both send it
+			s.mu.Unlock()
+			continue
+		}
 		again, heeded, second := s.first != nil, s.heeded, s.second
 		if !again {
 			s.first = sig
@@ -61,4 +67,14 @@ func (s *signals) onSecond(f func()) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.second = f
+}
+
+// ending returns the signals that end the program. SIGHUP is one, so that a run ends in
+// order when its terminal goes away, unless it is ignored from the start (nohup(1)).
+func ending() []os.Signal {
+	list := []os.Signal{os.Interrupt, syscall.SIGTERM}
+	if !signal.Ignored(syscall.SIGHUP) {
+		list = append(list, syscall.SIGHUP)
+	}
+	return list
 }

@@ -66,6 +66,20 @@ func TestSignalsThatAreHeeded(t *testing.T) {
 	if sig := <-s.exit; sig != syscall.SIGTERM {
 		t.Errorf("left for %v", sig)
 	}
+	for _, first := range []os.Signal{syscall.SIGHUP, os.Interrupt} { // both the shell and the kernel report that the terminal is gone
+		s = newSignals()
+		s.heed()
+		hangups, stopped := make(chan os.Signal), make(chan struct{}, 3)
+		go s.listen(hangups, func() { stopped <- struct{}{} })
+		for _, sig := range []os.Signal{first, syscall.SIGHUP, syscall.SIGHUP} {
+			hangups <- sig
+		}
+		close(hangups)
+		<-stopped
+		if s.got() != first || len(s.exit) > 0 {
+			t.Errorf("a terminal that goes away is the second signal after %v", first)
+		}
+	}
 	s = newSignals()
 	hard := make(chan struct{}, 1)
 	s.onSecond(func() { hard <- struct{}{} })
