@@ -9,6 +9,7 @@ import (
 
 	"github.com/aoifleet/aoifleet/internal/display"
 	"github.com/aoifleet/aoifleet/internal/problem"
+	"github.com/aoifleet/aoifleet/internal/report"
 )
 
 // explain returns err as a problem.Error: what is wrong and what to do.
@@ -40,7 +41,7 @@ func plainText(err error) string {
 
 // printError prints an error and, unless it is "", a hint.
 func (call *invocation) printError(message, hint string) {
-	fmt.Fprintf(call.stderr, "error: %s\n", strings.ReplaceAll(display.MaskLines(message), "\n", "\n       "))
+	fmt.Fprintf(call.stderr, "%s %s\n", report.Alarm(call.stderr, "error:"), strings.ReplaceAll(display.MaskLines(message), "\n", "\n       "))
 	if hint != "" {
 		fmt.Fprintf(call.stderr, "hint: %s\n", display.MaskLines(hint))
 	}

@@ -6,6 +6,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/aoifleet/aoifleet/internal/display"
 	"github.com/aoifleet/aoifleet/internal/rollout"
 )
 
@@ -69,7 +70,7 @@ func (d *Display) Event(e rollout.Event) {
 func (d *Display) Say(text string) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	d.print(line{text: text})
+	d.print(line{text: display.MaskLines(text)})
 }
 
 // Announce prints one line, unless the view shows the same.

@@ -8,6 +8,8 @@ import (
 
 	"github.com/charmbracelet/x/ansi"
 
+	"github.com/aoifleet/aoifleet/internal/display"
+	"github.com/aoifleet/aoifleet/internal/problem"
 	"github.com/aoifleet/aoifleet/internal/report"
 	"github.com/aoifleet/aoifleet/internal/rollout"
 )
@@ -26,12 +28,18 @@ func above(e rollout.Event, s Style) line {
 	mark := report.MarkOf(e.Outcome)
 	l := line{text: s.glyph(mark.Symbol, mark.ASCII) + " " + e.Host + ": " + string(e.Outcome)}
 	if e.Problem != nil {
-		l.why = report.Timeless(e.Problem.Message)
+		l.why = reason(e.Problem)
 	}
 	if s.Color {
 		l.text = mark.Paint(l.text)
 	}
 	return l
+}
+
+// reason returns the message of a problem on one line. It repeats what a host has said:
+// nothing in it controls the terminal, whatever its maker did.
+func reason(p *problem.Error) string {
+	return display.Mask(strings.ReplaceAll(report.Timeless(p.Message), "\n", " "))
 }
 
 // line is a line that stays.
@@ -72,7 +80,7 @@ func plain(e rollout.Event) string {
 func ended(e rollout.Event) string {
 	text := e.Host + ": " + string(e.Outcome)
 	if e.Problem != nil {
-		text += " (" + report.Timeless(e.Problem.Message) + ")"
+		text += " (" + reason(e.Problem) + ")"
 	}
 	return text
 }

@@ -53,3 +53,6 @@ func painted(w io.Writer, o rollout.Outcome, text string) string {
 	}
 	return marks[o].Paint(text)
 }
+
+// Alarm returns text in the colour of what needs an operator, if w shows colours.
+func Alarm(w io.Writer, text string) string { return painted(w, rollout.Failed, text) }

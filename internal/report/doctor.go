@@ -96,7 +96,11 @@ func (d *Doctor) rows(w io.Writer, visit int) {
 		case c.Message != "":
 			result = "unknown"
 		}
-		fmt.Fprintln(w, strings.TrimRight(fmt.Sprintf("  %-18s %-12s %s", checkLabel(c.Name), result, c.Message), " "))
+		shown := fmt.Sprintf("%-12s", result)
+		if c.Failed() {
+			shown = Alarm(w, result) + shown[len(result):]
+		}
+		fmt.Fprintln(w, strings.TrimRight(fmt.Sprintf("  %-18s %s %s", checkLabel(c.Name), shown, c.Message), " "))
 		if hint := d.hint(c, []string{name}); c.Failed() && hint != "" {
 			fmt.Fprintf(w, "  %-18s %-12s hint: %s\n", "", "", hint)
 		}

@@ -5,6 +5,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/charmbracelet/x/ansi"
+
 	"github.com/aoifleet/aoifleet/internal/doctor"
 	"github.com/aoifleet/aoifleet/internal/host"
 	"github.com/aoifleet/aoifleet/internal/inventory"
@@ -66,6 +68,11 @@ func TestDoctorRows(t *testing.T) {
 	}
 	if rows := strings.Count(b.String(), "\n"); rows != 1+len(doctor.Names)+1+1 {
 		t.Errorf("%d lines:\n%s", rows, b.String())
+	}
+	var inColor strings.Builder
+	d.Text(Colored(&inColor), true)
+	if got := inColor.String(); !strings.Contains(got, "  leftovers          \x1b[31mFAILED\x1b[m       leftovers") || ansi.Strip(got) != b.String() {
+		t.Errorf("in colour: %q", got)
 	}
 }
 
