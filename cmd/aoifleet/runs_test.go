@@ -138,7 +138,7 @@ func TestRunsListOfNoDirectory(t *testing.T) {
 		t.Fatal(err)
 	}
 	code, stdout, stderr := callRuns(state, "runs", "list")
-	if code != problem.ExitInternal || stdout != "" || !strings.HasPrefix(stderr, "error: ") || !strings.Contains(stderr, runsDir(state)) {
+	if code != problem.ExitUsage || stdout != "" || !strings.HasPrefix(stderr, "error: ") || !strings.Contains(stderr, runsDir(state)) {
 		t.Errorf("%d\n%s\n%s", code, stdout, stderr)
 	}
 }
