@@ -2,6 +2,8 @@ package progress
 
 import (
 	"io"
+	"os"
+	"os/signal"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -30,6 +32,11 @@ func (d *Display) draw(stop <-chan struct{}) {
 	// nothing needs to be restored if the program is killed.
 	p := tea.NewProgram(s, tea.WithInput(nil), tea.WithOutput(s.out), tea.WithoutSignalHandler(), tea.WithFPS(framesPerSecond),
 		tea.WithColorProfile(colorprofile.ANSI), tea.WithEnvironment([]string{"TERM=xterm"}), tea.WithWindowSize(80, 24))
+	continued := make(chan os.Signal, 1)
+	if _, file := d.W.(interface{ Fd() uintptr }); file {
+		notifyContinued(continued)
+		defer signal.Stop(continued)
+	}
 	ended := make(chan struct{})
 	go func() {
 		defer close(ended)
@@ -45,6 +52,11 @@ func (d *Display) draw(stop <-chan struct{}) {
 			p.Quit()
 			<-ended
 			return
+		case <-continued:
+			// The shell has printed below the view, and left the cursor there: the view is drawn
+			// again from that line on.
+			_, _ = io.WriteString(d.W, strings.Repeat("\n", int(s.rows.Load())))
+			p.Send(tea.ClearScreen())
 		case <-tick.C:
 			if lines := s.above(); len(lines) > 0 {
 				for _, line := range lines {
@@ -66,6 +78,7 @@ type screen struct {
 	display *Display
 	out     *output
 	size    atomic.Pointer[tea.WindowSizeMsg]
+	rows    atomic.Int32 // the line of the cursor in the view
 	over    atomic.Bool
 }
 
@@ -99,7 +112,9 @@ func (s *screen) View() tea.View {
 	}
 	v.Content = text + "\n"
 	const unchanged = -1 // of the cursor's shape: every other value would set one
-	v.Cursor = &tea.Cursor{Position: tea.Position{Y: strings.Count(v.Content, "\n")}, Shape: unchanged}
+	rows := strings.Count(v.Content, "\n")
+	s.rows.Store(int32(rows))
+	v.Cursor = &tea.Cursor{Position: tea.Position{Y: rows}, Shape: unchanged}
 	return v
 }
 
