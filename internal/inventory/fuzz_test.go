@@ -69,7 +69,7 @@ func checkInventory(t *testing.T, inv *Inventory) {
 				t.Fatalf("%s is not absolute", path)
 			}
 		}
-		if h.Certificate != "" && !filepath.IsAbs(h.Certificate) || h.ConnectTimeout <= 0 || h.Health.Timeout <= 0 || h.Health.Window < 0 {
+		if h.Certificate != "" && (h.CertificateCommand != "" || !filepath.IsAbs(h.Certificate) && !strings.HasPrefix(h.Certificate, "keyvault://")) || h.ConnectTimeout <= 0 || h.Health.Timeout <= 0 || h.Health.Window < 0 {
 			t.Fatalf("bad host %+v", h)
 		}
 		for _, hop := range h.Jump {

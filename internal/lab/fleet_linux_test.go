@@ -143,21 +143,16 @@ func TestOptionsRefused(t *testing.T) {
 	if err := os.WriteFile(filepath.Join(full, "mine"), nil, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	wrong := t.TempDir()
-	if err := os.WriteFile(filepath.Join(wrong, "faults"), []byte("\n# a comment\nlondon-sftp-01 explode\n"), 0o600); err != nil {
-		t.Fatal(err)
-	}
 	tests := map[string]struct {
 		opts Options
 		want string
 	}{
-		"too many":    {Options{Machines: MaxMachines + 1}, "1 to 10000"},
-		"negative":    {Options{Machines: -1}, "1 to 10000"},
-		"same name":   {Options{Machines: 2, Name: func(int) string { return "a" }}, "two machines"},
-		"path name":   {Options{Name: func(int) string { return "../a" }}, "can't be called"},
-		"directory":   {Options{Dir: filepath.Join(t.TempDir(), "a b")}, "only letters"},
-		"not empty":   {Options{Dir: full}, "not empty"},
-		"faults file": {Options{Dir: wrong}, `faults:3: unknown fault "explode"`},
+		"too many":  {Options{Machines: MaxMachines + 1}, "1 to 10000"},
+		"negative":  {Options{Machines: -1}, "1 to 10000"},
+		"same name": {Options{Machines: 2, Name: func(int) string { return "a" }}, "two machines"},
+		"path name": {Options{Name: func(int) string { return "../a" }}, "can't be called"},
+		"directory": {Options{Dir: filepath.Join(t.TempDir(), "a b")}, "only letters"},
+		"not empty": {Options{Dir: full}, "not empty"},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
