@@ -38,7 +38,7 @@ type Standing struct {
 	Refused    bool           // Entra was asked in this run, and does not know the candidate
 	Listed     bool           // Graph was asked: Strange, Unproven and Registered are known
 	Registered bool           // every application of the hosts has the candidate
-	Strange    []string       // registered certificates that nobody here has the key of, see Next
+	Strange    []string       // registered certificates whose key is not here, see Next
 	Unproven   []Unproven     // applications that have none of the source's certificates
 	Unlisted   *problem.Error // why Graph did not say it about every application
 

@@ -113,7 +113,7 @@ func TestNext(t *testing.T) {
 		t.Error(Next(s, testNow, testPolicy))
 	}
 	if s := (Standing{Named: fresh, Live: []Live{on(fresh, "a")}, Former: []string{"OLD"}, Since: 9000 * testDay}); Next(s, testNow, Policy{}).Kind != Nothing {
-		t.Error("the old one is retired though nobody has asked for it")
+		t.Error("the old one is retired without the flag")
 	}
 }
 
