@@ -62,8 +62,12 @@ func TestItemsAreLimited(t *testing.T) {
 	if r.fewItems(text) || len(r.errs) != 1 || r.errs[0].Line != maxItems+1 {
 		t.Errorf("%d items: %v", len(text), r.errs)
 	}
-	if itemsAt([]byte("a:"), 1) != 1 {
-		t.Error("a key at the end of the file is not counted")
+	// A key ends at the end of the file too, and at a line end that is not ASCII. Items are
+	// counted before anything checks that the file is UTF-8.
+	for text, want := range map[string]int{"a:": 1, "a: b": 1, "a:\u0085b": 1, "a:\u2028b": 1, "a:\x80b": 1, "a:b": 0} {
+		if got := itemsAt([]byte(text), 1); got != want {
+			t.Errorf("%q: %d, want %d", text, got, want)
+		}
 	}
 }
 

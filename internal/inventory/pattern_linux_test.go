@@ -50,6 +50,7 @@ func TestPatterns(t *testing.T) {
 		`[[=a=]]`:                  "unknown class",
 		`[[:digit:]-z]`:            "not a POSIX",
 		`[b-[:digit:]]`:            "not a POSIX",
+		`x[+-[:alpha:]y`:           `it has a "[" without a "]"`, // Go reads a range from + to [
 		`a(`:                       "not a POSIX",
 		`a{}`:                      `a "{" that starts no repetition`,
 		`a{,3}`:                    `a "{" that starts no repetition`,
