@@ -68,6 +68,11 @@ func TestCarryOn(t *testing.T) {
 	if got := wavesOf(plan); got != "3 e f, 4 g" {
 		t.Errorf("after wave 2: %s", got)
 	}
+	for n, want := range map[int]int{1: 2, 3: 2, 4: 1, 5: 0} {
+		if left := plan.From(n); len(left) != want || want > 0 && left[want-1].Number != 4 {
+			t.Errorf("from wave %d: %+v", n, left)
+		}
+	}
 	if plan.Entries[0].Wave != 1 || plan.Entries[3].Wave != 2 || len(plan.Proven()) != 2 {
 		t.Errorf("done hosts keep their wave: %+v", plan.Proven())
 	}
@@ -114,6 +119,22 @@ func TestWhatIsNoCanary(t *testing.T) {
 		if got := wavesOf(planNow(t, f, p, names...)); got != tt.want {
 			t.Errorf("%s: %s, want %s", name, got, tt.want)
 		}
+	}
+}
+
+// Only of a canary is a proof asked. A host of a later wave that has just restarted keeps its
+// place, so that the waves after it keep theirs.
+func TestLaterWaveNeedsNoProof(t *testing.T) {
+	names := []string{"a", "b", "c", "d", "e", "f"}
+	f := newFakeFleet(names...)
+	p := canaryFirst()
+	p.Until = 2
+	f.rotateAll(t, context.Background(), p, names...)
+	p.Until, p.Soak = 0, time.Minute
+	f.vms["c"].seen.Unit.Started = f.vms["c"].seen.Clock
+	plan := planNow(t, f, p, names...)
+	if got := wavesOf(plan); got != "3 e f" || plan.Entries[2].Wave != 2 {
+		t.Errorf("%s; c is in wave %d", got, plan.Entries[2].Wave)
 	}
 }
 
@@ -174,15 +195,18 @@ func TestEarlierCanaryTurnsUnhealthy(t *testing.T) {
 // is done, and a new plan is needed unless the soak has yet to end.
 func TestSavedPlanCarriesOn(t *testing.T) {
 	names := []string{"a", "b", "c", "d"}
+	const unwell = "it is not healthy with the new certificate; make a new plan"
 	for name, tt := range map[string]struct {
 		change func(*host.Observation)
 		want   string
+		why    string // nothing is done
 	}{
-		"as rotated":  {func(*host.Observation) {}, "2 c d"},
-		"rolled back": {func(s *host.Observation) { s.File.Digest = oldSum }, "1! a, 2 c d"},
-		"drifted":     {func(s *host.Observation) { s.File.Digest = "other" }, ""},
-		"unhealthy":   {func(s *host.Observation) { s.Denied = "AADSTS7" }, ""},
-		"too early":   {func(s *host.Observation) { s.Unit.Started = s.Clock }, ""},
+		"as rotated":  {func(*host.Observation) {}, "2 c d", ""},
+		"rolled back": {func(s *host.Observation) { s.File.Digest = oldSum }, "1! a, 2 c d", ""},
+		"drifted":     {func(s *host.Observation) { s.File.Digest = "other" }, "", unwell},
+		"unhealthy":   {func(s *host.Observation) { s.Denied = "AADSTS7" }, "", unwell},
+		"no trace":    {func(s *host.Observation) { s.Backups = nil }, "", "no backup shows that aoifleet has changed it; make a new plan"},
+		"too early":   {func(s *host.Observation) { s.Unit.Started = s.Clock }, "", tooEarly + "; try again later"},
 	} {
 		f := newFakeFleet(names...)
 		p := canaryFirst()
@@ -198,9 +222,27 @@ func TestSavedPlanCarriesOn(t *testing.T) {
 		if got := wavesOf(plan); got != tt.want {
 			t.Errorf("%s: %q, want %q", name, got, tt.want)
 		}
-		if e := plan.Entries[3]; tt.want == "" && (e.Outcome != Skipped || e.unplanned != (name != "too early") || !strings.Contains(e.Reason, "not started: a, of the plan's canary: it")) {
+		if e := plan.Entries[3]; tt.why != "" && (e.Outcome != Skipped || e.unplanned != (name != "too early") || e.Reason != "not started: a, of the plan's canary: "+tt.why) {
 			t.Errorf("%s: %+v", name, e)
 		}
+	}
+}
+
+// Without a canary no wave waits for a proof of the first one: its hosts that are refused
+// stop no other.
+func TestSavedPlanWithoutCanary(t *testing.T) {
+	names := []string{"a", "b", "c"}
+	f := newFakeFleet(names...)
+	p := canaryFirst()
+	p.Canary = 0
+	saved := planNow(t, f, p, names...).Save()
+	f.vms["a"].seen.File.Digest, f.vms["b"].seen.File.Digest = "other", "other"
+	r := f.runner()
+	targets := f.targets(names...)
+	plan := MakeSaved(saved, targets, r.Survey(t.Context(), targets, 1), p)
+	r.Close()
+	if got := wavesOf(plan); got != "2 c" || plan.Entries[0].Outcome != Refused || plan.Entries[2].Outcome != "" {
+		t.Errorf("%s: %+v", got, plan.Entries[2])
 	}
 }
 
@@ -234,6 +276,7 @@ func TestCanaryOfAnotherRotation(t *testing.T) {
 		"another one, issued later":           {[3]*certificate.Certificate{after, after, after}, runID, "1! c d, 2 e"},
 		"one of them is issued later":         {[3]*certificate.Certificate{done, before, after}, runID, "1! c d, 2 e"},
 		"another one, a run without a time":   {[3]*certificate.Certificate{before, before, before}, "r", "1! c d, 2 e"},
+		"the same, but for one of them alone": {[3]*certificate.Certificate{before, before, done}, "r", "1! c d, 2 e"},
 	} {
 		f := newFakeFleet(names...)
 		for _, name := range names[:2] {
