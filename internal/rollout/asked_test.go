@@ -249,11 +249,12 @@ func TestLeftBehind(t *testing.T) {
 
 // A plan without observations says where the certificates are.
 func TestOfflineReasons(t *testing.T) {
-	targets := newFakeFleet().targets("named", "vault", "none")
+	targets := newFakeFleet().targets("named", "vault", "command", "none")
 	targets[1].Certificate, targets[1].Source = nil, "vault"
-	targets[2].Certificate = nil
+	targets[2].Certificate, targets[2].Command = nil, "issue"
+	targets[3].Certificate = nil
 	plan := Offline(targets, policy())
-	for i, want := range []string{"(--offline)", "its certificate is in a Key Vault", "no certificate is named"} {
+	for i, want := range []string{"(--offline)", "its certificate is in a Key Vault", "its certificate comes from a command", "no certificate is named"} {
 		if got := plan.Entries[i].Reason; !strings.HasSuffix(got, want) {
 			t.Errorf("%s: %q", targets[i].Host.Name, got)
 		}

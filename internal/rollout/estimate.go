@@ -37,10 +37,10 @@ func (p *Plan) Estimate(cost Cost) time.Duration {
 	for _, w := range p.until() {
 		total += p.span(w.Hosts, turn)
 	}
-	if total += time.Duration(p.Soaks()) * p.Policy.Soak; total < 0 || total > longestEstimate { // more than int64 has
+	if total += time.Duration(p.Soaks()) * p.Policy.Soak; total < 0 { // more than int64 has
 		return longestEstimate
 	}
-	return total
+	return min(total, longestEstimate)
 }
 
 // longestEstimate bounds an estimate: 100,000 hosts that each are watched and soak for a day

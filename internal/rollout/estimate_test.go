@@ -13,6 +13,9 @@ import (
 
 func TestEstimate(t *testing.T) {
 	const turn = 5 * time.Second
+	if AssumedCost.Turn != 3*time.Second { // as the README shows
+		t.Errorf("assumed: %v", AssumedCost.Turn)
+	}
 	made := func(n int, change func(*Policy, []Target, []Look)) *Plan {
 		p := policy()
 		p.Parallel = 1
@@ -47,7 +50,7 @@ func TestEstimate(t *testing.T) {
 		"soaks, none after the last wave": {made(6, func(p *Policy, _ []Target, _ []Look) {
 			p.Parallel, p.Canary, p.Soak, p.Batches = 9, 1, time.Minute, []inventory.Amount{inventory.Count(3)}
 		}), 3*20*time.Second + 2*time.Minute},
-		"until the canary": {made(6, func(p *Policy, _ []Target, _ []Look) { p.Parallel, p.Canary, p.Soak, p.Until = 9, 1, time.Minute, 1 }), 80 * time.Second},
+		"until the canary": {made(6, func(p *Policy, _ []Target, _ []Look) { p.Canary, p.Soak, p.Until = 1, time.Minute, 1 }), 80 * time.Second},
 		"stopped agents are not watched": {made(6, func(_ *Policy, t []Target, l []Look) {
 			for i := range l {
 				l[i].Seen.Unit.Active, t[i].Host.Agent.WhenStopped = "inactive", "replace"
