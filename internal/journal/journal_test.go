@@ -14,6 +14,7 @@ import (
 	"sync"
 	"syscall"
 	"testing"
+	"testing/synctest"
 	"time"
 )
 
@@ -313,17 +314,22 @@ func TestAppendObeysTheLimitsOfRead(t *testing.T) {
 }
 
 func TestLongestLineIsReadBack(t *testing.T) {
-	dir := t.TempDir()
-	j := create(t, dir, id)
-	e := Entry{At: time.Now().UTC(), Event: Step}
-	e.At = e.At.Truncate(time.Second) // encodes shortest
-	text, _ := json.Marshal(e)
-	e.Message = strings.Repeat("x", maxLine-len(text)-len(`,"message":""`)-len(".000000000")-1)
-	add(t, j, e)
-	run, err := Read(dir, id)
-	if err != nil || run.Entries[1].Message != e.Message {
-		t.Errorf("%v", err)
-	}
+	synctest.Test(t, func(t *testing.T) { // a fixed time, which has a fixed length
+		dir := t.TempDir()
+		j := create(t, dir, id)
+		e := Entry{At: time.Now().UTC(), Event: Step}
+		text, _ := json.Marshal(e)
+		e.Message = strings.Repeat("x", maxLine-len(text)-len(`,"message":""`)-len("\n"))
+		add(t, j, e)
+		run, err := Read(dir, id)
+		if err != nil || run.Entries[1].Message != e.Message {
+			t.Errorf("%v", err)
+		}
+		e.Message += "x"
+		if err := j.Append(e); err == nil {
+			t.Error("a longer one is written too")
+		}
+	})
 }
 
 func TestClose(t *testing.T) {

@@ -55,6 +55,26 @@ func TestDirectoriesThatAreSynced(t *testing.T) {
 	}
 }
 
+// Before a run it is known whether its journal can be created. Nothing is left behind.
+func TestCheck(t *testing.T) {
+	top := t.TempDir()
+	file := filepath.Join(t.TempDir(), "file")
+	if err := os.WriteFile(file, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for dir, want := range map[string]bool{top: true, filepath.Join(top, "a", "b"): true, filepath.Join(file, "a"): false} {
+		if err := Check(dir); (err == nil) != want {
+			t.Errorf("%s: %v", dir, err)
+		}
+	}
+	if err := Check(file); err == nil || !strings.Contains(err.Error(), "not a directory") {
+		t.Errorf("a file: %v", err)
+	}
+	if left, err := os.ReadDir(top); err != nil || len(left) > 0 {
+		t.Errorf("left behind: %v, %v", left, err)
+	}
+}
+
 // Every year that can be written in a journal can be read.
 func TestYearsOfAJournal(t *testing.T) {
 	for at, want := range map[string]bool{"0000-01-01T00:00:00Z": true, "9999-12-31T23:59:59Z": true,
