@@ -119,9 +119,13 @@ func (m *machine) reboot() {
 	m.agentBoots()
 }
 
-// powerOff removes the timers, changes the boot id, and ends the agent.
+// powerOff removes the timers, changes the boot id, and ends the agent. It waits for programs
+// of a killed script that still hold its lock: a real power cut ends them.
 func (m *machine) powerOff() {
 	m.t.Helper()
+	if dir := m.root + m.stateDir(); len(m.glob(m.stateDir())) > 0 {
+		m.must(exec.Command("flock", "-w", "60", dir, "true").Run())
+	}
 	for name := range m.timers() {
 		m.must(os.Remove(m.root + "/unit/timers/" + name))
 	}
