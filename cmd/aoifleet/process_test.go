@@ -31,7 +31,7 @@ func processCommands() map[string]func(*testscript.TestScript, bool, []string) {
 type begun struct {
 	cmd            *exec.Cmd
 	terminal       *os.File // the operator's side; nil: none
-	screen         *vt.SafeEmulator
+	screen         *screen
 	stdout, stderr *output
 	done           chan error
 	before         []string // the journals of earlier runs
@@ -127,7 +127,7 @@ func (b *begun) onTerminal(shown chan<- struct{}) error {
 	b.cmd.Stdin, b.cmd.Stderr = slave, slave
 	b.cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true, Setctty: true}
 	b.cmd.Env = append(b.cmd.Env, "TERM=xterm")
-	b.terminal, b.screen = master, vt.NewSafeEmulator(80, 24)
+	b.terminal, b.screen = master, &screen{emulator: vt.NewEmulator(80, 24)}
 	if err := unix.IoctlSetWinsize(int(master.Fd()), unix.TIOCSWINSZ, &unix.Winsize{Col: 80, Row: 24}); err != nil {
 		return err
 	}
@@ -140,6 +140,36 @@ func (b *begun) onTerminal(shown chan<- struct{}) error {
 		_, _ = io.Copy(io.MultiWriter(b.screen, b.stderr), master)
 	}()
 	return nil
+}
+
+// screen is what a terminal shows. Only some of the methods of vt.SafeEmulator lock it.
+type screen struct {
+	mu       sync.Mutex
+	emulator *vt.Emulator
+}
+
+func (s *screen) Write(p []byte) (int, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.emulator.Write(p)
+}
+
+func (s *screen) String() string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.emulator.String()
+}
+
+func (s *screen) CursorHidden() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.emulator.CursorHidden()
+}
+
+func (s *screen) Resize(columns, rows int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.emulator.Resize(columns, rows)
 }
 
 func theBegun(ts *testscript.TestScript) *begun {
