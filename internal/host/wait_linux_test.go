@@ -35,10 +35,16 @@ func hangingHost(t *testing.T, answer string, files ...string) *VM {
 	}
 	check(t, os.WriteFile(filepath.Join(s.dir, "answer"), []byte(answer), 0o600))
 	t.Cleanup(func() { // by the ids of the processes of this test
-		pids, _ := os.ReadFile(filepath.Join(s.dir, "pids"))
-		for _, text := range strings.Fields(string(pids)) {
-			if pid, err := strconv.Atoi(text); err == nil && pid > 1 {
-				_ = syscall.Kill(pid, syscall.SIGKILL)
+		for deadline := time.Now().Add(time.Minute); time.Now().Before(deadline); {
+			pids, _ := os.ReadFile(filepath.Join(s.dir, "pids"))
+			for _, text := range strings.Fields(string(pids)) {
+				if pid, err := strconv.Atoi(text); err == nil && pid > 1 {
+					_ = syscall.Kill(pid, syscall.SIGKILL)
+				}
+			}
+			// One that has only just started writes its id now; after this it ends by itself.
+			if os.RemoveAll(s.dir) == nil {
+				return
 			}
 		}
 	})
