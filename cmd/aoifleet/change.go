@@ -43,6 +43,11 @@ func (flags *changeFlags) addDeadman(cmd *cobra.Command) {
 	cmd.Flags().BoolVar(&flags.NoDeadman, "no-deadman", false, "do not arm the dead-man switch: a host whose run is interrupted, or that reboots, does not undo by itself")
 }
 
+// addIgnoreWindow adds --ignore-window.
+func (flags *changeFlags) addIgnoreWindow(cmd *cobra.Command) {
+	cmd.Flags().Var((*reasonValue)(&flags.IgnoreWindow), "ignore-window", "change hosts also outside rollout.windows and in rollout.freezes, because of `REASON`, which the journal and the report keep")
+}
+
 // addVerify adds the flags for the question to Azure (verify: entra in the inventory).
 func (flags *changeFlags) addVerify(cmd *cobra.Command) {
 	f := cmd.Flags()
@@ -63,6 +68,9 @@ func (flags changeFlags) args() []string {
 		if flag.given {
 			args = append(args, flag.name)
 		}
+	}
+	if flags.IgnoreWindow != "" {
+		args = append(args, "--ignore-window", flags.IgnoreWindow)
 	}
 	return args
 }

@@ -41,6 +41,7 @@ func planCommand(call *invocation) *cobra.Command {
 	flags.addDeadman(cmd)
 	flags.addParallel(cmd)
 	flags.addVerify(cmd)
+	flags.addIgnoreWindow(cmd)
 	cmd.Flags().Bool("dry-run", true, "a plan changes nothing")
 	_ = cmd.Flags().MarkHidden("dry-run") // plan --check is what it says
 	return cmd

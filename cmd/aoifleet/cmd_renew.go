@@ -13,6 +13,7 @@ import (
 	"github.com/aoifleet/aoifleet/internal/problem"
 	"github.com/aoifleet/aoifleet/internal/renew"
 	"github.com/aoifleet/aoifleet/internal/report"
+	"github.com/aoifleet/aoifleet/internal/rollout"
 	"github.com/aoifleet/aoifleet/internal/verify"
 )
 
@@ -43,6 +44,7 @@ func renewCommand(call *invocation) *cobra.Command {
 	f.StringArrayVar(&flags.ignore, "ignore", nil, "`THUMBPRINT` of a registered certificate that is not of this fleet; may be repeated")
 	f.StringVar(&flags.signWith, "sign-with", "", "`FILE` with a certificate that the application already has, to sign in as the application; default: as the operator (az login)")
 	cmd.Flag("verbose").Usage = "show who is signed in to Azure; name every host and every cause in the text"
+	flags.addIgnoreWindow(cmd)
 	durationVar(cmd, &flags.VerifyWait, "verify-wait", verify.DefaultWait, "wait at most `DURATION` until Entra knows the certificate; 0: ask once")
 	return cmd
 }
@@ -154,9 +156,11 @@ func (c *renewal) messages() io.Writer {
 // end ends a run without a rotation.
 func (c *renewal) end() error {
 	c.exit(problem.Worst(c.code, c.problemsCode()))
+	late := rollout.BeforeWindow(c.fleet.Inventory.Rollout, c.renew.Entries, c.fleet.Started)
+	report.Warnings(c.stderr, late)
 	if c.json() {
 		d := c.document(c.fleet, nil)
-		d.Renewals = report.RenewalsOf(c.renew)
+		d.Renewals, d.Warnings = report.RenewalsOf(c.renew), report.ShownWarnings(late)
 		c.printDocument(d)
 		return nil
 	}

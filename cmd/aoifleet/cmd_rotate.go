@@ -39,6 +39,7 @@ func rotateCommand(call *invocation) *cobra.Command {
 	flags.addDeadman(cmd)
 	flags.addParallel(cmd)
 	flags.addVerify(cmd)
+	flags.addIgnoreWindow(cmd)
 	flags.steerFlags.add(cmd)
 	cmd.Flags().BoolVar(&flags.rehearse, "rehearse", false, "try every step but the restart on a copy of each host's certificate, and leave nothing behind; needs no new certificate")
 	cmd.Flags().StringVar(&flags.plan, "plan", "", "carry out the saved plan in `FILE` and nothing else (see: aoifleet plan --out)")
@@ -80,8 +81,8 @@ func runRotate(call *invocation, flags rotateFlags) error {
 
 // rehearse tries a rotation without a new certificate and without a restart.
 func rehearse(call *invocation, flags rotateFlags) error {
-	if flags.plan != "" || flags.planID != "" || flags.retry != "" || flags.NoDeadman || flags.Force || flags.steerFlags != (steerFlags{onFailure: stop}) {
-		return usage("--rehearse excludes --plan, --plan-id, --retry, --no-deadman, --force, --until, --pause-after and --on-failure: it tries every safeguard, without waves", "leave them out")
+	if flags.plan != "" || flags.planID != "" || flags.retry != "" || flags.NoDeadman || flags.Force || flags.IgnoreWindow != "" || flags.steerFlags != (steerFlags{onFailure: stop}) {
+		return usage("--rehearse excludes --plan, --plan-id, --retry, --no-deadman, --force, --ignore-window, --until, --pause-after and --on-failure: it tries every safeguard, without waves and at any time", "leave them out")
 	}
 	call.verb = "rotate --rehearse"
 	f, err := call.open(flags.request(call, fleet.None), checking)
@@ -99,8 +100,8 @@ func rehearse(call *invocation, flags rotateFlags) error {
 
 // rotateSaved carries out a saved plan and nothing else.
 func rotateSaved(call *invocation, flags rotateFlags) error {
-	if flags.limit != "" || flags.retry != "" || flags.Force || flags.NoDeadman || flags.SkipVerify {
-		return usage("--plan excludes --limit, --retry, --force, --no-deadman and --skip-verify: the plan has its own", "give them to: aoifleet plan --out FILE")
+	if flags.limit != "" || flags.retry != "" || flags.Force || flags.NoDeadman || flags.SkipVerify || flags.IgnoreWindow != "" {
+		return usage("--plan excludes --limit, --retry, --force, --no-deadman, --skip-verify and --ignore-window: the plan has its own", "give them to: aoifleet plan --out FILE")
 	}
 	saved, err := planfile.Read(flags.plan)
 	if err != nil {

@@ -46,13 +46,14 @@ func runStatus(call *invocation, flags statusFlags) error {
 	for name, r := range f.Rotations(s.Entries) {
 		s.Rotated[name] = report.Rotation(r)
 	}
+	s.Warnings = rollout.BeforeWindow(f.Inventory.Rollout, s.Entries, f.Started)
 	call.exit(statusCode(s))
 	switch call.output {
 	case "prometheus":
 		return s.Prometheus(call.stdout)
 	case "json":
 		d := call.document(f, s.Hosts())
-		d.Principals = s.Principals()
+		d.Principals, d.Warnings = s.Principals(), report.ShownWarnings(s.Warnings)
 		call.printDocument(d)
 	default:
 		s.Text(call.stdout)

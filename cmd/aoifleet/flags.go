@@ -8,6 +8,7 @@ import (
 	"strconv"
 	"strings"
 	"time"
+	"unicode"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
@@ -93,6 +94,25 @@ func (c *countValue) String() string {
 
 // Type is pflag.Value.
 func (c *countValue) Type() string { return "int" }
+
+// reasonValue is the pflag.Value of a text that the journal and the reports show.
+type reasonValue string
+
+// Set is pflag.Value.
+func (r *reasonValue) Set(text string) error {
+	const most = 200
+	if len(text) > most || strings.ContainsFunc(text, func(c rune) bool { return !unicode.IsPrint(c) }) {
+		return usage(fmt.Sprintf("must be one line of at most %d bytes", most), "for example: --ignore-window 'CHG-1234: the certificate ends tonight'")
+	}
+	*r = reasonValue(strings.TrimSpace(text))
+	return nil
+}
+
+// String is pflag.Value.
+func (r *reasonValue) String() string { return string(*r) }
+
+// Type is pflag.Value; refuseEmpty checks a string.
+func (r *reasonValue) Type() string { return "string" }
 
 // onceVar adds a flag for a text that may be given once: of two, the last would silently
 // count alone. again returns what to write instead.

@@ -36,12 +36,20 @@ func (f *Fleet) Rotate(ctx, cut context.Context, s Steps, o Options) (*Change, e
 	var plan *rollout.Plan
 	if f.saved != nil {
 		looks := f.surveySome(ctx, rollout.ToObserve(f.saved.Hosts))
-		plan = rollout.MakeSaved(f.saved.Hosts, f.Targets, looks, f.policy(o))
+		plan = rollout.MakeSaved(f.saved.Hosts, f.Targets, looks, f.holding(o))
 	} else {
-		plan = rollout.Make(f.Targets, f.Survey(ctx), f.policy(o))
+		looks := f.Survey(ctx)
+		plan = rollout.Make(f.Targets, looks, f.holding(o))
 	}
 	f.verify(ctx, plan, o)
 	return f.carryOut(ctx, cut, plan, s, o), nil
+}
+
+// holding returns the policy of a rotation that begins now.
+func (f *Fleet) holding(o Options) rollout.Policy {
+	p := f.policy(o)
+	p.Hold = true
+	return p
 }
 
 // Rehearse tries every part of a rotation but the restart on every host, with a copy of its
@@ -87,7 +95,7 @@ func (f *Fleet) begin(o Options) error {
 	if o.DryRun {
 		return nil
 	}
-	return f.startJournal()
+	return f.startJournal(o)
 }
 
 func (f *Fleet) carryOut(ctx, cut context.Context, plan *rollout.Plan, s Steps, o Options) *Change {

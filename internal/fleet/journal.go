@@ -49,7 +49,7 @@ type recorder struct {
 }
 
 // startJournal starts the journal of this run, before any host is contacted.
-func (f *Fleet) startJournal() error {
+func (f *Fleet) startJournal(o Options) error {
 	dir, err := StateDir(f.caller.Getenv, f.caller.Home)
 	if err != nil {
 		return err
@@ -61,7 +61,7 @@ func (f *Fleet) startJournal() error {
 		}
 	}
 	f.record, err = newRecorder(dir, journal.Head{Run: f.run.ID, Command: f.caller.Command, Tool: f.caller.Version, Owner: f.caller.Owner,
-		Inventory: inventory, Plan: f.PlanID, Hosts: f.names()}, f.caller.Say)
+		Inventory: inventory, Plan: f.PlanID, IgnoreWindow: o.IgnoreWindow, Hosts: f.names()}, f.caller.Say)
 	return err
 }
 

@@ -84,7 +84,7 @@ func startedJournal(t *testing.T, state string) (r *recorder, said func() []stri
 		defer mu.Unlock()
 		lines = append(lines, line)
 	}, "edr-01", "edr-02", "edr-03", "edr-04")
-	if err := f.startJournal(); err != nil {
+	if err := f.startJournal(Options{}); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(f.record.close)
@@ -227,11 +227,11 @@ func TestJournalThatCannotBeginStopsTheRun(t *testing.T) {
 	if err := os.WriteFile(filepath.Join(state, "aoifleet"), nil, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	err := fleetWith(state, nil).startJournal()
+	err := fleetWith(state, nil).startJournal(Options{})
 	if why := problem.As(err); why == nil || why.Class != problem.Usage || !strings.Contains(why.Message, state) || why.Hint == "" {
 		t.Errorf("%#v", err)
 	}
-	if err := fleetWith("", nil).startJournal(); !problem.Is(err, problem.Usage) {
+	if err := fleetWith("", nil).startJournal(Options{}); !problem.Is(err, problem.Usage) {
 		t.Errorf("no home: %v", err)
 	}
 }

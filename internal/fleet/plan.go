@@ -19,12 +19,14 @@ type Options struct {
 	UndoAll    bool          // undo what the run has rotated when the failure budget stops it
 	PauseAfter rollout.Pause // after which waves Steps.Continue is called
 	Until      int           // end after this wave, counted from 1; 0: after the last
+
+	IgnoreWindow string // why hosts are changed outside their windows and in freezes; "": they are not
 }
 
 // policy returns the inventory's rollout and the options as a policy.
 func (f *Fleet) policy(o Options) rollout.Policy {
 	return rollout.Policy{Rollout: f.Inventory.Rollout, Force: o.Force, NoDeadman: o.NoDeadman,
-		UndoAll: o.UndoAll, PauseAfter: o.PauseAfter, Until: o.Until}
+		UndoAll: o.UndoAll, PauseAfter: o.PauseAfter, Until: o.Until, Now: time.Now(), IgnoreWindow: o.IgnoreWindow}
 }
 
 // Plan surveys the hosts and returns what Rotate would do. It changes nothing.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"reflect"
 	"slices"
 	"strings"
 	"time"
@@ -62,7 +63,16 @@ func (f *Fleet) savedPolicy(o Options) planfile.Policy {
 	r := f.Inventory.Rollout
 	return planfile.Policy{Verify: f.savedVerify(o), Parallel: r.Parallel, MaxFailures: r.MaxFailures.String(), CountUnreachable: r.CountUnreachable,
 		Force: o.Force, Deadman: !o.NoDeadman, Canary: r.Canary, Batch: savedBatch(r.Batches), Soak: r.Soak.String(),
-		MaxUnavailable: savedUnavailable(r.MaxUnavailable)}
+		MaxUnavailable: savedUnavailable(r.MaxUnavailable),
+		Windows:        savedTexts(r.Windows), Freezes: savedTexts(r.Freezes), IgnoreWindow: o.IgnoreWindow}
+}
+
+// savedTexts returns the texts of windows or freezes, nil if there are none.
+func savedTexts[T fmt.Stringer](list []T) (texts []string) {
+	for _, it := range list {
+		texts = append(texts, it.String())
+	}
+	return texts
 }
 
 // savedVerify returns whether Azure is asked about the certificates of a plan: "none",
@@ -134,6 +144,7 @@ func OpenSaved(ctx context.Context, c Caller, r Request, saved *planfile.Plan) (
 // SavedOptions returns o with the safeguards of a saved plan instead of its own.
 func SavedOptions(saved *planfile.Plan, o Options) Options {
 	o.Force, o.NoDeadman, o.SkipVerify = saved.Policy.Force, !saved.Policy.Deadman, saved.Policy.Verify == skippedVerify
+	o.IgnoreWindow = saved.Policy.IgnoreWindow
 	return o
 }
 
@@ -141,7 +152,7 @@ func SavedOptions(saved *planfile.Plan, o Options) Options {
 // inventory's.
 func (f *Fleet) checkPolicy(saved *planfile.Plan) error {
 	o := SavedOptions(saved, Options{})
-	if f.savedPolicy(o) != saved.Policy {
+	if !reflect.DeepEqual(f.savedPolicy(o), saved.Policy) {
 		return errors.New("the plan has a different policy than the inventory")
 	}
 	return rollout.CheckWaves(saved.Hosts, f.policy(o))

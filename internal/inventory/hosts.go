@@ -34,6 +34,7 @@ func (r *reader) inventory(root *yaml.Node, inv *Inventory) {
 	}
 	r.checkWhole(root, inv.Hosts)
 	r.labelInUse(f.unavailable, inv)
+	r.labelsInUse(f.windowLabels, inv)
 }
 
 // checkWhole reports errors that no single line causes.

@@ -158,6 +158,8 @@ type Rollout struct {
 	MaxFailures      Amount        // the run stops at this number of failed hosts
 	CountUnreachable bool          // an unreachable host counts as failed
 	MaxUnavailable   Unavailable
+	Windows          []Window // when changes of hosts may begin, see Opening
+	Freezes          []Freeze
 	ConnectRate      int // new connections per second, 1 to 10,000
 	ConnectParallel  int // handshakes at once with the first machine on a route, 1 to 1000
 }

@@ -138,6 +138,8 @@ rollout:
   connect_parallel: 5
   count_unreachable: false
   max_unavailable_per: {label: site, count: 2}
+  windows: [{label: site=london, days: [mon-wed, sun], from: "22:00", to: "05:30", zone: Europe/London}]
+  freezes: [{from: 2026-12-20, to: 2027-01-03, zone: UTC}]
 hosts:
   vm-1: {address: 10.0.0.5}
 `
@@ -174,6 +176,11 @@ func TestEveryKeyActedOn(t *testing.T) {
 	if !reflect.DeepEqual(inv.Hosts[0], want) {
 		t.Errorf("got  %+v\nwant %+v", inv.Hosts[0], want)
 	}
+	window, freeze := inv.Rollout.Windows[0], inv.Rollout.Freezes[0]
+	if window.String() != "site=london mon-wed,sun 22:00-05:30 Europe/London" || window.Days != [7]bool{true, true, true, true, false, false, false} || freeze.String() != "2026-12-20 to 2027-01-03 UTC" {
+		t.Errorf("%v, %v, %v", window, window.Days, freeze)
+	}
+	inv.Rollout.Windows, inv.Rollout.Freezes = nil, nil
 	if got := inv.Rollout; !reflect.DeepEqual(got, Rollout{Parallel: 4, Canary: 2, Batches: []Amount{Count(1), Percent(10), Percent(100)}, Soak: 90 * time.Second,
 		MaxFailures: Percent(10), MaxUnavailable: Unavailable{"site", 2}, ConnectRate: 20, ConnectParallel: 5}) {
 		t.Errorf("rollout %+v", got)

@@ -35,6 +35,7 @@ type file struct {
 	rollout                 Rollout
 	version                 *yaml.Node
 	unavailable             *yaml.Node // the label of max_unavailable_per
+	windowLabels            []*yaml.Node
 	azure                   azurecloud.Settings
 	custom                  *yaml.Node // azure.cloud
 	defaults, hosts, groups *yaml.Node
@@ -56,6 +57,8 @@ func fileKeys() []key[file] {
 			{name: "batch", read: func(v value, f *file) { v.amounts(&f.rollout.Batches) }},
 			{name: "soak", read: func(v value, f *file) { v.duration(&f.rollout.Soak, 0) }},
 			{name: "max_unavailable_per", read: func(v value, f *file) { f.unavailable = v.unavailable(&f.rollout.MaxUnavailable) }},
+			{name: "windows", read: func(v value, f *file) { f.windowLabels = v.windows(&f.rollout.Windows) }},
+			{name: "freezes", read: func(v value, f *file) { v.freezes(&f.rollout.Freezes) }},
 			{name: "connect_rate", read: func(v value, f *file) { v.number(&f.rollout.ConnectRate, 1, 10_000) }},
 			{name: "connect_parallel", read: func(v value, f *file) { v.number(&f.rollout.ConnectParallel, 1, 1000) }},
 		}},

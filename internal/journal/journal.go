@@ -65,6 +65,8 @@ type Head struct {
 	Inventory string   `json:"inventory"`         // absolute path
 	Plan      string   `json:"plan_id,omitempty"` // of the saved plan, if one is applied
 	Hosts     []string `json:"hosts"`             // in the inventory's order
+
+	IgnoreWindow string `json:"ignore_window,omitempty"` // why the windows were ignored, if they were
 }
 
 // idPattern matches the id of a run, such as 20261123-084512-K3F9.

@@ -57,7 +57,7 @@ type Certificate struct {
 	FileSHA256 string    `json:"file_sha256"` // of the installed file
 }
 
-// Policy is how the plan is carried out. Equal policies compare equal with ==.
+// Policy is how the plan is carried out.
 type Policy struct {
 	Parallel         int    `json:"parallel"`
 	MaxFailures      string `json:"max_failures"` // as the inventory has it: "1", "10%"
@@ -69,6 +69,10 @@ type Policy struct {
 	Soak             string `json:"soak"`  // "1m0s"
 	MaxUnavailable   string `json:"max_unavailable_per"`
 	Verify           string `json:"verify"` // check with Azure before the run: none, entra, skipped
+
+	Windows      []string `json:"windows,omitempty"` // one for each of the inventory
+	Freezes      []string `json:"freezes,omitempty"`
+	IgnoreWindow string   `json:"ignore_window,omitempty"` // why they do not hold; "": they do
 }
 
 // Host is one host of the plan. Outcome is set if nothing is to be done.

@@ -62,7 +62,11 @@ type Host struct {
 	Error    *problem.Error `json:"error"`
 	Evidence []string       `json:"evidence,omitempty"`
 	Action   string         `json:"action,omitempty"`
-	Reason   string         `json:"reason,omitempty"`
+	// OpensAt is when a host may begin that is outside its windows, ClosesAt until when one may
+	// that is inside.
+	OpensAt  *time.Time `json:"opens_at,omitempty"`
+	ClosesAt *time.Time `json:"closes_at,omitempty"`
+	Reason   string     `json:"reason,omitempty"`
 	// SettlesAt is when an unknown host has undone the change by itself, at the latest.
 	SettlesAt  *time.Time  `json:"settles_at,omitempty"`
 	DaysLeft   *int        `json:"days_left,omitempty"`
@@ -189,9 +193,11 @@ func PlanHosts(p *rollout.Plan) []Host {
 }
 
 // PlanWarnings returns the safeguards that a plan does not use.
-func PlanWarnings(p *rollout.Plan) []Warning {
-	var list []Warning
-	for _, it := range p.Warnings() {
+func PlanWarnings(p *rollout.Plan) []Warning { return ShownWarnings(p.Warnings()) }
+
+// ShownWarnings returns warnings for the document.
+func ShownWarnings(warnings []rollout.Warning) (list []Warning) {
+	for _, it := range warnings {
 		list = append(list, Warning(it))
 	}
 	return list
@@ -228,6 +234,7 @@ func entryHost(e rollout.Entry) Host {
 		h.Wave = &e.Wave
 	}
 	h.Verified = e.Verified
+	h.OpensAt, h.ClosesAt = windowTimes(e.Window)
 	h.Notes = e.Remarks()
 	if next := nextCertificate(e); next != nil {
 		h.New = certificateOf(next)

@@ -38,6 +38,7 @@ type RunSummary struct {
 	ExitCode     *int           `json:"exit_code"`
 	Totals       map[string]int `json:"totals"`
 	Hosts        []string       `json:"hosts"`
+	IgnoreWindow string         `json:"ignore_window,omitempty"`
 	DamagedLines int            `json:"damaged_lines,omitempty"`
 }
 
@@ -84,6 +85,7 @@ func summary(run *journal.Run) RunSummary {
 	s := RunSummary{
 		RunID: run.Run, Command: shortText(run.Command), ToolVersion: shortText(run.Tool), Owner: shortText(run.Owner), Inventory: longText(run.Inventory), PlanID: shortText(run.Plan),
 		StartedAt: run.Started, ExitCode: run.Exit, Totals: totals(run), Hosts: make([]string, len(run.Hosts)), DamagedLines: run.Damaged,
+		IgnoreWindow: shortText(run.IgnoreWindow),
 	}
 	for i, name := range run.Hosts {
 		s.Hosts[i] = shortText(name)
@@ -177,6 +179,9 @@ func runHead(w io.Writer, run *journal.Run) {
 	line("inventory", longText(run.Inventory))
 	if run.Plan != "" {
 		line("plan", shortText(run.Plan))
+	}
+	if run.IgnoreWindow != "" {
+		line("windows", "ignored: "+shortText(run.IgnoreWindow))
 	}
 	line("result", inventory.HostCount(len(run.Hosts))+": "+result(run))
 	if run.Damaged > 0 {

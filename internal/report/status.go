@@ -28,6 +28,7 @@ type Status struct {
 	// may use any certificate.
 	Elsewhere int
 	Recover   []string // the command that ends unfinished runs, without --limit
+	Warnings  []rollout.Warning
 	View      View
 }
 
@@ -148,6 +149,7 @@ func (s *Status) Text(w io.Writer) {
 	}
 	_ = t.Flush() // as with all writes here, the caller asks w for the error
 	s.inUse(w)
+	Warnings(w, s.Warnings)
 	if unsettled := rollout.NeedRecovery(s.Entries); unsettled != nil {
 		fmt.Fprintf(w, "next: %s\n", shellescape.QuoteCommand(append(slices.Clone(s.Recover), "--limit", strings.Join(inventory.Fold(unsettled), ","))))
 	}

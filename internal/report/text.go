@@ -38,6 +38,7 @@ func (v View) Plan(w io.Writer, p *rollout.Plan, now time.Time, summaryFollows b
 	}
 	g.write(w, v)
 	v.writeWaves(w, p)
+	v.writeWindows(w, p)
 	writeVerified(w, p)
 	v.writeCourse(w, p)
 	Warnings(w, p.Warnings())

@@ -40,6 +40,7 @@ type apply struct {
 
 	mu       sync.Mutex
 	budget   budget
+	closed   bool // the window of the canary has closed, and no other host may take its place
 	run      *Run
 	endOrder []int // by host: its place among those that ended, from 1
 	endCount int
@@ -97,7 +98,7 @@ func (a *apply) unfinished() []int {
 // process recovers or changes host i, unless it has ended or the run stops.
 func (a *apply) process(ctx context.Context, i int) {
 	switch {
-	case !a.canStart(i):
+	case !a.canStart(i), a.outside(i):
 	case a.run.Results[i].Action == Recover:
 		a.recoverHost(ctx, i)
 	default:
@@ -163,7 +164,7 @@ func (a *apply) noteNotStarted(i int) {
 func (a *apply) canStart(i int) bool {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	return a.run.Results[i].Outcome == "" && !a.budget.spent() && a.stopping.Err() == nil
+	return a.run.Results[i].Outcome == "" && !a.closed && !a.budget.spent() && a.stopping.Err() == nil
 }
 
 // end gives host i its outcome.
@@ -186,8 +187,11 @@ func (a *apply) end(i int, outcome Outcome, reason *problem.Error) {
 func (a *apply) skipRest(undone int) {
 	left := 0
 	for i := range a.run.Results {
-		if a.run.Results[i].Outcome == "" {
+		switch res := &a.run.Results[i]; {
+		case res.Outcome == "":
 			a.end(i, Skipped, nil)
+			left++
+		case res.wasHeld():
 			left++
 		}
 	}
@@ -241,27 +245,35 @@ func (a *apply) wave(ctx context.Context, n int) bool {
 }
 
 // canaryUnchanged reports whether the wave at index n is a canary of which no host was changed, and the
-// next hosts replace it: each was refused or unreachable, or needed nothing more once it was
-// recovered. The run stops there instead if the waves are those of a saved plan, which are
-// fixed, or if a canary still waits for its failure domain.
+// next hosts replace it: each was refused or unreachable, needed nothing more once it was
+// recovered, or is outside its windows. The run stops there instead if the waves are those of
+// a saved plan, which are fixed, or if a canary still waits for its failure domain.
 func (a *apply) canaryUnchanged(n int) bool {
 	if !a.plan.Waves[n].Canary {
 		return false
 	}
-	stops := a.plan.fixedWaves
+	stops, closed := a.plan.fixedWaves, false
 	for _, i := range a.plan.Waves[n].Hosts {
 		switch a.outcome(i) {
 		case Refused, Unreachable, Current, NotApplicable:
+		case Skipped:
+			closed = true
 		case "":
 			stops = true
 		default:
 			return false
 		}
 	}
+	if closed {
+		a.endOutside()
+	}
 	if stops {
+		if closed {
+			a.noteRest("not started: the canary is outside its windows")
+		}
 		a.mu.Lock()
 		defer a.mu.Unlock()
-		a.budget.canary = true
+		a.closed, a.budget.canary = closed, !closed
 	}
 	return !stops
 }
@@ -285,7 +297,7 @@ func (a *apply) replaceCanary(ctx context.Context) {
 func (a *apply) canContinue() bool {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	return !a.budget.spent() && a.stopping.Err() == nil
+	return !a.closed && !a.budget.spent() && a.stopping.Err() == nil
 }
 
 // pausesAfter reports whether the operator is asked after wave n.

@@ -104,6 +104,8 @@ const runTime = "20060102-150405"
 // notProven says why the host, of a saved plan's canary, proves nothing.
 func (e Entry) notProven() string {
 	switch {
+	case e.wasHeld():
+		return e.Reason
 	case e.isDone():
 		return tooEarly + "; try again later"
 	case e.Outcome == Current && e.isLive():

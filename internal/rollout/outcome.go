@@ -78,6 +78,9 @@ type Entry struct {
 	Problem *problem.Error
 	Backup  *host.Backup // for Restore
 	Wave    int          // counted from 1; 0: in none
+	// Window is when the host may begin. It is zero where that is not asked: nothing is to be
+	// begun there, or windows are ignored.
+	Window inventory.Opening
 	// Verified is whether Azure accepts the certificate, asked before any host was
 	// changed; false also if --skip-verify left that out. It is nil if the inventory
 	// does not want that, or nothing is to be done.

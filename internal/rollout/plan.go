@@ -54,6 +54,7 @@ func Make(targets []Target, looks []Look, policy Policy) *Plan {
 	if !policy.Force {
 		refuseSharedCertificate(p.Entries)
 	}
+	p.hold()
 	return p.withWaves()
 }
 
@@ -194,6 +195,7 @@ func Offline(targets []Target, policy Policy) *Plan {
 		}
 		p.Entries = append(p.Entries, e)
 	}
+	p.hold()
 	return p.withWaves()
 }
 

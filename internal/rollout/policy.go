@@ -2,6 +2,7 @@ package rollout
 
 import (
 	"fmt"
+	"time"
 
 	"github.com/aoifleet/aoifleet/internal/inventory"
 )
@@ -15,6 +16,10 @@ type Policy struct {
 	UndoAll    bool  // undo what the run has rotated if the budget stops it
 	PauseAfter Pause // call Runner.Ask before the next wave
 	Until      int   // end after this wave; 0: the last
+
+	Now          time.Time // when the plan is made
+	Hold         bool      // skip the hosts that are outside their windows then
+	IgnoreWindow string    // why hosts are changed outside their windows; "": they are not
 }
 
 // Pause is after which waves the operator is asked.
@@ -111,15 +116,18 @@ const (
 	Forced         = "force"
 	NotVerified    = "skip_verify"
 	NoJournal      = "no_journal"
+
+	WindowIgnored    = "ignore_window"
+	EndsBeforeWindow = "ends_before_window"
 )
 
 // Warnings returns the safeguards that the plan omits and what would stop it, to be shown before the operator
-// is asked; none if there is nothing to change.
+// is asked; if there is nothing to change, only those about the windows.
 func (p *Plan) Warnings() []Warning {
+	list := p.windowWarnings()
 	if p.Changes() == 0 {
-		return nil
+		return list
 	}
-	var list []Warning
 	if p.Policy.NoDeadman {
 		list = append(list, Warning{WithoutDeadman, "WITHOUT dead-man switch: a host that loses contact or reboots does not undo the change by itself (--no-deadman)"})
 	}
@@ -134,6 +142,9 @@ func (p *Plan) Warnings() []Warning {
 	}
 	if skipped > 0 {
 		list = append(list, Warning{NotVerified, fmt.Sprintf("WITHOUT verification: Azure was not asked about the new certificate of %s (--skip-verify)", inventory.HostCount(skipped))})
+	}
+	if p.Policy.IgnoreWindow != "" {
+		list = append(list, p.ignored())
 	}
 	return append(list, p.Local...)
 }

@@ -145,6 +145,7 @@ func MakeSaved(saved []planfile.Host, targets []Target, looks []Look, policy Pol
 		p.Entries[i] = decideSaved(saved[i], t, looks[i], policy.Force)
 	}
 	refuseDuplicates(p.Entries)
+	p.hold()
 	p.useSavedWaves(saved)
 	return p
 }
@@ -170,7 +171,7 @@ func (p *Plan) useSavedWaves(saved []planfile.Host) {
 			e.Wave = n
 		case n == 1:
 			unproven = e.Host.Name + ", of the plan's canary: " + e.notProven()
-			replan = replan || !e.isDone() // else the soak ends some time
+			replan = replan || !e.isDone() && !e.wasHeld() // else its soak ends, or its window opens
 		}
 	}
 	for _, n := range slices.Sorted(maps.Keys(of)) {

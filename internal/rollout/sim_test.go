@@ -118,6 +118,9 @@ func (s *sim) randomPolicy() Policy {
 		p.Until = 1 + rnd.IntN(3)
 	}
 	p.PauseAfter = []Pause{NoPause, NoPause, AfterCanary, AfterWave}[rnd.IntN(4)]
+	if rnd.IntN(3) == 0 {
+		p.Windows, p.Hold = s.randomWindows(), rnd.IntN(4) > 0
+	}
 	return p
 }
 
@@ -172,6 +175,7 @@ func (s *sim) simulate() {
 	}
 	p := s.randomPolicy()
 	p.MaxFailures, p.PauseAfter, p.Until = inventory.Count(math.MaxInt), NoPause, 0
+	p.IgnoreWindow = "the last run"
 	s.rotate("LAST", p, false)
 	for _, v := range s.list {
 		refused, managed := v.seen.Unit.File == "disabled", v.seen.Provider == nil
@@ -207,7 +211,9 @@ func (s *sim) rotate(id string, p Policy, interrupt bool) {
 		asked--
 		return asked != 0
 	}}
-	s.plan = Make(targets, r.Survey(ctx, targets, p.Parallel), p)
+	looks := r.Survey(ctx, targets, p.Parallel)
+	p.Now = time.Now()
+	s.plan = Make(targets, looks, p)
 	s.plan.fixedWaves = s.rnd.IntN(4) == 0 && !last // a canary that is recovered stops such a plan
 	s.mu.Lock()
 	for i, e := range s.plan.Entries {

@@ -61,6 +61,9 @@ func (v *simVM) begin(turn string) {
 		v.sim.fail("%s of %s begins after the run has stopped (budget spent: %v)", turn, v.name, spent)
 	}
 	if turn == "rotate" {
+		if v.outside(v.began) && v.outside(time.Now()) {
+			v.sim.fail("%s begins outside its windows: %v", v.name, v.sim.plan.Policy.Windows)
+		}
 		v.beginInWave()
 	}
 }
@@ -266,7 +269,9 @@ func (s *sim) checkSkipped(v *simVM) {
 		d, _ := o.domain()
 		return d == domain && needsOperator(o.outcome)
 	})
-	if p := s.plan.Policy; !held && s.spentAt.IsZero() && p.Until == 0 && p.PauseAfter == NoPause && !s.unproven() {
+	p := s.plan.Policy
+	closed := v.outside(v.ended) || p.Hold && v.outside(p.Now) || s.plan.fixedWaves && s.canaryClosed()
+	if !held && !closed && s.spentAt.IsZero() && p.Until == 0 && p.PauseAfter == NoPause && !s.unproven() {
 		s.fail("%s is skipped without a reason", v.name)
 	}
 }
@@ -290,9 +295,16 @@ func (s *sim) unproven() bool {
 	return blocked
 }
 
+// canaryClosed reports whether a host of the canary was not started. In a run without a failure
+// that is because of its windows.
+func (s *sim) canaryClosed() bool {
+	return len(s.plan.Waves) > 0 && s.plan.Waves[0].Canary &&
+		slices.ContainsFunc(s.plan.Waves[0].Hosts, func(i int) bool { return s.list[i].outcome == Skipped })
+}
+
 // code returns the exit code that docs/reference.md documents; the worst wins.
 func (s *sim) code(totals map[Outcome]int, signal int) int {
-	stopped := !s.spentAt.IsZero() || s.unproven()
+	stopped := !s.spentAt.IsZero() || s.unproven() && !s.canaryClosed()
 	for _, c := range []struct {
 		when bool
 		code int
