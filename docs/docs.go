@@ -3,6 +3,7 @@ package docs
 
 import (
 	_ "embed" // of the documents
+	"regexp"
 	"strings"
 )
 
@@ -32,4 +33,32 @@ func Section(document, heading string) string {
 		}
 	}
 	return heading + "\n" + strings.Join(lines, "")
+}
+
+var (
+	keyRow = regexp.MustCompile("^\\| `([a-z_]+)` \\|(?:([^|]*)\\|)? (.*) \\|$")
+	link   = regexp.MustCompile(`\[((?:[^][]|\[[^][]*\])*)\]\([^)]*\)`)
+)
+
+// Keys returns what Inventory says about each key of the file, such as "health.window", with its
+// default.
+func Keys() map[string]string {
+	about, section := map[string]string{}, ""
+	for line := range strings.Lines(Inventory) {
+		if heading, ok := strings.CutPrefix(strings.TrimLeft(line, "#"), " "); ok && line[0] == '#' {
+			section = ""
+			if name := strings.TrimSpace(heading); strings.HasPrefix(name, "`") {
+				section = strings.Trim(name, "`") + "."
+			}
+			continue
+		}
+		if m := keyRow.FindStringSubmatch(strings.TrimSpace(line)); m != nil {
+			text := link.ReplaceAllString(m[3], "$1")
+			if m[2] = strings.TrimSpace(m[2]); m[2] != "" {
+				text += " (default: " + link.ReplaceAllString(m[2], "$1") + ")"
+			}
+			about[section+m[1]] = text
+		}
+	}
+	return about
 }

@@ -23,7 +23,7 @@ func inventoryCommand(call *invocation) *cobra.Command {
 		RunE: func(_ *cobra.Command, args []string) error { return runInventoryValidate(call, checked, args) }}
 	checked.add(validate)
 	call.outputFlag(validate)
-	cmd.AddCommand(list, validate)
+	cmd.AddCommand(list, validate, inventorySchemaCommand(call))
 	return cmd
 }
 

@@ -53,6 +53,7 @@ aoifleet inventory list -i fleet.yaml -l 'site=lon*'`,
 	"inventory list": `aoifleet inventory list -i fleet.yaml
 aoifleet inventory list -i fleet.yaml -l 'site=lon*' -o json`,
 	"inventory validate": `aoifleet inventory validate fleet.yaml`,
+	"inventory schema":   `aoifleet inventory schema >inventory.schema.json`,
 	"certificate": `aoifleet certificate new --out certs/fleet.p12.b64
 aoifleet certificate inspect certs/fleet.p12.b64
 aoifleet certificate register -i fleet.yaml`,

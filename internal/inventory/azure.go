@@ -27,6 +27,9 @@ func azureKeys() []key[file] {
 
 // base reads https://HOST[:PORT].
 func (v value) base(to *string) {
+	if v.describes(textShape(matching(`^[hH][tT][tT][pP][sS]://[^/\s@?#]+/*$`))) {
+		return
+	}
 	s, ok := v.text()
 	if !ok {
 		return
@@ -42,6 +45,9 @@ func (v value) base(to *string) {
 // proxy reads http[s]://HOST[:PORT]. Its errors do not quote the value, which may
 // contain a password although it must not.
 func (v value) proxy(to *string) {
+	if v.describes(textShape(matching(`^[hH][tT][tT][pP][sS]?://[^/\s@?#]+/*$`))) {
+		return
+	}
 	s, ok := v.text()
 	if !ok {
 		return
@@ -64,6 +70,9 @@ var dnsSuffix = regexp.MustCompile(`^[a-zA-Z0-9]([a-zA-Z0-9-]*[a-zA-Z0-9])?(\.[a
 
 // suffix reads a DNS suffix, with or without its leading dot.
 func (v value) suffix(to *string) {
+	if v.describes(textShape(matching(`^\.?` + strings.TrimPrefix(dnsSuffix.String(), "^")))) {
+		return
+	}
 	s, ok := v.text()
 	if !ok {
 		return

@@ -39,6 +39,7 @@ func FuzzParse(f *testing.F) {
 		inv, err := Parse("inv.yaml", data, testEnv)
 		if err == nil {
 			checkInventory(t, inv)
+			checkSchema(t, data, nil)
 			return
 		}
 		var errs Errors

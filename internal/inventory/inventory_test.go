@@ -22,6 +22,7 @@ func parse(t *testing.T, text string) *Inventory {
 	if err != nil {
 		t.Fatalf("unexpected error:\n%v", err)
 	}
+	checkSchema(t, []byte(text), nil)
 	return inv
 }
 
@@ -33,6 +34,7 @@ func problems(t *testing.T, text string) []string {
 	if err != nil && !errors.As(err, &errs) {
 		t.Fatalf("the error is a %T, want Errors", err)
 	}
+	checkSchema(t, []byte(text), err)
 	var list []string
 	for _, e := range errs {
 		if e.File != "inv.yaml" {
@@ -340,6 +342,39 @@ func TestExamplesLoad(t *testing.T) {
 		if all, err := inv.Select("all"); err != nil || len(all) != len(inv.Hosts) {
 			t.Errorf("%s: all selects %d of %d hosts (%v)", file, len(all), len(inv.Hosts), err)
 		}
+		data, err := os.ReadFile(file)
+		if checkSchema(t, data, err); !strings.HasPrefix(string(data), "# yaml-language-server: $schema=../docs/inventory.schema.json\n") {
+			t.Errorf("%s: its first line does not name the schema", file)
+		}
+	}
+}
+
+// The inventories in the documents can be read, as parts of one.
+func TestDocumentsLoad(t *testing.T) {
+	count := 0
+	for _, pattern := range []string{"../../README.md", "../../docs/*.md"} {
+		files, _ := filepath.Glob(pattern)
+		for _, file := range files {
+			data, err := os.ReadFile(file)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, block := range strings.Split(string(data), "\n```yaml\n")[1:] {
+				text, _, _ := strings.Cut(block, "\n```")
+				if !strings.Contains(text, "version:") {
+					text = "version: 1\n" + text
+				}
+				if !strings.Contains(text, "hosts:") {
+					text += "\nhosts: {a: {labels: {site: london}}, b: {labels: {site: paris}}}\n"
+				}
+				if count++; len(problems(t, text)) > 0 {
+					t.Errorf("%s: %q\n%s", file, problems(t, text), text)
+				}
+			}
+		}
+	}
+	if count < 4 {
+		t.Errorf("%d inventories", count)
 	}
 }
 

@@ -9,9 +9,16 @@ import (
 // maxJumps bounds a chain of jump hosts: a longer one is a mistake.
 const maxJumps = 8
 
+// hopForm is what jump.Parse reads, for the schema: a URI, or [user@]host[:port].
+const hopForm = `^(ssh://([^\s:@/]+@)?[^\s:@/]+(:0*[1-9][0-9]{0,4})?/?|` +
+	`([^-\s:@][^\s:@]*(@\S*)?@)?([\w.%][\w.%-]*(:0*[1-9][0-9]{0,4})?|\[[\w:.%]+\](:0*[1-9][0-9]{0,4})?|[\w.%]*:[\w.%]*:[\w:.%]*))$`
+
 // jump reads one jump host or a list of them. none means no jump host, also if
 // ssh_config has one.
 func (v value) jump(to *[]jump.Hop) {
+	if v.describes(oneOrMore(textShape(matching(hopForm)), maxJumps)) {
+		return
+	}
 	items, ok := v.oneOrMore("[user@]host[:port]", "write none to connect directly")
 	if len(items) > maxJumps {
 		v.fail("", "%s has more than %d jump hosts", v.key, maxJumps)

@@ -77,6 +77,9 @@ func addressProblem(s string) (problem, hint string) {
 // address reads an address and splits it at its ranges. The addresses are validated when
 // the host's name is known.
 func (v value) address(to *endpoint) {
+	if v.describes(textShape(matching(`^([A-Za-z0-9._%[][A-Za-z0-9._%[\]-]*|([A-Za-z0-9._%][A-Za-z0-9._%[\]-]*)?(:[A-Za-z0-9._%[\]-]*){2,})$`))) {
+		return
+	}
 	to.node, to.template = v.node, template{}
 	s, ok := v.text()
 	if !ok {
@@ -100,6 +103,9 @@ func CheckUser(user string) error { return jump.CheckUser(user) }
 // user reads a login name. It must not look like an option or contain a newline; the host
 // decides what else is valid.
 func (v value) user(to *string) {
+	if v.describes(textShape(matching(`^([^-\s:@][^\s:@]*)?(@\S*)?$`))) {
+		return
+	}
 	s, ok := v.text()
 	if !ok {
 		return
@@ -122,6 +128,9 @@ var unitName = regexp.MustCompile(`^[A-Za-z0-9:_.\\@][A-Za-z0-9:_.\\@-]{0,246}\.
 
 // unit reads the name of a systemd service.
 func (v value) unit(to *string) {
+	if v.describes(textShape(matching(unitName.String()), unlike(`@\.service$`))) {
+		return
+	}
 	s, ok := v.text()
 	switch {
 	case !ok:
@@ -136,6 +145,9 @@ func (v value) unit(to *string) {
 
 // remotePath reads the path of a file on the host.
 func (v value) remotePath(to *string) {
+	if v.describes(textShape(matching(`^/([^\t]*[^/\t])?$`), unlike(`/\.\.(/|$)`))) {
+		return
+	}
 	s, ok := v.text()
 	switch {
 	case !ok:
@@ -155,6 +167,9 @@ func (v value) remotePath(to *string) {
 // localPath reads the path of a file on the workstation, and makes it
 // absolute.
 func (v value) localPath(to *string) {
+	if v.describes(pathShape()) {
+		return
+	}
 	if s, ok := v.workstationPath(); ok {
 		*to = v.r.absolute(s)
 	}
@@ -162,6 +177,9 @@ func (v value) localPath(to *string) {
 
 // pathOrNone reads a local path, or stores none as it is.
 func (v value) pathOrNone(to *string) {
+	if v.describes(anyOf(among(none), pathShape())) {
+		return
+	}
 	if isText(none)(v.node) {
 		*to = none
 		return
@@ -204,6 +222,9 @@ func (r *reader) absolute(path string) string {
 
 // localPaths reads one path or a list of them. none is an empty list.
 func (v value) localPaths(to *[]string) {
+	if v.describes(oneOrMore(pathShape(), maxList)) {
+		return
+	}
 	items, ok := v.oneOrMore("a file path", "write none for ssh-agent")
 	var paths []string
 	for _, item := range items {
@@ -223,6 +244,9 @@ var vaultForm = regexp.MustCompile(`^[kK][eE][yY][vV][aA][uU][lL][tT]://[^/\s]+/
 // certificate reads the path of a P12, its place in a Key Vault or the command that prints it,
 // and stores it unchanged with {name}: a path becomes absolute when it is copied to a host.
 func (v value) certificate(to, command *string) {
+	if v.describes(certificateShape()) {
+		return
+	}
 	if isText(none)(v.node) {
 		*to, *command = "", ""
 		return
@@ -256,10 +280,18 @@ func (v value) certificate(to, command *string) {
 	}
 }
 
+var commandKeys = []key[string]{{name: "command", read: value.line}}
+
+func certificateShape() shape {
+	file := textShape(matching(`^([^{}]|\{name\})*$`))
+	file["anyOf"] = []shape{matching(vaultForm.String()), unlike(`://|^~([^/]|$)`)}
+	return anyOf(file, keysOf(commandKeys, shape{"required": []string{"command"}}))
+}
+
 // certificateCommand reads {command: "…"}, "" after an error. {name} needs no quotes in it: a
 // host's name has no character that means something to a shell.
 func (v value) certificateCommand() (line string) {
-	walk(v.r, []key[string]{{name: "command", read: value.line}}, 0, v.key, v.key+".", v.node, &line)
+	walk(v.r, commandKeys, 0, v.key, v.key+".", v.node, &line)
 	switch {
 	case len(v.node.Content) == 0:
 		v.fail("", "%s has no command", v.key)
@@ -270,9 +302,18 @@ func (v value) certificateCommand() (line string) {
 	return line
 }
 
+func labelsShape() shape {
+	s := mapping(plainName, "")
+	s["additionalProperties"] = shape{"type": []string{"string", "number", "boolean"}, "minLength": 1, "maxLength": maxName, "pattern": `^[^\x00-\x1f\x7f-\x9f]*$`}
+	return s
+}
+
 // labels merges labels into those of the outer levels. It copies the map, because other
 // hosts share it.
 func (v value) labels(to *map[string]string) {
+	if v.describes(labelsShape()) {
+		return
+	}
 	merged := map[string]string{}
 	maps.Copy(merged, *to)
 	seen := map[string]bool{}
@@ -311,3 +352,7 @@ func (v value) labelValue(labels map[string]string) {
 		labels[v.name.Value] = n.Value
 	}
 }
+
+// NameProblem returns what is wrong with a name of a host, a group or a label, as in "is empty"; ""
+// if it is valid.
+func NameProblem(s string) string { return nameProblem(s) }

@@ -12,6 +12,9 @@ import (
 
 // patternsOrNone is patterns; none is an empty list.
 func (v value) patternsOrNone(to *[]string) {
+	if v.describes(anyOf(among(none), listShape(textShape(), 0, maxList))) {
+		return
+	}
 	if isText(none)(v.node) {
 		*to = nil
 		return
@@ -21,6 +24,9 @@ func (v value) patternsOrNone(to *[]string) {
 
 // patterns reads a list of POSIX extended regular expressions.
 func (v value) patterns(to *[]string) {
+	if v.describes(listShape(textShape(), 0, maxList)) {
+		return
+	}
 	if v.node.Kind != yaml.SequenceNode {
 		v.fail(`write ["pattern"]`, "%s must be a list of regular expressions", v.key)
 		return

@@ -11,16 +11,13 @@ import (
 
 // windows reads rollout.windows. It returns the nodes of the labels.
 func (v value) windows(to *[]Window) (labels []*yaml.Node) {
+	if v.describes(mappingsShape(windowKeys(&labels))) {
+		return nil
+	}
 	var list []Window
 	for _, item := range v.mappings("{days: [mon-fri], from: \"22:00\", to: \"05:00\", zone: Europe/London}") {
 		w := Window{From: -1, To: -1}
-		walk(v.r, []key[Window]{
-			{name: "label", read: func(v value, w *Window) { labels = append(labels, v.windowLabel(w)...) }},
-			{name: "days", read: value.days7},
-			{name: "from", read: func(v value, w *Window) { v.clock(&w.From) }},
-			{name: "to", read: func(v value, w *Window) { v.clock(&w.To) }},
-			{name: "zone", read: func(v value, w *Window) { v.zone(&w.Zone) }},
-		}, 0, "a window", v.key+".", item.node, &w)
+		walk(v.r, windowKeys(&labels), 0, "a window", v.key+".", item.node, &w)
 		if item.hasAll("from", "to", "zone") && w.From >= 0 && w.To >= 0 && w.Zone != nil {
 			if w.days == "" {
 				w.days, w.Days = "daily", [7]bool{true, true, true, true, true, true, true}
@@ -32,16 +29,36 @@ func (v value) windows(to *[]Window) (labels []*yaml.Node) {
 	return labels
 }
 
+func windowKeys(labels *[]*yaml.Node) []key[Window] {
+	return []key[Window]{
+		{name: "label", read: func(v value, w *Window) { *labels = append(*labels, v.windowLabel(w)...) }},
+		{name: "days", read: value.days7},
+		{name: "from", read: func(v value, w *Window) { v.clock(&w.From) }},
+		{name: "to", read: func(v value, w *Window) { v.clock(&w.To) }},
+		{name: "zone", read: func(v value, w *Window) { v.zone(&w.Zone) }},
+	}
+}
+
+var freezeKeys = []key[Freeze]{
+	{name: "from", read: func(v value, f *Freeze) { v.date(&f.From) }},
+	{name: "to", read: func(v value, f *Freeze) { v.date(&f.To) }},
+	{name: "zone", read: func(v value, f *Freeze) { v.zone(&f.Zone) }},
+}
+
+// mappingsShape describes the entries of mappings.
+func mappingsShape[T any](keys []key[T]) shape {
+	return anyOf(among(none), listShape(keysOf(keys, shape{"required": []string{"from", "to", "zone"}}), 1, maxList))
+}
+
 // freezes reads rollout.freezes.
 func (v value) freezes(to *[]Freeze) {
+	if v.describes(mappingsShape(freezeKeys)) {
+		return
+	}
 	var list []Freeze
 	for _, item := range v.mappings("{from: 2026-12-20, to: 2027-01-03, zone: Europe/London}") {
 		var f Freeze
-		walk(v.r, []key[Freeze]{
-			{name: "from", read: func(v value, f *Freeze) { v.date(&f.From) }},
-			{name: "to", read: func(v value, f *Freeze) { v.date(&f.To) }},
-			{name: "zone", read: func(v value, f *Freeze) { v.zone(&f.Zone) }},
-		}, 0, "a freeze", v.key+".", item.node, &f)
+		walk(v.r, freezeKeys, 0, "a freeze", v.key+".", item.node, &f)
 		switch {
 		case !item.hasAll("from", "to", "zone") || f.From.IsZero() || f.To.IsZero() || f.Zone == nil:
 		case f.To.Before(f.From):
@@ -96,6 +113,9 @@ func (v value) hasAll(keys ...string) bool {
 // windowLabel reads label=value, of which the value may be a glob, as in a selector. It
 // returns the node, nothing after an error.
 func (v value) windowLabel(w *Window) []*yaml.Node {
+	if v.describes(textShape(matching("^[^=]+=."))) {
+		return nil
+	}
 	s, ok := v.text()
 	if !ok {
 		return nil
@@ -134,6 +154,10 @@ var weekdays = []string{"sun", "mon", "tue", "wed", "thu", "fri", "sat"}
 
 // days7 reads days and ranges of days: mon, mon-fri, or fri-mon.
 func (v value) days7(w *Window) {
+	name := "(" + strings.Join(weekdays, "|") + ")"
+	if day := textShape(matching("^" + name + "(-" + name + ")?$")); v.describes(anyOf(day, listShape(day, 1, maxList))) {
+		return
+	}
 	items, ok := v.oneOrMore("a day", "")
 	if ok && len(items) == 0 {
 		v.fail(leaveOut+" for every day", "%s has no day", v.key)
@@ -161,6 +185,9 @@ var clockTime = regexp.MustCompile(`^([01][0-9]|2[0-3]):([0-5][0-9])$`)
 
 // clock reads a time of the day, in minutes after midnight.
 func (v value) clock(to *int) {
+	if v.describes(textShape(matching(clockTime.String()))) {
+		return
+	}
 	s, ok := v.text()
 	if !ok {
 		return
@@ -178,6 +205,9 @@ func (v value) clock(to *int) {
 
 // date reads a day, which the calendar has.
 func (v value) date(to *time.Time) {
+	if v.describes(textShape(matching("^2[01][0-9]{2}-(0[1-9]|1[0-2])-(0[1-9]|[12][0-9]|3[01])$"))) {
+		return
+	}
 	s, ok := v.text()
 	if !ok {
 		return
@@ -196,6 +226,9 @@ var zoneName = regexp.MustCompile(`^[A-Z][A-Za-z0-9_+-]*(/[A-Za-z0-9_+-]+)*$`)
 
 // zone reads a time zone by its name in the IANA database.
 func (v value) zone(to **time.Location) {
+	if v.describes(textShape(matching(zoneName.String()))) {
+		return
+	}
 	s, ok := v.text()
 	if !ok {
 		return

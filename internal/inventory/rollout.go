@@ -4,6 +4,9 @@ import "gopkg.in/yaml.v3"
 
 // amounts reads a count or a percentage, or a list of them.
 func (v value) amounts(to *[]Amount) {
+	if v.describes(anyOf(amountShape(), listShape(amountShape(), 1, maxList))) {
+		return
+	}
 	if v.node.Kind != yaml.SequenceNode {
 		var one Amount
 		if v.amount(&one) {
@@ -32,16 +35,16 @@ func (v value) amounts(to *[]Amount) {
 // unavailable reads {label: …, count: …} or none. It returns the node of the label, nil if
 // there is none.
 func (v value) unavailable(to *Unavailable) *yaml.Node {
+	if v.describes(anyOf(among(none), keysOf(unavailableKeys(nil), shape{"required": []string{"label"}}))) {
+		return nil
+	}
 	*to = Unavailable{}
 	if isText(none)(v.node) {
 		return nil
 	}
 	var at *yaml.Node
 	read := Unavailable{Count: 1}
-	walk(v.r, []key[Unavailable]{
-		{name: "label", read: func(v value, u *Unavailable) { at = v.node; v.line(&u.Label) }},
-		{name: "count", read: func(v value, u *Unavailable) { v.number(&u.Count, 1, maxHosts) }},
-	}, 0, v.key, v.key+".", v.node, &read)
+	walk(v.r, unavailableKeys(&at), 0, v.key, v.key+".", v.node, &read)
 	if at == nil && v.node.Kind == yaml.MappingNode {
 		v.fail("set one: {label: site, count: 1}", "%s has no label", v.key)
 	}
@@ -50,6 +53,17 @@ func (v value) unavailable(to *Unavailable) *yaml.Node {
 	}
 	*to = read
 	return at
+}
+
+func unavailableKeys(at **yaml.Node) []key[Unavailable] {
+	return []key[Unavailable]{
+		{name: "label", read: func(v value, u *Unavailable) {
+			if v.line(&u.Label); at != nil {
+				*at = v.node
+			}
+		}},
+		{name: "count", read: func(v value, u *Unavailable) { v.number(&u.Count, 1, maxHosts) }},
+	}
 }
 
 // labelInUse reports a label that no host has: a typo would remove the bound.

@@ -20,7 +20,7 @@ type key[T any] struct {
 	name string               // as it is written
 	in   place                // where it is allowed; 0: everywhere in its table
 	keys []key[T]             // of a section; nil for a value
-	read func(v value, to *T) // checks the value and stores it
+	read func(v value, to *T) // checks the value and stores it, or describes it: see value.describes
 }
 
 // draft is a host, a group or the defaults while it is read.

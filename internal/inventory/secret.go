@@ -15,6 +15,9 @@ const secretForms = "must be ask, {file: PATH}, {env: NAME} or {command: \"…\"
 // secret reads the source of a secret. Its errors do not quote the value, because users
 // write the password itself there.
 func (v value) secret(to *secretsource.Source) {
+	if v.describes(secretShape()) {
+		return
+	}
 	switch {
 	case refused(v.node):
 	case isText("ask")(v.node):
@@ -25,19 +28,28 @@ func (v value) secret(to *secretsource.Source) {
 		v.fail("", "%s %s: exactly one of them", v.key, secretForms)
 	default:
 		var read secretsource.Source
-		walk(v.r, []key[secretsource.Source]{
-			{name: "file", read: func(v value, s *secretsource.Source) { v.localPath(&s.File) }},
-			{name: "env", read: func(v value, s *secretsource.Source) { v.variable(&s.Env) }},
-			{name: "command", read: func(v value, s *secretsource.Source) { v.line(&s.Command) }},
-		}, 0, v.key, v.key+".", v.node, &read)
+		walk(v.r, sourceKeys, 0, v.key, v.key+".", v.node, &read)
 		if read != (secretsource.Source{}) {
 			*to = read
 		}
 	}
 }
 
+var sourceKeys = []key[secretsource.Source]{
+	{name: "file", read: func(v value, s *secretsource.Source) { v.localPath(&s.File) }},
+	{name: "env", read: func(v value, s *secretsource.Source) { v.variable(&s.Env) }},
+	{name: "command", read: func(v value, s *secretsource.Source) { v.line(&s.Command) }},
+}
+
+func secretShape() shape {
+	return anyOf(among("ask"), keysOf(sourceKeys, shape{"minProperties": 1, "maxProperties": 1}))
+}
+
 // secretOrNone is secret; none removes the source of an outer level.
 func (v value) secretOrNone(to *secretsource.Source) {
+	if v.describes(anyOf(among(none), secretShape())) {
+		return
+	}
 	if isText(none)(v.node) {
 		*to = secretsource.Source{}
 		return
@@ -50,6 +62,9 @@ var variableName = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]*$`)
 
 // variable reads the name of an environment variable.
 func (v value) variable(to *string) {
+	if v.describes(textShape(matching(variableName.String()))) {
+		return
+	}
 	s, ok := v.text()
 	if !ok {
 		return
@@ -61,9 +76,14 @@ func (v value) variable(to *string) {
 	*to = s
 }
 
+var sudoKeys = []key[secretsource.Source]{{name: "password_from", read: value.secret}}
+
 // sudo reads how the login user becomes root: none, passwordless, or the source of sudo's
 // password.
 func (v value) sudo(to *Sudo, password *secretsource.Source) {
+	if v.describes(anyOf(among("passwordless", none), keysOf(sudoKeys, shape{"required": []string{"password_from"}}))) {
+		return
+	}
 	switch {
 	case isText(none)(v.node):
 		*to, *password = SudoNone, secretsource.Source{}
@@ -71,7 +91,7 @@ func (v value) sudo(to *Sudo, password *secretsource.Source) {
 		*to, *password = SudoPasswordless, secretsource.Source{}
 	case v.node.Kind == yaml.MappingNode:
 		var read secretsource.Source
-		walk(v.r, []key[secretsource.Source]{{name: "password_from", read: value.secret}}, 0, v.key, v.key+".", v.node, &read)
+		walk(v.r, sudoKeys, 0, v.key, v.key+".", v.node, &read)
 		if len(v.node.Content) == 0 {
 			v.fail("", "%s has no password_from", v.key)
 		}
@@ -85,6 +105,9 @@ func (v value) sudo(to *Sudo, password *secretsource.Source) {
 
 // strict reads whether a host with an unknown key is refused.
 func (v value) strict(acceptNew *bool) {
+	if v.describes(among("yes", "accept-new", true)) {
+		return
+	}
 	switch {
 	case isText("yes")(v.node), v.node.Tag == "!!bool" && strings.EqualFold(v.node.Value, "true"):
 		*acceptNew = false
@@ -98,6 +121,9 @@ func (v value) strict(acceptNew *bool) {
 // fingerprints reads one fingerprint of a host key or a list of them. none is an empty
 // list.
 func (v value) fingerprints(to *[]string) {
+	if v.describes(oneOrMore(shape{"type": "string", "pattern": "^SHA256:[A-Za-z0-9+/]{43}$"}, maxList)) {
+		return
+	}
 	items, ok := v.oneOrMore("a fingerprint", "write none to use known_hosts")
 	var list []string
 	for _, item := range items {

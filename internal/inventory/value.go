@@ -33,6 +33,8 @@ type value struct {
 	key  string     // as in "health.window"
 	name *yaml.Node // the key
 	node *yaml.Node // the value
+
+	shape *shape // not nil: the method describes the values of the key there, and reads none
 }
 
 func (v value) fail(hint, format string, args ...any) {
@@ -81,6 +83,9 @@ func (v value) short() bool {
 }
 
 func (v value) line(to *string) {
+	if v.describes(textShape()) {
+		return
+	}
 	if s, ok := v.text(); ok {
 		*to = s
 	}
@@ -88,6 +93,11 @@ func (v value) line(to *string) {
 
 // orNone calls read, except that none stores "".
 func (v value) orNone(to *string, read func(*string)) {
+	if v.shape != nil {
+		read(to)
+		*v.shape = anyOf(among(none), *v.shape)
+		return
+	}
 	if isText(none)(v.node) {
 		*to = ""
 		return
@@ -129,6 +139,9 @@ func (v value) plain(tag string) (string, bool) {
 var decimal = regexp.MustCompile(`^(0|[1-9][0-9]{0,8})$`)
 
 func (v value) number(to *int, least, most int) {
+	if v.describes(shape{"type": "integer", "minimum": least, "maximum": most}) {
+		return
+	}
 	s, ok := v.plain("!!int")
 	n, _ := strconv.Atoi(s)
 	if !ok || !decimal.MatchString(s) || n < least || n > most {
@@ -139,6 +152,9 @@ func (v value) number(to *int, least, most int) {
 }
 
 func (v value) version() {
+	if v.describes(among(1)) {
+		return
+	}
 	if s, ok := v.plain("!!int"); !ok || s != "1" {
 		v.fail("this program reads version: 1", "the inventory's version is unknown")
 	}
@@ -147,6 +163,9 @@ func (v value) version() {
 // flag reads a boolean, also as yes/no and on/off (YAML 1.1), which yaml.v3 reads as
 // strings.
 func (v value) flag(to *bool) {
+	if v.describes(anyOf(shape{"type": "boolean"}, shape{"type": "string", "pattern": "^([Yy][Ee][Ss]|[Nn][Oo]|[Oo][Nn]|[Oo][Ff][Ff])$"})) {
+		return
+	}
 	if v.node.Kind == yaml.ScalarNode && v.node.Style == 0 {
 		switch strings.ToLower(v.node.Value) {
 		case "true", "yes", "on":
@@ -162,6 +181,9 @@ func (v value) flag(to *bool) {
 
 // oneOf reads one of the allowed strings.
 func (v value) oneOf(to *string, allowed ...string) {
+	if v.describes(shape{"enum": allowed}) {
+		return
+	}
 	if v.node.Kind == yaml.ScalarNode && slices.Contains(allowed, v.node.Value) {
 		*to = v.node.Value
 		return
@@ -180,6 +202,9 @@ func (v value) either(to *bool, no, yes string) {
 // amount reads a count of hosts or a percentage. If it is neither, it reports that and
 // returns false.
 func (v value) amount(to *Amount) bool {
+	if v.describes(amountShape()) {
+		return true
+	}
 	s := v.node.Value
 	digits, percent := strings.CutSuffix(s, "%")
 	n, _ := strconv.Atoi(digits)
@@ -199,6 +224,9 @@ func (v value) amount(to *Amount) bool {
 // duration reads a duration in Go's notation with days ("1d12h"). It refuses less than
 // least: 0 to accept zero, 1 to refuse it.
 func (v value) duration(to *time.Duration, least time.Duration) {
+	if v.describes(durationShape(least)) {
+		return
+	}
 	if v.node.Kind != yaml.ScalarNode || v.node.Tag == "!!null" {
 		v.fail("", "%s must be a duration such as 15s or 2m", v.key)
 		return
@@ -226,7 +254,7 @@ func Duration(s string) (d time.Duration, problem, hint string) {
 		return 0, "needs a unit", fmt.Sprintf("write %[1]ss, %[1]sm, %[1]sh or %[1]sd: seconds, minutes, hours or days", s)
 	case err != nil:
 		return 0, "must be a duration such as 15s or 2m, not " + quote(s), "units are ms, s, m, h and d"
-	case d < 0:
+	case s[0] == '-':
 		return 0, "must not be negative", ""
 	}
 	return d, "", ""
@@ -234,6 +262,9 @@ func Duration(s string) (d time.Duration, problem, hint string) {
 
 // days reads a whole number of days ("90d"), at most ten years.
 func (v value) days(to *time.Duration) {
+	if v.describes(durationShape(1)) {
+		return
+	}
 	const day = 24 * time.Hour
 	d, err := parseDuration(v.node.Value)
 	if v.node.Kind != yaml.ScalarNode || err != nil || d < day || d > 3650*day || d%day != 0 {
