@@ -2,6 +2,7 @@
 
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 STATICCHECK = honnef.co/go/tools/cmd/staticcheck@v0.8.2
+ACTIONLINT = github.com/rhysd/actionlint/cmd/actionlint@v1.7.12
 # The race detector needs a C compiler.
 RACE := $(shell command -v cc >/dev/null 2>&1 && echo -race)
 SUDO := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
@@ -24,13 +25,14 @@ test: ## all tests that need only Go; more if OpenSSH and openssl are installed
 	@# What takes longest begins first.
 	go test $(RACE) -timeout 30m ./internal/host ./cmd/aoifleet ./...
 
-check: ## formatting, vet (also for macOS and Windows), staticcheck, shellcheck
+check: ## formatting, vet (also for macOS and Windows), staticcheck, actionlint, shellcheck
 	@test -z "$$(gofmt -l .)" || { gofmt -l .; echo "error: run gofmt -w on these"; exit 1; }
 	go vet ./...
 	go vet -tags e2e,matrix,bench ./test/... ./internal/host
 	GOOS=darwin go vet ./cmd/... ./internal/...
 	GOOS=windows go vet ./cmd/... ./internal/...
 	go run $(STATICCHECK) ./...
+	go run $(ACTIONLINT) -ignore 'label "agents-network" is unknown' $$(grep -l '^on:' examples/pipelines/*.yaml)
 	cat internal/host/script/*.sh | shellcheck -s sh -
 	shellcheck $$(git ls-files '*.sh' .ci/run | grep -v internal/host/script)
 

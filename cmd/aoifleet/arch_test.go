@@ -30,6 +30,7 @@ var allowed = map[string][]string{
 	"problem":      {},
 	"azurecloud":   {},
 	"jump":         {},
+	"ci":           {},
 	"inventory":    {"azurecloud", "jump", "secretsource"},
 	"azure":        {"azurecloud"},
 	"certificate":  {},

@@ -12,6 +12,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/aoifleet/aoifleet/internal/ci"
 	"github.com/aoifleet/aoifleet/internal/display"
 	"github.com/aoifleet/aoifleet/internal/fleet"
 	"github.com/aoifleet/aoifleet/internal/inventory"
@@ -31,15 +32,20 @@ type invocation struct {
 	dryRuns  bool   // the command has --dry-run
 	muted    bool   // --quiet
 	output   string // one of the formats of outputFlag
+	pipeline ci.System
+	guards   [2]*ci.Guard // of stdout and stderr
 
 	code int // the exit code of a command that ended without an error
 }
 
 func newInvocation(ctx context.Context, p *process, s *signals) *invocation {
-	own, shown := *p, &progress.Display{W: p.stderr}
-	own.stdout, own.stderr = shown.Clearing(p.stdout), shown.Clearing(p.stderr)
+	call := &invocation{given: p, ctx: ctx, signals: s}
+	guards := call.guarded(p)
+	own, shown := *p, &progress.Display{W: guards[1], Direct: p.stderr}
+	own.stdout, own.stderr = shown.Clearing(guards[0]), shown.Clearing(guards[1])
 	context.AfterFunc(ctx, shown.Interrupt)
-	return &invocation{process: &own, given: p, ctx: ctx, signals: s, progress: shown}
+	call.process, call.progress = &own, shown
+	return call
 }
 
 // caller returns what the procedures on a fleet need from this process. announce

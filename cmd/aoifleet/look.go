@@ -14,12 +14,13 @@ import (
 )
 
 // lookFlags set what the terminal shows, for every command.
-type lookFlags struct{ progress, color string }
+type lookFlags struct{ progress, color, ci string }
 
 func (flags *lookFlags) add(root *cobra.Command) {
 	f := root.PersistentFlags()
 	f.StringVar(&flags.progress, "progress", "auto", "progress on stderr as `HOW`: auto, tty (redrawn), plain (lines with the time) or none")
 	f.StringVar(&flags.color, "color", "auto", "colours `WHEN`: auto, always or never (auto: on a terminal, unless NO_COLOR is set)")
+	f.StringVar(&flags.ci, "ci", "auto", "groups, annotations and a summary for the `SYSTEM` of a pipeline: auto, none, github, azure or gitlab")
 }
 
 // look applies the flags. A CI system's log is not redrawn, also where it is a terminal.
@@ -38,6 +39,9 @@ func (call *invocation) look(flags lookFlags) error {
 	}
 	if !slices.Contains([]string{"auto", "always", "never"}, flags.color) {
 		return usage(fmt.Sprintf("unknown --color %q", flags.color), "use --color auto, always or never")
+	}
+	if err := call.joinPipeline(flags.ci); err != nil {
+		return err
 	}
 	colors := func(terminal bool) bool {
 		auto := terminal && term != "dumb" && call.getenv("NO_COLOR") == "" // https://no-color.org

@@ -56,6 +56,7 @@ func (call *invocation) execute(args []string) int {
 	call.verb = verbOf(cmd)
 	why := explain(err)
 	call.printError(why.Message, why.Hint)
+	call.annotateError(why)
 	call.code = codeOf(err)
 	if sig := call.interrupted(); sig != nil && call.code == problem.ExitInterrupted {
 		call.code = signalCode(sig)

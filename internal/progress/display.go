@@ -29,6 +29,10 @@ type Display struct {
 	Title string
 	Color bool
 	ASCII bool
+	// Group returns the lines before and after a part of a log that a pipeline can fold, for
+	// Direct; nil: there are none.
+	Group  func(title string) (begin string, end func() string)
+	Direct io.Writer // for lines that are commands of the system of a pipeline
 
 	mu      sync.Mutex // never held while something is written
 	model   Model
@@ -36,6 +40,7 @@ type Display struct {
 	writing chan struct{} // closed when the writer of pending lines ends; nil: there is none
 	loop    *loop         // nil: nothing is drawn
 	held    bool          // nothing is printed: the terminal is someone else's
+	group   group
 
 	stopping sync.Mutex // held while a loop ends
 }
@@ -57,7 +62,7 @@ func (d *Display) Event(e rollout.Event) {
 		d.print(above(e, d.style()))
 	case d.Mode != TTY:
 		if text := plain(e); text != "" {
-			d.print(line{text: stamp(text, at)})
+			d.print(d.within(line{text: stamp(text, at)})...)
 		}
 	}
 	if d.loop == nil && !d.held {
@@ -70,7 +75,14 @@ func (d *Display) Event(e rollout.Event) {
 func (d *Display) Say(text string) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	d.print(line{text: display.MaskLines(text)})
+	d.print(append(d.outside(), line{text: display.MaskLines(text)})...)
+}
+
+// Command prints a line for the system that runs the pipeline.
+func (d *Display) Command(text string) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.print(append(d.outside(), line{text: text, direct: true})...)
 }
 
 // Announce prints one line, unless the view shows the same.
@@ -131,6 +143,7 @@ func (d *Display) hold() bool {
 		return false
 	}
 	d.held = true
+	d.pending = append(d.pending, d.outside()...)
 	l, writing := d.loop, d.writing
 	d.loop = nil
 	d.mu.Unlock()
@@ -151,8 +164,8 @@ func (d *Display) release() {
 }
 
 // print prints a line soon, or when the view or the other's turn lets it; d.mu is held.
-func (d *Display) print(l line) {
-	d.pending = append(d.pending, l)
+func (d *Display) print(lines ...line) {
+	d.pending = append(d.pending, lines...)
 	d.wake()
 }
 
@@ -195,7 +208,11 @@ func (d *Display) take() []line {
 
 func (d *Display) write(lines []line) {
 	for _, line := range lines {
-		fmt.Fprintln(d.W, line)
+		w := d.W
+		if line.direct {
+			w = d.Direct
+		}
+		fmt.Fprintln(w, line)
 	}
 }
 
@@ -226,7 +243,7 @@ func (d *Display) run(l *loop, writing <-chan struct{}) {
 		case <-tick.C:
 			d.mu.Lock()
 			if text := d.model.Line(time.Now()); text != "" {
-				d.print(line{text: stamp(text, time.Now())})
+				d.print(d.within(line{text: stamp(text, time.Now())})...)
 			}
 			d.mu.Unlock()
 		}

@@ -43,7 +43,10 @@ func reason(p *problem.Error) string {
 }
 
 // line is a line that stays.
-type line struct{ text, why string }
+type line struct {
+	text, why string
+	direct    bool // see Display.Direct
+}
 
 func (l line) String() string {
 	if l.why == "" {
