@@ -49,7 +49,7 @@ var allowed = map[string][]string{
 	"fleet":        {"azurecloud", "certsource", "diags", "doctor", "host", "inventory", "journal", "planfile", "remote", "rollout", "secret", "secretsource", "sshconfig", "verify"},
 	"progress":     {"inventory", "report", "rollout"},
 	"renew":        {"azure", "azurecloud", "certificate", "certsource", "fleet", "host", "inventory", "newcert", "rollout", "verify"},
-	"report":       {"azure", "certificate", "certsource", "doctor", "fleet", "host", "inventory", "journal", "newcert", "remote", "renew", "rollout", "verify"},
+	"report":       {"azure", "certificate", "certsource", "doctor", "fleet", "host", "inventory", "journal", "newcert", "planfile", "remote", "renew", "rollout", "verify"},
 	"secretsource": {},
 
 	"lab":       {"lab/agent"},

@@ -34,7 +34,7 @@ func (call *invocation) argsError(cmd *cobra.Command, args []string) error {
 	see := "see: " + cmd.CommandPath() + " --help"
 	_, takes, _ := strings.Cut(cmd.Use, " ")
 	switch {
-	case cmd.HasSubCommands():
+	case cmd.HasSubCommands() && cmd.Flag("inventory") == nil: // plan does something by itself
 		return unknownCommand(cmd, args[0])
 	case takes == "":
 		return usage(fmt.Sprintf("%s takes no argument, not %q", verbOf(cmd), args[0]), cmp.Or(call.meantFlag(cmd, args[0]), see))

@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"slices"
+	"time"
 
 	"al.essio.dev/pkg/shellescape"
 	"github.com/spf13/cobra"
@@ -36,6 +37,7 @@ func planCommand(call *invocation) *cobra.Command {
 	cmd.Flags().BoolVar(&flags.offline, "offline", false, "contact no host and start no program: show only what the inventory and the certificates say")
 	cmd.Flags().BoolVar(&flags.detailed, "detailed-exitcode", false, "exit with 3 if there is something to change")
 	cmd.Flags().StringVar(&flags.out, "out", "", "save the plan in `FILE` for rotate --plan; replaces an older saved plan")
+	durationVar(cmd, &flags.Expires, "expires", 0, "with --out: rotate --plan refuses the plan after `DURATION`, such as 24h; 0: never")
 	verboseFlag(cmd, &flags.verbose)
 	forceFlag(cmd, &flags.Force)
 	flags.addDeadman(cmd)
@@ -44,6 +46,33 @@ func planCommand(call *invocation) *cobra.Command {
 	flags.addIgnoreWindow(cmd)
 	cmd.Flags().Bool("dry-run", true, "a plan changes nothing")
 	_ = cmd.Flags().MarkHidden("dry-run") // plan --check is what it says
+	cmd.AddCommand(planShowCommand(call))
+	return cmd
+}
+
+// planShowCommand prints a saved plan, for whoever approves it.
+func planShowCommand(call *invocation) *cobra.Command {
+	var verbose bool
+	cmd := &cobra.Command{Use: "show FILE", Short: "Show a saved plan, without contacting anything", Args: cobra.ExactArgs(1),
+		Long: "Show a saved plan: who made it and when, and what plan showed then. Nothing is contacted or read but the FILE, which must match its digest.",
+		RunE: func(_ *cobra.Command, args []string) error {
+			saved, err := planfile.Read(args[0])
+			if err != nil {
+				return err
+			}
+			plan, err := rollout.FromFile(saved)
+			if err != nil {
+				return usage(args[0]+" is damaged: "+err.Error(), "make a new plan: aoifleet plan --out FILE")
+			}
+			if call.json() {
+				call.printDocument(report.SavedDocument(call.head(), saved, plan, time.Now()))
+				return nil
+			}
+			report.View{Width: call.outWidth, Verbose: verbose}.Saved(call.stdout, saved, plan, time.Now())
+			return nil
+		}}
+	call.outputFlag(cmd)
+	verboseFlag(cmd, &verbose)
 	return cmd
 }
 
@@ -91,6 +120,8 @@ func showSaved(call *invocation, f *fleet.Fleet, flags planFlags) {
 // check returns an error if the plan cannot be saved, before a host is contacted.
 func (flags planFlags) check() error {
 	switch {
+	case flags.out == "" && flags.Expires > 0:
+		return usage("--expires needs --out: only a saved plan expires", "name the file of the plan: --out plan.json")
 	case flags.out == "":
 		return nil
 	case flags.out == "-":

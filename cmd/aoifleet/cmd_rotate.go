@@ -110,7 +110,12 @@ func rotateSaved(call *invocation, flags rotateFlags) error {
 	if id := saved.ID(); flags.planID != "" && flags.planID != id {
 		return usage("the plan in "+flags.plan+" is "+id+", not "+flags.planID, "carry out the file that was approved, or have this plan approved")
 	}
-	f, err := fleet.OpenSaved(call.ctx, call.caller(checking), flags.request(call, fleet.Install), saved)
+	request := flags.request(call, fleet.Install)
+	if flags.planID != "" {
+		request = fleet.SavedRequest(saved, request)
+		flags.certificate = request.Certificate
+	}
+	f, err := fleet.OpenSaved(call.ctx, call.caller(checking), request, saved)
 	if err != nil {
 		return err
 	}

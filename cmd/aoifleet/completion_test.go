@@ -34,7 +34,7 @@ func TestCompletion(t *testing.T) {
 		"runs show l":             "last",
 		"certificate new --bits ": "2048 3072 4096",
 		"help ex":                 "exit-codes",
-		"plan ":                   "",
+		"status ":                 "",
 		"plan --plan-id ":         "",
 	} {
 		words, directive := completed(t, inventory, strings.Split(line, " ")...)

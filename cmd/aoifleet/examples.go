@@ -14,7 +14,9 @@ aoifleet rotate -i fleet.yaml                   # shows the plan, asks, carries 
 aoifleet demo                                   # a rotation of simulated VMs, without an inventory`,
 	"plan": `aoifleet plan -i fleet.yaml
 aoifleet plan -i fleet.yaml -l 'london:!london-edr-01'
-aoifleet plan -i fleet.yaml --out plan.json     # for rotate --plan, once it is approved`,
+aoifleet plan -i fleet.yaml --out plan.json --expires 24h    # for rotate --plan, once it is approved`,
+	"plan show": `aoifleet plan show plan.json
+aoifleet plan show plan.json -o json`,
 	"rotate": `aoifleet rotate -i fleet.yaml --rehearse -l london-edr-01    # the first time: on a copy, without a restart
 aoifleet rotate -i fleet.yaml                   # shows the plan, asks, carries it out
 aoifleet rotate -i fleet.yaml --until canary    # the first wave only

@@ -20,7 +20,8 @@ type Options struct {
 	PauseAfter rollout.Pause // after which waves Steps.Continue is called
 	Until      int           // end after this wave, counted from 1; 0: after the last
 
-	IgnoreWindow string // why hosts are changed outside their windows and in freezes; "": they are not
+	Expires      time.Duration // after which a saved plan is refused; 0: never
+	IgnoreWindow string        // why hosts are changed outside their windows and in freezes; "": they are not
 }
 
 // policy returns the inventory's rollout and the options as a policy.

@@ -1,6 +1,7 @@
 package fleet
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -28,9 +29,14 @@ func (f *Fleet) SavePlan(ctx context.Context, path string, plan *rollout.Plan, o
 		f.caller.Say("interrupted: the plan is not saved")
 		return false, nil
 	}
+	var expires *time.Time
+	if o.Expires > 0 {
+		at := time.Now().UTC().Truncate(time.Second).Add(o.Expires)
+		expires = &at
+	}
 	saved := &planfile.Plan{
-		SchemaVersion: planfile.SchemaVersion, Kind: planfile.Kind, ToolVersion: f.caller.Version, PlanID: f.run.ID, CreatedAt: f.Started.UTC(),
-		Owner: display.Mask(f.caller.Owner), Inventory: planfile.Inventory{File: display.Mask(f.Inventory.Path), SHA256: f.Inventory.Digest},
+		SchemaVersion: planfile.SchemaVersion, Kind: planfile.Kind, ToolVersion: f.caller.Version, PlanID: f.run.ID, CreatedAt: f.Started.UTC(), ExpiresAt: expires,
+		Owner: display.Mask(f.caller.Owner), Inventory: planfile.Inventory{File: display.Mask(f.Inventory.Path), SHA256: f.Inventory.Digest}, Certificate: display.Mask(f.request.Certificate),
 		Certificates: f.savedCertificates(), Policy: f.savedPolicy(o), Hosts: plan.Save(),
 	}
 	if err := planfile.Write(path, saved); err != nil {
@@ -107,6 +113,12 @@ func savedUnavailable(u inventory.Unavailable) string {
 // OpenSaved is like Open for the hosts of a saved plan, which Rotate then carries out. The
 // inventory, the certificates and the policy must be unchanged since the plan was made.
 func OpenSaved(ctx context.Context, c Caller, r Request, saved *planfile.Plan) (*Fleet, error) {
+	if saved.Expired(time.Now()) {
+		return nil, usage("the plan has expired: it was to be carried out before "+saved.ExpiresAt.UTC().Format(time.DateTime+"Z"), "make a new plan: aoifleet plan --out FILE")
+	}
+	if r.Inventory == "" {
+		return nil, usage("no inventory given, and without --plan-id the one that the plan names is not used: anyone may have edited the plan", "confirm the plan with --plan-id ID (aoifleet plan show FILE), or name the inventory with -i FILE")
+	}
 	inv, all, err := Load(c, r)
 	if err != nil {
 		return nil, err
@@ -139,6 +151,16 @@ func OpenSaved(ctx context.Context, c Caller, r Request, saved *planfile.Plan) (
 	f.saved, f.PlanID = saved, saved.ID()
 	c.Say(fmt.Sprintf("carrying out plan %s of %s, made by %s", f.PlanID, saved.CreatedAt.UTC().Format(time.DateTime+"Z"), saved.Owner))
 	return f, nil
+}
+
+// SavedRequest returns r with what a saved plan names and r does not: the inventory and the
+// certificate, relative to the current directory as they were then, and the number of restarts
+// at once. The caller has confirmed the plan's ID: an inventory may name commands to run, so an
+// edited plan must not choose it.
+func SavedRequest(saved *planfile.Plan, r Request) Request {
+	r.Inventory, r.Certificate = cmp.Or(r.Inventory, saved.Inventory.File), cmp.Or(r.Certificate, saved.Certificate)
+	r.Parallel = cmp.Or(r.Parallel, saved.Policy.Parallel)
+	return r
 }
 
 // SavedOptions returns o with the safeguards of a saved plan instead of its own.

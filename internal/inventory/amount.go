@@ -1,6 +1,9 @@
 package inventory
 
-import "strconv"
+import (
+	"strconv"
+	"strings"
+)
 
 // Amount is a number of hosts: a count, or a percentage of the selected hosts. The
 // zero value is the count 1.
@@ -14,6 +17,20 @@ func Count(n int) Amount { return Amount{n: n} }
 
 // Percent returns the amount of n percent of the hosts, limited to 1 to 100.
 func Percent(n int) Amount { return Amount{n: min(n, 100), percent: true} }
+
+// ParseAmount returns the amount of a text, as String returns it.
+func ParseAmount(s string) (Amount, bool) {
+	digits, percent := strings.CutSuffix(s, "%")
+	n, _ := strconv.Atoi(digits)
+	switch {
+	case !decimal.MatchString(digits):
+	case percent && n >= 1 && n <= 100:
+		return Percent(n), true
+	case !percent && n >= 1 && n <= maxHosts:
+		return Count(n), true
+	}
+	return Amount{}, false
+}
 
 // Of returns the number of hosts out of total, at least 1. It rounds a percentage up;
 // a count may exceed total.

@@ -205,16 +205,8 @@ func (v value) amount(to *Amount) bool {
 	if v.describes(amountShape()) {
 		return true
 	}
-	s := v.node.Value
-	digits, percent := strings.CutSuffix(s, "%")
-	n, _ := strconv.Atoi(digits)
-	switch {
-	case v.node.Kind != yaml.ScalarNode || !decimal.MatchString(digits):
-	case percent && n >= 1 && n <= 100:
-		*to = Percent(n)
-		return true
-	case !percent && v.node.Tag == "!!int" && n >= 1 && n <= maxHosts:
-		*to = Count(n)
+	if a, ok := ParseAmount(v.node.Value); ok && v.node.Kind == yaml.ScalarNode && (a.percent || v.node.Tag == "!!int") {
+		*to = a
 		return true
 	}
 	v.fail("", "%s must be a count of at least 1, or a percentage from 1%% to 100%%", v.key)

@@ -36,8 +36,10 @@ type Plan struct {
 	PlanID        string        `json:"plan_id"`
 	Digest        string        `json:"digest"` // of everything else, see ID; set by Write
 	CreatedAt     time.Time     `json:"created_at"`
-	Owner         string        `json:"owner"` // USER@HOST that made it
+	ExpiresAt     *time.Time    `json:"expires_at,omitempty"` // from then on it is refused; null: never
+	Owner         string        `json:"owner"`                // USER@HOST that made it
 	Inventory     Inventory     `json:"inventory"`
+	Certificate   string        `json:"certificate,omitempty"` // the source for all hosts, as it was named; "": the inventory's
 	Certificates  []Certificate `json:"certificates"`
 	Policy        Policy        `json:"policy"`
 	Hosts         []Host        `json:"hosts"` // in the inventory's order
@@ -126,6 +128,9 @@ type Unit struct {
 	Active string `json:"active_state"`
 	File   string `json:"unit_file_state"`
 }
+
+// Expired reports whether the plan may no longer be carried out.
+func (p *Plan) Expired(now time.Time) bool { return p.ExpiresAt != nil && !now.Before(*p.ExpiresAt) }
 
 const again = "make a new one: aoifleet plan --out FILE"
 

@@ -35,6 +35,8 @@ type Document struct {
 	// EstimatedMS is, in a plan with changes, how long carrying it out takes, in milliseconds.
 	EstimatedMS int64     `json:"estimated_ms,omitempty"`
 	Warnings    []Warning `json:"warnings,omitempty"`
+	// Saved has, in `plan show`, what the file of the plan has besides its hosts.
+	Saved *SavedPlan `json:"saved_plan,omitempty"`
 	// Renewals has, in a renewal, the certificates of the inventory.
 	Renewals []Renewal `json:"renewals,omitempty"`
 }

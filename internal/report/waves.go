@@ -49,7 +49,9 @@ func (v View) writeCourse(w io.Writer, p *rollout.Plan) {
 		v.print(w, "order: ", 4, fmt.Sprintf("that of the inventory, %d at a time%s", p.Policy.Parallel, limitText(p)))
 		v.print(w, "budget: ", 4, budgetText(p))
 	}
-	v.print(w, "duration: ", 4, durationText(p, v.Cost))
+	if v.Cost.Turn > 0 { // a saved plan does not have what it follows from
+		v.print(w, "duration: ", 4, durationText(p, v.Cost))
+	}
 }
 
 // limitText says how many hosts of a failure domain restart at once, and why.

@@ -138,5 +138,9 @@ func (p *Plan) ignored() Warning {
 			n++
 		}
 	}
-	return Warning{WindowIgnored, fmt.Sprintf("WITHOUT windows and freezes: %s outside them (--ignore-window: %s)", inventory.HostCount(n), p.Policy.IgnoreWindow)}
+	text := "WITHOUT windows and freezes"
+	if n > 0 {
+		text += ": " + inventory.HostCount(n) + " outside them"
+	}
+	return Warning{WindowIgnored, text + " (--ignore-window: " + p.Policy.IgnoreWindow + ")"}
 }
