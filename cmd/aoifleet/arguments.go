@@ -7,9 +7,9 @@ import (
 	"slices"
 	"strings"
 
-	"al.essio.dev/pkg/shellescape"
 	"github.com/spf13/cobra"
 
+	"github.com/aoifleet/aoifleet/internal/display"
 	"github.com/aoifleet/aoifleet/internal/inventory"
 )
 
@@ -70,13 +70,13 @@ func (call *invocation) meantFlag(cmd *cobra.Command, arg string) string {
 	if given := cmd.Flag("inventory"); given == nil {
 		return ""
 	} else if given.Changed {
-		command += " -i " + shellescape.Quote(given.Value.String())
+		command += " -i " + display.Arg(given.Value.String())
 	} else if isRegular(arg) {
-		return "did you mean: " + command + " -i " + shellescape.Quote(arg)
+		return "did you mean: " + command + " -i " + display.Arg(arg)
 	}
 	if inv := call.localInventory(cmd); inv != nil && cmd.Flag("limit") != nil {
 		if _, err := inv.Select(arg); err == nil {
-			return "did you mean: " + command + " --limit " + shellescape.Quote(arg)
+			return "did you mean: " + command + " --limit " + display.Arg(arg)
 		}
 	}
 	return ""

@@ -8,7 +8,6 @@ import (
 	"text/tabwriter"
 	"time"
 
-	"al.essio.dev/pkg/shellescape"
 	"github.com/spf13/cobra"
 
 	"github.com/aoifleet/aoifleet/internal/azurecloud"
@@ -148,6 +147,6 @@ func showIssued(call *invocation, made *certsource.Issued) error {
 		call.note("the vault renews it %s; then register the new version before you rotate", made.Renews)
 	}
 	made.Ref.Version = ""
-	fmt.Fprintf(call.stderr, "next: write certificate: %s in the inventory, then: aoifleet certificate register -i %s\n", made.Ref, shellescape.Quote("INVENTORY"))
+	fmt.Fprintf(call.stderr, "next: write certificate: %s in the inventory, then: aoifleet certificate register -i %s\n", made.Ref, display.Arg("INVENTORY"))
 	return nil
 }

@@ -6,7 +6,6 @@ import (
 	"text/tabwriter"
 	"time"
 
-	"al.essio.dev/pkg/shellescape"
 	"github.com/spf13/cobra"
 
 	"github.com/aoifleet/aoifleet/internal/certificate"
@@ -142,9 +141,9 @@ func (s selection) nextRegister(call *invocation) string {
 
 // hostArgs returns the flags of the selected hosts, for a command that is printed.
 func (s selection) hostArgs(call *invocation) string {
-	text := " -i " + shellescape.Quote(s.file(call.getenv))
+	text := " -i " + display.Arg(s.file(call.getenv))
 	if s.limit != "" {
-		text += " --limit " + shellescape.Quote(s.limit)
+		text += " --limit " + display.Arg(s.limit)
 	}
 	return text
 }

@@ -5,7 +5,6 @@ import (
 	"slices"
 	"time"
 
-	"al.essio.dev/pkg/shellescape"
 	"github.com/spf13/cobra"
 
 	"github.com/aoifleet/aoifleet/internal/display"
@@ -114,7 +113,7 @@ func runPlan(call *invocation, flags planFlags) error {
 // out.
 func showSaved(call *invocation, f *fleet.Fleet, flags planFlags) {
 	command := slices.Concat([]string{"aoifleet", "rotate", "-i", f.Inventory.Path}, flags.certificateArgs(), flags.parallelArgs(), []string{"--plan", flags.out, "--plan-id", f.PlanID})
-	fmt.Fprintf(call.stderr, "the plan is saved: %s\nto carry it out: %s\n", f.PlanID, display.MaskLines(shellescape.QuoteCommand(command)))
+	fmt.Fprintf(call.stderr, "the plan is saved: %s\nto carry it out: %s\n", f.PlanID, display.MaskLines(display.Command(command)))
 }
 
 // check returns an error if the plan cannot be saved, before a host is contacted.

@@ -119,8 +119,12 @@ func home() string {
 	return dir
 }
 
+// userName returns the login name; on Windows without the domain, as ssh there uses it.
 func userName() string {
 	if u, err := user.Current(); err == nil {
+		if runtime.GOOS == "windows" {
+			return u.Username[strings.LastIndex(u.Username, `\`)+1:]
+		}
 		return u.Username
 	}
 	return os.Getenv("USER")

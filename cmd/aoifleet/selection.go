@@ -4,9 +4,9 @@ import (
 	"cmp"
 	"strconv"
 
-	"al.essio.dev/pkg/shellescape"
 	"github.com/spf13/cobra"
 
+	"github.com/aoifleet/aoifleet/internal/display"
 	"github.com/aoifleet/aoifleet/internal/fleet"
 	"github.com/aoifleet/aoifleet/internal/inventory"
 )
@@ -26,7 +26,7 @@ func (s *selection) add(cmd *cobra.Command) {
 
 func (s *selection) addLimit(cmd *cobra.Command, usage string) {
 	onceVar(cmd, &s.limit, "limit", "l", usage, func(first, second string) string {
-		return "for the hosts of both: --limit " + shellescape.Quote(first+","+second) + "; for those in both: --limit " + shellescape.Quote(first+":&"+second)
+		return "for the hosts of both: --limit " + display.Arg(first+","+second) + "; for those in both: --limit " + display.Arg(first+":&"+second)
 	})
 }
 

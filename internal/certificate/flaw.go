@@ -4,11 +4,10 @@ import (
 	"bytes"
 	"encoding/asn1"
 	"fmt"
+	"runtime"
 	"slices"
 	"strconv"
 	"strings"
-
-	"al.essio.dev/pkg/shellescape"
 
 	"github.com/aoifleet/aoifleet/internal/problem"
 )
@@ -41,8 +40,13 @@ const (
 	pack    = "aoifleet certificate pack --cert "
 	packAll = pack + "/dev/stdin --key /dev/stdin" + packAs
 
-	// noOverwrite: POSIX set -C (noclobber).
-	noOverwrite = "(umask 077; set -C; %s > new.p12.b64)"
+	// POSIX set -C (noclobber).
+	onlyNew     = " > new.p12.b64)"
+	intoNew     = "(umask 077; set -C; "
+	hintDecode  = intoNew + "base64 -di FILE" + onlyNew
+	hintJSON    = intoNew + "jq -j .value FILE" + onlyNew
+	hintUnquote = intoNew + `tr -d "\"'" < FILE` + onlyNew
+	hintURL     = intoNew + "tr _- /+ < FILE" + onlyNew
 )
 
 // The hints. The operator fills in the words in capitals.
@@ -116,12 +120,11 @@ func derOID(dotted string) []byte {
 
 // at names the file in message and hint.
 func (p *flaw) at(path string) *flaw {
-	return &flaw{path + ": " + p.message, strings.ReplaceAll(p.hint, "FILE", shellescape.Quote(path))}
+	return &flaw{path + ": " + p.message, hintOn(runtime.GOOS, p.hint, "FILE", path)}
 }
 
 // ofFiles names the files of Pack in message and hint.
 func (p *flaw) ofFiles(cert, key string) *flaw {
 	message := strings.NewReplacer(certFile, certFile+" "+cert, keyFile, keyFile+" "+key)
-	hint := strings.NewReplacer("CERTIFICATE", shellescape.Quote(cert), "KEY", shellescape.Quote(key))
-	return &flaw{message.Replace(p.message), hint.Replace(p.hint)}
+	return &flaw{message.Replace(p.message), hintOn(runtime.GOOS, p.hint, "CERTIFICATE", cert, "KEY", key)}
 }

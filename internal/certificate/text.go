@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"encoding/base64"
 	"encoding/binary"
-	"fmt"
 	"unicode/utf16"
 )
 
@@ -83,11 +82,11 @@ func foreign(text []byte) *flaw {
 	case bytes.Contains(text, pemMark):
 		return foreignPEM(text)
 	case text[0] == '{' || text[0] == '[':
-		return flawed(fmt.Sprintf(noOverwrite, "jq -j .value FILE"), "is JSON, not base64: the certificate may be one of its values")
+		return flawed(hintJSON, "is JSON, not base64: the certificate may be one of its values")
 	case text[0] == '<':
 		return flawed(hintFetch, "is HTML or XML, not a certificate: a failed download?")
 	case text[0] == '"' || text[0] == '\'':
-		return flawed(fmt.Sprintf(noOverwrite, `tr -d "\"'" < FILE`), "has quotes around the base64")
+		return flawed(hintUnquote, "has quotes around the base64")
 	}
 	return nil
 }
@@ -154,7 +153,7 @@ func decodeBase64(text, bare []byte) (der []byte, notes []string, p *flaw) {
 		}
 	}
 	if url {
-		return nil, nil, flawed(fmt.Sprintf(noOverwrite, "tr _- /+ < FILE"), "is base64url (it has - or _), not plain base64")
+		return nil, nil, flawed(hintURL, "is base64url (it has - or _), not plain base64")
 	}
 	if len(body)%4 == 1 {
 		return nil, nil, flawed(hintFetch, "is truncated: %d base64 characters are no whole number of bytes", len(body))
@@ -201,5 +200,5 @@ func wrappedTwice(der []byte) *flaw {
 			return nil
 		}
 	}
-	return flawed(fmt.Sprintf(noOverwrite, "base64 -di FILE"), "is base64 encoded twice")
+	return flawed(hintDecode, "is base64 encoded twice")
 }

@@ -40,6 +40,7 @@ func (s *sources) failure() error {
 
 // commonHint returns the hint of the first problem, for all files where it is chmod.
 func commonHint(problems []*problem.Error) string {
+	const chmod = "chmod 600 "
 	hint := problems[0].Hint
 	if !strings.HasPrefix(hint, chmod) {
 		return hint

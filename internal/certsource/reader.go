@@ -13,8 +13,6 @@ import (
 	"sync"
 	"time"
 
-	"al.essio.dev/pkg/shellescape"
-
 	"github.com/aoifleet/aoifleet/internal/azure"
 	"github.com/aoifleet/aoifleet/internal/azurecloud"
 	"github.com/aoifleet/aoifleet/internal/certificate"
@@ -114,16 +112,13 @@ func readFile(path string, now time.Time) (*certificate.Certificate, error) {
 	return cert, nil
 }
 
-// chmod begins the hint of exposed.
-const chmod = "chmod 600 "
-
 // exposed returns the error of a file with a private key that others can read or write, or nil.
 func exposed(path string) *problem.Error {
-	mode := localfile.Exposed(path)
-	if mode == 0 {
+	how := localfile.Exposed(path)
+	if how == "" {
 		return nil
 	}
-	return problem.New(problem.Certificate, chmod+shellescape.Quote(path), "%s has a private key, and others can read or write it (mode %04o)", display.Mask(path), mode)
+	return problem.New(problem.Certificate, display.MakePrivate(path), "%s has a private key, and others can read or write it (%s)", display.Mask(path), how)
 }
 
 // Public reads a certificate whose key is not needed, from a file or from a vault.

@@ -177,7 +177,7 @@ func (r *Reader) run(ctx context.Context, line string) (*certificate.Certificate
 	if err != nil {
 		// The hints about files do not apply to an output.
 		return nil, &problem.Error{Class: problem.Certificate, Message: what + " printed no usable certificate: " + err.Error(),
-			Hint: "(" + line + ") | aoifleet certificate inspect /dev/stdin"}
+			Hint: display.ForShell("("+line+")", "sh -c "+display.Arg(line)) + " | aoifleet certificate inspect /dev/stdin"}
 	}
 	return c, nil
 }

@@ -9,12 +9,11 @@ import (
 	"crypto/rand"
 	"fmt"
 	"math"
+	"runtime"
 	"runtime/debug"
 	"strings"
 	"sync"
 	"time"
-
-	"al.essio.dev/pkg/shellescape"
 
 	"github.com/aoifleet/aoifleet/internal/diags"
 	"github.com/aoifleet/aoifleet/internal/display"
@@ -153,10 +152,20 @@ func listed(names []string) string {
 	return strings.Join(names, ", ")
 }
 
+// agentSocketOn returns where ssh finds its agent: on Windows without the variable it is the
+// system's service.
+func agentSocketOn(goos string, getenv func(string) string) string {
+	socket := getenv("SSH_AUTH_SOCK")
+	if socket == "" && goos == "windows" {
+		return `\\.\pipe\openssh-ssh-agent`
+	}
+	return socket
+}
+
 // connect creates the dialer and the runner; it opens no connection.
 func (f *Fleet) connect() {
 	settings := f.Inventory.Rollout
-	f.dialer = remote.NewDialer(remote.Options{AgentSocket: f.caller.Getenv("SSH_AUTH_SOCK"),
+	f.dialer = remote.NewDialer(remote.Options{AgentSocket: agentSocketOn(runtime.GOOS, f.caller.Getenv),
 		ConnectRate: settings.ConnectRate, ConnectParallel: settings.ConnectParallel, AddHostKeys: f.addHostKeys(),
 		Note: func(line string) { f.caller.Say("note: " + line) }})
 	f.sudo = &sudoPasswords{secrets: f.secrets, known: map[sudoSource]*host.Password{}}
@@ -175,7 +184,7 @@ func (f *Fleet) addHostKeys() string {
 	if f.request.Limit != "" {
 		command = append(command, "--limit", f.request.Limit)
 	}
-	return shellescape.QuoteCommand(command)
+	return display.Command(command)
 }
 
 // dial connects to a host on behalf of a run.

@@ -172,6 +172,8 @@ func (r *reader) syntaxError(data []byte, err error) {
 		at, hint, where = &bare, why+" needs quotes: "+quote(bare.Value), ""
 	} else if iniSection.Match(data) {
 		hint = iniHint
+	} else if strings.Contains(m[2], "hexdecimal number") || strings.Contains(m[2], "unknown escape character") {
+		hint = `a \ between double quotes needs another before it: write a path of Windows without quotes, or with /`
 	} else if indentedByTab(lines, at.Line) {
 		hint = "YAML indents with spaces, not tabs"
 	} else {

@@ -63,6 +63,7 @@ func TestDocumentErrors(t *testing.T) {
 		{"not UTF-8", "version: 1\n# \xe9\n", "2:3 the file is not UTF-8 text | save it as UTF-8"},
 		{"UTF-16", "\xff\xfev\x00", "1:1 the file is not UTF-8 text | save it as UTF-8"},
 		{"byte order mark counts nothing", "\xef\xbb\xbf\x1b", "1:1 the file has a control character (U+001B) | delete it; cat -v shows where"},
+		{"a path of Windows in double quotes", "version: 1\ndefaults: {identity_file: \"C:\\Users\\me\\key\"}\n", "2:0 not valid YAML at or after this line: did not find expected hexdecimal number | a \\ between double quotes needs another before it: write a path of Windows without quotes, or with /"},
 		{"unclosed", "version: 1\nhosts: {a: {port 3}\n  b: {}\n", "2:0 not valid YAML at or after this line: did not find expected ',' or '}'"},
 		{"unknown anchor", "version: *x\n", "1:10 YAML aliases (*name) are not read" + shared},
 		{"anchor", "version: 1\nhosts: {a: &x {}}\n", "2:12 YAML anchors (&name) are not read" + shared},

@@ -3,6 +3,7 @@ package inventory
 import (
 	"maps"
 	"net/netip"
+	"os"
 	"path/filepath"
 	"regexp"
 	"strings"
@@ -198,6 +199,8 @@ func (v value) workstationPath() (string, bool) {
 		v.fail("", "%s must be a file path", v.key)
 	case strings.HasPrefix(s, "~") && !homeRelative(s):
 		v.fail("", "%s: ~ means your own home directory only, as in ~/file", v.key)
+	case filepath.VolumeName(s) != "" && !filepath.IsAbs(s): // C:file on Windows
+		v.fail("write the whole path, as in C:/folder/file", "%s depends on the current folder of a drive", v.key)
 	case homeRelative(s) && v.r.env.Home == "":
 		v.fail("write the whole path", "%s: can't expand ~: the home directory is unknown", v.key)
 	default:
@@ -206,7 +209,8 @@ func (v value) workstationPath() (string, bool) {
 	return "", false
 }
 
-func homeRelative(s string) bool { return strings.HasPrefix(s, "~/") }
+// homeRelative reports whether a path begins with ~/, or on Windows also with ~\.
+func homeRelative(s string) bool { return len(s) > 1 && s[0] == '~' && os.IsPathSeparator(s[1]) }
 
 // absolute returns a local path as an absolute one: "~" is the home directory, and a
 // relative path is relative to the inventory's folder.
@@ -216,6 +220,8 @@ func (r *reader) absolute(path string) string {
 		return filepath.Join(r.env.Home, path[2:])
 	case filepath.IsAbs(path):
 		return filepath.Clean(path)
+	case path != "" && os.IsPathSeparator(path[0]): // on Windows: on the drive of the inventory
+		return filepath.Join(filepath.VolumeName(r.folder)+"/", path)
 	}
 	return filepath.Join(r.folder, path)
 }

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"iter"
 	"maps"
+	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
@@ -78,7 +79,7 @@ func parseTerms(s string) (terms []term, problem, hint string) {
 			depth = true
 		case i < len(s) && s[i] == ']':
 			depth = false
-		case i == len(s) || !depth && (s[i] == ',' || s[i] == ':'):
+		case i == len(s) || !depth && (s[i] == ',' || s[i] == ':' && !endsDrive(s[start:i+1])):
 			t := term{text: strings.TrimSpace(s[start:i])}
 			if t.text != "" && (t.text[0] == '&' || t.text[0] == '!') {
 				t.op, t.text = t.text[0], strings.TrimSpace(t.text[1:])
@@ -93,6 +94,12 @@ func parseTerms(s string) (terms []term, problem, hint string) {
 		return nil, `it has a "[" without a "]"`, ""
 	}
 	return terms, "", ""
+}
+
+// endsDrive reports whether a term is @ and the drive of a path on Windows, as @C:.
+func endsDrive(term string) bool {
+	_, path, file := strings.Cut(term, "@")
+	return file && path != "" && filepath.VolumeName(path) == path
 }
 
 // combine returns the hosts of a selector: those of its unions that are in every

@@ -3,6 +3,7 @@
 package localfile
 
 import (
+	"fmt"
 	"io/fs"
 	"os"
 	"os/exec"
@@ -20,17 +21,17 @@ func TestExposed(t *testing.T) {
 		if err := os.Chmod(path, mode); err != nil {
 			t.Fatal(err)
 		}
-		want := mode
+		want := fmt.Sprintf("mode %04o", mode)
 		if mode&0o077 == 0 {
-			want = 0
+			want = ""
 		}
 		if got := Exposed(path); got != want {
-			t.Errorf("mode %04o: %04o", mode, got)
+			t.Errorf("mode %04o: %s", mode, got)
 		}
 	}
 	for _, other := range []string{os.DevNull, "/no/such/file", t.TempDir(), "/dev/stdin"} {
-		if got := Exposed(other); got != 0 {
-			t.Errorf("%s: %04o", other, got)
+		if got := Exposed(other); got != "" {
+			t.Errorf("%s: %s", other, got)
 		}
 	}
 }
@@ -46,7 +47,7 @@ func TestExposedAsSSH(t *testing.T) {
 			t.Fatal(err)
 		}
 		out, err := exec.Command("ssh-keygen", "-y", "-f", key).CombinedOutput()
-		if refused := Exposed(key) != 0; refused != (err != nil) {
+		if refused := Exposed(key) != ""; refused != (err != nil) {
 			t.Errorf("mode %04o: %v, ssh-keygen: %v\n%s", mode, refused, err, out)
 		}
 	}

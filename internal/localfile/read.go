@@ -8,9 +8,6 @@ import (
 	"io"
 	"io/fs"
 	"os"
-	"path/filepath"
-	"runtime"
-	"strings"
 )
 
 // ErrKind is the error of Read for something that is not a regular file.
@@ -25,7 +22,7 @@ func Read(path string, most int64) ([]byte, error) {
 	if err := Check(path); err != nil {
 		return nil, err
 	}
-	f, err := os.Open(path)
+	f, err := open(path)
 	if err != nil {
 		return nil, err
 	}
@@ -35,7 +32,7 @@ func Read(path string, most int64) ([]byte, error) {
 
 // Check returns why Read does not open what is at path; nil: it does.
 func Check(path string) error {
-	info, err := os.Stat(path)
+	info, err := stat(path)
 	if err != nil {
 		return err
 	}
@@ -64,12 +61,6 @@ func kindOf(mode fs.FileMode) string {
 	return "a device"
 }
 
-// inherited reports whether path names a file descriptor of this process (fd(4)).
-func inherited(path string) bool {
-	path = filepath.ToSlash(filepath.Clean(path))
-	return path == "/dev/stdin" || strings.HasPrefix(path, "/dev/fd/") || strings.HasPrefix(path, "/proc/self/fd/")
-}
-
 // ReadRegular returns the content of a regular file of at most most bytes, and reads no
 // pipe.
 func ReadRegular(path string, most int64) ([]byte, error) {
@@ -85,18 +76,15 @@ func ReadRegular(path string, most int64) ([]byte, error) {
 	return Read(path, most)
 }
 
-// Exposed returns the mode of a file with a secret that others can read or write, as ssh judges
-// a private key: a file of the user with any bit of group or others; 0 if it is not. It asks
-// nothing of a pipe, of an inherited file, or on Windows, which has no such modes.
-func Exposed(path string) fs.FileMode {
+// Exposed returns how others can read or write a file with a secret, as ssh judges a private key:
+// "mode 0640", or on Windows "access for Users"; "" if they can't. It asks nothing of a pipe or of
+// an inherited file.
+func Exposed(path string) string {
 	info, err := os.Stat(path)
-	if err != nil || !info.Mode().IsRegular() || inherited(path) || runtime.GOOS == "windows" || !isOwn(info) {
-		return 0
+	if err != nil || !info.Mode().IsRegular() || inherited(path) {
+		return ""
 	}
-	if mode := info.Mode().Perm(); mode&0o077 != 0 {
-		return mode
-	}
-	return 0
+	return exposed(path, info)
 }
 
 // IsFolder reports whether path is a folder or a symlink to one.

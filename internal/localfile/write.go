@@ -8,11 +8,9 @@ import (
 	"path/filepath"
 )
 
-// Create creates a file with a unique temporary name and mode 0600 in folder. The
+// Create creates a file with a unique temporary name in folder, which only the user may use. The
 // caller writes, syncs and closes it, then calls Place or removes it.
-func Create(folder string) (*os.File, error) {
-	return os.CreateTemp(folder, ".aoifleet-*") // with mode 0600
-}
+func Create(folder string) (*os.File, error) { return create(folder) }
 
 // Stage writes a file with a unique temporary name in folder and returns that name. The
 // data is on disk when it returns. If it fails, the name is "" only if there is no file.

@@ -7,8 +7,7 @@ import (
 	"os"
 	"path/filepath"
 
-	"al.essio.dev/pkg/shellescape"
-
+	"github.com/aoifleet/aoifleet/internal/display"
 	"github.com/aoifleet/aoifleet/internal/localfile"
 	"github.com/aoifleet/aoifleet/internal/problem"
 )
@@ -31,7 +30,7 @@ func CheckOut(path string, force bool, read ...string) error {
 	}
 	folder := filepath.Dir(path)
 	if !localfile.IsFolder(folder) {
-		return usage(path+": no such folder", "mkdir -p "+shellescape.Quote(folder))
+		return usage(path+": no such folder", display.MakeFolder(folder))
 	}
 	info, err := os.Stat(path)
 	switch {
@@ -40,7 +39,7 @@ func CheckOut(path string, force bool, read ...string) error {
 	case err != nil:
 		return usage(err.Error(), anotherOut)
 	case info.IsDir():
-		return usage(path+" is a folder", "name a file in it: --out "+shellescape.Quote(filepath.Join(path, "new.p12.b64")))
+		return usage(path+" is a folder", "name a file in it: --out "+display.Arg(filepath.Join(path, "new.p12.b64")))
 	case !info.Mode().IsRegular():
 		return usage(path+" is not a regular file", anotherOut)
 	}
@@ -115,7 +114,7 @@ func folderProblem(dir string) string {
 		}
 		up := filepath.Dir(dir)
 		if up == dir {
-			return "there is no folder " + shellescape.Quote(dir)
+			return "there is no folder " + display.Arg(dir)
 		}
 		dir = up
 	}

@@ -7,11 +7,11 @@ import (
 	"strings"
 	"time"
 
-	"al.essio.dev/pkg/shellescape"
 	"golang.org/x/sync/errgroup"
 
 	"github.com/aoifleet/aoifleet/internal/azurecloud"
 	"github.com/aoifleet/aoifleet/internal/certificate"
+	"github.com/aoifleet/aoifleet/internal/display"
 	"github.com/aoifleet/aoifleet/internal/inventory"
 )
 
@@ -146,7 +146,7 @@ func (s *Set) NextStep() string {
 	first, second := s.Files(s.Items[0])
 	if s.Requests {
 		return fmt.Sprintf("have your authority sign %s, then: aoifleet certificate pack --cert CERTIFICATE --key %s --out %s",
-			shellescape.Quote(second.Path), shellescape.Quote(first.Path), shellescape.Quote(s.Items[0].Path))
+			display.Arg(second.Path), display.Arg(first.Path), display.Arg(s.Items[0].Path))
 	}
-	return "az ad app credential reset --id CLIENT_ID --append --cert " + shellescape.Quote("@"+second.Path)
+	return "az ad app credential reset --id CLIENT_ID --append --cert " + display.Arg("@"+second.Path)
 }

@@ -2,6 +2,7 @@ package remote
 
 import (
 	"context"
+	"io"
 	"net"
 	"sync"
 
@@ -22,7 +23,7 @@ type agents struct {
 
 type agentConn struct {
 	agent.ExtendedAgent
-	conn net.Conn
+	conn io.Closer
 }
 
 // signers returns the keys of the ssh-agent at socket. If the shared connection
@@ -58,7 +59,7 @@ func (a *agents) connect(ctx context.Context, socket string, broken *agentConn) 
 		_ = known.conn.Close()
 		delete(a.open, socket)
 	}
-	conn, err := new(net.Dialer).DialContext(ctx, "unix", socket)
+	conn, err := dialAgent(ctx, socket)
 	if err != nil {
 		return nil, err
 	}

@@ -12,9 +12,9 @@ import (
 	"strings"
 	"sync"
 
-	"al.essio.dev/pkg/shellescape"
 	"golang.org/x/crypto/ssh"
 
+	"github.com/aoifleet/aoifleet/internal/display"
 	"github.com/aoifleet/aoifleet/internal/problem"
 )
 
@@ -198,7 +198,7 @@ func (h *hostCheck) unknown(key ssh.PublicKey) *problem.Error {
 }
 
 func (h *hostCheck) changed(key ssh.PublicKey, expected *knownLine) *problem.Error {
-	forget := fmt.Sprintf("ssh-keygen -R %s -f %s", shellescape.Quote(h.names[0]), shellescape.Quote(expected.file))
+	forget := fmt.Sprintf("ssh-keygen -R %s -f %s", display.Arg(h.names[0]), display.Arg(expected.file))
 	return &problem.Error{
 		Class: problem.HostKeyChanged,
 		Message: fmt.Sprintf("host key has changed: %s has %s, the server sent %s",
@@ -225,9 +225,10 @@ func (h *hostCheck) scanCommand() string {
 	if file == "" {
 		file = "~/.ssh/known_hosts"
 	} else {
-		file = shellescape.Quote(file)
+		file = display.Arg(file)
 	}
-	return fmt.Sprintf("ssh-keyscan -p %d %s >> %s", h.target.Port, shellescape.Quote(h.target.Address), file)
+	// >> in Windows PowerShell writes UTF-16.
+	return fmt.Sprintf("ssh-keyscan -p %d %s "+display.ForShell(">>", "| Add-Content")+" %s", h.target.Port, display.Arg(h.target.Address), file)
 }
 
 func (h *hostCheck) fingerprint() string {

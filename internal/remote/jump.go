@@ -8,8 +8,7 @@ import (
 	"sync"
 	"time"
 
-	"al.essio.dev/pkg/shellescape"
-
+	"github.com/aoifleet/aoifleet/internal/display"
 	"github.com/aoifleet/aoifleet/internal/problem"
 )
 
@@ -189,5 +188,5 @@ func sshCommand(t Target, options ...string) string {
 		args = append(args, "-o", "HostKeyAlias="+t.HostKeyAlias)
 	}
 	args = append(args, "-p", strconv.Itoa(t.Port), t.User+"@"+t.Address)
-	return shellescape.QuoteCommand(args)
+	return display.Command(args)
 }

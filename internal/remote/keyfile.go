@@ -8,7 +8,6 @@ import (
 	"io/fs"
 	"sync"
 
-	"al.essio.dev/pkg/shellescape"
 	"golang.org/x/crypto/ssh"
 
 	"github.com/aoifleet/aoifleet/internal/display"
@@ -78,7 +77,7 @@ func readKeyFile(path string) *keyFile {
 	var exposed *exposedError
 	switch {
 	case errors.As(err, &exposed):
-		f.problem = keyProblem(fmt.Sprintf("%s can be read or written by others (mode %04o) and is ignored, as by ssh", path, exposed.mode), "chmod 600 "+shellescape.Quote(path))
+		f.problem = keyProblem(fmt.Sprintf("%s can be read or written by others (%s) and is ignored, as by ssh", path, exposed.how), display.MakePrivate(path))
 	case err != nil:
 		f.problem = keyProblem("cannot read "+path+": "+localfile.Reason(err), "check identity_file")
 		f.missing = errors.Is(err, fs.ErrNotExist)
@@ -99,7 +98,7 @@ func (f *keyFile) parse(pem []byte) {
 	}
 	var locked *ssh.PassphraseMissingError
 	if errors.As(err, &locked) {
-		f.problem = keyProblem(f.path+" is protected with a passphrase and not in ssh-agent", "ssh-add "+shellescape.Quote(f.path)+", or set passphrase_from")
+		f.problem = keyProblem(f.path+" is protected with a passphrase and not in ssh-agent", "ssh-add "+display.Arg(f.path)+", or set passphrase_from")
 		f.public, f.locked = locked.PublicKey, pem
 		return
 	}
@@ -120,7 +119,7 @@ func (f *keyFile) unlock(ctx context.Context, passphrase func(context.Context, s
 	if !f.tried {
 		f.tried = true
 		if f.unlocked, err = ssh.ParsePrivateKeyWithPassphrase(f.locked, []byte(text)); err != nil {
-			f.refusal = keyProblem("the passphrase of "+f.path+" is wrong", "try it with: ssh-keygen -y -f "+shellescape.Quote(f.path))
+			f.refusal = keyProblem("the passphrase of "+f.path+" is wrong", "try it with: ssh-keygen -y -f "+display.Arg(f.path))
 		}
 	}
 	if f.refusal != nil {
@@ -184,9 +183,9 @@ func readPublic(path string) ssh.PublicKey {
 }
 
 // exposedError is the error of a private key that others can read or write.
-type exposedError struct{ mode fs.FileMode }
+type exposedError struct{ how string }
 
-func (e *exposedError) Error() string { return fmt.Sprintf("mode %04o", e.mode) }
+func (e *exposedError) Error() string { return e.how }
 
 // readPrivate is localfile.ReadRegular for private keys: like ssh, it refuses a
 // file of the user that others can read or write. A public key in place of the
@@ -199,8 +198,8 @@ func readPrivate(path string) ([]byte, error) {
 	if _, _, _, _, notPublic := ssh.ParseAuthorizedKey(pem); notPublic == nil {
 		return pem, nil
 	}
-	if mode := localfile.Exposed(path); mode != 0 {
-		return nil, &exposedError{mode}
+	if how := localfile.Exposed(path); how != "" {
+		return nil, &exposedError{how}
 	}
 	return pem, nil
 }

@@ -10,9 +10,8 @@ import (
 	"strings"
 	"time"
 
-	"al.essio.dev/pkg/shellescape"
-
 	"github.com/aoifleet/aoifleet/internal/certificate"
+	"github.com/aoifleet/aoifleet/internal/display"
 	"github.com/aoifleet/aoifleet/internal/localfile"
 	"github.com/aoifleet/aoifleet/internal/newcert"
 	"github.com/aoifleet/aoifleet/internal/problem"
@@ -41,17 +40,16 @@ func openFolder(path string) (*folder, error) {
 	if err != nil {
 		return nil, usage("name a folder of your own", "--keys: %s", localfile.Reason(err))
 	}
-	quoted := shellescape.Quote(path)
 	info, err := os.Lstat(path)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
-		return nil, usage("mkdir -m 700 "+quoted, "there is no folder %s", path)
+		return nil, usage(display.MakePrivateFolder(path), "there is no folder %s", path)
 	case err != nil:
 		return nil, usage("name a folder of your own", "--keys %s: %s", path, localfile.Reason(err))
 	case !info.IsDir():
 		return nil, usage("name the folder itself", "%s is not a folder", path)
-	case !isPrivate(info):
-		return nil, usage("chmod 700 "+quoted+", as its owner, or name a folder of your own", "others may read or write %s, which is to hold private keys, or it belongs to another user", path)
+	case !isPrivate(path, info):
+		return nil, usage(display.MakeFolderPrivate(path)+", as its owner, or name a folder of your own", "others may read or write %s, which is to hold private keys, or it belongs to another user", path)
 	}
 	lock, err := os.OpenFile(filepath.Join(path, ".lock"), os.O_RDWR|os.O_CREATE, 0o600)
 	if err != nil {

@@ -11,7 +11,7 @@ import (
 )
 
 // isPrivate reports whether a folder belongs to the user of this process, and is closed to others.
-func isPrivate(info fs.FileInfo) bool {
+func isPrivate(_ string, info fs.FileInfo) bool {
 	stat, ok := info.Sys().(*syscall.Stat_t)
 	return ok && int(stat.Uid) == os.Geteuid() && info.Mode().Perm()&0o077 == 0
 }

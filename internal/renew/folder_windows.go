@@ -5,10 +5,15 @@ import (
 	"os"
 
 	"golang.org/x/sys/windows"
+
+	"github.com/aoifleet/aoifleet/internal/localfile"
 )
 
-// isPrivate returns true: the access list of a folder in the user's profile is the user's.
-func isPrivate(fs.FileInfo) bool { return true }
+// isPrivate reports whether only the user, the system and the administrators have rights to a folder.
+func isPrivate(path string, _ fs.FileInfo) bool {
+	others, err := localfile.Others(path)
+	return err == nil && len(others) == 0
+}
 
 // lockFile locks a file until it is closed, also by the end of the process. It does not wait.
 func lockFile(f *os.File) error {

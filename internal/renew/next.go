@@ -10,9 +10,8 @@ import (
 	"strings"
 	"time"
 
-	"al.essio.dev/pkg/shellescape"
-
 	"github.com/aoifleet/aoifleet/internal/certificate"
+	"github.com/aoifleet/aoifleet/internal/display"
 	"github.com/aoifleet/aoifleet/internal/inventory"
 	"github.com/aoifleet/aoifleet/internal/problem"
 )
@@ -161,7 +160,7 @@ func Next(s Standing, now time.Time, p Policy) Step {
 	case candidate == nil && !s.due(now, p):
 		return s.retirement(p)
 	case candidate == nil && s.Issued:
-		return stop("put the authority's next one beside it: aoifleet certificate pack --out "+shellescape.Quote(beside(s.Source, ".next")), "the certificate was issued by an authority; a self-signed one does not replace it")
+		return stop("put the authority's next one beside it: aoifleet certificate pack --out "+display.Arg(beside(s.Source, ".next")), "the certificate was issued by an authority; a self-signed one does not replace it")
 	case candidate == nil && s.Life > 0 && !p.Allows(s.Life):
 		return stop("use a shorter --expiring, or a longer life in its policy", "every new certificate of %s would be due at once or within a week: its life is %d days, and --expiring %d",
 			s.Source, s.Life/day, p.Expiring/day)

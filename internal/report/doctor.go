@@ -6,8 +6,7 @@ import (
 	"slices"
 	"strings"
 
-	"al.essio.dev/pkg/shellescape"
-
+	"github.com/aoifleet/aoifleet/internal/display"
 	"github.com/aoifleet/aoifleet/internal/doctor"
 	"github.com/aoifleet/aoifleet/internal/inventory"
 )
@@ -63,7 +62,7 @@ func (d *Doctor) hint(c doctor.Check, names []string) string {
 	if c.Command == nil {
 		return c.Hint
 	}
-	return shellescape.QuoteCommand(append(slices.Clone(c.Command), "-i", d.Inventory, "--limit", strings.Join(inventory.Fold(names), ",")))
+	return display.Command(append(slices.Clone(c.Command), "-i", d.Inventory, "--limit", strings.Join(inventory.Fold(names), ",")))
 }
 
 // Text prints every check of every host if each is set, otherwise the failed checks with
@@ -78,7 +77,7 @@ func (d *Doctor) Text(w io.Writer, each bool) {
 	}
 	if n := len(d.Visits); n > 0 && !slices.ContainsFunc(d.Checks, doctor.Failed) {
 		first := d.Visits[0].Host.Name
-		fmt.Fprintf(w, "next: %s\n", shellescape.QuoteCommand([]string{"aoifleet", "rotate", "--rehearse", "-i", d.Inventory, "--limit", first}))
+		fmt.Fprintf(w, "next: %s\n", display.Command([]string{"aoifleet", "rotate", "--rehearse", "-i", d.Inventory, "--limit", first}))
 	}
 	fmt.Fprintln(w, d.totals())
 }

@@ -8,9 +8,8 @@ import (
 	"strings"
 	"time"
 
-	"al.essio.dev/pkg/shellescape"
-
 	"github.com/aoifleet/aoifleet/internal/certificate"
+	"github.com/aoifleet/aoifleet/internal/display"
 	"github.com/aoifleet/aoifleet/internal/inventory"
 	"github.com/aoifleet/aoifleet/internal/problem"
 	"github.com/aoifleet/aoifleet/internal/rollout"
@@ -151,7 +150,7 @@ func (s *Status) Text(w io.Writer) {
 	s.inUse(w)
 	Warnings(w, s.Warnings)
 	if unsettled := rollout.NeedRecovery(s.Entries); unsettled != nil {
-		fmt.Fprintf(w, "next: %s\n", shellescape.QuoteCommand(append(slices.Clone(s.Recover), "--limit", strings.Join(inventory.Fold(unsettled), ","))))
+		fmt.Fprintf(w, "next: %s\n", display.Command(append(slices.Clone(s.Recover), "--limit", strings.Join(inventory.Fold(unsettled), ","))))
 	}
 }
 

@@ -8,8 +8,6 @@ import (
 	"strings"
 	"time"
 
-	"al.essio.dev/pkg/shellescape"
-
 	"github.com/aoifleet/aoifleet/internal/certificate"
 	"github.com/aoifleet/aoifleet/internal/display"
 	"github.com/aoifleet/aoifleet/internal/inventory"
@@ -209,7 +207,7 @@ func (v View) Summary(w io.Writer, r *rollout.Run, again Commands, took time.Dur
 	}
 	writeDiagnostics(w, r.Results)
 	if changed > 0 && again.Rollback != nil {
-		fmt.Fprintf(w, "to undo: %s\n", shellescape.QuoteCommand(again.Rollback))
+		fmt.Fprintf(w, "to undo: %s\n", display.Command(again.Rollback))
 	}
 	for _, next := range nextCommands(r, again) {
 		fmt.Fprintf(w, "next: %s\n", next)
@@ -288,7 +286,7 @@ func nextCommands(r *rollout.Run, again Commands) []string {
 		if limit != "" {
 			command = append(slices.Clone(command), "--limit", limit)
 		}
-		if text := shellescape.QuoteCommand(command); !slices.Contains(list, text) {
+		if text := display.Command(command); !slices.Contains(list, text) {
 			list = append(list, text)
 		}
 	}

@@ -9,8 +9,8 @@ import (
 	"runtime"
 	"strings"
 
-	"al.essio.dev/pkg/shellescape"
-
+	"github.com/aoifleet/aoifleet/internal/display"
+	"github.com/aoifleet/aoifleet/internal/localfile"
 	"github.com/aoifleet/aoifleet/internal/problem"
 	"github.com/aoifleet/aoifleet/internal/secretsource"
 )
@@ -106,8 +106,12 @@ func fromFile(path string) (string, error) {
 	if info, err = f.Stat(); err != nil {
 		return "", fileProblem(path, err)
 	}
-	if mode := info.Mode().Perm(); mode&0o077 != 0 && runtime.GOOS != "windows" { // Windows has no file modes
-		return "", &problem.Error{Class: problem.Usage, Message: fmt.Sprintf("%s can be read or written by others (mode %04o)", path, mode), Hint: "chmod 600 " + shellescape.Quote(path)}
+	how := localfile.Exposed(path)
+	if mode := info.Mode().Perm(); how == "" && mode&0o077 != 0 && runtime.GOOS != "windows" { // another user's file
+		how = fmt.Sprintf("mode %04o", mode)
+	}
+	if how != "" {
+		return "", problem.New(problem.Usage, display.MakePrivate(path), "%s can be read or written by others (%s)", path, how)
 	}
 	text, err := io.ReadAll(io.LimitReader(f, MaxSize+3)) // one too many, and the newline
 	if err != nil {

@@ -1,8 +1,10 @@
 package sshconfig
 
 import (
+	"os"
 	"strconv"
 	"strings"
+	"unicode/utf8"
 
 	"github.com/aoifleet/aoifleet/internal/problem"
 )
@@ -43,16 +45,19 @@ func (x expander) path(keyword, s string) (string, error) {
 // symlinks "link/.." is another folder.
 func (x expander) tilde(keyword, s string) (string, error) {
 	switch {
-	case s == "~" || strings.HasPrefix(s, "~/"):
+	case s == "~" || strings.HasPrefix(s, "~") && os.IsPathSeparator(s[1]):
 		if x.options.Home == "" {
 			return "", &problem.Error{Class: problem.Usage, Message: keyword + ": can't expand ~: the home directory is unknown", Hint: "write the whole path"}
 		}
-		return strings.TrimRight(x.options.Home, "/") + "/" + strings.TrimLeft(s[1:], "/"), nil
+		return strings.TrimRightFunc(x.options.Home, isSeparator) + "/" + strings.TrimLeftFunc(s[1:], isSeparator), nil
 	case strings.HasPrefix(s, "~"):
 		return "", &problem.Error{Class: problem.Usage, Message: keyword + ": the home directory of another user is not supported: " + quote(s), Hint: "write the whole path"}
 	}
 	return s, nil
 }
+
+// isSeparator reports whether c separates the folders of a path: also \ on Windows.
+func isSeparator(c rune) bool { return c < utf8.RuneSelf && os.IsPathSeparator(byte(c)) }
 
 // variables replaces ${NAME}. As in ssh, a variable that is not set is an error.
 func (x expander) variables(keyword, s string) (string, error) {

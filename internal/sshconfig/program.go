@@ -9,8 +9,6 @@ import (
 	"strings"
 	"time"
 
-	"al.essio.dev/pkg/shellescape"
-
 	"github.com/aoifleet/aoifleet/internal/display"
 	"github.com/aoifleet/aoifleet/internal/problem"
 )
@@ -69,7 +67,7 @@ func arguments(q Query) []string {
 }
 
 func (o Options) command(q Query) string {
-	return shellescape.QuoteCommand(append([]string{"ssh"}, arguments(q)...))
+	return display.Command(append([]string{"ssh"}, arguments(q)...))
 }
 
 func (o Options) try(q Query) string { return "try: " + o.command(q) }

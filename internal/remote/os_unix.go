@@ -3,6 +3,8 @@
 package remote
 
 import (
+	"context"
+	"net"
 	"os/exec"
 	"syscall"
 )
@@ -21,4 +23,9 @@ func endGroup(cmd *exec.Cmd, kill bool) {
 		signal = syscall.SIGKILL
 	}
 	_ = syscall.Kill(-cmd.Process.Pid, signal)
+}
+
+// dialAgent connects to the socket of ssh-agent.
+func dialAgent(ctx context.Context, path string) (net.Conn, error) {
+	return new(net.Dialer).DialContext(ctx, "unix", path)
 }
