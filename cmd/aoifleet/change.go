@@ -108,24 +108,28 @@ func (c *change) carryOut(do func(cut context.Context, s fleet.Steps) (*fleet.Ch
 	}
 	if result.Run == nil {
 		c.code = planCode(result.Plan, false)
-		showPlan(c.invocation, c.fleet, result.Plan, c.flags.verbose)
+		showPlan(c.invocation, c.fleet, result.Plan, c.flags.Options, c.flags.verbose)
 		return nil
 	}
 	c.code = result.ExitCode
-	if c.json() {
-		d := c.document(c.fleet, report.RunHosts(result.Run))
-		d.Warnings = report.PlanWarnings(result.Plan)
-		if c.more != nil {
-			c.more(d)
-		}
-		c.printDocument(d)
-		return nil
-	}
 	file := c.fleet.Inventory.Path
 	commands := again(result)
 	commands.Status = []string{"aoifleet", "status", "-i", file}
 	commands.Rollback = []string{"aoifleet", "rollback", c.fleet.RunID(), "-i", file}
-	c.view.Summary(c.stdout, result.Run, commands, time.Since(c.fleet.Started))
+	document := func() *report.Document {
+		d := c.document(c.fleet, report.RunHosts(result.Run, c.fleet.Started))
+		d.Warnings, d.Next = report.PlanWarnings(result.Plan), report.NextCommands(result.Run, commands)
+		if c.more != nil {
+			c.more(d)
+		}
+		return d
+	}
+	c.report(document)
+	if c.json() {
+		c.printDocument(document())
+	} else {
+		c.view.Summary(c.stdout, result.Run, commands, time.Since(c.fleet.Started))
+	}
 	return nil
 }
 

@@ -20,6 +20,7 @@ func certificateListCommand(call *invocation) *cobra.Command {
 		RunE: func(*cobra.Command, []string) error { return runList(call, flags) }}
 	flags.addInventory(cmd)
 	call.outputFlag(cmd)
+	call.reportFlag(cmd)
 	flags.addIdentity(cmd)
 	return cmd
 }
@@ -31,11 +32,17 @@ func runList(call *invocation, flags signInFlags) error {
 			return err
 		}
 		call.exit(listCode(list, entries))
+		document := struct {
+			report.Head
+			Applications []report.Application `json:"applications"`
+		}{call.head(), report.ApplicationsOf(list, time.Now())}
+		call.writeReports(func() *report.Report {
+			head := report.NewDocument(call.head(), "", time.Now(), nil)
+			head.Owner = call.owner
+			return report.OfApplications(list, head, document)
+		})
 		if call.json() {
-			call.print(struct {
-				report.Head
-				Applications []report.Application `json:"applications"`
-			}{call.head(), report.ApplicationsOf(list, time.Now())})
+			call.print(document)
 			return nil
 		}
 		report.ApplicationsText(call.stdout, list, time.Now())

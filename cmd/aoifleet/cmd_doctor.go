@@ -24,6 +24,7 @@ func doctorCommand(call *invocation) *cobra.Command {
 	}
 	flags.add(cmd)
 	call.outputFlag(cmd)
+	call.reportFlag(cmd)
 	cmd.Flags().BoolVar(&flags.verbose, "verbose", false, "show every check of every host, not only the failed ones")
 	return cmd
 }
@@ -36,6 +37,7 @@ func runDoctor(call *invocation, flags doctorFlags) error {
 	defer f.Close()
 	d := report.Examined(f.Examine(call.ctx), f.Inventory.Path)
 	call.exit(doctorCode(d))
+	call.writeReports(func() *report.Report { return report.OfDoctor(d, call.document(f, nil)) })
 	if call.json() {
 		call.print(d.Document(call.head()))
 		return nil

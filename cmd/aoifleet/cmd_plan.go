@@ -33,6 +33,7 @@ func planCommand(call *invocation) *cobra.Command {
 	flags.selection.add(cmd)
 	flags.addCertificate(cmd)
 	call.outputFlag(cmd)
+	call.reportFlag(cmd)
 	cmd.Flags().BoolVar(&flags.offline, "offline", false, "contact no host and start no program: show only what the inventory and the certificates say")
 	cmd.Flags().BoolVar(&flags.detailed, "detailed-exitcode", false, "exit with 3 if there is something to change")
 	cmd.Flags().StringVar(&flags.out, "out", "", "save the plan in `FILE` for rotate --plan; replaces an older saved plan")
@@ -91,7 +92,7 @@ func runPlan(call *invocation, flags planFlags) error {
 	}
 	defer f.Close()
 	if flags.offline {
-		showPlan(call, f, f.PlanOffline(flags.Options), flags.verbose)
+		showPlan(call, f, f.PlanOffline(flags.Options), flags.Options, flags.verbose)
 		return nil
 	}
 	plan := f.Plan(call.ctx, flags.Options)
@@ -102,7 +103,7 @@ func runPlan(call *invocation, flags planFlags) error {
 			return err
 		}
 	}
-	showPlan(call, f, plan, flags.verbose)
+	showPlan(call, f, plan, flags.Options, flags.verbose)
 	if saved {
 		showSaved(call, f, flags)
 	}
@@ -143,15 +144,21 @@ func planCode(plan *rollout.Plan, detailed bool) int {
 	return code
 }
 
-func showPlan(call *invocation, f *fleet.Fleet, plan *rollout.Plan, verbose bool) {
-	if call.json() {
-		report.Warnings(call.stderr, plan.Warnings())
+func showPlan(call *invocation, f *fleet.Fleet, plan *rollout.Plan, o fleet.Options, verbose bool) {
+	document := func() *report.Document {
 		d := call.document(f, report.PlanHosts(plan))
-		d.Warnings = report.PlanWarnings(plan)
+		d.Warnings, d.PlanDigest, d.Totals["to_change"] = report.PlanWarnings(plan), f.PlanDigest, plan.Changes()
+		policy := f.Policy(o)
+		d.Policy = &policy
 		if plan.Changes() > 0 {
 			d.EstimatedMS = plan.Estimate(f.Cost()).Milliseconds()
 		}
-		call.printDocument(d)
+		return d
+	}
+	call.report(document)
+	if call.json() {
+		report.Warnings(call.stderr, plan.Warnings())
+		call.printDocument(document())
 		return
 	}
 	call.view(f, verbose).Plan(call.stdout, plan, f.Started, false)

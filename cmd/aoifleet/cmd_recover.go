@@ -24,6 +24,7 @@ func recoverCommand(call *invocation) *cobra.Command {
 	}
 	flags.selection.add(cmd)
 	call.outputFlag(cmd)
+	call.reportFlag(cmd)
 	flags.changeFlags.add(cmd)
 	flags.addParallel(cmd)
 	return cmd

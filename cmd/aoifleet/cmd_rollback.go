@@ -29,6 +29,7 @@ the newest rotation (see: aoifleet runs list).`,
 	}
 	flags.selection.add(cmd)
 	call.outputFlag(cmd)
+	call.reportFlag(cmd)
 	flags.changeFlags.add(cmd)
 	cmd.Flags().BoolVar(&flags.Force, "force", false, "also if the certificate was replaced again since, the backup's has expired, or there was none before")
 	flags.addDeadman(cmd)

@@ -34,6 +34,7 @@ func rotateCommand(call *invocation) *cobra.Command {
 	flags.selection.add(cmd)
 	flags.addCertificate(cmd)
 	call.outputFlag(cmd)
+	call.reportFlag(cmd)
 	flags.changeFlags.add(cmd)
 	forceFlag(cmd, &flags.Force)
 	flags.addDeadman(cmd)

@@ -27,6 +27,7 @@ func statusCommand(call *invocation) *cobra.Command {
 	flags.add(cmd)
 	flags.addCertificate(cmd)
 	call.outputFlag(cmd, "prometheus")
+	call.reportFlag(cmd)
 	cmd.Flag("output").Usage += " (textfile collector)"
 	durationVar(cmd, &flags.expiring, "expiring", 0, "fail (exit code 5) if a certificate expires within `DURATION`, such as 30d")
 	return cmd
@@ -48,13 +49,17 @@ func runStatus(call *invocation, flags statusFlags) error {
 	}
 	s.Warnings = rollout.BeforeWindow(f.Inventory.Rollout, s.Entries, f.Started)
 	call.exit(statusCode(s))
+	document := func() *report.Document {
+		d := call.document(f, s.Hosts())
+		d.Principals, d.Warnings = s.Principals(), report.ShownWarnings(s.Warnings)
+		return d
+	}
+	call.report(document)
 	switch call.output {
 	case "prometheus":
 		return s.Prometheus(call.stdout)
 	case "json":
-		d := call.document(f, s.Hosts())
-		d.Principals, d.Warnings = s.Principals(), report.ShownWarnings(s.Warnings)
-		call.printDocument(d)
+		call.printDocument(document())
 	default:
 		s.Text(call.stdout)
 	}

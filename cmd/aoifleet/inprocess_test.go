@@ -79,10 +79,10 @@ func (k keys) check(t *testing.T, where string, object map[string]json.RawMessag
 
 // The contract of docs/reference.md: these keys and no others.
 var (
-	documentKeys    = keys{must: []string{"schema_version", "tool_version", "run_id", "command", "started_at", "finished_at", "exit_code", "totals", "hosts"}, may: []string{"service_principals", "estimated_ms"}}
-	hostKeys        = keys{must: []string{"name", "address", "outcome", "proof", "wave", "verified", "steps", "old", "new", "error"}, may: []string{"note", "notes", "evidence"}}
+	documentKeys    = keys{must: []string{"schema_version", "tool_version", "run_id", "command", "started_at", "finished_at", "duration_ms", "exit_code", "owner", "inventory", "totals", "hosts"}, may: []string{"service_principals", "estimated_ms", "policy", "next"}}
+	hostKeys        = keys{must: []string{"name", "address", "outcome", "proof", "wave", "verified", "steps", "old", "new", "error"}, may: []string{"note", "notes", "evidence", "site", "client_id", "duration_ms"}}
 	actionKeys      = []string{"action", "reason"}
-	stepKeys        = keys{must: []string{"name", "ok", "ms"}}
+	stepKeys        = keys{must: []string{"name", "ok", "at_ms", "ms"}}
 	certificateKeys = keys{must: []string{"thumbprint", "sha256", "subject", "not_after"}}
 	errorKeys       = keys{must: []string{"class", "message"}, may: []string{"hint"}}
 	unitKeys        = keys{must: []string{"name", "active_state", "sub_state", "unit_file_state", "restarts", "started_at"}}
@@ -158,6 +158,8 @@ func checkDocument(t *testing.T, where string, doc map[string]json.RawMessage, c
 		}
 		if outcome != "" {
 			totals[outcome]--
+		} else if command == "plan" {
+			totals["to_change"]--
 		}
 		checkParts(t, where, h)
 	}

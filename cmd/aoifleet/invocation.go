@@ -16,6 +16,7 @@ import (
 	"github.com/aoifleet/aoifleet/internal/display"
 	"github.com/aoifleet/aoifleet/internal/fleet"
 	"github.com/aoifleet/aoifleet/internal/inventory"
+	"github.com/aoifleet/aoifleet/internal/planfile"
 	"github.com/aoifleet/aoifleet/internal/progress"
 	"github.com/aoifleet/aoifleet/internal/report"
 	"github.com/aoifleet/aoifleet/internal/rollout"
@@ -34,6 +35,9 @@ type invocation struct {
 	output   string // one of the formats of outputFlag
 	pipeline ci.System
 	guards   [2]*ci.Guard // of stdout and stderr
+	reports  []string     // files of --report
+
+	reportsChecked bool // they can be written
 
 	code int // the exit code of a command that ended without an error
 }
@@ -184,7 +188,8 @@ func (call *invocation) print(document any) {
 // document returns the JSON document of a run.
 func (call *invocation) document(f *fleet.Fleet, hosts []report.Host) *report.Document {
 	d := report.NewDocument(call.head(), f.RunID(), f.Started, hosts)
-	d.PlanID = f.PlanID
+	d.PlanID, d.Owner = f.PlanID, call.owner
+	d.Inventory = &planfile.Inventory{File: display.Mask(f.Inventory.Path), SHA256: f.Inventory.Digest}
 	return d
 }
 

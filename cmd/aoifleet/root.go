@@ -6,6 +6,7 @@ import (
 	"os"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
@@ -61,8 +62,10 @@ func (call *invocation) execute(args []string) int {
 	if sig := call.interrupted(); sig != nil && call.code == problem.ExitInterrupted {
 		call.code = signalCode(sig)
 	}
+	failure := report.Failure{Head: call.head(), Error: why}
+	call.writeReports(func() *report.Report { return report.OfFailure(failure, time.Now()) })
 	if asksForJSON(args) {
-		call.print(report.Failure{Head: call.head(), Error: why})
+		call.print(failure)
 	}
 	return call.code
 }
@@ -81,7 +84,7 @@ func (call *invocation) command() *cobra.Command {
 		PersistentPreRunE: func(cmd *cobra.Command, _ []string) error {
 			call.verb = verbOf(cmd)
 			call.dryRuns = cmd.Flags().Lookup("dry-run") != nil
-			return cmp.Or(refuseEmpty(cmd), checkOutput(cmd), call.look(look))
+			return cmp.Or(refuseEmpty(cmd), checkOutput(cmd), call.checkReports(cmd), call.look(look))
 		},
 	}
 	look.add(root)

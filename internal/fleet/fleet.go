@@ -34,6 +34,8 @@ type Fleet struct {
 	Targets   []rollout.Target
 	Started   time.Time
 	PlanID    string // ID of the saved plan that was made or is carried out; "": none
+	// PlanDigest is the digest of the saved plan that was made; "": none.
+	PlanDigest string
 
 	caller  Caller
 	request Request

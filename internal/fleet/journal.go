@@ -103,7 +103,7 @@ func (r *recorder) plan(p *rollout.Plan) {
 	for i, e := range p.Entries {
 		c := changeOf(e)
 		r.planned[e.Host.Name] = c
-		entry := journal.Entry{Event: journal.Plan, Host: e.Host.Name, Step: string(e.Action), Old: c.old, New: c.new}
+		entry := journal.Entry{Event: journal.Plan, Host: e.Host.Name, Step: string(e.Action), Old: c.old, New: c.new, Site: c.site, Wave: c.wave}
 		if e.Outcome != "" {
 			entry = r.end(e.Host.Name, e.Outcome, e.Problem)
 		}
@@ -113,10 +113,15 @@ func (r *recorder) plan(p *rollout.Plan) {
 	r.append(entries...)
 }
 
-// change is the thumbprints of the live certificate and of its replacement, "" if unknown.
-type change struct{ old, new string }
+// change is what is planned for a host: the thumbprints of the live certificate and of its
+// replacement, "" if unknown, and its wave, 0 if it is in none.
+type change struct {
+	old, new, site string
+	wave           int
+}
 
 func changeOf(e rollout.Entry) (c change) {
+	c.site, c.wave = e.Host.Site(), e.Wave
 	if e.Seen != nil && e.Seen.Live != nil {
 		c.old = e.Seen.Live.Thumbprint
 	}
@@ -164,9 +169,9 @@ func (r *recorder) entry(e rollout.Event) (journal.Entry, bool) {
 // end returns the entry for the end of a host, and keeps it; r.mu is held.
 func (r *recorder) end(name string, outcome rollout.Outcome, problem *problem.Error) journal.Entry {
 	c := r.planned[name]
-	e := journal.Entry{Event: journal.End, Host: name, Outcome: string(outcome), Old: c.old, New: c.new}
+	e := journal.Entry{Event: journal.End, Host: name, Outcome: string(outcome), Old: c.old, New: c.new, Site: c.site, Wave: c.wave}
 	if problem != nil {
-		e.Class, e.Message = string(problem.Class), problem.Message
+		e.Class, e.Message, e.Hint = string(problem.Class), problem.Message, problem.Hint
 	}
 	r.ended[name] = e
 	return e
@@ -179,6 +184,9 @@ func (r *recorder) finish(run *rollout.Run, code int) {
 	r.mu.Lock()
 	for _, res := range run.Results {
 		before := r.ended[res.Host.Name]
+		c := r.planned[res.Host.Name]
+		c.wave = res.Wave // another host may have taken the canary's place
+		r.planned[res.Host.Name] = c
 		e := r.end(res.Host.Name, res.Outcome, res.Problem)
 		if e.Proof = res.Proof; e != before && res.Outcome != "" {
 			entries = append(entries, e)

@@ -125,7 +125,9 @@ func recordedRun(r *recorder) {
 		planEntry("edr-01", true, "", nil), planEntry("edr-02", true, "", nil),
 		planEntry("edr-03", false, rollout.Unreachable, away), planEntry("edr-04", true, "", nil),
 	}}
+	plan.Entries[2].Host.Labels, plan.Entries[3].Wave = map[string]string{"site": "paris"}, 1
 	r.plan(plan)
+	plan.Entries[3].Wave = 2 // another canary was taken
 	r.event(rollout.Event{Host: "edr-01", Step: "stage"})
 	r.event(rollout.Event{Host: "edr-01"})
 	r.event(rollout.Event{Host: "edr-01", Step: "swap"})
@@ -155,15 +157,15 @@ func TestRecorder(t *testing.T) {
 	want := []journal.Entry{ // a check alone is not recorded
 		{Event: "plan", Host: "edr-01", Step: "rotate", Old: "AA", New: "BB"},
 		{Event: "plan", Host: "edr-02", Step: "rotate", Old: "AA", New: "BB"},
-		{Event: "end", Host: "edr-03", Outcome: "unreachable", Class: "unreachable", Message: "connection refused", New: "BB"},
-		{Event: "plan", Host: "edr-04", Step: "rotate", Old: "AA", New: "BB"},
+		{Event: "end", Host: "edr-03", Outcome: "unreachable", Class: "unreachable", Message: "connection refused", Hint: "is it running?", New: "BB", Site: "paris"},
+		{Event: "plan", Host: "edr-04", Step: "rotate", Old: "AA", New: "BB", Wave: 1},
 		{Event: "step", Host: "edr-01", Step: "stage"},
 		{Event: "done", Host: "edr-01"},
 		{Event: "step", Host: "edr-01", Step: "swap"},
 		{Event: "end", Host: "edr-01", Outcome: "rotated", Old: "AA", New: "BB"},
 		{Event: "end", Host: "edr-02", Outcome: "rolled_back", Class: "unhealthy", Message: "the log says: no", Old: "AA", New: "BB"},
 		{Event: "end", Host: "edr-01", Outcome: "rotated", Proof: "log_clean", Old: "AA", New: "BB"}, // news
-		{Event: "end", Host: "edr-04", Outcome: "skipped", Old: "AA", New: "BB"},                     // without an event
+		{Event: "end", Host: "edr-04", Outcome: "skipped", Old: "AA", New: "BB", Wave: 2},            // without an event
 		{Event: "finish", Exit: &code},
 	}
 	got := run.Entries[1:]

@@ -37,7 +37,7 @@ func (f *Fleet) SavePlan(ctx context.Context, path string, plan *rollout.Plan, o
 	saved := &planfile.Plan{
 		SchemaVersion: planfile.SchemaVersion, Kind: planfile.Kind, ToolVersion: f.caller.Version, PlanID: f.run.ID, CreatedAt: f.Started.UTC(), ExpiresAt: expires,
 		Owner: display.Mask(f.caller.Owner), Inventory: planfile.Inventory{File: display.Mask(f.Inventory.Path), SHA256: f.Inventory.Digest}, Certificate: display.Mask(f.request.Certificate),
-		Certificates: f.savedCertificates(), Policy: f.savedPolicy(o), Hosts: plan.Save(),
+		Certificates: f.savedCertificates(), Policy: f.Policy(o), Hosts: plan.Save(),
 	}
 	if err := planfile.Write(path, saved); err != nil {
 		if problem.As(err) != nil {
@@ -45,7 +45,7 @@ func (f *Fleet) SavePlan(ctx context.Context, path string, plan *rollout.Plan, o
 		}
 		return false, internal("cannot save the plan: "+err.Error(), "name another file with --out")
 	}
-	f.PlanID = saved.ID()
+	f.PlanID, f.PlanDigest = saved.ID(), saved.Digest
 	return true, nil
 }
 
@@ -64,8 +64,8 @@ func (f *Fleet) savedCertificates() []planfile.Certificate {
 	return list
 }
 
-// savedPolicy returns the policy for a saved plan.
-func (f *Fleet) savedPolicy(o Options) planfile.Policy {
+// Policy returns how a plan is carried out, as a saved plan has it.
+func (f *Fleet) Policy(o Options) planfile.Policy {
 	r := f.Inventory.Rollout
 	return planfile.Policy{Verify: f.savedVerify(o), Parallel: r.Parallel, MaxFailures: r.MaxFailures.String(), CountUnreachable: r.CountUnreachable,
 		Force: o.Force, Deadman: !o.NoDeadman, Canary: r.Canary, Batch: savedBatch(r.Batches), Soak: r.Soak.String(),
@@ -174,7 +174,7 @@ func SavedOptions(saved *planfile.Plan, o Options) Options {
 // inventory's.
 func (f *Fleet) checkPolicy(saved *planfile.Plan) error {
 	o := SavedOptions(saved, Options{})
-	if !reflect.DeepEqual(f.savedPolicy(o), saved.Policy) {
+	if !reflect.DeepEqual(f.Policy(o), saved.Policy) {
 		return errors.New("the plan has a different policy than the inventory")
 	}
 	return rollout.CheckWaves(saved.Hosts, f.policy(o))

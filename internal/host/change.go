@@ -53,10 +53,12 @@ type Report struct {
 	PID      int  // of a recovery: see Receipt.PID
 }
 
-// Step is one effect on the host, with the time until the next step.
+// Step is one effect on the host, with its start by the workstation's clock and the time
+// until the next step.
 type Step struct {
 	Name string
 	OK   bool
+	At   time.Time
 	Took time.Duration
 }
 

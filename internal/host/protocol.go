@@ -141,7 +141,7 @@ func (t *conversation) next(name string) {
 		if t.report.Steps == nil {
 			t.report.Steps = make([]Step, 0, usualSteps)
 		}
-		t.report.Steps = append(t.report.Steps, Step{Name: intern(name), OK: true})
+		t.report.Steps = append(t.report.Steps, Step{Name: intern(name), OK: true, At: now})
 		t.onStep(name)
 	}
 }

@@ -7,6 +7,7 @@
 package inventory
 
 import (
+	"cmp"
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
@@ -80,6 +81,9 @@ type Host struct {
 	Backups             Backups
 	Labels              map[string]string // shared between hosts: read only; may be nil
 }
+
+// Site returns the host's label site, or else its group.
+func (h *Host) Site() string { return cmp.Or(h.Labels["site"], h.Group) }
 
 // Given says which settings of a host are from the inventory. For the others ssh_config
 // comes before the default that the Host has.

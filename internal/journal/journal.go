@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"github.com/aoifleet/aoifleet/internal/localfile"
+	"github.com/aoifleet/aoifleet/internal/problem"
 )
 
 // Limits of what is written and read. A step takes about 150 bytes; the longest
@@ -52,8 +53,19 @@ type Entry struct {
 	Message string    `json:"message,omitempty"`
 	Old     string    `json:"old,omitempty"` // thumbprint of the live certificate
 	New     string    `json:"new,omitempty"` // thumbprint of its replacement
+	Hint    string    `json:"hint,omitempty"`
+	Site    string    `json:"site,omitempty"` // of the host
+	Wave    int       `json:"wave,omitempty"` // counted from 1
 	Head    *Head     `json:"head,omitempty"`
 	Exit    *int      `json:"exit_code,omitempty"`
+}
+
+// Problem returns why a host ended as it did, nil if the entry has no Class.
+func (e Entry) Problem() *problem.Error {
+	if e.Class == "" {
+		return nil
+	}
+	return &problem.Error{Class: problem.Class(e.Class), Message: e.Message, Hint: e.Hint}
 }
 
 // Head describes a run as it starts.

@@ -62,3 +62,17 @@ func Write(path string, data []byte, mode os.FileMode) error {
 	}
 	return os.Rename(staged, path)
 }
+
+// CanWrite returns why Write can't write a file at path, nil if it can. It leaves nothing
+// behind.
+func CanWrite(path string) error {
+	if info, err := os.Lstat(path); err == nil && !info.Mode().IsRegular() {
+		return &fs.PathError{Op: "write", Path: path, Err: ErrKind}
+	}
+	folder := filepath.Dir(path)
+	f, err := Create(folder)
+	if err != nil {
+		return &fs.PathError{Op: "write", Path: folder, Err: errors.New(Reason(err))}
+	}
+	return errors.Join(f.Close(), os.Remove(f.Name()))
+}

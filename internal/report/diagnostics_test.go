@@ -61,7 +61,7 @@ func TestSummaryNamesTheDiagnostics(t *testing.T) {
 	if !strings.Contains(b.String(), "\ndiagnostics    "+filepath.Join("out", "london-1.zip")+"\n") {
 		t.Errorf("got %s", b.String())
 	}
-	if d := RunHosts(run)[0].Diagnostics; d == nil || d.Bytes != 1 {
+	if d := RunHosts(run, now)[0].Diagnostics; d == nil || d.Bytes != 1 {
 		t.Errorf("got %+v", d)
 	}
 }

@@ -109,7 +109,9 @@ func (d *Doctor) rows(w io.Writer, visit int) {
 func checkLabel(name string) string { return strings.ReplaceAll(name, "_", " ") }
 
 // failures prints the failed checks, equal ones together, in the order of the checks.
-func (d *Doctor) failures(w io.Writer) {
+func (d *Doctor) failures(w io.Writer) { d.causes().write(w, all) }
+
+func (d *Doctor) causes() *grouped {
 	alike := map[string][]string{}
 	d.eachFailure(func(host, key string, _ doctor.Check) { alike[key] = append(alike[key], host) })
 	var g grouped
@@ -120,7 +122,7 @@ func (d *Doctor) failures(w io.Writer) {
 		}
 		g.add(checkLabel(c.Name), slices.Index(doctor.Names, c.Name), host, lines...)
 	})
-	g.write(w, all)
+	return &g
 }
 
 // eachFailure calls do for each failed check. Checks with the same key are equal.

@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"github.com/aoifleet/aoifleet/internal/certificate"
+	"github.com/aoifleet/aoifleet/internal/inventory"
+	"github.com/aoifleet/aoifleet/internal/planfile"
 	"github.com/aoifleet/aoifleet/internal/problem"
 	"github.com/aoifleet/aoifleet/internal/rollout"
 )
@@ -19,19 +21,29 @@ const SchemaVersion = 1
 
 // Document is what -o json prints (docs/reference.md).
 type Document struct {
-	SchemaVersion int            `json:"schema_version"`
-	ToolVersion   string         `json:"tool_version"`
-	RunID         string         `json:"run_id"`
-	Command       string         `json:"command"`
-	StartedAt     time.Time      `json:"started_at"`
-	FinishedAt    time.Time      `json:"finished_at"`
-	ExitCode      int            `json:"exit_code"`
-	Totals        map[string]int `json:"totals"`
-	Hosts         []Host         `json:"hosts"`
+	SchemaVersion int       `json:"schema_version"`
+	ToolVersion   string    `json:"tool_version"`
+	RunID         string    `json:"run_id"`
+	Command       string    `json:"command"`
+	StartedAt     time.Time `json:"started_at"`
+	FinishedAt    time.Time `json:"finished_at"`
+	DurationMS    int64     `json:"duration_ms"`
+	ExitCode      int       `json:"exit_code"` // -1: a journal without an end
+	Owner         string    `json:"owner,omitempty"`
+	// Inventory is the file, and its digest if that is known.
+	Inventory *planfile.Inventory `json:"inventory,omitempty"`
+	// Totals counts the hosts by outcome; in a plan to_change is the number of hosts that it changes.
+	Totals map[string]int `json:"totals"`
+	Hosts  []Host         `json:"hosts"`
 	// Principals has, in a status, the certificates in use.
 	Principals []Principal `json:"service_principals,omitempty"`
 	// PlanID is the ID of the saved plan that was made or carried out.
 	PlanID string `json:"plan_id,omitempty"`
+	// PlanDigest is its whole digest, and Policy how a plan is carried out.
+	PlanDigest string           `json:"plan_digest,omitempty"`
+	Policy     *planfile.Policy `json:"policy,omitempty"`
+	// Next has the commands that continue after a run.
+	Next []string `json:"next,omitempty"`
 	// EstimatedMS is, in a plan with changes, how long carrying it out takes, in milliseconds.
 	EstimatedMS int64     `json:"estimated_ms,omitempty"`
 	Warnings    []Warning `json:"warnings,omitempty"`
@@ -49,21 +61,25 @@ type Warning struct {
 
 // Host is one host in the document.
 type Host struct {
-	Name     string         `json:"name"`
-	Address  string         `json:"address"`
-	Outcome  *string        `json:"outcome"` // null in a plan and a status for a host that has none
-	Proof    *string        `json:"proof"`
-	Wave     *int           `json:"wave"`
-	Verified *bool          `json:"verified"` // null: verification was not wanted
-	Steps    []Step         `json:"steps"`
-	Old      *Certificate   `json:"old"`
-	New      *Certificate   `json:"new"`
-	Command  string         `json:"certificate_command,omitempty"` // of the inventory, that prints the certificate
-	Note     string         `json:"note,omitempty"`
-	Notes    []string       `json:"notes,omitempty"`
-	Error    *problem.Error `json:"error"`
-	Evidence []string       `json:"evidence,omitempty"`
-	Action   string         `json:"action,omitempty"`
+	Name     string  `json:"name"`
+	Address  string  `json:"address"`
+	Site     string  `json:"site,omitempty"`      // the label site, or the group
+	ClientID string  `json:"client_id,omitempty"` // of the agent's service principal
+	Outcome  *string `json:"outcome"`             // null in a plan and a status for a host that has none
+	Proof    *string `json:"proof"`
+	Wave     *int    `json:"wave"`
+	Verified *bool   `json:"verified"` // null: verification was not wanted
+	Steps    []Step  `json:"steps"`
+	// DurationMS is the time of the steps.
+	DurationMS int64          `json:"duration_ms,omitempty"`
+	Old        *Certificate   `json:"old"`
+	New        *Certificate   `json:"new"`
+	Command    string         `json:"certificate_command,omitempty"` // of the inventory, that prints the certificate
+	Note       string         `json:"note,omitempty"`
+	Notes      []string       `json:"notes,omitempty"`
+	Error      *problem.Error `json:"error"`
+	Evidence   []string       `json:"evidence,omitempty"`
+	Action     string         `json:"action,omitempty"`
 	// OpensAt is when a host may begin that is outside its windows, ClosesAt until when one may
 	// that is inside.
 	OpensAt  *time.Time `json:"opens_at,omitempty"`
@@ -108,6 +124,7 @@ type Diagnostics struct {
 type Step struct {
 	Name string `json:"name"`
 	OK   bool   `json:"ok"`
+	AtMS int64  `json:"at_ms"` // since the start of the document
 	MS   int64  `json:"ms"`
 }
 
@@ -205,8 +222,8 @@ func ShownWarnings(warnings []rollout.Warning) (list []Warning) {
 	return list
 }
 
-// RunHosts returns the hosts of a run for the document.
-func RunHosts(r *rollout.Run) []Host {
+// RunHosts returns the hosts of a run that began at started for the document.
+func RunHosts(r *rollout.Run, started time.Time) []Host {
 	hosts := make([]Host, len(r.Results))
 	for i, res := range r.Results {
 		h := entryHost(res.Entry)
@@ -219,7 +236,8 @@ func RunHosts(r *rollout.Run) []Host {
 			h.SettlesAt = &at
 		}
 		for _, s := range res.Steps {
-			h.Steps = append(h.Steps, Step{s.Name, s.OK, s.Took.Milliseconds()})
+			h.Steps = append(h.Steps, Step{s.Name, s.OK, s.At.Sub(started).Milliseconds(), s.Took.Milliseconds()})
+			h.DurationMS += s.Took.Milliseconds()
 		}
 		hosts[i] = h
 	}
@@ -227,13 +245,16 @@ func RunHosts(r *rollout.Run) []Host {
 }
 
 func entryHost(e rollout.Entry) Host {
-	h := Host{Name: e.Host.Name, Address: e.Host.Address, Steps: []Step{}, Action: string(e.Action), Reason: e.Reason, Error: e.Problem, Command: e.Command}
+	h := Host{Name: e.Host.Name, Address: e.Host.Address, Site: siteOf(e.Host), Steps: []Step{}, Action: string(e.Action), Reason: e.Reason, Error: e.Problem, Command: e.Command}
 	if e.Outcome != "" {
 		outcome := string(e.Outcome)
 		h.Outcome = &outcome
 	}
 	if e.Wave > 0 {
 		h.Wave = &e.Wave
+	}
+	if e.Seen != nil && e.Seen.Provider != nil {
+		h.ClientID = shortText(e.Seen.Provider.ClientID)
 	}
 	h.Verified = e.Verified
 	h.OpensAt, h.ClosesAt = windowTimes(e.Window)
@@ -251,6 +272,9 @@ func entryHost(e rollout.Entry) Host {
 	}
 	return h
 }
+
+// siteOf returns the site of a host: its label site, or else its group.
+func siteOf(h *inventory.Host) string { return shortText(h.Site()) }
 
 func certificateOf(info *certificate.Info) *Certificate {
 	if info == nil {

@@ -137,7 +137,7 @@ func TestNextCommandsSelectWhatIsLeft(t *testing.T) {
 			run.Results = append(run.Results, rollout.Result{Entry: rollout.Entry{Target: rollout.Target{Host: &h}, Action: rollout.Rotate, Outcome: o}})
 			want[name] = !o.IsWell()
 		}
-		for _, command := range nextCommands(run, Commands{Again: []string{"again"}, Status: []string{"status"}}) {
+		for _, command := range NextCommands(run, Commands{Again: []string{"again"}, Status: []string{"status"}}) {
 			_, limit, _ := strings.Cut(command, " --limit ")
 			hosts, err := inv.Select(strings.Trim(limit, "'"))
 			if err != nil {
@@ -149,7 +149,7 @@ func TestNextCommandsSelectWhatIsLeft(t *testing.T) {
 		}
 		for name, left := range want {
 			if left {
-				t.Fatalf("%s is in no command: %q", name, nextCommands(run, Commands{Again: []string{"again"}, Status: []string{"status"}}))
+				t.Fatalf("%s is in no command: %q", name, NextCommands(run, Commands{Again: []string{"again"}, Status: []string{"status"}}))
 			}
 		}
 	}

@@ -29,7 +29,7 @@ type Failure struct {
 func NewDocument(h Head, runID string, started time.Time, hosts []Host) *Document {
 	d := &Document{
 		SchemaVersion: h.SchemaVersion, ToolVersion: h.ToolVersion, RunID: runID, Command: h.Command,
-		StartedAt: started.UTC(), FinishedAt: time.Now().UTC(), ExitCode: h.ExitCode, Hosts: hosts, Totals: map[string]int{},
+		StartedAt: started.UTC(), FinishedAt: time.Now().UTC(), DurationMS: time.Since(started).Milliseconds(), ExitCode: h.ExitCode, Hosts: hosts, Totals: map[string]int{},
 	}
 	for _, h := range hosts {
 		if h.Outcome != nil {

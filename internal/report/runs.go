@@ -105,10 +105,10 @@ func totals(run *journal.Run) map[string]int {
 }
 
 func shownEntry(e journal.Entry) journal.Entry {
-	for _, field := range []*string{&e.Event, &e.Host, &e.Step, &e.Outcome, &e.Proof, &e.Class, &e.Old, &e.New} {
+	for _, field := range []*string{&e.Event, &e.Host, &e.Step, &e.Outcome, &e.Proof, &e.Class, &e.Old, &e.New, &e.Site} {
 		*field = shortText(*field)
 	}
-	e.Message = longText(e.Message)
+	e.Message, e.Hint = longText(e.Message), longText(e.Hint)
 	return e
 }
 

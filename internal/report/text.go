@@ -209,7 +209,7 @@ func (v View) Summary(w io.Writer, r *rollout.Run, again Commands, took time.Dur
 	if changed > 0 && again.Rollback != nil {
 		fmt.Fprintf(w, "to undo: %s\n", display.Command(again.Rollback))
 	}
-	for _, next := range nextCommands(r, again) {
+	for _, next := range NextCommands(r, again) {
 		fmt.Fprintf(w, "next: %s\n", next)
 	}
 	fmt.Fprintf(w, "duration: %s\n", Short(took.Round(time.Second)))
@@ -263,9 +263,9 @@ func Totals(r *rollout.Run) string {
 	return line
 }
 
-// nextCommands returns the commands that continue after a run; together they cover every
+// NextCommands returns the commands that continue after a run; together they cover every
 // host that is not well.
-func nextCommands(r *rollout.Run, again Commands) []string {
+func NextCommands(r *rollout.Run, again Commands) []string {
 	var list []string
 	for _, step := range r.Next() {
 		command, limit := again.Again, strings.Join(inventory.Fold(step.Hosts), ",")

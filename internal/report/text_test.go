@@ -156,7 +156,7 @@ func TestUndecided(t *testing.T) {
 	if !strings.Contains(b.String(), "unknown hosts will settle by 23:59:30Z at the latest") || !strings.Contains(b.String(), "next: aoifleet status") {
 		t.Error(b.String())
 	}
-	list := RunHosts(run)
+	list := RunHosts(run, now)
 	if list[1].SettlesAt == nil || !list[1].SettlesAt.Equal(at) || list[2].SettlesAt != nil {
 		t.Errorf("%+v", list)
 	}
@@ -214,7 +214,7 @@ func TestNextCommands(t *testing.T) {
 			run.Results = append(run.Results, rollout.Result{Entry: entry("h"+string(rune('1'+i)), ended(o, nil))})
 		}
 		for range 2 { // it must leave its arguments alone
-			if got := nextCommands(&run, tt.commands); !slices.Equal(got, tt.want) {
+			if got := NextCommands(&run, tt.commands); !slices.Equal(got, tt.want) {
 				t.Errorf("%v: %q, want %q", tt.outcomes, got, tt.want)
 			}
 		}
@@ -228,10 +228,10 @@ func TestNextCommandsOfWhatNeedsMore(t *testing.T) {
 	rotation.Retry = []string{"aoifleet", "rotate", "--retry", "R"}
 	for class, want := range map[problem.Class]string{"certificate": "", "configuration": "", "unhealthy": "", "sudo": "aoifleet rotate -i 'my fleet.yaml' --yes --limit a"} {
 		run := rollout.Run{Results: []rollout.Result{{Entry: entry("a", ended(rollout.Refused, &problem.Error{Class: class}))}}}
-		if got := strings.Join(nextCommands(&run, again), "; "); got != want {
+		if got := strings.Join(NextCommands(&run, again), "; "); got != want {
 			t.Errorf("%s: %q, want %q", class, got, want)
 		}
-		if got := nextCommands(&run, rotation); !slices.Equal(got, []string{"aoifleet rotate --retry R"}) {
+		if got := NextCommands(&run, rotation); !slices.Equal(got, []string{"aoifleet rotate --retry R"}) {
 			t.Errorf("%s, a rotation: %q", class, got)
 		}
 	}
@@ -242,7 +242,7 @@ func TestDocument(t *testing.T) {
 	res.Steps = []host.Step{{Name: "swap", OK: true, Took: 1500 * time.Microsecond}}
 	res.Evidence = []string{"<a line & more>"}
 	d := Document{SchemaVersion: SchemaVersion, RunID: "R", Command: "rotate", StartedAt: now, FinishedAt: now, ExitCode: 6,
-		Totals: map[string]int{"rolled_back": 1}, Hosts: RunHosts(&rollout.Run{Results: []rollout.Result{res}})}
+		Totals: map[string]int{"rolled_back": 1}, Hosts: RunHosts(&rollout.Run{Results: []rollout.Result{res}}, now)}
 	var b bytes.Buffer
 	if err := d.Write(&b); err != nil {
 		t.Fatal(err)

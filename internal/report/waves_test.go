@@ -105,11 +105,11 @@ func TestNextAfterAnUndoneRun(t *testing.T) {
 	run := &rollout.Run{Stopped: true, Results: []rollout.Result{
 		{Entry: entry("a-1", undone)}, {Entry: entry("a-2", ended(rollout.RolledBack, unreachable))}, {Entry: entry("a-3", ended(rollout.Skipped, nil))},
 	}}
-	if got := nextCommands(run, again); !strings.HasSuffix(got[0], "--limit a-1,a-3") {
+	if got := NextCommands(run, again); !strings.HasSuffix(got[0], "--limit a-1,a-3") {
 		t.Error(got)
 	}
 	run = &rollout.Run{Results: []rollout.Result{{Entry: entry("a-1", asked)}}}
-	if got := nextCommands(run, again); got != nil {
+	if got := NextCommands(run, again); got != nil {
 		t.Error(got)
 	}
 }

@@ -1,0 +1,93 @@
+package main
+
+import (
+	"bytes"
+	"cmp"
+	"errors"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+
+	"github.com/aoifleet/aoifleet/internal/localfile"
+	"github.com/aoifleet/aoifleet/internal/problem"
+	"github.com/aoifleet/aoifleet/internal/report"
+)
+
+const reportHint = "use --report FILE with the ending .html, .md, .xml (JUnit) or .json"
+
+// reportFlag adds --report to a command.
+func (call *invocation) reportFlag(cmd *cobra.Command) {
+	cmd.Flags().StringArrayVar(&call.reports, "report", nil, "also write the result to `FILE`, by its ending: .html, .md, .xml (JUnit) or .json; may be repeated")
+}
+
+// reportFormat returns the format of a report's file, by its ending.
+func reportFormat(path string) string {
+	return strings.ToLower(strings.TrimPrefix(filepath.Ext(path), "."))
+}
+
+// checkReports returns an error if a report can't be written, before anything is contacted.
+func (call *invocation) checkReports(cmd *cobra.Command) error {
+	for i, path := range call.reports {
+		if !slices.Contains(report.Formats, reportFormat(path)) {
+			return usage("--report "+path+": the ending is no format of a report", reportHint)
+		}
+		if slices.Contains(call.reports[:i], path) {
+			return usage("--report "+path+" is given twice", "name another file")
+		}
+		if other := sameFileAs(cmd, path); other != "" {
+			return usage("--report "+path+" is also the file of --"+other, "name another file: a report replaces what is there")
+		}
+		if err := localfile.CanWrite(path); err != nil {
+			return usage("cannot write the report "+path+": "+localfile.Named(err), "name a file in a folder that exists and is writable")
+		}
+	}
+	call.reportsChecked = true
+	return nil
+}
+
+// sameFileAs returns the name of another flag whose value is the file at path, "" if there is
+// none.
+func sameFileAs(cmd *cobra.Command, path string) (name string) {
+	absolute, _ := filepath.Abs(path)
+	cmd.Flags().Visit(func(f *pflag.Flag) {
+		if other, err := filepath.Abs(f.Value.String()); f.Name != "report" && f.Value.Type() == "string" && err == nil && other == absolute {
+			name = f.Name
+		}
+	})
+	return name
+}
+
+// writeReports writes the result of the command into the files of --report, before the text:
+// its reader may not read on. A failed write is an error, but the command's own exit code
+// comes first.
+func (call *invocation) writeReports(r func() *report.Report) {
+	if len(call.reports) == 0 || !call.reportsChecked {
+		return
+	}
+	made := r()
+	for _, path := range call.reports {
+		var b bytes.Buffer
+		err := made.Write(&b, reportFormat(path))
+		if err == nil {
+			err = localfile.Write(path, b.Bytes(), 0o600)
+		}
+		if err != nil {
+			var link *os.LinkError
+			if errors.As(err, &link) {
+				err = link.Err
+			}
+			call.printError("cannot write the report "+path+": "+localfile.Reason(err), "")
+			call.code = cmp.Or(call.code, problem.ExitInternal)
+		}
+	}
+	call.reports = nil // it is written once
+}
+
+// report writes the reports of a document.
+func (call *invocation) report(document func() *report.Document) {
+	call.writeReports(func() *report.Report { return report.Of(document()) })
+}

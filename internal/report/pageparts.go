@@ -1,0 +1,310 @@
+package report
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/aoifleet/aoifleet/internal/inventory"
+	"github.com/aoifleet/aoifleet/internal/planfile"
+	"github.com/aoifleet/aoifleet/internal/rollout"
+)
+
+// head adds the facts of a document.
+func (p *Page) head(d *Document) {
+	fact := func(label, value string) {
+		if value != "" {
+			p.Facts = append(p.Facts, Fact{label, longText(value)})
+		}
+	}
+	if d.PlanID == "" || d.Policy == nil { // the plan's ID begins with that of its command
+		fact("Run", d.RunID)
+	}
+	fact("Command", "aoifleet "+d.Command)
+	fact("Plan", d.PlanID)
+	fact("Digest of the plan", d.PlanDigest)
+	fact("Author", d.Owner)
+	fact("Started", moment(d.StartedAt))
+	if _, plan := d.Totals[toChange]; !plan {
+		fact("Duration", Short(roundDuration(d.DurationMS)))
+	} else if d.EstimatedMS > 0 {
+		fact("Duration of the run", "about "+roughly(time.Duration(d.EstimatedMS)*time.Millisecond)+", if no host fails")
+	}
+	if d.Inventory != nil {
+		fact("Inventory", d.Inventory.File)
+		fact("Digest of the inventory", d.Inventory.SHA256)
+	}
+	fact("Tool", "aoifleet "+d.ToolVersion)
+	if d.ExitCode != unfinished {
+		fact("Exit code", fmt.Sprint(d.ExitCode))
+	}
+}
+
+func moment(t time.Time) string {
+	if t.IsZero() {
+		return ""
+	}
+	return t.UTC().Format("2006-01-02 15:04:05") + " UTC"
+}
+
+func roundDuration(ms int64) time.Duration {
+	d := time.Duration(ms) * time.Millisecond
+	if d < 10*time.Second {
+		return d.Round(100 * time.Millisecond)
+	}
+	return d.Round(time.Second)
+}
+
+func planRow(h Host) Row {
+	r := Row{Label: "to change", Level: good}
+	if h.Outcome != nil {
+		r.Label, r.Level = outcomeOf(h)
+	}
+	r.failure(h)
+	r.Cells = []string{longText(h.Site), waveOf(h), cmp.Or(planned(h), r.Label), exchanged(h), r.why(h)}
+	return r
+}
+
+// planned returns the action of a host to change.
+func planned(h Host) string {
+	if h.Outcome != nil {
+		return ""
+	}
+	return h.Action
+}
+
+func runRow(h Host) Row {
+	r := Row{}
+	r.Label, r.Level = outcomeOf(h)
+	r.failure(h)
+	r.Skipped = r.Label == string(rollout.Skipped)
+	took := ""
+	if h.DurationMS > 0 {
+		took = Short(roundDuration(h.DurationMS))
+	}
+	r.Cells = []string{longText(h.Site), waveOf(h), r.Label, exchanged(h), took, r.why(h)}
+	return r
+}
+
+func statusRow(h Host) Row {
+	r := Row{Label: "ok", Level: good}
+	switch {
+	case h.Error != nil:
+		r.Label, r.Level = shortText(string(h.Error.Class)), bad
+	case h.Outcome != nil && *h.Outcome == string(rollout.Skipped):
+		r.Label, r.Level, r.Skipped = "not checked", none, true
+	}
+	if h.Outcome != nil && *h.Outcome == string(rollout.Unreachable) {
+		r.Level = warn
+	}
+	r.failure(h)
+	unit, thumb, expires, days, proof := "", "", "", "", ""
+	if h.Unit != nil {
+		unit = shortText(h.Unit.Active)
+	}
+	if h.Old != nil {
+		thumb, expires = h.Old.Thumbprint, h.Old.NotAfter.UTC().Format(time.DateOnly)
+	}
+	if h.DaysLeft != nil {
+		days = fmt.Sprint(*h.DaysLeft)
+	}
+	if h.Rotated != nil {
+		proof = shortText(h.Rotated.Proof) + " " + h.Rotated.At.UTC().Format(time.DateOnly)
+	}
+	note := r.why(h)
+	if h.Drifted != nil && *h.Drifted && h.Error == nil {
+		note = strings.TrimPrefix(note+"; not the inventory's certificate", "; ")
+	}
+	r.Cells = []string{longText(h.Site), r.Label, unit, thumb, expires, days, proof, note}
+	return r
+}
+
+func outcomeOf(h Host) (string, Level) {
+	if h.Outcome == nil {
+		return "no outcome", bad
+	}
+	label := shortText(*h.Outcome)
+	return label, levelOf(label)
+}
+
+// failure sets why a host failed, and its evidence.
+func (r *Row) failure(h Host) {
+	r.Failed = h.Error != nil || r.Level == bad || r.Level == warn
+	if !r.Failed {
+		return
+	}
+	if h.Error != nil {
+		r.Why = []string{longText(string(h.Error.Class) + ": " + Timeless(h.Error.Message))}
+	} else if h.Reason != "" {
+		r.Why = []string{longText(Timeless(h.Reason))}
+	}
+	for _, note := range h.Notes {
+		r.Why = append(r.Why, longText(note))
+	}
+	if h.SettlesAt != nil {
+		r.Why = append(r.Why, "settles by itself by "+moment(*h.SettlesAt))
+	}
+	if h.Error != nil && h.Error.Hint != "" {
+		r.Why = append(r.Why, "hint: "+longText(h.Error.Hint))
+	}
+	for _, line := range h.Evidence {
+		r.Evidence = append(r.Evidence, longText(line))
+	}
+}
+
+// why returns the text beside a host.
+func (r *Row) why(h Host) string {
+	switch {
+	case r.Failed:
+		return strings.Join(r.Why, "; ")
+	case h.Proof != nil:
+		return longText(strings.Join(append([]string{"proof: " + *h.Proof}, h.Notes...), "; "))
+	}
+	return longText(strings.Join(slices.DeleteFunc(append([]string{h.Reason, h.Note}, h.Notes...), func(s string) bool { return s == "" }), "; "))
+}
+
+func waveOf(h Host) string {
+	if h.Wave == nil {
+		return ""
+	}
+	return fmt.Sprint(*h.Wave)
+}
+
+// exchanged returns the thumbprints of a host, short.
+func exchanged(h Host) string {
+	short := func(c *Certificate) string { return shortThumbprints(shortText(c.Thumbprint)) }
+	switch {
+	case h.Old == nil && h.New == nil:
+		return ""
+	case h.Old == nil:
+		return "- → " + short(h.New)
+	case h.New == nil || h.New.Thumbprint == h.Old.Thumbprint:
+		return short(h.Old)
+	}
+	return short(h.Old) + " → " + short(h.New)
+}
+
+// certificates adds the table of the old and the new certificates, with the hosts of each pair.
+func (p *Page) certificates(d *Document) {
+	type pair struct{ client, old, next, outcome string }
+	hosts, order := map[pair][]string{}, []pair{}
+	for _, h := range d.Hosts {
+		if h.New == nil || d.Command == "status" {
+			continue
+		}
+		label := "to change"
+		if h.Outcome != nil {
+			label, _ = outcomeOf(h)
+		}
+		key := pair{shortText(h.ClientID), describeCertificate(h.Old), describeCertificate(h.New), label}
+		if hosts[key] == nil {
+			order = append(order, key)
+		}
+		hosts[key] = append(hosts[key], shortText(h.Name))
+	}
+	if len(order) == 0 {
+		return
+	}
+	t := Table{Title: "Certificates", Columns: []string{"Service principal", "Old certificate", "New certificate", "Outcome", "Hosts"}}
+	for i, key := range order {
+		if i == maxCertificates {
+			t.Note = fmt.Sprintf("%d more pairs: see the hosts.", len(order)-i)
+			break
+		}
+		t.Rows = append(t.Rows, []string{cmp.Or(key.client, "-"), key.old, key.next, key.outcome, View{}.hosts(hosts[key])})
+	}
+	p.Tables = append(p.Tables, t)
+}
+
+func describeCertificate(c *Certificate) string {
+	if c == nil {
+		return "unknown"
+	}
+	text := shortText(c.Thumbprint)
+	if c.Subject != "" {
+		text += "  " + shortText(c.Subject)
+	}
+	if !c.NotAfter.IsZero() {
+		text += "  until " + c.NotAfter.UTC().Format(time.DateOnly)
+	}
+	return text
+}
+
+// principals adds the certificates in use of a status.
+func (p *Page) principals(d *Document) {
+	if len(d.Principals) == 0 {
+		return
+	}
+	t := Table{Title: "Certificates in use", Columns: []string{"Service principal", "Certificate", "In the inventory", "Hosts", "Safe to remove the old credential"}}
+	for _, it := range d.Principals {
+		for i, c := range it.InUse {
+			named, safe := "no", ""
+			if c.Named {
+				named = "yes"
+			}
+			if i == 0 {
+				safe = longText(it.Why)
+			}
+			t.Rows = append(t.Rows, []string{cmp.Or(shortText(it.ClientID), "-"), describeCertificate(&c.Certificate), named, View{}.hosts(c.Hosts), safe})
+		}
+	}
+	p.Tables = append(p.Tables, t)
+}
+
+func policyTable(p *planfile.Policy) Table {
+	yes := func(b bool) string {
+		if b {
+			return "yes"
+		}
+		return "no"
+	}
+	t := Table{Title: "Policy", Columns: []string{"Setting", "Value"}, Rows: [][]string{
+		{"Agents restarted at once", fmt.Sprint(p.Parallel)},
+		{"At most restarted at once of each label", p.MaxUnavailable},
+		{"Canary", inventory.HostCount(p.Canary)}, {"Batches", p.Batch}, {"Soak between waves", p.Soak},
+		{"Stops when failed (max_failures)", p.MaxFailures}, {"Unreachable hosts count as failed", yes(p.CountUnreachable)},
+		{"Dead-man switch", yes(p.Deadman)}, {"Azure is asked about the certificates", p.Verify}, {"--force", yes(p.Force)},
+	}}
+	for _, it := range []struct {
+		label  string
+		values []string
+	}{{"Windows", p.Windows}, {"Freezes", p.Freezes}} {
+		if len(it.values) > 0 {
+			t.Rows = append(t.Rows, []string{it.label, strings.Join(it.values, "; ")})
+		}
+	}
+	if p.IgnoreWindow != "" {
+		t.Rows = append(t.Rows, []string{"Windows and freezes do not hold, because", p.IgnoreWindow})
+	}
+	for _, row := range t.Rows {
+		row[1] = longText(row[1])
+	}
+	return t
+}
+
+// riskTable says what can go wrong while a plan is carried out, and what happens then.
+func riskTable(d *Document) Table {
+	p := d.Policy
+	alone := "The VM undoes the change by itself when it is not confirmed in time, and after a reboot before the agent starts."
+	if !p.Deadman {
+		alone = "WITHOUT the dead-man switch: the VM keeps the new file, whatever the agent does. Run recover."
+	}
+	verified := "No host is changed: Azure is asked before the first one."
+	if p.Verify != "entra" {
+		verified = "The canary finds it: its agent's log shows the refusal, and the VM restores the old certificate. Azure is not asked before."
+	}
+	t := Table{Title: "What can go wrong, and what happens then", Columns: []string{"Event", "Result"}, Rows: [][]string{
+		{"Azure does not accept the new certificate", verified},
+		{"A host is unreachable, or refuses before the change", "Nothing is changed there: unreachable or refused. The others go on, within the failure budget."},
+		{"An agent is not healthy with the new certificate", "The VM restores the old certificate, restarts the agent and checks it: rolled_back."},
+		{"The connection or the workstation is lost during a change; the VM reboots", alone},
+		{"Failures reach max_failures (" + longText(p.MaxFailures) + ")", "The run stops. Hosts in progress are finished or undone; the others are skipped and keep the old certificate."},
+		{"The old certificate can't be restored, or the agent is unhealthy with it too", "failed, exit code 7: an operator is needed. The backup stays on the VM."},
+	}}
+	if d.PlanDigest != "" {
+		t.Rows = append(t.Rows, []string{"A host, the inventory or a certificate has changed since this plan", "A changed host is refused (drift). A changed inventory or certificate ends the run before any connection."})
+	}
+	return t
+}

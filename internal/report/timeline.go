@@ -1,0 +1,211 @@
+package report
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/aoifleet/aoifleet/internal/display"
+)
+
+// Timeline is when each host's steps ran, for an SVG of this size. Its coordinates are
+// pixels.
+type Timeline struct {
+	Width, Height, Left int
+	Ticks               []Tick
+	Waves               []WaveLine
+	Rows                []TimelineRow
+	Phases              []string // that occur, for the legend
+}
+
+// Tick is a line of the axis.
+type Tick struct {
+	X     int
+	Label string
+}
+
+// WaveLine is the line above the rows of a wave.
+type WaveLine struct {
+	Y     int
+	Label string
+}
+
+// TimelineRow is one host.
+type TimelineRow struct {
+	Name, Title string
+	Y, H        int
+	Label       bool // the row is high enough for its name
+	Bars        []TimelineBar
+}
+
+// TimelineBar is one step.
+type TimelineBar struct {
+	X, W  float64
+	Phase string
+}
+
+// phases has the part of a change that each step belongs to; another one is an undo.
+var phases = map[string]string{
+	"stage": "prepare", "lock": "prepare", "check": "prepare", "backup": "prepare", "arm": "prepare", "rotate": "prepare",
+	"swap": "swap", "restart": "restart", "watch": "watch", "confirm": "confirm", "diagnostics": "diagnostics",
+}
+
+var phaseOrder = []string{"prepare", "swap", "restart", "watch", "confirm", "diagnostics", "undo"}
+
+// The sizes of a timeline.
+const (
+	timelineWidth = 1000
+	timelineLeft  = 170 // of the bars; the names are before
+	manyRows      = 200 // more rows than that are thin, without names
+	waveHeight    = 24
+)
+
+// timelineOf returns the timeline of a document, nil if no host has a step.
+func timelineOf(d *Document) *Timeline {
+	hosts := slices.DeleteFunc(slices.Clone(d.Hosts), func(h Host) bool { return len(h.Steps) == 0 })
+	if len(hosts) == 0 {
+		return nil
+	}
+	slices.SortStableFunc(hosts, func(a, b Host) int {
+		return cmp.Or(waveNumber(a)-waveNumber(b), cmp.Compare(a.Steps[0].AtMS, b.Steps[0].AtMS))
+	})
+	var end int64 = 1
+	for _, h := range hosts {
+		last := h.Steps[len(h.Steps)-1]
+		end = max(end, last.AtMS+last.MS)
+	}
+	t := &Timeline{Width: timelineWidth, Left: timelineLeft}
+	scale := float64(timelineWidth-timelineLeft-10) / float64(end)
+	t.ticks(end, scale)
+	height := 18
+	if len(hosts) > manyRows {
+		height = 5
+	}
+	y, wave, seen := 20, -1, map[string]bool{}
+	for _, h := range hosts {
+		if n := waveNumber(h); n != wave {
+			wave = n
+			t.Waves = append(t.Waves, WaveLine{y + waveHeight - 7, waveTitle(n)})
+			y += waveHeight
+		}
+		t.Rows = append(t.Rows, timelineRow(h, y, height, scale, seen))
+		y += height
+	}
+	t.Height = y + 6
+	t.Phases = slices.DeleteFunc(slices.Clone(phaseOrder), func(p string) bool { return !seen[p] })
+	return t
+}
+
+func waveTitle(n int) string {
+	if n == 0 {
+		return "In no wave"
+	}
+	return fmt.Sprintf("Wave %d", n)
+}
+
+func waveNumber(h Host) int {
+	if h.Wave == nil {
+		return 0
+	}
+	return *h.Wave
+}
+
+func timelineRow(h Host, y, height int, scale float64, seen map[string]bool) TimelineRow {
+	label, _ := outcomeOf(h)
+	r := TimelineRow{Name: display.Shorten(shortText(h.Name), 26), Y: y, H: height - 2, Label: height > 10}
+	r.Title = shortText(h.Name) + ": " + label
+	for _, s := range h.Steps {
+		phase := cmp.Or(phases[s.Name], "undo")
+		seen[phase] = true
+		r.Title += fmt.Sprintf("\n%s %s", shortText(s.Name), Short(roundDuration(s.MS)))
+		x, w := timelineLeft+float64(max(s.AtMS, 0))*scale, max(float64(s.MS)*scale, 0.5)
+		if n := len(r.Bars); n > 0 && r.Bars[n-1].Phase == phase && x-r.Bars[n-1].X-r.Bars[n-1].W < 1 {
+			r.Bars[n-1].W = x + w - r.Bars[n-1].X // one bar for what follows each other
+			continue
+		}
+		r.Bars = append(r.Bars, TimelineBar{x, w, phase})
+	}
+	return r
+}
+
+// ticks adds about six lines at round times.
+func (t *Timeline) ticks(end int64, scale float64) {
+	every := time.Second
+	for _, d := range []time.Duration{2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 6 * 3600, 24 * 3600, 7 * 24 * 3600} {
+		if int64(every/time.Millisecond)*7 >= end {
+			break
+		}
+		every = d * time.Second
+	}
+	for at := time.Duration(0); at.Milliseconds() <= end; at += max(every, time.Duration(end)*time.Millisecond/50) {
+		t.Ticks = append(t.Ticks, Tick{timelineLeft + int(float64(at.Milliseconds())*scale), Short(at.Round(time.Second))})
+	}
+}
+
+// Bar is the number of hosts whose certificate ends in a month, with its place in an SVG.
+type Bar struct {
+	Month         string // 2026-12
+	Hosts         int
+	Level         Level
+	X, Y, W, H    int
+	Middle, Above int // of the texts
+}
+
+// The size of the bars' part of the SVG.
+const barsWidth, barsHeight, barsTop = 1000, 130, 30
+
+// maxMonths is how many months are shown; the last one has all that end later.
+const maxMonths = 18
+
+// expiryOf returns the ends of the live certificates by month. A month with an expired
+// certificate is bad, one that begins within 30 days is a warning.
+func expiryOf(d *Document) []Bar {
+	counts, first, last := map[string]int{}, "", ""
+	for _, h := range d.Hosts {
+		if h.Old == nil {
+			continue
+		}
+		month := h.Old.NotAfter.UTC().Format("2006-01")
+		counts[month]++
+		first, last = min(cmp.Or(first, month), month), max(last, month)
+	}
+	if first == "" {
+		return nil
+	}
+	var bars []Bar
+	start, _ := time.Parse("2006-01", first)
+	for at := start; ; at = at.AddDate(0, 1, 0) {
+		month := at.Format("2006-01")
+		bars = append(bars, Bar{Month: month, Hosts: counts[month], Level: monthLevel(at, d.StartedAt)})
+		delete(counts, month)
+		if month >= last || len(bars) == maxMonths {
+			break
+		}
+	}
+	b := &bars[len(bars)-1]
+	for _, later := range counts {
+		b.Hosts += later
+	}
+	if len(counts) > 0 {
+		b.Month = "from " + b.Month
+	}
+	most := slices.MaxFunc(bars, func(a, b Bar) int { return a.Hosts - b.Hosts }).Hosts
+	for i := range bars {
+		b, slot := &bars[i], min(barsWidth/len(bars), 120)
+		b.W, b.H = slot*7/10, (bars[i].Hosts*barsHeight+most-1)/most
+		b.X, b.Y = i*slot+slot*3/20, barsTop+barsHeight-b.H
+		b.Middle, b.Above = i*slot+slot/2, b.Y-6
+	}
+	return bars
+}
+
+func monthLevel(month, now time.Time) Level {
+	switch {
+	case month.AddDate(0, 1, 0).Before(now):
+		return bad
+	case month.Before(now.AddDate(0, 0, 30)):
+		return warn
+	}
+	return good
+}
