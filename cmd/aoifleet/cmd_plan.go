@@ -64,14 +64,17 @@ func planShowCommand(call *invocation) *cobra.Command {
 			if err != nil {
 				return usage(args[0]+" is damaged: "+err.Error(), "make a new plan: aoifleet plan --out FILE")
 			}
+			document := func() *report.Document { return report.SavedDocument(call.head(), saved, plan, time.Now()) }
+			call.report(document)
 			if call.json() {
-				call.printDocument(report.SavedDocument(call.head(), saved, plan, time.Now()))
+				call.printDocument(document())
 				return nil
 			}
 			report.View{Width: call.outWidth, Verbose: verbose}.Saved(call.stdout, saved, plan, time.Now())
 			return nil
 		}}
 	call.outputFlag(cmd)
+	call.reportFlag(cmd)
 	verboseFlag(cmd, &verbose)
 	return cmd
 }

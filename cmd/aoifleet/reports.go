@@ -30,7 +30,7 @@ func reportFormat(path string) string {
 }
 
 // checkReports returns an error if a report can't be written, before anything is contacted.
-func (call *invocation) checkReports(cmd *cobra.Command) error {
+func (call *invocation) checkReports(cmd *cobra.Command, args []string) error {
 	for i, path := range call.reports {
 		if !slices.Contains(report.Formats, reportFormat(path)) {
 			return usage("--report "+path+": the ending is no format of a report", reportHint)
@@ -38,8 +38,8 @@ func (call *invocation) checkReports(cmd *cobra.Command) error {
 		if slices.Contains(call.reports[:i], path) {
 			return usage("--report "+path+" is given twice", "name another file")
 		}
-		if other := sameFileAs(cmd, path); other != "" {
-			return usage("--report "+path+" is also the file of --"+other, "name another file: a report replaces what is there")
+		if other := sameFileAs(cmd, args, path); other != "" {
+			return usage("--report "+path+" is also the file of "+other, "name another file: a report replaces what is there")
 		}
 		if err := localfile.CanWrite(path); err != nil {
 			return usage("cannot write the report "+path+": "+localfile.Named(err), "name a file in a folder that exists and is writable")
@@ -49,15 +49,22 @@ func (call *invocation) checkReports(cmd *cobra.Command) error {
 	return nil
 }
 
-// sameFileAs returns the name of another flag whose value is the file at path, "" if there is
-// none.
-func sameFileAs(cmd *cobra.Command, path string) (name string) {
+// sameFileAs returns the other flag or the argument that names the file at path, "" if none
+// does.
+func sameFileAs(cmd *cobra.Command, args []string, path string) (name string) {
 	absolute, _ := filepath.Abs(path)
+	is := func(other string) bool {
+		other, err := filepath.Abs(other)
+		return err == nil && other == absolute
+	}
 	cmd.Flags().Visit(func(f *pflag.Flag) {
-		if other, err := filepath.Abs(f.Value.String()); f.Name != "report" && f.Value.Type() == "string" && err == nil && other == absolute {
-			name = f.Name
+		if f.Value.Type() == "string" && is(f.Value.String()) {
+			name = "--" + f.Name
 		}
 	})
+	if slices.ContainsFunc(args, is) {
+		name = "the command"
+	}
 	return name
 }
 

@@ -81,10 +81,10 @@ func (call *invocation) command() *cobra.Command {
 		SilenceUsage:  true,
 		Args:          cobra.NoArgs,
 		RunE:          func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
-		PersistentPreRunE: func(cmd *cobra.Command, _ []string) error {
+		PersistentPreRunE: func(cmd *cobra.Command, args []string) error {
 			call.verb = verbOf(cmd)
 			call.dryRuns = cmd.Flags().Lookup("dry-run") != nil
-			return cmp.Or(refuseEmpty(cmd), checkOutput(cmd), call.checkReports(cmd), call.look(look))
+			return cmp.Or(refuseEmpty(cmd), checkOutput(cmd), call.checkReports(cmd, args), call.look(look))
 		},
 	}
 	look.add(root)

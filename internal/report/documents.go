@@ -8,45 +8,6 @@ import (
 	"github.com/aoifleet/aoifleet/internal/planfile"
 )
 
-// savedDocument returns the document of a saved plan. Its hosts have what the file has.
-func savedDocument(p *planfile.Plan, h Head) *Document {
-	d := NewDocument(Head{SchemaVersion, p.ToolVersion, h.Command, h.ExitCode}, p.PlanID, p.CreatedAt, nil)
-	d.FinishedAt, d.DurationMS = p.CreatedAt, 0
-	d.PlanID, d.PlanDigest, d.Owner, d.Inventory, d.Policy = p.ID(), p.Digest, p.Owner, &p.Inventory, &p.Policy
-	d.Totals[toChange] = 0
-	known := map[string]*Certificate{}
-	for _, c := range p.Certificates {
-		known[c.FileSHA256] = &Certificate{Thumbprint: c.Thumbprint, Subject: c.Subject, NotAfter: c.NotAfter}
-	}
-	for i := range p.Hosts {
-		saved := &p.Hosts[i]
-		host := Host{Name: saved.Name, Address: saved.Address, Wave: saved.Wave, Steps: []Step{}, Action: saved.Action, Reason: saved.Reason, Error: saved.Error}
-		if saved.Outcome == "" {
-			d.Totals[toChange]++
-		} else {
-			host.Outcome = &saved.Outcome
-			d.Totals[saved.Outcome]++
-		}
-		if saved.New != nil {
-			host.New = known[saved.New.FileSHA256]
-		}
-		if saved.Seen != nil {
-			host.ClientID = saved.Seen.ClientID
-			if live := saved.Seen.Live; live != nil {
-				host.Old = &Certificate{Thumbprint: live.Thumbprint, NotAfter: live.NotAfter}
-			}
-		}
-		d.Hosts = append(d.Hosts, host)
-	}
-	if !p.Policy.Deadman {
-		d.Warnings = append(d.Warnings, Warning{"no_deadman", "WITHOUT dead-man switch"})
-	}
-	if p.Policy.Force {
-		d.Warnings = append(d.Warnings, Warning{"force", "--force: also with a certificate that is probably the wrong one"})
-	}
-	return d
-}
-
 // fromJournal says what a journal does not have.
 const fromJournal = "made from the journal of the run: without the hosts' notes and evidence, the subject and the end of the certificates, and the service principals"
 

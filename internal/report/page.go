@@ -147,6 +147,11 @@ func (p *Page) judge(of map[int]verdict, code int) {
 
 // pageOf returns the page of a document.
 func pageOf(d *Document) *Page {
+	if s := d.Saved; s != nil {
+		shown := *d
+		shown.Owner, shown.ToolVersion, shown.Inventory, shown.PlanDigest, shown.Policy = s.Owner, s.ToolVersion, &s.Inventory, s.Digest, &s.Policy
+		d = &shown
+	}
 	p := &Page{Command: longText(d.Command), Started: d.StartedAt, Seconds: float64(d.DurationMS) / 1e3}
 	p.head(d)
 	for _, w := range d.Warnings {

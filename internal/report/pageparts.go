@@ -25,6 +25,9 @@ func (p *Page) head(d *Document) {
 	fact("Command", "aoifleet "+d.Command)
 	fact("Plan", d.PlanID)
 	fact("Digest of the plan", d.PlanDigest)
+	if d.Saved != nil && d.Saved.ExpiresAt != nil {
+		fact("Expires", moment(*d.Saved.ExpiresAt))
+	}
 	fact("Author", d.Owner)
 	fact("Started", moment(d.StartedAt))
 	if _, plan := d.Totals[toChange]; !plan {

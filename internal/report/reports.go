@@ -10,15 +10,11 @@ import (
 	"github.com/aoifleet/aoifleet/internal/doctor"
 	"github.com/aoifleet/aoifleet/internal/inventory"
 	"github.com/aoifleet/aoifleet/internal/journal"
-	"github.com/aoifleet/aoifleet/internal/planfile"
 	"github.com/aoifleet/aoifleet/internal/verify"
 )
 
 // Of returns the report of a plan, a run or a status.
 func Of(d *Document) *Report { return &Report{pageOf(d), d.Write} }
-
-// OfPlan returns the report of a saved plan.
-func OfPlan(p *planfile.Plan, h Head) *Report { return Of(savedDocument(p, h)) }
 
 // OfRun returns the report of a run from its journal.
 func OfRun(run *journal.Run) *Report { return Of(journalDocument(run)) }

@@ -26,7 +26,7 @@ type SavedPlan struct {
 // SavedDocument returns the document of a saved plan.
 func SavedDocument(h Head, saved *planfile.Plan, p *rollout.Plan, now time.Time) *Document {
 	d := NewDocument(h, saved.PlanID, saved.CreatedAt, PlanHosts(p))
-	d.PlanID, d.Warnings = saved.ID(), PlanWarnings(p)
+	d.PlanID, d.Warnings, d.Totals[toChange] = saved.ID(), PlanWarnings(p), p.Changes()
 	d.Saved = &SavedPlan{saved.CreatedAt, saved.ExpiresAt, saved.Expired(now), saved.Owner, saved.ToolVersion, saved.Digest,
 		saved.Inventory, saved.Certificate, saved.Certificates, saved.Policy}
 	return d
