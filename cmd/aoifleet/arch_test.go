@@ -43,6 +43,7 @@ var allowed = map[string][]string{
 	"rollout":      {"certificate", "diags", "host", "inventory", "planfile", "remote"},
 	"journal":      {},
 	"doctor":       {"host", "inventory", "remote"},
+	"newinventory": {"inventory", "jump"},
 	"newcert":      {"azurecloud", "certificate", "inventory", "problem"},
 	"certsource":   {"azure", "azurecloud", "certificate", "inventory", "rollout", "secret"},
 	"verify":       {"azure", "azurecloud", "certificate", "host", "inventory", "remote", "rollout"},

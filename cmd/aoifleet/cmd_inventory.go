@@ -12,7 +12,7 @@ import (
 )
 
 func inventoryCommand(call *invocation) *cobra.Command {
-	cmd := &cobra.Command{Use: "inventory", Short: "Check an inventory or list its hosts", Args: cobra.NoArgs,
+	cmd := &cobra.Command{Use: "inventory", Short: "Check, list or import an inventory", Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() }}
 	var listed, checked selection
 	list := &cobra.Command{Use: "list", Short: "List the selected hosts", Args: cobra.NoArgs,
@@ -23,7 +23,7 @@ func inventoryCommand(call *invocation) *cobra.Command {
 		RunE: func(_ *cobra.Command, args []string) error { return runInventoryValidate(call, checked, args) }}
 	checked.add(validate)
 	call.outputFlag(validate)
-	cmd.AddCommand(list, validate, inventorySchemaCommand(call))
+	cmd.AddCommand(list, validate, inventoryImportCommand(call), inventorySchemaCommand(call))
 	return cmd
 }
 

@@ -38,6 +38,7 @@ var flagValues = map[string][]string{
 	"color":    {"auto", "always", "never"},
 	"until":    {"canary"}, "pause-after": {"canary", "wave"}, "on-failure": {stop, rollbackAll},
 	"cloud": {"public", "usgovernment", "china"}, "on": {"application", "service-principal"}, "bits": {"2048", "3072", "4096"},
+	"sudo":   {"passwordless", "password", "none"},
 	"issuer": {"Self", "Unknown"}, "renew-before": {"none", "30d"},
 }
 

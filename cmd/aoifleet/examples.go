@@ -50,12 +50,22 @@ aoifleet gather-diags -i fleet.yaml -l london-edr-01 --timeout 10m`,
 	"hostkeys scan": `aoifleet hostkeys scan -i fleet.yaml            # logs in nowhere
 aoifleet hostkeys scan -i fleet.yaml --add      # asks, then adds the new keys to known_hosts
 aoifleet hostkeys scan -i fleet.yaml --pin      # lines for the inventory instead`,
+	"init": `aoifleet init                                   # asks on a terminal, writes fleet.yaml
+aoifleet init --hosts azureuser@10.0.0.4,10.0.0.5 --certificate 'certs/{name}.p12.b64'
+aoifleet init --hosts-file hosts.txt --user azureuser --jump operator@bastion.example.net`,
 	"inventory": `aoifleet inventory validate fleet.yaml
 aoifleet inventory list -i fleet.yaml -l 'site=lon*'`,
 	"inventory list": `aoifleet inventory list -i fleet.yaml
 aoifleet inventory list -i fleet.yaml -l 'site=lon*' -o json`,
 	"inventory validate": `aoifleet inventory validate fleet.yaml`,
-	"inventory schema":   `aoifleet inventory schema >inventory.schema.json`,
+	"inventory import": `aoifleet inventory import ansible hosts.ini --out fleet.yaml
+aoifleet inventory import azure vms.json --out fleet.yaml   # az vm list -d -o json >vms.json`,
+	"inventory import ansible": `aoifleet inventory import ansible hosts.ini         # to the standard output
+aoifleet inventory import ansible inventories/production --label site --out fleet.yaml
+aoifleet inventory import ansible --json list.json   # ansible-inventory -i inventories/production --list >list.json`,
+	"inventory import azure": `aoifleet inventory import azure vms.json --out fleet.yaml   # az vm list -d -o json >vms.json
+aoifleet inventory import azure vms.json --label site --public`,
+	"inventory schema": `aoifleet inventory schema >inventory.schema.json`,
 	"certificate": `aoifleet certificate new --out certs/fleet.p12.b64
 aoifleet certificate inspect certs/fleet.p12.b64
 aoifleet certificate register -i fleet.yaml`,
