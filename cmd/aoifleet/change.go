@@ -3,6 +3,8 @@ package main
 import (
 	"context"
 	"fmt"
+	"io"
+	"sync"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -116,20 +118,21 @@ func (c *change) carryOut(do func(cut context.Context, s fleet.Steps) (*fleet.Ch
 	commands := again(result)
 	commands.Status = []string{"aoifleet", "status", "-i", file}
 	commands.Rollback = []string{"aoifleet", "rollback", c.fleet.RunID(), "-i", file}
-	document := func() *report.Document {
+	document := sync.OnceValue(func() *report.Document {
 		d := c.document(c.fleet, report.RunHosts(result.Run, c.fleet.Started))
 		d.Warnings, d.Next = report.PlanWarnings(result.Plan), report.NextCommands(result.Run, commands)
 		if c.more != nil {
 			c.more(d)
 		}
 		return d
-	}
+	})
 	c.report(document)
 	if c.json() {
 		c.printDocument(document())
 	} else {
 		c.view.Summary(c.stdout, result.Run, commands, time.Since(c.fleet.Started))
 	}
+	c.fleet.Notify(cut, func(w io.Writer) error { return document().Write(w) })
 	return nil
 }
 

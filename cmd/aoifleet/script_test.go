@@ -35,7 +35,7 @@ func TestMain(m *testing.M) {
 //	azure, unpem                see azure_test.go
 //	reseal, planid              see savedplan_test.go
 func TestScript(t *testing.T) {
-	commands := map[string]func(*testscript.TestScript, bool, []string){"exits": exits, "azure": simulatedAzure, "unpem": unpem, "reseal": reseal, "planid": planIDOf}
+	commands := map[string]func(*testscript.TestScript, bool, []string){"exits": exits, "azure": simulatedAzure, "unpem": unpem, "reseal": reseal, "planid": planIDOf, "hook": startHook}
 	for _, more := range []map[string]func(*testscript.TestScript, bool, []string){labCommands(), processCommands()} {
 		for name, command := range more {
 			commands[name] = command

@@ -106,10 +106,7 @@ func New(cloud azurecloud.Settings, transport *http.Transport, patience Patience
 	if err != nil {
 		return nil, err
 	}
-	if transport == nil {
-		transport = http.DefaultTransport.(*http.Transport)
-	}
-	transport, err = transportTo(cloud, transport)
+	transport, err = TransportTo(cloud, transport)
 	if err != nil {
 		return nil, err
 	}

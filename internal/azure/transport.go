@@ -15,9 +15,12 @@ import (
 // about 250 kB.
 const maxCAFile = 4 << 20
 
-// transportTo returns a copy of t that goes through the cloud's own proxy and trusts its
-// own authorities, where it has them.
-func transportTo(c azurecloud.Settings, t *http.Transport) (*http.Transport, error) {
+// TransportTo returns a copy of t, nil for http.DefaultTransport, that goes through the cloud's
+// own proxy and trusts its own authorities, where it has them.
+func TransportTo(c azurecloud.Settings, t *http.Transport) (*http.Transport, error) {
+	if t == nil {
+		t = http.DefaultTransport.(*http.Transport)
+	}
 	t = t.Clone()
 	if c.Proxy != "" {
 		proxy, err := url.Parse(c.Proxy)

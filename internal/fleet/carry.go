@@ -30,7 +30,7 @@ type Change struct {
 // ends the connections are closed, and the hosts undo unfinished changes.
 func (f *Fleet) Rotate(ctx, cut context.Context, s Steps, o Options) (*Change, error) {
 	f.run.Stages = true
-	if err := f.begin(o); err != nil {
+	if err := f.begin(ctx, o); err != nil {
 		return nil, err
 	}
 	var plan *rollout.Plan
@@ -56,7 +56,7 @@ func (f *Fleet) holding(o Options) rollout.Policy {
 // certificate, and leaves nothing behind. For ctx and cut see Rotate.
 func (f *Fleet) Rehearse(ctx, cut context.Context, s Steps, o Options) (*Change, error) {
 	f.run.Stages = true
-	if err := f.begin(o); err != nil {
+	if err := f.begin(ctx, o); err != nil {
 		return nil, err
 	}
 	plan := rollout.MakeRehearsal(f.Targets, f.Survey(ctx), f.policy(o))
@@ -66,7 +66,7 @@ func (f *Fleet) Rehearse(ctx, cut context.Context, s Steps, o Options) (*Change,
 // Recover ends the runs that were interrupted on hosts: it restores the old certificate and
 // watches the agent. For ctx and cut see Rotate.
 func (f *Fleet) Recover(ctx, cut context.Context, s Steps, o Options) (*Change, error) {
-	if err := f.begin(o); err != nil {
+	if err := f.begin(ctx, o); err != nil {
 		return nil, err
 	}
 	plan := rollout.MakeRecovery(f.Targets, f.Survey(ctx), f.policy(o))
@@ -81,7 +81,7 @@ func (f *Fleet) Rollback(ctx, cut context.Context, past string, s Steps, o Optio
 		return nil, err
 	}
 	f.runner.Saved = past
-	if err := f.begin(o); err != nil {
+	if err := f.begin(ctx, o); err != nil {
 		return nil, err
 	}
 	plan := rollout.MakeRollback(past, f.Targets, f.Survey(ctx), f.policy(o))
@@ -91,11 +91,15 @@ func (f *Fleet) Rollback(ctx, cut context.Context, past string, s Steps, o Optio
 }
 
 // begin starts the journal of a run that changes hosts.
-func (f *Fleet) begin(o Options) error {
+func (f *Fleet) begin(ctx context.Context, o Options) error {
 	if o.DryRun {
 		return nil
 	}
-	return f.startJournal(o)
+	if err := f.startJournal(o); err != nil {
+		return err
+	}
+	f.readHook(ctx)
+	return nil
 }
 
 func (f *Fleet) carryOut(ctx, cut context.Context, plan *rollout.Plan, s Steps, o Options) *Change {

@@ -48,6 +48,7 @@ type Fleet struct {
 	sudo    *sudoPasswords
 	record  *recorder      // nil for a procedure that changes nothing
 	saved   *planfile.Plan // the saved plan to carry out; nil: none
+	hook    secret.Value   // where the result of the run goes; "": nowhere
 }
 
 // Open reads everything that is local: inventory, certificates, routes, passwords

@@ -178,7 +178,7 @@ func (r *recorder) end(name string, outcome rollout.Outcome, problem *problem.Er
 }
 
 // finish records the end of the run, with what its result has beyond the events,
-// such as the proof. Nothing is recorded after it.
+// such as the proof. Only a notification that failed is recorded after it.
 func (r *recorder) finish(run *rollout.Run, code int) {
 	var entries []journal.Entry
 	r.mu.Lock()

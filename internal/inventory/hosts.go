@@ -17,7 +17,7 @@ import (
 func (r *reader) inventory(root *yaml.Node, inv *Inventory) {
 	f := file{rollout: inv.Rollout, azure: inv.Azure}
 	walk(r, r.fileKeys, 0, "the inventory", "", root, &f)
-	inv.Rollout, inv.Azure = f.rollout, f.azure
+	inv.Rollout, inv.Azure, inv.Notify = f.rollout, f.azure, f.notify
 	r.checkAzure(f.custom, f.azure)
 	if root.Kind != yaml.MappingNode {
 		return

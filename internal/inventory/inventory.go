@@ -43,6 +43,7 @@ type Inventory struct {
 	Hosts   []Host // file order: hosts, then groups; ranges expanded; at most 100,000
 	Rollout Rollout
 	Azure   azurecloud.Settings
+	Notify  secretsource.Source // of the address to which the result of a run is posted; zero value: none
 }
 
 // Host is one agent's virtual machine with all its settings: its own, else its group's,

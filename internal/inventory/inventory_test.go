@@ -130,6 +130,7 @@ defaults:
   backups: {keep: 5, max_age: 30d}
   labels: {site: london, rack: 012, edge: yes}
 azure: {cloud: public}
+notify: {url_from: {env: HOOK}}
 rollout:
   parallel: 4
   canary: 2
@@ -177,6 +178,9 @@ func TestEveryKeyActedOn(t *testing.T) {
 	}
 	if !reflect.DeepEqual(inv.Hosts[0], want) {
 		t.Errorf("got  %+v\nwant %+v", inv.Hosts[0], want)
+	}
+	if inv.Notify != (secretsource.Source{Env: "HOOK"}) {
+		t.Errorf("notify %+v", inv.Notify)
 	}
 	window, freeze := inv.Rollout.Windows[0], inv.Rollout.Freezes[0]
 	if window.String() != "site=london mon-wed,sun 22:00-05:30 Europe/London" || window.Days != [7]bool{true, true, true, true, false, false, false} || freeze.String() != "2026-12-20 to 2027-01-03 UTC" {

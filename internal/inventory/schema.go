@@ -4,6 +4,7 @@ import (
 	"gopkg.in/yaml.v3"
 
 	"github.com/aoifleet/aoifleet/internal/azurecloud"
+	"github.com/aoifleet/aoifleet/internal/secretsource"
 )
 
 // place is the kind of mapping that a key is in; a key's places are or-ed together.
@@ -37,6 +38,7 @@ type file struct {
 	unavailable             *yaml.Node // the label of max_unavailable_per
 	windowLabels            []*yaml.Node
 	azure                   azurecloud.Settings
+	notify                  secretsource.Source
 	custom                  *yaml.Node // azure.cloud
 	defaults, hosts, groups *yaml.Node
 }
@@ -49,6 +51,7 @@ func fileKeys() []key[file] {
 		{name: "hosts", read: func(v value, f *file) { f.hosts = v.node }},
 		{name: "groups", read: func(v value, f *file) { f.groups = v.node }},
 		{name: "azure", keys: azureKeys()},
+		{name: "notify", keys: []key[file]{{name: "url_from", read: func(v value, f *file) { v.unasked(&f.notify) }}}},
 		{name: "rollout", keys: []key[file]{
 			{name: "parallel", read: func(v value, f *file) { v.number(&f.rollout.Parallel, 1, maxHosts) }},
 			{name: "max_failures", read: func(v value, f *file) { v.amount(&f.rollout.MaxFailures) }},

@@ -41,8 +41,20 @@ var sourceKeys = []key[secretsource.Source]{
 	{name: "command", read: func(v value, s *secretsource.Source) { v.line(&s.Command) }},
 }
 
-func secretShape() shape {
-	return anyOf(among("ask"), keysOf(sourceKeys, shape{"minProperties": 1, "maxProperties": 1}))
+func secretShape() shape { return anyOf(among("ask"), sourceShape()) }
+
+func sourceShape() shape { return keysOf(sourceKeys, shape{"minProperties": 1, "maxProperties": 1}) }
+
+// unasked reads the source of a secret for which no run waits.
+func (v value) unasked(to *secretsource.Source) {
+	if v.describes(anyOf(sourceShape())) {
+		return
+	}
+	if isText("ask")(v.node) {
+		v.fail("", "%s must be {file: PATH}, {env: NAME} or {command: \"…\"}: a run does not ask for it", v.key)
+		return
+	}
+	v.secret(to)
 }
 
 // secretOrNone is secret; none removes the source of an outer level.

@@ -37,6 +37,7 @@ const (
 	Done   = "done"   // of a host: its last step is complete
 	End    = "end"    // of a host; the last one counts
 	Finish = "finish" // of the run, with Exit
+	Notify = "notify" // the result could not be sent, because of Message
 )
 
 // Entry is one line: something that is about to happen or has happened. Only the
