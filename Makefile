@@ -7,7 +7,7 @@ ACTIONLINT = github.com/rhysd/actionlint/cmd/actionlint@v1.7.12
 RACE := $(shell command -v cc >/dev/null 2>&1 && echo -race)
 SUDO := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
 
-.PHONY: help build man demo test check fuzz mutate model matrix matrix-full full e2e bench clean
+.PHONY: help build man dist dist-check wine demo test check fuzz mutate model matrix matrix-full full e2e bench clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## /{printf "make %-11s %s\n", $$1, $$2}' Makefile
@@ -17,6 +17,12 @@ build: ## build ./aoifleet
 
 man: build ## the man pages, in dist/man
 	./aoifleet man dist/man
+
+dist: ## the archives, .deb and .rpm of a release, in dist (GNU tar, zip); PLATFORMS=linux/amd64 for one
+	nice -n 19 sh packaging/build.sh dist $(PLATFORMS)
+
+dist-check: ## dist built twice, in different folders, and compared byte for byte
+	FRESH=1 nice -n 19 sh packaging/check.sh dist $(PLATFORMS)
 
 demo: build ## rotate an embedded fleet of 12 VMs, one of which fails (Linux)
 	@./aoifleet demo
@@ -28,7 +34,7 @@ test: ## all tests that need only Go; more if OpenSSH and openssl are installed
 check: ## formatting, vet (also for macOS and Windows), staticcheck, actionlint, shellcheck
 	@test -z "$$(gofmt -l .)" || { gofmt -l .; echo "error: run gofmt -w on these"; exit 1; }
 	go vet ./...
-	go vet -tags e2e,matrix,bench ./test/... ./internal/host
+	go vet -tags e2e,matrix,bench,wine ./test/... ./internal/host
 	GOOS=darwin go vet ./cmd/... ./internal/...
 	GOOS=windows go vet ./cmd/... ./internal/...
 	go run $(STATICCHECK) ./...
@@ -57,7 +63,11 @@ matrix: ## a fault at every step of a rotation on the embedded fleet; the host's
 matrix-full: ## every fault of the host's script in every shell, every system call that changes the disk broken in each way (Linux, amd64; 20 minutes)
 	go test -tags matrix -count=1 -timeout 90m ./internal/host -disk-cases 0
 
-full: matrix-full fuzz ## what takes too long for each change (90 minutes)
+wine: ## the Windows program under wine, against the lab (root, Linux; installs wine and mingw-w64)
+	$(SUDO) sh test/wine/setup.sh
+	go test -tags wine -count=1 -timeout 30m ./test/wine
+
+full: matrix-full fuzz dist-check wine ## what takes too long for each change (90 minutes)
 
 e2e: ## the whole program on real Debian hosts (root, Linux; installs missing programs)
 	$(SUDO) sh test/e2e/setup.sh

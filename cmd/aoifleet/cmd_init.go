@@ -8,7 +8,6 @@ import (
 	"path/filepath"
 	"strings"
 
-	"al.essio.dev/pkg/shellescape"
 	"github.com/spf13/cobra"
 
 	"github.com/aoifleet/aoifleet/internal/azurecloud"
@@ -169,19 +168,19 @@ func (call *invocation) inventoryEnv() inventory.Env {
 
 // firstSteps returns the next three commands: a certificate, trust, and a check of everything else.
 func firstSteps(file, certificate string) []string {
-	i := " -i " + shellescape.Quote(file)
+	i := " -i " + display.Arg(file)
 	path := certificate
 	if !filepath.IsAbs(path) && !strings.HasPrefix(path, "~/") {
 		path = filepath.Join(filepath.Dir(file), path)
 	}
-	first := "aoifleet certificate new --out " + shellescape.Quote(path)
+	first := "aoifleet certificate new --out " + display.Arg(path)
 	switch _, err := os.Stat(path); {
 	case azurecloud.InVault(certificate):
 		first = "aoifleet certificate verify" + i
 	case strings.Contains(certificate, "{name}"):
 		first = "aoifleet certificate new --per-host" + i
 	case err == nil:
-		first = "aoifleet certificate inspect " + shellescape.Quote(path)
+		first = "aoifleet certificate inspect " + display.Arg(path)
 	}
 	return []string{first, "aoifleet hostkeys scan" + i, "aoifleet doctor" + i}
 }

@@ -47,3 +47,14 @@ func TestUserOfTheRequest(t *testing.T) {
 		f.Close()
 	}
 }
+
+func TestAgentSocket(t *testing.T) {
+	for _, c := range []struct{ goos, variable, want string }{
+		{"linux", "", ""}, {"linux", "/run/agent", "/run/agent"},
+		{"windows", "", `\\.\pipe\openssh-ssh-agent`}, {"windows", `\\.\pipe\other`, `\\.\pipe\other`},
+	} {
+		if got := agentSocketOn(c.goos, func(string) string { return c.variable }); got != c.want {
+			t.Errorf("%v: %q", c, got)
+		}
+	}
+}
