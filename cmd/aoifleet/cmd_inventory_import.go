@@ -55,7 +55,7 @@ func runImportAnsible(call *invocation, flags importFlags, source string) error 
 	}
 	draft, err := newinventory.FromAnsible(text, flags.labels, flags.groups, call.inventoryEnv())
 	if err == nil && said {
-		draft.Note("ansible-inventory printed warnings; see them with: ansible-inventory -i " + source + " --graph")
+		draft.Note("ansible-inventory printed warnings; see them with: ansible-inventory -i " + display.Arg(source) + " --graph")
 	}
 	return call.imported(draft, err, flags.out)
 }

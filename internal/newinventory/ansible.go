@@ -14,6 +14,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/aoifleet/aoifleet/internal/display"
 	"github.com/aoifleet/aoifleet/internal/inventory"
 	"github.com/aoifleet/aoifleet/internal/localfile"
 	"github.com/aoifleet/aoifleet/internal/problem"
@@ -57,7 +58,7 @@ func RunAnsible(ctx context.Context, path string) (out []byte, said bool, err er
 	case ctx.Err() != nil:
 		return nil, false, ctx.Err()
 	case errors.As(err, &exit):
-		return nil, false, problem.New(problem.Usage, "see what it says: ansible-inventory -i "+path+" --graph", "ansible-inventory can't read %s: %v", path, exit.ProcessState)
+		return nil, false, problem.New(problem.Usage, "see what it says: ansible-inventory -i "+display.Arg(path)+" --graph", "ansible-inventory can't read %s: %v", path, exit.ProcessState)
 	case err != nil && !errors.Is(err, exec.ErrWaitDelay):
 		return nil, false, problem.New(problem.Usage, "is it a program that this user may run?", "ansible-inventory can't be run")
 	}
