@@ -113,7 +113,7 @@ func TestForcedCommandThatHasEnded(t *testing.T) {
 			check(t, v.open(t.Context()))
 			_ = v.shell.process.Wait() // it exits with 1 or 0
 			var heard []string
-			err := v.exchange(t.Context(), "observe", [][]byte{opening}, func(line string) { heard = append(heard, line) })
+			err := v.exchange(t.Context(), "observe", [][]byte{opening()}, func(line string) { heard = append(heard, line) })
 			if got := strings.TrimSpace(strings.Join(heard, "\n")); got != want {
 				t.Errorf("heard %q, expected %q; %v", got, want, err)
 			}

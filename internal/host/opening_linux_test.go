@@ -13,7 +13,7 @@ import (
 func BenchmarkOpening(b *testing.B) {
 	plain := append([]byte(sent), "self='"+strings.ReplaceAll(sent, "'", `'\''`)+"'\n"...)
 	for _, shell := range [][]string{{"dash"}, {"bash", "--posix"}, {"busybox", "sh"}} {
-		for name, text := range map[string][]byte{"sent": opening, "plain": plain} {
+		for name, text := range map[string][]byte{"sent": opening(), "plain": plain} {
 			b.Run(shell[0]+"/"+name, func(b *testing.B) {
 				var used time.Duration
 				for b.Loop() {

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"sort"
 	"strings"
+	"sync"
 
 	"al.essio.dev/pkg/shellescape"
 
@@ -81,8 +82,11 @@ const (
 	machineEnd   = "# --- end machine ---\n"
 )
 
-// opening is sent to `sh -s` before the first call: what most verbs need.
-var opening = openingOf(slim(scriptWithout(slices.Collect(maps.Values(onlyFor))...)))
+// opening is sent to `sh -s` before the first call: what most verbs need. It is made when
+// first needed: most commands contact no host, and quoting takes as long as their start.
+var opening = sync.OnceValue(func() []byte {
+	return openingOf(slim(scriptWithout(slices.Collect(maps.Values(onlyFor))...)))
+})
 
 // openingOf returns shell code that defines the script's functions, and has their text in
 // $self for the copy that a transaction leaves on the host. The machine block comes first,
@@ -106,7 +110,7 @@ func defining(text string) []byte {
 
 // readable assigns the script in readable form to $self, for install. The text starts on a
 // line of its own, because the lab replaces whole lines.
-var readable = []byte("self=" + shellescape.Quote("\n"+Script()) + "\n")
+var readable = sync.OnceValue(func() []byte { return []byte("self=" + shellescape.Quote("\n"+Script()) + "\n") })
 
 // ownProcess reports whether a verb has a process of its own, which ends with the call: a
 // helper accepts one call, diagnose prints binary data, and install sends another text.

@@ -119,7 +119,7 @@ func (v *VM) needed(s *shell, verb string, values []value) [][]byte {
 func (s *shell) needed(verb string, values []value) (parts [][]byte) {
 	if s.parts == nil {
 		s.parts = map[string]bool{"": true}
-		parts = append(parts, opening)
+		parts = append(parts, opening())
 	}
 	name := onlyFor[verb]
 	if slices.ContainsFunc(values, func(v value) bool { return v.key == "diagnostics" }) {
@@ -130,7 +130,7 @@ func (s *shell) needed(verb string, values []value) (parts [][]byte) {
 		parts = append(parts, defining(slim(part(name))))
 	}
 	if verb == "install" {
-		parts = append(parts, readable)
+		parts = append(parts, readable())
 	}
 	return parts
 }
