@@ -28,8 +28,8 @@ demo: build ## rotate an embedded fleet of 12 VMs, one of which fails (Linux)
 	@./aoifleet demo
 
 test: ## all tests that need only Go; more if OpenSSH and openssl are installed
-	@# What takes longest begins first.
-	go test $(RACE) -timeout 30m ./internal/host ./cmd/aoifleet ./...
+	@# What takes longest begins first; many tests wait for an agent.
+	go test $(RACE) -parallel 6 -timeout 30m ./internal/host ./cmd/aoifleet ./...
 
 check: ## formatting, vet (also for macOS and Windows), staticcheck, actionlint, shellcheck
 	@test -z "$$(gofmt -l .)" || { gofmt -l .; echo "error: run gofmt -w on these"; exit 1; }
@@ -53,12 +53,12 @@ mutate: ## whether tests notice changed operators of the pure packages; PKG=inte
 model: ## a model of the transaction, in every state, and the steps of real runs in it (spin, gcc)
 	CI=true BOUNDS="$${BOUNDS:-all}" go test -count=1 -v ./test/model
 
-matrix: ## a fault at every step of a rotation on the embedded fleet; the host's script in every shell; a sample of broken system calls (Linux); many simulated rollouts
+matrix: ## a fault at every step of a rotation on the embedded fleet; the host's script in the shells that test left out; a sample of broken system calls (Linux); many simulated rollouts
 	go test -count=1 -run TestSimulation ./internal/rollout -runs 100000
 	@# The tests mostly wait for deadlines.
 	go test -tags matrix -count=1 -parallel 24 -timeout 20m ./test/matrix
 	go test -tags matrix -count=1 -timeout 20m -run TestDiskCalls ./internal/host
-	go test -count=1 -timeout 20m ./internal/host -each-shell
+	go test -count=1 -timeout 20m ./internal/host -other-shells
 
 matrix-full: ## every fault of the host's script in every shell, every system call that changes the disk broken in each way (Linux, amd64; 20 minutes)
 	go test -tags matrix -count=1 -timeout 90m ./internal/host -disk-cases 0

@@ -12,6 +12,7 @@ import (
 	"os/exec"
 	"os/user"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -50,31 +51,42 @@ func shells(t *testing.T) [][]string {
 	return found
 }
 
-// eachShell is set by make matrix.
-var eachShell = flag.Bool("each-shell", wholeMatrix, "run every test in every shell, instead of in one")
+// otherShells is set by make matrix, which completes make test.
+var otherShells = flag.Bool("other-shells", false, "run every test in the shells that it does not use without this flag, and every case of the tables of faults")
 
-// inEachShell runs a test on a machine of its own: under every shell with -each-shell, else
-// under one of them, as inOneShell.
+// inEachShell runs a test on a machine of its own: under one of the shells, as inOneShell,
+// with -other-shells under the others, and with the tag matrix under all.
 func inEachShell(t *testing.T, test func(t *testing.T, m *machine)) {
 	t.Helper()
-	inShells(t, inTurn(t, *eachShell), test)
+	inShells(t, inTurn(t, wholeMatrix), test)
 }
+
+// inSample reports whether a case of a table of faults runs: one of four in make test, all
+// in make matrix.
+func inSample(number int) bool { return wholeMatrix || *otherShells || number%4 == 0 }
 
 // inOneShell runs a row of a long table under one of the shells, by the length of its name;
 // each table has rows for all of them. make matrix-full runs it under every shell.
 func inOneShell(t *testing.T, test func(t *testing.T, m *machine)) {
 	t.Helper()
-	inShells(t, inTurn(t, wholeMatrix), test)
+	if !*otherShells { // make test has run it
+		inShells(t, inTurn(t, wholeMatrix), test)
+	}
 }
 
-// inTurn returns all shells, or the one whose turn it is.
+// inTurn returns all shells, or the one whose turn it is; with -other-shells those whose turn
+// it is not.
 func inTurn(t *testing.T, all bool) [][]string {
 	t.Helper()
 	found := shells(t)
-	if turn := len(t.Name()) % len(found); !all {
-		return found[turn : turn+1]
+	turn := len(t.Name()) % len(found)
+	switch {
+	case all:
+		return found
+	case *otherShells:
+		return slices.Delete(found, turn, turn+1)
 	}
-	return found
+	return found[turn : turn+1]
 }
 
 func inShells(t *testing.T, shells [][]string, test func(t *testing.T, m *machine)) {

@@ -2,8 +2,6 @@ package host
 
 import (
 	"maps"
-	"os"
-	"os/exec"
 	"regexp"
 	"slices"
 	"strings"
@@ -14,21 +12,6 @@ import (
 
 // sent is the whole script without comments and indentation, as its parts are sent.
 var sent = slim(Script())
-
-func TestScriptIsShellcheckClean(t *testing.T) {
-	path, err := exec.LookPath("shellcheck")
-	if err != nil {
-		if os.Getenv("CI") == "true" {
-			t.Fatal("shellcheck is needed for this test")
-		}
-		t.Skip("no shellcheck")
-	}
-	cmd := exec.Command(path, "-s", "sh", "-")
-	cmd.Stdin = strings.NewReader(Script())
-	if out, err := cmd.CombinedOutput(); err != nil {
-		t.Errorf("%v\n%s", err, out)
-	}
-}
 
 func TestScriptHasOneMachineBlock(t *testing.T) {
 	for name, text := range map[string]string{"read": Script(), "sent": sent} {

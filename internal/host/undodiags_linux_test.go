@@ -226,6 +226,7 @@ func TestEveryFaultOfTheDiagnostics(t *testing.T) {
 	if first < 0 || last <= first {
 		t.Fatalf("calls: %v", calls)
 	}
+	cases := 0
 	for i, call := range calls[:last+2] {
 		command := strings.Fields(call)[1]
 		if i < first {
@@ -238,6 +239,9 @@ func TestEveryFaultOfTheDiagnostics(t *testing.T) {
 			}
 		}
 		for _, mode := range []string{"not-applied", "applied", "killed-before"} {
+			if cases++; !inSample(cases) {
+				continue
+			}
 			t.Run(fmt.Sprint(i+1, " ", strings.ReplaceAll(call, m.root, ""), " ", mode), func(t *testing.T) {
 				t.Parallel()
 				s.broken(t, fault{command, time}, mode, (*machine).after)
