@@ -25,7 +25,11 @@ func runsCommand(call *invocation) *cobra.Command {
 		RunE: func(_ *cobra.Command, args []string) error { return runRunsShow(call, args[0], steps) }}
 	show.Flags().BoolVar(&steps, "steps", false, "also show every step with its time")
 	call.outputFlag(show)
-	cmd.AddCommand(list, show)
+	reports := &cobra.Command{Use: "report ID", Short: "Write the reports of a run from its journal", Args: cobra.ExactArgs(1),
+		Long: "Write the reports of a run from its journal, into the files of --report. ID is the ID of a run, the beginning or end of one if that is unique, or last for the newest run.",
+		RunE: func(_ *cobra.Command, args []string) error { return runRunsReport(call, args[0]) }}
+	call.reportFlag(reports)
+	cmd.AddCommand(list, show, reports)
 	return cmd
 }
 
@@ -49,6 +53,22 @@ func runRunsList(call *invocation, number int) error {
 		return nil
 	}
 	return report.View{Width: call.outWidth}.Runs(call.stdout, runs)
+}
+
+func runRunsReport(call *invocation, id string) error {
+	if len(call.reports) == 0 {
+		return usage("no file is named for the report", reportHint)
+	}
+	dir, err := fleet.StateDir(call.getenv, call.home)
+	if err != nil {
+		return err
+	}
+	run, err := fleet.FindRun(dir, id)
+	if err != nil {
+		return err
+	}
+	call.writeReports(func() *report.Report { return report.OfRun(run) })
+	return nil
 }
 
 func runRunsShow(call *invocation, id string, steps bool) error {

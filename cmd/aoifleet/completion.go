@@ -13,6 +13,7 @@ import (
 	"github.com/aoifleet/aoifleet/internal/fleet"
 	"github.com/aoifleet/aoifleet/internal/inventory"
 	"github.com/aoifleet/aoifleet/internal/journal"
+	"github.com/aoifleet/aoifleet/internal/report"
 	"github.com/aoifleet/aoifleet/internal/rollout"
 )
 
@@ -43,12 +44,12 @@ var flagValues = map[string][]string{
 }
 
 // fileEndings has the endings of the files that flags name, where one is usual.
-var fileEndings = map[string][]string{"inventory": {"yaml", "yml"}, "plan": {"json"}}
+var fileEndings = map[string][]string{"inventory": {"yaml", "yml"}, "plan": {"json"}, "report": report.Formats}
 
 // argumentValues has the arguments of commands.
 func (call *invocation) argumentValues(root *cobra.Command, verb string) []string {
 	switch verb {
-	case "rollback", "runs show":
+	case "rollback", "runs show", "runs report":
 		return call.runIDs()
 	case "certificate retire":
 		return call.thumbprints()

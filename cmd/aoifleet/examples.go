@@ -20,7 +20,8 @@ aoifleet plan show plan.json -o json`,
 	"rotate": `aoifleet rotate -i fleet.yaml --rehearse -l london-edr-01    # the first time: on a copy, without a restart
 aoifleet rotate -i fleet.yaml                   # shows the plan, asks, carries it out
 aoifleet rotate -i fleet.yaml --until canary    # the first wave only
-aoifleet rotate -i fleet.yaml --yes -o json     # in a pipeline`,
+aoifleet rotate -i fleet.yaml --yes -o json     # in a pipeline
+aoifleet rotate -i fleet.yaml --yes --report run.html --report run.xml   # for a ticket, for the pipeline's test results`,
 	"renew": `aoifleet renew -i fleet.yaml --keys keys --dry-run        # the steps that are due
 aoifleet renew -i fleet.yaml --keys keys --yes -o json     # each night; keys/ stays between two nights
 aoifleet renew -i fleet.yaml --yes --retire-old-after 7d   # certificates in a Key Vault`,
@@ -35,6 +36,7 @@ aoifleet status -i fleet.yaml -o prometheus     # for the textfile collector`,
 aoifleet doctor -i fleet.yaml -l london-edr-01 --verbose`,
 	"runs": `aoifleet runs list
 aoifleet runs show last`,
+	"runs report": `aoifleet runs report last --report run.html --report run.md`,
 	"runs list": `aoifleet runs list
 aoifleet runs list -n 5 -o json`,
 	"runs show": `aoifleet runs show last

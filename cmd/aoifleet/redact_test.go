@@ -6,11 +6,13 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/aoifleet/aoifleet/internal/lab"
+	"github.com/aoifleet/aoifleet/internal/report"
 )
 
 // A host has sudo's password and sends it back: on standard error, in colours and
@@ -36,15 +38,26 @@ func TestSecretsSentBack(t *testing.T) {
 				t.Fatal(err)
 			}
 			said := ""
+			var files []string
+			for _, format := range report.Formats {
+				files = append(files, "--report", filepath.Join(f.Dir(), "report."+format))
+			}
 			for _, args := range [][]string{{"plan"}, {"doctor", "--verbose"}, {"doctor", "-o", "json"}, {"status"}, {"plan", "-o", "json", "--out", f.Dir() + "/plan.json"},
 				{"rotate", "--yes", "-o", "json"}, {"status", "-o", "json"}, {"recover", "--yes"}, {"backups", "list", "-o", "json"}, {"plan", "-o", "json"}, {"runs", "list"}} {
+				if slices.Contains([]string{"plan", "doctor", "status", "rotate", "recover"}, args[0]) {
+					args = append(args, files...)
+				}
 				_, stdout, stderr := call(f, args...)
+				for _, format := range report.Formats {
+					text, _ := os.ReadFile(filepath.Join(f.Dir(), "report."+format))
+					said += string(text)
+				}
 				said += strings.Join(args, " ") + "\n" + stdout + stderr
 				if args[0] == "backups" { // a password that is refused once is not tried again
 					setFault(t, f, "tells", "sudo-tells fails")
 				}
 			}
-			for _, want := range []string{`"rotated": 1`, `"rolled_back": 1`, "sudo refused after the password", "[redacted]"} {
+			for _, want := range []string{`"rotated": 1`, `"rolled_back": 1`, "sudo refused after the password", "[redacted]", "<!DOCTYPE html>", "<testsuites", "## ❌ aoifleet"} {
 				if !strings.Contains(said, want) {
 					t.Errorf("no %s in:\n%s", want, said)
 				}

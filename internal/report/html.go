@@ -28,7 +28,13 @@ func (p *Page) Labels() []string {
 }
 
 var htmlTemplate = template.Must(template.New("report.html").Funcs(template.FuncMap{
-	"px":    func(x float64) string { return strconv.FormatFloat(x, 'f', 1, 64) },
+	"px": func(x float64) string { return strconv.FormatFloat(x, 'f', 1, 64) },
+	"width": func(cell string) string {
+		if len(cell) > 40 {
+			return "long"
+		}
+		return "short"
+	},
 	"under": func(y int) int { return y + 12 },
 	"more":  func(c Cause) int { return len(c.Evidence) + c.More },
 	"at": func(levels []Level, column int) Level {

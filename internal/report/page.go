@@ -257,7 +257,7 @@ func (p *Page) finish(g *grouped) {
 }
 
 func causeOf(g *group, evidence map[string][]string) Cause {
-	c := Cause{Label: g.label, Level: cmp.Or(levelOf(g.label), bad), Hosts: View{}.hosts(g.hosts), Count: len(g.hosts)}
+	c := Cause{Label: g.label, Level: cmp.Or(levelOf(g.label), bad), Hosts: foldedHosts(g.hosts), Count: len(g.hosts)}
 	if c.Level == none {
 		c.Level = bad
 	}

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/aoifleet/aoifleet/internal/display"
 	"github.com/aoifleet/aoifleet/internal/inventory"
 	"github.com/aoifleet/aoifleet/internal/planfile"
 	"github.com/aoifleet/aoifleet/internal/rollout"
@@ -216,9 +217,14 @@ func (p *Page) certificates(d *Document) {
 			t.Note = fmt.Sprintf("%d more pairs: see the hosts.", len(order)-i)
 			break
 		}
-		t.Rows = append(t.Rows, []string{cmp.Or(key.client, "-"), key.old, key.next, key.outcome, View{}.hosts(hosts[key])})
+		t.Rows = append(t.Rows, []string{cmp.Or(key.client, "-"), key.old, key.next, key.outcome, foldedHosts(hosts[key])})
 	}
 	p.Tables = append(p.Tables, t)
+}
+
+// foldedHosts returns a folded list of hosts, cut where it is long.
+func foldedHosts(names []string) string {
+	return strings.Replace(View{}.hosts(names), "; --verbose names all", "", 1)
 }
 
 func describeCertificate(c *Certificate) string {
@@ -248,9 +254,9 @@ func (p *Page) principals(d *Document) {
 				named = "yes"
 			}
 			if i == 0 {
-				safe = longText(it.Why)
+				safe = display.Shorten(longText(it.Why), 200)
 			}
-			t.Rows = append(t.Rows, []string{cmp.Or(shortText(it.ClientID), "-"), describeCertificate(&c.Certificate), named, View{}.hosts(c.Hosts), safe})
+			t.Rows = append(t.Rows, []string{cmp.Or(shortText(it.ClientID), "-"), describeCertificate(&c.Certificate), named, foldedHosts(c.Hosts), safe})
 		}
 	}
 	p.Tables = append(p.Tables, t)

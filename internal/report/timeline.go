@@ -188,7 +188,7 @@ func expiryOf(d *Document) []Bar {
 		b.Hosts += later
 	}
 	if len(counts) > 0 {
-		b.Month = "from " + b.Month
+		b.Month += "+"
 	}
 	most := slices.MaxFunc(bars, func(a, b Bar) int { return a.Hosts - b.Hosts }).Hosts
 	for i := range bars {
