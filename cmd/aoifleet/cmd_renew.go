@@ -158,6 +158,11 @@ func (c *renewal) end() error {
 	c.exit(problem.Worst(c.code, c.problemsCode()))
 	late := rollout.BeforeWindow(c.fleet.Inventory.Rollout, c.renew.Entries, c.fleet.Started)
 	report.Warnings(c.stderr, late)
+	var stopped [][2]string
+	for _, p := range c.renew.Problems() {
+		stopped = append(stopped, [2]string{"aoifleet renew", p.Message})
+	}
+	c.annotateErrors(stopped)
 	if c.json() {
 		d := c.document(c.fleet, nil)
 		d.Renewals, d.Warnings = report.RenewalsOf(c.renew), report.ShownWarnings(late)

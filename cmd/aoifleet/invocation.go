@@ -34,8 +34,9 @@ type invocation struct {
 	muted    bool   // --quiet
 	output   string // one of the formats of outputFlag
 	pipeline ci.System
-	guards   [2]*ci.Guard // of stdout and stderr
-	reports  []string     // files of --report
+	results  []*report.Report // for the page of the pipeline's run
+	guards   [2]*ci.Guard     // of stdout and stderr
+	reports  []string         // files of --report
 
 	reportsChecked bool // they can be written
 

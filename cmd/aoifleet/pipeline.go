@@ -3,19 +3,22 @@ package main
 import (
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/aoifleet/aoifleet/internal/ci"
-	"github.com/aoifleet/aoifleet/internal/problem"
+	"github.com/aoifleet/aoifleet/internal/localfile"
+	"github.com/aoifleet/aoifleet/internal/report"
 )
 
 // guarded returns the streams of a process, through which nothing that is printed is a command
 // of the system of a pipeline.
 func (call *invocation) guarded(p *process) [2]*ci.Guard {
-	call.guards = [2]*ci.Guard{{W: p.stdout}, {W: p.stderr}}
+	call.guards, call.pipeline = [2]*ci.Guard{{W: p.stdout}, {W: p.stderr}}, ci.None
 	if p.getenv != nil {
-		call.guard(ci.Detect(p.getenv))
+		call.pipeline = ci.Detect(p.getenv)
 	}
+	call.guard(call.pipeline)
 	return call.guards
 }
 
@@ -28,12 +31,12 @@ func (call *invocation) guard(system ci.System) {
 
 // joinPipeline applies --ci. With none the output is guarded all the same.
 func (call *invocation) joinPipeline(flag string) error {
-	found := ci.Detect(call.getenv)
-	call.pipeline = ci.System(flag)
-	switch {
-	case flag == "auto":
+	found := call.pipeline
+	if flag != "auto" {
+		call.pipeline = ci.System(flag)
+	}
+	if !slices.Contains(ci.Systems, call.pipeline) {
 		call.pipeline = found
-	case !slices.Contains(ci.Systems, call.pipeline):
 		return usage(fmt.Sprintf("unknown --ci %q", flag), "use --ci auto, none, github, azure or gitlab")
 	}
 	if call.pipeline == ci.None {
@@ -52,19 +55,55 @@ func (call *invocation) joinPipeline(flag string) error {
 	return nil
 }
 
-// annotate shows an error of the command, or a cause or a safeguard that is not used, on the
-// page of the pipeline's run.
+// maxAnnotations is how many errors of a step GitHub shows.
+const maxAnnotations = 10
+
+// conclude shows the results of a command on the page of the pipeline's run: a summary, and
+// one annotation a cause, never one a host.
+func (call *invocation) conclude() {
+	for _, r := range call.results {
+		var errors [][2]string
+		for _, cause := range r.Causes() {
+			errors = append(errors, [2]string{cause.Label + ": " + cause.Hosts, strings.Join(cause.Lines, "\n")})
+		}
+		call.annotateErrors(errors)
+		for _, notice := range r.Notices() {
+			call.annotate(ci.Warning, "aoifleet "+call.verb, notice)
+		}
+		if err := call.summarise(r); err != nil {
+			call.say("warning: no summary of the job: " + localfile.Named(err))
+		}
+	}
+}
+
+// annotateErrors shows errors, each a title and a text, on the page of the pipeline's run.
+func (call *invocation) annotateErrors(list [][2]string) {
+	if n := len(list); n > maxAnnotations {
+		others := [2]string{"aoifleet " + call.verb, fmt.Sprintf("%d other errors: see the result", n-maxAnnotations+1)}
+		list = append(list[:maxAnnotations-1:maxAnnotations-1], others)
+	}
+	for _, it := range list {
+		call.annotate(ci.Error, it[0], it[1])
+	}
+}
+
+// annotate shows a text on the page of the pipeline's run.
 func (call *invocation) annotate(level ci.Level, title, text string) {
 	if line := call.pipeline.Annotation(level, title, text); line != "" {
 		call.progress.Command(line)
 	}
 }
 
-// annotateError shows why the command failed.
-func (call *invocation) annotateError(why problem.Error) {
-	text := why.Message
-	if why.Hint != "" {
-		text += "\nhint: " + why.Hint
+// summarise adds a result to the page of the pipeline's run.
+func (call *invocation) summarise(r *report.Report) error {
+	var b strings.Builder
+	if err := r.Write(&b, "md"); err != nil {
+		return err
 	}
-	call.annotate(ci.Error, "aoifleet "+call.verb, text)
+	id := fmt.Sprintf("%s-%d", strings.ReplaceAll(call.verb, " ", "-"), time.Now().UnixNano())
+	line, err := call.pipeline.Summary(call.getenv, id, b.String())
+	if line != "" {
+		call.progress.Command(line)
+	}
+	return err
 }

@@ -12,6 +12,7 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
+	"github.com/aoifleet/aoifleet/internal/ci"
 	"github.com/aoifleet/aoifleet/internal/localfile"
 	"github.com/aoifleet/aoifleet/internal/problem"
 	"github.com/aoifleet/aoifleet/internal/report"
@@ -72,6 +73,10 @@ func sameFileAs(cmd *cobra.Command, args []string, path string) (name string) {
 // its reader may not read on. A failed write is an error, but the command's own exit code
 // comes first.
 func (call *invocation) writeReports(r func() *report.Report) {
+	if call.pipeline != ci.None {
+		made := r()
+		call.results, r = append(call.results, made), func() *report.Report { return made }
+	}
 	if len(call.reports) == 0 || !call.reportsChecked {
 		return
 	}

@@ -45,6 +45,7 @@ func run(ctx context.Context, p *process, received <-chan os.Signal, args []stri
 
 // execute carries out one command line and returns the exit code.
 func (call *invocation) execute(args []string) int {
+	defer call.conclude()
 	root := call.command()
 	root.SetArgs(args)
 	root.SetIn(call.stdin)
@@ -57,7 +58,6 @@ func (call *invocation) execute(args []string) int {
 	call.verb = verbOf(cmd)
 	why := explain(err)
 	call.printError(why.Message, why.Hint)
-	call.annotateError(why)
 	call.code = codeOf(err)
 	if sig := call.interrupted(); sig != nil && call.code == problem.ExitInterrupted {
 		call.code = signalCode(sig)

@@ -73,7 +73,7 @@ func (s System) Annotation(level Level, title, text string) string {
 	case GitHub:
 		return fmt.Sprintf("::%s title=%s::%s", level, escape(title, "%\r\n:,"), escape(text, "%\r\n"))
 	case Azure:
-		return fmt.Sprintf("##vso[task.logissue type=%s]%s", level, strings.ReplaceAll(escape(title+": "+text, "%\r\n;]"), "%25", "%AZP25"))
+		return fmt.Sprintf("##vso[task.logissue type=%s]%s", level, strings.ReplaceAll(escape(title+": "+text, "%\r\n"), "%25", "%AZP25"))
 	}
 	return ""
 }

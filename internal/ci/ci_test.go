@@ -176,7 +176,7 @@ func TestAnnotation(t *testing.T) {
 	if got := GitHub.Annotation(Warning, title, "x"); got != "::warning title=failed%3A a%3A1%2C b;2 100%2525 ]%3A%3A::x" {
 		t.Error(got)
 	}
-	if got := Azure.Annotation(Warning, "a;b]", "50%"); got != "##vso[task.logissue type=warning]a%3Bb%5D: 50%AZP25" {
+	if got := Azure.Annotation(Warning, "a;b]", "50%"); got != "##vso[task.logissue type=warning]a;b]: 50%AZP25" {
 		t.Error(got)
 	}
 	if got := GitLab.Annotation(Error, title, text) + None.Annotation(Error, title, text); got != "" {

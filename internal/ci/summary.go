@@ -33,7 +33,7 @@ func (s System) Summary(getenv func(string) string, id, markdown string) (line s
 		if err := os.WriteFile(path, []byte(markdown), 0o600); err != nil {
 			return "", err
 		}
-		return "##vso[task.uploadsummary]" + strings.ReplaceAll(escape(path, "%\r\n;]"), "%25", "%AZP25"), nil
+		return "##vso[task.uploadsummary]" + strings.ReplaceAll(escape(path, "%\r\n"), "%25", "%AZP25"), nil
 	}
 	return "", nil
 }

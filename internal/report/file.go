@@ -37,6 +37,12 @@ func (r *Report) Write(w io.Writer, format string) error {
 	return fmt.Errorf("unknown format %q", format)
 }
 
+// Causes returns why hosts, or the command, are not well, the worst first.
+func (r *Report) Causes() []Cause { return r.page.Causes }
+
+// Notices returns the safeguards that are not used, and what the report does not know.
+func (r *Report) Notices() []string { return r.page.Notices }
+
 //go:embed page
 var pages embed.FS
 
