@@ -38,9 +38,9 @@ check: ## formatting, vet (also for macOS and Windows), staticcheck, actionlint,
 	GOOS=darwin go vet ./cmd/... ./internal/...
 	GOOS=windows go vet ./cmd/... ./internal/...
 	go run $(STATICCHECK) ./...
-	go run $(ACTIONLINT) -ignore 'label "agents-network" is unknown' $$(grep -l '^on:' examples/pipelines/*.yaml)
+	.ci/actionlint go run $(ACTIONLINT)
 	cat internal/host/script/*.sh | shellcheck -s sh -
-	shellcheck $$(git ls-files '*.sh' .ci/run | grep -v internal/host/script)
+	shellcheck $$(git ls-files '*.sh' .ci | grep -v internal/host/script)
 
 fuzz: ## each fuzz target for a minute; FUZZTIME=10m for another time, TARGET=planfile for some of them
 	sh test/fuzz/run.sh $(TARGET)

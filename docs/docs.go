@@ -17,6 +17,11 @@ var Inventory string
 //go:embed reference.md
 var Reference string
 
+// Pipelines is the document about pipelines.
+//
+//go:embed pipelines.md
+var Pipelines string
+
 // Section returns the section of a document with its heading, "" if there is none. It ends at
 // the next heading of the same or a higher level.
 func Section(document, heading string) string {

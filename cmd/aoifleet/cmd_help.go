@@ -19,6 +19,7 @@ var topics = map[string]struct {
 }{
 	"exit-codes": {"what each exit code means", func() string { return docs.Section(docs.Reference, "## Exit codes") }},
 	"inventory":  {"every key of the inventory file", func() string { return docs.Inventory }},
+	"pipelines":  {"how a pipeline runs it: keys, exit codes, cancelling", func() string { return docs.Pipelines }},
 	"selectors":  {"how --limit selects hosts", func() string { return docs.Section(docs.Inventory, "## Selectors") }},
 }
 
