@@ -52,8 +52,8 @@ func TestPost(t *testing.T) {
 		"accepted": {func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusAccepted) }, ""},
 		"error":    {func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusInternalServerError) }, "it answers with HTTP 500"},
 		"redirect": {func(w http.ResponseWriter, r *http.Request) {
-			http.Redirect(w, r, other.URL+"/"+token, http.StatusTemporaryRedirect)
-		}, "it answers with a redirect (HTTP 307), which is not followed"},
+			http.Redirect(w, r, other.URL+"/"+token, http.StatusFound)
+		}, "it answers with a redirect (HTTP 302), which is not followed"},
 		"endless": {func(w http.ResponseWriter, r *http.Request) {
 			for r.Context().Err() == nil {
 				if _, err := io.WriteString(w, strings.Repeat(token, 1000)); err != nil {
