@@ -1,0 +1,101 @@
+//go:build e2e && linux
+
+package e2e
+
+import (
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"testing"
+
+	"github.com/aoifleet/aoifleet/test/e2e/fleet"
+)
+
+// TestPackages builds the packages twice, byte for byte the same, and installs and removes the
+// .deb and the .rpm on a real host. Nothing is left.
+func TestPackages(t *testing.T) {
+	dist := filepath.Join(t.TempDir(), "dist")
+	check := exec.Command("sh", "../../packaging/check.sh", dist, "linux/"+runtime.GOARCH)
+	if out, err := check.CombinedOutput(); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	h := boot(t, fleet.Options{Hosts: []fleet.Spec{{Name: "workstation"}}}).Host("workstation")
+	for format, p := range map[string]struct{ check, install, verify, remove string }{
+		"deb": {"dpkg --info", "dpkg -i", "dpkg -V aoifleet", "dpkg -r aoifleet && dpkg -P aoifleet"},
+		"rpm": {"rpm -K --nosignature", "rpm -i --force-debian", "rpm -V aoifleet", "rpm -e --force-debian aoifleet"},
+	} {
+		t.Run(format, func(t *testing.T) {
+			run := func(command string) string {
+				t.Helper()
+				out, err := h.Shell(t.Context(), command)
+				if err != nil {
+					t.Fatalf("%s: %v\n%s", command, err, out)
+				}
+				return strings.TrimSpace(out)
+			}
+			matches, err := filepath.Glob(filepath.Join(dist, "*."+format))
+			if err != nil || len(matches) != 1 {
+				t.Fatal(matches, err)
+			}
+			content, err := os.ReadFile(matches[0])
+			if err != nil {
+				t.Fatal(err)
+			}
+			file := "/var/tmp/aoifleet." + format
+			if err := os.WriteFile(filepath.Join(h.Root, file), content, 0o644); err != nil {
+				t.Fatal(err)
+			}
+			const files = "find /bin/ /etc /opt /root /usr /var -xdev -path /var/lib/dpkg -prune -o -path /var/lib/rpm -prune -o -path /var/log -prune -o" +
+				" -path /var/cache/man -prune -o -path /root/.rpmdb -prune -o -print | sort"
+			run("mkdir -p /usr/share/licenses /usr/share/zsh/site-functions") // folders of the system where rpm is at home
+			before := run(files)
+			run(p.check + " " + file)
+			run(p.install + " " + file)
+			if out := run(p.verify); out != "" {
+				t.Errorf("changed after the installation: %s", out)
+			}
+			asUser := func(command string) string { return run("runuser -u " + h.User + " -- " + command) }
+			if out := asUser("aoifleet version"); !strings.HasSuffix(out, " linux/"+runtime.GOARCH) {
+				t.Errorf("version: %q", out)
+			}
+			for _, page := range []string{"aoifleet", "aoifleet-certificate-new"} {
+				if out := asUser("man -P cat " + page); !strings.Contains(strings.Join(strings.Fields(out), " "), "NAME "+page+" - ") {
+					t.Errorf("man %s: %.500s", page, out)
+				}
+			}
+			if out := asUser("fish -c 'complete -C \"aoifleet rot\"'"); !strings.HasPrefix(out, "rotate") {
+				t.Errorf("fish completes %q", out)
+			}
+			if out := asUser("bash -c '. /usr/share/bash-completion/completions/aoifleet && complete -p aoifleet'"); !strings.Contains(out, "__start_aoifleet") {
+				t.Errorf("bash: %q", out)
+			}
+			if out := run("ls /usr/share/zsh/*/_aoifleet"); out == "" {
+				t.Error("no completion for zsh")
+			}
+			run(p.remove)
+			if after := run(files); after != before {
+				t.Errorf("left behind or removed:\n%s", difference(before, after))
+			}
+		})
+	}
+}
+
+// difference returns the lines that only one of two texts has.
+func difference(a, b string) string {
+	count := map[string]int{}
+	for line := range strings.SplitSeq(a, "\n") {
+		count[line]++
+	}
+	for line := range strings.SplitSeq(b, "\n") {
+		count[line]--
+	}
+	var lines []string
+	for line, n := range count {
+		if n != 0 {
+			lines = append(lines, line)
+		}
+	}
+	return strings.Join(lines, "\n")
+}
