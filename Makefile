@@ -34,7 +34,7 @@ test: ## all tests that need only Go; more if OpenSSH and openssl are installed
 check: ## formatting, vet (also for macOS and Windows), staticcheck, actionlint, shellcheck
 	@test -z "$$(gofmt -l .)" || { gofmt -l .; echo "error: run gofmt -w on these"; exit 1; }
 	go vet ./...
-	go vet -tags e2e,matrix,bench,wine ./test/... ./internal/host
+	go vet -tags e2e,matrix,bench,wine ./test/... ./internal/host ./internal/report
 	GOOS=darwin go vet ./cmd/... ./internal/...
 	GOOS=windows go vet ./cmd/... ./internal/...
 	go run $(STATICCHECK) ./...
@@ -77,6 +77,7 @@ bench: ## speed, memory and round trips: the lab, ten thousand servers, 30 real 
 	CGO_ENABLED=0 go build -o dist/aoifleet ./cmd/aoifleet
 	CGO_ENABLED=0 go build -o dist/bench ./test/bench
 	dist/bench -program dist/aoifleet
+	go test -tags bench -count=1 -v -run TestReportOpensAtOnce ./internal/report
 	$(SUDO) sh test/e2e/setup.sh
 	$(SUDO) env "PATH=$$PATH" go test -tags e2e,bench -count=1 -timeout 15m -v -run 'TestFloor|TestCost' ./test/e2e
 
