@@ -38,6 +38,32 @@ type Change struct {
 	Deadman  bool              // arm the dead-man switch
 	Rehearse bool              // on a copy of the file, without a restart; Digest is of any bytes
 	Diagnose bool              // gather the agent's diagnostics before an undo, for a later Diagnose
+
+	Length int          // of the new file in the staged bytes; only needed with Others
+	Others []FileChange // further files, at most MaxFiles with the first: all are replaced, or none, with one restart
+}
+
+// MaxFiles is the most files of one Change.
+const MaxFiles = 16
+
+// FileChange is one more file of a Change. Its new bytes follow those of the file before it in
+// what Stage has copied.
+type FileChange struct {
+	Seen   File   // as observed
+	Digest string // of the new file; "none": remove the file
+	Length int    // of the new file in the staged bytes; 0 if none are staged
+	Swap   bool   // false: the file is right; it must stay as it is
+	Saved  string // the run whose backup is the new file; "": the staged bytes
+	Owner  string // of the new file: USER:GROUP; "": as before, or the unit's user
+	Mode   string // of the new file: three octal digits; "": as before, or 600
+	Trust  bool   // the inventory names the path, not only the agent's configuration
+}
+
+// values returns the file's lines; the first one begins it.
+func (f FileChange) values() []value {
+	return []value{{"file", ""}, {"path", f.Seen.Path}, {"real", f.Seen.Real}, {"folder", f.Seen.Folder}, {"old", f.Seen.Digest},
+		{"by_inventory", yes(f.Trust)}, {"new", f.Digest}, {"length", strconv.Itoa(f.Length)}, {"swap", yes(f.Swap)},
+		{"saved", f.Saved}, {"new_owner", f.Owner}, {"new_mode", f.Mode}}
 }
 
 // Report is what the host reported of a transaction.
@@ -100,6 +126,12 @@ func (v *VM) changeValues(c Change) []value {
 	}
 	for _, p := range h.Expect {
 		values = append(values, value{"expect", p})
+	}
+	if len(c.Others) > 0 { // an earlier script knows none of these keys
+		values = append(values, value{"length", strconv.Itoa(c.Length)})
+	}
+	for _, f := range c.Others {
+		values = append(values, f.values()...)
 	}
 	return values
 }

@@ -31,6 +31,7 @@ type actor struct {
 	prepare func(*machine)        // nil: nothing
 	run     func(*machine) result // the process
 	from    string                // the first call that others don't cover
+	files   []changed             // of a change of several; nil: the certificate
 }
 
 var actors = []actor{
@@ -40,9 +41,32 @@ var actors = []actor{
 	{name: "undo", text: badBytes, ending: RolledBack, run: func(m *machine) result {
 		return m.rotate(firstRun, badBytes, "thumbprint=ABCD")
 	}, from: "rename "},
+	{name: "rotate, three files", text: newBytes, ending: Rotated, files: threeFiles, run: func(m *machine) result {
+		return m.changeThree(newBytes)
+	}},
+	{name: "undo, three files", text: badBytes, ending: RolledBack, files: threeFiles, run: func(m *machine) result {
+		return m.changeThree(badBytes)
+	}, from: "rename "},
 	{name: "recover", text: badBytes, ending: RolledBack, prepare: interrupted, run: (*machine).recover},
 	{name: "timer", text: badBytes, ending: RolledBack, prepare: func(m *machine) { interrupted(m); m.due() }, run: (*machine).tick},
 	{name: "guard", text: badBytes, prepare: interrupted, run: (*machine).boots},
+}
+
+// changeThree changes the three files, the certificate to text.
+func (m *machine) changeThree(text string) result {
+	m.t.Helper()
+	return m.changeFiles(firstRun, withText(threeFiles, text), "thumbprint=ABCD")
+}
+
+// disks returns the disks of an actor, each of which may fail alone.
+func (a actor) disks() []string {
+	all := slices.Clone(disks)
+	for _, f := range a.files {
+		if folder := filepath.Dir(f.path); !slices.Contains(all, folder) {
+			all = append(all, folder)
+		}
+	}
+	return all
 }
 
 // boots is the boot after a power failure. If the guard fails, the agent starts nevertheless.
@@ -193,6 +217,7 @@ func (b *bench) machine(t *testing.T, a actor) *machine {
 	if a.prepare != nil {
 		a.prepare(m)
 	}
+	m.have(a.files)
 	return m
 }
 
@@ -214,7 +239,7 @@ func (b *bench) run(m *machine, a actor, more ...string) (result, []diskCall) {
 	m.t.Helper()
 	record := filepath.Join(m.t.TempDir(), "calls")
 	m.shell = []string{b.inject, "-root", m.root, "-except", tools + "/bin", "-live", m.root + certPath, "-record", record}
-	for _, d := range disks {
+	for _, d := range a.disks() {
 		m.shell = append(m.shell, "-only", d, "-disks", d)
 	}
 	m.shell = append(append(m.shell, more...), "--", "dash")

@@ -17,8 +17,10 @@ type story struct {
 	ending  Ending                // without a fault
 	first   bool                  // no old file
 	brief   bool                  // other stories cover most of it
+	full    bool                  // only with the tag matrix
 	stuck   bool                  // no file can be removed
 	values  []string              // additional values of the rotation
+	files   []changed             // of a change of several; nil: the certificate
 	run     func(*machine) result // nil: a rotation that is confirmed
 }
 
@@ -36,6 +38,8 @@ var stories = []story{
 	{name: "in the agent's folder", text: badBytes, ending: RolledBack, brief: true, prepare: (*machine).agentsFolder},
 	{name: "first in the agent's folder", text: newBytes, ending: Rotated, brief: true, first: true, prepare: (*machine).agentsFolder},
 	{name: "rollback", text: oldBytes, ending: Rotated, brief: true, values: []string{"saved=" + zerothRun}, prepare: rotatedBefore},
+	{name: "three files", text: badBytes, ending: RolledBack, brief: true, files: withText(threeFiles, badBytes)},
+	{name: "three files, confirmed", text: newBytes, ending: Rotated, brief: true, full: true, files: threeFiles},
 	{name: "rollback to no file", text: "(none)", ending: Rotated, brief: true, values: []string{"new=none"}, prepare: rotatedBefore},
 }
 
@@ -71,12 +75,16 @@ func (s story) machine(t *testing.T, faults string) *machine {
 	if s.prepare != nil {
 		s.prepare(m)
 	}
+	m.have(s.files)
 	return m
 }
 
 func (s story) perform(m *machine) result {
 	if s.run != nil {
 		return s.run(m)
+	}
+	if s.files != nil {
+		return m.changeFiles(firstRun, s.files)
 	}
 	return m.rotate(firstRun, s.text, append([]string{"thumbprint=ABCD"}, s.values...)...)
 }
@@ -90,6 +98,9 @@ func (s story) perform(m *machine) result {
 func TestEveryFault(t *testing.T) {
 	t.Parallel()
 	for _, s := range stories {
+		if s.full && !wholeMatrix {
+			continue
+		}
 		t.Run(s.name, func(t *testing.T) {
 			t.Parallel()
 			m := s.machine(t, tools+"/counted")
@@ -132,7 +143,7 @@ func (s story) sampled(call, fault string, seen map[string]bool) bool {
 	kind := fmt.Sprint(words[1:min(3, len(words))], fault)
 	first := !seen[kind] && !s.brief
 	seen[kind] = true
-	return wholeMatrix || first || words[1] == "mv" || words[1] == "ln"
+	return wholeMatrix || first || words[1] == "mv" || words[1] == "ln" && s.files == nil
 }
 
 // ends returns the checks of a broken transaction, by name. Before the receipt exists there
@@ -229,6 +240,9 @@ func (s story) broken(t *testing.T, at fault, mode string, end func(*machine, re
 	if now := m.ownerOrNone(); m.before != "(none)" && m.read(certPath) != "(none)" && now != before {
 		t.Errorf("the file is %v, it was %v", now, before)
 	}
+	if r.get("result") != "" {
+		m.all(s.files, r.get("result") == string(Rotated))
+	}
 	if r.get("result") != "" && r.exit == 0 && !m.open() {
 		// Nothing to recover, but a switch may be left.
 		m.tick()
@@ -240,6 +254,7 @@ func (s story) broken(t *testing.T, at fault, mode string, end func(*machine, re
 		return
 	}
 	end(m, r)
+	m.all(s.files, false)
 }
 
 // truthful checks that the report matches the host.

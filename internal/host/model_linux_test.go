@@ -21,10 +21,11 @@ var steps = []struct {
 	{"lock-receipt", regexp.MustCompile(`^flock -n 5$`)},
 	{"lock", regexp.MustCompile(`^flock -w \d+ 6$`)},
 	{"pending", regexp.MustCompile(`^ln -T -- \S+/receipt \S+/pending$`)},
-	{"keep", regexp.MustCompile(`^cp .* \S+/backups/\S+/certificate$`)},
+	{"keep", regexp.MustCompile(`^cp .* \S+/backups/\S+/certificate(\.\d)?$`)},
 	{"copy", regexp.MustCompile(`^cp -aT .* \./\.aoifleet-\S+$`)},
 	{"guard", regexp.MustCompile(`^ln -sfT .*aoifleet-guard`)},
 	{"flush", regexp.MustCompile(`^sync -- .*/receipt \S+ \S+/backups \S+ \.$`)},
+	{"flush-one", regexp.MustCompile(`^sync -- \S+/certificate(\.\d)? \./\.aoifleet-\S+ \S+ \.$`)},
 	{"flush-copy", regexp.MustCompile(`^sync -- \./\.aoifleet-\S+ \.$`)},
 	{"sync-cert", regexp.MustCompile(`^sync -- \.$`)},
 	{"sync-state", regexp.MustCompile(`^sync -- /\S+$`)},
@@ -34,20 +35,21 @@ var steps = []struct {
 	{"confirm", regexp.MustCompile(`^mv -T -- \S+/pending \S+/confirmed$`)},
 	{"claim", regexp.MustCompile(`^mv -T -- \S+/pending \S+/undoing$`)},
 	{"finish", regexp.MustCompile(`^mv -T -- \S+/undoing \S+/(rolled-back|failed)$`)},
-	{"no-backup", regexp.MustCompile(`^rm -f -- \S+/receipt \S+/certificate$`)},
-	{"no-backup", regexp.MustCompile(`^rm -f -- \S+/receipt \S+/certificate \S+/staged-\S+$`)},
-	{"no-pending", regexp.MustCompile(`^rm -f -- \S+/receipt \S+/certificate \S+/pending `)},
+	{"no-backup", regexp.MustCompile(`^rm -f -- \S+/receipt( \S+/certificate[.*\d]*)+$`)},
+	{"no-backup", regexp.MustCompile(`^rm -f -- \S+/receipt( \S+/certificate[.*\d]*)+ \S+/staged-\S+$`)},
+	{"no-pending", regexp.MustCompile(`^rm -f -- \S+/receipt( \S+/certificate[.*\d]*)+ \S+/pending `)},
 	{"no-guard", regexp.MustCompile(`^rm -f -- .*aoifleet-guard\S+$`)},
 	{"no-timer", regexp.MustCompile(`^systemctl stop aoifleet-undo\S+$`)},
 	{"no-script", regexp.MustCompile(`^rm -f -- \S+/deadline \S+/host\.sh$`)},
-	{"no-folder", regexp.MustCompile(`^rm -rf -- \S+/receipt \S+/certificate \S+/staged-\S+ \S+$`)},
+	{"no-folder", regexp.MustCompile(`^rm -rf -- \S+/receipt( \S+/certificate[.*\d]*)+ \S+/staged-\S+ \S+$`)},
 }
 
 // recording is what the processes of a story did, in their order: a process and its step
 // on each line.
 type recording struct {
-	m    *machine
-	text strings.Builder
+	m     *machine
+	files []changed // of the change; nil: the certificate
+	text  strings.Builder
 }
 
 // did adds the steps of a process since the last call, and how it ended: end, or kill.
@@ -67,6 +69,15 @@ func (r *recording) did(process, end string) {
 	}
 }
 
+// rotate changes the files, the first of them to text.
+func (r *recording) rotate(text string) result {
+	r.m.t.Helper()
+	if r.files == nil {
+		return r.m.rotate(firstRun, text)
+	}
+	return r.m.changeFiles(firstRun, withText(r.files, text))
+}
+
 // killed records a rotation that is killed before or after one call of a command, whose
 // first call is 1. It leaves out the step that was not done.
 func (r *recording) killed(command string, at int, mode string) {
@@ -74,7 +85,7 @@ func (r *recording) killed(command string, at int, mode string) {
 	m := r.m
 	n, times := 0, 0
 	m.faults = tools + "/counted"
-	m.wants(m.rotate(firstRun, newBytes), Rotated)
+	m.wants(r.rotate(newBytes), Rotated)
 	for line := range strings.Lines(m.read("/faults/calls")) {
 		n++
 		if strings.Fields(line)[1] == command {
@@ -84,9 +95,10 @@ func (r *recording) killed(command string, at int, mode string) {
 		}
 	}
 	*m = *newMachine(m.t)
+	m.have(r.files)
 	m.faults = tools + "/counted"
 	m.write("/faults/plan", fmt.Sprintln(n, mode))
-	m.rotate(firstRun, newBytes)
+	r.rotate(newBytes)
 	m.write("/faults/plan", "none\n")
 	if mode == "killed-before" {
 		calls := strings.TrimSpace(m.read("/faults/calls"))
@@ -107,30 +119,31 @@ func (r *recording) boots() {
 
 // recordings are the stories whose steps test/model replays.
 var recordings = []struct {
-	name string
-	run  func(r *recording)
+	name  string
+	files []changed
+	run   func(r *recording)
 }{
-	{"confirmed", func(r *recording) {
+	{"confirmed", nil, func(r *recording) {
 		r.m.wants(r.m.rotate(firstRun, newBytes), Rotated)
 		r.did("run", "end")
 	}},
-	{"unhealthy", func(r *recording) {
+	{"unhealthy", nil, func(r *recording) {
 		r.m.wants(r.m.rotate(firstRun, badBytes), RolledBack)
 		r.did("run", "end")
 	}},
-	{"no timer", func(r *recording) {
+	{"no timer", nil, func(r *recording) {
 		r.m.write("/unit/lose-timer", "")
 		r.m.wants(r.m.rotate(firstRun, newBytes), Refused)
 		r.did("run", "end")
 	}},
-	{"the answer is late", func(r *recording) {
+	{"the answer is late", nil, func(r *recording) {
 		w := r.m.waiting(firstRun)
 		r.did("run", "")
 		r.ticks()
 		r.m.wants(r.m.answered(w, "confirm "+firstRun), RolledBack)
 		r.did("run", "end")
 	}},
-	{"recover is quicker", func(r *recording) {
+	{"recover is quicker", nil, func(r *recording) {
 		w := r.m.waiting(firstRun)
 		r.did("run", "")
 		r.m.due()
@@ -138,19 +151,38 @@ var recordings = []struct {
 		r.m.wants(r.m.answered(w, "confirm "+firstRun), RolledBack)
 		r.did("run", "end")
 	}},
-	{"killed before the timer", func(r *recording) { r.killed("systemd-run", 1, "killed-before"); r.recovers() }},
-	{"killed after the swap, tick", func(r *recording) { r.killed("mv", 1, "killed-after"); r.ticks() }},
-	{"killed after the swap, recover", func(r *recording) { r.killed("mv", 1, "killed-after"); r.recovers() }},
-	{"killed after the swap, power cut", func(r *recording) { r.killed("mv", 1, "killed-after"); r.boots(); r.recovers() }},
-	{"killed after the restart, tick", func(r *recording) { r.killed("systemctl", 5, "killed-before"); r.ticks() }},
-	{"killed before confirm, power cut", func(r *recording) { r.killed("mv", 2, "killed-before"); r.boots(); r.recovers() }},
-	{"killed after confirm, tick", func(r *recording) { r.killed("mv", 2, "killed-after"); r.ticks() }},
-	{"killed after confirm, the next run", func(r *recording) {
+	{"killed before the timer", nil, func(r *recording) { r.killed("systemd-run", 1, "killed-before"); r.recovers() }},
+	{"killed after the swap, tick", nil, func(r *recording) { r.killed("mv", 1, "killed-after"); r.ticks() }},
+	{"killed after the swap, recover", nil, func(r *recording) { r.killed("mv", 1, "killed-after"); r.recovers() }},
+	{"killed after the swap, power cut", nil, func(r *recording) { r.killed("mv", 1, "killed-after"); r.boots(); r.recovers() }},
+	{"killed after the restart, tick", nil, func(r *recording) { r.killed("systemctl", 5, "killed-before"); r.ticks() }},
+	{"killed before confirm, power cut", nil, func(r *recording) { r.killed("mv", 2, "killed-before"); r.boots(); r.recovers() }},
+	{"killed after confirm, tick", nil, func(r *recording) { r.killed("mv", 2, "killed-after"); r.ticks() }},
+	{"killed after confirm, the next run", nil, func(r *recording) {
 		r.killed("mv", 2, "killed-after")
 		r.m.wants(r.m.rotate(secondRun, oldBytes), Rotated)
 		r.did("second", "end")
 	}},
-	{"killed after confirm, recover", func(r *recording) { r.killed("mv", 2, "killed-after"); r.recovers() }},
+	{"killed after confirm, recover", nil, func(r *recording) { r.killed("mv", 2, "killed-after"); r.recovers() }},
+	{"three files, confirmed", modelled, func(r *recording) {
+		r.m.wants(r.rotate(newBytes), Rotated)
+		r.did("run", "end")
+	}},
+	{"three files, unhealthy", modelled, func(r *recording) {
+		r.m.wants(r.rotate(badBytes), RolledBack)
+		r.did("run", "end")
+	}},
+	{"three files, killed before the second swap, tick", modelled, func(r *recording) { r.killed("mv", 2, "killed-before"); r.ticks() }},
+	{"three files, killed after the second swap, recover", modelled, func(r *recording) { r.killed("mv", 2, "killed-after"); r.recovers() }},
+	{"three files, killed before the third swap, power cut", modelled, func(r *recording) { r.killed("mv", 3, "killed-before"); r.boots(); r.recovers() }},
+	{"three files, killed before confirm, power cut", modelled, func(r *recording) { r.killed("mv", 4, "killed-before"); r.boots(); r.recovers() }},
+}
+
+// modelled are three files for the model, in which each has old and new bytes.
+var modelled = []changed{
+	{path: certPath, before: oldBytes, after: newBytes},
+	{path: "/etc/az-aoi-ingestion/config.d/a.yaml", before: "a", after: "b"},
+	{path: "/srv/secrets/one", before: "one", after: "two"},
 }
 
 // TestModelRecordings compares the steps of real runs with the recorded ones. With
@@ -160,8 +192,9 @@ func TestModelRecordings(t *testing.T) {
 	var all strings.Builder
 	for _, s := range recordings {
 		m := newMachine(t)
+		m.have(s.files)
 		m.faults = tools + "/counted"
-		r := &recording{m: m}
+		r := &recording{m: m, files: s.files}
 		s.run(r)
 		fmt.Fprintf(&all, "# %s\n%s\n", s.name, r.text.String())
 	}

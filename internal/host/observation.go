@@ -109,6 +109,8 @@ type Backup struct {
 	Run string // the run that replaced it
 	Old string // its digest; "none": there was no file
 	New string // the digest of what replaced it
+	// Others is how many more files the run has changed; Old and New are of the first.
+	Others int
 }
 
 // Replaced reports whether the live file is the one that replaced b, so that restoring b
@@ -171,8 +173,8 @@ func parseFound(out []byte) *found {
 		case "receipt_alive", "receipt_left", "receipt_armed", "receipt_pid":
 			f.ofReceipt(key, text)
 		case "backup":
-			if b := strings.Fields(plain(text)); len(b) == 3 {
-				f.backups = append(f.backups, Backup{clean(b[0]), clean(b[1]), clean(b[2])})
+			if b := strings.Fields(plain(text)); len(b) == 3 || len(b) == 4 {
+				f.backups = append(f.backups, Backup{clean(b[0]), clean(b[1]), clean(b[2]), othersOf(b[3:])})
 			}
 		case "leftover":
 			if name := clean(text); len(f.leftover) < maxShown && !slices.Contains(f.leftover, name) {
@@ -189,6 +191,15 @@ func parseFound(out []byte) *found {
 		}
 	}
 	return f
+}
+
+// othersOf parses the number of a backup's files, which is left out if it is 1.
+func othersOf(text []string) int {
+	if len(text) == 0 {
+		return 0
+	}
+	n, _ := strconv.Atoi(text[0])
+	return max(n-1, 1)
 }
 
 // intern returns one copy of a text for all hosts, without the memory around it, so that

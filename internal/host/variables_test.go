@@ -12,10 +12,10 @@ import (
 // variables are global. The first are temporary, used with no function call in between;
 // the others pass a result from one part to another.
 var sharedVariables = strings.Fields(`
-	changed checked count dir left legacy line me mode other random rest said status sum target text this tool value wait_until
-	aliases base file_known folders halted helper holder holder_name its_owner its_run kind live log_kind named now_boot
-	origin ours paths programs_start receipt replaced restarts shown_at shown_of state unit_asked unsafe why
-	bs conv iflag`) // the last are operands of dd(1)
+	changed checked count key offset taken total turn dir left legacy line me mode other random rest said status sum target text this tool value wait_until
+	aliases base file_known file_state folders halted helper holder holder_name its_owner its_run kind live log_kind named now_boot
+	origin ours paths programs_start reals receipt replaced restarts shown_at shown_of state unit_asked unsafe why
+	bs conv if iflag of skip`) // the last are operands of dd(1)
 
 // TestVariablesOfTheScript finds names that two parts of the script use for different
 // things: such a fault shows only in some order of calls. The values of a call

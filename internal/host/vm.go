@@ -1,6 +1,6 @@
 // Package host operates one agent VM: it observes the host, stages a certificate file,
 // rotates the file in one transaction, and undoes the transaction if it fails. The host's
-// side is host.sh (script/), which handles a file, its new bytes and a unit; only the Go
+// side is host.sh (script/), which handles files, their new bytes and a unit; only the Go
 // side reads certificates.
 package host
 

@@ -2,6 +2,7 @@ package rollout
 
 import (
 	"context"
+	"fmt"
 	"slices"
 	"time"
 
@@ -41,6 +42,11 @@ func decideRollback(run string, t Target, look Look, force bool) Entry {
 		return e.withOutcome(Refused, &problem.Error{Class: problem.Configuration,
 			Message: "there is no backup of run " + run + " on this host",
 			Hint:    "see the existing backups: aoifleet backups list"})
+	}
+	if backup.Others > 0 {
+		return e.withOutcome(Refused, &problem.Error{Class: problem.Configuration,
+			Message: fmt.Sprintf("run %s changed %d files on this host, and this version restores only a certificate", run, 1+backup.Others),
+			Hint:    "restore it with the version that made the run"})
 	}
 	e.Backup = backup
 	if e.Seen.File.Digest == backup.Old {

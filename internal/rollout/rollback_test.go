@@ -79,6 +79,8 @@ func TestDecideRollback(t *testing.T) {
 		{name: "expired", change: func(s *host.Observation) { s.Saved.NotAfter = clock.Add(-time.Second) }, outcome: Refused, class: "certificate"},
 		{name: "expired, forced", change: func(s *host.Observation) { s.Saved.NotAfter = clock.Add(-time.Second) }, force: true, action: Restore},
 		{name: "can't be read there", change: func(s *host.Observation) { s.Saved = nil }, action: Restore},
+		{name: "several files", change: func(s *host.Observation) { s.Backups[1].Others = 2 }, outcome: Refused, class: "configuration"},
+		{name: "several files, forced", change: func(s *host.Observation) { s.Backups[1].Others = 2 }, force: true, outcome: Refused, class: "configuration"},
 		{name: "there was none", change: func(s *host.Observation) { s.Backups[1].Old = "none" }, outcome: Refused, class: "certificate"},
 		{name: "restored already", change: func(s *host.Observation) { s.File.Digest = "before" }, outcome: Current},
 		{name: "restored, agent failed", change: func(s *host.Observation) { s.File.Digest = "before"; s.Unit.Active = "failed" }, action: Restart},

@@ -21,6 +21,7 @@ var bounds = []string{
 	"-DRUNS=1 -DKILLS=1 -DCUTS=1 -DRECOVERS=0 -DERRORS=0",
 	"-DRUNS=1 -DKILLS=1 -DCUTS=0 -DRECOVERS=1 -DERRORS=1",
 	"-DRUNS=2 -DKILLS=0 -DCUTS=0 -DRECOVERS=0 -DERRORS=0",
+	"-DFILES=3 -DRUNS=1 -DKILLS=1 -DCUTS=1 -DRECOVERS=0 -DERRORS=0",
 }
 
 // spin compiles the model in an empty folder.
@@ -143,10 +144,22 @@ var possible = []string{"# killed before confirm, power cut without 12, {run syn
 // the same with one step left out or two steps swapped, which it must refuse.
 func TestRecordedSteps(t *testing.T) {
 	t.Parallel()
+	for files, prefix := range map[int]string{1: "# ", 3: threeFiles} {
+		t.Run(prefix, func(t *testing.T) { t.Parallel(); replay(t, files) })
+	}
+}
+
+// threeFiles is the beginning of the names of recordings with three files.
+const threeFiles = "# three files, "
+
+func replay(t *testing.T, files int) {
 	var all [][]step
 	var names []string
 	real := map[int]bool{}
 	for name, steps := range recordings(t) {
+		if strings.HasPrefix(name, threeFiles) != (files == 3) {
+			continue
+		}
 		real[len(all)] = true
 		all, names = append(all, steps), append(names, name)
 		for i, s := range steps {
@@ -167,7 +180,7 @@ func TestRecordedSteps(t *testing.T) {
 	}
 	text, longest := sequences(t, all)
 	checker := spin(t, text, "-DTRACE", "-DRUNS=2", "-DKILLS=1", "-DCUTS=1", "-DRECOVERS=1", "-DERRORS=1",
-		fmt.Sprint("-DLONGEST=", longest), fmt.Sprint("-DSEQUENCES=", len(all)))
+		fmt.Sprint("-DFILES=", files), fmt.Sprint("-DLONGEST=", longest), fmt.Sprint("-DSEQUENCES=", len(all)))
 	out := run(t, filepath.Dir(checker), checker, "-m100000", "-n", "-E")
 	accepted := map[int]bool{}
 	for _, found := range regexp.MustCompile(`(?m)^possible (\d+)$`).FindAllStringSubmatch(out, -1) {

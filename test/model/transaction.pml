@@ -45,6 +45,17 @@ c_decl { \#include "sequences.h" };
 #define KILL 25
 #define POWER 26
 #define LOCK_RECEIPT 27 /* of a run that has ended */
+#define FLUSH_ONE 28    /* the backup and the new file of all files but the last */
+
+/* A change has one file, or three on file systems of their own; do is a step of each. */
+#if FILES == 3
+#define each_file(do) do(0); do(1); do(2)
+#define all(has) (has(0) && has(1) && has(2))
+#else
+#define FILES 1
+#define each_file(do) do(0)
+#define all(has) has(0)
+#endif
 
 /* The processes: runs 1 and 2, their timers 3 and 4. */
 #define RECOVER 5
@@ -62,7 +73,7 @@ typedef Files {
 	bit script[3];  /* host.sh */
 	bit won[3];     /* it was confirmed once; only the model knows that */
 	bit guard[3];
-	byte live       /* the run whose file is live; 0: the first file */
+	byte live[FILES] /* the run whose file is live; 0: the first file */
 }
 Files mem, dsk;
 
@@ -73,12 +84,18 @@ bit timer[3];
 bit due[3];     /* the deadline has passed */
 byte held;      /* who holds the folder's lock */
 byte cleaning[3]; /* who holds the lock on the receipt of a run that has ended */
-byte agent;     /* the file that the agent has read */
+byte agent[FILES]; /* the files that the agent has read */
 bit running;    /* the agent */
-bit fresh;      /* it was started after the last change of the live file */
+bit fresh;      /* it was started after the last change of a live file */
 bit moved[3];   /* it was started again since the run's check */
 bit booting;
-byte old[3];    /* the live file at the run's check; in its receipt */
+byte old[3 * FILES]; /* the live files at the run's check; in its receipt */
+#define OLD(r, f) old[(r) * FILES + (f)]
+#if FILES == 3
+#define any_live(r) (mem.live[0] == r || mem.live[1] == r || mem.live[2] == r)
+#else
+#define any_live(r) (mem.live[0] == r)
+#endif
 bit bad[3];     /* the agent is unhealthy with the run's file */
 
 /* The faults that are still to come. init chooses their number, and all come. */
@@ -93,7 +110,10 @@ inline sync_var() {
 	dsk.st[2] = mem.st[2]; dsk.receipt[2] = mem.receipt[2]; dsk.backup[2] = mem.backup[2]; dsk.script[2] = mem.script[2]; dsk.won[2] = mem.won[2]
 }
 inline sync_units() { dsk.guard[1] = mem.guard[1]; dsk.guard[2] = mem.guard[2] }
-inline sync_cert() { dsk.live = mem.live }
+#define sync_file(f) dsk.live[f] = mem.live[f]
+#define lose_file(f) if :: sync_file(f) :: true fi
+#define lost_file(f) mem.live[f] = dsk.live[f]
+#define read_file(f) agent[f] = mem.live[f]
 
 /* ended gives a receipt its last name, which replaces that of an earlier run. */
 inline ended(r, state) {
@@ -105,11 +125,11 @@ inline ended(r, state) {
 inline lock() { DO(LOCK, if :: held == NOBODY -> held = me :: held != NOBODY fi) }
 inline lock_now() { DO(LOCK, if :: held == NOBODY -> held = me :: else fi) }
 inline unlock() { if :: held == me -> held = NOBODY :: else fi }
-inline exit() { DO(END, unlock(); ok = 0; whole = 0; up[me] = 0) }
+inline exit() { DO(END, unlock(); ok = 0; whole = 0; lost = 0; up[me] = 0) }
 
-/* change replaces the live file, with bytes that are on the disk. */
-inline change(v) { assert(whole); mem.live = v; fresh = 0 }
-inline start() { agent = mem.live; running = 1; fresh = 1; moved[1] = 1; moved[2] = 1 }
+/* change replaces a live file, with bytes that are on the disk: whole is how many are. */
+inline change(f, v) { assert(whole > f); mem.live[f] = v; fresh = 0 }
+inline start() { each_file(read_file); running = 1; fresh = 1; moved[1] = 1; moved[2] = 1 }
 
 inline disarm(r) {
 	DO(NO_GUARD, mem.guard[r] = 0);
@@ -156,22 +176,36 @@ inline claim(r) {
 	fi
 }
 
-/* restore sets ok to 0 if the file is not the old one. */
-inline restore(r, mayfail) {
+/* restore_file sets ok to 0 if the file is not the old one. */
+inline restore_file(r, mayfail, f) {
 	ok = 1;
 	if
-	:: mem.live == old[r]
-	:: mem.live == r ->
+	:: mem.live[f] == OLD(r, f)
+	:: mem.live[f] == r ->
 		assert(mem.backup[r] && !mem.won[r]);
 		DO(COPY, whole = 0);
-		DO(FLUSH_COPY, whole = 1; sync_cert());
+		DO(FLUSH_COPY, whole = FILES; sync_file(f));
 		if
-		:: DO(SWAP, change(old[r]))
+		:: DO(SWAP, change(f, OLD(r, f)))
 		:: mayfail && errors > 0 -> errors--; ok = 0
 		fi
 	:: else -> ok = 0
 	fi;
-	if :: ok -> DO(SYNC_CERT, sync_cert()) :: else fi
+	if :: ok -> DO(SYNC_CERT, sync_file(f)) :: else fi
+}
+
+/* restore restores the last file first, and each also if another one fails. */
+inline restore(r, mayfail) {
+#if FILES == 3
+	restore_file(r, mayfail, 2);
+	lost = !ok;
+	restore_file(r, mayfail, 1);
+	lost = lost || !ok;
+	restore_file(r, mayfail, 0);
+	atomic { ok = ok && !lost; lost = 0 }
+#else
+	restore_file(r, mayfail, 0)
+#endif
 }
 
 /* undo ends with a goto done, or with the result of the process that is quicker. */
@@ -192,8 +226,8 @@ inline undo(r, ticking) {
 	od;
 	restore(r, ticking);
 	if
-	:: !ok && ticking && mem.live == r -> goto done
-	:: !ok && !(ticking && mem.live == r) ->
+	:: !ok && ticking && any_live(r) -> goto done
+	:: !ok && !(ticking && any_live(r)) ->
 		DO(FINISH, ended(r, failed));
 		DO(SYNC_STATE, sync_var());
 		disarm(r); goto done
@@ -212,34 +246,48 @@ inline undo(r, ticking) {
 /* rotated is the report: it is true, and stays true after a power cut. */
 inline rotated(r) { assert(mem.won[r] && dsk.won[r]) }
 
+#define see_old(f) OLD(me, f) = mem.live[f]
+#define keep(f) DO(KEEP, if :: mem.receipt[me] && mem.live[f] == OLD(me, f) -> mem.backup[me] = (f == FILES - 1) :: else -> goto refuse fi)
+#define swap_file(f) DO(SWAP, change(f, me))
+#define sync_one(f) DO(SYNC_CERT, sync_file(f))
+#define is_new(f) (mem.live[f] == me)
+#define in_use(f) (mem.live[f] == me && dsk.live[f] == me && agent[f] == me)
+
 proctype Run(byte me) {
-	bit ok, whole, mine;
+	bit ok, mine, lost;
+	byte whole;
 	atomic { NEXT(me) && !booting -> up[me] = 1 };
 	{
 		if :: is(pending) -> goto done :: else fi;
-		if :: is(undoing) -> goto done :: else -> old[me] = mem.live; moved[me] = 0 fi;
+		if :: is(undoing) -> goto done :: else -> each_file(see_old); moved[me] = 0 fi;
 		DO(MKDIR, mem.receipt[me] = 1);
 		DO(ALIVE, if :: mem.receipt[me] && !alive[me] -> alive[me] = 1 :: else -> goto refuse fi);
 		DO(PENDING, if :: mem.receipt[me] && !is(pending) -> mem.st[me] = pending; mine = 1 :: else -> goto refuse fi);
 		if :: is(undoing) -> goto refuse :: else fi;
-		DO(KEEP, if :: mem.receipt[me] && mem.live == old[me] -> mem.backup[me] = 1 :: else -> goto refuse fi);
+		each_file(keep);
 		DO(COPY, whole = 0);
+#if FILES == 3
+		DO(FLUSH_ONE, whole = 1);
+		DO(COPY, skip);
+		DO(FLUSH_ONE, whole = 2);
+		DO(COPY, skip);
+#endif
 		DO(GUARD, mem.guard[me] = 1; mem.script[me] = 1);
-		DO(FLUSH, if :: mem.receipt[me] && mem.backup[me] -> sync_var(); sync_units(); whole = 1 :: else -> goto refuse fi);
+		DO(FLUSH, if :: mem.receipt[me] && mem.backup[me] -> sync_var(); sync_units(); whole = FILES :: else -> goto refuse fi);
 		DO(TIMER, timer[me] = 1);
 		if :: errors > 0 -> errors--; goto refuse :: true fi;
 		lock();
 		if :: held == me && mem.st[me] == pending :: else -> unlock(); goto undoes fi;
-		DO(SWAP, change(me));
+		each_file(swap_file);
 		due[me] = 0;
 		DO(RESTART, start(); unlock());
 		if :: bad[me] -> goto undoes :: else fi;
 		if :: true :: goto undoes fi; /* the answer: confirm, another one, or none */
-		if :: mem.live != me -> goto undoes :: else fi;
-		DO(SYNC_CERT, sync_cert());
+		if :: !all(is_new) -> goto undoes :: else fi;
+		each_file(sync_one);
 		lock();
 		if :: held == me && mem.st[me] == pending :: else -> unlock(); goto undoes fi;
-		DO(CONFIRM, assert(mem.live == me && dsk.live == me && agent == me && !bad[me]); ended(me, confirmed); mem.won[me] = 1; alive[me] = 0);
+		DO(CONFIRM, assert(all(in_use) && !bad[me]); ended(me, confirmed); mem.won[me] = 1; alive[me] = 0);
 		DO(SYNC_STATE, sync_var());
 		unlock();
 		rotated(me);
@@ -257,12 +305,13 @@ refuse:		lock();
 		goto done;
 undoes:		undo(me, false);
 done:		atomic { if :: !cleaning[me] -> alive[me] = 0 :: else fi }; exit()
-	} unless { atomic { !up[me] -> ok = 0; whole = 0 } }
+	} unless { atomic { !up[me] -> ok = 0; whole = 0; lost = 0 } }
 }
 
 /* Timer is one tick, again and again. A tick without an effect is left out. */
 proctype Timer(byte me; byte r) {
-	bit ok, whole;
+	bit ok, lost;
+	byte whole;
 end:	do
 	:: atomic { NEXT(me) && timer[r] && !up[me] && mem.script[r] && (mem.st[r] == pending -> due[r] && held == NOBODY : mem.st[r] != undoing || held == NOBODY) -> up[me] = 1 };
 		{
@@ -271,14 +320,14 @@ end:	do
 			:: else -> clean_run(r)
 			fi;
 done:			exit()
-		} unless { atomic { !up[me] -> ok = 0; whole = 0 } }
+		} unless { atomic { !up[me] -> ok = 0; whole = 0; lost = 0 } }
 	od
 }
 
 /* Boot runs the guards, and starts the agent after them. */
 proctype Boot(byte me) {
-	bit ok, whole;
-	byte r;
+	bit ok, lost;
+	byte whole, r;
 end:	do
 	:: atomic { booting && !up[me] -> up[me] = 1; r = 1 };
 		{
@@ -303,14 +352,14 @@ end:	do
 			od;
 			atomic { start(); booting = 0 };
 			exit()
-		} unless { atomic { !up[me] -> ok = 0; whole = 0 } }
+		} unless { atomic { !up[me] -> ok = 0; whole = 0; lost = 0 } }
 	od
 }
 
 /* Recover runs at any time, and once when nothing else happens any more. */
 proctype Recover(byte me) {
-	bit ok, whole;
-	byte r, n;
+	bit ok, lost;
+	byte whole, r, n;
 end:	do
 	:: atomic { NEXT(me) && (recovers > 0 || last) && !up[me] -> up[me] = 1; n = 0; if :: last -> last = 0 :: else -> recovers-- fi };
 		{
@@ -340,7 +389,7 @@ end:	do
 			:: else -> break
 			od;
 done:			atomic { r = 0; n = 0 }; exit()
-		} unless { atomic { !up[me] -> ok = 0; whole = 0 } }
+		} unless { atomic { !up[me] -> ok = 0; whole = 0; lost = 0 } }
 	od
 }
 
@@ -367,9 +416,9 @@ end:	do
 		SEE(NOBODY, POWER);
 		if :: sync_var() :: true fi;
 		if :: sync_units() :: true fi;
-		if :: sync_cert() :: true fi;
+		each_file(lose_file);
 		d_step {
-			mem.live = dsk.live; mem.guard[1] = dsk.guard[1]; mem.guard[2] = dsk.guard[2];
+			each_file(lost_file); mem.guard[1] = dsk.guard[1]; mem.guard[2] = dsk.guard[2];
 			mem.st[1] = dsk.st[1]; mem.receipt[1] = dsk.receipt[1]; mem.backup[1] = dsk.backup[1]; mem.script[1] = dsk.script[1]; mem.won[1] = dsk.won[1];
 			mem.st[2] = dsk.st[2]; mem.receipt[2] = dsk.receipt[2]; mem.backup[2] = dsk.backup[2]; mem.script[2] = dsk.script[2]; mem.won[2] = dsk.won[2];
 			p = 0;
@@ -380,7 +429,8 @@ end:	do
 	od
 }
 
-#define whole_host (running && agent == mem.live && !bad[mem.live] && (mem.live == 0 || mem.won[mem.live]) && held == NOBODY)
+#define right(f) (agent[f] == mem.live[f] && mem.live[f] == mem.live[0] && !bad[mem.live[f]] && (mem.live[f] == 0 || mem.won[mem.live[f]]))
+#define whole_host (running && all(right) && held == NOBODY)
 
 init {
 	atomic {

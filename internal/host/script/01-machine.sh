@@ -45,6 +45,7 @@ reset_values() {
     size=0 source='' thumbprint='' window=0 timeout=60 port='' swap=yes start=yes
     deny='' expect=''
     hold=0 deadman=no keep=3 max_age=90 saved='' diagnostics=0 as_root=no
+    nth=1 files=1 copy=certificate length=0 new_owner='' new_mode='' live_leaf=''
     by_inventory=no real='' folder='' settings='' configured='' was='' invocation='' sick=no rehearsal=no before='' boot='' about=''
 }
 
@@ -68,6 +69,12 @@ read_values() {
         folder=*) folder=$value ;;
         settings=*) settings=$value ;;
         configured=*) configured=$value ;;
+        # The values of another file follow.
+        'file=0') use_file 0 ;;
+        file=*) next_file ;;
+        length=*) length=$value ;;
+        new_owner=*) new_owner=$value ;;
+        new_mode=*) new_mode=$value ;;
         old=*) old=$value ;;
         new=*) new=$value ;;
         size=*) size=$value ;;
@@ -95,7 +102,7 @@ read_values() {
         boot=*) boot=$value ;;
         about=*) about=$value ;;
         before=*) before=$before$value$NL ;;
-        end) return 0 ;;
+        end) use_file 1; return 0 ;;
         *) [ "${1:-}" = receipt ] || return 1 ;;
         esac
     done

@@ -114,11 +114,17 @@ stat_here() {
     case $kind in file | missing) ;; *) return 1 ;; esac
 }
 
-# stat_all reads the facts of the certificate, the log and the configuration again, with
+# stat_all reads the facts of the files of the change, the log and the configuration again, with
 # one stat(1) and their paths.
 stat_all() {
     reset_facts
-    facts=$(stat -c "$form" -- ${real:+"$ROOT$real"} ${log_real:+"$ROOT$log_real"} ${config_real:+"$ROOT$config_real"} 2>/dev/null)
+    all_files
+    set -f
+    IFS=$NL
+    # shellcheck disable=SC2086 # one file a line
+    facts=$(stat -c "$form" -- $reals ${log_real:+"$ROOT$log_real"} ${config_real:+"$ROOT$config_real"} 2>/dev/null)
+    unset IFS
+    set +f
     read_facts "$ROOT$real"
 }
 
@@ -247,28 +253,32 @@ named_by_root() {
 keep_old() {
     if [ -z "$guarded" ]; then
         # At most 2 or 4 MiB, even if the file grows.
-        (ulimit -f 4096 && exec cp -a -- "./$leaf" "$kept/certificate")
+        (ulimit -f 4096 && exec cp -a -- "./$leaf" "$kept/$copy")
         return
     fi
     # cp(1) opens without O_NONBLOCK, and would wait for a FIFO. Without -R it copies no
     # folder.
-    timeout -k 2 10 cp -P --preserve=all --attributes-only -- "./$leaf" "$kept/certificate" 3<&- 6>&- 7>&- &&
-        [ -f "$kept/certificate" ] && [ ! -L "$kept/certificate" ] &&
-        dd if="./$leaf" of="$kept/certificate" bs=1048577 count=1 iflag=nofollow,nonblock,fullblock conv=notrunc status=none
+    timeout -k 2 10 cp -P --preserve=all --attributes-only -- "./$leaf" "$kept/$copy" 3<&- 6>&- 7>&- &&
+        [ -f "$kept/$copy" ] && [ ! -L "$kept/$copy" ] &&
+        dd if="./$leaf" of="$kept/$copy" bs=1048577 count=1 iflag=nofollow,nonblock,fullblock conv=notrunc status=none
 }
 
 # new_file copies the new file next to the live one, as $tmp. It gets the old one's owner,
 # mode and label in root's own folder; a saved file, $origin, has its own.
 new_file() {
-    [ -n "$saved" ] || origin=$state/staged-$run
+    [ -n "$saved" ] || staged_part || return
     if [ ! -f "$origin" ]; then
         return 1
     elif [ -n "$saved" ]; then
         :
     elif [ "$old" != none ]; then
-        cp -a --no-preserve=timestamps --attributes-only -- "$kept/certificate" "$origin" || return
+        cp -a --no-preserve=timestamps --attributes-only -- "$kept/$copy" "$origin" || return
     else
         chmod 600 -- "$origin" && chown "${user:-root}:${group:-$(id -g -- "${user:-root}")}" -- "$origin" || return
+    fi
+    if [ -z "$saved" ]; then
+        [ -z "$new_owner" ] || chown -- "$new_owner" "$origin" || return
+        [ -z "$new_mode" ] || chmod -- "$new_mode" "$origin" || return
     fi
     # A first file gets its label from its folder.
     if [ "$old$saved" = none ]; then beside "$origin" --no-preserve=timestamps,context; else beside "$origin" --no-preserve=timestamps; fi
@@ -306,7 +316,7 @@ sweep() {
         break
     done
     set --
-    [ "$rehearsal" = no ] || set -- ! -name ".aoifleet-rehearsal-$run"
+    [ "$rehearsal" = no ] || set -- ! -name ".aoifleet-rehearsal-$run*"
     swept -name '.aoifleet-*' "$@"
 }
 
@@ -338,10 +348,19 @@ clean_up() {
     kept=$made made=''
     # With the lock, so that the name is not another run's by the time it is removed.
     [ -z "$mine" ] || { lock 5 && has_state pending; } || mine=''
-    [ -z "$tmp" ] || rm -f -- "$tmp" 2>/dev/null
-    [ "$rehearsal" = no ] || rm -f -- "./.aoifleet-rehearsal-$run"
-    rm -f -- "$kept/receipt" "$kept/certificate" ${mine:+"$state/pending"} "$state/staged-$run"
+    each_file remove_new
+    rm -f -- "$kept/receipt" "$kept"/certificate* ${mine:+"$state/pending"} "$state/staged-$run"
     set -- $?
     exec 6>&-
     [ "$1" != 0 ] || remove_run
 }
+
+# remove_new removes the new file that is next to the live one.
+remove_new() {
+    in_folder || return 0
+    [ -z "$tmp" ] || rm -f -- "$tmp" 2>/dev/null
+    remove_copy
+}
+
+# remove_copy removes the copy of a rehearsal.
+remove_copy() { [ "$rehearsal" = no ] || ! in_folder || rm -f -- "./.aoifleet-rehearsal-$run${copy#certificate}"; }

@@ -205,7 +205,7 @@ observe_folder() {
         [ "$left" -gt 0 ] || ! alive "$kept" || say receipt_pid "$worker"
     done
     for kept in "$state"/backups/*; do
-        ! is_backup || say backup "$its_run $was_live $was_new"
+        ! is_backup || say backup "$its_run $was_live $was_new${was_files:+ $was_files}"
     done
     kept=$state/backups/$run
     ! alive "$kept" || say at_work yes
@@ -237,13 +237,14 @@ is_backup() {
 # read_receipt FILE [about] reads the first keys of a receipt, up to boot, or up to about,
 # which describes the new certificate.
 read_receipt() {
-    its_run='' its_owner='' was_live='' was_new='' was_boot='' was_about=''
+    its_run='' its_owner='' was_live='' was_new='' was_boot='' was_about='' was_files=''
     while IFS= read -r line; do
         case $line in
         run=*) its_run=${line#*=} ;;
         owner=*) its_owner=${line#*=} ;;
         old=*) was_live=${line#*=} ;;
         new=*) was_new=${line#*=} ;;
+        files=*) was_files=${line#*=} ;;
         boot=*)
             was_boot=${line#*=}
             [ -n "${2:-}" ] || break

@@ -10,10 +10,10 @@ rotate() {
         arm
     fi
     log_mark
-    [ "$swap" = no ] || say step swap
+    if [ "$swap" = no ] && [ "$files" = 1 ]; then :; else say step swap; fi
     # The lock is held until the restart, so that no undo runs at the same time.
     { lock 5 && has_state pending; } || { exec 6>&-; undo timeout 'the time to confirm was over before the swap'; }
-    [ "$swap" = no ] || swap
+    swap
     if [ "$start" = yes ]; then
         say step restart
         extend
@@ -53,6 +53,13 @@ begin_transaction() {
 # the bytes. A missing file has no inode.
 same_files() {
     class=drift
+    each_file same_file && same_config_too || return 1
+    class=''
+}
+
+# same_file is same_files for the current file, with the facts of stat_all.
+same_file() {
+    [ "$files" = 1 ] || { kind=missing file_state='' && read_facts "$ROOT$real"; }
     if ! leads_to "$path" "$real"; then why="$path has led to another file since the rotation started"; not_undone; return; fi
     if [ -z "$file_state" ] || [ "$file_state" != "$file_known" ]; then
         digest_of_live
@@ -61,9 +68,9 @@ same_files() {
         *) why="$path was changed during the rotation, not by this run"; not_undone; return ;;
         esac
     fi
-    same_config || { why="$config was changed during the rotation"; return 1; }
-    class=''
 }
+
+same_config_too() { same_config || { why="$config was changed during the rotation"; return 1; }; }
 
 # leads_to PATH FILE reports whether PATH resolves to FILE. It does not resolve FILE: a
 # new link under that name shows in its facts. The subshell keeps the results of the
@@ -120,12 +127,17 @@ conflicts() {
 same_certificate() {
     while IFS= read -r line; do
         case $line in
-        real=*) break ;;
-        deny=* | end) return 1 ;;
+        real=*) each_file is_other "${line#*=}" || return 0 ;;
+        deny=* | before=* | end) return 1 ;;
         esac
     done
+    return 1
+}
+
+# is_other FILE reports whether it is another file than the current one.
+is_other() {
     # shellcheck disable=SC3013 # dash, bash and busybox have it
-    [ "$line" = "real=$real" ] || [ "$ROOT${line#*=}" -ef "$ROOT$real" ]
+    [ "$1" != "$real" ] && ! [ "$ROOT$1" -ef "$ROOT$real" ]
 }
 
 # lock_holder RECEIPT prints a message: which run holds the host, and until when.
@@ -153,24 +165,12 @@ alive() { [ -f "$1/receipt" ] && ! { flock -s -n 0 <"$1/receipt"; } 2>/dev/null;
 
 check() {
     [ -z "$expect" ] || patterns_work
-    planned=$real stays=yes
+    stays=yes
     find_log
     [ -z "$log_unsafe" ] || refuse configuration "the log $log is a link, and non-root users can write the folder $log_unsafe"
     find_config || refuse configuration "$config is a link, and non-root users can write the folder $unsafe"
-    stat_path
-    case $kind in
-    nodir) refuse configuration "the folder of $path does not exist" ;;
-    other) refuse configuration "$path is not a regular file" ;;
-    moved) refuse drift "the folder of $path was replaced while it was checked" ;;
-    esac
-    [ "$real" = "$planned" ] || refuse drift "$path leads to $real now, not to $planned"
-    [ -z "$folder" ] || [ "$here" = "$folder" ] || refuse drift "the folder of $path was replaced since it was checked"
-    case $kind:$old in missing:none | file:[!n]*) ;; *) file_changed ;; esac
-    [ "${size_of_file:-0}" -le "$most" ] || refuse configuration "$path is larger than 1 MiB"
-    same_config || refuse drift "$config has changed since it was checked"
-    folder=$here ours=$old file_known=$file_state
-    safe_path || [ -z "$untrusted" ] || refuse configuration "$untrusted"
-    [ -z "$unsafe" ] || refuse configuration "users other than root and the file's owner can write the folder $unsafe"
+    total=0 taken=$NL
+    each_file check_file
     [ "$type:$start" != oneshot:yes ] || refuse configuration "$unit is Type=oneshot: whether the agent runs is unknown"
     [ "$load" = loaded ] || refuse agent_not_running "$unit is ${load:-not known to systemd}"
     [ "$start" = no ] || [ "$active" != inactive ] || refuse agent_not_running "$unit was stopped meanwhile"
@@ -181,140 +181,70 @@ check() {
     [ "$start" = yes ] || sick=no
 }
 
-# back_up compares the digest, on its copy of the file.
+# check_file checks the current file, and enters its folder. back_up compares the digest,
+# on its copy of the file.
+check_file() {
+    planned=$real
+    stat_path
+    case $kind in
+    nodir) refuse configuration "the folder of $path does not exist" ;;
+    other) refuse configuration "$path is not a regular file" ;;
+    moved) refuse drift "the folder of $path was replaced while it was checked" ;;
+    esac
+    [ "$real" = "$planned" ] || refuse drift "$path leads to $real now, not to $planned"
+    [ -z "$folder" ] || [ "$here" = "$folder" ] || refuse drift "the folder of $path was replaced since it was checked"
+    case $kind:$old in missing:none | file:[!n]*) ;; *) file_changed ;; esac
+    [ "${size_of_file:-0}" -le "$most" ] || refuse configuration "$path is larger than 1 MiB"
+    # The digest of a file of the change is checked itself.
+    [ "$real" != "$config_real" ] || configured=''
+    same_config || refuse drift "$config has changed since it was checked"
+    folder=$here ours=$old file_known=$file_state
+    safe_path || [ -z "$untrusted" ] || refuse configuration "$untrusted"
+    [ -z "$unsafe" ] || refuse configuration "users other than root and the file's owner can write the folder $unsafe"
+    case $real in /var/lib/aoifleet/*) refuse configuration "$path is a file of aoifleet itself" ;; esac
+    [ "$files" = 1 ] || only_once
+}
+
 file_changed() { refuse drift "$path has changed since it was checked"; }
 
-# back_up writes everything that an undo needs, and the new file next to the old one;
-# after the sync only renames remain. The receipt is first, so that a later cleanup knows
-# the folders.
-back_up() {
-    kept=$state/backups/$run
-    [ ! -e "$kept" ] || refuse locked "run $run already exists on this host"
-    read -r boot <"$ROOT/proc/sys/kernel/random/boot_id"
-    [ -n "$boot" ] || refuse command 'the host has no boot id'
-    # A rehearsal's end removes empty folders. Of two runs with one name only one creates $kept.
-    { make_state && mkdir -- "$kept" 2>/dev/null; } || [ ! -e "$kept" ] || refuse locked "run $run already exists on this host"
-    [ -d "$kept" ] || refuse disk "cannot write in $state"
-    made=$kept
-    { text=$(receipt) && printf '%s\n' "$text" >"$kept/receipt"; } 2>/dev/null || refuse disk "cannot write in $state"
-    # This process holds the lock until it ends, which shows that the run is alive.
-    { command exec 7<"$kept/receipt" && flock -n 7; } 2>/dev/null || refuse disk "cannot lock files in $state"
-    extend
-    create_pending
-    set --
-    if [ "$old" != none ]; then
-        keep_old 2>/dev/null || refuse disk 'cannot save the old certificate'
-        set -- "$kept/certificate"
-    fi
-    if [ "$swap" = yes ] && [ "$new" != none ]; then
-        if [ -n "$saved" ]; then
-            origin=''
-            in_each find_saved
-            [ -f "$origin" ] || refuse drift "the backup of run $saved does not exist"
-        fi
-        # No other run uses the folder now.
-        for left in ./.aoifleet-*; do
-            if [ -e "$left" ] || [ -L "$left" ]; then sweep; fi
-            break
-        done
-        new_file 2>/dev/null || { check_old; refuse disk "cannot write a file in ${real%/*}"; }
-        # If others can write the folder, the live file is checked after the swap.
-        if [ -n "$guarded" ]; then set -- "$@" "$origin"; else set -- "$@" "$tmp"; fi
-    fi
-    digests "$@"
-    right_digests
-    if [ "$sums" != "$right" ]; then
-        check_old
-        refuse disk 'the backup differs from the file that was saved'
-    fi
-    if [ "$deadman" = yes ]; then
-        prepare_deadman
-        set -- "$@" "$kept/host.sh" "$guard" "$units"
-        for target in $wanted; do set -- "$@" "$units/$target.wants"; done
-    fi
-    flush "$@" "$kept/receipt" "$kept" "$state/backups" "$state" 2>/dev/null || refuse disk 'cannot sync the backup to disk'
-}
-
-# check_old refuses if the file has changed: another run has ended since the check, and
-# its end removed the file that was staged for this one.
-check_old() {
-    stat_here && digest_of_live
-    [ "$live" = "$old" ] || file_changed
-}
-
-find_saved() { [ ! -f "$state/backups/$saved/certificate" ] || origin=$state/backups/$saved/certificate; }
-
-# create_pending takes the lock: link(2) fails if the name exists, and creates a complete
-# file. If ln reports an error but the receipt has two names, the link was created.
-create_pending() {
-    said=$(ln -T -- "$kept/receipt" "$state/pending" 2>&1) && mine=yes
-    [ -n "$mine" ] || [ "$(stat -c %h -- "$kept/receipt")" = 1 ] || mine=yes
-    [ -n "$mine" ] || [ ! -f "$state/pending" ] || refuse locked "$(lock_holder "$state/pending")"
-    [ -n "$mine" ] || refuse disk "cannot create the receipt: ${said##*: }"
-    # Since the first check an undo may have renamed its receipt, or another unit started.
-    check_locks
-}
-
-digests() {
-    sums=''
-    [ $# -gt 0 ] || return 0
-    IFS=$NL
-    for line in $(sha256sum -- "$@"); do
-        line=${line#\\}
-        sums=$sums${line%% *}$NL
-    done
-    unset IFS
-}
-
-right_digests() {
-    right=''
-    [ "$old" = none ] || right=$old$NL
-    [ "$swap" = no ] || [ "$new" = none ] || right=$right$new$NL
-}
-
-# receipt prints what an undo needs, also a later one by another process. The keys for
-# read_receipt are first, the run is in the first line (has_state). Its status is the last printf's.
-receipt() {
-    for key in run owner old new boot about unit log path real folder thumbprint window timeout port swap start hold deadman was invocation sick rehearsal; do
-        eval "say $key \"\$$key\""
-    done
-    set -f
-    IFS=$NL
-    for line in $deny; do say deny "$line"; done
-    for line in $before; do say before "$line"; done
-    unset IFS
-    set +f
-    printf 'end\n'
-}
-
-# swap puts the new file in place; rename(2) is the moment of change. The caller has
-# checked that the dead-man switch has not undone the run, and holds the lock.
+# swap puts the new files in place, in their order. The caller has checked that the
+# dead-man switch has not undone the run, and holds the lock.
 swap() {
-    if [ "$new" = none ]; then
+    swapped=''
+    each_file swap_file
+}
+
+# swap_file puts the new file in place; rename(2) is the moment of change.
+swap_file() {
+    [ "$swap" = yes ] || return 0
+    said="the folder of $path was replaced"
+    in_folder && if [ "$new" = none ]; then
         said=$(rm -f -- "./$leaf" 2>&1)
     else
         said=$(put_in_place 2>&1) && tmp=''
     fi && { check_swap; return; }
     exec 6>&-
     stat_here && digest_of_live
-    [ "$live" = "$old" ] || undo command "cannot replace the file: ${said##*: }"
+    [ "$live$swapped" = "$old" ] || undo command "cannot replace the file: ${said##*: }"
     refuse command "cannot replace the file: ${said##*: }"
 }
 
 # check_swap undoes the run if the live file is not the new one: in a folder that others
 # can write, it may have been replaced before the rename.
 check_swap() {
-    ours=$new file_known=''
-    [ -n "$guarded" ] && [ "$new" != none ] || return 0
-    in_place "$origin" "$new" || { exec 6>&-; intruder=yes; undo drift "another file has replaced the new $path"; }
-    file_known=$file_state
+    ours=$new file_known='' swapped=yes
+    if [ -n "$guarded" ] && [ "$new" != none ]; then
+        in_place "$origin" "$new" || { exec 6>&-; intruder=yes; undo drift "another file has replaced the new $path"; }
+        file_known=$file_state
+    fi
+    [ "$files" = 1 ] || rm -f -- "$kept/new.$nth"
 }
 
 # confirm ends the run; the rename decides. If an undo was first, the receipt may already
 # be another run's.
 confirm() {
     # The certificate may be on another file system than the receipt.
-    said=$(sync -- . 2>&1) || undo disk "cannot sync the folder of $path: ${said##*: }"
+    each_file sync_folder || undo disk "cannot sync the folder of $path: ${said##*: }"
     { lock 5 && has_state pending; } || { exec 6>&-; undo timeout 'the time to confirm was over'; }
     said=$(mv -T -- "$state/pending" "$state/confirmed" 2>&1) || has_state confirmed ||
         undo command "cannot confirm the receipt: ${said##*: }"
@@ -329,6 +259,11 @@ confirm() {
     in_each prune_backups
     in_each clean_interrupted
     exit 0
+}
+
+sync_folder() {
+    said='it was replaced'
+    in_folder && said=$(sync -- . 2>&1)
 }
 
 # has_state STATE reports whether this run is in that state. A receipt starts with its run.
@@ -351,9 +286,9 @@ unfinished() {
 # the next tick retries.
 remove_run() {
     if has_switch; then
-        rm -f -- "$kept/receipt" "$kept/certificate" && disarm || return
+        rm -f -- "$kept/receipt" "$kept"/certificate* && disarm || return
     fi
-    rm -rf -- "$kept/receipt" "$kept/certificate" "$state/staged-$run" "$kept"
+    rm -rf -- "$kept/receipt" "$kept"/certificate* "$state/staged-$run" "$kept"
 }
 
 # prune_backups removes backups, because they contain private keys. The newest $keep stay,

@@ -10,12 +10,13 @@ undo() {
     kept=$state/backups/$run
     [ -n "$claimed" ] || claim || await
     rm -f -- "$state/staged-$run"
+    [ "$files" = 1 ] || rm -f -- "$kept"/new.*
     restore || fail_undo "cannot restore the old certificate: $why"
     [ "$start" = no ] || restart_old || [ "$sick" = yes ] || fail_undo "the old certificate is restored, but the agent is unhealthy: $why"
-    [ -z "$unsynced" ] || restored || { retry_later; fail_undo "the old certificate is restored, but a power failure may lose it: $why"; }
+    [ -z "$unsynced" ] || each_file sync_again || { retry_later; fail_undo "the old certificate is restored, but a power failure may lose it: $why"; }
     [ "$sick" = no ] || fail_undo 'the agent was unhealthy before; everything is restored'
     # Before the rename: a later cleanup then sees that the folder is not a backup.
-    rm -f -- "$kept/receipt" "$kept/certificate"
+    rm -f -- "$kept/receipt" "$kept"/certificate*
     finish_as rolled-back || exit 1
     [ "$rehearsal" = yes ] || say result rolled-back
     remove_run
@@ -102,12 +103,13 @@ finish_as() {
 # rehearsal_file sets $real to the copy if this run is a rehearsal. The receipt has the
 # live file, which keeps other runs away from it.
 # A sweep of any version removes that name.
-rehearsal_file() { [ "$rehearsal" = no ] || real=${real%/*}/.aoifleet-rehearsal-$run; }
+rehearsal_file() { [ "$rehearsal" = no ] || each_file name_copy; }
+name_copy() { real=${real%/*}/.aoifleet-rehearsal-$run${copy#certificate}; }
 
 # end_rehearsal removes the copy and reports the result: to the log if the timer has
 # undone it, otherwise of this verb. This precedes the rename, for which rehearse waits.
 end_rehearsal() {
-    rm -f -- "./.aoifleet-rehearsal-$run"
+    each_file remove_copy
     case $ticking:$1 in
     yes:rolled-back) say result rehearsed ;;
     yes:*) say result "$1" ;;
@@ -121,7 +123,7 @@ say_rehearsed() { if [ "$verb" = rehearse ]; then say result refused; else say r
 # at_boot reports whether a rehearsal wants the guard to act as after a boot, once.
 at_boot() { [ "$1" != timer ] && [ -f "$kept/boot" ] && rm -- "$kept/boot"; }
 
-# restore puts the old file back. A failed write may have a cause that passes, so it tries
+# restore puts the old files back. A failed write may have a cause that passes, so it tries
 # a second time. If it fails, $why has the reason. It succeeds if only the sync fails
 # ($unsynced): the agent must get the old file nevertheless.
 restore() {
@@ -134,17 +136,35 @@ restore() {
     return 1
 }
 
-# try_restore writes nothing if the bytes are already right, and does not touch what others
-# have put there since: another file, or a link. It sets $passing if the disk, or a program,
-# has failed.
+# try_restore restores all files, the last one first, also if it fails for one: then $why
+# has the first reason. It sets $passing and $unsynced like restore_file, $unsynced only if
+# all files are restored.
 try_restore() {
+    turn=$files reason='' again='' lost=''
+    while [ "$turn" -gt 0 ]; do
+        use_file "$turn"
+        turn=$((turn - 1))
+        restore_file && continue
+        [ "$files" = 1 ] || why="$path: $why"
+        : "${reason:="$why"}"
+        again=$again$passing
+        [ -n "$unsynced" ] || lost=yes
+    done
+    [ -n "$reason$again$lost" ] || return 0
+    why=$reason passing=$again
+    if [ -n "$lost" ]; then unsynced=''; else unsynced=yes; fi
+    return 1
+}
+
+# restore_file restores the current file. It writes nothing if the bytes are already right,
+# and does not touch what others have put there since: another file, or a link. It sets
+# $passing if the disk, or a program, has failed, $unsynced if only the sync has.
+restore_file() {
     stays=yes passing='' unsynced=''
     # After a boot, its file system may be mounted later.
     [ "${now_boot:-$boot}" = "$boot" ] || passing=yes
     why="the folder of $path was replaced"
-    { walk "${real%/*}" && [ "$walked" = "${real%/*}" ]; } || return 1
-    folders=$folders$ROOT$walked/$NL
-    stat_here && digest_of_live
+    enter_folder && digest_of_live
     same_folder || return 1
     passing=''
     sweep
@@ -175,6 +195,8 @@ restored() {
     return 1
 }
 
+sync_again() { in_folder && restored; }
+
 # same_folder reports whether the current folder is the transaction's. A device may have
 # another number after a reboot.
 same_folder() {
@@ -190,7 +212,7 @@ put_back() {
         rm -f -- "./$leaf"
         return
     fi
-    backup=$kept/certificate
+    backup=$kept/$copy
     digests "$backup" 2>/dev/null
     # Without a digest it could not be read, which may pass.
     [ -n "$sums" ] || [ ! -e "$backup" ] || { printf 'the backup cannot be read'; return 1; }
@@ -237,15 +259,30 @@ restart_old() {
 }
 
 # older_than_file reports whether the running process may have started before the last
-# change of the live file. Times are hundredths of a second; the kernel stamps files with
+# change of a live file. Times are hundredths of a second; the kernel stamps files with
 # a clock that lags by up to one tick. The time since boot is read last, so that on a slow
 # machine the process seems older, never younger.
 older_than_file() {
-    # Without a file the answer is yes.
-    changed=$(stat -c %.2Z -- "$ROOT$real" 2>/dev/null) || return 0
+    reals=''
+    each_file add_changed
+    set -f
+    IFS=$NL
+    # If a time is unknown, the answer is yes.
+    # shellcheck disable=SC2086 # one file a line
+    changed=$(stat -c %.2Z -- $reals 2>/dev/null) || changed=''
+    unset IFS
+    set +f
+    [ -n "$changed" ] || return 0
     both_clocks
-    [ $((now - up + started / 10000)) -le $((${changed%.*}${changed#*.} + 2)) ]
+    for line in $changed; do
+        [ $((now - up + started / 10000)) -gt $((${line%.*}${line#*.} + 2)) ] || return 0
+    done
+    return 1
 }
+
+# add_changed adds the current file to $reals, or its folder, which has changed when the file
+# was removed.
+add_changed() { if [ -e "$ROOT$real" ]; then add_real; else reals=$reals$ROOT${real%/*}/$NL; fi; }
 
 # recover ends an interrupted transaction of any run, and removes the leftovers of ended
 # runs.

@@ -22,7 +22,7 @@ deadman_names() {
 prepare_deadman() {
     deadman_names
     # systemd treats some of them as the end of a line.
-    case ${real%/*} in *[[:cntrl:]]*) refuse configuration "the folder of the certificate has a control character in its path" ;; esac
+    each_file printable_folder
     command -v systemd-run >/dev/null || refuse configuration 'cannot arm the dead-man switch: no timer, systemd-run is missing'
     [ -n "$wanted" ] || [ "$start" = no ] || refuse configuration "cannot arm the dead-man switch: no boot guard, no target wants $unit"
     {
@@ -31,18 +31,22 @@ prepare_deadman() {
     } 2>/dev/null || refuse configuration "cannot arm the dead-man switch: no boot guard, cannot write in $units"
 }
 
+printable_folder() {
+    case ${real%/*} in *[[:cntrl:]]*) refuse configuration "the folder of the certificate has a control character in its path" ;; esac
+}
+
 # guard_unit prints a oneshot unit that runs before the agent. It never restarts the agent,
 # because that job would wait for the guard. daemon-reload is not needed: only the next
 # boot reads the unit. If the run had ended before, the guard removes its script: then what
 # follows it may fail, and the unit must not stay in systemd's list as failed.
 guard_unit() {
     escape "$kept"
-    home=$text
-    escape "$ROOT${real%/*}"
+    home=$text mounts=''
+    each_file add_mount
     printf '%s\n' "[Unit]
 Description=Restores the old certificate of $unit after an interrupted rotation
 Before=$unit
-RequiresMountsFor=\"$home\" \"$text\"
+RequiresMountsFor=\"$home\"$mounts
 ConditionPathExists=|$state/pending
 ConditionPathExists=|$state/undoing
 
@@ -51,6 +55,11 @@ Type=oneshot
 TimeoutStartSec=120
 ExecStart=/bin/sh \"$home/host.sh\"
 ExecStopPost=-/bin/sh \"$home/host.sh\" stopped"
+}
+
+add_mount() {
+    escape "$ROOT${real%/*}"
+    mounts="$mounts \"$text\""
 }
 
 # escape PATH sets $text to it, for double quotes in a unit file (systemd.syntax(7)).

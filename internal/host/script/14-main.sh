@@ -19,6 +19,9 @@ main() {
 run_verb() {
     case $unit in '' | .* | *[!A-Za-z0-9:_.@\\-]*) refuse internal 'not a unit name' ;; esac
     case $run$saved in .* | *[!A-Za-z0-9-]*) refuse internal 'not a run id' ;; esac
+    [ "$files" -le 16 ] || refuse configuration 'a change has at most 16 files'
+    each_file check_values_of_file
+    use_file 1
     # bash would run a command in the subscript of an arithmetic operand.
     case $size:$window:$timeout:$port:$hold:$keep:$max_age:$diagnostics in *[!0-9:]*) refuse internal 'not a number' ;; esac
     [ "$verb" = observe ] || check_start

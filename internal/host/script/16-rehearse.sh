@@ -29,22 +29,22 @@ rehearse() {
 try_rehearsal() {
     begin_transaction
     [ -n "$wanted" ] || refuse configuration "cannot arm the dead-man switch: no boot guard, no target wants $unit"
-    replaceable
+    each_file replaceable
     log_writer
     # An undo of this run must not restart the agent.
-    rehearsal=yes swap=yes start=no sick=no saved='' deadman=yes hold=5
+    rehearsal=yes start=no sick=no deadman=yes hold=5
+    [ "$files" -gt 1 ] || swap=yes saved=''
     say step backup
     back_up
     say step arm
     arm
     # Until the guard has acted, the timer finds its time not over.
     hold=120 && extend
-    live_leaf=$leaf
+    each_file keep_name
     rehearsal_file
     say step swap
     { lock 5 && has_state pending; } || too_late
-    at_copy
-    why=$(put_back 2>&1) || give_up "cannot write a file in ${real%/*}: ${why##*: }"
+    each_file copy_of_file
     rehearse_swap
     say step guard
     rehearse_guard
@@ -53,20 +53,34 @@ try_rehearsal() {
     exit 9
 }
 
+keep_name() { live_leaf=$leaf; }
+
+copy_of_file() {
+    at_copy
+    why=$(put_back 2>&1) || give_up "cannot write a file in ${real%/*}: ${why##*: }"
+}
+
 # at_copy reads the facts of the copy. If the path leads to another folder, it gives up:
 # root must not use a name there.
 at_copy() {
-    stat_here
+    enter_folder
     same_folder || give_up "the folder of $path was replaced"
 }
 
 # rehearse_swap replaces the copy and compares the attributes. It releases the lock.
 rehearse_swap() {
     swap
-    compare_with_live
-    [ -z "$differs" ] || give_up "the new file would not be like the old one: $differs"
+    each_file like_live 'the new file'
     extend
     exec 6>&-
+}
+
+# like_live FILE gives up if the copy, which is called FILE, differs from the live file.
+like_live() {
+    in_folder || give_up "the folder of $path was replaced"
+    [ "$kind" = file ] || return 0 # a file that is to be removed
+    compare_with_live
+    [ -z "$differs" ] || give_up "$1 would not be like the old one: $differs"
 }
 
 # rehearse_guard starts the guard, which sees $kept/boot and acts as after a boot.
@@ -78,11 +92,14 @@ rehearse_guard() {
     { lock 15 && ! has_state rehearsed; } || too_late
     { has_state undoing && [ ! -e "$guard" ]; } ||
         give_up "the boot guard did not act when systemd started it: ${said:-see journalctl -u ${guard##*/}}"
+    each_file restored_copy
+}
+
+restored_copy() {
     at_copy
     digest_of_live
     [ "$live" = "$old" ] || give_up 'the boot guard did not restore the old file'
-    compare_with_live
-    [ -z "$differs" ] || give_up "the restored file would not be like the old one: $differs"
+    like_live 'the restored file'
 }
 
 # give_up releases the lock and ends the rehearsal as refused.
@@ -100,7 +117,8 @@ too_late() {
 # rehearse_timer puts the new file in place again, ends the time to confirm, and waits
 # until the timer has undone the run.
 rehearse_timer() {
-    { mv -T -- "$state/undoing" "$state/pending" && new_file; } 2>/dev/null || give_up "cannot write a file in ${real%/*}"
+    offset=0
+    { mv -T -- "$state/undoing" "$state/pending" && each_file new_copy; } 2>/dev/null || give_up "cannot write a file in ${real%/*}"
     swap
     hold=0 && extend
     exec 6>&-
@@ -119,9 +137,12 @@ rehearse_timer() {
     exit 0
 }
 
+new_copy() { [ "$swap" = no ] || [ "$new" = none ] || { in_folder && new_file; }; }
+
 # replaceable refuses a live file that rename(2) can't replace, for reasons that the copy
 # does not show: it is a mount point (EBUSY), or immutable (EPERM, chattr(1)).
 replaceable() {
+    in_folder || folder_replaced
     [ "$kind" = file ] || return 0
     # With the escapes of proc_pid_mountinfo(5). stat(1) misses a mount of the same device.
     escaped=$(printf '%s' "$real" | sed 's/\\/\\134/g; s/ /\\040/g')
