@@ -3,6 +3,7 @@ package ci
 import (
 	"encoding/json"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"regexp"
 	"strings"
@@ -231,6 +232,9 @@ func TestSummary(t *testing.T) {
 		}
 		return string(text)
 	}
+	if err := os.WriteFile(filepath.Join(dir, "summary"), nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
 	for _, text := range []string{"# first", "# second"} {
 		if line, err := GitHub.Summary(getenv, "RUN", text); err != nil || line != "" {
 			t.Error(line, err)
@@ -257,6 +261,12 @@ func TestSummary(t *testing.T) {
 	}
 	if line, err := GitHub.Summary(func(string) string { return dir }, "RUN", "x"); err == nil {
 		t.Errorf("a directory is a summary: %q", line)
+	}
+	pipe := filepath.Join(dir, "pipe")
+	if err := exec.Command("mkfifo", pipe).Run(); err == nil { // no one reads it: to open it would wait forever
+		if line, err := GitHub.Summary(func(string) string { return pipe }, "RUN", "x"); err == nil {
+			t.Errorf("a pipe is a summary: %q", line)
+		}
 	}
 	for _, system := range []System{GitHub, Azure, GitLab, None} {
 		if line, err := system.Summary(func(string) string { return "" }, "RUN", "x"); line != "" || err != nil {

@@ -40,18 +40,18 @@ func (s System) Summary(getenv func(string) string, id, markdown string) (line s
 
 // appendTo appends what fits to the summary of a step, to which other commands of it add too.
 func appendTo(path, markdown string) (err error) {
-	f, err := os.OpenFile(path, os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o600)
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, f.Close()) }()
-	info, err := f.Stat()
+	info, err := os.Stat(path) // the runner has made it; to open a pipe would wait for its reader
 	if err != nil {
 		return err
 	}
 	if !info.Mode().IsRegular() {
 		return fmt.Errorf("%s is not a file", path)
 	}
+	f, err := os.OpenFile(path, os.O_APPEND|os.O_WRONLY, 0)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, f.Close()) }()
 	_, err = io.WriteString(f, fitting(markdown+"\n", maxSummary-int(min(info.Size(), maxSummary))))
 	return err
 }
