@@ -29,7 +29,8 @@ func (p *Plan) hold() {
 		if !e.isHeld() {
 			continue
 		}
-		if e.Window = opening(e.Host); !e.Window.Open && p.Policy.Hold {
+		// An interrupted run is ended at any time; what follows waits, see outside.
+		if e.Window = opening(e.Host); !e.Window.Open && p.Policy.Hold && !p.isRecoveredFirst(i) {
 			e.Outcome, e.Action, e.Reason = Skipped, None, "outside its windows: it may begin "+Moment(e.Window.Next)
 		}
 	}
@@ -47,7 +48,7 @@ func (p Policy) openings(at time.Time) func(h *inventory.Host) inventory.Opening
 	return func(h *inventory.Host) inventory.Opening {
 		key := ""
 		if len(p.Windows) > 0 {
-			key = fmt.Sprint(h.Labels) // in the order of the keys
+			key = fmt.Sprintf("%q", h.Labels) // in the order of the keys
 		}
 		o, found := known[key]
 		if !found {

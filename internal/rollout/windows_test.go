@@ -8,6 +8,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/aoifleet/aoifleet/internal/host"
 	"github.com/aoifleet/aoifleet/internal/inventory"
 )
 
@@ -91,6 +92,11 @@ func TestPlanHoldsHosts(t *testing.T) {
 	if e := now.Entries[0]; now.Changes() != 2 || e.Outcome != Skipped || e.Reason != "outside its windows: it may begin Sat 2000-01-01 12:00 UTC" || now.Warnings() != nil {
 		t.Errorf("%+v %v", e, now.Warnings())
 	}
+	targets[0].Host.Labels, targets[1].Host.Labels = map[string]string{"n": "x site:a"}, map[string]string{"n": "x", "site": "a"}
+	if alike := made(func(*Policy) {}); !alike.Entries[0].Window.Open || alike.Entries[1].Window.Open {
+		t.Errorf("a host has the windows of another: %+v", alike.Entries)
+	}
+	targets[0].Host.Labels, targets[1].Host.Labels = hosts["a"].Labels, hosts["b"].Labels
 	ignored := made(func(p *Policy) { p.Hold, p.IgnoreWindow = true, "CHG-1" })
 	if w := ignored.Warnings(); ignored.Changes() != 3 || len(w) != 1 || w[0].Message != "WITHOUT windows and freezes: 1 host outside them (--ignore-window: CHG-1)" {
 		t.Errorf("%v", w)
@@ -120,5 +126,36 @@ func TestEndsBeforeWindow(t *testing.T) {
 	}
 	if BeforeWindow(inventory.Rollout{}, []Entry{{Target: Target{Host: &a}, Seen: healthy()}}, clock) != nil {
 		t.Error("a warning without windows")
+	}
+}
+
+// An interrupted run is ended also outside the windows; the rotation after it is not begun there.
+func TestRecoversOutsideWindows(t *testing.T) {
+	for _, fixed := range []bool{false, true} {
+		synctest.Test(t, func(t *testing.T) {
+			f := newFakeFleet("a", "b")
+			f.vms["a"].receipt("pending")
+			f.vms["a"].recovery = host.RolledBack
+			f.vms["a"].onRecover = func(vm *fakeVM) { vm.receipt("rolled-back") }
+			p := policy()
+			r, _ := windowsOf(t, `windows: [{from: "12:00", to: "13:00", zone: UTC}]`)
+			p.Windows, p.Now, p.Hold = r.Windows, clock, true
+			targets, run := f.targets("a", "b"), f.runner()
+			plan := Make(targets, run.Survey(context.Background(), targets, 1), p)
+			plan.fixedWaves = fixed
+			result := run.Apply(context.Background(), context.Background(), plan)
+			run.Close()
+			for _, res := range result.Results {
+				if res.Outcome != Skipped || f.vms[res.Host.Name].called("rotate") > 0 {
+					t.Errorf("%s: %s", res.Host.Name, res.Outcome)
+				}
+			}
+			if notes := strings.Join(result.Results[0].Notes, "; "); notes != "an interrupted run was recovered first: rolled-back; not started: outside its windows; it may begin Sat 2000-01-01 12:00 UTC" {
+				t.Errorf("notes %q", notes)
+			}
+			if result.ExitCode(0) != 9 {
+				t.Errorf("exit code %d", result.ExitCode(0))
+			}
+		})
 	}
 }
