@@ -2,6 +2,7 @@ package fleet
 
 import (
 	"context"
+	"time"
 
 	"github.com/aoifleet/aoifleet/internal/rollout"
 )
@@ -107,7 +108,7 @@ func (f *Fleet) carryOut(ctx, cut context.Context, plan *rollout.Plan, s Steps, 
 		return &Change{Plan: plan}
 	}
 	f.record.plan(plan)
-	agreed := s.Agree(plan)
+	agreed := s.Agree(plan) && f.inTime()
 	f.runner.Ask = func(wave int, soFar *rollout.Run) bool { return s.Continue(plan, wave, soFar) }
 	run := f.apply(ctx, cut, plan, agreed)
 	if !agreed {
@@ -116,6 +117,15 @@ func (f *Fleet) carryOut(ctx, cut context.Context, plan *rollout.Plan, s Steps, 
 	code := s.ExitCode(run, agreed)
 	f.record.finish(run, code)
 	return &Change{Plan: plan, Run: run, ExitCode: code}
+}
+
+// inTime reports whether a saved plan may still be carried out: the question may have waited for long.
+func (f *Fleet) inTime() bool {
+	expired := f.saved != nil && f.saved.Expired(time.Now())
+	if expired {
+		f.caller.Say("warning: the plan has expired: no host is changed")
+	}
+	return !expired
 }
 
 // apply carries the plan out if the caller agreed to it; otherwise every host that would be
