@@ -1,7 +1,14 @@
 package main
 
 import (
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/pem"
+	"io"
 	"maps"
+	"net/http"
+	"net/http/httptest"
+	"os"
 	"path/filepath"
 	"regexp"
 	"slices"
@@ -120,7 +127,7 @@ func (r *ghRun) step(s ghStep) int {
 		r.upload(with["name"], with["path"])
 		return 0
 	case "actions/download-artifact":
-		r.download(with["name"], r.dir)
+		r.download(with["name"], filepath.Join(r.dir, with["path"]))
 		return 0
 	case "aoifleet/aoifleet":
 		return r.composite(s, with)
@@ -211,6 +218,7 @@ func runGitHub(l *pipelineLab, file, event string) ended {
 		r.env = r.expanded(w.Env)
 		maps.Copy(r.env, r.expanded(j.Env))
 		result.codes[name] = r.steps(j.Steps)
+		r.forgets()
 		result.logs[name] = r.log.String()
 		for output, value := range j.Outputs {
 			names["needs."+name+".outputs."+output] = r.expand(value)
@@ -227,6 +235,46 @@ func checkCommands(t *testing.T, log, sign, meant string) {
 		line = strings.TrimSpace(line)
 		if (strings.HasPrefix(line, "::") || strings.Contains(line, "##[") || strings.Contains(line, "##vso[")) && !pattern.MatchString(line) {
 			t.Errorf("the log has a command (%s): %q", sign, line)
+		}
+	}
+}
+
+// The action installs the named file only, takes no input for an option of curl, and does not
+// succeed without a command.
+func TestActionInputs(t *testing.T) {
+	t.Parallel()
+	const program = "#!/bin/sh\n"
+	server := httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, program) }))
+	defer server.Close()
+	var action ghAction
+	decode(t, "../../action.yml", &action)
+	sum := sha256.Sum256([]byte(program))
+	digest := hex.EncodeToString(sum[:])
+	for name, tt := range map[string]struct {
+		step          int
+		release, hash string
+		installed     bool
+	}{
+		"right":      {0, server.URL + "/aoifleet", digest, true},
+		"wrong":      {0, server.URL + "/aoifleet", strings.Repeat("0", 64), false},
+		"no digest":  {0, server.URL + "/aoifleet", "", false},
+		"no https":   {0, strings.Replace(server.URL, "https", "http", 1), digest, false},
+		"an option":  {0, "-Kcurlrc", digest, false},
+		"no command": {step: 1},
+	} {
+		l := &pipelineLab{t: t}
+		j := &job{pipelineLab: l, dir: t.TempDir(), temp: t.TempDir()}
+		l.write(filepath.Join(j.dir, "curlrc"), "url="+server.URL+"\noutput=elsewhere\n")
+		l.write(filepath.Join(j.temp, "ca.pem"), string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: server.Certificate().Raw})))
+		l.write(filepath.Join(j.temp, "path"), "")
+		code := j.run(action.Runs.Steps[tt.step].Run, map[string]string{"CURL_CA_BUNDLE": filepath.Join(j.temp, "ca.pem"), "RUNNER_TEMP": j.temp, "GITHUB_PATH": filepath.Join(j.temp, "path"),
+			"GITHUB_OUTPUT": filepath.Join(j.temp, "output"), "RELEASE": tt.release, "SHA256": tt.hash, "COMMAND": " ", "LIMIT": "", "ARGS": "", "ACCEPT": ""}, "--noprofile", "--norc", "-eo", "pipefail")
+		_, err := os.Stat(filepath.Join(j.temp, "aoifleet-bin", "aoifleet"))
+		if (code == 0) != tt.installed || (err == nil) != tt.installed || (l.read(filepath.Join(j.temp, "path")) != "") != tt.installed {
+			t.Errorf("%s: exit code %d, %v\n%s", name, code, err, j.log.String())
+		}
+		if _, err := os.Stat(filepath.Join(j.dir, "elsewhere")); err == nil {
+			t.Errorf("%s: curl wrote where an input says", name)
 		}
 	}
 }

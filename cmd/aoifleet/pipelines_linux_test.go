@@ -26,9 +26,10 @@ type pipelineLab struct {
 	t *testing.T
 	// signIn stands for the login of a pipeline: its token is worth nothing to the simulated
 	// Azure, so the programs of a job sign in with a certificate.
-	signIn map[string]string
-	key    string // the deploy key, as an operator pastes it: with CRLF
-	store  string // the artefacts
+	signIn  map[string]string
+	rollout string // further keys of rollout in the inventory
+	key     string // the deploy key, as an operator pastes it: with CRLF
+	store   string // the artefacts
 }
 
 func startPipelineLab(t *testing.T, registered ...string) *pipelineLab {
@@ -56,7 +57,7 @@ func (l *pipelineLab) checkout() string {
 	l.t.Helper()
 	dir := l.t.TempDir()
 	text := l.read(l.InventoryFile())
-	own := strings.NewReplacer(l.IdentityFile(), "secrets/deploy_key", l.KnownHostsFile(), "known_hosts", "rollout: {", "rollout: {canary: 1, ").Replace(text)
+	own := strings.NewReplacer(l.IdentityFile(), "secrets/deploy_key", l.KnownHostsFile(), "known_hosts", "rollout: {", "rollout: {canary: 1, "+l.rollout).Replace(text)
 	files := map[string]string{"fleet.yaml": own, "renew.yaml": strings.Replace(own, "certs/"+lab.NewCertificate, "keyvault://"+labSourceVault+"/"+labSourceName, 1),
 		"known_hosts": l.read(l.KnownHostsFile()), labCAFile: l.read(filepath.Join(l.Dir(), labCAFile)), "certs/" + lab.NewCertificate: l.read(l.CertificateFile(lab.NewCertificate))}
 	for name, text := range files {
@@ -138,6 +139,14 @@ func (j *job) download(name, to string) {
 	}
 }
 
+// forgets checks that the job leaves no key on the runner, however it ended.
+func (j *job) forgets() {
+	j.t.Helper()
+	if _, err := os.Stat(filepath.Join(j.dir, "secrets")); err == nil {
+		j.t.Error("the job leaves its secrets")
+	}
+}
+
 // ended is how the jobs of a pipeline ended: their exit codes, by name, and their logs.
 type ended struct {
 	codes map[string]int
@@ -193,6 +202,7 @@ func TestPipelines(t *testing.T) {
 			"changes":     {codes: map[string]int{"renew": 0}, log: "3 hosts: 3 rotated", live: all},
 			"unreachable": {fault: "unreachable", codes: map[string]int{"renew": 0}, log: "::warning title=aoifleet renew::", live: "london-1 london-2"},
 			"rolled back": {fault: "log-only NEW", codes: map[string]int{"renew": 6}, live: "london-1 london-2"},
+			"freeze":      {fault: "freeze", codes: map[string]int{"renew": 0}, log: "3 hosts: 3 skipped"},
 		},
 		"azure-devops.yaml": {
 			"changes":     {codes: map[string]int{"plan": 0, "rotate": 0}, log: "3 hosts: 3 rotated", live: all},
@@ -203,6 +213,8 @@ func TestPipelines(t *testing.T) {
 		"renew-azure-devops.yaml": {
 			"changes":     {codes: map[string]int{"renew": 0}, log: "3 hosts: 3 rotated", live: all},
 			"unreachable": {fault: "unreachable", codes: map[string]int{"renew": 0}, log: `##vso\[task.complete result=SucceededWithIssues\]`, live: "london-1 london-2"},
+			"rolled back": {fault: "log-only NEW", codes: map[string]int{"renew": 6}, live: "london-1 london-2"},
+			"freeze":      {fault: "freeze", codes: map[string]int{"renew": 0}, log: "3 hosts: 3 skipped"},
 		},
 		"gitlab.yaml": {
 			"changes":     {codes: map[string]int{"plan": 0, "rotate": 0}, log: "3 hosts: 3 rotated", live: all},
@@ -219,7 +231,9 @@ func TestPipelines(t *testing.T) {
 					certificates = append(certificates, lab.NewCertificate) // nothing registers it
 				}
 				l := startPipelineLab(t, certificates...)
-				if tt.fault != "" {
+				if tt.fault == "freeze" {
+					l.rollout = "freezes: [{from: 2001-01-01, to: 2199-12-31, zone: UTC}], "
+				} else if tt.fault != "" {
 					setFault(t, l.Fleet, "paris-1", strings.ReplaceAll(tt.fault, "NEW", l.NewThumbprint()))
 				}
 				event := p.event

@@ -8,6 +8,8 @@ import (
 	"strings"
 	"testing"
 
+	"gopkg.in/yaml.v3"
+
 	"github.com/aoifleet/aoifleet/internal/lab"
 )
 
@@ -45,8 +47,8 @@ type azJob struct {
 }
 
 type azStep struct {
-	Checkout, Task, Name, Publish, Artifact, Download, Condition string
-	Inputs, Env                                                  map[string]string
+	Checkout, Task, Name, Bash, Publish, Artifact, Download, Condition string
+	Inputs, Env                                                        map[string]string
 }
 
 // azRun is a job that is run. Its names are those of variables.
@@ -98,6 +100,8 @@ func (r *azRun) holds(condition string, failed bool) bool {
 func (r *azRun) step(s azStep) int {
 	switch {
 	case s.Checkout == "self":
+	case s.Bash != "":
+		return r.run(s.Bash, nil)
 	case s.Publish != "":
 		r.upload(s.Artifact, r.expand(s.Publish))
 	case s.Download == "current":
@@ -173,6 +177,7 @@ func runAzurePipeline(l *pipelineLab, file, _ string) ended {
 					result.codes[job] = c
 				}
 			}
+			r.forgets()
 			result.logs[job] = r.log.String()
 			code = max(code, result.codes[job])
 		}
@@ -189,6 +194,7 @@ type glJob struct {
 	IDTokens     map[string]struct{ Aud string } `yaml:"id_tokens"`
 	BeforeScript []string                        `yaml:"before_script"`
 	Script       []string
+	AfterScript  []string `yaml:"after_script"`
 	Environment  string
 	Group        string `yaml:"resource_group"`
 	Timeout      string
@@ -204,6 +210,17 @@ type glJob struct {
 	}
 }
 
+// glVariable is a variable, with a description where the form of a new pipeline asks for it.
+type glVariable struct{ Value, Description string }
+
+func (v *glVariable) UnmarshalYAML(n *yaml.Node) error {
+	type fields glVariable
+	if n.Kind == yaml.ScalarNode {
+		return n.Decode(&v.Value)
+	}
+	return n.Decode((*fields)(v))
+}
+
 // glPipeline is a .gitlab-ci.yml with these jobs.
 type glPipeline struct {
 	Stages   []string
@@ -212,7 +229,7 @@ type glPipeline struct {
 		Tags          []string
 		Interruptible bool
 	}
-	Variables map[string]string
+	Variables map[string]glVariable
 	Azure     glJob `yaml:".azure"`
 	Plan      glJob
 	Rotate    glJob
@@ -239,8 +256,11 @@ func runGitLab(l *pipelineLab, file, event string) ended {
 		r := l.job(nil)
 		r.env = map[string]string{"GITLAB_CI": "true", "CI_PROJECT_DIR": r.dir, "CI_PIPELINE_SOURCE": event, "DEPLOY_KEY": filepath.Join(r.temp, "DEPLOY_KEY"), "AZURE_ID_TOKEN": "token",
 			"AZURE_TENANT_ID": lab.TenantID, "AZURE_CLIENT_ID": labOperatorID, "AGENTS_CLIENT_ID": lab.ClientID}
-		for name, value := range p.Variables {
-			r.env[name] = strings.ReplaceAll(value, "$CI_PROJECT_DIR", r.dir)
+		if p.Variables["LIMIT"].Description == "" {
+			l.t.Error("LIMIT has no description, so no one is asked for it")
+		}
+		for name, v := range p.Variables {
+			r.env[name] = strings.ReplaceAll(v.Value, "$CI_PROJECT_DIR", r.dir)
 		}
 		maps.Copy(r.env, dotenv)
 		r.write(r.env["DEPLOY_KEY"], r.key+"\r\n")
@@ -250,6 +270,8 @@ func runGitLab(l *pipelineLab, file, event string) ended {
 			}
 		}
 		code := r.run("set -eo pipefail\nset +o noclobber\n"+strings.Join(append(p.Azure.BeforeScript, j.Script...), "\n"), nil)
+		r.run(strings.Join(p.Azure.AfterScript, "\n"), nil)
+		r.forgets()
 		result.codes[name], result.logs[name] = code, r.log.String()
 		checkCommands(l.t, r.log.String(), "any", "none")
 		checkSections(l.t, r.log.String())
