@@ -2,8 +2,10 @@ package main
 
 import (
 	"bufio"
+	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
@@ -57,7 +59,7 @@ func runInit(call *invocation, flags initFlags, file string) error {
 	if err := call.writeInventory(draft, file); err != nil {
 		return err
 	}
-	fmt.Fprintf(call.stderr, "next: %s\n", strings.Join(firstSteps(file, flags.certificate), "\n      "))
+	fmt.Fprintf(call.stderr, "next: %s\n", strings.Join(firstSteps(file, flags.certificate, call.home), "\n      "))
 	return nil
 }
 
@@ -92,7 +94,7 @@ func (flags *initFlags) settings() map[string]any {
 	switch flags.sudo {
 	case "passwordless":
 	case "password":
-		all["sudo"] = map[string]string{"password_from": "ask"}
+		all["sudo"] = newinventory.AskSudo
 	default:
 		all["sudo"] = flags.sudo
 	}
@@ -167,10 +169,12 @@ func (call *invocation) inventoryEnv() inventory.Env {
 }
 
 // firstSteps returns the next three commands: a certificate, trust, and a check of everything else.
-func firstSteps(file, certificate string) []string {
+func firstSteps(file, certificate, home string) []string {
 	i := " -i " + display.Arg(file)
 	path := certificate
-	if !filepath.IsAbs(path) && !strings.HasPrefix(path, "~/") {
+	if rest, ok := strings.CutPrefix(path, "~/"); ok { // a shell does not replace ~ inside of quotes
+		path = filepath.Join(home, rest)
+	} else if !filepath.IsAbs(path) {
 		path = filepath.Join(filepath.Dir(file), path)
 	}
 	first := "aoifleet certificate new --out " + display.Arg(path)
@@ -194,16 +198,14 @@ func (call *invocation) writeInventory(draft *newinventory.Draft, file string) e
 	if err := writeNew(file, text); err != nil {
 		return err
 	}
-	schema := filepath.Join(filepath.Dir(file), newinventory.Schema)
+	schema, about := filepath.Join(filepath.Dir(file), newinventory.Schema), "is for editors"
 	switch have, err := localfile.Read(schema, newinventory.MaxSize); {
 	case err == nil && string(have) != schemaText():
-		call.note("%s is of another version: aoifleet inventory schema >%[1]s", display.MaskLines(schema))
-	case err != nil:
-		if err := writeNew(schema, []byte(schemaText())); err != nil {
-			return err
-		}
+		about = "is of another version: aoifleet inventory schema >" + display.Arg(schema)
+	case err != nil && writeNew(schema, []byte(schemaText())) != nil:
+		about = "can't be written; an editor needs it: aoifleet inventory schema --help"
 	}
-	fmt.Fprintf(call.stderr, "%s in %s; %s is for editors\n", inventory.HostCount(draft.Hosts()), display.MaskLines(file), display.MaskLines(schema))
+	fmt.Fprintf(call.stderr, "%s in %s; %s %s\n", inventory.HostCount(draft.Hosts()), display.MaskLines(file), display.MaskLines(schema), display.MaskLines(about))
 	return nil
 }
 
@@ -214,7 +216,10 @@ func writeNew(path string, text []byte) error {
 		_ = os.Remove(staged)
 		return usage(path+" can't be written: "+localfile.Reason(err), "name a file in a folder in which you may write")
 	}
-	if err := localfile.Place(staged, path); err != nil {
+	switch err := localfile.Place(staged, path); {
+	case errors.Is(err, fs.ErrExist):
+		return usage(path+" already exists", "name another file")
+	case err != nil:
 		return usage(path+" can't be written: "+localfile.Reason(err), "name a new file")
 	}
 	return nil

@@ -27,42 +27,40 @@ const ansibleProgram = "ansible-inventory"
 // ansible.cfg names. Its messages are not shown: they quote lines of files, also passwords. said
 // reports whether there were some.
 func RunAnsible(ctx context.Context, path string) (out []byte, said bool, err error) {
-	if _, err := os.Stat(path); err != nil {
-		return nil, false, problem.New(problem.Usage, "name a file or folder of Ansible's inventory", "%s can't be read: %s", path, localfile.Reason(err))
-	}
-	whole, err := filepath.Abs(path) // it begins with no "-"
-	if err != nil {
-		return nil, false, problem.New(problem.Usage, "write the whole path", "%s can't be found", path)
-	}
-	if strings.Contains(whole, ",") {
-		return nil, false, problem.New(problem.Usage, "rename it", "%s has a comma, which Ansible reads as a list of hosts", path)
+	const usage = problem.Usage
+	info, err := os.Stat(path)
+	whole, absErr := filepath.Abs(path) // it begins with no "-"
+	switch err := errors.Join(err, absErr); {
+	case err != nil:
+		return nil, false, problem.New(usage, "name a file or folder of Ansible's inventory", "%s can't be read: %s", path, localfile.Reason(err))
+	case !info.IsDir() && !info.Mode().IsRegular(): // Ansible waits for a FIFO
+		return nil, false, problem.New(usage, "read the list that Ansible prints with --json", "%s is not a file or folder", path)
+	case strings.Contains(whole, ","):
+		return nil, false, problem.New(usage, "rename it", "%s has a comma, which Ansible reads as a list of hosts", path)
 	}
 	program, err := exec.LookPath(ansibleProgram)
 	if err != nil {
-		return nil, false, problem.New(problem.Usage, "run it where Ansible is: ansible-inventory -i INVENTORY --list >FILE, and import it with --json FILE", "ansible-inventory is not installed")
+		return nil, false, problem.New(usage, "run it where Ansible is: ansible-inventory -i INVENTORY --list >FILE, and import it with --json FILE", "ansible-inventory is not installed")
 	}
-	ctx, cancel := context.WithTimeout(ctx, 10*time.Minute) // a plugin may ask a cloud
-	defer cancel()
 	cmd := exec.CommandContext(ctx, program, "-i", whole, "--list")
-	// Otherwise the hosts of a file with a mistake are missing without an error.
-	cmd.Env = append(cmd.Environ(), "ANSIBLE_INVENTORY_ANY_UNPARSED_IS_FAILED=True", "ANSIBLE_NOCOLOR=1")
-	stdout, stderr := &limited{}, new(spoke)
+	// Otherwise the hosts of a file with a mistake are missing without an error, or ansible.cfg
+	// keeps the variables of groups apart.
+	cmd.Env = append(cmd.Environ(), "ANSIBLE_INVENTORY_ANY_UNPARSED_IS_FAILED=True", "ANSIBLE_INVENTORY_EXPORT=False", "ANSIBLE_NOCOLOR=1")
+	stdout, stderr := &limited{}, &limited{}
 	cmd.Stdout, cmd.Stderr, cmd.WaitDelay = stdout, stderr, time.Second
 	err = cmd.Run()
 	var exit *exec.ExitError
 	switch {
-	case stdout.full:
-		return nil, false, problem.New(problem.Usage, "import a part of it", "ansible-inventory prints more than %d MiB", MaxSize>>20)
-	case context.Cause(ctx) == context.DeadlineExceeded:
-		return nil, false, problem.New(problem.Usage, "run it yourself, and import its output with --json", "ansible-inventory did not end within 10 minutes")
+	case stdout.full || stderr.full:
+		return nil, false, problem.New(usage, "import a part of it", "ansible-inventory prints more than %d MiB", MaxSize>>20)
 	case ctx.Err() != nil:
 		return nil, false, ctx.Err()
 	case errors.As(err, &exit):
-		return nil, false, problem.New(problem.Usage, "see what it says: ansible-inventory -i "+display.Arg(path)+" --graph", "ansible-inventory can't read %s: %v", path, exit.ProcessState)
+		return nil, false, problem.New(usage, "see what it says: ansible-inventory -i "+display.Arg(path)+" --graph", "ansible-inventory can't read %s: %v", path, exit.ProcessState)
 	case err != nil && !errors.Is(err, exec.ErrWaitDelay):
-		return nil, false, problem.New(problem.Usage, "is it a program that this user may run?", "ansible-inventory can't be run")
+		return nil, false, problem.New(usage, "is it a program that this user may run?", "ansible-inventory can't be run")
 	}
-	return stdout.Bytes(), bool(*stderr), nil
+	return stdout.Bytes(), stderr.Len() > 0, nil
 }
 
 // limited keeps an output of at most MaxSize bytes, and refuses more.
@@ -78,15 +76,6 @@ func (l *limited) Write(p []byte) (int, error) {
 		return 0, io.ErrShortBuffer
 	}
 	return l.Buffer.Write(p)
-}
-
-// spoke notices that there is an output, and keeps none of it.
-type spoke bool
-
-// Write is io.Writer.
-func (s *spoke) Write(p []byte) (int, error) {
-	*s = true
-	return len(p), nil
 }
 
 // group is a group as ansible-inventory --list prints it.
@@ -107,8 +96,8 @@ type ansible struct {
 const listHint = "write it with: ansible-inventory -i INVENTORY --list >FILE"
 
 // FromAnsible makes an inventory of what ansible-inventory --list prints. labels are the variables
-// to keep as labels, groups those that a host is in here rather than in its first. No value of another variable that the inventory does not have gets into the
-// notes or an error.
+// to keep as labels, groups those that a host is in here rather than in its first. No value of another
+// variable that the inventory does not have gets into the notes or an error.
 func FromAnsible(data []byte, labels, groups []string, env inventory.Env) (*Draft, error) {
 	a, err := parseAnsible(data)
 	if err != nil {
@@ -120,13 +109,21 @@ func FromAnsible(data []byte, labels, groups []string, env inventory.Env) (*Draf
 		}
 	}
 	d := &Draft{From: "Imported from an inventory of Ansible. It does not follow it: review it, and keep this file."}
-	t := translator{draft: d, env: env, labels: labels, checked: map[string]string{}, own: map[string]bool{}}
+	t := translator{draft: d, env: env, labels: labels, checked: map[string]string{}, own: map[string]bool{}, found: map[string]bool{}}
 	for _, name := range a.names() {
 		h := &host{Settings: Settings{}, name: name, address: name}
 		if t.translate(h, a.vars[name]) {
-			a.place(h, groups)
-			d.hosts = append(d.hosts, h)
+			a.place(h, groups, &d.notes)
+			d.add(h)
 		}
+	}
+	for _, name := range groups {
+		if _, known := a.groups[name]; !known {
+			return nil, problem.New(problem.Usage, "its groups: ansible-inventory -i INVENTORY --graph", "the inventory has no group %s", display.Quote(name, 100))
+		}
+	}
+	if err := t.checkLabels("variable"); err != nil {
+		return nil, err
 	}
 	if own := slices.Sorted(maps.Keys(t.own)); len(own) > 0 {
 		d.notes.add("", "%d variables of your own (--label NAME keeps one as a label): %s", len(own), strings.Join(own, ", "))
@@ -216,7 +213,7 @@ func (a *ansible) names() []string {
 
 // place puts a host in one of its groups: the first of preferred, or else the first that lists it.
 // A host has one group here, and groups do not nest: the others, and those around them, become labels.
-func (a *ansible) place(h *host, preferred []string) {
+func (a *ansible) place(h *host, preferred []string, notes *notes) {
 	var all []string
 	seen := map[string]bool{"all": true, "ungrouped": true}
 	for queue := slices.Clone(a.direct[h.name]); len(queue) > 0 && len(seen) < maxGroups; {
@@ -233,8 +230,17 @@ func (a *ansible) place(h *host, preferred []string) {
 			h.group = name
 		}
 	}
+	if len(seen) >= maxGroups {
+		notes.add(h.name, "it is in many groups: only about %d are labels", maxGroups)
+	}
 	for _, name := range all {
-		if name != h.group && inventory.NameProblem(name) == "" {
+		switch why := inventory.NameProblem(name); {
+		case name == h.group:
+		case why != "":
+			notes.add(h.name, "a group is no label: its name %s", why)
+		case h.Settings["labels."+name] != "":
+			notes.add(h.name, "the group %s is no label: a variable is", name)
+		default:
 			h.Set("labels."+name, "yes")
 		}
 	}

@@ -4,10 +4,12 @@ import (
 	"cmp"
 	"encoding/json"
 	"fmt"
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/aoifleet/aoifleet/internal/inventory"
@@ -26,37 +28,43 @@ func needsAnsible(t *testing.T) {
 	}
 }
 
+var printed sync.Map // what ansible-inventory prints, by path: each start takes a second
+
 // run imports an inventory of Ansible with the real program.
-func run(t *testing.T, path string, labels, groups []string) (*Draft, string, *inventory.Inventory) {
+func run(t *testing.T, path string, labels, groups []string) (d *Draft, whole string, inv *inventory.Inventory, list []byte) {
 	t.Helper()
-	data, _, err := RunAnsible(t.Context(), path)
-	if err != nil {
-		t.Fatal(err)
+	t.Setenv("ANSIBLE_INVENTORY_EXPORT", "True") // as ansible.cfg may have it
+	data, known := printed.Load(path)
+	if !known {
+		out, _, err := RunAnsible(t.Context(), path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		data = out
+		printed.Store(path, data)
 	}
-	d, err := FromAnsible(data, labels, groups, testEnv)
-	whole, inv := written(t, d, err)
-	return d, whole, inv
+	d, err := FromAnsible(data.([]byte), labels, groups, testEnv)
+	whole, inv = written(t, d, err)
+	return d, whole, inv, data.([]byte)
 }
 
-// Each host has the address, port and user that ansible-inventory --host has.
+// Each host has the address, port and user that its variables have in Ansible.
 func TestAsAnsible(t *testing.T) {
 	needsAnsible(t)
 	for path, count := range map[string]int{"testdata/hosts.ini": 9, "testdata/tree": 4} {
-		_, _, inv := run(t, path, nil, nil)
-		if len(inv.Hosts) != count {
-			t.Errorf("%s: %s", path, hosts(inv))
+		_, _, inv, data := run(t, path, nil, nil)
+		var list struct {
+			Meta struct{ Hostvars map[string]map[string]any } `json:"_meta"`
+		}
+		if err := json.Unmarshal(data, &list); err != nil || len(inv.Hosts) != count {
+			t.Errorf("%s: %s %v", path, hosts(inv), err)
 		}
 		for _, h := range inv.Hosts {
-			out, err := exec.Command(ansibleProgram, "-i", path, "--host", h.Name).Output()
-			var v map[string]any
-			if err != nil || json.Unmarshal(out, &v) != nil {
-				t.Fatalf("%s: %v", h.Name, err)
-			}
 			text := func(names ...string) string {
 				value := ""
 				for _, name := range names { // ssh gets the last: ansible -m ping -vvv
-					if v[name] != nil {
-						value = strings.ReplaceAll(fmt.Sprint(v[name]), "{{ inventory_hostname }}", h.Name)
+					if v := list.Meta.Hostvars[h.Name][name]; v != nil {
+						value = strings.ReplaceAll(fmt.Sprint(v), "{{ inventory_hostname }}", h.Name)
 					}
 				}
 				return value
@@ -78,7 +86,7 @@ func TestAsAnsible(t *testing.T) {
 
 func TestFromAnsible(t *testing.T) {
 	needsAnsible(t)
-	d, whole, inv := run(t, "testdata/tree", []string{"site", "rack"}, nil)
+	d, whole, inv, _ := run(t, "testdata/tree", []string{"site", "rack"}, nil)
 	if strings.Contains(whole+strings.Join(d.Notes(), ""), "hunter2") {
 		t.Errorf("a secret is in\n%s", whole)
 	}
@@ -106,13 +114,13 @@ func TestFromAnsible(t *testing.T) {
 // A host is in one group; the others are labels, so that Ansible's patterns have a counterpart.
 func TestGroupsOfAnsible(t *testing.T) {
 	needsAnsible(t)
-	_, _, inv := run(t, "testdata/hosts.ini", nil, []string{"london", "paris"})
+	_, _, inv, _ := run(t, "testdata/hosts.ini", nil, []string{"london", "paris"})
 	for limit, want := range map[string]int{"london": 5, "paris": 2, "edr=yes": 4, "london:&edr=yes": 3, "europe=yes": 7, "all": 9} {
 		if got, err := inv.Select(limit); err != nil || len(got) != want {
 			t.Errorf("%s: %d hosts, want %d (%v)", limit, len(got), want, err)
 		}
 	}
-	_, _, inv = run(t, "testdata/hosts.ini", nil, []string{"europe"})
+	_, _, inv, _ = run(t, "testdata/hosts.ini", nil, []string{"europe"})
 	if got, err := inv.Select("europe"); err != nil || len(got) != 7 || got[6].Sudo != inventory.SudoNone && got[6].User == "root" {
 		t.Errorf("%v %v", got, err)
 	}
@@ -122,13 +130,18 @@ func TestGroupsOfAnsible(t *testing.T) {
 func TestRunAnsibleRefuses(t *testing.T) {
 	needsAnsible(t)
 	dir := t.TempDir()
-	for name, content := range map[string]string{"fine.ini": "a\n", "broken.yml": "all:\n  hosts: {a: {ansible_password: hunter2}\n", "comma,x": "a\n", "script": "#!/bin/sh\necho hunter2 >&2\nexit 3\n"} {
+	for name, content := range map[string]string{"fine.ini": "a\n", "broken.yml": "all:\n  hosts: {a: {ansible_password: hunter2}\n", "comma,x": "a\n"} {
 		if err := os.WriteFile(filepath.Join(dir, name), []byte(content), 0o755); err != nil {
 			t.Fatal(err)
 		}
 	}
+	socket, err := net.Listen("unix", filepath.Join(dir, "socket"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer socket.Close()
 	for path, want := range map[string]string{
-		"nowhere": "no such file or directory", "broken.yml": "ansible-inventory can't read", "": "ansible-inventory can't read", "script": "ansible-inventory can't read", "comma,x": "has a comma",
+		"socket": "is not a file or folder", "nowhere": "no such file or directory", "": "ansible-inventory can't read", "comma,x": "has a comma",
 	} {
 		_, _, err := RunAnsible(t.Context(), filepath.Join(dir, path))
 		if err == nil || !strings.Contains(err.Error(), want) || strings.Contains(fmt.Sprintf("%#v", err), "hunter2") || !problem.Is(err, problem.Usage) {
@@ -208,20 +221,39 @@ func TestFromAnsibleRefuses(t *testing.T) {
 
 // Hosts that an inventory can't have are left out, and listed.
 func TestFromAnsibleLeavesOut(t *testing.T) {
-	const data = `{"_meta": {"hostvars": {}}, "all": {"children": ["web servers", "a"]}, "a": {"hosts": ["x"]}, "web servers": {"hosts": ["a", "b c", "d", "D", "all", "x\n: y"], "children": ["web servers", "a"]}}`
-	d, err := FromAnsible([]byte(data), nil, nil, testEnv)
+	const data = `{"_meta": {"hostvars": {"x": {"site": "here", "ansible_ssh_args": "-J first", "ansible_ssh_extra_args": "-J last"}, "r": {"ansible_host": "10.0.0.[1-1]"}, "s": {"ansible_host": "a\u2028: b"}}}, "all": {"children": ["web servers", "a"]}, "a": {"hosts": ["x"]}, "site": {"hosts": ["x"]},
+		"web servers": {"hosts": ["a", "b c", "d", "D", "all", "x\n: y", "x\u2028- y", "w[1-3]", "r", "s"], "children": ["web servers", "a"]}}`
+	d, err := FromAnsible([]byte(data), []string{"site"}, nil, testEnv)
 	whole, inv := written(t, d, err)
 	if hosts(inv) != "a=a d=d x=x" {
 		t.Errorf("%s", hosts(inv))
 	}
 	checkNotes(t, d, whole, []string{
-		`D, a, all, b c, d, x : y: in no group: the name of its group has a character other than letters, digits, ".", "_" and "-"`,
+		`b c, w[1-3], x : y, x- y: left out: its name has a character other than letters, digits, ".", "_" and "-"`,
+		`all: left out: its name is reserved: as a selector it means every host`,
+		`r, s: left out: its address is not a host name or IP address`,
+		`x: the group site is no label: a variable is`,
+		`x: a group is no label: its name has a character other than letters, digits, ".", "_" and "-"`,
+		`D, a, d: in no group: the name of its group has a character other than letters, digits, ".", "_" and "-"`,
 		`x: in no group: a host has the name of the group a`,
-		`b c: left out: host name "b c" has a character other than letters, digits, ".", "_" and "-"`,
 		`D: left out: host "D" has the address and port of host "d"`,
-		`all: left out: host name "all" is reserved: as a selector it means every host`,
-		`x : y: left out: host name "x\n: y" has a character other than letters, digits, ".", "_" and "-"`,
 	})
+	if h := inv.Hosts[2]; h.Labels["site"] != "here" || len(h.Jump) != 1 || h.Jump[0].Host != "first" {
+		t.Errorf("%+v", h)
+	}
+}
+
+// A group or a label that the source does not have is an error: it is misspelt.
+func TestImportOfUnknown(t *testing.T) {
+	const list = `{"_meta": {"hostvars": {"a": {"site": null}}}, "all": {"hosts": ["a"]}}`
+	_, ansible := FromAnsible([]byte(list), []string{"site", "sit"}, nil, testEnv)
+	_, group := FromAnsible([]byte(list), nil, []string{"all", "web"}, testEnv)
+	_, azure := FromAzure([]byte(`[{"name": "a", "privateIps": "10.0.0.1", "tags": {"x": ""}, "storageProfile": {"osDisk": {"osType": "Linux"}}}]`), []string{"x", "sit"}, false, testEnv)
+	for want, err := range map[string]error{`no host has the variable "sit"`: ansible, `the inventory has no group "web"`: group, `no host has the tag "sit"`: azure} {
+		if err == nil || err.Error() != want {
+			t.Errorf("%v, want %s", err, want)
+		}
+	}
 }
 
 func FuzzFromAnsible(f *testing.F) {

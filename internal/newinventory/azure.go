@@ -31,7 +31,7 @@ func FromAzure(data []byte, labels []string, public bool, env inventory.Env) (*D
 		return nil, problem.New(problem.Usage, "write it with: az vm list -d -o json >FILE", "it is not the list of VMs that az vm list prints")
 	}
 	d := &Draft{From: "Imported from Azure's list of VMs. It does not follow it: review it, and keep this file."}
-	t := translator{draft: d, env: env, labels: labels, checked: map[string]string{}}
+	t := translator{draft: d, env: env, labels: labels, checked: map[string]string{}, found: map[string]bool{}}
 	count, groups := map[string]int{}, map[string]string{}
 	for _, m := range vms {
 		count[strings.ToLower(m.Name)]++
@@ -49,10 +49,10 @@ func FromAzure(data []byte, labels []string, public bool, env inventory.Env) (*D
 		}
 		h := &host{Settings: Settings{}, name: name, group: groups[folded]}
 		if t.vm(h, m, public) {
-			d.hosts = append(d.hosts, h)
+			d.add(h)
 		}
 	}
-	return d, nil
+	return d, t.checkLabels("tag")
 }
 
 // vm stores the settings of a VM. It returns false for one that has no agent or no address.
@@ -80,6 +80,7 @@ func (t *translator) vm(h *host, m vm, public bool) bool {
 	}
 	t.set(h, "user", "adminUsername", m.OSProfile.AdminUsername)
 	for _, tag := range slices.Sorted(maps.Keys(m.Tags)) {
+		t.found[tag] = true
 		switch wrong := inventory.NameProblem(tag); {
 		case t.labels != nil && !slices.Contains(t.labels, tag), m.Tags[tag] == "":
 		case wrong != "":

@@ -10,7 +10,9 @@ import (
 	"maps"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
+	"unicode"
 
 	"gopkg.in/yaml.v3"
 
@@ -38,7 +40,7 @@ type Draft struct {
 // Settings has values of an inventory by their keys, as YAML; a label's key is "labels.NAME".
 type Settings map[string]string
 
-// Set stores a value: a string, a number, a list or a mapping of these.
+// Set stores a value: a string, a number or a list of strings.
 func (s Settings) Set(key string, value any) { s[key] = flow(value) }
 
 type host struct {
@@ -61,27 +63,29 @@ func (s Settings) Check(key string, env inventory.Env) string {
 	return ""
 }
 
-// flow returns a value as YAML inside of brackets: anything that has a meaning there is quoted.
-func flow(value any) string {
-	var node yaml.Node
-	if err := node.Encode([]any{value}); err != nil {
-		return `""` // no value of this package
-	}
-	inBrackets(&node)
-	text, err := yaml.Marshal(&node)
-	if err != nil {
-		return `""`
-	}
-	return strings.TrimSuffix(strings.TrimPrefix(strings.TrimSpace(string(text)), "["), "]")
-}
+// plain matches a text without a character that has a meaning in YAML. It may look like a number.
+var plain = regexp.MustCompile(`^[A-Za-z0-9_~/.][A-Za-z0-9_~/.@-]*$`)
 
-func inBrackets(n *yaml.Node) {
-	if n.Kind != yaml.ScalarNode {
-		n.Style = yaml.FlowStyle
+// flow returns a string, a number or a list of strings as YAML inside of brackets, on one line. A
+// text with another meaning there is quoted. The encoder of yaml.v3 allocates 500 KB for each.
+func flow(value any) string {
+	switch v := value.(type) {
+	case []string:
+		items := make([]string, len(v))
+		for i, item := range v {
+			items[i] = flow(item)
+		}
+		return "[" + strings.Join(items, ", ") + "]"
+	case string:
+		switch scalar := (yaml.Node{Kind: yaml.ScalarNode, Value: v}); {
+		case plain.MatchString(v) && scalar.ShortTag() == "!!str":
+			return v
+		case strings.ContainsFunc(v, func(c rune) bool { return !unicode.IsPrint(c) }):
+			return strconv.Quote(v) // YAML has all of its escapes (YAML 1.2, 5.7)
+		}
+		return "'" + strings.ReplaceAll(v, "'", "''") + "'"
 	}
-	for _, c := range n.Content {
-		inBrackets(c)
-	}
+	return fmt.Sprint(value)
 }
 
 // Text returns the inventory for the file at path, which inventory.Parse accepts. The error is a
@@ -109,8 +113,12 @@ var elsewhere = regexp.MustCompile(`(; first)? at \S*:\d+:\d+`)
 
 // refuse returns the errors with their places in the source.
 func (d *Draft) refuse(errs inventory.Errors, lines map[int]*host) error {
+	hint := lineForm
+	if !d.Strict {
+		hint = "is it the right inventory or list?"
+	}
 	if len(d.hosts) == 0 {
-		return problem.New(problem.Usage, "name one host or more", "there are no hosts%s", d.notes.brief())
+		return problem.New(problem.Usage, hint, "there are no hosts%s", d.notes.brief())
 	}
 	var all []string
 	for _, e := range errs[:min(len(errs), 10)] {
@@ -123,7 +131,7 @@ func (d *Draft) refuse(errs inventory.Errors, lines map[int]*host) error {
 	if len(errs) > len(all) {
 		all = append(all, fmt.Sprintf("and %d more", len(errs)-len(all)))
 	}
-	return problem.New(problem.Usage, cmp.Or(errs[0].Hint, lineForm), "%s", strings.Join(all, "\n"))
+	return problem.New(problem.Usage, cmp.Or(errs[0].Hint, hint), "%s", strings.Join(all, "\n"))
 }
 
 // leaveOut removes the hosts whose lines have errors, and returns whether there were some.
@@ -159,6 +167,19 @@ func (d *Draft) checkGroups() {
 	}
 }
 
+// add appends an imported host. One whose name or address would be another text in the inventory,
+// such as a range, is left out.
+func (d *Draft) add(h *host) {
+	switch why := inventory.NameProblem(h.name); {
+	case why != "":
+		d.notes.add(h.name, "left out: its name %s", why)
+	case strings.ContainsFunc(h.address, func(c rune) bool { return c == '[' || !unicode.IsPrint(c) }):
+		d.notes.add(h.name, "left out: its address is not a host name or IP address")
+	default:
+		d.hosts = append(d.hosts, h)
+	}
+}
+
 // Note adds a line to what the inventory does not have of its source.
 func (d *Draft) Note(what string) { d.notes.add("", "%s", what) }
 
@@ -180,13 +201,14 @@ func (n *notes) add(host, format string, args ...any) {
 	if n.hosts == nil {
 		n.hosts = map[string][]string{}
 	}
-	if n.hosts[what] == nil {
+	hosts, known := n.hosts[what]
+	if !known {
 		n.order = append(n.order, what)
-		n.hosts[what] = []string{}
 	}
-	if host != "" {
-		n.hosts[what] = append(n.hosts[what], host)
+	if host != "" && (len(hosts) == 0 || hosts[len(hosts)-1] != host) {
+		hosts = append(hosts, host)
 	}
+	n.hosts[what] = hosts
 }
 
 // maxNotes bounds the notes of one source, and the ranges of hosts in each.
@@ -195,7 +217,7 @@ const maxNotes, maxRanges = 50, 8
 func (n *notes) lines() []string {
 	var lines []string
 	for _, what := range n.order[:min(len(n.order), maxNotes)] {
-		hosts := inventory.Fold(slices.Compact(slices.Clone(n.hosts[what])))
+		hosts := inventory.Fold(n.hosts[what])
 		if len(hosts) > maxRanges {
 			hosts = append(hosts[:maxRanges:maxRanges], fmt.Sprintf("and more, %s in all", inventory.HostCount(len(n.hosts[what]))))
 		}

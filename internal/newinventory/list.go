@@ -3,6 +3,7 @@ package newinventory
 import (
 	"fmt"
 	"net/netip"
+	"slices"
 	"strings"
 	"unicode/utf8"
 
@@ -11,7 +12,7 @@ import (
 	"github.com/aoifleet/aoifleet/internal/problem"
 )
 
-const lineForm = "write a name, [USER@]ADDRESS[:PORT], or NAME and one of these; a # begins a comment"
+const lineForm = "write a name, [USER@]ADDRESS[:PORT], or NAME and one of these; a # after a space begins a comment"
 
 // FromList makes an inventory of a list of hosts, as for a loop of a shell: on each line a name,
 // [user@]address[:port], or a name and one of these. what names a line in errors: "line".
@@ -23,11 +24,14 @@ func FromList(text, what string) (*Draft, error) {
 	n, seen := 0, map[string]string{}
 	for line := range strings.Lines(strings.TrimPrefix(text, "\ufeff")) {
 		n++
-		line, _, _ = strings.Cut(line, "#")
-		if strings.TrimSpace(line) == "" {
+		words := strings.Fields(line)
+		if comment := slices.IndexFunc(words, func(w string) bool { return w[0] == '#' }); comment >= 0 {
+			words = words[:comment]
+		}
+		if len(words) == 0 {
 			continue
 		}
-		h, wrong := listed(strings.Fields(line))
+		h, wrong := listed(words)
 		h.from = fmt.Sprintf("%s %d", what, n)
 		if wrong == "" && seen[h.name] != "" {
 			wrong = "the host is also on " + seen[h.name]
@@ -48,7 +52,7 @@ func listed(words []string) (h *host, wrong string) {
 		return h, fmt.Sprintf("it has %d words", len(words))
 	}
 	target := words[len(words)-1]
-	if _, err := netip.ParseAddr(words[0]); err == nil && len(words) == 2 { // as in /etc/hosts
+	if len(words) == 2 && isIP(words[0]) && !isIP(target) { // as in /etc/hosts
 		target, words[0] = words[0], target
 	}
 	hop, err := jump.Parse(target)
@@ -60,18 +64,18 @@ func listed(words []string) (h *host, wrong string) {
 	if len(words) == 2 {
 		h.name = words[0]
 	}
-	h.login(hop.User, hop.Port)
+	if hop.User != "" {
+		h.Set("user", hop.User)
+	}
+	if hop.Port != 0 {
+		h.Set("port", hop.Port)
+	}
 	return h, ""
 }
 
-// login stores the user and the port, if they are given.
-func (h *host) login(user string, port int) {
-	if user != "" {
-		h.Set("user", user)
-	}
-	if port != 0 {
-		h.Set("port", port)
-	}
+func isIP(s string) bool {
+	_, err := netip.ParseAddr(s)
+	return err == nil
 }
 
 // nameOf returns the name of a host that has only an address: the address, of an IPv6 address
@@ -91,11 +95,16 @@ func OneOrMore(text string) any {
 	return text
 }
 
-// With stores a setting of all hosts, and returns what is wrong with it, "" if nothing.
+// AskSudo is the setting sudo of hosts whose password for sudo is asked for.
+const AskSudo = "{password_from: ask}"
+
+// With stores a setting of all hosts, as Set does, and returns what is wrong with it, "" if nothing.
 func (d *Draft) With(key string, value any, env inventory.Env) string {
 	if d.Defaults == nil {
 		d.Defaults = Settings{}
 	}
-	d.Defaults.Set(key, value)
+	if d.Defaults.Set(key, value); key == "sudo" && value == AskSudo {
+		d.Defaults[key] = AskSudo
+	}
 	return d.Defaults.Check(key, env)
 }

@@ -5,6 +5,9 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+	"unicode/utf8"
+
+	"gopkg.in/yaml.v3"
 
 	"github.com/aoifleet/aoifleet/internal/inventory"
 	"github.com/aoifleet/aoifleet/test/fuzz"
@@ -47,9 +50,9 @@ func hosts(inv *inventory.Inventory) string {
 
 func TestFromList(t *testing.T) {
 	const list = "\ufeff# a list\r\n\r\nvm-1\r\n10.0.0.4   # a comment\nroot@10.0.0.5:2222\n" +
-		"edr-1 azureuser@edr-1.example.net:22\nedr-2\t10.0.0.7\n10.0.0.8 edr-3\nfd00::1\nadmin@[fd00::2]:2022\nsix fd00::3\nlondon-[01-02] 10.1.0.[1-2]\nssh://u@vm-9:2200\nyes\nnull\n0x10\n"
+		"edr-1 azureuser@edr-1.example.net:22\nedr-2\t10.0.0.7\n10.0.0.8 edr-3\nfd00::1\nadmin@[fd00::2]:2022\nsix fd00::3\n10.0.0.8 10.0.0.9 # its name is an address\nlondon-[01-02] 10.1.0.[1-2]\nssh://u@vm-9:2200\nyes\nnull\n0x10\n"
 	const want = "vm-1=vm-1 10.0.0.4=10.0.0.4 10.0.0.5=root@10.0.0.5:2222 edr-1=azureuser@edr-1.example.net:22 edr-2=10.0.0.7 edr-3=10.0.0.8" +
-		" ip-fd00--1=fd00::1 ip-fd00--2=admin@fd00::2:2022 six=fd00::3 london-01=10.1.0.1 london-02=10.1.0.2 vm-9=u@vm-9:2200 yes=yes null=null 0x10=0x10"
+		" ip-fd00--1=fd00::1 ip-fd00--2=admin@fd00::2:2022 six=fd00::3 10.0.0.8=10.0.0.9 london-01=10.1.0.1 london-02=10.1.0.2 vm-9=u@vm-9:2200 yes=yes null=null 0x10=0x10"
 	d, err := FromList(list, "line")
 	if _, inv := written(t, d, err); hosts(inv) != want {
 		t.Errorf("got  %s\nwant %s", hosts(inv), want)
@@ -80,6 +83,7 @@ func TestFromListRefuses(t *testing.T) {
 		"!x\n":                       "",
 		"<<\n":                       "",
 		"a,b\n":                      "",
+		"a#b\n":                      `line 1: host name "a#b" has a character other than letters, digits, ".", "_" and "-"`,
 		"-a\n":                       `line 1: host name "-a" starts with "-"`,
 		"all\n":                      `line 1: host name "all" is reserved: as a selector it means every host`,
 		"a-[1-2] 10.0.0.[1-3]\n":     "line 1: the name expands to 2, the address to 3",
@@ -122,9 +126,10 @@ func TestWith(t *testing.T) {
 		want  string
 	}{
 		{"user", "yes", ""}, {"user", "12", ""}, {"user", "a{b", ""}, {"user", "a port", "user has a space or an unprintable character"}, {"user", "a\nport: 1", "user must be one line without control characters"},
-		{"certificate", "certs/{name}.p12.b64", ""}, {"certificate", "a: b # c", ""}, {"certificate", "{command: reboot}", "certificate: only {name} is replaced in it"},
+		{"certificate", "certs/{name}.p12.b64", ""}, {"certificate", "a: b # c", ""}, {"certificate", "it's \"a\"", ""}, {"certificate", "1e3", ""}, {"certificate", "null", ""}, {"certificate", "2026-01-01", ""}, {"certificate", "---", ""},
+		{"certificate", "a\nb", "certificate must be one line without control characters"}, {"certificate", "a\xffb", "the file is not UTF-8 text"}, {"certificate", "a\u2028b", "certificate has an invisible character"}, {"certificate", "{command: reboot}", "certificate: only {name} is replaced in it"},
 		{"jump", OneOrMore("a,b@c:22"), ""}, {"jump", OneOrMore("none"), ""}, {"jump", OneOrMore("a,-oX"), `jump: host "-oX" starts with "-"`},
-		{"sudo", map[string]string{"password_from": "ask"}, ""}, {"sudo", "all", "sudo must be none, passwordless or {password_from: …}"},
+		{"sudo", AskSudo, ""}, {"sudo", "all", "sudo must be none, passwordless or {password_from: …}"},
 	} {
 		d, err := FromList("x\ny\n", "line")
 		if wrong := d.With(c.key, c.value, testEnv); wrong != c.want {
@@ -166,6 +171,24 @@ func FuzzFromList(f *testing.F) {
 			if h.CertificateCommand != "" || h.SSHConfig != "" || h.Group != "" || len(h.Jump) > 0 {
 				t.Errorf("%+v\n%s", h, data)
 			}
+		}
+	})
+}
+
+// FuzzFlow: YAML reads the same text again, in a mapping and as a key, on one line.
+func FuzzFlow(f *testing.F) {
+	for _, s := range []string{"", "a", "yes", "~", "1e3", "0x10", "1_0", "2026-01-01", "null", "<<", "---", "...", "a: b", "a #", "it's", "\"", "a\nb", "\r", "\x00", "\u0085", "\u2028", "\ufeff", "!x", "&a", "*a", "{", "]", ",", "é", "\U0001f600", "\u202e", "-", "?", "@a", "`", "%", "a:", "\\", " a ", "\ud7ff"} {
+		f.Add(s)
+	}
+	f.Fuzz(func(t *testing.T, s string) {
+		var got map[string][]string
+		text := "{" + flow(s) + ": " + flow([]string{s, "x"}) + "}"
+		err := yaml.Unmarshal([]byte(text), &got)
+		if !utf8.ValidString(s) { // an inventory that is not UTF-8 is refused
+			return
+		}
+		if err != nil || len(got) != 1 || len(got[s]) != 2 || got[s][0] != s || strings.ContainsAny(text, "\n\r\u0085\u2028\u2029") {
+			t.Errorf("%q: %s: %v %q", s, text, err, got)
 		}
 	})
 }

@@ -8,7 +8,9 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/aoifleet/aoifleet/internal/display"
 	"github.com/aoifleet/aoifleet/internal/inventory"
+	"github.com/aoifleet/aoifleet/internal/problem"
 )
 
 // vars are the variables of a host.
@@ -40,6 +42,17 @@ type translator struct {
 	labels  []string
 	checked map[string]string // what is wrong with "key: value"
 	own     map[string]bool   // variables that are not Ansible's
+	found   map[string]bool   // those of labels that a host has
+}
+
+// checkLabels returns an error for a label that no host has: it is probably misspelt.
+func (t *translator) checkLabels(what string) error {
+	for _, name := range t.labels {
+		if !t.found[name] {
+			return problem.New(problem.Usage, "correct or leave out --label", "no host has the %s %s", what, display.Quote(name, 100))
+		}
+	}
+	return nil
 }
 
 // translate stores the settings of a host. It returns false for a host that is not reached by SSH.
@@ -142,7 +155,7 @@ func (t *translator) secrets(h *host, of vars, read map[string]bool) {
 		t.draft.notes.add(h.name, "%s is %s", name, secrets[name])
 		switch {
 		case strings.Contains(secrets[name], "sudo:"):
-			h.Set("sudo", map[string]string{"password_from": "ask"})
+			h.Settings["sudo"] = AskSudo
 		case strings.Contains(secrets[name], "password_from:"):
 			h.Set("password_from", "ask")
 		}
@@ -169,6 +182,9 @@ var identifier = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]{0,63}$`)
 // others keeps the variables that are to be labels, and notes the rest.
 func (t *translator) others(h *host, of vars, read map[string]bool) {
 	for _, name := range t.labels {
+		if t.found[name] = t.found[name] || of[name] != nil; of[name] == nil {
+			continue
+		}
 		if text, ok := t.text(h, of, name); ok {
 			t.set(h, "labels."+name, name, text)
 		}
@@ -223,6 +239,7 @@ var sshOptions = strings.Fields("forwardagent serveraliveinterval serveralivecou
 func (t *translator) sshArg(h *host, name, flag, option, value string) {
 	const elsewhere = ": set it in ~/.ssh/config, which applies here too"
 	switch {
+	case (flag == "-J" || option == "proxyjump") && h.Settings["jump"] != "": // ssh uses the first
 	case flag == "-J" || option == "proxyjump":
 		t.set(h, "jump", name, OneOrMore(value))
 	case option == "proxycommand":
