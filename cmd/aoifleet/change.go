@@ -120,7 +120,8 @@ func (c *change) carryOut(do func(cut context.Context, s fleet.Steps) (*fleet.Ch
 	commands.Rollback = []string{"aoifleet", "rollback", c.fleet.RunID(), "-i", file}
 	document := sync.OnceValue(func() *report.Document {
 		d := c.document(c.fleet, report.RunHosts(result.Run, c.fleet.Started))
-		d.Warnings, d.Next = report.PlanWarnings(result.Plan), report.NextCommands(result.Run, commands)
+		d.Warnings = append(report.PlanWarnings(result.Plan), report.RunWarnings(result.Run)...)
+		d.Next, d.Undo = report.NextCommands(result.Run, commands), report.Undo(result.Run, commands)
 		if c.more != nil {
 			c.more(d)
 		}

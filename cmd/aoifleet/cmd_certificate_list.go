@@ -26,6 +26,7 @@ func certificateListCommand(call *invocation) *cobra.Command {
 }
 
 func runList(call *invocation, flags signInFlags) error {
+	started := time.Now()
 	return withRegistrar(call, flags, func(registrar *verify.Registrar, entries []rollout.Entry, _ *certificate.Certificate) error {
 		list, err := registrar.List(call.ctx, entries, flags.tenant, flags.client)
 		if err != nil {
@@ -37,7 +38,7 @@ func runList(call *invocation, flags signInFlags) error {
 			Applications []report.Application `json:"applications"`
 		}{call.head(), report.ApplicationsOf(list, time.Now())}
 		call.writeReports(func() *report.Report {
-			head := report.NewDocument(call.head(), "", time.Now(), nil)
+			head := report.NewDocument(call.head(), "", started, nil)
 			head.Owner = call.owner
 			return report.OfApplications(list, head, document)
 		})

@@ -51,7 +51,7 @@ func runStatus(call *invocation, flags statusFlags) error {
 	call.exit(statusCode(s))
 	document := func() *report.Document {
 		d := call.document(f, s.Hosts())
-		d.Principals, d.Warnings = s.Principals(), report.ShownWarnings(s.Warnings)
+		d.Principals, d.Warnings, d.Next = s.Principals(), report.ShownWarnings(s.Warnings), s.Next()
 		return d
 	}
 	call.report(document)

@@ -36,10 +36,10 @@ func (call *invocation) checkReports(cmd *cobra.Command, args []string) error {
 		if !slices.Contains(report.Formats, reportFormat(path)) {
 			return usage("--report "+path+": the ending is no format of a report", reportHint)
 		}
-		if slices.Contains(call.reports[:i], path) {
+		if slices.ContainsFunc(call.reports[:i], func(other string) bool { return realPath(other) == realPath(path) }) {
 			return usage("--report "+path+" is given twice", "name another file")
 		}
-		if other := sameFileAs(cmd, args, path); other != "" {
+		if other := call.sameFileAs(cmd, args, path); other != "" {
 			return usage("--report "+path+" is also the file of "+other, "name another file: a report replaces what is there")
 		}
 		if err := localfile.CanWrite(path); err != nil {
@@ -50,13 +50,27 @@ func (call *invocation) checkReports(cmd *cobra.Command, args []string) error {
 	return nil
 }
 
-// sameFileAs returns the other flag or the argument that names the file at path, "" if none
-// does.
-func sameFileAs(cmd *cobra.Command, args []string, path string) (name string) {
+// realPath returns a path with its folder's links resolved.
+func realPath(path string) string {
 	absolute, _ := filepath.Abs(path)
+	if folder, err := filepath.EvalSymlinks(filepath.Dir(absolute)); err == nil {
+		return filepath.Join(folder, filepath.Base(absolute))
+	}
+	return absolute
+}
+
+// sameFileAs returns what else names the file at path: a flag, an argument or a variable; "" if
+// nothing does.
+func (call *invocation) sameFileAs(cmd *cobra.Command, args []string, path string) (name string) {
+	real := realPath(path)
 	is := func(other string) bool {
-		other, err := filepath.Abs(other)
-		return err == nil && other == absolute
+		if target, err := filepath.EvalSymlinks(other); err == nil && realPath(target) == real {
+			return true
+		}
+		return other != "" && realPath(other) == real
+	}
+	if is(call.getenv("AOIFLEET_INVENTORY")) {
+		name = "AOIFLEET_INVENTORY"
 	}
 	cmd.Flags().Visit(func(f *pflag.Flag) {
 		if f.Value.Type() == "string" && is(f.Value.String()) {

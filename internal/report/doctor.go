@@ -75,11 +75,18 @@ func (d *Doctor) Text(w io.Writer, each bool) {
 	} else {
 		d.failures(w)
 	}
-	if n := len(d.Visits); n > 0 && !slices.ContainsFunc(d.Checks, doctor.Failed) {
-		first := d.Visits[0].Host.Name
-		fmt.Fprintf(w, "next: %s\n", display.Command([]string{"aoifleet", "rotate", "--rehearse", "-i", d.Inventory, "--limit", first}))
+	for _, next := range d.next() {
+		fmt.Fprintf(w, "next: %s\n", next)
 	}
 	fmt.Fprintln(w, d.totals())
+}
+
+// next returns the command to try after checks of which none failed.
+func (d *Doctor) next() []string {
+	if len(d.Visits) == 0 || slices.ContainsFunc(d.Checks, doctor.Failed) {
+		return nil
+	}
+	return []string{display.Command([]string{"aoifleet", "rotate", "--rehearse", "-i", d.Inventory, "--limit", d.Visits[0].Host.Name})}
 }
 
 func (d *Doctor) rows(w io.Writer, visit int) {

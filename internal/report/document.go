@@ -44,6 +44,8 @@ type Document struct {
 	Policy     *planfile.Policy `json:"policy,omitempty"`
 	// Next has the commands that continue after a run.
 	Next []string `json:"next,omitempty"`
+	// Undo is the command that undoes a run.
+	Undo string `json:"undo,omitempty"`
 	// EstimatedMS is, in a plan with changes, how long carrying it out takes, in milliseconds.
 	EstimatedMS int64     `json:"estimated_ms,omitempty"`
 	Warnings    []Warning `json:"warnings,omitempty"`
@@ -53,7 +55,7 @@ type Document struct {
 	Renewals []Renewal `json:"renewals,omitempty"`
 }
 
-// Warning is a safeguard that a plan does not use.
+// Warning is a safeguard that a plan does not use, or what is not known after a run.
 type Warning struct {
 	Name    string `json:"name"`
 	Message string `json:"message"`
@@ -227,7 +229,11 @@ func RunHosts(r *rollout.Run, started time.Time) []Host {
 	hosts := make([]Host, len(r.Results))
 	for i, res := range r.Results {
 		h := entryHost(res.Entry)
-		h.Notes, h.Evidence, h.Diagnostics = append(h.Notes, res.Notes...), res.Evidence, diagnosticsOf(res)
+		h.Evidence, h.Diagnostics = res.Evidence, diagnosticsOf(res)
+		if text := achieved(res); text != "" {
+			h.Notes = append(h.Notes, text)
+		}
+		h.Notes = append(h.Notes, res.Notes...)
 		if res.Proof != "" {
 			h.Proof = &res.Proof
 		}

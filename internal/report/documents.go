@@ -1,6 +1,7 @@
 package report
 
 import (
+	"fmt"
 	"strings"
 	"time"
 
@@ -9,7 +10,7 @@ import (
 )
 
 // fromJournal says what a journal does not have.
-const fromJournal = "made from the journal of the run: without the hosts' notes and evidence, the subject and the end of the certificates, and the service principals"
+const fromJournal = "made from the journal of the run: without the warnings of the run (such as --force, --skip-verify and --no-deadman), the hosts' notes and evidence, the subject and the end of the certificates, and the service principals"
 
 // journalDocument returns the document of a run as far as its journal knows it. Its texts are
 // sanitised.
@@ -22,6 +23,12 @@ func journalDocument(run *journal.Run) *Document {
 	d := &Document{SchemaVersion: SchemaVersion, ToolVersion: s.ToolVersion, RunID: s.RunID, Command: s.Command, StartedAt: run.Started, FinishedAt: last,
 		DurationMS: last.Sub(run.Started).Milliseconds(), ExitCode: unfinished, Owner: s.Owner, PlanID: s.PlanID,
 		Inventory: &planfile.Inventory{File: s.Inventory}, Totals: s.Totals, Warnings: []Warning{{"from_journal", fromJournal}}}
+	if s.IgnoreWindow != "" {
+		d.Warnings = append(d.Warnings, Warning{"ignore_window", "windows and freezes were ignored: " + s.IgnoreWindow})
+	}
+	if run.Damaged > 0 {
+		d.Warnings = append(d.Warnings, Warning{"damaged_journal", fmt.Sprintf("unreadable lines in the journal: %d", run.Damaged)})
+	}
 	if run.Exit != nil {
 		d.ExitCode = *run.Exit
 	}
@@ -34,6 +41,14 @@ func journalDocument(run *journal.Run) *Document {
 	for _, e := range run.Entries {
 		if h := hosts[e.Host]; h != nil {
 			h.record(shownEntry(e), run.Started)
+		}
+	}
+	for i := range d.Hosts {
+		if h := &d.Hosts[i]; h.Outcome == nil {
+			h.Reason = lastStep("")
+			if n := len(h.Steps); n > 0 {
+				h.Reason = lastStep(h.Steps[n-1].Name)
+			}
 		}
 	}
 	return d

@@ -7,6 +7,7 @@ import (
 	"html/template"
 	"io"
 	"strconv"
+	"strings"
 )
 
 // htmlPage is the page with what the browser needs. The policy allows the page's own style
@@ -30,7 +31,10 @@ func (p *Page) Labels() []string {
 var htmlTemplate = template.Must(template.New("report.html").Funcs(template.FuncMap{
 	"px": func(x float64) string { return strconv.FormatFloat(x, 'f', 1, 64) },
 	"width": func(cell string) string {
-		if len(cell) > 40 {
+		switch {
+		case len(cell) > 30 && !strings.Contains(cell, " "): // a thumbprint, the ID of an application
+			return "id"
+		case len(cell) > 30:
 			return "long"
 		}
 		return "short"

@@ -56,7 +56,14 @@ func (p *Page) junit(w io.Writer) error {
 	if !p.Started.IsZero() {
 		s.Timestamp = p.Started.UTC().Format("2006-01-02T15:04:05")
 	}
-	for _, f := range p.Facts {
+	facts := append([]Fact{{"Verdict", p.Verdict}, {"Result", p.Detail}}, p.Facts...)
+	for _, text := range p.Notices {
+		facts = append(facts, Fact{"Warning", text})
+	}
+	for _, text := range p.Next {
+		facts = append(facts, Fact{"Next", text})
+	}
+	for _, f := range facts {
 		s.Properties = append(s.Properties, junitProperty{f.Label, valid(f.Value)})
 	}
 	for _, r := range p.Hosts {

@@ -31,6 +31,7 @@ type Page struct {
 	Sites           Table
 	Timeline        *Timeline // nil: no host has a step
 	Causes          []Cause
+	Noun            string   // of Hosts
 	Columns         []string // of Hosts, after the name
 	Hosts           []Row
 }
@@ -45,6 +46,9 @@ const (
 	warn Level = "warn"
 	bad  Level = "bad"
 )
+
+// levels has them in this order.
+var levels = []Level{good, none, warn, bad}
 
 // Fact is a value with its label.
 type Fact struct{ Label, Value string }
@@ -152,7 +156,7 @@ func pageOf(d *Document) *Page {
 		shown.Owner, shown.ToolVersion, shown.Inventory, shown.PlanDigest, shown.Policy = s.Owner, s.ToolVersion, &s.Inventory, s.Digest, &s.Policy
 		d = &shown
 	}
-	p := &Page{Command: longText(d.Command), Started: d.StartedAt, Seconds: float64(d.DurationMS) / 1e3}
+	p := &Page{Noun: "Hosts", Command: longText(d.Command), Started: d.StartedAt, Seconds: float64(d.DurationMS) / 1e3}
 	p.head(d)
 	for _, w := range d.Warnings {
 		p.Notices = append(p.Notices, longText(w.Message))
@@ -243,6 +247,9 @@ func (p *Page) finish(g *grouped) {
 	evidence := map[string][]string{}
 	for _, r := range p.Hosts {
 		evidence[r.Name] = r.Evidence
+		if r.Failed && slices.Index(levels, r.Level) > slices.Index(levels, p.Level) { // "Interrupted", and a host has failed
+			p.Level = r.Level
+		}
 	}
 	slices.SortStableFunc(g.list, func(a, b *group) int {
 		return cmp.Or(b.weight-a.weight, len(b.hosts)-len(a.hosts))
@@ -314,7 +321,6 @@ func sitesOf(rows []Row) Table {
 
 // sortedLabels returns labels from good to bad: outcomes in their order.
 func sortedLabels(labels map[string]Level) []string {
-	levels := []Level{good, none, warn, bad}
 	var list []string
 	for label := range labels {
 		list = append(list, label)

@@ -40,6 +40,7 @@ func (p *Page) head(d *Document) {
 		fact("Inventory", d.Inventory.File)
 		fact("Digest of the inventory", d.Inventory.SHA256)
 	}
+	fact("To undo", d.Undo)
 	fact("Tool", "aoifleet "+d.ToolVersion)
 	if d.ExitCode != unfinished {
 		fact("Exit code", fmt.Sprint(d.ExitCode))
@@ -67,7 +68,7 @@ func planRow(h Host) Row {
 		r.Label, r.Level = outcomeOf(h)
 	}
 	r.failure(h)
-	r.Cells = []string{longText(h.Site), waveOf(h), cmp.Or(planned(h), r.Label), exchanged(h), r.why(h)}
+	r.Cells = []string{longText(h.Site), waveOf(h), cmp.Or(planned(h), r.Label), exchanged(h, endOf(h, "")), r.why(h)}
 	return r
 }
 
@@ -88,7 +89,7 @@ func runRow(h Host) Row {
 	if h.DurationMS > 0 {
 		took = Short(roundDuration(h.DurationMS))
 	}
-	r.Cells = []string{longText(h.Site), waveOf(h), r.Label, exchanged(h), took, r.why(h)}
+	r.Cells = []string{longText(h.Site), waveOf(h), r.Label, exchanged(h, endOf(h, noOutcome(len(h.Steps) > 0))), took, r.why(h)}
 	return r
 }
 
@@ -117,12 +118,24 @@ func statusRow(h Host) Row {
 	if h.Rotated != nil {
 		proof = shortText(h.Rotated.Proof) + " " + h.Rotated.At.UTC().Format(time.DateOnly)
 	}
-	note := r.why(h)
-	if h.Drifted != nil && *h.Drifted && h.Error == nil {
-		note = strings.TrimPrefix(note+"; not the inventory's certificate", "; ")
+	h.Proof = nil // it has a column
+	if h.Drifted != nil && *h.Drifted {
+		h.Notes = append(slices.Clone(h.Notes), "not the inventory's certificate")
 	}
+	if len(h.Leftovers) > 0 {
+		h.Notes = append(slices.Clone(h.Notes), "leftovers of ended runs: "+strings.Join(h.Leftovers, ", "))
+	}
+	note := r.why(h)
 	r.Cells = []string{longText(h.Site), r.Label, unit, thumb, expires, days, proof, note}
 	return r
+}
+
+// endOf returns the outcome of a host, or else the other one.
+func endOf(h Host, other rollout.Outcome) rollout.Outcome {
+	if h.Outcome == nil {
+		return other
+	}
+	return rollout.Outcome(*h.Outcome)
 }
 
 func outcomeOf(h Host) (string, Level) {
@@ -166,7 +179,11 @@ func (r *Row) why(h Host) string {
 	case h.Proof != nil:
 		return longText(strings.Join(append([]string{"proof: " + *h.Proof}, h.Notes...), "; "))
 	}
-	return longText(strings.Join(slices.DeleteFunc(append([]string{h.Reason, h.Note}, h.Notes...), func(s string) bool { return s == "" }), "; "))
+	reason := h.Reason
+	if r.Skipped && h.Action != string(rollout.None) { // why it was to be changed
+		reason = ""
+	}
+	return longText(strings.Join(slices.DeleteFunc(append([]string{reason, h.Note}, h.Notes...), func(s string) bool { return s == "" }), "; "))
 }
 
 func waveOf(h Host) string {
@@ -177,17 +194,14 @@ func waveOf(h Host) string {
 }
 
 // exchanged returns the thumbprints of a host, short.
-func exchanged(h Host) string {
-	short := func(c *Certificate) string { return shortThumbprints(shortText(c.Thumbprint)) }
-	switch {
-	case h.Old == nil && h.New == nil:
-		return ""
-	case h.Old == nil:
-		return "- → " + short(h.New)
-	case h.New == nil || h.New.Thumbprint == h.Old.Thumbprint:
-		return short(h.Old)
+func exchanged(h Host, outcome rollout.Outcome) string {
+	var print [2]string
+	for i, c := range []*Certificate{h.Old, h.New} {
+		if c != nil {
+			print[i] = shortThumbprints(shortText(c.Thumbprint))
+		}
 	}
-	return short(h.Old) + " → " + short(h.New)
+	return exchange(print[0], print[1], outcome, rollout.Action(h.Action))
 }
 
 // certificates adds the table of the old and the new certificates, with the hosts of each pair.
@@ -198,9 +212,12 @@ func (p *Page) certificates(d *Document) {
 		if h.New == nil || d.Command == "status" {
 			continue
 		}
-		label := "to change"
-		if h.Outcome != nil {
-			label, _ = outcomeOf(h)
+		label, _ := outcomeOf(h)
+		switch _, plan := d.Totals[toChange]; {
+		case !plan:
+			label += ": " + live(endOf(h, noOutcome(len(h.Steps) > 0)), rollout.Action(h.Action))
+		case h.Outcome == nil:
+			label = "to change"
 		}
 		key := pair{shortText(h.ClientID), describeCertificate(h.Old), describeCertificate(h.New), label}
 		if hosts[key] == nil {

@@ -162,7 +162,7 @@ func TestMarkdownIsNoMarkup(t *testing.T) {
 func TestMarkdownIsBounded(t *testing.T) {
 	d := rotation(3000)
 	for i := range d.Hosts {
-		d.Hosts[i].Reason, d.Hosts[i].Proof = strings.Repeat("long ", 500), nil
+		d.Hosts[i].Notes = []string{strings.Repeat("long ", 500)}
 	}
 	text := written(t, Of(d), "md")
 	if len(text) > maxMarkdown || len(text) < 10_000 || !strings.Contains(text, "more: see the HTML or the JSON report") {

@@ -21,7 +21,7 @@ func OfRun(run *journal.Run) *Report { return Of(journalDocument(run)) }
 
 // OfFailure returns the report of a command that ended with an error.
 func OfFailure(f Failure, at time.Time) *Report {
-	p := &Page{Command: longText(f.Command), Started: at, Level: bad, Verdict: "The command ended with an error", Columns: []string{"Class", "Message"}}
+	p := &Page{Command: longText(f.Command), Started: at, Level: bad, Verdict: "The command ended with an error", Noun: "Command", Columns: []string{"Class", "Message"}}
 	p.head(&Document{Command: f.Command, ToolVersion: f.ToolVersion, StartedAt: at, ExitCode: f.ExitCode})
 	why := []string{longText(f.Error.Message)}
 	if f.Error.Hint != "" {
@@ -35,7 +35,7 @@ func OfFailure(f Failure, at time.Time) *Report {
 
 // OfDoctor returns the report of an examination; the document has its head.
 func OfDoctor(d *Doctor, head *Document) *Report {
-	p := &Page{Command: head.Command, Started: head.StartedAt, Seconds: float64(head.DurationMS) / 1e3, Columns: []string{"Site", "Result", "Passed", "Failed checks"}}
+	p := &Page{Command: head.Command, Started: head.StartedAt, Seconds: float64(head.DurationMS) / 1e3, Noun: "Hosts", Columns: []string{"Site", "Result", "Passed", "Failed checks"}, Next: d.next(), Detail: d.totals()}
 	p.head(head)
 	p.judge(checkVerdicts, head.ExitCode)
 	checks := Table{Title: "Checks", Columns: []string{"Check", "ok", "failed", "not checked"}, Levels: []Level{good, bad, none}}
@@ -93,7 +93,7 @@ func (d *Doctor) row(visit int, counts map[string]*[3]int) Row {
 // OfApplications returns the report of the certificates of applications, one row each; the
 // document has its head.
 func OfApplications(list []*verify.Listing, head *Document, document any) *Report {
-	p := &Page{Command: head.Command, Started: head.StartedAt, Seconds: float64(head.DurationMS) / 1e3, Columns: []string{"Application", "State", "From", "Until", "On", "Use"}}
+	p := &Page{Command: head.Command, Started: head.StartedAt, Seconds: float64(head.DurationMS) / 1e3, Noun: "Certificates", Columns: []string{"Application", "State", "From", "Until", "On", "Use"}}
 	p.head(head)
 	p.judge(checkVerdicts, head.ExitCode)
 	var g grouped

@@ -1,6 +1,7 @@
 package report
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -203,14 +204,12 @@ func (v View) runHosts(w io.Writer, run *journal.Run) error {
 	fmt.Fprintln(t, "HOST\tOUTCOME\tCERTIFICATE\tNOTE")
 	for _, name := range run.Hosts {
 		e, ended := run.Ends[name]
-		outcome, note := shortText(e.Outcome), remark(e)
+		outcome, note, end := shortText(e.Outcome), remark(e), rollout.Outcome(e.Outcome)
 		if !ended {
-			e, outcome, note = planned[name], "-", "no outcome"
-			if step := steps[name]; step != "" {
-				note = "no outcome; last step: " + shortText(step)
-			}
+			e, outcome, note, end = planned[name], "-", lastStep(steps[name]), noOutcome(steps[name] != "")
 		}
-		fmt.Fprintf(t, "%s\t%s\t%s\t%s\n", shortText(name), outcome, exchange(e), note)
+		certificates := exchange(shortText(e.Old), shortText(e.New), end, rollout.Action(planned[name].Step))
+		fmt.Fprintf(t, "%s\t%s\t%s\t%s\n", shortText(name), outcome, cmp.Or(certificates, "-"), note)
 	}
 	return t.Flush()
 }
@@ -228,18 +227,60 @@ func remark(e journal.Entry) string {
 	return ""
 }
 
-// exchange returns the thumbprint of an old certificate and of its successor.
-func exchange(e journal.Entry) string {
-	old, next := shortText(e.Old), shortText(e.New)
-	switch {
-	case old == "" && next == "":
-		return "-"
-	case old == "":
-		return "- → " + next
-	case next == "" || next == old:
-		return old
+// lastStep says how far a host without an outcome got.
+func lastStep(step string) string {
+	if step == "" {
+		return "no outcome; no step had begun"
 	}
-	return old + " → " + next
+	return "no outcome; last step: " + shortText(step)
+}
+
+// noOutcome returns the outcome that a host without one may have.
+func noOutcome(begun bool) rollout.Outcome {
+	if begun {
+		return rollout.Unknown
+	}
+	return rollout.Skipped
+}
+
+// What is live after an outcome of an action: the certificate from before it, or its successor.
+const (
+	notChanged = "not changed"
+	oldLive    = "the old one is live"
+	newLive    = "the new one is live"
+	eitherLive = "either may be live"
+)
+
+func live(outcome rollout.Outcome, action rollout.Action) string {
+	switch outcome {
+	case rollout.Restored: // also what rotate has undone
+		if action == rollout.Rotate {
+			return oldLive
+		}
+	case rollout.Unknown, rollout.Failed:
+		return eitherLive
+	case rollout.RolledBack:
+		return oldLive
+	case rollout.Refused, rollout.Unreachable, rollout.Skipped, rollout.Rehearsed, rollout.NotApplicable:
+		return notChanged
+	}
+	return newLive
+}
+
+// exchange returns the thumbprint of the live certificate after an outcome, with that from before
+// if they differ: "OLD → NEW". A host that was to be changed and was not has its old one.
+func exchange(old, next string, outcome rollout.Outcome, action rollout.Action) string {
+	switch is := live(outcome, action); {
+	case is == oldLive || is == notChanged || next == old:
+		return old
+	case next == "" && outcome == rollout.Restored:
+		return old + " before"
+	case next == "":
+		return old
+	case is == eitherLive:
+		return cmp.Or(old, "unknown") + " or " + next
+	}
+	return cmp.Or(old, "-") + " → " + next
 }
 
 func (v View) runEntries(w io.Writer, run *journal.Run) error {

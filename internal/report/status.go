@@ -149,9 +149,18 @@ func (s *Status) Text(w io.Writer) {
 	_ = t.Flush() // as with all writes here, the caller asks w for the error
 	s.inUse(w)
 	Warnings(w, s.Warnings)
-	if unsettled := rollout.NeedRecovery(s.Entries); unsettled != nil {
-		fmt.Fprintf(w, "next: %s\n", display.Command(append(slices.Clone(s.Recover), "--limit", strings.Join(inventory.Fold(unsettled), ","))))
+	for _, next := range s.Next() {
+		fmt.Fprintf(w, "next: %s\n", next)
 	}
+}
+
+// Next returns the command that ends unfinished runs, nil if there is none.
+func (s *Status) Next() []string {
+	unsettled := rollout.NeedRecovery(s.Entries)
+	if unsettled == nil {
+		return nil
+	}
+	return []string{display.Command(append(slices.Clone(s.Recover), "--limit", strings.Join(inventory.Fold(unsettled), ",")))}
 }
 
 func (s *Status) row(e rollout.Entry) []string {

@@ -177,43 +177,57 @@ type Commands struct {
 // cause, the next commands, the totals last.
 func (v View) Summary(w io.Writer, r *rollout.Run, again Commands, took time.Duration) {
 	var g grouped
-	unproven, changed := 0, 0
-	var settledBy time.Time
-	var withoutSwitch []string
 	for _, res := range r.Results {
-		if res.Outcome == rollout.Rotated && res.Proof == "process_only" {
-			unproven++
-		}
-		if res.Outcome == rollout.Rotated {
-			changed++
-		}
-		if res.Outcome == rollout.Unknown && res.SettlesAt.IsZero() && !res.Confirmed {
-			withoutSwitch = append(withoutSwitch, res.Host.Name)
-		}
-		if res.SettlesAt.After(settledBy) {
-			settledBy = res.SettlesAt
-		}
 		g.add(string(res.Outcome), weight(res.Outcome), res.Host.Name, because(res)...)
 	}
 	g.write(w, v)
-	if unproven > 0 {
-		v.note(w, "unproven", inventory.HostCount(unproven)+": running, but no fresh log line confirms the certificate")
-	}
-	if !settledBy.IsZero() {
-		v.note(w, "undecided", "unknown hosts will settle by "+settledBy.UTC().Format(time.TimeOnly+"Z")+" at the latest; after a reboot run recover (they have the old file)")
-	}
-	if len(withoutSwitch) > 0 {
-		v.note(w, "undecided", inventory.HostCount(len(withoutSwitch))+" of the unknown ones without a dead-man switch: nothing undoes the change there; run recover")
+	for _, it := range RunWarnings(r) {
+		v.note(w, it.Name, it.Message)
 	}
 	writeDiagnostics(w, r.Results)
-	if changed > 0 && again.Rollback != nil {
-		fmt.Fprintf(w, "to undo: %s\n", display.Command(again.Rollback))
+	if undo := Undo(r, again); undo != "" {
+		fmt.Fprintf(w, "to undo: %s\n", undo)
 	}
 	for _, next := range NextCommands(r, again) {
 		fmt.Fprintf(w, "next: %s\n", next)
 	}
 	fmt.Fprintf(w, "duration: %s\n", Short(took.Round(time.Second)))
 	v.print(w, "", 4, Totals(r))
+}
+
+// Undo returns the command that undoes a run, "" if it has changed no host.
+func Undo(r *rollout.Run, again Commands) string {
+	if r.Totals()[rollout.Rotated] == 0 || again.Rollback == nil {
+		return ""
+	}
+	return display.Command(again.Rollback)
+}
+
+// RunWarnings returns what is not known after a run.
+func RunWarnings(r *rollout.Run) (list []Warning) {
+	unproven, withoutSwitch := 0, 0
+	var settledBy time.Time
+	for _, res := range r.Results {
+		switch {
+		case res.Outcome == rollout.Rotated && res.Proof == "process_only":
+			unproven++
+		case res.Outcome == rollout.Unknown && res.SettlesAt.IsZero() && !res.Confirmed:
+			withoutSwitch++
+		}
+		if res.SettlesAt.After(settledBy) {
+			settledBy = res.SettlesAt
+		}
+	}
+	if unproven > 0 {
+		list = append(list, Warning{"unproven", inventory.HostCount(unproven) + ": running, but no fresh log line confirms the certificate"})
+	}
+	if !settledBy.IsZero() {
+		list = append(list, Warning{"undecided", "unknown hosts will settle by " + settledBy.UTC().Format(time.TimeOnly+"Z") + " at the latest; after a reboot run recover (they have the old file)"})
+	}
+	if withoutSwitch > 0 {
+		list = append(list, Warning{"undecided", inventory.HostCount(withoutSwitch) + " of the unknown ones without a dead-man switch: nothing undoes the change there; run recover"})
+	}
+	return list
 }
 
 // because returns the lines below a result's outcome.
@@ -224,15 +238,24 @@ func because(res rollout.Result) []string {
 		lines = append(lines, string(res.Problem.Class)+": "+Timeless(res.Problem.Message))
 	case res.Outcome == rollout.Rotated && res.Proof != "":
 		lines = append(lines, "proof: "+res.Proof)
-	case res.Outcome == rollout.Rotated && res.Seen != nil && res.Seen.Unit.Active == "inactive":
-		lines = append(lines, "the agent is stopped: nothing was started or checked")
-	case res.Outcome == rollout.Rehearsed:
-		lines = append(lines, "the boot guard and the timer each undid the change; owner, mode, label and ACL are kept")
+	case achieved(res) != "":
+		lines = append(lines, achieved(res))
 	case res.Outcome != rollout.Skipped || res.Action == rollout.None: // a skipped one was to be changed, or has a reason
 		lines = append(lines, Timeless(res.Reason))
 	}
 	lines = append(lines, res.Notes...)
 	return append(lines, hint(res.Entry)...)
+}
+
+// achieved says what an outcome without a proof means.
+func achieved(res rollout.Result) string {
+	switch {
+	case res.Outcome == rollout.Rotated && res.Proof == "" && res.Seen != nil && res.Seen.Unit.Active == "inactive":
+		return "the agent is stopped: nothing was started or checked"
+	case res.Outcome == rollout.Rehearsed:
+		return "the boot guard and the timer each undid the change; owner, mode, label and ACL are kept"
+	}
+	return ""
 }
 
 // logTime matches the time at the start of a line of the agent's log.

@@ -138,14 +138,15 @@ func (t *Timeline) ticks(end int64, scale float64) {
 		}
 		every = d * time.Second
 	}
-	for at := time.Duration(0); at.Milliseconds() <= end; at += max(every, time.Duration(end)*time.Millisecond/50) {
-		t.Ticks = append(t.Ticks, Tick{timelineLeft + int(float64(at.Milliseconds())*scale), Short(at.Round(time.Second))})
+	between := max(every.Milliseconds(), end/50, 1)
+	for at := int64(0); at <= end; at += between { // not in nanoseconds: they overflow after 292 years
+		t.Ticks = append(t.Ticks, Tick{timelineLeft + int(float64(at)*scale), Short((time.Duration(at) * time.Millisecond).Round(time.Second))})
 	}
 }
 
-// Bar is the number of hosts whose certificate ends in a month, with its place in an SVG.
+// Bar is the number of hosts whose certificate ends in a month or has expired, with its place in an SVG.
 type Bar struct {
-	Month         string // 2026-12
+	Month         string // 2026-12, or expired
 	Hosts         int
 	Level         Level
 	X, Y, W, H    int
@@ -155,42 +156,43 @@ type Bar struct {
 // The size of the bars' part of the SVG.
 const barsWidth, barsHeight, barsTop = 1000, 130, 30
 
-// maxMonths is how many months are shown; the last one has all that end later.
+// maxMonths is how many months are shown, from the present one on; the last one has all that end
+// later.
 const maxMonths = 18
 
-// expiryOf returns the ends of the live certificates by month. A month with an expired
-// certificate is bad, one that begins within 30 days is a warning.
-func expiryOf(d *Document) []Bar {
-	counts, first, last := map[string]int{}, "", ""
+// expiryOf returns the ends of the live certificates by month, after those that have expired.
+// A month that begins within 30 days is a warning.
+func expiryOf(d *Document) (bars []Bar) {
+	counts, last, most := map[int]int{}, -1, 0
+	months := func(t time.Time) int { return t.UTC().Year()*12 + int(t.UTC().Month()) }
 	for _, h := range d.Hosts {
 		if h.Old == nil {
 			continue
 		}
-		month := h.Old.NotAfter.UTC().Format("2006-01")
-		counts[month]++
-		first, last = min(cmp.Or(first, month), month), max(last, month)
-	}
-	if first == "" {
-		return nil
-	}
-	var bars []Bar
-	start, _ := time.Parse("2006-01", first)
-	for at := start; ; at = at.AddDate(0, 1, 0) {
-		month := at.Format("2006-01")
-		bars = append(bars, Bar{Month: month, Hosts: counts[month], Level: monthLevel(at, d.StartedAt)})
-		delete(counts, month)
-		if month >= last || len(bars) == maxMonths {
-			break
+		n := 0
+		if h.Old.NotAfter.After(d.StartedAt) {
+			n = min(months(h.Old.NotAfter)-months(d.StartedAt)+1, maxMonths)
 		}
+		counts[n]++
+		last, most = max(last, n), max(most, counts[n])
 	}
-	b := &bars[len(bars)-1]
-	for _, later := range counts {
-		b.Hosts += later
+	present := d.StartedAt.UTC().AddDate(0, 0, 1-d.StartedAt.UTC().Day())
+	for n := 0; n <= last; n++ {
+		month := present.AddDate(0, n-1, 0)
+		b := Bar{Month: month.Format("2006-01"), Hosts: counts[n], Level: good}
+		switch {
+		case n == 0 && b.Hosts == 0:
+			continue
+		case n == 0:
+			b.Month, b.Level = "expired", bad
+		case month.Before(d.StartedAt.AddDate(0, 0, 30)):
+			b.Level = warn
+		}
+		if n == maxMonths {
+			b.Month += "+"
+		}
+		bars = append(bars, b)
 	}
-	if len(counts) > 0 {
-		b.Month += "+"
-	}
-	most := slices.MaxFunc(bars, func(a, b Bar) int { return a.Hosts - b.Hosts }).Hosts
 	for i := range bars {
 		b, slot := &bars[i], min(barsWidth/len(bars), 120)
 		b.W, b.H = slot*7/10, (bars[i].Hosts*barsHeight+most-1)/most
@@ -198,14 +200,4 @@ func expiryOf(d *Document) []Bar {
 		b.Middle, b.Above = i*slot+slot/2, b.Y-6
 	}
 	return bars
-}
-
-func monthLevel(month, now time.Time) Level {
-	switch {
-	case month.AddDate(0, 1, 0).Before(now):
-		return bad
-	case month.Before(now.AddDate(0, 0, 30)):
-		return warn
-	}
-	return good
 }
