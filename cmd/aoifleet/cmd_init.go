@@ -11,6 +11,8 @@ import (
 	"strings"
 
 	"github.com/spf13/cobra"
+	"golang.org/x/text/encoding/unicode"
+	"golang.org/x/text/transform"
 
 	"github.com/aoifleet/aoifleet/internal/azurecloud"
 	"github.com/aoifleet/aoifleet/internal/display"
@@ -225,7 +227,7 @@ func writeNew(path string, text []byte) error {
 	return nil
 }
 
-// readSource reads a file or, for -, the standard input.
+// readSource reads a file or, for -, the standard input. What PowerShell 5 writes with > is UTF-16.
 func readSource(call *invocation, name string) ([]byte, error) {
 	var text []byte
 	var err error
@@ -239,6 +241,9 @@ func readSource(call *invocation, name string) ([]byte, error) {
 		return nil, usage(name+" can't be read: "+localfile.Reason(err), "name a file that you may read, or - for the standard input")
 	case len(text) > newinventory.MaxSize:
 		return nil, usage(fmt.Sprintf("%s is larger than %d MiB", name, newinventory.MaxSize>>20), "is it the right file?")
+	}
+	if utf8, _, err := transform.Bytes(unicode.BOMOverride(transform.Nop), text); err == nil {
+		text = utf8
 	}
 	return text, nil
 }

@@ -35,9 +35,9 @@ func FromAzure(data []byte, labels []string, public bool, env inventory.Env) (*D
 	count, groups := map[string]int{}, map[string]string{}
 	for _, m := range vms {
 		count[strings.ToLower(m.Name)]++
-		if m.PrivateIPs == nil && m.PublicIPs == nil {
-			return nil, problem.New(problem.Usage, "list them with -d: az vm list -d -o json", "the list of VMs has no addresses")
-		}
+	}
+	if len(vms) > 0 && !slices.ContainsFunc(vms, func(m vm) bool { return m.PrivateIPs != nil || m.PublicIPs != nil }) {
+		return nil, problem.New(problem.Usage, "list them with -d: az vm list -d -o json", "the list of VMs has no addresses")
 	}
 	for _, m := range vms {
 		name, folded := m.Name, strings.ToLower(m.ResourceGroup)

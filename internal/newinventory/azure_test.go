@@ -58,7 +58,7 @@ func TestFromAzureRefuses(t *testing.T) {
 		`[{"name": 5}]`:   "it is not the list of VMs that az vm list prints",
 		`[{"name": "a"}]`: "the list of VMs has no addresses",
 		`[]`:              "there are no hosts",
-		`[{"name": "a", "privateIps": "10.0.0.1"}]`: "there are no hosts; a: left out: its system is not Linux",
+		`[{"name": "a", "privateIps": "10.0.0.1"}, {"name": "b", "privateIps": null, "publicIps": null}]`: "there are no hosts; a, b: left out: its system is not Linux",
 	} {
 		d, err := FromAzure([]byte(data), nil, false, testEnv)
 		if err == nil {

@@ -118,7 +118,8 @@ func (d *Draft) refuse(errs inventory.Errors, lines map[int]*host) error {
 		hint = "is it the right inventory or list?"
 	}
 	if len(d.hosts) == 0 {
-		return problem.New(problem.Usage, hint, "there are no hosts%s", d.notes.brief())
+		notes := d.Notes()
+		return problem.New(problem.Usage, hint, "%s", strings.Join(append([]string{"there are no hosts"}, notes[:min(len(notes), 3)]...), "; "))
 	}
 	var all []string
 	for _, e := range errs[:min(len(errs), 10)] {
@@ -231,14 +232,6 @@ func (n *notes) lines() []string {
 		lines = append(lines, fmt.Sprintf("and %d more", more))
 	}
 	return lines
-}
-
-// brief returns the first note, for an error.
-func (n *notes) brief() string {
-	if lines := n.lines(); len(lines) > 0 {
-		return "; " + lines[0]
-	}
-	return ""
 }
 
 // common returns the settings that all of several hosts have.

@@ -22,7 +22,7 @@ func FromList(text, what string) (*Draft, error) {
 		return nil, problem.New(problem.Usage, "save it as UTF-8", "the list of hosts is not UTF-8 text")
 	}
 	n, seen := 0, map[string]string{}
-	for line := range strings.Lines(strings.TrimPrefix(text, "\ufeff")) {
+	for line := range strings.Lines(text) {
 		n++
 		words := strings.Fields(line)
 		if comment := slices.IndexFunc(words, func(w string) bool { return w[0] == '#' }); comment >= 0 {

@@ -49,7 +49,7 @@ func hosts(inv *inventory.Inventory) string {
 }
 
 func TestFromList(t *testing.T) {
-	const list = "\ufeff# a list\r\n\r\nvm-1\r\n10.0.0.4   # a comment\nroot@10.0.0.5:2222\n" +
+	const list = "# a list\r\n\r\nvm-1\r\n10.0.0.4   # a comment\nroot@10.0.0.5:2222\n" +
 		"edr-1 azureuser@edr-1.example.net:22\nedr-2\t10.0.0.7\n10.0.0.8 edr-3\nfd00::1\nadmin@[fd00::2]:2022\nsix fd00::3\n10.0.0.8 10.0.0.9 # its name is an address\nlondon-[01-02] 10.1.0.[1-2]\nssh://u@vm-9:2200\nyes\nnull\n0x10\n"
 	const want = "vm-1=vm-1 10.0.0.4=10.0.0.4 10.0.0.5=root@10.0.0.5:2222 edr-1=azureuser@edr-1.example.net:22 edr-2=10.0.0.7 edr-3=10.0.0.8" +
 		" ip-fd00--1=fd00::1 ip-fd00--2=admin@fd00::2:2022 six=fd00::3 10.0.0.8=10.0.0.9 london-01=10.1.0.1 london-02=10.1.0.2 vm-9=u@vm-9:2200 yes=yes null=null 0x10=0x10"

@@ -16,23 +16,20 @@ import (
 // vars are the variables of a host.
 type vars map[string]json.RawMessage
 
-// secrets are the variables with a secret, and what is done instead of copying it.
-var secrets = map[string]string{}
+const (
+	forms          = "; or {file: …}, {env: …}, {command: …}"
+	ofSudo         = "sudo: " + AskSudo + " asks for it" + forms
+	ofLogin        = "password_from: ask asks for it" + forms
+	passphraseOf   = "it is asked for; or passphrase_from {file: …}, {env: …}, {command: …}"
+	keyInInventory = "write the key to a file (chmod 600) and name it with identity_file"
+)
 
-func init() {
-	const forms = "; or {file: …}, {env: …}, {command: …}"
-	for _, name := range []string{"ansible_become_password", "ansible_become_pass", "ansible_sudo_pass", "ansible_sudo_password", "ansible_become_sudo_pass"} {
-		secrets[name] = "not copied: sudo: {password_from: ask} asks for it" + forms
-	}
-	for _, name := range []string{"ansible_password", "ansible_ssh_pass", "ansible_ssh_password"} {
-		secrets[name] = "not copied: password_from: ask asks for it" + forms
-	}
-	for _, name := range []string{"ansible_private_key_passphrase", "ansible_ssh_private_key_passphrase"} {
-		secrets[name] = "not copied: it is asked for; or passphrase_from" + strings.TrimPrefix(forms, "; or")
-	}
-	for _, name := range []string{"ansible_private_key", "ansible_ssh_private_key"} {
-		secrets[name] = "not copied: write the key to a file (chmod 600) and name it with identity_file"
-	}
+// secrets are the variables with a secret, and what is done instead of copying it.
+var secrets = map[string]string{
+	"ansible_become_password": ofSudo, "ansible_become_pass": ofSudo, "ansible_sudo_pass": ofSudo, "ansible_sudo_password": ofSudo, "ansible_become_sudo_pass": ofSudo,
+	"ansible_password": ofLogin, "ansible_ssh_pass": ofLogin, "ansible_ssh_password": ofLogin,
+	"ansible_private_key_passphrase": passphraseOf, "ansible_ssh_private_key_passphrase": passphraseOf,
+	"ansible_private_key": keyInInventory, "ansible_ssh_private_key": keyInInventory,
 }
 
 // translator translates variables of Ansible to settings. Its notes quote no value.
@@ -152,11 +149,11 @@ func (t *translator) secrets(h *host, of vars, read map[string]bool) {
 			continue
 		}
 		read[name] = true
-		t.draft.notes.add(h.name, "%s is %s", name, secrets[name])
-		switch {
-		case strings.Contains(secrets[name], "sudo:"):
+		t.draft.notes.add(h.name, "%s is not copied: %s", name, secrets[name])
+		switch secrets[name] {
+		case ofSudo:
 			h.Settings["sudo"] = AskSudo
-		case strings.Contains(secrets[name], "password_from:"):
+		case ofLogin:
 			h.Set("password_from", "ask")
 		}
 	}
@@ -214,13 +211,15 @@ func (t *translator) sshArgs(h *host, name, args string) {
 		return
 	}
 	words := shellWord.FindAllString(args, -1)
+	for i := range words {
+		words[i] = strings.NewReplacer(`"`, "", "'", "").Replace(words[i])
+	}
 	for len(words) > 0 {
-		word := strings.NewReplacer(`"`, "", "'", "").Replace(words[0])
+		word := words[0]
 		words = words[1:]
 		flag, value := word[:min(2, len(word))], word[min(2, len(word)):]
 		if value == "" && len(words) > 0 && len(flag) == 2 && strings.Contains("BbcDEeFIiJLlmOopQRSWw", flag[1:]) {
-			value = strings.NewReplacer(`"`, "", "'", "").Replace(words[0])
-			words = words[1:]
+			value, words = words[0], words[1:]
 		}
 		option := ""
 		if flag == "-o" {
