@@ -7,8 +7,10 @@ import (
 	"fmt"
 	"io"
 
+	"github.com/aoifleet/aoifleet/internal/display"
 	"github.com/aoifleet/aoifleet/internal/journal"
 	"github.com/aoifleet/aoifleet/internal/notify"
+	"github.com/aoifleet/aoifleet/internal/secret"
 	"github.com/aoifleet/aoifleet/internal/secretsource"
 )
 
@@ -20,7 +22,9 @@ func (f *Fleet) readHook(ctx context.Context) {
 	}
 	ctx, cancel := context.WithTimeout(ctx, notify.Limit)
 	defer cancel()
-	hook, err := f.secrets.Get(ctx, f.Inventory.Notify, "notify.url_from")
+	own := secret.NewResolver(ctx, nil, f.caller.Getenv) // of which the command ends with ctx
+	own.OnRead(display.Hide)
+	hook, err := own.Get(ctx, f.Inventory.Notify, "notify.url_from")
 	if errors.Is(err, context.DeadlineExceeded) {
 		err = fmt.Errorf("notify.url_from: no answer within %v", notify.Limit)
 	}
