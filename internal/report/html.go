@@ -19,15 +19,6 @@ type htmlPage struct {
 	Script template.JS
 }
 
-// Labels returns the labels of the rows, from good to bad.
-func (p *Page) Labels() []string {
-	labels := map[string]Level{}
-	for _, r := range p.Hosts {
-		labels[r.Label] = r.Level
-	}
-	return sortedLabels(labels)
-}
-
 var htmlTemplate = template.Must(template.New("report.html").Funcs(template.FuncMap{
 	"px": func(x float64) string { return strconv.FormatFloat(x, 'f', 1, 64) },
 	"width": func(cell string) string {

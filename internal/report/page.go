@@ -3,6 +3,7 @@ package report
 import (
 	"cmp"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -97,12 +98,14 @@ const (
 
 // levelOf returns the level of an outcome, by its colour on a terminal.
 func levelOf(label string) Level {
-	switch MarkOf(rollout.Outcome(label)).color {
-	case lipgloss.Green:
+	switch mark := MarkOf(rollout.Outcome(label)); {
+	case weight(rollout.Outcome(label)) < 0:
+		return bad // of a later version
+	case mark.color == lipgloss.Green:
 		return good
-	case lipgloss.Yellow:
+	case mark.color == lipgloss.Yellow:
 		return warn
-	case lipgloss.Red:
+	case mark.color == lipgloss.Red:
 		return bad
 	}
 	return none
@@ -237,9 +240,8 @@ func (p *Page) add(g *grouped, r Row) {
 func (p *Page) finish(g *grouped) {
 	p.Sites = sitesOf(p.Hosts)
 	var parts []string
-	for i, label := range p.Sites.Columns[1 : len(p.Sites.Columns)-1] {
-		total := p.Sites.Rows[len(p.Sites.Rows)-1]
-		parts = append(parts, total[i+1]+" "+label)
+	for i, label := range p.Labels() {
+		parts = append(parts, p.Sites.Rows[len(p.Sites.Rows)-1][i+1]+" "+label)
 	}
 	if p.Detail == "" && len(p.Hosts) > 0 {
 		p.Detail = inventory.HostCount(len(p.Hosts)) + ": " + strings.Join(parts, ", ")
@@ -264,10 +266,7 @@ func (p *Page) finish(g *grouped) {
 }
 
 func causeOf(g *group, evidence map[string][]string) Cause {
-	c := Cause{Label: g.label, Level: cmp.Or(levelOf(g.label), bad), Hosts: foldedHosts(g.hosts), Count: len(g.hosts)}
-	if c.Level == none {
-		c.Level = bad
-	}
+	c := Cause{Label: g.label, Level: levelOf(g.label), Hosts: foldedHosts(g.hosts), Count: len(g.hosts)}
 	for _, line := range g.lines {
 		c.Lines = append(c.Lines, placed(line, g.places))
 	}
@@ -295,7 +294,9 @@ func sitesOf(rows []Row) Table {
 		n[[2]string{r.Site, r.Label}]++
 		labels[r.Label] = r.Level
 	}
-	order := sortedLabels(labels)
+	order := slices.SortedFunc(maps.Keys(labels), func(a, b string) int { // from good to bad
+		return cmp.Or(slices.Index(levels, labels[a])-slices.Index(levels, labels[b]), weight(rollout.Outcome(a))-weight(rollout.Outcome(b)), cmp.Compare(a, b))
+	})
 	for _, label := range order {
 		t.Columns, t.Levels = append(t.Columns, label), append(t.Levels, labels[label])
 	}
@@ -319,14 +320,5 @@ func sitesOf(rows []Row) Table {
 	return t
 }
 
-// sortedLabels returns labels from good to bad: outcomes in their order.
-func sortedLabels(labels map[string]Level) []string {
-	var list []string
-	for label := range labels {
-		list = append(list, label)
-	}
-	slices.SortFunc(list, func(a, b string) int {
-		return cmp.Or(slices.Index(levels, labels[a])-slices.Index(levels, labels[b]), weight(rollout.Outcome(a))-weight(rollout.Outcome(b)), cmp.Compare(a, b))
-	})
-	return list
-}
+// Labels returns the labels of the rows, from good to bad.
+func (p *Page) Labels() []string { return p.Sites.Columns[1 : len(p.Sites.Columns)-1] }

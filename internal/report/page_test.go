@@ -33,6 +33,7 @@ func TestCertificateOfOutcome(t *testing.T) {
 		{"", "B", rollout.Unknown, rollout.Rotate, "unknown or B"},
 		{"A", "B", rollout.Restored, rollout.Restore, "A → B"}, // by rollback
 		{"A", "B", rollout.Restored, rollout.Rotate, "A"},      // by --on-failure rollback-all
+		{"A", "B", "levitated", rollout.Rotate, "A or B"},      // of a later version
 		{"B", "", rollout.Restored, rollout.Recover, "B before"},
 	} {
 		if got := exchange(tt.old, tt.next, tt.outcome, tt.action); got != tt.want {
@@ -61,6 +62,11 @@ func TestLevelOfVerdict(t *testing.T) {
 		}
 	}
 	d.Hosts = d.Hosts[:5]
+	d.Hosts[4].Outcome, d.ExitCode = new("levitated"), problem.ExitOK // of a later version
+	if p := pageOf(d); p.Level != bad || !p.Hosts[4].Failed {
+		t.Errorf("an unknown outcome: %s", p.Level)
+	}
+	d.Hosts = d.Hosts[:4]
 	if d.ExitCode = problem.ExitEnded; pageOf(d).Level != none {
 		t.Errorf("%s", pageOf(d).Level)
 	}

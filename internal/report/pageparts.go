@@ -63,21 +63,14 @@ func roundDuration(ms int64) time.Duration {
 }
 
 func planRow(h Host) Row {
-	r := Row{Label: "to change", Level: good}
+	r, action := Row{Label: "to change", Level: good}, h.Action
 	if h.Outcome != nil {
 		r.Label, r.Level = outcomeOf(h)
+		action = r.Label
 	}
 	r.failure(h)
-	r.Cells = []string{longText(h.Site), waveOf(h), cmp.Or(planned(h), r.Label), exchanged(h, endOf(h, "")), r.why(h)}
+	r.Cells = []string{longText(h.Site), waveOf(h), action, exchanged(h, endOf(h, "")), r.why(h)}
 	return r
-}
-
-// planned returns the action of a host to change.
-func planned(h Host) string {
-	if h.Outcome != nil {
-		return ""
-	}
-	return h.Action
 }
 
 func runRow(h Host) Row {
@@ -266,44 +259,28 @@ func (p *Page) principals(d *Document) {
 	t := Table{Title: "Certificates in use", Columns: []string{"Service principal", "Certificate", "In the inventory", "Hosts", "Safe to remove the old credential"}}
 	for _, it := range d.Principals {
 		for i, c := range it.InUse {
-			named, safe := "no", ""
-			if c.Named {
-				named = "yes"
-			}
+			safe := ""
 			if i == 0 {
 				safe = display.Shorten(longText(it.Why), 200)
 			}
-			t.Rows = append(t.Rows, []string{cmp.Or(shortText(it.ClientID), "-"), describeCertificate(&c.Certificate), named, foldedHosts(c.Hosts), safe})
+			t.Rows = append(t.Rows, []string{cmp.Or(shortText(it.ClientID), "-"), describeCertificate(&c.Certificate), yesNo[c.Named], foldedHosts(c.Hosts), safe})
 		}
 	}
 	p.Tables = append(p.Tables, t)
 }
 
+var yesNo = map[bool]string{true: "yes", false: "no"}
+
 func policyTable(p *planfile.Policy) Table {
-	yes := func(b bool) string {
-		if b {
-			return "yes"
-		}
-		return "no"
-	}
 	t := Table{Title: "Policy", Columns: []string{"Setting", "Value"}, Rows: [][]string{
 		{"Agents restarted at once", fmt.Sprint(p.Parallel)},
 		{"At most restarted at once of each label", p.MaxUnavailable},
 		{"Canary", inventory.HostCount(p.Canary)}, {"Batches", p.Batch}, {"Soak between waves", p.Soak},
-		{"Stops when failed (max_failures)", p.MaxFailures}, {"Unreachable hosts count as failed", yes(p.CountUnreachable)},
-		{"Dead-man switch", yes(p.Deadman)}, {"Azure is asked about the certificates", p.Verify}, {"--force", yes(p.Force)},
+		{"Stops when failed (max_failures)", p.MaxFailures}, {"Unreachable hosts count as failed", yesNo[p.CountUnreachable]},
+		{"Dead-man switch", yesNo[p.Deadman]}, {"Azure is asked about the certificates", p.Verify}, {"--force", yesNo[p.Force]},
+		{"Windows", strings.Join(p.Windows, "; ")}, {"Freezes", strings.Join(p.Freezes, "; ")}, {"Windows and freezes do not hold, because", p.IgnoreWindow},
 	}}
-	for _, it := range []struct {
-		label  string
-		values []string
-	}{{"Windows", p.Windows}, {"Freezes", p.Freezes}} {
-		if len(it.values) > 0 {
-			t.Rows = append(t.Rows, []string{it.label, strings.Join(it.values, "; ")})
-		}
-	}
-	if p.IgnoreWindow != "" {
-		t.Rows = append(t.Rows, []string{"Windows and freezes do not hold, because", p.IgnoreWindow})
-	}
+	t.Rows = slices.DeleteFunc(t.Rows, func(row []string) bool { return row[1] == "" })
 	for _, row := range t.Rows {
 		row[1] = longText(row[1])
 	}

@@ -28,8 +28,10 @@ func OfFailure(f Failure, at time.Time) *Report {
 		why = append(why, "hint: "+longText(f.Error.Hint))
 	}
 	class := shortText(string(f.Error.Class))
-	p.Causes = []Cause{{Label: class, Level: bad, Hosts: "aoifleet " + p.Command, Lines: why}}
-	p.Hosts = []Row{{Name: "aoifleet " + p.Command, Label: class, Level: bad, Failed: true, Why: why, Cells: []string{class, why[0]}}}
+	var g grouped
+	p.Detail = why[0]
+	p.add(&g, Row{Name: "aoifleet " + p.Command, Label: class, Level: bad, Failed: true, Why: why, Cells: []string{class, why[0]}})
+	p.finish(&g)
 	return &Report{p, func(w io.Writer) error { return encode(w, f) }}
 }
 

@@ -253,18 +253,19 @@ const (
 
 func live(outcome rollout.Outcome, action rollout.Action) string {
 	switch outcome {
+	case "", rollout.Rotated, rollout.Current:
+		return newLive
 	case rollout.Restored: // also what rotate has undone
-		if action == rollout.Rotate {
-			return oldLive
+		if action != rollout.Rotate {
+			return newLive
 		}
-	case rollout.Unknown, rollout.Failed:
-		return eitherLive
+		return oldLive
 	case rollout.RolledBack:
 		return oldLive
 	case rollout.Refused, rollout.Unreachable, rollout.Skipped, rollout.Rehearsed, rollout.NotApplicable:
 		return notChanged
 	}
-	return newLive
+	return eitherLive // unknown, failed, or an outcome of a later version
 }
 
 // exchange returns the thumbprint of the live certificate after an outcome, with that from before

@@ -12,22 +12,15 @@ import (
 // Timeline is when each host's steps ran, for an SVG of this size. Its coordinates are
 // pixels.
 type Timeline struct {
-	Width, Height, Left int
-	Ticks               []Tick
-	Waves               []WaveLine
-	Rows                []TimelineRow
-	Phases              []string // that occur, for the legend
+	Width, Height int
+	Ticks, Waves  []TimelineMark // lines of the axis; lines above the rows of a wave
+	Rows          []TimelineRow
+	Phases        []string // that occur, for the legend
 }
 
-// Tick is a line of the axis.
-type Tick struct {
-	X     int
-	Label string
-}
-
-// WaveLine is the line above the rows of a wave.
-type WaveLine struct {
-	Y     int
+// TimelineMark is a text at a place of one axis.
+type TimelineMark struct {
+	At    int
 	Label string
 }
 
@@ -35,7 +28,6 @@ type WaveLine struct {
 type TimelineRow struct {
 	Name, Title string
 	Y, H        int
-	Label       bool // the row is high enough for its name
 	Bars        []TimelineBar
 }
 
@@ -75,7 +67,7 @@ func timelineOf(d *Document) *Timeline {
 		last := h.Steps[len(h.Steps)-1]
 		end = max(end, last.AtMS+last.MS)
 	}
-	t := &Timeline{Width: timelineWidth, Left: timelineLeft}
+	t := &Timeline{Width: timelineWidth}
 	scale := float64(timelineWidth-timelineLeft-10) / float64(end)
 	t.ticks(end, scale)
 	height := 18
@@ -86,7 +78,7 @@ func timelineOf(d *Document) *Timeline {
 	for _, h := range hosts {
 		if n := waveNumber(h); n != wave {
 			wave = n
-			t.Waves = append(t.Waves, WaveLine{y + waveHeight - 7, waveTitle(n)})
+			t.Waves = append(t.Waves, TimelineMark{y + waveHeight - 7, waveTitle(n)})
 			y += waveHeight
 		}
 		t.Rows = append(t.Rows, timelineRow(h, y, height, scale, seen))
@@ -113,7 +105,7 @@ func waveNumber(h Host) int {
 
 func timelineRow(h Host, y, height int, scale float64, seen map[string]bool) TimelineRow {
 	label, _ := outcomeOf(h)
-	r := TimelineRow{Name: display.Shorten(shortText(h.Name), 26), Y: y, H: height - 2, Label: height > 10}
+	r := TimelineRow{Name: display.Shorten(shortText(h.Name), 26), Y: y, H: height - 2}
 	r.Title = shortText(h.Name) + ": " + label
 	for _, s := range h.Steps {
 		phase := cmp.Or(phases[s.Name], "undo")
@@ -140,7 +132,7 @@ func (t *Timeline) ticks(end int64, scale float64) {
 	}
 	between := max(every.Milliseconds(), end/50, 1)
 	for at := int64(0); at <= end; at += between { // not in nanoseconds: they overflow after 292 years
-		t.Ticks = append(t.Ticks, Tick{timelineLeft + int(float64(at)*scale), Short((time.Duration(at) * time.Millisecond).Round(time.Second))})
+		t.Ticks = append(t.Ticks, TimelineMark{timelineLeft + int(float64(at)*scale), Short((time.Duration(at) * time.Millisecond).Round(time.Second))})
 	}
 }
 
