@@ -316,7 +316,7 @@ func TestFileChangedInTheWatch(t *testing.T) {
 func TestSeveralFilesRehearsed(t *testing.T) {
 	t.Parallel()
 	inEachShell(t, func(t *testing.T, m *machine) {
-		files := append(withThree(m), changed{path: "/opt/old conf/second.yaml", before: "a: b\n", after: "a: c\n", mode: 0o640})
+		files := append(withThree(m), changed{path: "/opt/old conf/second.yaml", before: "a: b\n", after: "a: c\n", mode: 0o640, values: []string{"new_mode=604"}})
 		m.have(files[4:])
 		m.write("/unit/fire-timer", "")
 		values := m.several(firstRun, files, "hold=180")

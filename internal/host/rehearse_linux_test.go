@@ -136,6 +136,9 @@ func TestRehearsalRefuses(t *testing.T) {
 		"other attribute": {func(m *machine) {
 			m.hook("on-guard", `sh "$text" >/dev/null 2>&1 3>&- 6>&-; chmod 604 "$MACHINE`+copied+`"; exit`)
 		}, "its mode is 604, not 640"},
+		"new file's attributes": {func(m *machine) {
+			m.program("cp", `case $* in *--no-preserve=timestamps\ --attributes-only*) exit 0 ;; esac; exec /bin/cp "$@"`)
+		}, "the new file would not be like the old one: its mode is 644, not 640"},
 		"locked": {func(m *machine) { m.save(secondRun, "pending") }, "run recover"},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -70,15 +70,20 @@ at_copy() {
 # rehearse_swap replaces the copy and compares the attributes. It releases the lock.
 rehearse_swap() {
     swap
-    each_file like_live 'the new file'
+    each_file new_like_live
     extend
     exec 6>&-
+}
+
+# new_like_live is like_live for the new file, if there is one, and nothing else gives it its
+# attributes.
+new_like_live() {
+    case $new:$saved$new_owner$new_mode in none:* | *:?*) ;; *) like_live 'the new file' ;; esac
 }
 
 # like_live FILE gives up if the copy, which is called FILE, differs from the live file.
 like_live() {
     in_folder || give_up "the folder of $path was replaced"
-    [ "$kind" = file ] || return 0 # a file that is to be removed
     compare_with_live
     [ -z "$differs" ] || give_up "$1 would not be like the old one: $differs"
 }
