@@ -25,7 +25,8 @@ func TestExamplesOnTheLab(t *testing.T) {
 	}
 	t.Cleanup(func() { _ = f.Close() })
 	words := strings.NewReplacer("fleet.yaml", f.InventoryFile(), "certs/fleet.p12.b64", f.CertificateFile(lab.NewCertificate),
-		"plan.json", filepath.Join(dir, "plan.json"), "=diags", "="+filepath.Join(dir, "diags"), "site=lon*", "london")
+		"plan.json", filepath.Join(dir, "plan.json"), "run.", filepath.Join(dir, "run."), "=diags", "="+filepath.Join(dir, "diags"), "site=lon*", "london")
+	before, _ := filepath.Glob("*")
 	reads := []string{"plan", "status", "doctor", "runs list", "backups list", "hostkeys scan", "inventory list", "inventory validate", "certificate inspect", "sudoers", "version", "help", "completion bash"}
 	tried := map[string]bool{}
 	try := func(verb string, args []string) {
@@ -53,6 +54,9 @@ func TestExamplesOnTheLab(t *testing.T) {
 				try(verb, args)
 			}
 		}
+	}
+	if after, _ := filepath.Glob("*"); !slices.Equal(after, before) {
+		t.Errorf("files were written into the folder of the source: %v", after)
 	}
 	if want := len(reads) + 5; len(tried) != want {
 		t.Errorf("%d commands were tried, not %d", len(tried), want)
