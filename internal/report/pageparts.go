@@ -296,7 +296,7 @@ func riskTable(d *Document) Table {
 	}
 	verified := "No host is changed: Azure is asked before the first one."
 	if p.Verify != "entra" {
-		verified = "The canary finds it: its agent's log shows the refusal, and the VM restores the old certificate. Azure is not asked before."
+		verified = "The first host finds it: its agent's log shows the refusal, and the VM restores the old certificate. Azure is not asked before."
 	}
 	t := Table{Title: "What can go wrong, and what happens then", Columns: []string{"Event", "Result"}, Rows: [][]string{
 		{"Azure does not accept the new certificate", verified},
