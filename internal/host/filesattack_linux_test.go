@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -95,6 +96,20 @@ func TestFilesThatAreRefused(t *testing.T) {
 			})
 		})
 	}
+}
+
+// TestFilesWithoutEnd: the login user of a helper can't keep root busy with the values of tens of
+// thousands of files, for which a shell needs more time than their number suggests.
+func TestFilesWithoutEnd(t *testing.T) {
+	t.Parallel()
+	inEachShell(t, func(t *testing.T, m *machine) {
+		m.text = strings.Replace(m.text, "at most 16 files'", "at most 16 files, not '$files", 1)
+		values := append(m.change(firstRun, newBytes), slices.Repeat([]value{{"file", ""}}, 100)...)
+		r := m.run("rotate", values, noAnswer)
+		m.wants(r, Refused)
+		m.wantsError(r, "configuration a change has at most 16 files, not 17")
+		m.live(oldBytes)
+	})
 }
 
 // manyFiles returns the certificate and others next to it.

@@ -10,8 +10,10 @@
 file_values='path real folder by_inventory old new swap saved length new_owner new_mode copy
     ours file_known place leaf live_leaf guarded origin tmp intruder'
 
-# next_file begins the values of another file.
+# next_file begins the values of another file. One too many is enough to be refused: the time
+# that dash needs for their variables grows with the square of their number.
 next_file() {
+    [ "$files" -le 16 ] || return 0
     files=$((files + 1))
     use_file "$files"
     for key in $file_values; do eval "$key=''"; done
