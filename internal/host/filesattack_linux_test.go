@@ -112,6 +112,21 @@ func TestFilesWithoutEnd(t *testing.T) {
 	})
 }
 
+// TestFileOfAnotherPathRestored: the first file of a change need not be the certificate. A helper's
+// login user must not put it at the certificate's path, where others may read it.
+func TestFileOfAnotherPathRestored(t *testing.T) {
+	t.Parallel()
+	inEachShell(t, func(t *testing.T, m *machine) {
+		files := withThree(m)
+		m.wants(m.changeFiles(firstRun, files), Rotated)
+		values := m.change(secondRun, newBytes, "new="+digest(oldBytes), "saved="+firstRun)
+		r := m.run("rotate", values, "confirm "+secondRun+"\n")
+		m.wants(r, Refused)
+		m.wantsError(r, "drift the backup of run "+firstRun+" does not exist")
+		m.live(newBytes)
+	})
+}
+
 // manyFiles returns the certificate and others next to it.
 func manyFiles(m *machine, n int) []changed {
 	m.t.Helper()

@@ -72,7 +72,13 @@ check_old() {
     [ "$live" = "$old" ] || file_changed
 }
 
-find_saved() { [ ! -f "$state/backups/$saved/$copy" ] || origin=$state/backups/$saved/$copy; }
+# find_saved sets $origin to the backup of the current file in $state. A change of one file does
+# not restore one of several, whose first file may be any file.
+find_saved() {
+    [ -f "$state/backups/$saved/$copy" ] || return 0
+    read_receipt "$state/backups/$saved/receipt" 2>/dev/null
+    if [ "$files" -gt 1 ] || [ -z "$was_files" ]; then origin=$state/backups/$saved/$copy; fi
+}
 
 # create_pending takes the lock: link(2) fails if the name exists, and creates a complete
 # file. If ln reports an error but the receipt has two names, the link was created.
