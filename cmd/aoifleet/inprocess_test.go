@@ -79,7 +79,7 @@ func (k keys) check(t *testing.T, where string, object map[string]json.RawMessag
 
 // The contract of docs/reference.md: these keys and no others.
 var (
-	documentKeys    = keys{must: []string{"schema_version", "tool_version", "run_id", "command", "started_at", "finished_at", "duration_ms", "exit_code", "owner", "inventory", "totals", "hosts"}, may: []string{"service_principals", "estimated_ms", "policy", "next"}}
+	documentKeys    = keys{must: []string{"schema_version", "tool_version", "run_id", "command", "started_at", "finished_at", "duration_ms", "exit_code", "owner", "inventory", "totals", "hosts"}, may: []string{"service_principals", "estimated_ms", "policy", "next", "undo", "warnings"}}
 	hostKeys        = keys{must: []string{"name", "address", "outcome", "proof", "wave", "verified", "steps", "old", "new", "error"}, may: []string{"note", "notes", "evidence", "site", "client_id", "duration_ms"}}
 	actionKeys      = []string{"action", "reason"}
 	stepKeys        = keys{must: []string{"name", "ok", "at_ms", "ms"}}
