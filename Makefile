@@ -29,7 +29,7 @@ demo: build ## rotate an embedded fleet of 12 VMs, one of which fails (Linux)
 
 test: ## all tests that need only Go; more if OpenSSH and openssl are installed
 	@# What takes longest begins first; many tests wait for an agent.
-	go test $(RACE) -p 4 -parallel 6 -timeout 30m ./internal/host ./cmd/aoifleet ./internal/remote ./...
+	go test $(RACE) -p 3 -parallel 4 -timeout 30m ./internal/host ./cmd/aoifleet ./internal/remote ./...
 
 check: ## formatting, vet (also for macOS and Windows), staticcheck, actionlint, shellcheck
 	@test -z "$$(gofmt -l .)" || { gofmt -l .; echo "error: run gofmt -w on these"; exit 1; }
