@@ -164,3 +164,12 @@ func yes(b bool) string {
 }
 
 func wholeSeconds(d time.Duration) string { return strconv.Itoa(int(math.Ceil(d.Seconds()))) }
+
+// othersOf parses the number of a backup's files, which is left out if it is 1.
+func othersOf(text []string) int {
+	if len(text) == 0 {
+		return 0
+	}
+	n, _ := strconv.Atoi(text[0])
+	return max(n-1, 1)
+}

@@ -193,15 +193,6 @@ func parseFound(out []byte) *found {
 	return f
 }
 
-// othersOf parses the number of a backup's files, which is left out if it is 1.
-func othersOf(text []string) int {
-	if len(text) == 0 {
-		return 0
-	}
-	n, _ := strconv.Atoi(text[0])
-	return max(n-1, 1)
-}
-
 // intern returns one copy of a text for all hosts, without the memory around it, so that
 // ten thousand answers stay small.
 func intern(text string) string { return unique.Make(text).Value() }
@@ -401,11 +392,4 @@ func shown(info certificate.Info) *certificate.Info {
 		*name = display.Sanitise(*name, 400)
 	}
 	return &info
-}
-
-// ProcessIsOlder reports whether the running agent started before the last change of the
-// file, so that it may still use another certificate. The kernel stamps files with a
-// coarse clock that lags by up to one tick (10 ms).
-func (o *Observation) ProcessIsOlder() bool {
-	return !o.Unit.Started.IsZero() && !o.File.Changed.IsZero() && o.File.Changed.Sub(o.Unit.Started) > 50*time.Millisecond
 }

@@ -115,3 +115,10 @@ func (u Unit) SlowProblem(name string, timeout time.Duration) *problem.Error {
 	}
 	return p
 }
+
+// ProcessIsOlder reports whether the running agent started before the last change of the
+// file, so that it may still use another certificate. The kernel stamps files with a
+// coarse clock that lags by up to one tick (10 ms).
+func (o *Observation) ProcessIsOlder() bool {
+	return !o.Unit.Started.IsZero() && !o.File.Changed.IsZero() && o.File.Changed.Sub(o.Unit.Started) > 50*time.Millisecond
+}
