@@ -39,7 +39,7 @@ func FindRun(dir, id string) (*journal.Run, error) {
 func (f *Fleet) selectHostsOf(run string) (string, error) {
 	past, err := f.pastRun(run, func(r *journal.Run) bool {
 		ends := r.Outcomes()
-		return r.Unfinished() || ends[string(rollout.Rotated)]+ends[string(rollout.Unknown)]+ends[string(rollout.Failed)] > 0
+		return r.Unfinished() || ends[string(rollout.Rotated)]+ends[string(rollout.Changed)]+ends[string(rollout.Unknown)]+ends[string(rollout.Failed)] > 0
 	})
 	var none *journal.NoRunError
 	switch {
@@ -142,7 +142,7 @@ func (f *Fleet) noteGone(past *journal.Run) {
 // in progress when the run was killed.
 func mayHaveChanged(end journal.Entry) bool {
 	switch rollout.Outcome(end.Outcome) {
-	case rollout.Rotated, rollout.Restored, rollout.Unknown, rollout.Failed, "":
+	case rollout.Rotated, rollout.Changed, rollout.Restored, rollout.Unknown, rollout.Failed, "":
 		return true
 	}
 	return false
@@ -219,7 +219,7 @@ func turnsOf(run *journal.Run) []time.Duration {
 			began[e.Host] = e.At
 		case e.Event == journal.Step && e.Step == "watch":
 			watched[e.Host] = e.At
-		case e.Event == journal.End && e.Outcome == string(rollout.Rotated) && !began[e.Host].IsZero() && turn >= 0 && turn < longestTurn:
+		case e.Event == journal.End && rollout.Outcome(e.Outcome).HasNew() && !began[e.Host].IsZero() && turn >= 0 && turn < longestTurn:
 			turns = append(turns, turn+time.Second)
 			delete(began, e.Host)
 		}

@@ -27,7 +27,7 @@ const (
 var (
 	digest = regexp.MustCompile(`^[0-9a-f]{64}$`)
 
-	actions  = []string{"rotate", "restart", "none"}
+	actions  = []string{"rotate", "change", "restart", "none"}
 	outcomes = []string{"", "current", "not_applicable", "refused", "unreachable"}
 )
 

@@ -253,10 +253,10 @@ const (
 
 func live(outcome rollout.Outcome, action rollout.Action) string {
 	switch outcome {
-	case "", rollout.Rotated, rollout.Current:
+	case "", rollout.Rotated, rollout.Changed, rollout.Current:
 		return newLive
 	case rollout.Restored: // also what rotate has undone
-		if action != rollout.Rotate {
+		if !action.Installs() {
 			return newLive
 		}
 		return oldLive

@@ -197,7 +197,7 @@ func (v View) Summary(w io.Writer, r *rollout.Run, again Commands, took time.Dur
 
 // Undo returns the command that undoes a run, "" if it has changed no host.
 func Undo(r *rollout.Run, again Commands) string {
-	if r.Totals()[rollout.Rotated] == 0 || again.Rollback == nil {
+	if totals := r.Totals(); totals[rollout.Rotated]+totals[rollout.Changed] == 0 || again.Rollback == nil {
 		return ""
 	}
 	return display.Command(again.Rollback)
@@ -209,7 +209,7 @@ func RunWarnings(r *rollout.Run) (list []Warning) {
 	var settledBy time.Time
 	for _, res := range r.Results {
 		switch {
-		case res.Outcome == rollout.Rotated && res.Proof == "process_only":
+		case res.Outcome.HasNew() && res.Proof == "process_only":
 			unproven++
 		case res.Outcome == rollout.Unknown && res.SettlesAt.IsZero() && !res.Confirmed:
 			withoutSwitch++
@@ -236,7 +236,7 @@ func because(res rollout.Result) []string {
 	switch {
 	case res.Problem != nil:
 		lines = append(lines, string(res.Problem.Class)+": "+Timeless(res.Problem.Message))
-	case res.Outcome == rollout.Rotated && res.Proof != "":
+	case res.Outcome.HasNew() && res.Proof != "":
 		lines = append(lines, "proof: "+res.Proof)
 	case achieved(res) != "":
 		lines = append(lines, achieved(res))
@@ -250,7 +250,7 @@ func because(res rollout.Result) []string {
 // achieved says what an outcome without a proof means.
 func achieved(res rollout.Result) string {
 	switch {
-	case res.Outcome == rollout.Rotated && res.Proof == "" && res.Seen != nil && res.Seen.Unit.Active == "inactive":
+	case res.Outcome.HasNew() && res.Proof == "" && res.Seen != nil && res.Seen.Unit.Active == "inactive":
 		return "the agent is stopped: nothing was started or checked"
 	case res.Outcome == rollout.Rehearsed:
 		return "the boot guard and the timer each undid the change; owner, mode, label and ACL are kept"

@@ -172,7 +172,7 @@ func (a *apply) end(i int, outcome Outcome, reason *problem.Error) {
 	a.mu.Lock()
 	res := &a.run.Results[i]
 	res.Outcome, res.Problem = outcome, reason
-	if outcome != Rotated && outcome != Restored {
+	if !outcome.HasNew() && outcome != Restored {
 		res.Proof = "" // the certificate is no longer live
 	}
 	a.budget.add(outcome, a.plan.inCanary(res.Wave))

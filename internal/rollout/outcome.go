@@ -20,6 +20,7 @@ type Outcome string
 // The outcomes of a host. An empty Outcome is that of a host that has not ended.
 const (
 	Rotated       Outcome = "rotated"
+	Changed       Outcome = "changed"
 	Rehearsed     Outcome = "rehearsed"
 	Current       Outcome = "current"
 	NotApplicable Outcome = "not_applicable"
@@ -33,17 +34,21 @@ const (
 )
 
 // Outcomes lists all outcomes from good to bad, the order in which they are shown.
-var Outcomes = []Outcome{Rotated, Rehearsed, Current, NotApplicable, Restored, Skipped, Unreachable, Refused, RolledBack, Unknown, Failed}
+var Outcomes = []Outcome{Rotated, Changed, Rehearsed, Current, NotApplicable, Restored, Skipped, Unreachable, Refused, RolledBack, Unknown, Failed}
 
 // IsWell reports whether a host with this outcome of a rotation needs nothing more.
-func (o Outcome) IsWell() bool { return o == Rotated || o == Current || o == NotApplicable }
+func (o Outcome) IsWell() bool { return o.HasNew() || o == Current || o == NotApplicable }
+
+// HasNew reports whether the run has changed the host, and what is new there is live.
+func (o Outcome) HasNew() bool { return o == Rotated || o == Changed }
 
 // Action is what a plan does on a host.
 type Action string
 
 // The actions of a plan.
 const (
-	Rotate  Action = "rotate"  // replace the file and restart the agent
+	Rotate  Action = "rotate"  // replace the certificate, and perhaps other files, and restart the agent
+	Change  Action = "change"  // the same of other files than the certificate
 	Restart Action = "restart" // the file is right, and the agent needs a restart
 	Restore Action = "restore" // restore a backup
 	Recover Action = "recover" // recover an interrupted run
@@ -52,12 +57,17 @@ const (
 	None     Action = "none"
 )
 
+// Installs reports whether the action puts new files on the host.
+func (a Action) Installs() bool { return a == Rotate || a == Change }
+
 // Target is a selected host and the certificate that it should have.
 type Target struct {
 	Host        *inventory.Host // shared, never changed
 	Source      string          // of the certificate: a file, keyvault://… or command: …; "" if none is named
 	Command     string          // that prints the certificate, as in the inventory; "": another source
 	Certificate *certificate.Certificate
+	Files       []Wanted // other files that it should have
+	FilesOnly   bool     // whatever its certificate is, it stays
 }
 
 // Look is what one check of a target found: Seen may be nil when Err is not. An Entry keeps
@@ -172,7 +182,7 @@ func (r *Run) Next() []NextStep {
 		switch name := res.Host.Name; {
 		case res.unplanned:
 			unplanned = append(unplanned, name)
-		case res.Outcome == Skipped, res.Outcome == Restored && res.Action == Rotate: // undone because the run was stopped
+		case res.Outcome == Skipped, res.Outcome == Restored && res.Action.Installs(): // undone because the run was stopped
 			left = append(left, name)
 			done = append(done, name)
 		case res.Outcome == Unknown, res.Outcome == Failed:

@@ -2,6 +2,7 @@ package rollout
 
 import (
 	"fmt"
+	"strings"
 
 	"github.com/aoifleet/aoifleet/internal/host"
 	"github.com/aoifleet/aoifleet/internal/problem"
@@ -17,8 +18,8 @@ type Plan struct {
 	// ignoreRefusals leaves what the plan itself refuses out of the failure budget: one
 	// host that can't be restored must not stop the others.
 	ignoreRefusals bool
-	// Unaccepted is whether Azure refuses a certificate or could not be asked. Then
-	// nothing is done on any host.
+	// Unaccepted is whether Azure refuses a certificate or could not be asked, or a file must
+	// not be installed. Then nothing is done on any host.
 	Unaccepted bool
 	// Local is what would stop the plan on the workstation, as its maker found.
 	Local []Warning
@@ -54,6 +55,7 @@ func Make(targets []Target, looks []Look, policy Policy) *Plan {
 	if !policy.Force {
 		refuseSharedCertificate(p.Entries)
 	}
+	p.refuseUnfit()
 	p.hold()
 	return p.withWaves()
 }
@@ -69,7 +71,7 @@ func decideCommon(t Target, look Look) (e Entry, done bool) {
 		return e, true
 	case look.Err != nil:
 		return e.withOutcome(outcomeOf(host.AsProblem(look.Err))), true
-	case look.Seen.Provider == nil:
+	case look.Seen.Provider == nil && len(t.Files) == 0:
 		e.Outcome, e.Reason = NotApplicable, "managed identity: nothing to rotate"
 		return e, true
 	}
@@ -98,12 +100,12 @@ func decide(t Target, look Look, force bool) Entry {
 	switch {
 	case done:
 		return e
-	case t.Certificate == nil:
+	case e.rotates() && t.Certificate == nil:
 		return e.withOutcome(Refused, &problem.Error{Class: problem.Configuration, Message: "no certificate is named for this host",
 			Hint: "set certificate: in the inventory, or use --certificate FILE"})
 	}
 	if r, unfinished := e.Seen.Unfinished(); unfinished {
-		e.Action, e.Reason = Rotate, "run "+r.Run+" was interrupted here; it is recovered first"
+		e.Action, e.Reason = e.install(), "run "+r.Run+" was interrupted here; it is recovered first"
 		return e
 	}
 	for _, check := range []func(Entry) *problem.Error{fileProblem, unitProblem} {
@@ -111,20 +113,34 @@ func decide(t Target, look Look, force bool) Entry {
 			return e.withOutcome(Refused, reason)
 		}
 	}
-	if e.Seen.File.Digest == t.Certificate.Digest() {
+	files := changing(t.Files)
+	if !e.newCertificate() && len(files) == 0 {
 		return decideSameFile(e)
 	}
 	if reason := certificateProblem(e); reason != nil && !force {
 		return e.withOutcome(Refused, reason)
 	}
-	e.Action, e.Reason = Rotate, "new certificate"
-	switch live := e.Seen.Live; {
-	case e.Seen.File.Kind == "missing":
-		e.Reason = "no certificate yet"
-	case live != nil && live.Thumbprint == t.Certificate.Leaf.Thumbprint:
-		e.Reason = "same certificate, other file"
-	}
+	e.Action, e.Reason = e.install(), reasonFor(e, files)
 	return e
+}
+
+// reasonFor returns why files are installed on a host.
+func reasonFor(e Entry, files []Wanted) string {
+	var reasons []string
+	if e.newCertificate() {
+		switch live := e.Seen.Live; {
+		case e.Seen.File.Kind == "missing":
+			reasons = append(reasons, "no certificate yet")
+		case live != nil && live.Thumbprint == e.Certificate.Leaf.Thumbprint:
+			reasons = append(reasons, "same certificate, other file")
+		default:
+			reasons = append(reasons, "new certificate")
+		}
+	}
+	for _, w := range files {
+		reasons = append(reasons, "new "+w.What)
+	}
+	return strings.Join(reasons, ", ")
 }
 
 // withOutcome returns e ended with outcome because of reason.
@@ -157,7 +173,7 @@ func decideSameFile(e Entry) Entry {
 		e.Action, e.Reason = Restart, right+why.Message
 	case host.Settling:
 		return e.withOutcome(Refused, &problem.Error{Class: problem.AgentNotRunning,
-			Message: "the certificate is live already, but " + e.Host.Agent.Unit + " is " + e.Seen.Unit.Active,
+			Message: "the " + e.wanted() + " is live already, but " + e.Host.Agent.Unit + " is " + e.Seen.Unit.Active,
 			Hint:    "wait until the unit is active or inactive, then run this again"})
 	default:
 		return decideRunning(e)
@@ -168,12 +184,14 @@ func decideSameFile(e Entry) Entry {
 // decideRunning decides about a host whose agent runs and whose file is right.
 func decideRunning(e Entry) Entry {
 	switch {
-	case e.Seen.ProcessIsOlder():
+	case e.processIsOlder():
 		e.Action, e.Reason = Restart, "the file is right, but the agent started before it changed"
 	case e.Seen.Denied != "":
-		return e.withOutcome(Refused, &problem.Error{Class: problem.Unhealthy,
-			Message: "the certificate is live already, but the log says: " + e.Seen.Denied,
-			Hint:    "register it for the agent's service principal, or rotate to a certificate that is registered"})
+		hint := "register it for the agent's service principal, or rotate to a certificate that is registered"
+		if !e.rotates() {
+			hint = "see the agent's log; aoifleet doctor checks the host"
+		}
+		return e.withOutcome(Refused, &problem.Error{Class: problem.Unhealthy, Message: "the " + e.wanted() + " is live already, but the log says: " + e.Seen.Denied, Hint: hint})
 	default:
 		e.Outcome, e.Reason = Current, "already live"
 	}

@@ -213,7 +213,7 @@ func (a *apply) resolveLost(ctx context.Context, i int, why *problem.Error) {
 		outcome, report := a.askHost(ctx, i)
 		if outcome != "" {
 			res.Notes = append(res.Notes, "contact was lost during the change; the host reported this outcome later")
-			if outcome == Rotated || outcome == Restored {
+			if outcome.HasNew() || outcome == Restored {
 				why = nil
 			}
 			res.SettlesAt = time.Time{}

@@ -1,6 +1,7 @@
 package rollout
 
 import (
+	"cmp"
 	"fmt"
 	"sort"
 	"strings"
@@ -9,10 +10,17 @@ import (
 	"github.com/aoifleet/aoifleet/internal/problem"
 )
 
-// fileProblem returns why the file can't or must not be replaced, nil if it can.
+// fileProblem returns why a file can't or must not be replaced, nil if all can.
 func fileProblem(e Entry) *problem.Error {
-	if reason := e.Seen.File.Problem(); reason != nil {
-		return reason
+	if e.rotates() || len(e.Files) == 0 {
+		if reason := e.Seen.File.Problem(); reason != nil {
+			return reason
+		}
+	}
+	for _, w := range changing(e.Files) {
+		if reason := cmp.Or(w.Seen.Problem(), w.Problem); reason != nil {
+			return reason
+		}
 	}
 	return e.Seen.SpaceProblem()
 }
@@ -44,6 +52,9 @@ func unitProblem(e Entry) *problem.Error {
 
 // certificateProblem returns why a certificate is wrong for this host, nil if it is not.
 func certificateProblem(e Entry) *problem.Error {
+	if !e.newCertificate() {
+		return nil
+	}
 	leaf, clock := e.Certificate.Leaf, e.Seen.Clock
 	at := clock.UTC().Format("2006-01-02 15:04")
 	switch live := e.Seen.Live; {

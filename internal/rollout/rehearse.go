@@ -50,7 +50,7 @@ func (p *Plan) Rehearsal() bool {
 }
 
 // stages reports whether a file is staged on the host before its turn.
-func (e Entry) stages() bool { return e.Action == Rotate || e.Action == Rehearse }
+func (e Entry) stages() bool { return e.Action.Installs() || e.Action == Rehearse }
 
 // newFile returns the bytes to stage on a host, and their digest. A rehearsal has no
 // certificate: what it stages only ever replaces its copy of the live one.

@@ -100,7 +100,7 @@ func (a *apply) undoAll(ctx context.Context) int {
 	}
 	var hosts []int
 	for i := range a.run.Results {
-		if res := &a.run.Results[i]; res.Outcome == Rotated && res.Action == Rotate {
+		if res := &a.run.Results[i]; res.Outcome.HasNew() && res.Action.Installs() {
 			hosts = append(hosts, i)
 		}
 	}
@@ -122,7 +122,7 @@ func (a *apply) undoAll(ctx context.Context) int {
 // and the agent healthy; else it ends as unknown or failed and needs the operator.
 func (a *apply) undo(ctx context.Context, i int, to Outcome, why *problem.Error) {
 	res := &a.run.Results[i]
-	if res.Action != Rotate || a.DialUndo == nil {
+	if !res.Action.Installs() || a.DialUndo == nil {
 		a.end(i, Failed, why) // its file was right before: there is nothing to restore
 		return
 	}
@@ -132,7 +132,7 @@ func (a *apply) undo(ctx context.Context, i int, to Outcome, why *problem.Error)
 	res.Notes = append(res.Notes, undone.Notes...)
 	res.Proof, res.SettlesAt = undone.Proof, undone.SettlesAt
 	switch undone.Outcome {
-	case Restored, Current, Rotated: // rotated: the old file was live already, and the agent was restarted
+	case Restored, Current, Rotated, Changed: // rotated, changed: the old file was live already, and the agent was restarted
 		res.Reason = "undone"
 		if to == Restored {
 			res.Notes = append(res.Notes, "undone because the run was stopped")

@@ -142,6 +142,9 @@ func (a *apply) successOutcome(i int) Outcome {
 	if a.run.Results[i].Action == Restore {
 		return Restored
 	}
+	if res := a.run.Results[i]; res.Action == Change || res.FilesOnly {
+		return Changed
+	}
 	return Rotated
 }
 

@@ -50,7 +50,7 @@ func (a *apply) soak(ctx context.Context, wave int, hosts []int) {
 // needsSoak reports whether host i was rotated and its agent started.
 func (a *apply) needsSoak(i int) bool {
 	res := &a.run.Results[i]
-	return a.outcome(i) == Rotated && res.Seen.Unit.Active != "inactive"
+	return a.outcome(i).HasNew() && res.Seen.Unit.Active != "inactive"
 }
 
 // staysInSoak reports whether host i is still rotated. One that may be unhealthy keeps
@@ -60,7 +60,7 @@ func (a *apply) staysInSoak(i int) bool {
 	if !isSafe(o) {
 		a.held[a.plan.Policy.domainOf(a.plan.Entries[i])]++
 	}
-	return o == Rotated
+	return o.HasNew()
 }
 
 // checkSoak checks hosts once, many at once, and undoes those that are unhealthy, each

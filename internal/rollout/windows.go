@@ -14,7 +14,7 @@ import (
 
 // isHeld reports whether the action of e waits for a window.
 func (e Entry) isHeld() bool {
-	return e.Action == Rotate || e.Action == Restart || e.Action == NotSeen
+	return e.Action.Installs() || e.Action == Restart || e.Action == NotSeen
 }
 
 // hold notes when the hosts that are due may begin, and with Policy.Hold skips those that may

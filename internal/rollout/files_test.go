@@ -1,0 +1,84 @@
+package rollout
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/aoifleet/aoifleet/internal/host"
+	"github.com/aoifleet/aoifleet/internal/problem"
+)
+
+// wantedFile returns a configuration that is to be replaced.
+func wantedFile() Wanted {
+	seen := host.File{Path: "/config.yaml", Real: "/config.yaml", Kind: "file", Digest: oldSum, Owner: "root:agent", Mode: "640", Changed: clock.Add(-48 * time.Hour)}
+	return Wanted{What: "configuration", Seen: seen, Data: []byte("agent_id: a\n")}
+}
+
+// A configuration alone, and with a certificate.
+func TestDecideFiles(t *testing.T) {
+	live := func(e *Entry) { e.Files[0].Seen.Digest = e.Files[0].Digest() }
+	rotated := func(e *Entry) { e.FilesOnly = false }
+	sameCertificate := func(e *Entry) { e.FilesOnly = false; e.Seen.File.Digest = e.Certificate.Digest() }
+	for name, c := range map[string]struct {
+		change  []func(*Entry)
+		action  Action
+		outcome Outcome
+		reason  string
+	}{
+		"new":             {action: Change, reason: "new configuration"},
+		"no certificate":  {change: []func(*Entry){func(e *Entry) { e.Certificate = nil }}, action: Change, reason: "new configuration"},
+		"certificate bad": {change: []func(*Entry){func(e *Entry) { e.Seen.File.Kind = "nodir" }}, action: Change, reason: "new configuration"},
+		"managed":         {change: []func(*Entry){func(e *Entry) { e.Seen.Provider = nil }}, action: Change, reason: "new configuration"},
+		"managed, rotate": {change: []func(*Entry){rotated, func(e *Entry) { e.Seen.Provider = nil }}, action: Change, reason: "new configuration"},
+		"both":            {change: []func(*Entry){rotated}, action: Rotate, reason: "new certificate, new configuration"},
+		"rotate, only the configuration differs": {change: []func(*Entry){sameCertificate}, action: Change, reason: "new configuration"},
+		"rotate, only the certificate differs":   {change: []func(*Entry){rotated, live}, action: Rotate, reason: "new certificate"},
+		"rotate, nothing differs":                {change: []func(*Entry){sameCertificate, live}, action: None, outcome: Current, reason: "already live"},
+		"nothing differs":                        {change: []func(*Entry){live}, action: None, outcome: Current, reason: "already live"},
+		"another mode":                           {change: []func(*Entry){live, func(e *Entry) { e.Files[0].Mode = "600" }}, action: Change, reason: "new configuration"},
+		"as it is":                               {change: []func(*Entry){func(e *Entry) { e.Files[0].Data = nil }}, action: None, outcome: Current, reason: "already live"},
+		"process older": {change: []func(*Entry){live, func(e *Entry) { e.Files[0].Seen.Changed = clock }},
+			action: Restart, reason: "the agent started before it changed"},
+		"denied": {change: []func(*Entry){live, func(e *Entry) { e.Seen.Denied = "ERROR" }}, action: None, outcome: Refused,
+			reason: "the configuration is live already, but the log says: ERROR"},
+		"folder": {change: []func(*Entry){func(e *Entry) { e.Files[0].Seen.Kind = "nodir" }}, action: None, outcome: Refused, reason: "the folder of /config.yaml"},
+		"lint": {change: []func(*Entry){func(e *Entry) { e.Files[0].Problem = &problem.Error{Message: "line 1: bad"} }},
+			action: None, outcome: Refused, reason: "line 1: bad"},
+		"lint of what is live": {change: []func(*Entry){live, func(e *Entry) { e.Files[0].Problem = &problem.Error{Message: "line 1: bad"} }},
+			action: None, outcome: Current, reason: "already live"},
+		"interrupted": {change: []func(*Entry){live, func(e *Entry) { e.Seen.Receipts = []host.Receipt{{State: "pending", Run: "r"}} }},
+			action: Change, reason: "recovered first"},
+	} {
+		target := newFakeFleet("a").targets("a")[0]
+		target.Files, target.FilesOnly = []Wanted{wantedFile()}, true
+		e := Entry{Target: target, Seen: healthy()}
+		for _, change := range c.change {
+			change(&e)
+		}
+		got := decide(e.Target, Look{Seen: e.Seen}, false)
+		if got.Action != c.action || got.Outcome != c.outcome || !strings.Contains(got.Reason, c.reason) {
+			t.Errorf("%s: %s %q %q, want %s %q %q", name, got.Action, got.Outcome, got.Reason, c.action, c.outcome, c.reason)
+		}
+	}
+}
+
+// A file with an error on one host stops the run before any host: the operator sees all of them first.
+func TestUnfitFileStopsThePlan(t *testing.T) {
+	targets := newFakeFleet("a", "b", "c").targets("a", "b", "c")
+	looks := make([]Look, len(targets))
+	for i := range targets {
+		targets[i].Files, targets[i].FilesOnly = []Wanted{wantedFile()}, true
+		looks[i] = Look{Seen: healthy()}
+	}
+	targets[1].Files[0].Problem = &problem.Error{Class: problem.Configuration, Message: "line 1: bad"}
+	p := Make(targets, looks, policy())
+	for i, want := range []Outcome{Skipped, Refused, Skipped} {
+		if got := p.Entries[i].Outcome; got != want {
+			t.Errorf("%s is %q, want %q", p.Entries[i].Host.Name, got, want)
+		}
+	}
+	if p.Changes() != 0 || len(p.Waves) != 0 || !p.Unaccepted {
+		t.Errorf("%d changes, %d waves", p.Changes(), len(p.Waves))
+	}
+}
