@@ -1,0 +1,191 @@
+package configuration
+
+import (
+	"bytes"
+	"container/list"
+	"io"
+	"log/slog"
+	"regexp"
+	"strings"
+	"sync"
+
+	"github.com/aymanbagabas/go-udiff"
+	"github.com/mikefarah/yq/v4/pkg/yqlib"
+
+	"github.com/aoifleet/aoifleet/internal/display"
+	"github.com/aoifleet/aoifleet/internal/problem"
+)
+
+// maxExpressions is the length of the longest edit, in bytes.
+const maxExpressions = 8192
+
+// yq serialises all use of yqlib: its parser, its preferences and its logger are global.
+var yq sync.Mutex
+
+// prepare makes yqlib quiet and takes its ways out of the process; ParseEdit refuses them also.
+var prepare = sync.OnceFunc(func() {
+	yqlib.GetLogger().SetSlogger(slog.New(slog.NewTextHandler(io.Discard, nil)))
+	yqlib.ConfiguredSecurityPreferences = yqlib.SecurityPreferences{DisableEnvOps: true, DisableFileOps: true}
+	yqlib.InitExpressionParser()
+})
+
+// refused are the operators of yq that an edit must not use, with the reason. EVAL makes code
+// of data, and can call itself until the stack is full, which ends the process.
+var refused = map[string]string{
+	"ENV": outside, "ENVSUBST": outside, "LOAD": outside, "LOAD_STRING": outside, "SYSTEM": outside,
+	"GET_FILENAME": outside, "GET_FILE_INDEX": outside,
+	"EVAL": "runs text of the file as an expression",
+	"NOW":  unstable, "SHUFFLE": unstable,
+	"SPLIT_DOC": "makes several documents", "GET_DOCUMENT_INDEX": "is for several documents",
+}
+
+const (
+	outside  = "reads what is outside the file"
+	unstable = "gives another result each time"
+)
+
+// compactSequence matches a list that is not indented below its key.
+var compactSequence = regexp.MustCompile(`(?m)^[^\s#-][^\n]*:[ \t]*(#[^\n]*)?\n- `)
+
+// Edit is a change to a configuration: expressions of yq's language, applied in order. It is
+// safe for concurrent use.
+type Edit struct{ expression string }
+
+// String returns the expression.
+func (e *Edit) String() string { return e.expression }
+
+// ParseEdit returns the edit of some expressions, joined by yq's pipe. The error is a
+// *problem.Error of class usage.
+func ParseEdit(expressions ...string) (edit *Edit, err error) {
+	prepare()
+	yq.Lock()
+	defer yq.Unlock()
+	defer func() {
+		if recover() != nil {
+			edit, err = nil, unusable("it can't be parsed")
+		}
+	}()
+	size := 0
+	for _, expression := range expressions {
+		if size += len(expression); size > maxExpressions {
+			return nil, unusable("it has more than 8192 bytes")
+		}
+		tree, err := yqlib.ExpressionParser.ParseExpression(expression)
+		if err != nil {
+			return nil, unusable(display.Sanitise(err.Error(), 200))
+		}
+		if tree == nil {
+			return nil, unusable("it is empty")
+		}
+		if why := forbidden(tree); why != "" {
+			return nil, unusable(why)
+		}
+	}
+	if len(expressions) == 0 {
+		return nil, unusable("it is empty")
+	}
+	return &Edit{"(" + strings.Join(expressions, ") | (") + ")"}, nil
+}
+
+func unusable(why string) error {
+	return problem.New(problem.Usage, `an edit is an expression of yq, as '.pipelines[0].sink.block_size = "64MiB"'`, "the edit can't be used: %s", why)
+}
+
+// forbidden returns why an expression must not run, or "".
+func forbidden(node *yqlib.ExpressionNode) string {
+	if node == nil {
+		return ""
+	}
+	if operation := node.Operation; operation != nil && operation.OperationType != nil {
+		if why, found := refused[operation.OperationType.Type]; found {
+			return "the operator " + strings.ToLower(operation.OperationType.Type) + " " + why
+		}
+	}
+	for _, child := range []*yqlib.ExpressionNode{node.LHS, node.RHS} {
+		if why := forbidden(child); why != "" {
+			return why
+		}
+	}
+	return ""
+}
+
+// Apply returns data, edited. Comments, the order and, where it can, the layout are kept. The
+// error is a *problem.Error of class configuration. The bytes, the nodes with their aliases
+// followed, and the result are bounded; the time of an expression over them is not.
+func (e *Edit) Apply(data []byte) (out []byte, err error) {
+	if err := tooLarge(data); err != nil {
+		return nil, err
+	}
+	prepare()
+	yq.Lock()
+	defer yq.Unlock()
+	defer contain(&err, "edit")
+	edited, err := evaluate(e.expression, data)
+	if err != nil {
+		return nil, err
+	}
+	if err := tooLarge(edited); err != nil {
+		return nil, err
+	}
+	return keepLayout(data, edited)
+}
+
+// keepLayout returns data with what an edit changes, where edited is data as yq writes it: with
+// its own indentation, and without blank lines. It merges two changes of what yq writes without
+// the edit: the file's layout, and the edit. If they conflict, or yq would read another result,
+// it returns edited.
+func keepLayout(data, edited []byte) ([]byte, error) {
+	plain, err := evaluate(".", data)
+	if err != nil {
+		return nil, err
+	}
+	for _, diff := range []func(before, after string) []udiff.Edit{udiff.Lines, udiff.Strings} {
+		edits, ok := udiff.Merge(diff(string(plain), string(data)), diff(string(plain), string(edited)))
+		if !ok {
+			continue
+		}
+		merged, err := udiff.ApplyBytes(plain, edits)
+		if err != nil {
+			continue
+		}
+		if again, err := evaluate(".", merged); err == nil && bytes.Equal(again, edited) {
+			return merged, nil
+		}
+	}
+	return edited, nil
+}
+
+// evaluate returns the document that an expression makes of data.
+func evaluate(expression string, data []byte) ([]byte, error) {
+	preferences := yqlib.NewDefaultYamlPreferences()
+	preferences.CompactSequenceIndent = compactSequence.Match(data)
+	documents, err := yqlib.ReadDocuments(bytes.NewReader(data), yqlib.NewYamlDecoder(preferences))
+	if err != nil {
+		return nil, failed(err)
+	}
+	results, err := yqlib.NewAllAtOnceEvaluator().EvaluateCandidateNodes(expression, documents)
+	if err != nil {
+		return nil, failed(err)
+	}
+	if !isDocument(results) {
+		return nil, problem.New(problem.Configuration, `change the file with "=", "|=", "+=" or del()`, "the edit yields something other than the whole configuration")
+	}
+	var out bytes.Buffer
+	if err := yqlib.NewPrinter(yqlib.NewYamlEncoder(preferences), yqlib.NewSinglePrinterWriter(&out)).PrintResults(results); err != nil {
+		return nil, failed(err)
+	}
+	return out.Bytes(), nil
+}
+
+// isDocument tells whether results are one whole document with keys.
+func isDocument(results *list.List) bool {
+	if results.Len() != 1 {
+		return false
+	}
+	node, ok := results.Front().Value.(*yqlib.CandidateNode)
+	return ok && node.Kind == yqlib.MappingNode && node.Parent == nil
+}
+
+func failed(err error) error {
+	return problem.New(problem.Configuration, "try the expression with yq on a copy of the file", "edit: %s", display.Sanitise(err.Error(), 200))
+}
