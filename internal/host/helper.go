@@ -63,6 +63,11 @@ func (v *VM) checkHelper(f *found) (note string, err error) {
 	return helperProblem(f)
 }
 
+// oldHelper returns the problem of a helper that does not know a verb or a value.
+func oldHelper() *problem.Error {
+	return &problem.Error{Class: problem.Configuration, Message: "the helper on the host is too old for this", Hint: "aoifleet install-helper"}
+}
+
 func helperProblem(f *found) (note string, err error) {
 	protocol, version, _ := strings.Cut(f.fields["helper"], " ")
 	const again = "aoifleet install-helper"

@@ -48,22 +48,10 @@ type Observation struct {
 	// sent it, and Settings its inode, if that is certain. A rotation sends them back: it is
 	// only valid for this configuration.
 	Configured, Settings string
-}
-
-// File is the live certificate file.
-type File struct {
-	Path, Real string // as configured; with symlinks resolved. Not safe to show, see display.Plain
-	Kind       string // file, missing, other, nodir; moved: its folder was replaced during the check
-	Folder     string // the identity of its folder: UID:DEVICE:INODE
-	Owner      string // user:group
-	Mode       string
-	Size       int64
-	Changed    time.Time
-	Digest     string // SHA-256, lower-case hex; "none" if there is no file
-	Unsafe     string // a folder of the path that users other than root and the file's owner can write
-	Untrusted  string // why a path in the agent's configuration is not trusted; "": it is
-	Guarded    bool   // non-root users can write a folder of the path; also set if it is Unsafe
-	ReadOnly   bool   // not even root can write its folder
+	// Configuration is the agent's configuration as a file, with ObserveOptions.Configuration.
+	Configuration *Content
+	// Unnamed is then why the configuration's text does not tell the certificate: Provider is nil.
+	Unnamed *problem.Error
 }
 
 // Receipt is the record of a transaction on the host.
@@ -134,7 +122,10 @@ type found struct {
 	digest hash.Hash // of the configuration's lines, as received
 	unit   map[string]string
 	files  []*foundFile
+	last   *foundFile // to which the next facts belong; nil: none
 	recs   []Receipt
+
+	configuration *foundFile
 
 	backups  []Backup
 	leftover []string
@@ -143,19 +134,13 @@ type found struct {
 	note     string // of the helper's version
 }
 
-type foundFile struct {
-	path   string
-	pem    bytes.Buffer
-	fields map[string]string
-}
-
 // parseFound parses the script's lines. It keeps unknown keys in fields, which no one
 // reads.
 func parseFound(out []byte) *found {
 	f := &found{fields: map[string]string{}, unit: map[string]string{}, digest: sha256.New()}
 	for line := range strings.SplitSeq(string(out), "\n") {
 		key, text, _ := strings.Cut(line, "=")
-		if key != "config" && key != "pem" && key != "saved_pem" {
+		if key != "config" && key != "pem" && key != "saved_pem" && key != "content" {
 			text = intern(text)
 		}
 		switch key {
@@ -167,7 +152,11 @@ func parseFound(out []byte) *found {
 			k, v, _ := strings.Cut(text, "=")
 			f.unit[k] = intern(clean(v))
 		case "certificate":
-			f.files = append(f.files, &foundFile{path: text, fields: map[string]string{}})
+			f.last = &foundFile{path: text, fields: map[string]string{}}
+			f.files = append(f.files, f.last)
+		case "configuration":
+			f.last = &foundFile{path: text, fields: map[string]string{}}
+			f.configuration = f.last
 		case "receipt":
 			f.recs = append(f.recs, parseReceipt(text))
 		case "receipt_alive", "receipt_left", "receipt_armed", "receipt_pid":
@@ -184,7 +173,7 @@ func parseFound(out []byte) *found {
 			f.saved.WriteString(text + "\n")
 		case "observed":
 			f.done = true
-		case "kind", "real", "folder", "guarded", "unsafe", "untrusted", "readonly", "attributes", "digest", "no_openssl", "about", "pem":
+		case "kind", "real", "folder", "guarded", "unsafe", "untrusted", "readonly", "attributes", "digest", "no_openssl", "about", "pem", "content":
 			f.ofFile(key, text)
 		default:
 			f.fields[key] = text
@@ -198,16 +187,16 @@ func parseFound(out []byte) *found {
 func intern(text string) string { return unique.Make(text).Value() }
 
 func (f *found) ofFile(key, text string) {
-	if len(f.files) == 0 {
-		return
+	switch {
+	case f.last == nil:
+	case key == "pem":
+		f.last.pem.WriteString(text)
+		f.last.pem.WriteByte('\n')
+	case key == "content":
+		f.last.addContent(text)
+	default:
+		f.last.fields[key] = text
 	}
-	file := f.files[len(f.files)-1]
-	if key == "pem" {
-		file.pem.WriteString(text)
-		file.pem.WriteByte('\n')
-		return
-	}
-	file.fields[key] = text
 }
 
 // ofReceipt adds to the last receipt.
@@ -267,20 +256,39 @@ func (f *found) observation(agent inventory.Agent) (*Observation, error) {
 			Hint:    "name the file itself in agent.config"}
 	}
 	o.Settings, o.Configured = display.Plain(f.fields["settings"], 200), hex.EncodeToString(f.digest.Sum(nil))
+	err := f.readConfig(o, agent)
+	if f.configuration == nil || err == nil {
+		return o, err
+	}
+	o.Unnamed = AsProblem(err)
+	return o, nil
+}
+
+// readConfig sets what the configuration's text says. An error means that it does not tell the
+// certificate.
+func (f *found) readConfig(o *Observation, agent inventory.Agent) error {
+	text := f.config.String()
+	if f.configuration != nil {
+		o.Configuration, o.Configured = f.configuration.whole(), clean(f.fields["configured"])
+		if p := o.Configuration.Problem(); p != nil {
+			return p
+		}
+		text = string(o.Configuration.Data)
+	}
 	if _, missing := f.fields["config_missing"]; missing {
 		o.Configured = ""
 		if agent.CertificatePath == "" {
-			return o, &problem.Error{Class: problem.Configuration,
+			return &problem.Error{Class: problem.Configuration,
 				Message: "the agent's configuration " + agent.Config + " does not exist",
 				Hint:    "is the agent installed? set agent.config or agent.certificate_path in the inventory"}
 		}
 	} else if _, cut := f.fields["config_cut"]; cut {
-		return o, &problem.Error{Class: problem.Configuration,
+		return &problem.Error{Class: problem.Configuration,
 			Message: "the agent's configuration " + agent.Config + " has more than 4000 lines"}
 	} else {
-		cfg, err := parseAgentConfig(f.config.String())
+		cfg, err := parseAgentConfig(text)
 		if err != nil {
-			return o, &problem.Error{Class: problem.Configuration,
+			return &problem.Error{Class: problem.Configuration,
 				Message: "the agent's configuration " + agent.Config + ": " + err.Error(),
 				Hint:    "correct it on the host: the agent may not start with it either"}
 		}
@@ -288,10 +296,10 @@ func (f *found) observation(agent inventory.Agent) (*Observation, error) {
 	}
 	provider, err := o.Config.choose(agent)
 	if err != nil {
-		return o, err
+		return err
 	}
 	o.Provider = provider
-	return o, nil
+	return nil
 }
 
 // machineIDs matches a machine id and a boot id, as in machine-id(5) and random(4). An
@@ -337,20 +345,9 @@ func (f *found) file(path string) *foundFile {
 
 // describe sets File and Live from what the script reported of the certificate file.
 func (o *Observation) describe(file *foundFile) {
-	get := func(key string) string { return display.Plain(file.fields[key], 4096) }
-	o.File = File{
-		Path: file.path, Real: get("real"), Kind: clean(get("kind")), Folder: get("folder"), Digest: "none",
-		Unsafe: get("unsafe"), Untrusted: clean(get("untrusted")), Guarded: get("guarded") != "", ReadOnly: get("readonly") != "",
-	}
-	if o.File.Kind != "file" {
+	if o.File = file.facts(); o.File.Kind != "file" {
 		o.LiveNote = "there is no file"
 		return
-	}
-	o.File.Digest = clean(get("digest"))
-	if a := strings.Split(get("attributes"), ":"); len(a) >= 6 {
-		o.File.Owner, o.File.Mode = clean(a[1]+":"+a[2]), clean(a[3])
-		o.File.Size, _ = strconv.ParseInt(a[4], 10, 64)
-		o.File.Changed = seconds(a[5])
 	}
 	info, err := certificate.ParsePublic(file.pem.Bytes())
 	switch kept, ok := parseAbout(file.fields["about"]); {

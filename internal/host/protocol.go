@@ -53,7 +53,7 @@ func (t *conversation) said(text string) *problem.Error {
 	switch {
 	case !t.rehearsal:
 	case p.Class == problem.Internal && p.Message == "unknown verb":
-		return &problem.Error{Class: problem.Configuration, Message: "the helper on the host is too old for this", Hint: "aoifleet install-helper"}
+		return oldHelper()
 	case strings.HasPrefix(p.Hint, "--no-deadman"):
 		p.Hint = "a rotation needs this fixed, or --no-deadman"
 	}

@@ -18,6 +18,7 @@ import (
 // Limits on the output of one call, in bytes.
 const (
 	maxAnswer = 1 << 20
+	maxFile64 = MaxFile/3*4 + 4<<10 // and a file of MaxFile bytes in base64
 	maxLine   = 64 << 10
 )
 
@@ -45,6 +46,10 @@ func (u unsent) Unwrap() error { return u.error }
 // host. The caller gets success or failure from the lines. When ctx ends, the shell is
 // closed, which a transaction sees as the end of its input.
 func (v *VM) ask(ctx context.Context, verb string, values []value, hear func(line string)) error {
+	v.moreAnswer = 0
+	if slices.ContainsFunc(values, func(v value) bool { return v.key == "configuration" }) {
+		v.moreAnswer = maxFile64
+	}
 	in, err := v.framed(verb, values)
 	if err != nil {
 		return unsent{err}
@@ -64,7 +69,7 @@ func (v *VM) exchange(ctx context.Context, verb string, parts [][]byte, hear fun
 		defer v.hangUp()
 	}
 	defer context.AfterFunc(ctx, s.end)()
-	s.quota.N = maxAnswer
+	s.quota.N = maxAnswer + v.moreAnswer
 	sent, failed := send(s.process.Stdin(), parts)
 	for s.lines.Scan() {
 		key, text, _ := strings.Cut(s.lines.Text(), "=")

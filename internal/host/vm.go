@@ -42,14 +42,15 @@ var BuiltinDeny = []string{
 
 // VM is one agent VM over one connection. It is not safe for concurrent use.
 type VM struct {
-	conn     *remote.Conn
-	host     inventory.Host
-	run      Run
-	password *Password // sudo's; nil: it needs none
-	stage    string    // the login user's staging folder, while it exists
-	shell    *shell    // nil: none is open
-	hurry    int       // divides every time limit, in tests that wait for one; else 1
-	unit     Unit      // as last observed
+	conn       *remote.Conn
+	host       inventory.Host
+	run        Run
+	password   *Password // sudo's; nil: it needs none
+	stage      string    // the login user's staging folder, while it exists
+	shell      *shell    // nil: none is open
+	moreAnswer int64     // bytes of a call's output above maxAnswer
+	hurry      int       // divides every time limit, in tests that wait for one; else 1
+	unit       Unit      // as last observed
 }
 
 // Run identifies a run of the program.
@@ -98,8 +99,14 @@ func (v *VM) do(ctx context.Context, timeout time.Duration, verb string, values 
 
 // ObserveOptions are the optional parts of an observation.
 type ObserveOptions struct {
-	Saved   string // a run whose backup is read; "": none
-	Command bool   // run health.command, which may take up to health.timeout
+	Saved string // a run whose backup is read; "": none
+	// Configuration also reads the agent's configuration as a file: Observation.Configuration.
+	// Then a problem of its text is Observation.Unnamed, and no error.
+	Configuration bool
+	// Certificate is the path of the certificate, instead of the one that the agent's
+	// configuration on the host names; "": that one. The operator has named it.
+	Certificate string
+	Command     bool // run health.command, which may take up to health.timeout
 }
 
 // Observe reads the state of the host and changes nothing. It runs health.command only if
@@ -108,7 +115,7 @@ type ObserveOptions struct {
 // The Observation is nil only if the host could not be read. If it is not nil, an error
 // means that the host can't be rotated as it is (class configuration).
 func (v *VM) Observe(ctx context.Context, options ObserveOptions) (*Observation, error) {
-	o, err := v.observe(ctx, options.Saved)
+	o, err := v.observe(ctx, options)
 	if err == nil && options.Command && o.Unit.Runs() {
 		if o.Command, err = v.healthCommand(ctx); err != nil {
 			return nil, err
@@ -117,12 +124,14 @@ func (v *VM) Observe(ctx context.Context, options ObserveOptions) (*Observation,
 	return o, err
 }
 
-func (v *VM) observe(ctx context.Context, saved string) (*Observation, error) {
-	f, err := v.look(ctx, v.host.Agent.CertificatePath, saved)
+func (v *VM) observe(ctx context.Context, options ObserveOptions) (*Observation, error) {
+	agent := v.host.Agent
+	agent.CertificatePath = cmp.Or(options.Certificate, agent.CertificatePath)
+	f, err := v.look(ctx, agent.CertificatePath, agent, options)
 	if err != nil {
 		return nil, err
 	}
-	o, err := f.observation(v.host.Agent)
+	o, err := f.observation(agent)
 	v.unit = o.Unit
 	o.HostKey = v.conn.HostKeyFingerprint()
 	o.Note = f.note
@@ -132,7 +141,8 @@ func (v *VM) observe(ctx context.Context, saved string) (*Observation, error) {
 	file := f.file(o.Provider.Path)
 	if file == nil {
 		// The script does not find a path in every form that YAML allows.
-		if f, err = v.look(ctx, o.Provider.Path, saved); err != nil {
+		options.Configuration = false
+		if f, err = v.look(ctx, o.Provider.Path, agent, options); err != nil {
 			return o, err
 		}
 		if file = f.file(o.Provider.Path); file == nil {
@@ -143,9 +153,12 @@ func (v *VM) observe(ctx context.Context, saved string) (*Observation, error) {
 	return o, nil
 }
 
-func (v *VM) look(ctx context.Context, path, saved string) (*found, error) {
-	values := append(v.common(), value{"config", v.host.Agent.Config}, value{"saved", saved},
-		value{"by_inventory", yes(v.host.Agent.CertificatePath != "")})
+func (v *VM) look(ctx context.Context, path string, agent inventory.Agent, options ObserveOptions) (*found, error) {
+	values := append(v.common(), value{"config", agent.Config}, value{"saved", options.Saved},
+		value{"by_inventory", yes(agent.CertificatePath != "")})
+	if options.Configuration { // an earlier script does not know the key
+		values = append(values, value{"configuration", "yes"})
+	}
 	if path != "" {
 		values = append(values, value{"path", path})
 	}
@@ -161,7 +174,10 @@ func (v *VM) look(ctx context.Context, path, saved string) (*found, error) {
 		return nil, err
 	}
 	if msg, ok := f.fields["error"]; ok {
-		return nil, hostSaid(msg)
+		if p := hostSaid(msg); !options.Configuration || !v.helper() || p.Class != problem.Internal {
+			return nil, p
+		}
+		return nil, oldHelper()
 	}
 	if !f.done {
 		return nil, cutShort(out)

@@ -43,7 +43,7 @@ need() {
 reset_values() {
     verb='' run='' owner='' unit='' config='' log='' path='' old='' new=''
     size=0 source='' thumbprint='' window=0 timeout=60 port='' swap=yes start=yes
-    deny='' expect=''
+    deny='' expect='' configuration=no
     hold=0 deadman=no keep=3 max_age=90 saved='' diagnostics=0 as_root=no
     nth=1 files=1 copy=certificate length=0 new_owner='' new_mode='' live_leaf=''
     by_inventory=no real='' folder='' settings='' configured='' was='' invocation='' sick=no rehearsal=no before='' boot='' about=''
@@ -69,6 +69,7 @@ read_values() {
         folder=*) folder=$value ;;
         settings=*) settings=$value ;;
         configured=*) configured=$value ;;
+        configuration=*) configuration=$value ;;
         # The values of another file follow.
         'file=0') use_file 0 ;;
         file=*) next_file ;;

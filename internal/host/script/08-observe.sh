@@ -17,6 +17,8 @@ observe() {
     observe_health
     only_allowed
     each_path observe_certificate
+    # In a subshell, because the look at the log uses the facts of the certificate.
+    [ "$configuration" = no ] || (observe_configuration)
     observe_log
     observe_state
     value=$(stat -f -c '%a %S' -- "$ROOT/var/lib") || value='0 0'
@@ -33,19 +35,21 @@ observe_machine() {
     printf 'machine=%.40s %.40s\n' "$value" "$boot"
 }
 
-# observe_config prints the agent's configuration, which the workstation parses as YAML.
-# The script only looks for paths that one line states clearly, so that one call is enough.
+# observe_config prints the agent's configuration, which the workstation parses as YAML, or
+# only its digest if observe_configuration prints the bytes. The script only looks for paths
+# that one line states clearly, so that one call is enough.
 observe_config() {
     paths=$path count=0 named_here=0
     find_config || { say config_unsafe "$unsafe"; return; }
     if [ ! -f "$ROOT$config_real" ]; then say config_missing "$config"; return; fi
     read_config
+    [ "$configuration" = no ] || { digest_of_config && say configured "$sum"; }
     set -f
     IFS=$NL
     for line in $text; do
         count=$((count + 1))
         [ $count -le 4000 ] || { say config_cut yes; break; }
-        printf '%s\n' "$line"
+        [ "$configuration" != no ] || printf '%s\n' "$line"
         # No path is longer, and pattern matching in a shell is slow.
         [ "${#line}" -le 4096 ] || continue
         case $line in *mcc_edrs*) has_listener=yes ;; esac
@@ -105,27 +109,51 @@ find_config() {
 # read_config sets $text to the configuration, in the form in which it is sent.
 read_config() { text=$(contents "$ROOT${config_real%/*}" "${config_real##*/}" | sed 's/^/config=/;4001q'); }
 
+# digest_of_config sets $sum to the digest of $text, which read_config has set.
+digest_of_config() {
+    sum=$(printf '%s' "${text:+$text$NL}" | sha256sum)
+    sum=${sum%% *}
+}
+
+# observe_configuration prints the agent's configuration as a file that may be changed: its
+# facts and its exact bytes. The digest is of another read: if it differs, the file was
+# changed meanwhile. The path is root's own or the inventory's.
+observe_configuration() {
+    say configuration "$config"
+    path=$config by_inventory=yes
+    stat_path
+    # Only find_config has checked the links.
+    [ "$real" = "$config_real" ] || kind=moved
+    say_file && [ "$live" != large ] || return 0
+    contents "$place" "$leaf" | base64 -w 8000 | sed 's/^/content=/'
+}
+
 observe_certificate() {
     say certificate "$path"
     stat_path
-    say kind "$kind"
-    say real "$real"
-    case $kind in file | missing) ;; *) return ;; esac
-    say folder "$here"
-    [ -z "$guarded" ] || say guarded yes
-    observe_settings
-    safe_path || say "${untrusted:+untrusted}${unsafe:+unsafe}" "$untrusted$unsafe"
-    [ -w "$ROOT${real%/*}" ] || say readonly "${real%/*}"
-    [ "$kind" = file ] || return 0
-    digest_of_live
-    say attributes "$attributes"
-    say digest "$live"
+    say_file || return 0
     was_new='' was_about=''
     [ ! -f "$state/confirmed" ] || read_receipt "$state/confirmed" about
     if [ "$was_new" = "$live" ] && [ -n "$was_about" ]; then say about "$was_about"; return; fi
     if ! command -v openssl >/dev/null; then say no_openssl yes; return; fi
     public_certificate contents "$place" "$leaf"
     say_lines pem "$pem"
+}
+
+# say_file prints the facts of stat_path and the digest; it fails if there is no file.
+say_file() {
+    say kind "$kind"
+    say real "$real"
+    case $kind in file | missing) ;; *) return 1 ;; esac
+    say folder "$here"
+    [ -z "$guarded" ] || say guarded yes
+    observe_settings
+    safe_path || say "${untrusted:+untrusted}${unsafe:+unsafe}" "$untrusted$unsafe"
+    [ -w "$ROOT${real%/*}" ] || say readonly "${real%/*}"
+    [ "$kind" = file ] || return 1
+    digest_of_live
+    say attributes "$attributes"
+    say digest "$live"
 }
 
 say_lines() {

@@ -92,8 +92,8 @@ same_config() {
     leads_to "$config" "$config_real" || return
     if [ -n "$settings" ] && [ "$config_state" = "$settings" ]; then return 0; fi
     read_config
-    text=$(printf '%s' "${text:+$text$NL}" | sha256sum)
-    [ "${text%% *}" = "$configured" ] || return 1
+    digest_of_config
+    [ "$sum" = "$configured" ] || return 1
     settings=$config_state
 }
 
