@@ -4,11 +4,7 @@
 // is bounded, and no panic of a library gets out.
 package configuration
 
-import (
-	"fmt"
-
-	"github.com/aoifleet/aoifleet/internal/problem"
-)
+import "github.com/aoifleet/aoifleet/internal/problem"
 
 // MaxSize is the size of the largest configuration that is read or created, in bytes.
 const MaxSize = 1 << 20
@@ -51,17 +47,9 @@ type Named struct {
 	Data []byte
 }
 
-// tooLarge returns the error for data of more than MaxSize bytes, or nil.
-func tooLarge(data []byte) error {
-	if len(data) > MaxSize {
-		return problem.New(problem.Configuration, "a configuration has some kilobytes", "the configuration has more than %d bytes", MaxSize)
-	}
-	return nil
-}
-
 // contain turns a panic into an error of the configuration: libraries panic on crafted input.
 func contain(err *error, doing string) {
 	if p := recover(); p != nil {
-		*err = problem.New(problem.Configuration, "look at the file", "%s", fmt.Sprintf("%s: the file can't be processed", doing))
+		*err = problem.New(problem.Configuration, "look at the file", "%s: the file can't be processed", doing)
 	}
 }

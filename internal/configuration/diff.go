@@ -1,6 +1,7 @@
 package configuration
 
 import (
+	"bytes"
 	"strings"
 
 	"github.com/aymanbagabas/go-udiff"
@@ -16,6 +17,9 @@ const maxDiff = 64 << 10
 func Diff(name string, old, new []byte) string {
 	name = display.Sanitise(name, 200)
 	diff := udiff.Unified(name, name, text(old), text(new))
+	if diff == "" && !bytes.Equal(old, new) {
+		return "--- " + name + "\n+++ " + name + "\n(they differ in characters that can't be shown)\n"
+	}
 	if len(diff) <= maxDiff {
 		return diff
 	}

@@ -6,6 +6,7 @@ import (
 	"io"
 	"log/slog"
 	"regexp"
+	"slices"
 	"strings"
 	"sync"
 
@@ -29,11 +30,11 @@ var prepare = sync.OnceFunc(func() {
 	yqlib.InitExpressionParser()
 })
 
-// refused are the operators of yq that an edit must not use, with the reason. EVAL makes code
-// of data, and can call itself until the stack is full, which ends the process.
+// refused are the operators of yq that an edit must not use, by how their type begins, with the
+// reason. EVAL makes code of data, and can call itself until the stack is full, which ends the
+// process. What is inside "\(…)" is parsed only when it runs.
 var refused = map[string]string{
-	"ENV": outside, "ENVSUBST": outside, "LOAD": outside, "LOAD_STRING": outside, "SYSTEM": outside,
-	"GET_FILENAME": outside, "GET_FILE_INDEX": outside,
+	"ENV": outside, "LOAD": outside, "SYSTEM": outside, "GET_FILE": outside,
 	"EVAL": "runs text of the file as an expression",
 	"NOW":  unstable, "SHUFFLE": unstable,
 	"SPLIT_DOC": "makes several documents", "GET_DOCUMENT_INDEX": "is for several documents",
@@ -97,8 +98,14 @@ func forbidden(node *yqlib.ExpressionNode) string {
 		return ""
 	}
 	if operation := node.Operation; operation != nil && operation.OperationType != nil {
-		if why, found := refused[operation.OperationType.Type]; found {
-			return "the operator " + strings.ToLower(operation.OperationType.Type) + " " + why
+		name := operation.OperationType.Type
+		for prefix, why := range refused {
+			if strings.HasPrefix(name, prefix) {
+				return "the operator " + strings.ToLower(name) + " " + why
+			}
+		}
+		if name == "STRING_INT" && strings.Contains(operation.StringValue, `\(`) {
+			return `text has no "\(…)" here: join texts with +, and write [(] in a pattern`
 		}
 	}
 	for _, child := range []*yqlib.ExpressionNode{node.LHS, node.RHS} {
@@ -110,11 +117,12 @@ func forbidden(node *yqlib.ExpressionNode) string {
 }
 
 // Apply returns data, edited. Comments, the order and, where it can, the layout are kept. The
-// error is a *problem.Error of class configuration. The bytes, the nodes with their aliases
-// followed, and the result are bounded; the time of an expression over them is not.
+// error is a *problem.Error of class configuration. What a host sent is bounded: its bytes, its
+// nodes, and what its aliases stand for. The expression is the operator's own: one that doubles a
+// text a hundred times takes all memory, as it would in yq.
 func (e *Edit) Apply(data []byte) (out []byte, err error) {
-	if err := tooLarge(data); err != nil {
-		return nil, err
+	if _, found := load(data); len(found) > 0 {
+		return nil, problem.New(problem.Configuration, found[0].Hint, "edit: line %d: %s", found[0].Line, found[0].Message)
 	}
 	prepare()
 	yq.Lock()
@@ -124,35 +132,48 @@ func (e *Edit) Apply(data []byte) (out []byte, err error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := tooLarge(edited); err != nil {
-		return nil, err
+	if len(edited) > MaxSize {
+		return nil, problem.New(problem.Configuration, "", "edit: the result has more than %d bytes", MaxSize)
 	}
 	return keepLayout(data, edited)
 }
 
 // keepLayout returns data with what an edit changes, where edited is data as yq writes it: with
 // its own indentation, and without blank lines. It merges two changes of what yq writes without
-// the edit: the file's layout, and the edit. If they conflict, or yq would read another result,
-// it returns edited.
+// the edit: the file's layout, and the edit. Where they conflict the layout is lost; where yq
+// would read another result, it returns edited.
 func keepLayout(data, edited []byte) ([]byte, error) {
 	plain, err := evaluate(".", data)
 	if err != nil {
 		return nil, err
 	}
-	for _, diff := range []func(before, after string) []udiff.Edit{udiff.Lines, udiff.Strings} {
-		edits, ok := udiff.Merge(diff(string(plain), string(data)), diff(string(plain), string(edited)))
-		if !ok {
-			continue
-		}
-		merged, err := udiff.ApplyBytes(plain, edits)
-		if err != nil {
-			continue
-		}
-		if again, err := evaluate(".", merged); err == nil && bytes.Equal(again, edited) {
-			return merged, nil
+	for _, conflicts := range []bool{false, true} {
+		for _, diff := range []func(before, after string) []udiff.Edit{udiff.Lines, udiff.Strings} {
+			layout, change := diff(string(plain), string(data)), diff(string(plain), string(edited))
+			if conflicts {
+				layout = slices.DeleteFunc(layout, func(e udiff.Edit) bool { return touches(e, change) })
+			}
+			if merged, ok := merge(plain, layout, change); ok {
+				if again, err := evaluate(".", merged); err == nil && bytes.Equal(again, edited) {
+					return merged, nil
+				}
+			}
 		}
 	}
 	return edited, nil
+}
+
+func touches(e udiff.Edit, edits []udiff.Edit) bool {
+	return slices.ContainsFunc(edits, func(other udiff.Edit) bool { return e.Start <= other.End && other.Start <= e.End })
+}
+
+func merge(plain []byte, layout, change []udiff.Edit) ([]byte, bool) {
+	edits, ok := udiff.Merge(layout, change)
+	if !ok {
+		return nil, false
+	}
+	merged, err := udiff.ApplyBytes(plain, edits)
+	return merged, err == nil
 }
 
 // evaluate returns the document that an expression makes of data.

@@ -13,6 +13,7 @@ import (
 
 	"gopkg.in/yaml.v3"
 
+	"github.com/aoifleet/aoifleet/internal/display"
 	"github.com/aoifleet/aoifleet/internal/problem"
 )
 
@@ -150,10 +151,10 @@ func TestSelectorLimits(t *testing.T) {
 func TestHintLimits(t *testing.T) {
 	for length, want := range map[int]bool{64: true, 65: false} {
 		known := strings.Repeat("x", length)
-		if got := suggest(known[1:]+"y", slices.Values([]string{known})) != ""; got != want {
+		if got := display.Nearest(known[1:]+"y", slices.Values([]string{known})) != ""; got != want {
 			t.Errorf("a word of %d bytes has a suggestion: %v", length, got)
 		}
-		if got := suggest(known[1:], slices.Values([]string{known})) != ""; got != want {
+		if got := display.Nearest(known[1:], slices.Values([]string{known})) != ""; got != want {
 			t.Errorf("a word of %d bytes is suggested: %v", length, got)
 		}
 	}

@@ -7,6 +7,8 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+
+	"github.com/aoifleet/aoifleet/internal/display"
 )
 
 const fleet = `version: 1
@@ -165,7 +167,7 @@ func TestSuggest(t *testing.T) {
 		"prot": "port", "healht": "health", "prt": "port", "uesr": "user", "va": "via", "vai": "via", "vixx": "",
 		"portxy": "port", "portxyz": "", "cretificaxy": "", "certificat": "certificate", "cretifciate": "certificate", "known-hosts": "known_hosts", "xyz": "", "": "",
 	} {
-		if got := suggest(word, func(yield func(string) bool) {
+		if got := display.Nearest(word, func(yield func(string) bool) {
 			for _, w := range words {
 				if !yield(w) {
 					return
