@@ -1,6 +1,7 @@
 package host
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"math"
@@ -8,6 +9,7 @@ import (
 	"time"
 
 	"github.com/aoifleet/aoifleet/internal/certificate"
+	"github.com/aoifleet/aoifleet/internal/inventory"
 	"github.com/aoifleet/aoifleet/internal/problem"
 )
 
@@ -38,6 +40,17 @@ type Change struct {
 	Deadman  bool              // arm the dead-man switch
 	Rehearse bool              // on a copy of the file, without a restart; Digest is of any bytes
 	Diagnose bool              // gather the agent's diagnostics before an undo, for a later Diagnose
+
+	// File is the first file; nil: the certificate, Seen.File. Digest, Swap and Saved are of it,
+	// and so are the next four.
+	File        *File
+	What        string // for messages, a word: configuration; needed with File
+	Owner, Mode string // as in FileChange
+	Trust       bool   // as in FileChange
+
+	// Configuration is the new text of the agent's configuration, if that is one of the files: the
+	// agent then has its listener where that says.
+	Configuration []byte
 
 	Length int          // of the new file in the staged bytes; only needed with Others
 	Others []FileChange // further files, at most MaxFiles with the first: all are replaced, or none, with one restart
@@ -92,6 +105,9 @@ type Step struct {
 // is closed, and the host undoes what it has started. onStep is called when a step starts.
 func (v *VM) Rotate(ctx context.Context, c Change, onStep func(step string)) *Report {
 	v.unit = c.Seen.Unit
+	if p := HelperProblem(v.host); p != nil && (c.File != nil || len(c.Others) > 0) {
+		return &Report{Ending: Refused, Problem: p}
+	}
 	verb := "rotate"
 	if c.Rehearse {
 		verb = "rehearse"
@@ -106,10 +122,10 @@ func (v *VM) Recover(ctx context.Context, onStep func(step string)) *Report {
 }
 
 func (v *VM) changeValues(c Change) []value {
-	h, o := v.host.Health, c.Seen
+	h, o, file := v.host.Health, c.Seen, cmp.Or(c.File, &c.Seen.File)
 	values := append(v.common(),
-		value{"path", o.File.Path}, value{"real", o.File.Real}, value{"folder", o.File.Folder},
-		value{"by_inventory", yes(v.host.Agent.CertificatePath != "")}, value{"old", o.File.Digest}, value{"new", c.Digest},
+		value{"path", file.Path}, value{"real", file.Real}, value{"folder", file.Folder},
+		value{"by_inventory", yes(c.Trust || c.File == nil && v.host.Agent.CertificatePath != "")}, value{"old", file.Digest}, value{"new", c.Digest},
 		value{"config", v.host.Agent.Config}, value{"configured", o.Configured}, value{"settings", o.Settings},
 		value{"thumbprint", c.thumbprint()}, value{"swap", yes(c.Swap)}, value{"start", yes(c.Start)},
 		value{"window", wholeSeconds(h.Window)}, value{"timeout", wholeSeconds(h.Timeout)},
@@ -127,6 +143,7 @@ func (v *VM) changeValues(c Change) []value {
 	for _, p := range h.Expect {
 		values = append(values, value{"expect", p})
 	}
+	values = append(values, c.optional()...)
 	if len(c.Others) > 0 { // an earlier script knows none of these keys
 		values = append(values, value{"length", strconv.Itoa(c.Length)})
 	}
@@ -134,6 +151,33 @@ func (v *VM) changeValues(c Change) []value {
 		values = append(values, f.values()...)
 	}
 	return values
+}
+
+// optional returns the values that an installed helper of an earlier version does not know.
+func (c Change) optional() (values []value) {
+	for _, v := range []value{{"what", c.What}, {"new_owner", c.Owner}, {"new_mode", c.Mode}} {
+		if v.text != "" {
+			values = append(values, v)
+		}
+	}
+	if c.Configuration == nil {
+		return values
+	}
+	// An agent that can't read it does not start: then its port does not matter.
+	if cfg, _ := parseAgentConfig(string(c.Configuration)); cfg.ListenerPort != c.Seen.Config.ListenerPort {
+		values = append(values, value{"new_port", strconv.Itoa(cfg.ListenerPort)})
+	}
+	return values
+}
+
+// HelperProblem returns why files other than the certificate can't be changed on a host; nil:
+// they can.
+func HelperProblem(h inventory.Host) *problem.Error {
+	if h.Helper == "" {
+		return nil
+	}
+	return &problem.Error{Class: problem.Configuration, Message: "the helper on the host changes only the certificate",
+		Hint: "for other files the login user must be allowed to run any command as root: remove helper from the inventory for this host"}
 }
 
 func (c Change) thumbprint() string {
@@ -164,12 +208,3 @@ func yes(b bool) string {
 }
 
 func wholeSeconds(d time.Duration) string { return strconv.Itoa(int(math.Ceil(d.Seconds()))) }
-
-// othersOf parses the number of a backup's files, which is left out if it is 1.
-func othersOf(text []string) int {
-	if len(text) == 0 {
-		return 0
-	}
-	n, _ := strconv.Atoi(text[0])
-	return max(n-1, 1)
-}

@@ -74,7 +74,7 @@ func TestFilesThatAreRefused(t *testing.T) {
 		"of the helper": {func(m *machine) []changed {
 			withHelper(m)
 			return second("/etc/x")
-		}, "configuration the helper changes only one file"},
+		}, "configuration the helper changes only the certificate"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			inOneShell(t, func(t *testing.T, m *machine) {
@@ -112,19 +112,26 @@ func TestFilesWithoutEnd(t *testing.T) {
 	})
 }
 
-// TestFileOfAnotherPathRestored: the first file of a change need not be the certificate. A helper's
+// TestFileOfAnotherPathRestored: a file of a change need not be the certificate. A helper's
 // login user must not put it at the certificate's path, where others may read it.
 func TestFileOfAnotherPathRestored(t *testing.T) {
 	t.Parallel()
-	inEachShell(t, func(t *testing.T, m *machine) {
-		files := withThree(m)
-		m.wants(m.changeFiles(firstRun, files), Rotated)
-		values := m.change(secondRun, newBytes, "new="+digest(oldBytes), "saved="+firstRun)
-		r := m.run("rotate", values, "confirm "+secondRun+"\n")
-		m.wants(r, Refused)
-		m.wantsError(r, "drift the backup of run "+firstRun+" does not exist")
-		m.live(newBytes)
-	})
+	secret := changed{path: "/etc/first", before: "old secret", after: "new secret"}
+	for name, files := range map[string][]changed{"the only file": {secret}, "the first": {secret, threeFiles[2]}, "another": {threeFiles[2], secret}} {
+		t.Run(name, func(t *testing.T) {
+			inOneShell(t, func(t *testing.T, m *machine) {
+				m.have(files)
+				m.path = files[0].path
+				m.wants(m.changeFiles(firstRun, files), Rotated)
+				m.path = certPath
+				values := m.change(secondRun, oldBytes, "new="+digest(secret.before), "saved="+firstRun)
+				r := m.run("rotate", values, "confirm "+secondRun+"\n")
+				m.wants(r, Refused)
+				m.wantsError(r, "drift the backup of run "+firstRun+" is not of "+certPath)
+				m.live(oldBytes)
+			})
+		})
+	}
 }
 
 // manyFiles returns the certificate and others next to it.

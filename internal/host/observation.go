@@ -92,19 +92,6 @@ func (r Receipt) LeftBehind() string {
 	return fmt.Sprintf("process %d of run %s is still running on the host", r.PID, r.Run)
 }
 
-// Backup is a replaced certificate that is kept on the host.
-type Backup struct {
-	Run string // the run that replaced it
-	Old string // its digest; "none": there was no file
-	New string // the digest of what replaced it
-	// Others is how many more files the run has changed; Old and New are of the first.
-	Others int
-}
-
-// Replaced reports whether the live file is the one that replaced b, so that restoring b
-// loses no other change.
-func (o *Observation) Replaced(b Backup) bool { return o.File.Digest == b.New }
-
 // Unfinished returns the receipt of a transaction that has not ended.
 func (o *Observation) Unfinished() (Receipt, bool) {
 	for _, r := range o.Receipts {
@@ -126,6 +113,7 @@ type found struct {
 	recs   []Receipt
 
 	configuration *foundFile
+	savedFiles    []*foundFile // of the run of ObserveOptions.Saved
 
 	backups  []Backup
 	leftover []string
@@ -162,9 +150,12 @@ func parseFound(out []byte) *found {
 		case "receipt_alive", "receipt_left", "receipt_armed", "receipt_pid":
 			f.ofReceipt(key, text)
 		case "backup":
-			if b := strings.Fields(plain(text)); len(b) == 3 || len(b) == 4 {
-				f.backups = append(f.backups, Backup{clean(b[0]), clean(b[1]), clean(b[2]), othersOf(b[3:])})
+			if b, ok := parseBackup(text); ok {
+				f.backups = append(f.backups, b)
 			}
+		case "saved_file":
+			f.last = &foundFile{path: text, fields: map[string]string{}}
+			f.savedFiles = append(f.savedFiles, f.last)
 		case "leftover":
 			if name := clean(text); len(f.leftover) < maxShown && !slices.Contains(f.leftover, name) {
 				f.leftover = append(f.leftover, name)
@@ -173,7 +164,8 @@ func parseFound(out []byte) *found {
 			f.saved.WriteString(text + "\n")
 		case "observed":
 			f.done = true
-		case "kind", "real", "folder", "guarded", "unsafe", "untrusted", "readonly", "attributes", "digest", "no_openssl", "about", "pem", "content":
+		case "kind", "real", "folder", "guarded", "unsafe", "untrusted", "readonly", "attributes", "digest", "no_openssl", "about", "pem", "content",
+			"saved_real", "saved_old", "saved_new":
 			f.ofFile(key, text)
 		default:
 			f.fields[key] = text

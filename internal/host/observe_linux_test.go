@@ -27,6 +27,7 @@ func (m *machine) look(agent inventory.Agent, others ...string) (*Observation, *
 	if !f.done || r.stderr != "" {
 		m.t.Fatalf("%v", r)
 	}
+	f.addSaved(firstRun)
 	o, err := f.observation(agent)
 	if err == nil && o.Provider != nil {
 		if file := f.file(o.Provider.Path); file != nil {

@@ -157,7 +157,7 @@ func (m *machine) save(run, state string) {
 	m.t.Helper()
 	m.mkdir(m.stateRun(run), 0o700)
 	m.write(m.stateRun(run)+"/certificate", oldBytes)
-	m.write(m.stateRun(run)+"/receipt", "run="+run+"\nold="+digest(oldBytes)+"\nnew="+digest(newBytes)+"\nend\n")
+	m.write(m.stateRun(run)+"/receipt", "run="+run+"\nold="+digest(oldBytes)+"\nnew="+digest(newBytes)+"\npath="+certPath+"\nreal="+certPath+"\nend\n")
 	if state != "" {
 		m.must(os.Link(m.root+m.stateRun(run)+"/receipt", m.root+m.stateDir()+"/"+state))
 	}

@@ -131,6 +131,7 @@ func (v *VM) observe(ctx context.Context, options ObserveOptions) (*Observation,
 	if err != nil {
 		return nil, err
 	}
+	f.addSaved(options.Saved)
 	o, err := f.observation(agent)
 	v.unit = o.Unit
 	o.HostKey = v.conn.HostKeyFingerprint()

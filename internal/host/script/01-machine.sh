@@ -44,6 +44,7 @@ reset_values() {
     verb='' run='' owner='' unit='' config='' log='' path='' old='' new=''
     size=0 source='' thumbprint='' window=0 timeout=60 port='' swap=yes start=yes
     deny='' expect='' configuration=no
+    what='' new_port=''
     hold=0 deadman=no keep=3 max_age=90 saved='' diagnostics=0 as_root=no
     nth=1 files=1 copy=certificate length=0 new_owner='' new_mode='' live_leaf=''
     by_inventory=no real='' folder='' settings='' configured='' was='' invocation='' sick=no rehearsal=no before='' boot='' about=''
@@ -70,6 +71,7 @@ read_values() {
         settings=*) settings=$value ;;
         configured=*) configured=$value ;;
         configuration=*) configuration=$value ;;
+        what=*) what=$value ;;
         # The values of another file follow.
         'file=0') use_file 0 ;;
         file=*) next_file ;;
@@ -84,6 +86,7 @@ read_values() {
         window=*) window=$value ;;
         timeout=*) timeout=$value ;;
         port=*) port=$value ;;
+        new_port=*) new_port=$value ;;
         swap=*) swap=$value ;;
         start=*) start=$value ;;
         hold=*) hold=$value ;;

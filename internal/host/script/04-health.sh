@@ -25,7 +25,8 @@ judge() {
     same_files || return 1
     if [ "$log_is" = odd ] && log_denied; then why="the log says: $denied"; return 1; fi
     if ! log_expected; then why="the log does not say: $missing"; return 2; fi
-    if [ -n "$port" ] && ! port_listens; then why="nothing listens on port $port"; return 2; fi
+    wanted_port=${new_port:-$port}
+    if [ "${wanted_port:-0}" != 0 ] && ! port_listens; then why="nothing listens on port $wanted_port"; return 2; fi
 }
 
 # unit_runs judges the state from unit_state: 0 the unit runs, 1 it does not, 2 not yet.
@@ -49,7 +50,7 @@ was_unhealthy() {
     [ -n "$before" ] && [ -n "$(denied_lately)" ]
 }
 
-port_listens() { [ -n "$(sockets_on "$(printf '%04X' "$port")")" ]; }
+port_listens() { [ -n "$(sockets_on "$(printf '%04X' "$wanted_port")")" ]; }
 
 # observe_health prints what health.go needs in addition to the unit and the log: if the
 # configuration has a listener, the ports on which something listens, in hexadecimal

@@ -264,7 +264,8 @@ keep_old() {
 }
 
 # new_file copies the new file next to the live one, as $tmp. It gets the old one's owner,
-# mode and label in root's own folder; a saved file, $origin, has its own.
+# mode and label in root's own folder; a saved file, $origin, has its own. With a mode of its
+# own it does not get the old one's ACL, of which that mode would be the mask (acl(5)).
 new_file() {
     [ -n "$saved" ] || staged_part || return
     if [ ! -f "$origin" ]; then
@@ -272,7 +273,7 @@ new_file() {
     elif [ -n "$saved" ]; then
         :
     elif [ "$old" != none ]; then
-        cp -a --no-preserve=timestamps --attributes-only -- "$kept/$copy" "$origin" || return
+        cp -a --no-preserve="timestamps${new_mode:+,mode}" --attributes-only -- "$kept/$copy" "$origin" || return
     else
         chmod 600 -- "$origin" && chown "${user:-root}:${group:-$(id -g -- "${user:-root}")}" -- "$origin" || return
     fi

@@ -106,8 +106,9 @@ find_config() {
     done
 }
 
-# read_config sets $text to the configuration, in the form in which it is sent.
-read_config() { text=$(contents "$ROOT${config_real%/*}" "${config_real##*/}" | sed 's/^/config=/;4001q'); }
+# read_config sets $text to the configuration, in the form in which it is sent. bash complains
+# about NUL bytes.
+read_config() { { text=$(contents "$ROOT${config_real%/*}" "${config_real##*/}" | sed 's/^/config=/;4001q'); } 2>/dev/null; }
 
 # digest_of_config sets $sum to the digest of $text, which read_config has set.
 digest_of_config() {
@@ -233,7 +234,11 @@ observe_folder() {
         [ "$left" -gt 0 ] || ! alive "$kept" || say receipt_pid "$worker"
     done
     for kept in "$state"/backups/*; do
-        ! is_backup || say backup "$its_run $was_live $was_new${was_files:+ $was_files}"
+        # The digest of a secret is not for the helper's login user.
+        is_backup || continue
+        [ -z "$was_what" ] || [ -z "$helper" ] || continue
+        [ -z "$was_what" ] || was_files="${was_files:-1} $was_what"
+        say backup "$its_run $was_live $was_new${was_files:+ $was_files}"
     done
     kept=$state/backups/$run
     ! alive "$kept" || say at_work yes
@@ -250,9 +255,47 @@ observe_folder() {
         [ ! -f "$value" ] || has_state pending || has_state undoing || alive "$kept" || say leftover "dead-man switch of run $run"
     done
     run=$this
-    [ -n "$saved" ] && [ -f "$state/backups/$saved/certificate" ] || return 0
+    [ -n "$saved" ] && [ -f "$state/backups/$saved/receipt" ] || return 0
+    read_receipt "$state/backups/$saved/receipt"
+    [ -n "$helper" ] || [ -z "$was_files$was_what" ] || (observe_saved)
+    [ -f "$state/backups/$saved/certificate" ] || return 0
     public_certificate head -c 262144 -- "$state/backups/$saved/certificate"
     say_lines saved_pem "$pem"
+}
+
+# observe_saved prints the files that the run $saved has changed, if it was not only the
+# certificate: as they were, and the facts of what is there now. The paths are root's own. Of the agent's configuration it prints the saved
+# bytes too.
+observe_saved() {
+    number='' by_inventory=yes kept=$state/backups/$saved its_path=''
+    while IFS= read -r line; do
+        case $line in
+        'file=0') break ;;
+        file=*)
+            next=.${line#*=}
+            saved_file
+            number=$next
+            ;;
+        path=*) its_path=${line#*=} ;;
+        real=*) its_real=${line#*=} ;;
+        old=*) was_live=${line#*=} ;;
+        new=*) was_new=${line#*=} ;;
+        deny=* | before=* | end) break ;;
+        esac
+    done <"$kept/receipt"
+    saved_file
+}
+
+saved_file() {
+    [ -n "$its_path" ] || return 0
+    say saved_file "$its_path"
+    say saved_real "$its_real"
+    say saved_old "$was_live"
+    say saved_new "$was_new"
+    path=$its_path
+    stat_path
+    say_file || :
+    [ "$its_real" != "$config_real" ] || [ ! -f "$kept/certificate$number" ] || contents "$kept" "certificate$number" | base64 -w 8000 | sed 's/^/content=/'
 }
 
 # is_backup reports whether $kept has a state to restore.
@@ -265,7 +308,7 @@ is_backup() {
 # read_receipt FILE [about] reads the first keys of a receipt, up to boot, or up to about,
 # which describes the new certificate.
 read_receipt() {
-    its_run='' its_owner='' was_live='' was_new='' was_boot='' was_about='' was_files=''
+    its_run='' its_owner='' was_live='' was_new='' was_boot='' was_about='' was_files='' was_what=''
     while IFS= read -r line; do
         case $line in
         run=*) its_run=${line#*=} ;;
@@ -273,6 +316,7 @@ read_receipt() {
         old=*) was_live=${line#*=} ;;
         new=*) was_new=${line#*=} ;;
         files=*) was_files=${line#*=} ;;
+        what=*) was_what=${line#*=} ;;
         boot=*)
             was_boot=${line#*=}
             [ -n "${2:-}" ] || break

@@ -34,7 +34,7 @@ back_up() {
 # the folder now.
 save_file() {
     in_folder || folder_replaced
-    if [ "$old" != none ]; then keep_old 2>/dev/null || refuse disk 'cannot save the old certificate'; fi
+    if [ "$old" != none ]; then keep_old 2>/dev/null || refuse disk "cannot save the old ${what:-certificate}"; fi
     if [ "$swap" = no ] || [ "$new" = none ]; then return 0; fi
     if [ -n "$saved" ]; then
         origin=''
@@ -72,12 +72,23 @@ check_old() {
     [ "$live" = "$old" ] || file_changed
 }
 
-# find_saved sets $origin to the backup of the current file in $state. A change of one file does
-# not restore one of several, whose first file may be any file.
+# find_saved sets $origin to the backup of the current file in $state. It is only restored to the
+# path from which it was saved: otherwise the helper's login user could read, as a certificate,
+# what only root may.
 find_saved() {
-    [ -f "$state/backups/$saved/$copy" ] || return 0
-    read_receipt "$state/backups/$saved/receipt" 2>/dev/null
-    if [ "$files" -gt 1 ] || [ -z "$was_files" ]; then origin=$state/backups/$saved/$copy; fi
+    [ -f "$state/backups/$saved/receipt" ] || return 0
+    suffix=''
+    while IFS= read -r line; do
+        case $line in
+        file=*) suffix=.${line#*=} ;;
+        "path=$path" | "real=$real")
+            origin=$state/backups/$saved/certificate$suffix
+            return
+            ;;
+        deny=* | before=* | end) break ;;
+        esac
+    done <"$state/backups/$saved/receipt"
+    refuse drift "the backup of run $saved is not of $path"
 }
 
 # create_pending takes the lock: link(2) fails if the name exists, and creates a complete
@@ -114,6 +125,7 @@ receipt() {
     use_file 1
     for key in run owner old new; do eval "say $key \"\$$key\""; done
     [ "$files" = 1 ] || say files "$files"
+    [ -z "$what" ] || say what "$what"
     for key in boot about unit log path real folder thumbprint window timeout port swap start hold deadman was invocation sick rehearsal; do
         eval "say $key \"\$$key\""
     done

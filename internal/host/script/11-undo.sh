@@ -10,10 +10,11 @@ undo() {
     kept=$state/backups/$run
     [ -n "$claimed" ] || claim || await
     rm -f -- "$state/staged-$run"
-    [ "$files" = 1 ] || rm -f -- "$kept"/new.*
-    restore || fail_undo "cannot restore the old certificate: $why"
-    [ "$start" = no ] || restart_old || [ "$sick" = yes ] || fail_undo "the old certificate is restored, but the agent is unhealthy: $why"
-    [ -z "$unsynced" ] || each_file sync_again || { retry_later; fail_undo "the old certificate is restored, but a power failure may lose it: $why"; }
+    : "${what:=certificate}"
+    [ "$files" = 1 ] || { what='set of files' && rm -f -- "$kept"/new.*; }
+    restore || fail_undo "cannot restore the old $what: $why"
+    [ "$start" = no ] || restart_old || [ "$sick" = yes ] || fail_undo "the old $what is restored, but the agent is unhealthy: $why"
+    [ -z "$unsynced" ] || each_file sync_again || { retry_later; fail_undo "the old $what is restored, but a power failure may lose it: $why"; }
     [ "$sick" = no ] || fail_undo 'the agent was unhealthy before; everything is restored'
     # Before the rename: a later cleanup then sees that the folder is not a backup.
     rm -f -- "$kept/receipt" "$kept"/certificate*
@@ -239,13 +240,13 @@ restart_old() {
     unit_state
     undo_time
     wait_for_stop
-    ! was_stopped || fail_undo "the old certificate is restored; $unit was left stopped"
+    ! was_stopped || fail_undo "the old $what is restored; $unit was left stopped"
     halted=''
     [ -z "$unsure" ] || say note "$unit is stopped, and systemd does not report by whom: it is started again"
     mark_log
-    # Lines that name the removed certificate don't count, and the expected lines are for
-    # the new certificate only.
-    thumbprint='' expect='' replaced=none base=$restarts said=''
+    # Lines that name the removed certificate don't count, and the expected lines and the new
+    # port are for the new files only.
+    thumbprint='' expect='' new_port='' replaced=none base=$restarts said=''
     if [ "$active" != "$was" ] || { [ "$id" != "$invocation" ] && older_than_file; }; then
         replaced=$id base=0
         say step restart
