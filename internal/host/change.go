@@ -155,6 +155,9 @@ func (v *VM) changeValues(c Change) []value {
 
 // optional returns the values that an installed helper of an earlier version does not know.
 func (c Change) optional() (values []value) {
+	if c.What == "certificate" {
+		c.What = ""
+	}
 	for _, v := range []value{{"what", c.What}, {"new_owner", c.Owner}, {"new_mode", c.Mode}} {
 		if v.text != "" {
 			values = append(values, v)

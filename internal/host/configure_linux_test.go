@@ -260,6 +260,35 @@ func TestNewOwnerAndMode(t *testing.T) {
 	}
 }
 
+// TestModeAlone is new, and undone, also by recover, although the bytes are the same.
+func TestModeAlone(t *testing.T) {
+	t.Parallel()
+	inEachShell(t, func(t *testing.T, m *machine) {
+		o := m.configurable()
+		c := reconfigure(o, config(certPath))
+		c.Mode = "604"
+		for run, undo := range map[string]func() result{
+			firstRun: func() result { return m.perform(firstRun, c, config(certPath), "undo it\n") },
+			secondRun: func() result {
+				m.hook("on-restart", "keep; read -r pid <\"$MACHINE/faults/pid\"; kill -9 \"-$pid\"; exit")
+				m.perform(secondRun, c, config(certPath), "")
+				if got := m.owner(configPath).mode; got != 0o604 {
+					t.Errorf("the mode is %v", got)
+				}
+				m.hook("on-restart", "log INFO agent: started\n")
+				return m.recover()
+			},
+		} {
+			m.wants(undo(), RolledBack)
+			if got := m.owner(configPath).mode; got != 0o640 {
+				t.Errorf("%s: the mode is %v", run, got)
+			}
+		}
+		c.Deadman = true
+		m.wants(m.perform("20261123T110000Z-cccc", c, config(certPath), "confirm 20261123T110000Z-cccc\n"), Rotated)
+	})
+}
+
 // TestConfigureWithTheHelper is refused, by the program and by the host, whatever it is told; and
 // the digest of another file is not for the login user.
 func TestConfigureWithTheHelper(t *testing.T) {

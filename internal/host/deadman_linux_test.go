@@ -143,7 +143,7 @@ func (m *machine) guards() []string {
 // of files and processes.
 func (m *machine) agentBoots() {
 	m.t.Helper()
-	m.state("active=active", "sub=running", "restarts=0", "id=started-at-boot", "loaded="+m.readOr(certPath, ""),
+	m.state("active=active", "sub=running", "restarts=0", "id=started-at-boot", "loaded="+m.readOr(m.path, ""),
 		fmt.Sprintf("started=%d", m.uptime()+5_000_000))
 }
 
@@ -232,7 +232,7 @@ func (m *machine) noBackup() {
 // afterTheTimer checks a host on which only the timer acts, after its deadline.
 func (m *machine) afterTheTimer(r result) {
 	m.t.Helper()
-	open, armed, live := m.open(), len(m.timers()) > 0, m.read(certPath)
+	open, armed, live := m.open(), len(m.timers()) > 0, m.read(m.path)
 	swapped := m.unit("starts") != "0"
 	if !armed {
 		if open && live != m.before || swapped && open {
@@ -242,7 +242,7 @@ func (m *machine) afterTheTimer(r result) {
 		return
 	}
 	if m.receipts()["pending"] != "" && m.read(m.stateDir()+"/backups/"+firstRun+"/deadline") != passed {
-		if quiet := m.tick(); len(quiet.lines) > 0 || quiet.stderr != "" || m.read(certPath) != live {
+		if quiet := m.tick(); len(quiet.lines) > 0 || quiet.stderr != "" || m.read(m.path) != live {
 			m.t.Errorf("a tick before the deadline: %v", quiet)
 		}
 		m.due()
@@ -253,10 +253,10 @@ func (m *machine) afterTheTimer(r result) {
 		m.noBackup()
 		live = m.before
 	}
-	if got := m.read(certPath); got != live || len(m.timers()) > 0 || tick.stderr != "" {
+	if got := m.read(m.path); got != live || len(m.timers()) > 0 || tick.stderr != "" {
 		m.t.Errorf("the file holds %q: %v", got, tick)
 	}
-	if used := m.unit("loaded"); m.unit("starts") != "0" && used != m.readOr(certPath, "") {
+	if used := m.unit("loaded"); m.unit("starts") != "0" && used != m.readOr(m.path, "") {
 		m.t.Errorf("the agent uses %q, the file holds %q: %v\nafter %v", used, live, tick, r)
 	}
 	m.settled()
@@ -265,12 +265,12 @@ func (m *machine) afterTheTimer(r result) {
 // afterReboot checks a host after a power failure and a later recover.
 func (m *machine) afterReboot(r result) {
 	m.t.Helper()
-	open, live := m.open(), m.read(certPath)
+	open, live := m.open(), m.read(m.path)
 	m.reboot()
 	if open {
 		live = m.before
 	}
-	if got := m.read(certPath); got != live {
+	if got := m.read(m.path); got != live {
 		m.t.Errorf("after the boot the file holds %q, not %q: %v", got, live, r)
 	}
 	starts := m.unit("starts")
@@ -278,7 +278,7 @@ func (m *machine) afterReboot(r result) {
 	if got := back.get("result"); open && got != string(RolledBack) || !open && got != string(Clean) {
 		m.t.Errorf("the recovery: %v\nafter %v", back, r)
 	}
-	if now, _ := strconv.Atoi(m.unit("starts")); live != "(none)" && strconv.Itoa(now) != starts || m.unit("loaded") != m.readOr(certPath, "") {
+	if now, _ := strconv.Atoi(m.unit("starts")); live != "(none)" && strconv.Itoa(now) != starts || m.unit("loaded") != m.readOr(m.path, "") {
 		m.t.Errorf("the agent was started before: %v", back)
 	}
 	m.noBackup()

@@ -40,7 +40,24 @@ var stories = []story{
 	{name: "rollback", text: oldBytes, ending: Rotated, brief: true, values: []string{"saved=" + zerothRun}, prepare: rotatedBefore},
 	{name: "three files", text: badBytes, ending: RolledBack, brief: true, files: withText(threeFiles, badBytes)},
 	{name: "three files, confirmed", text: newBytes, ending: Rotated, brief: true, full: true, files: threeFiles},
+	{name: "configuration", text: badBytes, ending: RolledBack, brief: true, full: true, values: ofConfiguration, prepare: configurationLive},
+	{name: "configuration, confirmed", text: newBytes, ending: Rotated, brief: true, full: true, values: ofConfiguration, prepare: configurationLive},
+	{name: "certificate and configuration", text: badBytes, ending: RolledBack, brief: true, full: true, values: ofConfiguration[1:], files: []changed{
+		{path: certPath, before: oldBytes, after: badBytes}, {path: configPath, before: "agent_id: a\n", after: "agent_id: b\n", mode: 0o640},
+	}},
 	{name: "rollback to no file", text: "(none)", ending: Rotated, brief: true, values: []string{"new=none"}, prepare: rotatedBefore},
+}
+
+// ofConfiguration are the values of a change of the configuration.
+var ofConfiguration = []string{"what=configuration", "config=" + configPath, "configured=" + digest("config=agent_id: a\n")}
+
+// configurationLive makes the configuration the file that the agent reads, instead of its
+// certificate.
+func configurationLive(m *machine) {
+	m.path = configPath
+	m.write(configPath, oldBytes)
+	m.must(os.Chmod(m.root+configPath, 0o640))
+	m.state("live=" + m.root + configPath)
 }
 
 const zerothRun = "20261122T090000Z-zzzz"
@@ -84,7 +101,7 @@ func (s story) perform(m *machine) result {
 		return s.run(m)
 	}
 	if s.files != nil {
-		return m.changeFiles(firstRun, s.files)
+		return m.changeFiles(firstRun, s.files, s.values...)
 	}
 	return m.rotate(firstRun, s.text, append([]string{"thumbprint=ABCD"}, s.values...)...)
 }
@@ -237,7 +254,7 @@ func (s story) broken(t *testing.T, at fault, mode string, end func(*machine, re
 	}
 	m.write("/faults/plan", "none\n")
 	m.faults = ""
-	if now := m.ownerOrNone(); m.before != "(none)" && m.read(certPath) != "(none)" && now != before {
+	if now := m.ownerOrNone(); m.before != "(none)" && m.read(m.path) != "(none)" && now != before {
 		t.Errorf("the file is %v, it was %v", now, before)
 	}
 	if r.get("result") != "" {
@@ -260,7 +277,7 @@ func (s story) broken(t *testing.T, at fault, mode string, end func(*machine, re
 // truthful checks that the report matches the host.
 func (m *machine) truthful(r result, s story) {
 	m.t.Helper()
-	live, started := m.read(certPath), m.unit("starts") != "0"
+	live, started := m.read(m.path), m.unit("starts") != "0"
 	old := m.before
 	if live != old && live != s.text {
 		m.t.Errorf("the file holds %q: %v", live, r)
@@ -293,7 +310,7 @@ func (m *machine) uses(text string) bool {
 func (m *machine) after(r result) {
 	m.t.Helper()
 	back := m.recover()
-	live := m.read(certPath)
+	live := m.read(m.path)
 	if got := back.get("result"); got != string(Clean) && got != string(RolledBack) {
 		m.t.Errorf("the recovery: %v\nafter %v", back, r)
 	}
@@ -304,7 +321,7 @@ func (m *machine) after(r result) {
 	}
 	if !m.once {
 		m.wants(m.rotate(secondRun, thirdOne, "start=no"), Rotated)
-		if live = m.read(certPath); live != thirdOne {
+		if live = m.read(m.path); live != thirdOne {
 			m.t.Errorf("the next rotation left %q", live)
 		}
 		m.settled()

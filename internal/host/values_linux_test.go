@@ -197,10 +197,10 @@ func (m *machine) removeCertificate() {
 // ownerOrNone returns the owner of the certificate file; the zero owner if there is no file.
 func (m *machine) ownerOrNone() owner {
 	m.t.Helper()
-	if m.read(certPath) == "(none)" {
+	if m.read(m.path) == "(none)" {
 		return owner{}
 	}
-	return m.owner(certPath)
+	return m.owner(m.path)
 }
 
 // agentsFolder makes the unit's user the owner of the certificate and its folder. Without

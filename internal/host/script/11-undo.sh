@@ -172,7 +172,8 @@ restore_file() {
     if [ -L "./$leaf" ] && [ -z "$intruder" ]; then live='link'; fi
     case $live in
     # An undo that was interrupted may have restored it without a sync.
-    "$old") [ "$kind" = other ] || { restored; return; } ;;
+    # If only owner or mode are new, the bytes don't tell.
+    "$old") [ "$kind" = other ] || [ "$swap:$new" = "yes:$old" ] || { restored; return; } ;;
     "$new" | none | '') ;;
     *) why='it was changed since, not by this run'; return 1 ;;
     esac
