@@ -35,6 +35,14 @@ type Finding struct {
 	Others  []string `json:"others,omitempty"` // the other files that it is about
 }
 
+// Sentence returns the key and the message, without the place.
+func (f Finding) Sentence() string {
+	if f.Key == "" {
+		return f.Message
+	}
+	return f.Key + ": " + f.Message
+}
+
 // Host is what a Template may use.
 type Host struct {
 	Name, Address string

@@ -163,7 +163,7 @@ func (l *linter) scalar(n *yaml.Node, at string, rule rule) {
 	case k.number && n.Tag != "!!int":
 		l.add(Error, n, at, "remove the quotes", "it is text, and must be a number")
 	case !k.number && !isText(n):
-		l.add(Error, n, at, "put it between quotes: "+display.Quote(n.Value, shown), "it is a number or yes/no for YAML, and must be %s", k.be)
+		l.add(Error, n, at, "put it between quotes: "+display.Quote(n.Value, shown), "it is a number or yes/no for YAML, and must be text")
 	case k.check != nil && k.check(n.Value) != "":
 		l.add(Error, n, at, k.fix, "it must be %s: %s", k.be, k.check(n.Value))
 	case rule.kind == "provider" || rule.kind == "files":
