@@ -26,6 +26,10 @@ type AgentConfig struct {
 	Providers       []Provider // with a service principal, in file order
 	ManagedIdentity bool       // some provider has a managed identity
 	ListenerPort    int        // of an MCC EDR source; 0: no such source
+	Vaults          []string   // the names of all Key Vaults, each once
+	Servers         []Server
+	FileSecrets     []FileSecret
+	More            bool // it has more servers or secrets than are checked
 }
 
 // Provider is a secret provider that authenticates with a certificate.
@@ -51,10 +55,13 @@ type agentFile struct {
 			} `yaml:"service_principal"`
 			ManagedIdentity yaml.Node `yaml:"managed_identity"`
 		} `yaml:"key_vault"`
+		FileSystem yaml.Node `yaml:"file_system"`
 	} `yaml:"secret_providers"`
 	Pipelines []struct {
+		ID     yaml.Node `yaml:"id"`
 		Source struct {
-			MCCEDRs *struct {
+			SFTPPull yaml.Node `yaml:"sftp_pull"`
+			MCCEDRs  *struct {
 				Listener struct {
 					Port int `yaml:"port"`
 				} `yaml:"listener"`
@@ -78,6 +85,9 @@ func parseAgentConfig(text string) (cfg AgentConfig, err error) {
 	}
 	cfg.AgentID = clean(file.AgentID)
 	for _, p := range file.SecretProviders {
+		if kv := p.KeyVault; kv != nil && len(cfg.Vaults) < mostServers && !slices.Contains(cfg.Vaults, plain(kv.VaultName)) {
+			cfg.Vaults = append(cfg.Vaults, intern(plain(kv.VaultName)))
+		}
 		switch kv := p.KeyVault; {
 		case kv == nil:
 		case kv.ServicePrincipal != nil:
@@ -96,6 +106,7 @@ func parseAgentConfig(text string) (cfg AgentConfig, err error) {
 			}
 		}
 	}
+	cfg.sourcesOf(&file)
 	return cfg, nil
 }
 
