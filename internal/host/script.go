@@ -20,7 +20,7 @@ var scriptParts embed.FS
 // onlyFor are the parts of the script that few verbs need, by verb; they are sent before
 // the first call of one. A rotation needs diagnostics only if it gathers them.
 var onlyFor = map[string]string{
-	"examine": "07-examine.sh", "diagnose": diagnosePart, "recover": diagnosePart, "install": "15-helper.sh", "rehearse": "16-rehearse.sh",
+	"examine": "07-examine.sh", "diagnose": diagnosePart, "recover": diagnosePart, "install": "15-helper.sh", "rehearse": "16-rehearse.sh", "inspect": "17-inspect.sh",
 }
 
 const diagnosePart = "13-diagnose.sh"

@@ -47,7 +47,7 @@ reset_values() {
     what='' new_port=''
     hold=0 deadman=no keep=3 max_age=90 saved='' diagnostics=0 as_root=no
     nth=1 files=1 copy=certificate length=0 new_owner='' new_mode='' live_leaf=''
-    by_inventory=no real='' folder='' settings='' configured='' was='' invocation='' sick=no rehearsal=no before='' boot='' about=''
+    by_inventory=no real='' folder='' settings='' configured='' was='' invocation='' sick=no rehearsal=no before='' boot='' about='' ask='' salt=''
 }
 
 # read_values reads the values on stdin. With the argument receipt it ignores
@@ -98,6 +98,8 @@ read_values() {
         as_root=*) as_root=$value ;;
         deny=*) deny=$deny$value$NL ;;
         expect=*) expect=$expect$value$NL ;;
+        ask=*) ask=$ask$value$NL ;;
+        salt=*) salt=$value ;;
         # This script writes these into a receipt, for an undo.
         was=*) was=$value ;;
         invocation=*) invocation=$value ;;

@@ -13,6 +13,11 @@ examine() {
     for tool in dnf yum apt-get zypper; do
         ! command -v "$tool" >/dev/null || { say installer "$tool"; break; }
     done
+    # The vendor has them installed with the agent.
+    for tool in logrotate zip; do
+        command -v "$tool" >/dev/null || say without "$tool"
+    done
+    value=$(stat -f -c '%a %S' -- "$ROOT${log%/*}/" 2>/dev/null) && say log_space "$((${value% *} * ${value#* }))"
     value=$(systemctl --version 2>/dev/null)
     say systemd "${value%%"$NL"*}"
     ! command -v systemd-run >/dev/null || say timer yes

@@ -19,6 +19,19 @@ without_rights() {
 # as_caller runs a command with the login user's rights.
 as_caller() { without_rights "${SUDO_UID:-}" "${SUDO_GID:-}" "$@"; }
 
+# unit_user sets $as_user and $as_group to the user and group of the unit; empty means
+# root, if the agent runs as root. If the unit is unknown it fails: root is not assumed.
+unit_user() {
+    as_user='' as_group='' as=''
+    [ "$as_root" != yes ] || return 0
+    [ "$load" = loaded ] || { why="configuration $unit is not loaded, so its user is unknown"; return 1; }
+    [ -n "$user" ] || return 0
+    value=$(id -u -- "$user" 2>/dev/null) || { why="configuration the host has no user $user, which $unit runs as"; return 1; }
+    [ "$value" != "$(id -u)" ] || return 0
+    command -v setpriv >/dev/null || { why='configuration the host has no setpriv'; return 1; }
+    as_user=$user as_group=${group:-$(id -g -- "$user")} as=" as user $user"
+}
+
 # staging_folder refuses any other name, because the folder is removed later.
 staging_folder() {
     case ${source#/tmp/} in

@@ -20,7 +20,7 @@ gather() {
         why="configuration the host has no $tool"
         return 1
     fi
-    tool_user || return
+    unit_user || return
     # The tool may write a third of the free space: the agent needs space too, and the
     # copies of root and of the login user are on the same disk.
     tool_most=$(($(free_in "$ROOT/var/lib") / 3))
@@ -38,19 +38,6 @@ gather() {
 
 # diags_places sets $folder, which is root's own, and $work, which is the tool's.
 diags_places() { folder=$state/diags-$run work=$ROOT/var/lib/aoifleet-diags-$unit-$run; }
-
-# tool_user sets $as_user and $as_group to the user and group of the tool; empty means
-# root, if the agent runs as root. If the unit is unknown it fails: root is not assumed.
-tool_user() {
-    as_user='' as_group='' as=''
-    [ "$as_root" != yes ] || return 0
-    [ "$load" = loaded ] || { why="configuration $unit is not loaded, so the user for the agent's tool is unknown"; return 1; }
-    [ -n "$user" ] || return 0
-    value=$(id -u -- "$user" 2>/dev/null) || { why="configuration the host has no user $user, which $unit runs as"; return 1; }
-    [ "$value" != "$(id -u)" ] || return 0
-    command -v setpriv >/dev/null || { why='configuration the host has no setpriv'; return 1; }
-    as_user=$user as_group=${group:-$(id -g -- "$user")} as=" as user $user"
-}
 
 free_in() {
     value=$(stat -f -c '%a %S' -- "$1" 2>/dev/null) || value='0 0'
