@@ -80,6 +80,16 @@ func endpointsOf(c azurecloud.Settings) (endpoints, error) {
 	}, nil
 }
 
+// Names returns the name of Entra in a cloud, HOST[:PORT], and the suffix of its vaults'
+// names; both are "" for settings that are not valid.
+func Names(c azurecloud.Settings) (authority, vaultSuffix string) {
+	e, err := endpointsOf(c)
+	if err != nil {
+		return "", ""
+	}
+	return e.authority, e.vaultSuffix
+}
+
 // validSuffix accepts a DNS name, with a port where a test needs one.
 func validSuffix(s string) bool {
 	u, err := url.Parse("https://v." + s)

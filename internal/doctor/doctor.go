@@ -17,9 +17,10 @@ import (
 // JSON contract: new ones may be added, none may be renamed.
 var Names = []string{
 	"jump", "reach", "host_key", "authentication", "sftp", "sudo", "helper", "script",
-	"tools", "systemd", "openssl", "clock", "space", "protected_links",
+	"tools", "systemd", "openssl", "clock", "space", "log_space", "agent_tools", "protected_links",
 	"configuration", "certificate_path", "certificate_form",
 	"unit", "running", "restart_time", "log", "accepted", "dead_man", "unfinished", "leftovers",
+	"entra", "vault", "source_server", "source_host_key", "secrets", "firewall",
 }
 
 // MinSystemd is the oldest version of systemd that host.sh works with.
@@ -69,7 +70,7 @@ func (v Visit) errors() []error {
 	if v.Found == nil {
 		return nil
 	}
-	return []error{v.Found.Err, v.Found.SeenErr, v.Found.SFTP}
+	return []error{v.Found.Err, v.Found.SeenErr, v.Found.SFTP, v.Found.InspectErr}
 }
 
 // lost returns why there was no connection or why it was lost, else nil.
@@ -133,6 +134,7 @@ func Checks(v Visit) []Check {
 			c.files(v)
 			c.agent(v)
 			c.leftovers(v)
+			c.needs(v)
 		}
 	}
 	all := make([]Check, len(Names))

@@ -18,12 +18,25 @@ const unit = "az-aoi-ingestion.service"
 
 // healthyVisit returns a visit on which no check fails.
 func healthyVisit() Visit {
-	facts := &host.Facts{Clock: true, Installer: "dnf", Systemd: "systemd 252 (252-46.el9)", Timer: true, Guard: true, Wanted: true, Log: "file", OpenSSL: true, Hardlinks: "1", Symlinks: "1"}
+	facts := &host.Facts{Clock: true, Installer: "dnf", Systemd: "systemd 252 (252-46.el9)", Timer: true, Guard: true, Wanted: true, Log: "file", OpenSSL: true, Hardlinks: "1", Symlinks: "1", LogSpace: 1 << 30}
 	facts.SetForm("/c.p12", host.Form{Opens: "yes"})
 	seen := &host.Observation{Unit: host.Unit{Type: "simple", Load: "loaded", Active: "active", Sub: "running", File: "enabled", StopTime: 90 * time.Second, StartTime: 90 * time.Second}, Space: 1 << 30,
+		Configured: "digest", Config: host.AgentConfig{ListenerPort: 36001},
 		Provider: &host.Provider{Name: "p", Path: "/c.p12"}, File: host.File{Path: "/c.p12", Real: "/c.p12", Kind: "file", Size: 2000}}
 	agent := inventory.Agent{Unit: unit, Log: "/log", WhenStopped: "refuse"}
-	return Visit{Host: inventory.Host{Name: "a-1", Agent: agent, Sudo: inventory.SudoPasswordless, Health: inventory.Health{Timeout: 2 * time.Minute}}, Found: &host.Examination{Root: true, Facts: facts, Seen: seen}}
+	return Visit{Host: inventory.Host{Name: "a-1", Agent: agent, Sudo: inventory.SudoPasswordless, Health: inventory.Health{Timeout: 2 * time.Minute}}, Found: &host.Examination{Root: true, Facts: facts, Seen: seen, Needs: healthyNeeds()}}
+}
+
+// healthyNeeds are those of an agent with one SFTP source and one listener.
+func healthyNeeds() host.Needs {
+	const key = "SHA256:x"
+	known := host.KnownServer{Server: host.Server{Endpoint: host.Endpoint{Host: "s", Port: 22}, KnownHosts: "/k"}, Known: []host.KnownKey{{Type: "ssh-rsa", Fingerprint: key}}}
+	secret := host.Secret{FileSecret: host.FileSecret{Name: "pw", Path: "/s/pw", Kind: "password"}, State: "file", Form: ".", Owner: "agent", Mode: "600", Size: 6}
+	return host.Needs{
+		Inspected: &host.Inspection{User: "agent", Secrets: []host.Secret{secret}, Servers: []host.KnownServer{known}, Firewall: host.Firewall{State: "none"}},
+		Login:     []host.Reached{{Endpoint: host.Endpoint{Host: "login", Port: 443}}}, Vaults: []host.Reached{{Endpoint: host.Endpoint{Host: "v", Port: 443}}},
+		Servers: []host.Reached{{Endpoint: host.Endpoint{Host: "s", Port: 22}, Keys: []remote.HostKey{{Type: "ssh-rsa", Fingerprint: key}}}},
+	}
 }
 
 func failedOf(checks []Check) (failed []Check) {
@@ -62,6 +75,9 @@ type fault struct {
 	unchecked []string
 }
 
+// ofNeeds are the checks that need the agent's configuration.
+var ofNeeds = []string{"entra", "vault", "source_server", "source_host_key", "secrets", "firewall"}
+
 var faults = []fault{
 	{"no connection", func(v *Visit) { v.DialErr, v.Found = fails(problem.Unreachable), nil }, "reach", "why how", []string{"*"}},
 	{"time is up", func(v *Visit) { v.DialErr, v.Found = fails(problem.Timeout), nil }, "reach", "why", []string{"*"}},
@@ -92,16 +108,16 @@ var faults = []fault{
 	}, "helper", "why", []string{"*"}},
 	{"old helper", func(v *Visit) {
 		v.Host.Helper, v.Found.OldHelper, v.Found.Facts = host.HelperPath, true, nil
-	}, "helper", "than this program aoifleet install-helper", []string{"tools", "systemd", "openssl", "clock", "protected_links", "certificate_form", "log", "accepted", "dead_man"}},
+	}, "helper", "than this program aoifleet install-helper", []string{"tools", "systemd", "openssl", "clock", "log_space", "agent_tools", "protected_links", "certificate_form", "log", "accepted", "dead_man"}},
 	{"script cut short", func(v *Visit) {
 		v.Found = &host.Examination{Root: true, Err: &problem.Error{Class: problem.Command, Message: "why"}}
 	}, "script", "why", []string{"*"}},
 	{"observation takes too long", func(v *Visit) { v.Found.Seen, v.Found.SeenErr = nil, context.DeadlineExceeded }, "script", "did not answer in time",
-		[]string{"space", "configuration", "certificate_path", "certificate_form", "unit", "running", "restart_time", "accepted", "dead_man", "unfinished", "leftovers"}},
+		append([]string{"space", "configuration", "certificate_path", "certificate_form", "unit", "running", "restart_time", "accepted", "dead_man", "unfinished", "leftovers"}, ofNeeds...)},
 
 	{"no tools", func(v *Visit) { v.Found.Facts.Lacks, v.Found.Seen = []string{"flock", "awk", "cp", "mv"}, nil }, "tools",
 		"the host has no flock, awk, cp, mv on the host: dnf install util-linux gawk coreutils",
-		[]string{"space", "configuration", "certificate_path", "certificate_form", "unit", "running", "restart_time", "accepted", "dead_man", "unfinished", "leftovers"}},
+		append([]string{"space", "configuration", "certificate_path", "certificate_form", "unit", "running", "restart_time", "accepted", "dead_man", "unfinished", "leftovers"}, ofNeeds...)},
 	{"old systemd", func(v *Visit) { v.Found.Facts.Systemd = "systemd 238 (x)" }, "systemd", "systemd 238 is older than 239", nil},
 	{"another init", func(v *Visit) { v.Found.Facts.Systemd = "" }, "systemd", "reports no version", nil},
 	{"no openssl", func(v *Visit) {
@@ -118,7 +134,7 @@ var faults = []fault{
 
 	{"configuration", func(v *Visit) {
 		v.Found.Seen.Provider, v.Found.SeenErr = nil, &problem.Error{Class: problem.Configuration, Message: "why", Hint: "how"}
-	}, "configuration", "why how", []string{"certificate_path", "certificate_form", "accepted"}},
+	}, "configuration", "why how", append([]string{"certificate_path", "certificate_form", "accepted"}, ofNeeds...)},
 	{"no folder", func(v *Visit) { v.Found.Seen.File.Kind = "nodir" }, "certificate_path", "the folder of /c.p12 does not exist", []string{"certificate_form", "accepted"}},
 	{"unsafe folder", func(v *Visit) { v.Found.Seen.File.Unsafe = "/tmp" }, "certificate_path", "chmod go-w /tmp", []string{"accepted"}},
 	{"read-only folder", func(v *Visit) { v.Found.Seen.File.ReadOnly = true }, "certificate_path", "read-only see on the host: findmnt -T /c.p12", []string{"accepted"}},

@@ -36,6 +36,7 @@ func (c chart) machine(v Visit) {
 	}
 	c.clock(facts)
 	c.protectedLinks(facts)
+	c.installation(facts)
 }
 
 // protectedLinks checks that users can't link files there that are not their own. Root's

@@ -10,6 +10,7 @@ import (
 	"github.com/aoifleet/aoifleet/internal/inventory"
 	"github.com/aoifleet/aoifleet/internal/problem"
 	"github.com/aoifleet/aoifleet/internal/rollout"
+	"github.com/aoifleet/aoifleet/internal/verify"
 )
 
 // atOnce is how many hosts are examined or scanned at the same time.
@@ -21,12 +22,13 @@ func (f *Fleet) Examine(ctx context.Context) []doctor.Visit {
 	f.caller.Contact(len(f.Targets))
 	visits := make([]doctor.Visit, len(f.Targets))
 	f.part("examine")
+	cloud := verify.Names(f.Inventory.Azure)
 	var work errgroup.Group
 	work.SetLimit(atOnce)
 	for i, t := range f.Targets {
 		work.Go(func() error {
 			f.event(rollout.Event{Host: t.Host.Name, Step: "examine"})
-			visits[i] = f.examine(ctx, *t.Host)
+			visits[i] = f.examine(ctx, *t.Host, cloud)
 			f.event(rollout.Event{Host: t.Host.Name, Problem: problem.As(visits[i].DialErr)})
 			return nil
 		})
@@ -35,7 +37,7 @@ func (f *Fleet) Examine(ctx context.Context) []doctor.Visit {
 	return visits
 }
 
-func (f *Fleet) examine(ctx context.Context, h inventory.Host) doctor.Visit {
+func (f *Fleet) examine(ctx context.Context, h inventory.Host, cloud host.Cloud) doctor.Visit {
 	visit := doctor.Visit{Host: h}
 	target := f.target(h)
 	for _, hop := range target.Via {
@@ -52,6 +54,6 @@ func (f *Fleet) examine(ctx context.Context, h inventory.Host) doctor.Visit {
 		return visit
 	}
 	defer conn.Close()
-	visit.Found = host.New(conn, h, f.run, f.sudo.of(h)).Examine(ctx)
+	visit.Found = host.New(conn, h, f.run, f.sudo.of(h)).Examine(ctx, cloud)
 	return visit
 }

@@ -2,6 +2,7 @@ package host
 
 import (
 	"context"
+	"strconv"
 	"strings"
 	"time"
 
@@ -21,6 +22,7 @@ type Examination struct {
 	// Seen and SeenErr are the results of Observe; both are nil if it was not called.
 	Seen    *Observation
 	SeenErr error
+	Needs
 }
 
 // Facts are facts of a host that only doctor needs.
@@ -28,6 +30,8 @@ type Facts struct {
 	Ahead     time.Duration // how far the host's clock is ahead; negative: behind. 0 within the time of the call
 	Clock     bool          // the host reported its time
 	Lacks     []string      // tools that the script needs and the host does not have
+	Without   []string      // tools that the vendor has installed with the agent, which the host does not have
+	LogSpace  int64         // free bytes in the log's folder; -1: unknown
 	Installer string        // the host's package manager: dnf, yum, apt-get, zypper; "": none of them
 	Systemd   string        // the first line of systemctl --version
 	Timer     bool          // systemd-run exists
@@ -68,8 +72,9 @@ func (e *Examination) Form() (form Form, known bool) {
 	return form, known
 }
 
-// Examine reads more of the host than Observe, which it includes, and changes nothing.
-func (v *VM) Examine(ctx context.Context) *Examination {
+// Examine reads more of the host than Observe, which it includes, and changes nothing. It
+// connects from the host to what the agent needs there and in the cloud.
+func (v *VM) Examine(ctx context.Context, cloud Cloud) *Examination {
 	e := &Examination{}
 	v.conn.Prefetch()
 	v.examine(ctx, e, v.host.Agent.CertificatePath)
@@ -81,6 +86,9 @@ func (v *VM) Examine(ctx context.Context) *Examination {
 	if _, known := e.Form(); !known && e.Facts != nil && e.SeenErr == nil && e.Seen.Provider != nil && e.Seen.File.Kind == "file" {
 		// The script does not find a path in every form that YAML allows.
 		v.examine(ctx, e, e.Seen.Provider.Path)
+	}
+	if e.SeenErr == nil && e.Seen.Configured != "" {
+		e.Needs = v.needs(ctx, e.Seen.Config, cloud)
 	}
 	return e
 }
@@ -131,11 +139,14 @@ func (e *Examination) parse(out []byte, helper bool, before, after time.Time) {
 
 func parseFacts(out []byte, f *found, before, after time.Time) *Facts {
 	get := func(key string) string { return clean(f.fields[key]) }
-	facts := &Facts{Installer: get("installer"), Systemd: get("systemd"), Timer: get("timer") != "", Guard: get("guard") != "",
+	facts := &Facts{LogSpace: -1, Installer: get("installer"), Systemd: get("systemd"), Timer: get("timer") != "", Guard: get("guard") != "",
 		Wanted: strings.TrimSpace(get("wanted")) != "", Log: get("log"), LogUnsafe: get("log_unsafe"), OpenSSL: get("openssl") != "",
 		Hardlinks: get("protected_hardlinks"), Symlinks: get("protected_symlinks")}
 	if clock := seconds(f.fields["clock"]); !clock.IsZero() {
 		facts.Clock, facts.Ahead = true, ahead(clock, before, after)
+	}
+	if space, err := strconv.ParseInt(f.fields["log_space"], 10, 64); err == nil && space >= 0 {
+		facts.LogSpace = space
 	}
 	var path string // of the form that the next lines describe
 	var form Form
@@ -144,6 +155,9 @@ func parseFacts(out []byte, f *found, before, after time.Time) *Facts {
 		switch key {
 		case "lacks":
 			facts.Lacks = append(facts.Lacks, clean(text))
+			continue
+		case "without":
+			facts.Without = append(facts.Without, clean(text))
 			continue
 		case "form":
 			path, form = text, Form{}

@@ -109,17 +109,24 @@ type Firewall struct {
 }
 
 // Inspect asks the host about the file secrets, the known SFTP servers and the firewall of
-// an agent with this configuration; it changes nothing. The digests have the salt.
+// an agent with this configuration; it changes nothing. The digests have the salt. The
+// Inspection is never nil: it says what is unknown because of the error.
 func (v *VM) Inspect(ctx context.Context, config AgentConfig, salt string) (*Inspection, error) {
 	i, values := inspection(config, salt)
 	if len(values) == 0 {
 		return i, nil
 	}
 	out, err := v.do(ctx, lookTimeout, "inspect", append(v.common(), values...))
-	if err != nil {
-		return nil, err
+	if err == nil {
+		err = i.parse(string(out))
 	}
-	return i, i.parse(string(out))
+	if err != nil {
+		i.Note = AsProblem(err).Message
+		for n := range i.Servers {
+			i.Servers[n].Why = i.Note
+		}
+	}
+	return i, err
 }
 
 // inspection returns what is asked, without answers, and the values of the call; none if

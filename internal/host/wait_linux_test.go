@@ -112,7 +112,8 @@ func verbs() map[string]func(v *VM) error {
 	noStep := func(string) {}
 	return map[string]func(v *VM) error{
 		"observe":  func(v *VM) error { _, err := v.Observe(ctx, ObserveOptions{}); return err },
-		"examine":  func(v *VM) error { return v.Examine(ctx).Err },
+		"examine":  func(v *VM) error { return v.Examine(ctx, Cloud{}).Err },
+		"inspect":  func(v *VM) error { _, err := v.Inspect(ctx, AgentConfig{ListenerPort: 1}, "salt"); return err },
 		"stage":    func(v *VM) error { return v.Stage(ctx, []byte("x"), "digest") },
 		"discard":  func(v *VM) error { return v.Discard(ctx) },
 		"prune":    func(v *VM) error { _, err := v.Prune(ctx); return err },

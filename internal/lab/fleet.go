@@ -28,6 +28,7 @@ type Fleet struct {
 	machines  []*Machine
 	byName    map[string]*Machine
 	userKey   ssh.PublicKey
+	sourceKey ssh.Signer // of SourceServer
 	certs     certificates
 	load      func([]byte) (agent.Credential, error)
 	tools     *toolbox
@@ -71,6 +72,9 @@ func (f *Fleet) build(names []string) error {
 		return err
 	}
 	if err := f.makeIdentity(); err != nil {
+		return err
+	}
+	if f.sourceKey, err = newHostKey(); err != nil {
 		return err
 	}
 	for _, name := range names {

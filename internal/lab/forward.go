@@ -13,7 +13,7 @@ import (
 
 // forward makes a machine a jump host: it serves a direct-tcpip channel (RFC 4254
 // section 7.2). It connects only to this workstation, where the lab's machines are,
-// and to the addresses of Options.Route.
+// to the addresses of Options.Route, and to SourceServer.
 func (m *Machine) forward(line *tap, request ssh.NewChannel) {
 	var to struct {
 		Host       string
@@ -26,14 +26,14 @@ func (m *Machine) forward(line *tap, request ssh.NewChannel) {
 		return
 	}
 	target := net.JoinHostPort(to.Host, strconv.Itoa(int(to.Port)))
-	if address, err := netip.ParseAddr(to.Host); err != nil || !address.IsLoopback() {
+	if address, err := netip.ParseAddr(to.Host); target != SourceServer && (err != nil || !address.IsLoopback()) {
 		target = m.fleet.opts.Route(target)
 	}
 	if target == "" {
 		_ = request.Reject(ssh.Prohibited, "open failed")
 		return
 	}
-	conn, err := new(net.Dialer).DialContext(line.life.ctx, "tcp", target)
+	conn, err := m.fleet.reach(line.life.ctx, target)
 	if err != nil {
 		_ = request.Reject(ssh.ConnectionFailed, "Connection refused")
 		return

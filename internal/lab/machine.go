@@ -116,7 +116,7 @@ func (m *Machine) createFiles() error {
 	if err := os.Symlink("/proc/uptime", m.inRoot("/proc/uptime")); err != nil {
 		return err
 	}
-	return errors.Join(m.linkDiags(), m.writeCertificate())
+	return errors.Join(m.linkDiags(), m.writeCertificate(), m.createSource())
 }
 
 // writeCertificate writes the live certificate, with the time of the start of its

@@ -277,7 +277,7 @@ func TestImmutable(t *testing.T) {
 			t.Errorf("%s: %+v", command, r)
 		}
 		entries, err := os.ReadDir(filepath.Dir(folder))
-		if m.LiveThumbprint() != m.fleet.OldThumbprint() || err != nil || len(entries) != 2 {
+		if m.LiveThumbprint() != m.fleet.OldThumbprint() || err != nil || len(entries) != 3 {
 			t.Errorf("%s changed something: %v, %v", command, entries, err)
 		}
 	}

@@ -126,7 +126,7 @@ func defaultName(i int) string {
 
 // defaultConfiguration returns the configuration of an agent with one certificate.
 func defaultConfiguration(name string) string {
-	source := "sftp_pull: {server: {host: sftp.example.net, port: 22, user: collector}, base_path: /records}"
+	source := "sftp_pull: {server: {host: sftp.example.net, port: 22, user: collector, password: {secret_provider: local_file_system, secret_name: " + SourcePassword + "}}, base_path: /records}"
 	if strings.Contains(name, "-edr-") {
 		source = "mcc_edrs: {listener: {address: 0.0.0.0, port: 36001}}"
 	}
@@ -141,7 +141,7 @@ secret_providers:
         cert_path: ` + CertificatePath + `
   - name: local_file_system
     file_system:
-      secrets_directory: /etc/az-aoi-ingestion/secrets
+      secrets_directory: ` + secretsFolder + `
 pipelines:
   - id: records
     source:

@@ -15,6 +15,7 @@ import (
 
 	"github.com/aoifleet/aoifleet/internal/azure"
 	"github.com/aoifleet/aoifleet/internal/azurecloud"
+	"github.com/aoifleet/aoifleet/internal/host"
 	"github.com/aoifleet/aoifleet/internal/inventory"
 	"github.com/aoifleet/aoifleet/internal/rollout"
 )
@@ -61,4 +62,11 @@ func (v *Verifier) say(line string) {
 	if v.Say != nil {
 		v.Say(line)
 	}
+}
+
+// Names returns the names of a cloud that an agent connects to, none for settings that are
+// not valid.
+func Names(settings azurecloud.Settings) host.Cloud {
+	authority, suffix := azure.Names(settings)
+	return host.Cloud{Authority: authority, VaultSuffix: suffix}
 }
