@@ -83,11 +83,15 @@ func TestRollbackRefused(t *testing.T) {
 		values  string
 		message string
 	}{
-		"damaged":       {func(m *machine) { m.write(m.stateRun(firstRun)+"/certificate", "MIIolx") }, "", "disk the backup differs from the file that was saved"},
-		"cut":           {func(m *machine) { m.write(m.stateRun(firstRun)+"/certificate", "") }, "", "disk the backup differs from the file that was saved"},
-		"certificate":   {func(m *machine) { m.must(os.Remove(m.root + m.stateRun(firstRun) + "/certificate")) }, "", "drift the backup of run " + firstRun + " does not exist"},
-		"folder":        {func(m *machine) { m.must(os.RemoveAll(m.root + m.stateRun(firstRun))) }, "", "drift the backup of run " + firstRun + " does not exist"},
-		"never was":     {nil, "saved=20260101T000000Z-zzzz", "drift the backup of run 20260101T000000Z-zzzz does not exist"},
+		"damaged":     {func(m *machine) { m.write(m.stateRun(firstRun)+"/certificate", "MIIolx") }, "", "disk the backup differs from the file that was saved"},
+		"cut":         {func(m *machine) { m.write(m.stateRun(firstRun)+"/certificate", "") }, "", "disk the backup differs from the file that was saved"},
+		"certificate": {func(m *machine) { m.must(os.Remove(m.root + m.stateRun(firstRun) + "/certificate")) }, "", "drift the backup of run " + firstRun + " does not exist"},
+		"folder":      {func(m *machine) { m.must(os.RemoveAll(m.root + m.stateRun(firstRun))) }, "", "drift the backup of run " + firstRun + " does not exist"},
+		"never was":   {nil, "saved=20260101T000000Z-zzzz", "drift the backup of run 20260101T000000Z-zzzz does not exist"},
+		"now a link": {func(m *machine) {
+			m.must(os.Rename(m.root+certPath, m.root+"/etc/other.p12"))
+			m.link("/etc/other.p12", certPath)
+		}, "", "drift the backup of run " + firstRun + " is not of " + certPath},
 		"not a run":     {nil, "saved=../../x", "internal not a run id"},
 		"another again": {func(m *machine) { m.write(certPath, newBytes+"x") }, "old=" + digest(newBytes), "drift "},
 	} {

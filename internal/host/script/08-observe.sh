@@ -295,7 +295,7 @@ saved_file() {
     path=$its_path
     stat_path
     say_file || :
-    [ "$its_real" != "$config_real" ] || [ ! -f "$kept/certificate$number" ] || contents "$kept" "certificate$number" | base64 -w 8000 | sed 's/^/content=/'
+    [ "$its_real" != "$config_real" ] || [ ! -f "$kept/certificate$number" ] || head -c 1048577 -- "$kept/certificate$number" | base64 -w 8000 | sed 's/^/content=/'
 }
 
 # is_backup reports whether $kept has a state to restore.

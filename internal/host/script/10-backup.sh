@@ -73,7 +73,7 @@ check_old() {
 }
 
 # find_saved sets $origin to the backup of the current file in $state. It is only restored to the
-# path from which it was saved: otherwise the helper's login user could read, as a certificate,
+# place from which it was saved: otherwise the helper's login user could read, as a certificate,
 # what only root may.
 find_saved() {
     [ -f "$state/backups/$saved/receipt" ] || return 0
@@ -81,7 +81,7 @@ find_saved() {
     while IFS= read -r line; do
         case $line in
         file=*) suffix=.${line#*=} ;;
-        "path=$path" | "real=$real")
+        "real=$real")
             origin=$state/backups/$saved/certificate$suffix
             return
             ;;
