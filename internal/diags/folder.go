@@ -1,5 +1,5 @@
-// Package diags stores the diagnostics that hosts send, as one zip file per host in a
-// folder of the workstation. A file is private, complete, and never replaces another.
+// Package diags stores files that hosts send, as one file per host in a folder of the
+// workstation: diagnostics, and configurations. A file is private, complete, and never replaces another.
 package diags
 
 import (
@@ -13,11 +13,14 @@ import (
 
 // Folder is the folder of the files. It is created with mode 0700 when it is needed.
 type Folder struct {
-	path string
+	path, ending string
 }
 
-// In returns the Folder at path. It creates nothing.
-func In(path string) *Folder { return &Folder{path} }
+// In returns the Folder for zips at path. It creates nothing.
+func In(path string) *Folder { return Of(path, ".zip") }
+
+// Of returns the Folder at path for files whose names end in ending. It creates nothing.
+func Of(path, ending string) *Folder { return &Folder{path, ending} }
 
 // Path returns the path that was given to In.
 func (f *Folder) Path() string { return f.path }
@@ -45,7 +48,7 @@ func (f *Folder) Check(hosts []string) error {
 // Leave removes the folder if it is empty.
 func (f *Folder) Leave() { _ = os.Remove(f.path) }
 
-func (f *Folder) file(host string) string { return filepath.Join(f.path, host+".zip") }
+func (f *Folder) file(host string) string { return filepath.Join(f.path, host+f.ending) }
 
 // File is the file of one host while it is downloaded: mode 0600, and under a
 // temporary name until Save.
