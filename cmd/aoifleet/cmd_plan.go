@@ -18,6 +18,7 @@ import (
 type planFlags struct {
 	selection
 	changeFlags
+	configureFlags
 	offline, detailed, verbose bool
 	out                        string
 }
@@ -35,19 +36,25 @@ func planCommand(call *invocation) *cobra.Command {
 	call.outputFlag(cmd)
 	call.reportFlag(cmd)
 	cmd.Flags().BoolVar(&flags.offline, "offline", false, "contact no host and start no program: show only what the inventory and the certificates say")
-	cmd.Flags().BoolVar(&flags.detailed, "detailed-exitcode", false, "exit with 3 if there is something to change")
-	cmd.Flags().StringVar(&flags.out, "out", "", "save the plan in `FILE` for rotate --plan; replaces an older saved plan")
-	durationVar(cmd, &flags.Expires, "expires", 0, "with --out: rotate --plan refuses the plan after `DURATION`, such as 24h; 0: never")
-	verboseFlag(cmd, &flags.verbose)
+	flags.addSave(cmd)
+	flags.configureFlags.addTo(cmd)
 	forceFlag(cmd, &flags.Force)
 	flags.addDeadman(cmd)
 	flags.addParallel(cmd)
 	flags.addVerify(cmd)
 	flags.addIgnoreWindow(cmd)
+	cmd.AddCommand(planConfigureCommand(call), planShowCommand(call))
+	return cmd
+}
+
+// addSave adds the flags of a plan that may be saved.
+func (flags *planFlags) addSave(cmd *cobra.Command) {
+	cmd.Flags().BoolVar(&flags.detailed, "detailed-exitcode", false, "exit with 3 if there is something to change")
+	cmd.Flags().StringVar(&flags.out, "out", "", "save the plan in `FILE` for --plan; replaces an older saved plan")
+	durationVar(cmd, &flags.Expires, "expires", 0, "with --out: --plan refuses the plan after `DURATION`, such as 24h; 0: never")
+	verboseFlag(cmd, &flags.verbose)
 	cmd.Flags().Bool("dry-run", true, "a plan changes nothing")
 	_ = cmd.Flags().MarkHidden("dry-run") // plan --check is what it says
-	cmd.AddCommand(planShowCommand(call))
-	return cmd
 }
 
 // planShowCommand prints a saved plan, for whoever approves it.
@@ -80,14 +87,17 @@ func planShowCommand(call *invocation) *cobra.Command {
 }
 
 func forceFlag(cmd *cobra.Command, force *bool) {
-	cmd.Flags().BoolVar(force, "force", false, "also with a certificate that is probably wrong: it expires no later than the live one, or several service principals would use it")
+	cmd.Flags().BoolVar(force, "force", false, "also with a certificate that is probably wrong (it expires no later than the live one, or several service principals would use it), or with an error or a danger in a new configuration")
 }
 
 func runPlan(call *invocation, flags planFlags) error {
 	if err := flags.check(); err != nil {
 		return err
 	}
-	request := flags.request(call, fleet.Install)
+	request, err := flags.complete(flags.request(call, fleet.Install))
+	if err != nil {
+		return err
+	}
 	request.Offline = flags.offline
 	f, err := call.open(request, checking)
 	if err != nil {
@@ -116,13 +126,15 @@ func runPlan(call *invocation, flags planFlags) error {
 // showSaved prints the ID of the saved plan, for a reviewer, and the command that carries it
 // out.
 func showSaved(call *invocation, f *fleet.Fleet, flags planFlags) {
-	command := slices.Concat([]string{"aoifleet", "rotate", "-i", f.Inventory.Path}, flags.certificateArgs(), flags.parallelArgs(), []string{"--plan", flags.out, "--plan-id", f.PlanID})
+	command := slices.Concat([]string{"aoifleet", flags.verb(), "-i", f.Inventory.Path}, flags.certificateArgs(), flags.parallelArgs(), []string{"--plan", flags.out, "--plan-id", f.PlanID})
 	fmt.Fprintf(call.stderr, "the plan is saved: %s\nto carry it out: %s\n", f.PlanID, display.MaskLines(display.Command(command)))
 }
 
 // check returns an error if the plan cannot be saved, before a host is contacted.
 func (flags planFlags) check() error {
 	switch {
+	case flags.offline && flags.wanted():
+		return usage("--offline excludes --edit and --configuration: what changes depends on each agent's own file", "leave one of them out")
 	case flags.out == "" && flags.Expires > 0:
 		return usage("--expires needs --out: only a saved plan expires", "name the file of the plan: --out plan.json")
 	case flags.out == "":

@@ -18,12 +18,12 @@ func rollbackCommand(call *invocation) *cobra.Command {
 	var flags rollbackFlags
 	cmd := &cobra.Command{
 		Use:   "rollback RUN",
-		Short: "Restore the certificates that a run replaced, also days later",
-		Long: `Restore the certificates that a run replaced, from the backups on the hosts. Each
+		Short: "Restore the certificates and configurations that a run replaced, also days later",
+		Long: `Restore the certificates and configurations that a run replaced, from the backups on the hosts. Each
 agent is restarted and checked, as in a rotation.
 
 RUN is the ID of a run, the beginning or end of one if that is unique, or last for
-the newest rotation (see: aoifleet runs list).`,
+the newest run that changed a host (see: aoifleet runs list).`,
 		Args: cobra.ExactArgs(1),
 		RunE: func(_ *cobra.Command, args []string) error { return runRollback(call, args[0], flags) },
 	}
@@ -31,7 +31,7 @@ the newest rotation (see: aoifleet runs list).`,
 	call.outputFlag(cmd)
 	call.reportFlag(cmd)
 	flags.changeFlags.add(cmd)
-	cmd.Flags().BoolVar(&flags.Force, "force", false, "also if the certificate was replaced again since, the backup's has expired, or there was none before")
+	cmd.Flags().BoolVar(&flags.Force, "force", false, "also if a file was replaced again since, the backup's has expired, or there was none before")
 	flags.addDeadman(cmd)
 	flags.addParallel(cmd)
 	return cmd

@@ -17,6 +17,7 @@ type rotateFlags struct {
 	selection
 	changeFlags
 	steerFlags
+	configureFlags
 	rehearse bool
 	plan     string // the file of a saved plan; "": none
 	retry    string // a run whose hosts are taken up that are not well; "": none
@@ -42,11 +43,17 @@ func rotateCommand(call *invocation) *cobra.Command {
 	flags.addVerify(cmd)
 	flags.addIgnoreWindow(cmd)
 	flags.steerFlags.add(cmd)
+	flags.configureFlags.addTo(cmd)
 	cmd.Flags().BoolVar(&flags.rehearse, "rehearse", false, "try every step but the restart on a copy of each host's certificate, and leave nothing behind; needs no new certificate")
-	cmd.Flags().StringVar(&flags.plan, "plan", "", "carry out the saved plan in `FILE` and nothing else (see: aoifleet plan --out)")
 	cmd.Flags().StringVar(&flags.retry, "retry", "", "only the hosts that the rotation `RUN` did not leave well, by its journal: an ID, or last (see: aoifleet runs list)")
-	cmd.Flags().StringVar(&flags.planID, "plan-id", "", "with --plan: carry it out only if this is its `ID` (aoifleet plan --out prints it)")
+	flags.addPlan(cmd)
 	return cmd
+}
+
+// addPlan adds the flags of a saved plan.
+func (flags *rotateFlags) addPlan(cmd *cobra.Command) {
+	cmd.Flags().StringVar(&flags.plan, "plan", "", "carry out the saved plan in `FILE` and nothing else (see: aoifleet plan --out)")
+	cmd.Flags().StringVar(&flags.planID, "plan-id", "", "with --plan: carry it out only if this is its `ID` (aoifleet plan --out prints it)")
 }
 
 func runRotate(call *invocation, flags rotateFlags) error {
@@ -62,15 +69,21 @@ func runRotate(call *invocation, flags rotateFlags) error {
 	if flags.planID != "" {
 		return usage("--plan-id needs --plan", "name the file of the saved plan: --plan FILE")
 	}
-	f, err := call.open(flags.request(call, fleet.Install), checking)
+	request, err := flags.complete(flags.request(call, fleet.Install))
+	if err != nil {
+		return err
+	}
+	f, err := call.open(request, checking)
 	if err != nil {
 		return err
 	}
 	defer f.Close()
-	command := []string{"aoifleet", "rotate", "-i", f.Inventory.Path}
-	options := slices.Concat(flags.certificateArgs(), flags.parallelArgs(), flags.given(), flags.args())
+	command := []string{"aoifleet", flags.verb(), "-i", f.Inventory.Path}
+	options := slices.Concat(flags.certificateArgs(), flags.configureFlags.args(), flags.parallelArgs(), flags.given(), flags.changeFlags.args())
 	again := report.Commands{Again: slices.Concat(command, options), Limit: flags.limit}
-	again.Retry = slices.Concat(command, []string{"--retry", f.RunID()}, options)
+	if !flags.Alone {
+		again.Retry = slices.Concat(command, []string{"--retry", f.RunID()}, options)
+	}
 	if flags.retry != "" {
 		if err := f.SelectUnwell(flags.retry); err != nil {
 			return err
@@ -82,8 +95,8 @@ func runRotate(call *invocation, flags rotateFlags) error {
 
 // rehearse tries a rotation without a new certificate and without a restart.
 func rehearse(call *invocation, flags rotateFlags) error {
-	if flags.plan != "" || flags.planID != "" || flags.retry != "" || flags.NoDeadman || flags.Force || flags.IgnoreWindow != "" || flags.steerFlags != (steerFlags{onFailure: stop}) {
-		return usage("--rehearse excludes --plan, --plan-id, --retry, --no-deadman, --force, --ignore-window, --until, --pause-after and --on-failure: it tries every safeguard, without waves and at any time", "leave them out")
+	if flags.plan != "" || flags.planID != "" || flags.retry != "" || flags.wanted() || flags.NoDeadman || flags.Force || flags.IgnoreWindow != "" || flags.steerFlags != (steerFlags{onFailure: stop}) {
+		return usage("--rehearse excludes --plan, --plan-id, --retry, --edit, --configuration, --no-deadman, --force, --ignore-window, --until, --pause-after and --on-failure: it tries every safeguard, without waves and at any time", "leave them out")
 	}
 	call.verb = "rotate --rehearse"
 	f, err := call.open(flags.request(call, fleet.None), checking)
@@ -95,23 +108,30 @@ func rehearse(call *invocation, flags rotateFlags) error {
 	return c.carryOut(func(cut context.Context, s fleet.Steps) (*fleet.Change, error) {
 		return f.Rehearse(call.ctx, cut, s, flags.Options)
 	}, func(*fleet.Change) report.Commands {
-		return report.Commands{Again: append([]string{"aoifleet", "rotate", "--rehearse", "-i", f.Inventory.Path}, flags.args()...), Limit: flags.limit}
+		return report.Commands{Again: append([]string{"aoifleet", "rotate", "--rehearse", "-i", f.Inventory.Path}, flags.changeFlags.args()...), Limit: flags.limit}
 	})
 }
 
 // rotateSaved carries out a saved plan and nothing else.
 func rotateSaved(call *invocation, flags rotateFlags) error {
-	if flags.limit != "" || flags.retry != "" || flags.Force || flags.NoDeadman || flags.SkipVerify || flags.IgnoreWindow != "" {
-		return usage("--plan excludes --limit, --retry, --force, --no-deadman, --skip-verify and --ignore-window: the plan has its own", "give them to: aoifleet plan --out FILE")
+	if flags.limit != "" || flags.retry != "" || flags.wanted() || flags.Force || flags.NoDeadman || flags.SkipVerify || flags.IgnoreWindow != "" {
+		return usage("--plan excludes --limit, --retry, --edit, --configuration, --force, --no-deadman, --skip-verify and --ignore-window: the plan has its own", "give them to: aoifleet plan --out FILE")
 	}
 	saved, err := planfile.Read(flags.plan)
 	if err != nil {
 		return err
 	}
+	if of := fleet.SavedConfiguration(saved); of.Alone != flags.Alone {
+		flags.Alone = of.Alone
+		return usage("the plan in "+flags.plan+" is one of "+flags.verb(), "carry it out with: aoifleet "+flags.verb()+" --plan FILE")
+	}
 	if id := saved.ID(); flags.planID != "" && flags.planID != id {
 		return usage("the plan in "+flags.plan+" is "+id+", not "+flags.planID, "carry out the file that was approved, or have this plan approved")
 	}
 	request := flags.request(call, fleet.Install)
+	if flags.Alone {
+		request.Certificates = fleet.None
+	}
 	if flags.planID != "" {
 		request = fleet.SavedRequest(saved, request)
 		flags.certificate = request.Certificate
@@ -121,7 +141,7 @@ func rotateSaved(call *invocation, flags rotateFlags) error {
 		return err
 	}
 	defer f.Close()
-	flags.Options = fleet.SavedOptions(saved, flags.Options)
+	flags.Options, flags.Configuration = fleet.SavedOptions(saved, flags.Options), fleet.SavedConfiguration(saved)
 	return rotate(call, f, flags, againSaved(f, flags))
 }
 
@@ -132,8 +152,8 @@ func againSaved(f *fleet.Fleet, flags rotateFlags) report.Commands {
 	remaining := changeFlags{Options: flags.Options}
 	other := strings.TrimSuffix(flags.plan, ".json") + "-" + f.RunID() + ".json"
 	return report.Commands{
-		Again: slices.Concat([]string{"aoifleet", "rotate", "-i", f.Inventory.Path}, flags.certificateArgs(), flags.parallelArgs(), []string{"--plan", flags.plan, "--plan-id", f.PlanID}, flags.given(), carryOn.args()),
-		Plan:  slices.Concat([]string{"aoifleet", "plan", "-i", f.Inventory.Path}, flags.certificateArgs(), flags.parallelArgs(), []string{"--out", other}, remaining.args()),
+		Again: slices.Concat([]string{"aoifleet", flags.verb(), "-i", f.Inventory.Path}, flags.certificateArgs(), flags.parallelArgs(), []string{"--plan", flags.plan, "--plan-id", f.PlanID}, flags.given(), carryOn.args()),
+		Plan:  slices.Concat(flags.planCommand(), []string{"-i", f.Inventory.Path}, flags.certificateArgs(), flags.configureFlags.args(), flags.parallelArgs(), []string{"--out", other}, remaining.args()),
 	}
 }
 
@@ -141,7 +161,7 @@ func rotate(call *invocation, f *fleet.Fleet, flags rotateFlags, again report.Co
 	if err := flags.steer(f.Inventory.Rollout, len(f.Targets), &flags.Options); err != nil {
 		return err
 	}
-	c := &change{invocation: call, fleet: f, flags: flags.changeFlags, question: "rotate"}
+	c := &change{invocation: call, fleet: f, flags: flags.changeFlags, question: flags.verb()}
 	return c.carryOut(func(cut context.Context, s fleet.Steps) (*fleet.Change, error) {
 		return f.Rotate(call.ctx, cut, s, flags.Options)
 	}, func(*fleet.Change) report.Commands { return again })

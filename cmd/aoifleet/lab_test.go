@@ -43,6 +43,7 @@ func labCommands() map[string]func(*testscript.TestScript, bool, []string) {
 		"systemctl":    systemctl,
 		"agent":        agentState,
 		"live":         live,
+		"configured":   configured,
 		"aged":         aged,
 		"settled":      settled,
 		"nothing-left": nothingLeft,
@@ -200,6 +201,14 @@ func live(ts *testscript.TestScript, neg bool, args []string) {
 	}
 	if got := m.LiveThumbprint(); (got == want) == neg {
 		ts.Fatalf("the live certificate is %q, old is %s, new %s", got, l.OldThumbprint(), l.NewThumbprint())
+	}
+}
+
+// configured: configured MACHINE REGEXP matches the agent's configuration.
+func configured(ts *testscript.TestScript, neg bool, args []string) {
+	text := ts.ReadFile(filepath.Join(machine(ts, args, 2).Root, "etc/az-aoi-ingestion/config.yaml"))
+	if regexp.MustCompile("(?m)"+args[1]).MatchString(text) == neg {
+		ts.Fatalf("the configuration:\n%s", text)
 	}
 }
 

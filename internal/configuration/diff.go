@@ -2,6 +2,7 @@ package configuration
 
 import (
 	"bytes"
+	"regexp"
 	"strings"
 
 	"github.com/aymanbagabas/go-udiff"
@@ -27,7 +28,11 @@ func Diff(name string, old, new []byte) string {
 	return diff[:end] + "… (the diff is longer)\n"
 }
 
-// text makes data safe to print, a line for each of its lines.
+// signature matches the signature of a shared access signature (SAS): whoever has it has the
+// storage. An agent's configuration names its secrets and has none, but an operator may have put one there.
+var signature = regexp.MustCompile(`(?i)(\bsig=)[^&\s"']+`)
+
+// text makes data safe to print, a line for each of its lines, without signatures.
 func text(data []byte) string {
-	return display.MaskLines(strings.ToValidUTF8(string(data), "?"))
+	return display.MaskLines(strings.ToValidUTF8(signature.ReplaceAllString(string(data), "${1}"+display.Redacted), "?"))
 }

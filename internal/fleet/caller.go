@@ -40,7 +40,8 @@ type Request struct {
 	Parallel    int    // hosts at once, instead of the inventory's; 0: the inventory's
 	Certificate string // source for all hosts; "": the inventory's
 	// Certificates is what the procedure needs of the hosts' certificates.
-	Certificates Certificates
-	NoLogin      bool // no host is logged in to, so passwords are not needed
-	Offline      bool // nothing is contacted and no program started: there are no routes
+	Certificates  Certificates
+	Configuration Configuration // how the agents' configurations change; zero value: they stay
+	NoLogin       bool          // no host is logged in to, so passwords are not needed
+	Offline       bool          // nothing is contacted and no program started: there are no routes
 }

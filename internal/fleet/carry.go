@@ -36,10 +36,13 @@ func (f *Fleet) Rotate(ctx, cut context.Context, s Steps, o Options) (*Change, e
 	}
 	var plan *rollout.Plan
 	if f.saved != nil {
+		if f.next != nil {
+			f.next.force = o.Force
+		}
 		looks := f.surveySome(ctx, rollout.ToObserve(f.saved.Hosts))
 		plan = rollout.MakeSaved(f.saved.Hosts, f.Targets, looks, f.holding(o))
 	} else {
-		looks := f.Survey(ctx)
+		looks := f.surveyFor(ctx, o)
 		plan = rollout.Make(f.Targets, looks, f.holding(o))
 	}
 	f.verify(ctx, plan, o)

@@ -46,9 +46,10 @@ type Fleet struct {
 	secrets *secret.Resolver
 	runner  *rollout.Runner
 	sudo    *sudoPasswords
-	record  *recorder      // nil for a procedure that changes nothing
-	saved   *planfile.Plan // the saved plan to carry out; nil: none
-	hook    secret.Value   // where the result of the run goes; "": nowhere
+	record  *recorder       // nil for a procedure that changes nothing
+	saved   *planfile.Plan  // the saved plan to carry out; nil: none
+	next    *configurations // nil: the agents' configurations stay
+	hook    secret.Value    // where the result of the run goes; "": nowhere
 }
 
 // Open reads everything that is local: inventory, certificates, routes, passwords
@@ -87,6 +88,9 @@ func open(ctx context.Context, c Caller, r Request, inv *inventory.Inventory, ho
 	}
 	if r.Certificates != None {
 		err = f.readCertificates(ctx)
+	}
+	if err == nil {
+		err = f.readConfigurations()
 	}
 	if err == nil {
 		err = f.prepare()
@@ -178,6 +182,9 @@ func (f *Fleet) connect() {
 			return f.dial(ctx, h, host.Run{ID: rollout.UndoID(f.run.ID), Owner: f.run.Owner})
 		},
 		Events: f.event, RunID: f.run.ID, Diagnostics: diags.In("diags-" + f.run.ID),
+	}
+	if f.next != nil {
+		f.runner.Want = f.want
 	}
 }
 

@@ -66,7 +66,10 @@ func (f *Fleet) selectHostsOf(run string) (string, error) {
 	return past.Run, nil
 }
 
-// pastRun finds a run. "last" is the newest rotation for which wanted returns true, not the
+// isChange reports whether a run has put new files on hosts, which a rollback undoes.
+func isChange(r *journal.Run) bool { return r.Command == "rotate" || r.Command == configureCommand }
+
+// pastRun finds a run. "last" is the newest change for which wanted returns true, not the
 // newest run: a repeated rollback must not undo the first.
 func (f *Fleet) pastRun(run string, wanted func(*journal.Run) bool) (*journal.Run, error) {
 	dir, err := StateDir(f.caller.Getenv, f.caller.Home)
@@ -78,14 +81,14 @@ func (f *Fleet) pastRun(run string, wanted func(*journal.Run) bool) (*journal.Ru
 	}
 	runs, err := journal.List(dir, 0)
 	for _, r := range runs {
-		if r.Command == "rotate" && wanted(r) {
+		if isChange(r) && wanted(r) {
 			return journal.Read(dir, r.Run)
 		}
 	}
 	if err != nil {
 		return nil, err
 	}
-	return nil, usage("no run of this workstation has rotated a host yet",
+	return nil, usage("no run of this workstation has changed a host yet",
 		"the backups on the hosts name the runs of others: aoifleet backups list; then: aoifleet rollback RUN")
 }
 
@@ -97,7 +100,7 @@ func (f *Fleet) SelectUnwell(run string) error {
 	if err != nil {
 		return err
 	}
-	past, err := f.pastRun(run, func(r *journal.Run) bool { return r.Inventory == path })
+	past, err := f.pastRun(run, func(r *journal.Run) bool { return r.Command == "rotate" && r.Inventory == path })
 	switch {
 	case err != nil:
 		return err
@@ -194,7 +197,7 @@ func (f *Fleet) Cost() rollout.Cost {
 	runs, _ := journal.List(dir, costRuns) // a journal that cannot be read says nothing
 	var turns []time.Duration
 	for _, r := range runs {
-		if r.Command != "rotate" || r.Inventory != path || len(turns) >= costHosts {
+		if !isChange(r) || r.Inventory != path || len(turns) >= costHosts {
 			continue
 		}
 		if run, err := journal.Read(dir, r.Run); err == nil {

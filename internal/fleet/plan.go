@@ -32,7 +32,8 @@ func (f *Fleet) policy(o Options) rollout.Policy {
 
 // Plan surveys the hosts and returns what Rotate would do. It changes nothing.
 func (f *Fleet) Plan(ctx context.Context, o Options) *rollout.Plan {
-	plan := rollout.Make(f.Targets, f.Survey(ctx), f.policy(o))
+	looks := f.surveyFor(ctx, o)
+	plan := rollout.Make(f.Targets, looks, f.policy(o))
 	f.verify(ctx, plan, o)
 	plan.Local = f.warnings()
 	return plan

@@ -23,7 +23,7 @@ import (
 func (f *Fleet) SavePlan(ctx context.Context, path string, plan *rollout.Plan, o Options) (bool, error) {
 	switch {
 	case plan.Unaccepted:
-		f.caller.Say("warning: the plan is not saved: Azure did not accept every certificate")
+		f.caller.Say("warning: the plan is not saved: Azure did not accept every certificate, or a new configuration has an error")
 		return false, nil
 	case ctx.Err() != nil:
 		f.caller.Say("interrupted: the plan is not saved")
@@ -38,6 +38,10 @@ func (f *Fleet) SavePlan(ctx context.Context, path string, plan *rollout.Plan, o
 		SchemaVersion: planfile.SchemaVersion, Kind: planfile.Kind, ToolVersion: f.caller.Version, PlanID: f.run.ID, CreatedAt: f.Started.UTC(), ExpiresAt: expires,
 		Owner: display.Mask(f.caller.Owner), Inventory: planfile.Inventory{File: display.Mask(f.Inventory.Path), SHA256: f.Inventory.Digest}, Certificate: display.Mask(f.request.Certificate),
 		Certificates: f.savedCertificates(), Policy: f.Policy(o), Hosts: plan.Save(),
+		Edits: f.request.Configuration.Edits, Configuration: f.request.Configuration.Files, Diffs: plan.SaveDiffs(),
+	}
+	if f.request.Configuration.Alone {
+		saved.Command = configureCommand
 	}
 	if err := planfile.Write(path, saved); err != nil {
 		if problem.As(err) != nil {
@@ -85,7 +89,7 @@ func savedTexts[T fmt.Stringer](list []T) (texts []string) {
 // "skipped" or "entra".
 func (f *Fleet) savedVerify(o Options) string {
 	switch {
-	case !slices.ContainsFunc(f.Targets, func(t rollout.Target) bool { return t.Host.VerifyEntra }):
+	case f.request.Configuration.Alone, !slices.ContainsFunc(f.Targets, func(t rollout.Target) bool { return t.Host.VerifyEntra }):
 		return "none"
 	case o.SkipVerify:
 		return skippedVerify
@@ -131,6 +135,7 @@ func OpenSaved(ctx context.Context, c Caller, r Request, saved *planfile.Plan) (
 	if err != nil {
 		return nil, err
 	}
+	r.Configuration = SavedConfiguration(saved)
 	f, err := open(ctx, c, r, inv, hosts)
 	if err != nil {
 		return nil, err

@@ -10,6 +10,16 @@ import (
 // Look for each target, also when ctx ends.
 func (f *Fleet) Survey(ctx context.Context) []rollout.Look { return f.survey(ctx, f.Targets) }
 
+// surveyFor surveys for a plan with the options o.
+func (f *Fleet) surveyFor(ctx context.Context, o Options) []rollout.Look {
+	if f.next != nil {
+		f.next.force = o.Force
+	}
+	looks := f.Survey(ctx)
+	f.compare(looks)
+	return looks
+}
+
 // Status surveys the targets and returns an entry for each, whose Outcome is set if the
 // host could not be checked.
 func (f *Fleet) Status(ctx context.Context) []rollout.Entry {
@@ -30,7 +40,7 @@ func (f *Fleet) surveySome(ctx context.Context, places []int) []rollout.Look {
 	}
 	looks := make([]rollout.Look, len(f.Targets))
 	for i, look := range f.survey(ctx, some) {
-		looks[places[i]] = look
+		looks[places[i]], f.Targets[places[i]] = look, some[i]
 	}
 	return looks
 }

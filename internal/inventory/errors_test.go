@@ -272,6 +272,8 @@ func TestSettings(t *testing.T) {
 		{"agent: {log: /var/log/}", "agent.log must name a file, not a folder"},
 		{`agent: {log: "/var\n/log"}`, "agent.log must be one line without control characters"},
 		{"agent: {certificate_path: ~/c}", "agent.certificate_path must be an absolute path on the host"},
+		{`agent: {configuration: "conf/{host}.yaml"}`, "agent.configuration: only {name} is replaced in it | {name} stands for the host's name"},
+		{"agent: {configuration: https://example.net/c}", "agent.configuration must be a file path"},
 		{"agent: {when_stopped: replaced}", `agent.when_stopped must be refuse or replace | did you mean "replace"?`},
 		{"backups: {keep: 1}", ""},
 		{"backups: {keep: 0}", "backups.keep must be a whole number from 1 to 100"},

@@ -207,6 +207,9 @@ func (e *entry) host(r *reader, i int) Host {
 	if h.Certificate != "" && !azurecloud.InVault(h.Certificate) {
 		h.Certificate = r.absolute(h.Certificate)
 	}
+	if h.Agent.Configuration != "" {
+		h.Agent.Configuration = r.absolute(strings.ReplaceAll(h.Agent.Configuration, "{name}", h.Name))
+	}
 	return h
 }
 

@@ -121,6 +121,7 @@ type Agent struct {
 	Log             string // the agent's log file
 	Provider        string // name of the secret provider to rotate; "" if there is only one
 	CertificatePath string // "": read it from the agent's configuration
+	Configuration   string // absolute path on the workstation of what Config should be: a file, or a template (.tmpl); "": none
 	WhenStopped     string // what to do if the operator stopped the unit: "refuse" or "replace"
 }
 

@@ -117,6 +117,7 @@ defaults:
     log: /var/log/a b.log
     provider: data_product_keyvault
     certificate_path: /secrets/cert.p12
+    configuration: conf/{name}.yaml.tmpl
     when_stopped: replace
   health:
     window: 0s
@@ -168,6 +169,7 @@ func TestEveryKeyActedOn(t *testing.T) {
 			Unit:   "az-mcc-edr-uploader.service",
 			Config: "/etc/az-mcc-edr-uploader/config.yaml", Log: "/var/log/a b.log",
 			Provider: "data_product_keyvault", CertificatePath: "/secrets/cert.p12", WhenStopped: "replace",
+			Configuration: filepath.Join(folder(t), "conf", "vm-1.yaml.tmpl"),
 		},
 		Health: Health{
 			Timeout: 13 * time.Hour, Expect: []string{"token (acquired|refreshed)"},
@@ -201,7 +203,7 @@ defaults:
   identity_file: ~/key
   certificate: fleet.b64
   jump: [a, b]
-  agent: {unit: outer.service, log: /outer, provider: p, certificate_path: /c}
+  agent: {unit: outer.service, log: /outer, provider: p, certificate_path: /c, configuration: "c/{name}"}
   health: {window: 1s, timeout: 1m, expect: [a], deny: [b], command: check}
   password_from: ask
   passphrase_from: ask
@@ -217,7 +219,7 @@ groups:
     hosts:
       inner: {port: 3, agent: {log: /inner}, labels: {rack: a}}
       plain: {}
-      undone: {jump: none, ssh_config: none, password_from: none, passphrase_from: none, sudo: passwordless, helper: none, strict_host_key_checking: yes, host_key_fingerprint: none, identity_file: none, certificate: none, agent: {provider: none, certificate_path: none}, health: {expect: none, deny: [], command: none}}
+      undone: {jump: none, ssh_config: none, password_from: none, passphrase_from: none, sudo: passwordless, helper: none, strict_host_key_checking: yes, host_key_fingerprint: none, identity_file: none, certificate: none, agent: {provider: none, certificate_path: none, configuration: none}, health: {expect: none, deny: [], command: none}}
     port: 2
     agent: {unit: group.service}
     health: {window: 2s}

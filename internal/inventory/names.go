@@ -273,23 +273,43 @@ func (v value) certificate(to, command *string) {
 	} else {
 		s, ok = v.workstationPath()
 	}
-	if ok && strings.Count(s, "{name}") > 4 { // each host has a copy
-		v.fail("", "%s has {name} more than 4 times", v.key)
-		ok = false
-	}
-	if ok && strings.ContainsAny(strings.ReplaceAll(s, "{name}", ""), "{}") {
-		v.fail("{name} stands for the host's name", "%s: only {name} is replaced in it", v.key)
-		ok = false
-	}
-	if ok {
+	if ok && v.named(s) {
 		*to, *command = s, ""
+	}
+}
+
+// named reports whether a text is one in which {name} stands for the host's name, and reports
+// what is wrong.
+func (v value) named(s string) bool {
+	switch {
+	case strings.Count(s, "{name}") > 4: // each host has a copy
+		v.fail("", "%s has {name} more than 4 times", v.key)
+	case strings.ContainsAny(strings.ReplaceAll(s, "{name}", ""), "{}"):
+		v.fail("{name} stands for the host's name", "%s: only {name} is replaced in it", v.key)
+	default:
+		return true
+	}
+	return false
+}
+
+// withName is the pattern of a text in which only {name} is replaced.
+const withName = `^([^{}]|\{name\})*$`
+
+// namedPath reads a local path with {name}, and stores it unchanged: it becomes absolute when it
+// is copied to a host.
+func (v value) namedPath(to *string) {
+	if v.describes(textShape(matching(withName), unlike(`://|^~([^/]|$)`))) {
+		return
+	}
+	if s, ok := v.workstationPath(); ok && v.named(s) {
+		*to = s
 	}
 }
 
 var commandKeys = []key[string]{{name: "command", read: value.line}}
 
 func certificateShape() shape {
-	file := textShape(matching(`^([^{}]|\{name\})*$`))
+	file := textShape(matching(withName))
 	file["anyOf"] = []shape{matching(vaultForm.String()), unlike(`://|^~([^/]|$)`)}
 	return anyOf(file, keysOf(commandKeys, shape{"required": []string{"command"}}))
 }

@@ -110,6 +110,7 @@ func agentKeys() []key[draft] {
 		{name: "log", read: func(v value, d *draft) { v.remotePath(&d.Agent.Log) }},
 		{name: "provider", read: func(v value, d *draft) { v.orNone(&d.Agent.Provider, v.line) }},
 		{name: "certificate_path", read: func(v value, d *draft) { v.orNone(&d.Agent.CertificatePath, v.remotePath) }},
+		{name: "configuration", read: func(v value, d *draft) { v.orNone(&d.Agent.Configuration, v.namedPath) }},
 		{name: "when_stopped", read: func(v value, d *draft) { v.oneOf(&d.Agent.WhenStopped, "refuse", "replace") }},
 	}
 }

@@ -126,7 +126,7 @@ func defaultName(i int) string {
 
 // defaultConfiguration returns the configuration of an agent with one certificate.
 func defaultConfiguration(name string) string {
-	source := "sftp_pull: {server: {host: sftp.example.net, port: 22, user: collector, password: {secret_provider: local_file_system, secret_name: " + SourcePassword + "}}, base_path: /records}"
+	source := "sftp_pull: {server: {host: sftp.example.net, port: 22, user: collector, password: {secret_provider: local_file_system, secret_name: " + SourcePassword + "}}, base_path: /records/" + name + "}"
 	if strings.Contains(name, "-edr-") {
 		source = "mcc_edrs: {listener: {address: 0.0.0.0, port: 36001}}"
 	}

@@ -46,6 +46,8 @@ func (p *Plan) check() error {
 		return errors.New("it has no policy")
 	case len(p.Hosts) == 0, len(p.Hosts) > maxHosts:
 		return fmt.Errorf("it has %d hosts", len(p.Hosts))
+	case p.Command != "" && p.Command != "configure":
+		return errors.New("it is of a command that this version does not know")
 	}
 	names := make(map[string]bool, len(p.Hosts))
 	for i := range p.Hosts {
@@ -54,7 +56,7 @@ func (p *Plan) check() error {
 			return fmt.Errorf("host %d has no unique name", i+1)
 		}
 		names[h.Name] = true
-		if what := h.missing(); what != "" {
+		if what := h.missing(len(p.Diffs), p.Command != ""); what != "" {
 			return fmt.Errorf("host %s has no %s", h.Name, what)
 		}
 	}
@@ -62,7 +64,12 @@ func (p *Plan) check() error {
 }
 
 // missing returns what the host needs in order to be carried out, "" if it is complete.
-func (h *Host) missing() string {
+func (h *Host) missing(diffs int, filesOnly bool) string {
+	for _, f := range h.Files {
+		if f.What == "" || f.Path == "" || f.SHA256 == "" || !digest.MatchString(f.New) || f.Diff != nil && (*f.Diff < 0 || *f.Diff >= diffs) {
+			return "complete file"
+		}
+	}
 	switch {
 	case !slices.Contains(actions, h.Action):
 		return "known action"
@@ -74,9 +81,9 @@ func (h *Host) missing() string {
 		return "new certificate"
 	case h.Outcome != "":
 		return ""
-	case h.New == nil:
+	case h.New == nil && (!filesOnly || len(h.Files) == 0):
 		return "new certificate"
-	case h.Seen == nil || h.Seen.HostKey == "" || h.Seen.File.SHA256 == "":
+	case h.Seen == nil || h.Seen.HostKey == "" || h.Seen.File.SHA256 == "" && !filesOnly:
 		return "record of its observed state"
 	}
 	return ""

@@ -42,7 +42,11 @@ type Plan struct {
 	Certificate   string        `json:"certificate,omitempty"` // the source for all hosts, as it was named; "": the inventory's
 	Certificates  []Certificate `json:"certificates"`
 	Policy        Policy        `json:"policy"`
-	Hosts         []Host        `json:"hosts"` // in the inventory's order
+	Command       string        `json:"command,omitempty"`       // that carries it out: configure; "": rotate
+	Edits         []string      `json:"edits,omitempty"`         // of each agent's configuration, one expression each
+	Configuration bool          `json:"configuration,omitempty"` // the inventory's files become the agents' configurations
+	Diffs         [][]string    `json:"diffs,omitempty"`         // of Host.Files, each once, as lines
+	Hosts         []Host        `json:"hosts"`                   // in the inventory's order
 }
 
 // Inventory is the inventory file that the plan was made from.
@@ -87,7 +91,16 @@ type Host struct {
 	Outcome string         `json:"outcome,omitempty"`
 	Error   *problem.Error `json:"error,omitempty"`
 	New     *New           `json:"new"`
+	Files   []HostFile     `json:"files,omitempty"`
 	Seen    *Seen          `json:"seen"` // null: it could not be observed
+}
+
+// HostFile is a file that a host is to have besides its certificate.
+type HostFile struct {
+	What string `json:"what"` // configuration
+	File        // as it was seen
+	New  string `json:"new_sha256"`
+	Diff *int   `json:"diff,omitempty"` // the index of its difference in Plan.Diffs; null: it has none
 }
 
 // New is the certificate to install on a host.
@@ -107,7 +120,7 @@ type Seen struct {
 	Unfinished string `json:"unfinished,omitempty"` // id of a run that was interrupted on the host
 }
 
-// File is the certificate file on a host.
+// File is a file on a host.
 type File struct {
 	Path   string `json:"path"` // with symlinks resolved
 	SHA256 string `json:"sha256"`

@@ -76,6 +76,7 @@ type Host struct {
 	DurationMS int64          `json:"duration_ms,omitempty"`
 	Old        *Certificate   `json:"old"`
 	New        *Certificate   `json:"new"`
+	Files      []File         `json:"files,omitempty"`               // besides the certificate
 	Command    string         `json:"certificate_command,omitempty"` // of the inventory, that prints the certificate
 	Note       string         `json:"note,omitempty"`
 	Notes      []string       `json:"notes,omitempty"`
@@ -101,6 +102,16 @@ type Host struct {
 	Helper     string      `json:"helper,omitempty"`       // in `install-helper`: installed, current
 	// Diagnostics is the zip that was downloaded.
 	Diagnostics *Diagnostics `json:"diagnostics,omitempty"`
+}
+
+// File is a file that a host has or should have besides its certificate.
+type File struct {
+	What    string `json:"what"`
+	Path    string `json:"path"`
+	Old     string `json:"old"` // SHA-256; none: there is no file
+	New     string `json:"new"`
+	Changed bool   `json:"changed"`        // in a plan: to be changed
+	Diff    string `json:"diff,omitempty"` // in a plan
 }
 
 // Unfinished is a transaction on the host that has not ended.
@@ -209,8 +220,21 @@ func PlanHosts(p *rollout.Plan) []Host {
 	hosts := make([]Host, len(p.Entries))
 	for i, e := range p.Entries {
 		hosts[i] = entryHost(e)
+		hosts[i].Files = filesOf(e, e.Outcome == "")
+		for n, w := range e.Files {
+			hosts[i].Files[n].Diff = w.Diff
+		}
 	}
 	return hosts
+}
+
+// filesOf returns the files of a host besides its certificate; changed is whether those that are
+// not as wanted are replaced.
+func filesOf(e rollout.Entry, changed bool) (list []File) {
+	for _, w := range e.Files {
+		list = append(list, File{What: w.What, Path: shortText(w.Seen.Path), Old: w.Seen.Digest, New: w.Digest(), Changed: changed && w.Changes()})
+	}
+	return list
 }
 
 // PlanWarnings returns the safeguards that a plan does not use.
@@ -229,6 +253,7 @@ func RunHosts(r *rollout.Run, started time.Time) []Host {
 	hosts := make([]Host, len(r.Results))
 	for i, res := range r.Results {
 		h := entryHost(res.Entry)
+		h.Files = filesOf(res.Entry, res.Outcome.HasNew() && res.Action.Installs())
 		h.Evidence, h.Diagnostics = res.Evidence, diagnosticsOf(res)
 		if text := achieved(res); text != "" {
 			h.Notes = append(h.Notes, text)

@@ -11,6 +11,7 @@ import (
 	"github.com/aoifleet/aoifleet/internal/certificate"
 	"github.com/aoifleet/aoifleet/internal/display"
 	"github.com/aoifleet/aoifleet/internal/inventory"
+	"github.com/aoifleet/aoifleet/internal/problem"
 	"github.com/aoifleet/aoifleet/internal/rollout"
 )
 
@@ -90,7 +91,7 @@ func hint(e rollout.Entry) []string {
 func differences(p *rollout.Plan, now time.Time) map[rollout.Action]int {
 	seen, n := map[string]bool{}, map[rollout.Action]int{}
 	for _, e := range p.Entries {
-		if key := strings.Join(difference(e, now), "\x00"); e.Outcome == "" && !seen[key] {
+		if key := strings.Join(append(difference(e, now), fileDiffs(e)...), "\x00"); e.Outcome == "" && !seen[key] {
 			seen[key] = true
 			n[e.Action]++
 		}
@@ -106,11 +107,24 @@ func (v View) difference(e rollout.Entry, now time.Time, differ map[rollout.Acti
 		lines = append(lines, "from the command: "+display.Shorten(display.Mask(e.Command), 200))
 	}
 	if v.Verbose || differ[e.Action] <= maxGroups {
-		return lines
+		return append(lines, fileDiffs(e)...)
+	}
+	for _, w := range e.Changing() {
+		lines = append(lines, "each its own "+w.What+" (--verbose shows the differences)")
 	}
 	for i, line := range lines {
 		if _, until, found := strings.Cut(line, "  until "); found {
 			lines[i] = line[:2] + "each its own certificate (--verbose shows it), until " + until
+		}
+	}
+	return lines
+}
+
+// fileDiffs returns the differences of the files besides the certificate.
+func fileDiffs(e rollout.Entry) (lines []string) {
+	for _, w := range e.Changing() {
+		if w.Diff != "" {
+			lines = append(lines, strings.Split(strings.TrimSuffix(w.Diff, "\n"), "\n")...)
 		}
 	}
 	return lines
@@ -121,7 +135,7 @@ func difference(e rollout.Entry, now time.Time) []string {
 	switch {
 	case e.Action == rollout.NotSeen && next != nil:
 		return []string{"+ " + describe(*next, now)}
-	case e.Action != rollout.Rotate && e.Action != rollout.Restore:
+	case e.Action != rollout.Rotate && e.Action != rollout.Restore, e.Backup != nil && e.Backup.What != "":
 		return nil
 	}
 	old, to := "- unknown: the host was not checked", "+ the saved file"
@@ -219,7 +233,7 @@ func RunWarnings(r *rollout.Run) (list []Warning) {
 		}
 	}
 	if unproven > 0 {
-		list = append(list, Warning{"unproven", inventory.HostCount(unproven) + ": running, but no fresh log line confirms the certificate"})
+		list = append(list, Warning{"unproven", inventory.HostCount(unproven) + ": running, but no fresh log line confirms the change"})
 	}
 	if !settledBy.IsZero() {
 		list = append(list, Warning{"undecided", "unknown hosts will settle by " + settledBy.UTC().Format(time.TimeOnly+"Z") + " at the latest; after a reboot run recover (they have the old file)"})
@@ -243,8 +257,25 @@ func because(res rollout.Result) []string {
 	case res.Outcome != rollout.Skipped || res.Action == rollout.None: // a skipped one was to be changed, or has a reason
 		lines = append(lines, Timeless(res.Reason))
 	}
+	if text := words(res); text != "" {
+		lines = append(lines, "the agent's log: "+text)
+	}
 	lines = append(lines, res.Notes...)
 	return append(lines, hint(res.Entry)...)
+}
+
+// words returns the agent's own words on a change of its configuration after which it was not
+// healthy: the first error in the evidence. "": the problem has them, or there are none.
+func words(res rollout.Result) string {
+	if len(res.Files) == 0 || res.Problem == nil || res.Problem.Class != problem.Unhealthy || strings.Contains(res.Problem.Message, "the log says") {
+		return ""
+	}
+	for _, line := range res.Evidence {
+		if strings.Contains(line, " ERROR ") {
+			return Timeless(longText(line))
+		}
+	}
+	return ""
 }
 
 // achieved says what an outcome without a proof means.

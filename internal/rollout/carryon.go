@@ -22,10 +22,10 @@ func (e Entry) liveProblem() *problem.Error {
 	switch r, unfinished := e.Seen.Unfinished(); {
 	case unfinished:
 		return unfinishedProblem(r)
-	case e.Certificate == nil || e.Seen.Provider == nil || e.Seen.File.Digest != e.Certificate.Digest():
-		return &problem.Error{Class: problem.Drift, Message: "the new certificate is no longer live"}
-	case e.Seen.ProcessIsOlder():
-		return &problem.Error{Class: problem.Drift, Message: "the agent started before its certificate changed"}
+	case e.rotates() && (e.Certificate == nil || e.newCertificate()), !e.rotates() && len(e.Files) == 0, e.replacedFile(e.Seen) != "":
+		return &problem.Error{Class: problem.Drift, Message: "the new " + e.wanted() + " is no longer live"}
+	case e.processIsOlder():
+		return &problem.Error{Class: problem.Drift, Message: "the agent started before its " + e.wanted() + " changed"}
 	}
 	return healthProblem(e)
 }
@@ -33,14 +33,14 @@ func (e Entry) liveProblem() *problem.Error {
 // isDone reports whether an earlier run has changed the host, of which its backup is the
 // trace, and nothing is left to do.
 func (e Entry) isDone() bool {
-	return e.Outcome == Current && e.isLive() && slices.ContainsFunc(e.Seen.Backups, e.Seen.Replaced)
+	return e.Outcome == Current && e.isLive() && slices.ContainsFunc(e.Seen.Backups, e.replaced)
 }
 
 // isUnwell reports whether an earlier run has changed the host, and its agent is not well
 // with the new certificate now. Then no other host proves that certificate.
 func (e Entry) isUnwell() bool {
-	return e.Seen != nil && e.Certificate != nil && e.Seen.File.Digest == e.Certificate.Digest() &&
-		slices.ContainsFunc(e.Seen.Backups, e.Seen.Replaced) && !e.isLive()
+	return e.Seen != nil && (e.Certificate != nil || e.FilesOnly) && !e.newCertificate() && len(changing(e.Files)) == 0 &&
+		slices.ContainsFunc(e.Seen.Backups, e.replaced) && !e.isLive()
 }
 
 // isProven reports whether the host, which is done, has passed a soak: by its own clock, its
@@ -94,7 +94,7 @@ func (r rotation) includes(e Entry) bool {
 	}
 	return slices.ContainsFunc(e.Seen.Backups, func(b host.Backup) bool {
 		at, err := time.Parse(runTime, b.Run[:min(len(runTime), len(b.Run))])
-		return err == nil && e.Seen.Replaced(b) && !at.Before(r.issued)
+		return err == nil && e.replaced(b) && !at.Before(r.issued)
 	})
 }
 

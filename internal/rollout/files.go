@@ -1,9 +1,11 @@
 package rollout
 
 import (
+	"cmp"
 	"crypto/sha256"
 	"encoding/hex"
 	"slices"
+	"strings"
 
 	"github.com/aoifleet/aoifleet/internal/host"
 	"github.com/aoifleet/aoifleet/internal/problem"
@@ -14,17 +16,23 @@ type Wanted struct {
 	What        string // "configuration", "secret NAME": for messages
 	Seen        host.File
 	Data        []byte         // the new bytes; nil: as it is
+	New         string         // of a saved plan that is only shown: their digest
 	Owner, Mode string         // "": as before
 	Diff        string         // unified, safe to show, at most 64 KiB; "": not shown
 	Problem     *problem.Error // why it must not be installed; the host is refused
+	Remarks     []string       // what the operator should know about the new bytes
 }
 
 // Digest returns the SHA-256 of the file as it should be.
 func (w Wanted) Digest() string {
 	if w.Data == nil {
-		return w.Seen.Digest
+		return cmp.Or(w.New, w.Seen.Digest)
 	}
-	sum := sha256.Sum256(w.Data)
+	return digestOf(w.Data)
+}
+
+func digestOf(data []byte) string {
+	sum := sha256.Sum256(data)
 	return hex.EncodeToString(sum[:])
 }
 
@@ -71,6 +79,120 @@ func (e Entry) wanted() string {
 		return "certificate"
 	}
 	return e.Files[0].What
+}
+
+// part is one file of a change, with its new bytes.
+type part struct {
+	host.FileChange
+	what string
+	data []byte
+}
+
+// parts returns the files that a change of the host replaces, the certificate first.
+func (e Entry) parts() (list []part) {
+	if e.newCertificate() {
+		data := e.Certificate.Canonical()
+		list = append(list, part{host.FileChange{Seen: e.Seen.File, Digest: e.Certificate.Digest(), Length: len(data), Swap: true, Trust: e.Moved || e.Host.Agent.CertificatePath != ""}, "", data})
+	}
+	for _, w := range changing(e.Files) {
+		list = append(list, w.part(true))
+	}
+	return list
+}
+
+// part returns the file as one of a change, which replaces it or leaves it as it is.
+func (w Wanted) part(swap bool) part {
+	what, _, _ := strings.Cut(w.What, " ")
+	return part{host.FileChange{Seen: w.Seen, Digest: w.Digest(), Length: len(w.Data), Swap: swap, Owner: w.Owner, Mode: w.Mode, Trust: true}, what, w.Data}
+}
+
+// withFiles returns c with the files of e. The agent is only restarted if all are right.
+func (e Entry) withFiles(c host.Change) host.Change {
+	parts := e.parts()
+	if len(parts) == 0 {
+		parts = []part{e.Files[0].part(false)}
+	}
+	if e.rotates() {
+		c.New = &e.Certificate.Leaf
+	}
+	first := parts[0]
+	c.Digest, c.Swap, c.Length, c.Owner, c.Mode, c.Trust = first.Digest, first.Swap, first.Length, first.Owner, first.Mode, first.Trust
+	if first.what != "" {
+		c.File, c.What = &first.Seen, first.what
+	}
+	for _, p := range parts[1:] {
+		c.Others = append(c.Others, p.FileChange)
+	}
+	for _, w := range e.Files {
+		if w.What == configurationFile && w.Changes() {
+			c.Configuration = w.Data
+		}
+	}
+	return c
+}
+
+// configurationFile is the Wanted.What of the agent's configuration.
+const configurationFile = "configuration"
+
+// thumbprint returns that of the new certificate, "" if the live one stays.
+func (e Entry) thumbprint() string {
+	if e.FilesOnly || e.Certificate == nil {
+		return ""
+	}
+	return e.Certificate.Leaf.Thumbprint
+}
+
+// again returns the options with which the host is observed once more, after a change.
+func (e Entry) again(o host.ObserveOptions) host.ObserveOptions {
+	o.Configuration = len(e.Files) > 0
+	if e.Moved {
+		o.Certificate = e.Provider.Path
+	}
+	return o
+}
+
+// now returns w's file in an observation.
+func (w Wanted) now(seen *host.Observation) host.File {
+	files := []host.File{seen.File}
+	if seen.Configuration != nil {
+		files = append(files, seen.Configuration.File)
+	}
+	for _, b := range seen.Backups { // a rollback's
+		for _, f := range b.Files {
+			files = append(files, f.File)
+		}
+	}
+	for _, f := range files {
+		if f.Path == w.Seen.Path {
+			return f
+		}
+	}
+	return host.File{}
+}
+
+// replacedFile names a file that is not as it should be in an observation; "": all are.
+func (e Entry) replacedFile(seen *host.Observation) string {
+	for _, w := range e.Files {
+		if now := w.now(seen); now.Digest != w.Digest() {
+			return "the " + w.What + " was replaced: live is sha256 " + oneLine(shortValue(now.Digest))
+		}
+	}
+	return ""
+}
+
+// isAsBefore reports whether the files of the host are those that the plan saw.
+func (e Entry) isAsBefore(seen *host.Observation) bool {
+	for _, w := range e.Files {
+		if w.now(seen).Digest != w.Seen.Digest {
+			return false
+		}
+	}
+	return e.FilesOnly || seen.File.Digest == e.Seen.File.Digest
+}
+
+// replaced reports whether what a run has put in the place of b is live.
+func (e Entry) replaced(b host.Backup) bool {
+	return e.rotates() && e.Seen.Replaced(b) || slices.ContainsFunc(e.Files, func(w Wanted) bool { return w.Seen.Digest == b.New })
 }
 
 // processIsOlder reports whether the agent may have started before one of its files changed.

@@ -26,12 +26,12 @@ func TestDecideFiles(t *testing.T) {
 		outcome Outcome
 		reason  string
 	}{
-		"new":             {action: Change, reason: "new configuration"},
-		"no certificate":  {change: []func(*Entry){func(e *Entry) { e.Certificate = nil }}, action: Change, reason: "new configuration"},
-		"certificate bad": {change: []func(*Entry){func(e *Entry) { e.Seen.File.Kind = "nodir" }}, action: Change, reason: "new configuration"},
-		"managed":         {change: []func(*Entry){func(e *Entry) { e.Seen.Provider = nil }}, action: Change, reason: "new configuration"},
-		"managed, rotate": {change: []func(*Entry){rotated, func(e *Entry) { e.Seen.Provider = nil }}, action: Change, reason: "new configuration"},
-		"both":            {change: []func(*Entry){rotated}, action: Rotate, reason: "new certificate, new configuration"},
+		"new":                                    {action: Change, reason: "new configuration"},
+		"no certificate":                         {change: []func(*Entry){func(e *Entry) { e.Certificate = nil }}, action: Change, reason: "new configuration"},
+		"certificate bad":                        {change: []func(*Entry){func(e *Entry) { e.Seen.File.Kind = "nodir" }}, action: Change, reason: "new configuration"},
+		"managed":                                {change: []func(*Entry){func(e *Entry) { e.Seen.Provider = nil }}, action: Change, reason: "new configuration"},
+		"managed, rotate":                        {change: []func(*Entry){rotated, func(e *Entry) { e.Seen.Provider = nil }}, action: Change, reason: "new configuration"},
+		"both":                                   {change: []func(*Entry){rotated}, action: Rotate, reason: "new certificate, new configuration"},
 		"rotate, only the configuration differs": {change: []func(*Entry){sameCertificate}, action: Change, reason: "new configuration"},
 		"rotate, only the certificate differs":   {change: []func(*Entry){rotated, live}, action: Rotate, reason: "new certificate"},
 		"rotate, nothing differs":                {change: []func(*Entry){sameCertificate, live}, action: None, outcome: Current, reason: "already live"},
@@ -45,8 +45,8 @@ func TestDecideFiles(t *testing.T) {
 		"folder": {change: []func(*Entry){func(e *Entry) { e.Files[0].Seen.Kind = "nodir" }}, action: None, outcome: Refused, reason: "the folder of /config.yaml"},
 		"lint": {change: []func(*Entry){func(e *Entry) { e.Files[0].Problem = &problem.Error{Message: "line 1: bad"} }},
 			action: None, outcome: Refused, reason: "line 1: bad"},
-		"lint of what is live": {change: []func(*Entry){live, func(e *Entry) { e.Files[0].Problem = &problem.Error{Message: "line 1: bad"} }},
-			action: None, outcome: Current, reason: "already live"},
+		"no edit": {change: []func(*Entry){func(e *Entry) { e.Files[0].Data, e.Files[0].Problem = nil, &problem.Error{Message: "no such key"} }},
+			action: None, outcome: Refused, reason: "no such key"},
 		"interrupted": {change: []func(*Entry){live, func(e *Entry) { e.Seen.Receipts = []host.Receipt{{State: "pending", Run: "r"}} }},
 			action: Change, reason: "recovered first"},
 	} {

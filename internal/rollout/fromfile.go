@@ -25,7 +25,8 @@ func FromFile(saved *planfile.Plan) (*Plan, error) {
 	}
 	waves := map[int]int{} // their places, by number
 	for i, h := range saved.Hosts {
-		p.Entries[i] = entryOf(h)
+		p.Entries[i] = entryOf(h, saved.Diffs)
+		p.Entries[i].FilesOnly = saved.Command != ""
 		e := &p.Entries[i]
 		if h.New != nil {
 			e.Certificate = leaves[h.New.FileSHA256]
@@ -47,11 +48,18 @@ func FromFile(saved *planfile.Plan) (*Plan, error) {
 	return p, nil
 }
 
-func entryOf(h planfile.Host) Entry {
+func entryOf(h planfile.Host, diffs [][]string) Entry {
 	e := Entry{Target: Target{Host: &inventory.Host{Name: h.Name, Address: h.Address}}, Action: Action(h.Action), Reason: h.Reason,
 		Outcome: Outcome(h.Outcome), Problem: h.Error}
 	if h.Wave != nil {
 		e.Wave = *h.Wave
+	}
+	for _, f := range h.Files {
+		w := Wanted{What: f.What, Seen: host.File{Path: f.Path, Digest: f.SHA256, Owner: f.Owner, Mode: f.Mode}, New: f.New}
+		if f.Diff != nil {
+			w.Diff = strings.Join(diffs[*f.Diff], "\n") + "\n"
+		}
+		e.Files = append(e.Files, w)
 	}
 	if h.Seen == nil {
 		return e

@@ -157,7 +157,7 @@ func TestOutcomeFromReceipts(t *testing.T) {
 	}
 	for _, tt := range tests {
 		seen := &host.Observation{Receipts: tt.receipts, File: host.File{Digest: tt.digest}}
-		if got := outcomeFromReceipts(seen, "me", "old"); got != tt.want {
+		if got := outcomeFromReceipts(seen, "me", seen.File.Digest == "old"); got != tt.want {
 			t.Errorf("%+v %s: %q, want %q", tt.receipts, tt.digest, got, tt.want)
 		}
 	}

@@ -68,6 +68,12 @@ type Target struct {
 	Certificate *certificate.Certificate
 	Files       []Wanted // other files that it should have
 	FilesOnly   bool     // whatever its certificate is, it stays
+	// Next is what the new configuration says, and Provider whose certificate it names; nil:
+	// the configuration stays, or names none.
+	Next     *host.AgentConfig
+	Provider *host.Provider
+	// Moved is whether the new configuration names another path of the certificate than the present one.
+	Moved bool
 }
 
 // Look is what one check of a target found: Seen may be nil when Err is not. An Entry keeps
@@ -117,6 +123,9 @@ func (e Entry) Remarks() []string {
 	var remarks []string
 	if e.Seen.Note != "" {
 		remarks = append(remarks, e.Seen.Note)
+	}
+	for _, w := range changing(e.Files) {
+		remarks = append(remarks, w.Remarks...)
 	}
 	if name := e.unitName(); name != e.Host.Agent.Unit {
 		remarks = append(remarks, e.Host.Agent.Unit+" is an alias of "+name+" on the host")

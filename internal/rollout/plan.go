@@ -71,6 +71,8 @@ func decideCommon(t Target, look Look) (e Entry, done bool) {
 		return e, true
 	case look.Err != nil:
 		return e.withOutcome(outcomeOf(host.AsProblem(look.Err))), true
+	case look.Seen.Provider == nil && look.Seen.Unnamed != nil && !t.FilesOnly:
+		return e.withOutcome(Refused, look.Seen.Unnamed), true
 	case look.Seen.Provider == nil && len(t.Files) == 0:
 		e.Outcome, e.Reason = NotApplicable, "managed identity: nothing to rotate"
 		return e, true
@@ -222,7 +224,7 @@ func Offline(targets []Target, policy Policy) *Plan {
 func (p *Plan) ToVerify() []int {
 	var list []int
 	for _, i := range p.due() {
-		if p.Entries[i].Host.VerifyEntra {
+		if p.Entries[i].Host.VerifyEntra && !p.Entries[i].FilesOnly && p.Entries[i].Certificate != nil {
 			list = append(list, i)
 		}
 	}

@@ -51,7 +51,7 @@ func (p Policy) domainOf(e Entry) domain {
 			return domain{"host " + e.Host.Name, p.MaxUnavailable.Count}
 		}
 		return domain{label + "=" + value, p.MaxUnavailable.Count}
-	case e.Seen != nil && e.Seen.Config.ListenerPort != 0:
+	case e.Seen != nil && (e.Seen.Config.ListenerPort != 0 || e.Next != nil && e.Next.ListenerPort != 0):
 		return domain{"group " + e.Host.Group, 1}
 	}
 	return domain{}

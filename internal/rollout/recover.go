@@ -108,7 +108,7 @@ func (a *apply) recoverAndDecide(ctx context.Context, h Host, i int) bool {
 		return false
 	}
 	res.Notes = append(res.Notes, "an interrupted run was recovered first: "+string(report.Ending))
-	seen, err := h.Observe(ctx, host.ObserveOptions{Saved: a.Saved})
+	seen, err := a.observeWanted(ctx, h, &res.Target, host.ObserveOptions{})
 	if err != nil {
 		a.refuse(i, err)
 		return false
@@ -123,7 +123,22 @@ func (a *apply) recoverAndDecide(ctx context.Context, h Host, i int) bool {
 	case res.Outcome != "":
 		a.end(i, res.Outcome, res.Problem)
 		return false
+	case len(res.Files) > 0 && res.stages():
+		return a.stageRecovered(ctx, h, i)
 	}
+	return true
+}
+
+// stageRecovered stages the files of host i, which were not known before its recovery. It reports
+// whether that worked.
+func (a *apply) stageRecovered(ctx context.Context, h Host, i int) bool {
+	data, digest := a.toStage(a.run.Results[i].Entry)
+	if err := h.Stage(ctx, data, digest); err != nil {
+		a.noteStagedLeft(i, h.Discard(ctx))
+		a.refuse(i, err)
+		return false
+	}
+	a.staged[i] = true
 	return true
 }
 
@@ -270,11 +285,11 @@ func (a *apply) askHost(ctx context.Context, i int) (outcome Outcome, report str
 	if res.stages() && h.Discard(ctx) != nil {
 		return "", "" // without its staged file the transaction can't start later
 	}
-	seen, err := h.Observe(ctx, host.ObserveOptions{Saved: a.Saved})
+	seen, err := h.Observe(ctx, res.again(host.ObserveOptions{Saved: a.Saved}))
 	if err != nil {
 		return "", ""
 	}
-	outcome = outcomeFromReceipts(seen, a.RunID, res.Seen.File.Digest)
+	outcome = outcomeFromReceipts(seen, a.RunID, res.isAsBefore(seen))
 	if outcome == Refused && res.Action != Rehearse && changeStarted(res.Steps) {
 		// A later run has replaced its receipt, so it was undone.
 		if seen.Health(host.AsFound(res.Host.Health)).First().Kind != host.Healthy {
@@ -282,8 +297,8 @@ func (a *apply) askHost(ctx context.Context, i int) (outcome Outcome, report str
 		}
 		outcome = RolledBack
 	}
-	if outcome == Rotated && res.Action == Restore {
-		return Restored, ""
+	if outcome == Rotated {
+		return res.succeeded(), ""
 	}
 	return outcome, ""
 }
@@ -294,7 +309,8 @@ func changeStarted(steps []host.Step) bool {
 }
 
 // outcomeFromReceipts returns what a host's receipts prove about a run, "" if nothing yet.
-func outcomeFromReceipts(seen *host.Observation, run, oldDigest string) Outcome {
+// asBefore is whether its files are those from before the run.
+func outcomeFromReceipts(seen *host.Observation, run string, asBefore bool) Outcome {
 	for _, r := range seen.Receipts {
 		if r.Run != run {
 			continue
@@ -310,7 +326,7 @@ func outcomeFromReceipts(seen *host.Observation, run, oldDigest string) Outcome 
 			return "" // pending, undoing
 		}
 	}
-	if seen.File.Digest == oldDigest && !seen.AtWork {
+	if asBefore && !seen.AtWork {
 		return Refused // it never started, or ended before any change
 	}
 	return ""

@@ -1,7 +1,6 @@
 package rollout
 
 import (
-	"cmp"
 	"fmt"
 	"sort"
 	"strings"
@@ -17,8 +16,11 @@ func fileProblem(e Entry) *problem.Error {
 			return reason
 		}
 	}
-	for _, w := range changing(e.Files) {
-		if reason := cmp.Or(w.Seen.Problem(), w.Problem); reason != nil {
+	for _, w := range e.Files {
+		if w.Problem != nil {
+			return w.Problem
+		}
+		if reason := w.Seen.Problem(); reason != nil && w.Changes() {
 			return reason
 		}
 	}

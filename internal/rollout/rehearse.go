@@ -1,9 +1,6 @@
 package rollout
 
 import (
-	"crypto/sha256"
-	"encoding/hex"
-
 	"github.com/aoifleet/aoifleet/internal/inventory"
 	"github.com/aoifleet/aoifleet/internal/problem"
 )
@@ -49,16 +46,24 @@ func (p *Plan) Rehearsal() bool {
 	return false
 }
 
-// stages reports whether a file is staged on the host before its turn.
-func (e Entry) stages() bool { return e.Action.Installs() || e.Action == Rehearse }
+// stages reports whether files are staged on the host before its turn. What they are is not known
+// until an interrupted run is recovered, but for a certificate alone.
+func (e Entry) stages() bool {
+	return e.Action.Installs() && (len(e.Files) == 0 || countUnfinished(e.Seen) == 0) || e.Action == Rehearse
+}
 
-// newFile returns the bytes to stage on a host, and their digest. A rehearsal has no
+// toStage returns the bytes to stage on a host, and their digest. A rehearsal has no
 // certificate: what it stages only ever replaces its copy of the live one.
-func (a *apply) newFile(e Entry) (data []byte, digest string) {
-	if e.Action != Rehearse {
+func (a *apply) toStage(e Entry) (data []byte, digest string) {
+	if e.Action != Rehearse && len(e.Files) == 0 {
 		return e.Certificate.Canonical(), e.Certificate.Digest()
 	}
+	if e.Action != Rehearse {
+		for _, p := range e.parts() {
+			data = append(data, p.data...)
+		}
+		return data, digestOf(data)
+	}
 	data = []byte("rehearsal of aoifleet " + a.RunID + ", not a certificate\n")
-	sum := sha256.Sum256(data)
-	return data, hex.EncodeToString(sum[:])
+	return data, digestOf(data)
 }

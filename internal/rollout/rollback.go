@@ -1,11 +1,14 @@
 package rollout
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
+	"github.com/aoifleet/aoifleet/internal/configuration"
 	"github.com/aoifleet/aoifleet/internal/host"
 	"github.com/aoifleet/aoifleet/internal/problem"
 	"github.com/aoifleet/aoifleet/internal/sleep"
@@ -20,6 +23,11 @@ func MakeRollback(run string, targets []Target, looks []Look, policy Policy) *Pl
 }
 
 func decideRollback(run string, t Target, look Look, force bool) Entry {
+	if look.Seen != nil {
+		if b := backupOf(look.Seen, run); b != nil && len(b.Files) > 0 {
+			t.Files, t.FilesOnly = savedFiles(*b, look.Seen.Configuration), true
+		}
+	}
 	e, done := decideCommon(t, look)
 	if done {
 		return e
@@ -43,20 +51,73 @@ func decideRollback(run string, t Target, look Look, force bool) Entry {
 			Message: "there is no backup of run " + run + " on this host",
 			Hint:    "see the existing backups: aoifleet backups list"})
 	}
-	if backup.Others > 0 {
+	if backup.Others > 0 && len(backup.Files) == 0 {
 		return e.withOutcome(Refused, &problem.Error{Class: problem.Configuration,
-			Message: fmt.Sprintf("run %s changed %d files on this host, and this version restores only a certificate", run, 1+backup.Others),
-			Hint:    "restore it with the version that made the run"})
+			Message: fmt.Sprintf("run %s changed %d files on this host, and the helper restores only a certificate", run, 1+backup.Others),
+			Hint:    "restore them as a login user who may run any command as root: without helper in the inventory"})
 	}
 	e.Backup = backup
-	if e.Seen.File.Digest == backup.Old {
+	if e.FilesOnly && len(changing(e.Files)) == 0 || !e.FilesOnly && e.Seen.File.Digest == backup.Old {
 		return decideSameFile(e)
 	}
 	if reason := backupProblem(e); reason != nil && !force {
 		return e.withOutcome(Refused, reason)
 	}
-	e.Action, e.Reason = Restore, "the certificate from before run "+run
+	e.Action, e.Reason = Restore, "the "+whatOf(*backup)+" from before run "+run
 	return e
+}
+
+// whatOf names what a run has changed: its files but the certificate, and the certificate.
+func whatOf(b host.Backup) string {
+	what := cmp.Or(b.What, "certificate")
+	for _, f := range b.Files[min(1, len(b.Files)):] {
+		if what += ", a file"; f.Data != nil {
+			what = strings.TrimSuffix(what, "a file") + configurationFile
+		}
+	}
+	return what
+}
+
+// savedFiles returns the files of a backup as they should be once it is restored.
+func savedFiles(b host.Backup, live *host.Content) (files []Wanted) {
+	for i, f := range b.Files {
+		w := Wanted{What: "file " + oneLine(f.Path), Seen: f.File, New: f.Old}
+		switch {
+		case i == 0:
+			w.What = cmp.Or(b.What, "certificate")
+		case f.Data != nil:
+			w.What = configurationFile
+		}
+		if f.Data != nil && live != nil && live.Data != nil {
+			w.Diff = configuration.Diff(f.Path, live.Data, f.Data)
+		}
+		if w.Seen.Real != f.Real {
+			w.Problem = &problem.Error{Class: problem.Drift, Message: w.What + ": " + oneLine(f.Path) + " leads to another file than when it was changed"}
+		}
+		files = append(files, w)
+	}
+	return files
+}
+
+// restoring returns c with the files of e's backup.
+func (e Entry) restoring(c host.Change) host.Change {
+	b := e.Backup
+	c.Saved, c.Digest, c.Swap = b.Run, b.Old, e.Action == Restore
+	if b.What == "" {
+		c.New = e.Seen.Saved
+	}
+	for i, f := range b.Files {
+		swap := f.Old != f.File.Digest
+		if f.Data != nil && swap {
+			c.Configuration = f.Data
+		}
+		if i == 0 {
+			c.File, c.What, c.Swap, c.Trust = &b.Files[0].File, cmp.Or(b.What, "certificate"), swap, true
+			continue
+		}
+		c.Others = append(c.Others, host.FileChange{Seen: f.File, Digest: f.Old, Swap: swap, Saved: b.Run, Trust: true})
+	}
+	return c
 }
 
 // backupOf returns the backup of run on a host, nil if there is none.
@@ -74,13 +135,13 @@ func backupProblem(e Entry) *problem.Error {
 	const anyway = "; --force restores it anyway"
 	switch saved := e.Seen.Saved; {
 	case !e.Seen.Replaced(*e.Backup):
-		return &problem.Error{Class: problem.Drift, Message: "the certificate was replaced again since run " + e.Backup.Run,
+		return &problem.Error{Class: problem.Drift, Message: "the " + whatOf(*e.Backup) + " was replaced again since run " + e.Backup.Run,
 			Hint: "see: aoifleet backups list" + anyway}
-	case e.Backup.Old == "none":
+	case e.Backup.Old == "none" && e.Backup.Others == 0: // with others, a certificate that has moved
 		return &problem.Error{Class: problem.Certificate,
-			Message: "run " + e.Backup.Run + " installed the first certificate: there is none to restore",
-			Hint:    "rotate to another one" + anyway}
-	case saved != nil && e.Seen.Clock.After(saved.NotAfter):
+			Message: "run " + e.Backup.Run + " installed the first " + whatOf(*e.Backup) + ": there is none to restore",
+			Hint:    "install another one" + anyway}
+	case saved != nil && e.Backup.What == "" && e.Seen.Clock.After(saved.NotAfter):
 		return &problem.Error{Class: problem.Certificate,
 			Message: "the saved certificate expired on " + saved.NotAfter.UTC().Format(time.DateOnly),
 			Hint:    "rotate to a valid one" + anyway}
@@ -156,9 +217,10 @@ func (a *apply) rollBack(ctx context.Context, res *Result) Result {
 	defer r.Close()
 	target := Target{Host: res.Host}
 	r.Events(Event{Host: res.Host.Name, Step: "undo"})
-	look := r.observe(ctx, *res.Host, host.ObserveOptions{Saved: a.RunID})
+	options := host.ObserveOptions{Saved: a.RunID, Configuration: len(res.Files) > 0}
+	look := r.observe(ctx, *res.Host, options)
 	for attempt := 1; attempt < 3 && mayReconnect(look.Err) && sleep.For(ctx, firstPause<<attempt); attempt++ {
-		look = r.observe(ctx, *res.Host, host.ObserveOptions{Saved: a.RunID})
+		look = r.observe(ctx, *res.Host, options)
 	}
 	e := decideRollback(a.RunID, target, look, false)
 	if e.Outcome == "" && e.Backup == nil {

@@ -35,7 +35,7 @@ func (a *apply) stage(ctx context.Context, i int) {
 // If h was dead it connects again, once.
 func (a *apply) stageWithRetry(ctx context.Context, h Host, i int) (Host, error) {
 	res := &a.run.Results[i]
-	data, digest := a.newFile(res.Entry)
+	data, digest := a.toStage(res.Entry)
 	err := h.Stage(ctx, data, digest)
 	if err == nil {
 		return h, nil
@@ -99,7 +99,7 @@ func (a *apply) rotate(ctx context.Context, i int) {
 	a.gathered[i] = mayHaveGathered(report)
 	switch report.Ending {
 	case host.Rotated:
-		a.end(i, a.successOutcome(i), nil)
+		a.end(i, res.succeeded(), nil)
 	case host.Rehearsed:
 		a.end(i, Rehearsed, nil)
 	case host.RolledBack:
@@ -137,12 +137,12 @@ func (a *apply) transact(ctx context.Context, i int) (Host, *host.Report, error)
 	return nil, nil, err
 }
 
-// successOutcome returns the outcome of host i if its transaction succeeds.
-func (a *apply) successOutcome(i int) Outcome {
-	if a.run.Results[i].Action == Restore {
+// succeeded returns the outcome of e if its transaction succeeds.
+func (e Entry) succeeded() Outcome {
+	switch {
+	case e.Action == Restore:
 		return Restored
-	}
-	if res := a.run.Results[i]; res.Action == Change || res.FilesOnly {
+	case e.Action == Change, e.FilesOnly:
 		return Changed
 	}
 	return Rotated
@@ -153,14 +153,15 @@ func (a *apply) change(e Entry) host.Change {
 	c := host.Change{Seen: e.Seen, Start: e.Seen.Unit.Active != "inactive", Deadman: !a.plan.Policy.NoDeadman,
 		Diagnose: e.Host.Health.Diagnostics && a.Diagnostics != nil}
 	if c.Rehearse = e.Action == Rehearse; c.Rehearse {
-		_, c.Digest = a.newFile(e)
+		_, c.Digest = a.toStage(e)
 		c.Swap, c.Diagnose = true, false
 		return c
 	}
 	if e.Backup != nil {
-		c.Saved, c.Digest, c.Swap = e.Backup.Run, e.Backup.Old, e.Action == Restore
-		c.New = e.Seen.Saved
-		return c
+		return e.restoring(c)
+	}
+	if len(e.Files) > 0 {
+		return e.withFiles(c)
 	}
 	c.Digest, c.New, c.Swap = e.Certificate.Digest(), &e.Certificate.Leaf, e.Action == Rotate
 	return c

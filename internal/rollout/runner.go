@@ -39,6 +39,9 @@ type Runner struct {
 	Events func(Event) // called from many goroutines
 	RunID  string      // names this run in the hosts' receipts
 	Saved  string      // a run whose backup is observed too; "" for none
+	// Want sets the files that a target should have, by what was observed of it. nil: only its
+	// certificate changes, and the configuration is not read as a file.
+	Want func(t *Target, seen *host.Observation)
 	// HealthCommand is whether Survey runs the user's health.command.
 	HealthCommand bool
 	// DialUndo dials for the run UndoID(RunID). If it is nil this run never undoes what
@@ -54,14 +57,16 @@ type Runner struct {
 	open map[string]Host
 }
 
-// Survey observes every target, many at once, and changes nothing. It returns one Look
-// for each target, also when ctx is done.
+// Survey observes every target, many at once, and changes nothing but the files that the
+// targets should have (Want). It returns one Look for each target, also when ctx is done.
 func (r *Runner) Survey(ctx context.Context, targets []Target, parallel int) []Look {
 	looks := make([]Look, len(targets))
 	r.part("observe", hostsOf(targets))
 	forEach(len(targets), max(parallel, maxConnections), func(i int) {
 		r.Events(Event{Host: targets[i].Host.Name, Step: "observe"})
-		looks[i] = r.observe(ctx, *targets[i].Host, host.ObserveOptions{Saved: r.Saved, Command: r.HealthCommand})
+		looks[i] = r.over(ctx, *targets[i].Host, func(h Host) (*host.Observation, error) {
+			return r.observeWanted(ctx, h, &targets[i], host.ObserveOptions{Command: r.HealthCommand})
+		})
 		r.Events(Event{Host: targets[i].Host.Name, Problem: looks[i].problem()})
 	})
 	return looks
@@ -75,18 +80,47 @@ func (l Look) problem() *problem.Error {
 	return host.AsProblem(l.Err)
 }
 
+// observe observes a host.
 func (r *Runner) observe(ctx context.Context, target inventory.Host, options host.ObserveOptions) Look {
+	return r.over(ctx, target, func(h Host) (*host.Observation, error) { return h.Observe(ctx, options) })
+}
+
+// over observes a host by observe.
+func (r *Runner) over(ctx context.Context, target inventory.Host, observe func(Host) (*host.Observation, error)) Look {
 	h, err := r.connect(ctx, target)
 	if err != nil {
 		return Look{Err: err}
 	}
-	seen, err := h.Observe(ctx, options)
+	seen, err := observe(h)
 	if err != nil {
 		_ = h.Close() // nothing was changed, so nothing depends on it
 		return Look{seen, err}
 	}
 	r.release(target, h)
 	return Look{Seen: seen}
+}
+
+// observeWanted observes a target over h and sets the files that it should have. A new
+// configuration may name another certificate: then the file there is observed instead.
+func (r *Runner) observeWanted(ctx context.Context, h Host, t *Target, options host.ObserveOptions) (*host.Observation, error) {
+	// A run may have changed the configuration, which may not even be valid now.
+	options.Saved, options.Configuration = r.Saved, r.Want != nil || r.Saved != "" && t.Host.Helper == ""
+	seen, err := h.Observe(ctx, options)
+	if err != nil || r.Want == nil {
+		return seen, err
+	}
+	if r.Want(t, seen); t.FilesOnly || t.Provider == nil {
+		return seen, nil
+	}
+	if t.Moved = t.Provider.Path != seen.File.Path; t.Moved {
+		options.Certificate = t.Provider.Path
+		if seen, err = h.Observe(ctx, options); err != nil {
+			return seen, err
+		}
+		r.Want(t, seen) // the configuration may have changed between the two
+	}
+	seen.Provider = t.Provider
+	return seen, nil
 }
 
 // Through calls do with a function that dials from a host (see remote.Conn.DialContext).

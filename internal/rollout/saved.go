@@ -15,13 +15,60 @@ import (
 	"github.com/aoifleet/aoifleet/internal/remote"
 )
 
-// Save returns the hosts of a rotation's plan in the form of a plan file.
+// Save returns the hosts of a plan in the form of a plan file.
 func (p *Plan) Save() []planfile.Host {
 	hosts := make([]planfile.Host, len(p.Entries))
+	_, places := p.diffs()
 	for i, e := range p.Entries {
 		hosts[i] = saveEntry(e)
+		for _, w := range e.Files {
+			if w.Data == nil {
+				continue
+			}
+			f := planfile.HostFile{What: w.What, File: saveFile(w.Seen), New: w.Digest()}
+			if place, known := places[w.Diff]; known {
+				f.Diff = &place
+			}
+			hosts[i].Files = append(hosts[i].Files, f)
+		}
 	}
 	return hosts
+}
+
+// SaveDiffs returns the differences to which the hosts of Save refer, as lines.
+func (p *Plan) SaveDiffs() (list [][]string) {
+	diffs, _ := p.diffs()
+	for _, diff := range diffs {
+		list = append(list, savedLines(diff))
+	}
+	return list
+}
+
+// diffs returns the differences of the files, each once, and their places in the list.
+func (p *Plan) diffs() (list []string, places map[string]int) {
+	places = map[string]int{}
+	for _, e := range p.Entries {
+		for _, w := range e.Files {
+			if _, known := places[w.Diff]; w.Diff != "" && !known {
+				places[w.Diff] = len(list)
+				list = append(list, w.Diff)
+			}
+		}
+	}
+	return list, places
+}
+
+// savedLines returns a difference as lines that a plan file may have.
+func savedLines(diff string) []string {
+	lines := strings.Split(strings.TrimSuffix(diff, "\n"), "\n")
+	for i := range lines {
+		lines[i] = oneLine(lines[i])
+	}
+	return lines
+}
+
+func saveFile(f host.File) planfile.File {
+	return planfile.File{Path: oneLine(cmp.Or(f.Real, f.Path)), SHA256: oneLine(f.Digest), Owner: oneLine(f.Owner), Mode: oneLine(f.Mode)}
 }
 
 func saveEntry(e Entry) planfile.Host {
@@ -55,9 +102,8 @@ func waveOf(e Entry) *int {
 func saveSeen(unit string, seen *host.Observation) *planfile.Seen {
 	s := &planfile.Seen{
 		HostKey: oneLine(seen.HostKey),
-		File: planfile.File{Path: oneLine(cmp.Or(seen.File.Real, seen.File.Path)), SHA256: oneLine(seen.File.Digest),
-			Owner: oneLine(seen.File.Owner), Mode: oneLine(seen.File.Mode)},
-		Unit: planfile.Unit{Name: oneLine(unit), Load: oneLine(seen.Unit.Load), Active: oneLine(seen.Unit.Active), File: oneLine(seen.Unit.File)},
+		File:    saveFile(seen.File),
+		Unit:    planfile.Unit{Name: oneLine(unit), Load: oneLine(seen.Unit.Load), Active: oneLine(seen.Unit.Active), File: oneLine(seen.Unit.File)},
 	}
 	if seen.Provider != nil {
 		s.Provider, s.ClientID = oneLine(seen.Provider.Name), oneLine(seen.Provider.ClientID)
@@ -140,7 +186,18 @@ func MakeSaved(saved []planfile.Host, targets []Target, looks []Look, policy Pol
 	p := &Plan{Policy: policy, Entries: make([]Entry, len(targets))}
 	// For a host that is observed again after a recovery: the recovered run has changed
 	// what the plan saw.
-	p.decide = func(t Target, look Look) Entry { return decide(t, look, policy.Force) }
+	// A file is approved with its bytes, so what a recovery has changed there needs a new plan.
+	files := map[string][]planfile.HostFile{}
+	for _, h := range saved {
+		files[h.Name] = h.Files
+	}
+	p.decide = func(t Target, look Look) Entry {
+		e := decide(t, look, policy.Force)
+		if changes := fileDrift(files[t.Host.Name], t.Files); e.Outcome == "" && len(changes) > 0 {
+			return e.refuseDrift(changes)
+		}
+		return e
+	}
 	for i, t := range targets {
 		p.Entries[i] = decideSaved(saved[i], t, looks[i], policy.Force)
 	}
@@ -233,6 +290,25 @@ func drift(saved planfile.Host, e Entry) []string {
 	} {
 		if it.was != it.is {
 			changes = append(changes, it.what+" "+shortValue(it.was)+" → "+shortValue(it.is))
+		}
+	}
+	return append(changes, fileDrift(saved.Files, e.Files)...)
+}
+
+// fileDrift is drift for the files besides the certificate.
+func fileDrift(saved []planfile.HostFile, files []Wanted) (changes []string) {
+	if len(saved) != len(files) {
+		return []string{"the plan has other files of it"}
+	}
+	for i, w := range files {
+		was, is := saved[i], saveFile(w.Seen)
+		for _, it := range []struct{ what, was, is string }{
+			{"", was.Path, is.Path}, {" digest", was.SHA256, is.SHA256}, {" owner", was.Owner, is.Owner}, {" mode", was.Mode, is.Mode},
+			{" to install", was.New, w.Digest()},
+		} {
+			if it.was != it.is {
+				changes = append(changes, w.What+it.what+" "+shortValue(it.was)+" → "+shortValue(it.is))
+			}
 		}
 	}
 	return changes

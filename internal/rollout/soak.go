@@ -115,7 +115,7 @@ func (a *apply) observeInSoak(ctx context.Context, i int, last bool) (*host.Obse
 	target := a.run.Results[i].Host
 	for attempt := 1; ; attempt++ {
 		a.Events(Event{Host: target.Name, Step: "observe"})
-		look := a.observe(ctx, *target, host.ObserveOptions{Saved: a.Saved, Command: true})
+		look := a.observe(ctx, *target, a.run.Results[i].again(host.ObserveOptions{Saved: a.Saved, Command: true}))
 		a.Events(Event{Host: target.Name})
 		if look.Err == nil || !last || attempt == 3 || !sleep.For(a.stopping, firstPause<<attempt) {
 			return look.Seen, look.Err
@@ -127,7 +127,7 @@ func (a *apply) observeInSoak(ctx context.Context, i int, last bool) (*host.Obse
 // is healthy.
 func soakFinding(res *Result, seen *host.Observation) host.Finding {
 	known := res.Seen.Denied != "" || res.Known
-	return seen.Health(host.SinceWatch(known, res.Certificate.Leaf.Thumbprint)).Without(host.Reloading).Cause()
+	return seen.Health(host.SinceWatch(known, res.thumbprint())).Without(host.Reloading).Cause()
 }
 
 // mayPass reports whether a finding may be gone a moment later.
@@ -142,14 +142,14 @@ func soakProblem(res *Result, seen *host.Observation) *problem.Error {
 	return &problem.Error{Class: problem.Unhealthy, Message: "while soaking: " + why.Message}
 }
 
-// replacedProblem returns what has replaced the certificate of a host since run
+// replacedProblem returns what has replaced a file of a host since run
 // confirmed it, nil if nothing has.
 func replacedProblem(run string, res *Result, seen *host.Observation) *problem.Error {
-	if seen.File.Digest == res.Certificate.Digest() {
-		return nil
-	}
-	var what string
+	what := res.replacedFile(seen)
 	switch {
+	case what != "":
+	case !res.rotates() || seen.File.Digest == res.Certificate.Digest():
+		return nil
 	case seen.Provider == nil:
 		what = "the agent's configuration no longer names a certificate"
 	case seen.File.Path != res.Seen.File.Path:

@@ -2,6 +2,7 @@ package agent
 
 import (
 	"fmt"
+	"slices"
 
 	"gopkg.in/yaml.v3"
 
@@ -20,6 +21,7 @@ type settings struct {
 // decoder is not strict, because the real file has many more keys.
 type document struct {
 	AgentID         string `yaml:"agent_id"`
+	LogLevel        string `yaml:"log_level"` // no linter knows it, and the agent refuses a wrong one
 	SecretProviders []struct {
 		KeyVault struct {
 			ServicePrincipal *struct {
@@ -60,6 +62,9 @@ func parseSettings(data []byte) (s settings, err error) {
 	}
 	if doc.AgentID == "" {
 		return settings{}, fmt.Errorf("missing field `agent_id`")
+	}
+	if levels := []string{"", "error", "warn", "info", "debug", "trace"}; !slices.Contains(levels, doc.LogLevel) {
+		return settings{}, fmt.Errorf("log_level: unknown variant `%s`", doc.LogLevel)
 	}
 	return doc.settings()
 }
