@@ -1,6 +1,8 @@
 package main
 
 import (
+	"slices"
+
 	"github.com/spf13/cobra"
 
 	"github.com/aoifleet/aoifleet/internal/configuration"
@@ -25,19 +27,24 @@ func configurationCommand(call *invocation) *cobra.Command {
 	getting.add(get)
 	call.outputFlag(get)
 	get.Flags().StringVar(&getting.dir, "dir", "", "`DIR` for the files, HOST.yaml each (default: configurations-RUN)")
-	cmd.AddCommand(lint, get)
+	var comparing configurationFlags
+	diff := &cobra.Command{Use: "diff", Short: "Compare every host's configuration with the one that the inventory names (read-only)", Args: cobra.NoArgs,
+		RunE: func(*cobra.Command, []string) error { return runCompareConfigurations(call, comparing) }}
+	comparing.add(diff)
+	call.outputFlag(diff)
+	diff.Flags().BoolVar(&comparing.detailed, "detailed-exitcode", false, "exit with 3 if a configuration differs")
+	cmd.AddCommand(lint, get, diff)
 	return cmd
 }
 
 type configurationFlags struct {
 	selection
-	dir string
+	dir      string
+	detailed bool // exit code
 }
 
 func runGetConfigurations(call *invocation, flags configurationFlags) error {
-	f, err := call.open(flags.request(call, fleet.None), func(hosts int) string {
-		return "reading the configuration of " + inventory.HostCount(hosts) + " (read-only)"
-	})
+	f, err := call.open(flags.request(call, fleet.None), readingConfigurations)
 	if err != nil {
 		return err
 	}
@@ -46,21 +53,43 @@ func runGetConfigurations(call *invocation, flags configurationFlags) error {
 	if err != nil {
 		return err
 	}
-	return call.showConfigurations(got)
+	call.showConfigurations(got, false, false)
+	return nil
 }
 
-func (call *invocation) showConfigurations(got []fleet.AgentConfiguration) error {
+func readingConfigurations(hosts int) string {
+	return "reading the configuration of " + inventory.HostCount(hosts) + " (read-only)"
+}
+
+func runCompareConfigurations(call *invocation, flags configurationFlags) error {
+	request := flags.request(call, fleet.None)
+	request.Configuration = fleet.Configuration{Files: true, Alone: true}
+	f, err := call.open(request, readingConfigurations)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	call.showConfigurations(f.CompareConfigurations(call.ctx), true, flags.detailed)
+	return nil
+}
+
+// showConfigurations prints configurations that were saved or compared. detailed: a difference
+// has its own exit code.
+func (call *invocation) showConfigurations(got []fleet.AgentConfiguration, compared, detailed bool) {
 	entries := make([]rollout.Entry, len(got))
 	for i, c := range got {
 		entries[i] = c.Entry
 	}
-	call.exit(checkCode(entries))
-	if call.json() {
-		call.print(report.NewConfigurations(call.head(), got))
-		return nil
+	code := checkCode(entries)
+	if code == problem.ExitOK && detailed && slices.ContainsFunc(got, func(c fleet.AgentConfiguration) bool { return c.Differs }) {
+		code = problem.ExitChanges
 	}
-	report.ConfigurationsText(call.stdout, got)
-	return nil
+	call.exit(code)
+	if call.json() {
+		call.print(report.NewConfigurations(call.head(), got, compared))
+		return
+	}
+	report.ConfigurationsText(call.stdout, got, compared)
 }
 
 func runLint(call *invocation, paths []string) error {

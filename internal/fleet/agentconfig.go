@@ -19,6 +19,9 @@ type AgentConfiguration struct {
 	Path   string // on the host
 	SHA256 string
 	Saved  string // on the workstation; "": not saved
+	// Differs is whether it is not the one that the inventory names, and Diff how that would change it.
+	Differs bool
+	Diff    string
 }
 
 // GetConfigurations saves the configuration of every target in a folder, as HOST.yaml: "" is
@@ -38,6 +41,24 @@ func (f *Fleet) GetConfigurations(ctx context.Context, dir string) ([]AgentConfi
 		}
 	}
 	return got, nil
+}
+
+// CompareConfigurations compares the configuration of every target with the one that the inventory
+// names, which the request has (Configuration.Files). It changes nothing.
+func (f *Fleet) CompareConfigurations(ctx context.Context) []AgentConfiguration {
+	looks := f.Survey(ctx) // sets the files that the targets should have
+	got := read(f.Targets, looks)
+	for i := range got {
+		if got[i].Outcome != "" {
+			continue
+		}
+		if wanted := f.Targets[i].Files[0]; wanted.Data == nil {
+			got[i].refuse(wanted.Problem)
+		} else {
+			got[i].Differs, got[i].Diff = wanted.Changes(), wanted.Diff
+		}
+	}
+	return got
 }
 
 // read returns the configurations that were observed.
