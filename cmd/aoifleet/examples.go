@@ -57,6 +57,13 @@ aoifleet gather-diags -i fleet.yaml -l london-edr-01 --timeout 10m`,
 	"hostkeys scan": `aoifleet hostkeys scan -i fleet.yaml            # logs in nowhere
 aoifleet hostkeys scan -i fleet.yaml --add      # asks, then adds the new keys to known_hosts
 aoifleet hostkeys scan -i fleet.yaml --pin      # lines for the inventory instead`,
+	"secret": `aoifleet secret list -i fleet.yaml
+aoifleet secret hostkey scan -i fleet.yaml -l london`,
+	"secret list": `aoifleet secret list -i fleet.yaml
+aoifleet secret list -i fleet.yaml -l london -o json`,
+	"secret hostkey":      `aoifleet secret hostkey scan -i fleet.yaml`,
+	"secret hostkey list": `aoifleet secret hostkey list -i fleet.yaml      # asks the VMs only`,
+	"secret hostkey scan": `aoifleet secret hostkey scan -i fleet.yaml      # connects from the VMs, logs in nowhere`,
 	"init": `aoifleet init                                   # asks on a terminal, writes fleet.yaml
 aoifleet init --hosts azureuser@10.0.0.4,10.0.0.5 --certificate 'certs/{name}.p12.b64'
 aoifleet init --hosts-file hosts.txt --user azureuser --jump operator@bastion.example.net`,

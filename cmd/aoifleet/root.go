@@ -93,7 +93,7 @@ func (call *invocation) command() *cobra.Command {
 	root.SetUsageTemplate(strings.ReplaceAll(root.UsageTemplate(), "[command]", "COMMAND") + "{{if not .HasParent}}\n" + topicList() + "\n{{end}}")
 	root.SetFlagErrorFunc(flagError)
 	root.AddCommand(planCommand(call), rotateCommand(call), configureCommand(call), renewCommand(call), rollbackCommand(call), recoverCommand(call), statusCommand(call),
-		doctorCommand(call), runsCommand(call), backupsCommand(call), gatherDiagsCommand(call), hostkeysCommand(call), initCommand(call), inventoryCommand(call), certificateCommand(call), configurationCommand(call),
+		doctorCommand(call), runsCommand(call), backupsCommand(call), gatherDiagsCommand(call), hostkeysCommand(call), initCommand(call), inventoryCommand(call), certificateCommand(call), configurationCommand(call), secretCommand(call),
 		installHelperCommand(call), sudoersCommand(call),
 		labCommand(call), demoCommand(call), versionCommand(call), manCommand())
 	root.SetHelpCommand(helpCommand(call))
@@ -114,7 +114,7 @@ func group(root *cobra.Command) {
 	for _, g := range []struct{ id, title, commands string }{
 		{"rotate", "Change the fleet:", "plan rotate configure renew rollback recover"},
 		{"look", "Look at the fleet:", "status doctor runs backups gather-diags"},
-		{"prepare", "Prepare:", "init inventory hostkeys certificate configuration install-helper sudoers"},
+		{"prepare", "Prepare:", "init inventory hostkeys certificate configuration secret install-helper sudoers"},
 		{"try", "Try it without VMs:", "demo lab"},
 	} {
 		root.AddGroup(&cobra.Group{ID: g.id, Title: g.title})

@@ -23,6 +23,7 @@ func (f *Fleet) Examine(ctx context.Context) []doctor.Visit {
 	visits := make([]doctor.Visit, len(f.Targets))
 	f.part("examine")
 	cloud := verify.Names(f.Inventory.Azure)
+	cloud.Turns = &host.Turns{}
 	var work errgroup.Group
 	work.SetLimit(atOnce)
 	for i, t := range f.Targets {

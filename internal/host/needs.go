@@ -10,10 +10,12 @@ import (
 	"github.com/aoifleet/aoifleet/internal/remote"
 )
 
-// Cloud has the names of the cloud that an agent connects to.
+// Cloud has the names of the cloud that an agent connects to, and the turns of the hosts of
+// a run at the SFTP servers.
 type Cloud struct {
 	Authority   string // HOST[:PORT] of Entra
 	VaultSuffix string // of a vault's name, without a leading dot; it may end with :PORT
+	Turns       *Turns
 }
 
 // Needs is what an agent needs besides its certificate.
@@ -44,7 +46,7 @@ func (v *VM) needs(ctx context.Context, config AgentConfig, cloud Cloud) (n Need
 		}
 		probes = append(probes, probe)
 	}
-	reached := v.Reach(ctx, probes)
+	reached := v.Reach(ctx, probes, cloud.Turns)
 	servers := len(reached) - len(config.Servers)
 	vaults := servers - len(config.Vaults)
 	n.Login, n.Vaults, n.Servers = reached[:vaults], reached[vaults:servers], reached[servers:]

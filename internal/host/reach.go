@@ -16,12 +16,12 @@ import (
 	"github.com/aoifleet/aoifleet/internal/remote"
 )
 
-// Limits on the connections from a host: each, and all together. They are made by sshd's
-// process of the login user, which has no right that this user does not have.
+// Limits on the connections from a host, each of which has a number too (mostServers). They
+// are made by sshd's process of the login user, which has no right that this user does not
+// have.
 const (
-	reachTimeout    = 10 * time.Second
-	allReachTimeout = 40 * time.Second
-	reachAtOnce     = 8
+	reachTimeout = 10 * time.Second
+	reachAtOnce  = 8
 )
 
 // Reached is the result of connecting from the host to an endpoint.
@@ -46,16 +46,17 @@ type Probe struct {
 
 // Reach makes the connections, several at once, and sends nothing in them but a handshake.
 // The host resolves the names and connects (direct-tcpip, RFC 4254 section 7.2), so nothing
-// need be installed there.
-func (v *VM) Reach(ctx context.Context, probes []Probe) []Reached {
-	ctx, cancel := v.within(ctx, allReachTimeout)
-	defer cancel()
+// need be installed there. The hosts of a run share turns, which may be nil.
+func (v *VM) Reach(ctx context.Context, probes []Probe, turns *Turns) []Reached {
 	results := make([]Reached, len(probes))
 	unresolved := v.unresolved(ctx, probes)
 	var work errgroup.Group
 	work.SetLimit(reachAtOnce)
 	for i, p := range probes {
 		work.Go(func() error {
+			if p.SSH {
+				defer turns.take(ctx, p.Endpoint, reachTimeout)()
+			}
 			ctx, cancel := v.within(ctx, reachTimeout)
 			defer cancel()
 			r := Reached{Endpoint: p.Endpoint}
