@@ -13,7 +13,7 @@ help: ## this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## /{printf "make %-11s %s\n", $$1, $$2}' Makefile
 
 build: ## build ./aoifleet
-	CGO_ENABLED=0 go build -trimpath -ldflags '-s -w -X main.version=$(VERSION)' -o aoifleet ./cmd/aoifleet
+	CGO_ENABLED=0 go build -trimpath -tags $(shell cat packaging/tags) -ldflags '-s -w -X main.version=$(VERSION)' -o aoifleet ./cmd/aoifleet
 
 man: build ## the man pages, in dist/man
 	./aoifleet man dist/man

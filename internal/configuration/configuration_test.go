@@ -90,7 +90,7 @@ func TestEditRefuses(t *testing.T) {
 	for _, expression := range []string{
 		`.a = env(HOME)`, `.a = strenv(HOME)`, `.a = ("$HOME" | envsubst)`, `.a = ("$HOME" | envsubst(nu))`, `.a = load("` + file + `")`, `.a = load_str("` + file + `")`, `.a = strload("` + file + `")`,
 		`.a = load_base64("` + file + `")`, `.a = load_props("` + file + `")`, `.a = load_xml("` + file + `")`, `.a = system("id")`, `.a = system("id"; ["-u"])`,
-		`.a = eval(.b)`, `.a = now`, `.a = filename`, `.a = file_index`, `.a |= shuffle`, `.a[] | split_doc`, `. as $x | (.b |= env(HOME))`, `with(.a; .b = env(HOME))`, `{"a": env(HOME)}`, `.[env(HOME)] = 1`, `.["a" + env(HOME)] = 2`,
+		`.a = eval(.b)`, `.a = now`, `.a = filename`, `.a = file_index`, `.a |= shuffle`, `.a |= to_json`, `.a |= @base64`, `.a |= from_yaml`, `.a[] | split_doc`, `. as $x | (.b |= env(HOME))`, `with(.a; .b = env(HOME))`, `{"a": env(HOME)}`, `.[env(HOME)] = 1`, `.["a" + env(HOME)] = 2`,
 		`.a = "\(env(HOME))"`, `.a = "x \(load("` + file + `"))"`, `.a = "\(eval(.b))"`, `.["\(now)"] = 1`, ``, `   `, `# comment`, `.a =`, `(`, strings.Repeat("(", 9000), "\x00",
 	} {
 		if e, err := ParseEdit(`.a = 1`, expression); e != nil || !isProblem(err, problem.Usage) {

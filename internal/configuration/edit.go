@@ -37,12 +37,14 @@ var refused = map[string]string{
 	"ENV": outside, "LOAD": outside, "SYSTEM": outside, "GET_FILE": outside,
 	"EVAL": "runs text of the file as an expression",
 	"NOW":  unstable, "SHUFFLE": unstable,
+	"ENCODE": formats, "DECODE": formats,
 	"SPLIT_DOC": "makes several documents", "GET_DOCUMENT_INDEX": "is for several documents",
 }
 
 const (
 	outside  = "reads what is outside the file"
 	unstable = "gives another result each time"
+	formats  = "is for other formats, which are left out"
 )
 
 // compactSequence matches a list that is not indented below its key.
