@@ -76,7 +76,7 @@ func configureCommand(call *invocation) *cobra.Command {
 		Long: `Change the configuration of each agent: by an expression of yq's language, which is applied to each
 agent's own file (--edit), or to the file or template that the inventory names (agent.configuration).
 The agent is restarted and checked as in a rotation, and the old file restored if it is not healthy.
-No certificate changes. aoifleet help configuration shows the whole procedure.`,
+No certificate changes. docs/configuration.md has the whole procedure.`,
 		Args: cobra.NoArgs,
 		RunE: func(*cobra.Command, []string) error { return runRotate(call, flags) },
 	}

@@ -114,11 +114,12 @@ func TestJSONKeys(t *testing.T) {
 	}{
 		{[]string{"plan"}, problem.ExitUnreachable, with(hostKeys, actionKeys...), map[string]string{"well": "", "refused": "", "away": "unreachable", "stopped": "refused"}},
 		{[]string{"plan", "--offline"}, problem.ExitOK, with(hostKeys, actionKeys...), map[string]string{"well": "", "refused": "", "away": "", "stopped": ""}},
+		{[]string{"plan configure", "--edit", ".x = 1"}, problem.ExitUnreachable, keys{with(hostKeys, actionKeys...).must, append([]string{"files"}, hostKeys.may...)}, map[string]string{"well": "", "refused": "", "away": "unreachable", "stopped": "refused"}},
 		{[]string{"rotate", "--yes"}, problem.ExitRolledBack, with(hostKeys, actionKeys...), map[string]string{"well": "rotated", "refused": "rolled_back", "away": "unreachable", "stopped": "refused"}},
 		{[]string{"status"}, problem.ExitUnreachable, keys{hostKeys.must, append([]string{"days_left", "unit", "backup_count", "unfinished", "leftovers", "drifted", "rotated"}, hostKeys.may...)}, map[string]string{"well": "", "refused": "", "away": "unreachable", "stopped": ""}},
 	}
 	for _, tt := range tests {
-		code, stdout, _ := call(f, append(tt.args, "-o", "json")...)
+		code, stdout, _ := call(f, append(append(strings.Fields(tt.args[0]), tt.args[1:]...), "-o", "json")...)
 		if code != tt.code {
 			t.Errorf("%v: exit code %d, want %d\n%s", tt.args, code, tt.code, stdout)
 		}
@@ -158,7 +159,7 @@ func checkDocument(t *testing.T, where string, doc map[string]json.RawMessage, c
 		}
 		if outcome != "" {
 			totals[outcome]--
-		} else if command == "plan" {
+		} else if strings.HasPrefix(command, "plan") {
 			totals["to_change"]--
 		}
 		checkParts(t, where, h)

@@ -132,7 +132,7 @@ func (f *Fleet) want(t *rollout.Target, seen *host.Observation) {
 	if old == nil {
 		old = &host.Content{} // an observation without it is an error
 	}
-	w := rollout.Wanted{What: "configuration", Seen: old.File, Problem: old.Problem()}
+	w := rollout.Wanted{What: "configuration", Seen: old.File, Problem: cmp.Or(host.HelperProblem(*t.Host), old.Problem())}
 	if w.Problem == nil {
 		data, err := f.next.make(t.Host, old)
 		w.Data, w.Problem = data, problemOf(err)
