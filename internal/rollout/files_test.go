@@ -3,6 +3,7 @@ package rollout
 import (
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/aoifleet/aoifleet/internal/host"
@@ -81,4 +82,31 @@ func TestUnfitFileStopsThePlan(t *testing.T) {
 	if p.Changes() != 0 || len(p.Waves) != 0 || !p.Unaccepted {
 		t.Errorf("%d changes, %d waves", p.Changes(), len(p.Waves))
 	}
+}
+
+// What an interrupted run has left is recovered first, and the files follow from what is there then.
+func TestFilesAfterRecovery(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFakeFleet("a")
+		vm := f.vms["a"]
+		vm.seen.Receipts = []host.Receipt{{State: "pending", Run: "other"}}
+		vm.seen.Configuration = &host.Content{File: wantedFile().Seen, Data: []byte("half")}
+		vm.recovery = host.RolledBack
+		vm.onRecover = func(vm *fakeVM) {
+			vm.seen.Receipts, vm.seen.Configuration = nil, &host.Content{File: wantedFile().Seen, Data: []byte("old")}
+		}
+		r := f.runner()
+		r.Want = func(target *Target, seen *host.Observation) {
+			w := wantedFile()
+			w.Data = append([]byte("new from "), seen.Configuration.Data...)
+			target.Files, target.FilesOnly = []Wanted{w}, true
+		}
+		defer r.Close()
+		targets := f.targets("a")
+		plan := Make(targets, r.Survey(t.Context(), targets, 1), policy())
+		run := r.Apply(t.Context(), t.Context(), plan)
+		if got, want := vm.changed.Digest, digestOf([]byte("new from old")); run.Results[0].Outcome != Changed || got != want || vm.changed.File == nil || vm.changed.What != "configuration" {
+			t.Errorf("%s, installed %s, want %s", run.Results[0].Outcome, got, want)
+		}
+	})
 }
