@@ -88,6 +88,7 @@ func (w *world) onAllHosts(command string) {
 // with and without it.
 func TestDoctor(t *testing.T) {
 	w := newWorld(t, fleet.Spec{Name: "london-1"}, fleet.Spec{Name: "paris-1", Release: "bullseye"})
+	w.outside()
 	for _, c := range []struct {
 		name                 string
 		upset, fix           func()
@@ -127,6 +128,27 @@ func TestDoctor(t *testing.T) {
 			w.onAllHosts("mv /etc/agent.yaml /etc/az-aoi-ingestion/config.yaml && chown root /etc/az-aoi-ingestion")
 		},
 			5, "configuration", "is a link, and non-root users can write the folder /etc/az-aoi-ingestion", "agent.config"},
+		{"vault away", func() { w.onAllHosts("systemctl stop vault") }, func() { w.onAllHosts(startVault) },
+			5, "vault", "cannot connect to contoso-dp-kv.vault.azure.net:443: Connection refused", "firewalls"},
+		{"a firewall that filters by name", func() {
+			w.onAllHosts("systemctl stop vault; systemd-run -q -p Restart=always -p RestartSec=100ms -p StartLimitIntervalSec=0 --unit=vault openssl s_server -quiet -accept 127.0.0.2:443 -cert /run/tls.pem -no_tls1_2 -no_tls1_3")
+		},
+			func() { w.onAllHosts("systemctl stop vault; " + startVault) },
+			5, "vault", "accepts the connection, but does not answer with TLS", "filters by name"},
+		{"name does not resolve", func() { w.onAllHosts("sed -i.was /microsoftonline/d /etc/hosts") }, func() { w.onAllHosts("mv /etc/hosts.was /etc/hosts") },
+			5, "entra", "login.microsoftonline.com does not resolve on the host", "getent ahosts"},
+		{"unknown SFTP server", func() { w.onAllHosts("mv /etc/az-aoi-ingestion/known_hosts /run") }, func() { w.onAllHosts("mv /run/known_hosts /etc/az-aoi-ingestion") },
+			5, "source_host_key", "has no key of sftp.example.net", "secret hostkey scan"},
+		{"another SFTP server", func() {
+			w.onAllHosts("cp -p /etc/az-aoi-ingestion/known_hosts /run; ssh-keygen -q -t ed25519 -N '' -f /run/other; printf 'sftp.example.net %s\n' \"$(cat /run/other.pub)\" >/etc/az-aoi-ingestion/known_hosts")
+		}, func() { w.onAllHosts("rm /run/other*; mv /run/known_hosts /etc/az-aoi-ingestion") },
+			5, "source_host_key", "sftp.example.net has another key than in", "secret hostkey scan"},
+		{"secret with a newline", func() { w.onAllHosts("echo >>/etc/az-aoi-ingestion/secrets/sftp") }, func() { w.onAllHosts(writeSecret) },
+			5, "secrets", "ends with whitespace", "without a newline"},
+		{"secret of root", func() { w.onAllHosts("chown root /etc/az-aoi-ingestion/secrets/sftp") }, func() { w.onAllHosts(writeSecret) },
+			5, "secrets", "az-aoi-ingestion can't read", "namei -l"},
+		{"no zip", func() { w.onAllHosts("rm /usr/bin/zip") }, func() { w.onAllHosts("ln -s true /usr/bin/zip") },
+			5, "agent_tools", "no zip", "install zip"},
 		{"full disk", func() { w.onAllHosts("mkdir -p /var/lib/aoifleet; mount -t tmpfs -o size=512k none /var/lib") }, func() { w.onAllHosts("umount /var/lib") },
 			5, "space", "kB are free below /var/lib", "free at least"},
 	} {
@@ -143,6 +165,26 @@ func TestDoctor(t *testing.T) {
 		w.otherKeys()
 		w.expectFailure(4, "host_key", "host key has changed", "ssh-keygen -R ")
 	})
+}
+
+// What the hosts of outside run.
+const (
+	startVault  = "systemd-run -q -p Restart=always -p RestartSec=100ms -p StartLimitIntervalSec=0 --unit=vault openssl s_server -quiet -accept 127.0.0.2:443 -cert /run/tls.pem"
+	writeSecret = "mkdir -p -m 700 /etc/az-aoi-ingestion/secrets && cd /etc/az-aoi-ingestion/secrets && printf geheim >sftp && chmod 600 sftp && chown -R az-aoi-ingestion . "
+)
+
+// outside gives each host what an agent needs besides its certificate: names, servers that
+// answer with TLS, its own sshd as the SFTP server, whose keys it knows by a hashed name, the
+// secret, and the vendor's programs.
+func (w *world) outside() {
+	w.t.Helper()
+	for _, h := range w.fleet.Hosts {
+		w.shell(h, "printf '127.0.0.1 login.microsoftonline.com\n127.0.0.2 contoso-dp-kv.vault.azure.net\n"+h.Addr+" sftp.example.net\n' >>/etc/hosts")
+		w.shell(h, "cd /run && openssl req -x509 -newkey rsa:2048 -nodes -subj /CN=x -keyout key.pem -out cert.pem 2>/dev/null && cat key.pem cert.pem >tls.pem")
+		w.shell(h, "systemd-run -q -p Restart=always -p RestartSec=100ms -p StartLimitIntervalSec=0 --unit=login openssl s_server -quiet -accept 127.0.0.1:443 -cert /run/tls.pem && "+startVault)
+		w.shell(h, "for f in /etc/ssh/ssh_host_*_key.pub; do printf 'sftp.example.net %s\n' \"$(cat $f)\"; done >/etc/az-aoi-ingestion/known_hosts && cd /etc/az-aoi-ingestion && ssh-keygen -q -H -f known_hosts 2>/dev/null; rm -f known_hosts.old; chmod 644 known_hosts")
+		w.shell(h, writeSecret+"&& ln -sf true /usr/bin/zip && ln -sf true /usr/bin/logrotate")
+	}
 }
 
 func (w *world) rules(rules string) {

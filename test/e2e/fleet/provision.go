@@ -69,7 +69,7 @@ pipelines:
   - id: sftp
     source:
       sftp_pull:
-        server: {host: 127.0.0.1, username: reader, known_hosts_file: /etc/az-aoi-ingestion/known_hosts, auth: {password: {secret_provider: local_file_system, secret_name: sftp}}}
+        server: {host: sftp.example.net, user: reader, known_hosts_file: /etc/az-aoi-ingestion/known_hosts, password: {secret_provider: local_file_system, secret_name: sftp}}
         file_source: {remote_base_path: /data, settling_time: 60s}
         schedule: "0 */5 * * * * *"
     sink:
