@@ -5,9 +5,11 @@ STATICCHECK = honnef.co/go/tools/cmd/staticcheck@v0.8.2
 ACTIONLINT = github.com/rhysd/actionlint/cmd/actionlint@v1.7.12
 # The race detector needs a C compiler.
 RACE := $(shell command -v cc >/dev/null 2>&1 && echo -race)
+empty :=
+space := $(empty) $(empty)
 SUDO := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
 
-.PHONY: help build man dist dist-check wine demo test check fuzz mutate model matrix matrix-full full e2e bench clean
+.PHONY: matrix-waits matrix-computes help build man dist dist-check wine demo test test-race test-plain check fuzz mutate model matrix matrix-full e2e-full full e2e bench clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## /{printf "make %-11s %s\n", $$1, $$2}' Makefile
@@ -27,9 +29,22 @@ dist-check: ## dist built twice, in different folders, and compared byte for byt
 demo: build ## rotate an embedded fleet of 12 VMs, one of which fails (Linux)
 	@./aoifleet demo
 
+# make test runs these without the race detector, which makes them three times as expensive:
+# packages without goroutines, and the whole program, whose parts are tested with it. make
+# matrix-full runs all with it. What is not in this list is tested with it.
+NO_RACE = cmd/aoifleet docs internal/certificate internal/inventory internal/planfile internal/report test/model
+# make matrix runs these stories of the whole program with it: signals, many hosts at once.
+RACED_STORIES = ^TestSignal|^TestSecrets|^TestScript$$/^(carry-on|interrupted|live-view|lost|next-after-stop|renew-signals|second-signal|steering|waves)$$
+
 test: ## all tests that need only Go; more if OpenSSH and openssl are installed
-	@# What takes longest begins first; many tests wait for an agent.
-	go test $(RACE) -p 3 -parallel 4 -timeout 30m ./internal/host ./cmd/aoifleet ./internal/remote ./...
+	@$(MAKE) --no-print-directory -j2 test-plain test-race
+
+# make check runs vet, of which go test would run a part. What takes longest begins first.
+test-race:
+	go test $(RACE) -vet=off -p 2 -parallel 4 -timeout 30m ./internal/host ./internal/remote $$(go list ./... | grep -vE '/($(subst $(space),|,$(NO_RACE)))$$')
+
+test-plain:
+	go test -vet=off -p 2 -parallel 4 -timeout 30m $(addprefix ./,$(NO_RACE))
 
 check: ## formatting, vet (also for macOS and Windows), staticcheck, actionlint, shellcheck
 	@test -z "$$(gofmt -l .)" || { gofmt -l .; echo "error: run gofmt -w on these"; exit 1; }
@@ -54,20 +69,31 @@ model: ## a model of the transaction, in every state, and the steps of real runs
 	CI=true BOUNDS="$${BOUNDS:-all}" go test -count=1 -v ./test/model
 
 matrix: ## a fault at every step of a rotation on the embedded fleet; the host's script in the shells that test left out; a sample of broken system calls (Linux); many simulated rollouts
-	go test -count=1 -run TestSimulation ./internal/rollout -runs 100000
-	@# The tests mostly wait for deadlines.
-	go test -tags matrix -count=1 -parallel 24 -timeout 20m ./test/matrix
-	go test -tags matrix -count=1 -timeout 20m -run TestDiskCalls ./internal/host
+	@# One computes while the other waits for deadlines.
+	@$(MAKE) --no-print-directory -j2 matrix-waits matrix-computes
 	go test -count=1 -timeout 20m ./internal/host -other-shells
+
+matrix-waits:
+	go test -tags matrix -count=1 -parallel 24 -timeout 20m ./test/matrix
+	go test $(RACE) -count=1 -parallel 4 -timeout 20m -run '$(RACED_STORIES)' ./cmd/aoifleet
+
+matrix-computes:
+	go test -count=1 -run TestSimulation ./internal/rollout -runs 100000
+	go test -tags matrix -count=1 -timeout 20m -run TestDiskCalls ./internal/host
 
 matrix-full: ## every fault of the host's script in every shell, every system call that changes the disk broken in each way (Linux, amd64; 20 minutes)
 	go test -tags matrix -count=1 -timeout 90m ./internal/host -disk-cases 0
+	go test $(RACE) -count=1 -timeout 30m $(addprefix ./,$(NO_RACE))
 
 wine: ## the Windows program under wine, against the lab (root, Linux; installs wine and mingw-w64)
 	$(SUDO) sh test/wine/setup.sh
 	go test -tags wine -count=1 -timeout 30m ./test/wine
 
-full: matrix-full fuzz dist-check wine ## what takes too long for each change (90 minutes)
+e2e-full: ## root's file names in every verb, traced (root, Linux)
+	$(SUDO) sh test/e2e/setup.sh
+	$(SUDO) env "PATH=$$PATH" go test -tags e2e -count=1 -timeout 30m -run TestRootIsAnchored ./test/e2e -every-verb
+
+full: matrix-full e2e-full fuzz dist-check wine ## what takes too long for each change (90 minutes)
 
 e2e: ## the whole program on real Debian hosts (root, Linux; installs missing programs)
 	$(SUDO) sh test/e2e/setup.sh

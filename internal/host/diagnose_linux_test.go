@@ -251,11 +251,7 @@ func TestDiagnoseRefuses(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			shells := shells(t)
-			if strings.HasPrefix(c.values, "diagnostics=") && name != "time" { // it takes seconds
-				shells = shells[:1]
-			}
-			inShells(t, shells, func(t *testing.T, m *machine) {
+			inEachShell(t, func(t *testing.T, m *machine) {
 				m.hook("diags", c.tool)
 				r := m.collect(m.diagnosis("size=2000000", c.values), handOver, nil)
 				if child, err := strconv.Atoi(strings.TrimSpace(m.read("/tool/child"))); err == nil {

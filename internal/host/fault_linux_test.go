@@ -111,7 +111,7 @@ func (s story) perform(m *machine) result {
 // the new one, the report is true, and the host recovers: by recover, by the timer
 // alone, and after a reboot. The next rotation succeeds. Without the tag matrix,
 // every third of the calls that are not sampled has one of its faults, in turn; make test
-// runs one of four of these.
+// runs one of twelve of these.
 func TestEveryFault(t *testing.T) {
 	t.Parallel()
 	for _, s := range stories {

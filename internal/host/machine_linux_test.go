@@ -61,9 +61,12 @@ func inEachShell(t *testing.T, test func(t *testing.T, m *machine)) {
 	inShells(t, inTurn(t, wholeMatrix), test)
 }
 
-// inSample reports whether a case of a table of faults runs: one of four in make test, all
+// inSample reports whether a case of a table of faults runs: one of twelve in make test, all
 // in make matrix.
-func inSample(number int) bool { return wholeMatrix || *otherShells || number%4 == 0 }
+func inSample(number int) bool { return inMatrix() || number%12 == 0 }
+
+// inMatrix reports whether make matrix or make matrix-full runs.
+func inMatrix() bool { return wholeMatrix || *otherShells }
 
 // inOneShell runs a row of a long table under one of the shells, by the length of its name;
 // each table has rows for all of them. make matrix-full runs it under every shell.

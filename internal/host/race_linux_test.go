@@ -55,9 +55,12 @@ done
 // backup and receipt agree.
 func TestConfirmAgainstUndo(t *testing.T) {
 	t.Parallel()
-	duels := 200
-	if wholeMatrix {
+	duels := 40
+	switch {
+	case wholeMatrix:
 		duels = 1000
+	case inMatrix():
+		duels = 200
 	}
 	each := duels/len(shells(t)) + 1
 	wins := map[string]int{}

@@ -159,7 +159,7 @@ func TestRehearsalRefuses(t *testing.T) {
 
 // TestRehearsalKilled kills the script before each command that changes something. The
 // live file is untouched, the agent is not restarted, and the timer or recover removes
-// everything.
+// everything. make test kills it before one of twelve.
 func TestRehearsalKilled(t *testing.T) {
 	t.Parallel()
 	m := newMachine(t)
@@ -167,12 +167,15 @@ func TestRehearsalKilled(t *testing.T) {
 	if r := m.rehearsal(); r.get("result") != "rehearsed" {
 		t.Fatalf("%v", r)
 	}
-	times := map[string]int{}
+	cases, times := 0, map[string]int{}
 	for call := range strings.Lines(m.read("/faults/calls")) {
 		times[strings.Fields(call)[1]]++
 	}
 	for _, command := range strings.Fields("cp ln mkdir mv rm rmdir sync systemctl systemd-run") {
 		for n := range times[command] {
+			if cases++; !inSample(cases) {
+				continue
+			}
 			t.Run(fmt.Sprint(command, " ", n+1), func(t *testing.T) {
 				t.Parallel()
 				m := newMachine(t)

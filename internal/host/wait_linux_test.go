@@ -84,9 +84,13 @@ func TestHostThatHangs(t *testing.T) {
 	}
 }
 
-// hangs runs a verb on a host that reads its input, and on one that does not.
+// hangs runs a verb on a host that reads its input, and on one that does not; make test runs
+// one of the two.
 func hangs(t *testing.T, name, verb, answer string) {
-	for _, reads := range []string{"", "reads"} {
+	for i, reads := range []string{"", "reads"} {
+		if !inMatrix() && (len(name+verb)+i)%2 == 0 {
+			continue
+		}
 		t.Run(strings.TrimSpace(name+" "+verb+" "+reads), func(t *testing.T) {
 			t.Parallel()
 			v := hangingHost(t, answer, strings.Fields(reads)...)
