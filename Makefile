@@ -33,8 +33,10 @@ demo: build ## rotate an embedded fleet of 12 VMs, one of which fails (Linux)
 # packages without goroutines, and the whole program, whose parts are tested with it. make
 # matrix-full runs all with it. What is not in this list is tested with it.
 NO_RACE = cmd/aoifleet docs internal/certificate internal/inventory internal/planfile internal/report test/model
-# make matrix runs these stories of the whole program with it: signals, many hosts at once.
+# make matrix runs these stories of the whole program with it: signals, many hosts at once,
 RACED_STORIES = ^TestSignal|^TestSecrets|^TestScript$$/^(carry-on|interrupted|live-view|lost|next-after-stop|renew-signals|second-signal|steering|waves)$$
+# and the most expensive ones, which make test leaves to it.
+LONG_STORIES = ^TestPipelines$$|^TestScript$$/^(certificate-in-keyvault|doctor-faults|keyvault|lab|lab-azure|register|renew-keyvault|renew-killed|renew-refused|saved-plan-drift)$$
 
 test: ## all tests that need only Go; more if OpenSSH and openssl are installed
 	@$(MAKE) --no-print-directory -j2 test-plain test-race
@@ -44,7 +46,7 @@ test-race:
 	go test $(RACE) -vet=off -p 2 -parallel 4 -timeout 30m ./internal/host ./internal/remote $$(go list ./... | grep -vE '/($(subst $(space),|,$(NO_RACE)))$$')
 
 test-plain:
-	go test -vet=off -p 2 -parallel 4 -timeout 30m $(addprefix ./,$(NO_RACE))
+	go test -vet=off -p 2 -parallel 4 -timeout 30m -skip '$(LONG_STORIES)' $(addprefix ./,$(NO_RACE))
 
 check: ## formatting, vet (also for macOS and Windows), staticcheck, actionlint, shellcheck
 	@test -z "$$(gofmt -l .)" || { gofmt -l .; echo "error: run gofmt -w on these"; exit 1; }
@@ -75,7 +77,7 @@ matrix: ## a fault at every step of a rotation on the embedded fleet; the host's
 
 matrix-waits:
 	go test -tags matrix -count=1 -parallel 24 -timeout 20m ./test/matrix
-	go test $(RACE) -count=1 -parallel 4 -timeout 20m -run '$(RACED_STORIES)' ./cmd/aoifleet
+	go test $(RACE) -count=1 -parallel 4 -timeout 20m -run '$(RACED_STORIES)|$(LONG_STORIES)' ./cmd/aoifleet
 
 matrix-computes:
 	go test -count=1 -run TestSimulation ./internal/rollout -runs 100000
