@@ -50,6 +50,11 @@ func (flags *changeFlags) addIgnoreWindow(cmd *cobra.Command) {
 	cmd.Flags().Var((*reasonValue)(&flags.IgnoreWindow), "ignore-window", "change hosts also outside rollout.windows and in rollout.freezes, because of `REASON`, which the journal and the report keep")
 }
 
+// addProof adds --require-proof.
+func (flags *changeFlags) addProof(cmd *cobra.Command) {
+	cmd.Flags().Var((*proofValue)(&flags.RequireProof), "require-proof", "undo a host whose agent does not give this `PROOF` in time (health.proof_timeout): uploaded, or log_clean")
+}
+
 // addVerify adds the flags for the question to Azure (verify: entra in the inventory).
 func (flags *changeFlags) addVerify(cmd *cobra.Command) {
 	f := cmd.Flags()
@@ -73,6 +78,9 @@ func (flags changeFlags) args() []string {
 	}
 	if flags.IgnoreWindow != "" {
 		args = append(args, "--ignore-window", flags.IgnoreWindow)
+	}
+	if flags.RequireProof != "" {
+		args = append(args, "--require-proof", flags.RequireProof)
 	}
 	return args
 }

@@ -43,6 +43,7 @@ func planCommand(call *invocation) *cobra.Command {
 	flags.addParallel(cmd)
 	flags.addVerify(cmd)
 	flags.addIgnoreWindow(cmd)
+	flags.addProof(cmd)
 	cmd.AddCommand(planConfigureCommand(call), planShowCommand(call))
 	return cmd
 }

@@ -45,6 +45,7 @@ func renewCommand(call *invocation) *cobra.Command {
 	f.StringVar(&flags.signWith, "sign-with", "", "`FILE` with a certificate that the application already has, to sign in as the application; default: as the operator (az login)")
 	cmd.Flag("verbose").Usage = "show who is signed in to Azure; name every host and every cause in the text"
 	flags.addIgnoreWindow(cmd)
+	flags.addProof(cmd)
 	durationVar(cmd, &flags.VerifyWait, "verify-wait", verify.DefaultWait, "wait at most `DURATION` until Entra knows the certificate; 0: ask once")
 	return cmd
 }

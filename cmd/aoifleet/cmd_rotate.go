@@ -42,6 +42,7 @@ func rotateCommand(call *invocation) *cobra.Command {
 	flags.addParallel(cmd)
 	flags.addVerify(cmd)
 	flags.addIgnoreWindow(cmd)
+	flags.addProof(cmd)
 	flags.steerFlags.add(cmd)
 	flags.configureFlags.addTo(cmd)
 	cmd.Flags().BoolVar(&flags.rehearse, "rehearse", false, "try every step but the restart on a copy of each host's certificate, and leave nothing behind; needs no new certificate")
@@ -95,8 +96,8 @@ func runRotate(call *invocation, flags rotateFlags) error {
 
 // rehearse tries a rotation without a new certificate and without a restart.
 func rehearse(call *invocation, flags rotateFlags) error {
-	if flags.plan != "" || flags.planID != "" || flags.retry != "" || flags.wanted() || flags.NoDeadman || flags.Force || flags.IgnoreWindow != "" || flags.steerFlags != (steerFlags{onFailure: stop}) {
-		return usage("--rehearse excludes --plan, --plan-id, --retry, --edit, --configuration, --no-deadman, --force, --ignore-window, --until, --pause-after and --on-failure: it tries every safeguard, without waves and at any time", "leave them out")
+	if flags.plan != "" || flags.planID != "" || flags.retry != "" || flags.wanted() || flags.NoDeadman || flags.Force || flags.IgnoreWindow != "" || flags.RequireProof != "" || flags.steerFlags != (steerFlags{onFailure: stop}) {
+		return usage("--rehearse excludes --plan, --plan-id, --retry, --edit, --configuration, --no-deadman, --force, --ignore-window, --require-proof, --until, --pause-after and --on-failure: it tries every safeguard, without waves and at any time", "leave them out")
 	}
 	call.verb = "rotate --rehearse"
 	f, err := call.open(flags.request(call, fleet.None), checking)
@@ -114,8 +115,8 @@ func rehearse(call *invocation, flags rotateFlags) error {
 
 // rotateSaved carries out a saved plan and nothing else.
 func rotateSaved(call *invocation, flags rotateFlags) error {
-	if flags.limit != "" || flags.retry != "" || flags.wanted() || flags.Force || flags.NoDeadman || flags.SkipVerify || flags.IgnoreWindow != "" {
-		return usage("--plan excludes --limit, --retry, --edit, --configuration, --force, --no-deadman, --skip-verify and --ignore-window: the plan has its own", "give them to: aoifleet plan --out FILE")
+	if flags.limit != "" || flags.retry != "" || flags.wanted() || flags.Force || flags.NoDeadman || flags.SkipVerify || flags.IgnoreWindow != "" || flags.RequireProof != "" {
+		return usage("--plan excludes --limit, --retry, --edit, --configuration, --force, --no-deadman, --skip-verify, --ignore-window and --require-proof: the plan has its own", "give them to: aoifleet plan --out FILE")
 	}
 	saved, err := planfile.Read(flags.plan)
 	if err != nil {

@@ -37,7 +37,7 @@ func addCompletionCommand(root *cobra.Command) {
 var flagValues = map[string][]string{
 	"progress": {"auto", "tty", "plain", "none"},
 	"color":    {"auto", "always", "never"},
-	"until":    {"canary"}, "pause-after": {"canary", "wave"}, "on-failure": {stop, rollbackAll},
+	"until":    {"canary"}, "pause-after": {"canary", "wave"}, "on-failure": {stop, rollbackAll}, "require-proof": {rollout.Uploaded, rollout.LogClean},
 	"cloud": {"public", "usgovernment", "china"}, "on": {"application", "service-principal"}, "bits": {"2048", "3072", "4096"},
 	"sudo":   {"passwordless", "password", "none"},
 	"issuer": {"Self", "Unknown"}, "renew-before": {"none", "30d"},

@@ -15,6 +15,7 @@ import (
 
 	"github.com/aoifleet/aoifleet/internal/inventory"
 	"github.com/aoifleet/aoifleet/internal/problem"
+	"github.com/aoifleet/aoifleet/internal/rollout"
 )
 
 // durationVar adds a flag for a duration in the inventory's notation: 15s, 1h30m, 30d. It
@@ -113,6 +114,24 @@ func (r *reasonValue) String() string { return string(*r) }
 
 // Type is pflag.Value; refuseEmpty checks a string.
 func (r *reasonValue) Type() string { return "string" }
+
+// proofValue is the pflag.Value of the proof that a rotation requires.
+type proofValue string
+
+// Set is pflag.Value.
+func (p *proofValue) Set(text string) error {
+	if text != rollout.Uploaded && text != rollout.LogClean {
+		return usage("must be uploaded or log_clean", "for example: --require-proof uploaded")
+	}
+	*p = proofValue(text)
+	return nil
+}
+
+// String is pflag.Value.
+func (p *proofValue) String() string { return string(*p) }
+
+// Type is pflag.Value; refuseEmpty checks a string.
+func (p *proofValue) Type() string { return "string" }
 
 // onceVar adds a flag for a text that may be given once: of two, the last would silently
 // count alone. again returns what to write instead.

@@ -22,12 +22,13 @@ type Options struct {
 
 	Expires      time.Duration // after which a saved plan is refused; 0: never
 	IgnoreWindow string        // why hosts are changed outside their windows and in freezes; "": they are not
+	RequireProof string        // the proof without which an agent is unhealthy: "uploaded", "log_clean"; "": none
 }
 
 // policy returns the inventory's rollout and the options as a policy.
 func (f *Fleet) policy(o Options) rollout.Policy {
 	return rollout.Policy{Rollout: f.Inventory.Rollout, Force: o.Force, NoDeadman: o.NoDeadman,
-		UndoAll: o.UndoAll, PauseAfter: o.PauseAfter, Until: o.Until, Now: time.Now(), IgnoreWindow: o.IgnoreWindow}
+		UndoAll: o.UndoAll, PauseAfter: o.PauseAfter, Until: o.Until, Now: time.Now(), IgnoreWindow: o.IgnoreWindow, RequireProof: o.RequireProof}
 }
 
 // Plan surveys the hosts and returns what Rotate would do. It changes nothing.

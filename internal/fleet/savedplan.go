@@ -74,7 +74,7 @@ func (f *Fleet) Policy(o Options) planfile.Policy {
 	return planfile.Policy{Verify: f.savedVerify(o), Parallel: r.Parallel, MaxFailures: r.MaxFailures.String(), CountUnreachable: r.CountUnreachable,
 		Force: o.Force, Deadman: !o.NoDeadman, Canary: r.Canary, Batch: savedBatch(r.Batches), Soak: r.Soak.String(),
 		MaxUnavailable: savedUnavailable(r.MaxUnavailable),
-		Windows:        savedTexts(r.Windows), Freezes: savedTexts(r.Freezes), IgnoreWindow: o.IgnoreWindow}
+		Windows:        savedTexts(r.Windows), Freezes: savedTexts(r.Freezes), IgnoreWindow: o.IgnoreWindow, RequireProof: o.RequireProof}
 }
 
 // savedTexts returns the texts of windows or freezes, nil if there are none.
@@ -171,7 +171,7 @@ func SavedRequest(saved *planfile.Plan, r Request) Request {
 // SavedOptions returns o with the safeguards of a saved plan instead of its own.
 func SavedOptions(saved *planfile.Plan, o Options) Options {
 	o.Force, o.NoDeadman, o.SkipVerify = saved.Policy.Force, !saved.Policy.Deadman, saved.Policy.Verify == skippedVerify
-	o.IgnoreWindow = saved.Policy.IgnoreWindow
+	o.IgnoreWindow, o.RequireProof = saved.Policy.IgnoreWindow, saved.Policy.RequireProof
 	return o
 }
 

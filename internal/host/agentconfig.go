@@ -36,10 +36,16 @@ type AgentConfig struct {
 type Provider struct {
 	Name, Vault, TenantID, ClientID, Path string
 	Secrets                               []string // that pipelines take from its vault, at most mostSecrets; nil: none is named
+	// Pipelines are those with an SFTP source that upload with a token of its vault: the agent
+	// logs what each of their runs has uploaded. At most mostPipelines.
+	Pipelines []string
 }
 
 // mostSecrets is more than the secrets that one agent takes from a vault.
 const mostSecrets = 8
+
+// mostPipelines is more than the pipelines of one agent.
+const mostPipelines = 30
 
 // agentFile is the part of config.yaml that is parsed; all other keys are ignored.
 type agentFile struct {
@@ -93,7 +99,7 @@ func parseAgentConfig(text string) (cfg AgentConfig, err error) {
 		case kv.ServicePrincipal != nil:
 			sp := kv.ServicePrincipal
 			cfg.Providers = append(cfg.Providers, Provider{intern(plain(p.Name)), intern(plain(kv.VaultName)),
-				intern(plain(sp.TenantID)), intern(plain(sp.ClientID)), intern(sp.CertPath), file.secretsOf(p.Name)})
+				intern(plain(sp.TenantID)), intern(plain(sp.ClientID)), intern(sp.CertPath), file.secretsOf(p.Name), file.uploadersOf(p.Name)})
 		case kv.ManagedIdentity.Kind != 0 && kv.ManagedIdentity.ShortTag() != "!!null":
 			cfg.ManagedIdentity = true
 		}
@@ -134,6 +140,32 @@ func (file *agentFile) secretsOf(provider string) (names []string) {
 	return names
 }
 
+// pipelineID matches an id that stands in the log as it is in the configuration.
+var pipelineID = regexp.MustCompile(`^[^"\\{}[:cntrl:]]{1,200}$`)
+
+// uploadersOf returns the pipelines with an SFTP source and a token from a provider's vault.
+func (file *agentFile) uploadersOf(provider string) (ids []string) {
+	for _, p := range file.Pipelines {
+		var sink agentSink
+		if p.Source.SFTPPull.Kind == yaml.MappingNode && p.Sink.Decode(&sink) == nil && sink.SASToken.Provider == provider &&
+			pipelineID.MatchString(p.ID.Value) && len(ids) < mostPipelines {
+			ids = append(ids, intern(p.ID.Value))
+		}
+	}
+	return ids
+}
+
+// Uploaders returns the pipelines whose uploads prove that the certificate of the provider
+// is accepted; nil if there are none, or the configuration does not tell.
+func (o *Observation) Uploaders() (ids []string) {
+	for _, p := range o.Config.Providers {
+		if o.Provider != nil && p.Path == o.Provider.Path {
+			ids = append(ids, p.Pipelines...)
+		}
+	}
+	return ids
+}
+
 // decodeAgentFile decodes what a YAML parser must: one document in UTF-8, or none. A JSON
 // text is YAML 1.2, but yaml.v3 does not know its escape \/ (RFC 8259 section 7).
 func decodeAgentFile(text string) (file agentFile, err error) {
@@ -170,7 +202,7 @@ var vocabulary = regexp.MustCompile(`^(` +
 	`[0-9a-f]{32}|[0-9a-f]{64}|[0-9]{8}-[0-9]{6}-[A-Z2-7]{4}(UNDO)?|none|` + // invocations, digests, runs
 	`pending|undoing|confirmed|rolled-back|failed|` +
 	`lock|check|backup|arm|swap|restart|watch|confirm|diagnostics|undo|clean|` +
-	`log_clean|expected_line|process_only|` +
+	`uploaded|log_clean|expected_line|process_only|` +
 	`loaded|not-found|masked|active|inactive|activating|deactivating|reloading|running|dead|auto-restart|exited|` +
 	`enabled|disabled|static|success|exit-code|signal|file|missing|other|nodir|yes|no|legacy)$`)
 

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+	"time"
 
 	"gopkg.in/yaml.v3"
 
@@ -163,6 +164,71 @@ func TestSecretsOfProviders(t *testing.T) {
 	}
 	if cfg, err := parseAgentConfig(head + many); err != nil || len(cfg.Providers[0].Secrets) != mostSecrets {
 		t.Errorf("%d secrets, %v", len(cfg.Providers[0].Secrets), err)
+	}
+}
+
+// The pipelines that prove an upload have an SFTP source and a token from a provider with the
+// certificate's file, and an id that stands in the log as it is.
+func TestUploaders(t *testing.T) {
+	provider := func(name, path string) string {
+		return "- {name: " + name + ", key_vault: {vault_name: v, service_principal: {cert_path: " + path + "}}}\n"
+	}
+	pipeline := func(id, source, provider string) string {
+		return "- {id: " + id + ", source: {" + source + "}, sink: {sas_token: {secret_provider: " + provider + "}}}\n"
+	}
+	const pull = "sftp_pull: {server: s}"
+	head := "secret_providers:\n" + provider("dp", "/a") + provider("same", "/a") + provider("other", "/b") +
+		"- {name: mi, key_vault: {managed_identity: {object_id: o}}}\npipelines:\n"
+	for pipelines, want := range map[string]string{
+		"": "",
+		pipeline("one", pull, "dp") + pipeline("two", pull, "dp"):                                  "one two",
+		pipeline("one", pull, "same") + pipeline("two", pull, "other") + pipeline("3", pull, "mi"): "one",
+		pipeline("1", pull, "dp"):             "1",
+		pipeline("one", "mcc_edrs: {}", "dp"): "",
+		pipeline("one", "sftp_pull: ", "dp"):  "",
+		pipeline("[x]", pull, "dp") + pipeline("~", pull, "dp") + pipeline(`"a\"b"`, pull, "dp") + pipeline(`"a\nb"`, pull, "dp") + pipeline("'a{b'", pull, "dp"): "~",
+		"- {id: one, source: {" + pull + "}, sink: x}\n":                         "",
+		"- {source: {" + pull + "}, sink: {sas_token: {secret_provider: dp}}}\n": "",
+		strings.Repeat(pipeline("x", pull, "dp"), 100):                           strings.TrimSpace(strings.Repeat("x ", mostPipelines)),
+	} {
+		cfg, err := parseAgentConfig(head + pipelines)
+		if err != nil {
+			t.Fatalf("%q: %v", pipelines, err)
+		}
+		o := &Observation{Config: cfg, Provider: &cfg.Providers[0]}
+		if got := strings.Join(o.Uploaders(), " "); got != want {
+			t.Errorf("%q: %q, expected %q", pipelines, got, want)
+		}
+		if o.Provider = nil; o.Uploaders() != nil {
+			t.Errorf("%q: a managed identity proves a certificate", pipelines)
+		}
+	}
+}
+
+// TestProofValues: a rollback waits for nothing, and a helper of another version gets no key
+// that it may not know, unless a proof is required.
+func TestProofValues(t *testing.T) {
+	seen := &Observation{Provider: &Provider{Path: "/a"}, Config: AgentConfig{Providers: []Provider{{Path: "/a", Pipelines: []string{"p"}}}}}
+	h := inventory.Host{Health: inventory.Health{ProofTimeout: 1500 * time.Millisecond}}
+	helped := h
+	helped.Helper = HelperPath
+	old := *seen
+	old.Note = "another version"
+	for name, c := range map[string]struct {
+		host   inventory.Host
+		change Change
+		want   string
+	}{
+		"usual":                {h, Change{Seen: seen}, "[{pipeline p} {proof_timeout 2}]"},
+		"required":             {h, Change{Seen: seen, Require: "uploaded"}, "[{pipeline p} {require uploaded} {proof_timeout 2}]"},
+		"a rollback":           {h, Change{Seen: seen, Saved: "r"}, "[{pipeline p}]"},
+		"helper":               {helped, Change{Seen: seen}, "[{pipeline p} {proof_timeout 2}]"},
+		"old helper":           {helped, Change{Seen: &old}, "[]"},
+		"old helper, required": {helped, Change{Seen: &old, Require: "uploaded"}, "[{pipeline p} {require uploaded} {proof_timeout 2}]"},
+	} {
+		if got := fmt.Sprint(New(nil, c.host, Run{}, nil).proofValues(c.change)); got != c.want {
+			t.Errorf("%s: %s, want %s", name, got, c.want)
+		}
 	}
 }
 

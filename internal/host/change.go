@@ -40,6 +40,7 @@ type Change struct {
 	Deadman  bool              // arm the dead-man switch
 	Rehearse bool              // on a copy of the file, without a restart; Digest is of any bytes
 	Diagnose bool              // gather the agent's diagnostics before an undo, for a later Diagnose
+	Require  string            // the proof without which the agent is unhealthy: "uploaded", "log_clean"; "": none
 
 	// File is the first file; nil: the certificate, Seen.File. Digest, Swap and Saved are of it,
 	// and so are the next four.
@@ -82,7 +83,7 @@ func (f FileChange) values() []value {
 // Report is what the host reported of a transaction.
 type Report struct {
 	Ending   Ending
-	Proof    string // expected_line, log_clean, process_only; "" if the agent was not started
+	Proof    string // uploaded, expected_line, log_clean, process_only; "" if the agent was not started
 	Problem  *problem.Error
 	Notes    []string
 	Evidence []string
@@ -144,6 +145,7 @@ func (v *VM) changeValues(c Change) []value {
 		values = append(values, value{"expect", p})
 	}
 	values = append(values, c.optional()...)
+	values = append(values, v.proofValues(c)...)
 	if len(c.Others) > 0 { // an earlier script knows none of these keys
 		values = append(values, value{"length", strconv.Itoa(c.Length)})
 	}
@@ -169,6 +171,29 @@ func (c Change) optional() (values []value) {
 	// An agent that can't read it does not start: then its port does not matter.
 	if cfg, _ := parseAgentConfig(string(c.Configuration)); cfg.ListenerPort != c.Seen.Config.ListenerPort {
 		values = append(values, value{"new_port", strconv.Itoa(cfg.ListenerPort)})
+	}
+	return values
+}
+
+// proofValues returns what the watch needs to know an upload. A backup proved itself when it
+// was live, so its restoration waits for nothing. A helper of another version may not know
+// the keys.
+func (v *VM) proofValues(c Change) (values []value) {
+	if v.helper() && c.Seen.Note != "" && c.Require == "" {
+		return nil
+	}
+	seen := *c.Seen
+	if c.Configuration != nil { // the new process reads it; one that can't start proves nothing
+		seen.Config, _ = parseAgentConfig(string(c.Configuration))
+	}
+	for _, id := range seen.Uploaders() {
+		values = append(values, value{"pipeline", id})
+	}
+	if c.Require != "" {
+		values = append(values, value{"require", c.Require})
+	}
+	if wait := v.host.Health.ProofTimeout; wait > 0 && c.Saved == "" {
+		values = append(values, value{"proof_timeout", wholeSeconds(wait)})
 	}
 	return values
 }

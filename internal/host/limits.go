@@ -23,7 +23,7 @@ func (u Unit) UndoTime(h inventory.Health) time.Duration {
 // EndTime returns how long a host without contact to its operator may take to end a
 // transaction: the restart, the watch and an undo.
 func (u Unit) EndTime(h inventory.Health) time.Duration {
-	return h.Timeout + h.Window + u.UndoTime(h) + diagnosisTime(h) + time.Minute
+	return h.Timeout + h.Window + h.ProofTimeout + u.UndoTime(h) + diagnosisTime(h) + time.Minute
 }
 
 // SettleTime returns the time after the last contact by which a host with a dead-man
@@ -31,13 +31,13 @@ func (u Unit) EndTime(h inventory.Health) time.Duration {
 // restart and a watch; then the switch, which checks its deadline every 15 s (with one
 // second of accuracy), undoes it.
 func (u Unit) SettleTime(h inventory.Health) time.Duration {
-	return 2*h.Timeout + h.Window + u.UndoTime(h) + diagnosisTime(h) + h.Hold() + 16*time.Second
+	return 2*h.Timeout + h.Window + h.ProofTimeout + u.UndoTime(h) + diagnosisTime(h) + h.Hold() + 16*time.Second
 }
 
 // conversationTime returns the longest time of a transaction's conversation: the restart,
 // the watch with its time-out, an undo and the diagnostics.
 func (u Unit) conversationTime(h inventory.Health) time.Duration {
-	return 2*h.Timeout + h.Window + u.UndoTime(h) + 3*time.Minute
+	return 2*h.Timeout + h.Window + h.ProofTimeout + u.UndoTime(h) + 3*time.Minute
 }
 
 // diagnosisTime returns how much longer an undo may take with diagnostics before it: the

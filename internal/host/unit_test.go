@@ -63,6 +63,21 @@ func TestLimitsIncludeAnUndo(t *testing.T) {
 	}
 }
 
+// TestProofTakesTime: the limits, and the dead-man switch by default, include the wait for a proof.
+func TestProofTakesTime(t *testing.T) {
+	with, without := inventory.Health{Timeout: time.Second, ProofTimeout: time.Hour}, inventory.Health{Timeout: time.Second}
+	for name, limit := range map[string]func(inventory.Health) time.Duration{"settle": Unit{}.SettleTime, "end": Unit{}.EndTime,
+		"conversation": Unit{}.conversationTime, "hold": inventory.Health.Hold} {
+		longer := time.Hour
+		if name == "settle" {
+			longer *= 2 // with the switch
+		}
+		if got := limit(with) - limit(without); got != longer {
+			t.Errorf("%s: %v longer, want %v", name, got, longer)
+		}
+	}
+}
+
 // TestUnitIsCalledByItsName once that is known and valid.
 func TestUnitIsCalledByItsName(t *testing.T) {
 	for id, want := range map[string]string{"own.service": "own.service", "foo@a.service": "foo@a.service", `x\x2d.service`: `x\x2d.service`,

@@ -135,8 +135,11 @@ type Health struct {
 	Command     string        // run as the login user; exit status 0 is healthy; "": none
 	Diagnostics bool          // download the agent's diagnostics before a rollback
 	// ConfirmTimeout is how long a host waits for the confirmation before it undoes the
-	// change by itself; 0: Timeout + Window + 60 s. See Hold.
+	// change by itself; 0: Timeout + Window + ProofTimeout + 60 s. See Hold.
 	ConfirmTimeout time.Duration
+	// ProofTimeout is how much longer than Window the watch waits for the agent's own word
+	// that it has uploaded something; 0: not.
+	ProofTimeout time.Duration
 }
 
 // Hold returns how long a host waits for the operator's confirmation. The time restarts
@@ -145,7 +148,7 @@ func (h Health) Hold() time.Duration {
 	if h.ConfirmTimeout > 0 {
 		return h.ConfirmTimeout
 	}
-	return h.Timeout + h.Window + time.Minute
+	return h.Timeout + h.Window + h.ProofTimeout + time.Minute
 }
 
 // Backups is the retention of replaced certificates on the host. They contain private

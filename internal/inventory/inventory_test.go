@@ -447,6 +447,10 @@ func TestHold(t *testing.T) {
 	if got := h.Hold(); got != 3*time.Minute+15*time.Second {
 		t.Errorf("by default %v", got)
 	}
+	h.ProofTimeout = time.Hour
+	if got := h.Hold(); got != time.Hour+3*time.Minute+15*time.Second {
+		t.Errorf("with a proof %v", got)
+	}
 	h.ConfirmTimeout = 10 * time.Second
 	if got := h.Hold(); got != 10*time.Second {
 		t.Errorf("as given %v", got)

@@ -125,5 +125,6 @@ func healthKeys() []key[draft] {
 		{name: "command", read: func(v value, d *draft) { v.orNone(&d.Health.Command, v.line) }},
 		{name: "diagnostics", read: func(v value, d *draft) { v.flag(&d.Health.Diagnostics) }},
 		{name: "confirm_timeout", read: func(v value, d *draft) { v.duration(&d.Health.ConfirmTimeout, 1) }},
+		{name: "proof_timeout", read: func(v value, d *draft) { v.duration(&d.Health.ProofTimeout, 0) }},
 	}
 }

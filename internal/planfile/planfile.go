@@ -79,6 +79,8 @@ type Policy struct {
 	Windows      []string `json:"windows,omitempty"` // one for each of the inventory
 	Freezes      []string `json:"freezes,omitempty"`
 	IgnoreWindow string   `json:"ignore_window,omitempty"` // why they do not hold; "": they do
+
+	RequireProof string `json:"require_proof,omitempty"` // uploaded, log_clean; "": none
 }
 
 // Host is one host of the plan. Outcome is set if nothing is to be done.

@@ -277,7 +277,7 @@ func policyTable(p *planfile.Policy) Table {
 		{"At most restarted at once of each label", p.MaxUnavailable},
 		{"Canary", inventory.HostCount(p.Canary)}, {"Batches", p.Batch}, {"Soak between waves", p.Soak},
 		{"Stops when failed (max_failures)", p.MaxFailures}, {"Unreachable hosts count as failed", yesNo[p.CountUnreachable]},
-		{"Dead-man switch", yesNo[p.Deadman]}, {"Azure is asked about the certificates", p.Verify}, {"--force", yesNo[p.Force]},
+		{"Dead-man switch", yesNo[p.Deadman]}, {"Azure is asked about the certificates", p.Verify}, {"--force", yesNo[p.Force]}, {"Required proof", p.RequireProof},
 		{"Windows", strings.Join(p.Windows, "; ")}, {"Freezes", strings.Join(p.Freezes, "; ")}, {"Windows and freezes do not hold, because", p.IgnoreWindow},
 	}}
 	t.Rows = slices.DeleteFunc(t.Rows, func(row []string) bool { return row[1] == "" })

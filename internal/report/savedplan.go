@@ -48,6 +48,9 @@ func (v View) Saved(w io.Writer, saved *planfile.Plan, p *rollout.Plan, now time
 		line("certificate", saved.Certificate)
 	}
 	line("verify", saved.Policy.Verify)
+	if saved.Policy.RequireProof != "" {
+		line("proof", saved.Policy.RequireProof+" is required")
+	}
 	for _, text := range saved.Policy.Windows {
 		line("window", text)
 	}

@@ -19,7 +19,7 @@ var AssumedCost = Cost{Turn: 3 * time.Second}
 const rehearsalTurn = 10 * time.Second
 
 // Estimate returns how long a run takes from its start, if no host fails: the turns of
-// all hosts in the order in which they would start, and the soaks. The answers to questions
+// all hosts in the order in which they would start, with health.proof_timeout, and the soaks. The answers to questions
 // and health.expect are not included.
 func (p *Plan) Estimate(cost Cost) time.Duration {
 	turn := func(i int) time.Duration {
@@ -29,7 +29,7 @@ func (p *Plan) Estimate(cost Cost) time.Duration {
 		case e.Seen != nil && e.Seen.Unit.Active == "inactive": // nothing is started
 			return cost.Turn
 		default:
-			return cost.Turn + e.Host.Health.Window
+			return cost.Turn + e.longestWatch()
 		}
 	}
 	total := time.Duration((p.Changes()+maxConnections-1)/maxConnections) * time.Second // the certificates are copied
@@ -41,6 +41,15 @@ func (p *Plan) Estimate(cost Cost) time.Duration {
 		return longestEstimate
 	}
 	return min(total, longestEstimate)
+}
+
+// longestWatch returns how long the watch after the restart of a healthy agent takes at most:
+// an upload that ends it may come at once.
+func (e Entry) longestWatch() time.Duration {
+	if e.Seen == nil || len(e.Seen.Uploaders()) == 0 || e.Backup != nil {
+		return e.Host.Health.Window
+	}
+	return e.Host.Health.Window + e.Host.Health.ProofTimeout
 }
 
 // longestEstimate bounds an estimate: 100,000 hosts that each are watched and soak for a day

@@ -39,6 +39,12 @@ func TestEstimate(t *testing.T) {
 		"nothing":       {made(0, func(*Policy, []Target, []Look) {}), -time.Second},
 		"one by one":    {made(6, func(*Policy, []Target, []Look) {}), 2 * time.Minute},
 		"two at a time": {made(6, func(p *Policy, _ []Target, _ []Look) { p.Parallel = 2 }), time.Minute},
+		"a proof that may be late": {made(6, func(_ *Policy, t []Target, l []Look) {
+			for i := range t {
+				t[i].Host.Health.ProofTimeout = time.Minute
+			}
+			l[0].Seen.Config.Providers = []host.Provider{{Path: l[0].Seen.Provider.Path, Pipelines: []string{"p"}}}
+		}), 3 * time.Minute},
 		"MCC EDR sources, one at a time whatever the policy": {made(6, func(p *Policy, _ []Target, l []Look) { p.Parallel = 6; edr(l) }), 2 * time.Minute},
 		"unless max_unavailable_per says otherwise": {made(6, func(p *Policy, t []Target, l []Look) {
 			edr(l)

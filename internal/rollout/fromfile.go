@@ -74,7 +74,7 @@ func entryOf(h planfile.Host, diffs [][]string) Entry {
 
 // policyOf returns the policy of a saved plan, without its windows: their texts are shown.
 func policyOf(s planfile.Policy) (p Policy, err error) {
-	p = Policy{Force: s.Force, NoDeadman: !s.Deadman, IgnoreWindow: s.IgnoreWindow}
+	p = Policy{Force: s.Force, NoDeadman: !s.Deadman, IgnoreWindow: s.IgnoreWindow, RequireProof: s.RequireProof}
 	p.Parallel, p.Canary, p.CountUnreachable = s.Parallel, s.Canary, s.CountUnreachable
 	var known bool
 	if p.MaxFailures, known = inventory.ParseAmount(s.MaxFailures); !known {

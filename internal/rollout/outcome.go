@@ -139,7 +139,7 @@ func (e Entry) Remarks() []string {
 // Result is one host at the end of a run.
 type Result struct {
 	Entry
-	Proof    string // expected_line, log_clean, process_only; "" if nothing was started
+	Proof    string // uploaded, expected_line, log_clean, process_only; "" if nothing was started
 	Known    bool   // the watch did not count denied lines, because the log had such lines before
 	Notes    []string
 	Evidence []string

@@ -51,7 +51,7 @@ func (p *Plan) Changes() int {
 // Make returns the plan of a rotation. It is a pure function of its arguments; looks
 // has one Look for each target.
 func Make(targets []Target, looks []Look, policy Policy) *Plan {
-	p := plan(targets, looks, policy, func(t Target, look Look) Entry { return decide(t, look, policy.Force) })
+	p := plan(targets, looks, policy, policy.decide)
 	if !policy.Force {
 		refuseSharedCertificate(p.Entries)
 	}

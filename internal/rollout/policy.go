@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/aoifleet/aoifleet/internal/inventory"
+	"github.com/aoifleet/aoifleet/internal/problem"
 )
 
 // Policy is how a plan is applied, by the inventory and the command line.
@@ -16,6 +17,8 @@ type Policy struct {
 	UndoAll    bool  // undo what the run has rotated if the budget stops it
 	PauseAfter Pause // call Runner.Ask before the next wave
 	Until      int   // end after this wave; 0: the last
+	// RequireProof is the proof without which an agent is unhealthy: Uploaded, LogClean; "": none.
+	RequireProof string
 
 	Now          time.Time // when the plan is made
 	Hold         bool      // skip the hosts that are outside their windows then
@@ -31,6 +34,33 @@ const (
 	AfterCanary Pause = "canary"
 	AfterWave   Pause = "wave"
 )
+
+// The proofs that a rotation may require.
+const (
+	Uploaded = "uploaded"  // the agent says that it has uploaded something
+	LogClean = "log_clean" // the agent has written to its log, and no denied line
+)
+
+// decide decides about one host in a rotation. It refuses a host that can't have the proof
+// that is required, before its agent is restarted in vain.
+func (p Policy) decide(t Target, look Look) Entry {
+	e := decide(t, look, p.Force)
+	if e.Outcome != "" || p.RequireProof == "" || e.Seen.Unit.Active == "inactive" {
+		return e
+	}
+	reason := &problem.Error{Class: problem.Configuration}
+	switch {
+	case p.RequireProof == Uploaded && len(e.Seen.Uploaders()) == 0:
+		reason.Message = "no pipeline of the agent can prove an upload: none has an sftp_pull source and this certificate"
+		reason.Hint = "use --require-proof " + LogClean + " for such hosts"
+	case e.Seen.Note != "":
+		reason.Message, reason.Hint = "the helper on the host may not know --require-proof: it has another version than this program", "aoifleet install-helper"
+	default:
+		return e
+	}
+	e.Action = None
+	return e.withOutcome(Refused, reason)
+}
 
 // domain is a failure domain: at most limit of its hosts are restarted at once.
 type domain struct {

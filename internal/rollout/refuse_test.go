@@ -94,3 +94,40 @@ func TestDuplicatesInOtherPlans(t *testing.T) {
 		}
 	}
 }
+
+// A host that can't have the proof that is required is refused before its agent is restarted,
+// also by a saved plan; one that can gets it as a condition.
+func TestRequiredProof(t *testing.T) {
+	uploads := func(s *host.Observation) {
+		s.Config.Providers = []host.Provider{{Path: s.Provider.Path, Pipelines: []string{"p"}}}
+	}
+	for name, tt := range map[string]struct {
+		require string
+		change  func(*host.Observation)
+		want    Outcome
+		message string
+	}{
+		"uploads":            {Uploaded, uploads, "", ""},
+		"no such pipeline":   {Uploaded, func(*host.Observation) {}, Refused, "no pipeline of the agent can prove an upload"},
+		"clean":              {LogClean, func(*host.Observation) {}, "", ""},
+		"old helper":         {LogClean, func(s *host.Observation) { s.Note = "another version" }, Refused, "the helper on the host may not know"},
+		"old, none required": {"", func(s *host.Observation) { s.Note = "another version" }, "", ""},
+		"stopped":            {Uploaded, func(s *host.Observation) { s.Unit.Active = "inactive" }, "", ""},
+		"nothing to do":      {Uploaded, func(s *host.Observation) { s.File.Digest = newCertificate("NEW").Digest() }, Current, ""},
+	} {
+		f, p := newFakeFleet("a"), policy()
+		p.RequireProof = tt.require
+		targets, look := f.targets("a"), Look{Seen: healthy()}
+		targets[0].Host.Agent.WhenStopped = "replace"
+		tt.change(look.Seen)
+		made := Make(targets, []Look{look}, p)
+		for _, e := range []Entry{made.Entries[0], MakeSaved(made.Save(), targets, []Look{look}, p).Entries[0]} {
+			if e.Outcome != tt.want && !(e.Outcome == Skipped && tt.want == Refused) || tt.message != "" && !strings.Contains(e.Reason, tt.message) {
+				t.Errorf("%s: %q %s", name, e.Outcome, e.Reason)
+			}
+		}
+		if a := (&apply{plan: made}); tt.want == "" && a.change(made.Entries[0]).Require != tt.require {
+			t.Errorf("%s: the transaction does not require it", name)
+		}
+	}
+}

@@ -164,5 +164,6 @@ func (a *apply) change(e Entry) host.Change {
 		return e.withFiles(c)
 	}
 	c.Digest, c.New, c.Swap = e.Certificate.Digest(), &e.Certificate.Leaf, e.Action == Rotate
+	c.Require = a.plan.Policy.RequireProof
 	return c
 }

@@ -192,14 +192,14 @@ func MakeSaved(saved []planfile.Host, targets []Target, looks []Look, policy Pol
 		files[h.Name] = h.Files
 	}
 	p.decide = func(t Target, look Look) Entry {
-		e := decide(t, look, policy.Force)
+		e := policy.decide(t, look)
 		if changes := fileDrift(files[t.Host.Name], t.Files); e.Outcome == "" && len(changes) > 0 {
 			return e.refuseDrift(changes)
 		}
 		return e
 	}
 	for i, t := range targets {
-		p.Entries[i] = decideSaved(saved[i], t, looks[i], policy.Force)
+		p.Entries[i] = decideSaved(saved[i], t, looks[i], policy)
 	}
 	refuseDuplicates(p.Entries)
 	p.hold()
@@ -243,11 +243,11 @@ func (p *Plan) useSavedWaves(saved []planfile.Host) {
 }
 
 // decideSaved decides about one host of a saved plan.
-func decideSaved(saved planfile.Host, t Target, look Look, force bool) Entry {
+func decideSaved(saved planfile.Host, t Target, look Look, policy Policy) Entry {
 	if isExcluded(saved) {
 		return Entry{Target: t, Action: None, Outcome: Skipped, unplanned: true, Reason: "not in the plan: it was " + saved.Outcome + " then: " + saved.Reason}
 	}
-	e := decide(t, look, force)
+	e := policy.decide(t, look)
 	switch {
 	case e.Seen == nil, look.Err != nil, e.Outcome == Current:
 		return e

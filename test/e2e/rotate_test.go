@@ -134,7 +134,7 @@ func rotated(w *world, rollout map[string]any) {
 	w.expect(document, code, 0, map[string]int{"rotated": 4})
 	for i, h := range w.fleet.Hosts {
 		w.live(h, "new")
-		if proof := document.Hosts[i].Proof; proof == nil || *proof != "log_clean" {
+		if proof := document.Hosts[i].Proof; proof == nil || *proof != "uploaded" {
 			w.t.Errorf("%s: proof %v", h.Name, proof)
 		}
 		log := w.shell(h, "tail -n 5 /var/log/az-aoi-ingestion/stdout.log")

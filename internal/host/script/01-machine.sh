@@ -43,7 +43,7 @@ need() {
 reset_values() {
     verb='' run='' owner='' unit='' config='' log='' path='' old='' new=''
     size=0 source='' thumbprint='' window=0 timeout=60 port='' swap=yes start=yes
-    deny='' expect='' configuration=no
+    deny='' expect='' pipelines='"' proof_timeout=0 require='' configuration=no
     what='' new_port=''
     hold=0 deadman=no keep=3 max_age=90 saved='' diagnostics=0 as_root=no
     nth=1 files=1 copy=certificate length=0 new_owner='' new_mode='' live_leaf=''
@@ -100,6 +100,9 @@ read_values() {
         expect=*) expect=$expect$value$NL ;;
         ask=*) ask=$ask$value$NL ;;
         salt=*) salt=$value ;;
+        pipeline=*) pipelines=$pipelines$value\" ;;
+        proof_timeout=*) proof_timeout=$value ;;
+        require=*) require=$value ;;
         # This script writes these into a receipt, for an undo.
         was=*) was=$value ;;
         invocation=*) invocation=$value ;;

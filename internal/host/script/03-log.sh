@@ -168,6 +168,23 @@ function at(  y, m, f) {
     return ((y * 24 + substr($0, 12, 2)) * 60 + substr($0, 15, 2)) * 6000 + substr($0, 18, 2) * 100 + f
 }'
 
+# run_stats: is_stats() reports whether the line is the agent's own about a run of an SFTP
+# source, complete, and not a line that quotes such a text, such as the name of a file;
+# pipeline() and stat() return what it says. A number has at most 15 digits: more are not exact.
+# shellcheck disable=SC2016 # for awk
+run_stats='
+function is_stats() {
+    return index($0, " RunStats {") && $0 ~ /^[0-9][0-9][0-9][0-9]-[0-9][0-9]-[0-9][0-9]T[0-9:.]*Z +[A-Z]+ sftp_pull[{]pipeline_id="[^"{}]*"[^{}]*[}](:[a-z_]+[{][^{}]*[}])*: [a-z_:]+: Run lasted [0-9a-z ]+ with result: RunStats [{]( [a-z_]+: [0-9]+,?)+ [}]$/
+}
+function pipeline(  text) {
+    text = substr($0, index($0, "{pipeline_id=\"") + 14)
+    return substr(text, 1, index(text, "\"") - 1)
+}
+function stat(name,  i) {
+    i = index($0, " " name ": ")
+    return i ? substr($0, i + length(name) + 3, 15) + 0 : 0
+}'
+
 # not_before TIME prints the lines whose own time is not before TIME; a line without a
 # time goes with the line above it.
 not_before() {
@@ -190,9 +207,11 @@ strip_colour() { tr -d '\000' | awk "$for_awk"'{ print bare($0) }'; }
 # own_lines START [LAST] removes control sequences, and the lines with a time between
 # the mark and START: the previous process wrote them while it stopped. Other lines
 # count, in case a clock jumps. With LAST it prints at most that many lines, and before
-# them "own" if one is certainly the running process's.
+# them whether one is certainly the running process's ("own"), and what its runs have said:
+# how many files $pipelines have uploaded, and how many uploads of any pipeline have failed,
+# for a cause that may pass and for another one.
 own_lines() {
-    exec awk -v from="$mark_time" -v to="$1" -v late="$start_late" -v last="${2:-0}" "$for_awk"'
+    exec awk -v from="$mark_time" -v to="$1" -v late="$start_late" -v last="${2:-0}" -v pipelines="$pipelines" "$for_awk$run_stats"'
         BEGIN { on = 1; sure = 1 }
         { $0 = bare($0) }
         to != "" && /^[0-9][0-9][0-9][0-9]-[0-9][0-9]-[0-9][0-9]T[0-9:.]*Z/ {
@@ -203,8 +222,13 @@ own_lines() {
         !on { next }
         !last { print; next }
         { own = own || sure && $0 != ""; kept[n++ % last] = substr($0, 1, 1000) }
+        # Not a time before the mark: the old process may have kept such a line.
+        to != "" && is_stats() && t >= late {
+            if (index(pipelines, "\"" pipeline() "\"")) uploads += stat("successful_uploads")
+            retryable += stat("retryable_errors"); other += stat("non_retryable_errors")
+        }
         END {
-            if (last) print own ? "own" : "not own"
+            if (last) printf "%s %.0f %.0f %.0f\n", own ? "own" : "unsure", uploads, retryable, other
             for (i = n > last ? n - last : 0; last && i < n; i++) print kept[i % last]
         }'
 }

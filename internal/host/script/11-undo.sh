@@ -245,9 +245,9 @@ restart_old() {
     halted=''
     [ -z "$unsure" ] || say note "$unit is stopped, and systemd does not report by whom: it is started again"
     mark_log
-    # Lines that name the removed certificate don't count, and the expected lines and the new
-    # port are for the new files only.
-    thumbprint='' expect='' new_port='' replaced=none base=$restarts said=''
+    # Lines that name the removed certificate don't count; the expected lines, the proof and the
+    # new port are for the new files only.
+    thumbprint='' expect='' require='' proof_timeout=0 new_port='' replaced=none base=$restarts said=''
     if [ "$active" != "$was" ] || { [ "$id" != "$invocation" ] && older_than_file; }; then
         replaced=$id base=0
         say step restart

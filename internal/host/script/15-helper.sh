@@ -76,19 +76,19 @@ check_values() {
     # For diagnostics the size is only a limit.
     room=$size
     case $verb:$size in *:0* | *:?????????????*) ;; diagnose:?* | rotate:?* | rehearse:?*) room=$((size / 1048576)) ;; esac
-    for value in "$room" "$window" "$timeout" "${port:-0}" "$hold" "$keep" "$max_age" "$diagnostics"; do
+    for value in "$room" "$window" "$timeout" "$proof_timeout" "${port:-0}" "$hold" "$keep" "$max_age" "$diagnostics"; do
         case $value in '' | 0?* | ????????*) refuse internal 'not a valid number' ;; esac
     done
-    # At most a certificate, a day each, and a confirm_timeout of three days.
-    if [ "$room" -gt 1048576 ] || [ "$window" -gt 86400 ] || [ "$timeout" -gt 86400 ] || [ "$hold" -gt 259200 ] || [ "$diagnostics" -gt 900 ]; then
+    # At most a certificate, a day each, and a confirm_timeout of four days.
+    if [ "$room" -gt 1048576 ] || [ "$window" -gt 86400 ] || [ "$timeout" -gt 86400 ] || [ "$proof_timeout" -gt 86400 ] || [ "$hold" -gt 345600 ] || [ "$diagnostics" -gt 900 ]; then
         refuse internal 'a number is too large'
     fi
     for value in "$swap" "$start" "$deadman" "$as_root"; do
         case $value in yes | no) ;; *) refuse internal 'neither yes nor no' ;; esac
     done
     case $old$new in *[!0-9a-z]*) refuse internal 'not a digest' ;; esac
-    case $owner$thumbprint$path$real in *[[:cntrl:]]*) refuse internal 'a value contains a control character' ;; esac
-    if [ "${#owner}" -gt 200 ] || [ "${#thumbprint}" -gt 128 ] || [ "${#path}" -gt 4096 ] || [ "${#deny}" -gt 65536 ] || [ "${#expect}" -gt 65536 ]; then
+    case $owner$thumbprint$path$real$pipelines in *[[:cntrl:]]*) refuse internal 'a value contains a control character' ;; esac
+    if [ "${#owner}" -gt 200 ] || [ "${#thumbprint}" -gt 128 ] || [ "${#path}" -gt 4096 ] || [ "${#pipelines}" -gt 8192 ] || [ "${#deny}" -gt 65536 ] || [ "${#expect}" -gt 65536 ]; then
         refuse internal 'a value is too long'
     fi
     set -f

@@ -10,6 +10,7 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"github.com/aoifleet/aoifleet/internal/localfile"
@@ -164,7 +165,7 @@ func (a *agent) ending(ctx context.Context) error {
 // so an SFTP pull source shows a bad certificate soon; other sources show it later.
 func (a *agent) authenticate(ctx context.Context) {
 	delay := a.TokenDelay
-	if a.settings.pulls {
+	if len(a.settings.pulls) > 0 {
 		delay = requestTime
 	}
 	todo := a.settings.certificates
@@ -195,7 +196,24 @@ func (a *agent) token(path string) bool {
 		return false
 	}
 	a.log.line("INFO", "az_aoi_ingestion::upload", "catch-up upload finished, thumbprint "+cred.Thumbprint)
+	a.logRuns(path)
 	return true
+}
+
+// logRuns logs the first run of each SFTP source that uploads with this certificate, as the
+// vendor's sample has it.
+func (a *agent) logRuns(path string) {
+	uploads, errors := 1, 0
+	if a.faults.has("no-upload") {
+		uploads, errors = 0, 1
+	}
+	for _, p := range a.settings.pulls {
+		if i := slices.Index(a.settings.providers, p.provider); i < 0 || a.settings.certificates[i] != path {
+			continue
+		}
+		run := fmt.Sprintf("sftp_pull{pipeline_id=%q}:execute_run{start_time=%q}: az_ingestion_sftp_pull_source::sftp::source", p.id, time.Now().UTC().Format("2006-01-02 15:04:05.000000 UTC"))
+		a.log.line("INFO", run, fmt.Sprintf("Run lasted 0 minutes and 0 seconds with result: RunStats { successful_uploads: %d, retryable_errors: %d, non_retryable_errors: 0, blob_already_exists: 0 }", uploads, errors))
+	}
 }
 
 func (a *agent) credential(path string) (Credential, error) {

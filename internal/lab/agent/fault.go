@@ -45,6 +45,7 @@ var faultWords = []struct {
 	{FaultHelp{"slow-start", "DURATION", "the agent does nothing for this long"}, aDuration},
 	{FaultHelp{"log-only", "", "the agent logs an authentication error although it is accepted"}, noArgument},
 	{FaultHelp{"deny-line", "TEXT", "the agent logs this line as an error"}, someText},
+	{FaultHelp{"no-upload", "", "the runs of its SFTP sources upload nothing and report an error"}, noArgument},
 	{FaultHelp{"silent", "", "the agent logs nothing"}, noArgument},
 	{FaultHelp{"no-listen", "", "the agent does not open the listener"}, noArgument},
 }

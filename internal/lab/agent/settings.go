@@ -13,8 +13,15 @@ import (
 type settings struct {
 	AgentID      string
 	certificates []string // of every service principal, in the order of the file
-	pulls        bool     // an SFTP pull source
+	providers    []string // their names
+	pulls        []puller // the pipelines with an SFTP pull source
 	port         int      // of the MCC EDR listener; 0: no such source
+}
+
+// puller is a pipeline with an SFTP pull source.
+type puller struct {
+	id       string
+	provider string // of the token for its uploads
 }
 
 // document is the part of the vendor's config.yaml that the stand-in needs. The
@@ -23,6 +30,7 @@ type document struct {
 	AgentID         string `yaml:"agent_id"`
 	LogLevel        string `yaml:"log_level"` // no linter knows it, and the agent refuses a wrong one
 	SecretProviders []struct {
+		Name     string `yaml:"name"`
 		KeyVault struct {
 			ServicePrincipal *struct {
 				CertPath string `yaml:"cert_path"`
@@ -30,6 +38,12 @@ type document struct {
 		} `yaml:"key_vault"`
 	} `yaml:"secret_providers"`
 	Pipelines []struct {
+		ID   string `yaml:"id"`
+		Sink struct {
+			SASToken struct {
+				Provider string `yaml:"secret_provider"`
+			} `yaml:"sas_token"`
+		} `yaml:"sink"`
 		Source struct {
 			SFTPPull yaml.Node `yaml:"sftp_pull"`
 			MCCEDRs  *struct {
@@ -79,11 +93,11 @@ func (doc document) settings() (settings, error) {
 		if principal.CertPath == "" {
 			return settings{}, fmt.Errorf("secret_providers: missing field `cert_path`")
 		}
-		s.certificates = append(s.certificates, principal.CertPath)
+		s.certificates, s.providers = append(s.certificates, principal.CertPath), append(s.providers, provider.Name)
 	}
 	for _, pipeline := range doc.Pipelines {
 		if !pipeline.Source.SFTPPull.IsZero() {
-			s.pulls = true
+			s.pulls = append(s.pulls, puller{pipeline.ID, pipeline.Sink.SASToken.Provider})
 		}
 		if mcc := pipeline.Source.MCCEDRs; mcc != nil {
 			s.port = mcc.Listener.Port

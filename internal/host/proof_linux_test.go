@@ -1,0 +1,121 @@
+package host
+
+import (
+	_ "embed"
+	"os"
+	"os/exec"
+	"strings"
+	"testing"
+	"time"
+)
+
+// sampleLog has the lines of the sample in the vendor's documentation of the agent's log, with
+// other values: a run of an SFTP source that uploads nothing.
+//
+//go:embed testdata/sftp-pull.log
+var sampleLog string
+
+// runSaid returns the sample as a process writes it that many seconds after now, about a run of a
+// pipeline.
+func runSaid(seconds int, pipeline, uploads, retryable, lasting string) string {
+	return strings.NewReplacer(
+		"2026-11-30T06:15:00", time.Now().Add(time.Duration(seconds)*time.Second).UTC().Format("2006-01-02T15:04:05"), "cdr-london", pipeline,
+		"successful_uploads: 0", "successful_uploads: "+uploads, " retryable_errors: 0", " retryable_errors: "+retryable,
+		"non_retryable_errors: 0", "non_retryable_errors: "+lasting).Replace(sampleLog)
+}
+
+// logs returns code of a hook that appends text to the log.
+func logs(text string) string { return "cat >>\"$log\" <<'TEXT'\n" + text + "TEXT\n" }
+
+// TestUploadIsProof: only a complete line of the new process about a pipeline with the
+// certificate proves an upload. Failed uploads are reported, and fail no host.
+func TestUploadIsProof(t *testing.T) {
+	t.Parallel()
+	const startsLate = "[ $starts = 1 ] || return 0\nread -r up _ </proc/uptime; started=$(( ${up%.*}${up#*.}0000 + 3600000000 ))\n"
+	uploaded := runSaid(600, "cdr", "12", "0", "0")
+	quoted := strings.Split(uploaded, "\n")[1]
+	for name, c := range map[string]struct {
+		hook, values, proof, note string
+	}{
+		"uploaded":                       {logs(uploaded), "", "uploaded", ""},
+		"nothing uploaded":               {logs(runSaid(600, "cdr", "0", "0", "0")), "", "log_clean", ""},
+		"a huge number":                  {logs(runSaid(600, "cdr", "99999999999999999999", "0", "0")), "", "uploaded", ""},
+		"in colour":                      {logs(strings.ReplaceAll(uploaded, "RunStats", "\033[2mRunStats\033[0m")), "", "uploaded", ""},
+		"expected too":                   {"log INFO x\n" + logs(uploaded), "expect=INFO", "uploaded", ""},
+		"expected only":                  {"log INFO x\n", "expect=INFO", "expected_line", ""},
+		"another certificate's pipeline": {logs(runSaid(600, "other", "12", "0", "0")), "", "log_clean", ""},
+		"part of a name":                 {logs(runSaid(600, "dr", "12", "0", "0")), "", "log_clean", ""},
+		"torn":                           {logs(uploaded[:strings.Index(uploaded, ", blob")] + "\n"), "", "log_clean", ""},
+		"the name of a file":             {logs(quoted[:28] + " INFO az_ingestion: can't read " + quoted + "\n"), "", "log_clean", ""},
+		"a name at the end":              {logs(strings.Replace(quoted, "Run lasted", "can't read Run lasted", 1) + "\n"), "", "log_clean", ""},
+		"uploads and failures":           {logs(runSaid(600, "cdr", "12", "3", "0")), "", "uploaded", "retryable_errors 3, non_retryable_errors 0"},
+		"failures only":                  {logs(runSaid(600, "cdr", "0", "0", "4")), "", "log_clean", "retryable_errors 0, non_retryable_errors 4"},
+		"one uploads, another fails":     {logs(uploaded + runSaid(600, "other", "0", "1", "2") + runSaid(600, "cdr", "0", "1", "0")), "", "uploaded", "retryable_errors 2, non_retryable_errors 2"},
+		"the old process":                {startsLate + logs(uploaded), "", "process_only", ""},
+		"the old process had kept it":    {logs(runSaid(-3600, "cdr", "12", "0", "0")), "", "log_clean", ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			inOneShell(t, func(t *testing.T, m *machine) {
+				if m.shell[0] == "busybox" { // its awk too
+					m.faults = t.TempDir()
+					program, err := exec.LookPath("busybox")
+					m.must(err)
+					m.must(os.Symlink(program, m.faults+"/awk"))
+				}
+				m.hook("on-restart", c.hook)
+				values := []string{"window=0", "pipeline=ab-cdr", "pipeline=cdr"}
+				if c.values != "" {
+					values = append(values, c.values)
+				}
+				r := m.rotate(firstRun, newBytes, values...)
+				m.wants(r, Rotated)
+				if r.get("proof") != c.proof || !strings.Contains(r.get("note"), c.note) || c.note == "" && r.get("note") != "" {
+					t.Errorf("%v", r)
+				}
+			})
+		})
+	}
+}
+
+// TestRequiredProof is a condition of health, for which the watch waits proof_timeout.
+func TestRequiredProof(t *testing.T) {
+	t.Parallel()
+	said := logs(runSaid(600, "cdr", "1", "0", "0"))
+	// once runs code at the nth question to systemd after the restart with the new file.
+	once := func(nth, code string) string {
+		return "[ \"$shows\" -lt " + nth + " ] || [ \"$loaded\" != MIInew ] || [ -f \"$MACHINE/said\" ] || { : >\"$MACHINE/said\"\n" + code + "}\n"
+	}
+	for name, c := range map[string]struct {
+		restart, show, values string
+		ending                Ending
+		reason                string
+	}{
+		"uploaded at once":         {said, "", "proof_timeout=0 require=uploaded pipeline=cdr", Rotated, ""},
+		"uploaded in time":         {"", once("5", said), "proof_timeout=60 require=uploaded pipeline=cdr", Rotated, "uploaded"},
+		"uploaded, not asked for":  {"", once("5", said), "proof_timeout=60 pipeline=cdr", Rotated, "uploaded"},
+		"not uploaded":             {"log INFO x\n", "", "require=uploaded pipeline=cdr", RolledBack, "unhealthy no proof of an upload: the new process has not logged successful_uploads above 0"},
+		"not in time":              {"log INFO x\n", "", "proof_timeout=1 require=uploaded pipeline=cdr", RolledBack, "successful_uploads above 0, 1s after the window"},
+		"not in time, not asked":   {"log INFO x\n", "", "proof_timeout=1 pipeline=cdr", Rotated, "log_clean"},
+		"no pipeline, no wait":     {"log INFO x\n", "", "proof_timeout=1000", Rotated, "log_clean"},
+		"refused meanwhile":        {"", once("5", "log ERROR AADSTS7\n"), "proof_timeout=60 require=uploaded pipeline=cdr", RolledBack, "AADSTS7"},
+		"clean":                    {"log INFO x\n", "", "require=log_clean", Rotated, "log_clean"},
+		"clean in time":            {"", once("5", "log INFO x\n"), "proof_timeout=60 require=log_clean pipeline=cdr", Rotated, "log_clean"},
+		"not clean":                {"", "", "require=log_clean", RolledBack, "no proof: the log has no line of the new process"},
+		"an upload is clean too":   {said, "", "require=log_clean pipeline=cdr", Rotated, "uploaded"},
+		"expected is clean too":    {"log INFO x\n", "", "require=log_clean expect=INFO", Rotated, "expected_line"},
+		"expected is no upload":    {"log INFO x\n", "", "require=uploaded expect=INFO", RolledBack, "no proof of an upload"},
+		"a requirement of no kind": {"", "", "require=process", Refused, "internal not a proof"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			inOneShell(t, func(t *testing.T, m *machine) {
+				m.hook("on-restart", c.restart)
+				m.hook("on-show", c.show)
+				r := m.rotate(firstRun, newBytes, append(strings.Fields(c.values), "window=0", "timeout=10")...)
+				m.wants(r, c.ending)
+				if !strings.Contains(r.get("proof")+r.get("error"), c.reason) {
+					t.Errorf("%v", r)
+				}
+			})
+		})
+	}
+}
