@@ -39,7 +39,7 @@ func runStatus(call *invocation, flags statusFlags) error {
 		return err
 	}
 	defer f.Close()
-	s := &report.Status{Entries: f.Health(call.ctx), Now: f.Started, Expiring: flags.expiring, Elsewhere: f.Others,
+	s := &report.Status{Entries: f.Health(call.ctx), Now: f.Started, Expiring: flags.expiring, Elsewhere: f.Others, Version: version,
 		Recover: []string{"aoifleet", "recover", "-i", f.Inventory.Path}}
 	s.View = report.NewView(f.Targets, f.Groups)
 	s.View.Width, s.View.Verbose = call.outWidth, true

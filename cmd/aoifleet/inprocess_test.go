@@ -116,7 +116,7 @@ func TestJSONKeys(t *testing.T) {
 		{[]string{"plan", "--offline"}, problem.ExitOK, with(hostKeys, actionKeys...), map[string]string{"well": "", "refused": "", "away": "", "stopped": ""}},
 		{[]string{"plan configure", "--edit", ".x = 1"}, problem.ExitUnreachable, keys{with(hostKeys, actionKeys...).must, append([]string{"files"}, hostKeys.may...)}, map[string]string{"well": "", "refused": "", "away": "unreachable", "stopped": "refused"}},
 		{[]string{"rotate", "--yes"}, problem.ExitRolledBack, with(hostKeys, actionKeys...), map[string]string{"well": "rotated", "refused": "rolled_back", "away": "unreachable", "stopped": "refused"}},
-		{[]string{"status"}, problem.ExitUnreachable, keys{hostKeys.must, append([]string{"days_left", "unit", "backup_count", "unfinished", "leftovers", "drifted", "rotated"}, hostKeys.may...)}, map[string]string{"well": "", "refused": "", "away": "unreachable", "stopped": ""}},
+		{[]string{"status"}, problem.ExitUnreachable, keys{hostKeys.must, append([]string{"days_left", "unit", "backup_count", "unfinished", "leftovers", "drifted", "rotated", "agent_version", "config_sha256", "last_upload"}, hostKeys.may...)}, map[string]string{"well": "", "refused": "", "away": "unreachable", "stopped": ""}},
 	}
 	for _, tt := range tests {
 		code, stdout, _ := call(f, append(append(strings.Fields(tt.args[0]), tt.args[1:]...), "-o", "json")...)

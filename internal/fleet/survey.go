@@ -28,7 +28,7 @@ func (f *Fleet) Status(ctx context.Context) []rollout.Entry {
 
 // Health is like Status, but also runs health.command on each host whose agent runs.
 func (f *Fleet) Health(ctx context.Context) []rollout.Entry {
-	f.runner.HealthCommand = true
+	f.runner.ForStatus = true
 	return f.Status(ctx)
 }
 

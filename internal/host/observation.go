@@ -48,6 +48,10 @@ type Observation struct {
 	// sent it, and Settings its inode, if that is certain. A rotation sends them back: it is
 	// only valid for this configuration.
 	Configured, Settings string
+	// ConfigDigest is the SHA-256 of the agent's configuration with one newline at its end, as
+	// sha256sum(1) prints it for a file of this usual form; "": there is none, or it is too long.
+	ConfigDigest string
+	Latest       *Latest // with ObserveOptions.Latest; nil: the host did not report it
 	// Configuration is the agent's configuration as a file, with ObserveOptions.Configuration.
 	Configuration *Content
 	// Unnamed is then why the configuration's text does not tell the certificate: Provider is nil.
@@ -278,6 +282,7 @@ func (f *found) readConfig(o *Observation, agent inventory.Agent) error {
 		return &problem.Error{Class: problem.Configuration,
 			Message: "the agent's configuration " + agent.Config + " has more than 4000 lines"}
 	} else {
+		o.ConfigDigest = digestOf(text)
 		cfg, err := parseAgentConfig(text)
 		if err != nil {
 			return &problem.Error{Class: problem.Configuration,
@@ -292,6 +297,11 @@ func (f *found) readConfig(o *Observation, agent inventory.Agent) error {
 	}
 	o.Provider = provider
 	return nil
+}
+
+func digestOf(text string) string {
+	sum := sha256.Sum256([]byte(text))
+	return hex.EncodeToString(sum[:])
 }
 
 // machineIDs matches a machine id and a boot id, as in machine-id(5) and random(4). An

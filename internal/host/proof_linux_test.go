@@ -2,6 +2,7 @@ package host
 
 import (
 	_ "embed"
+	"fmt"
 	"os"
 	"os/exec"
 	"strings"
@@ -117,5 +118,46 @@ func TestRequiredProof(t *testing.T) {
 				}
 			})
 		})
+	}
+}
+
+// TestLatest: the version is of the agent's package, and the last upload is that of the last
+// run with one; what is unknown is left out.
+func TestLatest(t *testing.T) {
+	t.Parallel()
+	const rpm = "[ \"$1 $2 $4\" = '-q --qf az-aoi-ingestion' ] && echo '2.1.0-1.el9'\n"
+	run := strings.ReplaceAll(sampleLog, "uploads: 0", "uploads: 7")
+	for name, c := range map[string]struct {
+		tool, code string // a package manager
+		log        string
+		want       string
+	}{
+		"dpkg":          {"dpkg-query", `exec /usr/bin/dpkg-query --admindir="$MACHINE/dpkg" "$@"` + "\n", run, "2.0.1-1 2026-11-30 06:15:00.087351 7"},
+		"rpm":           {"rpm", rpm, run + strings.ReplaceAll(sampleLog, "06:15", "06:20"), "2.1.0-1.el9 2026-11-30 06:15:00.087351 7"},
+		"not a package": {"rpm", "echo 'package az-aoi-ingestion is not installed'; exit 1\n", run + strings.ReplaceAll(run, "06:15", "06:20"), " 2026-11-30 06:20:00.087351 7"},
+		"in colour":     {"rpm", rpm, strings.ReplaceAll(run, "Run", "\033[1mRun"), "2.1.0-1.el9 2026-11-30 06:15:00.087351 7"},
+		"nothing":       {"other", "", sampleLog, " 0001-01-01 00:00:00 0"},
+		"far too old":   {"other", "", run + strings.Repeat("2026-11-30T06:15:00.087351Z  INFO a line\n", 10000), " 0001-01-01 00:00:00 0"},
+		"no such time":  {"other", "", strings.ReplaceAll(run, "2026-11-30T", "2026-99-30T"), " 0001-01-01 00:00:00 0"},
+		"hostile":       {"rpm", "printf '2.0\\033[2J\\nlatest=\\n'\n", run, "2.0 2026-11-30 06:15:00.087351 7"},
+		"timed out":     {"rpm", "exit 124\n", run, " 2026-11-30 06:15:00.087351 7"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			inOneShell(t, func(t *testing.T, m *machine) {
+				dir := t.TempDir()
+				m.must(os.WriteFile(dir+"/"+c.tool, []byte("#!/bin/sh\n"+c.code), 0o755))
+				m.only = dir + ":" + tools + "/bin:" + tools + "/few"
+				m.mkdir("/dpkg/info", 0o755)
+				m.write("/dpkg/status", "Package: az-aoi-ingestion\nStatus: install ok installed\nVersion: 2.0.1-1\nArchitecture: all\nMaintainer: a <a@example.net>\nDescription: agent\n\n")
+				m.write(logPath, c.log)
+				l := parseLatest(parseFound([]byte(strings.Join(m.run("latest", m.common(firstRun), noAnswer).lines, "\n"))))
+				if got := fmt.Sprintf("%s %s %d", l.Version, strings.TrimSuffix(l.Upload.String(), " +0000 UTC"), l.Uploads); got != c.want {
+					t.Errorf("%q, want %q", got, c.want)
+				}
+			})
+		})
+	}
+	if parseLatest(parseFound([]byte("error=internal unknown verb\nresult=refused\n"))) != nil {
+		t.Error("a helper of an earlier version")
 	}
 }

@@ -107,6 +107,7 @@ type ObserveOptions struct {
 	// configuration on the host names; "": that one. The operator has named it.
 	Certificate string
 	Command     bool // run health.command, which may take up to health.timeout
+	Latest      bool // what only status shows: Observation.Latest
 }
 
 // Observe reads the state of the host and changes nothing. It runs health.command only if
@@ -116,6 +117,9 @@ type ObserveOptions struct {
 // means that the host can't be rotated as it is (class configuration).
 func (v *VM) Observe(ctx context.Context, options ObserveOptions) (*Observation, error) {
 	o, err := v.observe(ctx, options)
+	if o != nil && options.Latest {
+		o.Latest = v.latest(ctx)
+	}
 	if err == nil && options.Command && o.Unit.Runs() {
 		if o.Command, err = v.healthCommand(ctx); err != nil {
 			return nil, err

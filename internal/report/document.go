@@ -97,9 +97,13 @@ type Host struct {
 	Unfinished *Unfinished `json:"unfinished,omitempty"`
 	Leftovers  []string    `json:"leftovers,omitempty"`    // of runs that have ended
 	Kept       *int        `json:"backup_count,omitempty"` // in a status
-	Backups    []Backup    `json:"backups,omitempty"`      // in `backups list`
-	Removed    *int        `json:"removed,omitempty"`      // in `backups prune`
-	Helper     string      `json:"helper,omitempty"`       // in `install-helper`: installed, current
+	// AgentVersion, ConfigSHA256 and LastUpload are in a status, where they are known.
+	AgentVersion string   `json:"agent_version,omitempty"`
+	ConfigSHA256 string   `json:"config_sha256,omitempty"`
+	LastUpload   *Upload  `json:"last_upload,omitempty"`
+	Backups      []Backup `json:"backups,omitempty"` // in `backups list`
+	Removed      *int     `json:"removed,omitempty"` // in `backups prune`
+	Helper       string   `json:"helper,omitempty"`  // in `install-helper`: installed, current
 	// Diagnostics is the zip that was downloaded.
 	Diagnostics *Diagnostics `json:"diagnostics,omitempty"`
 }

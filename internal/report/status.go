@@ -29,6 +29,7 @@ type Status struct {
 	Recover   []string // the command that ends unfinished runs, without --limit
 	Warnings  []rollout.Warning
 	View      View
+	Version   string // of this program
 }
 
 // Rotation is the run that made a certificate live, from the journals of the workstation.
@@ -36,6 +37,12 @@ type Rotation struct {
 	RunID string    `json:"run_id"`
 	At    time.Time `json:"at"`
 	Proof string    `json:"proof"`
+}
+
+// Upload is a run of an SFTP source that has uploaded something, as the agent's log has it.
+type Upload struct {
+	At    time.Time `json:"at"`
+	Files int64     `json:"files"`
 }
 
 // Principal is a service principal in a status.
@@ -91,6 +98,13 @@ func (s *Status) Hosts() []Host {
 			h.Unit, h.Unfinished, h.Leftovers = unitOf(e), unfinishedOf(e), e.Seen.Leftover
 			kept := len(e.Seen.Backups)
 			h.Kept = &kept
+			h.ConfigSHA256 = e.Seen.ConfigDigest
+			if l := e.Seen.Latest; l != nil {
+				h.AgentVersion = shortText(l.Version)
+				if !l.Upload.IsZero() {
+					h.LastUpload = &Upload{l.Upload.UTC(), l.Uploads}
+				}
+			}
 		}
 		hosts[i] = h
 	}

@@ -3,6 +3,9 @@ package report
 import (
 	"bytes"
 	"fmt"
+	"os"
+	"regexp"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -177,7 +180,10 @@ func TestSafeBesideANamelessHost(t *testing.T) {
 // Text of a host or a journal cannot end a label or a line.
 func TestPrometheus(t *testing.T) {
 	list := []rollout.Entry{
-		entry("well", func(e *rollout.Entry) { e.Seen.Provider = &host.Provider{ClientID: "c\"\n"} }),
+		entry("well", func(e *rollout.Entry) {
+			e.Seen.Provider, e.Seen.ConfigDigest = &host.Provider{ClientID: "c\"\n"}, "0a"
+			e.Seen.Latest = &host.Latest{Version: "2.0\"\n1", Upload: now, Uploads: 12}
+		}),
 		entry("late", func(e *rollout.Entry) { e.Seen.Live.NotAfter = now.Add(time.Hour) }),
 		entry("away", func(e *rollout.Entry) { ended(rollout.Unreachable, unreachable)(e); e.Seen = nil }),
 		entry("cut", func(e *rollout.Entry) { ended(rollout.Skipped, nil)(e); e.Seen = nil }),
@@ -187,4 +193,15 @@ func TestPrometheus(t *testing.T) {
 		t.Fatal(err)
 	}
 	golden(t, "status.prom", b.String())
+	document, err := os.ReadFile("../../docs/monitoring.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	name := regexp.MustCompile("aoifleet_[a-z_]+")
+	shown, documented := name.FindAllString(b.String(), -1), name.FindAllString(string(document), -1)
+	for _, metric := range append(slices.Clone(shown), documented...) {
+		if !slices.Contains(shown, metric) || !slices.Contains(documented, metric) {
+			t.Errorf("%s is not printed, or not in docs/monitoring.md", metric)
+		}
+	}
 }

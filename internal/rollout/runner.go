@@ -42,8 +42,9 @@ type Runner struct {
 	// Want sets the files that a target should have, by what was observed of it. nil: only its
 	// certificate changes, and the configuration is not read as a file.
 	Want func(t *Target, seen *host.Observation)
-	// HealthCommand is whether Survey runs the user's health.command.
-	HealthCommand bool
+	// ForStatus is whether Survey also does what only status needs: it runs the user's
+	// health.command, and asks for the agent's version and its last upload.
+	ForStatus bool
 	// DialUndo dials for the run UndoID(RunID). If it is nil this run never undoes what
 	// a host has confirmed.
 	DialUndo func(ctx context.Context, h inventory.Host) (Host, error)
@@ -65,7 +66,7 @@ func (r *Runner) Survey(ctx context.Context, targets []Target, parallel int) []L
 	forEach(len(targets), max(parallel, maxConnections), func(i int) {
 		r.Events(Event{Host: targets[i].Host.Name, Step: "observe"})
 		looks[i] = r.over(ctx, *targets[i].Host, func(h Host) (*host.Observation, error) {
-			return r.observeWanted(ctx, h, &targets[i], host.ObserveOptions{Command: r.HealthCommand})
+			return r.observeWanted(ctx, h, &targets[i], host.ObserveOptions{Command: r.ForStatus, Latest: r.ForStatus})
 		})
 		r.Events(Event{Host: targets[i].Host.Name, Problem: looks[i].problem()})
 	})

@@ -1,0 +1,27 @@
+
+# --- latest: what status shows in addition to observe; changes nothing ---
+
+# latest prints the version of the agent's package, which its package manager knows, and the
+# time and number of the last upload, if the end of the log has one.
+latest() {
+    value=''
+    if command -v dpkg-query >/dev/null; then
+        # shellcheck disable=SC2016 # for dpkg-query
+        value=$(timeout 5 dpkg-query -W -f '${Version}' az-aoi-ingestion 2>/dev/null) || value=''
+    elif command -v rpm >/dev/null; then
+        value=$(timeout 5 rpm -q --qf '%{VERSION}-%{RELEASE}' az-aoi-ingestion 2>/dev/null) || value=''
+    fi
+    say package "$value"
+    find_log
+    stat_all
+    [ "$log_kind" != file ] || say uploaded "$(log_tail 262144 | last_upload)"
+    say latest yes
+}
+
+# last_upload prints TIME NUMBER of the last run on stdin that has uploaded something.
+last_upload() {
+    exec awk "$for_awk$run_stats"'
+        { $0 = bare($0) }
+        is_stats() && stat("successful_uploads") > 0 { last = sprintf("%s %.0f", substr($0, 1, index($0, "Z")), stat("successful_uploads")) }
+        END { print last }'
+}
