@@ -58,6 +58,7 @@ aoifleet gather-diags -i fleet.yaml -l london-edr-01 --timeout 10m`,
 aoifleet hostkeys scan -i fleet.yaml --add      # asks, then adds the new keys to known_hosts
 aoifleet hostkeys scan -i fleet.yaml --pin      # lines for the inventory instead`,
 	"secret": `aoifleet secret list -i fleet.yaml
+aoifleet secret set sftp-password -i fleet.yaml -l london-sftp-01
 aoifleet secret hostkey scan -i fleet.yaml -l london`,
 	"secret list": `aoifleet secret list -i fleet.yaml
 aoifleet secret list -i fleet.yaml -l london -o json`,
@@ -103,6 +104,9 @@ aoifleet certificate verify -i fleet.yaml --wait 5m           # just after regis
 	"certificate list":     `aoifleet certificate list -i fleet.yaml`,
 	"certificate retire": `aoifleet certificate retire 767D38BC0B0F443AD882F5FB6073399E40B0ECE2 -i fleet.yaml
 aoifleet certificate retire --expired --unused -i fleet.yaml`,
+	"secret set": `aoifleet secret set sftp-password -i fleet.yaml -l london-sftp-01    # asks for the value, twice
+aoifleet secret set sftp-password -i fleet.yaml --from-command 'pass show sftp/{name}' --until canary
+aoifleet secret set sftp-key -i fleet.yaml --from-file keys/id_ed25519 --passphrase-from-file keys/passphrase --dry-run`,
 	"install-helper": `aoifleet install-helper -i fleet.yaml --user admin`,
 	"sudoers":        `aoifleet sudoers -i fleet.yaml -l london`,
 	"lab": `aoifleet lab                                    # prints what to try; ends with Ctrl-C

@@ -4,12 +4,14 @@ package main
 
 import (
 	"crypto/ed25519"
+	"crypto/sha256"
 	"crypto/x509"
 	"encoding/base64"
 	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -142,12 +144,23 @@ func TestSecretsStayWhereTheyBelong(t *testing.T) {
 		secretsOf(t, known, f.CertificateFile(name))
 	}
 	known.addIdentity(t, f.IdentityFile())
+	password := f.CertificateFile("sftp-password")
+	if err := os.WriteFile(password, []byte("the password of the SFTP source\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	known.add([]byte("the password of the SFTP source"))
+	known.addBase64([]byte("the password of the SFTP source"))
+	digest := sha256.Sum256([]byte("the password of the SFTP source"))
+	known.add(fmt.Appendf(nil, "%x", digest))
+	setting := []string{"secret", "set", lab.SourcePassword, "--from-file", password, "--limit", "well"}
 
 	stop := arguments(known)
 	for _, args := range [][]string{
 		{"plan", "--out", f.Dir() + "/plan.json"}, {"rotate", "--plan", f.Dir() + "/plan.json", "--dry-run"}, {"rotate", "--yes", "-o", "json"}, {"rotate", "--yes"}, {"status", "-o", "json"}, {"status"},
 		{"certificate", "inspect", f.CertificateFile(lab.NewCertificate)},
 		{"rotate", "--yes", "--certificate", f.IdentityFile()},
+		append(setting, "--dry-run"), append(setting, "--dry-run", "-o", "json"), append(setting, "--yes", "-o", "json", "--report", f.Dir()+"/run.html"), append(setting, "--yes"),
+		{"backups", "list", "-o", "json"}, {"runs", "show", "last"}, {"rollback", "last", "--yes", "-o", "json"}, {"status", "-o", "json"}, setting,
 		{"plan", "-i", f.CertificateFile(lab.NewCertificate)},
 	} {
 		_, stdout, stderr := call(f, args...)
@@ -255,8 +268,10 @@ func checkFiles(t *testing.T, f *lab.Fleet, known secrets, least int) {
 
 func mayHold(path string) bool {
 	switch {
-	case path == "/id_ed25519", strings.HasPrefix(path, "/certs/"), strings.HasSuffix(path, lab.CertificatePath):
+	case path == "/id_ed25519", strings.HasPrefix(path, "/certs/"), strings.HasSuffix(path, lab.CertificatePath), strings.HasSuffix(path, "/secrets/"+lab.SourcePassword):
 		return true
 	}
-	return strings.Contains(path, "/root/var/lib/aoifleet/"+lab.Unit+"/backups/") && strings.HasSuffix(path, "/certificate")
+	_, kept, ok := strings.Cut(path, "/root/var/lib/aoifleet/"+lab.Unit+"/")
+	// A receipt has digests.
+	return ok && (slices.Contains([]string{"confirmed", "rolled-back"}, kept) || strings.HasPrefix(kept, "backups/") && slices.Contains([]string{"certificate", "receipt"}, filepath.Base(kept)))
 }

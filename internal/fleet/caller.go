@@ -42,6 +42,7 @@ type Request struct {
 	// Certificates is what the procedure needs of the hosts' certificates.
 	Certificates  Certificates
 	Configuration Configuration // how the agents' configurations change; zero value: they stay
+	Secret        *NewSecret    // a secret to set; nil: none
 	NoLogin       bool          // no host is logged in to, so passwords are not needed
 	Offline       bool          // nothing is contacted and no program started: there are no routes
 }

@@ -95,6 +95,9 @@ func open(ctx context.Context, c Caller, r Request, inv *inventory.Inventory, ho
 	if err == nil {
 		err = f.prepare()
 	}
+	if err == nil {
+		err = f.readSecrets(ctx)
+	}
 	if err != nil {
 		f.Close()
 		return nil, err

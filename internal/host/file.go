@@ -28,6 +28,7 @@ type File struct {
 	Digest     string // SHA-256, lower-case hex; "none" if there is no file
 	Unsafe     string // a folder of the path that users other than root and the file's owner can write
 	Untrusted  string // why a path in the agent's configuration is not trusted; "": it is
+	Makeable   bool   // its folder is missing (nodir), and MakeFolder may create it
 	Guarded    bool   // non-root users can write a folder of the path; also set if it is Unsafe
 	ReadOnly   bool   // not even root can write its folder
 }
@@ -73,7 +74,8 @@ func (file *foundFile) facts() File {
 	get := func(key string) string { return display.Plain(file.fields[key], 4096) }
 	f := File{
 		Path: file.path, Real: get("real"), Kind: clean(get("kind")), Folder: get("folder"), Digest: "none",
-		Unsafe: get("unsafe"), Untrusted: clean(get("untrusted")), Guarded: get("guarded") != "", ReadOnly: get("readonly") != "",
+		Makeable: get("kind") == "nodir" && get("makes") != "",
+		Unsafe:   get("unsafe"), Untrusted: clean(get("untrusted")), Guarded: get("guarded") != "", ReadOnly: get("readonly") != "",
 	}
 	if f.Kind != "file" {
 		return f
@@ -85,6 +87,14 @@ func (file *foundFile) facts() File {
 		f.Changed = seconds(a[5])
 	}
 	return f
+}
+
+// factsOf returns files without their bytes.
+func factsOf(list []*foundFile) (files []File) {
+	for _, file := range list {
+		files = append(files, file.facts())
+	}
+	return files
 }
 
 // whole returns the file with its bytes, if they have its digest. The host reads the file

@@ -54,8 +54,20 @@ type Observation struct {
 	Latest       *Latest // with ObserveOptions.Latest; nil: the host did not report it
 	// Configuration is the agent's configuration as a file, with ObserveOptions.Configuration.
 	Configuration *Content
+	// Others are the facts of ObserveOptions.Files, without their bytes.
+	Others []File
 	// Unnamed is then why the configuration's text does not tell the certificate: Provider is nil.
 	Unnamed *problem.Error
+}
+
+// Other returns one of Others; the zero File if it is not among them.
+func (o *Observation) Other(path string) File {
+	for _, f := range o.Others {
+		if f.Path == path {
+			return f
+		}
+	}
+	return File{}
 }
 
 // Receipt is the record of a transaction on the host.
@@ -117,6 +129,7 @@ type found struct {
 	recs   []Receipt
 
 	configuration *foundFile
+	others        []*foundFile // ObserveOptions.Files
 	savedFiles    []*foundFile // of the run of ObserveOptions.Saved
 
 	backups  []Backup
@@ -149,6 +162,9 @@ func parseFound(out []byte) *found {
 		case "configuration":
 			f.last = &foundFile{path: text, fields: map[string]string{}}
 			f.configuration = f.last
+		case "other":
+			f.last = &foundFile{path: text, fields: map[string]string{}}
+			f.others = append(f.others, f.last)
 		case "receipt":
 			f.recs = append(f.recs, parseReceipt(text))
 		case "receipt_alive", "receipt_left", "receipt_armed", "receipt_pid":
@@ -168,7 +184,7 @@ func parseFound(out []byte) *found {
 			f.saved.WriteString(text + "\n")
 		case "observed":
 			f.done = true
-		case "kind", "real", "folder", "guarded", "unsafe", "untrusted", "readonly", "attributes", "digest", "no_openssl", "about", "pem", "content",
+		case "kind", "real", "folder", "guarded", "unsafe", "untrusted", "readonly", "makes", "attributes", "digest", "no_openssl", "about", "pem", "content",
 			"saved_real", "saved_old", "saved_new":
 			f.ofFile(key, text)
 		default:
@@ -240,7 +256,7 @@ func (f *found) observation(agent inventory.Agent) (*Observation, error) {
 	o := &Observation{
 		Clock: clock, Machine: machineOf(f.fields["machine"]),
 		Unit: f.unitState(clock, uptime), Denied: display.Sanitise(f.fields["denied"], 400),
-		Receipts: f.recs, AtWork: f.fields["at_work"] != "", Backups: f.backups, Leftover: f.leftover,
+		Others: factsOf(f.others), Receipts: f.recs, AtWork: f.fields["at_work"] != "", Backups: f.backups, Leftover: f.leftover,
 	}
 	if info, err := certificate.ParsePublic([]byte(f.saved.String())); err == nil {
 		o.Saved = shown(info)

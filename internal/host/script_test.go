@@ -61,7 +61,7 @@ func TestEachVerbHasItsParts(t *testing.T) {
 		return strings.Contains(text, name) && regexp.MustCompile(`(?m)(^|[;&|({!] *|then |else |do |\) |^ +)`+name+`($|[ ;)])`).MatchString(text)
 	}
 	diagnosing := map[string]bool{"gather": true, "diags_places": true, "copy_time": true, "sweep_work": true}
-	for _, verb := range []string{"observe", "stage", "discard", "rotate", "prune", "examine", "latest", "recover", "diagnose", "rehearse", "install"} {
+	for _, verb := range []string{"observe", "stage", "discard", "rotate", "prune", "examine", "latest", "recover", "diagnose", "rehearse", "inspect", "makefolder", "install"} {
 		text := scriptWithout(slices.Collect(maps.Values(onlyFor))...)
 		if name := onlyFor[verb]; name != "" {
 			text += part(name)

@@ -17,6 +17,7 @@ type Unit struct {
 	Restarts                                            int
 	Started                                             time.Time     // by the host's clock; zero: not running
 	StopTime, StartTime                                 time.Duration // systemd's time-outs; 0: unknown, Endless: none
+	User, Group                                         string        // as the unit names them; "": root, and the user's group
 }
 
 // Endless means no time-out (infinity in systemd.service(5)).
@@ -24,7 +25,8 @@ const Endless = time.Duration(math.MaxInt64)
 
 func (f *found) unitState(clock time.Time, uptime time.Duration) Unit {
 	u := Unit{Type: f.unit["Type"], Load: f.unit["LoadState"], Active: f.unit["ActiveState"], Sub: f.unit["SubState"],
-		File:         f.unit["UnitFileState"],
+		File: f.unit["UnitFileState"],
+		User: f.unit["User"], Group: f.unit["Group"],
 		InvocationID: f.unit["InvocationID"], Result: f.unit["Result"],
 		StopTime: parseSpan(f.unit["TimeoutStopUSec"]), StartTime: parseSpan(f.unit["TimeoutStartUSec"])}
 	if id := f.unit["Id"]; ownName.MatchString(id) {

@@ -106,8 +106,11 @@ type ObserveOptions struct {
 	// Certificate is the path of the certificate, instead of the one that the agent's
 	// configuration on the host names; "": that one. The operator has named it.
 	Certificate string
-	Command     bool // run health.command, which may take up to health.timeout
-	Latest      bool // what only status shows: Observation.Latest
+	// Files are paths of further files: Observation.Others. The agent's configuration names them,
+	// so a path that its user can have chosen may only lead to that user's own file.
+	Files   []string
+	Latest  bool // what only status shows: Observation.Latest
+	Command bool // run health.command, which may take up to health.timeout
 }
 
 // Observe reads the state of the host and changes nothing. It runs health.command only if
@@ -146,7 +149,7 @@ func (v *VM) observe(ctx context.Context, options ObserveOptions) (*Observation,
 	file := f.file(o.Provider.Path)
 	if file == nil {
 		// The script does not find a path in every form that YAML allows.
-		options.Configuration = false
+		options.Configuration, options.Files = false, nil
 		if f, err = v.look(ctx, o.Provider.Path, agent, options); err != nil {
 			return o, err
 		}
@@ -166,6 +169,9 @@ func (v *VM) look(ctx context.Context, path string, agent inventory.Agent, optio
 	}
 	if path != "" {
 		values = append(values, value{"path", path})
+	}
+	for _, other := range options.Files {
+		values = append(values, value{"also", other})
 	}
 	if v.run.Stages {
 		v.conn.Prefetch()
@@ -287,6 +293,28 @@ func (v *VM) unstage() {
 	if v.conn.Remove(ctx, v.stage, "certificate") == nil {
 		v.stage = ""
 	}
+}
+
+// MakeFolder creates the folder of a file for the agent's user, with mode 0700, if it is missing,
+// and returns the facts of the file. See File.Makeable.
+func (v *VM) MakeFolder(ctx context.Context, path string) (File, error) {
+	values := append(v.common(), value{"config", v.host.Agent.Config}, value{"path", path})
+	out, err := v.do(ctx, stageTimeout, "makefolder", values)
+	if err != nil {
+		return File{}, err
+	}
+	f := parseFound(out)
+	if msg, ok := f.fields["error"]; ok {
+		return File{}, hostSaid(msg)
+	}
+	if f.fields["result"] != "made" || len(f.others) != 1 || f.others[0].path != path {
+		return File{}, cutShort(out)
+	}
+	file := f.others[0].facts()
+	if p := file.Problem(); p != nil {
+		return file, p
+	}
+	return file, nil
 }
 
 // Discard removes a staged file that was not used; the VM may have a new connection.

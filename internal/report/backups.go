@@ -30,11 +30,21 @@ func BackupsHosts(entries []rollout.Entry) []Host {
 		}
 		hosts[i].Backups = []Backup{}
 		for _, b := range e.Seen.Backups {
-			hosts[i].Backups = append(hosts[i].Backups, Backup{b.Run, b.Old, b.New, e.Seen.Replaced(b)})
+			hosts[i].Backups = append(hosts[i].Backups, backupOf(e, b))
 		}
 	}
 	return hosts
 }
+
+func backupOf(e rollout.Entry, b host.Backup) Backup {
+	shown := Backup{b.Run, b.Old, b.New, e.Seen.Replaced(b)}
+	if ofSecret(b) {
+		shown.Old, shown.New = notShown(b.Old), notShown(b.New)
+	}
+	return shown
+}
+
+func ofSecret(b host.Backup) bool { return b.What == rollout.SecretFile }
 
 // Backups prints a line for each backup, the oldest of a host first.
 func (v View) Backups(w io.Writer, entries []rollout.Entry) {
@@ -48,7 +58,7 @@ func (v View) Backups(w io.Writer, entries []rollout.Entry) {
 			fmt.Fprintf(t, "%s\t-\t-\tno backup\n", e.Host.Name)
 		default:
 			for _, b := range e.Seen.Backups {
-				fmt.Fprintf(t, "%s\t%s\t%.16s\t%s\n", e.Host.Name, b.Run, b.Old, backupNote(e, b))
+				fmt.Fprintf(t, "%s\t%s\t%.16s\t%s\n", e.Host.Name, b.Run, backupOf(e, b).Old, backupNote(e, b))
 			}
 		}
 	}

@@ -112,7 +112,7 @@ type Host struct {
 type File struct {
 	What    string `json:"what"`
 	Path    string `json:"path"`
-	Old     string `json:"old"` // SHA-256; none: there is no file
+	Old     string `json:"old"` // SHA-256; none: there is no file; "not shown" of a secret
 	New     string `json:"new"`
 	Changed bool   `json:"changed"`        // in a plan: to be changed
 	Diff    string `json:"diff,omitempty"` // in a plan
@@ -232,11 +232,23 @@ func PlanHosts(p *rollout.Plan) []Host {
 	return hosts
 }
 
+// notShown returns what is shown instead of the digest of a secret, by which it could be guessed.
+func notShown(digest string) string {
+	if digest == "none" {
+		return digest
+	}
+	return "not shown"
+}
+
 // filesOf returns the files of a host besides its certificate; changed is whether those that are
 // not as wanted are replaced.
 func filesOf(e rollout.Entry, changed bool) (list []File) {
 	for _, w := range e.Files {
-		list = append(list, File{What: w.What, Path: shortText(w.Seen.Path), Old: w.Seen.Digest, New: w.Digest(), Changed: changed && w.Changes()})
+		f := File{What: w.What, Path: shortText(w.Seen.Path), Old: w.Seen.Digest, New: w.Digest(), Changed: changed && w.Changes()}
+		if w.Secret() {
+			f.Old, f.New = notShown(f.Old), notShown(f.New)
+		}
+		list = append(list, f)
 	}
 	return list
 }

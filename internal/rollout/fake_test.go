@@ -236,6 +236,10 @@ func (h *fakeHost) Diagnose(_ context.Context, d host.Diagnosis) (*host.Diagnost
 	return &host.Diagnostics{Size: int64(len(h.zip)), SHA256: "digest"}, err
 }
 
+func (h *fakeHost) MakeFolder(_ context.Context, path string) (host.File, error) {
+	return host.File{Path: path, Kind: "missing", Digest: "none"}, h.call("makefolder", nil)
+}
+
 func (h *fakeHost) Prune(context.Context) (int, error) { return 0, h.call("prune", nil) }
 
 func (h *fakeHost) InstallHelper(context.Context) (host.Installed, error) {

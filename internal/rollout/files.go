@@ -23,6 +23,18 @@ type Wanted struct {
 	Remarks     []string       // what the operator should know about the new bytes
 }
 
+// Secret reports whether the file is a secret: neither its bytes nor a digest of them is shown, from
+// which a password could be guessed.
+func (w Wanted) Secret() bool {
+	return w.What == SecretFile || strings.HasPrefix(w.What, SecretFile+" ")
+}
+
+// SecretFile is how the Wanted.What of a secret begins; a blank and its name may follow.
+const SecretFile = "secret"
+
+// makesFolder reports whether the folder of the file is created before the change.
+func (w Wanted) makesFolder() bool { return w.Secret() && w.Seen.Makeable }
+
 // Digest returns the SHA-256 of the file as it should be.
 func (w Wanted) Digest() string {
 	if w.Data == nil {
@@ -103,7 +115,8 @@ func (e Entry) parts() (list []part) {
 // part returns the file as one of a change, which replaces it or leaves it as it is.
 func (w Wanted) part(swap bool) part {
 	what, _, _ := strings.Cut(w.What, " ")
-	return part{host.FileChange{Seen: w.Seen, Digest: w.Digest(), Length: len(w.Data), Swap: swap, Owner: w.Owner, Mode: w.Mode, Trust: true}, what, w.Data}
+	// The agent's configuration names the secrets, and its user may be able to write that.
+	return part{host.FileChange{Seen: w.Seen, Digest: w.Digest(), Length: len(w.Data), Swap: swap, Owner: w.Owner, Mode: w.Mode, Trust: !w.Secret()}, what, w.Data}
 }
 
 // withFiles returns c with the files of e. The agent is only restarted if all are right.
@@ -144,7 +157,7 @@ func (e Entry) thumbprint() string {
 
 // again returns the options with which the host is observed once more, after a change.
 func (e Entry) again(o host.ObserveOptions) host.ObserveOptions {
-	o.Configuration = len(e.Files) > 0
+	o.Configuration, o.Files = len(e.Files) > 0, e.Paths
 	if e.Moved {
 		o.Certificate = e.Provider.Path
 	}
@@ -167,13 +180,17 @@ func (w Wanted) now(seen *host.Observation) host.File {
 			return f
 		}
 	}
-	return host.File{}
+	return seen.Other(w.Seen.Path)
 }
 
 // replacedFile names a file that is not as it should be in an observation; "": all are.
 func (e Entry) replacedFile(seen *host.Observation) string {
 	for _, w := range e.Files {
-		if now := w.now(seen); now.Digest != w.Digest() {
+		now := w.now(seen)
+		if now.Digest != w.Digest() && w.Secret() {
+			return "the " + w.What + " was replaced"
+		}
+		if now.Digest != w.Digest() {
 			return "the " + w.What + " was replaced: live is sha256 " + oneLine(shortValue(now.Digest))
 		}
 	}

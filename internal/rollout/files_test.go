@@ -110,3 +110,45 @@ func TestFilesAfterRecovery(t *testing.T) {
 		}
 	})
 }
+
+// TestFolderOfASecretIsMade before the change, once; the plan keeps what it saw. Of another file
+// a missing folder is a reason to refuse.
+func TestFolderOfASecretIsMade(t *testing.T) {
+	f := newFakeFleet("a")
+	target := f.targets("a")[0]
+	for _, name := range []string{"key", "phrase"} {
+		target.Files = append(target.Files, Wanted{What: SecretFile + " " + name, Data: []byte("x"), Seen: host.File{Path: "/s/" + name, Kind: "nodir", Digest: "none", Makeable: true}})
+	}
+	target.FilesOnly = true
+	res := &Result{Entry: decide(target, Look{Seen: healthy()}, false)}
+	if res.Action != Change || res.Reason != "new secret key, new secret phrase" {
+		t.Fatalf("%s, %q", res.Action, res.Reason)
+	}
+	if err := makeFolders(t.Context(), &fakeHost{fakeVM: f.vms["a"]}, res); err != nil {
+		t.Fatal(err)
+	}
+	if res.Files[0].Seen.Kind != "missing" || res.Files[1].Seen.Kind != "missing" || target.Files[0].Seen.Kind != "nodir" || strings.Join(res.Notes, "|") != "created the folder /s" {
+		t.Errorf("%+v, %q", res.Files, res.Notes)
+	}
+	target.Files[0].What = "configuration"
+	if e := decide(target, Look{Seen: healthy()}, false); e.Outcome != Refused {
+		t.Errorf("%s %s", e.Action, e.Outcome)
+	}
+}
+
+// TestSecretIsNotShown: no message has a digest of it, and its path is not trusted.
+func TestSecretIsNotShown(t *testing.T) {
+	w := Wanted{What: SecretFile + " pw", Seen: host.File{Path: "/s/pw", Kind: "file", Digest: strings.Repeat("a", 64)}, Data: []byte("x")}
+	e := Entry{Target: Target{Files: []Wanted{w}, FilesOnly: true, Paths: []string{"/s/pw"}}, Seen: healthy()}
+	now := &host.Observation{Others: []host.File{w.Seen}}
+	if got := e.replacedFile(now); got != "the secret pw was replaced" {
+		t.Errorf("%q", got)
+	}
+	now.Others[0].Digest = w.Digest()
+	if got := e.replacedFile(now); got != "" || e.isAsBefore(now) || strings.Join(e.again(host.ObserveOptions{}).Files, " ") != "/s/pw" {
+		t.Errorf("%q", got)
+	}
+	if c := e.withFiles(host.Change{}); c.Trust || c.What != "secret" || c.File.Path != "/s/pw" || c.Configuration != nil {
+		t.Errorf("%+v", c)
+	}
+}

@@ -67,6 +67,7 @@ type Target struct {
 	Command     string          // that prints the certificate, as in the inventory; "": another source
 	Certificate *certificate.Certificate
 	Files       []Wanted // other files that it should have
+	Paths       []string // of Files that are observed by their paths, see host.ObserveOptions.Files
 	FilesOnly   bool     // whatever its certificate is, it stays
 	// Next is what the new configuration says, and Provider whose certificate it names; nil:
 	// the configuration stays, or names none.

@@ -20,7 +20,7 @@ func fileProblem(e Entry) *problem.Error {
 		if w.Problem != nil {
 			return w.Problem
 		}
-		if reason := w.Seen.Problem(); reason != nil && w.Changes() {
+		if reason := w.Seen.Problem(); reason != nil && w.Changes() && !w.makesFolder() {
 			return reason
 		}
 	}

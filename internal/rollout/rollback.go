@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"path"
 	"slices"
 	"strings"
 	"time"
@@ -83,6 +84,8 @@ func savedFiles(b host.Backup, live *host.Content) (files []Wanted) {
 	for i, f := range b.Files {
 		w := Wanted{What: "file " + oneLine(f.Path), Seen: f.File, New: f.Old}
 		switch {
+		case b.What == SecretFile: // and so are its other files
+			w.What = SecretFile + " " + path.Base(oneLine(f.Path))
 		case i == 0:
 			w.What = cmp.Or(b.What, "certificate")
 		case f.Data != nil:

@@ -2,6 +2,8 @@ package rollout
 
 import (
 	"context"
+	"path"
+	"slices"
 
 	"github.com/aoifleet/aoifleet/internal/host"
 )
@@ -124,6 +126,9 @@ func (a *apply) transact(ctx context.Context, i int) (Host, *host.Report, error)
 	onStep := func(name string) { a.Events(step(res.Host, name)) }
 	for again := false; err == nil; again = true {
 		onStep("rotate") // before anything happens, so that the journal has it
+		if err := makeFolders(ctx, h, res); err != nil {
+			return h, &host.Report{Ending: host.Refused, Problem: host.AsProblem(err)}, nil
+		}
 		report := h.Rotate(ctx, a.change(res.Entry), onStep)
 		if report.Ending != host.Unsent {
 			return h, report, nil
@@ -135,6 +140,26 @@ func (a *apply) transact(ctx context.Context, i int) (Host, *host.Report, error)
 		}
 	}
 	return nil, nil, err
+}
+
+// makeFolders creates the folders of new secrets where they are missing. They stay, whatever
+// becomes of the change: an empty folder is no harm.
+func makeFolders(ctx context.Context, h Host, res *Result) error {
+	for i, w := range res.Files {
+		if !w.makesFolder() {
+			continue
+		}
+		seen, err := h.MakeFolder(ctx, w.Seen.Path)
+		if err != nil {
+			return err
+		}
+		res.Files = slices.Clone(res.Files) // the plan's are as it saw them
+		res.Files[i].Seen = seen
+		if note := "created the folder " + path.Dir(oneLine(seen.Path)); !slices.Contains(res.Notes, note) {
+			res.Notes = append(res.Notes, note)
+		}
+	}
+	return nil
 }
 
 // succeeded returns the outcome of e if its transaction succeeds.

@@ -29,6 +29,7 @@ type Host interface {
 	Prune(ctx context.Context) (removed int, err error)
 	InstallHelper(ctx context.Context) (host.Installed, error)
 	Diagnose(ctx context.Context, d host.Diagnosis) (*host.Diagnostics, error)
+	MakeFolder(ctx context.Context, path string) (host.File, error)
 	DialContext(ctx context.Context, network, address string) (net.Conn, error)
 	Close() error
 }
@@ -110,7 +111,14 @@ func (r *Runner) observeWanted(ctx context.Context, h Host, t *Target, options h
 	if err != nil || r.Want == nil {
 		return seen, err
 	}
-	if r.Want(t, seen); t.FilesOnly || t.Provider == nil {
+	r.Want(t, seen)
+	if options.Files = t.Paths; len(t.Paths) > 0 {
+		if seen, err = h.Observe(ctx, options); err != nil {
+			return seen, err
+		}
+		r.Want(t, seen)
+	}
+	if t.FilesOnly || t.Provider == nil {
 		return seen, nil
 	}
 	if t.Moved = t.Provider.Path != seen.File.Path; t.Moved {

@@ -27,8 +27,8 @@ const (
 
 // fromCommand runs the command of a password. Its standard error is not shown, because it
 // may contain the secret.
-func fromCommand(ctx context.Context, line string) (string, error) {
-	out, err := run(ctx, line, MaxSize, nil)
+func fromCommand(ctx context.Context, line string, most int) (string, error) {
+	out, err := run(ctx, line, most, nil)
 	return string(out), err
 }
 

@@ -66,6 +66,7 @@ type Resolver struct {
 type readKey struct {
 	source   secretsource.Source
 	question string
+	file     bool // of any form, for GetFile
 }
 
 type read struct {
@@ -90,8 +91,11 @@ func (r *Resolver) OnRead(known func(text string)) { r.known = known }
 // azureuser". A terminal has no time limit, a command one minute. The error is a
 // *problem.Error of class usage, or that of a context which ended.
 func (r *Resolver) Get(ctx context.Context, s secretsource.Source, what string) (Value, error) {
-	key := readKey{source: s}
-	if s.Ask {
+	return r.get(ctx, readKey{source: s}, what)
+}
+
+func (r *Resolver) get(ctx context.Context, key readKey, what string) (Value, error) {
+	if key.source.Ask {
 		key.question = what
 	}
 	r.mu.Lock()
@@ -101,7 +105,7 @@ func (r *Resolver) Get(ctx context.Context, s secretsource.Source, what string) 
 		r.reads[key] = it
 		go func() {
 			defer close(it.done)
-			it.value, it.err = r.read(s, what)
+			it.value, it.err = r.read(key, what)
 		}()
 	}
 	r.mu.Unlock()

@@ -12,29 +12,37 @@ import (
 	"github.com/aoifleet/aoifleet/internal/display"
 	"github.com/aoifleet/aoifleet/internal/localfile"
 	"github.com/aoifleet/aoifleet/internal/problem"
-	"github.com/aoifleet/aoifleet/internal/secretsource"
 )
 
 // read reads the secret from its source.
-func (r *Resolver) read(s secretsource.Source, what string) (Value, error) {
+func (r *Resolver) read(key readKey, what string) (Value, error) {
 	var text string
 	var err error
+	s, most := key.source, MaxSize
+	if key.file {
+		most = MaxFile
+	}
 	switch {
 	case s.Ask:
 		text, err = r.fromTerminal(what)
 	case s.File != "":
-		text, err = fromFile(s.File)
+		text, err = fromFile(s.File, most)
 	case s.Env != "":
 		text, err = r.fromEnv(s.Env)
 	case s.Command != "":
-		text, err = fromCommand(r.ctx, s.Command)
+		text, err = fromCommand(r.ctx, s.Command, most)
 	default:
 		err = &problem.Error{Class: problem.Usage, Message: "no source is named"}
 	}
 	if err != nil {
 		return Value{}, err
 	}
-	if text, err = oneLine(text); err != nil {
+	if !key.file {
+		text, err = oneLine(text)
+	} else if p := CheckText(text); p != nil {
+		err = p
+	}
+	if err != nil {
 		return Value{}, err
 	}
 	if r.known != nil {
@@ -90,7 +98,7 @@ func (r *Resolver) fromEnv(name string) (string, error) {
 
 // fromFile reads a file, which only its owner may access, as ssh requires of private
 // keys. It calls Stat first, because opening a FIFO blocks.
-func fromFile(path string) (string, error) {
+func fromFile(path string, most int) (string, error) {
 	info, err := os.Stat(path)
 	if err != nil {
 		return "", fileProblem(path, err)
@@ -113,7 +121,7 @@ func fromFile(path string) (string, error) {
 	if how != "" {
 		return "", problem.New(problem.Usage, display.MakePrivate(path), "%s can be read or written by others (%s)", path, how)
 	}
-	text, err := io.ReadAll(io.LimitReader(f, MaxSize+3)) // one too many, and the newline
+	text, err := io.ReadAll(io.LimitReader(f, int64(most)+3)) // one too many, and the newline
 	if err != nil {
 		return "", fileProblem(path, err)
 	}

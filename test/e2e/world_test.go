@@ -116,8 +116,8 @@ func (w *world) run(verb, certificate string, rollout map[string]any, more ...st
 		Defaults: defaults}); err != nil {
 		w.t.Fatal(err)
 	}
-	args := append([]string{verb, "-i", inventory, "-o", "json"}, more...)
-	if slices.Contains([]string{"rotate", "rollback", "recover", "install-helper"}, verb) {
+	args := slices.Concat(strings.Fields(verb), []string{"-i", inventory, "-o", "json"}, more)
+	if verb, _, _ := strings.Cut(verb, " "); slices.Contains([]string{"rotate", "rollback", "recover", "install-helper", "secret"}, verb) {
 		args = append(args, "--yes")
 	}
 	cmd := w.fleet.Command(w.t.Context(), w.program, args...)

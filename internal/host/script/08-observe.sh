@@ -19,6 +19,7 @@ observe() {
     each_path observe_certificate
     # In a subshell, because the look at the log uses the facts of the certificate.
     [ "$configuration" = no ] || (observe_configuration)
+    [ -z "$also" ] || (observe_others)
     observe_log
     observe_state
     value=$(stat -f -c '%a %S' -- "$ROOT/var/lib") || value='0 0'
@@ -127,6 +128,29 @@ observe_configuration() {
     [ "$real" = "$config_real" ] || kind=moved
     say_file && [ "$live" != large ] || return 0
     contents "$place" "$leaf" | base64 -w 8000 | sed 's/^/content=/'
+}
+
+# observe_others prints the facts of further files, which the agent's configuration names.
+observe_others() {
+    paths=$also by_inventory=no
+    each_path observe_other
+}
+
+observe_other() {
+    say other "$path"
+    stat_path
+    say_file || [ "$kind" != nodir ] || ! may_make_folder || say makes yes
+}
+
+# may_make_folder reports whether root may create the folder of $path for the agent's user: only
+# it is missing, and root alone can write the folders above it and the configuration that names
+# it. Elsewhere a folder of that user may give rights, as a unit's drop-ins do.
+may_make_folder() {
+    in_it=$path path=${path%/*}
+    [ -n "$path" ] && stat_path && [ "$kind:$guarded$config_open" = missing: ]
+    set -- $?
+    path=$in_it
+    return "$1"
 }
 
 observe_certificate() {

@@ -30,6 +30,7 @@ run_verb() {
     [ "$verb" = examine ] || check_tools
     [ -O "$ROOT/proc" ] || refuse sudo 'the host does not run the script as root; does a start-up file of the login shell run another shell?'
     case $verb in
+    makefolder) [ -z "$helper" ] || refuse configuration 'the helper changes only the certificate' ;;
     observe | examine | latest | stage | discard | rotate | rehearse | recover | prune | diagnose) ;;
     # With a salt of its choice a caller could guess passwords.
     inspect) [ -z "$helper" ] || refuse configuration 'the helper looks at no secrets' ;;

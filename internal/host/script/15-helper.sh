@@ -38,7 +38,7 @@ EOF
 # confine refuses what the caller must not choose.
 confine() {
     me=$(id -u) asked=$path asked_real=$real
-    [ "$files$new_owner$new_mode$what$new_port" = 1 ] || refuse configuration 'the helper changes only the certificate, and keeps its owner and mode'
+    [ "$files$new_owner$new_mode$what$new_port$also" = 1 ] || refuse configuration 'the helper changes only the certificate, and keeps its owner and mode'
     check_values
     # The receipt would report it instead of what is in the file.
     # shellcheck disable=SC2034
