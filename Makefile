@@ -29,21 +29,21 @@ dist-check: ## dist built twice, in different folders, and compared byte for byt
 demo: build ## rotate an embedded fleet of 12 VMs, one of which fails (Linux)
 	@./aoifleet demo
 
-# make test runs these without the race detector, which makes them three times as expensive:
-# packages without goroutines, and the whole program, whose parts are tested with it. make
-# matrix-full runs all with it. What is not in this list is tested with it.
-NO_RACE = cmd/aoifleet docs internal/certificate internal/inventory internal/planfile internal/report test/model
+# make test runs these without the race detector, which makes them up to three times as expensive:
+# packages without goroutines, the host's script, and the whole program, whose parts are tested
+# with it. make matrix-full runs all with it. What is not in this list is tested with it.
+NO_RACE = internal/host cmd/aoifleet docs internal/certificate internal/configuration internal/inventory internal/planfile internal/report
 # make matrix runs these stories of the whole program with it: signals, many hosts at once,
 RACED_STORIES = ^TestSignal|^TestSecrets|^TestScript$$/^(carry-on|interrupted|live-view|lost|next-after-stop|renew-signals|second-signal|steering|waves)$$
 # and the most expensive ones, which make test leaves to it.
-LONG_STORIES = ^TestPipelines$$|^TestScript$$/^(certificate-in-keyvault|doctor-faults|keyvault|lab|lab-azure|register|renew-keyvault|renew-killed|renew-refused|saved-plan-drift)$$
+LONG_STORIES = ^TestPipelines$$|^TestHintsMend$$|^TestScript$$/^(certificate-in-keyvault|certificate-list|doctor-faults|helper|keyvault|lab|lab-azure|pipeline|register|renew-keyvault|renew-killed|renew-once|renew-refused|saved-plan-drift|saved-plan-edited)$$
 
 test: ## all tests that need only Go; more if OpenSSH and openssl are installed
 	@$(MAKE) --no-print-directory -j2 test-plain test-race
 
 # make check runs vet, of which go test would run a part. What takes longest begins first.
 test-race:
-	go test $(RACE) -vet=off -p 2 -parallel 4 -timeout 30m ./internal/host ./internal/remote $$(go list ./... | grep -vE '/($(subst $(space),|,$(NO_RACE)))$$')
+	go test $(RACE) -vet=off -p 2 -parallel 4 -timeout 30m ./internal/remote $$(go list ./... | grep -vE '/($(subst $(space),|,$(NO_RACE) test/model))$$')
 
 test-plain:
 	go test -vet=off -p 2 -parallel 4 -timeout 30m -skip '$(LONG_STORIES)' $(addprefix ./,$(NO_RACE))
@@ -77,7 +77,8 @@ matrix: ## a fault at every step of a rotation on the embedded fleet; the host's
 
 matrix-waits:
 	go test -tags matrix -count=1 -parallel 24 -timeout 20m ./test/matrix
-	go test $(RACE) -count=1 -parallel 4 -timeout 20m -run '$(RACED_STORIES)|$(LONG_STORIES)' ./cmd/aoifleet
+	go test -count=1 -parallel 4 -timeout 20m -run '$(LONG_STORIES)' ./cmd/aoifleet
+	go test $(RACE) -count=1 -parallel 4 -timeout 20m -run '$(RACED_STORIES)' ./cmd/aoifleet
 
 matrix-computes:
 	go test -count=1 -run TestSimulation ./internal/rollout -runs 100000
