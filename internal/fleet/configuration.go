@@ -135,7 +135,9 @@ func (f *Fleet) want(t *rollout.Target, seen *host.Observation) {
 	w := rollout.Wanted{What: "configuration", Seen: old.File, Problem: cmp.Or(host.HelperProblem(*t.Host), old.Problem())}
 	if w.Problem == nil {
 		data, err := f.next.make(t.Host, old)
-		w.Data, w.Problem = data, problemOf(err)
+		if w.Problem = problemOf(err); w.Problem == nil {
+			w.Data = append([]byte{}, data...) // not nil, which would leave the file as it is
+		}
 	}
 	if w.Problem == nil && w.Changes() {
 		w.Diff = configuration.Diff(old.File.Path, old.Data, w.Data)

@@ -104,8 +104,9 @@ type ObserveOptions struct {
 	// Then a problem of its text is Observation.Unnamed, and no error.
 	Configuration bool
 	// Certificate is the path of the certificate, instead of the one that the agent's
-	// configuration on the host names; "": that one. The operator has named it.
+	// configuration on the host names; "": that one.
 	Certificate string
+	Trust       bool // Certificate is the operator's, not from what the host has sent
 	// Files are paths of further files: Observation.Others. The agent's configuration names them,
 	// so a path that its user can have chosen may only lead to that user's own file.
 	Files   []string
@@ -163,7 +164,7 @@ func (v *VM) observe(ctx context.Context, options ObserveOptions) (*Observation,
 
 func (v *VM) look(ctx context.Context, path string, agent inventory.Agent, options ObserveOptions) (*found, error) {
 	values := append(v.common(), value{"config", agent.Config}, value{"saved", options.Saved},
-		value{"by_inventory", yes(agent.CertificatePath != "")})
+		value{"by_inventory", yes(v.host.Agent.CertificatePath != "" || options.Trust)})
 	if options.Configuration { // an earlier script does not know the key
 		values = append(values, value{"configuration", "yes"})
 	}

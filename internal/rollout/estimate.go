@@ -46,7 +46,7 @@ func (p *Plan) Estimate(cost Cost) time.Duration {
 // longestWatch returns how long the watch after the restart of a healthy agent takes at most:
 // an upload that ends it may come at once.
 func (e Entry) longestWatch() time.Duration {
-	if e.Seen == nil || len(e.Seen.Uploaders()) == 0 || e.Backup != nil {
+	if e.Seen == nil || len(e.uploaders()) == 0 || e.Backup != nil {
 		return e.Host.Health.Window
 	}
 	return e.Host.Health.Window + e.Host.Health.ProofTimeout

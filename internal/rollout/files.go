@@ -85,9 +85,9 @@ func (e Entry) install() Action {
 	return Change
 }
 
-// wanted names what should be live on the host.
+// wanted names what should be live on the host, or what is changed there.
 func (e Entry) wanted() string {
-	if e.rotates() || len(e.Files) == 0 {
+	if e.Action != Change && e.rotates() || len(e.Files) == 0 {
 		return "certificate"
 	}
 	return e.Files[0].What
@@ -104,7 +104,7 @@ type part struct {
 func (e Entry) parts() (list []part) {
 	if e.newCertificate() {
 		data := e.Certificate.Canonical()
-		list = append(list, part{host.FileChange{Seen: e.Seen.File, Digest: e.Certificate.Digest(), Length: len(data), Swap: true, Trust: e.Moved || e.Host.Agent.CertificatePath != ""}, "", data})
+		list = append(list, part{host.FileChange{Seen: e.Seen.File, Digest: e.Certificate.Digest(), Length: len(data), Swap: true, Trust: e.trusted()}, "", data})
 	}
 	for _, w := range changing(e.Files) {
 		list = append(list, w.part(true))
@@ -159,9 +159,16 @@ func (e Entry) thumbprint() string {
 func (e Entry) again(o host.ObserveOptions) host.ObserveOptions {
 	o.Configuration, o.Files = len(e.Files) > 0, e.Paths
 	if e.Moved {
-		o.Certificate = e.Provider.Path
+		o.Certificate, o.Trust = e.Provider.Path, e.trusted()
 	}
 	return o
+}
+
+// trusted reports whether the operator has named the certificate's path: in the inventory, or in
+// a configuration of it. What an edit makes of the host's own configuration may come from whoever
+// can write that.
+func (t Target) trusted() bool {
+	return t.Host.Agent.CertificatePath != "" || t.Moved && t.Host.Agent.Configuration != ""
 }
 
 // now returns w's file in an observation.
@@ -181,6 +188,15 @@ func (w Wanted) now(seen *host.Observation) host.File {
 		}
 	}
 	return seen.Other(w.Seen.Path)
+}
+
+// uploaders returns the pipelines that can prove an upload after the change.
+func (e Entry) uploaders() []string {
+	seen := *e.Seen
+	if e.Next != nil {
+		seen.Config = *e.Next
+	}
+	return seen.Uploaders()
 }
 
 // replacedFile names a file that is not as it should be in an observation; "": all are.

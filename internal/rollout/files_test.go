@@ -1,12 +1,16 @@
 package rollout
 
 import (
+	"cmp"
+	"context"
+	"fmt"
 	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"github.com/aoifleet/aoifleet/internal/host"
+	"github.com/aoifleet/aoifleet/internal/inventory"
 	"github.com/aoifleet/aoifleet/internal/problem"
 )
 
@@ -150,5 +154,125 @@ func TestSecretIsNotShown(t *testing.T) {
 	}
 	if c := e.withFiles(host.Change{}); c.Trust || c.What != "secret" || c.File.Path != "/s/pw" || c.Configuration != nil {
 		t.Errorf("%+v", c)
+	}
+}
+
+// lookHost is a host whose observations depend on the options.
+type lookHost struct {
+	*fakeHost
+	look func(host.ObserveOptions) *host.Observation
+}
+
+func (h lookHost) Observe(_ context.Context, o host.ObserveOptions) (*host.Observation, error) {
+	return h.look(o), nil
+}
+
+// Where a new configuration has the certificate is the operator's word only if the configuration is:
+// whoever can write the host's own one decides what an edit makes of it, so root must check the path.
+func TestMovedCertificateIsTrusted(t *testing.T) {
+	for name, c := range map[string]struct {
+		agent   inventory.Agent
+		path    string
+		trusted bool
+	}{
+		"an edit":                          {inventory.Agent{}, "/new.p12", false},
+		"the inventory's configuration":    {inventory.Agent{Configuration: "conf.yaml"}, "/new.p12", true},
+		"the path is that of the host":     {inventory.Agent{Configuration: "conf.yaml"}, "/old.p12", false},
+		"the inventory also has that path": {inventory.Agent{CertificatePath: "/new.p12"}, "/new.p12", true},
+	} {
+		f := newFakeFleet("a")
+		target := f.targets("a")[0]
+		target.Host.Agent = c.agent
+		var last host.ObserveOptions
+		h := lookHost{&fakeHost{fakeVM: f.vms["a"]}, func(o host.ObserveOptions) *host.Observation {
+			last = o
+			seen := healthy()
+			seen.File.Path = cmp.Or(o.Certificate, "/old.p12")
+			return seen
+		}}
+		r := f.runner()
+		r.Want = func(t *Target, _ *host.Observation) {
+			t.Files, t.Next, t.Provider = []Wanted{wantedFile()}, &host.AgentConfig{}, &host.Provider{Path: c.path}
+		}
+		seen, err := r.observeWanted(t.Context(), h, &target, host.ObserveOptions{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		e := Entry{Target: target, Seen: seen}
+		moved := c.path != "/old.p12"
+		if last.Trust != (c.trusted && moved) || last.Certificate != "" != moved || e.parts()[0].Trust != c.trusted {
+			t.Errorf("%s: %+v, %v", name, last, e.parts()[0].Trust)
+		}
+		if again := e.again(host.ObserveOptions{}); moved && again.Trust != c.trusted {
+			t.Errorf("%s: %+v", name, again)
+		}
+	}
+}
+
+// A configuration that changes between two looks at the host is not changed: the certificate would go
+// where the first one had it, and the agent would read another.
+func TestConfigurationMovesTheCertificateAgain(t *testing.T) {
+	f := newFakeFleet("a")
+	target := f.targets("a")[0]
+	h := lookHost{&fakeHost{fakeVM: f.vms["a"]}, func(host.ObserveOptions) *host.Observation { return healthy() }}
+	r, looks := f.runner(), 0
+	r.Want = func(t *Target, _ *host.Observation) {
+		looks++
+		t.Files, t.Next, t.Provider = []Wanted{wantedFile()}, &host.AgentConfig{}, &host.Provider{Path: fmt.Sprintf("/%d.p12", looks)}
+	}
+	_, err := r.observeWanted(t.Context(), h, &target, host.ObserveOptions{})
+	if p := problem.As(err); p == nil || p.Class != problem.Drift {
+		t.Errorf("%v", err)
+	}
+}
+
+// A configuration that names a managed identity has no certificate to rotate.
+func TestConfigurationWithoutCertificate(t *testing.T) {
+	f := newFakeFleet("a")
+	target := f.targets("a")[0]
+	h := lookHost{&fakeHost{fakeVM: f.vms["a"]}, func(host.ObserveOptions) *host.Observation {
+		seen := healthy()
+		seen.Unnamed = &problem.Error{Message: "the old one is not YAML"}
+		return seen
+	}}
+	r := f.runner()
+	r.Want = func(t *Target, _ *host.Observation) {
+		t.Files, t.Next = []Wanted{wantedFile()}, &host.AgentConfig{}
+	}
+	seen, err := r.observeWanted(t.Context(), h, &target, host.ObserveOptions{})
+	if e := decide(target, Look{seen, err}, false); e.Action != Change || e.Outcome != "" || len(e.parts()) != 1 {
+		t.Errorf("%s %q, %d files, %v", e.Action, e.Outcome, len(e.parts()), err)
+	}
+}
+
+// A required proof is required of a change of several files too, by the pipelines of the new
+// configuration.
+func TestRequiredProofWithFiles(t *testing.T) {
+	target := newFakeFleet("a").targets("a")[0]
+	w := wantedFile()
+	target.Files, target.Provider = []Wanted{w}, &host.Provider{Path: "/new.p12"}
+	target.Next = &host.AgentConfig{Providers: []host.Provider{{Path: "/new.p12", Pipelines: []string{"p"}}}}
+	seen := healthy()
+	seen.Provider = target.Provider
+	policy := Policy{RequireProof: Uploaded}
+	e := policy.decide(target, Look{Seen: seen})
+	if e.Outcome != "" {
+		t.Fatalf("%s: %s", e.Outcome, e.Reason)
+	}
+	a := &apply{Runner: &Runner{}, plan: &Plan{Policy: policy}}
+	if c := a.change(e); c.Require != Uploaded || len(c.Others) != 1 {
+		t.Errorf("%q, %d other files", c.Require, len(c.Others))
+	}
+	target.Next = &host.AgentConfig{}
+	if e := policy.decide(target, Look{Seen: seen}); e.Outcome != Refused {
+		t.Errorf("without pipelines: %q", e.Outcome)
+	}
+}
+
+// The report of an undo that failed names what could not be restored.
+func TestUndoOfFilesFails(t *testing.T) {
+	e := Entry{Target: Target{Files: []Wanted{wantedFile()}}, Seen: healthy(), Action: Change}
+	if got := e.undoProblem(nil, nil).Message; !strings.HasPrefix(got, "the old configuration could not be restored") {
+		t.Error(got)
 	}
 }

@@ -50,7 +50,7 @@ func (p Policy) decide(t Target, look Look) Entry {
 	}
 	reason := &problem.Error{Class: problem.Configuration}
 	switch {
-	case p.RequireProof == Uploaded && len(e.Seen.Uploaders()) == 0:
+	case p.RequireProof == Uploaded && len(e.uploaders()) == 0:
 		reason.Message = "no pipeline of the agent can prove an upload: none has an sftp_pull source and this certificate"
 		reason.Hint = "use --require-proof " + LogClean + " for such hosts"
 	case e.Seen.Note != "":

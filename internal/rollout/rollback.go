@@ -203,9 +203,9 @@ func (a *apply) undo(ctx context.Context, i int, to Outcome, why *problem.Error)
 		}
 		a.end(i, to, why)
 	case Unknown:
-		a.end(i, Unknown, undoProblem(why, undone.Problem))
+		a.end(i, Unknown, res.undoProblem(why, undone.Problem))
 	default:
-		a.end(i, Failed, undoProblem(why, undone.Problem))
+		a.end(i, Failed, res.undoProblem(why, undone.Problem))
 	}
 }
 
@@ -246,12 +246,12 @@ func mayReconnect(err error) bool {
 }
 
 // undoProblem returns the problem of a host that was to be undone because of why and
-// may still have the new certificate.
-func undoProblem(why, undo *problem.Error) *problem.Error {
+// may still have the new files.
+func (e Entry) undoProblem(why, undo *problem.Error) *problem.Error {
 	if undo == nil {
 		undo = &problem.Error{Class: problem.Internal, Message: "no reason was given"}
 	}
-	p := &problem.Error{Class: undo.Class, Message: "the old certificate could not be restored: " + undo.Message,
+	p := &problem.Error{Class: undo.Class, Message: "the old " + e.wanted() + " could not be restored: " + undo.Message,
 		Hint: undo.Hint}
 	if why != nil {
 		p.Message = why.Message + "; " + p.Message

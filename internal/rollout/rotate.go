@@ -185,10 +185,10 @@ func (a *apply) change(e Entry) host.Change {
 	if e.Backup != nil {
 		return e.restoring(c)
 	}
+	c.Require = a.plan.Policy.RequireProof
 	if len(e.Files) > 0 {
 		return e.withFiles(c)
 	}
 	c.Digest, c.New, c.Swap = e.Certificate.Digest(), &e.Certificate.Leaf, e.Action == Rotate
-	c.Require = a.plan.Policy.RequireProof
 	return c
 }

@@ -118,17 +118,20 @@ func (r *Runner) observeWanted(ctx context.Context, h Host, t *Target, options h
 		}
 		r.Want(t, seen)
 	}
-	if t.FilesOnly || t.Provider == nil {
+	if t.FilesOnly || t.Next == nil {
 		return seen, nil
 	}
-	if t.Moved = t.Provider.Path != seen.File.Path; t.Moved {
-		options.Certificate = t.Provider.Path
+	if t.Moved = t.Provider != nil && t.Provider.Path != seen.File.Path; t.Moved {
+		options.Certificate, options.Trust = t.Provider.Path, t.trusted()
 		if seen, err = h.Observe(ctx, options); err != nil {
 			return seen, err
 		}
-		r.Want(t, seen) // the configuration may have changed between the two
+		// The configuration may have changed between the two.
+		if r.Want(t, seen); t.Provider == nil || t.Provider.Path != options.Certificate {
+			return seen, &problem.Error{Class: problem.Drift, Message: "the agent's configuration was changed while it was read", Hint: "run this again"}
+		}
 	}
-	seen.Provider = t.Provider
+	seen.Provider, seen.Unnamed = t.Provider, nil // as the new configuration says
 	return seen, nil
 }
 
