@@ -22,6 +22,21 @@ var Reference string
 //go:embed pipelines.md
 var Pipelines string
 
+// Configuration is the document about the agents' configurations.
+//
+//go:embed configuration.md
+var Configuration string
+
+// Secrets is the document about the secrets of SFTP sources.
+//
+//go:embed secrets.md
+var Secrets string
+
+// Monitoring is the document about status and its metrics.
+//
+//go:embed monitoring.md
+var Monitoring string
+
 // Section returns the section of a document with its heading, "" if there is none. It ends at
 // the next heading of the same or a higher level.
 func Section(document, heading string) string {

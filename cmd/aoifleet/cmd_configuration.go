@@ -95,6 +95,9 @@ func (call *invocation) showConfigurations(got []fleet.AgentConfiguration, compa
 func runLint(call *invocation, paths []string) error {
 	files := make([]configuration.Named, len(paths))
 	for i, path := range paths {
+		if fleet.IsTemplate(path) {
+			return usage(display.Mask(path)+" is a template: its result depends on the host", "its results are checked by: aoifleet plan configure -i FILE")
+		}
 		data, err := localfile.Read(path, configuration.MaxSize+1)
 		if err != nil {
 			return usage("cannot read "+display.Mask(path)+": "+localfile.Reason(err), "name the files of the agents' configurations")

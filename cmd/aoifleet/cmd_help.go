@@ -17,10 +17,13 @@ var topics = map[string]struct {
 	about    string
 	document func() string
 }{
-	"exit-codes": {"what each exit code means", func() string { return docs.Section(docs.Reference, "## Exit codes") }},
-	"inventory":  {"every key of the inventory file", func() string { return docs.Inventory }},
-	"pipelines":  {"how a pipeline runs it: keys, exit codes, cancelling", func() string { return docs.Pipelines }},
-	"selectors":  {"how --limit selects hosts", func() string { return docs.Section(docs.Inventory, "## Selectors") }},
+	"configuration": {"how to change, check and compare the agents' configurations", func() string { return docs.Configuration }},
+	"monitoring":    {"what to check every hour, metrics, alerts", func() string { return docs.Monitoring }},
+	"secrets":       {"the secrets and host keys of SFTP sources", func() string { return docs.Secrets }},
+	"exit-codes":    {"what each exit code means", func() string { return docs.Section(docs.Reference, "## Exit codes") }},
+	"inventory":     {"every key of the inventory file", func() string { return docs.Inventory }},
+	"pipelines":     {"how a pipeline runs it: keys, exit codes, cancelling", func() string { return docs.Pipelines }},
+	"selectors":     {"how --limit selects hosts", func() string { return docs.Section(docs.Inventory, "## Selectors") }},
 }
 
 // topicList is the last part of the root command's help.

@@ -81,9 +81,13 @@ aoifleet inventory import ansible --json list.json   # ansible-inventory -i inve
 	"inventory import azure": `aoifleet inventory import azure vms.json --out fleet.yaml   # az vm list -d -o json >vms.json
 aoifleet inventory import azure vms.json --label site --public`,
 	"inventory schema": `aoifleet inventory schema >inventory.schema.json`,
-	"configuration":    `aoifleet configuration lint conf/*.yaml`,
+	"configuration": `aoifleet configuration get -i fleet.yaml --dir conf
+aoifleet configuration lint conf/*.yaml
+aoifleet configuration diff -i fleet.yaml`,
 	"configuration lint": `aoifleet configuration lint conf/*.yaml         # exit code 5 if a file has an error
 aoifleet configuration lint -o json conf/london-edr-01.yaml`,
+	"configuration get":  `aoifleet configuration get -i fleet.yaml --dir conf`,
+	"configuration diff": `aoifleet configuration diff -i fleet.yaml --detailed-exitcode   # exit code 3 if one differs`,
 	"certificate": `aoifleet certificate new --out certs/fleet.p12.b64
 aoifleet certificate inspect certs/fleet.p12.b64
 aoifleet certificate register -i fleet.yaml`,

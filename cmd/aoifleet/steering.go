@@ -24,7 +24,7 @@ func (flags *steerFlags) add(cmd *cobra.Command) {
 	f := cmd.Flags()
 	f.StringVar(&flags.onFailure, "on-failure", stop, "`ACTION` when the failure budget is spent: stop, or rollback-all (undo this run's hosts, newest first)")
 	f.StringVar(&flags.pauseAfter, "pause-after", "", "ask on the terminal whether to continue after the `WAVE`: canary, or wave (each one)")
-	f.StringVar(&flags.until, "until", "", "end the run after the `WAVE`: canary, or a number (exit code 9); rotate again continues")
+	f.StringVar(&flags.until, "until", "", "end the run after the `WAVE`: canary, or a number (exit code 9); the next run continues")
 }
 
 // given returns the flags for the command that continues; it has no --until.

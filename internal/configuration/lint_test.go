@@ -126,7 +126,7 @@ func TestLintExplainsInvalidYAML(t *testing.T) {
 	}
 	text = strings.Replace(text, "port: 22", "port: 0", 1)
 	found := Lint([]byte(text))
-	if len(found) != 4 || short(found[0]) != "error 18:17 server: server has a value, and keys below it; remove the value, or put # before it" || !strings.Contains(found[1].Message, "65535") || found[2].Line != 27 || found[3].Line != 33 {
+	if len(found) != 4 || short(found[0]) != "error 18:17 server: it has a value, and keys below it; remove the value, or put # before it" || !strings.Contains(found[1].Message, "65535") || found[2].Line != 27 || found[3].Line != 33 {
 		t.Errorf("%+v", found)
 	}
 	for _, text := range []string{"", "\n", "# only a comment\n", "---\n", "null"} {

@@ -3,7 +3,6 @@ package configuration
 import (
 	"bytes"
 	"errors"
-	"fmt"
 	"io"
 	"regexp"
 	"strconv"
@@ -165,7 +164,7 @@ func repair(lines []string, bad *Finding) bool {
 			continue
 		}
 		name := lines[above-1][m[4]:m[5]]
-		*bad = Finding{Line: above, Column: m[6] + 1, Level: Error, Key: name, Message: fmt.Sprintf("%s has a value, and keys below it", name), Hint: "remove the value, or put # before it"}
+		*bad = Finding{Line: above, Column: m[6] + 1, Level: Error, Key: name, Message: "it has a value, and keys below it", Hint: "remove the value, or put # before it"}
 		lines[above-1] = lines[above-1][:m[6]]
 		return true
 	}

@@ -3,6 +3,7 @@ package configuration
 import (
 	"bytes"
 	"errors"
+	"regexp"
 	"text/template"
 
 	"github.com/aoifleet/aoifleet/internal/display"
@@ -31,10 +32,13 @@ func (t *Template) Execute(h Host) (out []byte, err error) {
 	defer contain(&err, "template")
 	var b bounded
 	if err := t.parsed.Execute(&b, h); err != nil {
-		return nil, problem.New(problem.Configuration, "use .Name, .Address and .Labels of the host", "%s", display.Sanitise(err.Error(), 300))
+		return nil, problem.New(problem.Configuration, "use .Name, .Address and .Labels of the host", "%s", display.Sanitise(executing.ReplaceAllString(err.Error(), " at "), 300))
 	}
 	return b.Bytes(), nil
 }
+
+// executing is what the library repeats in the middle of an error: the name of the template.
+var executing = regexp.MustCompile(` executing ".*?" at `)
 
 // bounded is a buffer of at most MaxSize bytes.
 type bounded struct{ bytes.Buffer }

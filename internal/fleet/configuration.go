@@ -34,8 +34,8 @@ func SavedConfiguration(saved *planfile.Plan) Configuration {
 // configureCommand is the command of a plan that changes no certificate.
 const configureCommand = "configure"
 
-// templateSuffix is how the name of a template ends.
-const templateSuffix = ".tmpl"
+// IsTemplate reports whether a file of agent.configuration is a template.
+func IsTemplate(path string) bool { return strings.HasSuffix(path, ".tmpl") }
 
 // configurations makes the new configuration of each agent.
 type configurations struct {
@@ -61,7 +61,7 @@ func (f *Fleet) readConfigurations() error {
 		f.next.edit = edit
 		return err
 	case len(named) == 0:
-		return usage("no configuration is named for any selected host", "change each agent's own file with --edit EXPRESSION, or name files with agent.configuration in the inventory")
+		return usage("no configuration is named for any selected host", "name files with agent.configuration in the inventory; configure and rotate can also change each agent's own file: --edit EXPRESSION")
 	}
 	var problems []string
 	for _, t := range f.Targets {
@@ -73,7 +73,7 @@ func (f *Fleet) readConfigurations() error {
 		problems = append(problems[:mostProblems], fmt.Sprintf("and %d more", n))
 	}
 	if len(problems) > 0 {
-		return usage(strings.Join(problems, "\n"), "agent.configuration in the inventory names them")
+		return usage(strings.Join(problems, "\n"), "correct these files; agent.configuration in the inventory names them")
 	}
 	return nil
 }
@@ -101,7 +101,7 @@ func (c *configurations) read(path string) error {
 		return fmt.Errorf("%s can't be read: %s", display.Mask(path), localfile.Reason(err))
 	case len(data) > configuration.MaxSize:
 		return fmt.Errorf("%s is larger than 1 MiB", display.Mask(path))
-	case strings.HasSuffix(path, templateSuffix):
+	case IsTemplate(path):
 		c.templates[path], err = configuration.ParseTemplate(path, data)
 		return err
 	}
@@ -222,7 +222,7 @@ func sentence(it configuration.Finding) string {
 		text = it.Key + ": " + text
 	}
 	if it.Line > 0 {
-		text = fmt.Sprintf("line %d:%d: %s", it.Line, it.Column, text)
+		text = fmt.Sprintf("line %d:%d: %s", it.Line, max(it.Column, 1), text)
 	}
 	if len(it.Others) > 0 {
 		text += " (" + listed(inventory.Fold(append([]string{it.File}, it.Others...))) + ")"

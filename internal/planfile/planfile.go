@@ -103,6 +103,8 @@ type HostFile struct {
 	File        // as it was seen
 	New  string `json:"new_sha256"`
 	Diff *int   `json:"diff,omitempty"` // the index of its difference in Plan.Diffs; null: it has none
+	// Remarks are the findings with which it is to be installed, such as a danger with --force.
+	Remarks []string `json:"remarks,omitempty"`
 }
 
 // New is the certificate to install on a host.

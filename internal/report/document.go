@@ -114,8 +114,8 @@ type File struct {
 	Path    string `json:"path"`
 	Old     string `json:"old"` // SHA-256; none: there is no file; "not shown" of a secret
 	New     string `json:"new"`
-	Changed bool   `json:"changed"`        // in a plan: to be changed
-	Diff    string `json:"diff,omitempty"` // in a plan
+	Changed bool   `json:"changed"` // in a plan: to be changed
+	Diff    string `json:"diff,omitempty"`
 }
 
 // Unfinished is a transaction on the host that has not ended.
@@ -225,9 +225,6 @@ func PlanHosts(p *rollout.Plan) []Host {
 	for i, e := range p.Entries {
 		hosts[i] = entryHost(e)
 		hosts[i].Files = filesOf(e, e.Outcome == "")
-		for n, w := range e.Files {
-			hosts[i].Files[n].Diff = w.Diff
-		}
 	}
 	return hosts
 }
@@ -244,7 +241,7 @@ func notShown(digest string) string {
 // not as wanted are replaced.
 func filesOf(e rollout.Entry, changed bool) (list []File) {
 	for _, w := range e.Files {
-		f := File{What: w.What, Path: shortText(w.Seen.Path), Old: w.Seen.Digest, New: w.Digest(), Changed: changed && w.Changes()}
+		f := File{What: w.What, Path: shortText(w.Seen.Path), Old: w.Seen.Digest, New: w.Digest(), Changed: changed && w.Changes(), Diff: w.Diff}
 		if w.Secret() {
 			f.Old, f.New = notShown(f.Old), notShown(f.New)
 		}

@@ -56,11 +56,12 @@ func (p *Page) markdown(w io.Writer) error {
 		var b bytes.Buffer
 		t := text.Must(text.New("report.md").Funcs(text.FuncMap{
 			"code": code, "cell": cell, "fenced": fenced,
-			"rows": func(list []Row) []Row { return list[:min(len(list), most)] },
-			"less": func(n int) int { return max(0, n-most) },
-			"cut":  func(list []Cause) []Cause { return list[:min(len(list), max(most, 1))] },
-			"said": func(list []Evidence) []Evidence { return list[:min(len(list), 3, most)] },
-			"list": func(list [][]string) [][]string { return list[:min(len(list), most)] },
+			"rows":  func(list []Row) []Row { return list[:min(len(list), most)] },
+			"less":  func(n int) int { return max(0, n-most) },
+			"cut":   func(list []Cause) []Cause { return list[:min(len(list), max(most, 1))] },
+			"said":  func(list []Evidence) []Evidence { return list[:min(len(list), 3, most)] },
+			"diffs": func(list []Diff) []Diff { return list[:min(len(list), most)] },
+			"list":  func(list [][]string) [][]string { return list[:min(len(list), most)] },
 		}).ParseFS(pages, "page/report.md"))
 		if err := t.Execute(&b, p); err != nil {
 			return err

@@ -44,6 +44,8 @@ func (m *markdown) line(line string) {
 		m.fenced = !m.fenced
 	case m.fenced:
 		fmt.Fprintln(m.w, strings.TrimRight("    "+line, " "))
+	case m.text == nil && strings.HasPrefix(line, "    "): // an indented block of code
+		fmt.Fprintln(m.w, line)
 	case line == "":
 		m.flush()
 		fmt.Fprintln(m.w)

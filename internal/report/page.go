@@ -28,6 +28,7 @@ type Page struct {
 	Notices         []string // safeguards that are not used, and what the report does not know
 	Next            []string // commands
 	Tables          []Table  // certificates, service principals, policy, what can go wrong
+	Diffs           []Diff
 	Expiry          []Bar
 	Sites           Table
 	Timeline        *Timeline // nil: no host has a step
@@ -62,6 +63,12 @@ type Table struct {
 	Levels      []Level
 }
 
+// Diff is a difference of a file, of the hosts that have the same one.
+type Diff struct {
+	Hosts string // folded, with their number
+	Lines []string
+}
+
 // Row is one host, or one certificate of an application.
 type Row struct {
 	Name, Site, Label string
@@ -94,6 +101,7 @@ const (
 	maxEvidence     = 20  // hosts of a cause
 	maxCauses       = 200 // causes
 	maxCertificates = 30  // pairs of an old and a new certificate
+	maxDiffs        = 30  // differences of a file
 )
 
 // levelOf returns the level of an outcome, by its colour on a terminal.
@@ -124,7 +132,7 @@ var (
 		problem.ExitOK:          {good, "Every host is well"},
 		problem.ExitUnreachable: {warn, "Some hosts are unreachable: nothing was changed there"},
 		problem.ExitRefused:     {warn, "Some hosts were refused before any change"},
-		problem.ExitRolledBack:  {warn, "Some hosts were rolled back: they have the old certificate and a healthy agent"},
+		problem.ExitRolledBack:  {warn, "Some hosts were rolled back: they are as before, with a healthy agent"},
 		problem.ExitFailed:      {bad, "Some hosts need an operator"},
 		problem.ExitStopped:     {bad, "Stopped by the failure budget"},
 		problem.ExitEnded:       {none, "Ended early as requested"},
@@ -178,9 +186,10 @@ func pageOf(d *Document) *Page {
 	kind.judge(p, d)
 	p.certificates(d)
 	p.principals(d)
+	p.diffs(d)
 	if d.Policy != nil {
 		p.Approval = true
-		p.Tables = append(p.Tables, policyTable(d.Policy))
+		p.Tables = append(p.Tables, policyTable(d))
 		if d.Command != "rollback" && d.Command != "recover" {
 			p.Tables = append(p.Tables, riskTable(d))
 		}

@@ -9,7 +9,6 @@ import (
 
 	"github.com/aoifleet/aoifleet/internal/display"
 	"github.com/aoifleet/aoifleet/internal/inventory"
-	"github.com/aoifleet/aoifleet/internal/planfile"
 	"github.com/aoifleet/aoifleet/internal/rollout"
 )
 
@@ -28,6 +27,9 @@ func (p *Page) head(d *Document) {
 	fact("Digest of the plan", d.PlanDigest)
 	if d.Saved != nil && d.Saved.ExpiresAt != nil {
 		fact("Expires", moment(*d.Saved.ExpiresAt))
+	}
+	if d.Saved != nil {
+		fact("Edit", strings.Join(d.Saved.Edits, "; "))
 	}
 	fact("Author", d.Owner)
 	fact("Started", moment(d.StartedAt))
@@ -271,13 +273,54 @@ func (p *Page) principals(d *Document) {
 
 var yesNo = map[bool]string{true: "yes", false: "no"}
 
-func policyTable(p *planfile.Policy) Table {
+// diffs adds the differences of files, with the hosts of each.
+func (p *Page) diffs(d *Document) {
+	hosts, order := map[string][]string{}, []string{}
+	for _, h := range d.Hosts {
+		for _, f := range h.Files {
+			if f.Diff == "" {
+				continue
+			}
+			if hosts[f.Diff] == nil {
+				order = append(order, f.Diff)
+			}
+			hosts[f.Diff] = append(hosts[f.Diff], shortText(h.Name))
+		}
+	}
+	if n := len(order) - maxDiffs; n > 0 {
+		p.Notices = append(p.Notices, fmt.Sprintf("%d more differences are not shown: see the JSON report", n))
+		order = order[:maxDiffs]
+	}
+	for _, diff := range order {
+		p.Diffs = append(p.Diffs, Diff{foldedHosts(hosts[diff]), strings.Split(strings.TrimSuffix(diff, "\n"), "\n")})
+	}
+}
+
+// subject names what a plan changes.
+func subject(d *Document) string {
+	what := "certificate"
+	for _, h := range d.Hosts {
+		if h.New != nil {
+			return "certificate"
+		}
+		for _, f := range h.Files {
+			what, _, _ = strings.Cut(f.What, " ") // "secret NAME"
+		}
+	}
+	return what
+}
+
+func policyTable(d *Document) Table {
+	p, verify := d.Policy, d.Policy.Verify
+	if subject(d) != "certificate" {
+		verify = ""
+	}
 	t := Table{Title: "Policy", Columns: []string{"Setting", "Value"}, Rows: [][]string{
 		{"Agents restarted at once", fmt.Sprint(p.Parallel)},
 		{"At most restarted at once of each label", p.MaxUnavailable},
 		{"Canary", inventory.HostCount(p.Canary)}, {"Batches", p.Batch}, {"Soak between waves", p.Soak},
 		{"Stops when failed (max_failures)", p.MaxFailures}, {"Unreachable hosts count as failed", yesNo[p.CountUnreachable]},
-		{"Dead-man switch", yesNo[p.Deadman]}, {"Azure is asked about the certificates", p.Verify}, {"--force", yesNo[p.Force]}, {"Required proof", p.RequireProof},
+		{"Dead-man switch", yesNo[p.Deadman]}, {"Azure is asked about the certificates", verify}, {"--force", yesNo[p.Force]}, {"Required proof", p.RequireProof},
 		{"Windows", strings.Join(p.Windows, "; ")}, {"Freezes", strings.Join(p.Freezes, "; ")}, {"Windows and freezes do not hold, because", p.IgnoreWindow},
 	}}
 	t.Rows = slices.DeleteFunc(t.Rows, func(row []string) bool { return row[1] == "" })
@@ -289,7 +332,7 @@ func policyTable(p *planfile.Policy) Table {
 
 // riskTable says what can go wrong while a plan is carried out, and what happens then.
 func riskTable(d *Document) Table {
-	p := d.Policy
+	p, what := d.Policy, subject(d)
 	alone := "The VM undoes the change by itself when it is not confirmed in time, and after a reboot before the agent starts."
 	if !p.Deadman {
 		alone = "WITHOUT the dead-man switch: the VM keeps the new file, whatever the agent does. Run recover."
@@ -298,16 +341,19 @@ func riskTable(d *Document) Table {
 	if p.Verify != "entra" {
 		verified = "The first host finds it: its agent's log shows the refusal, and the VM restores the old certificate. Azure is not asked before."
 	}
-	t := Table{Title: "What can go wrong, and what happens then", Columns: []string{"Event", "Result"}, Rows: [][]string{
-		{"Azure does not accept the new certificate", verified},
+	t := Table{Title: "What can go wrong, and what happens then", Columns: []string{"Event", "Result"}}
+	if what == "certificate" {
+		t.Rows = append(t.Rows, []string{"Azure does not accept the new certificate", verified})
+	}
+	t.Rows = append(t.Rows, [][]string{
 		{"A host is unreachable, or refuses before the change", "Nothing is changed there: unreachable or refused. The others go on, within the failure budget."},
-		{"An agent is not healthy with the new certificate", "The VM restores the old certificate, restarts the agent and checks it: rolled_back."},
+		{"An agent is not healthy with the new " + what, "The VM restores the old " + what + ", restarts the agent and checks it: rolled_back."},
 		{"The connection or the workstation is lost during a change; the VM reboots", alone},
-		{"Failures reach max_failures (" + longText(p.MaxFailures) + ")", "The run stops. Hosts in progress are finished or undone; the others are skipped and keep the old certificate."},
-		{"The old certificate can't be restored, or the agent is unhealthy with it too", "failed, exit code 7: an operator is needed. The backup stays on the VM."},
-	}}
+		{"Failures reach max_failures (" + longText(p.MaxFailures) + ")", "The run stops. Hosts in progress are finished or undone; the others are skipped and keep the old " + what + "."},
+		{"The old " + what + " can't be restored, or the agent is unhealthy with it too", "failed, exit code 7: an operator is needed. The backup stays on the VM."},
+	}...)
 	if d.PlanDigest != "" {
-		t.Rows = append(t.Rows, []string{"A host, the inventory or a certificate has changed since this plan", "A changed host is refused (drift). A changed inventory or certificate ends the run before any connection."})
+		t.Rows = append(t.Rows, []string{"A host, the inventory or a " + what + " has changed since this plan", "A changed host is refused (drift). A changed inventory or " + what + " ends the run before any connection."})
 	}
 	return t
 }

@@ -19,6 +19,7 @@ type SavedPlan struct {
 	Digest       string                 `json:"digest"`
 	Inventory    planfile.Inventory     `json:"inventory"`
 	Certificate  string                 `json:"certificate,omitempty"` // of plan --certificate
+	Edits        []string               `json:"edits,omitempty"`       // of each agent's configuration
 	Certificates []planfile.Certificate `json:"certificates"`
 	Policy       planfile.Policy        `json:"policy"`
 }
@@ -28,7 +29,7 @@ func SavedDocument(h Head, saved *planfile.Plan, p *rollout.Plan, now time.Time)
 	d := NewDocument(h, saved.PlanID, saved.CreatedAt, PlanHosts(p))
 	d.PlanID, d.Warnings, d.Totals[toChange] = saved.ID(), PlanWarnings(p), p.Changes()
 	d.Saved = &SavedPlan{saved.CreatedAt, saved.ExpiresAt, saved.Expired(now), saved.Owner, saved.ToolVersion, saved.Digest,
-		saved.Inventory, saved.Certificate, saved.Certificates, saved.Policy}
+		saved.Inventory, saved.Certificate, saved.Edits, saved.Certificates, saved.Policy}
 	return d
 }
 
@@ -47,7 +48,12 @@ func (v View) Saved(w io.Writer, saved *planfile.Plan, p *rollout.Plan, now time
 	if saved.Certificate != "" {
 		line("certificate", saved.Certificate)
 	}
-	line("verify", saved.Policy.Verify)
+	for _, text := range saved.Edits {
+		line("edit", text)
+	}
+	if saved.Command == "" {
+		line("verify", saved.Policy.Verify)
+	}
 	if saved.Policy.RequireProof != "" {
 		line("proof", saved.Policy.RequireProof+" is required")
 	}

@@ -26,7 +26,7 @@ func (v View) Plan(w io.Writer, p *rollout.Plan, now time.Time, summaryFollows b
 	for _, e := range p.Entries {
 		switch {
 		case e.Outcome == "":
-			g.add(string(e.Action), 0, e.Host.Name, append([]string{e.Reason}, v.difference(e, now, differ)...)...)
+			g.add(string(e.Action), 0, e.Host.Name, slices.Concat([]string{e.Reason}, v.difference(e, now, differ), fileRemarks(e))...)
 		case !summaryFollows:
 			g.add(string(e.Outcome), weight(e.Outcome)+1, e.Host.Name, append([]string{Timeless(e.Reason)}, hint(e)...)...)
 		}
@@ -130,6 +130,14 @@ func fileDiffs(e rollout.Entry) (lines []string) {
 	return lines
 }
 
+// fileRemarks returns what the operator should know about the new files, before the confirmation.
+func fileRemarks(e rollout.Entry) (lines []string) {
+	for _, w := range e.Changing() {
+		lines = append(lines, w.Remarks...)
+	}
+	return lines
+}
+
 func difference(e rollout.Entry, now time.Time) []string {
 	next := nextCertificate(e)
 	switch {
@@ -145,8 +153,11 @@ func difference(e rollout.Entry, now time.Time) []string {
 			old = "- " + describe(*e.Seen.Live, now)
 		}
 	}
-	if next != nil {
+	switch {
+	case next != nil:
 		to = "+ " + describe(*next, now)
+	case e.Backup != nil && e.Backup.Old == "none":
+		to = "+ no file"
 	}
 	return []string{old, to}
 }

@@ -249,6 +249,6 @@ func (p *Plan) refuseUnfit() {
 	}
 	if slices.ContainsFunc(p.Entries, unfit) {
 		p.Unaccepted = true
-		p.skipAll("not started: a file for another host has an error")
+		p.skipAll("not started: the new file of another host has an error or a danger")
 	}
 }

@@ -55,7 +55,7 @@ func entryOf(h planfile.Host, diffs [][]string) Entry {
 		e.Wave = *h.Wave
 	}
 	for _, f := range h.Files {
-		w := Wanted{What: f.What, Seen: host.File{Path: f.Path, Digest: f.SHA256, Owner: f.Owner, Mode: f.Mode}, New: f.New}
+		w := Wanted{What: f.What, Seen: host.File{Path: f.Path, Digest: f.SHA256, Owner: f.Owner, Mode: f.Mode}, New: f.New, Remarks: f.Remarks}
 		if f.Diff != nil {
 			w.Diff = strings.Join(diffs[*f.Diff], "\n") + "\n"
 		}

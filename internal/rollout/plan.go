@@ -131,6 +131,8 @@ func reasonFor(e Entry, files []Wanted) string {
 	var reasons []string
 	if e.newCertificate() {
 		switch live := e.Seen.Live; {
+		case e.Seen.File.Kind == "missing" && e.Moved:
+			reasons = append(reasons, "no certificate at the new path yet")
 		case e.Seen.File.Kind == "missing":
 			reasons = append(reasons, "no certificate yet")
 		case live != nil && live.Thumbprint == e.Certificate.Leaf.Thumbprint:

@@ -2,6 +2,7 @@ package rollout
 
 import (
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/aoifleet/aoifleet/internal/inventory"
@@ -162,7 +163,7 @@ func (p *Plan) Warnings() []Warning {
 		list = append(list, Warning{WithoutDeadman, "WITHOUT dead-man switch: a host that loses contact or reboots does not undo the change by itself (--no-deadman)"})
 	}
 	if p.Policy.Force {
-		list = append(list, Warning{Forced, forceMessage(p.ignoreRefusals)})
+		list = append(list, Warning{Forced, p.forceMessage()})
 	}
 	skipped := 0
 	for _, i := range p.due() {
@@ -179,10 +180,17 @@ func (p *Plan) Warnings() []Warning {
 	return append(list, p.Local...)
 }
 
-// forceMessage says what --force allows, in a rollback or in a rotation.
-func forceMessage(rollback bool) string {
-	if rollback {
-		return "--force: also where the certificate was replaced again since, where the saved one has expired, or where there was none"
+// forceMessage says what --force allows in this plan.
+func (p *Plan) forceMessage() string {
+	const certificate, file = "a certificate that expires no later than the live one, or that several service principals would share", "an error or a danger in a new file"
+	files := slices.ContainsFunc(p.Entries, func(e Entry) bool { return len(e.Files) > 0 })
+	switch {
+	case p.ignoreRefusals:
+		return "--force: also where a file was replaced again since, where the saved certificate has expired, or where there was none"
+	case slices.ContainsFunc(p.Entries, func(e Entry) bool { return e.FilesOnly }):
+		return "--force: also with " + file
+	case files:
+		return "--force: also with " + certificate + ", or with " + file
 	}
-	return "--force: also with a certificate that expires no later than the live one, or that several service principals would share"
+	return "--force: also with " + certificate
 }

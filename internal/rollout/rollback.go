@@ -70,13 +70,15 @@ func decideRollback(run string, t Target, look Look, force bool) Entry {
 
 // whatOf names what a run has changed: its files but the certificate, and the certificate.
 func whatOf(b host.Backup) string {
-	what := cmp.Or(b.What, "certificate")
+	what := []string{cmp.Or(b.What, "certificate")}
 	for _, f := range b.Files[min(1, len(b.Files)):] {
-		if what += ", a file"; f.Data != nil {
-			what = strings.TrimSuffix(what, "a file") + configurationFile
+		if f.Data != nil {
+			what = append(what, configurationFile)
+		} else {
+			what = append(what, "a file")
 		}
 	}
-	return what
+	return strings.Join(what, " and ")
 }
 
 // savedFiles returns the files of a backup as they should be once it is restored.

@@ -25,7 +25,7 @@ func (p *Plan) Save() []planfile.Host {
 			if w.Data == nil {
 				continue
 			}
-			f := planfile.HostFile{What: w.What, File: saveFile(w.Seen), New: w.Digest()}
+			f := planfile.HostFile{What: w.What, File: saveFile(w.Seen), New: w.Digest(), Remarks: w.Remarks}
 			if place, known := places[w.Diff]; known {
 				f.Diff = &place
 			}
