@@ -18,6 +18,7 @@ import (
 	"time"
 
 	"github.com/aoifleet/aoifleet/internal/lab"
+	"github.com/aoifleet/aoifleet/internal/lab/agent"
 	"github.com/aoifleet/aoifleet/internal/report"
 )
 
@@ -69,6 +70,8 @@ type trialRun struct {
 	dir       string
 	inventory string
 	old, new  []byte
+	edit      []string  // the flags that also change the configuration
+	config    []byte    // the configuration before
 	still     time.Time // start of the time without a timer; zero: there is one
 }
 
@@ -79,6 +82,12 @@ func (s *suite) runTrial(t *testing.T, m *lab.Machine, tr trial) Row {
 	var err error
 	if g.new, err = os.ReadFile(filepath.Join(s.fleet.Dir(), "certs", "new.p12.b64")); err != nil {
 		t.Fatal(err)
+	}
+	if g.config, err = os.ReadFile(g.configFile()); err != nil {
+		t.Fatal(err)
+	}
+	if tr.both {
+		g.edit = []string{"--edit", `.log_level = "debug"`}
 	}
 	if tr.lab != "" {
 		g.must(m.SetFault(tr.lab))
@@ -106,6 +115,7 @@ func (s *suite) runTrial(t *testing.T, m *lab.Machine, tr trial) Row {
 		g.healthy()
 	}
 	row.Found = g.found()
+	g.together()
 	if !g.await("nothing of the switch is left", func() bool { return rebooted() || len(g.switchFiles()) == 0 || g.onlySwitchFilesLeft() }) || len(g.switchFiles()) > 0 {
 		if row.Settled = "recover"; rebooted() {
 			row.Settled = "a reboot, then recover"
@@ -119,6 +129,7 @@ func (s *suite) runTrial(t *testing.T, m *lab.Machine, tr trial) Row {
 		t.Error("the next rotation did not bring the new certificate")
 	}
 	g.healthy()
+	g.together()
 	g.nothingLeft()
 	return row
 }
@@ -167,7 +178,7 @@ func (g *trialRun) run(want int, verb string, more ...string) {
 // the program was killed.
 func (g *trialRun) rotate(killAt string) *report.Host {
 	g.t.Helper()
-	cmd := g.command("rotate", "--yes")
+	cmd := g.command("rotate", append(g.edit, "--yes")...)
 	var out bytes.Buffer
 	cmd.Stdout = &out
 	g.must(cmd.Start())
@@ -268,6 +279,20 @@ func (g *trialRun) live() []byte {
 	return data
 }
 
+func (g *trialRun) configFile() string { return filepath.Join(g.m.Root, agent.DefaultConfigPath) }
+
+// together checks that the configuration is the one that belongs to the live certificate.
+func (g *trialRun) together() {
+	g.t.Helper()
+	want := string(g.config)
+	if len(g.edit) > 0 && bytes.Equal(g.live(), g.new) {
+		want += "log_level: debug\n"
+	}
+	if got, err := os.ReadFile(g.configFile()); err != nil || string(got) != want {
+		g.t.Errorf("%s, and the configuration is: %v\n%s", g.found(), err, got)
+	}
+}
+
 func (g *trialRun) state() string { return filepath.Join(g.m.Root, "var/lib/aoifleet", lab.Unit) }
 
 // openReceipt returns the name of a receipt that has not ended, or "".
@@ -326,7 +351,7 @@ func (g *trialRun) checkReport(result *report.Host, before string, rebooted bool
 func (g *trialRun) rotateAgain() {
 	g.t.Helper()
 	g.await("a rotation that ends well", func() bool {
-		out, err := g.command("rotate", "--yes").Output()
+		out, err := g.command("rotate", append(g.edit, "--yes")...).Output()
 		if err != nil && !bytes.Contains(out, []byte(`"class": "locked"`)) {
 			g.t.Errorf("rotate: %v\n%s", err, out)
 			return true
@@ -344,7 +369,7 @@ func (g *trialRun) nothingLeft() {
 
 // leftovers returns the remaining files of a transaction or a switch.
 func (g *trialRun) leftovers() []string {
-	return append(g.switchFiles(), slices.Concat(g.glob(g.state(), "pending", "undoing", "staged-*"), g.glob(g.m.Root, "etc/az-aoi-ingestion/certs/.aoifleet-*"))...)
+	return append(g.switchFiles(), slices.Concat(g.glob(g.state(), "pending", "undoing", "staged-*"), g.glob(g.m.Root, "etc/az-aoi-ingestion/certs/.aoifleet-*", "etc/az-aoi-ingestion/.aoifleet-*"))...)
 }
 
 // switchFiles returns the timers and files of a dead-man switch.

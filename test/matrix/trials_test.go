@@ -8,6 +8,7 @@ type trial struct {
 	lab         string // the lab's fault
 	killAt      string // the program is killed when its journal has this step
 	health      string // replaces the inventory's health
+	both        bool   // the rotation also changes the configuration
 }
 
 // shortDeadlines are settings with short deadlines. The timeout must be long enough for
@@ -44,7 +45,7 @@ func trials() []trial {
 	for _, step := range []string{"stage", "rotate", "lock", "check", "backup", "arm", "swap", "restart", "watch", "confirm"} {
 		all = append(all, trial{step: step, fault: "program killed", killAt: step})
 	}
-	return append(all,
+	return append(append(all, bothTrials()...),
 		trial{step: "from the start", fault: "disk full", lab: "disk-full"},
 		trial{step: "backup", fault: "disk full", lab: "disk-full 4"},
 		trial{step: "from the start", fault: "file immutable", lab: "immutable"},
@@ -57,4 +58,18 @@ func trials() []trial {
 		trial{step: "arm", fault: "no target wants the unit", lab: "not-wanted"},
 		trial{step: "restart", fault: "systemctl restart fails", lab: "restart-fails Job failed."},
 	)
+}
+
+// bothTrials are faults while two files change, from the first rename to the end.
+func bothTrials() []trial {
+	var all []trial
+	for _, s := range faults[1:4] {
+		for _, p := range points[4:] {
+			all = append(all, trial{step: p.step + ", two files", fault: s.fault, lab: s.word + " " + p.text, both: true})
+		}
+	}
+	for _, step := range []string{"swap", "restart", "watch", "confirm"} {
+		all = append(all, trial{step: step + ", two files", fault: "program killed", killAt: step, both: true})
+	}
+	return all
 }
