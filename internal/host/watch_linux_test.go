@@ -20,13 +20,13 @@ func TestWatch(t *testing.T) {
 		ending                Ending
 		message               string // of the error
 	}{
-		"dies later": {started, "[ $starts$shows != 12 ] || { active=failed sub=failed failure=signal; }", "window=2", RolledBack, "the unit is failed (signal)"},
+		"dies later": {started, "[ $starts$shows != 12 ] || { log INFO last words; active=failed sub=failed failure=signal; }", "window=2", RolledBack, "the unit is failed (signal)"},
 		"exits 0":    {started, "[ $starts$shows != 12 ] || { active=inactive sub=dead; }", "window=2", RolledBack, "the unit is inactive (success)"},
 		"auto-restart": {started, "[ $starts != 1 ] || { active=activating sub=auto-restart failure=exit-code; }", "window=0", RolledBack,
 			"the agent exits and is started again (exit-code)"},
 		"restarts counted":            {started, "[ $starts != 1 ] || restarts=1", "window=0", RolledBack, "the agent exits and is started again"},
-		"restarts grow":               {started, "[ $starts$shows != 12 ] || restarts=1", "window=2", RolledBack, "the agent exits and is started again"},
-		"another invocation":          {started, "[ $starts$shows != 12 ] || id=other", "window=2", RolledBack, "the agent exits and is started again"},
+		"restarts grow":               {started, "[ $starts$shows != 12 ] || { log INFO last words; restarts=1; }", "window=2", RolledBack, "the agent exits and is started again"},
+		"another invocation":          {started, "[ $starts$shows != 12 ] || { log INFO last words; id=other; }", "window=2", RolledBack, "the agent exits and is started again"},
 		"slow start":                  {started, "[ $starts != 1 ] || case $shows in [12]) active=activating sub=start;; *) active=active sub=running;; esac", "window=0", Rotated, ""},
 		"started never":               {started, "[ $starts != 1 ] || { active=activating sub=start; }", "timeout=4", RolledBack, "the unit is still activating"},
 		"not restarted":               {"[ $starts != 1 ] || id=before", "", "window=0", RolledBack, "the agent was not restarted"},
@@ -57,6 +57,10 @@ func TestWatch(t *testing.T) {
 			r := m.rotate(firstRun, newBytes, timeout, c.values)
 			m.wants(r, c.ending)
 			m.wantsError(r, c.message)
+			// What the agent has written since the last look but one.
+			if strings.Contains(c.show, "last words") && !strings.Contains(strings.Join(r.all("evidence"), "\n"), "last words") {
+				t.Errorf("no evidence of the agent's last words: %v", r)
+			}
 			for _, line := range r.lines {
 				if len(line) > 10000 {
 					t.Errorf("a line of %d bytes", len(line))

@@ -10,6 +10,8 @@
 # at the first look, and whenever the main process is not the one of the last look; $unit_asked
 # is "before" if it has not asked. An operator's or systemd's restart ends that process.
 judge() {
+    # An agent that has exited has written its last words since: then send_evidence reads them.
+    log_is=''
     if [ -z "$unit_asked" ] || ! same_process; then unit_state && unit_asked=yes; else shown_at=$up unit_asked=before; fi
     unit_runs
     case $? in
