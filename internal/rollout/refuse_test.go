@@ -104,21 +104,24 @@ func TestRequiredProof(t *testing.T) {
 	for name, tt := range map[string]struct {
 		require string
 		change  func(*host.Observation)
+		next    *host.AgentConfig // the new configuration
 		want    Outcome
 		message string
 	}{
-		"uploads":            {Uploaded, uploads, "", ""},
-		"no such pipeline":   {Uploaded, func(*host.Observation) {}, Refused, "no pipeline of the agent can prove an upload"},
-		"clean":              {LogClean, func(*host.Observation) {}, "", ""},
-		"old helper":         {LogClean, func(s *host.Observation) { s.Note = "another version" }, Refused, "the helper on the host may not know"},
-		"old, none required": {"", func(s *host.Observation) { s.Note = "another version" }, "", ""},
-		"stopped":            {Uploaded, func(s *host.Observation) { s.Unit.Active = "inactive" }, "", ""},
-		"nothing to do":      {Uploaded, func(s *host.Observation) { s.File.Digest = newCertificate("NEW").Digest() }, Current, ""},
+		"uploads":                       {Uploaded, uploads, nil, "", ""},
+		"no such pipeline":              {Uploaded, func(*host.Observation) {}, nil, Refused, "no pipeline of the agent can prove an upload"},
+		"only in the new configuration": {Uploaded, func(*host.Observation) {}, &host.AgentConfig{Providers: []host.Provider{{Path: healthy().Provider.Path, Pipelines: []string{"p"}}}}, "", ""},
+		"only in the old configuration": {Uploaded, uploads, &host.AgentConfig{}, Refused, "no pipeline of the agent can prove an upload"},
+		"clean":                         {LogClean, func(*host.Observation) {}, nil, "", ""},
+		"old helper":                    {LogClean, func(s *host.Observation) { s.Note = "another version" }, nil, Refused, "the helper on the host may not know"},
+		"old, none required":            {"", func(s *host.Observation) { s.Note = "another version" }, nil, "", ""},
+		"stopped":                       {Uploaded, func(s *host.Observation) { s.Unit.Active = "inactive" }, nil, "", ""},
+		"nothing to do":                 {Uploaded, func(s *host.Observation) { s.File.Digest = newCertificate("NEW").Digest() }, nil, Current, ""},
 	} {
 		f, p := newFakeFleet("a"), policy()
 		p.RequireProof = tt.require
 		targets, look := f.targets("a"), Look{Seen: healthy()}
-		targets[0].Host.Agent.WhenStopped = "replace"
+		targets[0].Host.Agent.WhenStopped, targets[0].Next = "replace", tt.next
 		tt.change(look.Seen)
 		made := Make(targets, []Look{look}, p)
 		for _, e := range []Entry{made.Entries[0], MakeSaved(made.Save(), targets, []Look{look}, p).Entries[0]} {
