@@ -123,6 +123,9 @@ func TestRequiredProof(t *testing.T) {
 		targets, look := f.targets("a"), Look{Seen: healthy()}
 		targets[0].Host.Agent.WhenStopped, targets[0].Next = "replace", tt.next
 		tt.change(look.Seen)
+		if tt.next != nil {
+			targets[0].Files = []Wanted{{What: configurationFile, Seen: host.File{Path: "/c", Kind: "file", Digest: "x"}, Data: []byte("a: 1\n")}}
+		}
 		made := Make(targets, []Look{look}, p)
 		for _, e := range []Entry{made.Entries[0], MakeSaved(made.Save(), targets, []Look{look}, p).Entries[0]} {
 			if e.Outcome != tt.want && !(e.Outcome == Skipped && tt.want == Refused) || tt.message != "" && !strings.Contains(e.Reason, tt.message) {
