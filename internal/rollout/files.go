@@ -155,16 +155,6 @@ func (e Entry) thumbprint() string {
 	return e.Certificate.Leaf.Thumbprint
 }
 
-// uploaders returns the pipelines whose uploads prove the certificate, as the configuration says
-// with which the agent will run.
-func (e Entry) uploaders() []string {
-	seen := *e.Seen
-	if e.Next != nil {
-		seen.Config = *e.Next
-	}
-	return seen.Uploaders()
-}
-
 // again returns the options with which the host is observed once more, after a change.
 func (e Entry) again(o host.ObserveOptions) host.ObserveOptions {
 	o.Configuration, o.Files = len(e.Files) > 0, e.Paths
