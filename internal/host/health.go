@@ -70,7 +70,8 @@ type Rules struct {
 	Window time.Duration
 	// Known is set if the log had such denied lines before the rotation.
 	Known bool
-	// Thumbprint is that of the new certificate; a line that names it always counts.
+	// Thumbprint is that of the new certificate; a line that names it always counts. "": only
+	// other files are new.
 	Thumbprint string
 }
 
@@ -136,7 +137,8 @@ func (o *Observation) restartFinding(r Rules) Finding {
 
 // logFinding judges the last denied line.
 func (o *Observation) logFinding(r Rules) Finding {
-	if o.Denied == "" || r.Known && !strings.Contains(strings.ToUpper(o.Denied), r.Thumbprint) {
+	names := r.Thumbprint != "" && strings.Contains(strings.ToUpper(o.Denied), r.Thumbprint)
+	if o.Denied == "" || r.Known && !names {
 		return Finding{}
 	}
 	return Finding{Denied, "the log says: " + o.Denied}

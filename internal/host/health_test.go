@@ -38,6 +38,7 @@ func TestHealth(t *testing.T) {
 		"denied, and failed":     {func(o *Observation) { o.Denied, o.Unit.Active = "AADSTS1", "failed" }, asFound, []Kind{Failing, Denied}, Denied},
 		"denied as before":       {func(o *Observation) { o.Denied = "AADSTS1" }, known, nil, Healthy},
 		"denied by name":         {func(o *Observation) { o.Denied = "AADSTS1 ab" }, known, []Kind{Denied}, Denied},
+		"denied, no certificate": {func(o *Observation) { o.Denied = "AADSTS1" }, SinceWatch(true, ""), nil, Healthy},
 		"port and command":       {func(o *Observation) { o.PortClosed, o.Command = true, "no" }, asFound, []Kind{NotListening, CommandFailed}, NotListening},
 		"port of a stopped one":  {func(o *Observation) { o.PortClosed, o.Command, o.Unit.Active = true, "no", "inactive" }, asFound, []Kind{Stopped}, Stopped},
 	} {

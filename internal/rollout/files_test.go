@@ -230,6 +230,7 @@ func TestConfigurationMovesTheCertificateAgain(t *testing.T) {
 func TestConfigurationWithoutCertificate(t *testing.T) {
 	f := newFakeFleet("a")
 	target := f.targets("a")[0]
+	target.Moved = true // before a recovery
 	h := lookHost{&fakeHost{fakeVM: f.vms["a"]}, func(host.ObserveOptions) *host.Observation {
 		seen := healthy()
 		seen.Unnamed = &problem.Error{Message: "the old one is not YAML"}
@@ -242,6 +243,11 @@ func TestConfigurationWithoutCertificate(t *testing.T) {
 	seen, err := r.observeWanted(t.Context(), h, &target, host.ObserveOptions{})
 	if e := decide(target, Look{seen, err}, false); e.Action != Change || e.Outcome != "" || len(e.parts()) != 1 {
 		t.Errorf("%s %q, %d files, %v", e.Action, e.Outcome, len(e.parts()), err)
+	}
+	target.Moved = true
+	r.Want = func(t *Target, _ *host.Observation) { t.Next = nil } // an edit that can't be applied
+	if _, err := r.observeWanted(t.Context(), h, &target, host.ObserveOptions{}); err != nil || target.Moved {
+		t.Errorf("%v, moved %v", err, target.Moved)
 	}
 }
 
