@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"unicode"
 
 	"github.com/aymanbagabas/go-udiff"
 	"github.com/mikefarah/yq/v4/pkg/yqlib"
@@ -72,6 +73,9 @@ func ParseEdit(expressions ...string) (edit *Edit, err error) {
 	for _, expression := range expressions {
 		if size += len(expression); size > maxExpressions {
 			return nil, unusable("it has more than 8192 bytes")
+		}
+		if strings.ContainsFunc(expression, func(c rune) bool { return !unicode.IsPrint(c) }) { // a saved plan and a "next:" line have it as one line
+			return nil, unusable("it has a line end or another control character; write it on one line, or repeat --edit")
 		}
 		tree, err := yqlib.ExpressionParser.ParseExpression(expression)
 		if err != nil {

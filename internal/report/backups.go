@@ -1,6 +1,7 @@
 package report
 
 import (
+	"cmp"
 	"fmt"
 	"io"
 
@@ -9,14 +10,17 @@ import (
 	"github.com/aoifleet/aoifleet/internal/rollout"
 )
 
-// Backup is a replaced certificate that a host keeps.
+// Backup is what a run has replaced on a host.
 type Backup struct {
 	RunID string `json:"run_id"` // the run that replaced it
 	// Digests of the files; old is "none" where there was no file before.
-	Old string `json:"old_file_sha256"`
-	New string `json:"new_file_sha256"`
-	// Restorable: what replaced it is still live, so rollback needs no --force.
-	Restorable bool `json:"restorable"`
+	Old    string `json:"old_file_sha256"`
+	New    string `json:"new_file_sha256"`
+	What   string `json:"what,omitempty"`   // the first file, if it is not the certificate: configuration, secret
+	Others int    `json:"others,omitempty"` // how many more files the run has replaced
+	// Restorable: what replaced it is still live, so rollback needs no --force. null: only a rollback
+	// of the run looks at other files than the certificate.
+	Restorable *bool `json:"restorable"`
 }
 
 // BackupsHosts returns the hosts of `backups list` for the document.
@@ -37,12 +41,18 @@ func BackupsHosts(entries []rollout.Entry) []Host {
 }
 
 func backupOf(e rollout.Entry, b host.Backup) Backup {
-	shown := Backup{b.Run, b.Old, b.New, e.Seen.Replaced(b)}
+	shown := Backup{RunID: b.Run, Old: b.Old, New: b.New, What: b.What, Others: b.Others}
+	if !otherFiles(b) {
+		shown.Restorable = new(e.Seen.Replaced(b))
+	}
 	if ofSecret(b) {
 		shown.Old, shown.New = notShown(b.Old), notShown(b.New)
 	}
 	return shown
 }
+
+// otherFiles reports whether a run has replaced more than the certificate, or something else.
+func otherFiles(b host.Backup) bool { return b.What != "" || b.Others > 0 }
 
 func ofSecret(b host.Backup) bool { return b.What == rollout.SecretFile }
 
@@ -67,6 +77,12 @@ func (v View) Backups(w io.Writer, entries []rollout.Entry) {
 
 func backupNote(e rollout.Entry, b host.Backup) string {
 	switch {
+	case otherFiles(b):
+		what := cmp.Or(b.What, "certificate")
+		if b.Others > 0 {
+			what += fmt.Sprintf(" and %d more", b.Others)
+		}
+		return what + "; see: aoifleet rollback " + b.Run + " --dry-run"
 	case e.Seen.File.Digest == b.Old:
 		return "live"
 	case b.Old == "none":

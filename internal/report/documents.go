@@ -10,7 +10,7 @@ import (
 )
 
 // fromJournal says what a journal does not have.
-const fromJournal = "made from the journal of the run: without the warnings of the run (such as --force, --skip-verify and --no-deadman), the hosts' notes and evidence, the subject and the end of the certificates, and the service principals"
+const fromJournal = "made from the journal of the run: without the warnings of the run (such as --force, --skip-verify and --no-deadman), the hosts' notes and evidence, the differences of files, the subject and the end of the certificates, and the service principals"
 
 // journalDocument returns the document of a run as far as its journal knows it. Its texts are
 // sanitised.
