@@ -8,7 +8,7 @@ func anyOf(outcome ...string) []string { return outcome }
 // faultCases returns the matrix. If two sides race, each allowed outcome is listed.
 func faultCases() []faultCase {
 	var all []faultCase
-	for _, part := range [][]faultCase{slowCases(), programCases(), linkCases(), powerCases(), hostCases(), diskCases(), agentCases(), rollbackCases()} {
+	for _, part := range [][]faultCase{slowCases(), programCases(), linkCases(), powerCases(), hostCases(), diskCases(), agentCases(), rollbackCases(), bothCases()} {
 		all = append(all, part...)
 	}
 	return all

@@ -23,6 +23,8 @@ type faultCase struct {
 	after       func(*trial) // removes the changes of before
 	rollback    bool         // the case is a rollback of a confirmed run
 	recover     bool         // recover ends the transaction
+	both        bool         // the rotation also changes the configuration: both files are replaced, or none
+	three       bool         // and a third file
 	continues   bool         // the run continues: the switch must not undo, however long the fault takes
 
 	reported  []string // the allowed outcomes; "none": the program was killed

@@ -40,6 +40,8 @@ var (
 	atArm     = point{"after", "systemd-run *", "/"}
 	atSwap    = point{"before", "ln -fTP -- */.aoifleet-* *", stateDir + "/pending"}
 	swapped   = point{"after", "ln -fTP -- */.aoifleet-* *", stateDir + "/pending"}
+	atSecond  = point{"before", "mv -T -- ./.aoifleet-* ./config.yaml", stateDir + "/pending"}
+	atThird   = point{"before", "ln -fTP -- */.aoifleet-* ./third", stateDir + "/pending"}
 	atRestart = point{"before", "systemctl restart *", stateDir + "/pending"}
 	restarted = point{"after", "systemctl restart *", stateDir + "/pending"}
 	atWatch   = point{"before", "sleep 0.25*", stateDir + "/pending"}

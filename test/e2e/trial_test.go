@@ -46,6 +46,7 @@ type trial struct {
 	settledAt      time.Time // zero: when the program ended
 	// A disk is mounted on the host, visible only to its own processes.
 	mounted bool
+	config  string // the agent's configuration, but for the key that the case changes
 }
 
 // newTrial sets a host to a known state: an agent that is healthy with a
@@ -66,6 +67,7 @@ func newTrial(t *testing.T, w *world, h *fleet.Host, l *link, kase *faultCase) *
 		c.from, c.to = "new", "old"
 	}
 	c.goal = c.to
+	c.ownConfiguration()
 	c.entra(h, "old", "new")
 	c.write(h, fleet.FaultPath, "")
 	c.healthy(c.from)
@@ -85,7 +87,7 @@ func (c *trial) shells() []string {
 // rotateFirst makes the run that a rollback undoes.
 func (c *trial) rotateFirst() {
 	c.t.Helper()
-	p := c.start("rotate", "--force")
+	p := c.start(c.rotation()...)
 	if host := c.wait(p); host == nil || *host.Outcome != "rotated" {
 		c.t.Fatalf("%s: no run to take back: %s", c.h.Name, p.stdout.String())
 	}
@@ -97,7 +99,11 @@ func (c *trial) rotateFirst() {
 func (c *trial) run() matrix.Row {
 	monitor := c.fileMonitor()
 	c.arm(c.kase.at)
-	c.program = c.start(c.verb...)
+	if c.kase.three {
+		c.program = c.changeThree()
+	} else {
+		c.program = c.start(c.verb...)
+	}
 	c.awaitHeld()
 	c.kase.inject(c)
 	c.releaseTrap()
@@ -293,6 +299,7 @@ func (c *trial) compare(row matrix.Row) {
 	if !slices.Contains(c.kase.reported, row.Reported) {
 		c.t.Errorf("%s: reported %s, want %v\n%s\n%s", c.h.Name, row.Reported, c.kase.reported, c.program.stdout.String(), c.receipts())
 	}
+	c.togetherIn(c.live())
 	if c.kase.found != "" && !strings.HasPrefix(row.Found, c.kase.found) {
 		c.t.Errorf("%s: found %s, want %s", c.h.Name, row.Found, c.kase.found)
 	}
@@ -316,12 +323,13 @@ func (c *trial) rotateAgain() {
 		}
 		c.world.live(c.h, c.from)
 	}
-	host, code := c.do("rotate", "--force")
+	host, code := c.do(c.rotation()...)
 	if *host.Outcome != "rotated" && *host.Outcome != "current" || code != 0 {
 		c.t.Errorf("%s: the next rotation: %s, exit code %d: %+v", c.h.Name, *host.Outcome, code, host.Error)
 	}
 	c.healthy(c.goal)
 	c.world.live(c.h, c.goal)
+	c.togetherIn(c.goal)
 }
 
 // clean makes a host usable again after a case that has failed.

@@ -35,6 +35,8 @@ type world struct {
 	certs   map[string]*certificate.Certificate
 	// defaults are added to the inventory's defaults, or replace them.
 	defaults map[string]any
+	// configured is the run that has changed the configurations (TestRotate).
+	configured string
 }
 
 // newWorld boots the hosts with the certificate "old"; Entra knows all certificates
@@ -117,7 +119,7 @@ func (w *world) run(verb, certificate string, rollout map[string]any, more ...st
 		w.t.Fatal(err)
 	}
 	args := slices.Concat(strings.Fields(verb), []string{"-i", inventory, "-o", "json"}, more)
-	if verb, _, _ := strings.Cut(verb, " "); slices.Contains([]string{"rotate", "rollback", "recover", "install-helper", "secret"}, verb) {
+	if verb, _, _ := strings.Cut(verb, " "); slices.Contains([]string{"rotate", "configure", "rollback", "recover", "install-helper", "secret"}, verb) {
 		args = append(args, "--yes")
 	}
 	cmd := w.fleet.Command(w.t.Context(), w.program, args...)

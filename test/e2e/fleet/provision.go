@@ -70,10 +70,10 @@ pipelines:
     source:
       sftp_pull:
         server: {host: sftp.example.net, user: reader, known_hosts_file: /etc/az-aoi-ingestion/known_hosts, password: {secret_provider: local_file_system, secret_name: sftp}}
-        file_source: {remote_base_path: /data, settling_time: 60s}
-        schedule: "0 */5 * * * * *"
+        filtering: {base_path: /data, settling_time: 60s}
+        scheduling: {cron: "0 */5 * * * * *"}
     sink:
-      data_type: edr
+      container_name: edr
       sas_token: {secret_provider: data_product_keyvault, secret_name: input-storage-sas, cache_period: 1h}
 `
 
