@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"slices"
 	"strings"
 	"time"
 
@@ -76,8 +77,12 @@ func (t *conversation) hear(ctx context.Context, line string) {
 		}
 		t.failStep()
 	case "undo_error", "note":
+		text = display.Sanitise(text, 600)
+		if key == "note" && slices.Contains(r.Notes, text) { // of the watch of the restored files
+			text = "also after the undo: " + text
+		}
 		if len(r.Notes) < maxShown {
-			r.Notes = append(r.Notes, display.Sanitise(text, 600))
+			r.Notes = append(r.Notes, text)
 		}
 	case "evidence":
 		if len(r.Evidence) < maxShown {

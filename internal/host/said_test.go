@@ -98,3 +98,13 @@ func FuzzRefusal(f *testing.F) {
 		}
 	})
 }
+
+// What the watch of the restored files notes again is told apart from the new files' note.
+func TestNoteOfTheUndo(t *testing.T) {
+	c := conversation{report: &Report{}}
+	c.hear(t.Context(), "note=uploads failed")
+	c.hear(t.Context(), "note=uploads failed")
+	if got := strings.Join(c.report.Notes, "; "); got != "uploads failed; also after the undo: uploads failed" {
+		t.Error(got)
+	}
+}
