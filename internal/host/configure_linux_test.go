@@ -285,7 +285,16 @@ func TestModeAlone(t *testing.T) {
 			}
 		}
 		c.Deadman = true
-		m.wants(m.perform("20261123T110000Z-cccc", c, config(certPath), "confirm 20261123T110000Z-cccc\n"), Rotated)
+		m.wants(m.perform(firstRun, c, config(certPath), "confirm "+firstRun+"\n"), Rotated)
+		o = m.observed("saved=" + firstRun)
+		saved := o.Backups[0].Files[0]
+		if saved.Mode != "640" || saved.File.Mode != "604" || saved.Owner != saved.File.Owner {
+			t.Errorf("%+v", saved)
+		}
+		m.wants(m.perform(secondRun, Change{Seen: o, File: &saved.File, What: "configuration", Trust: true, Digest: saved.Old, Swap: true, Start: true, Saved: firstRun}, "", "confirm "+secondRun+"\n"), Rotated)
+		if got := m.owner(configPath).mode; got != 0o640 {
+			t.Errorf("after the rollback the mode is %v", got)
+		}
 	})
 }
 

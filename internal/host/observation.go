@@ -185,7 +185,7 @@ func parseFound(out []byte) *found {
 		case "observed":
 			f.done = true
 		case "kind", "real", "folder", "guarded", "unsafe", "untrusted", "readonly", "makes", "attributes", "digest", "no_openssl", "about", "pem", "content",
-			"saved_real", "saved_old", "saved_new":
+			"saved_real", "saved_old", "saved_new", "saved_attributes":
 			f.ofFile(key, text)
 		default:
 			f.fields[key] = text

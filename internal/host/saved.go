@@ -35,6 +35,8 @@ func (o *Observation) Replaced(b Backup) bool {
 type SavedFile struct {
 	Path, Real string // as File has them, when it was changed
 	Old, New   string // digests; "none": there was no file, or it was removed
+	Owner      string // user:group of the old file; "": unknown, or there was none
+	Mode       string // of the old file
 	File       File   // what is there now
 	Data       []byte // the old bytes of the agent's configuration; nil: of another file
 }
@@ -70,6 +72,9 @@ func (f *found) addSaved(run string) {
 func (file *foundFile) savedFile() SavedFile {
 	s := SavedFile{Path: file.path, Real: display.Plain(file.fields["saved_real"], 4096),
 		Old: clean(file.fields["saved_old"]), New: clean(file.fields["saved_new"]), File: file.facts()}
+	if a := strings.Split(display.Plain(file.fields["saved_attributes"], 200), ":"); len(a) == 3 {
+		s.Owner, s.Mode = clean(a[0]+":"+a[1]), clean(a[2])
+	}
 	if sum := sha256.Sum256(file.content); file.content != nil && !file.damaged && hex.EncodeToString(sum[:]) == s.Old {
 		s.Data = file.content
 	}

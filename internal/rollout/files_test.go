@@ -282,3 +282,20 @@ func TestUndoOfFilesFails(t *testing.T) {
 		t.Error(got)
 	}
 }
+
+// A run that has changed only the mode of a file is undone too: nothing else tells that it was.
+func TestRollbackOfTheModeAlone(t *testing.T) {
+	seen := healthy()
+	saved := host.SavedFile{Path: "/s/pw", Real: "/s/pw", Old: oldSum, New: oldSum, Owner: "root:root", Mode: "640",
+		File: host.File{Path: "/s/pw", Real: "/s/pw", Kind: "file", Digest: oldSum, Owner: "root:root", Mode: "600"}}
+	seen.Backups = []host.Backup{{Run: "r", Old: oldSum, New: oldSum, What: SecretFile, Files: []host.SavedFile{saved}}}
+	decide := func() Entry { return decideRollback("r", newFakeFleet("a").targets("a")[0], Look{Seen: seen}, false) }
+	e := decide()
+	if e.Action != Restore || !e.restoring(host.Change{}).Swap {
+		t.Errorf("%s %s", e.Action, e.Reason)
+	}
+	seen.Backups[0].Files[0].File.Mode = "640"
+	if e := decide(); e.Action == Restore {
+		t.Error("restored again")
+	}
+}

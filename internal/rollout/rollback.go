@@ -84,7 +84,7 @@ func whatOf(b host.Backup) string {
 // savedFiles returns the files of a backup as they should be once it is restored.
 func savedFiles(b host.Backup, live *host.Content) (files []Wanted) {
 	for i, f := range b.Files {
-		w := Wanted{What: "file " + oneLine(f.Path), Seen: f.File, New: f.Old}
+		w := Wanted{What: "file " + oneLine(f.Path), Seen: f.File, New: f.Old, Owner: f.Owner, Mode: f.Mode}
 		switch {
 		case b.What == SecretFile: // and so are its other files
 			w.What = SecretFile + " " + path.Base(oneLine(f.Path))
@@ -112,7 +112,7 @@ func (e Entry) restoring(c host.Change) host.Change {
 		c.New = e.Seen.Saved
 	}
 	for i, f := range b.Files {
-		swap := f.Old != f.File.Digest
+		swap := e.Files[i].Changes() // bytes, owner or mode
 		if f.Data != nil && swap {
 			c.Configuration = f.Data
 		}

@@ -316,6 +316,7 @@ saved_file() {
     say saved_real "$its_real"
     say saved_old "$was_live"
     say saved_new "$was_new"
+    [ ! -f "$kept/certificate$number" ] || say saved_attributes "$(stat -c %U:%G:%a -- "$kept/certificate$number")"
     path=$its_path
     stat_path
     say_file || :
