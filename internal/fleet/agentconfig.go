@@ -68,6 +68,9 @@ func read(targets []rollout.Target, looks []rollout.Look) []AgentConfiguration {
 		if e.Outcome == rollout.NotApplicable { // of a certificate only
 			e.Outcome = ""
 		}
+		if e.Problem != nil {
+			e.Reason = e.Problem.Message
+		}
 		got[i].Entry = e
 		if e.Outcome != "" {
 			continue

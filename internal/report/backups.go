@@ -114,7 +114,7 @@ func Prunable(w io.Writer, entries []rollout.Entry) (total int) {
 	for _, e := range entries {
 		switch {
 		case e.Problem != nil:
-			g.add(string(e.Outcome), 1, e.Host.Name, append([]string{e.Reason}, hint(e)...)...)
+			g.add(string(e.Outcome), 1, e.Host.Name, append([]string{e.Problem.Message}, hint(e)...)...)
 		case e.Seen == nil || len(e.Seen.Backups) == 0:
 			g.add("keeps all", 0, e.Host.Name)
 		default:
