@@ -12,8 +12,8 @@ import (
 
 func secretCommand(call *invocation) *cobra.Command {
 	help := func(cmd *cobra.Command, _ []string) error { return cmd.Help() }
-	cmd := &cobra.Command{Use: "secret", Short: "Set and check the secrets of the agents' SFTP sources, and check the host keys of their servers", Args: cobra.NoArgs, RunE: help}
-	hostkey := &cobra.Command{Use: "hostkey", Short: "Check the host keys of the agents' SFTP servers", Args: cobra.NoArgs, RunE: help}
+	cmd := &cobra.Command{Use: "secret", Short: "Set and check the secrets of the agents' SFTP sources and the host keys of their servers", Args: cobra.NoArgs, RunE: help}
+	hostkey := &cobra.Command{Use: "hostkey", Short: "Check and set the host keys of the agents' SFTP servers", Args: cobra.NoArgs, RunE: help}
 	var listed, known, scanned selection
 	list := &cobra.Command{Use: "list", Short: "List every agent's file secrets: age, owner, mode and form, never a value", Args: cobra.NoArgs,
 		RunE: func(*cobra.Command, []string) error { return runSecretList(call, listed) }}
@@ -25,7 +25,7 @@ func secretCommand(call *invocation) *cobra.Command {
 		s.add(c)
 		call.outputFlag(c)
 	}
-	hostkey.AddCommand(hostkeyList, scan)
+	hostkey.AddCommand(hostkeyList, scan, secretHostkeySetCommand(call))
 	cmd.AddCommand(secretSetCommand(call), list, hostkey)
 	return cmd
 }

@@ -65,6 +65,9 @@ aoifleet secret list -i fleet.yaml -l london -o json`,
 	"secret hostkey":      `aoifleet secret hostkey scan -i fleet.yaml`,
 	"secret hostkey list": `aoifleet secret hostkey list -i fleet.yaml      # asks the VMs only`,
 	"secret hostkey scan": `aoifleet secret hostkey scan -i fleet.yaml      # connects from the VMs, logs in nowhere`,
+	"secret hostkey set": `aoifleet secret hostkey set -i fleet.yaml -l london-sftp-01     # shows the keys, asks
+aoifleet secret hostkey set sftp.example.net:2222 -i fleet.yaml --dry-run
+aoifleet secret hostkey set -i fleet.yaml --fingerprint SHA256:n4bQgYhMfWWaL+qgxVrQFaO/TxsrC4Is0V1sFbDwCgg --yes`,
 	"init": `aoifleet init                                   # asks on a terminal, writes fleet.yaml
 aoifleet init --hosts azureuser@10.0.0.4,10.0.0.5 --certificate 'certs/{name}.p12.b64'
 aoifleet init --hosts-file hosts.txt --user azureuser --jump operator@bastion.example.net`,

@@ -68,7 +68,7 @@ func (f *Fleet) selectHostsOf(run string) (string, error) {
 
 // isChange reports whether a run has put new files on hosts, which a rollback undoes.
 func isChange(r *journal.Run) bool {
-	return slices.Contains([]string{"rotate", configureCommand, "secret set"}, r.Command)
+	return slices.Contains([]string{"rotate", configureCommand, "secret set", "secret hostkey set"}, r.Command)
 }
 
 // pastRun finds a run. "last" is the newest change for which wanted returns true, not the

@@ -54,6 +54,11 @@ type Server struct {
 	Pipelines  []string
 }
 
+// Usable reports whether the server is valid, and the path of its file too.
+func (s Server) Usable() bool {
+	return s.Valid() && s.KnownHosts == display.Plain(s.KnownHosts, 4096) && strings.HasPrefix(s.KnownHosts, "/")
+}
+
 // FileSecret is a secret that pipelines of the agent read from a file. Like all texts of
 // the configuration it may contain anything: show it with clean.
 type FileSecret struct {

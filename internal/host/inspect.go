@@ -142,7 +142,7 @@ func inspection(config AgentConfig, salt string) (*Inspection, []value) {
 	for _, s := range config.Servers {
 		known := KnownServer{Server: s, Why: "the host gave no answer"}
 		question := "known " + s.KnownName() + " " + s.KnownHosts
-		if !s.Valid() || s.KnownHosts != display.Plain(s.KnownHosts, 4096) || !strings.HasPrefix(s.KnownHosts, "/") {
+		if !s.Usable() {
 			known.Why, question = "the agent's configuration has no valid host, port or known_hosts_file", "none"
 		}
 		i.Servers = append(i.Servers, known)

@@ -56,6 +56,8 @@ type Observation struct {
 	Configuration *Content
 	// Others are the facts of ObserveOptions.Files, without their bytes.
 	Others []File
+	// Contents are the same files, with their bytes if ObserveOptions.Bytes was set.
+	Contents []Content
 	// Unnamed is then why the configuration's text does not tell the certificate: Provider is nil.
 	Unnamed *problem.Error
 }
@@ -68,6 +70,16 @@ func (o *Observation) Other(path string) File {
 		}
 	}
 	return File{}
+}
+
+// Content returns one of Contents; the zero Content if it is not among them.
+func (o *Observation) Content(path string) Content {
+	for _, c := range o.Contents {
+		if c.File.Path == path {
+			return c
+		}
+	}
+	return Content{}
 }
 
 // Receipt is the record of a transaction on the host.
@@ -257,6 +269,9 @@ func (f *found) observation(agent inventory.Agent) (*Observation, error) {
 		Clock: clock, Machine: machineOf(f.fields["machine"]),
 		Unit: f.unitState(clock, uptime), Denied: display.Sanitise(f.fields["denied"], 400),
 		Others: factsOf(f.others), Receipts: f.recs, AtWork: f.fields["at_work"] != "", Backups: f.backups, Leftover: f.leftover,
+	}
+	for _, other := range f.others {
+		o.Contents = append(o.Contents, *other.whole())
 	}
 	if info, err := certificate.ParsePublic([]byte(f.saved.String())); err == nil {
 		o.Saved = shown(info)

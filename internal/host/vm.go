@@ -110,6 +110,7 @@ type ObserveOptions struct {
 	// Files are paths of further files: Observation.Others. The agent's configuration names them,
 	// so a path that its user can have chosen may only lead to that user's own file.
 	Files   []string
+	Bytes   bool // also read the bytes of Files: Observation.Contents
 	Latest  bool // what only status shows: Observation.Latest
 	Command bool // run health.command, which may take up to health.timeout
 }
@@ -173,6 +174,9 @@ func (v *VM) look(ctx context.Context, path string, agent inventory.Agent, optio
 	}
 	for _, other := range options.Files {
 		values = append(values, value{"also", other})
+	}
+	if options.Bytes && len(options.Files) > 0 {
+		values = append(values, value{"whole", "yes"})
 	}
 	if v.run.Stages {
 		v.conn.Prefetch()

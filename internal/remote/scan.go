@@ -34,6 +34,11 @@ type HostKey struct {
 	key ssh.PublicKey
 }
 
+// NewHostKey returns a key whose state is not known.
+func NewHostKey(key ssh.PublicKey) HostKey {
+	return HostKey{Type: key.Type(), Fingerprint: fingerprint(key), key: key}
+}
+
 // errNoOtherKey ends a scan: the server has no key of the remaining types.
 var errNoOtherKey = errors.New("no other type of host key")
 

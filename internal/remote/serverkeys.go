@@ -84,7 +84,7 @@ func (c *Conn) serverKey(ctx context.Context, address string, algorithms []strin
 	})
 	switch {
 	case seen != nil:
-		return HostKey{Type: seen.Type(), Fingerprint: fingerprint(seen), key: seen}, nil
+		return NewHostKey(seen), nil
 	case ctx.Err() != nil:
 		return HostKey{}, contextError(ctx, "the key exchange with "+address)
 	}

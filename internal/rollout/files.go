@@ -32,6 +32,13 @@ func (w Wanted) Secret() bool {
 // SecretFile is how the Wanted.What of a secret begins; a blank and its name may follow.
 const SecretFile = "secret"
 
+// HostKeys is how the Wanted.What of a known_hosts file begins; the servers follow.
+const HostKeys = "host key of "
+
+// named reports whether the agent's configuration names the file, which its user may be able to
+// write.
+func (w Wanted) named() bool { return w.Secret() || strings.HasPrefix(w.What, HostKeys) }
+
 // makesFolder reports whether the folder of the file is created before the change.
 func (w Wanted) makesFolder() bool { return w.Secret() && w.Seen.Makeable }
 
@@ -115,8 +122,10 @@ func (e Entry) parts() (list []part) {
 // part returns the file as one of a change, which replaces it or leaves it as it is.
 func (w Wanted) part(swap bool) part {
 	what, _, _ := strings.Cut(w.What, " ")
-	// The agent's configuration names the secrets, and its user may be able to write that.
-	return part{host.FileChange{Seen: w.Seen, Digest: w.Digest(), Length: len(w.Data), Swap: swap, Owner: w.Owner, Mode: w.Mode, Trust: !w.Secret()}, what, w.Data}
+	if strings.HasPrefix(w.What, HostKeys) {
+		what = "hostkeys" // the script takes a word
+	}
+	return part{host.FileChange{Seen: w.Seen, Digest: w.Digest(), Length: len(w.Data), Swap: swap, Owner: w.Owner, Mode: w.Mode, Trust: !w.named()}, what, w.Data}
 }
 
 // withFiles returns c with the files of e. The agent is only restarted if all are right.

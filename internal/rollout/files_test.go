@@ -299,3 +299,12 @@ func TestRollbackOfTheModeAlone(t *testing.T) {
 		t.Error("restored again")
 	}
 }
+
+// TestHostKeysAreNotTrusted: the agent's configuration names the file, which its user may write.
+func TestHostKeysAreNotTrusted(t *testing.T) {
+	w := Wanted{What: HostKeys + "h:22", Seen: host.File{Path: "/k", Kind: "file", Digest: strings.Repeat("a", 64)}, Data: []byte("x")}
+	e := Entry{Target: Target{Files: []Wanted{w}, FilesOnly: true, Paths: []string{"/k"}}, Seen: healthy()}
+	if c := e.withFiles(host.Change{}); c.Trust || c.What != "hostkeys" || c.File.Path != "/k" {
+		t.Errorf("%+v", c)
+	}
+}

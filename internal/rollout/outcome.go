@@ -68,6 +68,7 @@ type Target struct {
 	Certificate *certificate.Certificate
 	Files       []Wanted // other files that it should have
 	Paths       []string // of Files that are observed by their paths, see host.ObserveOptions.Files
+	Bytes       bool     // Files depend on what is in the files at Paths, see host.ObserveOptions.Bytes
 	FilesOnly   bool     // whatever its certificate is, it stays
 	// Next is what the new configuration says, and Provider whose certificate it names; nil:
 	// the configuration stays, or names none.

@@ -113,7 +113,7 @@ func (r *Runner) observeWanted(ctx context.Context, h Host, t *Target, options h
 	}
 	r.Want(t, seen)
 	t.Moved = false // the configuration may be another one since the plan
-	if options.Files = t.Paths; len(t.Paths) > 0 {
+	if options.Files, options.Bytes = t.Paths, t.Bytes; len(t.Paths) > 0 {
 		if seen, err = h.Observe(ctx, options); err != nil {
 			return seen, err
 		}

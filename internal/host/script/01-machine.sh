@@ -44,7 +44,7 @@ reset_values() {
     verb='' run='' owner='' unit='' config='' log='' path='' old='' new=''
     size=0 source='' thumbprint='' window=0 timeout=60 port='' swap=yes start=yes
     deny='' expect='' pipelines='"' proof_timeout=0 require='' configuration=no
-    what='' new_port='' also=''
+    what='' new_port='' also='' whole=no
     hold=0 deadman=no keep=3 max_age=90 saved='' diagnostics=0 as_root=no
     nth=1 files=1 copy=certificate length=0 new_owner='' new_mode='' live_leaf=''
     by_inventory=no real='' folder='' settings='' configured='' was='' invocation='' sick=no rehearsal=no before='' boot='' about='' ask='' salt=''
@@ -73,6 +73,7 @@ read_values() {
         configuration=*) configuration=$value ;;
         what=*) what=$value ;;
         also=*) also=$also$value$NL ;;
+        whole=*) whole=$value ;;
         # The values of another file follow.
         'file=0') use_file 0 ;;
         file=*) next_file ;;

@@ -130,7 +130,8 @@ observe_configuration() {
     contents "$place" "$leaf" | base64 -w 8000 | sed 's/^/content=/'
 }
 
-# observe_others prints the facts of further files, which the agent's configuration names.
+# observe_others prints the facts of further files, which the agent's configuration names, and
+# with $whole their exact bytes.
 observe_others() {
     paths=$also by_inventory=no
     each_path observe_other
@@ -139,7 +140,12 @@ observe_others() {
 observe_other() {
     say other "$path"
     stat_path
-    say_file || [ "$kind" != nodir ] || ! may_make_folder || say makes yes
+    if say_file; then
+        # Whoever can write the configuration must not choose which of root's files are sent.
+        [ "$whole:$untrusted$unsafe" != yes: ] || [ "$live" = large ] || contents "$place" "$leaf" | base64 -w 8000 | sed 's/^/content=/'
+    elif [ "$kind" = nodir ] && may_make_folder; then
+        say makes yes
+    fi
 }
 
 # may_make_folder reports whether root may create the folder of $path for the agent's user: only
