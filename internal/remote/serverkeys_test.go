@@ -69,6 +69,7 @@ func TestServerKeyOfAnother(t *testing.T) {
 				if err != nil {
 					return
 				}
+				t.Cleanup(func() { _ = conn.Close() }) // the garbage collector would close it sooner
 				_, _ = conn.Write([]byte(text))
 				if text != "" {
 					_ = conn.Close()
