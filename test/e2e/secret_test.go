@@ -88,6 +88,23 @@ func TestSecret(t *testing.T) {
 	document, code := w.run("rollback", "new", nil, "last")
 	w.expect(document, code, 0, map[string]int{"restored": 1})
 	live(right)
+	// With another host key no agent can log in; the command of health sees that.
+	pin := w.shell(h, "ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub | cut -d ' ' -f 2")
+	pinned := func(outcome string) {
+		t.Helper()
+		document, code := w.run("secret hostkey set", "new", nil, "--fingerprint", pin)
+		w.expect(document, code, 0, map[string]int{outcome: 1})
+		if text := w.shell(h, "ssh-keygen -l -F "+h.Addr+" -f /etc/ssh/ssh_known_hosts"); !strings.Contains(text, pin) || strings.Count(text, "SHA256:") != 1 {
+			t.Errorf("the known key is %s, not %s", text, pin)
+		}
+	}
+	pinned("current")
+	w.shell(h, "printf '# ours\n"+h.Addr+" %s\n' \"$(ssh-keygen -yf "+sftpKey+")\" >/etc/ssh/ssh_known_hosts")
+	pinned("changed")
+	w.live(h, "old")
+	if text := w.shell(h, "head -n 1 /etc/ssh/ssh_known_hosts; stat -c '%U %a' /etc/ssh/ssh_known_hosts"); text != "# ours\nroot 644" {
+		t.Errorf("the file is %s", text)
+	}
 	if text := w.shell(h, "grep -rl 'PRIVATE KEY' /var/log /tmp /home /run 2>/dev/null; find /var/lib/aoifleet -maxdepth 3 -type d -perm /077"); text != "" {
 		t.Errorf("keys are in %s", text)
 	}
