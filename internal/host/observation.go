@@ -222,7 +222,8 @@ func (f *found) readConfig(o *Observation, agent inventory.Agent) error {
 	text := f.config.String()
 	if f.configuration != nil {
 		o.Configuration, o.Configured = f.configuration.whole(), clean(f.fields["configured"])
-		if p := o.Configuration.Problem(); p != nil {
+		// A file that must not be changed can be read all the same.
+		if p := o.Configuration.Problem(); p != nil && o.Configuration.Data == nil && o.Configuration.File.Kind != "missing" {
 			return p
 		}
 		text = string(o.Configuration.Data)
