@@ -124,6 +124,20 @@ func TestConfigurationThatIsNoFile(t *testing.T) {
 	}
 }
 
+// TestConfigurationThatMustStay tells the certificate all the same: a rollback of the certificate
+// observes the configuration too, and does not change it.
+func TestConfigurationThatMustStay(t *testing.T) {
+	t.Parallel()
+	inOneShell(t, func(t *testing.T, m *machine) {
+		m.write(configPath, config(certPath))
+		m.foreign("/etc/az-aoi-ingestion")
+		o := m.observed()
+		if o.Configuration.Problem() == nil || o.Unnamed != nil || o.Provider == nil || o.Provider.Path != certPath {
+			t.Errorf("%v, %v, %+v", o.Configuration.Problem(), o.Unnamed, o.Provider)
+		}
+	})
+}
+
 // TestConfigurationChangedWhileItIsRead: the bytes that are shown are those of the digest, and
 // what a user puts in the place of the file is not read.
 func TestConfigurationChangedWhileItIsRead(t *testing.T) {
