@@ -52,7 +52,12 @@ func (f *Fleet) readConfigurations() error {
 		return nil
 	}
 	f.next = &configurations{files: map[string][]byte{}, templates: map[string]*configuration.Template{}}
-	named := slices.DeleteFunc(f.names(), func(name string) bool { return f.host(name).Agent.Configuration == "" })
+	var named []string
+	for _, t := range f.Targets {
+		if t.Host.Agent.Configuration != "" {
+			named = append(named, t.Host.Name)
+		}
+	}
 	switch {
 	case len(wanted.Edits) > 0 && len(named) > 0:
 		return usage("the inventory has the configuration of "+listed(inventory.Fold(named))+" (agent.configuration): an edit on the host would be lost with the next change", "edit that file, then use it without --edit")
@@ -80,15 +85,6 @@ func (f *Fleet) readConfigurations() error {
 
 // mostProblems is how many unusable files an error lists.
 const mostProblems = 20
-
-func (f *Fleet) host(name string) *inventory.Host {
-	for _, t := range f.Targets {
-		if t.Host.Name == name {
-			return t.Host
-		}
-	}
-	return nil
-}
 
 // read reads a file of the inventory, once.
 func (c *configurations) read(path string) error {
