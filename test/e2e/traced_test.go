@@ -211,7 +211,7 @@ func (r *tracedRun) throughHelper(h *fleet.Host) {
 	r.step("helper: rollback", 0, map[string]int{"restored": 1}, "rollback", "newer", run)
 	r.step("helper: gather-diags", 0, nil, "gather-diags", "newer", "--dir", filepath.Join(r.dir, "helped"))
 	r.mark("helper: doctor")
-	r.doctor(0)
+	r.doctor(5)
 	kill := r.interrupted(h, "60s")
 	r.shell(h, "pkill -KILL -f '[/]usr/local/libexec/aoifleet-host'")
 	kill()
