@@ -143,9 +143,9 @@ func (m *Machine) port() int {
 }
 
 // runAgent runs the process of the agent's unit.
-func (m *Machine) runAgent(ctx context.Context) error {
+func (m *Machine) runAgent(ctx context.Context, ready func()) error {
 	return agent.Run(ctx, agent.Config{
-		Root: m.Root, EntraPath: m.fleet.EntraFile(), Registered: m.fleet.opts.Registered, FaultPath: m.agentFault, Load: m.fleet.load,
+		Root: m.Root, EntraPath: m.fleet.EntraFile(), Registered: m.fleet.opts.Registered, FaultPath: m.agentFault, Load: m.fleet.load, Ready: ready,
 	})
 }
 

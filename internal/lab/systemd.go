@@ -55,8 +55,9 @@ type systemd struct {
 
 // service is one unit of Type=simple with Restart=on-failure.
 type service struct {
-	name  string
-	run   func(ctx context.Context) error
+	name string
+	// run is the program; it calls ready when it has read its files.
+	run   func(ctx context.Context, ready func()) error
 	job   sync.Mutex // held by a requested start or stop: systemd runs one job per unit
 	state UnitState
 	// NRestarts is reset to 0 not when the service finally ends but at its
@@ -71,6 +72,7 @@ type service struct {
 type process struct {
 	cancel context.CancelFunc
 	done   chan struct{}
+	ready  chan struct{} // closed once the program has read its files, or ended
 }
 
 func newSystemd(ctx context.Context, tasks *group, delay time.Duration, wrong *faults, runTimed func(context.Context, []string)) *systemd {
@@ -85,7 +87,7 @@ func newSystemd(ctx context.Context, tasks *group, delay time.Duration, wrong *f
 }
 
 // add loads a service that is enabled and not running.
-func (d *systemd) add(name string, run func(context.Context) error) {
+func (d *systemd) add(name string, run func(ctx context.Context, ready func()) error) {
 	d.services[name] = &service{name: name, run: run, state: UnitState{
 		Load: "loaded", Active: "inactive", Sub: "dead", File: "enabled", Result: resultSuccess,
 	}}
@@ -128,18 +130,20 @@ func (d *systemd) start(s *service, automatic bool) error {
 	return d.spawn(s)
 }
 
-// spawn begins a life of the service; d.mu must be held.
+// spawn begins a life of the service; d.mu must be held. It returns once the program
+// has read its files: what a test changes after that is for the next life.
 func (d *systemd) spawn(s *service) error {
 	if err := d.ctx.Err(); err != nil {
 		return err
 	}
 	ctx, cancel := context.WithCancel(d.ctx)
-	p := &process{cancel: cancel, done: make(chan struct{})}
+	p := &process{cancel: cancel, done: make(chan struct{}), ready: make(chan struct{})}
 	started := monotonic() // before its first output
 	if !d.tasks.Go(func() { d.live(ctx, s, p) }) {
 		cancel()
 		return context.Canceled
 	}
+	<-p.ready
 	d.lastPID++
 	s.process = p
 	s.state.Active, s.state.Sub, s.state.Result = "active", "running", resultSuccess
@@ -149,7 +153,9 @@ func (d *systemd) spawn(s *service) error {
 
 func (d *systemd) live(ctx context.Context, s *service, p *process) {
 	defer close(p.done)
-	err := s.run(ctx)
+	ready := sync.OnceFunc(func() { close(p.ready) })
+	err := s.run(ctx, ready)
+	ready()
 	p.cancel()
 	d.mu.Lock()
 	defer d.mu.Unlock()

@@ -39,7 +39,8 @@ func inBubble(t *testing.T, test func(m *manager)) {
 			case <-ctx.Done():
 			}
 		})
-		m.add(Unit, func(ctx context.Context) error {
+		m.add(Unit, func(ctx context.Context, ready func()) error {
+			ready()
 			select {
 			case <-ctx.Done():
 				return nil
@@ -331,6 +332,24 @@ func TestTimerOnMachine(t *testing.T) {
 	if names := m.Timers(); len(names) != 0 {
 		t.Errorf("timers left: %v", names)
 	}
+}
+
+// What a test changes after a start is not for the life that was started: its files are read.
+func TestStartedHasReadItsFiles(t *testing.T) {
+	inBubble(t, func(m *manager) {
+		read := false
+		m.add("slow.service", func(ctx context.Context, ready func()) error {
+			time.Sleep(time.Second)
+			read = true
+			ready()
+			<-ctx.Done()
+			return nil
+		})
+		m.do("start", "slow.service")
+		if !read {
+			t.Error("started before its files were read")
+		}
+	})
 }
 
 // The reply for a caller that timeout(1) has killed does not reach the next caller.

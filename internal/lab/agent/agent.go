@@ -63,6 +63,8 @@ type Config struct {
 	// Load decodes a certificate file; nil: LoadCertificate. A function that
 	// caches results makes a thousand agents in a process cheap.
 	Load func(data []byte) (Credential, error)
+	// Ready is called when the configuration and the faults are read; nil: not.
+	Ready func()
 }
 
 func (c Config) withDefaults() Config {
@@ -80,6 +82,9 @@ func (c Config) withDefaults() Config {
 	}
 	if c.Load == nil {
 		c.Load = LoadCertificate
+	}
+	if c.Ready == nil {
+		c.Ready = func() {}
 	}
 	return c
 }
@@ -105,6 +110,7 @@ func Run(ctx context.Context, cfg Config) error {
 	a.settings = s
 	a.faults = a.readFaults()
 	a.log.silent = a.faults.has("silent")
+	cfg.Ready()
 	if a.faults.has("exit-at-start") {
 		return ErrFault
 	}
