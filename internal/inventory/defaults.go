@@ -14,6 +14,7 @@ func defaultHost(env Env) Host {
 		Sudo:           SudoPasswordless,
 		Agent: Agent{
 			Unit:        "az-aoi-ingestion.service",
+			Package:     "az-aoi-ingestion",
 			Config:      "/etc/az-aoi-ingestion/config.yaml",
 			Log:         "/var/log/az-aoi-ingestion/stdout.log",
 			WhenStopped: "refuse",

@@ -117,6 +117,7 @@ func (s Sudo) String() string {
 // without control characters and ".." components.
 type Agent struct {
 	Unit            string // systemd service, with its suffix
+	Package         string // name of its package on the host, for the package manager
 	Config          string // the agent's configuration file
 	Log             string // the agent's log file
 	Provider        string // name of the secret provider to rotate; "" if there is only one

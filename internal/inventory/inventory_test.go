@@ -75,6 +75,7 @@ func TestDefaults(t *testing.T) {
 		Sudo:           SudoPasswordless,
 		Agent: Agent{
 			Unit:        "az-aoi-ingestion.service",
+			Package:     "az-aoi-ingestion",
 			Config:      "/etc/az-aoi-ingestion/config.yaml",
 			Log:         "/var/log/az-aoi-ingestion/stdout.log",
 			WhenStopped: "refuse",
@@ -113,6 +114,7 @@ defaults:
   sudo: {password_from: {command: "pass show sudo"}}
   agent:
     unit: az-mcc-edr-uploader.service
+    package: az-mcc-edr-uploader
     config: /etc/az-mcc-edr-uploader/config.yaml
     log: /var/log/a b.log
     provider: data_product_keyvault
@@ -166,7 +168,7 @@ func TestEveryKeyActedOn(t *testing.T) {
 		Sudo:           SudoPassword,
 		SudoPassword:   secretsource.Source{Command: "pass show sudo"},
 		Agent: Agent{
-			Unit:   "az-mcc-edr-uploader.service",
+			Unit: "az-mcc-edr-uploader.service", Package: "az-mcc-edr-uploader",
 			Config: "/etc/az-mcc-edr-uploader/config.yaml", Log: "/var/log/a b.log",
 			Provider: "data_product_keyvault", CertificatePath: "/secrets/cert.p12", WhenStopped: "replace",
 			Configuration: filepath.Join(folder(t), "conf", "vm-1.yaml.tmpl"),

@@ -106,6 +106,7 @@ func hostKeys() []key[draft] {
 func agentKeys() []key[draft] {
 	return []key[draft]{
 		{name: "unit", read: func(v value, d *draft) { v.unit(&d.Agent.Unit) }},
+		{name: "package", read: func(v value, d *draft) { v.packageName(&d.Agent.Package) }},
 		{name: "config", read: func(v value, d *draft) { v.remotePath(&d.Agent.Config) }},
 		{name: "log", read: func(v value, d *draft) { v.remotePath(&d.Agent.Log) }},
 		{name: "provider", read: func(v value, d *draft) { v.orNone(&d.Agent.Provider, v.line) }},
