@@ -27,7 +27,7 @@ func (m *Machine) PowerCut() {
 	m.off()
 }
 
-// Boot starts a machine that is off: a new boot id, the guards ordered before
+// Boot starts a machine that is off: a new boot id, an empty /run, the guards ordered before
 // the agent (see guard), the agent if its unit is enabled, the other
 // guards, the port. It returns when the machine accepts connections, or would
 // without its faults. If ctx ends first, the machine is off again and Boot returns an
@@ -70,7 +70,7 @@ func (m *Machine) boot(ctx context.Context) error {
 	}
 	err := errors.Join(ctx.Err(), m.fleet.ctx.Err())
 	if err == nil {
-		err = m.newBootID()
+		err = errors.Join(m.newBootID(), m.emptyRun())
 	}
 	if err != nil {
 		return fmt.Errorf("machine %s can't boot: %w", m.Name, err)
@@ -95,6 +95,12 @@ func (m *Machine) newBootID() error {
 	id[6], id[8] = id[6]&0x0f|0x40, id[8]&0x3f|0x80
 	text := fmt.Sprintf("%x-%x-%x-%x-%x\n", id[:4], id[4:6], id[6:8], id[8:10], id[10:])
 	return os.WriteFile(m.inRoot(bootIDPath), []byte(text), 0o644)
+}
+
+// emptyRun empties /run, a file system in memory (file-hierarchy(7)).
+func (m *Machine) emptyRun() error {
+	run := m.inRoot("/run")
+	return errors.Join(os.RemoveAll(run), os.Mkdir(run, 0o755))
 }
 
 // startUnits starts the enabled units.

@@ -94,6 +94,7 @@ func (d *systemd) systemctl(args []string) reply {
 	case c.verb == "--version":
 		return reply{out: []string{systemdVersion, "+PAM +AUDIT +SELINUX default-hierarchy=unified"}}
 	case c.verb == "daemon-reload":
+		d.reload()
 		return reply{}
 	case !ok:
 		return fail(1, "Unknown command verb %s.", c.verb)
@@ -148,7 +149,7 @@ func (d *systemd) properties(name string) []string {
 	if s.StartedAt > 0 {
 		started = time.Now().Add(-monotonic() + time.Duration(s.StartedAt)*time.Microsecond).UTC().Format("Mon 2006-01-02 15:04:05 UTC")
 	}
-	return []string{
+	return append([]string{
 		"Type=simple", "Restart=on-failure",
 		"MainPID=" + strconv.Itoa(s.MainPID),
 		"Result=" + s.Result,
@@ -164,7 +165,7 @@ func (d *systemd) properties(name string) []string {
 		"LoadState=" + s.Load, "ActiveState=" + s.Active, "SubState=" + s.Sub,
 		"UnitFileState=" + s.File,
 		"InvocationID=" + s.InvocationID,
-	}
+	}, d.fileProperties(name)...)
 }
 
 func (d *systemd) startJob(name string, _ systemctlArgs) reply {
@@ -277,12 +278,13 @@ func (d *systemd) resetJob(name string, _ systemctlArgs) reply {
 	return fail(1, "Failed to reset failed state of unit %s: Unit %s not loaded.", name, name)
 }
 
-// enable implements enable, disable, mask and unmask.
+// enable implements enable, disable, mask and unmask, which also reload the units (systemctl(1)).
 func (d *systemd) enable(name string, c systemctlArgs) reply {
 	s := d.loaded(name)
 	if s == nil {
 		return fail(1, "Failed to %s unit: Unit file %s does not exist.", c.verb, name)
 	}
+	d.reload()
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	files := map[string]string{"enable": "enabled", "disable": "disabled", "mask": "masked", "unmask": "enabled"}

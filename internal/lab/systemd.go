@@ -44,8 +44,10 @@ type systemd struct {
 	delay    time.Duration                            // RestartSec= of all services
 	runTimed func(ctx context.Context, argv []string) // runs the command of a transient timer
 	oneshot  func(name string) []string               // the command of a guard; nil: no such unit
-	owner    string                                   // User= and Group= of all services
-	faults   *faults                                  // of the machine
+	// readDropIns reads the drop-ins of a unit from the disk.
+	readDropIns func(unit string) dropIns
+	owner       string  // User= and Group= of all services
+	faults      *faults // of the machine
 
 	mu       sync.Mutex
 	services map[string]*service
@@ -57,9 +59,12 @@ type systemd struct {
 type service struct {
 	name string
 	// run is the program; it calls ready when it has read its files.
-	run   func(ctx context.Context, ready func()) error
-	job   sync.Mutex // held by a requested start or stop: systemd runs one job per unit
-	state UnitState
+	run     func(ctx context.Context, ready func()) error
+	dropIns dropIns // as loaded last
+	// condition is ConditionResult=, of the last start.
+	condition bool
+	job       sync.Mutex // held by a requested start or stop: systemd runs one job per unit
+	state     UnitState
 	// NRestarts is reset to 0 not when the service finally ends but at its
 	// next start, so that it can be read until then.
 	flush   bool
@@ -81,14 +86,15 @@ func newSystemd(ctx context.Context, tasks *group, delay time.Duration, wrong *f
 		owner = me.Username
 	}
 	return &systemd{
-		ctx: ctx, tasks: tasks, delay: delay, runTimed: runTimed, oneshot: func(string) []string { return nil }, owner: owner, faults: wrong,
+		ctx: ctx, tasks: tasks, delay: delay, runTimed: runTimed, oneshot: func(string) []string { return nil },
+		readDropIns: func(string) dropIns { return dropIns{} }, owner: owner, faults: wrong,
 		services: map[string]*service{}, timers: map[string]*timer{}, lastPID: 400,
 	}
 }
 
 // add loads a service that is enabled and not running.
 func (d *systemd) add(name string, run func(ctx context.Context, ready func()) error) {
-	d.services[name] = &service{name: name, run: run, state: UnitState{
+	d.services[name] = &service{name: name, run: run, dropIns: d.readDropIns(name), state: UnitState{
 		Load: "loaded", Active: "inactive", Sub: "dead", File: "enabled", Result: resultSuccess,
 	}}
 }
@@ -106,9 +112,17 @@ func (d *systemd) state(name string) UnitState {
 	return UnitState{Load: "not-found", Active: "inactive", Sub: "dead", Result: resultSuccess}
 }
 
-// start starts a stopped service; d.mu must be held.
+// start starts a stopped service; d.mu must be held. A start whose conditions fail is
+// skipped: that is no error, and does not count for the limit (systemd.unit(5), "Conditions and
+// asserts").
 func (d *systemd) start(s *service, automatic bool) error {
 	if s.process != nil {
+		return nil
+	}
+	if s.condition = s.dropIns.holds(); !s.condition {
+		if automatic {
+			s.state.Active, s.state.Sub = "inactive", "dead"
+		}
 		return nil
 	}
 	now := time.Now()
