@@ -53,6 +53,10 @@ type Change struct {
 	// agent then has its listener where that says.
 	Configuration []byte
 
+	// Package is the version of the agent's package that is installed too, after the files are in
+	// place; nil: none. Fetch has got its files.
+	Package *PackageChange
+
 	Length int          // of the new file in the staged bytes; only needed with Others
 	Others []FileChange // further files, at most MaxFiles with the first: all are replaced, or none, with one restart
 }
@@ -106,12 +110,18 @@ type Step struct {
 // is closed, and the host undoes what it has started. onStep is called when a step starts.
 func (v *VM) Rotate(ctx context.Context, c Change, onStep func(step string)) *Report {
 	v.unit = c.Seen.Unit
-	if p := HelperProblem(v.host); p != nil && (c.File != nil || len(c.Others) > 0) {
+	if p := HelperProblem(v.host); p != nil && (c.File != nil || len(c.Others) > 0 || c.Package != nil) {
 		return &Report{Ending: Refused, Problem: p}
 	}
+	if c.Package != nil && !c.Package.saved() {
+		return &Report{Ending: Refused, Problem: invalidPackage()}
+	}
 	verb := "rotate"
-	if c.Rehearse {
-		verb = "rehearse"
+	switch {
+	case c.Rehearse: // of the files; it installs nothing
+		verb, c.Package = "rehearse", nil
+	case c.Package != nil:
+		verb = "upgrade"
 	}
 	return v.converse(ctx, verb, v.changeValues(c), onStep)
 }
@@ -145,6 +155,7 @@ func (v *VM) changeValues(c Change) []value {
 		values = append(values, value{"expect", p})
 	}
 	values = append(values, c.optional()...)
+	values = append(values, c.packageValues()...)
 	values = append(values, v.proofValues(c)...)
 	if len(c.Others) > 0 { // an earlier script knows none of these keys
 		values = append(values, value{"length", strconv.Itoa(c.Length)})

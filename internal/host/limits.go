@@ -9,6 +9,11 @@ import (
 // longestRestart limits how long an undo waits for a restart.
 const longestRestart = 10 * time.Minute
 
+// InstallTime limits the installation of a package on the host: ten minutes for the lock of the
+// package manager's database, ten for the package's own scripts, and the minute in which they are
+// ended. An undo of it needs the same time again.
+const InstallTime = 21 * time.Minute
+
 // UndoTime returns the longest time of an undo on the host: the restart, for as long as
 // systemd waits for it (undo_time in host.sh), the time until the agent is healthy, and
 // the window.

@@ -14,7 +14,11 @@ import (
 )
 
 func (v *VM) converse(ctx context.Context, verb string, values []value, onStep func(step string)) *Report {
-	ctx, cancel := v.within(ctx, v.unit.conversationTime(v.host.Health)+v.sudoTime())
+	limit := v.unit.conversationTime(v.host.Health) + v.sudoTime()
+	if verb == "upgrade" || verb == "recover" { // the run that it recovers may have a package
+		limit += 2 * InstallTime
+	}
+	ctx, cancel := v.within(ctx, limit)
 	defer cancel()
 	t := &conversation{vm: v, onStep: onStep, asked: verb == "recover", rehearsal: verb == "rehearse", report: &Report{Ending: Lost}}
 	err := v.ask(ctx, verb, values, func(line string) { t.hear(ctx, line) })

@@ -16,8 +16,11 @@ type Backup struct {
 	New string // the digest of what replaced it
 	// Others is how many more files the run has changed; Old and New are of the first.
 	Others int
-	What   string      // the first file, if it is not the certificate: a word such as configuration
-	Files  []SavedFile // of the run of ObserveOptions.Saved, in their order; nil: it has changed only the certificate, or an installed helper does not tell
+	// Package is the package step of the run of ObserveOptions.Saved; nil: it had none. From is the
+	// version that comes back, see Reversed.
+	Package *PackageChange
+	What    string      // the first file, if it is not the certificate: a word such as configuration
+	Files   []SavedFile // of the run of ObserveOptions.Saved, in their order; nil: it has changed only the certificate, or an installed helper does not tell
 }
 
 // Replaced reports whether the live file is the one that replaced b, so that restoring b
@@ -66,6 +69,7 @@ func (f *found) addSaved(run string) {
 		for _, file := range f.savedFiles {
 			f.backups[i].Files = append(f.backups[i].Files, file.savedFile())
 		}
+		f.backups[i].Package = parseSavedPackage(f.fields["saved_package"])
 	}
 }
 

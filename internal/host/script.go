@@ -123,7 +123,7 @@ func (v *VM) ownProcess(verb string) bool {
 // last reports whether the shell exits after this verb. The operator's answer may arrive
 // when the verb no longer waits for it (the host has undone the run, or the transaction
 // was killed); a shell that continued would run it as root.
-func last(verb string) bool { return verb == "rotate" || verb == "rehearse" }
+func last(verb string) bool { return verb == "rotate" || verb == "rehearse" || verb == "upgrade" }
 
 // framed returns the bytes of a call.
 func (v *VM) framed(verb string, values []value) ([]byte, error) {
