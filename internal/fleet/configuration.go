@@ -21,18 +21,29 @@ type Configuration struct {
 	Edits []string // expressions of yq for each agent's own file
 	Files bool     // the files and templates that the inventory names
 	Alone bool     // the certificates stay
+	// Version is the version of the agent's package that is installed in the same change: a whole
+	// one, or without its epoch and release; "": the package stays.
+	Version string
 }
 
-// wanted reports whether a configuration is to change.
-func (c Configuration) wanted() bool { return c.Files || len(c.Edits) > 0 }
+// wanted reports whether the agents' configurations are read, to change or to stay with a package.
+func (c Configuration) wanted() bool { return c.Files || len(c.Edits) > 0 || c.Version != "" }
 
 // SavedConfiguration returns how a saved plan changes the configurations.
 func SavedConfiguration(saved *planfile.Plan) Configuration {
-	return Configuration{Edits: saved.Edits, Files: saved.Configuration, Alone: saved.Command == configureCommand}
+	return Configuration{Edits: saved.Edits, Files: saved.Configuration, Alone: saved.Command != "", Version: saved.To}
 }
 
-// configureCommand is the command of a plan that changes no certificate.
-const configureCommand = "configure"
+// command returns the command that carries the change out, as a saved plan has it; "": rotate.
+func (c Configuration) command() string {
+	switch {
+	case c.Version != "":
+		return "upgrade"
+	case c.Alone:
+		return "configure"
+	}
+	return ""
+}
 
 // IsTemplate reports whether a file of agent.configuration is a template.
 func IsTemplate(path string) bool { return strings.HasSuffix(path, ".tmpl") }
@@ -40,6 +51,7 @@ func IsTemplate(path string) bool { return strings.HasSuffix(path, ".tmpl") }
 // configurations makes the new configuration of each agent.
 type configurations struct {
 	edit      *configuration.Edit                // nil: the inventory's files
+	stays     bool                               // as it is on the host
 	files     map[string][]byte                  // by path
 	templates map[string]*configuration.Template // by path
 	force     bool                               // also with errors
@@ -59,6 +71,9 @@ func (f *Fleet) readConfigurations() error {
 		}
 	}
 	switch {
+	case len(wanted.Edits) == 0 && !wanted.Files:
+		f.next.stays = true
+		return nil
 	case len(wanted.Edits) > 0 && len(named) > 0:
 		return usage("the inventory has the configuration of "+listed(inventory.Fold(named))+" (agent.configuration): an edit on the host would be lost with the next change", "edit that file, then use it without --edit")
 	case len(wanted.Edits) > 0:
@@ -109,10 +124,12 @@ func (c *configurations) read(path string) error {
 func (c *configurations) make(h *inventory.Host, old *host.Content) ([]byte, error) {
 	path := h.Agent.Configuration
 	switch {
-	case c.edit != nil && old.Data == nil:
-		return nil, problem.New(problem.Configuration, "is the agent installed? set agent.config in the inventory", "there is no configuration to edit: %s", display.Sanitise(old.File.Path, 400))
+	case (c.edit != nil || c.stays) && old.Data == nil:
+		return nil, problem.New(problem.Configuration, "is the agent installed? set agent.config in the inventory", "the agent has no configuration: %s", display.Sanitise(old.File.Path, 400))
 	case c.edit != nil:
 		return c.edit.Apply(old.Data)
+	case c.stays:
+		return old.Data, nil
 	case path == "":
 		return nil, problem.New(problem.Configuration, "set agent.configuration in the inventory, or leave the host out with --limit", "no configuration is named for this host")
 	case c.templates[path] != nil:

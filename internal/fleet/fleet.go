@@ -127,6 +127,9 @@ func newFleet(ctx context.Context, c Caller, r Request, inv *inventory.Inventory
 			hosts[i].User, hosts[i].Given.User = r.User, true
 		}
 		f.Targets[i].Host = &hosts[i]
+		if version := r.Configuration.Version; version != "" {
+			f.Targets[i].Package = &rollout.WantedPackage{To: version}
+		}
 	}
 	f.prepare = sync.OnceValue(func() error { return f.prepareTo(ctx, hosts) })
 	return f, nil

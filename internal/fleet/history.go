@@ -39,7 +39,7 @@ func FindRun(dir, id string) (*journal.Run, error) {
 func (f *Fleet) selectHostsOf(run string) (string, error) {
 	past, err := f.pastRun(run, func(r *journal.Run) bool {
 		ends := r.Outcomes()
-		return r.Unfinished() || ends[string(rollout.Rotated)]+ends[string(rollout.Changed)]+ends[string(rollout.Unknown)]+ends[string(rollout.Failed)] > 0
+		return r.Unfinished() || ends[string(rollout.Rotated)]+ends[string(rollout.Changed)]+ends[string(rollout.Upgraded)]+ends[string(rollout.Unknown)]+ends[string(rollout.Failed)] > 0
 	})
 	var none *journal.NoRunError
 	switch {
@@ -68,7 +68,7 @@ func (f *Fleet) selectHostsOf(run string) (string, error) {
 
 // isChange reports whether a run has put new files on hosts, which a rollback undoes.
 func isChange(r *journal.Run) bool {
-	return slices.Contains([]string{"rotate", configureCommand, "secret set", "secret hostkey set"}, r.Command)
+	return slices.Contains([]string{"rotate", "configure", "upgrade", "secret set", "secret hostkey set"}, r.Command)
 }
 
 // pastRun finds a run. "last" is the newest change for which wanted returns true, not the
@@ -147,7 +147,7 @@ func (f *Fleet) noteGone(past *journal.Run) {
 // in progress when the run was killed.
 func mayHaveChanged(end journal.Entry) bool {
 	switch rollout.Outcome(end.Outcome) {
-	case rollout.Rotated, rollout.Changed, rollout.Restored, rollout.Unknown, rollout.Failed, "":
+	case rollout.Rotated, rollout.Changed, rollout.Upgraded, rollout.Restored, rollout.Unknown, rollout.Failed, "":
 		return true
 	}
 	return false

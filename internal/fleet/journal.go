@@ -103,7 +103,7 @@ func (r *recorder) plan(p *rollout.Plan) {
 	for i, e := range p.Entries {
 		c := changeOf(e)
 		r.planned[e.Host.Name] = c
-		entry := journal.Entry{Event: journal.Plan, Host: e.Host.Name, Step: string(e.Action), Old: c.old, New: c.new, Site: c.site, Wave: c.wave}
+		entry := journal.Entry{Event: journal.Plan, Host: e.Host.Name, Step: string(e.Action), Old: c.old, New: c.new, From: c.from, To: c.to, Site: c.site, Wave: c.wave}
 		if e.Outcome != "" {
 			entry = r.end(e.Host.Name, e.Outcome, e.Problem)
 		}
@@ -114,10 +114,11 @@ func (r *recorder) plan(p *rollout.Plan) {
 }
 
 // change is what is planned for a host: the thumbprints of the live certificate and of its
-// replacement, "" if unknown, and its wave, 0 if it is in none.
+// replacement, "" if unknown, the versions of its package, "" if that stays, and its wave, 0 if it
+// is in none.
 type change struct {
-	old, new, site string
-	wave           int
+	old, new, from, to, site string
+	wave                     int
 }
 
 func changeOf(e rollout.Entry) (c change) {
@@ -127,6 +128,9 @@ func changeOf(e rollout.Entry) (c change) {
 	}
 	if e.Certificate != nil {
 		c.new = e.Certificate.Leaf.Thumbprint
+	}
+	if e.Package.Installs() {
+		c.from, c.to = e.Package.Change.From, e.Package.Change.To
 	}
 	return c
 }
@@ -169,7 +173,7 @@ func (r *recorder) entry(e rollout.Event) (journal.Entry, bool) {
 // end returns the entry for the end of a host, and keeps it; r.mu is held.
 func (r *recorder) end(name string, outcome rollout.Outcome, problem *problem.Error) journal.Entry {
 	c := r.planned[name]
-	e := journal.Entry{Event: journal.End, Host: name, Outcome: string(outcome), Old: c.old, New: c.new, Site: c.site, Wave: c.wave}
+	e := journal.Entry{Event: journal.End, Host: name, Outcome: string(outcome), Old: c.old, New: c.new, From: c.from, To: c.to, Site: c.site, Wave: c.wave}
 	if problem != nil {
 		e.Class, e.Message, e.Hint = string(problem.Class), problem.Message, problem.Hint
 	}

@@ -39,9 +39,7 @@ func (f *Fleet) SavePlan(ctx context.Context, path string, plan *rollout.Plan, o
 		Owner: display.Mask(f.caller.Owner), Inventory: planfile.Inventory{File: display.Mask(f.Inventory.Path), SHA256: f.Inventory.Digest}, Certificate: display.Mask(f.request.Certificate),
 		Certificates: f.savedCertificates(), Policy: f.Policy(o), Hosts: plan.Save(),
 		Edits: f.request.Configuration.Edits, Configuration: f.request.Configuration.Files, Diffs: plan.SaveDiffs(),
-	}
-	if f.request.Configuration.Alone {
-		saved.Command = configureCommand
+		Command: f.request.Configuration.command(), To: f.request.Configuration.Version,
 	}
 	if err := planfile.Write(path, saved); err != nil {
 		if problem.As(err) != nil {

@@ -3,6 +3,7 @@ package fleet
 import (
 	"context"
 
+	"github.com/aoifleet/aoifleet/internal/host"
 	"github.com/aoifleet/aoifleet/internal/rollout"
 )
 
@@ -48,4 +49,12 @@ func (f *Fleet) surveySome(ctx context.Context, places []int) []rollout.Look {
 func (f *Fleet) survey(ctx context.Context, targets []rollout.Target) []rollout.Look {
 	f.caller.Contact(len(targets))
 	return f.runner.Survey(ctx, targets, f.Inventory.Rollout.Parallel)
+}
+
+// Versions asks every target which version of the agent it has, and which ones its repositories
+// have, after it has refreshed their lists. It returns one entry, with an Outcome if that failed, and one
+// package for each target.
+func (f *Fleet) Versions(ctx context.Context) (entries []rollout.Entry, found []host.Package) {
+	f.caller.Contact(len(f.Targets))
+	return f.runner.Packages(ctx, f.Targets)
 }

@@ -52,8 +52,10 @@ type Entry struct {
 	Proof   string    `json:"proof,omitempty"`
 	Class   string    `json:"class,omitempty"`
 	Message string    `json:"message,omitempty"`
-	Old     string    `json:"old,omitempty"` // thumbprint of the live certificate
-	New     string    `json:"new,omitempty"` // thumbprint of its replacement
+	Old     string    `json:"old,omitempty"`  // thumbprint of the live certificate
+	New     string    `json:"new,omitempty"`  // thumbprint of its replacement
+	From    string    `json:"from,omitempty"` // version of the agent's package before; "": it stays
+	To      string    `json:"to,omitempty"`   // version that is to be installed
 	Hint    string    `json:"hint,omitempty"`
 	Site    string    `json:"site,omitempty"` // of the host
 	Wave    int       `json:"wave,omitempty"` // counted from 1

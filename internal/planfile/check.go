@@ -27,7 +27,7 @@ const (
 var (
 	digest = regexp.MustCompile(`^[0-9a-f]{64}$`)
 
-	actions  = []string{"rotate", "change", "restart", "none"}
+	actions  = []string{"rotate", "change", "upgrade", "restart", "none"}
 	outcomes = []string{"", "current", "not_applicable", "refused", "unreachable"}
 )
 
@@ -46,7 +46,7 @@ func (p *Plan) check() error {
 		return errors.New("it has no policy")
 	case len(p.Hosts) == 0, len(p.Hosts) > maxHosts:
 		return fmt.Errorf("it has %d hosts", len(p.Hosts))
-	case p.Command != "" && p.Command != "configure":
+	case p.Command != "" && p.Command != "configure" && p.Command != "upgrade", (p.Command == "upgrade") != (p.To != ""):
 		return errors.New("it is of a command that this version does not know")
 	}
 	names := make(map[string]bool, len(p.Hosts))
@@ -56,7 +56,7 @@ func (p *Plan) check() error {
 			return fmt.Errorf("host %d has no unique name", i+1)
 		}
 		names[h.Name] = true
-		if what := h.missing(len(p.Diffs), p.Command != ""); what != "" {
+		if what := h.missing(len(p.Diffs), p.Command); what != "" {
 			return fmt.Errorf("host %s has no %s", h.Name, what)
 		}
 	}
@@ -64,7 +64,7 @@ func (p *Plan) check() error {
 }
 
 // missing returns what the host needs in order to be carried out, "" if it is complete.
-func (h *Host) missing(diffs int, filesOnly bool) string {
+func (h *Host) missing(diffs int, command string) string {
 	for _, f := range h.Files {
 		if f.What == "" || f.Path == "" || f.SHA256 == "" || !digest.MatchString(f.New) || f.Diff != nil && (*f.Diff < 0 || *f.Diff >= diffs) {
 			return "complete file"
@@ -81,9 +81,11 @@ func (h *Host) missing(diffs int, filesOnly bool) string {
 		return "new certificate"
 	case h.Outcome != "":
 		return ""
-	case h.New == nil && (!filesOnly || len(h.Files) == 0):
+	case h.New == nil && (command == "" || len(h.Files) == 0):
 		return "new certificate"
-	case h.Seen == nil || h.Seen.HostKey == "" || h.Seen.File.SHA256 == "" && !filesOnly:
+	case h.Package != nil && (h.Package.Name == "" || h.Package.Manager == "" || h.Package.Old == "" || h.Package.New == ""), (command == "upgrade") != (h.Package != nil):
+		return "complete package"
+	case h.Seen == nil || h.Seen.HostKey == "" || h.Seen.File.SHA256 == "" && command == "":
 		return "record of its observed state"
 	}
 	return ""

@@ -42,7 +42,8 @@ type Plan struct {
 	Certificate   string        `json:"certificate,omitempty"` // the source for all hosts, as it was named; "": the inventory's
 	Certificates  []Certificate `json:"certificates"`
 	Policy        Policy        `json:"policy"`
-	Command       string        `json:"command,omitempty"`       // that carries it out: configure; "": rotate
+	Command       string        `json:"command,omitempty"`       // that carries it out: configure, upgrade; "": rotate
+	To            string        `json:"to,omitempty"`            // of an upgrade: the version as it was named
 	Edits         []string      `json:"edits,omitempty"`         // of each agent's configuration, one expression each
 	Configuration bool          `json:"configuration,omitempty"` // the inventory's files become the agents' configurations
 	Diffs         [][]string    `json:"diffs,omitempty"`         // of Host.Files, each once, as lines
@@ -94,6 +95,7 @@ type Host struct {
 	Error   *problem.Error `json:"error,omitempty"`
 	New     *New           `json:"new"`
 	Files   []HostFile     `json:"files,omitempty"`
+	Package *Package       `json:"package,omitempty"`
 	Seen    *Seen          `json:"seen"` // null: it could not be observed
 }
 
@@ -105,6 +107,14 @@ type HostFile struct {
 	Diff *int   `json:"diff,omitempty"` // the index of its difference in Plan.Diffs; null: it has none
 	// Remarks are the findings with which it is to be installed, such as a danger with --force.
 	Remarks []string `json:"remarks,omitempty"`
+}
+
+// Package is the agent's package on a host.
+type Package struct {
+	Name    string `json:"name"`
+	Manager string `json:"manager"` // apt, dnf, yum
+	Old     string `json:"old"`     // version, as the manager writes it; "": the package is not installed
+	New     string `json:"new"`     // "": the host's repositories do not have the version
 }
 
 // New is the certificate to install on a host.

@@ -225,6 +225,14 @@ func TestParseRefuses(t *testing.T) {
 		{"action and outcome", with(func(p *Plan) { p.Hosts[1].Action = "rotate" }), "host b has no action that matches its outcome"},
 		{"neither", with(func(p *Plan) { p.Hosts[0].Action = "none" }), "host a has no action that matches its outcome"},
 		{"no new certificate", with(func(p *Plan) { p.Hosts[0].New = nil }), "host a has no new certificate"},
+		{"another command", with(func(p *Plan) { p.Command = "rollback" }), "a command that this version does not know"},
+		{"an upgrade to nothing", with(func(p *Plan) { p.Command = "upgrade" }), "a command that this version does not know"},
+		{"a version without an upgrade", with(func(p *Plan) { p.To = "2.0.0" }), "a command that this version does not know"},
+		{"an upgrade without a package", with(func(p *Plan) { p.Command, p.To = "upgrade", "2.0.0" }), "host a has no complete package"},
+		{"a package without an upgrade", with(func(p *Plan) { p.Hosts[0].Package = &Package{"a", "apt", "1", "2"} }), "host a has no complete package"},
+		{"no version", with(func(p *Plan) {
+			p.Command, p.To, p.Hosts[0].Package = "upgrade", "2.0.0", &Package{"a", "apt", "1", ""}
+		}), "host a has no complete package"},
 		{"no digest of it", with(func(p *Plan) { p.Hosts[2].New.FileSHA256 = "" }), "host c has no new certificate"},
 		{"not seen", with(func(p *Plan) { p.Hosts[0].Seen = nil }), "host a has no record of its observed state"},
 		{"no host key", with(func(p *Plan) { p.Hosts[0].Seen.HostKey = "" }), "host a has no record of its observed state"},

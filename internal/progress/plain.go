@@ -18,7 +18,7 @@ import (
 const every = 30 * time.Second
 
 // good are the outcomes that the view only counts; the others also get a line that stays.
-var good = []rollout.Outcome{"", rollout.Rotated, rollout.Changed, rollout.Rehearsed, rollout.Current, rollout.NotApplicable, rollout.Restored, rollout.Skipped}
+var good = []rollout.Outcome{"", rollout.Rotated, rollout.Changed, rollout.Upgraded, rollout.Rehearsed, rollout.Current, rollout.NotApplicable, rollout.Restored, rollout.Skipped}
 
 // lasting reports whether an event gets a line above the view.
 func lasting(e rollout.Event) bool { return e.Host != "" && !slices.Contains(good, e.Outcome) }

@@ -18,6 +18,7 @@ type Mark struct {
 var marks = map[rollout.Outcome]Mark{
 	rollout.Rotated:       {"✓", "+", lipgloss.Green},
 	rollout.Changed:       {"✓", "+", lipgloss.Green},
+	rollout.Upgraded:      {"✓", "+", lipgloss.Green},
 	rollout.Rehearsed:     {"✓", "+", lipgloss.Green},
 	rollout.Current:       {"=", "=", nil},
 	rollout.NotApplicable: {"=", "=", nil},

@@ -77,6 +77,7 @@ type Host struct {
 	Old        *Certificate   `json:"old"`
 	New        *Certificate   `json:"new"`
 	Files      []File         `json:"files,omitempty"`               // besides the certificate
+	Package    *Package       `json:"package,omitempty"`             // of an upgrade, and of its rollback
 	Command    string         `json:"certificate_command,omitempty"` // of the inventory, that prints the certificate
 	Note       string         `json:"note,omitempty"`
 	Notes      []string       `json:"notes,omitempty"`
@@ -116,6 +117,24 @@ type File struct {
 	New     string `json:"new"`
 	Changed bool   `json:"changed"` // in a plan: to be changed
 	Diff    string `json:"diff,omitempty"`
+}
+
+// Package is the agent's package on a host.
+type Package struct {
+	Name    string `json:"name,omitempty"`
+	Manager string `json:"manager,omitempty"` // apt, dnf, yum
+	Old     string `json:"old"`               // version, as the manager writes it; "": it is not installed
+	New     string `json:"new"`               // "": the host's repositories do not have the version
+	Changed bool   `json:"changed"`           // in a plan: to be changed
+}
+
+// packageOf returns the package of a host, nil if it stays; changed is as of filesOf.
+func packageOf(e rollout.Entry, changed bool) *Package {
+	if e.Package == nil {
+		return nil
+	}
+	c := e.Package.Change
+	return &Package{shortText(c.Name), shortText(c.Manager), shortText(c.From), shortText(c.To), changed && e.Package.Installs()}
 }
 
 // Unfinished is a transaction on the host that has not ended.
@@ -224,7 +243,7 @@ func PlanHosts(p *rollout.Plan) []Host {
 	hosts := make([]Host, len(p.Entries))
 	for i, e := range p.Entries {
 		hosts[i] = entryHost(e)
-		hosts[i].Files = filesOf(e, e.Outcome == "")
+		hosts[i].Files, hosts[i].Package = filesOf(e, e.Outcome == ""), packageOf(e, e.Outcome == "")
 	}
 	return hosts
 }
@@ -266,7 +285,8 @@ func RunHosts(r *rollout.Run, started time.Time) []Host {
 	hosts := make([]Host, len(r.Results))
 	for i, res := range r.Results {
 		h := entryHost(res.Entry)
-		h.Files = filesOf(res.Entry, res.Outcome.HasNew() && res.Action.Installs())
+		changed := res.Outcome.HasNew() && res.Action.Installs()
+		h.Files, h.Package = filesOf(res.Entry, changed), packageOf(res.Entry, changed || res.Outcome == rollout.Restored && !res.Action.Installs())
 		h.Evidence, h.Diagnostics = res.Evidence, diagnosticsOf(res)
 		if text := achieved(res); text != "" {
 			h.Notes = append(h.Notes, text)

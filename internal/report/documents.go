@@ -7,6 +7,7 @@ import (
 
 	"github.com/aoifleet/aoifleet/internal/journal"
 	"github.com/aoifleet/aoifleet/internal/planfile"
+	"github.com/aoifleet/aoifleet/internal/rollout"
 )
 
 // fromJournal says what a journal does not have.
@@ -69,7 +70,7 @@ func (h *Host) record(e journal.Entry, started time.Time) {
 	switch e.Event {
 	case journal.Plan:
 		h.Action = e.Step
-		h.Old, h.New = recorded(e.Old), recorded(e.New)
+		h.Old, h.New, h.Package = recorded(e.Old), recorded(e.New), recordedPackage(e)
 	case journal.Step:
 		h.Steps = append(h.Steps, Step{Name: e.Step, OK: true, AtMS: at})
 	case journal.End:
@@ -79,7 +80,7 @@ func (h *Host) record(e journal.Entry, started time.Time) {
 
 func (h *Host) end(e journal.Entry) {
 	h.Outcome = &e.Outcome
-	h.Old, h.New = recorded(e.Old), recorded(e.New)
+	h.Old, h.New, h.Package = recorded(e.Old), recorded(e.New), recordedPackage(e)
 	h.Proof, h.Error = nil, nil
 	if e.Proof != "" {
 		h.Proof = &e.Proof
@@ -94,6 +95,14 @@ func (h *Host) end(e journal.Entry) {
 	for _, s := range h.Steps {
 		h.DurationMS += s.MS
 	}
+}
+
+// recordedPackage returns the package of which the journal has the versions, nil if it has none.
+func recordedPackage(e journal.Entry) *Package {
+	if e.To == "" {
+		return nil
+	}
+	return &Package{Old: e.From, New: e.To, Changed: rollout.Outcome(e.Outcome) == rollout.Upgraded}
 }
 
 // recorded returns a certificate of which the journal has the thumbprint, nil for "".

@@ -176,7 +176,9 @@ func pageOf(d *Document) *Page {
 		p.Next = append(p.Next, longText(command))
 	}
 	kind := kindOf(d)
-	p.Columns = kind.columns
+	if p.Columns = kind.columns; subject(d) == "version" {
+		p.Columns[3] = "Version"
+	}
 	var g grouped
 	for _, h := range d.Hosts {
 		r := kind.row(h)

@@ -188,8 +188,11 @@ func waveOf(h Host) string {
 	return fmt.Sprint(*h.Wave)
 }
 
-// exchanged returns the thumbprints of a host, short.
+// exchanged returns the thumbprints of a host, short, or the versions of its package.
 func exchanged(h Host, outcome rollout.Outcome) string {
+	if h.Package != nil {
+		return exchange(h.Package.Old, h.Package.New, outcome, rollout.Action(h.Action))
+	}
 	var print [2]string
 	for i, c := range []*Certificate{h.Old, h.New} {
 		if c != nil {
@@ -300,6 +303,9 @@ func (p *Page) diffs(d *Document) {
 func subject(d *Document) string {
 	what := "certificate"
 	for _, h := range d.Hosts {
+		if h.Package != nil {
+			return "version"
+		}
 		if h.New != nil {
 			return "certificate"
 		}

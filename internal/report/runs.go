@@ -106,7 +106,7 @@ func totals(run *journal.Run) map[string]int {
 }
 
 func shownEntry(e journal.Entry) journal.Entry {
-	for _, field := range []*string{&e.Event, &e.Host, &e.Step, &e.Outcome, &e.Proof, &e.Class, &e.Old, &e.New, &e.Site} {
+	for _, field := range []*string{&e.Event, &e.Host, &e.Step, &e.Outcome, &e.Proof, &e.Class, &e.Old, &e.New, &e.From, &e.To, &e.Site} {
 		*field = shortText(*field)
 	}
 	e.Message, e.Hint = longText(e.Message), longText(e.Hint)
@@ -208,6 +208,9 @@ func (v View) runHosts(w io.Writer, run *journal.Run) error {
 		if !ended {
 			e, outcome, note, end = planned[name], "-", lastStep(steps[name]), noOutcome(steps[name] != "")
 		}
+		if versions := exchange(shortText(e.From), shortText(e.To), end, rollout.Action(planned[name].Step)); versions != "" {
+			note = strings.TrimSuffix("version "+versions+"; "+note, "; ")
+		}
 		certificates := exchange(shortText(e.Old), shortText(e.New), end, rollout.Action(planned[name].Step))
 		fmt.Fprintf(t, "%s\t%s\t%s\t%s\n", shortText(name), outcome, cmp.Or(certificates, "-"), note)
 	}
@@ -253,7 +256,7 @@ const (
 
 func live(outcome rollout.Outcome, action rollout.Action) string {
 	switch outcome {
-	case "", rollout.Rotated, rollout.Changed, rollout.Current:
+	case "", rollout.Rotated, rollout.Changed, rollout.Upgraded, rollout.Current:
 		return newLive
 	case rollout.Restored: // also what rotate has undone
 		if !action.Installs() {

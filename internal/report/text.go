@@ -141,6 +141,8 @@ func fileRemarks(e rollout.Entry) (lines []string) {
 func difference(e rollout.Entry, now time.Time) []string {
 	next := nextCertificate(e)
 	switch {
+	case e.Package.Installs():
+		return []string{versions(e)}
 	case e.Action == rollout.NotSeen && next != nil:
 		return []string{"+ " + describe(*next, now)}
 	case e.Action != rollout.Rotate && e.Action != rollout.Restore, e.Backup != nil && e.Backup.What != "":
@@ -160,6 +162,12 @@ func difference(e rollout.Entry, now time.Time) []string {
 		to = "+ no file"
 	}
 	return []string{old, to}
+}
+
+// versions returns the package of a host with its old and its new version.
+func versions(e rollout.Entry) string {
+	c := e.Package.Change
+	return fmt.Sprintf("%s %s → %s (%s)", c.Name, c.From, c.To, c.Manager)
 }
 
 // nextCertificate returns the certificate that is to be live, or nil if it is unknown.
@@ -222,7 +230,7 @@ func (v View) Summary(w io.Writer, r *rollout.Run, again Commands, took time.Dur
 
 // Undo returns the command that undoes a run, "" if it has changed no host.
 func Undo(r *rollout.Run, again Commands) string {
-	if totals := r.Totals(); totals[rollout.Rotated]+totals[rollout.Changed] == 0 || again.Rollback == nil {
+	if totals := r.Totals(); totals[rollout.Rotated]+totals[rollout.Changed]+totals[rollout.Upgraded] == 0 || again.Rollback == nil {
 		return ""
 	}
 	return display.Command(again.Rollback)
@@ -267,6 +275,9 @@ func because(res rollout.Result) []string {
 		lines = append(lines, achieved(res))
 	case res.Outcome != rollout.Skipped || res.Action == rollout.None: // a skipped one was to be changed, or has a reason
 		lines = append(lines, Timeless(res.Reason))
+	}
+	if res.Outcome.HasNew() && res.Package.Installs() {
+		lines = append(lines, versions(res.Entry))
 	}
 	if text := words(res); text != "" {
 		lines = append(lines, "the agent's log: "+text)

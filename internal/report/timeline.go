@@ -39,11 +39,11 @@ type TimelineBar struct {
 
 // phases has the part of a change that each step belongs to; another one is an undo.
 var phases = map[string]string{
-	"stage": "prepare", "lock": "prepare", "check": "prepare", "backup": "prepare", "arm": "prepare", "rotate": "prepare",
-	"swap": "swap", "restart": "restart", "watch": "watch", "confirm": "confirm", "diagnostics": "diagnostics",
+	"stage": "prepare", "fetch": "prepare", "lock": "prepare", "check": "prepare", "backup": "prepare", "arm": "prepare", "rotate": "prepare",
+	"swap": "swap", "install": "install", "restart": "restart", "watch": "watch", "confirm": "confirm", "diagnostics": "diagnostics",
 }
 
-var phaseOrder = []string{"prepare", "swap", "restart", "watch", "confirm", "diagnostics", "undo"}
+var phaseOrder = []string{"prepare", "swap", "install", "restart", "watch", "confirm", "diagnostics", "undo"}
 
 // The sizes of a timeline.
 const (

@@ -226,7 +226,7 @@ func TestBudgetSpentByTheLast(t *testing.T) {
 }
 
 // A host is unreachable when its turn comes: nothing was changed, and a note says that
-// the staged certificate may be left there.
+// what was staged may be left there.
 func TestUnreachableAtItsTurn(t *testing.T) {
 	for _, dies := range []string{"stage", "rotate"} {
 		t.Run(dies, func(t *testing.T) {
@@ -239,7 +239,7 @@ func TestUnreachableAtItsTurn(t *testing.T) {
 			}
 			run := f.rotateAll(t, context.Background(), policy(), "a", "b")
 			wantOutcomes(t, run, Rotated, Unreachable)
-			if !strings.Contains(strings.Join(run.Results[1].Notes, ""), "staged certificate may be left") {
+			if !strings.Contains(strings.Join(run.Results[1].Notes, ""), "what was staged may be left") {
 				t.Errorf("notes %q", run.Results[1].Notes)
 			}
 		})
@@ -254,7 +254,7 @@ func TestDiscardFails(t *testing.T) {
 	p.MaxFailures = inventory.Count(1)
 	run := f.rotateAll(t, context.Background(), p, "a", "b")
 	wantOutcomes(t, run, RolledBack, Skipped)
-	if !strings.Contains(strings.Join(run.Results[1].Notes, ""), "staged certificate may be left") {
+	if !strings.Contains(strings.Join(run.Results[1].Notes, ""), "what was staged may be left") {
 		t.Errorf("notes %q", run.Results[1].Notes)
 	}
 }

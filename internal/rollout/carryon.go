@@ -22,7 +22,7 @@ func (e Entry) liveProblem() *problem.Error {
 	switch r, unfinished := e.Seen.Unfinished(); {
 	case unfinished:
 		return unfinishedProblem(r)
-	case e.rotates() && (e.Certificate == nil || e.newCertificate()), !e.rotates() && len(e.Files) == 0, e.replacedFile(e.Seen) != "":
+	case e.rotates() && (e.Certificate == nil || e.newCertificate()), !e.rotates() && len(e.Files) == 0, e.replacedFile(e.Seen) != "", e.Package != nil && !e.Package.isInstalled():
 		return &problem.Error{Class: problem.Drift, Message: "the new " + e.wanted() + " is no longer live"}
 	case e.processIsOlder():
 		return &problem.Error{Class: problem.Drift, Message: "the agent started before its " + e.wanted() + " changed"}
@@ -39,7 +39,7 @@ func (e Entry) isDone() bool {
 // isUnwell reports whether an earlier run has changed the host, and its agent is not well
 // with the new certificate now. Then no other host proves that certificate.
 func (e Entry) isUnwell() bool {
-	return e.Seen != nil && (e.Certificate != nil || e.FilesOnly) && !e.newCertificate() && len(changing(e.Files)) == 0 &&
+	return e.Seen != nil && (e.Certificate != nil || e.FilesOnly) && !e.newCertificate() && len(changing(e.Files)) == 0 && !e.Package.Installs() &&
 		slices.ContainsFunc(e.Seen.Backups, e.replaced) && !e.isLive()
 }
 

@@ -15,6 +15,9 @@ type Cost struct {
 // AssumedCost is the cost where no earlier run is known.
 var AssumedCost = Cost{Turn: 3 * time.Second}
 
+// AssumedInstall is how long the installation of the package takes.
+const AssumedInstall = 20 * time.Second
+
 // rehearsalTurn is how long a host is rehearsed; the timer takes most of it.
 const rehearsalTurn = 10 * time.Second
 
@@ -28,6 +31,8 @@ func (p *Plan) Estimate(cost Cost) time.Duration {
 			return rehearsalTurn
 		case e.Seen != nil && e.Seen.Unit.Active == "inactive": // nothing is started
 			return cost.Turn
+		case e.Package.Installs():
+			return cost.Turn + AssumedInstall + e.longestWatch()
 		default:
 			return cost.Turn + e.longestWatch()
 		}

@@ -69,17 +69,19 @@ type fakeVM struct {
 
 	mu        sync.Mutex
 	seen      *host.Observation
-	fates     map[string]fate   // by call, once each
-	ending    host.Ending       // of its next transaction; "": rotated
-	undoing   host.Ending       // of its next undo of a confirmed one; "": rotated
-	recovery  host.Ending       // of its next Recover; "": clean
-	pid       int               // that Recover reports
-	changed   host.Change       // its last transaction
-	calls     []string          // in order
-	staged    bool              // a certificate is staged
-	known     bool              // its watch excuses denied lines that were in the log before
-	zip       string            // diagnostics that were gathered
-	dead      bool              // accepts no connection
+	fates     map[string]fate // by call, once each
+	ending    host.Ending     // of its next transaction; "": rotated
+	undoing   host.Ending     // of its next undo of a confirmed one; "": rotated
+	recovery  host.Ending     // of its next Recover; "": clean
+	pid       int             // that Recover reports
+	changed   host.Change     // its last transaction
+	calls     []string        // in order
+	staged    bool            // a certificate is staged
+	known     bool            // its watch excuses denied lines that were in the log before
+	zip       string          // diagnostics that were gathered
+	dead      bool            // accepts no connection
+	pkg       host.Package    // of its agent
+	fetchErr  error
 	swaps     bool              // a lost transaction had replaced the file
 	during    func(call string) // runs inside a call, without the lock
 	onRecover func(*fakeVM)     // runs in a Recover
@@ -240,6 +242,37 @@ func (h *fakeHost) MakeFolder(_ context.Context, path string) (host.File, error)
 	return host.File{Path: path, Kind: "missing", Digest: "none"}, h.call("makefolder", nil)
 }
 
+func (h *fakeHost) Package(_ context.Context, refresh bool) (p *host.Package, err error) {
+	call := "package"
+	if refresh {
+		call = "refresh"
+	}
+	err = h.call(call, func() { copied := h.pkg; p = &copied })
+	return p, err
+}
+
+func (h *fakeHost) Fetch(_ context.Context, c host.PackageChange) (host.PackageChange, error) {
+	if h.fetchErr != nil {
+		return c, h.fetchErr
+	}
+	c.Old, c.New = host.PackageFile{Digest: "file of " + c.From, Size: 1}, host.PackageFile{Digest: "file of " + c.To, Size: 1}
+	return c, h.call("fetch", func() { h.staged = true })
+}
+
+// installs is the effect of a change with a package.
+func (h *fakeHost) installs(c host.Change, ending host.Ending) {
+	if c.Package.From != h.pkg.Installed || c.Package.Old.Digest != "file of "+c.Package.From || c.Package.New.Digest != "file of "+c.Package.To {
+		panic(fmt.Sprintf("%+v with %+v", c.Package, h.pkg))
+	}
+	if ending == host.Rotated {
+		h.pkg.Installed = c.Package.To
+		f := host.SavedFile{Path: c.File.Path, Real: c.File.Real, Old: c.File.Digest, New: c.Digest, File: *c.File}
+		f.File.Digest = c.Digest
+		h.seen.Backups = append(slices.Clone(h.seen.Backups), host.Backup{Run: h.run, Old: f.Old, New: f.New, What: c.What, Files: []host.SavedFile{f}, Package: c.Package})
+	}
+	h.endOf(h.run, ending, h.seen.File.Digest)
+}
+
 func (h *fakeHost) Prune(context.Context) (int, error) { return 0, h.call("prune", nil) }
 
 func (h *fakeHost) InstallHelper(context.Context) (host.Installed, error) {
@@ -270,6 +303,10 @@ func (h *fakeHost) Rotate(ctx context.Context, c host.Change, onStep func(string
 	}
 	err := h.call(call, func() {
 		h.changed = c
+		if c.Package != nil {
+			h.installs(c, ending)
+			return
+		}
 		if ending == host.Rotated {
 			h.seen.Backups = append(slices.Clone(h.seen.Backups), host.Backup{Run: h.run, Old: h.seen.File.Digest, New: c.Digest})
 		}

@@ -86,6 +86,9 @@ func (e Entry) newCertificate() bool {
 // recovered, it is not known which are new.
 func (e Entry) install() Action {
 	_, unfinished := e.Seen.Unfinished()
+	if e.Package.Installs() || unfinished && e.Package != nil {
+		return Upgrade
+	}
 	if e.newCertificate() || unfinished && e.rotates() {
 		return Rotate
 	}
@@ -94,6 +97,9 @@ func (e Entry) install() Action {
 
 // wanted names what should be live on the host, or what is changed there.
 func (e Entry) wanted() string {
+	if e.Package != nil {
+		return "version"
+	}
 	if e.Action != Change && e.rotates() || len(e.Files) == 0 {
 		return "certificate"
 	}
@@ -150,7 +156,16 @@ func (e Entry) withFiles(c host.Change) host.Change {
 			c.Configuration = w.Data
 		}
 	}
+	c.Package = e.packageChange()
 	return c
+}
+
+// packageChange returns the package step of a change of the host, nil if it has none.
+func (e Entry) packageChange() *host.PackageChange {
+	if !e.Package.Installs() {
+		return nil
+	}
+	return &e.Package.Change
 }
 
 // configurationFile is the Wanted.What of the agent's configuration.

@@ -61,6 +61,10 @@ func entryOf(h planfile.Host, diffs [][]string) Entry {
 		}
 		e.Files = append(e.Files, w)
 	}
+	if p := h.Package; p != nil {
+		e.Package = &WantedPackage{p.New, host.Package{Name: p.Name, Manager: p.Manager, Installed: p.Old},
+			host.PackageChange{Name: p.Name, Manager: p.Manager, From: p.Old, To: p.New}}
+	}
 	if h.Seen == nil {
 		return e
 	}

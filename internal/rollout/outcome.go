@@ -21,6 +21,7 @@ type Outcome string
 const (
 	Rotated       Outcome = "rotated"
 	Changed       Outcome = "changed"
+	Upgraded      Outcome = "upgraded"
 	Rehearsed     Outcome = "rehearsed"
 	Current       Outcome = "current"
 	NotApplicable Outcome = "not_applicable"
@@ -34,13 +35,13 @@ const (
 )
 
 // Outcomes lists all outcomes from good to bad, the order in which they are shown.
-var Outcomes = []Outcome{Rotated, Changed, Rehearsed, Current, NotApplicable, Restored, Skipped, Unreachable, Refused, RolledBack, Unknown, Failed}
+var Outcomes = []Outcome{Rotated, Changed, Upgraded, Rehearsed, Current, NotApplicable, Restored, Skipped, Unreachable, Refused, RolledBack, Unknown, Failed}
 
 // IsWell reports whether a host with this outcome of a rotation needs nothing more.
 func (o Outcome) IsWell() bool { return o.HasNew() || o == Current || o == NotApplicable }
 
 // HasNew reports whether the run has changed the host, and what is new there is live.
-func (o Outcome) HasNew() bool { return o == Rotated || o == Changed }
+func (o Outcome) HasNew() bool { return o == Rotated || o == Changed || o == Upgraded }
 
 // Action is what a plan does on a host.
 type Action string
@@ -49,6 +50,7 @@ type Action string
 const (
 	Rotate  Action = "rotate"  // replace the certificate, and perhaps other files, and restart the agent
 	Change  Action = "change"  // the same of other files than the certificate
+	Upgrade Action = "upgrade" // install another version of the agent's package, perhaps with other files
 	Restart Action = "restart" // the file is right, and the agent needs a restart
 	Restore Action = "restore" // restore a backup
 	Recover Action = "recover" // recover an interrupted run
@@ -57,8 +59,8 @@ const (
 	None     Action = "none"
 )
 
-// Installs reports whether the action puts new files on the host.
-func (a Action) Installs() bool { return a == Rotate || a == Change }
+// Installs reports whether the action puts new files or another package on the host.
+func (a Action) Installs() bool { return a == Rotate || a == Change || a == Upgrade }
 
 // Target is a selected host and the certificate that it should have.
 type Target struct {
@@ -66,10 +68,11 @@ type Target struct {
 	Source      string          // of the certificate: a file, keyvault://… or command: …; "" if none is named
 	Command     string          // that prints the certificate, as in the inventory; "": another source
 	Certificate *certificate.Certificate
-	Files       []Wanted // other files that it should have
-	Paths       []string // of Files that are observed by their paths, see host.ObserveOptions.Files
-	Bytes       bool     // Files depend on what is in the files at Paths, see host.ObserveOptions.Bytes
-	FilesOnly   bool     // whatever its certificate is, it stays
+	Files       []Wanted       // other files that it should have
+	Paths       []string       // of Files that are observed by their paths, see host.ObserveOptions.Files
+	Bytes       bool           // Files depend on what is in the files at Paths, see host.ObserveOptions.Bytes
+	FilesOnly   bool           // whatever its certificate is, it stays
+	Package     *WantedPackage // nil: its package stays
 	// Next is what the new configuration says, and Provider whose certificate it names; nil:
 	// the configuration stays, or names none.
 	Next     *host.AgentConfig
@@ -125,6 +128,9 @@ func (e Entry) Remarks() []string {
 	var remarks []string
 	if e.Seen.Note != "" {
 		remarks = append(remarks, e.Seen.Note)
+	}
+	if e.Package != nil {
+		remarks = append(remarks, e.Package.Seen.Notes...)
 	}
 	for _, w := range changing(e.Files) {
 		remarks = append(remarks, w.Remarks...)

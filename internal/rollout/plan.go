@@ -115,8 +115,11 @@ func decide(t Target, look Look, force bool) Entry {
 			return e.withOutcome(Refused, reason)
 		}
 	}
+	if reason := e.packageProblem(force); reason != nil {
+		return e.withOutcome(Refused, reason)
+	}
 	files := changing(t.Files)
-	if !e.newCertificate() && len(files) == 0 {
+	if !e.newCertificate() && len(files) == 0 && !e.Package.Installs() {
 		return decideSameFile(e)
 	}
 	if reason := certificateProblem(e); reason != nil && !force {
@@ -140,6 +143,9 @@ func reasonFor(e Entry, files []Wanted) string {
 		default:
 			reasons = append(reasons, "new certificate")
 		}
+	}
+	if e.Package.Installs() {
+		reasons = append(reasons, "new version")
 	}
 	for _, w := range files {
 		reasons = append(reasons, "new "+w.What)
@@ -166,11 +172,15 @@ func outcomeOf(reason *problem.Error) (Outcome, *problem.Error) {
 // decideSameFile decides about a host that already has the right file. It restarts an
 // agent that a restart may cure; a closed port and the user's command are left to status.
 func decideSameFile(e Entry) Entry {
-	const right = "the file is right, but "
+	is := "the file is right"
+	if e.Package != nil {
+		is = "version " + e.Package.Seen.Installed + " is installed"
+	}
+	right := is + ", but "
 	why := e.Seen.Health(host.AsFound(e.Host.Health)).First()
 	switch why.Kind {
 	case host.Stopped:
-		e.Outcome, e.Reason = Current, "the file is right; the agent is stopped"
+		e.Outcome, e.Reason = Current, is+"; the agent is stopped"
 	case host.Failing, host.Restarting:
 		e.Action, e.Reason = Restart, right+"the agent has failed"
 	case host.Exited, host.Restarted:

@@ -187,6 +187,8 @@ func (p *Plan) forceMessage() string {
 	switch {
 	case p.ignoreRefusals:
 		return "--force: also where a file was replaced again since, where the saved certificate has expired, or where there was none"
+	case slices.ContainsFunc(p.Entries, func(e Entry) bool { return e.Package != nil }):
+		return "--force: also to a lower version, or with " + file
 	case slices.ContainsFunc(p.Entries, func(e Entry) bool { return e.FilesOnly }):
 		return "--force: also with " + file
 	case files:

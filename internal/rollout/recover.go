@@ -132,8 +132,7 @@ func (a *apply) recoverAndDecide(ctx context.Context, h Host, i int) bool {
 // stageRecovered stages the files of host i, which were not known before its recovery. It reports
 // whether that worked.
 func (a *apply) stageRecovered(ctx context.Context, h Host, i int) bool {
-	data, digest := a.toStage(a.run.Results[i].Entry)
-	if err := h.Stage(ctx, data, digest); err != nil {
+	if err := a.stageOver(ctx, h, i); err != nil {
 		a.noteStagedLeft(i, h.Discard(ctx))
 		a.refuse(i, err)
 		return false
@@ -146,7 +145,7 @@ func (a *apply) stageRecovered(ctx context.Context, h Host, i int) bool {
 // tries again if contact is lost.
 func (a *apply) runRecovery(ctx context.Context, h Host, i int) *host.Report {
 	res := &a.run.Results[i]
-	ctx, cancel := context.WithTimeout(ctx, res.unit().EndTime(res.Host.Health))
+	ctx, cancel := context.WithTimeout(ctx, res.endTime())
 	defer cancel()
 	onStep := func(name string) { a.Events(step(res.Host, name)) }
 	onStep("recover") // before anything happens, so that the journal has it
@@ -216,7 +215,7 @@ func (e Entry) unit() host.Unit {
 func (a *apply) resolveLost(ctx context.Context, i int, why *problem.Error) {
 	res := &a.run.Results[i]
 	res.SettlesAt = a.settlesAt(res.Entry)
-	limit := res.unit().EndTime(res.Host.Health)
+	limit := res.endTime()
 	if a.plan.Policy.NoDeadman { // only a recovery undoes it, and not before its time is over
 		limit += res.Host.Health.Hold()
 	}
@@ -260,7 +259,7 @@ func (a *apply) settlesAt(e Entry) time.Time {
 	if a.plan.Policy.NoDeadman {
 		return time.Time{}
 	}
-	return time.Now().Add(e.unit().SettleTime(e.Host.Health))
+	return time.Now().Add(e.unit().SettleTime(e.Host.Health) + e.installTime())
 }
 
 // askHost recovers host i and reads its receipts. Without an outcome it is not known
@@ -289,7 +288,15 @@ func (a *apply) askHost(ctx context.Context, i int) (outcome Outcome, report str
 	if err != nil {
 		return "", ""
 	}
-	outcome = outcomeFromReceipts(seen, a.RunID, res.isAsBefore(seen))
+	asBefore := res.isAsBefore(seen)
+	if asBefore && res.Package.Installs() {
+		now, err := h.Package(ctx, false)
+		if err != nil {
+			return "", ""
+		}
+		asBefore = now.Installed == res.Package.Seen.Installed && now.Broken == ""
+	}
+	outcome = outcomeFromReceipts(seen, a.RunID, asBefore)
 	if outcome == Refused && res.Action != Rehearse && changeStarted(res.Steps) {
 		// A later run has replaced its receipt, so it was undone.
 		if seen.Health(host.AsFound(res.Host.Health)).First().Kind != host.Healthy {
@@ -303,9 +310,9 @@ func (a *apply) askHost(ctx context.Context, i int) (outcome Outcome, report str
 	return outcome, ""
 }
 
-// changeStarted reports whether the host had started to replace the file or to restart.
+// changeStarted reports whether the host had started to replace the file, to install or to restart.
 func changeStarted(steps []host.Step) bool {
-	return slices.ContainsFunc(steps, func(s host.Step) bool { return s.Name == "swap" || s.Name == "restart" })
+	return slices.ContainsFunc(steps, func(s host.Step) bool { return s.Name == "swap" || s.Name == "install" || s.Name == "restart" })
 }
 
 // outcomeFromReceipts returns what a host's receipts prove about a run, "" if nothing yet.

@@ -37,7 +37,7 @@ func decideRollback(run string, t Target, look Look, force bool) Entry {
 		e.Action, e.Reason = Restore, "run "+r.Run+" was interrupted here; it is recovered first"
 		return e
 	}
-	for _, check := range []func(Entry) *problem.Error{fileProblem, unitProblem} {
+	for _, check := range []func(Entry) *problem.Error{fileProblem, unitProblem, func(e Entry) *problem.Error { return e.packageProblem(force) }} {
 		if reason := check(e); reason != nil {
 			return e.withOutcome(Refused, reason)
 		}
@@ -58,7 +58,7 @@ func decideRollback(run string, t Target, look Look, force bool) Entry {
 			Hint:    "restore them as a login user who may run any command as root: without helper in the inventory"})
 	}
 	e.Backup = backup
-	if e.FilesOnly && len(changing(e.Files)) == 0 || !e.FilesOnly && e.Seen.File.Digest == backup.Old {
+	if e.FilesOnly && len(changing(e.Files)) == 0 && !e.Package.Installs() || !e.FilesOnly && e.Seen.File.Digest == backup.Old {
 		return decideSameFile(e)
 	}
 	if reason := backupProblem(e); reason != nil && !force {
@@ -71,6 +71,9 @@ func decideRollback(run string, t Target, look Look, force bool) Entry {
 // whatOf names what a run has changed: its files but the certificate, and the certificate.
 func whatOf(b host.Backup) string {
 	what := []string{cmp.Or(b.What, "certificate")}
+	if b.Package != nil {
+		what = append([]string{"version " + b.Package.From}, what...)
+	}
 	for _, f := range b.Files[min(1, len(b.Files)):] {
 		if f.Data != nil {
 			what = append(what, configurationFile)
@@ -122,6 +125,7 @@ func (e Entry) restoring(c host.Change) host.Change {
 		}
 		c.Others = append(c.Others, host.FileChange{Seen: f.File, Digest: f.Old, Swap: swap, Saved: b.Run, Trust: true})
 	}
+	c.Package = e.packageChange()
 	return c
 }
 
@@ -223,9 +227,16 @@ func (a *apply) rollBack(ctx context.Context, res *Result) Result {
 	target := Target{Host: res.Host}
 	r.Events(Event{Host: res.Host.Name, Step: "undo"})
 	options := host.ObserveOptions{Saved: a.RunID, Configuration: len(res.Files) > 0}
-	look := r.observe(ctx, *res.Host, options)
+	observe := func(h Host) (*host.Observation, error) {
+		seen, err := h.Observe(ctx, options)
+		if err == nil {
+			err = r.observePackage(ctx, h, &target, seen, false)
+		}
+		return seen, err
+	}
+	look := r.over(ctx, *res.Host, observe)
 	for attempt := 1; attempt < 3 && mayReconnect(look.Err) && sleep.For(ctx, firstPause<<attempt); attempt++ {
-		look = r.observe(ctx, *res.Host, options)
+		look = r.over(ctx, *res.Host, observe)
 	}
 	e := decideRollback(a.RunID, target, look, false)
 	if e.Outcome == "" && e.Backup == nil {

@@ -108,16 +108,20 @@ func TestDecideRollback(t *testing.T) {
 	}
 }
 
-// rollBack does what the rollback command does.
+// rollBack does what the rollback command does, of the run "before".
 func (f *fakeFleet) rollBack(p Policy, names ...string) *Run {
+	return f.rollBackRun("before", p, names...)
+}
+
+func (f *fakeFleet) rollBackRun(past string, p Policy, names ...string) *Run {
 	r := f.runner()
-	r.Saved = "before"
+	r.Saved = past
 	defer r.Close()
 	targets := f.targets(names...)
 	for i := range targets {
 		targets[i].Certificate = nil
 	}
-	return r.Apply(context.Background(), context.Background(), MakeRollback("before", targets, r.Survey(context.Background(), targets, 1), p))
+	return r.Apply(context.Background(), context.Background(), MakeRollback(past, targets, r.Survey(context.Background(), targets, 1), p))
 }
 
 func TestRollback(t *testing.T) {

@@ -37,8 +37,7 @@ func (a *apply) stage(ctx context.Context, i int) {
 // If h was dead it connects again, once.
 func (a *apply) stageWithRetry(ctx context.Context, h Host, i int) (Host, error) {
 	res := &a.run.Results[i]
-	data, digest := a.toStage(res.Entry)
-	err := h.Stage(ctx, data, digest)
+	err := a.stageOver(ctx, h, i)
 	if err == nil {
 		return h, nil
 	}
@@ -51,7 +50,7 @@ func (a *apply) stageWithRetry(ctx context.Context, h Host, i int) (Host, error)
 		}
 		h = again
 		_ = h.Discard(ctx) // the rest of the first attempt
-		if err = h.Stage(ctx, data, digest); err == nil {
+		if err = a.stageOver(ctx, h, i); err == nil {
 			return h, nil
 		}
 	}
@@ -60,12 +59,23 @@ func (a *apply) stageWithRetry(ctx context.Context, h Host, i int) (Host, error)
 	return nil, err
 }
 
+// stageOver stages over h what the change of host i needs: its new files, and those of the package.
+func (a *apply) stageOver(ctx context.Context, h Host, i int) error {
+	data, digest := a.toStage(a.run.Results[i].Entry)
+	if len(data) > 0 || !a.run.Results[i].Package.Installs() { // perhaps only the package changes
+		if err := h.Stage(ctx, data, digest); err != nil {
+			return err
+		}
+	}
+	return a.fetchPackage(ctx, h, i)
+}
+
 // noteStagedLeft notes that what was staged on host i could not be removed, if err is
 // not nil.
 func (a *apply) noteStagedLeft(i int, err error) {
 	if err != nil {
 		res := &a.run.Results[i]
-		res.Notes = append(res.Notes, "the staged certificate may be left in /var/lib/aoifleet (root only): "+host.AsProblem(err).Message)
+		res.Notes = append(res.Notes, "what was staged may be left in /var/lib/aoifleet (root only): "+host.AsProblem(err).Message)
 	}
 }
 
@@ -167,6 +177,8 @@ func (e Entry) succeeded() Outcome {
 	switch {
 	case e.Action == Restore:
 		return Restored
+	case e.Action == Upgrade:
+		return Upgraded
 	case e.Action == Change, e.FilesOnly:
 		return Changed
 	}

@@ -30,6 +30,8 @@ type Host interface {
 	InstallHelper(ctx context.Context) (host.Installed, error)
 	Diagnose(ctx context.Context, d host.Diagnosis) (*host.Diagnostics, error)
 	MakeFolder(ctx context.Context, path string) (host.File, error)
+	Package(ctx context.Context, refresh bool) (*host.Package, error)
+	Fetch(ctx context.Context, c host.PackageChange) (host.PackageChange, error)
 	DialContext(ctx context.Context, network, address string) (net.Conn, error)
 	Close() error
 }
@@ -108,6 +110,9 @@ func (r *Runner) observeWanted(ctx context.Context, h Host, t *Target, options h
 	// A run may have changed the configuration, which may not even be valid now.
 	options.Saved, options.Configuration = r.Saved, r.Want != nil || r.Saved != "" && t.Host.Helper == ""
 	seen, err := h.Observe(ctx, options)
+	if err == nil {
+		err = r.observePackage(ctx, h, t, seen, true)
+	}
 	if err != nil || r.Want == nil {
 		return seen, err
 	}

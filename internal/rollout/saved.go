@@ -21,6 +21,10 @@ func (p *Plan) Save() []planfile.Host {
 	_, places := p.diffs()
 	for i, e := range p.Entries {
 		hosts[i] = saveEntry(e)
+		if e.Package != nil {
+			c := e.Package.Change
+			hosts[i].Package = &planfile.Package{Name: oneLine(c.Name), Manager: oneLine(c.Manager), Old: oneLine(c.From), New: oneLine(c.To)}
+		}
 		for _, w := range e.Files {
 			if w.Data == nil {
 				continue
@@ -187,13 +191,13 @@ func MakeSaved(saved []planfile.Host, targets []Target, looks []Look, policy Pol
 	// For a host that is observed again after a recovery: the recovered run has changed
 	// what the plan saw.
 	// A file is approved with its bytes, so what a recovery has changed there needs a new plan.
-	files := map[string][]planfile.HostFile{}
+	hosts := map[string]planfile.Host{}
 	for _, h := range saved {
-		files[h.Name] = h.Files
+		hosts[h.Name] = h
 	}
 	p.decide = func(t Target, look Look) Entry {
 		e := policy.decide(t, look)
-		if changes := fileDrift(files[t.Host.Name], t.Files); e.Outcome == "" && len(changes) > 0 {
+		if changes := wantedDrift(hosts[t.Host.Name], t); e.Outcome == "" && len(changes) > 0 {
 			return e.refuseDrift(changes)
 		}
 		return e
@@ -292,7 +296,17 @@ func drift(saved planfile.Host, e Entry) []string {
 			changes = append(changes, it.what+" "+shortValue(it.was)+" → "+shortValue(it.is))
 		}
 	}
-	return append(changes, fileDrift(saved.Files, e.Files)...)
+	return append(changes, wantedDrift(saved, e.Target)...)
+}
+
+// wantedDrift is drift for what a host should have besides its certificate: files and a package.
+func wantedDrift(saved planfile.Host, t Target) []string {
+	changes := fileDrift(saved.Files, t.Files)
+	if saved.Package == nil || t.Package == nil {
+		return changes
+	}
+	was := host.PackageChange{Name: saved.Package.Name, Manager: saved.Package.Manager, From: saved.Package.Old, To: saved.Package.New}
+	return append(changes, packageDrift(was, t.Package.Change)...)
 }
 
 // fileDrift is drift for the files besides the certificate.

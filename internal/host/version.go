@@ -1,0 +1,87 @@
+package host
+
+import (
+	"cmp"
+	"slices"
+	"strings"
+)
+
+// Find returns the version of the package that to means, "" if the host has none: to itself, or
+// the newest with it between the epoch and the release (1:2.0.0-1.el9 for 2.0.0).
+func (p *Package) Find(to string) string {
+	means := func(version string) bool {
+		upstream := version[strings.Index(version, ":")+1:]
+		bare := upstream[:max(strings.LastIndex(upstream, "-"), 0)]
+		return to != "" && (to == version || to == upstream || to == bare)
+	}
+	if i := slices.IndexFunc(p.Available, means); i >= 0 {
+		return p.Available[i]
+	}
+	if means(p.Installed) {
+		return p.Installed
+	}
+	return ""
+}
+
+// Lower reports whether a version is lower than the installed one: as the manager has sorted them,
+// else by what Debian's and RPM's rules have in common.
+func (p *Package) Lower(version string) bool {
+	now, next := slices.Index(p.Available, p.Installed), slices.Index(p.Available, version)
+	if now >= 0 && next >= 0 {
+		return next > now
+	}
+	return compareVersions(version, p.Installed) < 0
+}
+
+// compareVersions compares two versions: numbers as numbers, other characters as text, and "~" is
+// before everything, also the end (deb-version(7), rpm-version(7)).
+func compareVersions(a, b string) int {
+	epochA, a := epoch(a)
+	epochB, b := epoch(b)
+	if c := compareNumbers(epochA, epochB); c != 0 {
+		return c
+	}
+	for a != "" || b != "" {
+		if tildeA, tildeB := strings.HasPrefix(a, "~"), strings.HasPrefix(b, "~"); tildeA != tildeB {
+			if tildeA {
+				return -1
+			}
+			return 1
+		}
+		var partA, partB string
+		partA, a = span(a, false)
+		partB, b = span(b, false)
+		if c := cmp.Compare(partA, partB); c != 0 {
+			return c
+		}
+		partA, a = span(a, true)
+		partB, b = span(b, true)
+		if c := compareNumbers(partA, partB); c != 0 {
+			return c
+		}
+	}
+	return 0
+}
+
+// epoch returns the epoch of a version, "" if it has none, and the rest.
+func epoch(version string) (number, rest string) {
+	if before, after, found := strings.Cut(version, ":"); found {
+		return before, after
+	}
+	return "", version
+}
+
+// span cuts the digits, or what is none, off the beginning of a version.
+func span(version string, digits bool) (part, rest string) {
+	i := strings.IndexFunc(version, func(c rune) bool { return (c >= '0' && c <= '9') != digits })
+	if i < 0 {
+		i = len(version)
+	}
+	return version[:i], version[i:]
+}
+
+// compareNumbers compares digits of any length.
+func compareNumbers(a, b string) int {
+	a, b = strings.TrimLeft(a, "0"), strings.TrimLeft(b, "0")
+	return cmp.Or(cmp.Compare(len(a), len(b)), cmp.Compare(a, b))
+}
