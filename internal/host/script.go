@@ -21,7 +21,7 @@ var scriptParts embed.FS
 // the first call of one. A rotation needs diagnostics only if it gathers them.
 var onlyFor = map[string]string{
 	"examine": "07-examine.sh", "diagnose": diagnosePart, "recover": diagnosePart, "install": "15-helper.sh", "rehearse": "16-rehearse.sh", "inspect": "17-inspect.sh",
-	"latest": "18-latest.sh", "makefolder": "19-folder.sh",
+	"latest": "18-latest.sh", "makefolder": "19-folder.sh", "upgrade": "20-package.sh",
 }
 
 const diagnosePart = "13-diagnose.sh"
