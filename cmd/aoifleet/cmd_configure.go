@@ -7,11 +7,15 @@ import (
 )
 
 // configureFlags say how the agents' configurations change.
-type configureFlags struct{ fleet.Configuration }
+type configureFlags struct {
+	fleet.Configuration
+	command string // that carries the change out: rotate, configure, upgrade
+}
 
 // addTo adds the flags to rotate and its plan, which leave the configurations as they are otherwise.
 func (flags *configureFlags) addTo(cmd *cobra.Command) {
 	flags.addEdit(cmd)
+	flags.command = "rotate"
 	cmd.Flags().BoolVar(&flags.Files, "configuration", false, "also install the configurations that the inventory names (agent.configuration), with the same restart")
 }
 
@@ -22,16 +26,8 @@ func (flags *configureFlags) addEdit(cmd *cobra.Command) {
 // alone makes the flags those of configure, which changes no certificate.
 func (flags *configureFlags) alone(cmd *cobra.Command, force *bool) {
 	flags.addEdit(cmd)
-	flags.Alone = true
+	flags.command, flags.Alone = "configure", true
 	cmd.Flags().BoolVar(force, "force", false, "also with an error or a danger in a new configuration")
-}
-
-// verb returns the command that carries the change out.
-func (flags configureFlags) verb() string {
-	if flags.Alone {
-		return "configure"
-	}
-	return "rotate"
 }
 
 // wanted reports whether a configuration is to change.
@@ -39,18 +35,21 @@ func (flags configureFlags) wanted() bool { return flags.Files || len(flags.Edit
 
 // planCommand returns the command that plans the change.
 func (flags configureFlags) planCommand() []string {
-	if flags.Alone {
-		return []string{"aoifleet", "plan", "configure"}
+	if flags.command == "rotate" {
+		return []string{"aoifleet", "plan"}
 	}
-	return []string{"aoifleet", "plan"}
+	return []string{"aoifleet", "plan", flags.command}
 }
 
 // args returns the flags as they were given.
 func (flags configureFlags) args() (args []string) {
+	if flags.Version != "" {
+		args = append(args, "--to", flags.Version)
+	}
 	for _, edit := range flags.Edits {
 		args = append(args, "--edit", edit)
 	}
-	if flags.Files && !flags.Alone {
+	if flags.Files && flags.command != "configure" {
 		args = append(args, "--configuration")
 	}
 	return args
@@ -63,7 +62,10 @@ func (flags configureFlags) complete(r fleet.Request) (fleet.Request, error) {
 	}
 	r.Configuration = flags.Configuration
 	if flags.Alone {
-		r.Configuration.Files, r.Certificates = len(flags.Edits) == 0, fleet.None
+		r.Certificates = fleet.None
+	}
+	if flags.command == "configure" {
+		r.Configuration.Files = len(flags.Edits) == 0
 	}
 	return r, nil
 }

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"time"
@@ -44,7 +45,7 @@ func planCommand(call *invocation) *cobra.Command {
 	flags.addVerify(cmd)
 	flags.addIgnoreWindow(cmd)
 	flags.addProof(cmd)
-	cmd.AddCommand(planConfigureCommand(call), planShowCommand(call))
+	cmd.AddCommand(planConfigureCommand(call), planUpgradeCommand(call), planShowCommand(call))
 	return cmd
 }
 
@@ -92,7 +93,7 @@ func forceFlag(cmd *cobra.Command, force *bool) {
 }
 
 func runPlan(call *invocation, flags planFlags) error {
-	if err := flags.check(); err != nil {
+	if err := cmp.Or(flags.missing(), flags.check()); err != nil {
 		return err
 	}
 	request, err := flags.complete(flags.request(call, fleet.Install))
@@ -127,7 +128,7 @@ func runPlan(call *invocation, flags planFlags) error {
 // showSaved prints the ID of the saved plan, for a reviewer, and the command that carries it
 // out.
 func showSaved(call *invocation, f *fleet.Fleet, flags planFlags) {
-	command := slices.Concat([]string{"aoifleet", flags.verb(), "-i", f.Inventory.Path}, flags.certificateArgs(), flags.parallelArgs(), []string{"--plan", flags.out, "--plan-id", f.PlanID})
+	command := slices.Concat([]string{"aoifleet", flags.command, "-i", f.Inventory.Path}, flags.certificateArgs(), flags.parallelArgs(), []string{"--plan", flags.out, "--plan-id", f.PlanID})
 	fmt.Fprintf(call.stderr, "the plan is saved: %s\nto carry it out: %s\n", f.PlanID, display.MaskLines(display.Command(command)))
 }
 

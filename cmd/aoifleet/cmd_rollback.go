@@ -18,9 +18,9 @@ func rollbackCommand(call *invocation) *cobra.Command {
 	var flags rollbackFlags
 	cmd := &cobra.Command{
 		Use:   "rollback RUN",
-		Short: "Restore the certificates and other files that a run replaced, also days later",
-		Long: `Restore the certificates, configurations, secrets and host keys that a run replaced, from the
-backups on the hosts. Each agent is restarted and checked, as in a rotation.
+		Short: "Restore what a run replaced: certificates, other files, the agent's version; also days later",
+		Long: `Restore the certificates, configurations, secrets, host keys and versions of the agent that a run
+replaced, from the backups on the hosts. Each agent is restarted and checked, as in a rotation.
 
 RUN is the ID of a run, the beginning or end of one if that is unique, or last for
 the newest run that changed a host (see: aoifleet runs list).`,

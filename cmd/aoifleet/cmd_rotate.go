@@ -79,7 +79,7 @@ func runRotate(call *invocation, flags rotateFlags) error {
 		return err
 	}
 	defer f.Close()
-	command := []string{"aoifleet", flags.verb(), "-i", f.Inventory.Path}
+	command := []string{"aoifleet", flags.command, "-i", f.Inventory.Path}
 	options := slices.Concat(flags.certificateArgs(), flags.configureFlags.args(), flags.parallelArgs(), flags.given(), flags.changeFlags.args())
 	again := report.Commands{Again: slices.Concat(command, options), Limit: flags.limit}
 	if !flags.Alone {
@@ -115,16 +115,15 @@ func rehearse(call *invocation, flags rotateFlags) error {
 
 // rotateSaved carries out a saved plan and nothing else.
 func rotateSaved(call *invocation, flags rotateFlags) error {
-	if flags.limit != "" || flags.retry != "" || flags.wanted() || flags.Force || flags.NoDeadman || flags.SkipVerify || flags.IgnoreWindow != "" || flags.RequireProof != "" {
-		return usage("--plan excludes --limit, --retry, --edit, --configuration, --force, --no-deadman, --skip-verify, --ignore-window and --require-proof: the plan has its own", "give them to: aoifleet plan --out FILE")
+	if flags.limit != "" || flags.retry != "" || flags.wanted() || flags.Version != "" || flags.Force || flags.NoDeadman || flags.SkipVerify || flags.IgnoreWindow != "" || flags.RequireProof != "" {
+		return usage("--plan excludes --limit, --retry, --to, --edit, --configuration, --force, --no-deadman, --skip-verify, --ignore-window and --require-proof: the plan has its own", "give them to: aoifleet plan --out FILE")
 	}
 	saved, err := planfile.Read(flags.plan)
 	if err != nil {
 		return err
 	}
-	if of := fleet.SavedConfiguration(saved); of.Alone != flags.Alone {
-		flags.Alone = of.Alone
-		return usage("the plan in "+flags.plan+" is one of "+flags.verb(), "carry it out with: aoifleet "+flags.verb()+" --plan FILE")
+	if of := cmp.Or(saved.Command, "rotate"); of != flags.command {
+		return usage("the plan in "+flags.plan+" is one of "+of, "carry it out with: aoifleet "+of+" --plan FILE")
 	}
 	if id := saved.ID(); flags.planID != "" && flags.planID != id {
 		return usage("the plan in "+flags.plan+" is "+id+", not "+flags.planID, "carry out the file that was approved, or have this plan approved")
@@ -153,7 +152,7 @@ func againSaved(f *fleet.Fleet, flags rotateFlags) report.Commands {
 	remaining := changeFlags{Options: flags.Options}
 	other := strings.TrimSuffix(flags.plan, ".json") + "-" + f.RunID() + ".json"
 	return report.Commands{
-		Again: slices.Concat([]string{"aoifleet", flags.verb(), "-i", f.Inventory.Path}, flags.certificateArgs(), flags.parallelArgs(), []string{"--plan", flags.plan, "--plan-id", f.PlanID}, flags.given(), carryOn.args()),
+		Again: slices.Concat([]string{"aoifleet", flags.command, "-i", f.Inventory.Path}, flags.certificateArgs(), flags.parallelArgs(), []string{"--plan", flags.plan, "--plan-id", f.PlanID}, flags.given(), carryOn.args()),
 		Plan:  slices.Concat(flags.planCommand(), []string{"-i", f.Inventory.Path}, flags.certificateArgs(), flags.configureFlags.args(), flags.parallelArgs(), []string{"--out", other}, remaining.args()),
 	}
 }
@@ -162,7 +161,7 @@ func rotate(call *invocation, f *fleet.Fleet, flags rotateFlags, again report.Co
 	if err := flags.steer(f.Inventory.Rollout, len(f.Targets), &flags.Options); err != nil {
 		return err
 	}
-	c := &change{invocation: call, fleet: f, flags: flags.changeFlags, question: flags.verb()}
+	c := &change{invocation: call, fleet: f, flags: flags.changeFlags, question: flags.command}
 	return c.carryOut(func(cut context.Context, s fleet.Steps) (*fleet.Change, error) {
 		return f.Rotate(call.ctx, cut, s, flags.Options)
 	}, func(*fleet.Change) report.Commands { return again })

@@ -17,6 +17,8 @@ aoifleet plan -i fleet.yaml -l 'london:!london-edr-01'
 aoifleet plan -i fleet.yaml --out plan.json --expires 24h    # for rotate --plan, once it is approved`,
 	"plan configure": `aoifleet plan configure -i fleet.yaml --edit '.pipelines[].sink.maximum_parallel_uploads = 20'
 aoifleet plan configure -i fleet.yaml -l london --edit 'del(.pipelines[0].sink.block_size)' --out plan.json`,
+	"plan upgrade": `aoifleet plan upgrade -i fleet.yaml --to 2.0.0
+aoifleet plan upgrade -i fleet.yaml -l london --to 2.0.0-1 --out plan.json --expires 24h`,
 	"plan show": `aoifleet plan show plan.json
 aoifleet plan show plan.json -o json`,
 	"rotate": `aoifleet rotate -i fleet.yaml --rehearse -l london-edr-01    # the first time: on a copy, without a restart
@@ -27,6 +29,10 @@ aoifleet rotate -i fleet.yaml --yes --report run.html --report run.xml   # for a
 	"configure": `aoifleet configure -i fleet.yaml --edit '.pipelines[].sink.maximum_parallel_uploads = 20' --until canary
 aoifleet configure -i fleet.yaml --edit '.pipelines[].sink.maximum_parallel_uploads = 20' --dry-run   # with the differences
 aoifleet configure -i fleet.yaml --plan plan.json --plan-id ID --yes   # the plan that was approved`,
+	"upgrade": `aoifleet upgrade -i fleet.yaml --check         # the versions that the hosts have and can get
+aoifleet upgrade -i fleet.yaml --to 2.0.0 --until canary
+aoifleet upgrade -i fleet.yaml --to 2.0.0 --edit '.pipelines[].sink.maximum_parallel_uploads = 20' --dry-run
+aoifleet upgrade -i fleet.yaml --plan plan.json --plan-id ID --yes   # the plan that was approved`,
 	"renew": `aoifleet renew -i fleet.yaml --keys keys --dry-run        # the steps that are due
 aoifleet renew -i fleet.yaml --keys keys --yes -o json     # each night; keys/ stays between two nights
 aoifleet renew -i fleet.yaml --yes --retire-old-after 7d   # certificates in a Key Vault`,

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -132,6 +133,27 @@ func (p *proofValue) String() string { return string(*p) }
 
 // Type is pflag.Value; refuseEmpty checks a string.
 func (p *proofValue) Type() string { return "string" }
+
+// versionValue is the pflag.Value of a package's version.
+type versionValue string
+
+// versions matches what package managers use, and no option (deb-version(7), rpm-version(7)).
+var versions = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9.+:~^_-]{0,99}$`)
+
+// Set is pflag.Value.
+func (v *versionValue) Set(text string) error {
+	if !versions.MatchString(text) {
+		return usage("must be a version of a package", "for example: --to 2.0.0; see: aoifleet upgrade --check")
+	}
+	*v = versionValue(text)
+	return nil
+}
+
+// String is pflag.Value.
+func (v *versionValue) String() string { return string(*v) }
+
+// Type is pflag.Value; refuseEmpty checks a string.
+func (v *versionValue) Type() string { return "string" }
 
 // onceVar adds a flag for a text that may be given once: of two, the last would silently
 // count alone. again returns what to write instead.

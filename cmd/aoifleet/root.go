@@ -92,7 +92,7 @@ func (call *invocation) command() *cobra.Command {
 	root.SetVersionTemplate(versionLine())
 	root.SetUsageTemplate(strings.ReplaceAll(root.UsageTemplate(), "[command]", "COMMAND") + "{{if not .HasParent}}\n" + topicList() + "\n{{end}}")
 	root.SetFlagErrorFunc(flagError)
-	root.AddCommand(planCommand(call), rotateCommand(call), configureCommand(call), renewCommand(call), rollbackCommand(call), recoverCommand(call), statusCommand(call),
+	root.AddCommand(planCommand(call), rotateCommand(call), configureCommand(call), upgradeCommand(call), renewCommand(call), rollbackCommand(call), recoverCommand(call), statusCommand(call),
 		doctorCommand(call), runsCommand(call), backupsCommand(call), gatherDiagsCommand(call), hostkeysCommand(call), initCommand(call), inventoryCommand(call), certificateCommand(call), configurationCommand(call), secretCommand(call),
 		installHelperCommand(call), sudoersCommand(call),
 		labCommand(call), demoCommand(call), versionCommand(call), manCommand())
@@ -112,7 +112,7 @@ func (call *invocation) command() *cobra.Command {
 // group sorts the commands in the help of the program by what they are for; the others follow.
 func group(root *cobra.Command) {
 	for _, g := range []struct{ id, title, commands string }{
-		{"rotate", "Change the fleet:", "plan rotate configure renew rollback recover"},
+		{"rotate", "Change the fleet:", "plan rotate configure upgrade renew rollback recover"},
 		{"look", "Look at the fleet:", "status doctor runs backups gather-diags"},
 		{"prepare", "Prepare:", "init inventory hostkeys certificate configuration secret install-helper sudoers"},
 		{"try", "Try it without VMs:", "demo lab"},

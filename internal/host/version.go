@@ -23,6 +23,14 @@ func (p *Package) Find(to string) string {
 	return ""
 }
 
+// Newest returns the newest version in the host's repositories, "" if they have none.
+func (p *Package) Newest() string {
+	if len(p.Available) == 0 {
+		return ""
+	}
+	return p.Available[0]
+}
+
 // Lower reports whether a version is lower than the installed one: as the manager has sorted them,
 // else by what Debian's and RPM's rules have in common.
 func (p *Package) Lower(version string) bool {

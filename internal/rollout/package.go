@@ -79,7 +79,7 @@ func (e Entry) packageProblem(force bool) *problem.Error {
 	if e.Package == nil {
 		return nil
 	}
-	w, seen, class := e.Package, e.Package.Seen, problem.Configuration
+	w, seen, class := e.Package, &e.Package.Seen, problem.Configuration
 	var message, hint string
 	switch {
 	case seen.Installed == "":
@@ -94,7 +94,7 @@ func (e Entry) packageProblem(force bool) *problem.Error {
 		class = problem.Drift
 		message, hint = "version "+seen.Installed+" is installed, not "+w.Change.From+" of run "+w.Change.Saved, "undo the later change first: aoifleet runs list"
 	case w.Change.To == "":
-		message, hint = "the host's repositories do not have version "+w.To+" of "+seen.Name+w.newest(), "see: aoifleet upgrade --check; the repository of the host may lack it"
+		message, hint = "the host's repositories do not have version "+w.To+" of "+seen.Name+"; the newest is "+cmp.Or(seen.Newest(), "none"), "see: aoifleet upgrade --check; the repository of the host may lack it"
 	case seen.Held:
 		message, hint = "an administrator holds "+seen.Name+" at version "+seen.Installed, release[seen.Manager]+" "+seen.Name+" on the host, if its version may change"
 	case w.Change.Saved == "" && !force && seen.Lower(w.Change.To):
@@ -113,14 +113,6 @@ var (
 	repair  = map[string]string{"apt": "on the host: dpkg --configure -a && apt-get -f install", "dnf": "on the host: rpm --verifydb; dnf check", "yum": "on the host: rpm --verifydb; yum check"}
 	release = map[string]string{"apt": "apt-mark unhold", "dnf": "dnf versionlock delete", "yum": "yum versionlock delete"}
 )
-
-// newest names the newest version that the host's repositories have.
-func (w *WantedPackage) newest() string {
-	if len(w.Seen.Available) == 0 {
-		return ": they have none"
-	}
-	return ": the newest is " + w.Seen.Available[0]
-}
 
 // packageDrift returns how the package of a saved plan differs from what would be done now.
 func packageDrift(was, is host.PackageChange) (changes []string) {

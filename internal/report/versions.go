@@ -1,0 +1,100 @@
+package report
+
+import (
+	"cmp"
+	"fmt"
+	"io"
+	"strings"
+
+	"github.com/aoifleet/aoifleet/internal/host"
+	"github.com/aoifleet/aoifleet/internal/inventory"
+	"github.com/aoifleet/aoifleet/internal/problem"
+	"github.com/aoifleet/aoifleet/internal/rollout"
+)
+
+// Versions is what `upgrade --check -o json` prints without --to.
+type Versions struct {
+	Head
+	Hosts []HostVersions `json:"hosts"`
+}
+
+// HostVersions is the agent's package on one host.
+type HostVersions struct {
+	Name      string         `json:"name"`
+	Address   string         `json:"address"`
+	Package   string         `json:"package,omitempty"`
+	Manager   string         `json:"manager,omitempty"`   // apt, dnf, yum
+	Installed string         `json:"installed,omitempty"` // "": the agent was not installed as a package
+	Newest    string         `json:"newest,omitempty"`    // of Available
+	Available []string       `json:"available,omitempty"` // in the host's repositories, newest first
+	Held      bool           `json:"held,omitempty"`
+	OwnsUnit  *bool          `json:"owns_unit,omitempty"` // the agent's unit is a file of the package
+	Broken    string         `json:"broken,omitempty"`    // why nothing can be installed
+	Notes     []string       `json:"notes,omitempty"`
+	Error     *problem.Error `json:"error"`
+}
+
+// NewVersions returns the document.
+func NewVersions(head Head, entries []rollout.Entry, found []host.Package) *Versions {
+	d := &Versions{Head: head, Hosts: make([]HostVersions, len(entries))}
+	for i, e := range entries {
+		p := found[i]
+		h := HostVersions{Name: e.Host.Name, Address: e.Host.Address, Package: p.Name, Manager: p.Manager, Installed: p.Installed, Newest: p.Newest(),
+			Available: p.Available, Held: p.Held, Broken: p.Broken, Notes: p.Notes, Error: e.Problem}
+		if p.Installed != "" {
+			h.OwnsUnit = &found[i].OwnsUnit
+		}
+		d.Hosts[i] = h
+	}
+	return d
+}
+
+// hinders returns why a package can't be upgraded as it is, "" if it can.
+func hinders(p host.Package) string {
+	switch {
+	case p.Installed == "":
+		return "not installed as a package"
+	case p.Broken != "":
+		return "broken: " + p.Broken
+	case !p.OwnsUnit:
+		return "the agent's unit is not a file of it"
+	case p.Held:
+		return "held"
+	}
+	return ""
+}
+
+// Versions prints which versions the hosts have and can get, hosts with the same together, and why
+// others were not asked.
+func (v View) Versions(w io.Writer, entries []rollout.Entry, found []host.Package) {
+	var g grouped
+	rows, order, behind := map[string][]string{}, []string{}, 0
+	for i, e := range entries {
+		p := found[i]
+		if e.Outcome != "" {
+			g.add(string(e.Outcome), weight(e.Outcome)+1, e.Host.Name, append([]string{e.Reason}, hint(e)...)...)
+			continue
+		}
+		if p.Newest() != "" && p.Installed != p.Newest() {
+			behind++
+		}
+		row := strings.Join([]string{cmp.Or(p.Installed, "-"), cmp.Or(p.Newest(), "-"), p.Manager, cmp.Or(hinders(p), "-")}, "\t")
+		if rows[row] == nil {
+			order = append(order, row)
+		}
+		rows[row] = append(rows[row], e.Host.Name)
+		for _, note := range p.Notes {
+			g.add("note", 0, e.Host.Name, note)
+		}
+	}
+	if len(order) > 0 {
+		t := v.table(w, "MANAGER")
+		fmt.Fprintln(t, "VERSION\tNEWEST\tMANAGER\tUPGRADE\tHOSTS")
+		for _, row := range order {
+			fmt.Fprintf(t, "%s\t%s\n", row, v.hosts(rows[row]))
+		}
+		_ = t.Flush() // the caller asks w for the error
+	}
+	g.write(w, v)
+	fmt.Fprintf(w, "%s: %d without the newest version that they can get\n", inventory.HostCount(len(entries)), behind)
+}
