@@ -19,12 +19,19 @@ var scriptParts embed.FS
 
 // onlyFor are the parts of the script that few verbs need, by verb; they are sent before
 // the first call of one. A rotation needs diagnostics only if it gathers them.
-var onlyFor = map[string]string{
-	"examine": "07-examine.sh", "diagnose": diagnosePart, "recover": diagnosePart, "install": "15-helper.sh", "rehearse": "16-rehearse.sh", "inspect": "17-inspect.sh",
-	"latest": "18-latest.sh", "makefolder": "19-folder.sh", "upgrade": "20-package.sh",
+var onlyFor = map[string][]string{
+	"examine": {"07-examine.sh"}, "diagnose": {diagnosePart}, "recover": {diagnosePart, packagePart, upgradePart}, "install": {"15-helper.sh"}, "rehearse": {"16-rehearse.sh"},
+	"inspect": {"17-inspect.sh"}, "latest": {"18-latest.sh"}, "makefolder": {"19-folder.sh"}, "upgrade": {packagePart, upgradePart},
 }
 
-const diagnosePart = "13-diagnose.sh"
+const (
+	diagnosePart = "13-diagnose.sh"
+	packagePart  = "20-package.sh"
+	upgradePart  = "21-upgrade.sh"
+)
+
+// partsOfFew returns all parts in onlyFor.
+func partsOfFew() []string { return slices.Concat(slices.Collect(maps.Values(onlyFor))...) }
 
 // Script returns host.sh in readable form: the parts of script/, joined in the order of
 // their names.
@@ -86,7 +93,7 @@ const (
 // opening is sent to `sh -s` before the first call: what most verbs need. It is made when
 // first needed: most commands contact no host, and quoting takes as long as their start.
 var opening = sync.OnceValue(func() []byte {
-	return openingOf(slim(scriptWithout(slices.Collect(maps.Values(onlyFor))...)))
+	return openingOf(slim(scriptWithout(partsOfFew()...)))
 })
 
 // openingOf returns shell code that defines the script's functions, and has their text in

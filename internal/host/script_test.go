@@ -1,7 +1,6 @@
 package host
 
 import (
-	"maps"
 	"regexp"
 	"slices"
 	"strings"
@@ -60,15 +59,18 @@ func TestEachVerbHasItsParts(t *testing.T) {
 	called := func(text, name string) bool {
 		return strings.Contains(text, name) && regexp.MustCompile(`(?m)(^|[;&|({!] *|then |else |do |\) |^ +)`+name+`($|[ ;)])`).MatchString(text)
 	}
+	// Only called with a package.
+	upgrading := functions(part(packagePart) + part(upgradePart))
 	diagnosing := map[string]bool{"gather": true, "diags_places": true, "copy_time": true, "sweep_work": true}
-	for _, verb := range []string{"observe", "stage", "discard", "rotate", "prune", "examine", "latest", "recover", "diagnose", "rehearse", "inspect", "makefolder", "install"} {
-		text := scriptWithout(slices.Collect(maps.Values(onlyFor))...)
-		if name := onlyFor[verb]; name != "" {
+	for _, verb := range []string{"observe", "stage", "discard", "rotate", "prune", "examine", "latest", "recover", "diagnose", "rehearse", "inspect", "makefolder", "install", "upgrade"} {
+		text := scriptWithout(partsOfFew()...)
+		for _, name := range onlyFor[verb] {
 			text += part(name)
 		}
 		has, text := functions(text), slim(text)
 		for name := range all {
-			mayLack := onlyFor[verb] != diagnosePart && diagnosing[name] || name == "confine" || onlyFor[name] != "" && name != verb
+			mayLack := !slices.Contains(onlyFor[verb], diagnosePart) && diagnosing[name] || upgrading[name] && verb != "upgrade" && verb != "recover" ||
+				name == "confine" || onlyFor[name] != nil && name != verb
 			if !has[name] && !mayLack && called(text, name) {
 				t.Errorf("%s lacks %s", verb, name)
 			}

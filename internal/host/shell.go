@@ -126,13 +126,15 @@ func (s *shell) needed(verb string, values []value) (parts [][]byte) {
 		s.parts = map[string]bool{"": true}
 		parts = append(parts, opening())
 	}
-	name := onlyFor[verb]
+	names := onlyFor[verb]
 	if slices.ContainsFunc(values, func(v value) bool { return v.key == "diagnostics" }) {
-		name = diagnosePart
+		names = append([]string{diagnosePart}, names...)
 	}
-	if !s.parts[name] {
-		s.parts[name] = true
-		parts = append(parts, defining(slim(part(name))))
+	for _, name := range names {
+		if !s.parts[name] {
+			s.parts[name] = true
+			parts = append(parts, defining(slim(part(name))))
+		}
 	}
 	if verb == "install" {
 		parts = append(parts, readable())

@@ -47,6 +47,7 @@ reset_values() {
     what='' new_port='' also='' whole=no
     hold=0 deadman=no keep=3 max_age=90 saved='' diagnostics=0 as_root=no
     nth=1 files=1 copy=certificate length=0 new_owner='' new_mode='' live_leaf=''
+    package='' manager='' version_old='' version_new='' package_old='' package_new='' package_saved='' was_enabled='' refresh=no
     by_inventory=no real='' folder='' settings='' configured='' was='' invocation='' sick=no rehearsal=no before='' boot='' about='' ask='' salt=''
 }
 
@@ -105,6 +106,15 @@ read_values() {
         pipeline=*) pipelines=$pipelines$value\" ;;
         proof_timeout=*) proof_timeout=$value ;;
         require=*) require=$value ;;
+        package=*) package=$value ;;
+        manager=*) manager=$value ;;
+        version_old=*) version_old=$value ;;
+        version_new=*) version_new=$value ;;
+        package_old=*) package_old=$value ;;
+        package_new=*) package_new=$value ;;
+        package_saved=*) package_saved=$value ;;
+        refresh=*) refresh=$value ;;
+        was_enabled=*) was_enabled=$value ;;
         # This script writes these into a receipt, for an undo.
         was=*) was=$value ;;
         invocation=*) invocation=$value ;;

@@ -350,7 +350,7 @@ clean_up() {
     # With the lock, so that the name is not another run's by the time it is removed.
     [ -z "$mine" ] || { lock 5 && has_state pending; } || mine=''
     each_file remove_new
-    rm -f -- "$kept/receipt" "$kept"/certificate* ${mine:+"$state/pending"} "$state/staged-$run"
+    rm -f -- "$kept/receipt" "$kept"/certificate* ${mine:+"$state/pending"} "$state/staged-$run" ${package:+"$state/staged-$run.old" "$state/staged-$run.new"}
     set -- $?
     exec 6>&-
     [ "$1" != 0 ] || remove_run

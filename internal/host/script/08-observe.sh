@@ -297,7 +297,7 @@ observe_folder() {
 # certificate: as they were, and the facts of what is there now. The paths are root's own. Of the agent's configuration it prints the saved
 # bytes too.
 observe_saved() {
-    number='' by_inventory=yes kept=$state/backups/$saved its_path=''
+    number='' by_inventory=yes kept=$state/backups/$saved its_path='' its_package=''
     while IFS= read -r line; do
         case $line in
         'file=0') break ;;
@@ -310,10 +310,12 @@ observe_saved() {
         real=*) its_real=${line#*=} ;;
         old=*) was_live=${line#*=} ;;
         new=*) was_new=${line#*=} ;;
+        package=* | manager=* | version_*=* | package_*=*) its_package="$its_package ${line#*=}" ;;
         deny=* | before=* | end) break ;;
         esac
     done <"$kept/receipt"
     saved_file
+    [ -z "$its_package" ] || say saved_package "${its_package# }"
 }
 
 saved_file() {

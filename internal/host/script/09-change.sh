@@ -97,9 +97,10 @@ with_copies() {
 }
 
 # receipt_of_others prints what an undo needs of the other files. The last lines make an
-# earlier version, which knows one file, leave the files alone: no file has that digest.
+# earlier version, which knows one file and no package, leave the files alone: no file has
+# that digest.
 receipt_of_others() {
-    [ "$files" -gt 1 ] || return 0
+    [ "$files" -gt 1 ] || [ -n "$package" ] || return 0
     while [ "$nth" -lt "$files" ]; do
         use_file $((nth + 1))
         say file "$nth"

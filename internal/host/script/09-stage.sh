@@ -61,8 +61,8 @@ stage() {
     esac
 }
 
-# discard removes the file that stage kept.
+# discard removes the files that stage and fetch kept.
 discard() {
-    rm -f -- "$state/staged-$run"
+    rm -f -- "$state/staged-$run" "$state/staged-$run".*
     say result discarded
 }

@@ -22,9 +22,13 @@ back_up() {
     offset=0
     each_file prepare_file
     set --
+    if [ -n "$package" ]; then
+        save_package
+        set -- "$kept/package.old" "$kept/package.new"
+    fi
     if [ "$deadman" = yes ]; then
         prepare_deadman
-        set -- "$kept/host.sh" "$guard" "$units"
+        set -- "$@" "$kept/host.sh" "$guard" "$units"
         for target in $wanted; do set -- "$@" "$units/$target.wants"; done
     fi
     with_copies flush "$@" "$kept/receipt" "$kept" "$state/backups" "$state" 2>/dev/null || refuse disk 'cannot sync the backup to disk'
@@ -126,6 +130,7 @@ receipt() {
     for key in run owner old new; do eval "say $key \"\$$key\""; done
     [ "$files" = 1 ] || say files "$files"
     [ -z "$what" ] || say what "$what"
+    [ -z "$package" ] || receipt_of_package
     for key in boot about unit log path real folder thumbprint window timeout port swap start hold deadman was invocation sick rehearsal; do
         eval "say $key \"\$$key\""
     done

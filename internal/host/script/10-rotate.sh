@@ -13,7 +13,9 @@ rotate() {
     if [ "$swap" = no ] && [ "$files" = 1 ]; then :; else say step swap; fi
     # The lock is held until the restart, so that no undo runs at the same time.
     { lock 5 && has_state pending; } || { exec 6>&-; undo timeout 'the time to confirm was over before the swap'; }
+    [ -z "$package" ] || hold_agent
     swap
+    [ -z "$package" ] || install_new
     if [ "$start" = yes ]; then
         say step restart
         extend
@@ -32,6 +34,7 @@ rotate() {
     [ "$answer" = "confirm $run" ] || undo_unhealthy "${answer#undo }"
     stat_all
     same_files || undo_unhealthy "$why"
+    [ -z "$package" ] || is_still_new || undo_unhealthy "$why"
     confirm
 }
 
@@ -171,6 +174,7 @@ check() {
     find_config || refuse configuration "$config is a link, and non-root users can write the folder $unsafe"
     total=0 taken=$NL
     each_file check_file
+    [ -z "$package" ] || check_package
     [ "$type:$start" != oneshot:yes ] || refuse configuration "$unit is Type=oneshot: whether the agent runs is unknown"
     [ "$load" = loaded ] || refuse agent_not_running "$unit is ${load:-not known to systemd}"
     [ "$start" = no ] || [ "$active" != inactive ] || refuse agent_not_running "$unit was stopped meanwhile"

@@ -12,7 +12,8 @@ undo() {
     rm -f -- "$state/staged-$run"
     : "${what:=certificate}"
     [ "$files" = 1 ] || { what='set of files' && rm -f -- "$kept"/new.*; }
-    restore || fail_undo "cannot restore the old $what: $why"
+    [ -z "$package" ] || restore_package
+    restore || { [ -z "$package" ] || start_anyway; fail_undo "cannot restore the old $what: $why"; }
     [ "$start" = no ] || restart_old || [ "$sick" = yes ] || fail_undo "the old $what is restored, but the agent is unhealthy: $why"
     [ -z "$unsynced" ] || each_file sync_again || { retry_later; fail_undo "the old $what is restored, but a power failure may lose it: $why"; }
     [ "$sick" = no ] || fail_undo 'the agent was unhealthy before; everything is restored'
@@ -77,7 +78,9 @@ claim() {
 await() {
     now_up
     undo_time
-    wait_until=$((up + (undo_wait + timeout + window + 60) * 100))
+    value=0
+    [ -z "$package" ] || value=1260 # an installation, see limits.go
+    wait_until=$((up + (value + undo_wait + timeout + window + 60) * 100))
     while now_up; [ "$up" -lt "$wait_until" ]; do
         open=''
         if has_state pending || has_state undoing; then open=yes; fi
@@ -238,17 +241,20 @@ retry_later() {
 # restart_old restarts the agent only if it may have read the new file, and watches it in
 # either case.
 restart_old() {
+    [ -z "$package" ] || lift_hold
     unit_state
     undo_time
     wait_for_stop
-    ! was_stopped || fail_undo "the old $what is restored; $unit was left stopped"
+    unsure=''
+    # A package's own scripts stop the agent too.
+    { [ -n "$touched" ] && [ -z "$halted" ]; } || ! was_stopped || fail_undo "the old $what is restored; $unit was left stopped"
     halted=''
     [ -z "$unsure" ] || say note "$unit is stopped, and systemd does not report by whom: it is started again"
     mark_log
     # Lines that name the removed certificate don't count; the expected lines, the proof and the
     # new port are for the new files only.
     thumbprint='' expect='' require='' proof_timeout=0 new_port='' replaced=none base=$restarts said=''
-    if [ "$active" != "$was" ] || { [ "$id" != "$invocation" ] && older_than_file; }; then
+    if [ "$active" != "$was" ] || [ -n "$touched" ] || { [ "$id" != "$invocation" ] && older_than_file; }; then
         replaced=$id base=0
         say step restart
         usual=$timeout timeout=$undo_wait

@@ -42,13 +42,14 @@ printable_folder() {
 guard_unit() {
     escape "$kept"
     home=$text mounts=''
+    hold_names
     each_file add_mount
     printf '%s\n' "[Unit]
 Description=Restores the old certificate of $unit after an interrupted rotation
 Before=$unit
 RequiresMountsFor=\"$home\"$mounts
 ConditionPathExists=|$state/pending
-ConditionPathExists=|$state/undoing
+ConditionPathExists=|$state/undoing${package:+${NL}ConditionPathExists=|$drop_in}
 
 [Service]
 Type=oneshot
@@ -129,6 +130,23 @@ overdue() {
 # has_switch reports whether $kept has, or may get, a part of a dead-man switch.
 has_switch() { [ "$deadman" = yes ] || [ -f "$kept/host.sh" ]; }
 
+# hold_names sets $drop_in and $lifted: the drop-in of the agent's unit keeps it from
+# starting unless the file in /run exists, which a boot removes (21-upgrade.sh).
+hold_names() { drop_in=$units/$unit.d/aoifleet-$run.conf lifted=$ROOT/run/aoifleet/hold-$run; }
+
+# unhold removes the hold. At any moment of it the agent can start: systemd still has the
+# condition until it has read its files again, and then the file in /run meets it. The guard
+# removes a hold that a power failure has left, and is therefore removed later.
+unhold() {
+    hold_names
+    [ -e "$drop_in" ] || [ -e "$lifted" ] || return 0
+    if [ -e "$drop_in" ]; then
+        mkdir -p -- "${lifted%/*}" && : >"$lifted" && rm -f -- "$drop_in" && sync -- "${drop_in%/*}" || return
+        rmdir -- "${drop_in%/*}" 2>/dev/null
+    fi
+    timeout 60 systemctl daemon-reload >/dev/null 2>&1 6>&- 7>&- && rm -f -- "$lifted"
+}
+
 # disarm [FILE ...] removes the files and the dead-man switch of this run. The script that
 # the timer runs is last: while anything is left, the next tick retries.
 disarm() {
@@ -137,6 +155,7 @@ disarm() {
         return
     fi
     deadman_names
+    unhold 2>/dev/null || return
     rm -f -- "$@" "$units"/*.wants/"${guard##*/}" "$guard" || return
     # A guard that has failed in this boot would stay in systemd's list.
     [ "${now_boot:-$boot}" = "$boot" ] || systemctl reset-failed "${guard##*/}" >/dev/null 2>&1
@@ -158,6 +177,10 @@ clean_guards() {
         # The name of another unit may have the same beginning.
         ! grep -qxF -e "ConditionPathExists=|$state/pending" -- "$guard" 2>/dev/null || [ -e "$state/backups/$run/host.sh" ] ||
             rm -f -- "$units"/*.wants/"${guard##*/}" "$guard"
+    done
+    for left in "$units/$unit.d"/aoifleet-*.conf; do
+        run=${left##*/aoifleet-} run=${run%.conf}
+        [ ! -e "$left" ] || [ -e "$state/backups/$run/host.sh" ] || unhold
     done
 }
 
@@ -218,10 +241,12 @@ unattended() {
 }
 
 # restore_at_boot runs before the agent starts. The receipt stays: recover, or the next
-# rotation, watches the agent and ends the transaction.
+# rotation, watches the agent and ends the transaction. After an upgrade a timer does that,
+# because the package is not restored yet; until then the guard stays.
 restore_at_boot() {
     claim || exit 1
     { restore && [ -z "$unsynced" ]; } || { say undo_error "$why"; exit 1; }
+    [ -z "$package" ] || exit 0
     # Otherwise the next boot would undo the operator's later changes.
     deadman_names
     rm -f -- "$units"/*.wants/"${guard##*/}" "$guard"
@@ -229,13 +254,13 @@ restore_at_boot() {
 }
 
 # after_guard starts a timer if the guard has failed or was killed (systemd.service(5),
-# ExecStopPost=). Otherwise the agent would keep the new file until the next boot.
+# ExecStopPost=), or not restored everything, as after an upgrade. Otherwise the agent would
+# keep the new file until the next boot.
 after_guard() {
-    [ "${SERVICE_RESULT:-success}" != success ] || exit 0
     for receipt in pending undoing; do
-        if has_state "$receipt" && read_values receipt <"$state/$receipt" && [ "$rehearsal" = no ]; then
+        if has_state "$receipt" && read_values receipt <"$state/$receipt" && [ "$rehearsal" = no ] && [ "${SERVICE_RESULT:-success}$package" != success ]; then
             deadman_names
-            start_timer 15
+            start_timer 5
         fi
     done
     exit 0

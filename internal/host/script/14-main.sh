@@ -1,5 +1,5 @@
 
-begin() { tmp='' now_boot='' kept='' made='' mine='' claimed='' ticking='' log_at='' log_is='' log_state='' mark_size='' mark_time='' known='' within='' halted='' stays='' intruder='' class='' seen_expect='' log_real='' config_real='' config_folders='' ours='' file_known='' guarded='' here=''; }
+begin() { tmp='' now_boot='' kept='' made='' mine='' claimed='' ticking='' log_at='' log_is='' log_state='' mark_size='' mark_time='' known='' within='' halted='' stays='' intruder='' class='' seen_expect='' log_real='' config_real='' config_folders='' ours='' file_known='' guarded='' here='' touched=''; }
 
 helper='' # its version, in the installed script
 
@@ -26,11 +26,12 @@ run_verb() {
     case $what in *[!a-z]*) refuse internal 'not a word' ;; esac
     case $size:$window:$timeout:$proof_timeout:$port:$new_port:$hold:$keep:$max_age:$diagnostics in *[!0-9:]*) refuse internal 'not a number' ;; esac
     case $require in '' | uploaded | log_clean) ;; *) refuse internal 'not a proof' ;; esac
+    case $verb in versions | fetch | upgrade) ;; *) [ -z "$package" ] || refuse internal 'a package' ;; esac
     [ "$verb" = observe ] || check_start
     [ "$verb" = examine ] || check_tools
     [ -O "$ROOT/proc" ] || refuse sudo 'the host does not run the script as root; does a start-up file of the login shell run another shell?'
     case $verb in
-    makefolder) [ -z "$helper" ] || refuse configuration 'the helper changes only the certificate' ;;
+    makefolder | versions | fetch | upgrade) [ -z "$helper" ] || refuse configuration 'the helper changes only the certificate' ;;
     observe | examine | latest | stage | discard | rotate | rehearse | recover | prune | diagnose) ;;
     # With a salt of its choice a caller could guess passwords.
     inspect) [ -z "$helper" ] || refuse configuration 'the helper looks at no secrets' ;;
