@@ -13,7 +13,7 @@ import (
 // the others pass a result from one part to another.
 var sharedVariables = strings.Fields(`
 	changed checked count key offset taken total turn dir left legacy line me mode other random rest said status sum target text this tool value wait_until
-	aliases base file_known file_state folders halted helper holder holder_name its_owner its_run kind live log_kind named now_boot
+	aliases base file_known file_state folders halted helper holder holder_name its_owner its_run kind live lock_wait log_kind named now_boot
 	origin ours passing paths programs_start reals receipt replaced restarts shown_at shown_of state unit_asked unsafe unsure why
 	bs conv if iflag of skip`) // the last are operands of dd(1)
 

@@ -90,14 +90,25 @@ install_new() {
     hold=$((hold - longer))
     { : >"$kept/installing" && sync -- "$kept/installing" "$kept"; } 2>/dev/null || { exec 6>&-; undo disk "cannot write in $kept"; }
     touched=yes
-    install_package "$kept/package.new" || { exec 6>&-; undo command "cannot install $package $version_new: $why"; }
+    install_package "$kept/package.new" || not_installed
     is_installed "$version_new" || { exec 6>&-; undo command "$why"; }
+    tell_complaint
     after_package enabled
     stat_all
     changed=''
     each_file changed_by_package
     [ -z "$changed" ] || { exec 6>&-; undo drift "the installation of $package $version_new has changed $changed"; }
 }
+
+# not_installed undoes the run. If another process kept the lock of the database all the time,
+# nothing was begun, and there is nothing to install again.
+not_installed() {
+    case $passing$busy in yesyes) rm -f -- "$kept/installing" && touched='' ;; esac
+    exec 6>&-
+    undo command "cannot install $package $version_new: $why"
+}
+
+tell_complaint() { [ -z "$complaint" ] || say note "a script of $package $version failed: $complaint"; }
 
 # is_installed VERSION reports whether it is installed, completely; if not, $why has the reason.
 is_installed() {
@@ -149,6 +160,7 @@ restore_package() {
     if [ "${sum%% *}" != "$package_old" ]; then
         why='the saved package is damaged'
     elif install_package "$kept/package.old" && is_installed "$version_old"; then
+        tell_complaint
         after_package "$was_enabled"
         what="package with its $what"
         return 0
