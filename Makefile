@@ -81,11 +81,12 @@ matrix-waits:
 	go test $(RACE) -count=1 -parallel 4 -timeout 20m -run '$(RACED_STORIES)' ./cmd/aoifleet
 
 matrix-computes:
-	go test -count=1 -run TestSimulation ./internal/rollout -runs 100000
+	go test -count=1 -run TestSimulation ./internal/rollout -runs 25000
 	go test -tags matrix -count=1 -timeout 20m -run TestDiskCalls ./internal/host
 
 matrix-full: ## every fault of the host's script in every shell, every system call that changes the disk broken in each way (Linux, amd64; 20 minutes)
 	go test -tags matrix -count=1 -timeout 90m ./internal/host -disk-cases 0
+	go test -count=1 -run TestSimulation ./internal/rollout -runs 100000
 	go test $(RACE) -count=1 -timeout 30m $(addprefix ./,$(NO_RACE))
 
 wine: ## the Windows program under wine, against the lab (root, Linux; installs wine and mingw-w64)
