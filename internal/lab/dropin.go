@@ -10,14 +10,18 @@ import (
 // dropIns are the drop-ins of a unit as systemd has loaded them: a change on the disk has no
 // effect before the next daemon-reload (systemctl(1)). The lab uses their ConditionPathExists=.
 type dropIns struct {
-	guard        // its conditions
-	paths string // separated by spaces
-	stamp string // changes with the files
+	guard           // its conditions
+	fragment string // the unit's own file; "": none
+	paths    string // of the drop-ins, separated by spaces
+	stamp    string // changes with the files
 }
 
 // dropIns reads the drop-ins of a unit, UNIT.d/*.conf in the order of their names.
 func (m *Machine) dropIns(unit string) (d dropIns) {
 	text := ""
+	if info, err := os.Stat(m.inRoot(unitFile)); err == nil && unit == Unit {
+		d.fragment, d.stamp = unitFile, fmt.Sprintln(info.ModTime().UnixNano())
+	}
 	paths, _ := filepath.Glob(m.inRoot(unitDir + "/" + unit + ".d/*.conf"))
 	for _, path := range paths {
 		data, err := os.ReadFile(path)
@@ -54,7 +58,7 @@ func (d *systemd) fileProperties(name string) []string {
 	now := d.readDropIns(name).stamp
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	return []string{"DropInPaths=" + strings.TrimSpace(s.dropIns.paths), "NeedDaemonReload=" + yesNo(now != s.dropIns.stamp), "ConditionResult=" + yesNo(s.condition)}
+	return []string{"FragmentPath=" + s.dropIns.fragment, "DropInPaths=" + strings.TrimSpace(s.dropIns.paths), "NeedDaemonReload=" + yesNo(now != s.dropIns.stamp), "ConditionResult=" + yesNo(s.condition)}
 }
 
 func yesNo(yes bool) string {

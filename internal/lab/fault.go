@@ -101,7 +101,7 @@ var faultKinds = []kindOfFault{
 // of machines, then those of agents.
 func Faults() []agent.FaultHelp {
 	var list []agent.FaultHelp
-	for _, k := range faultKinds {
+	for _, k := range slices.Concat(faultKinds, packageFaults) {
 		list = append(list, agent.FaultHelp{Word: k.word, Argument: k.argument, Meaning: k.meaning})
 	}
 	return append(list, agent.Faults()...)
@@ -180,11 +180,12 @@ func parseFault(line string) (fault, error) {
 		_, err := agent.ParseFault(line)
 		return f, err
 	}
-	i := slices.IndexFunc(faultKinds, func(k kindOfFault) bool { return k.word == word })
+	kinds := slices.Concat(faultKinds, packageFaults)
+	i := slices.IndexFunc(kinds, func(k kindOfFault) bool { return k.word == word })
 	if i < 0 {
 		return f, fmt.Errorf("unknown fault %q; aoifleet lab --help lists them", word)
 	}
-	kind := faultKinds[i].check
+	kind := kinds[i].check
 	f.direction()
 	if strings.HasPrefix(f.argument, `"`) {
 		text, err := strconv.Unquote(f.argument)

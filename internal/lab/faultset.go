@@ -156,7 +156,7 @@ func (m *Machine) faultsChanged() {
 	if err := os.WriteFile(m.agentFault, []byte(agents.String()), 0o644); err != nil {
 		m.fleet.opts.Notice("machine " + m.Name + ": " + err.Error())
 	}
-	if err := errors.Join(m.linkPrograms(), m.linkDiags()); err != nil {
+	if err := errors.Join(m.linkPrograms(), m.linkDiags(), m.writePackageFaults()); err != nil {
 		m.fleet.opts.Notice("machine " + m.Name + ": " + err.Error())
 	}
 	m.noticePort(m.adjustPort())

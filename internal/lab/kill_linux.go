@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"strconv"
+	"strings"
 	"syscall"
 	"time"
 )
@@ -45,7 +46,10 @@ func kill(pid int) {
 	_ = syscall.Kill(pid, syscall.SIGKILL)
 }
 
+// marked finds processes with the mark. `env -i` removes it, but leaves PATH, which begins with the
+// machine's directory too.
 func marked(mark string) []int {
+	path := "PATH=" + strings.TrimPrefix(mark, markVariable)
 	dir, err := os.Open("/proc")
 	if err != nil {
 		return nil
@@ -62,8 +66,11 @@ func marked(mark string) []int {
 		if err != nil {
 			continue
 		}
-		if bytes.HasPrefix(environ, []byte(mark)) || bytes.Contains(environ, []byte("\x00"+mark)) {
-			found = append(found, pid)
+		for entry := range bytes.SplitSeq(environ, []byte{0}) {
+			if bytes.HasPrefix(entry, []byte(mark)) || bytes.HasPrefix(entry, []byte(path)) {
+				found = append(found, pid)
+				break
+			}
 		}
 	}
 	return found

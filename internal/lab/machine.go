@@ -116,7 +116,7 @@ func (m *Machine) createFiles() error {
 	if err := os.Symlink("/proc/uptime", m.inRoot("/proc/uptime")); err != nil {
 		return err
 	}
-	return errors.Join(m.linkDiags(), m.writeCertificate(), m.createSource())
+	return errors.Join(m.linkDiags(), m.writeCertificate(), m.createSource(), m.installPackage())
 }
 
 // writeCertificate writes the live certificate, with the time of the start of its
@@ -142,10 +142,14 @@ func (m *Machine) port() int {
 	return n
 }
 
-// runAgent runs the process of the agent's unit.
+// runAgent runs the process of the agent's unit. A missing program is an exit with 203 (systemd.exec(5)).
 func (m *Machine) runAgent(ctx context.Context, ready func()) error {
+	version := m.Version()
+	if version == "" {
+		return errors.New("203/EXEC")
+	}
 	return agent.Run(ctx, agent.Config{
-		Root: m.Root, EntraPath: m.fleet.EntraFile(), Registered: m.fleet.opts.Registered, FaultPath: m.agentFault, Load: m.fleet.load, Ready: ready,
+		Root: m.Root, Version: version, EntraPath: m.fleet.EntraFile(), Registered: m.fleet.opts.Registered, FaultPath: m.agentFault, Load: m.fleet.load, Ready: ready,
 	})
 }
 

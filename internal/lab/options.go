@@ -54,6 +54,9 @@ type Options struct {
 	Registered func(thumbprint string) bool
 	// RestartDelay is RestartSec= of the agent's unit; 0: one second.
 	RestartDelay time.Duration
+	// Package returns a machine's package manager, apt, dnf or yum, and the installed version of
+	// the agent's package, "" for none; nil: apt, and the first of PackageVersions.
+	Package func(name string) (manager, version string)
 	// Route returns the address, host:port, to which a connection from a machine
 	// (direct-tcpip) to an address other than loopback leads; "": refused. nil: all refused.
 	Route func(address string) string
@@ -89,6 +92,9 @@ func (o Options) withDefaults() (Options, error) {
 	}
 	if o.RestartDelay == 0 {
 		o.RestartDelay = time.Second
+	}
+	if o.Package == nil {
+		o.Package = func(string) (string, string) { return "apt", PackageVersions[0] }
 	}
 	if o.Route == nil {
 		o.Route = func(string) string { return "" }

@@ -85,7 +85,7 @@ func (d *systemd) systemctl(args []string) reply {
 		return fail(1, "systemctl: %s", problem)
 	}
 	verbs := map[string]func(name string, c systemctlArgs) reply{
-		"show": d.show, "start": d.startJob, "stop": d.stopJob, "restart": d.restartJob,
+		"show": d.show, "start": d.startJob, "stop": d.stopJob, "restart": d.restartJob, "try-restart": d.restartJob,
 		"is-active": d.isActive, "is-failed": d.isFailed, "is-enabled": d.isEnabled,
 		"reset-failed": d.resetJob, "enable": d.enable, "disable": d.enable, "mask": d.enable, "unmask": d.enable,
 	}
@@ -215,13 +215,17 @@ func (d *systemd) stopJob(name string, _ systemctlArgs) reply {
 	return reply{}
 }
 
-func (d *systemd) restartJob(name string, _ systemctlArgs) reply {
+// restartJob implements restart, and try-restart, which starts no inactive unit.
+func (d *systemd) restartJob(name string, c systemctlArgs) reply {
 	s := d.loaded(name)
 	if s == nil {
 		return fail(5, "Failed to restart %s: Unit %s not found.", name, name)
 	}
 	s.job.Lock()
 	defer s.job.Unlock()
+	if active := d.state(name).Active; c.verb == "try-restart" && (active == "inactive" || active == "failed") {
+		return reply{}
+	}
 	if slow := d.faults.duration(faultRestartSlow); slow > 0 {
 		timer := time.NewTimer(slow)
 		defer timer.Stop()

@@ -51,19 +51,27 @@ func installTools(dir string) (*toolbox, error) {
 		"immutable/rm":          "immutable",
 		gatherDiags:             "gather-diags",
 	}
+	for _, program := range packagePrograms {
+		files["bin/"+program] = "package"
+	}
 	for path, name := range files {
-		if err := t.install(path, name); err != nil {
+		text, err := standins.ReadFile("standin/" + name)
+		if err != nil {
+			return nil, err
+		}
+		if err := t.install(path, text); err != nil {
+			return nil, err
+		}
+	}
+	for path, text := range repository() {
+		if err := t.install(path, []byte(text)); err != nil {
 			return nil, err
 		}
 	}
 	return t, nil
 }
 
-func (t *toolbox) install(path, name string) error {
-	data, err := standins.ReadFile("standin/" + name)
-	if err != nil {
-		return err
-	}
+func (t *toolbox) install(path string, data []byte) error {
 	path = filepath.Join(t.dir, path)
 	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
 		return err

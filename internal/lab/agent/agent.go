@@ -11,6 +11,7 @@ import (
 	"fmt"
 	"path/filepath"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/aoifleet/aoifleet/internal/localfile"
@@ -52,6 +53,7 @@ type Config struct {
 	// Registered replaces EntraPath: it reports whether a SHA-1 thumbprint, in upper-case
 	// hexadecimal, is accepted; nil: EntraPath is used.
 	Registered func(thumbprint string) bool
+	Version    string // of its package; empty: unknown
 	FaultPath  string // see ParseFaults; empty or no such file: no fault
 	// Listen makes an agent with an MCC EDR source listen on 127.0.0.1. Otherwise
 	// the agent only writes the socket to Root/proc/net/tcp, so that many agents fit
@@ -127,7 +129,7 @@ func (a *agent) live(ctx context.Context) error {
 	if !sleep.For(ctx, a.faults.duration("slow-start")) {
 		return a.ending(ctx)
 	}
-	a.log.line("INFO", "az_aoi_ingestion", "Starting az-aoi-ingestion, agent_id "+a.settings.AgentID)
+	a.log.line("INFO", "az_aoi_ingestion", strings.TrimSpace("Starting az-aoi-ingestion "+a.Version)+", agent_id "+a.settings.AgentID)
 	if text, ok := a.faults.text("deny-line"); ok {
 		a.log.line("ERROR", "az_aoi_ingestion::upload", text)
 	}

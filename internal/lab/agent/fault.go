@@ -9,12 +9,14 @@ import (
 	"github.com/aoifleet/aoifleet/internal/localfile"
 )
 
-// Fault is one line of a fault file: WORD [ARGUMENT] [THUMBPRINT]. With a
-// thumbprint it applies only while the live certificate has that thumbprint.
+// Fault is one line of a fault file: WORD [ARGUMENT] [THUMBPRINT | version:VERSION]. With a
+// thumbprint it applies only while the live certificate has that thumbprint, with a version only to
+// an agent of that version.
 type Fault struct {
 	Word       string
 	Argument   string
 	Thumbprint string // upper-case hexadecimal; empty: always
+	Version    string // empty: each
 }
 
 type faults []Fault
@@ -90,6 +92,9 @@ func ParseFault(line string) (Fault, error) {
 	if isThumbprint(last) {
 		f.Argument, f.Thumbprint = strings.TrimSpace(head), strings.ToUpper(last)
 	}
+	if version, ok := strings.CutPrefix(last, "version:"); ok {
+		f.Argument, f.Version = strings.TrimSpace(head), version
+	}
 	return f, f.check(kind)
 }
 
@@ -134,6 +139,9 @@ func (a *agent) readFaults() faults {
 		f, err := ParseFault(line)
 		if err != nil {
 			a.log.line("WARN", "standin", err.Error())
+			continue
+		}
+		if f.Version != "" && f.Version != a.Version {
 			continue
 		}
 		if f.Thumbprint == "" || a.hasThumbprint(f.Thumbprint) {
