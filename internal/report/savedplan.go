@@ -19,6 +19,7 @@ type SavedPlan struct {
 	Digest       string                 `json:"digest"`
 	Inventory    planfile.Inventory     `json:"inventory"`
 	Certificate  string                 `json:"certificate,omitempty"` // of plan --certificate
+	To           string                 `json:"to,omitempty"`          // the version of an upgrade, as it was named
 	Edits        []string               `json:"edits,omitempty"`       // of each agent's configuration
 	Certificates []planfile.Certificate `json:"certificates"`
 	Policy       planfile.Policy        `json:"policy"`
@@ -29,7 +30,7 @@ func SavedDocument(h Head, saved *planfile.Plan, p *rollout.Plan, now time.Time)
 	d := NewDocument(h, saved.PlanID, saved.CreatedAt, PlanHosts(p))
 	d.PlanID, d.Warnings, d.Totals[toChange] = saved.ID(), PlanWarnings(p), p.Changes()
 	d.Saved = &SavedPlan{saved.CreatedAt, saved.ExpiresAt, saved.Expired(now), saved.Owner, saved.ToolVersion, saved.Digest,
-		saved.Inventory, saved.Certificate, saved.Edits, saved.Certificates, saved.Policy}
+		saved.Inventory, saved.Certificate, saved.To, saved.Edits, saved.Certificates, saved.Policy}
 	return d
 }
 
@@ -47,6 +48,9 @@ func (v View) Saved(w io.Writer, saved *planfile.Plan, p *rollout.Plan, now time
 	line("inventory", saved.Inventory.File+", sha256 "+saved.Inventory.SHA256)
 	if saved.Certificate != "" {
 		line("certificate", saved.Certificate)
+	}
+	if saved.To != "" {
+		line("version", saved.To)
 	}
 	for _, text := range saved.Edits {
 		line("edit", text)
