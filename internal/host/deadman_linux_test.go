@@ -116,7 +116,9 @@ func (m *machine) reboot() {
 	if m.unit("starts") != starts {
 		m.t.Error("a guard has restarted the agent")
 	}
-	m.agentBoots()
+	if out, _ := m.command(tools+"/bin/systemctl", "held").Output(); len(out) == 0 {
+		m.agentBoots()
+	}
 }
 
 // powerOff removes the timers, changes the boot id, and ends the agent. It waits for programs
@@ -131,6 +133,11 @@ func (m *machine) powerOff() {
 	}
 	m.write("/proc/sys/kernel/random/boot_id", "boot-after-"+m.read("/proc/sys/kernel/random/boot_id"))
 	m.state("active=inactive", "sub=dead", "id=")
+	if m.packages {
+		m.must(os.RemoveAll(m.root + "/run"))
+		m.mkdir("/run", 0o755)
+		m.must(m.command(tools+"/bin/systemctl", "daemon-reload").Run())
+	}
 }
 
 // guards returns the guards that a boot reads.

@@ -118,6 +118,8 @@ type machine struct {
 	environ []string
 	hangUp  bool // close the input right after sending
 	helper  bool // run the installed script, with values only
+
+	packages bool // the agent is a package, see testdata/dpkg
 }
 
 func newMachine(t *testing.T) *machine {
@@ -370,6 +372,9 @@ func (m *machine) onMachine(text string) string {
 		path = m.only
 	} else if m.faults != "" {
 		path = m.faults + ":" + path
+	}
+	if m.packages {
+		path = strings.Replace(path, tools+"/bin", tools+"/pkg:"+tools+"/bin", 1) + ":" + m.root + "/pkg"
 	}
 	var b strings.Builder
 	for {

@@ -51,7 +51,7 @@ func TestMain(m *testing.M) {
 func installTools(dir string) error {
 	errs := []error{
 		os.Chmod(dir, 0o755),
-		copyTool("systemctl", dir+"/bin/systemctl"), copyTool("systemd-run", dir+"/bin/systemd-run"), copyTool("sync", dir+"/bin/sync"), copyTool("fault", dir+"/fault"), copyTool("stat", dir+"/owners/stat"), copyTool("gather-diags", dir+"/gather-diags"),
+		copyTool("systemctl", dir+"/bin/systemctl"), copyTool("systemd-run", dir+"/bin/systemd-run"), copyTool("sync", dir+"/bin/sync"), copyTool("dpkg", dir+"/pkg/dpkg"), os.Symlink("dpkg", dir+"/pkg/dpkg-query"), copyTool("fault", dir+"/fault"), copyTool("stat", dir+"/owners/stat"), copyTool("gather-diags", dir+"/gather-diags"),
 		os.MkdirAll(dir+"/counted", 0o755), os.MkdirAll(dir+"/few", 0o755),
 	}
 	for _, name := range append(append([]string{"base64", "env", "find", "setsid"}, deciding...), reading...) { // no openssl
@@ -62,10 +62,10 @@ func installTools(dir string) error {
 		}
 		errs = append(errs, os.Symlink(path, dir+"/few/"+name))
 	}
-	for _, name := range deciding {
+	for _, name := range append([]string{"dpkg"}, deciding...) {
 		errs = append(errs, os.Symlink(dir+"/fault", dir+"/counted/"+name))
 	}
-	for _, name := range append(append([]string{}, deciding...), reading...) {
+	for _, name := range append(append([]string{"dpkg"}, deciding...), reading...) {
 		errs = append(errs, os.MkdirAll(dir+"/one/"+name, 0o755), os.Symlink(dir+"/fault", dir+"/one/"+name+"/"+name))
 	}
 	return errors.Join(errs...)

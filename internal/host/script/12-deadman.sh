@@ -182,6 +182,7 @@ clean_guards() {
         run=${left##*/aoifleet-} run=${run%.conf}
         [ ! -e "$left" ] || [ -e "$state/backups/$run/host.sh" ] || unhold
     done
+    [ ! -d "$units/$unit.d" ] || rmdir -- "$units/$unit.d" 2>/dev/null
 }
 
 # clean_interrupted removes what is left of the dead-man switches of runs that have ended:
