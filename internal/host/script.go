@@ -22,12 +22,14 @@ var scriptParts embed.FS
 var onlyFor = map[string][]string{
 	"examine": {"07-examine.sh"}, "diagnose": {diagnosePart}, "recover": {diagnosePart, packagePart, upgradePart}, "install": {"15-helper.sh"}, "rehearse": {"16-rehearse.sh"},
 	"inspect": {"17-inspect.sh"}, "latest": {"18-latest.sh"}, "makefolder": {"19-folder.sh"}, "upgrade": {packagePart, upgradePart},
+	"versions": {packagePart, fetchPart}, "fetch": {packagePart, fetchPart},
 }
 
 const (
 	diagnosePart = "13-diagnose.sh"
 	packagePart  = "20-package.sh"
 	upgradePart  = "21-upgrade.sh"
+	fetchPart    = "22-fetch.sh"
 )
 
 // partsOfFew returns all parts in onlyFor.

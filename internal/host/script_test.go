@@ -62,7 +62,7 @@ func TestEachVerbHasItsParts(t *testing.T) {
 	// Only called with a package.
 	upgrading := functions(part(packagePart) + part(upgradePart))
 	diagnosing := map[string]bool{"gather": true, "diags_places": true, "copy_time": true, "sweep_work": true}
-	for _, verb := range []string{"observe", "stage", "discard", "rotate", "prune", "examine", "latest", "recover", "diagnose", "rehearse", "inspect", "makefolder", "install", "upgrade"} {
+	for _, verb := range []string{"observe", "stage", "discard", "rotate", "prune", "examine", "latest", "recover", "diagnose", "rehearse", "inspect", "makefolder", "install", "upgrade", "versions", "fetch"} {
 		text := scriptWithout(partsOfFew()...)
 		for _, name := range onlyFor[verb] {
 			text += part(name)

@@ -18,7 +18,6 @@ packaged() {
 # package_version sets $version to the installed version of $package, '' if there is none,
 # and $whole to yes if it is completely installed. An interrupted rpm leaves two versions,
 # or one with files of another: the first shows here.
-# shellcheck disable=SC2034,SC2154 # values and results of other parts
 package_version() {
     version='' whole=no package_held=''
     if [ "$manager" = apt ]; then
@@ -50,7 +49,6 @@ is_version() { case $1 in '' | [!A-Za-z0-9]* | *[!A-Za-z0-9.+:~^_-]*) return 1 ;
 #
 # Both tools exit at once if another process has their lock (rpm only because its input is
 # no terminal), so this waits. A process that is killed while it waits could have begun.
-# shellcheck disable=SC2034,SC2154
 install_package() {
     if [ "$manager" = apt ]; then set -- dpkg --force-confold -i "$1"; else set -- rpm -U --oldpackage --replacepkgs "$1"; fi
     complaint='' tries=0
@@ -64,7 +62,6 @@ install_package() {
 }
 
 # try_install runs it once. $busy is set if a second later may be enough.
-# shellcheck disable=SC2034
 try_install() {
     why='' passing='' busy='' tries=$((tries + 1))
     packaged "$install_time" "$@" >"$kept/package.log" 2>&1
