@@ -44,6 +44,7 @@ func labCommands() map[string]func(*testscript.TestScript, bool, []string) {
 		"agent":        agentState,
 		"live":         live,
 		"configured":   configured,
+		"version":      installedVersion,
 		"aged":         aged,
 		"settled":      settled,
 		"nothing-left": nothingLeft,
@@ -209,6 +210,13 @@ func configured(ts *testscript.TestScript, neg bool, args []string) {
 	text := ts.ReadFile(filepath.Join(machine(ts, args, 2).Root, "etc/az-aoi-ingestion/config.yaml"))
 	if regexp.MustCompile("(?m)"+args[1]).MatchString(text) == neg {
 		ts.Fatalf("the configuration:\n%s", text)
+	}
+}
+
+// installedVersion: version MACHINE VERSION compares the version of the agent's program.
+func installedVersion(ts *testscript.TestScript, neg bool, args []string) {
+	if got := machine(ts, args, 2).Version(); got != args[1] != neg {
+		ts.Fatalf("%s has version %q", args[0], got)
 	}
 }
 

@@ -188,8 +188,8 @@ const (
 // longestTurn bounds what a journal says of a host's turn; more is not a rotation without a failure.
 const longestTurn = time.Hour
 
-// Cost returns what a host's turn took in the last rotations of this inventory, without the
-// health window: the median, from the journals of this workstation.
+// Cost returns what a host's turn took in the last changes of this inventory, in those of an upgrade
+// in the last upgrades, without the health window: the median, from the journals of this workstation.
 func (f *Fleet) Cost() rollout.Cost {
 	dir, err := StateDir(f.caller.Getenv, f.caller.Home)
 	path, pathErr := filepath.Abs(f.Inventory.Path)
@@ -198,8 +198,9 @@ func (f *Fleet) Cost() rollout.Cost {
 	}
 	runs, _ := journal.List(dir, costRuns) // a journal that cannot be read says nothing
 	var turns []time.Duration
+	upgrade := f.request.Configuration.Version != ""
 	for _, r := range runs {
-		if !isChange(r) || r.Inventory != path || len(turns) >= costHosts {
+		if !isChange(r) || (r.Command == "upgrade") != upgrade || r.Inventory != path || len(turns) >= costHosts {
 			continue
 		}
 		if run, err := journal.Read(dir, r.Run); err == nil {
@@ -210,7 +211,11 @@ func (f *Fleet) Cost() rollout.Cost {
 		return rollout.AssumedCost
 	}
 	slices.Sort(turns)
-	return rollout.Cost{Turn: turns[len(turns)/2], Measured: true}
+	cost := rollout.Cost{Turn: turns[len(turns)/2], Measured: true, Install: rollout.AssumedCost.Install}
+	if upgrade {
+		cost.Install = 0 // it is in the turns
+	}
+	return cost
 }
 
 // turnsOf returns the time of each rotated host from the start of its turn to its watch, and

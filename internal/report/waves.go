@@ -84,6 +84,14 @@ func budgetText(p *rollout.Plan) string {
 	return text
 }
 
+// installCost returns how much longer a turn takes with a package.
+func installCost(p *rollout.Plan, cost rollout.Cost) time.Duration {
+	if slices.ContainsFunc(p.Entries, func(e rollout.Entry) bool { return e.Outcome == "" && e.Package.Installs() }) {
+		return cost.Install
+	}
+	return 0
+}
+
 // durationText says how long the run takes, and from what that follows.
 func durationText(p *rollout.Plan, cost rollout.Cost) string {
 	parts := []string{"each host"}
@@ -94,7 +102,7 @@ func durationText(p *rollout.Plan, cost rollout.Cost) string {
 	if cost.Measured {
 		source = "as in earlier runs"
 	}
-	text := fmt.Sprintf("about %s, if no host fails (%s takes %s, %s", roughly(p.Estimate(cost)), strings.Join(parts, " "), Short(cost.Turn.Round(time.Second/10)), source)
+	text := fmt.Sprintf("about %s, if no host fails (%s takes %s, %s", roughly(p.Estimate(cost)), strings.Join(parts, " "), Short((cost.Turn + installCost(p, cost)).Round(time.Second/10)), source)
 	if n := p.Soaks(); n > 0 {
 		text += fmt.Sprintf("; soaks: %d of %s", n, Short(p.Policy.Soak))
 	}

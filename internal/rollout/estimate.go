@@ -10,13 +10,11 @@ import (
 type Cost struct {
 	Turn     time.Duration // of a host, without the health window: backup, swap, restart, confirmation
 	Measured bool          // in earlier runs; else it is assumed
+	Install  time.Duration // of a host on which a package is installed, more than Turn
 }
 
 // AssumedCost is the cost where no earlier run is known.
-var AssumedCost = Cost{Turn: 3 * time.Second}
-
-// AssumedInstall is how long the installation of the package takes.
-const AssumedInstall = 20 * time.Second
+var AssumedCost = Cost{Turn: 3 * time.Second, Install: 20 * time.Second}
 
 // rehearsalTurn is how long a host is rehearsed; the timer takes most of it.
 const rehearsalTurn = 10 * time.Second
@@ -32,7 +30,7 @@ func (p *Plan) Estimate(cost Cost) time.Duration {
 		case e.Seen != nil && e.Seen.Unit.Active == "inactive": // nothing is started
 			return cost.Turn
 		case e.Package.Installs():
-			return cost.Turn + AssumedInstall + e.longestWatch()
+			return cost.Turn + cost.Install + e.longestWatch()
 		default:
 			return cost.Turn + e.longestWatch()
 		}
