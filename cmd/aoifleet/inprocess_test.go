@@ -115,6 +115,7 @@ func TestJSONKeys(t *testing.T) {
 		{[]string{"plan"}, problem.ExitUnreachable, with(hostKeys, actionKeys...), map[string]string{"well": "", "refused": "", "away": "unreachable", "stopped": "refused"}},
 		{[]string{"plan", "--offline"}, problem.ExitOK, with(hostKeys, actionKeys...), map[string]string{"well": "", "refused": "", "away": "", "stopped": ""}},
 		{[]string{"plan configure", "--edit", ".x = 1"}, problem.ExitUnreachable, keys{with(hostKeys, actionKeys...).must, append([]string{"files"}, hostKeys.may...)}, map[string]string{"well": "", "refused": "", "away": "unreachable", "stopped": "refused"}},
+		{[]string{"plan upgrade", "--to", "2.0.0"}, problem.ExitUnreachable, keys{with(hostKeys, actionKeys...).must, append([]string{"files", "package"}, hostKeys.may...)}, map[string]string{"well": "", "refused": "", "away": "unreachable", "stopped": "refused"}},
 		{[]string{"rotate", "--yes"}, problem.ExitRolledBack, with(hostKeys, actionKeys...), map[string]string{"well": "rotated", "refused": "rolled_back", "away": "unreachable", "stopped": "refused"}},
 		{[]string{"status"}, problem.ExitUnreachable, keys{hostKeys.must, append([]string{"days_left", "unit", "backup_count", "unfinished", "leftovers", "drifted", "rotated", "agent_version", "config_sha256", "last_upload"}, hostKeys.may...)}, map[string]string{"well": "", "refused": "", "away": "unreachable", "stopped": ""}},
 	}

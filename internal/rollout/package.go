@@ -74,6 +74,24 @@ func (a *apply) fetchPackage(ctx context.Context, h Host, i int) error {
 	return err
 }
 
+// otherVersion returns why host i, at the end of a soak, no longer has the version of this run; nil:
+// it has, or its package manager does not answer now.
+func (a *apply) otherVersion(ctx context.Context, i int) *problem.Error {
+	res, now := &a.run.Results[i], (*host.Package)(nil)
+	if !res.Package.Installs() {
+		return nil
+	}
+	look := a.over(ctx, *res.Host, func(h Host) (_ *host.Observation, err error) {
+		now, err = h.Package(ctx, false)
+		return nil, err
+	})
+	if look.Err != nil || now.Installed == res.Package.Change.To {
+		return nil
+	}
+	return &problem.Error{Class: problem.Drift, Message: "while soaking: version " + cmp.Or(now.Installed, "none") + " was installed",
+		Hint: "not this run's change, so it is not undone: find what else installs packages, then upgrade again"}
+}
+
 // packageProblem returns why the version can't or must not be installed; nil: it may, or is there.
 func (e Entry) packageProblem(force bool) *problem.Error {
 	if e.Package == nil {
@@ -134,9 +152,6 @@ func (e Entry) installTime() time.Duration {
 	}
 	return 2 * host.InstallTime
 }
-
-// endTime is host.Unit.EndTime, with the package.
-func (e Entry) endTime() time.Duration { return e.unit().EndTime(e.Host.Health) + e.installTime() }
 
 // Packages asks every target for the package of its agent, many at once, after it has refreshed the
 // lists of its repositories. It returns one entry, with an Outcome if that failed, and one

@@ -176,6 +176,25 @@ func TestUpgradeLost(t *testing.T) {
 	}
 }
 
+// TestSoakFindsAnotherVersion at its end: the agent may be healthy with it.
+func TestSoakFindsAnotherVersion(t *testing.T) {
+	for installed, want := range map[string]Outcome{"2.0.0-1": Upgraded, "2.1.0-1": Failed, "": Failed} {
+		synctest.Test(t, func(t *testing.T) {
+			f := newFakeFleet("a", "b")
+			vm := f.vms["a"]
+			time.AfterFunc(30*time.Second, func() {
+				vm.mu.Lock()
+				defer vm.mu.Unlock()
+				vm.pkg.Installed = installed
+			})
+			run := f.upgradeAll(t, soaking(), "a", "b")
+			if res := run.Results[0]; res.Outcome != want || want == Failed && res.Problem.Class != problem.Drift || vm.called("undo") != 0 || vm.called("package") != 1 {
+				t.Errorf("%q: %s %+v, %q", installed, res.Outcome, res.Problem, vm.calls)
+			}
+		})
+	}
+}
+
 // TestUpgradeAfterRecovery: the files are fetched for what is installed then.
 func TestUpgradeAfterRecovery(t *testing.T) {
 	f := newFakeFleet("a", "b")

@@ -145,14 +145,19 @@ func (a *apply) stageRecovered(ctx context.Context, h Host, i int) bool {
 // tries again if contact is lost.
 func (a *apply) runRecovery(ctx context.Context, h Host, i int) *host.Report {
 	res := &a.run.Results[i]
-	ctx, cancel := context.WithTimeout(ctx, res.endTime())
+	// The interrupted run may have installed a package, which takes longer; a host that can't be
+	// reached is not waited for that long.
+	limit := res.unit().EndTime(res.Host.Health)
+	waiting, stop := context.WithTimeout(ctx, limit)
+	defer stop()
+	ctx, cancel := context.WithTimeout(ctx, limit+2*host.InstallTime)
 	defer cancel()
 	onStep := func(name string) { a.Events(step(res.Host, name)) }
 	onStep("recover") // before anything happens, so that the journal has it
 	report := h.Recover(ctx, onStep)
-	for pause := firstPause; (report.Ending == host.Lost || report.Ending == host.Unsent) && sleep.For(ctx, pause); pause = min(2*pause, longestPause) {
+	for pause := firstPause; (report.Ending == host.Lost || report.Ending == host.Unsent) && sleep.For(waiting, pause); pause = min(2*pause, longestPause) {
 		onStep("reconnect")
-		again, err := a.Dial(ctx, res.hostByUnitName())
+		again, err := a.Dial(waiting, res.hostByUnitName())
 		if err != nil {
 			continue
 		}
@@ -215,7 +220,7 @@ func (e Entry) unit() host.Unit {
 func (a *apply) resolveLost(ctx context.Context, i int, why *problem.Error) {
 	res := &a.run.Results[i]
 	res.SettlesAt = a.settlesAt(res.Entry)
-	limit := res.endTime()
+	limit := res.unit().EndTime(res.Host.Health) + res.installTime()
 	if a.plan.Policy.NoDeadman { // only a recovery undoes it, and not before its time is over
 		limit += res.Host.Health.Hold()
 	}

@@ -83,7 +83,10 @@ func (a *apply) checkSoak(ctx context.Context, hosts []int, last bool) {
 		case err != nil && !cancelled(err) && last:
 			unreachable[i] = host.AsProblem(err)
 		case err == nil:
-			if replaced[i] = replacedProblem(a.RunID, &a.run.Results[i], seen); replaced[i] == nil {
+			if replaced[i] = replacedProblem(a.RunID, &a.run.Results[i], seen); replaced[i] == nil && last {
+				replaced[i] = a.otherVersion(ctx, i)
+			}
+			if replaced[i] == nil {
 				unhealthy[i] = soakProblem(&a.run.Results[i], seen)
 			}
 		}
