@@ -69,7 +69,10 @@ func startLab(ts *testscript.TestScript, _ bool, args []string) {
 	flags.DurationVar(&opts.Window, "window", time.Second, "")
 	registered := flags.Bool("azure", false, "the agents ask the simulated Azure of the script")
 	configuration := flags.String("configuration", "", "config.yaml of all machines")
+	manager := flags.String("manager", "apt", "package manager of all machines")
+	installed := flags.String("installed", lab.PackageVersions[0], "version of the agent's package; none: it is not a package")
 	ts.Check(flags.Parse(args))
+	opts.Package = func(string) (string, string) { return *manager, strings.TrimPrefix(*installed, "none") }
 	names := flags.Args()
 	opts.Machines, opts.Name = len(names), func(i int) string { return names[i] }
 	if *configuration != "" {
