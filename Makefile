@@ -101,7 +101,7 @@ full: matrix-full e2e-full fuzz dist-check wine ## what takes too long for each 
 
 e2e: ## the whole program on real Debian hosts (root, Linux; installs missing programs)
 	$(SUDO) sh test/e2e/setup.sh
-	$(SUDO) env "PATH=$$PATH" go test -tags e2e -count=1 -timeout 30m ./test/e2e/...
+	$(SUDO) env "PATH=$$PATH" go test -tags e2e -count=1 -timeout 50m ./test/e2e/...
 
 bench: ## speed, memory and round trips: the lab, ten thousand servers, 30 real hosts (root, Linux)
 	CGO_ENABLED=0 go build -o dist/aoifleet ./cmd/aoifleet
