@@ -27,7 +27,7 @@ func TestExamplesOnTheLab(t *testing.T) {
 	words := strings.NewReplacer("fleet.yaml", f.InventoryFile(), "certs/fleet.p12.b64", f.CertificateFile(lab.NewCertificate),
 		"plan.json", filepath.Join(dir, "plan.json"), "run.", filepath.Join(dir, "run."), "=diags", "="+filepath.Join(dir, "diags"), "site=lon*", "london")
 	before, _ := filepath.Glob("*")
-	reads := []string{"plan", "status", "doctor", "runs list", "backups list", "hostkeys scan", "inventory list", "inventory validate", "certificate inspect", "sudoers", "version", "help", "completion bash"}
+	reads := []string{"plan", "plan upgrade", "status", "doctor", "runs list", "backups list", "hostkeys scan", "inventory list", "inventory validate", "certificate inspect", "sudoers", "version", "help", "completion bash"}
 	tried := map[string]bool{}
 	try := func(verb string, args []string) {
 		for i := range args {
