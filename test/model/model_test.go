@@ -22,6 +22,7 @@ var bounds = []string{
 	"-DRUNS=1 -DKILLS=1 -DCUTS=0 -DRECOVERS=1 -DERRORS=1",
 	"-DRUNS=2 -DKILLS=0 -DCUTS=0 -DRECOVERS=0 -DERRORS=0",
 	"-DFILES=3 -DRUNS=1 -DKILLS=1 -DCUTS=1 -DRECOVERS=0 -DERRORS=0",
+	"-DPACKAGE -DRUNS=1 -DKILLS=1 -DCUTS=1 -DRECOVERS=0 -DERRORS=0",
 }
 
 // spin compiles the model in an empty folder.

@@ -1,7 +1,7 @@
 /* The transaction of internal/host/script on one VM: two runs, the timer and the boot
  * guard of each, recover, lost answers, kills and power cuts. Each step is one command of
  * the script that changes something, and has its name in internal/host/model_linux_test.go.
- * model_test.go runs spin. Not modelled: rehearsals, --no-deadman, an agent that was
+ * model_test.go runs spin. With PACKAGE a change also installs a package. Not modelled: rehearsals, --no-deadman, an agent that was
  * unhealthy before, and other writers of the certificate. */
 
 /* With TRACE the model only does the steps of one recorded sequence, in their order. */
@@ -47,6 +47,11 @@ c_decl { \#include "sequences.h" };
 #define LOCK_RECEIPT 27 /* of a run that has ended */
 #define FLUSH_ONE 28    /* the backup and the new file of all files but the last */
 
+#define UNHOLD 28       /* only with PACKAGE, which has one file */
+#define HOLD 29
+#define INSTALLING 30   /* from here on an undo installs the old package */
+#define INSTALL 31      /* by the package manager */
+
 /* A change has one file, or three on file systems of their own; do is a step of each. */
 #if FILES == 3
 #define each_file(do) do(0); do(1); do(2)
@@ -73,6 +78,11 @@ typedef Files {
 	bit script[3];  /* host.sh */
 	bit won[3];     /* it was confirmed once; only the model knows that */
 	bit guard[3];
+#ifdef PACKAGE
+	byte pkg;       /* the run whose package is installed; 0: the first; MIXED: files of two */
+	bit begun[3];   /* the installation may have begun */
+	bit hold[3];    /* the drop-in that keeps the agent from starting */
+#endif
 	byte live[FILES] /* the run whose file is live; 0: the first file */
 }
 Files mem, dsk;
@@ -102,14 +112,45 @@ bit bad[3];     /* the agent is unhealthy with the run's file */
 byte kills, cuts, recovers, errors;
 bit last, over; /* the operator runs the last recover; without faults */
 
+#ifdef PACKAGE
+#define MIXED 3
+byte program;   /* the package that the agent runs */
+bit lifted[3];  /* the file in /run: the hold does not hold in this boot */
+#define package_right (mem.pkg == mem.live[0] && dsk.pkg == mem.pkg && program == mem.pkg && !mem.hold[1] && !mem.hold[2])
+#define may_start ((!mem.hold[1] || lifted[1] || !mem.script[1]) && (!mem.hold[2] || lifted[2] || !mem.script[2]))
+/* The package manager syncs, or the script does after it; a power cut or a kill leaves files of both. */
+inline install(v) { DO(INSTALL, mem.pkg = MIXED; dsk.pkg = MIXED); mem.pkg = v; dsk.pkg = v }
+inline restore_package(r) { if :: mem.begun[r] -> install(0) :: else fi }
+inline lift(r) { if :: mem.hold[r] -> lifted[r] = 1 :: else fi }
+inline unhold(r) {
+	if
+	:: mem.hold[r] -> lifted[r] = 1; DO(UNHOLD, mem.hold[r] = 0; sync_units())
+	:: else
+	fi;
+	lifted[r] = 0
+}
+#define reinstalled(r) mem.begun[r]
+#else
+#define package_right true
+#define may_start true
+#define reinstalled(r) false
+#endif
+
 #define is(state) (mem.st[1] == state || mem.st[2] == state)
 #define other(r) (3 - r)
 
 inline sync_var() {
 	dsk.st[1] = mem.st[1]; dsk.receipt[1] = mem.receipt[1]; dsk.backup[1] = mem.backup[1]; dsk.script[1] = mem.script[1]; dsk.won[1] = mem.won[1];
+#ifdef PACKAGE
+	dsk.begun[1] = mem.begun[1]; dsk.begun[2] = mem.begun[2];
+#endif
 	dsk.st[2] = mem.st[2]; dsk.receipt[2] = mem.receipt[2]; dsk.backup[2] = mem.backup[2]; dsk.script[2] = mem.script[2]; dsk.won[2] = mem.won[2]
 }
-inline sync_units() { dsk.guard[1] = mem.guard[1]; dsk.guard[2] = mem.guard[2] }
+inline sync_units() {
+#ifdef PACKAGE
+	dsk.hold[1] = mem.hold[1]; dsk.hold[2] = mem.hold[2];
+#endif
+	dsk.guard[1] = mem.guard[1]; dsk.guard[2] = mem.guard[2] }
 #define sync_file(f) dsk.live[f] = mem.live[f]
 #define lose_file(f) if :: sync_file(f) :: true fi
 #define lost_file(f) mem.live[f] = dsk.live[f]
@@ -129,9 +170,16 @@ inline exit() { DO(END, unlock(); ok = 0; whole = 0; lost = 0; up[me] = 0) }
 
 /* change replaces a live file, with bytes that are on the disk: whole is how many are. */
 inline change(f, v) { assert(whole > f); mem.live[f] = v; fresh = 0 }
-inline start() { each_file(read_file); running = 1; fresh = 1; moved[1] = 1; moved[2] = 1 }
+inline start() {
+#ifdef PACKAGE
+	program = mem.pkg;
+#endif
+	each_file(read_file); running = 1; fresh = 1; moved[1] = 1; moved[2] = 1 }
 
 inline disarm(r) {
+#ifdef PACKAGE
+	unhold(r);
+#endif
 	DO(NO_GUARD, mem.guard[r] = 0);
 	DO(NO_TIMER, timer[r] = 0);
 	DO(NO_SCRIPT, mem.script[r] = 0)
@@ -141,7 +189,11 @@ inline remove_run(r) {
 	:: mem.script[r] || up[r] -> DO(NO_BACKUP, mem.receipt[r] = 0; mem.backup[r] = 0); disarm(r)
 	:: else
 	fi;
+#ifdef PACKAGE
+	DO(NO_FOLDER, mem.receipt[r] = 0; mem.backup[r] = 0; mem.script[r] = 0; mem.begun[r] = 0)
+#else
 	DO(NO_FOLDER, mem.receipt[r] = 0; mem.backup[r] = 0; mem.script[r] = 0)
+#endif
 }
 inline clean_run(r) {
 	DO(SYNC_STATE, sync_var());
@@ -224,6 +276,9 @@ inline undo(r, ticking) {
 			fi
 		fi
 	od;
+#ifdef PACKAGE
+	restore_package(r);
+#endif
 	restore(r, ticking);
 	if
 	:: !ok && ticking && any_live(r) -> goto done
@@ -233,8 +288,11 @@ inline undo(r, ticking) {
 		disarm(r); goto done
 	:: else
 	fi;
+#ifdef PACKAGE
+	lift(r);
+#endif
 	if
-	:: !running || moved[r] && !fresh -> DO(RESTART, start())
+	:: !running || moved[r] && !fresh || reinstalled(r) -> DO(RESTART, if :: may_start -> start() :: else fi)
 	:: else
 	fi;
 	DO(NO_BACKUP, mem.receipt[r] = 0; mem.backup[r] = 0);
@@ -278,8 +336,16 @@ proctype Run(byte me) {
 		if :: errors > 0 -> errors--; goto refuse :: true fi;
 		lock();
 		if :: held == me && mem.st[me] == pending :: else -> unlock(); goto undoes fi;
+#ifdef PACKAGE
+		lifted[me] = 1;
+		DO(HOLD, mem.hold[me] = 1; sync_units());
+#endif
 		each_file(swap_file);
 		due[me] = 0;
+#ifdef PACKAGE
+		DO(INSTALLING, mem.begun[me] = 1; sync_var());
+		install(me);
+#endif
 		DO(RESTART, start(); unlock());
 		if :: bad[me] -> goto undoes :: else fi;
 		if :: true :: goto undoes fi; /* the answer: confirm, another one, or none */
@@ -334,13 +400,21 @@ end:	do
 			do
 			:: r <= 2 ->
 				if
+#ifdef PACKAGE
+				:: !mem.guard[r] || !is(pending) && !is(undoing) && !mem.hold[r]
+#else
 				:: !mem.guard[r] || !is(pending) && !is(undoing)
+#endif
 				:: else ->
 					if
 					:: mem.st[r] == pending || mem.st[r] == undoing ->
 						claim(r);
 						if
+#ifdef PACKAGE
+						:: held == me -> restore(r, false); DO(TIMER, timer[r] = 1)
+#else
 						:: held == me -> restore(r, false); if :: ok -> DO(NO_GUARD, mem.guard[r] = 0) :: else fi
+#endif
 						:: else
 						fi
 					:: else -> clean_run(r)
@@ -350,7 +424,7 @@ end:	do
 				r++
 			:: else -> break
 			od;
-			atomic { start(); booting = 0 };
+			atomic { if :: may_start -> start() :: else fi; booting = 0 };
 			exit()
 		} unless { atomic { !up[me] -> ok = 0; whole = 0; lost = 0 } }
 	od
@@ -423,6 +497,9 @@ end:	do
 			mem.st[2] = dsk.st[2]; mem.receipt[2] = dsk.receipt[2]; mem.backup[2] = dsk.backup[2]; mem.script[2] = dsk.script[2]; mem.won[2] = dsk.won[2];
 			p = 0;
 			do :: p < 7 -> up[p] = 0; p++ :: else -> break od;
+#ifdef PACKAGE
+			mem.pkg = dsk.pkg; mem.begun[1] = dsk.begun[1]; mem.begun[2] = dsk.begun[2]; mem.hold[1] = dsk.hold[1]; mem.hold[2] = dsk.hold[2]; lifted[1] = 0; lifted[2] = 0;
+#endif
 			alive[1] = 0; alive[2] = 0; cleaning[1] = 0; cleaning[2] = 0; timer[1] = 0; timer[2] = 0; held = NOBODY; running = 0; booting = 1; p = 0
 		}
 	}
@@ -430,7 +507,7 @@ end:	do
 }
 
 #define right(f) (agent[f] == mem.live[f] && mem.live[f] == mem.live[0] && !bad[mem.live[f]] && (mem.live[f] == 0 || mem.won[mem.live[f]]))
-#define whole_host (running && all(right) && held == NOBODY)
+#define whole_host (running && all(right) && held == NOBODY && package_right)
 
 init {
 	atomic {

@@ -126,9 +126,10 @@ changed_by_package() {
     new=$live swap=yes
 }
 
-# after_package STATE asks systemd anew: what the package's own scripts left undone. STATE is
-# whether the unit should start at boot: enabled or disabled.
+# after_package STATE does what the package's own scripts left undone. STATE is whether the
+# unit should start at boot: enabled or disabled. rpm(8) does not sync what it writes.
 after_package() {
+    timeout 300 sync 6>&- 7>&-
     case $(systemctl show -p NeedDaemonReload "$unit" 2>/dev/null) in
     *=yes) timeout 60 systemctl daemon-reload >/dev/null 2>&1 6>&- 7>&- ;;
     esac
