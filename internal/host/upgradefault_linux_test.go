@@ -85,7 +85,7 @@ func brokenUpgrade(t *testing.T, agent string, ending Ending, plan, end string) 
 		m.reboot()
 		m.tick()
 	}
-	if m.open() || len(m.glob(m.stateDir()+"/backups/*/host.sh")) > 0 || end == "recover" {
+	if m.open() || len(m.glob(m.stateDir()+"/backups/*/deadline")) > 0 || end == "recover" {
 		if len(m.timers()) > 0 && !m.open() {
 			m.tick()
 		}

@@ -142,8 +142,8 @@ unhold() {
     [ -e "$drop_in" ] || [ -e "$lifted" ] || return 0
     if [ -e "$drop_in" ]; then
         mkdir -p -- "${lifted%/*}" && : >"$lifted" && rm -f -- "$drop_in" && sync -- "${drop_in%/*}" || return
-        rmdir -- "${drop_in%/*}" 2>/dev/null
     fi
+    rmdir -- "${drop_in%/*}" 2>/dev/null
     timeout 60 systemctl daemon-reload >/dev/null 2>&1 6>&- 7>&- && rm -f -- "$lifted"
 }
 

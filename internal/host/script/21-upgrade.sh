@@ -123,7 +123,9 @@ is_installed() {
 changed_by_package() {
     ! same_file || return 0
     : "${changed:=$path}"
-    new=$live swap=yes
+    # An undo replaces a file that is missing, or could not be read, in any case.
+    case $live in none | '' | large) ;; *) new=$live ;; esac
+    swap=yes
 }
 
 # after_package STATE does what the package's own scripts left undone. STATE is whether the
