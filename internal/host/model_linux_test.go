@@ -2,8 +2,10 @@ package host
 
 import (
 	"fmt"
+	"maps"
 	"os"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -41,6 +43,10 @@ var steps = []struct {
 	{"no-guard", regexp.MustCompile(`^rm -f -- .*aoifleet-guard\S+$`)},
 	{"no-timer", regexp.MustCompile(`^systemctl stop aoifleet-undo\S+$`)},
 	{"no-script", regexp.MustCompile(`^rm -f -- \S+/deadline \S+/host\.sh$`)},
+	{"hold", regexp.MustCompile(`^sync -- \S+/aoifleet-\S+\.conf \S+ \S+$`)},
+	{"installing", regexp.MustCompile(`^sync -- \S+/installing \S+$`)},
+	{"install", regexp.MustCompile(`^dpkg `)},
+	{"unhold", regexp.MustCompile(`^sync -- \S+\.service\.d$`)},
 	{"no-folder", regexp.MustCompile(`^rm -rf -- \S+/receipt( \S+/certificate[.*\d]*)+ \S+/staged-\S+ \S+$`)},
 }
 
@@ -72,6 +78,9 @@ func (r *recording) did(process, end string) {
 // rotate changes the files, the first of them to text.
 func (r *recording) rotate(text string) result {
 	r.m.t.Helper()
+	if r.m.packages {
+		return r.m.upgrade(firstRun)
+	}
 	if r.files == nil {
 		return r.m.rotate(firstRun, text)
 	}
@@ -94,8 +103,12 @@ func (r *recording) killed(command string, at int, mode string) {
 			}
 		}
 	}
+	packages := m.packages
 	*m = *newMachine(m.t)
 	m.have(r.files)
+	if packages {
+		m.packaged()
+	}
 	m.faults = tools + "/counted"
 	m.write("/faults/plan", fmt.Sprintln(n, mode))
 	r.rotate(newBytes)
@@ -178,6 +191,25 @@ var recordings = []struct {
 	{"three files, killed before confirm, power cut", modelled, func(r *recording) { r.killed("mv", 4, "killed-before"); r.boots(); r.recovers() }},
 }
 
+// ofPackages are those with a package. The call of mv is of its two files, the swap, the receipt.
+var ofPackages = map[string]func(r *recording){
+	"confirmed": func(r *recording) {
+		r.m.wants(r.rotate(""), Rotated)
+		r.did("run", "end")
+	},
+	"unhealthy": func(r *recording) {
+		r.m.started(failsWithNew)
+		r.m.wants(r.rotate(""), RolledBack)
+		r.did("run", "end")
+	},
+	"killed before the installation, tick":           func(r *recording) { r.killed("dpkg", 1, "killed-before"); r.ticks() },
+	"killed after the installation, recover":         func(r *recording) { r.killed("dpkg", 1, "killed-after"); r.recovers() },
+	"killed after the installation, power cut, tick": func(r *recording) { r.killed("dpkg", 1, "killed-after"); r.boots(); r.ticks() },
+	"killed before confirm, power cut, recover":      func(r *recording) { r.killed("mv", 4, "killed-before"); r.boots(); r.recovers() },
+	"killed after confirm, tick":                     func(r *recording) { r.killed("mv", 4, "killed-after"); r.ticks() },
+	"killed after confirm, power cut":                func(r *recording) { r.killed("mv", 4, "killed-after"); r.boots() },
+}
+
 // modelled are three files for the model, in which each has old and new bytes.
 var modelled = []changed{
 	{path: certPath, before: oldBytes, after: newBytes},
@@ -190,9 +222,18 @@ var modelled = []changed{
 func TestModelRecordings(t *testing.T) {
 	t.Parallel()
 	var all strings.Builder
-	for _, s := range recordings {
+	stories := slices.Clone(recordings)
+	for _, name := range slices.Sorted(maps.Keys(ofPackages)) {
+		stories = append(stories, recordings[0])
+		last := &stories[len(stories)-1]
+		last.name, last.run = "package, "+name, ofPackages[name]
+	}
+	for _, s := range stories {
 		m := newMachine(t)
 		m.have(s.files)
+		if strings.HasPrefix(s.name, "package, ") {
+			m.packaged()
+		}
 		m.faults = tools + "/counted"
 		r := &recording{m: m, files: s.files}
 		s.run(r)

@@ -149,20 +149,34 @@ var possible = []string{"# killed before confirm, power cut without 12, {run syn
 // the same with one step left out or two steps swapped, which it must refuse.
 func TestRecordedSteps(t *testing.T) {
 	t.Parallel()
-	for files, prefix := range map[int]string{1: "# ", 3: threeFiles} {
-		t.Run(prefix, func(t *testing.T) { t.Parallel(); replay(t, files) })
+	for _, kind := range []string{oneFile, threeFiles, withPackage} {
+		t.Run(kind, func(t *testing.T) { t.Parallel(); replay(t, kind) })
 	}
 }
 
-// threeFiles is the beginning of the names of recordings with three files.
-const threeFiles = "# three files, "
+// The beginnings of the names of recordings.
+const (
+	oneFile     = "# "
+	threeFiles  = "# three files, "
+	withPackage = "# package, "
+)
 
-func replay(t *testing.T, files int) {
+// kindOf returns the beginning of a recording's name.
+func kindOf(name string) string {
+	for _, kind := range []string{threeFiles, withPackage} {
+		if strings.HasPrefix(name, kind) {
+			return kind
+		}
+	}
+	return oneFile
+}
+
+func replay(t *testing.T, kind string) {
 	var all [][]step
 	var names []string
 	real := map[int]bool{}
 	for name, steps := range recordings(t) {
-		if strings.HasPrefix(name, threeFiles) != (files == 3) {
+		if kindOf(name) != kind {
 			continue
 		}
 		real[len(all)] = true
@@ -185,7 +199,7 @@ func replay(t *testing.T, files int) {
 	}
 	text, longest := sequences(t, all)
 	checker := spin(t, text, "-DTRACE", "-DRUNS=2", "-DKILLS=1", "-DCUTS=1", "-DRECOVERS=1", "-DERRORS=1",
-		fmt.Sprint("-DFILES=", files), fmt.Sprint("-DLONGEST=", longest), fmt.Sprint("-DSEQUENCES=", len(all)))
+		map[string]string{oneFile: "-DFILES=1", threeFiles: "-DFILES=3", withPackage: "-DPACKAGE"}[kind], fmt.Sprint("-DLONGEST=", longest), fmt.Sprint("-DSEQUENCES=", len(all)))
 	out := run(t, filepath.Dir(checker), checker, "-m100000", "-n", "-E")
 	accepted := map[int]bool{}
 	for _, found := range regexp.MustCompile(`(?m)^possible (\d+)$`).FindAllStringSubmatch(out, -1) {
