@@ -30,7 +30,7 @@ var steps = []struct {
 	{"flush-one", regexp.MustCompile(`^sync -- \S+/certificate(\.\d)? \./\.aoifleet-\S+ \S+ \.$`)},
 	{"flush-copy", regexp.MustCompile(`^sync -- \./\.aoifleet-\S+ \.$`)},
 	{"sync-cert", regexp.MustCompile(`^sync -- \.$`)},
-	{"sync-state", regexp.MustCompile(`^sync -- /\S+$`)},
+	{"sync-state", regexp.MustCompile(`^sync -- /var/lib/\S+$`)},
 	{"timer", regexp.MustCompile(`^systemd-run `)},
 	{"swap", regexp.MustCompile(`^mv -T -- \./\.aoifleet-\S+ \./`)},
 	{"restart", regexp.MustCompile(`^systemctl restart `)},

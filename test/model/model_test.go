@@ -143,7 +143,7 @@ func sequences(t *testing.T, all [][]step) (text string, longest int) {
 }
 
 // possible are changed sequences that can happen: the answer was another one.
-var possible = []string{"# killed before confirm, power cut without 12, {run sync-cert}"}
+var possible = []string{"# killed before confirm, power cut without 12, {run sync-cert}", "# package, killed before confirm, power cut, recover without 15, {run sync-cert}"}
 
 // TestRecordedSteps replays the recorded steps in the model, which must accept them, and
 // the same with one step left out or two steps swapped, which it must refuse.
