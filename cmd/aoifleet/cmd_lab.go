@@ -45,7 +45,7 @@ func faultsHelp() string {
 		fmt.Fprintf(t, "    %s\t%s\n", strings.TrimSpace(f.Word+" "+f.Argument), f.Meaning)
 	}
 	_ = t.Flush()
-	b.WriteString("\nA thumbprint after log-only and the other faults of the agent limits them to that certificate. \"Once\" means until the file changes.")
+	b.WriteString("\nA thumbprint after log-only and the other faults of the agent limits them to that certificate, and version:VERSION to that version. \"Once\" means until the file changes.")
 	return b.String()
 }
 

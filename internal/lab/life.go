@@ -29,7 +29,7 @@ func (m *Machine) newLife() *life {
 	l.ctx, l.cancel = context.WithCancelCause(m.fleet.ctx)
 	l.systemd = newSystemd(l.ctx, &l.tasks, m.fleet.opts.RestartDelay, &m.faults,
 		func(_ context.Context, argv []string) { m.runTimed(l, argv) })
-	l.systemd.oneshot, l.systemd.readDropIns = m.guardCommand, m.dropIns
+	l.systemd.oneshot, l.systemd.readDropIns, l.systemd.reboot = m.guardCommand, m.dropIns, m.packageReboot
 	l.systemd.add(Unit, m.runAgent)
 	return l
 }

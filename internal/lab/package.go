@@ -1,6 +1,7 @@
 package lab
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"os"
@@ -27,26 +28,37 @@ var packagePrograms = []string{"dpkg", "dpkg-query", "dpkg-deb", "apt-get", "apt
 // packageFaults is the faults of the package and of its manager. With a version as the last word of the
 // argument a fault is limited to the package of that version.
 var packageFaults = []kindOfFault{
-	{"package-install-fails", "[VERSION]", "the installation fails while it replaces files", needsVersion("")},
-	{"package-slow", "DURATION [VERSION]", "the replacement of the files takes this much longer", needsVersion("a duration such as 3s")},
-	{"package-scriptlet-fails", "[VERSION]", "the package's own script fails after the files are replaced", needsVersion("")},
-	{"package-scriptlet-hangs", "DURATION [VERSION]", "that script takes this much longer", needsVersion("a duration such as 3s")},
-	{"package-no-restart", "[VERSION]", "that script does not restart the agent", needsVersion("")},
-	{"package-changes-configuration", "[VERSION]", "that script changes the agent's configuration", needsVersion("")},
-	{"package-needs", "NAME [VERSION]", "the package needs another package", needsVersion("a name")},
-	{"package-unsigned", "[VERSION]", "the package has no signature", needsVersion("")},
-	{"package-missing", "[VERSION]", "the package is not in the repository", needsVersion("")},
+	{"package-install-fails", "[VERSION]", "the installation fails while it replaces files", needsVersion(nil)},
+	{"package-slow", "DURATION [VERSION]", "the replacement of the files takes this much longer", needsVersion(needsDuration)},
+	{"package-scriptlet-fails", "[VERSION]", "the package's own script fails after the files are replaced", needsVersion(nil)},
+	{"package-scriptlet-hangs", "DURATION [VERSION]", "that script takes this much longer", needsVersion(needsDuration)},
+	{"package-no-restart", "[VERSION]", "that script does not restart the agent", needsVersion(nil)},
+	{"package-changes-configuration", "[VERSION]", "that script changes the agent's configuration", needsVersion(nil)},
+	{"package-needs", "NAME [VERSION]", "the package needs another package", needsVersion(needsTool)},
+	{"package-unsigned", "[VERSION]", "the package has no signature", needsVersion(nil)},
+	{"package-missing", "[VERSION]", "the package is not in the repository", needsVersion(nil)},
 	{"package-locked", "DURATION", "another process holds the lock of the package database, for this long from now on", needsDuration},
+	{faultPackageReboots, "STEP [VERSION]", "the machine reboots in the STEP unpack or script of an installation, once", needsVersion(needsStep)},
 	{"package-refresh-fails", "", "the repository can't be reached", needsNothing},
 }
 
-// needsVersion checks an optional version; before it stands what has a name, if any.
-func needsVersion(first string) faultKind {
+const faultPackageReboots = "package-reboots"
+
+func needsStep(argument string) error {
+	if argument != "unpack" && argument != "script" {
+		return fmt.Errorf("needs the step unpack or script")
+	}
+	return nil
+}
+
+// needsVersion checks an optional version, after a word for which there is a check, if any.
+func needsVersion(first faultKind) faultKind {
 	return func(argument string) error {
 		words := strings.Fields(argument)
-		if first != "" {
-			if len(words) == 0 || strings.Contains(first, "duration") && needsDuration(words[0]) != nil {
-				return fmt.Errorf("needs %s", first)
+		if first != nil {
+			word, _, _ := strings.Cut(argument, " ")
+			if err := first(word); err != nil {
+				return err
 			}
 			words = words[1:]
 		}
@@ -116,6 +128,35 @@ func (m *Machine) writePackageFaults() error {
 		return remove(path)
 	}
 	return replaceFile(path, b.String())
+}
+
+// Installed returns the version of the package in the database, and whether it is completely installed.
+func (m *Machine) Installed() (version string, whole bool) {
+	data, err := os.ReadFile(m.inRoot("/var/lib/dpkg/package"))
+	if err != nil {
+		data, _ = os.ReadFile(m.inRoot("/var/lib/rpm/package"))
+	}
+	fields := strings.FieldsFunc(string(data), func(r rune) bool { return r == '\'' || r == ' ' || r == '=' })
+	if len(fields) < 2 {
+		return "", false
+	}
+	return fields[1], slices.Contains(fields, "installed") && fields[1] == m.Version()
+}
+
+// packageReboot reboots the machine if it has the fault of that name, in another goroutine: the
+// reboot waits for the caller.
+func (m *Machine) packageReboot() bool {
+	for _, f := range m.faults.all() {
+		if f.word == faultPackageReboots && m.faults.claim(f, 1) {
+			m.fleet.tasks.Go(func() {
+				if err := m.Reboot(context.Background()); err != nil && m.fleet.ctx.Err() == nil {
+					m.fleet.opts.Notice(err.Error())
+				}
+			})
+			return true
+		}
+	}
+	return false
 }
 
 // Version returns the version of the agent's program; "": it is missing, as within an installation.

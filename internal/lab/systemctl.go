@@ -27,6 +27,11 @@ func (d *systemd) call(program string, args []string) reply {
 	switch program {
 	case "systemctl":
 		return d.systemctl(args)
+	case "lab-reboot":
+		if d.reboot() {
+			<-d.ctx.Done()
+		}
+		return reply{}
 	case "systemd-run":
 		return d.systemdRun(args)
 	}

@@ -44,6 +44,7 @@ type systemd struct {
 	delay    time.Duration                            // RestartSec= of all services
 	runTimed func(ctx context.Context, argv []string) // runs the command of a transient timer
 	oneshot  func(name string) []string               // the command of a guard; nil: no such unit
+	reboot   func() bool                              // reboots the machine, for a fault of its package
 	// readDropIns reads the drop-ins of a unit from the disk.
 	readDropIns func(unit string) dropIns
 	owner       string  // User= and Group= of all services

@@ -31,6 +31,7 @@ func installTools(dir string) (*toolbox, error) {
 	files := map[string]string{ // path: stand-in
 		"bin/systemctl":         "call",
 		"bin/systemd-run":       "call",
+		"bin/lab-reboot":        "call", // for standin/package
 		"bin/sudo":              "sudo",
 		"bin/setpriv":           "setpriv",
 		"bin/sync":              "sync",
