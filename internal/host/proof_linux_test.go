@@ -146,6 +146,9 @@ func TestLatest(t *testing.T) {
 			inOneShell(t, func(t *testing.T, m *machine) {
 				dir := t.TempDir()
 				m.must(os.WriteFile(dir+"/"+c.tool, []byte("#!/bin/sh\n"+c.code), 0o755))
+				if c.tool == "rpm" && name != "not a package" { // a host may have both
+					m.must(os.WriteFile(dir+"/dpkg-query", []byte("#!/bin/sh\nexit 1\n"), 0o755))
+				}
 				m.only = dir + ":" + tools + "/bin:" + tools + "/few"
 				m.mkdir("/dpkg/info", 0o755)
 				m.write("/dpkg/status", "Package: az-aoi-ingestion\nStatus: install ok installed\nVersion: 2.0.1-1\nArchitecture: all\nMaintainer: a <a@example.net>\nDescription: agent\n\n")

@@ -4,13 +4,10 @@
 # latest prints the version of the agent's package, which its package manager knows, and the
 # time and number of the last upload, if the end of the log has one.
 latest() {
-    value=''
-    if command -v dpkg-query >/dev/null; then
-        # shellcheck disable=SC2016 # for dpkg-query
-        value=$(timeout 5 dpkg-query -W -f '${Version}' az-aoi-ingestion 2>/dev/null) || value=''
-    elif command -v rpm >/dev/null; then
+    # A host may have both programs.
+    # shellcheck disable=SC2016 # for dpkg-query
+    value=$(timeout 5 dpkg-query -W -f '${Version}' az-aoi-ingestion 2>/dev/null) ||
         value=$(timeout 5 rpm -q --qf '%{VERSION}-%{RELEASE}' az-aoi-ingestion 2>/dev/null) || value=''
-    fi
     say package "$value"
     find_log
     stat_all
