@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -30,7 +31,11 @@ const patience = 60 * time.Second
 // state of the host and the report.
 func TestFaultMatrix(t *testing.T) {
 	all := trials()
-	f, err := lab.Start(t.Context(), lab.Options{Machines: len(all), Name: func(i int) string { return fmt.Sprintf("m-%03d", i) }})
+	f, err := lab.Start(t.Context(), lab.Options{Machines: len(all), Name: func(i int) string { return fmt.Sprintf("m-%03d", i) },
+		Package: func(name string) (string, string) {
+			i, _ := strconv.Atoi(strings.TrimPrefix(name, "m-"))
+			return map[bool]string{false: "apt", true: "dnf"}[all[i].both], oldVersion
+		}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -70,13 +75,14 @@ type trialRun struct {
 	dir       string
 	inventory string
 	old, new  []byte
+	upgrade   bool
 	edit      []string  // the flags that also change the configuration
 	config    []byte    // the configuration before
 	still     time.Time // start of the time without a timer; zero: there is one
 }
 
 func (s *suite) runTrial(t *testing.T, m *lab.Machine, tr trial) Row {
-	g := &trialRun{suite: s, t: t, m: m, dir: t.TempDir()}
+	g := &trialRun{suite: s, t: t, m: m, dir: t.TempDir(), upgrade: tr.upgrade}
 	g.writeInventory(tr.health)
 	g.old = g.live()
 	var err error
@@ -90,11 +96,11 @@ func (s *suite) runTrial(t *testing.T, m *lab.Machine, tr trial) Row {
 		g.edit = []string{"--edit", `.log_level = "debug"`}
 	}
 	if tr.lab != "" {
-		g.must(m.SetFault(tr.lab))
+		g.must(m.SetFault(strings.Split(tr.lab, ";")...))
 	}
 	before, boot := m.AgentState().InvocationID, m.BootID()
 	stop := g.sample()
-	result := g.rotate(tr.killAt)
+	result := g.change(tr.killAt)
 	atOnce := g.openReceipt()
 	g.must(m.SetFault())
 	row := Row{Step: tr.step, Fault: tr.fault, Reported: "none", Settled: "the run"}
@@ -125,8 +131,8 @@ func (s *suite) runTrial(t *testing.T, m *lab.Machine, tr trial) Row {
 	g.writeInventory(longDeadlines)
 	g.rotateAgain()
 	stop()
-	if !bytes.Equal(g.live(), g.new) {
-		t.Error("the next rotation did not bring the new certificate")
+	if !g.isNew() {
+		t.Error("the next run did not bring what is new")
 	}
 	g.healthy()
 	g.together()
@@ -174,11 +180,19 @@ func (g *trialRun) run(want int, verb string, more ...string) {
 	}
 }
 
-// rotate runs the rotation with the fault, and returns its result for the host; nil:
+// changing returns the command of the change.
+func (g *trialRun) changing() *exec.Cmd {
+	if g.upgrade {
+		return g.command("upgrade", append(g.edit, "--to", newVersion, "--yes")...)
+	}
+	return g.command("rotate", append(g.edit, "--yes")...)
+}
+
+// change makes the change with the fault, and returns its result for the host; nil:
 // the program was killed.
-func (g *trialRun) rotate(killAt string) *report.Host {
+func (g *trialRun) change(killAt string) *report.Host {
 	g.t.Helper()
-	cmd := g.command("rotate", append(g.edit, "--yes")...)
+	cmd := g.changing()
 	var out bytes.Buffer
 	cmd.Stdout = &out
 	g.must(cmd.Start())
@@ -285,7 +299,7 @@ func (g *trialRun) configFile() string { return filepath.Join(g.m.Root, agent.De
 func (g *trialRun) together() {
 	g.t.Helper()
 	want := string(g.config)
-	if len(g.edit) > 0 && bytes.Equal(g.live(), g.new) {
+	if len(g.edit) > 0 && g.isNew() {
 		want += "log_level: debug\n"
 	}
 	if got, err := os.ReadFile(g.configFile()); err != nil || string(got) != want {
@@ -305,19 +319,28 @@ func (g *trialRun) openReceipt() string {
 	return ""
 }
 
-func (g *trialRun) found() string {
-	if bytes.Equal(g.live(), g.new) {
-		return "new certificate, agent healthy"
+// isNew reports whether the host has what the run brings.
+func (g *trialRun) isNew() bool {
+	if version, whole := g.m.Installed(); g.upgrade {
+		return whole && version == newVersion
 	}
-	return "old certificate, agent healthy"
+	return bytes.Equal(g.live(), g.new)
 }
 
-// healthy waits until the agent runs with the live certificate.
+func (g *trialRun) found() string {
+	return map[bool]string{false: "old", true: "new"}[g.isNew()] + map[bool]string{false: " certificate", true: " version"}[g.upgrade] + ", agent healthy"
+}
+
+// healthy waits until the agent runs with the live certificate, in the installed version.
 func (g *trialRun) healthy() {
 	g.t.Helper()
 	g.await("a healthy agent with the live certificate", func() bool {
 		log, _ := g.m.AgentLog()
 		uploads := regexp.MustCompile(`upload finished, thumbprint ([0-9A-F]{40})`).FindAllStringSubmatch(log, -1)
+		version, whole := g.m.Installed()
+		if start := strings.LastIndex(log, "Starting az-aoi-ingestion "); !whole || start < 0 || !strings.HasPrefix(log[start:], "Starting az-aoi-ingestion "+version+",") {
+			return false
+		}
 		return g.m.AgentState().Active == "active" && len(uploads) > 0 && uploads[len(uploads)-1][1] == g.m.LiveThumbprint()
 	})
 }
@@ -329,10 +352,10 @@ func (g *trialRun) checkReport(result *report.Host, before string, rebooted bool
 		_, err := os.Stat(filepath.Join(g.state(), name))
 		return err == nil
 	}
-	isNew := bytes.Equal(g.live(), g.new)
+	isNew := g.isNew()
 	ok := false
 	switch *result.Outcome {
-	case "rotated":
+	case "rotated", "upgraded":
 		ok = isNew && receipt("confirmed")
 	case "rolled_back":
 		ok = !isNew && receipt("rolled-back") && g.openReceipt() == ""
@@ -351,7 +374,7 @@ func (g *trialRun) checkReport(result *report.Host, before string, rebooted bool
 func (g *trialRun) rotateAgain() {
 	g.t.Helper()
 	g.await("a rotation that ends well", func() bool {
-		out, err := g.command("rotate", append(g.edit, "--yes")...).Output()
+		out, err := g.changing().Output()
 		if err != nil && !bytes.Contains(out, []byte(`"class": "locked"`)) {
 			g.t.Errorf("rotate: %v\n%s", err, out)
 			return true
@@ -369,13 +392,13 @@ func (g *trialRun) nothingLeft() {
 
 // leftovers returns the remaining files of a transaction or a switch.
 func (g *trialRun) leftovers() []string {
-	return append(g.switchFiles(), slices.Concat(g.glob(g.state(), "pending", "undoing", "staged-*"), g.glob(g.m.Root, "etc/az-aoi-ingestion/certs/.aoifleet-*", "etc/az-aoi-ingestion/.aoifleet-*"))...)
+	return append(g.switchFiles(), slices.Concat(g.glob(g.state(), "pending", "undoing", "staged-*", "fetch-*"), g.glob(g.m.Root, "etc/az-aoi-ingestion/certs/.aoifleet-*", "etc/az-aoi-ingestion/.aoifleet-*"))...)
 }
 
 // switchFiles returns the timers and files of a dead-man switch.
 func (g *trialRun) switchFiles() []string {
 	return slices.Concat(g.m.Timers(), g.glob(g.state(), "backups/*/host.sh", "backups/*/deadline"),
-		g.glob(g.m.Root, "etc/systemd/system/aoifleet-*", "etc/systemd/system/*/aoifleet-*"))
+		g.glob(g.m.Root, "etc/systemd/system/aoifleet-*", "etc/systemd/system/*/aoifleet-*", "run/aoifleet/*"))
 }
 
 func (g *trialRun) glob(dir string, patterns ...string) []string {
