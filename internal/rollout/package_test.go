@@ -265,7 +265,7 @@ func TestUpgradeCarriesOn(t *testing.T) {
 		t.Errorf("%+v, %+v", got.Entries[0], got.Waves)
 	}
 	f.vms["a"].pkg.Installed = "1.0.0-1" // an administrator has gone back
-	if got := again(); got.Entries[0].Outcome != "" || got.Waves[0].Number != 1 {
+	if got := again(); got.Entries[0].Outcome != "" || got.Waves[0].Number != 1 || got.Entries[0].isLive() || got.Entries[0].isUnwell() {
 		t.Errorf("%+v, %+v", got.Entries[0], got.Waves)
 	}
 }
