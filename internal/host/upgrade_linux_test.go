@@ -472,3 +472,22 @@ func TestUpgradeIsDrift(t *testing.T) {
 	m.wantsError(r, "drift az-aoi-ingestion 2.0.0-1 is not completely installed, but 3.0-1")
 	m.wants(r, RolledBack)
 }
+
+// TestOperatorStopsDuringAnUpgrade: the old version is back, and the agent stays stopped, as the
+// scripts of the old package leave it.
+func TestOperatorStopsDuringAnUpgrade(t *testing.T) {
+	t.Parallel()
+	inEachShell(t, func(t *testing.T, m *machine) {
+		m.packaged()
+		m.hook("on-show", `[ "$starts" -lt 2 ] || { stopped; id=other; }`+"\n")
+		old := oldVersion + "\n"
+		values := m.upgradeValues(firstRun, "package_old="+digest(old))
+		m.write(m.stateDir()+"/staged-"+firstRun+".old", old)
+		r := m.run("upgrade", values, "confirm "+firstRun+"\n")
+		m.wants(r, Failed)
+		m.wantsError(r, "agent_not_running ")
+		if got := r.get("undo_error"); got != "the old package with its configuration is restored; "+unitName+" was left stopped" || m.read("/pkg/program") != oldVersion+"\n" || m.read(configPath) != oldBytes {
+			t.Errorf("%v", r)
+		}
+	})
+}
