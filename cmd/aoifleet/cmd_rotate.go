@@ -116,7 +116,11 @@ func rehearse(call *invocation, flags rotateFlags) error {
 // rotateSaved carries out a saved plan and nothing else.
 func rotateSaved(call *invocation, flags rotateFlags) error {
 	if flags.limit != "" || flags.retry != "" || flags.wanted() || flags.Version != "" || flags.Force || flags.NoDeadman || flags.SkipVerify || flags.IgnoreWindow != "" || flags.RequireProof != "" {
-		return usage("--plan excludes --limit, --retry, --to, --edit, --configuration, --force, --no-deadman, --skip-verify, --ignore-window and --require-proof: the plan has its own", "give them to: aoifleet plan --out FILE")
+		own := "--retry"
+		if flags.command == "upgrade" {
+			own = "--to"
+		}
+		return usage("--plan excludes --limit, "+own+", --edit, --configuration, --force, --no-deadman, --skip-verify, --ignore-window and --require-proof: the plan has its own", "give them to: aoifleet plan --out FILE")
 	}
 	saved, err := planfile.Read(flags.plan)
 	if err != nil {
