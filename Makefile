@@ -93,9 +93,10 @@ wine: ## the Windows program under wine, against the lab (root, Linux; installs 
 	$(SUDO) sh test/wine/setup.sh
 	go test -tags wine -count=1 -timeout 30m ./test/wine
 
-e2e-full: ## root's file names in every verb, traced (root, Linux)
+e2e-full: ## root's file names in every verb, traced; upgrades of a package interrupted at every step (root, Linux)
 	$(SUDO) sh test/e2e/setup.sh
 	$(SUDO) env "PATH=$$PATH" go test -tags e2e -count=1 -timeout 30m -run TestRootIsAnchored ./test/e2e -every-verb
+	$(SUDO) env "PATH=$$PATH" go test -tags e2e -count=1 -timeout 30m -run TestUpgrade ./test/e2e -every-step
 
 full: matrix-full e2e-full fuzz dist-check wine ## what takes too long for each change (90 minutes)
 

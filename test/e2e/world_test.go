@@ -119,7 +119,7 @@ func (w *world) run(verb, certificate string, rollout map[string]any, more ...st
 		w.t.Fatal(err)
 	}
 	args := slices.Concat(strings.Fields(verb), []string{"-i", inventory, "-o", "json"}, more)
-	if verb, _, _ := strings.Cut(verb, " "); slices.Contains([]string{"rotate", "configure", "rollback", "recover", "install-helper", "secret"}, verb) {
+	if verb, _, _ := strings.Cut(verb, " "); slices.Contains([]string{"rotate", "configure", "rollback", "recover", "install-helper", "secret", "upgrade"}, verb) {
 		args = append(args, "--yes")
 	}
 	cmd := w.fleet.Command(w.t.Context(), w.program, args...)
@@ -151,7 +151,7 @@ func (w *world) background(verb, certificate string, h *fleet.Host) *exec.Cmd {
 	if err := w.fleet.WriteInventory(inventory, fleet.Inventory{Certificate: w.file(certificate), Defaults: w.defaults}); err != nil {
 		w.t.Fatal(err)
 	}
-	cmd := w.fleet.Command(w.t.Context(), w.program, verb, "-i", inventory, "--yes", "--limit", h.Name)
+	cmd := w.fleet.Command(w.t.Context(), w.program, append(strings.Fields(verb), "-i", inventory, "--yes", "--limit", h.Name)...)
 	cmd.Env = w.environment()
 	if err := cmd.Start(); err != nil {
 		w.t.Fatal(err)

@@ -47,7 +47,7 @@ choose() {
 mirror=$(choose "$@") || fail "no archive that apt is configured with has $release" \
 	"name one that has it: AOIFLEET_E2E_MIRROR=URL"
 debootstrap --variant=minbase \
-	--include=systemd,systemd-sysv,dbus,openssh-server,sudo,iproute2,procps,openssl,tcsh,fish,locales,python3,man-db,rpm \
+	--include=systemd,systemd-sysv,dbus,openssh-server,sudo,iproute2,procps,openssl,tcsh,fish,locales,python3,man-db,rpm,dnf,createrepo-c,gnupg,apt-utils \
 	"$release" "$new" "$mirror"
 
 # Accounts: the login user and the agent's own. The numbers are known to provision.go.
@@ -61,7 +61,7 @@ chmod 0440 "$new/etc/sudoers.d/azureuser"
 
 # What cannot work in a container, or only wakes 30 hosts on one machine.
 for unit in apt-daily.timer apt-daily-upgrade.timer dpkg-db-backup.timer man-db.timer e2scrub_all.timer \
-	e2scrub_reap.service fstrim.timer systemd-tmpfiles-clean.timer \
+	e2scrub_reap.service dnf-makecache.timer fstrim.timer systemd-tmpfiles-clean.timer \
 	console-getty.service getty@.service getty-static.service \
 	dev-hugepages.mount sys-fs-fuse-connections.mount systemd-remount-fs.service \
 	systemd-ask-password-console.path systemd-ask-password-wall.path systemd-logind.service \
