@@ -92,7 +92,8 @@ install_new() {
     touched=yes
     install_package "$kept/package.new" || not_installed
     is_installed "$version_new" || { exec 6>&-; undo command "$why"; }
-    tell_complaint
+    # dpkg counts it as a failure itself.
+    [ -z "$complaint" ] || { why=$complaint; not_installed; }
     after_package enabled
     stat_all
     changed=''
