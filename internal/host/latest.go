@@ -14,10 +14,17 @@ type Latest struct {
 	Uploads int64     // how many files that run has uploaded
 }
 
+// vendorsPackage is the name of the agent's package if the inventory has no other.
+const vendorsPackage = "az-aoi-ingestion"
+
 // latest returns what the host reports; nil if it does not, as with a helper of an earlier
 // version. That is no reason to fail an observation.
 func (v *VM) latest(ctx context.Context) *Latest {
-	out, err := v.do(ctx, lookTimeout, "latest", v.common())
+	values := v.common()
+	if name := v.host.Agent.Package; name != "" && name != vendorsPackage { // a helper of an earlier version does not know the key
+		values = append(values, value{"package", name})
+	}
+	out, err := v.do(ctx, lookTimeout, "latest", values)
 	if err != nil {
 		return nil
 	}

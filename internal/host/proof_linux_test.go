@@ -135,6 +135,7 @@ func TestLatest(t *testing.T) {
 		"dpkg":          {"dpkg-query", `exec /usr/bin/dpkg-query --admindir="$MACHINE/dpkg" "$@"` + "\n", run, "2.0.1-1 2026-11-30 06:15:00.087351 7"},
 		"rpm":           {"rpm", rpm, run + strings.ReplaceAll(sampleLog, "06:15", "06:20"), "2.1.0-1.el9 2026-11-30 06:15:00.087351 7"},
 		"not a package": {"rpm", "echo 'package az-aoi-ingestion is not installed'; exit 1\n", run + strings.ReplaceAll(run, "06:15", "06:20"), " 2026-11-30 06:20:00.087351 7"},
+		"another name":  {"rpm", strings.ReplaceAll(rpm, "az-aoi-ingestion", "vendors-agent"), run, "2.1.0-1.el9 2026-11-30 06:15:00.087351 7"},
 		"in colour":     {"rpm", rpm, strings.ReplaceAll(run, "Run", "\033[1mRun"), "2.1.0-1.el9 2026-11-30 06:15:00.087351 7"},
 		"nothing":       {"other", "", sampleLog, " 0001-01-01 00:00:00 0"},
 		"far too old":   {"other", "", run + strings.Repeat("2026-11-30T06:15:00.087351Z  INFO a line\n", 10000), " 0001-01-01 00:00:00 0"},
@@ -153,7 +154,11 @@ func TestLatest(t *testing.T) {
 				m.mkdir("/dpkg/info", 0o755)
 				m.write("/dpkg/status", "Package: az-aoi-ingestion\nStatus: install ok installed\nVersion: 2.0.1-1\nArchitecture: all\nMaintainer: a <a@example.net>\nDescription: agent\n\n")
 				m.write(logPath, c.log)
-				l := parseLatest(parseFound([]byte(strings.Join(m.run("latest", m.common(firstRun), noAnswer).lines, "\n"))))
+				values := m.common(firstRun)
+				if name == "another name" {
+					values = append(values, value{"package", "vendors-agent"})
+				}
+				l := parseLatest(parseFound([]byte(strings.Join(m.run("latest", values, noAnswer).lines, "\n"))))
 				if got := fmt.Sprintf("%s %s %d", l.Version, strings.TrimSuffix(l.Upload.String(), " +0000 UTC"), l.Uploads); got != c.want {
 					t.Errorf("%q, want %q", got, c.want)
 				}

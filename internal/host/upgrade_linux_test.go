@@ -3,6 +3,7 @@ package host
 import (
 	"fmt"
 	"os"
+	"path"
 	"strings"
 	"testing"
 )
@@ -112,15 +113,18 @@ func TestUpgrade(t *testing.T) {
 	t.Parallel()
 	inEachShell(t, func(t *testing.T, m *machine) {
 		m.packaged()
-		r := m.upgrade(firstRun)
+		r := m.upgradeTo("stat -c %a \"$MACHINE" + path.Dir(dropIn) + "\" \"$MACHINE" + dropIn + "\" | paste -s -d ' ' >\"$pkg/modes\"")
 		m.wants(r, Rotated)
 		if steps := strings.Join(r.all("step"), " "); steps != "lock check backup arm swap install restart watch" || r.stderr != "" {
 			t.Errorf("%v", r)
 		}
 		m.version(newVersion)
+		if got := m.read("/pkg/modes"); got != "755 644\n" {
+			t.Errorf("systemd warns of a drop-in that not everyone can read: %s", got)
+		}
 		seen := m.run("observe", append(m.common(secondRun), value{"saved", firstRun}, value{"config", configPath}), noAnswer)
 		saved := parseSavedPackage(seen.get("saved_package"))
-		if saved == nil || saved.Name != pkgName || saved.From != oldVersion || saved.To != newVersion || saved.New.Digest != digest(newPackage) {
+		if saved == nil || saved.Name != pkgName || saved.From != oldVersion || saved.To != newVersion || saved.Old.Digest != digest(oldPackage) {
 			t.Fatalf("%v", seen)
 		}
 		back := saved.Reversed(firstRun)

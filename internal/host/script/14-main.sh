@@ -26,7 +26,7 @@ run_verb() {
     case $what in *[!a-z]*) refuse internal 'not a word' ;; esac
     case $size:$window:$timeout:$proof_timeout:$port:$new_port:$hold:$keep:$max_age:$diagnostics in *[!0-9:]*) refuse internal 'not a number' ;; esac
     case $require in '' | uploaded | log_clean) ;; *) refuse internal 'not a proof' ;; esac
-    case $verb in versions | fetch | upgrade) ;; *) [ -z "$package" ] || refuse internal 'a package' ;; esac
+    case $verb in versions | fetch | upgrade | latest) ;; *) [ -z "$package" ] || refuse internal 'a package' ;; esac
     [ "$verb" = observe ] || check_start
     [ "$verb" = examine ] || check_tools
     [ -O "$ROOT/proc" ] || refuse sudo 'the host does not run the script as root; does a start-up file of the login shell run another shell?'

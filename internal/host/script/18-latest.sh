@@ -4,10 +4,11 @@
 # latest prints the version of the agent's package, which its package manager knows, and the
 # time and number of the last upload, if the end of the log has one.
 latest() {
+    case ${package:=az-aoi-ingestion} in [!a-z0-9]* | *[!a-z0-9+.-]*) refuse internal 'not a package' ;; esac
     # A host may have both programs.
     # shellcheck disable=SC2016 # for dpkg-query
-    value=$(timeout 5 dpkg-query -W -f '${Version}' az-aoi-ingestion 2>/dev/null) ||
-        value=$(timeout 5 rpm -q --qf '%{VERSION}-%{RELEASE}' az-aoi-ingestion 2>/dev/null) || value=''
+    value=$(timeout 5 dpkg-query -W -f '${Version}' "$package" 2>/dev/null) ||
+        value=$(timeout 5 rpm -q --qf '%{VERSION}-%{RELEASE}' "$package" 2>/dev/null) || value=''
     say package "$value"
     find_log
     stat_all

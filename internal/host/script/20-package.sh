@@ -77,7 +77,7 @@ try_install() {
     # Names of rpm's temporary files have the second in them: of a killed one's too.
     *'cpio: open failed'*) [ "$tries" -gt 3 ] || busy=yes ;;
     esac
-    : "${why:=$(told 'space left' 'returned error' 'scriptlet failed' ' depends on ' ' is needed by ' 'rror: ' 'error ')}"
+    : "${why:=$(told 'space left' 'returned error' 'scriptlet failed' ' depends on ' ' is needed by ' ' unable to ' ' cannot ' 'rror: ' 'error ')}"
     return 1
 }
 

@@ -61,8 +61,9 @@ take_package() {
 hold_agent() {
     [ "$deadman" = yes ] || return 0
     hold_names
-    { lift_file && { [ -d "${drop_in%/*}" ] || mkdir -- "${drop_in%/*}"; } && [ ! -L "${drop_in%/*}" ] && [ -O "${drop_in%/*}" ] &&
-        (set -C && printf '%s\n' '[Unit]' "ConditionPathExists=|$lifted" "ConditionPathExists=|!$kept/host.sh" >"$drop_in") && sync -- "$drop_in" "${drop_in%/*}" "$units"; } 2>/dev/null && return
+    # Readable for everyone, as systemd expects of unit files.
+    (umask 022 && lift_file && { [ -d "${drop_in%/*}" ] || mkdir -- "${drop_in%/*}"; } && [ ! -L "${drop_in%/*}" ] && [ -O "${drop_in%/*}" ] &&
+        set -C && printf '%s\n' '[Unit]' "ConditionPathExists=|$lifted" "ConditionPathExists=|!$kept/host.sh" >"$drop_in" && sync -- "$drop_in" "${drop_in%/*}" "$units") 2>/dev/null && return
     exec 6>&-
     refuse configuration "cannot arm the dead-man switch: no hold for a boot, cannot write in ${drop_in%/*}"
 }
