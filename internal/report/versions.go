@@ -20,31 +20,33 @@ type Versions struct {
 
 // HostVersions is the agent's package on one host.
 type HostVersions struct {
-	Name      string         `json:"name"`
-	Address   string         `json:"address"`
-	Package   string         `json:"package,omitempty"`
-	Manager   string         `json:"manager,omitempty"`   // apt, dnf, yum
-	Installed string         `json:"installed,omitempty"` // "": the agent was not installed as a package
-	Newest    string         `json:"newest,omitempty"`    // of Available
-	Available []string       `json:"available,omitempty"` // in the host's repositories, newest first
-	Held      bool           `json:"held,omitempty"`
-	OwnsUnit  *bool          `json:"owns_unit,omitempty"` // the agent's unit is a file of the package
-	Broken    string         `json:"broken,omitempty"`    // why nothing can be installed
-	Notes     []string       `json:"notes,omitempty"`
-	Error     *problem.Error `json:"error"`
+	Name    string           `json:"name"`
+	Address string           `json:"address"`
+	Package *PackageVersions `json:"package,omitempty"` // nil: see Error
+	Error   *problem.Error   `json:"error"`
+}
+
+// PackageVersions is the agent's package, as the package manager of the host sees it.
+type PackageVersions struct {
+	Name      string   `json:"name"`
+	Manager   string   `json:"manager"`             // apt, dnf, yum
+	Installed string   `json:"installed"`           // "": the agent was not installed as a package
+	Newest    string   `json:"newest,omitempty"`    // of Available
+	Available []string `json:"available,omitempty"` // in the host's repositories, newest first
+	OwnsUnit  bool     `json:"owns_unit"`           // the agent's unit is a file of the package
+	Held      bool     `json:"held,omitempty"`
+	Broken    string   `json:"broken,omitempty"` // why nothing can be installed
+	Notes     []string `json:"notes,omitempty"`
 }
 
 // NewVersions returns the document.
 func NewVersions(head Head, entries []rollout.Entry, found []host.Package) *Versions {
 	d := &Versions{Head: head, Hosts: make([]HostVersions, len(entries))}
 	for i, e := range entries {
-		p := found[i]
-		h := HostVersions{Name: e.Host.Name, Address: e.Host.Address, Package: p.Name, Manager: p.Manager, Installed: p.Installed, Newest: p.Newest(),
-			Available: p.Available, Held: p.Held, Broken: p.Broken, Notes: p.Notes, Error: e.Problem}
-		if p.Installed != "" {
-			h.OwnsUnit = &found[i].OwnsUnit
+		d.Hosts[i] = HostVersions{Name: e.Host.Name, Address: e.Host.Address, Error: e.Problem}
+		if p := found[i]; e.Outcome == "" {
+			d.Hosts[i].Package = &PackageVersions{p.Name, p.Manager, p.Installed, p.Newest(), p.Available, p.OwnsUnit, p.Held, p.Broken, p.Notes}
 		}
-		d.Hosts[i] = h
 	}
 	return d
 }

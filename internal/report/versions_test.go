@@ -44,8 +44,8 @@ unreachable    e
 		t.Fatal(err)
 	}
 	for _, part := range []string{
-		`{"name":"a-1","address":"a-1","package":"az-aoi-ingestion","manager":"apt","installed":"1.0.0-1","newest":"2.0.0-1","available":["2.0.0-1","1.0.0-1"],"owns_unit":true,"error":null}`,
-		`"held":true`, `{"name":"d","address":"d","package":"az-aoi-ingestion","manager":"dnf","notes":["the lists are old"],"error":null}`,
+		`{"name":"a-1","address":"a-1","package":{"name":"az-aoi-ingestion","manager":"apt","installed":"1.0.0-1","newest":"2.0.0-1","available":["2.0.0-1","1.0.0-1"],"owns_unit":true},"error":null}`,
+		`"held":true`, `{"name":"d","address":"d","package":{"name":"az-aoi-ingestion","manager":"dnf","installed":"","owns_unit":false,"notes":["the lists are old"]},"error":null}`,
 		`{"name":"e","address":"e","error":{"class":"unreachable","message":"no answer","hint":"see: aoifleet doctor"}}`,
 	} {
 		if !strings.Contains(string(data), part) {
