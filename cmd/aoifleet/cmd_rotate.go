@@ -120,7 +120,7 @@ func rotateSaved(call *invocation, flags rotateFlags) error {
 		if flags.command == "upgrade" {
 			own = "--to"
 		}
-		return usage("--plan excludes --limit, "+own+", --edit, --configuration, --force, --no-deadman, --skip-verify, --ignore-window and --require-proof: the plan has its own", "give them to: aoifleet plan --out FILE")
+		return usage("--plan excludes --limit, "+own+", --edit, --configuration, --force, --no-deadman, --skip-verify, --ignore-window and --require-proof: the plan has its own", "give them to: "+strings.Join(flags.planCommand(), " ")+" --out FILE")
 	}
 	saved, err := planfile.Read(flags.plan)
 	if err != nil {

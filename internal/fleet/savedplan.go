@@ -116,7 +116,7 @@ func savedUnavailable(u inventory.Unavailable) string {
 // inventory, the certificates and the policy must be unchanged since the plan was made.
 func OpenSaved(ctx context.Context, c Caller, r Request, saved *planfile.Plan) (*Fleet, error) {
 	if saved.Expired(time.Now()) {
-		return nil, usage("the plan has expired: it was to be carried out before "+saved.ExpiresAt.UTC().Format(time.DateTime+"Z"), "make a new plan: aoifleet plan --out FILE")
+		return nil, usage("the plan has expired: it was to be carried out before "+saved.ExpiresAt.UTC().Format(time.DateTime+"Z"), "make a new plan: "+planAgain(saved))
 	}
 	if r.Inventory == "" {
 		return nil, usage("no inventory given, and without --plan-id the one that the plan names is not used: anyone may have edited the plan", "confirm the plan with --plan-id ID (aoifleet plan show FILE), or name the inventory with -i FILE")
@@ -125,11 +125,11 @@ func OpenSaved(ctx context.Context, c Caller, r Request, saved *planfile.Plan) (
 	if err != nil {
 		return nil, err
 	}
-	const hint = "check what has changed, then make a new plan: aoifleet plan --out FILE"
+	hint := "check what has changed, then make a new plan: " + planAgain(saved)
 	if inv.Digest != saved.Inventory.SHA256 {
 		return nil, usage("the inventory is not the one that the plan was made from ("+saved.Inventory.File+")", hint)
 	}
-	hosts, err := planned(saved.Hosts, all)
+	hosts, err := planned(saved, all)
 	if err != nil {
 		return nil, err
 	}
@@ -154,6 +154,11 @@ func OpenSaved(ctx context.Context, c Caller, r Request, saved *planfile.Plan) (
 	f.saved, f.PlanID = saved, saved.ID()
 	c.Say(fmt.Sprintf("carrying out plan %s of %s, made by %s", f.PlanID, saved.CreatedAt.UTC().Format(time.DateTime+"Z"), saved.Owner))
 	return f, nil
+}
+
+// planAgain returns the command that makes a new plan of the same kind.
+func planAgain(saved *planfile.Plan) string {
+	return strings.Join(strings.Fields("aoifleet plan "+saved.Command+" --out FILE"), " ")
 }
 
 // SavedRequest returns r with what a saved plan names and r does not: the inventory and the
@@ -184,16 +189,16 @@ func (f *Fleet) checkPolicy(saved *planfile.Plan) error {
 }
 
 // planned returns the inventory's hosts that are in a plan, in the plan's order.
-func planned(saved []planfile.Host, all []inventory.Host) ([]inventory.Host, error) {
+func planned(saved *planfile.Plan, all []inventory.Host) ([]inventory.Host, error) {
 	byName := make(map[string]inventory.Host, len(all))
 	for _, h := range all {
 		byName[h.Name] = h
 	}
-	hosts := make([]inventory.Host, len(saved))
-	for i, s := range saved {
+	hosts := make([]inventory.Host, len(saved.Hosts))
+	for i, s := range saved.Hosts {
 		h, known := byName[s.Name]
 		if !known || h.Address != s.Address {
-			return nil, usage("the plan has a host that is not in the inventory: "+s.Name+" at "+s.Address, "make a new plan: aoifleet plan --out FILE")
+			return nil, usage("the plan has a host that is not in the inventory: "+s.Name+" at "+s.Address, "make a new plan: "+planAgain(saved))
 		}
 		hosts[i] = h
 	}

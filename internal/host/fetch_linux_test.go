@@ -1,7 +1,9 @@
 package host
 
 import (
+	"cmp"
 	"fmt"
+	"os"
 	"os/exec"
 	"strings"
 	"testing"
@@ -49,6 +51,8 @@ func TestVersions(t *testing.T) {
  az-aoi-ingestion |    1.10.0-1 | file:/srv ./ Packages
  az-aoi-ingestion |    1.10.0-1 | https://other ./ Packages
  az-aoi-ingestion |    1.9.0-1 | file:/srv ./ Packages`)}, "manager=apt installed=1.0.0-1 version=1:0.9.0-1 version=1.10.0-1 version=1.9.0-1 result=versions"},
+		"apt, at work, not restarted": {"apt", "install ok installed 1.0.0-1", map[string]string{"apt-get": "exit 0", "apt-cache": "exit 0", "systemctl": "echo MainPID=7"},
+			"manager=apt installed=1.0.0-1 broken=dpkg is at work, or was interrupted (then: dpkg --configure -a) older=yes result=versions"},
 		"apt, held, interrupted": {"apt", "hold reinstreq half-installed 1.0.0-1", map[string]string{"apt-get": printing(100, "Reading package lists...\nE: Could not get lock /var/lib/apt/lists/lock. It is held by process 155 (python3)"), "apt-cache": "exit 0"},
 			"manager=apt installed=1.0.0-1 broken=az-aoi-ingestion 1.0.0-1 is not completely installed held=yes note=cannot refresh the lists of packages: E: Could not get lock /var/lib/apt/lists/lock. It is held by process 155 (python3) result=versions"},
 		"dnf": {"dnf", "1.9.0-1", map[string]string{"dnf": `case $* in *--refresh*) ;; *) exit 1 ;; esac
@@ -69,6 +73,11 @@ func TestVersions(t *testing.T) {
 				}
 				for name, code := range c.tools {
 					m.tool(name, code)
+				}
+				if name == "apt, at work, not restarted" {
+					m.must(cmp.Or(os.MkdirAll(m.root+"/var/lib/dpkg/updates", 0o755), os.MkdirAll(m.root+"/proc/7", 0o755)))
+					m.write("/var/lib/dpkg/updates/0001", "")
+					m.must(os.Symlink("/usr/bin/agent (deleted)", m.root+"/proc/7/exe"))
 				}
 				r := m.run("versions", with(m.common(firstRun), "package="+pkgName, "refresh=yes"), noAnswer)
 				if got := strings.Join(r.lines, " "); got != c.want || r.stderr != "" {

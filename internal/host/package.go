@@ -28,6 +28,7 @@ type Package struct {
 	Installed      string   // "": the agent was not installed as a package
 	Broken         string   // why nothing can be installed now; "": it can
 	Held, OwnsUnit bool     // an administrator holds its version; the agent's unit is a file of it
+	Older          bool     // the agent's process is from before the installation
 	Available      []string // versions in the host's repositories, the newest first; at most 100
 	Notes          []string
 }
@@ -114,7 +115,10 @@ func parsePackage(out []byte) (*Package, error) {
 	}
 	p.Manager, p.Installed = f.fields["manager"], f.fields["installed"]
 	p.Broken = display.Sanitise(f.fields["broken"], 600)
-	p.Held, p.OwnsUnit = f.fields["held"] == "yes", f.fields["owns_unit"] == "yes"
+	p.Held, p.OwnsUnit, p.Older = f.fields["held"] == "yes", f.fields["owns_unit"] == "yes", f.fields["older"] == "yes"
+	if p.Older {
+		p.Notes = append(p.Notes, "the agent was not restarted since its version was installed: it runs the former one")
+	}
 	if !slices.Contains(managers, p.Manager) || p.Installed != "" && !packageVersion.MatchString(p.Installed) {
 		return nil, &problem.Error{Class: problem.Command, Message: fmt.Sprintf("the host reported the package manager %q and the version %q", clean(p.Manager), clean(p.Installed))}
 	}

@@ -11,8 +11,8 @@ import (
 var shaA, shaB = strings.Repeat("a", 64), strings.Repeat("b", 64)
 
 func TestParsePackage(t *testing.T) {
-	got, err := parsePackage([]byte("manager=apt\ninstalled=1:2.0.0-1\nheld=yes\nbroken=dpkg was \x1b[2Jinterrupted\nversion=2.1.0-1\nversion=-o=x\nversion=$(id)\nversion=2.0.0~rc1-1\nnote=old lists\nresult=versions\n"))
-	want := &Package{Manager: "apt", Installed: "1:2.0.0-1", Held: true, Broken: got.Broken, Available: []string{"2.1.0-1", "2.0.0~rc1-1"}, Notes: []string{"old lists"}}
+	got, err := parsePackage([]byte("manager=apt\ninstalled=1:2.0.0-1\nheld=yes\nbroken=dpkg was \x1b[2Jinterrupted\nversion=2.1.0-1\nversion=-o=x\nversion=$(id)\nversion=2.0.0~rc1-1\nnote=old lists\nolder=yes\nresult=versions\n"))
+	want := &Package{Manager: "apt", Installed: "1:2.0.0-1", Held: true, Older: true, Broken: got.Broken, Available: []string{"2.1.0-1", "2.0.0~rc1-1"}, Notes: []string{"old lists", "the agent was not restarted since its version was installed: it runs the former one"}}
 	if err != nil || !reflect.DeepEqual(got, want) || strings.Contains(got.Broken, "\x1b") {
 		t.Errorf("%+v %v", got, err)
 	}

@@ -10,9 +10,9 @@ import (
 // the newest with it between the epoch and the release (1:2.0.0-1.el9 for 2.0.0).
 func (p *Package) Find(to string) string {
 	means := func(version string) bool {
-		upstream := version[strings.Index(version, ":")+1:]
-		bare := upstream[:max(strings.LastIndex(upstream, "-"), 0)]
-		return to != "" && (to == version || to == upstream || to == bare)
+		_, whole := epoch(version)
+		bare, _ := revision(whole)
+		return to != "" && (to == version || to == whole || to == bare)
 	}
 	if i := slices.IndexFunc(p.Available, means); i >= 0 {
 		return p.Available[i]
@@ -41,26 +41,26 @@ func (p *Package) Lower(version string) bool {
 	return compareVersions(version, p.Installed) < 0
 }
 
-// compareVersions compares two versions: numbers as numbers, other characters as text, and "~" is
-// before everything, also the end (deb-version(7), rpm-version(7)).
+// compareVersions compares two versions as deb-version(7) does, which is nearly how rpm-version(7)
+// does.
 func compareVersions(a, b string) int {
 	epochA, a := epoch(a)
 	epochB, b := epoch(b)
-	if c := compareNumbers(epochA, epochB); c != 0 {
-		return c
-	}
+	upstreamA, revisionA := revision(a)
+	upstreamB, revisionB := revision(b)
+	return cmp.Or(compareNumbers(epochA, epochB), compareParts(upstreamA, upstreamB), compareParts(revisionA, revisionB))
+}
+
+// compareParts compares numbers as numbers and what is between them as text.
+func compareParts(a, b string) int {
 	for a != "" || b != "" {
-		if tildeA, tildeB := strings.HasPrefix(a, "~"), strings.HasPrefix(b, "~"); tildeA != tildeB {
-			if tildeA {
-				return -1
-			}
-			return 1
-		}
 		var partA, partB string
 		partA, a = span(a, false)
 		partB, b = span(b, false)
-		if c := cmp.Compare(partA, partB); c != 0 {
-			return c
+		for i := range max(len(partA), len(partB)) {
+			if c := cmp.Compare(rank(partA, i), rank(partB, i)); c != 0 {
+				return c
+			}
 		}
 		partA, a = span(a, true)
 		partB, b = span(b, true)
@@ -69,6 +69,27 @@ func compareVersions(a, b string) int {
 		}
 	}
 	return 0
+}
+
+// rank orders what is between numbers: "~" is before the end, then letters, then the rest.
+func rank(part string, i int) int {
+	switch {
+	case i >= len(part):
+		return 0
+	case part[i] == '~':
+		return -1
+	case part[i] >= 'A':
+		return int(part[i])
+	}
+	return int(part[i]) + 256
+}
+
+// revision cuts the revision, or release, off the end of a version.
+func revision(version string) (upstream, revision string) {
+	if i := strings.LastIndex(version, "-"); i >= 0 {
+		return version[:i], version[i+1:]
+	}
+	return version, ""
 }
 
 // epoch returns the epoch of a version, "" if it has none, and the rest.

@@ -26,6 +26,7 @@ func TestLowerVersion(t *testing.T) {
 		{"1.9.0-1", "2.0.0-1", true}, {"2.0.0-1", "1.9.0-1", false}, {"1.10.0", "1.9.0", false}, {"2.0.0~rc1-1", "2.0.0-1", true}, {"2.0.0-1", "2.0.0~rc1-1", false},
 		{"1:1.0-1", "2.0-1", false}, {"2.0-1", "1:1.0-1", true}, {"2.0.0-1", "2.0.0-2", true}, {"2.0.0-1", "2.0.0-1", false}, {"2.0", "2.0-1", true},
 		{"2.0.0-1ubuntu2", "2.0.0-1ubuntu10", true}, {"2.007", "2.7", false}, {"0:2.0-1", "2.0-1", false}, {"99999999999999999999-1", "1-1", false},
+		{"2.0.0+b1-1", "2.0.0-1", false}, {"2.0.0-1", "2.0.0+b1-1", true}, {"1.0a-1", "1.0.1-1", true}, {"2.0.0-rc1-1", "2.0.0-1", false}, {"1.0~~-1", "1.0~-1", true},
 	} {
 		if got := (&Package{Installed: it.installed}).Lower(it.version); got != it.want {
 			t.Errorf("%s lower than %s: %v", it.version, it.installed, got)

@@ -128,9 +128,10 @@ type Package struct {
 	Changed bool   `json:"changed"`           // in a plan: to be changed
 }
 
-// packageOf returns the package of a host, nil if it stays; changed is as of filesOf.
+// packageOf returns the package of a host, nil if it stays or the host was not asked; changed is as
+// of filesOf.
 func packageOf(e rollout.Entry, changed bool) *Package {
-	if e.Package == nil {
+	if e.Package == nil || e.Package.Change.Manager == "" {
 		return nil
 	}
 	c := e.Package.Change

@@ -70,7 +70,7 @@ func (h *Host) record(e journal.Entry, started time.Time) {
 	switch e.Event {
 	case journal.Plan:
 		h.Action = e.Step
-		h.Old, h.New, h.Package = recorded(e.Old), recorded(e.New), recordedPackage(e)
+		h.Old, h.New, h.Package = recorded(e.Old), recorded(e.New), h.recordedPackage(e)
 	case journal.Step:
 		h.Steps = append(h.Steps, Step{Name: e.Step, OK: true, AtMS: at})
 	case journal.End:
@@ -80,7 +80,7 @@ func (h *Host) record(e journal.Entry, started time.Time) {
 
 func (h *Host) end(e journal.Entry) {
 	h.Outcome = &e.Outcome
-	h.Old, h.New, h.Package = recorded(e.Old), recorded(e.New), recordedPackage(e)
+	h.Old, h.New, h.Package = recorded(e.Old), recorded(e.New), h.recordedPackage(e)
 	h.Proof, h.Error = nil, nil
 	if e.Proof != "" {
 		h.Proof = &e.Proof
@@ -98,11 +98,12 @@ func (h *Host) end(e journal.Entry) {
 }
 
 // recordedPackage returns the package of which the journal has the versions, nil if it has none.
-func recordedPackage(e journal.Entry) *Package {
+func (h *Host) recordedPackage(e journal.Entry) *Package {
 	if e.To == "" {
 		return nil
 	}
-	return &Package{Old: e.From, New: e.To, Changed: rollout.Outcome(e.Outcome) == rollout.Upgraded}
+	end := rollout.Outcome(e.Outcome)
+	return &Package{Old: e.From, New: e.To, Changed: end == rollout.Upgraded || end == rollout.Restored && !rollout.Action(h.Action).Installs()}
 }
 
 // recorded returns a certificate of which the journal has the thumbprint, nil for "".

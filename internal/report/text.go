@@ -255,7 +255,7 @@ func RunWarnings(r *rollout.Run) (list []Warning) {
 		list = append(list, Warning{"unproven", inventory.HostCount(unproven) + ": running, but no fresh log line confirms the change"})
 	}
 	if !settledBy.IsZero() {
-		list = append(list, Warning{"undecided", "unknown hosts will settle by " + settledBy.UTC().Format(time.TimeOnly+"Z") + " at the latest; after a reboot run recover (they have the old file)"})
+		list = append(list, Warning{"undecided", "unknown hosts will settle by " + settledBy.UTC().Format(time.TimeOnly+"Z") + " at the latest; after a reboot run recover (what they had before comes back)"})
 	}
 	if withoutSwitch > 0 {
 		list = append(list, Warning{"undecided", inventory.HostCount(withoutSwitch) + " of the unknown ones without a dead-man switch: nothing undoes the change there; run recover"})

@@ -51,9 +51,12 @@ func NewVersions(head Head, entries []rollout.Entry, found []host.Package) *Vers
 	return d
 }
 
-// hinders returns why a package can't be upgraded as it is, "" if it can.
-func hinders(p host.Package) string {
-	switch {
+// canUpgrade is what stateOf says of a host that has a newer version to install.
+const canUpgrade = "possible"
+
+// stateOf says whether a package can be upgraded as it is, and why not.
+func stateOf(p host.Package) string {
+	switch newest := p.Newest(); {
 	case p.Installed == "":
 		return "not installed as a package"
 	case p.Broken != "":
@@ -62,25 +65,28 @@ func hinders(p host.Package) string {
 		return "the agent's unit is not a file of it"
 	case p.Held:
 		return "held"
+	case newest == "", newest == p.Installed, p.Lower(newest):
+		return "no newer version"
 	}
-	return ""
+	return canUpgrade
 }
 
 // Versions prints which versions the hosts have and can get, hosts with the same together, and why
 // others were not asked.
 func (v View) Versions(w io.Writer, entries []rollout.Entry, found []host.Package) {
 	var g grouped
-	rows, order, behind := map[string][]string{}, []string{}, 0
+	rows, order, possible := map[string][]string{}, []string{}, 0
 	for i, e := range entries {
 		p := found[i]
 		if e.Outcome != "" {
 			g.add(string(e.Outcome), weight(e.Outcome)+1, e.Host.Name, append([]string{e.Reason}, hint(e)...)...)
 			continue
 		}
-		if p.Newest() != "" && p.Installed != p.Newest() {
-			behind++
+		state := stateOf(p)
+		if state == canUpgrade {
+			possible++
 		}
-		row := strings.Join([]string{cmp.Or(p.Installed, "-"), cmp.Or(p.Newest(), "-"), p.Manager, cmp.Or(hinders(p), "-")}, "\t")
+		row := strings.Join([]string{cmp.Or(p.Installed, "-"), cmp.Or(p.Newest(), "-"), p.Manager, state}, "\t")
 		if rows[row] == nil {
 			order = append(order, row)
 		}
@@ -98,5 +104,5 @@ func (v View) Versions(w io.Writer, entries []rollout.Entry, found []host.Packag
 		_ = t.Flush() // the caller asks w for the error
 	}
 	g.write(w, v)
-	fmt.Fprintf(w, "%s: %d without the newest version that they can get\n", inventory.HostCount(len(entries)), behind)
+	fmt.Fprintf(w, "%s: %d can be upgraded to a newer version\n", inventory.HostCount(len(entries)), possible)
 }

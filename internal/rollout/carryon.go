@@ -55,10 +55,12 @@ func (e Entry) proofProblem(p Policy) *problem.Error {
 	if reason := e.liveProblem(); reason != nil || e.isProven(p) {
 		return reason
 	}
-	return &problem.Error{Class: problem.Unhealthy, Message: tooEarly, Hint: "try again later"}
+	return &problem.Error{Class: problem.Unhealthy, Message: e.tooEarly(), Hint: "try again later"}
 }
 
-const tooEarly = "it has not been healthy with the new certificate for as long as the soak"
+func (e Entry) tooEarly() string {
+	return "it has not been healthy with the new " + e.wanted() + " for as long as the soak"
+}
 
 // rotation is what the certificates of the hosts that are due have in common.
 type rotation struct {
@@ -107,11 +109,11 @@ func (e Entry) notProven() string {
 	case e.wasHeld():
 		return e.Reason
 	case e.isDone():
-		return tooEarly + "; try again later"
+		return e.tooEarly() + "; try again later"
 	case e.Outcome == Current && e.isLive():
 		return "no backup shows that aoifleet has changed it; make a new plan"
 	}
-	return "it is not healthy with the new certificate; make a new plan"
+	return "it is not healthy with the new " + e.wanted() + "; make a new plan"
 }
 
 // members returns the hosts of a rotation: those that are due, and those that it has done. A

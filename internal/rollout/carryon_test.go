@@ -206,7 +206,7 @@ func TestSavedPlanCarriesOn(t *testing.T) {
 		"drifted":     {func(s *host.Observation) { s.File.Digest = "other" }, "", unwell},
 		"unhealthy":   {func(s *host.Observation) { s.Denied = "AADSTS7" }, "", unwell},
 		"no trace":    {func(s *host.Observation) { s.Backups = nil }, "", "no backup shows that aoifleet has changed it; make a new plan"},
-		"too early":   {func(s *host.Observation) { s.Unit.Started = s.Clock }, "", tooEarly + "; try again later"},
+		"too early":   {func(s *host.Observation) { s.Unit.Started = s.Clock }, "", "it has not been healthy with the new certificate for as long as the soak; try again later"},
 	} {
 		f := newFakeFleet(names...)
 		p := canaryFirst()

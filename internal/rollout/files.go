@@ -75,7 +75,7 @@ func (e Entry) Changing() []Wanted { return changing(e.Files) }
 
 // rotates reports whether the host should have the target's certificate: not in a change of
 // other files alone, and not with a managed identity.
-func (e Entry) rotates() bool { return !e.FilesOnly && e.Seen.Provider != nil }
+func (e Entry) rotates() bool { return !e.FilesOnly && e.Seen != nil && e.Seen.Provider != nil }
 
 // newCertificate reports whether the live certificate's file is to be replaced.
 func (e Entry) newCertificate() bool {
@@ -252,9 +252,9 @@ func (e Entry) replaced(b host.Backup) bool {
 	return e.rotates() && e.Seen.Replaced(b) || slices.ContainsFunc(e.Files, func(w Wanted) bool { return w.Seen.Digest == b.New })
 }
 
-// processIsOlder reports whether the agent may have started before one of its files changed.
+// processIsOlder reports whether the agent may have started before one of its files, or its package, changed.
 func (e Entry) processIsOlder() bool {
-	if e.rotates() && e.Seen.ProcessIsOlder() {
+	if e.rotates() && e.Seen.ProcessIsOlder() || e.Package != nil && e.Package.Seen.Older {
 		return true
 	}
 	for _, w := range e.Files {

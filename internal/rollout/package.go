@@ -104,7 +104,7 @@ func (e Entry) packageProblem(force bool) *problem.Error {
 		message, hint = "the agent is not installed as the package "+seen.Name, "name its package with agent.package in the inventory; an agent without a package can't be upgraded"
 	case seen.Broken != "":
 		message, hint = "the package manager can install nothing: "+seen.Broken, repair[seen.Manager]
-	case !seen.OwnsUnit:
+	case !seen.OwnsUnit && w.Change.Saved == "": // an undo only puts back what was there
 		message, hint = e.Host.Agent.Unit+" is not a file of the package "+seen.Name, "correct agent.package or agent.unit in the inventory"
 	case w.isInstalled():
 		return nil

@@ -44,6 +44,7 @@ func TestDecideUpgrade(t *testing.T) {
 		"newest release":    {change: func(p *host.Package, _ *Entry) { p.Available = append([]string{"2.0.0-2"}, p.Available...) }, action: Upgrade, reason: "new version"},
 		"with the file":     {change: func(_ *host.Package, e *Entry) { e.Files[0].Data = []byte("new") }, action: Upgrade, reason: "new version, new configuration"},
 		"there already":     {to: "1.0.0", action: None, outcome: Current, reason: "already live"},
+		"not restarted":     {to: "1.0.0", change: func(p *host.Package, _ *Entry) { p.Older = true }, action: Restart, reason: "version 1.0.0-1 is installed, but the agent started before it changed"},
 		"only the file":     {to: "1.0.0", change: func(_ *host.Package, e *Entry) { e.Files[0].Data = []byte("new") }, action: Change, reason: "new configuration"},
 		"failed there":      {to: "1.0.0", change: func(_ *host.Package, e *Entry) { e.Seen.Unit.Active = "failed" }, action: Restart, reason: "version 1.0.0-1 is installed, but the agent has failed"},
 		"failed":            {change: func(_ *host.Package, e *Entry) { e.Seen.Unit.Active = "failed" }, action: Upgrade, reason: "new version"},
@@ -225,6 +226,7 @@ func TestRollbackOfAnUpgrade(t *testing.T) {
 		"there already":   {func(vm *fakeVM) { vm.pkg.Installed = "1.0.0-1" }, Current, ""},
 		"another version": {func(vm *fakeVM) { vm.pkg.Installed = "2.1.0-1" }, Refused, "version 2.1.0-1 is installed, not 2.0.0-1 of run " + runID},
 		"held":            {func(vm *fakeVM) { vm.pkg.Held = true }, Refused, "holds"},
+		"unit of another": {func(vm *fakeVM) { vm.pkg.OwnsUnit = false }, Restored, ""},
 		"stopped":         {func(vm *fakeVM) { vm.seen.Unit.Active = "inactive" }, Refused, "stopped"},
 	} {
 		f := newFakeFleet("a")
@@ -271,6 +273,11 @@ func TestUpgradeCarriesOn(t *testing.T) {
 }
 
 func TestSavedUpgrade(t *testing.T) {
+	unseen := upgrading(packaged(), "2.0.0")
+	unseen.Package = &WantedPackage{To: "2.0.0"}
+	if got := Make([]Target{unseen}, []Look{{Err: errLost}}, policy()).Save()[0]; got.Package != nil {
+		t.Errorf("of a host that was not asked: %+v", got.Package)
+	}
 	p := Make([]Target{upgrading(packaged(), "2.0.0")}, []Look{{Seen: healthy()}}, policy())
 	hosts := p.Save()
 	if got, want := hosts[0].Package, (&planfile.Package{Name: "az-aoi-ingestion", Manager: "apt", Old: "1.0.0-1", New: "2.0.0-1"}); got == nil || *got != *want || len(hosts[0].Files) != 1 {

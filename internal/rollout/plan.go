@@ -190,16 +190,16 @@ func decideSameFile(e Entry) Entry {
 			Message: "the " + e.wanted() + " is live already, but " + e.Host.Agent.Unit + " is " + e.Seen.Unit.Active,
 			Hint:    "wait until the unit is active or inactive, then run this again"})
 	default:
-		return decideRunning(e)
+		return decideRunning(e, right)
 	}
 	return e
 }
 
-// decideRunning decides about a host whose agent runs and whose file is right.
-func decideRunning(e Entry) Entry {
+// decideRunning decides about a host whose agent runs and whose file is right, which right says.
+func decideRunning(e Entry, right string) Entry {
 	switch {
 	case e.processIsOlder():
-		e.Action, e.Reason = Restart, "the file is right, but the agent started before it changed"
+		e.Action, e.Reason = Restart, right+"the agent started before it changed"
 	case e.Seen.Denied != "":
 		hint := "register it for the agent's service principal, or rotate to a certificate that is registered"
 		if !e.rotates() {

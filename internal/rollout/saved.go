@@ -21,7 +21,7 @@ func (p *Plan) Save() []planfile.Host {
 	_, places := p.diffs()
 	for i, e := range p.Entries {
 		hosts[i] = saveEntry(e)
-		if e.Package != nil {
+		if e.Package != nil && e.Package.Change.Manager != "" { // else the host was not asked
 			c := e.Package.Change
 			hosts[i].Package = &planfile.Package{Name: oneLine(c.Name), Manager: oneLine(c.Manager), Old: oneLine(c.From), New: oneLine(c.To)}
 		}

@@ -95,7 +95,7 @@ func (a *apply) checkSoak(ctx context.Context, hosts []int, last bool) {
 	for _, i := range hosts {
 		if unreachable[i] != nil && a.stopping.Err() == nil {
 			res := &a.run.Results[i]
-			res.Notes = append(res.Notes, "rotated, confirmed and healthy, but it could not be checked at the end of the soak")
+			res.Notes = append(res.Notes, string(res.Outcome)+", confirmed and healthy, but it could not be checked at the end of the soak")
 			res.Confirmed = true
 			a.end(i, Unknown, unreachable[i])
 		}
@@ -163,7 +163,7 @@ func replacedProblem(run string, res *Result, seen *host.Observation) *problem.E
 		what = "the certificate file is gone: " + oneLine(seen.File.Path)
 	}
 	return &problem.Error{Class: problem.Drift, Message: "while soaking: " + what + byRun(run, seen),
-		Hint: "not this run's change, so it is not undone: find what else writes the file, then rotate again"}
+		Hint: "not this run's change, so it is not undone: find what else writes the file, then run this again"}
 }
 
 // liveFile names the live file by its digest, and by its certificate if the host can

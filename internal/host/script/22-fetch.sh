@@ -11,6 +11,7 @@ versions() {
     installable || say broken "$why"
     [ -z "$package_held" ] || say held yes
     ! owns_unit || say owns_unit yes
+    ! is_older || say older yes
     case $refresh:$manager in
     yes:apt) capture 150 apt-get -q update ;;
     yes:yum) capture 60 yum -q clean expire-cache ;;
@@ -43,7 +44,7 @@ find_manager() {
 installable() {
     set -- "$ROOT"/var/lib/dpkg/updates/0*
     if [ "$manager" = apt ] && [ -e "$1" ]; then
-        why='dpkg was interrupted; run dpkg --configure -a on the host'
+        why='dpkg is at work, or was interrupted (then: dpkg --configure -a)'
     elif [ -n "$version" ] && [ "$whole" = no ]; then
         why="$package $version is not completely installed"
     else
@@ -60,6 +61,12 @@ owns_unit() {
     [ -n "$value" ] || return 1
     if [ "$manager" = apt ]; then capture 30 dpkg-query -L "$package"; else capture 30 rpm -ql "$package"; fi
     case $NL$said$NL in *"$NL$value$NL"* | *"$NL/usr$value$NL"*) ;; *) return 1 ;; esac
+}
+
+# is_older reports whether the agent still runs a program that was replaced since it started.
+is_older() {
+    value=$(systemctl show -p MainPID "$unit" 2>/dev/null)
+    case $(readlink -- "$ROOT/proc/${value#MainPID=}/exe" 2>/dev/null) in *' (deleted)') ;; *) return 1 ;; esac
 }
 
 # capture SECONDS COMMAND ... sets $said to what it prints, the end of it. If it fails, $why
