@@ -21,13 +21,15 @@ func TestRecoverRemovesWhatIsOld(t *testing.T) {
 	inEachShell(t, func(t *testing.T, m *machine) {
 		m.caller()
 		m.mkdir(m.stateDir()+"/backups", 0o700)
-		gone := []string{m.stateDir() + "/staged-old", "/.aoifleet-old/certificate", m.stateDir() + "/backups/20260101T000000Z-none"}
+		gone := []string{m.stateDir() + "/staged-old", "/.aoifleet-old/certificate", m.stateDir() + "/backups/20260101T000000Z-none", m.stateDir() + "/fetch-old"}
 		stay := []string{m.stateDir() + "/staged-young", "/.aoifleet-young/certificate", m.stateDir() + "/backups/20261123T000000Z-none", "/.ssh/old",
-			m.stateDir() + "/backups/own/old"}
+			m.stateDir() + "/backups/own/old", m.stateDir() + "/fetch-young"}
 		m.write(gone[0], newBytes)
 		m.write(stay[0], newBytes)
 		m.mkdir(gone[2], 0o700)
 		m.mkdir(stay[2], 0o700)
+		m.mkdir(gone[3], 0o700)
+		m.mkdir(stay[5], 0o700)
 		for _, path := range []string{gone[1], stay[1], stay[3], stay[4]} {
 			m.mkdir(path[:strings.LastIndex(path, "/")], 0o700)
 			m.write(path, newBytes)
@@ -42,6 +44,7 @@ func TestRecoverRemovesWhatIsOld(t *testing.T) {
 		m.aged("/.aoifleet-old", 61*time.Minute)
 		m.aged("/.aoifleet-young", 50*time.Minute)
 		m.aged(gone[2], 61*time.Minute)
+		m.aged(gone[3], 61*time.Minute)
 		m.aged("/.ssh", 100*time.Hour)
 		m.aged(stay[4], 100*time.Hour)
 		m.aged(m.stateDir()+"/backups/own", 100*time.Hour)

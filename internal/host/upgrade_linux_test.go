@@ -198,6 +198,7 @@ func TestUpgradeRefused(t *testing.T) {
 		message string
 	}{
 		"another version":  {func(m *machine) { m.write("/pkg/status", "installed 0.9-1\n") }, nil, "drift az-aoi-ingestion 0.9-1 is installed now"},
+		"held meanwhile":   {func(m *machine) { m.write("/pkg/held", "") }, nil, "drift an administrator holds az-aoi-ingestion at 1.0.0-1"},
 		"half installed":   {func(m *machine) { m.write("/pkg/status", "half-configured "+oldVersion+"\n") }, nil, "drift "},
 		"damaged file":     {nil, []string{"package_new=" + digest("other")}, "drift the saved files of"},
 		"damaged old file": {nil, []string{"package_old=" + digest("other")}, "drift the saved files of"},

@@ -231,9 +231,10 @@ put_back() {
 }
 
 # retry_later ends the script in an unattended undo, so that the next tick retries, for
-# example after a full disk.
+# example after a full disk. An agent that the hold keeps from starting does not wait for that.
 retry_later() {
     [ -n "$ticking" ] && [ -n "$passing" ] || return 0
+    [ -z "$package" ] || start_anyway
     say undo_error "$why"
     exit 1
 }
@@ -316,7 +317,7 @@ recover_unit() {
 clean_folder() {
     clean_runs "$state"/backups/*/receipt "$state"/backups/*/host.sh "$state"/backups/*/deadline
     clean_guards
-    find "$state" "$state/backups" -maxdepth 1 \( -name 'staged-*' -mmin +1440 -o -name 'diags-*' -mmin +60 -o -name 'rehears*' -mmin +60 -o -path "$state/backups/*" -empty -mmin +60 \) -exec rm -rf -- {} +
+    find "$state" "$state/backups" -maxdepth 1 \( -name 'staged-*' -mmin +1440 -o -name 'diags-*' -mmin +60 -o -name 'rehears*' -mmin +60 -o -name 'fetch-*' -mmin +60 -o -path "$state/backups/*" -empty -mmin +60 \) -exec rm -rf -- {} +
 }
 
 # recover_receipt RECEIPT ends the verb with an undo as the receipt describes it, unless

@@ -256,12 +256,12 @@ restore_at_boot() {
 
 # after_guard starts a timer if the guard has failed or was killed (systemd.service(5),
 # ExecStopPost=), or not restored everything, as after an upgrade. Otherwise the agent would
-# keep the new file until the next boot.
+# keep the new file until the next boot. Without a timer nothing else would end the hold.
 after_guard() {
     for receipt in pending undoing; do
         if has_state "$receipt" && read_values receipt <"$state/$receipt" && [ "$rehearsal" = no ] && [ "${SERVICE_RESULT:-success}$package" != success ]; then
             deadman_names
-            start_timer 5
+            start_timer 5 || [ -z "$package" ] || lift_hold
         fi
     done
     exit 0

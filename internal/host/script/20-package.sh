@@ -72,8 +72,11 @@ try_install() {
     0:*'scriptlet failed'*) complaint=$(told 'scriptlet failed'); return 0 ;;
     0:*) return 0 ;;
     124:* | 137:*) why="it took longer than ${install_time}s" ;;
-    *'locked by another process'* | *'create transaction lock'*) busy=yes passing=yes why='another process uses the package manager' ;;
+    # dpkg exits with 1 if a script of the package has said so.
+    2:*'locked by another process'* | *'create transaction lock'*) busy=yes passing=yes why='another process uses the package manager' ;;
     *'space left'* | *[qQ]uota* | *'ead-only file system'* | *' filesystem'*) passing=yes ;;
+    # Its words too need space on the disk.
+    "$status:") passing=yes why='the package manager has said nothing, as on a full disk' ;;
     # Names of rpm's temporary files have the second in them: of a killed one's too.
     *'cpio: open failed'*) [ "$tries" -gt 3 ] || busy=yes ;;
     esac

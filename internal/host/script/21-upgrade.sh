@@ -24,6 +24,7 @@ upgrade() {
 check_package() {
     package_version
     [ "$whole:$version" = "yes:$version_old" ] || refuse drift "$package ${version:-of no version} is installed now, not completely $version_old"
+    [ -z "$package_held" ] || refuse drift "an administrator holds $package at $version"
     file_state
     was_enabled=$value
 }
@@ -103,11 +104,13 @@ install_new() {
 }
 
 # not_installed undoes the run. If another process kept the lock of the database all the time,
-# nothing was begun, and there is nothing to install again.
+# nothing was begun, and there is nothing to install again, unless that process installs the
+# same package.
 not_installed() {
-    case $passing$busy in yesyes) rm -f -- "$kept/installing" && touched='' ;; esac
+    said="cannot install $package $version_new: $why"
+    case $passing$busy in yesyes) ! is_installed "$version_old" || { rm -f -- "$kept/installing" && touched=''; } ;; esac
     exec 6>&-
-    undo command "cannot install $package $version_new: $why"
+    undo command "$said"
 }
 
 tell_complaint() { [ -z "$complaint" ] || say note "a script of $package $version failed: $complaint"; }

@@ -174,7 +174,9 @@ is_package() {
 # an unsigned one is good. rpm before 4.14 (not tried) knows no level, and names pgp.
 is_signed() {
     capture 120 rpmkeys --define '_pkgverify_level all' -K "$archive"
-    case $status:$said in 0:*': digests signatures OK'* | 0:*' pgp '*OK*) return 0 ;; esac
+    # After the file's name, which the repository has chosen.
+    said=${said##*"$archive: "}
+    case $status:$said in 0:'digests signatures OK'* | 0:*' pgp '*OK*) return 0 ;; esac
     why="it is not signed with a key that rpm on this host trusts (rpmkeys -K: ${said##*: })"
     return 1
 }
