@@ -44,7 +44,7 @@ func (m *machine) stageVerb(others ...string) result {
 func (m *machine) nothingStaged() {
 	m.t.Helper()
 	for _, path := range m.tree() {
-		if strings.Contains(path, "/staged-") {
+		if strings.Contains(path, "/staged-") || strings.Contains(path, "/fetch-") {
 			m.t.Errorf("%s is left", path)
 		}
 	}
@@ -66,6 +66,7 @@ func TestStage(t *testing.T) {
 		if m.read("/"+source+"/certificate") != "(none)" {
 			t.Error("the login user's copy is left")
 		}
+		m.mkdir(m.stateDir()+"/fetch-"+firstRun, 0o700) // of a fetch that was killed
 		if r = m.run("discard", m.common(firstRun), noAnswer); r.get("result") != "discarded" {
 			t.Errorf("%v", r)
 		}

@@ -61,8 +61,8 @@ stage() {
     esac
 }
 
-# discard removes the files that stage and fetch kept.
+# discard removes what stage and fetch kept, or left when they were killed.
 discard() {
-    rm -f -- "$state/staged-$run" "$state/staged-$run".*
+    rm -rf -- "$state/fetch-$run" "$state/staged-$run" "$state/staged-$run".*
     say result discarded
 }
