@@ -54,14 +54,14 @@ var (
 	atBack    = point{"before", "systemctl restart *", stateDir + "/undoing"}
 )
 
-// installTraps installs trap.sh in front of the real programs of a host.
-func installTraps(h *fleet.Host) error {
+// installTraps installs trap.sh in front of the real programs of a host, and of more of them.
+func installTraps(h *fleet.Host, more ...string) error {
 	// The health command runs as the login user.
 	dir := filepath.Join(h.Root, trapDir)
 	if err := errors.Join(os.MkdirAll(dir, 0o777), os.Chmod(dir, 0o777)); err != nil {
 		return err
 	}
-	for _, name := range trappedPrograms {
+	for _, name := range append(more, trappedPrograms...) {
 		if err := os.WriteFile(filepath.Join(h.Root, "usr/sbin", name), []byte(trapScript), 0o755); err != nil {
 			return err
 		}

@@ -28,21 +28,29 @@ const (
 	waitPath      = "/etc/aoi-standin/wait"
 )
 
-// upgrades is a world of two hosts: one has the agent as a .deb, the other as an .rpm.
+// upgrades is a world of hosts that have the agent as a .deb or as an .rpm, as their names say.
 type upgrades struct {
 	*world
 	configs map[string]string
 }
 
-func newUpgrades(t *testing.T) *upgrades {
-	u := &upgrades{world: newWorld(t, fleet.Spec{Name: "deb"}, fleet.Spec{Name: "rpm"}), configs: map[string]string{}}
+// managers are the package managers, by the beginning of a host's name.
+var managers = map[string]string{"deb": "apt", "rpm": "dnf"}
+
+func managerOf(h *fleet.Host) string { return managers[h.Name[:3]] }
+
+func newUpgrades(t *testing.T, names ...string) *upgrades {
+	var specs []fleet.Spec
+	for _, name := range names {
+		specs = append(specs, fleet.Spec{Name: name})
+	}
+	u := &upgrades{world: newWorld(t, specs...), configs: map[string]string{}}
 	u.defaults = map[string]any{"health": map[string]any{"window": "2s", "timeout": "20s"}}
 	ended := make(chan error)
 	for _, h := range u.fleet.Hosts {
 		u.write(h, "/root/vendor.sh", vendorScript)
-		manager := map[string]string{"deb": "apt", "rpm": "dnf"}[h.Name]
 		go func() {
-			out, err := h.Shell(t.Context(), "sh /root/vendor.sh "+manager+" >/root/vendor.log 2>&1 || { tail -20 /root/vendor.log; false; }")
+			out, err := h.Shell(t.Context(), "sh /root/vendor.sh "+managerOf(h)+" >/root/vendor.log 2>&1 || { tail -20 /root/vendor.log; false; }")
 			if err != nil {
 				t.Log(out)
 			}
@@ -82,7 +90,7 @@ func (u *upgrades) installedOn(h *fleet.Host, version string) {
 	u.t.Helper()
 	want := "install ok installed " + version + "-1"
 	ask := "dpkg-query -W -f '${Status} ${Version}' az-aoi-ingestion; dpkg -V az-aoi-ingestion"
-	if h.Name == "rpm" {
+	if managerOf(h) == "dnf" {
 		want, ask = version+"-1", "rpm -q --qf '%{EVR}' az-aoi-ingestion; rpm -V --nomtime --noconfig az-aoi-ingestion 2>/dev/null" // an interrupted rpm leaves a file that it takes for the administrator's
 	}
 	if got := u.shell(h, ask+" || :"); got != want {
@@ -121,7 +129,11 @@ func (u *upgrades) said(document *report.Document, texts ...string) {
 }
 
 func TestUpgrade(t *testing.T) {
-	u := newUpgrades(t)
+	if *everyStep {
+		upgradeAtEveryStep(t)
+		return
+	}
+	u := newUpgrades(t, "deb", "rpm")
 	// Refused before anything is touched.
 	u.said(u.upgrade("1.4.0", 5, map[string]int{"refused": 2}), "az-extra")
 	out, err := u.fleet.Command(t.Context(), u.program, "upgrade", "--check", "-i", filepath.Join(u.dir, "inventory.yaml")).CombinedOutput()
@@ -151,12 +163,8 @@ f = open(sys.argv[1], "w"); fcntl.lockf(f, fcntl.LOCK_EX); time.sleep(8)' $lock 
 	u.expect(back, code, 0, map[string]int{"restored": 2})
 	u.installed("1.0.0")
 
-	u.interrupted("after", u.cutPower)
-	u.interrupted("after", u.killScripts)
-	if *everyStep {
-		u.interrupted("before", u.cutPower)
-		u.interrupted("before", u.killScripts)
-	}
+	u.interrupted(u.cutPower)
+	u.interrupted(u.killScripts)
 }
 
 // both runs a command on both hosts.
@@ -167,12 +175,12 @@ func (u *upgrades) both(command string) {
 	}
 }
 
-// interrupted begins an upgrade on both hosts, interrupts it while a script of the new package
+// interrupted begins an upgrade on both hosts, interrupts it while the script after the new package's files
 // runs, and waits until the hosts have the old version again.
-func (u *upgrades) interrupted(phase string, interrupt func(h *fleet.Host)) {
+func (u *upgrades) interrupted(interrupt func(h *fleet.Host)) {
 	u.t.Helper()
 	u.both("touch " + waitPath)
-	u.scriptlet("[ $version:$phase != 1.1.0:" + phase + " ] || { touch " + reachedPath + "; while [ -e " + waitPath + " ]; do sleep 0.1; done; }")
+	u.scriptlet("[ $version:$phase != 1.1.0:after ] || { touch " + reachedPath + "; while [ -e " + waitPath + " ]; do sleep 0.1; done; }")
 	var programs []*exec.Cmd
 	for _, h := range u.fleet.Hosts {
 		programs = append(programs, u.background("upgrade --to 1.1.0", "old", h))
