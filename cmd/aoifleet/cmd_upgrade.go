@@ -55,7 +55,7 @@ func planUpgradeCommand(call *invocation) *cobra.Command {
 	var flags planFlags
 	cmd := &cobra.Command{
 		Use:   "upgrade",
-		Short: "Check every host and show what upgrade would do (read-only)",
+		Short: "Check every host and show what upgrade would do (changes only the lists of the package manager)",
 		Args:  cobra.NoArgs,
 		RunE:  func(*cobra.Command, []string) error { return runPlan(call, flags) },
 	}
@@ -76,7 +76,7 @@ func runUpgrade(call *invocation, flags rotateFlags) error {
 		return runRotate(call, flags)
 	case !flags.DryRun:
 		return flags.missing()
-	case flags.wanted() || len(call.reports) > 0 || flags.Force || flags.NoDeadman || flags.IgnoreWindow != "" || flags.planID != "" || flags.steerFlags != (steerFlags{onFailure: stop}):
+	case flags.wanted() || len(call.reports) > 0 || flags.Force || flags.NoDeadman || flags.IgnoreWindow != "" || flags.planID != "" || len(flags.parallelArgs()) > 0 || flags.steerFlags != (steerFlags{onFailure: stop}):
 		return usage("without --to, --check shows only the versions, as text or JSON", "name the version to see the plan: --to VERSION")
 	}
 	f, err := call.open(flags.request(call, fleet.None), checking)

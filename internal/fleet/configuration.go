@@ -81,7 +81,7 @@ func (f *Fleet) readConfigurations() error {
 		f.next.edit = edit
 		return err
 	case len(named) == 0:
-		return usage("no configuration is named for any selected host", "name files with agent.configuration in the inventory; configure and rotate can also change each agent's own file: --edit EXPRESSION")
+		return usage("no configuration is named for any selected host", "name files with agent.configuration in the inventory; configure, rotate and upgrade can also change each agent's own file: --edit EXPRESSION")
 	}
 	var problems []string
 	for _, t := range f.Targets {

@@ -300,6 +300,40 @@ func TestScriptsOfPackages(t *testing.T) {
 	}
 }
 
+// TestOldScriptChangesTheConfiguration in the undo: the old bytes come back, but not over what an
+// administrator has written before.
+func TestOldScriptChangesTheConfiguration(t *testing.T) {
+	t.Parallel()
+	const changes = "\necho other >>\"$MACHINE" + configPath + "\"\n"
+	for name, c := range map[string]struct {
+		script, agent string
+		ending        Ending
+	}{
+		"only the old one":  {"false", "", RolledBack},
+		"both":              {changes + postinst, "", RolledBack},
+		"and the new fails": {changes + "false", "", RolledBack},
+		"after another":     {"", "[ \"$(cat \"$MACHINE/pkg/program\")\" != " + newVersion + " ] || { echo edited >\"$MACHINE" + configPath + "\"; log 'ERROR azure: AADSTS700027: refused'; }", Failed},
+	} {
+		t.Run(name, func(t *testing.T) {
+			inOneShell(t, func(t *testing.T, m *machine) {
+				m.packaged()
+				m.started(c.agent)
+				text := oldPackage + changes + postinst
+				changed := newVersion + "\n" + c.script
+				values := m.upgradeValues(firstRun, "package_old="+digest(text), "package_new="+digest(changed))
+				m.write(m.stateDir()+"/staged-"+firstRun+".old", text)
+				m.newPackageOf(firstRun, changed)
+				m.wants(m.run("upgrade", values, "confirm "+firstRun+"\n"), c.ending)
+				if c.ending == RolledBack {
+					m.version(oldVersion)
+				} else if got := m.read(configPath); got != "edited\nother\n" {
+					t.Errorf("%q", got)
+				}
+			})
+		})
+	}
+}
+
 // TestUnitThatWasDisabled is enabled, as the vendor asks, and disabled again by an undo.
 func TestUnitThatWasDisabled(t *testing.T) {
 	t.Parallel()

@@ -108,7 +108,10 @@ install_new() {
 # same package.
 not_installed() {
     said="cannot install $package $version_new: $why"
-    case $passing$busy in yesyes) ! is_installed "$version_old" || { rm -f -- "$kept/installing" && touched=''; } ;; esac
+    case $passing$busy in
+    yesyes) ! is_installed "$version_old" || { rm -f -- "$kept/installing" && touched=''; } ;;
+    *) stat_all; each_file changed_by_package ;;
+    esac
     exec 6>&-
     undo command "$said"
 }
@@ -163,19 +166,33 @@ restore_package() {
     touched=yes passing=''
     say step reinstall
     # Another process may still install something; a killed run's goes on.
-    lock_wait=$install_time
+    lock_wait=$install_time unchanged=''
+    each_file note_own
     sum=$(sha256sum <"$kept/package.old" 2>/dev/null)
     if [ "${sum%% *}" != "$package_old" ]; then
         why='the saved package is damaged'
     elif install_package "$kept/package.old" && is_installed "$version_old"; then
         tell_complaint
         after_package "$was_enabled"
+        each_file take_changed
         what="package with its $what"
         return 0
     fi
     start_anyway
     retry_later
     fail_undo "cannot install $package $version_old again from $kept/package.old: $why"
+}
+
+# note_own and take_changed: a script of the old package may change a file of the change too. If
+# nothing else had changed it before, what is there then counts as the new file.
+note_own() {
+    { enter_folder && digest_of_live; } || return 0
+    case $live in "$old" | "$new" | none) unchanged=$unchanged:$turn: ;; esac
+}
+
+take_changed() {
+    case $unchanged in *":$turn:"*) { enter_folder && digest_of_live; } || return 0 ;; *) return 0 ;; esac
+    case $live in "$old" | none | '' | large) ;; *) new=$live swap=yes ;; esac
 }
 
 # start_anyway starts an agent that does not run, because the package or the hold has stopped it.
