@@ -113,3 +113,15 @@ func TestSignatureInAName(t *testing.T) {
 		}
 	})
 }
+
+// TestUndoOfAnUpgradeAtTheStartLimit: the agent of the new version has ended so often that systemd
+// refuses to start it. The script of the old package, which starts it, succeeds all the same.
+func TestUndoOfAnUpgradeAtTheStartLimit(t *testing.T) {
+	t.Parallel()
+	inOneShell(t, func(t *testing.T, m *machine) {
+		m.packaged()
+		m.started(failsWithNew + "\n[ \"$(cat \"$MACHINE/pkg/program\")\" != " + newVersion + " ] || limit=yes")
+		m.wants(m.upgrade(firstRun), RolledBack)
+		m.version(oldVersion)
+	})
+}

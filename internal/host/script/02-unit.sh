@@ -165,9 +165,7 @@ wait_for_stop() {
 # refusal. A unit that systemd is about to restart is stopped first: the two restarts
 # would merge, and NRestarts would count one too many.
 restart_unit() {
-    case $restarts:$sub in
-    0:auto-restart* | [!0]*) timeout "$timeout" systemctl stop "$unit" >/dev/null 2>&1 6>&- 7>&- ;;
-    esac
+    end_loop
     reset=no
     [ "$active:$restarts:$limit" = active:0:none ] || { systemctl reset-failed "$unit" >/dev/null 2>&1; reset=yes; }
     try_restart && return
@@ -175,6 +173,13 @@ restart_unit() {
     case $(systemctl show -p Result "$unit" 2>/dev/null) in *start-limit-hit) ;; *) return 1 ;; esac
     systemctl reset-failed "$unit" >/dev/null 2>&1
     try_restart
+}
+
+# end_loop stops a unit that systemd is about to start again.
+end_loop() {
+    case $restarts:$sub in
+    0:auto-restart* | [!0]*) timeout "$timeout" systemctl stop "$unit" >/dev/null 2>&1 6>&- 7>&- ;;
+    esac
 }
 
 # try_restart restarts the unit once. A start job can hang, hence `timeout`; it runs in a

@@ -165,6 +165,11 @@ restore_package() {
     [ -e "$kept/installing" ] || return 0
     touched=yes passing=''
     say step reinstall
+    # In a loop of failures the unit meets its start limit, and a script of the package that
+    # starts it would fail.
+    unit_state
+    end_loop
+    systemctl reset-failed "$unit" >/dev/null 2>&1
     # Another process may still install something; a killed run's goes on.
     lock_wait=$install_time unchanged=''
     each_file note_own
