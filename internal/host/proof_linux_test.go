@@ -25,6 +25,10 @@ func runSaid(seconds int, pipeline, uploads, retryable, lasting string) string {
 		"non_retryable_errors: 0", "non_retryable_errors: "+lasting).Replace(sampleLog)
 }
 
+// later is a day, so that the lines are of the new process also if a busy machine is slow to begin a
+// test; a process that "starts late" starts after two.
+const later = 24 * 60 * 60
+
 // logs returns code of a hook that appends text to the log.
 func logs(text string) string { return "cat >>\"$log\" <<'TEXT'\n" + text + "TEXT\n" }
 
@@ -32,26 +36,26 @@ func logs(text string) string { return "cat >>\"$log\" <<'TEXT'\n" + text + "TEX
 // certificate proves an upload. Failed uploads are reported, and fail no host.
 func TestUploadIsProof(t *testing.T) {
 	t.Parallel()
-	const startsLate = "[ $starts = 1 ] || return 0\nread -r up _ </proc/uptime; started=$(( ${up%.*}${up#*.}0000 + 3600000000 ))\n"
-	uploaded := runSaid(600, "cdr", "12", "0", "0")
+	const startsLate = "[ $starts = 1 ] || return 0\nread -r up _ </proc/uptime; started=$(( ${up%.*}${up#*.}0000 + 172800000000 ))\n"
+	uploaded := runSaid(later, "cdr", "12", "0", "0")
 	quoted := strings.Split(uploaded, "\n")[1]
 	for name, c := range map[string]struct {
 		hook, values, proof, note string
 	}{
 		"uploaded":                       {logs(uploaded), "", "uploaded", ""},
-		"nothing uploaded":               {logs(runSaid(600, "cdr", "0", "0", "0")), "", "log_clean", ""},
-		"a huge number":                  {logs(runSaid(600, "cdr", "99999999999999999999", "0", "0")), "", "uploaded", ""},
+		"nothing uploaded":               {logs(runSaid(later, "cdr", "0", "0", "0")), "", "log_clean", ""},
+		"a huge number":                  {logs(runSaid(later, "cdr", "99999999999999999999", "0", "0")), "", "uploaded", ""},
 		"in colour":                      {logs(strings.ReplaceAll(uploaded, "RunStats", "\033[2mRunStats\033[0m")), "", "uploaded", ""},
 		"expected too":                   {"log INFO x\n" + logs(uploaded), "expect=INFO", "uploaded", ""},
 		"expected only":                  {"log INFO x\n", "expect=INFO", "expected_line", ""},
-		"another certificate's pipeline": {logs(runSaid(600, "other", "12", "0", "0")), "", "log_clean", ""},
-		"part of a name":                 {logs(runSaid(600, "dr", "12", "0", "0")), "", "log_clean", ""},
+		"another certificate's pipeline": {logs(runSaid(later, "other", "12", "0", "0")), "", "log_clean", ""},
+		"part of a name":                 {logs(runSaid(later, "dr", "12", "0", "0")), "", "log_clean", ""},
 		"torn":                           {logs(uploaded[:strings.Index(uploaded, ", blob")] + "\n"), "", "log_clean", ""},
 		"the name of a file":             {logs(quoted[:28] + " INFO az_ingestion: can't read " + quoted + "\n"), "", "log_clean", ""},
 		"a name at the end":              {logs(strings.Replace(quoted, "Run lasted", "can't read Run lasted", 1) + "\n"), "", "log_clean", ""},
-		"uploads and failures":           {logs(runSaid(600, "cdr", "12", "3", "0")), "", "uploaded", "retryable_errors 3, non_retryable_errors 0"},
-		"failures only":                  {logs(runSaid(600, "cdr", "0", "0", "4")), "", "log_clean", "retryable_errors 0, non_retryable_errors 4"},
-		"one uploads, another fails":     {logs(uploaded + runSaid(600, "other", "0", "1", "2") + runSaid(600, "cdr", "0", "1", "0")), "", "uploaded", "retryable_errors 2, non_retryable_errors 2"},
+		"uploads and failures":           {logs(runSaid(later, "cdr", "12", "3", "0")), "", "uploaded", "retryable_errors 3, non_retryable_errors 0"},
+		"failures only":                  {logs(runSaid(later, "cdr", "0", "0", "4")), "", "log_clean", "retryable_errors 0, non_retryable_errors 4"},
+		"one uploads, another fails":     {logs(uploaded + runSaid(later, "other", "0", "1", "2") + runSaid(later, "cdr", "0", "1", "0")), "", "uploaded", "retryable_errors 2, non_retryable_errors 2"},
 		"the old process":                {startsLate + logs(uploaded), "", "process_only", ""},
 		"the old process had kept it":    {logs(runSaid(-3600, "cdr", "12", "0", "0")), "", "log_clean", ""},
 	} {
@@ -81,7 +85,7 @@ func TestUploadIsProof(t *testing.T) {
 // TestRequiredProof is a condition of health, for which the watch waits proof_timeout.
 func TestRequiredProof(t *testing.T) {
 	t.Parallel()
-	said := logs(runSaid(600, "cdr", "1", "0", "0"))
+	said := logs(runSaid(later, "cdr", "1", "0", "0"))
 	// once runs code at the nth question to systemd after the restart with the new file.
 	once := func(nth, code string) string {
 		return "[ \"$shows\" -lt " + nth + " ] || [ \"$loaded\" != MIInew ] || [ -f \"$MACHINE/said\" ] || { : >\"$MACHINE/said\"\n" + code + "}\n"
