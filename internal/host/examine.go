@@ -32,7 +32,7 @@ type Facts struct {
 	Lacks     []string      // tools that the script needs and the host does not have
 	Without   []string      // tools that the vendor has installed with the agent, which the host does not have
 	LogSpace  int64         // free bytes in the log's folder; -1: unknown
-	Installer string        // the host's package manager: dnf, yum, apt-get, zypper; "": none of them
+	Installer string        // the host's package manager: apt-get, dnf, yum, zypper; "": none of them
 	Systemd   string        // the first line of systemctl --version
 	Timer     bool          // systemd-run exists
 	Guard     bool          // root can write /etc/systemd/system

@@ -138,7 +138,7 @@ func TestLatest(t *testing.T) {
 	}{
 		"dpkg":          {"dpkg-query", `exec /usr/bin/dpkg-query --admindir="$MACHINE/dpkg" "$@"` + "\n", run, "2.0.1-1 2026-11-30 06:15:00.087351 7"},
 		"rpm":           {"rpm", rpm, run + strings.ReplaceAll(sampleLog, "06:15", "06:20"), "2.1.0-1.el9 2026-11-30 06:15:00.087351 7"},
-		"a user's home": {"rpm", "[ \"$HOME\" = /root ] && printf 2.1.0-1.el9\n", run, "2.1.0-1.el9 2026-11-30 06:15:00.087351 7"},
+		"a user's home": {"rpm", "[ \"$HOME\" = /dev/null ] && printf 2.1.0-1.el9\n", run, "2.1.0-1.el9 2026-11-30 06:15:00.087351 7"},
 		"not a package": {"rpm", "echo 'package az-aoi-ingestion is not installed'; exit 1\n", run + strings.ReplaceAll(run, "06:15", "06:20"), " 2026-11-30 06:20:00.087351 7"},
 		"another name":  {"rpm", strings.ReplaceAll(rpm, "az-aoi-ingestion", "vendors-agent"), run, "2.1.0-1.el9 2026-11-30 06:15:00.087351 7"},
 		"in colour":     {"rpm", rpm, strings.ReplaceAll(run, "Run", "\033[1mRun"), "2.1.0-1.el9 2026-11-30 06:15:00.087351 7"},

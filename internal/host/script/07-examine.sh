@@ -10,7 +10,8 @@ examine() {
     done
     # Only as_caller needs it.
     [ -z "${SUDO_UID:-}" ] || command -v setpriv >/dev/null || say lacks setpriv
-    for tool in dnf yum apt-get zypper; do
+    # Debian has packages of the others too.
+    for tool in apt-get dnf yum zypper; do
         ! command -v "$tool" >/dev/null || { say installer "$tool"; break; }
     done
     # The vendor has them installed with the agent.

@@ -5,10 +5,11 @@
 # time and number of the last upload, if the end of the log has one.
 latest() {
     case ${package:=az-aoi-ingestion} in [!a-z0-9]* | *[!a-z0-9+.-]*) refuse internal 'not a package' ;; esac
-    # A host may have both programs. rpm runs what macros in $HOME say, and sudo may keep that.
+    # A host may have both programs. rpm runs what macros in $HOME say, and sudo may keep that;
+    # Debian's creates a database there if it has none.
     # shellcheck disable=SC2016 # for dpkg-query
     value=$(timeout 5 dpkg-query -W -f '${Version}' "$package" 2>/dev/null) ||
-        value=$(HOME=/root timeout 5 rpm -q --qf '%{VERSION}-%{RELEASE}' "$package" 2>/dev/null) || value=''
+        value=$(HOME=/dev/null timeout 5 rpm -q --qf '%{VERSION}-%{RELEASE}' "$package" 2>/dev/null) || value=''
     say package "$value"
     find_log
     stat_all
