@@ -88,7 +88,7 @@ func (m *Machine) installPackage() error {
 	}
 	state := "installed"
 	if version == "" {
-		version, state = PackageVersions[0], "none" // copied there by hand
+		version, state = PackageVersions[0], "none" // an operator has copied it there
 	}
 	files := map[string]string{
 		agentProgram: version + "\n", unitFile: "# " + version + "\n",

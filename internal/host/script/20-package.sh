@@ -28,7 +28,7 @@ package_version() {
         case $value in *"$NL"*) ;; *' ok installed '*) whole=yes ;; esac
         version=${value%%"$NL"*} version=${version##* }
     else
-        version=$(packaged 30 rpm -q --qf '%{EVR}\n' "$package" 2>/dev/null | head -c 4000)
+        version=$(packaged 30 env HOME=/dev/null rpm -q --qf '%{EVR}\n' "$package" 2>/dev/null | head -c 4000) # Debian's rpm creates a database in $HOME
         case $version in
         'package '*) version='' ;;
         *"$NL"*) version=${version%%"$NL"*} ;;
