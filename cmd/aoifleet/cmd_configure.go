@@ -82,15 +82,8 @@ No certificate changes. docs/configuration.md has the whole procedure.`,
 		Args: cobra.NoArgs,
 		RunE: func(*cobra.Command, []string) error { return runRotate(call, flags) },
 	}
-	flags.selection.add(cmd)
-	call.outputFlag(cmd)
-	call.reportFlag(cmd)
-	flags.changeFlags.add(cmd)
+	flags.addShared(cmd, call)
 	flags.alone(cmd, &flags.Force)
-	flags.addDeadman(cmd)
-	flags.addParallel(cmd)
-	flags.addIgnoreWindow(cmd)
-	flags.steerFlags.add(cmd)
 	flags.addPlan(cmd)
 	return cmd
 }

@@ -32,23 +32,28 @@ func rotateCommand(call *invocation) *cobra.Command {
 		Args:  cobra.NoArgs,
 		RunE:  func(*cobra.Command, []string) error { return runRotate(call, flags) },
 	}
-	flags.selection.add(cmd)
+	flags.addShared(cmd, call)
 	flags.addCertificate(cmd)
-	call.outputFlag(cmd)
-	call.reportFlag(cmd)
-	flags.changeFlags.add(cmd)
 	forceFlag(cmd, &flags.Force)
-	flags.addDeadman(cmd)
-	flags.addParallel(cmd)
 	flags.addVerify(cmd)
-	flags.addIgnoreWindow(cmd)
 	flags.addProof(cmd)
-	flags.steerFlags.add(cmd)
 	flags.configureFlags.addTo(cmd)
 	cmd.Flags().BoolVar(&flags.rehearse, "rehearse", false, "try every step but the restart on a copy of each host's certificate, and leave nothing behind; needs no new certificate")
 	cmd.Flags().StringVar(&flags.retry, "retry", "", "only the hosts that the rotation `RUN` did not leave well, by its journal: an ID, or last (see: aoifleet runs list)")
 	flags.addPlan(cmd)
 	return cmd
+}
+
+// addShared adds the flags that rotate, configure and upgrade have in common.
+func (flags *rotateFlags) addShared(cmd *cobra.Command, call *invocation) {
+	flags.selection.add(cmd)
+	call.outputFlag(cmd)
+	call.reportFlag(cmd)
+	flags.changeFlags.add(cmd)
+	flags.addDeadman(cmd)
+	flags.addParallel(cmd)
+	flags.addIgnoreWindow(cmd)
+	flags.steerFlags.add(cmd)
 }
 
 // addPlan adds the flags of a saved plan.

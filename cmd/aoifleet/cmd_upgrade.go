@@ -37,16 +37,9 @@ docs/upgrade.md has the whole procedure.`,
 		Args: cobra.NoArgs,
 		RunE: func(*cobra.Command, []string) error { return runUpgrade(call, flags) },
 	}
-	flags.selection.add(cmd)
-	call.outputFlag(cmd)
-	call.reportFlag(cmd)
-	flags.changeFlags.add(cmd)
+	flags.addShared(cmd, call)
 	cmd.Flags().Lookup("dry-run").Usage = "show the plan, or without --to the versions, and change nothing (also --check)"
 	flags.upgrade(cmd, &flags.Force)
-	flags.addDeadman(cmd)
-	flags.addParallel(cmd)
-	flags.addIgnoreWindow(cmd)
-	flags.steerFlags.add(cmd)
 	flags.addPlan(cmd)
 	return cmd
 }
