@@ -65,20 +65,20 @@ func (r *Runner) Apply(ctx, stopping context.Context, plan *Plan) *Run {
 	}
 	if !a.budget.spent() {
 		a.part(plan.staging(), a.hosts(plan.due()))
-		forEach(n, max(plan.Policy.Parallel, maxConnections), func(i int) { a.stage(ctx, i) })
+		a.forEach(ctx, n, max(plan.Policy.Parallel, maxConnections), a.stage)
 	}
 	if a.canContinue() {
 		a.checkCanary(ctx)
 	}
 	if unfinished := a.unfinished(); len(unfinished) > 0 {
 		a.part("recover", a.hosts(unfinished))
-		a.inTurn(unfinished, a.held, func(i int) { a.recoverFirst(ctx, i) })
+		a.inTurn(ctx, unfinished, a.held, a.recoverFirst)
 	}
 	a.replaceCanary(ctx)
 	for wave := 0; wave < len(plan.Waves) && a.wave(ctx, wave); wave++ {
 	}
 	undone := a.undoAll(ctx)
-	forEach(n, maxConnections, func(i int) { a.discard(ctx, i) })
+	a.forEach(ctx, n, maxConnections, a.discard)
 	a.downloadAll(ctx)
 	a.skipRest(undone)
 	return a.run
@@ -98,7 +98,7 @@ func (a *apply) unfinished() []int {
 // process recovers or changes host i, unless it has ended or the run stops.
 func (a *apply) process(ctx context.Context, i int) {
 	switch {
-	case !a.canStart(i), a.outside(i):
+	case !a.canStart(i), a.outside(ctx, i):
 	case a.run.Results[i].Action == Recover:
 		a.recoverHost(ctx, i)
 	default:
@@ -110,28 +110,35 @@ func (a *apply) process(ctx context.Context, i int) {
 // never more of a failure domain than its limit. A host that waits for its domain
 // does not delay the others. held counts the places of hosts that are not safe;
 // they are not given back, so that the next host of the domain does not start.
-func (a *apply) inTurn(hosts []int, held map[domain]int, task func(i int)) {
+func (a *apply) inTurn(ctx context.Context, hosts []int, held map[domain]int, task func(ctx context.Context, i int)) {
 	type ended struct {
 		domain  domain
 		release bool
 	}
 	q := newQueue(hosts, func(i int) domain { return a.plan.Policy.domainOf(a.plan.Entries[i]) }, held)
-	done := make(chan ended)
+	s, done := a.scheduler(), []ended{}
 	for running := 0; ; running-- {
 		for ; running < a.plan.Policy.Parallel; running++ {
 			i, d, ok := q.next()
 			if !ok {
 				break
 			}
-			go func() {
-				task(i)
-				done <- ended{d, d.limit == 0 || held == nil || isSafe(a.outcome(i))}
-			}()
+			s.Go(ctx, func(ctx context.Context) { task(ctx, i) }, func() {
+				done = append(done, ended{d, d.limit == 0 || held == nil || isSafe(a.outcome(i))})
+			})
 		}
 		if running == 0 {
 			break
 		}
-		if e := <-done; e.release {
+		var e ended
+		s.Await(ctx, func() bool {
+			if len(done) == 0 {
+				return false
+			}
+			e, done = done[0], done[1:]
+			return true
+		})
+		if e.release {
 			q.release(e.domain)
 		} else {
 			held[e.domain]++
@@ -224,8 +231,8 @@ func (a *apply) wave(ctx context.Context, n int) bool {
 	}
 	hosts := wave.Hosts
 	a.Events(Event{Step: "wave", Wave: wave.Number, Waves: a.plan.lastWave(), Lasts: p.Soak, Hosts: a.hosts(hosts)})
-	a.inTurn(hosts, a.held, func(i int) { a.process(ctx, i) })
-	if a.canContinue() && a.canaryUnchanged(n) {
+	a.inTurn(ctx, hosts, a.held, a.process)
+	if a.canContinue() && a.canaryUnchanged(ctx, n) {
 		if a.replaceCanary(ctx); len(a.plan.Waves) == 0 {
 			return false
 		}
@@ -248,7 +255,7 @@ func (a *apply) wave(ctx context.Context, n int) bool {
 // next hosts replace it: each was refused or unreachable, needed nothing more once it was
 // recovered, or is outside its windows. The run stops there instead if the waves are those of
 // a saved plan, which are fixed, or if a canary still waits for its failure domain.
-func (a *apply) canaryUnchanged(n int) bool {
+func (a *apply) canaryUnchanged(ctx context.Context, n int) bool {
 	if !a.plan.Waves[n].Canary {
 		return false
 	}
@@ -265,7 +272,7 @@ func (a *apply) canaryUnchanged(n int) bool {
 		}
 	}
 	if closed {
-		a.endOutside()
+		a.endOutside(ctx)
 	}
 	if stops {
 		if closed {

@@ -7,7 +7,6 @@ import (
 
 	"github.com/aoifleet/aoifleet/internal/host"
 	"github.com/aoifleet/aoifleet/internal/problem"
-	"github.com/aoifleet/aoifleet/internal/sleep"
 )
 
 // A rotation may take several runs. That an earlier run has changed a host is not read from
@@ -150,7 +149,7 @@ func (p *Plan) Proven() []int {
 // agent is restarted. If one of its hosts is no longer healthy the run stops.
 func (a *apply) checkCanary(ctx context.Context) {
 	hosts := a.plan.Proven()
-	forEach(len(hosts), maxConnections, func(n int) {
+	a.forEach(ctx, len(hosts), maxConnections, func(ctx context.Context, n int) {
 		i := hosts[n]
 		look := a.lookAtCanary(ctx, i)
 		var outcome Outcome
@@ -175,7 +174,7 @@ func (a *apply) lookAtCanary(ctx context.Context, i int) Look {
 	res := &a.run.Results[i]
 	for again := false; ; again = true {
 		seen, err := a.observeInSoak(ctx, i, true)
-		if err != nil || again || !mayPass(seen.Health(host.AsFound(res.Host.Health)).Cause()) || !sleep.For(a.stopping, secondCheck) {
+		if err != nil || again || !mayPass(seen.Health(host.AsFound(res.Host.Health)).Cause()) || !a.sleep(ctx, a.stopping, secondCheck) {
 			return Look{seen, err}
 		}
 	}

@@ -11,7 +11,7 @@ import (
 func (r *Runner) Configurations(ctx context.Context, targets []Target) []Look {
 	looks := make([]Look, len(targets))
 	r.part("observe", hostsOf(targets))
-	forEach(len(targets), maxConnections, func(i int) {
+	r.forEach(ctx, len(targets), maxConnections, func(ctx context.Context, i int) {
 		r.Events(Event{Host: targets[i].Host.Name, Step: "observe"})
 		looks[i] = r.observe(ctx, *targets[i].Host, host.ObserveOptions{Configuration: true})
 		r.Events(Event{Host: targets[i].Host.Name, Problem: looks[i].problem()})

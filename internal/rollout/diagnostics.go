@@ -24,7 +24,7 @@ type Diagnostics struct {
 func (r *Runner) Gather(ctx context.Context, targets []Target, d host.Diagnosis) []Result {
 	results := make([]Result, len(targets))
 	r.part("diagnose", hostsOf(targets))
-	forEach(len(targets), maxConnections, func(i int) {
+	r.forEach(ctx, len(targets), maxConnections, func(ctx context.Context, i int) {
 		res := &results[i]
 		res.Entry = Entry{Target: targets[i], Action: None}
 		got, err := r.gather(ctx, *res.Host, d)
@@ -94,7 +94,7 @@ func (a *apply) gatherBeforeUndo(ctx context.Context, i int) {
 	if !res.Host.Health.Diagnostics || a.Diagnostics == nil {
 		return
 	}
-	ctx, cancel := context.WithTimeout(ctx, host.BeforeUndo+90*time.Second)
+	ctx, cancel := a.scheduler().WithTimeout(ctx, host.BeforeUndo+90*time.Second)
 	defer cancel()
 	a.Events(Event{Host: res.Host.Name, Step: "diagnostics"})
 	h, err := a.connect(ctx, res.hostByUnitName())
@@ -122,7 +122,7 @@ func (a *apply) downloadAll(ctx context.Context) {
 		}
 	}
 	a.part("download", a.hosts(with))
-	forEach(len(with), maxConnections, func(n int) { a.download(ctx, with[n]) })
+	a.forEach(ctx, len(with), maxConnections, func(ctx context.Context, n int) { a.download(ctx, with[n]) })
 	a.Diagnostics.Leave() // if nothing was downloaded
 }
 

@@ -158,7 +158,7 @@ func (e Entry) installTime() time.Duration {
 // package for each target.
 func (r *Runner) Packages(ctx context.Context, targets []Target) (entries []Entry, found []host.Package) {
 	found = make([]host.Package, len(targets))
-	entries = r.visit(ctx, ctx, targets, func(i int, h Host) error {
+	entries = r.visit(ctx, ctx, targets, func(ctx context.Context, i int, h Host) error {
 		p, err := h.Package(ctx, true)
 		if err == nil {
 			found[i] = *p

@@ -9,7 +9,6 @@ import (
 
 	"github.com/aoifleet/aoifleet/internal/host"
 	"github.com/aoifleet/aoifleet/internal/problem"
-	"github.com/aoifleet/aoifleet/internal/sleep"
 )
 
 // MakeRecovery returns the plan of a recovery: what interrupted runs have left.
@@ -68,7 +67,7 @@ func (a *apply) recoverHost(ctx context.Context, i int) {
 	case host.Failed:
 		a.end(i, Failed, report.Problem)
 	default:
-		a.endUnknown(i, report.Problem)
+		a.endUnknown(ctx, i, report.Problem)
 	}
 }
 
@@ -104,7 +103,7 @@ func (a *apply) recoverAndDecide(ctx context.Context, h Host, i int) bool {
 		a.end(i, Refused, report.Problem)
 		return false
 	case host.Lost:
-		a.endUnknown(i, report.Problem)
+		a.endUnknown(ctx, i, report.Problem)
 		return false
 	}
 	res.Notes = append(res.Notes, "an interrupted run was recovered first: "+string(report.Ending))
@@ -148,14 +147,14 @@ func (a *apply) runRecovery(ctx context.Context, h Host, i int) *host.Report {
 	// The interrupted run may have installed a package, which takes longer; a host that can't be
 	// reached is not waited for that long.
 	limit := res.unit().EndTime(res.Host.Health)
-	waiting, stop := context.WithTimeout(ctx, limit)
+	waiting, stop := a.scheduler().WithTimeout(ctx, limit)
 	defer stop()
-	ctx, cancel := context.WithTimeout(ctx, limit+2*host.InstallTime)
+	ctx, cancel := a.scheduler().WithTimeout(ctx, limit+2*host.InstallTime)
 	defer cancel()
 	onStep := func(name string) { a.Events(step(res.Host, name)) }
 	onStep("recover") // before anything happens, so that the journal has it
 	report := h.Recover(ctx, onStep)
-	for pause := firstPause; (report.Ending == host.Lost || report.Ending == host.Unsent) && sleep.For(waiting, pause); pause = min(2*pause, longestPause) {
+	for pause := firstPause; (report.Ending == host.Lost || report.Ending == host.Unsent) && a.sleep(ctx, waiting, pause); pause = min(2*pause, longestPause) {
 		onStep("reconnect")
 		again, err := a.Dial(waiting, res.hostByUnitName())
 		if err != nil {
@@ -219,12 +218,12 @@ func (e Entry) unit() host.Unit {
 // transaction ended, for as long as the host may take.
 func (a *apply) resolveLost(ctx context.Context, i int, why *problem.Error) {
 	res := &a.run.Results[i]
-	res.SettlesAt = a.settlesAt(res.Entry)
+	res.SettlesAt = a.settlesAt(ctx, res.Entry)
 	limit := res.unit().EndTime(res.Host.Health) + res.installTime()
 	if a.plan.Policy.NoDeadman { // only a recovery undoes it, and not before its time is over
 		limit += res.Host.Health.Hold()
 	}
-	ctx, cancel := context.WithTimeout(ctx, limit)
+	ctx, cancel := a.scheduler().WithTimeout(ctx, limit)
 	defer cancel()
 	a.Events(Event{Host: res.Host.Name, Step: "reconnect"})
 	var last string
@@ -242,7 +241,7 @@ func (a *apply) resolveLost(ctx context.Context, i int, why *problem.Error) {
 		if report != "" {
 			last = report
 		}
-		if !sleep.For(ctx, pause) {
+		if !a.sleep(ctx, ctx, pause) {
 			if last != "" {
 				res.note("contact was lost during the change; last report from the host: " + last)
 			}
@@ -253,18 +252,18 @@ func (a *apply) resolveLost(ctx context.Context, i int, why *problem.Error) {
 }
 
 // endUnknown ends host i as unknown, because of why.
-func (a *apply) endUnknown(i int, why *problem.Error) {
+func (a *apply) endUnknown(ctx context.Context, i int, why *problem.Error) {
 	res := &a.run.Results[i]
-	res.SettlesAt = a.settlesAt(res.Entry)
+	res.SettlesAt = a.settlesAt(ctx, res.Entry)
 	a.end(i, Unknown, why)
 }
 
 // settlesAt returns Result.SettlesAt of a host with which contact is lost now.
-func (a *apply) settlesAt(e Entry) time.Time {
+func (a *apply) settlesAt(ctx context.Context, e Entry) time.Time {
 	if a.plan.Policy.NoDeadman {
 		return time.Time{}
 	}
-	return time.Now().Add(e.unit().SettleTime(e.Host.Health) + e.installTime())
+	return a.scheduler().Now(ctx).Add(e.unit().SettleTime(e.Host.Health) + e.installTime())
 }
 
 // askHost recovers host i and reads its receipts. Without an outcome it is not known

@@ -12,7 +12,6 @@ import (
 	"github.com/aoifleet/aoifleet/internal/configuration"
 	"github.com/aoifleet/aoifleet/internal/host"
 	"github.com/aoifleet/aoifleet/internal/problem"
-	"github.com/aoifleet/aoifleet/internal/sleep"
 )
 
 // MakeRollback returns the plan that restores what run replaced. The looks must have
@@ -176,7 +175,7 @@ func (a *apply) undoAll(ctx context.Context) int {
 	}
 	slices.SortFunc(hosts, func(x, y int) int { return a.endOrder[y] - a.endOrder[x] })
 	a.part("undo", a.hosts(hosts))
-	a.inTurn(hosts, nil, func(i int) {
+	a.inTurn(ctx, hosts, nil, func(ctx context.Context, i int) {
 		res := &a.run.Results[i]
 		if a.stopping.Err() != nil {
 			res.Notes = append(res.Notes, "not undone: the run was interrupted")
@@ -222,7 +221,7 @@ func (a *apply) rollBack(ctx context.Context, res *Result) Result {
 			a.Events(e)
 		}
 	}
-	r := &Runner{Dial: a.DialUndo, Events: events, RunID: UndoID(a.RunID), Saved: a.RunID}
+	r := &Runner{Dial: a.DialUndo, Events: events, RunID: UndoID(a.RunID), Saved: a.RunID, Scheduler: a.scheduler()}
 	defer r.Close()
 	target := Target{Host: res.Host}
 	r.Events(Event{Host: res.Host.Name, Step: "undo"})
@@ -235,7 +234,7 @@ func (a *apply) rollBack(ctx context.Context, res *Result) Result {
 		return seen, err
 	}
 	look := r.over(ctx, *res.Host, observe)
-	for attempt := 1; attempt < 3 && mayReconnect(look.Err) && sleep.For(ctx, firstPause<<attempt); attempt++ {
+	for attempt := 1; attempt < 3 && mayReconnect(look.Err) && a.sleep(ctx, ctx, firstPause<<attempt); attempt++ {
 		look = r.over(ctx, *res.Host, observe)
 	}
 	e := decideRollback(a.RunID, target, look, false)

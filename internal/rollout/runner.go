@@ -3,10 +3,10 @@ package rollout
 import (
 	"context"
 	"errors"
+	"maps"
 	"net"
+	"slices"
 	"sync"
-
-	"golang.org/x/sync/errgroup"
 
 	"github.com/aoifleet/aoifleet/internal/diags"
 	"github.com/aoifleet/aoifleet/internal/host"
@@ -57,6 +57,10 @@ type Runner struct {
 	// being changed meanwhile.
 	Ask func(wave int, soFar *Run) bool
 
+	// Scheduler is how things are done at the same time, and how time passes; nil: goroutines, and
+	// the clock.
+	Scheduler Scheduler
+
 	mu   sync.Mutex
 	open map[string]Host
 }
@@ -66,7 +70,7 @@ type Runner struct {
 func (r *Runner) Survey(ctx context.Context, targets []Target, parallel int) []Look {
 	looks := make([]Look, len(targets))
 	r.part("observe", hostsOf(targets))
-	forEach(len(targets), max(parallel, maxConnections), func(i int) {
+	r.forEach(ctx, len(targets), max(parallel, maxConnections), func(ctx context.Context, i int) {
 		r.Events(Event{Host: targets[i].Host.Name, Step: "observe"})
 		looks[i] = r.over(ctx, *targets[i].Host, func(h Host) (*host.Observation, error) {
 			return r.observeWanted(ctx, h, &targets[i], host.ObserveOptions{Command: r.ForStatus, Latest: r.ForStatus})
@@ -158,10 +162,10 @@ func (r *Runner) Through(ctx context.Context, target inventory.Host,
 func (r *Runner) Close() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	for name, h := range r.open {
-		_ = h.Close()
-		delete(r.open, name)
+	for _, name := range slices.Sorted(maps.Keys(r.open)) {
+		_ = r.open[name].Close()
 	}
+	clear(r.open)
 }
 
 // connect returns the connection kept for a host, or dials.
@@ -193,20 +197,6 @@ func (r *Runner) release(target inventory.Host, h Host) {
 	r.open[target.Name] = h
 }
 
-// forEach runs task for 0 to n-1, at most limit at once. A failure does not stop the
-// others: they may be in the middle of a change.
-func forEach(n, limit int, task func(i int)) {
-	var g errgroup.Group
-	g.SetLimit(limit)
-	for i := range n {
-		g.Go(func() error {
-			task(i)
-			return nil
-		})
-	}
-	_ = g.Wait() // the tasks return no error
-}
-
 // cancelled reports whether err comes from a cancelled context.
 func cancelled(err error) bool { return errors.Is(err, context.Canceled) }
 
@@ -215,7 +205,7 @@ func cancelled(err error) bool { return errors.Is(err, context.Canceled) }
 // if that failed. When stopping is done nothing new starts.
 func (r *Runner) Prune(ctx, stopping context.Context, targets []Target) (entries []Entry, removed []int) {
 	removed = make([]int, len(targets))
-	entries = r.visit(ctx, stopping, targets, func(i int, h Host) (err error) {
+	entries = r.visit(ctx, stopping, targets, func(ctx context.Context, i int, h Host) (err error) {
 		removed[i], err = h.Prune(ctx)
 		return err
 	})
@@ -227,7 +217,7 @@ func (r *Runner) Prune(ctx, stopping context.Context, targets []Target) (entries
 // nothing new starts.
 func (r *Runner) InstallHelper(ctx, stopping context.Context, targets []Target) (entries []Entry, done []host.Installed) {
 	done = make([]host.Installed, len(targets))
-	entries = r.visit(ctx, stopping, targets, func(i int, h Host) (err error) {
+	entries = r.visit(ctx, stopping, targets, func(ctx context.Context, i int, h Host) (err error) {
 		done[i], err = h.InstallHelper(ctx)
 		return err
 	})
@@ -235,17 +225,17 @@ func (r *Runner) InstallHelper(ctx, stopping context.Context, targets []Target) 
 }
 
 // visit calls do with a connection to every target, many at once.
-func (r *Runner) visit(ctx, stopping context.Context, targets []Target, do func(i int, h Host) error) []Entry {
+func (r *Runner) visit(ctx, stopping context.Context, targets []Target, do func(ctx context.Context, i int, h Host) error) []Entry {
 	entries := make([]Entry, len(targets))
 	r.part("visit", hostsOf(targets))
-	forEach(len(targets), maxConnections, func(i int) {
+	r.forEach(ctx, len(targets), maxConnections, func(ctx context.Context, i int) {
 		entries[i] = Entry{Target: targets[i], Action: None}
 		if stopping.Err() != nil {
 			entries[i].Outcome = Skipped
 			return
 		}
 		r.Events(Event{Host: targets[i].Host.Name, Step: "visit"})
-		if err := r.visitOne(ctx, targets[i], func(h Host) error { return do(i, h) }); err != nil {
+		if err := r.visitOne(ctx, targets[i], func(h Host) error { return do(ctx, i, h) }); err != nil {
 			entries[i] = entries[i].withOutcome(outcomeOf(host.AsProblem(err)))
 		}
 		r.Events(Event{Host: targets[i].Host.Name, Problem: entries[i].Problem})

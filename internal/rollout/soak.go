@@ -8,7 +8,6 @@ import (
 
 	"github.com/aoifleet/aoifleet/internal/host"
 	"github.com/aoifleet/aoifleet/internal/problem"
-	"github.com/aoifleet/aoifleet/internal/sleep"
 )
 
 // How often hosts are checked in a soak: often enough to find a failure early, and
@@ -36,12 +35,13 @@ func (a *apply) soak(ctx context.Context, wave int, hosts []int) {
 		return
 	}
 	a.Events(Event{Step: "soak", Wave: wave, Waves: a.plan.lastWave(), Lasts: a.plan.Policy.Soak, Hosts: a.hosts(hosts)})
-	end := time.Now().Add(a.plan.Policy.Soak)
+	now := func() time.Time { return a.scheduler().Now(ctx) }
+	end := now().Add(a.plan.Policy.Soak)
 	for {
-		last := !time.Now().Before(end)
+		last := !now().Before(end)
 		a.checkSoak(ctx, hosts, last)
 		hosts = slices.DeleteFunc(hosts, func(i int) bool { return !a.staysInSoak(i) })
-		if last || len(hosts) == 0 || !a.canContinue() || !sleep.For(a.stopping, min(soakInterval(a.plan.Policy.Soak), time.Until(end))) {
+		if last || len(hosts) == 0 || !a.canContinue() || !a.sleep(ctx, a.stopping, min(soakInterval(a.plan.Policy.Soak), end.Sub(now()))) {
 			return
 		}
 	}
@@ -70,11 +70,11 @@ func (a *apply) checkSoak(ctx context.Context, hosts []int, last bool) {
 	unhealthy := make([]*problem.Error, len(a.run.Results))
 	unreachable := make([]*problem.Error, len(a.run.Results))
 	replaced := make([]*problem.Error, len(a.run.Results))
-	forEach(len(hosts), max(a.plan.Policy.Parallel, maxConnections), func(n int) {
+	a.forEach(ctx, len(hosts), max(a.plan.Policy.Parallel, maxConnections), func(ctx context.Context, n int) {
 		i := hosts[n]
 		seen, err := a.observeInSoak(ctx, i, last)
 		if err == nil && mayPass(soakFinding(&a.run.Results[i], seen)) {
-			if !sleep.For(a.stopping, secondCheck) {
+			if !a.sleep(ctx, a.stopping, secondCheck) {
 				return
 			}
 			seen, err = a.observeInSoak(ctx, i, last)
@@ -106,7 +106,7 @@ func (a *apply) checkSoak(ctx context.Context, hosts []int, last bool) {
 			toUndo = append(toUndo, i)
 		}
 	}
-	a.inTurn(toUndo, nil, func(i int) {
+	a.inTurn(ctx, toUndo, nil, func(ctx context.Context, i int) {
 		a.gatherBeforeUndo(ctx, i)
 		a.undo(ctx, i, RolledBack, unhealthy[i])
 	})
@@ -120,7 +120,7 @@ func (a *apply) observeInSoak(ctx context.Context, i int, last bool) (*host.Obse
 		a.Events(Event{Host: target.Name, Step: "observe"})
 		look := a.observe(ctx, *target, a.run.Results[i].again(host.ObserveOptions{Saved: a.Saved, Command: true}))
 		a.Events(Event{Host: target.Name})
-		if look.Err == nil || !last || attempt == 3 || !sleep.For(a.stopping, firstPause<<attempt) {
+		if look.Err == nil || !last || attempt == 3 || !a.sleep(ctx, a.stopping, firstPause<<attempt) {
 			return look.Seen, look.Err
 		}
 	}

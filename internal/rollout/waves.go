@@ -106,7 +106,8 @@ func (p *Plan) withOneWave() *Plan {
 // of domains.
 type queue struct {
 	lines map[domain]*line
-	ready lines // those with a waiting host and room, by the turn of that host
+	all   []*line // of lines, in the order of their first hosts
+	ready lines   // those with a waiting host and room, by the turn of that host
 }
 
 // line is the waiting hosts of one domain.
@@ -127,11 +128,11 @@ func newQueue(hosts []int, domainOf func(i int) domain, held map[domain]int) *qu
 		l := q.lines[d]
 		if l == nil {
 			l = &line{domain: d, busy: held[d]}
-			q.lines[d] = l
+			q.lines[d], q.all = l, append(q.all, l)
 		}
 		l.hosts, l.turns = append(l.hosts, i), append(l.turns, turn)
 	}
-	for _, l := range q.lines {
+	for _, l := range q.all {
 		q.offer(l)
 	}
 	return q
@@ -169,7 +170,7 @@ func (q *queue) release(d domain) {
 // waiting returns the hosts that still wait.
 func (q *queue) waiting() []int {
 	var hosts []int
-	for _, l := range q.lines {
+	for _, l := range q.all {
 		hosts = append(hosts, l.hosts...)
 	}
 	return hosts

@@ -2,6 +2,7 @@ package rollout
 
 import (
 	"cmp"
+	"context"
 	"fmt"
 	"slices"
 	"time"
@@ -63,12 +64,12 @@ func (p Policy) openings(at time.Time) func(h *inventory.Host) inventory.Opening
 func Moment(t time.Time) string { return t.Format("Mon 2006-01-02 15:04 MST") }
 
 // outside ends host i as skipped if it may not begin now, and reports whether it did.
-func (a *apply) outside(i int) bool {
+func (a *apply) outside(ctx context.Context, i int) bool {
 	res, p := &a.run.Results[i], a.plan.Policy
 	if !res.isHeld() || p.IgnoreWindow != "" {
 		return false
 	}
-	if res.Window = p.Opening(time.Now(), res.Host.Labels); res.Window.Open {
+	if res.Window = p.Opening(a.scheduler().Now(ctx), res.Host.Labels); res.Window.Open {
 		return false
 	}
 	res.note("not started: outside its windows; it may begin " + Moment(res.Window.Next))
@@ -87,10 +88,10 @@ func (a *apply) noteRest(why string) {
 
 // endOutside ends all hosts that may not begin now: with many of them, one canary after another
 // would take the place of the one before.
-func (a *apply) endOutside() {
+func (a *apply) endOutside(ctx context.Context) {
 	for i := range a.run.Results {
 		if a.outcome(i) == "" {
-			a.outside(i)
+			a.outside(ctx, i)
 		}
 	}
 }
