@@ -108,7 +108,12 @@ type Certificate struct {
 	// A closure: fmt, slog, encoders and debug printers that walk unexported
 	// fields by reflection all stop at a function.
 	canonical func() []byte
+	digest    string // of Known; "": of canonical
 }
+
+// Known returns a certificate of which only what is public is known here, and the digest of
+// what is to be installed: it is read elsewhere. It has no Canonical.
+func Known(leaf Info, digest string) *Certificate { return &Certificate{Leaf: leaf, digest: digest} }
 
 // Canonical returns exactly what is to be installed: one line of base64 and no
 // newline. It holds the private key in the clear. The caller owns the slice.
@@ -121,6 +126,9 @@ func (c *Certificate) Canonical() []byte {
 
 // Digest returns the SHA-256 of Canonical in lower-case hex.
 func (c *Certificate) Digest() string {
+	if c.digest != "" {
+		return c.digest
+	}
 	sum := sha256.Sum256(c.Canonical())
 	return hex.EncodeToString(sum[:])
 }

@@ -120,17 +120,14 @@ func (v value) windowLabel(w *Window) []*yaml.Node {
 	if !ok {
 		return nil
 	}
-	name, want, cut := strings.Cut(s, "=")
-	match, err := compileGlob(want)
-	switch {
-	case !cut || name == "" || want == "":
-		v.fail("write it as label: site=london", "%s must be label=value", v.key)
+	switch err := w.matchLabel(s); {
+	case err == errLabel:
+		v.fail("write it as label: site=london", "%s %s", v.key, err)
 		return nil
 	case err != nil:
 		v.fail("", "%s: %s", v.key, err)
 		return nil
 	}
-	w.Label, w.name, w.value, w.match = s, name, want, match
 	return []*yaml.Node{v.node}
 }
 

@@ -52,36 +52,58 @@ type apply struct {
 // undone. When ctx is done connections are cut, and the hosts undo by themselves.
 func (r *Runner) Apply(ctx, stopping context.Context, plan *Plan) *Run {
 	n := len(plan.Entries)
-	a := &apply{
-		Runner: r, plan: plan, stopping: stopping, run: &Run{Results: make([]Result, n), Unaccepted: plan.Unaccepted},
-		staged: make([]bool, n), gathered: make([]bool, n), endOrder: make([]int, n), held: map[domain]int{},
-	}
+	a := r.newApply(stopping, plan)
 	a.budget = budget{limit: plan.Policy.MaxFailures.Of(n), countUnreachable: plan.Policy.CountUnreachable}
-	for i, e := range plan.Entries {
-		a.run.Results[i].Entry = e
+	for _, e := range plan.Entries {
 		if !plan.ignoreRefusals {
 			a.budget.add(e.Outcome, false) // it is in no wave
 		}
 	}
 	if !a.budget.spent() {
 		a.part(plan.staging(), a.hosts(plan.due()))
-		a.forEach(ctx, n, max(plan.Policy.Parallel, maxConnections), a.stage)
+		a.do(ctx, StageVerb, a.all())
 	}
 	if a.canContinue() {
 		a.checkCanary(ctx)
 	}
 	if unfinished := a.unfinished(); len(unfinished) > 0 {
 		a.part("recover", a.hosts(unfinished))
-		a.inTurn(ctx, unfinished, a.held, a.recoverFirst)
+		a.do(ctx, RecoverVerb, unfinished)
 	}
 	a.replaceCanary(ctx)
 	for wave := 0; wave < len(plan.Waves) && a.wave(ctx, wave); wave++ {
 	}
 	undone := a.undoAll(ctx)
-	a.forEach(ctx, n, maxConnections, a.discard)
+	a.do(ctx, DiscardVerb, a.all())
 	a.downloadAll(ctx)
 	a.skipRest(undone)
 	return a.run
+}
+
+func (r *Runner) newApply(stopping context.Context, plan *Plan) *apply {
+	n := len(plan.Entries)
+	a := &apply{
+		Runner: r, plan: plan, stopping: stopping, run: &Run{Results: make([]Result, n), Unaccepted: plan.Unaccepted},
+		staged: make([]bool, n), gathered: make([]bool, n), endOrder: make([]int, n), held: map[domain]int{},
+	}
+	for i, e := range plan.Entries {
+		a.run.Results[i].Entry = e
+	}
+	return a
+}
+
+// left returns the hosts that have not ended.
+func (a *apply) left() []int {
+	return slices.DeleteFunc(a.all(), func(i int) bool { return a.outcome(i) != "" })
+}
+
+// all returns all hosts.
+func (a *apply) all() []int {
+	list := make([]int, len(a.run.Results))
+	for i := range list {
+		list[i] = i
+	}
+	return list
 }
 
 // unfinished returns the hosts on which an interrupted run must be recovered first.
@@ -119,6 +141,9 @@ func (a *apply) inTurn(ctx context.Context, hosts []int, held map[domain]int, ta
 	s, done := a.scheduler(), []ended{}
 	for running := 0; ; running-- {
 		for ; running < a.plan.Policy.Parallel; running++ {
+			if a.Gate != nil && q.waits() {
+				a.Gate(ctx)
+			}
 			i, d, ok := q.next()
 			if !ok {
 				break
@@ -231,7 +256,7 @@ func (a *apply) wave(ctx context.Context, n int) bool {
 	}
 	hosts := wave.Hosts
 	a.Events(Event{Step: "wave", Wave: wave.Number, Waves: a.plan.lastWave(), Lasts: p.Soak, Hosts: a.hosts(hosts)})
-	a.inTurn(ctx, hosts, a.held, a.process)
+	a.do(ctx, ChangeVerb, hosts)
 	if a.canContinue() && a.canaryUnchanged(ctx, n) {
 		if a.replaceCanary(ctx); len(a.plan.Waves) == 0 {
 			return false
@@ -241,8 +266,9 @@ func (a *apply) wave(ctx context.Context, n int) bool {
 	if last || !a.canContinue() {
 		return false
 	}
-	if p.Soak > 0 {
-		a.soak(ctx, wave.Number, hosts)
+	if soaking := a.soaking(hosts); p.Soak > 0 && len(soaking) > 0 {
+		a.Events(Event{Step: "soak", Wave: wave.Number, Waves: a.plan.lastWave(), Lasts: p.Soak, Hosts: a.hosts(soaking)})
+		a.do(ctx, SoakVerb, soaking)
 	}
 	if !a.canContinue() {
 		return false
@@ -272,11 +298,11 @@ func (a *apply) canaryUnchanged(ctx context.Context, n int) bool {
 		}
 	}
 	if closed {
-		a.endOutside(ctx)
+		a.do(ctx, OutsideVerb, a.left())
 	}
 	if stops {
 		if closed {
-			a.noteRest("not started: the canary is outside its windows")
+			a.do(ctx, ClosedVerb, a.left())
 		}
 		a.mu.Lock()
 		defer a.mu.Unlock()

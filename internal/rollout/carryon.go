@@ -149,24 +149,22 @@ func (p *Plan) Proven() []int {
 // agent is restarted. If one of its hosts is no longer healthy the run stops.
 func (a *apply) checkCanary(ctx context.Context) {
 	hosts := a.plan.Proven()
-	a.forEach(ctx, len(hosts), maxConnections, func(ctx context.Context, n int) {
-		i := hosts[n]
-		look := a.lookAtCanary(ctx, i)
-		var outcome Outcome
-		var why *problem.Error
-		if e := (Entry{Target: a.run.Results[i].Target, Seen: look.Seen}); look.Err != nil {
-			outcome, why = outcomeOf(host.AsProblem(look.Err))
-		} else if reason := e.proofProblem(a.plan.Policy); reason != nil {
-			outcome, why = Refused, &problem.Error{Class: reason.Class, Message: "the canary of an earlier run: " + reason.Message, Hint: reason.Hint}
-		}
-		if why == nil || cancelled(look.Err) {
-			return
-		}
-		a.end(i, outcome, why)
+	a.do(ctx, CheckVerb, hosts)
+	if slices.ContainsFunc(hosts, func(i int) bool { o := a.outcome(i); return o == Refused || o == Unreachable }) {
 		a.mu.Lock()
 		defer a.mu.Unlock()
 		a.budget.canary = true
-	})
+	}
+}
+
+// checkProven checks host i, which an earlier run has changed, and ends it if it is unhealthy.
+func (a *apply) checkProven(ctx context.Context, i int) {
+	look := a.lookAtCanary(ctx, i)
+	if e := (Entry{Target: a.run.Results[i].Target, Seen: look.Seen}); look.Err != nil {
+		a.refuse(i, look.Err)
+	} else if reason := e.proofProblem(a.plan.Policy); reason != nil {
+		a.end(i, Refused, &problem.Error{Class: reason.Class, Message: "the canary of an earlier run: " + reason.Message, Hint: reason.Hint})
+	}
 }
 
 // lookAtCanary observes host i like a soak, once more if what it finds may pass.

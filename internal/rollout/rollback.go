@@ -164,7 +164,7 @@ func UndoID(run string) string { return run + "UNDO" }
 // undoAll undoes what this run has rotated, the newest first, if the budget has stopped
 // it and the policy wants that. It returns the number of hosts that it tried.
 func (a *apply) undoAll(ctx context.Context) int {
-	if !a.plan.Policy.UndoAll || !a.budget.spent() || a.DialUndo == nil {
+	if !a.plan.Policy.UndoAll || !a.budget.spent() || a.DialUndo == nil && a.Parts == nil {
 		return 0
 	}
 	var hosts []int
@@ -175,15 +175,18 @@ func (a *apply) undoAll(ctx context.Context) int {
 	}
 	slices.SortFunc(hosts, func(x, y int) int { return a.endOrder[y] - a.endOrder[x] })
 	a.part("undo", a.hosts(hosts))
-	a.inTurn(ctx, hosts, nil, func(ctx context.Context, i int) {
-		res := &a.run.Results[i]
-		if a.stopping.Err() != nil {
-			res.Notes = append(res.Notes, "not undone: the run was interrupted")
-			return
-		}
-		a.undo(ctx, i, Restored, nil)
-	})
+	a.do(ctx, UndoVerb, hosts)
 	return len(hosts)
+}
+
+// undoUnlessStopped undoes host i because the budget has stopped the run.
+func (a *apply) undoUnlessStopped(ctx context.Context, i int) {
+	if a.stopping.Err() != nil {
+		res := &a.run.Results[i]
+		res.Notes = append(res.Notes, "not undone: the run was interrupted")
+		return
+	}
+	a.undo(ctx, i, Restored, nil)
 }
 
 // undo restores on host i what this run has replaced there, by the same transaction as

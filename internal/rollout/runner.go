@@ -7,6 +7,7 @@ import (
 	"net"
 	"slices"
 	"sync"
+	"time"
 
 	"github.com/aoifleet/aoifleet/internal/diags"
 	"github.com/aoifleet/aoifleet/internal/host"
@@ -60,6 +61,13 @@ type Runner struct {
 	// Scheduler is how things are done at the same time, and how time passes; nil: goroutines, and
 	// the clock.
 	Scheduler Scheduler
+	// Parts does what Apply does on sets of hosts; nil: this process does.
+	Parts Parts
+	// Gate is called before the turn of a host begins, and waits while nothing new may start.
+	// It does not return why: see Apply's stopping. nil: turns begin at once.
+	Gate func(ctx context.Context)
+	// Watch is how hosts are watched in a soak, see apply.watch; nil: by this process.
+	Watch func(ctx, stopping context.Context, hosts []Result, end time.Time) (found []SoakFinding, over bool)
 
 	mu   sync.Mutex
 	open map[string]Host

@@ -25,26 +25,52 @@ func soakInterval(soak time.Duration) time.Duration {
 	return min(soak, max(shortestInterval, min(soak/30, longestInterval)))
 }
 
+// soaking returns those of hosts that a soak watches.
+func (a *apply) soaking(hosts []int) []int {
+	return slices.DeleteFunc(slices.Clone(hosts), func(i int) bool { return !a.needsSoak(i) })
+}
+
 // soak watches the rotated hosts of a wave for Policy.Soak. A host that turns unhealthy
 // is undone and counts as a failure. One whose certificate something else has replaced
 // counts too, and is left unchanged. The soak ends early when the budget is spent or
 // stopping is done; healthy hosts stay rotated.
-func (a *apply) soak(ctx context.Context, wave int, hosts []int) {
-	hosts = slices.DeleteFunc(slices.Clone(hosts), func(i int) bool { return !a.needsSoak(i) })
-	if len(hosts) == 0 {
-		return
-	}
-	a.Events(Event{Step: "soak", Wave: wave, Waves: a.plan.lastWave(), Lasts: a.plan.Policy.Soak, Hosts: a.hosts(hosts)})
-	now := func() time.Time { return a.scheduler().Now(ctx) }
-	end := now().Add(a.plan.Policy.Soak)
+func (a *apply) soak(ctx context.Context, hosts []int) {
+	end := a.scheduler().Now(ctx).Add(a.plan.Policy.Soak)
 	for {
-		last := !now().Before(end)
-		a.checkSoak(ctx, hosts, last)
+		found, over := a.watch(ctx, hosts, end)
+		a.endSoaked(ctx, found)
 		hosts = slices.DeleteFunc(hosts, func(i int) bool { return !a.staysInSoak(i) })
-		if last || len(hosts) == 0 || !a.canContinue() || !a.sleep(ctx, a.stopping, min(soakInterval(a.plan.Policy.Soak), end.Sub(now()))) {
+		if over || len(hosts) == 0 || !a.nextCheck(ctx, end) {
 			return
 		}
 	}
+}
+
+// watch checks hosts until one of them is not well, until the end of the soak, and then over is
+// true, or until nothing more may start.
+func (a *apply) watch(ctx context.Context, hosts []int, end time.Time) (found []SoakFinding, over bool) {
+	if a.Watch != nil {
+		list := make([]Result, len(hosts))
+		for n, i := range hosts {
+			list[n] = a.run.Results[i]
+		}
+		found, over = a.Watch(ctx, a.stopping, list, end)
+		for n := range found {
+			found[n].Host = hosts[found[n].Host]
+		}
+		return found, over
+	}
+	for {
+		over = !a.scheduler().Now(ctx).Before(end)
+		if found = a.checkSoak(ctx, hosts, over); over || len(found) > 0 || !a.nextCheck(ctx, end) {
+			return found, over
+		}
+	}
+}
+
+// nextCheck waits for the next check of a soak, and reports whether there is one.
+func (a *apply) nextCheck(ctx context.Context, end time.Time) bool {
+	return a.canContinue() && a.sleep(ctx, a.stopping, min(soakInterval(a.plan.Policy.Soak), end.Sub(a.scheduler().Now(ctx))))
 }
 
 // needsSoak reports whether host i was rotated and its agent started.
@@ -63,15 +89,21 @@ func (a *apply) staysInSoak(i int) bool {
 	return o.HasNew()
 }
 
-// checkSoak checks hosts once, many at once, and undoes those that are unhealthy, each
-// in its turn. A certificate that something else has replaced is not undone: it is not
-// this run's change. A host that does not answer fails only in the last check.
-func (a *apply) checkSoak(ctx context.Context, hosts []int, last bool) {
-	unhealthy := make([]*problem.Error, len(a.run.Results))
-	unreachable := make([]*problem.Error, len(a.run.Results))
-	replaced := make([]*problem.Error, len(a.run.Results))
+// SoakFinding is what a soak has found on a host. Exactly one of the problems is set.
+type SoakFinding struct {
+	Host        int            // its index
+	Unhealthy   *problem.Error `json:",omitempty"`
+	Unreachable *problem.Error `json:",omitempty"` // it did not answer, at the end
+	Replaced    *problem.Error `json:",omitempty"` // by something else than this run
+}
+
+// checkSoak checks hosts once, many at once, and returns those that are not well, in their order.
+// A host that does not answer fails only in the last check.
+func (a *apply) checkSoak(ctx context.Context, hosts []int, last bool) []SoakFinding {
+	all := make([]SoakFinding, len(hosts))
 	a.forEach(ctx, len(hosts), max(a.plan.Policy.Parallel, maxConnections), func(ctx context.Context, n int) {
-		i := hosts[n]
+		i, f := hosts[n], &all[n]
+		f.Host = i
 		seen, err := a.observeInSoak(ctx, i, last)
 		if err == nil && mayPass(soakFinding(&a.run.Results[i], seen)) {
 			if !a.sleep(ctx, a.stopping, secondCheck) {
@@ -81,29 +113,35 @@ func (a *apply) checkSoak(ctx context.Context, hosts []int, last bool) {
 		}
 		switch {
 		case err != nil && !cancelled(err) && last:
-			unreachable[i] = host.AsProblem(err)
+			f.Unreachable = host.AsProblem(err)
 		case err == nil:
-			if replaced[i] = replacedProblem(a.RunID, &a.run.Results[i], seen); replaced[i] == nil && last {
-				replaced[i] = a.otherVersion(ctx, i)
+			if f.Replaced = replacedProblem(a.RunID, &a.run.Results[i], seen); f.Replaced == nil && last {
+				f.Replaced = a.otherVersion(ctx, i)
 			}
-			if replaced[i] == nil {
-				unhealthy[i] = soakProblem(&a.run.Results[i], seen)
+			if f.Replaced == nil {
+				f.Unhealthy = soakProblem(&a.run.Results[i], seen)
 			}
 		}
 	})
+	return slices.DeleteFunc(all, func(f SoakFinding) bool { return f.Unhealthy == nil && f.Unreachable == nil && f.Replaced == nil })
+}
+
+// endSoaked ends the hosts that are not well, and undoes those that are unhealthy, each in its
+// turn. A certificate that something else has replaced is not undone: it is not this run's change.
+func (a *apply) endSoaked(ctx context.Context, found []SoakFinding) {
 	var toUndo []int
-	for _, i := range hosts {
-		if unreachable[i] != nil && a.stopping.Err() == nil {
+	unhealthy := map[int]*problem.Error{}
+	for _, f := range found {
+		switch i := f.Host; {
+		case f.Unreachable != nil && a.stopping.Err() == nil:
 			res := &a.run.Results[i]
 			res.Notes = append(res.Notes, string(res.Outcome)+", confirmed and healthy, but it could not be checked at the end of the soak")
 			res.Confirmed = true
-			a.end(i, Unknown, unreachable[i])
-		}
-		if replaced[i] != nil {
-			a.end(i, Failed, replaced[i])
-		}
-		if unhealthy[i] != nil {
-			toUndo = append(toUndo, i)
+			a.end(i, Unknown, f.Unreachable)
+		case f.Replaced != nil:
+			a.end(i, Failed, f.Replaced)
+		case f.Unhealthy != nil:
+			toUndo, unhealthy[i] = append(toUndo, i), f.Unhealthy
 		}
 	}
 	a.inTurn(ctx, toUndo, nil, func(ctx context.Context, i int) {

@@ -160,6 +160,9 @@ func (q *queue) next() (i int, d domain, ok bool) {
 	return i, l.domain, true
 }
 
+// waits reports whether a host may start now.
+func (q *queue) waits() bool { return len(q.ready) > 0 }
+
 // release gives back the place of a host of the domain.
 func (q *queue) release(d domain) {
 	l := q.lines[d]

@@ -77,23 +77,9 @@ func (a *apply) outside(ctx context.Context, i int) bool {
 	return true
 }
 
-// noteRest notes why the hosts that have not ended are skipped.
-func (a *apply) noteRest(why string) {
-	for i := range a.run.Results {
-		if a.outcome(i) == "" {
-			a.run.Results[i].note(why)
-		}
-	}
-}
-
-// endOutside ends all hosts that may not begin now: with many of them, one canary after another
-// would take the place of the one before.
-func (a *apply) endOutside(ctx context.Context) {
-	for i := range a.run.Results {
-		if a.outcome(i) == "" {
-			a.outside(ctx, i)
-		}
-	}
+// noteClosed notes why host i, which has not ended, is skipped.
+func (a *apply) noteClosed(i int) {
+	a.run.Results[i].note("not started: the canary is outside its windows")
 }
 
 // BeforeWindow returns the warning about hosts whose live certificate ends before they may begin
