@@ -66,7 +66,7 @@ func (r *Runner) Apply(ctx, stopping context.Context, plan *Plan) *Run {
 	if a.canContinue() {
 		a.checkCanary(ctx)
 	}
-	if unfinished := a.unfinished(); len(unfinished) > 0 {
+	if unfinished := a.unfinished(); len(unfinished) > 0 && a.canContinue() {
 		a.part("recover", a.hosts(unfinished))
 		a.do(ctx, RecoverVerb, unfinished)
 	}

@@ -232,7 +232,13 @@ func (s *sim) rotate(id string, p Policy, interrupt bool) {
 	for n, w := range s.plan.Waves {
 		s.log("wave", n+1, w)
 	}
-	run := r.Apply(ctx, stopping, s.plan)
+	var run *Run
+	if s.plan.fixedWaves && s.rnd.IntN(2) == 0 {
+		s.log("in parts")
+		run = applyInParts(s.t, r, ctx, stopping, s.plan, 1+s.rnd.IntN(8))
+	} else {
+		run = r.Apply(ctx, stopping, s.plan)
+	}
 	r.Close()
 	s.check(run, ctx.Err() != nil)
 }
