@@ -1,0 +1,218 @@
+// Package protocol has what the programs of the engine say to each other through the server: the
+// names of queues, workflows, signals and queries, and the data that they carry. None of it holds a
+// secret: no bytes of a certificate, no key, no password.
+package protocol
+
+import (
+	"fmt"
+	"time"
+
+	"github.com/aoifleet/aoifleet/internal/host"
+	"github.com/aoifleet/aoifleet/internal/problem"
+	"github.com/aoifleet/aoifleet/internal/rollout"
+)
+
+// Version is the version of workflows and data. A worker refuses requests of another one, and a
+// control worker has a queue of its own version, so that it never continues a run of another. Raise
+// it when a recorded history can no longer be replayed.
+const Version = 1
+
+// RolloutID is the ID of the workflow of a rollout: one at a time in a namespace, which is a fleet.
+const RolloutID = "aoifleet-rollout"
+
+// PartID returns the ID of a part's workflow; parts are counted from 0.
+func PartID(run string, part int) string { return fmt.Sprintf("aoifleet-%s-part-%03d", run, part) }
+
+// SurveyID returns the ID of a survey's workflow.
+func SurveyID(run string, n int) string { return fmt.Sprintf("aoifleet-%s-survey-%03d", run, n) }
+
+// ControlQueue is the task queue of the workflows.
+func ControlQueue() string { return fmt.Sprintf("aoifleet-control-%d", Version) }
+
+// SiteQueue returns the task queue of the workers of a site.
+func SiteQueue(site string) string { return "aoifleet-site-" + site }
+
+// The workflows.
+const (
+	Rollout = "Rollout" // RolloutInput → RolloutResult
+	Part    = "Part"    // PartInput → nothing: see ResultsQuery
+	Survey  = "Survey"  // SurveyInput → []LookData
+)
+
+// The signals.
+const (
+	PartSignal    = "part"    // to a rollout, from the client: PartData, one for each part
+	StopSignal    = "stop"    // to a rollout, and from it to its parts: what is in flight is finished or undone
+	PauseSignal   = "pause"   // to a rollout, and from it to its parts: nothing new starts
+	ResumeSignal  = "resume"  // ends a pause
+	ApproveSignal = "approve" // to a rollout that asks whether to continue after a wave: int, the wave
+	CommandSignal = "command" // to a part: Command
+	GoOnSignal    = "goon"    // to a part, the answer to Ended: nothing
+	SpentSignal   = "spent"   // to a part: the failure budget is spent
+	EndSignal     = "end"     // to a part: the run is over
+	EndedSignal   = "ended"   // to a rollout, from a part: Ended
+	DoneSignal    = "done"    // to a rollout, from a part: Done
+)
+
+// The queries.
+const (
+	StateQuery   = "state"   // of a rollout → RolloutState
+	StatesQuery  = "states"  // of a part → []HostState of the hosts that have ended
+	ResultsQuery = "results" // of a part, with from int → at most ResultsPage []rollout.ResultData
+)
+
+// The most of something in one message. A payload is at most 2 MiB (BlobSizeLimitError of the
+// server); a result takes some kilobytes before it is compressed.
+const (
+	MaxPart     = 500 // hosts; more only if they are one failure domain, see rollout.MaxPart
+	MaxMany     = 100 // hosts of one ObserveMany or SoakMany
+	ResultsPage = 100
+)
+
+// Run names a run to the hosts, and who began it.
+type Run struct {
+	ID    string `json:"id"`
+	Owner string `json:"owner"`
+	Tool  string `json:"tool"` // version of the program
+}
+
+// RolloutInput starts a rollout. Its hosts follow by PartSignal.
+type RolloutInput struct {
+	Version    int            `json:"version"`
+	Run        Run            `json:"run"`
+	PlanID     string         `json:"plan_id"`
+	Policy     rollout.Policy `json:"policy"`
+	Hosts      int            `json:"hosts"`
+	Parts      int            `json:"parts"`
+	Unaccepted bool           `json:"unaccepted,omitempty"`
+}
+
+// PartData is the hosts of one part.
+type PartData struct {
+	Number  int                 `json:"number"` // counted from 0
+	Entries []rollout.EntryData `json:"entries"`
+}
+
+// PartInput starts a part.
+type PartInput struct {
+	Version int            `json:"version"`
+	Run     Run            `json:"run"`
+	Policy  rollout.Policy `json:"policy"`
+	PartData
+}
+
+// Command is one verb for hosts of a part.
+type Command struct {
+	Number   int          `json:"number"` // counted from 1, in the whole run
+	Verb     rollout.Verb `json:"verb"`
+	Hosts    []int        `json:"hosts"`    // indexes in the part
+	Parallel int          `json:"parallel"` // restarts at once
+}
+
+// HostState is the state of a host of a part.
+type HostState struct {
+	Host int `json:"host"` // index in the part
+	rollout.State
+}
+
+// Ended is an outcome that counts for the failure budget. The part starts nothing new until it is
+// answered.
+type Ended struct {
+	Part int `json:"part"`
+	HostState
+}
+
+// Done is the end of a command, with the states that have changed since the one before.
+type Done struct {
+	Part   int         `json:"part"`
+	Number int         `json:"number"`
+	States []HostState `json:"states"`
+}
+
+// RolloutResult is how a rollout has ended.
+type RolloutResult struct {
+	Stopped     bool           `json:"stopped,omitempty"`
+	Interrupted bool           `json:"interrupted,omitempty"`
+	Ended       bool           `json:"ended,omitempty"`
+	Problem     *problem.Error `json:"problem,omitempty"` // nothing was begun
+}
+
+// RolloutState is where a rollout stands.
+type RolloutState struct {
+	Run      Run                     `json:"run"`
+	PlanID   string                  `json:"plan_id"`
+	Started  time.Time               `json:"started"`
+	Hosts    int                     `json:"hosts"`
+	Parts    int                     `json:"parts"` // those that have been started
+	Step     string                  `json:"step"`  // as in rollout.Event without a host: stage, wave, soak, …
+	Wave     int                     `json:"wave"`
+	Waves    int                     `json:"waves"`
+	Lasts    time.Duration           `json:"lasts"` // of a soak
+	Paused   bool                    `json:"paused"`
+	Stopping bool                    `json:"stopping"`
+	Asks     int                     `json:"asks"`             // the wave after which it waits for ApproveSignal; 0: it does not
+	Totals   map[rollout.Outcome]int `json:"totals"`           // of the hosts that have ended, as far as the rollout knows
+	Result   *RolloutResult          `json:"result,omitempty"` // it is over
+}
+
+// SurveyInput starts a survey of at most MaxPart hosts.
+type SurveyInput struct {
+	Version int                `json:"version"`
+	Run     Run                `json:"run"`
+	Hosts   []rollout.HostData `json:"hosts"`
+}
+
+// LookData is a rollout.Look as data.
+type LookData struct {
+	Seen    *host.Observation `json:"seen,omitempty"`
+	Problem *problem.Error    `json:"problem,omitempty"`
+}
+
+// The activities of a site's workers.
+const (
+	ObserveMany = "ObserveMany" // ManyHosts → []LookData
+	Observe     = "Observe"     // OneHost → LookData
+	Stage       = "Stage"       // OneHost → Answer; may be repeated
+	Rotate      = "Rotate"      // OneHost → host.Report; never repeated
+	Recover     = "Recover"     // OneHost → host.Report; may be repeated
+	Discard     = "Discard"     // OneHost → Answer; may be repeated
+	SoakMany    = "SoakMany"    // SoakHosts → Soaked; may be repeated
+)
+
+// OneHost asks for something on one host. Which fields are needed depends on the activity.
+type OneHost struct {
+	Version int                 `json:"version"`
+	Run     Run                 `json:"run"` // of an undo: with its own ID
+	Host    rollout.HostData    `json:"host"`
+	Unit    string              `json:"unit"`             // its own name, if the inventory has an alias
+	Digest  string              `json:"digest,omitempty"` // of the certificate's file to stage
+	Options host.ObserveOptions `json:"options,omitzero"`
+	Change  *host.Change        `json:"change,omitempty"`
+}
+
+// ManyHosts asks for observations of hosts of one site.
+type ManyHosts struct {
+	Version int                `json:"version"`
+	Run     Run                `json:"run"`
+	Hosts   []rollout.HostData `json:"hosts"`
+}
+
+// SoakHosts asks to watch hosts of one site until the end of a soak, or until one is not well.
+type SoakHosts struct {
+	Version int                  `json:"version"`
+	Run     Run                  `json:"run"`
+	Policy  rollout.Policy       `json:"policy"`
+	Hosts   []rollout.ResultData `json:"hosts"`
+	End     time.Time            `json:"end"`
+}
+
+// Soaked is what a soak has found.
+type Soaked struct {
+	Found []rollout.SoakFinding `json:"found"` // by indexes of SoakHosts.Hosts
+	Over  bool                  `json:"over"`
+}
+
+// Answer is the answer of an activity that returns nothing else.
+type Answer struct {
+	Problem *problem.Error `json:"problem,omitempty"`
+}
