@@ -1,0 +1,80 @@
+// aoifleet-engine runs rollouts of aoifleet on a Temporal server: the control worker, the workers
+// at the sites, and a server for a first look.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"strings"
+	"syscall"
+
+	"github.com/spf13/cobra"
+
+	"github.com/aoifleet/aoifleet/internal/display"
+	"github.com/aoifleet/aoifleet/internal/problem"
+)
+
+// version is set by the Makefile: -ldflags -X main.version=….
+var version = "dev"
+
+// process is the environment of the program; nothing below main uses it directly.
+type process struct {
+	stdin          io.Reader
+	stdout, stderr io.Writer
+	getenv         func(string) string
+}
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	context.AfterFunc(ctx, stop) // a second signal ends the program at once
+	os.Exit(run(ctx, process{stdin: os.Stdin, stdout: os.Stdout, stderr: os.Stderr, getenv: os.Getenv}, os.Args[1:]))
+}
+
+// run is the program: it returns the exit code.
+func run(ctx context.Context, p process, args []string) int {
+	root := &cobra.Command{
+		Use:           "aoifleet-engine",
+		Short:         "Run the rollouts of aoifleet on a Temporal server",
+		Version:       version,
+		SilenceErrors: true,
+		SilenceUsage:  true,
+		Args:          cobra.NoArgs,
+		RunE:          func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+	}
+	root.SetVersionTemplate("aoifleet-engine " + version + "\n")
+	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usage("%s", err) })
+	root.AddCommand(controlCommand(p), workerCommand(p), devCommand(p), keyCommand(p), talkCommand(p))
+	root.SetArgs(args)
+	root.SetIn(p.stdin)
+	root.SetOut(p.stdout)
+	root.SetErr(p.stderr)
+	return p.end(root.ExecuteContext(ctx))
+}
+
+// end prints an error and its hint, and returns the exit code.
+func (p process) end(err error) int {
+	why := problem.As(err)
+	switch {
+	case err == nil:
+		return problem.ExitOK
+	case errors.Is(err, context.Canceled):
+		return problem.ExitInterrupted
+	case why == nil:
+		why = problem.New(problem.Internal, "", "%s", err)
+	}
+	fmt.Fprintf(p.stderr, "error: %s\n", strings.ReplaceAll(display.MaskLines(why.Message), "\n", "\n       "))
+	if why.Hint != "" {
+		fmt.Fprintf(p.stderr, "hint: %s\n", display.MaskLines(why.Hint))
+	}
+	return why.Class.ExitCode()
+}
+
+// usage returns an error in the command line.
+func usage(format string, args ...any) error {
+	return problem.New(problem.Usage, "aoifleet-engine --help", format, args...)
+}
