@@ -52,6 +52,7 @@ const (
 	EndSignal     = "end"     // to a part: the run is over
 	EndedSignal   = "ended"   // to a rollout, from a part: Ended
 	DoneSignal    = "done"    // to a rollout, from a part: Done
+	TurnSignal    = "turn"    // to a rollout, from a part that must restart agents in a soak: Turn; and its answer: nothing
 )
 
 // The queries.
@@ -122,6 +123,12 @@ type Ended struct {
 	HostState
 }
 
+// Turn asks for the right to restart agents in a soak, or gives it back.
+type Turn struct {
+	Part int  `json:"part"`
+	Over bool `json:"over,omitempty"`
+}
+
 // Done is the end of a command, with the states that have changed since the one before.
 type Done struct {
 	Part   int         `json:"part"`
@@ -168,7 +175,14 @@ type LookData struct {
 	Problem *problem.Error    `json:"problem,omitempty"`
 }
 
-// The activities of a site's workers.
+// How long the activities of a site are waited for.
+const (
+	Heartbeat = 30 * time.Second // without a sign of life from an activity its worker is lost
+	Beat      = 10 * time.Second // between two signs of life
+	Start     = time.Minute      // until a worker of the site must have begun one
+)
+
+// The activities of a site's workers. Each gives a sign of life every Beat.
 const (
 	ObserveMany = "ObserveMany" // ManyHosts → []LookData
 	Observe     = "Observe"     // OneHost → LookData
