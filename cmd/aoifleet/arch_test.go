@@ -49,7 +49,7 @@ var allowed = map[string][]string{
 	"newcert":       {"azurecloud", "certificate", "inventory", "problem"},
 	"certsource":    {"azure", "azurecloud", "certificate", "inventory", "rollout", "secret"},
 	"verify":        {"azure", "azurecloud", "certificate", "host", "inventory", "remote", "rollout"},
-	"fleet":         {"azurecloud", "certsource", "configuration", "diags", "doctor", "host", "inventory", "journal", "notify", "planfile", "remote", "rollout", "secret", "secretsource", "sshconfig", "verify"},
+	"fleet":         {"azurecloud", "certificate", "certsource", "configuration", "diags", "doctor", "host", "inventory", "journal", "notify", "planfile", "remote", "rollout", "secret", "secretsource", "sshconfig", "verify"},
 	"progress":      {"inventory", "report", "rollout"},
 	"renew":         {"azure", "azurecloud", "certificate", "certsource", "fleet", "host", "inventory", "newcert", "rollout", "verify"},
 	"report":        {"azure", "certificate", "certsource", "configuration", "doctor", "fleet", "host", "inventory", "journal", "newcert", "planfile", "remote", "renew", "rollout", "verify"},

@@ -1,8 +1,11 @@
 package rollout
 
 import (
+	"reflect"
 	"slices"
+	"strings"
 	"time"
+	"unicode"
 
 	"github.com/aoifleet/aoifleet/internal/certificate"
 	"github.com/aoifleet/aoifleet/internal/host"
@@ -36,6 +39,45 @@ func DataOf(h *inventory.Host) HostData {
 // Host returns a host with these settings alone.
 func (d HostData) Host() *inventory.Host {
 	return &inventory.Host{Name: d.Name, Address: d.Address, Group: d.Group, Labels: d.Labels, Agent: d.Agent, Health: d.Health, Backups: d.Backups, Helper: d.Helper}
+}
+
+// Difference names the first setting that is another one in other, with the key of the inventory,
+// such as health.window; "": there is none.
+func (d HostData) Difference(other HostData) string {
+	return difference("", reflect.ValueOf(d), reflect.ValueOf(other))
+}
+
+func difference(name string, a, b reflect.Value) string {
+	switch a.Kind() {
+	case reflect.Struct:
+		for i := range a.NumField() {
+			key := strings.TrimPrefix(name+"."+inventoryKey(a.Type().Field(i).Name), ".")
+			if found := difference(key, a.Field(i), b.Field(i)); found != "" {
+				return found
+			}
+		}
+		return ""
+	case reflect.Slice, reflect.Map: // JSON does not tell an empty one from none
+		if a.Len()+b.Len() == 0 {
+			return ""
+		}
+	}
+	if !reflect.DeepEqual(a.Interface(), b.Interface()) {
+		return name
+	}
+	return ""
+}
+
+// inventoryKey returns the inventory's key of a field: deny_default of DenyDefault.
+func inventoryKey(field string) string {
+	var b strings.Builder
+	for i, r := range field {
+		if unicode.IsUpper(r) && i > 0 {
+			b.WriteByte('_')
+		}
+		b.WriteRune(unicode.ToLower(r))
+	}
+	return b.String()
 }
 
 // CertificateData is what is public of a certificate, and the digest of the file to install.

@@ -112,6 +112,43 @@ func TestDataHoldsNoSecret(t *testing.T) {
 	}
 }
 
+// Whichever setting of a host is another one, it is named as in the inventory.
+func TestDifference(t *testing.T) {
+	same := filled[HostData]()
+	if key := same.Difference(filled[HostData]()); key != "" {
+		t.Error(key)
+	}
+	if key := (HostData{Labels: map[string]string{}, Health: inventory.Health{Deny: []string{}}}).Difference(HostData{}); key != "" {
+		t.Error("an empty list is none, but: " + key)
+	}
+	var keys []string
+	for _, n := range leaves(reflect.TypeFor[HostData]()) {
+		other := filled[HostData]()
+		field := reflect.ValueOf(&other).Elem().FieldByIndex(n)
+		field.SetZero()
+		keys = append(keys, same.Difference(other))
+	}
+	want := "name address group labels agent.unit agent.package agent.config agent.log agent.provider agent.certificate_path agent.configuration agent.when_stopped " +
+		"health.window health.timeout health.expect health.deny health.deny_default health.command health.diagnostics health.confirm_timeout health.proof_timeout backups.keep backups.max_age helper"
+	if got := strings.Join(keys, " "); got != want {
+		t.Error(got)
+	}
+}
+
+// leaves returns the indexes of the fields of a struct that are no structs.
+func leaves(s reflect.Type) (list [][]int) {
+	for _, f := range reflect.VisibleFields(s) {
+		if f.Type.Kind() != reflect.Struct {
+			list = append(list, f.Index)
+			continue
+		}
+		for _, inner := range leaves(f.Type) {
+			list = append(list, append(slices.Clone(f.Index), inner...))
+		}
+	}
+	return list
+}
+
 // Parts are small, and a failure domain is never divided.
 func TestDivide(t *testing.T) {
 	entry := func(site string) Entry {
