@@ -53,7 +53,7 @@ type apply struct {
 func (r *Runner) Apply(ctx, stopping context.Context, plan *Plan) *Run {
 	n := len(plan.Entries)
 	a := r.newApply(stopping, plan)
-	a.budget = budget{limit: plan.Policy.MaxFailures.Of(n), countUnreachable: plan.Policy.CountUnreachable}
+	a.budget.limit = plan.Policy.MaxFailures.Of(n)
 	for _, e := range plan.Entries {
 		if !plan.ignoreRefusals {
 			a.budget.add(e.Outcome, false) // it is in no wave
@@ -85,6 +85,7 @@ func (r *Runner) newApply(stopping context.Context, plan *Plan) *apply {
 	a := &apply{
 		Runner: r, plan: plan, stopping: stopping, run: &Run{Results: make([]Result, n), Unaccepted: plan.Unaccepted},
 		staged: make([]bool, n), gathered: make([]bool, n), endOrder: make([]int, n), held: map[domain]int{},
+		budget: budget{counts: plan.Policy.Counts},
 	}
 	for i, e := range plan.Entries {
 		a.run.Results[i].Entry = e

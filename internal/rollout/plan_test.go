@@ -237,7 +237,7 @@ func TestBudget(t *testing.T) {
 		{"beyond", 1, true, []Outcome{Failed, Failed}, true},
 	}
 	for _, tt := range tests {
-		b := budget{limit: tt.limit, countUnreachable: tt.count}
+		b := budget{limit: tt.limit, counts: Policy{Rollout: inventory.Rollout{CountUnreachable: tt.count}}.Counts}
 		for _, o := range tt.ended {
 			b.add(o, false)
 		}
@@ -246,7 +246,7 @@ func TestBudget(t *testing.T) {
 		}
 	}
 	for o, spent := range map[Outcome]bool{Rotated: false, Refused: false, Unreachable: false, RolledBack: true, Failed: true, Unknown: true} {
-		b := budget{limit: 9}
+		b := budget{limit: 9, counts: Policy{}.Counts}
 		if b.add(o, true); b.spent() != spent {
 			t.Errorf("a canary that is %s: spent %v", o, b.spent())
 		}

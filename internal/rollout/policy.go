@@ -114,10 +114,19 @@ func (p *Plan) Limit() Limit {
 // budget is the failure budget. When limit hosts have failed it is spent, and the run
 // starts nothing more.
 type budget struct {
-	limit            int
-	countUnreachable bool
-	failed           int
-	canary           bool // a canary is not healthy with the new certificate, or none was changed
+	limit  int
+	counts func(Outcome) bool
+	failed int
+	canary bool // a canary is not healthy with the new certificate, or none was changed
+}
+
+// Counts reports whether a host with this outcome counts for the failure budget.
+func (p Policy) Counts(o Outcome) bool {
+	switch o {
+	case Failed, Unknown, RolledBack, Refused:
+		return true
+	}
+	return o == Unreachable && p.CountUnreachable
 }
 
 // add counts the outcome of a host. A canary that fails after a change spends the
@@ -126,13 +135,8 @@ func (b *budget) add(o Outcome, canary bool) {
 	if canary && (o == Failed || o == Unknown || o == RolledBack) {
 		b.canary = true
 	}
-	switch o {
-	case Failed, Unknown, RolledBack, Refused:
+	if b.counts(o) {
 		b.failed++
-	case Unreachable:
-		if b.countUnreachable {
-			b.failed++
-		}
 	}
 }
 

@@ -154,7 +154,7 @@ func (a *apply) runRecovery(ctx context.Context, h Host, i int) *host.Report {
 	onStep := func(name string) { a.Events(step(res.Host, name)) }
 	onStep("recover") // before anything happens, so that the journal has it
 	report := h.Recover(ctx, onStep)
-	for pause := firstPause; (report.Ending == host.Lost || report.Ending == host.Unsent) && a.sleep(ctx, waiting, pause); pause = min(2*pause, longestPause) {
+	for pause := firstPause; (report.Ending == host.Lost || report.Ending == host.Unsent) && a.sleep(ctx, waiting, pause); pause = a.longer(pause) {
 		onStep("reconnect")
 		again, err := a.Dial(waiting, res.hostByUnitName())
 		if err != nil {
@@ -205,6 +205,11 @@ const (
 	longestPause = 10 * time.Second
 )
 
+// longer returns the next pause after a pause.
+func (r *Runner) longer(pause time.Duration) time.Duration {
+	return min(2*pause, cmp.Or(r.LongestPause, longestPause))
+}
+
 // unit returns the agent's unit as it was observed, else a zero Unit.
 func (e Entry) unit() host.Unit {
 	if e.Seen == nil {
@@ -227,7 +232,7 @@ func (a *apply) resolveLost(ctx context.Context, i int, why *problem.Error) {
 	defer cancel()
 	a.Events(Event{Host: res.Host.Name, Step: "reconnect"})
 	var last string
-	for pause := firstPause; ; pause = min(2*pause, longestPause) {
+	for pause := firstPause; ; pause = a.longer(pause) {
 		outcome, report := a.askHost(ctx, i)
 		if outcome != "" {
 			res.Notes = append(res.Notes, "contact was lost during the change; the host reported this outcome later")

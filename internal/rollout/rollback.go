@@ -224,7 +224,7 @@ func (a *apply) rollBack(ctx context.Context, res *Result) Result {
 			a.Events(e)
 		}
 	}
-	r := &Runner{Dial: a.DialUndo, Events: events, RunID: UndoID(a.RunID), Saved: a.RunID, Scheduler: a.scheduler()}
+	r := &Runner{Dial: a.DialUndo, Events: events, RunID: UndoID(a.RunID), Saved: a.RunID, Scheduler: a.scheduler(), LongestPause: a.LongestPause}
 	defer r.Close()
 	target := Target{Host: res.Host}
 	r.Events(Event{Host: res.Host.Name, Step: "undo"})
@@ -248,7 +248,7 @@ func (a *apply) rollBack(ctx context.Context, res *Result) Result {
 		e = e.withOutcome(Unreachable, &problem.Error{Class: problem.Unreachable, Message: "the connection was cut"})
 	}
 	u := &apply{Runner: r, plan: &Plan{Entries: []Entry{e}, Policy: a.plan.Policy}, stopping: ctx,
-		run: &Run{Results: []Result{{Entry: e}}}, staged: make([]bool, 1), gathered: make([]bool, 1), endOrder: make([]int, 1)}
+		run: &Run{Results: []Result{{Entry: e}}}, staged: make([]bool, 1), gathered: make([]bool, 1), endOrder: make([]int, 1), budget: budget{counts: a.plan.Policy.Counts}}
 	if e.Outcome == "" {
 		u.rotate(ctx, 0)
 	}

@@ -61,6 +61,8 @@ type Runner struct {
 	// Scheduler is how things are done at the same time, and how time passes; nil: goroutines, and
 	// the clock.
 	Scheduler Scheduler
+	// LongestPause is the longest time between two attempts to reach a host again; 0: longestPause.
+	LongestPause time.Duration
 	// Parts does what Apply does on sets of hosts; nil: this process does.
 	Parts Parts
 	// Gate is called before the turn of a host begins, and waits while nothing new may start.
