@@ -35,7 +35,7 @@ func SiteQueue(site string) string { return "aoifleet-site-" + site }
 // The workflows.
 const (
 	Rollout = "Rollout" // RolloutInput → RolloutResult
-	Part    = "Part"    // PartInput → nothing: see ResultsQuery
+	Part    = "Part"    // PartInput → nothing: see ResultsQuery. A host without an outcome was skipped
 	Survey  = "Survey"  // SurveyInput → []LookData
 )
 
@@ -142,6 +142,15 @@ type RolloutResult struct {
 	Interrupted bool           `json:"interrupted,omitempty"`
 	Ended       bool           `json:"ended,omitempty"`
 	Problem     *problem.Error `json:"problem,omitempty"` // nothing was begun
+	Lost        []LostPart     `json:"lost,omitempty"`
+}
+
+// LostPart is a part that was ended from outside, and the hosts, by their indexes in the plan, that
+// are unknown for that reason. The results that it still has do not say so.
+type LostPart struct {
+	Part    int            `json:"part"`
+	Hosts   []int          `json:"hosts,omitempty"`
+	Problem *problem.Error `json:"problem"`
 }
 
 // RolloutState is where a rollout stands.
@@ -229,4 +238,5 @@ type Soaked struct {
 // Answer is the answer of an activity that returns nothing else.
 type Answer struct {
 	Problem *problem.Error `json:"problem,omitempty"`
+	Unsent  bool           `json:"unsent,omitempty"` // the host was not reached: nothing was done
 }

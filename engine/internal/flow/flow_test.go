@@ -1,0 +1,175 @@
+package flow
+
+import (
+	"context"
+	"slices"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"go.temporal.io/sdk/testsuite"
+	"go.temporal.io/sdk/workflow"
+
+	"github.com/aoifleet/aoifleet/engine/internal/protocol"
+	"github.com/aoifleet/aoifleet/internal/inventory"
+	"github.com/aoifleet/aoifleet/internal/rollout"
+)
+
+// flowRun is a rollout in the SDK's test environment.
+type flowRun struct {
+	t      *testing.T
+	env    *testsuite.TestWorkflowEnvironment
+	fleet  *fleet
+	plan   *rollout.Plan
+	parts  [][]int
+	input  protocol.RolloutInput
+	result protocol.RolloutResult
+}
+
+// newRun returns a rollout of the fleet in parts of at most most hosts.
+func newRun(t *testing.T, f *fleet, policy rollout.Policy, most int) *flowRun {
+	t.Helper()
+	var suite testsuite.WorkflowTestSuite
+	suite.SetLogger(quiet{})
+	r := &flowRun{t: t, env: suite.NewTestWorkflowEnvironment(), fleet: f, plan: f.plan(policy)}
+	r.env.SetStartTime(clock)
+	r.env.SetTestTimeout(time.Minute)
+	(&Workflows{}).Register(r.env)
+	f.register(r.env)
+	var err error
+	if r.parts, err = r.plan.Divide(most); err != nil {
+		t.Fatal(err)
+	}
+	r.input = protocol.RolloutInput{Version: protocol.Version, Run: protocol.Run{ID: runID, Owner: "o"}, Policy: policy, Hosts: len(f.vms), Parts: len(r.parts)}
+	for n, hosts := range r.parts {
+		data := protocol.PartData{Number: n}
+		for _, i := range hosts {
+			data.Entries = append(data.Entries, r.plan.Entries[i].Data(i))
+		}
+		r.env.RegisterDelayedCallback(func() { r.env.SignalWorkflow(protocol.PartSignal, data) }, time.Second)
+	}
+	return r
+}
+
+// quiet is a logger that says nothing.
+type quiet struct{}
+
+func (quiet) Debug(string, ...any) {}
+func (quiet) Info(string, ...any)  {}
+func (quiet) Warn(string, ...any)  {}
+func (quiet) Error(string, ...any) {}
+
+// do carries the rollout out, and returns its run as the client puts it together.
+func (r *flowRun) do() *rollout.Run {
+	r.t.Helper()
+	r.env.ExecuteWorkflow(protocol.Rollout, r.input)
+	if err := r.env.GetWorkflowError(); err != nil {
+		r.t.Fatal(err)
+	}
+	if err := r.env.GetWorkflowResult(&r.result); err != nil {
+		r.t.Fatal(err)
+	}
+	run := &rollout.Run{Results: make([]rollout.Result, len(r.plan.Entries)), Stopped: r.result.Stopped, Interrupted: r.result.Interrupted, Ended: r.result.Ended}
+	for i, e := range r.plan.Entries {
+		run.Results[i].Entry = e
+	}
+	if r.result.Problem != nil {
+		return run
+	}
+	for n, hosts := range r.parts {
+		for from := 0; from < len(hosts); from += protocol.ResultsPage {
+			value, err := r.env.QueryWorkflowByID(protocol.PartID(runID, n), protocol.ResultsQuery, from)
+			if err != nil {
+				r.t.Fatal(err)
+			}
+			var page []rollout.ResultData
+			if err := value.Get(&page); err != nil {
+				r.t.Fatal(err)
+			}
+			run.Fill(r.plan, page)
+		}
+	}
+	for i := range run.Results {
+		if run.Results[i].Outcome == "" {
+			run.Results[i].Outcome = rollout.Skipped
+		}
+	}
+	return run
+}
+
+// state returns the answer to the query of the state.
+func (r *flowRun) state() (s protocol.RolloutState) {
+	r.t.Helper()
+	value, err := r.env.QueryWorkflow(protocol.StateQuery)
+	if err == nil {
+		err = value.Get(&s)
+	}
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	return s
+}
+
+// local carries the same out in this process.
+func local(t *testing.T, f *fleet, policy rollout.Policy) (run *rollout.Run) {
+	t.Helper()
+	synctest.Test(t, func(t *testing.T) {
+		r := &rollout.Runner{Dial: f.dial(runID), DialUndo: f.dial(rollout.UndoID(runID)), RunID: runID, Events: func(rollout.Event) {}}
+		defer r.Close()
+		run = r.Apply(context.Background(), context.Background(), f.plan(policy))
+	})
+	return run
+}
+
+func outcomes(r *rollout.Run) (list []rollout.Outcome) {
+	for _, res := range r.Results {
+		list = append(list, res.Outcome)
+	}
+	return list
+}
+
+// policy allows any number of failures.
+func policy() rollout.Policy {
+	return rollout.Policy{Rollout: inventory.Rollout{Parallel: 4, Batches: []inventory.Amount{inventory.Count(1000)}, MaxFailures: inventory.Count(1000), CountUnreachable: true}}
+}
+
+// compare does both and compares hosts, outcomes and how the run ended.
+func compare(t *testing.T, policy rollout.Policy, most int, fates ...fate) (*flowRun, *rollout.Run) {
+	t.Helper()
+	here := newFleet(fates...)
+	want := local(t, here, policy)
+	far := newRun(t, newFleet(fates...), policy, most)
+	got := far.do()
+	if !slices.Equal(outcomes(got), outcomes(want)) || got.Stopped != want.Stopped || got.Interrupted != want.Interrupted || got.Ended != want.Ended {
+		t.Errorf("%v\n got %v %v %v %v\nwant %v %v %v %v", fates, outcomes(got), got.Stopped, got.Interrupted, got.Ended, outcomes(want), want.Stopped, want.Interrupted, want.Ended)
+	}
+	for i, v := range far.fleet.vms {
+		if got, want := v.state(), here.vms[i].state(); got != want {
+			t.Errorf("%s (%s): %s, want %s", v.host.Name, v.fate, got, want)
+		}
+	}
+	totals := map[rollout.Outcome]int{}
+	for o, n := range got.Totals() {
+		totals[o] = n
+	}
+	for o, n := range far.state().Totals {
+		if totals[o] != n {
+			t.Errorf("the state has %d %s, want %d", n, o, totals[o])
+		}
+	}
+	return far, got
+}
+
+// Each fault alone ends as in a run of one process.
+func TestFaults(t *testing.T) {
+	for _, fate := range append(fates, well) {
+		t.Run(string(fate), func(t *testing.T) {
+			p := policy()
+			p.Batches = []inventory.Amount{inventory.Count(3)}
+			p.Soak = time.Hour
+			compare(t, p, 2, well, fate, well, well, well)
+		})
+	}
+}
+
+var _ workflow.Context

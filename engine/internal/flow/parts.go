@@ -1,0 +1,175 @@
+package flow
+
+import (
+	"context"
+
+	"go.temporal.io/sdk/workflow"
+
+	"github.com/aoifleet/aoifleet/engine/internal/protocol"
+	"github.com/aoifleet/aoifleet/internal/problem"
+	"github.com/aoifleet/aoifleet/internal/rollout"
+)
+
+// child is a part of a rollout as the rollout sees it.
+type child struct {
+	future workflow.ChildWorkflowFuture
+	closed bool // it has ended, by EndSignal or otherwise
+	number int  // of the command that it has done last
+	turn   bool // it restarts agents in a soak
+}
+
+func newChild(ctx workflow.Context, future workflow.ChildWorkflowFuture) *child {
+	c := &child{future: future}
+	workflow.Go(ctx, func(ctx workflow.Context) {
+		_ = future.Get(ctx, nil) // how it has ended tells nothing of its hosts
+		c.closed = true
+	})
+	return c
+}
+
+func (r *run) tell(ctx workflow.Context, part int, signal string, data any) {
+	if p := r.parts[part]; !p.closed {
+		p.future.SignalChildWorkflow(ctx, signal, data) // an error says that it has closed
+	}
+}
+
+func (r *run) tellAll(ctx workflow.Context, signal string) {
+	for n := range r.parts {
+		r.tell(ctx, n, signal, nil)
+	}
+}
+
+// Do is that of rollout.Parts: the parts do the verb at the same time, each with its share of the
+// restarts. If there are more parts than restarts at once, some wait for others.
+func (r *run) Do(ctx context.Context, verb rollout.Verb, hosts []int, ended func(i int, s rollout.State) bool) {
+	r.ended = ended
+	lists := make([][]int, len(r.parts))
+	busy := 0
+	for _, i := range hosts {
+		p := r.of[i]
+		if lists[p.part] == nil {
+			busy++
+		}
+		lists[p.part] = append(lists[p.part], p.host)
+	}
+	if verb == rollout.StageVerb || verb == rollout.RecoverVerb || verb == rollout.ChangeVerb {
+		scheduler{}.Await(ctx, func() bool { return !r.state.Paused || r.stopping.set })
+	}
+	shares := rollout.Shares(r.Policy.Parallel, busy)
+	r.turns = len(shares)
+	for n, list := range lists {
+		if len(list) == 0 {
+			continue
+		}
+		scheduler{}.Go(ctx, func(ctx context.Context) {
+			share := r.Policy.Parallel
+			switch {
+			case verb == rollout.SoakVerb:
+				share = shares[len(shares)-1] // the smallest; and it asks for its turn
+			case verb.InTurn():
+				scheduler{}.Await(ctx, func() bool { return len(shares) > 0 })
+				share, shares = shares[0], shares[1:]
+				defer func() { shares = append(shares, share) }()
+			}
+			r.command(ctx, n, protocol.Command{Verb: verb, Hosts: list, Parallel: share})
+		}, func() { busy-- })
+	}
+	scheduler{}.Await(ctx, func() bool { return busy == 0 })
+}
+
+// command has a part do a command.
+func (r *run) command(ctx context.Context, part int, c protocol.Command) {
+	p := r.parts[part]
+	r.commands++
+	c.Number = r.commands
+	r.tell(of(ctx), part, protocol.CommandSignal, c)
+	scheduler{}.Await(ctx, func() bool { return p.number == c.Number || p.closed })
+	if p.number != c.Number {
+		r.lose(of(ctx), part, c)
+	}
+}
+
+// lose ends the hosts that a part had in hand when it was ended from outside, and the run.
+func (r *run) lose(ctx workflow.Context, part int, c protocol.Command) {
+	r.stop(ctx)
+	r.endTurn(ctx, part)
+	lost := protocol.LostPart{Part: part, Problem: problem.New(problem.Internal, "aoifleet status says how it is", "part %d of the rollout was ended from outside", part)}
+	for _, k := range c.Hosts {
+		i := r.hosts[part][k]
+		restarts := c.Verb.InTurn() || c.Verb == rollout.SoakVerb
+		if o := r.outcomes[i]; restarts && (o == "" || o.HasNew()) {
+			lost.Hosts = append(lost.Hosts, i)
+			r.ended(i, rollout.State{Action: r.entries[i].Action, Outcome: rollout.Unknown, Problem: lost.Problem, Window: r.entries[i].Window})
+		}
+	}
+	r.lost = append(r.lost, lost)
+}
+
+// hear takes over an outcome that counts for the failure budget, and answers the part, which waits.
+func (r *run) hear(ctx workflow.Context, e protocol.Ended) {
+	if !r.knows(e.Part, e.Host) {
+		return
+	}
+	goOn := r.merge(e.Part, e.HostState)
+	switch {
+	case goOn, r.stopping.set:
+		r.tell(ctx, e.Part, protocol.GoOnSignal, nil)
+	case !r.spent:
+		r.spent = true
+		r.tellAll(ctx, protocol.SpentSignal)
+	}
+}
+
+// done takes over what a command has changed.
+func (r *run) done(_ workflow.Context, d protocol.Done) {
+	for _, s := range d.States {
+		if r.knows(d.Part, s.Host) {
+			r.merge(d.Part, s)
+		}
+	}
+	if r.knows(d.Part, 0) {
+		r.parts[d.Part].number = d.Number
+	}
+}
+
+// knows reports whether a part has a host. Whoever may signal in the namespace can send anything.
+func (r *run) knows(part, host int) bool {
+	return r.ended != nil && part >= 0 && part < len(r.hosts) && host >= 0 && host < len(r.hosts[part])
+}
+
+// merge takes over the state of a host of a part, and reports whether anything new may start.
+func (r *run) merge(part int, s protocol.HostState) bool {
+	return r.ended(r.hosts[part][s.Host], s.State)
+}
+
+// turn lets a part restart agents in a soak, at most as many parts at once as there are shares.
+func (r *run) turn(ctx workflow.Context, t protocol.Turn) {
+	switch {
+	case !r.knows(t.Part, 0):
+	case t.Over:
+		r.endTurn(ctx, t.Part)
+	default:
+		r.waiting = append(r.waiting, t.Part)
+		r.giveTurns(ctx)
+	}
+}
+
+func (r *run) endTurn(ctx workflow.Context, part int) {
+	if r.parts[part].turn {
+		r.parts[part].turn = false
+		r.turns++
+		r.giveTurns(ctx)
+	}
+}
+
+func (r *run) giveTurns(ctx workflow.Context) {
+	for r.turns > 0 && len(r.waiting) > 0 {
+		next := r.waiting[0]
+		r.waiting = r.waiting[1:]
+		if !r.parts[next].closed {
+			r.parts[next].turn = true
+			r.turns--
+			r.tell(ctx, next, protocol.TurnSignal, nil)
+		}
+	}
+}
