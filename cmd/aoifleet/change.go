@@ -160,13 +160,16 @@ func (c *change) agreeTo(plan *rollout.Plan) bool {
 }
 
 // agreeToContinue shows the results so far and asks whether to continue after a wave.
-func (c *change) agreeToContinue(plan *rollout.Plan, wave int, soFar *rollout.Run) bool {
+func (c *change) agreeToContinue(plan *rollout.Plan, wave int, soFar *rollout.Run, approved <-chan struct{}) bool {
 	c.view.SoFar(c.stderr, soFar, plan, wave)
 	left, next := 0, plan.From(wave+1)
 	for _, w := range next {
 		left += due(soFar, w)
 	}
-	return c.agree(fmt.Sprintf("continue with wave %d (%s; %s left)?", next[0].Number, inventory.HostCount(due(soFar, next[0])), inventory.HostCount(left)))
+	if !c.asks {
+		fmt.Fprintf(c.stderr, "waiting for: aoifleet runs approve %s (or stop)\n", c.fleet.RunID())
+	}
+	return c.agreeOr(fmt.Sprintf("continue with wave %d (%s; %s left)?", next[0].Number, inventory.HostCount(due(soFar, next[0])), inventory.HostCount(left)), approved)
 }
 
 // due counts the hosts of a wave without an outcome: one may be refused while the

@@ -63,7 +63,7 @@ func (flags *rotateFlags) addPlan(cmd *cobra.Command) {
 }
 
 func runRotate(call *invocation, flags rotateFlags) error {
-	if err := cmp.Or(call.mayAsk(flags.asksNothing()), flags.steerFlags.check(call.asks, flags.DryRun)); err != nil {
+	if err := cmp.Or(call.mayAsk(flags.asksNothing()), flags.steerFlags.check()); err != nil {
 		return err
 	}
 	if flags.rehearse {

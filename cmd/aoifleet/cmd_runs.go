@@ -12,7 +12,7 @@ import (
 )
 
 func runsCommand(call *invocation) *cobra.Command {
-	cmd := &cobra.Command{Use: "runs", Short: "List the runs of this workstation or show one", Args: cobra.NoArgs,
+	cmd := &cobra.Command{Use: "runs", Short: "List, show and steer the runs of this workstation", Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() }}
 	number := 20
 	list := &cobra.Command{Use: "list", Short: "List the newest runs", Args: cobra.NoArgs,
@@ -30,6 +30,7 @@ func runsCommand(call *invocation) *cobra.Command {
 		RunE: func(_ *cobra.Command, args []string) error { return runRunsReport(call, args[0]) }}
 	call.reportFlag(reports)
 	cmd.AddCommand(list, show, reports)
+	cmd.AddCommand(steerCommands(call)...)
 	return cmd
 }
 
@@ -59,11 +60,7 @@ func runRunsReport(call *invocation, id string) error {
 	if len(call.reports) == 0 {
 		return usage("no file is named for the report", reportHint)
 	}
-	dir, err := fleet.StateDir(call.getenv, call.home)
-	if err != nil {
-		return err
-	}
-	run, err := fleet.FindRun(dir, id)
+	_, run, err := theRun(call, id)
 	if err != nil {
 		return err
 	}
@@ -72,11 +69,7 @@ func runRunsReport(call *invocation, id string) error {
 }
 
 func runRunsShow(call *invocation, id string, steps bool) error {
-	dir, err := fleet.StateDir(call.getenv, call.home)
-	if err != nil {
-		return err
-	}
-	run, err := fleet.FindRun(dir, id)
+	_, run, err := theRun(call, id)
 	if err != nil {
 		return err
 	}

@@ -56,7 +56,7 @@ func (flags hostkeySetFlags) check(call *invocation) error {
 	if flags.yes && !flags.DryRun && len(flags.pins.Fingerprints) == 0 {
 		return usage("--yes needs --fingerprint: no key is trusted that no one has compared", "ask the server's operator for the fingerprint; aoifleet secret hostkey scan shows those that the hosts see")
 	}
-	return cmp.Or(flags.pins.Check(), call.mayAsk(flags.asksNothing()), flags.steerFlags.check(call.asks, flags.DryRun))
+	return cmp.Or(flags.pins.Check(), call.mayAsk(flags.asksNothing()), flags.steerFlags.check())
 }
 
 func runSecretHostkeySet(call *invocation, server []string, flags hostkeySetFlags) error {

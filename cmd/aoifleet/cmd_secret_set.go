@@ -80,7 +80,7 @@ func (flags secretSetFlags) sources() (args []string) {
 
 func runSecretSet(call *invocation, name string, flags secretSetFlags) error {
 	s, err := flags.secret(call, name)
-	if err := cmp.Or(err, call.mayAsk(flags.asksNothing()), flags.steerFlags.check(call.asks, flags.DryRun)); err != nil {
+	if err := cmp.Or(err, call.mayAsk(flags.asksNothing()), flags.steerFlags.check()); err != nil {
 		return err
 	}
 	request := flags.request(call, fleet.None)

@@ -49,7 +49,7 @@ var fileEndings = map[string][]string{"inventory": {"yaml", "yml"}, "plan": {"js
 // argumentValues has the arguments of commands.
 func (call *invocation) argumentValues(root *cobra.Command, verb string) []string {
 	switch verb {
-	case "rollback", "runs show", "runs report":
+	case "rollback", "runs show", "runs report", "runs watch", "runs pause", "runs resume", "runs stop", "runs approve":
 		return call.runIDs()
 	case "certificate retire":
 		return call.thumbprints()

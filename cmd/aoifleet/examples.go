@@ -52,6 +52,12 @@ aoifleet runs show last`,
 aoifleet runs list -n 5 -o json`,
 	"runs show": `aoifleet runs show last
 aoifleet runs show 20261123-084512-K3F9 --steps`,
+	"runs watch": `aoifleet runs watch last
+aoifleet runs watch 20261123-084512-K3F9 -o json`,
+	"runs pause":   `aoifleet runs pause last                         # from another terminal`,
+	"runs resume":  `aoifleet runs resume last`,
+	"runs stop":    `aoifleet runs stop last                          # as Ctrl-C there`,
+	"runs approve": `aoifleet runs approve last                       # after rotate --pause-after canary`,
 	"backups": `aoifleet backups list -i fleet.yaml
 aoifleet backups prune -i fleet.yaml --dry-run`,
 	"backups list": `aoifleet backups list -i fleet.yaml -l london`,

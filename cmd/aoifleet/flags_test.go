@@ -43,7 +43,7 @@ func unreachableInventory(t *testing.T) string {
 
 // everyCommand calls do for each command that can be run, also hidden ones.
 func everyCommand(do func(cmd *cobra.Command)) {
-	call := newInvocation(context.Background(), &process{getenv: func(string) string { return "" }}, newSignals())
+	call := newInvocation(context.Background(), &process{getenv: func(string) string { return "" }}, newSignals(func() {}))
 	var walk func(cmd *cobra.Command)
 	walk = func(cmd *cobra.Command) {
 		if cmd.Runnable() {

@@ -40,7 +40,7 @@ func exampleLines(t *testing.T, text string) [][]string {
 // parsed calls do with the command that args name, once flags and arguments are accepted;
 // do stands for what the command does.
 func parsed(args []string, do func(cmd *cobra.Command)) error {
-	call := newInvocation(context.Background(), &process{stdout: &bytes.Buffer{}, stderr: &bytes.Buffer{}, getenv: func(string) string { return "" }}, newSignals())
+	call := newInvocation(context.Background(), &process{stdout: &bytes.Buffer{}, stderr: &bytes.Buffer{}, getenv: func(string) string { return "" }}, newSignals(func() {}))
 	root := call.command()
 	var replace func(cmd *cobra.Command)
 	replace = func(cmd *cobra.Command) {
@@ -133,7 +133,7 @@ func TestMarkdown(t *testing.T) {
 // Every command has its place in the help, besides those about the program itself.
 func TestCommandsAreGrouped(t *testing.T) {
 	others := " completion help version "
-	for _, cmd := range newInvocation(context.Background(), &process{}, newSignals()).command().Commands() {
+	for _, cmd := range newInvocation(context.Background(), &process{}, newSignals(func() {})).command().Commands() {
 		if cmd.IsAvailableCommand() && (cmd.GroupID == "") != strings.Contains(others, " "+cmd.Name()+" ") {
 			t.Errorf("%s is in the group %q", cmd.Name(), cmd.GroupID)
 		}

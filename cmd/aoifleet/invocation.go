@@ -40,6 +40,8 @@ type invocation struct {
 
 	reportsChecked bool // they can be written
 
+	typed chan string // the next line of stdin, which an earlier question has not taken; nil: none is read
+
 	code int // the exit code of a command that ended without an error
 }
 
@@ -58,7 +60,7 @@ func newInvocation(ctx context.Context, p *process, s *signals) *invocation {
 // signal ends the context instead of the program.
 func (call *invocation) caller(announce func(hosts int) string) fleet.Caller {
 	c := fleet.Caller{Command: call.verb, Version: version, Owner: call.owner, User: call.user, Home: call.home, SSH: call.ssh, Getenv: call.getenv,
-		Azure: call.azure, Say: call.say, Event: call.progress.Event}
+		Azure: call.azure, Say: call.say, Event: call.progress.Event, Stop: call.signals.stopOnce}
 	if call.muted {
 		c.Event = func(rollout.Event) {}
 	}
@@ -123,23 +125,44 @@ func (call *invocation) mayAsk(yes bool) error {
 }
 
 // agree asks on the terminal and reports whether the answer is y or yes. A signal is no.
-func (call *invocation) agree(question string) bool {
+func (call *invocation) agree(question string) bool { return call.agreeOr(question, nil) }
+
+// agreeOr is agree, unless an answer "yes" comes from elsewhere, which closes approved. Without a terminal
+// only that is an answer.
+func (call *invocation) agreeOr(question string, approved <-chan struct{}) bool {
 	fmt.Fprintf(call.stderr, "%s [y/N] ", question)
-	answer := make(chan string, 1)
+	if approved == nil || call.asks {
+		call.readLine()
+	} else {
+		fmt.Fprintln(call.stderr)
+	}
+	select {
+	case <-call.ctx.Done():
+		fmt.Fprintln(call.stderr)
+		return false
+	case <-approved:
+		fmt.Fprintln(call.stderr, "approved")
+		return true
+	case text := <-call.typed:
+		call.typed = nil
+		return text == "y" || text == "yes"
+	}
+}
+
+// readLine begins to read a line of stdin, unless the one of an earlier question has not come.
+func (call *invocation) readLine() {
+	if call.typed != nil {
+		return
+	}
+	typed := make(chan string, 1)
+	call.typed = typed
 	go func() {
 		line, err := bufio.NewReader(call.stdin).ReadString('\n')
 		if err == io.EOF {
 			fmt.Fprintln(call.stderr)
 		}
-		answer <- strings.ToLower(strings.TrimSpace(line))
+		typed <- strings.ToLower(strings.TrimSpace(line))
 	}()
-	select {
-	case <-call.ctx.Done():
-		fmt.Fprintln(call.stderr)
-		return false
-	case text := <-answer:
-		return text == "y" || text == "yes"
-	}
 }
 
 // exit sets the exit code. If there was a signal, its code is used instead.

@@ -19,8 +19,8 @@ import (
 func run(ctx context.Context, p *process, received <-chan os.Signal, args []string) int {
 	ctx, stop := context.WithCancel(ctx)
 	defer stop()
-	s := newSignals()
-	go s.listen(received, stop)
+	s := newSignals(stop)
+	go s.listen(received)
 	own, out := *p, &watchedOutput{w: p.stdout}
 	own.stdout = out
 	call := newInvocation(ctx, &own, s)

@@ -13,37 +13,50 @@ import (
 type signals struct {
 	exit chan os.Signal // receives the first signal when the program is to exit at once
 
+	stop   func() // ends the context
 	mu     sync.Mutex
 	first  os.Signal
 	heeded bool
 	second func()
 }
 
-func newSignals() *signals { return &signals{exit: make(chan os.Signal, 1)} }
+// newSignals returns signals of which the first calls stop, which ends the context.
+func newSignals(stop func()) *signals { return &signals{exit: make(chan os.Signal, 1), stop: stop} }
 
-func (s *signals) listen(received <-chan os.Signal, stop func()) {
+func (s *signals) listen(received <-chan os.Signal) {
 	for sig := range received {
-		s.mu.Lock()
-		if s.first != nil && sig == syscall.SIGHUP { // the shell and the kernel both send it
-			s.mu.Unlock()
-			continue
-		}
-		again, heeded, second := s.first != nil, s.heeded, s.second
-		if !again {
-			s.first = sig
-		}
-		first := s.first
+		s.receive(sig)
+	}
+}
+
+func (s *signals) receive(sig os.Signal) {
+	s.mu.Lock()
+	if s.first != nil && sig == syscall.SIGHUP { // the shell and the kernel both send it
 		s.mu.Unlock()
-		stop()
-		switch {
-		case again && second != nil:
-			second()
-		case again || !heeded:
-			select {
-			case s.exit <- first:
-			default: // it is exiting already
-			}
+		return
+	}
+	again, heeded, second := s.first != nil, s.heeded, s.second
+	if !again {
+		s.first = sig
+	}
+	first := s.first
+	s.mu.Unlock()
+	s.stop()
+	switch {
+	case again && second != nil:
+		second()
+	case again || !heeded:
+		select {
+		case s.exit <- first:
+		default: // it is exiting already
 		}
+	}
+}
+
+// stopOnce does what the first signal does, unless there was one.
+func (s *signals) stopOnce() {
+	if s.got() == nil {
+		s.receive(os.Interrupt)
 	}
 }
 

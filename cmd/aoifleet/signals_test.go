@@ -52,11 +52,11 @@ func TestSignalWhileReading(t *testing.T) {
 
 // A command that watches its context ends at the second signal, not at the first.
 func TestSignalsThatAreHeeded(t *testing.T) {
-	s := newSignals()
+	received, stopped := make(chan os.Signal), make(chan struct{}, 3)
+	s := newSignals(func() { stopped <- struct{}{} })
 	s.heed()
-	received, stopped := make(chan os.Signal), make(chan struct{}, 2)
 	defer close(received)
-	go s.listen(received, func() { stopped <- struct{}{} })
+	go s.listen(received)
 	received <- syscall.SIGTERM
 	<-stopped
 	if s.got() != syscall.SIGTERM || len(s.exit) > 0 {
@@ -67,10 +67,10 @@ func TestSignalsThatAreHeeded(t *testing.T) {
 		t.Errorf("left for %v", sig)
 	}
 	for _, first := range []os.Signal{syscall.SIGHUP, os.Interrupt} { // both the shell and the kernel report that the terminal is gone
-		s = newSignals()
-		s.heed()
 		hangups, stopped := make(chan os.Signal), make(chan struct{}, 3)
-		go s.listen(hangups, func() { stopped <- struct{}{} })
+		s = newSignals(func() { stopped <- struct{}{} })
+		s.heed()
+		go s.listen(hangups)
 		for _, sig := range []os.Signal{first, syscall.SIGHUP, syscall.SIGHUP} {
 			hangups <- sig
 		}
@@ -80,13 +80,13 @@ func TestSignalsThatAreHeeded(t *testing.T) {
 			t.Errorf("a terminal that goes away is the second signal after %v", first)
 		}
 	}
-	s = newSignals()
+	s = newSignals(func() {})
 	hard := make(chan struct{}, 1)
 	s.onSecond(func() { hard <- struct{}{} })
 	s.heed()
 	again := make(chan os.Signal)
 	defer close(again)
-	go s.listen(again, func() {})
+	go s.listen(again)
 	again <- os.Interrupt
 	again <- os.Interrupt
 	<-hard

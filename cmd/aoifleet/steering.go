@@ -23,7 +23,7 @@ const (
 func (flags *steerFlags) add(cmd *cobra.Command) {
 	f := cmd.Flags()
 	f.StringVar(&flags.onFailure, "on-failure", stop, "`ACTION` when the failure budget is spent: stop, or rollback-all (undo this run's hosts, newest first)")
-	f.StringVar(&flags.pauseAfter, "pause-after", "", "ask on the terminal whether to continue after the `WAVE`: canary, or wave (each one)")
+	f.StringVar(&flags.pauseAfter, "pause-after", "", "ask whether to continue after the `WAVE`: canary, or wave (each one); without a terminal, wait for: aoifleet runs approve")
 	f.StringVar(&flags.until, "until", "", "end the run after the `WAVE`: canary, or a number (exit code 9); the next run continues")
 }
 
@@ -40,18 +40,14 @@ func (flags steerFlags) given() []string {
 }
 
 // check returns an error for wrong flags, before anything is read.
-func (flags steerFlags) check(asks, dryRun bool) error {
+func (flags steerFlags) check() error {
 	switch flags.onFailure {
 	case stop, rollbackAll:
 	default:
 		return usage(fmt.Sprintf("unknown --on-failure %q", flags.onFailure), "use --on-failure stop or --on-failure rollback-all")
 	}
 	switch rollout.Pause(flags.pauseAfter) {
-	case rollout.NoPause:
-	case rollout.AfterCanary, rollout.AfterWave:
-		if !asks && !dryRun {
-			return usage("--pause-after asks, but stdin is not a terminal", "use --until canary, then rotate again to continue")
-		}
+	case rollout.NoPause, rollout.AfterCanary, rollout.AfterWave:
 	default:
 		return usage(fmt.Sprintf("unknown --pause-after %q", flags.pauseAfter), "use --pause-after canary or --pause-after wave")
 	}

@@ -27,6 +27,8 @@ type Caller struct {
 	Say func(line string)
 	// Event receives the events on the hosts as they happen.
 	Event func(rollout.Event)
+	// Stop does what the first signal does: the procedure's context ends.
+	Stop func()
 	// Contact is called once before hosts are contacted, with their number. From
 	// then on the procedure watches its context.
 	Contact func(hosts int)

@@ -12,8 +12,9 @@ type Steps struct {
 	// Agree is called with the plan before anything is changed; false: nothing is changed.
 	Agree func(plan *rollout.Plan) bool
 	// Continue returns whether to continue after a wave, counted from 1. It is called
-	// after the waves of Options.PauseAfter; nothing happens on the hosts meanwhile.
-	Continue func(plan *rollout.Plan, wave int, soFar *rollout.Run) bool
+	// after the waves of Options.PauseAfter; nothing happens on the hosts meanwhile. An answer
+	// from another process closes approved; nil: there can be none.
+	Continue func(plan *rollout.Plan, wave int, soFar *rollout.Run, approved <-chan struct{}) bool
 	// ExitCode returns the exit code of a run, which the journal records.
 	ExitCode func(run *rollout.Run, agreed bool) int
 }
@@ -112,7 +113,12 @@ func (f *Fleet) carryOut(ctx, cut context.Context, plan *rollout.Plan, s Steps, 
 	}
 	f.record.plan(plan)
 	agreed := s.Agree(plan) && f.inTime()
-	f.runner.Ask = func(wave int, soFar *rollout.Run) bool { return s.Continue(plan, wave, soFar) }
+	f.runner.Ask = func(wave int, soFar *rollout.Run) bool {
+		approved, end := f.asking()
+		defer end()
+		return s.Continue(plan, wave, soFar, approved)
+	}
+	f.runner.Gate = func(cut context.Context) { f.gate(cut, ctx) }
 	run := f.apply(ctx, cut, plan, agreed)
 	if !agreed {
 		run.Interrupted = ctx.Err() != nil

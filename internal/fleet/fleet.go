@@ -37,19 +37,20 @@ type Fleet struct {
 	// PlanDigest is the digest of the saved plan that was made; "": none.
 	PlanDigest string
 
-	caller  Caller
-	request Request
-	prepare func() error // makes connections possible; done once
-	run     host.Run
-	routes  map[string]*remote.Target // by host name
-	dialer  *remote.Dialer
-	secrets *secret.Resolver
-	runner  *rollout.Runner
-	sudo    *sudoPasswords
-	record  *recorder       // nil for a procedure that changes nothing
-	saved   *planfile.Plan  // the saved plan to carry out; nil: none
-	next    *configurations // nil: the agents' configurations stay
-	hook    secret.Value    // where the result of the run goes; "": nowhere
+	caller   Caller
+	request  Request
+	prepare  func() error // makes connections possible; done once
+	run      host.Run
+	routes   map[string]*remote.Target // by host name
+	dialer   *remote.Dialer
+	secrets  *secret.Resolver
+	runner   *rollout.Runner
+	sudo     *sudoPasswords
+	record   *recorder // nil for a procedure that changes nothing
+	steering steering
+	saved    *planfile.Plan  // the saved plan to carry out; nil: none
+	next     *configurations // nil: the agents' configurations stay
+	hook     secret.Value    // where the result of the run goes; "": nowhere
 }
 
 // Open reads everything that is local: inventory, certificates, routes, passwords
@@ -235,6 +236,9 @@ func (f *Fleet) RunID() string { return f.run.ID }
 // Close closes the connections and the journal. A run that did not finish is unfinished in
 // its journal.
 func (f *Fleet) Close() {
+	if f.steering.server != nil {
+		f.steering.server.Close()
+	}
 	if f.record != nil {
 		f.record.close()
 	}

@@ -62,6 +62,9 @@ func (f *Fleet) startJournal(o Options) error {
 	}
 	f.record, err = newRecorder(dir, journal.Head{Run: f.run.ID, Command: f.caller.Command, Tool: f.caller.Version, Owner: f.caller.Owner,
 		Inventory: inventory, Plan: f.PlanID, IgnoreWindow: o.IgnoreWindow, Hosts: f.names()}, f.caller.Say)
+	if err == nil {
+		f.listen(dir)
+	}
 	return err
 }
 

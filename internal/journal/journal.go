@@ -38,6 +38,7 @@ const (
 	End    = "end"    // of a host; the last one counts
 	Finish = "finish" // of the run, with Exit
 	Notify = "notify" // the result could not be sent, because of Message
+	Steer  = "steer"  // of the run, from another process: Step is pause, resume, stop or approve
 )
 
 // Entry is one line: something that is about to happen or has happened. Only the

@@ -41,7 +41,7 @@ func journalDocument(run *journal.Run) *Document {
 	}
 	for _, e := range run.Entries {
 		if h := hosts[e.Host]; h != nil {
-			h.record(shownEntry(e), run.Started)
+			h.record(ShownEntry(e), run.Started)
 		}
 	}
 	for i := range d.Hosts {

@@ -69,8 +69,7 @@ func RunsJSON(w io.Writer, runs []*journal.Run) error {
 func RunJSON(w io.Writer, run *journal.Run) error {
 	d := runDocument{SchemaVersion, summary(run), make([]journal.Entry, len(run.Entries))}
 	for i, e := range run.Entries {
-		e.Head = nil // its fields are those of the document
-		d.Entries[i] = shownEntry(e)
+		d.Entries[i] = ShownEntry(e)
 	}
 	return encode(w, d)
 }
@@ -105,7 +104,9 @@ func totals(run *journal.Run) map[string]int {
 	return shown
 }
 
-func shownEntry(e journal.Entry) journal.Entry {
+// ShownEntry returns an entry of a journal as it is printed. The fields of Head are those of the run.
+func ShownEntry(e journal.Entry) journal.Entry {
+	e.Head = nil
 	for _, field := range []*string{&e.Event, &e.Host, &e.Step, &e.Outcome, &e.Proof, &e.Class, &e.Old, &e.New, &e.From, &e.To, &e.Site} {
 		*field = shortText(*field)
 	}
@@ -291,17 +292,31 @@ func (v View) runEntries(w io.Writer, run *journal.Run) error {
 	t := v.table(w)
 	fmt.Fprintln(t, "TIME\tHOST\tEVENT\tDETAIL")
 	for _, e := range run.Entries {
-		host, detail := shortText(e.Host), strings.TrimSpace(shortText(e.Step)+" "+shortText(e.Outcome))
-		if host == "" {
-			host = "-"
-		}
-		if e.Exit != nil {
-			detail = fmt.Sprintf("exit code %d", *e.Exit)
-		}
-		if why := remark(e); why != "" {
-			detail += " (" + why + ")"
-		}
-		fmt.Fprintf(t, "%s\t%s\t%s\t%s\n", e.At.Format("2006-01-02T15:04:05.000Z07:00"), host, shortText(e.Event), detail)
+		at, host, event, detail := entryTexts(e)
+		fmt.Fprintf(t, "%s\t%s\t%s\t%s\n", at, host, event, detail)
 	}
 	return t.Flush()
+}
+
+// Entry prints one entry of a journal as a line.
+func Entry(w io.Writer, e journal.Entry) {
+	at, host, event, detail := entryTexts(e)
+	if e.Head != nil {
+		detail = shortText(e.Head.Run) + " of " + shortText(e.Head.Owner)
+	}
+	fmt.Fprintln(w, strings.TrimSpace(fmt.Sprintf("%s  %s  %-6s  %s", at, host, event, detail)))
+}
+
+func entryTexts(e journal.Entry) (at, host, event, detail string) {
+	host, detail = shortText(e.Host), strings.TrimSpace(shortText(e.Step)+" "+shortText(e.Outcome))
+	if host == "" {
+		host = "-"
+	}
+	if e.Exit != nil {
+		detail = fmt.Sprintf("exit code %d", *e.Exit)
+	}
+	if why := remark(e); why != "" {
+		detail += " (" + why + ")"
+	}
+	return e.At.Format("2006-01-02T15:04:05.000Z07:00"), host, shortText(e.Event), detail
 }

@@ -1,0 +1,112 @@
+package control
+
+import (
+	"context"
+	"errors"
+	"io/fs"
+	"net"
+	"os"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"testing"
+
+	"github.com/aoifleet/aoifleet/internal/problem"
+)
+
+const run = "20261123-084512-K3F9"
+
+func listen(t *testing.T, dir string, handle func(string) *problem.Error) *Server {
+	t.Helper()
+	s, err := Listen(dir, run, handle)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+func TestAsk(t *testing.T) {
+	dir := t.TempDir()
+	if err := Ask(dir, run, Pause); !errors.Is(err, ErrNotRunning) {
+		t.Errorf("without a socket: %v", err)
+	}
+	var asked []string
+	s := listen(t, dir, func(verb string) *problem.Error {
+		if asked = append(asked, verb); verb == Resume {
+			return problem.New(problem.Usage, "", "is not paused")
+		}
+		return nil
+	})
+	path := filepath.Join(dir, run+extension)
+	if info, err := os.Lstat(path); err != nil || runtime.GOOS != "windows" && info.Mode() != fs.ModeSocket|0o600 {
+		t.Errorf("%v, %v", info, err)
+	}
+	if err := Ask(dir, run, Pause); err != nil {
+		t.Error(err)
+	}
+	if err := Ask(dir, run, Resume); err == nil || err.Error() != "is not paused" {
+		t.Errorf("what the run says: %v", err)
+	}
+	if len(asked) != 2 || asked[0] != Pause {
+		t.Errorf("asked %q", asked)
+	}
+	ended, err := Wait(context.Background(), dir, run)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.Close()
+	<-ended
+	if left, _ := os.ReadDir(dir); len(left) != 0 {
+		t.Errorf("left: %v", left)
+	}
+	if _, err := Wait(context.Background(), dir, run); !errors.Is(err, ErrNotRunning) {
+		t.Errorf("after the end: %v", err)
+	}
+}
+
+// A run that was killed leaves its socket: it is told from one that listens, and the next run removes it.
+func TestStaleSocket(t *testing.T) {
+	dir := t.TempDir()
+	stale, live := filepath.Join(dir, "20261122-000000-AAAA.sock"), filepath.Join(dir, "20261122-000001-AAAA.sock")
+	for _, path := range []string{stale, live} {
+		l, err := net.Listen("unix", path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		l.(*net.UnixListener).SetUnlinkOnClose(false)
+		defer l.Close()
+		if path == stale {
+			_ = l.Close()
+		}
+	}
+	if err := Ask(dir, "20261122-000000-AAAA", Pause); !errors.Is(err, ErrNotRunning) {
+		t.Errorf("stale: %v", err)
+	}
+	listen(t, dir, nil).Close()
+	_, gone := os.Lstat(stale)
+	_, kept := os.Lstat(live)
+	if gone == nil || kept != nil {
+		t.Errorf("stale %v, live %v", gone, kept)
+	}
+}
+
+// What connects and says nothing, or too much, does no harm.
+func TestHostilePeers(t *testing.T) {
+	dir := t.TempDir()
+	s := listen(t, dir, func(verb string) *problem.Error { return nil })
+	defer s.Close()
+	for _, text := range []string{"", strings.Repeat("x", 2*maxLine), "stop"} {
+		conn, err := net.Dial("unix", filepath.Join(dir, run+extension))
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, _ = conn.Write([]byte(text))
+		_ = conn.Close()
+	}
+	if err := Ask(dir, run, Stop); err != nil {
+		t.Error(err)
+	}
+	if _, err := Listen(filepath.Join(dir, strings.Repeat("x", 120)), run, nil); err == nil {
+		t.Error("listens in a folder that does not exist")
+	}
+}
