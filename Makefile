@@ -9,13 +9,31 @@ empty :=
 space := $(empty) $(empty)
 SUDO := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
 
-.PHONY: matrix-waits matrix-computes help build man dist dist-check wine demo test test-race test-plain check fuzz mutate model matrix matrix-full e2e-full full e2e bench clean
+.PHONY: engine engine-test matrix-waits matrix-computes help build man dist dist-check wine demo test test-race test-plain check fuzz mutate model matrix matrix-full e2e-full full e2e bench clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## /{printf "make %-11s %s\n", $$1, $$2}' Makefile
 
 build: ## build ./aoifleet
 	CGO_ENABLED=0 go build -trimpath -tags $(shell cat packaging/tags) -ldflags '-s -w -X main.version=$(VERSION)' -o aoifleet ./cmd/aoifleet
+
+# The engine is a module of its own: the Temporal server is not in the build of the program. Its
+# program and its tests are built with the same settings, so that the server is compiled once, and
+# without the race detector, which would compile it again. ENGINE_RACE are the packages that do
+# without the server.
+ENGINE = cd engine && GOFLAGS='-trimpath -p=2' CGO_ENABLED=0
+ENGINE_RACE = ./internal/codec ./internal/protocol
+WORKFLOWCHECK = go.temporal.io/sdk/contrib/tools/workflowcheck@v0.6.0
+
+engine: ## build ./aoifleet-engine, for rollouts on a Temporal server
+	$(ENGINE) go build -tags $(shell cat packaging/tags) -ldflags '-s -w -X main.version=$(VERSION)' -o ../aoifleet-engine ./cmd/aoifleet-engine
+
+engine-test: ## the checks and tests of the engine, some with a Temporal server in the test
+	$(ENGINE) go vet ./...
+	$(ENGINE) go run $(STATICCHECK) ./...
+	$(ENGINE) go run $(WORKFLOWCHECK) ./...
+	$(ENGINE) go test -vet=off -timeout 20m ./...
+	cd engine && go test $(RACE) -vet=off -p 2 -timeout 20m $(ENGINE_RACE)
 
 man: build ## the man pages, in dist/man
 	./aoifleet man dist/man
@@ -113,4 +131,4 @@ bench: ## speed, memory and round trips: the lab, ten thousand servers, 30 real 
 	$(SUDO) env "PATH=$$PATH" go test -tags e2e,bench -count=1 -timeout 15m -v -run 'TestFloor|TestCost' ./test/e2e
 
 clean: ## remove the files that make built
-	rm -rf aoifleet dist
+	rm -rf aoifleet aoifleet-engine dist

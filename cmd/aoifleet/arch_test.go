@@ -8,6 +8,7 @@ import (
 	"go/token"
 	"io"
 	"io/fs"
+	"os"
 	"os/exec"
 	"path/filepath"
 	"slices"
@@ -61,10 +62,21 @@ var allowed = map[string][]string{
 	"lab/cloud": {},
 }
 
+// engineAllowed is allowed for the packages of the engine, among themselves. A package that is not
+// here may import no other and be imported by its command only.
+var engineAllowed = map[string][]string{
+	"codec":     {},
+	"connect":   {"codec"},
+	"devserver": {},
+	"protocol":  {},
+}
+
 // importsOf returns the imports of the packages below a folder of the module, by package.
 func importsOf(t *testing.T, folder string) map[string][]string {
 	t.Helper()
-	out, err := exec.Command("go", "list", "-json=ImportPath,Imports", "github.com/aoifleet/aoifleet/"+folder+"/...").Output()
+	list := exec.Command("go", "list", "-json=ImportPath,Imports", "./...")
+	list.Dir = "../../" + folder
+	out, err := list.Output()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -105,6 +117,23 @@ func TestImportsRunDownward(t *testing.T) {
 	}
 }
 
+// The packages of the engine run downward too, and nothing of Temporal gets into the program.
+func TestEngineImportsRunDownward(t *testing.T) {
+	const module = "github.com/aoifleet/aoifleet/engine/internal/"
+	for path, imports := range importsOf(t, "engine/internal") {
+		name := strings.TrimPrefix(path, module)
+		for _, path := range imports {
+			if imported, own := strings.CutPrefix(path, module); own && !slices.Contains(engineAllowed[name], imported) {
+				t.Errorf("engine: %s must not import %s", name, imported)
+			}
+		}
+	}
+	requirements, err := os.ReadFile("../../go.mod")
+	if err != nil || strings.Contains(string(requirements), "go.temporal.io") {
+		t.Errorf("go.mod requires Temporal, %v", err)
+	}
+}
+
 // Commands hold no procedures: none goes to a host or asks Azure by itself.
 func TestCommandsHoldNoProcedures(t *testing.T) {
 	packages := importsOf(t, "cmd")
@@ -125,7 +154,7 @@ func TestNothingBelowCmdTouchesTheProcess(t *testing.T) {
 	forbidden := []string{"os.Exit", "os.Stdin", "os.Stdout", "os.Stderr", "os.Getenv", "os.LookupEnv", "os.Environ", "os.Args",
 		"log.Print", "log.Printf", "log.Println", "log.Fatal", "log.Fatalf", "slog.Default", "fmt.Print", "fmt.Printf", "fmt.Println"}
 	files := 0
-	err := filepath.WalkDir("../../internal", func(path string, d fs.DirEntry, err error) error {
+	check := func(path string, d fs.DirEntry, err error) error {
 		if err != nil || d.IsDir() || !strings.HasSuffix(path, ".go") || strings.HasSuffix(path, "_test.go") {
 			return err
 		}
@@ -141,9 +170,14 @@ func TestNothingBelowCmdTouchesTheProcess(t *testing.T) {
 			}
 		}
 		return nil
-	})
-	if err != nil || files < 20 {
-		t.Fatalf("%d files, %v", files, err)
+	}
+	for _, folder := range []string{"../../internal", "../../engine/internal"} {
+		if err := filepath.WalkDir(folder, check); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if files < 20 {
+		t.Fatalf("%d files", files)
 	}
 }
 
