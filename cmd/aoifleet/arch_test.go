@@ -66,6 +66,7 @@ var allowed = map[string][]string{
 var engineAllowed = map[string][]string{
 	"codec":     {},
 	"connect":   {"codec"},
+	"devlab":    {"codec"},
 	"devserver": {},
 	"protocol":  {},
 	"flow":      {"codec", "protocol"},
