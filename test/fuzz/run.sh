@@ -1,9 +1,9 @@
 #!/bin/sh
-# Runs each fuzz target of the module for $FUZZTIME (1m), or only those whose name in the
+# Runs each fuzz target of the module in the folder $MODULE (the root) for $FUZZTIME (1m), or only those whose name in the
 # form PACKAGE.TARGET matches the regular expression $1. An input that fails is kept below
 # testdata/fuzz, where `go test` runs it from then on.
 set -eu
-cd "$(dirname "$0")/../.."
+cd "$(dirname "$0")/../../${MODULE:-.}"
 time=${FUZZTIME:-1m}
 workers=${FUZZWORKERS:-$(getconf _NPROCESSORS_ONLN)}
 log=$(mktemp)
