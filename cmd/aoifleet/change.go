@@ -9,6 +9,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/aoifleet/aoifleet/internal/display"
 	"github.com/aoifleet/aoifleet/internal/fleet"
 	"github.com/aoifleet/aoifleet/internal/inventory"
 	"github.com/aoifleet/aoifleet/internal/problem"
@@ -106,6 +107,10 @@ func (c *change) carryOut(do func(cut context.Context, s fleet.Steps) (*fleet.Ch
 	result, err := do(cut, fleet.Steps{
 		Agree: func(plan *rollout.Plan) bool {
 			defer c.signals.onSecond(end)
+			if plan == nil { // another process of the operators' has asked
+				c.view = c.invocation.view(c.fleet, c.flags.verbose)
+				return true
+			}
 			return c.agreeTo(plan)
 		},
 		Continue: c.agreeToContinue,
@@ -115,6 +120,10 @@ func (c *change) carryOut(do func(cut context.Context, s fleet.Steps) (*fleet.Ch
 	})
 	if err != nil {
 		return err
+	}
+	if result.Elsewhere {
+		c.goesOn(result)
+		return nil
 	}
 	if result.Run == nil {
 		c.code = planCode(result.Plan, false)
@@ -167,7 +176,7 @@ func (c *change) agreeToContinue(plan *rollout.Plan, wave int, soFar *rollout.Ru
 		left += due(soFar, w)
 	}
 	if !c.asks {
-		fmt.Fprintf(c.stderr, "waiting for: aoifleet runs approve %s (or stop)\n", c.fleet.RunID())
+		fmt.Fprintf(c.stderr, "waiting for: %s (or stop)\n", display.Command(c.runCommand("approve")))
 	}
 	return c.agreeOr(fmt.Sprintf("continue with wave %d (%s; %s left)?", next[0].Number, inventory.HostCount(due(soFar, next[0])), inventory.HostCount(left)), approved)
 }

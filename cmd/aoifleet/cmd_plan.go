@@ -21,7 +21,7 @@ type planFlags struct {
 	changeFlags
 	configureFlags
 	offline, detailed, verbose bool
-	out                        string
+	out, engine                string
 }
 
 func planCommand(call *invocation) *cobra.Command {
@@ -45,6 +45,7 @@ func planCommand(call *invocation) *cobra.Command {
 	flags.addVerify(cmd)
 	flags.addIgnoreWindow(cmd)
 	flags.addProof(cmd)
+	engineFlag(cmd, &flags.engine)
 	cmd.AddCommand(planConfigureCommand(call), planUpgradeCommand(call), planShowCommand(call))
 	return cmd
 }
@@ -100,7 +101,14 @@ func runPlan(call *invocation, flags planFlags) error {
 	if err != nil {
 		return err
 	}
-	request.Offline = flags.offline
+	if request.Offline = flags.offline; !flags.offline && flags.command == "rotate" {
+		if request.Engine, err = call.engine(flags.engine); err != nil {
+			return err
+		}
+	}
+	if request.Engine != nil && flags.configureFlags.wanted() {
+		return usage("an engine rotates certificates only: it excludes --edit and --configuration", "plan without --engine")
+	}
 	f, err := call.open(request, checking)
 	if err != nil {
 		return err
@@ -128,7 +136,7 @@ func runPlan(call *invocation, flags planFlags) error {
 // showSaved prints the ID of the saved plan, for a reviewer, and the command that carries it
 // out.
 func showSaved(call *invocation, f *fleet.Fleet, flags planFlags) {
-	command := slices.Concat([]string{"aoifleet", flags.command, "-i", f.Inventory.Path}, flags.certificateArgs(), flags.parallelArgs(), []string{"--plan", flags.out, "--plan-id", f.PlanID})
+	command := slices.Concat([]string{"aoifleet", flags.command, "-i", f.Inventory.Path}, flags.certificateArgs(), flags.parallelArgs(), []string{"--plan", flags.out, "--plan-id", f.PlanID}, engineArgs(flags.engine))
 	fmt.Fprintf(call.stderr, "the plan is saved: %s\nto carry it out: %s\n", f.PlanID, display.MaskLines(display.Command(command)))
 }
 

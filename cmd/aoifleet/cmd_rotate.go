@@ -22,6 +22,7 @@ type rotateFlags struct {
 	plan     string // the file of a saved plan; "": none
 	retry    string // a run whose hosts are taken up that are not well; "": none
 	planID   string // of the saved plan that was approved; "": not compared
+	engine   string // URL of the engine that carries the plan out; "": that of AOIFLEET_ENGINE
 }
 
 func rotateCommand(call *invocation) *cobra.Command {
@@ -41,6 +42,8 @@ func rotateCommand(call *invocation) *cobra.Command {
 	cmd.Flags().BoolVar(&flags.rehearse, "rehearse", false, "try every step but the restart on a copy of each host's certificate, and leave nothing behind; needs no new certificate")
 	cmd.Flags().StringVar(&flags.retry, "retry", "", "only the hosts that the rotation `RUN` did not leave well, by its journal: an ID, or last (see: aoifleet runs list)")
 	flags.addPlan(cmd)
+	engineFlag(cmd, &flags.engine)
+	cmd.Flags().BoolVar(&flags.Detach, "detach", false, "with --engine: end when the run has begun, and print how to follow it")
 	return cmd
 }
 
@@ -64,6 +67,9 @@ func (flags *rotateFlags) addPlan(cmd *cobra.Command) {
 
 func runRotate(call *invocation, flags rotateFlags) error {
 	if err := cmp.Or(call.mayAsk(flags.asksNothing()), flags.steerFlags.check()); err != nil {
+		return err
+	}
+	if err := flags.checkEngine(call); err != nil {
 		return err
 	}
 	if flags.rehearse {
@@ -145,6 +151,11 @@ func rotateSaved(call *invocation, flags rotateFlags) error {
 		request = fleet.SavedRequest(saved, request)
 		flags.certificate = request.Certificate
 	}
+	if flags.command == "rotate" {
+		if request.Engine, err = call.engine(flags.engine); err != nil {
+			return err
+		}
+	}
 	f, err := fleet.OpenSaved(call.ctx, call.caller(checking), request, saved)
 	if err != nil {
 		return err
@@ -161,7 +172,7 @@ func againSaved(f *fleet.Fleet, flags rotateFlags) report.Commands {
 	remaining := changeFlags{Options: flags.Options}
 	other := strings.TrimSuffix(flags.plan, ".json") + "-" + f.RunID() + ".json"
 	return report.Commands{
-		Again: slices.Concat([]string{"aoifleet", flags.command, "-i", f.Inventory.Path}, flags.certificateArgs(), flags.parallelArgs(), []string{"--plan", flags.plan, "--plan-id", f.PlanID}, flags.given(), carryOn.args()),
+		Again: slices.Concat([]string{"aoifleet", flags.command, "-i", f.Inventory.Path}, flags.certificateArgs(), flags.parallelArgs(), []string{"--plan", flags.plan, "--plan-id", f.PlanID}, engineArgs(flags.engine), flags.given(), carryOn.args()),
 		Plan:  slices.Concat(flags.planCommand(), []string{"-i", f.Inventory.Path}, flags.certificateArgs(), flags.configureFlags.args(), flags.parallelArgs(), []string{"--out", other}, remaining.args()),
 	}
 }

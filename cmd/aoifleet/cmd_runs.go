@@ -12,29 +12,40 @@ import (
 )
 
 func runsCommand(call *invocation) *cobra.Command {
+	var engine string
 	cmd := &cobra.Command{Use: "runs", Short: "List, show and steer the runs of this workstation", Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() }}
 	number := 20
 	list := &cobra.Command{Use: "list", Short: "List the newest runs", Args: cobra.NoArgs,
-		RunE: func(*cobra.Command, []string) error { return runRunsList(call, number) }}
+		RunE: func(*cobra.Command, []string) error { return runRunsList(call, engine, number) }}
 	list.Flags().VarP(&countValue{&number, count{1, 1_000_000}}, "number", "n", "show at most `N` runs")
 	call.outputFlag(list)
 	var steps bool
 	show := &cobra.Command{Use: "show ID", Short: "Show what a run did on each host", Args: cobra.ExactArgs(1),
 		Long: "Show what a run did on each host. ID is the ID of a run, the beginning or end of one if that is unique, or last for the newest run.",
-		RunE: func(_ *cobra.Command, args []string) error { return runRunsShow(call, args[0], steps) }}
+		RunE: func(_ *cobra.Command, args []string) error { return runRunsShow(call, engine, args[0], steps) }}
 	show.Flags().BoolVar(&steps, "steps", false, "also show every step with its time")
 	call.outputFlag(show)
 	reports := &cobra.Command{Use: "report ID", Short: "Write the reports of a run from its journal", Args: cobra.ExactArgs(1),
 		Long: "Write the reports of a run from its journal, into the files of --report. ID is the ID of a run, the beginning or end of one if that is unique, or last for the newest run.",
 		RunE: func(_ *cobra.Command, args []string) error { return runRunsReport(call, args[0]) }}
 	call.reportFlag(reports)
+	steer := steerCommands(call, &engine)
+	for _, sub := range append([]*cobra.Command{list, show}, steer...) {
+		runsEngineFlag(sub, &engine)
+	}
 	cmd.AddCommand(list, show, reports)
-	cmd.AddCommand(steerCommands(call)...)
+	cmd.AddCommand(steer...)
 	return cmd
 }
 
-func runRunsList(call *invocation, number int) error {
+func runRunsList(call *invocation, flag string, number int) error {
+	if e, err := call.engine(flag); err != nil {
+		return err
+	} else if e != nil {
+		defer e.Close()
+		return runsOfEngine(call, e, number)
+	}
 	dir, err := fleet.StateDir(call.getenv, call.home)
 	if err != nil {
 		return err
@@ -68,8 +79,8 @@ func runRunsReport(call *invocation, id string) error {
 	return nil
 }
 
-func runRunsShow(call *invocation, id string, steps bool) error {
-	_, run, err := theRun(call, id)
+func runRunsShow(call *invocation, flag, id string, steps bool) error {
+	run, err := loadRun(call, flag, id)
 	if err != nil {
 		return err
 	}

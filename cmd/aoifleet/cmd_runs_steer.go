@@ -16,7 +16,7 @@ import (
 const runArgument = "RUN is the ID of a run, the beginning or end of one if that is unique, or last for the newest run."
 
 // steerCommands returns the commands that steer a run from another process.
-func steerCommands(call *invocation) []*cobra.Command {
+func steerCommands(call *invocation, engine *string) []*cobra.Command {
 	var list []*cobra.Command
 	for _, c := range []struct{ verb, short, long, done string }{
 		{control.Pause, "Start no further host of a run", "Hosts in progress are finished, and no other starts until runs resume. A soak goes on.", "is paused: hosts in progress are finished, and no other starts"},
@@ -25,10 +25,10 @@ func steerCommands(call *invocation) []*cobra.Command {
 		{control.Approve, "Answer yes where a run waits after a wave", "The run was begun with --pause-after.", "goes on with the next wave"},
 	} {
 		cmd := &cobra.Command{Use: c.verb + " RUN", Short: c.short, Args: cobra.ExactArgs(1), Long: join(c.short+".", c.long, runArgument),
-			RunE: func(_ *cobra.Command, args []string) error { return steerRun(call, args[0], c.verb, c.done) }}
+			RunE: func(_ *cobra.Command, args []string) error { return steerRun(call, *engine, args[0], c.verb, c.done) }}
 		list = append(list, cmd)
 	}
-	return append(list, watchCommand(call))
+	return append(list, watchCommand(call, engine))
 }
 
 // join joins sentences.
@@ -41,6 +41,10 @@ func join(sentences ...string) (text string) {
 	return text[:len(text)-1]
 }
 
+func runsEngineFlag(cmd *cobra.Command, url *string) {
+	cmd.Flags().StringVar(url, "engine", "", "runs of the workflow engine at this `URL`, temporal://HOST[:7233]/NAMESPACE (also AOIFLEET_ENGINE; none: of this workstation)")
+}
+
 // theRun finds the journal of a run.
 func theRun(call *invocation, id string) (dir string, run *journal.Run, err error) {
 	if dir, err = fleet.StateDir(call.getenv, call.home); err == nil {
@@ -49,33 +53,42 @@ func theRun(call *invocation, id string) (dir string, run *journal.Run, err erro
 	return dir, run, err
 }
 
-func steerRun(call *invocation, id, verb, done string) error {
-	dir, run, err := theRun(call, id)
-	if err == nil {
-		err = fleet.SteerRun(dir, run, verb)
+func steerRun(call *invocation, flag, id, verb, done string) error {
+	a, err := findRun(call, flag, id)
+	defer a.close()
+	switch {
+	case err != nil:
+	case a.engine != nil:
+		err = fleet.SteerEngine(call.ctx, a.engine, a.id, verb)
+	default:
+		err = fleet.SteerRun(a.dir, a.run, verb)
 	}
 	if err == nil {
-		fmt.Fprintf(call.stdout, "run %s %s\n", run.Run, done)
+		fmt.Fprintf(call.stdout, "run %s %s\n", a.id, done)
 	}
 	return err
 }
 
-func watchCommand(call *invocation) *cobra.Command {
+func watchCommand(call *invocation, engine *string) *cobra.Command {
 	const short = "Follow a run to its end, and exit with its exit code"
 	cmd := &cobra.Command{Use: "watch RUN", Short: short, Args: cobra.ExactArgs(1),
 		Long: join(short+".", "What its journal has is printed as it is written: a line for each entry, or with -o json an object. Ctrl-C ends the watch, not the run.", runArgument),
-		RunE: func(_ *cobra.Command, args []string) error { return watchRun(call, args[0]) }}
+		RunE: func(_ *cobra.Command, args []string) error { return watchRun(call, *engine, args[0]) }}
 	call.outputFlag(cmd)
 	return cmd
 }
 
-func watchRun(call *invocation, id string) error {
-	dir, run, err := theRun(call, id)
+func watchRun(call *invocation, flag, id string) error {
+	a, err := findRun(call, flag, id)
+	defer a.close()
 	if err != nil {
 		return err
 	}
 	call.signals.heed()
-	run, err = fleet.WatchRun(call.ctx, dir, run.Run, func(entries []journal.Entry) { showEntries(call, entries) })
+	if a.engine != nil {
+		return watchEngine(call, a)
+	}
+	run, err := fleet.WatchRun(call.ctx, a.dir, a.id, func(entries []journal.Entry) { showEntries(call, entries) })
 	if err != nil {
 		return err
 	}

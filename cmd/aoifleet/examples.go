@@ -53,7 +53,7 @@ aoifleet runs list -n 5 -o json`,
 	"runs show": `aoifleet runs show last
 aoifleet runs show 20261123-084512-K3F9 --steps`,
 	"runs watch": `aoifleet runs watch last
-aoifleet runs watch 20261123-084512-K3F9 -o json`,
+aoifleet runs watch 20261123-084512-K3F9 --engine temporal://temporal.example.net/fleet`,
 	"runs pause":   `aoifleet runs pause last                         # from another terminal`,
 	"runs resume":  `aoifleet runs resume last`,
 	"runs stop":    `aoifleet runs stop last                          # as Ctrl-C there`,

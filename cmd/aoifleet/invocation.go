@@ -66,7 +66,7 @@ func (call *invocation) caller(announce func(hosts int) string) fleet.Caller {
 	}
 	c.Contact = func(hosts int) {
 		call.signals.heed()
-		if line := announce(hosts); line != "" && !call.muted {
+		if line := announce(hosts); line != "" && hosts > 0 && !call.muted {
 			call.progress.Announce(line)
 		}
 	}
@@ -141,7 +141,7 @@ func (call *invocation) agreeOr(question string, approved <-chan struct{}) bool 
 		fmt.Fprintln(call.stderr)
 		return false
 	case <-approved:
-		fmt.Fprintln(call.stderr, "approved")
+		fmt.Fprintln(call.stderr, "answered by another process")
 		return true
 	case text := <-call.typed:
 		call.typed = nil

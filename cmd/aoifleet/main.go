@@ -42,6 +42,7 @@ func realMain() int {
 		owner:  owner(),
 	}
 	p.ssh = sshOptions(p.user)
+	p.talker = findTalker()
 	if p.asks {
 		p.readSecret = readSecret
 	}
@@ -91,6 +92,7 @@ type process struct {
 	owner      string // USER@HOST, recorded in every trace of a run
 	ssh        sshconfig.Options
 	azure      *http.Transport // to Azure; nil: http.DefaultTransport
+	talker     string          // the path of aoifleet-engine; "": not found
 }
 
 // sshOptions returns what package sshconfig needs from this process.
@@ -109,6 +111,21 @@ func sshHome() (dir string, guessed bool) {
 		return u.HomeDir, false
 	}
 	return home(), true
+}
+
+// findTalker returns the path of aoifleet-engine: beside this program, else in PATH.
+func findTalker() string {
+	name := "aoifleet-engine"
+	if runtime.GOOS == "windows" {
+		name += ".exe"
+	}
+	if own, err := os.Executable(); err == nil {
+		if beside := filepath.Join(filepath.Dir(own), name); isRegular(beside) {
+			return beside
+		}
+	}
+	path, _ := exec.LookPath(name) // "": not installed
+	return path
 }
 
 func home() string {

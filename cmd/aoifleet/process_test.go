@@ -77,7 +77,7 @@ func begin(ts *testscript.TestScript, _ bool, args []string) {
 	ts.Check(err)
 	b.cmd = exec.Command(path, args[1:]...)
 	b.cmd.Dir = ts.Getenv("WORK")
-	for _, name := range []string{"AOIFLEET_INVENTORY", "HOME", "PATH", "TMPDIR", "GORACE", "XDG_STATE_HOME", "HTTPS_PROXY", "SSL_CERT_FILE",
+	for _, name := range []string{"AOIFLEET_INVENTORY", "HOME", "PATH", "TMPDIR", "GORACE", "XDG_STATE_HOME", "AOIFLEET_ENGINE", "FAKE_ENGINE", "HTTPS_PROXY", "SSL_CERT_FILE",
 		"AZURE_TENANT_ID", "AZURE_CLIENT_ID", "AZURE_CLIENT_CERTIFICATE_PATH", "AZURE_TOKEN_CREDENTIALS"} {
 		b.cmd.Env = append(b.cmd.Env, name+"="+ts.Getenv(name))
 	}

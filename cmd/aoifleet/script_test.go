@@ -23,7 +23,7 @@ const quickExit = "atexit_sleep_ms=0"
 
 func TestMain(m *testing.M) {
 	_ = os.Setenv("GORACE", quickExit) // of the children; this process has read it
-	testscript.Main(m, map[string]func(){"aoifleet": func() { os.Exit(realMain()) }})
+	testscript.Main(m, map[string]func(){"aoifleet": func() { os.Exit(realMain()) }, "aoifleet-engine": fakeTalker})
 }
 
 // TestScript runs users' stories: each file of testdata/script is one. Besides testscript's
@@ -33,9 +33,10 @@ func TestMain(m *testing.M) {
 //	lab, fault, live, …         see lab_test.go
 //	begin, until, signal, …     see process_test.go
 //	azure, unpem                see azure_test.go
+//	engine              see engine_linux_test.go
 //	reseal, planid              see savedplan_test.go
 func TestScript(t *testing.T) {
-	commands := map[string]func(*testscript.TestScript, bool, []string){"exits": exits, "azure": simulatedAzure, "unpem": unpem, "reseal": reseal, "planid": planIDOf, "hook": startHook}
+	commands := map[string]func(*testscript.TestScript, bool, []string){"exits": exits, "azure": simulatedAzure, "unpem": unpem, "reseal": reseal, "planid": planIDOf, "hook": startHook, "engine": fakeEngine}
 	for _, more := range []map[string]func(*testscript.TestScript, bool, []string){labCommands(), processCommands()} {
 		for name, command := range more {
 			commands[name] = command
@@ -46,9 +47,10 @@ func TestScript(t *testing.T) {
 
 // state is what the commands of one script share.
 type state struct {
-	lab   *scriptLab
-	begun *begun // nil: none
-	azure *scriptAzure
+	lab    *scriptLab
+	begun  *begun // nil: none
+	azure  *scriptAzure
+	engine *fakeServer
 	// outside is the address of the machines' connections to Azure; nil: none.
 	outside atomic.Pointer[string]
 }

@@ -3,6 +3,7 @@ package fleet
 import (
 	"net/http"
 
+	"github.com/aoifleet/aoifleet/internal/engine"
 	"github.com/aoifleet/aoifleet/internal/rollout"
 	"github.com/aoifleet/aoifleet/internal/sshconfig"
 )
@@ -29,7 +30,7 @@ type Caller struct {
 	Event func(rollout.Event)
 	// Stop does what the first signal does: the procedure's context ends.
 	Stop func()
-	// Contact is called once before hosts are contacted, with their number. From
+	// Contact is called once before hosts are contacted, with their number; 0: an engine does. From
 	// then on the procedure watches its context.
 	Contact func(hosts int)
 }
@@ -47,4 +48,6 @@ type Request struct {
 	Secret        *NewSecret    // a secret to set; nil: none
 	NoLogin       bool          // no host is logged in to, so passwords are not needed
 	Offline       bool          // nothing is contacted and no program started: there are no routes
+	// Engine is what reaches the hosts instead of this process, and carries out a rotation; nil: none.
+	Engine *engine.Client
 }

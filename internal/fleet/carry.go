@@ -9,7 +9,8 @@ import (
 
 // Steps are the points of a change at which its caller decides.
 type Steps struct {
-	// Agree is called with the plan before anything is changed; false: nothing is changed.
+	// Agree is called with the plan before anything is changed; false: nothing is changed. The plan
+	// is nil if an engine is carrying it out already.
 	Agree func(plan *rollout.Plan) bool
 	// Continue returns whether to continue after a wave, counted from 1. It is called
 	// after the waves of Options.PauseAfter; nothing happens on the hosts meanwhile. An answer
@@ -25,6 +26,9 @@ type Change struct {
 	Run      *rollout.Run // nil: a dry run
 	ExitCode int          // of the run
 	Past     string       // ID of the run that a rollback undoes
+	// Elsewhere is whether the run goes on without this process. Then Run is what was known last;
+	// nil: it was not followed.
+	Elsewhere bool
 }
 
 // Rotate replaces the certificate on every host that needs it, or carries out the
@@ -32,6 +36,14 @@ type Change struct {
 // ends the connections are closed, and the hosts undo unfinished changes.
 func (f *Fleet) Rotate(ctx, cut context.Context, s Steps, o Options) (*Change, error) {
 	f.run.Stages = true
+	if f.request.Engine != nil && !o.DryRun {
+		if err := f.goesElsewhere(); err != nil {
+			return nil, err
+		}
+		if c, attached, err := f.attach(ctx, cut, s, o); attached || err != nil {
+			return c, err
+		}
+	}
 	if err := f.begin(ctx, o); err != nil {
 		return nil, err
 	}
@@ -47,7 +59,7 @@ func (f *Fleet) Rotate(ctx, cut context.Context, s Steps, o Options) (*Change, e
 		plan = rollout.Make(f.Targets, looks, f.holding(o))
 	}
 	f.verify(ctx, plan, o)
-	return f.carryOut(ctx, cut, plan, s, o), nil
+	return f.carryOut(ctx, cut, plan, s, o)
 }
 
 // holding returns the policy of a rotation that begins now.
@@ -65,7 +77,7 @@ func (f *Fleet) Rehearse(ctx, cut context.Context, s Steps, o Options) (*Change,
 		return nil, err
 	}
 	plan := rollout.MakeRehearsal(f.Targets, f.Survey(ctx), f.policy(o))
-	return f.carryOut(ctx, cut, plan, s, o), nil
+	return f.carryOut(ctx, cut, plan, s, o)
 }
 
 // Recover ends the runs that were interrupted on hosts: it restores the old certificate and
@@ -75,7 +87,7 @@ func (f *Fleet) Recover(ctx, cut context.Context, s Steps, o Options) (*Change, 
 		return nil, err
 	}
 	plan := rollout.MakeRecovery(f.Targets, f.Survey(ctx), f.policy(o))
-	return f.carryOut(ctx, cut, plan, s, o), nil
+	return f.carryOut(ctx, cut, plan, s, o)
 }
 
 // Rollback restores the certificates that a run replaced. past is the ID of the run, the
@@ -90,9 +102,11 @@ func (f *Fleet) Rollback(ctx, cut context.Context, past string, s Steps, o Optio
 		return nil, err
 	}
 	plan := rollout.MakeRollback(past, f.Targets, f.Survey(ctx), f.policy(o))
-	c := f.carryOut(ctx, cut, plan, s, o)
-	c.Past = past
-	return c, nil
+	c, err := f.carryOut(ctx, cut, plan, s, o)
+	if err == nil {
+		c.Past = past
+	}
+	return c, err
 }
 
 // begin starts the journal of a run that changes hosts.
@@ -107,12 +121,15 @@ func (f *Fleet) begin(ctx context.Context, o Options) error {
 	return nil
 }
 
-func (f *Fleet) carryOut(ctx, cut context.Context, plan *rollout.Plan, s Steps, o Options) *Change {
+func (f *Fleet) carryOut(ctx, cut context.Context, plan *rollout.Plan, s Steps, o Options) (*Change, error) {
 	if o.DryRun {
-		return &Change{Plan: plan}
+		return &Change{Plan: plan}, nil
 	}
 	f.record.plan(plan)
 	agreed := s.Agree(plan) && f.inTime()
+	if f.request.Engine != nil && agreed && plan.Changes() > 0 && ctx.Err() == nil {
+		return f.carryOutElsewhere(ctx, cut, plan, s, o)
+	}
 	f.runner.Ask = func(wave int, soFar *rollout.Run) bool {
 		approved, end := f.asking()
 		defer end()
@@ -125,7 +142,7 @@ func (f *Fleet) carryOut(ctx, cut context.Context, plan *rollout.Plan, s Steps, 
 	}
 	code := s.ExitCode(run, agreed)
 	f.record.finish(run, code)
-	return &Change{Plan: plan, Run: run, ExitCode: code}
+	return &Change{Plan: plan, Run: run, ExitCode: code}, nil
 }
 
 // inTime reports whether a saved plan may still be carried out: the question may have waited for long.

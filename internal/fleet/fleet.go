@@ -138,20 +138,24 @@ func newFleet(ctx context.Context, c Caller, r Request, inv *inventory.Inventory
 
 // prepareTo finds the routes and the passwords that connections need.
 func (f *Fleet) prepareTo(ctx context.Context, hosts []inventory.Host) error {
-	if !f.request.Offline { // ssh -G runs the commands of Match exec, and may ask DNS
+	here := !f.request.Offline && f.request.Engine == nil // hosts are reached from here
+	if here {                                             // ssh -G runs the commands of Match exec, and may ask DNS
 		if err := f.findRoutes(ctx, hosts); err != nil {
 			return err
 		}
 	}
 	f.secrets = secret.NewResolver(ctx, f.caller.ReadSecret, f.caller.Getenv)
 	f.secrets.OnRead(display.Hide)
-	if !f.request.NoLogin && !f.request.Offline {
+	if !f.request.NoLogin && here {
 		if err := f.checkSecrets(ctx, hosts); err != nil {
 			return err
 		}
 	}
 	f.connect()
-	if !f.request.NoLogin && !f.request.Offline {
+	if f.request.Engine != nil {
+		return f.throughEngine(ctx)
+	}
+	if !f.request.NoLogin && here {
 		return f.checkLogins(ctx)
 	}
 	return nil
@@ -241,6 +245,9 @@ func (f *Fleet) Close() {
 	}
 	if f.record != nil {
 		f.record.close()
+	}
+	if f.request.Engine != nil {
+		f.request.Engine.Close()
 	}
 	if f.runner == nil {
 		return // it was never prepared

@@ -60,9 +60,13 @@ func (f *Fleet) startJournal(o Options) error {
 			return err
 		}
 	}
-	f.record, err = newRecorder(dir, journal.Head{Run: f.run.ID, Command: f.caller.Command, Tool: f.caller.Version, Owner: f.caller.Owner,
-		Inventory: inventory, Plan: f.PlanID, IgnoreWindow: o.IgnoreWindow, Hosts: f.names()}, f.caller.Say)
-	if err == nil {
+	head := journal.Head{Run: f.run.ID, Command: f.caller.Command, Tool: f.caller.Version, Owner: f.caller.Owner,
+		Inventory: inventory, Plan: f.PlanID, IgnoreWindow: o.IgnoreWindow, Hosts: f.names()}
+	if f.request.Engine != nil { // which is asked, not this process
+		head.Engine = f.request.Engine.URL.String()
+	}
+	f.record, err = newRecorder(dir, head, f.caller.Say)
+	if err == nil && f.request.Engine == nil {
 		f.listen(dir)
 	}
 	return err
@@ -91,7 +95,11 @@ func (f *Fleet) warnings() []rollout.Warning {
 // newRecorder creates a journal in dir. say prints a line for the operator and may be called
 // from many goroutines.
 func newRecorder(dir string, head journal.Head, say func(line string)) (*recorder, error) {
-	j, err := journal.Create(dir, head)
+	create := journal.Create
+	if head.Engine != "" { // a run of this workstation, if it is the one that it began
+		create = journal.Reopen
+	}
+	j, err := create(dir, head)
 	if err != nil {
 		return nil, noJournal(dir, err)
 	}

@@ -19,6 +19,7 @@ type Options struct {
 	UndoAll    bool          // undo what the run has rotated when the failure budget stops it
 	PauseAfter rollout.Pause // after which waves Steps.Continue is called
 	Until      int           // end after this wave, counted from 1; 0: after the last
+	Detach     bool          // only begin the run, which an engine carries out
 
 	Expires      time.Duration // after which a saved plan is refused; 0: never
 	IgnoreWindow string        // why hosts are changed outside their windows and in freezes; "": they are not

@@ -26,7 +26,7 @@ func TestPlanExpiresAtTheQuestion(t *testing.T) {
 		target := rollout.Target{Host: &inventory.Host{Name: "a"}}
 		plan := &rollout.Plan{Entries: []rollout.Entry{{Target: target, Action: rollout.Restart}}, Waves: []rollout.Wave{{Number: 1, Hosts: []int{0}}}}
 		plan.Policy.Parallel, plan.Policy.MaxFailures = 1, inventory.Percent(100)
-		c := f.carryOut(t.Context(), t.Context(), plan, Steps{
+		c, _ := f.carryOut(t.Context(), t.Context(), plan, Steps{
 			Agree: func(*rollout.Plan) bool {
 				if expired {
 					soon = time.Now()

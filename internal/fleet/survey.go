@@ -48,6 +48,9 @@ func (f *Fleet) surveySome(ctx context.Context, places []int) []rollout.Look {
 
 func (f *Fleet) survey(ctx context.Context, targets []rollout.Target) []rollout.Look {
 	f.caller.Contact(len(targets))
+	if f.request.Engine != nil {
+		return f.surveyElsewhere(ctx, targets)
+	}
 	return f.runner.Survey(ctx, targets, f.Inventory.Rollout.Parallel)
 }
 

@@ -80,6 +80,7 @@ type Head struct {
 	Owner     string   `json:"owner"`             // USER@HOST
 	Inventory string   `json:"inventory"`         // absolute path
 	Plan      string   `json:"plan_id,omitempty"` // of the saved plan, if one is applied
+	Engine    string   `json:"engine,omitempty"`  // URL of the engine that carries the run out
 	Hosts     []string `json:"hosts"`             // in the inventory's order
 
 	IgnoreWindow string `json:"ignore_window,omitempty"` // why the windows were ignored, if they were
@@ -133,6 +134,24 @@ func Create(dir string, head Head) (*Journal, error) {
 		return nil, err
 	}
 	return j, nil
+}
+
+// Reopen opens the journal of a run in dir to continue it, or creates it.
+func Reopen(dir string, head Head) (*Journal, error) {
+	if _, err := Read(dir, head.Run); err != nil {
+		return Create(dir, head)
+	}
+	path := filepath.Join(dir, head.Run+extension)
+	f, err := os.OpenFile(path, os.O_WRONLY|os.O_APPEND, 0)
+	if err != nil {
+		return nil, err
+	}
+	info, err := f.Stat()
+	if err != nil {
+		_ = f.Close()
+		return nil, err
+	}
+	return &Journal{path: path, file: f, size: info.Size(), synced: info.Size()}, nil
 }
 
 // Check returns why Create could not write below dir, nil if it could. It leaves nothing behind.

@@ -50,6 +50,11 @@ func Resolve(dir, id string) (string, error) {
 	if err != nil {
 		return "", err
 	}
+	return Match(ids, id)
+}
+
+// Match is Resolve among ids, newest first.
+func Match(ids []string, id string) (string, error) {
 	upper := strings.ToUpper(id)
 	switch {
 	case id == last && len(ids) > 0:

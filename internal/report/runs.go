@@ -39,6 +39,7 @@ type RunSummary struct {
 	ExitCode     *int           `json:"exit_code"`
 	Totals       map[string]int `json:"totals"`
 	Hosts        []string       `json:"hosts"`
+	Engine       string         `json:"engine,omitempty"` // its URL, if one carries the run out
 	IgnoreWindow string         `json:"ignore_window,omitempty"`
 	DamagedLines int            `json:"damaged_lines,omitempty"`
 }
@@ -85,7 +86,7 @@ func summary(run *journal.Run) RunSummary {
 	s := RunSummary{
 		RunID: run.Run, Command: shortText(run.Command), ToolVersion: shortText(run.Tool), Owner: shortText(run.Owner), Inventory: longText(run.Inventory), PlanID: shortText(run.Plan),
 		StartedAt: run.Started, ExitCode: run.Exit, Totals: totals(run), Hosts: make([]string, len(run.Hosts)), DamagedLines: run.Damaged,
-		IgnoreWindow: shortText(run.IgnoreWindow),
+		IgnoreWindow: shortText(run.IgnoreWindow), Engine: shortText(run.Engine),
 	}
 	for i, name := range run.Hosts {
 		s.Hosts[i] = shortText(name)
@@ -181,6 +182,9 @@ func runHead(w io.Writer, run *journal.Run) {
 	line("inventory", longText(run.Inventory))
 	if run.Plan != "" {
 		line("plan", shortText(run.Plan))
+	}
+	if run.Engine != "" {
+		line("engine", shortText(run.Engine))
 	}
 	if run.IgnoreWindow != "" {
 		line("windows", "ignored: "+shortText(run.IgnoreWindow))
