@@ -51,20 +51,23 @@ demo: build ## rotate an embedded fleet of 12 VMs, one of which fails (Linux)
 # packages without goroutines, the host's script, and the whole program, whose parts are tested
 # with it. make matrix-full runs all with it. What is not in this list is tested with it.
 NO_RACE = internal/host cmd/aoifleet docs internal/certificate internal/configuration internal/inventory internal/planfile internal/report
-# make matrix runs these stories of the whole program with it: signals, many hosts at once,
+# make test leaves these to make matrix: the stories of the whole program that run with the race detector,
+# because of signals, secrets and many hosts at once,
 RACED_STORIES = ^TestSignal|^TestSecrets|^TestScript$$/^(carry-on|interrupted|live-view|lost|next-after-stop|renew-signals|second-signal|steering|waves)$$
-# and the most expensive ones, which make test leaves to it.
-LONG_STORIES = ^TestPipelines$$|^TestHintsMend$$|^TestScript$$/^(certificate-in-keyvault|certificate-list|doctor-faults|helper|keyvault|lab|lab-azure|pipeline|register|renew-keyvault|renew-killed|renew-once|renew-refused|saved-plan-drift|saved-plan-edited)$$
+# the most expensive stories: other faults, other sources of a certificate, other pipelines. Each verb has a shorter one;
+LONG_STORIES = ^TestPipelines$$|^TestHintsMend$$|^TestScript$$/^(budget|certificate-azure|certificate-command|certificate-in-keyvault|certificate-list|configure-plan|diagnostics|doctor-faults|helper|keyvault|lab|lab-azure|notify|odd-hosts|pipeline|register|renew-keyvault|renew-killed|renew-once|renew-refused|renew-windows|retry|rollback-all|saved-plan-drift|saved-plan-edited|soak-drift|soak-health|unstable|upgrade-canary|upgrade-dnf|upgrade-lost|upgrade-refused|verify-entra|via-host-vault|windows)$$
+# and these tests of internal/certificate, internal/host and internal/remote.
+LONG_TESTS = ^(TestCutShort|TestFreshFixtures|TestKnownHostsAsSSH|TestManyNames|TestModelRecordings|TestOddHostBlocksNoOther)$$
 
 test: ## all tests that need only Go; more if OpenSSH and openssl are installed
 	@$(MAKE) --no-print-directory -j2 test-plain test-race
 
 # make check runs vet, of which go test would run a part. What takes longest begins first.
 test-race:
-	go test $(RACE) -vet=off -p 2 -parallel 4 -timeout 30m ./internal/remote $$(go list ./... | grep -vE '/($(subst $(space),|,$(NO_RACE) test/model))$$')
+	go test $(RACE) -vet=off -p 2 -parallel 4 -timeout 30m -skip '$(LONG_TESTS)' ./internal/remote $$(go list ./... | grep -vE '/($(subst $(space),|,$(NO_RACE) test/model))$$')
 
 test-plain:
-	go test -vet=off -p 2 -parallel 4 -timeout 30m -skip '$(LONG_STORIES)' $(addprefix ./,$(NO_RACE))
+	go test -vet=off -p 2 -parallel 4 -timeout 30m -skip '$(LONG_STORIES)|$(RACED_STORIES)|$(LONG_TESTS)' $(addprefix ./,$(NO_RACE))
 
 check: ## formatting, vet (also for macOS and Windows), staticcheck, actionlint, shellcheck
 	@test -z "$$(gofmt -l .)" || { gofmt -l .; echo "error: run gofmt -w on these"; exit 1; }
@@ -89,10 +92,9 @@ mutate: ## whether tests notice changed operators of the pure packages; PKG=inte
 model: ## a model of the transaction, in every state, and the steps of real runs in it (spin, gcc)
 	CI=true BOUNDS="$${BOUNDS:-all}" go test -count=1 -v ./test/model
 
-matrix: ## a fault at every step of a rotation on the embedded fleet; the host's script in the shells that test left out; a sample of broken system calls (Linux); many simulated rollouts
+matrix: ## a fault at every step of a rotation on the embedded fleet; what test leaves out: long stories and tests, faults, some other shells; a sample of broken system calls (Linux); many simulated rollouts
 	@# One computes while the other waits for deadlines.
 	@$(MAKE) --no-print-directory -j2 matrix-waits matrix-computes
-	go test -count=1 -timeout 20m ./internal/host -other-shells
 
 matrix-waits:
 	go test -tags matrix -count=1 -parallel 24 -timeout 20m ./test/matrix
@@ -100,13 +102,16 @@ matrix-waits:
 	go test $(RACE) -count=1 -parallel 4 -timeout 20m -run '$(RACED_STORIES)' ./cmd/aoifleet
 
 matrix-computes:
-	go test -count=1 -run TestSimulation ./internal/rollout -runs 25000
+	go test -count=1 -timeout 20m ./internal/host -other-shells
 	go test -tags matrix -count=1 -timeout 20m -run TestDiskCalls ./internal/host
+	go test -count=1 -run TestSimulation ./internal/rollout -runs 25000
+	go test -count=1 -timeout 20m -run '$(LONG_TESTS)' ./internal/remote ./internal/certificate
 
-matrix-full: ## every fault of the host's script in every shell, every system call that changes the disk broken in each way (Linux, amd64; 20 minutes)
+matrix-full: ## every case of the fault matrix, every fault of the host's script in every shell, every system call that changes the disk broken in each way (Linux, amd64; 25 minutes)
+	go test -tags matrix -count=1 -parallel 24 -timeout 30m ./test/matrix -every-case
 	go test -tags matrix -count=1 -timeout 90m ./internal/host -disk-cases 0
 	go test -count=1 -run TestSimulation ./internal/rollout -runs 100000
-	go test $(RACE) -count=1 -timeout 30m $(addprefix ./,$(NO_RACE))
+	go test $(RACE) -count=1 -timeout 30m $(addprefix ./,$(NO_RACE)) ./internal/remote
 
 wine: ## the Windows program under wine, against the lab (root, Linux; installs wine and mingw-w64)
 	$(SUDO) sh test/wine/setup.sh

@@ -5,9 +5,11 @@ package main
 import (
 	"errors"
 	"fmt"
+	"math"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime/debug"
 	"strconv"
 	"strings"
 	"sync/atomic"
@@ -23,7 +25,17 @@ const quickExit = "atexit_sleep_ms=0"
 
 func TestMain(m *testing.M) {
 	_ = os.Setenv("GORACE", quickExit) // of the children; this process has read it
-	testscript.Main(m, map[string]func(){"aoifleet": func() { os.Exit(realMain()) }, "aoifleet-engine": fakeTalker})
+	testscript.Main(unlimited{m}, map[string]func(){"aoifleet": func() { os.Exit(realMain()) }, "aoifleet-engine": fakeTalker})
+}
+
+// unlimited runs the tests of this process without the program's memory limit. They have many
+// fleets, and cobra keeps what each run of a command has registered: above the limit, the
+// garbage collector would take half of the time.
+type unlimited struct{ *testing.M }
+
+func (u unlimited) Run() int {
+	debug.SetMemoryLimit(math.MaxInt64 - 1) // the program leaves a limit that is set
+	return u.M.Run()
 }
 
 // TestScript runs users' stories: each file of testdata/script is one. Besides testscript's

@@ -18,7 +18,7 @@ import (
 )
 
 var (
-	diskCases = flag.Int("disk-cases", 150, "run this `NUMBER` of cases of TestDiskCalls; 0: all")
+	diskCases = flag.Int("disk-cases", 75, "run this `NUMBER` of cases of TestDiskCalls; 0: all")
 	diskSeed  = flag.Uint64("disk-seed", 1, "choose them with this `SEED`")
 	diskCase  = flag.String("disk-case", "", "run only this `CASE` of TestDiskCalls")
 )

@@ -110,8 +110,8 @@ func (s story) perform(m *machine) result {
 // effect; the script is killed before or after it. In every case the file is the old or
 // the new one, the report is true, and the host recovers: by recover, by the timer
 // alone, and after a reboot. The next rotation succeeds. Without the tag matrix,
-// every third of the calls that are not sampled has one of its faults, in turn; make test
-// runs one of twelve of these.
+// every third of the calls that are not sampled has one of its faults, in turn; make matrix
+// runs one of three of these, make test one of 24.
 func TestEveryFault(t *testing.T) {
 	t.Parallel()
 	for _, s := range stories {

@@ -16,6 +16,7 @@ type trial struct {
 	health      string // replaces the inventory's health
 	both        bool   // the run also changes the configuration
 	upgrade     bool   // the run installs another version of the agent's package, not a certificate
+	long        bool   // only with -every-case
 }
 
 // shortDeadlines are settings with short deadlines. The timeout must be long enough for
@@ -92,6 +93,10 @@ func bothTrials() []trial {
 func upgradeTrials() []trial {
 	var all []trial
 	for _, both := range []bool{false, true} {
+		rare := map[string]bool{}
+		for _, fault := range []string{"link silent", "SSH daemon restarted", "sudo revoked"} {
+			rare[fault] = both // the package alone and the certificate have them too
+		}
 		add := func(step, fault, lab, killAt string) {
 			if step == "swap" && !both {
 				return // no file changes
@@ -100,7 +105,7 @@ func upgradeTrials() []trial {
 			if both {
 				step += " and configuration"
 			}
-			all = append(all, trial{step: step, fault: fault, lab: lab, killAt: killAt, both: both, upgrade: true})
+			all = append(all, trial{step: step, fault: fault, lab: lab, killAt: killAt, both: both, upgrade: true, long: rare[fault]})
 		}
 		for _, s := range faults {
 			for _, p := range slices.Insert(slices.Clone(points), 5, point{"install", "out:step=install"}) {
