@@ -1,17 +1,36 @@
 package main
 
-import "github.com/spf13/cobra"
+import (
+	"github.com/spf13/cobra"
+	"go.temporal.io/sdk/converter"
+	"go.temporal.io/sdk/worker"
+
+	"github.com/aoifleet/aoifleet/engine/internal/codec"
+	"github.com/aoifleet/aoifleet/engine/internal/flow"
+	"github.com/aoifleet/aoifleet/engine/internal/protocol"
+)
 
 func controlCommand(p process) *cobra.Command {
-	cmd := &cobra.Command{Use: "control", Short: "Run the workflows of rollouts", Args: cobra.NoArgs}
+	cmd := &cobra.Command{
+		Use:   "control",
+		Short: "Run the workflows of rollouts",
+		Long: `Run the workflows of rollouts.
+
+It decides what happens next in a rollout, and reaches no host: that is done by the workers of the sites.
+One is enough; a second one takes over if the first one ends. It needs the payload keys of all sites.`,
+		Example: `  aoifleet-engine control --address temporal.example.net:7233 --tls-cert-path control.pem --tls-key-path control.key --payload-keys keys`,
+		Args:    cobra.NoArgs,
+	}
 	settings := p.connection(cmd)
 	cmd.RunE = func(*cobra.Command, []string) error {
-		c, _, err := p.dial(cmd, settings)
-		if err != nil {
-			return err
-		}
-		c.Close()
-		return nil
+		return p.serve(cmd, settings, service{name: "the control worker", queue: protocol.ControlQueue(),
+			options: worker.Options{DisableRegistrationAliasing: true},
+			register: func(w worker.Worker, c codec.Converters) {
+				(&flow.Workflows{Converter: func(site string) converter.DataConverter {
+					to, _ := c.For("site-" + site)
+					return to.Data
+				}}).Register(w)
+			}})
 	}
 	return cmd
 }

@@ -1,21 +1,74 @@
 package main
 
-import "github.com/spf13/cobra"
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"log/slog"
+
+	"github.com/spf13/cobra"
+	"go.temporal.io/sdk/worker"
+
+	"github.com/aoifleet/aoifleet/engine/internal/codec"
+	"github.com/aoifleet/aoifleet/engine/internal/protocol"
+	"github.com/aoifleet/aoifleet/engine/internal/site"
+	"github.com/aoifleet/aoifleet/internal/display"
+	"github.com/aoifleet/aoifleet/internal/fleet"
+	"github.com/aoifleet/aoifleet/internal/rollout"
+)
+
+// mostParallel bounds what a worker does at the same time: each has a connection to a host.
+const mostParallel = 1000
 
 func workerCommand(p process) *cobra.Command {
-	cmd := &cobra.Command{Use: "worker --site NAME", Short: "Change the hosts of a site as rollouts ask", Args: cobra.NoArgs}
+	cmd := &cobra.Command{
+		Use:   "worker --site NAME -i FILE",
+		Short: "Change the hosts of a site as rollouts ask",
+		Long: `Change the hosts of a site as rollouts ask.
+
+How a host is reached, its certificate and its settings are in the worker's own inventory, which must be
+the one of the plan as far as a change depends on it. The file is read again when it changes. A second
+worker of the same site shares the work.
+
+At the first signal nothing new is begun, and what was begun is finished.`,
+		Example: `  aoifleet-engine worker --site london -i fleet.yaml --address temporal.example.net:7233 --tls-cert-path london.pem --tls-key-path london.key --payload-keys keys`,
+		Args:    cobra.NoArgs,
+	}
 	settings := p.connection(cmd)
-	site := cmd.Flags().String("site", "", "`NAME` of the site: the label site of its hosts, or their group")
+	name := cmd.Flags().String("site", "", "`NAME` of the site: the label site of its hosts, or their group")
+	inventory := cmd.Flags().StringP("inventory", "i", p.getenv("AOIFLEET_INVENTORY"), "inventory `FILE` [AOIFLEET_INVENTORY]")
+	parallel := cmd.Flags().Int("parallel", 64, "do `N` things at the same time")
 	cmd.RunE = func(*cobra.Command, []string) error {
-		if *site == "" {
+		switch {
+		case *name == "":
 			return usage("--site is missing")
+		case *inventory == "":
+			return usage("--inventory is missing")
+		case *parallel < 1 || *parallel > mostParallel:
+			return usage("--parallel must be from 1 to %d", mostParallel)
 		}
-		c, _, err := p.dial(cmd, settings)
+		// Secrets and connections outlive the first signal.
+		local, end := context.WithCancel(context.WithoutCancel(cmd.Context()))
+		defer end()
+		hosts, err := fleet.OpenSite(local, p.caller(), *inventory, *name)
 		if err != nil {
 			return err
 		}
-		c.Close()
-		return nil
+		defer hosts.Close()
+		a := &site.Activities{Site: *name, Log: slog.New(slog.NewTextHandler(p.stderr, nil)), Open: func(run string) (site.Hosts, func(), error) {
+			return hosts.Run(run)
+		}}
+		return p.serve(cmd, settings, service{name: "the worker at " + display.Quote(*name, 100), queue: protocol.SiteQueue(*name),
+			options: worker.Options{MaxConcurrentActivityExecutionSize: *parallel, DisableWorkflowWorker: true, BackgroundActivityContext: local,
+				MaxHeartbeatThrottleInterval: protocol.Beat, WorkerStopTimeout: hosts.Longest()},
+			register: func(w worker.Worker, _ codec.Converters) { a.Register(w) }})
 	}
 	return cmd
+}
+
+// caller returns what package fleet needs of this process, which has no terminal.
+func (p process) caller() fleet.Caller {
+	return fleet.Caller{Command: "worker", Version: version, Owner: cmp.Or(p.ssh.User, "unknown") + "@" + cmp.Or(p.ssh.HostName, "unknown"),
+		User: p.ssh.User, Home: p.ssh.Home, SSH: p.ssh, Getenv: p.getenv, Event: func(rollout.Event) {}, Contact: func(int) {},
+		Say: func(line string) { fmt.Fprintln(p.stderr, display.MaskLines(line)) }}
 }

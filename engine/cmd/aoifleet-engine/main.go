@@ -8,7 +8,9 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"os/exec"
 	"os/signal"
+	"os/user"
 	"strings"
 	"syscall"
 
@@ -16,6 +18,7 @@ import (
 
 	"github.com/aoifleet/aoifleet/internal/display"
 	"github.com/aoifleet/aoifleet/internal/problem"
+	"github.com/aoifleet/aoifleet/internal/sshconfig"
 )
 
 // version is set by the Makefile: -ldflags -X main.version=….
@@ -26,13 +29,25 @@ type process struct {
 	stdin          io.Reader
 	stdout, stderr io.Writer
 	getenv         func(string) string
+	ssh            sshconfig.Options // with the login name and the home directory
 }
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	context.AfterFunc(ctx, stop) // a second signal ends the program at once
-	os.Exit(run(ctx, process{stdin: os.Stdin, stdout: os.Stdout, stderr: os.Stderr, getenv: os.Getenv}, os.Args[1:]))
+	os.Exit(run(ctx, process{stdin: os.Stdin, stdout: os.Stdout, stderr: os.Stderr, getenv: os.Getenv, ssh: sshOptions()}, os.Args[1:]))
+}
+
+// sshOptions returns what package sshconfig needs from this process.
+func sshOptions() sshconfig.Options {
+	o := sshconfig.Options{Getenv: os.Getenv, Home: os.Getenv("HOME"), HomeGuessed: true}
+	if u, err := user.Current(); err == nil {
+		o.User, o.Home, o.HomeGuessed = u.Username, u.HomeDir, false
+	}
+	o.Program, _ = exec.LookPath("ssh") // "": not installed; a relative element of PATH is an error
+	o.HostName, _ = os.Hostname()
+	return o
 }
 
 // run is the program: it returns the exit code.
