@@ -8,7 +8,6 @@ import (
 	"time"
 
 	"go.temporal.io/sdk/testsuite"
-	"go.temporal.io/sdk/workflow"
 
 	"github.com/aoifleet/aoifleet/engine/internal/protocol"
 	"github.com/aoifleet/aoifleet/internal/inventory"
@@ -41,6 +40,11 @@ func newRun(t *testing.T, f *fleet, policy rollout.Policy, most int) *flowRun {
 		t.Fatal(err)
 	}
 	r.input = protocol.RolloutInput{Version: protocol.Version, Run: protocol.Run{ID: runID, Owner: "o"}, Policy: policy, Hosts: len(f.vms), Parts: len(r.parts)}
+	return r
+}
+
+// send sends the parts once the rollout has started.
+func (r *flowRun) send() {
 	for n, hosts := range r.parts {
 		data := protocol.PartData{Number: n}
 		for _, i := range hosts {
@@ -48,7 +52,6 @@ func newRun(t *testing.T, f *fleet, policy rollout.Policy, most int) *flowRun {
 		}
 		r.env.RegisterDelayedCallback(func() { r.env.SignalWorkflow(protocol.PartSignal, data) }, time.Second)
 	}
-	return r
 }
 
 // quiet is a logger that says nothing.
@@ -62,6 +65,7 @@ func (quiet) Error(string, ...any) {}
 // do carries the rollout out, and returns its run as the client puts it together.
 func (r *flowRun) do() *rollout.Run {
 	r.t.Helper()
+	r.send()
 	r.env.ExecuteWorkflow(protocol.Rollout, r.input)
 	if err := r.env.GetWorkflowError(); err != nil {
 		r.t.Fatal(err)
@@ -171,5 +175,3 @@ func TestFaults(t *testing.T) {
 		})
 	}
 }
-
-var _ workflow.Context

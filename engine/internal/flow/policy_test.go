@@ -1,0 +1,205 @@
+package flow
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/aoifleet/aoifleet/engine/internal/protocol"
+	"github.com/aoifleet/aoifleet/internal/inventory"
+	"github.com/aoifleet/aoifleet/internal/problem"
+	"github.com/aoifleet/aoifleet/internal/rollout"
+)
+
+func counts(list ...int) (amounts []inventory.Amount) {
+	for _, n := range list {
+		amounts = append(amounts, inventory.Count(n))
+	}
+	return amounts
+}
+
+func times(f fate, n int) []fate { return slices.Repeat([]fate{f}, n) }
+
+// A canary that is not healthy stops the rollout before another host is changed, in whichever part
+// it is.
+func TestCanary(t *testing.T) {
+	for _, bad := range []fate{undoes, fails, lostForever, sick, refuses, away, silent} {
+		p := policy()
+		p.Canary, p.Batches, p.Soak = 1, counts(3), time.Hour
+		far, run := compare(t, p, 2, bad, well, well, well, well, well)
+		if got := far.fleet.rotated(); len(got) > 1 || !run.Stopped {
+			t.Errorf("%s: changed %v, stopped %v", bad, got, run.Stopped)
+		}
+	}
+}
+
+// When the budget is spent nothing begins in any part but what is in flight then.
+func TestBudget(t *testing.T) {
+	for parallel := 1; parallel <= 6; parallel++ {
+		p := policy()
+		p.Parallel, p.MaxFailures = parallel, inventory.Count(2)
+		far := newRun(t, newFleet(times(fails, 24)...), p, 4)
+		run := far.do()
+		failed := run.Totals()[rollout.Failed]
+		if !run.Stopped || failed < 2 || len(far.fleet.rotated()) != failed || failed > parallel+1 {
+			t.Errorf("parallel %d: %v, changed %v", parallel, run.Totals(), far.fleet.rotated())
+		}
+	}
+}
+
+// With one restart at a time the budget is exact.
+func TestBudgetIsExact(t *testing.T) {
+	p := policy()
+	p.Parallel, p.MaxFailures = 1, inventory.Count(3)
+	compare(t, p, 2, well, fails, well, refuses, undoes, well, well, fails)
+}
+
+// The limits hold over all parts, also for what undoes in a soak.
+func TestLimits(t *testing.T) {
+	for parallel := 1; parallel <= 5; parallel++ {
+		p := policy()
+		p.Parallel, p.MaxUnavailable, p.Soak = parallel, inventory.Unavailable{Label: "row", Count: 2}, time.Hour
+		p.Batches = counts(24, 1)
+		far, run := compare(t, p, 4, append(append(times(sick, 12), times(well, 12)...), well)...)
+		if far.fleet.most[""] > parallel || run.Totals()[rollout.RolledBack] != 12 {
+			t.Errorf("parallel %d: %v at once, %v", parallel, far.fleet.most, run.Totals())
+		}
+		for domain, most := range far.fleet.most {
+			if domain != "" && most > 2 {
+				t.Errorf("parallel %d: %d of %s at once", parallel, most, domain)
+			}
+		}
+	}
+}
+
+// All soaks run at once, however few agents may be restarted.
+func TestSoaksAtOnce(t *testing.T) {
+	p := policy()
+	p.Parallel, p.Soak, p.Batches = 1, 10*time.Hour, counts(9, 1)
+	f := newFleet(times(well, 10)...)
+	r := newRun(t, f, p, 3)
+	var mu sync.Mutex
+	seen, all := 0, make(chan struct{})
+	f.during = func(activity, _ string) {
+		if activity != protocol.SoakMany {
+			return
+		}
+		mu.Lock()
+		if seen++; seen == 9 { // three sites in each of three parts
+			close(all)
+		}
+		mu.Unlock()
+		<-all
+	}
+	if run := r.do(); run.Totals()[rollout.Rotated] != 10 {
+		t.Error(run.Totals())
+	}
+}
+
+func TestUndoAll(t *testing.T) {
+	p := policy()
+	p.Parallel, p.Canary, p.UndoAll, p.MaxFailures, p.Batches = 1, 1, true, inventory.Count(1), counts(3)
+	_, run := compare(t, p, 2, well, well, well, fails, well, well)
+	if got := run.Totals(); got[rollout.Restored] != 3 || got[rollout.Skipped] != 2 || got[rollout.Failed] != 1 {
+		t.Error(got)
+	}
+}
+
+// A host of which only the agent is restarted is not contacted before its turn.
+func TestRestartOfAHostThatIsAway(t *testing.T) {
+	for _, fate := range []fate{away, silent} {
+		f := newFleet(well, fate)
+		r := newRun(t, f, policy(), 1)
+		for i := range r.plan.Entries {
+			r.plan.Entries[i].Action = rollout.Restart
+		}
+		run := r.do()
+		if got := outcomes(run); !slices.Equal(got, []rollout.Outcome{rollout.Rotated, rollout.Unreachable}) {
+			t.Errorf("%s: %v %+v", fate, got, run.Results[1].Problem)
+		}
+		if f.activities[protocol.Stage] != 0 || run.Results[1].Problem.Class != problem.Unreachable {
+			t.Errorf("%v %+v", f.activities, run.Results[1].Problem)
+		}
+	}
+}
+
+// The message names the site, and a whole part does not wait for it host by host.
+func TestSilentSite(t *testing.T) {
+	r := newRun(t, newFleet(times(silent, 200)...), policy(), 200)
+	run := r.do()
+	if p := run.Results[199].Problem; run.Totals()[rollout.Unreachable] != 200 || p.Message != "no worker at site nowhere took the work within 1m0s" {
+		t.Errorf("%v %+v", run.Totals(), p)
+	}
+	if run.Results[0].Notes != nil || r.fleet.activities[protocol.Discard] != 0 {
+		t.Errorf("%v %v", run.Results[0].Notes, r.fleet.activities)
+	}
+}
+
+// A transaction is never repeated, whatever becomes of its worker.
+func TestRotateOnce(t *testing.T) {
+	f := newFleet(times(lostForever, 3)...)
+	newRun(t, f, policy(), 3).do()
+	if n := f.activities[protocol.Rotate]; n != 3 {
+		t.Errorf("%d transactions", n)
+	}
+}
+
+// The same random fleets and policies end alike in both.
+func TestAsInOneProcess(t *testing.T) {
+	for seed := range uint64(40) {
+		rnd := rand.New(rand.NewPCG(seed, 24))
+		p := policy()
+		p.Parallel, p.Canary = 1+rnd.IntN(6), rnd.IntN(3)
+		p.Batches = counts(1+rnd.IntN(4), 1+rnd.IntN(9))
+		if rnd.IntN(2) == 0 {
+			p.Soak = time.Duration(1+rnd.IntN(60)) * time.Minute
+		}
+		if rnd.IntN(2) == 0 {
+			p.MaxUnavailable = inventory.Unavailable{Label: "row", Count: 1 + rnd.IntN(2)}
+		}
+		if rnd.IntN(3) == 0 { // then the order matters: one after another
+			p.Parallel, p.MaxFailures, p.MaxUnavailable = 1, inventory.Count(1+rnd.IntN(4)), inventory.Unavailable{}
+			p.UndoAll = rnd.IntN(2) == 0
+		}
+		var list []fate
+		for range 1 + rnd.IntN(25) {
+			f := well
+			if rnd.IntN(4) == 0 {
+				f = fates[rnd.IntN(len(fates))]
+			}
+			list = append(list, f)
+		}
+		if len(list) > p.Canary && p.Canary > 0 {
+			for i := range p.Canary { // or most rollouts would end there
+				list[i] = well
+			}
+		}
+		t.Run(fmt.Sprint(seed), func(t *testing.T) {
+			far, _ := compare(t, p, 1+rnd.IntN(8), list...)
+			if t.Failed() {
+				t.Logf("%+v in parts %v", p, far.parts)
+			}
+		})
+	}
+}
+
+// Nothing begins of what is not one plan in this version.
+func TestRefusedInputs(t *testing.T) {
+	for want, change := range map[string]func(r *flowRun){
+		"was sent in version 9":   func(r *flowRun) { r.input.Version = 9 },
+		"only 2 of 3 parts":       func(r *flowRun) { r.input.Parts = 3 },
+		"the parts are not those": func(r *flowRun) { r.input.Hosts = 5 },
+		"a rollout of 0 hosts":    func(r *flowRun) { r.input.Hosts = 0 },
+	} {
+		r := newRun(t, newFleet(times(well, 4)...), policy(), 2)
+		change(r)
+		r.do()
+		if r.result.Problem == nil || !strings.Contains(r.result.Problem.Message, want) || len(r.fleet.activities) > 0 {
+			t.Errorf("%s: %+v %v", want, r.result.Problem, r.fleet.activities)
+		}
+	}
+}
