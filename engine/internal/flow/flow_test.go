@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"go.temporal.io/sdk/testsuite"
+	"go.temporal.io/sdk/workflow"
 
 	"github.com/aoifleet/aoifleet/engine/internal/protocol"
 	"github.com/aoifleet/aoifleet/internal/inventory"
@@ -28,12 +29,19 @@ type flowRun struct {
 // newRun returns a rollout of the fleet in parts of at most most hosts.
 func newRun(t *testing.T, f *fleet, policy rollout.Policy, most int) *flowRun {
 	t.Helper()
+	return newRunWith(t, f, policy, most, (&Workflows{}).Part)
+}
+
+// newRunWith is newRun with the workflow of the parts.
+func newRunWith(t *testing.T, f *fleet, policy rollout.Policy, most int, part any) *flowRun {
+	t.Helper()
 	var suite testsuite.WorkflowTestSuite
 	suite.SetLogger(quiet{})
 	r := &flowRun{t: t, env: suite.NewTestWorkflowEnvironment(), fleet: f, plan: f.plan(policy)}
 	r.env.SetStartTime(clock)
 	r.env.SetTestTimeout(time.Minute)
-	(&Workflows{}).Register(r.env)
+	r.env.RegisterWorkflowWithOptions((&Workflows{}).Rollout, workflow.RegisterOptions{Name: protocol.Rollout})
+	r.env.RegisterWorkflowWithOptions(part, workflow.RegisterOptions{Name: protocol.Part})
 	f.register(r.env)
 	var err error
 	if r.parts, err = r.plan.Divide(most); err != nil {

@@ -2,6 +2,7 @@ package flow
 
 import (
 	"context"
+	"slices"
 
 	"go.temporal.io/sdk/workflow"
 
@@ -102,7 +103,9 @@ func (r *run) lose(ctx workflow.Context, part int, c protocol.Command) {
 			r.ended(i, rollout.State{Action: r.entries[i].Action, Outcome: rollout.Unknown, Problem: lost.Problem, Window: r.entries[i].Window})
 		}
 	}
-	r.lost = append(r.lost, lost)
+	if !slices.ContainsFunc(r.lost, func(l protocol.LostPart) bool { return l.Part == part }) {
+		r.lost = append(r.lost, lost)
+	}
 }
 
 // hear takes over an outcome that counts for the failure budget, and answers the part, which waits.

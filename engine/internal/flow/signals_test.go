@@ -1,0 +1,182 @@
+package flow
+
+import (
+	"slices"
+	"testing"
+	"time"
+
+	"go.temporal.io/sdk/workflow"
+
+	"github.com/aoifleet/aoifleet/engine/internal/protocol"
+	"github.com/aoifleet/aoifleet/internal/rollout"
+)
+
+// after has do called a time after the start of the rollout.
+func (r *flowRun) after(d time.Duration, do func()) { r.env.RegisterDelayedCallback(do, d) }
+
+// inWaves soaks an hour after each host but the last.
+func inWaves() rollout.Policy {
+	p := policy()
+	p.Canary, p.Batches, p.Soak = 1, counts(1), time.Hour
+	return p
+}
+
+func (r *flowRun) signal(name string, data any) func() {
+	return func() { r.env.SignalWorkflow(name, data) }
+}
+
+// What is stopped or cancelled finishes what it does, and skips the rest.
+func TestStop(t *testing.T) {
+	for name, stop := range map[string]func(r *flowRun) func(){
+		"stop":   func(r *flowRun) func() { return r.signal(protocol.StopSignal, nil) },
+		"cancel": func(r *flowRun) func() { return r.env.CancelWorkflow },
+	} {
+		p := inWaves()
+		p.PauseAfter = rollout.AfterCanary
+		r := newRun(t, newFleet(times(well, 5)...), p, 2)
+		r.after(time.Hour, func() {
+			if s := r.state(); s.Asks != 1 || s.Step != "soak" || s.Totals[rollout.Rotated] != 1 || s.Parts != 3 || s.Waves != 5 {
+				t.Errorf("%+v", s)
+			}
+			stop(r)()
+		})
+		run := r.do()
+		if got := run.Totals(); !run.Interrupted || got[rollout.Rotated] != 1 || got[rollout.Skipped] != 4 {
+			t.Errorf("%s: %v %+v", name, got, r.result)
+		}
+		for _, v := range r.fleet.vms {
+			if v.staged {
+				t.Errorf("%s: something is left on %s", name, v.host.Name)
+			}
+		}
+	}
+}
+
+func TestStopBeforeTheParts(t *testing.T) {
+	r := newRun(t, newFleet(well), policy(), 1)
+	r.after(0, r.signal(protocol.StopSignal, nil))
+	if run := r.do(); r.result.Problem == nil || len(r.fleet.activities) > 0 {
+		t.Errorf("%+v %v", r.result, run.Totals())
+	}
+}
+
+// What is in flight when the stop comes ends as it ends, and nothing else begins.
+func TestStopInFlight(t *testing.T) {
+	p := policy()
+	p.Parallel = 2
+	f := newFleet(well, lostUndone, well, well, well)
+	r := newRun(t, f, p, 3)
+	f.during = func(activity, name string) {
+		if activity == protocol.Rotate && name == "vm-001" {
+			r.env.SignalWorkflow(protocol.StopSignal, nil)
+		}
+	}
+	run := r.do()
+	if got := outcomes(run); got[1] != rollout.RolledBack || !run.Interrupted || run.Totals()[rollout.Skipped] == 0 {
+		t.Errorf("%v %+v", got, r.result)
+	}
+}
+
+func TestApprove(t *testing.T) {
+	p := inWaves()
+	p.PauseAfter = rollout.AfterWave
+	r := newRun(t, newFleet(times(well, 3)...), p, 1)
+	r.after(2*time.Hour, r.signal(protocol.ApproveSignal, 2)) // not what it asks
+	r.after(3*time.Hour, func() {
+		if n := len(r.fleet.rotated()); n != 1 {
+			t.Errorf("%d were changed", n)
+		}
+		r.env.SignalWorkflow(protocol.ApproveSignal, 1)
+	})
+	r.after(4*time.Hour, r.signal(protocol.ApproveSignal, 1)) // again
+	r.after(5*time.Hour, func() {
+		if n := len(r.fleet.rotated()); n != 2 {
+			t.Errorf("%d were changed", n)
+		}
+		r.env.SignalWorkflow(protocol.ApproveSignal, 2)
+	})
+	if run := r.do(); run.Totals()[rollout.Rotated] != 3 || run.Ended {
+		t.Errorf("%v %+v", run.Totals(), r.result)
+	}
+}
+
+// A pause holds the next turn of every part, and does not hold what ends or undoes something.
+func TestPause(t *testing.T) {
+	p := policy()
+	p.Parallel = 2
+	f := newFleet(well, lostUndone, well, well, well, well)
+	r := newRun(t, f, p, 3)
+	f.during = func(activity, name string) {
+		if activity == protocol.Rotate && name == "vm-001" {
+			r.env.SignalWorkflow(protocol.PauseSignal, nil)
+		}
+	}
+	var then []string
+	r.after(time.Hour, func() {
+		then = f.rotated()
+		if s := r.state(); !s.Paused || s.Totals[rollout.Skipped] != 0 {
+			t.Errorf("%+v", s)
+		}
+	})
+	r.after(2*time.Hour, func() {
+		if now := f.rotated(); !slices.Equal(now, then) || len(now) == 6 {
+			t.Errorf("in the pause %v, then %v", then, now)
+		}
+		r.env.SignalWorkflow(protocol.ResumeSignal, nil)
+	})
+	if run := r.do(); run.Totals()[rollout.Rotated] != 5 {
+		t.Error(run.Totals())
+	}
+}
+
+// A part is ended from outside: what it had in hand is unknown, and nothing else begins.
+func TestLostPart(t *testing.T) {
+	part := func(ctx workflow.Context, in protocol.PartInput) error {
+		if in.Number != 1 {
+			return (&Workflows{}).Part(ctx, in)
+		}
+		for { // it stages, and ends in its first change
+			var c protocol.Command
+			workflow.GetSignalChannel(ctx, protocol.CommandSignal).Receive(ctx, &c)
+			if c.Verb == rollout.ChangeVerb {
+				return workflow.SetQueryHandler(ctx, protocol.ResultsQuery, func(int) ([]rollout.ResultData, error) { return nil, nil })
+			}
+			parent := workflow.GetInfo(ctx).ParentWorkflowExecution
+			_ = workflow.SignalExternalWorkflow(ctx, parent.ID, "", protocol.DoneSignal, protocol.Done{Part: 1, Number: c.Number}).Get(ctx, nil)
+		}
+	}
+	r := newRunWith(t, newFleet(times(well, 6)...), inWaves(), 2, part)
+	r.do()
+	if got := r.fleet.rotated(); !slices.Equal(got, []string{"vm-000", "vm-001"}) || !r.result.Interrupted {
+		t.Errorf("%v %+v", got, r.result)
+	}
+	if len(r.result.Lost) != 1 || !slices.Equal(r.result.Lost[0].Hosts, []int{2}) || r.state().Totals[rollout.Unknown] != 1 {
+		t.Errorf("%+v %+v", r.result, r.state())
+	}
+}
+
+// A part whose rollout is terminated finishes what it does, and leaves no certificate behind.
+func TestOrphan(t *testing.T) {
+	f := newFleet(times(well, 3)...)
+	r := newRun(t, f, policy(), 3)
+	r.env.RegisterWorkflowWithOptions(func(ctx workflow.Context, in protocol.PartInput) error {
+		child := workflow.ExecuteChildWorkflow(workflow.WithChildOptions(ctx, workflow.ChildWorkflowOptions{WorkflowID: "part", WaitForCancellation: true}), protocol.Part, in)
+		for n, verb := range []rollout.Verb{rollout.StageVerb, rollout.ChangeVerb} {
+			_ = child.SignalChildWorkflow(ctx, protocol.CommandSignal, protocol.Command{Number: n + 1, Verb: verb, Hosts: []int{0, 1, 2}, Parallel: 1}).Get(ctx, nil)
+		}
+		return child.Get(ctx, nil)
+	}, workflow.RegisterOptions{Name: "Parent"})
+	f.during = func(activity, _ string) {
+		if activity == protocol.Rotate {
+			r.env.CancelWorkflow() // what the server does with the children of a terminated workflow
+		}
+	}
+	in := protocol.PartInput{Version: protocol.Version, Run: r.input.Run, Policy: r.input.Policy}
+	for i, e := range r.plan.Entries {
+		in.Entries = append(in.Entries, e.Data(i))
+	}
+	r.env.ExecuteWorkflow("Parent", in)
+	if err := r.env.GetWorkflowError(); err != nil || len(f.rotated()) != 1 || f.activities[protocol.Discard] != 2 {
+		t.Errorf("%v: changed %v, %v", err, f.rotated(), f.activities)
+	}
+}
