@@ -52,6 +52,7 @@ func sshOptions() sshconfig.Options {
 
 // run is the program: it returns the exit code.
 func run(ctx context.Context, p process, args []string) int {
+	began := false // the command line has no mistakes
 	root := &cobra.Command{
 		Use:           "aoifleet-engine",
 		Short:         "Run the rollouts of aoifleet on a Temporal server",
@@ -60,15 +61,20 @@ func run(ctx context.Context, p process, args []string) int {
 		SilenceUsage:  true,
 		Args:          cobra.NoArgs,
 		RunE:          func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+
+		PersistentPreRun: func(*cobra.Command, []string) { began = true },
 	}
 	root.SetVersionTemplate("aoifleet-engine " + version + "\n")
-	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usage("%s", err) })
 	root.AddCommand(controlCommand(p), workerCommand(p), devCommand(p), keyCommand(p), talkCommand(p))
 	root.SetArgs(args)
 	root.SetIn(p.stdin)
 	root.SetOut(p.stdout)
 	root.SetErr(p.stderr)
-	return p.end(root.ExecuteContext(ctx))
+	err := root.ExecuteContext(ctx)
+	if err != nil && !began {
+		err = usage("%s", err)
+	}
+	return p.end(err)
 }
 
 // end prints an error and its hint, and returns the exit code.

@@ -47,6 +47,11 @@ func together(rings ...*Keyring) *Keyring {
 	return all
 }
 
+// renamed returns a keyring that has a key of another as "renamed".
+func renamed(ring *Keyring, name string) *Keyring {
+	return &Keyring{names: []string{"renamed"}, keys: map[string]cipher.AEAD{"renamed": ring.keys[name]}}
+}
+
 type look struct{ Host, Log string }
 
 func encode(t testing.TB, c Converters, value any) *commonpb.Payload {
@@ -111,9 +116,13 @@ func TestRefused(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	large, err := proto.Marshal(&commonpb.Payload{Data: make([]byte, maxPlain)})
+	if err != nil {
+		t.Fatal(err)
+	}
 	bomb := &commonpb.Payload{
 		Metadata: map[string][]byte{converter.MetadataEncoding: []byte(encodingSealed), metadataKey: []byte("first")},
-		Data:     ring.keys["first"].Seal(nil, nil, deflate(make([]byte, maxPlain+1)), bound("first")),
+		Data:     ring.keys["first"].Seal(nil, nil, deflate(large), bound("first")),
 	}
 	for name, c := range map[string]struct {
 		p    *commonpb.Payload
@@ -129,6 +138,8 @@ func TestRefused(t *testing.T) {
 		"unknown key":           {encode(t, New(ringOf(t, "third")), "x"), ring, "encrypted with the key third, which is not in the keyring"},
 		"a name to print":       {change(func(p *commonpb.Payload) { p.Metadata[metadataKey] = []byte("\x1b[31m") }), ring, "a key without a valid name"},
 		"another of its keys":   {change(func(p *commonpb.Payload) { p.Metadata[metadataKey] = []byte("second") }), ring, "or has changed"},
+		"its key renamed":       {sealed, renamed(ring, "first"), "which is not in the keyring"},
+		"another name for it":   {change(func(p *commonpb.Payload) { p.Metadata[metadataKey] = []byte("renamed") }), renamed(ring, "first"), "or has changed"},
 		"one bit":               {change(func(p *commonpb.Payload) { p.Data[len(p.Data)/2] ^= 1 }), ring, "or has changed"},
 		"cut":                   {change(func(p *commonpb.Payload) { p.Data = p.Data[:5] }), ring, "or has changed"},
 		"nothing":               {change(func(p *commonpb.Payload) { p.Data = nil }), ring, "or has changed"},
@@ -140,6 +151,13 @@ func TestRefused(t *testing.T) {
 		if err == nil || !strings.Contains(err.Error(), c.want) || strings.ContainsAny(err.Error(), "\x1b") || got != nil || !problem.Is(err, problem.Unexpected) {
 			t.Errorf("%s: %v, %v", name, got, err)
 		}
+	}
+}
+
+// What is too large to be decoded is not encoded.
+func TestTooLarge(t *testing.T) {
+	if _, err := New(nil).Data.ToPayload(make([]byte, maxPlain)); err == nil || !strings.Contains(err.Error(), "is larger than") {
+		t.Error(err)
 	}
 }
 

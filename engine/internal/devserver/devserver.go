@@ -13,6 +13,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"go.temporal.io/server/common/cluster"
@@ -53,6 +54,7 @@ type Server struct {
 	port   int
 	server temporal.Server
 	logs   *logFile
+	stop   func() error
 }
 
 // Start starts a server with the data in a folder, which it makes if there is none. A folder that
@@ -70,6 +72,7 @@ func Start(folder string, namespaces ...string) (*Server, error) {
 		return nil, failed(folder, err)
 	}
 	s := &Server{folder: folder}
+	s.stop = sync.OnceValue(s.end)
 	ports, err := s.ports()
 	if err != nil {
 		return nil, err
@@ -96,8 +99,10 @@ func (s *Server) Address() string { return net.JoinHostPort(loopback, strconv.It
 // file with the suffix -wal beside it; after Stop they are in it.
 func (s *Server) DatabaseFile() string { return filepath.Join(s.folder, databaseName) }
 
-// Stop stops the server. The folder can be used again.
-func (s *Server) Stop() error { return errors.Join(s.server.Stop(), s.checkpoint(), s.logs.Close()) }
+// Stop stops the server, once. The folder can be used again.
+func (s *Server) Stop() error { return s.stop() }
+
+func (s *Server) end() error { return errors.Join(s.server.Stop(), s.checkpoint(), s.logs.Close()) }
 
 // checkpoint moves the write-ahead log into the database.
 func (s *Server) checkpoint() error {
