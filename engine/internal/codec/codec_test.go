@@ -116,9 +116,9 @@ func TestRefused(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	large, err := proto.Marshal(&commonpb.Payload{Data: make([]byte, maxPlain)})
-	if err != nil {
-		t.Fatal(err)
+	large, err := proto.Marshal(&commonpb.Payload{Data: make([]byte, maxPlain+1-5)}) // 5: the field's number and length
+	if err != nil || len(large) != maxPlain+1 {
+		t.Fatal(len(large), err)
 	}
 	bomb := &commonpb.Payload{
 		Metadata: map[string][]byte{converter.MetadataEncoding: []byte(encodingSealed), metadataKey: []byte("first")},
