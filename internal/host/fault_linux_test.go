@@ -153,7 +153,7 @@ func TestEveryFault(t *testing.T) {
 	}
 }
 
-// sampled reports whether make matrix has this fault of a call in any case: all faults of
+// sampled reports whether the table has this fault of a call in any case: all faults of
 // renames and links, and of the first call of each kind, such as systemctl restart.
 func (s story) sampled(call, fault string, seen map[string]bool) bool {
 	words := strings.Fields(call)

@@ -159,7 +159,7 @@ func TestRehearsalRefuses(t *testing.T) {
 
 // TestRehearsalKilled kills the script before each command that changes something. The
 // live file is untouched, the agent is not restarted, and the timer or recover removes
-// everything. make test kills it before one of twelve.
+// everything. make test kills it before one of 24, make matrix before one of three.
 func TestRehearsalKilled(t *testing.T) {
 	t.Parallel()
 	m := newMachine(t)

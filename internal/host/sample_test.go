@@ -2,6 +2,6 @@
 
 package host
 
-// wholeMatrix is set by make matrix: every fault of a transaction at every call, and every
+// wholeMatrix is set by make matrix-full: every fault of a transaction at every call, and every
 // row of the tables of inOneShell in every shell.
 const wholeMatrix = false
