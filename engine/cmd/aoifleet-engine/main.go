@@ -80,11 +80,14 @@ func run(ctx context.Context, p process, args []string) int {
 // end prints an error and its hint, and returns the exit code.
 func (p process) end(err error) int {
 	why := problem.As(err)
+	var command *exec.ExitError // of dev
 	switch {
 	case err == nil:
 		return problem.ExitOK
 	case errors.Is(err, context.Canceled):
 		return problem.ExitInterrupted
+	case errors.As(err, &command) && command.ExitCode() > 0:
+		return command.ExitCode()
 	case why == nil:
 		why = problem.New(problem.Internal, "", "%s", err)
 	}
