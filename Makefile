@@ -22,7 +22,7 @@ build: ## build ./aoifleet
 # minutes of two cores. ENGINE_LIGHT are the packages whose tests do without it: the race detector
 # and staticcheck, which would take as long again for the server, look at these.
 ENGINE = cd engine && GOFLAGS='-trimpath -p=2' CGO_ENABLED=0
-ENGINE_LIGHT = codec protocol flow
+ENGINE_LIGHT = codec protocol flow site
 WORKFLOWCHECK = go.temporal.io/sdk/contrib/tools/workflowcheck@v0.6.0
 
 engine: ## build ./aoifleet-engine, for rollouts on a Temporal server

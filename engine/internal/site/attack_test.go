@@ -12,6 +12,8 @@ import (
 	"testing"
 	"time"
 
+	sdk "go.temporal.io/sdk/activity"
+	"go.temporal.io/sdk/converter"
 	"go.temporal.io/sdk/log"
 	"go.temporal.io/sdk/testsuite"
 
@@ -318,6 +320,31 @@ func TestAlias(t *testing.T) {
 	}
 	if !slices.Equal(units, []string{unit, "real.service", "real.service"}) || !slices.Equal(h.done, []string{"recover", "discard", "stage"}) {
 		t.Error(units, h.done)
+	}
+}
+
+// Every activity gives a sign of life at once, which says nothing, and gives its run back.
+func TestSignsOfLife(t *testing.T) {
+	h := newTarget()
+	one, many := h.rotate(), protocol.ManyHosts{Version: protocol.Version, Run: h.rotate().Run, Hosts: []rollout.HostData{rollout.DataOf(h.own)}}
+	soak := protocol.SoakHosts{Version: protocol.Version, Run: many.Run}
+	for activity, q := range map[string]any{protocol.ObserveMany: many, protocol.Observe: one, protocol.Stage: one, protocol.Rotate: one,
+		protocol.Recover: one, protocol.Discard: one, protocol.SoakMany: soak} {
+		env := newEnvironment(new(bytes.Buffer))
+		beats, users := 0, 0
+		a := &Activities{Site: "north", Log: slog.New(slog.DiscardHandler), Open: func(run string) (Hosts, func(), error) {
+			users++
+			return h, func() { users-- }, nil
+		}}
+		a.Register(env)
+		env.SetOnActivityHeartbeatListener(func(_ *sdk.Info, details converter.EncodedValues) {
+			if beats++; details.HasValues() {
+				t.Errorf("%s says something", activity)
+			}
+		})
+		if _, err := env.ExecuteActivity(activity, q); err != nil || beats == 0 || users != 0 {
+			t.Errorf("%s: %v, %d signs of life, %d users", activity, err, beats, users)
+		}
 	}
 }
 
