@@ -1,0 +1,235 @@
+package client
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"encoding/json"
+	"io"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"go.temporal.io/sdk/activity"
+	"go.temporal.io/sdk/client"
+	"go.temporal.io/sdk/converter"
+	"go.temporal.io/sdk/worker"
+
+	"github.com/aoifleet/aoifleet/engine/internal/devserver"
+	"github.com/aoifleet/aoifleet/engine/internal/flow"
+	"github.com/aoifleet/aoifleet/engine/internal/protocol"
+	"github.com/aoifleet/aoifleet/internal/certificate"
+	"github.com/aoifleet/aoifleet/internal/engine"
+	"github.com/aoifleet/aoifleet/internal/host"
+	"github.com/aoifleet/aoifleet/internal/inventory"
+	"github.com/aoifleet/aoifleet/internal/problem"
+	"github.com/aoifleet/aoifleet/internal/rollout"
+)
+
+// site is a site whose hosts are all well.
+type site struct {
+	rotated atomic.Int32
+	gate    chan struct{} // a rotation waits for it
+}
+
+func (s *site) register(on worker.Worker) {
+	answer := func(context.Context, protocol.OneHost) (protocol.Answer, error) { return protocol.Answer{}, nil }
+	for name, do := range map[string]any{
+		protocol.ObserveMany: func(_ context.Context, in protocol.ManyHosts) (looks []protocol.LookData, _ error) {
+			for _, h := range in.Hosts {
+				looks = append(looks, protocol.LookData{Seen: seen("seen " + h.Name)})
+			}
+			return looks, nil
+		},
+		protocol.Observe: func(context.Context, protocol.OneHost) (protocol.LookData, error) {
+			return protocol.LookData{Seen: seen("")}, nil
+		},
+		protocol.Stage: answer, protocol.Discard: answer,
+		protocol.Rotate: func(context.Context, protocol.OneHost) (*host.Report, error) {
+			<-s.gate
+			s.rotated.Add(1)
+			return &host.Report{Ending: host.Rotated, Proof: rollout.LogClean}, nil
+		},
+		protocol.SoakMany: func(context.Context, protocol.SoakHosts) (protocol.Soaked, error) {
+			return protocol.Soaked{Over: true}, nil
+		},
+	} {
+		on.RegisterActivityWithOptions(do, activity.RegisterOptions{Name: name})
+	}
+}
+
+func seen(note string) *host.Observation {
+	return &host.Observation{Note: note, Clock: time.Now(), Unit: host.Unit{ID: "a.service", Type: "simple", Load: "loaded", Active: "active", Sub: "running", File: "enabled"},
+		Provider: &host.Provider{Name: "p", ClientID: "c", Path: "/c.p12"}, File: host.File{Path: "/c.p12", Real: "/c.p12", Kind: "file", Digest: "old"},
+		Live: &certificate.Info{Thumbprint: "OLD"}, Space: 1 << 30}
+}
+
+// talking returns a function that asks a program of its own, as aoifleet does.
+func talking(t *testing.T, server client.Client) func(engine.Request) engine.Answer {
+	t.Helper()
+	in, ask := io.Pipe()
+	answers, out := io.Pipe()
+	ended := make(chan error, 1)
+	go func() {
+		c := New(server, "default", converter.GetDefaultDataConverter())
+		ended <- c.Talk(context.Background(), in, out, "dev")
+	}()
+	t.Cleanup(func() {
+		_ = ask.Close()
+		if err := <-ended; err != nil {
+			t.Error(err)
+		}
+	})
+	lines := bufio.NewReader(answers)
+	var hello engine.Hello
+	read := func(v any) {
+		t.Helper()
+		line, err := lines.ReadBytes('\n')
+		if err == nil {
+			err = json.Unmarshal(line, v)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	if read(&hello); hello.Protocol != engine.Protocol {
+		t.Fatalf("%+v", hello)
+	}
+	id := 0
+	return func(r engine.Request) (a engine.Answer) {
+		t.Helper()
+		id++
+		r.ID = id
+		if err := json.NewEncoder(ask).Encode(r); err != nil {
+			t.Fatal(err)
+		}
+		if read(&a); a.ID != id {
+			t.Fatalf("answer %d to %d", a.ID, id)
+		}
+		return a
+	}
+}
+
+// A rollout is begun, found by another process, steered, and read at its end.
+func TestRollout(t *testing.T) {
+	server, err := devserver.Start(t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = server.Stop() }()
+	c, err := client.Dial(client.Options{HostPort: server.Address()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	s := &site{gate: make(chan struct{})}
+	control, north := worker.New(c, protocol.ControlQueue(), worker.Options{}), worker.New(c, protocol.SiteQueue("north"), worker.Options{})
+	(&flow.Workflows{}).Register(control)
+	s.register(north)
+	for _, w := range []worker.Worker{control, north} {
+		if err := w.Start(); err != nil {
+			t.Fatal(err)
+		}
+		defer w.Stop()
+	}
+	do, other := talking(t, c), talking(t, c)
+	well := func(a engine.Answer) engine.Answer {
+		t.Helper()
+		if a.Problem != nil {
+			t.Fatal(a.Problem, a.Problem.Hint)
+		}
+		return a
+	}
+
+	run := engine.Run{ID: "20261123-084512-K3F9", Owner: "o@w", Tool: "dev"}
+	var hosts []rollout.HostData
+	parts := []engine.Part{{Number: 0}, {Number: 1}}
+	for i, name := range []string{"a", "b", "c"} {
+		h := &inventory.Host{Name: name, Address: "192.0.2.1:22", Group: "north", Agent: inventory.Agent{Unit: "a.service"}, Health: inventory.Health{Timeout: time.Second}}
+		hosts = append(hosts, rollout.DataOf(h))
+		e := rollout.Entry{Target: rollout.Target{Host: h, Certificate: certificate.Known(certificate.Info{Thumbprint: "NEW"}, "new")}, Seen: seen(""), Action: rollout.Rotate, Wave: min(i+1, 2)}
+		parts[i/2].Entries = append(parts[i/2].Entries, e.Data(i))
+	}
+	if a := well(do(engine.Request{Do: engine.DoSurvey, Run: run, Hosts: hosts})); len(a.Looks) != 3 || a.Looks[2].Seen == nil || a.Looks[2].Seen.Note != "seen c" {
+		t.Errorf("survey: %+v", a.Looks)
+	}
+	if a := well(do(engine.Request{Do: engine.DoCurrent})); a.State != nil {
+		t.Errorf("before: %+v", a.State)
+	}
+	policy := rollout.Policy{Rollout: inventory.Rollout{Parallel: 2, Canary: 1, Batches: []inventory.Amount{inventory.Percent(100)}, MaxFailures: inventory.Count(1)}, PauseAfter: rollout.AfterCanary}
+	begin := engine.Request{Do: engine.DoBegin, Run: run, Begin: &engine.Begin{PlanID: "plan", Policy: policy, Hosts: 3, Parts: 2}}
+	well(do(begin))
+	well(do(begin)) // the answer to the first may have been lost
+	second := begin
+	second.Run.ID = "20261123-084512-XXXX"
+	if a := other(second); a.Problem == nil || a.Problem.Class != problem.Locked {
+		t.Errorf("another one: %+v", a.Problem)
+	}
+	for i := range parts {
+		well(do(engine.Request{Do: engine.DoPart, Run: run, Part: &parts[i]}))
+	}
+	until := func(reached func(*engine.State) bool) (state *engine.State) {
+		t.Helper()
+		for state == nil || !reached(state) {
+			state = well(other(engine.Request{Do: engine.DoState, Run: run})).State
+		}
+		return state
+	}
+	until(func(s *engine.State) bool { return s.Step == "wave" && s.Parts == 2 })
+	if s := well(other(engine.Request{Do: engine.DoCurrent})).State; s == nil || s.Run != run || s.PlanID != "plan" || s.Hosts != 3 {
+		t.Errorf("current: %+v", s)
+	}
+	if a := well(other(engine.Request{Do: engine.DoResults, Run: run, N: 1})); len(a.Results) != 1 || a.Results[0].Host.Name != "c" || a.Results[0].Index != 2 || a.Results[0].Outcome != "" {
+		t.Errorf("results before the end: %+v", a.Results)
+	}
+	well(other(engine.Request{Do: engine.DoSignal, Run: run, Signal: "pause"}))
+	until(func(s *engine.State) bool { return s.Paused })
+	close(s.gate)
+	until(func(s *engine.State) bool { return s.Asks == 1 })
+	well(other(engine.Request{Do: engine.DoSignal, Run: run, Signal: "approve", N: 1}))
+	until(func(s *engine.State) bool { return s.Wave == 2 })
+	if n := s.rotated.Load(); n != 1 {
+		t.Errorf("%d hosts were changed in a pause", n)
+	}
+	well(other(engine.Request{Do: engine.DoSignal, Run: run, Signal: "resume"}))
+	end := until(func(s *engine.State) bool { return s.Result != nil })
+	if r := end.Result; r.Problem != nil || r.Stopped || r.Interrupted || end.Totals[rollout.Rotated] != 3 {
+		t.Errorf("%+v %+v", end, r)
+	}
+	// Once it is over, and its workers have forgotten it.
+	worker.PurgeStickyWorkflowCache()
+	if a := well(do(engine.Request{Do: engine.DoStates, Run: run})); len(a.States) != 2 || a.States[1].Outcome != rollout.Rotated || a.States[1].Proof != rollout.LogClean {
+		t.Errorf("states: %+v", a.States)
+	}
+	if a := well(do(engine.Request{Do: engine.DoResults, Run: run, From: 1})); len(a.Results) != 1 || a.Results[0].Host.Name != "b" || a.Results[0].Outcome != rollout.Rotated {
+		t.Errorf("results: %+v", a.Results)
+	}
+	if a := well(do(engine.Request{Do: engine.DoCurrent})); a.State != nil {
+		t.Errorf("after: %+v", a.State)
+	}
+	for a := (engine.Answer{}); len(a.List) != 1; { // the list is kept up to date a little later
+		if a = well(other(engine.Request{Do: engine.DoList, N: 5})); len(a.List) == 1 && (a.List[0].Run != run || a.List[0].Result == nil) {
+			t.Errorf("list: %+v", a.List)
+		}
+	}
+	fresh := talking(t, c)
+	if a := well(fresh(engine.Request{Do: engine.DoState, Run: run})); a.State.Run != run {
+		t.Errorf("found later: %+v", a.State)
+	}
+	for _, bad := range []engine.Request{{Do: engine.DoState, Run: second.Run}, {Do: engine.DoState, Run: engine.Run{ID: "' OR ''='"}}, {Do: engine.DoStates, Run: engine.Run{ID: "x"}},
+		{Do: engine.DoSignal, Run: run, Signal: "end"}, {Do: engine.DoPart, Run: run}, {Do: engine.DoBegin, Run: run}, {Do: "what"}} {
+		if a := fresh(bad); a.Problem == nil || a.Problem.Class != problem.Usage {
+			t.Errorf("%+v: %+v", bad, a.Problem)
+		}
+	}
+}
+
+// A line that is no request ends the program.
+func TestNoRequest(t *testing.T) {
+	var out bytes.Buffer
+	c := New(nil, "", nil)
+	if err := c.Talk(t.Context(), strings.NewReader("what\n"), &out, "dev"); err == nil || !strings.HasPrefix(out.String(), `{"protocol":1`) {
+		t.Errorf("%v\n%s", err, out.String())
+	}
+}
