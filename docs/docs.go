@@ -37,6 +37,11 @@ var Secrets string
 //go:embed monitoring.md
 var Monitoring string
 
+// Engine is the document about rollouts on a Temporal server.
+//
+//go:embed engine.md
+var Engine string
+
 // Section returns the section of a document with its heading, "" if there is none. It ends at
 // the next heading of the same or a higher level.
 func Section(document, heading string) string {

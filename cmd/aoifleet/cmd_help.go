@@ -18,6 +18,7 @@ var topics = map[string]struct {
 	document func() string
 }{
 	"configuration": {"how to change, check and compare the agents' configurations", func() string { return docs.Configuration }},
+	"engine":        {"rollouts on a Temporal server, with workers at the sites", func() string { return docs.Engine }},
 	"monitoring":    {"what to check every hour, metrics, alerts", func() string { return docs.Monitoring }},
 	"secrets":       {"the secrets and host keys of SFTP sources", func() string { return docs.Secrets }},
 	"exit-codes":    {"what each exit code means", func() string { return docs.Section(docs.Reference, "## Exit codes") }},
