@@ -10,6 +10,7 @@ import (
 	"go.temporal.io/sdk/testsuite"
 	"go.temporal.io/sdk/workflow"
 
+	"github.com/aoifleet/aoifleet/engine/internal/flowtest"
 	"github.com/aoifleet/aoifleet/engine/internal/protocol"
 	"github.com/aoifleet/aoifleet/internal/inventory"
 	"github.com/aoifleet/aoifleet/internal/rollout"
@@ -19,7 +20,7 @@ import (
 type flowRun struct {
 	t      *testing.T
 	env    *testsuite.TestWorkflowEnvironment
-	fleet  *fleet
+	fleet  *flowtest.Fleet
 	plan   *rollout.Plan
 	parts  [][]int
 	input  protocol.RolloutInput
@@ -27,27 +28,27 @@ type flowRun struct {
 }
 
 // newRun returns a rollout of the fleet in parts of at most most hosts.
-func newRun(t *testing.T, f *fleet, policy rollout.Policy, most int) *flowRun {
+func newRun(t *testing.T, f *flowtest.Fleet, policy rollout.Policy, most int) *flowRun {
 	t.Helper()
 	return newRunWith(t, f, policy, most, (&Workflows{}).Part)
 }
 
 // newRunWith is newRun with the workflow of the parts.
-func newRunWith(t *testing.T, f *fleet, policy rollout.Policy, most int, part any) *flowRun {
+func newRunWith(t *testing.T, f *flowtest.Fleet, policy rollout.Policy, most int, part any) *flowRun {
 	t.Helper()
 	var suite testsuite.WorkflowTestSuite
 	suite.SetLogger(quiet{})
-	r := &flowRun{t: t, env: suite.NewTestWorkflowEnvironment(), fleet: f, plan: f.plan(policy)}
-	r.env.SetStartTime(clock)
+	r := &flowRun{t: t, env: suite.NewTestWorkflowEnvironment(), fleet: f, plan: f.Plan(policy)}
+	r.env.SetStartTime(flowtest.Clock)
 	r.env.SetTestTimeout(time.Minute)
 	r.env.RegisterWorkflowWithOptions((&Workflows{}).Rollout, workflow.RegisterOptions{Name: protocol.Rollout})
 	r.env.RegisterWorkflowWithOptions(part, workflow.RegisterOptions{Name: protocol.Part})
-	f.register(r.env)
+	f.Register(r.env)
 	var err error
 	if r.parts, err = r.plan.Divide(most); err != nil {
 		t.Fatal(err)
 	}
-	r.input = protocol.RolloutInput{Version: protocol.Version, Run: protocol.Run{ID: runID, Owner: "o"}, Policy: policy, Hosts: len(f.vms), Parts: len(r.parts)}
+	r.input = protocol.RolloutInput{Version: protocol.Version, Run: protocol.Run{ID: flowtest.RunID, Owner: "o"}, Policy: policy, Hosts: len(f.VMs), Parts: len(r.parts)}
 	return r
 }
 
@@ -90,7 +91,7 @@ func (r *flowRun) do() *rollout.Run {
 	}
 	for n, hosts := range r.parts {
 		for from := 0; from < len(hosts); from += protocol.ResultsPage {
-			value, err := r.env.QueryWorkflowByID(protocol.PartID(runID, n), protocol.ResultsQuery, from)
+			value, err := r.env.QueryWorkflowByID(protocol.PartID(flowtest.RunID, n), protocol.ResultsQuery, from)
 			if err != nil {
 				r.t.Fatal(err)
 			}
@@ -123,12 +124,12 @@ func (r *flowRun) state() (s protocol.RolloutState) {
 }
 
 // local carries the same out in this process.
-func local(t *testing.T, f *fleet, policy rollout.Policy) (run *rollout.Run) {
+func local(t *testing.T, f *flowtest.Fleet, policy rollout.Policy) (run *rollout.Run) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
-		r := &rollout.Runner{Dial: f.dial(runID), DialUndo: f.dial(rollout.UndoID(runID)), RunID: runID, Events: func(rollout.Event) {}}
+		r := &rollout.Runner{Dial: f.Dial(flowtest.RunID), DialUndo: f.Dial(rollout.UndoID(flowtest.RunID)), RunID: flowtest.RunID, Events: func(rollout.Event) {}}
 		defer r.Close()
-		run = r.Apply(context.Background(), context.Background(), f.plan(policy))
+		run = r.Apply(context.Background(), context.Background(), f.Plan(policy))
 	})
 	return run
 }
@@ -146,18 +147,18 @@ func policy() rollout.Policy {
 }
 
 // compare does both and compares hosts, outcomes and how the run ended.
-func compare(t *testing.T, policy rollout.Policy, most int, fates ...fate) (*flowRun, *rollout.Run) {
+func compare(t *testing.T, policy rollout.Policy, most int, fates ...flowtest.Fate) (*flowRun, *rollout.Run) {
 	t.Helper()
-	here := newFleet(fates...)
+	here := flowtest.New(fates...)
 	want := local(t, here, policy)
-	far := newRun(t, newFleet(fates...), policy, most)
+	far := newRun(t, flowtest.New(fates...), policy, most)
 	got := far.do()
 	if !slices.Equal(outcomes(got), outcomes(want)) || got.Stopped != want.Stopped || got.Interrupted != want.Interrupted || got.Ended != want.Ended {
 		t.Errorf("%v\n got %v %v %v %v\nwant %v %v %v %v", fates, outcomes(got), got.Stopped, got.Interrupted, got.Ended, outcomes(want), want.Stopped, want.Interrupted, want.Ended)
 	}
-	for i, v := range far.fleet.vms {
-		if got, want := v.state(), here.vms[i].state(); got != want {
-			t.Errorf("%s (%s): %s, want %s", v.host.Name, v.fate, got, want)
+	for i, v := range far.fleet.VMs {
+		if got, want := v.State(), here.VMs[i].State(); got != want {
+			t.Errorf("%s (%s): %s, want %s", v.Name(), v.Fate, got, want)
 		}
 	}
 	totals := map[rollout.Outcome]int{}
@@ -174,12 +175,12 @@ func compare(t *testing.T, policy rollout.Policy, most int, fates ...fate) (*flo
 
 // Each fault alone ends as in a run of one process.
 func TestFaults(t *testing.T) {
-	for _, fate := range append(fates, well) {
+	for _, fate := range append(flowtest.Fates, flowtest.Well) {
 		t.Run(string(fate), func(t *testing.T) {
 			p := policy()
 			p.Batches = []inventory.Amount{inventory.Count(3)}
 			p.Soak = time.Hour
-			compare(t, p, 2, well, fate, well, well, well)
+			compare(t, p, 2, flowtest.Well, fate, flowtest.Well, flowtest.Well, flowtest.Well)
 		})
 	}
 }

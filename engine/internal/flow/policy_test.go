@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/aoifleet/aoifleet/engine/internal/flowtest"
 	"github.com/aoifleet/aoifleet/engine/internal/protocol"
 	"github.com/aoifleet/aoifleet/internal/inventory"
 	"github.com/aoifleet/aoifleet/internal/problem"
@@ -22,16 +23,16 @@ func counts(list ...int) (amounts []inventory.Amount) {
 	return amounts
 }
 
-func times(f fate, n int) []fate { return slices.Repeat([]fate{f}, n) }
+func times(f flowtest.Fate, n int) []flowtest.Fate { return slices.Repeat([]flowtest.Fate{f}, n) }
 
 // A canary that is not healthy stops the rollout before another host is changed, in whichever part
 // it is.
 func TestCanary(t *testing.T) {
-	for _, bad := range []fate{undoes, fails, lostForever, sick, refuses, away, silent} {
+	for _, bad := range []flowtest.Fate{flowtest.Undoes, flowtest.Fails, flowtest.LostForever, flowtest.Sick, flowtest.Refuses, flowtest.Away, flowtest.Silent} {
 		p := policy()
 		p.Canary, p.Batches, p.Soak = 1, counts(3), time.Hour
-		far, run := compare(t, p, 2, bad, well, well, well, well, well)
-		if got := far.fleet.rotated(); len(got) > 1 || !run.Stopped {
+		far, run := compare(t, p, 2, bad, flowtest.Well, flowtest.Well, flowtest.Well, flowtest.Well, flowtest.Well)
+		if got := far.fleet.Rotated(); len(got) > 1 || !run.Stopped {
 			t.Errorf("%s: changed %v, stopped %v", bad, got, run.Stopped)
 		}
 	}
@@ -42,11 +43,11 @@ func TestBudget(t *testing.T) {
 	for parallel := 1; parallel <= 6; parallel++ {
 		p := policy()
 		p.Parallel, p.MaxFailures = parallel, inventory.Count(2)
-		far := newRun(t, newFleet(times(fails, 24)...), p, 4)
+		far := newRun(t, flowtest.New(times(flowtest.Fails, 24)...), p, 4)
 		run := far.do()
 		failed := run.Totals()[rollout.Failed]
-		if !run.Stopped || failed < 2 || len(far.fleet.rotated()) != failed || failed > parallel+1 {
-			t.Errorf("parallel %d: %v, changed %v", parallel, run.Totals(), far.fleet.rotated())
+		if !run.Stopped || failed < 2 || len(far.fleet.Rotated()) != failed || failed > parallel+1 {
+			t.Errorf("parallel %d: %v, changed %v", parallel, run.Totals(), far.fleet.Rotated())
 		}
 	}
 }
@@ -55,7 +56,7 @@ func TestBudget(t *testing.T) {
 func TestBudgetIsExact(t *testing.T) {
 	p := policy()
 	p.Parallel, p.MaxFailures = 1, inventory.Count(3)
-	compare(t, p, 2, well, fails, well, refuses, undoes, well, well, fails)
+	compare(t, p, 2, flowtest.Well, flowtest.Fails, flowtest.Well, flowtest.Refuses, flowtest.Undoes, flowtest.Well, flowtest.Well, flowtest.Fails)
 }
 
 // The limits hold over all parts, also for what undoes in a soak.
@@ -64,11 +65,11 @@ func TestLimits(t *testing.T) {
 		p := policy()
 		p.Parallel, p.MaxUnavailable, p.Soak = parallel, inventory.Unavailable{Label: "row", Count: 2}, time.Hour
 		p.Batches = counts(24, 1)
-		far, run := compare(t, p, 4, append(append(times(sick, 12), times(well, 12)...), well)...)
-		if far.fleet.most[""] > parallel || run.Totals()[rollout.RolledBack] != 12 {
-			t.Errorf("parallel %d: %v at once, %v", parallel, far.fleet.most, run.Totals())
+		far, run := compare(t, p, 4, append(append(times(flowtest.Sick, 12), times(flowtest.Well, 12)...), flowtest.Well)...)
+		if far.fleet.Most[""] > parallel || run.Totals()[rollout.RolledBack] != 12 {
+			t.Errorf("parallel %d: %v at once, %v", parallel, far.fleet.Most, run.Totals())
 		}
-		for domain, most := range far.fleet.most {
+		for domain, most := range far.fleet.Most {
 			if domain != "" && most > 2 {
 				t.Errorf("parallel %d: %d of %s at once", parallel, most, domain)
 			}
@@ -80,11 +81,11 @@ func TestLimits(t *testing.T) {
 func TestSoaksAtOnce(t *testing.T) {
 	p := policy()
 	p.Parallel, p.Soak, p.Batches = 1, 10*time.Hour, counts(9, 1)
-	f := newFleet(times(well, 10)...)
+	f := flowtest.New(times(flowtest.Well, 10)...)
 	r := newRun(t, f, p, 3)
 	var mu sync.Mutex
 	seen, all := 0, make(chan struct{})
-	f.during = func(activity, _ string) {
+	f.During = func(activity, _ string) {
 		if activity != protocol.SoakMany {
 			return
 		}
@@ -103,7 +104,7 @@ func TestSoaksAtOnce(t *testing.T) {
 func TestUndoAll(t *testing.T) {
 	p := policy()
 	p.Parallel, p.Canary, p.UndoAll, p.MaxFailures, p.Batches = 1, 1, true, inventory.Count(1), counts(3)
-	_, run := compare(t, p, 2, well, well, well, fails, well, well)
+	_, run := compare(t, p, 2, flowtest.Well, flowtest.Well, flowtest.Well, flowtest.Fails, flowtest.Well, flowtest.Well)
 	if got := run.Totals(); got[rollout.Restored] != 3 || got[rollout.Skipped] != 2 || got[rollout.Failed] != 1 {
 		t.Error(got)
 	}
@@ -111,8 +112,8 @@ func TestUndoAll(t *testing.T) {
 
 // A host of which only the agent is restarted is not contacted before its turn.
 func TestRestartOfAHostThatIsAway(t *testing.T) {
-	for _, fate := range []fate{away, silent} {
-		f := newFleet(well, fate)
+	for _, fate := range []flowtest.Fate{flowtest.Away, flowtest.Silent} {
+		f := flowtest.New(flowtest.Well, fate)
 		r := newRun(t, f, policy(), 1)
 		for i := range r.plan.Entries {
 			r.plan.Entries[i].Action = rollout.Restart
@@ -121,29 +122,29 @@ func TestRestartOfAHostThatIsAway(t *testing.T) {
 		if got := outcomes(run); !slices.Equal(got, []rollout.Outcome{rollout.Rotated, rollout.Unreachable}) {
 			t.Errorf("%s: %v %+v", fate, got, run.Results[1].Problem)
 		}
-		if f.activities[protocol.Stage] != 0 || run.Results[1].Problem.Class != problem.Unreachable {
-			t.Errorf("%v %+v", f.activities, run.Results[1].Problem)
+		if f.Activities[protocol.Stage] != 0 || run.Results[1].Problem.Class != problem.Unreachable {
+			t.Errorf("%v %+v", f.Activities, run.Results[1].Problem)
 		}
 	}
 }
 
 // The message names the site, and a whole part does not wait for it host by host.
 func TestSilentSite(t *testing.T) {
-	r := newRun(t, newFleet(times(silent, 200)...), policy(), 200)
+	r := newRun(t, flowtest.New(times(flowtest.Silent, 200)...), policy(), 200)
 	run := r.do()
 	if p := run.Results[199].Problem; run.Totals()[rollout.Unreachable] != 200 || p.Message != "no worker at site nowhere took the work within 1m0s" {
 		t.Errorf("%v %+v", run.Totals(), p)
 	}
-	if run.Results[0].Notes != nil || r.fleet.activities[protocol.Discard] != 0 {
-		t.Errorf("%v %v", run.Results[0].Notes, r.fleet.activities)
+	if run.Results[0].Notes != nil || r.fleet.Activities[protocol.Discard] != 0 {
+		t.Errorf("%v %v", run.Results[0].Notes, r.fleet.Activities)
 	}
 }
 
 // A transaction is never repeated, whatever becomes of its worker.
 func TestRotateOnce(t *testing.T) {
-	f := newFleet(times(lostForever, 3)...)
+	f := flowtest.New(times(flowtest.LostForever, 3)...)
 	newRun(t, f, policy(), 3).do()
-	if n := f.activities[protocol.Rotate]; n != 3 {
+	if n := f.Activities[protocol.Rotate]; n != 3 {
 		t.Errorf("%d transactions", n)
 	}
 }
@@ -165,17 +166,17 @@ func TestAsInOneProcess(t *testing.T) {
 			p.Parallel, p.MaxFailures, p.MaxUnavailable = 1, inventory.Count(1+rnd.IntN(4)), inventory.Unavailable{}
 			p.UndoAll = rnd.IntN(2) == 0
 		}
-		var list []fate
+		var list []flowtest.Fate
 		for range 1 + rnd.IntN(25) {
-			f := well
+			f := flowtest.Well
 			if rnd.IntN(4) == 0 {
-				f = fates[rnd.IntN(len(fates))]
+				f = flowtest.Fates[rnd.IntN(len(flowtest.Fates))]
 			}
 			list = append(list, f)
 		}
 		if len(list) > p.Canary && p.Canary > 0 {
 			for i := range p.Canary { // or most rollouts would end there
-				list[i] = well
+				list[i] = flowtest.Well
 			}
 		}
 		t.Run(fmt.Sprint(seed), func(t *testing.T) {
@@ -195,11 +196,11 @@ func TestRefusedInputs(t *testing.T) {
 		"the parts are not those": func(r *flowRun) { r.input.Hosts = 5 },
 		"a rollout of 0 hosts":    func(r *flowRun) { r.input.Hosts = 0 },
 	} {
-		r := newRun(t, newFleet(times(well, 4)...), policy(), 2)
+		r := newRun(t, flowtest.New(times(flowtest.Well, 4)...), policy(), 2)
 		change(r)
 		r.do()
-		if r.result.Problem == nil || !strings.Contains(r.result.Problem.Message, want) || len(r.fleet.activities) > 0 {
-			t.Errorf("%s: %+v %v", want, r.result.Problem, r.fleet.activities)
+		if r.result.Problem == nil || !strings.Contains(r.result.Problem.Message, want) || len(r.fleet.Activities) > 0 {
+			t.Errorf("%s: %+v %v", want, r.result.Problem, r.fleet.Activities)
 		}
 	}
 }

@@ -7,6 +7,7 @@ import (
 
 	"go.temporal.io/sdk/workflow"
 
+	"github.com/aoifleet/aoifleet/engine/internal/flowtest"
 	"github.com/aoifleet/aoifleet/engine/internal/protocol"
 	"github.com/aoifleet/aoifleet/internal/rollout"
 )
@@ -33,7 +34,7 @@ func TestStop(t *testing.T) {
 	} {
 		p := inWaves()
 		p.PauseAfter = rollout.AfterCanary
-		r := newRun(t, newFleet(times(well, 5)...), p, 2)
+		r := newRun(t, flowtest.New(times(flowtest.Well, 5)...), p, 2)
 		r.after(time.Hour, func() {
 			if s := r.state(); s.Asks != 1 || s.Step != "soak" || s.Totals[rollout.Rotated] != 1 || s.Parts != 3 || s.Waves != 5 {
 				t.Errorf("%+v", s)
@@ -44,18 +45,18 @@ func TestStop(t *testing.T) {
 		if got := run.Totals(); !run.Interrupted || got[rollout.Rotated] != 1 || got[rollout.Skipped] != 4 {
 			t.Errorf("%s: %v %+v", name, got, r.result)
 		}
-		for _, v := range r.fleet.vms {
-			if v.staged {
-				t.Errorf("%s: something is left on %s", name, v.host.Name)
+		for _, v := range r.fleet.VMs {
+			if v.Staged {
+				t.Errorf("%s: something is left on %s", name, v.Name())
 			}
 		}
 	}
 }
 
 func TestStopBeforeTheParts(t *testing.T) {
-	r := newRun(t, newFleet(well), policy(), 1)
+	r := newRun(t, flowtest.New(flowtest.Well), policy(), 1)
 	r.after(0, r.signal(protocol.StopSignal, nil))
-	if run := r.do(); r.result.Problem == nil || len(r.fleet.activities) > 0 {
+	if run := r.do(); r.result.Problem == nil || len(r.fleet.Activities) > 0 {
 		t.Errorf("%+v %v", r.result, run.Totals())
 	}
 }
@@ -64,9 +65,9 @@ func TestStopBeforeTheParts(t *testing.T) {
 func TestStopInFlight(t *testing.T) {
 	p := policy()
 	p.Parallel = 2
-	f := newFleet(well, lostUndone, well, well, well)
+	f := flowtest.New(flowtest.Well, flowtest.LostUndone, flowtest.Well, flowtest.Well, flowtest.Well)
 	r := newRun(t, f, p, 3)
-	f.during = func(activity, name string) {
+	f.During = func(activity, name string) {
 		if activity == protocol.Rotate && name == "vm-001" {
 			r.env.SignalWorkflow(protocol.StopSignal, nil)
 		}
@@ -80,17 +81,17 @@ func TestStopInFlight(t *testing.T) {
 func TestApprove(t *testing.T) {
 	p := inWaves()
 	p.PauseAfter = rollout.AfterWave
-	r := newRun(t, newFleet(times(well, 3)...), p, 1)
+	r := newRun(t, flowtest.New(times(flowtest.Well, 3)...), p, 1)
 	r.after(2*time.Hour, r.signal(protocol.ApproveSignal, 2)) // not what it asks
 	r.after(3*time.Hour, func() {
-		if n := len(r.fleet.rotated()); n != 1 {
+		if n := len(r.fleet.Rotated()); n != 1 {
 			t.Errorf("%d were changed", n)
 		}
 		r.env.SignalWorkflow(protocol.ApproveSignal, 1)
 	})
 	r.after(4*time.Hour, r.signal(protocol.ApproveSignal, 1)) // again
 	r.after(5*time.Hour, func() {
-		if n := len(r.fleet.rotated()); n != 2 {
+		if n := len(r.fleet.Rotated()); n != 2 {
 			t.Errorf("%d were changed", n)
 		}
 		r.env.SignalWorkflow(protocol.ApproveSignal, 2)
@@ -104,22 +105,22 @@ func TestApprove(t *testing.T) {
 func TestPause(t *testing.T) {
 	p := policy()
 	p.Parallel = 2
-	f := newFleet(well, lostUndone, well, well, well, well)
+	f := flowtest.New(flowtest.Well, flowtest.LostUndone, flowtest.Well, flowtest.Well, flowtest.Well, flowtest.Well)
 	r := newRun(t, f, p, 3)
-	f.during = func(activity, name string) {
+	f.During = func(activity, name string) {
 		if activity == protocol.Rotate && name == "vm-001" {
 			r.env.SignalWorkflow(protocol.PauseSignal, nil)
 		}
 	}
 	var then []string
 	r.after(time.Hour, func() {
-		then = f.rotated()
+		then = f.Rotated()
 		if s := r.state(); !s.Paused || s.Totals[rollout.Skipped] != 0 {
 			t.Errorf("%+v", s)
 		}
 	})
 	r.after(2*time.Hour, func() {
-		if now := f.rotated(); !slices.Equal(now, then) || len(now) == 6 {
+		if now := f.Rotated(); !slices.Equal(now, then) || len(now) == 6 {
 			t.Errorf("in the pause %v, then %v", then, now)
 		}
 		r.env.SignalWorkflow(protocol.ResumeSignal, nil)
@@ -145,9 +146,9 @@ func TestLostPart(t *testing.T) {
 			_ = workflow.SignalExternalWorkflow(ctx, parent.ID, "", protocol.DoneSignal, protocol.Done{Part: 1, Number: c.Number}).Get(ctx, nil)
 		}
 	}
-	r := newRunWith(t, newFleet(times(well, 6)...), inWaves(), 2, part)
+	r := newRunWith(t, flowtest.New(times(flowtest.Well, 6)...), inWaves(), 2, part)
 	r.do()
-	if got := r.fleet.rotated(); !slices.Equal(got, []string{"vm-000", "vm-001"}) || !r.result.Interrupted {
+	if got := r.fleet.Rotated(); !slices.Equal(got, []string{"vm-000", "vm-001"}) || !r.result.Interrupted {
 		t.Errorf("%v %+v", got, r.result)
 	}
 	if len(r.result.Lost) != 1 || !slices.Equal(r.result.Lost[0].Hosts, []int{2}) || r.state().Totals[rollout.Unknown] != 1 {
@@ -157,7 +158,7 @@ func TestLostPart(t *testing.T) {
 
 // A part whose rollout is terminated finishes what it does, and leaves no certificate behind.
 func TestOrphan(t *testing.T) {
-	f := newFleet(times(well, 3)...)
+	f := flowtest.New(times(flowtest.Well, 3)...)
 	r := newRun(t, f, policy(), 3)
 	r.env.RegisterWorkflowWithOptions(func(ctx workflow.Context, in protocol.PartInput) error {
 		child := workflow.ExecuteChildWorkflow(workflow.WithChildOptions(ctx, workflow.ChildWorkflowOptions{WorkflowID: "part", WaitForCancellation: true}), protocol.Part, in)
@@ -166,7 +167,7 @@ func TestOrphan(t *testing.T) {
 		}
 		return child.Get(ctx, nil)
 	}, workflow.RegisterOptions{Name: "Parent"})
-	f.during = func(activity, _ string) {
+	f.During = func(activity, _ string) {
 		if activity == protocol.Rotate {
 			r.env.CancelWorkflow() // what the server does with the children of a terminated workflow
 		}
@@ -176,7 +177,7 @@ func TestOrphan(t *testing.T) {
 		in.Entries = append(in.Entries, e.Data(i))
 	}
 	r.env.ExecuteWorkflow("Parent", in)
-	if err := r.env.GetWorkflowError(); err != nil || len(f.rotated()) != 1 || f.activities[protocol.Discard] != 2 {
-		t.Errorf("%v: changed %v, %v", err, f.rotated(), f.activities)
+	if err := r.env.GetWorkflowError(); err != nil || len(f.Rotated()) != 1 || f.Activities[protocol.Discard] != 2 {
+		t.Errorf("%v: changed %v, %v", err, f.Rotated(), f.Activities)
 	}
 }

@@ -238,5 +238,5 @@ type Soaked struct {
 // Answer is the answer of an activity that returns nothing else.
 type Answer struct {
 	Problem *problem.Error `json:"problem,omitempty"`
-	Unsent  bool           `json:"unsent,omitempty"` // the host was not reached: nothing was done
+	Unsent  bool           `json:"unsent,omitempty"` // of Stage: nothing was staged, not even in part
 }

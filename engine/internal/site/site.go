@@ -172,12 +172,14 @@ func (a *Activities) Observe(ctx context.Context, q protocol.OneHost) (look prot
 func (a *Activities) Stage(ctx context.Context, q protocol.OneHost) (answer protocol.Answer, err error) {
 	defer beat(ctx)()
 	defer a.log(protocol.Stage, q.Run, q.Host.Name, func() string { return ended(answer.Problem, "staged") })()
+	answer.Unsent = true
 	refused, failed := a.on(ctx, q, true, nil, func(r *request) error {
 		cert, err := r.certificate(ctx, q.Digest)
 		if err == nil {
 			err = r.host.Discard(ctx)
 		}
 		if err == nil {
+			answer.Unsent = false
 			err = r.host.Stage(ctx, cert.Canonical(), cert.Digest())
 		}
 		return err

@@ -1,4 +1,4 @@
-package flow
+package flowtest
 
 import (
 	"context"
@@ -13,8 +13,8 @@ import (
 	"github.com/aoifleet/aoifleet/internal/rollout"
 )
 
-// register registers the activities of the sites of the fleet.
-func (f *fleet) register(on worker.ActivityRegistry) {
+// Register registers the activities of the sites of the fleet.
+func (f *Fleet) Register(on worker.ActivityRegistry) {
 	for name, do := range map[string]any{
 		protocol.Observe: f.observe, protocol.Stage: f.stage, protocol.Discard: f.discard,
 		protocol.Rotate: f.rotate, protocol.Recover: f.recover,
@@ -25,25 +25,25 @@ func (f *fleet) register(on worker.ActivityRegistry) {
 }
 
 // enter begins an activity on a host. There is an error if no worker takes it.
-func (f *fleet) enter(activity string, name string) error {
+func (f *Fleet) enter(activity string, name string) error {
 	f.mu.Lock()
-	f.activities[activity]++
-	during := f.during
+	f.Activities[activity]++
+	during := f.During
 	f.mu.Unlock()
 	if during != nil {
 		during(activity, name)
 	}
-	if f.named[name].fate == silent {
+	if f.named[name].Fate == Silent {
 		return temporal.NewTimeoutError(enums.TIMEOUT_TYPE_SCHEDULE_TO_START, nil)
 	}
 	return nil
 }
 
-func (f *fleet) observe(ctx context.Context, in protocol.OneHost) (look protocol.LookData, err error) {
+func (f *Fleet) observe(ctx context.Context, in protocol.OneHost) (look protocol.LookData, err error) {
 	if err := f.enter(protocol.Observe, in.Host.Name); err != nil {
 		return look, err
 	}
-	h, err := f.dial(in.Run.ID)(ctx, *in.Host.Host())
+	h, err := f.Dial(in.Run.ID)(ctx, *in.Host.Host())
 	if err == nil {
 		look.Seen, err = h.Observe(ctx, in.Options)
 	}
@@ -53,19 +53,19 @@ func (f *fleet) observe(ctx context.Context, in protocol.OneHost) (look protocol
 	return look, nil
 }
 
-func (f *fleet) stage(ctx context.Context, in protocol.OneHost) (protocol.Answer, error) {
+func (f *Fleet) stage(ctx context.Context, in protocol.OneHost) (protocol.Answer, error) {
 	return f.answer(ctx, protocol.Stage, in, func(h rollout.Host) error { return h.Stage(ctx, nil, in.Digest) })
 }
 
-func (f *fleet) discard(ctx context.Context, in protocol.OneHost) (protocol.Answer, error) {
+func (f *Fleet) discard(ctx context.Context, in protocol.OneHost) (protocol.Answer, error) {
 	return f.answer(ctx, protocol.Discard, in, func(h rollout.Host) error { return h.Discard(ctx) })
 }
 
-func (f *fleet) answer(ctx context.Context, activity string, in protocol.OneHost, do func(rollout.Host) error) (a protocol.Answer, err error) {
+func (f *Fleet) answer(ctx context.Context, activity string, in protocol.OneHost, do func(rollout.Host) error) (a protocol.Answer, err error) {
 	if err := f.enter(activity, in.Host.Name); err != nil {
 		return a, err
 	}
-	h, err := f.dial(in.Run.ID)(ctx, *in.Host.Host())
+	h, err := f.Dial(in.Run.ID)(ctx, *in.Host.Host())
 	if err != nil {
 		return protocol.Answer{Problem: host.AsProblem(err), Unsent: true}, nil
 	}
@@ -75,20 +75,20 @@ func (f *fleet) answer(ctx context.Context, activity string, in protocol.OneHost
 	return a, nil
 }
 
-func (f *fleet) rotate(ctx context.Context, in protocol.OneHost) (*host.Report, error) {
+func (f *Fleet) rotate(ctx context.Context, in protocol.OneHost) (*host.Report, error) {
 	return f.report(ctx, protocol.Rotate, in, func(h rollout.Host) *host.Report { return h.Rotate(ctx, *in.Change, func(string) {}) })
 }
 
-func (f *fleet) recover(ctx context.Context, in protocol.OneHost) (*host.Report, error) {
+func (f *Fleet) recover(ctx context.Context, in protocol.OneHost) (*host.Report, error) {
 	return f.report(ctx, protocol.Recover, in, func(h rollout.Host) *host.Report { return h.Recover(ctx, func(string) {}) })
 }
 
 // report is a conversation with a host. A lost worker is one that does not answer.
-func (f *fleet) report(ctx context.Context, activity string, in protocol.OneHost, do func(rollout.Host) *host.Report) (*host.Report, error) {
+func (f *Fleet) report(ctx context.Context, activity string, in protocol.OneHost, do func(rollout.Host) *host.Report) (*host.Report, error) {
 	if err := f.enter(activity, in.Host.Name); err != nil {
 		return nil, err
 	}
-	h, err := f.dial(in.Run.ID)(ctx, *in.Host.Host())
+	h, err := f.Dial(in.Run.ID)(ctx, *in.Host.Host())
 	if err != nil {
 		return &host.Report{Ending: host.Unsent, Problem: host.AsProblem(err)}, nil
 	}
@@ -98,7 +98,7 @@ func (f *fleet) report(ctx context.Context, activity string, in protocol.OneHost
 	return nil, temporal.NewTimeoutError(enums.TIMEOUT_TYPE_HEARTBEAT, nil)
 }
 
-func (f *fleet) observeMany(ctx context.Context, in protocol.ManyHosts) (looks []protocol.LookData, err error) {
+func (f *Fleet) observeMany(ctx context.Context, in protocol.ManyHosts) (looks []protocol.LookData, err error) {
 	for _, h := range in.Hosts {
 		look, err := f.observe(ctx, protocol.OneHost{Run: in.Run, Host: h})
 		if err != nil {
@@ -109,12 +109,12 @@ func (f *fleet) observeMany(ctx context.Context, in protocol.ManyHosts) (looks [
 	return looks, nil
 }
 
-func (f *fleet) soakMany(ctx context.Context, in protocol.SoakHosts) (protocol.Soaked, error) {
+func (f *Fleet) soakMany(ctx context.Context, in protocol.SoakHosts) (protocol.Soaked, error) {
 	if err := f.enter(protocol.SoakMany, in.Hosts[0].Host.Name); err != nil {
 		return protocol.Soaked{}, err
 	}
-	time := &instant{passed: activity.GetInfo(ctx).StartedTime.Sub(clock)}
-	r := &rollout.Runner{Dial: f.dial(in.Run.ID), RunID: in.Run.ID, Events: func(rollout.Event) {}, Scheduler: time}
+	time := &instant{passed: activity.GetInfo(ctx).StartedTime.Sub(Clock)}
+	r := &rollout.Runner{Dial: f.Dial(in.Run.ID), RunID: in.Run.ID, Events: func(rollout.Event) {}, Scheduler: time}
 	defer r.Close()
 	hosts := make([]rollout.Result, len(in.Hosts))
 	for i := range hosts {

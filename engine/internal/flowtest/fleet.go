@@ -1,4 +1,6 @@
-package flow
+// Package flowtest has pretend hosts at pretend sites, for the tests of workflows: in the SDK's test
+// environment, and on a server.
+package flowtest
 
 import (
 	"context"
@@ -16,89 +18,90 @@ import (
 	"github.com/aoifleet/aoifleet/internal/rollout"
 )
 
-const runID = "20261123-084512-K3F9"
+// RunID is the run of the tests.
+const RunID = "20261123-084512-K3F9"
 
-// clock is the time of the hosts, of testing/synctest at its start, and of workflows in the tests.
-var clock = time.Date(2000, 1, 1, 0, 0, 0, 0, time.UTC)
+// Clock is the time of the hosts, of testing/synctest at its start, and of workflows in the tests.
+var Clock = time.Date(2000, 1, 1, 0, 0, 0, 0, time.UTC)
 
-// fate is what a pretend host does.
-type fate string
+// Fate is what a pretend host does.
+type Fate string
 
+// The fates of hosts.
 const (
-	well        fate = ""
-	refuses     fate = "refuses"     // its transaction, before any change
-	undoes      fate = "undoes"      // its transaction
-	fails       fate = "fails"       // and needs the operator
-	lostThen    fate = "lostThen"    // the result of its transaction is lost, and it was confirmed
-	lostUndone  fate = "lostUndone"  // the result is lost, and it was undone
-	lostForever fate = "lostForever" // the result is lost, and nothing is ever heard again
-	away        fate = "away"        // it can't be reached
-	full        fate = "full"        // nothing can be staged
-	sick        fate = "sick"        // it turns unhealthy in the first soak, and is undone
-	incurable   fate = "incurable"   // it turns unhealthy in the first soak, and the undo fails
-	silent      fate = "silent"      // no worker takes any work for its site
+	Well        Fate = ""
+	Refuses     Fate = "refuses"     // its transaction, before any change
+	Undoes      Fate = "undoes"      // its transaction
+	Fails       Fate = "fails"       // and needs the operator
+	LostThen    Fate = "lostThen"    // the result of its transaction is lost, and it was confirmed
+	LostUndone  Fate = "lostUndone"  // the result is lost, and it was undone
+	LostForever Fate = "lostForever" // the result is lost, and nothing is ever heard again
+	Away        Fate = "away"        // it can't be reached
+	Full        Fate = "full"        // nothing can be staged
+	Sick        Fate = "sick"        // it turns unhealthy in the first soak, and is undone
+	Incurable   Fate = "incurable"   // it turns unhealthy in the first soak, and the undo fails
+	Silent      Fate = "silent"      // no worker takes any work for its site
 )
 
-// fates are those of which the outcome does not depend on when something happens.
-var fates = []fate{refuses, undoes, fails, lostThen, lostUndone, lostForever, away, full, sick, incurable, silent}
+// Fates are those of which the outcome does not depend on when something happens.
+var Fates = []Fate{Refuses, Undoes, Fails, LostThen, LostUndone, LostForever, Away, Full, Sick, Incurable, Silent}
 
-// vm is a pretend host, behind any number of connections to it.
-type vm struct {
-	fleet *fleet
-	fate  fate
+// VM is a pretend host, behind any number of connections to it.
+type VM struct {
+	fleet *Fleet
+	Fate  Fate
 	host  *inventory.Host
 
 	mu     sync.Mutex
 	seen   *host.Observation
-	staged bool
+	Staged bool
 	gone   bool
 	calls  []string
 }
 
-// fleet is pretend hosts, and what they have done at the same time.
-type fleet struct {
-	vms   []*vm
-	named map[string]*vm
+// Fleet is pretend hosts, and what they have done at the same time.
+type Fleet struct {
+	VMs   []*VM
+	named map[string]*VM
 
 	mu         sync.Mutex
 	restarting map[string]int // by failure domain; "": all
-	most       map[string]int
+	Most       map[string]int
 	started    []string                           // transactions, in their order
-	during     func(activity string, name string) // runs in an activity, before its effect
-	soakedFor  time.Duration                      // by SoakMany
-	activities map[string]int                     // how often each was called
+	During     func(activity string, name string) // runs in an activity, before its effect
+	Activities map[string]int                     // how often each was called
 }
 
-// newFleet returns hosts, each in the group of a site and in a failure domain of the label row.
-func newFleet(fates ...fate) *fleet {
-	f := &fleet{named: map[string]*vm{}, restarting: map[string]int{}, most: map[string]int{}, activities: map[string]int{}}
+// New returns hosts with these fates, each in the group of a site and in a failure domain of the label row.
+func New(fates ...Fate) *Fleet {
+	f := &Fleet{named: map[string]*VM{}, restarting: map[string]int{}, Most: map[string]int{}, Activities: map[string]int{}}
 	for i, fate := range fates {
 		h := &inventory.Host{Name: fmt.Sprintf("vm-%03d", i), Address: fmt.Sprintf("192.0.2.%d:22", i%250), Group: fmt.Sprintf("site%d", i%3),
 			Labels: map[string]string{"row": fmt.Sprint(i / 4)},
 			Agent:  inventory.Agent{Unit: "a.service"}, Health: inventory.Health{Timeout: time.Second, Window: time.Second}}
-		if fate == silent {
+		if fate == Silent {
 			h.Group = "nowhere"
 		}
-		v := &vm{fleet: f, fate: fate, host: h, seen: &host.Observation{
-			Clock: clock,
-			Unit: host.Unit{ID: "a.service", Type: "simple", Load: "loaded", Active: "active", Sub: "running", File: "enabled", Started: clock.Add(-time.Hour),
+		v := &VM{fleet: f, Fate: fate, host: h, seen: &host.Observation{
+			Clock: Clock,
+			Unit: host.Unit{ID: "a.service", Type: "simple", Load: "loaded", Active: "active", Sub: "running", File: "enabled", Started: Clock.Add(-time.Hour),
 				StopTime: time.Second, StartTime: time.Second},
 			Provider: &host.Provider{Name: "p", ClientID: "client-1", Path: "/c.p12"},
-			File:     host.File{Path: "/c.p12", Real: "/c.p12", Kind: "file", Digest: "old", Changed: clock.Add(-48 * time.Hour)},
-			Live:     &certificate.Info{Thumbprint: "OLD", NotAfter: clock.AddDate(0, 0, 20)},
+			File:     host.File{Path: "/c.p12", Real: "/c.p12", Kind: "file", Digest: "old", Changed: Clock.Add(-48 * time.Hour)},
+			Live:     &certificate.Info{Thumbprint: "OLD", NotAfter: Clock.AddDate(0, 0, 20)},
 			Space:    1 << 30,
 		}}
-		f.vms, f.named[h.Name] = append(f.vms, v), v
+		f.VMs, f.named[h.Name] = append(f.VMs, v), v
 	}
 	return f
 }
 
-// plan returns the plan for the hosts as a saved one.
-func (f *fleet) plan(policy rollout.Policy) *rollout.Plan {
-	leaf := certificate.Info{Thumbprint: "NEW", NotBefore: clock.Add(-time.Hour), NotAfter: clock.AddDate(1, 0, 0)}
+// Plan returns the plan for the hosts as a saved one.
+func (f *Fleet) Plan(policy rollout.Policy) *rollout.Plan {
+	leaf := certificate.Info{Thumbprint: "NEW", NotBefore: Clock.Add(-time.Hour), NotAfter: Clock.AddDate(1, 0, 0)}
 	var targets []rollout.Target
 	var looks []rollout.Look
-	for _, v := range f.vms {
+	for _, v := range f.VMs {
 		targets = append(targets, rollout.Target{Host: v.host, Certificate: certificate.Known(leaf, "new")})
 		seen := *v.seen
 		looks = append(looks, rollout.Look{Seen: &seen})
@@ -109,19 +112,20 @@ func (f *fleet) plan(policy rollout.Policy) *rollout.Plan {
 // connection is a connection to a host as a run. What no test needs is not there.
 type connection struct {
 	rollout.Host
-	*vm
+	*VM
 	run string
 }
 
-func (f *fleet) dial(run string) func(context.Context, inventory.Host) (rollout.Host, error) {
+// Dial returns a function that connects to the hosts as a run.
+func (f *Fleet) Dial(run string) func(context.Context, inventory.Host) (rollout.Host, error) {
 	return func(_ context.Context, h inventory.Host) (rollout.Host, error) {
 		v := f.named[h.Name]
 		v.mu.Lock()
 		defer v.mu.Unlock()
-		if v.fate == away || v.fate == silent || v.gone {
+		if v.Fate == Away || v.Fate == Silent || v.gone {
 			return nil, problem.New(problem.Unreachable, "", "no route to %s", h.Name)
 		}
-		return &connection{vm: v, run: run}, nil
+		return &connection{VM: v, run: run}, nil
 	}
 }
 
@@ -148,16 +152,16 @@ func (c *connection) Stage(_ context.Context, _ []byte, digest string) error {
 	if digest != "new" {
 		panic(digest)
 	}
-	if c.fate == full {
+	if c.Fate == Full {
 		return problem.New(problem.Disk, "", "the disk is full")
 	}
-	c.staged = true
+	c.Staged = true
 	return nil
 }
 
 func (c *connection) Discard(context.Context) error {
 	defer c.did("discard")()
-	c.staged = false
+	c.Staged = false
 	return nil
 }
 
@@ -179,41 +183,41 @@ func (c *connection) Rotate(_ context.Context, change host.Change, _ func(string
 	if change.Saved != "" {
 		return c.undo()
 	}
-	if !c.staged && change.Swap {
+	if !c.Staged && change.Swap {
 		panic("nothing is staged on " + c.host.Name)
 	}
-	c.staged = false
+	c.Staged = false
 	bad := &problem.Error{Class: problem.Unhealthy, Message: "as the test wants"}
-	switch c.fate {
-	case refuses:
+	switch c.Fate {
+	case Refuses:
 		return &host.Report{Ending: host.Refused, Problem: bad}
-	case undoes:
+	case Undoes:
 		c.receipt("rolled-back")
 		return &host.Report{Ending: host.RolledBack, Problem: bad}
-	case fails:
+	case Fails:
 		c.receipt("failed")
 		return &host.Report{Ending: host.Failed, Problem: bad}
-	case lostForever:
+	case LostForever:
 		c.gone = true
 		return &host.Report{Ending: host.Lost, Problem: problem.New(problem.Unreachable, "", "lost")}
-	case lostUndone:
+	case LostUndone:
 		c.receipt("rolled-back")
 		return &host.Report{Ending: host.Lost, Problem: problem.New(problem.Unreachable, "", "lost")}
 	}
 	c.receipt("confirmed")
 	c.seen.Backups = []host.Backup{{Run: c.run, Old: c.seen.File.Digest, New: change.Digest}}
 	c.seen.File.Digest = change.Digest
-	if c.fate == sick || c.fate == incurable {
+	if c.Fate == Sick || c.Fate == Incurable {
 		c.seen.Unit.Active, c.seen.Unit.Sub = "failed", "failed"
 	}
-	if c.fate == lostThen {
+	if c.Fate == LostThen {
 		return &host.Report{Ending: host.Lost, Problem: problem.New(problem.Unreachable, "", "lost")}
 	}
 	return &host.Report{Ending: host.Rotated, Proof: "log_clean"}
 }
 
 func (c *connection) undo() *host.Report {
-	if c.fate == incurable {
+	if c.Fate == Incurable {
 		c.receipt("failed")
 		return &host.Report{Ending: host.Failed, Problem: &problem.Error{Class: problem.Unhealthy, Message: "it stays ill"}}
 	}
@@ -228,7 +232,7 @@ func (c *connection) receipt(state string) {
 }
 
 // restart counts the transactions that run at once.
-func (f *fleet) restart(h *inventory.Host, by int) {
+func (f *Fleet) restart(h *inventory.Host, by int) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if by > 0 {
@@ -236,12 +240,12 @@ func (f *fleet) restart(h *inventory.Host, by int) {
 	}
 	for _, domain := range []string{"", "row " + h.Labels["row"]} {
 		f.restarting[domain] += by
-		f.most[domain] = max(f.most[domain], f.restarting[domain])
+		f.Most[domain] = max(f.Most[domain], f.restarting[domain])
 	}
 }
 
-// rotated returns the hosts with a transaction, without those that undid one.
-func (f *fleet) rotated() []string {
+// Rotated returns the hosts with a transaction, without those that undid one.
+func (f *Fleet) Rotated() []string {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	list := slices.Clone(f.started)
@@ -249,15 +253,18 @@ func (f *fleet) rotated() []string {
 	return slices.Compact(list)
 }
 
-// state is what must be the same of a host whoever has rotated it.
-func (v *vm) state() string {
+// Name returns the name of the host.
+func (v *VM) Name() string { return v.host.Name }
+
+// State is what must be the same of a host whoever has rotated it.
+func (v *VM) State() string {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	var receipts []string
 	for _, r := range v.seen.Receipts {
 		receipts = append(receipts, r.Run+"="+r.State)
 	}
-	return fmt.Sprint(v.seen.File.Digest, " ", v.seen.Unit.Active, " staged=", v.staged, " ", strings.Join(receipts, ","))
+	return fmt.Sprint(v.seen.File.Digest, " ", v.seen.Unit.Active, " staged=", v.Staged, " ", strings.Join(receipts, ","))
 }
 
 // instant is a rollout.Scheduler in which time passes at once.
@@ -274,7 +281,7 @@ func (i *instant) Await(_ context.Context, reached func() bool) {
 	}
 }
 
-func (i *instant) Now(context.Context) time.Time { return clock.Add(i.passed) }
+func (i *instant) Now(context.Context) time.Time { return Clock.Add(i.passed) }
 
 func (i *instant) Sleep(ctx, stopping context.Context, d time.Duration) bool {
 	i.passed += d
