@@ -30,6 +30,8 @@ const (
 	extension = ".sock"
 	maxLine   = 4 << 10          // bytes of a question or an answer
 	patience  = 10 * time.Second // for a question, and for an answer
+
+	afterFailure = 100 * time.Millisecond // before the next connection is accepted
 )
 
 // ErrNotRunning says that no process carries the run out on this workstation.
@@ -89,10 +91,14 @@ func sweep(dir string) {
 func (s *Server) serve(handle func(verb string) *problem.Error) {
 	for {
 		conn, err := s.listener.Accept()
-		if err != nil {
+		switch {
+		case errors.Is(err, net.ErrClosed):
 			return
+		case err != nil: // such as too many open files, which passes
+			time.Sleep(afterFailure)
+		default:
+			go s.answer(conn, handle)
 		}
-		go s.answer(conn, handle)
 	}
 }
 
@@ -104,10 +110,25 @@ func (s *Server) answer(conn net.Conn, handle func(verb string) *problem.Error) 
 		return
 	}
 	if verb = strings.TrimSpace(verb); verb == Watch {
-		<-s.ended
+		s.watched(conn)
 		return
 	}
 	_ = json.NewEncoder(conn).Encode(answer{handle(verb)})
+}
+
+// watched returns when the run has ended, or the watch: a run that lasts for days must not run out of
+// descriptors because of those who have looked.
+func (s *Server) watched(conn net.Conn) {
+	_ = conn.SetDeadline(time.Time{})
+	left := make(chan struct{})
+	go func() {
+		defer close(left)
+		_, _ = io.Copy(io.Discard, conn) // until it ends, in whatever way
+	}()
+	select {
+	case <-s.ended:
+	case <-left:
+	}
 }
 
 // Close ends the socket, and every Wait.

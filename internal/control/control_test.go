@@ -3,13 +3,16 @@ package control
 import (
 	"context"
 	"errors"
+	"io"
 	"io/fs"
 	"net"
 	"os"
 	"path/filepath"
 	"runtime"
 	"strings"
+	"syscall"
 	"testing"
+	"testing/synctest"
 
 	"github.com/aoifleet/aoifleet/internal/problem"
 )
@@ -88,6 +91,47 @@ func TestStaleSocket(t *testing.T) {
 	if gone == nil || kept != nil {
 		t.Errorf("stale %v, live %v", gone, kept)
 	}
+}
+
+// A watch that ends leaves nothing open in the run.
+func TestWatchEnds(t *testing.T) {
+	dir := t.TempDir()
+	s := listen(t, dir, nil)
+	defer s.Close()
+	conn, err := dial(dir, run, Watch)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	if err := conn.(*net.UnixConn).CloseWrite(); err != nil {
+		t.Fatal(err)
+	}
+	if n, err := conn.Read(make([]byte, 1)); n != 0 || err != io.EOF { // never without that
+		t.Errorf("%d, %v", n, err)
+	}
+}
+
+// A connection that can't be accepted does not end the socket.
+func TestAcceptFails(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := &failing{errs: []error{syscall.EMFILE, net.ErrClosed}}
+		(&Server{listener: l}).serve(nil)
+		if len(l.errs) != 0 {
+			t.Errorf("gave up before %v", l.errs)
+		}
+	})
+}
+
+// failing is a listener that fails.
+type failing struct {
+	net.Listener
+	errs []error
+}
+
+func (l *failing) Accept() (net.Conn, error) {
+	err := l.errs[0]
+	l.errs = l.errs[1:]
+	return nil, err
 }
 
 // What connects and says nothing, or too much, does no harm.
