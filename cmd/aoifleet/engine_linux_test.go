@@ -293,7 +293,7 @@ func (r *fakeRollout) carryOut(stopping context.Context) {
 			r.ended[places[e.Host]] = rollout.State{Outcome: e.Outcome, Problem: e.Problem, Proof: e.Proof}
 		}
 	}
-	runner.Gate = func(context.Context) {
+	runner.Gate = func(context.Context, rollout.Verb) {
 		r.mu.Lock()
 		resumed := r.resumed
 		r.mu.Unlock()

@@ -135,7 +135,11 @@ func (f *Fleet) carryOut(ctx, cut context.Context, plan *rollout.Plan, s Steps, 
 		defer end()
 		return s.Continue(plan, wave, soFar, approved)
 	}
-	f.runner.Gate = func(cut context.Context) { f.gate(cut, ctx) }
+	f.runner.Gate = func(cut context.Context, verb rollout.Verb) {
+		if verb != rollout.SoakVerb {
+			f.gate(cut, ctx)
+		}
+	}
 	run := f.apply(ctx, cut, plan, agreed)
 	if !agreed {
 		run.Interrupted = ctx.Err() != nil

@@ -131,9 +131,14 @@ func (a *apply) process(ctx context.Context, i int) {
 
 // inTurn runs task for each of hosts in this order: Policy.Parallel at once, and
 // never more of a failure domain than its limit. A host that waits for its domain
-// does not delay the others. held counts the places of hosts that are not safe;
-// they are not given back, so that the next host of the domain does not start.
-func (a *apply) inTurn(ctx context.Context, hosts []int, held map[domain]int, task func(ctx context.Context, i int)) {
+// does not delay the others. a.held counts the places of hosts that are not safe;
+// they are not given back, so that the next host of the domain does not start. What undoes
+// disregards them.
+func (a *apply) inTurn(ctx context.Context, verb Verb, hosts []int, task func(ctx context.Context, i int)) {
+	held := a.held
+	if verb == SoakVerb || verb == UndoVerb {
+		held = nil
+	}
 	type ended struct {
 		domain  domain
 		release bool
@@ -143,7 +148,7 @@ func (a *apply) inTurn(ctx context.Context, hosts []int, held map[domain]int, ta
 	for running := 0; ; running-- {
 		for ; running < a.plan.Policy.Parallel; running++ {
 			if a.Gate != nil && q.waits() {
-				a.Gate(ctx)
+				a.Gate(ctx, verb)
 			}
 			i, d, ok := q.next()
 			if !ok {

@@ -65,9 +65,10 @@ type Runner struct {
 	LongestPause time.Duration
 	// Parts does what Apply does on sets of hosts; nil: this process does.
 	Parts Parts
-	// Gate is called before the turn of a host begins, and waits while nothing new may start.
+	// Gate is called before the turn of a host begins, and waits while nothing new may start. In
+	// a soak the turn undoes a host that is unhealthy, which should not wait for an operator.
 	// It does not return why: see Apply's stopping. nil: turns begin at once.
-	Gate func(ctx context.Context)
+	Gate func(ctx context.Context, verb Verb)
 	// Watch is how hosts are watched in a soak, see apply.watch; nil: by this process.
 	Watch func(ctx, stopping context.Context, hosts []Result, end time.Time) (found []SoakFinding, over bool)
 

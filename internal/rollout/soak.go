@@ -144,7 +144,7 @@ func (a *apply) endSoaked(ctx context.Context, found []SoakFinding) {
 			toUndo, unhealthy[i] = append(toUndo, i), f.Unhealthy
 		}
 	}
-	a.inTurn(ctx, toUndo, nil, func(ctx context.Context, i int) {
+	a.inTurn(ctx, SoakVerb, toUndo, func(ctx context.Context, i int) {
 		a.gatherBeforeUndo(ctx, i)
 		a.undo(ctx, i, RolledBack, unhealthy[i])
 	})

@@ -62,13 +62,13 @@ func (a *apply) doHere(ctx context.Context, verb Verb, hosts []int) {
 	case CheckVerb:
 		each(maxConnections, a.checkProven)
 	case RecoverVerb:
-		a.inTurn(ctx, hosts, a.held, a.recoverFirst)
+		a.inTurn(ctx, verb, hosts, a.recoverFirst)
 	case ChangeVerb:
-		a.inTurn(ctx, hosts, a.held, a.process)
+		a.inTurn(ctx, verb, hosts, a.process)
 	case SoakVerb:
 		a.soak(ctx, hosts)
 	case UndoVerb:
-		a.inTurn(ctx, hosts, nil, a.undoUnlessStopped)
+		a.inTurn(ctx, verb, hosts, a.undoUnlessStopped)
 	case DiscardVerb:
 		each(maxConnections, a.discard)
 	case OutsideVerb:

@@ -189,9 +189,9 @@ func (p *part) event(e rollout.Event) {
 }
 
 // gate waits before the turn of a host while nothing new may start.
-func (p *part) gate(ctx context.Context) {
+func (p *part) gate(ctx context.Context, verb rollout.Verb) {
 	ends := func() bool { return p.stopping.set || p.spent }
-	if p.verb != rollout.SoakVerb {
+	if verb != rollout.SoakVerb {
 		scheduler{}.Await(ctx, func() bool { return ends() || p.open == 0 && !p.paused })
 		return
 	}
