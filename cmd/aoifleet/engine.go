@@ -174,9 +174,14 @@ func watchEngine(call *invocation, a at) error {
 	c := call.caller(quiet)
 	c.Event = func(e rollout.Event) { showEntries(call, fleet.EntryOf(e)) }
 	run, over, err := fleet.WatchEngine(call.ctx, c, a.engine, a.id)
-	if err != nil || !over {
+	switch {
+	case call.ctx.Err() != nil: // a signal has ended the watch
 		call.exit(0)
+		return nil
+	case err != nil:
 		return err
+	case !over:
+		return nil
 	}
 	call.code = run.ExitCode(0)
 	finish := journal.Entry{Event: journal.Finish, Exit: &call.code}

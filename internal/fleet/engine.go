@@ -150,10 +150,14 @@ func (f *Fleet) carryOutElsewhere(ctx, cut context.Context, plan *rollout.Plan, 
 		}
 	}
 	begin := engine.Begin{PlanID: f.PlanID, Policy: plan.Policy, Hosts: len(plan.Entries), Parts: len(parts), Unaccepted: plan.Unaccepted}
-	if err := f.request.Engine.Begin(ctx, f.engineRun(), begin, parts); err != nil {
-		if errors.Is(err, context.Canceled) || problem.Is(err, problem.Unreachable) {
-			f.caller.Say("warning: it is not known whether run " + f.run.ID + " has begun: carry out the plan again, which follows it if so")
-		}
+	err = f.request.Engine.Begin(cut, f.engineRun(), begin, parts) // half a plan is not left there at the first signal
+	if errors.Is(err, context.Canceled) || problem.Is(err, problem.Unreachable) {
+		f.caller.Say("warning: it is not known whether run " + f.run.ID + " has begun: carry out the plan again, which follows it if so")
+	}
+	if errors.Is(err, context.Canceled) {
+		return nil, &problem.Error{Class: problem.Interrupted, Message: "interrupted while the run began", Err: context.Canceled}
+	}
+	if err != nil {
 		return nil, err
 	}
 	if o.Detach {
