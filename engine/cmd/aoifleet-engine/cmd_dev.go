@@ -155,11 +155,11 @@ func writeEnv(l *devlab.Lab, address string) error {
 		return err
 	}
 	return os.WriteFile(filepath.Join(l.Dir, "env"), fmt.Appendf(nil, `export DEV=%s TEMPORAL_ADDRESS=%s TEMPORAL_NAMESPACE=default
-export ENGINE=temporal://$TEMPORAL_ADDRESS/$TEMPORAL_NAMESPACE
+export ENGINE=temporal://$TEMPORAL_ADDRESS/$TEMPORAL_NAMESPACE NEW=%s
 export AOIFLEET_INVENTORY=%s
 export AOIFLEET_PAYLOAD_KEYS=%s
 export XDG_STATE_HOME=%s
 export PATH=%s:"$PATH"
 unset AOIFLEET_PAYLOAD_KEYS_COMMAND TEMPORAL_TLS_SERVER_CA_CERT_PATH TEMPORAL_TLS_CLIENT_CERT_PATH TEMPORAL_TLS_CLIENT_KEY_PATH TEMPORAL_TLS_SERVER_NAME
-`, l.Dir, address, l.Inventory("workstation"), l.Keys("workstation"), filepath.Join(l.Dir, "workstation", "state"), shellescape.Quote(filepath.Dir(program))), 0o600)
+`, l.Dir, address, l.Fleets[devlab.Sites[0]].NewThumbprint(), l.Inventory("workstation"), l.Keys("workstation"), filepath.Join(l.Dir, "workstation", "state"), shellescape.Quote(filepath.Dir(program))), 0o600)
 }

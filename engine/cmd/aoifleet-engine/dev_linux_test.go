@@ -1,15 +1,153 @@
 package main
 
 import (
+	"bufio"
 	"bytes"
 	"context"
 	"io"
 	"net"
 	"os"
+	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strings"
+	"syscall"
 	"testing"
+
+	"github.com/aoifleet/aoifleet/engine/internal/devlab"
+	"github.com/aoifleet/aoifleet/internal/lab"
 )
+
+// programs builds both programs into a new folder.
+func programs(t *testing.T) string {
+	t.Helper()
+	dir := t.TempDir()
+	for module, name := range map[string]string{"../..": "aoifleet-engine", "../../..": "aoifleet"} {
+		build := exec.Command("go", "build", "-o", dir, "./cmd/"+name)
+		build.Dir = module
+		if out, err := build.CombinedOutput(); err != nil {
+			t.Fatalf("%s: %v\n%s", name, err, out)
+		}
+	}
+	return dir
+}
+
+// step is a command that dev prints, and the exit code that it says.
+type step struct {
+	command string
+	code    int
+}
+
+var exitCode = regexp.MustCompile(`# exit code (\d+)`)
+
+// readSteps reads what dev prints, to the end of its commands, and returns those.
+func readSteps(t *testing.T, r io.Reader) (steps []step) {
+	t.Helper()
+	lines := bufio.NewScanner(r)
+	for lines.Scan() {
+		command, indented := strings.CutPrefix(lines.Text(), "  ")
+		if !indented {
+			continue
+		}
+		s := step{command: command}
+		if m := exitCode.FindStringSubmatch(command); m != nil {
+			s.code = int(m[1][0] - '0')
+		}
+		if steps = append(steps, s); strings.HasPrefix(command, "aoifleet-engine worker ") {
+			return steps // the last one
+		}
+	}
+	t.Fatalf("dev has ended after %d commands: %v", len(steps), lines.Err())
+	return nil
+}
+
+// Each command that dev prints does what is printed beside it, in a shell and with the real programs.
+// At the end nothing runs any more, and each VM has the certificate that the reports say.
+func TestDev(t *testing.T) {
+	bin, dir := programs(t), filepath.Join(t.TempDir(), "dev")
+	dev := exec.Command(filepath.Join(bin, "aoifleet-engine"), "dev", "--dir", dir, "--without", "paris")
+	log, err := os.Create(filepath.Join(t.TempDir(), "log"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer log.Close()
+	dev.Stderr = log
+	stdout, err := dev.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := dev.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { // after a failure: its VMs end with it
+		_ = dev.Process.Signal(syscall.SIGINT)
+		_ = dev.Wait()
+	})
+	steps := readSteps(t, stdout)
+	enter, worker := steps[0].command, steps[len(steps)-1].command
+	site := exec.Command("sh", "-c", enter+"\nexec "+worker)
+	site.Stderr = log
+	if err := site.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = site.Process.Kill() })
+	for _, s := range steps[1 : len(steps)-1] {
+		cmd := exec.Command("sh", "-c", enter+"\n"+s.command)
+		out, err := cmd.CombinedOutput()
+		if cmd.ProcessState == nil || cmd.ProcessState.ExitCode() != s.code {
+			text, _ := os.ReadFile(log.Name())
+			t.Fatalf("%s: %v\n%s\nthe workers: %s", s.command, err, out, text)
+		}
+		t.Logf("$ %s\n%s", s.command, out)
+	}
+	end(t, site)
+	address := serverOf(t, dir)
+	end(t, dev)
+	if text, err := os.ReadFile(log.Name()); err != nil || !bytes.Contains(text, []byte(`the worker at "paris" is ready`)) || bytes.Contains(text, []byte("error: ")) {
+		t.Errorf("the workers: %v\n%s", err, text)
+	}
+	for _, name := range devlab.Sites {
+		checkVMs(t, filepath.Join(dir, "vms", name), name)
+	}
+	checkNothingRuns(t, dir, address)
+}
+
+// end ends a program as Ctrl-C does. It must end well.
+func end(t *testing.T, cmd *exec.Cmd) {
+	t.Helper()
+	if err := cmd.Process.Signal(syscall.SIGINT); err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Wait(); err != nil {
+		t.Errorf("%s: %v", cmd.Args, err)
+	}
+}
+
+// serverOf returns the address that the folder's shell file has.
+func serverOf(t *testing.T, dir string) string {
+	t.Helper()
+	out, err := exec.Command("sh", "-c", `. "$0/env"; printf %s "$TEMPORAL_ADDRESS"`, dir).Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(out)
+}
+
+// checkVMs reads the disks: one VM has its old certificate.
+func checkVMs(t *testing.T, fleet, site string) {
+	t.Helper()
+	for i := range devlab.VMs {
+		name, want := devlab.VM(site, i), lab.NewCertificate
+		if name == "paris-sftp-04" {
+			want = lab.OldCertificate
+		}
+		live, err := os.ReadFile(filepath.Join(fleet, "machines", name, "root", lab.CertificatePath))
+		file, err2 := os.ReadFile(filepath.Join(fleet, "certs", want))
+		if err != nil || err2 != nil || !bytes.Equal(bytes.TrimSpace(live), bytes.TrimSpace(file)) {
+			t.Errorf("%s does not have %s: %v, %v", name, want, err, err2)
+		}
+	}
+}
 
 // checkNothingRuns looks for processes of the VMs, and for the server.
 func checkNothingRuns(t *testing.T, dir, address string) {
