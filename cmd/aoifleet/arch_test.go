@@ -71,6 +71,7 @@ var engineAllowed = map[string][]string{
 	"devserver": {},
 	"protocol":  {},
 	"flow":      {"codec", "protocol"},
+	"flowtest":  {"protocol"},
 	"site":      {"codec", "protocol"},
 	"client":    {"codec", "connect", "protocol"},
 }
