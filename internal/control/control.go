@@ -28,6 +28,7 @@ const (
 
 const (
 	extension = ".sock"
+	maxPath   = 103              // bytes: sun_path of macOS, without its NUL
 	maxLine   = 4 << 10          // bytes of a question or an answer
 	patience  = 10 * time.Second // for a question, and for an answer
 
@@ -50,9 +51,13 @@ type Server struct {
 }
 
 // Listen makes the socket of a run in dir, the folder of its journal, and calls handle for each verb
-// but Watch. Sockets that killed runs have left are removed.
+// but Watch. Sockets that killed runs have left stay: those of runs of another workstation, which has
+// the same home, look the same.
 func Listen(dir, run string, handle func(verb string) *problem.Error) (*Server, error) {
-	sweep(dir)
+	path, err := socket(dir, run)
+	if err != nil {
+		return nil, err
+	}
 	// Until its mode is set, which bind(2) can't do, the socket lies in a folder of mode 0700.
 	private, err := os.MkdirTemp(dir, ".c-")
 	if err != nil {
@@ -67,7 +72,7 @@ func Listen(dir, run string, handle func(verb string) *problem.Error) (*Server, 
 	if own, ok := listener.(*net.UnixListener); ok {
 		own.SetUnlinkOnClose(false) // the name changes
 	}
-	s := &Server{filepath.Join(dir, run+extension), listener, make(chan struct{})}
+	s := &Server{path, listener, make(chan struct{})}
 	if err := errors.Join(os.Chmod(first, 0o600), os.Rename(first, s.path)); err != nil {
 		_ = listener.Close()
 		return nil, err
@@ -76,16 +81,14 @@ func Listen(dir, run string, handle func(verb string) *problem.Error) (*Server, 
 	return s, nil
 }
 
-// sweep removes the sockets on which nothing listens.
-func sweep(dir string) {
-	paths, _ := filepath.Glob(filepath.Join(dir, "*"+extension)) // fails for a wrong pattern only
-	for _, path := range paths {
-		if conn, err := net.DialTimeout("unix", path, patience); err == nil {
-			_ = conn.Close()
-		} else if refused(err) {
-			_ = os.Remove(path)
-		}
+// socket returns the path of a run's socket. One that is too long can't be connected to.
+func socket(dir, run string) (string, error) {
+	path := filepath.Join(dir, run+extension)
+	if len(path) > maxPath {
+		return "", problem.New(problem.Usage, "use signals: Ctrl-C at its terminal stops it; for the next one, set XDG_STATE_HOME to a shorter path",
+			"run %s can't be reached: its socket would have a path of more than %d bytes", run, maxPath)
 	}
+	return path, nil
 }
 
 func (s *Server) serve(handle func(verb string) *problem.Error) {
@@ -178,7 +181,11 @@ func Wait(ctx context.Context, dir, run string) (<-chan struct{}, error) {
 }
 
 func dial(dir, run, verb string) (net.Conn, error) {
-	conn, err := net.DialTimeout("unix", filepath.Join(dir, run+extension), patience)
+	path, err := socket(dir, run)
+	if err != nil {
+		return nil, err
+	}
+	conn, err := net.DialTimeout("unix", path, patience)
 	switch {
 	case errors.Is(err, os.ErrNotExist), refused(err):
 		return nil, ErrNotRunning

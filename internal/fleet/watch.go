@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/aoifleet/aoifleet/internal/control"
+	"github.com/aoifleet/aoifleet/internal/display"
 	"github.com/aoifleet/aoifleet/internal/journal"
 	"github.com/aoifleet/aoifleet/internal/problem"
 )
@@ -20,15 +21,16 @@ func SteerRun(dir string, run *journal.Run, verb string) error {
 	}
 	err := control.Ask(dir, run.Run, verb)
 	if errors.Is(err, control.ErrNotRunning) {
-		return killed(run.Run)
+		return killed(run)
 	}
 	return err
 }
 
-// killed returns the error of a run that has neither a process here nor an end in its journal.
-func killed(run string) error {
-	return problem.New(problem.Usage, "its hosts undo what was in progress; see: aoifleet runs show "+run+"; then: aoifleet status, and rotate again",
-		"run %s does not run on this workstation and has no end in its journal: it was killed", run)
+// killed returns the error of a run that has neither a process that answers nor an end in its journal.
+// The journal may be one of another workstation that has the same home.
+func killed(run *journal.Run) error {
+	return problem.New(problem.Usage, "if it was killed, its hosts undo what was in progress; see: aoifleet runs show "+run.Run+"; then: aoifleet status, and rotate again",
+		"run %s has no process on this workstation and no end in its journal: it was killed, or it runs on another one (%s began it)", run.Run, display.Sanitise(run.Owner, 100))
 }
 
 // WatchRun calls each with the entries of a run's journal, as they are written, until the run or ctx
@@ -41,9 +43,7 @@ func WatchRun(ctx context.Context, dir, id string, each func([]journal.Entry)) (
 	defer f.Close()
 	ended, err := control.Wait(ctx, dir, id)
 	alive := err == nil
-	if err != nil && !errors.Is(err, control.ErrNotRunning) {
-		return nil, err
-	}
+	silent := err != nil && !errors.Is(err, control.ErrNotRunning) // only its journal says what it does
 	tick := time.NewTicker(watchEvery)
 	defer tick.Stop()
 	for {
@@ -54,8 +54,8 @@ func WatchRun(ctx context.Context, dir, id string, each func([]journal.Entry)) (
 		switch {
 		case !f.Run.Unfinished() && !alive, ctx.Err() != nil:
 			return f.Run, nil
-		case !alive:
-			return f.Run, killed(id)
+		case !alive && !silent:
+			return f.Run, killed(f.Run)
 		}
 		select {
 		case <-ended:
