@@ -124,7 +124,10 @@ func findTalker() string {
 			return beside
 		}
 	}
-	path, _ := exec.LookPath(name) // "": not installed
+	path, err := exec.LookPath(name)
+	if err != nil { // not installed, or found below the current folder, which may be anyone's
+		return ""
+	}
 	return path
 }
 
