@@ -46,7 +46,7 @@ var allowed = map[string][]string{
 	"rollout":       {"certificate", "configuration", "diags", "host", "inventory", "planfile", "remote"},
 	"journal":       {},
 	"control":       {},
-	"engine":        {"host", "rollout"},
+	"engine":        {"host", "journal", "rollout"},
 	"doctor":        {"host", "inventory", "remote"},
 	"newinventory":  {"inventory", "jump"},
 	"newcert":       {"azurecloud", "certificate", "inventory", "problem"},

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/aoifleet/aoifleet/internal/display"
+	"github.com/aoifleet/aoifleet/internal/journal"
 	"github.com/aoifleet/aoifleet/internal/problem"
 	"github.com/aoifleet/aoifleet/internal/rollout"
 )
@@ -41,6 +42,9 @@ type talker struct {
 
 // helloTime is how long the program may take to reach the server, and its keys.
 const helloTime = 90 * time.Second
+
+// leaving is how long the streams of a program that has ended are read.
+const leaving = 5 * time.Second
 
 // Open starts the program and reaches the server. The error is a *problem.Error.
 func (c *Client) Open(ctx context.Context) error {
@@ -74,6 +78,7 @@ func (c *Client) start(ctx context.Context) (*talker, error) {
 	ownGroup(t.cmd) // ^C is for this process: it stops the run in order
 	said := &lines{say: c.Say}
 	t.cmd.Stderr = said
+	t.cmd.WaitDelay = leaving // what it has started may hold its streams
 	stdin, err := t.cmd.StdinPipe()
 	if err != nil {
 		return nil, cannotStart(c.Program, err)
@@ -154,7 +159,7 @@ func (t *talker) deliver(a Answer) {
 	}
 }
 
-func (t *talker) kill() { _ = t.cmd.Process.Kill() }
+func (t *talker) kill() { killGroup(t.cmd.Process) }
 
 // call asks and waits for the answer. The error is a *problem.Error, or that of ctx.
 func (c *Client) call(ctx context.Context, r Request) (Answer, error) {
@@ -218,6 +223,9 @@ func (c *Client) Survey(ctx context.Context, run Run, hosts []rollout.HostData) 
 // Current returns the state of the rollout that is running, nil if none is.
 func (c *Client) Current(ctx context.Context) (*State, error) {
 	a, err := c.call(ctx, Request{Do: DoCurrent})
+	if err == nil && a.State != nil && !journal.IsID(a.State.Run.ID) { // it becomes part of commands to type
+		return nil, problem.New(problem.Unexpected, "", "the engine has sent something else than the ID of a run")
+	}
 	return a.State, err
 }
 

@@ -3,6 +3,8 @@ package engine
 import (
 	"context"
 	"encoding/json"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -72,5 +74,33 @@ func TestNoProgram(t *testing.T) {
 			t.Errorf("%s: %v", program, err)
 		}
 		c.Close()
+	}
+}
+
+// script returns a program that runs a script of the shell.
+func script(t *testing.T, text string) *Client {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "talker")
+	if err := os.WriteFile(path, []byte("#!/bin/sh\n"+text), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	return &Client{URL: URL{"host:7233", "fleet"}, Program: path, Say: func(string) {}}
+}
+
+// A command that the program has started, and that lasts, ends with it.
+func TestCloseEndsWhatWasStarted(t *testing.T) {
+	c := script(t, `sleep 1000 & echo '{"protocol":1}'; wait`)
+	if err := c.Open(context.Background()); err != nil {
+		t.Fatal(err)
+	}
+	c.Close() // never returned without that
+}
+
+// The ID of a run becomes part of commands that an operator types.
+func TestCurrentHasAnID(t *testing.T) {
+	c := script(t, `echo '{"protocol":1}'; read request; echo '{"id":1,"state":{"run":{"id":"x; rm -rf ~"}}}'; read end`)
+	defer c.Close()
+	if state, err := c.Current(context.Background()); !problem.Is(err, problem.Unexpected) {
+		t.Errorf("%+v, %v", state, err)
 	}
 }

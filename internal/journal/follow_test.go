@@ -4,8 +4,23 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 )
+
+// A run of an engine does not continue the journal of another run.
+func TestReopenAnother(t *testing.T) {
+	dir, head := t.TempDir(), Head{Run: "20261123-084512-K3F9"}
+	j, err := Create(dir, head)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_ = j.Close()
+	head.Engine = "temporal://host:7233/fleet"
+	if _, err := Reopen(dir, head); err == nil || !strings.Contains(err.Error(), "another run") {
+		t.Error(err)
+	}
+}
 
 // A line counts once its end is written.
 func TestFollow(t *testing.T) {

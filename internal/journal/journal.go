@@ -138,8 +138,11 @@ func Create(dir string, head Head) (*Journal, error) {
 
 // Reopen opens the journal of a run in dir to continue it, or creates it.
 func Reopen(dir string, head Head) (*Journal, error) {
-	if _, err := Read(dir, head.Run); err != nil {
+	switch run, err := Read(dir, head.Run); {
+	case err != nil:
 		return Create(dir, head)
+	case run.Engine != head.Engine:
+		return nil, fmt.Errorf("it is of another run with the ID %s", head.Run)
 	}
 	path := filepath.Join(dir, head.Run+extension)
 	f, err := os.OpenFile(path, os.O_WRONLY|os.O_APPEND, 0)
