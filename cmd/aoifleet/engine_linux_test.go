@@ -20,6 +20,7 @@ import (
 	"github.com/aoifleet/aoifleet/internal/fleet"
 	"github.com/aoifleet/aoifleet/internal/host"
 	"github.com/aoifleet/aoifleet/internal/inventory"
+	"github.com/aoifleet/aoifleet/internal/planfile"
 	"github.com/aoifleet/aoifleet/internal/problem"
 	"github.com/aoifleet/aoifleet/internal/rollout"
 )
@@ -63,7 +64,7 @@ type fakeRollout struct {
 	approved chan bool
 }
 
-// fakeEngine: engine start|drop|resume|lie KIND
+// fakeEngine: engine start|drop|lie KIND|expire PLAN
 func fakeEngine(ts *testscript.TestScript, _ bool, args []string) {
 	s := theState(ts)
 	if s.engine == nil {
@@ -87,9 +88,22 @@ func fakeEngine(ts *testscript.TestScript, _ bool, args []string) {
 		s.engine.mu.Lock()
 		defer s.engine.mu.Unlock()
 		s.engine.lies = args[1]
+	case "expire":
+		s.engine.expire(ts, ts.MkAbs(args[1]))
 	default:
-		ts.Fatalf("usage: engine start|drop|lie KIND")
+		ts.Fatalf("usage: engine start|drop|lie KIND|expire PLAN")
 	}
+}
+
+// expire lets a plan expire that the newest run carries out.
+func (s *fakeServer) expire(ts *testscript.TestScript, path string) {
+	p, err := planfile.Read(path)
+	ts.Check(err)
+	p.ExpiresAt = &p.CreatedAt
+	ts.Check(planfile.Write(path, p))
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.runs[len(s.runs)-1].state.PlanID = p.ID()
 }
 
 func (s *fakeServer) drop() {

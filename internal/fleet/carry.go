@@ -44,6 +44,11 @@ func (f *Fleet) Rotate(ctx, cut context.Context, s Steps, o Options) (*Change, e
 			return c, err
 		}
 	}
+	if f.request.Engine != nil && f.saved != nil {
+		if err := expired(f.saved); err != nil {
+			return nil, err
+		}
+	}
 	if err := f.begin(ctx, o); err != nil {
 		return nil, err
 	}

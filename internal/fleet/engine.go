@@ -99,7 +99,11 @@ func (f *Fleet) attach(ctx, cut context.Context, s Steps, o Options) (c *Change,
 	if state.PlanID != f.PlanID {
 		return nil, false, otherRollout(f.request.Engine.URL, state)
 	}
-	f.caller.Say("the plan is being carried out as run " + state.Run.ID + ", which " + state.Run.Owner + " began at " + state.Started.UTC().Format(time.DateTime+"Z") + ": following it")
+	what := "the plan is being carried out as run " + state.Run.ID + ", which " + state.Run.Owner + " began at " + state.Started.UTC().Format(time.DateTime+"Z")
+	if !o.Detach {
+		what += ": following it"
+	}
+	f.caller.Say(what)
 	plan, err := rollout.FromFile(f.saved)
 	if err != nil {
 		return nil, false, usage(err.Error(), "make a new plan: "+planAgain(f.saved))
@@ -115,6 +119,9 @@ func (f *Fleet) attach(ctx, cut context.Context, s Steps, o Options) (c *Change,
 	f.caller.Contact(0)
 	f.record.plan(plan)
 	s.Agree(nil) // there is nothing to ask
+	if o.Detach {
+		return f.conclude(plan, nil, false, s), true, nil
+	}
 	run, over := f.follow(ctx, cut, plan, s, make([][]int, 0))
 	return f.conclude(plan, run, over, s), true, nil
 }

@@ -112,11 +112,21 @@ func savedUnavailable(u inventory.Unavailable) string {
 	return fmt.Sprintf("%s: %d", u.Label, u.Count)
 }
 
+// expired returns an error if a saved plan may no longer be carried out.
+func expired(saved *planfile.Plan) error {
+	if !saved.Expired(time.Now()) {
+		return nil
+	}
+	return usage("the plan has expired: it was to be carried out before "+saved.ExpiresAt.UTC().Format(time.DateTime+"Z"), "make a new plan: "+planAgain(saved))
+}
+
 // OpenSaved is like Open for the hosts of a saved plan, which Rotate then carries out. The
 // inventory, the certificates and the policy must be unchanged since the plan was made.
 func OpenSaved(ctx context.Context, c Caller, r Request, saved *planfile.Plan) (*Fleet, error) {
-	if saved.Expired(time.Now()) {
-		return nil, usage("the plan has expired: it was to be carried out before "+saved.ExpiresAt.UTC().Format(time.DateTime+"Z"), "make a new plan: "+planAgain(saved))
+	if r.Engine == nil { // one may be carrying it out, see Rotate
+		if err := expired(saved); err != nil {
+			return nil, err
+		}
 	}
 	if r.Inventory == "" {
 		return nil, usage("no inventory given, and without --plan-id the one that the plan names is not used: anyone may have edited the plan", "confirm the plan with --plan-id ID (aoifleet plan show FILE), or name the inventory with -i FILE")
