@@ -2,7 +2,6 @@ package main
 
 import (
 	"github.com/spf13/cobra"
-	"go.temporal.io/sdk/converter"
 	"go.temporal.io/sdk/worker"
 
 	"github.com/aoifleet/aoifleet/engine/internal/codec"
@@ -26,10 +25,7 @@ One is enough; a second one takes over if the first one ends. It needs the paylo
 		return p.serve(cmd, settings, service{name: "the control worker", queue: protocol.ControlQueue(),
 			options: worker.Options{DisableRegistrationAliasing: true},
 			register: func(w worker.Worker, c codec.Converters) {
-				(&flow.Workflows{Converter: func(site string) converter.DataConverter {
-					to, _ := c.For("site-" + site)
-					return to.Data
-				}}).Register(w)
+				(&flow.Workflows{Converter: c.ToSite}).Register(w)
 			}})
 	}
 	return cmd

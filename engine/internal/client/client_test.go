@@ -4,6 +4,8 @@ import (
 	"bufio"
 	"bytes"
 	"context"
+	"crypto/sha256"
+	"encoding/base64"
 	"encoding/json"
 	"io"
 	"strings"
@@ -16,6 +18,7 @@ import (
 	"go.temporal.io/sdk/converter"
 	"go.temporal.io/sdk/worker"
 
+	"github.com/aoifleet/aoifleet/engine/internal/codec"
 	"github.com/aoifleet/aoifleet/engine/internal/devserver"
 	"github.com/aoifleet/aoifleet/engine/internal/flow"
 	"github.com/aoifleet/aoifleet/engine/internal/protocol"
@@ -66,13 +69,13 @@ func seen(note string) *host.Observation {
 }
 
 // talking returns a function that asks a program of its own, as aoifleet does.
-func talking(t *testing.T, server client.Client) func(engine.Request) engine.Answer {
+func talking(t *testing.T, server client.Client, data converter.DataConverter) func(engine.Request) engine.Answer {
 	t.Helper()
 	in, ask := io.Pipe()
 	answers, out := io.Pipe()
 	ended := make(chan error, 1)
 	go func() {
-		c := New(server, "default", converter.GetDefaultDataConverter())
+		c := New(server, "default", data)
 		ended <- c.Talk(context.Background(), in, out, "dev")
 	}()
 	t.Cleanup(func() {
@@ -111,6 +114,27 @@ func talking(t *testing.T, server client.Client) func(engine.Request) engine.Ans
 	}
 }
 
+// connect connects with some payload keys, which are always the same.
+func connect(t *testing.T, server *devserver.Server, names ...string) (codec.Converters, client.Client) {
+	t.Helper()
+	text := ""
+	for _, name := range names {
+		key := sha256.Sum256([]byte(name))
+		text += name + " " + base64.StdEncoding.EncodeToString(key[:]) + "\n"
+	}
+	ring, err := codec.Parse(text)
+	if err != nil {
+		t.Fatal(err)
+	}
+	keys := codec.New(ring)
+	c, err := client.Dial(client.Options{HostPort: server.Address(), DataConverter: keys.Data, FailureConverter: keys.Failure})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(c.Close)
+	return keys, c
+}
+
 // A rollout is begun, found by another process, steered, and read at its end.
 func TestRollout(t *testing.T) {
 	server, err := devserver.Start(t.TempDir())
@@ -118,14 +142,11 @@ func TestRollout(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer func() { _ = server.Stop() }()
-	c, err := client.Dial(client.Options{HostPort: server.Address()})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer c.Close()
+	keys, c := connect(t, server, "control", "site-north")
+	_, atSite := connect(t, server, "site-north")
 	s := &site{gate: make(chan struct{})}
-	control, north := worker.New(c, protocol.ControlQueue(), worker.Options{}), worker.New(c, protocol.SiteQueue("north"), worker.Options{})
-	(&flow.Workflows{}).Register(control)
+	control, north := worker.New(c, protocol.ControlQueue(), worker.Options{}), worker.New(atSite, protocol.SiteQueue("north"), worker.Options{})
+	(&flow.Workflows{Converter: keys.ToSite}).Register(control)
 	s.register(north)
 	for _, w := range []worker.Worker{control, north} {
 		if err := w.Start(); err != nil {
@@ -133,7 +154,7 @@ func TestRollout(t *testing.T) {
 		}
 		defer w.Stop()
 	}
-	do, other := talking(t, c), talking(t, c)
+	do, other := talking(t, c, keys.Data), talking(t, c, keys.Data)
 	well := func(a engine.Answer) engine.Answer {
 		t.Helper()
 		if a.Problem != nil {
@@ -213,7 +234,7 @@ func TestRollout(t *testing.T) {
 			t.Errorf("list: %+v", a.List)
 		}
 	}
-	fresh := talking(t, c)
+	fresh := talking(t, c, keys.Data)
 	if a := well(fresh(engine.Request{Do: engine.DoState, Run: run})); a.State.Run != run {
 		t.Errorf("found later: %+v", a.State)
 	}

@@ -2,6 +2,10 @@
 // workflows and activities, signals, answers of queries, and the texts of errors. A payload is
 // compressed (zlib) and then sealed (AES-256-GCM); the name of its key travels with it.
 //
+// A key called site-NAME is that of one site: what it has encrypted counts only as from or to that
+// site, so that the workers of a site can speak for no other. What is between a workflow and an
+// activity is bound to both: the copy of a request or an answer is refused anywhere else.
+//
 // The lengths of payloads, the names of workflows, activities, task queues and keys, and times
 // are not hidden.
 package codec
@@ -9,13 +13,17 @@ package codec
 import (
 	"bytes"
 	"compress/zlib"
+	"context"
 	"fmt"
 	"io"
+	"strings"
 	"sync"
 
 	commonpb "go.temporal.io/api/common/v1"
+	"go.temporal.io/sdk/activity"
 	"go.temporal.io/sdk/converter"
 	"go.temporal.io/sdk/temporal"
+	"go.temporal.io/sdk/workflow"
 	"google.golang.org/protobuf/proto"
 
 	"github.com/aoifleet/aoifleet/internal/problem"
@@ -28,6 +36,8 @@ const (
 	encodingSealed = "binary/encrypted"  // as in Temporal's samples
 	encodingPlain  = "binary/zlib"       // of the SDK's own zlib codec
 	metadataKey    = "encryption-key-id" // as in Temporal's samples
+
+	sitePrefix = "site-" // of the names of the keys of sites
 )
 
 // Converters are the two converters of a client of Temporal.
@@ -37,36 +47,76 @@ type Converters struct {
 	ring    *Keyring
 }
 
-// New returns converters that encrypt with the first key of a keyring, and refuse what no key of
-// it has encrypted. With nil they compress only, for a lab, and refuse what is encrypted.
+// New returns converters that encrypt with the first key of a keyring, and refuse what it has not
+// encrypted: with the key of a site they accept that one only, with another those of no site. With
+// nil they compress only, for a lab, and refuse what is encrypted.
 func New(ring *Keyring) Converters {
 	name := ""
 	if ring != nil {
 		name = ring.names[0]
 	}
-	return with(ring, name)
+	c := Converters{Data: &dataConverter{with(payloads{ring: ring, name: name}), ring, name}, ring: ring}
+	// The text of a failure is only shown, and the SDK has one converter for those of all sites.
+	texts := with(payloads{ring: ring, name: name, any: true})
+	c.Failure = temporal.NewDefaultFailureConverter(temporal.DefaultFailureConverterOptions{DataConverter: texts, EncodeCommonAttributes: true})
+	return c
 }
 
-// For returns converters that encrypt with the key of this name, for workflow.WithDataConverter,
-// and decrypt as those of New. found reports whether the keyring has the key; without it, or
-// without a keyring, they are those of New.
-func (c Converters) For(name string) (to Converters, found bool) {
-	if c.ring == nil || c.ring.keys[name] == nil {
-		return c, false
+// ToSite returns the converter between a workflow and one activity of a site, for
+// workflow.WithDataConverter: with the site's key if the keyring has it, or as New.
+func (c Converters) ToSite(site, execution, activity string) converter.DataConverter {
+	p := payloads{ring: c.ring, to: binding("ask", execution, activity), from: binding("answer", execution, activity)}
+	if c.ring != nil {
+		if p.name = sitePrefix + site; c.ring.keys[p.name] == nil {
+			p.name = c.ring.names[0]
+		}
 	}
-	return with(c.ring, name), true
+	return with(p)
 }
 
-func with(ring *Keyring, name string) Converters {
-	data := converter.NewCodecDataConverter(converter.GetDefaultDataConverter(), &payloads{ring: ring, name: name})
-	failure := temporal.NewDefaultFailureConverter(temporal.DefaultFailureConverterOptions{DataConverter: data, EncodeCommonAttributes: true})
-	return Converters{Data: data, Failure: failure, ring: ring}
+func binding(what, execution, activity string) string {
+	return "\x00" + what + "\x00" + execution + "\x00" + activity
+}
+
+func with(p payloads) converter.DataConverter {
+	return converter.NewCodecDataConverter(converter.GetDefaultDataConverter(), &p)
+}
+
+// dataConverter is a converter that in an activity is the other end of ToSite.
+type dataConverter struct {
+	converter.DataConverter
+	ring *Keyring
+	name string
+}
+
+var _ workflow.ContextAware = (*dataConverter)(nil)
+
+// WithWorkflowContext implements workflow.ContextAware.
+func (c *dataConverter) WithWorkflowContext(workflow.Context) converter.DataConverter { return c }
+
+// WithContext implements workflow.ContextAware.
+func (c *dataConverter) WithContext(ctx context.Context) converter.DataConverter {
+	if !activity.IsActivity(ctx) {
+		return c
+	}
+	info := activity.GetInfo(ctx)
+	in := info.WorkflowExecution.RunID
+	return with(payloads{ring: c.ring, name: c.name, to: binding("answer", in, info.ActivityID), from: binding("ask", in, info.ActivityID)})
 }
 
 // payloads is a converter.PayloadCodec.
 type payloads struct {
 	ring *Keyring // nil: compress only
 	name string   // of the key that encrypts
+	any  bool     // what any key of the ring has encrypted is accepted
+	to   string   // what is encrypted is bound to this
+	from string   // and what is decrypted must be to this
+}
+
+// accepts reports whether a payload of the key may be from where payloads are expected.
+func (c *payloads) accepts(name string) bool {
+	ofSite := func(name string) bool { return strings.HasPrefix(name, sitePrefix) }
+	return c.any || name == c.name || !ofSite(name) && !ofSite(c.name)
 }
 
 // Encode implements converter.PayloadCodec.
@@ -105,7 +155,7 @@ func (c *payloads) encode(p *commonpb.Payload) (*commonpb.Payload, error) {
 	}
 	return &commonpb.Payload{
 		Metadata: map[string][]byte{converter.MetadataEncoding: []byte(encodingSealed), metadataKey: []byte(c.name)},
-		Data:     c.ring.keys[c.name].Seal(nil, nil, data, bound(c.name)),
+		Data:     c.ring.keys[c.name].Seal(nil, nil, data, bound(c.name+c.to)),
 	}, nil
 }
 
@@ -142,7 +192,10 @@ func (c *payloads) open(p *commonpb.Payload) ([]byte, error) {
 	if key == nil {
 		return nil, refused("add the key to the keyring of this program", "a payload is encrypted with %s, which is not in the keyring", shown(name))
 	}
-	data, err := key.Open(nil, nil, p.GetData(), bound(name))
+	if !c.accepts(name) {
+		return nil, refused("the keyring of a worker has the key of its site only", "a payload is encrypted with %s, which is not the key of where it is from", shown(name))
+	}
+	data, err := key.Open(nil, nil, p.GetData(), bound(name+c.from))
 	if err != nil {
 		return nil, refused("the keyrings may have different keys of this name", "a payload was not encrypted with the key %s of the keyring, or has changed", name)
 	}

@@ -2,6 +2,7 @@ package codec
 
 import (
 	"bytes"
+	"context"
 	"crypto/cipher"
 	"crypto/rand"
 	"errors"
@@ -10,8 +11,11 @@ import (
 	"testing"
 
 	commonpb "go.temporal.io/api/common/v1"
+	"go.temporal.io/sdk/activity"
 	"go.temporal.io/sdk/converter"
 	"go.temporal.io/sdk/temporal"
+	"go.temporal.io/sdk/testsuite"
+	"go.temporal.io/sdk/workflow"
 	"google.golang.org/protobuf/proto"
 
 	"github.com/aoifleet/aoifleet/internal/problem"
@@ -66,7 +70,7 @@ func encode(t testing.TB, c Converters, value any) *commonpb.Payload {
 // What one keyring encrypts, each keyring with that key decrypts, and nothing of it is to be
 // seen in between; also not of an error.
 func TestRoundTrip(t *testing.T) {
-	first, second := ringOf(t, "first"), ringOf(t, "site-a")
+	first, second := ringOf(t, "first"), ringOf(t, "2025")
 	value := look{Host: "vm-042.example", Log: strings.Repeat("the agent runs ", 1000)}
 	for name, c := range map[string]struct{ from, to Converters }{
 		"same keyring": {New(first), New(first)},
@@ -174,29 +178,87 @@ func TestNonce(t *testing.T) {
 	}
 }
 
-// A worker of a site has the key of that site only; the control worker has all.
-func TestFor(t *testing.T) {
-	site := ringOf(t, "site-a")
-	control := New(together(ringOf(t, "control"), site))
-	to, found := control.For("site-a")
-	if !found {
-		t.Fatal("no key")
+// A worker of a site has the key of that site only; the control worker has all, and takes nothing
+// for an answer of a site that another one has sent, or that answers something else.
+func TestToSite(t *testing.T) {
+	a, b := New(ringOf(t, "site-a")), New(ringOf(t, "site-b"))
+	control := New(together(ringOf(t, "control", "2025"), a.ring, b.ring))
+	ask := func(c Converters, execution, activity string) *commonpb.Payload {
+		p, err := c.ToSite("a", execution, activity).ToPayload("go")
+		if err != nil {
+			t.Fatal(err)
+		}
+		return p
 	}
+	answer := func(c Converters, execution, activity string) *commonpb.Payload {
+		return encode(t, Converters{Data: with(payloads{ring: c.ring, name: c.ring.names[0], to: binding("answer", execution, activity)})}, "done")
+	}
+	asked := func(c Converters, execution, activity string) converter.DataConverter {
+		return with(payloads{ring: c.ring, name: c.ring.names[0], from: binding("ask", execution, activity)})
+	}
+	for name, c := range map[string]struct {
+		p    *commonpb.Payload
+		at   converter.DataConverter
+		want string
+	}{
+		"request":                       {ask(control, "x", "1"), asked(a, "x", "1"), "go"},
+		"request at another site":       {ask(control, "x", "1"), asked(b, "x", "1"), ""},
+		"copy in another workflow":      {ask(control, "x", "1"), asked(a, "y", "1"), ""},
+		"copy for another activity":     {ask(control, "x", "1"), asked(a, "x", "2"), ""},
+		"request without binding":       {ask(control, "x", "1"), a.Data, ""},
+		"answer":                        {answer(a, "x", "1"), control.ToSite("a", "x", "1"), "done"},
+		"answer of another site":        {answer(b, "x", "1"), control.ToSite("a", "x", "1"), ""},
+		"answer of another key":         {answer(control, "x", "1"), control.ToSite("a", "x", "1"), ""},
+		"answer to another activity":    {answer(a, "x", "1"), control.ToSite("a", "x", "2"), ""},
+		"answer in another workflow":    {answer(a, "x", "1"), control.ToSite("a", "y", "1"), ""},
+		"request as answer":             {ask(control, "x", "1"), control.ToSite("a", "x", "1"), ""},
+		"signal of a site":              {encode(t, a, "stop"), control.Data, ""},
+		"signal of an operator":         {encode(t, New(together(ringOf(t, "2026"))), "stop"), control.Data, ""},
+		"signal of a client":            {encode(t, Converters{Data: with(payloads{ring: control.ring, name: "2025"})}, "stop"), control.Data, "stop"},
+		"to a site without its own key": {encode(t, Converters{Data: control.ToSite("c", "x", "1")}, "go"), asked(control, "x", "1"), "go"},
+	} {
+		var got string
+		if err := c.at.FromPayload(c.p, &got); (err == nil) != (c.want != "") || got != c.want {
+			t.Errorf("%s: %q, %v", name, got, err)
+		}
+	}
+	if err := a.Failure.FailureToError(control.Failure.ErrorToFailure(errors.New("why"))); strings.Contains(err.Error(), "why") {
+		t.Error("a site reads a failure of the control worker")
+	}
+	if err := control.Failure.FailureToError(a.Failure.ErrorToFailure(errors.New("why"))); !strings.Contains(err.Error(), "why") {
+		t.Errorf("the text of a site's failure is not read: %v", err)
+	}
+}
+
+// In an activity a worker's converter is the other end of ToSite.
+func TestInActivity(t *testing.T) {
+	site := New(ringOf(t, "site-a"))
+	control := New(together(ringOf(t, "control"), site.ring))
+	var suite testsuite.WorkflowTestSuite
+	env := suite.NewTestActivityEnvironment()
+	env.RegisterActivityWithOptions(func(ctx context.Context) (string, error) {
+		info, worker := activity.GetInfo(ctx), site.Data.(workflow.ContextAware).WithContext(ctx)
+		at := control.ToSite("a", info.WorkflowExecution.RunID, info.ActivityID)
+		p, err := at.ToPayload("it")
+		var got string
+		if err == nil {
+			err = worker.FromPayload(p, &got)
+		}
+		if err == nil {
+			p, err = worker.ToPayload(got + " is done")
+		}
+		if err == nil {
+			err = at.FromPayload(p, &got)
+		}
+		return got, err
+	}, activity.RegisterOptions{Name: "do"})
 	var got string
-	if err := New(site).Data.FromPayload(encode(t, to, "go"), &got); err != nil || got != "go" {
-		t.Errorf("to the site: %q, %v", got, err)
+	value, err := env.ExecuteActivity("do")
+	if err != nil || value.Get(&got) != nil || got != "it is done" {
+		t.Errorf("%q, %v", got, err)
 	}
-	if err := to.Data.FromPayload(encode(t, New(site), "done"), &got); err != nil || got != "done" {
-		t.Errorf("from the site: %q, %v", got, err)
-	}
-	if err := New(site).Data.FromPayload(encode(t, control, "other"), &got); err == nil {
-		t.Error("the site decrypts what is not for it")
-	}
-	if _, found := control.For("site-b"); found {
-		t.Error("a key that is not there is found")
-	}
-	if _, found := New(nil).For("site-a"); found {
-		t.Error("a lab has a key")
+	if out := site.Data.(workflow.ContextAware).WithContext(context.Background()); out != site.Data {
+		t.Error("another converter outside an activity")
 	}
 }
 

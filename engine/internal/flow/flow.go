@@ -19,8 +19,9 @@ import (
 
 // Workflows are the workflows of a control worker.
 type Workflows struct {
-	// Converter returns how payloads for the workers of a site are encrypted; nil: as all others.
-	Converter func(site string) converter.DataConverter
+	// Converter returns how payloads between an execution of a workflow and an activity of a site
+	// are encrypted; nil: as all others.
+	Converter func(site, execution, activity string) converter.DataConverter
 }
 
 // Register registers the workflows on a control worker, which polls protocol.ControlQueue.

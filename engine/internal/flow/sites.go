@@ -1,8 +1,10 @@
 package flow
 
 import (
+	"cmp"
 	"context"
 	"errors"
+	"strconv"
 	"time"
 
 	enums "go.temporal.io/api/enums/v1"
@@ -21,11 +23,12 @@ const soon = 5 * time.Second
 
 // sites has activities done by the workers of sites.
 type sites struct {
-	converter func(site string) converter.DataConverter
+	converter func(site, execution, activity string) converter.DataConverter
 	silent    map[string]bool // sites that took nothing the last time
+	asked     int             // activities so far
 }
 
-func (w *Workflows) sites() *sites { return &sites{w.Converter, map[string]bool{}} }
+func (w *Workflows) sites() *sites { return &sites{converter: w.Converter, silent: map[string]bool{}} }
 
 // tries is how often an activity is tried while its worker fails, and whether it is given up soon
 // at a silent site. What a host answers is never a reason to try again here.
@@ -58,11 +61,16 @@ func (s *sites) call(ctx workflow.Context, site, activity string, try tries, lim
 	return failure(site, err)
 }
 
-// at returns the context of the activities of a site.
+// at returns the context of one activity of a site.
 func (s *sites) at(ctx workflow.Context, site string, options workflow.ActivityOptions) workflow.Context {
-	options.TaskQueue = protocol.SiteQueue(site)
+	s.asked++
+	options.TaskQueue, options.ActivityID = protocol.SiteQueue(site), strconv.Itoa(s.asked)
 	if s.converter != nil {
-		ctx = workflow.WithDataConverter(ctx, s.converter(site))
+		info := workflow.GetInfo(ctx)
+		// What was asked before a reset can still be read; it is asked nothing more, because the
+		// workers know another execution.
+		execution := cmp.Or(info.OriginalRunID, info.WorkflowExecution.RunID)
+		ctx = workflow.WithDataConverter(ctx, s.converter(site, execution, options.ActivityID))
 	}
 	return workflow.WithActivityOptions(ctx, options)
 }
@@ -89,7 +97,7 @@ func failure(site string, err error) error {
 		return nil
 	case isTimeout(err, enums.TIMEOUT_TYPE_SCHEDULE_TO_START):
 		return noWorker(site)
-	case temporal.IsCanceledError(err):
+	case isCanceled(err):
 		return context.Canceled
 	case errors.As(err, &said):
 		return problem.New(problem.Internal, "see the log of the worker there", "the worker at site %s failed: %s", site, display.Sanitise(said.Message(), 400))
@@ -97,7 +105,22 @@ func failure(site string, err error) error {
 	return problem.New(problem.Unreachable, "see the log of the worker there", "contact with the worker at site %s was lost", site)
 }
 
+// isTimeout and isCanceled look at what the server says. What an error of an activity has as its
+// cause, anyone who can answer for a worker can say.
 func isTimeout(err error, kind enums.TimeoutType) bool {
-	var timeout *temporal.TimeoutError
-	return errors.As(err, &timeout) && timeout.TimeoutType() == kind
+	timeout, is := own(err).(*temporal.TimeoutError)
+	return is && timeout.TimeoutType() == kind
+}
+
+func isCanceled(err error) bool {
+	_, is := own(err).(*temporal.CanceledError)
+	return is
+}
+
+// own returns the error of an activity without what the SDK has wrapped around it.
+func own(err error) error {
+	if outer, is := err.(*temporal.ActivityError); is {
+		return outer.Unwrap()
+	}
+	return err
 }
