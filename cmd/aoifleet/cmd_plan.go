@@ -101,13 +101,16 @@ func runPlan(call *invocation, flags planFlags) error {
 	if err != nil {
 		return err
 	}
+	if flags.offline && flags.engine != "" && flags.engine != "none" {
+		return usage("--offline and --engine exclude each other: offline no host is checked", "leave one of them out")
+	}
 	if request.Offline = flags.offline; !flags.offline && flags.command == "rotate" {
 		if request.Engine, err = call.engine(flags.engine); err != nil {
 			return err
 		}
 	}
 	if request.Engine != nil && flags.configureFlags.wanted() {
-		return usage("an engine rotates certificates only: it excludes --edit and --configuration", "plan without --engine")
+		return usage("an engine rotates certificates only: it excludes --edit and --configuration", "plan with --engine none")
 	}
 	f, err := call.open(request, checking)
 	if err != nil {

@@ -149,8 +149,14 @@ func (call *invocation) agreeOr(question string, approved <-chan struct{}) bool 
 	}
 }
 
-// readLine begins to read a line of stdin, unless the one of an earlier question has not come.
+// readLine begins to read a line of stdin, unless the one of an earlier question has not come. A line
+// that has come since that was answered elsewhere is no answer to this one.
 func (call *invocation) readLine() {
+	select {
+	case <-call.typed:
+		call.typed = nil
+	default:
+	}
 	if call.typed != nil {
 		return
 	}

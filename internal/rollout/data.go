@@ -190,7 +190,7 @@ func (p *Plan) Movable() *problem.Error {
 		default:
 			continue
 		}
-		return problem.New(problem.Usage, "an engine rotates certificates by a saved plan; carry this out without --engine", "%s: the plan has %s", e.Host.Name, what)
+		return problem.New(problem.Usage, "an engine rotates certificates by a saved plan; carry this out with --engine none", "%s: the plan has %s", e.Host.Name, what)
 	}
 	return nil
 }
