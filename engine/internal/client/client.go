@@ -4,6 +4,7 @@ package client
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"sync"
@@ -117,7 +118,7 @@ func (c *Client) part(ctx context.Context, r engine.Request) error {
 	if r.Part == nil {
 		return problem.New(problem.Usage, "", "no part to send")
 	}
-	return c.signal(ctx, r.Run.ID, protocol.PartSignal, protocol.PartData{Number: r.Part.Number, Entries: r.Part.Entries})
+	return c.signal(ctx, r.Run.ID, protocol.PartSignal, protocol.PartData{Of: r.Run.ID, Number: r.Part.Number, Entries: r.Part.Entries})
 }
 
 // steer sends the verb of an operator to a rollout.
@@ -125,8 +126,10 @@ func (c *Client) steer(ctx context.Context, r engine.Request) error {
 	var arg any
 	switch r.Signal {
 	case protocol.ApproveSignal:
-		arg = r.N
-	case protocol.StopSignal, protocol.PauseSignal, protocol.ResumeSignal:
+		arg = protocol.Steer{Run: r.Run.ID, ID: rand.Text(), Wave: r.N}
+	case protocol.ResumeSignal:
+		arg = protocol.Steer{Run: r.Run.ID, ID: rand.Text()}
+	case protocol.StopSignal, protocol.PauseSignal:
 	default:
 		return problem.New(problem.Usage, "", "there is no signal %s", display.Quote(r.Signal, 100))
 	}

@@ -55,7 +55,7 @@ func newRunWith(t *testing.T, f *flowtest.Fleet, policy rollout.Policy, most int
 // send sends the parts once the rollout has started.
 func (r *flowRun) send() {
 	for n, hosts := range r.parts {
-		data := protocol.PartData{Number: n}
+		data := protocol.PartData{Of: flowtest.RunID, Number: n}
 		for _, i := range hosts {
 			data.Entries = append(data.Entries, r.plan.Entries[i].Data(i))
 		}

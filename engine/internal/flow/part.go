@@ -24,7 +24,11 @@ type part struct {
 	commands []protocol.Command
 	verb     rollout.Verb // that is being done; "": none
 	messages []message    // to the parent, in this order
-	open     int          // Ended that the parent has not answered
+	sent     int          // numbers of what the parent was told
+	last     int          // the number of the last command
+	pauses   int          // the number of the last pause, or end of one
+	asked    int          // the number of the Turn that is not answered
+	open     map[int]bool // numbers of Ended that the parent has not answered
 	paused   bool
 	spent    bool // the failure budget
 	over     bool // there are no more commands
@@ -43,7 +47,7 @@ func (w *Workflows) Part(ctx workflow.Context, in protocol.PartInput) error {
 	if p := otherVersion(in.Version); p != nil {
 		return p
 	}
-	p := &part{PartInput: in, sites: w.sites(), stopping: newFlag(), places: map[string]int{}, told: make([]rollout.State, len(in.Entries))}
+	p := &part{PartInput: in, sites: w.sites(), stopping: newFlag(), places: map[string]int{}, open: map[int]bool{}, told: make([]rollout.State, len(in.Entries))}
 	if parent := workflow.GetInfo(ctx).ParentWorkflowExecution; parent != nil {
 		p.parent = *parent
 	}
@@ -84,17 +88,43 @@ func (p *part) runner() *rollout.Runner {
 const longestPause = time.Minute
 
 func (p *part) listen(ctx workflow.Context) {
-	listen(ctx, protocol.CommandSignal, func(_ workflow.Context, c protocol.Command) { p.commands = append(p.commands, c) })
-	listen(ctx, protocol.GoOnSignal, func(workflow.Context, any) { p.open = max(0, p.open-1) })
-	listen(ctx, protocol.TurnSignal, func(workflow.Context, any) { p.turn = true })
-	listen(ctx, protocol.PauseSignal, func(workflow.Context, any) { p.paused = true })
-	listen(ctx, protocol.ResumeSignal, func(workflow.Context, any) { p.paused = false })
-	listen(ctx, protocol.StopSignal, func(workflow.Context, any) { p.stopping.set = true })
-	listen(ctx, protocol.EndSignal, func(workflow.Context, any) { p.over = true })
-	listen(ctx, protocol.SpentSignal, func(workflow.Context, any) {
+	listen(ctx, protocol.CommandSignal, func(_ workflow.Context, c protocol.Command) {
+		if c.Run == p.Run.ID && c.Part == p.Number && c.Number > p.last {
+			p.last, p.commands = c.Number, append(p.commands, c)
+		}
+	})
+	p.hear(ctx, protocol.GoOnSignal, func(n int) { delete(p.open, n) })
+	p.hear(ctx, protocol.TurnSignal, func(n int) { p.turn = p.turn || n > 0 && n == p.asked })
+	p.hear(ctx, protocol.PauseSignal, func(n int) { p.pause(true, n) })
+	p.hear(ctx, protocol.ResumeSignal, func(n int) { p.pause(false, n) })
+	p.hear(ctx, protocol.StopSignal, func(int) { p.stopping.set = true })
+	p.hear(ctx, protocol.EndSignal, func(int) { p.over = true })
+	p.hear(ctx, protocol.SpentSignal, func(int) {
 		p.spent = true
 		p.Spend()
 	})
+}
+
+// hear calls do with the number of what this part is told.
+func (p *part) hear(ctx workflow.Context, name string, do func(number int)) {
+	listen(ctx, name, func(_ workflow.Context, t protocol.Told) {
+		if t.Run == p.Run.ID && t.Part == p.Number {
+			do(t.Number)
+		}
+	})
+}
+
+// pause begins or ends a pause. Signals may overtake each other.
+func (p *part) pause(paused bool, number int) {
+	if number > p.pauses {
+		p.pauses, p.paused = number, paused
+	}
+}
+
+// from returns the number of the next message to the parent.
+func (p *part) from() protocol.From {
+	p.sent++
+	return protocol.From{Run: p.Run.ID, Part: p.Number, Number: p.sent}
 }
 
 // orphan ends the part, which has lost its parent: what is in flight is finished or undone.
@@ -150,7 +180,7 @@ func (p *part) next(ctx workflow.Context) bool {
 	for _, s := range changed {
 		p.told[s.Host] = s.State
 	}
-	p.messages = append(p.messages, message{protocol.DoneSignal, protocol.Done{Part: p.Number, Number: c.Number, States: changed}})
+	p.messages = append(p.messages, message{protocol.DoneSignal, protocol.Done{From: p.from(), Command: c.Number, States: changed}})
 	await(ctx, func() bool { return len(p.messages) == 0 || p.orphaned })
 	return true
 }
@@ -184,20 +214,23 @@ func (p *part) event(e rollout.Event) {
 	}
 	i := p.places[e.Host]
 	p.told[i] = p.State(i)
-	p.open++
-	p.messages = append(p.messages, message{protocol.EndedSignal, protocol.Ended{Part: p.Number, HostState: protocol.HostState{Host: i, State: p.told[i]}}})
+	from := p.from()
+	p.open[from.Number] = true
+	p.messages = append(p.messages, message{protocol.EndedSignal, protocol.Ended{From: from, HostState: protocol.HostState{Host: i, State: p.told[i]}}})
 }
 
 // gate waits before the turn of a host while nothing new may start.
 func (p *part) gate(ctx context.Context, verb rollout.Verb) {
 	ends := func() bool { return p.stopping.set || p.spent }
 	if verb != rollout.SoakVerb {
-		scheduler{}.Await(ctx, func() bool { return ends() || p.open == 0 && !p.paused })
+		scheduler{}.Await(ctx, func() bool { return ends() || len(p.open) == 0 && !p.paused })
 		return
 	}
 	// A sick host is undone in any case, but no more of them at once than agents may be restarted.
 	if !p.turn {
-		p.messages = append(p.messages, message{protocol.TurnSignal, protocol.Turn{Part: p.Number}})
+		from := p.from()
+		p.asked = from.Number
+		p.messages = append(p.messages, message{protocol.TurnSignal, protocol.Turn{From: from}})
 		scheduler{}.Await(ctx, func() bool { return p.turn || p.orphaned })
 	}
 }
@@ -206,7 +239,7 @@ func (p *part) gate(ctx context.Context, verb rollout.Verb) {
 func (p *part) endTurn() {
 	if p.turn {
 		p.turn = false
-		p.messages = append(p.messages, message{protocol.TurnSignal, protocol.Turn{Part: p.Number, Over: true}})
+		p.messages = append(p.messages, message{protocol.TurnSignal, protocol.Turn{From: p.from(), Over: true}})
 	}
 }
 

@@ -14,13 +14,14 @@ import (
 // child is a part of a rollout as the rollout sees it.
 type child struct {
 	future workflow.ChildWorkflowFuture
-	closed bool // it has ended, by EndSignal or otherwise
-	number int  // of the command that it has done last
-	turn   bool // it restarts agents in a soak
+	closed bool           // it has ended, by EndSignal or otherwise
+	number int            // of the command that it has done last
+	heard  map[string]int // by signal: the last number; one signal may be heard before another
+	turn   bool           // it restarts agents in a soak
 }
 
 func newChild(ctx workflow.Context, future workflow.ChildWorkflowFuture) *child {
-	c := &child{future: future}
+	c := &child{future: future, heard: map[string]int{}}
 	workflow.Go(ctx, func(ctx workflow.Context) {
 		_ = future.Get(ctx, nil) // how it has ended tells nothing of its hosts
 		c.closed = true
@@ -34,9 +35,13 @@ func (r *run) tell(ctx workflow.Context, part int, signal string, data any) {
 	}
 }
 
+func (r *run) told(part, number int) protocol.Told {
+	return protocol.Told{Run: r.Run.ID, Part: part, Number: number}
+}
+
 func (r *run) tellAll(ctx workflow.Context, signal string) {
 	for n := range r.parts {
-		r.tell(ctx, n, signal, nil)
+		r.tell(ctx, n, signal, r.told(n, r.pauses))
 	}
 }
 
@@ -82,7 +87,7 @@ func (r *run) Do(ctx context.Context, verb rollout.Verb, hosts []int, ended func
 func (r *run) command(ctx context.Context, part int, c protocol.Command) {
 	p := r.parts[part]
 	r.commands++
-	c.Number = r.commands
+	c.Run, c.Part, c.Number = r.Run.ID, part, r.commands
 	r.tell(of(ctx), part, protocol.CommandSignal, c)
 	scheduler{}.Await(ctx, func() bool { return p.number == c.Number || p.closed })
 	if p.number != c.Number {
@@ -110,13 +115,13 @@ func (r *run) lose(ctx workflow.Context, part int, c protocol.Command) {
 
 // hear takes over an outcome that counts for the failure budget, and answers the part, which waits.
 func (r *run) hear(ctx workflow.Context, e protocol.Ended) {
-	if !r.knows(e.Part, e.Host) {
+	if !r.hears(protocol.EndedSignal, e.From) || !r.knows(e.Part, e.Host) {
 		return
 	}
 	goOn := r.merge(e.Part, e.HostState)
 	switch {
 	case goOn, r.stopping.set:
-		r.tell(ctx, e.Part, protocol.GoOnSignal, nil)
+		r.tell(ctx, e.Part, protocol.GoOnSignal, r.told(e.Part, e.Number))
 	case !r.spent:
 		r.spent = true
 		r.tellAll(ctx, protocol.SpentSignal)
@@ -125,17 +130,27 @@ func (r *run) hear(ctx workflow.Context, e protocol.Ended) {
 
 // done takes over what a command has changed.
 func (r *run) done(_ workflow.Context, d protocol.Done) {
+	if !r.hears(protocol.DoneSignal, d.From) {
+		return
+	}
 	for _, s := range d.States {
 		if r.knows(d.Part, s.Host) {
 			r.merge(d.Part, s)
 		}
 	}
-	if r.knows(d.Part, 0) {
-		r.parts[d.Part].number = d.Number
-	}
+	r.parts[d.Part].number = d.Command
 }
 
-// knows reports whether a part has a host. Whoever may signal in the namespace can send anything.
+// hears reports whether something is from a part of this run, and no copy of what it said before.
+func (r *run) hears(signal string, from protocol.From) bool {
+	if from.Run != r.Run.ID || !r.knows(from.Part, 0) || from.Number <= r.parts[from.Part].heard[signal] {
+		return false
+	}
+	r.parts[from.Part].heard[signal] = from.Number
+	return true
+}
+
+// knows reports whether a part has a host.
 func (r *run) knows(part, host int) bool {
 	return r.ended != nil && part >= 0 && part < len(r.hosts) && host >= 0 && host < len(r.hosts[part])
 }
@@ -148,11 +163,11 @@ func (r *run) merge(part int, s protocol.HostState) bool {
 // turn lets a part restart agents in a soak, at most as many parts at once as there are shares.
 func (r *run) turn(ctx workflow.Context, t protocol.Turn) {
 	switch {
-	case !r.knows(t.Part, 0):
+	case !r.hears(protocol.TurnSignal, t.From):
 	case t.Over:
 		r.endTurn(ctx, t.Part)
 	default:
-		r.waiting = append(r.waiting, t.Part)
+		r.waiting = append(r.waiting, t.From)
 		r.giveTurns(ctx)
 	}
 }
@@ -169,10 +184,10 @@ func (r *run) giveTurns(ctx workflow.Context) {
 	for r.turns > 0 && len(r.waiting) > 0 {
 		next := r.waiting[0]
 		r.waiting = r.waiting[1:]
-		if !r.parts[next].closed {
-			r.parts[next].turn = true
+		if p := r.parts[next.Part]; !p.closed {
+			p.turn = true
 			r.turns--
-			r.tell(ctx, next, protocol.TurnSignal, nil)
+			r.tell(ctx, next.Part, protocol.TurnSignal, r.told(next.Part, next.Number))
 		}
 	}
 }

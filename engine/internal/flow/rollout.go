@@ -32,9 +32,11 @@ type run struct {
 
 	ended    func(i int, s rollout.State) bool // see rollout.Parts
 	commands int
-	spent    bool  // the parts know that the failure budget is spent
-	turns    int   // how many more parts may restart agents in a soak
-	waiting  []int // parts that want to
+	spent    bool            // the parts know that the failure budget is spent
+	turns    int             // how many more parts may restart agents in a soak
+	waiting  []protocol.From // parts that want to
+	pauses   int             // and their ends
+	heard    map[string]bool // IDs of Steer
 	lost     []protocol.LostPart
 }
 
@@ -44,7 +46,7 @@ type place struct{ part, host int }
 // Rollout is the workflow of a rollout. It waits for its parts, starts a child for each, and carries
 // out the plan by them.
 func (w *Workflows) Rollout(ctx workflow.Context, in protocol.RolloutInput) (protocol.RolloutResult, error) {
-	r := &run{RolloutInput: in, stopping: newFlag()}
+	r := &run{RolloutInput: in, stopping: newFlag(), heard: map[string]bool{}}
 	r.state = protocol.RolloutState{Run: in.Run, PlanID: in.PlanID, Started: workflow.Now(ctx), Hosts: in.Hosts}
 	if err := workflow.SetQueryHandler(ctx, protocol.StateQuery, r.now); err != nil {
 		return protocol.RolloutResult{}, err
@@ -123,22 +125,35 @@ func (r *run) join() *problem.Error {
 
 func (r *run) listen(ctx workflow.Context) {
 	listen(ctx, protocol.PartSignal, func(_ workflow.Context, p protocol.PartData) {
-		if p.Number >= 0 && p.Number < r.Parts && r.data[p.Number] == nil && len(r.parts) == 0 {
+		if p.Of == r.Run.ID && p.Number >= 0 && p.Number < r.Parts && r.data[p.Number] == nil && len(r.parts) == 0 {
 			r.data[p.Number] = &p
 			r.arrived++
 		}
 	})
 	listen(ctx, protocol.StopSignal, func(ctx workflow.Context, _ any) { r.stop(ctx) })
 	listen(ctx, protocol.PauseSignal, func(ctx workflow.Context, _ any) { r.pause(ctx, true) })
-	listen(ctx, protocol.ResumeSignal, func(ctx workflow.Context, _ any) { r.pause(ctx, false) })
-	listen(ctx, protocol.ApproveSignal, func(_ workflow.Context, wave int) {
-		if wave == r.state.Asks {
-			r.approved = wave
+	listen(ctx, protocol.ResumeSignal, func(ctx workflow.Context, s protocol.Steer) {
+		if r.isNew(s) {
+			r.pause(ctx, false)
+		}
+	})
+	listen(ctx, protocol.ApproveSignal, func(_ workflow.Context, s protocol.Steer) {
+		if r.isNew(s) && s.Wave == r.state.Asks {
+			r.approved = s.Wave
 		}
 	})
 	listen(ctx, protocol.EndedSignal, r.hear)
 	listen(ctx, protocol.DoneSignal, r.done)
 	listen(ctx, protocol.TurnSignal, r.turn)
+}
+
+// isNew reports whether an operator has told this rollout something, and it is no copy.
+func (r *run) isNew(s protocol.Steer) bool {
+	if s.Run != r.Run.ID || s.ID == "" || r.heard[s.ID] {
+		return false
+	}
+	r.heard[s.ID] = true
+	return true
 }
 
 // stop ends the run: nothing new starts, and what is in flight is finished or undone.
@@ -154,7 +169,7 @@ func (r *run) pause(ctx workflow.Context, paused bool) {
 	if paused {
 		signal = protocol.PauseSignal
 	}
-	if r.state.Paused != paused && r.begun {
+	if r.pauses++; r.state.Paused != paused && r.begun {
 		r.tellAll(ctx, signal)
 	}
 	r.state.Paused = paused

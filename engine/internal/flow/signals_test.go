@@ -22,6 +22,11 @@ func inWaves() rollout.Policy {
 	return p
 }
 
+// steer is what an operator tells the rollout.
+func steer(id string, wave int) protocol.Steer {
+	return protocol.Steer{Run: flowtest.RunID, ID: id, Wave: wave}
+}
+
 func (r *flowRun) signal(name string, data any) func() {
 	return func() { r.env.SignalWorkflow(name, data) }
 }
@@ -82,19 +87,19 @@ func TestApprove(t *testing.T) {
 	p := inWaves()
 	p.PauseAfter = rollout.AfterWave
 	r := newRun(t, flowtest.New(times(flowtest.Well, 3)...), p, 1)
-	r.after(2*time.Hour, r.signal(protocol.ApproveSignal, 2)) // not what it asks
+	r.after(2*time.Hour, r.signal(protocol.ApproveSignal, steer("0", 2))) // not what it asks
 	r.after(3*time.Hour, func() {
 		if n := len(r.fleet.Rotated()); n != 1 {
 			t.Errorf("%d were changed", n)
 		}
-		r.env.SignalWorkflow(protocol.ApproveSignal, 1)
+		r.env.SignalWorkflow(protocol.ApproveSignal, steer("1", 1))
 	})
-	r.after(4*time.Hour, r.signal(protocol.ApproveSignal, 1)) // again
+	r.after(4*time.Hour, r.signal(protocol.ApproveSignal, steer("2", 1))) // again
 	r.after(5*time.Hour, func() {
 		if n := len(r.fleet.Rotated()); n != 2 {
 			t.Errorf("%d were changed", n)
 		}
-		r.env.SignalWorkflow(protocol.ApproveSignal, 2)
+		r.env.SignalWorkflow(protocol.ApproveSignal, steer("3", 2))
 	})
 	if run := r.do(); run.Totals()[rollout.Rotated] != 3 || run.Ended {
 		t.Errorf("%v %+v", run.Totals(), r.result)
@@ -123,7 +128,7 @@ func TestPause(t *testing.T) {
 		if now := f.Rotated(); !slices.Equal(now, then) || len(now) == 6 {
 			t.Errorf("in the pause %v, then %v", then, now)
 		}
-		r.env.SignalWorkflow(protocol.ResumeSignal, nil)
+		r.env.SignalWorkflow(protocol.ResumeSignal, steer("1", 0))
 	})
 	if run := r.do(); run.Totals()[rollout.Rotated] != 5 {
 		t.Error(run.Totals())
@@ -143,7 +148,7 @@ func TestLostPart(t *testing.T) {
 				return workflow.SetQueryHandler(ctx, protocol.ResultsQuery, func(int) ([]rollout.ResultData, error) { return nil, nil })
 			}
 			parent := workflow.GetInfo(ctx).ParentWorkflowExecution
-			_ = workflow.SignalExternalWorkflow(ctx, parent.ID, "", protocol.DoneSignal, protocol.Done{Part: 1, Number: c.Number}).Get(ctx, nil)
+			_ = workflow.SignalExternalWorkflow(ctx, parent.ID, "", protocol.DoneSignal, protocol.Done{From: protocol.From{Run: in.Run.ID, Part: 1, Number: c.Number}, Command: c.Number}).Get(ctx, nil)
 		}
 	}
 	r := newRunWith(t, flowtest.New(times(flowtest.Well, 6)...), inWaves(), 2, part)
@@ -163,7 +168,7 @@ func TestOrphan(t *testing.T) {
 	r.env.RegisterWorkflowWithOptions(func(ctx workflow.Context, in protocol.PartInput) error {
 		child := workflow.ExecuteChildWorkflow(workflow.WithChildOptions(ctx, workflow.ChildWorkflowOptions{WorkflowID: "part", WaitForCancellation: true}), protocol.Part, in)
 		for n, verb := range []rollout.Verb{rollout.StageVerb, rollout.ChangeVerb} {
-			_ = child.SignalChildWorkflow(ctx, protocol.CommandSignal, protocol.Command{Number: n + 1, Verb: verb, Hosts: []int{0, 1, 2}, Parallel: 1}).Get(ctx, nil)
+			_ = child.SignalChildWorkflow(ctx, protocol.CommandSignal, protocol.Command{Run: in.Run.ID, Number: n + 1, Verb: verb, Hosts: []int{0, 1, 2}, Parallel: 1}).Get(ctx, nil)
 		}
 		return child.Get(ctx, nil)
 	}, workflow.RegisterOptions{Name: "Parent"})

@@ -87,7 +87,7 @@ func (s *server) rollout(f *flowtest.Fleet, policy rollout.Policy, most int) (ru
 		s.t.Fatal(err)
 	}
 	for n, hosts := range divided {
-		data := protocol.PartData{Number: n}
+		data := protocol.PartData{Of: flowtest.RunID, Number: n}
 		for _, i := range hosts {
 			data.Entries = append(data.Entries, plan.Entries[i].Data(i))
 		}

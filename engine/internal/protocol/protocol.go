@@ -39,20 +39,21 @@ const (
 	Survey  = "Survey"  // SurveyInput → []LookData
 )
 
-// The signals.
+// The signals. Whoever has access to the namespace can send one, and copy one that was sent: so each
+// but StopSignal and PauseSignal of a rollout, which only end and hold, says what it belongs to.
 const (
 	PartSignal    = "part"    // to a rollout, from the client: PartData, one for each part
-	StopSignal    = "stop"    // to a rollout, and from it to its parts: what is in flight is finished or undone
-	PauseSignal   = "pause"   // to a rollout, and from it to its parts: nothing new starts
-	ResumeSignal  = "resume"  // ends a pause
-	ApproveSignal = "approve" // to a rollout that asks whether to continue after a wave: int, the wave
+	StopSignal    = "stop"    // to a rollout, and from it to its parts (Told): what is in flight is finished or undone
+	PauseSignal   = "pause"   // to a rollout, and from it to its parts (Told): nothing new starts
+	ResumeSignal  = "resume"  // ends a pause: Steer
+	ApproveSignal = "approve" // to a rollout that asks whether to continue after a wave: Steer
 	CommandSignal = "command" // to a part: Command
-	GoOnSignal    = "goon"    // to a part, the answer to Ended: nothing
-	SpentSignal   = "spent"   // to a part: the failure budget is spent
-	EndSignal     = "end"     // to a part: the run is over
+	GoOnSignal    = "goon"    // to a part, the answer to Ended: Told
+	SpentSignal   = "spent"   // to a part: the failure budget is spent: Told
+	EndSignal     = "end"     // to a part: the run is over: Told
 	EndedSignal   = "ended"   // to a rollout, from a part: Ended
 	DoneSignal    = "done"    // to a rollout, from a part: Done
-	TurnSignal    = "turn"    // to a rollout, from a part that must restart agents in a soak: Turn; and its answer: nothing
+	TurnSignal    = "turn"    // to a rollout, from a part that must restart agents in a soak: Turn; and its answer: Told
 )
 
 // The queries.
@@ -88,8 +89,30 @@ type RolloutInput struct {
 	Unaccepted bool           `json:"unaccepted,omitempty"`
 }
 
+// Steer is what an operator tells a rollout.
+type Steer struct {
+	Run  string `json:"run"`
+	ID   string `json:"id"`             // another one for each: a copy is not heard
+	Wave int    `json:"wave,omitempty"` // that is approved
+}
+
+// Told is what a rollout tells a part.
+type Told struct {
+	Run    string `json:"run"`
+	Part   int    `json:"part"`
+	Number int    `json:"number,omitempty"` // of what is answered; those of pauses and their ends grow
+}
+
+// From says which part of which run something is from. The numbers of a part grow.
+type From struct {
+	Run    string `json:"run"`
+	Part   int    `json:"part"`
+	Number int    `json:"sent"`
+}
+
 // PartData is the hosts of one part.
 type PartData struct {
+	Of      string              `json:"of"`     // the run
 	Number  int                 `json:"number"` // counted from 0
 	Entries []rollout.EntryData `json:"entries"`
 }
@@ -104,6 +127,8 @@ type PartInput struct {
 
 // Command is one verb for hosts of a part.
 type Command struct {
+	Run      string       `json:"run"`
+	Part     int          `json:"part"`
 	Number   int          `json:"number"` // counted from 1, in the whole run
 	Verb     rollout.Verb `json:"verb"`
 	Hosts    []int        `json:"hosts"`    // indexes in the part
@@ -119,21 +144,21 @@ type HostState struct {
 // Ended is an outcome that counts for the failure budget. The part starts nothing new until it is
 // answered.
 type Ended struct {
-	Part int `json:"part"`
+	From
 	HostState
 }
 
 // Turn asks for the right to restart agents in a soak, or gives it back.
 type Turn struct {
-	Part int  `json:"part"`
+	From
 	Over bool `json:"over,omitempty"`
 }
 
 // Done is the end of a command, with the states that have changed since the one before.
 type Done struct {
-	Part   int         `json:"part"`
-	Number int         `json:"number"`
-	States []HostState `json:"states"`
+	From
+	Command int         `json:"command"` // its number
+	States  []HostState `json:"states"`
 }
 
 // RolloutResult is how a rollout has ended.
