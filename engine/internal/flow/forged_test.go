@@ -10,6 +10,7 @@ import (
 	"github.com/aoifleet/aoifleet/engine/internal/flowtest"
 	"github.com/aoifleet/aoifleet/engine/internal/protocol"
 	"github.com/aoifleet/aoifleet/internal/problem"
+	"github.com/aoifleet/aoifleet/internal/rollout"
 )
 
 // Whoever can answer for a worker can give an error any cause. That no worker has begun, only the
@@ -21,5 +22,22 @@ func TestForgedCause(t *testing.T) {
 	r.env.OnActivity(protocol.Recover, mock.Anything, mock.Anything).Return(nil, temporal.NewApplicationErrorWithCause("lost", "", cause))
 	if res := r.do().Results[0]; res.Outcome != "unknown" || !problem.Is(res.Problem, problem.Internal) {
 		t.Errorf("%s, %v", res.Outcome, res.Problem)
+	}
+}
+
+// A worker that answers nothing, or the same twice, stops no workflow.
+func TestEmptyAnswers(t *testing.T) {
+	r := newRun(t, flowtest.New(flowtest.Well, flowtest.LostThen), inWaves(), 2)
+	r.env.OnActivity(protocol.Observe, mock.Anything, mock.Anything).Return(protocol.LookData{}, nil)
+	run := r.do()
+	if got := outcomes(run); got[0] != rollout.Rotated || got[1] != rollout.Unknown {
+		t.Errorf("%v %v", got, run.Results[1].Problem)
+	}
+	sick := rollout.SoakFinding{Unhealthy: problem.New(problem.Unhealthy, "", "sick")}
+	f := flowtest.New(flowtest.Well, flowtest.Well)
+	r = newRun(t, f, inWaves(), 2)
+	r.env.OnActivity(protocol.SoakMany, mock.Anything, mock.Anything).Return(protocol.Soaked{Found: []rollout.SoakFinding{sick, sick, {Host: 9}, {Host: -1}}}, nil)
+	if got := outcomes(r.do()); got[0] != rollout.RolledBack || f.Activities[protocol.Rotate] > 3 {
+		t.Errorf("%v, %v", got, f.Activities)
 	}
 }

@@ -67,6 +67,9 @@ func (f *far) Observe(ctx context.Context, options host.ObserveOptions) (*host.O
 	if err := f.ask(ctx, protocol.Observe, thrice, brief+f.host.Health.Timeout, protocol.OneHost{Options: options}, &look); err != nil {
 		return nil, err
 	}
+	if look.Problem == nil && look.Seen == nil {
+		return nil, problem.New(problem.Unexpected, "", "the worker at site %s has not said what it has seen", f.host.Site())
+	}
 	return look.Seen, asError(look.Problem)
 }
 

@@ -26,7 +26,8 @@ const lastCheck = 10 * time.Minute
 func (s *sites) watch(ctx context.Context, in protocol.SoakHosts, hosts []rollout.Result, cancel func() bool) (found []rollout.SoakFinding, over bool) {
 	wf, stop := workflow.WithCancel(of(ctx))
 	defer stop()
-	limit := max(0, in.End.Sub(workflow.Now(wf))) + lastCheck
+	in.Left = max(0, in.End.Sub(workflow.Now(wf)))
+	limit := in.Left + lastCheck
 	groups := bySite(len(hosts), func(i int) *inventory.Host { return hosts[i].Host })
 	running, some := len(groups), false
 	answers := make([]protocol.Soaked, len(groups))
@@ -55,8 +56,10 @@ func (s *sites) watch(ctx context.Context, in protocol.SoakHosts, hosts []rollou
 	over = true
 	for n, g := range groups {
 		over = over && answers[n].Over
+		known := map[int]bool{} // a host that is named twice would be undone twice
 		for _, f := range answers[n].Found {
-			if f.Host >= 0 && f.Host < len(g.hosts) {
+			if f.Host >= 0 && f.Host < len(g.hosts) && !known[f.Host] {
+				known[f.Host] = true
 				f.Host = g.hosts[f.Host]
 				found = append(found, f)
 			}

@@ -44,5 +44,8 @@ func (s *sites) survey(ctx workflow.Context, g group, in protocol.SurveyInput, l
 		} else {
 			looks[i] = found[k]
 		}
+		if looks[i].Problem == nil && looks[i].Seen == nil {
+			looks[i].Problem = problem.New(problem.Unexpected, "", "the worker at site %s has not said what it has seen", g.site)
+		}
 	}
 }

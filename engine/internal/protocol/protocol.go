@@ -251,7 +251,8 @@ type SoakHosts struct {
 	Run     Run                  `json:"run"`
 	Policy  rollout.Policy       `json:"policy"`
 	Hosts   []rollout.ResultData `json:"hosts"`
-	End     time.Time            `json:"end"`
+	End     time.Time            `json:"end"`  // by the clock of the control worker
+	Left    time.Duration        `json:"left"` // until then, when this was asked for
 }
 
 // Soaked is what a soak has found.

@@ -333,7 +333,7 @@ func TestWorkerEndsInARotation(t *testing.T) {
 // A soak ends with the first host that is not well.
 func TestSoak(t *testing.T) {
 	w := newWorld(t, 4)
-	q := protocol.SoakHosts{Version: protocol.Version, Run: w.one("london-sftp-01").Run, End: time.Now().Add(time.Hour)}
+	q := protocol.SoakHosts{Version: protocol.Version, Run: w.one("london-sftp-01").Run, Left: time.Hour}
 	q.Policy.Soak = time.Second
 	var places []string
 	for _, m := range w.Machines() {
@@ -356,7 +356,7 @@ func TestSoak(t *testing.T) {
 		return soaked, err
 	}
 	short := q
-	short.End = time.Now()
+	short.Left = 0
 	if s, err := soak(short); err != nil || len(s.Found) > 0 || !s.Over {
 		t.Errorf("%v, %+v", err, s)
 	}
@@ -373,7 +373,7 @@ func TestSoak(t *testing.T) {
 	}
 	for _, edit := range []func(*protocol.SoakHosts){
 		func(q *protocol.SoakHosts) { q.Version++ },
-		func(q *protocol.SoakHosts) { q.End = time.Now().AddDate(1, 0, 0) },
+		func(q *protocol.SoakHosts) { q.Left = 366 * 24 * time.Hour },
 		func(q *protocol.SoakHosts) { q.Hosts = make([]rollout.ResultData, protocol.MaxMany+1) },
 	} {
 		other := q

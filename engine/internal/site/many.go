@@ -59,7 +59,7 @@ func (a *Activities) SoakMany(ctx context.Context, q protocol.SoakHosts) (soaked
 	if len(q.Hosts) > protocol.MaxMany {
 		return soaked, never(tooMany(len(q.Hosts)))
 	}
-	if left := time.Until(q.End); max(left, q.Policy.Soak) > longestSoak {
+	if left := q.Left; max(left, q.Policy.Soak) > longestSoak {
 		return soaked, never(problem.New(problem.Configuration, "", "a soak of %s is too long", max(left, q.Policy.Soak)))
 	}
 	defer a.log(protocol.SoakMany, q.Run, hosts(len(q.Hosts)), func() string { return count(len(q.Hosts), func(i int) bool { return i >= len(soaked.Found) }) })()
@@ -96,7 +96,7 @@ func (a *Activities) SoakMany(ctx context.Context, q protocol.SoakHosts) (soaked
 	}()
 	// Only how often hosts are checked is the request's.
 	policy := rollout.Policy{Rollout: inventory.Rollout{Soak: max(q.Policy.Soak, time.Second), Parallel: 1}}
-	soaked.Found, soaked.Over = r.Soak(context.WithoutCancel(ctx), stopping, policy, list, q.End)
+	soaked.Found, soaked.Over = r.Soak(context.WithoutCancel(ctx), stopping, policy, list, time.Now().Add(left(activity.GetInfo(ctx), q.Left)))
 	for n := range soaked.Found {
 		soaked.Found[n].Host = places[soaked.Found[n].Host]
 	}
@@ -104,6 +104,12 @@ func (a *Activities) SoakMany(ctx context.Context, q protocol.SoakHosts) (soaked
 		return soaked, fmt.Errorf("the worker at %s stops watching: %w", a.Site, stopping.Err())
 	}
 	return soaked, nil
+}
+
+// left returns how much of a soak is left. Only the times of the server say how long ago it was asked
+// for: with a wrong clock of the site it would end at once, or never.
+func left(info activity.Info, asked time.Duration) time.Duration {
+	return asked - min(max(0, info.StartedTime.Sub(info.ScheduledTime)), asked)
 }
 
 // soaking returns the worker's own host of a result, or why it can't be watched.

@@ -183,7 +183,7 @@ func (e *engine) begin() client.WorkflowRun {
 	in := protocol.RolloutInput{Version: protocol.Version, Run: e.run, PlanID: "plan", Policy: e.plan.Policy, Hosts: len(e.plan.Entries), Parts: len(parts)}
 	run, err := e.client.ExecuteWorkflow(e.t.Context(), client.StartWorkflowOptions{ID: protocol.RolloutID, TaskQueue: protocol.ControlQueue()}, protocol.Rollout, in)
 	for n, hosts := range parts {
-		data := protocol.PartData{Number: n}
+		data := protocol.PartData{Of: e.run.ID, Number: n}
 		for _, i := range hosts {
 			data.Entries = append(data.Entries, e.plan.Entries[i].Data(i))
 		}
