@@ -246,3 +246,22 @@ func TestRunsUsage(t *testing.T) {
 		t.Errorf("last of none: %d\n%s", code, stderr)
 	}
 }
+
+// A watch trusts nothing that a journal says: its texts are sanitised, and the ID is that of the file.
+func TestWatchHostileJournal(t *testing.T) {
+	state := threeRuns(t)
+	if code, stdout, _ := callRuns(state, "runs", "watch", "BBBB"); code != 6 || strings.Contains(stdout, "\x1b") || !strings.Contains(stdout, "rolled_back") {
+		t.Errorf("%d\n%q", code, stdout)
+	}
+	paths, _ := filepath.Glob(filepath.Join(state, "*", "runs", "*AAAA.jsonl"))
+	data, err := os.ReadFile(paths[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(paths[0], bytes.Replace(data, []byte("20261121-100000-AAAA"), []byte("x; reboot"), 1), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, _, stderr := callRuns(state, "runs", "watch", "AAAA"); !strings.Contains(stderr, "runs show 20261121-100000-AAAA; then") {
+		t.Error(stderr)
+	}
+}

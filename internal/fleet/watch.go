@@ -21,16 +21,16 @@ func SteerRun(dir string, run *journal.Run, verb string) error {
 	}
 	err := control.Ask(dir, run.Run, verb)
 	if errors.Is(err, control.ErrNotRunning) {
-		return killed(run)
+		return killed(run.Run, run.Owner)
 	}
 	return err
 }
 
 // killed returns the error of a run that has neither a process that answers nor an end in its journal.
 // The journal may be one of another workstation that has the same home.
-func killed(run *journal.Run) error {
-	return problem.New(problem.Usage, "if it was killed, its hosts undo what was in progress; see: aoifleet runs show "+run.Run+"; then: aoifleet status, and rotate again",
-		"run %s has no process on this workstation and no end in its journal: it was killed, or it runs on another one (%s began it)", run.Run, display.Sanitise(run.Owner, 100))
+func killed(run, owner string) error {
+	return problem.New(problem.Usage, "if it was killed, its hosts undo what was in progress; see: aoifleet runs show "+run+"; then: aoifleet status, and rotate again",
+		"run %s has no process on this workstation and no end in its journal: it was killed, or it runs on another one (%s began it)", run, display.Sanitise(owner, 100))
 }
 
 // WatchRun calls each with the entries of a run's journal, as they are written, until the run or ctx
@@ -55,7 +55,7 @@ func WatchRun(ctx context.Context, dir, id string, each func([]journal.Entry)) (
 		case !f.Run.Unfinished() && !alive, ctx.Err() != nil:
 			return f.Run, nil
 		case !alive && !silent:
-			return f.Run, killed(f.Run)
+			return f.Run, killed(id, f.Run.Owner)
 		}
 		select {
 		case <-ended:
