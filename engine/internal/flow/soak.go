@@ -34,7 +34,9 @@ func (s *sites) watch(ctx context.Context, in protocol.SoakHosts, hosts []rollou
 	for n, g := range groups {
 		in.Hosts = nil
 		for k, i := range g.hosts {
-			in.Hosts = append(in.Hosts, hosts[i].Data(k))
+			d := hosts[i].Data(k)
+			d.Notes, d.Evidence, d.Steps = nil, nil, nil // a request is at most 2 MiB, and a soak needs none
+			in.Hosts = append(in.Hosts, d)
 		}
 		ended := workflow.ExecuteActivity(s.at(wf, g.site, workflow.ActivityOptions{
 			ScheduleToCloseTimeout: limit,
