@@ -35,7 +35,7 @@ engine-test: ## the checks and tests of the engine, some with a Temporal server 
 	$(ENGINE) go vet ./...
 	$(ENGINE) go run $(STATICCHECK) $(addprefix ./internal/,$(ENGINE_LIGHT))
 	$(ENGINE) go run $(WORKFLOWCHECK) -config workflowcheck.yaml ./internal/flow
-	$(ENGINE) go test -vet=off -timeout 20m $$(go list ./... | grep -vE '/($(subst $(space),|,$(ENGINE_LIGHT)))$$')
+	$(ENGINE) go test -vet=off -parallel 4 -timeout 20m $$(go list ./... | grep -vE '/($(subst $(space),|,$(ENGINE_LIGHT)))$$')
 	cd engine && go test $(RACE) -vet=off -p 2 -timeout 20m $(addprefix ./internal/,$(ENGINE_LIGHT))
 
 man: build ## the man pages, in dist/man

@@ -136,7 +136,7 @@ func asError(p *problem.Error) error {
 
 // A plan that needs these does not come here, see rollout.Plan.Movable.
 func notOffered(what string) error {
-	return problem.New(problem.Usage, "carry this out without --engine", "an engine does not offer %s", what)
+	return problem.New(problem.Usage, "carry this out with --engine none", "an engine does not offer %s", what)
 }
 
 func (f *far) Prune(context.Context) (int, error) { return 0, notOffered("prune") }

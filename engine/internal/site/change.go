@@ -109,7 +109,7 @@ func (r *request) restores(c host.Change) error {
 	case b == nil:
 		return problem.New(problem.Drift, "", "there is nothing to restore: %s", e.Reason)
 	case len(b.Files) > 0 || b.Others > 0 || b.Package != nil || b.What != "":
-		return problem.New(problem.Configuration, "carry this out without --engine", "run %s has changed more than the certificate", c.Saved)
+		return problem.New(problem.Configuration, "carry this out with --engine none", "run %s has changed more than the certificate", c.Saved)
 	case c.Digest != b.Old || c.Swap == (c.Seen.File.Digest == b.Old):
 		return problem.New(problem.Drift, "", "the certificate to restore is not the one that the run saw")
 	}
