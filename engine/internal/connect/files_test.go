@@ -73,6 +73,8 @@ func TestRenewed(t *testing.T) {
 // TestNotTrusted: who does not have the right certificate gets no connection, on either side; a
 // name that is set is the one that counts.
 func TestNotTrusted(t *testing.T) {
+	// With TLS 1.3 a client may write before it hears that it is refused; then it hears of a broken pipe.
+	const refused = "can't reach the Temporal server"
 	folder, ours, foreign := t.TempDir(), newAuthority(t, "ours"), newAuthority(t, "foreign")
 	to := startServer(t)
 	named := func(c *x509.Certificate) { c.IPAddresses = nil }
@@ -88,9 +90,9 @@ func TestNotTrusted(t *testing.T) {
 		"a foreign server":      {ours.issue("client"), foreign.issue("server"), "", "certificate signed by unknown authority"},
 		"the server is expired": {ours.issue("client"), ours.issue("server", expired), "", "certificate has expired"},
 		"not a server":          {ours.issue("client"), ours.issue("server", func(c *x509.Certificate) { c.ExtKeyUsage = c.ExtKeyUsage[:1] }), "", "incompatible key usage"},
-		"a foreign client":      {foreign.issue("client"), ours.issue("server"), "", "certificate"},
-		"the client is expired": {ours.issue("client", expired), ours.issue("server"), "", "certificate"},
-		"no client certificate": {authority{t: t}, ours.issue("server"), "", "certificate"},
+		"a foreign client":      {foreign.issue("client"), ours.issue("server"), "", refused},
+		"the client is expired": {ours.issue("client", expired), ours.issue("server"), "", refused},
+		"no client certificate": {authority{t: t}, ours.issue("server"), "", refused},
 	} {
 		t.Run(name, func(t *testing.T) {
 			p := newProxy(t, ours, c.server, to)
