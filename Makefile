@@ -9,7 +9,7 @@ empty :=
 space := $(empty) $(empty)
 SUDO := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
 
-.PHONY: engine engine-demo engine-test matrix-waits matrix-computes help build man dist dist-check wine demo test test-race test-plain check fuzz mutate model matrix matrix-full e2e-full full e2e bench clean
+.PHONY: engine engine-dev engine-demo engine-test matrix-waits matrix-computes help build man dist dist-check wine demo test test-race test-plain check fuzz mutate model matrix matrix-full e2e-full full e2e bench clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## /{printf "make %-11s %s\n", $$1, $$2}' Makefile
@@ -25,10 +25,15 @@ ENGINE = cd engine && GOFLAGS='-trimpath -p=2' CGO_ENABLED=0
 ENGINE_LIGHT = codec protocol flow site
 WORKFLOWCHECK = go.temporal.io/sdk/contrib/tools/workflowcheck@v0.6.0
 
-engine: ## build ./aoifleet-engine, for rollouts on a Temporal server
-	$(ENGINE) go build -tags $(shell cat packaging/tags) -ldflags '-s -w -X main.version=$(VERSION)' -o ../aoifleet-engine ./cmd/aoifleet-engine
+ENGINE_BUILD = $(ENGINE) go build -ldflags '-s -w -X main.version=$(VERSION)' -o ../aoifleet-engine -tags $(shell cat packaging/tags)
 
-engine-demo: build engine ## rotate VMs at two sites on a Temporal server, one of which fails (Linux)
+engine: ## build ./aoifleet-engine, for rollouts on a Temporal server, without its first look
+	$(ENGINE_BUILD),nodev ./cmd/aoifleet-engine
+
+engine-dev: ## build ./aoifleet-engine with dev, the first look: the Temporal server in it takes minutes to compile
+	$(ENGINE_BUILD) ./cmd/aoifleet-engine
+
+engine-demo: build engine-dev ## rotate VMs at two sites on a Temporal server, one of which fails (Linux)
 	@timeout --foreground -k 60 300 ./aoifleet-engine dev engine/demo.sh
 
 engine-test: ## the checks and tests of the engine, some with a Temporal server in the test

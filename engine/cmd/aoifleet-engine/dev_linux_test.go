@@ -1,3 +1,5 @@
+//go:build !nodev
+
 package main
 
 import (
@@ -18,14 +20,19 @@ import (
 	"github.com/aoifleet/aoifleet/internal/lab"
 )
 
-// programs builds both programs into a new folder.
+// programs builds both programs into a new folder: of aoifleet-engine the one of the machines, and
+// beside it aoifleet-engine-dev, the one with dev.
 func programs(t *testing.T) string {
 	t.Helper()
 	dir := t.TempDir()
-	for module, name := range map[string]string{"../..": "aoifleet-engine", "../../..": "aoifleet"} {
-		build := exec.Command("go", "build", "-o", dir, "./cmd/"+name)
-		build.Dir = module
-		if out, err := build.CombinedOutput(); err != nil {
+	for name, build := range map[string][]string{
+		"aoifleet":            {"../../..", "./cmd/aoifleet"},
+		"aoifleet-engine":     {"../..", "-tags=nodev", "./cmd/aoifleet-engine"},
+		"aoifleet-engine-dev": {"../..", "./cmd/aoifleet-engine"},
+	} {
+		cmd := exec.Command("go", append([]string{"build", "-o", filepath.Join(dir, name)}, build[1:]...)...)
+		cmd.Dir = build[0]
+		if out, err := cmd.CombinedOutput(); err != nil {
 			t.Fatalf("%s: %v\n%s", name, err, out)
 		}
 	}
@@ -62,10 +69,11 @@ func readSteps(t *testing.T, r io.Reader) (steps []step) {
 }
 
 // Each command that dev prints does what is printed beside it, in a shell and with the real programs.
-// At the end nothing runs any more, and each VM has the certificate that the reports say.
+// The workstation and the worker of paris have the program without dev. At the end nothing runs any
+// more, and each VM has the certificate that the reports say.
 func TestDev(t *testing.T) {
 	bin, dir := programs(t), filepath.Join(t.TempDir(), "dev")
-	dev := exec.Command(filepath.Join(bin, "aoifleet-engine"), "dev", "--dir", dir, "--without", "paris")
+	dev := exec.Command(filepath.Join(bin, "aoifleet-engine-dev"), "dev", "--dir", dir, "--without", "paris")
 	log, err := os.Create(filepath.Join(t.TempDir(), "log"))
 	if err != nil {
 		t.Fatal(err)
@@ -91,7 +99,8 @@ func TestDev(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = site.Process.Kill() })
-	for _, s := range steps[1 : len(steps)-1] {
+	steps[len(steps)-1] = step{`aoifleet-engine dev --dir / 2>&1 | grep "^hint: make engine-dev" && aoifleet-engine dev`, 2}
+	for _, s := range steps[1:] {
 		cmd := exec.Command("sh", "-c", enter+"\n"+s.command)
 		out, err := cmd.CombinedOutput()
 		if cmd.ProcessState == nil || cmd.ProcessState.ExitCode() != s.code {

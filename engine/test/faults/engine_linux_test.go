@@ -26,7 +26,7 @@ import (
 	"github.com/aoifleet/aoifleet/internal/rollout"
 )
 
-// program is the built aoifleet-engine.
+// program is the built aoifleet-engine, as machines have it: without dev.
 var program string
 
 func TestMain(m *testing.M) {
@@ -34,7 +34,7 @@ func TestMain(m *testing.M) {
 	if err == nil {
 		program = filepath.Join(dir, "aoifleet-engine")
 		var out []byte
-		if out, err = exec.Command("go", "build", "-o", program, "../../cmd/aoifleet-engine").CombinedOutput(); err != nil {
+		if out, err = exec.Command("go", "build", "-tags=nodev", "-o", program, "../../cmd/aoifleet-engine").CombinedOutput(); err != nil {
 			err = fmt.Errorf("%w: %s", err, out)
 		}
 	}
