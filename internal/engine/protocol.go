@@ -26,16 +26,19 @@ type Hello struct {
 	Version  string `json:"version"` // of the program
 }
 
+// Decline is the signal for the answer no after a wave: the run ends there.
+const Decline = "decline"
+
 // What is asked for: the Do of a Request.
 const (
 	DoSurvey  = "survey"  // Hosts → Looks
 	DoCurrent = "current" // → State of the rollout that is running; none: no State
 	DoBegin   = "begin"   // Begin → nothing, or a problem of class locked: another one is running
-	DoPart    = "part"    // Part, of the rollout that was begun → nothing
+	DoPart    = "part"    // Part, of the rollout that was begun → nothing; it is taken once
 	DoState   = "state"   // → State of the rollout of Run
 	DoStates  = "states"  // of Part number N → States
 	DoResults = "results" // of part number N, those from From on → Results, at most a page; none: that was all
-	DoSignal  = "signal"  // Signal, for approve with N, the wave → nothing
+	DoSignal  = "signal"  // Signal, for approve and decline with N, the wave → nothing
 	DoList    = "list"    // the newest N rollouts → List
 )
 
@@ -103,8 +106,9 @@ type State struct {
 	PlanID   string                  `json:"plan_id"`
 	Started  time.Time               `json:"started"`
 	Hosts    int                     `json:"hosts"`
-	Parts    int                     `json:"parts"` // those that have been started
-	Step     string                  `json:"step"`  // as in rollout.Event without a host
+	Parts    int                     `json:"parts"`             // those that have been started
+	Missing  []int                   `json:"missing,omitempty"` // parts that have not arrived: nothing begins without them
+	Step     string                  `json:"step"`              // as in rollout.Event without a host
 	Wave     int                     `json:"wave"`
 	Waves    int                     `json:"waves"`
 	Lasts    time.Duration           `json:"lasts"` // of a soak
@@ -113,6 +117,7 @@ type State struct {
 	Asks     int                     `json:"asks"` // the wave after which it waits for an approval; 0: it does not
 	Totals   map[rollout.Outcome]int `json:"totals"`
 	Result   *Result                 `json:"result,omitempty"` // it is over
+	Finished time.Time               `json:"finished,omitzero"`
 }
 
 // Result is how a rollout has ended.

@@ -28,6 +28,7 @@ import (
 // How long answers are waited for.
 const (
 	answerTime = 20 * time.Second // of a query or a signal
+	sendTime   = 2 * time.Minute  // of a part, over a slow line
 	surveyTime = 30 * time.Minute // of at most MaxPart hosts
 	again      = 200 * time.Millisecond
 )
@@ -57,16 +58,20 @@ func (c *Client) survey(ctx context.Context, r engine.Request) (looks []engine.L
 	c.surveys++
 	id := protocol.SurveyID(r.Run.ID, c.surveys)
 	c.mu.Unlock()
-	input := protocol.SurveyInput{Version: protocol.Version, Run: protocol.Run(r.Run), Hosts: r.Hosts}
+	input := protocol.SurveyInput{Version: protocol.Version, Run: protocol.Run(r.Run), Hosts: r.Hosts, Asked: rand.Text()}
+	var reply protocol.Reply[[]engine.Look]
 	run, err := c.server.ExecuteWorkflow(ctx, client.StartWorkflowOptions{ID: id, TaskQueue: protocol.ControlQueue(), WorkflowExecutionTimeout: surveyTime}, protocol.Survey, input)
 	if err == nil {
-		err = run.Get(ctx, &looks)
+		err = run.Get(ctx, &reply)
 	}
 	var timeout *temporal.TimeoutError
 	if errors.As(err, &timeout) {
 		return nil, problem.New(problem.Unreachable, "does the control worker run?", "the survey has not ended within %s", surveyTime)
 	}
-	return looks, err
+	if err != nil {
+		return nil, err
+	}
+	return reply.Of(input.Asked)
 }
 
 // current returns the state of the rollout that is running, nil if none is.
@@ -96,8 +101,8 @@ func (c *Client) begin(ctx context.Context, r engine.Request) error {
 		WorkflowExecutionErrorWhenAlreadyStarted: true, Memo: map[string]any{runMemo: r.Run}}, protocol.Rollout, input)
 	var started *serviceerror.WorkflowExecutionAlreadyStarted
 	if errors.As(err, &started) {
-		if _, err := c.find(ctx, r.Run.ID); err == nil {
-			return nil
+		if _, err := c.find(ctx, r.Run.ID); err == nil || !problem.Is(err, problem.Usage) {
+			return err // it is this one, or that is not known
 		}
 		return problem.New(problem.Locked, "see: aoifleet runs list --engine URL", "another rollout has begun meanwhile")
 	}
@@ -125,7 +130,7 @@ func (c *Client) part(ctx context.Context, r engine.Request) error {
 func (c *Client) steer(ctx context.Context, r engine.Request) error {
 	var arg any
 	switch r.Signal {
-	case protocol.ApproveSignal:
+	case protocol.ApproveSignal, protocol.DeclineSignal:
 		arg = protocol.Steer{Run: r.Run.ID, ID: rand.Text(), Wave: r.N}
 	case protocol.ResumeSignal:
 		arg = protocol.Steer{Run: r.Run.ID, ID: rand.Text()}
@@ -155,8 +160,8 @@ func (c *Client) state(ctx context.Context, run string) (*engine.State, error) {
 
 // stateOf returns the state of an execution. One that was ended from outside has a result that says so.
 func (c *Client) stateOf(ctx context.Context, execution string) (*engine.State, error) {
-	var s engine.State
-	if err := c.query(ctx, protocol.RolloutID, execution, &s, protocol.StateQuery); err != nil {
+	s, err := ask[engine.State](ctx, c, protocol.RolloutID, execution, protocol.StateQuery, 0)
+	if err != nil {
 		return nil, err
 	}
 	if s.Result == nil {
@@ -169,37 +174,53 @@ func (c *Client) stateOf(ctx context.Context, execution string) (*engine.State, 
 		case enums.WORKFLOW_EXECUTION_STATUS_COMPLETED: // since the query
 			return c.stateOf(ctx, execution)
 		default:
-			s.Result = &engine.Result{Problem: problem.New(problem.Internal, "aoifleet status says how the hosts are", "the rollout was ended from outside: %s", status)}
+			s.Result = &engine.Result{Problem: problem.New(problem.Internal,
+				"aoifleet status, on a machine that reaches the hosts, says how they are", "the rollout was ended from outside: %s", status)}
+			s.Finished = d.WorkflowExecutionInfo.CloseTime.AsTime()
 		}
 	}
 	return &s, nil
 }
 
 // ofPart asks a part of a run.
-func (c *Client) ofPart(ctx context.Context, r engine.Request, answer any, query string, args ...any) error {
+func ofPart[T any](ctx context.Context, c *Client, r engine.Request, query string) (answer T, err error) {
 	if !journal.IsID(r.Run.ID) {
-		return noRun(r.Run.ID)
+		return answer, noRun(r.Run.ID)
 	}
-	return c.query(ctx, protocol.PartID(r.Run.ID, r.N), "", answer, query, args...)
+	return ask[T](ctx, c, protocol.PartID(r.Run.ID, r.N), "", query, r.From)
+}
+
+// ask asks a workflow.
+func ask[T any](ctx context.Context, c *Client, id, execution, query string, from int) (answer T, err error) {
+	q := protocol.Question{Asked: rand.Text(), From: from}
+	value, err := c.query(ctx, id, execution, query, q)
+	if err != nil {
+		return answer, err
+	}
+	var reply protocol.Reply[T]
+	if err := value.Get(&reply); err != nil {
+		return answer, err
+	}
+	return reply.Of(q.Asked)
 }
 
 // query asks a workflow. One that is just being started can't answer: it is asked again.
-func (c *Client) query(ctx context.Context, id, execution string, answer any, query string, args ...any) error {
+func (c *Client) query(ctx context.Context, id, execution, query string, arg any) (converter.EncodedValue, error) {
 	for {
-		value, err := c.server.QueryWorkflow(ctx, id, execution, query, args...)
+		value, err := c.server.QueryWorkflow(ctx, id, execution, query, arg)
 		if err == nil {
-			return value.Get(answer)
+			return value, nil
 		}
 		var notYet *serviceerror.WorkflowNotReady
 		var failed *serviceerror.QueryFailed
 		var none *serviceerror.NotFound
 		starting := errors.As(err, &notYet) || errors.As(err, &failed) || errors.As(err, &none) && execution == ""
 		if !starting {
-			return err
+			return nil, err
 		}
 		select {
 		case <-ctx.Done():
-			return err
+			return nil, err
 		case <-time.After(again):
 		}
 	}
@@ -275,7 +296,7 @@ func noRun(run string) error {
 }
 
 // explain returns an error of the server as a problem.
-func explain(err error) *problem.Error {
+func explain(err error, limit time.Duration) *problem.Error {
 	var none *serviceerror.NotFound
 	var denied *serviceerror.PermissionDenied
 	var noNamespace *serviceerror.NamespaceNotFound
@@ -290,7 +311,7 @@ func explain(err error) *problem.Error {
 	case errors.As(err, &denied):
 		return problem.New(problem.Forbidden, "", "the server refuses it: %s", said)
 	case errors.Is(err, context.DeadlineExceeded):
-		return problem.New(problem.Unreachable, "do the server and the control worker run?", "no answer within %s", answerTime)
+		return problem.New(problem.Unreachable, "do the server and the control worker run?", "no answer within %s", limit)
 	}
 	return problem.New(problem.Unreachable, "do the server and the control worker run?", "the server does not answer: %s", said)
 }

@@ -13,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	commonpb "go.temporal.io/api/common/v1"
 	"go.temporal.io/sdk/activity"
 	"go.temporal.io/sdk/client"
 	"go.temporal.io/sdk/converter"
@@ -243,6 +244,50 @@ func TestRollout(t *testing.T) {
 		if a := fresh(bad); a.Problem == nil || a.Problem.Class != problem.Usage {
 			t.Errorf("%+v: %+v", bad, a.Problem)
 		}
+	}
+}
+
+// copier is a server whose answer to each query is a copy of that to the first.
+type copier struct {
+	client.Client
+	data  converter.DataConverter
+	first *commonpb.Payloads
+}
+
+func (c *copier) QueryWorkflow(_ context.Context, _, _, _ string, args ...any) (converter.EncodedValue, error) {
+	var err error
+	if c.first == nil {
+		states := []protocol.HostState{{State: rollout.State{Outcome: rollout.Rotated}}}
+		c.first, err = c.data.ToPayloads(protocol.ReplyTo(args[0].(protocol.Question).Asked, states))
+	}
+	return c, err
+}
+
+func (c *copier) HasValue() bool { return true }
+
+func (c *copier) Get(to any) error { return c.data.FromPayloads(c.first, to) }
+
+// The copy of an answer is none, and neither is the copy of a question.
+func TestCopiedAnswer(t *testing.T) {
+	data := converter.GetDefaultDataConverter()
+	server := &copier{data: data}
+	c := New(server, "default", data)
+	ask := func() engine.Answer {
+		return c.answer(t.Context(), engine.Request{Do: engine.DoStates, Run: engine.Run{ID: "20261123-084512-K3F9"}})
+	}
+	if a := ask(); a.Problem != nil || len(a.States) != 1 || a.States[0].Outcome != rollout.Rotated {
+		t.Fatalf("%+v", a)
+	}
+	if a := ask(); a.Problem == nil || a.Problem.Class != problem.Unexpected || a.States != nil {
+		t.Errorf("a copy: %+v", a)
+	}
+	var reply protocol.Reply[[]protocol.HostState]
+	question, err := data.ToPayload(protocol.Question{Asked: "this"})
+	if err == nil {
+		err = data.FromPayload(question, &reply)
+	}
+	if _, wrong := reply.Of("this"); err != nil || wrong == nil {
+		t.Errorf("%+v, %v, %v", reply, wrong, err)
 	}
 }
 

@@ -11,6 +11,7 @@ import (
 	"github.com/aoifleet/aoifleet/engine/internal/protocol"
 	"github.com/aoifleet/aoifleet/internal/engine"
 	"github.com/aoifleet/aoifleet/internal/problem"
+	"github.com/aoifleet/aoifleet/internal/rollout"
 )
 
 // Talk answers the lines of in on out until in ends. version is that of the program.
@@ -51,8 +52,12 @@ func (c *Client) Talk(ctx context.Context, in io.Reader, out io.Writer, version 
 
 // answer does what a request asks for.
 func (c *Client) answer(ctx context.Context, r engine.Request) engine.Answer {
+	limit := answerTime
+	if r.Do == engine.DoBegin || r.Do == engine.DoPart {
+		limit = sendTime
+	}
 	if r.Do != engine.DoSurvey {
-		limited, cancel := context.WithTimeout(ctx, answerTime)
+		limited, cancel := context.WithTimeout(ctx, limit)
 		defer cancel()
 		ctx = limited
 	}
@@ -70,9 +75,9 @@ func (c *Client) answer(ctx context.Context, r engine.Request) engine.Answer {
 	case engine.DoState:
 		a.State, err = c.state(ctx, r.Run.ID)
 	case engine.DoStates:
-		err = c.ofPart(ctx, r, &a.States, protocol.StatesQuery)
+		a.States, err = ofPart[[]engine.HostState](ctx, c, r, protocol.StatesQuery)
 	case engine.DoResults:
-		err = c.ofPart(ctx, r, &a.Results, protocol.ResultsQuery, r.From)
+		a.Results, err = ofPart[[]rollout.ResultData](ctx, c, r, protocol.ResultsQuery)
 	case engine.DoSignal:
 		err = c.steer(ctx, r)
 	case engine.DoList:
@@ -81,7 +86,7 @@ func (c *Client) answer(ctx context.Context, r engine.Request) engine.Answer {
 		err = problem.New(problem.Usage, "install both programs from one release", "this program can't %s", r.Do)
 	}
 	if err != nil {
-		a.Problem = explain(err)
+		a.Problem = explain(err, limit)
 	}
 	return a
 }

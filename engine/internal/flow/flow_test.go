@@ -54,12 +54,19 @@ func newRunWith(t *testing.T, f *flowtest.Fleet, policy rollout.Policy, most int
 
 // send sends the parts once the rollout has started.
 func (r *flowRun) send() {
-	for n, hosts := range r.parts {
+	for n := range r.parts {
+		r.env.RegisterDelayedCallback(r.part(n), time.Second)
+	}
+}
+
+// part returns what sends a part.
+func (r *flowRun) part(n int) func() {
+	return func() {
 		data := protocol.PartData{Of: flowtest.RunID, Number: n}
-		for _, i := range hosts {
+		for _, i := range r.parts[n] {
 			data.Entries = append(data.Entries, r.plan.Entries[i].Data(i))
 		}
-		r.env.RegisterDelayedCallback(func() { r.env.SignalWorkflow(protocol.PartSignal, data) }, time.Second)
+		r.env.SignalWorkflow(protocol.PartSignal, data)
 	}
 }
 
@@ -91,15 +98,16 @@ func (r *flowRun) do() *rollout.Run {
 	}
 	for n, hosts := range r.parts {
 		for from := 0; from < len(hosts); from += protocol.ResultsPage {
-			value, err := r.env.QueryWorkflowByID(protocol.PartID(flowtest.RunID, n), protocol.ResultsQuery, from)
+			q := protocol.Question{From: from}
+			value, err := r.env.QueryWorkflowByID(protocol.PartID(flowtest.RunID, n), protocol.ResultsQuery, q)
 			if err != nil {
 				r.t.Fatal(err)
 			}
-			var page []rollout.ResultData
+			var page protocol.Reply[[]rollout.ResultData]
 			if err := value.Get(&page); err != nil {
 				r.t.Fatal(err)
 			}
-			run.Fill(r.plan, page)
+			run.Fill(r.plan, page.Answer)
 		}
 	}
 	for i := range run.Results {
@@ -111,16 +119,17 @@ func (r *flowRun) do() *rollout.Run {
 }
 
 // state returns the answer to the query of the state.
-func (r *flowRun) state() (s protocol.RolloutState) {
+func (r *flowRun) state() protocol.RolloutState {
 	r.t.Helper()
-	value, err := r.env.QueryWorkflow(protocol.StateQuery)
+	var s protocol.Reply[protocol.RolloutState]
+	value, err := r.env.QueryWorkflow(protocol.StateQuery, protocol.Question{})
 	if err == nil {
 		err = value.Get(&s)
 	}
 	if err != nil {
 		r.t.Fatal(err)
 	}
-	return s
+	return s.Answer
 }
 
 // local carries the same out in this process.

@@ -131,22 +131,24 @@ func (p *part) from() protocol.From {
 func (p *part) orphan() { p.stopping.set, p.over, p.orphaned = true, true, true }
 
 func (p *part) answerQueries(ctx workflow.Context) error {
-	err := workflow.SetQueryHandler(ctx, protocol.StatesQuery, func() ([]protocol.HostState, error) {
-		return p.states(func(s rollout.State, _ int) bool { return s.Outcome != "" }), nil
+	type states = protocol.Reply[[]protocol.HostState]
+	err := workflow.SetQueryHandler(ctx, protocol.StatesQuery, func(q protocol.Question) (states, error) {
+		return protocol.ReplyTo(q.Asked, p.states(func(s rollout.State, _ int) bool { return s.Outcome != "" })), nil
 	})
 	if err != nil {
 		return err
 	}
-	return workflow.SetQueryHandler(ctx, protocol.ResultsQuery, func(from int) ([]rollout.ResultData, error) {
+	type page = protocol.Reply[[]rollout.ResultData]
+	return workflow.SetQueryHandler(ctx, protocol.ResultsQuery, func(q protocol.Question) (reply page, err error) {
 		results := p.Results()
-		if from < 0 || from > len(results) {
-			return nil, problem.New(problem.Usage, "", "this part has %d hosts", len(results))
+		if q.From < 0 || q.From > len(results) {
+			return reply, problem.New(problem.Usage, "", "this part has %d hosts", len(results))
 		}
 		page := []rollout.ResultData{}
-		for i := from; i < min(from+protocol.ResultsPage, len(results)); i++ {
+		for i := q.From; i < min(q.From+protocol.ResultsPage, len(results)); i++ {
 			page = append(page, results[i].Data(p.Entries[i].Index))
 		}
-		return page, nil
+		return protocol.ReplyTo(q.Asked, page), nil
 	})
 }
 

@@ -29,6 +29,7 @@ type run struct {
 	of       []place        // by host
 	hosts    [][]int        // by part and host there: the host in the plan
 	approved int            // the wave after which the run may continue
+	declined int            // the wave after which it ends
 
 	ended    func(i int, s rollout.State) bool // see rollout.Parts
 	commands int
@@ -63,12 +64,12 @@ func (w *Workflows) Rollout(ctx workflow.Context, in protocol.RolloutInput) (pro
 		result = r.apply(work)
 	}
 	r.finish(work)
-	r.state.Result = &result
+	r.state.Result, r.state.Finished = &result, workflow.Now(work)
 	return result, nil
 }
 
 // now answers the query of the state.
-func (r *run) now() (protocol.RolloutState, error) {
+func (r *run) now(q protocol.Question) (protocol.Reply[protocol.RolloutState], error) {
 	s := r.state
 	s.Stopping, s.Parts = r.stopping.set, len(r.parts)
 	s.Totals = map[rollout.Outcome]int{}
@@ -77,7 +78,12 @@ func (r *run) now() (protocol.RolloutState, error) {
 			s.Totals[o]++
 		}
 	}
-	return s, nil
+	for n, part := range r.data {
+		if part == nil {
+			s.Missing = append(s.Missing, n)
+		}
+	}
+	return protocol.ReplyTo(q.Asked, s), nil
 }
 
 // gather waits for the parts, and checks that they are the hosts of one plan.
@@ -94,7 +100,8 @@ func (r *run) gather(ctx workflow.Context) *problem.Error {
 	case r.stopping.set:
 		return problem.New(problem.Interrupted, "", "it was stopped before anything was begun")
 	case r.arrived < r.Parts:
-		return problem.New(problem.Unreachable, "begin it again", "only %d of %d parts of the plan have arrived within %s", r.arrived, r.Parts, arrival)
+		return problem.New(problem.Unreachable, "carry out the plan again",
+			"only %d of %d parts of the plan have arrived within %s", r.arrived, r.Parts, arrival)
 	}
 	return r.join()
 }
@@ -140,6 +147,11 @@ func (r *run) listen(ctx workflow.Context) {
 	listen(ctx, protocol.ApproveSignal, func(_ workflow.Context, s protocol.Steer) {
 		if r.isNew(s) && s.Wave == r.state.Asks {
 			r.approved = s.Wave
+		}
+	})
+	listen(ctx, protocol.DeclineSignal, func(_ workflow.Context, s protocol.Steer) {
+		if r.isNew(s) && s.Wave == r.state.Asks {
+			r.declined = s.Wave
 		}
 	})
 	listen(ctx, protocol.EndedSignal, r.hear)
@@ -226,9 +238,9 @@ func (r *run) event(e rollout.Event) {
 // ask waits until the operator approves that the run continues after a wave.
 func (r *run) ask(ctx workflow.Context, wave int) bool {
 	r.state.Asks = wave
-	await(ctx, func() bool { return r.approved == wave || r.stopping.set })
+	await(ctx, func() bool { return r.approved == wave || r.declined == wave || r.stopping.set })
 	r.state.Asks = 0
-	return !r.stopping.set
+	return r.approved == wave && !r.stopping.set
 }
 
 // finish ends the parts and waits for them.

@@ -9,6 +9,7 @@ import (
 
 	"github.com/aoifleet/aoifleet/engine/internal/flowtest"
 	"github.com/aoifleet/aoifleet/engine/internal/protocol"
+	"github.com/aoifleet/aoifleet/internal/problem"
 	"github.com/aoifleet/aoifleet/internal/rollout"
 )
 
@@ -106,6 +107,44 @@ func TestApprove(t *testing.T) {
 	}
 }
 
+// The answer no ends the run, for all who follow it, and is no interruption. An old one counts for
+// nothing.
+func TestDecline(t *testing.T) {
+	p := inWaves()
+	p.PauseAfter = rollout.AfterWave
+	r := newRun(t, flowtest.New(times(flowtest.Well, 3)...), p, 1)
+	r.after(2*time.Hour, r.signal(protocol.ApproveSignal, steer("1", 1)))
+	r.after(3*time.Hour, r.signal(protocol.DeclineSignal, steer("2", 1)))
+	r.after(4*time.Hour, r.signal(protocol.DeclineSignal, steer("3", 2)))
+	run := r.do()
+	if run.Totals()[rollout.Rotated] != 2 || !run.Ended || run.Interrupted || run.ExitCode(0) != problem.ExitEnded {
+		t.Errorf("%v %+v", run.Totals(), r.result)
+	}
+}
+
+// A rollout says which parts it waits for, and takes each once.
+func TestMissingParts(t *testing.T) {
+	r := newRun(t, flowtest.New(times(flowtest.Well, 3)...), inWaves(), 1)
+	r.after(0, r.part(1))
+	r.after(time.Minute, func() {
+		if s := r.state(); !slices.Equal(s.Missing, []int{0, 2}) || s.Parts != 0 {
+			t.Errorf("%+v", s)
+		}
+		other := r.parts[1]
+		r.parts[1] = r.parts[0] // a part again, with other hosts
+		r.part(1)()
+		r.parts[1] = other
+		r.part(0)()
+		r.part(2)()
+	})
+	r.env.ExecuteWorkflow(protocol.Rollout, r.input)
+	s := r.state()
+	whole := s.Missing == nil && s.Parts == 3 && s.Totals[rollout.Rotated] == 3
+	if !whole || s.Result.Problem != nil || !s.Finished.After(s.Started) {
+		t.Errorf("%+v %+v", s, s.Result)
+	}
+}
+
 // A pause holds the next turn of every part, and does not hold what ends or undoes something.
 func TestPause(t *testing.T) {
 	p := policy()
@@ -145,7 +184,8 @@ func TestLostPart(t *testing.T) {
 			var c protocol.Command
 			workflow.GetSignalChannel(ctx, protocol.CommandSignal).Receive(ctx, &c)
 			if c.Verb == rollout.ChangeVerb {
-				return workflow.SetQueryHandler(ctx, protocol.ResultsQuery, func(int) ([]rollout.ResultData, error) { return nil, nil })
+				type page = protocol.Reply[[]rollout.ResultData]
+				return workflow.SetQueryHandler(ctx, protocol.ResultsQuery, func(protocol.Question) (p page, err error) { return p, nil })
 			}
 			parent := workflow.GetInfo(ctx).ParentWorkflowExecution
 			_ = workflow.SignalExternalWorkflow(ctx, parent.ID, "", protocol.DoneSignal, protocol.Done{From: protocol.From{Run: in.Run.ID, Part: 1, Number: c.Number}, Command: c.Number}).Get(ctx, nil)

@@ -10,9 +10,9 @@ import (
 )
 
 // Survey is the workflow that observes hosts, and changes nothing. It returns a look for each host.
-func (w *Workflows) Survey(ctx workflow.Context, in protocol.SurveyInput) ([]protocol.LookData, error) {
+func (w *Workflows) Survey(ctx workflow.Context, in protocol.SurveyInput) (protocol.Reply[[]protocol.LookData], error) {
 	if p := otherVersion(in.Version); p != nil {
-		return nil, p
+		return protocol.Reply[[]protocol.LookData]{}, p
 	}
 	sites, looks := w.sites(), make([]protocol.LookData, len(in.Hosts))
 	groups := bySite(len(in.Hosts), func(i int) *inventory.Host { return in.Hosts[i].Host() })
@@ -24,7 +24,7 @@ func (w *Workflows) Survey(ctx workflow.Context, in protocol.SurveyInput) ([]pro
 		})
 	}
 	await(ctx, func() bool { return running == 0 })
-	return looks, ctx.Err()
+	return protocol.ReplyTo(in.Asked, looks), ctx.Err()
 }
 
 // survey observes the hosts of a group.

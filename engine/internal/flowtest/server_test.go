@@ -102,15 +102,16 @@ func (s *server) rollout(f *flowtest.Fleet, policy rollout.Policy, most int) (ru
 	run = &rollout.Run{Results: make([]rollout.Result, len(f.VMs)), Stopped: result.Stopped}
 	for n, hosts := range divided {
 		for from := 0; from < len(hosts); from += protocol.ResultsPage {
-			var page []rollout.ResultData
-			value, err := s.client.QueryWorkflow(s.t.Context(), protocol.PartID(flowtest.RunID, n), "", protocol.ResultsQuery, from)
+			var page protocol.Reply[[]rollout.ResultData]
+			q := protocol.Question{From: from}
+			value, err := s.client.QueryWorkflow(s.t.Context(), protocol.PartID(flowtest.RunID, n), "", protocol.ResultsQuery, q)
 			if err == nil {
 				err = value.Get(&page)
 			}
 			if err != nil {
 				s.t.Fatal(err)
 			}
-			run.Fill(plan, page)
+			run.Fill(plan, page.Answer)
 		}
 	}
 	return run, len(divided)
@@ -183,11 +184,12 @@ func TestOnAServer(t *testing.T) {
 	for _, e := range f.Plan(policy).Entries {
 		survey.Hosts = append(survey.Hosts, rollout.DataOf(e.Host))
 	}
-	var looks []protocol.LookData
+	var reply protocol.Reply[[]protocol.LookData]
 	started, err := s.client.ExecuteWorkflow(t.Context(), client.StartWorkflowOptions{ID: "survey", TaskQueue: protocol.ControlQueue()}, protocol.Survey, survey)
 	if err == nil {
-		err = started.Get(t.Context(), &looks)
+		err = started.Get(t.Context(), &reply)
 	}
+	looks := reply.Answer
 	if err != nil || len(looks) != len(fates) || looks[0].Seen == nil || looks[0].Seen.File.Digest != "new" || looks[8].Problem == nil {
 		t.Fatalf("%v %+v", err, looks)
 	}

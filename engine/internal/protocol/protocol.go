@@ -36,7 +36,7 @@ func SiteQueue(site string) string { return "aoifleet-site-" + site }
 const (
 	Rollout = "Rollout" // RolloutInput → RolloutResult
 	Part    = "Part"    // PartInput → nothing: see ResultsQuery. A host without an outcome was skipped
-	Survey  = "Survey"  // SurveyInput → []LookData
+	Survey  = "Survey"  // SurveyInput → Reply of []LookData
 )
 
 // The signals. Whoever has access to the namespace can send one, and copy one that was sent: so each
@@ -47,6 +47,7 @@ const (
 	PauseSignal   = "pause"   // to a rollout, and from it to its parts (Told): nothing new starts
 	ResumeSignal  = "resume"  // ends a pause: Steer
 	ApproveSignal = "approve" // to a rollout that asks whether to continue after a wave: Steer
+	DeclineSignal = "decline" // the same, and the rollout ends there: Steer
 	CommandSignal = "command" // to a part: Command
 	GoOnSignal    = "goon"    // to a part, the answer to Ended: Told
 	SpentSignal   = "spent"   // to a part: the failure budget is spent: Told
@@ -56,12 +57,38 @@ const (
 	TurnSignal    = "turn"    // to a rollout, from a part that must restart agents in a soak: Turn; and its answer: Told
 )
 
-// The queries.
+// The queries: Question → Reply.
 const (
 	StateQuery   = "state"   // of a rollout → RolloutState
 	StatesQuery  = "states"  // of a part → []HostState of the hosts that have ended
-	ResultsQuery = "results" // of a part, with from int → at most ResultsPage []rollout.ResultData
+	ResultsQuery = "results" // of a part, with From → at most ResultsPage []rollout.ResultData
 )
+
+// Question is the argument of a query.
+type Question struct {
+	Asked string `json:"asked"` // another text for each
+	From  int    `json:"from,omitempty"`
+}
+
+// Reply is an answer of the control worker. Who takes tasks from its queue can't make an answer, but
+// could give a copy of an old one: so it repeats what was Asked. That has another key there, so that
+// a question is no answer either.
+type Reply[T any] struct {
+	To     string `json:"to"`
+	Answer T      `json:"answer"`
+}
+
+// ReplyTo returns the Reply to what was asked.
+func ReplyTo[T any](asked string, answer T) Reply[T] { return Reply[T]{asked, answer} }
+
+// Of returns the answer, or an error of class unexpected if it is one to something else.
+func (r Reply[T]) Of(asked string) (answer T, err error) {
+	if r.To != asked || asked == "" {
+		return answer, problem.New(problem.Unexpected, "who else may use the namespace?",
+			"the answer is a copy of one to another question")
+	}
+	return r.Answer, nil
+}
 
 // The most of something in one message. A payload is at most 2 MiB (BlobSizeLimitError of the
 // server); a result takes some kilobytes before it is compressed.
@@ -93,7 +120,7 @@ type RolloutInput struct {
 type Steer struct {
 	Run  string `json:"run"`
 	ID   string `json:"id"`             // another one for each: a copy is not heard
-	Wave int    `json:"wave,omitempty"` // that is approved
+	Wave int    `json:"wave,omitempty"` // that is approved or declined
 }
 
 // Told is what a rollout tells a part.
@@ -184,8 +211,9 @@ type RolloutState struct {
 	PlanID   string                  `json:"plan_id"`
 	Started  time.Time               `json:"started"`
 	Hosts    int                     `json:"hosts"`
-	Parts    int                     `json:"parts"` // those that have been started
-	Step     string                  `json:"step"`  // as in rollout.Event without a host: stage, wave, soak, …
+	Parts    int                     `json:"parts"`             // those that have been started
+	Missing  []int                   `json:"missing,omitempty"` // parts that have not arrived
+	Step     string                  `json:"step"`              // as in rollout.Event without a host: stage, wave, soak, …
 	Wave     int                     `json:"wave"`
 	Waves    int                     `json:"waves"`
 	Lasts    time.Duration           `json:"lasts"` // of a soak
@@ -194,6 +222,7 @@ type RolloutState struct {
 	Asks     int                     `json:"asks"`             // the wave after which it waits for ApproveSignal; 0: it does not
 	Totals   map[rollout.Outcome]int `json:"totals"`           // of the hosts that have ended, as far as the rollout knows
 	Result   *RolloutResult          `json:"result,omitempty"` // it is over
+	Finished time.Time               `json:"finished,omitzero"`
 }
 
 // SurveyInput starts a survey of at most MaxPart hosts.
@@ -201,6 +230,7 @@ type SurveyInput struct {
 	Version int                `json:"version"`
 	Run     Run                `json:"run"`
 	Hosts   []rollout.HostData `json:"hosts"`
+	Asked   string             `json:"asked"` // see Reply
 }
 
 // LookData is a rollout.Look as data.

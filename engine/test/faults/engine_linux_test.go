@@ -156,15 +156,15 @@ func (e *engine) makePlan() {
 		in.Hosts = append(in.Hosts, rollout.DataOf(t.Host))
 	}
 	run, err := e.client.ExecuteWorkflow(e.t.Context(), client.StartWorkflowOptions{ID: protocol.SurveyID(e.run.ID, 0), TaskQueue: protocol.ControlQueue()}, protocol.Survey, in)
-	var data []protocol.LookData
+	var data protocol.Reply[[]protocol.LookData]
 	if err == nil {
 		err = run.Get(e.t.Context(), &data)
 	}
 	if err != nil {
 		e.t.Fatal(err, e.log())
 	}
-	looks := make([]rollout.Look, len(data))
-	for i, d := range data {
+	looks := make([]rollout.Look, len(data.Answer))
+	for i, d := range data.Answer {
 		if looks[i].Seen = d.Seen; d.Problem != nil {
 			looks[i].Err = d.Problem
 		}
@@ -198,13 +198,15 @@ func (e *engine) begin() client.WorkflowRun {
 }
 
 // state returns where the rollout stands; nothing while no one answers.
-func (e *engine) state() (s protocol.RolloutState) {
+func (e *engine) state() protocol.RolloutState {
+	var s protocol.Reply[protocol.RolloutState]
 	ctx, cancel := context.WithTimeout(e.t.Context(), 5*time.Second)
 	defer cancel()
-	if value, err := e.client.QueryWorkflow(ctx, protocol.RolloutID, "", protocol.StateQuery); err == nil {
+	value, err := e.client.QueryWorkflow(ctx, protocol.RolloutID, "", protocol.StateQuery, protocol.Question{})
+	if err == nil {
 		_ = value.Get(&s)
 	}
-	return s
+	return s.Answer
 }
 
 // lost reports whether a worker is taken for lost in the part of a plan.
@@ -232,15 +234,16 @@ func (e *engine) end(run client.WorkflowRun) map[string]rollout.Outcome {
 		whole.Results[i].Entry, whole.Results[i].Outcome = e.plan.Entries[i], rollout.Skipped
 	}
 	for part := range e.parts() {
-		var page []rollout.ResultData
-		value, err := e.client.QueryWorkflow(ctx, protocol.PartID(e.run.ID, part), "", protocol.ResultsQuery, 0)
+		var page protocol.Reply[[]rollout.ResultData]
+		id := protocol.PartID(e.run.ID, part)
+		value, err := e.client.QueryWorkflow(ctx, id, "", protocol.ResultsQuery, protocol.Question{})
 		if err == nil {
 			err = value.Get(&page)
 		}
 		if err != nil {
 			e.t.Fatal(err)
 		}
-		whole.Fill(e.plan, page)
+		whole.Fill(e.plan, page.Answer)
 	}
 	outcomes := map[string]rollout.Outcome{}
 	for _, res := range whole.Results {
