@@ -133,11 +133,12 @@ func (c *change) carryOut(do func(cut context.Context, s fleet.Steps) (*fleet.Ch
 	c.code = result.ExitCode
 	file := c.fleet.Inventory.Path
 	commands := again(result)
+	commands.Engine = c.fleet.EngineURL() != ""
 	commands.Status = []string{"aoifleet", "status", "-i", file}
 	commands.Rollback = []string{"aoifleet", "rollback", c.fleet.RunID(), "-i", file}
 	document := sync.OnceValue(func() *report.Document {
 		d := c.document(c.fleet, report.RunHosts(result.Run, c.fleet.Started))
-		d.Warnings = append(report.PlanWarnings(result.Plan), report.RunWarnings(result.Run)...)
+		d.Warnings = append(report.PlanWarnings(result.Plan), report.RunWarnings(result.Run, commands)...)
 		d.Next, d.Undo = report.NextCommands(result.Run, commands), report.Undo(result.Run, commands)
 		if c.more != nil {
 			c.more(d)

@@ -173,7 +173,8 @@ func againSaved(f *fleet.Fleet, flags rotateFlags) report.Commands {
 	other := strings.TrimSuffix(flags.plan, ".json") + "-" + f.RunID() + ".json"
 	return report.Commands{
 		Again: slices.Concat([]string{"aoifleet", flags.command, "-i", f.Inventory.Path}, flags.certificateArgs(), flags.parallelArgs(), []string{"--plan", flags.plan, "--plan-id", f.PlanID}, engineArgs(flags.engine), flags.given(), carryOn.args()),
-		Plan:  slices.Concat(flags.planCommand(), []string{"-i", f.Inventory.Path}, flags.certificateArgs(), flags.configureFlags.args(), flags.parallelArgs(), []string{"--out", other}, remaining.args()),
+		Plan: slices.Concat(flags.planCommand(), []string{"-i", f.Inventory.Path}, flags.certificateArgs(),
+			flags.configureFlags.args(), flags.parallelArgs(), []string{"--out", other}, engineArgs(flags.engine), remaining.args()),
 	}
 }
 

@@ -26,12 +26,12 @@ func runsCommand(call *invocation) *cobra.Command {
 		RunE: func(_ *cobra.Command, args []string) error { return runRunsShow(call, engine, args[0], steps) }}
 	show.Flags().BoolVar(&steps, "steps", false, "also show every step with its time")
 	call.outputFlag(show)
-	reports := &cobra.Command{Use: "report ID", Short: "Write the reports of a run from its journal", Args: cobra.ExactArgs(1),
-		Long: "Write the reports of a run from its journal, into the files of --report. ID is the ID of a run, the beginning or end of one if that is unique, or last for the newest run.",
-		RunE: func(_ *cobra.Command, args []string) error { return runRunsReport(call, args[0]) }}
+	reports := &cobra.Command{Use: "report ID", Short: "Write the reports of a run", Args: cobra.ExactArgs(1),
+		Long: "Write the reports of a run, from its journal or its engine, into the files of --report. ID is the ID of a run, the beginning or end of one if that is unique, or last for the newest run.",
+		RunE: func(_ *cobra.Command, args []string) error { return runRunsReport(call, engine, args[0]) }}
 	call.reportFlag(reports)
 	steer := steerCommands(call, &engine)
-	for _, sub := range append([]*cobra.Command{list, show}, steer...) {
+	for _, sub := range append([]*cobra.Command{list, show, reports}, steer...) {
 		runsEngineFlag(sub, &engine)
 	}
 	cmd.AddCommand(list, show, reports)
@@ -67,11 +67,11 @@ func runRunsList(call *invocation, flag string, number int) error {
 	return report.View{Width: call.outWidth}.Runs(call.stdout, runs)
 }
 
-func runRunsReport(call *invocation, id string) error {
+func runRunsReport(call *invocation, flag, id string) error {
 	if len(call.reports) == 0 {
 		return usage("no file is named for the report", reportHint)
 	}
-	_, run, err := theRun(call, id)
+	run, err := loadRun(call, flag, id)
 	if err != nil {
 		return err
 	}

@@ -45,14 +45,6 @@ func runsEngineFlag(cmd *cobra.Command, url *string) {
 	cmd.Flags().StringVar(url, "engine", "", "runs of the workflow engine at this `URL`, temporal://HOST[:7233]/NAMESPACE (also AOIFLEET_ENGINE; none: of this workstation)")
 }
 
-// theRun finds the journal of a run.
-func theRun(call *invocation, id string) (dir string, run *journal.Run, err error) {
-	if dir, err = fleet.StateDir(call.getenv, call.home); err == nil {
-		run, err = fleet.FindRun(dir, id)
-	}
-	return dir, run, err
-}
-
 func steerRun(call *invocation, flag, id, verb, done string) error {
 	a, err := findRun(call, flag, id)
 	defer a.close()

@@ -137,7 +137,11 @@ func engineRunID(call *invocation, e *engine.Client, id string) (string, error) 
 	for i, s := range list {
 		ids[i] = s.Run.ID
 	}
-	return journal.Match(ids, id)
+	id, err = journal.Match(ids, id)
+	if err != nil {
+		return "", usage(err.Error(), "see: aoifleet runs list --engine "+e.URL.String())
+	}
+	return id, nil
 }
 
 // runsOfEngine prints the runs of an engine.
@@ -162,29 +166,49 @@ func loadRun(call *invocation, flag, id string) (*journal.Run, error) {
 	if err != nil || a.engine == nil {
 		return a.run, err
 	}
+	var run *journal.Run
 	state, err := a.engine.State(call.ctx, a.id)
-	if err != nil {
-		return nil, err
+	if err == nil {
+		run, err = fleet.EngineRun(call.ctx, a.engine, state)
 	}
-	return fleet.EngineRun(call.ctx, a.engine, state)
+	switch {
+	case err == nil:
+		settle(call, run)
+	case a.run != nil: // the journal names the engine
+		const only = "warning: only what this workstation knows, because %s has not said more: %s\n"
+		fmt.Fprintf(call.stderr, only, a.engine.URL, err)
+		return a.run, nil
+	}
+	return run, err
+}
+
+// settle records the end of a run of an engine on the workstation that began it.
+func settle(call *invocation, run *journal.Run) {
+	dir, err := fleet.StateDir(call.getenv, call.home)
+	if err == nil {
+		err = fleet.Settle(dir, run)
+	}
+	if err != nil {
+		fmt.Fprintf(call.stderr, "warning: the end of the run is not recorded here: %s\n", err)
+	}
 }
 
 // watchEngine follows a run of an engine.
 func watchEngine(call *invocation, a at) error {
 	c := call.caller(quiet)
 	c.Event = func(e rollout.Event) { showEntries(call, fleet.EntryOf(e)) }
-	run, over, err := fleet.WatchEngine(call.ctx, c, a.engine, a.id)
+	run, err := fleet.WatchEngine(call.ctx, c, a.engine, a.id)
 	switch {
 	case call.ctx.Err() != nil: // a signal has ended the watch
 		call.exit(0)
 		return nil
 	case err != nil:
 		return err
-	case !over:
+	case run == nil:
 		return nil
 	}
-	call.code = run.ExitCode(0)
-	finish := journal.Entry{Event: journal.Finish, Exit: &call.code}
-	showEntries(call, []journal.Entry{fleet.Now(finish)})
+	settle(call, run)
+	call.code = *run.Exit
+	showEntries(call, run.Entries[len(run.Entries)-1:])
 	return nil
 }

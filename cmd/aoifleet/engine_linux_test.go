@@ -199,8 +199,18 @@ func (s *fakeServer) do(r engine.Request) (a engine.Answer) {
 	case r.Do == engine.DoCurrent && run == nil:
 	case r.Do == engine.DoCurrent, r.Do == engine.DoState && run != nil:
 		state := run.state
+		if len(run.parts) < run.begin.Parts {
+			state.Missing = []int{0} // the labs have one part
+		}
 		a.State = &state
+	case r.Do == engine.DoBegin && s.lies == "begin":
+		a.Problem = problem.New(problem.Locked, "see: aoifleet runs list --engine URL", "another rollout has begun meanwhile")
+	case r.Do == engine.DoPart && s.lies == "part":
+		a.Problem = problem.New(problem.Unreachable, "", "no answer within 20s")
 	case r.Do == engine.DoBegin:
+		if s.lies == "lost" {
+			a.Problem = problem.New(problem.Unreachable, "", "no answer within 20s")
+		}
 		s.runs = append(s.runs, &fakeRollout{fakeServer: s, begin: *r.Begin, ended: map[int]rollout.State{}, entries: make([]rollout.Entry, r.Begin.Hosts), approved: make(chan bool, 1),
 			state: engine.State{Run: r.Run, PlanID: r.Begin.PlanID, Started: time.Now(), Hosts: r.Begin.Hosts}})
 	case r.Do == engine.DoPart:
@@ -330,6 +340,7 @@ func (r *fakeRollout) carryOut(stopping context.Context) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.run = run
+	r.state.Finished = time.Now()
 	r.state.Result = &engine.Result{Stopped: run.Stopped, Interrupted: run.Interrupted, Ended: run.Ended}
 }
 
@@ -364,9 +375,9 @@ func (r *fakeRollout) signal(q engine.Request) {
 	case "resume":
 		close(r.resumed)
 		r.state.Paused, r.resumed = false, nil
-	case "approve":
-		if q.N == r.state.Asks {
-			r.approved <- true
+	case "approve", engine.Decline:
+		if q.N == r.state.Asks && len(r.approved) == 0 {
+			r.approved <- q.Signal == "approve"
 		}
 	}
 }

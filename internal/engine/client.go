@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"io"
 	"os/exec"
+	"strings"
 	"sync"
 	"time"
 
@@ -182,7 +183,8 @@ func (c *Client) call(ctx context.Context, r Request) (Answer, error) {
 	go t.write(append(line, '\n')) // a program that does not read must not hinder the end of ctx
 	select {
 	case a := <-answer:
-		if a.Problem != nil {
+		if a.Problem != nil { // the program leaves its own URL out of the commands that it names
+			a.Problem.Hint = strings.ReplaceAll(a.Problem.Hint, "--engine URL", "--engine "+c.URL.String())
 			return a, a.Problem
 		}
 		return a, nil
@@ -229,14 +231,16 @@ func (c *Client) Current(ctx context.Context) (*State, error) {
 	return a.State, err
 }
 
-// Begin begins a rollout.
-func (c *Client) Begin(ctx context.Context, run Run, b Begin, parts []Part) error {
+// Begin begins a rollout, which then waits for its parts. With an error of class usage, locked or
+// forbidden it has not begun; with another one that is not known.
+func (c *Client) Begin(ctx context.Context, run Run, b Begin) error {
 	_, err := c.call(ctx, Request{Do: DoBegin, Run: run, Begin: &b})
-	for i := range parts {
-		if err == nil {
-			_, err = c.call(ctx, Request{Do: DoPart, Run: run, Part: &parts[i]})
-		}
-	}
+	return err
+}
+
+// SendPart sends a part to a rollout, which takes it once.
+func (c *Client) SendPart(ctx context.Context, run Run, p Part) error {
+	_, err := c.call(ctx, Request{Do: DoPart, Run: run, Part: &p})
 	return err
 }
 
@@ -268,7 +272,7 @@ func (c *Client) Results(ctx context.Context, run string, part int) ([]rollout.R
 	return nil, problem.New(problem.Unexpected, "", "the engine has sent too many results")
 }
 
-// Signal sends a verb to a run: pause, resume, stop, or approve for a wave.
+// Signal sends a verb to a run: pause, resume, stop, or approve or Decline for a wave.
 func (c *Client) Signal(ctx context.Context, run, signal string, wave int) error {
 	_, err := c.call(ctx, Request{Do: DoSignal, Run: Run{ID: run}, Signal: signal, N: wave})
 	return err

@@ -45,7 +45,7 @@ func (f *Fleet) Rotate(ctx, cut context.Context, s Steps, o Options) (*Change, e
 		}
 	}
 	if f.request.Engine != nil && f.saved != nil {
-		if err := expired(f.saved); err != nil {
+		if err := f.expired(); err != nil {
 			return nil, err
 		}
 	}
@@ -54,17 +54,22 @@ func (f *Fleet) Rotate(ctx, cut context.Context, s Steps, o Options) (*Change, e
 	}
 	var plan *rollout.Plan
 	if f.saved != nil {
-		if f.next != nil {
-			f.next.force = o.Force
-		}
-		looks := f.surveySome(ctx, rollout.ToObserve(f.saved.Hosts))
-		plan = rollout.MakeSaved(f.saved.Hosts, f.Targets, looks, f.holding(o))
+		plan = f.makeSaved(ctx, o)
 	} else {
 		looks := f.surveyFor(ctx, o)
 		plan = rollout.Make(f.Targets, looks, f.holding(o))
 	}
 	f.verify(ctx, plan, o)
 	return f.carryOut(ctx, cut, plan, s, o)
+}
+
+// makeSaved surveys the hosts of the saved plan, and returns what of it is to be done now.
+func (f *Fleet) makeSaved(ctx context.Context, o Options) *rollout.Plan {
+	if f.next != nil {
+		f.next.force = o.Force
+	}
+	looks := f.surveySome(ctx, rollout.ToObserve(f.saved.Hosts))
+	return rollout.MakeSaved(f.saved.Hosts, f.Targets, looks, f.holding(o))
 }
 
 // holding returns the policy of a rotation that begins now.

@@ -3,19 +3,17 @@ package fleet
 import (
 	"context"
 	"errors"
+	"fmt"
 	"slices"
 	"time"
 
 	"golang.org/x/sync/errgroup"
 
-	"github.com/aoifleet/aoifleet/internal/control"
 	"github.com/aoifleet/aoifleet/internal/engine"
 	"github.com/aoifleet/aoifleet/internal/host"
 	"github.com/aoifleet/aoifleet/internal/inventory"
-	"github.com/aoifleet/aoifleet/internal/journal"
 	"github.com/aoifleet/aoifleet/internal/problem"
 	"github.com/aoifleet/aoifleet/internal/rollout"
-	"github.com/aoifleet/aoifleet/internal/sleep"
 )
 
 // surveysAtOnce is how many parts of a fleet an engine surveys at the same time.
@@ -99,6 +97,11 @@ func (f *Fleet) attach(ctx, cut context.Context, s Steps, o Options) (c *Change,
 	if state.PlanID != f.PlanID {
 		return nil, false, otherRollout(f.request.Engine.URL, state)
 	}
+	if len(state.Missing) > 0 {
+		if err := f.expired(); err != nil {
+			return nil, false, err
+		}
+	}
 	what := "the plan is being carried out as run " + state.Run.ID + ", which " + state.Run.Owner + " began at " + state.Started.UTC().Format(time.DateTime+"Z")
 	if !o.Detach {
 		what += ": following it"
@@ -106,7 +109,7 @@ func (f *Fleet) attach(ctx, cut context.Context, s Steps, o Options) (c *Change,
 	f.caller.Say(what)
 	plan, err := rollout.FromFile(f.saved)
 	if err != nil {
-		return nil, false, usage(err.Error(), "make a new plan: "+planAgain(f.saved))
+		return nil, false, usage(err.Error(), "make a new plan: "+planAgain(f.saved, f.EngineURL()))
 	}
 	for i := range plan.Entries {
 		plan.Entries[i].Target = f.Targets[i]
@@ -119,11 +122,56 @@ func (f *Fleet) attach(ctx, cut context.Context, s Steps, o Options) (c *Change,
 	f.caller.Contact(0)
 	f.record.plan(plan)
 	s.Agree(nil) // there is nothing to ask
+	if err := f.sendMissing(ctx, cut, state.Missing, o); err != nil {
+		return nil, true, err
+	}
 	if o.Detach {
 		return f.conclude(plan, nil, false, s), true, nil
 	}
-	run, over := f.follow(ctx, cut, plan, s, make([][]int, 0))
+	run, over := newFollower(f, plan).follow(ctx, cut, s)
 	return f.conclude(plan, run, over, s), true, nil
+}
+
+// sendMissing sends the parts that the rollout of this plan waits for: who began it was interrupted.
+// Nothing has been changed meanwhile. Hosts that are not as the plan has them are refused.
+func (f *Fleet) sendMissing(ctx, cut context.Context, missing []int, o Options) error {
+	if len(missing) == 0 || ctx.Err() != nil {
+		return nil
+	}
+	f.caller.Say(fmt.Sprintf("parts of the plan that have not arrived there: %d; sending them", len(missing)))
+	plan := f.makeSaved(ctx, o)
+	if f.verify(ctx, plan, o); ctx.Err() != nil {
+		return nil // it is stopped now
+	}
+	if plan.Unaccepted {
+		return problem.New(problem.Refused, "aoifleet runs stop "+f.run.ID+" --engine "+f.EngineURL(),
+			"Azure does not accept every certificate now: the rest of the plan is not sent")
+	}
+	_, parts, err := engineParts(plan)
+	if err != nil {
+		return err
+	}
+	parts = slices.DeleteFunc(parts, func(p engine.Part) bool { return !slices.Contains(missing, p.Number) })
+	return f.sendParts(cut, parts)
+}
+
+// sendParts sends parts of the plan to the rollout of this run.
+func (f *Fleet) sendParts(cut context.Context, parts []engine.Part) error {
+	for _, p := range parts {
+		if err := f.request.Engine.SendPart(cut, f.engineRun(), p); err != nil {
+			f.caller.Say("warning: run " + f.run.ID + " waits for the rest of the plan: carry out the plan again, which sends it")
+			return interruptedBy(err)
+		}
+	}
+	return nil
+}
+
+// interruptedBy returns an error of the class interrupted if a signal is the cause of err.
+func interruptedBy(err error) error {
+	if !errors.Is(err, context.Canceled) {
+		return err
+	}
+	return &problem.Error{Class: problem.Interrupted, Message: "interrupted while the run began", Err: context.Canceled}
 }
 
 func otherRollout(url engine.URL, state *engine.State) error {
@@ -145,142 +193,68 @@ func (f *Fleet) conclude(plan *rollout.Plan, run *rollout.Run, over bool, s Step
 
 // carryOutElsewhere has the engine carry out a plan that the caller agreed to.
 func (f *Fleet) carryOutElsewhere(ctx, cut context.Context, plan *rollout.Plan, s Steps, o Options) (*Change, error) {
-	members, err := plan.Divide(engine.MaxPart)
-	if err != nil {
-		return nil, problem.New(problem.Usage, "set rollout.max_unavailable_per so that there are more domains", "%s", err)
+	members, parts, err := engineParts(plan)
+	if err == nil {
+		err = f.request.Engine.Open(cut)
 	}
-	parts := make([]engine.Part, len(members))
+	if err != nil {
+		return nil, f.nothingBegan(plan, err)
+	}
+	begin := engine.Begin{PlanID: f.PlanID, Policy: plan.Policy, Hosts: len(plan.Entries), Parts: len(parts), Unaccepted: plan.Unaccepted}
+	err = f.request.Engine.Begin(cut, f.engineRun(), begin) // half a plan is not left there at the first signal
+	switch {
+	case problem.Is(err, problem.Usage), problem.Is(err, problem.Locked), problem.Is(err, problem.Forbidden):
+		return nil, f.nothingBegan(plan, err)
+	case err != nil:
+		f.caller.Say("warning: it is not known whether run " + f.run.ID + " has begun: carry out the plan again, which follows it if so")
+		return nil, interruptedBy(err)
+	}
+	if err := f.sendParts(cut, parts); err != nil {
+		return nil, err
+	}
+	if o.Detach {
+		return f.conclude(plan, nil, false, s), nil
+	}
+	w := newFollower(f, plan)
+	w.members = members
+	run, over := w.follow(ctx, cut, s)
+	return f.conclude(plan, run, over, s), nil
+}
+
+// engineParts divides a plan: members has the hosts of each part, as indexes of the plan.
+func engineParts(plan *rollout.Plan) (members [][]int, parts []engine.Part, err error) {
+	members, err = plan.Divide(engine.MaxPart)
+	if err != nil {
+		return nil, nil, problem.New(problem.Usage, "set rollout.max_unavailable_per so that there are more domains", "%s", err)
+	}
+	parts = make([]engine.Part, len(members))
 	for n, hosts := range members {
 		parts[n].Number = n
 		for _, i := range hosts {
 			parts[n].Entries = append(parts[n].Entries, plan.Entries[i].Data(i))
 		}
 	}
-	begin := engine.Begin{PlanID: f.PlanID, Policy: plan.Policy, Hosts: len(plan.Entries), Parts: len(parts), Unaccepted: plan.Unaccepted}
-	err = f.request.Engine.Begin(cut, f.engineRun(), begin, parts) // half a plan is not left there at the first signal
-	if errors.Is(err, context.Canceled) || problem.Is(err, problem.Unreachable) {
-		f.caller.Say("warning: it is not known whether run " + f.run.ID + " has begun: carry out the plan again, which follows it if so")
-	}
-	if errors.Is(err, context.Canceled) {
-		return nil, &problem.Error{Class: problem.Interrupted, Message: "interrupted while the run began", Err: context.Canceled}
-	}
-	if err != nil {
-		return nil, err
-	}
-	if o.Detach {
-		return f.conclude(plan, nil, false, s), nil
-	}
-	run, over := f.follow(ctx, cut, plan, s, members)
-	return f.conclude(plan, run, over, s), nil
+	return members, parts, nil
+}
+
+// nothingBegan records that the engine has not begun the run, because of err, and returns that.
+func (f *Fleet) nothingBegan(plan *rollout.Plan, err error) error {
+	err = interruptedBy(err)
+	why := host.AsProblem(err)
+	f.record.finish(newFollower(f, plan).soFar(rollout.Skipped, why), why.Class.ExitCode())
+	return err
 }
 
 // goesElsewhere returns an error if the saved plan can't be carried out by an engine.
 func (f *Fleet) goesElsewhere() error {
 	plan, err := rollout.FromFile(f.saved)
 	if err != nil {
-		return usage(err.Error(), "make a new plan: "+planAgain(f.saved))
+		return usage(err.Error(), "make a new plan: "+planAgain(f.saved, f.EngineURL()))
 	}
 	if why := plan.Movable(); why != nil {
 		return why
 	}
 	return nil
-}
-
-// SteerEngine sends a verb of package control to a run of an engine.
-func SteerEngine(ctx context.Context, e *engine.Client, run, verb string) error {
-	state, err := e.State(ctx, run)
-	if err != nil {
-		return err
-	}
-	refused := func(why string) error {
-		return problem.New(problem.Usage, "see: aoifleet runs watch "+run+" --engine "+e.URL.String(), "run %s %s", run, why)
-	}
-	switch {
-	case state.Result != nil:
-		return refused("has ended")
-	case verb == control.Pause && state.Paused:
-		return refused("is paused already")
-	case verb == control.Resume && !state.Paused:
-		return refused("is not paused")
-	case verb == control.Approve && state.Asks == 0:
-		return refused("does not wait for an answer")
-	}
-	return e.Signal(ctx, run, verb, state.Asks)
-}
-
-// EngineRun returns a run of an engine in the form of a journal: with what its parts have.
-func EngineRun(ctx context.Context, e *engine.Client, state *engine.State) (*journal.Run, error) {
-	results, err := engineResults(ctx, e, state)
-	if err != nil {
-		return nil, err
-	}
-	run := &journal.Run{Started: state.Started, Ends: map[string]journal.Entry{}, Head: journal.Head{Run: state.Run.ID, Command: "rotate", Tool: state.Run.Tool,
-		Owner: state.Run.Owner, Plan: state.PlanID, Engine: e.URL.String()}}
-	r := recorder{planned: map[string]change{}, ended: map[string]journal.Entry{}}
-	for _, d := range results {
-		res := d.Result()
-		name := res.Host.Name
-		c := changeOf(res.Entry)
-		r.planned[name] = c
-		run.Hosts = append(run.Hosts, name)
-		run.Entries = append(run.Entries, journal.Entry{At: state.Started, Event: journal.Plan, Host: name, Step: string(res.Action), Old: c.old, New: c.new, Site: c.site, Wave: c.wave})
-		if res.Outcome == "" && state.Result != nil {
-			res.Outcome = rollout.Skipped
-		}
-		if res.Outcome != "" {
-			end := r.end(name, res.Outcome, res.Problem)
-			end.At, end.Proof = state.Started, res.Proof
-			run.Ends[name], run.Entries = end, append(run.Entries, end)
-		}
-	}
-	return run, nil
-}
-
-// engineResults returns the results of all parts, in the order of the plan.
-func engineResults(ctx context.Context, e *engine.Client, state *engine.State) ([]rollout.ResultData, error) {
-	var all []rollout.ResultData
-	for part := range state.Parts {
-		results, err := e.Results(ctx, state.Run.ID, part)
-		if err != nil {
-			return nil, err
-		}
-		all = append(all, results...)
-	}
-	slices.SortFunc(all, func(a, b rollout.ResultData) int { return a.Index - b.Index })
-	for i, d := range all {
-		if d.Index != i || len(all) != state.Hosts {
-			return nil, problem.New(problem.Unexpected, "", "the engine has not the results of every host of run %s", state.Run.ID)
-		}
-	}
-	return all, nil
-}
-
-// WatchEngine follows a run of an engine until it or ctx ends; then over is false. The events are the
-// caller's.
-func WatchEngine(ctx context.Context, c Caller, e *engine.Client, id string) (run *rollout.Run, over bool, err error) {
-	state, err := e.State(ctx, id)
-	for err == nil && state.Result == nil && state.Step == "" && sleep.For(ctx, askEvery) { // its parts begin
-		state, err = e.State(ctx, id)
-	}
-	switch {
-	case err != nil || ctx.Err() != nil:
-		return nil, false, err
-	case state.Parts == 0 && state.Result != nil && state.Result.Problem != nil:
-		return nil, false, state.Result.Problem
-	}
-	results, err := engineResults(ctx, e, state)
-	if err != nil {
-		return nil, false, err
-	}
-	entries := make([]rollout.Entry, len(results))
-	for i, d := range results {
-		if entries[i] = d.Entry(); d.Outcome != "" {
-			entries[i].Outcome, entries[i].Problem = "", nil // an event says it, unless the plan has it
-		}
-	}
-	f := &Fleet{caller: c, request: Request{Engine: e}, run: host.Run{ID: id}}
-	run, over = f.follow(context.WithoutCancel(ctx), ctx, rollout.PlanOf(entries, rollout.Policy{}, false), Steps{}, nil)
-	return run, over, nil
 }
 
 // EngineURL returns the URL of the engine that reaches the hosts, "" if this process does.
@@ -289,21 +263,4 @@ func (f *Fleet) EngineURL() string {
 		return ""
 	}
 	return f.request.Engine.URL.String()
-}
-
-// EntryOf returns an event as entries of a journal: one, or none.
-func EntryOf(e rollout.Event) []journal.Entry {
-	entry := journal.Entry{Event: journal.Step, Host: e.Host, Step: e.Step, Wave: e.Wave}
-	if e.Outcome != "" {
-		r := recorder{ended: map[string]journal.Entry{}}
-		entry = r.end(e.Host, e.Outcome, e.Problem)
-		entry.Proof = e.Proof
-	}
-	return []journal.Entry{Now(entry)}
-}
-
-// Now returns an entry with the time.
-func Now(e journal.Entry) journal.Entry {
-	e.At = time.Now().UTC()
-	return e
 }

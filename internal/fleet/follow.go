@@ -17,6 +17,8 @@ const (
 	askEvery  = time.Second
 	askRarely = 30 * time.Second
 	leaving   = 5 * time.Second // for a last word
+
+	partsAtOnce = 10 // are asked in every other round
 )
 
 // follower follows a rollout of an engine.
@@ -30,22 +32,28 @@ type follower struct {
 	parts    int             // those that the rollout has started
 
 	shown    engine.State
+	next     int           // the part that is asked next
+	allAt    int           // the wave of the question before which all parts were asked
 	lost     string        // why the engine can't be asked; "": it can
 	stopped  bool          // it knows that it is to stop
-	declined bool          // the operator has answered no
 	asked    int           // the wave after which the operator was asked
-	says     int           // the wave after which the operator has answered yes
+	said     int           // the wave after which the operator has answered
+	says     string        // and what: the signal
 	answered chan bool     // the operator's answer; nil: nothing is asked
 	approved chan struct{} // closed if the answer comes from elsewhere
 }
 
+func newFollower(f *Fleet, plan *rollout.Plan) *follower {
+	return &follower{Fleet: f, plan: plan, states: make([]rollout.State, len(plan.Entries))}
+}
+
 // follow follows the rollout of this run to its end: its events become those of the run. The first
 // signal, which ends ctx, stops it. When cut ends it goes on without this process, and over is false.
-func (f *Fleet) follow(ctx, cut context.Context, plan *rollout.Plan, s Steps, members [][]int) (run *rollout.Run, over bool) {
-	w := &follower{Fleet: f, plan: plan, steps: s, ctx: ctx, cut: cut, members: members, states: make([]rollout.State, len(plan.Entries))}
+func (w *follower) follow(ctx, cut context.Context, s Steps) (run *rollout.Run, over bool) {
+	w.ctx, w.cut, w.steps = ctx, cut, s
 	if ctx.Err() == nil {
 		defer context.AfterFunc(ctx, func() {
-			f.caller.Say("interrupted: finishing or undoing the hosts in progress; interrupt again to leave, and the run goes on stopping")
+			w.caller.Say("interrupted: finishing or undoing the hosts in progress; interrupt again to leave, and the run goes on stopping")
 		})()
 	}
 	result := w.watch()
@@ -104,8 +112,8 @@ func (w *follower) pause(wait time.Duration) {
 	case yes := <-w.answered:
 		w.answered = nil
 		w.approved = nil
-		if w.declined = !yes && w.ctx.Err() == nil; yes {
-			w.says = w.asked
+		if w.said, w.says = w.asked, control.Approve; !yes {
+			w.says = engine.Decline
 		}
 	}
 }
@@ -127,28 +135,46 @@ func (w *follower) say(err error) {
 
 // ask does what a round has to: it tells the engine to stop, and asks for what has happened.
 func (w *follower) ask(state *engine.State, round int) error {
-	if (w.ctx.Err() != nil || w.declined) && !w.stopped && state.Result == nil {
+	if w.ctx.Err() != nil && !w.stopped && state.Result == nil {
 		if err := w.request.Engine.Signal(w.cut, w.run.ID, control.Stop, 0); err != nil {
 			return err
 		}
 		w.stopped = true
 	}
-	if state.Asks != 0 && state.Asks == w.says {
-		if err := w.request.Engine.Signal(w.cut, w.run.ID, control.Approve, w.says); err != nil {
+	if state.Asks != 0 && state.Asks == w.said && !w.stopped {
+		if err := w.request.Engine.Signal(w.cut, w.run.ID, w.says, w.said); err != nil {
 			return err
 		}
 	}
 	w.parts = min(state.Parts, len(w.plan.Entries))
 	w.show(state)
-	if round%2 == 0 || state.Result != nil || state.Asks != w.asked {
-		for part := range w.parts {
-			if err := w.askPart(part); err != nil {
-				return err
-			}
+	for _, part := range w.turns(state, round) {
+		if err := w.askPart(part); err != nil {
+			return err
 		}
 	}
+	w.allAt = state.Asks
 	w.question(state.Asks)
 	return nil
+}
+
+// turns returns the parts that are asked in a round. At the end, and before a question, it is all of
+// them; else some at a time, so that the load of the server does not grow with the fleet.
+func (w *follower) turns(state *engine.State, round int) []int {
+	n := w.parts
+	switch {
+	case state.Result != nil || state.Asks != w.allAt:
+	case round%2 == 1:
+		n = 0
+	default:
+		n = min(n, partsAtOnce)
+	}
+	list := make([]int, n)
+	for i := range list {
+		list[i] = (w.next + i) % w.parts
+	}
+	w.next += n
+	return list
 }
 
 // show makes an event of a new step of the run.
@@ -276,12 +302,25 @@ func (w *follower) end(result *engine.Result) (run *rollout.Run, over bool) {
 		}
 		w.pause(wait)
 	}
-	run = w.soFar(w.rest(result))
+	if result.Problem != nil {
+		w.caller.Say("warning: the rollout has failed: " + result.Problem.Message)
+	}
+	return w.whole(result, data), true
+}
+
+// whole returns the run from the results of its parts. While it goes on, result is nil, and hosts that
+// have not ended have no outcome.
+func (w *follower) whole(result *engine.Result, data []rollout.ResultData) *rollout.Run {
+	run := w.soFar(w.rest(result))
 	run.Fill(w.plan, data)
 	for i := range run.Results {
-		if !slices.Contains(rollout.Outcomes, run.Results[i].Outcome) {
+		o := run.Results[i].Outcome
+		if !slices.Contains(rollout.Outcomes, o) && (o != "" || result != nil) {
 			run.Results[i].Outcome = rollout.Unknown
 		}
+	}
+	if result == nil {
+		return run
 	}
 	for _, lost := range result.Lost {
 		for _, i := range lost.Hosts {
@@ -290,18 +329,19 @@ func (w *follower) end(result *engine.Result) (run *rollout.Run, over bool) {
 			}
 		}
 	}
-	run.Stopped, run.Interrupted, run.Ended = result.Stopped, result.Interrupted && !w.declined, result.Ended || result.Interrupted && w.declined
-	return run, true
+	nothing := w.parts == 0 && result.Problem != nil
+	run.Stopped, run.Ended = result.Stopped, result.Ended || nothing
+	run.Interrupted = result.Interrupted || nothing && result.Problem.Class == problem.Interrupted
+	return run
 }
 
 // rest returns the outcome of hosts that the parts have not ended: they were not started, unless the
 // rollout was ended from outside.
 func (w *follower) rest(result *engine.Result) (rollout.Outcome, *problem.Error) {
-	if result.Problem == nil {
-		return rollout.Skipped, nil
-	}
-	w.caller.Say("warning: the rollout has failed: " + result.Problem.Message)
-	if w.parts == 0 {
+	switch {
+	case result == nil:
+		return "", nil
+	case result.Problem == nil || w.parts == 0:
 		return rollout.Skipped, result.Problem
 	}
 	return rollout.Unknown, result.Problem

@@ -58,7 +58,8 @@ func (f *Fleet) selectHostsOf(run string) (string, error) {
 		began[e.Host] = began[e.Host] || e.Event == journal.Step && e.Step == "rotate"
 	}
 	f.Targets = slices.DeleteFunc(f.Targets, func(t rollout.Target) bool {
-		return !began[t.Host.Name] || !mayHaveChanged(past.Ends[t.Host.Name])
+		steps := began[t.Host.Name] || past.Engine != "" // which says no steps
+		return !steps || !mayHaveChanged(past.Ends[t.Host.Name])
 	})
 	if len(f.Targets) == 0 {
 		return "", usage("run "+past.Run+" changed none of the selected hosts", "see: aoifleet runs show "+past.Run)

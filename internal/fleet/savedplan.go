@@ -112,19 +112,25 @@ func savedUnavailable(u inventory.Unavailable) string {
 	return fmt.Sprintf("%s: %d", u.Label, u.Count)
 }
 
-// expired returns an error if a saved plan may no longer be carried out.
-func expired(saved *planfile.Plan) error {
+// expired returns an error if the saved plan may no longer be carried out.
+func (f *Fleet) expired() error { return expired(f.saved, f.EngineURL()) }
+
+func expired(saved *planfile.Plan, engine string) error {
 	if !saved.Expired(time.Now()) {
 		return nil
 	}
-	return usage("the plan has expired: it was to be carried out before "+saved.ExpiresAt.UTC().Format(time.DateTime+"Z"), "make a new plan: "+planAgain(saved))
+	return usage("the plan has expired: it was to be carried out before "+saved.ExpiresAt.UTC().Format(time.DateTime+"Z"), "make a new plan: "+planAgain(saved, engine))
 }
 
 // OpenSaved is like Open for the hosts of a saved plan, which Rotate then carries out. The
 // inventory, the certificates and the policy must be unchanged since the plan was made.
 func OpenSaved(ctx context.Context, c Caller, r Request, saved *planfile.Plan) (*Fleet, error) {
-	if r.Engine == nil { // one may be carrying it out, see Rotate
-		if err := expired(saved); err != nil {
+	engine := ""
+	if r.Engine != nil {
+		engine = r.Engine.URL.String()
+	}
+	if engine == "" { // one may be carrying it out, see Rotate
+		if err := expired(saved, ""); err != nil {
 			return nil, err
 		}
 	}
@@ -135,11 +141,11 @@ func OpenSaved(ctx context.Context, c Caller, r Request, saved *planfile.Plan) (
 	if err != nil {
 		return nil, err
 	}
-	hint := "check what has changed, then make a new plan: " + planAgain(saved)
+	hint := "check what has changed, then make a new plan: " + planAgain(saved, engine)
 	if inv.Digest != saved.Inventory.SHA256 {
 		return nil, usage("the inventory is not the one that the plan was made from ("+saved.Inventory.File+")", hint)
 	}
-	hosts, err := planned(saved, all)
+	hosts, err := planned(saved, all, planAgain(saved, engine))
 	if err != nil {
 		return nil, err
 	}
@@ -166,9 +172,14 @@ func OpenSaved(ctx context.Context, c Caller, r Request, saved *planfile.Plan) (
 	return f, nil
 }
 
-// planAgain returns the command that makes a new plan of the same kind.
-func planAgain(saved *planfile.Plan) string {
-	return strings.Join(strings.Fields("aoifleet plan "+saved.Command+" --out FILE"), " ")
+// planAgain returns the command that makes a new plan of the same kind, through the engine of that
+// URL if there is one.
+func planAgain(saved *planfile.Plan, engine string) string {
+	command := strings.Join(strings.Fields("aoifleet plan "+saved.Command+" --out FILE"), " ")
+	if engine != "" {
+		command += " --engine " + engine
+	}
+	return command
 }
 
 // SavedRequest returns r with what a saved plan names and r does not: the inventory and the
@@ -198,8 +209,8 @@ func (f *Fleet) checkPolicy(saved *planfile.Plan) error {
 	return rollout.CheckWaves(saved.Hosts, f.policy(o))
 }
 
-// planned returns the inventory's hosts that are in a plan, in the plan's order.
-func planned(saved *planfile.Plan, all []inventory.Host) ([]inventory.Host, error) {
+// planned returns the inventory's hosts that are in a plan, in the plan's order. again makes a new one.
+func planned(saved *planfile.Plan, all []inventory.Host, again string) ([]inventory.Host, error) {
 	byName := make(map[string]inventory.Host, len(all))
 	for _, h := range all {
 		byName[h.Name] = h
@@ -208,7 +219,7 @@ func planned(saved *planfile.Plan, all []inventory.Host) ([]inventory.Host, erro
 	for i, s := range saved.Hosts {
 		h, known := byName[s.Name]
 		if !known || h.Address != s.Address {
-			return nil, usage("the plan has a host that is not in the inventory: "+s.Name+" at "+s.Address, "make a new plan: "+planAgain(saved))
+			return nil, usage("the plan has a host that is not in the inventory: "+s.Name+" at "+s.Address, "make a new plan: "+again)
 		}
 		hosts[i] = h
 	}

@@ -132,13 +132,14 @@ func TestWarningsAfterRun(t *testing.T) {
 	}
 	unproven := rollout.Result{Entry: rollout.Entry{Outcome: rollout.Rotated}, Proof: "process_only"}
 	r := &rollout.Run{Results: []rollout.Result{unproven, unproven, unknown(now, false), unknown(time.Time{}, false), unknown(time.Time{}, true)}}
-	text := fmt.Sprint(RunWarnings(r))
+	text := fmt.Sprint(RunWarnings(r, Commands{}))
 	for _, want := range []string{"unproven 2 hosts:", "undecided unknown hosts will settle by 09:00:00Z", "undecided 1 host of the unknown ones without a dead-man switch"} {
 		if !strings.Contains(text, want) {
 			t.Errorf("no %q in %s", want, text)
 		}
 	}
-	if got := RunWarnings(&rollout.Run{Results: []rollout.Result{{Entry: rollout.Entry{Outcome: rollout.Rotated}, Proof: "log_clean"}}}); got != nil {
+	well := &rollout.Run{Results: []rollout.Result{{Entry: rollout.Entry{Outcome: rollout.Rotated}, Proof: "log_clean"}}}
+	if got := RunWarnings(well, Commands{}); got != nil {
 		t.Errorf("%v", got)
 	}
 	e := entry("edr-01", nil)

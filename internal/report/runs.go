@@ -141,13 +141,21 @@ func result(run *journal.Run) string {
 	text := strings.Join(parts, ", ")
 	switch {
 	case run.Unfinished() && text != "":
-		return "unfinished; " + text
+		return unfinishedState(run) + "; " + text
 	case run.Unfinished():
-		return "unfinished"
+		return unfinishedState(run)
 	case text == "":
 		return "-"
 	}
 	return text
+}
+
+// unfinishedState says where a run without an end stands: only the engine that has it may know.
+func unfinishedState(run *journal.Run) string {
+	if run.Engine != "" {
+		return "at the engine"
+	}
+	return "unfinished"
 }
 
 func exit(run *journal.Run) string {
@@ -174,9 +182,12 @@ func runHead(w io.Writer, run *journal.Run) {
 	line("run", run.Run)
 	line("command", shortText(run.Command))
 	line("started", fmt.Sprintf("%s by %s, aoifleet %s", run.Started.Format(time.RFC3339), shortText(run.Owner), shortText(run.Tool)))
-	if run.Unfinished() {
+	switch {
+	case run.Unfinished() && run.Engine != "":
+		line("finished", "no: its engine knows how it goes on")
+	case run.Unfinished():
 		line("finished", "no: still running, or interrupted")
-	} else {
+	default:
 		line("finished", fmt.Sprintf("%s, exit code %s", run.Finished.Format(time.RFC3339), exit(run)))
 	}
 	line("inventory", longText(run.Inventory))

@@ -204,6 +204,7 @@ type Commands struct {
 	Plan     []string // a new plan, after a saved one; Again has no --limit then
 	Status   []string
 	Rollback []string // of this run; nil if there is nothing to undo
+	Engine   bool     // the hosts were reached through an engine, which does not do all of these
 }
 
 // Summary prints the result of a run that took that long: hosts grouped by outcome and
@@ -214,7 +215,7 @@ func (v View) Summary(w io.Writer, r *rollout.Run, again Commands, took time.Dur
 		g.add(string(res.Outcome), weight(res.Outcome), res.Host.Name, because(res)...)
 	}
 	g.write(w, v)
-	for _, it := range RunWarnings(r) {
+	for _, it := range RunWarnings(r, again) {
 		v.note(w, it.Name, it.Message)
 	}
 	writeDiagnostics(w, r.Results)
@@ -236,8 +237,12 @@ func Undo(r *rollout.Run, again Commands) string {
 	return display.Command(again.Rollback)
 }
 
-// RunWarnings returns what is not known after a run.
-func RunWarnings(r *rollout.Run) (list []Warning) {
+// throughEngine says where commands run that an engine does not do.
+const throughEngine = "status, doctor, recover, rollback and install-helper go through no engine: " +
+	"run them on a machine that reaches the hosts, with --limit HOSTS"
+
+// RunWarnings returns what is not known after a run, and where the commands for its hosts run.
+func RunWarnings(r *rollout.Run, again Commands) (list []Warning) {
 	unproven, withoutSwitch := 0, 0
 	var settledBy time.Time
 	for _, res := range r.Results {
@@ -259,6 +264,10 @@ func RunWarnings(r *rollout.Run) (list []Warning) {
 	}
 	if withoutSwitch > 0 {
 		list = append(list, Warning{"undecided", inventory.HostCount(withoutSwitch) + " of the unknown ones without a dead-man switch: nothing undoes the change there; run recover"})
+	}
+	advised := func(res rollout.Result) bool { return res.Problem != nil && res.Problem.Hint != "" }
+	if again.Engine && (Undo(r, again) != "" || len(r.Next()) > 0 || slices.ContainsFunc(r.Results, advised)) {
+		list = append(list, Warning{"engine", throughEngine})
 	}
 	return list
 }

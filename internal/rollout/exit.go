@@ -12,6 +12,8 @@ func (r *Run) ExitCode(signal int) int {
 		return problem.ExitFailed
 	case signal != 0:
 		return signal
+	case r.Interrupted: // by another process of an operator, through an engine
+		return problem.ExitInterrupted
 	case r.Unaccepted: // no host was changed
 		return ReadOnlyCode(totals)
 	case totals[RolledBack] > 0:
