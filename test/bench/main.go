@@ -7,18 +7,17 @@
 package main
 
 import (
-	"bufio"
 	"flag"
 	"fmt"
-	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
-	"regexp"
 	"strconv"
 	"strings"
 	"syscall"
 	"time"
+
+	"github.com/aoifleet/aoifleet/test/bench/table"
 )
 
 func main() {
@@ -32,7 +31,7 @@ func main() {
 	flag.Parse()
 	err := error(nil)
 	if *serving != "" {
-		err = serve(tableFiles{*serving}, *hosts)
+		err = table.Fleet{Dir: *serving}.Serve(*hosts)
 	} else {
 		err = bench(*program, *sizes, *parallel, *tableSizes, *tableParallel)
 	}
@@ -49,62 +48,18 @@ func bench(program, sizes string, parallel int, tableSizes string, tableParallel
 		if err != nil {
 			return err
 		}
-		if err := inLab(program, n, func(dir string) error { return measure(program, dir, n, parallel) }); err != nil {
+		if err := table.InLab(program, n, func(dir string) error { return measure(program, dir, n, parallel) }); err != nil {
 			return err
 		}
 	}
-	if err := inLab(program, 1, func(dir string) error { return trips(program, dir) }); err != nil {
+	if err := table.InLab(program, 1, func(dir string) error { return trips(program, dir) }); err != nil {
 		return err
 	}
-	return inLab(program, 1, func(dir string) error { return tables(program, dir, tableSizes, tableParallel) })
-}
-
-// inLab runs task with a lab of n machines in another process.
-func inLab(program string, n int, task func(dir string) error) error {
-	parent, err := os.MkdirTemp("", "aoifleet-bench-")
-	if err != nil {
-		return err
-	}
-	defer os.RemoveAll(parent)
-	dir := filepath.Join(parent, "lab")
-	lab := exec.Command(program, "lab", "--dir", dir, "--machines", strconv.Itoa(n))
-	out, err := lab.StdoutPipe()
-	if err != nil {
-		return err
-	}
-	lab.Stderr = io.Discard
-	if err := lab.Start(); err != nil {
-		return err
-	}
-	defer func() {
-		_ = lab.Process.Signal(os.Interrupt)
-		_ = lab.Wait()
-	}()
-	if _, err := bufio.NewReader(out).ReadString('\n'); err != nil {
-		return fmt.Errorf("the lab did not start: %w", err)
-	}
-	return task(dir)
-}
-
-var (
-	window  = regexp.MustCompile(`window: \w+`)
-	rollout = regexp.MustCompile(`rollout: \{.*\}`)
-)
-
-// inventory writes the lab's inventory with window 0 and another parallel.
-func inventory(dir string, parallel int) (string, error) {
-	text, err := os.ReadFile(filepath.Join(dir, "inventory.yaml"))
-	if err != nil {
-		return "", err
-	}
-	text = window.ReplaceAll(text, []byte("window: 0s"))
-	text = rollout.ReplaceAll(text, fmt.Appendf(nil, "rollout: {parallel: %d}", parallel))
-	path := filepath.Join(dir, "bench.yaml")
-	return path, os.WriteFile(path, text, 0o600)
+	return table.InLab(program, 1, func(dir string) error { return tables(program, dir, tableSizes, tableParallel) })
 }
 
 func measure(program, dir string, n, parallel int) error {
-	path, err := inventory(dir, parallel)
+	path, err := table.Inventory(dir, parallel)
 	if err != nil {
 		return err
 	}

@@ -80,6 +80,10 @@ func exit(channel ssh.Channel) {
 func (a Answers) converse(channel ssh.Channel) {
 	var rest string
 	calls(channel, func(verb string) {
+		if a[verb] == nil {
+			_ = channel.Close() // rather than a client that waits: the recording lacks it
+			return
+		}
 		var now strings.Builder
 		rest = ""
 		for i, line := range a[verb] {
