@@ -1,6 +1,8 @@
 package main
 
 import (
+	"time"
+
 	"github.com/spf13/cobra"
 	"go.temporal.io/sdk/worker"
 
@@ -8,6 +10,11 @@ import (
 	"github.com/aoifleet/aoifleet/engine/internal/flow"
 	"github.com/aoifleet/aoifleet/engine/internal/protocol"
 )
+
+// longestTask is how long a workflow may compute in one go. It packs what it says of hundreds of
+// hosts, for which the second that the SDK allows is too short on a busy machine; the server gives
+// the task to another worker after ten.
+const longestTask = 8 * time.Second
 
 func controlCommand(p process) *cobra.Command {
 	cmd := &cobra.Command{
@@ -23,7 +30,7 @@ One is enough; a second one takes over if the first one ends. It needs the paylo
 	settings := p.connection(cmd)
 	cmd.RunE = func(*cobra.Command, []string) error {
 		return p.serve(cmd, settings, service{name: "the control worker", queue: protocol.ControlQueue(),
-			options: worker.Options{DisableRegistrationAliasing: true},
+			options: worker.Options{DisableRegistrationAliasing: true, DeadlockDetectionTimeout: longestTask},
 			register: func(w worker.Worker, c codec.Converters) {
 				(&flow.Workflows{Converter: c.ToSite}).Register(w)
 			}})
