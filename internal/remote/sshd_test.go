@@ -160,6 +160,8 @@ func (s *sshd) launch(t *testing.T, settings sshdSettings) {
 			"AuthorizedKeysFile " + s.authorized,
 			"PidFile none", "UsePAM no", "StrictModes no", "PasswordAuthentication no",
 			"MaxStartups 1000", "PermitRootLogin yes",
+			// bash reads ~/.bashrc when sshd starts it, and this user's may start many programs.
+			"SetEnv HOME=" + s.home,
 		}
 		if !strings.Contains(strings.Join(settings.extra, "\n"), "Subsystem") {
 			lines = append(lines, fmt.Sprintf("Subsystem sftp internal-sftp -u %s -d %s", settings.umask, s.home))
