@@ -19,6 +19,7 @@ func TestManPages(t *testing.T) {
 		t.Fatalf("%d %s%s", code, stdout, stderr)
 	}
 	var pages []string
+	var all []byte // in one file, because man starts ten programs for each
 	everyCommand(func(cmd *cobra.Command) {
 		page := filepath.Join(dir, strings.ReplaceAll(cmd.CommandPath(), " ", "-")+".1")
 		text, err := os.ReadFile(page)
@@ -27,7 +28,7 @@ func TestManPages(t *testing.T) {
 		} else if written && !strings.Contains(string(text), ".SH EXAMPLE") {
 			t.Errorf("%s has no example", page)
 		} else if written {
-			pages = append(pages, page)
+			pages, all = append(pages, page), append(all, text...)
 		}
 	})
 	if len(pages) < 30 {
@@ -42,11 +43,16 @@ func TestManPages(t *testing.T) {
 		}
 		t.Skip("man is not installed")
 	}
-	cmd := exec.Command("man", append([]string{"--warnings", "-E", "UTF-8", "-l"}, pages...)...)
+	joined := filepath.Join(dir, "all.1")
+	if err := os.WriteFile(joined, all, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.Command("man", "--warnings", "-E", "UTF-8", "-l", joined)
 	cmd.Env = append(os.Environ(), "MANPAGER=cat", "PAGER=cat", "MANROFFOPT=", "MANWIDTH=80", "LC_ALL=C.UTF-8")
 	var warnings strings.Builder
 	cmd.Stderr = &warnings
-	if out, err := cmd.Output(); err != nil || warnings.Len() > 0 || !strings.Contains(string(out), "aoifleet rotate -i fleet.yaml") {
+	// Each page has its own header.
+	if out, err := cmd.Output(); err != nil || warnings.Len() > 0 || !strings.Contains(string(out), "aoifleet rotate -i fleet.yaml") || strings.Count(string(out), "\nNAME\n") != len(pages) {
 		t.Errorf("%v %.2000s", err, warnings.String())
 	}
 }
