@@ -57,8 +57,9 @@ demo: build ## rotate an embedded fleet of 12 VMs, one of which fails (Linux)
 
 # make test runs these without the race detector, which makes them up to three times as expensive:
 # packages without goroutines, the host's script, and the whole program, whose parts are tested
-# with it. make matrix-full runs all with it. What is not in this list is tested with it.
-NO_RACE = internal/host cmd/aoifleet docs internal/certificate internal/configuration internal/inventory internal/planfile internal/report
+# with it. make matrix runs internal/azure, which is four times as expensive with it, and make
+# matrix-full runs all with it. What is not in this list is tested with it.
+NO_RACE = internal/host cmd/aoifleet docs internal/azure internal/certificate internal/configuration internal/inventory internal/planfile internal/report
 # make test leaves these to make matrix: the stories of the whole program that run with the race detector,
 # because of signals, secrets and many hosts at once,
 RACED_STORIES = ^TestSignal|^TestSecrets|^TestScript$$/^(carry-on|interrupted|live-view|lost|next-after-stop|renew-signals|second-signal|steering|waves)$$
@@ -114,6 +115,7 @@ matrix-computes:
 	go test -tags matrix -count=1 -timeout 20m -run TestDiskCalls ./internal/host
 	go test -count=1 -run TestSimulation ./internal/rollout -runs 25000
 	go test -count=1 -timeout 20m -run '$(LONG_TESTS)' ./internal/remote ./internal/certificate
+	go test $(RACE) -count=1 -timeout 20m ./internal/azure
 
 matrix-full: ## every case of the fault matrix, every fault of the host's script in every shell, every system call that changes the disk broken in each way (Linux, amd64; 25 minutes)
 	go test -tags matrix -count=1 -parallel 24 -timeout 30m ./test/matrix -every-case
