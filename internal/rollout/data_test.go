@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"math/rand/v2"
 	"reflect"
 	"slices"
 	"strings"
@@ -61,6 +62,7 @@ func filled[T any]() (v T) {
 func TestWhatCrossesTheBoundary(t *testing.T) {
 	seen := filled[host.Observation]()
 	seen.Configuration, seen.Contents = nil, nil
+	seen.Backups, seen.Leftover, seen.Machine, seen.HostKey, seen.ConfigDigest = nil, nil, "", "", "" // of a plan
 	settings := filled[HostData]()
 	settings.Agent.Configuration = "" // a path of the workstation
 	e := Entry{Target: Target{Host: settings.Host(), Certificate: certificate.Known(filled[certificate.Info](), "digest")}, Seen: &seen,
@@ -187,12 +189,38 @@ func TestDivide(t *testing.T) {
 	if _, err := plan.Divide(8); err == nil || !strings.Contains(err.Error(), "site=a") {
 		t.Error(err)
 	}
+}
+
+// The shares of parts are by their hosts, each has one at least, and together they are never more
+// than there are restarts at once.
+func TestShares(t *testing.T) {
 	for _, tt := range []struct {
-		parallel, parts int
-		want            []int
-	}{{1, 5, []int{1}}, {5, 2, []int{3, 2}}, {6, 3, []int{2, 2, 2}}, {3, 0, []int{}}} {
-		if got := Shares(tt.parallel, tt.parts); !slices.Equal(got, tt.want) {
+		parallel    int
+		hosts, want []int
+	}{
+		{1, []int{9, 9}, []int{1}}, {5, []int{7, 7}, []int{2, 3}}, {53, []int{10, 500}, []int{2, 51}},
+		{6, []int{500, 1, 1}, []int{3, 1, 2}}, {3, nil, []int{}},
+	} {
+		if got := Shares(tt.parallel, tt.hosts); !slices.Equal(got, tt.want) {
 			t.Errorf("%+v: %v", tt, got)
+		}
+	}
+	random := rand.New(rand.NewPCG(1, 2))
+	for range 10_000 {
+		parallel, hosts, all := 1+random.IntN(300), make([]int, 1+random.IntN(200)), 0
+		for i := range hosts {
+			hosts[i] = 1 + random.IntN(500)
+			all += hosts[i]
+		}
+		shares, sum := Shares(parallel, hosts), 0
+		for i, n := range shares {
+			sum += n
+			if more := parallel - len(shares); n < 1 || max(n-1, more*hosts[i]/all)-min(n-1, more*hosts[i]/all) > 1 {
+				t.Fatalf("%d among %v: %v", parallel, hosts, shares)
+			}
+		}
+		if sum > parallel || len(shares) != min(parallel, len(hosts)) {
+			t.Fatalf("%d among %v: %v", parallel, hosts, shares)
 		}
 	}
 }

@@ -108,15 +108,19 @@ func (e Entry) Skeleton() Entry {
 	return small
 }
 
-// Shares divides parallel among parts that change hosts at the same time: each works with one of
-// the shares, so that together they restart no more than parallel hosts at once. There are at most
-// as many shares as parts.
-func Shares(parallel, parts int) []int {
-	shares := make([]int, min(parallel, parts))
-	for i := range parallel {
-		if len(shares) > 0 {
-			shares[i%len(shares)]++
-		}
+// Shares divides parallel among parts that change hosts at the same time, by how many hosts each has
+// to change, and at least one for each: together they restart no more than parallel hosts at once. If
+// there are more parts than that, each share is one, and parts wait for one.
+func Shares(parallel int, hosts []int) []int {
+	shares, all, before := make([]int, min(parallel, len(hosts))), 0, 0
+	for _, n := range hosts {
+		all += n
+	}
+	more := parallel - len(shares) // besides the one of each
+	for i := range shares {
+		upTo := before + hosts[i]
+		shares[i] = 1 + more*upTo/all - more*before/all
+		before = upTo
 	}
 	return shares
 }

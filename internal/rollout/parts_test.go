@@ -3,6 +3,7 @@ package rollout
 import (
 	"context"
 	"encoding/json"
+	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -112,7 +113,7 @@ func (p *inParts) Do(ctx context.Context, verb Verb, hosts []int, ended func(i i
 		lists[p.of[i]] = append(lists[p.of[i]], p.local[i])
 	}
 	shares := make(chan int, len(p.parts))
-	for _, n := range Shares(p.plan.Policy.Parallel, len(p.parts)) {
+	for _, n := range Shares(p.plan.Policy.Parallel, slices.Repeat([]int{1}, len(p.parts))) {
 		shares <- n
 	}
 	var all sync.WaitGroup

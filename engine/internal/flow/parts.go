@@ -50,37 +50,34 @@ func (r *run) tellAll(ctx workflow.Context, signal string) {
 func (r *run) Do(ctx context.Context, verb rollout.Verb, hosts []int, ended func(i int, s rollout.State) bool) {
 	r.ended = ended
 	lists := make([][]int, len(r.parts))
-	busy := 0
 	for _, i := range hosts {
 		p := r.of[i]
-		if lists[p.part] == nil {
-			busy++
-		}
 		lists[p.part] = append(lists[p.part], p.host)
 	}
 	if verb == rollout.StageVerb || verb == rollout.RecoverVerb || verb == rollout.ChangeVerb {
 		scheduler{}.Await(ctx, func() bool { return !r.state.Paused || r.stopping.set })
 	}
-	shares := rollout.Shares(r.Policy.Parallel, busy)
-	r.turns = len(shares)
+	var busy, sizes []int
 	for n, list := range lists {
-		if len(list) == 0 {
-			continue
+		if len(list) > 0 {
+			busy, sizes = append(busy, n), append(sizes, len(list))
 		}
-		scheduler{}.Go(ctx, func(ctx context.Context) {
-			share := r.Policy.Parallel
-			switch {
-			case verb == rollout.SoakVerb:
-				share = shares[len(shares)-1] // the smallest; and it asks for its turn
-			case verb.InTurn():
-				scheduler{}.Await(ctx, func() bool { return len(shares) > 0 })
-				share, shares = shares[0], shares[1:]
-				defer func() { shares = append(shares, share) }()
-			}
-			r.command(ctx, n, protocol.Command{Verb: verb, Hosts: list, Parallel: share})
-		}, func() { busy-- })
 	}
-	scheduler{}.Await(ctx, func() bool { return busy == 0 })
+	shares := rollout.Shares(r.Policy.Parallel, sizes)
+	r.turns = len(shares) // in a soak a part asks for its turn
+	free, running := len(shares), len(busy)
+	for k, n := range busy {
+		share := shares[min(k, len(shares)-1)] // all are one if there are fewer
+		scheduler{}.Go(ctx, func(ctx context.Context) {
+			if verb.InTurn() {
+				scheduler{}.Await(ctx, func() bool { return free > 0 })
+				free--
+				defer func() { free++ }()
+			}
+			r.command(ctx, n, protocol.Command{Verb: verb, Hosts: lists[n], Parallel: share})
+		}, func() { running-- })
+	}
+	scheduler{}.Await(ctx, func() bool { return running == 0 })
 }
 
 // command has a part do a command.

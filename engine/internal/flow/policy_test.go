@@ -101,6 +101,31 @@ func TestSoaksAtOnce(t *testing.T) {
 	}
 }
 
+// A part with more hosts restarts more of them at once.
+func TestSharesByHosts(t *testing.T) {
+	p := policy()
+	p.Parallel, p.Batches = 10, counts(18)
+	f := flowtest.New(times(flowtest.Well, 18)...)
+	r := newRun(t, f, p, 9)
+	r.parts = [][]int{{0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15}, {16, 17}}
+	var mu sync.Mutex
+	seen, all := 0, make(chan struct{})
+	f.During = func(activity, _ string) {
+		if activity != protocol.Rotate {
+			return
+		}
+		mu.Lock()
+		if seen++; seen == 10 { // eight of the first part and two of the second one
+			close(all)
+		}
+		mu.Unlock()
+		<-all
+	}
+	if run := r.do(); run.Totals()[rollout.Rotated] != 18 || f.Most[""] > 10 {
+		t.Error(run.Totals(), f.Most)
+	}
+}
+
 func TestUndoAll(t *testing.T) {
 	p := policy()
 	p.Parallel, p.Canary, p.UndoAll, p.MaxFailures, p.Batches = 1, 1, true, inventory.Count(1), counts(3)
