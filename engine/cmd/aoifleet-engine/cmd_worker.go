@@ -17,9 +17,6 @@ import (
 	"github.com/aoifleet/aoifleet/internal/rollout"
 )
 
-// mostParallel bounds what a worker does at the same time: each has a connection to a host.
-const mostParallel = 1000
-
 func workerCommand(p process) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "worker --site NAME -i FILE",
@@ -28,7 +25,8 @@ func workerCommand(p process) *cobra.Command {
 
 How a host is reached, its certificate and its settings are in the worker's own inventory, which must be
 the one of the plan as far as a change depends on it. The file is read again when it changes. A second
-worker of the same site shares the work.
+worker of the same site shares the work. How many hosts are changed at the same time, rollout.parallel
+says.
 
 At the first signal nothing new is begun, and what was begun is finished.`,
 		Example: `  aoifleet-engine worker --site london -i fleet.yaml --address temporal.example.net:7233 --tls-cert-path london.pem --tls-key-path london.key --payload-keys keys`,
@@ -37,15 +35,12 @@ At the first signal nothing new is begun, and what was begun is finished.`,
 	settings := p.connection(cmd)
 	name := cmd.Flags().String("site", "", "`NAME` of the site: the label site of its hosts, or their group")
 	inventory := cmd.Flags().StringP("inventory", "i", p.getenv("AOIFLEET_INVENTORY"), "inventory `FILE` [AOIFLEET_INVENTORY]")
-	parallel := cmd.Flags().Int("parallel", 64, "do `N` things at the same time")
 	cmd.RunE = func(*cobra.Command, []string) error {
 		switch {
 		case *name == "":
 			return usage("--site is missing")
 		case *inventory == "":
 			return usage("--inventory is missing")
-		case *parallel < 1 || *parallel > mostParallel:
-			return usage("--parallel must be from 1 to %d", mostParallel)
 		}
 		// Secrets and connections outlive the first signal.
 		local, end := context.WithCancel(context.WithoutCancel(cmd.Context()))
@@ -58,10 +53,10 @@ At the first signal nothing new is begun, and what was begun is finished.`,
 		a := &site.Activities{Site: *name, Log: slog.New(slog.NewTextHandler(p.stderr, nil)), Open: func(run string) (site.Hosts, func(), error) {
 			return hosts.Run(run)
 		}}
+		options := site.Options()
+		options.BackgroundActivityContext, options.WorkerStopTimeout = local, hosts.Longest()
 		return p.serve(cmd, settings, service{name: "the worker at " + display.Quote(*name, 100), queue: protocol.SiteQueue(*name),
-			options: worker.Options{MaxConcurrentActivityExecutionSize: *parallel, DisableWorkflowWorker: true, BackgroundActivityContext: local,
-				MaxHeartbeatThrottleInterval: protocol.Beat, WorkerStopTimeout: hosts.Longest()},
-			register: func(w worker.Worker, _ codec.Converters) { a.Register(w) }})
+			options: options, register: func(w worker.Worker, _ codec.Converters) { a.Register(w) }})
 	}
 	return cmd
 }

@@ -28,7 +28,6 @@ func TestWorkerThatDoesNotStart(t *testing.T) {
 	}{
 		{"worker", 2, "error: --site is missing"},
 		{"worker --site london", 2, "error: --inventory is missing"},
-		{"worker --site london -i " + good + " --parallel 0", 2, "error: --parallel must be from 1 to 1000"},
 		{"worker --site london -i " + dir + "/none.yaml", 2, "no such file"},
 		{"worker --site london -i " + bad, 2, `unknown key "colour"`},
 		{"worker --site londno -i " + good, 2, `hint: did you mean "london"?`},

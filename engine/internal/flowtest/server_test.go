@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -23,6 +24,7 @@ import (
 	"github.com/aoifleet/aoifleet/engine/internal/flow"
 	"github.com/aoifleet/aoifleet/engine/internal/flowtest"
 	"github.com/aoifleet/aoifleet/engine/internal/protocol"
+	"github.com/aoifleet/aoifleet/engine/internal/site"
 	"github.com/aoifleet/aoifleet/internal/inventory"
 	"github.com/aoifleet/aoifleet/internal/rollout"
 )
@@ -64,7 +66,9 @@ func (quiet) Error(string, ...any) {}
 // sites starts workers for the sites of a fleet.
 func (s *server) sites(f *flowtest.Fleet) {
 	for i := range 3 {
-		site := worker.New(s.client, protocol.SiteQueue(fmt.Sprintf("site%d", i)), worker.Options{Identity: "site", DisableWorkflowWorker: true})
+		options := site.Options()
+		options.Identity = "site"
+		site := worker.New(s.client, protocol.SiteQueue(fmt.Sprintf("site%d", i)), options)
 		f.Register(site)
 		if err := site.Start(); err != nil {
 			s.t.Fatal(err)
@@ -213,6 +217,29 @@ func (s *server) write(name string, h *history.History) {
 	}
 	if err != nil {
 		s.t.Fatal(err)
+	}
+}
+
+// A worker takes all that the rollout's parallel allows at the same time: what waited for a slot of it
+// would count as what no worker took.
+func TestNoSlotIsWaitedFor(t *testing.T) {
+	const hosts = 201 // 67 at each site
+	s := newServer(t)
+	f := flowtest.New(slices.Repeat([]flowtest.Fate{flowtest.Well}, hosts)...)
+	s.sites(f)
+	begun, all := atomic.Int32{}, make(chan struct{})
+	f.During = func(activity, _ string) {
+		if activity == protocol.Rotate {
+			if begun.Add(1) == hosts {
+				close(all)
+			}
+			<-all
+		}
+	}
+	policy := rollout.Policy{Rollout: inventory.Rollout{Parallel: hosts, MaxFailures: inventory.Count(1)}}
+	policy.Batches = []inventory.Amount{inventory.Count(hosts)}
+	if run, _ := s.rollout(f, policy, protocol.MaxPart); run.Totals()[rollout.Rotated] != hosts {
+		t.Error(run.Totals())
 	}
 }
 

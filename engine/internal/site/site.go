@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"go.temporal.io/sdk/activity"
+	"go.temporal.io/sdk/worker"
 
 	"github.com/aoifleet/aoifleet/engine/internal/protocol"
 	"github.com/aoifleet/aoifleet/internal/certificate"
@@ -43,6 +44,23 @@ type Activities struct {
 
 	units sync.Map // host, address and unit of the inventory → the unit's own name, as the host has said
 }
+
+// Options returns those of a site's worker. What bounds its work is the rollout's parallel, as in a run
+// of one process: a request that waited here for another one to end, or to be fetched over a slow line,
+// would count as one that no worker takes, see protocol.Start.
+func Options() worker.Options {
+	return worker.Options{MaxConcurrentActivityExecutionSize: mostAtOnce, MaxConcurrentActivityTaskPollers: pollers,
+		DisableWorkflowWorker: true, MaxHeartbeatThrottleInterval: protocol.Beat}
+}
+
+const (
+	// mostAtOnce is more than a rollout asks of a site at the same time: changes of as many hosts as its
+	// parallel, staging on 64 hosts of each part, a soak for 100 hosts.
+	mostAtOnce = 10_000
+	// pollers fetch one request each in the time of a round trip to the server: at 200 ms some thousand
+	// within protocol.Start.
+	pollers = 16
+)
 
 // Register registers the activities with a worker.
 func (a *Activities) Register(on interface {
