@@ -213,7 +213,7 @@ func (c *Client) Close() {
 	}
 }
 
-// Survey has hosts observed, at most MaxPart. There is a look for each.
+// Survey has hosts observed, at most MaxSurvey. There is a look for each.
 func (c *Client) Survey(ctx context.Context, run Run, hosts []rollout.HostData) ([]Look, error) {
 	a, err := c.call(ctx, Request{Do: DoSurvey, Run: run, Hosts: hosts})
 	if err == nil && len(a.Looks) != len(hosts) {

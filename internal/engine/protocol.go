@@ -16,8 +16,9 @@ const Protocol = 1
 
 // The most of something in one line.
 const (
-	MaxPart = 500      // hosts of a part that has several failure domains, and of a survey
-	MaxLine = 64 << 20 // bytes of an answer, or of a request
+	MaxPart   = 500      // hosts of a part that has several failure domains
+	MaxSurvey = 50       // hosts of a survey
+	MaxLine   = 64 << 20 // bytes of an answer, or of a request
 )
 
 // Hello is the first line of the program, once it has reached the server.

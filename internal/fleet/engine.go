@@ -16,8 +16,8 @@ import (
 	"github.com/aoifleet/aoifleet/internal/rollout"
 )
 
-// surveysAtOnce is how many parts of a fleet an engine surveys at the same time.
-const surveysAtOnce = 16
+// surveysAtOnce is how many surveys of an engine run at the same time.
+const surveysAtOnce = 64
 
 // engineRun names this run to an engine.
 func (f *Fleet) engineRun() engine.Run {
@@ -42,7 +42,7 @@ func (f *Fleet) surveyElsewhere(ctx context.Context, targets []rollout.Target) [
 	f.event(rollout.Event{Step: "observe", Hosts: hosts})
 	var g errgroup.Group
 	g.SetLimit(surveysAtOnce)
-	for at := range slices.Chunk(slices.Collect(seq(len(targets))), engine.MaxPart) {
+	for at := range slices.Chunk(slices.Collect(seq(len(targets))), engine.MaxSurvey) {
 		g.Go(func() error {
 			f.surveyPart(ctx, hosts, at, looks)
 			return nil

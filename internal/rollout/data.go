@@ -113,13 +113,15 @@ func (e Entry) Data(index int) EntryData {
 	return d
 }
 
-// seenData returns an observation without the bytes of files.
+// seenData returns an observation without the bytes of files, and without what only the making of a
+// plan needs: the digests of its backups would be most of the message.
 func seenData(seen *host.Observation) *host.Observation {
 	if seen == nil {
 		return nil
 	}
 	small := *seen
 	small.Configuration, small.Contents = nil, nil
+	small.Backups, small.Leftover, small.Machine, small.HostKey, small.ConfigDigest = nil, nil, "", "", ""
 	return &small
 }
 

@@ -17,7 +17,7 @@ import (
 
 // MaxPart is how many hosts of a failure domain one part may have. A domain is never divided: its
 // limit would not hold.
-const MaxPart = 4000
+const MaxPart = 1000
 
 // Divide divides hosts of a plan into parts of at most most hosts, in their order but with each
 // failure domain together. Only a part of one domain may have more, up to MaxPart; a larger domain

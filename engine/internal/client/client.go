@@ -7,6 +7,7 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"math"
 	"sync"
 	"time"
 
@@ -17,6 +18,7 @@ import (
 	"go.temporal.io/sdk/client"
 	"go.temporal.io/sdk/converter"
 	"go.temporal.io/sdk/temporal"
+	"google.golang.org/protobuf/proto"
 
 	"github.com/aoifleet/aoifleet/engine/internal/protocol"
 	"github.com/aoifleet/aoifleet/internal/display"
@@ -29,7 +31,7 @@ import (
 const (
 	answerTime = 20 * time.Second // of a query or a signal
 	sendTime   = 2 * time.Minute  // of a part, over a slow line
-	surveyTime = 30 * time.Minute // of at most MaxPart hosts
+	surveyTime = 30 * time.Minute
 	again      = 200 * time.Millisecond
 )
 
@@ -123,7 +125,21 @@ func (c *Client) part(ctx context.Context, r engine.Request) error {
 	if r.Part == nil {
 		return problem.New(problem.Usage, "", "no part to send")
 	}
-	return c.signal(ctx, r.Run.ID, protocol.PartSignal, protocol.PartData{Of: r.Run.ID, Number: r.Part.Number, Entries: r.Part.Entries})
+	data := protocol.PartData{Of: r.Run.ID, Number: r.Part.Number, Entries: r.Part.Entries}.Fit(c.encoded)
+	if c.encoded(data) > protocol.MaxPartBytes {
+		return problem.New(problem.Usage, "have fewer labels and patterns, or more domains: rollout.max_unavailable_per",
+			"the settings of %d hosts of one part are larger than a message", len(data.Entries))
+	}
+	return c.signal(ctx, r.Run.ID, protocol.PartSignal, data)
+}
+
+// encoded returns the length of the payload of a part.
+func (c *Client) encoded(p protocol.PartData) int {
+	payload, err := c.converter.ToPayload(p)
+	if err != nil {
+		return math.MaxInt // larger than the converter takes
+	}
+	return proto.Size(payload)
 }
 
 // steer sends the verb of an operator to a rollout.

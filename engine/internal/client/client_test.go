@@ -35,6 +35,7 @@ import (
 type site struct {
 	rotated atomic.Int32
 	gate    chan struct{} // a rotation waits for it
+	said    []string      // the evidence of a rotation
 }
 
 func (s *site) register(on worker.Worker) {
@@ -53,7 +54,7 @@ func (s *site) register(on worker.Worker) {
 		protocol.Rotate: func(context.Context, protocol.OneHost) (*host.Report, error) {
 			<-s.gate
 			s.rotated.Add(1)
-			return &host.Report{Ending: host.Rotated, Proof: rollout.LogClean}, nil
+			return &host.Report{Ending: host.Rotated, Proof: rollout.LogClean, Evidence: s.said}, nil
 		},
 		protocol.SoakMany: func(context.Context, protocol.SoakHosts) (protocol.Soaked, error) {
 			return protocol.Soaked{Over: true}, nil
@@ -136,25 +137,33 @@ func connect(t *testing.T, server *devserver.Server, names ...string) (codec.Con
 	return keys, c
 }
 
-// A rollout is begun, found by another process, steered, and read at its end.
-func TestRollout(t *testing.T) {
+// running starts a server, a control worker, and a worker of the site.
+func running(t *testing.T, s *site) (codec.Converters, client.Client) {
+	t.Helper()
 	server, err := devserver.Start(t.TempDir())
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer func() { _ = server.Stop() }()
+	t.Cleanup(func() { _ = server.Stop() })
 	keys, c := connect(t, server, "control", "site-north")
 	_, atSite := connect(t, server, "site-north")
-	s := &site{gate: make(chan struct{})}
-	control, north := worker.New(c, protocol.ControlQueue(), worker.Options{}), worker.New(atSite, protocol.SiteQueue("north"), worker.Options{})
+	patient := worker.Options{DeadlockDetectionTimeout: time.Minute} // the machine may be busy
+	control, north := worker.New(c, protocol.ControlQueue(), patient), worker.New(atSite, protocol.SiteQueue("north"), worker.Options{})
 	(&flow.Workflows{Converter: keys.ToSite}).Register(control)
 	s.register(north)
 	for _, w := range []worker.Worker{control, north} {
 		if err := w.Start(); err != nil {
 			t.Fatal(err)
 		}
-		defer w.Stop()
+		t.Cleanup(w.Stop)
 	}
+	return keys, c
+}
+
+// A rollout is begun, found by another process, steered, and read at its end.
+func TestRollout(t *testing.T) {
+	s := &site{gate: make(chan struct{})}
+	keys, c := running(t, s)
 	do, other := talking(t, c, keys.Data), talking(t, c, keys.Data)
 	well := func(a engine.Answer) engine.Answer {
 		t.Helper()

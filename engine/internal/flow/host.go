@@ -67,6 +67,7 @@ func (f *far) Observe(ctx context.Context, options host.ObserveOptions) (*host.O
 	if err := f.ask(ctx, protocol.Observe, thrice, brief+f.host.Health.Timeout, protocol.OneHost{Options: options}, &look); err != nil {
 		return nil, err
 	}
+	look = look.Bounded()
 	if look.Problem == nil && look.Seen == nil {
 		return nil, problem.New(problem.Unexpected, "", "the worker at site %s has not said what it has seen", f.host.Site())
 	}
@@ -103,6 +104,9 @@ func (f *far) Discard(ctx context.Context) error {
 func (f *far) Rotate(ctx context.Context, change host.Change, _ func(step string)) *host.Report {
 	h := f.host.Health
 	limit := change.Seen.Unit.EndTime(h) + h.Timeout + brief
+	seen := change.Seen // the worker looks for itself, and compares only this
+	change.Seen = &host.Observation{Unit: host.Unit{ID: seen.Unit.ID}, Configured: seen.Configured,
+		File: host.File{Path: seen.File.Path, Real: seen.File.Real, Folder: seen.File.Folder, Digest: seen.File.Digest}}
 	return f.report(ctx, protocol.Rotate, limit, protocol.OneHost{Change: &change})
 }
 
@@ -117,7 +121,7 @@ func (f *far) report(ctx context.Context, activity string, limit time.Duration, 
 	err := f.ask(ctx, activity, once, limit, in, report)
 	switch {
 	case err == nil && report.Ending != "":
-		return report
+		return protocol.ShortReport(report)
 	case err == nil:
 		err = problem.New(problem.Unexpected, "", "the worker at site %s has not said how it ended", f.host.Site())
 	case notBegun(err):

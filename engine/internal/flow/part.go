@@ -144,11 +144,8 @@ func (p *part) answerQueries(ctx workflow.Context) error {
 		if q.From < 0 || q.From > len(results) {
 			return reply, problem.New(problem.Usage, "", "this part has %d hosts", len(results))
 		}
-		page := []rollout.ResultData{}
-		for i := q.From; i < min(q.From+protocol.ResultsPage, len(results)); i++ {
-			page = append(page, results[i].Data(p.Entries[i].Index))
-		}
-		return protocol.ReplyTo(q.Asked, page), nil
+		data := func(i int) rollout.ResultData { return results[i].Data(p.Entries[i].Index) }
+		return protocol.ReplyTo(q.Asked, protocol.Page(q.From, len(results), data)), nil
 	})
 }
 
@@ -156,11 +153,22 @@ func (p *part) states(wanted func(s rollout.State, i int) bool) []protocol.HostS
 	list := []protocol.HostState{}
 	for i := range p.Entries {
 		if s := p.State(i); wanted(s, i) {
-			list = append(list, protocol.HostState{Host: i, State: s})
+			list = append(list, p.said(i))
 		}
 	}
 	return list
 }
+
+// said is the state of a host as others are told it, in messages with those of all hosts.
+func (p *part) said(i int) protocol.HostState {
+	s := p.State(i)
+	s.Problem = protocol.Short(s.Problem)
+	s.Proof = s.Proof[:min(len(s.Proof), maxProof)]
+	return protocol.HostState{Host: i, State: s}
+}
+
+// maxProof is longer than the name of any proof.
+const maxProof = 50
 
 // next does the next command, and reports whether there may be another one.
 func (p *part) next(ctx workflow.Context) bool {
@@ -180,7 +188,7 @@ func (p *part) next(ctx workflow.Context) bool {
 	p.endTurn()
 	changed := p.states(func(s rollout.State, i int) bool { return s != p.told[i] })
 	for _, s := range changed {
-		p.told[s.Host] = s.State
+		p.told[s.Host] = p.State(s.Host)
 	}
 	p.messages = append(p.messages, message{protocol.DoneSignal, protocol.Done{From: p.from(), Command: c.Number, States: changed}})
 	await(ctx, func() bool { return len(p.messages) == 0 || p.orphaned })
@@ -218,7 +226,7 @@ func (p *part) event(e rollout.Event) {
 	p.told[i] = p.State(i)
 	from := p.from()
 	p.open[from.Number] = true
-	p.messages = append(p.messages, message{protocol.EndedSignal, protocol.Ended{From: from, HostState: protocol.HostState{Host: i, State: p.told[i]}}})
+	p.messages = append(p.messages, message{protocol.EndedSignal, protocol.Ended{From: from, HostState: p.said(i)}})
 }
 
 // gate waits before the turn of a host while nothing new may start.

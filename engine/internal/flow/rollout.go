@@ -187,7 +187,7 @@ func (r *run) pause(ctx workflow.Context, paused bool) {
 	r.state.Paused = paused
 }
 
-// begin starts the parts.
+// begin starts the parts, one after another: all at once would be one request to the server.
 func (r *run) begin(ctx workflow.Context) *problem.Error {
 	for n, data := range r.data {
 		child := workflow.WithChildOptions(ctx, workflow.ChildWorkflowOptions{
@@ -196,14 +196,13 @@ func (r *run) begin(ctx workflow.Context) *problem.Error {
 			WorkflowIDReusePolicy: enums.WORKFLOW_ID_REUSE_POLICY_REJECT_DUPLICATE,
 		})
 		input := protocol.PartInput{Version: r.Version, Run: r.Run, Policy: r.Policy, PartData: *data}
-		r.parts = append(r.parts, newChild(ctx, workflow.ExecuteChildWorkflow(child, protocol.Part, input)))
-	}
-	r.data = nil // the parts have it
-	for n, p := range r.parts {
+		p := newChild(ctx, workflow.ExecuteChildWorkflow(child, protocol.Part, input))
+		r.parts = append(r.parts, p)
 		if err := p.future.GetChildWorkflowExecution().Get(ctx, nil); err != nil {
 			return problem.New(problem.Internal, "", "part %d could not be started: %s", n, err)
 		}
 	}
+	r.data = nil // the parts have it
 	if r.begun = true; r.state.Paused {
 		r.tellAll(ctx, protocol.PauseSignal)
 	}

@@ -34,9 +34,7 @@ func (s *sites) watch(ctx context.Context, in protocol.SoakHosts, hosts []rollou
 	for n, g := range groups {
 		in.Hosts = nil
 		for k, i := range g.hosts {
-			d := hosts[i].Data(k)
-			d.Notes, d.Evidence, d.Steps = nil, nil, nil // a request is at most 2 MiB, and a soak needs none
-			in.Hosts = append(in.Hosts, d)
+			in.Hosts = append(in.Hosts, watched(hosts[i], k))
 		}
 		ended := workflow.ExecuteActivity(s.at(wf, g.site, workflow.ActivityOptions{
 			ScheduleToCloseTimeout: limit,
@@ -68,6 +66,15 @@ func (s *sites) watch(ctx context.Context, in protocol.SoakHosts, hosts []rollou
 		}
 	}
 	return found, over
+}
+
+// watched returns what a soak needs of a result.
+func watched(r rollout.Result, index int) rollout.ResultData {
+	whole := r.Data(index)
+	d := rollout.ResultData{Known: r.Known || r.Seen.Denied != ""}
+	d.Index, d.Host, d.Certificate, d.Action, d.Outcome = index, whole.Host, whole.Certificate, r.Action, r.Outcome
+	d.Seen = &host.Observation{Unit: host.Unit{Active: r.Seen.Unit.Active}, File: host.File{Path: r.Seen.File.Path}}
+	return d
 }
 
 // unwatched returns the answer for hosts that no worker has watched until the end: none of them

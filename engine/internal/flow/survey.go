@@ -10,9 +10,12 @@ import (
 )
 
 // Survey is the workflow that observes hosts, and changes nothing. It returns a look for each host.
-func (w *Workflows) Survey(ctx workflow.Context, in protocol.SurveyInput) (protocol.Reply[[]protocol.LookData], error) {
+func (w *Workflows) Survey(ctx workflow.Context, in protocol.SurveyInput) (reply protocol.Reply[[]protocol.LookData], err error) {
 	if p := otherVersion(in.Version); p != nil {
-		return protocol.Reply[[]protocol.LookData]{}, p
+		return reply, p
+	}
+	if len(in.Hosts) > protocol.MaxSurvey {
+		return reply, problem.New(problem.Usage, "", "a survey of %d hosts: at most %d", len(in.Hosts), protocol.MaxSurvey)
 	}
 	sites, looks := w.sites(), make([]protocol.LookData, len(in.Hosts))
 	groups := bySite(len(in.Hosts), func(i int) *inventory.Host { return in.Hosts[i].Host() })
@@ -42,7 +45,7 @@ func (s *sites) survey(ctx workflow.Context, g group, in protocol.SurveyInput, l
 		if err != nil {
 			looks[i].Problem = host.AsProblem(err)
 		} else {
-			looks[i] = found[k]
+			looks[i] = found[k].Bounded()
 		}
 		if looks[i].Problem == nil && looks[i].Seen == nil {
 			looks[i].Problem = problem.New(problem.Unexpected, "", "the worker at site %s has not said what it has seen", g.site)

@@ -105,16 +105,17 @@ func (s *server) rollout(f *flowtest.Fleet, policy rollout.Policy, most int) (ru
 	}
 	run = &rollout.Run{Results: make([]rollout.Result, len(f.VMs)), Stopped: result.Stopped}
 	for n, hosts := range divided {
-		for from := 0; from < len(hosts); from += protocol.ResultsPage {
+		for from := 0; from < len(hosts); {
 			var page protocol.Reply[[]rollout.ResultData]
 			q := protocol.Question{From: from}
 			value, err := s.client.QueryWorkflow(s.t.Context(), protocol.PartID(flowtest.RunID, n), "", protocol.ResultsQuery, q)
 			if err == nil {
 				err = value.Get(&page)
 			}
-			if err != nil {
-				s.t.Fatal(err)
+			if err != nil || len(page.Answer) == 0 {
+				s.t.Fatal(err, len(page.Answer))
 			}
+			from += len(page.Answer)
 			run.Fill(plan, page.Answer)
 		}
 	}

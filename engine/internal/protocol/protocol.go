@@ -61,7 +61,7 @@ const (
 const (
 	StateQuery   = "state"   // of a rollout → RolloutState
 	StatesQuery  = "states"  // of a part → []HostState of the hosts that have ended
-	ResultsQuery = "results" // of a part, with From → at most ResultsPage []rollout.ResultData
+	ResultsQuery = "results" // of a part, with From → []rollout.ResultData, as many as fit; none: that was all
 )
 
 // Question is the argument of a query.
@@ -90,12 +90,19 @@ func (r Reply[T]) Of(asked string) (answer T, err error) {
 	return r.Answer, nil
 }
 
-// The most of something in one message. A payload is at most 2 MiB (BlobSizeLimitError of the
-// server); a result takes some kilobytes before it is compressed.
+// The most of something in one message. A server accepts payloads of 2 MiB (its BlobSizeLimitError),
+// and 4 MiB in one request of a worker: all that a workflow begins at once. See bound.go.
 const (
-	MaxPart     = 500 // hosts; more only if they are one failure domain, see rollout.MaxPart
-	MaxMany     = 100 // hosts of one ObserveMany or SoakMany
-	ResultsPage = 100
+	MaxPart   = 500 // hosts; more only if they are one failure domain, see rollout.MaxPart
+	MaxMany   = 100 // hosts of one SoakMany
+	MaxSurvey = 50  // hosts of one Survey, and so of one ObserveMany
+
+	MaxPartBytes = 1792 << 10 // of the payload of a PartData: PartInput adds the policy
+	MaxPage      = 1 << 20    // bytes of JSON of results, unless it is one
+	MaxLook      = 32 << 10   // bytes of JSON of what was seen on a host
+	MaxReport    = 32 << 10   // bytes of JSON of what a host has said of a change
+	MaxPath      = 1 << 10    // bytes of each path of a certificate
+	MaxText      = 1000       // bytes of a problem
 )
 
 // Run names a run to the hosts, and who began it.
@@ -225,7 +232,7 @@ type RolloutState struct {
 	Finished time.Time               `json:"finished,omitzero"`
 }
 
-// SurveyInput starts a survey of at most MaxPart hosts.
+// SurveyInput starts a survey of at most MaxSurvey hosts.
 type SurveyInput struct {
 	Version int                `json:"version"`
 	Run     Run                `json:"run"`

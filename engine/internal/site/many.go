@@ -21,8 +21,8 @@ const longestSoak = 31 * 24 * time.Hour
 // ObserveMany observes hosts, and changes nothing. There is one look for each.
 func (a *Activities) ObserveMany(ctx context.Context, q protocol.ManyHosts) (looks []protocol.LookData, err error) {
 	defer beat(ctx)()
-	if len(q.Hosts) > protocol.MaxMany {
-		return nil, never(tooMany(len(q.Hosts)))
+	if len(q.Hosts) > protocol.MaxSurvey {
+		return nil, never(tooMany(len(q.Hosts), protocol.MaxSurvey))
 	}
 	defer a.log(protocol.ObserveMany, q.Run, hosts(len(q.Hosts)), func() string { return count(len(looks), func(i int) bool { return looks[i].Problem == nil }) })()
 	looks = make([]protocol.LookData, len(q.Hosts))
@@ -47,9 +47,9 @@ func (a *Activities) ObserveMany(ctx context.Context, q protocol.ManyHosts) (loo
 	r := runner(of, run)
 	defer r.Close()
 	for n, look := range r.Survey(ctx, targets, 0) {
-		looks[places[n]] = protocol.LookData{Seen: look.Seen, Problem: a.problem(ctx, look.Err)}
+		looks[places[n]] = bounded(protocol.LookData{Seen: look.Seen, Problem: a.problem(ctx, look.Err)}, q.Run.ID)
 	}
-	return fitting(looks, q.Run.ID), ctx.Err()
+	return looks, ctx.Err()
 }
 
 // SoakMany watches hosts until the end of a soak, or until one is not well. If ctx ends, or the
@@ -57,7 +57,7 @@ func (a *Activities) ObserveMany(ctx context.Context, q protocol.ManyHosts) (loo
 func (a *Activities) SoakMany(ctx context.Context, q protocol.SoakHosts) (soaked protocol.Soaked, err error) {
 	defer beat(ctx)()
 	if len(q.Hosts) > protocol.MaxMany {
-		return soaked, never(tooMany(len(q.Hosts)))
+		return soaked, never(tooMany(len(q.Hosts), protocol.MaxMany))
 	}
 	if left := q.Left; max(left, q.Policy.Soak) > longestSoak {
 		return soaked, never(problem.New(problem.Configuration, "", "a soak of %s is too long", max(left, q.Policy.Soak)))
@@ -98,7 +98,10 @@ func (a *Activities) SoakMany(ctx context.Context, q protocol.SoakHosts) (soaked
 	policy := rollout.Policy{Rollout: inventory.Rollout{Soak: max(q.Policy.Soak, time.Second), Parallel: 1}}
 	soaked.Found, soaked.Over = r.Soak(context.WithoutCancel(ctx), stopping, policy, list, time.Now().Add(left(activity.GetInfo(ctx), q.Left)))
 	for n := range soaked.Found {
-		soaked.Found[n].Host = places[soaked.Found[n].Host]
+		f := &soaked.Found[n]
+		f.Host = places[f.Host]
+		f.Unhealthy, f.Unreachable = protocol.Short(f.Unhealthy), protocol.Short(f.Unreachable)
+		f.Replaced = protocol.Short(f.Replaced)
 	}
 	if stopping.Err() != nil && !soaked.Over && len(soaked.Found) == 0 {
 		return soaked, fmt.Errorf("the worker at %s stops watching: %w", a.Site, stopping.Err())
@@ -136,8 +139,8 @@ func never(p *problem.Error) error {
 	return temporal.NewNonRetryableApplicationError(p.Message, string(p.Class), nil)
 }
 
-func tooMany(n int) *problem.Error {
-	return problem.New(problem.Configuration, "", "%d hosts in one request are too many: at most %d", n, protocol.MaxMany)
+func tooMany(n, most int) *problem.Error {
+	return problem.New(problem.Configuration, "", "%d hosts in one request are too many: at most %d", n, most)
 }
 
 func hosts(n int) string { return inventory.HostCount(n) }

@@ -251,7 +251,7 @@ func (a *Activities) Recover(ctx context.Context, q protocol.OneHost) (report *h
 func settled(report *host.Report, refused, failed *problem.Error) *host.Report {
 	switch {
 	case report != nil:
-		return short(report)
+		return protocol.ShortReport(report)
 	case refused != nil:
 		return &host.Report{Ending: host.Refused, Problem: refused}
 	}
