@@ -251,7 +251,7 @@ func TestDiagnoseRefuses(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			inEachShell(t, func(t *testing.T, m *machine) {
+			inOneShell(t, func(t *testing.T, m *machine) {
 				m.hook("diags", c.tool)
 				r := m.collect(m.diagnosis("size=2000000", c.values), handOver, nil)
 				if child, err := strconv.Atoi(strings.TrimSpace(m.read("/tool/child"))); err == nil {
