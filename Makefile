@@ -27,10 +27,10 @@ WORKFLOWCHECK = go.temporal.io/sdk/contrib/tools/workflowcheck@v0.6.0
 
 ENGINE_BUILD = $(ENGINE) go build -ldflags '-s -w -X main.version=$(VERSION)' -o ../aoifleet-engine -tags $(shell cat packaging/tags)
 
-engine: ## build ./aoifleet-engine, for rollouts on a Temporal server, without its first look
+engine: ## build ./aoifleet-engine, for rollouts on a Temporal server, without dev
 	$(ENGINE_BUILD),nodev ./cmd/aoifleet-engine
 
-engine-dev: ## build ./aoifleet-engine with dev, the first look: the Temporal server in it takes minutes to compile
+engine-dev: ## build ./aoifleet-engine with dev, a first look: the Temporal server in it takes minutes to compile
 	$(ENGINE_BUILD) ./cmd/aoifleet-engine
 
 engine-demo: build engine-dev ## rotate VMs at two sites on a Temporal server, one of which fails (Linux)

@@ -13,7 +13,7 @@ import (
 
 func runsCommand(call *invocation) *cobra.Command {
 	var engine string
-	cmd := &cobra.Command{Use: "runs", Short: "List, show and steer the runs of this workstation", Args: cobra.NoArgs,
+	cmd := &cobra.Command{Use: "runs", Short: "List, show and steer the runs of this workstation or of an engine", Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() }}
 	number := 20
 	list := &cobra.Command{Use: "list", Short: "List the newest runs", Args: cobra.NoArgs,
@@ -22,12 +22,12 @@ func runsCommand(call *invocation) *cobra.Command {
 	call.outputFlag(list)
 	var steps bool
 	show := &cobra.Command{Use: "show ID", Short: "Show what a run did on each host", Args: cobra.ExactArgs(1),
-		Long: "Show what a run did on each host. ID is the ID of a run, the beginning or end of one if that is unique, or last for the newest run.",
+		Long: join("Show what a run did on each host.", idArgument),
 		RunE: func(_ *cobra.Command, args []string) error { return runRunsShow(call, engine, args[0], steps) }}
 	show.Flags().BoolVar(&steps, "steps", false, "also show every step with its time")
 	call.outputFlag(show)
 	reports := &cobra.Command{Use: "report ID", Short: "Write the reports of a run", Args: cobra.ExactArgs(1),
-		Long: "Write the reports of a run, from its journal or its engine, into the files of --report. ID is the ID of a run, the beginning or end of one if that is unique, or last for the newest run.",
+		Long: join("Write the reports of a run, from its journal or its engine, into the files of --report.", idArgument),
 		RunE: func(_ *cobra.Command, args []string) error { return runRunsReport(call, engine, args[0]) }}
 	call.reportFlag(reports)
 	steer := steerCommands(call, &engine)

@@ -12,8 +12,12 @@ import (
 	"github.com/aoifleet/aoifleet/internal/report"
 )
 
-// runArgument says what RUN is.
-const runArgument = "RUN is the ID of a run, the beginning or end of one if that is unique, or last for the newest run."
+// What the arguments ID and RUN are.
+const (
+	idArgument  = "ID is" + aRun
+	runArgument = "RUN is" + aRun
+	aRun        = " the ID of a run, the beginning or end of one if that is unique, or last for the newest run."
+)
 
 // steerCommands returns the commands that steer a run from another process.
 func steerCommands(call *invocation, engine *string) []*cobra.Command {
@@ -64,7 +68,8 @@ func steerRun(call *invocation, flag, id, verb, done string) error {
 func watchCommand(call *invocation, engine *string) *cobra.Command {
 	const short = "Follow a run to its end, and exit with its exit code"
 	cmd := &cobra.Command{Use: "watch RUN", Short: short, Args: cobra.ExactArgs(1),
-		Long: join(short+".", "What its journal has is printed as it is written: a line for each entry, or with -o json an object. Ctrl-C ends the watch, not the run.", runArgument),
+		Long: join(short+".", "Each step is printed as it is recorded: a line, or with -o json an object.",
+			"Ctrl-C ends the watch, not the run.", runArgument),
 		RunE: func(_ *cobra.Command, args []string) error { return watchRun(call, *engine, args[0]) }}
 	call.outputFlag(cmd)
 	return cmd

@@ -22,7 +22,7 @@ func controlCommand(p process) *cobra.Command {
 		Short: "Run the workflows of rollouts",
 		Long: `Run the workflows of rollouts.
 
-It decides what happens next in a rollout, and reaches no host: that is done by the workers of the sites.
+It decides what happens next in a rollout, and reaches no host: the workers of the sites do.
 One is enough; a second one takes over if the first one ends. It needs the payload keys of all sites.`,
 		Example: `  aoifleet-engine control --address temporal.example.net:7233 --tls-cert-path control.pem --tls-key-path control.key --payload-keys keys`,
 		Args:    cobra.NoArgs,

@@ -25,10 +25,11 @@ func workerCommand(p process) *cobra.Command {
 
 How a host is reached, its certificate and its settings are in the worker's own inventory, which must be
 the one of the plan as far as a change depends on it. The file is read again when it changes. A second
-worker of the same site shares the work. How many hosts are changed at the same time, rollout.parallel
-says.
+worker of the same site shares the work. The plan's rollout.parallel says how many hosts are changed at
+the same time.
 
-At the first signal nothing new is begun, and what was begun is finished.`,
+At the first signal nothing new is begun, and what was begun is finished. A second one ends the program
+at once, and the hosts undo by themselves.`,
 		Example: `  aoifleet-engine worker --site london -i fleet.yaml --address temporal.example.net:7233 --tls-cert-path london.pem --tls-key-path london.key --payload-keys keys`,
 		Args:    cobra.NoArgs,
 	}
