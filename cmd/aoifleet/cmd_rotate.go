@@ -174,7 +174,8 @@ func againSaved(f *fleet.Fleet, flags rotateFlags) report.Commands {
 	return report.Commands{
 		Again: slices.Concat([]string{"aoifleet", flags.command, "-i", f.Inventory.Path}, flags.certificateArgs(), flags.parallelArgs(), []string{"--plan", flags.plan, "--plan-id", f.PlanID}, engineArgs(flags.engine), flags.given(), carryOn.args()),
 		Plan: slices.Concat(flags.planCommand(), []string{"-i", f.Inventory.Path}, flags.certificateArgs(),
-			flags.configureFlags.args(), flags.parallelArgs(), []string{"--out", other}, engineArgs(flags.engine), remaining.args()),
+			flags.configureFlags.args(), flags.parallelArgs(), []string{"--out", other}, engineArgs(flags.engine),
+			remaining.args()),
 	}
 }
 

@@ -52,7 +52,9 @@ func TestManPages(t *testing.T) {
 	var warnings strings.Builder
 	cmd.Stderr = &warnings
 	// Each page has its own header.
-	if out, err := cmd.Output(); err != nil || warnings.Len() > 0 || !strings.Contains(string(out), "aoifleet rotate -i fleet.yaml") || strings.Count(string(out), "\nNAME\n") != len(pages) {
+	out, err := cmd.Output()
+	if text := string(out); err != nil || warnings.Len() > 0 ||
+		!strings.Contains(text, "aoifleet rotate -i fleet.yaml") || strings.Count(text, "\nNAME\n") != len(pages) {
 		t.Errorf("%v %.2000s", err, warnings.String())
 	}
 }

@@ -38,7 +38,8 @@ func TestEachVerbHasAStory(t *testing.T) {
 		}
 	}
 	everyCommand(func(cmd *cobra.Command) {
-		if completion := strings.HasPrefix(cmd.CommandPath(), "aoifleet completion "); completion || !cmd.Runnable() || cmd.Hidden {
+		completion := strings.HasPrefix(cmd.CommandPath(), "aoifleet completion ")
+		if completion || !cmd.Runnable() || cmd.Hidden {
 			return
 		}
 		if !regexp.MustCompile(`(?m)^(exec|exits|begin|!).* ` + cmd.CommandPath() + `( |$)`).MatchString(told.String()) {

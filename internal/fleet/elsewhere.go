@@ -126,7 +126,8 @@ func engineResults(ctx context.Context, e *engine.Client, state *engine.State) (
 	slices.SortFunc(all, func(a, b rollout.ResultData) int { return a.Index - b.Index })
 	for i, d := range all {
 		if d.Index != i || len(all) != state.Hosts {
-			return nil, problem.New(problem.Unexpected, "", "the engine has not the results of every host of run %s", state.Run.ID)
+			return nil, problem.New(problem.Unexpected, "",
+				"the engine does not have the results of every host of run %s", state.Run.ID)
 		}
 	}
 	return all, nil

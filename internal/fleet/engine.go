@@ -159,7 +159,8 @@ func (f *Fleet) sendMissing(ctx, cut context.Context, missing []int, o Options) 
 func (f *Fleet) sendParts(cut context.Context, parts []engine.Part) error {
 	for _, p := range parts {
 		if err := f.request.Engine.SendPart(cut, f.engineRun(), p); err != nil {
-			f.caller.Say("warning: run " + f.run.ID + " waits for the rest of the plan: carry out the plan again, which sends it")
+			f.caller.Say("warning: run " + f.run.ID +
+				" waits for the rest of the plan: carry out the plan again, which sends it")
 			return interruptedBy(err)
 		}
 	}
@@ -225,7 +226,8 @@ func (f *Fleet) carryOutElsewhere(ctx, cut context.Context, plan *rollout.Plan, 
 func engineParts(plan *rollout.Plan) (members [][]int, parts []engine.Part, err error) {
 	members, err = plan.Divide(engine.MaxPart)
 	if err != nil {
-		return nil, nil, problem.New(problem.Usage, "set rollout.max_unavailable_per so that there are more domains", "%s", err)
+		return nil, nil, problem.New(problem.Usage,
+			"set rollout.max_unavailable_per so that there are more domains", "%s", err)
 	}
 	parts = make([]engine.Part, len(members))
 	for n, hosts := range members {

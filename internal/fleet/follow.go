@@ -53,7 +53,8 @@ func (w *follower) follow(ctx, cut context.Context, s Steps) (run *rollout.Run, 
 	w.ctx, w.cut, w.steps = ctx, cut, s
 	if ctx.Err() == nil {
 		defer context.AfterFunc(ctx, func() {
-			w.caller.Say("interrupted: finishing or undoing the hosts in progress; interrupt again to leave, and the run goes on stopping")
+			w.caller.Say("interrupted: finishing or undoing the hosts in progress; " +
+				"interrupt again to leave, and the run goes on stopping")
 		})()
 	}
 	result := w.watch()

@@ -119,7 +119,8 @@ func expired(saved *planfile.Plan, engine string) error {
 	if !saved.Expired(time.Now()) {
 		return nil
 	}
-	return usage("the plan has expired: it was to be carried out before "+saved.ExpiresAt.UTC().Format(time.DateTime+"Z"), "make a new plan: "+planAgain(saved, engine))
+	return usage("the plan has expired: it was to be carried out before "+saved.ExpiresAt.UTC().Format(time.DateTime+"Z"),
+		"make a new plan: "+planAgain(saved, engine))
 }
 
 // OpenSaved is like Open for the hosts of a saved plan, which Rotate then carries out. The
@@ -219,7 +220,8 @@ func planned(saved *planfile.Plan, all []inventory.Host, again string) ([]invent
 	for i, s := range saved.Hosts {
 		h, known := byName[s.Name]
 		if !known || h.Address != s.Address {
-			return nil, usage("the plan has a host that is not in the inventory: "+s.Name+" at "+s.Address, "make a new plan: "+again)
+			return nil, usage("the plan has a host that is not in the inventory: "+s.Name+" at "+s.Address,
+				"make a new plan: "+again)
 		}
 		hosts[i] = h
 	}

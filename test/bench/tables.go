@@ -84,7 +84,8 @@ func tableInventory(f table.Fleet, labDir string, n, parallel int, port string, 
 		"rollout: {parallel: %d, canary: 0, batch: 100%%, connect_rate: 10000}\nhosts:\n%s", port, filepath.Join(labDir, "id_ed25519"),
 		filepath.Join(f.Dir, "known_hosts"), filepath.Join(labDir, "certs", "new.p12.b64"), parallel, hosts.String())
 	path := filepath.Join(f.Dir, "inventory.yaml")
-	if err := os.WriteFile(filepath.Join(f.Dir, "known_hosts"), []byte(table.KnownHosts(0, n, port, key)), 0o600); err != nil {
+	known := []byte(table.KnownHosts(0, n, port, key))
+	if err := os.WriteFile(filepath.Join(f.Dir, "known_hosts"), known, 0o600); err != nil {
 		return "", err
 	}
 	return path, os.WriteFile(path, []byte(text), 0o600)

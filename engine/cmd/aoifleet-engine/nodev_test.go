@@ -7,7 +7,8 @@ import (
 )
 
 // ofDev are packages that only dev needs.
-var ofDev = regexp.MustCompile(`(?m)^(go\.temporal\.io/server|github\.com/aoifleet/aoifleet/(internal/lab|engine/internal/dev)).*$`)
+var ofDev = regexp.MustCompile(`(?m)^(go\.temporal\.io/server|` +
+	`github\.com/aoifleet/aoifleet/(internal/lab|engine/internal/dev)).*$`)
 
 // The program without dev contains nothing of a Temporal server or of simulated VMs.
 func TestWithoutDev(t *testing.T) {

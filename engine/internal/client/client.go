@@ -191,7 +191,7 @@ func (c *Client) stateOf(ctx context.Context, execution string) (*engine.State, 
 			return c.stateOf(ctx, execution)
 		default:
 			s.Result = &engine.Result{Problem: problem.New(problem.Internal,
-				"aoifleet status, on a machine that reaches the hosts, says how they are", "the rollout was ended from outside: %s", status)}
+				protocol.LookYourself, "the rollout was ended from outside: %s", status)}
 			s.Finished = d.WorkflowExecutionInfo.CloseTime.AsTime()
 		}
 	}

@@ -148,7 +148,8 @@ func running(t *testing.T, s *site) (codec.Converters, client.Client) {
 	keys, c := connect(t, server, "control", "site-north")
 	_, atSite := connect(t, server, "site-north")
 	patient := worker.Options{DeadlockDetectionTimeout: time.Minute} // the machine may be busy
-	control, north := worker.New(c, protocol.ControlQueue(), patient), worker.New(atSite, protocol.SiteQueue("north"), worker.Options{})
+	control := worker.New(c, protocol.ControlQueue(), patient)
+	north := worker.New(atSite, protocol.SiteQueue("north"), worker.Options{})
 	(&flow.Workflows{Converter: keys.ToSite}).Register(control)
 	s.register(north)
 	for _, w := range []worker.Worker{control, north} {

@@ -97,7 +97,7 @@ func (r *run) lose(ctx workflow.Context, part int, c protocol.Command) {
 	r.stop(ctx)
 	r.endTurn(ctx, part)
 	lost := protocol.LostPart{Part: part, Problem: problem.New(problem.Internal,
-		"aoifleet status, on a machine that reaches the hosts, says how they are", "part %d of the rollout was ended from outside", part)}
+		protocol.LookYourself, "part %d of the rollout was ended from outside", part)}
 	for _, k := range c.Hosts {
 		i := r.hosts[part][k]
 		restarts := c.Verb.InTurn() || c.Verb == rollout.SoakVerb

@@ -185,7 +185,8 @@ func TestLostPart(t *testing.T) {
 			workflow.GetSignalChannel(ctx, protocol.CommandSignal).Receive(ctx, &c)
 			if c.Verb == rollout.ChangeVerb {
 				type page = protocol.Reply[[]rollout.ResultData]
-				return workflow.SetQueryHandler(ctx, protocol.ResultsQuery, func(protocol.Question) (p page, err error) { return p, nil })
+				none := func(protocol.Question) (p page, err error) { return p, nil }
+				return workflow.SetQueryHandler(ctx, protocol.ResultsQuery, none)
 			}
 			parent := workflow.GetInfo(ctx).ParentWorkflowExecution
 			_ = workflow.SignalExternalWorkflow(ctx, parent.ID, "", protocol.DoneSignal, protocol.Done{From: protocol.From{Run: in.Run.ID, Part: 1, Number: c.Number}, Command: c.Number}).Get(ctx, nil)

@@ -10,7 +10,8 @@ import (
 )
 
 // Survey is the workflow that observes hosts, and changes nothing. It returns a look for each host.
-func (w *Workflows) Survey(ctx workflow.Context, in protocol.SurveyInput) (reply protocol.Reply[[]protocol.LookData], err error) {
+func (w *Workflows) Survey(ctx workflow.Context, in protocol.SurveyInput) (
+	reply protocol.Reply[[]protocol.LookData], err error) {
 	if p := otherVersion(in.Version); p != nil {
 		return reply, p
 	}

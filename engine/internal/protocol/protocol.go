@@ -204,6 +204,9 @@ type RolloutResult struct {
 	Lost        []LostPart     `json:"lost,omitempty"`
 }
 
+// LookYourself is the hint where the engine does not know how hosts are.
+const LookYourself = "aoifleet status, on a machine that reaches the hosts, says how they are"
+
 // LostPart is a part that was ended from outside, and the hosts, by their indexes in the plan, that
 // are unknown for that reason. The results that it still has do not say so.
 type LostPart struct {
@@ -220,7 +223,7 @@ type RolloutState struct {
 	Hosts    int                     `json:"hosts"`
 	Parts    int                     `json:"parts"`             // those that have been started
 	Missing  []int                   `json:"missing,omitempty"` // parts that have not arrived
-	Step     string                  `json:"step"`              // as in rollout.Event without a host: stage, wave, soak, …
+	Step     string                  `json:"step"`              // as in a rollout.Event without a host: stage, wave, …
 	Wave     int                     `json:"wave"`
 	Waves    int                     `json:"waves"`
 	Lasts    time.Duration           `json:"lasts"` // of a soak

@@ -34,7 +34,8 @@ func TestMain(m *testing.M) {
 	if err == nil {
 		program = filepath.Join(dir, "aoifleet-engine")
 		var out []byte
-		if out, err = exec.Command("go", "build", "-tags=nodev", "-o", program, "../../cmd/aoifleet-engine").CombinedOutput(); err != nil {
+		build := exec.Command("go", "build", "-tags=nodev", "-o", program, "../../cmd/aoifleet-engine")
+		if out, err = build.CombinedOutput(); err != nil {
 			err = fmt.Errorf("%w: %s", err, out)
 		}
 	}

@@ -65,7 +65,8 @@ var hostLine = regexp.MustCompile(`address: ([0-9.]+), port: ([0-9]+)`)
 // Behind puts a forwarder in front of the only VM of a lab: serve gets a listener and
 // the VM's address, and returns when the listener is closed. done closes it. The
 // inventory has the listener's address.
-func Behind(dir string, serve func(listener net.Listener, address string) error) (inventoryFile string, done func(error) error, err error) {
+func Behind(dir string, serve func(listener net.Listener, address string) error) (
+	inventoryFile string, done func(error) error, err error) {
 	path, err := Inventory(dir, 1)
 	if err != nil {
 		return "", nil, err
