@@ -13,7 +13,8 @@ import (
 
 func runsCommand(call *invocation) *cobra.Command {
 	var engine string
-	cmd := &cobra.Command{Use: "runs", Short: "List, show and steer the runs of this workstation or of an engine", Args: cobra.NoArgs,
+	const short = "List, show and steer the runs of this workstation or of an engine"
+	cmd := &cobra.Command{Use: "runs", Short: short, Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() }}
 	number := 20
 	list := &cobra.Command{Use: "list", Short: "List the newest runs", Args: cobra.NoArgs,

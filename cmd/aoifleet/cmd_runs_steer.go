@@ -23,7 +23,9 @@ const (
 func steerCommands(call *invocation, engine *string) []*cobra.Command {
 	var list []*cobra.Command
 	for _, c := range []struct{ verb, short, long, done string }{
-		{control.Pause, "Start no further host of a run", "Hosts in progress are finished, and no other starts until runs resume. A soak goes on.", "is paused: hosts in progress are finished, and no other starts"},
+		{control.Pause, "Start no further host of a run",
+			"Hosts in progress are finished, and no other starts until it is resumed. A soak goes on.",
+			"is paused: hosts in progress are finished, and no other starts"},
 		{control.Resume, "Continue a paused run", "", "continues"},
 		{control.Stop, "End a run after its hosts in progress", "It does what one Ctrl-C there does: hosts in progress are finished or undone, and no other starts.", "stops: hosts in progress are finished or undone"},
 		{control.Approve, "Answer yes where a run waits after a wave", "The run was begun with --pause-after.", "goes on with the next wave"},
