@@ -359,10 +359,10 @@ func (p *proxy) set(cut bool) {
 	}
 }
 
-// secrets returns what must be in no history: the certificate's file and its key, and the keys that
-// log in, each also in parts, because a database divides what it stores.
+// secrets returns what must be in no history: the certificate's file and its key, and the keys and the
+// password that log in, each file also in parts, because a database divides what it stores.
 func (e *engine) secrets() map[string][]byte {
-	list := map[string][]byte{}
+	list := map[string][]byte{"the password": []byte(password)}
 	for _, who := range append([]string{"workstation"}, devlab.Sites...) {
 		for _, name := range []string{"certs/new.p12.b64", "id_ed25519", "payload-keys"} {
 			data, err := os.ReadFile(filepath.Join(e.lab.Dir, who, name))

@@ -6,12 +6,16 @@ package faults
 import (
 	"bytes"
 	"encoding/base64"
+	"encoding/pem"
+	"errors"
 	"os"
 	"path/filepath"
 	"strings"
 	"syscall"
 	"testing"
 	"time"
+
+	"golang.org/x/crypto/ssh"
 
 	"github.com/aoifleet/aoifleet/engine/internal/devlab"
 	"github.com/aoifleet/aoifleet/internal/rollout"
@@ -47,6 +51,7 @@ func count(outcomes map[string]rollout.Outcome, o rollout.Outcome) (n int) {
 // secret, nor the name of a host.
 func TestNothingSecretIsStored(t *testing.T) {
 	e := start(t)
+	e.lock()
 	e.workers()
 	e.makePlan()
 	outcomes := e.end(e.begin())
@@ -73,6 +78,36 @@ func TestNothingSecretIsStored(t *testing.T) {
 		t.Errorf("%d bytes were searched, %v", size, err)
 	}
 	e.hasNothing("the logs of the workers", []byte(e.log()), false)
+}
+
+// password is the passphrase of the login keys, and what sudo asks for.
+const password = "correct horse battery"
+
+// lock has the workers of the sites use a password, which the sudo of each VM sends back.
+func (e *engine) lock() {
+	e.t.Helper()
+	for _, site := range devlab.Sites {
+		in := func(name string) string { return filepath.Join(e.lab.Dir, site, name) }
+		text, err := os.ReadFile(in("id_ed25519"))
+		key, errKey := ssh.ParseRawPrivateKey(text)
+		block, errLock := ssh.MarshalPrivateKeyWithPassphrase(key, "", []byte(password))
+		inventory, errRead := os.ReadFile(in("inventory.yaml"))
+		if err := errors.Join(err, errKey, errLock, errRead); err != nil {
+			e.t.Fatal(err)
+		}
+		const locked = "identity_file: locked\n  passphrase_from: {file: password}\n  sudo: {password_from: {file: password}}"
+		inventory = bytes.Replace(inventory, []byte("identity_file: id_ed25519"), []byte(locked), 1)
+		for name, text := range map[string][]byte{"locked": pem.EncodeToMemory(block), "password": []byte(password),
+			"inventory.yaml": inventory} {
+			err = errors.Join(err, os.WriteFile(in(name), text, 0o600))
+		}
+		for i := range devlab.VMs {
+			err = errors.Join(err, e.machine(devlab.VM(site, i)).SetFault("sudo-tells"))
+		}
+		if err != nil {
+			e.t.Fatal(err)
+		}
+	}
 }
 
 // hasNothing looks for secrets in data, as they are and in other forms; names are those of hosts.
