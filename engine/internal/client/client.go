@@ -147,9 +147,9 @@ func (c *Client) steer(ctx context.Context, r engine.Request) error {
 	var arg any
 	switch r.Signal {
 	case protocol.ApproveSignal, protocol.DeclineSignal:
-		arg = protocol.Steer{Run: r.Run.ID, ID: rand.Text(), Wave: r.N}
+		arg = protocol.Steer{Named: protocol.Named{Signal: r.Signal}, Run: r.Run.ID, ID: rand.Text(), Wave: r.N}
 	case protocol.ResumeSignal:
-		arg = protocol.Steer{Run: r.Run.ID, ID: rand.Text()}
+		arg = protocol.Steer{Named: protocol.Named{Signal: r.Signal}, Run: r.Run.ID, ID: rand.Text()}
 	case protocol.StopSignal, protocol.PauseSignal:
 	default:
 		return problem.New(problem.Usage, "", "there is no signal %s", display.Quote(r.Signal, 100))

@@ -35,7 +35,7 @@ func TestForgedToAPart(t *testing.T) {
 		r := newRun(t, f, p, 4)
 		f.During = func(activity, _ string) {
 			if activity == protocol.Rotate {
-				_ = r.env.SignalWorkflowByID(protocol.PartID(flowtest.RunID, 0), forged.signal, forged.data)
+				_ = r.env.SignalWorkflowByID(protocol.PartID(flowtest.RunID, 0), forged.signal, named(forged.signal, forged.data))
 			}
 		}
 		if run := r.do(); len(f.Rotated()) != 2 || !run.Stopped || run.Totals()[rollout.RolledBack] != 2 {
@@ -74,5 +74,39 @@ func TestForgedToARollout(t *testing.T) {
 	})
 	if run := r.do(); run.Totals()[rollout.Rotated] != 3 {
 		t.Errorf("%v %+v", run.Totals(), r.result)
+	}
+}
+
+// The data of one signal is not that of another one: who has no key, and is heard first, does not make
+// a yes of the operator's no.
+func TestSentAsAnotherSignal(t *testing.T) {
+	p := inWaves()
+	p.PauseAfter = rollout.AfterWave
+	r := newRun(t, flowtest.New(times(flowtest.Well, 3)...), p, 1)
+	r.after(2*time.Hour, func() {
+		no := named(protocol.DeclineSignal, steer("1", 1))
+		r.env.SignalWorkflow(protocol.ApproveSignal, no)
+		r.env.SignalWorkflow(protocol.DeclineSignal, no)
+	})
+	run := r.do()
+	if run.Totals()[rollout.Rotated] != 1 || !run.Ended {
+		t.Errorf("%v %+v", run.Totals(), r.result)
+	}
+}
+
+// All other signals with data of the operator, the rollout or a part have their names in it too.
+func TestNamed(t *testing.T) {
+	for name, data := range map[string]any{
+		protocol.GoOnSignal:    protocol.Told{},
+		protocol.ApproveSignal: protocol.Steer{},
+		protocol.CommandSignal: protocol.Command{},
+		protocol.EndedSignal:   protocol.Ended{},
+		protocol.DoneSignal:    protocol.Done{},
+		protocol.TurnSignal:    protocol.Turn{},
+	} {
+		is, bound := data.(interface{ Is(string) bool })
+		if !bound || is.Is(name) {
+			t.Errorf("%s: %v", name, bound)
+		}
 	}
 }

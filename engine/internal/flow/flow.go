@@ -68,7 +68,9 @@ func listen[T any](ctx workflow.Context, name string, heard func(ctx workflow.Co
 		for {
 			var v T
 			signals.Receive(ctx, &v)
-			heard(ctx, v)
+			if data, is := any(v).(interface{ Is(signal string) bool }); !is || data.Is(name) {
+				heard(ctx, v)
+			}
 		}
 	})
 }

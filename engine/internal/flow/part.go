@@ -121,10 +121,10 @@ func (p *part) pause(paused bool, number int) {
 	}
 }
 
-// from returns the number of the next message to the parent.
-func (p *part) from() protocol.From {
+// from returns the beginning of the next message to the parent.
+func (p *part) from(signal string) protocol.From {
 	p.sent++
-	return protocol.From{Run: p.Run.ID, Part: p.Number, Number: p.sent}
+	return protocol.From{Named: protocol.Named{Signal: signal}, Run: p.Run.ID, Part: p.Number, Number: p.sent}
 }
 
 // orphan ends the part, which has lost its parent: what is in flight is finished or undone.
@@ -190,7 +190,7 @@ func (p *part) next(ctx workflow.Context) bool {
 	for _, s := range changed {
 		p.told[s.Host] = p.State(s.Host)
 	}
-	p.messages = append(p.messages, message{protocol.DoneSignal, protocol.Done{From: p.from(), Command: c.Number, States: changed}})
+	p.messages = append(p.messages, message{protocol.DoneSignal, protocol.Done{From: p.from(protocol.DoneSignal), Command: c.Number, States: changed}})
 	await(ctx, func() bool { return len(p.messages) == 0 || p.orphaned })
 	return true
 }
@@ -224,7 +224,7 @@ func (p *part) event(e rollout.Event) {
 	}
 	i := p.places[e.Host]
 	p.told[i] = p.State(i)
-	from := p.from()
+	from := p.from(protocol.EndedSignal)
 	p.open[from.Number] = true
 	p.messages = append(p.messages, message{protocol.EndedSignal, protocol.Ended{From: from, HostState: p.said(i)}})
 }
@@ -238,7 +238,7 @@ func (p *part) gate(ctx context.Context, verb rollout.Verb) {
 	}
 	// A sick host is undone in any case, but no more of them at once than agents may be restarted.
 	if !p.turn {
-		from := p.from()
+		from := p.from(protocol.TurnSignal)
 		p.asked = from.Number
 		p.messages = append(p.messages, message{protocol.TurnSignal, protocol.Turn{From: from}})
 		scheduler{}.Await(ctx, func() bool { return p.turn || p.orphaned })
@@ -249,7 +249,7 @@ func (p *part) gate(ctx context.Context, verb rollout.Verb) {
 func (p *part) endTurn() {
 	if p.turn {
 		p.turn = false
-		p.messages = append(p.messages, message{protocol.TurnSignal, protocol.Turn{From: p.from(), Over: true}})
+		p.messages = append(p.messages, message{protocol.TurnSignal, protocol.Turn{From: p.from(protocol.TurnSignal), Over: true}})
 	}
 }
 

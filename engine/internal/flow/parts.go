@@ -35,13 +35,14 @@ func (r *run) tell(ctx workflow.Context, part int, signal string, data any) {
 	}
 }
 
-func (r *run) told(part, number int) protocol.Told {
-	return protocol.Told{Run: r.Run.ID, Part: part, Number: number}
+// answer tells a part something that has only a number.
+func (r *run) answer(ctx workflow.Context, part int, signal string, number int) {
+	r.tell(ctx, part, signal, protocol.Told{Named: protocol.Named{Signal: signal}, Run: r.Run.ID, Part: part, Number: number})
 }
 
 func (r *run) tellAll(ctx workflow.Context, signal string) {
 	for n := range r.parts {
-		r.tell(ctx, n, signal, r.told(n, r.pauses))
+		r.answer(ctx, n, signal, r.pauses)
 	}
 }
 
@@ -84,7 +85,7 @@ func (r *run) Do(ctx context.Context, verb rollout.Verb, hosts []int, ended func
 func (r *run) command(ctx context.Context, part int, c protocol.Command) {
 	p := r.parts[part]
 	r.commands++
-	c.Run, c.Part, c.Number = r.Run.ID, part, r.commands
+	c.Signal, c.Run, c.Part, c.Number = protocol.CommandSignal, r.Run.ID, part, r.commands
 	r.tell(of(ctx), part, protocol.CommandSignal, c)
 	scheduler{}.Await(ctx, func() bool { return p.number == c.Number || p.closed })
 	if p.number != c.Number {
@@ -119,7 +120,7 @@ func (r *run) hear(ctx workflow.Context, e protocol.Ended) {
 	goOn := r.merge(e.Part, e.HostState)
 	switch {
 	case goOn, r.stopping.set:
-		r.tell(ctx, e.Part, protocol.GoOnSignal, r.told(e.Part, e.Number))
+		r.answer(ctx, e.Part, protocol.GoOnSignal, e.Number)
 	case !r.spent:
 		r.spent = true
 		r.tellAll(ctx, protocol.SpentSignal)
@@ -185,7 +186,7 @@ func (r *run) giveTurns(ctx workflow.Context) {
 		if p := r.parts[next.Part]; !p.closed {
 			p.turn = true
 			r.turns--
-			r.tell(ctx, next.Part, protocol.TurnSignal, r.told(next.Part, next.Number))
+			r.answer(ctx, next.Part, protocol.TurnSignal, next.Number)
 		}
 	}
 }

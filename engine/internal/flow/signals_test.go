@@ -29,7 +29,30 @@ func steer(id string, wave int) protocol.Steer {
 }
 
 func (r *flowRun) signal(name string, data any) func() {
-	return func() { r.env.SignalWorkflow(name, data) }
+	return func() { r.env.SignalWorkflow(name, named(name, data)) }
+}
+
+// named returns the data of a signal with its name.
+func named(name string, data any) any {
+	n := protocol.Named{Signal: name}
+	switch d := data.(type) {
+	case protocol.Steer:
+		d.Named = n
+		return d
+	case protocol.Told:
+		d.Named = n
+		return d
+	case protocol.Command:
+		d.Named = n
+		return d
+	case protocol.Ended:
+		d.Named = n
+		return d
+	case protocol.Done:
+		d.Named = n
+		return d
+	}
+	return data
 }
 
 // What is stopped or cancelled finishes what it does, and skips the rest.
@@ -93,14 +116,14 @@ func TestApprove(t *testing.T) {
 		if n := len(r.fleet.Rotated()); n != 1 {
 			t.Errorf("%d were changed", n)
 		}
-		r.env.SignalWorkflow(protocol.ApproveSignal, steer("1", 1))
+		r.signal(protocol.ApproveSignal, steer("1", 1))()
 	})
 	r.after(4*time.Hour, r.signal(protocol.ApproveSignal, steer("2", 1))) // again
 	r.after(5*time.Hour, func() {
 		if n := len(r.fleet.Rotated()); n != 2 {
 			t.Errorf("%d were changed", n)
 		}
-		r.env.SignalWorkflow(protocol.ApproveSignal, steer("3", 2))
+		r.signal(protocol.ApproveSignal, steer("3", 2))()
 	})
 	if run := r.do(); run.Totals()[rollout.Rotated] != 3 || run.Ended {
 		t.Errorf("%v %+v", run.Totals(), r.result)
@@ -167,7 +190,7 @@ func TestPause(t *testing.T) {
 		if now := f.Rotated(); !slices.Equal(now, then) || len(now) == 6 {
 			t.Errorf("in the pause %v, then %v", then, now)
 		}
-		r.env.SignalWorkflow(protocol.ResumeSignal, steer("1", 0))
+		r.signal(protocol.ResumeSignal, steer("1", 0))()
 	})
 	if run := r.do(); run.Totals()[rollout.Rotated] != 5 {
 		t.Error(run.Totals())
@@ -189,7 +212,8 @@ func TestLostPart(t *testing.T) {
 				return workflow.SetQueryHandler(ctx, protocol.ResultsQuery, none)
 			}
 			parent := workflow.GetInfo(ctx).ParentWorkflowExecution
-			_ = workflow.SignalExternalWorkflow(ctx, parent.ID, "", protocol.DoneSignal, protocol.Done{From: protocol.From{Run: in.Run.ID, Part: 1, Number: c.Number}, Command: c.Number}).Get(ctx, nil)
+			_ = workflow.SignalExternalWorkflow(ctx, parent.ID, "", protocol.DoneSignal,
+				named(protocol.DoneSignal, protocol.Done{From: protocol.From{Run: in.Run.ID, Part: 1, Number: c.Number}, Command: c.Number})).Get(ctx, nil)
 		}
 	}
 	r := newRunWith(t, flowtest.New(times(flowtest.Well, 6)...), inWaves(), 2, part)
@@ -209,7 +233,8 @@ func TestOrphan(t *testing.T) {
 	r.env.RegisterWorkflowWithOptions(func(ctx workflow.Context, in protocol.PartInput) error {
 		child := workflow.ExecuteChildWorkflow(workflow.WithChildOptions(ctx, workflow.ChildWorkflowOptions{WorkflowID: "part", WaitForCancellation: true}), protocol.Part, in)
 		for n, verb := range []rollout.Verb{rollout.StageVerb, rollout.ChangeVerb} {
-			_ = child.SignalChildWorkflow(ctx, protocol.CommandSignal, protocol.Command{Run: in.Run.ID, Number: n + 1, Verb: verb, Hosts: []int{0, 1, 2}, Parallel: 1}).Get(ctx, nil)
+			_ = child.SignalChildWorkflow(ctx, protocol.CommandSignal,
+				named(protocol.CommandSignal, protocol.Command{Run: in.Run.ID, Number: n + 1, Verb: verb, Hosts: []int{0, 1, 2}, Parallel: 1})).Get(ctx, nil)
 		}
 		return child.Get(ctx, nil)
 	}, workflow.RegisterOptions{Name: "Parent"})

@@ -40,7 +40,8 @@ const (
 )
 
 // The signals. Whoever has access to the namespace can send one, and copy one that was sent: so each
-// but StopSignal and PauseSignal of a rollout, which only end and hold, says what it belongs to.
+// but StopSignal and PauseSignal of a rollout, which only end and hold, says what it belongs to, and
+// which signal it is: see Named.
 const (
 	PartSignal    = "part"    // to a rollout, from the client: PartData, one for each part
 	StopSignal    = "stop"    // to a rollout, and from it to its parts (Told): what is in flight is finished or undone
@@ -123,8 +124,18 @@ type RolloutInput struct {
 	Unaccepted bool           `json:"unaccepted,omitempty"`
 }
 
+// Named is in the data of a signal. Without its name the copy of a no could be sent as a yes: the data
+// of several signals look alike.
+type Named struct {
+	Signal string `json:"signal"`
+}
+
+// Is reports whether the data is that of the signal.
+func (n Named) Is(signal string) bool { return n.Signal == signal }
+
 // Steer is what an operator tells a rollout.
 type Steer struct {
+	Named
 	Run  string `json:"run"`
 	ID   string `json:"id"`             // another one for each: a copy is not heard
 	Wave int    `json:"wave,omitempty"` // that is approved or declined
@@ -132,6 +143,7 @@ type Steer struct {
 
 // Told is what a rollout tells a part.
 type Told struct {
+	Named
 	Run    string `json:"run"`
 	Part   int    `json:"part"`
 	Number int    `json:"number,omitempty"` // of what is answered; those of pauses and their ends grow
@@ -139,6 +151,7 @@ type Told struct {
 
 // From says which part of which run something is from. The numbers of a part grow.
 type From struct {
+	Named
 	Run    string `json:"run"`
 	Part   int    `json:"part"`
 	Number int    `json:"sent"`
@@ -161,6 +174,7 @@ type PartInput struct {
 
 // Command is one verb for hosts of a part.
 type Command struct {
+	Named
 	Run      string       `json:"run"`
 	Part     int          `json:"part"`
 	Number   int          `json:"number"` // counted from 1, in the whole run
