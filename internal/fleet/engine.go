@@ -147,6 +147,10 @@ func (f *Fleet) sendMissing(ctx, cut context.Context, missing []int, o Options) 
 		return problem.New(problem.Refused, "aoifleet runs stop "+f.run.ID+" --engine "+f.EngineURL(),
 			"Azure does not accept every certificate now: the rest of the plan is not sent")
 	}
+	if len(plan.Waves) == 0 { // perhaps the canary was lost: the parts that are there may not go on without it
+		return problem.New(problem.Refused, "aoifleet runs stop "+f.run.ID+" --engine "+f.EngineURL(),
+			"as the hosts are now nothing of the plan may begin: the rest of it is not sent")
+	}
 	_, parts, err := engineParts(plan)
 	if err != nil {
 		return err

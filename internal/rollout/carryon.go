@@ -145,6 +145,13 @@ func (p *Plan) Proven() []int {
 	return list
 }
 
+// LacksCanary reports whether the run would begin with a later wave than the canary although no
+// earlier run has changed that. No plan does, but parts of two surveys may together: in each of them
+// another host of the canary can be changed.
+func (p *Plan) LacksCanary() bool {
+	return p.Policy.Canary > 0 && len(p.Waves) > 0 && p.Waves[0].Number > 1 && len(p.Proven()) == 0
+}
+
 // checkCanary checks the canary of an earlier run once more, with health.command, before any
 // agent is restarted. If one of its hosts is no longer healthy the run stops.
 func (a *apply) checkCanary(ctx context.Context) {

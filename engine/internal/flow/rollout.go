@@ -71,7 +71,9 @@ func (w *Workflows) Rollout(ctx workflow.Context, in protocol.RolloutInput) (pro
 // now answers the query of the state.
 func (r *run) now(q protocol.Question) (protocol.Reply[protocol.RolloutState], error) {
 	s := r.state
-	s.Stopping, s.Parts = r.stopping.set, len(r.parts)
+	if s.Stopping = r.stopping.set; r.begun { // else no host is in hand, and some part may not exist
+		s.Parts = len(r.parts)
+	}
 	s.Totals = map[rollout.Outcome]int{}
 	for _, o := range r.outcomes {
 		if o != "" {
@@ -126,6 +128,9 @@ func (r *run) join() *problem.Error {
 	}
 	if len(r.places) != r.Hosts {
 		return problem.New(problem.Usage, "", "the parts are not those of one plan: they have %d hosts of %d", len(r.places), r.Hosts)
+	}
+	if rollout.PlanOf(r.entries, r.Policy, r.Unaccepted).LacksCanary() {
+		return problem.New(problem.Usage, "make a new plan", "no host of the canary could be changed when its part was sent")
 	}
 	return nil
 }

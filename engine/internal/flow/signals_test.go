@@ -252,3 +252,29 @@ func TestOrphan(t *testing.T) {
 		t.Errorf("%v: changed %v, %v", err, f.Rotated(), f.Activities)
 	}
 }
+
+// Parts of two surveys: in each another host of the canary could be changed, and together none. Nothing
+// begins.
+func TestPartsWithoutCanary(t *testing.T) {
+	p := inWaves()
+	p.Canary = 2
+	r := newRun(t, flowtest.New(times(flowtest.Well, 4)...), p, 1)
+	for i := range p.Canary {
+		e := &r.plan.Entries[i]
+		e.Outcome, e.Wave = rollout.Unreachable, 0
+	}
+	r.do()
+	if r.result.Problem == nil || len(r.fleet.Activities) > 0 || r.state().Parts != 0 {
+		t.Errorf("%+v: %v", r.result, r.fleet.Activities)
+	}
+}
+
+// Parts count once all of them exist: one that could not be started has no results to ask for.
+func TestPartsThatBegin(t *testing.T) {
+	r := &run{stopping: newFlag(), parts: []*child{{}}}
+	for _, r.begun = range []bool{false, true} {
+		if s, _ := r.now(protocol.Question{}); s.Answer.Parts > 0 != r.begun {
+			t.Errorf("%v: %d", r.begun, s.Answer.Parts)
+		}
+	}
+}
