@@ -132,7 +132,7 @@ func (v Verb) InTurn() bool {
 }
 
 // Fill gives a run that was carried out in parts the results that the parts have: with the targets of
-// plan, and the outcomes of the run where a part did not start a host.
+// plan, and with the outcomes and the observations of the run where they have none.
 func (r *Run) Fill(plan *Plan, parts []ResultData) {
 	for _, d := range parts {
 		if d.Index < 0 || d.Index >= len(r.Results) || d.Host.Name != plan.Entries[d.Index].Host.Name {
@@ -141,7 +141,10 @@ func (r *Run) Fill(plan *Plan, parts []ResultData) {
 		res, short := d.Result(), r.Results[d.Index]
 		res.Target = plan.Entries[d.Index].Target
 		if res.Outcome == "" {
-			res.Outcome = short.Outcome
+			res.Outcome, res.Problem = short.Outcome, short.Problem
+		}
+		if res.Seen == nil { // it was too much for a message
+			res.Seen = short.Seen
 		}
 		r.Results[d.Index] = res
 	}

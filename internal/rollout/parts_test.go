@@ -7,6 +7,10 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/aoifleet/aoifleet/internal/host"
+	"github.com/aoifleet/aoifleet/internal/inventory"
+	"github.com/aoifleet/aoifleet/internal/problem"
 )
 
 // inParts carries out a plan in parts of at most most hosts, each of which has only what JSON has of its
@@ -152,4 +156,17 @@ func throughJSON[T any](t *testing.T, v T) (there T) {
 		t.Fatal(err)
 	}
 	return there
+}
+
+// What a part does not say of a host is as this process knows it, with the reason.
+func TestFillKeeps(t *testing.T) {
+	entry := Entry{Target: Target{Host: &inventory.Host{Name: "a"}}, Seen: &host.Observation{Note: "seen"}}
+	why := problem.New(problem.Internal, "", "the rollout was ended from outside")
+	run := &Run{Results: []Result{{Entry: entry}}}
+	run.Results[0].Outcome, run.Results[0].Problem = Unknown, why
+	said := Result{Entry: Entry{Target: entry.Target}}.Data(0)
+	run.Fill(&Plan{Entries: []Entry{entry}}, []ResultData{said})
+	if r := run.Results[0]; r.Outcome != Unknown || r.Problem != why || r.Seen != entry.Seen {
+		t.Errorf("%s %v %v", r.Outcome, r.Problem, r.Seen)
+	}
 }

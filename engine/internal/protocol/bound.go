@@ -97,13 +97,15 @@ func Page(from, n int, result func(i int) rollout.ResultData) []rollout.ResultDa
 }
 
 // Fit returns the part so that it fits into a message: without what was seen on those of its hosts
-// that have said the most, which are refused. encoded returns the length of its payload. Without any
+// that have said the most, which are refused; first of those that have ended already. encoded returns the length of its payload. Without any
 // of it a part may still be too large.
 func (p PartData) Fit(encoded func(PartData) int) PartData {
 	order := make([]int, len(p.Entries))
 	sizes := make([]int, len(p.Entries))
 	for i, e := range p.Entries {
-		order[i], sizes[i] = i, size(e.Seen)
+		if order[i], sizes[i] = i, size(e.Seen); e.Outcome != "" {
+			sizes[i] += MaxPartBytes
+		}
 	}
 	slices.SortStableFunc(order, func(a, b int) int { return sizes[b] - sizes[a] })
 	without := func(n int) PartData {
@@ -111,8 +113,10 @@ func (p PartData) Fit(encoded func(PartData) int) PartData {
 		fitting.Entries = slices.Clone(p.Entries)
 		for _, i := range order[:n] {
 			e := &fitting.Entries[i]
-			why := tooMuch()
-			e.Seen, e.Outcome, e.Problem, e.Reason = nil, rollout.Refused, why, why.Message
+			if e.Seen = nil; e.Outcome == "" { // what has ended is not refused
+				why := tooMuch()
+				e.Outcome, e.Problem, e.Reason = rollout.Refused, why, why.Message
+			}
 		}
 		return fitting
 	}

@@ -116,6 +116,16 @@ func TestFit(t *testing.T) {
 	if n := encoded(got); n > MaxPartBytes || n < MaxPartBytes-40_000 || refused == 0 || refused == 40 || got.Number != 3 {
 		t.Errorf("%d bytes, %d refused", n, refused)
 	}
+	for i := range part.Entries { // what has ended is not refused, and leaves room for the others
+		if i%20 == 0 {
+			part.Entries[i].Outcome = rollout.Current
+		}
+	}
+	for i, e := range part.Fit(encoded).Entries {
+		if e.Outcome != part.Entries[i].Outcome || e.Outcome == "" && e.Seen == nil {
+			t.Errorf("%d: %s", i, e.Outcome)
+		}
+	}
 	part.Entries = part.Entries[1:10]
 	for _, e := range part.Fit(encoded).Entries {
 		if e.Seen == nil {
