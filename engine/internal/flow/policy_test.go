@@ -220,6 +220,7 @@ func TestRefusedInputs(t *testing.T) {
 		"only 2 of 3 parts":       func(r *flowRun) { r.input.Parts = 3 },
 		"the parts are not those": func(r *flowRun) { r.input.Hosts = 5 },
 		"a rollout of 0 hosts":    func(r *flowRun) { r.input.Hosts = 0 },
+		"in 2 parts, 0 at a time": func(r *flowRun) { r.input.Policy.Parallel = 0 },
 	} {
 		r := newRun(t, flowtest.New(times(flowtest.Well, 4)...), policy(), 2)
 		change(r)
