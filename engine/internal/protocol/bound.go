@@ -97,8 +97,9 @@ func Page(from, n int, result func(i int) rollout.ResultData) []rollout.ResultDa
 }
 
 // Fit returns the part so that it fits into a message: without what was seen on those of its hosts
-// that have said the most, which are refused; first of those that have ended already. encoded returns the length of its payload. Without any
-// of it a part may still be too large.
+// that have said the most, which are refused; first of those that have ended already, which keep
+// their outcome. encoded returns the length of its payload. Without any of it a part may still be too
+// large.
 func (p PartData) Fit(encoded func(PartData) int) PartData {
 	order := make([]int, len(p.Entries))
 	sizes := make([]int, len(p.Entries))
