@@ -36,6 +36,7 @@ type apply struct {
 
 	staged   []bool         // by host: a certificate of this run is staged there
 	gathered []bool         // by host: it may have diagnostics
+	share    int            // of a part: on how many hosts at once; 0: this is a whole run
 	held     map[domain]int // places of hosts whose agent may not be healthy
 
 	mu       sync.Mutex

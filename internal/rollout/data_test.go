@@ -2,6 +2,7 @@ package rollout
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"fmt"
 	"math/rand/v2"
@@ -9,6 +10,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/aoifleet/aoifleet/internal/certificate"
@@ -223,4 +225,36 @@ func TestShares(t *testing.T) {
 			t.Fatalf("%d among %v: %v", parallel, hosts, shares)
 		}
 	}
+}
+
+// A part stages on no more hosts at once than its share: the parts of a large run together would
+// else ask for more than a server can pass on.
+func TestPartKeepsToItsShare(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		names := manyNames(9)
+		f := newFakeFleet(names...)
+		r := f.runner()
+		now, most := 0, 0
+		r.Dial = func(ctx context.Context, h inventory.Host) (Host, error) {
+			f.mu.Lock()
+			now++
+			most = max(most, now)
+			f.mu.Unlock()
+			time.Sleep(time.Second)
+			f.mu.Lock()
+			now--
+			f.mu.Unlock()
+			return f.dial(ctx, h)
+		}
+		defer r.Close()
+		var looks []Look
+		for range names {
+			looks = append(looks, Look{Seen: healthy()})
+		}
+		plan := Make(f.targets(names...), looks, policy())
+		r.Part(t.Context(), plan).Do(t.Context(), StageVerb, []int{0, 1, 2, 3, 4, 5, 6, 7, 8}, 2)
+		if most != 2 || policy().AtOnce(StageVerb) != maxConnections {
+			t.Errorf("%d at once", most)
+		}
+	})
 }

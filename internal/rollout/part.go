@@ -64,10 +64,10 @@ func (r *Runner) Part(stopping context.Context, plan *Plan) *Part {
 	return &Part{a}
 }
 
-// Do does a verb on hosts of the part, which are indexes of its entries; at most parallel of them
-// are restarted at once. For ctx see Apply.
-func (p *Part) Do(ctx context.Context, verb Verb, hosts []int, parallel int) {
-	p.a.plan.Policy.Parallel = parallel
+// Do does a verb on hosts of the part, which are indexes of its entries; on at most share of them at
+// once. For ctx see Apply.
+func (p *Part) Do(ctx context.Context, verb Verb, hosts []int, share int) {
+	p.a.share, p.a.plan.Policy.Parallel = share, share
 	p.a.doHere(ctx, verb, hosts)
 }
 
@@ -108,9 +108,9 @@ func (e Entry) Skeleton() Entry {
 	return small
 }
 
-// Shares divides parallel among parts that change hosts at the same time, by how many hosts each has
-// to change, and at least one for each: together they restart no more than parallel hosts at once. If
-// there are more parts than that, each share is one, and parts wait for one.
+// Shares divides what a run may do at once among parts that do it at the same time, by how many hosts
+// each has for it, and at least one for each: together they are no more than parallel. If there are
+// more parts than that, each share is one, and parts that restart agents wait for one.
 func Shares(parallel int, hosts []int) []int {
 	shares, all, before := make([]int, min(parallel, len(hosts))), 0, 0
 	for _, n := range hosts {

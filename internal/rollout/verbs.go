@@ -58,9 +58,9 @@ func (a *apply) doHere(ctx context.Context, verb Verb, hosts []int) {
 	}
 	switch verb {
 	case StageVerb:
-		each(max(a.plan.Policy.Parallel, maxConnections), a.stage)
+		each(a.atOnce(verb), a.stage)
 	case CheckVerb:
-		each(maxConnections, a.checkProven)
+		each(a.atOnce(verb), a.checkProven)
 	case RecoverVerb:
 		a.inTurn(ctx, verb, hosts, a.recoverFirst)
 	case ChangeVerb:
@@ -70,12 +70,31 @@ func (a *apply) doHere(ctx context.Context, verb Verb, hosts []int) {
 	case UndoVerb:
 		a.inTurn(ctx, verb, hosts, a.undoUnlessStopped)
 	case DiscardVerb:
-		each(maxConnections, a.discard)
+		each(a.atOnce(verb), a.discard)
 	case OutsideVerb:
 		each(1, func(ctx context.Context, i int) { a.outside(ctx, i) })
 	case ClosedVerb:
 		each(1, func(_ context.Context, i int) { a.noteClosed(i) })
 	}
+}
+
+// AtOnce returns on how many hosts of a run a verb is done at once.
+func (p Policy) AtOnce(verb Verb) int {
+	switch verb {
+	case StageVerb:
+		return max(p.Parallel, maxConnections)
+	case CheckVerb, DiscardVerb:
+		return maxConnections
+	}
+	return p.Parallel
+}
+
+// atOnce returns on how many hosts of this run, or of this part of one, a verb is done at once.
+func (a *apply) atOnce(verb Verb) int {
+	if a.share > 0 {
+		return a.share
+	}
+	return a.plan.Policy.AtOnce(verb)
 }
 
 // merge takes over the state of host i from the part that has it.

@@ -47,7 +47,8 @@ func (r *run) tellAll(ctx workflow.Context, signal string) {
 }
 
 // Do is that of rollout.Parts: the parts do the verb at the same time, each with its share of the
-// restarts. If there are more parts than restarts at once, some wait for others.
+// hosts on which a run does it at once. If there are more parts than restarts at once, some wait for
+// others.
 func (r *run) Do(ctx context.Context, verb rollout.Verb, hosts []int, ended func(i int, s rollout.State) bool) {
 	r.ended = ended
 	lists := make([][]int, len(r.parts))
@@ -64,7 +65,7 @@ func (r *run) Do(ctx context.Context, verb rollout.Verb, hosts []int, ended func
 			busy, sizes = append(busy, n), append(sizes, len(list))
 		}
 	}
-	shares := rollout.Shares(r.Policy.Parallel, sizes)
+	shares := rollout.Shares(r.Policy.AtOnce(verb), sizes)
 	r.turns = len(shares) // in a soak a part asks for its turn
 	free, running := len(shares), len(busy)
 	for k, n := range busy {
