@@ -190,7 +190,8 @@ func (p *part) next(ctx workflow.Context) bool {
 	for _, s := range changed {
 		p.told[s.Host] = p.State(s.Host)
 	}
-	p.messages = append(p.messages, message{protocol.DoneSignal, protocol.Done{From: p.from(protocol.DoneSignal), Command: c.Number, States: changed}})
+	done := protocol.Done{From: p.from(protocol.DoneSignal), Command: c.Number, States: changed}
+	p.messages = append(p.messages, message{protocol.DoneSignal, done})
 	await(ctx, func() bool { return len(p.messages) == 0 || p.orphaned })
 	return true
 }
@@ -249,7 +250,8 @@ func (p *part) gate(ctx context.Context, verb rollout.Verb) {
 func (p *part) endTurn() {
 	if p.turn {
 		p.turn = false
-		p.messages = append(p.messages, message{protocol.TurnSignal, protocol.Turn{From: p.from(protocol.TurnSignal), Over: true}})
+		over := protocol.Turn{From: p.from(protocol.TurnSignal), Over: true}
+		p.messages = append(p.messages, message{protocol.TurnSignal, over})
 	}
 }
 

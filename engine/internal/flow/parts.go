@@ -37,7 +37,8 @@ func (r *run) tell(ctx workflow.Context, part int, signal string, data any) {
 
 // answer tells a part something that has only a number.
 func (r *run) answer(ctx workflow.Context, part int, signal string, number int) {
-	r.tell(ctx, part, signal, protocol.Told{Named: protocol.Named{Signal: signal}, Run: r.Run.ID, Part: part, Number: number})
+	r.tell(ctx, part, signal,
+		protocol.Told{Named: protocol.Named{Signal: signal}, Run: r.Run.ID, Part: part, Number: number})
 }
 
 func (r *run) tellAll(ctx workflow.Context, signal string) {

@@ -91,7 +91,8 @@ func (r *run) now(q protocol.Question) (protocol.Reply[protocol.RolloutState], e
 // gather waits for the parts, and checks that they are the hosts of one plan.
 func (r *run) gather(ctx workflow.Context) *problem.Error {
 	if r.Parts < 1 || r.Hosts < 1 || r.Parts > r.Hosts || r.Hosts > mostHosts || r.Policy.Parallel < 1 {
-		return problem.New(problem.Usage, "", "a rollout of %d hosts in %d parts, %d at a time", r.Hosts, r.Parts, r.Policy.Parallel)
+		return problem.New(problem.Usage, "", "a rollout of %d hosts in %d parts, %d at a time",
+			r.Hosts, r.Parts, r.Policy.Parallel)
 	}
 	r.data = make([]*protocol.PartData, r.Parts)
 	r.listen(ctx)
