@@ -350,7 +350,7 @@ func (m *machine) input(verb string, values []value) string {
 // send runs text with `sh -s`, in a process group of its own.
 func (m *machine) send(text, answer string) result {
 	m.t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Minute)
 	defer cancel()
 	program := "-s"
 	if m.helper {

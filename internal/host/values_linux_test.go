@@ -35,7 +35,7 @@ func (m *machine) change(run, text string, others ...string) []value {
 		real = m.root + m.path
 	}
 	values := append(m.common(run), value{"path", m.path}, value{"real", strings.TrimPrefix(real, m.root)},
-		value{"old", old}, value{"new", digest(text)}, value{"window", "0"}, value{"timeout", "30"}, value{"swap", "yes"}, value{"start", "yes"},
+		value{"old", old}, value{"new", digest(text)}, value{"window", "0"}, value{"timeout", "300"}, value{"swap", "yes"}, value{"start", "yes"},
 		value{"hold", "60"}, value{"deadman", "yes"})
 	return with(values, others...)
 }
