@@ -19,7 +19,7 @@ func TestArming(t *testing.T) {
 	inEachShell(t, func(t *testing.T, m *machine) {
 		m.hook("on-restart", `[ -f "$MACHINE/seen" ] || cat "$MACHINE`+m.stateRun(firstRun)+`/deadline" "$MACHINE"/etc/systemd/system/*.service >"$MACHINE/seen"`)
 		from := m.uptime()/1_000_000 + 77
-		m.wants(m.rotate(firstRun, newBytes, "hold=77"), Rotated)
+		m.wants(m.rotate(firstRun, newBytes, "hold=77", "timeout=30"), Rotated)
 		to := m.uptime()/1_000_000 + 77
 		want := "-q --collect --unit=aoifleet-undo-az-aoi-ingestion-" + firstRun +
 			" --on-active=77 --on-unit-active=15 --timer-property=AccuracySec=1s --property=RuntimeMaxSec=3660 /bin/sh " + m.root + m.stateRun(firstRun) + "/host.sh timer\n"
