@@ -35,7 +35,7 @@ func TestTurns(t *testing.T) {
 	if w.allAt = 1; len(w.turns(&engine.State{Asks: 1}, 2)) > partsAtOnce {
 		t.Error("all are asked as long as the question is open")
 	}
-	w.parts = 3
+	w.parts, w.allAt = 3, 0
 	if n := len(w.turns(&engine.State{}, 0)); n != 3 {
 		t.Error(n)
 	}

@@ -137,9 +137,16 @@ func TestDecline(t *testing.T) {
 	p.PauseAfter = rollout.AfterWave
 	r := newRun(t, flowtest.New(times(flowtest.Well, 3)...), p, 1)
 	r.after(2*time.Hour, r.signal(protocol.ApproveSignal, steer("1", 1)))
-	r.after(3*time.Hour, r.signal(protocol.DeclineSignal, steer("2", 1)))
-	r.after(4*time.Hour, r.signal(protocol.DeclineSignal, steer("3", 2)))
+	r.after(3*time.Hour+30*time.Minute, r.signal(protocol.DeclineSignal, steer("2", 1)))
+	asks := 0
+	r.after(4*time.Hour, func() {
+		asks = r.state().Asks
+		r.signal(protocol.DeclineSignal, steer("3", 2))()
+	})
 	run := r.do()
+	if asks != 2 {
+		t.Error("the answer to another question has ended the run")
+	}
 	if run.Totals()[rollout.Rotated] != 2 || !run.Ended || run.Interrupted || run.ExitCode(0) != problem.ExitEnded {
 		t.Errorf("%v %+v", run.Totals(), r.result)
 	}
