@@ -3,6 +3,7 @@ package main
 import (
 	"cmp"
 	"fmt"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -209,6 +210,8 @@ func watchEngine(call *invocation, a at) error {
 	}
 	settle(call, run)
 	call.code = *run.Exit
-	showEntries(call, run.Entries[len(run.Entries)-1:])
+	end := run.Entries[len(run.Entries)-1:]
+	end[0].At = time.Now().UTC() // when it is seen here, as the lines before it
+	showEntries(call, end)
 	return nil
 }

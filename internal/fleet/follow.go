@@ -178,14 +178,24 @@ func (w *follower) turns(state *engine.State, round int) []int {
 	return list
 }
 
-// show makes an event of a new step of the run.
-func (w *follower) show(state *engine.State) {
+// steered says what another process has told the run.
+func (w *follower) steered(state *engine.State) {
 	last := &w.shown
-	if state.Paused != last.Paused && state.Paused {
+	switch {
+	case state.Result != nil:
+	case state.Stopping && !last.Stopping && w.ctx.Err() == nil:
+		w.caller.Say("stopping: hosts in progress are finished or undone, and no other starts")
+	case state.Paused && !last.Paused:
 		w.caller.Say("paused: hosts in progress are finished, and no other starts")
-	} else if state.Paused != last.Paused {
+	case !state.Paused && last.Paused:
 		w.caller.Say("resumed")
 	}
+}
+
+// show makes an event of a new step of the run.
+func (w *follower) show(state *engine.State) {
+	w.steered(state)
+	last := &w.shown
 	if state.Step != "" && (state.Step != last.Step || state.Wave != last.Wave) {
 		e := rollout.Event{Step: state.Step, Hosts: w.hostsOf(state)}
 		if state.Step == "wave" || state.Step == "soak" {
