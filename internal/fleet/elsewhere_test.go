@@ -37,7 +37,8 @@ func TestTwoRecordTheEnd(t *testing.T) {
 		}
 		rotate := func() { f.record.finish(ended, problem.ExitTerminated) }
 		watch := func() {
-			s := &engine.State{Run: engine.Run{ID: testRun}, Started: time.Now(), Finished: time.Now(), Result: &engine.Result{Interrupted: true}}
+			s := &engine.State{Run: engine.Run{ID: testRun}, Started: time.Now(), Finished: time.Now(),
+				Result: &engine.Result{Interrupted: true}}
 			if err := Settle(runsDir(state), newFollower(f, plan).journal(s, ended)); err != nil {
 				t.Error(err)
 			}
@@ -66,7 +67,9 @@ func TestTwoRecordTheEnd(t *testing.T) {
 		}
 		ends = append(ends, run.Ends)
 	}
-	if !reflect.DeepEqual(ends[0], ends[1]) || len(ends[0]) != 3 || ends[0]["edr-01"].Proof != "uploaded" || ends[0]["edr-02"].Class != string(problem.Unhealthy) {
+	one, two := ends[0]["edr-01"], ends[0]["edr-02"]
+	if !reflect.DeepEqual(ends[0], ends[1]) || len(ends[0]) != 3 || one.Proof != "uploaded" ||
+		two.Class != string(problem.Unhealthy) {
 		t.Errorf("%+v\n%+v", ends[0], ends[1])
 	}
 }
