@@ -46,7 +46,7 @@ engine-test: ## the checks and tests of the engine, some with a Temporal server 
 man: build ## the man pages, in dist/man
 	./aoifleet man dist/man
 
-dist: ## the archives, .deb and .rpm of a release, in dist (GNU tar, zip); PLATFORMS=linux/amd64 for one
+dist: ## the archives, .deb and .rpm of a release, of aoifleet and of the engine, in dist (GNU tar, zip); PLATFORMS=linux/amd64 for one
 	nice -n 19 sh packaging/build.sh dist $(PLATFORMS)
 
 dist-check: ## dist built twice, in different folders, and compared byte for byte

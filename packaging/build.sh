@@ -1,8 +1,8 @@
 #!/bin/sh
-# build.sh OUT [OS/ARCH…] builds a release in the folder OUT: for each platform an archive,
-# for Linux also a .deb and an .rpm, and SHA256SUMS and RELEASE-NOTES.md. The same commit
-# gives the same bytes, in any folder and at any time (https://reproducible-builds.org).
-# It needs Go, GNU tar and zip.
+# build.sh OUT [OS/ARCH…] builds a release in the folder OUT: for each platform an archive of
+# aoifleet and one of aoifleet-engine, for Linux also a .deb and an .rpm of each, and SHA256SUMS
+# and RELEASE-NOTES.md. The same commit gives the same bytes, in any folder and at any time
+# (https://reproducible-builds.org). It needs Go, GNU tar and zip.
 set -eu
 cd "$(dirname "$0")/.."
 out=$1
@@ -30,11 +30,41 @@ out=$(cd "$out" && pwd)
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 
-# program builds for GOOS and GOARCH. The version names the commit: no other trace of git, so
-# that a source archive gives the same bytes. The tags leave out the formats of yq other than
-# YAML, which no edit can use: 6 MB.
-program() {
-	GOCACHE=${PROGRAM_CACHE:-$(go env GOCACHE)} go build -trimpath -tags "$(cat packaging/tags)" -buildvcs=false -ldflags "-s -w -X main.version=$VERSION" -o "$1" ./cmd/aoifleet
+# program FILE NAME builds the program NAME for GOOS and GOARCH. The version names the commit: no
+# other trace of git, so that a source archive gives the same bytes. The tags leave out the formats
+# of yq other than YAML, which no edit can use: 6 MB; and of the engine the Temporal server of dev.
+program() (
+	tags=$(cat packaging/tags)
+	if [ "$2" = aoifleet-engine ]; then
+		cd engine
+		tags=$tags,nodev
+	fi
+	GOCACHE=${PROGRAM_CACHE:-$(go env GOCACHE)} go build -trimpath -tags "$tags" -buildvcs=false -ldflags "-s -w -X main.version=$VERSION" -o "$1" "./cmd/$2"
+)
+
+# stage NAME makes the folder $name of the archive of the program NAME for $os and $arch.
+stage() {
+	name=$1_${NUMBER}_${os}_$arch
+	suffix=
+	[ "$os" != windows ] || suffix=.exe
+	mkdir "$work/$name"
+	GOOS=$os GOARCH=$arch program "$work/$name/$1$suffix" "$1"
+	cp LICENSE "$work/$name"
+}
+
+# pack NAME packs the folder $name, and on Linux makes the packages.
+pack() {
+	find "$work/$name" -exec touch -h -d "@$SOURCE_DATE_EPOCH" {} +
+	if [ "$os" = windows ]; then
+		(cd "$work" && find "$name" -type f | sort | zip -X -q -@ "$out/$name.zip")
+	else
+		tar -C "$work" --sort=name --owner=0 --group=0 --numeric-owner --format=ustar -c "$name" | gzip -9n >"$out/$name.tar.gz"
+	fi
+	[ "$os" = linux ] || return 0
+	ln -f "$work/$name/$1" "$work/$1"
+	for format in deb rpm; do
+		ARCH=$arch STAGE=$work go run "$NFPM" package -f "packaging/$1.yaml" -p $format -t "$out" >/dev/null
+	done
 }
 
 # notes prints the changes of this version.
@@ -46,7 +76,7 @@ notes() {
 		awk '/^## / { shown = $2 == "Unreleased"; next } shown' CHANGELOG.md
 }
 
-program "$work/native"
+program "$work/native" aoifleet
 "$work/native" man "$work/man"
 mkdir "$work/completion" "$work/man.gz"
 "$work/native" completion bash >"$work/completion/aoifleet.bash"
@@ -60,25 +90,15 @@ gzip -9nc CHANGELOG.md >"$work/changelog.gz"
 
 for platform in "$@"; do
 	os=${platform%/*} arch=${platform#*/}
-	name=aoifleet_${NUMBER}_${os}_$arch
-	mkdir "$work/$name"
-	file=aoifleet
-	[ "$os" != windows ] || file=aoifleet.exe
-	GOOS=$os GOARCH=$arch program "$work/$name/$file"
-	cp LICENSE README.md "$work/$name"
-	cp -R "$work/completion" "$work/$name"
+	stage aoifleet
+	cp -R README.md "$work/completion" "$work/$name"
 	[ "$os" = windows ] || cp -R "$work/man" "$work/$name"
-	find "$work/$name" -exec touch -h -d "@$SOURCE_DATE_EPOCH" {} +
-	if [ "$os" = windows ]; then
-		(cd "$work" && find "$name" -type f | sort | zip -X -q -@ "$out/$name.zip")
-	else
-		tar -C "$work" --sort=name --owner=0 --group=0 --numeric-owner --format=ustar -c "$name" | gzip -9n >"$out/$name.tar.gz"
-	fi
-	[ "$os" = linux ] || continue
-	ln -f "$work/$name/aoifleet" "$work/aoifleet"
-	for format in deb rpm; do
-		ARCH=$arch STAGE=$work go run "$NFPM" package -f packaging/nfpm.yaml -p $format -t "$out" >/dev/null
-	done
+	pack aoifleet
+	# The engine is apart: most fleets need none, and it is larger than the program.
+	stage aoifleet-engine
+	cp docs/engine.md "$work/$name/README.md"
+	[ "$os" != linux ] || cp -R engine/examples "$work/$name"
+	pack aoifleet-engine
 done
 notes >"$out/RELEASE-NOTES.md"
 (cd "$out" && sha256sum -- *.* >SHA256SUMS && cat SHA256SUMS)

@@ -13,8 +13,8 @@ import (
 	"github.com/aoifleet/aoifleet/test/e2e/fleet"
 )
 
-// TestPackages builds the packages, and installs and removes the
-// .deb and the .rpm on a real host. Nothing is left.
+// TestPackages builds the packages of aoifleet and aoifleet-engine, and installs and removes
+// the .deb and the .rpm of both on a real host. Nothing is left.
 func TestPackages(t *testing.T) {
 	dist := filepath.Join(t.TempDir(), "dist")
 	build := exec.Command("sh", "../../packaging/build.sh", dist, "linux/"+runtime.GOARCH)
@@ -23,8 +23,8 @@ func TestPackages(t *testing.T) {
 	}
 	h := boot(t, fleet.Options{Hosts: []fleet.Spec{{Name: "workstation"}}}).Host("workstation")
 	for format, p := range map[string]struct{ check, install, verify, remove string }{
-		"deb": {"dpkg --info", "dpkg -i", "dpkg -V aoifleet", "dpkg -r aoifleet && dpkg -P aoifleet"},
-		"rpm": {"rpm -K --nosignature", "rpm -i --force-debian", "rpm -V aoifleet", "rpm -e --force-debian aoifleet"},
+		"deb": {"dpkg --info", "dpkg -i", "dpkg -V", "dpkg -r aoifleet aoifleet-engine && dpkg -P"},
+		"rpm": {"rpm -K --nosignature", "rpm -i --force-debian", "rpm -V", "rpm -e --force-debian"},
 	} {
 		t.Run(format, func(t *testing.T) {
 			run := func(command string) string {
@@ -36,29 +36,35 @@ func TestPackages(t *testing.T) {
 				return strings.TrimSpace(out)
 			}
 			matches, err := filepath.Glob(filepath.Join(dist, "*."+format))
-			if err != nil || len(matches) != 1 {
+			if err != nil || len(matches) != 2 {
 				t.Fatal(matches, err)
 			}
-			content, err := os.ReadFile(matches[0])
-			if err != nil {
-				t.Fatal(err)
+			for _, match := range matches {
+				content, err := os.ReadFile(match)
+				if err != nil {
+					t.Fatal(err)
+				}
+				if err := os.WriteFile(filepath.Join(h.Root, "/var/tmp", filepath.Base(match)), content, 0o644); err != nil {
+					t.Fatal(err)
+				}
 			}
-			file := "/var/tmp/aoifleet." + format
-			if err := os.WriteFile(filepath.Join(h.Root, file), content, 0o644); err != nil {
-				t.Fatal(err)
-			}
+			const both = " aoifleet aoifleet-engine"
 			const files = "find /bin/ /etc /opt /root /usr /var -xdev -path /var/lib/dpkg -prune -o -path /var/lib/rpm -prune -o -path /var/log -prune -o" +
 				" -path /var/cache/man -prune -o -path /root/.rpmdb -prune -o -print | sort"
 			run("mkdir -p /usr/share/licenses /usr/share/zsh/site-functions") // folders of the system where rpm is at home
 			before := run(files)
-			run(p.check + " " + file)
-			run(p.install + " " + file)
-			if out := run(p.verify); out != "" {
+			run("ls /var/tmp/aoifleet*." + format + " | xargs -n 1 " + p.check)
+			run(p.install + " /var/tmp/aoifleet*." + format)
+			if out := run(p.verify + both); out != "" {
 				t.Errorf("changed after the installation: %s", out)
 			}
 			asUser := func(command string) string { return run("runuser -u " + h.User + " -- " + command) }
-			if out := asUser("aoifleet version"); !strings.HasSuffix(out, " linux/"+runtime.GOARCH) {
-				t.Errorf("version: %q", out)
+			version := asUser("aoifleet version")
+			if !strings.HasSuffix(version, " linux/"+runtime.GOARCH) {
+				t.Errorf("version: %q", version)
+			}
+			if out := asUser("aoifleet-engine --version"); !strings.HasPrefix(version, strings.Replace(out, "-engine", "", 1)+" ") {
+				t.Errorf("version of the engine: %q, of the program: %q", out, version)
 			}
 			for _, page := range []string{"aoifleet", "aoifleet-certificate-new"} {
 				if out := asUser("man -P cat " + page); !strings.Contains(strings.Join(strings.Fields(out), " "), "NAME "+page+" - ") {
@@ -74,7 +80,7 @@ func TestPackages(t *testing.T) {
 			if out := run("ls /usr/share/zsh/*/_aoifleet"); out == "" {
 				t.Error("no completion for zsh")
 			}
-			run(p.remove)
+			run(p.remove + both)
 			if after := run(files); after != before {
 				t.Errorf("left behind or removed:\n%s", difference(before, after))
 			}
