@@ -54,6 +54,7 @@ stage() {
 
 # pack NAME packs the folder $name, and on Linux makes the packages.
 pack() {
+	chmod -R u=rwX,go=rX "$work/$name" # the checkout may have been made under another umask
 	find "$work/$name" -exec touch -h -d "@$SOURCE_DATE_EPOCH" {} +
 	if [ "$os" = windows ]; then
 		(cd "$work" && find "$name" -type f | sort | zip -X -q -@ "$out/$name.zip")

@@ -13,10 +13,10 @@ sh packaging/build.sh "$out" "$@"
 again=$(mktemp -d)
 trap 'rm -rf "$again"' EXIT
 mkdir "$again/source"
-git ls-files -z --cached --others --exclude-standard | tar --null -T - -c | tar -C "$again/source" -x
+umask 077
+git ls-files -z --cached --others --exclude-standard | tar --null -T - -c | tar -C "$again/source" --no-same-permissions -x
 [ -z "${FRESH:-}" ] || export PROGRAM_CACHE="$again/cache"
 (
-	umask 077
 	cd /
 	export TZ=Asia/Tokyo LC_ALL=C.UTF-8
 	sh "$again/source/packaging/build.sh" "$again/dist" "$@" >/dev/null
