@@ -94,7 +94,10 @@ func TestStageRefuses(t *testing.T) {
 		"empty":         {func(*machine) {}, "source=", "internal not a staging folder"},
 		"option":        {func(*machine) {}, "source=-rf", "internal not a staging folder"},
 		"size":          {func(*machine) {}, "size=x[$(touch canary)]", "internal not a number"},
-		"state is link": {func(m *machine) { m.mkdir("/var/lib/aoifleet", 0o700); m.must(os.Symlink("/tmp", m.root+m.stateDir())) }, "", "disk "},
+		"state is link": {func(m *machine) {
+			m.mkdir("/var/lib/aoifleet", 0o700)
+			m.must(os.Symlink(m.root+"/var", m.root+m.stateDir()))
+		}, "", "disk "},
 		"FIFO": {func(m *machine) {
 			m.mkdir("/"+source, 0o700)
 			m.must(syscall.Mkfifo(m.root+"/"+source+"/certificate", 0o600))
@@ -110,6 +113,9 @@ func TestStageRefuses(t *testing.T) {
 			m.wants(r, Refused)
 			m.wantsError(r, c.message)
 			m.nothingStaged()
+			if got := m.read("/var/backups"); got != "(none)" {
+				t.Error("a folder was made through the link")
+			}
 		})
 	}
 }

@@ -336,9 +336,11 @@ flush() {
     if [ -n "$guarded" ]; then sync -f . "$state" "$ROOT/etc/systemd/system"; else sync -- "$@" .; fi
 }
 
+# make_state makes the unit's folder, never through a link in its place.
 make_state() {
+    [ ! -L "$state" ] || return 1
     [ -d "$state/backups" ] || mkdir -p -- "$state/backups" 2>/dev/null
-    [ -d "$state/backups" ] && [ ! -L "$state" ] && [ -O "$state" ]
+    [ -d "$state/backups" ] && [ -O "$state" ]
 }
 
 # clean_up removes what this run created before any change, and nothing of another run: also
