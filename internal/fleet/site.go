@@ -54,9 +54,11 @@ type SiteRun struct {
 	hosts map[string]*inventory.Host // of the whole inventory
 	mine  map[string]*inventory.Host // of the site
 
-	open  func() error
-	users int         // guarded by Site.mu
-	timer *time.Timer // closes the run; nil while it is used
+	open func() error
+	// Guarded by Site.mu.
+	users int
+	used  time.Time   // when nothing used it any more
+	timer *time.Timer // closes the run then
 
 	mu    sync.Mutex
 	certs map[string]*siteCertificate // by source
@@ -116,7 +118,7 @@ func (s *Site) Run(id string) (run *SiteRun, done func(), err error) {
 	}
 	key := siteKey{inv.Digest, id}
 	r := s.runs[key]
-	if r == nil && len(s.runs) >= maxSiteRuns {
+	if r == nil && len(s.runs) >= maxSiteRuns && !s.closeIdle() {
 		return nil, nil, problem.New(problem.Locked, "try again later", "the worker at %s already works for %d runs", s.Name, maxSiteRuns)
 	}
 	if r == nil {
@@ -149,6 +151,7 @@ func (s *Site) release(key siteKey, r *SiteRun) {
 	if r.users--; r.users > 0 {
 		return
 	}
+	r.used = time.Now()
 	r.timer = time.AfterFunc(s.idle, func() {
 		s.mu.Lock()
 		last := r.users == 0 && s.runs[key] == r
@@ -160,6 +163,25 @@ func (s *Site) release(key siteKey, r *SiteRun) {
 			r.fleet.Close()
 		}
 	})
+}
+
+// closeIdle closes the run that nothing has used for the longest time, and reports whether there is one:
+// what surveys have left behind may not keep a rollout from its hosts. The caller holds s.mu.
+func (s *Site) closeIdle() bool {
+	var oldest siteKey
+	for key, r := range s.runs {
+		if r.users == 0 && (s.runs[oldest] == nil || r.used.Before(s.runs[oldest].used)) {
+			oldest = key
+		}
+	}
+	r := s.runs[oldest]
+	if r == nil {
+		return false
+	}
+	r.timer.Stop()
+	delete(s.runs, oldest)
+	r.fleet.Close()
+	return true
 }
 
 // Close closes the runs that nothing uses. The others end with the program.

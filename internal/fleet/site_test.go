@@ -283,3 +283,40 @@ func TestSiteRunsEnd(t *testing.T) {
 		done()
 	}
 }
+
+// What nothing uses any more makes way for the next run, the longest unused first.
+func TestSiteMakesWay(t *testing.T) {
+	file, _ := siteFolder(t)
+	s := openSite(t, file, "north")
+	s.idle = time.Hour
+	use := func(id string) (*SiteRun, func()) {
+		t.Helper()
+		r, done, err := s.Run(id)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return r, done
+	}
+	rollout, rolloutDone := use("20261123-084512-K3FX")
+	first, done := use("20261123-084512-K3F0")
+	done()
+	second, done := use("20261123-084512-K3F1")
+	done()
+	for i := range maxSiteRuns - 2 { // one more than there is place for
+		_, done := use(fmt.Sprintf("20261123-084513-K3F%d", i))
+		done()
+	}
+	if r, _ := use("20261123-084512-K3FX"); r != rollout {
+		t.Error("a run that is used made way")
+	}
+	if r, _ := use("20261123-084512-K3F1"); r != second {
+		t.Error("the second made way")
+	}
+	if r, _ := use("20261123-084512-K3F0"); r == first {
+		t.Error("the first did not make way")
+	}
+	if len(s.runs) != maxSiteRuns {
+		t.Errorf("%d runs", len(s.runs))
+	}
+	rolloutDone()
+}
