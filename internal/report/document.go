@@ -107,6 +107,8 @@ type Host struct {
 	Helper       string   `json:"helper,omitempty"`  // in `install-helper`: installed, current
 	// Diagnostics is the zip that was downloaded.
 	Diagnostics *Diagnostics `json:"diagnostics,omitempty"`
+
+	elsewhere bool // see mayBeAtWork
 }
 
 // File is a file that a host has or should have besides its certificate.

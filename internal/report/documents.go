@@ -46,10 +46,12 @@ func journalDocument(run *journal.Run) *Document {
 	}
 	for i := range d.Hosts {
 		if h := &d.Hosts[i]; h.Outcome == nil {
-			h.Reason = lastStep("")
+			last := ""
 			if n := len(h.Steps); n > 0 {
-				h.Reason = lastStep(h.Steps[n-1].Name)
+				last = h.Steps[n-1].Name
 			}
+			h.elsewhere = mayBeAtWork(run, h.Action)
+			h.Reason = lastStep(last, h.elsewhere)
 		}
 	}
 	return d

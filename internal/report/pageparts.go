@@ -84,7 +84,7 @@ func runRow(h Host) Row {
 	if h.DurationMS > 0 {
 		took = Short(roundDuration(h.DurationMS))
 	}
-	r.Cells = []string{longText(h.Site), waveOf(h), r.Label, exchanged(h, endOf(h, noOutcome(len(h.Steps) > 0))), took, r.why(h)}
+	r.Cells = []string{longText(h.Site), waveOf(h), r.Label, exchanged(h, endOf(h, noOutcome(len(h.Steps) > 0 || h.elsewhere))), took, r.why(h)}
 	return r
 }
 
@@ -213,7 +213,7 @@ func (p *Page) certificates(d *Document) {
 		label, _ := outcomeOf(h)
 		switch _, plan := d.Totals[toChange]; {
 		case !plan:
-			label += ": " + live(endOf(h, noOutcome(len(h.Steps) > 0)), rollout.Action(h.Action))
+			label += ": " + live(endOf(h, noOutcome(len(h.Steps) > 0 || h.elsewhere)), rollout.Action(h.Action))
 		case h.Outcome == nil:
 			label = "to change"
 		}

@@ -222,7 +222,9 @@ func (v View) runHosts(w io.Writer, run *journal.Run) error {
 		e, ended := run.Ends[name]
 		outcome, note, end := shortText(e.Outcome), remark(e), rollout.Outcome(e.Outcome)
 		if !ended {
-			e, outcome, note, end = planned[name], "-", lastStep(steps[name]), noOutcome(steps[name] != "")
+			e = planned[name]
+			elsewhere := mayBeAtWork(run, e.Step)
+			outcome, note, end = "-", lastStep(steps[name], elsewhere), noOutcome(steps[name] != "" || elsewhere)
 		}
 		if versions := exchange(shortText(e.From), shortText(e.To), end, rollout.Action(planned[name].Step)); versions != "" {
 			note = strings.TrimSuffix("version "+versions+"; "+note, "; ")
@@ -246,12 +248,21 @@ func remark(e journal.Entry) string {
 	return ""
 }
 
-// lastStep says how far a host without an outcome got.
-func lastStep(step string) string {
-	if step == "" {
-		return "no outcome; no step had begun"
+// lastStep says how far a host without an outcome got. elsewhere is that of mayBeAtWork.
+func lastStep(step string, elsewhere bool) string {
+	switch {
+	case step != "":
+		return "no outcome; last step: " + shortText(step)
+	case elsewhere:
+		return "no outcome; its engine may be changing it"
 	}
-	return "no outcome; last step: " + shortText(step)
+	return "no outcome; no step had begun"
+}
+
+// mayBeAtWork reports whether the engine of a run may do an action now, or have done it: it says what
+// has ended, and not what has begun. What the engine has to do is in the journal before it begins.
+func mayBeAtWork(run *journal.Run, action string) bool {
+	return run.Engine != "" && run.Unfinished() && action != "" && action != string(rollout.None)
 }
 
 // noOutcome returns the outcome that a host without one may have.

@@ -148,3 +148,35 @@ func TestRunsReturnWriteErrors(t *testing.T) {
 		}
 	}
 }
+
+// An engine says which hosts have ended, and not which it is changing: none of those that it has to
+// change is said to be as before.
+func TestRunThatIsAtAnEngine(t *testing.T) {
+	run := journalled([]string{"edr-01", "edr-02", "edr-03"},
+		journal.Entry{Event: journal.Plan, Host: "edr-01", Step: "rotate", Old: oldLeaf.Thumbprint, New: newLeaf.Thumbprint},
+		journal.Entry{Event: journal.Plan, Host: "edr-02", Step: "none", Old: newLeaf.Thumbprint, New: newLeaf.Thumbprint})
+	shown := func() (text string) {
+		text = printed(t, func(out *bytes.Buffer) error { return View{}.Run(out, run, false) })
+		for _, format := range Formats {
+			text += written(t, OfRun(run), format)
+		}
+		return text
+	}
+	const elsewhere = "no outcome; its engine may be changing it"
+	if text := shown(); strings.Contains(text, elsewhere) || !strings.Contains(text, notChanged) {
+		t.Errorf("without an engine:\n%s", text)
+	}
+	run.Engine = "temporal://temporal.example/fleet"
+	text := shown()
+	either := oldLeaf.Thumbprint + " or " + newLeaf.Thumbprint
+	if strings.Count(text, elsewhere) < 1+len(Formats) || !strings.Contains(text, either) || !strings.Contains(text, eitherLive) {
+		t.Errorf("with an engine:\n%s", text)
+	}
+	if strings.Contains(text, "edr-02  -        "+either) || !strings.Contains(text, "no step had begun") {
+		t.Errorf("a host without an action:\n%s", text)
+	}
+	run.Finished = now
+	if text := shown(); strings.Contains(text, elsewhere) {
+		t.Errorf("a run that has ended:\n%s", text)
+	}
+}
