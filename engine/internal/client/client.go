@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"strings"
 	"sync"
 	"time"
 
@@ -231,7 +232,7 @@ func (c *Client) query(ctx context.Context, id, execution, query string, arg any
 		var failed *serviceerror.QueryFailed
 		var none *serviceerror.NotFound
 		starting := errors.As(err, &notYet) || errors.As(err, &failed) || errors.As(err, &none) && execution == ""
-		if !starting {
+		if !starting || unreadable(err) {
 			return nil, err
 		}
 		select {
@@ -311,6 +312,12 @@ func noRun(run string) error {
 	return problem.New(problem.Usage, "see: aoifleet runs list --engine URL", "there is no run %s", display.Quote(run, 100))
 }
 
+// unreadable reports whether the control worker could not read what it was asked, or this program why
+// a workflow has failed. Both are only in the texts of Temporal's SDK.
+func unreadable(err error) bool {
+	return strings.Contains(err.Error(), "unable to decode the input") || strings.Contains(err.Error(), "Encoded failure")
+}
+
 // explain returns an error of the server as a problem.
 func explain(err error, limit time.Duration) *problem.Error {
 	var none *serviceerror.NotFound
@@ -320,6 +327,9 @@ func explain(err error, limit time.Duration) *problem.Error {
 	switch own := problem.As(err); {
 	case own != nil:
 		return own
+	case unreadable(err):
+		return problem.New(problem.Unexpected, "has this program the payload keys of the control worker?",
+			"this program and the control worker can't read each other: %s", said)
 	case errors.As(err, &noNamespace):
 		return problem.New(problem.Usage, "the URL names it", "the server has no such namespace: %s", said)
 	case errors.As(err, &none):

@@ -277,6 +277,38 @@ func (c *copier) HasValue() bool { return true }
 
 func (c *copier) Get(to any) error { return c.data.FromPayloads(c.first, to) }
 
+// A workstation with other payload keys is told so, at once.
+func TestOtherPayloadKeys(t *testing.T) {
+	server, err := devserver.Start(t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = server.Stop() })
+	keys, c := connect(t, server, "control")
+	control := worker.New(c, protocol.ControlQueue(), worker.Options{DeadlockDetectionTimeout: time.Minute})
+	(&flow.Workflows{Converter: keys.ToSite}).Register(control)
+	if err := control.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(control.Stop)
+	run := engine.Run{ID: "20261123-084512-K3F9", Owner: "o@w", Tool: "dev"}
+	begin := engine.Request{Do: engine.DoBegin, Run: run, Begin: &engine.Begin{PlanID: "plan",
+		Policy: rollout.Policy{Rollout: inventory.Rollout{Parallel: 1}}, Hosts: 1, Parts: 1}}
+	if a := talking(t, c, keys.Data)(begin); a.Problem != nil {
+		t.Fatal(a.Problem)
+	}
+	others, other := connect(t, server, "other")
+	do := talking(t, other, others.Data)
+	hosts := []rollout.HostData{{Name: "a", Labels: map[string]string{"site": "north"}}}
+	for _, r := range []engine.Request{{Do: engine.DoSurvey, Run: run, Hosts: hosts}, {Do: engine.DoCurrent}, {Do: engine.DoList, N: 1}} {
+		begun := time.Now()
+		p := do(r).Problem
+		if p == nil || !strings.Contains(p.Message, "can't read each other") || !strings.Contains(p.Hint, "payload keys") || time.Since(begun) >= answerTime {
+			t.Errorf("%s: %+v after %s", r.Do, p, time.Since(begun))
+		}
+	}
+}
+
 // The copy of an answer is none, and neither is the copy of a question.
 func TestCopiedAnswer(t *testing.T) {
 	data := converter.GetDefaultDataConverter()
