@@ -180,7 +180,9 @@ func interruptedBy(err error) error {
 }
 
 func otherRollout(url engine.URL, state *engine.State) error {
-	return problem.New(problem.Locked, "wait for its end, or stop it: aoifleet runs watch "+state.Run.ID+" --engine "+url.String(),
+	at := " " + state.Run.ID + " --engine " + url.String()
+	return problem.New(problem.Locked,
+		"wait for its end: aoifleet runs watch"+at+"; or stop it: aoifleet runs stop"+at,
 		"run %s of %s is carrying out the plan %s there", state.Run.ID, state.Run.Owner, state.PlanID)
 }
 

@@ -107,7 +107,8 @@ func (c *Client) begin(ctx context.Context, r engine.Request) error {
 		if _, err := c.find(ctx, r.Run.ID); err == nil || !problem.Is(err, problem.Usage) {
 			return err // it is this one, or that is not known
 		}
-		return problem.New(problem.Locked, "see: aoifleet runs list --engine URL", "another rollout has begun meanwhile")
+		return problem.New(problem.Locked, "carry out the plan again, which follows it if it has the same plan; see: aoifleet runs list --engine URL",
+			"another rollout has begun meanwhile")
 	}
 	if err == nil {
 		c.remember(r.Run.ID, run.GetRunID())
