@@ -287,13 +287,19 @@ func (c *Client) find(ctx context.Context, run string) (string, error) {
 		return d.WorkflowExecutionInfo.Execution.RunId, nil
 	}
 	found, err := c.executions(ctx, mostListed)
+	readable := true
 	for _, e := range found {
 		if c.isOf(e, run) {
 			return e.Execution.RunId, nil
 		}
+		readable = readable && c.converter.FromPayload(e.GetMemo().GetFields()[runMemo], &engine.Run{}) == nil
 	}
-	if err != nil {
+	switch {
+	case err != nil:
 		return "", err
+	case !readable:
+		return "", problem.New(problem.Usage, "has this program the payload keys of the control worker?",
+			"there is no run %s among those that this program can read", display.Quote(run, 100))
 	}
 	return "", noRun(run)
 }

@@ -307,6 +307,11 @@ func TestOtherPayloadKeys(t *testing.T) {
 			t.Errorf("%s: %+v after %s", r.Do, p, time.Since(begun))
 		}
 	}
+	// The run is there, and is not named among what can be read.
+	p := do(engine.Request{Do: engine.DoSignal, Run: run, Signal: protocol.StopSignal}).Problem
+	if p == nil || !strings.Contains(p.Message, "among those that this program can read") || !strings.Contains(p.Hint, "payload keys") {
+		t.Errorf("%+v", p)
+	}
 }
 
 // The copy of an answer is none, and neither is the copy of a question.
