@@ -204,7 +204,8 @@ func (s *fakeServer) do(r engine.Request) (a engine.Answer) {
 		}
 		a.State = &state
 	case r.Do == engine.DoBegin && s.lies == "begin":
-		a.Problem = problem.New(problem.Locked, "carry out the plan again, which follows it if it has the same plan; see: aoifleet runs list --engine URL",
+		a.Problem = problem.New(problem.Locked,
+			"carry out the plan again, which follows it if it has the same plan; see: aoifleet runs list --engine URL",
 			"another rollout has begun meanwhile")
 	case r.Do == engine.DoPart && s.lies == "part":
 		a.Problem = problem.New(problem.Unreachable, "", "no answer within 20s")

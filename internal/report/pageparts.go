@@ -84,7 +84,8 @@ func runRow(h Host) Row {
 	if h.DurationMS > 0 {
 		took = Short(roundDuration(h.DurationMS))
 	}
-	r.Cells = []string{longText(h.Site), waveOf(h), r.Label, exchanged(h, endOf(h, noOutcome(len(h.Steps) > 0 || h.elsewhere))), took, r.why(h)}
+	end := endOf(h, noOutcome(len(h.Steps) > 0 || h.elsewhere))
+	r.Cells = []string{longText(h.Site), waveOf(h), r.Label, exchanged(h, end), took, r.why(h)}
 	return r
 }
 

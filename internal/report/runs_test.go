@@ -169,7 +169,8 @@ func TestRunThatIsAtAnEngine(t *testing.T) {
 	run.Engine = "temporal://temporal.example/fleet"
 	text := shown()
 	either := oldLeaf.Thumbprint + " or " + newLeaf.Thumbprint
-	if strings.Count(text, elsewhere) < 1+len(Formats) || !strings.Contains(text, either) || !strings.Contains(text, eitherLive) {
+	if strings.Count(text, elsewhere) < 1+len(Formats) ||
+		!strings.Contains(text, either) || !strings.Contains(text, eitherLive) {
 		t.Errorf("with an engine:\n%s", text)
 	}
 	if strings.Contains(text, "edr-02  -        "+either) || !strings.Contains(text, "no step had begun") {

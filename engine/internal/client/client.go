@@ -107,7 +107,8 @@ func (c *Client) begin(ctx context.Context, r engine.Request) error {
 		if _, err := c.find(ctx, r.Run.ID); err == nil || !problem.Is(err, problem.Usage) {
 			return err // it is this one, or that is not known
 		}
-		return problem.New(problem.Locked, "carry out the plan again, which follows it if it has the same plan; see: aoifleet runs list --engine URL",
+		return problem.New(problem.Locked,
+			"carry out the plan again, which follows it if it has the same plan; see: aoifleet runs list --engine URL",
 			"another rollout has begun meanwhile")
 	}
 	if err == nil {
@@ -322,7 +323,8 @@ func noRun(run string) error {
 // unreadable reports whether the control worker could not read what it was asked, or this program why
 // a workflow has failed. Both are only in the texts of Temporal's SDK.
 func unreadable(err error) bool {
-	return strings.Contains(err.Error(), "unable to decode the input") || strings.Contains(err.Error(), "Encoded failure")
+	said := err.Error()
+	return strings.Contains(said, "unable to decode the input") || strings.Contains(said, "Encoded failure")
 }
 
 // explain returns an error of the server as a problem.

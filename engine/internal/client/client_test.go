@@ -300,16 +300,19 @@ func TestOtherPayloadKeys(t *testing.T) {
 	others, other := connect(t, server, "other")
 	do := talking(t, other, others.Data)
 	hosts := []rollout.HostData{{Name: "a", Labels: map[string]string{"site": "north"}}}
-	for _, r := range []engine.Request{{Do: engine.DoSurvey, Run: run, Hosts: hosts}, {Do: engine.DoCurrent}, {Do: engine.DoList, N: 1}} {
+	survey := engine.Request{Do: engine.DoSurvey, Run: run, Hosts: hosts}
+	for _, r := range []engine.Request{survey, {Do: engine.DoCurrent}, {Do: engine.DoList, N: 1}} {
 		begun := time.Now()
 		p := do(r).Problem
-		if p == nil || !strings.Contains(p.Message, "can't read each other") || !strings.Contains(p.Hint, "payload keys") || time.Since(begun) >= answerTime {
+		if p == nil || !strings.Contains(p.Message, "can't read each other") || !strings.Contains(p.Hint, "payload keys") ||
+			time.Since(begun) >= answerTime {
 			t.Errorf("%s: %+v after %s", r.Do, p, time.Since(begun))
 		}
 	}
 	// The run is there, and is not named among what can be read.
 	p := do(engine.Request{Do: engine.DoSignal, Run: run, Signal: protocol.StopSignal}).Problem
-	if p == nil || !strings.Contains(p.Message, "among those that this program can read") || !strings.Contains(p.Hint, "payload keys") {
+	if p == nil || !strings.Contains(p.Message, "among those that this program can read") ||
+		!strings.Contains(p.Hint, "payload keys") {
 		t.Errorf("%+v", p)
 	}
 }
