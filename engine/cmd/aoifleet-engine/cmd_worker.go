@@ -43,6 +43,7 @@ at once, and the hosts undo by themselves.`,
 		case *inventory == "":
 			return usage("--inventory is missing")
 		}
+		settings.Site = *name
 		// Secrets and connections outlive the first signal.
 		local, end := context.WithCancel(context.WithoutCancel(cmd.Context()))
 		defer end()

@@ -100,6 +100,19 @@ func Parse(text string) (*Keyring, error) {
 	return ring, nil
 }
 
+// CheckSite returns why a worker of a site, or with "" a program of no site, would not understand
+// what it is sent: its first key is that of another site. nil: it is not.
+func (k *Keyring) CheckSite(site string) *problem.Error {
+	of, isSite := strings.CutPrefix(k.names[0], sitePrefix)
+	switch {
+	case !isSite || of == site:
+		return nil
+	case site == "":
+		return problem.New(problem.Usage, "the key of the fleet comes first", "the first of the payload keys is that of the site %s", of)
+	}
+	return problem.New(problem.Usage, "a worker has the key of its own site: "+sitePrefix+"NAME", "the payload keys are those of the site %s", of)
+}
+
 // newAEAD returns AES-256-GCM with random nonces, which are a part of the sealed text. NIST
 // SP 800-38D (8.3) allows 2^32 payloads for a key: a rollout of 100,000 hosts has less than 2^20.
 func newAEAD(key []byte) cipher.AEAD {

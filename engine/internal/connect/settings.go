@@ -31,6 +31,8 @@ type Settings struct {
 	PayloadKeys        string // file
 	PayloadKeysCommand string // line of sh that prints what would be in it
 	Plaintext          bool   // payloads are not encrypted
+
+	Site string // whose worker this program is; "": of none
 }
 
 // AddFlags adds the flags of the settings. Their defaults are from the environment.
@@ -150,6 +152,9 @@ func (s Settings) converters(ctx context.Context) (codec.Converters, error) {
 	ring, err := codec.Load(ctx, secretsource.Source{File: s.PayloadKeys, Command: s.PayloadKeysCommand})
 	if err != nil {
 		return codec.Converters{}, err
+	}
+	if p := ring.CheckSite(s.Site); p != nil {
+		return codec.Converters{}, p
 	}
 	return codec.New(ring), nil
 }

@@ -276,7 +276,15 @@ func TestWithoutTheKeys(t *testing.T) {
 		}
 	}
 	e.kill("paris")
-	e.worker("paris", "--payload-keys", e.lab.Keys("london")) // of another site
+	others, err := os.ReadFile(e.lab.Keys("london"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	wrong := filepath.Join(e.dir, "wrong-keys") // under the name that a worker at paris needs to start
+	if err := os.WriteFile(wrong, bytes.ReplaceAll(others, []byte("site-london"), []byte("site-paris")), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	e.worker("paris", "--payload-keys", wrong)
 	e.makePlan()
 	for _, entry := range e.plan.Entries {
 		if (entry.Outcome == "") != (entry.Host.Site() == "london") {
