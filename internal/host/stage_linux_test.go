@@ -81,19 +81,19 @@ func TestStageRefuses(t *testing.T) {
 		values  string
 		message string
 	}{
-		"too short":     {func(m *machine) { m.upload(newBytes[1:]) }, "", "command the certificate arrived incomplete"},
-		"too long":      {func(m *machine) { m.upload(newBytes + "x") }, "", "command the certificate arrived incomplete"},
-		"another":       {func(m *machine) { m.upload(oldBytes) }, "", "command the certificate arrived incomplete"},
-		"missing":       {func(*machine) {}, "", "command the certificate arrived incomplete"},
-		"folder above":  {func(*machine) {}, "source=../x", "internal not a staging folder"},
-		"absolute":      {func(*machine) {}, "source=/etc/passwd", "internal not a staging folder"},
-		"dots in path":  {func(*machine) {}, "source=.aoifleet-x/../y", "internal not a staging folder"},
-		"dots":          {func(*machine) {}, "source=..", "internal not a staging folder"},
-		"spaces":        {func(*machine) {}, "source=.aoifleet-a b", "internal not a staging folder"},
-		"another name":  {func(*machine) {}, "source=.ssh", "internal not a staging folder"},
-		"empty":         {func(*machine) {}, "source=", "internal not a staging folder"},
-		"option":        {func(*machine) {}, "source=-rf", "internal not a staging folder"},
-		"size":          {func(*machine) {}, "size=x[$(touch canary)]", "internal not a number"},
+		"too short":    {func(m *machine) { m.upload(newBytes[1:]) }, "", "command the certificate arrived incomplete"},
+		"too long":     {func(m *machine) { m.upload(newBytes + "x") }, "", "command the certificate arrived incomplete"},
+		"another":      {func(m *machine) { m.upload(oldBytes) }, "", "command the certificate arrived incomplete"},
+		"missing":      {func(*machine) {}, "", "command the certificate arrived incomplete"},
+		"folder above": {func(*machine) {}, "source=../x", "internal not a staging folder"},
+		"absolute":     {func(*machine) {}, "source=/etc/passwd", "internal not a staging folder"},
+		"dots in path": {func(*machine) {}, "source=.aoifleet-x/../y", "internal not a staging folder"},
+		"dots":         {func(*machine) {}, "source=..", "internal not a staging folder"},
+		"spaces":       {func(*machine) {}, "source=.aoifleet-a b", "internal not a staging folder"},
+		"another name": {func(*machine) {}, "source=.ssh", "internal not a staging folder"},
+		"empty":        {func(*machine) {}, "source=", "internal not a staging folder"},
+		"option":       {func(*machine) {}, "source=-rf", "internal not a staging folder"},
+		"size":         {func(*machine) {}, "size=x[$(touch canary)]", "internal not a number"},
 		"state is link": {func(m *machine) {
 			m.mkdir("/var/lib/aoifleet", 0o700)
 			m.must(os.Symlink(m.root+"/var", m.root+m.stateDir()))
