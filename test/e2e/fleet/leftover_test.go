@@ -93,15 +93,25 @@ func startDyingFleet(t *testing.T, how string) *dyingFleet {
 	return d
 }
 
-// name waits for the fleet's name and returns it.
+// name waits for the fleet's name and returns it. On a new machine that takes minutes: before
+// it has one, the root file systems of the hosts are made, perhaps by another process.
 func (d *dyingFleet) name(t *testing.T) string {
 	t.Helper()
-	var found []string
-	eventually(t, func() string { return "for the fleet's name" }, func() bool {
-		found, _ = filepath.Glob(fmt.Sprintf("%s/%s%d-*", stateDir, prefix, d.cmd.Process.Pid))
-		return len(found) == 1
-	})
-	return filepath.Base(found[0])
+	tick := time.NewTicker(2 * time.Millisecond)
+	defer tick.Stop()
+	for ended := false; !ended; {
+		select {
+		case <-tick.C:
+		case <-d.booted: // or it has just got its name
+			ended = true
+		}
+		found, _ := filepath.Glob(fmt.Sprintf("%s/%s%d-*", stateDir, prefix, d.cmd.Process.Pid))
+		if len(found) == 1 {
+			return filepath.Base(found[0])
+		}
+	}
+	t.Fatal("the fleet has ended without a name")
+	return ""
 }
 
 func (d *dyingFleet) waitBooted(t *testing.T) {
