@@ -69,7 +69,7 @@ type dyingFleet struct {
 func startDyingFleet(t *testing.T, how string) *dyingFleet {
 	t.Helper()
 	d := &dyingFleet{cmd: exec.Command(os.Args[0], "-test.run=^TestFleetThatDies$"), booted: make(chan struct{})}
-	d.cmd.Env = append(os.Environ(), dieEnv+"="+how)
+	d.cmd.Env = append(os.Environ(), dieEnv+"="+how, "TMPDIR="+t.TempDir()) // it removes nothing itself
 	d.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	stdout, err := d.cmd.StdoutPipe()
 	if err != nil {
