@@ -36,10 +36,10 @@ type actor struct {
 
 var actors = []actor{
 	{name: "rotate", text: newBytes, ending: Rotated, run: func(m *machine) result {
-		return m.rotate(firstRun, newBytes, "thumbprint=ABCD")
+		return m.rotate(firstRun, newBytes, "thumbprint=ABCD", "timeout=30")
 	}},
 	{name: "undo", text: badBytes, ending: RolledBack, run: func(m *machine) result {
-		return m.rotate(firstRun, badBytes, "thumbprint=ABCD")
+		return m.rotate(firstRun, badBytes, "thumbprint=ABCD", "timeout=30")
 	}, from: "rename "},
 	{name: "rotate, three files", text: newBytes, ending: Rotated, files: threeFiles, run: func(m *machine) result {
 		return m.changeThree(newBytes)
@@ -55,7 +55,7 @@ var actors = []actor{
 // changeThree changes the three files, the certificate to text.
 func (m *machine) changeThree(text string) result {
 	m.t.Helper()
-	return m.changeFiles(firstRun, withText(threeFiles, text), "thumbprint=ABCD")
+	return m.changeFiles(firstRun, withText(threeFiles, text), "thumbprint=ABCD", "timeout=30") // a fault may make the script wait that long
 }
 
 // disks returns the disks of an actor, each of which may fail alone.
