@@ -34,6 +34,7 @@ type actor struct {
 	files   []changed             // of a change of several; nil: the certificate
 }
 
+// The time-outs are short, because a fault may make the script wait that long.
 var actors = []actor{
 	{name: "rotate", text: newBytes, ending: Rotated, run: func(m *machine) result {
 		return m.rotate(firstRun, newBytes, "thumbprint=ABCD", "timeout=30")
@@ -55,7 +56,7 @@ var actors = []actor{
 // changeThree changes the three files, the certificate to text.
 func (m *machine) changeThree(text string) result {
 	m.t.Helper()
-	return m.changeFiles(firstRun, withText(threeFiles, text), "thumbprint=ABCD", "timeout=30") // a fault may make the script wait that long
+	return m.changeFiles(firstRun, withText(threeFiles, text), "thumbprint=ABCD", "timeout=30")
 }
 
 // disks returns the disks of an actor, each of which may fail alone.

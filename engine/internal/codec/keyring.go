@@ -108,9 +108,11 @@ func (k *Keyring) CheckSite(site string) *problem.Error {
 	case !isSite || of == site:
 		return nil
 	case site == "":
-		return problem.New(problem.Usage, "the key of the fleet comes first", "the first of the payload keys is that of the site %s", of)
+		return problem.New(problem.Usage, "the key of the fleet comes first",
+			"the first of the payload keys is that of the site %s", of)
 	}
-	return problem.New(problem.Usage, "a worker has the key of its own site: "+sitePrefix+"NAME", "the payload keys are those of the site %s", of)
+	return problem.New(problem.Usage, "a worker has the key of its own site: "+sitePrefix+"NAME",
+		"the payload keys are those of the site %s", of)
 }
 
 // newAEAD returns AES-256-GCM with random nonces, which are a part of the sealed text. NIST

@@ -85,7 +85,8 @@ func notBegun(err error) bool { return errors.As(err, new(*unbegun)) }
 // noWorker is also the error of a host that has waited less, at a site that has been silent longer.
 func noWorker(site string) *unbegun {
 	return &unbegun{problem.Error{Class: problem.Unreachable, Message: "no worker at site " + site + " took the work within " + protocol.Start.String(),
-		Hint: "is it running there? aoifleet-engine worker --site " + site + "; if it is, the server is overloaded or slow to reach"}}
+		Hint: "is it running there? aoifleet-engine worker --site " + site +
+			"; if it is, the server is overloaded or slow to reach"}}
 }
 
 // failure returns the error of an activity of a site as rollout knows it. What hosts answer is no
